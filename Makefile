@@ -1,0 +1,30 @@
+# dictwire. `make help` lists the targets.
+
+.PHONY: help build demo test lint fuzz bench generate clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
+
+build: ## bin/dictwire, one static binary
+	CGO_ENABLED=0 go build -trimpath -o bin/dictwire ./cmd/dictwire
+
+demo: build ## the main job: dictionaries from real clients to a server that prints them
+	scripts/demo
+
+test: ## everything that must pass, with all set-up
+	scripts/test
+
+lint: ## gofumpt, go vet, golangci-lint
+	scripts/test format vet lint
+
+fuzz: ## every fuzz target for FUZZTIME (10m)
+	FUZZTIME=$${FUZZTIME:-10m} FUZZBUDGET=86400 scripts/test fuzz
+
+bench: ## the benchmarks beside their peers, and their ratios
+	scripts/bench
+
+generate: ## tables, man pages
+	go generate ./...
+
+clean: ## what was built
+	rm -rf bin .tools

@@ -1,0 +1,352 @@
+package dictwire_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/codec/json"
+	"github.com/dictwire/dictwire/dict"
+)
+
+// A logBuffer is what a server logged.
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer // guarded by mu
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func (l *logBuffer) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
+
+// Each conversation: what a client sends, what is taken in, what it is told, and
+// what the log says.
+func TestConversations(t *testing.T) {
+	long := `{"text":"` + strings.Repeat("x", 2000) + `"}`
+	for _, test := range []struct {
+		name, send string
+		taken      string
+		told       []string // in each line
+		logged     string   // "" means nothing at all
+	}{
+		{
+			name: "the exercise's client", send: `{"name": "Alice", "age": 30, "city": "Paris"}`,
+			taken: "{'name': 'Alice', 'age': 30, 'city': 'Paris'}",
+		},
+		{name: "nothing"},
+		{name: "white space alone", send: " \n\r\t"},
+		{name: "newline-delimited", send: "{\"a\":1}\n{\"b\":2}\r\n\n{\"c\":3}", taken: "{'a': 1}{'b': 2}{'c': 3}"},
+		{name: "concatenated", send: `{"a":1}{"b":2} {"c":3}`, taken: "{'a': 1}{'b': 2}{'c': 3}"},
+		{name: "NUL-separated", send: "{\"a\":1}\x00{\"b\":2}\x00", taken: "{'a': 1}{'b': 2}"},
+		{name: "RS-separated", send: "\x1e{\"a\":1}\n\x1e{\"b\":2}\n", taken: "{'a': 1}{'b': 2}"},
+		{name: "pretty-printed", send: "{\n  \"a\": [\n    1\n  ]\n}\n{\n}\n", taken: "{'a': [1]}{}"},
+		{name: "byte order mark", send: "\xef\xbb\xbf{\"a\":1}", taken: "{'a': 1}"},
+
+		{
+			name: "malformed, then good", send: "{\"a\":1}\n{\"a\":oops}\n{\"b\":2}\n", taken: "{'a': 1}{'b': 2}",
+			told:   []string{`{"error":"json: want a value, got 'o' (at byte 5, in /a)","code":"malformed","at":13}`},
+			logged: `msg="record refused"`,
+		},
+		{
+			name: "malformed, and its line is cut off", send: "{\"a\":\n{\"b\":2}\n{\"c\":3}", taken: "{'b': 2}{'c': 3}",
+			told: []string{`"code":"malformed"`}, logged: `cut off`,
+		},
+		{
+			name: "malformed between NULs", send: "{\"a\":1}\x00{\"a\":\x00{\"b\":2}", taken: "{'a': 1}{'b': 2}",
+			told: []string{`"code":"malformed"`}, logged: "code=malformed",
+		},
+		{
+			name: "malformed among pretty-printed", send: "{\n\"a\":1\n}\n{\"b\":tru}\n{\"c\":3}\n", taken: "{'a': 1}",
+			told: []string{`"code":"malformed"`}, logged: "code=malformed",
+		},
+		{
+			name: "Python literal", send: `{'name': 'Alice'}`,
+			told: []string{"send json.dumps(dictionary)"}, logged: "Python literal",
+		},
+		{
+			name: "Python constant", send: `{"a": None}`,
+			told: []string{"send json.dumps(dictionary)"}, logged: "Python literal",
+		},
+		{
+			name: "list", send: `[1, 2]`,
+			told: []string{`"want a dictionary, got a JSON list; wrap it, as in {\"value\": …}","code":"not_a_dictionary"`}, logged: "not_a_dictionary",
+		},
+		{
+			name: "list, later", send: "{}\n[1, 2]\n{}\n", taken: "{}{}",
+			told: []string{`want a dictionary, got a list (at byte 0)`}, logged: "not_a_dictionary",
+		},
+		{name: "number", send: `42`, told: []string{`this looks like a length or a number`}, logged: "unsupported"},
+		{
+			name: "duplicate key", send: `{"a": 1, "a": 2}`,
+			told: []string{`the key \"a\" comes twice (at byte 9)`}, logged: "duplicate_key",
+		},
+		{
+			name: "truncated", send: `{"a":1}{"b": [1, 2`, taken: "{'a': 1}",
+			told: []string{`want ',' or ']', got the end (at byte 11, in /b/1)","code":"truncated","at":18`}, logged: "truncated",
+		},
+		{
+			name: "too large", send: long + "\n{\"a\":1}\n", taken: "{'a': 1}",
+			told: []string{`the record has more than 1000 bytes; --max-record raises the limit`}, logged: "too_large",
+		},
+		{
+			name: "too deep", send: "{\"a\":" + strings.Repeat("[", 200) + strings.Repeat("]", 200) + "}\n{\"a\":1}\n", taken: "{'a': 1}",
+			told: []string{`the record has more than 128 levels; --max-depth raises the limit`}, logged: "too_deep",
+		},
+		{
+			name: "invalid UTF-8", send: "{\"a\":\"\xff\"}",
+			told: []string{`want UTF-8, got byte 0xff (at byte 6, in /a)`}, logged: "malformed",
+		},
+		{
+			name: "control character", send: "{\"a\":\"x\x01\"}",
+			told: []string{`control character 0x01`}, logged: "malformed",
+		},
+		{name: "HTTP", send: "GET / HTTP/1.1\r\n\r\n", told: []string{"this is HTTP, which this server does not speak yet"}, logged: "unsupported"},
+		{name: "pickle", send: "\x80\x04}\x94.", told: []string{"this is pickle, which"}, logged: "unsupported"},
+		{name: "MessagePack", send: "\x81\xa1a\x01", told: []string{"this is MessagePack, which"}, logged: "unsupported"},
+		{name: "CBOR", send: "\xa1\x61a\x01", told: []string{"this is CBOR, which"}, logged: "unsupported"},
+		{name: "Forward", send: "\x93\xa1a\x01", told: []string{"this is Fluent Forward, which"}, logged: "unsupported"},
+		{name: "frames", send: "\x00\x00\x00\x07{\"a\":1}", told: []string{"this is length-prefixed frames, which"}, logged: "unsupported"},
+		{name: "TLS", send: "\x16\x03\x01\x02\x00", told: []string{"this is TLS, which"}, logged: "unsupported"},
+		{name: "native session", send: "{\"dictwire\":1}\n", told: []string{"this is a native session, which"}, logged: "unsupported"},
+		{name: "half a first byte pair", send: "\x80", told: []string{"ended before its first bytes told a protocol"}, logged: "truncated"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var rec recorder
+			var log logBuffer
+			srv := &dictwire.Server{Handler: &rec, Logger: log.logger(), Limits: codec.Limits{RecordBytes: 1000}}
+			addr := start(t, srv)
+			// The same whole, and cut at every byte.
+			for _, parts := range [][]string{{test.send}, strings.Split(test.send, "")} {
+				if len(parts) > 1000 {
+					parts = []string{test.send[:700], test.send[700:1500], test.send[1500:]}
+				}
+				rec.seen = nil
+				told := say(t, addr, parts...)
+				if got := strings.Join(rec.all(), ""); got != test.taken {
+					t.Errorf("taken in: %s, want %s", got, test.taken)
+				}
+				lines := strings.SplitAfter(told, "\n")
+				if len(lines) != len(test.told)+1 {
+					t.Errorf("told %q, want %q", told, test.told)
+					continue
+				}
+				for i, want := range test.told {
+					if !strings.Contains(lines[i], want) {
+						t.Errorf("told %q, want %q", lines[i], want)
+					}
+				}
+			}
+			if got := log.String(); !strings.Contains(got, test.logged) || test.logged == "" && got != "" {
+				t.Errorf("logged %q, want %q", got, test.logged)
+			}
+		})
+	}
+}
+
+// Random bytes are refused, one way or another, and the server goes on.
+func TestRandomBytes(t *testing.T) {
+	var rec recorder
+	srv := &dictwire.Server{Handler: &rec}
+	addr := start(t, srv)
+	seed := rand.Uint64()
+	r := rand.New(rand.NewPCG(seed, 0))
+	for range 300 {
+		b := make([]byte, 1+r.IntN(3000))
+		for i := range b {
+			b[i] = byte(r.Uint32())
+		}
+		if r.IntN(2) == 0 {
+			b = append([]byte(`{"`), b...)
+		}
+		c := dial(t, addr)
+		_, _ = c.Write(b) // the server may be done with it already
+		_ = c.(*net.TCPConn).CloseWrite()
+		_, _ = io.Copy(io.Discard, c)
+		_ = c.Close()
+	}
+	if got := rec.all(); len(got) > 0 {
+		t.Errorf("seed %d: taken in: %q", seed, got)
+	}
+	say(t, addr, `{"a":1}`)
+	if got := fmt.Sprint(rec.all()); got != "[{'a': 1}]" {
+		t.Errorf("seed %d: the server does not go on: %s", seed, got)
+	}
+}
+
+func TestKeepLast(t *testing.T) {
+	var rec recorder
+	addr := start(t, &dictwire.Server{Handler: &rec, JSON: json.Codec{DuplicateKeys: json.KeepLast}})
+	say(t, addr, `{"1": "a", "x": 0, "1": "b"}`)
+	if got := fmt.Sprint(rec.all()); got != "[{'1': 'b', 'x': 0}]" {
+		t.Error(got)
+	}
+}
+
+// A peer that sends bad records without end and never reads is not stopped by
+// what it is told, and the log stays short.
+func TestManyBadRecords(t *testing.T) {
+	const n = 200_000
+	var log logBuffer
+	srv := &dictwire.Server{Logger: log.logger()}
+	addr := start(t, srv)
+	c := dial(t, addr)
+	chunk := strings.Repeat("{\"a\":oops}\n{\"a\":1}\n", 1000)
+	for range n / 1000 {
+		if _, err := io.WriteString(c, chunk); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_ = c.(*net.TCPConn).CloseWrite()
+	told, err := io.ReadAll(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Count(string(told), "\n"); got != 16 {
+		t.Errorf("told %d times", got)
+	}
+	if got := srv.Stats(); got.Records != n || got.Rejected != n {
+		t.Errorf("%+v", got)
+	}
+	if err := srv.Close(); err != nil {
+		t.Error(err)
+	}
+	if got := log.String(); strings.Count(got, "\n") != 17 || !strings.Contains(got, fmt.Sprintf("count=%d", n-16)) {
+		t.Errorf("logged %.5000s", got)
+	}
+}
+
+// 1,000 connections that send nothing leave the server to others, and hold
+// almost nothing.
+func TestSilentConnections(t *testing.T) {
+	srv := new(dictwire.Server)
+	addr := start(t, srv)
+	for range 1000 {
+		dial(t, addr)
+	}
+	for range 20 {
+		say(t, addr, `{"a":1}`)
+	}
+	if got := srv.Stats(); got.Records != 20 || got.Connections != 20 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// MaxConns makes the next connections wait, and loses none.
+func TestMaxConns(t *testing.T) {
+	srv := &dictwire.Server{MaxConns: 4}
+	addr := start(t, srv)
+	var wg sync.WaitGroup
+	for range 50 {
+		wg.Go(func() { say(t, addr, `{"a":1}`) })
+	}
+	wg.Wait()
+	if got := srv.Stats().Records; got != 50 {
+		t.Errorf("%d records", got)
+	}
+}
+
+// Many clients at once: each connection's records arrive whole and in order.
+func TestManyClients(t *testing.T) {
+	const clients, records = 64, 2000
+	var mu sync.Mutex
+	next := make(map[int64]int64)
+	srv := &dictwire.Server{Handler: dictwire.HandlerFunc(func(_ context.Context, r *dictwire.Request) (*dict.Dict, error) {
+		client, _ := r.Dict().Get("client")
+		number, _ := r.Dict().Get("number")
+		id, _ := client.Int()
+		n, _ := number.Int()
+		mu.Lock()
+		defer mu.Unlock()
+		if next[id] != n {
+			t.Errorf("client %d: got %d, want %d", id, n, next[id])
+		}
+		next[id] = n + 1
+		return nil, nil
+	})}
+	addr := start(t, srv)
+	var wg sync.WaitGroup
+	for id := range clients {
+		wg.Go(func() {
+			var b strings.Builder
+			r := rand.New(rand.NewPCG(7, uint64(id)))
+			for n := range records {
+				fmt.Fprintf(&b, `{"client": %d, "number": %d, "pad": %q}`+"\n", id, n, strings.Repeat("é", r.IntN(300)))
+			}
+			c := dial(t, addr)
+			for rest := b.String(); rest != ""; {
+				n := min(1+r.IntN(20000), len(rest))
+				if _, err := io.WriteString(c, rest[:n]); err != nil {
+					t.Error(err)
+					return
+				}
+				rest = rest[n:]
+			}
+			_ = c.(*net.TCPConn).CloseWrite()
+			_, _ = io.Copy(io.Discard, c)
+		})
+	}
+	wg.Wait()
+	if got := srv.Stats().Records; got != clients*records {
+		t.Errorf("%d records, want %d", got, clients*records)
+	}
+}
+
+// A record larger than any buffer arrives whole, in pieces of any size.
+func TestLargeRecord(t *testing.T) {
+	var rec recorder
+	addr := start(t, &dictwire.Server{Handler: &rec})
+	text := strings.Repeat("0123456789", 100_000)
+	say(t, addr, `{"a":"`, text[:3], text[3:70_000], text[70_000:], `"}{"b":`, `2}`)
+	if got := rec.all(); len(got) != 2 || got[0] != "{'a': '"+text+"'}" || got[1] != "{'b': 2}" {
+		t.Errorf("%d records, %.100q", len(got), got)
+	}
+}
+
+// Records that stall while others wait for memory are cut off; the others are
+// served.
+func TestMemoryPressure(t *testing.T) {
+	srv := &dictwire.Server{MaxMemory: 32 << 20}
+	addr := start(t, srv)
+	half := []byte(`{"a":"` + strings.Repeat("x", 512<<10))
+	for range 100 {
+		c := dial(t, addr)
+		go func() { _, _ = c.Write(half) }()
+	}
+	whole := `{"a":"` + strings.Repeat("x", 900<<10) + `"}`
+	began := time.Now()
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			if got := say(t, addr, whole); got != "" {
+				t.Errorf("an honest client was told %q", got)
+			}
+		})
+	}
+	wg.Wait()
+	if got := srv.Stats().Records; got != 8 {
+		t.Errorf("%d records", got)
+	}
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("the honest clients took %v", took)
+	}
+}

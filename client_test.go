@@ -1,0 +1,171 @@
+package dictwire_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/dict"
+)
+
+func TestListenErrors(t *testing.T) {
+	ctx := context.Background()
+	taken, err := dictwire.Listen(ctx, "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	plain, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer plain.Close()
+	socket := filepath.Join(t.TempDir(), "socket")
+	alive, err := dictwire.Listen(ctx, "unix:"+socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer alive.Close()
+	for addr, want := range map[string]string{
+		taken.Addr().String():         "address already in use",
+		"unix:" + socket:              "address already in use",
+		"unix:" + file:                "address already in use",
+		"unix:/nonexistent/file":      "no such file or directory",
+		"127.0.0.1":                   "missing port in address",
+		"127.0.0.1:http-ish":          "unknown port",
+		"host.invalid:1":              "no such host",
+		"fd:x":                        `"x" is no descriptor number`,
+		"fd:9999":                     "bad file descriptor",
+		"fd:" + itoa(int(plain.Fd())): "socket operation on non-socket",
+	} {
+		l, err := dictwire.Listen(ctx, addr)
+		if err == nil {
+			_ = l.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "dictwire: can't listen on "+addr+": ") {
+			t.Errorf("Listen(%s) = %v, want %q", addr, err, want)
+		}
+	}
+}
+
+func itoa(n int) string { return dict.Int(int64(n)).String() }
+
+// A socket file that a dead server left behind does not stop the next one.
+func TestListenStaleSocket(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "socket")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.(*net.UnixListener).SetUnlinkOnClose(false)
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	next, err := dictwire.Listen(context.Background(), "unix:"+path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := next.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestDialErrors(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody := free.Addr().String()
+	_ = free.Close()
+	for addr, want := range map[string]error{
+		nobody:              syscall.ECONNREFUSED,
+		"unix:/nonexistent": syscall.ENOENT,
+	} {
+		if _, err := dictwire.Dial(ctx, addr); !errors.Is(err, want) {
+			t.Errorf("Dial(%s) = %v, want %v", addr, err, want)
+		}
+	}
+	if _, err := dictwire.Dial(ctx, "host.invalid:1"); err == nil || !strings.Contains(err.Error(), "no such host") {
+		t.Errorf("Dial of an unknown host = %v", err)
+	}
+	if _, err := dictwire.Send(ctx, nobody, make(chan int)); err == nil {
+		t.Error("a channel was sent")
+	}
+}
+
+// Contexts end what waits, and leave the connection in order where nothing was
+// under way.
+func TestClientContexts(t *testing.T) {
+	release := make(chan struct{})
+	addr := start(t, &dictwire.Server{Handler: dictwire.HandlerFunc(func(context.Context, *dictwire.Request) (*dict.Dict, error) {
+		<-release
+		return dict.Of("late", true), nil
+	})})
+	ctx := context.Background()
+	c, err := dictwire.Dial(ctx, addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.Send(ctx, dict.Of("a", 1)); err != nil {
+		t.Fatal(err)
+	}
+	short, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
+	defer cancel()
+	if _, err := c.Receive(short); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Receive = %v", err)
+	}
+	close(release)
+	if d, err := c.Receive(ctx); err != nil || d.String() != "{'late': True}" {
+		t.Errorf("Receive = %v, %v", d, err)
+	}
+	if _, err := c.Receive(short); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Receive with an ended context = %v", err)
+	}
+}
+
+// Many goroutines share one client.
+func TestClientShared(t *testing.T) {
+	var rec recorder
+	srv := &dictwire.Server{Handler: &rec}
+	addr := start(t, srv)
+	c, err := dictwire.Dial(context.Background(), addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for range 16 {
+		wg.Go(func() {
+			for range 100 {
+				if err := c.Send(context.Background(), dict.Of("text", strings.Repeat("x", 1000))); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if err := c.CloseWrite(); err != nil {
+		t.Error(err)
+	}
+	if _, err := c.Receive(context.Background()); err == nil {
+		t.Error("a reply came from nowhere")
+	}
+	if got := len(rec.all()); got != 1600 {
+		t.Errorf("%d records", got)
+	}
+	_ = c.Close()
+}

@@ -1,0 +1,179 @@
+package json
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/dictwire/dictwire/codec"
+)
+
+// fail makes the parser's error. It returns failed.
+func (p *parser) fail(buf []byte, code codec.Code, offset int, msg string) int {
+	p.err = &codec.SyntaxError{Codec: name, Code: code, Offset: offset, Path: p.path(buf), Msg: msg}
+	return failed
+}
+
+// unexpected fails because of what stands at i, where something else is wanted.
+func (p *parser) unexpected(buf []byte, i int, want string) int {
+	p.fail(buf, codec.Malformed, i, "want "+want+", got "+describe(buf, i))
+	rest := string(buf[i:min(i+5, len(buf))])
+	switch before := bytes.TrimRight(buf[:i], " \t\r\n"); {
+	case isPythonic(rest):
+		p.err.Hint = "this looks like a Python literal; send json.dumps(dictionary), not str(dictionary)"
+	case bytes.HasSuffix(before, []byte{','}) && (rest[0] == '}' || rest[0] == ']'):
+		p.err.Hint = "JSON has no trailing comma"
+	}
+	return failed
+}
+
+// isPythonic reports whether s, where a value or key should stand, begins as
+// Python spells one.
+func isPythonic(s string) bool {
+	for _, word := range []string{"'", "True", "False", "None"} {
+		if s != "" && (strings.HasPrefix(s, word) || strings.HasPrefix(word, s)) {
+			return true
+		}
+	}
+	return false
+}
+
+// truncated fails because buf is all that there is of the record.
+func (p *parser) truncated(buf []byte) int {
+	p.unexpected(buf, len(buf), p.wanted())
+	p.err.Code = codec.Truncated
+	return failed
+}
+
+// wanted says what run waits for when it answers incomplete.
+func (p *parser) wanted() string {
+	switch p.state {
+	case atStart:
+		return "a dictionary"
+	case atKeyOrEnd:
+		return "a key or '}'"
+	case atKey:
+		return "a key"
+	case inKey, inString:
+		return "the string's closing quote"
+	case atColon:
+		return "':' after the key"
+	case atItemOrEnd:
+		return "a value or ']'"
+	case atValue:
+		return "a value"
+	default:
+		if p.frames[len(p.frames)-1].isDict {
+			return "',' or '}'"
+		}
+		return "',' or ']'"
+	}
+}
+
+// describe names what stands at i.
+func describe(buf []byte, i int) string {
+	if i >= len(buf) {
+		return "the end"
+	}
+	switch r, size := utf8.DecodeRune(buf[i:]); {
+	case r == utf8.RuneError && size < 2:
+		return fmt.Sprintf("byte 0x%02x", buf[i])
+	case r == '\n':
+		return "a line feed"
+	case r < ' ':
+		return fmt.Sprintf("control character 0x%02x", r)
+	default:
+		return strconv.QuoteRune(r)
+	}
+}
+
+// notADictionary fails because the record begins with something else.
+func (p *parser) notADictionary(buf []byte, i int) int {
+	var what string
+	switch c := buf[i]; {
+	case c == '[':
+		what = "a list"
+	case c == '"':
+		what = "a string"
+	case c == '-' || c-'0' <= 9 || c == 'I' || c == 'N':
+		what = "a number"
+	case c == 't' || c == 'f':
+		what = "a bool"
+	case c == 'n':
+		what = "null"
+	default:
+		return p.unexpected(buf, i, "a dictionary, which begins with '{'")
+	}
+	p.fail(buf, codec.NotADictionary, i, "want a dictionary, got "+what)
+	p.err.Hint = `wrap it, as in {"value": …}`
+	return failed
+}
+
+// duplicate fails because the key in hand came before.
+func (p *parser) duplicate(buf []byte) int {
+	key, _ := unescape(nil, buf[p.tok:p.tok+p.closing(buf)])
+	p.fail(buf, codec.DuplicateKey, p.tok-1, "the key "+strconv.Quote(string(key))+" comes twice")
+	p.err.Hint = "--duplicate-keys last keeps the last value, as Python's json.loads does"
+	return failed
+}
+
+// closing returns the length of the string in hand, which has been read whole.
+func (p *parser) closing(buf []byte) int {
+	n := 0
+	for b := buf[p.tok:]; b[n] != '"'; n++ {
+		if b[n] == '\\' {
+			n++
+		}
+	}
+	return n
+}
+
+func (p *parser) badUTF8(buf []byte, i int) int {
+	for {
+		r, size := utf8.DecodeRune(buf[i:])
+		if r == utf8.RuneError && size == 1 {
+			break
+		}
+		i += size
+	}
+	p.fail(buf, codec.Malformed, i, fmt.Sprintf("want UTF-8, got byte 0x%02x", buf[i]))
+	p.err.Hint = "encode the text as UTF-8 before it is sent"
+	return failed
+}
+
+func (p *parser) tooLarge(buf []byte) int {
+	return p.fail(buf, codec.TooLarge, p.lim.RecordBytes, p.limitMsg("bytes", p.lim.RecordBytes, "--max-record"))
+}
+
+func (p *parser) limitMsg(what string, limit int, option string) string {
+	return fmt.Sprintf("the record has more than %d %s; %s raises the limit", limit, what, option)
+}
+
+// path names the value in hand by the keys and indices that lead to it.
+func (p *parser) path(buf []byte) string {
+	var b strings.Builder
+	keys := p.keys.keys
+	for i := len(p.frames) - 1; i >= 0; i-- {
+		if f := &p.frames[i]; f.isDict {
+			f.lastKey, keys = len(keys)-1, keys[:f.keys.keys]
+		}
+	}
+	for i := range p.frames {
+		f := &p.frames[i]
+		if i == len(p.frames)-1 && (p.state == atKey || p.state == inKey) {
+			break // the fault is in a key, which names no value yet
+		}
+		switch {
+		case b.Len() > 200:
+			return b.String() + "/…"
+		case !f.isDict:
+			fmt.Fprintf(&b, "/%d", f.n)
+		case f.n > 0:
+			b.WriteByte('/')
+			b.Write(p.keys.textOf(p.keys.keys[f.lastKey], buf))
+		}
+	}
+	return b.String()
+}

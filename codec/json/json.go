@@ -1,0 +1,111 @@
+// Package json is the JSON codec: RFC 8259, and beyond it just what Python's
+// json module writes by default.
+//
+//	d, err := json.Codec{}.Decode([]byte(`{"name": "Alice", "age": 30}`), codec.Limits{})
+//	fmt.Println(d) // {'name': 'Alice', 'age': 30}
+//
+// # What is accepted
+//
+// All that json.loads(b.decode("utf-8")) accepts, with the same value:
+//
+//   - RFC 8259, in UTF-8 without a byte order mark;
+//   - the words NaN, Infinity and -Infinity;
+//   - integers of any size up to Limits.Digits, kept exactly. A number with a
+//     fraction or an exponent is a float; one out of range is infinite;
+//   - escaped lone surrogates, as in "\ud800", kept as WTF-8.
+//
+// Only these are refused beyond that: a top level that is no dictionary, a
+// record over a limit, and, unless [KeepLast] is set, a key that comes twice
+// ("a" and "\u0061" are the same key).
+//
+// # Sequences
+//
+// A scanner reads dictionaries back to back, with any white space, NUL or RS
+// (0x1E, RFC 7464) between them: newline-delimited, concatenated,
+// pretty-printed. A byte order mark in front of the first is skipped.
+//
+// Behind a bad record the next one is looked for behind RS or NUL, or behind a
+// line feed if the next byte is '{' and no good record before held a line
+// feed outside its strings. Where records have held line feeds and neither RS
+// nor NUL was seen, the bad record ends the sequence ([codec.SyntaxError].Final).
+package json
+
+import (
+	"sync"
+
+	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/dict"
+)
+
+const name = "json"
+
+// A Codec is the JSON codec. The zero Codec is ready to use.
+type Codec struct {
+	// DuplicateKeys says what becomes of a key that comes twice. The zero
+	// value refuses the record.
+	DuplicateKeys DuplicateKeys
+}
+
+// DuplicateKeys is a way of treating a key that comes twice in a dictionary.
+type DuplicateKeys uint8
+
+const (
+	// Refuse makes a key that comes twice an error.
+	Refuse DuplicateKeys = iota
+	// KeepLast keeps the first key's place and the last key's value, as
+	// Python's json.loads does.
+	KeepLast
+)
+
+var _ codec.Codec = Codec{}
+
+// Name returns "json".
+func (Codec) Name() string { return name }
+
+// MediaType returns "application/json".
+func (Codec) MediaType() string { return "application/json" }
+
+// Terminator returns a line feed.
+func (Codec) Terminator() string { return "\n" }
+
+// decoder is what Decode keeps for the next call.
+type decoder struct {
+	p parser
+	b dict.Builder
+}
+
+var decoders = sync.Pool{New: func() any { return new(decoder) }}
+
+// Decode returns the dictionary that src holds, white space around it allowed.
+// See [codec.Codec].
+func (c Codec) Decode(src []byte, lim codec.Limits) (*dict.Dict, error) {
+	dec := decoders.Get().(*decoder)
+	d, err := dec.decode(c, src, lim)
+	if dec.p.scratch()+dec.b.Scratch() <= keepScratch {
+		decoders.Put(dec)
+	}
+	return d, err
+}
+
+func (dec *decoder) decode(c Codec, src []byte, lim codec.Limits) (*dict.Dict, error) {
+	p := &dec.p
+	p.lim, p.keepLast, p.b = lim.Effective(), c.DuplicateKeys == KeepLast, &dec.b
+	p.reset()
+	start := p.spaces(src, 0)
+	record := src[start:]
+	p.b.Reset(record)
+	end := p.run(record)
+	if end == incomplete {
+		end = p.truncated(record)
+	}
+	if end == failed {
+		p.err.Offset += start
+		return nil, p.err
+	}
+	if end = p.spaces(record, end); end < len(record) {
+		p.unexpected(record, end, "nothing behind the dictionary")
+		p.err.Offset += start
+		return nil, p.err
+	}
+	return p.b.Dict(), nil
+}

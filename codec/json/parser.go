@@ -1,0 +1,443 @@
+package json
+
+import (
+	"encoding/binary"
+	"math/bits"
+	"unicode/utf8"
+
+	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/dict"
+)
+
+// A parser reads one dictionary. It can stop at the end of the bytes that have
+// arrived, and go on from there with more of them. The scanner and Decode are
+// the same parser: with a Builder it writes down what it reads, without one it
+// only checks.
+type parser struct {
+	lim      codec.Limits // effective
+	keepLast bool
+	b        *dict.Builder // nil: check only
+
+	// Where the parser stands in the record. Offsets count from its first byte.
+	state  state
+	pos    int  // everything before it has been read
+	tok    int  // where the content of the token in hand begins
+	escape bool // the string in hand has an escape
+	high   bool // the string in hand has bytes from 0x80
+	rawLF  bool // a line feed stood between tokens
+	items  int
+
+	frames []frame // the open containers
+	keys   keySet
+	err    *codec.SyntaxError
+}
+
+// A state is what the parser reads next.
+type state uint8
+
+const (
+	atStart state = iota
+	atKeyOrEnd
+	atKey
+	inKey
+	atColon
+	atItemOrEnd
+	atValue
+	inString
+	inNumber
+	atComma
+)
+
+// A frame is an open container.
+type frame struct {
+	isDict bool
+	twice  bool   // a key came twice, and the last value is to be kept
+	n      uint32 // items, or keys
+	place  int    // what Builder.Close wants
+	keys   keyFrame
+
+	lastKey int // set where an error's path is made
+}
+
+// reset makes p ready for the next record.
+func (p *parser) reset() {
+	p.state, p.pos, p.items, p.rawLF = atStart, 0, 0, false
+	p.frames = p.frames[:0]
+	p.keys.reset()
+	p.err = nil
+}
+
+// What run returns beside the end of a dictionary.
+const (
+	incomplete = -1
+	failed     = -2 // p.err says why
+)
+
+// run reads on in buf, which begins with the record's first byte, and returns
+// where the record ends, incomplete or failed.
+func (p *parser) run(buf []byte) int {
+	var (
+		i = p.pos
+		c byte
+		f *frame
+		k int
+	)
+	if n := len(p.frames); n > 0 {
+		f = &p.frames[n-1]
+	}
+	// Each state begins with a test for the end of buf, and what it does before
+	// it stops there can be done again.
+	switch p.state {
+	case atStart:
+		goto start
+	case atKeyOrEnd:
+		goto keyOrEnd
+	case atKey:
+		goto key
+	case inKey:
+		goto keyText
+	case atColon:
+		goto colon
+	case atItemOrEnd:
+		goto itemOrEnd
+	case atValue:
+		goto value
+	case inString:
+		goto text
+	case inNumber:
+		for i < len(buf) && inNumberToken[buf[i]] {
+			i++
+		}
+		if i == len(buf) {
+			return p.stop(buf, inNumber, i)
+		}
+		i = p.tok
+		goto number
+	default:
+		goto comma
+	}
+
+start:
+	if i == len(buf) {
+		return p.stop(buf, atStart, i)
+	}
+	if buf[i] != '{' {
+		return p.notADictionary(buf, i)
+	}
+	goto openDict
+
+keyOrEnd:
+	if i = p.space(buf, i); i == len(buf) {
+		return p.stop(buf, atKeyOrEnd, i)
+	}
+	if buf[i] == '}' {
+		goto closeContainer
+	}
+	if buf[i] != '"' {
+		return p.unexpected(buf, i, "a key in double quotes or '}'")
+	}
+	goto openKey
+
+key:
+	p.state = atKey
+	if i = p.space(buf, i); i == len(buf) {
+		return p.stop(buf, atKey, i)
+	}
+	if buf[i] != '"' {
+		return p.unexpected(buf, i, "a key in double quotes after ','")
+	}
+
+openKey:
+	i++
+	p.state = inKey
+	p.tok, p.escape, p.high = i, false, false
+
+keyText:
+	if i = p.text(buf, i); i < 0 {
+		return p.stopText(buf, inKey, i)
+	}
+	if p.keys.add(&f.keys, buf, p.tok, i, p.escape) {
+		if !p.keepLast {
+			return p.duplicate(buf)
+		}
+		f.twice = true
+	}
+	f.n++
+	if p.b != nil {
+		p.buildText(buf[p.tok:i], p.tok)
+	}
+	i++
+
+colon:
+	if i = p.space(buf, i); i == len(buf) {
+		return p.stop(buf, atColon, i)
+	}
+	if buf[i] != ':' {
+		return p.unexpected(buf, i, "':' after the key")
+	}
+	i++
+	goto value
+
+itemOrEnd:
+	if i = p.space(buf, i); i == len(buf) {
+		return p.stop(buf, atItemOrEnd, i)
+	}
+	if buf[i] == ']' {
+		goto closeContainer
+	}
+
+value:
+	p.state = atValue
+	if i = p.space(buf, i); i == len(buf) {
+		return p.stop(buf, atValue, i)
+	}
+	switch c = buf[i]; c {
+	case '"':
+		i++
+		p.tok, p.escape, p.high = i, false, false
+		goto text
+	case '{':
+		goto openDict
+	case '[':
+		goto openList
+	case '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9':
+		goto number
+	}
+	if k = p.literal(buf, i); k < 0 {
+		return k
+	}
+	i = k
+	goto valueEnd
+
+text:
+	if i = p.text(buf, i); i < 0 {
+		return p.stopText(buf, inString, i)
+	}
+	if p.b != nil {
+		p.buildText(buf[p.tok:i], p.tok)
+	}
+	i++
+	goto valueEnd
+
+number:
+	if k = p.number(buf, i); k < 0 {
+		return k
+	}
+	i = k
+	goto valueEnd
+
+openDict:
+	i++
+	if f = p.open(buf, i, true); f == nil {
+		return failed
+	}
+	goto keyOrEnd
+
+openList:
+	i++
+	if f = p.open(buf, i, false); f == nil {
+		return failed
+	}
+	goto itemOrEnd
+
+closeContainer:
+	i++
+	if f.isDict {
+		p.keys.close(&f.keys)
+	}
+	if p.b != nil {
+		p.b.Close(f.place, int(f.n))
+		if f.twice {
+			p.b.KeepLast(f.place)
+		}
+	}
+	p.frames = p.frames[:len(p.frames)-1]
+	if len(p.frames) == 0 {
+		if i > p.lim.RecordBytes {
+			return p.tooLarge(buf)
+		}
+		return i
+	}
+	f = &p.frames[len(p.frames)-1]
+
+valueEnd:
+	p.items++
+	if f.isDict {
+		p.items++
+	} else {
+		f.n++
+	}
+	if p.items > p.lim.Items {
+		return p.fail(buf, codec.OverLimit, i, p.limitMsg("keys and values", p.lim.Items, "--max-items"))
+	}
+
+comma:
+	if i = p.space(buf, i); i == len(buf) {
+		return p.stop(buf, atComma, i)
+	}
+	switch c = buf[i]; {
+	case c == ',':
+		i++
+		if f.isDict {
+			goto key
+		}
+		goto value
+	case c == '}' && f.isDict, c == ']' && !f.isDict:
+		goto closeContainer
+	case f.isDict:
+		return p.unexpected(buf, i, "',' or '}'")
+	default:
+		return p.unexpected(buf, i, "',' or ']'")
+	}
+}
+
+// stop remembers where to go on when more bytes have arrived.
+func (p *parser) stop(buf []byte, s state, i int) int {
+	p.state, p.pos = s, i
+	if i >= p.lim.RecordBytes {
+		return p.tooLarge(buf)
+	}
+	return incomplete
+}
+
+// stopText is stop for a string, where text has set pos.
+func (p *parser) stopText(buf []byte, s state, why int) int {
+	if why == failed {
+		return failed
+	}
+	return p.stop(buf, s, p.pos)
+}
+
+// open begins a container whose first byte stands before i. It returns nil
+// where that is too deep.
+func (p *parser) open(buf []byte, i int, isDict bool) *frame {
+	if len(p.frames) >= p.lim.Depth {
+		p.fail(buf, codec.TooDeep, i-1, p.limitMsg("levels", p.lim.Depth, "--max-depth"))
+		return nil
+	}
+	p.frames = append(p.frames, frame{isDict: isDict})
+	f := &p.frames[len(p.frames)-1]
+	if isDict {
+		f.keys = p.keys.open()
+	}
+	if p.b != nil {
+		k := dict.KindList
+		if isDict {
+			k = dict.KindDict
+		}
+		f.place = p.b.Open(k)
+	}
+	return f
+}
+
+// space returns where the white space that begins at i ends.
+func (p *parser) space(buf []byte, i int) int {
+	if i < len(buf) && buf[i] > ' ' {
+		return i
+	}
+	return p.spaces(buf, i)
+}
+
+func (p *parser) spaces(buf []byte, i int) int {
+	for ; i < len(buf); i++ {
+		switch buf[i] {
+		case ' ', '\t', '\r':
+		case '\n':
+			p.rawLF = true
+		default:
+			return i
+		}
+	}
+	return i
+}
+
+const (
+	ones  = 0x0101010101010101
+	highs = 0x8080808080808080
+)
+
+// special marks, in the highest bit of each byte of w, the first byte of a
+// string that needs a look: a quote, a backslash or a control character. Marks
+// above the lowest one may be wrong.
+func special(w uint64) uint64 {
+	quote := w ^ ones*'"'
+	backslash := w ^ ones*'\\'
+	return ((quote-ones)&^quote | (backslash-ones)&^backslash | (w-ones*' ')&^w) & highs
+}
+
+// text reads a string from i on and returns where its closing quote stands,
+// incomplete (with pos set) or failed.
+func (p *parser) text(buf []byte, i int) int {
+	for {
+		for {
+			if i+8 > len(buf) {
+				for ; i < len(buf); i++ {
+					c := buf[i]
+					if c == '"' || c == '\\' || c < ' ' {
+						break
+					}
+					p.high = p.high || c >= utf8.RuneSelf
+				}
+				break
+			}
+			w := binary.LittleEndian.Uint64(buf[i:])
+			m := special(w)
+			if m == 0 {
+				if w&highs != 0 {
+					p.high = true
+				}
+				i += 8
+				continue
+			}
+			if w&highs&(m&-m-1) != 0 {
+				p.high = true
+			}
+			i += bits.TrailingZeros64(m) >> 3
+			break
+		}
+		if i == len(buf) {
+			p.pos = i
+			return incomplete
+		}
+		switch buf[i] {
+		case '"':
+			if p.high && !utf8.Valid(buf[p.tok:i]) {
+				return p.badUTF8(buf, p.tok)
+			}
+			return i
+		case '\\':
+			p.escape = true
+			end := p.escaped(buf, i)
+			if end < 0 {
+				p.pos = i
+				return end
+			}
+			i = end
+		default:
+			return p.unexpected(buf, i, "the string to go on or end (control characters must be escaped)")
+		}
+	}
+}
+
+// escaped checks the escape that begins at i and returns where it ends.
+func (p *parser) escaped(buf []byte, i int) int {
+	if i+1 == len(buf) {
+		return incomplete
+	}
+	switch buf[i+1] {
+	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+		return i + 2
+	case 'u':
+		for j := i + 2; j < i+6; j++ {
+			if j == len(buf) {
+				return incomplete
+			}
+			if unhex[buf[j]] == notHex {
+				return p.unexpected(buf, j, "four hexadecimal digits after \\u")
+			}
+		}
+		return i + 6
+	default:
+		return p.unexpected(buf, i+1, `one of "\/bfnrtu after a backslash`)
+	}
+}

@@ -1,0 +1,426 @@
+package dialect
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/lease"
+)
+
+// Rules are what all connections of a server share.
+type Rules struct {
+	Memory        *lease.Budget
+	MaxRecord     int // bytes
+	IdleTimeout   time.Duration
+	RecordTimeout time.Duration
+	WriteTimeout  time.Duration
+}
+
+const (
+	firstBuffer = 4 << 10  // what a connection starts with when bytes come
+	busyBuffer  = 64 << 10 // what it may grow to because bytes come fast
+	writeBuffer = 4 << 10  // replies are written at the latest when there is as much
+
+	sniffTime  = 10 * time.Second       // how long the first bytes may take to tell the protocol
+	lingerTime = time.Second            // silence after which an idle connection gives its buffer back
+	flushTime  = time.Millisecond       // how long a reply may wait for others
+	quietTime  = 100 * time.Millisecond // silence that ends a connection of a server that drains
+	drainTime  = time.Second            // when it ends without silence, at a record's end
+	pressTime  = time.Second            // how often a record's progress is looked at
+	minRate    = 4 << 10                // bytes a second that a record must make while others wait for memory
+)
+
+// A Holder is memory that a dialect holds for a connection beside its buffer: a
+// codec.Scanner.
+type Holder interface {
+	Scratch() int // in bytes
+	Release()
+}
+
+// A Conn is a connection as a dialect sees it: bytes that have come, and a way
+// to wait for more within the server's rules. An idle Conn holds no buffer.
+//
+// Its methods belong to one goroutine, except Drain and Abort.
+type Conn struct {
+	// Codec is what the peer is told its errors in. Nil means JSON, on a line.
+	Codec codec.Codec
+
+	nc    net.Conn
+	rules *Rules
+	lease *lease.Lease
+
+	buf    []byte // leased; nil while idle
+	beside int64  // what of the lease is for other memory
+	r, w   int    // buf[r:w] has come and was not discarded
+	high   int    // the most of buf that was in use lately
+	full   bool   // the last read filled buf
+	read   int64  // bytes read since the connection began
+
+	tiny [64]byte // where an idle connection's first bytes come
+
+	deadline time.Time // what the read deadline was set to last
+	sniffing bool      // the record in hand is what Sniff waits for
+	began    time.Time // when the record in hand began; zero between records
+	pressed  time.Time // when its progress was looked at last
+	pressAt  int64     // and what read was then
+	drainBy  time.Time // when a draining connection ends; zero before it knows
+
+	out     []byte // replies that were not written yet
+	flushed time.Time
+
+	draining atomic.Bool
+}
+
+// NewConn returns the connection nc under the given rules.
+func NewConn(nc net.Conn, rules *Rules) *Conn {
+	return &Conn{nc: nc, rules: rules, lease: rules.Memory.Lease()}
+}
+
+// RemoteAddr returns the peer's address.
+func (c *Conn) RemoteAddr() net.Addr { return c.nc.RemoteAddr() }
+
+// Buffered returns the bytes that have come and were not discarded. They are
+// valid until the next call of Discard or More.
+func (c *Conn) Buffered() []byte { return c.buf[c.r:c.w] }
+
+// Discard drops the first n buffered bytes.
+func (c *Conn) Discard(n int) {
+	c.r += n
+	if c.r == c.w {
+		c.r, c.w = 0, 0
+	}
+}
+
+// Offset returns how many bytes came before the first one that is buffered.
+func (c *Conn) Offset() int64 { return c.read - int64(c.w-c.r) }
+
+// More waits until more bytes are buffered. within says that a record has
+// begun: it must then end within the record time-out. Otherwise the connection
+// is idle, and gives back its memory and h's if that takes long.
+//
+// It returns io.EOF at the end of what the peer sends, an *[Error] where a rule
+// is broken, ErrDrained where the server ends and this connection may end here,
+// or an error of the connection.
+func (c *Conn) More(ctx context.Context, within bool, h Holder) error {
+	if err := c.Flush(); err != nil {
+		return err
+	}
+	if !within {
+		c.began = time.Time{}
+	} else if c.began.IsZero() {
+		c.began = time.Now()
+		c.pressed, c.pressAt = c.began, c.read
+	}
+	if err := c.room(ctx, within, h); err != nil {
+		return err
+	}
+	for {
+		wait, expired := c.patience(within)
+		if expired != nil {
+			return expired
+		}
+		c.arm(wait)
+		into := c.tiny[:]
+		if c.buf != nil {
+			into = c.buf[c.w:]
+		}
+		n, err := c.nc.Read(into)
+		if n > 0 {
+			return c.came(ctx, n)
+		}
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			if err := c.waited(within, h); err != nil {
+				return err
+			}
+		case err == io.EOF:
+			return io.EOF
+		case err == nil: // nothing yet
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		default:
+			return fmt.Errorf("dialect: read: %w", err)
+		}
+	}
+}
+
+// Sniff waits for as many bytes as tell the protocol, without discarding them.
+// active, where not nil, is called when the first byte has come; false ends the
+// connection. Beyond Sniff's and More's errors it returns io.EOF for a
+// connection that ends without a byte, or white space alone.
+func (c *Conn) Sniff(ctx context.Context, active func() bool) (Protocol, error) {
+	c.sniffing = true
+	defer func() { c.sniffing = false }()
+	for {
+		b := c.Buffered()
+		if len(b) > 0 && active != nil {
+			if !active() {
+				return Unknown, io.EOF
+			}
+			active = nil
+		}
+		p, err := Sniff(b)
+		if !errors.Is(err, codec.ErrIncomplete) {
+			return p, err
+		}
+		switch err := c.More(ctx, len(b) > 0, nil); {
+		case err == io.EOF && len(bytes.TrimLeft(b, " \t\r\n")) > 0:
+			return Unknown, &Error{Code: codec.Truncated, Text: "the connection ended before its first bytes told a protocol"}
+		case err != nil:
+			return Unknown, err
+		}
+	}
+}
+
+// ErrDrained is what [Conn.More] returns where the server ends and nothing of
+// this connection is under way.
+var ErrDrained = errors.New("dialect: the server is shutting down")
+
+// room makes room for at least one more byte, except on an idle connection
+// without a buffer.
+func (c *Conn) room(ctx context.Context, within bool, h Holder) error {
+	size := len(c.buf)
+	if size == 0 {
+		return nil
+	}
+	beside := int64(cap(c.out))
+	if h != nil {
+		beside += int64(h.Scratch())
+	}
+	c.high = max(c.high, c.w)
+	charge := c.lease.Size() - c.beside // for buf: its size, or more where a record was promised it
+	switch {
+	case c.full && size < busyBuffer && c.lease.TryResize(int64(2*size)+beside):
+		size *= 2 // bytes come fast
+		charge = int64(size)
+	case c.w == 0 && size > firstBuffer && c.high < size/4:
+		size /= 2 // too large for what comes
+		charge = int64(size)
+		c.high = 0
+	case c.w < size:
+		if !within {
+			charge = int64(size)
+		}
+	case c.r >= c.w-c.r: // moving is cheaper than what was read since
+		c.w = copy(c.buf, c.buf[c.r:c.w])
+		c.r = 0
+	default:
+		// A record never outgrows the limit: its scanner refuses it before.
+		limit := max(size+firstBuffer, c.rules.MaxRecord+firstBuffer)
+		size = min(2*size, limit)
+		charge = max(charge, int64(size))
+		if size > lease.Small {
+			// One that is large is promised at once all that it may need, within
+			// reason. If it took it by and by, many halves could wait for each other.
+			charge = max(charge, min(int64(limit), c.rules.Memory.Share()))
+		}
+	}
+	if c.beside = beside; charge+beside != c.lease.Size() {
+		before := time.Now()
+		if err := c.lease.Resize(ctx, charge+beside); err != nil {
+			return err
+		}
+		if waited := time.Since(before); within && waited > time.Millisecond {
+			// To wait for memory is not the record's fault.
+			c.began = c.began.Add(waited)
+			c.pressed, c.pressAt = time.Now(), c.read
+		}
+	}
+	if size != len(c.buf) {
+		c.resize(size)
+	}
+	return nil
+}
+
+// resize moves what is buffered to a buffer of another size, which has been
+// leased.
+func (c *Conn) resize(size int) {
+	var buf []byte
+	if size > 0 {
+		buf = getBuffer(size)
+		c.w = copy(buf, c.buf[c.r:c.w])
+		c.r = 0
+	}
+	putBuffer(c.buf)
+	c.buf = buf
+}
+
+// came takes note of n bytes that were read.
+func (c *Conn) came(ctx context.Context, n int) error {
+	c.read += int64(n)
+	if c.buf != nil {
+		c.w += n
+		c.full = c.w == len(c.buf)
+		return nil
+	}
+	if err := c.lease.Resize(ctx, firstBuffer); err != nil {
+		return err
+	}
+	c.resize(firstBuffer)
+	c.w = copy(c.buf, c.tiny[:n])
+	return nil
+}
+
+// patience says how long the next read may wait, or why none may.
+func (c *Conn) patience(within bool) (time.Duration, error) {
+	draining := c.draining.Load()
+	if draining && c.drainBy.IsZero() {
+		c.drainBy = time.Now().Add(drainTime)
+	}
+	switch {
+	case within:
+		now, limit := time.Now(), c.rules.RecordTimeout
+		if c.sniffing {
+			limit = min(limit, sniffTime)
+		}
+		left := limit - now.Sub(c.began)
+		if left <= 0 && c.sniffing {
+			return 0, &Error{Code: codec.Truncated, Text: fmt.Sprintf("the first bytes tell no protocol, and no more came within %v", limit)}
+		}
+		if left <= 0 {
+			return 0, &Error{
+				Code: Rate, At: c.Offset(),
+				Text: fmt.Sprintf("the record did not end within %v", c.rules.RecordTimeout),
+				Hint: "--record-timeout raises the limit",
+			}
+		}
+		if since := now.Sub(c.pressed); since >= pressTime {
+			slow := float64(c.read-c.pressAt) < minRate*since.Seconds()
+			c.pressed, c.pressAt = now, c.read
+			if slow && c.rules.Memory.Pressed() {
+				return 0, &Error{
+					Code: Rate, At: c.Offset(),
+					Text: "the record came too slowly while others waited for memory",
+					Hint: "--max-memory raises the limit",
+				}
+			}
+		}
+		return min(left, pressTime), nil
+	case draining:
+		if time.Now().After(c.drainBy) {
+			return 0, ErrDrained
+		}
+		return quietTime, nil
+	case c.buf != nil:
+		return min(lingerTime, c.rules.IdleTimeout), nil
+	default:
+		return c.rules.IdleTimeout, nil
+	}
+}
+
+// waited says what follows from a read that waited as long as it might.
+func (c *Conn) waited(within bool, h Holder) error {
+	switch {
+	case within:
+		return nil // patience looks at the record's time
+	case c.draining.Load():
+		if c.drainBy.IsZero() {
+			return nil // this was Drain, which woke the read up
+		}
+		return ErrDrained
+	case c.buf != nil:
+		c.release(h)
+		return nil
+	default:
+		return &Error{
+			Code: Idle, At: c.Offset(),
+			Text: fmt.Sprintf("nothing came for %v", c.rules.IdleTimeout),
+			Hint: "--idle-timeout raises the limit",
+		}
+	}
+}
+
+// release gives back the buffer, which is empty, and all other memory.
+func (c *Conn) release(h Holder) {
+	if h != nil {
+		h.Release()
+	}
+	c.resize(0)
+	c.out = nil
+	c.high, c.beside = 0, 0
+	_ = c.lease.Resize(context.Background(), 0) // giving back never waits
+}
+
+// arm sets the read deadline, unless it is about right already: to set it costs
+// more than to let it pass a little early.
+func (c *Conn) arm(wait time.Duration) {
+	now := time.Now()
+	if left := c.deadline.Sub(now); left > wait/2 && left <= wait && !c.draining.Load() {
+		return
+	}
+	c.deadline = now.Add(wait)
+	_ = c.nc.SetReadDeadline(c.deadline) // a connection that is gone fails the read
+	if c.draining.Load() && c.drainBy.IsZero() {
+		_ = c.nc.SetReadDeadline(now) // Drain came between
+	}
+}
+
+// Drain makes the connection end at the next record's end: at once if nothing
+// is under way. It may be called from any goroutine.
+func (c *Conn) Drain() {
+	c.draining.Store(true)
+	_ = c.nc.SetReadDeadline(time.Now())
+}
+
+// Abort closes the connection at once. It may be called from any goroutine.
+func (c *Conn) Abort() error { return c.nc.Close() }
+
+// Reply sends d in the given codec. It is written at the latest when More is
+// called.
+func (c *Conn) Reply(cd codec.Codec, d *dict.Dict) error {
+	out, err := cd.Append(c.out, d)
+	if err != nil {
+		return err
+	}
+	c.out = append(out, cd.Terminator()...)
+	if len(c.out) < writeBuffer && time.Since(c.flushed) < flushTime {
+		return nil
+	}
+	return c.Flush()
+}
+
+// Flush writes the replies that wait.
+func (c *Conn) Flush() error {
+	if len(c.out) == 0 {
+		return nil
+	}
+	c.flushed = time.Now()
+	_ = c.nc.SetWriteDeadline(c.flushed.Add(c.rules.WriteTimeout))
+	_, err := c.nc.Write(c.out)
+	if c.out = c.out[:0]; cap(c.out) > writeBuffer {
+		c.out = nil
+	}
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return fmt.Errorf("dialect: the peer did not read its replies for %v", c.rules.WriteTimeout)
+	case err != nil:
+		return fmt.Errorf("dialect: write: %w", err)
+	}
+	return nil
+}
+
+// Close ends the connection: what waits is written, and whatever still comes
+// is read for at most a second, so that the peer gets to read its replies.
+func (c *Conn) Close() error {
+	err := c.Flush()
+	half, ok := c.nc.(interface{ CloseWrite() error })
+	if ok && err == nil && half.CloseWrite() == nil {
+		_ = c.nc.SetReadDeadline(time.Now().Add(drainTime))
+		for {
+			if _, err := c.nc.Read(c.tiny[:]); err != nil {
+				break
+			}
+		}
+	}
+	c.release(nil)
+	return errors.Join(err, c.nc.Close())
+}

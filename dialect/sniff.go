@@ -1,0 +1,231 @@
+package dialect
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/dictwire/dictwire/codec"
+)
+
+// A Protocol is what a connection speaks, as its first bytes tell.
+type Protocol uint8
+
+// The protocols that Sniff tells apart.
+const (
+	Unknown     Protocol = iota
+	JSON                 // a bare sequence of JSON dictionaries
+	Native               // a native session, which begins with a greeting in JSON
+	Pickle               // a bare sequence of pickles
+	MessagePack          // a bare sequence of MessagePack maps
+	CBOR                 // a bare sequence of CBOR maps
+	Forward              // Fluent Forward
+	Framed               // frames of a 4-byte length and a dictionary
+	TLS
+	HTTP // HTTP/1.1, HTTP/2, WebSocket
+	protocols
+)
+
+var protocolNames = [protocols]string{
+	"unknown", "JSON", "a native session", "pickle", "MessagePack", "CBOR",
+	"Fluent Forward", "length-prefixed frames", "TLS", "HTTP",
+}
+
+// String returns the protocol's name as error messages write it.
+func (p Protocol) String() string {
+	if p >= protocols {
+		return protocolNames[Unknown]
+	}
+	return protocolNames[p]
+}
+
+const (
+	// maxSpace is how much white space may stand before the first byte that
+	// tells something.
+	maxSpace = 4 << 10
+	// maxGreeting is how long a native session's greeting may be.
+	maxGreeting = 8 << 10
+)
+
+// Sniff tells the protocol from a connection's first bytes. It returns
+// [codec.ErrIncomplete] while they do not decide, and an *[Error] where they
+// begin nothing that is served. It consumes nothing: the protocol's dialect
+// sees the same bytes again.
+func Sniff(b []byte) (Protocol, error) {
+	space := len(b) - len(bytes.TrimLeft(b, " \t\r\n"))
+	if space > maxSpace {
+		return refuse("more than %d bytes of white space before the first dictionary", maxSpace)
+	}
+	b = b[space:]
+	if len(b) == 0 {
+		return Unknown, codec.ErrIncomplete
+	}
+	switch c := b[0]; {
+	case c == '{':
+		return sniffBrace(b)
+	case c == 0x1E: // RS, RFC 7464
+		return JSON, nil
+	case c == 0xEF:
+		return prefix(b, JSON, "\xEF\xBB\xBF")
+	case c == '[':
+		return notADictionary("a JSON list")
+
+	case c == '}', c == '(', c == 'c': // protocol 1; 0; an OrderedDict in either
+		return Pickle, nil
+	case c == 0x80:
+		switch {
+		case len(b) < 2:
+			return Unknown, codec.ErrIncomplete
+		case b[1] >= 2 && b[1] <= 5: // PROTO 2 to 5
+			return Pickle, nil
+		default:
+			return MessagePack, nil
+		}
+
+	case c > 0x80 && c <= 0x8F, c == 0xDE, c == 0xDF: // fixmap, map 16, map 32
+		return MessagePack, nil
+	case c >= 0x90 && c <= 0x9F: // fixarray
+		return sniffForward(b, 1, c >= 0x92 && c <= 0x94)
+	case c == 0xDC: // array 16
+		return sniffForward(b, 3, true)
+	case c == 0xDD: // array 32
+		return sniffForward(b, 5, true)
+
+	case c >= 0xA0 && c <= 0xBB, c == 0xBF: // map, indefinite map
+		return CBOR, nil
+	case c == 0xD9: // tag 55799: self-described CBOR
+		if len(b) >= 2 && b[1] != 0xD9 || len(b) >= 3 && b[2] != 0xF7 {
+			return refuse("a CBOR tag in front of the first dictionary; only 55799 may stand there")
+		}
+		return prefix(b, CBOR, "\xD9\xD9\xF7")
+	case c >= 0xC0 && c <= 0xDB: // other tags
+		return refuse("a CBOR tag in front of the first dictionary; only 55799 may stand there")
+
+	case c == 0x00:
+		return sniffFrame(b)
+	case c == 0x16:
+		return prefix(b, TLS, "\x16\x03")
+	case c == '<':
+		return refuse("this looks like syslog or XML, which is not served")
+	case c >= '0' && c <= '9', c == '-':
+		return refuse("this looks like a length or a number in decimal digits; send the dictionary alone")
+	default:
+		return sniffText(b)
+	}
+}
+
+// sniffBrace tells a greeting from other JSON: its first key is "dictwire" and
+// the value is an integer.
+func sniffBrace(b []byte) (Protocol, error) {
+	if len(b) > 1 && b[1] == '\'' {
+		return Unknown, &Error{
+			Code: codec.Malformed,
+			Text: "this is a Python literal, not JSON",
+			Hint: "send json.dumps(dictionary); dictwire convert --from python reads literals",
+		}
+	}
+	undecided := func() (Protocol, error) {
+		if len(b) > maxGreeting {
+			return JSON, nil
+		}
+		return Unknown, codec.ErrIncomplete
+	}
+	const key = `"dictwire"`
+	rest := bytes.TrimLeft(b[1:], " \t\r\n")
+	if len(rest) < len(key) {
+		if string(rest) == key[:len(rest)] {
+			return undecided()
+		}
+		return JSON, nil
+	}
+	if string(rest[:len(key)]) != key {
+		return JSON, nil
+	}
+	rest = bytes.TrimLeft(rest[len(key):], " \t\r\n")
+	if len(rest) == 0 {
+		return undecided()
+	}
+	if rest[0] != ':' {
+		return JSON, nil
+	}
+	number := bytes.TrimPrefix(bytes.TrimLeft(rest[1:], " \t\r\n"), []byte{'-'})
+	behind := bytes.TrimLeft(number, "0123456789")
+	switch {
+	case len(behind) == 0:
+		return undecided()
+	case len(behind) == len(number), behind[0] == '.', behind[0]|0x20 == 'e':
+		return JSON, nil
+	default:
+		return Native, nil
+	}
+}
+
+// sniffForward tells Fluent Forward, an array that begins with a string (the
+// tag), from other MessagePack arrays. The first element stands at i.
+func sniffForward(b []byte, i int, fits bool) (Protocol, error) {
+	if fits && len(b) <= i {
+		return Unknown, codec.ErrIncomplete
+	}
+	if fits && (b[i] >= 0xA0 && b[i] <= 0xBF || b[i] >= 0xD9 && b[i] <= 0xDB) {
+		return Forward, nil
+	}
+	return notADictionary("a MessagePack or CBOR list")
+}
+
+// sniffFrame looks at what begins with a zero byte: the highest byte of a
+// frame's length.
+func sniffFrame(b []byte) (Protocol, error) {
+	switch {
+	case len(b) < 4:
+		return Unknown, codec.ErrIncomplete
+	case b[2] == '{' && b[3] == '"':
+		return refuse("this looks like a 2-byte length and a JSON header, which is not served; frames have a 4-byte length")
+	case b[1] == 0 && b[2] == 0 && b[3] == 0:
+		return refuse("a frame of length zero")
+	default:
+		return Framed, nil
+	}
+}
+
+// methods are the first four bytes of what HTTP clients send.
+var methods = []string{"GET ", "POST", "PUT ", "HEAD", "OPTI", "DELE", "PATC", "CONN", "TRAC", "PRI "}
+
+func sniffText(b []byte) (Protocol, error) {
+	for _, m := range methods {
+		if p, err := prefix(b, HTTP, m); err == codec.ErrIncomplete || p == HTTP {
+			return p, err
+		}
+	}
+	if p, err := prefix(b, Unknown, "PROXY "); err == codec.ErrIncomplete {
+		return p, err
+	} else if err == nil {
+		return refuse("this is the PROXY protocol, which is not served")
+	}
+	if b[0] < 0x20 || b[0] >= 0x7F {
+		return refuse("byte 0x%02x begins no dictionary in any format", b[0])
+	}
+	return refuse("%q begins no dictionary in any format", b[0])
+}
+
+// prefix answers p once b begins with all of s.
+func prefix(b []byte, p Protocol, s string) (Protocol, error) {
+	switch {
+	case len(b) >= len(s) && string(b[:len(s)]) == s:
+		return p, nil
+	case len(b) < len(s) && string(b) == s[:len(b)]:
+		return Unknown, codec.ErrIncomplete
+	default:
+		return refuse("byte 0x%02x begins no dictionary in any format", b[0])
+	}
+}
+
+func notADictionary(what string) (Protocol, error) {
+	return Unknown, &Error{
+		Code: codec.NotADictionary,
+		Text: "want a dictionary, got " + what,
+		Hint: `wrap it, as in {"value": …}`,
+	}
+}
+
+func refuse(format string, args ...any) (Protocol, error) {
+	return Unknown, &Error{Code: Unsupported, Text: fmt.Sprintf(format, args...)}
+}

@@ -1,0 +1,131 @@
+package dialect_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/dialect"
+)
+
+func TestSniff(t *testing.T) {
+	for _, test := range []struct {
+		first string
+		want  dialect.Protocol
+		err   string // part of the refusal
+	}{
+		{`{"name": "Alice"}`, dialect.JSON, ""},
+		{`{}`, dialect.JSON, ""},
+		{" \r\n\t{\n}", dialect.JSON, ""},
+		{"\x1e{", dialect.JSON, ""},
+		{"\xef\xbb\xbf{", dialect.JSON, ""},
+		{"\xef\xbb{", 0, "byte 0xef begins no dictionary"},
+		{`{"dictwire":1}`, dialect.Native, ""},
+		{"{ \"dictwire\"\n: -12 ,", dialect.Native, ""},
+		{`{"dictwire":1.5}`, dialect.JSON, ""},
+		{`{"dictwire":1e3}`, dialect.JSON, ""},
+		{`{"dictwire":"1"}`, dialect.JSON, ""},
+		{`{"dictwire":-}`, dialect.JSON, ""},
+		{`{"dictwire";1}`, dialect.JSON, ""},
+		{`{"dictwires":1}`, dialect.JSON, ""},
+		{`{"dict"`, dialect.JSON, ""},
+		{`{"dictwire"` + strings.Repeat(" ", 9000), dialect.JSON, ""},
+		{`{'name': 'Alice'}`, 0, "Python literal"},
+		{`[1]`, 0, "want a dictionary, got a JSON list"},
+		{"\x80\x02}", dialect.Pickle, ""},
+		{"\x80\x05\x95", dialect.Pickle, ""},
+		{"}q\x00(", dialect.Pickle, ""},
+		{"(dp0\n", dialect.Pickle, ""},
+		{"ccollections\nOrderedDict\n", dialect.Pickle, ""},
+		{"\x80\x01", dialect.MessagePack, ""},
+		{"\x80\x06", dialect.MessagePack, ""},
+		{"\x80\x80", dialect.MessagePack, ""},
+		{"\x81\xa4", dialect.MessagePack, ""},
+		{"\x8f", dialect.MessagePack, ""},
+		{"\xde\x00", dialect.MessagePack, ""},
+		{"\xdf\x00", dialect.MessagePack, ""},
+		{"\x92\xa3", dialect.Forward, ""},
+		{"\x94\xd9", dialect.Forward, ""},
+		{"\xdc\x00\x03\xa3", dialect.Forward, ""},
+		{"\xdd\x00\x00\x00\x03\xdb", dialect.Forward, ""},
+		{"\x92\x01", 0, "got a MessagePack or CBOR list"},
+		{"\x91\xa3", 0, "got a MessagePack or CBOR list"},
+		{"\xa0", dialect.CBOR, ""},
+		{"\xbb", dialect.CBOR, ""},
+		{"\xbf", dialect.CBOR, ""},
+		{"\xd9\xd9\xf7\xa1", dialect.CBOR, ""},
+		{"\xd9\xd9\xf8", 0, "a CBOR tag in front"},
+		{"\xd9\x01", 0, "a CBOR tag in front"},
+		{"\xc1", 0, "a CBOR tag in front"},
+		{"\xbc", 0, "byte 0xbc begins no dictionary"},
+		{"\x00\x00\x00\x10", dialect.Framed, ""},
+		{"\x00\x00\x00\x00", 0, "a frame of length zero"},
+		{"\x00\x68{\"", 0, "2-byte length and a JSON header"},
+		{"\x16\x03\x01", dialect.TLS, ""},
+		{"\x16\x04", 0, "byte 0x16 begins no dictionary"},
+		{"GET / HTTP/1.1\r\n", dialect.HTTP, ""},
+		{"POST /", dialect.HTTP, ""},
+		{"PRI * HTTP/2.0", dialect.HTTP, ""},
+		{"OPTIONS", dialect.HTTP, ""},
+		{"PROXY TCP4", 0, "the PROXY protocol"},
+		{"0000000042", 0, "a length or a number"},
+		{"<13>", 0, "syslog or XML"},
+		{"hello", 0, "'h' begins no dictionary"},
+		{"Gopher", 0, "'G' begins no dictionary"},
+		{"\xff", 0, "byte 0xff begins no dictionary"},
+		{strings.Repeat("\n", 4097), 0, "more than 4096 bytes of white space"},
+	} {
+		// Every beginning is undecided, or decided as the whole is.
+		for n := range len(test.first) + 1 {
+			got, err := dialect.Sniff([]byte(test.first[:n]))
+			if errors.Is(err, codec.ErrIncomplete) {
+				if n == len(test.first) {
+					t.Errorf("%.40q: undecided", test.first)
+				}
+				continue
+			}
+			var refusal *dialect.Error
+			switch {
+			case test.err == "" && (err != nil || got != test.want):
+				t.Errorf("%.40q: %v, %v, want %v", test.first[:n], got, err, test.want)
+			case test.err != "" && (!errors.As(err, &refusal) || !strings.Contains(err.Error(), test.err)):
+				t.Errorf("%.40q: %v, %v, want an error with %q", test.first[:n], got, err, test.err)
+			}
+		}
+	}
+}
+
+// No first byte is left without an answer.
+func TestSniffAllFirstBytes(t *testing.T) {
+	for c := range 256 {
+		first := append([]byte{byte(c)}, "\x01\x02\x03\x04\x05\x06\x07\x08"...)
+		p, err := dialect.Sniff(first)
+		if (p == dialect.Unknown) == (err == nil) {
+			t.Errorf("0x%02x: %v, %v", c, p, err)
+		}
+		space := c == ' ' || c == '\t' || c == '\r' || c == '\n'
+		if errors.Is(err, codec.ErrIncomplete) && !space {
+			t.Errorf("0x%02x is undecided", c)
+		}
+	}
+}
+
+func FuzzSniff(f *testing.F) {
+	for _, s := range []string{`{"dictwire":1}`, "{", "\x80", "\xdd\x00\x00", "PROX", "\x00\x00\x00\x01", "  {"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		p, err := dialect.Sniff(b)
+		if errors.Is(err, codec.ErrIncomplete) {
+			if len(b) > 16<<10 {
+				t.Fatalf("undecided after %d bytes", len(b))
+			}
+			return
+		}
+		more, moreErr := dialect.Sniff(append(b[:len(b):len(b)], "}\x00x"...))
+		if p != more || (err == nil) != (moreErr == nil) {
+			t.Fatalf("%q: %v, %v; with more bytes %v, %v", b, p, err, more, moreErr)
+		}
+	})
+}

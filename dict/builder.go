@@ -1,0 +1,172 @@
+package dict
+
+import "math"
+
+// A Builder writes the dictionary that a codec decodes. It is for codecs: it
+// trusts its caller to nest containers correctly, to name text that is valid,
+// and to have checked that keys are unique ([Dict.Set] checks everything, and
+// is for everybody else).
+//
+// The zero Builder is ready for [Builder.Reset]. It keeps its scratch memory
+// between dictionaries and is not safe for concurrent use.
+type Builder struct {
+	src   []byte
+	own   []byte
+	nodes []node
+}
+
+// Reset begins a dictionary over src. The dictionary will refer to src without
+// copying it.
+func (b *Builder) Reset(src []byte) {
+	b.src, b.own, b.nodes = src, b.own[:0], b.nodes[:0]
+}
+
+// Scratch returns the bytes of memory that the Builder keeps.
+func (b *Builder) Scratch() int { return cap(b.own) + 16*cap(b.nodes) }
+
+// Null adds null.
+func (b *Builder) Null() { b.nodes = append(b.nodes, node{kind: KindNull}) }
+
+// Bool adds a bool.
+func (b *Builder) Bool(v bool) {
+	n := node{kind: KindBool}
+	if v {
+		n.data = 1
+	}
+	b.nodes = append(b.nodes, n)
+}
+
+// Int adds an int.
+func (b *Builder) Int(v int64) { b.nodes = append(b.nodes, node{kind: KindInt, data: uint64(v)}) }
+
+// BigInt adds the int whose canonical decimal digits (no leading zero, '-' in
+// front) are src[off:off+n]. Its value must be outside int64.
+func (b *Builder) BigInt(off, n int) {
+	b.nodes = append(b.nodes, node{kind: KindInt, flags: flagBig, n: uint32(n), data: uint64(off)})
+}
+
+// Float adds a float.
+func (b *Builder) Float(v float64) {
+	b.nodes = append(b.nodes, node{kind: KindFloat, data: math.Float64bits(v)})
+}
+
+// Text adds the string src[off:off+n], which must be valid UTF-8.
+func (b *Builder) Text(off, n int) {
+	b.nodes = append(b.nodes, node{kind: KindString, n: uint32(n), data: uint64(off)})
+}
+
+// Own returns the buffer for text that src does not hold as it is. Append to it
+// and hand the result to [Builder.OwnText].
+func (b *Builder) Own() []byte { return b.own }
+
+// OwnText adds the string that was appended to what [Builder.Own] returned.
+// surrogates says that it holds lone surrogates, as WTF-8.
+func (b *Builder) OwnText(own []byte, surrogates bool) {
+	off := len(b.own)
+	b.own = own
+	n := node{kind: KindString, flags: flagOwn, n: uint32(len(own) - off), data: uint64(off)}
+	if surrogates {
+		n.flags |= flagSurrogate
+	}
+	b.nodes = append(b.nodes, n)
+}
+
+// Open begins a container of kind k and returns its place, which Close wants.
+// Its children follow: keys and values in turn for a dictionary.
+func (b *Builder) Open(k Kind) int {
+	b.nodes = append(b.nodes, node{kind: k})
+	return len(b.nodes) - 1
+}
+
+// Close ends the container that Open put at the given place, with n items, or
+// pairs.
+func (b *Builder) Close(at, n int) {
+	c := &b.nodes[at]
+	c.n = uint32(n)
+	c.data = uint64(at+1) | uint64(len(b.nodes))<<32
+}
+
+// KeepLast makes the keys of the dictionary that Close put at the given place
+// unique, as Python's dict does: the first place, the last value.
+func (b *Builder) KeepLast(at int) {
+	t := tape{src: b.src, own: b.own, nodes: b.nodes}
+	var unique Dict
+	for k, v := range (Value{t: &t, node: b.nodes[at]}).Pairs() {
+		unique.put(k, v) // every kind of key that a codec decodes is hashable
+	}
+	if unique.Len() == int(b.nodes[at].n) {
+		return
+	}
+	kept := make([]node, 0, len(b.nodes)-at)
+	for k, v := range unique.All() {
+		kept = appendMoved(kept, at+1, k)
+		kept = appendMoved(kept, at+1, v)
+	}
+	b.nodes = append(b.nodes[:at+1], kept...)
+	b.Close(at, unique.Len())
+}
+
+// appendMoved appends v's nodes to kept, whose first node will stand at base.
+func appendMoved(kept []node, base int, v Value) []node {
+	if v.kind < KindList {
+		return append(kept, v.node)
+	}
+	first, end := v.first(), uint32(v.data>>32)
+	move := uint32(base+len(kept)+1) - first
+	kept = append(kept, v.node)
+	kept[len(kept)-1].shift(move)
+	for _, n := range v.t.nodes[first:end] {
+		n.shift(move)
+		kept = append(kept, n)
+	}
+	return kept
+}
+
+// shift moves a container's children by the given number of nodes, modulo 2³².
+func (n *node) shift(by uint32) {
+	if n.kind >= KindList {
+		n.data = uint64(n.first()+by) | uint64(uint32(n.data>>32)+by)<<32
+	}
+}
+
+// Dict returns the dictionary built since Reset. It holds a copy of the tape
+// at its exact size and refers to src.
+func (b *Builder) Dict() *Dict {
+	// One allocation for both structs, one for the nodes.
+	m := &struct {
+		d Dict
+		t tape
+	}{}
+	m.t.src = b.src
+	m.t.nodes = make([]node, len(b.nodes))
+	copy(m.t.nodes, b.nodes)
+	if len(b.own) > 0 {
+		m.t.own = append(make([]byte, 0, len(b.own)), b.own...)
+	}
+	m.d.v = Value{t: &m.t, node: m.t.nodes[0]}
+	return &m.d
+}
+
+// add adds a copy of v.
+func (b *Builder) add(v Value) {
+	switch v.kind {
+	case KindList, KindDict:
+		at := b.Open(v.kind)
+		c := v.children()
+		for range v.n {
+			if v.kind == KindDict {
+				b.add(c.next())
+			}
+			b.add(c.next())
+		}
+		b.Close(at, int(v.n))
+	default:
+		n := v.node
+		if v.kind == KindString || v.flags&flagBig != 0 {
+			n.flags |= flagOwn
+			n.data = uint64(len(b.own))
+			b.own = append(b.own, v.t.text(v.node)...)
+		}
+		b.nodes = append(b.nodes, n)
+	}
+}

@@ -1,0 +1,64 @@
+package dict
+
+// A tape is what the values of one message are made of: a flat array of nodes
+// in document order over the received bytes. It never changes once a Value
+// refers to it, so values are free to copy and to share between goroutines.
+//
+//	{"a": [1, "x"], "b": null}
+//
+//	nodes  0      1      2      3      4      5      6
+//	       dict   "a"    list   1      "x"    "b"    null
+//	       n=2           n=2
+//	       1..7          3..5                             first and end
+//
+// A container that was built by hand (not decoded) has a tape of its own whose
+// items are Values, and no nodes: the tree form, told by flagTree.
+type tape struct {
+	src   []byte  // the received bytes, not copied
+	own   []byte  // text that src does not hold as it is: decoded escapes
+	nodes []node  // tape form
+	items []Value // tree form: a list's items, or a dictionary's keys and values in turn
+}
+
+// A node is one value of a tape, in 16 bytes.
+//
+//	kind        n             data
+//	null        0             0
+//	bool        0             0 or 1
+//	int         0             two's complement
+//	int, big    digits        offset of canonical decimal text, '-' included
+//	float       0             IEEE 754 bits
+//	string      bytes         offset of the text
+//	list        items         first child | end of the last one << 32
+//	dict        pairs         first key   | end of the last value << 32
+type node struct {
+	kind  Kind
+	flags uint8
+	n     uint32
+	data  uint64
+}
+
+const (
+	flagOwn       = 1 << iota // text lies in own, not in src
+	flagBig                   // an int outside int64
+	flagSurrogate             // a string holds lone surrogates (WTF-8)
+	flagTree                  // children lie in items
+)
+
+func (n node) first() uint32 { return uint32(n.data) }
+
+// end is the index behind a node that stands at i, its children included.
+func (n node) end(i uint32) uint32 {
+	if n.kind < KindList {
+		return i + 1
+	}
+	return uint32(n.data >> 32)
+}
+
+func (t *tape) text(n node) []byte {
+	from := t.src
+	if n.flags&flagOwn != 0 {
+		from = t.own
+	}
+	return from[n.data : n.data+uint64(n.n) : n.data+uint64(n.n)]
+}

@@ -1,0 +1,280 @@
+package dict
+
+import (
+	"fmt"
+	"iter"
+	"math"
+	"math/big"
+	"strconv"
+	"unicode/utf8"
+)
+
+// A Value is one typed value: a scalar, or a container with all that it holds.
+// It never changes, is 24 bytes, is copied by assignment, and may be used by
+// several goroutines at once. The zero Value is null.
+//
+// A Value that was decoded refers to the bytes it was decoded from: see [Dict].
+//
+// Values are compared with [Equal]; == compares how they are stored.
+type Value struct {
+	t *tape // where text and children are; nil where there are none
+	node
+}
+
+// Null returns null, which is also the zero Value.
+func Null() Value { return Value{} }
+
+// Bool returns a bool.
+func Bool(v bool) Value {
+	n := node{kind: KindBool}
+	if v {
+		n.data = 1
+	}
+	return Value{node: n}
+}
+
+// Int returns an int.
+func Int(v int64) Value { return Value{node: node{kind: KindInt, data: uint64(v)}} }
+
+// BigInt returns an int of any size. It copies v; nil is 0.
+func BigInt(v *big.Int) Value {
+	switch {
+	case v == nil:
+		return Int(0)
+	case v.IsInt64():
+		return Int(v.Int64())
+	}
+	return textValue(v.Append(nil, 10), node{kind: KindInt, flags: flagBig})
+}
+
+// Float returns a float.
+func Float(v float64) Value {
+	return Value{node: node{kind: KindFloat, data: math.Float64bits(v)}}
+}
+
+// String returns a string. v is UTF-8, or WTF-8: a lone surrogate is the three
+// bytes that UTF-8's scheme would give it (ED A0 80 to ED BF BF). Any other
+// invalid byte b becomes the lone surrogate U+DC00+b, as Python's
+// "surrogateescape" does.
+func String(v string) Value {
+	if utf8.ValidString(v) {
+		return textValue([]byte(v), node{kind: KindString})
+	}
+	text, surrogates := toWTF8(nil, v)
+	n := node{kind: KindString}
+	if surrogates {
+		n.flags = flagSurrogate
+	}
+	return textValue(text, n)
+}
+
+func textValue(text []byte, n node) Value {
+	n.n = uint32(len(text))
+	return Value{t: &tape{src: text}, node: n}
+}
+
+// List returns a list that holds a copy of the given items.
+func List(items ...Value) Value {
+	return treeValue(KindList, append([]Value(nil), items...), len(items))
+}
+
+func treeValue(k Kind, items []Value, n int) Value {
+	return Value{t: &tape{items: items}, node: node{kind: k, flags: flagTree, n: uint32(n)}}
+}
+
+// Kind returns the kind of v.
+func (v Value) Kind() Kind { return v.kind }
+
+// IsNull reports whether v is null.
+func (v Value) IsNull() bool { return v.kind == KindNull }
+
+// Bool returns a bool, and false, false for any other kind.
+func (v Value) Bool() (value, ok bool) { return v.data != 0 && v.kind == KindBool, v.kind == KindBool }
+
+// Int returns an int that fits in int64, and 0, false for anything else.
+func (v Value) Int() (int64, bool) {
+	if v.kind != KindInt || v.flags&flagBig != 0 {
+		return 0, false
+	}
+	return int64(v.data), true
+}
+
+// BigInt returns an int of any size as a new big.Int, and nil, false for any
+// other kind.
+func (v Value) BigInt() (*big.Int, bool) {
+	if v.kind != KindInt {
+		return nil, false
+	}
+	if v.flags&flagBig == 0 {
+		return big.NewInt(int64(v.data)), true
+	}
+	i, ok := new(big.Int).SetString(string(v.t.text(v.node)), 10)
+	return i, ok
+}
+
+// AppendInt appends an int's decimal digits to dst. It appends nothing for any
+// other kind.
+func (v Value) AppendInt(dst []byte) []byte {
+	switch {
+	case v.kind != KindInt:
+		return dst
+	case v.flags&flagBig == 0:
+		return strconv.AppendInt(dst, int64(v.data), 10)
+	default:
+		return append(dst, v.t.text(v.node)...)
+	}
+}
+
+// Float returns a float, and 0, false for any other kind: an int is not a
+// float.
+func (v Value) Float() (float64, bool) {
+	if v.kind != KindFloat {
+		return 0, false
+	}
+	return math.Float64frombits(v.data), true
+}
+
+// Text returns a string, and "", false for any other kind. It copies. Lone
+// surrogates are WTF-8, as in [String].
+func (v Value) Text() (string, bool) {
+	if v.kind != KindString {
+		return "", false
+	}
+	return string(v.t.text(v.node)), true
+}
+
+// TextBytes returns a string's bytes without copying, and nil, false for any
+// other kind. They must not be changed, and live as long as v.
+func (v Value) TextBytes() (text []byte, ok bool) {
+	if v.kind != KindString {
+		return nil, false
+	}
+	return v.t.text(v.node), true
+}
+
+// HasSurrogates reports whether v is a string with lone surrogates, which
+// UTF-8 cannot hold.
+func (v Value) HasSurrogates() bool { return v.flags&flagSurrogate != 0 }
+
+// Len returns the number of bytes of a string, items of a list, or pairs of a
+// dictionary, and 0 for any other kind.
+func (v Value) Len() int {
+	if v.kind < KindString {
+		return 0
+	}
+	return int(v.n)
+}
+
+// Items iterates over a list's items in order. It yields nothing for any other
+// kind.
+func (v Value) Items() iter.Seq[Value] {
+	return func(yield func(Value) bool) {
+		if v.kind != KindList {
+			return
+		}
+		c := v.children()
+		for range v.n {
+			if !yield(c.next()) {
+				return
+			}
+		}
+	}
+}
+
+// Pairs iterates over a dictionary's keys and values in order. It yields
+// nothing for any other kind.
+func (v Value) Pairs() iter.Seq2[Value, Value] {
+	return func(yield func(key, value Value) bool) {
+		if v.kind != KindDict {
+			return
+		}
+		c := v.children()
+		for range v.n {
+			key := c.next()
+			if !yield(key, c.next()) {
+				return
+			}
+		}
+	}
+}
+
+// A cursor walks over the children of a container: items, or keys and values
+// in turn.
+type cursor struct {
+	t    *tape
+	i    uint32
+	tree bool
+}
+
+func (v Value) children() cursor {
+	if v.flags&flagTree != 0 {
+		return cursor{t: v.t, tree: true}
+	}
+	return cursor{t: v.t, i: v.first()}
+}
+
+// next returns the next child, which must exist.
+func (c *cursor) next() Value {
+	if c.tree {
+		c.i++
+		return c.t.items[c.i-1]
+	}
+	n := c.t.nodes[c.i]
+	c.i = n.end(c.i)
+	return Value{t: c.t, node: n}
+}
+
+// Dict returns a dictionary that can be changed without changing v, and nil,
+// false for any other kind. It shares v's memory until it is changed.
+func (v Value) Dict() (*Dict, bool) {
+	if v.kind != KindDict {
+		return nil, false
+	}
+	d := &Dict{v: v}
+	d.shared.Store(true)
+	return d, true
+}
+
+// Equal reports whether a and b are the same value: of the same kind, equal,
+// and for dictionaries with the same keys in the same order. It is stricter
+// than Python's ==: 1, 1.0 and True are three values. NaN equals NaN, and 0.0
+// does not equal -0.0, so that what was decoded equals what was encoded.
+func Equal(a, b Value) bool {
+	if a.kind != b.kind {
+		return false
+	}
+	switch a.kind {
+	case KindInt:
+		if (a.flags|b.flags)&flagBig != 0 {
+			return a.flags&b.flags&flagBig != 0 && string(a.t.text(a.node)) == string(b.t.text(b.node))
+		}
+		return a.data == b.data
+	case KindFloat:
+		x, y := math.Float64frombits(a.data), math.Float64frombits(b.data)
+		return a.data == b.data || x != x && y != y
+	case KindString:
+		return string(a.t.text(a.node)) == string(b.t.text(b.node))
+	case KindList, KindDict:
+		if a.n != b.n {
+			return false
+		}
+		children := a.n
+		if a.kind == KindDict {
+			children *= 2
+		}
+		x, y := a.children(), b.children()
+		for range children {
+			if !Equal(x.next(), y.next()) {
+				return false
+			}
+		}
+		return true
+	default:
+		return a.data == b.data
+	}
+}
+
+// String returns what CPython prints for v: [Repr] with [DefaultPython].
+func (v Value) String() string { return string(AppendRepr(nil, v, DefaultPython)) }
+
+var _ fmt.Stringer = Value{}

@@ -1,0 +1,39 @@
+// Package dictwire sends dictionaries from one program to another, in the
+// shape of net/http.
+//
+// A server that prints what it receives, and a client:
+//
+//	srv := &dictwire.Server{
+//		Handler: dictwire.HandlerFunc(func(ctx context.Context, r *dictwire.Request) (*dict.Dict, error) {
+//			fmt.Println(r.Dict())
+//			return nil, nil
+//		}),
+//	}
+//	go srv.ListenAndServe("127.0.0.1:65432")
+//
+//	_, err := dictwire.Send(ctx, "127.0.0.1:65432", map[string]any{"name": "Alice", "age": 30})
+//
+// # What a server understands
+//
+// The first bytes of a connection tell what it speaks ([dialect.Sniff]). Served
+// so far are bare sequences of JSON dictionaries, as every socket program
+// writes them: see [codec/json] for what is accepted and where the next
+// dictionary begins, and [dialect/stream] for replies and errors. Everything
+// else is refused by name.
+//
+// # What it guarantees
+//
+//   - Every whole dictionary that has come is handed to the handler, in the order
+//     of its connection. A bad one is refused with a clear error and, wherever the
+//     next one can be found, costs only itself.
+//   - Bare sequences are not acknowledged: what is on the way when a connection
+//     breaks is lost, and the sender can't know.
+//   - Memory and time are bounded by the fields of [Server], all of which have
+//     finite defaults. A sender that is too fast is slowed down by TCP; one that is
+//     too slow is cut off.
+//   - A panic of the handler costs one record.
+//   - [Server.Shutdown] finishes what has come.
+//
+// [codec/json]: https://pkg.go.dev/github.com/dictwire/dictwire/codec/json
+// [dialect/stream]: https://pkg.go.dev/github.com/dictwire/dictwire/dialect/stream
+package dictwire

@@ -1,0 +1,155 @@
+// Package cli is the command line of dictwire: one file a command. Data goes to
+// standard output, everything else to standard error.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/codec"
+)
+
+// The exit codes.
+const (
+	exitOK          = 0
+	exitFailure     = 1
+	exitUsage       = 2
+	exitInterrupted = 130 // by a second SIGINT, as a shell reports it
+)
+
+// Run runs the command that args name and returns the exit code. ctx ends what
+// runs at once; SIGINT and SIGTERM end it in order.
+func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	root := Root()
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	return report(root.ExecuteContext(ctx), stderr)
+}
+
+// Root returns the command dictwire with all that stands below it.
+func Root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "dictwire",
+		Short: "Send a dictionary from any program; it arrives whole",
+		Long: "dictwire receives dictionaries from any program that can write JSON to a socket,\n" +
+			"prints them as Python does, and sends and converts them.",
+		Example: "  dictwire serve\n" +
+			"  dictwire send name=Alice age:=30 city=Paris\n" +
+			"  echo '{\"name\": \"Alice\"}' | nc -N 127.0.0.1 65432",
+		SilenceErrors: true, // report does that
+		SilenceUsage:  true,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			return fromEnvironment(cmd)
+		},
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.AddCommand(serveCommand(), sendCommand(), convertCommand(), configCommand(), versionCommand())
+	for _, cmd := range root.Commands() {
+		if check := cmd.Args; check != nil {
+			cmd.Args = func(cmd *cobra.Command, args []string) error {
+				if err := check(cmd, args); err != nil {
+					return usageError{err}
+				}
+				return nil
+			}
+		}
+	}
+	return root
+}
+
+// A usageError is the caller's mistake on the command line.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// A hintError is an error with what helps against it.
+type hintError struct {
+	error
+	hint string
+}
+
+func (e hintError) Unwrap() error { return e.error }
+
+// An exitError ends the program with a code, where all has been said.
+type exitError int
+
+func (e exitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+
+// report writes an error, and a hint where there is one, and returns the exit
+// code.
+func report(err error, stderr io.Writer) int {
+	if err == nil {
+		return exitOK
+	}
+	var exit exitError
+	if errors.As(err, &exit) {
+		return int(exit)
+	}
+	tell(stderr, err)
+	var usage usageError
+	if errors.As(err, &usage) || isUnknownCommand(err) {
+		return exitUsage
+	}
+	return exitFailure
+}
+
+// tell writes an error, and a hint where there is one.
+func tell(stderr io.Writer, err error) {
+	text := err.Error()
+	var remote *dictwire.RemoteError
+	if !errors.As(err, &remote) {
+		text = "dictwire: " + trimName(text)
+	}
+	fmt.Fprintln(stderr, text)
+	if hint := hintOf(err); hint != "" {
+		fmt.Fprintln(stderr, "hint: "+hint)
+	}
+}
+
+// trimName removes the library's name from an error's text: the command has the
+// same.
+func trimName(text string) string {
+	const prefix = "dictwire: "
+	if len(text) > len(prefix) && text[:len(prefix)] == prefix {
+		return text[len(prefix):]
+	}
+	return text
+}
+
+func hintOf(err error) string {
+	var (
+		hint   hintError
+		syntax *codec.SyntaxError
+		loss   *codec.LossError
+		usage  usageError
+	)
+	switch {
+	case errors.As(err, &hint):
+		return hint.hint
+	case errors.As(err, &syntax):
+		return syntax.Hint
+	case errors.As(err, &loss):
+		return loss.Hint
+	case errors.As(err, &usage), isUnknownCommand(err):
+		return "dictwire --help, or --help behind a command, tells more"
+	default:
+		return ""
+	}
+}
+
+// isUnknownCommand reports whether err is cobra's for a command that is not
+// there, which has no type.
+func isUnknownCommand(err error) bool {
+	const prefix = "unknown command"
+	text := err.Error()
+	return len(text) >= len(prefix) && text[:len(prefix)] == prefix
+}

@@ -1,0 +1,99 @@
+package cli
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/codec/json"
+	"github.com/dictwire/dictwire/dict"
+)
+
+// formatFlags are what the commands that read or write a format share.
+type formatFlags struct {
+	duplicateKeys choice
+	python        choice
+	maxRecord     byteSize
+	maxDepth      int
+	maxItems      int
+	maxDigits     int
+}
+
+// addReading adds the flags of what is read.
+func (f *formatFlags) addReading(flags *pflag.FlagSet) {
+	lim := codec.Limits{}.Effective()
+	f.duplicateKeys = choice{"error", []string{"error", "last"}}
+	f.maxRecord = byteSize(lim.RecordBytes)
+	flags.Var(&f.duplicateKeys, "duplicate-keys", "what becomes of a JSON key that comes twice: an `error`, or the last value stays")
+	flags.Var(&f.maxRecord, "max-record", "largest record in `bytes`, -1 for no limit")
+	flags.IntVar(&f.maxDepth, "max-depth", lim.Depth, "deepest nesting, -1 for no limit")
+	flags.IntVar(&f.maxItems, "max-items", lim.Items, "most keys and values of a record, -1 for no limit")
+	flags.IntVar(&f.maxDigits, "max-digits", lim.Digits, "most digits of an integer, -1 for no limit")
+}
+
+// addPython adds the flag of what is printed as Python does.
+func (f *formatFlags) addPython(flags *pflag.FlagSet) {
+	f.python = choice{value: dict.DefaultPython.String()}
+	for v := dict.Python38; v <= dict.Python314; v++ {
+		f.python.of = append(f.python.of, v.String())
+	}
+	flags.Var(&f.python, "python", "`version` of Python whose repr is printed, "+
+		f.python.of[0]+" to "+f.python.of[len(f.python.of)-1])
+}
+
+func (f *formatFlags) json() json.Codec {
+	if f.duplicateKeys.value == "last" {
+		return json.Codec{DuplicateKeys: json.KeepLast}
+	}
+	return json.Codec{}
+}
+
+func (f *formatFlags) limits() codec.Limits {
+	return codec.Limits{
+		RecordBytes: int(f.maxRecord), Depth: f.maxDepth, Items: f.maxItems, Digits: f.maxDigits,
+	}
+}
+
+func (f *formatFlags) pythonVersion() dict.Python {
+	return dict.Python38 + dict.Python(slices.Index(f.python.of, f.python.value))
+}
+
+// codecs are the formats that can be read, by name.
+func (f *formatFlags) codecs() map[string]codec.Codec {
+	return map[string]codec.Codec{"json": f.json()}
+}
+
+// An appender appends a dictionary in some format.
+type appender func(dst []byte, d *dict.Dict) ([]byte, error)
+
+// appenders are the formats that can be written, by name, each record with its
+// end.
+func (f *formatFlags) appenders() map[string]appender {
+	all := map[string]appender{
+		"python": func(dst []byte, d *dict.Dict) ([]byte, error) {
+			return append(dict.AppendRepr(dst, d.Value(), f.pythonVersion()), '\n'), nil
+		},
+	}
+	for name, c := range f.codecs() {
+		all[name] = func(dst []byte, d *dict.Dict) ([]byte, error) {
+			out, err := c.Append(dst, d)
+			if err != nil {
+				return dst, err
+			}
+			return append(out, c.Terminator()...), nil
+		}
+	}
+	return all
+}
+
+// names lists the keys of a map for an error or help text.
+func names[V any](of map[string]V) string {
+	var list []string
+	for name := range of {
+		list = append(list, name)
+	}
+	slices.Sort(list)
+	return strings.Join(list, ", ")
+}

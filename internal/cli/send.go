@@ -1,0 +1,280 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/signal"
+	"regexp"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/codec/json"
+	"github.com/dictwire/dictwire/dict"
+)
+
+// A send is the command send with its flags.
+type send struct {
+	formatFlags
+
+	addr  string
+	file  string
+	wait  time.Duration
+	reply bool
+
+	stdout, stderr io.Writer
+	failed         bool // a record was bad, or refused
+}
+
+func sendCommand() *cobra.Command {
+	s := new(send)
+	cmd := &cobra.Command{
+		Use:   "send [ADDR] [DICT…]",
+		Short: "Send dictionaries to a server",
+		Long: "send sends each DICT, which is a JSON text; or pairs that make one dictionary together,\n" +
+			"key=text and key:=json; or else a file's or standard input's sequence of JSON\n" +
+			"dictionaries. The first argument is the address if it has the form host:port or\n" +
+			"unix:PATH.\n\n" +
+			"It ends when the server has served all, with 1 if one was bad or was refused.",
+		Example: "  dictwire send name=Alice age:=30 city=Paris\n" +
+			"  dictwire send 127.0.0.1:65432 '{\"name\": \"Alice\"}' '{\"name\": \"Bob\"}'\n" +
+			"  dictwire send --reply -f people.ndjson\n" +
+			"  tail -F app.log | dictwire send --wait 5s",
+		Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error { return s.run(cmd, args) },
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&s.addr, "addr", dictwire.DefaultAddr, "`address` of the server, where ADDR is not given")
+	flags.StringVarP(&s.file, "file", "f", "", "send the dictionaries of a `file`, - for standard input")
+	flags.DurationVar(&s.wait, "wait", 0, "how long to try again while nothing listens")
+	flags.BoolVar(&s.reply, "reply", false, "print what the server answers, as JSON")
+	s.addReading(flags)
+	return cmd
+}
+
+// isAddr matches the arguments that are addresses: host:port, :port, unix:PATH.
+var isAddr = regexp.MustCompile(`^(unix:.+|[^={}"'\s]*:\d+)$`)
+
+func (s *send) run(cmd *cobra.Command, args []string) error {
+	s.stdout, s.stderr = cmd.OutOrStdout(), cmd.ErrOrStderr()
+	if len(args) > 0 && isAddr.MatchString(args[0]) {
+		s.addr, args = args[0], args[1:]
+	}
+	if len(args) > 0 && s.file != "" {
+		return usagef("--file and dictionaries on the command line exclude each other")
+	}
+	records, err := s.parse(args)
+	if err != nil {
+		return err
+	}
+	if len(args) == 0 && s.file == "" {
+		if f, ok := cmd.InOrStdin().(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+			return usagef("nothing to send: name a dictionary, or a file by --file")
+		}
+		s.file = "-"
+	}
+	next := func(context.Context) (*dict.Dict, error) { // of the command line
+		if len(records) == 0 {
+			return nil, io.EOF
+		}
+		d := records[0]
+		records = records[1:]
+		return d, nil
+	}
+	progress := new(progress)
+	if s.file != "" {
+		in, name, err := input(cmd, []string{s.file})
+		if err != nil {
+			return err
+		}
+		defer in.Close()
+		progress = newProgress(s.stderr, in)
+		seq := newSequence(name, progress.reading(in), s.json(), s.limits())
+		next = func(ctx context.Context) (*dict.Dict, error) {
+			record, err := seq.next(ctx)
+			if err != nil {
+				return nil, err
+			}
+			return seq.codec.Decode(record, seq.limits)
+		}
+	}
+	ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	err = s.send(ctx, next, progress)
+	progress.end()
+	switch {
+	case ctx.Err() != nil && cmd.Context().Err() == nil:
+		return exitError(exitInterrupted)
+	case err == nil && s.failed:
+		return exitError(exitFailure)
+	}
+	return err
+}
+
+// parse reads the dictionaries of the command line.
+func (s *send) parse(args []string) ([]*dict.Dict, error) {
+	var all []*dict.Dict
+	pairs := new(dict.Dict)
+	for i, arg := range args {
+		text := strings.TrimSpace(arg)
+		if strings.HasPrefix(text, "{") || strings.HasPrefix(text, "[") {
+			d, err := s.json().Decode([]byte(arg), s.limits())
+			if err != nil {
+				return nil, fmt.Errorf("argument %d: %w", i+1, err)
+			}
+			all = append(all, d)
+			continue
+		}
+		key, value, ok := strings.Cut(arg, "=")
+		if !ok {
+			return nil, usagef("argument %d: want a JSON text, key=text or key:=json, got %q", i+1, arg)
+		}
+		v := dict.String(value)
+		if name, isJSON := strings.CutSuffix(key, ":"); isJSON {
+			var err error
+			if key, v, err = s.parsePair(name, value); err != nil {
+				return nil, fmt.Errorf("argument %d: %w", i+1, err)
+			}
+		}
+		if _, twice := pairs.Get(key); twice {
+			return nil, usagef("argument %d: the key %q comes twice", i+1, key)
+		}
+		pairs.Set(key, v)
+	}
+	if pairs.Len() > 0 && len(all) > 0 {
+		return nil, usagef("JSON texts and key=value pairs exclude each other")
+	}
+	if pairs.Len() > 0 {
+		all = append(all, pairs)
+	}
+	return all, nil
+}
+
+// parsePair reads the value of key:=json.
+func (s *send) parsePair(key, text string) (string, dict.Value, error) {
+	const before = `{"":`
+	d, err := s.json().Decode([]byte(before+text+"}"), s.limits())
+	if err == nil && d.Len() == 1 {
+		v, _ := d.Get("")
+		return key, v, nil
+	}
+	var bad *codec.SyntaxError
+	if errors.As(err, &bad) {
+		bad.Offset -= len(before)
+		bad.Path = "/" + key + strings.TrimPrefix(bad.Path, "/")
+		return key, dict.Value{}, bad
+	}
+	return key, dict.Value{}, usagef("want one JSON value behind %s:=, got %q", key, text)
+}
+
+// send sends what next yields, and shows what is answered.
+func (s *send) send(ctx context.Context, next func(context.Context) (*dict.Dict, error), p *progress) error {
+	c, err := s.dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	answered := make(chan error, 1)
+	refused := false // read after answered
+	go func() {
+		var err error
+		refused, err = s.receive(ctx, c)
+		answered <- err
+	}()
+	sent := s.sendAll(ctx, c, next, p)
+	if sent == nil {
+		sent = c.CloseWrite()
+	}
+	if ctx.Err() != nil {
+		_ = c.Close()
+	}
+	err = <-answered
+	if refused {
+		s.failed = true
+		return nil // what the server said is why writing failed, if it did
+	}
+	if sent != nil {
+		return sent
+	}
+	return err
+}
+
+func (s *send) sendAll(ctx context.Context, c *dictwire.Client, next func(context.Context) (*dict.Dict, error), p *progress) error {
+	for {
+		d, err := next(ctx)
+		var bad *recordError
+		switch {
+		case err == io.EOF:
+			return nil
+		case errors.As(err, &bad):
+			p.clear()
+			tell(s.stderr, err)
+			s.failed = true
+			continue
+		case err != nil:
+			return err
+		}
+		if err := c.Send(ctx, d); err != nil {
+			return err
+		}
+		p.sent()
+	}
+}
+
+// receive shows what the server answers until it closes the connection. It
+// reports whether that was a refusal.
+func (s *send) receive(ctx context.Context, c *dictwire.Client) (refused bool, err error) {
+	var line []byte
+	for {
+		d, err := c.Receive(ctx)
+		var remote *dictwire.RemoteError
+		switch {
+		case err == io.EOF:
+			return refused, nil
+		case errors.As(err, &remote):
+			tell(s.stderr, remote)
+			refused = true
+			continue
+		case err != nil:
+			return refused, err
+		}
+		if !s.reply {
+			continue
+		}
+		if line, err = (json.Codec{}).Append(line[:0], d); err != nil {
+			return refused, err
+		}
+		if _, err := s.stdout.Write(append(line, '\n')); err != nil {
+			return refused, err
+		}
+	}
+}
+
+// dial connects, and tries again for s.wait while nothing listens.
+func (s *send) dial(ctx context.Context) (*dictwire.Client, error) {
+	deadline := time.Now().Add(s.wait)
+	for pause := 10 * time.Millisecond; ; pause = min(2*pause, 500*time.Millisecond) {
+		c, err := dictwire.Dial(ctx, s.addr)
+		nobody := errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, fs.ErrNotExist)
+		if nobody && s.wait == 0 {
+			err = hintError{err, "is the server running? dictwire serve starts one; --wait 5s waits for it"}
+		}
+		if err == nil || !nobody || time.Now().After(deadline) {
+			return c, err
+		}
+		select {
+		case <-time.After(min(pause, max(time.Until(deadline), 0))):
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}

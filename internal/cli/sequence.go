@@ -1,0 +1,126 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/dictwire/dictwire/codec"
+)
+
+// A sequence reads the records of a file or pipe, in bounded memory.
+type sequence struct {
+	name    string // of the file, for errors
+	r       io.Reader
+	codec   codec.Codec
+	limits  codec.Limits
+	scanner codec.Scanner
+
+	buf    []byte
+	begin  int   // buf[begin:] was not scanned
+	offset int64 // of buf[begin] in the file
+	line   int   // of buf[begin], from 1
+	column int   // bytes before buf[begin] in its line
+	ended  bool  // r has no more
+	broken error // why no more records can be read
+}
+
+func newSequence(name string, r io.Reader, c codec.Codec, lim codec.Limits) *sequence {
+	return &sequence{name: name, r: r, codec: c, limits: lim, scanner: c.NewScanner(lim), line: 1}
+}
+
+// next returns the next record, which is valid until the next call, io.EOF at
+// the end, or a *recordError. After one of those, next goes on behind the bad
+// record.
+func (s *sequence) next(ctx context.Context) ([]byte, error) {
+	if s.broken != nil {
+		return nil, s.broken
+	}
+	for {
+		start, end, err := s.scanner.Next(s.buf[s.begin:])
+		if s.ended && errors.Is(err, codec.ErrIncomplete) {
+			s.advance(start)
+			start, end, err = s.scanner.End(s.buf[s.begin:])
+		}
+		var bad *codec.SyntaxError
+		switch {
+		case err == nil:
+			s.advance(start)
+			record := s.buf[s.begin : s.begin+end-start]
+			s.advance(end - start)
+			return record, nil
+		case errors.As(err, &bad):
+			s.advance(start)
+			err := s.fault(bad, s.buf[s.begin:])
+			s.advance(end - start)
+			if bad.Final {
+				s.broken = io.EOF
+			}
+			return nil, err
+		case err == io.EOF:
+			s.broken = err
+			return nil, err
+		}
+		s.advance(start)
+		if err := s.read(ctx); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// read reads more of the file.
+func (s *sequence) read(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx)
+	}
+	if s.begin > 0 {
+		s.buf = append(s.buf[:0], s.buf[s.begin:]...)
+		s.begin = 0
+	}
+	if len(s.buf) == cap(s.buf) {
+		s.buf = append(make([]byte, 0, max(64<<10, 2*cap(s.buf))), s.buf...)
+	}
+	n, err := s.r.Read(s.buf[len(s.buf):cap(s.buf)])
+	s.buf = s.buf[:len(s.buf)+n]
+	if err == io.EOF {
+		s.ended = true
+		return nil
+	}
+	if err != nil {
+		s.broken = fmt.Errorf("%s: %w", s.name, err)
+		return s.broken
+	}
+	return nil
+}
+
+// advance goes n bytes on.
+func (s *sequence) advance(n int) {
+	s.line, s.column = place(s.buf[s.begin:s.begin+n], s.line, s.column)
+	s.begin += n
+	s.offset += int64(n)
+}
+
+// place returns the line and column behind b, which begins at the given ones.
+func place(b []byte, line, column int) (int, int) {
+	if last := bytes.LastIndexByte(b, '\n'); last >= 0 {
+		return line + bytes.Count(b, []byte{'\n'}), len(b) - last - 1
+	}
+	return line, column + len(b)
+}
+
+// A recordError is a bad record of a file.
+type recordError struct {
+	where string // file:line:column
+	*codec.SyntaxError
+}
+
+func (e *recordError) Error() string { return e.where + ": " + e.SyntaxError.Error() }
+func (e *recordError) Unwrap() error { return e.SyntaxError }
+
+// fault makes the error of the bad record at the beginning of rest.
+func (s *sequence) fault(bad *codec.SyntaxError, rest []byte) error {
+	line, column := place(rest[:min(bad.Offset, len(rest))], s.line, s.column)
+	return &recordError{where: fmt.Sprintf("%s:%d:%d", s.name, line, column+1), SyntaxError: bad}
+}

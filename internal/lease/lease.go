@@ -1,0 +1,217 @@
+// Package lease shares one budget of memory among many connections, so that
+// what they hold together stays bounded and every one of them gets on.
+//
+//	budget ┬ small   an eighth: leases of at most 16 KiB
+//	       ├ lane    a quarter at most: one lease at a time, of any size
+//	       └ large   the rest: leases above 16 KiB, and small ones that found
+//	                 no room in their part
+//
+// Senders of ordinary records live in the small part, where large records
+// can't starve them. When the large part is spent, those that want more wait in
+// line, and the first in line takes the lane: one large record at a time is
+// always under way. Whoever holds memory while others wait can be asked to hurry
+// ([Budget.Pressed]).
+package lease
+
+import (
+	"container/list"
+	"context"
+	"sync"
+	"sync/atomic"
+)
+
+// Small is the largest lease, in bytes, that the small part serves.
+const Small = 16 << 10
+
+// A Budget is an amount of memory to lease. Its methods may be called by
+// several goroutines at once.
+type Budget struct {
+	waiting atomic.Int32 // the length of line
+
+	mu    sync.Mutex
+	small int64     // free bytes
+	large int64     // free bytes
+	half  int64     // of the large part
+	lane  bool      // the lane is free
+	line  list.List // of *request, the first come first
+}
+
+// A request waits in line.
+type request struct {
+	l       *Lease
+	size    int64
+	granted chan struct{} // closed when it is, under Budget.mu
+}
+
+// NewBudget returns a budget of total bytes, of which the lane keeps laneBytes
+// free for one lease, but no more than a quarter.
+func NewBudget(total, laneBytes int64) *Budget {
+	b := &Budget{small: total / 8, lane: true}
+	b.large = total - b.small - min(laneBytes, total/4)
+	b.half = b.large / 2
+	return b
+}
+
+// Pressed reports whether somebody waits for memory.
+func (b *Budget) Pressed() bool { return b.waiting.Load() > 0 }
+
+// Share returns how much one of several large holders can be promised without
+// leaving little for the others: an eighth of the large part.
+func (b *Budget) Share() int64 { return b.half / 4 }
+
+// A Lease is one holder's memory. The zero size holds nothing. It belongs to
+// one goroutine.
+type Lease struct {
+	b    *Budget
+	size int64
+	from part
+}
+
+type part uint8
+
+const (
+	nowhere part = iota
+	smallPart
+	largePart
+	lanePart
+)
+
+// Lease returns a lease of nothing.
+func (b *Budget) Lease() *Lease { return &Lease{b: b} }
+
+// Size returns what the lease holds, in bytes.
+func (l *Lease) Size() int64 { return l.size }
+
+// Resize makes the lease hold size bytes. To give back is immediate; to get
+// more waits until there is room, or until ctx is done, whose cause is then the
+// error and the lease is as it was.
+func (l *Lease) Resize(ctx context.Context, size int64) error {
+	if size == l.size {
+		return nil
+	}
+	b := l.b
+	b.mu.Lock()
+	if b.mayPass(l, size) && b.take(l, size) {
+		b.serve()
+		b.mu.Unlock()
+		return nil
+	}
+	r := &request{l: l, size: size, granted: make(chan struct{})}
+	e := b.line.PushBack(r)
+	b.waiting.Add(1)
+	b.serve()
+	b.mu.Unlock()
+
+	select {
+	case <-r.granted:
+		return nil
+	case <-ctx.Done():
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	select {
+	case <-r.granted:
+		return nil
+	default:
+		b.line.Remove(e)
+		b.waiting.Add(-1)
+		b.serve()
+		return context.Cause(ctx)
+	}
+}
+
+// TryResize is Resize for memory that would be nice to have: it takes no more
+// than half of the large part, together with all other leases. Where that is
+// spent, it returns false and the lease is as it was.
+func (l *Lease) TryResize(size int64) bool {
+	b := l.b
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if size > Small && b.large < b.half || !b.mayPass(l, size) || !b.take(l, size) {
+		return false
+	}
+	b.serve()
+	return true
+}
+
+// mayPass reports whether l may take size bytes without waiting in line. b.mu is
+// held.
+func (b *Budget) mayPass(l *Lease, size int64) bool {
+	return b.line.Len() == 0 || size <= l.size || size <= Small || l.from == lanePart
+}
+
+// take moves l to a part that has room for size bytes. b.mu is held.
+func (b *Budget) take(l *Lease, size int64) bool {
+	had, from := l.size, l.from
+	b.put(l)
+	switch {
+	case size == 0:
+		return true
+	case size <= Small && b.small >= size:
+		b.small -= size
+		l.from = smallPart
+	case b.large >= size:
+		b.large -= size
+		l.from = largePart
+	case from == lanePart:
+		b.lane = false
+		l.from = lanePart
+	default:
+		b.restore(l, had, from)
+		return false
+	}
+	l.size = size
+	return true
+}
+
+// put gives back all that l holds. b.mu is held.
+func (b *Budget) put(l *Lease) {
+	switch l.from {
+	case smallPart:
+		b.small += l.size
+	case largePart:
+		b.large += l.size
+	case lanePart:
+		b.lane = true
+	}
+	l.size, l.from = 0, nowhere
+}
+
+// restore undoes put. b.mu is held.
+func (b *Budget) restore(l *Lease, size int64, from part) {
+	switch from {
+	case smallPart:
+		b.small -= size
+	case largePart:
+		b.large -= size
+	case lanePart:
+		b.lane = false
+	}
+	l.size, l.from = size, from
+}
+
+// serve grants what the line waits for, in order; small requests need not wait
+// behind a large one. b.mu is held.
+func (b *Budget) serve() {
+	blocked := false
+	var next *list.Element
+	for e := b.line.Front(); e != nil; e = next {
+		next = e.Next()
+		r := e.Value.(*request)
+		if blocked && r.size > Small {
+			continue
+		}
+		if !b.take(r.l, r.size) {
+			if blocked || !b.lane {
+				blocked = true
+				continue
+			}
+			b.put(r.l)
+			b.lane = false
+			r.l.size, r.l.from = r.size, lanePart
+		}
+		b.line.Remove(e)
+		b.waiting.Add(-1)
+		close(r.granted)
+	}
+}

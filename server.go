@@ -1,0 +1,371 @@
+package dictwire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/codec/json"
+	"github.com/dictwire/dictwire/dialect"
+	"github.com/dictwire/dictwire/internal/lease"
+)
+
+// DefaultAddr is the address that a server listens on, and a client connects
+// to, where none is given.
+const DefaultAddr = "127.0.0.1:65432"
+
+// ErrServerClosed is what Serve, ServeOne and ListenAndServe return after
+// [Server.Shutdown] or [Server.Close].
+var ErrServerClosed = errors.New("dictwire: the server is closed")
+
+// A Server receives dictionaries. The zero Server is ready to use. Its fields
+// must not be changed once it serves.
+type Server struct {
+	// Handler sees each dictionary. Nil means that they are counted, and that
+	// is all.
+	Handler Handler
+
+	// JSON is how JSON is read and written.
+	JSON json.Codec
+
+	// Limits bound one record.
+	Limits codec.Limits
+
+	// MaxConns caps the connections that are open at once; the next ones wait
+	// to be accepted. Zero means 10,000, negative no limit.
+	MaxConns int
+
+	// MaxMemory caps the bytes of memory that records take while they are
+	// received and decoded, for all connections together. Beyond it senders
+	// wait, and one record at a time is received. Zero means 256 MiB.
+	MaxMemory int64
+
+	// IdleTimeout is how long a connection may be silent between records. Zero
+	// means 1 hour, negative no limit.
+	IdleTimeout time.Duration
+
+	// RecordTimeout is how long one record may take from its first byte to its
+	// last. Zero means 1 minute, negative no limit.
+	RecordTimeout time.Duration
+
+	// WriteTimeout is how long the peer may leave its replies unread. Zero means
+	// 10 seconds, negative no limit.
+	WriteTimeout time.Duration
+
+	// Logger is told of refused records and broken connections, never of their
+	// contents. Nil means that nothing is logged.
+	Logger *slog.Logger
+
+	once           sync.Once
+	rules          dialect.Rules
+	decoding       *semaphore.Weighted // bytes for decoded dictionaries
+	decodingMemory int64               // how many
+	slots          chan struct{}       // one for each open connection; nil: no limit
+	ctx            context.Context     //nolint:containedctx // the server's life, which no call spans
+	cancel         context.CancelCauseFunc
+	stats          counters
+
+	mu        sync.Mutex
+	listeners map[net.Listener]struct{}  // guarded by mu
+	conns     map[*dialect.Conn]struct{} // guarded by mu
+	ending    chan struct{}              // closed under mu by Shutdown and Close
+	running   sync.WaitGroup             // one for each connection; Add under mu before ending
+}
+
+const noTimeout = 100 * 365 * 24 * time.Hour
+
+// setup fills in what the fields leave to the defaults.
+func (s *Server) setup() {
+	s.once.Do(func() {
+		memory := s.MaxMemory
+		if memory <= 0 {
+			memory = 256 << 20
+		}
+		limits := s.Limits.Effective()
+		// A quarter for decoded dictionaries, the rest for what is being received.
+		s.decodingMemory = memory / 4
+		s.decoding = semaphore.NewWeighted(s.decodingMemory)
+		s.rules = dialect.Rules{
+			Memory:        lease.NewBudget(memory-memory/4, 2*int64(limits.RecordBytes)),
+			MaxRecord:     limits.RecordBytes,
+			IdleTimeout:   timeout(s.IdleTimeout, time.Hour),
+			RecordTimeout: timeout(s.RecordTimeout, time.Minute),
+			WriteTimeout:  timeout(s.WriteTimeout, 10*time.Second),
+		}
+		if s.MaxConns >= 0 {
+			n := s.MaxConns
+			if n == 0 {
+				n = 10_000
+			}
+			s.slots = make(chan struct{}, n)
+		}
+		s.ctx, s.cancel = context.WithCancelCause(context.Background())
+		s.ending = make(chan struct{})
+		s.listeners = make(map[net.Listener]struct{})
+		s.conns = make(map[*dialect.Conn]struct{})
+	})
+}
+
+func timeout(d, byDefault time.Duration) time.Duration {
+	switch {
+	case d == 0:
+		return byDefault
+	case d < 0:
+		return noTimeout
+	default:
+		return d
+	}
+}
+
+// ListenAndServe listens on addr, as [Listen] understands it, and serves.
+func (s *Server) ListenAndServe(addr string) error {
+	l, err := Listen(context.Background(), addr)
+	if err != nil {
+		return err
+	}
+	return s.Serve(l)
+}
+
+// Serve accepts connections on l and serves each in a goroutine of its own. It
+// closes l and returns when l fails or the server ends, then with
+// [ErrServerClosed]. It may be called for several listeners at once.
+func (s *Server) Serve(l net.Listener) error {
+	return s.accept(l, func(c *dialect.Conn) { s.serve(c, nil) })
+}
+
+// ServeOne serves the first connection on l that sends a byte, and returns when
+// it has ended. Connections that end without a byte do not count; others that
+// send one are closed. It closes l when the connection has sent its first byte,
+// or as Serve does.
+func (s *Server) ServeOne(l net.Listener) error {
+	var (
+		mu    sync.Mutex
+		conns []*dialect.Conn       // guarded by mu
+		first *dialect.Conn         // guarded by mu: the one that counts
+		done  = make(chan struct{}) // closed when it has ended
+	)
+	err := s.accept(l, func(c *dialect.Conn) {
+		mu.Lock()
+		conns = append(conns, c)
+		mu.Unlock()
+		s.serve(c, func() bool {
+			mu.Lock()
+			defer mu.Unlock()
+			if first != nil {
+				return false
+			}
+			first = c
+			_ = l.Close()
+			for _, other := range conns {
+				if other != c {
+					_ = other.Abort()
+				}
+			}
+			return true
+		})
+		mu.Lock()
+		defer mu.Unlock()
+		if first == c {
+			close(done)
+		}
+	})
+	mu.Lock()
+	served := first != nil
+	mu.Unlock()
+	if served {
+		<-done
+		if errors.Is(err, net.ErrClosed) {
+			return nil
+		}
+	}
+	return err
+}
+
+// accept accepts connections on l until that fails.
+func (s *Server) accept(l net.Listener, serve func(*dialect.Conn)) error {
+	s.setup()
+	defer l.Close()
+	s.mu.Lock()
+	if s.hasEnded() {
+		s.mu.Unlock()
+		return ErrServerClosed
+	}
+	s.listeners[l] = struct{}{}
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		delete(s.listeners, l)
+		s.mu.Unlock()
+	}()
+
+	var pause time.Duration
+	for {
+		if !s.acquire() {
+			return ErrServerClosed
+		}
+		nc, err := l.Accept()
+		if err != nil {
+			s.release()
+			if s.hasEnded() {
+				return ErrServerClosed
+			}
+			if !passing(err) {
+				return fmt.Errorf("dictwire: accept: %w", err)
+			}
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+			s.log(slog.LevelError, "can't accept a connection for now", "error", err, "pause", pause)
+			select {
+			case <-time.After(pause):
+			case <-s.ending:
+			}
+			continue
+		}
+		pause = 0
+		c := dialect.NewConn(nc, &s.rules)
+		if !s.begin(c) {
+			s.release()
+			_ = nc.Close()
+			return ErrServerClosed
+		}
+		go func() {
+			defer s.end(c)
+			serve(c)
+		}()
+	}
+}
+
+// acquire waits for a slot for one more connection. It returns false when the
+// server has ended.
+func (s *Server) acquire() bool {
+	if s.slots == nil {
+		return !s.hasEnded()
+	}
+	select {
+	case s.slots <- struct{}{}:
+		return !s.hasEnded()
+	case <-s.ending:
+		return false
+	}
+}
+
+func (s *Server) release() {
+	if s.slots != nil {
+		<-s.slots
+	}
+}
+
+// begin takes note of a connection, unless the server has ended.
+func (s *Server) begin(c *dialect.Conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.hasEnded() {
+		return false
+	}
+	s.conns[c] = struct{}{}
+	s.running.Add(1)
+	return true
+}
+
+func (s *Server) end(c *dialect.Conn) {
+	s.mu.Lock()
+	delete(s.conns, c)
+	s.mu.Unlock()
+	s.release()
+	s.running.Done()
+}
+
+func (s *Server) hasEnded() bool {
+	select {
+	case <-s.ending:
+		return true
+	default:
+		return false
+	}
+}
+
+// Shutdown ends the server without losing what has come: it stops listening,
+// finishes the records that are under way, closes each connection as soon as it
+// is silent or a second later at the end of a record, and returns when all are
+// closed. When ctx ends first, it returns ctx's error, and the connections that
+// are left go on: see [Server.Close].
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.stop((*dialect.Conn).Drain)
+	done := make(chan struct{})
+	go func() {
+		s.running.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		s.cancel(ErrServerClosed)
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Close ends the server at once: it closes all listeners and connections, ends
+// the context of all handlers, and waits for them.
+func (s *Server) Close() error {
+	s.stop(func(c *dialect.Conn) { _ = c.Abort() })
+	s.cancel(ErrServerClosed)
+	s.running.Wait()
+	return nil
+}
+
+// stop closes the listeners and does what is to be done with each connection.
+func (s *Server) stop(each func(*dialect.Conn)) {
+	s.setup()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.hasEnded() {
+		close(s.ending)
+	}
+	for l := range s.listeners {
+		_ = l.Close()
+	}
+	for c := range s.conns {
+		each(c)
+	}
+}
+
+// passing reports whether an error of Accept may pass.
+func passing(err error) bool {
+	for _, e := range []error{
+		syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED, syscall.EINTR,
+	} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// Stats is what a server has seen since it began.
+type Stats struct {
+	Connections int64 // that sent at least one byte
+	Records     int64 // dictionaries that were taken in, rejected ones not included
+	Rejected    int64 // records that were refused, or rejected by the handler
+	Bytes       int64 // of the records that were taken in
+}
+
+type counters struct{ connections, records, rejected, bytes atomic.Int64 }
+
+// Stats returns what the server has seen since it began.
+func (s *Server) Stats() Stats {
+	return Stats{
+		Connections: s.stats.connections.Load(),
+		Records:     s.stats.records.Load(),
+		Rejected:    s.stats.rejected.Load(),
+		Bytes:       s.stats.bytes.Load(),
+	}
+}

@@ -1,0 +1,186 @@
+package dictwire_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/dict"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// A recorder is a handler that keeps what it sees.
+type recorder struct {
+	mu   sync.Mutex
+	seen []string // guarded by mu
+}
+
+func (r *recorder) Handle(_ context.Context, req *dictwire.Request) (*dict.Dict, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.seen = append(r.seen, req.Dict().String())
+	return nil, nil
+}
+
+func (r *recorder) all() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]string(nil), r.seen...)
+}
+
+// start serves on a free loopback port and returns its address. The server is
+// shut down when the test ends.
+func start(t testing.TB, srv *dictwire.Server) string {
+	t.Helper()
+	return startOn(t, srv, "127.0.0.1:0")
+}
+
+func startOn(t testing.TB, srv *dictwire.Server, addr string) string {
+	t.Helper()
+	l, err := dictwire.Listen(context.Background(), addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- srv.Serve(l) }()
+	t.Cleanup(func() {
+		if err := srv.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := <-done; !errors.Is(err, dictwire.ErrServerClosed) {
+			t.Errorf("Serve = %v, want ErrServerClosed", err)
+		}
+	})
+	if l.Addr().Network() == "unix" {
+		return addr
+	}
+	return l.Addr().String()
+}
+
+func dial(t testing.TB, addr string) net.Conn {
+	t.Helper()
+	network, where := "tcp", addr
+	if path, ok := strings.CutPrefix(addr, "unix:"); ok {
+		network, where = "unix", path
+	}
+	c, err := net.Dial(network, where)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// say sends what a client sends, half-closes and returns all that is answered.
+func say(t testing.TB, addr string, parts ...string) string {
+	t.Helper()
+	c := dial(t, addr)
+	for _, p := range parts {
+		if _, err := io.WriteString(c, p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := io.ReadAll(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(answer)
+}
+
+func TestServe(t *testing.T) {
+	for _, addr := range []string{"127.0.0.1:0", "[::1]:0", "unix:" + filepath.Join(t.TempDir(), "s")} {
+		t.Run(strings.SplitN(addr, ":", 2)[0], func(t *testing.T) {
+			var rec recorder
+			srv := &dictwire.Server{Handler: &rec}
+			addr := startOn(t, srv, addr)
+			if got := say(t, addr, `{"name": "Alice", "age": 30, "city": "Paris"}`); got != "" {
+				t.Errorf("the server answered %q", got)
+			}
+			want := []string{"{'name': 'Alice', 'age': 30, 'city': 'Paris'}"}
+			if got := rec.all(); fmt.Sprint(got) != fmt.Sprint(want) {
+				t.Errorf("got %q, want %q", got, want)
+			}
+			if got := srv.Stats(); got != (dictwire.Stats{Connections: 1, Records: 1, Bytes: 45}) {
+				t.Errorf("stats: %+v", got)
+			}
+		})
+	}
+}
+
+func TestReply(t *testing.T) {
+	n := 0
+	addr := start(t, &dictwire.Server{Handler: dictwire.HandlerFunc(func(_ context.Context, r *dictwire.Request) (*dict.Dict, error) {
+		n++
+		switch n {
+		case 2:
+			return nil, errors.New("no seconds")
+		case 3:
+			panic("three")
+		case 4:
+			return nil, nil
+		}
+		return dict.Of("received", n, "of", r.Dict().Value()), nil
+	})})
+	c := dial(t, addr)
+	replies := bufio.NewReader(c)
+	for i, want := range []string{
+		`{"received":1,"of":{"a":1}}`,
+		`{"error":"no seconds","code":"handler"}`,
+		`{"error":"the handler failed","code":"internal"}`,
+		``,
+		`{"received":5,"of":{"a":5}}`,
+	} {
+		fmt.Fprintf(c, `{"a": %d}`, i+1) // without a line feed: the reply comes all the same
+		if want == "" {
+			continue
+		}
+		got, err := replies.ReadString('\n')
+		if err != nil || got != want+"\n" {
+			t.Errorf("reply %d: %q, %v, want %q", i+1, got, err, want)
+		}
+	}
+}
+
+func TestSend(t *testing.T) {
+	addr := start(t, &dictwire.Server{Handler: dictwire.HandlerFunc(func(_ context.Context, r *dictwire.Request) (*dict.Dict, error) {
+		if v, ok := r.Dict().Get("bad"); ok {
+			return nil, fmt.Errorf("bad is %v", v)
+		}
+		if _, ok := r.Dict().Get("quiet"); ok {
+			return nil, nil
+		}
+		return dict.Of("ok", true), nil
+	})})
+	ctx := context.Background()
+	if reply, err := dictwire.Send(ctx, addr, dict.Of("a", 1)); err != nil || reply.String() != "{'ok': True}" {
+		t.Errorf("reply %v, %v", reply, err)
+	}
+	if reply, err := dictwire.Send(ctx, addr, dict.Of("quiet", 1)); err != nil || reply != nil {
+		t.Errorf("reply %v, %v", reply, err)
+	}
+	_, err := dictwire.Send(ctx, addr, dict.Of("bad", "x"))
+	var remote *dictwire.RemoteError
+	if !errors.As(err, &remote) || remote.Code != "handler" || remote.Text != "bad is 'x'" || remote.At != -1 {
+		t.Errorf("error %#v", err)
+	}
+	_ = codec.Malformed
+}

@@ -1,0 +1,248 @@
+package dictwire_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/dict"
+)
+
+// A pipeListener is a listener in memory, for tests in which time is synctest's.
+type pipeListener struct {
+	conns  chan net.Conn
+	closed chan struct{}
+}
+
+func newPipeListener() *pipeListener {
+	return &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
+}
+
+func (l *pipeListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *pipeListener) Close() error {
+	select {
+	case <-l.closed:
+	default:
+		close(l.closed)
+	}
+	return nil
+}
+
+func (l *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "pipe"} }
+
+func (l *pipeListener) dial() net.Conn {
+	client, server := net.Pipe()
+	l.conns <- server
+	return client
+}
+
+// inBubble runs a test against a server whose clock is synctest's.
+func inBubble(t *testing.T, srv *dictwire.Server, test func(t *testing.T, l *pipeListener)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		l := newPipeListener()
+		done := make(chan error, 1)
+		go func() { done <- srv.Serve(l) }()
+		test(t, l)
+		if err := srv.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := <-done; !errors.Is(err, dictwire.ErrServerClosed) {
+			t.Errorf("Serve = %v, want ErrServerClosed", err)
+		}
+	})
+}
+
+func TestTimeouts(t *testing.T) {
+	for _, test := range []struct {
+		name, send string
+		after      time.Duration
+		answer     string
+	}{
+		{"idle from the start", ``, time.Hour, `"nothing came for 1h0m0s; --idle-timeout raises the limit","code":"idle"`},
+		{"idle after a record", `{"a":1}`, time.Hour, `"nothing came for 1h0m0s; --idle-timeout raises the limit","code":"idle"`},
+		{"half a record", `{"a":`, time.Minute, `"the record did not end within 1m0s; --record-timeout raises the limit","code":"rate"`},
+		{"no protocol yet", `{`, 10 * time.Second, `"the first bytes tell no protocol, and no more came within 10s","code":"truncated"`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			inBubble(t, new(dictwire.Server), func(t *testing.T, l *pipeListener) {
+				c := l.dial()
+				began := time.Now()
+				if _, err := io.WriteString(c, test.send); err != nil {
+					t.Fatal(err)
+				}
+				answer, err := io.ReadAll(c)
+				took := time.Since(began)
+				if err != nil || !strings.Contains(string(answer), test.answer) {
+					t.Errorf("answer %q, %v, want %q", answer, err, test.answer)
+				}
+				if took < test.after || took > test.after+2*time.Second {
+					t.Errorf("cut off after %v, want %v", took, test.after)
+				}
+			})
+		})
+	}
+}
+
+// A record that trickles in is cut off at its deadline, however often a byte
+// comes.
+func TestTrickle(t *testing.T) {
+	inBubble(t, &dictwire.Server{RecordTimeout: 20 * time.Second}, func(t *testing.T, l *pipeListener) {
+		c := l.dial()
+		began := time.Now()
+		answered := make(chan string, 1)
+		go func() {
+			line, _ := bufio.NewReader(c).ReadString('\n')
+			answered <- line
+		}()
+		for b := []byte(`{"a":"`); ; b = []byte("x") {
+			if _, err := c.Write(b); err != nil {
+				break
+			}
+			time.Sleep(500 * time.Millisecond)
+		}
+		if took := time.Since(began); took < 20*time.Second || took > 22*time.Second {
+			t.Errorf("cut off after %v, want 20s", took)
+		}
+		if got := <-answered; !strings.Contains(got, "did not end within 20s") {
+			t.Errorf("answer %q", got)
+		}
+		_ = c.Close()
+	})
+}
+
+// A client that never reads its replies is cut off, and others are served.
+func TestUnreadReplies(t *testing.T) {
+	echo := dictwire.HandlerFunc(func(_ context.Context, r *dictwire.Request) (*dict.Dict, error) {
+		return r.Dict(), nil
+	})
+	inBubble(t, &dictwire.Server{Handler: echo}, func(t *testing.T, l *pipeListener) {
+		c, honest := l.dial(), l.dial()
+		began := time.Now()
+		if _, err := io.WriteString(c, `{"a":1}`); err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprint(honest, `{"b":2}`)
+		if got, err := bufio.NewReader(honest).ReadString('\n'); got != "{\"b\":2}\n" || err != nil {
+			t.Errorf("the honest client got %q, %v", got, err)
+		}
+		for {
+			if _, err := io.WriteString(c, ` `); err != nil {
+				break
+			}
+			time.Sleep(time.Second)
+		}
+		if took := time.Since(began); took < 10*time.Second || took > 12*time.Second {
+			t.Errorf("cut off after %v, want 10s", took)
+		}
+		_, _ = c.Close(), honest.Close()
+	})
+}
+
+func TestShutdown(t *testing.T) {
+	var rec recorder
+	srv := &dictwire.Server{Handler: &rec}
+	synctest.Test(t, func(t *testing.T) {
+		l := newPipeListener()
+		done := make(chan error, 1)
+		go func() { done <- srv.Serve(l) }()
+		idle, partial, busy := l.dial(), l.dial(), l.dial()
+		fmt.Fprint(idle, `{"idle":1}`)
+		fmt.Fprint(partial, `{"partial":`)
+		busyEnded := make(chan int)
+		go func() {
+			for n := 0; ; n++ {
+				if _, err := fmt.Fprint(busy, `{"busy":1}`); err != nil {
+					busyEnded <- n
+					return
+				}
+				time.Sleep(10 * time.Millisecond)
+			}
+		}()
+		synctest.Wait()
+		began := time.Now()
+		down := make(chan error, 1)
+		go func() { down <- srv.Shutdown(context.Background()) }()
+		if err := <-done; !errors.Is(err, dictwire.ErrServerClosed) {
+			t.Errorf("Serve = %v", err)
+		}
+		if _, err := io.ReadAll(idle); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(began); took > 200*time.Millisecond {
+			t.Errorf("the idle connection took %v to end", took)
+		}
+		n := <-busyEnded
+		if took := time.Since(began); took < time.Second || took > 1500*time.Millisecond {
+			t.Errorf("the busy connection took %v to end", took)
+		}
+		time.Sleep(5 * time.Second)
+		fmt.Fprint(partial, `1}`)
+		if err := <-down; err != nil {
+			t.Error(err)
+		}
+		if got, want := len(rec.all()), n+2; got != want {
+			t.Errorf("%d records were taken, %d were written whole", got, want)
+		}
+		_, _, _ = idle.Close(), partial.Close(), busy.Close()
+	})
+}
+
+// Shutdown gives up when its context ends; Close then ends all.
+func TestShutdownGivesUp(t *testing.T) {
+	srv := new(dictwire.Server)
+	inBubble(t, srv, func(t *testing.T, l *pipeListener) {
+		c := l.dial()
+		fmt.Fprint(c, `{"half":`)
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+		defer cancel()
+		if err := srv.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Shutdown = %v", err)
+		}
+		go func() { _, _ = io.Copy(io.Discard, c) }()
+	})
+}
+
+func TestServeOne(t *testing.T) {
+	var rec recorder
+	srv := &dictwire.Server{Handler: &rec}
+	synctest.Test(t, func(t *testing.T) {
+		l := newPipeListener()
+		done := make(chan error, 1)
+		go func() { done <- srv.ServeOne(l) }()
+		probe := l.dial()
+		_ = probe.Close()
+		silent, first := l.dial(), l.dial()
+		fmt.Fprint(first, `{"a":1}`)
+		if _, err := silent.Read(make([]byte, 1)); err != io.EOF {
+			t.Errorf("the silent connection got %v", err)
+		}
+		fmt.Fprint(first, `{"b":2}`)
+		_ = first.Close()
+		if err := <-done; err != nil {
+			t.Errorf("ServeOne = %v", err)
+		}
+		if got := fmt.Sprint(rec.all()); got != "[{'a': 1} {'b': 2}]" {
+			t.Errorf("got %s", got)
+		}
+		_ = silent.Close()
+		_ = srv.Close()
+	})
+}
