@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -244,5 +245,33 @@ func TestServeOne(t *testing.T) {
 		}
 		_ = silent.Close()
 		_ = srv.Close()
+	})
+}
+
+// An idle connection costs a small goroutine and holds no buffer. What is
+// measured includes the client's end.
+func TestIdleConnection(t *testing.T) {
+	const conns, most = 2000, 16 << 10 // 8 KiB without the race detector
+	inBubble(t, new(dictwire.Server), func(t *testing.T, l *pipeListener) {
+		inUse := func() int64 {
+			var m runtime.MemStats
+			runtime.GC()
+			runtime.GC() // the second one empties the pools
+			runtime.ReadMemStats(&m)
+			return int64(m.StackInuse + m.HeapInuse)
+		}
+		before := inUse()
+		for range conns {
+			if _, err := io.WriteString(l.dial(), `{"a":1}`); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(2 * time.Second) // a connection gives its buffer back after one
+		synctest.Wait()
+		each := (inUse() - before) / conns
+		t.Logf("%d bytes each", each)
+		if each > most {
+			t.Errorf("an idle connection costs %d bytes, want at most %d", each, most)
+		}
 	})
 }

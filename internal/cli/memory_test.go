@@ -1,0 +1,137 @@
+package cli_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// buildBinary builds the real thing.
+func buildBinary(t *testing.T) string {
+	t.Helper()
+	binary := filepath.Join(t.TempDir(), "dictwire")
+	build := exec.Command("go", "build", "-o", binary, "github.com/dictwire/dictwire/cmd/dictwire")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return binary
+}
+
+// startServer starts `dictwire serve` on a free port and returns the process and
+// its address. It is shut down, and must end well, when the test ends.
+func startServer(t *testing.T, args ...string) (*os.Process, string) {
+	t.Helper()
+	cmd := exec.Command(buildBinary(t), append([]string{"serve", "--listen", "127.0.0.1:0"}, args...)...)
+	cmd.Env = append(os.Environ(), "GOMEMLIMIT=") // the command's own limit is what is tested
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(stderr)
+	addr := ""
+	for addr == "" && lines.Scan() {
+		addr, _ = strings.CutPrefix(lines.Text(), "dictwire: listening on ")
+	}
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		for lines.Scan() {
+		}
+	}()
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		<-drained
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("dictwire serve: %v", err)
+		}
+	})
+	return cmd.Process, addr
+}
+
+// memory reads a line of /proc/PID/status, in bytes.
+func memory(t *testing.T, p *os.Process, what string) int64 {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := regexp.MustCompile(what + `:\s+(\d+) kB`).FindSubmatch(status)
+	if found == nil {
+		t.Fatalf("no %s in %s", what, status)
+	}
+	kib, err := strconv.ParseInt(string(found[1]), 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kib << 10
+}
+
+func dialTCP(t *testing.T, addr string) *net.TCPConn {
+	t.Helper()
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	if err := c.SetDeadline(time.Now().Add(2 * time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	return c.(*net.TCPConn)
+}
+
+// 200 clients each send half of a 1 MiB record and stall. Eight honest ones get
+// through meanwhile, and the server's memory stays within its budget.
+func TestStallingSendersMemory(t *testing.T) {
+	const mib = 1 << 20
+	server, addr := startServer(t, "--print", "none", "--max-memory", "32MiB")
+	rest := memory(t, server, "VmRSS")
+
+	half := []byte(`{"text":"` + strings.Repeat("x", mib/2))
+	var stalling sync.WaitGroup
+	for range 200 {
+		c := dialTCP(t, addr)
+		stalling.Go(func() { _, _ = c.Write(half) }) // the server may cut it off
+	}
+	var honest sync.WaitGroup
+	for client := range 8 {
+		honest.Go(func() {
+			c := dialTCP(t, addr)
+			for n := range 1000 {
+				if _, err := fmt.Fprintf(c, `{"client": %d, "number": %d}`+"\n", client, n); err != nil {
+					t.Errorf("honest client: %v", err)
+					return
+				}
+			}
+			_ = c.CloseWrite()
+			if answer, err := io.ReadAll(c); err != nil || len(answer) > 0 {
+				t.Errorf("an honest client was told %q, %v", answer, err)
+			}
+		})
+	}
+	began := time.Now()
+	honest.Wait()
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("the honest clients took %v", took)
+	}
+	stalling.Wait()
+	peak := memory(t, server, "VmHWM")
+	t.Logf("at rest %d KiB, peak %d KiB above", rest>>10, (peak-rest)>>10)
+	if peak-rest > 48*mib {
+		t.Errorf("peak is %d KiB above rest, want at most 48 MiB", (peak-rest)>>10)
+	}
+}
