@@ -14,6 +14,8 @@ import (
 	"github.com/dictwire/dictwire/codec"
 )
 
+//go:generate go -C ../../tools run ./man ../docs/man
+
 // The exit codes.
 const (
 	exitOK          = 0
