@@ -23,7 +23,7 @@ func (p *parser) unexpected(buf []byte, i int, want string) int {
 	switch before := bytes.TrimRight(buf[:i], " \t\r\n"); {
 	case isPythonic(rest):
 		p.err.Hint = "this looks like a Python literal; send json.dumps(dictionary), not str(dictionary)"
-	case bytes.HasSuffix(before, []byte{','}) && (rest[0] == '}' || rest[0] == ']'):
+	case bytes.HasSuffix(before, []byte{','}) && rest != "" && (rest[0] == '}' || rest[0] == ']'):
 		p.err.Hint = "JSON has no trailing comma"
 	}
 	return failed
