@@ -16,8 +16,10 @@ func (p *parser) fail(buf []byte, code codec.Code, offset int, msg string) int {
 	return failed
 }
 
-// unexpected fails because of what stands at i, where something else is wanted.
-func (p *parser) unexpected(buf []byte, i int, want string) int {
+// unexpected fails in the given state because of what stands at i, where
+// something else is wanted.
+func (p *parser) unexpected(buf []byte, in state, i int, want string) int {
+	p.state = in
 	p.fail(buf, codec.Malformed, i, "want "+want+", got "+describe(buf, i))
 	rest := string(buf[i:min(i+5, len(buf))])
 	switch before := bytes.TrimRight(buf[:i], " \t\r\n"); {
@@ -42,7 +44,7 @@ func isPythonic(s string) bool {
 
 // truncated fails because buf is all that there is of the record.
 func (p *parser) truncated(buf []byte) int {
-	p.unexpected(buf, len(buf), p.wanted())
+	p.unexpected(buf, p.state, len(buf), p.wanted())
 	p.err.Code = codec.Truncated
 	return failed
 }
@@ -104,33 +106,25 @@ func (p *parser) notADictionary(buf []byte, i int) int {
 	case c == 'n':
 		what = "null"
 	default:
-		return p.unexpected(buf, i, "a dictionary, which begins with '{'")
+		return p.unexpected(buf, atStart, i, "a dictionary, which begins with '{'")
 	}
 	p.fail(buf, codec.NotADictionary, i, "want a dictionary, got "+what)
 	p.err.Hint = `wrap it, as in {"value": …}`
 	return failed
 }
 
-// duplicate fails because the key in hand came before.
-func (p *parser) duplicate(buf []byte) int {
-	key, _ := unescape(nil, buf[p.tok:p.tok+p.closing(buf)])
+// duplicate fails because the key that ends at end came before.
+func (p *parser) duplicate(buf []byte, end int) int {
+	key, _ := unescape(nil, buf[p.tok:end])
+	p.state = inKey
 	p.fail(buf, codec.DuplicateKey, p.tok-1, "the key "+strconv.Quote(string(key))+" comes twice")
 	p.err.Hint = "--duplicate-keys last keeps the last value, as Python's json.loads does"
 	return failed
 }
 
-// closing returns the length of the string in hand, which has been read whole.
-func (p *parser) closing(buf []byte) int {
-	n := 0
-	for b := buf[p.tok:]; b[n] != '"'; n++ {
-		if b[n] == '\\' {
-			n++
-		}
-	}
-	return n
-}
-
-func (p *parser) badUTF8(buf []byte, i int) int {
+// badUTF8 fails because of the first byte from i on that is not UTF-8.
+func (p *parser) badUTF8(buf []byte, in state, i int) int {
+	p.state = in
 	for {
 		r, size := utf8.DecodeRune(buf[i:])
 		if r == utf8.RuneError && size == 1 {
@@ -154,25 +148,22 @@ func (p *parser) limitMsg(what string, limit int, option string) string {
 // path names the value in hand by the keys and indices that lead to it.
 func (p *parser) path(buf []byte) string {
 	var b strings.Builder
-	keys := p.keys.keys
-	for i := len(p.frames) - 1; i >= 0; i-- {
-		if f := &p.frames[i]; f.isDict {
-			f.lastKey, keys = len(keys)-1, keys[:f.keys.keys]
-		}
-	}
+	inFault := p.state == atKeyOrEnd || p.state == atKey || p.state == inKey // a key, which names no value yet
 	for i := range p.frames {
 		f := &p.frames[i]
-		if i == len(p.frames)-1 && (p.state == atKey || p.state == inKey) {
-			break // the fault is in a key, which names no value yet
+		last := len(p.keys.keys) // behind the frame's last key
+		if i+1 < len(p.frames) {
+			last = int(p.frames[i+1].keys.keys)
 		}
 		switch {
+		case inFault && i == len(p.frames)-1:
 		case b.Len() > 200:
 			return b.String() + "/…"
 		case !f.isDict:
 			fmt.Fprintf(&b, "/%d", f.n)
 		case f.n > 0:
 			b.WriteByte('/')
-			b.Write(p.keys.textOf(p.keys.keys[f.lastKey], buf))
+			b.Write(p.keys.textOf(p.keys.keys[last-1], buf))
 		}
 	}
 	return b.String()

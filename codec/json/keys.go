@@ -45,8 +45,10 @@ func (s *keySet) reset() { s.keys, s.slots, s.text = s.keys[:0], s.slots[:0], s.
 
 func (s *keySet) scratch() int { return 16*cap(s.keys) + 4*cap(s.slots) + cap(s.text) }
 
-func (s *keySet) open() keyFrame {
-	return keyFrame{keys: uint32(len(s.keys)), text: uint32(len(s.text)), slots: uint32(len(s.slots))}
+// open begins a container within those that are open.
+func (s *keySet) open(f *keyFrame) {
+	f.keys, f.text, f.slots = uint32(len(s.keys)), uint32(len(s.text)), uint32(len(s.slots))
+	f.many, f.seen = false, 0
 }
 
 // close forgets the keys of f, which is the innermost dictionary.
@@ -96,6 +98,22 @@ func (s *keySet) add(f *keyFrame, record []byte, from, to int, escape bool) bool
 	return false
 }
 
+// addPlain is add for a key without escapes, behind whose beginning record has a
+// word. It returns false, and has done nothing, unless it is sure that the key is
+// new.
+func (s *keySet) addPlain(f *keyFrame, record []byte, from, to int) bool {
+	size := to - from
+	w := binary.LittleEndian.Uint64(record[from:]) & (1<<(8*uint(size)) - 1)
+	hash := mix(w, record[to-1], size)
+	bit := uint64(1) << (hash >> 58)
+	if f.seen&bit != 0 || f.many || len(s.keys)-int(f.keys) == manyKeys-1 {
+		return false
+	}
+	f.seen |= bit
+	s.keys = append(s.keys, keyRef{hash: hash, off: uint32(from), size: uint32(size)})
+	return true
+}
+
 func (s *keySet) textOf(k keyRef, record []byte) []byte {
 	if k.size&inText != 0 {
 		return s.text[k.off : k.off+k.size&^inText]
@@ -103,18 +121,24 @@ func (s *keySet) textOf(k keyRef, record []byte) []byte {
 	return record[k.off : k.off+k.size]
 }
 
-// quickHash is good enough to tell a few keys apart.
+// quickHash is good enough to tell a few keys apart: it looks at the first eight
+// bytes, the last one and the size.
 func quickHash(b []byte) uint64 {
-	var w uint64
-	switch n := len(b); {
-	case n >= 8:
-		w = binary.LittleEndian.Uint64(b) ^ binary.LittleEndian.Uint64(b[n-8:])*31
-	case n >= 4:
-		w = uint64(binary.LittleEndian.Uint32(b)) | uint64(binary.LittleEndian.Uint32(b[n-4:]))<<32
-	case n > 0:
-		w = uint64(b[0]) | uint64(b[n>>1])<<8 | uint64(b[n-1])<<16
+	if len(b) >= 8 {
+		return mix(binary.LittleEndian.Uint64(b), b[len(b)-1], len(b))
 	}
-	return (w + uint64(len(b))) * 0x9E3779B97F4A7C15
+	var w uint64
+	last := byte('"') // what stands before an empty key
+	for i, c := range b {
+		w |= uint64(c) << (8 * i)
+		last = c
+	}
+	return mix(w, last, len(b))
+}
+
+func mix(w uint64, last byte, size int) uint64 {
+	const multiplier = 0x9E3779B97F4A7C15
+	return (w ^ uint64(last)<<32 + uint64(size)) * multiplier
 }
 
 // toTable gives f a table.

@@ -53,10 +53,8 @@ type frame struct {
 	isDict bool
 	twice  bool   // a key came twice, and the last value is to be kept
 	n      uint32 // items, or keys
-	place  int    // what Builder.Close wants
+	place  uint32 // what Builder.Close wants
 	keys   keyFrame
-
-	lastKey int // set where an error's path is made
 }
 
 // reset makes p ready for the next record.
@@ -134,34 +132,39 @@ keyOrEnd:
 		goto closeContainer
 	}
 	if buf[i] != '"' {
-		return p.unexpected(buf, i, "a key in double quotes or '}'")
+		return p.unexpected(buf, atKey, i, "a key in double quotes or '}'")
 	}
 	goto openKey
 
 key:
-	p.state = atKey
 	if i = p.space(buf, i); i == len(buf) {
 		return p.stop(buf, atKey, i)
 	}
 	if buf[i] != '"' {
-		return p.unexpected(buf, i, "a key in double quotes after ','")
+		return p.unexpected(buf, atKey, i, "a key in double quotes after ','")
 	}
 
 openKey:
 	i++
-	p.state = inKey
 	p.tok, p.escape, p.high = i, false, false
+	// The usual key is plain, and not seen in this dictionary.
+	if k = plain(buf, i); k >= 0 && p.keys.addPlain(&f.keys, buf, i, k) {
+		i = k
+		goto keyEnd
+	}
 
 keyText:
-	if i = p.text(buf, i); i < 0 {
-		return p.stopText(buf, inKey, i)
+	if i = p.text(buf, inKey, i); i < 0 {
+		return i
 	}
 	if p.keys.add(&f.keys, buf, p.tok, i, p.escape) {
 		if !p.keepLast {
-			return p.duplicate(buf)
+			return p.duplicate(buf, i)
 		}
 		f.twice = true
 	}
+
+keyEnd:
 	f.n++
 	if p.b != nil {
 		p.buildText(buf[p.tok:i], p.tok)
@@ -173,7 +176,7 @@ colon:
 		return p.stop(buf, atColon, i)
 	}
 	if buf[i] != ':' {
-		return p.unexpected(buf, i, "':' after the key")
+		return p.unexpected(buf, atKey, i, "':' after the key")
 	}
 	i++
 	goto value
@@ -187,7 +190,6 @@ itemOrEnd:
 	}
 
 value:
-	p.state = atValue
 	if i = p.space(buf, i); i == len(buf) {
 		return p.stop(buf, atValue, i)
 	}
@@ -195,6 +197,10 @@ value:
 	case '"':
 		i++
 		p.tok, p.escape, p.high = i, false, false
+		if k = plain(buf, i); k >= 0 {
+			i = k
+			goto textEnd
+		}
 		goto text
 	case '{':
 		goto openDict
@@ -210,9 +216,11 @@ value:
 	goto valueEnd
 
 text:
-	if i = p.text(buf, i); i < 0 {
-		return p.stopText(buf, inString, i)
+	if i = p.text(buf, inString, i); i < 0 {
+		return i
 	}
+
+textEnd:
 	if p.b != nil {
 		p.buildText(buf[p.tok:i], p.tok)
 	}
@@ -244,12 +252,16 @@ closeContainer:
 	i++
 	if f.isDict {
 		p.keys.close(&f.keys)
+		p.items += int(f.n)
 	}
 	if p.b != nil {
-		p.b.Close(f.place, int(f.n))
+		p.b.Close(int(f.place), int(f.n))
 		if f.twice {
-			p.b.KeepLast(f.place)
+			p.b.KeepLast(int(f.place))
 		}
+	}
+	if p.items += int(f.n); p.items > p.lim.Items {
+		return p.fail(buf, codec.OverLimit, i, p.limitMsg("keys and values", p.lim.Items, "--max-items"))
 	}
 	p.frames = p.frames[:len(p.frames)-1]
 	if len(p.frames) == 0 {
@@ -261,14 +273,8 @@ closeContainer:
 	f = &p.frames[len(p.frames)-1]
 
 valueEnd:
-	p.items++
-	if f.isDict {
-		p.items++
-	} else {
+	if !f.isDict {
 		f.n++
-	}
-	if p.items > p.lim.Items {
-		return p.fail(buf, codec.OverLimit, i, p.limitMsg("keys and values", p.lim.Items, "--max-items"))
 	}
 
 comma:
@@ -285,13 +291,15 @@ comma:
 	case c == '}' && f.isDict, c == ']' && !f.isDict:
 		goto closeContainer
 	case f.isDict:
-		return p.unexpected(buf, i, "',' or '}'")
+		return p.unexpected(buf, atComma, i, "',' or '}'")
 	default:
-		return p.unexpected(buf, i, "',' or ']'")
+		return p.unexpected(buf, atComma, i, "',' or ']'")
 	}
 }
 
 // stop remembers where to go on when more bytes have arrived.
+//
+//go:noinline
 func (p *parser) stop(buf []byte, s state, i int) int {
 	p.state, p.pos = s, i
 	if i >= p.lim.RecordBytes {
@@ -300,32 +308,28 @@ func (p *parser) stop(buf []byte, s state, i int) int {
 	return incomplete
 }
 
-// stopText is stop for a string, where text has set pos.
-func (p *parser) stopText(buf []byte, s state, why int) int {
-	if why == failed {
-		return failed
-	}
-	return p.stop(buf, s, p.pos)
-}
-
 // open begins a container whose first byte stands before i. It returns nil
 // where that is too deep.
 func (p *parser) open(buf []byte, i int, isDict bool) *frame {
-	if len(p.frames) >= p.lim.Depth {
+	n := len(p.frames)
+	if n >= p.lim.Depth {
 		p.fail(buf, codec.TooDeep, i-1, p.limitMsg("levels", p.lim.Depth, "--max-depth"))
 		return nil
 	}
-	p.frames = append(p.frames, frame{isDict: isDict})
-	f := &p.frames[len(p.frames)-1]
-	if isDict {
-		f.keys = p.keys.open()
+	if n < cap(p.frames) {
+		p.frames = p.frames[:n+1]
+	} else {
+		p.frames = append(p.frames, frame{})
 	}
+	f := &p.frames[n]
+	f.isDict, f.twice, f.n = isDict, false, 0
+	p.keys.open(&f.keys)
 	if p.b != nil {
 		k := dict.KindList
 		if isDict {
 			k = dict.KindDict
 		}
-		f.place = p.b.Open(k)
+		f.place = uint32(p.b.Open(k))
 	}
 	return f
 }
@@ -338,6 +342,7 @@ func (p *parser) space(buf []byte, i int) int {
 	return p.spaces(buf, i)
 }
 
+//go:noinline
 func (p *parser) spaces(buf []byte, i int) int {
 	for ; i < len(buf); i++ {
 		switch buf[i] {
@@ -365,9 +370,25 @@ func special(w uint64) uint64 {
 	return ((quote-ones)&^quote | (backslash-ones)&^backslash | (w-ones*' ')&^w) & highs
 }
 
-// text reads a string from i on and returns where its closing quote stands,
-// incomplete (with pos set) or failed.
-func (p *parser) text(buf []byte, i int) int {
+// plain returns where the string that begins at i ends, if it is ASCII without
+// escapes and at least a word of buf is behind each of its words; else -1.
+func plain(buf []byte, i int) int {
+	for i+8 <= len(buf) {
+		w := binary.LittleEndian.Uint64(buf[i:])
+		if m := special(w) | w&highs; m != 0 {
+			if i += bits.TrailingZeros64(m) >> 3; buf[i] != '"' {
+				return -1
+			}
+			return i
+		}
+		i += 8
+	}
+	return -1
+}
+
+// text reads a string, a key or a value as the state in says, from i on. It
+// returns where its closing quote stands, incomplete or failed.
+func (p *parser) text(buf []byte, in state, i int) int {
 	for {
 		for {
 			if i+8 > len(buf) {
@@ -396,31 +417,32 @@ func (p *parser) text(buf []byte, i int) int {
 			break
 		}
 		if i == len(buf) {
-			p.pos = i
-			return incomplete
+			return p.stop(buf, in, i)
 		}
 		switch buf[i] {
 		case '"':
 			if p.high && !utf8.Valid(buf[p.tok:i]) {
-				return p.badUTF8(buf, p.tok)
+				return p.badUTF8(buf, in, p.tok)
 			}
 			return i
 		case '\\':
 			p.escape = true
-			end := p.escaped(buf, i)
-			if end < 0 {
-				p.pos = i
-				return end
+			switch end := p.escaped(buf, in, i); end {
+			case incomplete:
+				return p.stop(buf, in, i)
+			case failed:
+				return failed
+			default:
+				i = end
 			}
-			i = end
 		default:
-			return p.unexpected(buf, i, "the string to go on or end (control characters must be escaped)")
+			return p.unexpected(buf, in, i, "the string to go on or end (control characters must be escaped)")
 		}
 	}
 }
 
 // escaped checks the escape that begins at i and returns where it ends.
-func (p *parser) escaped(buf []byte, i int) int {
+func (p *parser) escaped(buf []byte, in state, i int) int {
 	if i+1 == len(buf) {
 		return incomplete
 	}
@@ -433,11 +455,11 @@ func (p *parser) escaped(buf []byte, i int) int {
 				return incomplete
 			}
 			if unhex[buf[j]] == notHex {
-				return p.unexpected(buf, j, "four hexadecimal digits after \\u")
+				return p.unexpected(buf, in, j, "four hexadecimal digits after \\u")
 			}
 		}
 		return i + 6
 	default:
-		return p.unexpected(buf, i+1, `one of "\/bfnrtu after a backslash`)
+		return p.unexpected(buf, in, i+1, `one of "\/bfnrtu after a backslash`)
 	}
 }

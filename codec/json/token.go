@@ -1,7 +1,9 @@
 package json
 
 import (
+	"encoding/binary"
 	"math"
+	"math/bits"
 	"strconv"
 	"unicode/utf8"
 
@@ -29,31 +31,26 @@ func (p *parser) number(buf []byte, i int) int {
 		}
 	}
 	digits := i
-	var u uint64
-	for i < len(buf) {
-		d := buf[i] - '0'
-		if d > 9 {
-			break
-		}
-		u = u*10 + uint64(d)
-		i++
-	}
+	i = digitsEnd(buf, i)
 	n := i - digits
 	switch {
 	case i == len(buf):
 		p.tok = first
 		return p.stop(buf, inNumber, i)
 	case n == 0:
-		return p.unexpected(buf, i, "a digit")
+		return p.unexpected(buf, atValue, i, "a digit")
 	case n > 1 && buf[digits] == '0':
-		return p.unexpected(buf, digits+1, "no digit after a leading zero")
+		return p.unexpected(buf, atValue, digits+1, "no digit after a leading zero")
 	case buf[i] == '.' || buf[i]|0x20 == 'e':
 		return p.float(buf, first, i)
 	case n > p.lim.Digits:
 		return p.fail(buf, codec.OverLimit, first, p.limitMsg("digits of an integer", p.lim.Digits, "--max-digits"))
 	case p.b == nil:
 	case n < 19:
-		v := int64(u)
+		v := int64(0)
+		for _, c := range buf[digits:i] {
+			v = v*10 + int64(c-'0')
+		}
 		if digits > first {
 			v = -v
 		}
@@ -68,16 +65,36 @@ func (p *parser) number(buf []byte, i int) int {
 	return i
 }
 
+// toNonDigit returns how many bytes of w stand before the first one that is no
+// digit.
+func toNonDigit(w uint64) int {
+	// A byte is no digit if it is below '0', or above '9', or beyond ASCII.
+	low := w &^ highs
+	return bits.TrailingZeros64((w|^(low+ones*(0x80-'0'))|(low+ones*(0x7F-'9')))&highs) >> 3
+}
+
+// digitsEnd returns where the digits that begin at i end.
+func digitsEnd(buf []byte, i int) int {
+	for i+8 <= len(buf) {
+		n := toNonDigit(binary.LittleEndian.Uint64(buf[i:]))
+		i += n
+		if n < 8 {
+			return i
+		}
+	}
+	for i < len(buf) && buf[i]-'0' <= 9 {
+		i++
+	}
+	return i
+}
+
 // float reads a float whose integer part ends at i.
 func (p *parser) float(buf []byte, first, i int) int {
 	if buf[i] == '.' {
 		i++
 		n := i
-		for i < len(buf) && buf[i]-'0' <= 9 {
-			i++
-		}
-		if i < len(buf) && i == n {
-			return p.unexpected(buf, i, "a digit after the decimal point")
+		if i = digitsEnd(buf, i); i < len(buf) && i == n {
+			return p.unexpected(buf, atValue, i, "a digit after the decimal point")
 		}
 	}
 	if i < len(buf) && buf[i]|0x20 == 'e' {
@@ -86,11 +103,8 @@ func (p *parser) float(buf []byte, first, i int) int {
 			i++
 		}
 		n := i
-		for i < len(buf) && buf[i]-'0' <= 9 {
-			i++
-		}
-		if i < len(buf) && i == n {
-			return p.unexpected(buf, i, "a digit of the exponent")
+		if i = digitsEnd(buf, i); i < len(buf) && i == n {
+			return p.unexpected(buf, atValue, i, "a digit of the exponent")
 		}
 	}
 	if i == len(buf) {
@@ -135,7 +149,7 @@ func (p *parser) literal(buf []byte, i int) int {
 	case 'I':
 		return p.word(buf, i, "Infinity", math.Inf(1))
 	}
-	return p.unexpected(buf, i, "a value")
+	return p.unexpected(buf, atValue, i, "a value")
 }
 
 // word reads one of Python's three words for a float.
@@ -143,7 +157,7 @@ func (p *parser) word(buf []byte, i int, word string, v float64) int {
 	end := p.match(buf, i, word)
 	switch {
 	case end == 0:
-		return p.unexpected(buf, i, "a value")
+		return p.unexpected(buf, atValue, i, "a value")
 	case end > 0 && p.b != nil:
 		p.b.Float(v)
 	}

@@ -1,0 +1,125 @@
+// Package bench compares dictwire with its peers, all in one run: each benchmark
+// has a sub-benchmark a library, so that
+//
+//	benchstat -col /by
+//
+// prints the ratios. Its dependencies are kept out of the main module.
+package bench
+
+import (
+	stdjson "encoding/json"
+	"testing"
+
+	"github.com/bytedance/sonic"
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/tidwall/gjson"
+	"github.com/valyala/fastjson"
+
+	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/codec/json"
+	"github.com/dictwire/dictwire/internal/corpus"
+)
+
+// sets are the records that are measured: thousands of different ones, so that
+// no branch predictor knows them by heart.
+var sets = []struct {
+	name    string
+	records [][]byte
+}{
+	{"small", corpus.Small(1, 8192)},
+	{"events", corpus.Events(1, 8192)},
+}
+
+// each runs f on one record after another and reports bytes a second.
+func each(b *testing.B, records [][]byte, f func(record []byte) bool) {
+	b.Helper()
+	total := 0
+	for _, r := range records {
+		total += len(r)
+	}
+	b.SetBytes(int64(total / len(records)))
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		if !f(records[i]) {
+			b.Fatalf("refused: %s", records[i])
+		}
+		if i++; i == len(records) {
+			i = 0
+		}
+	}
+}
+
+func scanners() []struct {
+	by   string
+	scan func([]byte) bool
+} {
+	s := json.Codec{}.NewScanner(codec.Limits{})
+	return []struct {
+		by   string
+		scan func([]byte) bool
+	}{
+		{"dictwire", func(r []byte) bool { _, end, err := s.Next(r); return err == nil && end == len(r) }},
+		{"sonic", sonic.Valid},
+		{"gjson", gjson.ValidBytes},
+		{"fastjson", func(r []byte) bool { return fastjson.ValidateBytes(r) == nil }},
+		{"jsontext", func(r []byte) bool { return jsontext.Value(r).IsValid() }},
+		{"std", stdjson.Valid},
+	}
+}
+
+func BenchmarkJSONScan(b *testing.B) {
+	for _, set := range sets {
+		for _, s := range scanners() {
+			b.Run(set.name+"/by="+s.by, func(b *testing.B) { each(b, set.records, s.scan) })
+		}
+	}
+}
+
+func BenchmarkJSONDecode(b *testing.B) {
+	decoders := []struct {
+		by     string
+		decode func([]byte) bool
+	}{
+		{"dictwire", func(r []byte) bool { d, err := json.Codec{}.Decode(r, codec.Limits{}); return err == nil && d.Len() > 0 }},
+		{"sonic", func(r []byte) bool { var m map[string]any; return sonic.Unmarshal(r, &m) == nil }},
+		{"std", func(r []byte) bool { var m map[string]any; return stdjson.Unmarshal(r, &m) == nil }},
+	}
+	for _, set := range sets {
+		for _, d := range decoders {
+			b.Run(set.name+"/by="+d.by, func(b *testing.B) { each(b, set.records, d.decode) })
+		}
+	}
+}
+
+// TestWhatScannersCheck says what each library accepts of what is no JSON, or no
+// good JSON: docs/performance.md has it as a table.
+func TestWhatScannersCheck(t *testing.T) {
+	tests := []struct{ name, text string }{
+		{"duplicate key", `{"a":1,"a":2}`},
+		{"invalid UTF-8", "{\"a\":\"\xff\"}"},
+		{"control character", "{\"a\":\"\x01\"}"},
+	}
+	want := map[string]string{ // what is accepted
+		"dictwire": "",
+		"sonic":    "duplicate key, invalid UTF-8, control character",
+		"gjson":    "duplicate key, invalid UTF-8",
+		"fastjson": "duplicate key, invalid UTF-8",
+		"jsontext": "",
+		"std":      "duplicate key, invalid UTF-8",
+	}
+	for _, s := range scanners() {
+		accepted := ""
+		for _, test := range tests {
+			if s.scan([]byte(test.text)) {
+				if accepted != "" {
+					accepted += ", "
+				}
+				accepted += test.name
+			}
+		}
+		if accepted != want[s.by] {
+			t.Errorf("%s accepts %q, want %q", s.by, accepted, want[s.by])
+		}
+	}
+}

@@ -1,0 +1,98 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/dictwire/dictwire"
+)
+
+// BenchmarkServe counts the dictionaries that a server takes in from bare
+// connections over loopback, each writing 64 KiB at a time or one record. The
+// server prints nothing; the load generator shares its processors.
+func BenchmarkServe(b *testing.B) {
+	lines := bytes.Join(sets[0].records, []byte("\n"))
+	lines = append(lines, '\n')
+	for _, conns := range []int{1, 64} {
+		for _, write := range []string{"64KiB", "record"} {
+			b.Run(fmt.Sprintf("conns=%d/write=%s", conns, write), func(b *testing.B) {
+				benchServe(b, conns, chunks(lines, write == "record"))
+			})
+		}
+	}
+}
+
+// chunks cuts lines at line feeds, in single ones or in pieces of about 64 KiB.
+func chunks(lines []byte, single bool) [][]byte {
+	var all [][]byte
+	for len(lines) > 0 {
+		n := bytes.IndexByte(lines, '\n') + 1
+		if !single {
+			n = len(lines)
+			if n > 64<<10 {
+				n = bytes.LastIndexByte(lines[:64<<10], '\n') + 1
+			}
+		}
+		all = append(all, lines[:n])
+		lines = lines[n:]
+	}
+	return all
+}
+
+func benchServe(b *testing.B, conns int, chunks [][]byte) {
+	l, err := dictwire.Listen(context.Background(), "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	srv := new(dictwire.Server)
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(l) }()
+	clients := make([]net.Conn, conns)
+	for i := range clients {
+		if clients[i], err = net.Dial("tcp", l.Addr().String()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ResetTimer()
+	var wg sync.WaitGroup
+	sent := make([]int, conns)
+	for i, c := range clients {
+		wg.Go(func() {
+			defer c.Close()
+			for at := i; sent[i] < b.N/conns+1; at++ {
+				chunk := chunks[at%len(chunks)]
+				if _, err := c.Write(chunk); err != nil {
+					b.Error(err)
+					return
+				}
+				sent[i] += bytes.Count(chunk, []byte{'\n'})
+			}
+		})
+	}
+	wg.Wait()
+	// The end of each connection is served when all that it sent is.
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := srv.Shutdown(ctx); err != nil {
+		b.Fatal(err)
+	}
+	b.StopTimer()
+	if err := <-served; !errors.Is(err, dictwire.ErrServerClosed) {
+		b.Fatal(err)
+	}
+	total := 0
+	for _, n := range sent {
+		total += n
+	}
+	if got := srv.Stats().Records; got != int64(total) {
+		b.Fatalf("%d records arrived, %d were sent", got, total)
+	}
+	b.ReportMetric(float64(total)/b.Elapsed().Seconds(), "dicts/s")
+	b.ReportMetric(0, "ns/op")
+}
