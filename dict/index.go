@@ -159,7 +159,7 @@ func keyHash(v Value) uint64 {
 	case KindFloat:
 		f := math.Float64frombits(v.data)
 		switch {
-		case f == math.Trunc(f) && math.Abs(f) < 1<<63:
+		case f == math.Trunc(f) && f >= -1<<63 && f < 1<<63:
 			return maphash.Comparable(seed, int64(f))
 		case f != math.Trunc(f) || math.IsInf(f, 0):
 			return maphash.Comparable(seed, f)

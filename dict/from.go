@@ -1,0 +1,250 @@
+package dict
+
+import (
+	"cmp"
+	"encoding"
+	"fmt"
+	"math/big"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+)
+
+// From converts a Go map or struct, or a pointer to one, to a dictionary; a
+// *Dict is returned as it is. The error is a *[ConversionError].
+//
+// The keys of a struct are its exported fields in order, named by the tag
+// `dict:"name"`, else by the tag `json:"name"`, else as the field. As in
+// encoding/json, "-" leaves a field out, the option omitempty leaves it out where
+// it is false, 0, nil or empty, and the fields of an embedded struct without a
+// name are taken in. The keys of a map are sorted, since a Go map has no order.
+// For values, see [ValueOf].
+func From(v any) (*Dict, error) {
+	if d, ok := v.(*Dict); ok && d != nil {
+		return d, nil
+	}
+	value, err := ValueOf(v)
+	if err != nil {
+		return nil, err
+	}
+	d, ok := value.Dict()
+	if !ok {
+		return nil, &ConversionError{Type: reflect.TypeOf(v), Msg: fmt.Sprintf("want a map or a struct, got %T", v)}
+	}
+	return d, nil
+}
+
+// ValueOf converts a Go value, copying what it holds:
+//
+//	nil, and nil pointers, maps, slices          null
+//	bool                                         bool
+//	int…, uint…, big.Int                         int
+//	float32, float64                             float
+//	string                                       string, see [String]
+//	slice, array                                 list
+//	map, struct, Dict                            dictionary, see [From]
+//	Value                                        as it is
+//	encoding.TextMarshaler                       string
+//
+// Pointers and interfaces stand for what they refer to. The error is a
+// *[ConversionError]: for a type that is not listed, for []byte, time.Time and
+// time.Duration, which have no kind yet, and for what nests deeper than 1,000
+// levels, as a cycle does.
+func ValueOf(v any) (Value, error) {
+	switch v := v.(type) { // the usual ones without reflection
+	case nil:
+		return Null(), nil
+	case Value:
+		return v, nil
+	case *Dict:
+		if v == nil {
+			return Null(), nil
+		}
+		return v.Value(), nil
+	case string:
+		return String(v), nil
+	case int:
+		return Int(int64(v)), nil
+	case int64:
+		return Int(v), nil
+	case float64:
+		return Float(v), nil
+	case bool:
+		return Bool(v), nil
+	}
+	return valueOf(reflect.ValueOf(v), 0)
+}
+
+var (
+	valueType  = reflect.TypeFor[Value]()
+	dictType   = reflect.TypeFor[Dict]()
+	bigIntType = reflect.TypeFor[big.Int]()
+
+	timeType     = reflect.TypeFor[time.Time]()
+	durationType = reflect.TypeFor[time.Duration]()
+
+	textMarshalerType = reflect.TypeFor[encoding.TextMarshaler]()
+)
+
+func valueOf(r reflect.Value, depth int) (Value, error) {
+	if depth > maxDepth {
+		return Value{}, &ConversionError{Type: r.Type(), Msg: fmt.Sprintf("nested deeper than %d levels; is it a cycle?", maxDepth)}
+	}
+	if v, ok, err := special(r); ok || err != nil {
+		return v, err
+	}
+	switch r.Kind() {
+	case reflect.Bool:
+		return Bool(r.Bool()), nil
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		return Int(r.Int()), nil
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Uintptr:
+		return BigInt(new(big.Int).SetUint64(r.Uint())), nil
+	case reflect.Float32, reflect.Float64:
+		return Float(r.Float()), nil
+	case reflect.String:
+		return String(r.String()), nil
+	case reflect.Pointer, reflect.Interface:
+		if r.IsNil() {
+			return Null(), nil
+		}
+		return valueOf(r.Elem(), depth+1)
+	case reflect.Slice:
+		if r.IsNil() {
+			return Null(), nil
+		}
+		return listOf(r, depth)
+	case reflect.Array:
+		return listOf(r, depth)
+	case reflect.Map:
+		if r.IsNil() {
+			return Null(), nil
+		}
+		return mapOf(r, depth)
+	case reflect.Struct:
+		return structOf(r, depth)
+	default:
+		return Value{}, unconvertible(r)
+	}
+}
+
+// special converts the types that are not what their reflect.Kind says.
+func special(r reflect.Value) (v Value, ok bool, err error) {
+	t := r.Type()
+	switch {
+	case t == valueType:
+		return r.Interface().(Value), true, nil
+	case t == dictType && r.CanAddr():
+		return r.Addr().Interface().(*Dict).Value(), true, nil
+	case t == dictType:
+		return Value{}, false, &ConversionError{Type: t, Msg: "want a *Dict: a Dict must not be copied"}
+	case t == bigIntType:
+		i := r.Interface().(big.Int)
+		return BigInt(&i), true, nil
+	case t == timeType, t == durationType, t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Uint8:
+		return Value{}, false, unconvertible(r)
+	case r.Kind() == reflect.Pointer || r.Kind() == reflect.Interface:
+		return Value{}, false, nil // what it refers to counts
+	case t.Implements(textMarshalerType):
+	case r.CanAddr() && reflect.PointerTo(t).Implements(textMarshalerType):
+		r = r.Addr()
+	default:
+		return Value{}, false, nil
+	}
+	text, err := r.Interface().(encoding.TextMarshaler).MarshalText()
+	if err != nil {
+		return Value{}, false, &ConversionError{Type: t, Msg: err.Error()}
+	}
+	return String(string(text)), true, nil
+}
+
+func unconvertible(r reflect.Value) error {
+	return &ConversionError{Type: r.Type(), Msg: fmt.Sprintf("a %s has no kind of value", r.Type())}
+}
+
+func listOf(r reflect.Value, depth int) (Value, error) {
+	items := make([]Value, r.Len())
+	for i := range items {
+		var err error
+		if items[i], err = valueOf(r.Index(i), depth+1); err != nil {
+			return Value{}, under(err, i)
+		}
+	}
+	return treeValue(KindList, items, len(items)), nil
+}
+
+func mapOf(r reflect.Value, depth int) (Value, error) {
+	type pair struct{ key, value Value }
+	pairs := make([]pair, 0, r.Len())
+	for it := r.MapRange(); it.Next(); {
+		key, err := valueOf(it.Key(), depth+1)
+		if err == nil && !hashable(key) {
+			err = &ConversionError{Type: it.Key().Type(), Msg: (&HashError{Kind: key.kind}).Error()}
+		}
+		if err != nil {
+			return Value{}, err
+		}
+		value, err := valueOf(it.Value(), depth+1)
+		if err != nil {
+			return Value{}, under(err, it.Key())
+		}
+		pairs = append(pairs, pair{key, value})
+	}
+	slices.SortFunc(pairs, func(a, b pair) int { return compareKeys(a.key, b.key) })
+	var d Dict
+	for _, p := range pairs {
+		d.put(p.key, p.value)
+	}
+	return d.Value(), nil
+}
+
+// compareKeys orders keys by kind, numbers by value, strings by bytes.
+func compareKeys(a, b Value) int {
+	if c := cmp.Compare(a.kind, b.kind); c != 0 {
+		return c
+	}
+	switch a.kind {
+	case KindString:
+		return strings.Compare(string(a.t.text(a.node)), string(b.t.text(b.node)))
+	case KindFloat:
+		x, _ := a.Float()
+		y, _ := b.Float()
+		return cmp.Compare(x, y)
+	default:
+		x, _ := number(a)
+		y, _ := number(b)
+		if x == nil || y == nil {
+			return 0 // null
+		}
+		return x.Cmp(y)
+	}
+}
+
+func structOf(r reflect.Value, depth int) (Value, error) {
+	var d Dict
+	for _, f := range fields(r.Type()) {
+		fr, err := r.FieldByIndexErr(f.index)
+		if err != nil || f.omitEmpty && isEmpty(fr) {
+			continue // err: in an embedded nil pointer
+		}
+		v, err := valueOf(fr, depth+1)
+		if err != nil {
+			return Value{}, under(err, f.name)
+		}
+		d.put(String(f.name), v)
+	}
+	return d.Value(), nil
+}
+
+// isEmpty reports whether omitempty leaves v out.
+func isEmpty(v reflect.Value) bool {
+	switch v.Kind() {
+	case reflect.Map, reflect.Slice, reflect.String, reflect.Array:
+		return v.Len() == 0
+	case reflect.Struct:
+		return false
+	default:
+		return v.IsZero()
+	}
+}

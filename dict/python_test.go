@@ -1,0 +1,218 @@
+package dict_test
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"math"
+	"math/big"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/dictwire/dictwire/dict"
+)
+
+// python prints repr(eval(line)) for each line. D makes a dictionary by setting
+// keys in turn and deleting some again.
+const python = `
+import sys
+sys.set_int_max_str_digits(0) if hasattr(sys, 'set_int_max_str_digits') else None
+F = float.fromhex
+def D(pairs, deleted):
+    d = {}
+    for k, v in pairs: d[k] = v
+    for k in deleted: d.pop(k, None)
+    return d
+print(sys.version_info.minor)
+for line in sys.stdin:
+    print(repr(eval(line)))
+`
+
+// A generator makes values, each with a Python expression for the same.
+type generator struct{ *rand.Rand }
+
+func (g generator) value(depth int) (dict.Value, string) {
+	n := 10
+	if depth > 4 {
+		n = 8 // no containers
+	}
+	switch g.IntN(n) {
+	case 8:
+		return g.list(depth)
+	case 9:
+		return g.dict(depth)
+	default:
+		return g.key()
+	}
+}
+
+// key returns a scalar.
+func (g generator) key() (dict.Value, string) {
+	switch g.IntN(10) {
+	case 0:
+		return dict.Null(), "None"
+	case 1:
+		if g.IntN(2) == 0 {
+			return dict.Bool(true), "True"
+		}
+		return dict.Bool(false), "False"
+	case 2:
+		i := int64(g.IntN(4)) - 1 // equal to bools and floats
+		return dict.Int(i), strconv.FormatInt(i, 10)
+	case 3:
+		i := int64(g.Uint64()) >> g.IntN(64)
+		return dict.Int(i), strconv.FormatInt(i, 10)
+	case 4:
+		i := new(big.Int).Lsh(big.NewInt(int64(g.Uint64())), uint(g.IntN(300)))
+		return dict.BigInt(i), i.String()
+	case 5:
+		return g.float(float64(g.IntN(4)) - 1)
+	case 6:
+		return g.float(math.Float64frombits(g.Uint64()))
+	case 7:
+		return g.float(math.Round(g.NormFloat64()*1e6) / 1e3)
+	default:
+		return g.string()
+	}
+}
+
+func (g generator) float(f float64) (dict.Value, string) {
+	switch {
+	case math.IsNaN(f):
+		return dict.Float(f), "F('nan')"
+	case math.IsInf(f, 0):
+		return dict.Float(f), fmt.Sprintf("F('%sinf')", map[bool]string{true: "-"}[f < 0])
+	default:
+		return dict.Float(f), "F('" + strconv.FormatFloat(f, 'x', -1, 64) + "')"
+	}
+}
+
+func (g generator) string() (dict.Value, string) {
+	var text []byte
+	expr := []byte{'\''}
+	for range g.IntN(12) {
+		var r rune
+		switch g.IntN(6) {
+		case 0, 1:
+			r = 'a' + rune(g.IntN(26))
+		case 2:
+			r = []rune("'\"\\\n\t\x00\x7f \u00a0\u00ad")[g.IntN(10)]
+		case 3:
+			r = rune(g.IntN(0x800))
+		case 4:
+			r = rune(g.IntN(0x10000)) // surrogates, too
+		default:
+			r = rune(g.IntN(0x110000))
+		}
+		if r >= 0xD800 && r <= 0xDFFF {
+			text = dict.AppendSurrogate(text, r)
+		} else {
+			text = append(text, string(r)...)
+		}
+		expr = fmt.Appendf(expr, "\\U%08x", r)
+	}
+	return dict.String(string(text)), string(append(expr, '\''))
+}
+
+func (g generator) list(depth int) (dict.Value, string) {
+	items := make([]dict.Value, g.IntN(5))
+	exprs := make([]string, len(items))
+	for i := range items {
+		items[i], exprs[i] = g.value(depth + 1)
+	}
+	return dict.List(items...), "[" + strings.Join(exprs, ",") + "]"
+}
+
+// dict returns a dictionary in which keys were set, often twice, and deleted.
+func (g generator) dict(depth int) (dict.Value, string) {
+	d := new(dict.Dict)
+	var pairs, deleted []string
+	for range g.IntN(6) + g.IntN(2)*g.IntN(20) {
+		k, kExpr := g.key()
+		v, vExpr := g.value(depth + 1)
+		if err := d.SetKey(k, v); err != nil {
+			panic(err)
+		}
+		pairs = append(pairs, "("+kExpr+","+vExpr+")")
+		if g.IntN(8) == 0 {
+			_ = d.Value() // what was handed out must be copied before a change
+		}
+	}
+	for range g.IntN(3) {
+		k, expr := g.key()
+		d.DeleteKey(k)
+		deleted = append(deleted, expr)
+	}
+	return d.Value(), "D([" + strings.Join(pairs, ",") + "],[" + strings.Join(deleted, ",") + "])"
+}
+
+// newSeed returns another seed each run, or that of DICTWIRE_TEST_SEED, and
+// names it if the test fails.
+func newSeed(t *testing.T) uint64 {
+	t.Helper()
+	seed := rand.Uint64()
+	if s := os.Getenv("DICTWIRE_TEST_SEED"); s != "" {
+		var err error
+		if seed, err = strconv.ParseUint(s, 10, 64); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("repeat with DICTWIRE_TEST_SEED=%d", seed)
+		}
+	})
+	return seed
+}
+
+// What a dictionary holds after keys were set and deleted, and how it prints, is
+// what CPython has.
+func TestAgainstPython(t *testing.T) {
+	const values = 25_000
+	seed := newSeed(t)
+	g := generator{rand.New(rand.NewPCG(seed, 0))}
+	var in bytes.Buffer
+	want := make([]dict.Value, values)
+	for i := range want {
+		var expr string
+		want[i], expr = g.value(0)
+		in.WriteString(expr + "\n")
+	}
+	input := in.String()
+	cmd := exec.Command("/usr/bin/python3", "-c", python)
+	cmd.Stdin = &in
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, stderr.Bytes())
+	}
+	lines := bufio.NewScanner(bytes.NewReader(out))
+	lines.Buffer(nil, 1<<24)
+	lines.Scan()
+	minor, err := strconv.Atoi(lines.Text())
+	if err != nil {
+		t.Fatal(err)
+	}
+	exprs := strings.Split(input, "\n")
+	failures := 0
+	for i, v := range want {
+		if !lines.Scan() {
+			t.Fatalf("python answered %d of %d", i, values)
+		}
+		// The same printed by hand-made values, and by their flat copies.
+		flat, _ := dict.Of("v", v).Clone().Get("v")
+		for _, got := range []dict.Value{v, flat} {
+			if repr := string(dict.AppendRepr(nil, got, dict.Python(minor))); repr != lines.Text() {
+				t.Errorf("%s\n got %s\nwant %s", exprs[i], repr, lines.Text())
+				if failures++; failures > 5 {
+					return
+				}
+			}
+		}
+	}
+}

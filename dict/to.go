@@ -1,0 +1,271 @@
+package dict
+
+import (
+	"encoding"
+	"fmt"
+	"math"
+	"math/big"
+	"reflect"
+)
+
+// To converts d into the map or struct that p points to. See [Value.To].
+func (d *Dict) To(p any) error { return d.Value().To(p) }
+
+// To converts v into the Go variable that p points to, exactly or not at all:
+//
+//	null                 nil; the zero value of a type without nil
+//	bool                 bool
+//	int                  int…, uint… that it fits, big.Int, float… that holds it exactly
+//	float                float64; float32 that holds it exactly
+//	string               string, encoding.TextUnmarshaler
+//	list                 slice, array of the same length
+//	dictionary           map, struct, Dict
+//	any                  Value, and any
+//
+// An any is set to nil, bool, int64 (or *big.Int), float64, string, []any or
+// *Dict. Keys are matched with the fields of a struct by their exact names, as
+// [From] gives them; keys without a field are ignored, and fields without a key
+// are left as they are. A map is added to, nil pointers, maps and slices are
+// allocated. The error is a *[ConversionError]; what p points to may then have
+// been changed in part.
+func (v Value) To(p any) error {
+	r := reflect.ValueOf(p)
+	if r.Kind() != reflect.Pointer || r.IsNil() {
+		return &ConversionError{Type: reflect.TypeOf(p), Msg: fmt.Sprintf("To wants a pointer that is not nil, got %T", p)}
+	}
+	return v.to(r.Elem())
+}
+
+var textUnmarshalerType = reflect.TypeFor[encoding.TextUnmarshaler]()
+
+// to sets r, which can be set.
+func (v Value) to(r reflect.Value) error {
+	t := r.Type()
+	switch {
+	case t == valueType:
+		r.Set(reflect.ValueOf(v))
+		return nil
+	case t == dictType:
+		if v.kind != KindDict {
+			return v.misfit(r)
+		}
+		d := r.Addr().Interface().(*Dict)
+		d.v = v
+		d.shared.Store(true)
+		d.ix.Store(nil)
+		return nil
+	case v.kind == KindNull:
+		r.SetZero()
+		return nil
+	case t == bigIntType:
+		i, ok := v.BigInt()
+		if !ok {
+			return v.misfit(r)
+		}
+		r.Addr().Interface().(*big.Int).Set(i)
+		return nil
+	case r.Kind() == reflect.Pointer:
+		if r.IsNil() {
+			r.Set(reflect.New(t.Elem()))
+		}
+		return v.to(r.Elem())
+	case v.kind == KindString && reflect.PointerTo(t).Implements(textUnmarshalerType):
+		if err := r.Addr().Interface().(encoding.TextUnmarshaler).UnmarshalText(v.t.text(v.node)); err != nil {
+			return &ConversionError{Type: t, Msg: err.Error()}
+		}
+		return nil
+	case r.Kind() == reflect.Interface && t.NumMethod() == 0:
+		r.Set(reflect.ValueOf(v.any()))
+		return nil
+	}
+	switch v.kind {
+	case KindBool:
+		return v.toBool(r)
+	case KindInt:
+		return v.toInt(r)
+	case KindFloat:
+		return v.toFloat(r)
+	case KindString:
+		return v.toString(r)
+	case KindList:
+		return v.toList(r)
+	default:
+		return v.toDict(r)
+	}
+}
+
+// misfit is the error where v is of another kind than r, or does not fit.
+func (v Value) misfit(r reflect.Value) error {
+	what := v.String()
+	if len(what) > 40 {
+		what = what[:40] + "…"
+	}
+	return &ConversionError{Type: r.Type(), Msg: fmt.Sprintf("the %s %s does not fit in %s", v.kind, what, r.Type())}
+}
+
+// any returns what an any is set to.
+func (v Value) any() any {
+	switch v.kind {
+	case KindBool:
+		return v.data != 0
+	case KindInt:
+		if i, ok := v.Int(); ok {
+			return i
+		}
+		i, _ := v.BigInt()
+		return i
+	case KindFloat:
+		return math.Float64frombits(v.data)
+	case KindString:
+		s, _ := v.Text()
+		return s
+	case KindList:
+		items := make([]any, 0, v.n)
+		for item := range v.Items() {
+			items = append(items, item.any())
+		}
+		return items
+	case KindDict:
+		d, _ := v.Dict()
+		return d
+	default:
+		return nil
+	}
+}
+
+func (v Value) toBool(r reflect.Value) error {
+	if r.Kind() != reflect.Bool {
+		return v.misfit(r)
+	}
+	r.SetBool(v.data != 0)
+	return nil
+}
+
+func (v Value) toInt(r reflect.Value) error {
+	i, small := v.Int()
+	switch {
+	case r.CanInt() && small && !r.OverflowInt(i):
+		r.SetInt(i)
+	case r.CanUint():
+		b, _ := v.BigInt()
+		if !b.IsUint64() || r.OverflowUint(b.Uint64()) {
+			return v.misfit(r)
+		}
+		r.SetUint(b.Uint64())
+	case r.CanFloat():
+		b, _ := v.BigInt()
+		f, exact := new(big.Float).SetInt(b).Float64()
+		if exact != big.Exact || r.Kind() == reflect.Float32 && float64(float32(f)) != f {
+			return v.misfit(r)
+		}
+		r.SetFloat(f)
+	default:
+		return v.misfit(r)
+	}
+	return nil
+}
+
+func (v Value) toFloat(r reflect.Value) error {
+	f := math.Float64frombits(v.data)
+	exact := r.Kind() == reflect.Float64 || float64(float32(f)) == f || f != f
+	if !r.CanFloat() || !exact {
+		return v.misfit(r)
+	}
+	r.SetFloat(f)
+	return nil
+}
+
+func (v Value) toString(r reflect.Value) error {
+	if r.Kind() != reflect.String {
+		return v.misfit(r)
+	}
+	r.SetString(string(v.t.text(v.node)))
+	return nil
+}
+
+func (v Value) toList(r reflect.Value) error {
+	n := v.Len()
+	switch r.Kind() {
+	case reflect.Slice:
+		if r.Cap() < n || r.IsNil() {
+			r.Set(reflect.MakeSlice(r.Type(), n, n))
+		} else {
+			r.SetLen(n)
+			r.Clear() // nothing of the old items shows in the new ones
+		}
+	case reflect.Array:
+		if r.Len() != n {
+			return v.misfit(r)
+		}
+	default:
+		return v.misfit(r)
+	}
+	i := 0
+	for item := range v.Items() {
+		if err := item.to(r.Index(i)); err != nil {
+			return under(err, i)
+		}
+		i++
+	}
+	return nil
+}
+
+func (v Value) toDict(r reflect.Value) error {
+	switch r.Kind() {
+	case reflect.Map:
+		return v.toMap(r)
+	case reflect.Struct:
+		return v.toStruct(r)
+	default:
+		return v.misfit(r)
+	}
+}
+
+func (v Value) toMap(r reflect.Value) error {
+	t := r.Type()
+	if r.IsNil() {
+		r.Set(reflect.MakeMapWithSize(t, v.Len()))
+	}
+	for k, item := range v.Pairs() {
+		key, value := reflect.New(t.Key()).Elem(), reflect.New(t.Elem()).Elem()
+		if err := k.to(key); err != nil {
+			return err
+		}
+		if err := item.to(value); err != nil {
+			return under(err, k.any())
+		}
+		if !key.Comparable() { // an any that holds a big.Int is a pointer, which is
+			return k.misfit(key)
+		}
+		r.SetMapIndex(key, value)
+	}
+	return nil
+}
+
+func (v Value) toStruct(r reflect.Value) error {
+	d := Dict{v: v}
+	for _, f := range fields(r.Type()) {
+		item, ok := d.Get(f.name)
+		if !ok {
+			continue
+		}
+		if err := item.to(fieldToSet(r, f.index)); err != nil {
+			return under(err, f.name)
+		}
+	}
+	return nil
+}
+
+// fieldToSet is FieldByIndex that allocates the embedded pointers on the way.
+func fieldToSet(r reflect.Value, index []int) reflect.Value {
+	for i, x := range index {
+		if i > 0 && r.Kind() == reflect.Pointer {
+			if r.IsNil() {
+				r.Set(reflect.New(r.Type().Elem()))
+			}
+			r = r.Elem()
+		}
+		r = r.Field(x)
+	}
+	return r
+}
