@@ -3,6 +3,7 @@ module github.com/dictwire/dictwire
 go 1.26.0
 
 require (
+	github.com/go-json-experiment/json v1.27.2
 	github.com/spf13/cobra v1.10.2
 	github.com/spf13/pflag v1.0.9
 	go.uber.org/goleak v1.3.0

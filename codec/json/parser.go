@@ -30,6 +30,8 @@ type parser struct {
 	frames []frame // the open containers
 	keys   keySet
 	err    *codec.SyntaxError
+
+	unneeded int // records in a row that did not need the memory that is held
 }
 
 // A state is what the parser reads next.
@@ -250,18 +252,20 @@ openList:
 
 closeContainer:
 	i++
+	if p.items += int(f.n); f.isDict {
+		p.items += int(f.n)
+	}
+	if p.items > p.lim.Items {
+		return p.fail(buf, codec.OverLimit, i, p.limitMsg("keys and values", p.lim.Items, "--max-items"))
+	}
 	if f.isDict {
 		p.keys.close(&f.keys)
-		p.items += int(f.n)
 	}
 	if p.b != nil {
 		p.b.Close(int(f.place), int(f.n))
 		if f.twice {
 			p.b.KeepLast(int(f.place))
 		}
-	}
-	if p.items += int(f.n); p.items > p.lim.Items {
-		return p.fail(buf, codec.OverLimit, i, p.limitMsg("keys and values", p.lim.Items, "--max-items"))
 	}
 	p.frames = p.frames[:len(p.frames)-1]
 	if len(p.frames) == 0 {

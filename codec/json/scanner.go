@@ -8,8 +8,14 @@ import (
 	"github.com/dictwire/dictwire/codec"
 )
 
-// keepScratch is the memory in bytes that is always kept from record to record.
-const keepScratch = 8 << 10
+const (
+	// keepScratch is the memory in bytes that is always kept from record to
+	// record.
+	keepScratch = 8 << 10
+	// patience is how many records in a row must not need more before that is
+	// given back.
+	patience = 256
+)
 
 // A scanner finds the dictionaries of a JSON sequence.
 type scanner struct {
@@ -161,9 +167,14 @@ func (p *parser) scratch() int {
 	return int(unsafe.Sizeof(frame{}))*cap(p.frames) + p.keys.scratch()
 }
 
-// shrink gives memory back that the record of the given size has not needed.
+// shrink gives memory back that many records in a row have not needed. size is
+// that of the last one.
 func (p *parser) shrink(size int) {
-	if n := p.scratch(); n > keepScratch && n > 8*size {
-		p.frames, p.keys = nil, keySet{}
+	if n := p.scratch(); n <= keepScratch || n <= 8*size {
+		p.unneeded = 0
+		return
+	}
+	if p.unneeded++; p.unneeded == patience {
+		p.frames, p.keys, p.unneeded = nil, keySet{}, 0
 	}
 }

@@ -1,0 +1,191 @@
+package json_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/codec/codectest"
+	"github.com/dictwire/dictwire/codec/json"
+	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/corpus"
+)
+
+var (
+	kinds = []dict.Kind{
+		dict.KindNull, dict.KindBool, dict.KindInt, dict.KindFloat, dict.KindString, dict.KindList, dict.KindDict,
+	}
+	keys = []dict.Kind{dict.KindString}
+)
+
+func TestCodec(t *testing.T) {
+	for _, bad := range []string{"{\"a\":1,}\n{\"good\":1}\n", "{\"a\":\x00{\"good\":1}\x00", "\x1e{\"a\":\n\x1e{\"good\":1}\n", "{\"a\":\n{\"good\":1}"} {
+		codectest.Run(t, codectest.Config{Codec: json.Codec{}, Kinds: kinds, Keys: keys, BadThenGood: []byte(bad)})
+	}
+	codectest.Run(t, codectest.Config{Codec: json.Codec{DuplicateKeys: json.KeepLast}, Kinds: kinds, Keys: keys})
+}
+
+// Each fault names its place, what was expected and, where there is one, the
+// remedy.
+func TestErrors(t *testing.T) {
+	long := strings.Repeat("9", 4301)
+	for _, test := range []struct{ in, want, hint string }{
+		{``, `malformed? want a dictionary, got the end (at byte 0)`, ``},
+		{`{`, `truncated want a key or '}', got the end (at byte 1)`, ``},
+		{`{"a`, `truncated want the string's closing quote, got the end (at byte 3)`, ``},
+		{`{"a"`, `truncated want ':' after the key, got the end (at byte 4)`, ``},
+		{`{"a":`, `truncated want a value, got the end (at byte 5, in /a)`, ``},
+		{`{"a":1`, `truncated want ',' or '}', got the end (at byte 6, in /a)`, ``},
+		{`{"a":[`, `truncated want a value or ']', got the end (at byte 6, in /a/0)`, ``},
+		{`{"a":[1`, `truncated want ',' or ']', got the end (at byte 7, in /a/0)`, ``},
+		{`{"a":1,`, `truncated want a key, got the end (at byte 7)`, ``},
+		{`{a: 1}`, `malformed want a key in double quotes or '}', got 'a' (at byte 1)`, ``},
+		{`{'a': 1}`, `malformed want a key in double quotes or '}', got '\'' (at byte 1)`, `json.dumps`},
+		{`{"a": 'b'}`, `malformed want a value, got '\'' (at byte 6, in /a)`, `json.dumps`},
+		{`{"a": True}`, `malformed want a value, got 'T' (at byte 6, in /a)`, `json.dumps`},
+		{`{"a": None}`, `malformed want a value, got 'N' (at byte 6, in /a)`, `json.dumps`},
+		{`{"a" 1}`, `malformed want ':' after the key, got '1' (at byte 5)`, ``},
+		{`{"a": 1 "b": 2}`, `malformed want ',' or '}', got '"' (at byte 8, in /a)`, ``},
+		{`{"a": 1,}`, `malformed want a key in double quotes after ',', got '}' (at byte 8)`, `trailing comma`},
+		{`{"a": [1,]}`, `malformed want a value, got ']' (at byte 9, in /a/1)`, `trailing comma`},
+		{`{"a": [1 2]}`, `malformed want ',' or ']', got '2' (at byte 9, in /a/1)`, ``},
+		{`{"a": {"b": [{}, {"c": tru}]}}`, `malformed want a value, got 't' (at byte 23, in /a/b/1/c)`, ``},
+		{`{"a": 01}`, `malformed want no digit after a leading zero, got '1' (at byte 7, in /a)`, ``},
+		{`{"a": -}`, `malformed want a digit, got '}' (at byte 7, in /a)`, ``},
+		{`{"a": 1.}`, `malformed want a digit after the decimal point, got '}' (at byte 8, in /a)`, ``},
+		{`{"a": 1e}`, `malformed want a digit of the exponent, got '}' (at byte 8, in /a)`, ``},
+		{`{"a": "\x"}`, `malformed want one of "\/bfnrtu after a backslash, got 'x' (at byte 8, in /a)`, ``},
+		{`{"a": "\u12g4"}`, `malformed want four hexadecimal digits after \u, got 'g' (at byte 11, in /a)`, ``},
+		{"{\"a\": \"x\ny\"}", `malformed want the string to go on or end (control characters must be escaped), got a line feed (at byte 8, in /a)`, ``},
+		{"{\"a\": \"\x1f\"}", `got control character 0x1f (at byte 7, in /a)`, ``},
+		{"{\"a\": \"é\xff\"}", `malformed want UTF-8, got byte 0xff (at byte 9, in /a)`, `UTF-8`},
+		{"{\"\xed\xa0\x80\": 1}", `malformed want UTF-8, got byte 0xed (at byte 2)`, `UTF-8`},
+		{"\xef\xbb\xbf{}", `malformed want a dictionary, which begins with '{', got`, ``},
+		{`[1]`, `not_a_dictionary want a dictionary, got a list (at byte 0)`, `wrap it`},
+		{` "a"`, `not_a_dictionary want a dictionary, got a string (at byte 1)`, `wrap it`},
+		{`-1`, `not_a_dictionary want a dictionary, got a number`, `wrap it`},
+		{`true`, `not_a_dictionary want a dictionary, got a bool`, `wrap it`},
+		{`null`, `not_a_dictionary want a dictionary, got null`, `wrap it`},
+		{`{} {}`, `malformed want nothing behind the dictionary, got '{' (at byte 3)`, ``},
+		{`{"a":1,"b":2,"\u0061":3}`, `duplicate_key the key "a" comes twice (at byte 13)`, `--duplicate-keys last`},
+		{`{"x":{"":1,"":2}}`, `duplicate_key the key "" comes twice (at byte 11, in /x)`, `--duplicate-keys last`},
+		{`{"a":` + long + `}`, `limit the record has more than 4300 digits of an integer; --max-digits raises the limit (at byte 5, in /a)`, ``},
+		{strings.Repeat(`{"a":`, 129), `too_deep the record has more than 128 levels; --max-depth raises the limit (at byte 640, in /a/a/`, ``},
+	} {
+		_, err := json.Codec{}.Decode([]byte(test.in), codec.Limits{})
+		var bad *codec.SyntaxError
+		if !errors.As(err, &bad) {
+			t.Errorf("%.60q: %v", test.in, err)
+			continue
+		}
+		got := fmt.Sprintf("%s %s", bad.Code, strings.TrimPrefix(bad.Error(), "json: "))
+		if !strings.Contains(got, strings.TrimPrefix(test.want, "malformed? ")) || !strings.Contains(bad.Hint, test.hint) || test.hint == "" && bad.Hint != "" {
+			t.Errorf("%.60q:\n got %s (hint %q)\nwant %s (hint %q)", test.in, got, bad.Hint, test.want, test.hint)
+		}
+	}
+}
+
+func TestKeepLast(t *testing.T) {
+	for in, want := range map[string]string{
+		`{"1":"a","x":0,"1":"b"}`:                                     "{'1': 'b', 'x': 0}",
+		`{"a":[{"b":1}],"x":{"y":[2]},"a":{"c":[3,{"d":4}]},"z":5}`:   "{'a': {'c': [3, {'d': 4}]}, 'x': {'y': [2]}, 'z': 5}",
+		`{"o":{"i":1,"i":{"k":2,"k":3}},"o2":[{"i":1,"i":2}],"e":[]}`: "{'o': {'i': {'k': 3}}, 'o2': [{'i': 2}], 'e': []}",
+		`{"a":1,"\u0061":"\u00e9","a":"\ud800"}`:                      `{'a': '\ud800'}`,
+		`{"a":1,"a":1,"a":1}`:                                         "{'a': 1}",
+	} {
+		d, err := json.Codec{DuplicateKeys: json.KeepLast}.Decode([]byte(in), codec.Limits{})
+		if err != nil || d.String() != want {
+			t.Errorf("%s: %v, %v, want %s", in, d, err, want)
+		}
+	}
+	// Among many keys, too, and with the places of those behind it right.
+	text := "{"
+	for i := range 200 {
+		text += fmt.Sprintf(`"k%d":[%d],`, i, i)
+	}
+	text += `"k50":{"new":true},"last":{"x":[]}}`
+	d, err := json.Codec{DuplicateKeys: json.KeepLast}.Decode([]byte(text), codec.Limits{})
+	if err != nil || d.Len() != 201 {
+		t.Fatal(d, err)
+	}
+	for key, want := range map[string]string{"k49": "[49]", "k50": "{'new': True}", "k199": "[199]", "last": "{'x': []}"} {
+		if v, _ := d.Get(key); v.String() != want {
+			t.Errorf("%s is %v, want %s", key, v, want)
+		}
+	}
+	if _, err := (json.Codec{}).Decode([]byte(text), codec.Limits{}); !isCode(err, codec.DuplicateKey) {
+		t.Errorf("by default: %v", err)
+	}
+}
+
+// Keys that an attacker chose cost no more than others.
+func TestManyKeysThatLookAlike(t *testing.T) {
+	var b strings.Builder
+	b.WriteByte('{')
+	for i := range 60_000 { // the same size, first eight bytes and last byte
+		fmt.Fprintf(&b, `"aaaaaaaa%06dz":1,`, i)
+	}
+	b.WriteString(`"end":1}`)
+	text := []byte(b.String())
+	result := testing.Benchmark(func(b *testing.B) {
+		s := json.Codec{}.NewScanner(codec.Limits{RecordBytes: -1})
+		for b.Loop() {
+			if _, _, err := s.Next(text); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	if each := result.NsPerOp() / 60_000; each > 2000 {
+		t.Errorf("%d ns a key", each)
+	}
+}
+
+func BenchmarkScan(b *testing.B) {
+	for name, records := range map[string][][]byte{"small": corpus.Small(1, 4096), "events": corpus.Events(1, 4096)} {
+		b.Run(name, func(b *testing.B) {
+			s := json.Codec{}.NewScanner(codec.Limits{})
+			bytes := 0
+			i := 0
+			b.ReportAllocs()
+			for b.Loop() {
+				r := records[i%len(records)]
+				if _, _, err := s.Next(r); err != nil {
+					b.Fatal(err)
+				}
+				bytes += len(r)
+				i++
+			}
+			b.SetBytes(int64(bytes / i))
+		})
+	}
+}
+
+// BenchmarkScanByteByByte feeds a record of 1 MiB one byte at a time.
+func BenchmarkScanByteByByte(b *testing.B) {
+	text := []byte(`{"text":"` + strings.Repeat("x", 1<<20-11) + `"}`)
+	s := json.Codec{}.NewScanner(codec.Limits{})
+	b.SetBytes(int64(len(text)))
+	b.ReportAllocs()
+	for b.Loop() {
+		for n := 1; n < len(text); n++ {
+			if _, _, err := s.Next(text[:n]); !errors.Is(err, codec.ErrIncomplete) {
+				b.Fatal(err)
+			}
+		}
+		if _, _, err := s.Next(text); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func ExampleCodec_Decode() {
+	d, err := json.Codec{}.Decode([]byte(`{"name": "Alice", "big": 123456789012345678901234567890, "x": 1.0}`), codec.Limits{})
+	fmt.Println(d, err)
+	_, err = json.Codec{}.Decode([]byte(`{"tags": ["a", "b",]}`), codec.Limits{})
+	fmt.Println(err)
+	// Output:
+	// {'name': 'Alice', 'big': 123456789012345678901234567890, 'x': 1.0} <nil>
+	// json: want a value, got ']' (at byte 19, in /tags/2)
+}
