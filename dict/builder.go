@@ -1,6 +1,9 @@
 package dict
 
-import "math"
+import (
+	"math"
+	"strconv"
+)
 
 // A Builder writes the dictionary that a codec decodes. It is for codecs: it
 // trusts its caller to nest containers correctly, to name text that is valid,
@@ -13,6 +16,7 @@ type Builder struct {
 	src   []byte
 	own   []byte
 	nodes []node
+	view  tape // what At's values refer to
 }
 
 // Reset begins a dictionary over src. The dictionary will refer to src without
@@ -51,30 +55,74 @@ func (b *Builder) Float(v float64) {
 }
 
 // Text adds the string src[off:off+n], which must be valid UTF-8.
-func (b *Builder) Text(off, n int) {
-	b.nodes = append(b.nodes, node{kind: KindString, n: uint32(n), data: uint64(off)})
+func (b *Builder) Text(off, n int) { b.Ref(KindString, off, n) }
+
+// Ref adds the value of kind k whose content is src[off:off+n]: a string in valid
+// UTF-8, bytes, a bytearray, a UUID in 16 bytes, or a decimal as [AppendDecimal]
+// writes it.
+func (b *Builder) Ref(k Kind, off, n int) {
+	b.nodes = append(b.nodes, node{kind: k, n: uint32(n), data: uint64(off)})
 }
 
-// Own returns the buffer for text that src does not hold as it is. Append to it
-// and hand the result to [Builder.OwnText].
+// Own returns the buffer for content that src does not hold as it is. Append to
+// it and hand the result to one of the methods whose names begin with Own.
 func (b *Builder) Own() []byte { return b.own }
 
 // OwnText adds the string that was appended to what [Builder.Own] returned.
 // surrogates says that it holds lone surrogates, as WTF-8.
 func (b *Builder) OwnText(own []byte, surrogates bool) {
+	b.OwnRef(KindString, own)
+	if surrogates {
+		b.nodes[len(b.nodes)-1].flags |= flagSurrogate
+	}
+}
+
+// OwnRef is Ref for content that was appended to what [Builder.Own] returned.
+func (b *Builder) OwnRef(k Kind, own []byte) {
 	off := len(b.own)
 	b.own = own
-	n := node{kind: KindString, flags: flagOwn, n: uint32(len(own) - off), data: uint64(off)}
-	if surrogates {
-		n.flags |= flagSurrogate
+	b.nodes = append(b.nodes, node{kind: k, flags: flagOwn, n: uint32(len(own) - off), data: uint64(off)})
+}
+
+// OwnInt adds the int whose decimal digits, in any form that strconv reads, were
+// appended to what [Builder.Own] returned.
+func (b *Builder) OwnInt(own []byte) {
+	digits := own[len(b.own):]
+	if i, err := strconv.ParseInt(string(digits), 10, 64); err == nil {
+		b.Int(i)
+		return
 	}
-	b.nodes = append(b.nodes, n)
+	b.OwnRef(KindInt, own)
+	b.nodes[len(b.nodes)-1].flags |= flagBig
+}
+
+// Complex adds a complex number.
+func (b *Builder) Complex(v complex128) { b.OwnRef(KindComplex, appendComplex(b.own, v)) }
+
+// Add adds a copy of v, of any kind.
+func (b *Builder) Add(v Value) { b.add(v) }
+
+// Len returns how many values have been added: the place of the next one.
+func (b *Builder) Len() int { return len(b.nodes) }
+
+// At returns the value at the given place, which is complete. It is valid until
+// the Builder is used again.
+func (b *Builder) At(place int) Value {
+	b.view = tape{src: b.src, own: b.own, nodes: b.nodes}
+	return Value{t: &b.view, node: b.nodes[place]}
 }
 
 // Open begins a container of kind k and returns its place, which Close wants.
 // Its children follow: keys and values in turn for a dictionary.
 func (b *Builder) Open(k Kind) int {
 	b.nodes = append(b.nodes, node{kind: k})
+	return len(b.nodes) - 1
+}
+
+// OpenTagged begins a tagged value. Its tag follows, then its value, then Close
+// with n 2.
+func (b *Builder) OpenTagged(s Space) int {
+	b.nodes = append(b.nodes, node{kind: KindTagged, flags: uint8(s) << spaceShift})
 	return len(b.nodes) - 1
 }
 
@@ -89,10 +137,9 @@ func (b *Builder) Close(at, n int) {
 // KeepLast makes the keys of the dictionary that Close put at the given place
 // unique, as Python's dict does: the first place, the last value.
 func (b *Builder) KeepLast(at int) {
-	t := tape{src: b.src, own: b.own, nodes: b.nodes}
 	var unique Dict
-	for k, v := range (Value{t: &t, node: b.nodes[at]}).Pairs() {
-		unique.put(k, v) // every kind of key that a codec decodes is hashable
+	for k, v := range b.At(at).Pairs() {
+		unique.put(k, v) // codecs check that keys are hashable
 	}
 	if unique.Len() == int(b.nodes[at].n) {
 		return
@@ -108,7 +155,7 @@ func (b *Builder) KeepLast(at int) {
 
 // appendMoved appends v's nodes to kept, whose first node will stand at base.
 func appendMoved(kept []node, base int, v Value) []node {
-	if v.kind < KindList {
+	if !v.kind.IsContainer() {
 		return append(kept, v.node)
 	}
 	first, end := v.first(), uint32(v.data>>32)
@@ -124,7 +171,7 @@ func appendMoved(kept []node, base int, v Value) []node {
 
 // shift moves a container's children by the given number of nodes, modulo 2³².
 func (n *node) shift(by uint32) {
-	if n.kind >= KindList {
+	if n.kind.IsContainer() {
 		n.data = uint64(n.first()+by) | uint64(uint32(n.data>>32)+by)<<32
 	}
 }
@@ -149,24 +196,30 @@ func (b *Builder) Dict() *Dict {
 
 // add adds a copy of v.
 func (b *Builder) add(v Value) {
-	switch v.kind {
-	case KindList, KindDict:
+	switch {
+	case v.kind.IsContainer():
 		at := b.Open(v.kind)
+		b.nodes[at].flags = uint8(v.space()) << spaceShift
 		c := v.children()
-		for range v.n {
-			if v.kind == KindDict {
-				b.add(c.next())
-			}
+		for range v.node.children() {
 			b.add(c.next())
 		}
 		b.Close(at, int(v.n))
-	default:
+	case v.kind.hasText() || v.flags&flagBig != 0:
 		n := v.node
-		if v.kind == KindString || v.flags&flagBig != 0 {
+		n.flags |= flagOwn
+		n.data = uint64(len(b.own))
+		b.own = append(b.own, v.t.text(v.node)...)
+		b.nodes = append(b.nodes, n)
+	case v.kind == KindDateTime || v.kind == KindTime:
+		n := v.node
+		if text := v.zoneText(); text != nil {
 			n.flags |= flagOwn
-			n.data = uint64(len(b.own))
-			b.own = append(b.own, v.t.text(v.node)...)
+			n.n = uint32(len(b.own))
+			b.own = append(b.own, text...)
 		}
 		b.nodes = append(b.nodes, n)
+	default:
+		b.nodes = append(b.nodes, v.node)
 	}
 }

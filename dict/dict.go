@@ -53,6 +53,24 @@ func Of(keysAndValues ...any) *Dict {
 	return d
 }
 
+// Kind returns KindDict, or KindOrderedDict for a dictionary that Python calls
+// OrderedDict.
+func (d *Dict) Kind() Kind {
+	if d != nil && d.v.kind == KindOrderedDict {
+		return KindOrderedDict
+	}
+	return KindDict
+}
+
+// Ordered returns what d holds as a dictionary of kind KindOrderedDict. It
+// shares d's memory until one of them is changed.
+func (d *Dict) Ordered() *Dict {
+	v := d.Value()
+	v.kind = KindOrderedDict
+	ordered, _ := v.Dict()
+	return ordered
+}
+
 // Len returns the number of keys.
 func (d *Dict) Len() int {
 	if d == nil {
@@ -73,7 +91,7 @@ func (d *Dict) All() iter.Seq2[Value, Value] {
 // Value returns what d holds now as a Value, which later changes of d leave as
 // it is. It takes no time: d's memory is shared until d is changed.
 func (d *Dict) Value() Value {
-	if d == nil || d.v.kind != KindDict {
+	if d == nil || !d.v.kind.IsDict() {
 		return treeValue(KindDict, nil, 0)
 	}
 	if d.v.flags&flagTree != 0 && !d.shared.Load() {
@@ -111,8 +129,8 @@ func (d *Dict) Set(key string, v Value) { d.put(String(key), v) }
 // there, it stays as it is and its value is replaced, as in Python. The error
 // is a *[HashError], for a key that is not hashable.
 func (d *Dict) SetKey(key, v Value) error {
-	if !hashable(key) {
-		return &HashError{Kind: key.kind}
+	if err := Hashable(key); err != nil {
+		return err
 	}
 	d.put(key, v)
 	return nil
@@ -182,7 +200,7 @@ func (d *Dict) toTree() {
 	for k, v := range d.v.Pairs() {
 		items = append(items, k, v)
 	}
-	d.v = treeValue(KindDict, items, len(items)/2)
+	d.v = treeValue(d.Kind(), items, len(items)/2)
 	d.shared.Store(false)
 }
 

@@ -1,6 +1,7 @@
 package dict
 
 import (
+	"bytes"
 	"cmp"
 	"encoding"
 	"fmt"
@@ -41,16 +42,21 @@ func From(v any) (*Dict, error) {
 //	bool                                         bool
 //	int…, uint…, big.Int                         int
 //	float32, float64                             float
+//	complex64, complex128                        complex
 //	string                                       string, see [String]
+//	[]byte, [N]byte                              bytes
+//	time.Time                                    datetime with the offset from UTC that it has there
+//	time.Duration                                timedelta
+//	Date, TimeOfDay, DateTime, TimeDelta         date, time, datetime, timedelta
 //	slice, array                                 list
 //	map, struct, Dict                            dictionary, see [From]
 //	Value                                        as it is
 //	encoding.TextMarshaler                       string
 //
-// Pointers and interfaces stand for what they refer to. The error is a
-// *[ConversionError]: for a type that is not listed, for []byte, time.Time and
-// time.Duration, which have no kind yet, and for what nests deeper than 1,000
-// levels, as a cycle does.
+// Times are cut to microseconds, which is what Python holds. Pointers and
+// interfaces stand for what they refer to. The error is a *[ConversionError]: for
+// a type that is not listed, a time out of Python's range, and for what nests
+// deeper than 1,000 levels, as a cycle does.
 func ValueOf(v any) (Value, error) {
 	switch v := v.(type) { // the usual ones without reflection
 	case nil:
@@ -72,6 +78,11 @@ func ValueOf(v any) (Value, error) {
 		return Float(v), nil
 	case bool:
 		return Bool(v), nil
+	case []byte:
+		if v == nil {
+			return Null(), nil
+		}
+		return Bytes(v), nil
 	}
 	return valueOf(reflect.ValueOf(v), 0)
 }
@@ -83,9 +94,21 @@ var (
 
 	timeType     = reflect.TypeFor[time.Time]()
 	durationType = reflect.TypeFor[time.Duration]()
+	valuerType   = reflect.TypeFor[valuer]()
 
 	textMarshalerType = reflect.TypeFor[encoding.TextMarshaler]()
 )
+
+// A valuer is a [Date], [TimeOfDay], [DateTime] or [TimeDelta].
+type valuer interface{ Value() (Value, error) }
+
+// converted makes the error of a conversion that failed with err.
+func converted(t reflect.Type, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &ConversionError{Type: t, Msg: strings.TrimPrefix(err.Error(), "dict: ")}
+}
 
 func valueOf(r reflect.Value, depth int) (Value, error) {
 	if depth > maxDepth {
@@ -103,6 +126,8 @@ func valueOf(r reflect.Value, depth int) (Value, error) {
 		return BigInt(new(big.Int).SetUint64(r.Uint())), nil
 	case reflect.Float32, reflect.Float64:
 		return Float(r.Float()), nil
+	case reflect.Complex64, reflect.Complex128:
+		return Complex(r.Complex()), nil
 	case reflect.String:
 		return String(r.String()), nil
 	case reflect.Pointer, reflect.Interface:
@@ -114,8 +139,16 @@ func valueOf(r reflect.Value, depth int) (Value, error) {
 		if r.IsNil() {
 			return Null(), nil
 		}
+		if r.Type().Elem().Kind() == reflect.Uint8 {
+			return Bytes(r.Bytes()), nil
+		}
 		return listOf(r, depth)
 	case reflect.Array:
+		if r.Type().Elem().Kind() == reflect.Uint8 {
+			b := make([]byte, r.Len())
+			reflect.Copy(reflect.ValueOf(b), r)
+			return Bytes(b), nil
+		}
 		return listOf(r, depth)
 	case reflect.Map:
 		if r.IsNil() {
@@ -142,10 +175,17 @@ func special(r reflect.Value) (v Value, ok bool, err error) {
 	case t == bigIntType:
 		i := r.Interface().(big.Int)
 		return BigInt(&i), true, nil
-	case t == timeType, t == durationType, t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Uint8:
-		return Value{}, false, unconvertible(r)
+	case t == timeType:
+		v, err = fromTime(r.Interface().(time.Time)).Value()
+		return v, err == nil, converted(t, err)
+	case t == durationType:
+		v, err = fromDuration(time.Duration(r.Int())).Value()
+		return v, err == nil, converted(t, err)
 	case r.Kind() == reflect.Pointer || r.Kind() == reflect.Interface:
 		return Value{}, false, nil // what it refers to counts
+	case t.Implements(valuerType):
+		v, err = r.Interface().(valuer).Value()
+		return v, err == nil, converted(t, err)
 	case t.Implements(textMarshalerType):
 	case r.CanAddr() && reflect.PointerTo(t).Implements(textMarshalerType):
 		r = r.Addr()
@@ -179,11 +219,11 @@ func mapOf(r reflect.Value, depth int) (Value, error) {
 	pairs := make([]pair, 0, r.Len())
 	for it := r.MapRange(); it.Next(); {
 		key, err := valueOf(it.Key(), depth+1)
-		if err == nil && !hashable(key) {
-			err = &ConversionError{Type: it.Key().Type(), Msg: (&HashError{Kind: key.kind}).Error()}
-		}
 		if err != nil {
 			return Value{}, err
+		}
+		if err := Hashable(key); err != nil {
+			return Value{}, &ConversionError{Type: it.Key().Type(), Msg: err.Error()}
 		}
 		value, err := valueOf(it.Value(), depth+1)
 		if err != nil {
@@ -199,25 +239,27 @@ func mapOf(r reflect.Value, depth int) (Value, error) {
 	return d.Value(), nil
 }
 
-// compareKeys orders keys by kind, numbers by value, strings by bytes.
+// compareKeys orders keys by kind, numbers by value, strings by bytes, others in
+// an order that is always the same.
 func compareKeys(a, b Value) int {
 	if c := cmp.Compare(a.kind, b.kind); c != 0 {
 		return c
 	}
 	switch a.kind {
-	case KindString:
-		return strings.Compare(string(a.t.text(a.node)), string(b.t.text(b.node)))
+	case KindInt:
+		x, _ := a.BigInt()
+		y, _ := b.BigInt()
+		return x.Cmp(y)
 	case KindFloat:
 		x, _ := a.Float()
 		y, _ := b.Float()
 		return cmp.Compare(x, y)
+	case KindString, KindBytes:
+		return bytes.Compare(a.t.text(a.node), b.t.text(b.node))
 	default:
-		x, _ := number(a)
-		y, _ := number(b)
-		if x == nil || y == nil {
-			return 0 // null
-		}
-		return x.Cmp(y)
+		x, _ := AppendKey(nil, a)
+		y, _ := AppendKey(nil, b)
+		return bytes.Compare(x, y)
 	}
 }
 

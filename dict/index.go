@@ -1,9 +1,8 @@
 package dict
 
 import (
+	"encoding/binary"
 	"hash/maphash"
-	"math"
-	"math/big"
 )
 
 // indexFrom is the number of keys from which a lookup builds an index.
@@ -20,7 +19,7 @@ var seed = maphash.MakeSeed()
 
 // find returns the number and value of the pair whose key equals key.
 func (d *Dict) find(key Value) (at int, v Value, ok bool) {
-	if !hashable(key) {
+	if _, ok := hashable(key); !ok {
 		return 0, Value{}, false
 	}
 	if d.v.n <= indexFrom {
@@ -103,73 +102,20 @@ func (ix *index) insert(at int) {
 	ix.slots[s] = uint32(at + 1)
 }
 
-// hashable reports whether v can be a key.
-func hashable(v Value) bool { return v.kind < KindList }
-
-// keyEqual is Python's == between two hashable values.
-func keyEqual(a, b Value) bool {
-	if a.kind == KindString || b.kind == KindString {
-		return a.kind == b.kind && string(a.t.text(a.node)) == string(b.t.text(b.node))
-	}
-	if a.kind == KindNull || b.kind == KindNull {
-		return a.kind == b.kind
-	}
-	if a.kind != KindFloat && b.kind != KindFloat && (a.flags|b.flags)&flagBig == 0 {
-		return a.data == b.data
-	}
-	// Numbers of different kinds are equal if their values are.
-	x, xf := number(a)
-	y, yf := number(b)
-	switch {
-	case x != nil && y != nil:
-		return x.Cmp(y) == 0
-	case x == nil && y == nil:
-		return xf == yf
-	default: // an integer and a float that is none
-		return false
-	}
-}
-
-// number returns a bool, int or float as an integer if its value is one, else
-// as a float.
-func number(v Value) (*big.Int, float64) {
-	switch v.kind {
-	case KindBool:
-		return big.NewInt(int64(v.data)), 0
-	case KindInt:
-		i, _ := v.BigInt()
-		return i, 0
-	default:
-		f := math.Float64frombits(v.data)
-		if f != math.Trunc(f) || math.IsInf(f, 0) {
-			return nil, f
-		}
-		i, _ := big.NewFloat(f).Int(nil)
-		return i, 0
-	}
-}
-
 // keyHash returns equal numbers for keys that are equal.
 func keyHash(v Value) uint64 {
-	switch v.kind {
-	case KindNull:
-		return maphash.Comparable(seed, struct{}{})
-	case KindString:
+	switch {
+	case v.kind == KindString:
 		return maphash.Bytes(seed, v.t.text(v.node))
-	case KindFloat:
-		f := math.Float64frombits(v.data)
-		switch {
-		case f == math.Trunc(f) && f >= -1<<63 && f < 1<<63:
-			return maphash.Comparable(seed, int64(f))
-		case f != math.Trunc(f) || math.IsInf(f, 0):
-			return maphash.Comparable(seed, f)
-		}
-		i, _ := big.NewFloat(f).Int(nil)
-		return maphash.Bytes(seed, i.Append(nil, 10))
-	default:
-		if v.flags&flagBig != 0 {
-			return maphash.Bytes(seed, v.t.text(v.node))
-		}
-		return maphash.Comparable(seed, int64(v.data))
+	case v.kind == KindInt && v.flags&flagBig == 0:
+		return intHash(int64(v.data))
 	}
+	var buf [64]byte
+	key, _ := AppendKey(buf[:0], v)
+	if key[0] == 'i' {
+		return intHash(int64(binary.BigEndian.Uint64(key[1:])))
+	}
+	return maphash.Bytes(seed, key)
 }
+
+func intHash(i int64) uint64 { return maphash.Comparable(seed, i) }

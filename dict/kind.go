@@ -6,19 +6,38 @@ package dict
 // the Go types that [From] and [Dict.To] name.
 type Kind uint8
 
-// The kinds, in the order in which docs/formats.md lists them.
+// The kinds, in the order in which docs/formats.md lists them: scalars, then
+// containers.
 const (
 	KindNull Kind = iota
 	KindBool
-	KindInt    // of any size
-	KindFloat  // IEEE 754 binary64
-	KindString // Unicode text, possibly with lone surrogates
+	KindInt       // of any size
+	KindFloat     // IEEE 754 binary64
+	KindComplex   // two floats
+	KindDecimal   // a decimal float of any size: Python's decimal.Decimal
+	KindString    // Unicode text, possibly with lone surrogates
+	KindBytes     //
+	KindByteArray // bytes that Python can change, and not hash
+	KindUUID
+	KindDateTime // naive, with a fixed offset, or in a named zone
+	KindDate
+	KindTime // of day
+	KindTimeDelta
 	KindList
-	KindDict
-	kinds // their number
+	KindTuple
+	KindSet         // hashable items, each once, in the order of their arrival
+	KindFrozenSet   // the same, itself hashable
+	KindDict        //
+	KindOrderedDict // Python's collections.OrderedDict
+	KindTagged      // what a format carries and Python has no type for: see [Tagged]
+	kinds           // their number
 )
 
-var kindNames = [kinds]string{"null", "bool", "int", "float", "string", "list", "dict"}
+var kindNames = [kinds]string{
+	"null", "bool", "int", "float", "complex", "decimal", "string", "bytes", "bytearray", "uuid",
+	"datetime", "date", "time", "timedelta",
+	"list", "tuple", "set", "frozenset", "dict", "ordered dict", "tagged value",
+}
 
 // String returns the kind's name as error messages and docs write it: "int".
 func (k Kind) String() string {
@@ -27,3 +46,24 @@ func (k Kind) String() string {
 	}
 	return kindNames[k]
 }
+
+// Kinds returns all kinds, in order.
+func Kinds() []Kind {
+	all := make([]Kind, kinds)
+	for i := range all {
+		all[i] = Kind(i)
+	}
+	return all
+}
+
+// IsContainer reports whether values of kind k hold other values.
+func (k Kind) IsContainer() bool { return k >= KindList }
+
+// IsDict reports whether k is one of the two kinds of dictionary.
+func (k Kind) IsDict() bool { return k == KindDict || k == KindOrderedDict }
+
+// hasItems reports whether values of kind k are sequences or sets.
+func (k Kind) hasItems() bool { return k >= KindList && k <= KindFrozenSet }
+
+// hasText reports whether values of kind k are bytes in their tape.
+func (k Kind) hasText() bool { return k >= KindComplex && k <= KindUUID }

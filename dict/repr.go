@@ -1,6 +1,11 @@
 package dict
 
-import "github.com/dictwire/dictwire/dict/internal/pytext"
+import (
+	"encoding/hex"
+	"strconv"
+
+	"github.com/dictwire/dictwire/dict/internal/pytext"
+)
 
 // A Python is a CPython version, whose way of printing [AppendRepr] follows:
 // which characters are printable depends on its version of Unicode.
@@ -21,7 +26,8 @@ const (
 )
 
 // AppendRepr appends to dst what repr(v) returns in that version of CPython,
-// to the byte. The result is valid UTF-8: lone surrogates are escaped.
+// to the byte. The result is valid UTF-8: lone surrogates are escaped. Sets are
+// written in the order of their items, tagged values as [Tagged] says.
 func AppendRepr(dst []byte, v Value, py Python) []byte {
 	switch v.kind {
 	case KindNull:
@@ -36,31 +42,192 @@ func AppendRepr(dst []byte, v Value, py Python) []byte {
 	case KindFloat:
 		f, _ := v.Float()
 		return pytext.AppendFloat(dst, f)
+	case KindComplex:
+		c, _ := v.Complex()
+		return pytext.AppendComplex(dst, c)
+	case KindDecimal:
+		dst = append(append(dst, "Decimal('"...), v.t.text(v.node)...)
+		return append(dst, "')"...)
 	case KindString:
 		return pytext.AppendString(dst, v.t.text(v.node), py)
+	case KindBytes:
+		return pytext.AppendBytes(dst, v.t.text(v.node))
+	case KindByteArray:
+		return pytext.AppendByteArray(dst, v.t.text(v.node))
+	case KindUUID:
+		return append(appendUUID(append(dst, "UUID('"...), v.t.text(v.node)), "')"...)
+	case KindDateTime, KindDate, KindTime, KindTimeDelta:
+		return appendTimeRepr(dst, v, py)
 	case KindList:
-		dst = append(dst, '[')
-		c := v.children()
-		for i := range v.n {
-			if i > 0 {
-				dst = append(dst, ", "...)
-			}
-			dst = AppendRepr(dst, c.next(), py)
+		return append(appendItems(append(dst, '['), v, py), ']')
+	case KindTuple:
+		dst = appendItems(append(dst, '('), v, py)
+		if v.n == 1 {
+			dst = append(dst, ',')
 		}
-		return append(dst, ']')
-	default: // KindDict
-		dst = append(dst, '{')
-		c := v.children()
-		for i := range v.n {
-			if i > 0 {
-				dst = append(dst, ", "...)
-			}
-			dst = AppendRepr(dst, c.next(), py)
-			dst = append(dst, ": "...)
-			dst = AppendRepr(dst, c.next(), py)
+		return append(dst, ')')
+	case KindSet:
+		if v.n == 0 {
+			return append(dst, "set()"...)
 		}
-		return append(dst, '}')
+		return append(appendItems(append(dst, '{'), v, py), '}')
+	case KindFrozenSet:
+		if v.n == 0 {
+			return append(dst, "frozenset()"...)
+		}
+		return append(appendItems(append(dst, "frozenset({"...), v, py), "})"...)
+	case KindDict:
+		return append(appendPairs(append(dst, '{'), v, "", ": ", "", py), '}')
+	case KindOrderedDict:
+		switch {
+		case v.n == 0:
+			return append(dst, "OrderedDict()"...)
+		case py < Python312:
+			return append(appendPairs(append(dst, "OrderedDict(["...), v, "(", ", ", ")", py), "])"...)
+		default:
+			return append(appendPairs(append(dst, "OrderedDict({"...), v, "", ": ", "", py), "})"...)
+		}
+	default: // KindTagged
+		return appendTaggedRepr(dst, v, py)
 	}
+}
+
+func appendItems(dst []byte, v Value, py Python) []byte {
+	c := v.children()
+	for i := range v.n {
+		if i > 0 {
+			dst = append(dst, ", "...)
+		}
+		dst = AppendRepr(dst, c.next(), py)
+	}
+	return dst
+}
+
+// appendPairs appends the pairs of a dictionary, each between the given texts.
+func appendPairs(dst []byte, v Value, before, between, behind string, py Python) []byte {
+	c := v.children()
+	for i := range v.n {
+		if i > 0 {
+			dst = append(dst, ", "...)
+		}
+		dst = AppendRepr(append(dst, before...), c.next(), py)
+		dst = AppendRepr(append(dst, between...), c.next(), py)
+		dst = append(dst, behind...)
+	}
+	return dst
+}
+
+// appendUUID appends the text form of RFC 9562.
+func appendUUID(dst, u []byte) []byte {
+	for i, part := range [][]byte{u[:4], u[4:6], u[6:8], u[8:10], u[10:]} {
+		if i > 0 {
+			dst = append(dst, '-')
+		}
+		dst = hex.AppendEncode(dst, part)
+	}
+	return dst
+}
+
+func appendTaggedRepr(dst []byte, v Value, py Python) []byte {
+	space, tag, value, _ := v.Tagged()
+	if number, ok := tag.Int(); ok && number == CBORUndefined && space == CBORSimple {
+		return append(dst, "undefined"...)
+	}
+	switch space {
+	case CBORSimple:
+		dst = AppendRepr(append(dst, "CBORSimpleValue(value="...), tag, py)
+	case MessagePackExt:
+		dst = AppendRepr(append(dst, "ExtType(code="...), tag, py)
+		dst = AppendRepr(append(dst, ", data="...), value, py)
+	default:
+		dst = AppendRepr(append(dst, "CBORTag("...), tag, py)
+		dst = AppendRepr(append(dst, ", "...), value, py)
+	}
+	return append(dst, ')')
+}
+
+func appendTimeRepr(dst []byte, v Value, py Python) []byte {
+	switch v.kind {
+	case KindDate:
+		d := v.date()
+		return append(appendNumbers(append(dst, "datetime.date("...), d.Year, d.Month, d.Day), ')')
+	case KindTimeDelta:
+		t, _ := v.TimeDelta()
+		return appendDeltaRepr(dst, t)
+	}
+	t := v.timeOfDay()
+	if v.kind == KindTime {
+		dst = append(dst, "datetime.time("...)
+	} else {
+		d := v.date()
+		dst = append(appendNumbers(append(dst, "datetime.datetime("...), d.Year, d.Month, d.Day), ", "...)
+	}
+	switch {
+	case t.Microsecond != 0:
+		dst = appendNumbers(dst, t.Hour, t.Minute, t.Second, t.Microsecond)
+	case t.Second != 0:
+		dst = appendNumbers(dst, t.Hour, t.Minute, t.Second)
+	default:
+		dst = appendNumbers(dst, t.Hour, t.Minute)
+	}
+	const fold = ", fold=1"
+	if t.Fold && v.kind == KindDateTime {
+		dst = append(dst, fold...)
+	}
+	if !t.Zone.IsNaive() {
+		dst = appendZoneRepr(append(dst, ", tzinfo="...), t.Zone, py)
+	}
+	if t.Fold && v.kind == KindTime {
+		dst = append(dst, fold...)
+	}
+	return append(dst, ')')
+}
+
+func appendNumbers(dst []byte, numbers ...int) []byte {
+	for i, n := range numbers {
+		if i > 0 {
+			dst = append(dst, ", "...)
+		}
+		dst = strconv.AppendInt(dst, int64(n), 10)
+	}
+	return dst
+}
+
+func appendDeltaRepr(dst []byte, t TimeDelta) []byte {
+	dst = append(dst, "datetime.timedelta("...)
+	open := len(dst)
+	for _, part := range []struct {
+		name string
+		n    int
+	}{{"days=", t.Days}, {"seconds=", t.Seconds}, {"microseconds=", t.Microseconds}} {
+		if part.n == 0 {
+			continue
+		}
+		if len(dst) > open {
+			dst = append(dst, ", "...)
+		}
+		dst = strconv.AppendInt(append(dst, part.name...), int64(part.n), 10)
+	}
+	if len(dst) == open {
+		dst = append(dst, '0')
+	}
+	return append(dst, ')')
+}
+
+func appendZoneRepr(dst []byte, z Zone, py Python) []byte {
+	if z.kind == zoneKey {
+		dst = pytext.AppendString(append(dst, "zoneinfo.ZoneInfo(key="...), z.text, py)
+		return append(dst, ')')
+	}
+	if z == UTC() {
+		return append(dst, "datetime.timezone.utc"...)
+	}
+	offset := TimeDelta{Microseconds: int(z.offset)}
+	dst = appendDeltaRepr(append(dst, "datetime.timezone("...), offset.normal())
+	if z.kind == zoneNamed {
+		dst = pytext.AppendString(append(dst, ", "...), z.text, py)
+	}
+	return append(dst, ')')
 }
 
 // Repr returns what repr(d) returns in CPython 3.13. For another version, see

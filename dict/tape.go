@@ -28,12 +28,19 @@ type tape struct {
 //	int         0             two's complement
 //	int, big    digits        offset of canonical decimal text, '-' included
 //	float       0             IEEE 754 bits
+//	complex     16            offset of both parts' bits, big-endian
+//	decimal     bytes         offset of what Python's str() prints
 //	string      bytes         offset of the text
-//	list        items         first child | end of the last one << 32
+//	bytes       bytes         offset; a bytearray likewise
+//	uuid        16            offset
+//	datetime    see time.go; so are date, time and timedelta, the only ones that use x
+//	list        items         first child | end of the last one << 32; so are tuples and sets
 //	dict        pairs         first key   | end of the last value << 32
+//	tagged      2             the tag, then the value; flags hold the name space
 type node struct {
 	kind  Kind
 	flags uint8
+	x     uint16
 	n     uint32
 	data  uint64
 }
@@ -43,16 +50,26 @@ const (
 	flagBig                   // an int outside int64
 	flagSurrogate             // a string holds lone surrogates (WTF-8)
 	flagTree                  // children lie in items
+
+	spaceShift = 4 // where a tagged value's Space stands in flags
 )
 
 func (n node) first() uint32 { return uint32(n.data) }
 
 // end is the index behind a node that stands at i, its children included.
 func (n node) end(i uint32) uint32 {
-	if n.kind < KindList {
+	if !n.kind.IsContainer() {
 		return i + 1
 	}
 	return uint32(n.data >> 32)
+}
+
+// children returns how many values stand directly in a container.
+func (n node) children() uint32 {
+	if n.kind.IsDict() {
+		return 2 * n.n
+	}
+	return n.n
 }
 
 func (t *tape) text(n node) []byte {

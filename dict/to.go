@@ -17,13 +17,21 @@ func (d *Dict) To(p any) error { return d.Value().To(p) }
 //	bool                 bool
 //	int                  int…, uint… that it fits, big.Int, float… that holds it exactly
 //	float                float64; float32 that holds it exactly
+//	complex              complex128; complex64 that holds it exactly
 //	string               string, encoding.TextUnmarshaler
-//	list                 slice, array of the same length
-//	dictionary           map, struct, Dict
+//	decimal, uuid        encoding.TextUnmarshaler; for a uuid also [16]byte
+//	bytes, bytearray     []byte, array of bytes of the same length
+//	datetime             time.Time, if it has a zone; DateTime
+//	date, time           Date, TimeOfDay
+//	timedelta            time.Duration that holds it; TimeDelta
+//	list, tuple, sets    slice, array of the same length
+//	dictionaries         map, struct, Dict
 //	any                  Value, and any
 //
-// An any is set to nil, bool, int64 (or *big.Int), float64, string, []any or
-// *Dict. Keys are matched with the fields of a struct by their exact names, as
+// An any is set to nil, bool, int64 (or *big.Int), float64, complex128, string,
+// []byte, [16]byte, DateTime, Date, TimeOfDay, TimeDelta, []any or *Dict, or to a
+// Value of kind decimal or tagged. The zone of a datetime that names one is looked up
+// by [time.LoadLocation]. Keys are matched with the fields of a struct by their exact names, as
 // [From] gives them; keys without a field are ignored, and fields without a key
 // are left as they are. A map is added to, nil pointers, maps and slices are
 // allocated. The error is a *[ConversionError]; what p points to may then have
@@ -46,7 +54,7 @@ func (v Value) to(r reflect.Value) error {
 		r.Set(reflect.ValueOf(v))
 		return nil
 	case t == dictType:
-		if v.kind != KindDict {
+		if !v.kind.IsDict() {
 			return v.misfit(r)
 		}
 		d := r.Addr().Interface().(*Dict)
@@ -69,8 +77,10 @@ func (v Value) to(r reflect.Value) error {
 			r.Set(reflect.New(t.Elem()))
 		}
 		return v.to(r.Elem())
-	case v.kind == KindString && reflect.PointerTo(t).Implements(textUnmarshalerType):
-		if err := r.Addr().Interface().(encoding.TextUnmarshaler).UnmarshalText(v.t.text(v.node)); err != nil {
+	case t == timeType:
+		return v.toTime(r)
+	case v.spelling() != nil && reflect.PointerTo(t).Implements(textUnmarshalerType):
+		if err := r.Addr().Interface().(encoding.TextUnmarshaler).UnmarshalText(v.spelling()); err != nil {
 			return &ConversionError{Type: t, Msg: err.Error()}
 		}
 		return nil
@@ -85,12 +95,38 @@ func (v Value) to(r reflect.Value) error {
 		return v.toInt(r)
 	case KindFloat:
 		return v.toFloat(r)
+	case KindComplex:
+		return v.toComplex(r)
 	case KindString:
 		return v.toString(r)
-	case KindList:
+	case KindBytes, KindByteArray, KindUUID:
+		return v.toBytes(r)
+	case KindTimeDelta:
+		if t == durationType {
+			return v.toDuration(r)
+		}
+	case KindList, KindTuple, KindSet, KindFrozenSet:
 		return v.toList(r)
-	default:
+	case KindDict, KindOrderedDict:
 		return v.toDict(r)
+	}
+	if same := reflect.ValueOf(v.any()); same.Type() == t { // Date, TimeOfDay, DateTime, TimeDelta
+		r.Set(same)
+		return nil
+	}
+	return v.misfit(r)
+}
+
+// spelling returns the text of a value that an encoding.TextUnmarshaler gets, and
+// nil where it gets none.
+func (v Value) spelling() []byte {
+	switch v.kind {
+	case KindString, KindDecimal:
+		return append([]byte{}, v.t.text(v.node)...)
+	case KindUUID:
+		return appendUUID(nil, v.t.text(v.node))
+	default:
+		return nil
 	}
 }
 
@@ -119,15 +155,35 @@ func (v Value) any() any {
 	case KindString:
 		s, _ := v.Text()
 		return s
-	case KindList:
+	case KindComplex:
+		c, _ := v.Complex()
+		return c
+	case KindBytes, KindByteArray:
+		return append([]byte{}, v.t.text(v.node)...)
+	case KindUUID:
+		u, _ := v.UUID()
+		return u
+	case KindDateTime:
+		t, _ := v.DateTime()
+		return t
+	case KindDate:
+		return v.date()
+	case KindTime:
+		return v.timeOfDay()
+	case KindTimeDelta:
+		t, _ := v.TimeDelta()
+		return t
+	case KindList, KindTuple, KindSet, KindFrozenSet:
 		items := make([]any, 0, v.n)
 		for item := range v.Items() {
 			items = append(items, item.any())
 		}
 		return items
-	case KindDict:
+	case KindDict, KindOrderedDict:
 		d, _ := v.Dict()
 		return d
+	case KindDecimal, KindTagged:
+		return v
 	default:
 		return nil
 	}
@@ -172,6 +228,30 @@ func (v Value) toFloat(r reflect.Value) error {
 		return v.misfit(r)
 	}
 	r.SetFloat(f)
+	return nil
+}
+
+func (v Value) toComplex(r reflect.Value) error {
+	c, _ := v.Complex()
+	exact := r.Kind() == reflect.Complex128 || complex128(complex64(c)) == c || c != c
+	if !r.CanComplex() || !exact {
+		return v.misfit(r)
+	}
+	r.SetComplex(c)
+	return nil
+}
+
+// toBytes sets a slice or an array of bytes.
+func (v Value) toBytes(r reflect.Value) error {
+	b := v.t.text(v.node)
+	switch t := r.Type(); {
+	case t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Uint8 && v.kind != KindUUID:
+		r.SetBytes(append([]byte{}, b...))
+	case t.Kind() == reflect.Array && t.Elem().Kind() == reflect.Uint8 && t.Len() == len(b):
+		reflect.Copy(r, reflect.ValueOf(b))
+	default:
+		return v.misfit(r)
+	}
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package dict
 
 import (
+	"encoding/binary"
 	"fmt"
 	"iter"
 	"math"
@@ -52,6 +53,16 @@ func Float(v float64) Value {
 	return Value{node: node{kind: KindFloat, data: math.Float64bits(v)}}
 }
 
+// Complex returns a complex number.
+func Complex(v complex128) Value {
+	return textValue(appendComplex(nil, v), node{kind: KindComplex})
+}
+
+func appendComplex(dst []byte, v complex128) []byte {
+	dst = binary.BigEndian.AppendUint64(dst, math.Float64bits(real(v)))
+	return binary.BigEndian.AppendUint64(dst, math.Float64bits(imag(v)))
+}
+
 // String returns a string. v is UTF-8, or WTF-8: a lone surrogate is the three
 // bytes that UTF-8's scheme would give it (ED A0 80 to ED BF BF). Any other
 // invalid byte b becomes the lone surrogate U+DC00+b, as Python's
@@ -68,6 +79,18 @@ func String(v string) Value {
 	return textValue(text, n)
 }
 
+// Bytes returns bytes that hold a copy of b.
+func Bytes(b []byte) Value { return textValue(append([]byte(nil), b...), node{kind: KindBytes}) }
+
+// ByteArray returns a bytearray that holds a copy of b.
+func ByteArray(b []byte) Value {
+	return textValue(append([]byte(nil), b...), node{kind: KindByteArray})
+}
+
+// UUID returns a UUID.
+func UUID(u [16]byte) Value { return textValue(u[:], node{kind: KindUUID}) }
+
+// textValue takes over text.
 func textValue(text []byte, n node) Value {
 	n.n = uint32(len(text))
 	return Value{t: &tape{src: text}, node: n}
@@ -76,6 +99,33 @@ func textValue(text []byte, n node) Value {
 // List returns a list that holds a copy of the given items.
 func List(items ...Value) Value {
 	return treeValue(KindList, append([]Value(nil), items...), len(items))
+}
+
+// Tuple returns a tuple that holds a copy of the given items.
+func Tuple(items ...Value) Value {
+	return treeValue(KindTuple, append([]Value(nil), items...), len(items))
+}
+
+// SetOf returns a set of the given items in their order. Of equal ones the first
+// is kept, as in Python. The error is a *[HashError], for an item that is not
+// hashable.
+func SetOf(items ...Value) (Value, error) { return setValue(KindSet, items) }
+
+// FrozenSet is [SetOf] for a frozenset.
+func FrozenSet(items ...Value) (Value, error) { return setValue(KindFrozenSet, items) }
+
+func setValue(k Kind, items []Value) (Value, error) {
+	var unique Dict
+	for _, item := range items {
+		if err := unique.SetKey(item, Null()); err != nil {
+			return Value{}, err
+		}
+	}
+	kept := make([]Value, 0, unique.Len())
+	for item := range unique.All() {
+		kept = append(kept, item)
+	}
+	return treeValue(k, kept, len(kept)), nil
 }
 
 func treeValue(k Kind, items []Value, n int) Value {
@@ -154,22 +204,55 @@ func (v Value) TextBytes() (text []byte, ok bool) {
 
 // HasSurrogates reports whether v is a string with lone surrogates, which
 // UTF-8 cannot hold.
-func (v Value) HasSurrogates() bool { return v.flags&flagSurrogate != 0 }
+func (v Value) HasSurrogates() bool { return v.kind == KindString && v.flags&flagSurrogate != 0 }
 
-// Len returns the number of bytes of a string, items of a list, or pairs of a
-// dictionary, and 0 for any other kind.
-func (v Value) Len() int {
-	if v.kind < KindString {
-		return 0
+// Complex returns a complex number, and 0, false for any other kind: a float is
+// not one.
+func (v Value) Complex() (complex128, bool) {
+	if v.kind != KindComplex {
+		return 0, false
 	}
-	return int(v.n)
+	b := v.t.text(v.node)
+	return complex(
+		math.Float64frombits(binary.BigEndian.Uint64(b)),
+		math.Float64frombits(binary.BigEndian.Uint64(b[8:])),
+	), true
 }
 
-// Items iterates over a list's items in order. It yields nothing for any other
-// kind.
+// Bytes returns bytes or a bytearray without copying, and nil, false for any
+// other kind. They must not be changed, and live as long as v.
+func (v Value) Bytes() ([]byte, bool) {
+	if v.kind != KindBytes && v.kind != KindByteArray {
+		return nil, false
+	}
+	return v.t.text(v.node), true
+}
+
+// UUID returns a UUID, and false for any other kind.
+func (v Value) UUID() (u [16]byte, ok bool) {
+	if v.kind != KindUUID {
+		return u, false
+	}
+	copy(u[:], v.t.text(v.node))
+	return u, true
+}
+
+// Len returns the number of bytes of a string, bytes or bytearray, of items of a
+// list, tuple or set, or of pairs of a dictionary, and 0 for any other kind.
+func (v Value) Len() int {
+	switch {
+	case v.kind.IsDict(), v.kind.hasItems(), v.kind == KindString, v.kind == KindBytes, v.kind == KindByteArray:
+		return int(v.n)
+	default:
+		return 0
+	}
+}
+
+// Items iterates over the items of a list, tuple, set or frozenset in order. It
+// yields nothing for any other kind.
 func (v Value) Items() iter.Seq[Value] {
 	return func(yield func(Value) bool) {
-		if v.kind != KindList {
+		if !v.kind.hasItems() {
 			return
 		}
 		c := v.children()
@@ -181,11 +264,11 @@ func (v Value) Items() iter.Seq[Value] {
 	}
 }
 
-// Pairs iterates over a dictionary's keys and values in order. It yields
-// nothing for any other kind.
+// Pairs iterates over the keys and values of a dictionary or ordered dictionary
+// in order. It yields nothing for any other kind.
 func (v Value) Pairs() iter.Seq2[Value, Value] {
 	return func(yield func(key, value Value) bool) {
-		if v.kind != KindDict {
+		if !v.kind.IsDict() {
 			return
 		}
 		c := v.children()
@@ -198,8 +281,8 @@ func (v Value) Pairs() iter.Seq2[Value, Value] {
 	}
 }
 
-// A cursor walks over the children of a container: items, or keys and values
-// in turn.
+// A cursor walks over the children of a container: items, keys and values in
+// turn, or a tag and what it is on.
 type cursor struct {
 	t    *tape
 	i    uint32
@@ -224,54 +307,16 @@ func (c *cursor) next() Value {
 	return Value{t: c.t, node: n}
 }
 
-// Dict returns a dictionary that can be changed without changing v, and nil,
-// false for any other kind. It shares v's memory until it is changed.
+// Dict returns a dictionary, ordered or not, that can be changed without
+// changing v, and nil, false for any other kind. It shares v's memory until it is
+// changed.
 func (v Value) Dict() (*Dict, bool) {
-	if v.kind != KindDict {
+	if !v.kind.IsDict() {
 		return nil, false
 	}
 	d := &Dict{v: v}
 	d.shared.Store(true)
 	return d, true
-}
-
-// Equal reports whether a and b are the same value: of the same kind, equal,
-// and for dictionaries with the same keys in the same order. It is stricter
-// than Python's ==: 1, 1.0 and True are three values. NaN equals NaN, and 0.0
-// does not equal -0.0, so that what was decoded equals what was encoded.
-func Equal(a, b Value) bool {
-	if a.kind != b.kind {
-		return false
-	}
-	switch a.kind {
-	case KindInt:
-		if (a.flags|b.flags)&flagBig != 0 {
-			return a.flags&b.flags&flagBig != 0 && string(a.t.text(a.node)) == string(b.t.text(b.node))
-		}
-		return a.data == b.data
-	case KindFloat:
-		x, y := math.Float64frombits(a.data), math.Float64frombits(b.data)
-		return a.data == b.data || x != x && y != y
-	case KindString:
-		return string(a.t.text(a.node)) == string(b.t.text(b.node))
-	case KindList, KindDict:
-		if a.n != b.n {
-			return false
-		}
-		children := a.n
-		if a.kind == KindDict {
-			children *= 2
-		}
-		x, y := a.children(), b.children()
-		for range children {
-			if !Equal(x.next(), y.next()) {
-				return false
-			}
-		}
-		return true
-	default:
-		return a.data == b.data
-	}
 }
 
 // String returns what CPython prints for v: [Repr] with [DefaultPython].

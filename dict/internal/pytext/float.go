@@ -1,6 +1,7 @@
 package pytext
 
 import (
+	"bytes"
 	"math"
 	"strconv"
 )
@@ -55,4 +56,21 @@ func appendMillionths(dst []byte, n uint32) []byte {
 		end--
 	}
 	return append(dst, b[:end]...)
+}
+
+// AppendComplex appends what repr returns for a complex number: its parts have
+// no ".0".
+func AppendComplex(dst []byte, c complex128) []byte {
+	if re := real(c); re == 0 && !math.Signbit(re) {
+		return append(appendPart(dst, imag(c)), 'j')
+	}
+	dst = appendPart(append(dst, '('), real(c))
+	if im := imag(c); !math.Signbit(im) || math.IsNaN(im) {
+		dst = append(dst, '+')
+	}
+	return append(appendPart(dst, imag(c)), "j)"...)
+}
+
+func appendPart(dst []byte, f float64) []byte {
+	return bytes.TrimSuffix(AppendFloat(dst, f), []byte(".0"))
 }
