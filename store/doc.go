@@ -1,0 +1,52 @@
+// Package store keeps records: durable, in one order, each once. It is the seam
+// between the server and what it stores into; the drivers are packages below
+// this one, and storetest is the contract that they all pass.
+//
+//	s, err := pebble.Open(ctx, dir, nil)
+//	…
+//	p := store.Producer{Principal: "till", Topic: "orders", Name: "till-7.k2x9"}
+//	claim, err := s.Claim(ctx, p, store.ClaimRequest{})
+//	…
+//	b := &store.Block{Topic: "orders", Codec: "json", Producer: p, Epoch: claim.Epoch, First: claim.Next}
+//	b.Add([]byte(`{"id":1}`))
+//	result := s.Append(ctx, b)[0] // durable where result.Err is nil
+//
+//	for batch, err := range s.Read(ctx, store.Position{}, store.ReadOptions{Follow: true}) {
+//		…
+//	}
+//
+// # Guarantees
+//
+//   - A block whose [Result] has no error survives what [Durability] says.
+//   - A number of a producer is stored at most once, whoever sends it how often.
+//   - All readers see the same order, in which each producer's records stand by
+//     their numbers. Positions are never used again.
+//   - Damage is found by a checksum at every read, and reported with its place.
+//
+// # The layout of a block
+//
+// Drivers store a block as these bytes. Numbers without a width are unsigned
+// varints; a string is its length, a varint, and its bytes.
+//
+//	┌─────────┬───────┬───────┬───────┬──────────┬──────┬──────────┬───────┬─────────┬─────────┬─────────┐
+//	│ version │ flags │ codec │ topic │ received │ peer │ producer │ count │ lengths │ records │ CRC-32C │
+//	│ 1 byte  │1 byte │string │string │ 8 bytes  │string│ optional │       │         │         │ 4 bytes │
+//	└─────────┴───────┴───────┴───────┴──────────┴──────┴──────────┴───────┴─────────┴─────────┴─────────┘
+//	producer:
+//	┌───────────┬────────┬────────┬───────┬───────┬────────┐
+//	│ principal │ topic  │ name   │ epoch │ first │ note   │
+//	│ string    │ string │ string │       │       │ string │
+//	└───────────┴────────┴────────┴───────┴───────┴────────┘
+//
+//	version   1
+//	flags     1: records are compressed; 2: there is a producer; 4: all records have
+//	          one length
+//	received  nanoseconds since 1970, signed, little endian; the smallest number
+//	          where it is not known
+//	topic     of the producer: empty where it is the block's
+//	lengths   count numbers, or one
+//	records   one behind the other; or an S2 block (without a frame) of that
+//	CRC-32C   of everything before it (polynomial 0x1EDC6F41), little endian
+//
+// Every version that was ever released stays readable.
+package store

@@ -1,0 +1,292 @@
+package store
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"math"
+	"time"
+
+	"github.com/klauspost/compress/s2"
+)
+
+const layoutVersion = 1
+
+// Flags of a block's layout.
+const (
+	flagCompressed = 1 << iota // records are an S2 block
+	flagProducer               // there is a producer
+	flagUniform                // all records have one length
+)
+
+// unknownTime stands for the zero time, which has no nanoseconds since 1970.
+const unknownTime = math.MinInt64
+
+// minCompressed is how long records must be together for compression to be
+// tried, in bytes.
+const minCompressed = 256
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// MaxEncoded returns a length that the layout of b does not pass, in bytes.
+func (b *Block) MaxEncoded() int {
+	const numbers = 2 + 8 + 4 + 12*binary.MaxVarintLen64
+	strings := len(b.Codec) + len(b.Topic) + len(b.Peer) + len(b.Note) +
+		len(b.Producer.Principal) + len(b.Producer.Topic) + len(b.Producer.Name)
+	return numbers + strings + len(b.Lengths)*binary.MaxVarintLen32 + max(len(b.Data), s2.MaxEncodedLen(len(b.Data)))
+}
+
+// AppendEncoded appends the layout of b to dst. Records are compressed where
+// that saves at least an eighth of them.
+func (b *Block) AppendEncoded(dst []byte) []byte {
+	begin := len(dst)
+	flags := byte(0)
+	if b.isUniform() {
+		flags |= flagUniform
+	}
+	if !b.Producer.IsZero() {
+		flags |= flagProducer
+	}
+	dst = append(dst, layoutVersion, flags)
+	dst = appendString(dst, b.Codec)
+	dst = appendString(dst, b.Topic)
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(nanoseconds(b.Received)))
+	dst = appendString(dst, b.Peer)
+	if flags&flagProducer != 0 {
+		topic := b.Producer.Topic
+		if topic == b.Topic {
+			topic = ""
+		}
+		dst = appendString(dst, b.Producer.Principal)
+		dst = appendString(dst, topic)
+		dst = appendString(dst, b.Producer.Name)
+		dst = binary.AppendUvarint(dst, b.Epoch)
+		dst = binary.AppendUvarint(dst, b.First)
+		dst = appendString(dst, string(b.Note))
+	}
+	dst = binary.AppendUvarint(dst, uint64(len(b.Lengths)))
+	if flags&flagUniform != 0 {
+		dst = binary.AppendUvarint(dst, uint64(b.Lengths[0]))
+	} else {
+		for _, n := range b.Lengths {
+			dst = binary.AppendUvarint(dst, uint64(n))
+		}
+	}
+	dst, compressed := appendRecords(dst, b.Data)
+	if compressed {
+		dst[begin+1] |= flagCompressed
+	}
+	return binary.LittleEndian.AppendUint32(dst, crc32.Checksum(dst[begin:], castagnoli))
+}
+
+func (b *Block) isUniform() bool {
+	if len(b.Lengths) < 2 {
+		return false
+	}
+	for _, n := range b.Lengths {
+		if n != b.Lengths[0] {
+			return false
+		}
+	}
+	return true
+}
+
+// appendRecords appends records, compressed where that pays.
+func appendRecords(dst, data []byte) (_ []byte, compressed bool) {
+	if len(data) < minCompressed {
+		return append(dst, data...), false
+	}
+	n := len(dst)
+	if need := n + s2.MaxEncodedLen(len(data)) + crc32.Size; cap(dst) < need {
+		dst = append(make([]byte, 0, need), dst...)
+	}
+	out := s2.Encode(dst[n:cap(dst)], data)
+	if len(out) > len(data)-len(data)/8 {
+		return append(dst, data...), false
+	}
+	return dst[:n+len(out)], true
+}
+
+func appendString(dst []byte, s string) []byte {
+	return append(binary.AppendUvarint(dst, uint64(len(s))), s...)
+}
+
+func nanoseconds(t time.Time) int64 {
+	if t.IsZero() {
+		return unknownTime
+	}
+	return t.UnixNano()
+}
+
+func fromNanoseconds(n int64) time.Time {
+	if n == unknownTime {
+		return time.Time{}
+	}
+	return time.Unix(0, n).UTC()
+}
+
+// Decode makes b the block whose layout src is. b may refer to src, and keeps
+// the memory of its Lengths. The error says what is wrong with src; b is then of
+// no use.
+func (b *Block) Decode(src []byte) error {
+	r, flags, err := b.decodeHead(src)
+	if err != nil {
+		return err
+	}
+	count := r.number()
+	lengths := b.Lengths[:0]
+	var sum uint64
+	if flags&flagUniform != 0 {
+		n := r.number()
+		if n > math.MaxUint32 || count > MaxBlockBytes || n*count > MaxBlockBytes {
+			return errLengths
+		}
+		sum = n * count
+		lengths = growLengths(lengths, int(count))
+		for range count {
+			lengths = append(lengths, uint32(n))
+		}
+	} else {
+		if count > uint64(len(r.rest)) {
+			return errLengths
+		}
+		lengths = growLengths(lengths, int(count))
+		for range count {
+			n := r.number()
+			if n > math.MaxUint32 {
+				return errLengths
+			}
+			sum += n
+			lengths = append(lengths, uint32(n))
+		}
+	}
+	if r.bad || sum > MaxBlockBytes {
+		return errLengths
+	}
+	data := r.rest
+	if flags&flagCompressed != 0 {
+		if n, err := s2.DecodedLen(data); err != nil || uint64(n) != sum {
+			return errLengths
+		}
+		if data, err = s2.Decode(nil, data); err != nil {
+			return fmt.Errorf("compressed records: %w", err)
+		}
+	}
+	if uint64(len(data)) != sum {
+		return errLengths
+	}
+	b.Lengths, b.Data = lengths, data
+	return nil
+}
+
+// DecodeHead is Decode without the records: Lengths and Data are empty.
+func (b *Block) DecodeHead(src []byte) error {
+	_, _, err := b.decodeHead(src)
+	return err
+}
+
+func (b *Block) decodeHead(src []byte) (r reader, flags byte, err error) {
+	if len(src) < 2+crc32.Size {
+		return r, 0, errShort
+	}
+	if src[0] != layoutVersion {
+		return r, 0, fmt.Errorf("layout version %d, want %d", src[0], layoutVersion)
+	}
+	body, sum := src[:len(src)-crc32.Size], src[len(src)-crc32.Size:]
+	if got, want := crc32.Checksum(body, castagnoli), binary.LittleEndian.Uint32(sum); got != want {
+		return r, 0, fmt.Errorf("checksum %08x, want %08x", got, want)
+	}
+	flags = body[1]
+	if flags&^(flagCompressed|flagProducer|flagUniform) != 0 {
+		return r, 0, fmt.Errorf("unknown flags %#x", flags)
+	}
+	r.rest = body[2:]
+	*b = Block{
+		Codec:    intern(r.bytes(), b.Codec),
+		Topic:    intern(r.bytes(), b.Topic),
+		Received: fromNanoseconds(r.fixed()),
+		Peer:     intern(r.bytes(), b.Peer),
+		Producer: b.Producer,
+		Lengths:  b.Lengths[:0],
+	}
+	if flags&flagProducer != 0 {
+		p := &b.Producer
+		p.Principal = intern(r.bytes(), p.Principal)
+		if topic := r.bytes(); len(topic) > 0 {
+			p.Topic = intern(topic, p.Topic)
+		} else {
+			p.Topic = b.Topic
+		}
+		p.Name = intern(r.bytes(), p.Name)
+		b.Epoch, b.First = r.number(), r.number()
+		if note := r.bytes(); len(note) > 0 {
+			b.Note = note
+		}
+	} else {
+		b.Producer = Producer{}
+	}
+	if r.bad {
+		return r, 0, errShort
+	}
+	return r, flags, nil
+}
+
+var (
+	errShort   = errors.New("too short")
+	errLengths = errors.New("the lengths do not fit the records")
+)
+
+func growLengths(s []uint32, n int) []uint32 {
+	if cap(s) < n {
+		return make([]uint32, 0, n)
+	}
+	return s
+}
+
+// intern returns b as a string: s where they are equal, as they mostly are from
+// one block to the next.
+func intern(b []byte, s string) string {
+	if string(b) == s {
+		return s
+	}
+	return string(b)
+}
+
+// A reader reads the fields of a layout. It notes what is bad and goes on with
+// zeros.
+type reader struct {
+	rest []byte
+	bad  bool
+}
+
+func (r *reader) number() uint64 {
+	v, n := binary.Uvarint(r.rest)
+	if n <= 0 {
+		r.bad, r.rest = true, nil
+		return 0
+	}
+	r.rest = r.rest[n:]
+	return v
+}
+
+func (r *reader) fixed() int64 {
+	if len(r.rest) < 8 {
+		r.bad, r.rest = true, nil
+		return 0
+	}
+	v := binary.LittleEndian.Uint64(r.rest)
+	r.rest = r.rest[8:]
+	return int64(v)
+}
+
+func (r *reader) bytes() []byte {
+	n := r.number()
+	if n > uint64(len(r.rest)) {
+		r.bad, r.rest = true, nil
+		return nil
+	}
+	b := r.rest[:n]
+	r.rest = r.rest[n:]
+	return b
+}

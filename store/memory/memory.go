@@ -1,0 +1,305 @@
+// Package memory is a store in memory: for programs that only look at what they
+// receive, for one run, and for tests. Nothing in it survives the process.
+//
+//	s := memory.New(nil)
+//
+// It keeps the newest records, 64 MiB of them unless told otherwise. Older
+// blocks are trimmed, oldest first, and a reader that comes too late is told.
+package memory
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/dictwire/dictwire/store"
+)
+
+// Options are what a store can be told. Nil and the zero value mean the
+// defaults.
+type Options struct {
+	// KeepBytes is how many bytes of records are kept, at least. Zero means
+	// 64 MiB; negative means all.
+	KeepBytes int64
+
+	// Now is the clock. Nil means time.Now.
+	Now func() time.Time
+}
+
+// A Store is a [store.Store] in memory.
+type Store struct {
+	keep int64
+	now  func() time.Time
+	tag  string
+
+	mu        sync.Mutex
+	closed    bool
+	entries   []entry // by position
+	bytes     int64   // of their records
+	next      uint64  // the position of the next block
+	last      time.Time
+	grown     chan struct{}     // closed, and replaced, when there is something new to read
+	topics    map[string]*topic // all there ever were
+	trimmed   uint64            // the largest topic.trimmed
+	epoch     uint64            // of the last claim
+	producers map[store.Producer]*producer
+	sweepAt   int // how many producers there are when the forgotten ones are looked for
+	cursors   map[store.CursorName]store.SavedCursor
+}
+
+// An entry is a block in the log. It is never changed.
+type entry struct {
+	at    uint64
+	time  time.Time
+	block *store.Block
+}
+
+type topic struct {
+	stat    store.TopicStat // of what is there
+	trimmed uint64          // the position behind the last block that was trimmed
+}
+
+type producer struct {
+	store.ProducerState
+	rejected []store.Rejection // by number
+}
+
+// New returns an empty store.
+func New(o *Options) *Store {
+	if o == nil {
+		o = &Options{}
+	}
+	s := &Store{
+		keep: o.KeepBytes, now: o.Now, tag: store.NewTag(), next: 1,
+		grown:     make(chan struct{}),
+		topics:    map[string]*topic{},
+		producers: map[store.Producer]*producer{},
+		sweepAt:   1024,
+		cursors:   map[store.CursorName]store.SavedCursor{},
+	}
+	if s.keep == 0 {
+		s.keep = 64 << 20
+	}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	return s
+}
+
+// Durability is store.Memory.
+func (s *Store) Durability() store.Durability { return store.Memory }
+
+// Close ends all reads. What comes later is store.ErrUnavailable.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed {
+		s.closed = true
+		close(s.grown)
+	}
+	return nil
+}
+
+var errClosed = fmt.Errorf("%w: closed", store.ErrUnavailable)
+
+// lock locks s for a caller that has not given up, where s is open.
+func (s *Store) lock(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return errClosed
+	}
+	return nil
+}
+
+// position returns the position of a block. s.mu need not be held.
+func (s *Store) position(block uint64) store.Position {
+	return store.Position{Tag: s.tag, Block: block}
+}
+
+// Append implements [store.Log].
+func (s *Store) Append(ctx context.Context, blocks ...*store.Block) []store.Result {
+	results := make([]store.Result, len(blocks))
+	if err := s.lock(ctx); err != nil {
+		for i := range results {
+			results[i].Err = err
+		}
+		return results
+	}
+	defer s.mu.Unlock()
+	before := s.next
+	for i, b := range blocks {
+		if results[i].Err = b.Check(); results[i].Err != nil {
+			continue
+		}
+		if results[i].Err = s.number(b); results[i].Err == nil {
+			results[i].Position = s.add(b)
+		}
+	}
+	if s.next != before {
+		s.evict()
+		close(s.grown)
+		s.grown = make(chan struct{})
+	}
+	return results
+}
+
+// number gives b the numbers of its producer. s.mu is held.
+func (s *Store) number(b *store.Block) error {
+	if b.Producer.IsZero() {
+		return nil
+	}
+	p := s.producers[b.Producer]
+	if p == nil {
+		return store.ErrFenced
+	}
+	state, err := p.Append(b, s.now())
+	if err != nil {
+		return err
+	}
+	p.ProducerState = state
+	p.rejected = append(p.rejected, b.Rejected...)
+	if low := max(state.Next, store.Window) - store.Window; len(p.rejected) > 0 && p.rejected[0].Number < low {
+		i := slices.IndexFunc(p.rejected, func(r store.Rejection) bool { return r.Number >= low })
+		if i < 0 {
+			i = len(p.rejected)
+		}
+		p.rejected = slices.Delete(p.rejected, 0, i)
+	}
+	return nil
+}
+
+// add adds a block to the log. s.mu is held.
+func (s *Store) add(b *store.Block) store.Position {
+	if now := s.now(); now.After(s.last) {
+		s.last = now.Round(0).UTC()
+	}
+	e := entry{at: s.next, time: s.last, block: b.Clone()}
+	e.block.Rejected = nil
+	s.next++
+	s.entries = append(s.entries, e)
+	s.bytes += int64(len(b.Data))
+	t := s.topics[b.Topic]
+	if t == nil {
+		t = &topic{stat: store.TopicStat{Name: b.Topic}}
+		s.topics[b.Topic] = t
+	}
+	if t.stat.Blocks == 0 {
+		t.stat.First, t.stat.Oldest = s.position(e.at), e.time
+	}
+	t.stat.Blocks++
+	t.stat.Records += uint64(len(b.Lengths))
+	t.stat.Bytes += uint64(len(b.Data))
+	t.stat.Next, t.stat.Newest = s.position(e.at+1), e.time
+	return s.position(e.at)
+}
+
+// evict trims the oldest blocks where there are too many bytes. s.mu is held.
+func (s *Store) evict() {
+	if s.keep < 0 {
+		return
+	}
+	n := 0
+	for n < len(s.entries)-1 && s.bytes-int64(len(s.entries[n].block.Data)) >= s.keep {
+		s.remove(s.entries[n])
+		n++
+	}
+	if n > 0 {
+		s.entries = slices.Delete(s.entries, 0, n)
+		s.restat()
+	}
+}
+
+// remove takes an entry that is about to leave s.entries out of the books.
+// s.mu is held.
+func (s *Store) remove(e entry) {
+	s.bytes -= int64(len(e.block.Data))
+	t := s.topics[e.block.Topic]
+	t.stat.Blocks--
+	t.stat.Records -= uint64(len(e.block.Lengths))
+	t.stat.Bytes -= uint64(len(e.block.Data))
+	t.trimmed = e.at + 1
+	s.trimmed = max(s.trimmed, t.trimmed)
+}
+
+// restat finds the first block of each topic anew. s.mu is held.
+func (s *Store) restat() {
+	found := map[string]bool{}
+	for _, e := range s.entries {
+		if name := e.block.Topic; !found[name] {
+			found[name] = true
+			t := s.topics[name]
+			t.stat.First, t.stat.Oldest = s.position(e.at), e.time
+			if len(found) == len(s.topics) {
+				return
+			}
+		}
+	}
+	for name, t := range s.topics {
+		if !found[name] {
+			t.stat.First, t.stat.Oldest, t.stat.Newest = t.stat.Next, time.Time{}, time.Time{}
+		}
+	}
+}
+
+// Trim implements [store.Log].
+func (s *Store) Trim(ctx context.Context, name string, before store.Position) error {
+	if err := s.lock(ctx); err != nil {
+		return err
+	}
+	defer s.mu.Unlock()
+	if err := before.Within(s.tag, s.position(s.next)); err != nil {
+		return err
+	}
+	s.entries = slices.DeleteFunc(s.entries, func(e entry) bool {
+		gone := e.block.Topic == name && e.at < before.Block
+		if gone {
+			s.remove(e)
+		}
+		return gone
+	})
+	s.restat()
+	return nil
+}
+
+// Seek implements [store.Log].
+func (s *Store) Seek(ctx context.Context, t time.Time) (store.Position, error) {
+	if err := s.lock(ctx); err != nil {
+		return store.Position{}, err
+	}
+	defer s.mu.Unlock()
+	i, _ := slices.BinarySearchFunc(s.entries, t, func(e entry, t time.Time) int { return e.time.Compare(t) })
+	if i == len(s.entries) {
+		return s.position(s.next), nil
+	}
+	return s.position(s.entries[i].at), nil
+}
+
+// Head implements [store.Log].
+func (s *Store) Head(ctx context.Context) (store.Position, error) {
+	if err := s.lock(ctx); err != nil {
+		return store.Position{}, err
+	}
+	defer s.mu.Unlock()
+	return s.position(s.next), nil
+}
+
+// Topics implements [store.Log].
+func (s *Store) Topics(ctx context.Context) ([]store.TopicStat, error) {
+	if err := s.lock(ctx); err != nil {
+		return nil, err
+	}
+	defer s.mu.Unlock()
+	stats := make([]store.TopicStat, 0, len(s.topics))
+	for _, t := range s.topics {
+		stats = append(stats, t.stat)
+	}
+	slices.SortFunc(stats, func(a, b store.TopicStat) int { return strings.Compare(a.Name, b.Name) })
+	return stats, nil
+}

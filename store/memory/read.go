@@ -1,0 +1,147 @@
+package memory
+
+import (
+	"context"
+	"iter"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dictwire/dictwire/store"
+)
+
+// Read implements [store.Log].
+func (s *Store) Read(ctx context.Context, from store.Position, o store.ReadOptions) iter.Seq2[store.Batch, error] {
+	return func(yield func(store.Batch, error) bool) {
+		r := &reader{s: s, o: o, at: from}
+		if o.Progress == 0 {
+			r.o.Progress = 5 * time.Second
+		}
+		r.read(ctx, yield)
+	}
+}
+
+// A reader is one Read.
+type reader struct {
+	s    *Store
+	o    store.ReadOptions
+	at   store.Position    // everything below is done
+	told map[string]uint64 // the topics' trims that are told
+}
+
+func (r *reader) read(ctx context.Context, yield func(store.Batch, error) bool) {
+	fresh := r.at.IsZero() // then it misses nothing that was trimmed before
+	if err := r.begin(ctx); err != nil {
+		yield(store.Batch{}, err)
+		return
+	}
+	said := store.Position{}
+	for {
+		b, grown, err := r.next(ctx, fresh)
+		fresh = false
+		idle := err == nil && b.Block == nil
+		if !idle || b.Next != said {
+			said = b.Next
+			if !yield(b, err) || err != nil && b.Next.IsZero() {
+				return
+			}
+		}
+		if !idle {
+			continue
+		}
+		if !r.o.Follow {
+			return
+		}
+		timer := time.NewTimer(r.o.Progress)
+		select {
+		case <-grown:
+		case <-timer.C:
+			said = store.Position{}
+		case <-ctx.Done():
+		}
+		timer.Stop()
+	}
+}
+
+// begin checks where the read begins.
+func (r *reader) begin(ctx context.Context) error {
+	for _, p := range r.o.Topics {
+		if err := store.CheckPattern(p); err != nil {
+			return err
+		}
+	}
+	if err := r.s.lock(ctx); err != nil {
+		return err
+	}
+	defer r.s.mu.Unlock()
+	if err := r.at.Within(r.s.tag, r.s.position(r.s.next)); err != nil {
+		return err
+	}
+	r.at.Tag = r.s.tag
+	return nil
+}
+
+// next returns the next batch, or progress to the head and what tells that it
+// has moved. An error without a Next is the last.
+func (r *reader) next(ctx context.Context, fresh bool) (store.Batch, <-chan struct{}, error) {
+	s := r.s
+	if err := s.lock(ctx); err != nil {
+		return store.Batch{}, nil, err
+	}
+	defer s.mu.Unlock()
+	if t := r.trimmed(fresh); t != nil {
+		return store.Batch{At: r.at, Next: r.at}, nil, t
+	}
+	i, _ := slices.BinarySearchFunc(s.entries, r.at.Block, func(e entry, at uint64) int {
+		if e.at < at {
+			return -1
+		}
+		return 1
+	})
+	for _, e := range s.entries[i:] {
+		at := s.position(e.at)
+		if e.at == r.at.Block {
+			at.Index = r.at.Index
+		}
+		if int(at.Index) >= len(e.block.Lengths) || !r.wants(e.block) {
+			continue
+		}
+		r.at = s.position(e.at + 1)
+		return store.Batch{At: at, Next: r.at, Time: e.time, Block: e.block}, nil, nil
+	}
+	r.at = s.position(s.next)
+	return store.Batch{At: r.at, Next: r.at}, s.grown, nil
+}
+
+func (r *reader) wants(b *store.Block) bool {
+	return store.Match(r.o.Topics, b.Topic) && (r.o.Producer.IsZero() || r.o.Producer == b.Producer)
+}
+
+// trimmed returns what was trimmed where the reader would have come to, or nil.
+// s.mu is held.
+func (r *reader) trimmed(fresh bool) error {
+	if r.s.trimmed <= r.at.Block {
+		return nil
+	}
+	var names []string
+	for name, t := range r.s.topics {
+		if t.trimmed > max(r.at.Block, r.told[name]) && store.Match(r.o.Topics, name) {
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	if r.told == nil {
+		r.told = map[string]uint64{}
+	}
+	if fresh {
+		for _, name := range names {
+			r.told[name] = r.s.topics[name].trimmed
+		}
+		return nil
+	}
+	name := slices.MinFunc(names, strings.Compare)
+	r.told[name] = r.s.topics[name].trimmed
+	return &store.TrimmedError{From: r.at, To: r.s.position(r.told[name]), Topic: name}
+}

@@ -1,0 +1,143 @@
+package store
+
+import (
+	"time"
+)
+
+// A Producer is one numbered log of records into one topic, in the name space
+// of a principal. The zero value is none.
+type Producer struct {
+	Principal string
+	Topic     string // in which its records lie, or would, had they not been rejected
+	Name      string
+}
+
+// IsZero reports whether p is none.
+func (p Producer) IsZero() bool { return p == Producer{} }
+
+// Expire is how long a producer is known after its last claim or append,
+// unless its claim says otherwise.
+const Expire = 90 * 24 * time.Hour
+
+// A ClaimRequest is what a writer says of the producer that it claims.
+type ClaimRequest struct {
+	// Attempt grows with each connection of the producer. Zero means that
+	// nobody counts: the newest connection wins.
+	Attempt uint64
+
+	// Acked is the highest number whose acknowledgement the writer saw, or zero.
+	Acked uint64
+
+	// First is the oldest record that the writer holds. Zero means Acked+1.
+	First uint64
+
+	// AcceptLost goes on where the store has less than it promised.
+	AcceptLost bool
+
+	// Expire is how long the producer is known after its last claim or append.
+	// Zero means 90 days.
+	Expire time.Duration
+}
+
+// A Claim is the right to be a producer's only writer.
+type Claim struct {
+	// Epoch is what the writer's blocks carry. It is never used for another
+	// claim of any producer in this store.
+	Epoch uint64
+
+	// Next is the number that the store wants. What lies below is durable.
+	Next uint64
+
+	// New says that the store did not know the producer.
+	New bool
+
+	// Lost says that the writer accepted a loss, which deserves a line in the
+	// log: the store wanted another number than Next.
+	Lost bool
+
+	// Note is the note of the block that holds record Next−1, or nil.
+	Note []byte
+}
+
+// A Rejection says why a record of a producer was rejected.
+type Rejection struct {
+	Number uint64
+	Code   string
+	Text   string // at most MaxText bytes
+}
+
+// MaxText is the length of a rejection's text that a store keeps, in bytes.
+const MaxText = 1024
+
+// A ProducerState is what a driver keeps of a producer. The zero value is a
+// producer that is not known.
+type ProducerState struct {
+	Epoch   uint64        // of the last claim
+	Attempt uint64        // the highest of all claims
+	Next    uint64        // the number that it comes to next
+	Note    []byte        // of the block that holds Next−1; never changed in place
+	Seen    time.Time     // the last claim or append
+	Expire  time.Duration // how long it is known after Seen
+}
+
+// Known reports whether the producer is known at a time.
+func (s ProducerState) Known(now time.Time) bool {
+	return s.Next > 0 && now.Before(s.Seen.Add(s.Expire))
+}
+
+// Claim returns the state behind a claim that gets the given epoch, and what
+// the writer is answered. These are the rules:
+//
+//   - A lower attempt than one before is ErrStale. An equal or a higher one,
+//     or none, wins.
+//   - Where the producer is known, the store's next number is the answer. It
+//     is a *LostError where Acked is at or above it, or First above it.
+//   - Where it is not known, First is the answer. It is a *LostError where
+//     Acked is not zero.
+//   - AcceptLost goes on at the larger of First and the next number.
+func (s ProducerState) Claim(r ClaimRequest, epoch uint64, now time.Time) (ProducerState, Claim, error) {
+	known := s.Known(now)
+	if !known {
+		s = ProducerState{Next: 1}
+	}
+	if r.Attempt != 0 && r.Attempt < s.Attempt {
+		return ProducerState{}, Claim{}, ErrStale
+	}
+	first := r.First
+	if first == 0 {
+		first = r.Acked + 1
+	}
+	lost := r.Acked > 0
+	if known {
+		lost = r.Acked >= s.Next || first > s.Next
+	}
+	if lost && !r.AcceptLost {
+		return ProducerState{}, Claim{}, &LostError{Next: s.Next}
+	}
+	if next := max(s.Next, first); next != s.Next {
+		s.Next, s.Note = next, nil
+	}
+	s.Epoch, s.Attempt = epoch, max(s.Attempt, r.Attempt)
+	s.Seen, s.Expire = now, r.Expire
+	if s.Expire == 0 {
+		s.Expire = Expire
+	}
+	return s, Claim{Epoch: epoch, Next: s.Next, New: !known, Lost: lost, Note: s.Note}, nil
+}
+
+// Append returns the state behind a block of the producer, or why the block
+// can't be stored: ErrFenced, ErrDuplicate or a *SequenceError.
+func (s ProducerState) Append(b *Block, now time.Time) (ProducerState, error) {
+	end := b.First + uint64(len(b.Lengths))
+	switch {
+	case s.Next == 0 || b.Epoch != s.Epoch:
+		return s, ErrFenced
+	case end <= s.Next:
+		return s, ErrDuplicate
+	case b.First != s.Next:
+		return s, &SequenceError{Want: s.Next}
+	}
+	s.Next, s.Seen = end, now
+	s.Note = append([]byte(nil), b.Note...)
+	return s, nil
+}

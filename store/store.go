@@ -1,0 +1,200 @@
+package store
+
+import (
+	"context"
+	"iter"
+	"time"
+)
+
+// A Store is a [Log], the [Producers] that wrote it, and the [Cursors] that
+// read it. Any number of goroutines may use it at once.
+//
+// No method answers from a write that is not durable yet: not a reader, not a
+// claim, and not an append with ErrDuplicate.
+type Store interface {
+	Log
+	Producers
+	Cursors
+
+	// Durability says what a nil [Result.Err] promises.
+	Durability() Durability
+}
+
+// A Durability says what an append survives.
+type Durability string
+
+// The promises of a store, as they are told to clients.
+const (
+	Fsync  Durability = "fsync"  // the loss of power
+	OS     Durability = "os"     // the end of the process
+	Memory Durability = "memory" // nothing
+)
+
+// A Log is blocks of records in an order that all readers see.
+type Log interface {
+	// Append makes blocks durable and answers for each, in the same order. The
+	// error of a result is
+	//
+	//   - nil: the block is stored at the position, with the promise of
+	//     Durability;
+	//   - ErrDuplicate: all of its numbers were stored before, durably;
+	//   - *SequenceError: it does not begin with the number that the producer
+	//     comes to next. It is also the answer to a block of which a part was
+	//     stored before;
+	//   - ErrFenced: its epoch is not that of the producer's last claim;
+	//   - ErrUnavailable, wrapped: the store can't write now;
+	//   - another one: the block breaks a rule of Block, or ctx ended before
+	//     the write began.
+	//
+	// After ErrUnavailable it is unknown whether the block will be there when
+	// the store is opened again: the producer must be claimed anew, which tells.
+	//
+	// Blocks of one producer settle in order, as a prefix; others are
+	// independent. Those of one call that are stored are stored together. A
+	// block without a producer needs no claim. Append does not change the
+	// blocks, and the caller may reuse them when it returns. Once the write
+	// has begun, Append returns with its end, whatever becomes of ctx.
+	Append(ctx context.Context, blocks ...*Block) []Result
+
+	// Read yields batches in order, from a position on. It yields a position
+	// only when all below it are durable. A batch without a block is progress:
+	// everything below its Next is done. Where it does not follow, Read ends at
+	// the head with such a batch.
+	//
+	// Two errors come with a batch without a block, behind whose Next reading
+	// goes on: *DamageError for what can't be read, *TrimmedError for what was
+	// trimmed since the reader was at from (not from the beginning). Every other
+	// error is the last that is yielded: ErrPosition, wrapped, where from is not
+	// of this store or beyond its head; ErrUnavailable, wrapped, where the store
+	// is closed; the cause of ctx.
+	//
+	// The batch is valid until the loop's next step. A reader that pauses holds
+	// nothing but one batch, and slows nobody.
+	Read(ctx context.Context, from Position, o ReadOptions) iter.Seq2[Batch, error]
+
+	// Seek returns the position of the first block that was stored at t or
+	// later, or the head. The time is Batch.Time.
+	Seek(ctx context.Context, t time.Time) (Position, error)
+
+	// Head returns the position behind the last block that readers can see.
+	Head(ctx context.Context) (Position, error)
+
+	// Topics returns all topics that hold or held records, in the order of
+	// their names.
+	Topics(ctx context.Context) ([]TopicStat, error)
+
+	// Trim deletes a topic's blocks before a position, durably. It deletes
+	// whole blocks, so that the one that holds the position stays. It changes
+	// nothing that Claim returns.
+	Trim(ctx context.Context, topic string, before Position) error
+}
+
+// Producers are the numbered logs of records that clients write.
+type Producers interface {
+	// Claim makes the caller the only writer of p, after p's appends in flight
+	// have ended, under the rules of [ProducerState.Claim]. The error is
+	// ErrStale or a *LostError, which change nothing and fence nobody;
+	// ErrUnavailable, wrapped; or the cause of ctx.
+	Claim(ctx context.Context, p Producer, r ClaimRequest) (Claim, error)
+
+	// Rejections yields the rejections of p's numbers above after, in order:
+	// those of the last Window numbers, whatever becomes of the records. An
+	// error is the last that is yielded.
+	Rejections(ctx context.Context, p Producer, after uint64) iter.Seq2[Rejection, error]
+
+	// Forget makes p unknown, durably, and fences its writer. Its records stay.
+	Forget(ctx context.Context, p Producer) error
+}
+
+// Cursors are the saved positions of readers.
+type Cursors interface {
+	// Cursor returns a saved position, and whether there is one.
+	Cursor(ctx context.Context, c CursorName) (Position, bool, error)
+
+	// Commit saves a position durably. A position below the saved one changes
+	// nothing. The error is ErrPosition, wrapped, where p is not of this store
+	// or beyond its head, or ErrUnavailable, wrapped.
+	Commit(ctx context.Context, c CursorName, p Position) error
+
+	// Reset is Commit that may go back.
+	Reset(ctx context.Context, c CursorName, p Position) error
+
+	// Cursors returns all saved positions, in the order of their names.
+	Cursors(ctx context.Context) ([]SavedCursor, error)
+}
+
+// Window is how many of a producer's last numbers keep their rejections.
+const Window = 65536
+
+// A Result answers for one block of an append.
+type Result struct {
+	Position Position // of the block's first record, where Err is nil
+	Err      error
+}
+
+// ReadOptions say what a read yields. The zero value means all there is.
+type ReadOptions struct {
+	// Topics names topics to read: "orders.eu", all below one as "orders.*", or
+	// "*" for all that don't begin with "_". None means all topics.
+	Topics []string
+
+	// Producer reads the records that took numbers of one producer. The zero
+	// value means those of all, and of none.
+	Producer Producer
+
+	// Follow waits at the head for more, until ctx ends.
+	Follow bool
+
+	// Progress is how long a reader that follows waits before a batch without
+	// a block. Zero means 5 s.
+	Progress time.Duration
+}
+
+// A Batch is what a read yields: a block, or progress.
+type Batch struct {
+	// At is the position of the first record that is to be read: where the read
+	// began within the block, those before At.Index were read before.
+	At Position
+
+	// Next is where the batch ends: to come back there is to miss nothing and
+	// to read nothing twice.
+	Next Position
+
+	// Time is when the store took the block. It never goes back from one
+	// position to the next.
+	Time time.Time
+
+	// Block is nil where the batch is progress. It must not be changed.
+	Block *Block
+}
+
+// A TopicStat says what a topic holds. Blocks that a failed append left out may
+// be counted.
+type TopicStat struct {
+	Name    string
+	Blocks  uint64
+	Records uint64
+	Bytes   uint64 // of the records, as they were received
+
+	// First is the position of the first block, and Next that behind the last.
+	// Where there is none, they are equal.
+	First, Next Position
+
+	// Oldest and Newest are when the store took the first and the last block.
+	Oldest, Newest time.Time
+}
+
+// A CursorName names a reader's saved position: one for all topics of a
+// subscription, as it was written.
+type CursorName struct {
+	Principal    string
+	Name         string
+	Subscription string
+}
+
+// A SavedCursor is a cursor and where it stands.
+type SavedCursor struct {
+	CursorName
+	Position Position
+	Saved    time.Time // when it was last committed or reset
+}

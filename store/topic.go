@@ -1,0 +1,54 @@
+package store
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Rejected is the topic of the records that were rejected.
+const Rejected = "_rejected"
+
+// CheckTopic returns an error that says why a name is not a topic's: words of
+// letters, digits, "_" and "-", with dots between them, at most 200 bytes in
+// all. Names that begin with "_" are the server's own.
+func CheckTopic(name string) error {
+	if len(name) > 200 {
+		return fmt.Errorf("topic %.40q…: %d bytes, want at most 200", name, len(name))
+	}
+	word := 0
+	for i := range len(name) {
+		switch c := name[i]; {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '_', c == '-':
+			word++
+		case c == '.' && word > 0:
+			word = 0
+		default:
+			return fmt.Errorf("topic %q: want letters, digits, _ and -, with single dots between words (at byte %d)", name, i)
+		}
+	}
+	if word == 0 {
+		return fmt.Errorf("topic %q: want a word at the end", name)
+	}
+	return nil
+}
+
+// CheckPattern returns an error that says why a name is not one of
+// [ReadOptions.Topics].
+func CheckPattern(pattern string) error {
+	if pattern == "*" {
+		return nil
+	}
+	return CheckTopic(strings.TrimSuffix(pattern, ".*"))
+}
+
+// Match reports whether a topic is one of those that patterns name, as
+// [ReadOptions.Topics].
+func Match(patterns []string, topic string) bool {
+	for _, p := range patterns {
+		if p == topic || p == "*" && topic[0] != '_' ||
+			strings.HasSuffix(p, ".*") && strings.HasPrefix(topic, p[:len(p)-1]) {
+			return true
+		}
+	}
+	return len(patterns) == 0
+}
