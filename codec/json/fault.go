@@ -8,6 +8,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/codec/internal/fault"
+	"github.com/dictwire/dictwire/codec/internal/keyset"
 )
 
 // fail makes the parser's error. It returns failed.
@@ -138,33 +140,26 @@ func (p *parser) badUTF8(buf []byte, in state, i int) int {
 }
 
 func (p *parser) tooLarge(buf []byte) int {
-	return p.fail(buf, codec.TooLarge, p.lim.RecordBytes, p.limitMsg("bytes", p.lim.RecordBytes, "--max-record"))
-}
-
-func (p *parser) limitMsg(what string, limit int, option string) string {
-	return fmt.Sprintf("the record has more than %d %s; %s raises the limit", limit, what, option)
+	return p.fail(buf, codec.TooLarge, p.lim.RecordBytes, fault.Bytes(p.lim.RecordBytes))
 }
 
 // path names the value in hand by the keys and indices that lead to it.
 func (p *parser) path(buf []byte) string {
-	var b strings.Builder
+	var path fault.Path
 	inFault := p.state == atKeyOrEnd || p.state == atKey || p.state == inKey // a key, which names no value yet
 	for i := range p.frames {
 		f := &p.frames[i]
-		last := len(p.keys.keys) // behind the frame's last key
+		var inner *keyset.Frame
 		if i+1 < len(p.frames) {
-			last = int(p.frames[i+1].keys.keys)
+			inner = &p.frames[i+1].keys
 		}
 		switch {
-		case inFault && i == len(p.frames)-1:
-		case b.Len() > 200:
-			return b.String() + "/…"
+		case inFault && inner == nil:
 		case !f.isDict:
-			fmt.Fprintf(&b, "/%d", f.n)
+			path.Index(int(f.n))
 		case f.n > 0:
-			b.WriteByte('/')
-			b.Write(p.keys.textOf(p.keys.keys[last-1], buf))
+			path.Key(p.keys.Last(&f.keys, inner, buf))
 		}
 	}
-	return b.String()
+	return path.String()
 }

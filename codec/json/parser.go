@@ -6,6 +6,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/codec/internal/fault"
+	"github.com/dictwire/dictwire/codec/internal/keyset"
 	"github.com/dictwire/dictwire/dict"
 )
 
@@ -28,7 +30,7 @@ type parser struct {
 	items  int
 
 	frames []frame // the open containers
-	keys   keySet
+	keys   keyset.Set
 	err    *codec.SyntaxError
 
 	unneeded int // records in a row that did not need the memory that is held
@@ -56,14 +58,14 @@ type frame struct {
 	twice  bool   // a key came twice, and the last value is to be kept
 	n      uint32 // items, or keys
 	place  uint32 // what Builder.Close wants
-	keys   keyFrame
+	keys   keyset.Frame
 }
 
 // reset makes p ready for the next record.
 func (p *parser) reset() {
 	p.state, p.pos, p.items, p.rawLF = atStart, 0, 0, false
 	p.frames = p.frames[:0]
-	p.keys.reset()
+	p.keys.Reset()
 	p.err = nil
 }
 
@@ -150,7 +152,7 @@ openKey:
 	i++
 	p.tok, p.escape, p.high = i, false, false
 	// The usual key is plain, and not seen in this dictionary.
-	if k = plain(buf, i); k >= 0 && p.keys.addPlain(&f.keys, buf, i, k) {
+	if k = plain(buf, i); k >= 0 && p.keys.AddNew(&f.keys, buf, i, k) {
 		i = k
 		goto keyEnd
 	}
@@ -159,7 +161,7 @@ keyText:
 	if i = p.text(buf, inKey, i); i < 0 {
 		return i
 	}
-	if p.keys.add(&f.keys, buf, p.tok, i, p.escape) {
+	if p.addKey(f, buf, i) {
 		if !p.keepLast {
 			return p.duplicate(buf, i)
 		}
@@ -256,10 +258,10 @@ closeContainer:
 		p.items += int(f.n)
 	}
 	if p.items > p.lim.Items {
-		return p.fail(buf, codec.OverLimit, i, p.limitMsg("keys and values", p.lim.Items, "--max-items"))
+		return p.fail(buf, codec.OverLimit, i, fault.Items(p.lim.Items))
 	}
 	if f.isDict {
-		p.keys.close(&f.keys)
+		p.keys.Close(&f.keys)
 	}
 	if p.b != nil {
 		p.b.Close(int(f.place), int(f.n))
@@ -301,6 +303,15 @@ comma:
 	}
 }
 
+// addKey adds the key that ends at end to f's and reports whether it was there.
+func (p *parser) addKey(f *frame, buf []byte, end int) (twice bool) {
+	if !p.escape {
+		return p.keys.Add(&f.keys, buf, p.tok, end)
+	}
+	own, _ := unescape(p.keys.Own(), buf[p.tok:end])
+	return p.keys.AddOwn(&f.keys, buf, own)
+}
+
 // stop remembers where to go on when more bytes have arrived.
 //
 //go:noinline
@@ -317,7 +328,7 @@ func (p *parser) stop(buf []byte, s state, i int) int {
 func (p *parser) open(buf []byte, i int, isDict bool) *frame {
 	n := len(p.frames)
 	if n >= p.lim.Depth {
-		p.fail(buf, codec.TooDeep, i-1, p.limitMsg("levels", p.lim.Depth, "--max-depth"))
+		p.fail(buf, codec.TooDeep, i-1, fault.Levels(p.lim.Depth))
 		return nil
 	}
 	if n < cap(p.frames) {
@@ -327,7 +338,7 @@ func (p *parser) open(buf []byte, i int, isDict bool) *frame {
 	}
 	f := &p.frames[n]
 	f.isDict, f.twice, f.n = isDict, false, 0
-	p.keys.open(&f.keys)
+	p.keys.Open(&f.keys)
 	if p.b != nil {
 		k := dict.KindList
 		if isDict {

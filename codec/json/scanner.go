@@ -6,6 +6,7 @@ import (
 	"unsafe"
 
 	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/codec/internal/keyset"
 )
 
 const (
@@ -159,12 +160,12 @@ func (s *scanner) resume(buf []byte) int {
 // Release gives the scanner's memory back. See [codec.Scanner].
 func (s *scanner) Release() {
 	if !s.within {
-		s.p.frames, s.p.keys = nil, keySet{}
+		s.p.frames, s.p.keys = nil, keyset.Set{}
 	}
 }
 
 func (p *parser) scratch() int {
-	return int(unsafe.Sizeof(frame{}))*cap(p.frames) + p.keys.scratch()
+	return int(unsafe.Sizeof(frame{}))*cap(p.frames) + p.keys.Scratch()
 }
 
 // shrink gives memory back that many records in a row have not needed. size is
@@ -175,6 +176,6 @@ func (p *parser) shrink(size int) {
 		return
 	}
 	if p.unneeded++; p.unneeded == patience {
-		p.frames, p.keys, p.unneeded = nil, keySet{}, 0
+		p.frames, p.keys, p.unneeded = nil, keyset.Set{}, 0
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/codec/internal/fault"
 	"github.com/dictwire/dictwire/dict"
 )
 
@@ -44,7 +45,7 @@ func (p *parser) number(buf []byte, i int) int {
 	case buf[i] == '.' || buf[i]|0x20 == 'e':
 		return p.float(buf, first, i)
 	case n > p.lim.Digits:
-		return p.fail(buf, codec.OverLimit, first, p.limitMsg("digits of an integer", p.lim.Digits, "--max-digits"))
+		return p.fail(buf, codec.OverLimit, first, fault.Digits(p.lim.Digits))
 	case p.b == nil:
 	case n < 19:
 		v := int64(0)
