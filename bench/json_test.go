@@ -81,7 +81,10 @@ func BenchmarkJSONDecode(b *testing.B) {
 		by     string
 		decode func([]byte) bool
 	}{
-		{"dictwire", func(r []byte) bool { d, err := json.Codec{}.Decode(r, codec.Limits{}); return err == nil && d.Len() > 0 }},
+		{"dictwire", func(r []byte) bool {
+			d, err := json.Codec{}.Decode(r, codec.Limits{})
+			return err == nil && d.Len() > 0
+		}},
 		{"sonic", func(r []byte) bool { var m map[string]any; return sonic.Unmarshal(r, &m) == nil }},
 		{"std", func(r []byte) bool { var m map[string]any; return stdjson.Unmarshal(r, &m) == nil }},
 	}

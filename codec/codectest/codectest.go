@@ -38,9 +38,9 @@ type Config struct {
 	// Generator. nil: it holds all.
 	Holds func(dict.Value) bool
 
-	// BadThenGood is a sequence of a bad record and {'good': 1} that the
-	// codec's scanner finds behind it; nil where the format has none.
-	BadThenGood []byte
+	// BadThenGood are sequences of a bad record and {'good': 1} that the codec's
+	// scanner finds behind it; none where the format has none.
+	BadThenGood []string
 }
 
 // T is the part of testing.TB that Run needs. It lets the suite itself be tested
@@ -373,17 +373,17 @@ func checkEnd(t T, c Config, g *Generator) {
 }
 
 func checkBadThenGood(t T, c Config, g *Generator) {
-	if c.BadThenGood == nil {
-		return
-	}
-	for _, pieces := range [][][]byte{{c.BadThenGood}, single(c.BadThenGood), g.cut(c.BadThenGood)} {
-		all := scan(t, c, pieces)
-		if len(all) != 2 || all[0].err == "" || all[1].err != "" {
-			t.Fatalf("%q: found %v, want an error and a record", pieces, all)
-		}
-		d, err := c.Codec.Decode(c.BadThenGood[all[1].start:all[1].end], codec.Limits{})
-		if err != nil || !d.Equal(dict.Of("good", 1)) {
-			t.Errorf("%q: the good record is %v, %v", pieces, d, err)
+	for _, text := range c.BadThenGood {
+		sequence := []byte(text)
+		for _, pieces := range [][][]byte{{sequence}, single(sequence), g.cut(sequence)} {
+			all := scan(t, c, pieces)
+			if len(all) != 2 || all[0].err == "" || all[1].err != "" {
+				t.Fatalf("%q: found %v, want an error and a record", pieces, all)
+			}
+			d, err := c.Codec.Decode(sequence[all[1].start:all[1].end], codec.Limits{})
+			if err != nil || !d.Equal(dict.Of("good", 1)) {
+				t.Errorf("%q: the good record is %v, %v", pieces, d, err)
+			}
 		}
 	}
 }

@@ -146,7 +146,7 @@ func (p *parser) tooLarge(buf []byte) int {
 // path names the value in hand by the keys and indices that lead to it.
 func (p *parser) path(buf []byte) string {
 	var path fault.Path
-	inFault := p.state == atKeyOrEnd || p.state == atKey || p.state == inKey // a key, which names no value yet
+	inFault := p.state == atKeyOrEnd || p.state == atKey || p.state == inKey || p.state == atColon // a key, which names no value yet
 	for i := range p.frames {
 		f := &p.frames[i]
 		var inner *keyset.Frame

@@ -110,6 +110,17 @@ var tokens = []string{
 
 // document returns JSON, or nearly.
 func document(g *codectest.Generator) []byte {
+	if g.IntN(8) == 0 { // keys that often come twice
+		b := []byte("{")
+		for i := range 1 + g.IntN(4) {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = append(append(b, []string{`"a"`, `"\u0061"`, `"b"`}[g.IntN(3)]...), ':')
+			b = append(b, []string{`1`, `"x"`, `[true]`, `{"a":1,"a":2}`}[g.IntN(4)]...)
+		}
+		return append(b, '}')
+	}
 	if g.IntN(3) == 0 { // tokens in any order
 		b := []byte("{")
 		for range g.IntN(12) {
@@ -190,7 +201,8 @@ func TestAgainstJSONText(t *testing.T) {
 	for range 40_000 {
 		b := document(g)
 		_, err := json.Codec{}.Decode(b, codec.Limits{})
-		strict := jsontext.Value(bytes.TrimSpace(b)).IsValid() && bytes.HasPrefix(bytes.TrimSpace(b), []byte("{"))
+		trimmed := bytes.Trim(b, " \t\r\n") // what JSON calls white space
+		strict := jsontext.Value(trimmed).IsValid() && bytes.HasPrefix(trimmed, []byte("{"))
 		if strict && err != nil {
 			t.Fatalf("%q: jsontext accepts it, we say %v", b, err)
 		}

@@ -17,7 +17,7 @@ func main() {
 		os.Exit(2)
 	}
 	root := cli.Root()
-	root.DisableAutoGenTag = true // the pages change only when the commands do
+	root.DisableAutoGenTag = true                                   // the pages change only when the commands do
 	date := time.Date(2026, time.November, 1, 0, 0, 0, 0, time.UTC) // of the manual, not of the build
 	header := &doc.GenManHeader{Section: "1", Source: "dictwire", Manual: "dictwire", Date: &date}
 	if err := doc.GenManTree(root, header, os.Args[1]); err != nil {
