@@ -156,6 +156,9 @@ func TestConversations(t *testing.T) {
 					}
 				}
 			}
+			if err := srv.Close(); err != nil { // what ends a connection is logged behind its end
+				t.Error(err)
+			}
 			if got := log.String(); !strings.Contains(got, test.logged) || test.logged == "" && got != "" {
 				t.Errorf("logged %q, want %q", got, test.logged)
 			}

@@ -156,6 +156,9 @@ func (s *Server) ServeOne(l net.Listener) error {
 	err := s.accept(l, func(c *dialect.Conn) {
 		mu.Lock()
 		conns = append(conns, c)
+		if first != nil { // it was accepted before, and comes too late
+			_ = c.Abort()
+		}
 		mu.Unlock()
 		s.serve(c, func() bool {
 			mu.Lock()

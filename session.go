@@ -33,7 +33,7 @@ func (s *Server) serve(c *dialect.Conn, active func() bool) {
 	err := s.session(c, in, active)
 	fault := (*dialect.Error)(nil)
 	switch {
-	case err == nil, err == io.EOF, errors.Is(err, dialect.ErrDrained), errors.Is(err, net.ErrClosed) && s.hasEnded():
+	case err == nil, err == io.EOF, errors.Is(err, dialect.ErrDrained), errors.Is(err, net.ErrClosed): // the last is Abort's doing
 		err = nil
 	case errors.As(err, &fault):
 		s.tell(c, fault)
