@@ -109,8 +109,17 @@ func (s *send) run(cmd *cobra.Command, args []string) error {
 	}
 	ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	err = s.send(ctx, next, progress)
-	progress.end()
+	sent := make(chan error, 1)
+	go func() {
+		err := s.send(ctx, next, progress)
+		progress.end()
+		sent <- err
+	}()
+	select {
+	case err = <-sent:
+	case <-ctx.Done(): // what reads a pipe or terminal can't be woken, so it is not waited for
+		err = context.Cause(ctx)
+	}
 	switch {
 	case ctx.Err() != nil && cmd.Context().Err() == nil:
 		return exitError(exitInterrupted)

@@ -84,6 +84,8 @@ func (s *serve) run(cmd *cobra.Command) error {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	defer signal.Stop(signals)
+	signal.Ignore(syscall.SIGPIPE) // a reader of stdout that goes away is an error like others
+	defer signal.Reset(syscall.SIGPIPE)
 
 	l, err := s.open(cmd.Context())
 	if err != nil {
