@@ -15,9 +15,10 @@ const (
 	Truncated      Code = "truncated"        // the sequence ended within the record
 	NotADictionary Code = "not_a_dictionary" // well-formed, but a list or a scalar
 	DuplicateKey   Code = "duplicate_key"
-	TooLarge       Code = "too_large" // Limits.RecordBytes
-	TooDeep        Code = "too_deep"  // Limits.Depth
-	OverLimit      Code = "limit"     // Limits.Items, Limits.Digits
+	TooLarge       Code = "too_large"     // Limits.RecordBytes
+	TooDeep        Code = "too_deep"      // Limits.Depth
+	OverLimit      Code = "limit"         // Limits.Items, Limits.Digits
+	UnsafePickle   Code = "unsafe_pickle" // a pickle that is more than data
 )
 
 // A SyntaxError says why bytes are not a dictionary.

@@ -1,0 +1,421 @@
+package pickle
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"math/big"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/dict"
+)
+
+// The globals that a pickle may name. They are numbers: nothing is imported, and
+// to call one is a case of reduce.
+const (
+	globalObject = iota
+	globalSet
+	globalFrozenSet
+	globalBytes
+	globalByteArray
+	globalComplex
+	globalGetattr
+	globalEncode
+	globalReconstructor
+	globalOrderedDict
+	globalDateTime
+	globalDate
+	globalTime
+	globalTimeDelta
+	globalTimeZone
+	globalZoneInfo
+	globalZoneUnpickle // what getattr(ZoneInfo, '_unpickle') returns
+	globalDecimal
+	globalUUID
+)
+
+// globals has each one's modules, and its name.
+var globals = [...]struct{ modules, name string }{
+	globalObject:        {"builtins __builtin__", "object"},
+	globalSet:           {"builtins __builtin__", "set"},
+	globalFrozenSet:     {"builtins __builtin__", "frozenset"},
+	globalBytes:         {"builtins __builtin__", "bytes"},
+	globalByteArray:     {"builtins __builtin__", "bytearray"},
+	globalComplex:       {"builtins __builtin__", "complex"},
+	globalGetattr:       {"builtins __builtin__", "getattr"},
+	globalEncode:        {"_codecs", "encode"},
+	globalReconstructor: {"copyreg copy_reg", "_reconstructor"},
+	globalOrderedDict:   {"collections", "OrderedDict"},
+	globalDateTime:      {"datetime", "datetime"},
+	globalDate:          {"datetime", "date"},
+	globalTime:          {"datetime", "time"},
+	globalTimeDelta:     {"datetime", "timedelta"},
+	globalTimeZone:      {"datetime", "timezone"},
+	globalZoneInfo:      {"zoneinfo", "ZoneInfo"},
+	globalZoneUnpickle:  {"", "ZoneInfo._unpickle"},
+	globalDecimal:       {"decimal", "Decimal"},
+	globalUUID:          {"uuid", "UUID"},
+}
+
+// allowlist has the number of each global by its module, a line feed and its
+// name.
+var allowlist = func() map[string]uint64 {
+	list := make(map[string]uint64)
+	for i, g := range globals {
+		for _, module := range strings.Fields(g.modules) {
+			list[module+"\n"+g.name] = uint64(i)
+		}
+	}
+	return list
+}()
+
+// global pushes a global that is in the allowlist.
+func (m *machine) global(module, name []byte) bool {
+	var buf [64]byte
+	key := append(append(append(buf[:0], module...), '\n'), name...)
+	if g, ok := allowlist[string(key)]; ok {
+		m.push(value{kind: kindGlobal, data: g})
+		return true
+	}
+	full := string(module) + "." + string(name)
+	if strings.ContainsFunc(full, func(r rune) bool { return r == utf8.RuneError || !unicode.IsGraphic(r) }) {
+		full = fmt.Sprintf("%q", full)
+	}
+	m.unsafe(full + " is refused: a pickle is read as data only")
+	if r, _ := utf8.DecodeRune(name); unicode.IsUpper(r) {
+		m.err.Hint = hintClass
+	}
+	return false
+}
+
+func (m *machine) stackGlobal() bool {
+	if !m.has(2) {
+		return false
+	}
+	module, name := m.top(1), m.top(0)
+	switch {
+	case module.kind != kindText || name.kind != kindText:
+		return m.fail(codec.Malformed, fmt.Sprintf("want the names of a module and a global, got %s and %s", m.describe(module), m.describe(name)))
+	case module.n+name.n > maxGlobal:
+		m.err = globalTooLong(m.at, opStackGlobal)
+		return false
+	}
+	m.drop(2)
+	return m.global(m.bytesOf(module), m.bytesOf(name))
+}
+
+// itemsOf returns what a tuple or list holds that was made in one go.
+func (m *machine) itemsOf(o *object) []value {
+	if o.n == 0 {
+		return nil
+	}
+	return m.kids[o.first+1 : o.first+1+o.n]
+}
+
+// call takes a callable and its arguments from the stack.
+func (m *machine) call() (callee value, args []value, ok bool) {
+	callee, tuple := m.top(1), m.top(0)
+	switch {
+	case tuple.kind != kindRef || m.objects[tuple.data].kind != dict.KindTuple:
+		m.fail(codec.Malformed, "want a tuple of arguments, got "+m.describe(tuple))
+		return callee, nil, false
+	case callee.kind != kindGlobal:
+		m.unsafe(m.describe(callee) + " can't be called")
+		return callee, nil, false
+	}
+	m.drop(2)
+	return callee, m.itemsOf(&m.objects[tuple.data]), true
+}
+
+// reduce does what CPython's call of a global does, for the arguments that its
+// picklers write.
+func (m *machine) reduce() bool {
+	callee, args, ok := m.call()
+	if !ok {
+		return false
+	}
+	switch g := callee.data; g {
+	case globalSet, globalFrozenSet:
+		ok = m.setOf(g, args)
+	case globalBytes:
+		if ok = len(args) == 0; ok {
+			m.push(value{kind: kindBytes})
+		}
+	case globalByteArray:
+		ok = m.byteArray(args)
+	case globalEncode:
+		if ok = m.kindsAre(args, kindText, kindText) && string(m.bytesOf(args[1])) == "latin1"; ok {
+			return m.encode(args[0], kindBytes)
+		}
+	case globalComplex:
+		if ok = m.kindsAre(args, kindFloat, kindFloat); ok {
+			m.pushMade(dict.Complex(complex(math.Float64frombits(args[0].data), math.Float64frombits(args[1].data))))
+		}
+	case globalOrderedDict:
+		if ok = len(args) == 0; ok {
+			m.push(m.object(dict.KindOrderedDict, growing))
+		}
+	case globalReconstructor:
+		if ok = m.kindsAre(args, kindGlobal, kindGlobal, kindNull) && args[0].data == globalUUID && args[1].data == globalObject; ok {
+			m.push(m.object(dict.KindUUID, unbuilt))
+		}
+	case globalGetattr:
+		if ok = m.kindsAre(args, kindGlobal, kindText) && args[0].data == globalZoneInfo && string(m.bytesOf(args[1])) == "_unpickle"; ok {
+			m.push(value{kind: kindGlobal, data: globalZoneUnpickle})
+		}
+	case globalZoneUnpickle:
+		if ok = m.kindsAre(args, kindText, kindInt) || m.kindsAre(args, kindText, kindBool); ok {
+			m.pushZone(dict.KeyZone(string(m.bytesOf(args[0]))))
+		}
+	case globalTimeZone:
+		ok = m.timeZone(args)
+	case globalDateTime, globalDate, globalTime:
+		ok = m.time(g, args)
+	case globalTimeDelta:
+		ok = m.timeDelta(args)
+	case globalDecimal:
+		if ok = m.kindsAre(args, kindText); ok {
+			var v dict.Value
+			var err error
+			if v, err = dict.Decimal(string(m.bytesOf(args[0]))); err != nil {
+				return m.fail(codec.Malformed, fmt.Sprintf("want a decimal's text, got %.40q", m.bytesOf(args[0])))
+			}
+			m.pushMade(v)
+		}
+	default:
+		ok = false
+	}
+	if !ok && m.err == nil {
+		return m.unsafe(globals[callee.data].name + " is not called in the way that CPython pickles it")
+	}
+	return ok
+}
+
+func (m *machine) kindsAre(args []value, kinds ...kind) bool {
+	return slices.EqualFunc(args, kinds, func(v value, k kind) bool { return v.kind == k })
+}
+
+func (m *machine) pushMade(v dict.Value) {
+	m.made = append(m.made, v)
+	m.push(value{kind: kindMade, data: uint64(len(m.made) - 1)})
+}
+
+func (m *machine) pushZone(z dict.Zone) {
+	m.zones = append(m.zones, z)
+	m.push(value{kind: kindZone, data: uint64(len(m.zones) - 1)})
+}
+
+// setOf makes a set of what a list holds now. It shares the list's runs, and is
+// sealed.
+func (m *machine) setOf(g uint64, args []value) bool {
+	if !m.kindsAre(args, kindRef) || m.objects[args[0].data].kind != dict.KindList {
+		return false
+	}
+	k := dict.KindSet
+	if g == globalFrozenSet {
+		k = dict.KindFrozenSet
+	}
+	list := m.objects[args[0].data]
+	v := m.object(k, sealed)
+	o := &m.objects[v.data]
+	o.n, o.first = list.n, list.first
+	m.push(v)
+	return true
+}
+
+func (m *machine) byteArray(args []value) bool {
+	switch {
+	case len(args) == 0:
+		m.push(value{kind: kindByteArray})
+	case m.kindsAre(args, kindBytes):
+		v := args[0]
+		v.kind = kindByteArray
+		m.push(v)
+	case m.kindsAre(args, kindText, kindText) && string(m.bytesOf(args[1])) == "latin-1": // before 3.8
+		return m.encode(args[0], kindByteArray)
+	default:
+		return false
+	}
+	return true
+}
+
+// encode pushes a string as bytes in Latin-1.
+func (m *machine) encode(s value, k kind) bool {
+	at := len(m.own)
+	if !m.latin1(m.bytesOf(s)) {
+		return false
+	}
+	m.pushOwn(k, at, false)
+	return true
+}
+
+func (m *machine) timeDelta(args []value) bool {
+	if !m.kindsAre(args, kindInt, kindInt, kindInt) {
+		return false
+	}
+	t := dict.TimeDelta{Days: int(args[0].data), Seconds: int(args[1].data), Microseconds: int(args[2].data)}
+	if t.Days < -999_999_999 || t.Days > 999_999_999 || t.Seconds < 0 || t.Seconds >= 86_400 ||
+		t.Microseconds < 0 || t.Microseconds >= 1_000_000 {
+		return false
+	}
+	v, err := t.Value()
+	if err != nil {
+		return false
+	}
+	m.pushMade(v)
+	return true
+}
+
+// timeZone pushes timezone(timedelta), or timezone(timedelta, name).
+func (m *machine) timeZone(args []value) bool {
+	if !m.kindsAre(args, kindMade) && !m.kindsAre(args, kindMade, kindText) {
+		return false
+	}
+	t, ok := m.made[args[0].data].TimeDelta()
+	if !ok || t.Days < -1 || t.Days > 0 {
+		return false
+	}
+	offset := time.Duration(t.Days)*24*time.Hour + time.Duration(t.Seconds)*time.Second + time.Duration(t.Microseconds)*time.Microsecond
+	if len(args) == 2 {
+		m.pushZone(dict.NamedFixedZone(offset, string(m.bytesOf(args[1]))))
+	} else {
+		m.pushZone(dict.FixedZone(offset))
+	}
+	return true
+}
+
+// foldBit stands in the state of a datetime or time where its fold is 1.
+const foldBit = 0x80
+
+// time pushes a datetime, date or time from its state, as bytes, and perhaps a
+// zone. The fold is the highest bit of a datetime's month and of a time's hour.
+func (m *machine) time(g uint64, args []value) bool {
+	if !m.kindsAre(args, kindBytes) && (g == globalDate || !m.kindsAre(args, kindBytes, kindZone)) {
+		return false
+	}
+	var t dict.DateTime
+	state := m.bytesOf(args[0])
+	if want := map[uint64]int{globalDateTime: 10, globalDate: 4, globalTime: 6}[g]; len(state) != want {
+		return false
+	}
+	if g != globalTime {
+		t.Date = dict.Date{Year: int(binary.BigEndian.Uint16(state)), Month: int(state[2]), Day: int(state[3])}
+		if state = state[4:]; g == globalDateTime {
+			t.Fold = t.Month&foldBit != 0
+			t.Month &^= foldBit
+		}
+	}
+	if g != globalDate {
+		t.Hour, t.Minute, t.Second = int(state[0]), int(state[1]), int(state[2])
+		t.Microsecond = int(state[3])<<16 | int(state[4])<<8 | int(state[5])
+		if g == globalTime {
+			t.Fold = t.Hour&foldBit != 0
+			t.Hour &^= foldBit
+		}
+		if len(args) == 2 {
+			t.Zone = m.zones[args[1].data]
+		}
+	}
+	var v dict.Value
+	var err error
+	switch g {
+	case globalDateTime:
+		v, err = t.Value()
+	case globalDate:
+		v, err = t.Date.Value()
+	default:
+		v, err = t.TimeOfDay.Value()
+	}
+	if err != nil {
+		return m.fail(codec.Malformed, strings.TrimPrefix(err.Error(), "dict: "))
+	}
+	m.pushMade(v)
+	return true
+}
+
+// newObject makes a UUID without its number, the only thing that CPython makes
+// by NEWOBJ here.
+func (m *machine) newObject() bool {
+	callee, args, ok := m.call()
+	switch {
+	case !ok:
+		return false
+	case callee.data != globalUUID || len(args) > 0:
+		return m.unsafe(globals[callee.data].name + " is not made in the way that CPython pickles it")
+	}
+	m.push(m.object(dict.KindUUID, unbuilt))
+	return true
+}
+
+// build gives a UUID its number: the state is {'int': number}, with or without
+// 'is_safe'.
+func (m *machine) build() bool {
+	v, state := m.top(1), m.top(0)
+	if v.kind != kindRef || m.objects[v.data].state != unbuilt ||
+		state.kind != kindRef || m.objects[state.data].kind != dict.KindDict {
+		return m.unsafe(m.describe(v) + " has no state to set")
+	}
+	m.drop(1)
+	o, s := &m.objects[v.data], &m.objects[state.data]
+	number, known := value{}, uint32(0)
+	for at := s.first; at != 0; at = uint32(m.kids[at].data) {
+		if known += m.kids[at].n; known > 4 {
+			break
+		}
+		for pair := m.kids[at+1 : at+1+m.kids[at].n]; len(pair) > 0; pair = pair[2:] {
+			key, val := pair[0], pair[1]
+			switch {
+			case key.kind != kindText:
+				known = 5
+			case string(m.bytesOf(key)) == "int" && number.kind == kindAbsent:
+				number = val
+			case string(m.bytesOf(key)) == "is_safe" && (val.kind == kindInt || val.kind == kindNull):
+			default:
+				known = 5
+			}
+		}
+	}
+	u, ok := m.uuid(number)
+	if !ok || known > 4 {
+		return m.unsafe("the state of a UUID is not what CPython pickles")
+	}
+	o.first = uint32(len(m.own)) // a UUID holds no values: its place in own
+	o.state = sealed
+	m.own = append(m.own, u[:]...)
+	return true
+}
+
+// uuid returns an int as 16 bytes.
+func (m *machine) uuid(v value) (u [16]byte, ok bool) {
+	switch v.kind {
+	case kindInt:
+		binary.BigEndian.PutUint64(u[8:], v.data)
+		return u, int64(v.data) >= 0
+	case kindLong:
+		b := m.bytesOf(v)
+		if b[len(b)-1]&0x80 != 0 || len(b) > 17 || len(b) == 17 && b[16] != 0 {
+			return u, false
+		}
+		for i, c := range b[:min(len(b), 16)] {
+			u[15-i] = c
+		}
+		return u, true
+	case kindDigits:
+		if v.n > 39 { // 2**128-1 has 39 digits
+			return u, false
+		}
+		i, ok := new(big.Int).SetString(string(m.bytesOf(v)), 10)
+		if !ok || i.Sign() < 0 || i.BitLen() > 128 {
+			return u, false
+		}
+		i.FillBytes(u[:])
+		return u, true
+	default:
+		return u, false
+	}
+}

@@ -1,0 +1,537 @@
+package pickle
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"strconv"
+	"unsafe"
+
+	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/codec/internal/keyset"
+	"github.com/dictwire/dictwire/dict"
+)
+
+// A machine runs one pickle. Scalars lie on its stack as they are; what holds
+// values, or may change, is an object in a table, to which any number of values
+// may refer. When the pickle has stopped, writeOut walks over the dictionary and
+// hands it to the Builder.
+type machine struct {
+	src []byte
+	lim codec.Limits // effective
+	b   dict.Builder
+
+	stack []value
+	marks []uint32 // how high the stack stood at each MARK
+	floor int      // the last of marks: what lies below can't be popped
+	memo  []value
+	puts  int // how many places of memo are taken
+	frame int // where the last frame ends
+
+	objects []object
+	kids    []value      // what the objects hold: see hold
+	made    []dict.Value // values of the kinds that are built by one call
+	zones   []dict.Zone
+	own     []byte // texts that src does not hold as they are
+
+	keys keyset.Set // of the dictionaries and sets that writeOut is in
+	room struct{ items, text int }
+	at   int    // the opcode in hand
+	way  []step // from the fault up to the top
+	err  *codec.SyntaxError
+}
+
+// A value is what the stack, the memo and objects hold: what it is, or where.
+type value struct {
+	kind kind
+	own  bool // a text lies in machine.own, not in the pickle
+	odd  bool // a text has lone surrogates
+	n    uint32
+	data uint64
+}
+
+// A kind says what a value's n and data are.
+type kind uint8
+
+const (
+	kindAbsent kind = iota // of a memo's place that nothing was put into
+	kindNull               //
+	kindBool               // data: 0 or 1
+	kindInt                // data: two's complement
+	kindLong               // an int: n bytes in the pickle at data, two's complement, little-endian
+	kindDigits             // an int: n digits in own at data
+	kindFloat              // data: IEEE 754 bits
+	kindText               // n bytes at data; so are the next two
+	kindBytes              //
+	kindByteArray
+	kindMade   // data: the number of a dict.Value
+	kindRef    // data: the number of an object
+	kindZone   // data: the number of a zone
+	kindGlobal // data: its number in the allowlist
+)
+
+// An object is a container, or a UUID.
+type object struct {
+	kind  dict.Kind
+	state state
+	n     uint32 // how many values it holds; keys and values both count
+	first uint32 // its first and last run of kids; 0: none
+	last  uint32
+	at    uint32 // the opcode that made it
+}
+
+// A state is how far an object has come.
+type state uint8
+
+const (
+	growing state = iota // it can be added to
+	sealed               // it can't
+	unbuilt              // a UUID that BUILD has not given its number
+	open                 // writeOut is in it
+)
+
+func (m *machine) reset(src []byte, lim codec.Limits) {
+	m.src, m.lim = src, lim
+	m.b.Reset(src)
+	m.stack, m.marks, m.memo = m.stack[:0], m.marks[:0], m.memo[:0]
+	m.floor, m.puts, m.frame = 0, 0, 0
+	m.objects, m.made, m.zones, m.own = m.objects[:0], m.made[:0], m.zones[:0], m.own[:0]
+	m.kids = append(m.kids[:0], value{}) // no run begins at 0
+	m.keys.Reset()
+	m.way, m.err = m.way[:0], nil
+}
+
+// forget drops what a machine that waits for the next pickle must not keep.
+func (m *machine) forget() {
+	clear(m.made)
+	clear(m.zones)
+	m.src = nil
+	m.b.Reset(nil)
+}
+
+func (m *machine) scratch() int {
+	const size = int(unsafe.Sizeof(value{}))
+	return size*(cap(m.stack)+cap(m.memo)+cap(m.kids)) + int(unsafe.Sizeof(object{}))*cap(m.objects) +
+		4*cap(m.marks) + cap(m.own) + m.b.Scratch() + m.keys.Scratch() +
+		int(unsafe.Sizeof(dict.Value{}))*cap(m.made) + int(unsafe.Sizeof(dict.Zone{}))*cap(m.zones)
+}
+
+func (m *machine) push(v value) { m.stack = append(m.stack, v) }
+
+// has reports whether n values lie above the last mark.
+func (m *machine) has(n int) bool {
+	if len(m.stack)-m.floor >= n {
+		return true
+	}
+	want := "a value"
+	if n > 1 {
+		want = strconv.Itoa(n) + " values"
+	}
+	return m.fail(codec.Malformed, "want "+want+" on the stack above the last mark")
+}
+
+func (m *machine) drop(n int) { m.stack = m.stack[:len(m.stack)-n] }
+
+// top returns the value on top of the stack, or below it.
+func (m *machine) top(below int) value { return m.stack[len(m.stack)-1-below] }
+
+// mark takes away the last mark and returns where its values begin on the stack.
+func (m *machine) mark() (at int, ok bool) {
+	if len(m.marks) == 0 {
+		return 0, m.fail(codec.Malformed, "want a mark on the stack")
+	}
+	at = m.floor
+	m.marks = m.marks[:len(m.marks)-1]
+	m.floor = 0
+	if n := len(m.marks); n > 0 {
+		m.floor = int(m.marks[n-1])
+	}
+	return at, true
+}
+
+// object makes an object and returns the value that refers to it.
+func (m *machine) object(k dict.Kind, s state) value {
+	m.objects = append(m.objects, object{kind: k, state: s, at: uint32(m.at)})
+	return value{kind: kindRef, data: uint64(len(m.objects) - 1)}
+}
+
+// hold adds values to an object. They lie in kids in runs: a value whose n is the
+// run's length and whose data is where the next run is, and the values.
+func (m *machine) hold(o *object, values []value) {
+	if len(values) == 0 {
+		return
+	}
+	o.n += uint32(len(values))
+	if o.last != 0 {
+		run := &m.kids[o.last]
+		if int(o.last+run.n)+1 == len(m.kids) {
+			run.n += uint32(len(values))
+			m.kids = append(m.kids, values...)
+			return
+		}
+		run.data = uint64(len(m.kids))
+	} else {
+		o.first = uint32(len(m.kids))
+	}
+	o.last = uint32(len(m.kids))
+	m.kids = append(append(m.kids, value{n: uint32(len(values))}), values...)
+}
+
+// pack replaces the values from at on, on the stack, by an object that holds
+// them.
+func (m *machine) pack(at int, k dict.Kind, s state) {
+	v := m.object(k, s)
+	m.hold(&m.objects[v.data], m.stack[at:])
+	m.stack = append(m.stack[:at], v)
+}
+
+// extend adds the values from at on, on the stack, to the object below them,
+// which must be a list, a set or a dictionary as want says.
+func (m *machine) extend(at int, want dict.Kind) bool {
+	if at <= m.floor {
+		return m.fail(codec.Malformed, fmt.Sprintf("want a %s below the mark", want))
+	}
+	v := m.stack[at-1]
+	if v.kind != kindRef {
+		return m.fail(codec.Malformed, fmt.Sprintf("want a %s to add to, got %s", want, m.describe(v)))
+	}
+	o := &m.objects[v.data]
+	k := o.kind
+	if k == dict.KindOrderedDict {
+		k = dict.KindDict
+	}
+	switch {
+	case k != want:
+		return m.fail(codec.Malformed, fmt.Sprintf("want a %s to add to, got %s", want, m.describe(v)))
+	case o.state != growing:
+		return m.unsafe(fmt.Sprintf("a %s that was made by a call is added to", want))
+	case want == dict.KindDict && (len(m.stack)-at)%2 != 0:
+		return m.fail(codec.Malformed, "want keys and values in turn, got a key without a value")
+	}
+	m.hold(o, m.stack[at:])
+	m.stack = m.stack[:at]
+	return true
+}
+
+// put stores the value on top of the stack in the memo.
+func (m *machine) put(i uint64) bool {
+	switch {
+	case !m.has(1):
+		return false
+	case i >= uint64(len(m.src)):
+		return m.fail(codec.OverLimit, fmt.Sprintf("the memo's index %d is beyond the size of the pickle", i))
+	case i == uint64(len(m.memo)):
+		m.memo = append(m.memo, m.top(0))
+		m.puts++
+		return true
+	case i > uint64(len(m.memo)):
+		m.memo = append(m.memo, make([]value, int(i)+1-len(m.memo))...)
+	}
+	if m.memo[i].kind == kindAbsent {
+		m.puts++
+	}
+	m.memo[i] = m.top(0)
+	return true
+}
+
+// get pushes what was stored in the memo.
+func (m *machine) get(i uint64) bool {
+	if i >= uint64(len(m.memo)) || m.memo[i].kind == kindAbsent {
+		return m.fail(codec.Malformed, fmt.Sprintf("nothing was stored in the memo as %d", i))
+	}
+	m.push(m.memo[i])
+	return true
+}
+
+// index reads a memo's index in decimal digits.
+func (m *machine) index(line []byte) (uint64, bool) {
+	i, err := strconv.ParseUint(string(line), 10, 63)
+	if err != nil {
+		return 0, m.fail(codec.Malformed, fmt.Sprintf("want an index in decimal digits, got %.20q", line))
+	}
+	return i, true
+}
+
+// run runs the pickle up to STOP, which must be the last byte. The dictionary is
+// then what is left on the stack.
+func (m *machine) run() bool {
+	for i := 0; i < len(m.src); {
+		op := m.src[i]
+		m.at = i
+		from, to, next := i+1, i+1, i+1
+		if o := &opcodes[op]; o.form != plain || o.size != 0 {
+			if from, to, next = operand(m.src, i, 0); next > len(m.src) {
+				return m.cutOff(from, to, next)
+			}
+			if o.form == lines && to-from > maxGlobal {
+				m.err = globalTooLong(i, op)
+				return false
+			}
+		}
+		i = next
+		ok := true
+		switch op {
+		case opMark:
+			m.floor = len(m.stack)
+			m.marks = append(m.marks, uint32(m.floor))
+		case opStop:
+			return m.stop(i)
+
+		case opNone:
+			m.push(value{kind: kindNull})
+		case opNewTrue:
+			m.push(value{kind: kindBool, data: 1})
+		case opNewFalse:
+			m.push(value{kind: kindBool})
+		case opBinInt1:
+			m.push(value{kind: kindInt, data: uint64(m.src[from])})
+		case opBinInt2:
+			m.push(value{kind: kindInt, data: uint64(binary.LittleEndian.Uint16(m.src[from:]))})
+		case opBinInt:
+			m.push(value{kind: kindInt, data: uint64(int32(binary.LittleEndian.Uint32(m.src[from:])))})
+		case opLong1, opLong4:
+			ok = m.long(from, to)
+		case opInt, opLong:
+			ok = m.decimalInt(m.src[from:to], op)
+		case opBinFloat:
+			m.push(value{kind: kindFloat, data: binary.BigEndian.Uint64(m.src[from:])})
+		case opFloat:
+			ok = m.decimalFloat(m.src[from:to])
+
+		case opShortBinUnicode, opBinUnicode, opBinUnicode8:
+			ok = m.text(from, to)
+		case opUnicode:
+			ok = m.escapedText(m.src[from:to])
+		case opShortBinString, opBinString:
+			ok = m.python2(from, to)
+		case opString:
+			ok = m.quotedPython2(m.src[from:to])
+		case opShortBinBytes, opBinBytes, opBinBytes8:
+			m.push(value{kind: kindBytes, n: uint32(to - from), data: uint64(from)})
+		case opByteArray8:
+			m.push(value{kind: kindByteArray, n: uint32(to - from), data: uint64(from)})
+
+		case opEmptyDict:
+			m.push(m.object(dict.KindDict, growing))
+		case opEmptyList:
+			m.push(m.object(dict.KindList, growing))
+		case opEmptySet:
+			m.push(m.object(dict.KindSet, growing))
+		case opEmptyTuple:
+			m.push(m.object(dict.KindTuple, sealed))
+		case opTuple1, opTuple2, opTuple3:
+			if n := int(op-opTuple1) + 1; m.has(n) {
+				m.pack(len(m.stack)-n, dict.KindTuple, sealed)
+			}
+		case opTuple:
+			ok = m.packMarked(dict.KindTuple, sealed)
+		case opFrozenSet:
+			ok = m.packMarked(dict.KindFrozenSet, sealed)
+		case opList:
+			ok = m.packMarked(dict.KindList, growing)
+		case opDict:
+			ok = m.packMarked(dict.KindDict, growing)
+
+		case opSetItems:
+			ok = m.extendMarked(dict.KindDict)
+		case opAppends:
+			ok = m.extendMarked(dict.KindList)
+		case opAddItems:
+			ok = m.extendMarked(dict.KindSet)
+		case opSetItem:
+			ok = m.has(3) && m.extend(len(m.stack)-2, dict.KindDict)
+		case opAppend:
+			ok = m.has(2) && m.extend(len(m.stack)-1, dict.KindList)
+
+		case opMemoize:
+			ok = m.put(uint64(m.puts))
+		case opBinPut:
+			ok = m.put(uint64(m.src[from]))
+		case opLongBinPut:
+			ok = m.put(uint64(binary.LittleEndian.Uint32(m.src[from:])))
+		case opPut:
+			var at uint64
+			if at, ok = m.index(m.src[from:to]); ok {
+				ok = m.put(at)
+			}
+		case opBinGet:
+			ok = m.get(uint64(m.src[from]))
+		case opLongBinGet:
+			ok = m.get(uint64(binary.LittleEndian.Uint32(m.src[from:])))
+		case opGet:
+			var at uint64
+			if at, ok = m.index(m.src[from:to]); ok {
+				ok = m.get(at)
+			}
+
+		case opPop:
+			// A mark that nothing lies above is popped itself, as in CPython.
+			if len(m.marks) > 0 && len(m.stack) == m.floor {
+				_, ok = m.mark()
+			} else if ok = m.has(1); ok {
+				m.drop(1)
+			}
+		case opPopMark:
+			var at int
+			if at, ok = m.mark(); ok {
+				m.stack = m.stack[:at]
+			}
+		case opDup:
+			if ok = m.has(1); ok {
+				m.push(m.top(0))
+			}
+
+		case opProto:
+			m.err = protocolFault(m.at, m.src[from])
+			ok = m.err == nil
+		case opFrame:
+			ok = m.beginFrame(next, binary.LittleEndian.Uint64(m.src[from:]))
+
+		case opGlobal:
+			ok = m.global(splitGlobal(m.src[from:to]))
+		case opStackGlobal:
+			ok = m.stackGlobal()
+		case opReduce:
+			ok = m.has(2) && m.reduce()
+		case opNewObj:
+			ok = m.has(2) && m.newObject()
+		case opBuild:
+			ok = m.has(2) && m.build()
+		default:
+			return m.refuse(op, from, to)
+		}
+		if !ok || m.err != nil {
+			return false
+		}
+	}
+	m.at = len(m.src)
+	m.err = truncated(len(m.src), "an opcode")
+	return false
+}
+
+func (m *machine) packMarked(k dict.Kind, s state) bool {
+	at, ok := m.mark()
+	if !ok {
+		return false
+	}
+	if k == dict.KindDict && (len(m.stack)-at)%2 != 0 {
+		return m.fail(codec.Malformed, "want keys and values in turn, got a key without a value")
+	}
+	m.pack(at, k, s)
+	return true
+}
+
+func (m *machine) extendMarked(k dict.Kind) bool {
+	at, ok := m.mark()
+	return ok && m.extend(at, k)
+}
+
+func (m *machine) beginFrame(from int, size uint64) bool {
+	switch {
+	case m.at < m.frame:
+		m.err = frameFault(m.at, "a frame within a frame")
+	case size > uint64(m.lim.RecordBytes-from):
+		m.err = tooLarge(m.lim)
+	case size > uint64(len(m.src)-from):
+		m.err = truncated(len(m.src), fmt.Sprintf("the frame at byte %d to hold %d bytes", m.at, size))
+	default:
+		m.frame = from + int(size)
+	}
+	return m.err == nil
+}
+
+// stop checks what the pickle leaves behind.
+func (m *machine) stop(end int) bool {
+	switch {
+	case m.frame > end:
+		m.err = frameFault(m.at, "the frame ends behind STOP")
+		return false
+	case len(m.stack) != 1 || len(m.marks) > 0:
+		return m.fail(codec.Malformed, fmt.Sprintf("want one value on the stack, got %d", len(m.stack)))
+	case end < len(m.src):
+		m.at = end
+		m.err = malformed(end, "want nothing behind STOP, got "+describeByte(m.src, end))
+		return false
+	default:
+		return true
+	}
+}
+
+// long pushes an int of two's complement bytes, little-endian.
+func (m *machine) long(from, to int) bool {
+	b := m.src[from:to]
+	switch {
+	case len(b) > 8:
+		m.push(value{kind: kindLong, n: uint32(len(b)), data: uint64(from)})
+	case len(b) == 0:
+		m.push(value{kind: kindInt})
+	default:
+		var word [8]byte
+		copy(word[:], b)
+		unused := 64 - 8*len(b)
+		m.push(value{kind: kindInt, data: uint64(int64(binary.LittleEndian.Uint64(word[:])<<unused) >> unused)})
+	}
+	return true
+}
+
+// decimalInt pushes an int that is written in decimal digits, or a bool.
+func (m *machine) decimalInt(line []byte, op byte) bool {
+	switch number := line; {
+	case op == opInt && string(line) == "01":
+		m.push(value{kind: kindBool, data: 1})
+	case op == opInt && string(line) == "00":
+		m.push(value{kind: kindBool})
+	default:
+		if n := len(line); op == opLong && n > 0 && line[n-1] == 'L' {
+			number = line[:n-1]
+		}
+		magnitude := number
+		if len(number) > 0 && number[0] == '-' {
+			magnitude = number[1:]
+		}
+		if !isNumber(magnitude) {
+			return m.fail(codec.Malformed, fmt.Sprintf("want decimal digits, got %.20q", line))
+		}
+		if len(magnitude) < 19 {
+			i, _ := strconv.ParseInt(string(number), 10, 64)
+			m.push(value{kind: kindInt, data: uint64(i)})
+			break
+		}
+		m.push(value{kind: kindDigits, own: true, n: uint32(len(number)), data: uint64(len(m.own))})
+		m.own = append(m.own, number...)
+	}
+	return true
+}
+
+// isNumber reports whether b is decimal digits without a leading zero.
+func isNumber(b []byte) bool {
+	for _, c := range b {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return len(b) == 1 || len(b) > 1 && b[0] != '0'
+}
+
+// decimalFloat pushes a float that is written as repr does.
+func (m *machine) decimalFloat(line []byte) bool {
+	f, err := parseFloat(line)
+	if err != nil {
+		return m.fail(codec.Malformed, fmt.Sprintf("want a float as repr writes it, got %.40q", line))
+	}
+	m.push(value{kind: kindFloat, data: math.Float64bits(f)})
+	return true
+}
+
+func parseFloat(line []byte) (float64, error) {
+	switch string(line) {
+	case "nan", "inf", "-inf":
+	default:
+		for _, c := range line {
+			if (c < '0' || c > '9') && c != '+' && c != '-' && c != '.' && c != 'e' {
+				return 0, strconv.ErrSyntax
+			}
+		}
+	}
+	return strconv.ParseFloat(string(line), 64)
+}

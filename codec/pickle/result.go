@@ -1,0 +1,288 @@
+package pickle
+
+import (
+	"fmt"
+	"math"
+	"math/big"
+	"slices"
+
+	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/codec/internal/fault"
+	"github.com/dictwire/dictwire/codec/internal/keyset"
+	"github.com/dictwire/dictwire/dict"
+)
+
+const (
+	// maxDepth caps how deep a dictionary nests even where Limits.Depth does not:
+	// writeOut calls itself for each level.
+	maxDepth = 10_000
+
+	// textFactor caps the texts of the result, in multiples of Limits.RecordBytes.
+	textFactor = 4
+	maxText    = 1 << 30
+)
+
+// A step is a part of the way from the fault to the top: the place of a key in the
+// Builder, or the number of an item.
+type step struct {
+	key   bool
+	place int
+}
+
+// writeOut hands the dictionary, which is alone on the stack, to the Builder, and
+// whatever is shared again wherever it stands.
+func (m *machine) writeOut() bool {
+	m.room.items = m.lim.Items
+	m.room.text = min(textFactor*m.lim.RecordBytes, maxText)
+	root := m.stack[0]
+	if root.kind != kindRef || !m.objects[root.data].kind.IsDict() {
+		m.at = len(m.src) - 1
+		m.err = &codec.SyntaxError{
+			Codec: name, Code: codec.NotADictionary,
+			Msg: "want a dictionary, got " + m.describe(root), Hint: `wrap it, as in {"value": …}`,
+		}
+		return false
+	}
+	if m.write(root, min(m.lim.Depth, maxDepth)) {
+		return true
+	}
+	m.err.Path = m.path()
+	return false
+}
+
+// write writes a value out. levels is how many more containers may nest.
+func (m *machine) write(v value, levels int) bool {
+	switch v.kind {
+	case kindNull:
+		m.b.Null()
+	case kindBool:
+		m.b.Bool(v.data != 0)
+	case kindInt:
+		m.b.Int(int64(v.data))
+	case kindFloat:
+		m.b.Float(math.Float64frombits(v.data))
+	case kindText, kindBytes, kindByteArray:
+		if m.room.text -= int(v.n); m.room.text < 0 {
+			return m.tooMuchText()
+		}
+		if !v.own {
+			m.b.Ref(dictKinds[v.kind], int(v.data), int(v.n))
+			return true
+		}
+		own := append(m.b.Own(), m.bytesOf(v)...)
+		if v.kind == kindText {
+			m.b.OwnText(own, v.odd)
+		} else {
+			m.b.OwnRef(dictKinds[v.kind], own)
+		}
+	case kindLong, kindDigits:
+		return m.writeInt(v)
+	case kindMade:
+		if m.room.text -= madeSize; m.room.text < 0 {
+			return m.tooMuchText()
+		}
+		before := len(m.b.Own())
+		m.b.Add(m.made[v.data])
+		m.room.text -= len(m.b.Own()) - before
+	case kindRef:
+		return m.writeObject(v, levels)
+	default: // kindZone, kindGlobal
+		return m.faultIn(codec.UnsafePickle, m.describe(v)+" is no value that a dictionary can hold")
+	}
+	return true
+}
+
+// madeSize is what a value of kind made counts as text, beside its own.
+const madeSize = 8
+
+var dictKinds = [...]dict.Kind{kindText: dict.KindString, kindBytes: dict.KindBytes, kindByteArray: dict.KindByteArray}
+
+func (m *machine) writeInt(v value) bool {
+	b := m.bytesOf(v)
+	size := len(b)
+	if v.kind == kindLong {
+		size *= 2 // 2.4 digits a byte
+	}
+	if size > m.lim.Digits+16 {
+		return m.faultIn(codec.OverLimit, fault.Digits(m.lim.Digits))
+	}
+	if m.room.text -= size; m.room.text < 0 {
+		return m.tooMuchText()
+	}
+	own := m.b.Own()
+	at := len(own)
+	if v.kind == kindLong {
+		own = bigInt(b).Append(own, 10)
+	} else {
+		own = append(own, b...)
+	}
+	if n := len(own) - at; n > m.lim.Digits {
+		if own[at] == '-' {
+			n--
+		}
+		if n > m.lim.Digits {
+			return m.faultIn(codec.OverLimit, fault.Digits(m.lim.Digits))
+		}
+	}
+	m.b.OwnInt(own)
+	return true
+}
+
+// bigInt returns the number of two's complement bytes, little-endian.
+func bigInt(b []byte) *big.Int {
+	b = slices.Clone(b)
+	slices.Reverse(b)
+	i := new(big.Int).SetBytes(b)
+	if b[0]&0x80 != 0 {
+		i.Sub(i, new(big.Int).Lsh(big.NewInt(1), uint(8*len(b))))
+	}
+	return i
+}
+
+func (m *machine) writeObject(v value, levels int) bool {
+	o := &m.objects[v.data]
+	if o.kind == dict.KindUUID {
+		if o.state == unbuilt {
+			return m.faultIn(codec.UnsafePickle, "a UUID without its number")
+		}
+		m.b.OwnRef(dict.KindUUID, append(m.b.Own(), m.own[o.first:o.first+16]...))
+		return true
+	}
+	switch {
+	case o.state == open:
+		m.at = int(o.at)
+		return m.faultIn(codec.Malformed, "the object that is made here holds itself")
+	case levels == 0:
+		m.at = int(o.at)
+		return m.faultIn(codec.TooDeep, fault.Levels(min(m.lim.Depth, maxDepth)))
+	}
+	if m.room.items -= int(o.n); m.room.items < 0 {
+		m.at = int(o.at)
+		return m.faultIn(codec.OverLimit, fault.Items(m.lim.Items))
+	}
+	state := o.state
+	o.state = open
+	place := m.b.Open(o.kind)
+	ok, n := false, int(o.n)
+	switch o.kind {
+	case dict.KindDict, dict.KindOrderedDict:
+		n /= 2
+		ok = m.writePairs(o, levels-1)
+	default:
+		ok = m.writeItems(o, levels-1)
+	}
+	o.state = state
+	if ok {
+		m.b.Close(place, n)
+	}
+	return ok
+}
+
+func (m *machine) writePairs(o *object, levels int) bool {
+	var keys keyset.Frame
+	m.keys.Open(&keys)
+	for at := o.first; at != 0; at = uint32(m.kids[at].data) {
+		for pairs := m.kids[at+1 : at+1+m.kids[at].n]; len(pairs) > 1; pairs = pairs[2:] {
+			place := m.b.Len()
+			if !m.write(pairs[0], levels) || !m.addKey(&keys, pairs[0], place, o) {
+				return false
+			}
+			if !m.write(pairs[1], levels) {
+				m.way = append(m.way, step{key: true, place: place})
+				return false
+			}
+		}
+	}
+	m.keys.Close(&keys)
+	return true
+}
+
+func (m *machine) writeItems(o *object, levels int) bool {
+	var items keyset.Frame
+	unique := o.kind == dict.KindSet || o.kind == dict.KindFrozenSet
+	if unique {
+		m.keys.Open(&items)
+	}
+	left := o.n // a set may share its runs with a list that went on growing
+	for at := o.first; left > 0; at = uint32(m.kids[at].data) {
+		run := m.kids[at+1 : at+1+min(m.kids[at].n, left)]
+		for i, v := range run {
+			place := m.b.Len()
+			if !m.write(v, levels) {
+				m.way = append(m.way, step{place: int(o.n-left) + i})
+				return false
+			}
+			if unique && !m.addKey(&items, v, place, o) {
+				return false
+			}
+		}
+		left -= uint32(len(run))
+	}
+	if unique {
+		m.keys.Close(&items)
+	}
+	return true
+}
+
+// addKey takes in a key of o, or an item of a set, that was written at the given
+// place.
+func (m *machine) addKey(keys *keyset.Frame, k value, place int, o *object) bool {
+	twice := false
+	if k.kind == kindText {
+		from, to := int(k.data), int(k.data)+int(k.n)
+		switch {
+		case k.own:
+			twice = m.keys.AddOwn(keys, m.src, append(m.keys.Own(), m.bytesOf(k)...))
+		case k.n > 0 && from+8 <= len(m.src) && m.keys.AddNew(keys, m.src, from, to):
+		default:
+			twice = m.keys.Add(keys, m.src, from, to)
+		}
+	} else {
+		v := m.b.At(place)
+		if err := dict.Hashable(v); err != nil {
+			m.at = int(o.at)
+			return m.faultIn(codec.Malformed, fmt.Sprintf("%s, which can't be hashed, as a key or an item of a set", m.describe(k)))
+		}
+		if key, equals := dict.AppendKey(m.keys.Own(), v); equals {
+			twice = m.keys.AddOther(keys, m.src, key)
+		}
+	}
+	if !twice {
+		return true
+	}
+	repr := dict.AppendRepr(nil, m.b.At(place), dict.DefaultPython)
+	m.at = int(o.at)
+	return m.faultIn(codec.DuplicateKey, fmt.Sprintf("%.100s comes twice in the %s that is made here", repr, o.kind))
+}
+
+// faultIn fails because of a value.
+func (m *machine) faultIn(code codec.Code, msg string) bool {
+	m.err = &codec.SyntaxError{Codec: name, Code: code, Offset: m.at, Msg: msg}
+	if code == codec.UnsafePickle {
+		m.err.Hint = hintData
+	}
+	return false
+}
+
+func (m *machine) tooMuchText() bool {
+	limit := min(textFactor*m.lim.RecordBytes, maxText)
+	return m.faultIn(codec.OverLimit, fmt.Sprintf("with all that is shared written out, the texts have more than %d bytes", limit))
+}
+
+// path names the value with the fault by the keys and numbers that lead to it.
+func (m *machine) path() string {
+	var p fault.Path
+	for _, s := range slices.Backward(m.way) {
+		if !s.key {
+			p.Index(s.place)
+			continue
+		}
+		k := m.b.At(s.place)
+		if text, ok := k.TextBytes(); ok {
+			p.Key(text)
+		} else {
+			p.Key(dict.AppendRepr(nil, k, dict.DefaultPython))
+		}
+	}
+	return p.String()
+}

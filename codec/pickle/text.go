@@ -1,0 +1,191 @@
+package pickle
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+	"unicode/utf8"
+
+	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/dict"
+)
+
+// text pushes a string in UTF-8 that may hold lone surrogates, as Python's
+// "surrogatepass" writes them.
+func (m *machine) text(from, to int) bool {
+	b := m.src[from:to]
+	if utf8.Valid(b) {
+		m.push(value{kind: kindText, n: uint32(len(b)), data: uint64(from)})
+		return true
+	}
+	for i := 0; i < len(b); {
+		r, size := utf8.DecodeRune(b[i:])
+		if r == utf8.RuneError && size == 1 {
+			if !isSurrogate(b[i:]) {
+				return m.fail(codec.Malformed, fmt.Sprintf("want UTF-8, got byte 0x%02x at byte %d", b[i], from+i))
+			}
+			size = 3
+		}
+		i += size
+	}
+	at := len(m.own)
+	m.own = append(m.own, b...)
+	m.pushOwn(kindText, at, true)
+	return true
+}
+
+// isSurrogate reports whether b begins with a surrogate in the scheme of UTF-8.
+func isSurrogate(b []byte) bool {
+	return len(b) >= 3 && b[0] == 0xED && b[1] >= 0xA0 && b[1] <= 0xBF && b[2] >= 0x80 && b[2] <= 0xBF
+}
+
+// pushOwn pushes the text that own holds from at on.
+func (m *machine) pushOwn(k kind, at int, odd bool) {
+	m.push(value{kind: k, own: true, odd: odd, n: uint32(len(m.own) - at), data: uint64(at)})
+}
+
+// bytesOf returns a text, bytes or a bytearray.
+func (m *machine) bytesOf(v value) []byte {
+	from := m.src
+	if v.own {
+		from = m.own
+	}
+	return from[v.data : v.data+uint64(v.n)]
+}
+
+// appendRune appends a character or a lone surrogate.
+func appendRune(dst []byte, r rune) []byte {
+	if r >= 0xD800 && r <= 0xDFFF {
+		return dict.AppendSurrogate(dst, r)
+	}
+	return utf8.AppendRune(dst, r)
+}
+
+// escapedText pushes a string in Python's raw-unicode-escape: Latin-1 with \u and
+// four hexadecimal digits, or \U and eight.
+func (m *machine) escapedText(line []byte) bool {
+	at, odd := len(m.own), false
+	for i := 0; i < len(line); i++ {
+		c := line[i]
+		if c != '\\' || i+1 == len(line) {
+			m.own = utf8.AppendRune(m.own, rune(c))
+			continue
+		}
+		i++
+		size := 0
+		switch line[i] {
+		case 'u':
+			size = 4
+		case 'U':
+			size = 8
+		default:
+			m.own = append(m.own, '\\')
+			m.own = utf8.AppendRune(m.own, rune(line[i]))
+			continue
+		}
+		hex := line[i+1 : min(i+1+size, len(line))]
+		r, err := strconv.ParseUint(string(hex), 16, 32)
+		if err != nil || len(hex) < size || r > utf8.MaxRune {
+			return m.fail(codec.Malformed, fmt.Sprintf("want %d hexadecimal digits of a character behind \\%c, got %.8q", size, line[i], hex))
+		}
+		odd = odd || r >= 0xD800 && r <= 0xDFFF
+		m.own = appendRune(m.own, rune(r))
+		i += size
+	}
+	m.pushOwn(kindText, at, odd)
+	return true
+}
+
+// python2 pushes the str of Python 2, if it is ASCII.
+func (m *machine) python2(from, to int) bool {
+	if !m.isASCII(m.src[from:to]) {
+		return false
+	}
+	m.push(value{kind: kindText, n: uint32(to - from), data: uint64(from)})
+	return true
+}
+
+func (m *machine) isASCII(b []byte) bool {
+	for _, c := range b {
+		if c >= utf8.RuneSelf {
+			m.fail(codec.Malformed, fmt.Sprintf("want a str of Python 2 in ASCII, got byte 0x%02x", c))
+			m.err.Hint = "nobody knows its encoding; pickle with Python 3, or make it unicode"
+			return false
+		}
+	}
+	return true
+}
+
+// quotedPython2 pushes the str of Python 2 as its repr.
+func (m *machine) quotedPython2(line []byte) bool {
+	n := len(line)
+	if n < 2 || line[0] != line[n-1] || line[0] != '\'' && line[0] != '"' {
+		return m.fail(codec.Malformed, fmt.Sprintf("want a string in quotes, got %.20q", line))
+	}
+	at := len(m.own)
+	for line = line[1 : n-1]; len(line) > 0; {
+		if line[0] != '\\' {
+			m.own = append(m.own, line[0])
+			line = line[1:]
+			continue
+		}
+		c, size := unescape(line)
+		if size == 0 {
+			return m.fail(codec.Malformed, fmt.Sprintf("want an escape of a Python 2 string, got %.4q", line))
+		}
+		m.own = append(m.own, c)
+		line = line[size:]
+	}
+	if !m.isASCII(m.own[at:]) {
+		return false
+	}
+	m.pushOwn(kindText, at, false)
+	return true
+}
+
+// unescape reads the escape that b begins with, one that Python 2's repr writes.
+func unescape(b []byte) (c byte, size int) {
+	if len(b) < 2 {
+		return 0, 0
+	}
+	switch b[1] {
+	case '\\', '\'', '"':
+		return b[1], 2
+	case 'n':
+		return '\n', 2
+	case 'r':
+		return '\r', 2
+	case 't':
+		return '\t', 2
+	case 'x':
+		if len(b) < 4 {
+			return 0, 0
+		}
+		n, err := strconv.ParseUint(string(b[2:4]), 16, 8)
+		if err != nil {
+			return 0, 0
+		}
+		return byte(n), 4
+	default:
+		return 0, 0
+	}
+}
+
+// latin1 appends a string to own in Latin-1, as _codecs.encode does.
+func (m *machine) latin1(s []byte) bool {
+	for len(s) > 0 {
+		r, size := utf8.DecodeRune(s)
+		if r > 0xFF || r == utf8.RuneError {
+			return m.fail(codec.Malformed, "want bytes as a string of characters up to U+00FF")
+		}
+		m.own = append(m.own, byte(r))
+		s = s[size:]
+	}
+	return true
+}
+
+// splitGlobal returns the two lines of a GLOBAL.
+func splitGlobal(operand []byte) (module, name []byte) {
+	module, name, _ = bytes.Cut(operand, []byte{'\n'})
+	return module, name
+}
