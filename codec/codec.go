@@ -36,7 +36,9 @@ type Codec interface {
 
 // A Scanner finds the dictionaries of a sequence in a growing buffer. It
 // checks all that Decode checks, and builds nothing: what it accepts, Decode
-// decodes. It belongs to one goroutine.
+// decodes. Only where a format can't be checked without being decoded, as pickle
+// can't, a scanner just frames: what Decode accepts, it frames alike. It belongs
+// to one goroutine.
 type Scanner interface {
 	// Next finds the next dictionary. buf begins where the answer before it
 	// says:

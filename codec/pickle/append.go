@@ -276,7 +276,7 @@ func (w *writer) global(g int) {
 	w.text(module)
 	w.text(globals[g].name)
 	w.op(opStackGlobal, opMemoize)
-	w.memo[g] = int8(w.n)
+	w.memo[g] = w.n
 	w.n++
 }
 
@@ -342,7 +342,7 @@ func (w *writer) zone(z dict.Zone) {
 			w.global(globalZoneInfo)
 			w.text("_unpickle")
 			w.op(opTuple2, opReduce, opMemoize)
-			w.memo[globalZoneUnpickle] = int8(w.n)
+			w.memo[globalZoneUnpickle] = w.n
 			w.n++
 		}
 		w.text(key)

@@ -163,19 +163,18 @@ func (m *machine) writeObject(v value, levels int) bool {
 	state := o.state
 	o.state = open
 	place := m.b.Open(o.kind)
-	ok, n := false, int(o.n)
-	switch o.kind {
-	case dict.KindDict, dict.KindOrderedDict:
+	n := int(o.n)
+	if o.kind.IsDict() {
 		n /= 2
-		ok = m.writePairs(o, levels-1)
-	default:
-		ok = m.writeItems(o, levels-1)
+		if !m.writePairs(o, levels-1) {
+			return false
+		}
+	} else if !m.writeItems(o, levels-1) {
+		return false
 	}
 	o.state = state
-	if ok {
-		m.b.Close(place, n)
-	}
-	return ok
+	m.b.Close(place, n)
+	return true
 }
 
 func (m *machine) writePairs(o *object, levels int) bool {

@@ -72,7 +72,7 @@ func (m *machine) escapedText(line []byte) bool {
 			continue
 		}
 		i++
-		size := 0
+		var size int
 		switch line[i] {
 		case 'u':
 			size = 4
