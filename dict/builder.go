@@ -25,6 +25,9 @@ func (b *Builder) Reset(src []byte) {
 	b.src, b.own, b.nodes = src, b.own[:0], b.nodes[:0]
 }
 
+// Extend replaces src by bytes that begin with it.
+func (b *Builder) Extend(src []byte) { b.src = src }
+
 // Scratch returns the bytes of memory that the Builder keeps.
 func (b *Builder) Scratch() int { return cap(b.own) + 16*cap(b.nodes) }
 

@@ -17,6 +17,7 @@ import (
 	"math/big"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -475,6 +476,10 @@ func manyKeys(n int) *dict.Dict {
 }
 
 func checkAllocations(t T, c Config, g *Generator) {
+	// Other keys are rare, and dict.AppendKey may allocate for them.
+	g.keys = slices.DeleteFunc(slices.Clone(g.keys), func(k dict.Kind) bool {
+		return k != dict.KindString && k != dict.KindBytes && k != dict.KindBool && k != dict.KindNull
+	})
 	var records [][]byte
 	for range 100 {
 		records = append(records, encode(t, c.Codec, g.Dict()))

@@ -1,0 +1,112 @@
+// Package cbor is the CBOR codec: RFC 8949, and sequences of it, RFC 8742. It
+// holds every kind of value.
+//
+//	b, err := cbor.Codec{}.Append(nil, d)
+//	d, err := cbor.Codec{}.Decode(b, codec.Limits{})
+//
+// # What is accepted
+//
+// A well-formed map, self-described (tag 55799) or not, or an ordered dictionary
+// (see below), with heads of any width, strings, lists and maps of indefinite
+// length, and floats of any width. Strings must be UTF-8. A key, or an item of a
+// set, that comes twice is an error; keys are equal as in Python, so 1, 1.0 and
+// true are one key, and a NaN equals nothing. A list in a key is a tuple, and a
+// set in a key is a frozenset, as in Python's cbor2.
+//
+//	kind                CBOR
+//	null, bool          simple values 22, 20 and 21
+//	int                 major types 0 and 1; beyond 64 bits tags 2 and 3
+//	float               the shortest of 16, 32 and 64 bits that holds it
+//	complex             tag 43000, a list of two floats
+//	decimal             tag 4; object Decimal where that can't
+//	string              major type 3; with lone surrogates tag 273 and WTF-8
+//	bytes, bytearray    major type 2; object bytearray
+//	uuid                tag 37
+//	datetime            tag 0 with an offset in minutes; object datetime with any
+//	                    other zone, fold or none; tag 1 is read, as UTC
+//	date                tag 1004; tag 100 is read
+//	time                object time
+//	timedelta           tag 1002; object timedelta if negative
+//	list, tuple         major type 4; object tuple
+//	set, frozenset      tag 258; object frozenset
+//	dict, ordered dict  major type 5; object OrderedDict
+//	tagged              any other tag or simple value; object msgpack.ExtType
+//
+// An object is tag 27 in front of a list of its name and arguments: [Objects] is
+// the table. Objects of other names are kept as tagged values. Tags 25, 28, 29 and
+// 256, by which cbor2 writes references within a document if asked to, are
+// refused. Content that a known tag does not allow, or that Python has no value
+// for, is an error. Fractions of a second are cut to microseconds in tag 0, and
+// rounded to them, as Python does, in tags 1 and 1002.
+//
+// # What is written
+//
+// Preferred serialization (RFC 8949 §4.1) of definite length, keys in their order.
+// An ordered dictionary at the top is self-described (tag 55799), by which the first
+// bytes of a connection tell CBOR.
+//
+// # Sequences
+//
+// A scanner reads dictionaries back to back. Behind a bad one the next can't be
+// found, so it ends the sequence.
+package cbor
+
+import (
+	"sync"
+
+	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/dict"
+)
+
+const name = "cbor"
+
+// A Codec is the CBOR codec. The zero Codec is ready to use.
+type Codec struct{}
+
+var _ codec.Codec = Codec{}
+
+// Name returns "cbor".
+func (Codec) Name() string { return name }
+
+// MediaType returns "application/cbor".
+func (Codec) MediaType() string { return "application/cbor" }
+
+// Terminator returns nothing: a dictionary tells its own end.
+func (Codec) Terminator() string { return "" }
+
+// decoder is what Decode keeps for the next call.
+type decoder struct {
+	p parser
+	b dict.Builder
+}
+
+var decoders = sync.Pool{New: func() any { return new(decoder) }}
+
+// Decode returns the dictionary that src holds. See [codec.Codec].
+func (Codec) Decode(src []byte, lim codec.Limits) (*dict.Dict, error) {
+	dec := decoders.Get().(*decoder)
+	d, err := dec.decode(src, lim)
+	if dec.p.memory()+dec.b.Scratch() <= keepScratch {
+		decoders.Put(dec)
+	}
+	return d, err
+}
+
+func (dec *decoder) decode(src []byte, lim codec.Limits) (*dict.Dict, error) {
+	p := &dec.p
+	p.limit(lim)
+	p.reset()
+	p.b = &dec.b
+	p.b.Reset(src)
+	end := p.run(src)
+	if end == incomplete {
+		end = p.truncated(src)
+	}
+	if end >= 0 && end < len(src) {
+		end = p.unexpected(src, end, "nothing behind the dictionary")
+	}
+	if end == failed {
+		return nil, p.err
+	}
+	return p.b.Dict(), nil
+}
