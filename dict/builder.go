@@ -2,7 +2,6 @@ package dict
 
 import (
 	"math"
-	"strconv"
 )
 
 // A Builder writes the dictionary that a codec decodes. It is for codecs: it
@@ -87,13 +86,23 @@ func (b *Builder) OwnRef(k Kind, own []byte) {
 	b.nodes = append(b.nodes, node{kind: k, flags: flagOwn, n: uint32(len(own) - off), data: uint64(off)})
 }
 
-// OwnInt adds the int whose decimal digits, in any form that strconv reads, were
-// appended to what [Builder.Own] returned.
+// OwnInt adds the int whose canonical decimal digits (no leading zero, '-' in
+// front) were appended to what [Builder.Own] returned.
 func (b *Builder) OwnInt(own []byte) {
 	digits := own[len(b.own):]
-	if i, err := strconv.ParseInt(string(digits), 10, 64); err == nil {
-		b.Int(i)
-		return
+	negative := digits[0] == '-'
+	if negative {
+		digits = digits[1:]
+	}
+	if len(digits) <= 19 {
+		var i uint64
+		for _, c := range digits {
+			i = i*10 + uint64(c-'0')
+		}
+		if v, ok := signed(negative, i); ok {
+			b.Int(v)
+			return
+		}
 	}
 	b.OwnRef(KindInt, own)
 	b.nodes[len(b.nodes)-1].flags |= flagBig
@@ -104,6 +113,41 @@ func (b *Builder) Complex(v complex128) { b.OwnRef(KindComplex, appendComplex(b.
 
 // Add adds a copy of v, of any kind.
 func (b *Builder) Add(v Value) { b.add(v) }
+
+// DateTime adds a datetime. The error is a *[RangeError].
+func (b *Builder) DateTime(t DateTime) error {
+	date, err := t.Date.pack(KindDateTime)
+	if err != nil {
+		return err
+	}
+	clock, err := t.TimeOfDay.pack(KindDateTime)
+	if err != nil {
+		return err
+	}
+	b.zoned(KindDateTime, date|clock, t.Zone)
+	return nil
+}
+
+// TimeOfDay adds a time. The error is a *[RangeError].
+func (b *Builder) TimeOfDay(t TimeOfDay) error {
+	data, err := t.pack(KindTime)
+	if err != nil {
+		return err
+	}
+	b.zoned(KindTime, data, t.Zone)
+	return nil
+}
+
+func (b *Builder) zoned(k Kind, data uint64, z Zone) {
+	n := zonedNode(k, data, z)
+	if z.kind >= zoneNamed {
+		off := len(b.own)
+		b.own = z.appendText(b.own)
+		n.flags |= flagOwn
+		n.n, n.x = uint32(off), uint16(len(b.own)-off)
+	}
+	b.nodes = append(b.nodes, n)
+}
 
 // Len returns how many values have been added: the place of the next one.
 func (b *Builder) Len() int { return len(b.nodes) }
@@ -128,6 +172,21 @@ func (b *Builder) OpenTagged(s Space) int {
 	b.nodes = append(b.nodes, node{kind: KindTagged, flags: uint8(s) << spaceShift})
 	return len(b.nodes) - 1
 }
+
+// SetKind makes the container that Open put at the given place one of kind k.
+func (b *Builder) SetKind(at int, k Kind) { b.nodes[at].kind = k }
+
+// Unwrap puts the only item of the container that Open put at the given place,
+// which need not be closed, in its place.
+func (b *Builder) Unwrap(at int) {
+	b.nodes = append(b.nodes[:at], b.nodes[at+1:]...)
+	for i := at; i < len(b.nodes); i++ {
+		b.nodes[i].shift(^uint32(0))
+	}
+}
+
+// Drop removes the values from the given place on.
+func (b *Builder) Drop(at int) { b.nodes = b.nodes[:at] }
 
 // Close ends the container that Open put at the given place, with n items, or
 // pairs.

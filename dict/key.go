@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math"
-	"math/big"
 	"slices"
 	"strconv"
 )
@@ -161,13 +160,15 @@ func normal(digits []byte, exp int64) ([]byte, int64) {
 func appendNumberKey(dst []byte, negative bool, digits []byte, exp int64) []byte {
 	digits, exp = normal(digits, exp)
 	if exp >= 0 && int64(len(digits))+exp <= 19 {
-		i, _ := new(big.Int).SetString(string(digits), 10)
-		i.Mul(i, new(big.Int).Exp(big.NewInt(10), big.NewInt(exp), nil))
-		if negative {
-			i.Neg(i)
+		var i uint64
+		for _, c := range digits {
+			i = i*10 + uint64(c-'0')
 		}
-		if i.IsInt64() {
-			return appendIntKey(dst, i.Int64())
+		for range exp {
+			i *= 10
+		}
+		if v, ok := signed(negative, i); ok {
+			return appendIntKey(dst, v)
 		}
 	}
 	sign := byte('+')
@@ -179,6 +180,18 @@ func appendNumberKey(dst []byte, negative bool, digits []byte, exp int64) []byte
 	return append(dst, digits...)
 }
 
+// signed returns ±i, if that is an int64.
+func signed(negative bool, i uint64) (int64, bool) {
+	switch {
+	case negative && i <= 1<<63:
+		return -int64(i), true
+	case !negative && i < 1<<63:
+		return int64(i), true
+	default:
+		return 0, false
+	}
+}
+
 func appendTimeKey(dst []byte, v Value) []byte {
 	dst = append(dst, 'T', byte(v.kind))
 	switch v.kind {
@@ -188,18 +201,16 @@ func appendTimeKey(dst []byte, v Value) []byte {
 		dst = binary.BigEndian.AppendUint32(dst, v.n)
 		return binary.BigEndian.AppendUint64(dst, v.data)
 	}
-	t := v.timeOfDay()
-	dst = append(dst, t.Zone.kind)
-	switch t.Zone.kind {
+	switch kind := uint8(v.data >> zoneShift & 3); kind {
 	case zoneFixed, zoneNamed:
-		dst[len(dst)-1] = zoneFixed
-		instant := t.microseconds()
+		dst = append(dst, zoneFixed)
+		instant := v.clock().microseconds() - v.offset()
 		if v.kind == KindDateTime {
 			instant += v.date().days() * day
 		}
 		return binary.BigEndian.AppendUint64(dst, uint64(instant))
 	default:
-		dst = binary.BigEndian.AppendUint64(dst, v.data&(1<<zoneShift-1))
+		dst = binary.BigEndian.AppendUint64(append(dst, kind), v.data&(1<<zoneShift-1))
 		text := v.zoneText()
 		dst = binary.BigEndian.AppendUint32(dst, uint32(len(text)))
 		return append(dst, text...)

@@ -172,19 +172,23 @@ const (
 
 // zoned returns the value of a datetime or time whose other parts are packed.
 func zoned(k Kind, data uint64, z Zone) Value {
-	n := node{kind: k, data: data | uint64(z.kind)<<zoneShift}
-	switch z.kind {
-	case zoneNone:
+	n := zonedNode(k, data, z)
+	if z.kind < zoneNamed {
 		return Value{node: n}
-	case zoneFixed:
+	}
+	text := z.appendText(nil)
+	n.x = uint16(len(text))
+	return Value{t: &tape{src: text}, node: n}
+}
+
+// zonedNode returns zoned's node without the place of the zone's text.
+func zonedNode(k Kind, data uint64, z Zone) node {
+	n := node{kind: k, data: data | uint64(z.kind)<<zoneShift}
+	if z.kind == zoneFixed {
 		biased := uint64(z.offset + day)
 		n.n, n.x = uint32(biased), uint16(biased>>32)
-		return Value{node: n}
-	default:
-		text := z.appendText(nil)
-		n.x = uint16(len(text))
-		return Value{t: &tape{src: text}, node: n}
 	}
+	return n
 }
 
 // appendText appends the text of a zone that has one: the name; in front of it,
@@ -193,8 +197,8 @@ func (z Zone) appendText(dst []byte) []byte {
 	if z.kind == zoneNamed {
 		dst = binary.BigEndian.AppendUint64(dst, uint64(z.offset))
 	}
-	text, _ := toWTF8(nil, z.text)
-	return append(dst, text...)
+	text, _ := toWTF8(dst, z.text)
+	return text
 }
 
 // zoneText returns the text of a datetime's or time's zone, if that has one.
@@ -210,18 +214,26 @@ func (v Value) zoneText() []byte {
 }
 
 func (v Value) zone() Zone {
-	z := Zone{kind: uint8(v.data >> zoneShift & 3)}
-	text := v.zoneText()
-	switch z.kind {
-	case zoneFixed:
-		z.offset = int64(uint64(v.n)|uint64(v.x)<<32) - day
+	z := Zone{kind: uint8(v.data >> zoneShift & 3), offset: v.offset()}
+	switch text := v.zoneText(); z.kind {
 	case zoneNamed:
-		z.offset = int64(binary.BigEndian.Uint64(text))
 		z.text = string(text[8:])
 	case zoneKey:
 		z.text = string(text)
 	}
 	return z
+}
+
+// offset returns the offset of a fixed zone, in microseconds.
+func (v Value) offset() int64 {
+	switch v.data >> zoneShift & 3 {
+	case zoneFixed:
+		return int64(uint64(v.n)|uint64(v.x)<<32) - day
+	case zoneNamed:
+		return int64(binary.BigEndian.Uint64(v.zoneText()))
+	default:
+		return 0
+	}
 }
 
 func (v Value) date() Date {
@@ -233,13 +245,19 @@ func (v Value) date() Date {
 }
 
 func (v Value) timeOfDay() TimeOfDay {
+	t := v.clock()
+	t.Zone = v.zone()
+	return t
+}
+
+// clock returns the time of day without its zone.
+func (v Value) clock() TimeOfDay {
 	return TimeOfDay{
 		Hour:        int(v.data >> hourShift & 31),
 		Minute:      int(v.data >> minuteShift & 63),
 		Second:      int(v.data >> secondShift & 63),
 		Microsecond: int(v.data & (1<<20 - 1)),
 		Fold:        v.data>>foldShift&1 != 0,
-		Zone:        v.zone(),
 	}
 }
 
@@ -344,9 +362,9 @@ func (v Value) TimeDelta() (TimeDelta, bool) {
 	}, true
 }
 
-// microseconds returns the time of day in microseconds, less the zone's offset.
+// microseconds returns the time of day in microseconds.
 func (t TimeOfDay) microseconds() int64 {
-	return (int64(t.Hour)*3600+int64(t.Minute)*60+int64(t.Second))*1_000_000 + int64(t.Microsecond) - t.Zone.offset
+	return (int64(t.Hour)*3600+int64(t.Minute)*60+int64(t.Second))*1_000_000 + int64(t.Microsecond)
 }
 
 // days returns how many days d is after January 1, 1970.

@@ -247,6 +247,8 @@ func scan(t T, c Config, pieces [][]byte) []found {
 	var (
 		all    []found
 		s      = c.Codec.NewScanner(codec.Limits{})
+		whole  = bytes.Join(pieces, nil)
+		come   int // of the sequence
 		buf    []byte
 		base   int // of buf in the sequence
 		answer = func(start, end int, err error) bool {
@@ -270,7 +272,8 @@ func scan(t T, c Config, pieces [][]byte) []found {
 		}
 	)
 	for _, p := range pieces {
-		buf = append(buf[:len(buf):len(buf)], p...)
+		come += len(p)
+		buf = whole[base:come:come]
 		for {
 			start, end, err := s.Next(buf)
 			if errors.Is(err, codec.ErrIncomplete) {
