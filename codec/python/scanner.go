@@ -1,0 +1,147 @@
+package python
+
+import (
+	"bytes"
+	"io"
+	"unsafe"
+
+	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/codec/internal/keyset"
+	"github.com/dictwire/dictwire/dict"
+)
+
+const (
+	// keepScratch is the memory in bytes that is always kept from record to
+	// record.
+	keepScratch = 16 << 10
+	// patience is how many records in a row must not need more before that is
+	// given back.
+	patience = 256
+)
+
+// A scanner finds the dictionaries of a sequence.
+type scanner struct {
+	p        parser
+	within   bool // a record has begun
+	skipping bool // a bad record has not ended
+	spread   bool // a good record held a line feed
+	unneeded int  // records in a row that did not need the memory that is held
+}
+
+// NewScanner returns a scanner for one sequence. See the package comment.
+func (Codec) NewScanner(lim codec.Limits) codec.Scanner {
+	s := new(scanner)
+	s.p.lim = lim.Effective()
+	return s
+}
+
+func (s *scanner) Skipping() bool { return s.skipping }
+
+func (s *scanner) Scratch() int { return s.p.scratch() }
+
+// Next finds the next dictionary. See [codec.Scanner].
+func (s *scanner) Next(buf []byte) (start, end int, err error) {
+	if !s.within {
+		if s.skipping {
+			if start = s.resume(buf); s.skipping {
+				return start, start, codec.ErrIncomplete
+			}
+		}
+		start += blanks(buf[start:])
+		if start == len(buf) {
+			return start, start, codec.ErrIncomplete
+		}
+		s.within = true
+		s.p.reset()
+	}
+	record := buf[start:]
+	switch n := s.p.run(record); n {
+	case incomplete:
+		return start, start, codec.ErrIncomplete
+	case failed:
+		err, end = s.bad(record)
+		return start, start + end, err
+	default:
+		s.within = false
+		s.spread = s.spread || bytes.IndexByte(record[:n], '\n') >= 0
+		s.shrink(n)
+		return start, start + n, nil
+	}
+}
+
+// End says what the sequence ends with. See [codec.Scanner].
+func (s *scanner) End(buf []byte) (start, end int, err error) {
+	if !s.within {
+		return len(buf), len(buf), io.EOF
+	}
+	s.p.truncated(buf)
+	err, end = s.bad(buf)
+	return 0, end, err
+}
+
+// bad says what becomes of the bad record at the beginning of buf: its error,
+// and where it ends as far as that is known.
+func (s *scanner) bad(buf []byte) (err *codec.SyntaxError, end int) {
+	err = s.p.err
+	s.within = false
+	s.shrink(len(buf))
+	if s.spread {
+		err.Final = true
+		return err, len(buf)
+	}
+	s.skipping = true
+	end = 1 + s.resume(buf[1:])
+	if !s.skipping && end <= err.Offset {
+		// The next record began before the fault was seen: this one is cut off.
+		err.Offset, err.Path, err.Hint = end, "", ""
+		err.Msg = "the record is cut off: the next line begins another"
+	}
+	return err, end
+}
+
+// resume looks for the end of a bad record in buf. It returns where the next
+// one begins and ends the skipping, or how much of buf can be dropped.
+func (s *scanner) resume(buf []byte) int {
+	for i := 0; ; {
+		n := bytes.IndexByte(buf[i:], '\n')
+		if n < 0 {
+			return len(buf)
+		}
+		i += n + 1
+		if i == len(buf) {
+			return i - 1
+		}
+		if buf[i] == '{' || buf[i] == 'O' {
+			s.skipping = false
+			return i
+		}
+	}
+}
+
+// Release gives the scanner's memory back. See [codec.Scanner].
+func (s *scanner) Release() {
+	if !s.within {
+		s.p.release()
+	}
+}
+
+// shrink gives memory back that many records in a row have not needed. size is
+// that of the last one.
+func (s *scanner) shrink(size int) {
+	if n := s.p.scratch(); n <= keepScratch || n <= 8*size {
+		s.unneeded = 0
+		return
+	}
+	if s.unneeded++; s.unneeded == patience {
+		s.p.release()
+		s.unneeded = 0
+	}
+}
+
+func (p *parser) scratch() int {
+	return int(unsafe.Sizeof(frame{}))*cap(p.frames) + p.keys.Scratch() + p.b.Scratch() + cap(p.text) + cap(p.digits) + p.zones.bytes
+}
+
+func (p *parser) release() {
+	p.frames, p.keys, p.b, p.text, p.digits, p.zones = nil, keyset.Set{}, dict.Builder{}, nil, nil, zoneCache{}
+}
