@@ -141,6 +141,9 @@ keyOrEnd:
 	goto openKey
 
 key:
+	if i < len(buf) && buf[i] == ' ' {
+		i++
+	}
 	if i = p.space(buf, i); i == len(buf) {
 		return p.stop(buf, atKey, i)
 	}
@@ -194,6 +197,9 @@ itemOrEnd:
 	}
 
 value:
+	if i < len(buf) && buf[i] == ' ' { // as json.dumps writes it
+		i++
+	}
 	if i = p.space(buf, i); i == len(buf) {
 		return p.stop(buf, atValue, i)
 	}
@@ -379,18 +385,23 @@ const (
 // special marks, in the highest bit of each byte of w, the first byte of a
 // string that needs a look: a quote, a backslash or a control character. Marks
 // above the lowest one may be wrong.
-func special(w uint64) uint64 {
-	quote := w ^ ones*'"'
-	backslash := w ^ ones*'\\'
-	return ((quote-ones)&^quote | (backslash-ones)&^backslash | (w-ones*' ')&^w) & highs
+func special(w uint64) uint64 { return below(w) &^ w & highs }
+
+// plainEnd is special for a string of ASCII: whatever is beyond is marked, too.
+func plainEnd(w uint64) uint64 { return (below(w) | w) & highs }
+
+// below subtracts from each byte so that those which special is to find, and some
+// beyond ASCII, have the highest bit set: with the quote (0x22) and the space
+// (0x20) in each other's place, it and the control characters are below 0x21.
+func below(w uint64) uint64 {
+	return ((w ^ ones*('"'^' ')) - ones*0x21) | ((w ^ ones*'\\') - ones)
 }
 
 // plain returns where the string that begins at i ends, if it is ASCII without
 // escapes and at least a word of buf is behind each of its words; else -1.
 func plain(buf []byte, i int) int {
 	for i+8 <= len(buf) {
-		w := binary.LittleEndian.Uint64(buf[i:])
-		if m := special(w) | w&highs; m != 0 {
+		if m := plainEnd(binary.LittleEndian.Uint64(buf[i:])); m != 0 {
 			if i += bits.TrailingZeros64(m) >> 3; buf[i] != '"' {
 				return -1
 			}
