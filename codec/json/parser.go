@@ -83,6 +83,8 @@ func (p *parser) run(buf []byte) int {
 		c byte
 		f *frame
 		k int
+
+		plain bool
 	)
 	if n := len(p.frames); n > 0 {
 		f = &p.frames[n-1]
@@ -141,8 +143,11 @@ keyOrEnd:
 	goto openKey
 
 key:
-	if i < len(buf) && buf[i] == ' ' {
+	if i < len(buf) && buf[i] == ' ' { // as json.dumps writes it
 		i++
+	}
+	if i < len(buf) && buf[i] == '"' {
+		goto openKey
 	}
 	if i = p.space(buf, i); i == len(buf) {
 		return p.stop(buf, atKey, i)
@@ -155,10 +160,11 @@ openKey:
 	i++
 	p.tok, p.escape, p.high = i, false, false
 	// The usual key is plain, and not seen in this dictionary.
-	if k = plain(buf, i); k >= 0 && p.keys.AddNew(&f.keys, buf, i, k) {
+	if k, plain = plainText(buf, i); plain && p.keys.AddNew(&f.keys, buf, i, k) {
 		i = k
 		goto keyEnd
 	}
+	i = k
 
 keyText:
 	if i = p.text(buf, inKey, i); i < 0 {
@@ -179,6 +185,10 @@ keyEnd:
 	i++
 
 colon:
+	if i < len(buf) && buf[i] == ':' {
+		i++
+		goto value
+	}
 	if i = p.space(buf, i); i == len(buf) {
 		return p.stop(buf, atColon, i)
 	}
@@ -197,7 +207,7 @@ itemOrEnd:
 	}
 
 value:
-	if i < len(buf) && buf[i] == ' ' { // as json.dumps writes it
+	if i < len(buf) && buf[i] == ' ' {
 		i++
 	}
 	if i = p.space(buf, i); i == len(buf) {
@@ -207,8 +217,7 @@ value:
 	case '"':
 		i++
 		p.tok, p.escape, p.high = i, false, false
-		if k = plain(buf, i); k >= 0 {
-			i = k
+		if i, plain = plainText(buf, i); plain {
 			goto textEnd
 		}
 		goto text
@@ -290,6 +299,13 @@ valueEnd:
 	}
 
 comma:
+	if i < len(buf) && buf[i] == ',' {
+		i++
+		if f.isDict {
+			goto key
+		}
+		goto value
+	}
 	if i = p.space(buf, i); i == len(buf) {
 		return p.stop(buf, atComma, i)
 	}
@@ -397,19 +413,19 @@ func below(w uint64) uint64 {
 	return ((w ^ ones*('"'^' ')) - ones*0x21) | ((w ^ ones*'\\') - ones)
 }
 
-// plain returns where the string that begins at i ends, if it is ASCII without
-// escapes and at least a word of buf is behind each of its words; else -1.
-func plain(buf []byte, i int) int {
+// plainText returns where the string that begins at i ends, if it is ASCII
+// without escapes and a word of buf is behind the beginning of each of its words.
+// Otherwise it returns up to where the string is so.
+func plainText(buf []byte, i int) (end int, plain bool) {
 	for i+8 <= len(buf) {
-		if m := plainEnd(binary.LittleEndian.Uint64(buf[i:])); m != 0 {
-			if i += bits.TrailingZeros64(m) >> 3; buf[i] != '"' {
-				return -1
-			}
-			return i
+		m := plainEnd(binary.LittleEndian.Uint64(buf[i:]))
+		if m != 0 {
+			i += bits.TrailingZeros64(m) >> 3
+			return i, buf[i] == '"'
 		}
 		i += 8
 	}
-	return -1
+	return i, false
 }
 
 // text reads a string, a key or a value as the state in says, from i on. It

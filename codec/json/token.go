@@ -69,9 +69,8 @@ func (p *parser) number(buf []byte, i int) int {
 // toNonDigit returns how many bytes of w stand before the first one that is no
 // digit.
 func toNonDigit(w uint64) int {
-	// A byte is no digit if it is below '0', or above '9', or beyond ASCII.
-	low := w &^ highs
-	return bits.TrailingZeros64((w|^(low+ones*(0x80-'0'))|(low+ones*(0x7F-'9')))&highs) >> 3
+	w ^= ones * '0' // digits are 0 to 9
+	return bits.TrailingZeros64((w|(w+ones*(0x7F-9)))&highs) >> 3
 }
 
 // digitsEnd returns where the digits that begin at i end.
