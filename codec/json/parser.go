@@ -213,20 +213,20 @@ value:
 	if i = p.space(buf, i); i == len(buf) {
 		return p.stop(buf, atValue, i)
 	}
-	switch c = buf[i]; c {
-	case '"':
+	switch c = buf[i]; {
+	case c == '"':
 		i++
 		p.tok, p.escape, p.high = i, false, false
 		if i, plain = plainText(buf, i); plain {
 			goto textEnd
 		}
 		goto text
-	case '{':
-		goto openDict
-	case '[':
-		goto openList
-	case '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9':
+	case c-'0' <= 9 || c == '-':
 		goto number
+	case c == '{':
+		goto openDict
+	case c == '[':
+		goto openList
 	}
 	if k = p.literal(buf, i); k < 0 {
 		return k

@@ -13,7 +13,7 @@ import (
 // nothing, is not added.
 //
 // A dictionary of few keys compares each new one with those before it that
-// could be equal, told by 6 bits of a hash that costs next to nothing. From
+// could be equal, told by 8 bits of a hash that costs next to nothing. From
 // manyKeys on it has a hash table over a seeded hash, so that nobody can choose
 // keys that collide.
 type Set struct {
@@ -42,7 +42,12 @@ type Frame struct {
 	own   uint32 // its first byte in Set.own
 	slots uint32 // its first in Set.slots, if it has many keys
 	many  bool
-	seen  uint64 // the bits of few keys
+	seen  [4]uint64 // the bits of few keys
+}
+
+// place returns where f notes that it has seen a key with the given hash.
+func (f *Frame) place(hash uint64) (seen *uint64, bit uint64) {
+	return &f.seen[hash>>62], 1 << (hash >> 56 & 63)
 }
 
 var seed = maphash.MakeSeed()
@@ -56,7 +61,7 @@ func (s *Set) Scratch() int { return 16*cap(s.keys) + 4*cap(s.slots) + cap(s.own
 // Open begins a dictionary within those that are open.
 func (s *Set) Open(f *Frame) {
 	f.keys, f.own, f.slots = uint32(len(s.keys)), uint32(len(s.own)), uint32(len(s.slots))
-	f.many, f.seen = false, 0
+	f.many, f.seen = false, [4]uint64{}
 }
 
 // Close forgets the keys of f, which is the innermost dictionary.
@@ -95,15 +100,15 @@ func (s *Set) add(f *Frame, record []byte, k keyRef) (twice bool) {
 	text := s.bytesOf(k, record)
 	if !f.many {
 		k.hash = quickHash(text)
-		bit := uint64(1) << (k.hash >> 58)
-		if f.seen&bit != 0 {
+		seen, bit := f.place(k.hash)
+		if *seen&bit != 0 {
 			for _, o := range s.keys[f.keys:] {
 				if s.equal(o, k, text, record) {
 					return true
 				}
 			}
 		}
-		f.seen |= bit
+		*seen |= bit
 		s.keys = append(s.keys, k)
 		if len(s.keys)-int(f.keys) == manyKeys {
 			s.toTable(f, record)
@@ -130,11 +135,11 @@ func (s *Set) AddNew(f *Frame, record []byte, from, to int) bool {
 	size := to - from
 	w := binary.LittleEndian.Uint64(record[from:]) & (1<<(8*uint(size)) - 1)
 	hash := mix(w, record[to-1], size)
-	bit := uint64(1) << (hash >> 58)
-	if f.seen&bit != 0 || f.many || len(s.keys)-int(f.keys) == manyKeys-1 || size == 0 {
+	seen, bit := f.place(hash)
+	if *seen&bit != 0 || f.many || len(s.keys)-int(f.keys) == manyKeys-1 || size == 0 {
 		return false
 	}
-	f.seen |= bit
+	*seen |= bit
 	s.keys = append(s.keys, keyRef{hash: hash, off: uint32(from), size: uint32(size)})
 	return true
 }
