@@ -207,14 +207,17 @@ value: // an item that is no key's
 	if i >= len(buf) {
 		return p.stop(buf, i, i+1)
 	}
-	if f.isSet() && buf[i] != brk {
+	if f.kind >= dict.KindSet && f.isSet() && buf[i] != brk {
 		p.build(buf, f)
 	}
 
 item:
 	c = buf[i]
 	k, arg = i+1, uint64(c&31)
-	if arg >= 24 {
+	if arg == 24 && k < len(buf) {
+		arg = uint64(buf[k])
+		k++
+	} else if arg >= 24 {
 		if k, arg = p.argument(buf, i); k < 0 {
 			return k
 		}
@@ -304,12 +307,12 @@ item:
 	i = k
 
 itemEnd: // an item of f has ended
+	if f.value {
+		f.value = false
+		goto key
+	}
 	switch {
 	case f.kind.IsDict():
-		if f.value {
-			f.value = false
-			goto key
-		}
 		if !p.hash(buf, f, i) {
 			return failed
 		}
@@ -354,7 +357,10 @@ func (p *parser) start(buf []byte, i int) int {
 			return p.stop(buf, i, i+1)
 		}
 		c := buf[i]
-		k, arg := p.argument(buf, i)
+		k, arg := i+1, uint64(c&31)
+		if arg >= 24 {
+			k, arg = p.argument(buf, i)
+		}
 		switch {
 		case k < 0:
 			return k
@@ -561,19 +567,21 @@ func (p *parser) textKey(buf []byte, i int, f *frame) int {
 	return end
 }
 
-// ascii reports whether buf[from:to] is sure to be ASCII: it has no byte from 0x80
-// and a word of buf, or of its own, to read it by.
+// ascii reports whether buf[from:to] is sure to be ASCII. It looks at words, so it
+// is not sure in the smallest of buffers.
 func ascii(buf []byte, from, to int) bool {
 	const highs = 0x8080808080808080
-	if to-from <= 8 {
-		if from+8 > len(buf) {
-			return false
+	size := to - from
+	if size <= 8 {
+		if from+8 <= len(buf) {
+			return binary.LittleEndian.Uint64(buf[from:])&highs&(1<<(8*uint(size))-1) == 0
 		}
-		return binary.LittleEndian.Uint64(buf[from:])&highs&(1<<(8*uint(to-from))-1) == 0
+		return to >= 8 && binary.LittleEndian.Uint64(buf[to-8:])&(highs<<(64-8*uint(size))) == 0
 	}
 	w := binary.LittleEndian.Uint64(buf[to-8:])
-	for ; from < to-8; from += 8 {
+	for ; size > 8; size -= 8 {
 		w |= binary.LittleEndian.Uint64(buf[from:])
+		from += 8
 	}
 	return w&highs == 0
 }
