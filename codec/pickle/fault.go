@@ -124,7 +124,7 @@ func describeByte(buf []byte, i int) string {
 
 // describe names a value.
 func (m *machine) describe(v value) string {
-	switch v.kind {
+	switch v.kind() {
 	case kindNull:
 		return "None"
 	case kindBool:

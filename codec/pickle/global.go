@@ -79,7 +79,7 @@ func (m *machine) global(module, name []byte) bool {
 	var buf [64]byte
 	key := append(append(append(buf[:0], module...), '\n'), name...)
 	if g, ok := allowlist[string(key)]; ok {
-		m.push(value{kind: kindGlobal, data: g})
+		m.push(scalar(kindGlobal, g))
 		return true
 	}
 	full := string(module) + "." + string(name)
@@ -99,9 +99,9 @@ func (m *machine) stackGlobal() bool {
 	}
 	module, name := m.top(1), m.top(0)
 	switch {
-	case module.kind != kindText || name.kind != kindText:
+	case module.kind() != kindText || name.kind() != kindText:
 		return m.fail(codec.Malformed, fmt.Sprintf("want the names of a module and a global, got %s and %s", m.describe(module), m.describe(name)))
-	case module.n+name.n > maxGlobal:
+	case module.n()+name.n() > maxGlobal:
 		m.err = globalTooLong(m.at, opStackGlobal)
 		return false
 	}
@@ -121,10 +121,10 @@ func (m *machine) itemsOf(o *object) []value {
 func (m *machine) call() (callee value, args []value, ok bool) {
 	callee, tuple := m.top(1), m.top(0)
 	switch {
-	case tuple.kind != kindRef || m.objects[tuple.data].kind != dict.KindTuple:
+	case tuple.kind() != kindRef || m.objects[tuple.data].kind != dict.KindTuple:
 		m.fail(codec.Malformed, "want a tuple of arguments, got "+m.describe(tuple))
 		return callee, nil, false
-	case callee.kind != kindGlobal:
+	case callee.kind() != kindGlobal:
 		m.unsafe(m.describe(callee) + " can't be called")
 		return callee, nil, false
 	}
@@ -144,7 +144,7 @@ func (m *machine) reduce() bool {
 		ok = m.setOf(g, args)
 	case globalBytes:
 		if ok = len(args) == 0; ok {
-			m.push(value{kind: kindBytes})
+			m.push(scalar(kindBytes, 0))
 		}
 	case globalByteArray:
 		ok = m.byteArray(args)
@@ -166,7 +166,7 @@ func (m *machine) reduce() bool {
 		}
 	case globalGetattr:
 		if ok = m.kindsAre(args, kindGlobal, kindText) && args[0].data == globalZoneInfo && string(m.bytesOf(args[1])) == "_unpickle"; ok {
-			m.push(value{kind: kindGlobal, data: globalZoneUnpickle})
+			m.push(scalar(kindGlobal, globalZoneUnpickle))
 		}
 	case globalZoneUnpickle:
 		if ok = m.kindsAre(args, kindText, kindInt) || m.kindsAre(args, kindText, kindBool); ok {
@@ -197,17 +197,17 @@ func (m *machine) reduce() bool {
 }
 
 func (m *machine) kindsAre(args []value, kinds ...kind) bool {
-	return slices.EqualFunc(args, kinds, func(v value, k kind) bool { return v.kind == k })
+	return slices.EqualFunc(args, kinds, func(v value, k kind) bool { return v.kind() == k })
 }
 
 func (m *machine) pushMade(v dict.Value) {
 	m.made = append(m.made, v)
-	m.push(value{kind: kindMade, data: uint64(len(m.made) - 1)})
+	m.push(scalar(kindMade, uint64(len(m.made)-1)))
 }
 
 func (m *machine) pushZone(z dict.Zone) {
 	m.zones = append(m.zones, z)
-	m.push(value{kind: kindZone, data: uint64(len(m.zones) - 1)})
+	m.push(scalar(kindZone, uint64(len(m.zones)-1)))
 }
 
 // setOf makes a set of what a list holds now. It shares the list's runs, and is
@@ -231,10 +231,10 @@ func (m *machine) setOf(g uint64, args []value) bool {
 func (m *machine) byteArray(args []value) bool {
 	switch {
 	case len(args) == 0:
-		m.push(value{kind: kindByteArray})
+		m.push(scalar(kindByteArray, 0))
 	case m.kindsAre(args, kindBytes):
 		v := args[0]
-		v.kind = kindByteArray
+		v.head += uint64(kindByteArray - kindBytes)
 		m.push(v)
 	case m.kindsAre(args, kindText, kindText) && string(m.bytesOf(args[1])) == "latin-1": // before 3.8
 		return m.encode(args[0], kindByteArray)
@@ -356,25 +356,25 @@ func (m *machine) newObject() bool {
 // 'is_safe'.
 func (m *machine) build() bool {
 	v, state := m.top(1), m.top(0)
-	if v.kind != kindRef || m.objects[v.data].state != unbuilt ||
-		state.kind != kindRef || m.objects[state.data].kind != dict.KindDict {
+	if v.kind() != kindRef || m.objects[v.data].state != unbuilt ||
+		state.kind() != kindRef || m.objects[state.data].kind != dict.KindDict {
 		return m.unsafe(m.describe(v) + " has no state to set")
 	}
 	m.drop(1)
 	o, s := &m.objects[v.data], &m.objects[state.data]
 	number, known := value{}, uint32(0)
 	for at := s.first; at != 0; at = uint32(m.kids[at].data) {
-		if known += m.kids[at].n; known > 4 {
+		if known += m.kids[at].n(); known > 4 {
 			break
 		}
-		for pair := m.kids[at+1 : at+1+m.kids[at].n]; len(pair) > 0; pair = pair[2:] {
+		for pair := m.kids[at+1 : at+1+m.kids[at].n()]; len(pair) > 0; pair = pair[2:] {
 			key, val := pair[0], pair[1]
 			switch {
-			case key.kind != kindText:
+			case key.kind() != kindText:
 				known = 5
-			case string(m.bytesOf(key)) == "int" && number.kind == kindAbsent:
+			case string(m.bytesOf(key)) == "int" && number.kind() == kindAbsent:
 				number = val
-			case string(m.bytesOf(key)) == "is_safe" && (val.kind == kindInt || val.kind == kindNull):
+			case string(m.bytesOf(key)) == "is_safe" && (val.kind() == kindInt || val.kind() == kindNull):
 			default:
 				known = 5
 			}
@@ -392,7 +392,7 @@ func (m *machine) build() bool {
 
 // uuid returns an int as 16 bytes.
 func (m *machine) uuid(v value) (u [16]byte, ok bool) {
-	switch v.kind {
+	switch v.kind() {
 	case kindInt:
 		binary.BigEndian.PutUint64(u[8:], v.data)
 		return u, int64(v.data) >= 0
@@ -406,7 +406,7 @@ func (m *machine) uuid(v value) (u [16]byte, ok bool) {
 		}
 		return u, true
 	case kindDigits:
-		if v.n > 39 { // 2**128-1 has 39 digits
+		if v.n() > 39 { // 2**128-1 has 39 digits
 			return u, false
 		}
 		i, ok := new(big.Int).SetString(string(m.bytesOf(v)), 10)

@@ -41,14 +41,26 @@ type machine struct {
 	err  *codec.SyntaxError
 }
 
-// A value is what the stack, the memo and objects hold: what it is, or where.
-type value struct {
-	kind kind
-	own  bool // a text lies in machine.own, not in the pickle
-	odd  bool // a text has lone surrogates
-	n    uint32
-	data uint64
-}
+// A value is what the stack, the memo and objects hold: what it is, or where. It
+// is two words, so that it is copied in registers.
+//
+//	head  n 32 bits | odd 1 | own 1 | kind 8
+type value struct{ head, data uint64 }
+
+const (
+	ownBit = 1 << 8 // a text lies in machine.own, not in the pickle
+	oddBit = 1 << 9 // a text has lone surrogates
+)
+
+func scalar(k kind, data uint64) value { return value{uint64(k), data} }
+
+// content returns a value of n bytes at from.
+func content(k kind, from, n int) value { return value{uint64(k) | uint64(n)<<32, uint64(from)} }
+
+func (v value) kind() kind { return kind(v.head) }
+func (v value) own() bool  { return v.head&ownBit != 0 }
+func (v value) odd() bool  { return v.head&oddBit != 0 }
+func (v value) n() uint32  { return uint32(v.head >> 32) }
 
 // A kind says what a value's n and data are.
 type kind uint8
@@ -119,10 +131,9 @@ func (m *machine) scratch() int {
 func (m *machine) push(v value) { m.stack = append(m.stack, v) }
 
 // has reports whether n values lie above the last mark.
-func (m *machine) has(n int) bool {
-	if len(m.stack)-m.floor >= n {
-		return true
-	}
+func (m *machine) has(n int) bool { return len(m.stack)-m.floor >= n || m.underflow(n) }
+
+func (m *machine) underflow(n int) bool {
 	want := "a value"
 	if n > 1 {
 		want = strconv.Itoa(n) + " values"
@@ -152,7 +163,7 @@ func (m *machine) mark() (at int, ok bool) {
 // object makes an object and returns the value that refers to it.
 func (m *machine) object(k dict.Kind, s state) value {
 	m.objects = append(m.objects, object{kind: k, state: s, at: uint32(m.at)})
-	return value{kind: kindRef, data: uint64(len(m.objects) - 1)}
+	return scalar(kindRef, uint64(len(m.objects)-1))
 }
 
 // hold adds values to an object. They lie in kids in runs: a value whose n is the
@@ -164,8 +175,8 @@ func (m *machine) hold(o *object, values []value) {
 	o.n += uint32(len(values))
 	if o.last != 0 {
 		run := &m.kids[o.last]
-		if int(o.last+run.n)+1 == len(m.kids) {
-			run.n += uint32(len(values))
+		if int(o.last+run.n())+1 == len(m.kids) {
+			run.head += uint64(len(values)) << 32
 			m.kids = append(m.kids, values...)
 			return
 		}
@@ -174,7 +185,7 @@ func (m *machine) hold(o *object, values []value) {
 		o.first = uint32(len(m.kids))
 	}
 	o.last = uint32(len(m.kids))
-	m.kids = append(append(m.kids, value{n: uint32(len(values))}), values...)
+	m.kids = append(append(m.kids, content(kindAbsent, 0, len(values))), values...)
 }
 
 // pack replaces the values from at on, on the stack, by an object that holds
@@ -192,7 +203,7 @@ func (m *machine) extend(at int, want dict.Kind) bool {
 		return m.fail(codec.Malformed, fmt.Sprintf("want a %s below the mark", want))
 	}
 	v := m.stack[at-1]
-	if v.kind != kindRef {
+	if v.kind() != kindRef {
 		return m.fail(codec.Malformed, fmt.Sprintf("want a %s to add to, got %s", want, m.describe(v)))
 	}
 	o := &m.objects[v.data]
@@ -227,7 +238,7 @@ func (m *machine) put(i uint64) bool {
 	case i > uint64(len(m.memo)):
 		m.memo = append(m.memo, make([]value, int(i)+1-len(m.memo))...)
 	}
-	if m.memo[i].kind == kindAbsent {
+	if m.memo[i].kind() == kindAbsent {
 		m.puts++
 	}
 	m.memo[i] = m.top(0)
@@ -236,7 +247,7 @@ func (m *machine) put(i uint64) bool {
 
 // get pushes what was stored in the memo.
 func (m *machine) get(i uint64) bool {
-	if i >= uint64(len(m.memo)) || m.memo[i].kind == kindAbsent {
+	if i >= uint64(len(m.memo)) || m.memo[i].kind() == kindAbsent {
 		return m.fail(codec.Malformed, fmt.Sprintf("nothing was stored in the memo as %d", i))
 	}
 	m.push(m.memo[i])
@@ -258,15 +269,20 @@ func (m *machine) run() bool {
 	for i := 0; i < len(m.src); {
 		op := m.src[i]
 		m.at = i
-		from, to, next := i+1, i+1, i+1
-		if o := &opcodes[op]; o.form != plain || o.size != 0 {
-			if from, to, next = operand(m.src, i, 0); next > len(m.src) {
-				return m.cutOff(from, to, next)
+		if op == opShortBinUnicode {
+			if next := m.shortText(i); next > 0 {
+				i = next
+				continue
 			}
-			if o.form == lines && to-from > maxGlobal {
-				m.err = globalTooLong(i, op)
-				return false
-			}
+		}
+		o := &opcodes[op]
+		from, to := i+1, i+1+int(o.size)
+		next := to
+		if o.form != plain {
+			from, to, next = operand(m.src, i, 0)
+		}
+		if next > len(m.src) || o.form == lines && to-from > maxGlobal {
+			return m.cutOff(from, to, next)
 		}
 		i = next
 		ok := true
@@ -278,23 +294,23 @@ func (m *machine) run() bool {
 			return m.stop(i)
 
 		case opNone:
-			m.push(value{kind: kindNull})
+			m.push(scalar(kindNull, 0))
 		case opNewTrue:
-			m.push(value{kind: kindBool, data: 1})
+			m.push(scalar(kindBool, 1))
 		case opNewFalse:
-			m.push(value{kind: kindBool})
+			m.push(scalar(kindBool, 0))
 		case opBinInt1:
-			m.push(value{kind: kindInt, data: uint64(m.src[from])})
+			m.push(scalar(kindInt, uint64(m.src[from])))
 		case opBinInt2:
-			m.push(value{kind: kindInt, data: uint64(binary.LittleEndian.Uint16(m.src[from:]))})
+			m.push(scalar(kindInt, uint64(binary.LittleEndian.Uint16(m.src[from:]))))
 		case opBinInt:
-			m.push(value{kind: kindInt, data: uint64(int32(binary.LittleEndian.Uint32(m.src[from:])))})
+			m.push(scalar(kindInt, uint64(int32(binary.LittleEndian.Uint32(m.src[from:])))))
 		case opLong1, opLong4:
 			ok = m.long(from, to)
 		case opInt, opLong:
 			ok = m.decimalInt(m.src[from:to], op)
 		case opBinFloat:
-			m.push(value{kind: kindFloat, data: binary.BigEndian.Uint64(m.src[from:])})
+			m.push(scalar(kindFloat, binary.BigEndian.Uint64(m.src[from:])))
 		case opFloat:
 			ok = m.decimalFloat(m.src[from:to])
 
@@ -307,9 +323,9 @@ func (m *machine) run() bool {
 		case opString:
 			ok = m.quotedPython2(m.src[from:to])
 		case opShortBinBytes, opBinBytes, opBinBytes8:
-			m.push(value{kind: kindBytes, n: uint32(to - from), data: uint64(from)})
+			m.push(content(kindBytes, from, to-from))
 		case opByteArray8:
-			m.push(value{kind: kindByteArray, n: uint32(to - from), data: uint64(from)})
+			m.push(content(kindByteArray, from, to-from))
 
 		case opEmptyDict:
 			m.push(m.object(dict.KindDict, growing))
@@ -320,7 +336,8 @@ func (m *machine) run() bool {
 		case opEmptyTuple:
 			m.push(m.object(dict.KindTuple, sealed))
 		case opTuple1, opTuple2, opTuple3:
-			if n := int(op-opTuple1) + 1; m.has(n) {
+			n := int(op-opTuple1) + 1
+			if ok = m.has(n); ok {
 				m.pack(len(m.stack)-n, dict.KindTuple, sealed)
 			}
 		case opTuple:
@@ -400,7 +417,7 @@ func (m *machine) run() bool {
 		default:
 			return m.refuse(op, from, to)
 		}
-		if !ok || m.err != nil {
+		if !ok {
 			return false
 		}
 	}
@@ -462,14 +479,14 @@ func (m *machine) long(from, to int) bool {
 	b := m.src[from:to]
 	switch {
 	case len(b) > 8:
-		m.push(value{kind: kindLong, n: uint32(len(b)), data: uint64(from)})
+		m.push(content(kindLong, from, len(b)))
 	case len(b) == 0:
-		m.push(value{kind: kindInt})
+		m.push(scalar(kindInt, 0))
 	default:
 		var word [8]byte
 		copy(word[:], b)
 		unused := 64 - 8*len(b)
-		m.push(value{kind: kindInt, data: uint64(int64(binary.LittleEndian.Uint64(word[:])<<unused) >> unused)})
+		m.push(scalar(kindInt, uint64(int64(binary.LittleEndian.Uint64(word[:])<<unused)>>unused)))
 	}
 	return true
 }
@@ -478,9 +495,9 @@ func (m *machine) long(from, to int) bool {
 func (m *machine) decimalInt(line []byte, op byte) bool {
 	switch number := line; {
 	case op == opInt && string(line) == "01":
-		m.push(value{kind: kindBool, data: 1})
+		m.push(scalar(kindBool, 1))
 	case op == opInt && string(line) == "00":
-		m.push(value{kind: kindBool})
+		m.push(scalar(kindBool, 0))
 	default:
 		if n := len(line); op == opLong && n > 0 && line[n-1] == 'L' {
 			number = line[:n-1]
@@ -494,11 +511,12 @@ func (m *machine) decimalInt(line []byte, op byte) bool {
 		}
 		if len(magnitude) < 19 {
 			i, _ := strconv.ParseInt(string(number), 10, 64)
-			m.push(value{kind: kindInt, data: uint64(i)})
+			m.push(scalar(kindInt, uint64(i)))
 			break
 		}
-		m.push(value{kind: kindDigits, own: true, n: uint32(len(number)), data: uint64(len(m.own))})
+		at := len(m.own)
 		m.own = append(m.own, number...)
+		m.pushOwn(kindDigits, at, false)
 	}
 	return true
 }
@@ -519,7 +537,7 @@ func (m *machine) decimalFloat(line []byte) bool {
 	if err != nil {
 		return m.fail(codec.Malformed, fmt.Sprintf("want a float as repr writes it, got %.40q", line))
 	}
-	m.push(value{kind: kindFloat, data: math.Float64bits(f)})
+	m.push(scalar(kindFloat, math.Float64bits(f)))
 	return true
 }
 

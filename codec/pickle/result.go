@@ -35,7 +35,7 @@ func (m *machine) writeOut() bool {
 	m.room.items = m.lim.Items
 	m.room.text = min(textFactor*m.lim.RecordBytes, maxText)
 	root := m.stack[0]
-	if root.kind != kindRef || !m.objects[root.data].kind.IsDict() {
+	if root.kind() != kindRef || !m.objects[root.data].kind.IsDict() {
 		m.at = len(m.src) - 1
 		m.err = &codec.SyntaxError{
 			Codec: name, Code: codec.NotADictionary,
@@ -52,7 +52,7 @@ func (m *machine) writeOut() bool {
 
 // write writes a value out. levels is how many more containers may nest.
 func (m *machine) write(v value, levels int) bool {
-	switch v.kind {
+	switch v.kind() {
 	case kindNull:
 		m.b.Null()
 	case kindBool:
@@ -62,18 +62,18 @@ func (m *machine) write(v value, levels int) bool {
 	case kindFloat:
 		m.b.Float(math.Float64frombits(v.data))
 	case kindText, kindBytes, kindByteArray:
-		if m.room.text -= int(v.n); m.room.text < 0 {
+		if m.room.text -= int(v.n()); m.room.text < 0 {
 			return m.tooMuchText()
 		}
-		if !v.own {
-			m.b.Ref(dictKinds[v.kind], int(v.data), int(v.n))
+		if !v.own() {
+			m.b.Ref(dictKinds[v.kind()], int(v.data), int(v.n()))
 			return true
 		}
 		own := append(m.b.Own(), m.bytesOf(v)...)
-		if v.kind == kindText {
-			m.b.OwnText(own, v.odd)
+		if v.kind() == kindText {
+			m.b.OwnText(own, v.odd())
 		} else {
-			m.b.OwnRef(dictKinds[v.kind], own)
+			m.b.OwnRef(dictKinds[v.kind()], own)
 		}
 	case kindLong, kindDigits:
 		return m.writeInt(v)
@@ -100,7 +100,7 @@ var dictKinds = [...]dict.Kind{kindText: dict.KindString, kindBytes: dict.KindBy
 func (m *machine) writeInt(v value) bool {
 	b := m.bytesOf(v)
 	size := len(b)
-	if v.kind == kindLong {
+	if v.kind() == kindLong {
 		size *= 2 // 2.4 digits a byte
 	}
 	if size > m.lim.Digits+16 {
@@ -111,7 +111,7 @@ func (m *machine) writeInt(v value) bool {
 	}
 	own := m.b.Own()
 	at := len(own)
-	if v.kind == kindLong {
+	if v.kind() == kindLong {
 		own = bigInt(b).Append(own, 10)
 	} else {
 		own = append(own, b...)
@@ -181,9 +181,9 @@ func (m *machine) writePairs(o *object, levels int) bool {
 	var keys keyset.Frame
 	m.keys.Open(&keys)
 	for at := o.first; at != 0; at = uint32(m.kids[at].data) {
-		for pairs := m.kids[at+1 : at+1+m.kids[at].n]; len(pairs) > 1; pairs = pairs[2:] {
+		for pairs := m.kids[at+1 : at+1+m.kids[at].n()]; len(pairs) > 1; pairs = pairs[2:] {
 			place := m.b.Len()
-			if !m.write(pairs[0], levels) || !m.addKey(&keys, pairs[0], place, o) {
+			if !m.writeKey(&keys, pairs[0], levels, o) {
 				return false
 			}
 			if !m.write(pairs[1], levels) {
@@ -204,14 +204,14 @@ func (m *machine) writeItems(o *object, levels int) bool {
 	}
 	left := o.n // a set may share its runs with a list that went on growing
 	for at := o.first; left > 0; at = uint32(m.kids[at].data) {
-		run := m.kids[at+1 : at+1+min(m.kids[at].n, left)]
+		run := m.kids[at+1 : at+1+min(m.kids[at].n(), left)]
 		for i, v := range run {
-			place := m.b.Len()
-			if !m.write(v, levels) {
+			if unique {
+				if !m.writeKey(&items, v, levels, o) {
+					return false
+				}
+			} else if !m.write(v, levels) {
 				m.way = append(m.way, step{place: int(o.n-left) + i})
-				return false
-			}
-			if unique && !m.addKey(&items, v, place, o) {
 				return false
 			}
 		}
@@ -223,28 +223,28 @@ func (m *machine) writeItems(o *object, levels int) bool {
 	return true
 }
 
-// addKey takes in a key of o, or an item of a set, that was written at the given
-// place.
-func (m *machine) addKey(keys *keyset.Frame, k value, place int, o *object) bool {
+// writeKey writes a key of o out, or an item of a set, unless it came before.
+func (m *machine) writeKey(keys *keyset.Frame, k value, levels int, o *object) bool {
+	place := m.b.Len()
+	if !m.write(k, levels) {
+		return false
+	}
 	twice := false
-	if k.kind == kindText {
-		from, to := int(k.data), int(k.data)+int(k.n)
-		switch {
-		case k.own:
-			twice = m.keys.AddOwn(keys, m.src, append(m.keys.Own(), m.bytesOf(k)...))
-		case k.n > 0 && from+8 <= len(m.src) && m.keys.AddNew(keys, m.src, from, to):
-		default:
-			twice = m.keys.Add(keys, m.src, from, to)
-		}
-	} else {
+	switch from, to := int(k.data), int(k.data)+int(k.n()); {
+	case k.kind() != kindText:
 		v := m.b.At(place)
 		if err := dict.Hashable(v); err != nil {
 			m.at = int(o.at)
-			return m.faultIn(codec.Malformed, fmt.Sprintf("%s, which can't be hashed, as a key or an item of a set", m.describe(k)))
+			return m.faultIn(codec.Malformed, m.describe(k)+" can't be hashed, and so be no key or item of a set")
 		}
 		if key, equals := dict.AppendKey(m.keys.Own(), v); equals {
 			twice = m.keys.AddOther(keys, m.src, key)
 		}
+	case k.own():
+		twice = m.keys.AddOwn(keys, m.src, append(m.keys.Own(), m.bytesOf(k)...))
+	case k.n() > 0 && from+8 <= len(m.src) && m.keys.AddNew(keys, m.src, from, to):
+	default:
+		twice = m.keys.Add(keys, m.src, from, to)
 	}
 	if !twice {
 		return true

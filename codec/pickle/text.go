@@ -2,6 +2,7 @@ package pickle
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"strconv"
 	"unicode/utf8"
@@ -14,8 +15,8 @@ import (
 // "surrogatepass" writes them.
 func (m *machine) text(from, to int) bool {
 	b := m.src[from:to]
-	if utf8.Valid(b) {
-		m.push(value{kind: kindText, n: uint32(len(b)), data: uint64(from)})
+	if isShortASCII(m.src, from, to) || utf8.Valid(b) {
+		m.push(content(kindText, from, len(b)))
 		return true
 	}
 	for i := 0; i < len(b); {
@@ -34,6 +35,38 @@ func (m *machine) text(from, to int) bool {
 	return true
 }
 
+// shortText pushes the string of the SHORT_BINUNICODE at i, and runs the MEMOIZE
+// behind it: the most frequent opcodes. It returns where the next one is, or 0, and
+// has done nothing, if there is anything unusual.
+func (m *machine) shortText(i int) (next int) {
+	if i+1 >= len(m.src) {
+		return 0
+	}
+	from := i + 2
+	to := from + int(m.src[i+1])
+	if to >= len(m.src) || !isShortASCII(m.src, from, to) && !utf8.Valid(m.src[from:to]) {
+		return 0
+	}
+	v := content(kindText, from, to-from)
+	m.push(v)
+	if m.src[to] != opMemoize || m.puts != len(m.memo) {
+		return to
+	}
+	m.memo = append(m.memo, v)
+	m.puts++
+	return to + 1
+}
+
+// isShortASCII reports whether b[from:to] is ASCII and at most 8 bytes, which need
+// not be looked at one by one.
+func isShortASCII(b []byte, from, to int) bool {
+	if to-from > 8 || from+8 > len(b) {
+		return false
+	}
+	const high = 0x8080808080808080
+	return binary.LittleEndian.Uint64(b[from:])<<(64-8*uint(to-from))&high == 0
+}
+
 // isSurrogate reports whether b begins with a surrogate in the scheme of UTF-8.
 func isSurrogate(b []byte) bool {
 	return len(b) >= 3 && b[0] == 0xED && b[1] >= 0xA0 && b[1] <= 0xBF && b[2] >= 0x80 && b[2] <= 0xBF
@@ -41,16 +74,21 @@ func isSurrogate(b []byte) bool {
 
 // pushOwn pushes the text that own holds from at on.
 func (m *machine) pushOwn(k kind, at int, odd bool) {
-	m.push(value{kind: k, own: true, odd: odd, n: uint32(len(m.own) - at), data: uint64(at)})
+	v := content(k, at, len(m.own)-at)
+	v.head |= ownBit
+	if odd {
+		v.head |= oddBit
+	}
+	m.push(v)
 }
 
 // bytesOf returns a text, bytes or a bytearray.
 func (m *machine) bytesOf(v value) []byte {
 	from := m.src
-	if v.own {
+	if v.own() {
 		from = m.own
 	}
-	return from[v.data : v.data+uint64(v.n)]
+	return from[v.data : v.data+uint64(v.n())]
 }
 
 // appendRune appends a character or a lone surrogate.
@@ -101,7 +139,7 @@ func (m *machine) python2(from, to int) bool {
 	if !m.isASCII(m.src[from:to]) {
 		return false
 	}
-	m.push(value{kind: kindText, n: uint32(to - from), data: uint64(from)})
+	m.push(content(kindText, from, to-from))
 	return true
 }
 

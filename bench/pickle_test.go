@@ -1,0 +1,140 @@
+package bench
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+
+	ogorek "github.com/kisielk/og-rek"
+	gopickle "github.com/nlpodyssey/gopickle/pickle"
+
+	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/codec/pickle"
+)
+
+// pickler writes the pickle of each dictionary that it reads as a JSON line, in
+// protocol 4, behind a 4-byte length.
+const pickler = `
+import json, pickle, struct, sys
+for line in sys.stdin:
+    b = pickle.dumps(json.loads(line), 4)
+    sys.stdout.buffer.write(struct.pack('>I', len(b)) + b)
+`
+
+// unpickler is cpython for pickle.loads, which is written in C, over the pickles
+// that it reads behind 4-byte lengths up to a length of zero.
+const unpickler = `
+import itertools, pickle, struct, sys, time
+read, loads = sys.stdin.buffer.read, pickle.loads
+pickles = []
+while n := struct.unpack('>I', read(4))[0]: pickles.append(read(n))
+for line in sys.stdin.buffer:
+    some = list(itertools.islice(itertools.cycle(pickles), min(int(line), 8192)))
+    rounds, rest = divmod(int(line), len(some))
+    begin = time.perf_counter_ns()
+    for _ in range(rounds):
+        for b in some: loads(b)
+    for b in some[:rest]: loads(b)
+    print(time.perf_counter_ns() - begin, flush=True)
+`
+
+// pickles returns the records as real Python pickles them.
+func pickles(b *testing.B, records [][]byte) [][]byte {
+	b.Helper()
+	cmd := exec.Command("/usr/bin/python3", "-c", pickler)
+	cmd.Stdin = bytes.NewReader(append(bytes.Join(records, []byte{'\n'}), '\n'))
+	out, err := cmd.Output()
+	if err != nil {
+		b.Fatal(err)
+	}
+	all := make([][]byte, len(records))
+	for i := range all {
+		n := binary.BigEndian.Uint32(out)
+		all[i], out = out[4:4+n], out[4+n:]
+	}
+	return all
+}
+
+func BenchmarkPickleDecode(b *testing.B) {
+	decoders := []struct {
+		by     string
+		decode func([]byte) bool
+	}{
+		{"dictwire", func(r []byte) bool {
+			d, err := pickle.Codec{}.Decode(r, codec.Limits{})
+			return err == nil && d.Len() > 0
+		}},
+		{"gopickle", func(r []byte) bool {
+			u := gopickle.NewUnpickler(bytes.NewReader(r))
+			_, err := u.Load()
+			return err == nil
+		}},
+		{"ogorek", func(r []byte) bool { _, err := ogorek.NewDecoder(bytes.NewReader(r)).Decode(); return err == nil }},
+	}
+	for _, set := range sets {
+		records := pickles(b, set.records)
+		for _, d := range decoders {
+			b.Run(set.name+"/by="+d.by, func(b *testing.B) { each(b, records, d.decode) })
+		}
+		b.Run(set.name+"/by=cpython", func(b *testing.B) { benchLoads(b, records) })
+	}
+}
+
+func BenchmarkPickleScan(b *testing.B) {
+	for _, set := range sets {
+		s := pickle.Codec{}.NewScanner(codec.Limits{})
+		b.Run(set.name+"/by=dictwire", func(b *testing.B) {
+			each(b, pickles(b, set.records), func(r []byte) bool { _, end, err := s.Next(r); return err == nil && end == len(r) })
+		})
+	}
+}
+
+// benchLoads reports the time that python3 measures of its pickle.loads.
+func benchLoads(b *testing.B, records [][]byte) {
+	cmd := exec.Command("/usr/bin/python3", "-c", unpickler)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	w := bufio.NewWriter(in)
+	total := 0
+	for _, r := range records {
+		total += len(r)
+		w.Write(binary.BigEndian.AppendUint32(nil, uint32(len(r))))
+		w.Write(r)
+	}
+	n := max(b.N, 1)
+	w.Write(make([]byte, 4))
+	fmt.Fprintln(w, n)
+	if err := w.Flush(); err != nil {
+		b.Fatal(err)
+	}
+	_ = in.Close()
+	b.ResetTimer()
+	answer, err := io.ReadAll(out)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		b.Fatal(err)
+	}
+	ns, err := strconv.ParseFloat(strings.TrimSpace(string(answer)), 64)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(ns/float64(n), "ns/op")
+	b.ReportMetric(float64(total)/float64(len(records))*float64(n)*1e3/ns, "MB/s")
+}
