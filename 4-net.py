@@ -174,7 +174,8 @@ def _start_dictwire(listener):
     binary = _find_dictwire()
     import fcntl  # POSIX only, as is handing over a socket
 
-    command = [binary, 'serve', '--once', '--quiet', '--print', 'python']
+    # --insecure: whether other machines reach the address is for start_server's caller to say.
+    command = [binary, 'serve', '--once', '--quiet', '--insecure', '--print', 'python']
     if (3, 8) <= sys.version_info[:2] <= (3, 14):  # those whose repr dictwire knows
         command += ['--python', '%d.%d' % sys.version_info[:2]]
     # Not 0 to 2, which are free where a standard stream is closed: the child has its own there.

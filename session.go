@@ -37,6 +37,8 @@ func (s *Server) serve(c *dialect.Conn, active func() bool) {
 		err = nil
 	case errors.As(err, &fault):
 		s.tell(c, fault)
+	case c.Silent(): // a probe that was reset
+		err = nil
 	}
 	if closing := c.Close(); err == nil && !errors.Is(closing, net.ErrClosed) {
 		err = closing

@@ -103,6 +103,9 @@ func (c *Conn) Discard(n int) {
 // Offset returns how many bytes came before the first one that is buffered.
 func (c *Conn) Offset() int64 { return c.read - int64(c.w-c.r) }
 
+// Silent reports whether no byte has come.
+func (c *Conn) Silent() bool { return c.read == 0 }
+
 // More waits until more bytes are buffered. within says that a record has
 // begun: it must then end within the record time-out. Otherwise the connection
 // is idle, and gives back its memory and h's if that takes long.
