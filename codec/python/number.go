@@ -18,7 +18,7 @@ func (p *parser) number(buf []byte, i int) int {
 		c := buf[i]
 		sign := (c == '+' || c == '-') && i > p.tok && buf[i-1]|0x20 == 'e' && !hasBase(buf[p.tok:i])
 		if !isDigit(c) && !isLetter(c) && c != '.' && !sign {
-			if !p.buildNumber(buf, buf[p.tok:i]) {
+			if !p.buildNumber(buf[p.tok:i]) {
 				return failed
 			}
 			return p.built(i, unsigned)
@@ -33,10 +33,10 @@ func hasBase(token []byte) bool {
 }
 
 // buildNumber adds a number.
-func (p *parser) buildNumber(buf, token []byte) bool {
+func (p *parser) buildNumber(token []byte) bool {
 	digits, ok := p.withoutUnderscores(token)
 	if !ok {
-		return p.badNumber(buf, token)
+		return p.badNumber(token)
 	}
 	last := digits[len(digits)-1]
 	switch {
@@ -44,7 +44,7 @@ func (p *parser) buildNumber(buf, token []byte) bool {
 		base := map[byte]int{'x': 16, 'o': 8, 'b': 2}[digits[1]|0x20]
 		n, ok := new(big.Int).SetString(string(digits[2:]), base)
 		if !ok || !isHex(digits[2]) {
-			return p.badNumber(buf, token)
+			return p.badNumber(token)
 		}
 		own := n.Append(p.b.Own(), 10)
 		if len(own)-len(p.b.Own()) > p.lim.Digits {
@@ -54,13 +54,13 @@ func (p *parser) buildNumber(buf, token []byte) bool {
 	case last|0x20 == 'j':
 		f, ok := floatOf(digits[:len(digits)-1])
 		if !ok {
-			return p.badNumber(buf, token)
+			return p.badNumber(token)
 		}
 		p.b.Complex(complex(0, f))
 	case len(bytes.TrimLeft(digits, "0123456789")) > 0:
 		f, ok := floatOf(digits)
 		if !ok {
-			return p.badNumber(buf, token)
+			return p.badNumber(token)
 		}
 		p.b.Float(f)
 	default:
@@ -71,7 +71,7 @@ func (p *parser) buildNumber(buf, token []byte) bool {
 		case len(significant) == 0:
 			p.b.Int(0)
 		case len(significant) < len(digits):
-			return p.badNumber(buf, token)
+			return p.badNumber(token)
 		default:
 			p.b.OwnInt(append(p.b.Own(), significant...))
 		}
@@ -137,14 +137,13 @@ func floatOf(text []byte) (float64, bool) {
 	return f, true
 }
 
-func (p *parser) badNumber(buf, token []byte) bool {
+func (p *parser) badNumber(token []byte) bool {
 	const most = 40
 	text := strconv.Quote(string(token[:min(len(token), most)]))
 	p.fail(codec.Malformed, p.tok, "want a number, got "+text)
 	if len(token) > 1 && token[0] == '0' && isDigit(token[1]) {
 		p.err.Hint = "Python has no leading zeros; octal numbers begin with 0o"
 	}
-	_ = buf
 	return false
 }
 
