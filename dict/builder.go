@@ -241,19 +241,43 @@ func (n *node) shift(by uint32) {
 // Dict returns the dictionary built since Reset. It holds a copy of the tape
 // at its exact size and refers to src.
 func (b *Builder) Dict() *Dict {
-	// One allocation for both structs, one for the nodes.
-	m := &struct {
+	d, t := newTape(len(b.nodes))
+	t.src = b.src
+	copy(t.nodes, b.nodes)
+	if len(b.own) > 0 {
+		t.own = append(make([]byte, 0, len(b.own)), b.own...)
+	}
+	d.v = Value{t: t, node: t.nodes[0]}
+	return d
+}
+
+// newTape returns a dictionary and a tape of n nodes: small ones in a single
+// allocation of a size that the allocator has, others in two.
+func newTape(n int) (*Dict, *tape) {
+	type head struct {
 		d Dict
 		t tape
-	}{}
-	m.t.src = b.src
-	m.t.nodes = make([]node, len(b.nodes))
-	copy(m.t.nodes, b.nodes)
-	if len(b.own) > 0 {
-		m.t.own = append(make([]byte, 0, len(b.own)), b.own...)
 	}
-	m.d.v = Value{t: &m.t, node: m.t.nodes[0]}
-	return &m.d
+	switch {
+	case n <= 7:
+		m := new(struct {
+			head
+			nodes [7]node
+		})
+		m.t.nodes = m.nodes[:n:n]
+		return &m.d, &m.t
+	case n <= 15:
+		m := new(struct {
+			head
+			nodes [15]node
+		})
+		m.t.nodes = m.nodes[:n:n]
+		return &m.d, &m.t
+	default:
+		m := new(head)
+		m.t.nodes = make([]node, n)
+		return &m.d, &m.t
+	}
 }
 
 // add adds a copy of v.

@@ -98,7 +98,7 @@ func appendItems(dst []byte, v Value, py Python) []byte {
 		if i > 0 {
 			dst = append(dst, ", "...)
 		}
-		dst = AppendRepr(dst, c.next(), py)
+		dst = appendNext(dst, &c, py)
 	}
 	return dst
 }
@@ -110,11 +110,23 @@ func appendPairs(dst []byte, v Value, before, between, behind string, py Python)
 		if i > 0 {
 			dst = append(dst, ", "...)
 		}
-		dst = AppendRepr(append(dst, before...), c.next(), py)
-		dst = AppendRepr(append(dst, between...), c.next(), py)
+		dst = appendNext(append(dst, before...), &c, py)
+		dst = appendNext(append(dst, between...), &c, py)
 		dst = append(dst, behind...)
 	}
 	return dst
+}
+
+// appendNext appends the next child. Most are strings of a tape, for which there
+// is a short way.
+func appendNext(dst []byte, c *cursor, py Python) []byte {
+	if !c.tree {
+		if n := &c.t.nodes[c.i]; n.kind == KindString {
+			c.i++
+			return pytext.AppendString(dst, c.t.text(*n), py)
+		}
+	}
+	return AppendRepr(dst, c.next(), py)
 }
 
 // appendUUID appends the text form of RFC 9562.

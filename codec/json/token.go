@@ -1,6 +1,7 @@
 package json
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math"
 	"math/bits"
@@ -189,36 +190,33 @@ func (p *parser) buildText(raw []byte, off int) {
 // unescape appends the text that a checked string means to dst, and reports
 // whether it holds lone surrogates, which it writes as WTF-8.
 func unescape(dst, raw []byte) (text []byte, surrogates bool) {
-	for i := 0; i < len(raw); {
-		c := raw[i]
-		if c != '\\' {
-			dst = append(dst, c)
-			i++
-			continue
+	for {
+		n := bytes.IndexByte(raw, '\\')
+		if n < 0 {
+			return append(dst, raw...), surrogates
 		}
-		c = raw[i+1]
-		if c != 'u' {
+		dst = append(dst, raw[:n]...)
+		c := raw[n+1]
+		if raw = raw[n+2:]; c != 'u' {
 			dst = append(dst, unescaped[c])
-			i += 2
 			continue
 		}
-		r := hex4(raw[i+2:])
-		i += 6
+		r := hex4(raw)
+		raw = raw[4:]
 		if r < 0xD800 || r > 0xDFFF {
 			dst = utf8.AppendRune(dst, r)
 			continue
 		}
-		if r < 0xDC00 && len(raw)-i >= 6 && raw[i] == '\\' && raw[i+1] == 'u' {
-			if low := hex4(raw[i+2:]); low >= 0xDC00 && low <= 0xDFFF {
+		if r < 0xDC00 && len(raw) >= 6 && raw[0] == '\\' && raw[1] == 'u' {
+			if low := hex4(raw[2:]); low >= 0xDC00 && low <= 0xDFFF {
 				dst = utf8.AppendRune(dst, (r-0xD800)<<10|(low-0xDC00)+0x10000)
-				i += 6
+				raw = raw[6:]
 				continue
 			}
 		}
 		dst = dict.AppendSurrogate(dst, r)
 		surrogates = true
 	}
-	return dst, surrogates
 }
 
 var unescaped = [256]byte{
