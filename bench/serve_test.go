@@ -5,10 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/dictwire/dictwire"
 )
@@ -73,16 +73,20 @@ func benchServe(b *testing.B, conns int, chunks [][]byte) {
 				}
 				sent[i] += bytes.Count(chunk, []byte{'\n'})
 			}
+			// The server ends a connection when all that it sent is served.
+			if err := c.(*net.TCPConn).CloseWrite(); err != nil {
+				b.Error(err)
+			}
+			if _, err := io.Copy(io.Discard, c); err != nil {
+				b.Error(err)
+			}
 		})
 	}
 	wg.Wait()
-	// The end of each connection is served when all that it sent is.
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	if err := srv.Shutdown(ctx); err != nil {
+	b.StopTimer()
+	if err := srv.Close(); err != nil {
 		b.Fatal(err)
 	}
-	b.StopTimer()
 	if err := <-served; !errors.Is(err, dictwire.ErrServerClosed) {
 		b.Fatal(err)
 	}
