@@ -39,11 +39,12 @@ func Send(ctx context.Context, addr string, v any) (reply *dict.Dict, err error)
 	return reply, err
 }
 
-// A Client is a connection to a server, over which it sends a bare JSON
-// sequence. Send may be called by several goroutines at once, and so may
-// Receive, but replies come in the order of the records.
+// A Client is a connection to a server, over which it sends a bare sequence.
+// Send may be called by several goroutines at once, and so may Receive, but
+// replies come in the order of the records.
 type Client struct {
 	conn    net.Conn
+	codec   codec.Codec
 	sending chan struct{} // holds one token: who has it may write
 	receive chan *receiver
 }
@@ -55,16 +56,29 @@ type receiver struct {
 }
 
 // Dial connects to the server at addr: host:port or unix:PATH; the empty addr is
-// [DefaultAddr].
-func Dial(ctx context.Context, addr string) (*Client, error) {
+// [DefaultAddr]. The client speaks JSON: see [Dialer].
+func Dial(ctx context.Context, addr string) (*Client, error) { return Dialer{}.Dial(ctx, addr) }
+
+// A Dialer connects to servers. The zero Dialer is what [Dial] uses.
+type Dialer struct {
+	// Codec is what clients send, and what the server answers in: one that
+	// servers understand in bare sequences. Nil means JSON.
+	Codec codec.Codec
+}
+
+// Dial connects to the server at addr: see [Dial].
+func (d Dialer) Dial(ctx context.Context, addr string) (*Client, error) {
+	if d.Codec == nil {
+		d.Codec = json.Codec{}
+	}
 	network, where := splitAddr(addr)
 	conn, err := new(net.Dialer).DialContext(ctx, network, where)
 	if err != nil {
 		return nil, fmt.Errorf("dictwire: can't connect to %s: %w", where, reason(err))
 	}
-	c := &Client{conn: conn, sending: make(chan struct{}, 1), receive: make(chan *receiver, 1)}
+	c := &Client{conn: conn, codec: d.Codec, sending: make(chan struct{}, 1), receive: make(chan *receiver, 1)}
 	c.sending <- struct{}{}
-	c.receive <- &receiver{scanner: json.Codec{}.NewScanner(codec.Limits{})}
+	c.receive <- &receiver{scanner: d.Codec.NewScanner(codec.Limits{})}
 	return c, nil
 }
 
@@ -77,7 +91,7 @@ func (c *Client) Send(ctx context.Context, v any) error {
 	if err != nil {
 		return err
 	}
-	record, err := json.Codec{}.Append(nil, d)
+	record, err := c.codec.Append(nil, d)
 	if err != nil {
 		return err
 	}
@@ -88,7 +102,7 @@ func (c *Client) Send(ctx context.Context, v any) error {
 	}
 	defer func() { c.sending <- struct{}{} }()
 	stop := c.until(ctx, c.conn.SetWriteDeadline)
-	_, err = c.conn.Write(append(record, '\n'))
+	_, err = c.conn.Write(append(record, c.codec.Terminator()...))
 	if stop(); err != nil {
 		return fmt.Errorf("dictwire: send: %w", cause(ctx, err))
 	}
@@ -112,7 +126,7 @@ func (c *Client) Receive(ctx context.Context) (*dict.Dict, error) {
 		switch {
 		case err == nil:
 			// A copy: the dictionary refers to its bytes.
-			d, err := json.Codec{}.Decode(append([]byte(nil), r.buf[start:end]...), codec.Limits{})
+			d, err := c.codec.Decode(append([]byte(nil), r.buf[start:end]...), codec.Limits{})
 			r.buf = append(r.buf[:0], r.buf[end:]...)
 			if err != nil {
 				return nil, fmt.Errorf("dictwire: receive: %w", err)

@@ -9,7 +9,10 @@ import (
 	"net"
 	"runtime/debug"
 
+	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/codec/cbor"
 	"github.com/dictwire/dictwire/codec/json"
+	"github.com/dictwire/dictwire/codec/pickle"
 	"github.com/dictwire/dictwire/dialect"
 	"github.com/dictwire/dictwire/dialect/stream"
 	"github.com/dictwire/dictwire/dict"
@@ -21,6 +24,10 @@ func (s *Server) dialectOf(p dialect.Protocol) dialect.Dialect {
 	switch p {
 	case dialect.JSON:
 		return stream.Dialect{Codec: s.JSON, Limits: s.Limits}
+	case dialect.CBOR:
+		return stream.Dialect{Codec: cbor.Codec{}, Limits: s.Limits}
+	case dialect.Pickle:
+		return stream.Dialect{Codec: pickle.Codec{}, Limits: s.Limits}
 	default:
 		return nil
 	}
@@ -70,7 +77,7 @@ func (s *Server) session(c *dialect.Conn, in *intake, active func() bool) (err e
 		return &dialect.Error{
 			Code: dialect.Unsupported,
 			Text: fmt.Sprintf("this is %s, which this server does not speak yet", p),
-			Hint: "send JSON",
+			Hint: "send a bare sequence of JSON, CBOR, MessagePack or pickle",
 		}
 	}
 	return d.Serve(s.ctx, c, in)
@@ -78,11 +85,11 @@ func (s *Server) session(c *dialect.Conn, in *intake, active func() bool) (err e
 
 // tell writes a fault to the peer.
 func (s *Server) tell(c *dialect.Conn, fault *dialect.Error) {
-	codec := c.Codec
-	if codec == nil {
-		codec = json.Codec{}
+	cd := c.Codec
+	if cd == nil {
+		cd = json.Codec{}
 	}
-	_ = c.Reply(codec, fault.Dict()) // Close reports what Flush says
+	_ = c.Reply(cd, fault.Dict()) // Close reports what Flush says
 }
 
 // maxLogged is how many refused records of one connection are logged.
@@ -105,7 +112,7 @@ func (in *intake) Take(ctx context.Context, b *dialect.Batch, answer func(dialec
 		s.stats.bytes.Add(int64(bytes))
 	}()
 	for _, record := range b.Records {
-		if s.Handler != nil {
+		if s.Handler != nil || codec.FramesOnly(b.Codec) {
 			a, err := in.handle(ctx, b, record)
 			if err != nil {
 				return err
@@ -128,25 +135,41 @@ func (in *intake) Take(ctx context.Context, b *dialect.Batch, answer func(dialec
 	return nil
 }
 
-// Decoding takes at most memoryFactor times a record's size: two nodes of 16
-// bytes for each of its items, which are of 2 bytes or more. Records smaller
-// than freeDecoding are not counted.
-const (
-	memoryFactor = 16
-	freeDecoding = 4 << 10
-)
+// Records smaller than freeDecoding bytes are not counted when they are decoded.
+const freeDecoding = 4 << 10
 
-// handle lets the handler see one record.
+// decodingCost returns how many bytes of memory decoding takes for each byte of a
+// record at most: two nodes of 16 bytes for each item, of which there are no more
+// than bytes. Where the scanner only frames, the decoder needs 64 more.
+func decodingCost(c codec.Codec) int64 {
+	if codec.FramesOnly(c) {
+		return 96
+	}
+	return 32
+}
+
+// handle decodes one record, where only that tells whether it is good, and lets
+// the handler see it.
 func (in *intake) handle(ctx context.Context, b *dialect.Batch, record []byte) (a dialect.Answer, err error) {
 	s := in.s
 	if len(record) >= freeDecoding {
-		n := min(memoryFactor*int64(len(record)), s.decodingMemory)
+		n := min(decodingCost(b.Codec)*int64(len(record)), s.decodingMemory)
 		if err := s.decoding.Acquire(ctx, n); err != nil {
 			return a, context.Cause(ctx)
 		}
 		defer s.decoding.Release(n)
 	}
 	r := &Request{Codec: b.Codec, Dialect: b.Dialect, RemoteAddr: in.remote, Bytes: record, limits: s.Limits}
+	if codec.FramesOnly(b.Codec) {
+		if r.dict, err = b.Codec.Decode(record, s.Limits); err != nil {
+			fault := dialect.FaultOf(err, 0)
+			fault.At = -1 // what its text says counts from the record's first byte
+			return dialect.Answer{Err: fault}, nil
+		}
+		if s.Handler == nil {
+			return a, nil
+		}
+	}
 	reply, err := in.call(ctx, r)
 	if err != nil {
 		fault := (*dialect.Error)(nil)

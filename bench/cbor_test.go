@@ -48,7 +48,10 @@ func BenchmarkCBORDecode(b *testing.B) {
 		by     string
 		decode func([]byte) bool
 	}{
-		{"dictwire", func(r []byte) bool { d, err := cbor.Codec{}.Decode(r, codec.Limits{}); return err == nil && d.Len() > 0 }},
+		{"dictwire", func(r []byte) bool {
+			d, err := cbor.Codec{}.Decode(r, codec.Limits{})
+			return err == nil && d.Len() > 0
+		}},
 		{"fxamacker-map", func(r []byte) bool { var m map[string]any; return fxcbor.Unmarshal(r, &m) == nil }},
 		{"fxamacker-any", func(r []byte) bool { var m any; return fxcbor.Unmarshal(r, &m) == nil }},
 	}

@@ -75,6 +75,19 @@ type Scanner interface {
 	Release()
 }
 
+// A Framer is a Codec whose scanners only find where a dictionary ends: only
+// Decode tells whether it is one.
+type Framer interface {
+	Codec
+	FramesOnly() bool
+}
+
+// FramesOnly reports whether c's scanners only find where a dictionary ends.
+func FramesOnly(c Codec) bool {
+	f, ok := c.(Framer)
+	return ok && f.FramesOnly()
+}
+
 // ErrIncomplete is what [Scanner.Next] returns when the dictionary does not
 // end in the buffer.
 var ErrIncomplete = errors.New("codec: incomplete")

@@ -64,6 +64,7 @@ type Rejection struct {
 const (
 	Handler     codec.Code = "handler"     // the handler rejected the record
 	Internal    codec.Code = "internal"    // the handler panicked
+	Loss        codec.Code = "loss"        // the format can't hold a value
 	Unavailable codec.Code = "unavailable" // the server can't take records for now
 	Unsupported codec.Code = "unsupported" // the protocol or a part of it is not served
 	Idle        codec.Code = "idle"        // nothing came for too long

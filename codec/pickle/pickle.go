@@ -57,7 +57,7 @@ const name = "pickle"
 // A Codec is the pickle codec. The zero Codec is ready to use.
 type Codec struct{}
 
-var _ codec.Codec = Codec{}
+var _ codec.Framer = Codec{}
 
 // Name returns "pickle".
 func (Codec) Name() string { return name }
@@ -67,6 +67,9 @@ func (Codec) MediaType() string { return "application/x-python-pickle" }
 
 // Terminator returns nothing: STOP ends a pickle.
 func (Codec) Terminator() string { return "" }
+
+// FramesOnly returns true: only Decode tells whether a pickle is data.
+func (Codec) FramesOnly() bool { return true }
 
 var machines = sync.Pool{New: func() any { return new(machine) }}
 

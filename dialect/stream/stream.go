@@ -131,7 +131,13 @@ func (s *session) answer(a dialect.Answer) error {
 	if a.Err != nil {
 		return s.c.Reply(s.Codec, a.Err.Dict())
 	}
-	return s.c.Reply(s.Codec, a.Reply)
+	err := s.c.Reply(s.Codec, a.Reply)
+	var loss *codec.LossError
+	if errors.As(err, &loss) {
+		fault := &dialect.Error{Code: dialect.Loss, Text: "the reply can't be sent: " + loss.Error(), At: -1}
+		return s.c.Reply(s.Codec, fault.Dict())
+	}
+	return err
 }
 
 func (s *session) reject(ctx context.Context, fault *dialect.Error, record []byte) {

@@ -23,6 +23,7 @@ func convertCommand() *cobra.Command {
 			"another format. A bad record is reported and, where the next one can be found, left\n" +
 			"out; the exit code is then 1.",
 		Example: "  dictwire convert --from json --to python people.json\n" +
+			"  dictwire convert --from pickle --to cbor people.pickle >people.cbor\n" +
 			"  curl -s https://example.com/people | dictwire convert --from json --to json",
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -64,9 +65,9 @@ func convert(cmd *cobra.Command, in *sequence, format appender) error {
 	var line []byte
 	var failed error
 	for {
-		record, err := in.next(cmd.Context())
+		d, err := in.dict(cmd.Context())
 		if err == nil {
-			if line, err = convertOne(line[:0], in, record, format); err == nil {
+			if line, err = format(line[:0], d); err == nil {
 				_, err = out.Write(line)
 			}
 		}
@@ -91,12 +92,4 @@ func convert(cmd *cobra.Command, in *sequence, format appender) error {
 		return err
 	}
 	return failed
-}
-
-func convertOne(dst []byte, in *sequence, record []byte, format appender) ([]byte, error) {
-	d, err := in.codec.Decode(record, in.limits)
-	if err != nil {
-		return dst, err
-	}
-	return format(dst, d)
 }

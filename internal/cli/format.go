@@ -7,7 +7,10 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/codec/cbor"
 	"github.com/dictwire/dictwire/codec/json"
+	"github.com/dictwire/dictwire/codec/pickle"
+	"github.com/dictwire/dictwire/codec/python"
 	"github.com/dictwire/dictwire/dict"
 )
 
@@ -56,13 +59,31 @@ func (f *formatFlags) limits() codec.Limits {
 	}
 }
 
+// pythonVersion is the version whose repr is written: the default one for a
+// command without the flag.
 func (f *formatFlags) pythonVersion() dict.Python {
+	if f.python.of == nil {
+		return dict.DefaultPython
+	}
 	return dict.Python38 + dict.Python(slices.Index(f.python.of, f.python.value))
 }
 
-// codecs are the formats that can be read, by name.
+// codecs are the formats, by name.
 func (f *formatFlags) codecs() map[string]codec.Codec {
-	return map[string]codec.Codec{"json": f.json()}
+	all := make(map[string]codec.Codec)
+	for _, c := range []codec.Codec{
+		f.json(), cbor.Codec{}, pickle.Codec{}, python.Codec{Python: f.pythonVersion()},
+	} {
+		all[c.Name()] = c
+	}
+	return all
+}
+
+// wire are the formats that servers understand in bare sequences, by name.
+func (f *formatFlags) wire() map[string]codec.Codec {
+	all := f.codecs()
+	delete(all, "python")
+	return all
 }
 
 // An appender appends a dictionary in some format.
@@ -71,11 +92,7 @@ type appender func(dst []byte, d *dict.Dict) ([]byte, error)
 // appenders are the formats that can be written, by name, each record with its
 // end.
 func (f *formatFlags) appenders() map[string]appender {
-	all := map[string]appender{
-		"python": func(dst []byte, d *dict.Dict) ([]byte, error) {
-			return append(dict.AppendRepr(dst, d.Value(), f.pythonVersion()), '\n'), nil
-		},
-	}
+	all := make(map[string]appender)
 	for name, c := range f.codecs() {
 		all[name] = func(dst []byte, d *dict.Dict) ([]byte, error) {
 			out, err := c.Append(dst, d)

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"os/signal"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -26,10 +28,12 @@ import (
 type send struct {
 	formatFlags
 
-	addr  string
-	file  string
-	wait  time.Duration
-	reply bool
+	addr   string
+	file   string
+	from   choice // format of file
+	format choice // what is sent
+	wait   time.Duration
+	reply  bool
 
 	stdout, stderr io.Writer
 	failed         bool // a record was bad, or refused
@@ -56,6 +60,10 @@ func sendCommand() *cobra.Command {
 	flags.StringVar(&s.addr, "addr", dictwire.DefaultAddr, "`address` of the server, where ADDR is not given")
 	flags.StringVarP(&s.file, "file", "f", "", "send the dictionaries of a `file`, - for standard input")
 	flags.DurationVar(&s.wait, "wait", 0, "how long to try again while nothing listens")
+	s.format = choice{"json", slices.Sorted(maps.Keys(s.wire()))}
+	s.from = choice{"json", slices.Sorted(maps.Keys(s.codecs()))}
+	flags.Var(&s.format, "format", "what is sent: "+strings.Join(s.format.of, ", "))
+	flags.Var(&s.from, "from", "format of the file: "+strings.Join(s.from.of, ", "))
 	flags.BoolVar(&s.reply, "reply", false, "print what the server answers, as JSON")
 	s.addReading(flags)
 	return cmd
@@ -98,14 +106,7 @@ func (s *send) run(cmd *cobra.Command, args []string) error {
 		}
 		defer in.Close()
 		progress = newProgress(s.stderr, in)
-		seq := newSequence(name, progress.reading(in), s.json(), s.limits())
-		next = func(ctx context.Context) (*dict.Dict, error) {
-			record, err := seq.next(ctx)
-			if err != nil {
-				return nil, err
-			}
-			return seq.codec.Decode(record, seq.limits)
-		}
+		next = newSequence(name, progress.reading(in), s.codecs()[s.from.value], s.limits()).dict
 	}
 	ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
@@ -272,7 +273,7 @@ func (s *send) receive(ctx context.Context, c *dictwire.Client) (refused bool, e
 func (s *send) dial(ctx context.Context) (*dictwire.Client, error) {
 	deadline := time.Now().Add(s.wait)
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, 500*time.Millisecond) {
-		c, err := dictwire.Dial(ctx, s.addr)
+		c, err := dictwire.Dialer{Codec: s.wire()[s.format.value]}.Dial(ctx, s.addr)
 		nobody := errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, fs.ErrNotExist)
 		if nobody && s.wait == 0 {
 			err = hintError{err, "is the server running? dictwire serve starts one; --wait 5s waits for it"}

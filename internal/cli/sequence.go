@@ -8,6 +8,7 @@ import (
 	"io"
 
 	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/dict"
 )
 
 // A sequence reads the records of a file or pipe, in bounded memory.
@@ -29,6 +30,20 @@ type sequence struct {
 
 func newSequence(name string, r io.Reader, c codec.Codec, lim codec.Limits) *sequence {
 	return &sequence{name: name, r: r, codec: c, limits: lim, scanner: c.NewScanner(lim), line: 1}
+}
+
+// dict returns the next dictionary, and errors as next does.
+func (s *sequence) dict(ctx context.Context) (*dict.Dict, error) {
+	record, err := s.next(ctx)
+	if err != nil {
+		return nil, err
+	}
+	d, err := s.codec.Decode(record, s.limits)
+	var bad *codec.SyntaxError
+	if errors.As(err, &bad) { // the scanner only framed it
+		return nil, &recordError{where: fmt.Sprintf("%s, record at byte %d", s.name, s.offset-int64(len(record))), SyntaxError: bad}
+	}
+	return d, err
 }
 
 // next returns the next record, which is valid until the next call, io.EOF at
@@ -112,7 +127,7 @@ func place(b []byte, line, column int) (int, int) {
 
 // A recordError is a bad record of a file.
 type recordError struct {
-	where string // file:line:column
+	where string // file:line:column of the fault, or where the record begins
 	*codec.SyntaxError
 }
 
@@ -121,6 +136,9 @@ func (e *recordError) Unwrap() error { return e.SyntaxError }
 
 // fault makes the error of the bad record at the beginning of rest.
 func (s *sequence) fault(bad *codec.SyntaxError, rest []byte) error {
+	if s.codec.Terminator() == "" { // not a text format
+		return &recordError{where: fmt.Sprintf("%s, record at byte %d", s.name, s.offset), SyntaxError: bad}
+	}
 	line, column := place(rest[:min(bad.Offset, len(rest))], s.line, s.column)
 	return &recordError{where: fmt.Sprintf("%s:%d:%d", s.name, line, column+1), SyntaxError: bad}
 }

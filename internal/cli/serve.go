@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"math"
 	"net"
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"syscall"
@@ -19,6 +21,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/dialect"
 	"github.com/dictwire/dictwire/dict"
 )
@@ -45,7 +48,8 @@ type serve struct {
 }
 
 func serveCommand() *cobra.Command {
-	s := &serve{print: choice{"python", []string{"python", "json", "none"}}, maxMemory: 256 << 20}
+	s := &serve{maxMemory: 256 << 20}
+	s.print = choice{"python", append(slices.Sorted(maps.Keys(s.codecs())), "none")}
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Receive dictionaries and print them",
@@ -62,7 +66,7 @@ func serveCommand() *cobra.Command {
 	flags := cmd.Flags()
 	flags.StringVar(&s.listen, "listen", dictwire.DefaultAddr, "`address`: host:port, unix:PATH or fd:N")
 	flags.BoolVar(&s.once, "once", false, "serve one connection that sends something, then end")
-	flags.Var(&s.print, "print", "what is printed: python, json or none")
+	flags.Var(&s.print, "print", "what is printed: none or one of "+names(s.codecs()))
 	flags.BoolVar(&s.reply, "reply", false, "answer each dictionary with {\"received\": n}, counted from 1: an example of a handler")
 	flags.BoolVar(&s.quiet, "quiet", false, "leave out the address and the summary")
 	flags.BoolVar(&s.insecure, "insecure", false, "listen on an address that other machines reach, without TLS and authentication")
@@ -200,7 +204,12 @@ func (s *serve) handler() dictwire.Handler {
 	var received atomic.Int64
 	return dictwire.HandlerFunc(func(_ context.Context, r *dictwire.Request) (*dict.Dict, error) {
 		if s.printer != nil {
-			if err := s.printer.print(r.Dict()); err != nil {
+			err := s.printer.print(r.Dict())
+			var loss *codec.LossError
+			if errors.As(err, &loss) {
+				return nil, &dialect.Error{Code: dialect.Loss, Text: loss.Error(), Hint: loss.Hint, At: -1, Err: err}
+			}
+			if err != nil {
 				return nil, &dialect.Error{Code: dialect.Unavailable, Text: "the server can't print", At: -1, Err: err}
 			}
 		}
