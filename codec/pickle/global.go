@@ -136,7 +136,7 @@ func (m *machine) call() (callee value, args []value, ok bool) {
 // picklers write.
 func (m *machine) reduce() bool {
 	callee, args, ok := m.call()
-	if !ok {
+	if !ok || !m.afford(args) {
 		return false
 	}
 	switch g := callee.data; g {
@@ -194,6 +194,17 @@ func (m *machine) reduce() bool {
 		return m.unsafe(globals[callee.data].name + " is not called in the way that CPython pickles it")
 	}
 	return ok
+}
+
+// afford counts the texts that a call may copy: the arguments can be in the memo,
+// and the call repeated.
+func (m *machine) afford(args []value) bool {
+	for _, v := range args[:min(len(args), 3)] { // no call has more
+		if v.kind() == kindText {
+			m.room.text -= int(v.n())
+		}
+	}
+	return m.room.text >= 0 || m.fail(codec.OverLimit, fmt.Sprintf("the texts that are handed to calls have more than %d bytes", m.maxText()))
 }
 
 func (m *machine) kindsAre(args []value, kinds ...kind) bool {

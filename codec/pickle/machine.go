@@ -110,6 +110,7 @@ func (m *machine) reset(src []byte, lim codec.Limits) {
 	m.objects, m.made, m.zones, m.own = m.objects[:0], m.made[:0], m.zones[:0], m.own[:0]
 	m.kids = append(m.kids[:0], value{}) // no run begins at 0
 	m.keys.Reset()
+	m.room.text = m.maxText()
 	m.way, m.err = m.way[:0], nil
 }
 

@@ -29,14 +29,15 @@
 // Beside [codec.Limits], which hold for the dictionary with all that is shared
 // written out:
 //
-//   - its strings and other texts together may be 4 × Limits.RecordBytes;
+//   - its strings and other texts together may be 4 × Limits.RecordBytes, and so
+//     may those that are handed to calls;
 //   - it nests 10,000 levels at most, whatever Limits.Depth is;
 //   - a memo's index is less than the pickle's size, the name of a global at most
 //     1 KiB.
 //
 // So neither time nor memory grows faster than the input and the limits, and no
 // length is trusted before the bytes are there. Beside the dictionary, a decoder
-// needs at most 64 bytes for each byte of the pickle.
+// needs at most 128 bytes for each byte of the pickle.
 //
 // # Sequences
 //

@@ -9,7 +9,8 @@ import (
 	"github.com/dictwire/dictwire/dict"
 )
 
-func TestCodec(t *testing.T) {
+// config is what the codec holds: everything but tagged values.
+func config() codectest.Config {
 	c := codectest.Config{Codec: pickle.Codec{}, FramesOnly: true}
 	for _, k := range dict.Kinds() {
 		if k == dict.KindTagged {
@@ -22,5 +23,7 @@ func TestCodec(t *testing.T) {
 			c.Keys = append(c.Keys, k)
 		}
 	}
-	codectest.Run(t, c)
+	return c
 }
+
+func TestCodec(t *testing.T) { codectest.Run(t, config()) }

@@ -22,6 +22,8 @@ const (
 	maxText    = 1 << 30
 )
 
+func (m *machine) maxText() int { return min(textFactor*m.lim.RecordBytes, maxText) }
+
 // A step is a part of the way from the fault to the top: the place of a key in the
 // Builder, or the number of an item.
 type step struct {
@@ -33,10 +35,9 @@ type step struct {
 // whatever is shared again wherever it stands.
 func (m *machine) writeOut() bool {
 	m.room.items = m.lim.Items
-	m.room.text = min(textFactor*m.lim.RecordBytes, maxText)
+	m.room.text = m.maxText()
 	root := m.stack[0]
 	if root.kind() != kindRef || !m.objects[root.data].kind.IsDict() {
-		m.at = len(m.src) - 1
 		m.err = &codec.SyntaxError{
 			Codec: name, Code: codec.NotADictionary,
 			Msg: "want a dictionary, got " + m.describe(root), Hint: `wrap it, as in {"value": …}`,
@@ -143,22 +144,23 @@ func (m *machine) writeObject(v value, levels int) bool {
 	o := &m.objects[v.data]
 	if o.kind == dict.KindUUID {
 		if o.state == unbuilt {
-			return m.faultIn(codec.UnsafePickle, "a UUID without its number")
+			m.faultIn(codec.UnsafePickle, "a UUID without its number")
+			return m.faultAt(o)
 		}
 		m.b.OwnRef(dict.KindUUID, append(m.b.Own(), m.own[o.first:o.first+16]...))
 		return true
 	}
 	switch {
 	case o.state == open:
-		m.at = int(o.at)
-		return m.faultIn(codec.Malformed, "the object that is made here holds itself")
+		m.faultIn(codec.Malformed, "the object that is made here holds itself")
+		return m.faultAt(o)
 	case levels == 0:
-		m.at = int(o.at)
-		return m.faultIn(codec.TooDeep, fault.Levels(min(m.lim.Depth, maxDepth)))
+		m.faultIn(codec.TooDeep, fault.Levels(min(m.lim.Depth, maxDepth)))
+		return m.faultAt(o)
 	}
 	if m.room.items -= int(o.n); m.room.items < 0 {
-		m.at = int(o.at)
-		return m.faultIn(codec.OverLimit, fault.Items(m.lim.Items))
+		m.faultIn(codec.OverLimit, fault.Items(m.lim.Items))
+		return m.faultAt(o)
 	}
 	state := o.state
 	o.state = open
@@ -167,10 +169,10 @@ func (m *machine) writeObject(v value, levels int) bool {
 	if o.kind.IsDict() {
 		n /= 2
 		if !m.writePairs(o, levels-1) {
-			return false
+			return m.faultAt(o)
 		}
 	} else if !m.writeItems(o, levels-1) {
-		return false
+		return m.faultAt(o)
 	}
 	o.state = state
 	m.b.Close(place, n)
@@ -234,7 +236,6 @@ func (m *machine) writeKey(keys *keyset.Frame, k value, levels int, o *object) b
 	case k.kind() != kindText:
 		v := m.b.At(place)
 		if err := dict.Hashable(v); err != nil {
-			m.at = int(o.at)
 			return m.faultIn(codec.Malformed, m.describe(k)+" can't be hashed, and so be no key or item of a set")
 		}
 		if key, equals := dict.AppendKey(m.keys.Own(), v); equals {
@@ -250,22 +251,28 @@ func (m *machine) writeKey(keys *keyset.Frame, k value, levels int, o *object) b
 		return true
 	}
 	repr := dict.AppendRepr(nil, m.b.At(place), dict.DefaultPython)
-	m.at = int(o.at)
 	return m.faultIn(codec.DuplicateKey, fmt.Sprintf("%.100s comes twice in the %s that is made here", repr, o.kind))
 }
 
-// faultIn fails because of a value.
+// faultIn fails because of a value. What holds it says where: see faultAt.
 func (m *machine) faultIn(code codec.Code, msg string) bool {
-	m.err = &codec.SyntaxError{Codec: name, Code: code, Offset: m.at, Msg: msg}
+	m.err = &codec.SyntaxError{Codec: name, Code: code, Offset: -1, Msg: msg}
 	if code == codec.UnsafePickle {
 		m.err.Hint = hintData
 	}
 	return false
 }
 
+// faultAt gives a fault that has no place yet that of o, where it was made.
+func (m *machine) faultAt(o *object) bool {
+	if m.err.Offset < 0 {
+		m.err.Offset = int(o.at)
+	}
+	return false
+}
+
 func (m *machine) tooMuchText() bool {
-	limit := min(textFactor*m.lim.RecordBytes, maxText)
-	return m.faultIn(codec.OverLimit, fmt.Sprintf("with all that is shared written out, the texts have more than %d bytes", limit))
+	return m.faultIn(codec.OverLimit, fmt.Sprintf("with all that is shared written out, the texts have more than %d bytes", m.maxText()))
 }
 
 // path names the value with the fault by the keys and numbers that lead to it.
