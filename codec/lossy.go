@@ -1,0 +1,221 @@
+package codec
+
+import (
+	"encoding/base64"
+	"fmt"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"github.com/dictwire/dictwire/dict"
+)
+
+// Substitute returns what a codec that is told to be lossy writes for a value that
+// its format can't hold, by one rule a kind:
+//
+//	tuple, set, frozenset       a list
+//	ordered dict                a dict
+//	bytearray                   bytes
+//	bytes                       a string in base64
+//	datetime, date, time        an ISO string; a zone of the time zone database
+//	                            stands behind it in brackets
+//	int                         a string of its digits
+//	string with lone surrogates the same with U+FFFD in their place
+//	decimal, uuid, complex,     a string, as Python's str prints it
+//	timedelta
+//	tagged value                a string, as Python's repr prints it
+//	null, bool, float           a string, as JSON spells it (for keys)
+//
+// Where the format can't hold that either, its substitute is written. This ends
+// with a string.
+func Substitute(v dict.Value) dict.Value {
+	switch v.Kind() {
+	case dict.KindTuple, dict.KindSet, dict.KindFrozenSet:
+		items := make([]dict.Value, 0, v.Len())
+		for item := range v.Items() {
+			items = append(items, item)
+		}
+		return dict.List(items...)
+	case dict.KindOrderedDict:
+		d := new(dict.Dict)
+		for k, item := range v.Pairs() {
+			_ = d.SetKey(k, item) // it was a key
+		}
+		return d.Value()
+	case dict.KindByteArray:
+		b, _ := v.Bytes()
+		return dict.Bytes(b)
+	case dict.KindBytes:
+		b, _ := v.Bytes()
+		return dict.String(base64.StdEncoding.EncodeToString(b))
+	default:
+		return dict.String(stringFor(v))
+	}
+}
+
+// substitute names what Substitute returns for a value of kind k.
+func substitute(k dict.Kind) string {
+	switch k {
+	case dict.KindTuple, dict.KindSet, dict.KindFrozenSet:
+		return "a list"
+	case dict.KindOrderedDict:
+		return "a dict"
+	case dict.KindByteArray:
+		return "bytes, or a string in base64"
+	case dict.KindBytes:
+		return "a string in base64"
+	case dict.KindDateTime, dict.KindDate, dict.KindTime:
+		return "an ISO string"
+	case dict.KindString:
+		return "one with U+FFFD for lone surrogates"
+	default:
+		return "a string"
+	}
+}
+
+// stringFor returns the string that stands for a value.
+func stringFor(v dict.Value) string {
+	switch v.Kind() {
+	case dict.KindNull:
+		return "null"
+	case dict.KindBool:
+		b, _ := v.Bool()
+		return strconv.FormatBool(b)
+	case dict.KindFloat:
+		switch text := v.String(); text {
+		case "nan":
+			return "NaN"
+		case "inf":
+			return "Infinity"
+		case "-inf":
+			return "-Infinity"
+		default:
+			return text
+		}
+	case dict.KindDecimal:
+		text, _ := v.DecimalText()
+		return text
+	case dict.KindUUID:
+		text := v.String()
+		return text[len("UUID('") : len(text)-len("')")]
+	case dict.KindString:
+		return withoutSurrogates(v)
+	case dict.KindDate:
+		d, _ := v.Date()
+		return isoDate(d)
+	case dict.KindTime:
+		t, _ := v.TimeOfDay()
+		return isoClock(t)
+	case dict.KindDateTime:
+		t, _ := v.DateTime()
+		return isoDate(t.Date) + "T" + isoClock(t.TimeOfDay)
+	case dict.KindTimeDelta:
+		t, _ := v.TimeDelta()
+		return deltaString(t)
+	default:
+		return v.String()
+	}
+}
+
+// withoutSurrogates returns a string's text with U+FFFD for lone surrogates.
+func withoutSurrogates(v dict.Value) string {
+	text, _ := v.TextBytes()
+	var b []byte
+	for i := 0; i < len(text); {
+		r, size := utf8.DecodeRune(text[i:])
+		if r == utf8.RuneError && size == 1 {
+			size = 3 // a surrogate in WTF-8
+		}
+		b = utf8.AppendRune(b, r)
+		i += size
+	}
+	return string(b)
+}
+
+func isoDate(d dict.Date) string { return fmt.Sprintf("%04d-%02d-%02d", d.Year, d.Month, d.Day) }
+
+func isoClock(t dict.TimeOfDay) string {
+	text := fmt.Sprintf("%02d:%02d:%02d", t.Hour, t.Minute, t.Second)
+	if t.Microsecond != 0 {
+		text += fmt.Sprintf(".%06d", t.Microsecond)
+	}
+	if key, ok := t.Zone.Key(); ok {
+		return text + "[" + key + "]" // RFC 9557
+	}
+	offset, ok := t.Zone.Offset()
+	if !ok {
+		return text
+	}
+	sign := '+'
+	if offset < 0 {
+		sign, offset = '-', -offset
+	}
+	seconds := offset / time.Second
+	text += fmt.Sprintf("%c%02d:%02d", sign, seconds/3600, seconds/60%60)
+	if seconds%60 != 0 || offset%time.Second != 0 {
+		text += fmt.Sprintf(":%02d", seconds%60)
+	}
+	if offset%time.Second != 0 {
+		text += fmt.Sprintf(".%06d", offset%time.Second/time.Microsecond)
+	}
+	return text
+}
+
+// deltaString returns what Python's str prints for a timedelta.
+func deltaString(t dict.TimeDelta) string {
+	text := ""
+	if t.Days != 0 {
+		plural := "s"
+		if t.Days == 1 || t.Days == -1 {
+			plural = ""
+		}
+		text = fmt.Sprintf("%d day%s, ", t.Days, plural)
+	}
+	text += fmt.Sprintf("%d:%02d:%02d", t.Seconds/3600, t.Seconds/60%60, t.Seconds%60)
+	if t.Microseconds != 0 {
+		text += fmt.Sprintf(".%06d", t.Microseconds)
+	}
+	return text
+}
+
+// Loss returns the error that the named codec can't hold v, with the remedy as the
+// hint. It is for codecs.
+func Loss(name string, v dict.Value) *LossError {
+	return &LossError{
+		Codec: name, Kind: v.Kind(),
+		Hint: "use --to cbor, or --lossy to write it as " + substitute(v.Kind()),
+	}
+}
+
+// SameKeys returns the error that the key k and one before it would be the same to a
+// codec that is lossy.
+func SameKeys(name string, k dict.Value) *LossError {
+	return &LossError{
+		Codec: name, Kind: k.Kind(), Key: true,
+		Hint: "another key is written in the same way; use --to cbor",
+	}
+}
+
+// KeyText returns a key as paths name it: a string's text, or else its repr.
+func KeyText(k dict.Value) string {
+	if text, ok := k.Text(); ok {
+		return text
+	}
+	return k.String()
+}
+
+// Keys finds keys of one dictionary that a codec which is lossy has written twice.
+// The zero Keys is ready to use.
+type Keys struct{ written map[string]struct{} }
+
+// Twice adds a key as it was written and reports whether it was there.
+func (k *Keys) Twice(written []byte) bool {
+	if _, ok := k.written[string(written)]; ok {
+		return true
+	}
+	if k.written == nil {
+		k.written = make(map[string]struct{})
+	}
+	k.written[string(written)] = struct{}{}
+	return false
+}

@@ -1,0 +1,101 @@
+// Package msgpack is the MessagePack codec, by the specification of
+// github.com/msgpack/msgpack, with its timestamp extension.
+//
+//	b, err := msgpack.Codec{}.Append(nil, d)
+//	d, err := msgpack.Codec{}.Decode(b, codec.Limits{})
+//
+// # What is held
+//
+// All formats are read, and of several the shortest is written.
+//
+//	kind          MessagePack
+//	null, bool    nil, false and true
+//	int           of at most 64 bits: fixint, int and uint, by their value
+//	float         float 64; float 32 is read
+//	string        str, which must be UTF-8
+//	bytes         bin
+//	datetime      in UTC without fold: the timestamp extension (-1) in 32, 64 or 96
+//	              bits
+//	list          array
+//	tuple         array, in a key only: a list can't be in one
+//	dict          map
+//	tagged        any other extension; and a timestamp that no datetime holds, with
+//	              nanoseconds or years beyond 9999
+//
+// A key, an array in it included, may be of any of these kinds that is hashable.
+// One that comes twice is an error; keys are equal as in Python, so 1, 1.0 and true
+// are one key, and a NaN equals nothing.
+//
+// Any other value is a *[codec.LossError], among them larger ints, strings with lone
+// surrogates, and extensions that would be read as a datetime. With Codec.Lossy,
+// what [codec.Substitute] returns is written in its place.
+//
+// # Sequences
+//
+// A scanner reads dictionaries back to back. Behind a bad one the next can't be
+// found, so it ends the sequence.
+package msgpack
+
+import (
+	"sync"
+
+	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/dict"
+)
+
+const name = "msgpack"
+
+// A Codec is the MessagePack codec. The zero Codec is ready to use.
+type Codec struct {
+	// Lossy makes Append write what codec.Substitute returns for a value that
+	// MessagePack can't hold.
+	Lossy bool
+}
+
+var _ codec.Codec = Codec{}
+
+// Name returns "msgpack".
+func (Codec) Name() string { return name }
+
+// MediaType returns "application/vnd.msgpack".
+func (Codec) MediaType() string { return "application/vnd.msgpack" }
+
+// Terminator returns nothing: a dictionary tells its own end.
+func (Codec) Terminator() string { return "" }
+
+// decoder is what Decode keeps for the next call.
+type decoder struct {
+	p parser
+	b dict.Builder
+}
+
+var decoders = sync.Pool{New: func() any { return new(decoder) }}
+
+// Decode returns the dictionary that src holds. See [codec.Codec].
+func (Codec) Decode(src []byte, lim codec.Limits) (*dict.Dict, error) {
+	dec := decoders.Get().(*decoder)
+	d, err := dec.decode(src, lim)
+	if dec.p.memory()+dec.b.Scratch() <= keepScratch {
+		decoders.Put(dec)
+	}
+	return d, err
+}
+
+func (dec *decoder) decode(src []byte, lim codec.Limits) (*dict.Dict, error) {
+	p := &dec.p
+	p.limit(lim)
+	p.reset()
+	p.b = &dec.b
+	p.b.Reset(src)
+	end := p.run(src)
+	if end == incomplete {
+		end = p.truncated(src)
+	}
+	if end >= 0 && end < len(src) {
+		end = p.unexpected(src, end, "nothing behind the dictionary")
+	}
+	if end == failed {
+		return nil, p.err
+	}
+	return p.b.Dict(), nil
+}
