@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/dictwire/dictwire/dict"
 )
@@ -19,7 +20,8 @@ import (
 // python prints repr(eval(line)) for each line. D makes a dictionary by setting
 // keys in turn and deleting some again.
 const python = `
-import sys
+import collections, datetime, decimal, sys, uuid, zoneinfo
+O = collections.OrderedDict
 sys.set_int_max_str_digits(0) if hasattr(sys, 'set_int_max_str_digits') else None
 F = float.fromhex
 def D(pairs, deleted):
@@ -36,23 +38,191 @@ for line in sys.stdin:
 type generator struct{ *rand.Rand }
 
 func (g generator) value(depth int) (dict.Value, string) {
-	n := 10
+	n := 15
 	if depth > 4 {
-		n = 8 // no containers
+		n = 10 // no containers
 	}
 	switch g.IntN(n) {
-	case 8:
-		return g.list(depth)
 	case 9:
+		b, expr := g.bytes()
+		return dict.ByteArray(b), "bytearray(" + expr + ")"
+	case 10, 11:
+		return g.list(depth)
+	case 12, 13:
 		return g.dict(depth)
+	case 14:
+		return g.set(g.IntN(2) == 0)
 	default:
 		return g.key()
 	}
 }
 
-// key returns a scalar.
+// bytes returns bytes, and Python's for the same.
+func (g generator) bytes() ([]byte, string) {
+	b := make([]byte, g.IntN(8))
+	expr := "b'"
+	for i := range b {
+		b[i] = byte(g.Uint32())
+		if g.IntN(2) == 0 {
+			b[i] = "'\"\\\n\r\tax"[g.IntN(8)]
+		}
+		expr += fmt.Sprintf("\\x%02x", b[i])
+	}
+	return b, expr + "'"
+}
+
+// set returns a set of at most one item: the order of more is Python's secret.
+func (g generator) set(frozen bool) (dict.Value, string) {
+	var items []dict.Value
+	expr := "set(["
+	if frozen {
+		expr = "frozenset(["
+	}
+	if g.IntN(3) > 0 {
+		item, itemExpr := g.key()
+		items = append(items, item)
+		expr += itemExpr
+	}
+	of := dict.SetOf
+	if frozen {
+		of = dict.FrozenSet
+	}
+	v, err := of(items...)
+	if err != nil {
+		panic(err)
+	}
+	return v, expr + "])"
+}
+
+// zone returns a zone, and Python's for the same.
+func (g generator) zone() (dict.Zone, string) {
+	offset := time.Duration(g.IntN(2*86_399)-86_399) * time.Second
+	if g.IntN(3) == 0 {
+		offset += time.Duration(g.IntN(1e6)) * time.Microsecond
+	}
+	switch g.IntN(6) {
+	case 0:
+		return dict.UTC(), "datetime.timezone.utc"
+	case 1:
+		return dict.KeyZone("Europe/Paris"), "zoneinfo.ZoneInfo('Europe/Paris')"
+	case 2:
+		return dict.FixedZone(offset), fmt.Sprintf("datetime.timezone(datetime.timedelta(microseconds=%d))", offset.Microseconds())
+	case 3:
+		name, expr := g.string()
+		text, _ := name.Text()
+		return dict.NamedFixedZone(offset, text), fmt.Sprintf("datetime.timezone(datetime.timedelta(microseconds=%d), %s)", offset.Microseconds(), expr)
+	default:
+		return dict.Zone{}, "None"
+	}
+}
+
+// time returns one of the kinds of time.
+func (g generator) time() (dict.Value, string) {
+	date := dict.Date{Year: 1 + g.IntN(9999), Month: 1 + g.IntN(12), Day: 1 + g.IntN(28)}
+	clock := dict.TimeOfDay{Hour: g.IntN(24), Minute: g.IntN(60), Fold: g.IntN(4) == 0}
+	if g.IntN(2) == 0 {
+		clock.Second = g.IntN(60)
+	}
+	if g.IntN(2) == 0 {
+		clock.Microsecond = g.IntN(1e6)
+	}
+	zone, zoneExpr := g.zone()
+	clock.Zone = zone
+	fold := 0
+	if clock.Fold {
+		fold = 1
+	}
+	day := fmt.Sprintf("%d,%d,%d", date.Year, date.Month, date.Day)
+	hours := fmt.Sprintf("%d,%d,%d,%d,tzinfo=%s,fold=%d", clock.Hour, clock.Minute, clock.Second, clock.Microsecond, zoneExpr, fold)
+	var (
+		v    dict.Value
+		err  error
+		expr string
+	)
+	switch g.IntN(4) {
+	case 0:
+		v, err = date.Value()
+		expr = "datetime.date(" + day + ")"
+	case 1:
+		v, err = clock.Value()
+		expr = "datetime.time(" + hours + ")"
+	case 2:
+		t := dict.TimeDelta{Days: g.IntN(2e9-2) - 999_999_998, Seconds: g.IntN(200_000) - 86_000, Microseconds: g.IntN(3e6) - 1e6}
+		if g.IntN(2) == 0 {
+			t = dict.TimeDelta{Days: g.IntN(3) - 1, Seconds: g.IntN(2)}
+		}
+		v, err = t.Value()
+		expr = fmt.Sprintf("datetime.timedelta(%d,%d,%d)", t.Days, t.Seconds, t.Microseconds)
+	default:
+		v, err = dict.DateTime{Date: date, TimeOfDay: clock}.Value()
+		expr = "datetime.datetime(" + day + "," + hours + ")"
+	}
+	if err != nil {
+		panic(err)
+	}
+	return v, expr
+}
+
+func (g generator) decimal() (dict.Value, string) {
+	text := []string{"", "-", "+"}[g.IntN(3)]
+	switch g.IntN(8) {
+	case 0:
+		text += []string{"NaN", "Infinity", "inf", "nan123"}[g.IntN(4)]
+	case 1:
+		text += strconv.Itoa(g.IntN(3)) // equal to ints
+	case 2:
+		text += []string{"0.5", "0.50", "1.0", "10E-1", "1E+2", "1e400", "0E-9", "0.1"}[g.IntN(8)]
+	default:
+		text += strconv.Itoa(g.IntN(1e6))
+		if g.IntN(2) == 0 {
+			text += "." + strconv.Itoa(g.IntN(1e4))
+		}
+		if g.IntN(2) == 0 {
+			text += "E" + strconv.Itoa(g.IntN(60)-30)
+		}
+	}
+	v, err := dict.Decimal(text)
+	if err != nil {
+		panic(err)
+	}
+	return v, "decimal.Decimal('" + text + "')"
+}
+
+// key returns a hashable value.
 func (g generator) key() (dict.Value, string) {
-	switch g.IntN(10) {
+	switch g.IntN(17) {
+	case 10:
+		b, expr := g.bytes()
+		return dict.Bytes(b), expr
+	case 11:
+		return g.time()
+	case 12:
+		return g.decimal()
+	case 13:
+		re, reExpr := g.float(float64(g.IntN(3)))
+		im, imExpr := g.float(math.Copysign(float64(g.IntN(3)), float64(g.IntN(2))-0.5))
+		x, _ := re.Float()
+		y, _ := im.Float()
+		return dict.Complex(complex(x, y)), "complex(" + reExpr + "," + imExpr + ")"
+	case 14:
+		u := [16]byte{}
+		for i := range u {
+			u[i] = byte(g.Uint32())
+		}
+		return dict.UUID(u), fmt.Sprintf("uuid.UUID(hex='%x')", u[:])
+	case 15:
+		items, expr := make([]dict.Value, g.IntN(3)), "("
+		for i := range items {
+			var itemExpr string
+			items[i], itemExpr = g.key()
+			expr += itemExpr + ","
+		}
+		if len(items) == 0 {
+			return dict.Tuple(), "()"
+		}
+		return dict.Tuple(items...), expr + ")"
+	case 16:
+		return g.set(true)
 	case 0:
 		return dict.Null(), "None"
 	case 1:
@@ -147,7 +317,11 @@ func (g generator) dict(depth int) (dict.Value, string) {
 		d.DeleteKey(k)
 		deleted = append(deleted, expr)
 	}
-	return d.Value(), "D([" + strings.Join(pairs, ",") + "],[" + strings.Join(deleted, ",") + "])"
+	expr := "D([" + strings.Join(pairs, ",") + "],[" + strings.Join(deleted, ",") + "])"
+	if g.IntN(5) == 0 {
+		return d.Ordered().Value(), "O(" + expr + ")"
+	}
+	return d.Value(), expr
 }
 
 // newSeed returns another seed each run, or that of DICTWIRE_TEST_SEED, and
@@ -172,7 +346,7 @@ func newSeed(t *testing.T) uint64 {
 // What a dictionary holds after keys were set and deleted, and how it prints, is
 // what CPython has.
 func TestAgainstPython(t *testing.T) {
-	const values = 25_000
+	const values = 20_000
 	seed := newSeed(t)
 	g := generator{rand.New(rand.NewPCG(seed, 0))}
 	var in bytes.Buffer
