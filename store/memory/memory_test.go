@@ -2,37 +2,38 @@ package memory_test
 
 import (
 	"testing"
+	"time"
+
+	"go.uber.org/goleak"
 
 	"github.com/dictwire/dictwire/store"
 	"github.com/dictwire/dictwire/store/memory"
+	"github.com/dictwire/dictwire/store/storetest"
 )
 
-func TestReadBack(t *testing.T) {
-	ctx := t.Context()
-	var s store.Store = memory.New(nil)
-	p := store.Producer{Principal: "till", Topic: "orders", Name: "till-7.k2x9"}
-	claim, err := s.Claim(ctx, p, store.ClaimRequest{})
-	if err != nil || claim.Next != 1 || !claim.New {
-		t.Fatalf("Claim: %+v, %v", claim, err)
-	}
-	b := &store.Block{Topic: "orders", Codec: "json", Producer: p, Epoch: claim.Epoch, First: 1}
-	b.Add([]byte(`{"id":1}`))
-	b.Add([]byte(`{"id":2}`))
-	if r := s.Append(ctx, b, b)[1]; r.Err != store.ErrDuplicate {
-		t.Fatalf("the second append: %v", r.Err)
-	}
-	var got []string
-	for batch, err := range s.Read(ctx, store.Position{}, store.ReadOptions{}) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		if batch.Block != nil {
-			for _, r := range batch.Block.Records(batch.At.Index) {
-				got = append(got, string(r))
-			}
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestStore(t *testing.T) {
+	storetest.Run(t, storetest.Driver{
+		Open: func(t testing.TB, now func() time.Time) store.Store {
+			s := memory.New(&memory.Options{Now: now})
+			t.Cleanup(func() { _ = s.Close() })
+			return s
+		},
+	})
+}
+
+func TestKeepsTheNewest(t *testing.T) {
+	s := memory.New(&memory.Options{KeepBytes: 1000})
+	for range 100 {
+		b := &store.Block{Topic: "a", Codec: "json"}
+		b.Add(make([]byte, 100))
+		if r := s.Append(t.Context(), b)[0]; r.Err != nil {
+			t.Fatal(r.Err)
 		}
 	}
-	if len(got) != 2 || got[1] != `{"id":2}` {
-		t.Fatalf("read %q", got)
+	stats, err := s.Topics(t.Context())
+	if err != nil || stats[0].Bytes != 1000 || stats[0].First.Block != 91 {
+		t.Fatalf("Topics: %+v, %v", stats, err)
 	}
 }

@@ -1,0 +1,96 @@
+package pebble
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/maphash"
+
+	engine "github.com/cockroachdb/pebble/v2"
+
+	"github.com/dictwire/dictwire/store"
+)
+
+// version is that of the keys.
+const version = 1
+
+// load loads what is needed to go on, and makes what a new store lacks.
+func (s *Store) load() error {
+	v, err := s.get(keyVersion)
+	if err != nil {
+		return err
+	}
+	if v != nil && (len(v) != 1 || v[0] != version) {
+		return fmt.Errorf("version %d, want %d: a newer dictwire wrote it", v, version)
+	}
+	tag, err := s.get(keyTag)
+	if err != nil {
+		return err
+	}
+	if tag == nil {
+		tag = []byte(store.NewTag())
+	}
+	s.tag = string(tag)
+	generation, err := s.number(keyGeneration)
+	if err != nil {
+		return err
+	}
+	generation++
+	s.epoch.Store(generation << 32)
+	if err := s.loadOrder(); err != nil {
+		return err
+	}
+	if err := s.topics.load(s.db); err != nil {
+		return err
+	}
+	s.producers.init()
+	s.cursors.seed = maphash.MakeSeed()
+
+	b := s.db.NewBatch()
+	defer b.Close()
+	set := func(key, value []byte) { _ = b.Set(key, value, nil) } // fails where a batch has been applied
+	set(keyVersion, []byte{version})
+	set(keyTag, tag)
+	set(keyGeneration, binary.BigEndian.AppendUint64(nil, generation))
+	set(keyNext, binary.BigEndian.AppendUint64(nil, s.order.next))
+	return s.write(b, engine.Sync)
+}
+
+// number returns the number that a key holds, zero where there is none.
+func (s *Store) number(key []byte) (uint64, error) {
+	v, err := s.get(key)
+	if err != nil || v == nil {
+		return 0, err
+	}
+	if len(v) != 8 {
+		return 0, fmt.Errorf("%q: %w", key, errDamaged)
+	}
+	return binary.BigEndian.Uint64(v), nil
+}
+
+// leap is how far positions go on where damage hides which were used.
+const leap = 1 << 32
+
+// loadOrder finds the next position: behind all that were ever used.
+func (s *Store) loadOrder() error {
+	next, err := s.number(keyNext)
+	if err != nil {
+		return err
+	}
+	next = max(next, 1)
+	it, err := s.db.NewIter(bounds(orderKey(0), []byte{prefixOrder + 1}))
+	if err != nil {
+		return err
+	}
+	defer it.Close()
+	if it.Last() {
+		next = max(next, binary.BigEndian.Uint64(it.Key()[1:])+1)
+		if t, _, err := splitPlace(it.Value()); err == nil {
+			s.order.last = t
+		}
+	} else if it.Error() != nil {
+		next += leap
+	}
+	s.order.next, s.order.base = next, next
+	s.order.head.Store(next)
+	return nil
+}

@@ -1,0 +1,355 @@
+// Package pebble is a store on disk, in a directory that one process owns. It
+// is built on the Pebble engine.
+//
+//	s, err := pebble.Open(ctx, dir, nil)
+//	…
+//	defer s.Close()
+//
+// # Guarantees
+//
+//   - A block, its place in the order, the numbers of its producer and their
+//     rejections are one atomic write, which is synced before Append returns.
+//     Writers that come at the same time share a sync.
+//   - Opening after a crash takes time that does not depend on how much is
+//     stored.
+//   - Nothing is deleted unasked but what lies in _rejected for 7 days or beyond
+//     256 MiB, and producers whose time is over.
+//   - When less than Options.Reserve is free on the disk, appends are refused and
+//     reads go on. They are taken again when there is room.
+//   - When the engine can't write, nothing is acknowledged any more, and
+//     Options.Fatal is told: the process should end and start anew.
+//
+// # The keys
+//
+// Numbers in keys are big endian, so that they sort; topic and position of a
+// block are its key.
+//
+//	b topic 00 position     envelope, block       the blocks
+//	p position              time, topic           their order
+//	t topic                 trimmed, cleaned      the topics there ever were
+//	q producer              state                 the producers
+//	r producer 00 number    code, text            their rejections
+//	c cursor                position, time        the cursors
+//	m name                  …                     version, tag, next position, generation
+//
+// An envelope is the time of the store, what the topic held before (blocks,
+// records, bytes), the records and bytes of the block, and a CRC-32C of them.
+package pebble
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	engine "github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/sstable"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/dictwire/dictwire/store"
+)
+
+// Options are what a store can be told. Nil and the zero value mean the
+// defaults.
+type Options struct {
+	// Durability is store.Fsync (the default) or store.OS, which does not wait
+	// for the disk.
+	Durability store.Durability
+
+	// Reserve is how many bytes of the disk stay free. Zero means 1 GiB or 2 %
+	// of the disk, whichever is larger; negative means none.
+	Reserve int64
+
+	// Keep says what of a topic is kept. Nil means DefaultKeep.
+	Keep func(topic string) Keep
+
+	// KeepEvery is how often that is looked after. Zero means a minute;
+	// negative means never.
+	KeepEvery time.Duration
+
+	// Fatal is told, once, that the engine can't go on. It should end the
+	// process with an exit status that is not zero, and may do so at once: what
+	// was acknowledged is safe. It must not call the store. Where it returns,
+	// or is nil, all writes are refused from then on.
+	Fatal func(error)
+
+	// Now is the clock. Nil means time.Now.
+	Now func() time.Time
+
+	// FS is the file system. Nil means that of the operating system.
+	FS vfs.FS
+}
+
+// A Store is a [store.Store] on disk.
+type Store struct {
+	db   *engine.DB
+	lock *engine.Lock
+	opts Options
+	dir  string
+	sync *engine.WriteOptions
+
+	tag   string
+	epoch atomic.Uint64 // of the last claim; its upper half is the generation
+
+	order     order
+	topics    topics
+	producers producers
+	reserve   reserve
+	trimMu    sync.Mutex // one trim at a time
+	cursors   cursors
+
+	failure atomic.Pointer[error] // why the engine can't go on
+
+	gate   sync.RWMutex // held for reading while the engine is in use
+	closed bool         // guarded by gate
+	done   chan struct{}
+	keeper sync.WaitGroup
+}
+
+// Open opens the store in a directory, and makes it where there is none. The
+// error wraps store.ErrLocked where another process has it open.
+func Open(ctx context.Context, dir string, o *Options) (*Store, error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	s := &Store{dir: dir, sync: engine.Sync, done: make(chan struct{})}
+	if o != nil {
+		s.opts = *o
+	}
+	if err := s.opts.fill(); err != nil {
+		return nil, err
+	}
+	fs := s.opts.FS
+	if err := fs.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	lock, err := engine.LockDirectory(dir, fs)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s (%w)", store.ErrLocked, dir, err)
+	}
+	s.lock = lock
+	if err := s.open(); err != nil {
+		if s.db != nil {
+			err = errors.Join(err, s.db.Close())
+		}
+		return nil, errors.Join(fmt.Errorf("store: open %s: %w", dir, err), lock.Close())
+	}
+	if s.opts.KeepEvery > 0 {
+		s.keeper.Go(s.keep)
+	}
+	return s, nil
+}
+
+func (o *Options) fill() error {
+	switch o.Durability {
+	case "":
+		o.Durability = store.Fsync
+	case store.Fsync, store.OS:
+	default:
+		return fmt.Errorf("store: durability %q, want %q or %q", o.Durability, store.Fsync, store.OS)
+	}
+	if o.Keep == nil {
+		o.Keep = DefaultKeep
+	}
+	if o.KeepEvery == 0 {
+		o.KeepEvery = time.Minute
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.FS == nil {
+		o.FS = vfs.Default
+	}
+	return nil
+}
+
+// open opens the engine and loads what is needed to go on.
+func (s *Store) open() error {
+	cache := engine.NewCache(8 << 20)
+	defer cache.Unref()
+	eo := &engine.Options{
+		Cache:                       cache,
+		FS:                          s.opts.FS,
+		Lock:                        s.lock,
+		FormatMajorVersion:          engine.FormatWALSyncChunks,
+		Logger:                      logger{s},
+		MemTableSize:                8 << 20,
+		MemTableStopWritesThreshold: 4,
+		L0CompactionThreshold:       4,
+		L0StopWritesThreshold:       32,
+		LBaseMaxBytes:               64 << 20,
+		MaxOpenFiles:                256,
+		BytesPerSync:                1 << 20,
+		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
+	}
+	if s.opts.Durability == store.OS {
+		eo.FS = unsynced{eo.FS}
+	}
+	for i := range eo.Levels {
+		// Blocks are compressed already.
+		eo.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
+		eo.Levels[i].BlockSize = 32 << 10
+	}
+	eo.Experimental.ReadSamplingMultiplier = -1
+	db, err := engine.Open(s.dir, eo)
+	if err != nil {
+		return err
+	}
+	s.db = db
+	if err := s.load(); err != nil {
+		return err
+	}
+	s.reserve.open(s.opts.FS, s.dir, s.opts.Reserve)
+	return nil
+}
+
+// Durability says what an append survives.
+func (s *Store) Durability() store.Durability { return s.opts.Durability }
+
+// Close ends all reads, waits for the appends that are under way, and closes
+// the store. What comes later is store.ErrUnavailable.
+func (s *Store) Close() error {
+	s.gate.Lock()
+	if s.closed {
+		s.gate.Unlock()
+		return nil
+	}
+	s.closed = true
+	close(s.done)
+	s.gate.Unlock()
+	s.keeper.Wait()
+	if s.failed() != nil {
+		// The engine has given up, and may not even close.
+		_ = closeFailed(s.db)
+		return errors.Join(s.failed(), s.lock.Close())
+	}
+	// With an empty log, the next open has nothing to replay.
+	return errors.Join(s.db.Flush(), s.db.Close(), s.lock.Close())
+}
+
+func closeFailed(db *engine.DB) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%v", p)
+		}
+	}()
+	return db.Close()
+}
+
+var errClosed = fmt.Errorf("%w: closed", store.ErrUnavailable)
+
+// enter begins a use of the engine, which leave ends.
+func (s *Store) enter(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	s.gate.RLock()
+	if s.closed {
+		s.gate.RUnlock()
+		return errClosed
+	}
+	return nil
+}
+
+func (s *Store) leave() { s.gate.RUnlock() }
+
+// failed returns why the engine can't go on, or nil.
+func (s *Store) failed() error {
+	if p := s.failure.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// fail notes that the engine can't go on.
+func (s *Store) fail(err error) {
+	err = fmt.Errorf("%w: the engine can't go on: %w", store.ErrUnavailable, err)
+	if s.failure.CompareAndSwap(nil, &err) && s.opts.Fatal != nil {
+		s.opts.Fatal(err)
+	}
+}
+
+// write applies a batch and returns when it is durable. An error is final.
+func (s *Store) write(b *engine.Batch, o *engine.WriteOptions) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.fail(fmt.Errorf("%v", p))
+		}
+		if f := s.failed(); f != nil {
+			err = f
+		}
+	}()
+	if f := s.failed(); f != nil {
+		return f
+	}
+	if err := s.db.Apply(b, o); err != nil {
+		s.fail(err)
+	}
+	return nil
+}
+
+// set is write for one key.
+func (s *Store) set(key, value []byte) error {
+	b := s.db.NewBatch()
+	defer b.Close()
+	if err := b.Set(key, value, nil); err != nil {
+		return err
+	}
+	return s.write(b, s.sync)
+}
+
+// get returns the value of a key, nil where there is none.
+func (s *Store) get(key []byte) ([]byte, error) {
+	v, closer, err := s.db.Get(key)
+	if errors.Is(err, engine.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, unreadable(err)
+	}
+	defer closer.Close()
+	return append(make([]byte, 0, len(v)), v...), nil
+}
+
+// unreadable wraps an error of the engine.
+func unreadable(err error) error { return fmt.Errorf("%w: %w", store.ErrUnavailable, err) }
+
+// A logger is the engine's, which tells by it that it can't go on.
+type logger struct{ s *Store }
+
+func (logger) Infof(string, ...any)  {}
+func (logger) Errorf(string, ...any) {}
+
+func (l logger) Fatalf(format string, args ...any) { l.s.fail(fmt.Errorf(format, args...)) }
+
+// unsynced is a file system whose write-ahead log is handed to the operating
+// system, and not synced.
+type unsynced struct{ vfs.FS }
+
+func (u unsynced) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	return u.wrap(name)(u.FS.Create(name, c))
+}
+
+func (u unsynced) ReuseForWrite(old, name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	return u.wrap(name)(u.FS.ReuseForWrite(old, name, c))
+}
+
+// Unwrap returns the file system within.
+func (u unsynced) Unwrap() vfs.FS { return u.FS }
+
+func (u unsynced) wrap(name string) func(vfs.File, error) (vfs.File, error) {
+	return func(f vfs.File, err error) (vfs.File, error) {
+		if err == nil && len(name) > 4 && name[len(name)-4:] == ".log" {
+			return unsyncedFile{f}, nil
+		}
+		return f, err
+	}
+}
+
+type unsyncedFile struct{ vfs.File }
+
+func (unsyncedFile) Sync() error                { return nil }
+func (unsyncedFile) SyncData() error            { return nil }
+func (unsyncedFile) SyncTo(int64) (bool, error) { return false, nil }

@@ -1,0 +1,143 @@
+package pebble_test
+
+import (
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"go.uber.org/goleak"
+
+	"github.com/dictwire/dictwire/store"
+	"github.com/dictwire/dictwire/store/pebble"
+	"github.com/dictwire/dictwire/store/storetest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// opened remembers how the stores of a test were opened, so that they can be
+// opened again.
+var opened sync.Map
+
+func open(t testing.TB, o pebble.Options) *pebble.Store {
+	t.Helper()
+	s, err := pebble.Open(t.Context(), "store", &o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	opened.Store(s, o)
+	t.Cleanup(func() {
+		_ = s.Close() // where a fault was injected, it tells so again
+		opened.Delete(s)
+	})
+	return s
+}
+
+func TestStore(t *testing.T) {
+	storetest.Run(t, storetest.Driver{
+		Open: func(t testing.TB, now func() time.Time) store.Store {
+			return open(t, pebble.Options{FS: vfs.NewMem(), Now: now, KeepEvery: -1})
+		},
+		Reopen: func(t testing.TB, s store.Store) store.Store {
+			_ = s.(*pebble.Store).Close()
+			o, _ := opened.Load(s)
+			return open(t, o.(pebble.Options))
+		},
+		Faulty: func(t testing.TB) (store.Store, storetest.Disk) {
+			d := &disk{FS: vfs.NewMem()}
+			return open(t, pebble.Options{FS: d, KeepEvery: -1}), d
+		},
+	})
+}
+
+// A disk is a file system whose syncs of the log can be held up and made to
+// fail.
+type disk struct {
+	vfs.FS
+
+	mu      sync.Mutex
+	blocked chan struct{} // closed when a sync is held up
+	release chan struct{} // nil, or closed when syncs go on
+	fail    bool
+}
+
+func (d *disk) Block() func() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.blocked, d.release = make(chan struct{}), make(chan struct{})
+	return sync.OnceFunc(func() { close(d.release) })
+}
+
+func (d *disk) Blocked() <-chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.blocked
+}
+
+func (d *disk) Fail() func() {
+	set := func(fail bool) { d.mu.Lock(); d.fail = fail; d.mu.Unlock() }
+	set(true)
+	return func() { set(false) }
+}
+
+var errInjected = errors.New("injected")
+
+func (d *disk) sync() error {
+	d.mu.Lock()
+	release, fail := d.release, d.fail
+	if release != nil {
+		select {
+		case <-d.blocked:
+		default:
+			close(d.blocked)
+		}
+	}
+	d.mu.Unlock()
+	if release != nil {
+		<-release
+	}
+	if fail {
+		return errInjected
+	}
+	return nil
+}
+
+func (d *disk) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	return d.wrap(name)(d.FS.Create(name, c))
+}
+
+func (d *disk) ReuseForWrite(from, name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	return d.wrap(name)(d.FS.ReuseForWrite(from, name, c))
+}
+
+func (d *disk) Unwrap() vfs.FS { return d.FS }
+
+func (d *disk) wrap(name string) func(vfs.File, error) (vfs.File, error) {
+	return func(f vfs.File, err error) (vfs.File, error) {
+		if err == nil && strings.HasSuffix(name, ".log") {
+			return &diskFile{f, d}, nil
+		}
+		return f, err
+	}
+}
+
+type diskFile struct {
+	vfs.File
+	d *disk
+}
+
+func (f *diskFile) Sync() error {
+	if err := f.d.sync(); err != nil {
+		return err
+	}
+	return f.File.Sync()
+}
+
+func (f *diskFile) SyncData() error {
+	if err := f.d.sync(); err != nil {
+		return err
+	}
+	return f.File.SyncData()
+}

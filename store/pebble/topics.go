@@ -1,0 +1,247 @@
+package pebble
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	engine "github.com/cockroachdb/pebble/v2"
+
+	"github.com/dictwire/dictwire/store"
+)
+
+// topics are all topics there ever were, by name. There are as many as the disk
+// holds.
+type topics struct {
+	trimmed atomic.Uint64 // the largest of all topics
+
+	mu     sync.RWMutex
+	byName map[string]*topic
+}
+
+// A topic is what is known of one.
+type topic struct {
+	name    string
+	held    tally         // with all that is in flight; guarded by order.mu
+	trimmed atomic.Uint64 // the position behind the last block that was trimmed
+
+	cleaned uint64 // the order has no place of the topic below; guarded by Store.trimMu
+
+	once sync.Once // makes the topic durable, and loads held
+	err  error     // of once
+}
+
+// load loads the topics.
+func (t *topics) load(db *engine.DB) error {
+	t.byName = map[string]*topic{}
+	it, err := db.NewIter(bounds([]byte{prefixTopic}, []byte{prefixTopic + 1}))
+	if err != nil {
+		return err
+	}
+	for it.First(); it.Valid(); it.Next() {
+		v, err := it.ValueAndErr()
+		if err != nil {
+			break
+		}
+		tp := &topic{name: string(it.Key()[1:])}
+		if v, _, err := cutSum(v, len(v)); err == nil && len(v) == 16 {
+			tp.trimmed.Store(binary.LittleEndian.Uint64(v))
+			tp.cleaned = binary.LittleEndian.Uint64(v[8:])
+		}
+		t.trimmed.Store(max(t.trimmed.Load(), tp.trimmed.Load()))
+		t.byName[tp.name] = tp
+	}
+	return errors.Join(it.Error(), it.Close())
+}
+
+// encode returns the value of the topic's key.
+func (t *topic) encode(trimmed, cleaned uint64) []byte {
+	v := binary.LittleEndian.AppendUint64(nil, trimmed)
+	v = binary.LittleEndian.AppendUint64(v, cleaned)
+	return binary.LittleEndian.AppendUint32(v, crc32.Checksum(v, castagnoli))
+}
+
+// topic returns a topic to write to, and makes it where there is none.
+func (s *Store) topic(name string) (*topic, error) {
+	s.topics.mu.RLock()
+	t := s.topics.byName[name]
+	s.topics.mu.RUnlock()
+	isNew := false
+	if t == nil {
+		s.topics.mu.Lock()
+		if t = s.topics.byName[name]; t == nil {
+			t = &topic{name: name}
+			s.topics.byName[name] = t
+			isNew = true
+		}
+		s.topics.mu.Unlock()
+	}
+	t.once.Do(func() {
+		if isNew {
+			t.err = s.set(topicKey(name), t.encode(0, 0))
+			return
+		}
+		// What is damaged can't be counted: the tallies begin anew.
+		if e, _, err := s.lastBlock(name, s.order.head.Load()); err == nil {
+			t.held = e.after()
+		}
+	})
+	return t, t.err
+}
+
+// matching returns the topics that patterns name.
+func (t *topics) matching(patterns []string) []*topic {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	var all []*topic
+	for name, tp := range t.byName {
+		if store.Match(patterns, name) {
+			all = append(all, tp)
+		}
+	}
+	return all
+}
+
+func bounds(lower, upper []byte) *engine.IterOptions {
+	return &engine.IterOptions{LowerBound: lower, UpperBound: upper}
+}
+
+var errNone = errors.New("none")
+
+// lastBlock returns the envelope and the position of a topic's last block below
+// a position, errNone where there is none.
+func (s *Store) lastBlock(topic string, below uint64) (envelope, uint64, error) {
+	return s.edge(topic, 0, below, (*engine.Iterator).Last)
+}
+
+// firstBlock is lastBlock for the first block from a position on.
+func (s *Store) firstBlock(topic string, from, below uint64) (envelope, uint64, error) {
+	return s.edge(topic, from, below, (*engine.Iterator).First)
+}
+
+func (s *Store) edge(topic string, from, below uint64, seek func(*engine.Iterator) bool) (e envelope, at uint64, err error) {
+	it, err := s.db.NewIter(bounds(blockKey(topic, from), blockKey(topic, below)))
+	if err != nil {
+		return e, 0, unreadable(err)
+	}
+	defer it.Close()
+	if !seek(it) {
+		if err := it.Error(); err != nil {
+			return e, 0, unreadable(err)
+		}
+		return e, 0, errNone
+	}
+	_, at, _ = splitBlockKey(it.Key())
+	v, err := it.ValueAndErr()
+	if err != nil {
+		return e, at, unreadable(err)
+	}
+	e, _, err = cutEnvelope(v)
+	return e, at, err
+}
+
+// Topics implements [store.Log].
+func (s *Store) Topics(ctx context.Context) ([]store.TopicStat, error) {
+	if err := s.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer s.leave()
+	all := s.topics.matching(nil)
+	sortTopics(all)
+	head := s.order.head.Load()
+	stats := make([]store.TopicStat, 0, len(all))
+	for _, t := range all {
+		stat, err := s.stat(t.name, head)
+		if err != nil {
+			return nil, fmt.Errorf("topic %s: %w", t.name, err)
+		}
+		stats = append(stats, stat)
+	}
+	return stats, nil
+}
+
+func (s *Store) stat(name string, head uint64) (store.TopicStat, error) {
+	stat := store.TopicStat{Name: name}
+	first, from, err := s.firstBlock(name, 0, head)
+	if errors.Is(err, errNone) {
+		return stat, nil
+	}
+	if err != nil && !errors.Is(err, errDamaged) {
+		return stat, err
+	}
+	last, to, err := s.lastBlock(name, head)
+	if err != nil && !errors.Is(err, errDamaged) {
+		return stat, err
+	}
+	after := last.after()
+	stat.Blocks = minus(after.blocks, first.before.blocks)
+	stat.Records = minus(after.records, first.before.records)
+	stat.Bytes = minus(after.bytes, first.before.bytes)
+	stat.First, stat.Next = s.position(from), s.position(to+1)
+	stat.Oldest, stat.Newest = first.stamp(), last.stamp()
+	return stat, nil
+}
+
+// minus is a−b, or zero: what damage hid is not counted.
+func minus(a, b uint64) uint64 {
+	if a < b {
+		return 0
+	}
+	return a - b
+}
+
+func (s *Store) position(block uint64) store.Position {
+	return store.Position{Tag: s.tag, Block: block}
+}
+
+// Head implements [store.Log].
+func (s *Store) Head(ctx context.Context) (store.Position, error) {
+	if err := s.enter(ctx); err != nil {
+		return store.Position{}, err
+	}
+	defer s.leave()
+	return s.position(s.order.head.Load()), nil
+}
+
+// Seek implements [store.Log].
+func (s *Store) Seek(ctx context.Context, t time.Time) (store.Position, error) {
+	if err := s.enter(ctx); err != nil {
+		return store.Position{}, err
+	}
+	defer s.leave()
+	head := s.order.head.Load()
+	it, err := s.db.NewIter(bounds(orderKey(0), orderKey(head)))
+	if err != nil {
+		return store.Position{}, unreadable(err)
+	}
+	defer it.Close()
+	// Invariant: the answer lies in [low, high], where high stands for a place
+	// that is late enough, or for the head.
+	low, high := uint64(0), head
+	for low < high {
+		middle := low + (high-low)/2
+		at, late := head, true
+		if it.SeekGE(orderKey(middle)) {
+			at = binary.BigEndian.Uint64(it.Key()[1:])
+			stamp, _, err := splitPlace(it.Value())
+			late = err == nil && !time.Unix(0, stamp).Before(t)
+		} else if err := it.Error(); err != nil {
+			late = false // what can't be read is passed over
+			at = middle
+		}
+		if late {
+			high = middle
+		} else {
+			low = at + 1
+		}
+	}
+	if it.SeekGE(orderKey(low)) {
+		return s.position(binary.BigEndian.Uint64(it.Key()[1:])), nil
+	}
+	return s.position(head), nil
+}

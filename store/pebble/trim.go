@@ -1,0 +1,200 @@
+package pebble
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"time"
+
+	engine "github.com/cockroachdb/pebble/v2"
+
+	"github.com/dictwire/dictwire/store"
+)
+
+// Keep bounds what of a topic is kept. The zero value keeps all.
+type Keep struct {
+	Age   time.Duration // blocks that the store took longer ago are trimmed
+	Bytes uint64        // of records: older blocks beyond are trimmed
+}
+
+// DefaultKeep keeps all but what was rejected, of which it keeps 7 days and at
+// most 256 MiB.
+func DefaultKeep(topic string) Keep {
+	if topic == store.Rejected {
+		return Keep{Age: 7 * 24 * time.Hour, Bytes: 256 << 20}
+	}
+	return Keep{}
+}
+
+// Trim implements [store.Log].
+func (s *Store) Trim(ctx context.Context, name string, before store.Position) error {
+	if err := s.enter(ctx); err != nil {
+		return err
+	}
+	defer s.leave()
+	head := s.order.head.Load()
+	if err := before.Within(s.tag, s.position(head)); err != nil {
+		return err
+	}
+	s.topics.mu.RLock()
+	t := s.topics.byName[name]
+	s.topics.mu.RUnlock()
+	if t == nil {
+		return nil
+	}
+	s.trimMu.Lock()
+	defer s.trimMu.Unlock()
+	return s.trim(t, before.Block, head)
+}
+
+// trim deletes a topic's blocks below a position. s.trimMu is held.
+func (s *Store) trim(t *topic, before, head uint64) error {
+	if before <= t.trimmed.Load() {
+		return nil
+	}
+	// Only what was there has been trimmed.
+	_, last, err := s.lastBlock(t.name, before)
+	switch {
+	case errors.Is(err, errNone):
+		return nil
+	case err != nil && last == 0:
+		last = before - 1 // what can't be read can be deleted
+	}
+	to := last + 1
+	b := s.db.NewBatch()
+	defer b.Close()
+	if err := errors.Join(
+		b.DeleteRange(blockKey(t.name, 0), blockKey(t.name, to), nil),
+		b.Set(topicKey(t.name), t.encode(to, t.cleaned), nil),
+		b.Set(keyNext, binary.BigEndian.AppendUint64(nil, head), nil), // positions are never used again
+	); err != nil {
+		return unreadable(err)
+	}
+	// Readers look at these behind what they read.
+	t.trimmed.Store(to)
+	s.topics.trimmed.Store(max(s.topics.trimmed.Load(), to))
+	if err := s.write(b, s.sync); err != nil {
+		return err
+	}
+	return s.clean(t, to)
+}
+
+// clean deletes the places of trimmed blocks from the order. s.trimMu is held.
+func (s *Store) clean(t *topic, to uint64) error {
+	it, err := s.db.NewIter(bounds(orderKey(t.cleaned), orderKey(to)))
+	if err != nil {
+		return unreadable(err)
+	}
+	defer it.Close()
+	b := s.db.NewBatch()
+	defer func() { b.Close() }()
+	var run []uint64 // places of the topic with no other's between
+	flush := func() error {
+		if n := len(run); n > 16 {
+			err = b.DeleteRange(orderKey(run[0]), orderKey(run[n-1]+1), nil)
+		} else {
+			for _, at := range run {
+				err = errors.Join(err, b.Delete(orderKey(at), nil))
+			}
+		}
+		run = run[:0]
+		if err == nil && b.Count() > 1024 {
+			err = s.write(b, engine.NoSync)
+			b.Close()
+			b = s.db.NewBatch()
+		}
+		return err
+	}
+	for it.First(); it.Valid(); it.Next() {
+		if _, topic, err := splitPlace(it.Value()); err == nil && string(topic) == t.name {
+			run = append(run, binary.BigEndian.Uint64(it.Key()[1:]))
+			if len(run) < 65536 {
+				continue
+			}
+		}
+		if err := flush(); err != nil {
+			return err
+		}
+	}
+	if err := flush(); err != nil {
+		return err
+	}
+	if err := b.Set(topicKey(t.name), t.encode(to, to), nil); err != nil {
+		return unreadable(err)
+	}
+	t.cleaned = to
+	return s.write(b, engine.NoSync)
+}
+
+// keep looks after what is kept, until the store is closed.
+func (s *Store) keep() {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	tick := time.NewTicker(s.opts.KeepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.done:
+			return
+		case <-tick.C:
+			// What fails now is tried again at the next tick; an engine that
+			// can't go on has told so.
+			_ = s.Tidy(ctx)
+		}
+	}
+}
+
+// Tidy trims what Options.Keep does not keep and forgets the producers whose
+// time is over, as is done every Options.KeepEvery.
+func (s *Store) Tidy(ctx context.Context) error {
+	var errs []error
+	for _, t := range s.topics.matching(nil) {
+		errs = append(errs, s.keepTopic(ctx, t))
+	}
+	return errors.Join(append(errs, s.forgetOld(ctx))...)
+}
+
+func (s *Store) keepTopic(ctx context.Context, t *topic) error {
+	k := s.opts.Keep(t.name)
+	if k == (Keep{}) {
+		return nil
+	}
+	if err := s.enter(ctx); err != nil {
+		return err
+	}
+	defer s.leave()
+	s.trimMu.Lock()
+	defer s.trimMu.Unlock()
+	head := s.order.head.Load()
+	last, _, err := s.lastBlock(t.name, head)
+	if errors.Is(err, errNone) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	oldest := s.opts.Now().Add(-k.Age).UnixNano()
+	total := last.after().bytes
+	before := s.find(t.name, t.trimmed.Load(), head, func(e envelope) bool {
+		return (k.Age == 0 || e.time >= oldest) && (k.Bytes == 0 || minus(total, e.before.bytes) <= k.Bytes)
+	})
+	return s.trim(t, before, head)
+}
+
+// find returns the position of the first block of a topic that is kept; all
+// behind it are. What is damaged counts as kept.
+func (s *Store) find(topic string, low, high uint64, kept func(envelope) bool) uint64 {
+	for low < high {
+		middle := low + (high-low)/2
+		e, at, err := s.firstBlock(topic, middle, high)
+		switch {
+		case errors.Is(err, errNone):
+			high = middle
+		case err != nil || kept(e):
+			high = middle
+		default:
+			low = at + 1
+		}
+	}
+	return low
+}

@@ -1,0 +1,323 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/dictwire/dictwire/store"
+)
+
+func testAppend(t *testing.T, d Driver) {
+	s := d.open(t)
+	ctx := t.Context()
+	w, _ := claim(t, s, producer("a", "x"), store.ClaimRequest{})
+	one := func(b *store.Block) error { return s.Append(ctx, b)[0].Err }
+
+	stranger := writer{s: s, p: producer("a", "y"), epoch: w.epoch}
+	wantErr(t, "a producer that is not claimed", one(stranger.block(1, 1)), store.ErrFenced)
+	var seq *store.SequenceError
+	if err := one(w.block(2, 1)); !errors.As(err, &seq) || seq.Want != 1 {
+		t.Fatalf("a gap: %v", err)
+	}
+	w.append(t, 3)
+	wantErr(t, "a duplicate", one(w.block(1, 3)), store.ErrDuplicate)
+	wantErr(t, "a part of one", one(w.block(2, 1)), store.ErrDuplicate)
+	if err := one(w.block(3, 2)); !errors.As(err, &seq) || seq.Want != 4 {
+		t.Fatalf("one that is stored in part: %v", err)
+	}
+
+	// Several blocks in one call: a prefix of each producer, the others apart.
+	v, _ := claim(t, s, producer("b", "v"), store.ClaimRequest{})
+	bad := w.block(6, 1)
+	bad.Lengths[0]++
+	results := s.Append(ctx, w.block(4, 1), v.block(1, 2), w.block(2, 2), w.block(5, 1), bad, w.block(7, 1), v.block(3, 1), loose("c", `{}`))
+	var got []string
+	for _, r := range results {
+		switch {
+		case r.Err == nil:
+			got = append(got, "ok")
+		case errors.Is(r.Err, store.ErrDuplicate):
+			got = append(got, "duplicate")
+		case errors.As(r.Err, &seq):
+			got = append(got, fmt.Sprint("want ", seq.Want))
+		default:
+			got = append(got, "bad")
+		}
+	}
+	if want := "ok ok duplicate ok bad want 6 ok ok"; strings.Join(got, " ") != want {
+		t.Fatalf("got %q, want %q", strings.Join(got, " "), want)
+	}
+	w.next, v.next = 6, 4
+
+	// A rejected record takes its number in another topic.
+	rejected := w.block(7, 1)
+	rejected.Topic = store.Rejected
+	rejected.Rejected = []store.Rejection{{Number: 7, Code: "schema", Text: "no"}}
+	for _, r := range s.Append(ctx, w.block(6, 1), rejected, w.block(8, 2)) {
+		if r.Err != nil {
+			t.Fatal(r.Err)
+		}
+	}
+	r := readAll(t, s, store.Position{}, store.ReadOptions{Producer: w.p})
+	for i, rec := range r.records {
+		if rec != string(record(w.p, uint64(i)+1)) {
+			t.Fatalf("record %d of the producer is %s", i+1, rec)
+		}
+	}
+	if len(r.records) != 9 {
+		t.Fatalf("%d records of the producer, want 9", len(r.records))
+	}
+	wantErr(t, "the rejected one again", one(rejected), store.ErrDuplicate)
+
+	canceled, cancel := context.WithCancel(ctx)
+	cancel()
+	if err := s.Append(canceled, w.block(10, 1))[0].Err; !errors.Is(err, context.Canceled) {
+		t.Fatalf("an append whose context has ended: %v", err)
+	}
+	if _, c := claim(t, s, w.p, store.ClaimRequest{}); c.Next != 10 {
+		t.Fatalf("next is %d, want 10", c.Next)
+	}
+}
+
+func testClaim(t *testing.T, d Driver) {
+	type outcome struct {
+		next uint64 // of a claim
+		err  error
+		lost uint64 // the Next of a *LostError
+	}
+	for _, c := range []struct {
+		name    string
+		stored  uint64 // records before; none: the producer is not known
+		attempt uint64 // of the claim before
+		r       store.ClaimRequest
+		want    outcome
+	}{
+		{"new", 0, 0, store.ClaimRequest{}, outcome{next: 1}},
+		{"new, from its oldest record", 0, 0, store.ClaimRequest{First: 9}, outcome{next: 9}},
+		{"unknown, with acks", 0, 0, store.ClaimRequest{Acked: 3}, outcome{lost: 1}},
+		{"unknown, with acks, accepted", 0, 0, store.ClaimRequest{Acked: 3, AcceptLost: true}, outcome{next: 4}},
+		{"unknown, with acks and older records, accepted", 0, 0, store.ClaimRequest{Acked: 3, First: 2, AcceptLost: true}, outcome{next: 2}},
+		{"goes on", 5, 0, store.ClaimRequest{Acked: 5}, outcome{next: 6}},
+		{"saw fewer acks", 5, 0, store.ClaimRequest{Acked: 2, First: 1}, outcome{next: 6}},
+		{"nothing acked", 5, 0, store.ClaimRequest{}, outcome{next: 6}},
+		{"acked more than there is", 5, 0, store.ClaimRequest{Acked: 6, First: 1}, outcome{lost: 6}},
+		{"has only later records", 5, 0, store.ClaimRequest{First: 7}, outcome{lost: 6}},
+		{"acked more, accepted", 5, 0, store.ClaimRequest{Acked: 8, AcceptLost: true}, outcome{next: 9}},
+		{"acked more, has older, accepted", 5, 0, store.ClaimRequest{Acked: 8, First: 3, AcceptLost: true}, outcome{next: 6}},
+		{"accepts without a loss", 5, 0, store.ClaimRequest{Acked: 4, AcceptLost: true}, outcome{next: 6}},
+		{"a lower attempt", 5, 3, store.ClaimRequest{Attempt: 2}, outcome{err: store.ErrStale}},
+		{"a lower attempt, lost as well", 5, 3, store.ClaimRequest{Attempt: 2, Acked: 50}, outcome{err: store.ErrStale}},
+		{"an equal attempt", 5, 3, store.ClaimRequest{Attempt: 3}, outcome{next: 6}},
+		{"a higher attempt", 5, 3, store.ClaimRequest{Attempt: 4}, outcome{next: 6}},
+		{"no attempt", 5, 3, store.ClaimRequest{}, outcome{next: 6}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := d.open(t)
+			p := producer("a", "x")
+			var before *writer
+			if c.stored > 0 {
+				before, _ = claim(t, s, p, store.ClaimRequest{Attempt: c.attempt})
+				before.append(t, int(c.stored))
+			}
+			got, err := s.Claim(t.Context(), p, c.r)
+			var lost *store.LostError
+			switch {
+			case c.want.err != nil:
+				wantErr(t, "Claim", err, c.want.err)
+			case c.want.lost > 0:
+				if !errors.As(err, &lost) || lost.Next != c.want.lost {
+					t.Fatalf("Claim: %+v, %v, want a loss behind %d", got, err, c.want.lost)
+				}
+			case err != nil || got.Next != c.want.next:
+				t.Fatalf("Claim: %+v, %v, want next %d", got, err, c.want.next)
+			}
+			if before == nil {
+				return
+			}
+			if err != nil { // nobody is fenced
+				before.append(t, 1)
+				return
+			}
+			note := ""
+			if got.Next == before.next {
+				note = fmt.Sprintf("note %d", c.stored)
+			}
+			if string(got.Note) != note || got.New {
+				t.Fatalf("Claim: %+v, want note %q", got, note)
+			}
+			wantErr(t, "the writer before", s.Append(t.Context(), before.block(before.next, 1))[0].Err, store.ErrFenced)
+			w := writer{s: s, p: p, epoch: got.Epoch, next: got.Next}
+			w.append(t, 2)
+		})
+	}
+}
+
+func testExpire(t *testing.T, d Driver) {
+	var mu sync.Mutex
+	now := time.Unix(1_800_000_000, 0)
+	pass := func(by time.Duration) { mu.Lock(); now = now.Add(by); mu.Unlock() }
+	s := d.Open(t, func() time.Time { mu.Lock(); defer mu.Unlock(); return now })
+	long, short := producer("a", "long"), producer("a", "short")
+	w, _ := claim(t, s, long, store.ClaimRequest{})
+	w.append(t, 2)
+	v, _ := claim(t, s, short, store.ClaimRequest{Expire: 24 * time.Hour})
+	v.append(t, 2)
+	pass(24*time.Hour - 1)
+	v.append(t, 1) // an append counts
+	pass(24*time.Hour - 1)
+	v, c := claim(t, s, short, store.ClaimRequest{Expire: 24 * time.Hour}) // and a claim
+	if c.New || c.Next != 4 {
+		t.Fatalf("Claim: %+v", c)
+	}
+	pass(24*time.Hour - 1)
+	if _, c = claim(t, s, short, store.ClaimRequest{Expire: 24 * time.Hour}); c.New {
+		t.Fatal("forgotten too early")
+	}
+	pass(24 * time.Hour)
+	if _, c = claim(t, s, short, store.ClaimRequest{Expire: 24 * time.Hour}); !c.New || c.Next != 1 {
+		t.Fatalf("remembered too long: %+v", c)
+	}
+	wantErr(t, "the writer before", s.Append(t.Context(), v.block(4, 1))[0].Err, store.ErrFenced)
+	pass(85 * 24 * time.Hour)
+	if _, c = claim(t, s, long, store.ClaimRequest{}); c.New || c.Next != 3 {
+		t.Fatalf("forgotten within 90 days: %+v", c)
+	}
+	pass(90 * 24 * time.Hour)
+	if w, c = claim(t, s, long, store.ClaimRequest{}); !c.New {
+		t.Fatalf("remembered after 90 days: %+v", c)
+	}
+	w.append(t, 1)
+	if err := s.Forget(t.Context(), long); err != nil {
+		t.Fatal(err)
+	}
+	wantErr(t, "the writer of a forgotten one", s.Append(t.Context(), w.block(2, 1))[0].Err, store.ErrFenced)
+	if _, c = claim(t, s, long, store.ClaimRequest{}); !c.New {
+		t.Fatalf("remembered: %+v", c)
+	}
+	if r := readAll(t, s, store.Position{}, store.ReadOptions{}); len(r.records) != 6 {
+		t.Fatalf("%d records, want 6: they stay", len(r.records))
+	}
+}
+
+func testRejections(t *testing.T, d Driver) {
+	s := d.open(t)
+	p := producer("a", "x")
+	w, _ := claim(t, s, p, store.ClaimRequest{})
+	other, _ := claim(t, s, producer("a", "xx"), store.ClaimRequest{})
+	var all []store.Rejection
+	reject := func(w *writer) {
+		t.Helper()
+		b := w.block(w.next, 1)
+		b.Topic = store.Rejected
+		b.Rejected = []store.Rejection{{Number: w.next, Code: "schema", Text: fmt.Sprintf("%s %d", w.p.Name, w.next)}}
+		if r := s.Append(t.Context(), b)[0]; r.Err != nil {
+			t.Fatal(r.Err)
+		}
+		if w.p == p {
+			all = append(all, b.Rejected[0])
+		}
+		w.next++
+	}
+	check := func(after uint64, want []store.Rejection) {
+		t.Helper()
+		var got []store.Rejection
+		for r, err := range s.Rejections(t.Context(), p, after) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, r)
+		}
+		if !slices.Equal(got, want) {
+			t.Fatalf("after %d: %v, want %v", after, got, want)
+		}
+	}
+	check(0, nil)
+	for range 300 {
+		reject(w)
+		reject(other)
+		w.append(t, 1)
+	}
+	check(0, all)
+	check(2, all[1:])
+	check(all[100].Number, all[101:])
+	check(w.next-1, nil)
+	head, _ := s.Head(t.Context())
+	if err := s.Trim(t.Context(), store.Rejected, head); err != nil {
+		t.Fatal(err)
+	}
+	if d.Reopen != nil {
+		s = d.Reopen(t, s)
+		w, _ = claim(t, s, p, store.ClaimRequest{})
+	}
+	check(0, all)
+	for w.next < store.Window {
+		w.append(t, 4096)
+	}
+	reject(w)
+	low := w.next - store.Window
+	check(0, all[slices.IndexFunc(all, func(r store.Rejection) bool { return r.Number >= low }):])
+	for range 40 {
+		w.append(t, 4096)
+	}
+	reject(w)
+	check(0, all[len(all)-1:])
+}
+
+func testCursors(t *testing.T, d Driver) {
+	s := d.open(t)
+	ctx := t.Context()
+	var at []store.Position
+	for range 5 {
+		at = append(at, appendLoose(t, s, "a", `{}`))
+	}
+	c := store.CursorName{Principal: "p", Name: "billing", Subscription: "a"}
+	if _, ok, err := s.Cursor(ctx, c); ok || err != nil {
+		t.Fatalf("a new cursor: %v, %v", ok, err)
+	}
+	want := func(c store.CursorName, p store.Position) {
+		t.Helper()
+		if got, ok, err := s.Cursor(ctx, c); got != p || !ok || err != nil {
+			t.Fatalf("Cursor: %v, %v, %v, want %v", got, ok, err, p)
+		}
+	}
+	do := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	do(s.Commit(ctx, c, at[2]))
+	want(c, at[2])
+	do(s.Commit(ctx, c, at[1]))
+	want(c, at[2])
+	do(s.Commit(ctx, c, at[4]))
+	want(c, at[4])
+	do(s.Reset(ctx, c, at[0]))
+	want(c, at[0])
+	others := []store.CursorName{
+		{Principal: "p", Name: "billing", Subscription: "a.*"},
+		{Principal: "p", Name: "bill", Subscription: "inga"},
+		{Principal: "o", Name: "billing", Subscription: "a"},
+	}
+	for i, o := range others {
+		do(s.Commit(ctx, o, at[i]))
+	}
+	for i, o := range others {
+		want(o, at[i])
+	}
+	all, err := s.Cursors(ctx)
+	do(err)
+	var names []store.CursorName
+	for _, c := range all {
+		names = append(names, c.CursorName)
+	}
+	if w := []store.CursorName{others[2], others[1], c, others[0]}; !slices.Equal(names, w) {
+		t.Fatalf("Cursors: %v, want %v", names, w)
+	}
+}

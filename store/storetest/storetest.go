@@ -1,0 +1,190 @@
+// Package storetest is the contract of package store as tests that every driver
+// passes.
+//
+//	func TestStore(t *testing.T) {
+//		storetest.Run(t, storetest.Driver{Open: …, Reopen: …, Faulty: …})
+//	}
+package storetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/dictwire/dictwire/store"
+)
+
+// A Driver is how the tests get the stores of one.
+type Driver struct {
+	// Open returns a new, empty store with the given clock, which is closed at
+	// the end of t.
+	Open func(t testing.TB, now func() time.Time) store.Store
+
+	// Reopen closes a store and opens what it left. Nil means that nothing
+	// outlives a store.
+	Reopen func(t testing.TB, s store.Store) store.Store
+
+	// Faulty returns a new, empty store whose syncs can be held up and made to
+	// fail. Nil means that it has none.
+	Faulty func(t testing.TB) (store.Store, Disk)
+}
+
+// A Disk is what lies under a store.
+type Disk interface {
+	// Block holds up all syncs from now on. It returns what lets them go on.
+	Block() (release func())
+
+	// Blocked is closed when a sync is held up.
+	Blocked() <-chan struct{}
+
+	// Fail makes all syncs fail from now on. It returns what ends that.
+	Fail() (heal func())
+}
+
+// Run runs all tests.
+func Run(t *testing.T, d Driver) {
+	for _, test := range []struct {
+		name string
+		run  func(*testing.T, Driver)
+	}{
+		{"Read", testRead},
+		{"Filter", testFilter},
+		{"Follow", testFollow},
+		{"Positions", testPositions},
+		{"Append", testAppend},
+		{"Claim", testClaim},
+		{"Expire", testExpire},
+		{"Rejections", testRejections},
+		{"Trim", testTrim},
+		{"Seek", testSeek},
+		{"Cursors", testCursors},
+		{"Close", testClose},
+		{"Reopen", testReopen},
+		{"Concurrent", testConcurrent},
+		{"BlockedSync", testBlockedSync},
+		{"FailedSync", testFailedSync},
+		{"Model", testModel},
+	} {
+		t.Run(test.name, func(t *testing.T) { test.run(t, d) })
+	}
+}
+
+func (d Driver) open(t testing.TB) store.Store { return d.Open(t, time.Now) }
+
+// A writer is a claimed producer that makes records which tell their number.
+type writer struct {
+	s     store.Store
+	p     store.Producer
+	epoch uint64
+	next  uint64
+}
+
+func claim(t testing.TB, s store.Store, p store.Producer, r store.ClaimRequest) (*writer, store.Claim) {
+	t.Helper()
+	c, err := s.Claim(context.Background(), p, r)
+	if err != nil {
+		t.Fatalf("Claim(%+v): %v", r, err)
+	}
+	return &writer{s: s, p: p, epoch: c.Epoch, next: c.Next}, c
+}
+
+func producer(topic, name string) store.Producer {
+	return store.Producer{Principal: "p", Topic: topic, Name: name}
+}
+
+// record is the record that a producer gives a number.
+func record(p store.Producer, number uint64) []byte {
+	return fmt.Appendf(nil, `{"producer":%q,"number":%d}`, p.Name, number)
+}
+
+// block returns a block of the producer's numbers from first on.
+func (w *writer) block(first uint64, n int) *store.Block {
+	b := &store.Block{
+		Topic: w.p.Topic, Codec: "json", Peer: "[::1]:4711", Received: time.Unix(1e9, 1).UTC(),
+		Producer: w.p, Epoch: w.epoch, First: first,
+	}
+	for i := range n {
+		b.Add(record(w.p, first+uint64(i)))
+	}
+	b.Note = fmt.Appendf(nil, "note %d", first+uint64(n)-1)
+	return b
+}
+
+// append appends the next n records in one block.
+func (w *writer) append(t testing.TB, n int) {
+	t.Helper()
+	r := w.s.Append(context.Background(), w.block(w.next, n))[0]
+	if r.Err != nil {
+		t.Fatalf("Append of %d+%d: %v", w.next, n, r.Err)
+	}
+	w.next += uint64(n)
+}
+
+// loose returns a block of one record without a producer.
+func loose(topic, text string) *store.Block {
+	b := &store.Block{Topic: topic, Codec: "json"}
+	b.Add([]byte(text))
+	return b
+}
+
+func appendLoose(t testing.TB, s store.Store, topic, text string) store.Position {
+	t.Helper()
+	r := s.Append(context.Background(), loose(topic, text))[0]
+	if r.Err != nil {
+		t.Fatal(r.Err)
+	}
+	return r.Position
+}
+
+// A read is what a Read yielded to its end.
+type read struct {
+	records []string
+	at      []store.Position // of each record
+	trims   []*store.TrimmedError
+	next    store.Position
+	err     error
+}
+
+// readAll reads without following.
+func readAll(t testing.TB, s store.Store, from store.Position, o store.ReadOptions) read {
+	t.Helper()
+	var r read
+	var last time.Time
+	for b, err := range s.Read(context.Background(), from, o) {
+		var trim *store.TrimmedError
+		switch {
+		case errors.As(err, &trim):
+			r.trims = append(r.trims, trim)
+		case err != nil:
+			r.err = err
+			continue
+		}
+		if b.Next.Compare(r.next) < 0 {
+			t.Fatalf("Read went back from %v to %v", r.next, b.Next)
+		}
+		r.next = b.Next
+		if b.Block == nil {
+			continue
+		}
+		if b.Time.Before(last) {
+			t.Fatalf("time went back from %v to %v", last, b.Time)
+		}
+		last = b.Time
+		for i, rec := range b.Block.Records(b.At.Index) {
+			at := b.At
+			at.Index = i
+			r.at = append(r.at, at)
+			r.records = append(r.records, string(rec))
+		}
+	}
+	return r
+}
+
+func wantErr(t testing.TB, what string, got, want error) {
+	t.Helper()
+	if !errors.Is(got, want) {
+		t.Fatalf("%s: %v, want %v", what, got, want)
+	}
+}
