@@ -2,6 +2,7 @@ package pebble_test
 
 import (
 	"errors"
+	"flag"
 	"strings"
 	"sync"
 	"testing"
@@ -15,7 +16,11 @@ import (
 	"github.com/dictwire/dictwire/store/storetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// What each check opens and closes adds up; the command line says more.
+	_ = flag.Set("rapid.checks", "25")
+	goleak.VerifyTestMain(m)
+}
 
 // opened remembers how the stores of a test were opened, so that they can be
 // opened again.
