@@ -10,20 +10,20 @@ import (
 	"github.com/dictwire/dictwire/codec/json"
 )
 
-// inCBOR returns JSON records in another format.
-func inCBOR(b *testing.B, records [][]byte) [][]byte {
+// converted returns JSON records in another format.
+func converted(b *testing.B, records [][]byte, to codec.Codec) [][]byte {
 	b.Helper()
-	converted := make([][]byte, len(records))
+	all := make([][]byte, len(records))
 	for i, r := range records {
 		d, err := json.Codec{}.Decode(r, codec.Limits{})
 		if err != nil {
 			b.Fatal(err)
 		}
-		if converted[i], err = (cbor.Codec{}).Append(nil, d); err != nil {
+		if all[i], err = to.Append(nil, d); err != nil {
 			b.Fatal(err)
 		}
 	}
-	return converted
+	return all
 }
 
 func BenchmarkCBORScan(b *testing.B) {
@@ -36,7 +36,7 @@ func BenchmarkCBORScan(b *testing.B) {
 		{"fxamacker", func(r []byte) bool { return fxcbor.Wellformed(r) == nil }},
 	}
 	for _, set := range sets {
-		records := inCBOR(b, set.records)
+		records := converted(b, set.records, cbor.Codec{})
 		for _, s := range scanners {
 			b.Run(set.name+"/by="+s.by, func(b *testing.B) { each(b, records, s.scan) })
 		}
@@ -56,7 +56,7 @@ func BenchmarkCBORDecode(b *testing.B) {
 		{"fxamacker-any", func(r []byte) bool { var m any; return fxcbor.Unmarshal(r, &m) == nil }},
 	}
 	for _, set := range sets {
-		records := inCBOR(b, set.records)
+		records := converted(b, set.records, cbor.Codec{})
 		for _, d := range decoders {
 			b.Run(set.name+"/by="+d.by, func(b *testing.B) { each(b, records, d.decode) })
 		}
