@@ -53,6 +53,21 @@ func Substitute(v dict.Value) dict.Value {
 	}
 }
 
+// SubstituteKey returns the string that a codec that is told to be lossy writes for
+// a key where its format has none but strings. None, bools, ints and floats are
+// written as Python's json.dumps does; a tuple, frozenset or tagged value is its
+// repr; any other is the string that [Substitute] ends with.
+func SubstituteKey(k dict.Value) dict.Value {
+	switch k.Kind() {
+	case dict.KindString:
+		return k
+	case dict.KindBytes:
+		return Substitute(k)
+	default:
+		return dict.String(stringFor(k))
+	}
+}
+
 // substitute names what Substitute returns for a value of kind k.
 func substitute(k dict.Kind) string {
 	switch k {
@@ -184,6 +199,14 @@ func Loss(name string, v dict.Value) *LossError {
 	return &LossError{
 		Codec: name, Kind: v.Kind(),
 		Hint: "use --to cbor, or --lossy to write it as " + substitute(v.Kind()),
+	}
+}
+
+// LossOfKey is Loss for a key where the format has none but strings.
+func LossOfKey(name string, k dict.Value) *LossError {
+	return &LossError{
+		Codec: name, Kind: k.Kind(), Key: true,
+		Hint: "use --to cbor, or --lossy to write it as a string",
 	}
 }
 

@@ -11,17 +11,17 @@ import (
 
 // Append appends d as JSON on one line without white space, in UTF-8 with lone
 // surrogates escaped, floats with the fewest digits that read back as the same
-// float. Keys that are not strings are a *[codec.LossError]. See
+// float. What JSON can't hold is a *[codec.LossError], unless c is Lossy. See
 // [codec.Codec].
-func (Codec) Append(dst []byte, d *dict.Dict) ([]byte, error) {
-	out, loss := appendValue(dst, d.Value())
+func (c Codec) Append(dst []byte, d *dict.Dict) ([]byte, error) {
+	out, loss := c.appendValue(dst, d.Value())
 	if loss != nil {
 		return dst, loss
 	}
 	return out, nil
 }
 
-func appendValue(dst []byte, v dict.Value) ([]byte, *codec.LossError) {
+func (c Codec) appendValue(dst []byte, v dict.Value) ([]byte, *codec.LossError) {
 	switch v.Kind() {
 	case dict.KindNull:
 		return append(dst, "null"...), nil
@@ -37,46 +37,61 @@ func appendValue(dst []byte, v dict.Value) ([]byte, *codec.LossError) {
 		text, _ := v.TextBytes()
 		return appendText(dst, text), nil
 	case dict.KindList:
-		dst = append(dst, '[')
-		i := 0
-		for item := range v.Items() {
-			if i > 0 {
-				dst = append(dst, ',')
-			}
-			var loss *codec.LossError
-			if dst, loss = appendValue(dst, item); loss != nil {
-				loss.Path = "/" + strconv.Itoa(i) + loss.Path
-				return dst, loss
-			}
-			i++
-		}
-		return append(dst, ']'), nil
+		return c.appendItems(dst, v)
 	case dict.KindDict:
-		dst = append(dst, '{')
-		first := true
-		for k, item := range v.Pairs() {
-			if !first {
-				dst = append(dst, ',')
-			}
-			first = false
-			text, ok := k.TextBytes()
-			if !ok {
-				return dst, &codec.LossError{
-					Codec: name, Kind: k.Kind(), Key: true,
-					Hint: "JSON keys are strings; make the key one, or use a format that keeps it",
-				}
-			}
-			dst = append(appendText(dst, text), ':')
-			var loss *codec.LossError
-			if dst, loss = appendValue(dst, item); loss != nil {
-				loss.Path = "/" + string(text) + loss.Path
-				return dst, loss
-			}
-		}
-		return append(dst, '}'), nil
-	default:
-		return dst, &codec.LossError{Codec: name, Kind: v.Kind()}
+		return c.appendPairs(dst, v)
 	}
+	if c.Lossy {
+		return c.appendValue(dst, codec.Substitute(v))
+	}
+	return dst, codec.Loss(name, v)
+}
+
+func (c Codec) appendItems(dst []byte, v dict.Value) ([]byte, *codec.LossError) {
+	dst = append(dst, '[')
+	i := 0
+	for item := range v.Items() {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		var loss *codec.LossError
+		if dst, loss = c.appendValue(dst, item); loss != nil {
+			loss.Path = "/" + strconv.Itoa(i) + loss.Path
+			return dst, loss
+		}
+		i++
+	}
+	return append(dst, ']'), nil
+}
+
+func (c Codec) appendPairs(dst []byte, v dict.Value) ([]byte, *codec.LossError) {
+	dst = append(dst, '{')
+	first := true
+	var written codec.Keys
+	for k, item := range v.Pairs() {
+		if !first {
+			dst = append(dst, ',')
+		}
+		first = false
+		text, ok := k.TextBytes()
+		switch {
+		case ok:
+		case c.Lossy:
+			text, _ = codec.SubstituteKey(k).TextBytes()
+		default:
+			return dst, codec.LossOfKey(name, k)
+		}
+		if c.Lossy && written.Twice(text) {
+			return dst, codec.SameKeys(name, k)
+		}
+		dst = append(appendText(dst, text), ':')
+		var loss *codec.LossError
+		if dst, loss = c.appendValue(dst, item); loss != nil {
+			loss.Path = "/" + string(text) + loss.Path
+			return dst, loss
+		}
+	}
+	return append(dst, '}'), nil
 }
 
 func appendFloat(dst []byte, f float64) []byte {

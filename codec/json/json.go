@@ -18,6 +18,14 @@
 // record over a limit, and, unless [KeepLast] is set, a key that comes twice
 // ("a" and "\u0061" are the same key).
 //
+// # What is written
+//
+// Nulls, bools, ints, floats, strings, lists and dictionaries with keys that are
+// strings. Any other value or key is a *[codec.LossError], or with Codec.Lossy
+// written as something that JSON has: a datetime as an ISO string, a tuple as a
+// list, the key 1 as "1". Two keys of a dictionary that would be the same are a
+// *[codec.LossError] even then.
+//
 // # Sequences
 //
 // A scanner reads dictionaries back to back, with any white space, NUL or RS
@@ -44,6 +52,10 @@ type Codec struct {
 	// DuplicateKeys says what becomes of a key that comes twice. The zero
 	// value refuses the record.
 	DuplicateKeys DuplicateKeys
+
+	// Lossy makes Append write what codec.Substitute, or codec.SubstituteKey,
+	// returns for a value, or a key, that JSON can't hold.
+	Lossy bool
 }
 
 // DuplicateKeys is a way of treating a key that comes twice in a dictionary.

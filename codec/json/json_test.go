@@ -200,3 +200,36 @@ func ExampleCodec_Decode() {
 	// {'name': 'Alice', 'big': 123456789012345678901234567890, 'x': 1.0} <nil>
 	// json: want a value, got ']' (at byte 19, in /tags/2)
 }
+
+func TestLossy(t *testing.T) {
+	when, err := dict.DateTime{Date: dict.Date{Year: 2026, Month: 1, Day: 2}, TimeOfDay: dict.TimeOfDay{Zone: dict.UTC()}}.Value()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := dict.Of("when", when, "t", dict.Tuple(dict.Int(1), dict.Bytes([]byte{255})), "b", dict.ByteArray([]byte("a")))
+	for _, key := range []dict.Value{dict.Int(1), dict.Null(), dict.Float(1.5), dict.Tuple(dict.Int(1), dict.String("x"))} {
+		if err := d.SetKey(key, dict.Bool(true)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out, err := json.Codec{Lossy: true}.Append(nil, d)
+	const want = `{"when":"2026-01-02T00:00:00+00:00","t":[1,"/w=="],"b":"YQ==","1":true,"null":true,"1.5":true,"(1, 'x')":true}`
+	if err != nil || string(out) != want {
+		t.Errorf("%s, %v\nwant %s", out, err, want)
+	}
+	for _, test := range []struct {
+		c          json.Codec
+		d          *dict.Dict
+		want, hint string
+	}{
+		{json.Codec{}, dict.Of("when", when), "/when: json can't hold a datetime", "use --to cbor, or --lossy to write it as an ISO string"},
+		{json.Codec{}, dict.Of("in", dict.Of(1, 2)), "/in: json can't hold an int as a key", "use --to cbor, or --lossy to write it as a string"},
+		{json.Codec{Lossy: true}, dict.Of(1, 2, "1", 3), "/: json can't hold a string as a key", "another key is written in the same way; use --to cbor"},
+	} {
+		out, err := test.c.Append([]byte("before"), test.d)
+		var loss *codec.LossError
+		if !errors.As(err, &loss) || err.Error() != test.want || loss.Hint != test.hint || string(out) != "before" {
+			t.Errorf("%q, %v, %q\nwant %s, %q", out, err, loss.Hint, test.want, test.hint)
+		}
+	}
+}
