@@ -48,6 +48,8 @@ type machine struct {
 type value struct{ head, data uint64 }
 
 const (
+	kindMask = 1<<8 - 1
+
 	ownBit = 1 << 8 // a text lies in machine.own, not in the pickle
 	oddBit = 1 << 9 // a text has lone surrogates
 )

@@ -53,6 +53,13 @@ func (m *machine) writeOut() bool {
 
 // write writes a value out. levels is how many more containers may nest.
 func (m *machine) write(v value, levels int) bool {
+	if v.head&(ownBit|kindMask) == uint64(kindText) {
+		if m.room.text -= int(v.n()); m.room.text < 0 {
+			return m.tooMuchText()
+		}
+		m.b.Text(int(v.data), int(v.n()))
+		return true
+	}
 	switch v.kind() {
 	case kindNull:
 		m.b.Null()

@@ -15,7 +15,7 @@ import (
 // "surrogatepass" writes them.
 func (m *machine) text(from, to int) bool {
 	b := m.src[from:to]
-	if isShortASCII(m.src, from, to) || utf8.Valid(b) {
+	if isASCII(m.src, from, to) || utf8.Valid(b) {
 		m.push(content(kindText, from, len(b)))
 		return true
 	}
@@ -44,7 +44,7 @@ func (m *machine) shortText(i int) (next int) {
 	}
 	from := i + 2
 	to := from + int(m.src[i+1])
-	if to >= len(m.src) || !isShortASCII(m.src, from, to) && !utf8.Valid(m.src[from:to]) {
+	if to >= len(m.src) || !isASCII(m.src, from, to) && !utf8.Valid(m.src[from:to]) {
 		return 0
 	}
 	v := content(kindText, from, to-from)
@@ -57,13 +57,18 @@ func (m *machine) shortText(i int) (next int) {
 	return to + 1
 }
 
-// isShortASCII reports whether b[from:to] is ASCII and at most 8 bytes, which need
-// not be looked at one by one.
-func isShortASCII(b []byte, from, to int) bool {
-	if to-from > 8 || from+8 > len(b) {
-		return false
-	}
+// isASCII reports whether b[from:to] is ASCII. It looks at words, and may say no
+// where the last one reaches beyond b.
+func isASCII(b []byte, from, to int) bool {
 	const high = 0x8080808080808080
+	for ; from+8 <= to; from += 8 {
+		if binary.LittleEndian.Uint64(b[from:])&high != 0 {
+			return false
+		}
+	}
+	if from+8 > len(b) {
+		return from == to
+	}
 	return binary.LittleEndian.Uint64(b[from:])<<(64-8*uint(to-from))&high == 0
 }
 
@@ -136,14 +141,14 @@ func (m *machine) escapedText(line []byte) bool {
 
 // python2 pushes the str of Python 2, if it is ASCII.
 func (m *machine) python2(from, to int) bool {
-	if !m.isASCII(m.src[from:to]) {
+	if !m.wantASCII(m.src[from:to]) {
 		return false
 	}
 	m.push(content(kindText, from, to-from))
 	return true
 }
 
-func (m *machine) isASCII(b []byte) bool {
+func (m *machine) wantASCII(b []byte) bool {
 	for _, c := range b {
 		if c >= utf8.RuneSelf {
 			m.fail(codec.Malformed, fmt.Sprintf("want a str of Python 2 in ASCII, got byte 0x%02x", c))
@@ -174,7 +179,7 @@ func (m *machine) quotedPython2(line []byte) bool {
 		m.own = append(m.own, c)
 		line = line[size:]
 	}
-	if !m.isASCII(m.own[at:]) {
+	if !m.wantASCII(m.own[at:]) {
 		return false
 	}
 	m.pushOwn(kindText, at, false)
