@@ -69,6 +69,10 @@ type Options struct {
 	// negative means never.
 	KeepEvery time.Duration
 
+	// Salvage opens a store some of whose files were cut off: what they held is
+	// damaged, and everything else can be read. Without it, Open refuses.
+	Salvage bool
+
 	// Fatal is told, once, that the engine can't go on. It should end the
 	// process with an exit status that is not zero, and may do so at once: what
 	// was acknowledged is safe. It must not call the store. Where it returns,
@@ -194,6 +198,13 @@ func (s *Store) open() error {
 	}
 	eo.Experimental.ReadSamplingMultiplier = -1
 	db, err := engine.Open(s.dir, eo)
+	if err != nil && s.opts.Salvage {
+		if mended, e := salvage(s.opts.FS, err); e != nil {
+			return errors.Join(err, e)
+		} else if mended {
+			db, err = engine.Open(s.dir, eo)
+		}
+	}
 	if err != nil {
 		return err
 	}

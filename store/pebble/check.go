@@ -1,0 +1,163 @@
+package pebble
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	engine "github.com/cockroachdb/pebble/v2"
+
+	"github.com/dictwire/dictwire/store"
+)
+
+// A Report says what a check found.
+type Report struct {
+	Blocks, Records, Bytes uint64 // that can be read; bytes are those of the records
+	Damages                int    // how often damaged was called
+}
+
+// Check reads all there is and calls damaged for everything that can't be read,
+// with its positions where they are known. It may run beside appends and reads.
+func (s *Store) Check(ctx context.Context, damaged func(*store.DamageError)) (Report, error) {
+	c := &checker{s: s, told: map[string]bool{}, damaged: damaged}
+	all := s.topics.matching(nil)
+	sortTopics(all)
+	for _, t := range all {
+		if err := c.topic(ctx, t.name); err != nil {
+			return c.report, err
+		}
+	}
+	// Once more in the order: what is missing is found only there.
+	for _, err := range s.Read(ctx, store.Position{}, store.ReadOptions{}) {
+		if err := c.note(err); err != nil {
+			return c.report, err
+		}
+	}
+	return c.report, c.states(ctx)
+}
+
+type checker struct {
+	s       *Store
+	report  Report
+	told    map[string]bool // by topic and position
+	damaged func(*store.DamageError)
+}
+
+// note reports damage, and returns any other error but a trim.
+func (c *checker) note(err error) error {
+	var damage *store.DamageError
+	var trim *store.TrimmedError
+	switch {
+	case errors.As(err, &damage):
+		if key := damage.Topic + " " + damage.From.String(); !c.told[key] {
+			c.told[key] = true
+			c.report.Damages++
+			c.damaged(damage)
+		}
+	case err != nil && !errors.As(err, &trim):
+		return err
+	}
+	return nil
+}
+
+// topic reads a topic, and looks up the place of each of its blocks.
+func (c *checker) topic(ctx context.Context, name string) error {
+	for b, err := range c.s.Read(ctx, store.Position{}, store.ReadOptions{Topics: []string{name}}) {
+		if err := c.note(err); err != nil {
+			return err
+		}
+		if b.Block == nil {
+			continue
+		}
+		c.report.Blocks++
+		c.report.Records += uint64(len(b.Block.Lengths))
+		c.report.Bytes += uint64(len(b.Block.Data))
+		if err := c.place(ctx, name, b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *checker) place(ctx context.Context, name string, b store.Batch) error {
+	if err := c.s.enter(ctx); err != nil {
+		return err
+	}
+	defer c.s.leave()
+	v, err := c.s.get(orderKey(b.At.Block))
+	if err == nil && v == nil {
+		if c.s.isTrimmed(name, b.At.Block) {
+			return nil
+		}
+		err = errors.New("the block has no place in the order")
+	}
+	if err == nil {
+		_, _, err = splitPlace(v)
+	}
+	if err != nil {
+		return c.note(&store.DamageError{From: b.At, To: b.Next, Topic: name, Err: err})
+	}
+	return nil
+}
+
+// states reads what is known of producers and cursors.
+func (c *checker) states(ctx context.Context) error {
+	if err := c.s.enter(ctx); err != nil {
+		return err
+	}
+	defer c.s.leave()
+	for prefix, decode := range map[byte]func([]byte) error{
+		prefixProducer: func(v []byte) error { _, err := decodeState(v); return err },
+		prefixCursor:   func(v []byte) error { _, err := c.s.decodeCursor(v); return err },
+	} {
+		it, err := c.s.db.NewIter(bounds([]byte{prefix}, []byte{prefix + 1}))
+		if err != nil {
+			return unreadable(err)
+		}
+		for it.First(); it.Valid(); it.Next() {
+			if err := decode(it.Value()); err != nil {
+				_ = c.note(&store.DamageError{Err: fmt.Errorf("the state %q: %w", it.Key(), err)})
+			}
+		}
+		if err := it.Error(); err != nil {
+			_ = c.note(&store.DamageError{Err: fmt.Errorf("the states of producers or cursors: %w", err)})
+		}
+		it.Close()
+	}
+	return nil
+}
+
+// Info is what is known of a store as a whole.
+type Info struct {
+	Dir        string
+	Tag        string // of its positions
+	Durability store.Durability
+	Head       store.Position
+	DiskBytes  uint64 // that its files take
+	FreeBytes  uint64 // of the disk; zero where it is not known
+	Producers  int
+}
+
+// Info returns what is known of the store as a whole.
+func (s *Store) Info(ctx context.Context) (Info, error) {
+	if err := s.enter(ctx); err != nil {
+		return Info{}, err
+	}
+	defer s.leave()
+	i := Info{
+		Dir: s.dir, Tag: s.tag, Durability: s.opts.Durability,
+		Head: s.position(s.order.head.Load()), DiskBytes: s.db.Metrics().DiskSpaceUsage(),
+	}
+	if u, err := s.opts.FS.GetDiskUsage(s.dir); err == nil {
+		i.FreeBytes = u.AvailBytes
+	}
+	it, err := s.db.NewIter(&engine.IterOptions{LowerBound: []byte{prefixProducer}, UpperBound: []byte{prefixProducer + 1}})
+	if err != nil {
+		return Info{}, unreadable(err)
+	}
+	defer it.Close()
+	for it.First(); it.Valid(); it.Next() {
+		i.Producers++
+	}
+	return i, nil
+}
