@@ -174,7 +174,8 @@ func TestConversations(t *testing.T) {
 	}
 }
 
-// Random bytes are refused, one way or another, and the server goes on.
+// Random bytes are refused, one way or another, each with a reason and a code,
+// and the server goes on.
 func TestRandomBytes(t *testing.T) {
 	var rec recorder
 	srv := &dictwire.Server{Handler: &rec}
@@ -189,11 +190,31 @@ func TestRandomBytes(t *testing.T) {
 		if r.IntN(2) == 0 {
 			b = append([]byte(`{"`), b...)
 		}
+		b = bytes.ReplaceAll(b, []byte("{}"), []byte("{x")) // a dictionary, behind a line feed
 		c := dial(t, addr)
 		_, _ = c.Write(b) // the server may be done with it already
 		_ = c.(*net.TCPConn).CloseWrite()
-		_, _ = io.Copy(io.Discard, c)
+		told, _ := io.ReadAll(c)
 		_ = c.Close()
+		for _, line := range bytes.SplitAfter(told, []byte("\n")) {
+			if len(line) == 0 {
+				continue
+			}
+			d, err := json.Codec{}.Decode(line, codec.Limits{})
+			if err != nil {
+				t.Fatalf("seed %d: %q is told %q", seed, b, line)
+			}
+			text, _ := d.Get("error")
+			code, _ := d.Get("code")
+			if reason, _ := text.Text(); reason == "" {
+				t.Errorf("seed %d: %q is told %v without a reason", seed, b, d)
+			}
+			switch name, _ := code.Text(); name {
+			case "malformed", "truncated", "not_a_dictionary", "unsupported":
+			default:
+				t.Errorf("seed %d: %q is told %v", seed, b, d)
+			}
+		}
 	}
 	if got := rec.all(); len(got) > 0 {
 		t.Errorf("seed %d: taken in: %q", seed, got)

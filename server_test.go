@@ -16,7 +16,6 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/dictwire/dictwire"
-	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/dict"
 )
 
@@ -179,8 +178,38 @@ func TestSend(t *testing.T) {
 	}
 	_, err := dictwire.Send(ctx, addr, dict.Of("bad", "x"))
 	var remote *dictwire.RemoteError
-	if !errors.As(err, &remote) || remote.Code != "handler" || remote.Text != "bad is 'x'" || remote.At != -1 {
+	if !errors.As(err, &remote) || remote.Code != "handler" || remote.Text != "bad is 'x'" || remote.At != -1 ||
+		err.Error() != "dictwire: the server says: bad is 'x'" {
 		t.Errorf("error %#v", err)
 	}
-	_ = codec.Malformed
+}
+
+// ListenAndServe listens where it is told, and is ended by Shutdown.
+func TestListenAndServe(t *testing.T) {
+	srv := new(dictwire.Server)
+	addr := "unix:" + filepath.Join(t.TempDir(), "s")
+	if err := srv.ListenAndServe("127.0.0.1:http-ish"); err == nil {
+		t.Error("ListenAndServe listens on a port that is none")
+	}
+	done := make(chan error, 1)
+	go func() { done <- srv.ListenAndServe(addr) }()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	for _, err := dictwire.Send(ctx, addr, dict.Of("a", 1)); err != nil; _, err = dictwire.Send(ctx, addr, dict.Of("a", 1)) {
+		if ctx.Err() != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := srv.Shutdown(ctx); err != nil {
+		t.Error(err)
+	}
+	if err := <-done; !errors.Is(err, dictwire.ErrServerClosed) {
+		t.Errorf("ListenAndServe = %v", err)
+	}
+	if err := srv.ListenAndServe(addr); !errors.Is(err, dictwire.ErrServerClosed) {
+		t.Errorf("ListenAndServe behind Shutdown = %v", err)
+	}
+	if got := srv.Stats().Records; got != 1 {
+		t.Errorf("%d records", got)
+	}
 }

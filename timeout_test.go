@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -133,7 +135,8 @@ func TestUnreadReplies(t *testing.T) {
 	echo := dictwire.HandlerFunc(func(_ context.Context, r *dictwire.Request) (*dict.Dict, error) {
 		return r.Dict(), nil
 	})
-	inBubble(t, &dictwire.Server{Handler: echo}, func(t *testing.T, l *pipeListener) {
+	var log logBuffer
+	inBubble(t, &dictwire.Server{Handler: echo, Logger: log.logger()}, func(t *testing.T, l *pipeListener) {
 		c, honest := l.dial(), l.dial()
 		began := time.Now()
 		if _, err := io.WriteString(c, `{"a":1}`); err != nil {
@@ -154,6 +157,9 @@ func TestUnreadReplies(t *testing.T) {
 		}
 		_, _ = c.Close(), honest.Close()
 	})
+	if got, want := log.String(), `msg="connection broke" remote=pipe error="dialect: the peer did not read its replies for 10s"`; !strings.Contains(got, want) {
+		t.Errorf("logged %q, want %q", got, want)
+	}
 }
 
 func TestShutdown(t *testing.T) {
@@ -274,4 +280,54 @@ func TestIdleConnection(t *testing.T) {
 			t.Errorf("an idle connection costs %d bytes, want at most %d", each, most)
 		}
 	})
+}
+
+// A listener that can't accept for now is tried again; one that broke ends Serve.
+func TestAcceptErrors(t *testing.T) {
+	var log logBuffer
+	srv := &dictwire.Server{Logger: log.logger(), MaxConns: -1}
+	synctest.Test(t, func(t *testing.T) {
+		l := &brokenListener{pipeListener: newPipeListener(), errs: []error{
+			&net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", syscall.EMFILE)},
+			&net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", syscall.ECONNABORTED)},
+			nil,
+			errors.New("broken"),
+		}}
+		done := make(chan error, 1)
+		go func() { done <- srv.Serve(l) }()
+		began := time.Now()
+		c := l.dial()
+		fmt.Fprint(c, `{"a":1}`)
+		_ = c.Close()
+		if took := time.Since(began); took != 15*time.Millisecond {
+			t.Errorf("the pauses took %v, want 5 and 10 ms", took)
+		}
+		if err := <-done; err == nil || err.Error() != "dictwire: accept: broken" {
+			t.Errorf("Serve = %v", err)
+		}
+		if err := srv.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if got := srv.Stats().Records; got != 1 {
+		t.Errorf("%d records", got)
+	}
+	if got := log.String(); strings.Count(got, "can't accept a connection for now") != 2 || !strings.Contains(got, "too many open files") {
+		t.Errorf("logged %q", got)
+	}
+}
+
+// A brokenListener fails as it is told; nil accepts a connection.
+type brokenListener struct {
+	*pipeListener
+	errs []error
+}
+
+func (l *brokenListener) Accept() (net.Conn, error) {
+	err := l.errs[0]
+	l.errs = l.errs[1:]
+	if err != nil {
+		return nil, err
+	}
+	return l.pipeListener.Accept()
 }

@@ -138,11 +138,11 @@ func (v Value) DecimalParts() (negative bool, digits []byte, exp int64, finite b
 	}
 	point := false
 	for i, c := range text {
-		switch {
-		case c == 'E':
+		switch c {
+		case 'E':
 			e, _ := strconv.ParseInt(string(text[i+1:]), 10, 64) // canonical
 			return negative, trimZeros(digits), exp + e, true
-		case c == '.':
+		case '.':
 			point = true
 		default:
 			digits = append(digits, c)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/big"
+	"math/cmplx"
 	"reflect"
 )
 
@@ -233,7 +234,7 @@ func (v Value) toFloat(r reflect.Value) error {
 
 func (v Value) toComplex(r reflect.Value) error {
 	c, _ := v.Complex()
-	exact := r.Kind() == reflect.Complex128 || complex128(complex64(c)) == c || c != c
+	exact := r.Kind() == reflect.Complex128 || complex128(complex64(c)) == c || cmplx.IsNaN(c)
 	if !r.CanComplex() || !exact {
 		return v.misfit(r)
 	}

@@ -1,0 +1,150 @@
+package dialect_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/codec/json"
+	"github.com/dictwire/dictwire/dialect"
+	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/lease"
+)
+
+func newRules() *dialect.Rules {
+	return &dialect.Rules{
+		Memory: lease.NewBudget(8<<20, 2<<20), MaxRecord: 1 << 20,
+		IdleTimeout: time.Hour, RecordTimeout: time.Minute, WriteTimeout: 10 * time.Second,
+	}
+}
+
+// Bytes come in pieces of any size, are kept until they are discarded, and Offset
+// says where they stand in the connection.
+func TestConnReads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, server := net.Pipe()
+		c := dialect.NewConn(server, newRules())
+		sent := bytes.Repeat([]byte("0123456789abcdef"), 40_000)
+		go func() {
+			for rest := sent; len(rest) > 0; {
+				n := min(len(rest), 1+len(rest)%7919)
+				if _, err := client.Write(rest[:n]); err != nil {
+					t.Error(err)
+				}
+				rest = rest[n:]
+			}
+			_ = client.Close()
+		}()
+		var got []byte
+		for kept := 0; ; {
+			err := c.More(t.Context(), kept > 0, nil)
+			b := c.Buffered()
+			if int(c.Offset()) != len(got) || !bytes.Equal(b, sent[len(got):len(got)+len(b)]) {
+				t.Fatalf("at %d stand %d other bytes than were sent at %d", c.Offset(), len(b), len(got))
+			}
+			if err == io.EOF {
+				got = append(got, b...)
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			take := len(b) * 2 / 3 // the rest is looked at again
+			got = append(got, b[:take]...)
+			c.Discard(take)
+			kept = len(b) - take
+		}
+		if !bytes.Equal(got, sent) {
+			t.Error("something else was read than sent")
+		}
+		_ = c.Abort()
+	})
+}
+
+// Replies that come quickly behind each other are written together, those of a
+// quiet connection at once.
+func TestConnReplies(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, server := net.Pipe()
+		defer client.Close()
+		c := dialect.NewConn(server, newRules())
+		var writes []string
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			b := make([]byte, 64<<10)
+			for {
+				n, err := client.Read(b)
+				if err != nil {
+					return
+				}
+				writes = append(writes, string(b[:n]))
+			}
+		}()
+		reply := func(d *dict.Dict) {
+			if err := c.Reply(json.Codec{}, d); err != nil {
+				t.Error(err)
+			}
+		}
+		time.Sleep(time.Second)
+		reply(dict.Of("a", 1))
+		reply(dict.Of("a", 2))
+		reply(dict.Of("a", 3))
+		if err := c.Flush(); err != nil {
+			t.Error(err)
+		}
+		reply(dict.Of("text", strings.Repeat("x", 5000))) // too much to wait
+		if err := c.Reply(json.Codec{}, dict.Of("set", dict.Bytes(nil))); err == nil {
+			t.Error("bytes were written as JSON")
+		}
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+		<-done
+		want := []string{"{\"a\":1}\n", "{\"a\":2}\n{\"a\":3}\n", `{"text":"` + strings.Repeat("x", 5000) + "\"}\n"}
+		if strings.Join(writes, "|") != strings.Join(want, "|") {
+			t.Errorf("written: %.100q, want %.100q", writes, want)
+		}
+	})
+}
+
+// A context that ends ends the wait for memory, and one for bytes when the
+// connection is closed with it.
+func TestConnContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, server := net.Pipe()
+		defer client.Close()
+		why := errors.New("the server ends")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		c := dialect.NewConn(server, newRules())
+		go func() {
+			time.Sleep(time.Second)
+			cancel(why)
+			_ = c.Abort()
+		}()
+		if err := c.More(ctx, false, nil); !errors.Is(err, why) {
+			t.Errorf("More = %v", err)
+		}
+	})
+}
+
+func TestFaultOf(t *testing.T) {
+	_, err := json.Codec{}.Decode([]byte(`{"a": tru}`), codec.Limits{})
+	f := dialect.FaultOf(err, 1000)
+	if f.Code != codec.Malformed || f.At != 1006 || !errors.Is(f, err) || f.Error() != err.Error() {
+		t.Errorf("%#v", f)
+	}
+	if got, want := f.Dict().String(), `{'error': "json: want a value, got 't' (at byte 6, in /a)", 'code': 'malformed', 'at': 1006}`; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	if f := dialect.FaultOf(io.ErrUnexpectedEOF, 7); f.Code != dialect.Internal || f.At != 7 {
+		t.Errorf("%#v", f)
+	}
+}

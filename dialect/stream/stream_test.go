@@ -1,0 +1,178 @@
+package stream_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/codec/json"
+	"github.com/dictwire/dictwire/dialect"
+	"github.com/dictwire/dictwire/dialect/stream"
+	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/lease"
+)
+
+// An intake keeps what it is given, and answers each record by answer.
+type intake struct {
+	batches  [][]string
+	rejected []string // code and bytes
+	answer   func(record string) (dialect.Answer, error)
+}
+
+func (in *intake) Take(_ context.Context, b *dialect.Batch, answer func(dialect.Answer) error) error {
+	var batch []string
+	for _, r := range b.Records {
+		batch = append(batch, string(r))
+		if in.answer == nil {
+			continue
+		}
+		a, err := in.answer(string(r))
+		if err != nil {
+			return err
+		}
+		if a.Reply == nil && a.Err == nil {
+			continue
+		}
+		if err := answer(a); err != nil {
+			return err
+		}
+	}
+	in.batches = append(in.batches, batch)
+	return nil
+}
+
+func (in *intake) Reject(_ context.Context, r *dialect.Rejection) {
+	in.rejected = append(in.rejected, fmt.Sprintf("%s %s", r.Err.Code, r.Bytes))
+}
+
+// converse serves one connection on which the given pieces come, with time
+// between them, and returns what the peer is told and how Serve ended.
+func converse(t *testing.T, in *intake, pieces ...string) (told string, ended error) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		client, server := net.Pipe()
+		rules := &dialect.Rules{
+			Memory: lease.NewBudget(16<<20, 2<<20), MaxRecord: 1 << 20,
+			IdleTimeout: time.Hour, RecordTimeout: time.Minute, WriteTimeout: time.Second,
+		}
+		c := dialect.NewConn(server, rules)
+		heard := make(chan string)
+		go func() {
+			all, _ := io.ReadAll(client)
+			heard <- string(all)
+		}()
+		sent := make(chan struct{})
+		go func() {
+			defer close(sent)
+			for _, p := range pieces {
+				if _, err := io.WriteString(client, p); err != nil {
+					return // it was cut off
+				}
+				synctest.Wait()
+			}
+			time.Sleep(time.Second)
+			c.Drain() // a pipe can't be half-closed
+		}()
+		ended = stream.Dialect{Codec: json.Codec{}}.Serve(t.Context(), c, in)
+		if c.Codec == nil {
+			t.Error("the connection has no codec for its errors")
+		}
+		_ = c.Flush()
+		_ = c.Abort()
+		told = <-heard
+		<-sent
+		_ = client.Close()
+	})
+	return told, ended
+}
+
+// Records that come together are taken in together, at most 1,024.
+func TestBatches(t *testing.T) {
+	in := new(intake)
+	if told, err := converse(t, in, `{"a":1}{"a":2}{"a"`, `:3}`, strings.Repeat(`{}`, 2000)); told != "" || err != nil {
+		t.Errorf("told %q, %v", told, err)
+	}
+	var sizes []int
+	for _, b := range in.batches {
+		sizes = append(sizes, len(b))
+	}
+	if !slices.Equal(sizes[:3], []int{2, 1, 1024}) || sizes[3] != 976 {
+		t.Errorf("batches of %v", sizes)
+	}
+	if got := fmt.Sprint(in.batches[:2]); got != `[[{"a":1} {"a":2}] [{"a":3}]]` {
+		t.Error(got)
+	}
+}
+
+// Replies and rejections go out in the order of the records, each on a line.
+func TestAnswers(t *testing.T) {
+	in := &intake{answer: func(record string) (dialect.Answer, error) {
+		switch record {
+		case `{"a":1}`:
+			return dialect.Answer{Reply: dict.Of("one", 1)}, nil
+		case `{"a":2}`:
+			return dialect.Answer{Err: &dialect.Error{Code: dialect.Handler, Text: "no", At: -1}}, nil
+		default:
+			return dialect.Answer{}, nil
+		}
+	}}
+	told, err := converse(t, in, `{"a":1}{"a":2}{"a":3}{"a":1}`)
+	if want := "{\"one\":1}\n{\"error\":\"no\",\"code\":\"handler\"}\n{\"one\":1}\n"; told != want || err != nil {
+		t.Errorf("told %q, %v, want %q", told, err, want)
+	}
+}
+
+// What the intake can't take ends the connection.
+func TestIntakeFails(t *testing.T) {
+	full := &dialect.Error{Code: dialect.Unavailable, Text: "full"}
+	in := &intake{answer: func(string) (dialect.Answer, error) { return dialect.Answer{}, full }}
+	if _, err := converse(t, in, `{"a":1}`); !errors.Is(err, full) {
+		t.Errorf("Serve = %v", err)
+	}
+}
+
+// Bad records are rejected with their bytes and told with their place in the
+// connection, the good ones around them taken in, and only a fault behind which
+// nothing can be found ends the sequence.
+func TestFaults(t *testing.T) {
+	in := new(intake)
+	told, err := converse(t, in, "{\"a\":1}\n{\"b\":oops}\n{\"c\":2}\n[3]\n{\"d\":4}\n")
+	if got := fmt.Sprint(in.batches); got != `[[{"a":1}] [{"c":2}] [{"d":4}]]` || err != nil {
+		t.Errorf("taken in: %s, %v", got, err)
+	}
+	if want := []string{"malformed {\"b\":oops}\n", "not_a_dictionary [3]\n"}; !slices.Equal(in.rejected, want) {
+		t.Errorf("rejected %q, want %q", in.rejected, want)
+	}
+	want := `{"error":"json: want a value, got 'o' (at byte 5, in /b)","code":"malformed","at":13}` + "\n" +
+		`{"error":"json: want a dictionary, got a list (at byte 0); wrap it, as in {\"value\": …}","code":"not_a_dictionary","at":27}` + "\n"
+	if told != want {
+		t.Errorf("told %s\nwant %s", told, want)
+	}
+
+	in = new(intake)
+	told, err = converse(t, in, "{\n\"a\":1}\n{\"b\":oops}\n{\"c\":2}\n")
+	var fault *dialect.Error
+	if !errors.As(err, &fault) || fault.Code != codec.Malformed || fault.At != 14 || told != "" {
+		t.Errorf("Serve = %#v, told %q", err, told) // the server tells the last fault
+	}
+	if got := fmt.Sprint(in.batches); got != "[[{\n\"a\":1}]]" {
+		t.Errorf("taken in: %q", got)
+	}
+}
+
+// A peer is told of 16 bad records, so that one that never reads is not held up.
+func TestToldOften(t *testing.T) {
+	in := new(intake)
+	told, err := converse(t, in, strings.Repeat("{\"a\":oops}\n", 30)+`{"a":1}`)
+	if got := strings.Count(told, "\n"); got != 16 || len(in.rejected) != 30 || len(in.batches) != 1 || err != nil {
+		t.Errorf("told %d times, %d rejected, %d batches, %v", got, len(in.rejected), len(in.batches), err)
+	}
+}
