@@ -12,6 +12,7 @@ import (
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/cbor"
 	"github.com/dictwire/dictwire/codec/json"
+	"github.com/dictwire/dictwire/codec/msgpack"
 	"github.com/dictwire/dictwire/codec/pickle"
 	"github.com/dictwire/dictwire/dialect"
 	"github.com/dictwire/dictwire/dialect/stream"
@@ -26,6 +27,8 @@ func (s *Server) dialectOf(p dialect.Protocol) dialect.Dialect {
 		return stream.Dialect{Codec: s.JSON, Limits: s.Limits}
 	case dialect.CBOR:
 		return stream.Dialect{Codec: cbor.Codec{}, Limits: s.Limits}
+	case dialect.MessagePack:
+		return stream.Dialect{Codec: msgpack.Codec{}, Limits: s.Limits}
 	case dialect.Pickle:
 		return stream.Dialect{Codec: pickle.Codec{}, Limits: s.Limits}
 	default:

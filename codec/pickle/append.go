@@ -17,11 +17,11 @@ const batch = 1000
 
 // Append appends d as a pickle of protocol 4, in one frame. pickle.loads makes an
 // equal dictionary of it. Tagged values, which Python has no type for, are a
-// *[codec.LossError]. See [codec.Codec].
-func (Codec) Append(dst []byte, d *dict.Dict) ([]byte, error) {
+// *[codec.LossError], unless c is Lossy. See [codec.Codec].
+func (c Codec) Append(dst []byte, d *dict.Dict) ([]byte, error) {
 	const head = 2 + 9
 	at := len(dst)
-	w := writer{dst: append(dst, opProto, 4, opFrame, 0, 0, 0, 0, 0, 0, 0, 0)}
+	w := writer{dst: append(dst, opProto, 4, opFrame, 0, 0, 0, 0, 0, 0, 0, 0), lossy: c.Lossy}
 	for i := range w.memo {
 		w.memo[i] = -1
 	}
@@ -38,6 +38,8 @@ type writer struct {
 	dst  []byte
 	memo [len(globals)]int8 // where each global is in the memo; -1 for nowhere
 	n    int8               // the size of the memo
+
+	lossy bool
 }
 
 func (w *writer) op(ops ...byte) { w.dst = append(w.dst, ops...) }
@@ -102,10 +104,10 @@ func (w *writer) value(v dict.Value) *codec.LossError {
 	case dict.KindDateTime, dict.KindDate, dict.KindTime, dict.KindTimeDelta:
 		w.time(v)
 	case dict.KindTagged:
-		return &codec.LossError{
-			Codec: name, Kind: v.Kind(),
-			Hint: "Python has no type for it; use a format that keeps it",
+		if w.lossy {
+			return w.value(codec.Substitute(v))
 		}
+		return codec.Loss(name, v)
 	default:
 		return w.container(v)
 	}
@@ -182,7 +184,16 @@ func (w *writer) batches(v dict.Value, op byte) *codec.LossError {
 // pairs writes the keys and values of v.
 func (w *writer) pairs(v dict.Value) *codec.LossError {
 	i := 0
+	var written codec.Keys
 	for k, item := range v.Pairs() {
+		if w.lossy {
+			if k.Kind() == dict.KindTagged {
+				k = codec.Substitute(k)
+			}
+			if written.Twice([]byte(k.String())) {
+				return codec.SameKeys(name, k)
+			}
+		}
 		if i%batch == 0 {
 			if i > 0 {
 				w.op(opSetItems)

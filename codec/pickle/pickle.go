@@ -56,7 +56,11 @@ import (
 const name = "pickle"
 
 // A Codec is the pickle codec. The zero Codec is ready to use.
-type Codec struct{}
+type Codec struct {
+	// Lossy makes Append write what codec.Substitute returns for a tagged value,
+	// which Python has no type for.
+	Lossy bool
+}
 
 var _ codec.Framer = Codec{}
 

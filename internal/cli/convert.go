@@ -47,6 +47,7 @@ func convertCommand() *cobra.Command {
 	flags.StringVar(&from, "from", "json", "`format` that is read: "+names(f.codecs()))
 	flags.StringVar(&to, "to", "python", "`format` that is written: "+names(f.appenders()))
 	f.addReading(flags)
+	f.addLossy(flags)
 	f.addPython(flags)
 	return cmd
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/cbor"
 	"github.com/dictwire/dictwire/codec/json"
+	"github.com/dictwire/dictwire/codec/msgpack"
 	"github.com/dictwire/dictwire/codec/pickle"
 	"github.com/dictwire/dictwire/codec/python"
 	"github.com/dictwire/dictwire/dict"
@@ -18,6 +19,7 @@ import (
 type formatFlags struct {
 	duplicateKeys choice
 	python        choice
+	lossy         bool
 	maxRecord     byteSize
 	maxDepth      int
 	maxItems      int
@@ -36,6 +38,11 @@ func (f *formatFlags) addReading(flags *pflag.FlagSet) {
 	flags.IntVar(&f.maxDigits, "max-digits", lim.Digits, "most digits of an integer, -1 for no limit")
 }
 
+// addLossy adds the flag of what a format can't hold.
+func (f *formatFlags) addLossy(flags *pflag.FlagSet) {
+	flags.BoolVar(&f.lossy, "lossy", false, "write a substitute for a value that the format can't hold (see docs/formats.md)")
+}
+
 // addPython adds the flag of what is printed as Python does.
 func (f *formatFlags) addPython(flags *pflag.FlagSet) {
 	f.python = choice{value: dict.DefaultPython.String()}
@@ -47,10 +54,11 @@ func (f *formatFlags) addPython(flags *pflag.FlagSet) {
 }
 
 func (f *formatFlags) json() json.Codec {
+	c := json.Codec{Lossy: f.lossy}
 	if f.duplicateKeys.value == "last" {
-		return json.Codec{DuplicateKeys: json.KeepLast}
+		c.DuplicateKeys = json.KeepLast
 	}
-	return json.Codec{}
+	return c
 }
 
 func (f *formatFlags) limits() codec.Limits {
@@ -72,7 +80,11 @@ func (f *formatFlags) pythonVersion() dict.Python {
 func (f *formatFlags) codecs() map[string]codec.Codec {
 	all := make(map[string]codec.Codec)
 	for _, c := range []codec.Codec{
-		f.json(), cbor.Codec{}, pickle.Codec{}, python.Codec{Python: f.pythonVersion()},
+		f.json(),
+		cbor.Codec{},
+		msgpack.Codec{Lossy: f.lossy},
+		pickle.Codec{Lossy: f.lossy},
+		python.Codec{Python: f.pythonVersion()},
 	} {
 		all[c.Name()] = c
 	}

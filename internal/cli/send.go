@@ -66,6 +66,7 @@ func sendCommand() *cobra.Command {
 	flags.Var(&s.from, "from", "format of the file: "+strings.Join(s.from.of, ", "))
 	flags.BoolVar(&s.reply, "reply", false, "print what the server answers, as JSON")
 	s.addReading(flags)
+	s.addLossy(flags)
 	return cmd
 }
 
@@ -260,7 +261,7 @@ func (s *send) receive(ctx context.Context, c *dictwire.Client) (refused bool, e
 		if !s.reply {
 			continue
 		}
-		if line, err = (json.Codec{}).Append(line[:0], d); err != nil {
+		if line, err = (json.Codec{Lossy: true}).Append(line[:0], d); err != nil {
 			return refused, err
 		}
 		if _, err := s.stdout.Write(append(line, '\n')); err != nil {

@@ -76,6 +76,7 @@ func serveCommand() *cobra.Command {
 	flags.DurationVar(&s.recordTimeout, "record-timeout", time.Minute, "how long one record may take, -1s for no limit")
 	flags.DurationVar(&s.writeTimeout, "write-timeout", 10*time.Second, "how long a peer may leave its replies unread, -1s for no limit")
 	s.addReading(flags)
+	s.addLossy(flags)
 	s.addPython(flags)
 	return cmd
 }
