@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"math/big"
-	"math/cmplx"
 	"reflect"
 )
 
@@ -234,7 +233,8 @@ func (v Value) toFloat(r reflect.Value) error {
 
 func (v Value) toComplex(r reflect.Value) error {
 	c, _ := v.Complex()
-	exact := r.Kind() == reflect.Complex128 || complex128(complex64(c)) == c || cmplx.IsNaN(c)
+	exact := r.Kind() == reflect.Complex128 || complex128(complex64(c)) == c ||
+		math.IsNaN(real(c)) || math.IsNaN(imag(c))
 	if !r.CanComplex() || !exact {
 		return v.misfit(r)
 	}
