@@ -16,10 +16,10 @@
 // # What a server understands
 //
 // The first bytes of a connection tell what it speaks ([dialect.Sniff]). Served
-// so far are bare sequences of JSON dictionaries, as every socket program
-// writes them: see [codec/json] for what is accepted and where the next
-// dictionary begins, and [dialect/stream] for replies and errors. Everything
-// else is refused by name.
+// so far are bare sequences of dictionaries in JSON, CBOR, MessagePack or pickle, as
+// every socket program writes them: see [codec/json] and its siblings for what is
+// accepted and where the next dictionary begins, and [dialect/stream] for replies
+// and errors. Everything else is refused by name.
 //
 // # What it guarantees
 //

@@ -79,7 +79,7 @@ func TestSubstituteAgainstPython(t *testing.T) {
 		must(dict.TimeOfDay{Hour: 1, Zone: dict.FixedZone(time.Hour)}.Value()),
 		must(dict.Date{Year: 5, Month: 6, Day: 7}.Value()), must(dict.TimeDelta{Days: -1, Microseconds: 5}.Value()),
 		must(dict.TimeDelta{Days: 1, Seconds: 86399}.Value()), must(dict.TimeDelta{}.Value()),
-		must(dict.Decimal("1E+5")), dict.UUID([16]byte{15: 1}), dict.Complex(1-2i), dict.Bytes([]byte{1, 2, 3}),
+		must(dict.Decimal("1E+5")), dict.UUID([16]byte{15: 1}), dict.Complex(1 - 2i), dict.Bytes([]byte{1, 2, 3}),
 	}
 	keys := []dict.Value{dict.Null(), dict.Bool(true), dict.Int(-5), dict.Float(1e16), dict.Float(math.NaN()), dict.Float(math.Inf(-1))}
 	var program strings.Builder
