@@ -106,10 +106,15 @@ func (p *parser) run(buf []byte) int {
 	if i >= len(buf) {
 		return p.stop(i, i+1)
 	}
-	if classOf(buf[i]) != ofMap {
+	switch c = buf[i]; {
+	case c&0xF0 == fixmap:
+		k, size = i+1, uint64(c&15)
+		goto openMap
+	case c == map16, c == map32:
+		goto item
+	default:
 		return p.notADictionary(buf, i)
 	}
-	goto item
 
 next: // the next item of f, which begins at i
 	switch {
@@ -130,7 +135,8 @@ key:
 	// The usual key is a short string in ASCII that this dictionary has not seen.
 	if k = int(buf[i]) - fixstr; uint(k) < 32 && i+9 <= len(buf) {
 		from := i + 1
-		if k += from; k <= len(buf) && ascii(buf, from, k) && p.keys.AddNew(&f.keys, buf, from, k) {
+		if k += from; k <= len(buf) && (asciiWord(buf, from, k) || ascii(buf, from, k)) &&
+			(p.keys.AddNew(&f.keys, buf, from, k) || !p.keys.Add(&f.keys, buf, from, k)) {
 			if p.b != nil {
 				p.b.Text(from, k-from)
 			}
@@ -138,7 +144,7 @@ key:
 			goto keyEnd
 		}
 	}
-	if classOf(buf[i]) == ofStr {
+	if c = buf[i]; c >= fixstr && c < null || c >= str8 && c <= str32 {
 		if i = p.textKey(buf, i, f); i < 0 {
 			return i
 		}
@@ -294,7 +300,7 @@ text: // of size bytes from k on
 	}
 	i = k
 	k += int(size)
-	if !ascii(buf, i, k) && !utf8.Valid(buf[i:k]) {
+	if !asciiWord(buf, i, k) && !ascii(buf, i, k) && !utf8.Valid(buf[i:k]) {
 		return p.badUTF8(buf, i, k)
 	}
 	if p.b != nil {
@@ -466,15 +472,19 @@ func (p *parser) extension(buf []byte, i, k int, size uint64) int {
 	return end
 }
 
+const highs = 0x8080808080808080 // the highest bit of each byte
+
+// asciiWord is ascii for at most eight bytes. It is small enough to be inlined.
+func asciiWord(buf []byte, from, to int) bool {
+	return to-from <= 8 && from+8 <= len(buf) &&
+		binary.LittleEndian.Uint64(buf[from:])&highs&(1<<(8*uint(to-from))-1) == 0
+}
+
 // ascii reports whether buf[from:to] is sure to be ASCII. It looks at words, so it
 // is not sure in the smallest of buffers.
 func ascii(buf []byte, from, to int) bool {
-	const highs = 0x8080808080808080
 	size := to - from
 	if size <= 8 {
-		if from+8 <= len(buf) {
-			return binary.LittleEndian.Uint64(buf[from:])&highs&(1<<(8*uint(size))-1) == 0
-		}
 		return to >= 8 && binary.LittleEndian.Uint64(buf[to-8:])&(highs<<(64-8*uint(size))) == 0
 	}
 	w := binary.LittleEndian.Uint64(buf[to-8:])

@@ -43,7 +43,6 @@ func (s *scanner) Next(buf []byte) (start, end int, err error) {
 			return 0, 0, codec.ErrIncomplete
 		}
 		s.within = true
-		s.p.reset()
 	}
 	switch n := s.p.run(buf); n {
 	case incomplete:
@@ -52,6 +51,7 @@ func (s *scanner) Next(buf []byte) (start, end int, err error) {
 		return 0, len(buf), s.bad(len(buf))
 	default:
 		s.within = false
+		s.p.pos, s.p.items = 0, 0 // all else is as reset leaves it
 		s.p.shrink(n)
 		return 0, n, nil
 	}
@@ -68,10 +68,12 @@ func (s *scanner) End(buf []byte) (start, end int, err error) {
 
 // bad ends the sequence.
 func (s *scanner) bad(size int) error {
+	err := s.p.err
+	err.Final = true
 	s.within = false
+	s.p.reset()
 	s.p.shrink(size)
-	s.p.err.Final = true
-	return s.p.err
+	return err
 }
 
 // Release gives the scanner's memory back. See [codec.Scanner].
