@@ -10,7 +10,10 @@ import (
 	"github.com/dictwire/dictwire/dict"
 )
 
-// fail makes the parser's error. It returns failed.
+// fail makes the parser's error. It returns failed. It and others that are rare are
+// kept out of the functions that call them.
+//
+//go:noinline
 func (p *parser) fail(buf []byte, code codec.Code, offset int, msg string) int {
 	p.err = &codec.SyntaxError{Codec: name, Code: code, Offset: offset, Path: p.path(buf), Msg: msg}
 	return failed
@@ -31,12 +34,12 @@ func (p *parser) truncated(buf []byte) int {
 		want = "the rest of " + describe(buf, p.pos)
 	case len(p.frames) > 0:
 		switch f := &p.frames[len(p.frames)-1]; {
-		case !f.kind.IsDict():
+		case !f.isDict:
 			want = "an item"
-		case f.value:
-			want = "a value"
-		default:
+		case p.atKey:
 			want = "a key"
+		default:
+			want = "a value"
 		}
 	}
 	return p.fail(buf, codec.Truncated, len(buf), "want "+want+", got the end")
@@ -149,12 +152,12 @@ func (p *parser) path(buf []byte) string {
 	for i := range p.frames {
 		switch f := &p.frames[i]; {
 		case f.kind == dict.KindTagged:
-		case !f.kind.IsDict():
-			path.Index(int(f.n))
-		case f.value:
-			path.Key(keyText(buf[f.keyAt:f.keyEnd]))
-		default: // a key, which names no value yet
+		case !f.isDict:
+			path.Index(f.n())
+		case f.inKey || p.atKey && i == len(p.frames)-1 || f.n() == 0: // a key, which names no value yet
 			return path.String()
+		default:
+			path.Key(keyText(buf[f.keyAt:f.keyEnd]))
 		}
 	}
 	return path.String()

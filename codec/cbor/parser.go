@@ -24,7 +24,8 @@ type parser struct {
 	b      *dict.Builder // nil: check only
 
 	// Where the parser stands in the record. Offsets count from its first byte.
-	pos    int // everything before it has been read
+	pos    int  // everything before it has been read
+	atKey  bool // and there, a key is to begin
 	items  int
 	chunks chunks
 	frames []frame // the open containers
@@ -58,10 +59,11 @@ const noTag = math.MaxUint64
 type frame struct {
 	kind       dict.Kind
 	indefinite bool
+	isDict     bool
 	hashable   bool   // it is part of a key: lists are tuples, sets frozensets
-	value      bool   // of a dictionary: the key has been read, its value comes next
-	left       uint32 // items, or pairs, to come; of indefinite length: many
-	n          uint32 // items, or keys
+	inKey      bool   // of a dictionary: a key is being read, other than a usual one
+	total      uint32 // items, or pairs; of indefinite length: many
+	left       uint32 // of them, those that have not begun; of a set or list, ended
 	place      uint32 // what Builder.Close wants
 	item       uint32 // the place of the key, or a set's item, that is being built
 	keyAt      uint32 // where the last key begins
@@ -71,8 +73,8 @@ type frame struct {
 
 func (f *frame) isSet() bool { return f.kind == dict.KindSet || f.kind == dict.KindFrozenSet }
 
-// atKey reports whether f's next item is one that must be hashable and unique.
-func (f *frame) atKey() bool { return f.kind.IsDict() && !f.value || f.isSet() }
+// n returns how many items, or keys, f has so far.
+func (f *frame) n() int { return int(f.total - f.left) }
 
 // limit sets the limits.
 func (p *parser) limit(lim codec.Limits) {
@@ -88,10 +90,9 @@ func (p *parser) limit(lim codec.Limits) {
 
 // reset makes p ready for the next record.
 func (p *parser) reset() {
-	p.pos, p.items, p.chunks.open = 0, 0, false
+	p.pos, p.items, p.atKey, p.chunks.open = 0, 0, false, false
 	p.frames = p.frames[:0]
 	p.keys.Reset()
-	p.err = nil
 	if p.building > 0 {
 		p.b, p.building = nil, 0
 	}
@@ -126,59 +127,90 @@ func (p *parser) run(buf []byte) int {
 	if len(buf) > p.lim.RecordBytes {
 		buf = buf[:p.lim.RecordBytes] // what needs more is too large
 	}
+	if len(p.frames) == 0 {
+		i := p.start(buf, p.pos)
+		if i < 0 {
+			return i
+		}
+		p.pos, p.atKey = i, true
+		if f := &p.frames[0]; p.fits() {
+			var behindKey bool
+			p.pos, behindKey = p.pairs(buf, i, f)
+			if f.left == 0 && !behindKey && p.b == nil {
+				return p.pos
+			}
+			p.atKey = !behindKey
+		}
+	}
 	if p.building > 0 {
 		p.b.Extend(buf)
 	}
+	return p.nested(buf)
+}
+
+// fits reports whether all integers of 64 bits are within Limits.Digits.
+func (p *parser) fits() bool { return p.maxArg == math.MaxUint64 }
+
+// nested goes on within the innermost container, from pos on.
+func (p *parser) nested(buf []byte) int {
 	var (
 		i   = p.pos
-		f   *frame
+		f   = &p.frames[len(p.frames)-1]
 		c   byte
 		arg uint64
 		k   int // the end of what is in hand
 	)
-	if n := len(p.frames); n > 0 {
-		f = &p.frames[n-1]
-	} else {
-		if i = p.start(buf, i); i < 0 {
-			return i
-		}
-		f = &p.frames[0]
-	}
 	if p.chunks.open {
 		goto chunk
 	}
-
-next: // the next item of f, which begins at i
-	switch {
-	case !f.kind.IsDict():
-		goto value
-	case f.value:
+	if f.isDict && !f.inKey && !p.atKey {
 		goto keyed
+	}
+	p.atKey, f.inKey = false, false
+
+next: // the next item of f, which begins at i, is no key's value
+	if !f.isDict {
+		goto value
 	}
 
 key:
+	if p.fits() {
+		var behindKey bool
+		if i, behindKey = p.pairs(buf, i, f); behindKey {
+			goto keyed
+		}
+	}
 	if f.left == 0 {
 		goto closed
 	}
-	f.keyAt = uint32(i)
 	if i >= len(buf) {
+		p.atKey = true
 		return p.stop(buf, i, i+1)
 	}
+	f.keyAt = uint32(i)
 	// The usual key is a short string in ASCII that this dictionary has not seen.
-	if k = int(buf[i]) - textString<<5; uint(k) < 24 && i+9 <= len(buf) {
-		from := i + 1
-		if k += from; k <= len(buf) && ascii(buf, from, k) && p.keys.AddNew(&f.keys, buf, from, k) {
+	if k = int(buf[i]) - textString<<5; uint(k-1) < 23 && i+9 <= len(buf) {
+		from, size := i+1, k
+		w := binary.LittleEndian.Uint64(buf[from:])
+		if size < 8 {
+			w &= 1<<(8*uint(size)) - 1
+		}
+		k += from
+		if k <= len(buf) && w&highs == 0 && (size <= 8 || ascii(buf, from+8, k)) && p.keys.AddWord(&f.keys, keyset.Hash(w, buf[k-1], size), from, size) {
 			if p.b != nil {
-				p.b.Text(from, k-from)
+				p.b.Text(from, size)
 			}
 			i = k
-			goto keyEnd
+			f.left--
+			f.keyEnd = uint32(i)
+			goto keyed
 		}
 	}
 	if buf[i] == brk && f.indefinite {
 		i++
 		goto closed
 	}
+	f.inKey = true
 	if buf[i]>>5 == textString && buf[i]&31 != indefinite {
 		if i = p.textKey(buf, i, f); i < 0 {
 			return i
@@ -189,9 +221,8 @@ key:
 	goto item
 
 keyEnd:
+	f.inKey = false
 	f.left--
-	f.n++
-	f.value = true
 	f.keyEnd = uint32(i)
 
 keyed: // the value of a key
@@ -201,6 +232,9 @@ keyed: // the value of a key
 	goto item
 
 value: // an item that is no key's
+	if f.kind == dict.KindList && p.fits() {
+		i = p.numbers(buf, i, f)
+	}
 	if f.left == 0 {
 		goto closed
 	}
@@ -234,7 +268,11 @@ item:
 		}
 		from := k
 		k += int(arg)
-		if !ascii(buf, from, k) && !utf8.Valid(buf[from:k]) {
+		if arg <= 8 && from+8 <= len(buf) {
+			if binary.LittleEndian.Uint64(buf[from:])&highs&(1<<(8*arg)-1) != 0 && !utf8.Valid(buf[from:k]) {
+				return p.badUTF8(buf, from, k)
+			}
+		} else if !ascii(buf, from, k) && !utf8.Valid(buf[from:k]) {
 			return p.badUTF8(buf, from, k)
 		}
 		if p.b != nil {
@@ -294,7 +332,7 @@ item:
 		}
 	default:
 		if c == brk {
-			if f.indefinite && !f.value {
+			if f.indefinite && !f.isDict {
 				i = k
 				goto closed
 			}
@@ -307,22 +345,18 @@ item:
 	i = k
 
 itemEnd: // an item of f has ended
-	if f.value {
-		f.value = false
-		goto key
-	}
-	switch {
-	case f.kind.IsDict():
+	if f.isDict {
+		if !f.inKey {
+			goto key
+		}
 		if !p.hash(buf, f, i) {
 			return failed
 		}
 		goto keyEnd
-	case f.isSet():
-		if !p.hash(buf, f, i) {
-			return failed
-		}
 	}
-	f.n++
+	if f.kind >= dict.KindSet && f.isSet() && !p.hash(buf, f, i) {
+		return failed
+	}
 	f.left--
 	goto value
 
@@ -334,13 +368,15 @@ chunk:
 
 closed:
 	if f.indefinite {
-		if !p.count(uint64(f.n), f.kind) {
+		if !p.count(uint64(f.n()), f.kind) {
 			return p.fail(buf, codec.OverLimit, i, fault.Items(p.lim.Items))
 		}
 	}
-	p.keys.Close(&f.keys)
+	if f.isDict || f.isSet() {
+		p.keys.Close(&f.keys)
+	}
 	if p.b != nil {
-		p.b.Close(int(f.place), int(f.n))
+		p.b.Close(int(f.place), f.n())
 	}
 	p.frames = p.frames[:len(p.frames)-1]
 	if len(p.frames) == 0 {
@@ -357,10 +393,10 @@ func (p *parser) start(buf []byte, i int) int {
 			return p.stop(buf, i, i+1)
 		}
 		c := buf[i]
-		k, arg := i+1, uint64(c&31)
-		if arg >= 24 {
-			k, arg = p.argument(buf, i)
+		if c>>5 == mapping && p.openUsual(int(c&31), len(buf)-i-1) {
+			return i + 1
 		}
+		k, arg := p.argument(buf, i)
 		switch {
 		case k < 0:
 			return k
@@ -383,6 +419,8 @@ func (p *parser) start(buf []byte, i int) int {
 }
 
 // stop remembers to go on at i. need is how long the record is at least.
+//
+//go:noinline
 func (p *parser) stop(buf []byte, i, need int) int {
 	p.pos = i
 	if need > p.lim.RecordBytes {
@@ -447,8 +485,7 @@ func readHead(buf []byte, i int) (k int, arg uint64, ok bool) {
 func (p *parser) open(buf []byte, i, k int, kind dict.Kind, count uint64, c byte) *frame {
 	n := len(p.frames)
 	if n >= p.lim.Depth {
-		p.fail(buf, codec.TooDeep, i, fault.Levels(p.lim.Depth))
-		return nil
+		return p.over(buf, codec.TooDeep, i)
 	}
 	endless := c&31 == indefinite
 	if !endless {
@@ -457,16 +494,14 @@ func (p *parser) open(buf []byte, i, k int, kind dict.Kind, count uint64, c byte
 			bytes *= 2
 		}
 		// Each item has a byte at least.
-		if count > math.MaxInt32 || bytes > uint64(p.lim.RecordBytes-min(k, p.lim.RecordBytes)) {
-			p.fail(buf, codec.TooLarge, p.lim.RecordBytes, fault.Bytes(p.lim.RecordBytes))
-			return nil
+		if count > math.MaxInt32 || bytes > uint64(p.lim.RecordBytes-k) {
+			return p.over(buf, codec.TooLarge, i)
 		}
 		if !p.count(count, kind) {
-			p.fail(buf, codec.OverLimit, i, fault.Items(p.lim.Items))
-			return nil
+			return p.over(buf, codec.OverLimit, i)
 		}
 	}
-	hashable := n > 0 && (p.frames[n-1].hashable || p.frames[n-1].atKey())
+	hashable := n > 0 && (p.frames[n-1].hashable || p.frames[n-1].inKey || p.frames[n-1].isSet())
 	if hashable {
 		switch kind {
 		case dict.KindList:
@@ -475,22 +510,46 @@ func (p *parser) open(buf []byte, i, k int, kind dict.Kind, count uint64, c byte
 			kind = dict.KindFrozenSet
 		}
 	}
-	if n < cap(p.frames) {
-		p.frames = p.frames[:n+1]
-	} else {
-		p.frames = append(p.frames, frame{})
+	if n == cap(p.frames) {
+		p.grow()
 	}
+	p.frames = p.frames[:n+1]
 	f := &p.frames[n]
-	f.kind, f.indefinite, f.hashable, f.value, f.n, f.left = kind, endless, hashable, false, 0, uint32(count)
-	p.keys.Open(&f.keys)
-	switch {
-	case p.b == nil:
-	case kind == dict.KindTagged:
-		f.place = uint32(p.b.OpenTagged(dict.CBORTag))
-	default:
-		f.place = uint32(p.b.Open(kind))
+	f.kind, f.indefinite, f.isDict, f.hashable, f.inKey = kind, endless, kind.IsDict(), hashable, false
+	f.total, f.left = uint32(count), uint32(count)
+	if f.isDict || f.isSet() {
+		p.keys.Open(&f.keys)
+	}
+	if p.b != nil {
+		f.place = uint32(p.buildOpen(kind))
 	}
 	return f
+}
+
+//go:noinline
+func (p *parser) grow() { p.frames = append(p.frames, frame{})[:len(p.frames)] }
+
+//go:noinline
+func (p *parser) buildOpen(kind dict.Kind) int {
+	if kind == dict.KindTagged {
+		return p.b.OpenTagged(dict.CBORTag)
+	}
+	return p.b.Open(kind)
+}
+
+// over fails because of the container at i, which is over a limit. It returns nil.
+//
+//go:noinline
+func (p *parser) over(buf []byte, code codec.Code, i int) *frame {
+	switch code {
+	case codec.TooDeep:
+		p.fail(buf, code, i, fault.Levels(p.lim.Depth))
+	case codec.TooLarge:
+		p.fail(buf, code, p.lim.RecordBytes, fault.Bytes(p.lim.RecordBytes))
+	default:
+		p.fail(buf, code, i, fault.Items(p.lim.Items))
+	}
+	return nil
 }
 
 // count adds n items, or pairs, to those of the record and reports whether they
@@ -567,18 +626,19 @@ func (p *parser) textKey(buf []byte, i int, f *frame) int {
 	return end
 }
 
-// ascii reports whether buf[from:to] is sure to be ASCII. It looks at words, so it
-// is not sure in the smallest of buffers.
+const highs = 0x8080808080808080
+
+// ascii reports whether buf[from:to] is sure to be ASCII. It looks at words that end
+// at to, so it is not sure in the smallest of buffers.
 func ascii(buf []byte, from, to int) bool {
-	const highs = 0x8080808080808080
-	size := to - from
-	if size <= 8 {
-		if from+8 <= len(buf) {
-			return binary.LittleEndian.Uint64(buf[from:])&highs&(1<<(8*uint(size))-1) == 0
-		}
-		return to >= 8 && binary.LittleEndian.Uint64(buf[to-8:])&(highs<<(64-8*uint(size))) == 0
+	if to < 8 {
+		return false
 	}
 	w := binary.LittleEndian.Uint64(buf[to-8:])
+	size := to - from
+	if size < 8 {
+		return w&(highs<<(64-8*uint(size))) == 0
+	}
 	for ; size > 8; size -= 8 {
 		w |= binary.LittleEndian.Uint64(buf[from:])
 		from += 8

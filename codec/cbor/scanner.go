@@ -85,6 +85,7 @@ func (p *parser) memory() int {
 	return int(unsafe.Sizeof(frame{}))*cap(p.frames) + p.keys.Scratch() + p.scratch.Scratch() + cap(p.text)
 }
 
+//go:noinline
 func (p *parser) free() {
 	p.frames, p.keys, p.scratch, p.text = nil, keyset.Set{}, dict.Builder{}, nil
 }

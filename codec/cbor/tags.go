@@ -60,7 +60,7 @@ func (p *parser) unknownTag(buf []byte, i, k int, number uint64) int {
 	if f == nil {
 		return failed
 	}
-	f.n = 1
+	f.total = 2
 	if p.b != nil {
 		p.buildInt(number, false)
 	}

@@ -19,6 +19,7 @@ func Items(limit int) string { return over(limit, "keys and values", "--max-item
 // Digits says that an integer is over Limits.Digits.
 func Digits(limit int) string { return over(limit, "digits of an integer", "--max-digits") }
 
+//go:noinline
 func over(limit int, what, option string) string {
 	return fmt.Sprintf("the record has more than %d %s; %s raises the limit", limit, what, option)
 }

@@ -41,6 +41,7 @@ type Frame struct {
 	keys  uint32 // its first in Set.keys
 	own   uint32 // its first byte in Set.own
 	slots uint32 // its first in Set.slots, if it has many keys
+	room  uint32 // how long Set.keys can become by usual keys
 	many  bool
 	seen  [4]uint64 // the bits of few keys
 }
@@ -62,7 +63,11 @@ func (s *Set) Scratch() int { return 16*cap(s.keys) + 4*cap(s.slots) + cap(s.own
 func (s *Set) Open(f *Frame) {
 	f.keys, f.own, f.slots = uint32(len(s.keys)), uint32(len(s.own)), uint32(len(s.slots))
 	f.many, f.seen = false, [4]uint64{}
+	f.makeRoom(s)
 }
+
+// makeRoom sets f.room: as long as keys have room and f needs no table.
+func (f *Frame) makeRoom(s *Set) { f.room = min(f.keys+manyKeys-1, uint32(cap(s.keys))) }
 
 // Close forgets the keys of f, which is the innermost dictionary.
 func (s *Set) Close(f *Frame) {
@@ -110,6 +115,7 @@ func (s *Set) add(f *Frame, record []byte, k keyRef) (twice bool) {
 		}
 		*seen |= bit
 		s.keys = append(s.keys, k)
+		f.makeRoom(s)
 		if len(s.keys)-int(f.keys) == manyKeys {
 			s.toTable(f, record)
 		}
@@ -134,13 +140,24 @@ func (s *Set) add(f *Frame, record []byte, k keyRef) (twice bool) {
 func (s *Set) AddNew(f *Frame, record []byte, from, to int) bool {
 	size := to - from
 	w := binary.LittleEndian.Uint64(record[from:]) & (1<<(8*uint(size)) - 1)
-	hash := mix(w, record[to-1], size)
+	return size > 0 && s.AddWord(f, mix(w, record[to-1], size), from, size)
+}
+
+// Hash returns the hash of a string that is not empty, which AddWord wants: of its
+// first eight bytes, little-endian, with zeros behind a shorter one, its last byte and
+// its size.
+func Hash(w uint64, last byte, size int) uint64 { return mix(w, last, size) }
+
+// AddWord is AddNew where the string's hash is at hand.
+func (s *Set) AddWord(f *Frame, hash uint64, from, size int) bool {
 	seen, bit := f.place(hash)
-	if *seen&bit != 0 || f.many || len(s.keys)-int(f.keys) == manyKeys-1 || size == 0 {
+	n := len(s.keys)
+	if *seen&bit != 0 || n >= int(f.room) {
 		return false
 	}
 	*seen |= bit
-	s.keys = append(s.keys, keyRef{hash: hash, off: uint32(from), size: uint32(size)})
+	s.keys = s.keys[:n+1]
+	s.keys[n] = keyRef{hash, uint32(from), uint32(size)}
 	return true
 }
 
@@ -192,7 +209,7 @@ func mix(w uint64, last byte, size int) uint64 {
 
 // toTable gives f a table over a better hash.
 func (s *Set) toTable(f *Frame, record []byte) {
-	f.many = true
+	f.many, f.room = true, 0
 	own := s.keys[f.keys:]
 	for i := range own {
 		own[i].hash = maphash.Bytes(seed, s.bytesOf(own[i], record))
