@@ -1,0 +1,229 @@
+package pebble_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/dictwire/dictwire/store"
+	"github.com/dictwire/dictwire/store/pebble"
+)
+
+func block(topic string, n int) *store.Block {
+	b := &store.Block{Topic: topic, Codec: "json"}
+	for i := range n {
+		b.Add(fmt.Appendf(nil, `{"name":"Alice","age":%02d,"city":"Paris","x":1}`, i%100))
+	}
+	return b
+}
+
+func TestOneProcessOwnsADirectory(t *testing.T) {
+	dir := t.TempDir()
+	s, err := pebble.Open(t.Context(), dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = pebble.Open(t.Context(), dir, nil)
+	if !errors.Is(err, store.ErrLocked) || !strings.Contains(err.Error(), dir) {
+		t.Fatalf("the second: %v, want ErrLocked with the directory", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = pebble.Open(t.Context(), dir, nil); err != nil {
+		t.Fatalf("after the first has closed: %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A small disk says how much of it is free.
+type small struct {
+	vfs.FS
+	free atomic.Uint64
+}
+
+func (f *small) GetDiskUsage(string) (vfs.DiskUsage, error) {
+	return vfs.DiskUsage{TotalBytes: 100 << 30, AvailBytes: f.free.Load()}, nil
+}
+
+func (f *small) Unwrap() vfs.FS { return f.FS }
+
+func TestReserve(t *testing.T) {
+	fs := &small{FS: vfs.NewMem()}
+	for _, c := range []struct {
+		reserve int64
+		free    uint64
+		refused bool
+	}{
+		{0, 2<<30 + 1, false}, // 2 % of 100 GiB
+		{0, 2<<30 - 1, true},
+		{1 << 20, 1 << 20, false},
+		{1 << 20, 1<<20 - 1, true},
+		{-1, 0, false},
+	} {
+		fs.free.Store(c.free)
+		s := open(t, pebble.Options{FS: fs, Reserve: c.reserve, KeepEvery: -1})
+		err := s.Append(t.Context(), block("a", 1))[0].Err
+		if refused := errors.Is(err, store.ErrUnavailable); refused != c.refused || !refused && err != nil {
+			t.Errorf("%+v: %v", c, err)
+		}
+		if _, err := s.Head(t.Context()); err != nil {
+			t.Errorf("%+v: reads do not go on: %v", c, err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Writing resumes when there is room.
+	fs.free.Store(0)
+	s := open(t, pebble.Options{FS: fs, KeepEvery: -1})
+	if err := s.Append(t.Context(), block("a", 1))[0].Err; !errors.Is(err, store.ErrUnavailable) {
+		t.Fatalf("a full disk: %v", err)
+	}
+	fs.free.Store(50 << 30)
+	for deadline := time.Now().Add(time.Minute); ; {
+		err := s.Append(t.Context(), block("a", 1))[0].Err
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, store.ErrUnavailable) || time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestFatal runs a program whose disk fails while it appends: it must end with
+// an exit status that is not zero, and acknowledge nothing from then on.
+func TestFatal(t *testing.T) {
+	if os.Getenv("DICTWIRE_TEST_FATAL") != "" {
+		failInChild()
+		return
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^TestFatal$")
+	cmd.Env = append(os.Environ(), "DICTWIRE_TEST_FATAL=1")
+	out, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 3 {
+		t.Fatalf("the program ended with %v:\n%s", err, out)
+	}
+	_, behind, failed := strings.Cut(string(out), "disk fails\n")
+	if !failed || strings.Contains(behind, "ack") || !strings.Contains(behind, "fatal: store: unavailable") {
+		t.Fatalf("the program printed:\n%s", out)
+	}
+}
+
+func failInChild() {
+	d := &disk{FS: vfs.NewMem()}
+	ctx := context.Background()
+	s, err := pebble.Open(ctx, "store", &pebble.Options{FS: d, KeepEvery: -1, Fatal: func(err error) {
+		fmt.Println("fatal:", err)
+		os.Exit(3)
+	}})
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(4)
+	}
+	fmt.Println("ack", s.Append(ctx, block("a", 1))[0].Err)
+	d.Fail()
+	fmt.Println("disk fails")
+	for range 8 {
+		go func() {
+			for range 1000 {
+				if r := s.Append(ctx, block("a", 1))[0]; r.Err == nil {
+					fmt.Println("ack")
+				}
+			}
+		}()
+	}
+	select {}
+}
+
+func TestDurabilityOS(t *testing.T) {
+	dir := t.TempDir()
+	s, err := pebble.Open(t.Context(), dir, &pebble.Options{Durability: store.OS, Reserve: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Durability() != store.OS {
+		t.Fatalf("Durability: %q", s.Durability())
+	}
+	if r := s.Append(t.Context(), block("a", 3))[0]; r.Err != nil {
+		t.Fatal(r.Err)
+	}
+	// What was acknowledged is with the operating system: a copy of the files
+	// has it.
+	copied := t.TempDir()
+	if err := os.CopyFS(copied, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s, err = pebble.Open(t.Context(), copied, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	stats, err := s.Topics(t.Context())
+	if err != nil || len(stats) != 1 || stats[0].Records != 3 {
+		t.Fatalf("Topics: %+v, %v", stats, err)
+	}
+	if _, err := pebble.Open(t.Context(), t.TempDir(), &pebble.Options{Durability: "disk"}); err == nil {
+		t.Fatal("an unknown durability was taken")
+	}
+}
+
+func TestKeep(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	s := open(t, pebble.Options{
+		FS: vfs.NewMem(), KeepEvery: -1, Now: func() time.Time { return now },
+		Keep: func(topic string) pebble.Keep {
+			return map[string]pebble.Keep{"aged": {Age: time.Hour}, "sized": {Bytes: 1000}}[topic]
+		},
+	})
+	for range 100 {
+		for _, topic := range []string{"aged", "sized", "all"} {
+			if r := s.Append(t.Context(), block(topic, 2))[0]; r.Err != nil {
+				t.Fatal(r.Err)
+			}
+		}
+		now = now.Add(time.Minute)
+	}
+	p := store.Producer{Topic: "all", Name: "x"}
+	if _, err := s.Claim(t.Context(), p, store.ClaimRequest{Expire: time.Minute}); err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(time.Minute)
+	if err := s.Tidy(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	stats, err := s.Topics(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]uint64{}
+	for _, stat := range stats {
+		got[stat.Name] = stat.Blocks
+	}
+	if got["aged"] != 59 || got["sized"] != 10 || got["all"] != 100 {
+		t.Fatalf("kept %v", got)
+	}
+	i, err := s.Info(t.Context())
+	if err != nil || i.Producers != 0 || i.Tag == "" {
+		t.Fatalf("Info: %+v, %v", i, err)
+	}
+	r, err := s.Check(t.Context(), func(d *store.DamageError) { t.Error(d) })
+	if err != nil || r.Blocks != 169 {
+		t.Fatalf("Check: %+v, %v", r, err)
+	}
+}
