@@ -134,41 +134,12 @@ func (b *Block) Decode(src []byte) error {
 	if err != nil {
 		return err
 	}
-	count := r.number()
-	lengths := b.Lengths[:0]
-	var sum uint64
-	if flags&flagUniform != 0 {
-		n := r.number()
-		if n > math.MaxUint32 || count > MaxBlockBytes || n*count > MaxBlockBytes {
-			return errLengths
-		}
-		sum = n * count
-		lengths = growLengths(lengths, int(count))
-		for range count {
-			lengths = append(lengths, uint32(n))
-		}
-	} else {
-		if count > uint64(len(r.rest)) {
-			return errLengths
-		}
-		lengths = growLengths(lengths, int(count))
-		for range count {
-			n := r.number()
-			if n > math.MaxUint32 {
-				return errLengths
-			}
-			sum += n
-			lengths = append(lengths, uint32(n))
-		}
-	}
-	if r.bad || sum > MaxBlockBytes {
-		return errLengths
+	lengths, sum, err := r.lengths(b.Lengths[:0], flags)
+	if err != nil {
+		return err
 	}
 	data := r.rest
 	if flags&flagCompressed != 0 {
-		if n, err := s2.DecodedLen(data); err != nil || uint64(n) != sum {
-			return errLengths
-		}
 		if data, err = s2.Decode(nil, data); err != nil {
 			return fmt.Errorf("compressed records: %w", err)
 		}
@@ -236,6 +207,51 @@ var (
 	errShort   = errors.New("too short")
 	errLengths = errors.New("the lengths do not fit the records")
 )
+
+// lengths appends the lengths of the records to dst. No more memory is taken
+// than what stands behind them calls for.
+func (r *reader) lengths(dst []uint32, flags byte) (_ []uint32, sum uint64, err error) {
+	count := r.number()
+	if flags&flagUniform != 0 {
+		n := r.number()
+		size := uint64(len(r.rest))
+		if flags&flagCompressed != 0 {
+			decoded, err := s2.DecodedLen(r.rest)
+			if err != nil {
+				return nil, 0, errLengths
+			}
+			size = uint64(decoded)
+		}
+		if r.bad || count == 0 || n == 0 || size > MaxBlockBytes || count > size || n > size || n*count != size {
+			return nil, 0, errLengths
+		}
+		dst = growLengths(dst, int(count))
+		for range count {
+			dst = append(dst, uint32(n))
+		}
+		return dst, size, nil
+	}
+	if count == 0 || count > uint64(len(r.rest)) {
+		return nil, 0, errLengths
+	}
+	dst = growLengths(dst, int(count))
+	for range count {
+		n := r.number()
+		if sum += n; n == 0 || sum > MaxBlockBytes {
+			return nil, 0, errLengths
+		}
+		dst = append(dst, uint32(n))
+	}
+	if r.bad {
+		return nil, 0, errLengths
+	}
+	if flags&flagCompressed != 0 {
+		if decoded, err := s2.DecodedLen(r.rest); err != nil || uint64(decoded) != sum {
+			return nil, 0, errLengths
+		}
+	}
+	return dst, sum, nil
+}
 
 func growLengths(s []uint32, n int) []uint32 {
 	if cap(s) < n {
