@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/codectest"
@@ -52,6 +53,7 @@ func TestDecode(t *testing.T) {
 		{"empty bytes of protocol 2", "\x80\x02}U\x01ac__builtin__\nbytes\n)Rs.", "{'a': b''}"},
 		{"filled after it was shared", "}(\x8c\x01a]\x94\x8c\x01bh\x00u\x8c\x01ch\x00K\x01as.", "{'a': [1], 'b': [1], 'c': [1]}"},
 		{"a set of a list that grows", "}(\x8c\x01a]\x94K\x01a\x8c\x01bcbuiltins\nset\nh\x00\x85R\x8c\x01ch\x00K\x02au.", "{'a': [1, 2], 'b': {1}, 'c': [1, 2]}"},
+		{"a set of a list that grows in place", "}(\x8c\x01a]\x94h\x00\x85\x940K\x01a\x8c\x01bcbuiltins\nset\nh\x01R\x8c\x01ch\x00K\x02au.", "{'a': [1, 2], 'b': {1}, 'c': [1, 2]}"},
 		{"lists that grow in turn", "}(\x8c\x01a]\x94K\x01a\x8c\x01b]\x94K\x02a\x8c\x01ch\x00K\x03a\x8c\x01dh\x01K\x04au.", "{'a': [1, 3], 'b': [2, 4], 'c': [1, 3], 'd': [2, 4]}"},
 		{"popped and doubled", "}(K\x01K\x021\x8c\x01aK\x07K\x080s(0.", "{'a': 7}"},
 		{"DUP", "}\x8c\x01a2s.", "{'a': 'a'}"},
@@ -69,6 +71,39 @@ func TestDecode(t *testing.T) {
 		if err != nil || d.String() != test.want {
 			t.Errorf("%s: %v, %v, want %s", test.name, d, err, test.want)
 		}
+	}
+}
+
+// Strings say whether they hold lone surrogates.
+func TestSurrogates(t *testing.T) {
+	for value, want := range map[string]bool{
+		"\x8c\x03\xed\xa0\x80": true, "V\\ud800\n": true, "V\\ud7ff\n": false, "V\xe9\n": false, "\x8c\x03\xed\x9f\xbf": false,
+	} {
+		d, err := pickle.Codec{}.Decode([]byte(in(value)), codec.Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v, _ := d.Get("a"); v.HasSurrogates() != want {
+			t.Errorf("%q: HasSurrogates = %v", value, !want)
+		}
+	}
+}
+
+// A line of protocol 0 that comes a byte at a time is looked at once.
+func TestLongLine(t *testing.T) {
+	src := []byte("(V" + strings.Repeat("x", 1_000_000) + "\nNd.")
+	s := pickle.Codec{}.NewScanner(codec.Limits{})
+	begin := time.Now()
+	for n := 1; n < len(src); n++ {
+		if _, _, err := s.Next(src[:n]); !errors.Is(err, codec.ErrIncomplete) {
+			t.Fatalf("after %d bytes: %v", n, err)
+		}
+	}
+	if _, end, err := s.Next(src); err != nil || end != len(src) {
+		t.Fatal(end, err)
+	}
+	if took := time.Since(begin); took > 10*time.Second { // minutes, if each byte cost a look at all before it
+		t.Errorf("%v", took)
 	}
 }
 

@@ -66,7 +66,6 @@ func (s *scanner) Next(buf []byte) (start, end int, err error) {
 			s.frames = next + int(size)
 		}
 		i = next
-		s.seen = 0
 	}
 	if len(buf) >= s.lim.RecordBytes {
 		return s.bad(tooLarge(s.lim))
