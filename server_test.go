@@ -213,3 +213,30 @@ func TestListenAndServe(t *testing.T) {
 		t.Errorf("%d records", got)
 	}
 }
+
+// ServeOne says nothing of the connections that it closes for the one that counts.
+func TestServeOneIsQuiet(t *testing.T) {
+	var log logBuffer
+	srv := &dictwire.Server{Logger: log.logger()}
+	l, err := dictwire.Listen(context.Background(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- srv.ServeOne(l) }()
+	silent, first := dial(t, l.Addr().String()), dial(t, l.Addr().String())
+	fmt.Fprint(first, `{"a":1}`)
+	if _, err := silent.Read(make([]byte, 1)); err == nil {
+		t.Error("the silent connection was told something")
+	}
+	_ = first.Close()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if err := srv.Close(); err != nil { // waits for what is logged
+		t.Error(err)
+	}
+	if got := log.String(); got != "" {
+		t.Errorf("logged %q", got)
+	}
+}
