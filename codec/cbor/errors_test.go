@@ -1,13 +1,16 @@
 package cbor_test
 
 import (
+	"bytes"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"math/big"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/cbor"
@@ -88,6 +91,8 @@ func TestErrors(t *testing.T) {
 		{strings.Repeat("a1 6161", 129), "too_deep the record has more than 128 levels; --max-depth raises the limit (at byte 384, in /a/a/", ""},
 		{long + "9a 000f4241" + strings.Repeat("00", 1_000_001), "limit the record has more than 1000000 keys and values; --max-items raises the limit (at byte 3, in /a)", ""},
 		{long + "5b 7fffffffffffffff", "too_large the record has more than 1048576 bytes; --max-record raises the limit (at byte 1048576, in /a)", ""},
+		{long + "9a 00100000", "too_large the record has more than 1048576 bytes", ""},
+		{"ba 00080000", "too_large the record has more than 1048576 bytes", ""},
 		{long + "9b ffffffffffffffff", "too_large the record has more than 1048576 bytes", ""},
 		{"bb ffffffffffffffff", "too_large the record has more than 1048576 bytes", ""},
 	} {
@@ -190,6 +195,78 @@ func TestSniffed(t *testing.T) {
 			t.Errorf("%v came back as %v, %v", d, back, err)
 		}
 	}
+}
+
+// Every string is checked, wherever it stands and however long it is.
+func TestUTF8(t *testing.T) {
+	for size := 1; size < 300; size += 1 + size/30 {
+		for at := 0; at < size; at += 1 + size/30 {
+			for _, odd := range []string{"\xff", "\xc3", "\xed\xa0\x80", "é", "漢", "😀"} {
+				text := strings.Repeat("x", at) + odd + strings.Repeat("y", size-at-1)
+				want := utf8.ValidString(text)
+				for _, d := range []*dict.Dict{
+					dict.Of("x", strings.Repeat("z", len(text))),
+					dict.Of(strings.Repeat("z", len(text)), 1),
+					dict.Of("a", 1, strings.Repeat("z", len(text)), []any{"b", "c"}, "behind", "this"),
+					dict.Of("a", 1, "x", strings.Repeat("z", len(text)), "behind", "this"),
+					dict.Of("a", []any{strings.Repeat("z", len(text)), 1}),
+				} {
+					b, err := cbor.Codec{}.Append(nil, d)
+					if err != nil {
+						t.Fatal(err)
+					}
+					copy(b[bytes.LastIndex(b, []byte(strings.Repeat("z", len(text)))):], text)
+					_, err = cbor.Codec{}.Decode(b, codec.Limits{})
+					_, end, scanned := cbor.Codec{}.NewScanner(codec.Limits{}).Next(b)
+					if (err == nil) != want || (scanned == nil && end == len(b)) != want {
+						t.Fatalf("%q: %v, %v", b, err, scanned)
+					}
+				}
+			}
+		}
+	}
+}
+
+// A key that comes twice is found among few and among many, wherever it stands.
+func TestDuplicates(t *testing.T) {
+	s := cbor.Codec{}.NewScanner(codec.Limits{})
+	for _, n := range []int{2, 3, 20, 33, 70, 300} {
+		for twice := 0; twice < n; twice += 1 + n/20 {
+			for _, size := range []int{2, 7, 8, 9, 20, 23, 24, 40} {
+				key := func(i int) string { return fmt.Sprintf("k%0*d", size-1, i%100)[:size] + strconv.Itoa(i/100) }
+				d := new(dict.Dict)
+				for i := range n {
+					d.Set(key(i), dict.Int(int64(i)))
+				}
+				b, err := cbor.Codec{}.Append(nil, d)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, _, err := s.Next(b); err != nil {
+					t.Fatalf("%v: %v", d, err)
+				}
+				again := key(twice)
+				// The last key becomes another.
+				last := key(n - 1)
+				if len(last) != len(again) || last == again {
+					continue
+				}
+				at := bytes.LastIndex(b, []byte(last))
+				copy(b[at:], again)
+				if _, _, err := (cbor.Codec{}).NewScanner(codec.Limits{}).Next(b); !isCode(err, codec.DuplicateKey) {
+					t.Fatalf("%x: %v", b, err)
+				}
+				if _, err := (cbor.Codec{}).Decode(b, codec.Limits{}); !isCode(err, codec.DuplicateKey) {
+					t.Fatalf("%x: %v", b, err)
+				}
+			}
+		}
+	}
+}
+
+func isCode(err error, c codec.Code) bool {
+	var bad *codec.SyntaxError
+	return errors.As(err, &bad) && bad.Code == c
 }
 
 func manyInts(n int) *dict.Dict {

@@ -3,7 +3,10 @@ package cbor_test
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
+	"math"
 	"os/exec"
+	"strings"
 	"testing"
 	"time"
 
@@ -110,6 +113,60 @@ func TestAgainstPython(t *testing.T) {
 		}
 		if _, end, err := (cbor.Codec{}).NewScanner(codec.Limits{}).Next(theirs); err != nil || end != len(theirs) {
 			t.Fatalf("the scanner says %d, %v of %x", end, err, theirs)
+		}
+	}
+}
+
+// Moments are rounded, and their text is read, as cbor2 does it.
+func TestMomentsAgainstPython(t *testing.T) {
+	const python = `
+import cbor2, sys
+for line in sys.stdin:
+    try: print(repr(cbor2.loads(bytes.fromhex(line))))
+    except Exception as error: print('-')
+`
+	g := codectest.NewGenerator(codectest.Seed(t), nil, nil)
+	var in, stderr bytes.Buffer
+	records := make([][]byte, 5000)
+	for i := range records {
+		b := []byte{0xA1, 0x00}
+		switch g.IntN(3) {
+		case 0:
+			f := (g.Float64() - 0.5) * math.Pow(10, float64(g.IntN(13)))
+			if g.IntN(4) == 0 { // between two microseconds
+				f = math.Floor(f) + (float64(g.IntN(1e6))+0.5)/1e6
+			}
+			b = binary.BigEndian.AppendUint64(append(b, 0xC1, 0xFB), math.Float64bits(f))
+		case 1:
+			b = binary.BigEndian.AppendUint64(append(b, 0xC1, byte(0x1B+g.IntN(2)<<5)), g.Uint64()>>(24+g.IntN(20)))
+		default:
+			text := fmt.Sprintf("%04d-%02d-%02dT%02d:%02d:%02d", g.IntN(10_000), g.IntN(13), g.IntN(32), g.IntN(25), g.IntN(61), g.IntN(61))
+			if n := g.IntN(8); n > 0 {
+				text += fmt.Sprintf(".%0*d", n, g.IntN(10))
+			}
+			if g.IntN(2) == 0 {
+				text += "Z"
+			} else {
+				text += fmt.Sprintf("%c%02d:%02d", "+-"[g.IntN(2)], g.IntN(24), g.IntN(60))
+			}
+			b = append(append(b, 0xC0, 0x78, byte(len(text))), text...)
+		}
+		records[i] = b
+		fmt.Fprintf(&in, "%x\n", b)
+	}
+	cmd := exec.Command("/usr/bin/python3", "-c", python)
+	cmd.Stdin, cmd.Stderr = &in, &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, stderr.Bytes())
+	}
+	for i, want := range strings.Split(strings.TrimSpace(string(out)), "\n") {
+		got := "-"
+		if d, err := (cbor.Codec{}).Decode(records[i], codec.Limits{}); err == nil {
+			got = d.String()
+		}
+		if got != want {
+			t.Errorf("%x: %s, want %s", records[i], got, want)
 		}
 	}
 }
