@@ -39,6 +39,8 @@ type Block struct {
 
 	Lengths []uint32 // of the records, in bytes; none is zero
 	Data    []byte   // the records, one behind the other
+
+	scratch []byte // of Decode
 }
 
 // Add appends a record.
@@ -73,6 +75,7 @@ func (b *Block) Clone() *Block {
 	c.Rejected = slices.Clone(b.Rejected)
 	c.Lengths = slices.Clone(b.Lengths)
 	c.Data = slices.Clone(b.Data)
+	c.scratch = nil
 	return &c
 }
 

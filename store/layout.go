@@ -126,8 +126,8 @@ func fromNanoseconds(n int64) time.Time {
 	return time.Unix(0, n).UTC()
 }
 
-// Decode makes b the block whose layout src is. b may refer to src, and keeps
-// the memory of its Lengths. The error says what is wrong with src; b is then of
+// Decode makes b the block whose layout src is. b may refer to src, and to
+// memory that the next Decode uses again. The error says what is wrong with src; b is then of
 // no use.
 func (b *Block) Decode(src []byte) error {
 	r, flags, err := b.decodeHead(src)
@@ -140,9 +140,10 @@ func (b *Block) Decode(src []byte) error {
 	}
 	data := r.rest
 	if flags&flagCompressed != 0 {
-		if data, err = s2.Decode(nil, data); err != nil {
+		if data, err = s2.Decode(b.scratch[:cap(b.scratch)], data); err != nil {
 			return fmt.Errorf("compressed records: %w", err)
 		}
+		b.scratch = data
 	}
 	if uint64(len(data)) != sum {
 		return errLengths
@@ -180,6 +181,7 @@ func (b *Block) decodeHead(src []byte) (r reader, flags byte, err error) {
 		Peer:     intern(r.bytes(), b.Peer),
 		Producer: b.Producer,
 		Lengths:  b.Lengths[:0],
+		scratch:  b.scratch,
 	}
 	if flags&flagProducer != 0 {
 		p := &b.Producer
