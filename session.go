@@ -143,10 +143,10 @@ const freeDecoding = 4 << 10
 
 // decodingCost returns how many bytes of memory decoding takes for each byte of a
 // record at most: two nodes of 16 bytes for each item, of which there are no more
-// than bytes. Where the scanner only frames, the decoder needs 64 more.
+// than bytes. Where the scanner only frames, the decoder needs 128 more.
 func decodingCost(c codec.Codec) int64 {
 	if codec.FramesOnly(c) {
-		return 96
+		return 160
 	}
 	return 32
 }

@@ -1,0 +1,30 @@
+package json_test
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/codec/json"
+)
+
+// What is wrong in a number that the end cuts off is the same however it came.
+func TestCutNumber(t *testing.T) {
+	for _, text := range []string{`{"a":1-`, `{"a":1.e`, `{"a":-Infinitt`} {
+		var whole, pieces *codec.SyntaxError
+		_, _, err := json.Codec{}.NewScanner(codec.Limits{}).Next([]byte(text))
+		if errors.Is(err, codec.ErrIncomplete) || !errors.As(err, &whole) {
+			t.Fatalf("%s: %v", text, err)
+		}
+		s := json.Codec{}.NewScanner(codec.Limits{})
+		for n := 1; n <= len(text) && (err == nil || !errors.As(err, &pieces)); n++ {
+			_, _, err = s.Next([]byte(text[:n]))
+		}
+		if !errors.As(err, &pieces) {
+			_, _, err = s.End([]byte(text))
+		}
+		if !errors.As(err, &pieces) || pieces.Code != whole.Code || pieces.Offset != whole.Offset {
+			t.Errorf("%s: in pieces %v, whole %v", text, err, whole)
+		}
+	}
+}
