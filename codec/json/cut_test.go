@@ -17,10 +17,11 @@ func TestCutNumber(t *testing.T) {
 			t.Fatalf("%s: %v", text, err)
 		}
 		s := json.Codec{}.NewScanner(codec.Limits{})
-		for n := 1; n <= len(text) && (err == nil || !errors.As(err, &pieces)); n++ {
+		err = codec.ErrIncomplete
+		for n := 1; n <= len(text) && errors.Is(err, codec.ErrIncomplete); n++ {
 			_, _, err = s.Next([]byte(text[:n]))
 		}
-		if !errors.As(err, &pieces) {
+		if errors.Is(err, codec.ErrIncomplete) {
 			_, _, err = s.End([]byte(text))
 		}
 		if !errors.As(err, &pieces) || pieces.Code != whole.Code || pieces.Offset != whole.Offset {
