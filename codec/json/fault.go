@@ -45,17 +45,16 @@ func isPythonic(s string) bool {
 }
 
 // truncated fails because buf is all that there is of the record.
-func (p *parser) truncated(buf []byte) int {
+func (p *parser) truncated(buf []byte) {
 	if p.state == inNumber {
 		// It was only looked at for its end. What has come may be wrong already.
 		p.state, p.pos = atValue, p.tok
 		if p.run(buf) == failed {
-			return failed
+			return
 		}
 	}
 	p.unexpected(buf, p.state, len(buf), p.wanted())
 	p.err.Code = codec.Truncated
-	return failed
 }
 
 // wanted says what run waits for when it answers incomplete.

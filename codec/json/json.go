@@ -108,7 +108,8 @@ func (dec *decoder) decode(c Codec, src []byte, lim codec.Limits) (*dict.Dict, e
 	p.b.Reset(record)
 	end := p.run(record)
 	if end == incomplete {
-		end = p.truncated(record)
+		p.truncated(record)
+		end = failed
 	}
 	if end == failed {
 		p.err.Offset += start
