@@ -1,6 +1,7 @@
 package msgpack_test
 
 import (
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -43,10 +44,30 @@ func holds(v dict.Value) bool {
 		}
 		n, _ := code.Int()
 		b, _ := value.Bytes()
-		return n != -1 || len(b) != 4 && len(b) != 8 && len(b) != 12
+		return n != -1 || !isDateTime(b)
 	default:
 		return true
 	}
+}
+
+// isDateTime reports whether a timestamp of the specification is a datetime: in the
+// years 1 to 9999, in whole microseconds.
+func isDateTime(b []byte) bool {
+	var seconds int64
+	var nanoseconds uint64
+	switch len(b) {
+	case 4:
+		return true
+	case 8:
+		nanoseconds = binary.BigEndian.Uint64(b) >> 34 // 34 bits of seconds end in 2514
+	case 12:
+		nanoseconds = uint64(binary.BigEndian.Uint32(b))
+		seconds = int64(binary.BigEndian.Uint64(b[4:]))
+	default:
+		return false
+	}
+	const year1, year10000 = -62_135_596_800, 253_402_300_800
+	return nanoseconds < 1e9 && nanoseconds%1000 == 0 && seconds >= year1 && seconds < year10000
 }
 
 func TestCodec(t *testing.T) {
