@@ -120,6 +120,7 @@ func testBlockedSync(t *testing.T, d Driver) {
 	head, _ := s.Head(t.Context())
 
 	release := disk.Block()
+	t.Cleanup(release) // so that the store can be closed, whatever is found
 	results := make(chan error, 2)
 	go func() { results <- s.Append(context.Background(), w.block(3, 2))[0].Err }()
 	<-disk.Blocked()
