@@ -43,8 +43,8 @@ func TestPowerLossIsFound(t *testing.T) {
 // A crasher is a file system that loses power behind a number of syncs.
 type crasher struct {
 	*vfs.MemFS
-	rng   *rand.Rand
-	after int64 // syncs
+	rng   *rand.Rand   // tick's own
+	after atomic.Int64 // syncs; 0 while the store is opened
 	syncs atomic.Int64
 
 	mu     sync.Mutex
@@ -61,11 +61,15 @@ type acks struct {
 
 // tick loses power when it is time.
 func (c *crasher) tick() {
-	if c.syncs.Add(1) != c.after {
+	n, after := c.syncs.Add(1), c.after.Load()
+	if after == 0 || n < after {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.left != nil {
+		return
+	}
 	c.before = c.acks
 	c.before.numbers = map[store.Producer]uint64{}
 	for p, n := range c.acks.numbers {
@@ -99,14 +103,14 @@ func (f *crashFile) SyncData() error             { defer f.c.tick(); return f.Fi
 
 func losePower(seed uint64, d store.Durability) error {
 	rng := rand.New(rand.NewPCG(seed, 1))
-	c := &crasher{MemFS: vfs.NewCrashableMem(), rng: rng}
+	c := &crasher{MemFS: vfs.NewCrashableMem(), rng: rand.New(rand.NewPCG(seed, 2))}
 	c.acks.numbers = map[store.Producer]uint64{}
 	ctx := context.Background()
 	s, err := pebble.Open(ctx, "store", &pebble.Options{FS: c, Durability: d, KeepEvery: -1})
 	if err != nil {
 		return err
 	}
-	c.after = c.syncs.Load() + 1 + rng.Int64N(150)
+	c.after.Store(c.syncs.Load() + 1 + rng.Int64N(150))
 	var wg sync.WaitGroup
 	for i := range 3 {
 		p := store.Producer{Topic: "a", Name: fmt.Sprintf("w%d", i)}
