@@ -47,7 +47,7 @@ def dump(v):
     return repr(v)
 def answer(b):
     try:
-        text = b.decode('utf-8').lstrip(' \t\r\n\f')
+        text = b.decode('utf-8').strip(' \t\r\n\f')
         v = eval(text, {}, scope) if sys.argv[1] == 'eval' else ast.literal_eval(text)
         if not isinstance(v, dict): return '-not a dictionary'
         return '+' + dump(v)
