@@ -1144,8 +1144,13 @@ class TestProgram(unittest.TestCase):
         return child
 
     def outcome(self, child):
-        stdout, stderr = child.communicate(timeout=30)
-        return child.returncode, stdout, stderr
+        """Return what is left of its output, and its status. communicate would lose what readline has read ahead."""
+        timer = threading.Timer(30, child.kill)
+        timer.start()
+        stdout, stderr = child.stdout.read(), child.stderr.read()
+        code = child.wait()
+        timer.cancel()
+        return code, stdout, stderr
 
     @both
     def test_server_and_client(self, dictwire):
