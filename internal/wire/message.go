@@ -1,0 +1,291 @@
+package wire
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/codec/json"
+	"github.com/dictwire/dictwire/dict"
+)
+
+// A Message is what a server says: one of the types below, or an *Error.
+type Message interface {
+	// Append appends the message, as a line.
+	Append(dst []byte) []byte
+}
+
+// A Welcome answers a writer's greeting.
+type Welcome struct {
+	Next       uint64 // the number that the server wants
+	Sum        string // CRC-32C of record Next−1 in hex, "" where it is not known
+	Durability string
+	MaxRecord  uint64
+	Window     uint64
+	Forgets    time.Duration // how long the producer is known after its last session
+	Features   []string
+}
+
+// A Ready answers a reader's greeting.
+type Ready struct {
+	Next string // the position where reading begins
+}
+
+// An Ack says that all records up to a number are settled.
+type Ack struct{ Number uint64 }
+
+// A Rejected says that a record was rejected.
+type Rejected struct {
+	Number uint64
+	Code   codec.Code
+	Text   string
+}
+
+// A Reply is what a handler replies to a record: Length bytes in the session's
+// format follow the line. Where the reply can't be sent in that format, there is
+// Code and Text instead.
+type Reply struct {
+	Number uint64
+	Length uint64
+	Code   codec.Code
+	Text   string
+}
+
+// A Batch is records of one block: the bytes of Lengths follow the line.
+type Batch struct {
+	At, Next string
+	Topic    string
+	Producer string // "" where there is none
+	First    uint64 // the number of the first record here, 0 where there is no producer
+	Time     time.Time
+	Format   string
+	Lengths  []uint32
+}
+
+// A Progress says that all below a position is done.
+type Progress struct{ Next string }
+
+// A Committed says that a cursor stands at a position, durably.
+type Committed struct{ Position string }
+
+// A Skipped says that records were trimmed before they were read.
+type Skipped struct {
+	From, To, Topic string
+	Next            string
+}
+
+// A Damaged says that records can't be read any more.
+type Damaged struct {
+	From, To, Topic, Text string
+	Next                  string
+}
+
+// An End says that there is no more, of a session that does not follow.
+type End struct{ Position string }
+
+// An Error ends a session.
+type Error struct {
+	Code  codec.Code
+	Text  string
+	At    int64         // offset of the fault from the connection's first byte, -1 where there is none
+	Next  uint64        // of lost: the number behind the last that the server has
+	Retry time.Duration // of unavailable: when to try again
+}
+
+func (e *Error) Error() string { return e.Text }
+
+// Append appends the message, as a line.
+func (m Welcome) Append(dst []byte) []byte {
+	b := builder{dict.Of("dictwire", Version, "next", m.Next)}
+	b.text("sum", m.Sum)
+	b.text("durability", m.Durability)
+	b.number("max_record", m.MaxRecord)
+	b.number("window", m.Window)
+	b.number("forgets_s", uint64(m.Forgets/time.Second))
+	b.d.Set("features", texts(m.Features))
+	return appendLine(dst, b.d)
+}
+
+// Append appends the message, as a line.
+func (m Ready) Append(dst []byte) []byte {
+	return appendLine(dst, dict.Of("dictwire", Version, "next", m.Next))
+}
+
+// Append appends the message, as a line.
+func (m Ack) Append(dst []byte) []byte {
+	dst = append(dst, `{"ack":`...)
+	dst = strconv.AppendUint(dst, m.Number, 10)
+	return append(dst, "}\n"...)
+}
+
+// Append appends the message, as a line.
+func (m Rejected) Append(dst []byte) []byte {
+	return appendLine(dst, dict.Of("rejected", m.Number, "code", string(m.Code), "error", m.Text))
+}
+
+// Append appends the message, as a line.
+func (m Reply) Append(dst []byte) []byte {
+	b := builder{dict.Of("reply", m.Number, "length", m.Length)}
+	b.text("code", string(m.Code))
+	b.text("error", m.Text)
+	return appendLine(dst, b.d)
+}
+
+// Append appends the message, as a line.
+func (m Batch) Append(dst []byte) []byte {
+	b := builder{dict.Of("at", m.At, "next", m.Next, "topic", m.Topic)}
+	b.text("producer", m.Producer)
+	b.number("first", m.First)
+	b.text("time", m.Time.UTC().Format(time.RFC3339Nano))
+	b.text("format", m.Format)
+	line := appendLine(dst, b.d)
+	line = append(line[:len(line)-len("}\n")], `,"lengths":[`...)
+	for i, n := range m.Lengths {
+		if i > 0 {
+			line = append(line, ',')
+		}
+		line = strconv.AppendUint(line, uint64(n), 10)
+	}
+	return append(line, "]}\n"...)
+}
+
+// Append appends the message, as a line.
+func (m Progress) Append(dst []byte) []byte { return appendLine(dst, dict.Of("next", m.Next)) }
+
+// Append appends the message, as a line.
+func (m Committed) Append(dst []byte) []byte { return appendLine(dst, dict.Of("committed", m.Position)) }
+
+// Append appends the message, as a line.
+func (m Skipped) Append(dst []byte) []byte {
+	b := builder{dict.Of("from", m.From, "to", m.To)}
+	b.text("topic", m.Topic)
+	return appendLine(dst, dict.Of("skipped", b.d, "next", m.Next))
+}
+
+// Append appends the message, as a line.
+func (m Damaged) Append(dst []byte) []byte {
+	b := builder{dict.Of("from", m.From, "to", m.To)}
+	b.text("topic", m.Topic)
+	b.text("error", m.Text)
+	return appendLine(dst, dict.Of("damaged", b.d, "next", m.Next))
+}
+
+// Append appends the message, as a line.
+func (m End) Append(dst []byte) []byte { return appendLine(dst, dict.Of("end", m.Position)) }
+
+// Append appends the message, as a line.
+func (e *Error) Append(dst []byte) []byte {
+	b := builder{dict.Of("error", e.Text, "code", string(e.Code))}
+	if e.At >= 0 {
+		b.d.Set("at", dict.Int(e.At))
+	}
+	b.number("next", e.Next)
+	b.number("retry_ms", uint64(e.Retry/time.Millisecond))
+	return appendLine(dst, b.d)
+}
+
+// ParseMessage reads what a server says. Its error is a *[codec.SyntaxError], a
+// *[FieldError], or says that the message is not known.
+func ParseMessage(line []byte) (Message, error) {
+	if n, ok := parseAck(line); ok {
+		return Ack{n}, nil
+	}
+	d, err := json.Codec{}.Decode(line, limits)
+	if err != nil {
+		return nil, err
+	}
+	r := &reader{d: d}
+	m := r.message()
+	if r.err != nil {
+		return nil, r.err
+	}
+	if m == nil {
+		return nil, fmt.Errorf("a message that is not known: %.200s", line)
+	}
+	return m, nil
+}
+
+// parseAck reads what most messages are, without a dictionary.
+func parseAck(line []byte) (uint64, bool) {
+	const before, behind = `{"ack":`, '}'
+	if len(line) < len(before)+2 || string(line[:len(before)]) != before || line[len(line)-1] != behind {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(string(line[len(before):len(line)-1]), 10, 63)
+	return n, err == nil
+}
+
+func (r *reader) message() Message {
+	switch {
+	case r.has("error") && r.has("code") && !r.has("rejected") && !r.has("reply"):
+		e := &Error{
+			Code: codec.Code(r.text("code")), Text: r.text("error"), At: -1,
+			Next: r.number("next"), Retry: time.Duration(r.number("retry_ms")) * time.Millisecond,
+		}
+		if r.has("at") {
+			e.At = int64(r.number("at"))
+		}
+		return e
+	case r.has("dictwire"):
+		if v, _ := r.d.Get("next"); v.Kind() == dict.KindString {
+			return Ready{Next: r.text("next")}
+		}
+		return Welcome{
+			Next: r.number("next"), Sum: r.text("sum"), Durability: r.text("durability"),
+			MaxRecord: r.number("max_record"), Window: r.number("window"),
+			Forgets: time.Duration(r.number("forgets_s")) * time.Second, Features: r.texts("features"),
+		}
+	case r.has("ack"):
+		return Ack{r.number("ack")}
+	case r.has("rejected"):
+		return Rejected{Number: r.number("rejected"), Code: codec.Code(r.text("code")), Text: r.text("error")}
+	case r.has("reply"):
+		return Reply{
+			Number: r.number("reply"), Length: r.number("length"),
+			Code: codec.Code(r.text("code")), Text: r.text("error"),
+		}
+	case r.has("at"):
+		return Batch{
+			At: r.text("at"), Next: r.text("next"), Topic: r.text("topic"),
+			Producer: r.text("producer"), First: r.number("first"), Time: r.time("time"),
+			Format: r.text("format"), Lengths: r.lengths("lengths"),
+		}
+	case r.has("committed"):
+		return Committed{r.text("committed")}
+	case r.has("skipped"):
+		in := &reader{d: r.dict("skipped"), err: r.err}
+		m := Skipped{From: in.text("from"), To: in.text("to"), Topic: in.text("topic"), Next: r.text("next")}
+		r.err = in.err
+		return m
+	case r.has("damaged"):
+		in := &reader{d: r.dict("damaged"), err: r.err}
+		m := Damaged{From: in.text("from"), To: in.text("to"), Topic: in.text("topic"), Text: in.text("error"), Next: r.text("next")}
+		r.err = in.err
+		return m
+	case r.has("end"):
+		return End{r.text("end")}
+	case r.has("next"):
+		return Progress{r.text("next")}
+	default:
+		return nil
+	}
+}
+
+// ParseCommit reads what a reader says: the position that it commits.
+func ParseCommit(line []byte) (string, error) {
+	d, err := json.Codec{}.Decode(line, codec.Limits{RecordBytes: MaxGreeting})
+	if err != nil {
+		return "", err
+	}
+	r := reader{d: d}
+	if !r.has("commit") {
+		return "", fmt.Errorf("a message that is not known: %.200s", line)
+	}
+	return r.text("commit"), r.err
+}
+
+// AppendCommit appends a reader's message that commits a position, as a line.
+func AppendCommit(dst []byte, position string) []byte {
+	return appendLine(dst, dict.Of("commit", position))
+}

@@ -1,0 +1,197 @@
+// Package wire has the messages of the native session: what docs/protocol.md
+// specifies, as types that both sides share. Each message is a JSON dictionary on
+// one line, ended by exactly one LF; unknown fields are ignored.
+package wire
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/codec/json"
+	"github.com/dictwire/dictwire/dict"
+)
+
+const (
+	// Version is that of the protocol.
+	Version = 1
+
+	// MaxGreeting is how long a greeting may be, in bytes.
+	MaxGreeting = 8 << 10
+
+	// MaxLine is how long any other message may be, in bytes, the records
+	// behind it not included. It is lengths of a block's records that are many.
+	MaxLine = 16 << 20
+
+	// Window is how many records of a session may be in flight.
+	Window = 65536
+
+	// BeatEvery is how often a server says something at least.
+	BeatEvery = 5 * time.Second
+
+	// BeatWithin is how long a client waits for that.
+	BeatWithin = 15 * time.Second
+)
+
+// limits bound a message. The longest has one length for each record.
+var limits = codec.Limits{RecordBytes: MaxLine, Items: 4_000_000}
+
+// A message is a dictionary on a line.
+func appendLine(dst []byte, d *dict.Dict) []byte {
+	dst, err := json.Codec{}.Append(dst, d)
+	if err != nil {
+		panic("wire: " + err.Error()) // messages hold what JSON holds
+	}
+	return append(dst, '\n')
+}
+
+// A builder makes a message's dictionary, without the fields that say nothing.
+type builder struct{ d *dict.Dict }
+
+func (b builder) number(key string, n uint64) {
+	if n != 0 {
+		b.d.Set(key, dict.Int(int64(n)))
+	}
+}
+
+func (b builder) text(key, s string) {
+	if s != "" {
+		b.d.Set(key, dict.String(s))
+	}
+}
+
+func (b builder) yes(key string, is bool) {
+	if is {
+		b.d.Set(key, dict.Bool(true))
+	}
+}
+
+// A FieldError says which field of a message is not what it must be.
+type FieldError struct {
+	Field string
+	Want  string
+}
+
+func (e *FieldError) Error() string { return fmt.Sprintf("/%s: want %s", e.Field, e.Want) }
+
+// A reader reads a message's fields, and keeps the first fault.
+type reader struct {
+	d   *dict.Dict
+	err error
+}
+
+func (r *reader) fault(key, want string) {
+	if r.err == nil {
+		r.err = &FieldError{Field: key, Want: want}
+	}
+}
+
+func (r *reader) has(key string) bool {
+	_, ok := r.d.Get(key)
+	return ok
+}
+
+// number reads an integer from 0 to 2^63−1; 0 where it is not there.
+func (r *reader) number(key string) uint64 {
+	v, ok := r.d.Get(key)
+	if !ok {
+		return 0
+	}
+	n, ok := v.Int()
+	if !ok || n < 0 {
+		r.fault(key, "an integer from 0 to 2^63-1")
+		return 0
+	}
+	return uint64(n)
+}
+
+func (r *reader) text(key string) string {
+	v, ok := r.d.Get(key)
+	if !ok {
+		return ""
+	}
+	s, ok := v.Text()
+	if !ok {
+		r.fault(key, "a string")
+	}
+	return s
+}
+
+func (r *reader) yes(key string) bool {
+	v, ok := r.d.Get(key)
+	if !ok {
+		return false
+	}
+	is, ok := v.Bool()
+	if !ok {
+		r.fault(key, "true or false")
+	}
+	return is
+}
+
+// texts reads a list of strings, or one as a list of one.
+func (r *reader) texts(key string) []string {
+	v, ok := r.d.Get(key)
+	if !ok {
+		return nil
+	}
+	if s, ok := v.Text(); ok {
+		return []string{s}
+	}
+	if v.Kind() != dict.KindList {
+		r.fault(key, "a string or a list of strings")
+		return nil
+	}
+	texts := make([]string, 0, v.Len())
+	for item := range v.Items() {
+		s, ok := item.Text()
+		if !ok {
+			r.fault(key, "a list of strings")
+			return nil
+		}
+		texts = append(texts, s)
+	}
+	return texts
+}
+
+// lengths reads a list of integers from 1 to 2^32−1.
+func (r *reader) lengths(key string) []uint32 {
+	v, ok := r.d.Get(key)
+	if !ok || v.Kind() != dict.KindList {
+		r.fault(key, "a list of lengths")
+		return nil
+	}
+	lengths := make([]uint32, 0, v.Len())
+	for item := range v.Items() {
+		n, ok := item.Int()
+		if !ok || n < 1 || n > math.MaxUint32 {
+			r.fault(key, "a list of lengths, integers from 1")
+			return nil
+		}
+		lengths = append(lengths, uint32(n))
+	}
+	return lengths
+}
+
+func (r *reader) dict(key string) *dict.Dict {
+	v, _ := r.d.Get(key)
+	d, ok := v.Dict()
+	if !ok {
+		r.fault(key, "a dictionary")
+		return dict.Of()
+	}
+	return d
+}
+
+func (r *reader) time(key string) time.Time {
+	s := r.text(key)
+	if s == "" {
+		return time.Time{}
+	}
+	t, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil {
+		r.fault(key, "a time of RFC 3339")
+	}
+	return t
+}

@@ -1,0 +1,92 @@
+package wire
+
+import (
+	"bytes"
+	"reflect"
+	"testing"
+	"time"
+)
+
+// Every message is read back as it was written.
+func TestMessages(t *testing.T) {
+	for _, m := range []Message{
+		Welcome{
+			Next: 4182, Sum: "1a2b3c4d", Durability: "fsync", MaxRecord: 1 << 20, Window: 65536,
+			Forgets: time.Hour, Features: []string{"x"},
+		},
+		Welcome{Next: 1, Features: []string{}},
+		Ready{Next: "k3f9.18234.5"},
+		Ack{Number: 5206},
+		Rejected{Number: 5207, Code: "schema", Text: "/age: want integer"},
+		Reply{Number: 5208, Length: 57},
+		Reply{Number: 5208, Code: "loss", Text: "/price: JSON has no decimal"},
+		Batch{
+			At: "k3f9.18234.5", Next: "k3f9.18234.8", Topic: "orders.eu", Producer: "till-7", First: 4182,
+			Time: time.Date(2026, 11, 23, 10, 0, 0, 123456000, time.UTC), Format: "json", Lengths: []uint32{45, 45, 46},
+		},
+		Progress{Next: "k3f9.18240.0"},
+		Committed{Position: "k3f9.18240.0"},
+		Skipped{From: "a.1.0", To: "a.9.0", Topic: "orders", Next: "a.9.0"},
+		Damaged{From: "a.1.0", To: "a.9.0", Text: "checksum", Next: "a.9.0"},
+		End{Position: "k3f9.18240.0"},
+		&Error{Code: "lost", Text: "less than was promised", At: -1, Next: 7},
+		&Error{Code: "unavailable", Text: "disk full", At: -1, Retry: 500 * time.Millisecond},
+		&Error{Code: "malformed", Text: "want a value", At: 17},
+	} {
+		line, ok := bytes.CutSuffix(m.Append([]byte("before")), []byte("\n"))
+		if !ok {
+			t.Errorf("%#v: no line feed behind it", m)
+		}
+		line = line[len("before"):]
+		got, err := ParseMessage(line)
+		if err != nil || !reflect.DeepEqual(got, m) {
+			t.Errorf("%s\ngot  %#v, %v\nwant %#v", line, got, err, m)
+		}
+	}
+}
+
+func TestGreetings(t *testing.T) {
+	for _, g := range []Greeting{
+		{Topic: "orders", Producer: "till-7.k2x9", Format: "cbor", Attempt: 3, Acked: 4150, First: 4151, Token: "secret"},
+		{Topic: "orders", AcceptLost: true},
+		{Subscribe: []string{"orders.*"}, Subscription: "orders.*", Cursor: "billing", From: "earliest", Format: "json", Follow: true},
+		{Subscribe: []string{"a", "b"}, Subscription: `["a","b"]`, Lossy: true},
+		{Subscribe: []string{"a"}, Subscription: `["a"]`},
+	} {
+		g.Version = Version
+		line, _ := bytes.CutSuffix(g.Append(nil), []byte("\n"))
+		got, err := ParseGreeting(line)
+		if err != nil || !reflect.DeepEqual(got, g) {
+			t.Errorf("%s\ngot  %#v, %v\nwant %#v", line, got, err, g)
+		}
+	}
+}
+
+// What is wrong is named by its field.
+func TestFaults(t *testing.T) {
+	for line, want := range map[string]string{
+		`{"dictwire":1,"attempt":-1}`:                      "/attempt: want an integer from 0 to 2^63-1",
+		`{"dictwire":1,"acked":9223372036854775808}`:       "/acked: want an integer from 0 to 2^63-1",
+		`{"dictwire":1,"topic":7}`:                         "/topic: want a string",
+		`{"dictwire":1,"accept_lost":"yes"}`:               "/accept_lost: want true or false",
+		`{"dictwire":1,"subscribe":[]}`:                    "/subscribe: want at least one topic",
+		`{"dictwire":1,"subscribe":["a",7]}`:               "/subscribe: want a list of strings",
+		`{"dictwire":1,"subscribe":7}`:                     "/subscribe: want a string or a list of strings",
+		`{"dictwire":1,"topic":"a","topic":"b"}`:           "",
+		`{"dictwire":1,"unknown":{"a":[1,2]},"follow":1}`:  "/follow: want true or false",
+		`{"dictwire":1,"unknown":{"a":[1,2]},"acked":1.0}`: "/acked: want an integer from 0 to 2^63-1",
+	} {
+		_, err := ParseGreeting([]byte(line))
+		if err == nil || want != "" && err.Error() != want {
+			t.Errorf("%s: %v, want %s", line, err, want)
+		}
+	}
+	for _, line := range []string{
+		`{"hello":1}`, `{"ack":-1}`, `{"ack":"1"}`, `{"skipped":7,"next":"a.1.0"}`, `{"at":"a.1.0","lengths":[0]}`,
+		`{"damaged":{"from":1},"next":"a.1.0"}`, `{"ack":1} `, `[]`, ``,
+	} {
+		if m, err := ParseMessage([]byte(line)); err == nil && line != `{"ack":1} ` {
+			t.Errorf("%s: %#v, want an error", line, m)
+		}
+	}
+}

@@ -1,0 +1,57 @@
+package dictwire
+
+import (
+	"context"
+	"errors"
+	"iter"
+)
+
+// ErrSpoolFull is what [Spool.Append] wraps where a spool is full and does not
+// wait.
+var ErrSpoolFull = errors.New("dictwire: the spool is full")
+
+// A Spool keeps a client's records, durable and numbered, until they are
+// settled: each topic's from 1 on. Package spool has one in a directory. Any
+// number of goroutines may use it at once.
+type Spool interface {
+	// Producer is the name under which the records take their numbers. It is
+	// the spool's own, and survives with it.
+	Producer() string
+
+	// Attempt returns a number above all that it returned before, durably.
+	Attempt(ctx context.Context) (uint64, error)
+
+	// Append makes records of one topic and format durable, and returns the
+	// number of the first. Where the spool is full it waits for room, or
+	// returns ErrSpoolFull, wrapped.
+	Append(ctx context.Context, topic, format string, records ...[]byte) (first uint64, err error)
+
+	// Topics returns all topics that hold or held records.
+	Topics(ctx context.Context) ([]SpoolTopic, error)
+
+	// Read yields a topic's records in order from a number on, and waits for
+	// more until ctx ends. Those that are settled may be gone: it then begins
+	// with the first that is left. A batch is valid until the loop's next step.
+	Read(ctx context.Context, topic string, from uint64) iter.Seq2[SpoolBatch, error]
+
+	// Settle notes that a topic's records up to a number are settled, and the
+	// CRC-32C of the last. They may be dropped. A lower number than before
+	// changes nothing.
+	Settle(ctx context.Context, topic string, number uint64, sum uint32) error
+}
+
+// A SpoolTopic is where a topic of a spool stands.
+type SpoolTopic struct {
+	Topic string
+	First uint64 // the oldest record that is held, or Next
+	Next  uint64 // the number that the next record takes
+	Acked uint64 // the highest number that is known to be settled
+	Sum   uint32 // the CRC-32C of record Acked, where that is not zero
+}
+
+// A SpoolBatch is records of one format in a row.
+type SpoolBatch struct {
+	First   uint64 // the number of the first
+	Format  string // the name of their codec
+	Records [][]byte
+}
