@@ -2,14 +2,9 @@ package dictwire
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
-	"net"
-	"time"
 
 	"github.com/dictwire/dictwire/codec"
-	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/dict"
 )
 
@@ -21,7 +16,7 @@ import (
 // the record in and had nothing to say against it. A refusal is a
 // *[RemoteError].
 func Send(ctx context.Context, addr string, v any) (reply *dict.Dict, err error) {
-	c, err := Dial(ctx, addr)
+	c, err := DialBare(ctx, addr)
 	if err != nil {
 		return nil, err
 	}
@@ -39,187 +34,9 @@ func Send(ctx context.Context, addr string, v any) (reply *dict.Dict, err error)
 	return reply, err
 }
 
-// A Client is a connection to a server, over which it sends a bare sequence.
-// Send may be called by several goroutines at once, and so may Receive, but
-// replies come in the order of the records.
-type Client struct {
-	conn    net.Conn
-	codec   codec.Codec
-	sending chan struct{} // holds one token: who has it may write
-	receive chan *receiver
-}
-
-// A receiver reads replies.
-type receiver struct {
-	scanner codec.Scanner
-	buf     []byte // read and not returned yet
-}
-
-// Dial connects to the server at addr: host:port or unix:PATH; the empty addr is
-// [DefaultAddr]. The client speaks JSON: see [Dialer].
-func Dial(ctx context.Context, addr string) (*Client, error) { return Dialer{}.Dial(ctx, addr) }
-
-// A Dialer connects to servers. The zero Dialer is what [Dial] uses.
+// A Dialer connects to servers. The zero Dialer is ready to use.
 type Dialer struct {
-	// Codec is what clients send, and what the server answers in: one that
-	// servers understand in bare sequences. Nil means JSON.
+	// Codec is what is sent, and what the server answers in: one that servers
+	// understand in bare sequences. Nil means JSON.
 	Codec codec.Codec
-}
-
-// Dial connects to the server at addr: see [Dial].
-func (d Dialer) Dial(ctx context.Context, addr string) (*Client, error) {
-	if d.Codec == nil {
-		d.Codec = json.Codec{}
-	}
-	network, where := splitAddr(addr)
-	conn, err := new(net.Dialer).DialContext(ctx, network, where)
-	if err != nil {
-		return nil, fmt.Errorf("dictwire: can't connect to %s: %w", where, reason(err))
-	}
-	c := &Client{conn: conn, codec: d.Codec, sending: make(chan struct{}, 1), receive: make(chan *receiver, 1)}
-	c.sending <- struct{}{}
-	c.receive <- &receiver{scanner: d.Codec.NewScanner(codec.Limits{})}
-	return c, nil
-}
-
-// Send writes one dictionary to the connection: a [*dict.Dict], or a Go map or
-// struct as [dict.From] converts it. That it returns nil means that the
-// operating system has the record, not that the server does. Where ctx ends
-// while the record is being written, the connection is of no more use.
-func (c *Client) Send(ctx context.Context, v any) error {
-	d, err := dict.From(v)
-	if err != nil {
-		return err
-	}
-	record, err := c.codec.Append(nil, d)
-	if err != nil {
-		return err
-	}
-	select {
-	case <-c.sending:
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-	defer func() { c.sending <- struct{}{} }()
-	stop := c.until(ctx, c.conn.SetWriteDeadline)
-	_, err = c.conn.Write(append(record, c.codec.Terminator()...))
-	if stop(); err != nil {
-		return fmt.Errorf("dictwire: send: %w", cause(ctx, err))
-	}
-	return nil
-}
-
-// Receive returns the next dictionary that the server sends, io.EOF at the end
-// of them, or a *[RemoteError] where it is the report of an error.
-func (c *Client) Receive(ctx context.Context) (*dict.Dict, error) {
-	var r *receiver
-	select {
-	case r = <-c.receive:
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
-	defer func() { c.receive <- r }()
-	stop := c.until(ctx, c.conn.SetReadDeadline)
-	defer stop()
-	for {
-		start, end, err := r.scanner.Next(r.buf)
-		switch {
-		case err == nil:
-			// A copy: the dictionary refers to its bytes.
-			d, err := c.codec.Decode(append([]byte(nil), r.buf[start:end]...), codec.Limits{})
-			r.buf = append(r.buf[:0], r.buf[end:]...)
-			if err != nil {
-				return nil, fmt.Errorf("dictwire: receive: %w", err)
-			}
-			if remote := remoteError(d); remote != nil {
-				return nil, remote
-			}
-			return d, nil
-		case !errors.Is(err, codec.ErrIncomplete):
-			return nil, fmt.Errorf("dictwire: receive: %w", err)
-		}
-		r.buf = append(r.buf[:0], r.buf[start:]...)
-		var chunk [4096]byte
-		n, err := c.conn.Read(chunk[:])
-		r.buf = append(r.buf, chunk[:n]...)
-		switch {
-		case n > 0:
-		case err == io.EOF && len(r.buf) == 0:
-			return nil, io.EOF
-		case err == io.EOF:
-			return nil, fmt.Errorf("dictwire: receive: %w", io.ErrUnexpectedEOF)
-		case err != nil:
-			return nil, fmt.Errorf("dictwire: receive: %w", cause(ctx, err))
-		}
-	}
-}
-
-// CloseWrite tells the server that no more records come. Replies still do.
-func (c *Client) CloseWrite() error {
-	half, ok := c.conn.(interface{ CloseWrite() error })
-	if !ok {
-		return errors.ErrUnsupported
-	}
-	if err := half.CloseWrite(); err != nil {
-		return fmt.Errorf("dictwire: send: %w", reason(err))
-	}
-	return nil
-}
-
-// Close closes the connection. Send and Receive that wait return an error.
-func (c *Client) Close() error { return c.conn.Close() }
-
-// until makes what waits on the connection end when ctx does. The returned
-// function ends that.
-func (c *Client) until(ctx context.Context, setDeadline func(time.Time) error) (stop func()) {
-	ended := make(chan struct{})
-	unhook := context.AfterFunc(ctx, func() {
-		_ = setDeadline(time.Unix(1, 0))
-		close(ended)
-	})
-	return func() {
-		if !unhook() {
-			<-ended
-			_ = setDeadline(time.Time{})
-		}
-	}
-}
-
-// cause returns ctx's cause where that is why a call failed.
-func cause(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	return reason(err)
-}
-
-// A RemoteError is what the server says against a record, or against all that
-// was sent.
-type RemoteError struct {
-	Code codec.Code // what kind of fault
-	Text string     // what is wrong, and what helps
-	At   int64      // where, in bytes from the connection's first; -1 where there is no place
-}
-
-func (e *RemoteError) Error() string { return fmt.Sprintf("dictwire: the server says: %s", e.Text) }
-
-// remoteError returns the error that d reports, or nil where it is a reply.
-func remoteError(d *dict.Dict) *RemoteError {
-	text, isText := textOf(d, "error")
-	code, isCode := textOf(d, "code")
-	if !isText || !isCode {
-		return nil
-	}
-	e := &RemoteError{Code: codec.Code(code), Text: text, At: -1}
-	if v, ok := d.Get("at"); ok {
-		if at, ok := v.Int(); ok {
-			e.At = at
-		}
-	}
-	return e
-}
-
-func textOf(d *dict.Dict, key string) (string, bool) {
-	v, _ := d.Get(key)
-	return v.Text()
 }

@@ -44,7 +44,7 @@ func Example() {
 }
 
 // A handler that replies, and a client that sends over one connection.
-func ExampleClient() {
+func ExampleBareConn() {
 	ctx := context.Background()
 	l, err := dictwire.Listen(ctx, "127.0.0.1:0")
 	if err != nil {
@@ -63,7 +63,7 @@ func ExampleClient() {
 	go func() { _ = srv.Serve(l) }()
 	defer srv.Close()
 
-	c, err := dictwire.Dial(ctx, l.Addr().String())
+	c, err := dictwire.DialBare(ctx, l.Addr().String())
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -219,7 +219,7 @@ func (s *send) send(ctx context.Context, next func(context.Context) (*dict.Dict,
 	return err
 }
 
-func (s *send) sendAll(ctx context.Context, c *dictwire.Client, next func(context.Context) (*dict.Dict, error), p *progress) error {
+func (s *send) sendAll(ctx context.Context, c *dictwire.BareConn, next func(context.Context) (*dict.Dict, error), p *progress) error {
 	for {
 		d, err := next(ctx)
 		var bad *recordError
@@ -243,7 +243,7 @@ func (s *send) sendAll(ctx context.Context, c *dictwire.Client, next func(contex
 
 // receive shows what the server answers until it closes the connection. It
 // reports whether that was a refusal.
-func (s *send) receive(ctx context.Context, c *dictwire.Client) (refused bool, err error) {
+func (s *send) receive(ctx context.Context, c *dictwire.BareConn) (refused bool, err error) {
 	var line []byte
 	for {
 		d, err := c.Receive(ctx)
@@ -271,10 +271,10 @@ func (s *send) receive(ctx context.Context, c *dictwire.Client) (refused bool, e
 }
 
 // dial connects, and tries again for s.wait while nothing listens.
-func (s *send) dial(ctx context.Context) (*dictwire.Client, error) {
+func (s *send) dial(ctx context.Context) (*dictwire.BareConn, error) {
 	deadline := time.Now().Add(s.wait)
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, 500*time.Millisecond) {
-		c, err := dictwire.Dialer{Codec: s.wire()[s.format.value]}.Dial(ctx, s.addr)
+		c, err := dictwire.Dialer{Codec: s.wire()[s.format.value]}.DialBare(ctx, s.addr)
 		nobody := errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, fs.ErrNotExist)
 		if nobody && s.wait == 0 {
 			err = hintError{err, "is the server running? dictwire serve starts one; --wait 5s waits for it"}

@@ -82,7 +82,7 @@ func TestListenStaleSocket(t *testing.T) {
 	}
 }
 
-func TestDialErrors(t *testing.T) {
+func TestBareDialErrors(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	free, err := net.Listen("tcp", "127.0.0.1:0")
@@ -95,12 +95,12 @@ func TestDialErrors(t *testing.T) {
 		nobody:              syscall.ECONNREFUSED,
 		"unix:/nonexistent": syscall.ENOENT,
 	} {
-		if _, err := dictwire.Dial(ctx, addr); !errors.Is(err, want) {
-			t.Errorf("Dial(%s) = %v, want %v", addr, err, want)
+		if _, err := dictwire.DialBare(ctx, addr); !errors.Is(err, want) {
+			t.Errorf("DialBare(%s) = %v, want %v", addr, err, want)
 		}
 	}
-	if _, err := dictwire.Dial(ctx, "host.invalid:1"); err == nil || !strings.Contains(err.Error(), "no such host") {
-		t.Errorf("Dial of an unknown host = %v", err)
+	if _, err := dictwire.DialBare(ctx, "host.invalid:1"); err == nil || !strings.Contains(err.Error(), "no such host") {
+		t.Errorf("DialBare of an unknown host = %v", err)
 	}
 	if _, err := dictwire.Send(ctx, nobody, make(chan int)); err == nil {
 		t.Error("a channel was sent")
@@ -109,14 +109,14 @@ func TestDialErrors(t *testing.T) {
 
 // Contexts end what waits, and leave the connection in order where nothing was
 // under way.
-func TestClientContexts(t *testing.T) {
+func TestBareContexts(t *testing.T) {
 	release := make(chan struct{})
 	addr := start(t, &dictwire.Server{Handler: dictwire.HandlerFunc(func(context.Context, *dictwire.Request) (*dict.Dict, error) {
 		<-release
 		return dict.Of("late", true), nil
 	})})
 	ctx := context.Background()
-	c, err := dictwire.Dial(ctx, addr)
+	c, err := dictwire.DialBare(ctx, addr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,12 +138,12 @@ func TestClientContexts(t *testing.T) {
 	}
 }
 
-// Many goroutines share one client.
-func TestClientShared(t *testing.T) {
+// Many goroutines share one connection.
+func TestBareShared(t *testing.T) {
 	var rec recorder
 	srv := &dictwire.Server{Handler: &rec}
 	addr := start(t, srv)
-	c, err := dictwire.Dial(context.Background(), addr)
+	c, err := dictwire.DialBare(context.Background(), addr)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,170 @@
+package dictwire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/codec/json"
+	"github.com/dictwire/dictwire/dict"
+)
+
+// A BareConn is a connection over which a bare sequence is sent, as any program
+// with a socket does: nothing is acknowledged. [Client] is what promises more.
+// Send may be called by several goroutines at once, and so may Receive, but
+// replies come in the order of the records.
+type BareConn struct {
+	conn    net.Conn
+	codec   codec.Codec
+	sending chan struct{} // holds one token: who has it may write
+	receive chan *receiver
+}
+
+// A receiver reads replies.
+type receiver struct {
+	scanner codec.Scanner
+	buf     []byte // read and not returned yet
+}
+
+// DialBare connects to the server at addr: host:port or unix:PATH; the empty addr
+// is [DefaultAddr]. What is sent is JSON: see [Dialer.DialBare].
+func DialBare(ctx context.Context, addr string) (*BareConn, error) {
+	return Dialer{}.DialBare(ctx, addr)
+}
+
+// DialBare connects to the server at addr: see [DialBare]. Of d's fields, Codec
+// counts: the format of what is sent and of what is answered.
+func (d Dialer) DialBare(ctx context.Context, addr string) (*BareConn, error) {
+	if d.Codec == nil {
+		d.Codec = json.Codec{}
+	}
+	network, where := splitAddr(addr)
+	conn, err := new(net.Dialer).DialContext(ctx, network, where)
+	if err != nil {
+		return nil, fmt.Errorf("dictwire: can't connect to %s: %w", where, reason(err))
+	}
+	c := &BareConn{conn: conn, codec: d.Codec, sending: make(chan struct{}, 1), receive: make(chan *receiver, 1)}
+	c.sending <- struct{}{}
+	c.receive <- &receiver{scanner: d.Codec.NewScanner(codec.Limits{})}
+	return c, nil
+}
+
+// Send writes one dictionary to the connection: a [*dict.Dict], or a Go map or
+// struct as [dict.From] converts it. That it returns nil means that the
+// operating system has the record, not that the server does. Where ctx ends
+// while the record is being written, the connection is of no more use.
+func (c *BareConn) Send(ctx context.Context, v any) error {
+	d, err := dict.From(v)
+	if err != nil {
+		return err
+	}
+	record, err := c.codec.Append(nil, d)
+	if err != nil {
+		return err
+	}
+	select {
+	case <-c.sending:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	defer func() { c.sending <- struct{}{} }()
+	stop := c.until(ctx, c.conn.SetWriteDeadline)
+	_, err = c.conn.Write(append(record, c.codec.Terminator()...))
+	if stop(); err != nil {
+		return fmt.Errorf("dictwire: send: %w", cause(ctx, err))
+	}
+	return nil
+}
+
+// Receive returns the next dictionary that the server sends, io.EOF at the end
+// of them, or a *[RemoteError] where it is the report of an error.
+func (c *BareConn) Receive(ctx context.Context) (*dict.Dict, error) {
+	var r *receiver
+	select {
+	case r = <-c.receive:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	defer func() { c.receive <- r }()
+	stop := c.until(ctx, c.conn.SetReadDeadline)
+	defer stop()
+	for {
+		start, end, err := r.scanner.Next(r.buf)
+		switch {
+		case err == nil:
+			// A copy: the dictionary refers to its bytes.
+			d, err := c.codec.Decode(append([]byte(nil), r.buf[start:end]...), codec.Limits{})
+			r.buf = append(r.buf[:0], r.buf[end:]...)
+			if err != nil {
+				return nil, fmt.Errorf("dictwire: receive: %w", err)
+			}
+			if remote := remoteError(d); remote != nil {
+				return nil, remote
+			}
+			return d, nil
+		case !errors.Is(err, codec.ErrIncomplete):
+			return nil, fmt.Errorf("dictwire: receive: %w", err)
+		}
+		r.buf = append(r.buf[:0], r.buf[start:]...)
+		var chunk [4096]byte
+		n, err := c.conn.Read(chunk[:])
+		r.buf = append(r.buf, chunk[:n]...)
+		switch {
+		case n > 0:
+		case err == io.EOF && len(r.buf) == 0:
+			return nil, io.EOF
+		case err == io.EOF:
+			return nil, fmt.Errorf("dictwire: receive: %w", io.ErrUnexpectedEOF)
+		case err != nil:
+			return nil, fmt.Errorf("dictwire: receive: %w", cause(ctx, err))
+		}
+	}
+}
+
+// CloseWrite tells the server that no more records come. Replies still do.
+func (c *BareConn) CloseWrite() error {
+	half, ok := c.conn.(interface{ CloseWrite() error })
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	if err := half.CloseWrite(); err != nil {
+		return fmt.Errorf("dictwire: send: %w", reason(err))
+	}
+	return nil
+}
+
+// Close closes the connection. Send and Receive that wait return an error.
+func (c *BareConn) Close() error { return c.conn.Close() }
+
+// until makes what waits on the connection end when ctx does. The returned
+// function ends that.
+func (c *BareConn) until(ctx context.Context, setDeadline func(time.Time) error) (stop func()) {
+	ended := make(chan struct{})
+	unhook := context.AfterFunc(ctx, func() {
+		_ = setDeadline(time.Unix(1, 0))
+		close(ended)
+	})
+	return func() {
+		if !unhook() {
+			<-ended
+			_ = setDeadline(time.Time{})
+		}
+	}
+}
+
+// cause returns ctx's cause where that is why a call failed.
+func cause(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return reason(err)
+}
+
+func textOf(d *dict.Dict, key string) (string, bool) {
+	v, _ := d.Get(key)
+	return v.Text()
+}
