@@ -52,8 +52,9 @@ func Root() *cobra.Command {
 		},
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(serveCommand(), sendCommand(), convertCommand(), configCommand(), versionCommand())
-	for _, cmd := range root.Commands() {
+	root.AddCommand(serveCommand(), sendCommand(), convertCommand(), storeCommand(), cursorCommand(),
+		configCommand(), versionCommand())
+	for _, cmd := range below(root) {
 		if check := cmd.Args; check != nil {
 			cmd.Args = func(cmd *cobra.Command, args []string) error {
 				if err := check(cmd, args); err != nil {
@@ -64,6 +65,14 @@ func Root() *cobra.Command {
 		}
 	}
 	return root
+}
+
+// below returns all commands below one, in the order of their names.
+func below(cmd *cobra.Command) (all []*cobra.Command) {
+	for _, c := range cmd.Commands() {
+		all = append(append(all, c), below(c)...)
+	}
+	return all
 }
 
 // A usageError is the caller's mistake on the command line.

@@ -98,6 +98,17 @@ func (f *formatFlags) wire() map[string]codec.Codec {
 	return all
 }
 
+// stored are the formats in which records are stored, by name. What was stored
+// under other settings is read, too.
+func (f *formatFlags) stored() map[string]codec.Codec {
+	all := f.codecs()
+	all["json"] = json.Codec{DuplicateKeys: json.KeepLast}
+	return all
+}
+
+// unlimited are the limits of what a store has taken in before.
+var unlimited = codec.Limits{RecordBytes: -1, Depth: -1, Items: -1, Digits: -1}
+
 // An appender appends a dictionary in some format.
 type appender func(dst []byte, d *dict.Dict) ([]byte, error)
 

@@ -9,13 +9,19 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"go.uber.org/goleak"
 
+	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/codec/cbor"
+	"github.com/dictwire/dictwire/codec/python"
 	"github.com/dictwire/dictwire/internal/cli"
+	"github.com/dictwire/dictwire/store"
+	"github.com/dictwire/dictwire/store/pebble"
 )
 
 // A leakCheck runs the tests and then looks for goroutines that are left.
@@ -51,10 +57,14 @@ func TestScript(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("GORACE", "atexit_sleep_ms=0") // each program would end a second later
+			env.Setenv("XDG_STATE_HOME", filepath.Join(env.WorkDir, "state"))
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"await":  await,
+			"fill":   fill,
+			"hold":   hold,
+			"save":   save,
 			"status": status,
 		},
 	})
@@ -104,4 +114,62 @@ func status(ts *testscript.TestScript, neg bool, args []string) {
 	if got != want {
 		ts.Fatalf("exit code %d, want %d", got, want)
 	}
+}
+
+// open opens the store in a directory, until close.
+func open(ts *testscript.TestScript, dir string) (s *pebble.Store, closing func()) {
+	s, err := pebble.Open(context.Background(), ts.MkAbs(dir), &pebble.Options{KeepEvery: -1})
+	ts.Check(err)
+	return s, func() { ts.Check(s.Close()) }
+}
+
+// fill DIR TOPIC FORMAT FILE stores each line of a file, a JSON text or for any
+// other format a Python literal, as a block of the producer p.
+func fill(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 4 {
+		ts.Fatalf("usage: fill DIR TOPIC FORMAT FILE")
+	}
+	ctx := context.Background()
+	s, closing := open(ts, args[0])
+	defer closing()
+	p := store.Producer{Topic: args[1], Name: "p"}
+	claim, err := s.Claim(ctx, p, store.ClaimRequest{})
+	ts.Check(err)
+	for line := range strings.Lines(ts.ReadFile(args[3])) {
+		record := []byte(strings.TrimSuffix(line, "\n"))
+		if args[2] != "json" {
+			d, err := python.Codec{}.Decode(record, codec.Limits{})
+			ts.Check(err)
+			record, err = cbor.Codec{}.Append(nil, d)
+			ts.Check(err)
+		}
+		b := &store.Block{Topic: args[1], Codec: args[2], Producer: p, Epoch: claim.Epoch, First: claim.Next}
+		b.Add(record)
+		ts.Check(s.Append(ctx, b)[0].Err)
+		claim.Next++
+	}
+}
+
+// save DIR CURSOR TOPICS BLOCK saves a cursor at the beginning of a block.
+func save(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 4 {
+		ts.Fatalf("usage: save DIR CURSOR TOPICS BLOCK")
+	}
+	ctx := context.Background()
+	s, closing := open(ts, args[0])
+	defer closing()
+	at, err := s.Head(ctx)
+	ts.Check(err)
+	at.Block, err = strconv.ParseUint(args[3], 10, 64)
+	ts.Check(err)
+	ts.Check(s.Commit(ctx, store.CursorName{Name: args[1], Subscription: args[2]}, at))
+}
+
+// hold DIR has a store open until the script ends.
+func hold(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: hold DIR")
+	}
+	_, closing := open(ts, args[0])
+	ts.Defer(closing)
 }

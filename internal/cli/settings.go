@@ -48,11 +48,12 @@ func configCommand() *cobra.Command {
 		Long: "config prints each setting of a command, or of all, with its value and where that\n" +
 			"comes from: the environment or the default. A flag stands above both.",
 		Example: "  dictwire config\n  DICTWIRE_MAX_MEMORY=1GiB dictwire config serve",
-		Args:    cobra.MaximumNArgs(1),
+		Args:    cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			found := false
-			for _, c := range cmd.Root().Commands() {
-				if !c.Runnable() || c == cmd || len(args) > 0 && c.Name() != args[0] || !c.HasLocalFlags() {
+			for _, c := range below(cmd.Root()) {
+				name := strings.TrimPrefix(c.CommandPath(), cmd.Root().Name()+" ")
+				if c == cmd || len(args) > 0 && name != strings.Join(args, " ") || !hasSettings(c) {
 					continue
 				}
 				found = true
@@ -67,15 +68,21 @@ func configCommand() *cobra.Command {
 					if by := f.Annotations[fromAnnotation]; len(by) > 0 {
 						from = by[0]
 					}
-					fmt.Fprintf(cmd.OutOrStdout(), "%s --%s=%s  (%s)\n", c.Name(), f.Name, f.Value, from)
+					fmt.Fprintf(cmd.OutOrStdout(), "%s --%s=%s  (%s)\n", name, f.Name, f.Value, from)
 				})
 			}
 			if !found {
-				return usagef("no command %q with settings", args[0])
+				return usagef("no command %q with settings", strings.Join(args, " "))
 			}
 			return nil
 		},
 	}
+}
+
+// hasSettings reports whether a command has flags that say what it does.
+func hasSettings(cmd *cobra.Command) (has bool) {
+	cmd.LocalFlags().VisitAll(func(f *pflag.Flag) { has = has || f.Name != "help" })
+	return has && !cmd.HasSubCommands()
 }
 
 // A byteSize is a flag's value in bytes: 1048576, 64KB, 32MiB.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	engine "github.com/cockroachdb/pebble/v2"
 
@@ -14,12 +15,13 @@ import (
 type Report struct {
 	Blocks, Records, Bytes uint64 // that can be read; bytes are those of the records
 	Damages                int    // how often damaged was called
+	Lost                   uint64 // records that damage hides, as far as the topics' counts tell
 }
 
 // Check reads all there is and calls damaged for everything that can't be read,
 // with its positions where they are known. It may run beside appends and reads.
 func (s *Store) Check(ctx context.Context, damaged func(*store.DamageError)) (Report, error) {
-	c := &checker{s: s, told: map[string]bool{}, damaged: damaged}
+	c := &checker{s: s, damaged: damaged}
 	all := s.topics.matching(nil)
 	sortTopics(all)
 	for _, t := range all {
@@ -39,7 +41,7 @@ func (s *Store) Check(ctx context.Context, damaged func(*store.DamageError)) (Re
 type checker struct {
 	s       *Store
 	report  Report
-	told    map[string]bool // by topic and position
+	told    []*store.DamageError
 	damaged func(*store.DamageError)
 }
 
@@ -49,8 +51,8 @@ func (c *checker) note(err error) error {
 	var trim *store.TrimmedError
 	switch {
 	case errors.As(err, &damage):
-		if key := damage.Topic + " " + damage.From.String(); !c.told[key] {
-			c.told[key] = true
+		if !c.known(damage) {
+			c.told = append(c.told, damage)
 			c.report.Damages++
 			c.damaged(damage)
 		}
@@ -60,8 +62,20 @@ func (c *checker) note(err error) error {
 	return nil
 }
 
+// known reports whether damage is a part of what was reported.
+func (c *checker) known(d *store.DamageError) bool {
+	return !d.To.IsZero() && slices.ContainsFunc(c.told, func(told *store.DamageError) bool {
+		return told.Topic == d.Topic && told.From.Compare(d.From) <= 0 && told.To.Compare(d.To) >= 0
+	})
+}
+
 // topic reads a topic, and looks up the place of each of its blocks.
 func (c *checker) topic(ctx context.Context, name string) error {
+	before := c.report
+	held, err := c.held(ctx, name)
+	if err != nil {
+		return err
+	}
 	for b, err := range c.s.Read(ctx, store.Position{}, store.ReadOptions{Topics: []string{name}}) {
 		if err := c.note(err); err != nil {
 			return err
@@ -76,7 +90,23 @@ func (c *checker) topic(ctx context.Context, name string) error {
 			return err
 		}
 	}
+	if c.report.Damages > before.Damages {
+		c.report.Lost += minus(held, c.report.Records-before.Records)
+	}
 	return nil
+}
+
+// held returns how many records a topic holds, zero where damage hides that.
+func (c *checker) held(ctx context.Context, name string) (uint64, error) {
+	if err := c.s.enter(ctx); err != nil {
+		return 0, err
+	}
+	defer c.s.leave()
+	stat, err := c.s.stat(name, c.s.order.head.Load())
+	if err != nil {
+		return 0, nil // the read that follows says what can't be read
+	}
+	return stat.Records, nil
 }
 
 func (c *checker) place(ctx context.Context, name string, b store.Batch) error {

@@ -40,6 +40,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -68,6 +70,10 @@ type Options struct {
 	// KeepEvery is how often that is looked after. Zero means a minute;
 	// negative means never.
 	KeepEvery time.Duration
+
+	// Existing makes Open fail where there is no store, instead of making one.
+	// The error wraps os.ErrNotExist.
+	Existing bool
 
 	// Salvage opens a store some of whose files were cut off: what they held is
 	// damaged, and everything else can be read. Without it, Open refuses.
@@ -126,6 +132,11 @@ func Open(ctx context.Context, dir string, o *Options) (*Store, error) {
 		return nil, err
 	}
 	fs := s.opts.FS
+	if s.opts.Existing {
+		if err := exists(fs, dir); err != nil {
+			return nil, fmt.Errorf("store: open %s: %w", dir, err)
+		}
+	}
 	if err := fs.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
@@ -144,6 +155,15 @@ func Open(ctx context.Context, dir string, o *Options) (*Store, error) {
 		s.keeper.Go(s.keep)
 	}
 	return s, nil
+}
+
+// exists returns an error where a directory holds no store.
+func exists(fs vfs.FS, dir string) error {
+	found, err := engine.Peek(dir, fs)
+	if err == nil && !found.Exists {
+		err = os.ErrNotExist
+	}
+	return err
 }
 
 func (o *Options) fill() error {
@@ -208,6 +228,9 @@ func (s *Store) open() error {
 		} else if mended {
 			db, err = engine.Open(s.dir, eo)
 		}
+	}
+	if err != nil && cut.MatchString(err.Error()) {
+		return fmt.Errorf("%w: %w", ErrCut, brief{err})
 	}
 	if err != nil {
 		return err
@@ -329,7 +352,17 @@ func (s *Store) get(key []byte) ([]byte, error) {
 }
 
 // unreadable wraps an error of the engine.
-func unreadable(err error) error { return fmt.Errorf("%w: %w", store.ErrUnavailable, err) }
+func unreadable(err error) error { return fmt.Errorf("%w: %w", store.ErrUnavailable, brief{err}) }
+
+// A brief is an error of the engine without the lines of details behind it.
+type brief struct{ error }
+
+func (b brief) Error() string {
+	text, _, _ := strings.Cut(b.error.Error(), "\n")
+	return text
+}
+
+func (b brief) Unwrap() error { return b.error }
 
 // A logger is the engine's, which tells by it that it can't go on.
 type logger struct{ s *Store }

@@ -276,7 +276,7 @@ func (r *reader) add(topic string, at uint64, v []byte) {
 }
 
 func (r *reader) damage(topic string, at, end uint64, err error) {
-	r.chunk = append(r.chunk, stored{at: at, topic: topic, err: err, end: end})
+	r.chunk = append(r.chunk, stored{at: at, topic: topic, err: brief{err}, end: end})
 }
 
 // fillOrder reads blocks of several topics, in their order.
@@ -372,7 +372,7 @@ func (r *reader) fillAround(from, head uint64, cause error) {
 				break
 			}
 			to := r.behind(at, end, func(at uint64) []byte { return blockKey(t.name, at) })
-			found = append(found, stored{at: at, topic: t.name, err: failed, end: to})
+			found = append(found, stored{at: at, topic: t.name, err: brief{failed}, end: to})
 			at = to
 		}
 	}

@@ -1,12 +1,17 @@
 package pebble
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"strconv"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
+
+// ErrCut is what Open wraps where files of the store were cut off: see
+// Options.Salvage.
+var ErrCut = errors.New("files were cut off")
 
 // cut finds the files in the engine's complaint that tables are not as long as
 // they were written.

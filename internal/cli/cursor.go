@@ -1,0 +1,134 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dictwire/dictwire/store"
+	"github.com/dictwire/dictwire/store/pebble"
+)
+
+func cursorCommand() *cobra.Command {
+	return group(&cobra.Command{
+		Use:   "cursor",
+		Short: "Look at the saved positions of readers, and move them",
+		Long: "A cursor is a name under which a reader saves how far it has come. cursor works on the\n" +
+			"directory of a store, which no server may have open meanwhile.",
+		Example: "  dictwire cursor list\n  dictwire cursor reset billing --to 24h",
+	}, cursorListCommand(), cursorResetCommand())
+}
+
+func cursorListCommand() *cobra.Command {
+	var f storeFlag
+	cmd := &cobra.Command{
+		Use:     "list",
+		Short:   "Print all cursors and where they stand",
+		Long:    "list prints all cursors of a store, what they read, where they stand, and since when.",
+		Example: "  dictwire cursor list",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return f.with(cmd.Context(), pebble.Options{}, func(s *pebble.Store) error {
+				all, err := s.Cursors(cmd.Context())
+				if err != nil || len(all) == 0 {
+					return err
+				}
+				out := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+				fmt.Fprintln(out, "CURSOR\tREADS\tPOSITION\tSAVED\tPRINCIPAL")
+				for _, c := range all {
+					fmt.Fprintf(out, "%s\t%s\t%s\t%s\t%s\n", c.Name, c.Subscription,
+						orDash(c.Position.String()), moment(c.Saved), orDash(c.Principal))
+				}
+				return out.Flush()
+			})
+		},
+	}
+	f.add(cmd.Flags())
+	return cmd
+}
+
+// A cursorReset is the command cursor reset with its flags.
+type cursorReset struct {
+	storeFlag
+
+	to           point
+	subscription string
+	principal    string
+}
+
+func cursorResetCommand() *cobra.Command {
+	c := new(cursorReset)
+	cmd := &cobra.Command{
+		Use:   "reset NAME --to POINT",
+		Short: "Move a cursor",
+		Long: "reset moves a cursor, back too: its reader goes on from there. A reader itself never\n" +
+			"moves it back.",
+		Example: "  dictwire cursor reset billing --to earliest\n" +
+			"  dictwire cursor reset billing --reads 'orders.*' --to k3f9a2bc.18234.0",
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if c.to.text == "" {
+				return usagef("--to says where the cursor shall stand")
+			}
+			return c.with(cmd.Context(), pebble.Options{}, func(s *pebble.Store) error { return c.run(cmd, s, args[0]) })
+		},
+	}
+	flags := cmd.Flags()
+	c.add(flags)
+	flags.Var(&c.to, "to", "where it shall stand: "+pointHelp)
+	flags.StringVar(&c.subscription, "reads", "", "what it reads, as list prints it, where several have the name: `topics`")
+	flags.StringVar(&c.principal, "principal", "", "`whose` it is, where several have the name")
+	return cmd
+}
+
+func (c *cursorReset) run(cmd *cobra.Command, s *pebble.Store, name string) error {
+	ctx := cmd.Context()
+	found, err := c.find(ctx, s, name)
+	if err != nil {
+		return err
+	}
+	to, err := c.to.in(ctx, s)
+	if err != nil {
+		return err
+	}
+	if err := s.Reset(ctx, found.CursorName, to); err != nil {
+		return err
+	}
+	now, _, err := s.Cursor(ctx, found.CursorName)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "dictwire: %s moved from %s to %s\n", name, orDash(found.Position.String()), orDash(now.String()))
+	return nil
+}
+
+// find returns the one cursor that has the name.
+func (c *cursorReset) find(ctx context.Context, s *pebble.Store, name string) (store.SavedCursor, error) {
+	all, err := s.Cursors(ctx)
+	if err != nil {
+		return store.SavedCursor{}, err
+	}
+	var found []store.SavedCursor
+	var reads []string
+	for _, saved := range all {
+		if saved.Name == name && (c.subscription == "" || c.subscription == saved.Subscription) &&
+			(c.principal == "" || c.principal == saved.Principal) {
+			found = append(found, saved)
+			reads = append(reads, saved.Subscription)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return store.SavedCursor{}, hintError{fmt.Errorf("no cursor %q in this store", name), "dictwire cursor list lists them"}
+	case 1:
+		return found[0], nil
+	default:
+		return store.SavedCursor{}, hintError{
+			fmt.Errorf("%d cursors are called %q: of %s", len(found), name, strings.Join(reads, ", ")),
+			"--reads, or --principal, says which",
+		}
+	}
+}

@@ -1,0 +1,134 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/dictwire/dictwire/store"
+	"github.com/dictwire/dictwire/store/pebble"
+)
+
+func storeCommand() *cobra.Command {
+	return group(&cobra.Command{
+		Use:   "store",
+		Short: "Look at a store on disk, check it, take records out of it",
+		Long: "store works on the directory in which serve keeps records. No server may have it\n" +
+			"open meanwhile.",
+		Example: "  dictwire store info\n" +
+			"  dictwire store check --store /var/lib/dictwire\n" +
+			"  dictwire store export --topic orders --from 24h >orders.ndjson\n" +
+			"  dictwire store trim orders --before 30d",
+	}, storeInfoCommand(), storeCheckCommand(), storeExportCommand(), storeTrimCommand(), storeDropCommand(), storeForgetCommand())
+}
+
+// group makes cmd a command that only has others below it.
+func group(cmd *cobra.Command, below ...*cobra.Command) *cobra.Command {
+	cmd.Args = cobra.NoArgs
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	cmd.AddCommand(below...)
+	return cmd
+}
+
+// A storeFlag is the directory of a store.
+type storeFlag struct{ dir string }
+
+func (f *storeFlag) add(flags *pflag.FlagSet) {
+	flags.StringVar(&f.dir, "store", "", "`directory` of the store (default dictwire in $XDG_STATE_HOME or ~/.local/state)")
+}
+
+// path returns the directory.
+func (f *storeFlag) path() (string, error) {
+	if f.dir != "" {
+		return f.dir, nil
+	}
+	state := os.Getenv("XDG_STATE_HOME")
+	if !filepath.IsAbs(state) { // then it is to be ignored
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return "", hintError{fmt.Errorf("no directory for the store: %w", err), "--store DIR says where it is"}
+		}
+		state = filepath.Join(home, ".local", "state")
+	}
+	return filepath.Join(state, "dictwire"), nil
+}
+
+// with opens the store, which must be there, and calls do. Nothing else happens
+// in it meanwhile.
+func (f *storeFlag) with(ctx context.Context, o pebble.Options, do func(*pebble.Store) error) error {
+	dir, err := f.path()
+	if err != nil {
+		return err
+	}
+	if dir == inMemory {
+		return usagef("--store wants a directory: what is in memory ends with its server")
+	}
+	o.Existing, o.KeepEvery = true, -1
+	s, err := pebble.Open(ctx, dir, &o)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return hintError{fmt.Errorf("no store in %s", dir), "--store DIR says where it is"}
+	case errors.Is(err, store.ErrLocked):
+		return hintError{err, "stop the server that has it open, then try again"}
+	case errors.Is(err, pebble.ErrCut):
+		return hintError{err, "dictwire store check --salvage makes the rest readable"}
+	case err != nil:
+		return err
+	}
+	return errors.Join(do(s), s.Close())
+}
+
+// inMemory is what --store says for no directory.
+const inMemory = "memory"
+
+// aTopic returns what the store says of a topic that it must have.
+func aTopic(ctx context.Context, s *pebble.Store, name string) (store.TopicStat, error) {
+	all, err := s.Topics(ctx)
+	if err != nil {
+		return store.TopicStat{}, err
+	}
+	for _, t := range all {
+		if t.Name == name {
+			return t, nil
+		}
+	}
+	return store.TopicStat{}, hintError{fmt.Errorf("no topic %q in this store", name), "dictwire store info lists them"}
+}
+
+// size writes a number of bytes for people.
+func size(n uint64) string {
+	switch {
+	case n >= 10<<30:
+		return strconv.FormatUint(n>>30, 10) + " GiB"
+	case n >= 10<<20:
+		return strconv.FormatUint(n>>20, 10) + " MiB"
+	case n >= 10<<10:
+		return strconv.FormatUint(n>>10, 10) + " KiB"
+	default:
+		return strconv.FormatUint(n, 10) + " B"
+	}
+}
+
+// moment writes a time for people, "-" for none.
+func moment(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return t.UTC().Format("2006-01-02T15:04:05Z")
+}
+
+// orDash writes a text, "-" for none.
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}

@@ -1,0 +1,137 @@
+package cli
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/store"
+	"github.com/dictwire/dictwire/store/pebble"
+)
+
+// An export is the command store export with its flags.
+type export struct {
+	formatFlags
+	storeFlag
+
+	topics   []string
+	format   choice
+	from, to point
+}
+
+func storeExportCommand() *cobra.Command {
+	e := &export{format: choice{"json", []string{"cbor", "json"}}}
+	cmd := &cobra.Command{
+		Use:   "export",
+		Short: "Write the records of a store as NDJSON or CBOR",
+		Long: "export writes the dictionaries of a store on standard output in their order, as one\n" +
+			"line of JSON each or as a CBOR sequence. What can't be read, or what JSON can't hold, is\n" +
+			"reported and left out; the exit code is then 1.",
+		Example: "  dictwire store export >all.ndjson\n" +
+			"  dictwire store export --topic orders --topic 'tills.*' --from 24h --format cbor >day.cbor\n" +
+			"  dictwire store export --topic orders | dictwire send --topic orders -",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := checkPatterns(e.topics); err != nil {
+				return err
+			}
+			return e.with(cmd.Context(), pebble.Options{}, func(s *pebble.Store) error { return e.run(cmd, s) })
+		},
+	}
+	flags := cmd.Flags()
+	e.add(flags)
+	addTopics(flags, &e.topics)
+	flags.Var(&e.format, "format", "what is written: "+names(map[string]bool{"cbor": true, "json": true}))
+	flags.Var(&e.from, "from", "where to begin: "+pointHelp)
+	flags.Var(&e.to, "to", "where to end: "+pointHelp)
+	e.addLossy(flags)
+	return cmd
+}
+
+func (e *export) run(cmd *cobra.Command, s *pebble.Store) error {
+	ctx := cmd.Context()
+	from, err := e.from.in(ctx, s)
+	if err != nil {
+		return err
+	}
+	to := &e.to
+	if to.text == "" {
+		to = &point{latest: true}
+	}
+	end, err := to.in(ctx, s)
+	if err != nil {
+		return err
+	}
+	out := bufio.NewWriterSize(cmd.OutOrStdout(), 64<<10)
+	write := &written{format: e.appenders()[e.format.value], codecs: e.stored()}
+	var failed error
+	report := func(err error) error {
+		failed = exitError(exitFailure)
+		if err := out.Flush(); err != nil {
+			return err
+		}
+		tell(cmd.ErrOrStderr(), err)
+		return nil
+	}
+	for b, err := range s.Read(ctx, from, store.ReadOptions{Topics: topicsOr(e.topics)}) {
+		if b.At.Compare(end) >= 0 && !b.Next.IsZero() {
+			break
+		}
+		var damage *store.DamageError
+		var trim *store.TrimmedError
+		switch {
+		case errors.As(err, &damage), errors.As(err, &trim):
+			if err := report(err); err != nil {
+				return err
+			}
+			continue
+		case err != nil:
+			return errors.Join(err, out.Flush())
+		case b.Block == nil:
+			continue
+		}
+		for i, record := range b.Block.Records(b.At.Index) {
+			at := b.At
+			if at.Index = i; at.Compare(end) >= 0 {
+				break
+			}
+			line, err := write.record(b.Block.Codec, record)
+			if err != nil {
+				err = report(fmt.Errorf("%v in %s: %w", at, b.Block.Topic, err))
+			} else {
+				_, err = out.Write(line)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	if err := out.Flush(); err != nil {
+		return err
+	}
+	return failed
+}
+
+// A written writes records, as they are stored, in another format.
+type written struct {
+	format appender
+	codecs map[string]codec.Codec // in which records are stored
+	line   []byte
+}
+
+// record returns a record as it is written, until the next call.
+func (w *written) record(format string, record []byte) ([]byte, error) {
+	c, ok := w.codecs[format]
+	if !ok {
+		return nil, fmt.Errorf("a record in the format %q, which this dictwire does not know", format)
+	}
+	d, err := c.Decode(record, unlimited)
+	if err != nil {
+		return nil, err
+	}
+	w.line, err = w.format(w.line[:0], d)
+	return w.line, err
+}

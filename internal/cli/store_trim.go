@@ -1,0 +1,81 @@
+package cli
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dictwire/dictwire/store/pebble"
+)
+
+func storeTrimCommand() *cobra.Command {
+	var (
+		f      storeFlag
+		before point
+	)
+	cmd := &cobra.Command{
+		Use:   "trim TOPIC --before POINT",
+		Short: "Delete a topic's older records",
+		Long: "trim deletes the records of a topic that lie before a point, for good. It deletes\n" +
+			"whole blocks, so that a few records before it may stay. What is known of producers and\n" +
+			"cursors is not changed.",
+		Example: "  dictwire store trim orders --before 30d\n" +
+			"  dictwire store trim orders --before 2026-11-23T10:00Z",
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if before.text == "" {
+				return usagef("--before says where the records begin that stay")
+			}
+			return f.with(cmd.Context(), pebble.Options{}, func(s *pebble.Store) error {
+				return storeTrim(cmd, s, args[0], &before)
+			})
+		},
+	}
+	flags := cmd.Flags()
+	f.add(flags)
+	flags.Var(&before, "before", "where the records begin that stay: "+pointHelp)
+	return cmd
+}
+
+func storeDropCommand() *cobra.Command {
+	var f storeFlag
+	cmd := &cobra.Command{
+		Use:   "drop TOPIC",
+		Short: "Delete all records of a topic",
+		Long: "drop deletes all records of a topic, for good. Its producers go on where they stood,\n" +
+			"and no position is used again.",
+		Example: "  dictwire store drop orders",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return f.with(cmd.Context(), pebble.Options{}, func(s *pebble.Store) error {
+				return storeTrim(cmd, s, args[0], &point{latest: true})
+			})
+		},
+	}
+	f.add(cmd.Flags())
+	return cmd
+}
+
+// storeTrim deletes what a topic holds before a point, and says how much that
+// was.
+func storeTrim(cmd *cobra.Command, s *pebble.Store, topic string, before *point) error {
+	ctx := cmd.Context()
+	held, err := aTopic(ctx, s, topic)
+	if err != nil {
+		return err
+	}
+	to, err := before.in(ctx, s)
+	if err != nil {
+		return err
+	}
+	if err := s.Trim(ctx, topic, to); err != nil {
+		return err
+	}
+	left, err := aTopic(ctx, s, topic)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "dictwire: %s deleted, %d left\n",
+		count(int64(held.Records-min(left.Records, held.Records)), "record", "records"), left.Records)
+	return nil
+}

@@ -1,0 +1,34 @@
+package cli
+
+import (
+	"errors"
+
+	"github.com/spf13/pflag"
+
+	"github.com/dictwire/dictwire/store"
+)
+
+// addTopics adds the flag of the topics that are read.
+func addTopics(flags *pflag.FlagSet, topics *[]string) {
+	flags.StringArrayVar(topics, "topic", nil, "a `topic`, or all below one as orders.*; may be repeated (default all that don't begin with _)")
+}
+
+// checkPatterns returns an error that says which are no topics.
+func checkPatterns(topics []string) error {
+	var errs []error
+	for _, t := range topics {
+		errs = append(errs, store.CheckPattern(t))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return usageError{err}
+	}
+	return nil
+}
+
+// topicsOr returns the topics that are read, where some are named.
+func topicsOr(topics []string) []string {
+	if len(topics) == 0 {
+		return []string{"*"}
+	}
+	return topics
+}
