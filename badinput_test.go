@@ -137,7 +137,6 @@ func TestConversations(t *testing.T) {
 		{name: "Forward", send: "\x93\xa1a\x01", told: []string{"this is Fluent Forward, which"}, logged: "unsupported"},
 		{name: "frames", send: "\x00\x00\x00\x07{\"a\":1}", told: []string{"this is length-prefixed frames, which"}, logged: "unsupported"},
 		{name: "TLS", send: "\x16\x03\x01\x02\x00", told: []string{"this is TLS, which"}, logged: "unsupported"},
-		{name: "native session", send: "{\"dictwire\":1}\n", told: []string{"this is a native session, which"}, logged: "unsupported"},
 		{name: "half a first byte pair", send: "\x80", told: []string{"ended before its first bytes told a protocol"}, logged: "truncated"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

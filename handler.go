@@ -2,15 +2,27 @@ package dictwire
 
 import (
 	"context"
+	"errors"
 	"net"
 
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/dict"
 )
 
-// A Handler sees each dictionary that a server receives. A returned dictionary
-// is the reply, which the sender gets in the format that it speaks; nil means
-// no reply. An error rejects the record: the sender is told the error's text.
+// ErrUnavailable is what a [Handler] returns, wrapped or not, where it can't
+// judge a record now: the record is neither stored nor rejected, the connection
+// ends, and the sender is told to try again.
+var ErrUnavailable = errors.New("dictwire: unavailable")
+
+// A Handler sees each dictionary before it is stored: it is a gate. A returned
+// dictionary is the reply, which the sender gets in the format that it speaks
+// when the record is stored; nil means no reply. An error rejects the record:
+// the sender is told the error's text, and the record is kept in the topic
+// "_rejected". [ErrUnavailable] does neither.
+//
+// Handle sees each record at least once: again, where the connection or the
+// store fails before the record is stored. It is stored once. What is to be done
+// with records that are stored is done by a reader.
 //
 // Handle is called by several goroutines at once, but for one connection by one
 // goroutine, in the order of the records. A panic rejects the record. ctx ends
@@ -31,8 +43,19 @@ type Request struct {
 	// Codec is the format that the dictionary came in.
 	Codec codec.Codec
 
-	// Dialect is the name of the dialect that the connection speaks: "stream".
+	// Dialect is the name of the dialect that the connection speaks: "stream"
+	// or "native".
 	Dialect string
+
+	// Topic is where the record goes.
+	Topic string
+
+	// Producer is the name of the producer that numbers the record, or "".
+	Producer string
+
+	// Number is the record's number: the producer's, or counted from 1 in this
+	// connection.
+	Number uint64
 
 	// RemoteAddr is the sender's address.
 	RemoteAddr net.Addr

@@ -14,14 +14,23 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/codec/cbor"
 	"github.com/dictwire/dictwire/codec/json"
+	"github.com/dictwire/dictwire/codec/msgpack"
+	"github.com/dictwire/dictwire/codec/pickle"
+	"github.com/dictwire/dictwire/codec/python"
 	"github.com/dictwire/dictwire/dialect"
 	"github.com/dictwire/dictwire/internal/lease"
+	"github.com/dictwire/dictwire/store"
+	"github.com/dictwire/dictwire/store/memory"
 )
 
 // DefaultAddr is the address that a server listens on, and a client connects
 // to, where none is given.
 const DefaultAddr = "127.0.0.1:65432"
+
+// DefaultTopic is where records go whose sender names no topic.
+const DefaultTopic = "default"
 
 // ErrServerClosed is what Serve, ServeOne and ListenAndServe return after
 // [Server.Shutdown] or [Server.Close].
@@ -30,9 +39,18 @@ var ErrServerClosed = errors.New("dictwire: the server is closed")
 // A Server receives dictionaries. The zero Server is ready to use. Its fields
 // must not be changed once it serves.
 type Server struct {
-	// Handler sees each dictionary. Nil means that they are counted, and that
-	// is all.
+	// Handler sees each dictionary before it is stored. Nil lets all of them
+	// in.
 	Handler Handler
+
+	// Store keeps the records. The server does not close it. Nil means the
+	// newest 64 MiB of them in memory: see store/memory. Records are
+	// acknowledged, replied to and shown to readers when they are in it.
+	Store store.Store
+
+	// Topic is where the records of connections go that name none. Empty means
+	// [DefaultTopic].
+	Topic string
 
 	// JSON is how JSON is read and written.
 	JSON json.Codec
@@ -67,6 +85,11 @@ type Server struct {
 
 	once           sync.Once
 	rules          dialect.Rules
+	store          store.Store
+	topic          string
+	codecs         map[string]codec.Codec // by name
+	holders        holders
+	quota          quota
 	decoding       *semaphore.Weighted // bytes for decoded dictionaries
 	decodingMemory int64               // how many
 	slots          chan struct{}       // one for each open connection; nil: no limit
@@ -86,16 +109,27 @@ const noTimeout = 100 * 365 * 24 * time.Hour
 // setup fills in what the fields leave to the defaults.
 func (s *Server) setup() {
 	s.once.Do(func() {
-		memory := s.MaxMemory
-		if memory <= 0 {
-			memory = 256 << 20
+		total := s.MaxMemory
+		if total <= 0 {
+			total = 256 << 20
 		}
 		limits := s.Limits.Effective()
+		if s.store = s.Store; s.store == nil {
+			s.store = memory.New(nil)
+		}
+		if s.topic = s.Topic; s.topic == "" {
+			s.topic = DefaultTopic
+		}
+		s.codecs = make(map[string]codec.Codec)
+		for _, c := range []codec.Codec{s.JSON, cbor.Codec{}, msgpack.Codec{}, pickle.Codec{}, python.Codec{}} {
+			s.codecs[c.Name()] = c
+		}
+		s.holders.init()
 		// A quarter for decoded dictionaries, the rest for what is being received.
-		s.decodingMemory = memory / 4
+		s.decodingMemory = total / 4
 		s.decoding = semaphore.NewWeighted(s.decodingMemory)
 		s.rules = dialect.Rules{
-			Memory:        lease.NewBudget(memory-memory/4, 2*int64(limits.RecordBytes)),
+			Memory:        lease.NewBudget(total-total/4, 2*int64(limits.RecordBytes)),
 			MaxRecord:     limits.RecordBytes,
 			IdleTimeout:   timeout(s.IdleTimeout, time.Hour),
 			RecordTimeout: timeout(s.RecordTimeout, time.Minute),
@@ -356,7 +390,7 @@ func passing(err error) bool {
 // Stats is what a server has seen since it began.
 type Stats struct {
 	Connections int64 // that sent at least one byte
-	Records     int64 // dictionaries that were taken in, rejected ones not included
+	Records     int64 // dictionaries that were stored, rejected ones not included
 	Rejected    int64 // records that were refused, or rejected by the handler
 	Bytes       int64 // of the records that were taken in
 }

@@ -305,6 +305,7 @@ func TestAcceptErrors(t *testing.T) {
 		if err := <-done; err == nil || err.Error() != "dictwire: accept: broken" {
 			t.Errorf("Serve = %v", err)
 		}
+		synctest.Wait()
 		if err := srv.Close(); err != nil {
 			t.Error(err)
 		}

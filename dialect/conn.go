@@ -8,11 +8,11 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/dictwire/dictwire/codec"
-	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/internal/lease"
 )
 
@@ -28,11 +28,9 @@ type Rules struct {
 const (
 	firstBuffer = 4 << 10  // what a connection starts with when bytes come
 	busyBuffer  = 64 << 10 // what it may grow to because bytes come fast
-	writeBuffer = 4 << 10  // replies are written at the latest when there is as much
 
 	sniffTime  = 10 * time.Second       // how long the first bytes may take to tell the protocol
 	lingerTime = time.Second            // silence after which an idle connection gives its buffer back
-	flushTime  = time.Millisecond       // how long a reply may wait for others
 	quietTime  = 100 * time.Millisecond // silence that ends a connection of a server that drains
 	drainTime  = time.Second            // when it ends without silence, at a record's end
 	pressTime  = time.Second            // how often a record's progress is looked at
@@ -49,10 +47,18 @@ type Holder interface {
 // A Conn is a connection as a dialect sees it: bytes that have come, and a way
 // to wait for more within the server's rules. An idle Conn holds no buffer.
 //
-// Its methods belong to one goroutine, except Drain and Abort.
+// Its methods belong to one goroutine, except those that say otherwise.
 type Conn struct {
 	// Codec is what the peer is told its errors in. Nil means JSON, on a line.
 	Codec codec.Codec
+
+	// Beat, where not nil, is called by More when nothing was written for
+	// BeatEvery.
+	Beat      func() error
+	BeatEvery time.Duration
+
+	// Patient says that the peer may be silent between records for ever.
+	Patient bool
 
 	nc    net.Conn
 	rules *Rules
@@ -68,21 +74,23 @@ type Conn struct {
 	tiny [64]byte // where an idle connection's first bytes come
 
 	deadline time.Time // what the read deadline was set to last
+	idle     time.Time // since when the peer is silent between records
 	sniffing bool      // the record in hand is what Sniff waits for
 	began    time.Time // when the record in hand began; zero between records
 	pressed  time.Time // when its progress was looked at last
 	pressAt  int64     // and what read was then
 	drainBy  time.Time // when a draining connection ends; zero before it knows
 
-	out     []byte // replies that were not written yet
-	flushed time.Time
-
+	output
 	draining atomic.Bool
+	ended    atomic.Pointer[error] // by End
+	ending   chan struct{}         // closed by the first Drain or End
+	endOnce  sync.Once
 }
 
 // NewConn returns the connection nc under the given rules.
 func NewConn(nc net.Conn, rules *Rules) *Conn {
-	return &Conn{nc: nc, rules: rules, lease: rules.Memory.Lease()}
+	return &Conn{nc: nc, rules: rules, lease: rules.Memory.Lease(), ending: make(chan struct{}), output: output{flushed: time.Now()}}
 }
 
 // RemoteAddr returns the peer's address.
@@ -118,7 +126,7 @@ func (c *Conn) More(ctx context.Context, within bool, h Holder) error {
 		return err
 	}
 	if !within {
-		c.began = time.Time{}
+		c.began, c.idle = time.Time{}, time.Now()
 	} else if c.began.IsZero() {
 		c.began = time.Now()
 		c.pressed, c.pressAt = c.began, c.read
@@ -127,11 +135,18 @@ func (c *Conn) More(ctx context.Context, within bool, h Holder) error {
 		return err
 	}
 	for {
+		if e := c.ended.Load(); e != nil {
+			return *e
+		}
 		wait, expired := c.patience(within)
 		if expired != nil {
 			return expired
 		}
-		c.arm(wait)
+		beat, err := c.beat()
+		if err != nil {
+			return err
+		}
+		c.arm(min(wait, beat))
 		into := c.tiny[:]
 		if c.buf != nil {
 			into = c.buf[c.w:]
@@ -195,7 +210,7 @@ func (c *Conn) room(ctx context.Context, within bool, h Holder) error {
 	if size == 0 {
 		return nil
 	}
-	beside := int64(cap(c.out))
+	beside := c.held()
 	if h != nil {
 		beside += int64(h.Scratch())
 	}
@@ -315,9 +330,29 @@ func (c *Conn) patience(within bool) (time.Duration, error) {
 		return quietTime, nil
 	case c.buf != nil:
 		return min(lingerTime, c.rules.IdleTimeout), nil
+	case c.Patient:
+		return noTimeout, nil
 	default:
-		return c.rules.IdleTimeout, nil
+		return max(c.rules.IdleTimeout-time.Since(c.idle), 0), nil
 	}
+}
+
+// noTimeout is longer than anything waits.
+const noTimeout = 100 * 365 * 24 * time.Hour
+
+// beat calls Beat where it is time, and returns how long it is until then.
+func (c *Conn) beat() (time.Duration, error) {
+	if c.Beat == nil {
+		return noTimeout, nil
+	}
+	left := c.BeatEvery - c.quiet()
+	if left > 0 {
+		return left, nil
+	}
+	if err := c.Beat(); err != nil {
+		return 0, err
+	}
+	return c.BeatEvery, c.Flush()
 }
 
 // waited says what follows from a read that waited as long as it might.
@@ -331,8 +366,12 @@ func (c *Conn) waited(within bool, h Holder) error {
 		}
 		return ErrDrained
 	case c.buf != nil:
-		c.release(h)
+		if c.Beat == nil || time.Since(c.idle) >= lingerTime {
+			c.release(h)
+		}
 		return nil
+	case c.Patient || c.Beat != nil && time.Since(c.idle) < c.rules.IdleTimeout:
+		return nil // it was time to beat
 	default:
 		return &Error{
 			Code: Idle, At: c.Offset(),
@@ -348,7 +387,7 @@ func (c *Conn) release(h Holder) {
 		h.Release()
 	}
 	c.resize(0)
-	c.out = nil
+	c.drop()
 	c.high, c.beside = 0, 0
 	_ = c.lease.Resize(context.Background(), 0) // giving back never waits
 }
@@ -362,8 +401,8 @@ func (c *Conn) arm(wait time.Duration) {
 	}
 	c.deadline = now.Add(wait)
 	_ = c.nc.SetReadDeadline(c.deadline) // a connection that is gone fails the read
-	if c.draining.Load() && c.drainBy.IsZero() {
-		_ = c.nc.SetReadDeadline(now) // Drain came between
+	if c.draining.Load() && c.drainBy.IsZero() || c.ended.Load() != nil {
+		_ = c.nc.SetReadDeadline(now) // Drain or End came between
 	}
 }
 
@@ -371,59 +410,33 @@ func (c *Conn) arm(wait time.Duration) {
 // is under way. It may be called from any goroutine.
 func (c *Conn) Drain() {
 	c.draining.Store(true)
+	c.endOnce.Do(func() { close(c.ending) })
 	_ = c.nc.SetReadDeadline(time.Now())
 }
 
-// Abort closes the connection at once. It may be called from any goroutine.
-func (c *Conn) Abort() error { return c.nc.Close() }
-
-// Reply sends d in the given codec. It is written at the latest when More is
-// called.
-func (c *Conn) Reply(cd codec.Codec, d *dict.Dict) error {
-	out, err := cd.Append(c.out, d)
-	if err != nil {
-		return err
+// End makes More and Send return err, at once where they wait. It may be called
+// from any goroutine, and only the first time counts.
+func (c *Conn) End(err error) {
+	if c.ended.CompareAndSwap(nil, &err) {
+		c.endOnce.Do(func() { close(c.ending) })
+		_ = c.nc.SetReadDeadline(time.Now())
+		_ = c.nc.SetWriteDeadline(time.Now())
 	}
-	c.out = append(out, cd.Terminator()...)
-	if len(c.out) < writeBuffer && time.Since(c.flushed) < flushTime {
-		return nil
-	}
-	return c.Flush()
 }
 
-// Flush writes the replies that wait.
-func (c *Conn) Flush() error {
-	if len(c.out) == 0 {
-		return nil
+// Ending is closed by the first Drain or End.
+func (c *Conn) Ending() <-chan struct{} { return c.ending }
+
+// Ended returns what End was told, ErrDrained behind Drain, or nil.
+func (c *Conn) Ended() error {
+	if e := c.ended.Load(); e != nil {
+		return *e
 	}
-	c.flushed = time.Now()
-	_ = c.nc.SetWriteDeadline(c.flushed.Add(c.rules.WriteTimeout))
-	_, err := c.nc.Write(c.out)
-	if c.out = c.out[:0]; cap(c.out) > writeBuffer {
-		c.out = nil
-	}
-	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return fmt.Errorf("dialect: the peer did not read its replies for %v", c.rules.WriteTimeout)
-	case err != nil:
-		return fmt.Errorf("dialect: write: %w", err)
+	if c.draining.Load() {
+		return ErrDrained
 	}
 	return nil
 }
 
-// Close ends the connection: what waits is written, and whatever still comes
-// is read for at most a second, so that the peer gets to read its replies.
-func (c *Conn) Close() error {
-	err := c.Flush()
-	half, ok := c.nc.(interface{ CloseWrite() error })
-	if ok && err == nil && half.CloseWrite() == nil {
-		_ = c.nc.SetReadDeadline(time.Now().Add(drainTime))
-		for {
-			if _, err := c.nc.Read(c.tiny[:]); err != nil {
-				break
-			}
-		}
-	}
-	c.release(nil)
-	return errors.Join(err, c.nc.Close())
-}
+// Abort closes the connection at once. It may be called from any goroutine.
+func (c *Conn) Abort() error { return c.nc.Close() }

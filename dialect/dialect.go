@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/dict"
@@ -28,38 +29,6 @@ type Dialect interface {
 	Serve(ctx context.Context, c *Conn, in Intake) error
 }
 
-// An Intake takes in the records that a dialect finds.
-type Intake interface {
-	// Take takes in records that were received together. It calls answer, where
-	// that is not nil, for each record that is answered, in order, from the
-	// calling goroutine.
-	Take(ctx context.Context, b *Batch, answer func(Answer) error) error
-
-	// Reject takes note of a record that is none.
-	Reject(ctx context.Context, r *Rejection)
-}
-
-// A Batch is records of one codec that were received together.
-type Batch struct {
-	Codec   codec.Codec
-	Dialect string
-	Records [][]byte // each one serialized dictionary, valid until Take returns
-}
-
-// An Answer is what a handler says about one record.
-type Answer struct {
-	Reply *dict.Dict // what it replies, if anything
-	Err   *Error     // why the record was rejected
-}
-
-// A Rejection is a record that could not be read.
-type Rejection struct {
-	Codec   codec.Codec
-	Dialect string
-	Err     *Error
-	Bytes   []byte // those of the record that have come so far, valid during the call
-}
-
 // The codes of faults that are not a record's own.
 const (
 	Handler     codec.Code = "handler"     // the handler rejected the record
@@ -70,6 +39,12 @@ const (
 	Idle        codec.Code = "idle"        // nothing came for too long
 	Rate        codec.Code = "rate"        // a record came too slowly
 	Shutdown    codec.Code = "shutdown"    // the server ends
+	Topic       codec.Code = "topic"       // the topic's name is none
+	Version     codec.Code = "version"     // of the protocol is not served
+	Fenced      codec.Code = "fenced"      // another connection took the producer or the cursor
+	Stale       codec.Code = "stale"       // a later attempt has the producer
+	Conflict    codec.Code = "conflict"    // two logs use one producer's name
+	Lost        codec.Code = "lost"        // the store has less than it promised
 )
 
 // An Error is a fault that the peer is told.
@@ -79,6 +54,9 @@ type Error struct {
 	Hint string // the remedy, where there is one
 	At   int64  // offset of the fault from the connection's first byte; -1 where there is none
 	Err  error  // the cause, for the log alone; may be nil
+
+	Next  uint64        // of Lost: the number behind the last that the store has
+	Retry time.Duration // of Unavailable: when to try again
 }
 
 func (e *Error) Error() string { return e.Text }
@@ -86,16 +64,26 @@ func (e *Error) Error() string { return e.Text }
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Dict returns the dictionary that tells the peer: error, code and, where there
-// is a place, at.
-func (e *Error) Dict() *dict.Dict {
-	text := e.Text
-	if e.Hint != "" {
-		text += "; " + e.Hint
+// Told returns the text for the peer, the hint included.
+func (e *Error) Told() string {
+	if e.Hint == "" {
+		return e.Text
 	}
-	d := dict.Of("error", text, "code", string(e.Code))
+	return e.Text + "; " + e.Hint
+}
+
+// Dict returns the dictionary that tells the peer: error, code and, where they
+// say something, at, next and retry_ms.
+func (e *Error) Dict() *dict.Dict {
+	d := dict.Of("error", e.Told(), "code", string(e.Code))
 	if e.At >= 0 {
 		d.Set("at", dict.Int(e.At))
+	}
+	if e.Next > 0 {
+		d.Set("next", dict.Int(int64(e.Next)))
+	}
+	if e.Retry > 0 {
+		d.Set("retry_ms", dict.Int(e.Retry.Milliseconds()))
 	}
 	return d
 }

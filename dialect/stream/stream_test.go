@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"net"
 	"slices"
 	"strings"
@@ -18,6 +19,7 @@ import (
 	"github.com/dictwire/dictwire/dialect/stream"
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/internal/lease"
+	"github.com/dictwire/dictwire/store"
 )
 
 // An intake keeps what it is given, and answers each record by answer.
@@ -27,30 +29,47 @@ type intake struct {
 	answer   func(record string) (dialect.Answer, error)
 }
 
-func (in *intake) Take(_ context.Context, b *dialect.Batch, answer func(dialect.Answer) error) error {
+func (in *intake) Write(context.Context, dialect.WriteRequest) (dialect.Writer, error) {
+	return in, nil
+}
+
+func (in *intake) Read(context.Context, dialect.ReadRequest) (dialect.Reader, error) {
+	return nil, errors.New("a bare sequence reads nothing")
+}
+
+func (in *intake) Claim() store.Claim { return store.Claim{} }
+
+func (in *intake) Rejections(context.Context, uint64) iter.Seq2[store.Rejection, error] {
+	return func(func(store.Rejection, error) bool) {}
+}
+
+func (in *intake) Close() {}
+
+func (in *intake) Take(_ context.Context, b *dialect.Batch, answer func(dialect.Answer) error) (int, error) {
 	var batch []string
-	for _, r := range b.Records {
+	for i, r := range b.Records {
 		batch = append(batch, string(r))
 		if in.answer == nil {
 			continue
 		}
 		a, err := in.answer(string(r))
 		if err != nil {
-			return err
+			return i, err
 		}
 		if a.Reply == nil && a.Err == nil {
 			continue
 		}
 		if err := answer(a); err != nil {
-			return err
+			return i, err
 		}
 	}
 	in.batches = append(in.batches, batch)
-	return nil
+	return len(b.Records), nil
 }
 
-func (in *intake) Reject(_ context.Context, r *dialect.Rejection) {
+func (in *intake) Reject(_ context.Context, r *dialect.Rejection) error {
 	in.rejected = append(in.rejected, fmt.Sprintf("%s %s", r.Err.Code, r.Bytes))
+	return nil
 }
 
 // converse serves one connection on which the given pieces come, with time
@@ -94,17 +113,21 @@ func converse(t *testing.T, in *intake, pieces ...string) (told string, ended er
 	return told, ended
 }
 
-// Records that come together are taken in together, at most 1,024.
+// Records that come together are taken in together, at most 4,096.
 func TestBatches(t *testing.T) {
 	in := new(intake)
-	if told, err := converse(t, in, `{"a":1}{"a":2}{"a"`, `:3}`, strings.Repeat(`{}`, 2000)); told != "" || err != nil {
+	if told, err := converse(t, in, `{"a":1}{"a":2}{"a"`, `:3}`, strings.Repeat(`{}`, 20000)); told != "" || err != nil {
 		t.Errorf("told %q, %v", told, err)
 	}
 	var sizes []int
 	for _, b := range in.batches {
 		sizes = append(sizes, len(b))
 	}
-	if !slices.Equal(sizes[:3], []int{2, 1, 1024}) || sizes[3] != 976 {
+	sum := 0
+	for _, n := range sizes {
+		sum += n
+	}
+	if !slices.Equal(sizes[:2], []int{2, 1}) || sum != 20003 || slices.Max(sizes) != 4096 {
 		t.Errorf("batches of %v", sizes)
 	}
 	if got := fmt.Sprint(in.batches[:2]); got != `[[{"a":1} {"a":2}] [{"a":3}]]` {

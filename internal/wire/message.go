@@ -154,7 +154,9 @@ func (m Batch) Append(dst []byte) []byte {
 func (m Progress) Append(dst []byte) []byte { return appendLine(dst, dict.Of("next", m.Next)) }
 
 // Append appends the message, as a line.
-func (m Committed) Append(dst []byte) []byte { return appendLine(dst, dict.Of("committed", m.Position)) }
+func (m Committed) Append(dst []byte) []byte {
+	return appendLine(dst, dict.Of("committed", m.Position))
+}
 
 // Append appends the message, as a line.
 func (m Skipped) Append(dst []byte) []byte {

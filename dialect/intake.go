@@ -1,0 +1,128 @@
+package dialect
+
+import (
+	"context"
+	"iter"
+	"time"
+
+	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/store"
+)
+
+// An Intake is the server as a connection sees it: what takes records in, and
+// what gives them out. Its methods belong to the connection's goroutine.
+type Intake interface {
+	// Write opens a way for records into a topic. Where w names a producer, it
+	// is claimed, and another connection that writes for it is fenced. The
+	// error is an *[Error] for the peer, or the cause of ctx.
+	Write(ctx context.Context, w WriteRequest) (Writer, error)
+
+	// Read opens a subscription. Another connection that holds the same cursor
+	// is fenced. The error is an *[Error] for the peer, or the cause of ctx.
+	Read(ctx context.Context, r ReadRequest) (Reader, error)
+}
+
+// A WriteRequest says what a connection wants to write.
+type WriteRequest struct {
+	Dialect string // its name
+	Token   string
+	Topic   string // "" means the server's topic for connections that name none
+	// Producer is the name of the producer whose numbers the records take; ""
+	// means that they take none.
+	Producer string
+	Claim    store.ClaimRequest
+
+	// Fence is called, from any goroutine, when another connection has become
+	// the producer's writer. Nil means that nobody wants to know.
+	Fence func(*Error)
+}
+
+// A Writer takes in records. Close must be called in the end.
+type Writer interface {
+	// Claim says where the producer stands. It is the zero value where there is
+	// none.
+	Claim() store.Claim
+
+	// Rejections yields the rejections of the producer's numbers above after
+	// that are settled.
+	Rejections(ctx context.Context, after uint64) iter.Seq2[store.Rejection, error]
+
+	// Take takes in records that were received together, and returns when they
+	// are settled. It calls answer, where that is not nil, for each record that
+	// was rejected or is replied to, in order, from the calling goroutine, once
+	// all of them are settled. An error of answer is returned.
+	//
+	// settled is how many of the first records are settled, with an error too.
+	// The error is an *[Error] for the peer that ends the connection, or the
+	// cause of ctx.
+	Take(ctx context.Context, b *Batch, answer func(Answer) error) (settled int, err error)
+
+	// Reject takes in a record that can't be read. It takes a number like any
+	// other, and is settled when Reject returns nil.
+	Reject(ctx context.Context, r *Rejection) error
+
+	// Close gives the producer back.
+	Close()
+}
+
+// A Batch is records of one codec that were received together.
+type Batch struct {
+	Codec   codec.Codec
+	Records [][]byte // each one serialized dictionary, valid until Take returns
+}
+
+// An Answer is what is said about one record.
+type Answer struct {
+	Index int        // of the record in its batch
+	Reply *dict.Dict // what the handler replies, if anything
+	Err   *Error     // why the record was rejected
+}
+
+// A Rejection is a record that could not be read.
+type Rejection struct {
+	Codec codec.Codec
+	Err   *Error
+	At    int64  // offset of its first byte from the connection's first
+	Bytes []byte // those of the record that have come so far, valid during the call
+}
+
+// A ReadRequest says what a connection wants to read.
+type ReadRequest struct {
+	Dialect      string // its name
+	Token        string
+	Topics       []string // as store.ReadOptions.Topics, and not empty
+	Subscription string   // the same as the peer wrote it
+	Cursor       string   // "" means that no position is saved
+
+	// From is where reading begins, unless the cursor knows better: "earliest",
+	// "latest", a position, a time of RFC 3339, or an age as "10m". "" means
+	// earliest.
+	From   string
+	Follow bool
+
+	// Progress is how long a reader that follows waits before a batch without
+	// a block.
+	Progress time.Duration
+
+	// Fence is called, from any goroutine, when another connection has taken
+	// the cursor.
+	Fence func(*Error)
+}
+
+// A Reader gives records out. Close must be called in the end. Batches and
+// Commit may be used at once, each by one goroutine.
+type Reader interface {
+	// Start is where reading begins.
+	Start() store.Position
+
+	// Batches yields what there is: see [store.Log]'s Read.
+	Batches(ctx context.Context) iter.Seq2[store.Batch, error]
+
+	// Commit saves a position, which the peer has been told as a batch's Next.
+	// The error is an *[Error] for the peer, or the cause of ctx.
+	Commit(ctx context.Context, p store.Position) error
+
+	// Close gives the cursor back.
+	Close()
+}

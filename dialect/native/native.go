@@ -1,0 +1,118 @@
+// Package native is the dialect of the native session: numbered records that
+// are acknowledged when they are settled, and subscriptions that give them back.
+//
+//	C: {"dictwire":1,"topic":"orders","producer":"till-7.k2x9"}
+//	S: {"dictwire":1,"next":1,"durability":"fsync",…}
+//	S: {"ack":0}
+//	C: {"id":1}⏎{"id":2}⏎
+//	S: {"ack":2}
+//
+// docs/protocol.md specifies it, and package wire has its messages. The first of
+// a connection tells whether it writes or reads; each is a file of this package.
+package native
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/codec/json"
+	"github.com/dictwire/dictwire/dialect"
+	"github.com/dictwire/dictwire/internal/wire"
+	"github.com/dictwire/dictwire/store"
+)
+
+// A Dialect serves native sessions.
+type Dialect struct {
+	Codecs     map[string]codec.Codec // the formats that are served, by their names
+	Limits     codec.Limits           // of one record
+	Durability store.Durability       // what an acknowledgement promises
+}
+
+var _ dialect.Dialect = Dialect{}
+
+// Name returns "native".
+func (Dialect) Name() string { return "native" }
+
+// Serve serves one session. See [dialect.Dialect].
+func (d Dialect) Serve(ctx context.Context, c *dialect.Conn, in dialect.Intake) error {
+	g, err := greeting(ctx, c)
+	if err != nil {
+		return err
+	}
+	if g.Version != wire.Version {
+		return &dialect.Error{
+			Code: dialect.Version, At: -1,
+			Text: fmt.Sprintf("version %d of the protocol is not served", g.Version),
+			Hint: fmt.Sprintf(`greet with "dictwire":%d`, wire.Version),
+		}
+	}
+	if len(g.Subscribe) > 0 {
+		err = d.read(ctx, c, in, g)
+	} else {
+		err = d.write(ctx, c, in, g)
+	}
+	if errors.Is(err, dialect.ErrDrained) {
+		return &dialect.Error{Code: dialect.Shutdown, At: -1, Text: "the server is shutting down", Hint: "connect again"}
+	}
+	return err
+}
+
+// greeting waits for the greeting, and discards it.
+func greeting(ctx context.Context, c *dialect.Conn) (wire.Greeting, error) {
+	scanner := json.Codec{}.NewScanner(codec.Limits{RecordBytes: wire.MaxGreeting})
+	for {
+		buf := c.Buffered()
+		start, end, err := scanner.Next(buf)
+		switch {
+		case err == nil && end < len(buf):
+			return parse(c, buf, start, end)
+		case err != nil && !errors.Is(err, codec.ErrIncomplete):
+			return wire.Greeting{}, dialect.FaultOf(err, c.Offset()+int64(start))
+		case err == nil:
+			scanner.Release() // it is scanned once more, when there is a byte behind it
+		}
+		if err := c.More(ctx, true, nil); err == io.EOF {
+			return wire.Greeting{}, &dialect.Error{
+				Code: codec.Truncated, At: c.Offset() + int64(len(buf)),
+				Text: "the connection ended within the greeting, which a line feed ends",
+			}
+		} else if err != nil {
+			return wire.Greeting{}, err
+		}
+	}
+}
+
+// parse reads the greeting that stands at buf[start:end].
+func parse(c *dialect.Conn, buf []byte, start, end int) (g wire.Greeting, err error) {
+	if buf[end] != '\n' {
+		return g, &dialect.Error{
+			Code: codec.Malformed, At: c.Offset() + int64(end),
+			Text: "want one line feed behind the greeting",
+		}
+	}
+	g, err = wire.ParseGreeting(buf[start:end])
+	var field *wire.FieldError
+	switch {
+	case errors.As(err, &field):
+		return g, &dialect.Error{Code: codec.Malformed, At: -1, Text: "greeting: " + field.Error(), Err: err}
+	case err != nil:
+		return g, dialect.FaultOf(err, c.Offset()+int64(start))
+	}
+	c.Discard(end + 1)
+	return g, nil
+}
+
+// format returns the codec that a greeting names.
+func (d Dialect) format(name string) (codec.Codec, error) {
+	if cd, ok := d.Codecs[name]; ok {
+		return cd, nil
+	}
+	return nil, &dialect.Error{
+		Code: dialect.Unsupported, At: -1,
+		Text: fmt.Sprintf("format %.40q is not served", name),
+		Hint: "json, cbor, msgpack, pickle and python are",
+	}
+}

@@ -1,0 +1,150 @@
+package native
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/dialect"
+	"github.com/dictwire/dictwire/internal/wire"
+	"github.com/dictwire/dictwire/store"
+)
+
+// A writing is the session of a connection that writes.
+type writing struct {
+	c     *dialect.Conn
+	codec codec.Codec
+	w     dialect.Writer
+	next  uint64 // the number of the next record
+	reply []byte // scratch
+}
+
+func (d Dialect) write(ctx context.Context, c *dialect.Conn, in dialect.Intake, g wire.Greeting) error {
+	if g.Format == "" {
+		g.Format = "json"
+	}
+	cd, err := d.format(g.Format)
+	if err != nil {
+		return err
+	}
+	if len(c.Buffered()) > 0 && g.Producer != "" {
+		return &dialect.Error{
+			Code: codec.Malformed, At: c.Offset(),
+			Text: "bytes behind the greeting before it was answered",
+			Hint: `with "producer", wait for "next": it is the number of the first record`,
+		}
+	}
+	w, err := in.Write(ctx, dialect.WriteRequest{
+		Dialect: d.Name(), Token: g.Token, Topic: g.Topic, Producer: g.Producer,
+		Claim: store.ClaimRequest{Attempt: g.Attempt, Acked: g.Acked, First: g.First, AcceptLost: g.AcceptLost},
+		Fence: func(e *dialect.Error) { c.End(e) },
+	})
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	s := &writing{c: c, codec: cd, w: w, next: max(w.Claim().Next, 1)}
+	if err := s.welcome(ctx, d, g); err != nil {
+		return err
+	}
+	c.Beat, c.BeatEvery = s.ack, wire.BeatEvery
+	return s.serve(ctx, dialect.NewSequence(c, cd, d.Limits))
+}
+
+// welcome answers the greeting, with all that it settles.
+func (s *writing) welcome(ctx context.Context, d Dialect, g wire.Greeting) error {
+	m := wire.Welcome{
+		Next: s.next, Durability: string(d.Durability),
+		MaxRecord: uint64(d.Limits.Effective().RecordBytes), Window: wire.Window,
+	}
+	if g.Producer != "" {
+		m.Forgets = store.Expire
+	}
+	if note := s.w.Claim().Note; len(note) > 0 {
+		m.Sum = fmt.Sprintf("%x", note)
+	}
+	if err := s.c.Say(m); err != nil {
+		return err
+	}
+	for r, err := range s.w.Rejections(ctx, g.Acked) {
+		if err != nil {
+			return err
+		}
+		if err := s.c.Say(wire.Rejected{Number: r.Number, Code: codec.Code(r.Code), Text: r.Text}); err != nil {
+			return err
+		}
+	}
+	return s.ack()
+}
+
+// ack says that all records below next are settled.
+func (s *writing) ack() error { return s.c.Say(wire.Ack{Number: s.next - 1}) }
+
+// serve takes in records until the peer, a fault or the server ends that.
+func (s *writing) serve(ctx context.Context, q *dialect.Sequence) error {
+	for {
+		found := q.Scan()
+		if len(q.Batch.Records) > 0 {
+			settled, err := s.w.Take(ctx, &q.Batch, s.answer)
+			s.next += uint64(settled)
+			if settled > 0 {
+				err = errors.Join(s.ack(), err)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		if found == dialect.FoundBad {
+			return s.reject(ctx, &q.Bad)
+		}
+		q.Discard()
+		switch found {
+		case dialect.FoundEnd:
+			return nil
+		case dialect.FoundNothing:
+			if err := q.More(ctx); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// reject settles a record that can't be read, and returns what ends the session.
+// One that the end of the connection cuts off takes no number.
+func (s *writing) reject(ctx context.Context, bad *dialect.Rejection) error {
+	if bad.Err.Code == codec.Truncated {
+		return bad.Err
+	}
+	if err := s.w.Reject(ctx, bad); err != nil {
+		return err
+	}
+	m := wire.Rejected{Number: s.next, Code: bad.Err.Code, Text: bad.Err.Told()}
+	s.next++
+	return errors.Join(s.c.Say(m), s.ack(), bad.Err)
+}
+
+// answer says what became of a record of the batch in hand.
+func (s *writing) answer(a dialect.Answer) error {
+	number := s.next + uint64(a.Index)
+	if a.Err != nil {
+		return s.c.Say(wire.Rejected{Number: number, Code: a.Err.Code, Text: a.Err.Told()})
+	}
+	var err error
+	s.reply, err = s.codec.Append(s.reply[:0], a.Reply)
+	var loss *codec.LossError
+	if errors.As(err, &loss) {
+		return s.c.Say(wire.Reply{Number: number, Code: dialect.Loss, Text: loss.Error()})
+	}
+	if err != nil {
+		return err
+	}
+	if err := s.c.Say(wire.Reply{Number: number, Length: uint64(len(s.reply))}); err != nil {
+		return err
+	}
+	_, err = s.c.Write(s.reply)
+	if cap(s.reply) > 64<<10 {
+		s.reply = nil
+	}
+	return err
+}

@@ -1,0 +1,170 @@
+package dialect
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/lease"
+)
+
+const (
+	writeBuffer = 4 << 10          // what waits is written at the latest when there is as much
+	flushTime   = time.Millisecond // how long it may wait for more
+)
+
+// An output is what a connection says to its peer.
+type output struct {
+	mu      sync.Mutex // held while writing
+	out     []byte     // what waits to be written
+	flushed time.Time  // when something was written last
+}
+
+// quiet returns for how long nothing was written.
+func (o *output) quiet() time.Duration {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return time.Since(o.flushed)
+}
+
+// held returns how much memory waits to be written.
+func (o *output) held() int64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return int64(cap(o.out))
+}
+
+// drop gives up what waits.
+func (o *output) drop() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.out = nil
+}
+
+// Reply sends d in the given codec, as Write does.
+func (c *Conn) Reply(cd codec.Codec, d *dict.Dict) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out, err := cd.Append(c.out, d)
+	if err != nil {
+		return err
+	}
+	c.out = append(out, cd.Terminator()...)
+	return c.mayFlush()
+}
+
+// A Message is something that can be written.
+type Message interface {
+	Append(dst []byte) []byte
+}
+
+// Say sends a message. It is written at the latest when More is called. Any
+// goroutine may call it.
+func (c *Conn) Say(m Message) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.out = m.Append(c.out)
+	return c.mayFlush()
+}
+
+// Write sends bytes, as Say does.
+func (c *Conn) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.out = append(c.out, p...)
+	return len(p), c.mayFlush()
+}
+
+// mayFlush writes what waits where it is much or has waited long. c.mu is held.
+func (c *Conn) mayFlush() error {
+	if len(c.out) < writeBuffer && time.Since(c.flushed) < flushTime {
+		return nil
+	}
+	return c.flush()
+}
+
+// Flush writes what waits. Any goroutine may call it.
+func (c *Conn) Flush() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.flush()
+}
+
+// flush is Flush. c.mu is held.
+func (c *Conn) flush() error {
+	if len(c.out) == 0 {
+		return nil
+	}
+	c.flushed = time.Now()
+	_ = c.nc.SetWriteDeadline(c.flushed.Add(c.rules.WriteTimeout))
+	_, err := c.nc.Write(c.out)
+	if c.out = c.out[:0]; cap(c.out) > writeBuffer {
+		c.out = nil
+	}
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return fmt.Errorf("dialect: the peer did not read its replies for %v", c.rules.WriteTimeout)
+	case err != nil:
+		return fmt.Errorf("dialect: write: %w", err)
+	}
+	return nil
+}
+
+// Send writes what waits, and then bufs. The peer may take its time while
+// nobody waits for memory, unless nothing of it is read for as long as it may be
+// idle. Any goroutine may call it.
+func (c *Conn) Send(bufs ...[]byte) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.flush(); err != nil {
+		return err
+	}
+	rest := net.Buffers(bufs)
+	for c.flushed = time.Now(); len(rest) > 0; {
+		if e := c.ended.Load(); e != nil {
+			return *e
+		}
+		_ = c.nc.SetWriteDeadline(time.Now().Add(pressTime))
+		n, err := rest.WriteTo(c.nc)
+		now := time.Now()
+		switch waited := now.Sub(c.flushed); {
+		case err == nil, n > 0 && errors.Is(err, os.ErrDeadlineExceeded):
+			c.flushed = now
+		case !errors.Is(err, os.ErrDeadlineExceeded):
+			return fmt.Errorf("dialect: write: %w", err)
+		case c.draining.Load():
+			return ErrDrained
+		case waited > c.rules.WriteTimeout && c.rules.Memory.Pressed():
+			return fmt.Errorf("dialect: the peer read nothing for %v while others waited for memory", c.rules.WriteTimeout)
+		case waited > c.rules.IdleTimeout:
+			return fmt.Errorf("dialect: the peer read nothing for %v", c.rules.IdleTimeout)
+		}
+	}
+	return nil
+}
+
+// Close ends the connection: what waits is written, and whatever still comes
+// is read for at most a second, so that the peer gets to read its replies.
+func (c *Conn) Close() error {
+	err := c.Flush()
+	half, ok := c.nc.(interface{ CloseWrite() error })
+	if ok && err == nil && half.CloseWrite() == nil {
+		_ = c.nc.SetReadDeadline(time.Now().Add(drainTime))
+		for {
+			if _, err := c.nc.Read(c.tiny[:]); err != nil {
+				break
+			}
+		}
+	}
+	c.release(nil)
+	return errors.Join(err, c.nc.Close())
+}
+
+// Memory returns a lease of the memory that all connections share, for one
+// goroutine.
+func (c *Conn) Memory() *lease.Lease { return c.rules.Memory.Lease() }

@@ -1,0 +1,107 @@
+package dictwire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/dictwire/dictwire/dialect"
+	"github.com/dictwire/dictwire/store"
+)
+
+// An intake is the server as one connection sees it: see [dialect.Intake].
+type intake struct {
+	s        *Server
+	remote   net.Addr
+	peer     string // the same, as it is stored
+	protocol dialect.Protocol
+	refused  int
+}
+
+func newIntake(s *Server, c *dialect.Conn) *intake {
+	return &intake{s: s, remote: c.RemoteAddr(), peer: c.RemoteAddr().String()}
+}
+
+// retryAfter is when a peer should try again what the store can't do now.
+const retryAfter = 500 * time.Millisecond
+
+// faultOfStore returns what a peer is told of an error of the store, or the
+// cause of ctx where that is why.
+func faultOfStore(ctx context.Context, err error) error {
+	var lost *store.LostError
+	fault := &dialect.Error{At: -1, Err: err}
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case errors.As(err, &lost):
+		fault.Code, fault.Next = dialect.Lost, lost.Next
+		fault.Text = fmt.Sprintf("the server has less than it promised: it wants number %d", lost.Next)
+		fault.Hint = `find out why (a backup, another store?), then go on with "accept_lost":true`
+	case errors.Is(err, store.ErrStale):
+		fault.Code, fault.Text = dialect.Stale, "a later attempt has the producer"
+	case errors.Is(err, store.ErrFenced):
+		fault = fenced()
+	case errors.Is(err, store.ErrPosition):
+		fault.Code, fault.Text = dialect.Lost, err.Error()
+		fault.Hint = "the store is another one, or was restored: begin anew with a cursor of another name"
+	case errors.Is(err, store.ErrUnavailable), errors.Is(err, ErrUnavailable):
+		fault.Code, fault.Text, fault.Retry = dialect.Unavailable, "nothing can be stored for now", retryAfter
+	default:
+		fault.Code, fault.Text = dialect.Internal, "the store failed"
+	}
+	return fault
+}
+
+func fenced() *dialect.Error {
+	return &dialect.Error{Code: dialect.Fenced, At: -1, Text: "another connection has taken over"}
+}
+
+// maxLogged is how many refused records of one connection are logged.
+const maxLogged = 16
+
+func (in *intake) refuse(dialectName, format string, fault *dialect.Error) {
+	if in.refused++; in.refused > maxLogged {
+		return
+	}
+	in.s.log(slog.LevelWarn, "record refused", append([]any{
+		"remote", in.remote.String(), "dialect", dialectName, "format", format,
+	}, faultAttrs(fault)...)...)
+}
+
+// ended logs what is to be said at the connection's end.
+func (in *intake) ended(err error) {
+	if more := in.refused - maxLogged; more > 0 {
+		in.s.log(slog.LevelWarn, "more records refused", "remote", in.remote.String(), "count", more)
+	}
+	fault := (*dialect.Error)(nil)
+	switch {
+	case err == nil:
+	case errors.As(err, &fault) && (fault.Code == dialect.Shutdown || fault.Code == dialect.Fenced): // as it should be
+	case errors.As(err, &fault):
+		if in.protocol == dialect.Unknown || in.refused == 0 { // else it has been logged as a record's fault
+			in.s.log(slog.LevelWarn, "connection ended", append([]any{"remote", in.remote.String()}, faultAttrs(fault)...)...)
+		}
+	default:
+		in.s.log(slog.LevelWarn, "connection broke", "remote", in.remote.String(), "error", err)
+	}
+}
+
+func faultAttrs(f *dialect.Error) []any {
+	attrs := []any{"code", string(f.Code), "error", f.Text}
+	if f.Hint != "" {
+		attrs = append(attrs, "hint", f.Hint)
+	}
+	if (f.Code == dialect.Internal || f.Code == dialect.Unavailable) && f.Err != nil {
+		attrs = append(attrs, "cause", f.Err)
+	}
+	return attrs
+}
+
+func (s *Server) log(level slog.Level, msg string, attrs ...any) {
+	if s.Logger != nil {
+		s.Logger.Log(context.Background(), level, msg, attrs...)
+	}
+}

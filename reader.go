@@ -1,0 +1,160 @@
+package dictwire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/dialect"
+	"github.com/dictwire/dictwire/store"
+)
+
+// A reader gives records out to one connection: see [dialect.Reader].
+type reader struct {
+	s      *Server
+	cursor store.CursorName // the zero value where no position is saved
+	start  store.Position
+	opts   store.ReadOptions
+	fence  func(*dialect.Error)
+}
+
+// maxCursor is how long a cursor's name and its subscription may be, in bytes.
+const maxCursor = 512
+
+// Read implements [dialect.Intake].
+func (in *intake) Read(ctx context.Context, q dialect.ReadRequest) (dialect.Reader, error) {
+	s := in.s
+	for _, pattern := range q.Topics {
+		if err := store.CheckPattern(pattern); err != nil {
+			return nil, &dialect.Error{Code: dialect.Topic, At: -1, Text: err.Error(), Err: err}
+		}
+	}
+	r := &reader{
+		s: s, fence: q.Fence,
+		opts: store.ReadOptions{Topics: q.Topics, Follow: q.Follow, Progress: q.Progress},
+	}
+	if q.Cursor == "" {
+		var err error
+		r.start, err = s.position(ctx, q.From)
+		return r, err
+	}
+	if len(q.Cursor)+len(q.Subscription) > maxCursor {
+		return nil, &dialect.Error{Code: codec.Malformed, At: -1, Text: fmt.Sprintf("a cursor's name and subscription of more than %d bytes", maxCursor)}
+	}
+	r.cursor = store.CursorName{Name: q.Cursor, Subscription: q.Subscription}
+	s.holders.read(r)
+	if err := r.begin(ctx, q.From); err != nil {
+		r.Close()
+		return nil, err
+	}
+	return r, nil
+}
+
+// begin finds where the cursor stands. A new one is saved where reading begins,
+// so that what comes before the first commit is not lost to it.
+func (r *reader) begin(ctx context.Context, from string) error {
+	p, found, err := r.s.store.Cursor(ctx, r.cursor)
+	if err != nil {
+		return faultOfStore(ctx, err)
+	}
+	if found {
+		r.start = p
+		return nil
+	}
+	if r.start, err = r.s.position(ctx, from); err != nil {
+		return err
+	}
+	if err := r.s.store.Commit(ctx, r.cursor, r.start); err != nil {
+		return faultOfStore(ctx, err)
+	}
+	return nil
+}
+
+// position returns the position that a peer names as from.
+func (s *Server) position(ctx context.Context, from string) (store.Position, error) {
+	var p store.Position
+	t, isTime, err := moment(from)
+	switch {
+	case err != nil:
+		return p, &dialect.Error{Code: codec.Malformed, At: -1, Text: "from: " + err.Error(), Err: err}
+	case from == "latest":
+		p, err = s.store.Head(ctx)
+	case isTime:
+		p, err = s.store.Seek(ctx, t)
+	default:
+		var head store.Position
+		if p, err = store.ParsePosition(from); err != nil {
+			return p, &dialect.Error{Code: codec.Malformed, At: -1, Text: "from: " + errFrom.Error(), Err: err}
+		}
+		if head, err = s.store.Head(ctx); err == nil {
+			err = p.Within(head.Tag, head)
+		}
+	}
+	if err != nil {
+		return p, faultOfStore(ctx, err)
+	}
+	return p, nil
+}
+
+var errFrom = errors.New("want earliest, latest, a position, a time as 2026-11-23T10:00:00Z, or an age as 10m")
+
+// moment returns the time that from names, where it names one.
+func moment(from string) (t time.Time, ok bool, err error) {
+	if from == "" || from == "earliest" {
+		return time.Unix(0, 0), true, nil
+	}
+	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04Z07:00"} {
+		if t, err := time.Parse(layout, from); err == nil {
+			return t, true, nil
+		}
+	}
+	if d, err := time.ParseDuration(from); err == nil {
+		if d < 0 {
+			return t, false, errFrom
+		}
+		return time.Now().Add(-d), true, nil
+	}
+	return t, false, nil
+}
+
+// Start implements [dialect.Reader].
+func (r *reader) Start() store.Position { return r.start }
+
+// Batches implements [dialect.Reader].
+func (r *reader) Batches(ctx context.Context) iter.Seq2[store.Batch, error] {
+	return func(yield func(store.Batch, error) bool) {
+		for b, err := range r.s.store.Read(ctx, r.start, r.opts) {
+			var (
+				damage  *store.DamageError
+				trimmed *store.TrimmedError
+			)
+			if err != nil && !errors.As(err, &damage) && !errors.As(err, &trimmed) {
+				err = faultOfStore(ctx, err)
+			}
+			if !yield(b, err) {
+				return
+			}
+		}
+	}
+}
+
+// Commit implements [dialect.Reader].
+func (r *reader) Commit(ctx context.Context, p store.Position) error {
+	if !r.s.holders.reads(r) {
+		return fenced()
+	}
+	if err := r.s.store.Commit(ctx, r.cursor, p); err != nil {
+		return faultOfStore(ctx, err)
+	}
+	return nil
+}
+
+// Close implements [dialect.Reader].
+func (r *reader) Close() {
+	if r.cursor != (store.CursorName{}) {
+		r.s.holders.endRead(r)
+	}
+}
