@@ -1,0 +1,140 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"reflect"
+
+	"github.com/itchyny/gojq"
+
+	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/codec/json"
+	"github.com/dictwire/dictwire/dict"
+)
+
+// A filter is an expression of the language jq, as a flag's value.
+type filter struct {
+	text string
+	code *gojq.Code // nil: all dictionaries pass
+}
+
+// Set compiles an expression.
+func (f *filter) Set(s string) error {
+	query, err := gojq.Parse(s)
+	if err != nil {
+		return err
+	}
+	f.code, err = gojq.Compile(query)
+	f.text = s
+	return err
+}
+
+func (f *filter) String() string { return f.text }
+
+// Type names the value in help texts.
+func (*filter) Type() string { return "jq" }
+
+// run yields what the expression makes of a dictionary: the same one where it
+// selects it, a dictionary, or any other value that jq has. An error is the last
+// that is yielded.
+func (f *filter) run(ctx context.Context, d *dict.Dict) iter.Seq2[any, error] {
+	return func(yield func(any, error) bool) {
+		if f.code == nil {
+			yield(d, nil)
+			return
+		}
+		in := jqObject(d.Value())
+		for it := f.code.RunWithContext(ctx, in); ; {
+			v, ok := it.Next()
+			if !ok {
+				return
+			}
+			switch v := v.(type) {
+			case error:
+				yield(nil, fmt.Errorf("--filter: %w", v))
+				return
+			case map[string]any:
+				if reflect.ValueOf(v).Pointer() == reflect.ValueOf(in).Pointer() {
+					if !yield(d, nil) {
+						return
+					}
+					continue
+				}
+				made, err := madeByJQ(v)
+				if err != nil {
+					yield(nil, fmt.Errorf("--filter: %w", err))
+					return
+				}
+				if !yield(made, nil) {
+					return
+				}
+			default:
+				if !yield(v, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// madeByJQ returns an object of jq as a dictionary.
+func madeByJQ(object map[string]any) (*dict.Dict, error) {
+	text, err := gojq.Marshal(object)
+	if err != nil {
+		return nil, err
+	}
+	return json.Codec{}.Decode(text, unlimited)
+}
+
+// jqValue returns a value as jq has it: what it lacks is what [codec.Substitute]
+// writes for it.
+func jqValue(v dict.Value) any {
+	switch v.Kind() {
+	case dict.KindNull:
+		return nil
+	case dict.KindBool:
+		b, _ := v.Bool()
+		return b
+	case dict.KindInt:
+		if n, ok := v.Int(); ok {
+			return int(n)
+		}
+		n, _ := v.BigInt()
+		return n
+	case dict.KindFloat:
+		x, _ := v.Float()
+		return x
+	case dict.KindString:
+		if v.HasSurrogates() {
+			v = codec.Substitute(v)
+		}
+		s, _ := v.Text()
+		return s
+	case dict.KindList:
+		items := make([]any, 0, v.Len())
+		for item := range v.Items() {
+			items = append(items, jqValue(item))
+		}
+		return items
+	case dict.KindDict:
+		return jqObject(v)
+	default:
+		return jqValue(codec.Substitute(v))
+	}
+}
+
+// jqObject returns a dict as jq has it. Of keys that become the same, the last
+// stays.
+func jqObject(v dict.Value) map[string]any {
+	object := make(map[string]any, v.Len())
+	for k, item := range v.Pairs() {
+		k = codec.SubstituteKey(k)
+		if k.HasSurrogates() {
+			k = codec.Substitute(k)
+		}
+		key, _ := k.Text()
+		object[key] = jqValue(item)
+	}
+	return object
+}
