@@ -16,24 +16,31 @@
 // # What a server understands
 //
 // The first bytes of a connection tell what it speaks ([dialect.Sniff]). Served
-// so far are bare sequences of dictionaries in JSON, CBOR, MessagePack or pickle, as
-// every socket program writes them: see [codec/json] and its siblings for what is
-// accepted and where the next dictionary begins, and [dialect/stream] for replies
-// and errors. Everything else is refused by name.
+// so far are native sessions ([dialect/native]), whose records are numbered and
+// acknowledged and can be read back, and bare sequences of dictionaries in JSON,
+// CBOR, MessagePack or pickle, as every socket program writes them: see
+// [codec/json] and its siblings for what is accepted and where the next dictionary
+// begins, and [dialect/stream] for replies and errors. Everything else is refused
+// by name.
 //
 // # What it guarantees
 //
-//   - Every whole dictionary that has come is handed to the handler, in the order
-//     of its connection. A bad one is refused with a clear error and, wherever the
-//     next one can be found, costs only itself.
-//   - Bare sequences are not acknowledged: what is on the way when a connection
-//     breaks is lost, and the sender can't know.
+//   - Every whole dictionary that has come is stored, in the order of its
+//     connection, before it is acknowledged, replied to or shown to a reader:
+//     [Server.Store] says what that survives.
+//   - In a native session with a producer it is stored exactly once, as far as the
+//     producer keeps its numbers; without one, at least once. Bare sequences are
+//     not acknowledged: what is on the way when a connection breaks is lost, and
+//     the sender can't know.
+//   - A bad dictionary is refused with a clear error and kept in the topic
+//     "_rejected". Wherever the next one can be found, it costs only itself.
 //   - Memory and time are bounded by the fields of [Server], all of which have
 //     finite defaults. A sender that is too fast is slowed down by TCP; one that is
-//     too slow is cut off.
+//     too slow is cut off. A reader that is too slow lags, and slows nobody.
 //   - A panic of the handler costs one record.
 //   - [Server.Shutdown] finishes what has come.
 //
 // [codec/json]: https://pkg.go.dev/github.com/dictwire/dictwire/codec/json
+// [dialect/native]: https://pkg.go.dev/github.com/dictwire/dictwire/dialect/native
 // [dialect/stream]: https://pkg.go.dev/github.com/dictwire/dictwire/dialect/stream
 package dictwire
