@@ -4,10 +4,12 @@
 //	s := memory.New(nil)
 //
 // It keeps the newest records, 64 MiB of them unless told otherwise. Older
-// blocks are trimmed, oldest first, and a reader that comes too late is told.
+// blocks are trimmed, oldest first, and a reader that comes too late is told. A
+// reader that must miss nothing holds them: see [Store.Hold].
 package memory
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -21,8 +23,8 @@ import (
 // Options are what a store can be told. Nil and the zero value mean the
 // defaults.
 type Options struct {
-	// KeepBytes is how many bytes of records are kept, at least. Zero means
-	// 64 MiB; negative means all.
+	// KeepBytes is how many bytes of memory the records that are kept take, at
+	// least. Zero means 64 MiB; negative means that all are kept.
 	KeepBytes int64
 
 	// Now is the clock. Nil means time.Now.
@@ -38,10 +40,13 @@ type Store struct {
 	mu        sync.Mutex
 	closed    bool
 	entries   []entry // by position
-	bytes     int64   // of their records
+	bytes     int64   // of memory that they take
 	next      uint64  // the position of the next block
 	last      time.Time
 	grown     chan struct{}     // closed, and replaced, when there is something new to read
+	hold      uint64            // the position from which on nothing is trimmed for room; 0: none
+	held      int64             // bytes of memory of the entries from hold on
+	room      chan struct{}     // closed, and replaced, when held has become less
 	topics    map[string]*topic // all there ever were
 	trimmed   uint64            // the largest topic.trimmed
 	epoch     uint64            // of the last claim
@@ -55,6 +60,12 @@ type entry struct {
 	at    uint64
 	time  time.Time
 	block *store.Block
+}
+
+// cost is how many bytes of memory an entry takes.
+func (e entry) cost() int64 {
+	const rest = 320 // of the entry and its block
+	return int64(len(e.block.Data)+4*len(e.block.Lengths)) + rest
 }
 
 type topic struct {
@@ -75,6 +86,7 @@ func New(o *Options) *Store {
 	s := &Store{
 		keep: o.KeepBytes, now: o.Now, tag: store.NewTag(), next: 1,
 		grown:     make(chan struct{}),
+		room:      make(chan struct{}),
 		topics:    map[string]*topic{},
 		producers: map[store.Producer]*producer{},
 		sweepAt:   1024,
@@ -99,6 +111,7 @@ func (s *Store) Close() error {
 	if !s.closed {
 		s.closed = true
 		close(s.grown)
+		close(s.room)
 	}
 	return nil
 }
@@ -126,7 +139,7 @@ func (s *Store) position(block uint64) store.Position {
 // Append implements [store.Log].
 func (s *Store) Append(ctx context.Context, blocks ...*store.Block) []store.Result {
 	results := make([]store.Result, len(blocks))
-	if err := s.lock(ctx); err != nil {
+	if err := s.lockForRoom(ctx, blocks); err != nil {
 		for i := range results {
 			results[i].Err = err
 		}
@@ -148,6 +161,72 @@ func (s *Store) Append(ctx context.Context, blocks ...*store.Block) []store.Resu
 		s.grown = make(chan struct{})
 	}
 	return results
+}
+
+// lockForRoom locks s, as lock does, when there is room for blocks beside those
+// that are held. What is more than all that may be kept is let in when nothing
+// is held.
+func (s *Store) lockForRoom(ctx context.Context, blocks []*store.Block) error {
+	var n int64
+	for _, b := range blocks {
+		n += entry{block: b}.cost()
+	}
+	for {
+		if err := s.lock(ctx); err != nil {
+			return err
+		}
+		if s.keep < 0 || s.held == 0 || s.held+n <= s.keep {
+			return nil
+		}
+		room := s.room
+		s.mu.Unlock()
+		select {
+		case <-room:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// Hold keeps all blocks from a position on: they are not trimmed for room, and
+// an Append that finds none waits until Hold is called with a later position, the
+// store is closed, or its context ends. The zero Position ends that. There is one
+// hold in a store. The error is that of [store.Position.Within].
+func (s *Store) Hold(from store.Position) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := from.Within(s.tag, s.position(s.next)); err != nil {
+		return err
+	}
+	if from.Block < s.hold || s.hold == 0 {
+		s.hold, s.held = from.Block, 0
+		for _, e := range s.entries[s.find(s.hold):] {
+			s.held += e.cost()
+		}
+	}
+	for _, e := range s.entries[s.find(s.hold):s.find(from.Block)] {
+		s.held -= e.cost()
+	}
+	s.hold = from.Block
+	if s.hold == 0 {
+		s.held = 0
+	}
+	s.evict()
+	s.makeRoom()
+	return nil
+}
+
+// makeRoom wakes the appends that wait for room. s.mu is held.
+func (s *Store) makeRoom() {
+	if !s.closed {
+		close(s.room)
+		s.room = make(chan struct{})
+	}
+}
+
+// find returns the index of the first entry from a position on. s.mu is held.
+func (s *Store) find(at uint64) int {
+	i, _ := slices.BinarySearchFunc(s.entries, at, func(e entry, at uint64) int { return cmp.Compare(e.at, at) })
+	return i
 }
 
 // number gives b the numbers of its producer. s.mu is held.
@@ -184,7 +263,10 @@ func (s *Store) add(b *store.Block) store.Position {
 	e.block.Rejected = nil
 	s.next++
 	s.entries = append(s.entries, e)
-	s.bytes += int64(len(b.Data))
+	s.bytes += e.cost()
+	if s.hold > 0 {
+		s.held += e.cost()
+	}
 	t := s.topics[b.Topic]
 	if t == nil {
 		t = &topic{stat: store.TopicStat{Name: b.Topic}}
@@ -206,12 +288,13 @@ func (s *Store) evict() {
 		return
 	}
 	n := 0
-	for n < len(s.entries)-1 && s.bytes-int64(len(s.entries[n].block.Data)) >= s.keep {
+	for n < len(s.entries)-1 && (s.hold == 0 || s.entries[n].at < s.hold) && s.bytes-s.entries[n].cost() >= s.keep {
 		s.remove(s.entries[n])
 		n++
 	}
 	if n > 0 {
-		s.entries = slices.Delete(s.entries, 0, n)
+		clear(s.entries[:n])
+		s.entries = s.entries[n:]
 		s.restat()
 	}
 }
@@ -219,7 +302,10 @@ func (s *Store) evict() {
 // remove takes an entry that is about to leave s.entries out of the books.
 // s.mu is held.
 func (s *Store) remove(e entry) {
-	s.bytes -= int64(len(e.block.Data))
+	s.bytes -= e.cost()
+	if s.hold > 0 && e.at >= s.hold {
+		s.held -= e.cost()
+	}
 	t := s.topics[e.block.Topic]
 	t.stat.Blocks--
 	t.stat.Records -= uint64(len(e.block.Lengths))
@@ -257,6 +343,7 @@ func (s *Store) Trim(ctx context.Context, name string, before store.Position) er
 	if err := before.Within(s.tag, s.position(s.next)); err != nil {
 		return err
 	}
+	defer s.makeRoom()
 	s.entries = slices.DeleteFunc(s.entries, func(e entry) bool {
 		gone := e.block.Topic == name && e.at < before.Block
 		if gone {
