@@ -143,7 +143,7 @@ func (r *reader) texts(key string) []string {
 		r.fault(key, "a string or a list of strings")
 		return nil
 	}
-	texts := make([]string, 0, v.Len())
+	var texts []string
 	for item := range v.Items() {
 		s, ok := item.Text()
 		if !ok {
@@ -193,5 +193,5 @@ func (r *reader) time(key string) time.Time {
 	if err != nil {
 		r.fault(key, "a time of RFC 3339")
 	}
-	return t
+	return t.UTC()
 }

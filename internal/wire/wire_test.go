@@ -14,7 +14,7 @@ func TestMessages(t *testing.T) {
 			Next: 4182, Sum: "1a2b3c4d", Durability: "fsync", MaxRecord: 1 << 20, Window: 65536,
 			Forgets: time.Hour, Features: []string{"x"},
 		},
-		Welcome{Next: 1, Features: []string{}},
+		Welcome{Next: 1},
 		Ready{Next: "k3f9.18234.5"},
 		Ack{Number: 5206},
 		Rejected{Number: 5207, Code: "schema", Text: "/age: want integer"},
@@ -89,4 +89,57 @@ func TestFaults(t *testing.T) {
 			t.Errorf("%s: %#v, want an error", line, m)
 		}
 	}
+}
+
+// What is read is written as it was, and read again.
+func FuzzMessage(f *testing.F) {
+	for _, line := range []string{
+		`{"dictwire":1,"next":4182,"sum":"1a2b3c4d","durability":"fsync","max_record":1048576,"window":65536,"features":[]}`,
+		`{"dictwire":1,"next":"k3f9.18234.5"}`, `{"ack":7}`, `{"rejected":4160,"code":"schema","error":"/age: want integer"}`,
+		`{"at":"a.1.0","next":"a.1.2","topic":"t","time":"2026-11-23T10:00:00.123456Z","format":"json","lengths":[45,46]}`,
+		`{"skipped":{"from":"a.1.0","to":"a.9.0"},"next":"a.9.0"}`, `{"error":"disk full","code":"unavailable","retry_ms":500}`,
+	} {
+		f.Add([]byte(line))
+	}
+	f.Fuzz(func(t *testing.T, line []byte) {
+		m, err := ParseMessage(line)
+		if err != nil {
+			return
+		}
+		written := m.Append(nil)
+		again, err := ParseMessage(written[:len(written)-1])
+		if err != nil || !reflect.DeepEqual(m, again) {
+			t.Errorf("%s\nwas  %#v\nread %#v, %v\nfrom %s", line, m, again, err, written)
+		}
+	})
+}
+
+func FuzzGreeting(f *testing.F) {
+	for _, line := range []string{
+		`{"dictwire":1,"topic":"orders","producer":"till-7.k2x9…","format":"cbor","attempt":3,"acked":4150,"first":4151,"token":"…"}`,
+		`{"dictwire":1,"subscribe":["orders.*","a"],"cursor":"billing","from":"earliest","format":"json","follow":true,"lossy":true}`,
+		`{"dictwire":1,"subscribe":["a","\ud800"]}`,
+	} {
+		f.Add([]byte(line))
+	}
+	f.Fuzz(func(t *testing.T, line []byte) {
+		g, err := ParseGreeting(line)
+		if err != nil {
+			return
+		}
+		g.Version = Version // Append writes no other
+		if len(g.Subscribe) > 0 {
+			g.Topic, g.Producer, g.Attempt, g.Acked, g.First, g.AcceptLost = "", "", 0, 0, 0, false
+		} else {
+			g.Cursor, g.From, g.Follow, g.Lossy = "", "", false, false
+		}
+		written := g.Append(nil)
+		if len(written) > MaxGreeting {
+			return
+		}
+		again, err := ParseGreeting(written[:len(written)-1])
+		if err != nil || !reflect.DeepEqual(g, again) {
+			t.Errorf("%s\nwas  %#v\nread %#v, %v\nfrom %s", line, g, again, err, written)
+		}
+	})
 }
