@@ -1,0 +1,321 @@
+// Package docs_test holds the documentation to what it says.
+package docs_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/store/pebble"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// TestTranscripts plays every transcript of protocol.md against a server of its
+// own. In a block that is marked as a transcript,
+//
+//	C: text         the client sends a line
+//	S: text         the server sends a line
+//	S> text         the server sends these bytes, and no line feed
+//	C: (half-closes), C: (breaks off), S: (closes)
+//	C2:, S2:        another connection at the same time
+//	# text          says something to the reader
+//
+// and behind an empty line all connections are new. Positions and times stand
+// for what the server says where they first appear, and from then on for just
+// that. An ack may come in parts.
+func TestTranscripts(t *testing.T) {
+	blocks := transcripts(t, "protocol.md")
+	if len(blocks) < 9 {
+		t.Fatalf("%d transcripts", len(blocks))
+	}
+	for _, b := range blocks {
+		t.Run(fmt.Sprintf("line=%d", b.line), b.play)
+	}
+}
+
+// A transcript is one block of the page.
+type transcript struct {
+	line    int
+	handler bool
+	steps   []step
+}
+
+// A step is one line of a transcript. The empty step begins new connections.
+type step struct {
+	line int
+	conn string // "", "2", …
+	kind string // "C:", "S:" or "S>"
+	text string
+}
+
+var stepLine = regexp.MustCompile(`^([CS])([0-9]*)([:>]) (.*)$`)
+
+// transcripts returns those of a page.
+func transcripts(t *testing.T, page string) (blocks []*transcript) {
+	t.Helper()
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b *transcript
+	for i, line := range strings.Split(string(text), "\n") {
+		mark, isFence := strings.CutPrefix(line, "```")
+		switch {
+		case b == nil && isFence && strings.HasPrefix(mark, "transcript"):
+			b = &transcript{line: i + 1, handler: strings.HasSuffix(mark, " handler")}
+		case b == nil || strings.HasPrefix(line, "#"):
+		case isFence:
+			blocks = append(blocks, b)
+			b = nil
+		case line == "":
+			b.steps = append(b.steps, step{})
+		default:
+			m := stepLine.FindStringSubmatch(line)
+			if m == nil {
+				t.Fatalf("%s:%d: no step of a transcript: %s", page, i+1, line)
+			}
+			b.steps = append(b.steps, step{line: i + 1, conn: m[2], kind: m[1] + m[3], text: m[4]})
+		}
+	}
+	return blocks
+}
+
+// handle is the handler of those transcripts that have one.
+func handle(_ context.Context, r *dictwire.Request) (*dict.Dict, error) {
+	age, ok := r.Dict().Get("age")
+	years, isInt := age.Int()
+	if ok && !isInt {
+		return nil, errors.New("/age: want an int")
+	}
+	if _, ok := r.Dict().Get("ask"); ok {
+		return dict.Of("in ten years", years+10), nil
+	}
+	return nil, nil //nolint:nilnil // a handler that has nothing to say
+}
+
+func (b *transcript) play(t *testing.T) {
+	s, err := pebble.Open(t.Context(), t.TempDir(), &pebble.Options{Reserve: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	srv := &dictwire.Server{Store: s}
+	if b.handler {
+		srv.Handler = dictwire.HandlerFunc(handle)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(l) }()
+	defer func() {
+		srv.Close()
+		<-served
+	}()
+	p := player{t: t, addr: l.Addr().String(), conns: map[string]*conn{}, values: map[string]string{}}
+	defer p.hangUp()
+	for i, s := range b.steps {
+		if s.line == 0 {
+			p.hangUp()
+			continue
+		}
+		p.play(s, b.steps[i:])
+	}
+}
+
+// A player plays the client of a transcript.
+type player struct {
+	t      *testing.T
+	addr   string
+	conns  map[string]*conn
+	values map[string]string // what a position or a time of the page stands for
+}
+
+type conn struct {
+	*net.TCPConn
+	r *bufio.Reader
+}
+
+func (p *player) hangUp() {
+	for _, c := range p.conns {
+		c.Close()
+	}
+	clear(p.conns)
+}
+
+func (p *player) conn(name string) *conn {
+	if p.conns[name] == nil {
+		nc, err := net.Dial("tcp", p.addr)
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		nc.SetDeadline(time.Now().Add(20 * time.Second))
+		p.conns[name] = &conn{nc.(*net.TCPConn), bufio.NewReader(nc)}
+	}
+	return p.conns[name]
+}
+
+// play plays one step. rest begins with it.
+func (p *player) play(s step, rest []step) {
+	c := p.conn(s.conn)
+	var err error
+	switch {
+	case s.kind == "C:" && s.text == "(half-closes)":
+		err = c.CloseWrite()
+	case s.kind == "C:" && s.text == "(breaks off)":
+		err = c.Close()
+	case s.kind == "C:":
+		_, err = io.WriteString(c, p.filled(s.text)+"\n")
+	case s.text == "(closes)":
+		var left []byte
+		if left, err = io.ReadAll(c.r); len(left) > 0 {
+			err = fmt.Errorf("the server still says %q", left)
+		}
+	case s.kind == "S>":
+		got := make([]byte, len(s.text))
+		if _, err = io.ReadFull(c.r, got); err == nil && string(got) != s.text {
+			err = fmt.Errorf("the server says %q", got)
+		}
+	default:
+		err = p.expect(c, s, rest)
+	}
+	if err != nil {
+		p.t.Fatalf("protocol.md:%d: %s%s %s\n%v", s.line, s.kind, s.conn, s.text, err)
+	}
+}
+
+// expect reads a line that the server sends.
+func (p *player) expect(c *conn, s step, rest []step) error {
+	for {
+		got, err := c.r.ReadString('\n')
+		if err != nil {
+			return fmt.Errorf("the server says %q: %w", got, err)
+		}
+		got = strings.TrimSuffix(got, "\n")
+		if p.match(s.text, got) {
+			return nil
+		}
+		if n, ok := ack(got); !ok || n >= nextAck(s, rest) {
+			return fmt.Errorf("the server says\n%s", got)
+		}
+	}
+}
+
+// ack returns the number of a line that is an ack.
+func ack(line string) (uint64, bool) {
+	var m struct{ Ack *uint64 }
+	if json.Unmarshal([]byte(line), &m) != nil || m.Ack == nil {
+		return 0, false
+	}
+	return *m.Ack, true
+}
+
+// nextAck returns the next ack that the transcript has on the step's connection.
+func nextAck(s step, rest []step) uint64 {
+	for _, r := range rest {
+		if r.line == 0 {
+			break
+		}
+		if n, ok := ack(r.text); ok && r.kind == "S:" && r.conn == s.conn {
+			return n
+		}
+	}
+	return 0
+}
+
+// stand are the positions and times of a page.
+var stand = regexp.MustCompile(`"(?:[a-z0-9]{8}\.\d+\.\d+|\d{4}-\d\d-\d\dT[0-9:.]+Z)"`)
+
+// filled returns a line of the page with what its positions and times stand for.
+func (p *player) filled(line string) string {
+	return stand.ReplaceAllStringFunc(line, func(s string) string {
+		if v, ok := p.values[s]; ok {
+			return v
+		}
+		return s
+	})
+}
+
+// match reports whether the server says what the page says, and notes what
+// positions and times stand for.
+func (p *player) match(want, got string) bool {
+	names, values := stand.FindAllString(want, -1), stand.FindAllString(got, -1)
+	if len(names) != len(values) || stand.ReplaceAllString(want, "?") != stand.ReplaceAllString(got, "?") {
+		return false
+	}
+	for i, name := range names {
+		if v, ok := p.values[name]; ok && v != values[i] {
+			return false
+		}
+		p.values[name] = values[i]
+	}
+	return true
+}
+
+// TestCodes holds the list of codes to those that the code has.
+func TestCodes(t *testing.T) {
+	page, err := os.ReadFile("protocol.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, list, _ := strings.Cut(string(page), "## 7. Codes")
+	list, _, _ = strings.Cut(list, "\n## ")
+	var told, later []string
+	for _, row := range strings.Split(list, "\n") {
+		cells := strings.Split(row, "|")
+		if len(cells) < 4 {
+			continue
+		}
+		for _, m := range regexp.MustCompile("`([a-z_]+)`").FindAllStringSubmatch(cells[1], -1) {
+			if strings.Contains(row, "not sent yet") {
+				later = append(later, m[1])
+			} else {
+				told = append(told, m[1])
+			}
+		}
+	}
+	var have []string
+	for _, file := range []string{"../codec/errors.go", "../dialect/dialect.go"} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`(?m)^\t[A-Z]\w+ +(?:codec\.)?Code = "([a-z_]+)"`).FindAllStringSubmatch(string(text), -1) {
+			have = append(have, m[1])
+		}
+	}
+	for _, c := range have {
+		if !slices.Contains(told, c) {
+			t.Errorf("the page has no code %q", c)
+		}
+	}
+	for _, c := range told {
+		if !slices.Contains(have, c) && c != "conflict" { // which clients alone find
+			t.Errorf("the page has %q, which nothing sends", c)
+		}
+	}
+	for _, c := range later {
+		if slices.Contains(have, c) {
+			t.Errorf("the page says that %q is not sent yet", c)
+		}
+	}
+	if len(have) < 15 {
+		t.Errorf("%d codes in the code", len(have))
+	}
+}
