@@ -1,0 +1,116 @@
+package dictwire
+
+import (
+	"context"
+	"encoding/binary"
+	"hash/crc32"
+	"sync"
+	"time"
+
+	"github.com/dictwire/dictwire/codec/cbor"
+	"github.com/dictwire/dictwire/dialect"
+	"github.com/dictwire/dictwire/store"
+)
+
+// A take is records on their way into the store, as blocks of those in a row
+// that lie in one topic.
+type take struct {
+	blocks  []*store.Block
+	spare   []*store.Block
+	answers []dialect.Answer
+	records int // that are settled with it
+	good    int // of them, those that were not rejected
+	bytes   int // of the good ones
+}
+
+var takes = sync.Pool{New: func() any { return new(take) }}
+
+// maxKept is how many bytes of a block are kept for the next one.
+const maxKept = 256 << 10
+
+func (t *take) recycle() {
+	for _, b := range t.blocks {
+		if cap(b.Data) <= maxKept && len(t.spare) < 4 {
+			t.spare = append(t.spare, b)
+		}
+	}
+	clear(t.blocks)
+	clear(t.answers)
+	t.blocks, t.answers = t.blocks[:0], t.answers[:0]
+	t.records, t.good, t.bytes = 0, 0, 0
+	takes.Put(t)
+}
+
+// block returns the block for the next record.
+func (t *take) block(w *writer, topic, format string) *store.Block {
+	if n := len(t.blocks); n > 0 && t.blocks[n-1].Topic == topic && t.blocks[n-1].Codec == format {
+		return t.blocks[n-1]
+	}
+	b := &store.Block{}
+	if n := len(t.spare); n > 0 {
+		b, t.spare = t.spare[n-1], t.spare[:n-1]
+		b.Reset()
+	}
+	b.Topic, b.Codec, b.Peer, b.Received = topic, format, w.in.peer, time.Now()
+	b.Producer, b.Epoch, b.First, b.Note = store.Producer{}, 0, 0, b.Note[:0]
+	if !w.producer.IsZero() {
+		b.Producer, b.Epoch, b.First = w.producer, w.claim.Epoch, w.next+uint64(t.records)
+	}
+	t.blocks = append(t.blocks, b)
+	return b
+}
+
+// keep takes in a good record.
+func (t *take) keep(w *writer, format string, record []byte) {
+	t.block(w, w.topic, format).Add(record)
+	t.records++
+	t.good++
+	t.bytes += len(record)
+}
+
+// reject takes in a record that was rejected.
+func (t *take) reject(w *writer, r *dialect.Rejection) error {
+	record, err := w.rejected(r, w.next+uint64(t.records))
+	if err != nil {
+		return err
+	}
+	b := t.block(w, store.Rejected, cbor.Codec{}.Name())
+	b.Add(record)
+	if !w.producer.IsZero() {
+		b.Rejected = append(b.Rejected, store.Rejection{
+			Number: w.next + uint64(t.records), Code: string(r.Err.Code), Text: cut(r.Err.Told(), store.MaxText),
+		})
+	}
+	t.records++
+	return nil
+}
+
+// note gives the last block the CRC-32C of the last record as it was received,
+// for the producer's next claim.
+func (t *take) note(w *writer, record []byte) {
+	if w.producer.IsZero() || len(t.blocks) == 0 {
+		return
+	}
+	b := t.blocks[len(t.blocks)-1]
+	b.Note = binary.BigEndian.AppendUint32(b.Note[:0], crc32.Checksum(record, castagnoli))
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// settle makes all durable.
+func (t *take) settle(ctx context.Context, w *writer) error {
+	if t.records == 0 {
+		return nil
+	}
+	s := w.in.s
+	for _, r := range s.store.Append(ctx, t.blocks...) {
+		if r.Err != nil {
+			return faultOfStore(ctx, r.Err)
+		}
+	}
+	w.next += uint64(t.records)
+	s.stats.records.Add(int64(t.good))
+	s.stats.bytes.Add(int64(t.bytes))
+	s.stats.rejected.Add(int64(t.records - t.good))
+	return nil
+}
