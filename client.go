@@ -2,41 +2,410 @@ package dictwire
 
 import (
 	"context"
-	"io"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/store"
 )
 
-// Send sends one dictionary to the server at addr and waits until the server
-// has served it. v is a [*dict.Dict], or a Go map or struct as [dict.From]
-// converts it. reply is what the server's handler replies, or nil.
+// A Dialer makes clients. The zero Dialer is ready to use.
+type Dialer struct {
+	// Codec is the format that dictionaries are sent in. Nil means JSON.
+	Codec codec.Codec
+
+	// Limits bound one record, sent or received.
+	Limits codec.Limits
+
+	// Producer is what the client's producer is called: the beginning of its
+	// name, behind which random letters make it the client's own. It is at most
+	// 100 bytes of printable ASCII without spaces; "" means "go". Where there is
+	// a spool, the name is the spool's.
+	Producer string
+
+	// Token says to the server who sends and reads.
+	Token string
+
+	// Spool keeps every record before its first byte is sent. Nil means that
+	// what is not settled is lost with the client.
+	Spool Spool
+
+	// AtSpool makes Send and Flush return when records are in the spool. What
+	// the server says against them is told to OnRejected alone.
+	AtSpool bool
+
+	// AcceptLost goes on where the server has less than it acknowledged, in
+	// place of ErrLost. It is logged.
+	AcceptLost bool
+
+	// WindowRecords and WindowBytes bound what is sent and not settled, over
+	// all topics. Beyond them Send and SendAsync wait. Zero means 65,536
+	// records and 16 MiB.
+	WindowRecords int
+	WindowBytes   int64
+
+	// MinBackoff and MaxBackoff bound the pause before a connection is tried
+	// again. Each pause is up to twice the one before, and random in part. Zero
+	// means 50 milliseconds and 5 seconds.
+	MinBackoff, MaxBackoff time.Duration
+
+	// IdleTimeout is how long a topic's connection is kept when all is settled.
+	// Zero means 1 minute.
+	IdleTimeout time.Duration
+
+	// OnRejected is told of each rejected record that no Send waits for, in
+	// place of Flush. Calls for one topic come one after the other, and hold up
+	// what else is settled there: it must not call Send or Flush. The same holds
+	// for OnReply.
+	OnRejected func(*RejectedError)
+
+	// OnReply is told what a handler replies to a record that no Send waits
+	// for. Nil means that nobody wants to know.
+	OnReply func(topic string, number uint64, reply *dict.Dict)
+
+	// Logger is told of connections that break, and of losses. Nil means that
+	// nothing is logged.
+	Logger *slog.Logger
+
+	// DialContext connects: network is tcp or unix. Nil means a [net.Dialer].
+	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
+}
+
+// A Client sends dictionaries to a server, and reads them back, over native
+// sessions. Any number of goroutines may use it at once.
 //
-// It speaks a bare JSON sequence: that it returns nil means that the server took
-// the record in and had nothing to say against it. A refusal is a
+// There is one connection for each topic in use. One that breaks is made again,
+// and what was not settled is sent again under the same numbers: while the
+// client lives, each record gets into the store once. With a spool that holds
+// beyond its life.
+type Client struct {
+	d        Dialer
+	addr     string
+	producer string
+	codecs   map[string]codec.Codec
+	checkers map[string]*checker
+	waiters  sync.Pool // of *waiter
+
+	window  window          // records that were accepted; with a spool, until they are in it
+	flight  window          // records that were read from the spool and are not settled
+	ctx     context.Context //nolint:containedctx // the client's life, which no call spans
+	cancel  context.CancelCauseFunc
+	running sync.WaitGroup
+	appends sync.WaitGroup  // the goroutines that write to the spool
+	append  context.Context //nolint:containedctx // of theirs
+	giveUp  context.CancelFunc
+	lost    atomic.Int64 // records that will never be settled
+
+	mu       sync.RWMutex
+	senders  map[string]*sender    // guarded by mu, by topic
+	spooled  map[string]SpoolTopic // guarded by mu: where topics stood at the start
+	spare    net.Conn              // guarded by mu: connected and not used yet
+	closed   bool                  // guarded by mu
+	failures []error               // guarded by mu: what the next Flush returns
+	more     int                   // guarded by mu: and how many it does not
+}
+
+// maxFailures is how many errors Flush returns in full.
+const maxFailures = 100
+
+// Dial connects to the server at addr: host:port or unix:PATH; the empty addr is
+// [DefaultAddr]. See [Dialer.Dial].
+func Dial(ctx context.Context, addr string) (*Client, error) { return Dialer{}.Dial(ctx, addr) }
+
+// Dial returns a client of the server at addr: see [Dial]. Without a spool it is
+// an error where nobody can be reached there; once it was, connections are tried
+// until they succeed. With a spool it is not, and what the spool holds is sent as
+// soon as it can be.
+func (d Dialer) Dial(ctx context.Context, addr string) (*Client, error) {
+	if d.Codec == nil {
+		d.Codec = json.Codec{}
+	}
+	c := &Client{
+		d: d, addr: addr, producer: cmpOr(d.Producer, "go") + "." + strings.ToLower(rand.Text()[:16]),
+		codecs: codecsWith(d.Codec), checkers: make(map[string]*checker),
+		senders: make(map[string]*sender), spooled: make(map[string]SpoolTopic),
+	}
+	if d.Spool != nil {
+		c.producer = d.Spool.Producer()
+	}
+	if err := (store.Producer{Topic: DefaultTopic, Name: c.producer}).Check(); err != nil {
+		return nil, fmt.Errorf("dictwire: %w", err)
+	}
+	for name, cd := range c.codecs {
+		c.checkers[name] = &checker{codec: cd, limits: d.Limits}
+	}
+	for _, w := range []*window{&c.window, &c.flight} {
+		w.maxRecords = int64(cmpOr(d.WindowRecords, 65536))
+		w.maxBytes = cmpOr(d.WindowBytes, 16<<20)
+	}
+	c.d.MinBackoff = cmpOr(d.MinBackoff, 50*time.Millisecond)
+	c.d.MaxBackoff = max(cmpOr(d.MaxBackoff, 5*time.Second), c.d.MinBackoff)
+	c.d.IdleTimeout = cmpOr(d.IdleTimeout, time.Minute)
+	c.append, c.giveUp = context.WithCancel(context.Background())
+	c.ctx, c.cancel = context.WithCancelCause(context.Background())
+	if d.Spool != nil {
+		if err := c.drain(ctx); err != nil {
+			return nil, errors.Join(err, c.Close())
+		}
+		return c, nil
+	}
+	conn, err := c.connect(ctx)
+	if err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	c.spare = conn
+	return c, nil
+}
+
+// DefaultTopic is the topic of Send and SendAsync where none is named, and of
+// what comes as a bare sequence.
+const DefaultTopic = "default"
+
+// cmpOr returns v, or what stands for its zero value.
+func cmpOr[T comparable](v, byDefault T) T {
+	if v == *new(T) {
+		return byDefault
+	}
+	return v
+}
+
+// connect connects to the server.
+func (c *Client) connect(ctx context.Context) (net.Conn, error) {
+	c.mu.Lock()
+	conn := c.spare
+	c.spare = nil
+	c.mu.Unlock()
+	if conn != nil {
+		return conn, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	dial := c.d.DialContext
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	network, where := splitAddr(c.addr)
+	conn, err := dial(ctx, network, where)
+	if err != nil {
+		return nil, fmt.Errorf("dictwire: can't connect to %s: %w", where, reason(err))
+	}
+	return conn, nil
+}
+
+const (
+	connectTimeout = 10 * time.Second
+	spoolTimeout   = 10 * time.Second // how long Close waits for the spool
+)
+
+// Producer returns the name under which the client's records take their
+// numbers.
+func (c *Client) Producer() string { return c.producer }
+
+// Send sends one dictionary to a topic and returns when it is settled: durable
+// there, or durable among the rejected ones, which is a *[RejectedError]. v is a
+// [*dict.Dict], a Go map or struct as [dict.From] converts it, or a [Record].
+// reply is what the server's handler replies, or nil; a reply may be lost with a
+// connection. The empty topic is [DefaultTopic].
+//
+// When ctx ends first, the record may be sent nevertheless. Where a topic can't
+// go on, the error wraps ErrLost, ErrConflict, ErrFenced, ErrProtocol or a
 // *[RemoteError].
-func Send(ctx context.Context, addr string, v any) (reply *dict.Dict, err error) {
-	c, err := DialBare(ctx, addr)
+func (c *Client) Send(ctx context.Context, topic string, v any) (reply *dict.Dict, err error) {
+	s, err := c.sender(topic)
 	if err != nil {
 		return nil, err
 	}
-	defer c.Close()
-	if err := c.Send(ctx, v); err != nil {
+	w := c.newWaiter()
+	if err := s.send(ctx, v, w); err != nil {
 		return nil, err
 	}
-	if err := c.CloseWrite(); err != nil {
-		return nil, err
+	select {
+	case <-w.done:
+		reply, err = w.reply, w.err
+		c.free(w)
+		return reply, err
+	case <-ctx.Done():
+		return nil, s.giveUp(ctx, w)
 	}
-	reply, err = c.Receive(ctx)
-	if err == io.EOF {
-		return nil, nil
-	}
-	return reply, err
 }
 
-// A Dialer connects to servers. The zero Dialer is ready to use.
-type Dialer struct {
-	// Codec is what is sent, and what the server answers in: one that servers
-	// understand in bare sequences. Nil means JSON.
-	Codec codec.Codec
+// SendAsync takes a dictionary to be sent to a topic, as [Client.Send] does, and
+// does not wait until it is settled: it waits only while the window is full. v is
+// no longer needed when it returns. What becomes of the record is told by
+// [Client.Flush] and [Dialer.OnRejected].
+func (c *Client) SendAsync(ctx context.Context, topic string, v any) error {
+	s, err := c.sender(topic)
+	if err != nil {
+		return err
+	}
+	return s.send(ctx, v, nil)
+}
+
+// Flush returns when all that was sent before is settled, over all topics; with
+// [Dialer.AtSpool], when it is in the spool. Where there is a spool, that is all
+// that it holds.
+//
+// Its error joins a *[RejectedError] for each record that was rejected since the
+// Flush before it and that no Send waited for, unless there is an OnRejected; and
+// why topics can't go on.
+func (c *Client) Flush(ctx context.Context) error {
+	var (
+		errs    []error
+		waiters []*waiter
+	)
+	for _, s := range c.all() {
+		w := c.newWaiter()
+		w.flush = true
+		switch wait, err := s.flush(w); {
+		case err != nil:
+			errs = append(errs, err)
+		case wait:
+			waiters = append(waiters, w)
+		}
+	}
+	for _, w := range waiters {
+		select {
+		case <-w.done:
+			if w.err != nil {
+				errs = append(errs, w.err)
+			}
+		case <-ctx.Done():
+			errs = append(errs, fmt.Errorf("dictwire: flush: %w", context.Cause(ctx)))
+			return errors.Join(append(c.takeFailures(), errs...)...)
+		}
+	}
+	return errors.Join(append(c.takeFailures(), errs...)...)
+}
+
+// Close ends the client at once: it does not wait until records are settled, as
+// Flush does. Calls that wait return ErrClientClosed. The error says how many
+// records were not settled and are lost. With a spool, what was sent is put
+// there first.
+func (c *Client) Close() error { return c.closeAfter(nil) }
+
+// closeAfter closes the client after a call that failed, if it did: then what is
+// lost has been said.
+func (c *Client) closeAfter(err error) error {
+	c.mu.Lock()
+	again := c.closed
+	c.closed = true
+	spare := c.spare
+	c.spare = nil
+	c.mu.Unlock()
+	if again {
+		c.running.Wait()
+		c.appends.Wait()
+		return nil
+	}
+	if spare != nil {
+		_ = spare.Close()
+	}
+	c.window.close()
+	for _, s := range c.all() {
+		s.close()
+	}
+	c.cancel(ErrClientClosed)
+	c.flight.close()
+	c.running.Wait()
+	late := time.AfterFunc(spoolTimeout, c.giveUp)
+	c.appends.Wait()
+	late.Stop()
+	c.giveUp()
+	if lost := c.lost.Load(); lost > 0 && err == nil {
+		return fmt.Errorf("dictwire: close: %d records were not settled", lost)
+	}
+	return nil
+}
+
+// sender returns the sender of a topic.
+func (c *Client) sender(topic string) (*sender, error) {
+	if topic == "" {
+		topic = DefaultTopic
+	}
+	c.mu.RLock()
+	s := c.senders[topic]
+	c.mu.RUnlock()
+	if s != nil {
+		return s, nil
+	}
+	if err := store.CheckTopic(topic); err != nil {
+		return nil, fmt.Errorf("dictwire: %w", err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil, ErrClientClosed
+	}
+	if s = c.senders[topic]; s == nil {
+		s = newSender(c, topic, c.spooled[topic])
+		c.senders[topic] = s
+	}
+	return s, nil
+}
+
+// all returns all senders, by topic.
+func (c *Client) all() []*sender {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	all := make([]*sender, 0, len(c.senders))
+	for _, s := range c.senders {
+		all = append(all, s)
+	}
+	slices.SortFunc(all, func(a, b *sender) int { return strings.Compare(a.topic, b.topic) })
+	return all
+}
+
+// failed notes an error for the next Flush.
+func (c *Client) failed(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.failures) == maxFailures {
+		c.more++
+		return
+	}
+	c.failures = append(c.failures, err)
+}
+
+func (c *Client) takeFailures() []error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	errs := c.failures
+	if c.more > 0 {
+		errs = append(errs, fmt.Errorf("dictwire: %d more records were rejected", c.more))
+	}
+	c.failures, c.more = nil, 0
+	return errs
+}
+
+func (c *Client) log(level slog.Level, msg string, attrs ...any) {
+	if c.d.Logger != nil {
+		c.d.Logger.Log(context.Background(), level, msg, attrs...)
+	}
+}
+
+// lastAttempt is the highest attempt of this process.
+var lastAttempt atomic.Uint64
+
+// attempt returns a number for a greeting, above all before it.
+func (c *Client) attempt(ctx context.Context) (uint64, error) {
+	if c.d.Spool != nil {
+		return c.d.Spool.Attempt(ctx)
+	}
+	for {
+		last := lastAttempt.Load()
+		next := max(uint64(time.Now().UnixMicro()), last+1)
+		if lastAttempt.CompareAndSwap(last, next) {
+			return next, nil
+		}
+	}
 }

@@ -1,14 +1,59 @@
 package dictwire
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/wire"
 )
 
-// A RemoteError is what the server says against a record, or against all that
-// was sent.
+// What a [Client] returns wraps one of these where a topic can't go on. All
+// later calls for that topic return the same. What is not settled is lost with
+// the client, unless a spool holds it.
+var (
+	// ErrLost says that the server has less than it acknowledged: it was
+	// restored from a backup, or is another one. [Dialer.AcceptLost] goes on
+	// without what is lost.
+	ErrLost = errors.New("dictwire: the server has less than it acknowledged: " +
+		"it was restored from a backup, or is another one; accept the loss to go on")
+
+	// ErrConflict says that the server holds another record under a number of
+	// this producer: two logs use one name, or an old copy of a spool came
+	// back. Give one of them a name of its own.
+	ErrConflict = errors.New("dictwire: the server holds another record under this number: " +
+		"two logs use one producer's name, or an old copy of a spool came back; give one of them a name of its own")
+
+	// ErrFenced says that another connection took over the producer, or the
+	// cursor: it is used twice. End one of the two.
+	ErrFenced = errors.New("dictwire: another connection took over: " +
+		"the producer or cursor is used twice; end one of the two")
+
+	// ErrProtocol says that what the server sends is not the protocol: it is
+	// no dictwire server, or one side is broken.
+	ErrProtocol = errors.New("dictwire: what the server sends is not the native session")
+
+	// ErrClientClosed is what calls of a Client return after [Client.Close].
+	ErrClientClosed = errors.New("dictwire: the client is closed")
+)
+
+// A RejectedError says that a record was rejected: it is settled, but not in
+// its topic.
+type RejectedError struct {
+	Topic  string
+	Number uint64     // of the record, in the producer's log
+	Code   codec.Code // what kind of fault
+	Text   string     // what is wrong
+	Record []byte     // the serialized record; nil where the client does not hold it any more
+}
+
+func (e *RejectedError) Error() string {
+	return fmt.Sprintf("dictwire: record %d of topic %s was rejected: %s", e.Number, e.Topic, e.Text)
+}
+
+// A RemoteError is what the server says against a session, or against what
+// came as a bare sequence.
 type RemoteError struct {
 	Code codec.Code // what kind of fault
 	Text string     // what is wrong, and what helps
@@ -31,4 +76,67 @@ func remoteError(d *dict.Dict) *RemoteError {
 		}
 	}
 	return e
+}
+
+// A stopError is what no new connection helps against.
+type stopError struct{ err error }
+
+func (e *stopError) Error() string { return e.err.Error() }
+
+func (e *stopError) Unwrap() error { return e.err }
+
+func stop(format string, a ...any) error { return &stopError{fmt.Errorf(format, a...)} }
+
+// Codes that end a session. Those that no new connection helps against:
+const (
+	codeConflict        codec.Code = "conflict"
+	codeFenced          codec.Code = "fenced"
+	codeForbidden       codec.Code = "forbidden"
+	codeLost            codec.Code = "lost"
+	codePlaintext       codec.Code = "plaintext"
+	codeStale           codec.Code = "stale"
+	codeTopic           codec.Code = "topic"
+	codeUnauthenticated codec.Code = "unauthenticated"
+	codeUnsupported     codec.Code = "unsupported"
+	codeVersion         codec.Code = "version"
+)
+
+// Those that pass:
+const (
+	codeIdle        codec.Code = "idle"
+	codeInternal    codec.Code = "internal"
+	codeRate        codec.Code = "rate"
+	codeShutdown    codec.Code = "shutdown"
+	codeUnavailable codec.Code = "unavailable"
+)
+
+// ended makes the error of a session that the server ended by e. It is a
+// *stopError where no new connection helps; greeted says whether the server had
+// accepted the greeting.
+func ended(e *wire.Error, what string, greeted bool) error {
+	remote := &RemoteError{Code: e.Code, Text: e.Text, At: e.At}
+	switch e.Code {
+	case codeLost:
+		return stop("%w (%s; the server goes on at number %d): %w", ErrLost, what, e.Next, remote)
+	case codeConflict:
+		return stop("%w (%s): %w", ErrConflict, what, remote)
+	case codeFenced, codeStale:
+		return stop("%w (%s): %w", ErrFenced, what, remote)
+	case codeForbidden, codePlaintext, codeTopic, codeUnauthenticated, codeUnsupported, codeVersion:
+		return stop("%w (%s)", remote, what)
+	}
+	if !greeted && !passes(e.Code) {
+		return stop("%w (%s)", remote, what)
+	}
+	return remote
+}
+
+// passes reports whether a code says nothing against a record: it may be sent
+// again.
+func passes(code codec.Code) bool {
+	switch code {
+	case codeIdle, codeInternal, codeRate, codeShutdown, codeUnavailable:
+		return true
+	}
+	return false
 }

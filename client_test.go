@@ -1,0 +1,704 @@
+package dictwire_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/codec/cbor"
+	"github.com/dictwire/dictwire/dict"
+)
+
+// n is the record n.
+func n(i int) *dict.Dict { return dict.Of("n", i) }
+
+// line is the record n as it is sent.
+func line(i int) string { return fmt.Sprintf(`{"n":%d}`, i) }
+
+// sum is the CRC-32C of a record in hex.
+func sum(record string) string {
+	return fmt.Sprintf("%08x", crc32.Checksum([]byte(record), crc32.MakeTable(crc32.Castagnoli)))
+}
+
+// sendAsync sends the records 1 to count.
+func sendAsync(t *testing.T, c *dictwire.Client, count int) {
+	t.Helper()
+	for i := 1; i <= count; i++ {
+		if err := c.SendAsync(t.Context(), "t", n(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// flush flushes in the background.
+func flush(c *dictwire.Client) <-chan error {
+	done := make(chan error, 1)
+	go func() { done <- c.Flush(context.Background()) }()
+	synctest.Wait()
+	return done
+}
+
+// settled closes a client whose records are settled.
+func settled(t *testing.T, c *dictwire.Client) {
+	t.Helper()
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// The whole of a session: the greeting, records, a reply, a rejection, an ack.
+func TestSession(t *testing.T) {
+	scriptedTest(t, func(t *testing.T, srv *scripted) {
+		c := srv.dial(dictwire.Dialer{Producer: "till-7", Token: "secret"})
+		a := send(c, "orders", dict.Of("a", 1))
+		p := srv.accept()
+		g := p.welcome(1)
+		if g.Topic != "orders" || g.Producer != c.Producer() || !strings.HasPrefix(g.Producer, "till-7.") ||
+			g.Format != "json" || g.Token != "secret" || g.Attempt == 0 || g.Acked != 0 || g.First != 1 || g.AcceptLost {
+			t.Errorf("greeting %+v", g)
+		}
+		p.want(`{"a":1}`)
+		b := send(c, "orders", map[string]any{"b": 2})
+		p.want(`{"b":2}`)
+		p.say(`{"reply":1,"length":11}`)
+		p.raw(`{"ok":true}`)
+		p.say(`{"rejected":2,"code":"schema","error":"/b: want a string"}`)
+		synctest.Wait()
+		if len(a) > 0 || len(b) > 0 {
+			t.Error("Send returned before the ack")
+		}
+		p.ack(2)
+		if r := <-a; r.err != nil || r.reply != "{'ok': True}" {
+			t.Errorf("Send = %+v", r)
+		}
+		var rejected *dictwire.RejectedError
+		if r := <-b; !errors.As(r.err, &rejected) || rejected.Topic != "orders" || rejected.Number != 2 || rejected.Code != "schema" ||
+			rejected.Text != "/b: want a string" || string(rejected.Record) != `{"b":2}` {
+			t.Errorf("Send = %+v", r)
+		}
+		settled(t, c)
+		p.ended()
+		if _, err := c.Send(t.Context(), "orders", n(1)); !errors.Is(err, dictwire.ErrClientClosed) {
+			t.Errorf("Send behind Close = %v", err)
+		}
+		if err := c.Flush(t.Context()); err != nil && !errors.Is(err, dictwire.ErrClientClosed) {
+			t.Errorf("Flush behind Close = %v", err)
+		}
+	})
+}
+
+// What a server answers to a client that has sent 5 records, of which 2 were
+// acknowledged, when it connects again.
+func TestResume(t *testing.T) {
+	for name, test := range map[string]struct {
+		next   int
+		sum    string
+		resent []string
+		err    error
+	}{
+		"all is there":                 {6, sum(line(5)), nil, nil},
+		"some are there":               {4, sum(line(3)), []string{line(4), line(5)}, nil},
+		"none came":                    {3, sum(line(2)), []string{line(3), line(4), line(5)}, nil},
+		"the sum is not known":         {4, "", []string{line(4), line(5)}, nil},
+		"another record in flight":     {4, sum(line(4)), nil, dictwire.ErrConflict},
+		"another record that is acked": {3, sum(line(1)), nil, dictwire.ErrConflict},
+		"a sum that is none":           {3, "what", nil, dictwire.ErrConflict},
+		"a record that was not sent":   {7, "", nil, dictwire.ErrConflict},
+		"less than was acked":          {2, "", nil, dictwire.ErrLost},
+		"no number":                    {0, "", nil, dictwire.ErrProtocol},
+	} {
+		t.Run(name, func(t *testing.T) {
+			scriptedTest(t, func(t *testing.T, srv *scripted) {
+				c := srv.dial(dictwire.Dialer{})
+				sendAsync(t, c, 5)
+				done := flush(c)
+				p := srv.accept()
+				before := p.welcome(1)
+				p.want(line(1), line(2), line(3), line(4), line(5))
+				p.ack(2)
+				_ = p.conn.Close()
+				p = srv.accept()
+				g := p.greeting()
+				if g.Acked != 2 || g.First != 3 || g.Attempt <= before.Attempt || g.Producer != before.Producer {
+					t.Errorf("greeting %+v", g)
+				}
+				m := `{"dictwire":1,"next":` + itoa(test.next)
+				if test.sum != "" {
+					m += `,"sum":"` + test.sum + `"`
+				}
+				p.say(m + "}")
+				if test.err != nil {
+					if err := <-done; !errors.Is(err, test.err) {
+						t.Errorf("Flush = %v, want %v", err, test.err)
+					}
+					if _, err := c.Send(t.Context(), "t", n(6)); !errors.Is(err, test.err) {
+						t.Errorf("Send = %v, want %v", err, test.err)
+					}
+					if err := c.Close(); err == nil || !strings.Contains(err.Error(), "3 records were not settled") {
+						t.Errorf("Close = %v", err)
+					}
+					p.ended()
+					return
+				}
+				p.want(test.resent...)
+				synctest.Wait()
+				if len(done) > 0 {
+					t.Error("next settled something")
+				}
+				p.ack(test.next - 1)
+				p.ack(5)
+				if err := <-done; err != nil {
+					t.Error(err)
+				}
+				settled(t, c)
+				p.ended()
+			})
+		})
+	}
+}
+
+// A record that ended within is sent again.
+func TestCutRecord(t *testing.T) {
+	scriptedTest(t, func(t *testing.T, srv *scripted) {
+		c := srv.dial(dictwire.Dialer{})
+		done := send(c, "t", n(1))
+		p := srv.accept()
+		p.welcome(1)
+		if _, err := p.in.ReadByte(); err != nil {
+			t.Fatal(err)
+		}
+		_ = p.conn.Close()
+		p = srv.accept()
+		p.welcome(1)
+		p.want(line(1))
+		p.ack(1)
+		if r := <-done; r.err != nil {
+			t.Error(r.err)
+		}
+		settled(t, c)
+	})
+}
+
+// What ends a session, and what the client does about it.
+func TestEnds(t *testing.T) {
+	for _, test := range []struct {
+		name, line string
+		greeted    bool // it comes behind the greeting's answer
+		err        error
+		pause      [2]time.Duration // until the next connection, where err is nil
+	}{
+		{"lost", `{"error":"less","code":"lost","next":1}`, false, dictwire.ErrLost, [2]time.Duration{}},
+		{"conflict", `{"error":"other","code":"conflict"}`, false, dictwire.ErrConflict, [2]time.Duration{}},
+		{"stale", `{"error":"late","code":"stale"}`, false, dictwire.ErrFenced, [2]time.Duration{}},
+		{"fenced", `{"error":"newer","code":"fenced"}`, true, dictwire.ErrFenced, [2]time.Duration{}},
+		{"forbidden", `{"error":"no","code":"forbidden"}`, false, new(dictwire.RemoteError), [2]time.Duration{}},
+		{"unauthenticated", `{"error":"who","code":"unauthenticated"}`, false, new(dictwire.RemoteError), [2]time.Duration{}},
+		{"greeting", `{"error":"/topic: want a string","code":"malformed"}`, false, new(dictwire.RemoteError), [2]time.Duration{}},
+		{"unavailable", `{"error":"disk full","code":"unavailable","retry_ms":500}`, true, nil, [2]time.Duration{500 * time.Millisecond, 500 * time.Millisecond}},
+		{"unavailable at once", `{"error":"disk full","code":"unavailable","retry_ms":700}`, false, nil, [2]time.Duration{700 * time.Millisecond, 700 * time.Millisecond}},
+		{"shutdown", `{"error":"ends","code":"shutdown"}`, true, nil, [2]time.Duration{25 * time.Millisecond, 50 * time.Millisecond}},
+		{"malformed", `{"error":"/a","code":"malformed","at":7}`, true, nil, [2]time.Duration{25 * time.Millisecond, 50 * time.Millisecond}},
+		{"an ack above", `{"ack":2}`, true, dictwire.ErrProtocol, [2]time.Duration{}},
+		{"a rejection above", `{"rejected":2,"code":"schema","error":""}`, true, dictwire.ErrProtocol, [2]time.Duration{}},
+		{"a reply above", `{"reply":2,"length":0,"code":"loss","error":""}`, true, nil, [2]time.Duration{}},
+		{"not a message", `{"hello":1}`, true, dictwire.ErrProtocol, [2]time.Duration{}},
+		{"not JSON", `HTTP/1.1 400 Bad Request`, false, dictwire.ErrProtocol, [2]time.Duration{}},
+		{"a reader's message", `{"next":"a.1.0"}`, true, dictwire.ErrProtocol, [2]time.Duration{}},
+		{"an ack in place of the greeting", `{"ack":0}`, false, dictwire.ErrProtocol, [2]time.Duration{}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			scriptedTest(t, func(t *testing.T, srv *scripted) {
+				c := srv.dial(dictwire.Dialer{})
+				done := send(c, "t", n(1))
+				p := srv.accept()
+				if test.greeted {
+					p.welcome(1)
+					p.want(line(1))
+				} else {
+					p.greeting()
+				}
+				p.say(test.line)
+				synctest.Wait()
+				at := time.Now()
+				if test.err != nil {
+					r := <-done
+					if remote := (*dictwire.RemoteError)(nil); !errors.Is(r.err, test.err) && !errors.As(r.err, &remote) {
+						t.Errorf("Send = %v, want %v", r.err, test.err)
+					}
+					srv.silent()
+					_ = c.Close()
+					return
+				}
+				if test.pause[1] > 0 {
+					_ = p.conn.Close()
+					p = srv.accept()
+					if d := time.Since(at); d < test.pause[0] || d > test.pause[1] {
+						t.Errorf("again after %v", d)
+					}
+					p.welcome(1)
+					p.want(line(1))
+				}
+				p.ack(1)
+				if r := <-done; r.err != nil {
+					t.Error(r.err)
+				}
+				settled(t, c)
+			})
+		})
+	}
+}
+
+// Where the loss is accepted, the next greeting says so, and no other.
+func TestAcceptLost(t *testing.T) {
+	scriptedTest(t, func(t *testing.T, srv *scripted) {
+		var log logBuffer
+		c := srv.dial(dictwire.Dialer{AcceptLost: true, Logger: log.logger()})
+		sendAsync(t, c, 3)
+		p := srv.accept()
+		p.welcome(1)
+		p.want(line(1), line(2), line(3))
+		p.ack(2)
+		_ = p.conn.Close()
+		p = srv.accept()
+		if g := p.greeting(); g.AcceptLost {
+			t.Error("the loss was accepted before there was one")
+		}
+		p.say(`{"error":"less","code":"lost","next":2}`)
+		p.ended()
+		p = srv.accept()
+		if g := p.welcome(3); !g.AcceptLost || g.Acked != 2 || g.First != 3 {
+			t.Errorf("greeting %+v", g)
+		}
+		p.want(line(3))
+		_ = p.conn.Close()
+		p = srv.accept()
+		if g := p.welcome(3); g.AcceptLost {
+			t.Error("the loss was accepted twice")
+		}
+		p.want(line(3))
+		p.ack(3)
+		synctest.Wait()
+		settled(t, c)
+		if !strings.Contains(log.String(), "what is lost is accepted") {
+			t.Errorf("logged %s", log.String())
+		}
+	})
+}
+
+// A rejection that comes twice, because the ack behind it was lost, is told once.
+func TestRejectedTwice(t *testing.T) {
+	scriptedTest(t, func(t *testing.T, srv *scripted) {
+		var got []string
+		c := srv.dial(dictwire.Dialer{OnRejected: func(e *dictwire.RejectedError) {
+			got = append(got, fmt.Sprintf("%d %s %s", e.Number, e.Code, e.Record))
+		}})
+		sendAsync(t, c, 3)
+		p := srv.accept()
+		p.welcome(1)
+		p.want(line(1), line(2), line(3))
+		p.say(`{"rejected":2,"code":"schema","error":"no"}`)
+		_ = p.conn.Close()
+		p = srv.accept()
+		p.greeting()
+		p.say(`{"dictwire":1,"next":4,"sum":"`+sum(line(3))+`"}`, `{"rejected":2,"code":"schema","error":"no"}`, `{"ack":3}`)
+		p.say(`{"rejected":2,"code":"schema","error":"no"}`, `{"ack":3}`)
+		if err := c.Flush(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if want := []string{"2 schema " + line(2)}; !slices.Equal(got, want) {
+			t.Errorf("%q", got)
+		}
+		settled(t, c)
+	})
+}
+
+// A bad record ends the session, and the client goes on behind it at once.
+func TestPoison(t *testing.T) {
+	scriptedTest(t, func(t *testing.T, srv *scripted) {
+		c := srv.dial(dictwire.Dialer{})
+		sendAsync(t, c, 3)
+		p := srv.accept()
+		p.welcome(1)
+		p.want(line(1), line(2), line(3))
+		p.say(`{"rejected":2,"code":"too_deep","error":"deep"}`, `{"ack":2}`, `{"error":"deep","code":"too_deep"}`)
+		at := time.Now()
+		_ = p.conn.Close()
+		p = srv.accept()
+		p.welcome(3)
+		if d := time.Since(at); d > 0 {
+			t.Errorf("again after %v", d)
+		}
+		p.want(line(3))
+		p.ack(3)
+		var rejected *dictwire.RejectedError
+		if err := c.Flush(t.Context()); !errors.As(err, &rejected) || rejected.Number != 2 {
+			t.Errorf("Flush = %v", err)
+		}
+		if err := c.Flush(t.Context()); err != nil {
+			t.Errorf("the second Flush = %v", err)
+		}
+		settled(t, c)
+	})
+}
+
+// A server is heard every 15 seconds, or the connection is made again.
+func TestHeartbeat(t *testing.T) {
+	scriptedTest(t, func(t *testing.T, srv *scripted) {
+		c := srv.dial(dictwire.Dialer{})
+		done := send(c, "t", n(1))
+		p := srv.accept()
+		p.welcome(1)
+		p.want(line(1))
+		for range 10 {
+			time.Sleep(5 * time.Second)
+			p.ack(0)
+		}
+		at := time.Now()
+		p.ended()
+		if d := time.Since(at); d != 15*time.Second {
+			t.Errorf("ended after %v", d)
+		}
+		p = srv.accept()
+		p.welcome(2)
+		if r := <-done; r.err != nil {
+			t.Error(r.err)
+		}
+		settled(t, c)
+	})
+}
+
+// A connection is closed when all is settled for a while, and the next record
+// makes another.
+func TestIdle(t *testing.T) {
+	scriptedTest(t, func(t *testing.T, srv *scripted) {
+		c := srv.dial(dictwire.Dialer{IdleTimeout: time.Minute})
+		done := send(c, "t", n(1))
+		p := srv.accept()
+		p.welcome(1)
+		p.want(line(1))
+		p.ack(1)
+		if r := <-done; r.err != nil {
+			t.Error(r.err)
+		}
+		for range 12 {
+			time.Sleep(5 * time.Second)
+			p.ack(1)
+		}
+		p.ended()
+		done = send(c, "t", n(2))
+		p = srv.accept()
+		if g := p.welcome(2, sum(line(1))); g.Acked != 1 || g.First != 2 {
+			t.Errorf("greeting %+v", g)
+		}
+		p.want(line(2))
+		p.ack(2)
+		if r := <-done; r.err != nil {
+			t.Error(r.err)
+		}
+		settled(t, c)
+	})
+}
+
+// Pauses between connections grow up to a bound, and begin anew behind a session
+// that settled something.
+func TestBackoff(t *testing.T) {
+	scriptedTest(t, func(t *testing.T, srv *scripted) {
+		c := srv.dial(dictwire.Dialer{MinBackoff: 100 * time.Millisecond, MaxBackoff: time.Second})
+		sendAsync(t, c, 2)
+		pause := 100 * time.Millisecond
+		for range 8 {
+			p := srv.accept()
+			p.greeting()
+			at := time.Now()
+			_ = p.conn.Close()
+			synctest.Wait()
+			next := srv.accept()
+			if d := time.Since(at); d < pause/2 || d > pause {
+				t.Errorf("a pause of %v, want %v to %v", d, pause/2, pause)
+			}
+			pause = min(2*pause, time.Second)
+			next.greeting()
+			at = time.Now()
+			_ = next.conn.Close()
+			srv.conns <- (<-srv.conns)
+			if d := time.Since(at); d < pause/2 || d > pause {
+				t.Errorf("a pause of %v, want %v to %v", d, pause/2, pause)
+			}
+			pause = min(2*pause, time.Second)
+		}
+		p := srv.accept()
+		p.welcome(1)
+		p.want(line(1), line(2))
+		p.ack(1)
+		at := time.Now()
+		_ = p.conn.Close()
+		p = srv.accept()
+		if d := time.Since(at); d > 100*time.Millisecond {
+			t.Errorf("a pause of %v behind a session", d)
+		}
+		p.welcome(3)
+		if err := c.Flush(t.Context()); err != nil {
+			t.Error(err)
+		}
+		settled(t, c)
+	})
+}
+
+// SendAsync waits while the window is full, and no longer than its context.
+func TestWindow(t *testing.T) {
+	for name, d := range map[string]dictwire.Dialer{
+		"records": {WindowRecords: 3},
+		"bytes":   {WindowBytes: 3 * int64(len(line(1))+1)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			scriptedTest(t, func(t *testing.T, srv *scripted) {
+				c := srv.dial(d)
+				sendAsync(t, c, 3)
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				if err := c.SendAsync(ctx, "other", n(4)); !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("SendAsync = %v", err)
+				}
+				p := srv.accept()
+				p.welcome(1)
+				p.want(line(1), line(2), line(3))
+				waiting := make(chan error, 1)
+				go func() { waiting <- c.SendAsync(context.Background(), "t", n(4)) }()
+				synctest.Wait()
+				if len(waiting) > 0 {
+					t.Fatal("the window has no bound")
+				}
+				p.ack(1)
+				if err := <-waiting; err != nil {
+					t.Error(err)
+				}
+				p.want(line(4))
+				p.ack(4)
+				synctest.Wait()
+				settled(t, c)
+			})
+		})
+	}
+}
+
+// No more is in flight than the server's window.
+func TestServersWindow(t *testing.T) {
+	scriptedTest(t, func(t *testing.T, srv *scripted) {
+		c := srv.dial(dictwire.Dialer{})
+		sendAsync(t, c, 7)
+		p := srv.accept()
+		p.greeting()
+		p.say(`{"dictwire":1,"next":1,"window":3}`, `{"ack":0}`)
+		p.want(line(1), line(2), line(3))
+		synctest.Wait()
+		_ = p.conn.SetReadDeadline(time.Now().Add(time.Second))
+		if b, err := p.in.ReadByte(); err == nil {
+			t.Fatalf("%q above the window", b)
+		}
+		p.ack(2)
+		p.want(line(4), line(5))
+		p.ack(5)
+		p.want(line(6), line(7))
+		p.ack(7)
+		synctest.Wait()
+		settled(t, c)
+	})
+}
+
+// Records of another format need another session; those before are settled first.
+func TestFormats(t *testing.T) {
+	scriptedTest(t, func(t *testing.T, srv *scripted) {
+		c := srv.dial(dictwire.Dialer{})
+		ctx := t.Context()
+		two, err := cbor.Codec{}.Append(nil, n(2))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, v := range []any{n(1), dictwire.Record{Codec: cbor.Codec{}, Bytes: two}, dictwire.Record{Bytes: []byte(" {\"n\":3} ")}} {
+			if err := c.SendAsync(ctx, "t", v); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p := srv.accept()
+		p.welcome(1)
+		p.want(line(1))
+		p.ack(1)
+		p.ended()
+		p = srv.accept()
+		if g := p.welcome(2, sum(line(1))); g.Format != "cbor" || g.Acked != 1 {
+			t.Errorf("greeting %+v", g)
+		}
+		got := make([]byte, len(two))
+		if _, err := p.in.Read(got); err != nil || string(got) != string(two) {
+			t.Fatalf("%x, %v", got, err)
+		}
+		p.say(`{"rejected":2,"code":"schema","error":"no"}`, `{"ack":2}`)
+		p.ended()
+		p = srv.accept()
+		if g := p.welcome(3, sum(string(two))); g.Format != "json" {
+			t.Errorf("greeting %+v", g)
+		}
+		p.want(line(3))
+		p.ack(3)
+		var rejected *dictwire.RejectedError
+		if err := c.Flush(ctx); !errors.As(err, &rejected) || string(rejected.Record) != string(two) {
+			t.Errorf("Flush = %v", err)
+		}
+		settled(t, c)
+	})
+}
+
+// What is not one dictionary is not sent.
+func TestNotRecords(t *testing.T) {
+	scriptedTest(t, func(t *testing.T, srv *scripted) {
+		c := srv.dial(dictwire.Dialer{Limits: codec.Limits{RecordBytes: 100}})
+		for name, v := range map[string]any{
+			"nothing":          dictwire.Record{},
+			"half":             dictwire.Record{Bytes: []byte(`{"a":`)},
+			"a list":           dictwire.Record{Bytes: []byte(`[]`)},
+			"two":              dictwire.Record{Bytes: []byte(`{}{}`)},
+			"one and a half":   dictwire.Record{Bytes: []byte(`{} {`)},
+			"too long":         dictwire.Record{Bytes: []byte(`{"a":"` + strings.Repeat("x", 100) + `"}`)},
+			"too long a value": dict.Of("a", strings.Repeat("x", 100)),
+			"a loss":           dict.Of("a", []byte{1}),
+			"a channel":        make(chan int),
+		} {
+			if err := c.SendAsync(t.Context(), "t", v); err == nil {
+				t.Errorf("%s was sent", name)
+			}
+		}
+		if err := c.SendAsync(t.Context(), "no topic", n(1)); err == nil {
+			t.Error("a topic that is none")
+		}
+		if err := c.SendAsync(t.Context(), "t", dictwire.Record{Bytes: []byte(" {\"n\":1}\n\n")}); err != nil {
+			t.Error(err)
+		}
+		p := srv.accept()
+		p.welcome(1)
+		p.want(line(1))
+		p.ack(1)
+		synctest.Wait()
+		settled(t, c)
+	})
+}
+
+// Each topic has a session and numbers of its own.
+func TestTopics(t *testing.T) {
+	scriptedTest(t, func(t *testing.T, srv *scripted) {
+		c := srv.dial(dictwire.Dialer{})
+		a, b := send(c, "a", n(1)), send(c, "b", n(2))
+		topics := map[string]string{"a": line(1), "b": line(2)}
+		for range 2 {
+			p := srv.accept()
+			g := p.welcome(1)
+			p.want(topics[g.Topic])
+			delete(topics, g.Topic)
+			p.ack(1)
+		}
+		for _, done := range []<-chan result{a, b} {
+			if r := <-done; r.err != nil {
+				t.Error(r.err)
+			}
+		}
+		settled(t, c)
+	})
+}
+
+// Replies are for those who wait, or for OnReply.
+func TestReplies(t *testing.T) {
+	scriptedTest(t, func(t *testing.T, srv *scripted) {
+		for _, listen := range []bool{false, true} {
+			var got []string
+			d := dictwire.Dialer{}
+			if listen {
+				d.OnReply = func(topic string, number uint64, reply *dict.Dict) {
+					got = append(got, fmt.Sprint(topic, " ", number, " ", reply))
+				}
+			}
+			c := srv.dial(d)
+			sendAsync(t, c, 1)
+			done := send(c, "t", n(2))
+			p := srv.accept()
+			p.welcome(1)
+			p.want(line(1), line(2))
+			p.say(`{"reply":1,"length":7}`)
+			p.raw(line(1))
+			p.say(`{"reply":2,"length":0,"code":"loss","error":"/a: no"}`, `{"ack":2}`)
+			var remote *dictwire.RemoteError
+			if r := <-done; !errors.As(r.err, &remote) || remote.Code != "loss" {
+				t.Errorf("Send = %+v", r)
+			}
+			settled(t, c)
+			if want := []string{"t 1 {'n': 1}"}; listen && !slices.Equal(got, want) {
+				t.Errorf("replies %q", got)
+			}
+		}
+	})
+}
+
+// Send gives up with its context and says why it waited; what is said of its
+// record later is not lost.
+func TestGiveUp(t *testing.T) {
+	scriptedTest(t, func(t *testing.T, srv *scripted) {
+		c := srv.dial(dictwire.Dialer{})
+		p := srv.accept()
+		_ = p.conn.Close()
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		defer cancel()
+		if _, err := c.Send(ctx, "t", n(1)); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "closed") {
+			t.Errorf("Send = %v", err)
+		}
+		p = srv.accept()
+		p.welcome(1)
+		p.want(line(1))
+		p.say(`{"rejected":1,"code":"handler","error":"no"}`, `{"ack":1}`)
+		var rejected *dictwire.RejectedError
+		if err := c.Flush(t.Context()); !errors.As(err, &rejected) {
+			t.Errorf("Flush = %v", err)
+		}
+		settled(t, c)
+	})
+}
+
+// Close ends all that waits, and says what is lost.
+func TestClose(t *testing.T) {
+	scriptedTest(t, func(t *testing.T, srv *scripted) {
+		c := srv.dial(dictwire.Dialer{WindowRecords: 2})
+		sendAsync(t, c, 1)
+		sent, flushed := send(c, "t", n(2)), flush(c)
+		full := send(c, "t", n(3))
+		if err := c.Close(); err == nil || err.Error() != "dictwire: close: 2 records were not settled" {
+			t.Errorf("Close = %v", err)
+		}
+		for _, err := range []error{(<-sent).err, <-flushed, (<-full).err} {
+			if !errors.Is(err, dictwire.ErrClientClosed) {
+				t.Errorf("%v", err)
+			}
+		}
+		if err := c.Close(); err != nil {
+			t.Errorf("the second Close = %v", err)
+		}
+	})
+}
+
+func TestDialErrors(t *testing.T) {
+	broken := errors.New("no network")
+	_, err := dictwire.Dialer{DialContext: func(context.Context, string, string) (net.Conn, error) {
+		return nil, broken
+	}}.Dial(t.Context(), "")
+	if !errors.Is(err, broken) {
+		t.Errorf("Dial = %v", err)
+	}
+	if _, err := (dictwire.Dialer{Producer: "two words"}).Dial(t.Context(), ""); err == nil {
+		t.Error("a producer that is none")
+	}
+}

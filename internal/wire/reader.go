@@ -1,0 +1,90 @@
+package wire
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// A Reader reads what a server says.
+type Reader struct {
+	br   *bufio.Reader
+	line []byte // one that did not fit into br's buffer
+}
+
+// NewReader returns a reader of what r yields.
+func NewReader(r io.Reader) *Reader { return &Reader{br: bufio.NewReaderSize(r, 16<<10)} }
+
+// A MessageError says that a line is not a message.
+type MessageError struct{ Err error }
+
+func (e *MessageError) Error() string { return e.Err.Error() }
+
+// Unwrap returns what is wrong with the line.
+func (e *MessageError) Unwrap() error { return e.Err }
+
+// Message reads the next message. The error is io.EOF where the server has
+// closed the connection between messages, a *MessageError for what is not a
+// message, or the connection's.
+func (r *Reader) Message() (Message, error) {
+	line, err := r.readLine()
+	if err != nil {
+		return nil, err
+	}
+	m, err := ParseMessage(line)
+	if err != nil {
+		return nil, &MessageError{err}
+	}
+	return m, nil
+}
+
+// readLine reads a line, without its end. It is valid until the next read.
+func (r *Reader) readLine() ([]byte, error) {
+	r.line = r.line[:0]
+	for {
+		part, err := r.br.ReadSlice('\n')
+		if err == nil && len(r.line) == 0 {
+			return part[:len(part)-1], nil
+		}
+		if r.line = append(r.line, part...); len(r.line) > MaxLine {
+			return nil, &MessageError{fmt.Errorf("a line of more than %d bytes", MaxLine)}
+		}
+		switch {
+		case err == nil:
+			return r.line[:len(r.line)-1], nil
+		case errors.Is(err, bufio.ErrBufferFull):
+		case err == io.EOF && len(r.line) > 0:
+			return nil, io.ErrUnexpectedEOF
+		default:
+			return nil, err
+		}
+	}
+}
+
+// Append appends the n bytes that follow a message to dst. Memory is taken as
+// they come.
+func (r *Reader) Append(dst []byte, n uint64) ([]byte, error) {
+	const piece = 1 << 20
+	for n > 0 {
+		from, want := len(dst), min(n, piece)
+		dst = append(dst, make([]byte, want)...)
+		if _, err := io.ReadFull(r.br, dst[from:]); err != nil {
+			if err == io.EOF {
+				err = io.ErrUnexpectedEOF
+			}
+			return dst[:from], err
+		}
+		n -= want
+	}
+	return dst, nil
+}
+
+// Skip leaves out the n bytes that follow a message.
+func (r *Reader) Skip(n uint64) error {
+	_, err := io.CopyN(io.Discard, r.br, int64(n))
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return err
+}

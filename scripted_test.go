@@ -1,0 +1,159 @@
+package dictwire_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/internal/wire"
+)
+
+// A scripted is a server whose part a test plays, line by line.
+type scripted struct {
+	t     *testing.T
+	conns chan net.Conn
+}
+
+// scriptedTest runs a test in a bubble of synctest.
+func scriptedTest(t *testing.T, f func(t *testing.T, srv *scripted)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) { f(t, &scripted{t: t, conns: make(chan net.Conn, 16)}) })
+}
+
+// dial returns a client of the server.
+func (srv *scripted) dial(d dictwire.Dialer) *dictwire.Client {
+	srv.t.Helper()
+	d.DialContext = func(context.Context, string, string) (net.Conn, error) {
+		client, server := net.Pipe()
+		srv.conns <- server
+		return client, nil
+	}
+	c, err := d.Dial(srv.t.Context(), "")
+	if err != nil {
+		srv.t.Fatal(err)
+	}
+	return c
+}
+
+// accept returns the next connection.
+func (srv *scripted) accept() *peer {
+	conn := <-srv.conns
+	return &peer{t: srv.t, conn: conn, in: bufio.NewReader(conn)}
+}
+
+// silent fails the test where there is another connection.
+func (srv *scripted) silent() {
+	srv.t.Helper()
+	synctest.Wait()
+	select {
+	case <-srv.conns:
+		srv.t.Error("a connection too many")
+	default:
+	}
+}
+
+// A peer is the server's side of a connection.
+type peer struct {
+	t    *testing.T
+	conn net.Conn
+	in   *bufio.Reader
+}
+
+// greeting reads the greeting.
+func (p *peer) greeting() wire.Greeting {
+	p.t.Helper()
+	line, err := p.in.ReadBytes('\n')
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	g, err := wire.ParseGreeting(line[:len(line)-1])
+	if err != nil {
+		p.t.Fatalf("%s: %v", line, err)
+	}
+	return g
+}
+
+// welcome reads the greeting, and answers by where to go on.
+func (p *peer) welcome(next int, sum ...string) wire.Greeting {
+	p.t.Helper()
+	g := p.greeting()
+	m := wire.Welcome{Next: uint64(next), Durability: "fsync", MaxRecord: 1 << 20, Window: wire.Window, Features: []string{}}
+	if len(sum) > 0 {
+		m.Sum = sum[0]
+	}
+	p.raw(string(m.Append(nil)))
+	p.ack(next - 1)
+	return g
+}
+
+// say writes lines.
+func (p *peer) say(lines ...string) {
+	p.t.Helper()
+	for _, line := range lines {
+		p.raw(line + "\n")
+	}
+}
+
+// raw writes bytes.
+func (p *peer) raw(bytes string) {
+	p.t.Helper()
+	if _, err := io.WriteString(p.conn, bytes); err != nil {
+		p.t.Fatalf("%s: %v", bytes, err)
+	}
+}
+
+// ack acknowledges.
+func (p *peer) ack(n int) {
+	p.t.Helper()
+	p.say(fmt.Sprintf(`{"ack":%d}`, n))
+}
+
+// want reads records as lines.
+func (p *peer) want(records ...string) {
+	p.t.Helper()
+	for _, want := range records {
+		_ = p.conn.SetReadDeadline(time.Now().Add(time.Minute))
+		line, err := p.in.ReadString('\n')
+		if got := strings.TrimSuffix(line, "\n"); got != want || err != nil {
+			p.t.Fatalf("got %q, %v, want %q", got, err, want)
+		}
+	}
+}
+
+// ended reads to the end of the connection, where nothing may come.
+func (p *peer) ended() {
+	p.t.Helper()
+	_ = p.conn.SetReadDeadline(time.Now().Add(time.Hour))
+	if rest, err := io.ReadAll(p.in); err != nil || len(rest) > 0 {
+		p.t.Errorf("%q, %v, want the end", rest, err)
+	}
+	_ = p.conn.Close()
+}
+
+// A result is what Send returns.
+type result struct {
+	reply string
+	err   error
+}
+
+// send sends in the background.
+func send(c *dictwire.Client, topic string, v any) <-chan result {
+	done := make(chan result, 1)
+	go func() {
+		reply, err := c.Send(context.Background(), topic, v)
+		r := result{err: err}
+		if reply != nil {
+			r.reply = reply.String()
+		}
+		done <- r
+	}()
+	synctest.Wait()
+	return done
+}

@@ -1,0 +1,92 @@
+package dictwire
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+)
+
+// A window bounds records in number and bytes. Each of several goroutines that
+// enter at once may pass the bounds by one record.
+type window struct {
+	maxRecords, maxBytes int64
+	records, bytes       atomic.Int64
+
+	waiting atomic.Bool // room is not nil
+	mu      sync.Mutex
+	room    chan struct{} // guarded by mu: closed when there is room; nil where nobody waits
+	closed  bool          // guarded by mu
+}
+
+func (w *window) hasRoom() bool {
+	return w.records.Load() < w.maxRecords && w.bytes.Load() < w.maxBytes
+}
+
+// enter takes the place of n records once there is room for one.
+func (w *window) enter(ctx context.Context, n int) error {
+	for !w.hasRoom() {
+		room, err := w.wait()
+		if err != nil {
+			return err
+		}
+		select {
+		case <-room:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	w.records.Add(int64(n))
+	return nil
+}
+
+// wait returns a channel that is closed when there is room.
+func (w *window) wait() (<-chan struct{}, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return nil, ErrClientClosed
+	}
+	if w.room == nil {
+		w.room = make(chan struct{})
+	}
+	w.waiting.Store(true)
+	room := w.room
+	if w.hasRoom() { // since the caller looked
+		w.open()
+	}
+	return room, nil
+}
+
+// open lets those in that wait. The caller holds mu.
+func (w *window) open() {
+	if w.room != nil {
+		close(w.room)
+		w.room = nil
+	}
+	w.waiting.Store(false)
+}
+
+// grow takes place for bytes of records that have entered.
+func (w *window) grow(bytes int) { w.bytes.Add(int64(bytes)) }
+
+// leave gives back the place of records.
+func (w *window) leave(records, bytes int) {
+	if records == 0 && bytes == 0 {
+		return
+	}
+	w.records.Add(-int64(records))
+	w.bytes.Add(-int64(bytes))
+	if w.waiting.Load() && w.hasRoom() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.open()
+	}
+}
+
+// close makes enter return ErrClientClosed where there is no room.
+func (w *window) close() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.closed = true
+	w.open()
+}
