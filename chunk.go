@@ -95,7 +95,5 @@ func (ch *chunk) record(i int) []byte {
 	return ch.data[ch.end(i):end:end]
 }
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
 // sum returns the CRC-32C of the record of an index.
 func (ch *chunk) sum(i int) uint32 { return crc32.Checksum(ch.record(i), castagnoli) }

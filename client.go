@@ -19,6 +19,19 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
+// Send sends one dictionary to the server's default topic, and returns when it
+// is settled. v is a [*dict.Dict], or a Go map or struct as [dict.From] converts
+// it. reply is what the server's handler replies, or nil; a rejection is a
+// *[RejectedError]. A program that sends more makes a [Client].
+func Send(ctx context.Context, addr string, v any) (reply *dict.Dict, err error) {
+	c, err := Dial(ctx, addr)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close() // what is not settled, Send has said
+	return c.Send(ctx, DefaultTopic, v)
+}
+
 // A Dialer makes clients. The zero Dialer is ready to use.
 type Dialer struct {
 	// Codec is the format that dictionaries are sent in. Nil means JSON.
@@ -167,10 +180,6 @@ func (d Dialer) Dial(ctx context.Context, addr string) (*Client, error) {
 	return c, nil
 }
 
-// DefaultTopic is the topic of Send and SendAsync where none is named, and of
-// what comes as a bare sequence.
-const DefaultTopic = "default"
-
 // cmpOr returns v, or what stands for its zero value.
 func cmpOr[T comparable](v, byDefault T) T {
 	if v == *new(T) {
@@ -291,11 +300,7 @@ func (c *Client) Flush(ctx context.Context) error {
 // Flush does. Calls that wait return ErrClientClosed. The error says how many
 // records were not settled and are lost. With a spool, what was sent is put
 // there first.
-func (c *Client) Close() error { return c.closeAfter(nil) }
-
-// closeAfter closes the client after a call that failed, if it did: then what is
-// lost has been said.
-func (c *Client) closeAfter(err error) error {
+func (c *Client) Close() error {
 	c.mu.Lock()
 	again := c.closed
 	c.closed = true
@@ -321,7 +326,7 @@ func (c *Client) closeAfter(err error) error {
 	c.appends.Wait()
 	late.Stop()
 	c.giveUp()
-	if lost := c.lost.Load(); lost > 0 && err == nil {
+	if lost := c.lost.Load(); lost > 0 {
 		return fmt.Errorf("dictwire: close: %d records were not settled", lost)
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/dialect"
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/internal/wire"
 )
@@ -87,27 +88,11 @@ func (e *stopError) Unwrap() error { return e.err }
 
 func stop(format string, a ...any) error { return &stopError{fmt.Errorf(format, a...)} }
 
-// Codes that end a session. Those that no new connection helps against:
+// Codes that no new connection helps against, besides those of package dialect.
 const (
-	codeConflict        codec.Code = "conflict"
-	codeFenced          codec.Code = "fenced"
 	codeForbidden       codec.Code = "forbidden"
-	codeLost            codec.Code = "lost"
 	codePlaintext       codec.Code = "plaintext"
-	codeStale           codec.Code = "stale"
-	codeTopic           codec.Code = "topic"
 	codeUnauthenticated codec.Code = "unauthenticated"
-	codeUnsupported     codec.Code = "unsupported"
-	codeVersion         codec.Code = "version"
-)
-
-// Those that pass:
-const (
-	codeIdle        codec.Code = "idle"
-	codeInternal    codec.Code = "internal"
-	codeRate        codec.Code = "rate"
-	codeShutdown    codec.Code = "shutdown"
-	codeUnavailable codec.Code = "unavailable"
 )
 
 // ended makes the error of a session that the server ended by e. It is a
@@ -116,13 +101,13 @@ const (
 func ended(e *wire.Error, what string, greeted bool) error {
 	remote := &RemoteError{Code: e.Code, Text: e.Text, At: e.At}
 	switch e.Code {
-	case codeLost:
+	case dialect.Lost:
 		return stop("%w (%s; the server goes on at number %d): %w", ErrLost, what, e.Next, remote)
-	case codeConflict:
+	case dialect.Conflict:
 		return stop("%w (%s): %w", ErrConflict, what, remote)
-	case codeFenced, codeStale:
+	case dialect.Fenced, dialect.Stale:
 		return stop("%w (%s): %w", ErrFenced, what, remote)
-	case codeForbidden, codePlaintext, codeTopic, codeUnauthenticated, codeUnsupported, codeVersion:
+	case codeForbidden, codePlaintext, dialect.Topic, codeUnauthenticated, dialect.Unsupported, dialect.Version:
 		return stop("%w (%s)", remote, what)
 	}
 	if !greeted && !passes(e.Code) {
@@ -135,7 +120,7 @@ func ended(e *wire.Error, what string, greeted bool) error {
 // again.
 func passes(code codec.Code) bool {
 	switch code {
-	case codeIdle, codeInternal, codeRate, codeShutdown, codeUnavailable:
+	case dialect.Idle, dialect.Internal, dialect.Rate, dialect.Shutdown, dialect.Unavailable:
 		return true
 	}
 	return false

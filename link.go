@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/dialect"
 	"github.com/dictwire/dictwire/internal/wire"
 )
 
@@ -262,7 +263,7 @@ func (l *link) greet(ctx context.Context) (at resumption, err error) {
 // ended makes the error of what the server ended the session by.
 func (l *link) ended(e *wire.Error, greeted bool) error {
 	s := l.s
-	if e.Code == codeLost && s.c.d.AcceptLost {
+	if e.Code == dialect.Lost && s.c.d.AcceptLost {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if !s.goOn {

@@ -177,9 +177,9 @@ func TestSend(t *testing.T) {
 		t.Errorf("reply %v, %v", reply, err)
 	}
 	_, err := dictwire.Send(ctx, addr, dict.Of("bad", "x"))
-	var remote *dictwire.RemoteError
-	if !errors.As(err, &remote) || remote.Code != "handler" || remote.Text != "bad is 'x'" || remote.At != -1 ||
-		err.Error() != "dictwire: the server says: bad is 'x'" {
+	var rejected *dictwire.RejectedError
+	if !errors.As(err, &rejected) || rejected.Code != "handler" || rejected.Text != "bad is 'x'" ||
+		err.Error() != "dictwire: record 1 of topic default was rejected: bad is 'x'" {
 		t.Errorf("error %#v", err)
 	}
 }
