@@ -7,25 +7,24 @@ import (
 	"slices"
 	"sync"
 
-	engine "github.com/cockroachdb/pebble/v2"
-
 	"github.com/dictwire/dictwire/store"
 )
 
 // A draft is a block that is about to be written.
 type draft struct {
-	block    *store.Block
-	index    int // of the block in the call
-	topic    *topic
-	envelope envelope
-	from, to int // the encoded block, in appending.encoded
+	topic          *topic
+	index          int // of the block in the call
+	records, bytes uint32
+	from, to       int    // the encoded block, in appending.bytes
+	encoded        []byte // the same, once all are
 }
 
 // appending is the scratch of one append.
 type appending struct {
+	commit
+
 	writers []writer
-	drafts  []draft
-	encoded []byte
+	bytes   []byte
 }
 
 // A writer is a producer in the course of an append, which holds its turn.
@@ -35,7 +34,9 @@ type writer struct {
 	state store.ProducerState // behind the append
 }
 
-var appendings = sync.Pool{New: func() any { return new(appending) }}
+var appendings = sync.Pool{New: func() any {
+	return &appending{commit: commit{done: make(chan struct{}, 1)}}
+}}
 
 // maxScratch is how much scratch an append leaves to the next one, in bytes.
 const maxScratch = 2 << 20
@@ -76,7 +77,6 @@ func (s *Store) append(ctx context.Context, blocks []*store.Block, results []sto
 		return fmt.Errorf("store: an append of %d bytes, want at most %d", size, maxAppend)
 	}
 	a := appendings.Get().(*appending)
-	defer a.recycle()
 	defer a.release(s)
 	if err := a.acquire(ctx, s, blocks, results); err != nil {
 		return err
@@ -87,18 +87,18 @@ func (s *Store) append(ctx context.Context, blocks []*store.Block, results []sto
 	if err := s.reserve.check(size); err != nil {
 		return err
 	}
-	a.encode()
-	first, stamp := s.order.give(s.opts.Now(), a.drafts)
-	if err := a.write(s, first, stamp); err != nil {
+	if err := a.encode(s, blocks); err != nil {
+		return err
+	}
+	if err := s.commit(&a.commit, false); err != nil {
 		return err
 	}
 	for _, w := range a.writers {
 		w.p.state = w.state
 	}
 	for i, d := range a.drafts {
-		results[d.index].Position = s.position(first + uint64(i))
+		results[d.index].Position = s.position(a.first + uint64(i))
 	}
-	s.order.settle(first, len(a.drafts))
 	return nil
 }
 
@@ -124,19 +124,23 @@ func (a *appending) acquire(ctx context.Context, s *Store, blocks []*store.Block
 	return nil
 }
 
+// release gives the turns back, and the scratch, unless the committer may have
+// it still.
 func (a *appending) release(s *Store) {
 	for _, w := range a.writers {
 		s.release(w.name, w.p)
 	}
-}
-
-func (a *appending) recycle() {
+	if s.failed() != nil || cap(a.bytes) > maxScratch || cap(a.drafts) > 1024 {
+		return
+	}
+	if a.beside != nil {
+		_ = a.beside.Close() // gives its memory back
+	}
 	clear(a.writers)
 	clear(a.drafts)
-	a.writers, a.drafts, a.encoded = a.writers[:0], a.drafts[:0], a.encoded[:0]
-	if cap(a.encoded) <= maxScratch && cap(a.drafts) <= 1024 {
-		appendings.Put(a)
-	}
+	a.writers, a.drafts, a.bytes = a.writers[:0], a.drafts[:0], a.bytes[:0]
+	a.beside = nil
+	appendings.Put(a)
 }
 
 // draft decides which blocks are to be written.
@@ -157,54 +161,36 @@ func (a *appending) draft(s *Store, blocks []*store.Block, results []store.Resul
 		}
 		if results[i].Err == nil {
 			a.drafts = append(a.drafts, draft{
-				block: b, index: i, topic: t,
-				envelope: envelope{records: uint32(len(b.Lengths)), bytes: uint32(len(b.Data))},
+				topic: t, index: i, records: uint32(len(b.Lengths)), bytes: uint32(len(b.Data)),
 			})
 		}
 	}
 	return nil
 }
 
-// encode encodes the blocks.
-func (a *appending) encode() {
+// encode encodes the blocks, and what of their producers is written with them.
+func (a *appending) encode(s *Store, blocks []*store.Block) error {
 	for i := range a.drafts {
 		d := &a.drafts[i]
-		d.from = len(a.encoded)
-		a.encoded = d.block.AppendEncoded(slices.Grow(a.encoded, d.block.MaxEncoded()))
-		d.to = len(a.encoded)
+		b := blocks[d.index]
+		d.from = len(a.bytes)
+		a.bytes = b.AppendEncoded(slices.Grow(a.bytes, b.MaxEncoded()))
+		d.to = len(a.bytes)
 	}
-}
-
-// write writes all in one batch, and returns when it is durable.
-func (a *appending) write(s *Store, first uint64, stamp int64) error {
-	batch := s.db.NewBatchWithSize(len(a.encoded) + 256*len(a.drafts) + 256)
-	defer batch.Close()
-	if err := a.fill(batch, first, stamp); err != nil {
-		// The positions are given, and nothing will be there.
-		s.fail(err)
-		return s.failed()
-	}
-	return s.write(batch, s.sync)
-}
-
-func (a *appending) fill(batch *engine.Batch, first uint64, stamp int64) error {
 	for i := range a.drafts {
 		d := &a.drafts[i]
-		at := first + uint64(i)
-		encoded := a.encoded[d.from:d.to]
-		op := batch.SetDeferred(len(d.topic.name)+10, envelopeSize+len(encoded))
-		appendBlockKey(op.Key[:0], d.topic.name, at)
-		copy(op.Value[envelopeSize:], encoded)
-		d.envelope.append(op.Value[:0])
-		if err := op.Finish(); err != nil {
-			return err
-		}
-		if err := batch.Set(orderKey(at), appendPlace(nil, stamp, d.topic.name), nil); err != nil {
-			return err
-		}
+		d.encoded = a.bytes[d.from:d.to]
+	}
+	a.size = len(a.bytes)
+	if len(a.writers) == 0 {
+		return nil
+	}
+	a.beside = s.db.NewBatch()
+	for _, d := range a.drafts {
+		b := blocks[d.index]
 		for j := range a.writers {
-			if w := &a.writers[j]; w.name == d.block.Producer {
-				if err := w.p.number(batch, d.block, w.state.Next); err != nil {
+			if w := &a.writers[j]; w.name == b.Producer {
+				if err := w.p.number(a.beside, b, w.state.Next); err != nil {
 					return err
 				}
 			}
@@ -214,7 +200,10 @@ func (a *appending) fill(batch *engine.Batch, first uint64, stamp int64) error {
 		if w.state.Next == w.p.state.Next {
 			continue
 		}
-		if err := batch.Set(producerKey(w.name), encodeState(w.state), nil); err != nil {
+		// The room behind the blocks is scratch.
+		key := appendProducerKey(a.bytes[a.size:], w.name)
+		value := appendState(key[len(key):], w.state)
+		if err := a.beside.Set(key, value, nil); err != nil {
 			return err
 		}
 	}

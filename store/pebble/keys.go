@@ -61,7 +61,11 @@ func appendProducer(dst []byte, p store.Producer) []byte {
 	return append(dst, p.Name...)
 }
 
-func producerKey(p store.Producer) []byte { return appendProducer([]byte{prefixProducer}, p) }
+func appendProducerKey(dst []byte, p store.Producer) []byte {
+	return appendProducer(append(dst, prefixProducer), p)
+}
+
+func producerKey(p store.Producer) []byte { return appendProducerKey(nil, p) }
 
 func rejectedKey(p store.Producer, number uint64) []byte {
 	key := append(appendProducer([]byte{prefixRejected}, p), 0)
@@ -160,14 +164,15 @@ func splitPlace(v []byte) (t int64, topic []byte, err error) {
 	return int64(binary.LittleEndian.Uint64(v)), v[8:], nil
 }
 
-func encodeState(s store.ProducerState) []byte {
-	v := binary.AppendUvarint(nil, s.Epoch)
-	v = binary.AppendUvarint(v, s.Attempt)
-	v = binary.AppendUvarint(v, s.Next)
-	v = binary.AppendVarint(v, s.Seen.UnixNano())
-	v = binary.AppendVarint(v, int64(s.Expire))
-	v = append(v, s.Note...)
-	return binary.LittleEndian.AppendUint32(v, crc32.Checksum(v, castagnoli))
+func appendState(dst []byte, s store.ProducerState) []byte {
+	n := len(dst)
+	dst = binary.AppendUvarint(dst, s.Epoch)
+	dst = binary.AppendUvarint(dst, s.Attempt)
+	dst = binary.AppendUvarint(dst, s.Next)
+	dst = binary.AppendVarint(dst, s.Seen.UnixNano())
+	dst = binary.AppendVarint(dst, int64(s.Expire))
+	dst = append(dst, s.Note...)
+	return binary.LittleEndian.AppendUint32(dst, crc32.Checksum(dst[n:], castagnoli))
 }
 
 func decodeState(v []byte) (s store.ProducerState, err error) {

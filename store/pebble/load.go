@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"hash/maphash"
 
-	engine "github.com/cockroachdb/pebble/v2"
-
 	"github.com/dictwire/dictwire/store"
 )
 
@@ -46,13 +44,12 @@ func (s *Store) load() error {
 	s.cursors.seed = maphash.MakeSeed()
 
 	b := s.db.NewBatch()
-	defer b.Close()
 	set := func(key, value []byte) { _ = b.Set(key, value, nil) } // fails where a batch has been applied
 	set(keyVersion, []byte{version})
 	set(keyTag, tag)
 	set(keyGeneration, binary.BigEndian.AppendUint64(nil, generation))
 	set(keyNext, binary.BigEndian.AppendUint64(nil, s.order.next))
-	return s.write(b, engine.Sync)
+	return s.write(b)
 }
 
 // number returns the number that a key holds, zero where there is none.
@@ -90,7 +87,7 @@ func (s *Store) loadOrder() error {
 	} else if it.Error() != nil {
 		next += leap
 	}
-	s.order.next, s.order.base = next, next
+	s.order.next = next
 	s.order.head.Store(next)
 	return nil
 }

@@ -1,74 +1,87 @@
 package pebble
 
 import (
+	"encoding/binary"
+	"hash/crc32"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
 // An order gives positions to blocks and knows which of them readers may see.
-// The engine shows a write before it is synced, and syncs end in any order:
+// The engine shows a write before it is synced:
 //
-//	… durable │ durable, but one below is not │ in flight │ not given yet
-//	         head                                        next
+//	… durable │ in flight │ not given yet
+//	         head        next
 type order struct {
+	next uint64        // the position of the next block; run's alone
+	last int64         // the time of the last one; likewise
+	head atomic.Uint64 // readers see what is below
+
 	mu      sync.Mutex
-	next    uint64        // the position of the next block
-	last    int64         // the time of the last one
-	base    uint64        // the lowest position in flight, or next
-	flights []flight      // from base on
-	topics  []*topic      // scratch of settle
-	waiters waiters       // readers that follow
-	head    atomic.Uint64 // readers see what is below; written under mu
+	waiters waiters // readers that follow
 }
 
-// A flight is a position between give and settle.
-type flight struct {
-	topic   *topic
-	settled bool
-}
-
-// give gives positions to blocks that are about to be written: the first one of
-// them, and the time of all. before gets what their topics held before each.
-func (o *order) give(now time.Time, blocks []draft) (first uint64, t int64) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
+// give gives positions and a time to the blocks of a group, and makes its
+// batch. The keys of a kind are together, for the engine finds the place of one
+// beside the last one.
+func (o *order) give(g *group, now time.Time) error {
 	o.last = max(o.last, now.UnixNano())
-	first = o.next
-	for i := range blocks {
-		d := &blocks[i]
-		d.envelope.time = o.last
-		d.envelope.before = d.topic.held
-		d.topic.held = d.envelope.after()
-		o.flights = append(o.flights, flight{topic: d.topic})
-		o.next++
-	}
-	return first, o.last
-}
-
-// settle notes that the n positions from first on are durable. Those that
-// never are hold up all behind them, for the engine has failed.
-func (o *order) settle(first uint64, n int) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	for i := range n {
-		o.flights[first+uint64(i)-o.base].settled = true
-	}
-	i := 0
-	for ; i < len(o.flights) && o.flights[i].settled; i++ {
-		if t := o.flights[i].topic; len(o.topics) == 0 || o.topics[len(o.topics)-1] != t {
-			o.topics = append(o.topics, t)
+	for _, m := range g.commits {
+		m.first = o.next
+		o.next += uint64(len(m.drafts))
+		for i := range m.drafts {
+			d := &m.drafts[i]
+			e := envelope{time: o.last, before: d.topic.held, records: d.records, bytes: d.bytes}
+			d.topic.held = e.after()
+			op := g.batch.SetDeferred(len(d.topic.name)+10, envelopeSize+len(d.encoded))
+			appendBlockKey(op.Key[:0], d.topic.name, m.first+uint64(i))
+			e.append(op.Value[:0])
+			copy(op.Value[envelopeSize:], d.encoded)
+			if err := op.Finish(); err != nil {
+				return err
+			}
 		}
 	}
-	if i == 0 {
+	for _, m := range g.commits {
+		for i := range m.drafts {
+			name := m.drafts[i].topic.name
+			op := g.batch.SetDeferred(1+8, 8+len(name)+crc32.Size)
+			op.Key[0] = prefixOrder
+			binary.BigEndian.PutUint64(op.Key[1:], m.first+uint64(i))
+			appendPlace(op.Value[:0], o.last, name)
+			if err := op.Finish(); err != nil {
+				return err
+			}
+		}
+	}
+	for _, m := range g.commits {
+		if m.beside == nil {
+			continue
+		}
+		if err := g.batch.Apply(m.beside, nil); err != nil {
+			return err
+		}
+	}
+	g.next = o.next
+	return nil
+}
+
+// settle shows the blocks of a group, which is durable, to readers.
+func (o *order) settle(g *group) {
+	if g.next == o.head.Load() {
 		return
 	}
-	o.base += uint64(i)
-	o.flights = append(o.flights[:0], o.flights[i:]...)
-	o.head.Store(o.base)
-	for _, t := range o.topics {
-		o.waiters.wake(t.name)
+	o.head.Store(g.next)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var last *topic
+	for _, m := range g.commits {
+		for i := range m.drafts {
+			if t := m.drafts[i].topic; t != last {
+				o.waiters.wake(t.name)
+				last = t
+			}
+		}
 	}
-	clear(o.topics)
-	o.topics = o.topics[:0]
 }

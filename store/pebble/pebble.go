@@ -98,11 +98,11 @@ type Store struct {
 	lock *engine.Lock
 	opts Options
 	dir  string
-	sync *engine.WriteOptions
 
 	tag   string
 	epoch atomic.Uint64 // of the last claim; its upper half is the generation
 
+	committer committer
 	order     order
 	topics    topics
 	producers producers
@@ -124,7 +124,8 @@ func Open(ctx context.Context, dir string, o *Options) (*Store, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	s := &Store{dir: dir, sync: engine.Sync, done: make(chan struct{})}
+	s := &Store{dir: dir, done: make(chan struct{})}
+	s.committer.broken = make(chan struct{})
 	if o != nil {
 		s.opts = *o
 	}
@@ -146,7 +147,7 @@ func Open(ctx context.Context, dir string, o *Options) (*Store, error) {
 	}
 	s.lock = lock
 	if err := s.open(); err != nil {
-		if s.db != nil {
+		if s.db != nil && s.committer.stop() {
 			err = errors.Join(err, s.db.Close())
 		}
 		return nil, errors.Join(fmt.Errorf("store: open %s: %w", dir, err), lock.Close())
@@ -236,6 +237,7 @@ func (s *Store) open() error {
 		return err
 	}
 	s.db = db
+	s.committer.start(s)
 	if err := s.load(); err != nil {
 		return err
 	}
@@ -258,9 +260,11 @@ func (s *Store) Close() error {
 	close(s.done)
 	s.gate.Unlock()
 	s.keeper.Wait()
+	stopped := s.committer.stop()
 	if s.failed() != nil {
-		// The engine has given up, and may not even close.
-		_ = closeFailed(s.db)
+		if stopped {
+			_ = closeFailed(s.db) // it has given up, and may not even close
+		}
 		return errors.Join(s.failed(), s.lock.Close())
 	}
 	// With an empty log, the next open has nothing to replay.
@@ -304,38 +308,22 @@ func (s *Store) failed() error {
 // fail notes that the engine can't go on.
 func (s *Store) fail(err error) {
 	err = fmt.Errorf("%w: the engine can't go on: %w", store.ErrUnavailable, err)
-	if s.failure.CompareAndSwap(nil, &err) && s.opts.Fatal != nil {
+	if !s.failure.CompareAndSwap(nil, &err) {
+		return
+	}
+	close(s.committer.broken)
+	if s.opts.Fatal != nil {
 		s.opts.Fatal(err)
 	}
-}
-
-// write applies a batch and returns when it is durable. An error is final.
-func (s *Store) write(b *engine.Batch, o *engine.WriteOptions) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			s.fail(fmt.Errorf("%v", p))
-		}
-		if f := s.failed(); f != nil {
-			err = f
-		}
-	}()
-	if f := s.failed(); f != nil {
-		return f
-	}
-	if err := s.db.Apply(b, o); err != nil {
-		s.fail(err)
-	}
-	return nil
 }
 
 // set is write for one key.
 func (s *Store) set(key, value []byte) error {
 	b := s.db.NewBatch()
-	defer b.Close()
 	if err := b.Set(key, value, nil); err != nil {
 		return err
 	}
-	return s.write(b, s.sync)
+	return s.write(b)
 }
 
 // get returns the value of a key, nil where there is none.

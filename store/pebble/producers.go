@@ -130,8 +130,7 @@ func (s *Store) Claim(ctx context.Context, name store.Producer, r store.ClaimReq
 		return store.Claim{}, err
 	}
 	b := s.db.NewBatch()
-	defer b.Close()
-	if err := b.Set(producerKey(name), encodeState(state), nil); err != nil {
+	if err := b.Set(producerKey(name), appendState(nil, state), nil); err != nil {
 		return store.Claim{}, unreadable(err)
 	}
 	if claim.New && p.state.Next > 0 {
@@ -141,21 +140,24 @@ func (s *Store) Claim(ctx context.Context, name store.Producer, r store.ClaimReq
 		}
 		p.rejected = 0
 	}
-	if err := s.write(b, s.claimSync(claim, r)); err != nil {
+	write := s.write
+	if needsNoSync(claim, r) {
+		write = s.writeHasty
+	}
+	if err := write(b); err != nil {
 		return store.Claim{}, err
 	}
 	p.state = state
 	return claim, nil
 }
 
-// claimSync says whether a claim waits for the disk. Where nobody counts the
-// attempts of a new producer there is nothing that a crash could take back: the
-// claim is in the log before the first append, whose sync is its own.
-func (s *Store) claimSync(c store.Claim, r store.ClaimRequest) *engine.WriteOptions {
-	if c.New && r.Attempt == 0 && !c.Lost {
-		return engine.NoSync
-	}
-	return s.sync
+// needsNoSync reports whether a claim need not wait for the disk. Where nobody
+// counts the attempts of a new producer, a crash takes back nothing that the
+// answer says: a producer that is not known is answered the same. The claim is in
+// the log before the first append and before any other claim, which is answered
+// behind its own sync.
+func needsNoSync(c store.Claim, r store.ClaimRequest) bool {
+	return c.New && r.Attempt == 0 && !c.Lost
 }
 
 // number gives b the numbers of its producer in state, of which p is the
@@ -255,11 +257,10 @@ func (s *Store) forget(ctx context.Context, name store.Producer, should func(*pr
 		return nil
 	}
 	b := s.db.NewBatch()
-	defer b.Close()
 	if err := errors.Join(b.Delete(producerKey(name), nil), s.deleteRejections(b, name)); err != nil {
 		return unreadable(err)
 	}
-	if err := s.write(b, s.sync); err != nil {
+	if err := s.write(b); err != nil {
 		return err
 	}
 	p.state, p.rejected = store.ProducerState{}, 0

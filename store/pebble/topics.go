@@ -27,7 +27,7 @@ type topics struct {
 // A topic is what is known of one.
 type topic struct {
 	name    string
-	held    tally         // with all that is in flight; guarded by order.mu
+	held    tally         // with all that is in flight; the committer's, behind once
 	trimmed atomic.Uint64 // the position behind the last block that was trimmed
 
 	cleaned uint64 // the order has no place of the topic below; guarded by Store.trimMu

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"time"
 
-	engine "github.com/cockroachdb/pebble/v2"
-
 	"github.com/dictwire/dictwire/store"
 )
 
@@ -62,7 +60,6 @@ func (s *Store) trim(t *topic, before, head uint64) error {
 	}
 	to := last + 1
 	b := s.db.NewBatch()
-	defer b.Close()
 	if err := errors.Join(
 		b.DeleteRange(blockKey(t.name, 0), blockKey(t.name, to), nil),
 		b.Set(topicKey(t.name), t.encode(to, t.cleaned), nil),
@@ -73,7 +70,7 @@ func (s *Store) trim(t *topic, before, head uint64) error {
 	// Readers look at these behind what they read.
 	t.trimmed.Store(to)
 	s.topics.trimmed.Store(max(s.topics.trimmed.Load(), to))
-	if err := s.write(b, s.sync); err != nil {
+	if err := s.write(b); err != nil {
 		return err
 	}
 	return s.clean(t, to)
@@ -87,7 +84,6 @@ func (s *Store) clean(t *topic, to uint64) error {
 	}
 	defer it.Close()
 	b := s.db.NewBatch()
-	defer func() { b.Close() }()
 	var run []uint64 // places of the topic with no other's between
 	flush := func() error {
 		if n := len(run); n > 16 {
@@ -99,8 +95,7 @@ func (s *Store) clean(t *topic, to uint64) error {
 		}
 		run = run[:0]
 		if err == nil && b.Count() > 1024 {
-			err = s.write(b, engine.NoSync)
-			b.Close()
+			err = s.writeHasty(b)
 			b = s.db.NewBatch()
 		}
 		return err
@@ -123,7 +118,7 @@ func (s *Store) clean(t *topic, to uint64) error {
 		return unreadable(err)
 	}
 	t.cleaned = to
-	return s.write(b, engine.NoSync)
+	return s.writeHasty(b)
 }
 
 // keep looks after what is kept, until the store is closed.

@@ -1,0 +1,239 @@
+package pebble
+
+import (
+	"fmt"
+	"runtime"
+	"sync"
+	"time"
+
+	engine "github.com/cockroachdb/pebble/v2"
+)
+
+// A committer writes what comes at the same time as one batch of the engine,
+// with one sync. Nobody else writes, so that nobody waits within an engine that
+// can't go on.
+//
+//	Append, Claim, … ─▶ waiting ─▶ engine ─▶ aloft ─▶ sync returns ─▶ answers
+//	                        run, a goroutine            land, another one
+type committer struct {
+	wake   chan struct{} // of capacity 1: there may be something to do
+	aloft  chan *group   // written, and not known to be durable
+	landed chan struct{} // closed behind the last answer
+	broken chan struct{} // closed when the engine can't go on
+
+	mu      sync.Mutex
+	waiting []*commit // for the next group
+	size    int       // of waiting, in bytes
+	hasty   []*commit // wait for no sync
+	flights int       // groups that are written and not answered
+	closed  bool
+}
+
+const (
+	// maxGroup is the size from which on a group takes no more, in bytes. For a
+	// batch of half its memory, the engine would flush it.
+	maxGroup = 1 << 20
+
+	// While a group is synced, the next one is written only when it has as many
+	// bytes: what is small is the better the more share a sync.
+	overlap = maxGroup / 4
+)
+
+// A commit is what is written as a whole: blocks, which are given their
+// positions, and what is written beside them. Nothing in it is the caller's,
+// who may give up before it is written.
+type commit struct {
+	drafts []draft
+	size   int           // of the encoded blocks, in bytes
+	beside *engine.Batch // nil where there is nothing
+
+	first uint64        // the position of the first block
+	done  chan struct{} // of capacity 1
+}
+
+// A group is commits that are one batch of the engine.
+type group struct {
+	commits []*commit
+	batch   *engine.Batch
+	next    uint64 // the position behind its last block
+}
+
+func (c *committer) start(s *Store) {
+	c.wake = make(chan struct{}, 1)
+	c.aloft = make(chan *group, 2)
+	c.landed = make(chan struct{})
+	go c.run(s)
+	go c.land(s)
+}
+
+// stop ends the goroutines, behind all that was committed. It reports whether
+// it could: an engine that can't go on may hold one of them.
+func (c *committer) stop() bool {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	c.stir()
+	select {
+	case <-c.landed:
+		return true
+	case <-c.broken:
+	}
+	select {
+	case <-c.landed:
+		return true
+	case <-time.After(time.Second):
+		return false
+	}
+}
+
+func (c *committer) stir() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// commit returns when m is durable or, where it is hasty, when it will be with
+// the next sync. An error is final.
+func (s *Store) commit(m *commit, hasty bool) error {
+	if f := s.failed(); f != nil {
+		return f
+	}
+	c := &s.committer
+	c.mu.Lock()
+	if hasty {
+		c.hasty = append(c.hasty, m)
+	} else {
+		c.waiting = append(c.waiting, m)
+		c.size += m.size
+	}
+	c.mu.Unlock()
+	c.stir()
+	select {
+	case <-m.done:
+		return nil
+	case <-c.broken:
+		return s.failed()
+	}
+}
+
+// write commits a batch, which is the store's from then on.
+func (s *Store) write(b *engine.Batch) error {
+	return s.commit(&commit{beside: b, done: make(chan struct{}, 1)}, false)
+}
+
+// writeHasty commits a batch that need not be durable yet.
+func (s *Store) writeHasty(b *engine.Batch) error {
+	return s.commit(&commit{beside: b, done: make(chan struct{}, 1)}, true)
+}
+
+// run writes what is committed.
+func (c *committer) run(s *Store) {
+	defer close(c.aloft)
+	for range c.wake {
+		// Those who were just answered may be back in no time.
+		runtime.Gosched()
+		for {
+			hasty, g, closed := c.next()
+			if len(hasty) == 0 && g == nil {
+				if closed {
+					return
+				}
+				break
+			}
+			for _, m := range hasty {
+				if s.apply(m.beside, engine.NoSync) {
+					m.done <- struct{}{}
+				}
+			}
+			if g != nil && s.applyGroup(g) {
+				c.aloft <- g
+			} else if g != nil {
+				c.down()
+			}
+		}
+	}
+}
+
+// next returns what is to be written now, and whether nothing comes behind it.
+func (c *committer) next() (hasty []*commit, g *group, closed bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	hasty, c.hasty = c.hasty, nil
+	switch {
+	case len(c.waiting) == 0:
+		return hasty, nil, c.closed && c.flights == 0
+	case c.flights > 1 || c.flights > 0 && c.size < overlap:
+		return hasty, nil, false
+	}
+	n, size := 0, 0
+	for ; n < len(c.waiting) && size < maxGroup; n++ {
+		size += c.waiting[n].size
+	}
+	g = &group{commits: c.waiting[:n:n]}
+	c.waiting = c.waiting[n:]
+	c.size -= size
+	if len(c.waiting) == 0 {
+		c.waiting = make([]*commit, 0, cap(g.commits))
+	}
+	c.flights++
+	return hasty, g, false
+}
+
+// apply gives a batch to the engine, and reports whether it took it.
+func (s *Store) apply(b *engine.Batch, o *engine.WriteOptions) (ok bool) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.fail(fmt.Errorf("%v", p))
+		}
+		ok = s.failed() == nil
+	}()
+	if s.failed() != nil {
+		return false
+	}
+	apply := s.db.Apply
+	if o.Sync {
+		apply = s.db.ApplyNoSyncWait
+	}
+	if err := apply(b, o); err != nil {
+		s.fail(err)
+	}
+	return true
+}
+
+func (s *Store) applyGroup(g *group) bool {
+	size := 256
+	for _, m := range g.commits {
+		size += m.size + 256*(1+len(m.drafts))
+	}
+	g.batch = s.db.NewBatch(engine.WithInitialSizeBytes(size), engine.WithMaxRetainedSizeBytes(4*maxGroup))
+	if err := s.order.give(g, s.opts.Now()); err != nil {
+		s.fail(err)
+	}
+	return s.apply(g.batch, engine.Sync)
+}
+
+// land waits for the syncs, and answers.
+func (c *committer) land(s *Store) {
+	defer close(c.landed)
+	for g := range c.aloft {
+		if err := g.batch.SyncWait(); err != nil {
+			s.fail(err)
+		}
+		if s.failed() == nil {
+			s.order.settle(g)
+			for _, m := range g.commits {
+				m.done <- struct{}{}
+			}
+			_ = g.batch.Close() // gives its memory back
+		}
+		c.down()
+	}
+}
+
+func (c *committer) down() {
+	c.mu.Lock()
+	c.flights--
+	c.mu.Unlock()
+	c.stir()
+}
