@@ -138,7 +138,7 @@ func Open(ctx context.Context, dir string, o *Options) (*Store, error) {
 			return nil, fmt.Errorf("store: open %s: %w", dir, err)
 		}
 	}
-	if err := fs.MkdirAll(dir, 0o700); err != nil {
+	if err := makeDir(fs, dir); err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
 	lock, err := engine.LockDirectory(dir, fs)
@@ -165,6 +165,31 @@ func exists(fs vfs.FS, dir string) error {
 		err = os.ErrNotExist
 	}
 	return err
+}
+
+// makeDir makes a directory, and what lies above it, so that a loss of power
+// leaves it.
+func makeDir(fs vfs.FS, dir string) error {
+	var parents []string // of what is made
+	for at := dir; ; at = fs.PathDir(at) {
+		if _, err := fs.Stat(at); err == nil || at == fs.PathDir(at) {
+			break
+		}
+		parents = append(parents, fs.PathDir(at))
+	}
+	if err := fs.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	for _, parent := range parents {
+		d, err := fs.OpenDir(parent)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(d.Sync(), d.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (o *Options) fill() error {

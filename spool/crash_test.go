@@ -1,0 +1,275 @@
+package spool_test
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/dictwire/dictwire/spool"
+	"github.com/dictwire/dictwire/store"
+)
+
+var seeds = flag.Int("crash.seeds", 30, "how many power losses to try")
+
+// TestPowerLoss loses power at random points: what was appended is there, under
+// its number.
+func TestPowerLoss(t *testing.T) {
+	for seed := range *seeds {
+		if err := losePower(t.Context(), uint64(seed), store.Fsync); err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+	}
+}
+
+// TestPowerLossIsFound shows that the test above can fail: without syncs it
+// does, within 50 seeds.
+func TestPowerLossIsFound(t *testing.T) {
+	for seed := range 50 {
+		if err := losePower(t.Context(), uint64(seed), store.OS); err != nil {
+			t.Logf("seed %d: %v", seed, err)
+			return
+		}
+	}
+	t.Fatal("50 power losses without syncs, and nothing was lost")
+}
+
+// A crasher is a file system that loses power behind a number of writes and
+// syncs.
+type crasher struct {
+	*vfs.MemFS
+	rng   *rand.Rand   // tick's own
+	after atomic.Int64 // 0 while the spool is opened
+	ticks atomic.Int64
+
+	mu   sync.Mutex
+	now  known
+	then known      // when power was lost
+	left *vfs.MemFS // what is left, once power is lost
+}
+
+// known is what the program knows.
+type known struct {
+	appended map[string]string // by topic and number
+	settled  map[string]uint64 // by topic
+	attempt  uint64
+}
+
+func key(topic string, number uint64) string { return fmt.Sprintf("%s/%d", topic, number) }
+
+func (c *crasher) tick() {
+	n, after := c.ticks.Add(1), c.after.Load()
+	if after == 0 || n < after {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.left != nil {
+		return
+	}
+	c.then = known{map[string]string{}, map[string]uint64{}, c.now.attempt}
+	for k, v := range c.now.appended {
+		c.then.appended[k] = v
+	}
+	for k, v := range c.now.settled {
+		c.then.settled[k] = v
+	}
+	c.left = c.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: c.rng.IntN(101), RNG: c.rng})
+}
+
+func (c *crasher) lost() bool { c.mu.Lock(); defer c.mu.Unlock(); return c.left != nil }
+
+func (c *crasher) Create(name string, w vfs.DiskWriteCategory) (vfs.File, error) {
+	f, err := c.MemFS.Create(name, w)
+	if err != nil {
+		return nil, err
+	}
+	return &crashFile{f, c}, nil
+}
+
+func (c *crasher) Unwrap() vfs.FS { return c.MemFS }
+
+type crashFile struct {
+	vfs.File
+	c *crasher
+}
+
+func (f *crashFile) Write(b []byte) (int, error) { defer f.c.tick(); return f.File.Write(b) }
+func (f *crashFile) Sync() error                 { defer f.c.tick(); return f.File.Sync() }
+func (f *crashFile) SyncData() error             { defer f.c.tick(); return f.File.SyncData() }
+
+var crashTopics = []string{"a", "b.c"}
+
+func losePower(ctx context.Context, seed uint64, d store.Durability) error {
+	rng := rand.New(rand.NewPCG(seed, 1))
+	c := &crasher{MemFS: vfs.NewCrashableMem(), rng: rand.New(rand.NewPCG(seed, 2))}
+	c.now = known{appended: map[string]string{}, settled: map[string]uint64{}}
+	// Small enough that the settler is waited for.
+	s, err := spool.Open(ctx, "deep/down/spool", &spool.Options{FS: c, Durability: d, MaxBytes: 20000})
+	if err != nil {
+		return err
+	}
+	name := s.Producer()
+	c.after.Store(c.ticks.Load() + 1 + rng.Int64N(200))
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	errs := make(chan error, 8)
+	var wg sync.WaitGroup
+	for i := range 4 {
+		size := []int{5, 100, 3000}[rng.IntN(3)]
+		wg.Go(func() { errs <- c.append(ctx, s, crashTopics[i%2], i, size) })
+	}
+	for _, topic := range crashTopics {
+		wg.Go(func() { errs <- c.settle(ctx, s, topic) })
+	}
+	wg.Go(func() { errs <- c.attempts(ctx, s) })
+	for !c.lost() {
+		if _, err := s.Attempt(ctx); err != nil { // so that there is an end
+			return err
+		}
+	}
+	cancel()
+	wg.Wait()
+	if err := s.Close(); err != nil {
+		return err
+	}
+	close(errs)
+	for err := range errs {
+		if err != nil && !errors.Is(err, context.Canceled) {
+			return err
+		}
+	}
+	return c.verify(context.WithoutCancel(ctx), name)
+}
+
+// append appends until power is lost.
+func (c *crasher) append(ctx context.Context, s *spool.Spool, topic string, who, size int) error {
+	for n := 0; !c.lost(); n++ {
+		var all [][]byte
+		for i := range n%3 + 1 {
+			all = append(all, fmt.Appendf(nil, `{"who":%d,"n":%d,"i":%d,"x":%q}`, who, n, i, strings.Repeat("x", size)))
+		}
+		first, err := s.Append(ctx, topic, "json", all...)
+		if err != nil {
+			return err
+		}
+		c.mu.Lock()
+		for i, r := range all {
+			k := key(topic, first+uint64(i))
+			if _, ok := c.now.appended[k]; ok {
+				err = fmt.Errorf("%s is given twice", k)
+			}
+			c.now.appended[k] = string(r)
+		}
+		c.mu.Unlock()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// settle settles what it reads, as a client whose server acknowledges all.
+func (c *crasher) settle(ctx context.Context, s *spool.Spool, topic string) error {
+	for b, err := range s.Read(ctx, topic, 1) {
+		if err != nil {
+			return err
+		}
+		last := b.First + uint64(len(b.Records)) - 1
+		if last%4 == 0 {
+			continue
+		}
+		c.mu.Lock()
+		c.now.settled[topic] = last
+		c.mu.Unlock()
+		if err := s.Settle(ctx, topic, last, sum(b.Records[len(b.Records)-1])); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *crasher) attempts(ctx context.Context, s *spool.Spool) error {
+	for !c.lost() {
+		n, err := s.Attempt(ctx)
+		if err != nil {
+			return err
+		}
+		c.mu.Lock()
+		c.now.attempt = max(c.now.attempt, n)
+		c.mu.Unlock()
+	}
+	return nil
+}
+
+// verify opens what is left.
+func (c *crasher) verify(ctx context.Context, name string) (err error) {
+	s, err := spool.Open(ctx, "deep/down/spool", &spool.Options{FS: c.left, NoWait: true})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	if s.Producer() != name {
+		return fmt.Errorf("the spool is %s, was %s", s.Producer(), name)
+	}
+	if n, err := s.Attempt(ctx); err != nil || n <= c.then.attempt {
+		return fmt.Errorf("attempt %d after %d: %w", n, c.then.attempt, err)
+	}
+	held, err := s.Topics(ctx)
+	if err != nil {
+		return err
+	}
+	last := map[string]uint64{}
+	for _, st := range held {
+		if st.Acked > c.then.settled[st.Topic] || st.First > st.Acked+1 {
+			return fmt.Errorf("%+v, and %d were settled", st, c.then.settled[st.Topic])
+		}
+		if err := c.verifyTopic(ctx, s, st.Topic, st.First, st.Next, st.Acked, st.Sum); err != nil {
+			return err
+		}
+		last[st.Topic] = st.Next - 1
+		if n, err := s.Append(ctx, st.Topic, "json", []byte("{}")); err != nil || n != st.Next {
+			return fmt.Errorf("%s goes on with %d: %w, want %d", st.Topic, n, err, st.Next)
+		}
+	}
+	for _, topic := range crashTopics {
+		for n := last[topic] + 1; n < last[topic]+100; n++ {
+			if _, ok := c.then.appended[key(topic, n)]; ok {
+				return fmt.Errorf("%s is gone: it ends with %d", key(topic, n), last[topic])
+			}
+		}
+	}
+	return nil
+}
+
+// verifyTopic reads a topic, whose records are those that were appended.
+func (c *crasher) verifyTopic(ctx context.Context, s *spool.Spool, topic string, first, next, acked uint64, ackedSum uint32) error {
+	for n := first; n < next; {
+		for b, err := range s.Read(ctx, topic, n) {
+			if err != nil || b.First != n {
+				return fmt.Errorf("%s: read %d: %w, want %d", topic, b.First, err, n)
+			}
+			for _, r := range b.Records {
+				if want, ok := c.then.appended[key(topic, n)]; ok && want != string(r) {
+					return fmt.Errorf("%s is %.60s, was %.60s", key(topic, n), r, want)
+				}
+				if n == acked && sum(r) != ackedSum {
+					return fmt.Errorf("the sum of %s is %08x, want %08x", key(topic, n), ackedSum, sum(r))
+				}
+				n++
+			}
+			break
+		}
+	}
+	if want, ok := c.then.appended[key(topic, acked)]; ok && sum([]byte(want)) != ackedSum {
+		return fmt.Errorf("the sum of %s is %08x", key(topic, acked), ackedSum)
+	}
+	return nil
+}

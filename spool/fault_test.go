@@ -1,0 +1,162 @@
+package spool_test
+
+import (
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/spool"
+	"github.com/dictwire/dictwire/store"
+)
+
+// counting is a file system that counts syncs, and fails them when told.
+type counting struct {
+	vfs.FS
+	syncs   atomic.Int64
+	failing atomic.Bool
+}
+
+func (c *counting) Unwrap() vfs.FS { return c.FS }
+
+func (c *counting) Create(name string, w vfs.DiskWriteCategory) (vfs.File, error) {
+	f, err := c.FS.Create(name, w)
+	if err != nil {
+		return nil, err
+	}
+	return &countingFile{f, c}, nil
+}
+
+type countingFile struct {
+	vfs.File
+	c *counting
+}
+
+var errDisk = errors.New("the disk fails")
+
+func (f *countingFile) Sync() error     { return f.sync(f.File.Sync) }
+func (f *countingFile) SyncData() error { return f.sync(f.File.SyncData) }
+
+func (f *countingFile) sync(do func() error) error {
+	f.c.syncs.Add(1)
+	if f.c.failing.Load() {
+		return errDisk
+	}
+	return do()
+}
+
+// TestDiskFails lets a sync fail: the append says so, and nothing is taken for
+// kept that is not.
+func TestDiskFails(t *testing.T) {
+	fs := &counting{FS: vfs.NewMem()}
+	s, err := spool.Open(t.Context(), "spool", &spool.Options{FS: fs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	add(t, s, "a", 1, 3)
+	fs.failing.Store(true)
+	for range 3 {
+		if _, err := s.Append(t.Context(), "a", "json", record(4)); !errors.Is(err, store.ErrUnavailable) {
+			t.Fatalf("append: %v", err)
+		}
+	}
+	read(t, s, "a", 1, 3)
+	fs.failing.Store(false)
+	if err := s.Close(); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("close: %v", err)
+	}
+	s = open(t, spool.Options{FS: fs})
+	st := topicA(t, s)
+	if st.Next < 4 || st.Next > 5 {
+		t.Fatalf("%+v", st)
+	}
+	add(t, s, "a", st.Next, 2)
+	read(t, s, "a", 1, st.Next+1)
+}
+
+// TestReserve appends to a disk with too little room, where room is made by what
+// is settled, and by others.
+func TestReserve(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fs := &smallDisk{FS: vfs.NewMem()}
+		fs.free.Store(65 << 20)
+		s := open(t, spool.Options{FS: fs, NoWait: true})
+		add(t, s, "a", 1, 3)
+		fs.free.Store(63 << 20)
+		time.Sleep(2 * time.Second)
+		if _, err := s.Append(t.Context(), "a", "json", record(4)); !errors.Is(err, dictwire.ErrSpoolFull) {
+			t.Fatalf("append: %v", err)
+		}
+		settle(t, s, "a", 3)
+		time.Sleep(2 * time.Second)
+		if st := s.Stats(); st.Bytes != 0 {
+			t.Errorf("nothing is trimmed: %+v", st)
+		}
+		fs.free.Store(65 << 20)
+		time.Sleep(time.Second)
+		add(t, s, "a", 4, 1)
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+
+		fs.free.Store(0)
+		s = open(t, spool.Options{FS: fs})
+		var wg sync.WaitGroup
+		wg.Go(func() { add(t, s, "a", 5, 1) })
+		time.Sleep(time.Minute)
+		if s.Stats().Waiting != 1 {
+			t.Error("nobody waits for room")
+		}
+		fs.free.Store(1 << 30)
+		wg.Wait()
+		read(t, s, "a", 1, 5)
+	})
+}
+
+type smallDisk struct {
+	vfs.FS
+	free atomic.Uint64
+}
+
+func (d *smallDisk) Unwrap() vfs.FS { return d.FS }
+
+func (d *smallDisk) GetDiskUsage(string) (vfs.DiskUsage, error) {
+	return vfs.DiskUsage{AvailBytes: d.free.Load(), TotalBytes: 1 << 40}, nil
+}
+
+// TestOldCopy opens an old copy of a spool: its attempts are lower than those
+// that the server saw. Opened more often, its records are not those that were
+// sent under their numbers, which their sums tell.
+func TestOldCopy(t *testing.T) {
+	fs := vfs.NewCrashableMem()
+	s := open(t, spool.Options{FS: fs})
+	add(t, s, "a", 1, 10)
+	old := fs.CrashClone(vfs.CrashCloneCfg{RNG: rand.New(rand.NewPCG(1, 1))})
+	add(t, s, "a", 11, 10)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, spool.Options{FS: fs})
+	seen, err := s.Attempt(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	back := open(t, spool.Options{FS: old})
+	attempt, err := back.Attempt(t.Context())
+	if err != nil || attempt > seen {
+		t.Errorf("the copy's attempt is %d, %v, and the server saw %d", attempt, err, seen)
+	}
+	if back.Producer() != s.Producer() {
+		t.Error("the copy has another name")
+	}
+	want := dictwire.SpoolTopic{Topic: "a", First: 1, Next: 11}
+	if got := topicA(t, back); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}

@@ -1,0 +1,70 @@
+package spool
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/dictwire/dictwire"
+)
+
+// lookEvery is how often it is looked how much of the disk is free.
+const lookEvery = time.Second
+
+// A disk is what was last seen of how much of it is free.
+type disk struct {
+	looked time.Time
+	full   error
+}
+
+// full returns an error where there is no room for so many bytes, and how soon
+// to look again where that may end by itself. s.mu is held.
+func (s *Spool) full(size int64) (again time.Duration, err error) {
+	if size > s.opts.MaxBytes-s.bytes {
+		return 0, fmt.Errorf("%w: it holds %d bytes of %d", dictwire.ErrSpoolFull, s.bytes, s.opts.MaxBytes)
+	}
+	now := s.opts.Now()
+	if age := now.Sub(s.oldest); !s.oldest.IsZero() && age > s.opts.MaxAge {
+		return 0, fmt.Errorf("%w: its oldest record waits for %v, and %v is the limit", dictwire.ErrSpoolFull, age, s.opts.MaxAge)
+	}
+	if d := now.Sub(s.disk.looked); d < 0 || d >= lookEvery {
+		s.disk = disk{now, s.look()}
+	}
+	return lookEvery, s.disk.full
+}
+
+// look returns an error where less of the disk is free than the reserve.
+func (s *Spool) look() error {
+	u, err := s.opts.FS.GetDiskUsage(s.dir)
+	if err != nil || s.opts.Reserve < 0 || u.AvailBytes >= uint64(s.opts.Reserve) {
+		return nil //nolint:nilerr // a file system that can't tell has no reserve
+	}
+	return fmt.Errorf("%w: %d MiB of the disk are free, and %d are the reserve", dictwire.ErrSpoolFull, u.AvailBytes>>20, s.opts.Reserve>>20)
+}
+
+// wait waits until there may be more room, or for a time that is not zero. s.mu
+// is held, but not meanwhile.
+func (s *Spool) wait(ctx context.Context, again time.Duration) {
+	var tick <-chan time.Time
+	if again > 0 {
+		timer := time.NewTimer(again)
+		defer timer.Stop()
+		tick = timer.C
+	}
+	room := s.room
+	s.waiting++
+	s.mu.Unlock()
+	select {
+	case <-room:
+	case <-tick:
+	case <-ctx.Done():
+	}
+	s.mu.Lock()
+	s.waiting--
+}
+
+// moreRoom wakes the calls that wait for room. s.mu is held.
+func (s *Spool) moreRoom() {
+	close(s.room)
+	s.room = make(chan struct{})
+}

@@ -1,0 +1,119 @@
+package spool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/store"
+)
+
+// only reads a topic's records, and neither follows nor tells of progress.
+func (s *Spool) only(topic string) store.ReadOptions {
+	return store.ReadOptions{Topics: []string{topic}, Producer: s.producer(topic)}
+}
+
+// Read implements [dictwire.Spool]. The last that it yields is an error: the
+// cause of ctx; one that wraps store.ErrUnavailable where the spool is closed;
+// or a *store.DamageError.
+func (s *Spool) Read(ctx context.Context, topic string, from uint64) iter.Seq2[dictwire.SpoolBatch, error] {
+	return func(yield func(dictwire.SpoolBatch, error) bool) {
+		err := s.read(ctx, topic, from, func(b dictwire.SpoolBatch) bool { return yield(b, nil) })
+		if err != nil {
+			yield(dictwire.SpoolBatch{}, fmt.Errorf("spool: read %s: %w", topic, err))
+		}
+	}
+}
+
+func (s *Spool) read(ctx context.Context, topic string, from uint64, yield func(dictwire.SpoolBatch) bool) error {
+	begin, err := s.find(ctx, topic, from)
+	if err != nil {
+		return err
+	}
+	o := s.only(topic)
+	o.Follow, o.Progress = true, time.Hour
+	var records [][]byte
+	want := uint64(0)
+	for b, err := range s.store.Read(ctx, begin.at, o) {
+		if trimmed := (*store.TrimmedError)(nil); errors.As(err, &trimmed) {
+			want = 0 // what is settled may be gone
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if b.Block == nil {
+			continue
+		}
+		first := b.Block.First
+		if want != 0 && first != want {
+			return fmt.Errorf("record %d follows %d", first, want-1)
+		}
+		want = first + uint64(len(b.Block.Lengths))
+		if want <= from {
+			continue
+		}
+		first = max(first, from)
+		records = records[:0]
+		for _, r := range b.Block.Records(uint32(first - b.Block.First)) {
+			records = append(records, r)
+		}
+		if !yield(dictwire.SpoolBatch{First: first, Format: b.Block.Codec, Records: records}) {
+			return nil
+		}
+	}
+	return nil
+}
+
+// A stored is a block of a topic: where it stands, and the numbers it holds.
+type stored struct {
+	at, behind store.Position
+	first, end uint64
+}
+
+// find returns the last block of a topic that begins with a number or a lower
+// one; the zero value where there is none.
+//
+// Blocks of a topic stand by their numbers: the first one from a position on
+// begins with a number that grows with the position.
+func (s *Spool) find(ctx context.Context, topic string, number uint64) (b stored, err error) {
+	head, err := s.store.Head(ctx)
+	if err != nil {
+		return b, err
+	}
+	low, high := uint64(0), head.Block // b stands at low; what is sought, at low or between
+	for low+1 < high {
+		middle := low + (high-low)/2
+		next, ok, err := s.firstFrom(ctx, topic, store.Position{Tag: head.Tag, Block: middle})
+		switch {
+		case err != nil:
+			return b, err
+		case !ok || next.first > number:
+			high = middle
+		default:
+			low, b = next.at.Block, next
+		}
+	}
+	return b, nil
+}
+
+// firstFrom returns the first block of a topic from a position on, and whether
+// there is one.
+func (s *Spool) firstFrom(ctx context.Context, topic string, from store.Position) (b stored, ok bool, err error) {
+	for batch, err := range s.store.Read(ctx, from, s.only(topic)) {
+		if damage, trimmed := (*store.DamageError)(nil), (*store.TrimmedError)(nil); errors.As(err, &damage) || errors.As(err, &trimmed) {
+			continue // the next one's numbers are above those of what is missing
+		}
+		if err != nil {
+			return b, false, err
+		}
+		if batch.Block != nil {
+			first := batch.Block.First
+			return stored{batch.At, batch.Next, first, first + uint64(len(batch.Block.Lengths))}, true, nil
+		}
+	}
+	return b, false, nil
+}

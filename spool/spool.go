@@ -1,0 +1,409 @@
+package spool
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/store"
+	"github.com/dictwire/dictwire/store/pebble"
+)
+
+// Options are what a spool can be told. Nil and the zero value mean the
+// defaults.
+type Options struct {
+	// Name begins the producer's name, so that people know it: at most 32
+	// bytes of printable ASCII without spaces. It counts when the spool is
+	// made, and not later.
+	Name string
+
+	// MaxBytes is how many bytes of records the spool holds; it is full when
+	// there is no room for what is to be appended. Zero means 1 GiB, negative no
+	// limit.
+	MaxBytes int64
+
+	// MaxAge is how long the oldest record may wait to be settled. Beyond that
+	// the spool is full, whatever it holds, until the record is settled: it is
+	// not dropped. Zero means 60 days, negative no limit.
+	MaxAge time.Duration
+
+	// NoWait lets Append return dictwire.ErrSpoolFull where the spool is full,
+	// instead of waiting for room.
+	NoWait bool
+
+	// Durability is what Append promises: store.Fsync (the default) or
+	// store.OS, which survives the end of the process and not the loss of
+	// power.
+	Durability store.Durability
+
+	// Reserve is how many bytes of the disk stay free. The spool is full while
+	// fewer are. Zero means 64 MiB, negative none.
+	Reserve int64
+
+	// Now is the clock. Nil means time.Now.
+	Now func() time.Time
+
+	// FS is the file system. Nil means that of the operating system.
+	FS vfs.FS
+}
+
+// A Spool is a [dictwire.Spool] in a directory.
+type Spool struct {
+	store *pebble.Store
+	opts  Options
+	dir   string
+	name  string
+	idle  sync.Pool // of *call
+
+	// write is held by whoever writes what is pending, until it is counted.
+	write sync.Mutex
+	batch batch // guarded by write
+
+	mu      sync.Mutex
+	topics  map[string]*topic // guarded by mu
+	pending []*call           // guarded by mu: those that wait to be written
+	writing bool              // guarded by mu: one call writes what is pending
+	bytes   int64             // guarded by mu: of all records, those of calls that are under way included
+	oldest  time.Time         // guarded by mu: when the oldest record came; zero where there is none
+	settles uint64            // guarded by mu: how often something was settled
+	unsaved bool              // guarded by mu: some of it is not saved yet
+	disk    disk              // guarded by mu
+	waiting int               // guarded by mu: calls that wait for room
+	room    chan struct{}     // guarded by mu: closed when there may be more room
+	closed  bool              // guarded by mu
+	failure error             // guarded by mu: why it could not be saved
+	refused uint64            // guarded by mu
+	calls   sync.WaitGroup    // Append; Add under mu before closed
+	settled chan struct{}     // of capacity 1: something is unsaved
+	hurry   chan struct{}     // of capacity 1: save it now
+	done    chan struct{}     // closed by Close
+	keeper  sync.WaitGroup
+}
+
+// A topic is where one of the spool's topics stands. It is guarded by Spool.mu;
+// what the writer and the keeper need of it has its own comment.
+type topic struct {
+	name    string
+	claimed bool   // epoch is the store's; guarded by Spool.write
+	epoch   uint64 // guarded by Spool.write
+	next    uint64 // behind what is durable; written under both Spool.write and Spool.mu
+	given   uint64 // behind what is durable or about to be: a reader may be faster than its writer
+
+	first  uint64 // the oldest record that is held, or next
+	acked  uint64
+	sum    uint32
+	bytes  int64     // of the records that are held
+	oldest time.Time // when the first of them came; zero where there is none
+
+	mark  store.Claim // the keeper's: of the producer whose note is saved
+	saved uint64      // the acked that is durable, and below which all is trimmed
+}
+
+const (
+	own        = "_spool" // the topic of the spool's own records
+	ownName    = "spool"  // the name of the producers of them
+	settled    = "settled"
+	maxPrefix  = 32
+	forever    = 200 * 365 * 24 * time.Hour // the spool forgets no producer
+	concurrent = 64                         // claims at a time when a spool is opened
+)
+
+var errClosed = fmt.Errorf("spool: closed: %w", store.ErrUnavailable)
+
+// Open opens the spool in a directory, and makes it where there is none. The
+// error wraps store.ErrLocked where another process has it open.
+func Open(ctx context.Context, dir string, o *Options) (*Spool, error) {
+	s := &Spool{
+		dir:     dir,
+		idle:    sync.Pool{New: newCall},
+		topics:  map[string]*topic{},
+		room:    make(chan struct{}),
+		settled: make(chan struct{}, 1),
+		hurry:   make(chan struct{}, 1),
+		done:    make(chan struct{}),
+	}
+	if o != nil {
+		s.opts = *o
+	}
+	if err := s.opts.fill(); err != nil {
+		return nil, err
+	}
+	db, err := pebble.Open(ctx, dir, &pebble.Options{
+		Durability: s.opts.Durability,
+		Reserve:    -1, // full sees to it: what is settled is saved on a full disk, too
+		Keep: func(topic string) pebble.Keep {
+			if topic == own {
+				return pebble.Keep{Bytes: 1 << 10}
+			}
+			return pebble.Keep{}
+		},
+		Now: s.opts.Now,
+		FS:  s.opts.FS,
+	})
+	if errors.Is(err, store.ErrLocked) {
+		return nil, fmt.Errorf("spool: each program needs a directory of its own: %w", err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("spool: %w", err)
+	}
+	s.store = db
+	if err := s.load(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("spool: open %s: %w", dir, err), db.Close())
+	}
+	s.keeper.Go(s.keep)
+	return s, nil
+}
+
+func (o *Options) fill() error {
+	var errs []error
+	if len(o.Name) > maxPrefix {
+		errs = append(errs, fmt.Errorf("spool: a name of %d bytes, want at most %d", len(o.Name), maxPrefix))
+	} else if o.Name != "" {
+		if err := (store.Producer{Topic: own, Name: o.Name}).Check(); err != nil {
+			errs = append(errs, fmt.Errorf("spool: %w", err))
+		}
+	}
+	switch {
+	case o.MaxBytes == 0:
+		o.MaxBytes = 1 << 30
+	case o.MaxBytes < 0:
+		o.MaxBytes = 1<<63 - 1
+	}
+	switch {
+	case o.MaxAge == 0:
+		o.MaxAge = 60 * 24 * time.Hour
+	case o.MaxAge < 0:
+		o.MaxAge = 1<<63 - 1
+	}
+	if o.Reserve == 0 {
+		o.Reserve = 64 << 20
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.FS == nil {
+		o.FS = vfs.Default
+	}
+	return errors.Join(errs...)
+}
+
+// load finds out where the spool stands.
+func (s *Spool) load(ctx context.Context) error {
+	if err := s.loadName(ctx); err != nil {
+		return err
+	}
+	stats, err := s.store.Topics(ctx)
+	if err != nil {
+		return err
+	}
+	var mu sync.Mutex
+	var g errgroup.Group
+	g.SetLimit(concurrent)
+	for _, stat := range stats {
+		if strings.HasPrefix(stat.Name, "_") {
+			continue
+		}
+		g.Go(func() error {
+			t, err := s.loadTopic(ctx, stat)
+			if err != nil {
+				return fmt.Errorf("topic %s: %w", stat.Name, err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			s.topics[t.name] = t
+			s.bytes += t.bytes
+			s.older(t.oldest)
+			if t.first <= t.acked {
+				s.unsaved = true
+				wake(s.settled)
+			}
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+// loadName loads the name of the producer, and makes one where there is none.
+func (s *Spool) loadName(ctx context.Context) error {
+	claim, err := s.claim(ctx, s.self())
+	if err != nil {
+		return err
+	}
+	if !claim.New && claim.Note != nil {
+		s.name = string(claim.Note)
+		return nil
+	}
+	name := strings.ToLower(rand.Text())
+	if s.opts.Name != "" {
+		name = s.opts.Name + "." + name
+	}
+	if err := s.note(ctx, note{s.self(), &claim, []byte(name)}); err != nil {
+		return err
+	}
+	s.name = name
+	return nil
+}
+
+// loadTopic loads where a topic stands.
+func (s *Spool) loadTopic(ctx context.Context, stat store.TopicStat) (*topic, error) {
+	t := &topic{name: stat.Name, bytes: int64(stat.Bytes), oldest: stat.Oldest}
+	claim, err := s.claim(ctx, s.producer(t.name))
+	if err != nil {
+		return nil, err
+	}
+	t.claimed, t.epoch, t.next, t.first = true, claim.Epoch, claim.Next, claim.Next
+	t.given = t.next
+	if t.mark, err = s.claim(ctx, mark(t.name)); err != nil {
+		return nil, err
+	}
+	if t.acked, t.sum, err = parseMark(t.mark.Note); err != nil {
+		return nil, err
+	}
+	t.saved = t.acked
+	if b, ok, err := s.firstFrom(ctx, t.name, store.Position{}); err != nil {
+		return nil, err
+	} else if ok {
+		t.first = b.first
+	}
+	if t.first <= t.acked {
+		t.saved = t.first - 1 // they are to be trimmed
+	}
+	return t, nil
+}
+
+// older notes when a record came. s.mu is held.
+func (s *Spool) older(t time.Time) {
+	if !t.IsZero() && (s.oldest.IsZero() || t.Before(s.oldest)) {
+		s.oldest = t
+	}
+}
+
+func (s *Spool) self() store.Producer { return store.Producer{Topic: own, Name: ownName} }
+
+func (s *Spool) producer(topic string) store.Producer {
+	return store.Producer{Topic: topic, Name: s.name}
+}
+
+// mark is the producer whose note says what of a topic is settled.
+func mark(topic string) store.Producer {
+	return store.Producer{Principal: settled, Topic: topic, Name: ownName}
+}
+
+func (s *Spool) claim(ctx context.Context, p store.Producer) (store.Claim, error) {
+	return s.store.Claim(ctx, p, store.ClaimRequest{Expire: forever})
+}
+
+// A note is what a producer is to keep.
+type note struct {
+	producer store.Producer
+	claim    *store.Claim
+	text     []byte
+}
+
+// note makes notes durable, all of them or none.
+func (s *Spool) note(ctx context.Context, notes ...note) error {
+	blocks := make([]*store.Block, len(notes))
+	for i, n := range notes {
+		b := &store.Block{
+			Topic: own, Codec: "json", Received: s.opts.Now(),
+			Producer: n.producer, Epoch: n.claim.Epoch, First: n.claim.Next, Note: n.text,
+		}
+		b.Add([]byte("{}"))
+		blocks[i] = b
+	}
+	for _, r := range s.store.Append(ctx, blocks...) {
+		if r.Err != nil {
+			return r.Err
+		}
+	}
+	for _, n := range notes {
+		n.claim.Next++
+	}
+	return nil
+}
+
+// behind returns the number behind what is known to be durable.
+func (t *topic) behind() uint64 { return max(t.next, t.acked+1) }
+
+// Producer implements [dictwire.Spool].
+func (s *Spool) Producer() string { return s.name }
+
+// Attempt implements [dictwire.Spool].
+func (s *Spool) Attempt(ctx context.Context) (uint64, error) {
+	claim, err := s.claim(ctx, s.self())
+	if err != nil {
+		return 0, fmt.Errorf("spool: %w", err)
+	}
+	return claim.Epoch, nil
+}
+
+// Topics implements [dictwire.Spool].
+func (s *Spool) Topics(context.Context) ([]dictwire.SpoolTopic, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, errClosed
+	}
+	all := make([]dictwire.SpoolTopic, 0, len(s.topics))
+	for _, t := range s.topics {
+		if next := t.behind(); next > 1 {
+			all = append(all, dictwire.SpoolTopic{Topic: t.name, First: t.first, Next: next, Acked: t.acked, Sum: t.sum})
+		}
+	}
+	slices.SortFunc(all, func(a, b dictwire.SpoolTopic) int { return strings.Compare(a.Topic, b.Topic) })
+	return all, nil
+}
+
+// Stats is what a spool holds, and what it has refused since it was opened.
+type Stats struct {
+	Records uint64    // that are not settled
+	Bytes   int64     // of records on disk, some of which may be settled
+	Oldest  time.Time // when the oldest of them came; zero where there is none
+	Waiting int       // appends that wait for room
+	Refused uint64    // appends that got dictwire.ErrSpoolFull
+}
+
+// Stats returns what the spool holds.
+func (s *Spool) Stats() Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := Stats{Bytes: s.bytes, Oldest: s.oldest, Waiting: s.waiting, Refused: s.refused}
+	for _, t := range s.topics {
+		st.Records += t.behind() - max(t.first, t.acked+1)
+	}
+	return st
+}
+
+// Close ends all reads, waits for the appends that are under way, saves what is
+// settled, and closes the spool. What comes later is store.ErrUnavailable.
+func (s *Spool) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.closed = true
+	s.moreRoom()
+	close(s.done)
+	s.mu.Unlock()
+	s.calls.Wait()
+	s.keeper.Wait()
+	return errors.Join(s.save(context.Background()), s.store.Close())
+}
+
+// wake leaves a token in a channel of capacity 1.
+func wake(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,506 @@
+package spool_test
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"hash/crc32"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"go.uber.org/goleak"
+
+	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/spool"
+	"github.com/dictwire/dictwire/store"
+)
+
+func TestMain(m *testing.M) {
+	_ = flag.Set("rapid.checks", "15")
+	goleak.VerifyTestMain(m)
+}
+
+var _ dictwire.Spool = (*spool.Spool)(nil)
+
+// open opens a spool that is closed at the end.
+func open(t testing.TB, o spool.Options) *spool.Spool {
+	t.Helper()
+	if o.FS == nil {
+		o.FS = vfs.NewMem()
+	}
+	s, err := spool.Open(t.Context(), "spool", &o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func record(n uint64) []byte { return fmt.Appendf(nil, `{"n":%d}`, n) }
+
+func records(from, n uint64) (all [][]byte) {
+	for i := range n {
+		all = append(all, record(from+i))
+	}
+	return all
+}
+
+func sum(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }
+
+// add appends n records, which carry their numbers.
+func add(t testing.TB, s *spool.Spool, topic string, want, n uint64) {
+	t.Helper()
+	first, err := s.Append(t.Context(), topic, "json", records(want, n)...)
+	if err != nil || first != want {
+		t.Fatalf("append to %s: record %d, %v, want %d", topic, first, err, want)
+	}
+}
+
+func settle(t testing.TB, s *spool.Spool, topic string, n uint64) {
+	t.Helper()
+	if err := s.Settle(t.Context(), topic, n, sum(record(n))); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// read returns the numbers of the records from one on, to the last. Each is
+// what add made of it.
+func read(t testing.TB, s *spool.Spool, topic string, from, last uint64) (first uint64) {
+	t.Helper()
+	want := uint64(0)
+	for b, err := range s.Read(t.Context(), topic, from) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want == 0 {
+			want, first = b.First, b.First
+		}
+		if b.First != want || b.Format != "json" || len(b.Records) == 0 {
+			t.Fatalf("%s: a batch of %d %s records from %d, want %d", topic, len(b.Records), b.Format, b.First, want)
+		}
+		for _, r := range b.Records {
+			if string(r) != string(record(want)) {
+				t.Fatalf("%s: record %d is %s", topic, want, r)
+			}
+			want++
+		}
+		if want > last {
+			break
+		}
+	}
+	if want != last+1 {
+		t.Fatalf("%s: read to %d, want %d", topic, want-1, last)
+	}
+	return first
+}
+
+func topics(t testing.TB, s *spool.Spool) []dictwire.SpoolTopic {
+	t.Helper()
+	all, err := s.Topics(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// topicA returns where topic a stands.
+func topicA(t testing.TB, s *spool.Spool) dictwire.SpoolTopic {
+	t.Helper()
+	for _, st := range topics(t, s) {
+		if st.Topic == "a" {
+			return st
+		}
+	}
+	t.Fatal("there is no topic a")
+	return dictwire.SpoolTopic{}
+}
+
+// eventually waits until something is so.
+func eventually(t testing.TB, what string, is func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !is(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not within 20 s: %s", what)
+		}
+	}
+}
+
+func TestAppendAndRead(t *testing.T) {
+	s := open(t, spool.Options{})
+	if len(topics(t, s)) != 0 {
+		t.Fatal("a new spool has topics")
+	}
+	add(t, s, "a", 1, 3)
+	add(t, s, "b", 1, 1)
+	add(t, s, "a", 4, 2)
+	for from := range uint64(6) {
+		if got := read(t, s, "a", from, 5); got != max(from, 1) {
+			t.Errorf("read from %d begins with %d", from, got)
+		}
+	}
+	read(t, s, "b", 1, 1)
+	want := []dictwire.SpoolTopic{{Topic: "a", First: 1, Next: 6}, {Topic: "b", First: 1, Next: 2}}
+	if got := topics(t, s); fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("topics %v, want %v", got, want)
+	}
+	if st := s.Stats(); st.Records != 6 || st.Bytes != 6*int64(len(record(1))) || st.Oldest.IsZero() {
+		t.Errorf("%+v", st)
+	}
+}
+
+func TestFormats(t *testing.T) {
+	s := open(t, spool.Options{})
+	for i, format := range []string{"json", "json", "cbor", "json"} {
+		if n, err := s.Append(t.Context(), "a", format, []byte{byte(i) + 1}); err != nil || n != uint64(i)+1 {
+			t.Fatal(n, err)
+		}
+	}
+	var got []string
+	for b, err := range s.Read(t.Context(), "a", 1) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, b.Format)
+		if len(got) == 4 {
+			break
+		}
+	}
+	if want := "[json json cbor json]"; fmt.Sprint(got) != want {
+		t.Errorf("formats %v, want %v", got, want)
+	}
+}
+
+func TestReadFollows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, spool.Options{})
+		ctx, cancel := context.WithCancel(t.Context())
+		seen := uint64(0)
+		var last error
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			for b, err := range s.Read(ctx, "a", 1) {
+				if last = err; err == nil {
+					seen = b.First + uint64(len(b.Records)) - 1
+				}
+			}
+		})
+		for n := uint64(1); n <= 30; n += 3 {
+			add(t, s, "a", n, 3)
+			settle(t, s, "a", n)
+			time.Sleep(time.Duration(n) * 100 * time.Millisecond)
+			synctest.Wait()
+			if seen != n+2 {
+				t.Fatalf("%d were read, want %d", seen, n+2)
+			}
+		}
+		cancel()
+		wg.Wait()
+		if !errors.Is(last, context.Canceled) {
+			t.Errorf("the read ended with %v", last)
+		}
+	})
+}
+
+func TestReopen(t *testing.T) {
+	fs := vfs.NewMem()
+	var name string
+	attempt := uint64(0)
+	for round := range uint64(4) {
+		s, err := spool.Open(t.Context(), "spool", &spool.Options{FS: fs, Name: fmt.Sprintf("till-%d", round)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if name == "" {
+			name = s.Producer()
+		}
+		if s.Producer() != name || !strings.HasPrefix(name, "till-0.") || (store.Producer{Topic: "a", Name: name}).Check() != nil {
+			t.Errorf("producer %q, was %q", s.Producer(), name)
+		}
+		for range 3 {
+			n, err := s.Attempt(t.Context())
+			if err != nil || n <= attempt {
+				t.Errorf("attempt %d after %d: %v", n, attempt, err)
+			}
+			attempt = n
+		}
+		if round > 0 {
+			want := dictwire.SpoolTopic{Topic: "a", First: 10*round + 1, Next: 10*round + 1, Acked: 10 * round, Sum: sum(record(10 * round))}
+			if got := topicA(t, s); got != want {
+				t.Errorf("%+v, want %+v", got, want)
+			}
+		}
+		add(t, s, "a", 10*round+1, 10)
+		read(t, s, "a", 1, 10*round+10)
+		settle(t, s, "a", 10*round+10)
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	other := open(t, spool.Options{})
+	if other.Producer() == name {
+		t.Error("two spools have one name")
+	}
+}
+
+// TestSettle settles in any order: what is settled is trimmed, and what is not
+// stays.
+func TestSettle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, spool.Options{})
+		for n := uint64(1); n <= 40; n += 4 {
+			add(t, s, "a", n, 4)
+		}
+		for _, n := range []uint64{2, 10, 5, 0, 10, 12, 1} {
+			settle(t, s, "a", n)
+		}
+		if got := topicA(t, s); got.Acked != 12 || got.Sum != sum(record(12)) {
+			t.Errorf("%+v, want 12 settled", got)
+		}
+		if st := s.Stats(); st.Records != 28 {
+			t.Errorf("%+v, want 28 records that are not settled", st)
+		}
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if got := topicA(t, s); got.First != 13 {
+			t.Errorf("%+v, want 13 first", got)
+		}
+		if st := s.Stats(); st.Records != 28 || st.Bytes != 28*int64(len(record(10))) {
+			t.Errorf("%+v, want the bytes of 28 records", st)
+		}
+		settle(t, s, "a", 14)
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if got := topicA(t, s); got.First != 13 || got.Acked != 14 {
+			t.Errorf("%+v: 13 is in one block with 15", got)
+		}
+		if got := read(t, s, "a", 1, 40); got != 13 {
+			t.Errorf("the read begins with %d", got)
+		}
+		settle(t, s, "a", 40)
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if st := s.Stats(); st.Records != 0 || st.Bytes != 0 || !st.Oldest.IsZero() {
+			t.Errorf("all is settled: %+v", st)
+		}
+		if err := s.Settle(t.Context(), "a", 41, 0); err == nil {
+			t.Error("a record is settled that there never was")
+		}
+		if err := s.Settle(t.Context(), "b", 1, 0); err == nil {
+			t.Error("a topic is settled that there never was")
+		}
+		add(t, s, "a", 41, 1)
+	})
+}
+
+func TestFullBytes(t *testing.T) {
+	big := func(c string) []byte { return []byte(strings.Repeat(c, 100)) }
+	s := open(t, spool.Options{MaxBytes: 1000, NoWait: true})
+	for n := uint64(1); n <= 10; n++ {
+		if got, err := s.Append(t.Context(), fmt.Sprint("t", n%3), "json", big("x")); err != nil {
+			t.Fatal(got, err)
+		}
+	}
+	for range 2 {
+		if _, err := s.Append(t.Context(), "t0", "json", []byte("1")); !errors.Is(err, dictwire.ErrSpoolFull) {
+			t.Fatalf("a full spool says %v", err)
+		}
+	}
+	if _, err := s.Append(t.Context(), "t0", "json", big("x"), make([]byte, 901)); !errors.Is(err, dictwire.ErrSpoolFull) {
+		t.Fatalf("what never fits: %v", err)
+	}
+	if st := s.Stats(); st.Refused != 2 || st.Bytes != 1000 {
+		t.Errorf("%+v", st)
+	}
+	// What is settled makes room at once, and no more than that.
+	if err := s.Settle(t.Context(), "t1", 2, 0); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []error{nil, nil, dictwire.ErrSpoolFull} {
+		if n, err := s.Append(t.Context(), "t0", "json", big("y")); !errors.Is(err, want) {
+			t.Fatalf("record %d: %v, want %v", n, err, want)
+		}
+	}
+}
+
+// TestFullWaits lets appends wait for room, and ends them by their context and
+// by Close.
+func TestFullWaits(t *testing.T) {
+	s := open(t, spool.Options{MaxBytes: 20})
+	if _, err := s.Append(t.Context(), "a", "json", make([]byte, 20)); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	errs := make(chan error)
+	for range 2 {
+		go func() { _, err := s.Append(ctx, "a", "json", []byte("1")); errs <- err }()
+	}
+	eventually(t, "two wait", func() bool { return s.Stats().Waiting == 2 })
+	cancel()
+	for range 2 {
+		if err := <-errs; !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+	}
+	go func() { _, err := s.Append(t.Context(), "a", "json", make([]byte, 20)); errs <- err }()
+	eventually(t, "one waits", func() bool { return s.Stats().Waiting == 1 })
+	if err := s.Settle(t.Context(), "a", 1, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-errs; err != nil {
+		t.Fatal(err)
+	}
+	go func() { _, err := s.Append(t.Context(), "a", "json", []byte("1")); errs <- err }()
+	eventually(t, "one waits", func() bool { return s.Stats().Waiting == 1 })
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-errs; !errors.Is(err, store.ErrUnavailable) {
+		t.Fatalf("a closed spool says %v", err)
+	}
+}
+
+func TestFullAge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fs := vfs.NewMem()
+		s := open(t, spool.Options{FS: fs, MaxAge: time.Hour, NoWait: true})
+		add(t, s, "a", 1, 1)
+		time.Sleep(50 * time.Minute)
+		add(t, s, "b", 1, 1)
+		time.Sleep(20 * time.Minute)
+		if _, err := s.Append(t.Context(), "c", "json", []byte("1")); !errors.Is(err, dictwire.ErrSpoolFull) {
+			t.Fatalf("the oldest record is older than it may be: %v", err)
+		}
+		read(t, s, "a", 1, 1) // it is not dropped
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		s = open(t, spool.Options{FS: fs, MaxAge: time.Hour, NoWait: true})
+		if _, err := s.Append(t.Context(), "c", "json", []byte("1")); !errors.Is(err, dictwire.ErrSpoolFull) {
+			t.Fatalf("the age is forgotten: %v", err)
+		}
+		settle(t, s, "a", 1)
+		add(t, s, "b", 2, 1)
+		time.Sleep(45 * time.Minute)
+		if _, err := s.Append(t.Context(), "c", "json", []byte("1")); !errors.Is(err, dictwire.ErrSpoolFull) {
+			t.Fatalf("the second record is older than it may be: %v", err)
+		}
+		settle(t, s, "b", 1)
+		add(t, s, "b", 3, 1)
+	})
+}
+
+// TestConcurrentAppends appends from many goroutines: numbers follow each other,
+// each goroutine's grow, and syncs are shared.
+func TestConcurrentAppends(t *testing.T) {
+	const goroutines, each = 32, 20
+	fs := &counting{FS: vfs.NewMem()}
+	s := open(t, spool.Options{FS: fs})
+	begin := fs.syncs.Load()
+	var mu sync.Mutex
+	kept := map[uint64]string{}
+	var wg sync.WaitGroup
+	for g := range goroutines {
+		wg.Go(func() {
+			last := uint64(0)
+			for i := range each {
+				a, b := fmt.Sprintf("%d.%d", g, i), fmt.Sprintf("%d.%d.", g, i)
+				first, err := s.Append(t.Context(), "a", "json", []byte(a), []byte(b))
+				if err != nil || first <= last {
+					t.Errorf("record %d after %d: %v", first, last, err)
+					return
+				}
+				last = first + 1
+				mu.Lock()
+				kept[first], kept[first+1] = a, b
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	const all = goroutines * each * 2
+	if len(kept) != all {
+		t.Fatalf("%d numbers for %d records", len(kept), all)
+	}
+	if n := fs.syncs.Load() - begin; n > all/4 {
+		t.Errorf("%d syncs for %d appends", n, all/2)
+	}
+	want := uint64(1)
+	for b, err := range s.Read(t.Context(), "a", 1) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range b.Records {
+			if kept[want] != string(r) {
+				t.Fatalf("record %d is %s, want %s", want, r, kept[want])
+			}
+			want++
+		}
+		if want > all {
+			break
+		}
+	}
+}
+
+func TestLocked(t *testing.T) {
+	fs := vfs.NewMem()
+	open(t, spool.Options{FS: fs})
+	_, err := spool.Open(t.Context(), "spool", &spool.Options{FS: fs})
+	if !errors.Is(err, store.ErrLocked) || !strings.Contains(err.Error(), "directory of its own") {
+		t.Errorf("a second one gets %v", err)
+	}
+}
+
+func TestWhatCantBeKept(t *testing.T) {
+	s := open(t, spool.Options{})
+	for _, c := range []struct {
+		topic, format string
+		records       [][]byte
+		want          string
+	}{
+		{"", "json", records(1, 1), "topic"},
+		{"a b", "json", records(1, 1), "topic"},
+		{"_spool", "json", records(1, 1), "the server's"},
+		{"a", "", records(1, 1), "format"},
+		{"a", "json", nil, "no records"},
+		{"a", "json", [][]byte{record(1), {}}, "record 2 of 2"},
+	} {
+		if _, err := s.Append(t.Context(), c.topic, c.format, c.records...); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%q, %q: %v, want %q", c.topic, c.format, err, c.want)
+		}
+	}
+	add(t, s, "a", 1, 1)
+	for _, name := range []string{"a b", strings.Repeat("x", 33)} {
+		if _, err := spool.Open(t.Context(), "other", &spool.Options{Name: name, FS: vfs.NewMem()}); err == nil {
+			t.Errorf("a spool is called %q", name)
+		}
+	}
+}
+
+func TestClosed(t *testing.T) {
+	s := open(t, spool.Options{})
+	add(t, s, "a", 1, 1)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, errAppend := s.Append(t.Context(), "a", "json", record(2))
+	_, errTopics := s.Topics(t.Context())
+	_, errAttempt := s.Attempt(t.Context())
+	var errRead error
+	for _, err := range s.Read(t.Context(), "a", 1) {
+		errRead = err
+	}
+	for _, err := range []error{errAppend, errTopics, errAttempt, errRead, s.Settle(t.Context(), "a", 1, 0)} {
+		if !errors.Is(err, store.ErrUnavailable) {
+			t.Errorf("%v, want one that wraps ErrUnavailable", err)
+		}
+	}
+}
