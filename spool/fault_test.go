@@ -16,9 +16,11 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// counting is a file system that counts syncs, and fails them when told.
+// counting is a file system that counts syncs, and holds or fails them when
+// told.
 type counting struct {
 	vfs.FS
+	slow    sync.RWMutex // a sync waits while it is held
 	syncs   atomic.Int64
 	failing atomic.Bool
 }
@@ -44,6 +46,8 @@ func (f *countingFile) Sync() error     { return f.sync(f.File.Sync) }
 func (f *countingFile) SyncData() error { return f.sync(f.File.SyncData) }
 
 func (f *countingFile) sync(do func() error) error {
+	f.c.slow.RLock()
+	defer f.c.slow.RUnlock()
 	f.c.syncs.Add(1)
 	if f.c.failing.Load() {
 		return errDisk
