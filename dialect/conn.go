@@ -90,7 +90,7 @@ type Conn struct {
 
 // NewConn returns the connection nc under the given rules.
 func NewConn(nc net.Conn, rules *Rules) *Conn {
-	return &Conn{nc: nc, rules: rules, lease: rules.Memory.Lease(), ending: make(chan struct{}), output: output{flushed: time.Now()}}
+	return &Conn{nc: nc, rules: rules, lease: rules.Memory.Lease(), ending: make(chan struct{}), output: output{mu: make(turn, 1), flushed: time.Now()}}
 }
 
 // RemoteAddr returns the peer's address.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"sync"
 	"time"
 
 	"github.com/dictwire/dictwire/codec"
@@ -20,10 +19,19 @@ const (
 
 // An output is what a connection says to its peer.
 type output struct {
-	mu      sync.Mutex // held while writing
-	out     []byte     // what waits to be written
-	flushed time.Time  // when something was written last
+	mu      turn      // held while writing
+	out     []byte    // what waits to be written
+	flushed time.Time // when something was written last
+	broken  error     // why nothing more is written: the peer has a part of something
 }
+
+// A turn is a mutex whose holder may wait for long, for the peer. It is a channel
+// of one place, because testing/synctest lets no time pass while a goroutine waits
+// for a sync.Mutex.
+type turn chan struct{}
+
+func (t turn) Lock()   { t <- struct{}{} }
+func (t turn) Unlock() { <-t }
 
 // quiet returns for how long nothing was written.
 func (o *output) quiet() time.Duration {
@@ -97,8 +105,11 @@ func (c *Conn) Flush() error {
 
 // flush is Flush. c.mu is held.
 func (c *Conn) flush() error {
+	if c.broken != nil {
+		c.out = nil
+	}
 	if len(c.out) == 0 {
-		return nil
+		return c.broken
 	}
 	c.flushed = time.Now()
 	_ = c.nc.SetWriteDeadline(c.flushed.Add(c.rules.WriteTimeout))
@@ -108,29 +119,35 @@ func (c *Conn) flush() error {
 	}
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return fmt.Errorf("dialect: the peer did not read its replies for %v", c.rules.WriteTimeout)
+		c.broken = fmt.Errorf("dialect: the peer did not read its replies for %v", c.rules.WriteTimeout)
 	case err != nil:
-		return fmt.Errorf("dialect: write: %w", err)
+		c.broken = fmt.Errorf("dialect: write: %w", err)
 	}
-	return nil
+	return c.broken
 }
 
 // Send writes what waits, and then bufs. The peer may take its time while
 // nobody waits for memory, unless nothing of it is read for as long as it may be
 // idle. Any goroutine may call it.
-func (c *Conn) Send(bufs ...[]byte) error {
+func (c *Conn) Send(bufs ...[]byte) (err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := c.flush(); err != nil {
 		return err
 	}
-	rest := net.Buffers(bufs)
+	rest, sent := net.Buffers(bufs), int64(0)
+	defer func() {
+		if sent > 0 {
+			c.broken = err
+		}
+	}()
 	for c.flushed = time.Now(); len(rest) > 0; {
 		if e := c.ended.Load(); e != nil {
 			return *e
 		}
 		_ = c.nc.SetWriteDeadline(time.Now().Add(pressTime))
 		n, err := rest.WriteTo(c.nc)
+		sent += n
 		now := time.Now()
 		switch waited := now.Sub(c.flushed); {
 		case err == nil, n > 0 && errors.Is(err, os.ErrDeadlineExceeded):
