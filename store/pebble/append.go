@@ -5,8 +5,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
-	"sync"
 
 	"github.com/dictwire/dictwire/store"
 )
@@ -35,9 +33,7 @@ type writer struct {
 	state store.ProducerState // behind the append
 }
 
-var appendings = sync.Pool{New: func() any {
-	return &appending{commit: commit{done: make(chan struct{}, 1)}}
-}}
+func newAppending() any { return &appending{commit: commit{done: make(chan struct{}, 1)}} }
 
 // maxScratch is how much scratch an append leaves to the next one, in bytes.
 const maxScratch = 2 << 20
@@ -69,16 +65,15 @@ func (s *Store) append(ctx context.Context, blocks []*store.Block, results []sto
 	if f := s.failed(); f != nil {
 		return f
 	}
-	size, notes := 0, true
+	size := 0
 	for i, b := range blocks {
 		results[i].Err = b.Check()
 		size += len(b.Data)
-		notes = notes && isNote(b.Topic)
 	}
 	if size > maxAppend {
 		return fmt.Errorf("store: an append of %d bytes, want at most %d", size, maxAppend)
 	}
-	a := appendings.Get().(*appending)
+	a := s.appendings.Get().(*appending)
 	defer a.release(s)
 	if err := a.acquire(ctx, s, blocks, results); err != nil {
 		return err
@@ -86,10 +81,8 @@ func (s *Store) append(ctx context.Context, blocks []*store.Block, results []sto
 	if err := a.draft(s, blocks, results); err != nil || len(a.drafts) == 0 {
 		return err
 	}
-	if !notes {
-		if err := s.reserve.check(size); err != nil {
-			return err
-		}
+	if err := s.reserve.check(size); err != nil {
+		return err
 	}
 	if err := a.encode(s, blocks); err != nil {
 		return err
@@ -105,10 +98,6 @@ func (s *Store) append(ctx context.Context, blocks []*store.Block, results []sto
 	}
 	return nil
 }
-
-// isNote reports whether a topic holds what the process notes for itself: without
-// that, nothing may be trimmed where the disk is full.
-func isNote(topic string) bool { return strings.HasPrefix(topic, "_") && topic != store.Rejected }
 
 // acquire waits for the turns of all producers, in one order for all appends, so
 // that none waits for another in a circle.
@@ -148,7 +137,7 @@ func (a *appending) release(s *Store) {
 	clear(a.drafts)
 	a.writers, a.drafts, a.bytes = a.writers[:0], a.drafts[:0], a.bytes[:0]
 	a.beside = nil
-	appendings.Put(a)
+	s.appendings.Put(a)
 }
 
 // draft decides which blocks are to be written.

@@ -24,7 +24,7 @@ func (s *Store) load() error {
 	if err != nil {
 		return err
 	}
-	if tag == nil {
+	if tag == nil || s.opts.Restored {
 		tag = []byte(store.NewTag())
 	}
 	s.tag = string(tag)

@@ -15,8 +15,7 @@
 //   - Nothing is deleted unasked but what lies in _rejected for 7 days or beyond
 //     256 MiB, and producers whose time is over.
 //   - When less than Options.Reserve is free on the disk, appends are refused and
-//     reads go on. They are taken again when there is room. What the process
-//     notes for itself, in topics that begin with "_", is taken always.
+//     reads go on. They are taken again when there is room.
 //   - When the engine can't write, nothing is acknowledged any more, and
 //     Options.Fatal is told: the process should end and start anew.
 //
@@ -80,6 +79,11 @@ type Options struct {
 	// damaged, and everything else can be read. Without it, Open refuses.
 	Salvage bool
 
+	// Restored says that the directory is a copy, made earlier, of a store that
+	// went on meanwhile. It gets another tag, so that positions from behind the
+	// copy are refused, and don't stand for other records. Cursors are kept.
+	Restored bool
+
 	// Fatal is told, once, that the engine can't go on. It should end the
 	// process with an exit status that is not zero, and may do so at once: what
 	// was acknowledged is safe. It must not call the store. Where it returns,
@@ -103,6 +107,8 @@ type Store struct {
 	tag   string
 	epoch atomic.Uint64 // of the last claim; its upper half is the generation
 
+	appendings sync.Pool // of *appending
+
 	committer committer
 	order     order
 	topics    topics
@@ -125,7 +131,7 @@ func Open(ctx context.Context, dir string, o *Options) (*Store, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	s := &Store{dir: dir, done: make(chan struct{})}
+	s := &Store{dir: dir, done: make(chan struct{}), appendings: sync.Pool{New: newAppending}}
 	s.committer.broken = make(chan struct{})
 	if o != nil {
 		s.opts = *o
