@@ -7,12 +7,17 @@ import (
 
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/internal/keyset"
-	"github.com/dictwire/dictwire/codec/internal/scratch"
 	"github.com/dictwire/dictwire/dict"
 )
 
-// keepScratch is the memory in bytes that is always kept from record to record.
-const keepScratch = 16 << 10
+const (
+	// keepScratch is the memory in bytes that is always kept from record to
+	// record.
+	keepScratch = 16 << 10
+	// patience is how many records in a row must not need more before that is
+	// given back.
+	patience = 256
+)
 
 // A scanner finds the dictionaries of a sequence.
 type scanner struct {
@@ -20,7 +25,7 @@ type scanner struct {
 	within   bool // a record has begun
 	skipping bool // a bad record has not ended
 	spread   bool // a good record held a line feed
-	patience scratch.Patience
+	unneeded int  // records in a row that did not need the memory that is held
 }
 
 // NewScanner returns a scanner for one sequence. See the package comment.
@@ -59,9 +64,7 @@ func (s *scanner) Next(buf []byte) (start, end int, err error) {
 	default:
 		s.within = false
 		s.spread = s.spread || bytes.IndexByte(record[:n], '\n') >= 0
-		if s.patience.Ends(n) {
-			s.shrink()
-		}
+		s.shrink(n)
 		return start, start + n, nil
 	}
 }
@@ -81,6 +84,7 @@ func (s *scanner) End(buf []byte) (start, end int, err error) {
 func (s *scanner) bad(buf []byte) (err *codec.SyntaxError, end int) {
 	err = s.p.err
 	s.within = false
+	s.shrink(len(buf))
 	if s.spread {
 		err.Final = true
 		return err, len(buf)
@@ -121,10 +125,16 @@ func (s *scanner) Release() {
 	}
 }
 
-// shrink gives memory back that many records in a row have not needed.
-func (s *scanner) shrink() {
-	if s.patience.Unneeded(s.p.scratch(), keepScratch) {
+// shrink gives memory back that many records in a row have not needed. size is
+// that of the last one.
+func (s *scanner) shrink(size int) {
+	if n := s.p.scratch(); n <= keepScratch || n <= 8*size {
+		s.unneeded = 0
+		return
+	}
+	if s.unneeded++; s.unneeded == patience {
 		s.p.release()
+		s.unneeded = 0
 	}
 }
 

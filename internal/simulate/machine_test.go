@@ -1,0 +1,195 @@
+package simulate
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/store"
+	"github.com/dictwire/dictwire/store/pebble"
+)
+
+// A machine runs a server on a disk, under one name on the network. It can die
+// and start again.
+type machine struct {
+	ledger     *ledger
+	net        *network
+	name       string
+	durability store.Durability
+	unready    atomic.Bool // the handler can't judge records
+
+	mu      sync.Mutex
+	rng     *rand.Rand // guarded by mu
+	disk    *disk
+	run     *running
+	trimmed []stored
+	copied  bool           // the disk is a backup that was not started yet
+	ghosts  sync.WaitGroup // those who have died and do not know
+}
+
+// A running machine is a process, and what it has open.
+type running struct {
+	host   *host
+	disk   *disk
+	store  *pebble.Store
+	server *dictwire.Server
+	died   chan struct{} // closed when it has
+	dead   bool          // guarded by machine.mu
+}
+
+func newMachine(l *ledger, n *network, name string, rng *rand.Rand) *machine {
+	return &machine{ledger: l, net: n, name: name, rng: rng, disk: newDisk(), durability: store.Fsync}
+}
+
+// options are those of all stores of a simulation.
+func (m *machine) options(r *running) *pebble.Options {
+	return &pebble.Options{
+		FS: r.disk, Durability: m.durability, Reserve: reserve, KeepEvery: -1, Restored: m.copied,
+		Fatal: func(err error) {
+			m.ledger.say(m.name, "fatal: %v", err)
+			m.die(r, false)
+		},
+	}
+}
+
+// start opens the store and serves. A machine whose disk fails may die of it.
+func (m *machine) start(ctx context.Context) error {
+	m.mu.Lock()
+	r := &running{host: m.net.host(m.name), disk: m.disk, died: make(chan struct{})}
+	m.run = r
+	m.mu.Unlock()
+	s, err := pebble.Open(ctx, "store", m.options(r))
+	if err != nil {
+		return err
+	}
+	m.copied = false
+	r.store = s
+	r.server = &dictwire.Server{
+		Store: s, Handler: dictwire.HandlerFunc(m.handle),
+		IdleTimeout: time.Minute, RecordTimeout: 30 * time.Second,
+	}
+	l := r.host.listen()
+	m.ledger.say(m.name, "serves")
+	m.ghosts.Go(func() { _ = r.server.Serve(l) })
+	return nil
+}
+
+// handle rejects what is bad.
+func (m *machine) handle(_ context.Context, r *dictwire.Request) (*dict.Dict, error) {
+	if m.unready.Load() {
+		return nil, fmt.Errorf("the judge is away: %w", dictwire.ErrUnavailable)
+	}
+	if bytes.Contains(r.Bytes, []byte(`"bad":true`)) {
+		return nil, errors.New("bad")
+	}
+	return nil, nil
+}
+
+// die is the end of a process, at once: what it has sent may still arrive, and
+// what it does from now on reaches nobody. It leaves what its disk holds.
+func (m *machine) die(r *running, power bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if r.dead {
+		return
+	}
+	r.dead = true
+	r.host.die(power) // before the disk is looked at: nothing is promised in between
+	m.disk = r.disk.left(power, m.rng)
+	m.ledger.say(m.name, "dies, power %v", power)
+	close(r.died)
+}
+
+// bury ends what a dead process still does.
+func (m *machine) bury(r *running) {
+	r.disk.broken.Store(false) // the engine can't even close on such a disk
+	m.ghosts.Go(func() {
+		if r.server != nil {
+			_ = r.server.Close()
+		}
+		if r.store != nil {
+			_ = r.store.Close()
+		}
+	})
+}
+
+// stop ends the process as an operator does.
+func (m *machine) stop() error {
+	r := m.run
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	err := r.server.Shutdown(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = r.server.Close()
+	}
+	err = errors.Join(err, r.store.Close())
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if r.dead {
+		return nil // it died in between
+	}
+	r.dead = true
+	r.host.die(false)
+	close(r.died)
+	m.ledger.say(m.name, "has stopped, %v", err)
+	return err
+}
+
+// trim deletes the beginning of a topic.
+func (m *machine) trim(ctx context.Context, topic string, part float64) error {
+	s := m.run.store
+	all, err := contents(ctx, s, topic)
+	if err != nil || len(all) == 0 {
+		return err
+	}
+	n := int(float64(len(all)) * part)
+	at := all[n].at
+	at.Index = 0 // whole blocks alone are deleted
+	for n > 0 && all[n-1].at.Block == at.Block {
+		n--
+	}
+	for i := range n {
+		all[i].trimmed = true
+	}
+	m.mu.Lock()
+	m.trimmed = append(m.trimmed, all[:n]...)
+	m.mu.Unlock()
+	m.ledger.say(m.name, "trims %s before %v", topic, at)
+	return s.Trim(ctx, topic, at)
+}
+
+// A backup is a copy of a machine's disk.
+type backup struct {
+	disk    *disk
+	trimmed []stored
+}
+
+func (m *machine) backup() backup {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.ledger.say(m.name, "is backed up")
+	d := m.disk
+	if !m.run.dead {
+		d = m.run.disk
+	}
+	return backup{d.left(false, m.rng), slices.Clone(m.trimmed)}
+}
+
+// restore replaces what a dead machine holds by a backup.
+func (m *machine) restore(b backup) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.disk = b.disk.left(false, m.rng)
+	m.trimmed = slices.Clone(b.trimmed)
+	m.copied = true
+	m.ledger.do(func() { m.ledger.lives++ })
+	m.ledger.say(m.name, "gets another disk")
+}

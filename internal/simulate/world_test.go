@@ -1,0 +1,430 @@
+package simulate
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"math/rand/v2"
+	"slices"
+	"testing/synctest"
+	"time"
+
+	"github.com/dictwire/dictwire/store"
+	"github.com/dictwire/dictwire/store/pebble"
+)
+
+// A world is one simulation: a machine, those who write and those who read, and
+// what happens to them.
+type world struct {
+	*ledger
+	ctx     context.Context //nolint:containedctx // the simulation's life
+	seed    uint64
+	rng     *rand.Rand // of the goroutine that runs the world
+	net     *network
+	machine *machine
+	harmed  bool // stores and logs may be damaged, and names used twice
+
+	actors  []*actor
+	backups []backup
+}
+
+// An actor is a client's process.
+type actor struct {
+	producer *producer
+	reader   *reader
+	cancel   context.CancelFunc
+	done     chan struct{}
+}
+
+const server = "server"
+
+func newWorld(ctx context.Context, seed uint64) *world {
+	w := &world{ledger: newLedger(), ctx: ctx, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), net: newNetwork()}
+	w.machine = newMachine(w.ledger, w.net, server, rand.New(rand.NewPCG(seed, 2)))
+	w.harmed = w.rng.IntN(3) == 0
+	return w
+}
+
+// fates makes the network one that does harm.
+func (w *world) fates() {
+	rng := rand.New(rand.NewPCG(w.seed, 3))
+	way := func(lag time.Duration) (f way) {
+		if rng.IntN(3) == 0 {
+			f.lag = time.Duration(rng.Int64N(int64(lag)))
+		}
+		if rng.IntN(4) == 0 {
+			f.chop = 1 + rng.IntN(40)
+		}
+		if rng.IntN(3) == 0 {
+			f.cut = 1 + rng.Int64N([]int64{200, 1000, 8000}[rng.IntN(3)])
+			f.quiet = rng.IntN(4) == 0
+		}
+		if rng.IntN(6) == 0 {
+			f.limit = 1 + rng.IntN(2000)
+		}
+		return f
+	}
+	w.net.fate = func(from, to string) fate {
+		if rng.IntN(3) == 0 {
+			return fate{}
+		}
+		lag := []time.Duration{20 * time.Millisecond, 500 * time.Millisecond, 8 * time.Second}[rng.IntN(3)]
+		f := fate{way(lag), way(lag)}
+		w.say(from, "its connection to %s: %+v", to, f)
+		return f
+	}
+}
+
+// live runs an actor until it is killed, or done.
+func (w *world) live(a *actor) {
+	ctx, cancel := context.WithCancel(w.ctx)
+	a.cancel, a.done = cancel, make(chan struct{})
+	go func() {
+		defer close(a.done)
+		if a.producer != nil {
+			a.producer.host = w.net.host(a.producer.writer)
+			a.producer.run(ctx)
+		} else {
+			a.reader.host = w.net.host(a.reader.name)
+			a.reader.run(ctx)
+		}
+	}()
+}
+
+// kill ends an actor's process.
+func (w *world) kill(a *actor, power bool) {
+	if p := a.producer; p != nil {
+		p.ledger.say(p.writer, "is killed")
+		p.host.die(power)
+	} else {
+		a.reader.ledger.say(a.reader.name, "is killed")
+		a.reader.host.die(power)
+	}
+	a.cancel()
+	<-a.done
+	if a.producer != nil {
+		a.producer.die()
+	}
+}
+
+func (w *world) addProducer(name string, t traits, count uint64) *actor {
+	writer := fmt.Sprintf("%s#%d", name, len(w.books))
+	p := &producer{
+		book: w.open("orders", name, writer), ledger: w.ledger, server: server,
+		seed: w.seed<<8 + uint64(len(w.books)), rng: rand.New(rand.NewPCG(w.seed, 100+uint64(len(w.books)))),
+		traits: t, count: count,
+	}
+	a := &actor{producer: p}
+	w.actors = append(w.actors, a)
+	return a
+}
+
+func (w *world) someTraits() traits {
+	rng := w.rng
+	t := traits{
+		window: []uint64{1, 3, 20, 1000}[rng.IntN(4)], holds: []uint64{0, 0, 5}[rng.IntN(3)],
+		uncounts: rng.IntN(5) == 0, size: []int{0, 20, 300}[rng.IntN(3)],
+		pause: []time.Duration{0, 50 * time.Millisecond, 500 * time.Millisecond}[rng.IntN(3)], lazy: rng.IntN(3) == 0,
+	}
+	if rng.IntN(2) == 0 {
+		t.bad = 2 + rng.IntN(10)
+	}
+	if rng.IntN(3) == 0 {
+		t.poison = 3 + rng.IntN(20)
+	}
+	return t
+}
+
+func (w *world) addReader(subscribe string) *actor {
+	name := fmt.Sprintf("r%d", len(w.actors))
+	a := &actor{reader: &reader{
+		name: name, ledger: w.ledger, server: server, rng: rand.New(rand.NewPCG(w.seed, 200+uint64(len(w.actors)))),
+		done: map[string]int{}, subscribe: subscribe, pause: []time.Duration{0, 100 * time.Millisecond, 3 * time.Second}[w.rng.IntN(3)], nocommit: w.rng.IntN(4),
+	}}
+	w.actors = append(w.actors, a)
+	return a
+}
+
+// run is the whole simulation.
+func (w *world) run() error {
+	if err := w.machine.start(w.ctx); err != nil {
+		return err
+	}
+	w.fates()
+	for i := range 2 + w.rng.IntN(3) {
+		w.live(w.addProducer(fmt.Sprintf("p%d", i), w.someTraits(), 1+uint64(w.rng.IntN(60))))
+	}
+	for i := range 1 + w.rng.IntN(2) {
+		w.live(w.addReader([]string{"orders", store.Rejected, "*"}[(i+w.rng.IntN(2))%3]))
+	}
+	for range 4 + w.rng.IntN(8) {
+		w.sleep(time.Duration(w.rng.Int64N(int64([]time.Duration{20 * time.Millisecond, time.Second, 6 * time.Second}[w.rng.IntN(3)]))))
+		w.fault()
+	}
+	w.heal()
+	w.more()
+	err := w.settle()
+	w.machine.run.disk.after(0, nil)
+	if w.rng.IntN(2) == 0 {
+		w.machine.die(w.machine.run, true)
+		w.machine.bury(w.machine.run)
+	} else {
+		err = errors.Join(err, w.machine.stop())
+	}
+	for _, a := range w.actors {
+		w.kill(a, false)
+	}
+	w.machine.ghosts.Wait()
+	if err == nil {
+		err = w.verdict()
+	}
+	return errors.Join(err, w.audits())
+}
+
+// sleep lets time pass. A machine that dies meanwhile starts again.
+func (w *world) sleep(d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+			return
+		case <-w.machine.run.died:
+			w.restart()
+		}
+	}
+}
+
+// restart starts a machine that has died or stopped.
+func (w *world) restart() {
+	m := w.machine
+	for {
+		m.bury(m.run)
+		time.Sleep(time.Duration(w.rng.Int64N(int64(2 * time.Second))))
+		err := m.start(w.ctx)
+		if err == nil {
+			return
+		}
+		w.say(m.name, "can't start: %v", err)
+		m.die(m.run, false)
+	}
+}
+
+// fault does some harm.
+func (w *world) fault() {
+	m, rng := w.machine, w.rng
+	kinds := 12
+	if w.harmed {
+		kinds = 18
+	}
+	switch kind := rng.IntN(kinds); kind {
+	case 0, 1:
+		m.die(m.run, kind == 1)
+	case 2, 3:
+		run := m.run
+		run.disk.after(1+rng.Int64N(60), func() { m.die(run, kind == 2) })
+	case 4:
+		if m.run.disk.broken.Load() {
+			m.die(m.run, false)
+		} else if err := m.stop(); err != nil {
+			w.fail(m.name, "stop: %v", err)
+		}
+	case 5:
+		m.run.disk.full.Store(true)
+		w.say(m.name, "its disk is full")
+		w.sleep(time.Duration(rng.Int64N(int64(4 * time.Second))))
+		m.run.disk.full.Store(false)
+	case 6:
+		w.say(m.name, "its disk fails")
+		m.run.disk.broken.Store(true)
+	case 7:
+		w.say(m.name, "its connections break")
+		m.run.host.breakAll()
+	case 8:
+		w.say("network", "is split")
+		w.net.partition(true)
+		m.run.host.breakAll()
+		w.sleep(time.Duration(rng.Int64N(int64(5 * time.Second))))
+		w.net.partition(false)
+	case 9:
+		if err := m.trim(w.ctx, []string{"orders", store.Rejected}[rng.IntN(2)], rng.Float64()); err != nil && !errors.Is(err, store.ErrUnavailable) {
+			w.fail(m.name, "trim: %v", err)
+		}
+	case 10:
+		w.say(m.name, "its handler is away")
+		m.unready.Store(true)
+		w.sleep(time.Duration(rng.Int64N(int64(3 * time.Second))))
+		m.unready.Store(false)
+	case 11:
+		a := w.actors[rng.IntN(len(w.actors))]
+		w.kill(a, rng.IntN(2) == 0)
+		w.live(a)
+	case 12, 13:
+		w.backups = append(w.backups, m.backup())
+	case 14, 15:
+		b := backup{disk: newDisk()}
+		if n := len(w.backups); n > 0 {
+			b = w.backups[rng.IntN(n)]
+		}
+		m.die(m.run, rng.IntN(2) == 0)
+		m.restore(b)
+	case 16:
+		m.die(m.run, false)
+		m.restore(w.foreign())
+	case 17:
+		w.twin()
+	}
+}
+
+// twin starts a second process that writes as one of the producers: one that
+// begins anew, or an old copy of it.
+func (w *world) twin() {
+	i := slices.IndexFunc(w.actors, func(a *actor) bool { return a.producer != nil })
+	a := w.actors[i]
+	w.kill(a, false)
+	p := a.producer
+	p.rivals = true
+	b := w.addProducer(p.producer, w.someTraits(), p.count)
+	q := b.producer
+	q.rivals = true
+	if w.rng.IntN(2) == 0 {
+		w.say(q.writer, "is a copy of %s", p.writer)
+		q.bound, q.attempt, q.kept, q.saved = p.bound, p.attempt, p.saved, p.saved
+		for n := range p.bound {
+			q.sent[n+1] = p.sent[n+1]
+		}
+		q.acked = q.kept.acked
+	}
+	w.live(a)
+	w.live(b)
+}
+
+// foreign is the disk of another store, in which the producers' names stand for
+// other logs.
+func (w *world) foreign() backup {
+	w.do(func() { w.ledger.foreign = true })
+	d := newDisk()
+	s, err := pebble.Open(w.ctx, "store", &pebble.Options{FS: d, Reserve: reserve, KeepEvery: -1})
+	if err != nil {
+		w.fail(server, "a new store: %v", err)
+		return backup{disk: d}
+	}
+	for i := range 3 {
+		n := 1 + w.rng.IntN(30)
+		name := fmt.Sprintf("p%d", i)
+		book := w.open("orders", name, name+" of another store")
+		p := store.Producer{Topic: "orders", Name: name}
+		c, err := s.Claim(w.ctx, p, store.ClaimRequest{Attempt: 1})
+		b := &store.Block{Topic: "orders", Codec: "json", Producer: p, Epoch: c.Epoch, First: 1}
+		for j := range n {
+			r := record{bytes: fmt.Appendf(nil, `{"other":%q,"n":%d}`, name, j+1), whole: true}
+			book.sent[uint64(j+1)] = r
+			b.Add(r.bytes)
+			b.Note = binary.BigEndian.AppendUint32(nil, crc32.Checksum(r.bytes, castagnoli))
+		}
+		if err = errors.Join(err, s.Append(w.ctx, b)[0].Err); err != nil {
+			w.fail(server, "a new store: %v", err)
+		}
+	}
+	_ = s.Close()
+	return backup{disk: d}
+}
+
+// heal ends all faults.
+func (w *world) heal() {
+	w.say("world", "no more faults")
+	w.net.mu.Lock()
+	w.net.fate = func(_, _ string) fate { return fate{} }
+	w.net.mu.Unlock()
+	w.sleep(0)
+	w.machine.run.host.hurry()
+	w.machine.run.disk.after(0, nil)
+	if w.machine.run.disk.broken.Load() {
+		w.machine.die(w.machine.run, false)
+		w.sleep(time.Millisecond)
+	}
+}
+
+// more gives those who are done something more to do, which shows them what
+// became of what they did.
+func (w *world) more() {
+	synctest.Wait()
+	for _, a := range w.actors {
+		if a.producer == nil {
+			continue
+		}
+		select {
+		case <-a.done:
+			if a.producer.stopped == nil {
+				a.producer.count += 1 + w.rng.Uint64N(5)
+				w.live(a)
+			}
+		default:
+		}
+	}
+}
+
+// settle waits until everyone has done what it is there for. It returns what was
+// broken meanwhile.
+func (w *world) settle() error {
+	const within = 3 * time.Minute
+	for range int(within / time.Second) {
+		if w.waits() == "" {
+			return w.verdict()
+		}
+		w.sleep(time.Second)
+	}
+	if err := w.verdict(); err != nil {
+		return err // whoever saw that may have stopped
+	}
+	return fmt.Errorf("%v after the last fault, %s", within, w.waits())
+}
+
+// waits says who is not done.
+func (w *world) waits() string {
+	head, err := w.machine.run.store.Head(w.ctx)
+	if err != nil {
+		return err.Error()
+	}
+	for _, a := range w.actors {
+		if a.producer != nil {
+			select {
+			case <-a.done:
+			default:
+				return a.producer.writer + " is not done"
+			}
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, a := range w.actors {
+		if r := a.reader; r != nil && r.stopped == nil && (r.at.Tag != head.Tag || r.at.Compare(head) < 0) {
+			return fmt.Sprintf("%s has read to %v, of %v", r.name, r.at, head)
+		}
+	}
+	return ""
+}
+
+// audits opens what is left of the store, and holds it against what everyone
+// knows.
+func (w *world) audits() error {
+	d := w.machine.disk
+	s, err := pebble.Open(w.ctx, "store", &pebble.Options{FS: d, Reserve: reserve, KeepEvery: -1})
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	all, err := inventory(w.ctx, s, w.machine.trimmed)
+	if err != nil {
+		return err
+	}
+	errs := []error{w.audit(all)}
+	for _, a := range w.actors {
+		if a.reader != nil {
+			errs = append(errs, a.reader.audit(all))
+		}
+	}
+	return errors.Join(errs...)
+}
