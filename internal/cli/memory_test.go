@@ -34,7 +34,8 @@ func buildBinary(t *testing.T) string {
 func startServer(t *testing.T, args ...string) (*os.Process, string) {
 	t.Helper()
 	cmd := exec.Command(buildBinary(t), append([]string{"serve", "--listen", "127.0.0.1:0"}, args...)...)
-	cmd.Env = append(os.Environ(), "GOMEMLIMIT=") // the command's own limit is what is tested
+	cmd.Env = append(os.Environ(), "GOMEMLIMIT=", // the command's own limit is what is tested
+		"XDG_STATE_HOME="+t.TempDir())
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)

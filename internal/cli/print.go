@@ -1,126 +1,155 @@
 package cli
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
-	"sync"
+	"log/slog"
 
-	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/store"
+	"github.com/dictwire/dictwire/store/memory"
 )
 
-// maxPending is how many bytes wait for the output at the most. Beyond it who
-// prints waits.
-const maxPending = 256 << 10
+// printBytes is how much is written at once, if one block is not more.
+const printBytes = 64 << 10
 
-// A printer writes dictionaries to an output, each whole, those of one caller in
-// order. Many goroutines may print at once: what comes while a write is under
-// way goes out with the next one.
+// A printer is a reader of a store that writes what it comes to on an output:
+// all records of topics that don't begin with "_", from the head on. An output
+// that is slow slows nobody down but the writers of a store in memory, of which
+// the printer misses nothing.
 type printer struct {
+	s      store.Store
 	w      io.Writer
-	format appender
-	failed chan struct{} // closed at the first error
-	ended  chan struct{} // closed when the writing goroutine ends
+	record *written
+	log    *slog.Logger
 
-	mu      sync.Mutex
-	changed sync.Cond
-	pending []byte // not written yet
-	ends    []int  // of each record in pending
-	lost    int    // records that were given to print and can't be written
-	err     error  // of the output
-	closed  bool   // no more comes
+	failed chan struct{} // closed when nothing more is printed, by a failure
+	ended  chan struct{} // closed when run ends
+	stop   context.CancelFunc
+
+	// Of run, until it ends.
+	at      store.Position // all below is in pending or was written
+	pending []byte
+	ends    []int // of each record in pending
+	lost    int   // records that can't be written, as the output failed
+	err     error // why it failed
 }
 
 // newPrinter returns a printer that ends with close.
-func newPrinter(w io.Writer, format appender) *printer {
-	p := &printer{w: w, format: format, failed: make(chan struct{}), ended: make(chan struct{})}
-	p.changed.L = &p.mu
-	go p.write()
-	return p
-}
-
-var scratch = sync.Pool{New: func() any { return new([]byte) }}
-
-// print prints a dictionary. It returns the output's error, if there was one,
-// or that of a dictionary that the format can't hold.
-func (p *printer) print(d *dict.Dict) error {
-	buf := scratch.Get().(*[]byte)
-	defer scratch.Put(buf)
-	out, err := p.format((*buf)[:0], d)
-	if cap(out) <= maxPending {
-		*buf = out
-	}
+func newPrinter(ctx context.Context, s store.Store, w io.Writer, record *written, log *slog.Logger) (*printer, error) {
+	at, err := s.Head(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for len(p.pending) > maxPending && p.err == nil {
-		p.changed.Wait()
-	}
-	if p.err != nil {
-		p.lost++
-		return p.err
-	}
-	p.pending = append(p.pending, out...)
-	p.ends = append(p.ends, len(p.pending))
-	p.changed.Broadcast()
-	return nil
+	p := &printer{s: s, w: w, record: record, log: log, at: at, failed: make(chan struct{}), ended: make(chan struct{})}
+	p.hold()
+	ctx, p.stop = context.WithCancel(context.WithoutCancel(ctx))
+	go p.run(ctx)
+	return p, nil
 }
 
-// write writes what is pending until the printer is closed or the output fails.
-func (p *printer) write() {
+// run prints until ctx ends, and then all that is stored.
+func (p *printer) run(ctx context.Context) {
 	defer close(p.ended)
-	var bytes []byte
-	var ends []int
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for {
-		for len(p.pending) == 0 && !p.closed {
-			p.changed.Wait()
-		}
-		if len(p.pending) == 0 {
+	for _, follow := range []bool{true, false} {
+		if p.err = p.print(ctx, follow); p.err != nil {
+			close(p.failed)
 			return
 		}
-		bytes, p.pending = p.pending, bytes[:0]
-		ends, p.ends = p.ends, ends[:0]
-		p.changed.Broadcast()
-		p.mu.Unlock()
-		n, err := p.w.Write(bytes)
-		p.mu.Lock()
+		ctx = context.WithoutCancel(ctx)
+	}
+}
+
+// print prints what there is, and what comes until ctx ends.
+func (p *printer) print(ctx context.Context, follow bool) error {
+	for b, err := range p.s.Read(ctx, p.at, store.ReadOptions{Topics: []string{"*"}, Follow: follow}) {
+		var damage *store.DamageError
+		var trim *store.TrimmedError
+		switch {
+		case errors.As(err, &damage), errors.As(err, &trim):
+			p.log.Warn("records can't be printed any more", "error", err)
+		case err != nil && ctx.Err() != nil:
+			return nil
+		case err != nil:
+			return err
+		case b.Block != nil:
+			p.block(b)
+		}
+		p.at = b.Next
+		if len(p.pending) < printBytes && b.Block != nil && !p.isHead(ctx) {
+			continue // more comes at once
+		}
+		if err := p.flush(); err != nil {
+			return err
+		}
+		p.hold()
+	}
+	return p.flush()
+}
+
+// isHead reports whether there is nothing more to print for now.
+func (p *printer) isHead(ctx context.Context) bool {
+	head, err := p.s.Head(ctx)
+	return err != nil || p.at.Compare(head) >= 0
+}
+
+// block prints the records of a batch.
+func (p *printer) block(b store.Batch) {
+	for i, record := range b.Block.Records(b.At.Index) {
+		line, err := p.record.record(b.Block.Codec, record)
 		if err != nil {
-			p.fail(err, ends, n)
-			return
+			at := b.At
+			at.Index = i
+			attrs := []any{"at", at.String(), "topic", b.Block.Topic, "error", err}
+			if hint := hintOf(err); hint != "" {
+				attrs = append(attrs, "hint", hint)
+			}
+			p.log.Warn("a dictionary can't be printed", attrs...)
+			continue
 		}
+		p.pending = append(p.pending, line...)
+		p.ends = append(p.ends, len(p.pending))
 	}
 }
 
-// fail takes note that the output failed after n bytes of the records that end
-// where ends says. p.mu is held.
-func (p *printer) fail(err error, ends []int, n int) {
-	p.err = err
-	for _, end := range ends {
-		if end > n {
-			p.lost++
-		}
+// flush writes what is pending. Where that fails, it counts what is lost.
+func (p *printer) flush() error {
+	if len(p.pending) == 0 {
+		return nil
 	}
-	p.lost += len(p.ends)
-	p.pending, p.ends = nil, nil
-	p.changed.Broadcast()
-	close(p.failed)
+	n, err := p.w.Write(p.pending)
+	if err != nil {
+		for _, end := range p.ends {
+			if end > n {
+				p.lost++
+			}
+		}
+		err = fmt.Errorf("standard output: %w", err)
+	}
+	p.pending, p.ends = p.pending[:0], p.ends[:0]
+	return err
 }
 
-// close waits until all is written. It returns the error of the output, which
-// says how many records are lost by it.
+// hold keeps a store in memory from dropping what is not printed yet.
+func (p *printer) hold() {
+	if m, ok := p.s.(*memory.Store); ok {
+		_ = m.Hold(p.at) // it is one of this store
+	}
+}
+
+// close waits until all that is stored is printed. Nothing more may be stored
+// meanwhile. The error says how many records are lost by it.
 func (p *printer) close() error {
-	p.mu.Lock()
-	p.closed = true
-	p.changed.Broadcast()
-	p.mu.Unlock()
+	p.stop()
 	<-p.ended
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	if p.err == nil {
 		return nil
 	}
-	return fmt.Errorf("standard output: %w; %s received, but not printed", p.err, count(int64(p.lost), "dictionary was", "dictionaries were"))
+	for b, err := range p.s.Read(context.Background(), p.at, store.ReadOptions{Topics: []string{"*"}}) {
+		if err == nil && b.Block != nil {
+			p.lost += len(b.Block.Lengths) - int(b.At.Index)
+		}
+	}
+	return fmt.Errorf("%w; %s received, but not printed", p.err, count(int64(p.lost), "dictionary was", "dictionaries were"))
 }

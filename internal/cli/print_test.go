@@ -3,12 +3,22 @@ package cli
 import (
 	"bytes"
 	"errors"
+	"io"
+	"log/slog"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
+	"github.com/spf13/pflag"
+
+	"github.com/dictwire/dictwire/codec/cbor"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/store"
+	"github.com/dictwire/dictwire/store/memory"
+	"github.com/dictwire/dictwire/store/pebble"
 )
 
 // A stalled is an output that takes nothing until it is told to.
@@ -27,30 +37,49 @@ func (w *stalled) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Who prints to an output that stalls is held up once a little is pending, and
-// goes on with it.
-func TestPrinterIsBounded(t *testing.T) {
+func newTestPrinter(t *testing.T, s store.Store, w io.Writer, log io.Writer) *printer {
+	t.Helper()
+	flags := new(formatFlags)
+	record := &written{format: flags.appenders()["json"], codecs: flags.stored()}
+	p, err := newPrinter(t.Context(), s, w, record, slog.New(slog.NewTextHandler(log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func appendRecord(t *testing.T, s store.Store, topic, format, record string) {
+	t.Helper()
+	b := &store.Block{Topic: topic, Codec: format}
+	b.Add([]byte(record))
+	if r := s.Append(t.Context(), b)[0]; r.Err != nil {
+		t.Error(r.Err)
+	}
+}
+
+// Where the output stalls, a store in memory takes what it has room for, and
+// goes on with it: all is printed, once.
+func TestPrinterMissesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		const all, room = 200, 500_000
+		s := memory.New(&memory.Options{KeepBytes: room})
 		out := &stalled{release: make(chan struct{})}
-		p := newPrinter(out, new(formatFlags).appenders()["json"])
-		d := dict.Of("text", strings.Repeat("x", 10_000))
-		printed := 0 // read when all are blocked
-		const all = 200
-		var printing sync.WaitGroup
-		printing.Go(func() {
+		p := newTestPrinter(t, s, out, io.Discard)
+		record := `{"text":"` + strings.Repeat("x", 10_000) + `"}`
+		stored := 0 // read when all are blocked
+		var storing sync.WaitGroup
+		storing.Go(func() {
 			for range all {
-				if err := p.print(d); err != nil {
-					t.Error(err)
-				}
-				printed++
+				appendRecord(t, s, "a", "json", record)
+				stored++
 			}
 		})
 		synctest.Wait()
-		if got := printed * 10_000; got < maxPending || got > 2*maxPending {
-			t.Errorf("%d bytes were printed ahead of the output, want about %d", got, maxPending)
+		if got := stored * len(record); got < room/2 || got > room {
+			t.Errorf("%d bytes were stored ahead of the output, want about %d", got, room)
 		}
 		close(out.release)
-		printing.Wait()
+		storing.Wait()
 		if err := p.close(); err != nil {
 			t.Error(err)
 		}
@@ -60,28 +89,96 @@ func TestPrinterIsBounded(t *testing.T) {
 	})
 }
 
-// What an output that failed did not take is counted, and nobody waits for it.
+// What an output that failed did not take is counted: what it was given, and
+// what is stored behind it.
 func TestPrinterCountsLosses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		s := memory.New(nil)
 		out := &stalled{release: make(chan struct{}), fail: errors.New("no more paper")}
-		p := newPrinter(out, new(formatFlags).appenders()["json"])
-		if err := p.print(dict.Of("first", 1)); err != nil { // is written
-			t.Error(err)
-		}
+		p := newTestPrinter(t, s, out, io.Discard)
+		appendRecord(t, s, "a", "json", `{"first":1}`) // is written
 		synctest.Wait()
 		for range 4 { // wait for the next write, which fails
-			if err := p.print(dict.Of("a", 1)); err != nil {
-				t.Error(err)
-			}
+			appendRecord(t, s, "a", "json", `{"a":1}`)
 		}
 		close(out.release)
 		<-p.failed
-		if err := p.print(dict.Of("late", 1)); !errors.Is(err, out.fail) {
-			t.Errorf("print = %v", err)
-		}
+		appendRecord(t, s, "b", "json", `{"late":1}`)
+		appendRecord(t, s, "_b", "json", `{"not printed":1}`)
 		want := "standard output: no more paper; 5 dictionaries were received, but not printed"
 		if err := p.close(); err == nil || err.Error() != want {
 			t.Errorf("close = %v, want %s", err, want)
 		}
 	})
+}
+
+// What stands before the head at the beginning is not printed, what is stored
+// at the end is; what the format can't hold is said, and left out.
+func TestPrinterPrints(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := memory.New(nil)
+		appendRecord(t, s, "a", "json", `{"before":1}`)
+		var out, log bytes.Buffer
+		p := newTestPrinter(t, s, &out, &log)
+		appendRecord(t, s, "a", "json", `{"a":1,"a":2}`) // as --duplicate-keys last takes it
+		set, err := cbor.Codec{}.Append(nil, dict.Of("tags", map[string]struct{}{"x": {}}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		appendRecord(t, s, "b", "cbor", string(set))
+		appendRecord(t, s, "b", "cbor", "\xa1\x61b\xf7") // undefined
+		synctest.Wait()
+		appendRecord(t, s, "b", "smoke", "signals")
+		appendRecord(t, s, "_rejected", "json", `{"code":"schema"}`)
+		appendRecord(t, s, "a", "json", `{"last":1}`)
+		if err := p.close(); err != nil {
+			t.Fatal(err)
+		}
+		if want := "{\"a\":2}\n{\"tags\":{\"x\":{}}}\n{\"last\":1}\n"; out.String() != want {
+			t.Errorf("printed %q, want %q", out.String(), want)
+		}
+		for _, want := range []string{
+			`msg="a dictionary can't be printed" at=\w+\.4\.0 topic=b error="/b: json can't hold .*" hint=".*--lossy`,
+			`at=\w+\.5\.0 topic=b error="a record in the format \\"smoke\\"`,
+		} {
+			if !regexp.MustCompile(want).MatchString(log.String()) {
+				t.Errorf("logged %s, want %s", log.String(), want)
+			}
+		}
+	})
+}
+
+func TestKeep(t *testing.T) {
+	var f keepFlags
+	f.add(pflag.NewFlagSet("", pflag.ContinueOnError))
+	for _, s := range []string{"30d", "orders.*=7d,orders.eu.*=12h", "orders.eu.x=90s", "_rejected=1h"} {
+		if err := f.age.Set(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := f.bytes.Set("1MiB"); err != nil {
+		t.Fatal(err)
+	}
+	const hour = time.Hour
+	for topic, want := range map[string]pebble.Keep{
+		"a":             {Age: 30 * 24 * hour, Bytes: 1 << 20},
+		"orders":        {Age: 30 * 24 * hour, Bytes: 1 << 20},
+		"orders.us":     {Age: 7 * 24 * hour, Bytes: 1 << 20},
+		"orders.eu.y":   {Age: 12 * hour, Bytes: 1 << 20},
+		"orders.eu.x":   {Age: 90 * time.Second, Bytes: 1 << 20},
+		store.Rejected:  {Age: hour, Bytes: 256 << 20},
+		"_of.the.store": {},
+	} {
+		if got := f.keep(topic); got != want {
+			t.Errorf("%s: %+v, want %+v", topic, got, want)
+		}
+	}
+	for _, bad := range []string{"", "soon", "a..b=1h", "a=", "-1h", "a=1h,"} {
+		if err := f.age.Set(bad); err == nil {
+			t.Errorf("--keep-age %q is taken", bad)
+		}
+	}
+	if err := f.bytes.Set("0"); err == nil {
+		t.Error("--keep-bytes 0 is taken")
+	}
 }

@@ -14,6 +14,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -21,9 +22,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dictwire/dictwire"
-	"github.com/dictwire/dictwire/codec"
-	"github.com/dictwire/dictwire/dialect"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/store"
+	"github.com/dictwire/dictwire/store/memory"
+	"github.com/dictwire/dictwire/store/pebble"
 )
 
 // A serve is the command serve with its flags.
@@ -32,6 +34,11 @@ type serve struct {
 
 	listen        string
 	once          bool
+	store         storeFlag
+	topic         string
+	durability    choice
+	reserve       byteSize
+	keep          keepFlags
 	print         choice
 	reply         bool
 	quiet         bool
@@ -44,7 +51,8 @@ type serve struct {
 
 	stderr  io.Writer
 	srv     *dictwire.Server
-	printer *printer // nil: nothing is printed
+	printer *printer   // nil: nothing is printed
+	fatal   chan error // why the store can't go on
 }
 
 func serveCommand() *cobra.Command {
@@ -52,13 +60,19 @@ func serveCommand() *cobra.Command {
 	s.print = choice{"python", append(slices.Sorted(maps.Keys(s.codecs())), "none")}
 	cmd := &cobra.Command{
 		Use:   "serve",
-		Short: "Receive dictionaries and print them",
-		Long: "serve receives dictionaries and prints each on standard output. Everything else goes\n" +
-			"to standard error. The first SIGINT or SIGTERM ends it when all that has come is\n" +
-			"printed, the second at once.",
+		Short: "Receive dictionaries, store and print them",
+		Long: "serve receives dictionaries, stores them, and prints what it stores on standard output.\n" +
+			"Everything else goes to standard error. Nothing is acknowledged, replied to or printed\n" +
+			"before it is stored, and an output that is slow holds up nobody: it lags. The first\n" +
+			"SIGINT or SIGTERM ends it when all that has come is stored and printed, the second at\n" +
+			"once.\n\n" +
+			"The store is a directory that one server has open at a time. With --store memory, and\n" +
+			"with --once where no --store is given, nothing outlives the server, and an output that is\n" +
+			"slow slows the senders down.",
 		Example: "  dictwire serve\n" +
 			"  dictwire serve --once --print json | jq .name\n" +
 			"  dictwire serve --listen unix:/run/dictwire.sock\n" +
+			"  dictwire serve --store /var/lib/dictwire --keep-age 30d --keep-bytes orders.*=50GiB\n" +
 			"  dictwire serve --reply",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return s.run(cmd) },
@@ -66,6 +80,12 @@ func serveCommand() *cobra.Command {
 	flags := cmd.Flags()
 	flags.StringVar(&s.listen, "listen", dictwire.DefaultAddr, "`address`: host:port, unix:PATH or fd:N")
 	flags.BoolVar(&s.once, "once", false, "serve one connection that sends something, then end")
+	flags.StringVar(&s.store.dir, "store", "", "`directory` of the store, or memory (default dictwire in $XDG_STATE_HOME or ~/.local/state)")
+	flags.StringVar(&s.topic, "topic", dictwire.DefaultTopic, "`topic` of what comes over connections that name none")
+	s.durability = choice{string(store.Fsync), []string{string(store.Fsync), string(store.OS)}}
+	flags.Var(&s.durability, "durability", "what is waited for before a record is acknowledged: fsync, which survives the loss of power, or os, which survives the end of the server alone")
+	flags.Var(&s.reserve, "reserve", "`bytes` of the disk that stay free: below, nothing is stored; -1 for none (default 1 GiB, or 2 % of the disk if that is more)")
+	s.keep.add(flags)
 	flags.Var(&s.print, "print", "what is printed: none or one of "+names(s.codecs()))
 	flags.BoolVar(&s.reply, "reply", false, "answer each dictionary with {\"received\": n}, counted from 1: an example of a handler")
 	flags.BoolVar(&s.quiet, "quiet", false, "leave out the address and the summary")
@@ -92,21 +112,34 @@ func (s *serve) run(cmd *cobra.Command) error {
 	signal.Ignore(syscall.SIGPIPE) // a reader of stdout that goes away is an error like others
 	defer signal.Reset(syscall.SIGPIPE)
 
+	if err := store.CheckTopic(s.topic); err != nil {
+		return usageError{err}
+	}
+	if strings.HasPrefix(s.topic, "_") {
+		return usagef("--topic %s: topics that begin with _ are the server's own", s.topic)
+	}
 	l, err := s.open(cmd.Context())
 	if err != nil {
 		return err
 	}
 	defer l.Close()
-	limitHeap(int64(s.maxMemory))
+	st, err := s.openStore(cmd)
+	if err != nil {
+		return err
+	}
+	log := slog.New(slog.NewTextHandler(s.stderr, nil))
 	if s.print.value != "none" {
-		s.printer = newPrinter(cmd.OutOrStdout(), s.printed())
+		s.printer, err = newPrinter(cmd.Context(), st, cmd.OutOrStdout(), &written{format: s.printed(), codecs: s.stored()}, log)
+		if err != nil {
+			return errors.Join(err, st.Close())
+		}
 	}
 	s.srv = &dictwire.Server{
-		Handler: s.handler(),
-		JSON:    s.json(), Limits: s.limits(),
+		Handler: s.handler(), Store: st, Topic: s.topic,
+		JSON: s.json(), Limits: s.limits(),
 		MaxConns: s.maxConns, MaxMemory: int64(s.maxMemory),
 		IdleTimeout: s.idleTimeout, RecordTimeout: s.recordTimeout, WriteTimeout: s.writeTimeout,
-		Logger: slog.New(slog.NewTextHandler(s.stderr, nil)),
+		Logger: log,
 	}
 	s.say("listening on %s", where(l))
 	serve := s.srv.Serve
@@ -115,7 +148,50 @@ func (s *serve) run(cmd *cobra.Command) error {
 	}
 	served := make(chan error, 1)
 	go func() { served <- serve(l) }()
-	return s.wait(cmd.Context(), served, signals)
+	err = s.wait(cmd.Context(), served, signals)
+	var exit exitError
+	if errors.As(err, &exit) {
+		return err // at once
+	}
+	return errors.Join(err, st.Close())
+}
+
+// A closingStore is a store that this process opened.
+type closingStore interface {
+	store.Store
+	Close() error
+}
+
+// openStore opens the store and says where it is.
+func (s *serve) openStore(cmd *cobra.Command) (closingStore, error) {
+	if s.store.dir == inMemory || s.once && s.store.dir == "" {
+		keep, ok := s.keep.bytes.of("")
+		if !ok {
+			keep = 64 << 20
+		}
+		limitHeap(int64(s.maxMemory) + 2*int64(keep))
+		s.say("storing the newest %s in memory: nothing outlives this process", &keep)
+		return memory.New(&memory.Options{KeepBytes: int64(keep)}), nil
+	}
+	dir, err := s.store.path()
+	if err != nil {
+		return nil, err
+	}
+	s.fatal = make(chan error, 1)
+	st, err := pebble.Open(cmd.Context(), dir, &pebble.Options{
+		Durability: store.Durability(s.durability.value), Reserve: int64(s.reserve), Keep: s.keep.keep,
+		Fatal: func(err error) { s.fatal <- err },
+	})
+	if errors.Is(err, store.ErrLocked) {
+		err = hintError{err, "another server has it open; --store names another directory, or memory"}
+	}
+	if err != nil {
+		return nil, hinted(err)
+	}
+	const engine = 64 << 20
+	limitHeap(int64(s.maxMemory) + engine)
+	s.say("storing in %s, durability %s", dir, st.Durability())
+	return st, nil
 }
 
 // wait waits for the server's end, and for what ends it.
@@ -127,12 +203,16 @@ func (s *serve) wait(ctx context.Context, served <-chan error, signals <-chan os
 	var err error
 	select {
 	case err = <-served:
+	case err := <-s.fatal:
+		return s.die(err)
 	case <-signals:
 		s.say("shutting down")
 		drained := make(chan error, 1)
 		go func() { drained <- s.srv.Shutdown(ctx) }()
 		select {
 		case err = <-drained:
+		case err := <-s.fatal:
+			return s.die(err)
 		case <-failed:
 		case <-signals:
 			return exitError(exitInterrupted)
@@ -158,6 +238,13 @@ func (s *serve) wait(ctx context.Context, served <-chan error, signals <-chan os
 	s.say("%s from %s, %d refused", count(stats.Records, "dictionary", "dictionaries"),
 		count(stats.Connections, "connection", "connections"), stats.Rejected)
 	return err
+}
+
+// die says why the store can't go on. What was acknowledged is safe, and nothing
+// is waited for: it might never come.
+func (s *serve) die(err error) error {
+	tell(s.stderr, hintError{err, "what was acknowledged is safe; look after the disk, then start again"})
+	return exitError(exitFailure)
 }
 
 // open listens, and refuses addresses that other machines reach.
@@ -197,26 +284,13 @@ func (s *serve) printed() appender {
 	}
 }
 
-// handler prints and replies. It is nil where neither is wanted.
+// handler replies. It is nil where that is not wanted.
 func (s *serve) handler() dictwire.Handler {
-	if s.printer == nil && !s.reply {
+	if !s.reply {
 		return nil
 	}
 	var received atomic.Int64
-	return dictwire.HandlerFunc(func(_ context.Context, r *dictwire.Request) (*dict.Dict, error) {
-		if s.printer != nil {
-			err := s.printer.print(r.Dict())
-			var loss *codec.LossError
-			if errors.As(err, &loss) {
-				return nil, &dialect.Error{Code: dialect.Loss, Text: loss.Error(), Hint: loss.Hint, At: -1, Err: err}
-			}
-			if err != nil {
-				return nil, &dialect.Error{Code: dialect.Unavailable, Text: "the server can't print", At: -1, Err: err}
-			}
-		}
-		if !s.reply {
-			return nil, nil
-		}
+	return dictwire.HandlerFunc(func(context.Context, *dictwire.Request) (*dict.Dict, error) {
 		return dict.Of("received", received.Add(1)), nil
 	})
 }
@@ -238,9 +312,9 @@ func count(n int64, one, many string) string {
 
 // limitHeap makes the garbage collector keep the heap near what may be in use,
 // unless GOMEMLIMIT says otherwise.
-func limitHeap(maxMemory int64) {
+func limitHeap(inUse int64) {
 	const rest = 12 << 20 // of a server without records
 	if debug.SetMemoryLimit(-1) == math.MaxInt64 {
-		debug.SetMemoryLimit(maxMemory + maxMemory/4 + rest)
+		debug.SetMemoryLimit(inUse + inUse/4 + rest)
 	}
 }

@@ -78,12 +78,18 @@ func (f *storeFlag) with(ctx context.Context, o pebble.Options, do func(*pebble.
 		return hintError{fmt.Errorf("no store in %s", dir), "--store DIR says where it is"}
 	case errors.Is(err, store.ErrLocked):
 		return hintError{err, "stop the server that has it open, then try again"}
-	case errors.Is(err, pebble.ErrCut):
-		return hintError{err, "dictwire store check --salvage makes the rest readable"}
 	case err != nil:
-		return err
+		return hinted(err)
 	}
 	return errors.Join(do(s), s.Close())
+}
+
+// hinted adds what helps against an error of pebble.Open.
+func hinted(err error) error {
+	if errors.Is(err, pebble.ErrCut) {
+		return hintError{err, "dictwire store check --salvage makes the rest readable"}
+	}
+	return err
 }
 
 // inMemory is what --store says for no directory.

@@ -1,0 +1,97 @@
+package cli
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/dictwire/dictwire/store"
+	"github.com/dictwire/dictwire/store/pebble"
+)
+
+// A perTopic is a flag's values, one for all topics and others for some:
+// "30d,orders.*=1d".
+type perTopic[V any] struct {
+	kind   string
+	parse  func(string) (V, error)
+	text   []string
+	values map[string]V // by topic, or topics; "" for all
+}
+
+// Set adds values.
+func (f *perTopic[V]) Set(s string) error {
+	for part := range strings.SplitSeq(s, ",") {
+		topic, value, one := strings.Cut(part, "=")
+		if !one {
+			topic, value = "", part
+		} else if err := store.CheckPattern(topic); err != nil {
+			return err
+		}
+		v, err := f.parse(value)
+		if err != nil {
+			return err
+		}
+		if f.values == nil {
+			f.values = make(map[string]V)
+		}
+		f.values[topic] = v
+		f.text = append(f.text, part)
+	}
+	return nil
+}
+
+func (f *perTopic[V]) String() string { return strings.Join(f.text, ",") }
+
+// Type names the value in help texts.
+func (f *perTopic[V]) Type() string { return "[topic=]" + f.kind }
+
+// of returns the value of a topic: that of the longest name that is its own.
+// Topics that begin with "_" have none unless they are named.
+func (f *perTopic[V]) of(topic string) (V, bool) {
+	best := ""
+	for name := range f.values {
+		if name != "" && store.Match([]string{name}, topic) {
+			best = slices.MaxFunc([]string{best, name}, func(a, b string) int { return cmp.Compare(len(a), len(b)) })
+		}
+	}
+	if best == "" && strings.HasPrefix(topic, "_") {
+		var none V
+		return none, false
+	}
+	v, ok := f.values[best]
+	return v, ok
+}
+
+// A keepFlags says what serve keeps.
+type keepFlags struct {
+	age   perTopic[time.Duration]
+	bytes perTopic[byteSize]
+}
+
+func (f *keepFlags) add(flags *pflag.FlagSet) {
+	f.age.kind, f.age.parse = "age", parseAge
+	f.bytes.kind, f.bytes.parse = "bytes", func(s string) (n byteSize, err error) {
+		if err = n.Set(s); err == nil && n <= 0 {
+			err = fmt.Errorf("want more than nothing")
+		}
+		return n, err
+	}
+	flags.Var(&f.age, "keep-age", "delete what is older, as 30d, of all topics or of one; may be repeated (default nothing)")
+	flags.Var(&f.bytes, "keep-bytes", "delete the oldest records of each topic, or of one, beyond so many bytes; may be repeated (default nothing; in memory, which has one bound for all, 64MiB)")
+}
+
+// keep says what of a topic is kept on disk.
+func (f *keepFlags) keep(topic string) pebble.Keep {
+	keep := pebble.DefaultKeep(topic)
+	if age, ok := f.age.of(topic); ok {
+		keep.Age = age
+	}
+	if n, ok := f.bytes.of(topic); ok {
+		keep.Bytes = uint64(n)
+	}
+	return keep
+}
