@@ -51,8 +51,7 @@ type serve struct {
 
 	stderr  io.Writer
 	srv     *dictwire.Server
-	printer *printer   // nil: nothing is printed
-	fatal   chan error // why the store can't go on
+	printer *printer // nil: nothing is printed
 }
 
 func serveCommand() *cobra.Command {
@@ -177,10 +176,9 @@ func (s *serve) openStore(cmd *cobra.Command) (closingStore, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.fatal = make(chan error, 1)
 	st, err := pebble.Open(cmd.Context(), dir, &pebble.Options{
 		Durability: store.Durability(s.durability.value), Reserve: int64(s.reserve), Keep: s.keep.keep,
-		Fatal: func(err error) { s.fatal <- err },
+		Fatal: s.die,
 	})
 	if errors.Is(err, store.ErrLocked) {
 		err = hintError{err, "another server has it open; --store names another directory, or memory"}
@@ -203,16 +201,12 @@ func (s *serve) wait(ctx context.Context, served <-chan error, signals <-chan os
 	var err error
 	select {
 	case err = <-served:
-	case err := <-s.fatal:
-		return s.die(err)
 	case <-signals:
 		s.say("shutting down")
 		drained := make(chan error, 1)
 		go func() { drained <- s.srv.Shutdown(ctx) }()
 		select {
 		case err = <-drained:
-		case err := <-s.fatal:
-			return s.die(err)
 		case <-failed:
 		case <-signals:
 			return exitError(exitInterrupted)
@@ -240,11 +234,11 @@ func (s *serve) wait(ctx context.Context, served <-chan error, signals <-chan os
 	return err
 }
 
-// die says why the store can't go on. What was acknowledged is safe, and nothing
-// is waited for: it might never come.
-func (s *serve) die(err error) error {
+// die says why the store can't go on, and ends the process: what was
+// acknowledged is safe, and nothing else may be waited for.
+func (s *serve) die(err error) {
 	tell(s.stderr, hintError{err, "what was acknowledged is safe; look after the disk, then start again"})
-	return exitError(exitFailure)
+	os.Exit(exitFailure)
 }
 
 // open listens, and refuses addresses that other machines reach.

@@ -232,8 +232,16 @@ func (s *Store) open() error {
 		Lock:               s.lock,
 		FormatMajorVersion: engine.FormatWALSyncChunks,
 		Logger:             logger{s},
-		// Damage is reported where it is read, and stops nothing else.
-		EventListener:               &engine.EventListener{DataCorruption: func(engine.DataCorruptionInfo) {}},
+		EventListener: &engine.EventListener{
+			// Damage is reported where it is read, and stops nothing else.
+			DataCorruption: func(engine.DataCorruptionInfo) {},
+			// What the engine does next is a panic that nobody can recover.
+			WALCreated: func(i engine.WALCreateInfo) {
+				if i.Err != nil {
+					s.fail(i.Err)
+				}
+			},
+		},
 		MemTableSize:                8 << 20,
 		MemTableStopWritesThreshold: 4,
 		L0CompactionThreshold:       4,
@@ -339,7 +347,7 @@ func (s *Store) failed() error {
 
 // fail notes that the engine can't go on.
 func (s *Store) fail(err error) {
-	err = fmt.Errorf("%w: the engine can't go on: %w", store.ErrUnavailable, err)
+	err = fmt.Errorf("%w: the engine can't go on: %w", store.ErrUnavailable, brief{err})
 	if !s.failure.CompareAndSwap(nil, &err) {
 		return
 	}
