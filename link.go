@@ -127,6 +127,8 @@ type link struct {
 	holds   *chunk // guarded by s.mu: whose bytes are being written
 	feedErr error  // guarded by s.mu: why the spool can't be read
 	turning bool   // guarded by s.mu: the session ends when all that was sent is settled
+	acked   uint64 // guarded by s.mu: settled, and its rejections are told
+	sum     uint32 // guarded by s.mu: of record acked; 0 where it is not known
 
 	failed   atomic.Bool   // writing has failed
 	writeErr error         // why; read when the writer has ended
@@ -381,12 +383,16 @@ var errIdle = errors.New("dictwire: nothing to send for a while")
 // after says whether the session goes on behind an ack.
 func (l *link) after() error {
 	s := l.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l.acked, l.sum = s.acked, 0
+	if s.sumKnown {
+		l.sum = s.sum
+	}
 	select {
 	case l.settled <- struct{}{}:
 	default:
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	now := time.Now()
 	switch {
 	case s.acked+1 < s.sent:

@@ -35,6 +35,22 @@ func (c *Client) drain(ctx context.Context) error {
 	return nil
 }
 
+// Spooled tells the client that its spool holds a topic's records up to the one
+// before next, where not the client but others put them there: see package relay.
+func (c *Client) Spooled(topic string, next uint64) error {
+	s, err := c.sender(topic)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if next > s.known {
+		s.known = next
+		s.notify()
+	}
+	return nil
+}
+
 // spooled returns the oldest record that the spool holds of the topic, and the
 // number behind the last; zero where there is no spool, or nothing in it.
 func (s *sender) spooled(ctx context.Context) (first, next uint64, err error) {
@@ -219,7 +235,7 @@ func (l *link) tell(ctx context.Context) {
 			ended = true
 		}
 		s.mu.Lock()
-		acked, sum := s.acked, s.sum
+		acked, sum := l.acked, l.sum
 		s.mu.Unlock()
 		if acked == told || acked == 0 {
 			continue
