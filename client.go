@@ -327,7 +327,7 @@ func (c *Client) Close() error {
 	late.Stop()
 	c.giveUp()
 	if lost := c.lost.Load(); lost > 0 {
-		return fmt.Errorf("dictwire: close: %d records were not settled", lost)
+		return fmt.Errorf("dictwire: close: %s not settled", countOf(lost, "record"))
 	}
 	return nil
 }
@@ -386,7 +386,7 @@ func (c *Client) takeFailures() []error {
 	defer c.mu.Unlock()
 	errs := c.failures
 	if c.more > 0 {
-		errs = append(errs, fmt.Errorf("dictwire: %d more records were rejected", c.more))
+		errs = append(errs, fmt.Errorf("dictwire: %s more", countOf(int64(c.more), "error")))
 	}
 	c.failures, c.more = nil, 0
 	return errs
@@ -413,4 +413,12 @@ func (c *Client) attempt(ctx context.Context) (uint64, error) {
 			return next, nil
 		}
 	}
+}
+
+// countOf says how many things there are.
+func countOf(n int64, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprint(n, " ", thing, "s")
 }

@@ -25,8 +25,10 @@ func n(i int) *dict.Dict { return dict.Of("n", i) }
 func line(i int) string { return fmt.Sprintf(`{"n":%d}`, i) }
 
 // sum is the CRC-32C of a record in hex.
-func sum(record string) string {
-	return fmt.Sprintf("%08x", crc32.Checksum([]byte(record), crc32.MakeTable(crc32.Castagnoli)))
+func sum(record string) string { return fmt.Sprintf("%08x", crc(record)) }
+
+func crc(record string) uint32 {
+	return crc32.Checksum([]byte(record), crc32.MakeTable(crc32.Castagnoli))
 }
 
 // sendAsync sends the records 1 to count.
@@ -143,7 +145,7 @@ func TestResume(t *testing.T) {
 					if _, err := c.Send(t.Context(), "t", n(6)); !errors.Is(err, test.err) {
 						t.Errorf("Send = %v, want %v", err, test.err)
 					}
-					if err := c.Close(); err == nil || !strings.Contains(err.Error(), "3 records were not settled") {
+					if err := c.Close(); err == nil || !strings.Contains(err.Error(), "3 records not settled") {
 						t.Errorf("Close = %v", err)
 					}
 					p.ended()
@@ -676,7 +678,7 @@ func TestClose(t *testing.T) {
 		sendAsync(t, c, 1)
 		sent, flushed := send(c, "t", n(2)), flush(c)
 		full := send(c, "t", n(3))
-		if err := c.Close(); err == nil || err.Error() != "dictwire: close: 2 records were not settled" {
+		if err := c.Close(); err == nil || err.Error() != "dictwire: close: 2 records not settled" {
 			t.Errorf("Close = %v", err)
 		}
 		for _, err := range []error{(<-sent).err, <-flushed, (<-full).err} {

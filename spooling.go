@@ -160,7 +160,7 @@ func (s *sender) numbered(first uint64, err error) {
 		s.notify()
 	case silent > 0:
 		s.c.lost.Add(int64(silent))
-		s.c.failed(fmt.Errorf("%d records of topic %s are lost: %w", silent, s.topic, err))
+		s.c.failed(fmt.Errorf("dictwire: %s of topic %s lost: %w", countOf(int64(silent), "record"), s.topic, err))
 	}
 }
 

@@ -240,7 +240,7 @@ func nextAck(s step, rest []step) uint64 {
 }
 
 // stand are the positions and times of a page.
-var stand = regexp.MustCompile(`"(?:[a-z0-9]{8}\.\d+\.\d+|\d{4}-\d\d-\d\dT[0-9:.]+Z)"`)
+var stand = regexp.MustCompile(`\b(?:[a-z0-9]{8}\.\d+\.\d+|\d{4}-\d\d-\d\dT[0-9:.]+Z)\b`)
 
 // filled returns a line of the page with what its positions and times stand for.
 func (p *player) filled(line string) string {

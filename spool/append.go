@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/internal/ledger"
 	"github.com/dictwire/dictwire/store"
 )
 
@@ -230,7 +231,7 @@ func (s *Spool) topic(name string) (*topic, error) {
 	if t.claimed {
 		return t, nil
 	}
-	claim, err := s.claim(context.Background(), s.producer(name))
+	claim, err := ledger.Claim(context.Background(), s.store, s.producer(name))
 	if err != nil {
 		return t, fmt.Errorf("spool: %w", err)
 	}

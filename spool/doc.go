@@ -67,11 +67,11 @@
 //
 // The directory is one of store/pebble, which the command line can look into.
 //
-//	topic          producer                            records
-//	T              topic T, name N                     T's, by number
-//	_spool         topic _spool, name "spool"          one; its note is the name N
-//	_spool         principal "settled", topic T,       one each time; the note is the
-//	               name "spool"                        number that is settled, and its sum
+//	topic    producer                             records
+//	T        topic T, name N                      T's, by number
+//	_spool   topic _spool, name "ledger"          one; its note is the name N
+//	_spool   principal "settled", topic T,        one each time; the note is the
+//	         name "ledger"                        number that is settled, and its sum
 //
 // Notes outlive the records that brought them, which are trimmed. Attempts are
 // epochs of claims, which a store never uses again.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dictwire/dictwire/internal/ledger"
 	"github.com/dictwire/dictwire/store"
 )
 
@@ -102,22 +103,11 @@ func (s *Spool) save(ctx context.Context) error {
 }
 
 func (s *Spool) saveAll(ctx context.Context, all []saving) error {
-	notes := make([]note, len(all))
+	notes := make([]ledger.Note, len(all))
 	for i, sv := range all {
-		t := sv.topic
-		if t.mark.Epoch == 0 {
-			claim, err := s.claim(ctx, mark(t.name))
-			if err != nil {
-				return err
-			}
-			t.mark = claim
-		}
-		notes[i] = note{mark(t.name), &t.mark, appendMark(nil, sv.acked, sv.sum)}
+		notes[i] = ledger.Note{Kind: settled, Topic: sv.topic.name, Text: appendMark(nil, sv.acked, sv.sum)}
 	}
-	if err := s.note(ctx, notes...); err != nil {
-		for _, sv := range all {
-			sv.topic.mark.Epoch = 0
-		}
+	if err := s.ledger.Save(ctx, notes...); err != nil {
 		return err
 	}
 	var errs []error

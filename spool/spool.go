@@ -2,7 +2,6 @@ package spool
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"slices"
@@ -14,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/internal/ledger"
 	"github.com/dictwire/dictwire/store"
 	"github.com/dictwire/dictwire/store/pebble"
 )
@@ -58,11 +58,11 @@ type Options struct {
 
 // A Spool is a [dictwire.Spool] in a directory.
 type Spool struct {
-	store *pebble.Store
-	opts  Options
-	dir   string
-	name  string
-	idle  sync.Pool // of *call
+	store  *pebble.Store
+	opts   Options
+	dir    string
+	ledger *ledger.Ledger
+	idle   sync.Pool // of *call
 
 	// write is held by whoever writes what is pending, until it is counted.
 	write sync.Mutex
@@ -104,17 +104,13 @@ type topic struct {
 	bytes  int64     // of the records that are held
 	oldest time.Time // when the first of them came; zero where there is none
 
-	mark  store.Claim // the keeper's: of the producer whose note is saved
-	saved uint64      // the acked that is durable, and below which all is trimmed
+	saved uint64 // the acked that is durable, and below which all is trimmed
 }
 
 const (
-	own        = "_spool" // the topic of the spool's own records
-	ownName    = "spool"  // the name of the producers of them
-	settled    = "settled"
-	maxPrefix  = 32
-	forever    = 200 * 365 * 24 * time.Hour // the spool forgets no producer
-	concurrent = 64                         // claims at a time when a spool is opened
+	own        = "_spool"  // the topic of the ledger
+	settled    = "settled" // the kind of notes that say what is
+	concurrent = 64        // topics that are loaded at a time when a spool is opened
 )
 
 var errClosed = fmt.Errorf("spool: closed: %w", store.ErrUnavailable)
@@ -140,14 +136,9 @@ func Open(ctx context.Context, dir string, o *Options) (*Spool, error) {
 	db, err := pebble.Open(ctx, dir, &pebble.Options{
 		Durability: s.opts.Durability,
 		Reserve:    -1, // full sees to it: what is settled is saved on a full disk, too
-		Keep: func(topic string) pebble.Keep {
-			if topic == own {
-				return pebble.Keep{Bytes: 1 << 10}
-			}
-			return pebble.Keep{}
-		},
-		Now: s.opts.Now,
-		FS:  s.opts.FS,
+		KeepEvery:  -1, // what is settled is trimmed, and nothing else
+		Now:        s.opts.Now,
+		FS:         s.opts.FS,
 	})
 	if errors.Is(err, store.ErrLocked) {
 		return nil, fmt.Errorf("spool: each program needs a directory of its own: %w", err)
@@ -165,12 +156,8 @@ func Open(ctx context.Context, dir string, o *Options) (*Spool, error) {
 
 func (o *Options) fill() error {
 	var errs []error
-	if len(o.Name) > maxPrefix {
-		errs = append(errs, fmt.Errorf("spool: a name of %d bytes, want at most %d", len(o.Name), maxPrefix))
-	} else if o.Name != "" {
-		if err := (store.Producer{Topic: own, Name: o.Name}).Check(); err != nil {
-			errs = append(errs, fmt.Errorf("spool: %w", err))
-		}
+	if err := ledger.CheckPrefix(o.Name); err != nil {
+		errs = append(errs, fmt.Errorf("spool: %w", err))
 	}
 	switch {
 	case o.MaxBytes == 0:
@@ -198,7 +185,8 @@ func (o *Options) fill() error {
 
 // load finds out where the spool stands.
 func (s *Spool) load(ctx context.Context) error {
-	if err := s.loadName(ctx); err != nil {
+	var err error
+	if s.ledger, err = ledger.Open(ctx, s.store, own, s.opts.Name, s.opts.Now); err != nil {
 		return err
 	}
 	stats, err := s.store.Topics(ctx)
@@ -232,40 +220,20 @@ func (s *Spool) load(ctx context.Context) error {
 	return g.Wait()
 }
 
-// loadName loads the name of the producer, and makes one where there is none.
-func (s *Spool) loadName(ctx context.Context) error {
-	claim, err := s.claim(ctx, s.self())
-	if err != nil {
-		return err
-	}
-	if !claim.New && claim.Note != nil {
-		s.name = string(claim.Note)
-		return nil
-	}
-	name := strings.ToLower(rand.Text())
-	if s.opts.Name != "" {
-		name = s.opts.Name + "." + name
-	}
-	if err := s.note(ctx, note{s.self(), &claim, []byte(name)}); err != nil {
-		return err
-	}
-	s.name = name
-	return nil
-}
-
 // loadTopic loads where a topic stands.
 func (s *Spool) loadTopic(ctx context.Context, stat store.TopicStat) (*topic, error) {
 	t := &topic{name: stat.Name, bytes: int64(stat.Bytes), oldest: stat.Oldest}
-	claim, err := s.claim(ctx, s.producer(t.name))
+	claim, err := ledger.Claim(ctx, s.store, s.producer(t.name))
 	if err != nil {
 		return nil, err
 	}
 	t.claimed, t.epoch, t.next, t.first = true, claim.Epoch, claim.Next, claim.Next
 	t.given = t.next
-	if t.mark, err = s.claim(ctx, mark(t.name)); err != nil {
+	mark, err := s.ledger.Note(ctx, settled, t.name)
+	if err != nil {
 		return nil, err
 	}
-	if t.acked, t.sum, err = parseMark(t.mark.Note); err != nil {
+	if t.acked, t.sum, err = parseMark(mark); err != nil {
 		return nil, err
 	}
 	t.saved = t.acked
@@ -287,63 +255,23 @@ func (s *Spool) older(t time.Time) {
 	}
 }
 
-func (s *Spool) self() store.Producer { return store.Producer{Topic: own, Name: ownName} }
-
 func (s *Spool) producer(topic string) store.Producer {
-	return store.Producer{Topic: topic, Name: s.name}
-}
-
-// mark is the producer whose note says what of a topic is settled.
-func mark(topic string) store.Producer {
-	return store.Producer{Principal: settled, Topic: topic, Name: ownName}
-}
-
-func (s *Spool) claim(ctx context.Context, p store.Producer) (store.Claim, error) {
-	return s.store.Claim(ctx, p, store.ClaimRequest{Expire: forever})
-}
-
-// A note is what a producer is to keep.
-type note struct {
-	producer store.Producer
-	claim    *store.Claim
-	text     []byte
-}
-
-// note makes notes durable, all of them or none.
-func (s *Spool) note(ctx context.Context, notes ...note) error {
-	blocks := make([]*store.Block, len(notes))
-	for i, n := range notes {
-		b := &store.Block{
-			Topic: own, Codec: "json", Received: s.opts.Now(),
-			Producer: n.producer, Epoch: n.claim.Epoch, First: n.claim.Next, Note: n.text,
-		}
-		b.Add([]byte("{}"))
-		blocks[i] = b
-	}
-	for _, r := range s.store.Append(ctx, blocks...) {
-		if r.Err != nil {
-			return r.Err
-		}
-	}
-	for _, n := range notes {
-		n.claim.Next++
-	}
-	return nil
+	return store.Producer{Topic: topic, Name: s.ledger.Name()}
 }
 
 // behind returns the number behind what is known to be durable.
 func (t *topic) behind() uint64 { return max(t.next, t.acked+1) }
 
 // Producer implements [dictwire.Spool].
-func (s *Spool) Producer() string { return s.name }
+func (s *Spool) Producer() string { return s.ledger.Name() }
 
 // Attempt implements [dictwire.Spool].
 func (s *Spool) Attempt(ctx context.Context) (uint64, error) {
-	claim, err := s.claim(ctx, s.self())
+	attempt, err := s.ledger.Attempt(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("spool: %w", err)
 	}
-	return claim.Epoch, nil
+	return attempt, nil
 }
 
 // Topics implements [dictwire.Spool].

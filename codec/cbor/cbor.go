@@ -55,6 +55,7 @@ import (
 	"sync"
 
 	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/codec/internal/walk"
 	"github.com/dictwire/dictwire/dict"
 )
 
@@ -74,39 +75,20 @@ func (Codec) MediaType() string { return "application/cbor" }
 // Terminator returns nothing: a dictionary tells its own end.
 func (Codec) Terminator() string { return "" }
 
-// decoder is what Decode keeps for the next call.
-type decoder struct {
-	p parser
-	b dict.Builder
-}
-
-var decoders = sync.Pool{New: func() any { return new(decoder) }}
+var parsers = sync.Pool{New: func() any { return new(parser) }}
 
 // Decode returns the dictionary that src holds. See [codec.Codec].
 func (Codec) Decode(src []byte, lim codec.Limits) (*dict.Dict, error) {
-	dec := decoders.Get().(*decoder)
-	d, err := dec.decode(src, lim)
-	if dec.p.memory()+dec.b.Scratch() <= keepScratch {
-		decoders.Put(dec)
-	}
-	return d, err
-}
-
-func (dec *decoder) decode(src []byte, lim codec.Limits) (*dict.Dict, error) {
-	p := &dec.p
-	p.limit(lim)
-	p.reset()
-	p.b = &dec.b
-	p.b.Reset(src)
+	p := parsers.Get().(*parser)
+	p.Begin(format{}, src, lim)
+	p.chunks.open = false
 	end := p.run(src)
-	if end == incomplete {
+	if end == walk.Incomplete {
 		end = p.truncated(src)
 	}
-	if end >= 0 && end < len(src) {
-		end = p.unexpected(src, end, "nothing behind the dictionary")
+	d, err := p.Decoded(src, end)
+	if p.Small() {
+		parsers.Put(p)
 	}
-	if end == failed {
-		return nil, p.err
-	}
-	return p.b.Dict(), nil
+	return d, err
 }

@@ -6,46 +6,20 @@ import (
 	"strconv"
 	"unicode/utf8"
 
-	"github.com/dictwire/dictwire/codec"
-	"github.com/dictwire/dictwire/codec/internal/fault"
 	"github.com/dictwire/dictwire/codec/internal/keyset"
+	"github.com/dictwire/dictwire/codec/internal/walk"
 	"github.com/dictwire/dictwire/dict"
 )
 
-// A parser reads one dictionary. The scanner and Decode are the same parser: with
-// a Builder it writes down what it reads, without one it only checks.
-//
-// It stops only between items: one whose head, or whose body, has not come whole
-// is read again from its first byte. A string is not looked into before it is
-// whole, so that costs the same each time.
+// A parser reads one dictionary.
 type parser struct {
-	lim    codec.Limits  // effective
-	maxArg uint64        // the largest integer with Limits.Digits digits, or all
-	b      *dict.Builder // nil: check only
-
-	// Where the parser stands in the record. Offsets count from its first byte.
-	pos    int  // everything before it has been read
-	atKey  bool // and there, a key is to begin
-	items  int
+	walk.Walk
 	chunks chunks
-	frames []frame // the open containers
-	keys   keyset.Set
-
-	// A key, or a set's item, that is no plain string is built even where the parser
-	// only checks: in scratch, which is b while building > 0, the depth of the
-	// container whose key it is.
-	scratch  dict.Builder
-	building int
-
-	text []byte // scratch: the string in chunks, a decimal's digits
-	args [maxArgs]arg
-	err  *codec.SyntaxError
-
-	unneeded int // records in a row that did not need the memory that is held
+	args   [maxArgs]arg
 }
 
 // chunks are the string of indefinite length that is open, whose content so far
-// is parser.text.
+// is Walk.Text.
 type chunks struct {
 	open  bool
 	major byte
@@ -54,55 +28,6 @@ type chunks struct {
 }
 
 const noTag = math.MaxUint64
-
-// A frame is an open container.
-type frame struct {
-	kind       dict.Kind
-	indefinite bool
-	isDict     bool
-	hashable   bool   // it is part of a key: lists are tuples, sets frozensets
-	inKey      bool   // of a dictionary: a key is being read, other than a usual one
-	total      uint32 // items, or pairs; of indefinite length: many
-	left       uint32 // of them, those that have not begun; of a set or list, ended
-	place      uint32 // what Builder.Close wants
-	item       uint32 // the place of the key, or a set's item, that is being built
-	keyAt      uint32 // where the last key begins
-	keyEnd     uint32 // and ends
-	keys       keyset.Frame
-}
-
-func (f *frame) isSet() bool { return f.kind == dict.KindSet || f.kind == dict.KindFrozenSet }
-
-// n returns how many items, or keys, f has so far.
-func (f *frame) n() int { return int(f.total - f.left) }
-
-// limit sets the limits.
-func (p *parser) limit(lim codec.Limits) {
-	p.lim, p.maxArg = lim.Effective(), math.MaxUint64
-	if p.lim.Digits < 20 {
-		p.maxArg = 1
-		for range p.lim.Digits {
-			p.maxArg *= 10
-		}
-		p.maxArg--
-	}
-}
-
-// reset makes p ready for the next record.
-func (p *parser) reset() {
-	p.pos, p.items, p.atKey, p.chunks.open = 0, 0, false, false
-	p.frames = p.frames[:0]
-	p.keys.Reset()
-	if p.building > 0 {
-		p.b, p.building = nil, 0
-	}
-}
-
-// What functions that read return beside the end of what they have read.
-const (
-	incomplete = -1
-	failed     = -2 // p.err says why
-)
 
 // The major types.
 const (
@@ -124,38 +49,34 @@ const (
 // run reads on in buf, which begins with the record's first byte, and returns
 // where the record ends, incomplete or failed.
 func (p *parser) run(buf []byte) int {
-	if len(buf) > p.lim.RecordBytes {
-		buf = buf[:p.lim.RecordBytes] // what needs more is too large
-	}
-	if len(p.frames) == 0 {
-		i := p.start(buf, p.pos)
+	buf = p.Resume(buf)
+	if len(p.Frames) == 0 {
+		i := p.start(buf, p.Pos)
 		if i < 0 {
 			return i
 		}
-		p.pos, p.atKey = i, true
-		if f := &p.frames[0]; p.fits() {
+		p.Pos, p.AtKey = i, true
+		if f := &p.Frames[0]; p.fits() {
 			var behindKey bool
-			p.pos, behindKey = p.pairs(buf, i, f)
-			if f.left == 0 && !behindKey && p.b == nil {
-				return p.pos
+			p.Pos, behindKey = p.pairs(buf, i, f)
+			if f.Left == 0 && !behindKey && p.B == nil {
+				p.CloseTop()
+				return p.Pos
 			}
-			p.atKey = !behindKey
+			p.AtKey = !behindKey
 		}
-	}
-	if p.building > 0 {
-		p.b.Extend(buf)
 	}
 	return p.nested(buf)
 }
 
 // fits reports whether all integers of 64 bits are within Limits.Digits.
-func (p *parser) fits() bool { return p.maxArg == math.MaxUint64 }
+func (p *parser) fits() bool { return p.MaxInt == math.MaxUint64 }
 
 // nested goes on within the innermost container, from pos on.
 func (p *parser) nested(buf []byte) int {
 	var (
-		i   = p.pos
-		f   = &p.frames[len(p.frames)-1]
+		i   = p.Pos
+		f   = &p.Frames[len(p.Frames)-1]
 		c   byte
 		arg uint64
 		k   int // the end of what is in hand
@@ -163,13 +84,13 @@ func (p *parser) nested(buf []byte) int {
 	if p.chunks.open {
 		goto chunk
 	}
-	if f.isDict && !f.inKey && !p.atKey {
+	if f.IsDict && !f.InKey && !p.AtKey {
 		goto keyed
 	}
-	p.atKey, f.inKey = false, false
+	p.AtKey, f.InKey = false, false
 
 next: // the next item of f, which begins at i, is no key's value
-	if !f.isDict {
+	if !f.IsDict {
 		goto value
 	}
 
@@ -180,14 +101,14 @@ key:
 			goto keyed
 		}
 	}
-	if f.left == 0 {
+	if f.Left == 0 {
 		goto closed
 	}
 	if i >= len(buf) {
-		p.atKey = true
-		return p.stop(buf, i, i+1)
+		p.AtKey = true
+		return p.Stop(buf, i, i+1)
 	}
-	f.keyAt = uint32(i)
+	f.KeyAt = uint32(i)
 	// The usual key is a short string in ASCII that this dictionary has not seen.
 	if k = int(buf[i]) - textString<<5; uint(k-1) < 23 && i+9 <= len(buf) {
 		from, size := i+1, k
@@ -196,53 +117,53 @@ key:
 			w &= 1<<(8*uint(size)) - 1
 		}
 		k += from
-		if k <= len(buf) && w&highs == 0 && (size <= 8 || ascii(buf, from+8, k)) && p.keys.AddWord(&f.keys, keyset.Hash(w, buf[k-1], size), from, size) {
-			if p.b != nil {
-				p.b.Text(from, size)
+		if k <= len(buf) && w&walk.Highs == 0 && (size <= 8 || walk.ASCII(buf, from+8, k)) && p.Keys.AddWord(&f.Keys, keyset.Hash(w, buf[k-1], size), from, size) {
+			if p.B != nil {
+				p.B.Text(from, size)
 			}
 			i = k
-			f.left--
-			f.keyEnd = uint32(i)
+			f.Left--
+			f.KeyEnd = uint32(i)
 			goto keyed
 		}
 	}
-	if buf[i] == brk && f.indefinite {
+	if buf[i] == brk && f.Endless {
 		i++
 		goto closed
 	}
-	f.inKey = true
+	f.InKey = true
 	if buf[i]>>5 == textString && buf[i]&31 != indefinite {
 		if i = p.textKey(buf, i, f); i < 0 {
 			return i
 		}
 		goto keyEnd
 	}
-	p.build(buf, f)
+	p.Build(buf, f)
 	goto item
 
 keyEnd:
-	f.inKey = false
-	f.left--
-	f.keyEnd = uint32(i)
+	f.InKey = false
+	f.Left--
+	f.KeyEnd = uint32(i)
 
 keyed: // the value of a key
 	if i >= len(buf) {
-		return p.stop(buf, i, i+1)
+		return p.Stop(buf, i, i+1)
 	}
 	goto item
 
 value: // an item that is no key's
-	if f.kind == dict.KindList && p.fits() {
+	if f.Kind == dict.KindList && p.fits() {
 		i = p.numbers(buf, i, f)
 	}
-	if f.left == 0 {
+	if f.Left == 0 {
 		goto closed
 	}
 	if i >= len(buf) {
-		return p.stop(buf, i, i+1)
+		return p.Stop(buf, i, i+1)
 	}
-	if f.kind >= dict.KindSet && f.isSet() && buf[i] != brk {
-		p.build(buf, f)
+	if f.Kind >= dict.KindSet && f.IsSet() && buf[i] != brk {
+		p.Build(buf, f)
 	}
 
 item:
@@ -264,32 +185,32 @@ item:
 				i = k
 				goto chunk
 			}
-			return p.short(buf, i, k, arg)
+			return p.Short(buf, i, k, arg)
 		}
 		from := k
 		k += int(arg)
 		if arg <= 8 && from+8 <= len(buf) {
-			if binary.LittleEndian.Uint64(buf[from:])&highs&(1<<(8*arg)-1) != 0 && !utf8.Valid(buf[from:k]) {
-				return p.badUTF8(buf, from, k)
+			if binary.LittleEndian.Uint64(buf[from:])&walk.Highs&(1<<(8*arg)-1) != 0 && !utf8.Valid(buf[from:k]) {
+				return p.BadUTF8(buf, from, k)
 			}
-		} else if !ascii(buf, from, k) && !utf8.Valid(buf[from:k]) {
-			return p.badUTF8(buf, from, k)
+		} else if !walk.ASCII(buf, from, k) && !utf8.Valid(buf[from:k]) {
+			return p.BadUTF8(buf, from, k)
 		}
-		if p.b != nil {
-			p.b.Text(from, k-from)
+		if p.B != nil {
+			p.B.Text(from, k-from)
 		}
 	case unsigned:
-		if arg > p.maxArg {
-			return p.tooManyDigits(buf, i)
+		if arg > p.MaxInt {
+			return p.TooManyDigits(buf, i)
 		}
-		if p.b != nil {
+		if p.B != nil {
 			p.buildInt(arg, false)
 		}
 	case negative:
-		if arg >= p.maxArg && p.maxArg < math.MaxUint64 {
-			return p.tooManyDigits(buf, i)
+		if arg >= p.MaxInt && p.MaxInt < math.MaxUint64 {
+			return p.TooManyDigits(buf, i)
 		}
-		if p.b != nil {
+		if p.B != nil {
 			p.buildInt(arg, true)
 		}
 	case byteString:
@@ -299,26 +220,26 @@ item:
 				i = k
 				goto chunk
 			}
-			return p.short(buf, i, k, arg)
+			return p.Short(buf, i, k, arg)
 		}
-		if p.b != nil {
-			p.b.Ref(dict.KindBytes, k, int(arg))
+		if p.B != nil {
+			p.B.Ref(dict.KindBytes, k, int(arg))
 		}
 		k += int(arg)
 	case array:
-		if f = p.open(buf, i, k, dict.KindList, arg, c); f == nil {
-			return failed
+		if f = p.Open(buf, i, k, dict.KindList, arg, c&31 == indefinite); f == nil {
+			return walk.Failed
 		}
 		i = k
 		goto value
 	case mapping:
-		if f = p.open(buf, i, k, dict.KindDict, arg, c); f == nil {
-			return failed
+		if f = p.Open(buf, i, k, dict.KindDict, arg, c&31 == indefinite); f == nil {
+			return walk.Failed
 		}
 		i = k
 		goto key
 	case tag:
-		depth := len(p.frames)
+		depth := len(p.Frames)
 		if k = p.tag(buf, i, k, arg); k < 0 {
 			return k
 		}
@@ -326,17 +247,17 @@ item:
 		if p.chunks.open {
 			goto chunk
 		}
-		if len(p.frames) > depth {
-			f = &p.frames[depth]
+		if len(p.Frames) > depth {
+			f = &p.Frames[depth]
 			goto next
 		}
 	default:
 		if c == brk {
-			if f.indefinite && !f.isDict {
+			if f.Endless && !f.IsDict {
 				i = k
 				goto closed
 			}
-			return p.unexpected(buf, i, "an item")
+			return p.Unexpected(buf, i, "an item")
 		}
 		if k = p.simple(buf, i, k, arg); k < 0 {
 			return k
@@ -345,19 +266,19 @@ item:
 	i = k
 
 itemEnd: // an item of f has ended
-	if f.isDict {
-		if !f.inKey {
+	if f.IsDict {
+		if !f.InKey {
 			goto key
 		}
-		if !p.hash(buf, f, i) {
-			return failed
+		if !p.Hash(buf, f, i) {
+			return walk.Failed
 		}
 		goto keyEnd
 	}
-	if f.kind >= dict.KindSet && f.isSet() && !p.hash(buf, f, i) {
-		return failed
+	if f.Kind >= dict.KindSet && f.IsSet() && !p.Hash(buf, f, i) {
+		return walk.Failed
 	}
-	f.left--
+	f.Left--
 	goto value
 
 chunk:
@@ -367,22 +288,13 @@ chunk:
 	goto itemEnd
 
 closed:
-	if f.indefinite {
-		if !p.count(uint64(f.n()), f.kind) {
-			return p.fail(buf, codec.OverLimit, i, fault.Items(p.lim.Items))
-		}
+	if !p.Close(buf, i) {
+		return walk.Failed
 	}
-	if f.isDict || f.isSet() {
-		p.keys.Close(&f.keys)
-	}
-	if p.b != nil {
-		p.b.Close(int(f.place), f.n())
-	}
-	p.frames = p.frames[:len(p.frames)-1]
-	if len(p.frames) == 0 {
+	if len(p.Frames) == 0 {
 		return i
 	}
-	f = &p.frames[len(p.frames)-1]
+	f = &p.Frames[len(p.Frames)-1]
 	goto itemEnd
 }
 
@@ -390,10 +302,10 @@ closed:
 func (p *parser) start(buf []byte, i int) int {
 	for {
 		if i >= len(buf) {
-			return p.stop(buf, i, i+1)
+			return p.Stop(buf, i, i+1)
 		}
 		c := buf[i]
-		if c>>5 == mapping && p.openUsual(int(c&31), len(buf)-i-1) {
+		if c>>5 == mapping && c&31 < 24 && p.fits() && p.OpenTop(int(c&31), len(buf)-i-1) {
 			return i + 1
 		}
 		k, arg := p.argument(buf, i)
@@ -401,38 +313,21 @@ func (p *parser) start(buf []byte, i int) int {
 		case k < 0:
 			return k
 		case c>>5 == mapping:
-			if p.open(buf, i, k, dict.KindDict, arg, c) == nil {
-				return failed
+			if p.Open(buf, i, k, dict.KindDict, arg, c&31 == indefinite) == nil {
+				return walk.Failed
 			}
 			return k
 		case c>>5 == tag && arg == selfDescribed:
 			i = k
 		case c>>5 == tag && arg == tagObject:
-			if k = p.object(buf, i, k); k < 0 || len(p.frames) > 0 && p.frames[0].kind == dict.KindOrderedDict {
+			if k = p.object(buf, i, k); k < 0 || len(p.Frames) > 0 && p.Frames[0].Kind == dict.KindOrderedDict {
 				return k
 			}
-			return p.notADictionary(buf, i)
+			return p.NotADictionary(buf, i)
 		default:
-			return p.notADictionary(buf, i)
+			return p.NotADictionary(buf, i)
 		}
 	}
-}
-
-// stop remembers to go on at i. need is how long the record is at least.
-//
-//go:noinline
-func (p *parser) stop(buf []byte, i, need int) int {
-	p.pos = i
-	if need > p.lim.RecordBytes {
-		return p.fail(buf, codec.TooLarge, p.lim.RecordBytes, fault.Bytes(p.lim.RecordBytes))
-	}
-	return incomplete
-}
-
-// short stops at i because of a body of size bytes from k on that has not come
-// whole.
-func (p *parser) short(buf []byte, i, k int, size uint64) int {
-	return p.stop(buf, i, k+int(min(size, math.MaxInt32)))
 }
 
 // argument reads the head that begins at i and returns where it ends, incomplete or
@@ -441,9 +336,9 @@ func (p *parser) argument(buf []byte, i int) (k int, arg uint64) {
 	k, arg, ok := readHead(buf, i)
 	switch {
 	case !ok:
-		return p.unexpected(buf, i, "an item"), 0
+		return p.Unexpected(buf, i, "an item"), 0
 	case k > len(buf):
-		return p.stop(buf, i, k), 0
+		return p.Stop(buf, i, k), 0
 	default:
 		return k, arg
 	}
@@ -480,215 +375,58 @@ func readHead(buf []byte, i int) (k int, arg uint64, ok bool) {
 	return k + size, arg, true
 }
 
-// open begins a container of kind k whose head, which begins with c and ends at k,
-// says that it has count items, or pairs. It returns nil where that is over a limit.
-func (p *parser) open(buf []byte, i, k int, kind dict.Kind, count uint64, c byte) *frame {
-	n := len(p.frames)
-	if n >= p.lim.Depth {
-		return p.over(buf, codec.TooDeep, i)
-	}
-	endless := c&31 == indefinite
-	if !endless {
-		bytes := count
-		if kind.IsDict() {
-			bytes *= 2
-		}
-		// Each item has a byte at least.
-		if count > math.MaxInt32 || bytes > uint64(p.lim.RecordBytes-k) {
-			return p.over(buf, codec.TooLarge, i)
-		}
-		if !p.count(count, kind) {
-			return p.over(buf, codec.OverLimit, i)
-		}
-	}
-	hashable := n > 0 && (p.frames[n-1].hashable || p.frames[n-1].inKey || p.frames[n-1].isSet())
-	if hashable {
-		switch kind {
-		case dict.KindList:
-			kind = dict.KindTuple
-		case dict.KindSet:
-			kind = dict.KindFrozenSet
-		}
-	}
-	if n == cap(p.frames) {
-		p.grow()
-	}
-	p.frames = p.frames[:n+1]
-	f := &p.frames[n]
-	f.kind, f.indefinite, f.isDict, f.hashable, f.inKey = kind, endless, kind.IsDict(), hashable, false
-	f.total, f.left = uint32(count), uint32(count)
-	if f.isDict || f.isSet() {
-		p.keys.Open(&f.keys)
-	}
-	if p.b != nil {
-		f.place = uint32(p.buildOpen(kind))
-	}
-	return f
-}
-
-//go:noinline
-func (p *parser) grow() { p.frames = append(p.frames, frame{})[:len(p.frames)] }
-
-//go:noinline
-func (p *parser) buildOpen(kind dict.Kind) int {
-	if kind == dict.KindTagged {
-		return p.b.OpenTagged(dict.CBORTag)
-	}
-	return p.b.Open(kind)
-}
-
-// over fails because of the container at i, which is over a limit. It returns nil.
-//
-//go:noinline
-func (p *parser) over(buf []byte, code codec.Code, i int) *frame {
-	switch code {
-	case codec.TooDeep:
-		p.fail(buf, code, i, fault.Levels(p.lim.Depth))
-	case codec.TooLarge:
-		p.fail(buf, code, p.lim.RecordBytes, fault.Bytes(p.lim.RecordBytes))
-	default:
-		p.fail(buf, code, i, fault.Items(p.lim.Items))
-	}
-	return nil
-}
-
-// count adds n items, or pairs, to those of the record and reports whether they
-// are within the limit.
-func (p *parser) count(n uint64, kind dict.Kind) bool {
-	switch {
-	case kind.IsDict():
-		n *= 2
-	case kind == dict.KindTagged:
-		n = 0
-	}
-	p.items += int(n)
-	return p.items <= p.lim.Items
-}
-
-// build begins to build f's next item, which must be hashable.
-func (p *parser) build(buf []byte, f *frame) {
-	if depth := len(p.frames); p.b == nil || p.building == depth {
-		p.scratch.Reset(buf)
-		p.b, p.building = &p.scratch, depth
-	}
-	f.item = uint32(p.b.Len())
-}
-
-// hash adds the item of f that has been built and ends at end to f's keys. It
-// returns false where that can't be one, or was there.
-func (p *parser) hash(buf []byte, f *frame, end int) bool {
-	f.keyEnd = uint32(end)
-	v := p.b.At(int(f.item))
-	if err := dict.Hashable(v); err != nil {
-		p.unhashable(buf, f, err)
-		return false
-	}
-	twice := false
-	if text, ok := v.TextBytes(); ok {
-		twice = p.keys.AddOwn(&f.keys, buf, append(p.keys.Own(), text...))
-	} else if key, ok := dict.AppendKey(p.keys.Own(), v); ok {
-		twice = p.keys.AddOther(&f.keys, buf, key)
-	}
-	if twice {
-		p.duplicate(buf, f, v)
-		return false
-	}
-	if p.building == len(p.frames) {
-		p.b, p.building = nil, 0
-	}
-	return true
-}
-
 // textKey reads the string of definite length at i, a key of f.
-func (p *parser) textKey(buf []byte, i int, f *frame) int {
+func (p *parser) textKey(buf []byte, i int, f *walk.Frame) int {
 	k, size := p.argument(buf, i)
 	if k < 0 {
 		return k
 	}
-	if size > uint64(len(buf)-k) {
-		return p.short(buf, i, k, size)
-	}
-	end := k + int(size)
-	if !utf8.Valid(buf[k:end]) {
-		return p.badUTF8(buf, k, end)
-	}
-	if p.keys.Add(&f.keys, buf, k, end) {
-		f.keyEnd = uint32(end)
-		var b dict.Builder
-		b.Reset(buf)
-		b.Text(k, end-k)
-		p.duplicate(buf, f, b.At(0))
-		return failed
-	}
-	if p.b != nil {
-		p.b.Text(k, end-k)
-	}
-	return end
-}
-
-const highs = 0x8080808080808080
-
-// ascii reports whether buf[from:to] is sure to be ASCII. It looks at words that end
-// at to, so it is not sure in the smallest of buffers.
-func ascii(buf []byte, from, to int) bool {
-	if to < 8 {
-		return false
-	}
-	w := binary.LittleEndian.Uint64(buf[to-8:])
-	size := to - from
-	if size < 8 {
-		return w&(highs<<(64-8*uint(size))) == 0
-	}
-	for ; size > 8; size -= 8 {
-		w |= binary.LittleEndian.Uint64(buf[from:])
-		from += 8
-	}
-	return w&highs == 0
+	return p.TextKey(buf, f, i, k, size)
 }
 
 // buildInt adds arg, or if minus is set -1 - arg.
 func (p *parser) buildInt(arg uint64, minus bool) {
 	switch {
 	case arg > math.MaxInt64 && minus:
-		own := append(p.b.Own(), '-')
+		own := append(p.B.Own(), '-')
 		if arg == math.MaxUint64 {
-			p.b.OwnInt(append(own, "18446744073709551616"...))
+			p.B.OwnInt(append(own, "18446744073709551616"...))
 			return
 		}
-		p.b.OwnInt(strconv.AppendUint(own, arg+1, 10))
+		p.B.OwnInt(strconv.AppendUint(own, arg+1, 10))
 	case arg > math.MaxInt64:
-		p.b.OwnInt(strconv.AppendUint(p.b.Own(), arg, 10))
+		p.B.OwnInt(strconv.AppendUint(p.B.Own(), arg, 10))
 	case minus:
-		p.b.Int(-1 - int64(arg))
+		p.B.Int(-1 - int64(arg))
 	default:
-		p.b.Int(int64(arg))
+		p.B.Int(int64(arg))
 	}
 }
 
 // simple reads the rest of a simple value or float whose head, at i, ends at k.
 func (p *parser) simple(buf []byte, i, k int, arg uint64) int {
 	if v, ok := float(buf[i], arg); ok {
-		if p.b != nil {
-			p.b.Float(v)
+		if p.B != nil {
+			p.B.Float(v)
 		}
 		return k
 	}
 	if k > i+1 && arg < 32 {
-		return p.unexpected(buf, i, "a simple value in its short form")
+		return p.Unexpected(buf, i, "a simple value in its short form")
 	}
-	if p.b == nil {
+	if p.B == nil {
 		return k
 	}
 	switch arg {
 	case simpleFalse, simpleTrue:
-		p.b.Bool(arg == simpleTrue)
+		p.B.Bool(arg == simpleTrue)
 	case simpleNull:
-		p.b.Null()
+		p.B.Null()
 	default:
-		at := p.b.OpenTagged(dict.CBORSimple)
-		p.b.Int(int64(arg))
-		p.b.Null()
-		p.b.Close(at, 2)
+		at := p.B.OpenTagged(dict.CBORSimple)
+		p.B.Int(int64(arg))
+		p.B.Null()
+		p.B.Close(at, 2)
 	}
 	return k
 }
@@ -736,7 +474,7 @@ func half(h uint16) float64 {
 // beginChunks begins the string of indefinite length at i.
 func (p *parser) beginChunks(major byte, tag uint64, i int) {
 	p.chunks = chunks{open: true, major: major, tag: tag, at: i}
-	p.text = p.text[:0]
+	p.Text = p.Text[:0]
 }
 
 // chunk reads on in the string of indefinite length, at whose next chunk i stands.
@@ -744,39 +482,39 @@ func (p *parser) chunk(buf []byte, i int) int {
 	c := &p.chunks
 	for {
 		if i >= len(buf) {
-			return p.stop(buf, i, i+1)
+			return p.Stop(buf, i, i+1)
 		}
 		if buf[i] == brk {
 			break
 		}
 		if buf[i]>>5 != c.major || buf[i]&31 == indefinite {
-			return p.unexpected(buf, i, "a chunk of the string")
+			return p.Unexpected(buf, i, "a chunk of the string")
 		}
 		k, size := p.argument(buf, i)
 		if k < 0 {
 			return k
 		}
 		if size > uint64(len(buf)-k) {
-			return p.short(buf, i, k, size)
+			return p.Short(buf, i, k, size)
 		}
 		from := k
 		k += int(size)
 		if c.major == textString && !utf8.Valid(buf[from:k]) {
-			return p.badUTF8(buf, from, k)
+			return p.BadUTF8(buf, from, k)
 		}
-		p.text = append(p.text, buf[from:k]...)
+		p.Text = append(p.Text, buf[from:k]...)
 		i = k
 	}
 	c.open = false
 	switch {
 	case c.tag != noTag:
-		if !p.stringTag(buf, c.at, c.tag, p.text) {
-			return failed
+		if !p.stringTag(buf, c.at, c.tag, p.Text) {
+			return walk.Failed
 		}
-	case p.b != nil && c.major == textString:
-		p.b.OwnText(append(p.b.Own(), p.text...), false)
-	case p.b != nil:
-		p.b.OwnRef(dict.KindBytes, append(p.b.Own(), p.text...))
+	case p.B != nil && c.major == textString:
+		p.B.OwnText(append(p.B.Own(), p.Text...), false)
+	case p.B != nil:
+		p.B.OwnRef(dict.KindBytes, append(p.B.Own(), p.Text...))
 	}
 	return i + 1
 }

@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/dictwire/dictwire/codec"
-	"github.com/dictwire/dictwire/codec/internal/fault"
+	"github.com/dictwire/dictwire/codec/internal/walk"
 	"github.com/dictwire/dictwire/dict"
 )
 
@@ -56,12 +56,12 @@ func (p *parser) tag(buf []byte, i, k int, number uint64) int {
 
 // unknownTag opens the frame of a tag that has no kind here.
 func (p *parser) unknownTag(buf []byte, i, k int, number uint64) int {
-	f := p.open(buf, i, k, dict.KindTagged, 1, 0)
+	f := p.Open(buf, i, k, dict.KindTagged, 1, false)
 	if f == nil {
-		return failed
+		return walk.Failed
 	}
-	f.total = 2
-	if p.b != nil {
+	f.Total = 2
+	if p.B != nil {
 		p.buildInt(number, false)
 	}
 	return k
@@ -71,21 +71,21 @@ func (p *parser) unknownTag(buf []byte, i, k int, number uint64) int {
 // behind what begins at i.
 func (p *parser) container(buf []byte, i, k int, kind dict.Kind) int {
 	if k >= len(buf) {
-		return p.stop(buf, i, k+1)
+		return p.Stop(buf, i, k+1)
 	}
 	major, what := byte(array), "a list"
 	if kind.IsDict() {
 		major, what = mapping, "a map"
 	}
 	if buf[k]>>5 != major {
-		return p.unexpected(buf, k, what)
+		return p.Unexpected(buf, k, what)
 	}
 	end, count := p.argumentOf(buf, i, k)
 	if end < 0 {
 		return end
 	}
-	if p.open(buf, i, end, kind, count, buf[k]) == nil {
-		return failed
+	if p.Open(buf, i, end, kind, count, buf[k]&31 == indefinite) == nil {
+		return walk.Failed
 	}
 	return end
 }
@@ -93,8 +93,8 @@ func (p *parser) container(buf []byte, i, k int, kind dict.Kind) int {
 // argumentOf is argument for the head at k, where what can't be stopped within begins
 // at i.
 func (p *parser) argumentOf(buf []byte, i, k int) (end int, arg uint64) {
-	if end, arg = p.argument(buf, k); end == incomplete {
-		p.pos = i
+	if end, arg = p.argument(buf, k); end == walk.Incomplete {
+		p.Pos = i
 	}
 	return end, arg
 }
@@ -102,7 +102,7 @@ func (p *parser) argumentOf(buf []byte, i, k int) (end int, arg uint64) {
 // object reads the generic object at i, behind whose tag k stands.
 func (p *parser) object(buf []byte, i, k int) int {
 	if k >= len(buf) {
-		return p.stop(buf, i, k+1)
+		return p.Stop(buf, i, k+1)
 	}
 	if buf[k]>>5 != array {
 		return p.unknownTag(buf, i, k, tagObject)
@@ -112,13 +112,13 @@ func (p *parser) object(buf []byte, i, k int) int {
 		return at
 	}
 	if at >= len(buf) && count > 0 {
-		return p.stop(buf, i, at+1)
+		return p.Stop(buf, i, at+1)
 	}
 	if count == 0 || buf[at]>>5 != textString {
 		return p.unknownTag(buf, i, k, tagObject)
 	}
 	if buf[at]&31 == indefinite {
-		return p.unexpected(buf, at, "an object's name of definite length")
+		return p.Unexpected(buf, at, "an object's name of definite length")
 	}
 	from, size := p.argumentOf(buf, i, at)
 	if from < 0 {
@@ -129,7 +129,7 @@ func (p *parser) object(buf []byte, i, k int) int {
 	}
 	end := from + int(size)
 	if end > len(buf) {
-		return p.stop(buf, i, end)
+		return p.Stop(buf, i, end)
 	}
 	name := buf[from:end]
 	var kind dict.Kind
@@ -151,7 +151,7 @@ func (p *parser) object(buf []byte, i, k int) int {
 		return p.added(buf, i, last, p.objectValue(name, p.args[1:n]))
 	}
 	if count != 2 {
-		return p.fail(buf, codec.Malformed, k, "want a list of the name "+string(name)+" and one argument, of definite length")
+		return p.Fail(buf, codec.Malformed, k, "want a list of the name "+string(name)+" and one argument, of definite length")
 	}
 	return p.container(buf, i, end, kind)
 }
@@ -165,9 +165,9 @@ func (p *parser) added(buf []byte, i, end int, problem string) int {
 	case "":
 		return end
 	case tooManyDigits:
-		return p.tooManyDigits(buf, i)
+		return p.TooManyDigits(buf, i)
 	default:
-		return p.fail(buf, codec.Malformed, i, "want "+problem)
+		return p.Fail(buf, codec.Malformed, i, "want "+problem)
 	}
 }
 
@@ -177,14 +177,14 @@ const tooManyDigits = "\x00digits"
 // stringTagged reads the string behind the tag at i, whose head ends at k.
 func (p *parser) stringTagged(buf []byte, i, k int, number uint64, major byte) int {
 	if k >= len(buf) {
-		return p.stop(buf, i, k+1)
+		return p.Stop(buf, i, k+1)
 	}
 	if buf[k]>>5 != major {
 		what := "a string"
 		if major == byteString {
 			what = "bytes"
 		}
-		return p.unexpected(buf, k, what)
+		return p.Unexpected(buf, k, what)
 	}
 	from, size := p.argumentOf(buf, i, k)
 	if from < 0 {
@@ -195,14 +195,14 @@ func (p *parser) stringTagged(buf []byte, i, k int, number uint64, major byte) i
 			p.beginChunks(major, number, i)
 			return from
 		}
-		return p.short(buf, i, from, size)
+		return p.Short(buf, i, from, size)
 	}
 	end := from + int(size)
 	if major == textString && !utf8.Valid(buf[from:end]) {
-		return p.badUTF8(buf, from, end)
+		return p.BadUTF8(buf, from, end)
 	}
 	if !p.stringTag(buf, i, number, buf[from:end]) {
-		return failed
+		return walk.Failed
 	}
 	return end
 }
@@ -218,8 +218,8 @@ func (p *parser) stringTag(buf []byte, i int, number uint64, content []byte) boo
 	case tagUUID:
 		if len(content) != 16 {
 			problem = "16 bytes of a UUID"
-		} else if p.b != nil {
-			p.b.OwnRef(dict.KindUUID, append(p.b.Own(), content...))
+		} else if p.B != nil {
+			p.B.OwnRef(dict.KindUUID, append(p.B.Own(), content...))
 		}
 	case tagWTF8:
 		problem = p.wtf8(content)
@@ -235,8 +235,8 @@ func (p *parser) wtf8(content []byte) string {
 	if !ok {
 		return "WTF-8, without pairs of surrogates"
 	}
-	if p.b != nil {
-		p.b.OwnText(append(p.b.Own(), content...), surrogates)
+	if p.B != nil {
+		p.B.OwnText(append(p.B.Own(), content...), surrogates)
 	}
 	return ""
 }
@@ -270,8 +270,8 @@ func (p *parser) bignum(content []byte, minus bool) string {
 	if !p.digitsFit(content, minus) {
 		return tooManyDigits
 	}
-	if p.b != nil {
-		p.b.OwnInt(bigInt(content, minus).Append(p.b.Own(), 10))
+	if p.B != nil {
+		p.B.OwnInt(bigInt(content, minus).Append(p.B.Own(), 10))
 	}
 	return ""
 }
@@ -295,13 +295,13 @@ func (p *parser) digitsFit(content []byte, minus bool) bool {
 	n := 8*(len(content)-1) + bits.Len8(content[0])
 	const log2 = 0.30102999566398119521
 	switch {
-	case float64(n)*log2+2 < float64(p.lim.Digits):
+	case float64(n)*log2+2 < float64(p.Lim.Digits):
 		return true
-	case float64(n-1)*log2 > float64(p.lim.Digits)+1:
+	case float64(n-1)*log2 > float64(p.Lim.Digits)+1:
 		return false
 	default:
 		v := bigInt(content, minus)
-		return len(v.Abs(v).Append(nil, 10)) <= p.lim.Digits
+		return len(v.Abs(v).Append(nil, 10)) <= p.Lim.Digits
 	}
 }
 
@@ -322,7 +322,7 @@ const maxArgs = 9
 // ends, incomplete or failed.
 func (p *parser) arg(buf []byte, i, k int) (a arg, end int) {
 	if k >= len(buf) {
-		return a, p.stop(buf, i, k+1)
+		return a, p.Stop(buf, i, k+1)
 	}
 	c := buf[k]
 	end, n := p.argumentOf(buf, i, k)
@@ -337,20 +337,20 @@ func (p *parser) arg(buf []byte, i, k int) (a arg, end int) {
 		a = arg{kind: dict.KindBytes, text: text}
 		if end >= 0 && major == textString {
 			if !utf8.Valid(text) {
-				return a, p.badUTF8(buf, end-len(text), end)
+				return a, p.BadUTF8(buf, end-len(text), end)
 			}
 			a.kind = dict.KindString
 		}
 		return a, end
 	case tag:
 		if n != tagBignum && n != tagNegBignum && n != tagWTF8 {
-			return a, p.unexpected(buf, k, "a number or a string")
+			return a, p.Unexpected(buf, k, "a number or a string")
 		}
 		if end >= len(buf) {
-			return a, p.stop(buf, i, end+1)
+			return a, p.Stop(buf, i, end+1)
 		}
 		if buf[end]>>5 != byteString {
-			return a, p.unexpected(buf, end, "bytes")
+			return a, p.Unexpected(buf, end, "bytes")
 		}
 		head := end
 		from, size := p.argumentOf(buf, i, head)
@@ -365,7 +365,7 @@ func (p *parser) arg(buf []byte, i, k int) (a arg, end int) {
 			return arg{kind: dict.KindInt, big: text, minus: n == tagNegBignum}, end
 		}
 		if _, ok := isWTF8(text); !ok {
-			return a, p.fail(buf, codec.Malformed, k, "want WTF-8, without pairs of surrogates")
+			return a, p.Fail(buf, codec.Malformed, k, "want WTF-8, without pairs of surrogates")
 		}
 		return arg{kind: dict.KindString, text: text}, end
 	case simple:
@@ -373,16 +373,16 @@ func (p *parser) arg(buf []byte, i, k int) (a arg, end int) {
 			return arg{kind: dict.KindFloat, f: f}, end
 		}
 	}
-	return a, p.unexpected(buf, k, "a number or a string")
+	return a, p.Unexpected(buf, k, "a number or a string")
 }
 
 // argString returns the string of the given size at from, whose head is at k.
 func (p *parser) argString(buf []byte, i, k, from int, size uint64) (text []byte, end int) {
 	if buf[k]&31 == indefinite {
-		return nil, p.unexpected(buf, k, "a string of definite length")
+		return nil, p.Unexpected(buf, k, "a string of definite length")
 	}
 	if size > uint64(len(buf)-from) {
-		return nil, p.short(buf, i, from, size)
+		return nil, p.Short(buf, i, from, size)
 	}
 	end = from + int(size)
 	return buf[from:end], end
@@ -392,7 +392,7 @@ func (p *parser) argString(buf []byte, i, k, from int, size uint64) (text []byte
 // they are, and where it ends, incomplete or failed.
 func (p *parser) argList(buf []byte, i, k int, major byte) (n, end int) {
 	if k >= len(buf) {
-		return 0, p.stop(buf, i, k+1)
+		return 0, p.Stop(buf, i, k+1)
 	}
 	c := buf[k]
 	if c>>5 != major {
@@ -400,7 +400,7 @@ func (p *parser) argList(buf []byte, i, k int, major byte) (n, end int) {
 		if major == mapping {
 			what = "a map"
 		}
-		return 0, p.unexpected(buf, k, what)
+		return 0, p.Unexpected(buf, k, what)
 	}
 	end, count := p.argumentOf(buf, i, k)
 	if end < 0 {
@@ -410,18 +410,18 @@ func (p *parser) argList(buf []byte, i, k int, major byte) (n, end int) {
 		count *= 2
 	}
 	if c&31 != indefinite && count > maxArgs {
-		return 0, p.fail(buf, codec.Malformed, k, "want fewer items behind the tag")
+		return 0, p.Fail(buf, codec.Malformed, k, "want fewer items behind the tag")
 	}
 	for c&31 == indefinite || n < int(count) {
 		if c&31 == indefinite {
 			if end >= len(buf) {
-				return 0, p.stop(buf, i, end+1)
+				return 0, p.Stop(buf, i, end+1)
 			}
 			if buf[end] == brk && (major == array || n%2 == 0) {
 				return n, end + 1
 			}
 			if n == maxArgs {
-				return 0, p.fail(buf, codec.Malformed, k, "want fewer items behind the tag")
+				return 0, p.Fail(buf, codec.Malformed, k, "want fewer items behind the tag")
 			}
 		}
 		if p.args[n], end = p.arg(buf, i, end); end < 0 {
@@ -430,8 +430,4 @@ func (p *parser) argList(buf []byte, i, k int, major byte) (n, end int) {
 		n++
 	}
 	return n, end
-}
-
-func (p *parser) tooManyDigits(buf []byte, i int) int {
-	return p.fail(buf, codec.OverLimit, i, fault.Digits(p.lim.Digits))
 }

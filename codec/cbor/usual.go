@@ -5,7 +5,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/dictwire/dictwire/codec/internal/keyset"
-	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/codec/internal/walk"
 )
 
 // usual is the size, head included, of the scalars that most values are: integers,
@@ -24,30 +24,14 @@ var usual = func() (size [256]uint8) {
 	return size
 }()
 
-// openUsual opens the dictionary of n pairs at the top, behind whose head rest bytes
-// have come. It returns false, and has done nothing, unless it is one of few pairs
-// that is only checked, and can't be over a limit.
-func (p *parser) openUsual(n, rest int) bool {
-	if n >= 24 || p.b != nil || !p.fits() || cap(p.frames) == 0 || 2*n > min(rest, p.lim.Items) {
-		return false
-	}
-	p.items = 2 * n
-	p.frames = p.frames[:1]
-	f := &p.frames[0]
-	f.kind, f.indefinite, f.isDict, f.hashable, f.inKey = dict.KindDict, false, true, false, false
-	f.total, f.left = uint32(n), uint32(n)
-	p.keys.Open(&f.keys)
-	return true
-}
-
 // pairs reads pairs of the dictionary f, from the key at i on, as long as they are
 // usual ones: the key is a string of 1 to 23 bytes in ASCII, the value one of usual,
 // or a string of up to 255 bytes. It returns where it stops, and whether that is
 // behind a key.
 //
 // It does nothing that run does not do, only in fewer steps.
-func (p *parser) pairs(buf []byte, i int, f *frame) (end int, behindKey bool) {
-	for f.left > 0 && i < len(buf) {
+func (p *parser) pairs(buf []byte, i int, f *walk.Frame) (end int, behindKey bool) {
+	for f.Left > 0 && i < len(buf) {
 		size := int(buf[i]) - textString<<5
 		from := i + 1
 		k := from + size
@@ -57,7 +41,7 @@ func (p *parser) pairs(buf []byte, i int, f *frame) (end int, behindKey bool) {
 		var w uint64 // its first bytes
 		switch {
 		case size >= 8:
-			if w = binary.LittleEndian.Uint64(buf[from:]); size > 8 && !ascii(buf, from+8, k) {
+			if w = binary.LittleEndian.Uint64(buf[from:]); size > 8 && !walk.ASCII(buf, from+8, k) {
 				return i, false
 			}
 		case from+8 <= len(buf):
@@ -67,15 +51,15 @@ func (p *parser) pairs(buf []byte, i int, f *frame) (end int, behindKey bool) {
 		default:
 			return i, false
 		}
-		if w&highs != 0 ||
-			!p.keys.AddWord(&f.keys, keyset.Hash(w, buf[k-1], size), from, size) && p.keys.Add(&f.keys, buf, from, k) {
+		if w&walk.Highs != 0 ||
+			!p.Keys.AddWord(&f.Keys, keyset.Hash(w, buf[k-1], size), from, size) && p.Keys.Add(&f.Keys, buf, from, k) {
 			break
 		}
-		if p.b != nil {
+		if p.B != nil {
 			p.buildUsual(buf, i, k)
 		}
-		f.keyAt, f.keyEnd = uint32(i), uint32(k)
-		f.left--
+		f.KeyAt, f.KeyEnd = uint32(i), uint32(k)
+		f.Left--
 		i = k
 		c := buf[i]
 		size = int(usual[c])
@@ -83,7 +67,7 @@ func (p *parser) pairs(buf []byte, i int, f *frame) (end int, behindKey bool) {
 			if k = i + size; size == 0 || k > len(buf) {
 				return i, true
 			}
-			if p.b != nil {
+			if p.B != nil {
 				p.buildUsual(buf, i, k)
 			}
 			i = k
@@ -98,13 +82,13 @@ func (p *parser) pairs(buf []byte, i int, f *frame) (end int, behindKey bool) {
 			return i, true
 		}
 		if size <= 9 && from+8 <= len(buf) {
-			if binary.LittleEndian.Uint64(buf[from:])&highs&(1<<(8*uint(size-1))-1) != 0 && !utf8.Valid(buf[from:k]) {
+			if binary.LittleEndian.Uint64(buf[from:])&walk.Highs&(1<<(8*uint(size-1))-1) != 0 && !utf8.Valid(buf[from:k]) {
 				return i, true
 			}
-		} else if !ascii(buf, from, k) && !utf8.Valid(buf[from:k]) {
+		} else if !walk.ASCII(buf, from, k) && !utf8.Valid(buf[from:k]) {
 			return i, true
 		}
-		if p.b != nil {
+		if p.B != nil {
 			p.buildUsual(buf, i, k)
 		}
 		i = k
@@ -121,7 +105,7 @@ func (p *parser) buildUsual(buf []byte, i, k int) {
 		if i++; c&31 == 24 {
 			i++
 		}
-		p.b.Text(i, k-i)
+		p.B.Text(i, k-i)
 		return
 	}
 	_, arg, _ := readHead(buf, i)
@@ -135,16 +119,16 @@ func (p *parser) buildUsual(buf []byte, i, k int) {
 
 // numbers reads items of the list f, from i on, as long as they are usual ones and
 // no strings. It returns where it stops.
-func (p *parser) numbers(buf []byte, i int, f *frame) (end int) {
-	for f.left > 0 && i < len(buf) {
+func (p *parser) numbers(buf []byte, i int, f *walk.Frame) (end int) {
+	for f.Left > 0 && i < len(buf) {
 		size := int(usual[buf[i]])
 		if size == 0 || i+size > len(buf) || buf[i]>>5 == textString {
 			break
 		}
-		if p.b != nil {
+		if p.B != nil {
 			p.buildUsual(buf, i, i+size)
 		}
-		f.left--
+		f.Left--
 		i += size
 	}
 	return i

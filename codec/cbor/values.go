@@ -17,8 +17,8 @@ func (p *parser) add(v dict.Value, err error, problem string) string {
 	if err != nil {
 		return problem
 	}
-	if p.b != nil {
-		p.b.Add(v)
+	if p.B != nil {
+		p.B.Add(v)
 	}
 	return ""
 }
@@ -58,8 +58,8 @@ func (p *parser) complex(args []arg) string {
 	if !ok || !fine {
 		return problem
 	}
-	if p.b != nil {
-		p.b.Complex(complex(re, im))
+	if p.B != nil {
+		p.B.Complex(complex(re, im))
 	}
 	return ""
 }
@@ -80,36 +80,36 @@ func (p *parser) decimal(args []arg) string {
 		if !p.digitsFit(mantissa.big, mantissa.minus) {
 			return tooManyDigits
 		}
-		if p.b == nil && exp > -1<<59 && exp < 1<<59 {
+		if p.B == nil && exp > -1<<59 && exp < 1<<59 {
 			return "" // in range, whatever the digits
 		}
-		p.text = bigInt(mantissa.big, mantissa.minus).Append(p.text[:0], 10)
-	case mantissa.n > p.maxArg:
+		p.Text = bigInt(mantissa.big, mantissa.minus).Append(p.Text[:0], 10)
+	case mantissa.n > p.MaxInt:
 		return tooManyDigits
 	case mantissa.minus && mantissa.n == math.MaxUint64:
-		p.text = append(p.text[:0], "-18446744073709551616"...)
+		p.Text = append(p.Text[:0], "-18446744073709551616"...)
 	case mantissa.minus:
-		p.text = strconv.AppendUint(append(p.text[:0], '-'), mantissa.n+1, 10)
+		p.Text = strconv.AppendUint(append(p.Text[:0], '-'), mantissa.n+1, 10)
 	default:
-		p.text = strconv.AppendUint(p.text[:0], mantissa.n, 10)
+		p.Text = strconv.AppendUint(p.Text[:0], mantissa.n, 10)
 	}
-	digits := bytes.TrimPrefix(p.text, []byte{'-'})
+	digits := bytes.TrimPrefix(p.Text, []byte{'-'})
 	if !p.addDecimal(mantissa.minus, digits, exp) {
 		return problem
 	}
 	return ""
 }
 
-// addDecimal takes in ±digits × 10^exp. digits may lie in p.text.
+// addDecimal takes in ±digits × 10^exp. digits may lie in p.Text.
 func (p *parser) addDecimal(minus bool, digits []byte, exp int64) bool {
-	n := len(p.text)
-	text, err := dict.AppendDecimal(p.text, minus, digits, exp)
+	n := len(p.Text)
+	text, err := dict.AppendDecimal(p.Text, minus, digits, exp)
 	if err != nil {
 		return false
 	}
-	p.text = text
-	if p.b != nil {
-		p.b.OwnRef(dict.KindDecimal, append(p.b.Own(), text[n:]...))
+	p.Text = text
+	if p.B != nil {
+		p.B.OwnRef(dict.KindDecimal, append(p.B.Own(), text[n:]...))
 	}
 	return true
 }
@@ -123,7 +123,7 @@ func (p *parser) decimalText(text []byte) string {
 		payload := rest[len(word):]
 		switch string(word) {
 		case "NaN", "sNaN":
-			if len(payload) > p.lim.Digits {
+			if len(payload) > p.Lim.Digits {
 				return tooManyDigits
 			}
 			if len(payload) > 0 && payload[0] == '0' {
@@ -136,8 +136,8 @@ func (p *parser) decimalText(text []byte) string {
 		default:
 			return problem
 		}
-		if p.b != nil {
-			p.b.OwnRef(dict.KindDecimal, append(p.b.Own(), text...))
+		if p.B != nil {
+			p.B.OwnRef(dict.KindDecimal, append(p.B.Own(), text...))
 		}
 		return ""
 	}
@@ -149,12 +149,12 @@ func (p *parser) decimalText(text []byte) string {
 		}
 		rest = rest[:i]
 	}
-	p.text = p.text[:0]
+	p.Text = p.Text[:0]
 	point := false
 	for _, c := range rest {
 		switch {
 		case c-'0' <= 9:
-			p.text = append(p.text, c)
+			p.Text = append(p.Text, c)
 			if point {
 				exp--
 			}
@@ -165,11 +165,11 @@ func (p *parser) decimalText(text []byte) string {
 		}
 	}
 	switch {
-	case len(p.text) == 0:
+	case len(p.Text) == 0:
 		return problem
-	case len(p.text) > p.lim.Digits:
+	case len(p.Text) > p.Lim.Digits:
 		return tooManyDigits
-	case !p.addDecimal(minus, p.text, exp):
+	case !p.addDecimal(minus, p.Text, exp):
 		return problem
 	default:
 		return ""
@@ -337,8 +337,8 @@ func (p *parser) objectValue(name []byte, args []arg) string {
 		if len(args) != 1 || args[0].kind != dict.KindBytes {
 			return problem
 		}
-		if p.b != nil {
-			p.b.OwnRef(dict.KindByteArray, append(p.b.Own(), args[0].text...))
+		if p.B != nil {
+			p.B.OwnRef(dict.KindByteArray, append(p.B.Own(), args[0].text...))
 		}
 		return ""
 	case objDecimal:
@@ -354,11 +354,11 @@ func (p *parser) objectValue(name []byte, args []arg) string {
 		if !ok || code < -128 || code > 127 {
 			return problem
 		}
-		if p.b != nil {
-			at := p.b.OpenTagged(dict.MessagePackExt)
-			p.b.Int(code)
-			p.b.OwnRef(dict.KindBytes, append(p.b.Own(), args[1].text...))
-			p.b.Close(at, 2)
+		if p.B != nil {
+			at := p.B.OpenTagged(dict.MessagePackExt)
+			p.B.Int(code)
+			p.B.OwnRef(dict.KindBytes, append(p.B.Own(), args[1].text...))
+			p.B.Close(at, 2)
 		}
 		return ""
 	case objTimeDelta:
@@ -427,7 +427,7 @@ func (p *parser) zone(args []arg) (dict.Zone, bool) {
 		return dict.Zone{}, false
 	}
 	if len(args) == 1 && last.kind == dict.KindString {
-		if p.b == nil {
+		if p.B == nil {
 			return dict.UTC(), true
 		}
 		return dict.KeyZone(string(last.text)), true
@@ -442,7 +442,7 @@ func (p *parser) zone(args []arg) (dict.Zone, bool) {
 		return dict.FixedZone(offset), true
 	case len(args) > 2 || last.kind != dict.KindString:
 		return dict.Zone{}, false
-	case p.b == nil:
+	case p.B == nil:
 		return dict.FixedZone(offset), true
 	default:
 		return dict.NamedFixedZone(offset, string(last.text)), true

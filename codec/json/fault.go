@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/internal/fault"
@@ -22,7 +21,7 @@ func (p *parser) fail(buf []byte, code codec.Code, offset int, msg string) int {
 // something else is wanted.
 func (p *parser) unexpected(buf []byte, in state, i int, want string) int {
 	p.state = in
-	p.fail(buf, codec.Malformed, i, "want "+want+", got "+describe(buf, i))
+	p.fail(buf, codec.Malformed, i, "want "+want+", got "+fault.Char(buf, i))
 	rest := string(buf[i:min(i+5, len(buf))])
 	switch before := bytes.TrimRight(buf[:i], " \t\r\n"); {
 	case isPythonic(rest):
@@ -82,23 +81,6 @@ func (p *parser) wanted() string {
 	}
 }
 
-// describe names what stands at i.
-func describe(buf []byte, i int) string {
-	if i >= len(buf) {
-		return "the end"
-	}
-	switch r, size := utf8.DecodeRune(buf[i:]); {
-	case r == utf8.RuneError && size < 2:
-		return fmt.Sprintf("byte 0x%02x", buf[i])
-	case r == '\n':
-		return "a line feed"
-	case r < ' ':
-		return fmt.Sprintf("control character 0x%02x", r)
-	default:
-		return strconv.QuoteRune(r)
-	}
-}
-
 // notADictionary fails because the record begins with something else.
 func (p *parser) notADictionary(buf []byte, i int) int {
 	var what string
@@ -133,13 +115,7 @@ func (p *parser) duplicate(buf []byte, end int) int {
 // badUTF8 fails because of the first byte from i on that is not UTF-8.
 func (p *parser) badUTF8(buf []byte, in state, i int) int {
 	p.state = in
-	for {
-		r, size := utf8.DecodeRune(buf[i:])
-		if r == utf8.RuneError && size == 1 {
-			break
-		}
-		i += size
-	}
+	i += fault.NotUTF8(buf[i:])
 	p.fail(buf, codec.Malformed, i, fmt.Sprintf("want UTF-8, got byte 0x%02x", buf[i]))
 	p.err.Hint = "encode the text as UTF-8 before it is sent"
 	return failed

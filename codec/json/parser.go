@@ -32,8 +32,6 @@ type parser struct {
 	frames []frame // the open containers
 	keys   keyset.Set
 	err    *codec.SyntaxError
-
-	unneeded int // records in a row that did not need the memory that is held
 }
 
 // A state is what the parser reads next.

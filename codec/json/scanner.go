@@ -7,16 +7,11 @@ import (
 
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/internal/keyset"
+	"github.com/dictwire/dictwire/codec/internal/scratch"
 )
 
-const (
-	// keepScratch is the memory in bytes that is always kept from record to
-	// record.
-	keepScratch = 8 << 10
-	// patience is how many records in a row must not need more before that is
-	// given back.
-	patience = 256
-)
+// keepScratch is the memory in bytes that is always kept from record to record.
+const keepScratch = 8 << 10
 
 // A scanner finds the dictionaries of a JSON sequence.
 type scanner struct {
@@ -26,6 +21,7 @@ type scanner struct {
 	begun     bool // the sequence's first bytes have been read
 	separated bool // RS or NUL was seen between records
 	spread    bool // a good record held a line feed
+	patience  scratch.Patience
 }
 
 // NewScanner returns a scanner for one JSON sequence. See the package comment.
@@ -59,7 +55,9 @@ func (s *scanner) Next(buf []byte) (start, end int, err error) {
 	default:
 		s.within = false
 		s.spread = s.spread || s.p.rawLF
-		s.p.shrink(n)
+		if s.patience.Ends(n) {
+			s.shrink()
+		}
 		return start, start + n, nil
 	}
 }
@@ -116,7 +114,6 @@ const (
 func (s *scanner) bad(buf []byte) (err *codec.SyntaxError, end int) {
 	err = s.p.err
 	s.within = false
-	s.p.shrink(len(buf))
 	if s.spread && !s.separated {
 		err.Final = true
 		return err, len(buf)
@@ -160,22 +157,19 @@ func (s *scanner) resume(buf []byte) int {
 // Release gives the scanner's memory back. See [codec.Scanner].
 func (s *scanner) Release() {
 	if !s.within {
-		s.p.frames, s.p.keys = nil, keyset.Set{}
+		s.p.free()
 	}
 }
+
+// shrink gives memory back that many records in a row have not needed.
+func (s *scanner) shrink() {
+	if s.patience.Unneeded(s.p.scratch(), keepScratch) {
+		s.p.free()
+	}
+}
+
+func (p *parser) free() { p.frames, p.keys = nil, keyset.Set{} }
 
 func (p *parser) scratch() int {
 	return int(unsafe.Sizeof(frame{}))*cap(p.frames) + p.keys.Scratch()
-}
-
-// shrink gives memory back that many records in a row have not needed. size is
-// that of the last one.
-func (p *parser) shrink(size int) {
-	if n := p.scratch(); n <= keepScratch || n <= 8*size {
-		p.unneeded = 0
-		return
-	}
-	if p.unneeded++; p.unneeded == patience {
-		p.frames, p.keys, p.unneeded = nil, keyset.Set{}, 0
-	}
 }

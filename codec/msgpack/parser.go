@@ -6,171 +6,106 @@ import (
 	"strconv"
 	"unicode/utf8"
 
-	"github.com/dictwire/dictwire/codec"
-	"github.com/dictwire/dictwire/codec/internal/fault"
-	"github.com/dictwire/dictwire/codec/internal/keyset"
+	"github.com/dictwire/dictwire/codec/internal/walk"
 	"github.com/dictwire/dictwire/dict"
 )
 
-// A parser reads one dictionary. The scanner and Decode are the same parser: with
-// a Builder it writes down what it reads, without one it only checks.
-//
-// It stops only between items: one whose head, or whose body, has not come whole
-// is read again from its first byte. A string is not looked into before it is
-// whole, so that costs the same each time.
-type parser struct {
-	lim    codec.Limits  // effective
-	maxInt uint64        // the largest integer with Limits.Digits digits, or all
-	b      *dict.Builder // nil: check only
-
-	// Where the parser stands in the record. Offsets count from its first byte.
-	pos    int // everything before it has been read
-	items  int
-	frames []frame // the open containers
-	keys   keyset.Set
-
-	// A key that is no string is built even where the parser only checks: in
-	// scratch, which is b while building > 0, the depth of the dictionary whose key
-	// it is.
-	scratch  dict.Builder
-	building int
-
-	err *codec.SyntaxError
-
-	unneeded int // records in a row that did not need the memory that is held
-}
-
-// A frame is an open container.
-type frame struct {
-	kind   dict.Kind
-	inKey  bool   // it is part of a key: arrays are tuples
-	value  bool   // of a dictionary: the key has been read, its value comes next
-	left   uint32 // items, or pairs, to come
-	n      uint32 // items, or keys
-	place  uint32 // what Builder.Close wants
-	item   uint32 // the place of the key that is being built
-	keyAt  uint32 // where the last key begins
-	keyEnd uint32 // and ends
-	keys   keyset.Frame
-}
-
-// limit sets the limits.
-func (p *parser) limit(lim codec.Limits) {
-	p.lim, p.maxInt = lim.Effective(), math.MaxUint64
-	if p.lim.Digits < 20 {
-		p.maxInt = 1
-		for range p.lim.Digits {
-			p.maxInt *= 10
-		}
-		p.maxInt--
-	}
-}
-
-// reset makes p ready for the next record.
-func (p *parser) reset() {
-	p.pos, p.items = 0, 0
-	p.frames = p.frames[:0]
-	p.keys.Reset()
-	p.err = nil
-	if p.building > 0 {
-		p.b, p.building = nil, 0
-	}
-}
-
-// What functions that read return beside the end of what they have read.
-const (
-	incomplete = -1
-	failed     = -2 // p.err says why
-)
+// A parser reads one dictionary.
+type parser struct{ walk.Walk }
 
 // run reads on in buf, which begins with the record's first byte, and returns
 // where the record ends, incomplete or failed.
 func (p *parser) run(buf []byte) int {
-	if len(buf) > p.lim.RecordBytes {
-		buf = buf[:p.lim.RecordBytes] // what needs more is too large
-	}
-	if p.building > 0 {
-		p.b.Extend(buf)
-	}
+	buf = p.Resume(buf)
 	var (
-		i    = p.pos
-		f    *frame
+		i    = p.Pos
+		f    *walk.Frame
 		c    byte
 		k    int // the end of what is in hand
 		size uint64
 	)
-	if n := len(p.frames); n > 0 {
-		f = &p.frames[n-1]
+	if n := len(p.Frames); n > 0 {
+		f = &p.Frames[n-1]
+		if f.IsDict && !f.InKey && !p.AtKey {
+			goto keyed
+		}
+		p.AtKey, f.InKey = false, false
 		goto next
 	}
 	if i >= len(buf) {
-		return p.stop(i, i+1)
+		return p.Stop(buf, i, i+1)
 	}
 	switch c = buf[i]; {
 	case c&0xF0 == fixmap:
 		k, size = i+1, uint64(c&15)
+		if p.OpenTop(int(size), len(buf)-k) {
+			f, i = &p.Frames[0], k
+			goto key
+		}
 		goto openMap
 	case c == map16, c == map32:
 		goto item
+	case c == unused:
+		return p.Unexpected(buf, i, "a dictionary")
 	default:
-		return p.notADictionary(buf, i)
+		return p.NotADictionary(buf, i)
 	}
 
-next: // the next item of f, which begins at i
-	switch {
-	case f.kind != dict.KindDict:
+next: // the next item of f, which begins at i, is no key's value
+	if !f.IsDict {
 		goto value
-	case f.value:
-		goto keyed
 	}
 
 key:
-	if f.left == 0 {
+	if f.Left == 0 {
 		goto closed
 	}
-	f.keyAt = uint32(i)
 	if i >= len(buf) {
-		return p.stop(i, i+1)
+		p.AtKey = true
+		return p.Stop(buf, i, i+1)
 	}
+	f.KeyAt = uint32(i)
 	// The usual key is a short string in ASCII that this dictionary has not seen.
 	if k = int(buf[i]) - fixstr; uint(k) < 32 && i+9 <= len(buf) {
 		from := i + 1
-		if k += from; k <= len(buf) && (asciiWord(buf, from, k) || ascii(buf, from, k)) &&
-			(p.keys.AddNew(&f.keys, buf, from, k) || !p.keys.Add(&f.keys, buf, from, k)) {
-			if p.b != nil {
-				p.b.Text(from, k-from)
+		if k += from; k <= len(buf) && (walk.ShortASCII(buf, from, k) || walk.ASCII(buf, from, k)) &&
+			(p.Keys.AddNew(&f.Keys, buf, from, k) || !p.Keys.Add(&f.Keys, buf, from, k)) {
+			if p.B != nil {
+				p.B.Text(from, k-from)
 			}
 			i = k
-			goto keyEnd
+			f.Left--
+			f.KeyEnd = uint32(i)
+			goto keyed
 		}
 	}
+	f.InKey = true
 	if c = buf[i]; c >= fixstr && c < null || c >= str8 && c <= str32 {
 		if i = p.textKey(buf, i, f); i < 0 {
 			return i
 		}
 		goto keyEnd
 	}
-	p.build(buf, f)
+	p.Build(buf, f)
 	goto item
 
 keyEnd:
-	f.left--
-	f.n++
-	f.value = true
-	f.keyEnd = uint32(i)
+	f.InKey = false
+	f.Left--
+	f.KeyEnd = uint32(i)
 
 keyed: // the value of a key
 	if i >= len(buf) {
-		return p.stop(i, i+1)
+		return p.Stop(buf, i, i+1)
 	}
 	goto item
 
 value: // an item of a list
-	if f.left == 0 {
+	if f.Left == 0 {
 		goto closed
 	}
 	if i >= len(buf) {
-		return p.stop(i, i+1)
+		return p.Stop(buf, i, i+1)
 	}
 
 item:
@@ -178,19 +113,19 @@ item:
 	k = i + 1
 	switch {
 	case c < fixmap:
-		if uint64(c) > p.maxInt {
-			return p.tooManyDigits(buf, i)
+		if uint64(c) > p.MaxInt {
+			return p.TooManyDigits(buf, i)
 		}
-		if p.b != nil {
-			p.b.Int(int64(c))
+		if p.B != nil {
+			p.B.Int(int64(c))
 		}
 		goto itemEnd
 	case c >= negative:
-		if uint64(-int64(int8(c))) > p.maxInt {
-			return p.tooManyDigits(buf, i)
+		if uint64(-int64(int8(c))) > p.MaxInt {
+			return p.TooManyDigits(buf, i)
 		}
-		if p.b != nil {
-			p.b.Int(int64(int8(c)))
+		if p.B != nil {
+			p.B.Int(int64(int8(c)))
 		}
 		goto itemEnd
 	case c < null:
@@ -208,7 +143,7 @@ item:
 	// Here c is from null to map32.
 	if w := int(width[c-null]); w > 0 {
 		if k += w; k > len(buf) {
-			return p.stop(i, k)
+			return p.Stop(buf, i, k)
 		}
 		switch w { // as number does
 		case 1:
@@ -223,44 +158,44 @@ item:
 	}
 	switch c {
 	case null:
-		if p.b != nil {
-			p.b.Null()
+		if p.B != nil {
+			p.B.Null()
 		}
 	case no, yes:
-		if p.b != nil {
-			p.b.Bool(c == yes)
+		if p.B != nil {
+			p.B.Bool(c == yes)
 		}
 	case float32s, float64s:
-		if p.b != nil {
-			p.b.Float(floatOf(c, size))
+		if p.B != nil {
+			p.B.Float(floatOf(c, size))
 		}
 	case uint8s, uint16s, uint32s, uint64s:
-		if size > p.maxInt {
-			return p.tooManyDigits(buf, i)
+		if size > p.MaxInt {
+			return p.TooManyDigits(buf, i)
 		}
 		switch {
-		case p.b == nil:
+		case p.B == nil:
 		case size > math.MaxInt64:
-			p.b.OwnInt(strconv.AppendUint(p.b.Own(), size, 10))
+			p.B.OwnInt(strconv.AppendUint(p.B.Own(), size, 10))
 		default:
-			p.b.Int(int64(size))
+			p.B.Int(int64(size))
 		}
 	case int8s, int16s, int32s, int64s:
 		v := extended(c, size)
-		if v < 0 && uint64(-v) > p.maxInt || v > 0 && uint64(v) > p.maxInt {
-			return p.tooManyDigits(buf, i)
+		if v < 0 && uint64(-v) > p.MaxInt || v > 0 && uint64(v) > p.MaxInt {
+			return p.TooManyDigits(buf, i)
 		}
-		if p.b != nil {
-			p.b.Int(v)
+		if p.B != nil {
+			p.B.Int(v)
 		}
 	case str8, str16, str32:
 		goto text
 	case bin8, bin16, bin32:
 		if size > uint64(len(buf)-k) {
-			return p.short(i, k, size)
+			return p.Short(buf, i, k, size)
 		}
-		if p.b != nil {
-			p.b.Ref(dict.KindBytes, k, int(size))
+		if p.B != nil {
+			p.B.Ref(dict.KindBytes, k, int(size))
 		}
 		k += int(size)
 	case array16, array32:
@@ -268,7 +203,7 @@ item:
 	case map16, map32:
 		goto openMap
 	case unused:
-		return p.unexpected(buf, i, "a value")
+		return p.Unexpected(buf, i, "a value")
 	default:
 		if c >= fixext1 && c <= fixext16 {
 			size = 1 << (c - fixext1)
@@ -280,217 +215,88 @@ item:
 
 itemEnd: // an item of f has ended at k
 	i = k
-	if f.value {
-		f.value = false
-		goto key
-	}
-	if f.kind == dict.KindDict {
-		if !p.hash(buf, f, i) {
-			return failed
+	if f.IsDict {
+		if !f.InKey {
+			goto key
+		}
+		if !p.Hash(buf, f, i) {
+			return walk.Failed
 		}
 		goto keyEnd
 	}
-	f.n++
-	f.left--
+	f.Left--
 	goto value
 
 text: // of size bytes from k on
 	if size > uint64(len(buf)-k) {
-		return p.short(i, k, size)
+		return p.Short(buf, i, k, size)
 	}
 	i = k
 	k += int(size)
-	if !asciiWord(buf, i, k) && !ascii(buf, i, k) && !utf8.Valid(buf[i:k]) {
-		return p.badUTF8(buf, i, k)
+	if !walk.ShortASCII(buf, i, k) && !walk.ASCII(buf, i, k) && !utf8.Valid(buf[i:k]) {
+		return p.BadUTF8(buf, i, k)
 	}
-	if p.b != nil {
-		p.b.Text(i, k-i)
+	if p.B != nil {
+		p.B.Text(i, k-i)
 	}
 	goto itemEnd
 
 openArray:
-	if f = p.open(buf, i, k, dict.KindList, size); f == nil {
-		return failed
+	if f = p.Open(buf, i, k, dict.KindList, size, false); f == nil {
+		return walk.Failed
 	}
 	i = k
 	goto value
 
 openMap:
-	if f = p.open(buf, i, k, dict.KindDict, size); f == nil {
-		return failed
+	if f = p.Open(buf, i, k, dict.KindDict, size, false); f == nil {
+		return walk.Failed
 	}
 	i = k
 	goto key
 
 closed:
-	p.keys.Close(&f.keys)
-	if p.b != nil {
-		p.b.Close(int(f.place), int(f.n))
-	}
-	p.frames = p.frames[:len(p.frames)-1]
-	if len(p.frames) == 0 {
+	p.Close(buf, i)
+	if len(p.Frames) == 0 {
 		return i
 	}
-	f = &p.frames[len(p.frames)-1]
+	f = &p.Frames[len(p.Frames)-1]
 	k = i
 	goto itemEnd
 }
 
-// stop remembers to go on at i. need is how long the record is at least.
-func (p *parser) stop(i, need int) int {
-	p.pos = i
-	if need > p.lim.RecordBytes {
-		return p.tooLarge()
-	}
-	return incomplete
-}
-
-// short stops at i because of a body of size bytes from k on that has not come
-// whole.
-func (p *parser) short(i, k int, size uint64) int {
-	return p.stop(i, k+int(min(size, math.MaxInt32)))
-}
-
-// open begins a container of kind k whose head, at i, ends at k and says that it has
-// count items, or pairs. It returns nil where that is over a limit.
-func (p *parser) open(buf []byte, i, k int, kind dict.Kind, count uint64) *frame {
-	n := len(p.frames)
-	if n >= p.lim.Depth {
-		p.fail(buf, codec.TooDeep, i, fault.Levels(p.lim.Depth))
-		return nil
-	}
-	items := count
-	if kind == dict.KindDict {
-		items *= 2
-	}
-	// Each item has a byte at least.
-	if items > uint64(p.lim.RecordBytes-min(k, p.lim.RecordBytes)) {
-		p.tooLarge()
-		return nil
-	}
-	if p.items += int(items); p.items > p.lim.Items {
-		p.fail(buf, codec.OverLimit, i, fault.Items(p.lim.Items))
-		return nil
-	}
-	inKey := n > 0 && (p.frames[n-1].inKey || p.frames[n-1].kind == dict.KindDict && !p.frames[n-1].value)
-	if inKey && kind == dict.KindList {
-		kind = dict.KindTuple
-	}
-	if n < cap(p.frames) {
-		p.frames = p.frames[:n+1]
-	} else {
-		p.frames = append(p.frames, frame{})
-	}
-	f := &p.frames[n]
-	f.kind, f.inKey, f.value, f.n, f.left = kind, inKey, false, 0, uint32(count)
-	p.keys.Open(&f.keys)
-	if p.b != nil {
-		f.place = uint32(p.b.Open(kind))
-	}
-	return f
-}
-
-// build begins to build f's next key.
-func (p *parser) build(buf []byte, f *frame) {
-	if depth := len(p.frames); p.b == nil || p.building == depth {
-		p.scratch.Reset(buf)
-		p.b, p.building = &p.scratch, depth
-	}
-	f.item = uint32(p.b.Len())
-}
-
-// hash adds the key of f that has been built and ends at end to f's keys. It returns
-// false where that can't be one, or was there.
-func (p *parser) hash(buf []byte, f *frame, end int) bool {
-	f.keyEnd = uint32(end)
-	v := p.b.At(int(f.item))
-	if err := dict.Hashable(v); err != nil {
-		p.unhashable(buf, f, err)
-		return false
-	}
-	if key, ok := dict.AppendKey(p.keys.Own(), v); ok && p.keys.AddOther(&f.keys, buf, key) {
-		p.duplicate(buf, f, v)
-		return false
-	}
-	if p.building == len(p.frames) {
-		p.b, p.building = nil, 0
-	}
-	return true
-}
-
 // textKey reads the string at i, a key of f.
-func (p *parser) textKey(buf []byte, i int, f *frame) int {
+func (p *parser) textKey(buf []byte, i int, f *walk.Frame) int {
 	c := buf[i]
 	k, size := i+1, uint64(c&31)
 	if c >= null {
 		if k += int(width[c-null]); k > len(buf) {
-			return p.stop(i, k)
+			return p.Stop(buf, i, k)
 		}
 		size = number(buf[i+1 : k])
 	}
-	if size > uint64(len(buf)-k) {
-		return p.short(i, k, size)
-	}
-	end := k + int(size)
-	if !utf8.Valid(buf[k:end]) {
-		return p.badUTF8(buf, k, end)
-	}
-	if p.keys.Add(&f.keys, buf, k, end) {
-		f.keyEnd = uint32(end)
-		var b dict.Builder
-		b.Reset(buf)
-		b.Text(k, end-k)
-		p.duplicate(buf, f, b.At(0))
-		return failed
-	}
-	if p.b != nil {
-		p.b.Text(k, end-k)
-	}
-	return end
+	return p.TextKey(buf, f, i, k, size)
 }
 
 // extension reads the rest of the extension at i: its code, at k, and size bytes.
 func (p *parser) extension(buf []byte, i, k int, size uint64) int {
 	if k >= len(buf) || size > uint64(len(buf)-k-1) {
-		return p.short(i, k+1, size)
+		return p.Short(buf, i, k+1, size)
 	}
 	code, from := int8(buf[k]), k+1
 	end := from + int(size)
-	if p.b == nil {
+	if p.B == nil {
 		return end
 	}
 	if code == timestampCode {
 		if t, ok := timestamp(buf[from:end]); ok {
-			_ = p.b.DateTime(t) // in range
+			_ = p.B.DateTime(t) // in range
 			return end
 		}
 	}
-	at := p.b.OpenTagged(dict.MessagePackExt)
-	p.b.Int(int64(code))
-	p.b.Ref(dict.KindBytes, from, int(size))
-	p.b.Close(at, 2)
+	at := p.B.OpenTagged(dict.MessagePackExt)
+	p.B.Int(int64(code))
+	p.B.Ref(dict.KindBytes, from, int(size))
+	p.B.Close(at, 2)
 	return end
-}
-
-const highs = 0x8080808080808080 // the highest bit of each byte
-
-// asciiWord is ascii for at most eight bytes. It is small enough to be inlined.
-func asciiWord(buf []byte, from, to int) bool {
-	return to-from <= 8 && from+8 <= len(buf) &&
-		binary.LittleEndian.Uint64(buf[from:])&highs&(1<<(8*uint(to-from))-1) == 0
-}
-
-// ascii reports whether buf[from:to] is sure to be ASCII. It looks at words, so it
-// is not sure in the smallest of buffers.
-func ascii(buf []byte, from, to int) bool {
-	size := to - from
-	if size <= 8 {
-		return to >= 8 && binary.LittleEndian.Uint64(buf[to-8:])&(highs<<(64-8*uint(size))) == 0
-	}
-	w := binary.LittleEndian.Uint64(buf[to-8:])
-	for ; size > 8; size -= 8 {
-		w |= binary.LittleEndian.Uint64(buf[from:])
-		from += 8
-	}
-	return w&highs == 0
 }

@@ -1,10 +1,6 @@
 package python
 
 import (
-	"fmt"
-	"strconv"
-	"unicode/utf8"
-
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/internal/fault"
 	"github.com/dictwire/dictwire/dict"
@@ -18,7 +14,7 @@ func (p *parser) fail(code codec.Code, offset int, msg string) int {
 
 // unexpected fails because of what stands at i, where something else is wanted.
 func (p *parser) unexpected(buf []byte, i int, want string) int {
-	p.fail(codec.Malformed, i, "want "+want+", got "+describe(buf, i))
+	p.fail(codec.Malformed, i, "want "+want+", got "+fault.Char(buf, i))
 	if i < len(buf) && buf[i] == '#' {
 		p.err.Hint = "comments are not read"
 	}
@@ -100,23 +96,6 @@ func (f *frame) wantsBehind() string {
 		return "')'"
 	default:
 		return "',' or '}'"
-	}
-}
-
-// describe names what stands at i.
-func describe(buf []byte, i int) string {
-	if i >= len(buf) {
-		return "the end"
-	}
-	switch r, size := utf8.DecodeRune(buf[i:]); {
-	case r == utf8.RuneError && size < 2:
-		return fmt.Sprintf("byte 0x%02x", buf[i])
-	case r == '\n':
-		return "a line feed"
-	case r < ' ':
-		return fmt.Sprintf("control character 0x%02x", r)
-	default:
-		return strconv.QuoteRune(r)
 	}
 }
 

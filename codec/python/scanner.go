@@ -7,17 +7,12 @@ import (
 
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/internal/keyset"
+	"github.com/dictwire/dictwire/codec/internal/scratch"
 	"github.com/dictwire/dictwire/dict"
 )
 
-const (
-	// keepScratch is the memory in bytes that is always kept from record to
-	// record.
-	keepScratch = 16 << 10
-	// patience is how many records in a row must not need more before that is
-	// given back.
-	patience = 256
-)
+// keepScratch is the memory in bytes that is always kept from record to record.
+const keepScratch = 16 << 10
 
 // A scanner finds the dictionaries of a sequence.
 type scanner struct {
@@ -25,7 +20,7 @@ type scanner struct {
 	within   bool // a record has begun
 	skipping bool // a bad record has not ended
 	spread   bool // a good record held a line feed
-	unneeded int  // records in a row that did not need the memory that is held
+	patience scratch.Patience
 }
 
 // NewScanner returns a scanner for one sequence. See the package comment.
@@ -64,7 +59,9 @@ func (s *scanner) Next(buf []byte) (start, end int, err error) {
 	default:
 		s.within = false
 		s.spread = s.spread || bytes.IndexByte(record[:n], '\n') >= 0
-		s.shrink(n)
+		if s.patience.Ends(n) {
+			s.shrink()
+		}
 		return start, start + n, nil
 	}
 }
@@ -84,7 +81,6 @@ func (s *scanner) End(buf []byte) (start, end int, err error) {
 func (s *scanner) bad(buf []byte) (err *codec.SyntaxError, end int) {
 	err = s.p.err
 	s.within = false
-	s.shrink(len(buf))
 	if s.spread {
 		err.Final = true
 		return err, len(buf)
@@ -125,16 +121,10 @@ func (s *scanner) Release() {
 	}
 }
 
-// shrink gives memory back that many records in a row have not needed. size is
-// that of the last one.
-func (s *scanner) shrink(size int) {
-	if n := s.p.scratch(); n <= keepScratch || n <= 8*size {
-		s.unneeded = 0
-		return
-	}
-	if s.unneeded++; s.unneeded == patience {
+// shrink gives memory back that many records in a row have not needed.
+func (s *scanner) shrink() {
+	if s.patience.Unneeded(s.p.scratch(), keepScratch) {
 		s.p.release()
-		s.unneeded = 0
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/codec/internal/fault"
 	"github.com/dictwire/dictwire/dict"
 )
 
@@ -141,15 +142,7 @@ func (p *parser) checkContent(buf, raw []byte) bool {
 	if utf8.Valid(raw) {
 		return true
 	}
-	i := 0
-	for {
-		r, size := utf8.DecodeRune(raw[i:])
-		if r == utf8.RuneError && size == 1 {
-			break
-		}
-		i += size
-	}
-	p.unexpected(buf, p.str.begin+i, "UTF-8")
+	p.unexpected(buf, p.str.begin+fault.NotUTF8(raw), "UTF-8")
 	p.err.Hint = "encode the text as UTF-8 before it is sent"
 	return false
 }

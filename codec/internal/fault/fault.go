@@ -1,10 +1,14 @@
-// Package fault words what codecs say alike: limits and paths.
+// Package fault words what codecs say alike: limits, keys, text and paths.
 package fault
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
+	"unicode/utf8"
+
+	"github.com/dictwire/dictwire/dict"
 )
 
 // Bytes says that a record is over Limits.RecordBytes.
@@ -22,6 +26,53 @@ func Digits(limit int) string { return over(limit, "digits of an integer", "--ma
 //go:noinline
 func over(limit int, what, option string) string {
 	return fmt.Sprintf("the record has more than %d %s; %s raises the limit", limit, what, option)
+}
+
+// Quote returns a key as messages name it.
+func Quote(key dict.Value) string {
+	if text, ok := key.TextBytes(); ok {
+		return strconv.Quote(string(text))
+	}
+	return key.String()
+}
+
+// Unhashable names the kind that err, of dict.Hashable, speaks of.
+func Unhashable(err error) string {
+	var hash *dict.HashError
+	if errors.As(err, &hash) {
+		return hash.Kind.String()
+	}
+	return "value"
+}
+
+// NotUTF8 returns where the first byte of text stands that is not UTF-8, or its end.
+func NotUTF8(text []byte) int {
+	i := 0
+	for i < len(text) {
+		r, size := utf8.DecodeRune(text[i:])
+		if r == utf8.RuneError && size == 1 {
+			break
+		}
+		i += size
+	}
+	return i
+}
+
+// Char names the character of a text that stands at i.
+func Char(text []byte, i int) string {
+	if i >= len(text) {
+		return "the end"
+	}
+	switch r, size := utf8.DecodeRune(text[i:]); {
+	case r == utf8.RuneError && size < 2:
+		return fmt.Sprintf("byte 0x%02x", text[i])
+	case r == '\n':
+		return "a line feed"
+	case r < ' ':
+		return fmt.Sprintf("control character 0x%02x", r)
+	default:
+		return strconv.QuoteRune(r)
+	}
 }
 
 // maxPath is how long a path may become, in bytes, before its rest is left out.

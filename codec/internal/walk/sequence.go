@@ -1,0 +1,71 @@
+package walk
+
+import (
+	"io"
+	"unsafe"
+
+	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/codec/internal/keyset"
+	"github.com/dictwire/dictwire/dict"
+)
+
+// keep is the memory in bytes that is always kept from record to record.
+const keep = 8 << 10
+
+// Answer is what a scanner's Next returns where its parser has returned n for buf.
+func (w *Walk) Answer(buf []byte, n int) (start, end int, err error) {
+	switch n {
+	case Incomplete:
+		return 0, 0, codec.ErrIncomplete
+	case Failed:
+		return 0, len(buf), w.bad()
+	default:
+		w.Pos, w.items = 0, 0 // all else is as reset leaves it
+		if w.patience.Ends(n) {
+			w.shrink()
+		}
+		return 0, n, nil
+	}
+}
+
+// End is a scanner's End.
+func (w *Walk) End(buf []byte) (start, end int, err error) {
+	if len(buf) == 0 {
+		return 0, 0, io.EOF
+	}
+	return w.Answer(buf, w.Truncated(buf))
+}
+
+// bad ends the sequence: behind a bad record the next can't be found.
+func (w *Walk) bad() error {
+	w.reset()
+	w.Err.Final = true
+	return w.Err
+}
+
+// Skipping returns false: nothing is looked for behind a bad record.
+func (w *Walk) Skipping() bool { return false }
+
+// Scratch returns the bytes of memory that w holds.
+func (w *Walk) Scratch() int {
+	return int(unsafe.Sizeof(Frame{}))*cap(w.Frames) + w.Keys.Scratch() + w.builder.Scratch() + cap(w.Text)
+}
+
+// Release gives a scanner's memory back, where no record has begun.
+func (w *Walk) Release() {
+	if len(w.Frames) == 0 {
+		w.free()
+	}
+}
+
+//go:noinline
+func (w *Walk) free() {
+	w.Frames, w.Keys, w.builder, w.Text = nil, keyset.Set{}, dict.Builder{}, nil
+}
+
+// shrink gives memory back that many records in a row have not needed.
+func (w *Walk) shrink() {
+	if w.patience.Unneeded(w.Scratch(), keep) {
+		w.free()
+	}
+}

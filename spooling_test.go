@@ -1,0 +1,456 @@
+package dictwire_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/codec/cbor"
+)
+
+// A memorySpool is a spool that does not survive the test.
+type memorySpool struct {
+	delay time.Duration // of Append
+
+	mu      sync.Mutex
+	attempt uint64
+	topics  map[string]*spooledTopic
+	full    error         // what Append returns
+	changed chan struct{} // closed at the next Append
+	settles []string      // what Settle was told
+}
+
+type spooledTopic struct {
+	dictwire.SpoolTopic
+	formats []string
+	records []string // the first is record 1
+}
+
+func newSpool() *memorySpool {
+	return &memorySpool{topics: make(map[string]*spooledTopic), changed: make(chan struct{})}
+}
+
+func (s *memorySpool) Producer() string { return "spool" }
+
+func (s *memorySpool) Attempt(context.Context) (uint64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.attempt++
+	return s.attempt, nil
+}
+
+func (s *memorySpool) Append(ctx context.Context, topic, format string, records ...[]byte) (uint64, error) {
+	if s.delay > 0 {
+		time.Sleep(s.delay)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.full != nil || ctx.Err() != nil {
+		return 0, errors.Join(s.full, ctx.Err())
+	}
+	t := s.topics[topic]
+	if t == nil {
+		t = &spooledTopic{SpoolTopic: dictwire.SpoolTopic{Topic: topic, First: 1, Next: 1}}
+		s.topics[topic] = t
+	}
+	first := t.Next
+	for _, r := range records {
+		t.records, t.formats = append(t.records, string(r)), append(t.formats, format)
+		t.Next++
+	}
+	close(s.changed)
+	s.changed = make(chan struct{})
+	return first, nil
+}
+
+func (s *memorySpool) Topics(context.Context) ([]dictwire.SpoolTopic, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []dictwire.SpoolTopic
+	for _, t := range s.topics {
+		all = append(all, t.SpoolTopic)
+	}
+	return all, nil
+}
+
+func (s *memorySpool) Read(ctx context.Context, topic string, from uint64) iter.Seq2[dictwire.SpoolBatch, error] {
+	return func(yield func(dictwire.SpoolBatch, error) bool) {
+		for ctx.Err() == nil {
+			s.mu.Lock()
+			var b dictwire.SpoolBatch
+			if t := s.topics[topic]; t != nil {
+				from = max(from, t.First)
+				for i := from; i < t.Next && t.formats[i-1] == t.formats[from-1] && len(b.Records) < 3; i++ {
+					b.Records = append(b.Records, []byte(t.records[i-1]))
+					b.Format = t.formats[i-1]
+				}
+			}
+			b.First = from
+			changed := s.changed
+			s.mu.Unlock()
+			if len(b.Records) > 0 {
+				if !yield(b, nil) {
+					return
+				}
+				from += uint64(len(b.Records))
+				continue
+			}
+			select {
+			case <-changed:
+			case <-ctx.Done():
+			}
+		}
+	}
+}
+
+func (s *memorySpool) Settle(_ context.Context, topic string, number uint64, sum uint32) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.topics[topic]
+	if number > t.Acked {
+		t.Acked, t.Sum, t.First = number, sum, number+1
+	}
+	s.settles = append(s.settles, fmt.Sprintf("%s %d %08x", topic, number, sum))
+	return nil
+}
+
+// clone returns a copy of the spool as it is.
+func (s *memorySpool) clone() *memorySpool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := newSpool()
+	c.attempt = s.attempt
+	for name, t := range s.topics {
+		u := *t
+		u.records, u.formats = slices.Clone(t.records), slices.Clone(t.formats)
+		c.topics[name] = &u
+	}
+	return c
+}
+
+// fill puts the records 1 to count of topic t into the spool.
+func (s *memorySpool) fill(t *testing.T, count int) {
+	t.Helper()
+	for i := 1; i <= count; i++ {
+		if _, err := s.Append(t.Context(), "t", "json", []byte(line(i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A record is in the spool before its first byte is sent, and Send returns when it
+// is settled, which the spool is told.
+func TestSpool(t *testing.T) {
+	scriptedTest(t, func(t *testing.T, srv *scripted) {
+		spool := newSpool()
+		spool.delay = time.Hour
+		c := srv.dial(dictwire.Dialer{Spool: spool})
+		done := send(c, "t", n(1))
+		at := time.Now()
+		p := srv.accept()
+		if d := time.Since(at); d < time.Hour {
+			t.Errorf("connected after %v", d)
+		}
+		g := p.welcome(1)
+		if g.Producer != "spool" || g.Attempt != 1 || g.Acked != 0 || g.First != 1 {
+			t.Errorf("greeting %+v", g)
+		}
+		p.want(line(1))
+		synctest.Wait()
+		if len(done) > 0 {
+			t.Error("Send did not wait")
+		}
+		p.say(`{"rejected":1,"code":"schema","error":"no"}`)
+		p.ack(1)
+		var rejected *dictwire.RejectedError
+		if r := <-done; !errors.As(r.err, &rejected) || string(rejected.Record) != line(1) {
+			t.Errorf("Send = %+v", r)
+		}
+		synctest.Wait()
+		if want := []string{"t 1 " + sum(line(1))}; !slices.Equal(spool.settles, want) {
+			t.Errorf("settled %q", spool.settles)
+		}
+		settled(t, c)
+		p.ended()
+	})
+}
+
+// A client begins to send what the spool holds, without being asked, and resumes
+// where the server says.
+func TestSpoolResumes(t *testing.T) {
+	for name, test := range map[string]struct {
+		next   int
+		sum    string
+		resent []int
+		err    error
+	}{
+		"all is there":            {6, sum(line(5)), nil, nil},
+		"some are there":          {4, sum(line(3)), []int{4, 5}, nil},
+		"none came":               {3, sum(line(2)), []int{3, 4, 5}, nil},
+		"the sum is not known":    {4, "", []int{4, 5}, nil},
+		"another in flight":       {4, sum(line(4)), nil, dictwire.ErrConflict},
+		"another that is acked":   {3, sum(line(1)), nil, dictwire.ErrConflict},
+		"an old copy came back":   {7, sum(line(6)), nil, dictwire.ErrConflict},
+		"the server went back":    {2, "", nil, dictwire.ErrLost},
+		"the newest is another's": {6, sum(line(4)), nil, dictwire.ErrConflict},
+	} {
+		t.Run(name, func(t *testing.T) {
+			scriptedTest(t, func(t *testing.T, srv *scripted) {
+				spool := newSpool()
+				spool.fill(t, 5)
+				spool.topics["t"].Acked, spool.topics["t"].Sum = 2, crc(line(2))
+				spool.topics["t"].First = 3
+				c := srv.dial(dictwire.Dialer{Spool: spool})
+				p := srv.accept()
+				if g := p.greeting(); g.Acked != 2 || g.First != 3 {
+					t.Errorf("greeting %+v", g)
+				}
+				m := `{"dictwire":1,"next":` + itoa(test.next)
+				if test.sum != "" {
+					m += `,"sum":"` + test.sum + `"`
+				}
+				p.say(m + "}")
+				done := flush(c)
+				if test.err != nil {
+					if err := <-done; !errors.Is(err, test.err) {
+						t.Errorf("Flush = %v, want %v", err, test.err)
+					}
+					settled(t, c)
+					p.ended()
+					return
+				}
+				for _, i := range test.resent {
+					p.want(line(i))
+				}
+				p.ack(test.next - 1)
+				p.ack(5)
+				if err := <-done; err != nil {
+					t.Error(err)
+				}
+				synctest.Wait()
+				if got := spool.topics["t"]; got.Acked != 5 || got.Sum != crc(line(5)) {
+					t.Errorf("the spool stands at %+v", got.SpoolTopic)
+				}
+				settled(t, c)
+			})
+		})
+	}
+}
+
+// Send and Flush return at the spool if asked, whatever the server does.
+func TestAtSpool(t *testing.T) {
+	scriptedTest(t, func(t *testing.T, srv *scripted) {
+		spool := newSpool()
+		rejected := make(chan uint64, 1)
+		c := srv.dial(dictwire.Dialer{Spool: spool, AtSpool: true, OnRejected: func(e *dictwire.RejectedError) { rejected <- e.Number }})
+		sendAsync(t, c, 2)
+		if err := c.Flush(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if r := <-send(c, "t", n(3)); r.err != nil {
+			t.Error(r.err)
+		}
+		if got := spool.topics["t"].records; !slices.Equal(got, []string{line(1), line(2), line(3)}) {
+			t.Errorf("%q", got)
+		}
+		p := srv.accept()
+		p.welcome(1)
+		p.want(line(1), line(2), line(3))
+		p.say(`{"rejected":3,"code":"schema","error":"no"}`)
+		p.ack(3)
+		if number := <-rejected; number != 3 {
+			t.Errorf("%d is rejected", number)
+		}
+		settled(t, c)
+	})
+}
+
+// What does not get into the spool is not sent, and said.
+func TestSpoolFails(t *testing.T) {
+	scriptedTest(t, func(t *testing.T, srv *scripted) {
+		spool := newSpool()
+		spool.full = fmt.Errorf("full: %w", dictwire.ErrSpoolFull)
+		c := srv.dial(dictwire.Dialer{Spool: spool})
+		if r := <-send(c, "t", n(1)); !errors.Is(r.err, dictwire.ErrSpoolFull) {
+			t.Errorf("Send = %v", r.err)
+		}
+		sendAsync(t, c, 2)
+		if err := c.Flush(t.Context()); !errors.Is(err, dictwire.ErrSpoolFull) || !strings.Contains(err.Error(), "2 records of topic t") {
+			t.Errorf("Flush = %v", err)
+		}
+		srv.silent()
+		spool.full = nil
+		done := send(c, "t", n(3))
+		p := srv.accept()
+		p.welcome(1)
+		p.want(line(3))
+		p.ack(1)
+		if r := <-done; r.err != nil {
+			t.Error(r.err)
+		}
+		if err := c.Close(); err == nil || !strings.Contains(err.Error(), "2 records") {
+			t.Errorf("Close = %v", err)
+		}
+	})
+}
+
+// Close puts into the spool what was sent.
+func TestSpoolClose(t *testing.T) {
+	scriptedTest(t, func(t *testing.T, srv *scripted) {
+		spool := newSpool()
+		spool.delay = time.Second
+		c := srv.dial(dictwire.Dialer{Spool: spool})
+		sendAsync(t, c, 1)
+		done := send(c, "t", n(2))
+		settled(t, c)
+		if r := <-done; !errors.Is(r.err, dictwire.ErrClientClosed) {
+			t.Errorf("Send = %v", r.err)
+		}
+		if got := spool.topics["t"].records; !slices.Equal(got, []string{line(1), line(2)}) {
+			t.Errorf("%q", got)
+		}
+
+		spool.delay = time.Minute // more than Close waits
+		c = srv.dial(dictwire.Dialer{Spool: spool})
+		p := srv.accept()
+		p.welcome(3, sum(line(2)))
+		sendAsync(t, c, 1)
+		if err := c.Close(); err == nil || err.Error() != "dictwire: close: 1 record not settled" {
+			t.Errorf("Close = %v", err)
+		}
+	})
+}
+
+// Where a spool's records are of several formats, each gets a session of its own;
+// no more is read from it than fits into the window.
+func TestSpoolFormats(t *testing.T) {
+	scriptedTest(t, func(t *testing.T, srv *scripted) {
+		spool := newSpool()
+		spool.fill(t, 5)
+		two, _ := cbor.Codec{}.Append(nil, n(6))
+		if _, err := spool.Append(t.Context(), "t", "cbor", two); err != nil {
+			t.Fatal(err)
+		}
+		c := srv.dial(dictwire.Dialer{Spool: spool, Codec: cbor.Codec{}, WindowRecords: 2})
+		p := srv.accept()
+		if g := p.greeting(); g.Format != "cbor" {
+			t.Errorf("greeting %+v", g)
+		}
+		p.say(`{"dictwire":1,"next":1}`)
+		p.ended()
+		p = srv.accept()
+		if g := p.welcome(1); g.Format != "json" {
+			t.Errorf("greeting %+v", g)
+		}
+		p.want(line(1), line(2))
+		_ = p.conn.SetReadDeadline(time.Now().Add(time.Second))
+		if b, err := p.in.ReadByte(); err == nil {
+			t.Fatalf("%q above the window", b)
+		}
+		p.ack(2)
+		p.want(line(3), line(4))
+		p.ack(4)
+		p.want(line(5))
+		p.ack(5)
+		p.ended()
+		p = srv.accept()
+		if g := p.welcome(6, sum(line(5))); g.Format != "cbor" {
+			t.Errorf("greeting %+v", g)
+		}
+		got := make([]byte, len(two))
+		if _, err := p.in.Read(got); err != nil || string(got) != string(two) {
+			t.Fatalf("%x, %v", got, err)
+		}
+		p.ack(6)
+		if err := c.Flush(t.Context()); err != nil {
+			t.Error(err)
+		}
+		settled(t, c)
+	})
+}
+
+// The sender of a topic that was settled and idle goes on when the spool gets more.
+func TestSpoolIdle(t *testing.T) {
+	scriptedTest(t, func(t *testing.T, srv *scripted) {
+		spool := newSpool()
+		c := srv.dial(dictwire.Dialer{Spool: spool, IdleTimeout: time.Second})
+		for i := 1; i <= 2; i++ {
+			done := send(c, "t", n(i))
+			p := srv.accept()
+			if g := p.welcome(i); g.Acked != uint64(i-1) || g.First != uint64(i) {
+				t.Errorf("greeting %+v", g)
+			}
+			p.want(line(i))
+			p.ack(i)
+			if r := <-done; r.err != nil {
+				t.Error(r.err)
+			}
+			time.Sleep(5 * time.Second)
+			p.ack(i)
+			p.ended()
+		}
+		settled(t, c)
+	})
+}
+
+// Records come and go through a spool while connections break and the client is
+// made anew.
+func TestSpoolExactlyOnce(t *testing.T) {
+	addr := start(t, &dictwire.Server{Handler: dictwire.HandlerFunc(judge)})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	spool := newSpool()
+	const count, lives = 400, 5
+	for life := range lives {
+		cut := &cutter{seed: uint64(life), up: 2000, down: 6000}
+		c, err := dictwire.Dialer{
+			Spool: spool, DialContext: cut.dial, MinBackoff: time.Millisecond, MaxBackoff: 5 * time.Millisecond, WindowRecords: 100,
+		}.Dial(ctx, addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := 1; i <= count; i++ {
+			if err := c.SendAsync(ctx, "t", n(life*count+i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if life == lives-1 {
+			var rejected *dictwire.RejectedError
+			if err := c.Flush(ctx); err != nil && !errors.As(err, &rejected) {
+				t.Error(err)
+			}
+		}
+		settled(t, c)
+	}
+	c, err := dictwire.Dial(ctx, addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	want := 1
+	for b, err := range c.Subscribe(ctx, dictwire.SubscribeRequest{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		for d := range b.All() {
+			if want%7 == 0 {
+				want++
+			}
+			if !d.Equal(n(want)) {
+				t.Fatalf("%v, want %d", d, want)
+			}
+			want++
+		}
+	}
+	if want != lives*count+1 {
+		t.Errorf("%d records", want-1)
+	}
+}

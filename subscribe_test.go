@@ -1,0 +1,346 @@
+package dictwire_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/codec/cbor"
+)
+
+// batch is a message with records, and their bytes.
+func batch(at, next string, first int, records ...string) string {
+	lengths := make([]string, len(records))
+	for i, r := range records {
+		lengths[i] = fmt.Sprint(len(r))
+	}
+	return fmt.Sprintf(`{"at":%q,"next":%q,"topic":"t","producer":"p","first":%d,"time":"2026-11-23T10:00:00.5Z","format":"json","lengths":[%s]}`,
+		at, next, first, strings.Join(lengths, ",")) + "\n" + strings.Join(records, "")
+}
+
+// read runs a loop in the background, which shows what it sees, and does what do
+// says about each batch.
+func read(ctx context.Context, c *dictwire.Client, req dictwire.SubscribeRequest, do func(*dictwire.Batch) error) <-chan string {
+	seen := make(chan string, 100)
+	go func() {
+		defer close(seen)
+		for b, err := range c.Subscribe(ctx, req) {
+			switch {
+			case b == nil:
+				seen <- err.Error()
+				continue
+			case err != nil:
+				seen <- b.Next + " " + err.Error()
+			case b.Len() == 0:
+				seen <- b.Next
+			}
+			i := 0
+			for d, err := range b.All() {
+				seen <- fmt.Sprint(b.Position(i), " ", d, " ", err)
+				i++
+			}
+			if do != nil {
+				if err := do(b); err != nil {
+					seen <- err.Error()
+				}
+			}
+		}
+	}()
+	synctest.Wait()
+	return seen
+}
+
+// ready reads a reader's greeting, and says where reading begins.
+func (p *peer) ready(next string) {
+	p.t.Helper()
+	p.say(`{"dictwire":1,"next":"` + next + `"}`)
+}
+
+func wantSeen(t *testing.T, seen <-chan string, want ...string) {
+	t.Helper()
+	for _, w := range want {
+		select {
+		case got, ok := <-seen:
+			if !ok || !strings.Contains(got, w) {
+				t.Fatalf("%q, %v, want %q", got, ok, w)
+			}
+		case <-time.After(time.Hour):
+			t.Fatalf("nothing, want %q", w)
+		}
+	}
+}
+
+// All that a server says to one who reads.
+func TestSubscribe(t *testing.T) {
+	scriptedTest(t, func(t *testing.T, srv *scripted) {
+		c := srv.dial(dictwire.Dialer{Token: "secret"})
+		p := srv.accept()
+		seen := read(t.Context(), c, dictwire.SubscribeRequest{
+			Topics: []string{"t", "u.*"}, From: "10m", Codec: cbor.Codec{}, Lossy: true,
+		}, func(b *dictwire.Batch) error { return b.Commit(t.Context()) })
+		g := p.greeting()
+		if !slices.Equal(g.Subscribe, []string{"t", "u.*"}) || g.From != "10m" || g.Format != "cbor" || !g.Lossy || g.Follow ||
+			g.Cursor != "" || g.Token != "secret" {
+			t.Errorf("greeting %+v", g)
+		}
+		p.ready("a.1.0")
+		p.raw(batch("a.1.0", "a.2.0", 7, line(1), line(2)))
+		no := "the subscription has no cursor"
+		wantSeen(t, seen, "a.1.0", no, "a.1.0 {'n': 1} <nil>", "a.1.1 {'n': 2} <nil>", no)
+		p.say(`{"skipped":{"from":"a.2.0","to":"a.4.0","topic":"t"},"next":"a.4.0"}`)
+		wantSeen(t, seen, "a.4.0 dictwire: records of topic t between a.2.0 and a.4.0 were trimmed", no)
+		p.say(`{"damaged":{"from":"a.4.0","to":"a.5.0","error":"checksum"},"next":"a.5.0"}`)
+		wantSeen(t, seen, "a.5.0 dictwire: records between a.4.0 and a.5.0 can't be read: checksum", no)
+		p.say(`{"next":"a.9.0"}`, `{"end":"a.9.0"}`)
+		wantSeen(t, seen, "a.9.0", no, "a.9.0", no)
+		if got, ok := <-seen; ok {
+			t.Errorf("%q behind the end", got)
+		}
+		settled(t, c)
+		p.ended()
+	})
+}
+
+// A broken connection goes on where reading stood.
+func TestSubscribeAgain(t *testing.T) {
+	for _, cursor := range []bool{false, true} {
+		scriptedTest(t, func(t *testing.T, srv *scripted) {
+			c := srv.dial(dictwire.Dialer{})
+			ctx, cancel := context.WithCancel(t.Context())
+			req := dictwire.SubscribeRequest{Follow: true, From: "latest"}
+			if cursor {
+				req.Cursor = "billing"
+			}
+			seen := read(ctx, c, req, nil)
+			p := srv.accept()
+			if g := p.greeting(); g.From != "latest" || !slices.Equal(g.Subscribe, []string{"*"}) || !g.Follow {
+				t.Errorf("greeting %+v", g)
+			}
+			p.ready("a.5.0")
+			_ = p.conn.Close()
+			p = srv.accept()
+			if g := p.greeting(); g.From != "a.5.0" {
+				t.Errorf("greeting %+v", g)
+			}
+			p.ready("a.5.0")
+			p.raw(batch("a.5.0", "a.5.2", 1, line(1), line(2)))
+			wantSeen(t, seen, "a.5.0", "a.5.0 {'n': 1}", "a.5.1 {'n': 2}")
+			p.raw(batch("a.6.0", "a.7.0", 9, line(3))[:30])
+			at := time.Now()
+			p.ended() // after 15 s
+			if d := time.Since(at); d != 15*time.Second {
+				t.Errorf("ended after %v", d)
+			}
+			p = srv.accept()
+			if g := p.greeting(); g.From != "a.5.2" {
+				t.Errorf("greeting %+v", g)
+			}
+			if cursor { // it stands where it stood
+				p.ready("a.5.0")
+				p.raw(batch("a.5.0", "a.6.0", 1, line(1), line(2), line(3)))
+			} else {
+				p.ready("a.5.2")
+				p.raw(batch("a.5.2", "a.6.0", 3, line(3)))
+			}
+			wantSeen(t, seen, "a.5.2 {'n': 3}")
+			p.say(`{"error":"disk","code":"unavailable","retry_ms":3000}`)
+			at = time.Now()
+			p.ended()
+			p = srv.accept()
+			if d := time.Since(at); d != 3*time.Second {
+				t.Errorf("again after %v", d)
+			}
+			p.greeting()
+			if cursor {
+				p.ready("a.5.0")
+				p.raw(batch("a.5.0", "a.6.0", 1, line(1), line(2), line(3)))
+				p.say(`{"next":"a.6.0"}`)
+			} else {
+				p.ready("a.6.0")
+			}
+			p.say(`{"next":"a.8.0"}`)
+			wantSeen(t, seen, "a.8.0")
+			cancel()
+			wantSeen(t, seen, "canceled")
+			settled(t, c)
+			p.ended()
+		})
+	}
+}
+
+// Commit waits until the cursor stands, over connections, and commits only what
+// the connection has told.
+func TestCommit(t *testing.T) {
+	scriptedTest(t, func(t *testing.T, srv *scripted) {
+		c := srv.dial(dictwire.Dialer{})
+		seen := read(t.Context(), c, dictwire.SubscribeRequest{Topics: []string{"t"}, Cursor: "billing"}, func(b *dictwire.Batch) error {
+			if b.Next == "a.1.0" {
+				return nil
+			}
+			if b.Len() == 0 {
+				time.Sleep(40 * time.Second) // the last commit may take its time
+			}
+			err := b.Commit(t.Context())
+			if err == nil && b.Len() > 0 {
+				err = errors.New("done")
+			}
+			return err
+		})
+		p := srv.accept()
+		p.greeting()
+		p.ready("a.1.0")
+		p.raw(batch("a.1.0", "a.2.0", 1, line(1)))
+		p.want(`{"commit":"a.2.0"}`)
+		wantSeen(t, seen, "a.1.0", "a.1.0 {'n': 1}")
+		p.raw(batch("a.2.0", "a.3.0", 2, line(2)))
+		synctest.Wait()
+		if len(seen) > 0 {
+			t.Fatal("Commit did not wait")
+		}
+		p.say(`{"committed":"a.2.0"}`)
+		wantSeen(t, seen, "done", "a.2.0 {'n': 2}")
+		p.want(`{"commit":"a.3.0"}`)
+		_ = p.conn.Close()
+		p = srv.accept()
+		p.greeting()
+		p.ready("a.2.0")
+		_ = p.conn.SetReadDeadline(time.Now().Add(time.Second))
+		if b, err := p.in.ReadByte(); err == nil {
+			t.Fatalf("%q: a commit above what was told", b)
+		}
+		p.raw(batch("a.2.0", "a.3.0", 2, line(2)))
+		p.want(`{"commit":"a.3.0"}`)
+		p.say(`{"committed":"a.3.0"}`, `{"end":"a.4.0"}`)
+		wantSeen(t, seen, "done")
+		wantSeen(t, seen, "a.4.0")
+		p.want(`{"commit":"a.4.0"}`)
+		_ = p.conn.Close()
+		p = srv.accept()
+		p.greeting()
+		p.ready("a.3.0")
+		p.say(`{"end":"a.4.0"}`)
+		p.want(`{"commit":"a.4.0"}`)
+		p.say(`{"committed":"a.4.0"}`)
+		if got, ok := <-seen; ok {
+			t.Errorf("%q behind the end", got)
+		}
+		settled(t, c)
+		p.ended()
+	})
+}
+
+// What no new connection helps against ends the loop and the commits.
+func TestSubscribeEnds(t *testing.T) {
+	for name, test := range map[string]struct {
+		line string
+		err  error
+	}{
+		"fenced":        {`{"error":"newer","code":"fenced"}`, dictwire.ErrFenced},
+		"loss":          {`{"error":"the record at a.1.0","code":"loss"}`, new(dictwire.RemoteError)},
+		"internal":      {`{"error":"the record at a.1.0","code":"internal"}`, new(dictwire.RemoteError)},
+		"an ack":        {`{"ack":1}`, dictwire.ErrProtocol},
+		"not a message": {`{"hello":1}`, dictwire.ErrProtocol},
+		"lengths":       {`{"at":"a.1.0","next":"a.2.0","topic":"t","time":"2026-11-23T10:00:00Z","format":"json","lengths":[4000000000]}`, dictwire.ErrProtocol},
+		"format":        {`{"at":"a.1.0","next":"a.2.0","topic":"t","time":"2026-11-23T10:00:00Z","format":"xml","lengths":[4]}`, errors.New("")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			scriptedTest(t, func(t *testing.T, srv *scripted) {
+				c := srv.dial(dictwire.Dialer{})
+				p := srv.accept()
+				committed := make(chan error, 1)
+				ended := make(chan error, 1)
+				go func() {
+					for b, err := range c.Subscribe(t.Context(), dictwire.SubscribeRequest{Cursor: "c", Follow: true}) {
+						if err != nil {
+							ended <- err
+							continue
+						}
+						committed <- b.Commit(t.Context())
+					}
+				}()
+				p.greeting()
+				p.ready("a.1.0")
+				p.want(`{"commit":"a.1.0"}`)
+				p.say(test.line)
+				for _, err := range []error{<-committed, <-ended} {
+					remote := (*dictwire.RemoteError)(nil)
+					if !errors.Is(err, test.err) && !errors.As(err, &remote) && test.err.Error() != "" {
+						t.Errorf("%v, want %v", err, test.err)
+					}
+				}
+				synctest.Wait()
+				srv.silent()
+				settled(t, c)
+			})
+		})
+	}
+}
+
+// Close ends loops and commits, and so does leaving them.
+func TestSubscribeCloses(t *testing.T) {
+	scriptedTest(t, func(t *testing.T, srv *scripted) {
+		c := srv.dial(dictwire.Dialer{})
+		p := srv.accept()
+		seen := read(t.Context(), c, dictwire.SubscribeRequest{Cursor: "c"}, func(b *dictwire.Batch) error { return b.Commit(t.Context()) })
+		p.greeting()
+		p.ready("a.1.0")
+		p.want(`{"commit":"a.1.0"}`)
+		settled(t, c)
+		wantSeen(t, seen, "a.1.0", "the client is closed", "the client is closed")
+	})
+	scriptedTest(t, func(t *testing.T, srv *scripted) {
+		c := srv.dial(dictwire.Dialer{})
+		p := srv.accept()
+		left := make(chan *dictwire.Batch, 1)
+		go func() {
+			for b := range c.Subscribe(t.Context(), dictwire.SubscribeRequest{Cursor: "c"}) {
+				left <- b
+				return
+			}
+		}()
+		p.greeting()
+		p.ready("a.1.0")
+		p.ended()
+		synctest.Wait()
+		if err := (<-left).Commit(t.Context()); err == nil {
+			t.Error("a commit behind the loop")
+		}
+		settled(t, c)
+	})
+}
+
+// A slow loop slows the server: no more is read than a bound.
+func TestSubscribeSlow(t *testing.T) {
+	scriptedTest(t, func(t *testing.T, srv *scripted) {
+		c := srv.dial(dictwire.Dialer{})
+		p := srv.accept()
+		release := make(chan struct{})
+		seen := read(t.Context(), c, dictwire.SubscribeRequest{Follow: true}, func(*dictwire.Batch) error { <-release; return nil })
+		p.greeting()
+		p.ready("a.0.0")
+		big := `{"a":"` + strings.Repeat("x", 100_000) + `"}`
+		var written int
+		for i := range 100 {
+			_ = p.conn.SetWriteDeadline(time.Now().Add(time.Second))
+			if _, err := fmt.Fprint(p.conn, batch(fmt.Sprintf("a.%d.0", i), fmt.Sprintf("a.%d.0", i+1), i, big)); err != nil {
+				break
+			}
+			written++
+		}
+		if written < 10 || written > 15 {
+			t.Errorf("%d batches were read", written)
+		}
+		close(release)
+		go func() {
+			for range seen {
+			}
+		}()
+		settled(t, c)
+	})
+}
