@@ -1,6 +1,6 @@
 # dictwire. `make help` lists the targets.
 
-.PHONY: help build demo test lint fuzz bench generate clean
+.PHONY: help build demo test lint fuzz crash bench generate clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
@@ -19,6 +19,9 @@ lint: ## gofumpt, go vet, golangci-lint
 
 fuzz: ## every fuzz target for FUZZTIME (10m)
 	FUZZTIME=$${FUZZTIME:-10m} FUZZBUDGET=86400 scripts/test fuzz
+
+crash: ## 300 kills of real servers under load, 20,000 losses of power
+	KILLS=$${KILLS:-300} SEEDS=$${SEEDS:-20000} CRASHBUDGET=86400 scripts/test crash
 
 bench: ## the benchmarks beside their peers, and their ratios
 	scripts/bench

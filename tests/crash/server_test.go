@@ -1,0 +1,118 @@
+package crash_test
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// build builds the real binary.
+func build(t *testing.T) string {
+	t.Helper()
+	bin := filepath.Join(t.TempDir(), "dictwire")
+	cmd := exec.Command("go", "build", "-trimpath", "-o", bin, "../../cmd/dictwire")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	return bin
+}
+
+// A server is a dictwire that serves a store.
+type server struct {
+	cmd       *exec.Cmd
+	addr      string
+	listening chan string // where it listens
+	log       safeBuffer
+	logged    chan struct{} // closed when it has said its last
+}
+
+// serve starts a server with flags, and returns when it listens.
+func serve(t *testing.T, bin string, flags ...string) *server {
+	t.Helper()
+	s := launch(t, bin, flags...)
+	select {
+	case s.addr = <-s.listening:
+	case <-s.logged:
+		_ = s.cmd.Wait()
+		t.Fatalf("the server ended: %v\n%s", s.cmd.ProcessState, &s.log)
+	case <-time.After(time.Minute):
+		s.kill(t)
+		t.Fatalf("the server does not listen\n%s", &s.log)
+	}
+	return s
+}
+
+// launch starts a server.
+func launch(t *testing.T, bin string, flags ...string) *server {
+	t.Helper()
+	s := &server{
+		cmd:       exec.Command(bin, append([]string{"serve", "--listen", "127.0.0.1:0", "--print", "none"}, flags...)...),
+		listening: make(chan string, 1),
+		logged:    make(chan struct{}),
+	}
+	stderr, err := s.cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(s.logged)
+		r := bufio.NewReader(io.TeeReader(stderr, &s.log))
+		for {
+			line, err := r.ReadString('\n')
+			if err != nil {
+				return
+			}
+			if addr, ok := strings.CutPrefix(line, "dictwire: listening on "); ok {
+				s.listening <- strings.TrimSpace(addr)
+			}
+		}
+	}()
+	return s
+}
+
+// kill ends the server as kill -9 does. It fails the test where the server had
+// ended by itself.
+func (s *server) kill(t *testing.T) {
+	t.Helper()
+	if err := s.cmd.Process.Kill(); err != nil {
+		t.Errorf("the server has ended before it was killed: %v", err)
+	}
+	<-s.logged
+	var exit *exec.ExitError
+	if err := s.cmd.Wait(); !errors.As(err, &exit) || exit.ExitCode() != -1 {
+		t.Errorf("the server ended by itself: %v", err)
+	}
+	if t.Failed() {
+		t.Logf("the server said\n%s", &s.log)
+	}
+}
+
+// A safeBuffer is a buffer for two goroutines.
+type safeBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer // guarded by mu
+}
+
+func (b *safeBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *safeBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
