@@ -1,9 +1,7 @@
 package cli
 
 import (
-	"cmp"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -19,7 +17,7 @@ type perTopic[V any] struct {
 	kind   string
 	parse  func(string) (V, error)
 	text   []string
-	values map[string]V // by topic, or topics; "" for all
+	values map[string]V // by topic, or topics: "*" for all
 }
 
 // Set adds values.
@@ -27,7 +25,7 @@ func (f *perTopic[V]) Set(s string) error {
 	for part := range strings.SplitSeq(s, ",") {
 		topic, value, one := strings.Cut(part, "=")
 		if !one {
-			topic, value = "", part
+			topic, value = "*", part
 		} else if err := store.CheckPattern(topic); err != nil {
 			return err
 		}
@@ -52,13 +50,14 @@ func (f *perTopic[V]) Type() string { return "[topic=]" + f.kind }
 // of returns the value of a topic: that of the longest name that is its own.
 // Topics that begin with "_" have none unless they are named.
 func (f *perTopic[V]) of(topic string) (V, bool) {
-	best := ""
+	best, longest := "*", 0
 	for name := range f.values {
-		if name != "" && store.Match([]string{name}, topic) {
-			best = slices.MaxFunc([]string{best, name}, func(a, b string) int { return cmp.Compare(len(a), len(b)) })
+		n := len(strings.TrimSuffix(name, "*"))
+		if n > longest && store.Match([]string{name}, topic) {
+			best, longest = name, n
 		}
 	}
-	if best == "" && strings.HasPrefix(topic, "_") {
+	if best == "*" && strings.HasPrefix(topic, "_") {
 		var none V
 		return none, false
 	}

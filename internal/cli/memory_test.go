@@ -46,7 +46,9 @@ func startServer(t *testing.T, args ...string) (*os.Process, string) {
 	lines := bufio.NewScanner(stderr)
 	addr := ""
 	for addr == "" && lines.Scan() {
-		addr, _ = strings.CutPrefix(lines.Text(), "dictwire: listening on ")
+		if where, ok := strings.CutPrefix(lines.Text(), "dictwire: listening on "); ok {
+			addr = where
+		}
 	}
 	drained := make(chan struct{})
 	go func() {

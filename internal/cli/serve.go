@@ -164,7 +164,7 @@ type closingStore interface {
 // openStore opens the store and says where it is.
 func (s *serve) openStore(cmd *cobra.Command) (closingStore, error) {
 	if s.store.dir == inMemory || s.once && s.store.dir == "" {
-		keep, ok := s.keep.bytes.of("")
+		keep, ok := s.keep.bytes.of("*")
 		if !ok {
 			keep = 64 << 20
 		}
