@@ -97,10 +97,11 @@ func (s *sender) spool() {
 		clear(records)
 		s.reporting.Lock()
 		s.mu.Lock()
-		s.numbered(first, err)
+		flushed := s.numbered(first, err)
 		s.c.window.leave(len(records), size)
 		s.held.add(-len(records), -size)
 		r := s.deliver()
+		r.flushed = append(flushed, r.flushed...)
 		s.mu.Unlock()
 		s.report(r)
 		s.reporting.Unlock()
@@ -124,8 +125,9 @@ func (s *sender) rest() bool {
 }
 
 // numbered takes note of the numbers that the records of taken got, or why they
-// are not in the spool. The caller holds mu.
-func (s *sender) numbered(first uint64, err error) {
+// are not in the spool. It returns the flushes that have waited for that. The
+// caller holds mu.
+func (s *sender) numbered(first uint64, err error) (flushed []*waiter) {
 	if err != nil {
 		err = fmt.Errorf("dictwire: spool: %w", err)
 	}
@@ -137,8 +139,8 @@ func (s *sender) numbered(first uint64, err error) {
 			w.number = first + uint64(at.index)
 			switch {
 			case w.gone:
-			case err != nil && w.flush:
-				w.end(outcome{}) // it is among the failures
+			case w.flush && (err != nil || s.c.d.AtSpool):
+				flushed = append(flushed, w) // err is among the failures
 			case err != nil:
 				silent--
 				w.end(outcome{err: err})
@@ -162,6 +164,7 @@ func (s *sender) numbered(first uint64, err error) {
 		s.c.lost.Add(int64(silent))
 		s.c.failed(fmt.Errorf("dictwire: %s of topic %s lost: %w", countOf(int64(silent), "record"), s.topic, err))
 	}
+	return flushed
 }
 
 // feed reads the spool into chunks, from a number on. It closes fed when it has

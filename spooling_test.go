@@ -122,20 +122,6 @@ func (s *memorySpool) Settle(_ context.Context, topic string, number uint64, sum
 	return nil
 }
 
-// clone returns a copy of the spool as it is.
-func (s *memorySpool) clone() *memorySpool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	c := newSpool()
-	c.attempt = s.attempt
-	for name, t := range s.topics {
-		u := *t
-		u.records, u.formats = slices.Clone(t.records), slices.Clone(t.formats)
-		c.topics[name] = &u
-	}
-	return c
-}
-
 // fill puts the records 1 to count of topic t into the spool.
 func (s *memorySpool) fill(t *testing.T, count int) {
 	t.Helper()
