@@ -1,10 +1,10 @@
 package dictwire
 
 import (
-	"hash/crc32"
 	"sync"
 
 	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/dialect"
 )
 
 // A chunk is records of one topic and format in a row, as they are written to a
@@ -96,4 +96,4 @@ func (ch *chunk) record(i int) []byte {
 }
 
 // sum returns the CRC-32C of the record of an index.
-func (ch *chunk) sum(i int) uint32 { return crc32.Checksum(ch.record(i), castagnoli) }
+func (ch *chunk) sum(i int) uint32 { return dialect.SumOf(ch.record(i)).CRC }

@@ -401,18 +401,24 @@ func (c *Client) log(level slog.Level, msg string, attrs ...any) {
 // lastAttempt is the highest attempt of this process.
 var lastAttempt atomic.Uint64
 
-// attempt returns a number for a greeting, above all before it.
-func (c *Client) attempt(ctx context.Context) (uint64, error) {
-	if c.d.Spool != nil {
-		return c.d.Spool.Attempt(ctx)
-	}
+// clockAttempt returns a number for a greeting: the microseconds of the clock,
+// above all that it returned before.
+func clockAttempt() uint64 {
 	for {
 		last := lastAttempt.Load()
 		next := max(uint64(time.Now().UnixMicro()), last+1)
 		if lastAttempt.CompareAndSwap(last, next) {
-			return next, nil
+			return next
 		}
 	}
+}
+
+// attempt returns a number for a writer's greeting, above all before it.
+func (c *Client) attempt(ctx context.Context) (uint64, error) {
+	if c.d.Spool != nil {
+		return c.d.Spool.Attempt(ctx)
+	}
+	return clockAttempt(), nil
 }
 
 // countOf says how many things there are.

@@ -41,15 +41,20 @@ func (h *holders) endWrite(w *writer) {
 	}
 }
 
-// read makes r its cursor's holder.
-func (h *holders) read(r *reader) {
+// read makes r its cursor's holder, unless it is stale.
+func (h *holders) read(r *reader) bool {
 	h.mu.Lock()
 	old := h.readers[r.cursor]
+	if old != nil && r.try != 0 && r.try < old.try {
+		h.mu.Unlock()
+		return false
+	}
 	h.readers[r.cursor] = r
 	h.mu.Unlock()
 	if old != nil && old.fence != nil {
 		old.fence(fenced())
 	}
+	return true
 }
 
 // reads reports whether r is still its cursor's holder.

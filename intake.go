@@ -41,7 +41,7 @@ func faultOfStore(ctx context.Context, err error) error {
 		fault.Text = fmt.Sprintf("the server has less than it promised: it wants number %d", lost.Next)
 		fault.Hint = `find out why (a backup, another store?), then go on with "accept_lost":true`
 	case errors.Is(err, store.ErrStale):
-		fault.Code, fault.Text = dialect.Stale, "a later attempt has the producer"
+		fault = stale("a later attempt has the producer")
 	case errors.Is(err, store.ErrFenced):
 		fault = fenced()
 	case errors.Is(err, store.ErrPosition):
@@ -54,6 +54,8 @@ func faultOfStore(ctx context.Context, err error) error {
 	}
 	return fault
 }
+
+func stale(text string) *dialect.Error { return &dialect.Error{Code: dialect.Stale, At: -1, Text: text} }
 
 func fenced() *dialect.Error {
 	return &dialect.Error{Code: dialect.Fenced, At: -1, Text: "another connection has taken over"}

@@ -323,9 +323,9 @@ func (l *link) resume(ctx context.Context, at resumption, working *sync.WaitGrou
 		}
 	}
 	s.sent = at.Next
-	sum, known := s.sum, s.sumKnown && last == s.acked
+	sum, known := s.sum, s.sumKnown && last == s.acked && at.Of == 0
 	if compare {
-		sum, known = s.sumOf(last)
+		sum, known = s.sumOf(last, at.Of)
 	}
 	if want, err := strconv.ParseUint(at.Sum, 16, 32); at.Sum != "" && known && (err != nil || uint32(want) != sum) {
 		return stop("%w (%v; record %d has the sum %08x here, %s there)", ErrConflict, s, last, sum, at.Sum)
@@ -334,12 +334,21 @@ func (l *link) resume(ctx context.Context, at resumption, working *sync.WaitGrou
 	return nil
 }
 
-// sumOf returns the sum of a record of chunks. The caller holds mu.
-func (s *sender) sumOf(number uint64) (uint32, bool) {
+// sumOf returns the sum of a record of chunks, or of its first bytes where of is
+// not 0 and it has as many. The caller holds mu.
+func (s *sender) sumOf(number, of uint64) (uint32, bool) {
 	for _, ch := range s.chunks {
-		if number >= ch.first && number < ch.next() {
-			return ch.sum(int(number - ch.first)), true
+		if number < ch.first || number >= ch.next() {
+			continue
 		}
+		record := ch.record(int(number - ch.first))
+		if of > uint64(len(record)) {
+			return 0, false
+		}
+		if of > 0 {
+			record = record[:of]
+		}
+		return dialect.SumOf(record).CRC, true
 	}
 	return 0, false
 }

@@ -78,7 +78,7 @@ func exact(text string) string { return regexp.QuoteMeta(text) }
 
 func welcome(next int, sum string) string {
 	if sum != "" {
-		sum = fmt.Sprintf(`,"sum":"%s"`, sum)
+		sum = strings.NewReplacer(`"7"`, `7`, `"8"`, `8`).Replace(fmt.Sprintf(`,"sum":"%s"`, sum))
 	}
 	return exact(fmt.Sprintf(`{"dictwire":1,"next":%d%s,"durability":"memory"`, next, sum)) + `.*"window":65536.*`
 }
@@ -198,14 +198,21 @@ func TestNativeWrite(t *testing.T) {
 		`\{"rejected":11,"code":"duplicate_key","error":".*"\}`, exact(`{"ack":11}`), `\{"error":".*","code":"duplicate_key","at":\d+\}`)
 	s.end()
 	s = greet(t, addr, `{"dictwire":1,"topic":"orders","producer":"till","acked":10,"first":11}`)
-	s.hear(welcome(12, ""), `\{"rejected":11,.*\}`, exact(`{"ack":11}`))
+	s.hear(welcome(12, sumOf(`{"a":1,"`)+`","of":"8`), `\{"rejected":11,.*\}`, exact(`{"ack":11}`))
 
-	// What can't be judged now settles nothing, and what stood before it does.
-	s.say(`{"a":12} {"do":"wait"} {"a":13}`)
-	s.hear(exact(`{"ack":12}`), exact(`{"error":"nothing can be stored for now","code":"unavailable","retry_ms":500}`))
+	// Of one that can't be read to its end, the sum is of what was read.
+	s.say(`{"a":1x,"b":2}`)
+	s.hear(`\{"rejected":12,.*\}`, exact(`{"ack":12}`), `\{"error":.*`)
 	s.end()
 	s = greet(t, addr, `{"dictwire":1,"topic":"orders","producer":"till","acked":12}`)
-	s.hear(welcome(13, sumOf(`{"a":12}`)), exact(`{"ack":12}`))
+	s.hear(welcome(13, sumOf(`{"a":1x`)+`","of":"7`), exact(`{"ack":12}`))
+
+	// What can't be judged now settles nothing, and what stood before it does.
+	s.say(`{"a":13} {"do":"wait"} {"a":14}`)
+	s.hear(exact(`{"ack":13}`), exact(`{"error":"nothing can be stored for now","code":"unavailable","retry_ms":500}`))
+	s.end()
+	s = greet(t, addr, `{"dictwire":1,"topic":"orders","producer":"till","acked":13}`)
+	s.hear(welcome(14, sumOf(`{"a":13}`)), exact(`{"ack":13}`))
 }
 
 // Each format is kept, but for pickles and Python literals, which become CBOR.
@@ -236,6 +243,26 @@ func TestNativeFormats(t *testing.T) {
 	s.hear(welcome(1, ""), exact(`{"ack":0}`))
 	s.say("\x80\x04c__builtin__\nprint\n." + string(pickled))
 	s.hear(`\{"rejected":1,"code":"unsafe_pickle",.*\}`, exact(`{"ack":2}`))
+}
+
+// Of two readers of a cursor one wins.
+func TestNativeCursorFencing(t *testing.T) {
+	addr := start(t, &dictwire.Server{})
+	read := func(attempt int) *session {
+		return greet(t, addr, fmt.Sprintf(`{"dictwire":1,"subscribe":"t","cursor":"c","follow":true,"attempt":%d}`, attempt))
+	}
+	first := read(5)
+	first.hear(`\{"dictwire":1,"next":.*`, `\{"next":.*`)
+	late := read(4)
+	late.hear(exact(`{"error":"a later attempt has the cursor","code":"stale"}`))
+	late.end()
+	for _, attempt := range []int{5, 6, 0} {
+		next := read(attempt)
+		next.hear(`\{"dictwire":1,"next":.*`, `\{"next":.*`)
+		first.hear(exact(`{"error":"another connection has taken over","code":"fenced"}`))
+		first.end()
+		first = next
+	}
 }
 
 // Greetings that are refused consume nothing.

@@ -18,6 +18,7 @@ type reader struct {
 	cursor store.CursorName // the zero value where no position is saved
 	start  store.Position
 	opts   store.ReadOptions
+	try    uint64 // ReadRequest.Attempt
 	fence  func(*dialect.Error)
 }
 
@@ -33,7 +34,7 @@ func (in *intake) Read(ctx context.Context, q dialect.ReadRequest) (dialect.Read
 		}
 	}
 	r := &reader{
-		s: s, fence: q.Fence,
+		s: s, fence: q.Fence, try: q.Attempt,
 		opts: store.ReadOptions{Topics: q.Topics, Follow: q.Follow, Progress: q.Progress},
 	}
 	if q.Cursor == "" {
@@ -45,7 +46,9 @@ func (in *intake) Read(ctx context.Context, q dialect.ReadRequest) (dialect.Read
 		return nil, &dialect.Error{Code: codec.Malformed, At: -1, Text: fmt.Sprintf("a cursor's name and subscription of more than %d bytes", maxCursor)}
 	}
 	r.cursor = store.CursorName{Name: q.Cursor, Subscription: q.Subscription}
-	s.holders.read(r)
+	if !s.holders.read(r) {
+		return nil, stale("a later attempt has the cursor")
+	}
 	if err := r.begin(ctx, q.From); err != nil {
 		r.Close()
 		return nil, err

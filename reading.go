@@ -282,6 +282,9 @@ func (s *subscription) connect(ctx context.Context) (heard bool, err error) {
 		Version: wire.Version, Token: s.c.d.Token, Subscribe: s.req.Topics, Subscription: s.req.Topics[0],
 		Cursor: s.req.Cursor, From: s.req.From, Follow: s.req.Follow, Lossy: s.req.Lossy,
 	}
+	if s.req.Cursor != "" {
+		g.Attempt = clockAttempt()
+	}
 	if s.req.Codec != nil {
 		g.Format = s.req.Codec.Name()
 	}

@@ -2,8 +2,6 @@ package dictwire
 
 import (
 	"context"
-	"encoding/binary"
-	"hash/crc32"
 	"sync"
 	"time"
 
@@ -85,17 +83,15 @@ func (t *take) reject(w *writer, r *dialect.Rejection) error {
 	return nil
 }
 
-// note gives the last block the CRC-32C of the last record as it was received,
-// for the producer's next claim.
-func (t *take) note(w *writer, record []byte) {
+// note gives the last block the sum of the last record, for the producer's next
+// claim.
+func (t *take) note(w *writer, sum dialect.Sum) {
 	if w.producer.IsZero() || len(t.blocks) == 0 {
 		return
 	}
 	b := t.blocks[len(t.blocks)-1]
-	b.Note = binary.BigEndian.AppendUint32(b.Note[:0], crc32.Checksum(record, castagnoli))
+	b.Note = sum.Append(b.Note[:0])
 }
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // settle makes all durable.
 func (t *take) settle(ctx context.Context, w *writer) error {

@@ -110,7 +110,7 @@ func (w *writer) Take(ctx context.Context, b *dialect.Batch, answer func(dialect
 		}
 	}
 	if t.records > 0 {
-		t.note(w, b.Records[t.records-1])
+		t.note(w, dialect.SumOf(b.Records[t.records-1]))
 	}
 	if err := t.settle(ctx, w); err != nil {
 		return 0, err
@@ -136,6 +136,7 @@ func (w *writer) Reject(ctx context.Context, r *dialect.Rejection) error {
 	if err := t.reject(w, r); err != nil {
 		return err
 	}
+	t.note(w, r.Sum())
 	if err := t.settle(ctx, w); err != nil {
 		return err
 	}

@@ -85,6 +85,7 @@ type Rejection struct {
 	Err   *Error
 	At    int64  // offset of its first byte from the connection's first
 	Bytes []byte // those of the record that have come so far, valid during the call
+	Whole bool   // Bytes are all there is of it
 }
 
 // A ReadRequest says what a connection wants to read.
@@ -100,6 +101,11 @@ type ReadRequest struct {
 	// earliest.
 	From   string
 	Follow bool
+
+	// Attempt grows with each connection of the cursor's reader. A lower one
+	// than that of the reader who holds the cursor is stale. Zero means that
+	// nobody counts: the newest connection wins.
+	Attempt uint64
 
 	// Progress is how long a reader that follows waits before a batch without
 	// a block.

@@ -61,8 +61,8 @@ func (s *writing) welcome(ctx context.Context, d Dialect, g wire.Greeting) error
 	if g.Producer != "" {
 		m.Forgets = store.Expire
 	}
-	if note := s.w.Claim().Note; len(note) > 0 {
-		m.Sum = fmt.Sprintf("%x", note)
+	if sum, ok := dialect.ParseSum(s.w.Claim().Note); ok {
+		m.Sum, m.Of = fmt.Sprintf("%08x", sum.CRC), sum.Of
 	}
 	if err := s.c.Say(m); err != nil {
 		return err

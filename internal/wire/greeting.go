@@ -14,11 +14,11 @@ type Greeting struct {
 	Version uint64
 	Format  string // "" means json for a writer, as stored for a reader
 	Token   string
+	Attempt uint64
 
 	// Of a writer.
 	Topic      string
 	Producer   string // "" means that the session's numbers are its own
-	Attempt    uint64
 	Acked      uint64
 	First      uint64
 	AcceptLost bool
@@ -79,6 +79,7 @@ func (g Greeting) Append(dst []byte) []byte {
 		}
 		b.text("cursor", g.Cursor)
 		b.text("from", g.From)
+		b.number("attempt", g.Attempt)
 		b.yes("follow", g.Follow)
 		b.yes("lossy", g.Lossy)
 	} else {

@@ -20,6 +20,7 @@ type Message interface {
 type Welcome struct {
 	Next       uint64 // the number that the server wants
 	Sum        string // CRC-32C of record Next−1 in hex, "" where it is not known
+	Of         uint64 // Sum is of so many of its first bytes, 0 for all
 	Durability string
 	MaxRecord  uint64
 	Window     uint64
@@ -99,6 +100,7 @@ func (e *Error) Error() string { return e.Text }
 func (m Welcome) Append(dst []byte) []byte {
 	b := builder{dict.Of("dictwire", Version, "next", m.Next)}
 	b.text("sum", m.Sum)
+	b.number("of", m.Of)
 	b.text("durability", m.Durability)
 	b.number("max_record", m.MaxRecord)
 	b.number("window", m.Window)
@@ -234,7 +236,7 @@ func (r *reader) message() Message {
 			return Ready{Next: r.text("next")}
 		}
 		return Welcome{
-			Next: r.number("next"), Sum: r.text("sum"), Durability: r.text("durability"),
+			Next: r.number("next"), Sum: r.text("sum"), Of: r.number("of"), Durability: r.text("durability"),
 			MaxRecord: r.number("max_record"), Window: r.number("window"),
 			Forgets: time.Duration(r.number("forgets_s")) * time.Second, Features: r.texts("features"),
 		}

@@ -15,6 +15,7 @@ func TestMessages(t *testing.T) {
 			Forgets: time.Hour, Features: []string{"x"},
 		},
 		Welcome{Next: 1},
+		Welcome{Next: 2, Sum: "00000001", Of: 7},
 		Ready{Next: "k3f9.18234.5"},
 		Ack{Number: 5206},
 		Rejected{Number: 5207, Code: "schema", Text: "/age: want integer"},
@@ -49,7 +50,7 @@ func TestGreetings(t *testing.T) {
 	for _, g := range []Greeting{
 		{Topic: "orders", Producer: "till-7.k2x9", Format: "cbor", Attempt: 3, Acked: 4150, First: 4151, Token: "secret"},
 		{Topic: "orders", AcceptLost: true},
-		{Subscribe: []string{"orders.*"}, Subscription: "orders.*", Cursor: "billing", From: "earliest", Format: "json", Follow: true},
+		{Subscribe: []string{"orders.*"}, Subscription: "orders.*", Cursor: "billing", From: "earliest", Format: "json", Follow: true, Attempt: 7},
 		{Subscribe: []string{"a", "b"}, Subscription: `["a","b"]`, Lossy: true},
 		{Subscribe: []string{"a"}, Subscription: `["a"]`},
 	} {
@@ -129,7 +130,7 @@ func FuzzGreeting(f *testing.F) {
 		}
 		g.Version = Version // Append writes no other
 		if len(g.Subscribe) > 0 {
-			g.Topic, g.Producer, g.Attempt, g.Acked, g.First, g.AcceptLost = "", "", 0, 0, 0, false
+			g.Topic, g.Producer, g.Acked, g.First, g.AcceptLost = "", "", 0, 0, false
 		} else {
 			g.Cursor, g.From, g.Follow, g.Lossy = "", "", false, false
 		}
