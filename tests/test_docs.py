@@ -1,0 +1,186 @@
+"""The Python of the documentation, run as it stands there against the real dictwire."""
+
+import json
+import os
+import random
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+import unittest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+KILLS = 8
+
+TMP = ''
+DICTWIRE = ''
+
+
+def setUpModule():
+    build()
+
+
+def build():
+    """Build the real dictwire, for the tests of the calling module."""
+    global TMP, DICTWIRE
+    TMP = tempfile.mkdtemp(prefix='test-docs-')
+    unittest.addModuleCleanup(shutil.rmtree, TMP)
+    DICTWIRE = os.path.join(TMP, 'dictwire')
+    subprocess.run(
+        ['go', 'build', '-trimpath', '-o', DICTWIRE, './cmd/dictwire'],
+        cwd=ROOT,
+        env={**os.environ, 'CGO_ENABLED': '0'},
+        check=True,
+    )
+
+
+def blocks(page):
+    """Return the Python of a page, block by block."""
+    with open(os.path.join(ROOT, 'docs', page), encoding='utf-8') as f:
+        return re.findall('^```python\n(.*?)^```', f.read(), re.M | re.S)
+
+
+def free_port():
+    """Return a port below those that the system gives to clients, so that none takes it meanwhile."""
+    while True:
+        port = random.randrange(10000, 32000)
+        with socket.socket() as s:
+            try:
+                s.bind(('127.0.0.1', port))
+                return port
+            except OSError:
+                pass
+
+
+class Server:
+    """A dictwire that serves a store, again and again on one port."""
+
+    def __init__(self, test, *args):
+        self.store = tempfile.mkdtemp(dir=TMP)
+        self.port = free_port()
+        self.args = args
+        self.start()
+        test.addCleanup(self.kill)
+
+    def start(self):
+        listen = ['--listen', f'127.0.0.1:{self.port}', '--store', self.store, '--print', 'none', *self.args]
+        self.process = subprocess.Popen([DICTWIRE, 'serve', *listen], stderr=subprocess.PIPE, text=True)
+        for line in self.process.stderr:
+            if 'listening on' in line:
+                return
+        raise AssertionError('the server does not listen')
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stderr.close()
+
+    def topic(self, topic):
+        """Return all records of a topic, from the directory of a server that was killed."""
+        export = [DICTWIRE, 'store', 'export', '--store', self.store, '--topic', topic]
+        done = subprocess.run(export, capture_output=True, text=True, check=True)
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def run(self, *parts, **options):
+        """Start a program made of parts, with the default port replaced."""
+        program = '\n'.join(map(textwrap.dedent, parts)).replace('65432', str(self.port))
+        pipes = {'stdin': subprocess.PIPE, 'stdout': subprocess.PIPE, 'text': True}
+        return subprocess.Popen([sys.executable, '-c', program], **pipes, **options)
+
+
+class TestClient(unittest.TestCase):
+    """The client of docs/protocol.md."""
+
+    def setUp(self):
+        (self.client,) = blocks('protocol.md')
+
+    def test_length(self):
+        self.assertLessEqual(len(self.client.splitlines()), 40)
+
+    def test_kill(self):
+        """Each record is stored once, however often the server is killed."""
+        server = Server(self)
+        program = """
+            import select, sys
+            client, n = Client('numbers'), 0
+            while not select.select([sys.stdin], [], [], 0)[0]:
+                n += 1
+                client.send({'n': n})
+                if n % 1711 == 0: client.flush()
+            client.flush()
+            print(n, client.acked, client.rejected)
+        """
+        with server.run(self.client, program) as sender:
+            for _ in range(KILLS):
+                time.sleep(random.uniform(0.02, 0.3))  # the moment is random
+                server.kill()
+                server.start()
+            out, _ = sender.communicate('', timeout=60)
+        self.assertEqual(sender.returncode, 0)
+        n = int(out.split()[0])
+        self.assertEqual(out, f'{n} {n} {{}}\n')
+        server.kill()
+        stored = [record['n'] for record in server.topic('numbers')]
+        self.assertEqual(stored, list(range(1, n + 1)))
+
+    def test_rejected(self):
+        """A record that can't be read does not stop those behind it."""
+        server = Server(self)
+        program = """
+            client = Client('people')
+            client.send({'n': 1})
+            client.send({1: 'a', '1': 'b'})  # the same key twice, in JSON
+            client.send({'n': 3})
+            client.flush()
+            print(client.acked, [(n, r['code']) for n, r in client.rejected.items()])
+        """
+        with server.run(self.client, program) as sender:
+            out, _ = sender.communicate('', timeout=60)
+        self.assertEqual(out, "3 [(2, 'duplicate_key')]\n")
+
+    def test_lost(self):
+        """A client does not go on with a server that has less than it promised."""
+        server = Server(self)
+        program = """
+            client = Client('people')
+            client.send({'n': 1})
+            client.flush()
+            print('flushed', flush=True)
+            input()
+            client.send({'n': 2})
+            try: client.flush()
+            except RuntimeError as e: print(e)
+        """
+        with server.run(self.client, program) as sender:
+            self.assertEqual(sender.stdout.readline(), 'flushed\n')
+            server.kill()
+            shutil.rmtree(server.store)
+            server.start()
+            out, _ = sender.communicate('\n', timeout=60)
+        self.assertRegex(out, '^the server has less than it promised')
+
+
+class TestGuide(unittest.TestCase):
+    """docs/guide/python.md, in the order of the page."""
+
+    def test_page(self):
+        server = Server(self, '--topic', 'orders')
+        (client,) = blocks('protocol.md')
+        bare, send, read, use = blocks('guide/python.md')
+        arrived = "while not list(read('orders', 'test')): pass"
+        with server.run(bare, client, read, arrived, send, use, use) as program:
+            out, _ = program.communicate('', timeout=60)
+        self.assertEqual(program.returncode, 0)
+        lines = out.splitlines()
+        self.assertEqual(lines[0], '3 {}')
+        alice = "{'name': 'Alice', 'age': 30}"
+        orders = [f"{{'id': {n}, 'price': 19.9}}" for n in range(3)]
+        self.assertEqual(sorted(lines[1:]), sorted([alice, *orders]))  # the second time, there is nothing new
+
+
+if __name__ == '__main__':
+    unittest.main()
