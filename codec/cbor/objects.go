@@ -1,5 +1,10 @@
 package cbor
 
+import (
+	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/dict"
+)
+
 // An Object is a kind of generic object: tag 27 in front of a list of a name and
 // arguments, by which CBOR holds what it has no tag for. Names and arguments never
 // change their meaning.
@@ -48,36 +53,113 @@ func isObject(name []byte) bool {
 	}
 }
 
-// The tags that the codec knows.
-const (
-	tagDateTime   = 0    // RFC 8949 §3.4.1
-	tagEpoch      = 1    // §3.4.2
-	tagBignum     = 2    // §3.4.3
-	tagNegBignum  = 3    // §3.4.3
-	tagDecimal    = 4    // §3.4.4
-	tagStringRef  = 25   // refused
-	tagObject     = 27   // http://cbor.schmorp.de/generic-object
-	tagShareable  = 28   // refused
-	tagSharedRef  = 29   // refused
-	tagUUID       = 37   // RFC 9562
-	tagDays       = 100  // RFC 8943
-	tagStringRefs = 256  // refused
-	tagSet        = 258  // https://github.com/input-output-hk/cbor-sets-spec
-	tagWTF8       = 273  // https://github.com/svaarala/cbor-specs
-	tagDuration   = 1002 // RFC 9581 §4
-	tagDate       = 1004 // RFC 8943
-	tagComplex    = 43000
-	selfDescribed = 55799 // RFC 8949 §3.4.6
-)
-
-// hasKind reports whether values behind a tag are of another kind than tagged, or
-// are refused.
-func hasKind(tag uint64) bool {
-	switch tag {
-	case tagDateTime, tagEpoch, tagBignum, tagNegBignum, tagDecimal, tagStringRef, tagShareable, tagSharedRef,
-		tagUUID, tagDays, tagStringRefs, tagSet, tagWTF8, tagDuration, tagDate, tagComplex:
-		return true
+// object reads the generic object at i, behind whose tag k stands.
+func (p *parser) object(buf []byte, i, k int) int {
+	if k >= len(buf) {
+		return p.Stop(buf, i, k+1)
+	}
+	if buf[k]>>5 != array {
+		return p.unknownTag(buf, i, k, tagObject)
+	}
+	at, count := p.argumentOf(buf, i, k)
+	if at < 0 {
+		return at
+	}
+	if at >= len(buf) && count > 0 {
+		return p.Stop(buf, i, at+1)
+	}
+	if count == 0 || buf[at]>>5 != textString {
+		return p.unknownTag(buf, i, k, tagObject)
+	}
+	if buf[at]&31 == indefinite {
+		return p.Unexpected(buf, at, "an object's name of definite length")
+	}
+	from, size := p.argumentOf(buf, i, at)
+	if from < 0 {
+		return from
+	}
+	if size > maxName {
+		return p.unknownTag(buf, i, k, tagObject)
+	}
+	end := from + int(size)
+	if end > len(buf) {
+		return p.Stop(buf, i, end)
+	}
+	name := buf[from:end]
+	var kind dict.Kind
+	switch string(name) {
+	case objTuple:
+		kind = dict.KindTuple
+	case objFrozenSet:
+		kind = dict.KindFrozenSet
+	case objOrderedDict:
+		kind = dict.KindOrderedDict
 	default:
-		return false
+		if !isObject(name) {
+			return p.unknownTag(buf, i, k, tagObject)
+		}
+		n, last := p.argList(buf, i, k, array)
+		if last < 0 {
+			return last
+		}
+		return p.added(buf, i, last, p.objectValue(name, p.args[1:n]))
+	}
+	if count != 2 {
+		return p.Fail(buf, codec.Malformed, k, "want a list of the name "+string(name)+" and one argument, of definite length")
+	}
+	return p.container(buf, i, end, kind)
+}
+
+const maxName = 32 // longer names are not known
+
+// objectValue takes in a generic object.
+func (p *parser) objectValue(name []byte, args []arg) string {
+	const problem = "an object's name and arguments as the table of objects has them"
+	switch string(name) {
+	case objByteArray:
+		if len(args) != 1 || args[0].kind != dict.KindBytes {
+			return problem
+		}
+		if p.B != nil {
+			p.B.OwnRef(dict.KindByteArray, append(p.B.Own(), args[0].text...))
+		}
+		return ""
+	case objDecimal:
+		if len(args) != 1 || args[0].kind != dict.KindString {
+			return problem
+		}
+		return p.decimalText(args[0].text)
+	case objExtType:
+		if len(args) != 2 || args[1].kind != dict.KindBytes {
+			return problem
+		}
+		code, ok := args[0].int()
+		if !ok || code < -128 || code > 127 {
+			return problem
+		}
+		if p.B != nil {
+			at := p.B.OpenTagged(dict.MessagePackExt)
+			p.B.Int(code)
+			p.B.OwnRef(dict.KindBytes, append(p.B.Own(), args[1].text...))
+			p.B.Close(at, 2)
+		}
+		return ""
+	case objTimeDelta:
+		if len(args) != 3 {
+			return problem
+		}
+		var n [3]int64
+		for i := range args {
+			var ok bool
+			if n[i], ok = args[i].int(); !ok || n[i] < -1e12 || n[i] > 1e12 {
+				return problem
+			}
+		}
+		v, err := dict.TimeDelta{Days: int(n[0]), Seconds: int(n[1]), Microseconds: int(n[2])}.Value()
+		return p.add(v, err, problem)
+	case objDateTime:
+		return p.clockObject(args, true, problem)
+	default: // objTime
+		return p.clockObject(args, false, problem)
 	}
 }

@@ -3,7 +3,6 @@ package cbor
 import (
 	"encoding/binary"
 	"math"
-	"strconv"
 	"unicode/utf8"
 
 	"github.com/dictwire/dictwire/codec/internal/keyset"
@@ -17,34 +16,6 @@ type parser struct {
 	chunks chunks
 	args   [maxArgs]arg
 }
-
-// chunks are the string of indefinite length that is open, whose content so far
-// is Walk.Text.
-type chunks struct {
-	open  bool
-	major byte
-	tag   uint64 // in front of it, or noTag
-	at    int    // where its head stands, the tag's if there is one
-}
-
-const noTag = math.MaxUint64
-
-// The major types.
-const (
-	unsigned = iota
-	negative
-	byteString
-	textString
-	array
-	mapping
-	tag
-	simple
-)
-
-const (
-	indefinite = 31   // additional information: no length
-	brk        = 0xFF // the end of what has none
-)
 
 // run reads on in buf, which begins with the record's first byte, and returns
 // where the record ends, incomplete or failed.
@@ -330,51 +301,6 @@ func (p *parser) start(buf []byte, i int) int {
 	}
 }
 
-// argument reads the head that begins at i and returns where it ends, incomplete or
-// failed, and its argument. That of an indefinite length is the largest number.
-func (p *parser) argument(buf []byte, i int) (k int, arg uint64) {
-	k, arg, ok := readHead(buf, i)
-	switch {
-	case !ok:
-		return p.Unexpected(buf, i, "an item"), 0
-	case k > len(buf):
-		return p.Stop(buf, i, k), 0
-	default:
-		return k, arg
-	}
-}
-
-// readHead returns where the head that begins at i ends, perhaps beyond buf, and its
-// argument. ok is false where the first byte begins none.
-func readHead(buf []byte, i int) (k int, arg uint64, ok bool) {
-	info := buf[i] & 31
-	k = i + 1
-	switch {
-	case info < 24:
-		return k, uint64(info), true
-	case info == indefinite:
-		major := buf[i] >> 5
-		return k, math.MaxUint64, major >= byteString && major != tag
-	case info > 27:
-		return k, 0, false
-	}
-	size := 1 << (info - 24)
-	if k+size > len(buf) {
-		return k + size, 0, true
-	}
-	switch b := buf[k:]; info {
-	case 24:
-		arg = uint64(b[0])
-	case 25:
-		arg = uint64(binary.BigEndian.Uint16(b))
-	case 26:
-		arg = uint64(binary.BigEndian.Uint32(b))
-	default:
-		arg = binary.BigEndian.Uint64(b)
-	}
-	return k + size, arg, true
-}
-
 // textKey reads the string of definite length at i, a key of f.
 func (p *parser) textKey(buf []byte, i int, f *walk.Frame) int {
 	k, size := p.argument(buf, i)
@@ -382,139 +308,4 @@ func (p *parser) textKey(buf []byte, i int, f *walk.Frame) int {
 		return k
 	}
 	return p.TextKey(buf, f, i, k, size)
-}
-
-// buildInt adds arg, or if minus is set -1 - arg.
-func (p *parser) buildInt(arg uint64, minus bool) {
-	switch {
-	case arg > math.MaxInt64 && minus:
-		own := append(p.B.Own(), '-')
-		if arg == math.MaxUint64 {
-			p.B.OwnInt(append(own, "18446744073709551616"...))
-			return
-		}
-		p.B.OwnInt(strconv.AppendUint(own, arg+1, 10))
-	case arg > math.MaxInt64:
-		p.B.OwnInt(strconv.AppendUint(p.B.Own(), arg, 10))
-	case minus:
-		p.B.Int(-1 - int64(arg))
-	default:
-		p.B.Int(int64(arg))
-	}
-}
-
-// simple reads the rest of a simple value or float whose head, at i, ends at k.
-func (p *parser) simple(buf []byte, i, k int, arg uint64) int {
-	if v, ok := float(buf[i], arg); ok {
-		if p.B != nil {
-			p.B.Float(v)
-		}
-		return k
-	}
-	if k > i+1 && arg < 32 {
-		return p.Unexpected(buf, i, "a simple value in its short form")
-	}
-	if p.B == nil {
-		return k
-	}
-	switch arg {
-	case simpleFalse, simpleTrue:
-		p.B.Bool(arg == simpleTrue)
-	case simpleNull:
-		p.B.Null()
-	default:
-		at := p.B.OpenTagged(dict.CBORSimple)
-		p.B.Int(int64(arg))
-		p.B.Null()
-		p.B.Close(at, 2)
-	}
-	return k
-}
-
-const (
-	simpleFalse = 20 + iota
-	simpleTrue
-	simpleNull
-)
-
-// float returns the float whose head begins with c, if it is one.
-func float(c byte, bits uint64) (float64, bool) {
-	switch c {
-	case simple<<5 | 25:
-		return half(uint16(bits)), true
-	case simple<<5 | 26:
-		return float64(math.Float32frombits(uint32(bits))), true
-	case simple<<5 | 27:
-		return math.Float64frombits(bits), true
-	default:
-		return 0, false
-	}
-}
-
-// half returns the float of IEEE 754 binary16.
-func half(h uint16) float64 {
-	exp, fraction := int(h>>10&31), float64(h&1023)
-	var v float64
-	switch exp {
-	case 0:
-		v = math.Ldexp(fraction, -24)
-	case 31:
-		if v = math.Inf(1); fraction != 0 {
-			v = math.NaN()
-		}
-	default:
-		v = math.Ldexp(fraction+1024, exp-25)
-	}
-	if h>>15 != 0 {
-		v = -v
-	}
-	return v
-}
-
-// beginChunks begins the string of indefinite length at i.
-func (p *parser) beginChunks(major byte, tag uint64, i int) {
-	p.chunks = chunks{open: true, major: major, tag: tag, at: i}
-	p.Text = p.Text[:0]
-}
-
-// chunk reads on in the string of indefinite length, at whose next chunk i stands.
-func (p *parser) chunk(buf []byte, i int) int {
-	c := &p.chunks
-	for {
-		if i >= len(buf) {
-			return p.Stop(buf, i, i+1)
-		}
-		if buf[i] == brk {
-			break
-		}
-		if buf[i]>>5 != c.major || buf[i]&31 == indefinite {
-			return p.Unexpected(buf, i, "a chunk of the string")
-		}
-		k, size := p.argument(buf, i)
-		if k < 0 {
-			return k
-		}
-		if size > uint64(len(buf)-k) {
-			return p.Short(buf, i, k, size)
-		}
-		from := k
-		k += int(size)
-		if c.major == textString && !utf8.Valid(buf[from:k]) {
-			return p.BadUTF8(buf, from, k)
-		}
-		p.Text = append(p.Text, buf[from:k]...)
-		i = k
-	}
-	c.open = false
-	switch {
-	case c.tag != noTag:
-		if !p.stringTag(buf, c.at, c.tag, p.Text) {
-			return walk.Failed
-		}
-	case p.B != nil && c.major == textString:
-		p.B.OwnText(append(p.B.Own(), p.Text...), false)
-	case p.B != nil:
-		p.B.OwnRef(dict.KindBytes, append(p.B.Own(), p.Text...))
-	}
-	return i + 1
 }

@@ -3,7 +3,6 @@ package pickle
 import (
 	"encoding/binary"
 	"fmt"
-	"math"
 	"strconv"
 	"unsafe"
 
@@ -40,69 +39,6 @@ type machine struct {
 	way  []step // from the fault up to the top
 	err  *codec.SyntaxError
 }
-
-// A value is what the stack, the memo and objects hold: what it is, or where. It
-// is two words, so that it is copied in registers.
-//
-//	head  n 32 bits | odd 1 | own 1 | kind 8
-type value struct{ head, data uint64 }
-
-const (
-	kindMask = 1<<8 - 1
-
-	ownBit = 1 << 8 // a text lies in machine.own, not in the pickle
-	oddBit = 1 << 9 // a text has lone surrogates
-)
-
-func scalar(k kind, data uint64) value { return value{uint64(k), data} }
-
-// content returns a value of n bytes at from.
-func content(k kind, from, n int) value { return value{uint64(k) | uint64(n)<<32, uint64(from)} }
-
-func (v value) kind() kind { return kind(v.head) }
-func (v value) own() bool  { return v.head&ownBit != 0 }
-func (v value) odd() bool  { return v.head&oddBit != 0 }
-func (v value) n() uint32  { return uint32(v.head >> 32) }
-
-// A kind says what a value's n and data are.
-type kind uint8
-
-const (
-	kindAbsent kind = iota // of a memo's place that nothing was put into
-	kindNull               //
-	kindBool               // data: 0 or 1
-	kindInt                // data: two's complement
-	kindLong               // an int: n bytes in the pickle at data, two's complement, little-endian
-	kindDigits             // an int: n digits in own at data
-	kindFloat              // data: IEEE 754 bits
-	kindText               // n bytes at data; so are the next two
-	kindBytes              //
-	kindByteArray
-	kindMade   // data: the number of a dict.Value
-	kindRef    // data: the number of an object
-	kindZone   // data: the number of a zone
-	kindGlobal // data: its number in the allowlist
-)
-
-// An object is a container, or a UUID.
-type object struct {
-	kind  dict.Kind
-	state state
-	n     uint32 // how many values it holds; keys and values both count
-	first uint32 // its first and last run of kids; 0: none
-	last  uint32
-	at    uint32 // the opcode that made it
-}
-
-// A state is how far an object has come.
-type state uint8
-
-const (
-	growing state = iota // it can be added to
-	sealed               // it can't
-	unbuilt              // a UUID that BUILD has not given its number
-	open                 // writeOut is in it
-)
 
 func (m *machine) reset(src []byte, lim codec.Limits) {
 	m.src, m.lim = src, lim
@@ -475,84 +411,4 @@ func (m *machine) stop(end int) bool {
 	default:
 		return true
 	}
-}
-
-// long pushes an int of two's complement bytes, little-endian.
-func (m *machine) long(from, to int) bool {
-	b := m.src[from:to]
-	switch {
-	case len(b) > 8:
-		m.push(content(kindLong, from, len(b)))
-	case len(b) == 0:
-		m.push(scalar(kindInt, 0))
-	default:
-		var word [8]byte
-		copy(word[:], b)
-		unused := 64 - 8*len(b)
-		m.push(scalar(kindInt, uint64(int64(binary.LittleEndian.Uint64(word[:])<<unused)>>unused)))
-	}
-	return true
-}
-
-// decimalInt pushes an int that is written in decimal digits, or a bool.
-func (m *machine) decimalInt(line []byte, op byte) bool {
-	switch number := line; {
-	case op == opInt && string(line) == "01":
-		m.push(scalar(kindBool, 1))
-	case op == opInt && string(line) == "00":
-		m.push(scalar(kindBool, 0))
-	default:
-		if n := len(line); op == opLong && n > 0 && line[n-1] == 'L' {
-			number = line[:n-1]
-		}
-		magnitude := number
-		if len(number) > 0 && number[0] == '-' {
-			magnitude = number[1:]
-		}
-		if !isNumber(magnitude) {
-			return m.fail(codec.Malformed, fmt.Sprintf("want decimal digits, got %.20q", line))
-		}
-		if len(magnitude) < 19 {
-			i, _ := strconv.ParseInt(string(number), 10, 64)
-			m.push(scalar(kindInt, uint64(i)))
-			break
-		}
-		at := len(m.own)
-		m.own = append(m.own, number...)
-		m.pushOwn(kindDigits, at, false)
-	}
-	return true
-}
-
-// isNumber reports whether b is decimal digits without a leading zero.
-func isNumber(b []byte) bool {
-	for _, c := range b {
-		if c < '0' || c > '9' {
-			return false
-		}
-	}
-	return len(b) == 1 || len(b) > 1 && b[0] != '0'
-}
-
-// decimalFloat pushes a float that is written as repr does.
-func (m *machine) decimalFloat(line []byte) bool {
-	f, err := parseFloat(line)
-	if err != nil {
-		return m.fail(codec.Malformed, fmt.Sprintf("want a float as repr writes it, got %.40q", line))
-	}
-	m.push(scalar(kindFloat, math.Float64bits(f)))
-	return true
-}
-
-func parseFloat(line []byte) (float64, error) {
-	switch string(line) {
-	case "nan", "inf", "-inf":
-	default:
-		for _, c := range line {
-			if (c < '0' || c > '9') && c != '+' && c != '-' && c != '.' && c != 'e' {
-				return 0, strconv.ErrSyntax
-			}
-		}
-	}
-	return strconv.ParseFloat(string(line), 64)
 }
