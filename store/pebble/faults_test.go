@@ -90,6 +90,12 @@ func TestReserve(t *testing.T) {
 	if err := s.Append(t.Context(), block("a", 1))[0].Err; !errors.Is(err, store.ErrUnavailable) {
 		t.Fatalf("a full disk: %v", err)
 	}
+	if err := s.Append(t.Context(), block("_own", 1))[0].Err; err != nil {
+		t.Errorf("what the process notes for itself: %v", err)
+	}
+	if err := s.Append(t.Context(), block("_own", 1), block("a", 1))[1].Err; !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("a full disk: %v", err)
+	}
 	fs.free.Store(50 << 30)
 	for deadline := time.Now().Add(time.Minute); ; {
 		err := s.Append(t.Context(), block("a", 1))[0].Err

@@ -15,7 +15,8 @@
 //   - Nothing is deleted unasked but what lies in _rejected for 7 days or beyond
 //     256 MiB, and producers whose time is over.
 //   - When less than Options.Reserve is free on the disk, appends are refused and
-//     reads go on. They are taken again when there is room.
+//     reads go on. They are taken again when there is room. What the process
+//     notes for itself, in topics that begin with "_", is taken always.
 //   - When the engine can't write, nothing is acknowledged any more, and
 //     Options.Fatal is told: the process should end and start anew.
 //
