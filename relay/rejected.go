@@ -1,0 +1,137 @@
+package relay
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"time"
+
+	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/codec/cbor"
+	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/ledger"
+	"github.com/dictwire/dictwire/store"
+)
+
+// maxRejected is how many bytes of a rejected record are kept.
+const maxRejected = 64 << 10
+
+// keepAgain is how soon what could not be kept is tried again.
+const keepAgain = time.Second
+
+// reject logs a record that the upstream server rejected, and keeps it in
+// _rejected, once: the note that says so is stored with it. It does not return
+// before, unless ctx ends; then the record is not settled, and will be told
+// again.
+func (o *outbox) reject(ctx context.Context, e *dictwire.RejectedError) {
+	t := o.topic(e.Topic)
+	o.mu.Lock()
+	kept := t.rejected >= e.Number
+	o.mu.Unlock()
+	if kept {
+		return
+	}
+	o.logger.Warn("rejected upstream", "topic", e.Topic, "number", e.Number, "code", string(e.Code), "error", e.Text)
+	for {
+		err := o.keepRejected(ctx, t, e)
+		o.mu.Lock()
+		if err == nil {
+			t.rejected = e.Number
+		} else if t.unkept == 0 {
+			t.unkept = e.Number
+		}
+		if err == nil && t.unkept == e.Number {
+			t.unkept = 0
+		}
+		o.mu.Unlock()
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		o.logger.Error("what was rejected upstream can't be kept", "topic", e.Topic, "number", e.Number, "error", err)
+		select {
+		case <-time.After(keepAgain):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (o *outbox) keepRejected(ctx context.Context, t *topic, e *dictwire.RejectedError) error {
+	record, err := o.rejection(ctx, t, e)
+	if err != nil {
+		return err
+	}
+	b := &store.Block{Topic: store.Rejected, Codec: cbor.Codec{}.Name(), Received: time.Now()}
+	b.Add(record)
+	return o.ledger.Save(ctx, ledger.Note{
+		Kind: noteRejected, Topic: t.name, Text: binary.BigEndian.AppendUint64(nil, e.Number), Block: b,
+	})
+}
+
+// rejection returns what is kept of a rejected record: see docs/protocol.md.
+// Producer, number and peer are those of the one who sent it here.
+func (o *outbox) rejection(ctx context.Context, t *topic, e *dictwire.RejectedError) ([]byte, error) {
+	d := dict.Of("code", string(e.Code), "error", e.Text, "topic", e.Topic)
+	b, index, err := o.find(ctx, t, e.Number)
+	var damage *store.DamageError
+	if err != nil && !errors.As(err, &damage) {
+		return nil, err
+	}
+	var record []byte
+	if b != nil {
+		if !b.Producer.IsZero() {
+			d.Set("producer", dict.String(b.Producer.Name))
+			d.Set("number", dict.Int(int64(b.First+uint64(index))))
+		}
+		d.Set("format", dict.String(b.Codec))
+		d.Set("peer", dict.String(b.Peer))
+		for _, record = range b.Records(index) {
+			break
+		}
+	}
+	d.Set("dialect", dict.String("relay"))
+	now, err := dict.ValueOf(time.Now().UTC().Truncate(time.Microsecond))
+	if err != nil {
+		return nil, err
+	}
+	d.Set("time", now)
+	sum := sha256.Sum256(record)
+	kept := record[:min(len(record), maxRejected)]
+	d.Set("size", dict.Int(int64(len(record))))
+	d.Set("sha256", dict.String(hex.EncodeToString(sum[:])))
+	d.Set("bytes", dict.Bytes(kept))
+	if len(kept) < len(record) {
+		d.Set("truncated", dict.Bool(true))
+	}
+	return cbor.Codec{}.Append(nil, d)
+}
+
+// find returns the block that holds a record, and where in it; nil where there
+// is none.
+func (o *outbox) find(ctx context.Context, t *topic, number uint64) (*store.Block, uint32, error) {
+	at := o.begin(t, number)
+	for b, err := range o.store.Read(ctx, at.at, store.ReadOptions{Topics: []string{t.name}}) {
+		if err != nil {
+			return nil, 0, err
+		}
+		if b.Block == nil {
+			continue
+		}
+		next := place{b.Next, at.number + uint64(len(b.Block.Lengths)) - uint64(b.At.Index)}
+		if number < next.number {
+			return b.Block.Clone(), b.At.Index + uint32(number-at.number), nil
+		}
+		at = next
+	}
+	return nil, 0, nil
+}
+
+// parseRejected reads the note of the last record that was rejected.
+func parseRejected(note []byte) (uint64, error) {
+	if len(note) != 8 {
+		return 0, errNote
+	}
+	return binary.BigEndian.Uint64(note), nil
+}

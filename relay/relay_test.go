@@ -1,0 +1,351 @@
+package relay_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"go.uber.org/goleak"
+
+	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/codec/cbor"
+	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/relay"
+	"github.com/dictwire/dictwire/store"
+	"github.com/dictwire/dictwire/store/pebble"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// A node is a store, a server on it and a relay from it, each of which runs or
+// does not.
+type node struct {
+	t       *testing.T
+	fs      *vfs.MemFS
+	store   *pebble.Store
+	server  *dictwire.Server
+	handler dictwire.Handler
+	addr    string // where it listens
+	log     logBuffer
+
+	stop context.CancelFunc // of the relay
+	done chan error
+}
+
+// A logBuffer keeps what is logged.
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// newNode opens a store and serves it.
+func newNode(t *testing.T) *node {
+	n := &node{t: t, fs: vfs.NewCrashableMem()}
+	n.open()
+	n.serve()
+	t.Cleanup(func() {
+		n.unrelay()
+		n.unserve()
+		if err := n.store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return n
+}
+
+func (n *node) open() {
+	s, err := pebble.Open(context.Background(), "store", &pebble.Options{FS: n.fs, KeepEvery: -1})
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	n.store = s
+}
+
+func (n *node) serve() {
+	if n.addr == "" {
+		n.addr = "127.0.0.1:0"
+	}
+	var l net.Listener
+	eventually(n.t, func() string { return "listening on " + n.addr }, func() (ok bool) {
+		var err error
+		l, err = dictwire.Listen(context.Background(), n.addr)
+		return err == nil
+	})
+	n.addr = l.Addr().String()
+	srv := &dictwire.Server{Store: n.store, Handler: n.handler}
+	n.server = srv
+	go func() { _ = srv.Serve(l) }()
+}
+
+func (n *node) unserve() {
+	if n.server != nil {
+		_ = n.server.Close()
+		n.server = nil
+	}
+}
+
+// relay begins to pass on to another node.
+func (n *node) relay(up *node) {
+	n.relayBy(up.addr, nil)
+}
+
+func (n *node) relayBy(addr string, dial func(context.Context, string, string) (net.Conn, error)) {
+	ctx, cancel := context.WithCancel(context.Background())
+	n.stop, n.done = cancel, make(chan error, 1)
+	r := &relay.Relay{Store: n.store, Addr: addr, Logger: slog.New(slog.NewTextHandler(&n.log, nil)), Dialer: dictwire.Dialer{
+		MinBackoff: time.Millisecond, MaxBackoff: 10 * time.Millisecond, DialContext: dial,
+	}}
+	go func() { n.done <- r.Run(ctx) }()
+}
+
+func (n *node) unrelay() {
+	if n.stop == nil {
+		return
+	}
+	n.stop()
+	n.stop = nil
+	if err := <-n.done; !errors.Is(err, context.Canceled) {
+		n.t.Errorf("the relay ended with %v", err)
+	}
+}
+
+// crash ends the node as a loss of power does, and starts its server and its
+// relay anew.
+func (n *node) crash(cfg vfs.CrashCloneCfg, up string, dial func(context.Context, string, string) (net.Conn, error)) {
+	left := n.fs.CrashClone(cfg)
+	n.unrelay()
+	n.unserve()
+	_ = n.store.Close()
+	n.fs = left
+	n.open()
+	n.serve()
+	n.relayBy(up, dial)
+}
+
+// records returns what a topic holds.
+func (n *node) records(topic string) (all []string) {
+	n.t.Helper()
+	for b, err := range n.store.Read(n.t.Context(), store.Position{}, store.ReadOptions{Topics: []string{topic}}) {
+		if err != nil {
+			n.t.Fatal(err)
+		}
+		if b.Block == nil {
+			continue
+		}
+		for _, r := range b.Block.Records(0) {
+			all = append(all, string(r))
+		}
+	}
+	return all
+}
+
+// rejected returns what is kept of rejected records.
+func (n *node) rejected() (all []*dict.Dict) {
+	n.t.Helper()
+	for _, r := range n.records(store.Rejected) {
+		d, err := cbor.Codec{}.Decode([]byte(r), dictwire.Server{}.Limits)
+		if err != nil {
+			n.t.Fatal(err)
+		}
+		all = append(all, d)
+	}
+	return all
+}
+
+// eventually waits until something is so.
+func eventually(t testing.TB, what func() string, is func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not within 20 s: %s", what())
+		}
+	}
+}
+
+// wantRecords waits until a topic holds n records with these numbers, in order.
+func (n *node) wantRecords(topic string, count int) {
+	n.t.Helper()
+	eventually(n.t, func() string { return fmt.Sprintf("%d records of %s, of %d", count, topic, len(n.records(topic))) },
+		func() bool { return len(n.records(topic)) >= count })
+	for i, r := range n.records(topic) {
+		if want := fmt.Sprintf(`{"n":%d}`, i+1); r != want {
+			n.t.Fatalf("record %d of %s is %s", i+1, topic, r)
+		}
+	}
+}
+
+// send sends numbered records to a topic, and waits until they are settled.
+func (n *node) send(topic string, from, to int) {
+	n.t.Helper()
+	c, err := dictwire.Dial(n.t.Context(), n.addr)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	defer c.Close()
+	for i := from; i <= to; i++ {
+		if err := c.SendAsync(n.t.Context(), topic, map[string]int{"n": i}); err != nil {
+			n.t.Fatal(err)
+		}
+	}
+	if err := c.Flush(n.t.Context()); err != nil {
+		n.t.Fatal(err)
+	}
+}
+
+func TestRelay(t *testing.T) {
+	up, r := newNode(t), newNode(t)
+	r.send("old", 1, 10) // before there is a relay
+	r.relay(up)
+	up.wantRecords("old", 10)
+	r.send("a", 1, 100)
+	r.send("a.b", 1, 3)
+	up.wantRecords("a", 100)
+	up.wantRecords("a.b", 3)
+	r.send("a", 101, 200)
+	up.wantRecords("a", 200)
+	// What is settled is trimmed, whole blocks at a time, and nothing else is
+	// passed on.
+	eventually(t, func() string { return "all is trimmed" }, func() bool {
+		return len(r.records("a"))+len(r.records("a.b"))+len(r.records("old")) == 0
+	})
+	stats, err := up.store.Topics(t.Context())
+	if err != nil || len(stats) != 3 {
+		t.Errorf("topics %+v, %v", stats, err)
+	}
+	// Numbers go on when all was trimmed.
+	r.unrelay()
+	r.send("a", 201, 210)
+	r.relay(up)
+	up.wantRecords("a", 210)
+}
+
+// TestFormats passes on records of several formats and dialects in one topic.
+func TestFormats(t *testing.T) {
+	up, r := newNode(t), newNode(t)
+	r.relay(up)
+	want := []string{}
+	for i := range 30 {
+		record := fmt.Appendf(nil, `{"n":%d}`, i)
+		if i%3 == 1 {
+			var err error
+			if record, err = (cbor.Codec{}).Append(nil, dict.Of("n", i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		conn, err := net.Dial("tcp", r.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := conn.Write(record); err != nil {
+			t.Fatal(err)
+		}
+		_ = conn.Close()
+		want = append(want, string(record))
+		eventually(t, func() string { return fmt.Sprint(i, " is stored") }, func() bool {
+			return len(up.records(dictwire.DefaultTopic)) == i+1
+		})
+	}
+	if got := up.records(dictwire.DefaultTopic); strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// TestAway lets senders send while there is no way upstream.
+func TestAway(t *testing.T) {
+	up, r := newNode(t), newNode(t)
+	up.unserve()
+	r.relay(up)
+	for i := range 5 {
+		r.send("a", i*20+1, i*20+20)
+		if i == 2 {
+			r.unrelay()
+			r.relay(up)
+		}
+	}
+	up.serve()
+	up.wantRecords("a", 100)
+}
+
+// TestTwoNetworks passes on by way of a relay of a relay, each of which is
+// stopped now and then.
+func TestTwoNetworks(t *testing.T) {
+	up, middle, r := newNode(t), newNode(t), newNode(t)
+	middle.relay(up)
+	r.relay(middle)
+	for i := range 8 {
+		r.send("a", i*10+1, i*10+10)
+		switch i {
+		case 1:
+			up.unserve()
+		case 2:
+			middle.unrelay()
+			middle.unserve()
+		case 4:
+			middle.serve()
+			middle.relay(up)
+		case 5:
+			r.unrelay()
+			up.serve()
+		case 6:
+			r.relay(middle)
+		}
+	}
+	up.wantRecords("a", 80)
+}
+
+// TestRejected keeps what is rejected upstream here, once, with who sent it.
+func TestRejected(t *testing.T) {
+	up := newNode(t)
+	up.unserve()
+	up.handler = dictwire.HandlerFunc(func(_ context.Context, r *dictwire.Request) (*dict.Dict, error) {
+		if v, _ := r.Dict().Get("n"); dict.Equal(v, dict.Int(3)) || dict.Equal(v, dict.Int(7)) {
+			return nil, errors.New("no threes, no sevens")
+		}
+		return nil, nil
+	})
+	up.serve()
+	r := newNode(t)
+	r.relay(up)
+	r.send("a", 1, 8)
+	eventually(t, func() string { return "6 records upstream" }, func() bool { return len(up.records("a")) == 6 })
+	eventually(t, func() string { return "2 rejected here" }, func() bool { return len(r.rejected()) == 2 })
+	d := r.rejected()[0]
+	for key, want := range map[string]string{
+		"code": `"handler"`, "topic": `"a"`, "number": "3", "format": `"json"`, "dialect": `"relay"`, "size": "7", "bytes": `b'{"n":3}'`,
+	} {
+		v, _ := d.Get(key)
+		if got := strings.ReplaceAll(v.String(), "'", `"`); got != strings.ReplaceAll(want, "'", `"`) {
+			t.Errorf("%s is %s, want %s", key, got, want)
+		}
+	}
+	if !strings.Contains(r.log.String(), "no threes") {
+		t.Errorf("the log says nothing: %s", r.log.String())
+	}
+	r.unrelay()
+	r.relay(up)
+	r.send("a", 9, 9)
+	eventually(t, func() string { return "7 records upstream" }, func() bool { return len(up.records("a")) == 7 })
+	if n := len(r.rejected()); n != 2 {
+		t.Errorf("%d rejected records are kept, want 2", n)
+	}
+}
