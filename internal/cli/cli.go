@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -52,7 +53,7 @@ func Root() *cobra.Command {
 		},
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(serveCommand(), sendCommand(), convertCommand(), storeCommand(), cursorCommand(),
+	root.AddCommand(serveCommand(), sendCommand(), tailCommand(), convertCommand(), storeCommand(), cursorCommand(),
 		configCommand(), versionCommand())
 	for _, cmd := range below(root) {
 		if check := cmd.Args; check != nil {
@@ -155,6 +156,16 @@ func hintOf(err error) string {
 	default:
 		return ""
 	}
+}
+
+// instead names the flag of a command that writes another format, in the hint of
+// an error that says what the format can't hold.
+func instead(err error, flag string) error {
+	var loss *codec.LossError
+	if !errors.As(err, &loss) {
+		return err
+	}
+	return hintError{err, strings.Replace(loss.Hint, "--to cbor", flag, 1)}
 }
 
 // isUnknownCommand reports whether err is cobra's for a command that is not

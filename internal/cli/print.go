@@ -102,7 +102,7 @@ func (p *printer) block(b store.Batch) {
 			at := b.At
 			at.Index = i
 			attrs := []any{"at", at.String(), "topic", b.Block.Topic, "error", err}
-			if hint := hintOf(err); hint != "" {
+			if hint := hintOf(instead(err, "--print python")); hint != "" {
 				attrs = append(attrs, "hint", hint)
 			}
 			p.log.Warn("a dictionary can't be printed", attrs...)

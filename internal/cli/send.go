@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"maps"
 	"os"
 	"os/signal"
@@ -13,7 +12,6 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -28,11 +26,11 @@ import (
 type send struct {
 	formatFlags
 
-	addr   string
+	connectFlags
+
 	file   string
 	from   choice // format of file
 	format choice // what is sent
-	wait   time.Duration
 	reply  bool
 
 	stdout, stderr io.Writer
@@ -57,9 +55,8 @@ func sendCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error { return s.run(cmd, args) },
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&s.addr, "addr", dictwire.DefaultAddr, "`address` of the server, where ADDR is not given")
+	s.add(flags)
 	flags.StringVarP(&s.file, "file", "f", "", "send the dictionaries of a `file`, - for standard input")
-	flags.DurationVar(&s.wait, "wait", 0, "how long to try again while nothing listens")
 	s.format = choice{"json", slices.Sorted(maps.Keys(s.wire()))}
 	s.from = choice{"json", slices.Sorted(maps.Keys(s.codecs()))}
 	flags.Var(&s.format, "format", "what is sent: "+strings.Join(s.format.of, ", "))
@@ -75,9 +72,7 @@ var isAddr = regexp.MustCompile(`^(unix:.+|[^={}"'\s]*:\d+)$`)
 
 func (s *send) run(cmd *cobra.Command, args []string) error {
 	s.stdout, s.stderr = cmd.OutOrStdout(), cmd.ErrOrStderr()
-	if len(args) > 0 && isAddr.MatchString(args[0]) {
-		s.addr, args = args[0], args[1:]
-	}
+	args = s.argument(args)
 	if len(args) > 0 && s.file != "" {
 		return usagef("--file and dictionaries on the command line exclude each other")
 	}
@@ -189,7 +184,11 @@ func (s *send) parsePair(key, text string) (string, dict.Value, error) {
 
 // send sends what next yields, and shows what is answered.
 func (s *send) send(ctx context.Context, next func(context.Context) (*dict.Dict, error), p *progress) error {
-	c, err := s.dial(ctx)
+	var c *dictwire.BareConn
+	err := s.dial(ctx, func() (err error) {
+		c, err = dictwire.Dialer{Codec: s.wire()[s.format.value]}.DialBare(ctx, s.addr)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -266,26 +265,6 @@ func (s *send) receive(ctx context.Context, c *dictwire.BareConn) (refused bool,
 		}
 		if _, err := s.stdout.Write(append(line, '\n')); err != nil {
 			return refused, err
-		}
-	}
-}
-
-// dial connects, and tries again for s.wait while nothing listens.
-func (s *send) dial(ctx context.Context) (*dictwire.BareConn, error) {
-	deadline := time.Now().Add(s.wait)
-	for pause := 10 * time.Millisecond; ; pause = min(2*pause, 500*time.Millisecond) {
-		c, err := dictwire.Dialer{Codec: s.wire()[s.format.value]}.DialBare(ctx, s.addr)
-		nobody := errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, fs.ErrNotExist)
-		if nobody && s.wait == 0 {
-			err = hintError{err, "is the server running? dictwire serve starts one; --wait 5s waits for it"}
-		}
-		if err == nil || !nobody || time.Now().After(deadline) {
-			return c, err
-		}
-		select {
-		case <-time.After(min(pause, max(time.Until(deadline), 0))):
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
 		}
 	}
 }

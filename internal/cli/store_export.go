@@ -100,7 +100,7 @@ func (e *export) run(cmd *cobra.Command, s *pebble.Store) error {
 			}
 			line, err := write.record(b.Block.Codec, record)
 			if err != nil {
-				err = report(fmt.Errorf("%v in %s: %w", at, b.Block.Topic, err))
+				err = report(fmt.Errorf("%v in %s: %w", at, b.Block.Topic, instead(err, "--format cbor")))
 			} else {
 				_, err = out.Write(line)
 			}

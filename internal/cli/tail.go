@@ -1,0 +1,223 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/itchyny/gojq"
+	"github.com/spf13/cobra"
+
+	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/dict"
+)
+
+// A tail is the command tail with its flags.
+type tail struct {
+	formatFlags
+	connectFlags
+
+	topics   []string
+	from     point
+	cursor   string
+	noFollow bool
+	filter   filter
+	print    choice
+
+	stdout, stderr io.Writer
+	line           []byte
+	failed         bool // something could not be read or printed
+	commits        *commits
+
+	busy     sync.Mutex // held while a batch is worked on
+	stopping bool       // guarded by busy: no other one is begun
+}
+
+func tailCommand() *cobra.Command {
+	t := new(tail)
+	cmd := &cobra.Command{
+		Use:   "tail [ADDR]",
+		Short: "Print what a server has stored, and what comes",
+		Long: "tail reads the records of a server, from the first on or from where --from says, prints\n" +
+			"each on standard output, and waits for more. What was trimmed or is damaged is said on\n" +
+			"standard error. The first SIGINT or SIGTERM ends it, the second at once.\n\n" +
+			"With --cursor the server keeps how far it has come: run again, it goes on behind what\n" +
+			"was printed. What was printed just before a kill may be printed again. Of two that use\n" +
+			"one cursor, the newer goes on, and the older ends.\n\n" +
+			"--filter is an expression of the language jq. It sees a dictionary as JSON has it; what\n" +
+			"JSON lacks, it sees as --lossy writes it (docs/formats.md): a datetime as an ISO string,\n" +
+			"a set or tuple as a list, bytes in base64, a Decimal as a string, keys as strings. A\n" +
+			"dictionary that it selects is printed as it was stored, with all its kinds; one that it\n" +
+			"makes anew has JSON's kinds, its keys in the order of their names; any other value is\n" +
+			"printed as JSON.",
+		Example: "  dictwire tail\n" +
+			"  dictwire tail 127.0.0.1:65432 --topic 'orders.*' --from 10m --print python\n" +
+			"  dictwire tail --no-follow --filter 'select(.age > 30) | {name}'\n" +
+			"  dictwire tail --topic orders --cursor billing",
+		Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error { return t.run(cmd, args) },
+	}
+	flags := cmd.Flags()
+	t.add(flags)
+	addTopics(flags, &t.topics)
+	flags.Var(&t.from, "from", "where to begin, if no cursor says it: "+pointHelp+" (default earliest)")
+	flags.StringVar(&t.cursor, "cursor", "", "`name` under which the server keeps how far this has come")
+	flags.BoolVar(&t.noFollow, "no-follow", false, "end when all that is stored is printed")
+	flags.Var(&t.filter, "filter", "print what this `expression` of jq makes of each dictionary")
+	t.print = choice{"json", nil}
+	for name := range t.codecs() {
+		t.print.of = append(t.print.of, name)
+	}
+	flags.Var(&t.print, "print", "what is printed: one of "+names(t.codecs()))
+	t.addLossy(flags)
+	t.addPython(flags)
+	return cmd
+}
+
+func (t *tail) run(cmd *cobra.Command, args []string) error {
+	t.stdout, t.stderr = cmd.OutOrStdout(), cmd.ErrOrStderr()
+	if args = t.argument(args); len(args) > 0 {
+		return usagef("want an address, host:port or unix:PATH, got %q", args[0])
+	}
+	if err := checkPatterns(t.topics); err != nil {
+		return err
+	}
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	defer signal.Stop(signals)
+	ctx, cancel := context.WithCancel(cmd.Context())
+	defer cancel()
+	c, err := t.reader(cmd)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	t.commits = newCommits(ctx)
+	done := make(chan error, 1)
+	go func() { done <- t.read(ctx, c) }()
+	select {
+	case err = <-done:
+	case <-signals:
+		stopped := make(chan struct{})
+		go func() {
+			t.stop()
+			close(stopped)
+		}()
+		select {
+		case <-stopped:
+		case <-signals:
+			return exitError(exitInterrupted)
+		}
+		cancel()
+		if err = <-done; errors.Is(err, context.Canceled) {
+			err = nil
+		}
+	}
+	t.commits.end()
+	if err == nil && t.failed {
+		err = exitError(exitFailure)
+	}
+	return err
+}
+
+// stop waits until the batch that is worked on is done, lets none begin after
+// it, and commits.
+func (t *tail) stop() {
+	t.busy.Lock()
+	t.stopping = true
+	t.busy.Unlock()
+	select {
+	case <-t.commits.end():
+	case <-time.After(5 * time.Second): // the server is away
+	}
+}
+
+// request says what is read.
+func (t *tail) request() dictwire.SubscribeRequest {
+	return dictwire.SubscribeRequest{Topics: t.topics, Cursor: t.cursor, From: t.from.wire, Follow: !t.noFollow}
+}
+
+// read prints what the server has, and what comes until ctx ends.
+func (t *tail) read(ctx context.Context, c *dictwire.Client) error {
+	for b, err := range c.Subscribe(ctx, t.request()) {
+		if b == nil {
+			return err
+		}
+		if err := t.batch(ctx, b, err); err != nil {
+			return err
+		}
+		if err := t.commits.failed(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// batch prints a batch.
+func (t *tail) batch(ctx context.Context, b *dictwire.Batch, err error) error {
+	t.busy.Lock()
+	defer t.busy.Unlock()
+	if t.stopping {
+		return context.Canceled
+	}
+	if err != nil { // what was skipped, or is damaged
+		t.tell(err)
+	}
+	t.line = t.line[:0]
+	for i := range b.Len() {
+		d, err := b.Dict(i)
+		if err == nil {
+			err = t.record(ctx, d)
+		}
+		if err != nil {
+			t.tell(fmt.Errorf("%s in %s: %w", b.Position(i), b.Topic, instead(err, "--print python")))
+		}
+	}
+	if len(t.line) > 0 {
+		if _, err := t.stdout.Write(t.line); err != nil {
+			return err
+		}
+	}
+	switch {
+	case t.cursor == "":
+	case t.noFollow && b.Len() == 0: // it may be the end
+		return b.Commit(ctx)
+	default:
+		t.commits.put(b)
+	}
+	return nil
+}
+
+func (t *tail) tell(err error) {
+	t.failed = true
+	tell(t.stderr, err)
+}
+
+// record appends what is printed of a dictionary to t.line.
+func (t *tail) record(ctx context.Context, d *dict.Dict) error {
+	for v, err := range t.filter.run(ctx, d) {
+		if err != nil {
+			return err
+		}
+		if d, ok := v.(*dict.Dict); ok {
+			line, err := t.appenders()[t.print.value](t.line, d)
+			if err != nil {
+				return err
+			}
+			t.line = line
+			continue
+		}
+		text, err := gojq.Marshal(v)
+		if err != nil {
+			return err
+		}
+		t.line = append(append(t.line, text...), '\n')
+	}
+	return nil
+}
