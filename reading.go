@@ -27,7 +27,8 @@ type subscription struct {
 	mu      sync.Mutex
 	queue   []event
 	bytes   int            // of the records in queue
-	spare   []space        // of batches
+	spare   []space        // of batches that the loop is done with
+	kept    int            // bytes of spare
 	begun   bool           // the first connection was accepted
 	next    string         // behind what has come
 	ended   bool           // all has come
@@ -103,8 +104,9 @@ func (s *subscription) take(ctx context.Context) (event, bool) {
 func (s *subscription) recycle(b *Batch) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if n := cap(b.space.bytes); len(s.spare) < 4 && n > 0 && n <= 4*maxQueued {
+	if n := cap(b.space.bytes); n > 0 && s.kept+n <= 2*maxQueued {
 		s.spare = append(s.spare, b.space)
+		s.kept += n
 	}
 	b.Records, b.space = nil, space{}
 }
@@ -449,6 +451,7 @@ func (s *subscription) batch(ctx context.Context, in *wire.Reader, m wire.Batch)
 	s.mu.Lock()
 	if n := len(s.spare); n > 0 {
 		b.space, s.spare = s.spare[n-1], s.spare[:n-1]
+		s.kept -= cap(b.space.bytes)
 	}
 	old := s.next
 	s.mu.Unlock()

@@ -1,7 +1,9 @@
 package wire
 
 import (
+	"bytes"
 	"fmt"
+	"math"
 	"strconv"
 	"time"
 
@@ -195,12 +197,21 @@ func ParseMessage(line []byte) (Message, error) {
 	if n, ok := parseAck(line); ok {
 		return Ack{n}, nil
 	}
-	d, err := json.Codec{}.Decode(line, limits)
+	header, lengths, isBatch := cutLengths(line)
+	d, err := json.Codec{}.Decode(header, limits)
+	if isBatch && err != nil {
+		isBatch = false
+		d, err = json.Codec{}.Decode(line, limits)
+	}
 	if err != nil {
 		return nil, err
 	}
 	r := &reader{d: d}
-	m := r.message()
+	m := r.message(isBatch)
+	if b, ok := m.(Batch); ok && isBatch {
+		b.Lengths = lengths
+		m = b
+	}
 	if r.err != nil {
 		return nil, r.err
 	}
@@ -220,7 +231,40 @@ func parseAck(line []byte) (uint64, bool) {
 	return n, err == nil
 }
 
-func (r *reader) message() Message {
+// cutLengths takes the lengths out of a batch where they stand at its end, as our
+// servers write them: there are thousands of them.
+func cutLengths(line []byte) (header []byte, lengths []uint32, ok bool) {
+	const key, behind = `,"lengths":[`, "]}"
+	list, ok := bytes.CutSuffix(line, []byte(behind))
+	at := bytes.LastIndex(list, []byte(key))
+	if !ok || at < 0 || !bytes.HasPrefix(line, []byte(`{"at":`)) {
+		return line, nil, false
+	}
+	list = list[at+len(key):]
+	lengths = make([]uint32, 0, len(list)/2+1)
+	n := uint64(0)
+	for i, c := range list {
+		switch {
+		case c >= '0' && c <= '9' && (c > '0' || n > 0): // no leading zero
+			n = 10*n + uint64(c-'0')
+		case c == ',' && n > 0 && i+1 < len(list):
+			lengths = append(lengths, uint32(n))
+			n = 0
+		default:
+			return line, nil, false
+		}
+		if n > math.MaxUint32 {
+			return line, nil, false
+		}
+	}
+	if n == 0 {
+		return line, nil, false
+	}
+	header = append(line[:at:at], '}')
+	return header, append(lengths, uint32(n)), true
+}
+
+func (r *reader) message(lengthsCut bool) Message {
 	switch {
 	case r.has("error") && r.has("code") && !r.has("rejected") && !r.has("reply"):
 		e := &Error{
@@ -250,11 +294,15 @@ func (r *reader) message() Message {
 			Code: codec.Code(r.text("code")), Text: r.text("error"),
 		}
 	case r.has("at"):
-		return Batch{
+		m := Batch{
 			At: r.text("at"), Next: r.text("next"), Topic: r.text("topic"),
 			Producer: r.text("producer"), First: r.number("first"), Time: r.time("time"),
-			Format: r.text("format"), Lengths: r.lengths("lengths"),
+			Format: r.text("format"),
 		}
+		if !lengthsCut {
+			m.Lengths = r.lengths("lengths")
+		}
+		return m
 	case r.has("committed"):
 		return Committed{r.text("committed")}
 	case r.has("skipped"):

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 )
 
 // A Reader reads what a server says.
@@ -68,7 +69,7 @@ func (r *Reader) Append(dst []byte, n uint64) ([]byte, error) {
 	const piece = 1 << 20
 	for n > 0 {
 		from, want := len(dst), min(n, piece)
-		dst = append(dst, make([]byte, want)...)
+		dst = slices.Grow(dst, int(want))[:from+int(want)]
 		if _, err := io.ReadFull(r.br, dst[from:]); err != nil {
 			if err == io.EOF {
 				err = io.ErrUnexpectedEOF
