@@ -85,7 +85,6 @@ type Rejection struct {
 	Err   *Error
 	At    int64  // offset of its first byte from the connection's first
 	Bytes []byte // those of the record that have come so far, valid during the call
-	Whole bool   // Bytes are all there is of it
 }
 
 // A ReadRequest says what a connection wants to read.

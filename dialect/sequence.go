@@ -88,7 +88,6 @@ func (q *Sequence) Scan() Found {
 		q.Bad.Err = FaultOf(err, q.Bad.At)
 		q.Bad.Bytes = buf[n+start : n+end]
 		q.Final = final(err)
-		q.Bad.Whole = !q.Final && !q.scanner.Skipping()
 		q.done = n + end
 		return FoundBad
 	}

@@ -20,16 +20,16 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // SumOf returns the sum of a whole record.
 func SumOf(record []byte) Sum { return Sum{CRC: crc32.Checksum(record, castagnoli)} }
 
-// Sum returns the sum of what was received of the record.
+// Sum returns the sum of what was read of the record. What was received may be
+// more than the record: what separates it from the next, and others that the
+// search for that passed over.
 func (r *Rejection) Sum() Sum {
 	of := int64(len(r.Bytes))
-	if !r.Whole && r.Err.At >= r.At {
+	if r.Err.At >= r.At {
 		of = min(of, r.Err.At-r.At+1)
 	}
 	s := SumOf(r.Bytes[:of])
-	if !r.Whole {
-		s.Of = uint64(of)
-	}
+	s.Of = uint64(of)
 	return s
 }
 
