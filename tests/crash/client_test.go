@@ -23,6 +23,7 @@ type message struct {
 
 	// Of a writer's session.
 	Sum        string  `json:"sum"`
+	Of         int     `json:"of"`
 	Durability string  `json:"durability"`
 	Ack        *uint64 `json:"ack"`
 	Rejected   uint64  `json:"rejected"`
@@ -103,10 +104,22 @@ func newProducer(id int, durability string) *producer {
 func (p *producer) poisonous(n uint64) bool { return (n+uint64(p.id)*97)%2003 == 0 }
 
 func (p *producer) record(n uint64) []byte {
-	if p.poisonous(n) {
-		return fmt.Appendf(nil, `{"p":%d,"n":%d,"x":tru}`, p.id, n)
+	switch x := strings.Repeat("x", int(n*7%101)); {
+	case !p.poisonous(n):
+		return fmt.Appendf(nil, `{"p":%d,"n":%d,"x":"%s"}`, p.id, n, x)
+	case n%2 == 0: // it is not read to its end
+		return fmt.Appendf(nil, `{"p":%d,"n":%d,"x":tru,"y":"%s"}`, p.id, n, x)
+	default: // it is
+		return fmt.Appendf(nil, `{"p":%d,"n":%d,"p":%d}`, p.id, n, n)
 	}
-	return fmt.Appendf(nil, `{"p":%d,"n":%d,"x":"%s"}`, p.id, n, strings.Repeat("x", int(n*7%101)))
+}
+
+// code returns why record n can't be read.
+func code(n uint64) string {
+	if n%2 == 0 {
+		return "malformed"
+	}
+	return "duplicate_key"
 }
 
 // state returns how much is acked, and how much of a record was ever sent.
@@ -188,21 +201,25 @@ func (p *producer) welcomed(s *session) (next uint64, err error) {
 		return 0, fault("the durability is %q", m.Durability)
 	case next <= acked || next > sent+1:
 		return 0, fault("it wants %d, with %d acked and %d sent", next, acked, sent)
-	case next > 1 && m.Sum != "" && m.Sum != p.sum(next-1):
-		return 0, fault("record %d has the sum %s, and not %s", next-1, m.Sum, p.sum(next-1))
-	case next > 1 && m.Sum == "" && !p.poisonous(next-1):
-		return 0, fault("record %d has no sum", next-1)
+	case next > 1 && m.Sum != p.sum(next-1, m.Of):
+		return 0, fault("record %d has the sum %q of %d, and not %s", next-1, m.Sum, m.Of, p.sum(next-1, m.Of))
 	}
 	return next, nil
 }
 
-func (p *producer) sum(n uint64) string {
-	return fmt.Sprintf("%08x", crc32.Checksum(p.record(n), crc32.MakeTable(crc32.Castagnoli)))
+// sum returns the sum of the first bytes of record n, or of all where of is zero.
+func (p *producer) sum(n uint64, of int) string {
+	b := p.record(n)
+	if of > 0 {
+		b = b[:min(of, len(b))]
+	}
+	return fmt.Sprintf("%08x", crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)))
 }
 
 // read reads what becomes of the records.
 func (p *producer) read(s *session) error {
 	told := map[uint64]bool{} // rejections that are not acked
+	poison := uint64(0)       // the last of them
 	for {
 		m, err := s.next()
 		if err != nil {
@@ -214,12 +231,13 @@ func (p *producer) read(s *session) error {
 				return err
 			}
 		case m.Rejected > 0:
-			if !p.poisonous(m.Rejected) {
+			if !p.poisonous(m.Rejected) || m.Code != code(m.Rejected) {
 				return fault("record %d is rejected: %s", m.Rejected, m.Error)
 			}
 			told[m.Rejected] = true
-		case m.Code == "malformed": // behind a poisonous record
-			return fmt.Errorf("the session ended: %s", m.Error)
+			poison = m.Rejected
+		case len(told) == 0 && poison > 0 && m.Code == code(poison):
+			return fmt.Errorf("the session ended: %s", m.Error) // as it does behind a poisonous record
 		default:
 			return fault("told %s: %s", m.Code, m.Error)
 		}

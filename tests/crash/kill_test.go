@@ -154,6 +154,13 @@ func (l *log) see(r record) error {
 	return nil
 }
 
+// begin reports whether two texts begin in the same way: a record that can't be
+// read to its end is kept together with what has come behind it, or in part.
+func begin(a, b []byte) bool {
+	n := min(len(a), len(b))
+	return n > 0 && bytes.Equal(a[:n], b[:n])
+}
+
 // seeRejected takes note of a rejected record.
 func (l *log) seeRejected(r record) error {
 	var d struct {
@@ -168,7 +175,7 @@ func (l *log) seeRejected(r record) error {
 	switch {
 	case w == nil || d.Topic != w.topic:
 		return fmt.Errorf("a rejected record of nobody: %s", r.bytes)
-	case !w.poisonous(d.Number) || d.Code != "malformed" || !bytes.HasPrefix(d.Bytes, w.record(d.Number)):
+	case !w.poisonous(d.Number) || d.Code != code(d.Number) || !begin(d.Bytes, w.record(d.Number)):
 		return fmt.Errorf("%s: record %d is rejected as %s: %q", d.Producer, d.Number, d.Code, d.Bytes)
 	case w.rejected[d.Number]:
 		return fmt.Errorf("%s: record %d is rejected twice", d.Producer, d.Number)
