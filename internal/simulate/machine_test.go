@@ -25,6 +25,7 @@ type machine struct {
 	name       string
 	durability store.Durability
 	unready    atomic.Bool // the handler can't judge records
+	undying    bool        // it stays when its store can't go on
 
 	mu      sync.Mutex
 	rng     *rand.Rand // guarded by mu
@@ -55,7 +56,9 @@ func (m *machine) options(r *running) *pebble.Options {
 		FS: r.disk, Durability: m.durability, Reserve: reserve, KeepEvery: -1, Restored: m.copied,
 		Fatal: func(err error) {
 			m.ledger.say(m.name, "fatal: %v", err)
-			m.die(r, false)
+			if !m.undying {
+				m.die(r, false)
+			}
 		},
 	}
 }

@@ -25,7 +25,8 @@ type producer struct {
 	seed   uint64
 	rng    *rand.Rand // of the goroutine that runs the producer
 	traits traits
-	rivals bool // another one uses the same name: to be told so is right
+	spoke  [2]int64 // bytes up and down in its last session
+	rivals bool     // another one uses the same name: to be told so is right
 
 	count   uint64 // how many records it is to bind
 	bound   uint64 // how many it has
@@ -187,6 +188,7 @@ func (p *producer) session(ctx context.Context) error {
 	}
 	p.ledger.say(p.writer, "has greeted: %s", greeting)
 	defer end()
+	defer func() { p.spoke = t.spoke() }()
 	m, err := t.hear()
 	if err != nil {
 		return err

@@ -58,7 +58,17 @@ func (r *refusal) Error() string { return r.code + ": " + r.text }
 // A talk is a session's connection.
 type talk struct {
 	net.Conn
-	r *bufio.Reader
+	r    *bufio.Reader
+	said time.Time // when a test said something last
+}
+
+// spoke returns how many bytes were written up and down.
+func (t *talk) spoke() [2]int64 {
+	var n [2]int64
+	e := t.Conn.(*end)
+	e.out.do(func(p *pipe) { n[0] = p.total })
+	e.in.do(func(p *pipe) { n[1] = p.total })
+	return n
 }
 
 // patience is how long a client waits for a word of the server.

@@ -38,6 +38,21 @@ type actor struct {
 	done     chan struct{}
 }
 
+func (a *actor) name() string {
+	if a.producer != nil {
+		return a.producer.writer
+	}
+	return a.reader.name
+}
+
+// spoke returns how many bytes went up and down in its last session.
+func (a *actor) spoke() [2]int64 {
+	if a.producer != nil {
+		return a.producer.spoke
+	}
+	return a.reader.spoke
+}
+
 const server = "server"
 
 func newWorld(ctx context.Context, seed uint64) *world {
@@ -81,15 +96,16 @@ func (w *world) fates() {
 func (w *world) live(a *actor) {
 	ctx, cancel := context.WithCancel(w.ctx)
 	a.cancel, a.done = cancel, make(chan struct{})
+	h := w.net.host(a.name())
+	var run func(context.Context)
+	if a.producer != nil {
+		a.producer.host, run = h, a.producer.run
+	} else {
+		a.reader.host, run = h, a.reader.run
+	}
 	go func() {
 		defer close(a.done)
-		if a.producer != nil {
-			a.producer.host = w.net.host(a.producer.writer)
-			a.producer.run(ctx)
-		} else {
-			a.reader.host = w.net.host(a.reader.name)
-			a.reader.run(ctx)
-		}
+		run(ctx)
 	}()
 }
 
@@ -109,6 +125,7 @@ func (w *world) kill(a *actor, power bool) {
 	}
 }
 
+// addProducer adds one that is to bind so many records.
 func (w *world) addProducer(name string, t traits, count uint64) *actor {
 	writer := fmt.Sprintf("%s#%d", name, len(w.books))
 	p := &producer{
@@ -165,22 +182,30 @@ func (w *world) run() error {
 	}
 	w.heal()
 	w.more()
+	return w.end(w.rng.IntN(2) == 0)
+}
+
+// end waits until everyone is done, ends the machine, by a power failure or as
+// an operator does, and everyone else, and holds what is left against what they
+// were told.
+func (w *world) end(power bool) error {
+	m := w.machine
 	err := w.settle()
-	w.machine.run.disk.after(0, nil)
-	if w.rng.IntN(2) == 0 {
-		w.machine.die(w.machine.run, true)
-		w.machine.bury(w.machine.run)
+	m.run.disk.after(0, nil)
+	if power {
+		m.die(m.run, true)
+		m.bury(m.run)
 	} else {
-		err = errors.Join(err, w.machine.stop())
+		err = errors.Join(err, m.stop())
 	}
 	for _, a := range w.actors {
 		w.kill(a, false)
 	}
-	w.machine.ghosts.Wait()
+	m.ghosts.Wait()
 	if err == nil {
 		err = w.verdict()
 	}
-	return errors.Join(err, w.audits())
+	return errors.Join(err, w.audits(true))
 }
 
 // sleep lets time pass. A machine that dies meanwhile starts again.
@@ -408,8 +433,8 @@ func (w *world) waits() string {
 }
 
 // audits opens what is left of the store, and holds it against what everyone
-// knows.
-func (w *world) audits() error {
+// knows. Where all is read, readers must have it.
+func (w *world) audits(isRead bool) error {
 	d := w.machine.disk
 	s, err := pebble.Open(w.ctx, "store", &pebble.Options{FS: d, Reserve: reserve, KeepEvery: -1})
 	if err != nil {
@@ -423,7 +448,7 @@ func (w *world) audits() error {
 	errs := []error{w.audit(all)}
 	for _, a := range w.actors {
 		if a.reader != nil {
-			errs = append(errs, a.reader.audit(all))
+			errs = append(errs, a.reader.audit(all, isRead))
 		}
 	}
 	return errors.Join(errs...)
