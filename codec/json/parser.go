@@ -79,6 +79,8 @@ func (p *parser) run(buf []byte) int {
 		k int
 
 		plain bool
+		quick = p.quick()
+		s     state
 	)
 	if n := len(p.frames); n > 0 {
 		f = &p.frames[n-1]
@@ -123,6 +125,25 @@ start:
 		return p.notADictionary(buf, i)
 	}
 	goto openDict
+
+pairs:
+	if i, s = p.pairs(buf, i, f); s == atComma {
+		goto comma
+	}
+	switch s {
+	case atKeyOrEnd:
+		goto keyOrEnd
+	case atKey:
+		goto key
+	case inKey:
+		goto keyText
+	case atColon:
+		goto colon
+	case inString:
+		goto text
+	default:
+		goto value
+	}
 
 keyOrEnd:
 	if i = p.space(buf, i); i == len(buf) {
@@ -252,6 +273,9 @@ openDict:
 	if f = p.open(buf, i, true); f == nil {
 		return failed
 	}
+	if quick {
+		goto pairs
+	}
 	goto keyOrEnd
 
 openList:
@@ -295,10 +319,13 @@ valueEnd:
 comma:
 	if i < len(buf) && buf[i] == ',' {
 		i++
-		if f.isDict {
-			goto key
+		if !f.isDict {
+			goto value
 		}
-		goto value
+		if quick {
+			goto pairs
+		}
+		goto key
 	}
 	if i = p.space(buf, i); i == len(buf) {
 		return p.stop(buf, atComma, i)

@@ -42,8 +42,14 @@ func (s *scanner) Next(buf []byte) (start, end int, err error) {
 		if start == len(buf) || s.skipping || !s.begun {
 			return start, start, codec.ErrIncomplete
 		}
-		s.within = true
 		s.p.reset()
+		if n := s.p.begin(buf[start:]); n > 0 {
+			if s.patience.Ends(n) {
+				s.shrink()
+			}
+			return start, start + n, nil
+		}
+		s.within = true
 	}
 	record := buf[start:]
 	switch n := s.p.run(record); n {
@@ -92,7 +98,7 @@ func (s *scanner) between(buf []byte) int {
 			i = len(bom)
 		}
 	}
-	for ; i < len(buf); i++ {
+	for ; i < len(buf) && buf[i] <= ' '; i++ {
 		switch buf[i] {
 		case ' ', '\t', '\r', '\n':
 		case nul, rs:
