@@ -20,7 +20,7 @@ lint: ## gofumpt, go vet, golangci-lint
 fuzz: ## every fuzz target for FUZZTIME (10m)
 	FUZZTIME=$${FUZZTIME:-10m} FUZZBUDGET=86400 scripts/test fuzz
 
-crash: ## 300 kills of real servers under load, 20,000 losses of power
+crash: ## 300 kills of real servers and clients under load, 20,000 losses of power
 	KILLS=$${KILLS:-300} SEEDS=$${SEEDS:-20000} CRASHBUDGET=86400 scripts/test crash
 
 bench: ## the benchmarks beside their peers, and their ratios
