@@ -262,7 +262,7 @@ func TestKeepLast(t *testing.T) {
 // A peer that sends bad records without end and never reads is not stopped by
 // what it is told, and the log stays short.
 func TestManyBadRecords(t *testing.T) {
-	const n = 200_000
+	const n = 50_000
 	var log logBuffer
 	srv := &dictwire.Server{Logger: log.logger()}
 	addr := start(t, srv)

@@ -19,6 +19,26 @@ func storedAsItCame(c codec.Codec) bool {
 	return slices.Contains([]string{"json", "cbor", "msgpack"}, c.Name())
 }
 
+// judgeAll decides what becomes of each record. An error is why those from
+// t.records on can't be taken in.
+func (w *writer) judgeAll(ctx context.Context, t *take, b *dialect.Batch) error {
+	bad := b.Bad
+	for i, record := range b.Records {
+		var err error
+		if len(bad) > 0 && bad[0].Index == i {
+			t.answers = append(t.answers, dialect.Answer{Index: i, Err: bad[0].Err, Bad: true})
+			err = t.reject(w, b, record, bad[0].Err, max(bad[0].Err.At-bad[0].At, -1))
+			bad = bad[1:]
+		} else {
+			err = w.judge(ctx, t, b, i, record)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // judge decides what becomes of one record. An error is why nothing from it on
 // can be taken in.
 func (w *writer) judge(ctx context.Context, t *take, b *dialect.Batch, index int, record []byte) error {
@@ -50,7 +70,7 @@ func (w *writer) judge(ctx context.Context, t *take, b *dialect.Batch, index int
 	case err != nil:
 		fault := refusal(err)
 		t.answers = append(t.answers, dialect.Answer{Index: index, Err: fault})
-		return t.reject(w, &dialect.Rejection{Codec: b.Codec, Err: fault, At: -1, Bytes: record})
+		return t.reject(w, b, record, fault, -1)
 	case reply != nil:
 		t.answers = append(t.answers, dialect.Answer{Index: index, Reply: reply})
 	}

@@ -20,10 +20,10 @@ const maxRejected = 64 << 10
 
 // rejected returns what is stored of a record that was rejected: a dictionary in
 // CBOR, as docs/protocol.md has it.
-func (w *writer) rejected(r *dialect.Rejection, number uint64) ([]byte, error) {
-	d := dict.Of("code", string(r.Err.Code), "error", r.Err.Told())
-	if r.Err.At >= 0 {
-		d.Set("offset", dict.Int(r.Err.At-max(r.At, 0)))
+func (w *writer) rejected(format string, bytes []byte, fault *dialect.Error, offset int64, number uint64) ([]byte, error) {
+	d := dict.Of("code", string(fault.Code), "error", fault.Told())
+	if offset >= 0 {
+		d.Set("offset", dict.Int(offset))
 	}
 	d.Set("topic", dict.String(w.topic))
 	if !w.producer.IsZero() {
@@ -31,22 +31,22 @@ func (w *writer) rejected(r *dialect.Rejection, number uint64) ([]byte, error) {
 		d.Set("number", dict.Int(int64(number)))
 	}
 	d.Set("dialect", dict.String(w.dialect))
-	d.Set("format", dict.String(r.Codec.Name()))
+	d.Set("format", dict.String(format))
 	d.Set("peer", dict.String(w.in.peer))
 	now, err := dict.ValueOf(time.Now().UTC().Truncate(time.Microsecond))
 	if err != nil {
 		return nil, err
 	}
 	d.Set("time", now)
-	sum := sha256.Sum256(r.Bytes)
-	d.Set("size", dict.Int(int64(len(r.Bytes))))
+	sum := sha256.Sum256(bytes)
+	d.Set("size", dict.Int(int64(len(bytes))))
 	d.Set("sha256", dict.String(hex.EncodeToString(sum[:])))
-	kept := r.Bytes[:min(len(r.Bytes), maxRejected)]
+	kept := bytes[:min(len(bytes), maxRejected)]
 	if !w.in.s.quota.take(w.in.remote, len(kept)) {
 		kept = nil
 	}
 	d.Set("bytes", dict.Bytes(kept))
-	if len(kept) < len(r.Bytes) {
+	if len(kept) < len(bytes) {
 		d.Set("truncated", dict.Bool(true))
 	}
 	record, err := cbor.Codec{}.Append(nil, d)

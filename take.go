@@ -2,6 +2,7 @@ package dictwire
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -10,8 +11,8 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// A take is records on their way into the store, as blocks of those in a row
-// that lie in one topic.
+// A take is records on their way into the store, as blocks of those that lie in
+// one topic.
 type take struct {
 	blocks  []*store.Block
 	spare   []*store.Block
@@ -39,10 +40,13 @@ func (t *take) recycle() {
 	takes.Put(t)
 }
 
-// block returns the block for the next record.
+// block returns the block for the next record: the last, or any where the records
+// take no numbers that are in a row.
 func (t *take) block(w *writer, topic, format string) *store.Block {
-	if n := len(t.blocks); n > 0 && t.blocks[n-1].Topic == topic && t.blocks[n-1].Codec == format {
-		return t.blocks[n-1]
+	for i, b := range slices.Backward(t.blocks) {
+		if b.Topic == topic && b.Codec == format && (i == len(t.blocks)-1 || w.producer.IsZero()) {
+			return b
+		}
 	}
 	b := &store.Block{}
 	if n := len(t.spare); n > 0 {
@@ -66,17 +70,19 @@ func (t *take) keep(w *writer, format string, record []byte) {
 	t.bytes += len(record)
 }
 
-// reject takes in a record that was rejected.
-func (t *take) reject(w *writer, r *dialect.Rejection) error {
-	record, err := w.rejected(r, w.next+uint64(t.records))
+// reject takes in a record that is rejected: the bytes that there are of it.
+// offset is where its fault is, -1 where there is no place.
+func (t *take) reject(w *writer, b *dialect.Batch, bytes []byte, fault *dialect.Error, offset int64) error {
+	number := w.next + uint64(t.records)
+	record, err := w.rejected(b.Codec.Name(), bytes, fault, offset, number)
 	if err != nil {
 		return err
 	}
-	b := t.block(w, store.Rejected, cbor.Codec{}.Name())
-	b.Add(record)
+	block := t.block(w, store.Rejected, cbor.Codec{}.Name())
+	block.Add(record)
 	if !w.producer.IsZero() {
-		b.Rejected = append(b.Rejected, store.Rejection{
-			Number: w.next + uint64(t.records), Code: string(r.Err.Code), Text: cut(r.Err.Told(), store.MaxText),
+		block.Rejected = append(block.Rejected, store.Rejection{
+			Number: number, Code: string(fault.Code), Text: cut(fault.Told(), store.MaxText),
 		})
 	}
 	t.records++

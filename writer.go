@@ -98,19 +98,15 @@ func (w *writer) Take(ctx context.Context, b *dialect.Batch, answer func(dialect
 	t := takes.Get().(*take)
 	defer t.recycle()
 	var failed error
-	if w.in.s.Handler == nil && storedAsItCame(b.Codec) {
+	if w.in.s.Handler == nil && storedAsItCame(b.Codec) && len(b.Bad) == 0 {
 		for _, record := range b.Records {
 			t.keep(w, b.Codec.Name(), record)
 		}
 	} else {
-		for i, record := range b.Records {
-			if failed = w.judge(ctx, t, b, i, record); failed != nil {
-				break
-			}
-		}
+		failed = w.judgeAll(ctx, t, b)
 	}
 	if t.records > 0 {
-		t.note(w, dialect.SumOf(b.Records[t.records-1]))
+		t.note(w, b.LastSum(t.records))
 	}
 	if err := t.settle(ctx, w); err != nil {
 		return 0, err
@@ -127,19 +123,4 @@ func (w *writer) Take(ctx context.Context, b *dialect.Batch, answer func(dialect
 		}
 	}
 	return t.records, failed
-}
-
-// Reject implements [dialect.Writer].
-func (w *writer) Reject(ctx context.Context, r *dialect.Rejection) error {
-	t := takes.Get().(*take)
-	defer t.recycle()
-	if err := t.reject(w, r); err != nil {
-		return err
-	}
-	t.note(w, r.Sum())
-	if err := t.settle(ctx, w); err != nil {
-		return err
-	}
-	w.in.refuse(w.dialect, r.Codec.Name(), r.Err)
-	return nil
 }

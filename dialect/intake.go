@@ -49,7 +49,8 @@ type Writer interface {
 	Rejections(ctx context.Context, after uint64) iter.Seq2[store.Rejection, error]
 
 	// Take takes in records that were received together, and returns when they
-	// are settled. It calls answer, where that is not nil, for each record that
+	// are settled. Each takes a number, those that can't be read like any other.
+	// It calls answer, where that is not nil, for each record that
 	// was rejected or is replied to, in order, from the calling goroutine, once
 	// all of them are settled. An error of answer is returned.
 	//
@@ -58,10 +59,6 @@ type Writer interface {
 	// cause of ctx.
 	Take(ctx context.Context, b *Batch, answer func(Answer) error) (settled int, err error)
 
-	// Reject takes in a record that can't be read. It takes a number like any
-	// other, and is settled when Reject returns nil.
-	Reject(ctx context.Context, r *Rejection) error
-
 	// Close gives the producer back.
 	Close()
 }
@@ -69,7 +66,15 @@ type Writer interface {
 // A Batch is records of one codec that were received together.
 type Batch struct {
 	Codec   codec.Codec
-	Records [][]byte // each one serialized dictionary, valid until Take returns
+	Records [][]byte // each one serialized dictionary, or one of Bad; valid until Take returns
+	Bad     []Bad    // those that can't be read, in order
+}
+
+// A Bad is a record that can't be read.
+type Bad struct {
+	Index int    // in Batch.Records: what has come of it so far
+	At    int64  // offset of its first byte from the connection's first
+	Err   *Error // why
 }
 
 // An Answer is what is said about one record.
@@ -77,14 +82,7 @@ type Answer struct {
 	Index int        // of the record in its batch
 	Reply *dict.Dict // what the handler replies, if anything
 	Err   *Error     // why the record was rejected
-}
-
-// A Rejection is a record that could not be read.
-type Rejection struct {
-	Codec codec.Codec
-	Err   *Error
-	At    int64  // offset of its first byte from the connection's first
-	Bytes []byte // those of the record that have come so far, valid during the call
+	Bad   bool       // it was one of Batch.Bad
 }
 
 // A ReadRequest says what a connection wants to read.

@@ -15,7 +15,7 @@ const maxBatch = 4096
 //
 //	for q := dialect.NewSequence(c, cd, limits); ; {
 //		found := q.Scan()
-//		… // what there is of q.Batch, and q.Bad, is taken in
+//		… // q.Batch is taken in
 //		q.Discard()
 //		if found == dialect.FoundNothing {
 //			err := q.More(ctx)
@@ -23,13 +23,16 @@ const maxBatch = 4096
 //		}
 //	}
 type Sequence struct {
-	// Batch is the whole records that Scan found.
+	// Strict says that the first record that can't be read ends the sequence,
+	// and that one that the connection's end cuts off is none. Else only those
+	// end it behind which the next one can't be found.
+	Strict bool
+
+	// Batch is the records that Scan found, bad ones included.
 	Batch Batch
 
-	// Bad is what Scan found behind them where it returned Bad. Final says that
-	// the next record can't be found.
-	Bad   Rejection
-	Final bool
+	// Fault is what the sequence ends by where Scan returned FoundFault.
+	Fault *Error
 
 	c       *Conn
 	scanner codec.Scanner
@@ -40,7 +43,7 @@ type Sequence struct {
 
 // NewSequence returns the sequence of records in the given format.
 func NewSequence(c *Conn, cd codec.Codec, limits codec.Limits) *Sequence {
-	return &Sequence{c: c, scanner: cd.NewScanner(limits), Batch: Batch{Codec: cd}, Bad: Rejection{Codec: cd}}
+	return &Sequence{c: c, scanner: cd.NewScanner(limits), Batch: Batch{Codec: cd}}
 }
 
 // A Found says what stands behind the records that Scan found.
@@ -50,47 +53,57 @@ type Found uint8
 const (
 	FoundNothing Found = iota // more bytes are needed, if more come
 	FoundMore                 // there may be more records
-	FoundBad                  // a record that can't be read
+	FoundFault                // nothing that could be read
 	FoundEnd                  // no more bytes come
 )
 
-// Scan finds the whole records that are buffered, some of them where they are
-// many. They are valid until Discard.
+// Scan finds the records that are buffered, some of them where they are many.
+// They are valid until Discard.
 func (q *Sequence) Scan() Found {
-	buf, n := q.c.Buffered(), 0
-	q.Batch.Records = q.Batch.Records[:0]
-	var start, end int
-	var err error
-	for err == nil && len(q.Batch.Records) < maxBatch {
-		start, end, err = q.scanner.Next(buf[n:])
+	buf := q.c.Buffered()
+	q.Batch.Records, q.Batch.Bad = q.Batch.Records[:0], q.Batch.Bad[:0]
+	q.done = 0
+	for len(q.Batch.Records) < maxBatch {
+		rest := buf[q.done:]
+		start, end, err := q.scanner.Next(rest)
 		if q.ended && errors.Is(err, codec.ErrIncomplete) {
-			n += start
-			start, end, err = q.scanner.End(buf[n:])
+			q.done += start
+			rest = buf[q.done:]
+			start, end, err = q.scanner.End(rest)
 		}
-		if err == nil {
-			q.Batch.Records = append(q.Batch.Records, buf[n+start:n+end])
-			n += end
+		switch {
+		case err == nil:
+			q.Batch.Records = append(q.Batch.Records, rest[start:end])
+			q.done += end
+		case errors.Is(err, codec.ErrIncomplete), err == io.EOF:
+			q.done += start
+			q.within = q.done < len(buf)
+			if q.ended {
+				return FoundEnd
+			}
+			return FoundNothing
+		default:
+			at := q.c.Offset() + int64(q.done+start)
+			q.done += end
+			if q.bad(rest[start:end], at, err) {
+				return FoundFault
+			}
 		}
 	}
-	switch {
-	case err == nil:
-		q.done = n
-		return FoundMore
-	case errors.Is(err, codec.ErrIncomplete), err == io.EOF:
-		q.done = n + start
-		q.within = q.done < len(buf)
-		if q.ended {
-			return FoundEnd
-		}
-		return FoundNothing
-	default:
-		q.Bad.At = q.c.Offset() + int64(n+start)
-		q.Bad.Err = FaultOf(err, q.Bad.At)
-		q.Bad.Bytes = buf[n+start : n+end]
-		q.Final = final(err)
-		q.done = n + end
-		return FoundBad
+	return FoundMore
+}
+
+// bad takes note of a record that can't be read, and reports whether it ends the
+// sequence.
+func (q *Sequence) bad(record []byte, at int64, err error) bool {
+	b := Bad{Index: len(q.Batch.Records), At: at, Err: FaultOf(err, at)}
+	if q.Strict || final(err) {
+		q.Fault = b.Err
 	}
+	if !q.Strict || b.Err.Code != codec.Truncated {
+		q.Batch.Records, q.Batch.Bad = append(q.Batch.Records, record), append(q.Batch.Bad, b)
+	}
+	return q.Fault != nil
 }
 
 func final(err error) bool {
@@ -120,5 +133,5 @@ func (q *Sequence) Scratch() int { return q.scanner.Scratch() + 24*cap(q.Batch.R
 // Release implements [Holder].
 func (q *Sequence) Release() {
 	q.scanner.Release()
-	q.Batch.Records = nil
+	q.Batch.Records, q.Batch.Bad = nil, nil
 }

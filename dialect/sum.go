@@ -20,17 +20,24 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // SumOf returns the sum of a whole record.
 func SumOf(record []byte) Sum { return Sum{CRC: crc32.Checksum(record, castagnoli)} }
 
-// Sum returns the sum of what was read of the record. What was received may be
-// more than the record: what separates it from the next, and others that the
-// search for that passed over.
-func (r *Rejection) Sum() Sum {
-	of := int64(len(r.Bytes))
-	if r.Err.At >= r.At {
-		of = min(of, r.Err.At-r.At+1)
+// LastSum returns the sum of record n−1 of the batch. What was received of a bad
+// one may be more than the record: what separates it from the next, and others
+// that the search for that passed over. So the sum is of what was read.
+func (b *Batch) LastSum(n int) Sum {
+	record := b.Records[n-1]
+	for _, bad := range b.Bad {
+		if bad.Index != n-1 {
+			continue
+		}
+		of := int64(len(record))
+		if bad.Err.At >= bad.At {
+			of = min(of, bad.Err.At-bad.At+1)
+		}
+		s := SumOf(record[:of])
+		s.Of = uint64(of)
+		return s
 	}
-	s := SumOf(r.Bytes[:of])
-	s.Of = uint64(of)
-	return s
+	return SumOf(record)
 }
 
 // Append appends s as stores keep it, in a block's note.

@@ -49,7 +49,9 @@ func (d Dialect) write(ctx context.Context, c *dialect.Conn, in dialect.Intake, 
 		return err
 	}
 	c.Beat, c.BeatEvery = s.ack, wire.BeatEvery
-	return s.serve(ctx, dialect.NewSequence(c, cd, d.Limits))
+	q := dialect.NewSequence(c, cd, d.Limits)
+	q.Strict = true
+	return s.serve(ctx, q)
 }
 
 // welcome answers the greeting, with all that it settles.
@@ -95,11 +97,10 @@ func (s *writing) serve(ctx context.Context, q *dialect.Sequence) error {
 				return err
 			}
 		}
-		if found == dialect.FoundBad {
-			return s.reject(ctx, &q.Bad)
-		}
 		q.Discard()
 		switch found {
+		case dialect.FoundFault:
+			return q.Fault
 		case dialect.FoundEnd:
 			return nil
 		case dialect.FoundNothing:
@@ -108,20 +109,6 @@ func (s *writing) serve(ctx context.Context, q *dialect.Sequence) error {
 			}
 		}
 	}
-}
-
-// reject settles a record that can't be read, and returns what ends the session.
-// One that the end of the connection cuts off takes no number.
-func (s *writing) reject(ctx context.Context, bad *dialect.Rejection) error {
-	if bad.Err.Code == codec.Truncated {
-		return bad.Err
-	}
-	if err := s.w.Reject(ctx, bad); err != nil {
-		return err
-	}
-	m := wire.Rejected{Number: s.next, Code: bad.Err.Code, Text: bad.Err.Told()}
-	s.next++
-	return errors.Join(s.c.Say(m), s.ack(), bad.Err)
 }
 
 // answer says what became of a record of the batch in hand.

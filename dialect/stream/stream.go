@@ -44,30 +44,27 @@ func (d Dialect) Serve(ctx context.Context, c *dialect.Conn, in dialect.Intake) 
 		return err
 	}
 	defer w.Close()
-	answer := func(a dialect.Answer) error { return d.answer(c, a) }
+	q := dialect.NewSequence(c, d.Codec, d.Limits)
 	told := 0
-	for q := dialect.NewSequence(c, d.Codec, d.Limits); ; {
+	answer := func(a dialect.Answer) error {
+		if a.Bad {
+			if told++; told > maxTold || a.Err == q.Fault { // which the server tells
+				return nil
+			}
+		}
+		return d.answer(c, a)
+	}
+	for {
 		found := q.Scan()
 		if len(q.Batch.Records) > 0 {
 			if _, err := w.Take(ctx, &q.Batch, answer); err != nil {
 				return err
 			}
 		}
-		if found == dialect.FoundBad {
-			if err := w.Reject(ctx, &q.Bad); err != nil {
-				return err
-			}
-			if q.Final {
-				return q.Bad.Err
-			}
-			if told++; told <= maxTold {
-				if err := c.Reply(d.Codec, q.Bad.Err.Dict()); err != nil {
-					return err
-				}
-			}
-		}
 		q.Discard()
 		switch found {
+		case dialect.FoundFault:
+			return q.Fault
 		case dialect.FoundEnd:
 			return nil
 		case dialect.FoundNothing:

@@ -47,7 +47,16 @@ func (in *intake) Close() {}
 
 func (in *intake) Take(_ context.Context, b *dialect.Batch, answer func(dialect.Answer) error) (int, error) {
 	var batch []string
+	bad := b.Bad
 	for i, r := range b.Records {
+		if len(bad) > 0 && bad[0].Index == i {
+			in.rejected = append(in.rejected, fmt.Sprintf("%s %s", bad[0].Err.Code, r))
+			if err := answer(dialect.Answer{Index: i, Err: bad[0].Err, Bad: true}); err != nil {
+				return i, err
+			}
+			bad = bad[1:]
+			continue
+		}
 		batch = append(batch, string(r))
 		if in.answer == nil {
 			continue
@@ -65,11 +74,6 @@ func (in *intake) Take(_ context.Context, b *dialect.Batch, answer func(dialect.
 	}
 	in.batches = append(in.batches, batch)
 	return len(b.Records), nil
-}
-
-func (in *intake) Reject(_ context.Context, r *dialect.Rejection) error {
-	in.rejected = append(in.rejected, fmt.Sprintf("%s %s", r.Err.Code, r.Bytes))
-	return nil
 }
 
 // converse serves one connection on which the given pieces come, with time
@@ -168,7 +172,7 @@ func TestIntakeFails(t *testing.T) {
 func TestFaults(t *testing.T) {
 	in := new(intake)
 	told, err := converse(t, in, "{\"a\":1}\n{\"b\":oops}\n{\"c\":2}\n[3]\n{\"d\":4}\n")
-	if got := fmt.Sprint(in.batches); got != `[[{"a":1}] [{"c":2}] [{"d":4}]]` || err != nil {
+	if got := fmt.Sprint(in.batches); got != `[[{"a":1} {"c":2} {"d":4}]]` || err != nil {
 		t.Errorf("taken in: %s, %v", got, err)
 	}
 	if want := []string{"malformed {\"b\":oops}\n", "not_a_dictionary [3]\n"}; !slices.Equal(in.rejected, want) {
@@ -195,7 +199,7 @@ func TestFaults(t *testing.T) {
 func TestToldOften(t *testing.T) {
 	in := new(intake)
 	told, err := converse(t, in, strings.Repeat("{\"a\":oops}\n", 30)+`{"a":1}`)
-	if got := strings.Count(told, "\n"); got != 16 || len(in.rejected) != 30 || len(in.batches) != 1 || err != nil {
+	if got := strings.Count(told, "\n"); got != 16 || len(in.rejected) != 30 || len(in.batches[0]) != 0 || err != nil {
 		t.Errorf("told %d times, %d rejected, %d batches, %v", got, len(in.rejected), len(in.batches), err)
 	}
 }
