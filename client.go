@@ -87,7 +87,7 @@ type Dialer struct {
 	OnReply func(topic string, number uint64, reply *dict.Dict)
 
 	// Logger is told of connections that break, and of losses. Nil means that
-	// nothing is logged.
+	// nothing is logged. It should not be one that sends with this client.
 	Logger *slog.Logger
 
 	// DialContext connects: network is tcp or unix. Nil means a [net.Dialer].

@@ -13,6 +13,15 @@
 //
 //	_, err := dictwire.Send(ctx, "127.0.0.1:65432", map[string]any{"name": "Alice", "age": 30})
 //
+// One that sends and reads more:
+//
+//	c, err := dictwire.Dial(ctx, "127.0.0.1:65432")
+//	err = c.SendAsync(ctx, "orders", order) // any number
+//	err = c.Flush(ctx)                      // all are settled, or it says which are not
+//	for batch, err := range c.Subscribe(ctx, dictwire.SubscribeRequest{Topics: []string{"orders"}}) {
+//		…
+//	}
+//
 // # What a server understands
 //
 // The first bytes of a connection tell what it speaks ([dialect.Sniff]). Served
@@ -32,6 +41,9 @@
 //     producer keeps its numbers; without one, at least once. Bare sequences are
 //     not acknowledged: what is on the way when a connection breaks is lost, and
 //     the sender can't know.
+//   - A [Client] numbers its records, and sends again what was not acknowledged
+//     when a connection breaks: exactly once while it lives, and with a [Spool]
+//     beyond that. It bounds what is in flight, and says what can't be settled.
 //   - A bad dictionary is refused with a clear error and kept in the topic
 //     "_rejected". Wherever the next one can be found, it costs only itself.
 //   - Memory and time are bounded by the fields of [Server], all of which have

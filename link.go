@@ -231,6 +231,9 @@ func (l *link) greet(ctx context.Context) (at resumption, err error) {
 		return at, err
 	}
 	s.mu.Lock()
+	if len(s.chunks) > 0 {
+		s.format = s.chunks[0].codec
+	}
 	l.codec = s.format
 	at.first, at.known = max(at.first, s.acked+1), max(at.known, s.known)
 	g := wire.Greeting{
@@ -267,11 +270,12 @@ func (l *link) ended(e *wire.Error, greeted bool) error {
 	s := l.s
 	if e.Code == dialect.Lost && s.c.d.AcceptLost {
 		s.mu.Lock()
-		defer s.mu.Unlock()
-		if !s.goOn {
-			s.goOn = true
+		again, acked := s.goOn, s.acked
+		s.goOn = true
+		s.mu.Unlock()
+		if !again {
 			s.c.log(slog.LevelError, "the server has less than it acknowledged; what is lost is accepted",
-				"topic", s.topic, "producer", s.c.producer, "acked", s.acked, "next", e.Next)
+				"topic", s.topic, "producer", s.c.producer, "acked", acked, "next", e.Next)
 			return errLoss
 		}
 	}

@@ -135,6 +135,15 @@ func (s *sender) giveUp(ctx context.Context, w *waiter) error {
 	return s.interrupted(context.Cause(ctx))
 }
 
+// trySend is send of an item without a waiter, where the window is not full. It
+// reports whether it has tried.
+func (s *sender) trySend(it item) (bool, error) {
+	if !s.c.window.tryEnter() {
+		return false, nil
+	}
+	return true, s.add(it, nil)
+}
+
 // add puts a record, which has a place in the window, into the log.
 func (s *sender) add(it item, w *waiter) error {
 	s.mu.Lock()
@@ -247,16 +256,19 @@ func (s *sender) flush(w *waiter) (bool, error) {
 // fail ends the sender because of err.
 func (s *sender) fail(err error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.err != nil {
-		return
+	again := s.err != nil
+	if !again {
+		s.stop(err)
+		if s.c.d.Spool == nil {
+			lost := s.held.take()
+			s.c.window.leave(lost.records, lost.bytes)
+			s.c.lost.Add(int64(lost.records))
+		}
 	}
-	s.stop(err)
-	if lost := s.held.take(); s.c.d.Spool == nil {
-		s.c.window.leave(lost.records, lost.bytes)
-		s.c.lost.Add(int64(lost.records))
+	s.mu.Unlock()
+	if !again {
+		s.c.log(slog.LevelError, "nothing more is sent to this topic", "topic", s.topic, "producer", s.c.producer, "error", err)
 	}
-	s.c.log(slog.LevelError, "nothing more is sent to this topic", "topic", s.topic, "producer", s.c.producer, "error", err)
 }
 
 // stop makes err the answer to all who wait. The caller holds mu.

@@ -24,6 +24,15 @@ func (w *window) hasRoom() bool {
 
 // enter takes the place of n records once there is room for one.
 func (w *window) enter(ctx context.Context, n int) error {
+	if err := w.await(ctx); err != nil {
+		return err
+	}
+	w.records.Add(int64(n))
+	return nil
+}
+
+// await waits until there is room.
+func (w *window) await(ctx context.Context) error {
 	for !w.hasRoom() {
 		room, err := w.wait()
 		if err != nil {
@@ -35,8 +44,16 @@ func (w *window) enter(ctx context.Context, n int) error {
 			return context.Cause(ctx)
 		}
 	}
-	w.records.Add(int64(n))
 	return nil
+}
+
+// tryEnter takes the place of a record if there is room.
+func (w *window) tryEnter() bool {
+	if !w.hasRoom() {
+		return false
+	}
+	w.records.Add(1)
+	return true
 }
 
 // wait returns a channel that is closed when there is room.

@@ -1,0 +1,173 @@
+package dictwire_test
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"strings"
+	"testing"
+	"testing/slogtest"
+	"testing/synctest"
+	"time"
+
+	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/dict"
+)
+
+// logged returns what is in a topic.
+func logged(t *testing.T, c *dictwire.Client, topic string) []*dict.Dict {
+	t.Helper()
+	var all []*dict.Dict
+	for b, err := range c.Subscribe(t.Context(), dictwire.SubscribeRequest{Topics: []string{topic}}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		for d, err := range b.All() {
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, d.Clone())
+		}
+	}
+	return all
+}
+
+func logHandler(t *testing.T, c *dictwire.Client, topic string, o *dictwire.LogOptions) *dictwire.LogHandler {
+	t.Helper()
+	h, err := dictwire.NewLogHandler(c, topic, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// toMap returns a dictionary as testing/slogtest wants it.
+func toMap(d *dict.Dict) map[string]any {
+	m := make(map[string]any)
+	for k, v := range d.All() {
+		key, _ := k.Text()
+		if group, ok := v.Dict(); ok {
+			m[key] = toMap(group)
+		} else {
+			text, isText := v.Text()
+			if !isText {
+				text = v.String()
+			}
+			m[key] = text
+		}
+	}
+	return m
+}
+
+// The handler does as package slog wants it.
+func TestLogHandler(t *testing.T) {
+	c, err := dictwire.Dial(t.Context(), start(t, new(dictwire.Server)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	topics := 0
+	var h *dictwire.LogHandler
+	slogtest.Run(t, func(t *testing.T) slog.Handler {
+		topics++
+		h = logHandler(t, c, fmt.Sprint("log.", topics), nil)
+		return h
+	}, func(t *testing.T) map[string]any {
+		if err := h.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		all := logged(t, c, fmt.Sprint("log.", topics))
+		if len(all) != 1 {
+			t.Fatalf("%d records", len(all))
+		}
+		return toMap(all[0])
+	})
+}
+
+// Values keep their kinds, and what has none is text.
+func TestLogValues(t *testing.T) {
+	c, err := dictwire.Dial(t.Context(), start(t, new(dictwire.Server)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	h := logHandler(t, c, "log", &dictwire.LogOptions{AddSource: true, Level: slog.LevelDebug})
+	l := slog.New(h)
+	l.Debug("all", "int", 1, "float", 0.5, "nan", math.NaN(), "text", "x", "bytes", []byte("b"), "took", 1500*time.Microsecond,
+		"error", errors.New("broken"), "struct", struct {
+			A int `json:"a"`
+		}{1}, "channel", make(chan int), "msg", "mine", slog.Group("g", "time", "mine"),
+		"at", time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC))
+	l.Log(t.Context(), slog.LevelDebug-1, "not this one")
+	if err := h.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	all := logged(t, c, "log")
+	if len(all) != 1 {
+		t.Fatalf("%d records", len(all))
+	}
+	got := all[0]
+	for key, want := range map[string]string{
+		"level": "'DEBUG'", "msg": "'all'", "int": "1", "float": "0.5", "nan": "nan", "text": "'x'", "bytes": "b'b'",
+		"took": "datetime.timedelta(microseconds=1500)", "error": "'broken'", "struct": "{'a': 1}", "msg_": "'mine'",
+		"g": "{'time': 'mine'}", "at": "datetime.datetime(2026, 11, 23, 10, 0, tzinfo=datetime.timezone.utc)",
+	} {
+		if v, ok := got.Get(key); !ok || v.String() != want {
+			t.Errorf("%s: %v, want %s", key, v, want)
+		}
+	}
+	at, _ := got.Get("time")
+	channel, _ := got.Get("channel")
+	source, _ := got.Get("source")
+	if at.Kind() != dict.KindDateTime || !strings.HasPrefix(channel.String(), "'0x") || !strings.Contains(source.String(), "slog_test.go") {
+		t.Errorf("%v", got)
+	}
+}
+
+// While nobody takes the records, the handler drops them, says so, and never
+// waits.
+func TestLogDropped(t *testing.T) {
+	scriptedTest(t, func(t *testing.T, srv *scripted) {
+		c := srv.dial(dictwire.Dialer{WindowRecords: 2})
+		h := logHandler(t, c, "t", nil)
+		l := slog.New(h)
+		at := time.Now()
+		for range 5 {
+			l.Info("hello")
+		}
+		if d := time.Since(at); d > 0 || h.Dropped() != 3 {
+			t.Errorf("%d dropped after %v", h.Dropped(), d)
+		}
+		flushed := make(chan error, 1)
+		go func() { flushed <- h.Flush(t.Context()) }()
+		p := srv.accept()
+		p.welcome(1)
+		buf := make([]byte, 1000)
+		records := 0
+		for n := range 3 { // two, and the one that says it
+			for records <= n {
+				m, err := p.in.Read(buf)
+				if err != nil {
+					t.Fatal(err)
+				}
+				records += strings.Count(string(buf[:m]), "cmsg") // its key in CBOR
+				if n == 2 && !strings.Contains(string(buf[:m]), "gdropped\x03") {
+					t.Errorf("%q", buf[:m])
+				}
+			}
+			p.ack(n + 1)
+			synctest.Wait()
+		}
+		if err := <-flushed; err != nil || h.Dropped() != 0 {
+			t.Error(err, h.Dropped())
+		}
+		_ = c.Close()
+		if l.Handler().Handle(t.Context(), slog.Record{}) == nil {
+			t.Error("a closed client takes records")
+		}
+		if _, err := dictwire.NewLogHandler(c, "no topic", nil); err == nil {
+			t.Error("a topic that is none")
+		}
+	})
+}
