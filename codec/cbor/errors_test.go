@@ -14,6 +14,7 @@ import (
 
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/cbor"
+	"github.com/dictwire/dictwire/codec/codectest"
 	"github.com/dictwire/dictwire/dialect"
 	"github.com/dictwire/dictwire/dict"
 )
@@ -98,7 +99,7 @@ func TestErrors(t *testing.T) {
 	} {
 		b := unhex(t, test.in)
 		_, err := cbor.Codec{}.Decode(b, codec.Limits{})
-		s := cbor.Codec{}.NewScanner(codec.Limits{})
+		s := codectest.Warm(cbor.Codec{}, codec.Limits{})
 		_, end, scanned := s.Next(b)
 		if errors.Is(scanned, codec.ErrIncomplete) {
 			_, _, scanned = s.End(b)

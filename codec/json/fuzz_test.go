@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/codec/codectest"
 	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/internal/corpus"
 )
@@ -65,7 +66,7 @@ func FuzzScanner(f *testing.F) {
 				t.Fatalf("%q in pieces of %d: %q, whole: %q", b, piece, got, wholes)
 			}
 		}
-		s := json.Codec{}.NewScanner(codec.Limits{})
+		s := codectest.Warm(json.Codec{}, codec.Limits{})
 		_, _, _ = s.Next(b)
 		if held, most := s.Scratch(), 16*len(b)+4096; held > most {
 			t.Fatalf("%q: %d bytes of scratch for %d", b, held, len(b))
@@ -90,7 +91,7 @@ func equal(a, b [][]byte) bool {
 func records(t *testing.T, b []byte, piece int) [][]byte {
 	t.Helper()
 	var all [][]byte
-	s := json.Codec{}.NewScanner(codec.Limits{})
+	s := codectest.Warm(json.Codec{}, codec.Limits{})
 	begin, come := 0, 0
 	for {
 		buf := b[begin:come]

@@ -78,6 +78,8 @@ func TestErrors(t *testing.T) {
 		{`null`, `not_a_dictionary want a dictionary, got null`, `wrap it`},
 		{`{} {}`, `malformed want nothing behind the dictionary, got '{' (at byte 3)`, ``},
 		{`{"a":1,"b":2,"\u0061":3}`, `duplicate_key the key "a" comes twice (at byte 13)`, `--duplicate-keys last`},
+		{`{"a":1,"b":2,"a":3}`, `duplicate_key the key "a" comes twice (at byte 13)`, `--duplicate-keys last`},
+		{`{"x":{"abcdefghi":1,"b":2,"abcdefghi":3}}`, `duplicate_key the key "abcdefghi" comes twice (at byte 26, in /x)`, `--duplicate-keys last`},
 		{`{"x":{"":1,"":2}}`, `duplicate_key the key "" comes twice (at byte 11, in /x)`, `--duplicate-keys last`},
 		{`{"a":` + long + `}`, `limit the record has more than 4300 digits of an integer; --max-digits raises the limit (at byte 5, in /a)`, ``},
 		{strings.Repeat(`{"a":`, 129), `too_deep the record has more than 128 levels; --max-depth raises the limit (at byte 640, in /a/a/`, ``},
@@ -91,6 +93,18 @@ func TestErrors(t *testing.T) {
 		got := fmt.Sprintf("%s %s", bad.Code, strings.TrimPrefix(bad.Error(), "json: "))
 		if !strings.Contains(got, strings.TrimPrefix(test.want, "malformed? ")) || !strings.Contains(bad.Hint, test.hint) || test.hint == "" && bad.Hint != "" {
 			t.Errorf("%.60q:\n got %s (hint %q)\nwant %s (hint %q)", test.in, got, bad.Hint, test.want, test.hint)
+		}
+		if !strings.HasPrefix(test.in, "{") || strings.HasPrefix(test.in, "{}") {
+			continue
+		}
+		for _, s := range []codec.Scanner{json.Codec{}.NewScanner(codec.Limits{}), codectest.Warm(json.Codec{}, codec.Limits{})} {
+			_, _, scanned := s.Next([]byte(test.in))
+			if errors.Is(scanned, codec.ErrIncomplete) {
+				_, _, scanned = s.End([]byte(test.in))
+			}
+			if fmt.Sprint(scanned) != fmt.Sprint(err) {
+				t.Errorf("%.60q: the scanner says %v, Decode %v", test.in, scanned, err)
+			}
 		}
 	}
 }
