@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -20,6 +21,7 @@ import (
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/store"
 )
 
 // A send is the command send with its flags.
@@ -32,9 +34,18 @@ type send struct {
 	from   choice // format of file
 	format choice // what is sent
 	reply  bool
+	bare   bool
+
+	topic      string
+	producer   string
+	spool      string
+	acceptLost bool
 
 	stdout, stderr io.Writer
-	failed         bool // a record was bad, or refused
+
+	mu     sync.Mutex
+	failed bool             // a record was bad, or refused; guarded by mu
+	client *dictwire.Client // whose records are to be settled; guarded by mu
 }
 
 func sendCommand() *cobra.Command {
@@ -46,11 +57,19 @@ func sendCommand() *cobra.Command {
 			"key=text and key:=json; or else a file's or standard input's sequence of JSON\n" +
 			"dictionaries. The first argument is the address if it has the form host:port or\n" +
 			"unix:PATH.\n\n" +
-			"It ends when the server has served all, with 1 if one was bad or was refused.",
+			"It ends when all are settled: durable in the topic, or, if the server rejects one, among\n" +
+			"the rejected ones; then, or if one is bad, the exit code is 1. A connection that breaks\n" +
+			"is made again, and each is stored once. Standard input may go on for ever.\n\n" +
+			"With --producer the records of a file have their numbers by their order, under the name\n" +
+			"that is given: run again after any end, it goes on where it stopped, also in a file that\n" +
+			"has grown. With --spool they are on disk before they are sent; what the server does not\n" +
+			"take now is sent the next time.",
 		Example: "  dictwire send name=Alice age:=30 city=Paris\n" +
 			"  dictwire send 127.0.0.1:65432 '{\"name\": \"Alice\"}' '{\"name\": \"Bob\"}'\n" +
 			"  dictwire send --reply -f people.ndjson\n" +
-			"  tail -F app.log | dictwire send --wait 5s",
+			"  tail -F app.log | dictwire send --topic logs -\n" +
+			"  dictwire send --topic orders --producer import-7 -f orders.ndjson\n" +
+			"  dictwire send --spool ~/spool --topic sensors temperature:=21.5",
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error { return s.run(cmd, args) },
 	}
@@ -61,6 +80,11 @@ func sendCommand() *cobra.Command {
 	s.from = choice{"json", slices.Sorted(maps.Keys(s.codecs()))}
 	flags.Var(&s.format, "format", "what is sent: "+strings.Join(s.format.of, ", "))
 	flags.Var(&s.from, "from", "format of the file: "+strings.Join(s.from.of, ", "))
+	flags.StringVar(&s.topic, "topic", dictwire.DefaultTopic, "`topic` to send to")
+	flags.StringVar(&s.producer, "producer", "", "send a file under this `name`: run again, it goes on where it stopped")
+	flags.StringVar(&s.spool, "spool", "", "keep what is not settled in this `directory`, and send what is there from before")
+	flags.BoolVar(&s.acceptLost, "accept-lost", false, "go on where the server has less than it acknowledged, as after a backup was restored")
+	flags.BoolVar(&s.bare, "bare", false, "use a plain socket, over which nothing is acknowledged")
 	flags.BoolVar(&s.reply, "reply", false, "print what the server answers, as JSON")
 	s.addReading(flags)
 	s.addLossy(flags)
@@ -73,6 +97,9 @@ var isAddr = regexp.MustCompile(`^(unix:.+|[^={}"'\s]*:\d+)$`)
 func (s *send) run(cmd *cobra.Command, args []string) error {
 	s.stdout, s.stderr = cmd.OutOrStdout(), cmd.ErrOrStderr()
 	args = s.argument(args)
+	if len(args) == 1 && args[0] == "-" && s.file == "" {
+		args, s.file = nil, "-"
+	}
 	if len(args) > 0 && s.file != "" {
 		return usagef("--file and dictionaries on the command line exclude each other")
 	}
@@ -94,8 +121,12 @@ func (s *send) run(cmd *cobra.Command, args []string) error {
 		records = records[1:]
 		return d, nil
 	}
+	send, err := s.way()
+	if err != nil {
+		return err
+	}
 	progress := new(progress)
-	if s.file != "" {
+	if s.file != "" && s.producer == "" {
 		in, name, err := input(cmd, []string{s.file})
 		if err != nil {
 			return err
@@ -108,15 +139,18 @@ func (s *send) run(cmd *cobra.Command, args []string) error {
 	defer stop()
 	sent := make(chan error, 1)
 	go func() {
-		err := s.send(ctx, next, progress)
+		err := instead(send(ctx, next, progress), "--format cbor")
 		progress.end()
 		sent <- err
 	}()
 	select {
 	case err = <-sent:
 	case <-ctx.Done(): // what reads a pipe or terminal can't be woken, so it is not waited for
+		s.settle()
 		err = context.Cause(ctx)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	switch {
 	case ctx.Err() != nil && cmd.Context().Err() == nil:
 		return exitError(exitInterrupted)
@@ -124,6 +158,35 @@ func (s *send) run(cmd *cobra.Command, args []string) error {
 		return exitError(exitFailure)
 	}
 	return err
+}
+
+// A source yields dictionaries, io.EOF at the end, or a *recordError.
+type source func(context.Context) (*dict.Dict, error)
+
+// way returns how the flags have dictionaries sent.
+func (s *send) way() (func(context.Context, source, *progress) error, error) {
+	if err := store.CheckTopic(s.topic); err != nil {
+		return nil, usageError{err}
+	}
+	switch {
+	case s.bare && (s.producer != "" || s.spool != "" || s.topic != dictwire.DefaultTopic):
+		return nil, usagef("--bare has no --topic, --producer and --spool: a plain socket can't say them")
+	case s.producer != "" && s.spool != "":
+		return nil, usagef("--producer and --spool exclude each other: a spool has its own producer")
+	case s.producer != "" && (s.file == "" || s.file == "-"):
+		return nil, usagef("--producer wants a --file, whose records have the numbers")
+	case s.producer != "":
+		if err := (store.Producer{Topic: s.topic, Name: s.producer}).Check(); err != nil {
+			return nil, usageError{err}
+		}
+		return s.numbered, nil
+	case s.spool != "":
+		return s.spooled, nil
+	case s.bare:
+		return s.overBare, nil
+	default:
+		return s.native, nil
+	}
 }
 
 // parse reads the dictionaries of the command line.
@@ -182,8 +245,9 @@ func (s *send) parsePair(key, text string) (string, dict.Value, error) {
 	return key, dict.Value{}, usagef("want one JSON value behind %s:=, got %q", key, text)
 }
 
-// send sends what next yields, and shows what is answered.
-func (s *send) send(ctx context.Context, next func(context.Context) (*dict.Dict, error), p *progress) error {
+// overBare sends what next yields as a bare sequence, and shows what is
+// answered.
+func (s *send) overBare(ctx context.Context, next source, p *progress) error {
 	var c *dictwire.BareConn
 	err := s.dial(ctx, func() (err error) {
 		c, err = dictwire.Dialer{Codec: s.wire()[s.format.value]}.DialBare(ctx, s.addr)
@@ -200,7 +264,7 @@ func (s *send) send(ctx context.Context, next func(context.Context) (*dict.Dict,
 		refused, err = s.receive(ctx, c)
 		answered <- err
 	}()
-	sent := s.sendAll(ctx, c, next, p)
+	sent := s.each(ctx, next, p, func(d *dict.Dict) error { return c.Send(ctx, d) })
 	if sent == nil {
 		sent = c.CloseWrite()
 	}
@@ -209,35 +273,12 @@ func (s *send) send(ctx context.Context, next func(context.Context) (*dict.Dict,
 	}
 	err = <-answered
 	if refused {
-		s.failed = true
 		return nil // what the server said is why writing failed, if it did
 	}
 	if sent != nil {
 		return sent
 	}
 	return err
-}
-
-func (s *send) sendAll(ctx context.Context, c *dictwire.BareConn, next func(context.Context) (*dict.Dict, error), p *progress) error {
-	for {
-		d, err := next(ctx)
-		var bad *recordError
-		switch {
-		case err == io.EOF:
-			return nil
-		case errors.As(err, &bad):
-			p.clear()
-			tell(s.stderr, err)
-			s.failed = true
-			continue
-		case err != nil:
-			return err
-		}
-		if err := c.Send(ctx, d); err != nil {
-			return err
-		}
-		p.sent()
-	}
 }
 
 // receive shows what the server answers until it closes the connection. It
@@ -251,7 +292,7 @@ func (s *send) receive(ctx context.Context, c *dictwire.BareConn) (refused bool,
 		case err == io.EOF:
 			return refused, nil
 		case errors.As(err, &remote):
-			tell(s.stderr, remote)
+			s.tell(remote)
 			refused = true
 			continue
 		case err != nil:

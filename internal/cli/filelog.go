@@ -1,0 +1,115 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+	"time"
+
+	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/codec"
+)
+
+// A fileLog is a file as the log of a producer: its records have their numbers
+// by their order, so that whoever sends it again, after whatever end, goes on
+// where that was.
+type fileLog struct {
+	path     string
+	producer string
+	topic    string
+	from, to codec.Codec // of the file, and of what is sent
+	limits   codec.Limits
+	next     uint64 // behind the last record
+}
+
+// open reads the file once and counts its records. It returns those that are
+// bad: where one is, nothing may be sent, as mending it would shift the numbers
+// of those behind it.
+func (f *fileLog) open(ctx context.Context) (bad []error, err error) {
+	f.next = 1
+	for _, err := range f.records(ctx) {
+		var fault *recordError
+		switch {
+		case errors.As(err, &fault):
+			bad = append(bad, err)
+		case err != nil:
+			return nil, err
+		}
+		f.next++
+	}
+	return bad, nil
+}
+
+// records yields the file's records as they are sent. A *recordError is not the
+// last.
+func (f *fileLog) records(ctx context.Context) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		in, err := os.Open(f.path)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		defer in.Close()
+		s := newSequence(f.path, in, f.from, f.limits)
+		var record []byte
+		for {
+			d, err := s.dict(ctx)
+			if err == nil {
+				if record, err = f.to.Append(record[:0], d); err != nil {
+					err = fmt.Errorf("%s, record at byte %d: %w", f.path, s.offset, err)
+				}
+			}
+			var bad *recordError
+			if err == io.EOF {
+				return
+			}
+			if !yield(record, err) || err != nil && !errors.As(err, &bad) {
+				return
+			}
+		}
+	}
+}
+
+// Producer implements [dictwire.Spool].
+func (f *fileLog) Producer() string { return f.producer }
+
+// Attempt implements [dictwire.Spool].
+func (f *fileLog) Attempt(context.Context) (uint64, error) {
+	return uint64(time.Now().UnixMicro()), nil
+}
+
+// Append implements [dictwire.Spool]: nothing is added to a file.
+func (f *fileLog) Append(context.Context, string, string, ...[]byte) (uint64, error) {
+	return 0, errors.ErrUnsupported
+}
+
+// Topics implements [dictwire.Spool].
+func (f *fileLog) Topics(context.Context) ([]dictwire.SpoolTopic, error) {
+	return []dictwire.SpoolTopic{{Topic: f.topic, First: 1, Next: f.next}}, nil
+}
+
+// Read implements [dictwire.Spool].
+func (f *fileLog) Read(ctx context.Context, _ string, from uint64) iter.Seq2[dictwire.SpoolBatch, error] {
+	return func(yield func(dictwire.SpoolBatch, error) bool) {
+		number := uint64(0)
+		for record, err := range f.records(ctx) {
+			if number++; number < from && err == nil {
+				continue
+			}
+			if number == f.next { // the file has grown
+				break
+			}
+			b := dictwire.SpoolBatch{First: number, Format: f.to.Name(), Records: [][]byte{record}}
+			if !yield(b, err) || err != nil {
+				return
+			}
+		}
+		<-ctx.Done()
+	}
+}
+
+// Settle implements [dictwire.Spool]: the server remembers.
+func (f *fileLog) Settle(context.Context, string, uint64, uint32) error { return nil }

@@ -1,0 +1,255 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/codec/json"
+	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/spool"
+	"github.com/dictwire/dictwire/store"
+)
+
+// dialer says how native sessions are made.
+func (s *send) dialer() dictwire.Dialer {
+	return dictwire.Dialer{
+		Codec: s.wire()[s.format.value], Limits: unlimited, Producer: "send", AcceptLost: s.acceptLost,
+		OnRejected: func(r *dictwire.RejectedError) { s.tell(r) },
+		OnReply: s.showReply,
+		Logger:  slog.New(slog.NewTextHandler(s.stderr, nil)),
+	}
+}
+
+func (s *send) showReply(_ string, _ uint64, reply *dict.Dict) {
+	if !s.reply {
+		return
+	}
+	line, err := json.Codec{Lossy: true}.Append(nil, reply)
+	if err == nil {
+		_, err = s.stdout.Write(append(line, '\n'))
+	}
+	if err != nil {
+		s.tell(err)
+	}
+}
+
+// tell writes an error that ends nothing but the command with an exit code.
+func (s *send) tell(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failed = true
+	tell(s.stderr, err)
+}
+
+// native sends what next yields over native sessions, and returns when all is
+// settled.
+func (s *send) native(ctx context.Context, next source, p *progress) (err error) {
+	var c *dictwire.Client
+	if err := s.dial(ctx, func() (err error) {
+		c, err = s.dialer().Dial(ctx, s.addr)
+		return err
+	}); err != nil {
+		return err
+	}
+	defer c.Close()
+	s.settling(c)
+	return s.mayLose(errors.Join(s.asyncAll(ctx, c, next, p), c.Flush(ctx)))
+}
+
+// settling notes the client whose records are to be settled when a signal ends
+// the command.
+func (s *send) settling(c *dictwire.Client) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.client = c
+}
+
+// settle waits a moment until what was sent is settled.
+func (s *send) settle() {
+	s.mu.Lock()
+	c := s.client
+	s.mu.Unlock()
+	if c == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = c.Flush(ctx)
+}
+
+// asyncAll hands all that next yields to the client.
+func (s *send) asyncAll(ctx context.Context, c *dictwire.Client, next source, p *progress) error {
+	return s.each(ctx, next, p, func(d *dict.Dict) error { return c.SendAsync(ctx, s.topic, d) })
+}
+
+// numbered sends the file as the log of a producer.
+func (s *send) numbered(ctx context.Context, _ source, _ *progress) error {
+	log := &fileLog{
+		path: s.file, producer: s.producer, topic: s.topic,
+		from: s.codecs()[s.from.value], to: s.wire()[s.format.value], limits: s.limits(),
+	}
+	bad, err := log.open(ctx)
+	if err != nil {
+		return err
+	}
+	if len(bad) > 0 {
+		for _, err := range bad[:min(len(bad), 16)] {
+			tell(s.stderr, err)
+		}
+		return hintError{
+			fmt.Errorf("nothing was sent: with --producer all records of the file must be good, and %d are not", len(bad)),
+			"mend the file first, as this would shift the numbers of the records behind",
+		}
+	}
+	if log.next == 1 {
+		return nil
+	}
+	if err := s.knock(ctx); err != nil {
+		return err
+	}
+	d := s.dialer()
+	d.Spool = log
+	c, err := d.Dial(ctx, s.addr)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	s.settling(c)
+	err = c.Flush(ctx)
+	if errors.Is(err, dictwire.ErrConflict) {
+		err = hintError{err, "this is not the file that was sent under this name; give it a --producer of its own"}
+	}
+	return s.mayLose(err)
+}
+
+// mayLose adds what helps where the server has less than it acknowledged.
+func (s *send) mayLose(err error) error {
+	if errors.Is(err, dictwire.ErrLost) {
+		return hintError{err, "--accept-lost goes on without what is lost"}
+	}
+	return err
+}
+
+// knock returns an error where nobody listens.
+func (s *send) knock(ctx context.Context) error {
+	return s.dial(ctx, func() error {
+		c, err := dictwire.Dialer{}.DialBare(ctx, s.addr)
+		if err == nil {
+			_ = c.Close()
+		}
+		return err
+	})
+}
+
+// A watched is a spool that tells when something is settled.
+type watched struct {
+	*spool.Spool
+	settled chan struct{} // holds one
+}
+
+// Settle implements [dictwire.Spool].
+func (w *watched) Settle(ctx context.Context, topic string, number uint64, sum uint32) error {
+	err := w.Spool.Settle(ctx, topic, number, sum)
+	select {
+	case w.settled <- struct{}{}:
+	default:
+	}
+	return err
+}
+
+// left returns how many records are not settled.
+func (w *watched) left(ctx context.Context) (n uint64, err error) {
+	topics, err := w.Topics(ctx)
+	for _, t := range topics {
+		n += t.Next - 1 - t.Acked
+	}
+	return n, err
+}
+
+// spooled puts what next yields into the spool, and sends what is in it as far
+// as the server takes it.
+func (s *send) spooled(ctx context.Context, next source, p *progress) (err error) {
+	sp, err := spool.Open(ctx, s.spool, nil)
+	if errors.Is(err, store.ErrLocked) {
+		err = hintError{err, "another program sends from this spool; give this one a --spool of its own"}
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, sp.Close()) }()
+	w := &watched{sp, make(chan struct{}, 1)}
+	d := s.dialer()
+	d.Spool, d.AtSpool = w, true
+	c, err := d.Dial(ctx, s.addr)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	s.settling(c)
+	sent := errors.Join(s.asyncAll(ctx, c, next, p), c.Flush(context.WithoutCancel(ctx)))
+	if sent != nil || ctx.Err() != nil {
+		return s.mayLose(sent)
+	}
+	return s.drain(ctx, c, w)
+}
+
+// patience is how long the server may settle nothing of a spool.
+const patience = 5 * time.Second
+
+// drain waits until the server has settled all that is in the spool. Where it is
+// away, it says what stays there.
+func (s *send) drain(ctx context.Context, c *dictwire.Client, w *watched) error {
+	wait := s.wait
+	if s.knock(ctx) == nil {
+		wait = max(wait, patience)
+	}
+	for {
+		left, err := w.left(ctx)
+		if err != nil || left == 0 {
+			return err
+		}
+		late := time.NewTimer(wait)
+		select {
+		case <-w.settled:
+			late.Stop()
+			wait = max(wait, patience)
+		case <-ctx.Done():
+			late.Stop()
+			return context.Cause(ctx)
+		case <-late.C:
+			if err := c.Flush(ctx); err != nil { // why the topic can't go on
+				return s.mayLose(err)
+			}
+			fmt.Fprintf(s.stderr, "dictwire: %s in the spool: the server at %s does not take them now\n",
+				count(int64(left), "dictionary stays", "dictionaries stay"), s.addr)
+			return nil
+		}
+	}
+}
+
+// each calls do for all that next yields, and tells what can't be read.
+func (s *send) each(ctx context.Context, next source, p *progress, do func(*dict.Dict) error) error {
+	for {
+		d, err := next(ctx)
+		var bad *recordError
+		switch {
+		case err == io.EOF:
+			return nil
+		case errors.As(err, &bad):
+			p.clear()
+			s.tell(err)
+			continue
+		case err != nil:
+			return err
+		}
+		if err := do(d); err != nil {
+			return err
+		}
+		p.sent()
+	}
+}
