@@ -93,7 +93,7 @@ type sender struct {
 }
 
 func startSender(t *testing.T, dir, addr string) *sender {
-	p := &sender{cmd: exec.Command(os.Args[0], "-test.run=^TestKill$")} //nolint:gosec // this program
+	p := &sender{cmd: exec.Command(os.Args[0], "-test.run=^TestKill$")}
 	p.cmd.Env = append(os.Environ(), "DICTWIRE_TEST_SPOOL="+dir, "DICTWIRE_TEST_SERVER="+addr)
 	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
 	if err := p.cmd.Start(); err != nil {
