@@ -232,6 +232,15 @@ func (o *outbox) Topics(context.Context) ([]dictwire.SpoolTopic, error) {
 	return all, nil
 }
 
+func (o *outbox) pending() (n uint64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, t := range o.topics {
+		n += t.tail.number - min(t.tail.number, t.acked+1)
+	}
+	return n
+}
+
 // Read implements [dictwire.Spool].
 func (o *outbox) Read(ctx context.Context, name string, from uint64) iter.Seq2[dictwire.SpoolBatch, error] {
 	return func(yield func(dictwire.SpoolBatch, error) bool) {

@@ -45,6 +45,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/store"
@@ -67,6 +68,18 @@ type Relay struct {
 	// Logger is told of what is rejected upstream and of what can't be passed
 	// on. Nil means that of Dialer.
 	Logger *slog.Logger
+
+	outbox atomic.Pointer[outbox]
+}
+
+// Pending returns how many records of the store are not settled upstream, as far
+// as they are counted: those that were there when Run began are, once it sends.
+func (r *Relay) Pending() uint64 {
+	o := r.outbox.Load()
+	if o == nil {
+		return 0
+	}
+	return o.pending()
 }
 
 // Run passes on what the store has and gets, until ctx ends or the store is
@@ -85,6 +98,7 @@ func (r *Relay) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("relay: %w", err)
 	}
+	r.outbox.Store(o)
 	d := r.Dialer
 	d.Spool = o
 	d.OnRejected = func(e *dictwire.RejectedError) { o.reject(ctx, e) }

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/dict"
@@ -49,6 +50,10 @@ type serve struct {
 	recordTimeout time.Duration
 	writeTimeout  time.Duration
 
+	// beside runs beside the server, on the same store. Its end is the server's.
+	// Nil means that there is nothing else.
+	beside func(context.Context, store.Store, *slog.Logger) error
+
 	stderr  io.Writer
 	srv     *dictwire.Server
 	printer *printer // nil: nothing is printed
@@ -77,16 +82,24 @@ func serveCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return s.run(cmd) },
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&s.listen, "listen", dictwire.DefaultAddr, "`address`: host:port, unix:PATH or fd:N")
 	flags.BoolVar(&s.once, "once", false, "serve one connection that sends something, then end")
 	flags.StringVar(&s.store.dir, "store", "", "`directory` of the store, or memory (default dictwire in $XDG_STATE_HOME or ~/.local/state)")
+	s.keep.add(flags)
+	flags.Var(&s.print, "print", "what is printed: none or one of "+names(s.codecs()))
+	flags.BoolVar(&s.reply, "reply", false, "answer each dictionary with {\"received\": n}, counted from 1: an example of a handler")
+	s.addServing(flags)
+	s.addLossy(flags)
+	s.addPython(flags)
+	return cmd
+}
+
+// addServing adds the flags of all that serve.
+func (s *serve) addServing(flags *pflag.FlagSet) {
+	flags.StringVar(&s.listen, "listen", dictwire.DefaultAddr, "`address`: host:port, unix:PATH or fd:N")
 	flags.StringVar(&s.topic, "topic", dictwire.DefaultTopic, "`topic` of what comes over connections that name none")
 	s.durability = choice{string(store.Fsync), []string{string(store.Fsync), string(store.OS)}}
 	flags.Var(&s.durability, "durability", "what is waited for before a record is acknowledged: fsync, which survives the loss of power, or os, which survives the end of the server alone")
 	flags.Var(&s.reserve, "reserve", "`bytes` of the disk that stay free: below, nothing is stored; -1 for none (default 1 GiB, or 2 % of the disk if that is more)")
-	s.keep.add(flags)
-	flags.Var(&s.print, "print", "what is printed: none or one of "+names(s.codecs()))
-	flags.BoolVar(&s.reply, "reply", false, "answer each dictionary with {\"received\": n}, counted from 1: an example of a handler")
 	flags.BoolVar(&s.quiet, "quiet", false, "leave out the address and the summary")
 	flags.BoolVar(&s.insecure, "insecure", false, "listen on an address that other machines reach, without TLS and authentication")
 	flags.IntVar(&s.maxConns, "max-conns", 10_000, "most connections at once, -1 for no limit")
@@ -95,9 +108,6 @@ func serveCommand() *cobra.Command {
 	flags.DurationVar(&s.recordTimeout, "record-timeout", time.Minute, "how long one record may take, -1s for no limit")
 	flags.DurationVar(&s.writeTimeout, "write-timeout", 10*time.Second, "how long a peer may leave its replies unread, -1s for no limit")
 	s.addReading(flags)
-	s.addLossy(flags)
-	s.addPython(flags)
-	return cmd
 }
 
 func (s *serve) run(cmd *cobra.Command) error {
@@ -145,14 +155,40 @@ func (s *serve) run(cmd *cobra.Command) error {
 	if s.once {
 		serve = s.srv.ServeOne
 	}
-	served := make(chan error, 1)
+	served := make(chan error, 2)
 	go func() { served <- serve(l) }()
+	end := s.runBeside(cmd.Context(), st, log, served)
 	err = s.wait(cmd.Context(), served, signals)
 	var exit exitError
 	if errors.As(err, &exit) {
 		return err // at once
 	}
-	return errors.Join(err, st.Close())
+	return errors.Join(err, end(), st.Close())
+}
+
+// runBeside runs what is to run beside the server, which is ended by its error.
+// end ends it.
+func (s *serve) runBeside(ctx context.Context, st store.Store, log *slog.Logger, served chan<- error) (end func() error) {
+	if s.beside == nil {
+		return func() error { return nil }
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan error, 1)
+	go func() {
+		err := s.beside(ctx, st, log)
+		if ctx.Err() == nil {
+			served <- err
+			err = nil
+		}
+		if errors.Is(err, context.Canceled) {
+			err = nil
+		}
+		done <- err
+	}()
+	return func() error {
+		cancel()
+		return <-done
+	}
 }
 
 // A closingStore is a store that this process opened.

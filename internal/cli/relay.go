@@ -1,0 +1,85 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/relay"
+	"github.com/dictwire/dictwire/store"
+)
+
+// A relaying is the command relay with its flags.
+type relaying struct {
+	serve
+
+	to         string
+	name       string
+	acceptLost bool
+}
+
+func relayCommand() *cobra.Command {
+	r := &relaying{serve: serve{maxMemory: 256 << 20}}
+	r.print = choice{value: "none"}
+	r.beside = r.pass
+	cmd := &cobra.Command{
+		Use:   "relay ADDRESS",
+		Short: "Receive dictionaries and pass them on to another dictwire",
+		Long: "relay is a server near those who send, which passes on all that it stores to the server\n" +
+			"at ADDRESS: topic by topic, in order, each dictionary once, whatever is stopped, killed\n" +
+			"or cut off meanwhile, for as long as the disk holds what waits. Senders have their\n" +
+			"acknowledgement when it is stored here. What has arrived is deleted here.\n\n" +
+			"What the other server rejects is logged and kept: see rejected. SIGINT and SIGTERM end\n" +
+			"it as they end serve; what is not passed on by then is, after the next start.",
+		Example: "  dictwire relay central.example:65432\n" +
+			"  dictwire relay --store /var/lib/dictwire-relay --listen unix:/run/dictwire.sock 10.0.0.1:65432",
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return r.run(cmd, args[0]) },
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&r.store.dir, "store", "", "`directory` of what waits (default dictwire-relay in $XDG_STATE_HOME or ~/.local/state)")
+	flags.StringVar(&r.name, "name", "", "beginning of the `name` under which the records are passed on, when the store is new")
+	flags.BoolVar(&r.acceptLost, "accept-lost", false, "go on where the other server has less than it acknowledged: it was restored from a backup, or is another one")
+	r.addServing(flags)
+	return cmd
+}
+
+func (r *relaying) run(cmd *cobra.Command, to string) error {
+	r.to = to
+	if host, port, ok := strings.Cut(to, ":"); !ok || port == "" || host == "" {
+		return usagef("ADDRESS %q, want host:port or unix:PATH", to)
+	}
+	if to == r.listen {
+		return usagef("--listen %s is the address to pass on to", to)
+	}
+	if r.store.dir == inMemory {
+		return usagef("--store wants a directory: what is in memory ends with the relay")
+	}
+	if r.store.dir == "" {
+		dir, err := r.store.path()
+		if err != nil {
+			return err
+		}
+		r.store.dir = dir + "-relay"
+	}
+	return r.serve.run(cmd)
+}
+
+// pass passes on what is stored.
+func (r *relaying) pass(ctx context.Context, st store.Store, log *slog.Logger) error {
+	r.say("passing on to %s", r.to)
+	on := &relay.Relay{
+		Store: st, Addr: r.to, Logger: log,
+		Dialer: dictwire.Dialer{Producer: r.name, Limits: r.limits(), AcceptLost: r.acceptLost, MaxBackoff: 10 * time.Second, Logger: log},
+	}
+	err := on.Run(ctx)
+	if n := on.Pending(); n > 0 && errors.Is(err, context.Canceled) {
+		r.say("%s not passed on yet", count(int64(n), "dictionary", "dictionaries"))
+	}
+	return err
+}
