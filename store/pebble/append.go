@@ -144,7 +144,7 @@ func (a *appending) release(s *Store) {
 	clear(a.writers)
 	clear(a.drafts)
 	a.writers, a.drafts, a.bytes = a.writers[:0], a.drafts[:0], a.bytes[:0]
-	a.beside = nil
+	a.beside, a.err = nil, nil
 	s.appendings.Put(a)
 }
 

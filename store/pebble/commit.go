@@ -3,6 +3,7 @@ package pebble
 import (
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -31,8 +32,8 @@ type committer struct {
 
 const (
 	// maxGroup is the size from which on a group takes no more, in bytes. For a
-	// batch of half its memory, the engine would flush it.
-	maxGroup = 1 << 20
+	// batch of half its memory, the engine flushes it.
+	maxGroup = memTable / 8
 
 	// While a group is synced, the next one is written only when it has as many
 	// bytes: what is small is the better the more share a sync.
@@ -48,6 +49,7 @@ type commit struct {
 	beside *engine.Batch // nil where there is nothing
 
 	first uint64        // the position of the first block
+	err   error         // why it was not written
 	done  chan struct{} // of capacity 1
 }
 
@@ -94,7 +96,7 @@ func (c *committer) stir() {
 }
 
 // commit returns when m is durable or, where it is hasty, when it will be with
-// the next sync. An error is final.
+// the next sync.
 func (s *Store) commit(m *commit, hasty bool) error {
 	if f := s.failed(); f != nil {
 		return f
@@ -111,10 +113,25 @@ func (s *Store) commit(m *commit, hasty bool) error {
 	c.stir()
 	select {
 	case <-m.done:
-		return nil
+		return m.err
 	case <-c.broken:
 		return s.failed()
 	}
+}
+
+// refuse answers the appends that are not begun.
+func (c *committer) refuse(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.waiting = slices.DeleteFunc(c.waiting, func(m *commit) bool {
+		if len(m.drafts) == 0 {
+			return false
+		}
+		c.size -= m.size
+		m.err = err
+		m.done <- struct{}{}
+		return true
+	})
 }
 
 // write commits a batch, which is the store's from then on.

@@ -17,7 +17,7 @@ import (
 	"github.com/dictwire/dictwire/store/pebble"
 )
 
-var seeds = flag.Int("crash.seeds", 200, "how many power losses to try")
+var seeds = flag.Int("crash.seeds", 50, "how many power losses to try")
 
 // TestPowerLoss loses power at random points: what was acknowledged is there.
 func TestPowerLoss(t *testing.T) {

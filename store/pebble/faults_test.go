@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -152,6 +153,69 @@ func failInChild() {
 		}()
 	}
 	select {}
+}
+
+// TestFailureHoldsNobody makes the disk fail under many writers, where Fatal
+// returns: each of them is answered, and the store closes.
+func TestFailureHoldsNobody(t *testing.T) {
+	for _, what := range []string{"sync", "write"} {
+		d := &disk{FS: vfs.NewMem()}
+		s := open(t, pebble.Options{FS: d, KeepEvery: -1, Fatal: func(error) {}})
+		var wg sync.WaitGroup
+		for i := range 32 {
+			wg.Go(func() {
+				p := store.Producer{Topic: "a", Name: fmt.Sprint(i)}
+				for n := 0; ; n++ {
+					var err error
+					switch i % 4 {
+					case 0, 1:
+						err = s.Append(t.Context(), block("a", 100))[0].Err
+					case 2:
+						_, err = s.Claim(t.Context(), p, store.ClaimRequest{})
+					default:
+						var head store.Position
+						if head, err = s.Head(t.Context()); err == nil {
+							err = s.Reset(t.Context(), store.CursorName{Name: p.Name}, head)
+						}
+					}
+					if errors.Is(err, store.ErrUnavailable) {
+						return
+					}
+					if err != nil {
+						t.Errorf("%s: %v", what, err)
+						return
+					}
+					if i == 0 && n == 50 {
+						d.fails(what)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		if err := s.Close(); !errors.Is(err, store.ErrUnavailable) {
+			t.Fatalf("%s: Close: %v", what, err)
+		}
+	}
+}
+
+// TestTablesCantBeWritten makes the writes of tables fail: appends are refused
+// before the engine holds them up, reads go on, and appends are taken again when
+// tables can be written.
+func TestTablesCantBeWritten(t *testing.T) {
+	d := &disk{FS: vfs.NewMem()}
+	s := open(t, pebble.Options{FS: d, KeepEvery: -1, Reserve: -1, Fatal: func(err error) { t.Error(err) }})
+	d.fails("table")
+	n := newNumbered()
+	if err := n.append(t.Context(), s); !errors.Is(err, store.ErrUnavailable) || !errors.Is(err, errInjected) {
+		t.Fatal(err)
+	}
+	n.verify(t, s)
+	if _, err := s.Claim(t.Context(), n.p, store.ClaimRequest{Acked: n.acked}); err != nil {
+		t.Fatalf("a claim while appends are refused: %v", err)
+	}
+	d.fails("")
+	n.resume(t, s)
+	n.verify(t, s)
 }
 
 func TestDurabilityOS(t *testing.T) {

@@ -118,6 +118,7 @@ type Store struct {
 	trimMu    sync.Mutex // one trim at a time
 	cursors   cursors
 
+	opening atomic.Bool
 	failure atomic.Pointer[error] // why the engine can't go on
 
 	gate   sync.RWMutex // held for reading while the engine is in use
@@ -154,7 +155,10 @@ func Open(ctx context.Context, dir string, o *Options) (*Store, error) {
 		return nil, fmt.Errorf("%w: %s (%w)", store.ErrLocked, dir, err)
 	}
 	s.lock = lock
-	if err := s.open(); err != nil {
+	s.opening.Store(true)
+	err = s.open()
+	s.opening.Store(false)
+	if err != nil {
 		if s.db != nil && s.committer.stop() {
 			err = errors.Join(err, s.db.Close())
 		}
@@ -223,6 +227,44 @@ func (o *Options) fill() error {
 	return nil
 }
 
+// What is not in tables yet lies in memory and in the log: so many bytes, so
+// often.
+const (
+	memTable  = 4 << 20
+	memTables = 3
+)
+
+// events is what the engine is listened to for.
+func (s *Store) events() *engine.EventListener {
+	var flush error // how the last one ended
+	return &engine.EventListener{
+		// Damage is reported where it is read, and stops nothing else.
+		DataCorruption: func(engine.DataCorruptionInfo) {},
+		// What the engine does next is a panic that nobody can recover.
+		WALCreated: func(i engine.WALCreateInfo) {
+			if i.Err != nil {
+				s.fail(i.Err)
+			}
+		},
+		FlushEnd: func(i engine.FlushInfo) {
+			if flush = i.Err; flush == nil {
+				s.reserve.stall(nil)
+			}
+		},
+		BackgroundError: func(err error) {
+			if !errors.Is(err, flush) {
+				return // a compaction's: it is tried again
+			}
+			if s.opening.Load() {
+				s.fail(err) // nothing can be refused: Open waits for the tables
+			}
+			err = fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+			s.reserve.stall(err)
+			s.committer.refuse(err)
+		},
+	}
+}
+
 // open opens the engine and loads what is needed to go on.
 func (s *Store) open() error {
 	cache := engine.NewCache(8 << 20)
@@ -233,18 +275,11 @@ func (s *Store) open() error {
 		Lock:               s.lock,
 		FormatMajorVersion: engine.FormatWALSyncChunks,
 		Logger:             logger{s},
-		EventListener: &engine.EventListener{
-			// Damage is reported where it is read, and stops nothing else.
-			DataCorruption: func(engine.DataCorruptionInfo) {},
-			// What the engine does next is a panic that nobody can recover.
-			WALCreated: func(i engine.WALCreateInfo) {
-				if i.Err != nil {
-					s.fail(i.Err)
-				}
-			},
-		},
-		MemTableSize:                8 << 20,
-		MemTableStopWritesThreshold: 4,
+		EventListener:      s.events(),
+		// What these hold is in the log alone, and read when the store is opened
+		// after a crash.
+		MemTableSize:                memTable,
+		MemTableStopWritesThreshold: memTables,
 		L0CompactionThreshold:       4,
 		L0StopWritesThreshold:       32,
 		LBaseMaxBytes:               64 << 20,
@@ -255,6 +290,7 @@ func (s *Store) open() error {
 	if s.opts.Durability == store.OS {
 		eo.FS = unsynced{eo.FS}
 	}
+	eo.FS = patient{eo.FS, &s.reserve}
 	for i := range eo.Levels {
 		// Blocks are compressed already.
 		eo.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
@@ -263,6 +299,9 @@ func (s *Store) open() error {
 		eo.Levels[i].BlockSize = 8 << 10
 	}
 	eo.Experimental.ReadSamplingMultiplier = -1
+	if err := roomToOpen(s.opts.FS, s.dir); err != nil {
+		return err
+	}
 	db, err := engine.Open(s.dir, eo)
 	if err != nil && s.opts.Salvage {
 		if mended, e := salvage(s.opts.FS, err); e != nil {

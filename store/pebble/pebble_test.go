@@ -58,14 +58,14 @@ func TestStore(t *testing.T) {
 }
 
 // A disk is a file system whose syncs of the log can be held up and made to
-// fail.
+// fail, as can the writes of the log and of tables.
 type disk struct {
 	vfs.FS
 
 	mu      sync.Mutex
 	blocked chan struct{} // closed when a sync is held up
 	release chan struct{} // nil, or closed when syncs go on
-	fail    bool
+	failing string        // "sync" or "write" of the log, "table", or nothing
 }
 
 func (d *disk) Block() func() {
@@ -82,16 +82,27 @@ func (d *disk) Blocked() <-chan struct{} {
 }
 
 func (d *disk) Fail() func() {
-	set := func(fail bool) { d.mu.Lock(); d.fail = fail; d.mu.Unlock() }
-	set(true)
-	return func() { set(false) }
+	d.fails("sync")
+	return func() { d.fails("") }
+}
+
+func (d *disk) fails(what string) { d.mu.Lock(); defer d.mu.Unlock(); d.failing = what }
+
+// fault returns an error where that fails.
+func (d *disk) fault(what string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.failing == what {
+		return errInjected
+	}
+	return nil
 }
 
 var errInjected = errors.New("injected")
 
 func (d *disk) sync() error {
 	d.mu.Lock()
-	release, fail := d.release, d.fail
+	release := d.release
 	if release != nil {
 		select {
 		case <-d.blocked:
@@ -103,10 +114,7 @@ func (d *disk) sync() error {
 	if release != nil {
 		<-release
 	}
-	if fail {
-		return errInjected
-	}
-	return nil
+	return d.fault("sync")
 }
 
 func (d *disk) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
@@ -123,6 +131,9 @@ func (d *disk) wrap(name string) func(vfs.File, error) (vfs.File, error) {
 	return func(f vfs.File, err error) (vfs.File, error) {
 		if err == nil && strings.HasSuffix(name, ".log") {
 			return &diskFile{f, d}, nil
+		}
+		if err == nil && strings.HasSuffix(name, ".sst") {
+			return &tableFile{f, d}, nil
 		}
 		return f, err
 	}
@@ -145,4 +156,23 @@ func (f *diskFile) SyncData() error {
 		return err
 	}
 	return f.File.SyncData()
+}
+
+func (f *diskFile) Write(b []byte) (int, error) {
+	if err := f.d.fault("write"); err != nil {
+		return 0, err
+	}
+	return f.File.Write(b)
+}
+
+type tableFile struct {
+	vfs.File
+	d *disk
+}
+
+func (f *tableFile) Write(b []byte) (int, error) {
+	if err := f.d.fault("table"); err != nil {
+		return 0, err
+	}
+	return f.File.Write(b)
 }

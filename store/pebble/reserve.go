@@ -2,6 +2,7 @@ package pebble
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -10,8 +11,8 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// A reserve watches how much of the disk is free: every second, or after so many
-// bytes, while something is written.
+// A reserve watches how much of the disk is free while something is written,
+// and whether the engine can write its tables.
 type reserve struct {
 	fs   vfs.FS
 	dir  string
@@ -19,32 +20,67 @@ type reserve struct {
 
 	mu      sync.Mutex
 	looked  time.Time
-	written int // bytes since
-	err     error
+	left    int64 // bytes that may be written until it looks again
+	err     error // why nothing more is written
+	stalled error // why the engine can't write
 }
 
-const (
-	lookEvery      = time.Second
-	lookEveryBytes = 64 << 20
-)
+// lookEvery is how long what was seen of the disk counts.
+const lookEvery = time.Second
 
 func (r *reserve) open(fs vfs.FS, dir string, want int64) { r.fs, r.dir, r.want = fs, dir, want }
 
-// check returns an error where there is no room to write n bytes.
-func (r *reserve) check(n int) error {
-	if r.want < 0 {
+// roomToOpen returns an error where there is no room for the tables that the
+// engine makes of its log, without which it does not open.
+func roomToOpen(fs vfs.FS, dir string) error {
+	u, err := fs.GetDiskUsage(dir)
+	if err != nil {
+		return nil //nolint:nilerr // a file system that can't tell has no room to look after
+	}
+	names, err := fs.List(dir)
+	if err != nil {
+		return err
+	}
+	want := uint64(0)
+	for _, name := range names {
+		if !strings.HasSuffix(name, ".log") {
+			continue
+		}
+		info, err := fs.Stat(fs.PathJoin(dir, name))
+		if err != nil {
+			return err
+		}
+		want += uint64(info.Size())
+	}
+	if want < 1<<20 || u.AvailBytes >= want {
 		return nil
 	}
+	return fmt.Errorf("%w: %d MiB of the disk are free, and %d are needed to open it", store.ErrUnavailable, u.AvailBytes>>20, want>>20)
+}
+
+// check returns an error where there is no room to write n bytes.
+func (r *reserve) check(n int) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.written += n
-	if now := time.Now(); r.looked.IsZero() || r.written > lookEveryBytes || now.Sub(r.looked) > lookEvery {
-		r.looked, r.written, r.err = now, 0, r.look()
+	if r.stalled != nil || r.want < 0 {
+		return r.stalled
+	}
+	r.left -= int64(n)
+	if now := time.Now(); r.left < 0 || now.Sub(r.looked) > lookEvery {
+		r.looked, r.err = now, r.look()
 	}
 	return r.err
 }
 
+// stall notes why the engine can't write its tables, or that it can.
+func (r *reserve) stall(err error) {
+	r.mu.Lock()
+	r.stalled = err
+	r.mu.Unlock()
+}
+
 func (r *reserve) look() error {
+	r.left = 64 << 20
 	u, err := r.fs.GetDiskUsage(r.dir)
 	if err != nil {
 		return nil //nolint:nilerr // a file system that can't tell has no reserve
@@ -54,7 +90,31 @@ func (r *reserve) look() error {
 		want = max(1<<30, u.TotalBytes/50)
 	}
 	if u.AvailBytes >= want {
+		// What is written is on the disk several times for a while.
+		r.left = min(r.left, int64((u.AvailBytes-want)/4))
 		return nil
 	}
 	return fmt.Errorf("%w: %d MiB of the disk are free, and %d are the reserve", store.ErrUnavailable, u.AvailBytes>>20, want>>20)
 }
+
+// patient is a file system in which the engine waits a little before it tries
+// again to write a table.
+type patient struct {
+	vfs.FS
+	r *reserve
+}
+
+const retryEvery = 100 * time.Millisecond
+
+func (p patient) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	p.r.mu.Lock()
+	stalled := p.r.stalled
+	p.r.mu.Unlock()
+	if stalled != nil && strings.HasSuffix(name, ".sst") {
+		time.Sleep(retryEvery)
+	}
+	return p.FS.Create(name, c)
+}
+
+// Unwrap returns the file system within.
+func (p patient) Unwrap() vfs.FS { return p.FS }
