@@ -78,7 +78,7 @@ type Dialer struct {
 
 	// OnRejected is told of each rejected record that no Send waits for, in
 	// place of Flush. Calls for one topic come one after the other, and hold up
-	// what else is settled there: it must not call Send or Flush. The same holds
+	// what else is settled there: it must not wait for the client. The same holds
 	// for OnReply.
 	OnRejected func(*RejectedError)
 
@@ -224,7 +224,8 @@ func (c *Client) Producer() string { return c.producer }
 // there, or durable among the rejected ones, which is a *[RejectedError]. v is a
 // [*dict.Dict], a Go map or struct as [dict.From] converts it, or a [Record].
 // reply is what the server's handler replies, or nil; a reply may be lost with a
-// connection. The empty topic is [DefaultTopic].
+// connection, and one that the client's format can't hold is a *[RemoteError] with
+// the code loss, of a record that is settled. The empty topic is [DefaultTopic].
 //
 // When ctx ends first, the record may be sent nevertheless. Where a topic can't
 // go on, the error wraps ErrLost, ErrConflict, ErrFenced, ErrProtocol or a

@@ -209,8 +209,8 @@ func TestEnds(t *testing.T) {
 		{"forbidden", `{"error":"no","code":"forbidden"}`, false, new(dictwire.RemoteError), [2]time.Duration{}},
 		{"unauthenticated", `{"error":"who","code":"unauthenticated"}`, false, new(dictwire.RemoteError), [2]time.Duration{}},
 		{"greeting", `{"error":"/topic: want a string","code":"malformed"}`, false, new(dictwire.RemoteError), [2]time.Duration{}},
-		{"unavailable", `{"error":"disk full","code":"unavailable","retry_ms":500}`, true, nil, [2]time.Duration{500 * time.Millisecond, 500 * time.Millisecond}},
-		{"unavailable at once", `{"error":"disk full","code":"unavailable","retry_ms":700}`, false, nil, [2]time.Duration{700 * time.Millisecond, 700 * time.Millisecond}},
+		{"unavailable", `{"error":"disk full","code":"unavailable","retry_ms":500}`, true, nil, [2]time.Duration{500 * time.Millisecond, 625 * time.Millisecond}},
+		{"unavailable at once", `{"error":"disk full","code":"unavailable","retry_ms":700}`, false, nil, [2]time.Duration{700 * time.Millisecond, 875 * time.Millisecond}},
 		{"shutdown", `{"error":"ends","code":"shutdown"}`, true, nil, [2]time.Duration{25 * time.Millisecond, 50 * time.Millisecond}},
 		{"malformed", `{"error":"/a","code":"malformed","at":7}`, true, nil, [2]time.Duration{25 * time.Millisecond, 50 * time.Millisecond}},
 		{"an ack above", `{"ack":2}`, true, dictwire.ErrProtocol, [2]time.Duration{}},
@@ -317,6 +317,12 @@ func TestRejectedTwice(t *testing.T) {
 		p.greeting()
 		p.say(`{"dictwire":1,"next":4,"sum":"`+sum(line(3))+`"}`, `{"rejected":2,"code":"schema","error":"no"}`, `{"ack":3}`)
 		p.say(`{"rejected":2,"code":"schema","error":"no"}`, `{"ack":3}`)
+		done := send(c, "t", n(4))
+		p.want(line(4))
+		p.ack(4)
+		if r := <-done; r.err != nil {
+			t.Error(r.err)
+		}
 		if err := c.Flush(t.Context()); err != nil {
 			t.Error(err)
 		}

@@ -51,6 +51,10 @@ type retryError struct {
 	err   error
 }
 
+// pause returns how long to wait: a little longer than the server says, and not
+// all clients the same.
+func (e *retryError) pause() time.Duration { return e.after + rand.N(e.after/4+1) }
+
 func (e *retryError) Error() string { return e.err.Error() }
 
 func (e *retryError) Unwrap() error { return e.err }
@@ -82,7 +86,7 @@ func (s *sender) run() {
 			s.fail(stopped.err)
 			continue
 		case errors.As(err, &later):
-			pause = max(later.after, again.pause())
+			pause = later.pause()
 		case errors.As(err, &remote) && progress && !passes(remote.Code): // behind a bad record
 			c.log(slog.LevelWarn, "a record ended the session", "topic", s.topic, "error", err)
 			continue

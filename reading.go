@@ -222,7 +222,7 @@ func (s *subscription) run(ctx context.Context) {
 		default:
 			pause := again.pause()
 			if errors.As(err, &later) {
-				pause = max(pause, later.after)
+				pause = later.pause()
 			}
 			if quiet {
 				s.c.log(slog.LevelWarn, "no session for now", "topics", s.req.Topics, "error", err)

@@ -2,6 +2,7 @@ package dictwire
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -216,9 +217,9 @@ func (l *link) feed(ctx context.Context, from uint64, fed chan struct{}) {
 				once.Do(func() { close(fed) })
 			}
 		}
-		return ctx.Err()
+		return errors.New("its reader has ended")
 	}()
-	if ctx.Err() == nil && err != nil {
+	if ctx.Err() == nil {
 		s.c.log(slog.LevelError, "the spool can't be read", "topic", s.topic, "error", err)
 		s.mu.Lock()
 		l.feedErr = fmt.Errorf("dictwire: spool: %w", err)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/spool"
 	"github.com/dictwire/dictwire/store"
 	"github.com/dictwire/dictwire/store/memory"
 	"github.com/dictwire/dictwire/store/pebble"
@@ -70,24 +71,41 @@ func stores(b *testing.B, f func(b *testing.B, st store.Store)) {
 // BenchmarkSendAsync counts the dictionaries that one goroutine sends and that
 // are settled, the server on the same processors.
 func BenchmarkSendAsync(b *testing.B) {
-	stores(b, func(b *testing.B, st store.Store) {
-		ctx := context.Background()
-		c := dialed(b, served(b, st))
-		d := dict.Of("name", "Alice", "age", 30, "city", "Paris")
-		b.ReportAllocs()
-		b.ResetTimer()
-		before := processor()
-		for range b.N {
-			if err := c.SendAsync(ctx, "t", d); err != nil {
-				b.Fatal(err)
-			}
-		}
-		if err := c.Flush(ctx); err != nil {
+	stores(b, func(b *testing.B, st store.Store) { benchSendAsync(b, st, nil) })
+	b.Run("spool/store=memory", func(b *testing.B) {
+		s, err := spool.Open(context.Background(), b.TempDir(), &spool.Options{MaxBytes: -1})
+		if err != nil {
 			b.Fatal(err)
 		}
-		b.ReportMetric(float64(processor()-before)/float64(b.N), "cpu-ns/op")
-		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "dicts/s")
+		defer s.Close()
+		benchSendAsync(b, memory.New(nil), s)
 	})
+}
+
+func benchSendAsync(b *testing.B, st store.Store, s dictwire.Spool) {
+	ctx := context.Background()
+	c, err := dictwire.Dialer{Spool: s}.Dial(ctx, served(b, st))
+	if err != nil {
+		b.Fatal(err)
+	}
+	d := dict.Of("name", "Alice", "age", 30, "city", "Paris")
+	b.ReportAllocs()
+	b.ResetTimer()
+	before := processor()
+	for range b.N {
+		if err := c.SendAsync(ctx, "t", d); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := c.Flush(ctx); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(float64(processor()-before)/float64(b.N), "cpu-ns/op")
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "dicts/s")
+	b.StopTimer()
+	if err := c.Close(); err != nil {
+		b.Error(err)
+	}
 }
 
 // BenchmarkSend compares 64 goroutines of one client with 64 clients, each with a
