@@ -135,7 +135,7 @@ func (b *transcript) play(t *testing.T) {
 			p.hangUp()
 			continue
 		}
-		p.play(s, b.steps[i:])
+		p.play(s, b.steps[i+1:])
 	}
 }
 
@@ -149,7 +149,8 @@ type player struct {
 
 type conn struct {
 	*net.TCPConn
-	r *bufio.Reader
+	r   *bufio.Reader
+	say []byte // lines that are not written yet
 }
 
 func (p *player) hangUp() {
@@ -166,12 +167,12 @@ func (p *player) conn(name string) *conn {
 			p.t.Fatal(err)
 		}
 		nc.SetDeadline(time.Now().Add(20 * time.Second))
-		p.conns[name] = &conn{nc.(*net.TCPConn), bufio.NewReader(nc)}
+		p.conns[name] = &conn{TCPConn: nc.(*net.TCPConn), r: bufio.NewReader(nc)}
 	}
 	return p.conns[name]
 }
 
-// play plays one step. rest begins with it.
+// play plays one step. rest is what comes behind it.
 func (p *player) play(s step, rest []step) {
 	c := p.conn(s.conn)
 	var err error
@@ -181,7 +182,13 @@ func (p *player) play(s step, rest []step) {
 	case s.kind == "C:" && s.text == "(breaks off)":
 		err = c.Close()
 	case s.kind == "C:":
-		_, err = io.WriteString(c, p.filled(s.text)+"\n")
+		// Lines in a row are one write, so that the server receives them together.
+		c.say = append(c.say, p.filled(s.text)+"\n"...)
+		if len(rest) > 0 && rest[0].conn == s.conn && rest[0].kind == "C:" && !strings.HasPrefix(rest[0].text, "(") {
+			return
+		}
+		_, err = c.Write(c.say)
+		c.say = nil
 	case s.text == "(closes)":
 		var left []byte
 		if left, err = io.ReadAll(c.r); len(left) > 0 {
@@ -229,9 +236,10 @@ func ack(line string) (uint64, bool) {
 	return *m.Ack, true
 }
 
-// nextAck returns the next ack that the transcript has on the step's connection.
+// nextAck returns the next ack that the transcript has on the step's connection,
+// from the step on.
 func nextAck(s step, rest []step) uint64 {
-	for _, r := range rest {
+	for _, r := range append([]step{s}, rest...) {
 		if r.line == 0 {
 			break
 		}
