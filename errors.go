@@ -122,6 +122,8 @@ func passes(code codec.Code) bool {
 	switch code {
 	case dialect.Idle, dialect.Internal, dialect.Rate, dialect.Shutdown, dialect.Unavailable:
 		return true
+	case codec.Truncated: // the network kept the rest
+		return true
 	}
 	return false
 }

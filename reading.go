@@ -305,7 +305,9 @@ func (s *subscription) connect(ctx context.Context) (heard bool, err error) {
 	}
 	switch m := m.(type) {
 	case wire.Ready:
-		s.begin(conn, m.Next)
+		if err := s.begin(conn, m.Next); err != nil {
+			return false, err
+		}
 	case *wire.Error:
 		return false, s.remote(m, false)
 	default:
@@ -348,12 +350,16 @@ func (s *subscription) remote(e *wire.Error, greeted bool) error {
 	return err
 }
 
-// begin takes note of a new connection.
-func (s *subscription) begin(conn net.Conn, next string) {
+// begin takes note of a new connection. It is an error where the store is not the
+// one that was read: what is to be committed means nothing there.
+func (s *subscription) begin(conn net.Conn, next string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.conn = conn
-	s.told, _ = store.ParsePosition(next)
+	told, _ := store.ParsePosition(next)
+	if known, _ := store.ParsePosition(s.next); s.begun && known.Tag != told.Tag {
+		return stop("%w (subscription to %v; the server goes on at %s, and %s was read)", ErrLost, s.req.Topics, next, s.next)
+	}
+	s.conn, s.told = conn, told
 	if !s.begun {
 		s.begun, s.next = true, next
 		s.queue = append(s.queue, event{batch: &Batch{Next: next, sub: s}})
@@ -362,6 +368,7 @@ func (s *subscription) begin(conn net.Conn, next string) {
 	for _, c := range s.commits {
 		c.sent = false
 	}
+	return nil
 }
 
 // between takes note that a connection has ended.
@@ -381,11 +388,11 @@ func (s *subscription) message(ctx context.Context, in *wire.Reader, m wire.Mess
 			s.put(event{batch: &Batch{Next: m.Next, sub: s}})
 		}
 	case wire.Skipped:
-		if s.tell(m.Next) {
+		if s.misses(m.To, m.Next) {
 			s.put(event{&Batch{Next: m.Next, Topic: m.Topic, sub: s}, &SkippedError{From: m.From, To: m.To, Topic: m.Topic}, false})
 		}
 	case wire.Damaged:
-		if s.tell(m.Next) {
+		if s.misses(m.To, m.Next) {
 			s.put(event{&Batch{Next: m.Next, Topic: m.Topic, sub: s}, &DamagedError{From: m.From, To: m.To, Topic: m.Topic, Text: m.Text}, false})
 		}
 	case wire.End:
@@ -427,6 +434,16 @@ func (s *subscription) tell(next string) bool {
 	s.mu.Unlock()
 	s.sendCommits()
 	return news
+}
+
+// misses is tell for what can't be read up to a position. Where others are read
+// meanwhile, next may stay where it is: news is what ends behind that.
+func (s *subscription) misses(to, next string) bool {
+	s.mu.Lock()
+	known, knownErr := store.ParsePosition(s.next)
+	s.mu.Unlock()
+	p, err := store.ParsePosition(to)
+	return s.tell(next) || err != nil || knownErr != nil || p.Compare(known) > 0
 }
 
 // batch reads the records of a batch.

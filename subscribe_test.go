@@ -344,3 +344,47 @@ func TestSubscribeSlow(t *testing.T) {
 		settled(t, c)
 	})
 }
+
+// What was trimmed is told, too, where others are read meanwhile and the
+// position stays.
+func TestSubscribeSkips(t *testing.T) {
+	scriptedTest(t, func(t *testing.T, srv *scripted) {
+		c := srv.dial(dictwire.Dialer{})
+		ctx, cancel := context.WithCancel(t.Context())
+		seen := read(ctx, c, dictwire.SubscribeRequest{Follow: true}, nil)
+		p := srv.accept()
+		p.greeting()
+		p.ready("a.1.0")
+		p.say(`{"skipped":{"from":"a.1.0","to":"a.4.0","topic":"t"},"next":"a.1.0"}`, `{"damaged":{"from":"a.1.0","to":"a.4.0","topic":"u"},"next":"a.1.0"}`)
+		wantSeen(t, seen, "a.1.0", "a.1.0 dictwire: records of topic t between a.1.0 and a.4.0 were trimmed", "a.1.0 dictwire: records between a.1.0 and a.4.0 can't be read")
+		cancel()
+		wantSeen(t, seen, "canceled")
+		settled(t, c)
+	})
+}
+
+// A loop ends, and a commit with it, where another store is in the place of the
+// one that was read.
+func TestSubscribeReplaced(t *testing.T) {
+	scriptedTest(t, func(t *testing.T, srv *scripted) {
+		c := srv.dial(dictwire.Dialer{})
+		seen := read(t.Context(), c, dictwire.SubscribeRequest{Follow: true, Cursor: "billing"}, func(b *dictwire.Batch) error {
+			if b.Len() == 0 {
+				return nil
+			}
+			return b.Commit(t.Context())
+		})
+		p := srv.accept()
+		p.greeting()
+		p.ready("a.5.0")
+		p.raw(batch("a.5.0", "a.6.0", 1, line(1)))
+		wantSeen(t, seen, "a.5.0", "a.5.0 {'n': 1}")
+		_ = p.conn.Close()
+		p = srv.accept()
+		p.greeting()
+		p.ready("b.5.0")
+		lost := "the server has less than it acknowledged"
+		wantSeen(t, seen, lost, lost)
+		settled(t, c)
+	})
+}
