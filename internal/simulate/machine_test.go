@@ -193,6 +193,9 @@ func (m *machine) restore(b backup) {
 	m.disk = b.disk.left(false, m.rng)
 	m.trimmed = slices.Clone(b.trimmed)
 	m.copied = true
-	m.ledger.do(func() { m.ledger.lives++ })
+	m.ledger.do(func() {
+		m.ledger.lives++
+		m.ledger.harmed = time.Now()
+	})
 	m.ledger.say(m.name, "gets another disk")
 }

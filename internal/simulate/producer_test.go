@@ -31,17 +31,11 @@ type producer struct {
 	count   uint64 // how many records it is to bind
 	bound   uint64 // how many it has
 	attempt uint64
-	kept    kept // what it knows of what is settled
-	saved   kept // and what of that is durable
-	accept  bool // it accepts a loss
-	told    span // by the last lost, with the number of lives then
+	kept    uint64 // the highest number that it knows to be settled
+	saved   uint64 // and durably
+	accept  bool   // it accepts a loss
+	told    span   // by the last lost, with the number of lives then
 	lives   int
-}
-
-// kept is what a producer knows of what is settled.
-type kept struct {
-	acked uint64
-	sum   string // of record acked, "" where that was no dictionary, or lost
 }
 
 // traits are what makes producers differ.
@@ -88,18 +82,23 @@ func (p *producer) record(n uint64) (r record) {
 
 // first is the oldest record that it holds.
 func (p *producer) first() uint64 {
-	if p.kept.acked <= p.traits.holds {
+	if p.kept <= p.traits.holds {
 		return 1
 	}
-	return p.kept.acked - p.traits.holds + 1
+	return p.kept - p.traits.holds + 1
 }
 
-func (p *producer) sumOf(n uint64) string {
-	r := p.record(n)
-	if !r.whole {
-		return ""
+// isOwn reports whether the server's sum is that of the producer's record, or of
+// so many of its first bytes. Where there is none, nothing can be compared.
+func (p *producer) isOwn(n uint64, sum string, of int) bool {
+	data := p.record(n).bytes
+	if sum == "" || of > len(data) {
+		return true
 	}
-	return fmt.Sprintf("%08x", crc32.Checksum(r.bytes, castagnoli))
+	if of > 0 {
+		data = data[:of]
+	}
+	return sum == fmt.Sprintf("%08x", crc32.Checksum(data, castagnoli))
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -109,7 +108,7 @@ var errConflict = errors.New("conflict: record next-1 is not its own")
 
 // run sends until all is settled, ctx ends or the producer must stop.
 func (p *producer) run(ctx context.Context) {
-	for ctx.Err() == nil && p.stopped == nil && (p.kept.acked < p.count) {
+	for ctx.Err() == nil && p.stopped == nil && (p.kept < p.count) {
 		p.attempt++
 		err := p.session(ctx)
 		if ctx.Err() != nil {
@@ -147,9 +146,9 @@ func (p *producer) run(ctx context.Context) {
 			}
 		}
 		if !errors.Is(err, syscall.ECONNREFUSED) {
-			p.ledger.say(p.writer, "session ends: acked %d, bound %d, %v", p.kept.acked, p.bound, err)
+			p.ledger.say(p.writer, "session ends: acked %d, bound %d, %v", p.kept, p.bound, err)
 		}
-		if p.stopped == nil && p.kept.acked < p.count {
+		if p.stopped == nil && p.kept < p.count {
 			time.Sleep(wait)
 		}
 	}
@@ -170,7 +169,7 @@ func (p *producer) die() { p.kept = p.saved }
 
 func (p *producer) greeting() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, `{"dictwire":1,"topic":%q,"producer":%q,"acked":%d,"first":%d`, p.topic, p.producer, p.kept.acked, p.first())
+	fmt.Fprintf(&b, `{"dictwire":1,"topic":%q,"producer":%q,"acked":%d,"first":%d`, p.topic, p.producer, p.kept, p.first())
 	if !p.traits.uncounts {
 		fmt.Fprintf(&b, `,"attempt":%d`, p.attempt)
 	}
@@ -197,8 +196,8 @@ func (p *producer) session(ctx context.Context) error {
 		return &violation{"no welcome"}
 	}
 	next := m.number()
-	p.ledger.do(func() { maps.DeleteFunc(p.rejected, func(n uint64, _ string) bool { return n > p.kept.acked }) })
-	if err := p.resume(next, m.Sum); err != nil {
+	p.ledger.do(func() { maps.DeleteFunc(p.rejected, func(n uint64, _ string) bool { return n > p.kept }) })
+	if err := p.resume(m); err != nil {
 		return err
 	}
 	p.ledger.say(p.writer, "welcome: next %d, sum %q", next, m.Sum)
@@ -212,7 +211,7 @@ func (p *producer) session(ctx context.Context) error {
 	for settled := false; ; {
 		m, err := t.hear()
 		switch {
-		case err == io.EOF && p.kept.acked == p.count:
+		case err == io.EOF && p.kept == p.count:
 			return nil
 		case err != nil:
 			return err
@@ -235,7 +234,7 @@ func (p *producer) session(ctx context.Context) error {
 				writing.Go(func() { p.write(ctx, t, f, next) })
 			}
 			f.ack(*m.Ack)
-			if p.kept.acked == p.count && p.traits.lazy {
+			if p.kept == p.count && p.traits.lazy {
 				return nil
 			}
 		case m.Reply != nil:
@@ -249,8 +248,12 @@ func (p *producer) session(ctx context.Context) error {
 }
 
 // resume holds the server's welcome against what the producer has.
-func (p *producer) resume(next uint64, sum string) error {
+func (p *producer) resume(m *message) error {
+	next := m.number()
 	last := next - 1
+	if last > p.bound || last > 0 && !p.isOwn(last, m.Sum, m.Of) {
+		return errConflict
+	}
 	if p.accept {
 		from := min(p.told.from, next)
 		p.ledger.do(func() {
@@ -260,30 +263,19 @@ func (p *producer) resume(next uint64, sum string) error {
 			p.lost = append(p.lost, span{from, next})
 			p.acked = min(p.acked, last)
 		})
-		if sum != "" && sum != p.sumOf(last) {
-			return errConflict
-		}
-		if last <= p.kept.acked {
-			p.kept = kept{last, sum}
-			p.saved = p.kept
-		}
+		p.kept = min(p.kept, last)
+		p.saved = p.kept
 	}
-	switch {
-	case next <= p.kept.acked:
-		return &violation{fmt.Sprintf("next %d, where %d was acknowledged", next, p.kept.acked)}
-	case last > p.bound:
-		return errConflict
-	case last == p.kept.acked && sum != p.kept.sum, last > p.kept.acked && sum != p.sumOf(last):
-		// No sum is that of a record that is none.
-		return errConflict
+	if next <= p.kept {
+		return &violation{fmt.Sprintf("next %d, where %d was acknowledged", next, p.kept)}
 	}
 	return nil
 }
 
 // reject notes that a record was rejected.
 func (p *producer) reject(n uint64, code string, sent uint64) error {
-	if n <= p.kept.acked || n > sent {
-		return &violation{fmt.Sprintf("%d is rejected, of (%d, %d]", n, p.kept.acked, sent)}
+	if n <= p.kept || n > sent {
+		return &violation{fmt.Sprintf("%d is rejected, of (%d, %d]", n, p.kept, sent)}
 	}
 	if want := p.record(n).code; want != code {
 		return &violation{fmt.Sprintf("%d is rejected: %s, want %q", n, code, want)}
@@ -297,16 +289,16 @@ func (p *producer) settle(n, sent uint64) error {
 	if n > sent {
 		return &violation{fmt.Sprintf("ack %d, of %d that were sent", n, sent)}
 	}
-	if n < p.kept.acked {
-		return &violation{fmt.Sprintf("ack %d, after %d", n, p.kept.acked)}
+	if n < p.kept {
+		return &violation{fmt.Sprintf("ack %d, after %d", n, p.kept)}
 	}
-	for i := p.kept.acked + 1; i <= n; i++ {
+	for i := p.kept + 1; i <= n; i++ {
 		if want := p.record(i).code; want != p.rejected[i] && !p.wasLost(i) {
 			return &violation{fmt.Sprintf("ack %d, and %d was not rejected: want %q", n, i, want)}
 		}
 	}
 	p.ledger.do(func() { p.acked = max(p.acked, n) })
-	p.kept = kept{n, p.sumOf(n)}
+	p.kept = n
 	if p.rng.IntN(3) > 0 {
 		p.saved = p.kept
 	}

@@ -22,6 +22,7 @@ type reader struct {
 	server    string
 	rng       *rand.Rand
 	subscribe string
+	client    bool          // it reads by the project's own client
 	pause     time.Duration // how long it may take over a batch
 	spoke     [2]int64      // bytes up and down in its last session
 	rivals    bool          // another one uses its cursor
@@ -60,8 +61,10 @@ func (r *reader) run(ctx context.Context) {
 				time.Sleep(time.Second)
 			case "unavailable", "shutdown", "truncated", "idle", "rate":
 			default:
-				r.ledger.fail(r.name, "a refusal for no reason: %v", err)
-				r.stop(err)
+				if r.ledger.livesNow() == 0 {
+					r.ledger.fail(r.name, "a refusal for no reason: %v", err)
+					r.stop(err)
+				}
 			}
 		}
 		time.Sleep(time.Duration(r.rng.IntN(300)) * time.Millisecond)
@@ -88,19 +91,8 @@ func (r *reader) session(ctx context.Context) error {
 	if err != nil || m.Dictwire != 1 {
 		return &violation{fmt.Sprintf("no welcome: %+v", m)}
 	}
-	r.ledger.say(r.name, "reads from %v", at)
-	if r.tag != "" && r.tag != at.Tag && r.ledger.livesNow() > 0 {
-		// The store is another one, and has another cursor, or knows none.
-		r.crossed = true
-		r.began, r.committed, r.asked = at, at, at
-	}
-	if r.tag == at.Tag && !r.rivals && !r.committed.IsZero() &&
-		(at.Compare(r.committed) < 0 || r.asked.Compare(at) < 0) {
-		return &violation{fmt.Sprintf("reading begins at %v, where %v was committed, and %v at most asked for", at, r.committed, r.asked)}
-	}
-	r.tag = at.Tag
-	if r.committed.IsZero() {
-		r.began = at
+	if err := r.begins(at); err != nil {
+		return err
 	}
 	for {
 		m, err := t.hear()
@@ -155,6 +147,25 @@ func (r *reader) session(ctx context.Context) error {
 	}
 }
 
+// begins holds where reading begins against what was committed.
+func (r *reader) begins(at store.Position) error {
+	r.ledger.say(r.name, "reads from %v", at)
+	if r.tag != "" && r.tag != at.Tag && r.ledger.livesNow() > 0 {
+		// The store is another one, and has another cursor, or knows none.
+		r.crossed = true
+		r.began, r.committed, r.asked = at, at, at
+	}
+	if r.tag == at.Tag && !r.rivals && !r.committed.IsZero() &&
+		(at.Compare(r.committed) < 0 || r.asked.Compare(at) < 0) {
+		return &violation{fmt.Sprintf("reading begins at %v, where %v was committed, and %v at most asked for", at, r.committed, r.asked)}
+	}
+	r.tag = at.Tag
+	if r.committed.IsZero() {
+		r.began = at
+	}
+	return nil
+}
+
 // take does something with the records of a batch.
 func (r *reader) take(t *talk, m *message) error {
 	for _, n := range m.Lengths {
@@ -179,12 +190,12 @@ func (r *reader) audit(all []stored, isRead bool) error {
 		}
 		there[s.key] = true
 		if isRead && r.done[s.key] == 0 && !r.wasTold(s.at) && (!s.trimmed || s.at.Compare(r.began) >= 0) {
-			return fmt.Errorf("%s committed %v, and never got what is at %v: %.80s", r.name, r.committed, s.at, s.key)
+			return fmt.Errorf("%s committed %v, and never got what is at %v: %.80q", r.name, r.committed, s.at, s.key)
 		}
 	}
 	for key := range r.done {
 		if !there[key] && !r.crossed {
-			return fmt.Errorf("%s got what is not stored: %.80s", r.name, key)
+			return fmt.Errorf("%s got what is not stored: %.80q", r.name, key)
 		}
 	}
 	return nil

@@ -19,6 +19,7 @@ type message struct {
 	Dictwire  int             `json:"dictwire"`
 	Next      json.RawMessage `json:"next"`
 	Sum       string          `json:"sum"`
+	Of        int             `json:"of"`
 	Window    uint64          `json:"window"`
 	Ack       *uint64         `json:"ack"`
 	Rejected  *uint64         `json:"rejected"`

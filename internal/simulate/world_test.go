@@ -26,8 +26,10 @@ type world struct {
 	machine *machine
 	harmed  bool // stores and logs may be damaged, and names used twice
 
-	actors  []*actor
-	backups []backup
+	actors    []*actor
+	customers []*customer
+	copies    []*disk // of spools, by customer; nil where there is none
+	backups   []backup
 }
 
 // An actor is a client's process.
@@ -102,6 +104,9 @@ func (w *world) live(a *actor) {
 		a.producer.host, run = h, a.producer.run
 	} else {
 		a.reader.host, run = h, a.reader.run
+		if a.reader.client {
+			run = a.reader.subscribeAll
+		}
 	}
 	go func() {
 		defer close(a.done)
@@ -158,10 +163,46 @@ func (w *world) addReader(subscribe string) *actor {
 	name := fmt.Sprintf("r%d", len(w.actors))
 	a := &actor{reader: &reader{
 		name: name, ledger: w.ledger, server: server, rng: rand.New(rand.NewPCG(w.seed, 200+uint64(len(w.actors)))),
-		done: map[string]int{}, subscribe: subscribe, pause: []time.Duration{0, 100 * time.Millisecond, 3 * time.Second}[w.rng.IntN(3)], nocommit: w.rng.IntN(4),
+		client: w.rng.IntN(2) == 0, done: map[string]int{}, subscribe: subscribe, pause: []time.Duration{0, 100 * time.Millisecond, 3 * time.Second}[w.rng.IntN(3)], nocommit: w.rng.IntN(4),
 	}}
 	w.actors = append(w.actors, a)
 	return a
+}
+
+func (w *world) addCustomer(h habits) *customer {
+	c := &customer{
+		name: fmt.Sprintf("c%d", len(w.customers)), ledger: w.ledger, net: w.net,
+		rng: rand.New(rand.NewPCG(w.seed, 300+uint64(len(w.customers)))), habits: h,
+		count: 1 + w.rng.Uint64N(60), sent: map[uint64]*parcel{},
+	}
+	if h.spool {
+		c.disk = newDisk()
+	}
+	w.customers, w.copies = append(w.customers, c), append(w.copies, nil)
+	return c
+}
+
+func (w *world) someHabits() habits {
+	rng := w.rng
+	h := habits{
+		spool: rng.IntN(2) == 0, accepts: rng.IntN(2) == 0, flushes: 1 + rng.IntN(20), window: []int{1, 5, 1000}[rng.IntN(3)],
+		size: []int{0, 20, 300}[rng.IntN(3)], pause: []time.Duration{0, 50 * time.Millisecond, 500 * time.Millisecond}[rng.IntN(3)],
+	}
+	h.atSpool = h.spool && rng.IntN(3) == 0
+	if rng.IntN(2) == 0 {
+		h.bad = 2 + rng.IntN(10)
+	}
+	return h
+}
+
+// again starts a customer's process anew where it is dead.
+func (w *world) again(c *customer) {
+	select {
+	case <-c.process.died:
+		<-c.process.done
+		c.start(w.ctx)
+	default:
+	}
 }
 
 // run is the whole simulation.
@@ -170,8 +211,11 @@ func (w *world) run() error {
 		return err
 	}
 	w.fates()
-	for i := range 2 + w.rng.IntN(3) {
+	for i := range 1 + w.rng.IntN(3) {
 		w.live(w.addProducer(fmt.Sprintf("p%d", i), w.someTraits(), 1+uint64(w.rng.IntN(60))))
+	}
+	for range 1 + w.rng.IntN(3) {
+		w.addCustomer(w.someHabits()).start(w.ctx)
 	}
 	for i := range 1 + w.rng.IntN(2) {
 		w.live(w.addReader([]string{"orders", store.Rejected, "*"}[(i+w.rng.IntN(2))%3]))
@@ -200,6 +244,10 @@ func (w *world) end(power bool) error {
 	}
 	for _, a := range w.actors {
 		w.kill(a, false)
+	}
+	for _, c := range w.customers {
+		c.die(c.process, false)
+		<-c.process.done
 	}
 	m.ghosts.Wait()
 	if err == nil {
@@ -240,9 +288,9 @@ func (w *world) restart() {
 // fault does some harm.
 func (w *world) fault() {
 	m, rng := w.machine, w.rng
-	kinds := 12
+	kinds := 15
 	if w.harmed {
-		kinds = 18
+		kinds = 24
 	}
 	switch kind := rng.IntN(kinds); kind {
 	case 0, 1:
@@ -286,20 +334,38 @@ func (w *world) fault() {
 		a := w.actors[rng.IntN(len(w.actors))]
 		w.kill(a, rng.IntN(2) == 0)
 		w.live(a)
-	case 12, 13:
+	case 12:
+		c := w.customers[rng.IntN(len(w.customers))]
+		c.die(c.process, rng.IntN(2) == 0)
+		w.again(c)
+	case 13:
+		c := w.customers[rng.IntN(len(w.customers))]
+		if d := c.process.disk; d != nil {
+			p := c.process
+			d.after(1+rng.Int64N(40), func() { c.die(p, true) })
+			w.sleep(time.Second)
+			w.again(c)
+		}
+	case 14:
+		c := w.customers[rng.IntN(len(w.customers))]
+		c.process.host.breakAll()
+		w.say(c.name, "its connections break")
+	case 15, 16:
 		w.backups = append(w.backups, m.backup())
-	case 14, 15:
+	case 17, 18:
 		b := backup{disk: newDisk()}
 		if n := len(w.backups); n > 0 {
 			b = w.backups[rng.IntN(n)]
 		}
 		m.die(m.run, rng.IntN(2) == 0)
 		m.restore(b)
-	case 16:
+	case 19:
 		m.die(m.run, false)
 		m.restore(w.foreign())
-	case 17:
+	case 20:
 		w.twin()
+	default:
+		w.copySpool(rng.IntN(len(w.customers)))
 	}
 }
 
@@ -320,10 +386,38 @@ func (w *world) twin() {
 		for n := range p.bound {
 			q.sent[n+1] = p.sent[n+1]
 		}
-		q.acked = q.kept.acked
+		q.acked = q.kept
 	}
 	w.live(a)
 	w.live(b)
+}
+
+// copySpool makes a copy of a customer's spool, or puts one back that was made
+// before, or lets another customer use it.
+func (w *world) copySpool(i int) {
+	c := w.customers[i]
+	if c.disk == nil {
+		return
+	}
+	if w.copies[i] == nil {
+		w.say(c.name, "its spool is copied")
+		w.copies[i] = c.process.disk.left(false, w.rng)
+		return
+	}
+	w.do(func() { c.rivals = true })
+	if w.rng.IntN(2) == 0 {
+		c.die(c.process, false)
+		<-c.process.done
+		w.say(c.name, "an old copy of its spool is put back")
+		w.do(func() { c.disk, c.restored = w.copies[i], true })
+		c.start(w.ctx)
+	} else {
+		other := w.addCustomer(c.habits)
+		w.say(other.name, "uses a copy of the spool of %s", c.name)
+		other.disk, other.rivals = w.copies[i], true
+		other.start(w.ctx)
+	}
+	w.copies[i] = nil
 }
 
 // foreign is the disk of another store, in which the producers' names stand for
@@ -389,6 +483,16 @@ func (w *world) more() {
 		default:
 		}
 	}
+	for _, c := range w.customers {
+		if d := c.process.disk; d != nil {
+			d.after(0, nil)
+		}
+		w.again(c)
+		w.do(func() {
+			c.count += 1 + w.rng.Uint64N(5)
+			c.finished = false
+		})
+	}
 }
 
 // settle waits until everyone has done what it is there for. It returns what was
@@ -424,6 +528,11 @@ func (w *world) waits() string {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	for _, c := range w.customers {
+		if !c.finished && c.stopped == nil {
+			return fmt.Sprintf("%s has sent %d of %d", c.name, c.last, c.count)
+		}
+	}
 	for _, a := range w.actors {
 		if r := a.reader; r != nil && r.stopped == nil && (r.at.Tag != head.Tag || r.at.Compare(head) < 0) {
 			return fmt.Sprintf("%s has read to %v, of %v", r.name, r.at, head)
@@ -446,6 +555,9 @@ func (w *world) audits(isRead bool) error {
 		return err
 	}
 	errs := []error{w.audit(all)}
+	for _, c := range w.customers {
+		errs = append(errs, c.audit(all))
+	}
 	for _, a := range w.actors {
 		if a.reader != nil {
 			errs = append(errs, a.reader.audit(all, isRead))
