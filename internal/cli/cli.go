@@ -53,7 +53,8 @@ func Root() *cobra.Command {
 		},
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(serveCommand(), relayCommand(), sendCommand(), tailCommand(), convertCommand(), storeCommand(), cursorCommand(),
+	root.AddCommand(serveCommand(), relayCommand(), sendCommand(), tailCommand(), rejectedCommand(), convertCommand(),
+		storeCommand(), cursorCommand(),
 		configCommand(), versionCommand())
 	for _, cmd := range below(root) {
 		if check := cmd.Args; check != nil {

@@ -20,8 +20,8 @@ func (s *send) dialer() dictwire.Dialer {
 	return dictwire.Dialer{
 		Codec: s.wire()[s.format.value], Limits: unlimited, Producer: "send", AcceptLost: s.acceptLost,
 		OnRejected: func(r *dictwire.RejectedError) { s.tell(r) },
-		OnReply: s.showReply,
-		Logger:  slog.New(slog.NewTextHandler(s.stderr, nil)),
+		OnReply:    s.showReply,
+		Logger:     slog.New(slog.NewTextHandler(s.stderr, nil)),
 	}
 }
 

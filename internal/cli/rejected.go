@@ -1,0 +1,317 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"log/slog"
+	"slices"
+	"strconv"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/store"
+)
+
+// A rejection is a record of the topic _rejected.
+type rejection struct {
+	position string
+	time     time.Time
+	dict     *dict.Dict
+}
+
+func (r *rejection) text(key string) string {
+	v, _ := r.dict.Get(key)
+	s, _ := v.Text()
+	return s
+}
+
+func (r *rejection) number(key string) string {
+	v, ok := r.dict.Get(key)
+	if n, isInt := v.Int(); ok && isInt {
+		return strconv.FormatInt(n, 10)
+	}
+	return "-"
+}
+
+func (r *rejection) bytes() []byte {
+	v, _ := r.dict.Get("bytes")
+	b, _ := v.Bytes()
+	return b
+}
+
+// rejections yields what a server has rejected. What it holds is valid until the
+// loop's next step.
+func rejections(ctx context.Context, c *dictwire.Client, from *point) iter.Seq2[*rejection, error] {
+	return func(yield func(*rejection, error) bool) {
+		req := dictwire.SubscribeRequest{Topics: []string{store.Rejected}, From: from.wire}
+		for b, err := range c.Subscribe(ctx, req) {
+			if err != nil && !yield(nil, err) || b == nil {
+				return
+			}
+			for i := range b.Len() {
+				d, err := b.Dict(i)
+				if err != nil {
+					err = fmt.Errorf("%s: %w", b.Position(i), err)
+				}
+				if !yield(&rejection{position: b.Position(i), time: b.Time, dict: d}, err) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// A rejectedList is the command rejected with its flags.
+type rejectedList struct {
+	formatFlags
+	connectFlags
+
+	from  point
+	print choice
+}
+
+func rejectedCommand() *cobra.Command {
+	r := new(rejectedList)
+	r.print = choice{"table", []string{"table"}}
+	cmd := &cobra.Command{
+		Use:   "rejected [ADDR]",
+		Short: "List the records that a server has rejected",
+		Long: "rejected lists the records that a server could not take: where they are kept, when they\n" +
+			"came, for which topic, from whom, what is wrong, how large they are, and their first\n" +
+			"bytes. --print prints all that is known of each, as tail does.",
+		Example: "  dictwire rejected\n" +
+			"  dictwire rejected 127.0.0.1:65432 --from 24h --print python",
+		Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error { return r.run(cmd, args) },
+	}
+	for name := range r.codecs() {
+		r.print.of = append(r.print.of, name)
+	}
+	slices.Sort(r.print.of)
+	flags := cmd.Flags()
+	r.add(flags)
+	flags.Var(&r.from, "from", "where to begin: "+pointHelp+" (default earliest)")
+	flags.Var(&r.print, "print", "what is printed: table, for people, or one of "+names(r.codecs())+", for programs")
+	r.addPython(flags)
+	cmd.AddCommand(rejectedRetryCommand())
+	return cmd
+}
+
+func (r *rejectedList) run(cmd *cobra.Command, args []string) error {
+	if args = r.argument(args); len(args) > 0 {
+		return usagef("want an address, host:port or unix:PATH, got %q", args[0])
+	}
+	c, err := r.reader(cmd)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	r.lossy = true // bytes are no JSON
+	format := r.appenders()[r.print.value]
+	out := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+	var line []byte
+	some := false
+	for e, err := range rejections(cmd.Context(), c, &r.from) {
+		switch {
+		case err != nil:
+			return errors.Join(err, out.Flush())
+		case format != nil:
+			if line, err = format(line[:0], e.dict); err == nil {
+				_, err = cmd.OutOrStdout().Write(line)
+			}
+			if err != nil {
+				return err
+			}
+			continue
+		case !some:
+			some = true
+			fmt.Fprintln(out, "POSITION\tTIME\tTOPIC\tPRODUCER\tNUMBER\tCODE\tSIZE\tBYTES\tERROR")
+		}
+		e.row(out)
+	}
+	return out.Flush()
+}
+
+// firstBytes is how many of a record are shown to people.
+const firstBytes = 24
+
+func (r *rejection) row(out io.Writer) {
+	first := r.bytes()
+	more := ""
+	if len(first) > firstBytes {
+		first, more = first[:firstBytes], "…"
+	}
+	fmt.Fprintf(out, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.position, moment(r.time), orDash(r.text("topic")),
+		orDash(r.text("producer")), r.number("number"), r.text("code"), r.number("size"), strconv.Quote(string(first))+more, strconv.Quote(r.text("error")))
+}
+
+// A retry is the command rejected retry with its flags.
+type retry struct {
+	formatFlags
+	connectFlags
+
+	all  bool
+	from point
+
+	stderr io.Writer
+}
+
+func rejectedRetryCommand() *cobra.Command {
+	r := new(retry)
+	cmd := &cobra.Command{
+		Use:   "retry [ADDR] POSITION… | --all",
+		Short: "Send rejected records again",
+		Long: "retry sends rejected records to their topics again, in their formats, when what was wrong\n" +
+			"has been put right. Each is sent under a name that is made of its position, so that it\n" +
+			"is stored once however often this is run. One that is rejected again is kept under a new\n" +
+			"position.",
+		Example: "  dictwire rejected retry k3f9a2bc.18234.0\n" +
+			"  dictwire rejected retry --all --from 1h",
+		Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error { return r.run(cmd, args) },
+	}
+	flags := cmd.Flags()
+	r.add(flags)
+	flags.BoolVar(&r.all, "all", false, "send all of them again")
+	flags.Var(&r.from, "from", "where --all begins: "+pointHelp+" (default earliest)")
+	return cmd
+}
+
+func (r *retry) run(cmd *cobra.Command, args []string) error {
+	r.stderr = cmd.ErrOrStderr()
+	wanted := map[string]bool{}
+	for _, arg := range r.argument(args) {
+		if p, err := store.ParsePosition(arg); err != nil || p.IsZero() {
+			return usagef("want a position, as dictwire rejected lists it, got %q", arg)
+		}
+		wanted[arg] = true
+	}
+	if r.all == (len(wanted) > 0) {
+		return usagef("want the positions of records, or --all")
+	}
+	c, err := r.reader(cmd)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	sent, failed := 0, false
+	for e, err := range rejections(cmd.Context(), c, &r.from) {
+		if err != nil {
+			return err
+		}
+		if !r.all && !wanted[e.position] {
+			continue
+		}
+		delete(wanted, e.position)
+		if err := r.again(cmd.Context(), e); err != nil {
+			failed = true
+			var bad *recordError // it names the position
+			if !errors.As(err, &bad) {
+				err = fmt.Errorf("%s: %w", e.position, err)
+			}
+			tell(r.stderr, err)
+			continue
+		}
+		sent++
+	}
+	for position := range wanted {
+		failed = true
+		tell(r.stderr, hintError{fmt.Errorf("%s: nothing was rejected there", position), "dictwire rejected lists all"})
+	}
+	fmt.Fprintf(r.stderr, "dictwire: %s taken\n", count(int64(sent), "record is", "records are"))
+	if failed {
+		return exitError(exitFailure)
+	}
+	return nil
+}
+
+// again sends a record again, and returns when it is settled.
+func (r *retry) again(ctx context.Context, e *rejection) error {
+	if at := e.text("position"); at != "" {
+		return hintError{
+			fmt.Errorf("it is in %s, at %s: a command of tail --exec failed with it", e.text("topic"), at),
+			"dictwire tail --from " + at + " reads it",
+		}
+	}
+	record := e.bytes()
+	if v, cut := e.dict.Get("truncated"); cut {
+		if yes, _ := v.Bool(); yes {
+			return fmt.Errorf("only %d of its %s bytes are kept", len(record), e.number("size"))
+		}
+	}
+	cd, ok := r.stored()[e.text("format")]
+	if !ok {
+		return fmt.Errorf("the format %q is not known", e.text("format"))
+	}
+	// Where it was not read to its end, what came behind it may be there, too.
+	first := newSequence(e.position, bytes.NewReader(record), cd, unlimited)
+	record, err := first.next(ctx)
+	if err == nil {
+		_, err = cd.Decode(record, unlimited)
+	}
+	if err != nil {
+		return err
+	}
+	var rejected error
+	client, err := dictwire.Dialer{
+		Codec: cd, Limits: unlimited, Spool: &oneRecord{e, cd, record},
+		OnRejected: func(r *dictwire.RejectedError) {
+			rejected = fmt.Errorf("rejected again, and kept under another position: %s", r.Text)
+		},
+		Logger:     slog.New(slog.DiscardHandler),
+	}.Dial(ctx, r.addr)
+	if err != nil {
+		return err
+	}
+	err = client.Flush(ctx)
+	_ = client.Close()
+	return errors.Join(err, rejected)
+}
+
+// A oneRecord is a record that is sent again, as the log of a producer.
+type oneRecord struct {
+	*rejection
+
+	codec  codec.Codec
+	record []byte
+}
+
+// Producer implements [dictwire.Spool].
+func (o *oneRecord) Producer() string { return "retry." + o.position }
+
+// Attempt implements [dictwire.Spool].
+func (o *oneRecord) Attempt(context.Context) (uint64, error) {
+	return uint64(time.Now().UnixMicro()), nil
+}
+
+// Append implements [dictwire.Spool]: there is nothing else to send.
+func (o *oneRecord) Append(context.Context, string, string, ...[]byte) (uint64, error) {
+	return 0, errors.ErrUnsupported
+}
+
+// Topics implements [dictwire.Spool].
+func (o *oneRecord) Topics(context.Context) ([]dictwire.SpoolTopic, error) {
+	return []dictwire.SpoolTopic{{Topic: o.text("topic"), First: 1, Next: 2}}, nil
+}
+
+// Read implements [dictwire.Spool].
+func (o *oneRecord) Read(ctx context.Context, _ string, from uint64) iter.Seq2[dictwire.SpoolBatch, error] {
+	return func(yield func(dictwire.SpoolBatch, error) bool) {
+		if from == 1 && !yield(dictwire.SpoolBatch{First: 1, Format: o.codec.Name(), Records: [][]byte{o.record}}, nil) {
+			return
+		}
+		<-ctx.Done()
+	}
+}
+
+// Settle implements [dictwire.Spool]: the server remembers.
+func (o *oneRecord) Settle(context.Context, string, uint64, uint32) error { return nil }
