@@ -235,6 +235,41 @@ func TestCommit(t *testing.T) {
 	})
 }
 
+// What was read on a connection that broke is committed when the next one has told
+// it, too.
+func TestCommitLate(t *testing.T) {
+	scriptedTest(t, func(t *testing.T, srv *scripted) {
+		c := srv.dial(dictwire.Dialer{})
+		commit := make(chan struct{})
+		seen := read(t.Context(), c, dictwire.SubscribeRequest{Cursor: "c"}, func(b *dictwire.Batch) error {
+			if b.Len() == 0 {
+				return nil
+			}
+			<-commit
+			return b.Commit(t.Context())
+		})
+		p := srv.accept()
+		p.greeting()
+		p.ready("a.1.0")
+		p.raw(batch("a.1.0", "a.2.0", 1, line(1)))
+		wantSeen(t, seen, "a.1.0", "a.1.0 {'n': 1}")
+		_ = p.conn.Close()
+		p = srv.accept()
+		p.greeting()
+		p.ready("a.1.0")
+		close(commit)
+		_ = p.conn.SetReadDeadline(time.Now().Add(time.Second))
+		if b, err := p.in.ReadByte(); err == nil {
+			t.Fatalf("%q: a commit above what was told", b)
+		}
+		p.say(`{"next":"a.3.0"}`)
+		p.want(`{"commit":"a.2.0"}`)
+		p.say(`{"committed":"a.2.0"}`, `{"end":"a.3.0"}`)
+		wantSeen(t, seen, "a.3.0", "a.3.0")
+		settled(t, c)
+	})
+}
+
 // What no new connection helps against ends the loop and the commits.
 func TestSubscribeEnds(t *testing.T) {
 	for name, test := range map[string]struct {
