@@ -405,7 +405,10 @@ func TestIdle(t *testing.T) {
 			time.Sleep(5 * time.Second)
 			p.ack(1)
 		}
-		p.ended()
+		at := time.Now()
+		if p.ended(); time.Since(at) > 0 {
+			t.Errorf("ended %v behind the time", time.Since(at))
+		}
 		done = send(c, "t", n(2))
 		p = srv.accept()
 		if g := p.welcome(2, sum(line(1))); g.Acked != 1 || g.First != 2 {

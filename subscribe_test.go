@@ -270,6 +270,33 @@ func TestCommitLate(t *testing.T) {
 	})
 }
 
+// The answer to a commit may stand behind more than is read ahead.
+func TestCommitBehindMuch(t *testing.T) {
+	scriptedTest(t, func(t *testing.T, srv *scripted) {
+		c := srv.dial(dictwire.Dialer{})
+		p := srv.accept()
+		seen := read(t.Context(), c, dictwire.SubscribeRequest{Cursor: "c"}, func(b *dictwire.Batch) error {
+			if b.Next != "a.1.0" {
+				return nil
+			}
+			return b.Commit(t.Context())
+		})
+		p.greeting()
+		p.ready("a.1.0")
+		p.want(`{"commit":"a.1.0"}`)
+		big := `{"a":"` + strings.Repeat("x", 150_000) + `"}`
+		for i := 1; i <= 10; i++ {
+			p.raw(batch(fmt.Sprintf("a.%d.0", i), fmt.Sprintf("a.%d.0", i+1), i, big))
+		}
+		p.say(`{"committed":"a.1.0"}`, `{"end":"a.11.0"}`)
+		for range 11 {
+			<-seen
+		}
+		wantSeen(t, seen, "a.11.0")
+		settled(t, c)
+	})
+}
+
 // What no new connection helps against ends the loop and the commits.
 func TestSubscribeEnds(t *testing.T) {
 	for name, test := range map[string]struct {
