@@ -27,6 +27,7 @@ type parser struct {
 
 	frames []frame // the open containers
 	keys   keyset.Set
+	shape  shape
 	err    *codec.SyntaxError
 }
 
@@ -80,14 +81,15 @@ func (p *parser) run(buf []byte) int {
 
 		plain bool
 		quick = p.quick()
-		s     state
+		s     = p.state
 	)
+	p.state = atValue // for faults that do not say where they are
 	if n := len(p.frames); n > 0 {
 		f = &p.frames[n-1]
 	}
 	// Each state begins with a test for the end of buf, and what it does before
 	// it stops there can be done again.
-	switch p.state {
+	switch s {
 	case atStart:
 		goto start
 	case atKeyOrEnd:
@@ -127,7 +129,7 @@ start:
 	goto openDict
 
 pairs:
-	if i, s = p.pairs(buf, i, f); s == atComma {
+	if i, s = p.pairs(buf, i, f, nil); s == atComma {
 		goto comma
 	}
 	switch s {

@@ -28,12 +28,15 @@ func (p *parser) begin(buf []byte) (end int) {
 	f := &p.frames[0]
 	f.isDict, f.twice, f.n = true, false, 0
 	p.keys.Open(&f.keys)
-	i, s := p.pairs(buf, 1, f)
+	p.shape.known = 0
+	i, s := p.pairs(buf, 1, f, &p.shape)
 	if s == atComma && i < min(len(buf), p.lim.RecordBytes) && buf[i] == '}' && 2*int(f.n) <= p.lim.Items {
+		p.learn(buf, int(f.n))
 		p.frames = p.frames[:0]
 		p.keys.Reset()
 		return i + 1
 	}
+	p.forget(buf, f)
 	p.pos, p.state = i, s
 	return 0
 }
@@ -44,13 +47,22 @@ func (p *parser) quick() bool { return p.b == nil && p.lim.Digits >= usualDigits
 // pairs reads pairs of the dictionary f, which is only checked, from where a key is to
 // begin at i, as long as they are usual ones: the key is plain, and so is the value, if
 // it is a string; or it is an integer of less than usualDigits digits, a bool or null;
-// there is no more white space than a space behind a colon and a comma. It returns
-// where it stops, and the state that run is to go on with.
+// there is no more white space than a space behind a colon and a comma. of is the shape
+// that f may be of, or nil. It returns where it stops, and the state that run is to go
+// on with.
 //
 // It does nothing that run does not do, only in fewer steps.
-func (p *parser) pairs(buf []byte, i int, f *frame) (end int, s state) {
+func (p *parser) pairs(buf []byte, i int, f *frame, of *shape) (end int, s state) {
 	if s = atKey; f.n == 0 {
 		s = atKeyOrEnd
+	}
+	var (
+		seen []span
+		size int
+		w    uint64 // the first bytes of what is in hand
+	)
+	if of != nil {
+		seen = of.seen[:]
 	}
 	for ; ; s = atKey {
 		key := i
@@ -62,7 +74,17 @@ func (p *parser) pairs(buf []byte, i int, f *frame) (end int, s state) {
 		}
 		i++
 		from := i
-		w := binary.LittleEndian.Uint64(buf[i:])
+		if of != nil {
+			if n := of.known; n < len(of.keys) && i+maxKey < len(buf) && of.keys[n].is(buf, i) {
+				of.known++
+				size = int(of.keys[n].size) - 1
+				i += size + 1
+				goto colon
+			}
+			p.forget(buf, f)
+			of = nil
+		}
+		w = binary.LittleEndian.Uint64(buf[i:])
 		if m := plainEnd(w); m != 0 {
 			n := bits.TrailingZeros64(m) &^ 7
 			w &= 1<<uint(n) - 1
@@ -70,14 +92,18 @@ func (p *parser) pairs(buf []byte, i int, f *frame) (end int, s state) {
 		} else {
 			i, _ = plainText(buf, i+8)
 		}
-		size := i - from
+		size = i - from
 		if i == len(buf) || buf[i] != '"' || size == 0 ||
 			!p.keys.AddWord(&f.keys, keyset.Hash(w, buf[i-1], size), from, size) && p.keys.Add(&f.keys, buf, from, i) {
 			p.tok, p.escape, p.high = from, false, false
 			return i, inKey
 		}
-		f.n++
 		i++
+	colon:
+		if int(f.n) < len(seen) {
+			seen[f.n] = span{uint32(from), uint32(size)}
+		}
+		f.n++
 		if i+10 > len(buf) || buf[i] != ':' {
 			return i, atColon
 		}
@@ -88,7 +114,8 @@ func (p *parser) pairs(buf []byte, i int, f *frame) (end int, s state) {
 		w = binary.LittleEndian.Uint64(buf[i:])
 		switch c := byte(w); {
 		case c == '"':
-			text, plain := i+1, false
+			text := i + 1
+			var plain bool
 			if i, plain = plainText(buf, text); !plain {
 				p.tok, p.escape, p.high = text, false, false
 				return i, inString
