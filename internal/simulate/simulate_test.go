@@ -3,30 +3,38 @@ package simulate
 import (
 	"context"
 	"flag"
+	"fmt"
+	"runtime"
 	"testing"
 	"testing/synctest"
 )
 
 var (
-	seeds = flag.Int("seeds", 60, "how many simulations to run")
+	seeds = flag.Uint64("seeds", 40, "how many simulations to run")
 	first = flag.Uint64("first", 1, "the seed of the first")
 )
 
 // TestSimulate lets a server, those who write and those who read live through
 // everything that may happen.
 func TestSimulate(t *testing.T) {
-	for i := range uint64(*seeds) {
-		seed := *first + i
-		synctest.Test(t, func(t *testing.T) {
-			ctx, cancel := context.WithCancel(t.Context())
-			defer cancel()
-			w := newWorld(ctx, seed)
-			if err := w.run(); err != nil {
-				t.Errorf("seed %d: %v\n%s", seed, err, w.trace())
+	lanes := uint64(runtime.GOMAXPROCS(0))
+	for lane := range min(lanes, *seeds) {
+		t.Run(fmt.Sprint("lane=", lane), func(t *testing.T) {
+			t.Parallel()
+			for seed := *first + lane; seed < *first+*seeds && !t.Failed(); seed += lanes {
+				simulate(t, seed)
 			}
 		})
-		if t.Failed() {
-			t.FailNow()
-		}
 	}
+}
+
+func simulate(t *testing.T, seed uint64) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		w := newWorld(ctx, seed)
+		if err := w.run(); err != nil {
+			t.Errorf("seed %d: %v\n%s", seed, err, w.trace())
+		}
+	})
 }
