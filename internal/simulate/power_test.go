@@ -12,7 +12,7 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-var losses = flag.Int("losses", 100, "how many power losses to try")
+var losses = flag.Int("crash.seeds", 100, "how many power losses to try")
 
 // TestPowerLoss lets the power fail in the course of a write or a sync, with
 // sessions under way: what they were told to be settled is there.
