@@ -3,23 +3,22 @@ package bench
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"crypto/rand"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/store"
 	"github.com/dictwire/dictwire/store/pebble"
 )
@@ -53,60 +52,62 @@ func diskDir(b *testing.B) string {
 	return dir
 }
 
-// TestMain is the server where this program was started as one.
-func TestMain(m *testing.M) {
-	if dir := os.Getenv("DICTWIRE_BENCH_STORE"); dir != "" {
-		if err := serve(dir); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
-	os.Exit(m.Run())
-}
-
-func serve(dir string) error {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	s, err := pebble.Open(ctx, dir, nil)
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	l, err := dictwire.Listen(ctx, "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
-	fmt.Println(l.Addr())
-	srv := &dictwire.Server{Store: s}
-	go func() { <-ctx.Done(); _ = srv.Close() }()
-	_ = srv.Serve(l) // until it is closed
-	return nil
-}
-
-// A server is a process with a store in a directory.
+// A server is a process of dictwire serve with a store in a directory.
 type server struct {
 	cmd  *exec.Cmd
 	addr string
 }
 
+// program builds the command, once.
+var program = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "dictwire")
+	if err != nil {
+		return "", err
+	}
+	built = dir
+	build := exec.Command("go", "build", "-o", dir, "./cmd/dictwire")
+	build.Dir = ".." // the command is of another module
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return filepath.Join(dir, "dictwire"), nil
+})
+
+var built string // the directory of program
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if built != "" {
+		_ = os.RemoveAll(built)
+	}
+	os.Exit(code)
+}
+
 func newServer(b *testing.B, dir string) *server {
 	b.Helper()
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "DICTWIRE_BENCH_STORE="+dir)
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
+	path, err := program()
+	if err != nil {
+		b.Fatal(err)
+	}
+	cmd := exec.Command(path, "serve", "--listen", "127.0.0.1:0", "--print", "none", "--store", dir)
+	out, err := cmd.StderrPipe()
 	if err != nil {
 		b.Fatal(err)
 	}
 	if err := cmd.Start(); err != nil {
 		b.Fatal(err)
 	}
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		b.Fatal(err)
+	lines := bufio.NewReader(out)
+	for {
+		line, err := lines.ReadString('\n')
+		if err != nil {
+			b.Fatalf("the server ended: %v\n%s", cmd.Wait(), line)
+		}
+		if _, addr, found := strings.Cut(strings.TrimSpace(line), "listening on "); found {
+			go func() { _, _ = io.Copy(io.Discard, lines) }() // until it ends
+			return &server{cmd: cmd, addr: addr}
+		}
 	}
-	return &server{cmd: cmd, addr: line[:len(line)-1]}
 }
 
 func (s *server) stop() {
@@ -144,6 +145,7 @@ func benchSession(b *testing.B, inflight int) {
 		})
 	}
 	wg.Wait()
+	b.StopTimer()
 	perRecord(b, b.Elapsed().Seconds()/float64(each*sessions))
 }
 
