@@ -139,26 +139,38 @@ func TestLogDropped(t *testing.T) {
 		if d := time.Since(at); d > 0 || h.Dropped() != 3 {
 			t.Errorf("%d dropped after %v", h.Dropped(), d)
 		}
-		flushed := make(chan error, 1)
-		go func() { flushed <- h.Flush(t.Context()) }()
 		p := srv.accept()
 		p.welcome(1)
-		buf := make([]byte, 1000)
-		records := 0
-		for n := range 3 { // two, and the one that says it
-			for records <= n {
-				m, err := p.in.Read(buf)
+		records := func(count int) (text string) {
+			buf := make([]byte, 1000)
+			for strings.Count(text, "cmsg") < count { // its key in CBOR
+				n, err := p.in.Read(buf)
 				if err != nil {
 					t.Fatal(err)
 				}
-				records += strings.Count(string(buf[:m]), "cmsg") // its key in CBOR
-				if n == 2 && !strings.Contains(string(buf[:m]), "gdropped\x03") {
-					t.Errorf("%q", buf[:m])
-				}
+				text += string(buf[:n])
 			}
-			p.ack(n + 1)
-			synctest.Wait()
+			return text
 		}
+		records(2)
+		p.ack(2)
+		synctest.Wait()
+		l.Info("again")
+		if got := records(2); !strings.Contains(got, "gdropped\x03") || strings.Index(got, "gdropped") > strings.Index(got, "again") {
+			t.Errorf("%q", got)
+		}
+		l.Info("too much")
+		flushed := make(chan error, 1)
+		go func() { flushed <- h.Flush(t.Context()) }()
+		synctest.Wait()
+		if len(flushed) > 0 || h.Dropped() != 1 {
+			t.Errorf("%d dropped", h.Dropped())
+		}
+		p.ack(4)
+		if got := records(1); !strings.Contains(got, "gdropped\x01") {
+			t.Errorf("%q", got)
+		}
+		p.ack(5)
 		if err := <-flushed; err != nil || h.Dropped() != 0 {
 			t.Error(err, h.Dropped())
 		}

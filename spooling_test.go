@@ -19,6 +19,7 @@ import (
 // A memorySpool is a spool that does not survive the test.
 type memorySpool struct {
 	delay time.Duration // of Append
+	late  time.Duration // of its return
 
 	mu      sync.Mutex
 	attempt uint64
@@ -51,6 +52,7 @@ func (s *memorySpool) Append(ctx context.Context, topic, format string, records 
 	if s.delay > 0 {
 		time.Sleep(s.delay)
 	}
+	defer func() { time.Sleep(s.late) }()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.full != nil || ctx.Err() != nil {
@@ -254,6 +256,32 @@ func TestAtSpool(t *testing.T) {
 		p.ack(3)
 		if number := <-rejected; number != 3 {
 			t.Errorf("%d is rejected", number)
+		}
+		settled(t, c)
+	})
+}
+
+// A record may be settled before it is known to be in the spool.
+func TestSpoolOvertaken(t *testing.T) {
+	scriptedTest(t, func(t *testing.T, srv *scripted) {
+		spool := newSpool()
+		c := srv.dial(dictwire.Dialer{Spool: spool})
+		done := send(c, "t", n(1))
+		p := srv.accept()
+		p.welcome(1)
+		p.want(line(1))
+		p.ack(1)
+		if r := <-done; r.err != nil {
+			t.Error(r.err)
+		}
+		spool.late = time.Second
+		done = send(c, "t", n(2))
+		p.want(line(2))
+		p.say(`{"rejected":2,"code":"schema","error":"no"}`)
+		p.ack(2)
+		var rejected *dictwire.RejectedError
+		if r := <-done; !errors.As(r.err, &rejected) {
+			t.Errorf("Send = %v", r.err)
 		}
 		settled(t, c)
 	})
