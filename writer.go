@@ -30,7 +30,8 @@ func (in *intake) Write(ctx context.Context, r dialect.WriteRequest) (dialect.Wr
 	if w.topic == "" {
 		w.topic = s.topic
 	}
-	if err := checkTopic(w.topic); err != nil {
+	// A reader that can't use a record may reject it, too.
+	if err := checkTopic(w.topic); err != nil && (w.topic != store.Rejected || r.Producer == "") {
 		return nil, err
 	}
 	if r.Producer == "" {

@@ -263,11 +263,11 @@ func (r *retry) again(ctx context.Context, e *rejection) error {
 	}
 	var rejected error
 	client, err := dictwire.Dialer{
-		Codec: cd, Limits: unlimited, Spool: &oneRecord{e, cd, record},
+		Codec: cd, Limits: unlimited, Spool: &oneRecord{"retry." + e.position, e.text("topic"), cd, record},
 		OnRejected: func(r *dictwire.RejectedError) {
 			rejected = fmt.Errorf("rejected again, and kept under another position: %s", r.Text)
 		},
-		Logger:     slog.New(slog.DiscardHandler),
+		Logger: slog.New(slog.DiscardHandler),
 	}.Dial(ctx, r.addr)
 	if err != nil {
 		return err
@@ -277,16 +277,16 @@ func (r *retry) again(ctx context.Context, e *rejection) error {
 	return errors.Join(err, rejected)
 }
 
-// A oneRecord is a record that is sent again, as the log of a producer.
+// A oneRecord is a record that is sent once, as the log of a producer.
 type oneRecord struct {
-	*rejection
-
-	codec  codec.Codec
-	record []byte
+	producer string
+	topic    string
+	codec    codec.Codec
+	record   []byte
 }
 
 // Producer implements [dictwire.Spool].
-func (o *oneRecord) Producer() string { return "retry." + o.position }
+func (o *oneRecord) Producer() string { return o.producer }
 
 // Attempt implements [dictwire.Spool].
 func (o *oneRecord) Attempt(context.Context) (uint64, error) {
@@ -300,7 +300,7 @@ func (o *oneRecord) Append(context.Context, string, string, ...[]byte) (uint64, 
 
 // Topics implements [dictwire.Spool].
 func (o *oneRecord) Topics(context.Context) ([]dictwire.SpoolTopic, error) {
-	return []dictwire.SpoolTopic{{Topic: o.text("topic"), First: 1, Next: 2}}, nil
+	return []dictwire.SpoolTopic{{Topic: o.topic, First: 1, Next: 2}}, nil
 }
 
 // Read implements [dictwire.Spool].

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -29,11 +30,17 @@ type tail struct {
 	noFollow bool
 	filter   filter
 	print    choice
+	envelope bool
+	exec     string
+	format   choice
+	attempts int
 
 	stdout, stderr io.Writer
+	appender       appender
 	line           []byte
 	failed         bool // something could not be read or printed
 	commits        *commits
+	executor       *executor // nil: records are printed
 
 	busy     sync.Mutex // held while a batch is worked on
 	stopping bool       // guarded by busy: no other one is begun
@@ -55,11 +62,20 @@ func tailCommand() *cobra.Command {
 			"a set or tuple as a list, bytes in base64, a Decimal as a string, keys as strings. A\n" +
 			"dictionary that it selects is printed as it was stored, with all its kinds; one that it\n" +
 			"makes anew has JSON's kinds, its keys in the order of their names; any other value is\n" +
-			"printed as JSON.",
+			"printed as JSON.\n\n" +
+			"--exec gives the records to a command instead, some at a time, as lines of JSON on its\n" +
+			"standard input, and moves the cursor when it exits with 0. Otherwise it is run again,\n" +
+			"ever later, and after --attempts failures with halves of the records, until the one that\n" +
+			"fails stands alone: that is kept in _rejected, and the others go on. A command that exits\n" +
+			"with 75 is run again until it succeeds. It finds the number of its records in\n" +
+			"$DICTWIRE_RECORDS, and the position of the first in $DICTWIRE_FIRST. A kill between its\n" +
+			"end and the move of the cursor delivers again: docs/guide/tail-exec.md shows how positions\n" +
+			"make it exact.",
 		Example: "  dictwire tail\n" +
 			"  dictwire tail 127.0.0.1:65432 --topic 'orders.*' --from 10m --print python\n" +
 			"  dictwire tail --no-follow --filter 'select(.age > 30) | {name}'\n" +
-			"  dictwire tail --topic orders --cursor billing",
+			"  dictwire tail --topic orders --cursor billing\n" +
+			"  dictwire tail --topic orders --cursor db --envelope --exec 'python3 insert.py'",
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error { return t.run(cmd, args) },
 	}
@@ -75,6 +91,11 @@ func tailCommand() *cobra.Command {
 		t.print.of = append(t.print.of, name)
 	}
 	flags.Var(&t.print, "print", "what is printed: one of "+names(t.codecs()))
+	flags.BoolVar(&t.envelope, "envelope", false, "print position, topic, producer, number and time around each record")
+	flags.StringVar(&t.exec, "exec", "", "give the records to this `command`, with a cursor")
+	t.format = choice{"json", t.print.of}
+	flags.Var(&t.format, "format", "what the command of --exec is given: one of "+names(t.codecs()))
+	flags.IntVar(&t.attempts, "attempts", 10, "how often the command of --exec may fail before its records are halved")
 	t.addLossy(flags)
 	t.addPython(flags)
 	return cmd
@@ -88,6 +109,17 @@ func (t *tail) run(cmd *cobra.Command, args []string) error {
 	if err := checkPatterns(t.topics); err != nil {
 		return err
 	}
+	format := t.print.value
+	if t.exec != "" {
+		if t.cursor == "" {
+			return usagef("--exec wants a --cursor, which says what the command has taken")
+		}
+		if t.attempts < 1 {
+			return usagef("--attempts wants a number from 1 on")
+		}
+		format = t.format.value
+	}
+	t.appender = t.appenders()[format]
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	defer signal.Stop(signals)
@@ -99,6 +131,10 @@ func (t *tail) run(cmd *cobra.Command, args []string) error {
 	}
 	defer c.Close()
 	t.commits = newCommits(ctx)
+	if t.exec != "" {
+		t.executor = &executor{command: t.exec, attempts: t.attempts, stdout: t.stdout, stderr: t.stderr, addr: t.addr}
+		t.executor.start(ctx)
+	}
 	done := make(chan error, 1)
 	go func() { done <- t.read(ctx, c) }()
 	select {
@@ -112,6 +148,7 @@ func (t *tail) run(cmd *cobra.Command, args []string) error {
 		select {
 		case <-stopped:
 		case <-signals:
+			cancel()
 			return exitError(exitInterrupted)
 		}
 		cancel()
@@ -120,6 +157,13 @@ func (t *tail) run(cmd *cobra.Command, args []string) error {
 		}
 	}
 	t.commits.end()
+	if t.executor != nil {
+		cancel()
+		<-t.executor.ended
+		if ended := t.executor.err; err == nil && !errors.Is(ended, context.Canceled) {
+			err = ended
+		}
+	}
 	if err == nil && t.failed {
 		err = exitError(exitFailure)
 	}
@@ -129,6 +173,10 @@ func (t *tail) run(cmd *cobra.Command, args []string) error {
 // stop waits until the batch that is worked on is done, lets none begin after
 // it, and commits.
 func (t *tail) stop() {
+	if t.executor != nil {
+		<-t.executor.stop()
+		return
+	}
 	t.busy.Lock()
 	t.stopping = true
 	t.busy.Unlock()
@@ -169,13 +217,12 @@ func (t *tail) batch(ctx context.Context, b *dictwire.Batch, err error) error {
 	if err != nil { // what was skipped, or is damaged
 		t.tell(err)
 	}
+	if t.executor != nil {
+		return t.executor.put(ctx, t.parcel(ctx, b), t.noFollow && b.Len() == 0)
+	}
 	t.line = t.line[:0]
 	for i := range b.Len() {
-		d, err := b.Dict(i)
-		if err == nil {
-			err = t.record(ctx, d)
-		}
-		if err != nil {
+		if err := t.record(ctx, b, i); err != nil {
 			t.tell(fmt.Errorf("%s in %s: %w", b.Position(i), b.Topic, instead(err, "--print python")))
 		}
 	}
@@ -199,14 +246,38 @@ func (t *tail) tell(err error) {
 	tell(t.stderr, err)
 }
 
-// record appends what is printed of a dictionary to t.line.
-func (t *tail) record(ctx context.Context, d *dict.Dict) error {
+// parcel returns what the command gets of a batch.
+func (t *tail) parcel(ctx context.Context, b *dictwire.Batch) *parcel {
+	p := &parcel{batch: b}
+	for i := range b.Len() {
+		t.line = t.line[:0]
+		err := t.record(ctx, b, i)
+		if err == nil && len(t.line) == 0 { // not selected
+			continue
+		}
+		p.deliveries = append(p.deliveries, delivery{
+			rejected: rejectedDict(b, i), position: b.Position(i), line: slices.Clone(t.line), err: err,
+		})
+		p.bytes += len(t.line)
+	}
+	return p
+}
+
+// record appends what is printed of a record to t.line.
+func (t *tail) record(ctx context.Context, b *dictwire.Batch, i int) error {
+	d, err := b.Dict(i)
+	if err != nil {
+		return err
+	}
 	for v, err := range t.filter.run(ctx, d) {
 		if err != nil {
 			return err
 		}
 		if d, ok := v.(*dict.Dict); ok {
-			line, err := t.appenders()[t.print.value](t.line, d)
+			if t.envelope {
+				d = enveloped(b, i, d)
+			}
+			line, err := t.appender(t.line, d)
 			if err != nil {
 				return err
 			}
@@ -220,4 +291,16 @@ func (t *tail) record(ctx context.Context, d *dict.Dict) error {
 		t.line = append(append(t.line, text...), '\n')
 	}
 	return nil
+}
+
+// enveloped puts what is known of a record around it.
+func enveloped(b *dictwire.Batch, i int, record *dict.Dict) *dict.Dict {
+	d := dict.Of("position", b.Position(i), "topic", b.Topic)
+	if b.Producer != "" {
+		d.Set("producer", dict.String(b.Producer))
+		d.Set("number", dict.Int(int64(b.First)+int64(i)))
+	}
+	d.Set("time", dict.String(b.Time.UTC().Format(time.RFC3339Nano)))
+	d.Set("record", record.Value())
+	return d
 }
