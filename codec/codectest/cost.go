@@ -32,6 +32,7 @@ func checkLimits(t T, c Config, _ *Generator) {
 		{"bytes", items, size, func(n int) codec.Limits { return codec.Limits{RecordBytes: n} }, codec.TooLarge},
 		{"depth", deep, 4, func(n int) codec.Limits { return codec.Limits{Depth: n} }, codec.TooDeep},
 		{"items", items, 7, func(n int) codec.Limits { return codec.Limits{Items: n} }, codec.OverLimit},
+		{"items", manyKeys(50), 100, func(n int) codec.Limits { return codec.Limits{Items: n} }, codec.OverLimit},
 		{"digits", digits, nDigits, func(n int) codec.Limits { return codec.Limits{Digits: n} }, codec.OverLimit},
 	} {
 		b := encode(t, c.Codec, test.d)

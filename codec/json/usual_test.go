@@ -24,6 +24,7 @@ var usual = []string{
 	`{"seven77":1,"eight888":2,"nine99999":3,"fifteen15151515":4,"sixteen161616161":5,"seven77":6}`,
 	`{"seven77":1,"eight889":2,"nine99998":3,"fifteen15151514":4,"sixteen161616161":5,"n":6}`,
 	`{"seven77":1,"eight888":2,"nine99999":3,"fifteen25151515":4,"eight888":5,"n":6}`,
+	`{"nine99999":1,"nine99998":2}`, `{"nine99999":1,"nine99999":2}`, `{"nine9999999":1,"nine99999":2}`, `{"nine9999":1,"nine99998":2}`,
 	many(16, ""), many(17, ""), many(20, ""), many(40, ""), many(17, `,"k0":1`), many(20, `,"k19":1`), many(40, `,"k39":1`),
 }
 
@@ -46,12 +47,16 @@ func TestUsual(t *testing.T) {
 	space := strings.Repeat(" ", 20)
 	for _, lim := range []codec.Limits{{}, {Items: 6}, {RecordBytes: 19}, {Digits: 3}, {Digits: 8}, {Depth: 1}} {
 		for _, c := range []json.Codec{{}, {DuplicateKeys: json.KeepLast}} {
-			// after returns a scanner that has found a record many times, or nil.
+			// after returns a scanner that has found a record many times, or nil for
+			// a bad record.
 			after := func(before string) codec.Scanner {
+				if _, err := c.Decode([]byte(before), lim); err != nil {
+					return nil
+				}
 				s := c.NewScanner(lim)
 				for range 6 {
 					if _, _, err := s.Next([]byte(before + space)); err != nil {
-						return nil
+						t.Fatalf("%+v: %s again: %v", lim, before, err)
 					}
 				}
 				return s
