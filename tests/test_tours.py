@@ -51,7 +51,7 @@ class TestTours(unittest.TestCase):
                 return f.read()
 
         def wait_for(found, what):
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 30
             while not found():
                 if time.monotonic() > deadline:
                     raise AssertionError(f'{page}: {what} never comes:\n{written()}')
