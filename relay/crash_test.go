@@ -74,7 +74,9 @@ func crash(t *testing.T, seed uint64) {
 				t.Fatal(err)
 			}
 		}
-		time.Sleep(time.Duration(rng.IntN(30)) * time.Millisecond)
+		if rng.IntN(2) == 0 {
+			time.Sleep(time.Duration(rng.IntN(30)) * time.Millisecond)
+		}
 		switch rng.IntN(4) {
 		case 0:
 			up.unserve()
@@ -83,7 +85,7 @@ func crash(t *testing.T, seed uint64) {
 			r.unrelay()
 			r.relayBy(up.addr, cut.dial)
 		default:
-			r.crash(vfs.CrashCloneCfg{UnsyncedDataPercent: rng.IntN(101), RNG: rng}, up.addr, cut.dial)
+			r.crash(rng, up.addr, cut.dial)
 		}
 	}
 	cut.after.Store(1 << 40)
@@ -109,6 +111,64 @@ func crash(t *testing.T, seed uint64) {
 		t.Errorf("%d rejected upstream, want %d", n, bad)
 	}
 }
+
+// A lossy file system loses power between two writes or syncs.
+type lossy struct {
+	*vfs.MemFS
+	after atomic.Int64 // writes and syncs until then
+	lost  atomic.Pointer[chan struct{}]
+	left  *vfs.MemFS
+	rng   *rand.Rand
+}
+
+// lose returns what is left, behind up to 40 writes or syncs, if they come within
+// 50 ms.
+func (l *lossy) lose(rng *rand.Rand) *vfs.MemFS {
+	lost := make(chan struct{})
+	l.rng = rng
+	l.lost.Store(&lost)
+	l.after.Store(1 + rng.Int64N(40))
+	select {
+	case <-lost:
+	case <-time.After(50 * time.Millisecond):
+		if l.after.Swap(-1) > 0 {
+			l.clone()
+		} else {
+			<-lost
+		}
+	}
+	return l.left
+}
+
+func (l *lossy) clone() {
+	l.left = l.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: l.rng.IntN(101), RNG: l.rng})
+}
+
+func (l *lossy) tick() {
+	if lost := l.lost.Load(); lost != nil && l.after.Add(-1) == 0 {
+		l.clone()
+		close(*lost)
+	}
+}
+
+func (l *lossy) Unwrap() vfs.FS { return l.MemFS }
+
+func (l *lossy) Create(name string, w vfs.DiskWriteCategory) (vfs.File, error) {
+	f, err := l.MemFS.Create(name, w)
+	if err != nil {
+		return nil, err
+	}
+	return &lossyFile{f, l}, nil
+}
+
+type lossyFile struct {
+	vfs.File
+	l *lossy
+}
+
+func (f *lossyFile) Write(b []byte) (int, error) { defer f.l.tick(); return f.File.Write(b) }
+func (f *lossyFile) Sync() error                 { defer f.l.tick(); return f.File.Sync() }
+func (f *lossyFile) SyncData() error             { defer f.l.tick(); return f.File.SyncData() }
 
 // A cutter makes connections that break after some bytes, either way.
 type cutter struct{ after atomic.Int64 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"strings"
 	"sync"
@@ -29,7 +30,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // does not.
 type node struct {
 	t       *testing.T
-	fs      *vfs.MemFS
+	fs      *lossy
 	store   *pebble.Store
 	server  *dictwire.Server
 	handler dictwire.Handler
@@ -60,7 +61,7 @@ func (l *logBuffer) String() string {
 
 // newNode opens a store and serves it.
 func newNode(t *testing.T) *node {
-	n := &node{t: t, fs: vfs.NewCrashableMem()}
+	n := &node{t: t, fs: &lossy{MemFS: vfs.NewCrashableMem()}}
 	n.open()
 	n.serve()
 	t.Cleanup(func() {
@@ -129,14 +130,14 @@ func (n *node) unrelay() {
 	}
 }
 
-// crash ends the node as a loss of power does, and starts its server and its
-// relay anew.
-func (n *node) crash(cfg vfs.CrashCloneCfg, up string, dial func(context.Context, string, string) (net.Conn, error)) {
-	left := n.fs.CrashClone(cfg)
+// crash ends the node as a loss of power does, behind some more writes if there
+// are any, and starts its server and its relay anew.
+func (n *node) crash(rng *rand.Rand, up string, dial func(context.Context, string, string) (net.Conn, error)) {
+	left := n.fs.lose(rng)
 	n.unrelay()
 	n.unserve()
 	_ = n.store.Close()
-	n.fs = left
+	n.fs = &lossy{MemFS: left}
 	n.open()
 	n.serve()
 	n.relayBy(up, dial)

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -146,7 +147,9 @@ func losePower(ctx context.Context, seed uint64, d store.Durability) error {
 			return err
 		}
 	}
-	return c.verify(context.WithoutCancel(ctx), name)
+	ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
+	defer cancel()
+	return c.verify(ctx, name)
 }
 
 // append appends until power is lost.
@@ -231,7 +234,7 @@ func (c *crasher) verify(ctx context.Context, name string) (err error) {
 		if st.Acked > c.then.settled[st.Topic] || st.First > st.Acked+1 {
 			return fmt.Errorf("%+v, and %d were settled", st, c.then.settled[st.Topic])
 		}
-		if err := c.verifyTopic(ctx, s, st.Topic, st.First, st.Next, st.Acked, st.Sum); err != nil {
+		if err := c.verifyTopic(ctx, s, st.Topic, st.Next, st.Acked, st.Sum); err != nil {
 			return err
 		}
 		last[st.Topic] = st.Next - 1
@@ -249,19 +252,20 @@ func (c *crasher) verify(ctx context.Context, name string) (err error) {
 	return nil
 }
 
-// verifyTopic reads a topic, whose records are those that were appended.
-func (c *crasher) verifyTopic(ctx context.Context, s *spool.Spool, topic string, first, next, acked uint64, ackedSum uint32) error {
-	for n := first; n < next; {
+// verifyTopic reads what is not settled of a topic: its records are those that
+// were appended.
+func (c *crasher) verifyTopic(ctx context.Context, s *spool.Spool, topic string, next, acked uint64, ackedSum uint32) error {
+	for n := acked + 1; n < next; {
 		for b, err := range s.Read(ctx, topic, n) {
-			if err != nil || b.First != n {
-				return fmt.Errorf("%s: read %d: %w, want %d", topic, b.First, err, n)
+			if err != nil {
+				return fmt.Errorf("%s: read %d: %w", topic, n, err)
+			}
+			if b.First != n {
+				return fmt.Errorf("%s: read %d, want %d", topic, b.First, n)
 			}
 			for _, r := range b.Records {
 				if want, ok := c.then.appended[key(topic, n)]; ok && want != string(r) {
 					return fmt.Errorf("%s is %.60s, was %.60s", key(topic, n), r, want)
-				}
-				if n == acked && sum(r) != ackedSum {
-					return fmt.Errorf("the sum of %s is %08x, want %08x", key(topic, n), ackedSum, sum(r))
 				}
 				n++
 			}

@@ -1,0 +1,99 @@
+package spool_test
+
+import (
+	"context"
+	"net"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/spool"
+	"github.com/dictwire/dictwire/store/memory"
+)
+
+// TestAnHourAway sends a record each second for an hour without a server, and some
+// more with one. Within 10 s of its coming all is there.
+func TestAnHourAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const hour = 3600
+		network := &pipes{conns: make(chan net.Conn), done: make(chan struct{})}
+		srv := &server{t: t, store: memory.New(&memory.Options{KeepBytes: 256 << 20}), srv: &dictwire.Server{}}
+		srv.srv.Store = srv.store
+		go func() { _ = srv.srv.Serve(network) }()
+		s := open(t, spool.Options{FS: vfs.NewMem()})
+		c, err := dictwire.Dialer{Spool: s, AtSpool: true, DialContext: network.dial}.Dial(t.Context(), "server:1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for n := uint64(1); n <= hour+60; n++ {
+			if _, err := c.Send(t.Context(), "a", dict.Of("n", n)); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+			switch n {
+			case hour:
+				if st := s.Stats(); st.Records != hour {
+					t.Errorf("%+v, want %d records", st, hour)
+				}
+				network.up.Store(true)
+			case hour + 10:
+				if got := len(srv.records("a")); got < hour {
+					t.Errorf("%d records have arrived in 10 s, want %d", got, hour)
+				}
+			}
+		}
+		time.Sleep(5 * time.Second)
+		if st := s.Stats(); st.Records != 0 || st.Bytes != 0 {
+			t.Errorf("all is settled: %+v", st)
+		}
+		srv.wantRecords("a", hour+60)
+		_ = c.Close()
+		srv.stop()
+	})
+}
+
+// pipes is a network of one server, which can't be reached until up.
+type pipes struct {
+	up    atomic.Bool
+	conns chan net.Conn
+	done  chan struct{}
+}
+
+func (p *pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	if !p.up.Load() {
+		return nil, syscall.ECONNREFUSED
+	}
+	near, far := net.Pipe()
+	select {
+	case p.conns <- far:
+		return near, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case conn := <-p.conns:
+		return conn, nil
+	case <-p.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipes) Close() error {
+	select {
+	case <-p.done:
+	default:
+		close(p.done)
+	}
+	return nil
+}
+
+func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
