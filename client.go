@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"slices"
 	"strings"
@@ -54,7 +55,8 @@ type Dialer struct {
 	Spool Spool
 
 	// AtSpool makes Send and Flush return when records are in the spool. What
-	// the server says against them is told to OnRejected alone.
+	// the server says against them later is told to OnRejected, or by a later
+	// Flush.
 	AtSpool bool
 
 	// AcceptLost goes on where the server has less than it acknowledged, in
@@ -63,7 +65,7 @@ type Dialer struct {
 
 	// WindowRecords and WindowBytes bound what is sent and not settled, over
 	// all topics. Beyond them Send and SendAsync wait. Zero means 65,536
-	// records and 16 MiB.
+	// records and 16 MiB, negative no limit.
 	WindowRecords int
 	WindowBytes   int64
 
@@ -73,7 +75,7 @@ type Dialer struct {
 	MinBackoff, MaxBackoff time.Duration
 
 	// IdleTimeout is how long a topic's connection is kept when all is settled.
-	// Zero means 1 minute.
+	// Zero means 1 minute, negative no limit.
 	IdleTimeout time.Duration
 
 	// OnRejected is told of each rejected record that no Send waits for, in
@@ -158,12 +160,12 @@ func (d Dialer) Dial(ctx context.Context, addr string) (*Client, error) {
 		c.checkers[name] = &checker{codec: cd, limits: d.Limits}
 	}
 	for _, w := range []*window{&c.window, &c.flight} {
-		w.maxRecords = int64(cmpOr(d.WindowRecords, 65536))
-		w.maxBytes = cmpOr(d.WindowBytes, 16<<20)
+		w.maxRecords = bound(int64(d.WindowRecords), 65536)
+		w.maxBytes = bound(d.WindowBytes, 16<<20)
 	}
-	c.d.MinBackoff = cmpOr(d.MinBackoff, 50*time.Millisecond)
+	c.d.MinBackoff = max(cmpOr(d.MinBackoff, 50*time.Millisecond), 1)
 	c.d.MaxBackoff = max(cmpOr(d.MaxBackoff, 5*time.Second), c.d.MinBackoff)
-	c.d.IdleTimeout = cmpOr(d.IdleTimeout, time.Minute)
+	c.d.IdleTimeout = timeout(d.IdleTimeout, time.Minute)
 	c.append, c.giveUp = context.WithCancel(context.Background())
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	if d.Spool != nil {
@@ -178,6 +180,14 @@ func (d Dialer) Dial(ctx context.Context, addr string) (*Client, error) {
 	}
 	c.spare = conn
 	return c, nil
+}
+
+// bound returns a bound: what stands for zero, or none for what is negative.
+func bound(v, byDefault int64) int64 {
+	if v < 0 {
+		return math.MaxInt64
+	}
+	return cmpOr(v, byDefault)
 }
 
 // cmpOr returns v, or what stands for its zero value.

@@ -505,6 +505,23 @@ func TestWindow(t *testing.T) {
 	}
 }
 
+// Negative bounds are none.
+func TestNoBounds(t *testing.T) {
+	scriptedTest(t, func(t *testing.T, srv *scripted) {
+		c := srv.dial(dictwire.Dialer{WindowRecords: -1, WindowBytes: -1, IdleTimeout: -1, MinBackoff: -1, MaxBackoff: -1})
+		sendAsync(t, c, 100_000)
+		p := srv.accept()
+		p.greeting()
+		_ = p.conn.Close()
+		p = srv.accept()
+		p.greeting()
+		if err := c.Close(); err == nil || !strings.Contains(err.Error(), "100000 records not settled") {
+			t.Errorf("Close = %v", err)
+		}
+		p.ended()
+	})
+}
+
 // No more is in flight than the server's window.
 func TestServersWindow(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {

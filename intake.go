@@ -55,7 +55,9 @@ func faultOfStore(ctx context.Context, err error) error {
 	return fault
 }
 
-func stale(text string) *dialect.Error { return &dialect.Error{Code: dialect.Stale, At: -1, Text: text} }
+func stale(text string) *dialect.Error {
+	return &dialect.Error{Code: dialect.Stale, At: -1, Text: text}
+}
 
 func fenced() *dialect.Error {
 	return &dialect.Error{Code: dialect.Fenced, At: -1, Text: "another connection has taken over"}

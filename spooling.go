@@ -188,7 +188,7 @@ func (l *link) feed(ctx context.Context, from uint64, fed chan struct{}) {
 			}
 			for rest := b.Records; len(rest) > 0; {
 				n, size := 0, 0
-				for n < len(rest) && n < int(s.c.flight.maxRecords) && n < chunkItems && size < fullChunk {
+				for n < len(rest) && int64(n) < s.c.flight.maxRecords && n < chunkItems && size < fullChunk {
 					size += len(rest[n]) + len(cd.Terminator())
 					n++
 				}
