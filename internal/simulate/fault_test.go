@@ -180,7 +180,7 @@ func TestLost(t *testing.T) {
 		}{{old, "lost, next 2"}, {backup{disk: newDisk()}, "lost, next 1"}} {
 			m.die(m.run, true)
 			m.restore(c.backup)
-			w.restart()
+			w.restart(w.machine)
 			attempt++
 			b := w.greet(t, "a", greeting(attempt, 3))
 			b.hears(c.lost, "EOF")
@@ -198,7 +198,7 @@ func TestReplaced(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.machine.die(w.machine.run, true)
 		w.machine.restore(w.foreign())
-		w.restart()
+		w.restart(w.machine)
 		a := w.addProducer("p0", traits{window: 9}, 3)
 		a.producer.bind(1)
 		w.live(a)

@@ -5,14 +5,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
+	"net"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/relay"
 	"github.com/dictwire/dictwire/store"
 	"github.com/dictwire/dictwire/store/pebble"
 )
@@ -26,6 +30,7 @@ type machine struct {
 	durability store.Durability
 	unready    atomic.Bool // the handler can't judge records
 	undying    bool        // it stays when its store can't go on
+	upstream   string      // where it passes on what it stores; "" where it does not
 
 	mu      sync.Mutex
 	rng     *rand.Rand // guarded by mu
@@ -42,8 +47,11 @@ type running struct {
 	disk   *disk
 	store  *pebble.Store
 	server *dictwire.Server
-	died   chan struct{} // closed when it has
-	dead   bool          // guarded by machine.mu
+	relay  *relay.Relay       // nil where nothing is passed on
+	cancel context.CancelFunc // ends the relay
+	passed chan struct{}      // closed when it has ended
+	died   chan struct{}      // closed when it has
+	dead   bool               // guarded by machine.mu
 }
 
 func newMachine(l *ledger, n *network, name string, rng *rand.Rand) *machine {
@@ -80,9 +88,55 @@ func (m *machine) start(ctx context.Context) error {
 		IdleTimeout: time.Minute, RecordTimeout: 30 * time.Second,
 	}
 	l := r.host.listen()
+	if m.upstream != "" {
+		m.pass(ctx, r)
+	}
 	m.ledger.say(m.name, "serves")
 	m.ghosts.Go(func() { _ = r.server.Serve(l) })
 	return nil
+}
+
+// pass passes on what is stored.
+func (m *machine) pass(ctx context.Context, r *running) {
+	ctx, r.cancel = context.WithCancel(ctx)
+	r.passed = make(chan struct{})
+	r.relay = &relay.Relay{Store: r.store, Addr: m.upstream + ":1", Dialer: dictwire.Dialer{
+		MaxBackoff: time.Second, Logger: slog.New(m),
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return r.host.dial(ctx, m.upstream) },
+	}}
+	m.ghosts.Go(func() {
+		defer close(r.passed)
+		m.ledger.say(m.name, "its relay ends: %v", r.relay.Run(ctx))
+	})
+}
+
+// Handle takes the log of the relay, which tells by an error alone that a topic
+// can't go on. See [slog.Handler].
+func (m *machine) Handle(_ context.Context, r slog.Record) error {
+	text := r.Message
+	r.Attrs(func(a slog.Attr) bool {
+		text += fmt.Sprintf(" %s=%v", a.Key, a.Value)
+		return true
+	})
+	for _, reason := range []error{dictwire.ErrLost, dictwire.ErrConflict, dictwire.ErrFenced} {
+		if strings.Contains(text, reason.Error()) {
+			m.ledger.fail(m.name, "its relay stops for no reason: %s", text)
+		}
+	}
+	m.ledger.say(m.name, "log: %.200s", text)
+	return nil
+}
+
+func (m *machine) Enabled(context.Context, slog.Level) bool { return true }
+func (m *machine) WithAttrs([]slog.Attr) slog.Handler       { return m }
+func (m *machine) WithGroup(string) slog.Handler            { return m }
+
+// pending returns how many records are not passed on.
+func (r *running) pending() uint64 {
+	if r.relay == nil {
+		return 0
+	}
+	return r.relay.Pending()
 }
 
 // handle rejects what is bad.
@@ -115,6 +169,10 @@ func (m *machine) die(r *running, power bool) {
 func (m *machine) bury(r *running) {
 	r.disk.broken.Store(false) // the engine can't even close on such a disk
 	m.ghosts.Go(func() {
+		if r.relay != nil {
+			r.cancel()
+			<-r.passed
+		}
 		if r.server != nil {
 			_ = r.server.Close()
 		}
@@ -127,6 +185,10 @@ func (m *machine) bury(r *running) {
 // stop ends the process as an operator does.
 func (m *machine) stop() error {
 	r := m.run
+	if r.relay != nil {
+		r.cancel()
+		<-r.passed
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	err := r.server.Shutdown(ctx)

@@ -15,10 +15,10 @@ import (
 func (r *reader) subscribeAll(ctx context.Context) {
 	d := dictwire.Dialer{
 		MaxBackoff:  time.Second,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return r.host.dial(ctx, server) },
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return r.host.dial(ctx, r.server) },
 	}
 	for ctx.Err() == nil {
-		client, err := d.Dial(ctx, server+":1")
+		client, err := d.Dial(ctx, r.server+":1")
 		if err == nil {
 			err = r.loop(ctx, client)
 			client.Close()

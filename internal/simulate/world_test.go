@@ -1,13 +1,16 @@
 package simulate
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing/synctest"
 	"time"
 
@@ -23,8 +26,9 @@ type world struct {
 	seed    uint64
 	rng     *rand.Rand // of the goroutine that runs the world
 	net     *network
-	machine *machine
-	harmed  bool // stores and logs may be damaged, and names used twice
+	machine *machine // to which everyone writes
+	central *machine // to which it passes on what it stores; nil where it does not
+	harmed  bool     // stores and logs may be damaged, and names used twice
 
 	actors    []*actor
 	customers []*customer
@@ -162,7 +166,7 @@ func (w *world) someTraits() traits {
 func (w *world) addReader(subscribe string) *actor {
 	name := fmt.Sprintf("r%d", len(w.actors))
 	a := &actor{reader: &reader{
-		name: name, ledger: w.ledger, server: server, rng: rand.New(rand.NewPCG(w.seed, 200+uint64(len(w.actors)))),
+		name: name, ledger: w.ledger, server: w.last().name, rng: rand.New(rand.NewPCG(w.seed, 200+uint64(len(w.actors)))),
 		client: w.rng.IntN(2) == 0, done: map[string]int{}, subscribe: subscribe, pause: []time.Duration{0, 100 * time.Millisecond, 3 * time.Second}[w.rng.IntN(3)], nocommit: w.rng.IntN(4),
 	}}
 	w.actors = append(w.actors, a)
@@ -205,9 +209,23 @@ func (w *world) again(c *customer) {
 	}
 }
 
+// begin starts the machines: in some worlds the one that everyone writes to is a
+// relay.
+func (w *world) begin() error {
+	if w.rng.IntN(5) == 0 {
+		w.central = newMachine(w.ledger, w.net, "central", rand.New(rand.NewPCG(w.seed, 4)))
+		w.machine.upstream = w.central.name
+		w.harmed = false
+		if err := w.central.start(w.ctx); err != nil {
+			return err
+		}
+	}
+	return w.machine.start(w.ctx)
+}
+
 // run is the whole simulation.
 func (w *world) run() error {
-	if err := w.machine.start(w.ctx); err != nil {
+	if err := w.begin(); err != nil {
 		return err
 	}
 	w.fates()
@@ -233,14 +251,15 @@ func (w *world) run() error {
 // an operator does, and everyone else, and holds what is left against what they
 // were told.
 func (w *world) end(power bool) error {
-	m := w.machine
 	err := w.settle()
-	m.run.disk.after(0, nil)
-	if power {
-		m.die(m.run, true)
-		m.bury(m.run)
-	} else {
-		err = errors.Join(err, m.stop())
+	for _, m := range w.machines() {
+		m.run.disk.after(0, nil)
+		if power {
+			m.die(m.run, true)
+			m.bury(m.run)
+		} else {
+			err = errors.Join(err, m.stop())
+		}
 	}
 	for _, a := range w.actors {
 		w.kill(a, false)
@@ -249,7 +268,9 @@ func (w *world) end(power bool) error {
 		c.die(c.process, false)
 		<-c.process.done
 	}
-	m.ghosts.Wait()
+	for _, m := range w.machines() {
+		m.ghosts.Wait()
+	}
 	if err == nil {
 		err = w.verdict()
 	}
@@ -261,18 +282,23 @@ func (w *world) sleep(d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	for {
+		var died chan struct{}
+		if w.central != nil {
+			died = w.central.run.died
+		}
 		select {
 		case <-timer.C:
 			return
 		case <-w.machine.run.died:
-			w.restart()
+			w.restart(w.machine)
+		case <-died:
+			w.restart(w.central)
 		}
 	}
 }
 
 // restart starts a machine that has died or stopped.
-func (w *world) restart() {
-	m := w.machine
+func (w *world) restart(m *machine) {
 	for {
 		m.bury(m.run)
 		time.Sleep(time.Duration(w.rng.Int64N(int64(2 * time.Second))))
@@ -288,8 +314,11 @@ func (w *world) restart() {
 // fault does some harm.
 func (w *world) fault() {
 	m, rng := w.machine, w.rng
+	if w.central != nil && rng.IntN(2) == 0 {
+		m = w.central
+	}
 	kinds := 15
-	if w.harmed {
+	if w.harmed && w.central == nil {
 		kinds = 24
 	}
 	switch kind := rng.IntN(kinds); kind {
@@ -322,7 +351,11 @@ func (w *world) fault() {
 		w.sleep(time.Duration(rng.Int64N(int64(5 * time.Second))))
 		w.net.partition(false)
 	case 9:
-		if err := m.trim(w.ctx, []string{"orders", store.Rejected}[rng.IntN(2)], rng.Float64()); err != nil && !errors.Is(err, store.ErrUnavailable) {
+		topics := []string{store.Rejected, "orders"}
+		if w.central != nil {
+			topics = topics[:1] // the relay trims the other
+		}
+		if err := m.trim(w.ctx, topics[rng.IntN(len(topics))], rng.Float64()); err != nil && !errors.Is(err, store.ErrUnavailable) {
 			w.fail(m.name, "trim: %v", err)
 		}
 	case 10:
@@ -458,12 +491,24 @@ func (w *world) heal() {
 	w.net.fate = func(_, _ string) fate { return fate{} }
 	w.net.mu.Unlock()
 	w.sleep(0)
-	w.machine.run.host.hurry()
-	w.machine.run.disk.after(0, nil)
-	if w.machine.run.disk.broken.Load() {
-		w.machine.die(w.machine.run, false)
-		w.sleep(time.Millisecond)
+	for _, m := range w.machines() {
+		m.run.host.hurry()
+		m.run.disk.after(0, nil)
+		if m.run.disk.broken.Load() {
+			m.die(m.run, false)
+			w.sleep(time.Millisecond)
+		}
 	}
+}
+
+// last is the machine that records come to in the end.
+func (w *world) last() *machine { all := w.machines(); return all[len(all)-1] }
+
+func (w *world) machines() []*machine {
+	if w.central == nil {
+		return []*machine{w.machine}
+	}
+	return []*machine{w.machine, w.central}
 }
 
 // more gives those who are done something more to do, which shows them what
@@ -513,7 +558,12 @@ func (w *world) settle() error {
 
 // waits says who is not done.
 func (w *world) waits() string {
-	head, err := w.machine.run.store.Head(w.ctx)
+	for _, m := range w.machines() {
+		if n := m.run.pending(); n > 0 {
+			return fmt.Sprintf("%s has not passed on %d records", m.name, n)
+		}
+	}
+	head, err := w.last().run.store.Head(w.ctx)
 	if err != nil {
 		return err.Error()
 	}
@@ -541,22 +591,25 @@ func (w *world) waits() string {
 	return ""
 }
 
-// audits opens what is left of the store, and holds it against what everyone
+// audits opens what is left of the stores, and holds it against what everyone
 // knows. Where all is read, readers must have it.
 func (w *world) audits(isRead bool) error {
-	d := w.machine.disk
-	s, err := pebble.Open(w.ctx, "store", &pebble.Options{FS: d, Reserve: reserve, KeepEvery: -1})
+	written, err := w.left(w.machine)
 	if err != nil {
 		return err
 	}
-	defer s.Close()
-	all, err := inventory(w.ctx, s, w.machine.trimmed)
-	if err != nil {
-		return err
+	all := written
+	if w.central != nil {
+		if all, err = w.left(w.central); err != nil {
+			return err
+		}
+		if written, err = w.passedOn(written, all); err != nil {
+			return err
+		}
 	}
-	errs := []error{w.audit(all)}
+	errs := []error{w.audit(written)}
 	for _, c := range w.customers {
-		errs = append(errs, c.audit(all))
+		errs = append(errs, c.audit(written))
 	}
 	for _, a := range w.actors {
 		if a.reader != nil {
@@ -564,4 +617,53 @@ func (w *world) audits(isRead bool) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// passedOn is what a relay that has passed on all would have, had it not trimmed
+// it: all that the central store has, and what was rejected before.
+func (w *world) passedOn(near, central []stored) (all []stored, err error) {
+	there, last := map[string]bool{}, map[string]uint64{}
+	for _, s := range central {
+		var r struct {
+			W string
+			N uint64
+		}
+		text := string(s.bytes)
+		if err := json.Unmarshal(s.bytes, &r); err != nil || s.code != "" {
+			return nil, fmt.Errorf("the relay passed on %q, code %q", text, s.code)
+		}
+		if there[text] {
+			return nil, fmt.Errorf("the relay passed on twice, again to %v: %s", s.at, text)
+		}
+		there[text] = true
+		s.producer, s.number = s.at.String(), 0
+		if producer, _, ok := strings.Cut(r.W, "#"); ok {
+			if r.N <= last[r.W] {
+				return nil, fmt.Errorf("the relay passed on %s behind number %d", text, last[r.W])
+			}
+			last[r.W] = r.N
+			s.producer, s.number = producer, r.N
+		}
+		all = append(all, s)
+	}
+	for _, s := range near {
+		switch {
+		case s.code != "":
+			all = append(all, s)
+		case strings.HasPrefix(s.key, "orders ") && !there[string(s.bytes)]:
+			return nil, fmt.Errorf("the relay did not pass on what is at %v: %.80q", s.at, s.bytes)
+		}
+	}
+	slices.SortStableFunc(all, func(a, b stored) int { return cmp.Compare(a.number, b.number) })
+	return all, nil
+}
+
+// left opens what is left of a machine's store.
+func (w *world) left(m *machine) ([]stored, error) {
+	s, err := pebble.Open(w.ctx, "store", &pebble.Options{FS: m.disk, Reserve: reserve, KeepEvery: -1})
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	return inventory(w.ctx, s, m.trimmed)
 }
