@@ -145,11 +145,18 @@ func (m Batch) Append(dst []byte) []byte {
 	b.text("format", m.Format)
 	line := appendLine(dst, b.d)
 	line = append(line[:len(line)-len("}\n")], `,"lengths":[`...)
+	from, to := 0, 0 // the number before: the next one is often the same
 	for i, n := range m.Lengths {
 		if i > 0 {
 			line = append(line, ',')
 		}
+		if i > 0 && n == m.Lengths[i-1] {
+			line = append(line, line[from:to]...)
+			continue
+		}
+		from = len(line)
 		line = strconv.AppendUint(line, uint64(n), 10)
+		to = len(line)
 	}
 	return append(line, "]}\n"...)
 }
