@@ -206,3 +206,43 @@ func TestTruncatedFile(t *testing.T) {
 		t.Fatalf("the next position is %v (%v), the last was %v", next.Position, next.Err, last)
 	}
 }
+
+// TestFlippedBitsOfTheTable flips bits in the last tenth of a table, where its
+// index, its footer and the store's own keys are. Either Open refuses, and names
+// the table, or each block is read or reported, whatever of it is damaged.
+func TestFlippedBitsOfTheTable(t *testing.T) {
+	fs, want := filled(t)
+	rng := rand.New(rand.NewPCG(7, 8))
+	refused, opened := 0, 0
+	for i := range 12 {
+		fs := fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rng})
+		name := tables(t, fs)[0]
+		at := 0
+		change(t, fs, name, func(b []byte) []byte {
+			if at = len(b)*9/10 + rng.IntN(len(b)/10); i < 4 {
+				at = len(b) - 1 - 13*i // the footer
+			}
+			b[at] ^= 1 << rng.IntN(8)
+			return b
+		})
+		s, err := pebble.Open(t.Context(), "store", &pebble.Options{FS: fs, KeepEvery: -1})
+		if err != nil {
+			refused++
+			number := strings.TrimSuffix(strings.TrimPrefix(name, "store/"), ".sst")
+			if !strings.Contains(err.Error(), number) {
+				t.Errorf("a bit at %d of %s: Open: %v, want the table", at, name, err)
+			}
+			continue
+		}
+		opened++
+		if good, damaged := survey(t, s, want); good+damaged != len(want) {
+			t.Errorf("a bit at %d of %s: %d blocks read, %d damaged, of %d", at, name, good, damaged, len(want))
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if refused == 0 || opened == 0 {
+		t.Fatalf("%d stores opened, %d were refused, want some of both", opened, refused)
+	}
+}
