@@ -14,14 +14,14 @@ const version = 1
 // load loads what is needed to go on, and makes what a new store lacks.
 func (s *Store) load() error {
 	v, err := s.get(keyVersion)
-	if err != nil {
+	if err = s.tolerate(err); err != nil {
 		return err
 	}
 	if v != nil && (len(v) != 1 || v[0] != version) {
 		return fmt.Errorf("version %d, want %d: a newer dictwire wrote it", v, version)
 	}
 	tag, err := s.get(keyTag)
-	if err != nil {
+	if err = s.tolerate(err); err != nil {
 		return err
 	}
 	if tag == nil || s.opts.Restored {
@@ -30,6 +30,9 @@ func (s *Store) load() error {
 	s.tag = string(tag)
 	generation, err := s.number(keyGeneration)
 	if err != nil {
+		generation = uint64(s.opts.Now().Unix()) // more than there were
+	}
+	if err = s.tolerate(err); err != nil {
 		return err
 	}
 	generation++
@@ -38,7 +41,10 @@ func (s *Store) load() error {
 		return err
 	}
 	if err := s.topics.load(s.db); err != nil {
-		return err
+		if err = s.tolerate(err); err != nil {
+			return err
+		}
+		s.topics.find(s.db)
 	}
 	s.producers.init()
 	s.cursors.seed = maphash.MakeSeed()
@@ -49,7 +55,19 @@ func (s *Store) load() error {
 	set(keyTag, tag)
 	set(keyGeneration, binary.BigEndian.AppendUint64(nil, generation))
 	set(keyNext, binary.BigEndian.AppendUint64(nil, s.order.next))
+	for _, t := range s.topics.found {
+		set(topicKey(t.name), t.encode(0, 0))
+	}
 	return s.write(b)
+}
+
+// tolerate returns nil for damage of what can be made anew, where the store is
+// to be salvaged.
+func (s *Store) tolerate(err error) error {
+	if s.opts.Salvage {
+		return nil
+	}
+	return err
 }
 
 // number returns the number that a key holds, zero where there is none.
@@ -71,6 +89,9 @@ const leap = 1 << 32
 func (s *Store) loadOrder() error {
 	next, err := s.number(keyNext)
 	if err != nil {
+		next = leap
+	}
+	if err = s.tolerate(err); err != nil {
 		return err
 	}
 	next = max(next, 1)

@@ -76,8 +76,9 @@ type Options struct {
 	// The error wraps os.ErrNotExist.
 	Existing bool
 
-	// Salvage opens a store some of whose files were cut off: what they held is
-	// damaged, and everything else can be read. Without it, Open refuses.
+	// Salvage opens a store some of whose files were cut off, or whose own keys
+	// are damaged: what they held is lost, and everything else can be read. Where
+	// the tag is lost, it gets another one. Without it, Open refuses.
 	Salvage bool
 
 	// Restored says that the directory is a copy, made earlier, of a store that

@@ -22,6 +22,7 @@ type topics struct {
 
 	mu     sync.RWMutex
 	byName map[string]*topic
+	found  []*topic // by their blocks, when the store was opened
 }
 
 // A topic is what is known of one.
@@ -57,6 +58,42 @@ func (t *topics) load(db *engine.DB) error {
 		t.byName[tp.name] = tp
 	}
 	return errors.Join(it.Error(), it.Close())
+}
+
+// find finds topics whose keys can't be read by their blocks: from both ends,
+// for there may be blocks between that can't be read either.
+func (t *topics) find(db *engine.DB) {
+	low, high := []byte{prefixBlock}, []byte{prefixBlock + 1}
+	for t.add(db, low, high, (*engine.Iterator).First) {
+		name := t.found[len(t.found)-1].name
+		low = append(append([]byte{prefixBlock}, name...), 1) // behind its blocks
+	}
+	for t.add(db, low, high, (*engine.Iterator).Last) {
+		high = blockKey(t.found[len(t.found)-1].name, 0)
+	}
+}
+
+// add adds the topic of the first or the last block between two keys, and
+// reports whether there is one.
+func (t *topics) add(db *engine.DB, low, high []byte, seek func(*engine.Iterator) bool) bool {
+	it, err := db.NewIter(bounds(low, high))
+	if err != nil {
+		return false
+	}
+	defer it.Close()
+	if !seek(it) {
+		return false
+	}
+	name, _, ok := splitBlockKey(it.Key())
+	if !ok {
+		return false
+	}
+	tp := &topic{name: string(name)}
+	t.found = append(t.found, tp)
+	if t.byName[tp.name] == nil {
+		t.byName[tp.name] = tp
+	}
+	return true
 }
 
 // encode returns the value of the topic's key.
