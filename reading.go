@@ -51,6 +51,8 @@ type event struct {
 	done  bool
 }
 
+func (e event) isProgress() bool { return e.batch != nil && e.err == nil && e.batch.Len() == 0 }
+
 // A commit waits until the cursor stands at a position.
 type commit struct {
 	text     string
@@ -111,10 +113,15 @@ func (s *subscription) recycle(b *Batch) {
 	b.Records, b.space = nil, space{}
 }
 
-// put puts an event into the queue.
+// put puts an event into the queue. Of progress that nobody has seen, the last
+// counts.
 func (s *subscription) put(e event) {
 	s.mu.Lock()
-	s.queue = append(s.queue, e)
+	if n := len(s.queue); n > 0 && e.isProgress() && s.queue[n-1].isProgress() {
+		s.queue[n-1] = e
+	} else {
+		s.queue = append(s.queue, e)
+	}
 	if e.batch != nil {
 		s.bytes += len(e.batch.space.bytes)
 	}
