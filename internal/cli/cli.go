@@ -41,10 +41,11 @@ func Root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "dictwire",
 		Short: "Send a dictionary from any program; it arrives whole",
-		Long: "dictwire receives dictionaries from any program that can write JSON to a socket,\n" +
-			"prints them as Python does, and sends and converts them.",
+		Long: "dictwire receives dictionaries from any program that can write to a socket, stores them,\n" +
+			"prints them as Python does and gives them back; and it sends and converts them.",
 		Example: "  dictwire serve\n" +
 			"  dictwire send name=Alice age:=30 city=Paris\n" +
+			"  dictwire tail --from 1h\n" +
 			"  echo '{\"name\": \"Alice\"}' | nc -N 127.0.0.1 65432",
 		SilenceErrors: true, // report does that
 		SilenceUsage:  true,

@@ -83,7 +83,9 @@ func TestHold(t *testing.T) {
 			if !done {
 				break
 			}
-			n++
+			if n++; n > 9 {
+				break
+			}
 		}
 		if n != 9 {
 			t.Fatalf("%d appends find room, want 9", n)
