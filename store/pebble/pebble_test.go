@@ -176,3 +176,41 @@ func (f *tableFile) Write(b []byte) (int, error) {
 	}
 	return f.File.Write(b)
 }
+
+// A store that is a copy of one that went on refuses the positions of that one,
+// and keeps its own cursors.
+func TestRestored(t *testing.T) {
+	fs := vfs.NewMem()
+	s := open(t, pebble.Options{FS: fs, KeepEvery: -1})
+	if r := s.Append(t.Context(), block("a", 1))[0]; r.Err != nil {
+		t.Fatal(r.Err)
+	}
+	before, err := s.Head(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := store.CursorName{Name: "c", Subscription: "a"}
+	if err := s.Commit(t.Context(), c, before); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, pebble.Options{FS: fs, KeepEvery: -1, Restored: true})
+	for _, err := range s.Read(t.Context(), before, store.ReadOptions{}) {
+		if !errors.Is(err, store.ErrPosition) {
+			t.Errorf("a position of the store before: %v", err)
+		}
+	}
+	at, found, err := s.Cursor(t.Context(), c)
+	if err != nil || !found || at.Compare(before) != 0 || at.Tag == before.Tag {
+		t.Errorf("the cursor is at %v, %v, %v", at, found, err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, pebble.Options{FS: fs, KeepEvery: -1})
+	if head, err := s.Head(t.Context()); err != nil || head != at {
+		t.Errorf("opened again, the head is %v, %v, want %v", head, err, at)
+	}
+}
