@@ -27,7 +27,7 @@ func storeCommand() *cobra.Command {
 			"  dictwire store check --store /var/lib/dictwire\n" +
 			"  dictwire store export --topic orders --from 24h >orders.ndjson\n" +
 			"  dictwire store trim orders --before 30d",
-	}, storeInfoCommand(), storeCheckCommand(), storeExportCommand(), storeTrimCommand(), storeDropCommand(), storeForgetCommand())
+	}, storeInfoCommand(), storeCheckCommand(), storeExportCommand(), storeTrimCommand(), storeDropCommand(), storeForgetCommand(), storeRestoredCommand())
 }
 
 // group makes cmd a command that only has others below it.
