@@ -338,8 +338,8 @@ func (c *customer) audit(all []stored) error {
 		}
 		told := c.stopped != nil || c.trouble
 		switch {
-		case r.at.Before(c.ledger.harmed.Add(patience)) && (told || c.disk == nil && r.process != c.process):
-			// The store has lost it, and who lives was told.
+		case r.at.Before(c.ledger.harmed.Add(patience)) && (told || c.restored || c.disk == nil && r.process != c.process):
+			// The store has lost it, and who lives and remembers it was told.
 		case r.spooled && (c.stopped != nil || c.restored):
 			// It is in the spool, or was in that which an old copy replaced.
 		default:
