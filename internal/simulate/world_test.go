@@ -419,7 +419,7 @@ func (w *world) twin() {
 		for n := range p.bound {
 			q.sent[n+1] = p.sent[n+1]
 		}
-		q.acked = q.kept
+		q.acked, q.lost = q.kept, slices.Clone(p.lost)
 	}
 	w.live(a)
 	w.live(b)

@@ -237,7 +237,7 @@ const (
 
 // events is what the engine is listened to for.
 func (s *Store) events() *engine.EventListener {
-	var flush error // how the last one ended
+	var flush atomic.Pointer[error] // why the last one failed, if it did
 	return &engine.EventListener{
 		// Damage is reported where it is read, and stops nothing else.
 		DataCorruption: func(engine.DataCorruptionInfo) {},
@@ -248,12 +248,15 @@ func (s *Store) events() *engine.EventListener {
 			}
 		},
 		FlushEnd: func(i engine.FlushInfo) {
-			if flush = i.Err; flush == nil {
-				s.reserve.stall(nil)
+			if i.Err != nil {
+				flush.Store(&i.Err)
+				return
 			}
+			flush.Store(nil)
+			s.reserve.stall(nil)
 		},
 		BackgroundError: func(err error) {
-			if !errors.Is(err, flush) {
+			if why := flush.Load(); why == nil || !errors.Is(err, *why) {
 				return // a compaction's: it is tried again
 			}
 			if s.opening.Load() {
