@@ -58,6 +58,8 @@ type commit struct {
 	text     string
 	position store.Position
 	sent     bool       // on this connection
+	at       time.Time  // when
+	beats    int        // how often the server had nothing else to say since
 	done     chan error // holds the outcome
 }
 
@@ -176,7 +178,7 @@ func (s *subscription) sendCommits() {
 	var lines []byte
 	for _, c := range s.commits {
 		if conn != nil && !c.sent && c.position.Tag == s.told.Tag && c.position.Compare(s.told) <= 0 {
-			c.sent = true
+			c.sent, c.at, c.beats = true, time.Now(), 0
 			lines = wire.AppendCommit(lines, c.text)
 		}
 	}
@@ -188,6 +190,29 @@ func (s *subscription) sendCommits() {
 		}
 	}
 }
+
+// unanswered reports whether the server has passed over a commit: it had nothing
+// to send for a while, and did not say that the cursor stands there. What was said
+// is progress, or else a batch.
+func (s *subscription) unanswered(progress bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.commits {
+		if c.beats++; !progress {
+			c.beats = 0
+		}
+		if c.sent && c.beats >= maxBeats && time.Since(c.at) > wire.BeatWithin {
+			return true
+		}
+	}
+	return false
+}
+
+// maxBeats is how often a server may have nothing to say before it answers a
+// commit.
+const maxBeats = 3
+
+var errUnanswered = errors.New("dictwire: the server did not answer a commit")
 
 // committed ends the waiting for a position and those before it.
 func (s *subscription) committed(text string) {
@@ -328,6 +353,9 @@ func (s *subscription) connect(ctx context.Context) (heard bool, err error) {
 		}
 		if err != nil {
 			return true, explainReading(err)
+		}
+		if _, progress := m.(wire.Progress); s.unanswered(progress) {
+			return true, errUnanswered
 		}
 	}
 }

@@ -272,6 +272,37 @@ func TestCommitLate(t *testing.T) {
 	})
 }
 
+// A commit that a connection has swallowed is made over another one.
+func TestCommitSwallowed(t *testing.T) {
+	scriptedTest(t, func(t *testing.T, srv *scripted) {
+		c := srv.dial(dictwire.Dialer{})
+		seen := read(t.Context(), c, dictwire.SubscribeRequest{Cursor: "c", Follow: true}, func(b *dictwire.Batch) error {
+			if b.Len() == 0 {
+				return nil
+			}
+			return b.Commit(t.Context())
+		})
+		p := srv.accept()
+		p.greeting()
+		p.ready("a.1.0")
+		p.raw(batch("a.1.0", "a.2.0", 1, line(1)))
+		p.want(`{"commit":"a.2.0"}`)
+		for range 4 {
+			time.Sleep(5 * time.Second)
+			p.say(`{"next":"a.2.0"}`)
+		}
+		p.ended()
+		p = srv.accept()
+		p.greeting()
+		p.ready("a.1.0")
+		p.say(`{"next":"a.2.0"}`)
+		p.want(`{"commit":"a.2.0"}`)
+		p.say(`{"committed":"a.2.0"}`, `{"end":"a.2.0"}`)
+		wantSeen(t, seen, "a.1.0", "a.1.0 {'n': 1}")
+		settled(t, c)
+	})
+}
+
 // The answer to a commit may stand behind more than is read ahead.
 func TestCommitBehindMuch(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
