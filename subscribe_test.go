@@ -291,7 +291,11 @@ func TestCommitSwallowed(t *testing.T) {
 			time.Sleep(5 * time.Second)
 			p.say(`{"next":"a.2.0"}`)
 		}
+		said := time.Now()
 		p.ended()
+		if waited := time.Since(said); waited > time.Second {
+			t.Errorf("the connection was kept for %v", waited)
+		}
 		p = srv.accept()
 		p.greeting()
 		p.ready("a.1.0")
