@@ -47,7 +47,8 @@ type Dialer struct {
 	// a spool, the name is the spool's.
 	Producer string
 
-	// Token says to the server who sends and reads.
+	// Token says to the server who sends and reads. A server of this version
+	// asks nobody, and passes over it.
 	Token string
 
 	// Spool keeps every record before its first byte is sent. Nil means that

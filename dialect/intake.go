@@ -26,7 +26,6 @@ type Intake interface {
 // A WriteRequest says what a connection wants to write.
 type WriteRequest struct {
 	Dialect string // its name
-	Token   string
 	Topic   string // "" means the server's topic for connections that name none
 	// Producer is the name of the producer whose numbers the records take; ""
 	// means that they take none.
@@ -87,8 +86,7 @@ type Answer struct {
 
 // A ReadRequest says what a connection wants to read.
 type ReadRequest struct {
-	Dialect      string // its name
-	Token        string
+	Dialect      string   // its name
 	Topics       []string // as store.ReadOptions.Topics, and not empty
 	Subscription string   // the same as the peer wrote it
 	Cursor       string   // "" means that no position is saved

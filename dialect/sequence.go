@@ -13,57 +13,73 @@ const maxBatch = 4096
 
 // A Sequence finds records that stand back to back on a connection.
 //
-//	for q := dialect.NewSequence(c, cd, limits); ; {
-//		found := q.Scan()
-//		… // q.Batch is taken in
-//		q.Discard()
-//		if found == dialect.FoundNothing {
-//			err := q.More(ctx)
-//			…
-//		}
-//	}
+//	q := dialect.NewSequence(c, cd, limits)
+//	err := q.Each(ctx, func(b *dialect.Batch) error { … }) // takes b in
 type Sequence struct {
 	// Strict says that the first record that can't be read ends the sequence,
 	// and that one that the connection's end cuts off is none. Else only those
 	// end it behind which the next one can't be found.
 	Strict bool
 
-	// Batch is the records that Scan found, bad ones included.
-	Batch Batch
-
-	// Fault is what the sequence ends by where Scan returned FoundFault.
-	Fault *Error
-
 	c       *Conn
 	scanner codec.Scanner
-	done    int  // buffered bytes that Discard drops
-	within  bool // the beginning of a record is behind them
-	ended   bool // no more bytes come
+	batch   Batch
+	fault   *Error // what ends the sequence
+	done    int    // buffered bytes that were scanned
+	within  bool   // the beginning of a record is behind them
+	ended   bool   // no more bytes come
 }
 
 // NewSequence returns the sequence of records in the given format.
 func NewSequence(c *Conn, cd codec.Codec, limits codec.Limits) *Sequence {
-	return &Sequence{c: c, scanner: cd.NewScanner(limits), Batch: Batch{Codec: cd}}
+	return &Sequence{c: c, scanner: cd.NewScanner(limits), batch: Batch{Codec: cd}}
 }
 
-// A Found says what stands behind the records that Scan found.
-type Found uint8
+// Each gives take the records in batches, bad ones included, until the sequence
+// ends. A batch is valid until take returns. The error is nil where the connection
+// has ended, an *[Error] where a bad record ends the sequence, what take returned,
+// or that of [Conn.More].
+func (q *Sequence) Each(ctx context.Context, take func(*Batch) error) error {
+	for {
+		f := q.scan()
+		if len(q.batch.Records) > 0 {
+			if err := take(&q.batch); err != nil {
+				return err
+			}
+		}
+		q.c.Discard(q.done)
+		switch f {
+		case atFault:
+			return q.fault
+		case atEnd:
+			return nil
+		case atNothing:
+			if err := q.more(ctx); err != nil {
+				return err
+			}
+		}
+	}
+}
 
-// The answers of Scan.
+// Ends reports whether a bad record is what ends the sequence.
+func (q *Sequence) Ends(fault *Error) bool { return q.fault == fault }
+
+// What stands behind the records that scan found.
+type found uint8
+
 const (
-	FoundNothing Found = iota // more bytes are needed, if more come
-	FoundMore                 // there may be more records
-	FoundFault                // nothing that could be read
-	FoundEnd                  // no more bytes come
+	atNothing found = iota // more bytes are needed, if more come
+	atMore                 // there may be more records
+	atFault                // nothing that could be read
+	atEnd                  // no more bytes come
 )
 
-// Scan finds the records that are buffered, some of them where they are many.
-// They are valid until Discard.
-func (q *Sequence) Scan() Found {
+// scan finds the records that are buffered, some of them where they are many.
+func (q *Sequence) scan() found {
 	buf := q.c.Buffered()
-	q.Batch.Records, q.Batch.Bad = q.Batch.Records[:0], q.Batch.Bad[:0]
+	q.batch.Records, q.batch.Bad = q.batch.Records[:0], q.batch.Bad[:0]
 	q.done = 0
-	for len(q.Batch.Records) < maxBatch {
+	for len(q.batch.Records) < maxBatch {
 		rest := buf[q.done:]
 		start, end, err := q.scanner.Next(rest)
 		if q.ended && errors.Is(err, codec.ErrIncomplete) {
@@ -73,37 +89,37 @@ func (q *Sequence) Scan() Found {
 		}
 		switch {
 		case err == nil:
-			q.Batch.Records = append(q.Batch.Records, rest[start:end])
+			q.batch.Records = append(q.batch.Records, rest[start:end])
 			q.done += end
 		case errors.Is(err, codec.ErrIncomplete), err == io.EOF:
 			q.done += start
 			q.within = q.done < len(buf)
 			if q.ended {
-				return FoundEnd
+				return atEnd
 			}
-			return FoundNothing
+			return atNothing
 		default:
 			at := q.c.Offset() + int64(q.done+start)
 			q.done += end
 			if q.bad(rest[start:end], at, err) {
-				return FoundFault
+				return atFault
 			}
 		}
 	}
-	return FoundMore
+	return atMore
 }
 
 // bad takes note of a record that can't be read, and reports whether it ends the
 // sequence.
 func (q *Sequence) bad(record []byte, at int64, err error) bool {
-	b := Bad{Index: len(q.Batch.Records), At: at, Err: FaultOf(err, at)}
+	b := Bad{Index: len(q.batch.Records), At: at, Err: FaultOf(err, at)}
 	if q.Strict || final(err) {
-		q.Fault = b.Err
+		q.fault = b.Err
 	}
 	if !q.Strict || b.Err.Code != codec.Truncated {
-		q.Batch.Records, q.Batch.Bad = append(q.Batch.Records, record), append(q.Batch.Bad, b)
+		q.batch.Records, q.batch.Bad = append(q.batch.Records, record), append(q.batch.Bad, b)
 	}
-	return q.Fault != nil
+	return q.fault != nil
 }
 
 func final(err error) bool {
@@ -111,14 +127,8 @@ func final(err error) bool {
 	return !errors.As(err, &e) || e.Final
 }
 
-// Discard drops what the last Scan found.
-func (q *Sequence) Discard() {
-	q.c.Discard(q.done)
-	q.done = 0
-}
-
-// More waits until more bytes are buffered, or no more come: see [Conn.More].
-func (q *Sequence) More(ctx context.Context) error {
+// more waits until more bytes are buffered, or no more come: see [Conn.More].
+func (q *Sequence) more(ctx context.Context) error {
 	err := q.c.More(ctx, q.within, q)
 	if err == io.EOF {
 		q.ended = true
@@ -128,10 +138,10 @@ func (q *Sequence) More(ctx context.Context) error {
 }
 
 // Scratch implements [Holder].
-func (q *Sequence) Scratch() int { return q.scanner.Scratch() + 24*cap(q.Batch.Records) }
+func (q *Sequence) Scratch() int { return q.scanner.Scratch() + 24*cap(q.batch.Records) }
 
 // Release implements [Holder].
 func (q *Sequence) Release() {
 	q.scanner.Release()
-	q.Batch.Records, q.Batch.Bad = nil, nil
+	q.batch.Records, q.batch.Bad = nil, nil
 }

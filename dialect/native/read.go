@@ -52,8 +52,8 @@ func (d Dialect) read(ctx context.Context, c *dialect.Conn, in dialect.Intake, g
 		}
 	}
 	r, err := in.Read(ctx, dialect.ReadRequest{
-		Dialect: d.Name(), Token: g.Token,
-		Topics: g.Subscribe, Subscription: g.Subscription, Cursor: g.Cursor, From: g.From,
+		Dialect: d.Name(),
+		Topics:  g.Subscribe, Subscription: g.Subscription, Cursor: g.Cursor, From: g.From,
 		Follow: g.Follow, Attempt: g.Attempt, Progress: wire.BeatEvery,
 		Fence: func(e *dialect.Error) { c.End(e) },
 	})

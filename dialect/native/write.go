@@ -36,7 +36,7 @@ func (d Dialect) write(ctx context.Context, c *dialect.Conn, in dialect.Intake, 
 		}
 	}
 	w, err := in.Write(ctx, dialect.WriteRequest{
-		Dialect: d.Name(), Token: g.Token, Topic: g.Topic, Producer: g.Producer,
+		Dialect: d.Name(), Topic: g.Topic, Producer: g.Producer,
 		Claim: store.ClaimRequest{Attempt: g.Attempt, Acked: g.Acked, First: g.First, AcceptLost: g.AcceptLost},
 		Fence: func(e *dialect.Error) { c.End(e) },
 	})
@@ -51,7 +51,14 @@ func (d Dialect) write(ctx context.Context, c *dialect.Conn, in dialect.Intake, 
 	c.Beat, c.BeatEvery = s.ack, wire.BeatEvery
 	q := dialect.NewSequence(c, cd, d.Limits)
 	q.Strict = true
-	return s.serve(ctx, q)
+	return q.Each(ctx, func(b *dialect.Batch) error {
+		settled, err := w.Take(ctx, b, s.answer)
+		s.next += uint64(settled)
+		if settled > 0 {
+			err = errors.Join(s.ack(), err)
+		}
+		return err
+	})
 }
 
 // welcome answers the greeting, with all that it settles.
@@ -82,34 +89,6 @@ func (s *writing) welcome(ctx context.Context, d Dialect, g wire.Greeting) error
 
 // ack says that all records below next are settled.
 func (s *writing) ack() error { return s.c.Say(wire.Ack{Number: s.next - 1}) }
-
-// serve takes in records until the peer, a fault or the server ends that.
-func (s *writing) serve(ctx context.Context, q *dialect.Sequence) error {
-	for {
-		found := q.Scan()
-		if len(q.Batch.Records) > 0 {
-			settled, err := s.w.Take(ctx, &q.Batch, s.answer)
-			s.next += uint64(settled)
-			if settled > 0 {
-				err = errors.Join(s.ack(), err)
-			}
-			if err != nil {
-				return err
-			}
-		}
-		q.Discard()
-		switch found {
-		case dialect.FoundFault:
-			return q.Fault
-		case dialect.FoundEnd:
-			return nil
-		case dialect.FoundNothing:
-			if err := q.More(ctx); err != nil {
-				return err
-			}
-		}
-	}
-}
 
 // answer says what became of a record of the batch in hand.
 func (s *writing) answer(a dialect.Answer) error {

@@ -48,33 +48,20 @@ func (d Dialect) Serve(ctx context.Context, c *dialect.Conn, in dialect.Intake) 
 	told := 0
 	answer := func(a dialect.Answer) error {
 		if a.Bad {
-			if told++; told > maxTold || a.Err == q.Fault { // which the server tells
+			if told++; told > maxTold || q.Ends(a.Err) { // which the server tells
 				return nil
 			}
 		}
 		return d.answer(c, a)
 	}
-	for {
-		found := q.Scan()
-		if len(q.Batch.Records) > 0 {
-			if _, err := w.Take(ctx, &q.Batch, answer); err != nil {
-				return err
-			}
-		}
-		q.Discard()
-		switch found {
-		case dialect.FoundFault:
-			return q.Fault
-		case dialect.FoundEnd:
-			return nil
-		case dialect.FoundNothing:
-			if err := q.More(ctx); errors.Is(err, dialect.ErrDrained) {
-				return nil
-			} else if err != nil {
-				return err
-			}
-		}
+	err = q.Each(ctx, func(b *dialect.Batch) error {
+		_, err := w.Take(ctx, b, answer)
+		return err
+	})
+	if errors.Is(err, dialect.ErrDrained) {
+		return nil
 	}
+	return err
 }
 
 // answer writes what is said about a record.
