@@ -1,59 +1,32 @@
 package dictwire
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"log/slog"
 	"net"
 	"sync"
 	"time"
 	"unicode/utf8"
 
-	"github.com/dictwire/dictwire/codec/cbor"
 	"github.com/dictwire/dictwire/dialect"
-	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/rejection"
 	"github.com/dictwire/dictwire/store"
 )
 
-// maxRejected is how many bytes of a rejected record are kept.
-const maxRejected = 64 << 10
-
-// rejected returns what is stored of a record that was rejected: a dictionary in
-// CBOR, as docs/protocol.md has it.
-func (w *writer) rejected(format string, bytes []byte, fault *dialect.Error, offset int64, number uint64) ([]byte, error) {
-	d := dict.Of("code", string(fault.Code), "error", fault.Told())
-	if offset >= 0 {
-		d.Set("offset", dict.Int(offset))
+// rejected returns what is stored of a record that was rejected. offset is where
+// its fault is, -1 where there is no place.
+func (w *writer) rejected(format string, record []byte, fault *dialect.Error, offset int64, number uint64) ([]byte, error) {
+	r := rejection.Of(record)
+	r.Code, r.Text, r.Offset = fault.Code, fault.Told(), offset
+	r.Topic, r.Producer, r.Number = w.topic, w.producer.Name, number
+	r.Dialect, r.Format, r.Peer, r.Time = w.dialect, format, w.in.peer, time.Now()
+	if !w.in.s.quota.take(w.in.remote, len(r.Bytes)) {
+		r.Bytes = nil
 	}
-	d.Set("topic", dict.String(w.topic))
-	if !w.producer.IsZero() {
-		d.Set("producer", dict.String(w.producer.Name))
-		d.Set("number", dict.Int(int64(number)))
-	}
-	d.Set("dialect", dict.String(w.dialect))
-	d.Set("format", dict.String(format))
-	d.Set("peer", dict.String(w.in.peer))
-	now, err := dict.ValueOf(time.Now().UTC().Truncate(time.Microsecond))
-	if err != nil {
-		return nil, err
-	}
-	d.Set("time", now)
-	sum := sha256.Sum256(bytes)
-	d.Set("size", dict.Int(int64(len(bytes))))
-	d.Set("sha256", dict.String(hex.EncodeToString(sum[:])))
-	kept := bytes[:min(len(bytes), maxRejected)]
-	if !w.in.s.quota.take(w.in.remote, len(kept)) {
-		kept = nil
-	}
-	d.Set("bytes", dict.Bytes(kept))
-	if len(kept) < len(bytes) {
-		d.Set("truncated", dict.Bool(true))
-	}
-	record, err := cbor.Codec{}.Append(nil, d)
+	kept, err := r.Append(nil)
 	if err != nil {
 		return nil, &dialect.Error{Code: dialect.Internal, Text: "the rejection can't be stored", At: -1, Err: err}
 	}
-	return record, nil
+	return kept, nil
 }
 
 // cut returns at most n bytes of s, whole characters.

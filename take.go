@@ -6,8 +6,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/dictwire/dictwire/codec/cbor"
 	"github.com/dictwire/dictwire/dialect"
+	"github.com/dictwire/dictwire/internal/rejection"
 	"github.com/dictwire/dictwire/store"
 )
 
@@ -78,7 +78,7 @@ func (t *take) reject(w *writer, b *dialect.Batch, bytes []byte, fault *dialect.
 	if err != nil {
 		return err
 	}
-	block := t.block(w, store.Rejected, cbor.Codec{}.Name())
+	block := t.block(w, store.Rejected, rejection.Codec.Name())
 	block.Add(record)
 	if !w.producer.IsZero() {
 		block.Rejected = append(block.Rejected, store.Rejection{

@@ -2,21 +2,15 @@ package relay
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"time"
 
 	"github.com/dictwire/dictwire"
-	"github.com/dictwire/dictwire/codec/cbor"
-	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/internal/ledger"
+	"github.com/dictwire/dictwire/internal/rejection"
 	"github.com/dictwire/dictwire/store"
 )
-
-// maxRejected is how many bytes of a rejected record are kept.
-const maxRejected = 64 << 10
 
 // keepAgain is how soon what could not be kept is tried again.
 const keepAgain = time.Second
@@ -63,17 +57,16 @@ func (o *outbox) keepRejected(ctx context.Context, t *topic, e *dictwire.Rejecte
 	if err != nil {
 		return err
 	}
-	b := &store.Block{Topic: store.Rejected, Codec: cbor.Codec{}.Name(), Received: time.Now()}
+	b := &store.Block{Topic: store.Rejected, Codec: rejection.Codec.Name(), Received: time.Now()}
 	b.Add(record)
 	return o.ledger.Save(ctx, ledger.Note{
 		Kind: noteRejected, Topic: t.name, Text: binary.BigEndian.AppendUint64(nil, e.Number), Block: b,
 	})
 }
 
-// rejection returns what is kept of a rejected record: see docs/protocol.md.
-// Producer, number and peer are those of the one who sent it here.
+// rejection returns what is kept of a rejected record. Producer, number and peer
+// are those of the one who sent it here.
 func (o *outbox) rejection(ctx context.Context, t *topic, e *dictwire.RejectedError) ([]byte, error) {
-	d := dict.Of("code", string(e.Code), "error", e.Text, "topic", e.Topic)
 	b, index, err := o.find(ctx, t, e.Number)
 	var damage *store.DamageError
 	if err != nil && !errors.As(err, &damage) {
@@ -81,31 +74,20 @@ func (o *outbox) rejection(ctx context.Context, t *topic, e *dictwire.RejectedEr
 	}
 	var record []byte
 	if b != nil {
-		if !b.Producer.IsZero() {
-			d.Set("producer", dict.String(b.Producer.Name))
-			d.Set("number", dict.Int(int64(b.First+uint64(index))))
-		}
-		d.Set("format", dict.String(b.Codec))
-		d.Set("peer", dict.String(b.Peer))
 		for _, record = range b.Records(index) {
 			break
 		}
 	}
-	d.Set("dialect", dict.String("relay"))
-	now, err := dict.ValueOf(time.Now().UTC().Truncate(time.Microsecond))
-	if err != nil {
-		return nil, err
+	r := rejection.Of(record)
+	r.Code, r.Text, r.Topic = e.Code, e.Text, e.Topic
+	if b != nil && !b.Producer.IsZero() {
+		r.Producer, r.Number = b.Producer.Name, b.First+uint64(index)
 	}
-	d.Set("time", now)
-	sum := sha256.Sum256(record)
-	kept := record[:min(len(record), maxRejected)]
-	d.Set("size", dict.Int(int64(len(record))))
-	d.Set("sha256", dict.String(hex.EncodeToString(sum[:])))
-	d.Set("bytes", dict.Bytes(kept))
-	if len(kept) < len(record) {
-		d.Set("truncated", dict.Bool(true))
+	if b != nil {
+		r.Format, r.Peer = b.Codec, b.Peer
 	}
-	return cbor.Codec{}.Append(nil, d)
+	r.Dialect, r.Time = "relay", time.Now()
+	return r.Append(nil)
 }
 
 // find returns the block that holds a record, and where in it; nil where there

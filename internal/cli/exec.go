@@ -3,8 +3,6 @@ package cli
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -17,8 +15,9 @@ import (
 	"time"
 
 	"github.com/dictwire/dictwire"
-	"github.com/dictwire/dictwire/codec/cbor"
-	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/dialect"
+	"github.com/dictwire/dictwire/internal/rejection"
 	"github.com/dictwire/dictwire/store"
 )
 
@@ -32,13 +31,15 @@ const (
 	// exitTemporary is what a command exits with that shall be run again until
 	// it succeeds: EX_TEMPFAIL of sysexits.h.
 	exitTemporary = 75
-
-	maxRejectedBytes = 64 << 10 // of a record that are kept in _rejected
 )
 
 // A delivery is a record as it is given to a command.
 type delivery struct {
-	rejected *dict.Dict // what is kept of it where the command fails with it
+	record   []byte // as it is stored
+	format   string
+	topic    string
+	producer string
+	number   uint64
 	position string
 	line     []byte
 	err      error // why there is no line
@@ -163,7 +164,7 @@ func (e *executor) rejectUnwritten(ctx context.Context, batch []delivery) error 
 		if d.err == nil {
 			continue
 		}
-		if err := e.reject(ctx, d, "loss", d.err.Error()); err != nil {
+		if err := e.reject(ctx, d, dialect.Loss, d.err.Error()); err != nil {
 			return err
 		}
 	}
@@ -192,7 +193,7 @@ func (e *executor) deliver(ctx context.Context, batch []delivery, attempts int) 
 		}
 		if failures >= attempts {
 			if len(batch) == 1 {
-				return e.reject(ctx, batch[0], "handler", fmt.Sprintf("%s: %v", e.command, err))
+				return e.reject(ctx, batch[0], dialect.Handler, fmt.Sprintf("%s: %v", e.command, err))
 			}
 			break
 		}
@@ -248,18 +249,19 @@ func (e *executor) once(ctx context.Context, batch []delivery) error {
 
 // reject keeps a record in the topic _rejected, once, however often it is
 // delivered.
-func (e *executor) reject(ctx context.Context, d delivery, code, text string) error {
-	d.rejected.Set("code", dict.String(code))
-	d.rejected.Set("error", dict.String(text))
-	record, err := cbor.Codec{}.Append(nil, d.rejected)
+func (e *executor) reject(ctx context.Context, d delivery, code codec.Code, text string) error {
+	r := rejection.Of(d.record) // without a time: it is the same at each delivery
+	r.Code, r.Text, r.Dialect, r.Format = code, text, "exec", d.format
+	r.Topic, r.Position, r.Producer, r.Number = d.topic, d.position, d.producer, d.number
+	record, err := r.Append(nil)
 	if err != nil {
 		return err
 	}
 	tell(e.stderr, fmt.Errorf("%s is rejected: %s", d.position, text))
 	for pause := minExecPause; ; pause = min(2*pause, maxExecPause) {
 		client, err := dictwire.Dialer{
-			Codec: cbor.Codec{}, Logger: slog.New(slog.DiscardHandler),
-			Spool: &oneRecord{producer: "exec." + d.position, topic: store.Rejected, codec: cbor.Codec{}, record: record},
+			Codec: rejection.Codec, Logger: slog.New(slog.DiscardHandler),
+			Spool: &oneRecord{producer: "exec." + d.position, topic: store.Rejected, codec: rejection.Codec, record: record},
 		}.Dial(ctx, e.addr)
 		if err == nil {
 			err = errors.Join(client.Flush(ctx), client.Close())
@@ -272,33 +274,4 @@ func (e *executor) reject(ctx context.Context, d delivery, code, text string) er
 			return err
 		}
 	}
-}
-
-// rejectedDict returns what is kept of a record that a command may fail with,
-// but code and error.
-func rejectedDict(b *dictwire.Batch, i int) *dict.Dict {
-	record := b.Records[i]
-	kept := record[:min(len(record), maxRejectedBytes)]
-	sum := sha256.Sum256(record)
-	d := dict.Of("code", "", "error", "", "topic", b.Topic, "position", b.Position(i))
-	if b.Producer != "" {
-		d.Set("producer", dict.String(b.Producer))
-		d.Set("number", dict.Int(int64(b.First)+int64(i)))
-	}
-	for _, kv := range []struct {
-		key   string
-		value dict.Value
-	}{
-		{"dialect", dict.String("exec")},
-		{"format", dict.String(b.Codec.Name())},
-		{"size", dict.Int(int64(len(record)))},
-		{"sha256", dict.String(hex.EncodeToString(sum[:]))},
-		{"bytes", dict.Bytes(bytes.Clone(kept))},
-	} {
-		d.Set(kv.key, kv.value)
-	}
-	if len(kept) < len(record) {
-		d.Set("truncated", dict.Bool(true))
-	}
-	return d
 }

@@ -21,20 +21,20 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// A rejection is a record of the topic _rejected.
-type rejection struct {
+// A rejectedRecord is a record of the topic _rejected.
+type rejectedRecord struct {
 	position string
 	time     time.Time
 	dict     *dict.Dict
 }
 
-func (r *rejection) text(key string) string {
+func (r *rejectedRecord) text(key string) string {
 	v, _ := r.dict.Get(key)
 	s, _ := v.Text()
 	return s
 }
 
-func (r *rejection) number(key string) string {
+func (r *rejectedRecord) number(key string) string {
 	v, ok := r.dict.Get(key)
 	if n, isInt := v.Int(); ok && isInt {
 		return strconv.FormatInt(n, 10)
@@ -42,7 +42,7 @@ func (r *rejection) number(key string) string {
 	return "-"
 }
 
-func (r *rejection) bytes() []byte {
+func (r *rejectedRecord) bytes() []byte {
 	v, _ := r.dict.Get("bytes")
 	b, _ := v.Bytes()
 	return b
@@ -50,8 +50,8 @@ func (r *rejection) bytes() []byte {
 
 // rejections yields what a server has rejected. What it holds is valid until the
 // loop's next step.
-func rejections(ctx context.Context, c *dictwire.Client, from *point) iter.Seq2[*rejection, error] {
-	return func(yield func(*rejection, error) bool) {
+func rejections(ctx context.Context, c *dictwire.Client, from *point) iter.Seq2[*rejectedRecord, error] {
+	return func(yield func(*rejectedRecord, error) bool) {
 		req := dictwire.SubscribeRequest{Topics: []string{store.Rejected}, From: from.wire}
 		for b, err := range c.Subscribe(ctx, req) {
 			if err != nil && !yield(nil, err) || b == nil {
@@ -62,7 +62,7 @@ func rejections(ctx context.Context, c *dictwire.Client, from *point) iter.Seq2[
 				if err != nil {
 					err = fmt.Errorf("%s: %w", b.Position(i), err)
 				}
-				if !yield(&rejection{position: b.Position(i), time: b.Time, dict: d}, err) {
+				if !yield(&rejectedRecord{position: b.Position(i), time: b.Time, dict: d}, err) {
 					return
 				}
 			}
@@ -144,7 +144,7 @@ func (r *rejectedList) run(cmd *cobra.Command, args []string) error {
 // firstBytes is how many of a record are shown to people.
 const firstBytes = 24
 
-func (r *rejection) row(out io.Writer) {
+func (r *rejectedRecord) row(out io.Writer) {
 	first := r.bytes()
 	more := ""
 	if len(first) > firstBytes {
@@ -235,7 +235,7 @@ func (r *retry) run(cmd *cobra.Command, args []string) error {
 }
 
 // again sends a record again, and returns when it is settled.
-func (r *retry) again(ctx context.Context, e *rejection) error {
+func (r *retry) again(ctx context.Context, e *rejectedRecord) error {
 	if at := e.text("position"); at != "" {
 		return hintError{
 			fmt.Errorf("it is in %s, at %s: a command of tail --exec failed with it", e.text("topic"), at),

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -256,7 +257,8 @@ func (t *tail) parcel(ctx context.Context, b *dictwire.Batch) *parcel {
 			continue
 		}
 		p.deliveries = append(p.deliveries, delivery{
-			rejected: rejectedDict(b, i), position: b.Position(i), line: slices.Clone(t.line), err: err,
+			record: bytes.Clone(b.Records[i]), format: b.Codec.Name(), topic: b.Topic, producer: b.Producer, number: b.First + uint64(i),
+			position: b.Position(i), line: slices.Clone(t.line), err: err,
 		})
 		p.bytes += len(t.line)
 	}

@@ -1,0 +1,82 @@
+// Package rejection has what is kept of a record that was rejected: a dictionary
+// in the topic _rejected, as docs/protocol.md has it (section 5).
+package rejection
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"time"
+
+	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/codec/cbor"
+	"github.com/dictwire/dictwire/dict"
+)
+
+// MaxBytes is how many bytes of a rejected record are kept.
+const MaxBytes = 64 << 10
+
+// Codec is the format in which rejections are kept.
+var Codec = cbor.Codec{}
+
+// A Rejection is a record that was rejected. What is not known is left out.
+type Rejection struct {
+	Code   codec.Code
+	Text   string
+	Offset int64 // of the fault in the record; -1 where there is no place
+
+	Topic    string
+	Position string // of the record in the topic, where it lies there
+	Producer string // "" where it takes no number
+	Number   uint64
+
+	Dialect, Format, Peer string
+	Time                  time.Time // zero: not known
+
+	Size   int // of the record
+	SHA256 [sha256.Size]byte
+	Bytes  []byte // the first of the record, at most MaxBytes
+}
+
+// Of returns the rejection of a record, to whose bytes it refers.
+func Of(record []byte) Rejection {
+	return Rejection{
+		Offset: -1, Size: len(record), SHA256: sha256.Sum256(record),
+		Bytes: record[:min(len(record), MaxBytes)],
+	}
+}
+
+// Append appends the dictionary in CBOR.
+func (r *Rejection) Append(dst []byte) ([]byte, error) {
+	d := dict.Of("code", string(r.Code), "error", r.Text)
+	text := func(key, s string) {
+		if s != "" {
+			d.Set(key, dict.String(s))
+		}
+	}
+	if r.Offset >= 0 {
+		d.Set("offset", dict.Int(r.Offset))
+	}
+	text("topic", r.Topic)
+	text("position", r.Position)
+	if r.Producer != "" {
+		text("producer", r.Producer)
+		d.Set("number", dict.Int(int64(r.Number)))
+	}
+	text("dialect", r.Dialect)
+	text("format", r.Format)
+	text("peer", r.Peer)
+	if !r.Time.IsZero() {
+		t, err := dict.ValueOf(r.Time.UTC().Truncate(time.Microsecond))
+		if err != nil {
+			return dst, err
+		}
+		d.Set("time", t)
+	}
+	d.Set("size", dict.Int(int64(r.Size)))
+	d.Set("sha256", dict.String(hex.EncodeToString(r.SHA256[:])))
+	d.Set("bytes", dict.Bytes(r.Bytes))
+	if len(r.Bytes) < r.Size {
+		d.Set("truncated", dict.Bool(true))
+	}
+	return Codec.Append(dst, d)
+}
