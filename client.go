@@ -1,6 +1,7 @@
 package dictwire
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -147,7 +148,7 @@ func (d Dialer) Dial(ctx context.Context, addr string) (*Client, error) {
 		d.Codec = json.Codec{}
 	}
 	c := &Client{
-		d: d, addr: addr, producer: cmpOr(d.Producer, "go") + "." + strings.ToLower(rand.Text()[:16]),
+		d: d, addr: addr, producer: cmp.Or(d.Producer, "go") + "." + strings.ToLower(rand.Text()[:16]),
 		codecs: codecsWith(d.Codec), checkers: make(map[string]*checker),
 		senders: make(map[string]*sender), spooled: make(map[string]SpoolTopic),
 	}
@@ -164,8 +165,8 @@ func (d Dialer) Dial(ctx context.Context, addr string) (*Client, error) {
 		w.maxRecords = bound(int64(d.WindowRecords), 65536)
 		w.maxBytes = bound(d.WindowBytes, 16<<20)
 	}
-	c.d.MinBackoff = max(cmpOr(d.MinBackoff, 50*time.Millisecond), 1)
-	c.d.MaxBackoff = max(cmpOr(d.MaxBackoff, 5*time.Second), c.d.MinBackoff)
+	c.d.MinBackoff = max(cmp.Or(d.MinBackoff, 50*time.Millisecond), 1)
+	c.d.MaxBackoff = max(cmp.Or(d.MaxBackoff, 5*time.Second), c.d.MinBackoff)
 	c.d.IdleTimeout = timeout(d.IdleTimeout, time.Minute)
 	c.append, c.giveUp = context.WithCancel(context.Background())
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
@@ -188,15 +189,7 @@ func bound(v, byDefault int64) int64 {
 	if v < 0 {
 		return math.MaxInt64
 	}
-	return cmpOr(v, byDefault)
-}
-
-// cmpOr returns v, or what stands for its zero value.
-func cmpOr[T comparable](v, byDefault T) T {
-	if v == *new(T) {
-		return byDefault
-	}
-	return v
+	return cmp.Or(v, byDefault)
 }
 
 // connect connects to the server.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/dialect"
+	"github.com/dictwire/dictwire/internal/point"
 	"github.com/dictwire/dictwire/store"
 )
 
@@ -78,20 +79,17 @@ func (r *reader) begin(ctx context.Context, from string) error {
 
 // position returns the position that a peer names as from.
 func (s *Server) position(ctx context.Context, from string) (store.Position, error) {
-	var p store.Position
-	t, isTime, err := moment(from)
+	where, err := point.Parse(from)
+	if err != nil {
+		return store.Position{}, &dialect.Error{Code: codec.Malformed, At: -1, Text: "from: " + err.Error(), Err: err}
+	}
+	p, err := where.In(ctx, s.store)
 	switch {
 	case err != nil:
-		return p, &dialect.Error{Code: codec.Malformed, At: -1, Text: "from: " + err.Error(), Err: err}
-	case from == "latest":
-		p, err = s.store.Head(ctx)
-	case isTime:
-		p, err = s.store.Seek(ctx, t)
+	case p.IsZero(): // the peer is to be told a position
+		p, err = s.store.Seek(ctx, time.Unix(0, 0))
 	default:
 		var head store.Position
-		if p, err = store.ParsePosition(from); err != nil {
-			return p, &dialect.Error{Code: codec.Malformed, At: -1, Text: "from: " + errFrom.Error(), Err: err}
-		}
 		if head, err = s.store.Head(ctx); err == nil {
 			err = p.Within(head.Tag, head)
 		}
@@ -100,27 +98,6 @@ func (s *Server) position(ctx context.Context, from string) (store.Position, err
 		return p, faultOfStore(ctx, err)
 	}
 	return p, nil
-}
-
-var errFrom = errors.New("want earliest, latest, a position, a time as 2026-11-23T10:00:00Z, or an age as 10m")
-
-// moment returns the time that from names, where it names one.
-func moment(from string) (t time.Time, ok bool, err error) {
-	if from == "" || from == "earliest" {
-		return time.Unix(0, 0), true, nil
-	}
-	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04Z07:00"} {
-		if t, err := time.Parse(layout, from); err == nil {
-			return t, true, nil
-		}
-	}
-	if d, err := time.ParseDuration(from); err == nil {
-		if d < 0 {
-			return t, false, errFrom
-		}
-		return time.Now().Add(-d), true, nil
-	}
-	return t, false, nil
 }
 
 // Start implements [dialect.Reader].

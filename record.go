@@ -22,8 +22,8 @@ type Record struct {
 	Bytes []byte
 }
 
-// codecs are the formats of the native session. That of the given codec's name
-// is the given one.
+// codecsWith returns the formats of the native session. That of
+// the given codec's name is the given one.
 func codecsWith(own codec.Codec) map[string]codec.Codec {
 	all := make(map[string]codec.Codec)
 	for _, c := range []codec.Codec{json.Codec{}, cbor.Codec{}, msgpack.Codec{}, pickle.Codec{}, python.Codec{}, own} {

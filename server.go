@@ -14,11 +14,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/dictwire/dictwire/codec"
-	"github.com/dictwire/dictwire/codec/cbor"
 	"github.com/dictwire/dictwire/codec/json"
-	"github.com/dictwire/dictwire/codec/msgpack"
-	"github.com/dictwire/dictwire/codec/pickle"
-	"github.com/dictwire/dictwire/codec/python"
 	"github.com/dictwire/dictwire/dialect"
 	"github.com/dictwire/dictwire/internal/lease"
 	"github.com/dictwire/dictwire/store"
@@ -120,10 +116,7 @@ func (s *Server) setup() {
 		if s.topic = s.Topic; s.topic == "" {
 			s.topic = DefaultTopic
 		}
-		s.codecs = make(map[string]codec.Codec)
-		for _, c := range []codec.Codec{s.JSON, cbor.Codec{}, msgpack.Codec{}, pickle.Codec{}, python.Codec{}} {
-			s.codecs[c.Name()] = c
-		}
+		s.codecs = codecsWith(s.JSON)
 		s.holders.init()
 		// A quarter for decoded dictionaries, the rest for what is being received.
 		s.decodingMemory = total / 4

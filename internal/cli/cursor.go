@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/dictwire/dictwire/internal/point"
 	"github.com/dictwire/dictwire/store"
 	"github.com/dictwire/dictwire/store/pebble"
 )
@@ -54,7 +55,7 @@ func cursorListCommand() *cobra.Command {
 type cursorReset struct {
 	storeFlag
 
-	to           point
+	to           pointFlag
 	subscription string
 	principal    string
 }
@@ -78,7 +79,7 @@ func cursorResetCommand() *cobra.Command {
 	}
 	flags := cmd.Flags()
 	c.add(flags)
-	flags.Var(&c.to, "to", "where it shall stand: "+pointHelp)
+	flags.Var(&c.to, "to", "where it shall stand: "+point.Help)
 	flags.StringVar(&c.subscription, "reads", "", "what it reads, as list prints it, where several have the name: `topics`")
 	flags.StringVar(&c.principal, "principal", "", "`whose` it is, where several have the name")
 	return cmd
@@ -90,7 +91,7 @@ func (c *cursorReset) run(cmd *cobra.Command, s *pebble.Store, name string) erro
 	if err != nil {
 		return err
 	}
-	to, err := c.to.in(ctx, s)
+	to, err := c.to.In(ctx, s)
 	if err != nil {
 		return err
 	}

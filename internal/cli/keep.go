@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/dictwire/dictwire/internal/point"
 	"github.com/dictwire/dictwire/store"
 	"github.com/dictwire/dictwire/store/pebble"
 )
@@ -72,7 +73,7 @@ type keepFlags struct {
 }
 
 func (f *keepFlags) add(flags *pflag.FlagSet) {
-	f.age.kind, f.age.parse = "age", parseAge
+	f.age.kind, f.age.parse = "age", point.ParseAge
 	f.bytes.kind, f.bytes.parse = "bytes", func(s string) (n byteSize, err error) {
 		if err = n.Set(s); err == nil && n <= 0 {
 			err = fmt.Errorf("want more than nothing")

@@ -18,6 +18,7 @@ import (
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/point"
 	"github.com/dictwire/dictwire/store"
 )
 
@@ -50,9 +51,9 @@ func (r *rejectedRecord) bytes() []byte {
 
 // rejections yields what a server has rejected. What it holds is valid until the
 // loop's next step.
-func rejections(ctx context.Context, c *dictwire.Client, from *point) iter.Seq2[*rejectedRecord, error] {
+func rejections(ctx context.Context, c *dictwire.Client, from *pointFlag) iter.Seq2[*rejectedRecord, error] {
 	return func(yield func(*rejectedRecord, error) bool) {
-		req := dictwire.SubscribeRequest{Topics: []string{store.Rejected}, From: from.wire}
+		req := dictwire.SubscribeRequest{Topics: []string{store.Rejected}, From: from.text}
 		for b, err := range c.Subscribe(ctx, req) {
 			if err != nil && !yield(nil, err) || b == nil {
 				return
@@ -75,7 +76,7 @@ type rejectedList struct {
 	formatFlags
 	connectFlags
 
-	from  point
+	from  pointFlag
 	print choice
 }
 
@@ -99,7 +100,7 @@ func rejectedCommand() *cobra.Command {
 	slices.Sort(r.print.of)
 	flags := cmd.Flags()
 	r.add(flags)
-	flags.Var(&r.from, "from", "where to begin: "+pointHelp+" (default earliest)")
+	flags.Var(&r.from, "from", "where to begin: "+point.Help+" (default earliest)")
 	flags.Var(&r.print, "print", "what is printed: table, for people, or one of "+names(r.codecs())+", for programs")
 	r.addPython(flags)
 	cmd.AddCommand(rejectedRetryCommand())
@@ -160,7 +161,7 @@ type retry struct {
 	connectFlags
 
 	all  bool
-	from point
+	from pointFlag
 
 	stderr io.Writer
 }
@@ -182,7 +183,7 @@ func rejectedRetryCommand() *cobra.Command {
 	flags := cmd.Flags()
 	r.add(flags)
 	flags.BoolVar(&r.all, "all", false, "send all of them again")
-	flags.Var(&r.from, "from", "where --all begins: "+pointHelp+" (default earliest)")
+	flags.Var(&r.from, "from", "where --all begins: "+point.Help+" (default earliest)")
 	return cmd
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/internal/point"
 	"github.com/dictwire/dictwire/store"
 	"github.com/dictwire/dictwire/store/pebble"
 )
@@ -19,7 +20,7 @@ type export struct {
 
 	topics   []string
 	format   choice
-	from, to point
+	from, to pointFlag
 }
 
 func storeExportCommand() *cobra.Command {
@@ -45,23 +46,23 @@ func storeExportCommand() *cobra.Command {
 	e.add(flags)
 	addTopics(flags, &e.topics)
 	flags.Var(&e.format, "format", "what is written: "+names(map[string]bool{"cbor": true, "json": true}))
-	flags.Var(&e.from, "from", "where to begin: "+pointHelp)
-	flags.Var(&e.to, "to", "where to end: "+pointHelp)
+	flags.Var(&e.from, "from", "where to begin: "+point.Help)
+	flags.Var(&e.to, "to", "where to end: "+point.Help)
 	e.addLossy(flags)
 	return cmd
 }
 
 func (e *export) run(cmd *cobra.Command, s *pebble.Store) error {
 	ctx := cmd.Context()
-	from, err := e.from.in(ctx, s)
+	from, err := e.from.In(ctx, s)
 	if err != nil {
 		return err
 	}
-	to := &e.to
-	if to.text == "" {
-		to = &point{latest: true}
+	to := e.to.Point
+	if e.to.text == "" {
+		to = point.Latest()
 	}
-	end, err := to.in(ctx, s)
+	end, err := to.In(ctx, s)
 	if err != nil {
 		return err
 	}

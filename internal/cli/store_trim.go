@@ -5,13 +5,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/dictwire/dictwire/internal/point"
 	"github.com/dictwire/dictwire/store/pebble"
 )
 
 func storeTrimCommand() *cobra.Command {
 	var (
 		f      storeFlag
-		before point
+		before pointFlag
 	)
 	cmd := &cobra.Command{
 		Use:   "trim TOPIC --before POINT",
@@ -27,13 +28,13 @@ func storeTrimCommand() *cobra.Command {
 				return usagef("--before says where the records begin that stay")
 			}
 			return f.with(cmd.Context(), pebble.Options{}, func(s *pebble.Store) error {
-				return storeTrim(cmd, s, args[0], &before)
+				return storeTrim(cmd, s, args[0], before.Point)
 			})
 		},
 	}
 	flags := cmd.Flags()
 	f.add(flags)
-	flags.Var(&before, "before", "where the records begin that stay: "+pointHelp)
+	flags.Var(&before, "before", "where the records begin that stay: "+point.Help)
 	return cmd
 }
 
@@ -48,7 +49,7 @@ func storeDropCommand() *cobra.Command {
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return f.with(cmd.Context(), pebble.Options{}, func(s *pebble.Store) error {
-				return storeTrim(cmd, s, args[0], &point{latest: true})
+				return storeTrim(cmd, s, args[0], point.Latest())
 			})
 		},
 	}
@@ -58,13 +59,13 @@ func storeDropCommand() *cobra.Command {
 
 // storeTrim deletes what a topic holds before a point, and says how much that
 // was.
-func storeTrim(cmd *cobra.Command, s *pebble.Store, topic string, before *point) error {
+func storeTrim(cmd *cobra.Command, s *pebble.Store, topic string, before point.Point) error {
 	ctx := cmd.Context()
 	held, err := aTopic(ctx, s, topic)
 	if err != nil {
 		return err
 	}
-	to, err := before.in(ctx, s)
+	to, err := before.In(ctx, s)
 	if err != nil {
 		return err
 	}

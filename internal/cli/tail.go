@@ -18,6 +18,7 @@ import (
 
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/point"
 )
 
 // A tail is the command tail with its flags.
@@ -26,7 +27,7 @@ type tail struct {
 	connectFlags
 
 	topics   []string
-	from     point
+	from     pointFlag
 	cursor   string
 	noFollow bool
 	filter   filter
@@ -83,7 +84,7 @@ func tailCommand() *cobra.Command {
 	flags := cmd.Flags()
 	t.add(flags)
 	addTopics(flags, &t.topics)
-	flags.Var(&t.from, "from", "where to begin, if no cursor says it: "+pointHelp+" (default earliest)")
+	flags.Var(&t.from, "from", "where to begin, if no cursor says it: "+point.Help+" (default earliest)")
 	flags.StringVar(&t.cursor, "cursor", "", "`name` under which the server keeps how far this has come")
 	flags.BoolVar(&t.noFollow, "no-follow", false, "end when all that is stored is printed")
 	flags.Var(&t.filter, "filter", "print what this `expression` of jq makes of each dictionary")
@@ -189,7 +190,7 @@ func (t *tail) stop() {
 
 // request says what is read.
 func (t *tail) request() dictwire.SubscribeRequest {
-	return dictwire.SubscribeRequest{Topics: t.topics, Cursor: t.cursor, From: t.from.wire, Follow: !t.noFollow}
+	return dictwire.SubscribeRequest{Topics: t.topics, Cursor: t.cursor, From: t.from.text, Follow: !t.noFollow}
 }
 
 // read prints what the server has, and what comes until ctx ends.
