@@ -6,6 +6,7 @@ import (
 	"unsafe"
 
 	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/codec/internal/fault"
 	"github.com/dictwire/dictwire/codec/internal/keyset"
 	"github.com/dictwire/dictwire/codec/internal/scratch"
 	"github.com/dictwire/dictwire/dict"
@@ -88,9 +89,7 @@ func (s *scanner) bad(buf []byte) (err *codec.SyntaxError, end int) {
 	s.skipping = true
 	end = 1 + s.resume(buf[1:])
 	if !s.skipping && end <= err.Offset {
-		// The next record began before the fault was seen: this one is cut off.
-		err.Offset, err.Path, err.Hint = end, "", ""
-		err.Msg = "the record is cut off: the next line begins another"
+		fault.CutOff(err, end)
 	}
 	return err, end
 }
