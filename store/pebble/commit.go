@@ -1,7 +1,6 @@
 package pebble
 
 import (
-	"fmt"
 	"runtime"
 	"slices"
 	"sync"
@@ -69,8 +68,8 @@ func (c *committer) start(s *Store) {
 }
 
 // stop ends the goroutines, behind all that was committed. It reports whether
-// it could: an engine that can't go on may hold one of them.
-func (c *committer) stop() bool {
+// it could: an engine that can't write may hold one of them.
+func (c *committer) stop(s *Store) bool {
 	c.mu.Lock()
 	c.closed = true
 	c.mu.Unlock()
@@ -79,11 +78,12 @@ func (c *committer) stop() bool {
 	case <-c.landed:
 		return true
 	case <-c.broken:
+	case <-s.reserve.stuck:
 	}
 	select {
 	case <-c.landed:
 		return true
-	case <-time.After(time.Second):
+	case <-time.After(grace):
 		return false
 	}
 }
@@ -198,13 +198,7 @@ func (c *committer) next() (hasty []*commit, g *group, closed bool) {
 }
 
 // apply gives a batch to the engine, and reports whether it took it.
-func (s *Store) apply(b *engine.Batch, o *engine.WriteOptions) (ok bool) {
-	defer func() {
-		if p := recover(); p != nil {
-			s.fail(fmt.Errorf("%v", p))
-		}
-		ok = s.failed() == nil
-	}()
+func (s *Store) apply(b *engine.Batch, o *engine.WriteOptions) bool {
 	if s.failed() != nil {
 		return false
 	}
@@ -215,7 +209,7 @@ func (s *Store) apply(b *engine.Batch, o *engine.WriteOptions) (ok bool) {
 	if err := apply(b, o); err != nil {
 		s.fail(err)
 	}
-	return true
+	return s.failed() == nil
 }
 
 func (s *Store) applyGroup(g *group) bool {

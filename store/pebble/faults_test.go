@@ -61,15 +61,16 @@ func (f *small) Unwrap() vfs.FS { return f.FS }
 
 func TestReserve(t *testing.T) {
 	fs := &small{FS: vfs.NewMem()}
+	const memory = 12 << 20
 	for _, c := range []struct {
 		reserve int64
 		free    uint64
 		refused bool
 	}{
-		{0, 2<<30 + 1, false}, // 2 % of 100 GiB
-		{0, 2<<30 - 1, true},
-		{1 << 20, 1 << 20, false},
-		{1 << 20, 1<<20 - 1, true},
+		{0, 2<<30 + memory, false}, // 2 % of 100 GiB
+		{0, 2<<30 + memory - 1, true},
+		{1 << 20, 1<<20 + memory, false},
+		{1 << 20, 1<<20 + memory - 1, true},
 		{-1, 0, false},
 	} {
 		fs.free.Store(c.free)
@@ -226,6 +227,48 @@ func TestTablesCantBeWritten(t *testing.T) {
 	d.fails("")
 	n.resume(t, s)
 	n.verify(t, s)
+}
+
+// TestCloseOfFailing closes stores whose disk fails since their last write, in
+// every way: Close returns, and what was acknowledged is there when the disk works
+// again.
+func TestCloseOfFailing(t *testing.T) {
+	for _, what := range []string{"sync", "write", "table"} {
+		for _, full := range []bool{false, true} { // what the engine has in memory
+			d := &disk{FS: vfs.NewMem()}
+			s := open(t, pebble.Options{FS: d, KeepEvery: -1, Reserve: -1, Fatal: func(error) {}})
+			n := newNumbered()
+			if full {
+				d.fails("table")
+				if err := n.append(t.Context(), s); !errors.Is(err, store.ErrUnavailable) {
+					t.Fatal(err)
+				}
+			} else if r := s.Append(t.Context(), block("a", 1))[0]; r.Err != nil {
+				t.Fatal(r.Err)
+			}
+			d.fails(what)
+			closed := make(chan error, 1)
+			go func() { closed <- s.Close() }()
+			select {
+			case err := <-closed:
+				if err != nil && !errors.Is(err, store.ErrUnavailable) {
+					t.Fatalf("%s, full %v: Close: %v", what, full, err)
+				}
+			case <-time.After(time.Minute):
+				t.Fatalf("%s, full %v: Close does not return", what, full)
+			}
+			d.fails("")
+			s = open(t, pebble.Options{FS: d, KeepEvery: -1, Reserve: -1})
+			if full {
+				n.verify(t, s)
+			} else if all, err := s.Topics(t.Context()); err != nil || len(all) != 1 || all[0].Records != 1 {
+				t.Fatalf("%s: %+v, %v", what, all, err)
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 }
 
 func TestDurabilityOS(t *testing.T) {

@@ -28,7 +28,7 @@ func TestFullDisk(t *testing.T) {
 		t.Run("none", func(t *testing.T) { testNoSpaceLeft(t, filepath.Join(dir, "none")) })
 		return
 	}
-	cmd := exec.Command(os.Args[0], "-test.run=^TestFullDisk$", "-test.v")
+	cmd := exec.Command(os.Args[0], "-test.run=^TestFullDisk$", "-test.v", "-test.timeout=45s")
 	cmd.Env = append(os.Environ(), "DICTWIRE_TEST_FULL="+t.TempDir())
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
 	if id := os.Geteuid(); id != 0 {

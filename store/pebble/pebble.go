@@ -62,7 +62,8 @@ type Options struct {
 	Durability store.Durability
 
 	// Reserve is how many bytes of the disk stay free. Zero means 1 GiB or 2 %
-	// of the disk, whichever is larger; negative means none.
+	// of the disk, whichever is larger; negative means none. The 12 MiB that may
+	// be in memory, of which tables are still to be made, come on top.
 	Reserve int64
 
 	// Keep says what of a topic is kept. Nil means DefaultKeep.
@@ -135,6 +136,7 @@ func Open(ctx context.Context, dir string, o *Options) (*Store, error) {
 		return nil, context.Cause(ctx)
 	}
 	s := &Store{dir: dir, done: make(chan struct{}), appendings: sync.Pool{New: newAppending}}
+	s.reserve.stuck = make(chan struct{}, 1)
 	s.committer.broken = make(chan struct{})
 	if o != nil {
 		s.opts = *o
@@ -160,7 +162,7 @@ func Open(ctx context.Context, dir string, o *Options) (*Store, error) {
 	err = s.open()
 	s.opening.Store(false)
 	if err != nil {
-		if s.db != nil && s.committer.stop() {
+		if s.db != nil && s.committer.stop(s) {
 			err = errors.Join(err, s.db.Close())
 		}
 		return nil, errors.Join(fmt.Errorf("store: open %s: %w", dir, err), lock.Close())
@@ -241,12 +243,6 @@ func (s *Store) events() *engine.EventListener {
 	return &engine.EventListener{
 		// Damage is reported where it is read, and stops nothing else.
 		DataCorruption: func(engine.DataCorruptionInfo) {},
-		// What the engine does next is a panic that nobody can recover.
-		WALCreated: func(i engine.WALCreateInfo) {
-			if i.Err != nil {
-				s.fail(i.Err)
-			}
-		},
 		FlushEnd: func(i engine.FlushInfo) {
 			if i.Err != nil {
 				flush.Store(&i.Err)
@@ -294,7 +290,7 @@ func (s *Store) open() error {
 	if s.opts.Durability == store.OS {
 		eo.FS = unsynced{eo.FS}
 	}
-	eo.FS = patient{eo.FS, &s.reserve}
+	eo.FS = fuse{patient{eo.FS, &s.reserve}, s}
 	for i := range eo.Levels {
 		// Blocks are compressed already.
 		eo.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
@@ -333,7 +329,8 @@ func (s *Store) open() error {
 func (s *Store) Durability() store.Durability { return s.opts.Durability }
 
 // Close ends all reads, waits for the appends that are under way, and closes
-// the store. What comes later is store.ErrUnavailable.
+// the store. What comes later is store.ErrUnavailable. Where the disk is full or
+// fails, it returns all the same: what was acknowledged is in the log.
 func (s *Store) Close() error {
 	s.gate.Lock()
 	if s.closed {
@@ -344,25 +341,54 @@ func (s *Store) Close() error {
 	close(s.done)
 	s.gate.Unlock()
 	s.keeper.Wait()
-	stopped := s.committer.stop()
-	if s.failed() != nil {
-		if stopped {
-			_ = closeFailed(s.db) // it has given up, and may not even close
-		}
-		return errors.Join(s.failed(), s.lock.Close())
-	}
 	// With an empty log, the next open has nothing to replay.
-	return errors.Join(s.db.Flush(), s.db.Close(), s.lock.Close())
+	if !s.committer.stop(s) || !s.flush() {
+		return errors.Join(s.failed(), errHeld)
+	}
+	err := s.db.Close()
+	if f := s.failed(); f != nil {
+		err = f // of an engine that gave up, nothing else is worth to be told
+	}
+	return errors.Join(err, s.lock.Close())
 }
 
-func closeFailed(db *engine.DB) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%v", p)
+// flush writes the tables that the engine has in memory, unless it can't. It
+// reports whether the engine can be closed.
+func (s *Store) flush() bool {
+	if s.failed() != nil {
+		return true
+	}
+	written := make(chan (<-chan struct{}), 1)
+	go func() {
+		c, err := s.db.AsyncFlush()
+		if err != nil {
+			s.fail(err)
 		}
+		written <- c
 	}()
-	return db.Close()
+	select {
+	case c := <-written:
+		select {
+		case <-c:
+		case <-s.reserve.stuck: // what the tables would hold is in the log
+		case <-s.committer.broken:
+		}
+		return true
+	case <-s.reserve.stuck:
+	case <-s.committer.broken:
+	}
+	select {
+	case <-written:
+		return true
+	case <-time.After(grace):
+		return false
+	}
 }
+
+// grace is how long an engine that can't write is waited for.
+const grace = time.Second
+
+var errHeld = fmt.Errorf("%w: the engine waits for its disk, and has the directory until the process ends", store.ErrUnavailable)
 
 var errClosed = fmt.Errorf("%w: closed", store.ErrUnavailable)
 

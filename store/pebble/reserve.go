@@ -23,6 +23,8 @@ type reserve struct {
 	left    int64 // bytes that may be written until it looks again
 	err     error // why nothing more is written
 	stalled error // why the engine can't write
+
+	stuck chan struct{} // holds one while stalled is not nil
 }
 
 // lookEvery is how long what was seen of the disk counts.
@@ -75,8 +77,15 @@ func (r *reserve) check(n int) error {
 // stall notes why the engine can't write its tables, or that it can.
 func (r *reserve) stall(err error) {
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.stalled = err
-	r.mu.Unlock()
+	select {
+	case <-r.stuck:
+	default:
+	}
+	if err != nil {
+		r.stuck <- struct{}{}
+	}
 }
 
 func (r *reserve) look() error {
@@ -89,12 +98,13 @@ func (r *reserve) look() error {
 	if want == 0 {
 		want = max(1<<30, u.TotalBytes/50)
 	}
+	want += memTables * memTable
 	if u.AvailBytes >= want {
 		// What is written is on the disk several times for a while.
 		r.left = min(r.left, int64((u.AvailBytes-want)/4))
 		return nil
 	}
-	return fmt.Errorf("%w: %d MiB of the disk are free, and %d are the reserve", store.ErrUnavailable, u.AvailBytes>>20, want>>20)
+	return fmt.Errorf("%w: %d MiB of the disk are free, and %d are the reserve and for what is in memory", store.ErrUnavailable, u.AvailBytes>>20, want>>20)
 }
 
 // patient is a file system in which the engine waits a little before it tries
