@@ -39,6 +39,9 @@ func faultOfStore(ctx context.Context, err error) error {
 	case errors.As(err, &lost):
 		fault.Code, fault.Next = dialect.Lost, lost.Next
 		fault.Text = fmt.Sprintf("the server has less than it promised: it wants number %d", lost.Next)
+		if lost.GivenUp > 0 {
+			fault.Text = fmt.Sprintf("not all records below number %d were stored: another session gave them up", lost.GivenUp)
+		}
 		fault.Hint = `find out why (a backup, another store?), then go on with "accept_lost":true`
 	case errors.Is(err, store.ErrStale):
 		fault = stale("a later attempt has the producer")

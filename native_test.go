@@ -329,6 +329,17 @@ func TestNativeLost(t *testing.T) {
 	}
 	s = greet(t, addr, `{"dictwire":1,"producer":"p","acked":50,"first":50,"accept_lost":true}`)
 	s.hear(welcome(50, ""), exact(`{"ack":49}`))
+	s.say(`{}`)
+	s.hear(exact(`{"ack":50}`))
+	for greeting, refused := range map[string]bool{``: true, `"acked":48,`: true, `"acked":49,`: false, `"first":50,`: false} {
+		s = greet(t, addr, `{"dictwire":1,`+greeting+`"producer":"p"}`)
+		if refused {
+			s.hear(`\{"error":"not all records below number 50 were stored: another session gave them up; .*","code":"lost","next":51\}`)
+			s.end()
+		} else {
+			s.hear(welcome(51, sumOf(`{}`)), exact(`{"ack":50}`))
+		}
+	}
 }
 
 // A session without a producer is numbered from 1 and stores no numbers.

@@ -47,9 +47,16 @@ type LostError struct {
 	// Next is the number behind the last that the store has: 1 where it has
 	// none.
 	Next uint64
+
+	// GivenUp is not zero where another claim went on behind records that the
+	// store did not have: not all below this number were stored.
+	GivenUp uint64
 }
 
 func (e *LostError) Error() string {
+	if e.GivenUp > 0 {
+		return fmt.Sprintf("store: not all records below number %d were stored", e.GivenUp)
+	}
 	return fmt.Sprintf("store: records from number %d on were stored before and are lost", e.Next)
 }
 

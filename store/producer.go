@@ -52,7 +52,7 @@ type Claim struct {
 	New bool
 
 	// Lost says that the writer accepted a loss, which deserves a line in the
-	// log: the store wanted another number than Next.
+	// log.
 	Lost bool
 
 	// Note is the note of the block that holds record Next−1, or nil.
@@ -75,6 +75,7 @@ type ProducerState struct {
 	Epoch   uint64        // of the last claim
 	Attempt uint64        // the highest of all claims
 	Next    uint64        // the number that it comes to next
+	GivenUp uint64        // not all below this number were stored: claims went on behind them
 	Note    []byte        // of the block that holds Next−1; never changed in place
 	Seen    time.Time     // the last claim or append
 	Expire  time.Duration // how long it is known after Seen
@@ -94,7 +95,12 @@ func (s ProducerState) Known(now time.Time) bool {
 //     is a *LostError where Acked is at or above it, or First above it.
 //   - Where it is not known, First is the answer. It is a *LostError where
 //     Acked is not zero.
-//   - AcceptLost goes on at the larger of First and the next number.
+//   - AcceptLost goes on at the larger of First and the next number. Numbers
+//     that it goes on behind are given up, as are those below the First of a
+//     producer that is not known.
+//   - It is a *LostError, too, where the writer holds records below a number
+//     that was given up whose acknowledgement it did not see: the answer would
+//     settle them.
 func (s ProducerState) Claim(r ClaimRequest, epoch uint64, now time.Time) (ProducerState, Claim, error) {
 	known := s.Known(now)
 	if !known {
@@ -107,15 +113,19 @@ func (s ProducerState) Claim(r ClaimRequest, epoch uint64, now time.Time) (Produ
 	if first == 0 {
 		first = r.Acked + 1
 	}
+	loss := &LostError{Next: s.Next}
 	lost := r.Acked > 0
 	if known {
 		lost = r.Acked >= s.Next || first > s.Next
+		if max(first, r.Acked+1) < s.GivenUp {
+			lost, loss.GivenUp = true, s.GivenUp
+		}
 	}
 	if lost && !r.AcceptLost {
-		return ProducerState{}, Claim{}, &LostError{Next: s.Next}
+		return ProducerState{}, Claim{}, loss
 	}
 	if next := max(s.Next, first); next != s.Next {
-		s.Next, s.Note = next, nil
+		s.Next, s.Note, s.GivenUp = next, nil, next
 	}
 	s.Epoch, s.Attempt = epoch, max(s.Attempt, r.Attempt)
 	s.Seen, s.Expire = now, r.Expire

@@ -135,7 +135,7 @@ func (p *producer) run(ctx context.Context) {
 			case "lost":
 				p.accept = true
 				p.ledger.do(func() { p.lives = p.ledger.lives })
-				p.told = span{refused.next, 0}
+				p.told = span{min(refused.next, p.kept+1), 0}
 				if p.lives == 0 {
 					p.ledger.fail(p.writer, "lost, of a store that lost nothing: %v", err)
 				}

@@ -169,6 +169,7 @@ func appendState(dst []byte, s store.ProducerState) []byte {
 	dst = binary.AppendUvarint(dst, s.Epoch)
 	dst = binary.AppendUvarint(dst, s.Attempt)
 	dst = binary.AppendUvarint(dst, s.Next)
+	dst = binary.AppendUvarint(dst, s.GivenUp)
 	dst = binary.AppendVarint(dst, s.Seen.UnixNano())
 	dst = binary.AppendVarint(dst, int64(s.Expire))
 	dst = append(dst, s.Note...)
@@ -181,7 +182,7 @@ func decodeState(v []byte) (s store.ProducerState, err error) {
 		return s, err
 	}
 	var seen, expire int64
-	for _, p := range []*uint64{&s.Epoch, &s.Attempt, &s.Next} {
+	for _, p := range []*uint64{&s.Epoch, &s.Attempt, &s.Next, &s.GivenUp} {
 		n, w := binary.Uvarint(v)
 		*p, v = n, v[max(w, 0):]
 	}

@@ -9,7 +9,7 @@ import (
 )
 
 // version is that of the keys.
-const version = 1
+const version = 2
 
 // load loads what is needed to go on, and makes what a new store lacks.
 func (s *Store) load() error {
@@ -18,7 +18,7 @@ func (s *Store) load() error {
 		return err
 	}
 	if v != nil && (len(v) != 1 || v[0] != version) {
-		return fmt.Errorf("version %d, want %d: a newer dictwire wrote it", v, version)
+		return fmt.Errorf("version %d, want %d: another release of dictwire wrote it", v, version)
 	}
 	tag, err := s.get(keyTag)
 	if err = s.tolerate(err); err != nil {

@@ -36,8 +36,8 @@ type modelBlock struct {
 }
 
 type modelProducer struct {
-	epoch, attempt, next uint64
-	note                 string
+	epoch, attempt, next, givenUp uint64
+	note                          string
 }
 
 var (
@@ -176,10 +176,13 @@ func (m *model) claim(t *rapid.T) {
 		AcceptLost: rapid.Bool().Draw(t, "accept"),
 	}
 	known := m.producers[name]
-	next, lost, stale := uint64(1), r.Acked > 0, false
+	next, givenUp, lost, stale := uint64(1), uint64(0), r.Acked > 0, false
 	if known != nil {
 		next = known.next
-		lost = r.Acked >= next
+		if r.Acked+1 < known.givenUp {
+			givenUp = known.givenUp
+		}
+		lost = r.Acked >= next || givenUp > 0
 		stale = r.Attempt > 0 && r.Attempt < known.attempt
 	}
 	c, err := m.s.Claim(context.Background(), producer("a", name), r)
@@ -191,8 +194,8 @@ func (m *model) claim(t *rapid.T) {
 		}
 		return
 	case lost && !r.AcceptLost:
-		if !errors.As(err, &loss) || loss.Next != next {
-			t.Fatalf("Claim: %v, want a loss behind %d", err, next)
+		if !errors.As(err, &loss) || loss.Next != next || loss.GivenUp != givenUp {
+			t.Fatalf("Claim: %v, want a loss behind %d, %d given up", err, next, givenUp)
 		}
 		return
 	}
@@ -203,11 +206,14 @@ func (m *model) claim(t *rapid.T) {
 	} else if r.Acked+1 <= next {
 		note = known.note
 	}
-	next = max(next, r.Acked+1)
+	givenUp = known.givenUp
+	if r.Acked+1 > next {
+		next, givenUp = r.Acked+1, r.Acked+1
+	}
 	if err != nil || c.Next != next || string(c.Note) != note || c.Epoch == known.epoch {
 		t.Fatalf("Claim(%+v): %+v, %v, want next %d, note %q", r, c, err, next, note)
 	}
-	*known = modelProducer{epoch: c.Epoch, attempt: max(known.attempt, r.Attempt), next: next, note: note}
+	*known = modelProducer{epoch: c.Epoch, attempt: max(known.attempt, r.Attempt), next: next, givenUp: givenUp, note: note}
 }
 
 func (m *model) position(t *rapid.T) store.Position {

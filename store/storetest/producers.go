@@ -158,6 +158,42 @@ func testClaim(t *testing.T, d Driver) {
 	}
 }
 
+// testGivenUp lets one writer go on behind records that the store does not have.
+// Another one that holds such records must not take them for settled.
+func testGivenUp(t *testing.T, d Driver) {
+	s := d.open(t)
+	p := producer("a", "x")
+	old, _ := claim(t, s, p, store.ClaimRequest{Attempt: 1})
+	old.append(t, 4)
+	w, c := claim(t, s, p, store.ClaimRequest{Attempt: 2, Acked: 8, AcceptLost: true})
+	if c.Next != 9 || !c.Lost {
+		t.Fatalf("Claim: %+v", c)
+	}
+	want := func(r store.ClaimRequest, next uint64, lost bool) {
+		t.Helper()
+		c, err := s.Claim(t.Context(), p, r)
+		var loss *store.LostError
+		switch {
+		case !lost && (err != nil || c.Next != next || c.Lost != r.AcceptLost):
+			t.Fatalf("Claim(%+v): %+v, %v, want next %d", r, c, err, next)
+		case lost && (!errors.As(err, &loss) || *loss != store.LostError{Next: next, GivenUp: 9}):
+			t.Fatalf("Claim(%+v): %+v, %v, want it lost", r, c, err)
+		}
+	}
+	want(store.ClaimRequest{Attempt: 3, Acked: 4}, 9, true)
+	want(store.ClaimRequest{Attempt: 3, Acked: 7, First: 3}, 9, true)
+	w.append(t, 2) // nobody was fenced, and that the next record is stored changes nothing
+	want(store.ClaimRequest{Attempt: 3, Acked: 6}, 11, true)
+	if d.Reopen != nil {
+		s = d.Reopen(t, s)
+	}
+	want(store.ClaimRequest{Attempt: 3}, 11, true)
+	want(store.ClaimRequest{Attempt: 3, Acked: 8, First: 2}, 11, false) // it holds settled ones
+	want(store.ClaimRequest{Attempt: 3, First: 9}, 11, false)           // it holds none of them
+	want(store.ClaimRequest{Attempt: 4, Acked: 4, AcceptLost: true}, 11, false)
+	want(store.ClaimRequest{Attempt: 5, Acked: 4}, 11, true)
+}
+
 func testExpire(t *testing.T, d Driver) {
 	var mu sync.Mutex
 	now := time.Unix(1_800_000_000, 0)

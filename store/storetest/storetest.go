@@ -55,6 +55,7 @@ func Run(t *testing.T, d Driver) {
 		{"Positions", testPositions},
 		{"Append", testAppend},
 		{"Claim", testClaim},
+		{"GivenUp", testGivenUp},
 		{"Expire", testExpire},
 		{"Rejections", testRejections},
 		{"Trim", testTrim},
