@@ -17,14 +17,24 @@ var (
 // TestSimulate lets a server, those who write and those who read live through
 // everything that may happen.
 func TestSimulate(t *testing.T) {
+	before := inUse()
 	lanes := uint64(runtime.GOMAXPROCS(0))
-	for lane := range min(lanes, *seeds) {
-		t.Run(fmt.Sprint("lane=", lane), func(t *testing.T) {
-			t.Parallel()
-			for seed := *first + lane; seed < *first+*seeds && !t.Failed(); seed += lanes {
-				simulate(t, seed)
-			}
-		})
+	t.Run("lanes", func(t *testing.T) {
+		for lane := range min(lanes, *seeds) {
+			t.Run(fmt.Sprint(lane), func(t *testing.T) {
+				t.Parallel()
+				for seed := *first + lane; seed < *first+*seeds && !t.Failed(); seed += lanes {
+					simulate(t, seed)
+				}
+			})
+		}
+	})
+	// Nothing is left of all these lives.
+	if more := inUse() - before; !t.Failed() {
+		t.Logf("%.1f MiB more are in use than before", float64(more)/(1<<20))
+		if more > 8<<20 {
+			t.Error("that is more than 8 MiB")
+		}
 	}
 }
 
