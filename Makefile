@@ -1,6 +1,6 @@
 # dictwire. `make help` lists the targets.
 
-.PHONY: help build demo test lint fuzz crash simulate bench generate clean
+.PHONY: help build demo test lint fuzz crash simulate mutants bench generate clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
@@ -25,6 +25,9 @@ crash: ## 300 kills of real servers and clients under load, 5,000 losses of powe
 
 simulate: ## 50,000 simulations of the whole; SIMULATIONS=n FIRST=seed
 	SIMULATIONS=$${SIMULATIONS:-50000} SIMULATEBUDGET=86400 scripts/test simulate
+
+mutants: ## broken promises, each of which the simulation must find
+	scripts/test mutants
 
 bench: ## the benchmarks beside their peers, and their ratios
 	scripts/bench

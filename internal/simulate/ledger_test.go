@@ -231,7 +231,7 @@ func (l *ledger) audit(all []stored) error {
 		}
 		for n := uint64(1); n <= b.acked; n++ {
 			sent, bound := b.sent[n]
-			if !bound || b.wasLost(n) {
+			if !bound || l.wasLost(b, n) {
 				continue
 			}
 			switch r, ok := have[name{b.topic, b.producer}][n]; {
@@ -248,6 +248,14 @@ func (l *ledger) audit(all []stored) error {
 func (b *book) has(r stored) bool {
 	sent, ok := b.sent[r.number]
 	return ok && b.topic == r.topic && b.producer == r.producer && sent.code == r.code && sent.is(r.bytes)
+}
+
+// wasLost reports whether a writer of the producer was told that number n is lost,
+// and went on: a loss is accepted for all that use the name.
+func (l *ledger) wasLost(b *book, n uint64) bool {
+	return slices.ContainsFunc(l.books, func(other *book) bool {
+		return other.topic == b.topic && other.producer == b.producer && other.wasLost(n)
+	})
 }
 
 func (b *book) wasLost(n uint64) bool {
