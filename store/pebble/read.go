@@ -91,6 +91,7 @@ func (r *reader) read(ctx context.Context, yield func(store.Batch, error) bool) 
 		if err != nil {
 			return err
 		}
+		read := len(r.chunk) > 0
 		if err := r.trimmed(yield); err != nil {
 			return ignoreStop(err)
 		}
@@ -99,6 +100,8 @@ func (r *reader) read(ctx context.Context, yield func(store.Batch, error) bool) 
 				return ignoreStop(err)
 			}
 			said = r.at
+		}
+		if read {
 			continue
 		}
 		if r.at.Block < head {
@@ -201,11 +204,11 @@ func (r *reader) trimmed(yield func(store.Batch, error) bool) error {
 			r.told = map[string]uint64{}
 		}
 		r.told[t.name] = to
-		r.chunk = slices.DeleteFunc(r.chunk, func(e stored) bool { return e.topic == t.name && e.at < to })
+		err := &store.TrimmedError{From: r.at, To: r.s.position(to), Topic: t.name}
+		r.drop(t.name, to)
 		if fresh {
 			continue
 		}
-		err := &store.TrimmedError{From: r.at, To: r.s.position(to), Topic: t.name}
 		if _, one := r.only(); one {
 			r.at = err.To
 		}
@@ -214,6 +217,24 @@ func (r *reader) trimmed(yield func(store.Batch, error) bool) error {
 		}
 	}
 	return nil
+}
+
+// drop takes what was trimmed out of the chunk, which was read before.
+func (r *reader) drop(topic string, to uint64) {
+	kept := r.chunk[:0]
+	for _, e := range r.chunk {
+		end := max(e.at+1, e.end)
+		switch {
+		case e.topic != topic || e.at >= to:
+			kept = append(kept, e)
+		case end > to: // damage
+			e.at = to
+			kept = append(kept, e)
+		case len(kept) == 0 && r.at.Block < end:
+			r.at = r.s.position(end)
+		}
+	}
+	r.chunk = kept
 }
 
 func sortTopics(all []*topic) {
@@ -264,7 +285,7 @@ func (r *reader) fillTopic(name string, head uint64) error {
 		from = at + 1
 	}
 	if it.Error() != nil {
-		r.damage(name, from, r.behind(from, head, func(at uint64) []byte { return blockKey(name, at) }), it.Error())
+		r.damage(name, from, r.s.behind(from, head, func(at uint64) []byte { return blockKey(name, at) }), it.Error())
 	}
 	return nil
 }
@@ -352,7 +373,7 @@ func valueOf(it *engine.Iterator) ([]byte, error) {
 // fillAround reads the blocks whose places in the order can't be read: from
 // the topics themselves.
 func (r *reader) fillAround(from, head uint64, cause error) {
-	end := r.behind(from, head, orderKey)
+	end := r.s.behind(from, head, orderKey)
 	var found []stored
 	for _, t := range r.s.topics.matching(r.o.Topics) {
 		at := from
@@ -371,7 +392,7 @@ func (r *reader) fillAround(from, head uint64, cause error) {
 			if failed == nil {
 				break
 			}
-			to := r.behind(at, end, func(at uint64) []byte { return blockKey(t.name, at) })
+			to := r.s.behind(at, end, func(at uint64) []byte { return blockKey(t.name, at) })
 			found = append(found, stored{at: at, topic: t.name, err: brief{failed}, end: to})
 			at = to
 		}
@@ -396,12 +417,12 @@ func (r *reader) fillAround(from, head uint64, cause error) {
 // behind returns the lowest position from which on the engine can read again,
 // at most head, where it can't from one on. What it can't read is one piece, as
 // a rule: a damaged part of a file.
-func (r *reader) behind(from, head uint64, key func(uint64) []byte) uint64 {
+func (s *Store) behind(from, head uint64, key func(uint64) []byte) uint64 {
 	bad := from
 	step := uint64(1)
 	good := head
 	for bad+step < head {
-		if r.s.canRead(key(bad+step), key(head)) {
+		if s.canRead(key(bad+step), key(head)) {
 			good = bad + step
 			break
 		}
@@ -410,7 +431,7 @@ func (r *reader) behind(from, head uint64, key func(uint64) []byte) uint64 {
 	}
 	for bad+1 < good {
 		middle := bad + (good-bad)/2
-		if r.s.canRead(key(middle), key(head)) {
+		if s.canRead(key(middle), key(head)) {
 			good = middle
 		} else {
 			bad = middle
