@@ -25,7 +25,7 @@ func (s *Store) Check(ctx context.Context, damaged func(*store.DamageError)) (Re
 	all := s.topics.matching(nil)
 	sortTopics(all)
 	for _, t := range all {
-		if err := c.topic(ctx, t.name); err != nil {
+		if err := c.topic(ctx, t); err != nil {
 			return c.report, err
 		}
 	}
@@ -70,13 +70,13 @@ func (c *checker) known(d *store.DamageError) bool {
 }
 
 // topic reads a topic, and looks up the place of each of its blocks.
-func (c *checker) topic(ctx context.Context, name string) error {
+func (c *checker) topic(ctx context.Context, t *topic) error {
 	before := c.report
-	held, err := c.held(ctx, name)
+	held, err := c.held(ctx, t)
 	if err != nil {
 		return err
 	}
-	for b, err := range c.s.Read(ctx, store.Position{}, store.ReadOptions{Topics: []string{name}}) {
+	for b, err := range c.s.Read(ctx, store.Position{}, store.ReadOptions{Topics: []string{t.name}}) {
 		if err := c.note(err); err != nil {
 			return err
 		}
@@ -86,7 +86,7 @@ func (c *checker) topic(ctx context.Context, name string) error {
 		c.report.Blocks++
 		c.report.Records += uint64(len(b.Block.Lengths))
 		c.report.Bytes += uint64(len(b.Block.Data))
-		if err := c.place(ctx, name, b); err != nil {
+		if err := c.place(ctx, t.name, b); err != nil {
 			return err
 		}
 	}
@@ -97,12 +97,12 @@ func (c *checker) topic(ctx context.Context, name string) error {
 }
 
 // held returns how many records a topic holds, zero where damage hides that.
-func (c *checker) held(ctx context.Context, name string) (uint64, error) {
+func (c *checker) held(ctx context.Context, t *topic) (uint64, error) {
 	if err := c.s.enter(ctx); err != nil {
 		return 0, err
 	}
 	defer c.s.leave()
-	stat, err := c.s.stat(name, c.s.order.head.Load())
+	stat, err := c.s.stat(t, c.s.order.head.Load())
 	if err != nil {
 		return 0, nil // the read that follows says what can't be read
 	}

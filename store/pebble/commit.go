@@ -27,6 +27,8 @@ type committer struct {
 	hasty   []*commit // wait for no sync
 	flights int       // groups that are written and not answered
 	closed  bool
+
+	unpaced int // bytes that were written since the last look at the engine; run's alone
 }
 
 const (
@@ -164,11 +166,32 @@ func (c *committer) run(s *Store) {
 				}
 			}
 			if g != nil && s.applyGroup(g) {
+				c.unpaced += g.batch.Len()
 				c.aloft <- g
+				c.pace(s)
 			} else if g != nil {
 				c.down()
 			}
 		}
+	}
+}
+
+// maxLayers is how many tables may lie over each other before the engine has merged
+// them. A reader looks into each.
+const maxLayers = 32
+
+// pace lets the engine merge what it has before more is written, for a while: what
+// is damaged can't be merged, and must not stop the others.
+func (c *committer) pace(s *Store) {
+	if c.unpaced < memTable {
+		return
+	}
+	c.unpaced = 0
+	for range 20 {
+		if int(s.db.Metrics().Levels[0].Sublevels) < maxLayers {
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -151,6 +152,50 @@ func TestFlippedBits(t *testing.T) {
 	}
 	if losses == 0 {
 		t.Fatal("nothing was damaged")
+	}
+}
+
+// TestDamageStopsNobody damages all tables of a store, which the engine can't merge
+// with later ones any more, and writes many times of what it holds.
+func TestDamageStopsNobody(t *testing.T) {
+	fs, _ := filled(t)
+	for _, name := range tables(t, fs) {
+		change(t, fs, name, func(b []byte) []byte { b[len(b)/3] ^= 1; return b })
+	}
+	s := open(t, pebble.Options{FS: fs, KeepEvery: -1, Reserve: -1})
+	rng := rand.NewChaCha8([32]byte{})
+	const blocks = 520
+	deadline := time.Now().Add(2 * time.Minute)
+	for i := range blocks {
+		b := &store.Block{Topic: "c", Codec: "json"}
+		noise := make([]byte, 256<<10)
+		_, _ = rng.Read(noise)
+		b.Add(noise)
+		done := make(chan error, 1)
+		go func() { done <- s.Append(t.Context(), b)[0].Err }()
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Fatalf("append %d: %v", i, err)
+			}
+		case <-time.After(time.Until(deadline)):
+			t.Fatalf("append %d waits", i)
+		}
+	}
+	read := 0
+	for b, err := range s.Read(t.Context(), store.Position{}, store.ReadOptions{Topics: []string{"c"}}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b.Block != nil {
+			read++
+		}
+	}
+	if read != blocks {
+		t.Fatalf("%d of %d blocks were read", read, blocks)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
 	}
 }
 

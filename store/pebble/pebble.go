@@ -41,6 +41,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"strings"
 	"sync"
@@ -273,6 +274,7 @@ func (s *Store) open() error {
 		Cache:              cache,
 		FS:                 s.opts.FS,
 		Lock:               s.lock,
+		Comparer:           comparer,
 		FormatMajorVersion: engine.FormatWALSyncChunks,
 		Logger:             logger{s},
 		EventListener:      s.events(),
@@ -281,7 +283,7 @@ func (s *Store) open() error {
 		MemTableSize:                memTable,
 		MemTableStopWritesThreshold: memTables,
 		L0CompactionThreshold:       4,
-		L0StopWritesThreshold:       32,
+		L0StopWritesThreshold:       math.MaxInt, // see committer.pace
 		LBaseMaxBytes:               64 << 20,
 		MaxOpenFiles:                256,
 		BytesPerSync:                1 << 20,

@@ -123,8 +123,8 @@ func (s *Store) topic(name string) (*topic, error) {
 			t.err = s.set(topicKey(name), t.encode(0, 0))
 			return
 		}
-		// What is damaged can't be counted: the tallies begin anew.
-		if e, _, err := s.lastBlock(name, s.order.head.Load()); err == nil {
+		// What is damaged can't be counted.
+		if e, _, _, err := s.lastReadable(name, s.order.head.Load()); err == nil {
 			t.held = e.after()
 		}
 	})
@@ -161,6 +161,42 @@ func (s *Store) firstBlock(topic string, from, below uint64) (envelope, uint64, 
 	return s.edge(topic, from, below, (*engine.Iterator).First)
 }
 
+// firstReadable is firstBlock that passes over what is damaged. It reports whether
+// there was any.
+func (s *Store) firstReadable(topic string, from, below uint64) (e envelope, at uint64, damaged bool, err error) {
+	for {
+		e, at, err = s.firstBlock(topic, from, below)
+		if !isDamage(err) {
+			return e, at, damaged, err
+		}
+		damaged = true
+		if from = max(s.behind(from, below, func(at uint64) []byte { return blockKey(topic, at) }), at+1); from >= below {
+			return e, at, damaged, errNone
+		}
+	}
+}
+
+// lastReadable is lastBlock that passes over what is damaged, and perhaps as much
+// before it. It reports whether there was any.
+func (s *Store) lastReadable(topic string, below uint64) (e envelope, at uint64, damaged bool, err error) {
+	for step := uint64(1); ; step *= 2 {
+		e, at, err = s.lastBlock(topic, below)
+		if !isDamage(err) {
+			return e, at, damaged, err
+		}
+		damaged = true
+		if below <= step {
+			return e, at, damaged, errNone
+		}
+		below -= step
+	}
+}
+
+// isDamage reports whether a block can't be read, and others perhaps can.
+func isDamage(err error) bool {
+	return errors.Is(err, errDamaged) || engine.IsCorruptionError(err)
+}
+
 func (s *Store) edge(topic string, from, below uint64, seek func(*engine.Iterator) bool) (e envelope, at uint64, err error) {
 	it, err := s.db.NewIter(bounds(blockKey(topic, from), blockKey(topic, below)))
 	if err != nil {
@@ -193,7 +229,7 @@ func (s *Store) Topics(ctx context.Context) ([]store.TopicStat, error) {
 	head := s.order.head.Load()
 	stats := make([]store.TopicStat, 0, len(all))
 	for _, t := range all {
-		stat, err := s.stat(t.name, head)
+		stat, err := s.stat(t, head)
 		if err != nil {
 			return nil, fmt.Errorf("topic %s: %w", t.name, err)
 		}
@@ -202,25 +238,32 @@ func (s *Store) Topics(ctx context.Context) ([]store.TopicStat, error) {
 	return stats, nil
 }
 
-func (s *Store) stat(name string, head uint64) (store.TopicStat, error) {
-	stat := store.TopicStat{Name: name}
-	first, from, err := s.firstBlock(name, 0, head)
-	if errors.Is(err, errNone) {
-		return stat, nil
-	}
-	if err != nil && !errors.Is(err, errDamaged) {
+// stat returns what a topic holds. What is damaged lies between First and Next, and
+// is not counted.
+func (s *Store) stat(t *topic, head uint64) (store.TopicStat, error) {
+	stat := store.TopicStat{Name: t.name}
+	first, from, damagedFirst, err := s.firstReadable(t.name, 0, head)
+	if err != nil && !errors.Is(err, errNone) {
 		return stat, err
 	}
-	last, to, err := s.lastBlock(name, head)
-	if err != nil && !errors.Is(err, errDamaged) {
+	last, to, damagedLast, err := s.lastReadable(t.name, head)
+	if err != nil && !errors.Is(err, errNone) {
 		return stat, err
 	}
-	after := last.after()
-	stat.Blocks = minus(after.blocks, first.before.blocks)
-	stat.Records = minus(after.records, first.before.records)
-	stat.Bytes = minus(after.bytes, first.before.bytes)
-	stat.First, stat.Next = s.position(from), s.position(to+1)
-	stat.Oldest, stat.Newest = first.stamp(), last.stamp()
+	if err == nil {
+		after := last.after()
+		stat.Blocks = minus(after.blocks, first.before.blocks)
+		stat.Records = minus(after.records, first.before.records)
+		stat.Bytes = minus(after.bytes, first.before.bytes)
+		stat.First, stat.Next = s.position(from), s.position(to+1)
+		stat.Oldest, stat.Newest = first.stamp(), last.stamp()
+	}
+	if damagedFirst {
+		stat.First = s.position(t.trimmed.Load())
+	}
+	if damagedLast {
+		stat.Next = s.position(head)
+	}
 	return stat, nil
 }
 

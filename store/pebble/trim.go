@@ -161,7 +161,7 @@ func (s *Store) keepTopic(ctx context.Context, t *topic) error {
 	s.trimMu.Lock()
 	defer s.trimMu.Unlock()
 	head := s.order.head.Load()
-	last, _, err := s.lastBlock(t.name, head)
+	last, _, _, err := s.lastReadable(t.name, head)
 	if errors.Is(err, errNone) {
 		return nil
 	}
