@@ -61,8 +61,10 @@ type Dialer struct {
 	// Flush.
 	AtSpool bool
 
-	// AcceptLost goes on where the server has less than it acknowledged, in
-	// place of ErrLost. It is logged.
+	// AcceptLost goes on where the server has less than it acknowledged, or
+	// records of the spool are damaged, in place of ErrLost and ErrDamaged. It is
+	// logged. Those who wait for a damaged record, and the next Flush, are told
+	// ErrDamaged all the same.
 	AcceptLost bool
 
 	// WindowRecords and WindowBytes bound what is sent and not settled, over

@@ -128,11 +128,12 @@ type link struct {
 	codec  codec.Codec // of the session
 	window uint64      // of the server
 
-	holds   *chunk // guarded by s.mu: whose bytes are being written
-	feedErr error  // guarded by s.mu: why the spool can't be read
-	turning bool   // guarded by s.mu: the session ends when all that was sent is settled
-	acked   uint64 // guarded by s.mu: settled, and its rejections are told
-	sum     uint32 // guarded by s.mu: of record acked; 0 where it is not known
+	holds   *chunk         // guarded by s.mu: whose bytes are being written
+	feedErr error          // guarded by s.mu: why the spool can't be read
+	gap     *SpoolGapError // guarded by s.mu: where it can't be read any more
+	turning bool           // guarded by s.mu: the session ends when all that was sent is settled
+	acked   uint64         // guarded by s.mu: settled, and its rejections are told
+	sum     uint32         // guarded by s.mu: of record acked; 0 where it is not known
 
 	failed   atomic.Bool   // writing has failed
 	writeErr error         // why; read when the writer has ended
@@ -239,7 +240,7 @@ func (l *link) greet(ctx context.Context) (at resumption, err error) {
 		s.format = s.chunks[0].codec
 	}
 	l.codec = s.format
-	at.first, at.known = max(at.first, s.acked+1), max(at.known, s.known)
+	at.first, at.known = max(at.first, s.acked+1, s.beyond), max(at.known, s.known)
 	g := wire.Greeting{
 		Version: wire.Version, Topic: s.topic, Producer: s.c.producer, Format: l.codec.Name(), Token: s.c.d.Token,
 		Attempt: attempt, Acked: s.acked, First: at.first, AcceptLost: s.goOn,
@@ -412,6 +413,8 @@ func (l *link) after() error {
 	}
 	now := time.Now()
 	switch {
+	case l.gap != nil && s.acked+1 >= l.gap.From:
+		return s.pass(l.gap)
 	case s.acked+1 < s.sent:
 		l.active = now
 	case l.turning:

@@ -44,6 +44,7 @@ type sender struct {
 	sumKnown bool               // sum is known
 	format   codec.Codec        // of the next session
 	goOn     bool               // the next greeting accepts the loss
+	beyond   uint64             // no record below it is left in the spool, whatever that says
 	waiters  []*waiter          // by number
 	outcomes map[uint64]outcome // of records above what was delivered
 	held     place              // in Client.window

@@ -3,6 +3,7 @@ package dictwire
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 )
 
@@ -32,6 +33,8 @@ type Spool interface {
 	// Read yields a topic's records in order from a number on, and waits for
 	// more until ctx ends. Those that are settled may be gone: it then begins
 	// with the first that is left. A batch is valid until the loop's next step.
+	// Where records can't be read any more, the last that it yields is a
+	// *SpoolGapError, wrapped: behind them, reading goes on.
 	Read(ctx context.Context, topic string, from uint64) iter.Seq2[SpoolBatch, error]
 
 	// Settle notes that a topic's records up to a number are settled, and the
@@ -48,6 +51,19 @@ type SpoolTopic struct {
 	Acked uint64 // the highest number that is known to be settled
 	Sum   uint32 // the CRC-32C of record Acked, where that is not zero
 }
+
+// A SpoolGapError says that records of a spool can't be read any more.
+type SpoolGapError struct {
+	From, To uint64 // their numbers, without To
+	Err      error  // why
+}
+
+func (e *SpoolGapError) Error() string {
+	return fmt.Sprintf("%s from number %d on can't be read: %v", countOf(int64(e.To-e.From), "record"), e.From, e.Err)
+}
+
+// Unwrap returns why they can't be read.
+func (e *SpoolGapError) Unwrap() error { return e.Err }
 
 // A SpoolBatch is records of one format in a row.
 type SpoolBatch struct {

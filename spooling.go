@@ -219,13 +219,41 @@ func (l *link) feed(ctx context.Context, from uint64, fed chan struct{}) {
 		}
 		return errors.New("its reader has ended")
 	}()
-	if ctx.Err() == nil {
-		s.c.log(slog.LevelError, "the spool can't be read", "topic", s.topic, "error", err)
-		s.mu.Lock()
-		l.feedErr = fmt.Errorf("dictwire: spool: %w", err)
-		s.mu.Unlock()
-		_ = l.conn.Close()
+	if ctx.Err() != nil {
+		return
 	}
+	s.c.log(slog.LevelError, "the spool can't be read", "topic", s.topic, "error", err)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if errors.As(err, &l.gap) {
+		if s.acked+1 < l.gap.From {
+			return // what is before it is settled first
+		}
+		l.feedErr = s.pass(l.gap)
+	} else {
+		l.feedErr = fmt.Errorf("dictwire: spool: %w", err)
+	}
+	_ = l.conn.Close()
+}
+
+// pass goes on behind records that the spool can't give back, where that is
+// accepted. It returns why the session ends. The caller holds mu.
+func (s *sender) pass(gap *SpoolGapError) error {
+	err := fmt.Errorf("%w (%v): %w", ErrDamaged, s, gap)
+	if !s.c.d.AcceptLost {
+		return stop("%w; accept the loss to go on without them", err)
+	}
+	s.goOn, s.beyond = true, gap.To
+	s.waiters = slices.DeleteFunc(s.waiters, func(w *waiter) bool {
+		damaged := !w.flush && gap.From <= w.number && w.number < gap.To
+		if damaged && !w.gone {
+			w.end(outcome{err: err})
+		}
+		return damaged
+	})
+	s.c.lost.Add(int64(gap.To - gap.From))
+	s.c.failed(err)
+	return errLoss
 }
 
 // tell tells the spool what is settled, until the link ends.

@@ -59,8 +59,9 @@
 // A record has at most 1 GiB, and no more than the spool may hold; a topic is one
 // that [store.CheckTopic] accepts and does not begin with "_". A block of records
 // that can't be read any more (its checksum tells) ends every Read that comes to
-// it with a *store.DamageError: the records behind it can be exported, and sent
-// anew. The server forgets a producer that it has not seen for 90 days: a spool
+// it with a *dictwire.SpoolGapError. What is before it is sent; then the client
+// stops with dictwire.ErrDamaged, or, where it accepts losses, goes on behind it.
+// The server forgets a producer that it has not seen for 90 days: a spool
 // that had records settled before, and comes later than that, gets lost.
 //
 // # On disk

@@ -18,7 +18,7 @@ func (s *Spool) only(topic string) store.ReadOptions {
 
 // Read implements [dictwire.Spool]. The last that it yields is an error: the
 // cause of ctx; one that wraps store.ErrUnavailable where the spool is closed;
-// or a *store.DamageError.
+// or a *dictwire.SpoolGapError, which wraps a *store.DamageError.
 func (s *Spool) Read(ctx context.Context, topic string, from uint64) iter.Seq2[dictwire.SpoolBatch, error] {
 	return func(yield func(dictwire.SpoolBatch, error) bool) {
 		err := s.read(ctx, topic, from, func(b dictwire.SpoolBatch) bool { return yield(b, nil) })
@@ -36,11 +36,14 @@ func (s *Spool) read(ctx context.Context, topic string, from uint64, yield func(
 	o := s.only(topic)
 	o.Follow, o.Progress = true, time.Hour
 	var records [][]byte
-	want := uint64(0)
+	want := uint64(0) // the next block's first, where that is known
 	for b, err := range s.store.Read(ctx, begin.at, o) {
 		if trimmed := (*store.TrimmedError)(nil); errors.As(err, &trimmed) {
 			want = 0 // what is settled may be gone
 			continue
+		}
+		if damage := (*store.DamageError)(nil); errors.As(err, &damage) {
+			want, err = 0, s.gap(ctx, topic, from, damage)
 		}
 		if err != nil {
 			return err
@@ -57,6 +60,7 @@ func (s *Spool) read(ctx context.Context, topic string, from uint64, yield func(
 			continue
 		}
 		first = max(first, from)
+		from = want
 		records = records[:0]
 		for _, r := range b.Block.Records(uint32(first - b.Block.First)) {
 			records = append(records, r)
@@ -66,6 +70,25 @@ func (s *Spool) read(ctx context.Context, topic string, from uint64, yield func(
 		}
 	}
 	return nil
+}
+
+// gap returns which records of a topic a damaged place held, from a number on; nil
+// where it held none.
+func (s *Spool) gap(ctx context.Context, topic string, from uint64, d *store.DamageError) error {
+	s.mu.Lock()
+	to := uint64(0) // behind all of which it is known that they were stored
+	if t := s.topics[topic]; t != nil {
+		to = t.behind()
+	}
+	s.mu.Unlock()
+	next, ok, err := s.firstFrom(ctx, topic, d.To)
+	if ok {
+		to = next.first
+	}
+	if err != nil || to <= from {
+		return err
+	}
+	return &dictwire.SpoolGapError{From: from, To: to, Err: d}
 }
 
 // A stored is a block of a topic: where it stands, and the numbers it holds.

@@ -242,6 +242,7 @@ func (s *Spool) loadTopic(ctx context.Context, stat store.TopicStat) (*topic, er
 	} else if ok {
 		t.first = b.first
 	}
+	t.first = min(t.first, t.acked+1) // what is not settled was not trimmed: it is damaged, and Read says so
 	if t.first <= t.acked {
 		t.saved = t.first - 1 // they are to be trimmed
 	}

@@ -127,9 +127,9 @@ func (s *send) numbered(ctx context.Context, _ source, _ *progress) error {
 	return s.mayLose(err)
 }
 
-// mayLose adds what helps where the server has less than it acknowledged.
+// mayLose adds what helps where records are lost.
 func (s *send) mayLose(err error) error {
-	if errors.Is(err, dictwire.ErrLost) {
+	if errors.Is(err, dictwire.ErrLost) || errors.Is(err, dictwire.ErrDamaged) && !s.acceptLost {
 		return hintError{err, "--accept-lost goes on without what is lost"}
 	}
 	return err
@@ -210,8 +210,11 @@ func (s *send) drain(ctx context.Context, c *dictwire.Client, w *watched) error 
 	}
 	for {
 		left, err := w.left(ctx)
-		if err != nil || left == 0 {
+		if err != nil {
 			return err
+		}
+		if left == 0 {
+			return s.mayLose(c.Flush(ctx))
 		}
 		late := time.NewTimer(wait)
 		select {

@@ -154,6 +154,9 @@ func (r *reader) begins(at store.Position) error {
 		// The store is another one, and has another cursor, or knows none.
 		r.crossed = true
 		r.began, r.committed, r.asked = at, at, at
+		if r.client {
+			r.committed = store.Position{} // what it sees first is behind where its cursor stands
+		}
 	}
 	if r.tag == at.Tag && !r.rivals && !r.committed.IsZero() &&
 		(at.Compare(r.committed) < 0 || r.asked.Compare(at) < 0 && !r.client) { // who is slow may see that with progress behind it
