@@ -292,7 +292,7 @@ func (s *Store) open() error {
 	if s.opts.Durability == store.OS {
 		eo.FS = unsynced{eo.FS}
 	}
-	eo.FS = fuse{patient{eo.FS, &s.reserve}, s}
+	eo.FS = fuse{patient{checked{eo.FS}, &s.reserve}, s}
 	for i := range eo.Levels {
 		// Blocks are compressed already.
 		eo.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }

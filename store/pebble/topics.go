@@ -192,11 +192,6 @@ func (s *Store) lastReadable(topic string, below uint64) (e envelope, at uint64,
 	}
 }
 
-// isDamage reports whether a block can't be read, and others perhaps can.
-func isDamage(err error) bool {
-	return errors.Is(err, errDamaged) || engine.IsCorruptionError(err)
-}
-
 func (s *Store) edge(topic string, from, below uint64, seek func(*engine.Iterator) bool) (e envelope, at uint64, err error) {
 	it, err := s.db.NewIter(bounds(blockKey(topic, from), blockKey(topic, below)))
 	if err != nil {
