@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"runtime"
 	"slices"
 	"sync/atomic"
@@ -217,8 +218,18 @@ func set(d *dict.Dict, key string, v dict.Value, top bool) {
 	d.Set(key, v)
 }
 
-// valueOf converts a value, or its text.
-func valueOf(v any) dict.Value {
+// valueOf converts a value, or its text. A method of v that panics does not end
+// the program because of a log record: as with the handlers of log/slog, a nil
+// pointer is "<nil>".
+func valueOf(v any) (value dict.Value) {
+	defer func() {
+		r := recover()
+		if p := reflect.ValueOf(v); r != nil && p.Kind() == reflect.Pointer && p.IsNil() {
+			value = dict.String("<nil>")
+		} else if r != nil {
+			value = dict.String(fmt.Sprintf("!PANIC: %v", r))
+		}
+	}()
 	if err, ok := v.(error); ok {
 		return dict.String(err.Error())
 	}

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/codec/cbor"
 	"github.com/dictwire/dictwire/dict"
 )
 
@@ -123,6 +125,42 @@ func TestLogValues(t *testing.T) {
 	if at.Kind() != dict.KindDateTime || !strings.HasPrefix(channel.String(), "'0x") || !strings.Contains(source.String(), "slog_test.go") {
 		t.Errorf("%v", got)
 	}
+}
+
+type pointerError struct{ text string }
+
+func (e *pointerError) Error() string { return e.text }
+
+type panicking struct{}
+
+func (panicking) MarshalText() ([]byte, error) { panic("oh") }
+
+// A value whose methods panic costs no more than itself.
+func TestLogPanics(t *testing.T) {
+	scriptedTest(t, func(t *testing.T, srv *scripted) {
+		c := srv.dial(dictwire.Dialer{Codec: cbor.Codec{}})
+		log := slog.New(logHandler(t, c, "t", nil))
+		log.Error("no", "error", (*pointerError)(nil), "text", panicking{}, "in", []any{panicking{}})
+		p := srv.accept()
+		p.welcome(1)
+		record := make([]byte, 1024)
+		end, err := p.in.Read(record)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := cbor.Codec{}.Decode(record[:end], codec.Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for key, want := range map[string]string{"error": "<nil>", "text": "!PANIC: oh", "in": "!PANIC: oh"} {
+			if v, _ := d.Get(key); v.String() != "'"+want+"'" {
+				t.Errorf("%s is %v, want %s", key, v, want)
+			}
+		}
+		p.ack(1)
+		synctest.Wait()
+		settled(t, c)
+	})
 }
 
 // While nobody takes the records, the handler drops them, says so, and never
