@@ -58,7 +58,7 @@ type Dialer struct {
 
 	// AtSpool makes Send and Flush return when records are in the spool. What
 	// the server says against them later is told to OnRejected, or by a later
-	// Flush.
+	// Flush. Without a spool it means nothing.
 	AtSpool bool
 
 	// AcceptLost goes on where the server has less than it acknowledged, or
@@ -170,6 +170,7 @@ func (d Dialer) Dial(ctx context.Context, addr string) (*Client, error) {
 	c.d.MinBackoff = max(cmp.Or(d.MinBackoff, 50*time.Millisecond), 1)
 	c.d.MaxBackoff = max(cmp.Or(d.MaxBackoff, 5*time.Second), c.d.MinBackoff)
 	c.d.IdleTimeout = timeout(d.IdleTimeout, time.Minute)
+	c.d.AtSpool = d.AtSpool && d.Spool != nil
 	c.append, c.giveUp = context.WithCancel(context.Background())
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	if d.Spool != nil {
@@ -251,7 +252,7 @@ func (c *Client) Send(ctx context.Context, topic string, v any) (reply *dict.Dic
 		c.free(w)
 		return reply, err
 	case <-ctx.Done():
-		return nil, s.giveUp(ctx, w)
+		return s.giveUp(ctx, w)
 	}
 }
 
@@ -275,30 +276,39 @@ func (c *Client) SendAsync(ctx context.Context, topic string, v any) error {
 // Flush before it and that no Send waited for, unless there is an OnRejected; and
 // why topics can't go on.
 func (c *Client) Flush(ctx context.Context) error {
-	var (
-		errs    []error
-		waiters []*waiter
-	)
-	for _, s := range c.all() {
+	var errs []error
+	waiters := make(map[*sender]*waiter)
+	all := c.all()
+	for _, s := range all {
 		w := c.newWaiter()
 		w.flush = true
 		switch wait, err := s.flush(w); {
 		case err != nil:
 			errs = append(errs, err)
 		case wait:
-			waiters = append(waiters, w)
+			waiters[s] = w
 		}
 	}
-	for _, w := range waiters {
+	for i, s := range all {
+		w := waiters[s]
+		if w == nil {
+			continue
+		}
 		select {
 		case <-w.done:
 			if w.err != nil {
 				errs = append(errs, w.err)
 			}
+			continue
 		case <-ctx.Done():
-			errs = append(errs, fmt.Errorf("dictwire: flush: %w", context.Cause(ctx)))
-			return errors.Join(append(c.takeFailures(), errs...)...)
 		}
+		for _, s := range all[i:] {
+			if w := waiters[s]; w != nil {
+				s.leave(w)
+			}
+		}
+		errs = append(errs, fmt.Errorf("dictwire: flush: %w", context.Cause(ctx)))
+		break
 	}
 	return errors.Join(append(c.takeFailures(), errs...)...)
 }

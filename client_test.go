@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"net"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -696,6 +697,132 @@ func TestGiveUp(t *testing.T) {
 		var rejected *dictwire.RejectedError
 		if err := c.Flush(t.Context()); !errors.As(err, &rejected) {
 			t.Errorf("Flush = %v", err)
+		}
+		settled(t, c)
+	})
+}
+
+// A lateContext has ended, and is looked at late.
+type lateContext struct {
+	context.Context
+	late func()
+}
+
+func (c lateContext) Done() <-chan struct{} {
+	c.late()
+	return c.Context.Done()
+}
+
+// Whoever gives up at the moment in which its record is rejected is told, since
+// nobody else is.
+func TestGiveUpLate(t *testing.T) {
+	scriptedTest(t, func(t *testing.T, srv *scripted) {
+		c := srv.dial(dictwire.Dialer{})
+		p := srv.accept()
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		for i := 1; i <= 20; i++ { // a select of two takes one of them
+			ctx := lateContext{ended, func() {
+				if i == 1 {
+					p.welcome(1)
+				}
+				p.want(line(i))
+				p.say(fmt.Sprintf(`{"rejected":%d,"code":"handler","error":"no"}`, i), fmt.Sprintf(`{"ack":%d}`, i))
+				synctest.Wait()
+			}}
+			_, err := c.Send(ctx, "t", n(i))
+			if rejected := (*dictwire.RejectedError)(nil); !errors.As(err, &rejected) {
+				t.Errorf("Send = %v", err)
+			}
+		}
+		settled(t, c)
+	})
+}
+
+// Flushes that give up leave nothing behind.
+func TestFlushGivesUp(t *testing.T) {
+	for _, spool := range []*memorySpool{nil, newSpool()} {
+		scriptedTest(t, func(t *testing.T, srv *scripted) {
+			d := dictwire.Dialer{}
+			if spool != nil {
+				spool.delay = time.Second
+				d.Spool = spool
+			}
+			c := srv.dial(d)
+			sendAsync(t, c, 1)
+			ended, cancel := context.WithCancel(t.Context())
+			cancel()
+			heap := func() uint64 {
+				var m runtime.MemStats
+				runtime.GC()
+				runtime.ReadMemStats(&m)
+				return m.HeapAlloc
+			}
+			before := heap()
+			for range 20_000 {
+				if err := c.Flush(ended); !errors.Is(err, context.Canceled) {
+					t.Fatalf("Flush = %v", err)
+				}
+			}
+			if after := heap(); after > before+1<<20 {
+				t.Errorf("%d bytes are left", after-before)
+			}
+			done := flush(c)
+			p := srv.accept()
+			p.welcome(1)
+			p.want(line(1))
+			p.ack(1)
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+			settled(t, c)
+		})
+	}
+}
+
+// Flush waits until what it is to return has been told.
+func TestFlushWhileToldOf(t *testing.T) {
+	scriptedTest(t, func(t *testing.T, srv *scripted) {
+		hold := make(chan struct{})
+		c := srv.dial(dictwire.Dialer{OnReply: func(string, uint64, *dict.Dict) { <-hold }})
+		sendAsync(t, c, 2)
+		p := srv.accept()
+		p.welcome(1)
+		p.want(line(1), line(2))
+		p.say(`{"reply":1,"length":7}`)
+		p.raw(line(1))
+		p.say(`{"rejected":2,"code":"handler","error":"no"}`, `{"ack":2}`)
+		done := flush(c)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := c.Flush(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Flush = %v", err)
+		}
+		close(hold)
+		if rejected, err := (*dictwire.RejectedError)(nil), <-done; !errors.As(err, &rejected) {
+			t.Errorf("Flush = %v", err)
+		}
+		settled(t, c)
+	})
+}
+
+// AtSpool means nothing without a spool.
+func TestAtNoSpool(t *testing.T) {
+	scriptedTest(t, func(t *testing.T, srv *scripted) {
+		c := srv.dial(dictwire.Dialer{AtSpool: true})
+		sendAsync(t, c, 1)
+		done := flush(c)
+		select {
+		case err := <-done:
+			t.Fatalf("Flush = %v before anything was settled", err)
+		default:
+		}
+		p := srv.accept()
+		p.welcome(1)
+		p.want(line(1))
+		p.ack(1)
+		if err := <-done; err != nil {
+			t.Error(err)
 		}
 		settled(t, c)
 	})

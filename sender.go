@@ -1,6 +1,7 @@
 package dictwire
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -46,6 +47,7 @@ type sender struct {
 	goOn     bool               // the next greeting accepts the loss
 	beyond   uint64             // no record below it is left in the spool, whatever that says
 	waiters  []*waiter          // by number
+	telling  bool               // of outcomes that were delivered, not all are told
 	outcomes map[uint64]outcome // of records above what was delivered
 	held     place              // in Client.window
 
@@ -128,12 +130,41 @@ func (s *sender) interrupted(err error) error {
 	return fmt.Errorf("dictwire: send to topic %s: %w", s.topic, err)
 }
 
-// giveUp ends the waiting of w, whose record is in the log.
-func (s *sender) giveUp(ctx context.Context, w *waiter) error {
+// giveUp ends the waiting of w, whose record is in the log. What has been said to
+// w meanwhile counts: nobody else is told.
+func (s *sender) giveUp(ctx context.Context, w *waiter) (*dict.Dict, error) {
+	if s.leave(w) {
+		return w.reply, w.err
+	}
+	return nil, s.interrupted(context.Cause(ctx))
+}
+
+// leave makes w wait no more. It reports whether its waiting has ended before.
+func (s *sender) leave(w *waiter) bool {
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	select {
+	case <-w.done:
+		return true
+	default:
+	}
 	w.gone = true
-	s.mu.Unlock()
-	return s.interrupted(context.Cause(ctx))
+	i, _ := slices.BinarySearchFunc(s.waiters, w.number, func(w *waiter, n uint64) int { return cmp.Compare(w.number, n) })
+	for ; i < len(s.waiters) && s.waiters[i].number == w.number; i++ {
+		if s.waiters[i] == w {
+			s.waiters = slices.Delete(s.waiters, i, i+1)
+			break
+		}
+	}
+	if !w.flush {
+		return false
+	}
+	for _, log := range [][]*chunk{s.taken, s.pending} { // of records, the window bounds them
+		for _, ch := range log {
+			ch.waiters = slices.DeleteFunc(ch.waiters, func(other waiting) bool { return other.w == w })
+		}
+	}
+	return false
 }
 
 // trySend is send of an item without a waiter, where the window is not full. It
@@ -244,7 +275,7 @@ func (s *sender) flush(w *waiter) (bool, error) {
 		last = s.pending[len(s.pending)-1]
 	case len(s.taken) > 0:
 		last = s.taken[len(s.taken)-1]
-	case s.acked >= w.number || s.c.d.AtSpool:
+	case s.c.d.AtSpool, s.acked >= w.number && !s.telling:
 		return false, nil
 	default:
 		s.waiters = append(s.waiters, w)
@@ -432,24 +463,36 @@ func (s *sender) deliver() (r reports) {
 		}
 	}
 	slices.SortFunc(r.outcomes, func(a, b numbered) int { return int(a.number) - int(b.number) })
+	s.telling = len(r.outcomes) > 0
 	return r
 }
 
-// report tells. The caller holds reporting, and not mu.
+// report tells, and then lets the flushes go that came meanwhile. The caller
+// holds reporting, and not mu.
 func (s *sender) report(r reports) {
-	for _, o := range r.outcomes {
-		rejected := (*RejectedError)(nil)
-		switch isRejected := errors.As(o.err, &rejected); {
-		case isRejected && s.c.d.OnRejected != nil:
-			s.c.d.OnRejected(rejected)
-		case o.err != nil:
-			s.c.failed(o.err)
-		case s.c.d.OnReply != nil:
-			s.c.d.OnReply(s.topic, o.number, o.reply)
+	for len(r.outcomes) > 0 || len(r.flushed) > 0 {
+		for _, o := range r.outcomes {
+			s.tell(o)
 		}
+		for _, w := range r.flushed {
+			w.end(outcome{})
+		}
+		s.mu.Lock()
+		r = s.deliver()
+		s.mu.Unlock()
 	}
-	for _, w := range r.flushed {
-		w.end(outcome{})
+}
+
+// tell tells what no Send waits for.
+func (s *sender) tell(o numbered) {
+	rejected := (*RejectedError)(nil)
+	switch isRejected := errors.As(o.err, &rejected); {
+	case isRejected && s.c.d.OnRejected != nil:
+		s.c.d.OnRejected(rejected)
+	case o.err != nil:
+		s.c.failed(o.err)
+	case s.c.d.OnReply != nil:
+		s.c.d.OnReply(s.topic, o.number, o.reply)
 	}
 }
 

@@ -138,11 +138,14 @@ func (s *sender) numbered(first uint64, err error) (flushed []*waiter) {
 		for _, at := range ch.waiters {
 			w := at.w
 			w.number = first + uint64(at.index)
+			if err != nil {
+				w.number = s.known - 1 // a flush waits for what is there; err is among the failures
+			}
 			switch {
 			case w.gone:
-			case w.flush && (err != nil || s.c.d.AtSpool):
-				flushed = append(flushed, w) // err is among the failures
-			case err != nil:
+			case w.flush && s.c.d.AtSpool:
+				flushed = append(flushed, w)
+			case err != nil && !w.flush:
 				silent--
 				w.end(outcome{err: err})
 			case s.c.d.AtSpool:

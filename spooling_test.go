@@ -316,6 +316,35 @@ func TestSpoolFails(t *testing.T) {
 	})
 }
 
+// Flush waits for what is in the spool, also where what comes behind it does not
+// get there.
+func TestFlushBehindFailure(t *testing.T) {
+	scriptedTest(t, func(t *testing.T, srv *scripted) {
+		spool := newSpool()
+		c := srv.dial(dictwire.Dialer{Spool: spool})
+		sendAsync(t, c, 1)
+		p := srv.accept()
+		p.welcome(1)
+		p.want(line(1))
+		spool.full, spool.delay = dictwire.ErrSpoolFull, time.Second
+		sent, flushed := send(c, "t", n(2)), flush(c)
+		if r := <-sent; !errors.Is(r.err, dictwire.ErrSpoolFull) {
+			t.Errorf("Send = %v", r.err)
+		}
+		synctest.Wait()
+		select {
+		case err := <-flushed:
+			t.Fatalf("Flush = %v before record 1 was settled", err)
+		default:
+		}
+		p.ack(1)
+		if err := <-flushed; err != nil {
+			t.Error(err)
+		}
+		settled(t, c)
+	})
+}
+
 // Close puts into the spool what was sent.
 func TestSpoolClose(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
