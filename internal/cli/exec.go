@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -247,8 +248,9 @@ func (e *executor) once(ctx context.Context, batch []delivery) error {
 	return cmd.Run()
 }
 
-// reject keeps a record in the topic _rejected, once, however often it is
-// delivered.
+// reject keeps a record in the topic _rejected, once for each text, however often
+// it is delivered: its producer is named by both, so that another text, of another
+// command or at another time, is no conflict.
 func (e *executor) reject(ctx context.Context, d delivery, code codec.Code, text string) error {
 	r := rejection.Of(d.record) // without a time: it is the same at each delivery
 	r.Code, r.Text, r.Dialect, r.Format = code, text, "exec", d.format
@@ -258,13 +260,19 @@ func (e *executor) reject(ctx context.Context, d delivery, code codec.Code, text
 		return err
 	}
 	tell(e.stderr, fmt.Errorf("%s is rejected: %s", d.position, text))
+	sum := sha256.Sum256(record)
+	name := fmt.Sprintf("exec.%s.%x", d.position, sum[:8])
 	for pause := minExecPause; ; pause = min(2*pause, maxExecPause) {
 		client, err := dictwire.Dialer{
 			Codec: rejection.Codec, Logger: slog.New(slog.DiscardHandler),
-			Spool: &oneRecord{producer: "exec." + d.position, topic: store.Rejected, codec: rejection.Codec, record: record},
+			Spool: &oneRecord{producer: name, topic: store.Rejected, codec: rejection.Codec, record: record},
 		}.Dial(ctx, e.addr)
 		if err == nil {
 			err = errors.Join(client.Flush(ctx), client.Close())
+		}
+		if refused := (*dictwire.RejectedError)(nil); errors.As(err, &refused) { // it is kept all the same
+			e.say("%v", refused)
+			return nil
 		}
 		if err == nil || ctx.Err() != nil {
 			return err
