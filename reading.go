@@ -63,9 +63,12 @@ type commit struct {
 	done     chan error // holds the outcome
 }
 
-// Beyond maxQueued bytes in the queue nothing more is read, unless a commit waits
-// for its answer.
-const maxQueued = 1 << 20
+// Beyond maxQueued bytes or maxEvents in the queue nothing more is read, unless a
+// commit waits for its answer.
+const (
+	maxQueued = 1 << 20
+	maxEvents = 4096
+)
 
 func newSubscription(c *Client, req SubscribeRequest) *subscription {
 	if len(req.Topics) == 0 {
@@ -87,7 +90,8 @@ func (s *subscription) take(ctx context.Context) (event, bool) {
 		s.mu.Lock()
 		if len(s.queue) > 0 {
 			e := s.queue[0]
-			s.queue = slices.Delete(s.queue, 0, 1)
+			s.queue[0] = event{}
+			s.queue = s.queue[1:]
 			if e.batch != nil {
 				s.bytes -= len(e.batch.space.bytes)
 			}
@@ -556,7 +560,7 @@ func (s *subscription) codec(format string) codec.Codec {
 func (s *subscription) room(ctx context.Context) error {
 	for {
 		s.mu.Lock()
-		room := s.bytes < maxQueued || len(s.commits) > 0
+		room := s.bytes < maxQueued && len(s.queue) < maxEvents || len(s.commits) > 0
 		s.mu.Unlock()
 		if room {
 			return nil

@@ -465,6 +465,35 @@ func TestSubscribeSlow(t *testing.T) {
 	})
 }
 
+// So it does where records are small and come alone.
+func TestSubscribeSlowly(t *testing.T) {
+	scriptedTest(t, func(t *testing.T, srv *scripted) {
+		c := srv.dial(dictwire.Dialer{})
+		p := srv.accept()
+		release := make(chan struct{})
+		seen := read(t.Context(), c, dictwire.SubscribeRequest{Follow: true}, func(*dictwire.Batch) error { <-release; return nil })
+		p.greeting()
+		p.ready("a.0.0")
+		written := 0
+		for i := range 10_000 {
+			_ = p.conn.SetWriteDeadline(time.Now().Add(time.Second))
+			if _, err := fmt.Fprint(p.conn, batch(fmt.Sprintf("a.%d.0", i), fmt.Sprintf("a.%d.0", i+1), i, line(1))); err != nil {
+				break
+			}
+			written++
+		}
+		if written < 4000 || written > 6000 {
+			t.Errorf("%d batches were read", written)
+		}
+		close(release)
+		go func() {
+			for range seen {
+			}
+		}()
+		settled(t, c)
+	})
+}
+
 // What was trimmed is told, too, where others are read meanwhile and the
 // position stays.
 func TestSubscribeSkips(t *testing.T) {
