@@ -232,7 +232,8 @@ func (c *Client) Producer() string { return c.producer }
 // [*dict.Dict], a Go map or struct as [dict.From] converts it, or a [Record].
 // reply is what the server's handler replies, or nil; a reply may be lost with a
 // connection, and one that the client's format can't hold is a *[RemoteError] with
-// the code loss, of a record that is settled. The empty topic is [DefaultTopic].
+// the code loss, of a record that is settled; one beyond the Limits is a
+// *[codec.SyntaxError], likewise. The empty topic is [DefaultTopic].
 //
 // When ctx ends first, the record may be sent nevertheless. Where a topic can't
 // go on, the error wraps ErrLost, ErrConflict, ErrFenced, ErrProtocol or a

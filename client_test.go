@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"net"
 	"runtime"
 	"slices"
@@ -675,6 +676,29 @@ func TestReplies(t *testing.T) {
 				t.Errorf("replies %q", got)
 			}
 		}
+	})
+}
+
+// A reply beyond the client's limits costs no more than itself.
+func TestReplyBeyondLimits(t *testing.T) {
+	scriptedTest(t, func(t *testing.T, srv *scripted) {
+		c := srv.dial(dictwire.Dialer{Limits: codec.Limits{Depth: 2, RecordBytes: 100}})
+		p := srv.accept()
+		for i, reply := range []string{`{"a":[[1]]}`, `{"a":"` + strings.Repeat("x", 100) + `"}`, `{"n":3}`} {
+			done := send(c, "t", n(i+1))
+			if i == 0 {
+				p.welcome(1)
+			}
+			p.want(line(i + 1))
+			p.say(fmt.Sprintf(`{"reply":%d,"length":%d}`, i+1, len(reply)))
+			_, _ = io.WriteString(p.conn, reply)
+			_, _ = fmt.Fprintf(p.conn, `{"ack":%d}`+"\n", i+1)
+			bad := (*codec.SyntaxError)(nil)
+			if r := <-done; errors.As(r.err, &bad) != (i < 2) || errors.Is(r.err, dictwire.ErrProtocol) || i == 2 && r.reply != "{'n': 3}" {
+				t.Fatalf("Send = %+v", r)
+			}
+		}
+		settled(t, c)
 	})
 }
 

@@ -434,24 +434,41 @@ func (l *link) turned() bool {
 	return l.turning && l.s.acked+1 == l.s.sent
 }
 
-// reply reads a reply.
+// reply reads a reply. One beyond the limits says nothing against the session.
 func (l *link) reply(m wire.Reply) error {
 	s := l.s
-	if m.Length > uint64(s.c.d.Limits.Effective().RecordBytes) || !s.wants(m.Number) {
+	if !s.wants(m.Number) {
 		return l.in.Skip(m.Length)
 	}
 	if m.Code != "" {
 		return s.replied(m.Number, outcome{err: &RemoteError{Code: m.Code, Text: m.Text, At: -1}})
+	}
+	if most := s.c.d.Limits.Effective().RecordBytes; m.Length > uint64(most) {
+		if err := l.in.Skip(m.Length); err != nil {
+			return err
+		}
+		return s.replied(m.Number, outcome{err: replyError(m.Number, &codec.SyntaxError{
+			Codec: l.codec.Name(), Code: codec.TooLarge, Offset: most,
+			Msg: fmt.Sprintf("a reply of %d bytes, want at most %d", m.Length, most),
+		})})
 	}
 	b, err := l.in.Append(nil, m.Length)
 	if err != nil {
 		return err
 	}
 	d, err := l.codec.Decode(b, s.c.d.Limits)
-	if err != nil {
+	var bad *codec.SyntaxError
+	switch {
+	case errors.As(err, &bad) && (bad.Code == codec.TooLarge || bad.Code == codec.TooDeep || bad.Code == codec.OverLimit):
+		return s.replied(m.Number, outcome{err: replyError(m.Number, bad)})
+	case err != nil:
 		return stop("%w: the reply to record %d: %w (%v)", ErrProtocol, m.Number, err, s)
 	}
 	return s.replied(m.Number, outcome{reply: d})
+}
+
+func replyError(number uint64, err error) error {
+	return fmt.Errorf("dictwire: the reply to record %d, which is settled: %w", number, err)
 }
 
 // write writes what there is to be sent, and waits for more.
