@@ -144,11 +144,11 @@ func (e *executor) run(ctx context.Context) error {
 			batch = slices.DeleteFunc(batch, func(d delivery) bool { return d.err != nil })
 			err = e.deliver(ctx, batch, e.attempts)
 		}
+		if err == nil {
+			err = e.patiently(ctx, p.batch.Commit)
+		}
 		if errors.Is(err, errEnough) {
 			return nil
-		}
-		if err == nil {
-			err = p.batch.Commit(ctx)
 		}
 		if err != nil {
 			return err
@@ -233,6 +233,23 @@ func (e *executor) sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
+// patiently calls what waits for the server. Once there is enough, it waits a
+// moment at most, since the server may be away.
+func (e *executor) patiently(ctx context.Context, do func(context.Context) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	done := make(chan error, 1)
+	go func() { done <- do(ctx) }()
+	select {
+	case err := <-done:
+		return err
+	case <-e.enough:
+	}
+	late := time.AfterFunc(patience, func() { cancel(errEnough) })
+	defer late.Stop()
+	return <-done
+}
+
 // once runs the command.
 func (e *executor) once(ctx context.Context, batch []delivery) error {
 	var in []byte
@@ -268,13 +285,13 @@ func (e *executor) reject(ctx context.Context, d delivery, code codec.Code, text
 			Spool: &oneRecord{producer: name, topic: store.Rejected, codec: rejection.Codec, record: record},
 		}.Dial(ctx, e.addr)
 		if err == nil {
-			err = errors.Join(client.Flush(ctx), client.Close())
+			err = errors.Join(e.patiently(ctx, client.Flush), client.Close())
 		}
 		if refused := (*dictwire.RejectedError)(nil); errors.As(err, &refused) { // it is kept all the same
 			e.say("%v", refused)
 			return nil
 		}
-		if err == nil || ctx.Err() != nil {
+		if err == nil || errors.Is(err, errEnough) || ctx.Err() != nil {
 			return err
 		}
 		e.say("it can't be kept in %s: %v; again in %v", store.Rejected, err, pause)
