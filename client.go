@@ -116,6 +116,7 @@ type Client struct {
 	waiters  sync.Pool // of *waiter
 
 	window  window          // records that were accepted; with a spool, until they are in it
+	atOnce  int             // most bytes that the spool takes at once
 	flight  window          // records that were read from the spool and are not settled
 	ctx     context.Context //nolint:containedctx // the client's life, which no call spans
 	cancel  context.CancelCauseFunc
@@ -151,7 +152,7 @@ func (d Dialer) Dial(ctx context.Context, addr string) (*Client, error) {
 	}
 	c := &Client{
 		d: d, addr: addr, producer: cmp.Or(d.Producer, "go") + "." + strings.ToLower(rand.Text()[:16]),
-		codecs: codecsWith(d.Codec), checkers: make(map[string]*checker),
+		codecs: codecsWith(d.Codec), checkers: make(map[string]*checker), atOnce: math.MaxInt,
 		senders: make(map[string]*sender), spooled: make(map[string]SpoolTopic),
 	}
 	if d.Spool != nil {
@@ -173,6 +174,9 @@ func (d Dialer) Dial(ctx context.Context, addr string) (*Client, error) {
 	c.d.AtSpool = d.AtSpool && d.Spool != nil
 	c.append, c.giveUp = context.WithCancel(context.Background())
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
+	if s, ok := d.Spool.(interface{ MaxAppend() int64 }); ok {
+		c.atOnce = int(min(s.MaxAppend(), int64(c.atOnce)))
+	}
 	if d.Spool != nil {
 		if err := c.drain(ctx); err != nil {
 			return nil, errors.Join(err, c.Close())

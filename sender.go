@@ -206,6 +206,10 @@ func (s *sender) append(it item, w *waiter) (int, error) {
 	}
 	from := len(ch.data)
 	data, err := it.append(ch.data)
+	if err == nil && len(ch.ends) > 0 && len(data)+len(ch.term) > s.c.atOnce {
+		ch = newChunk(first, it.codec) // the spool takes it, but not with the others
+		data, from = append(ch.data, data[from:]...), 0
+	}
 	if most := s.c.d.Limits.Effective().RecordBytes; err == nil && len(data)-from > most {
 		err = &codec.SyntaxError{
 			Codec: it.codec.Name(), Code: codec.TooLarge, Offset: most,

@@ -24,7 +24,8 @@ type Spool interface {
 
 	// Append makes records of one topic and format durable, and returns the
 	// number of the first. Where the spool is full it waits for room, or
-	// returns ErrSpoolFull, wrapped.
+	// returns ErrSpoolFull, wrapped. Where the spool has a method MaxAppend()
+	// int64, a client passes no more bytes at once, unless one record has more.
 	Append(ctx context.Context, topic, format string, records ...[]byte) (first uint64, err error)
 
 	// Topics returns all topics that hold or held records.

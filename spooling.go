@@ -75,7 +75,8 @@ func (s *sender) spool() {
 	for {
 		s.mu.Lock()
 		n, size := 0, 0
-		for n < len(s.pending) && size < maxSpooling && s.pending[n].codec.Name() == s.pending[0].codec.Name() {
+		for n < len(s.pending) && size < maxSpooling && (n == 0 || size+len(s.pending[n].data) <= s.c.atOnce) &&
+			s.pending[n].codec.Name() == s.pending[0].codec.Name() {
 			size += len(s.pending[n].data)
 			n++
 		}

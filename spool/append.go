@@ -54,6 +54,10 @@ func (s *Spool) Append(ctx context.Context, topic, format string, records ...[]b
 	return c.first, c.err
 }
 
+// MaxAppend returns how many bytes of records one Append takes. Beyond them, it
+// never has room.
+func (s *Spool) MaxAppend() int64 { return min(s.opts.MaxBytes, store.MaxBlockBytes) }
+
 func (s *Spool) recycle(c *call) {
 	*c = call{turn: c.turn}
 	s.idle.Put(c)

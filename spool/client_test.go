@@ -97,6 +97,26 @@ func dial(t testing.TB, s *spool.Spool, addr string, d dictwire.Dialer) *dictwir
 	return c
 }
 
+// TestSmall sends more than the spool holds: what waits is not put together to what
+// never fits.
+func TestSmall(t *testing.T) {
+	const count = 5000
+	s := open(t, spool.Options{MaxBytes: 1000})
+	srv := newServer(t)
+	c := dial(t, s, srv.addr, dictwire.Dialer{})
+	for n := range uint64(count) {
+		if err := c.SendAsync(t.Context(), "t", dictwire.Record{Bytes: record(n + 1)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if err := errors.Join(c.Flush(ctx), c.Close()); err != nil {
+		t.Fatal(err)
+	}
+	srv.wantRecords("t", count)
+}
+
 // TestServerAway sends while there is no server, lets the program end without a
 // word and lose power, and starts the server: all that was spooled arrives once,
 // in order, and makes room.
