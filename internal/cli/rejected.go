@@ -243,6 +243,9 @@ func (r *retry) again(ctx context.Context, e *rejectedRecord) error {
 			"dictwire tail --from " + at + " reads it",
 		}
 	}
+	if err := store.CheckTopic(e.text("topic")); err != nil {
+		return fmt.Errorf("where it was to go is not kept: %w", err)
+	}
 	record := e.bytes()
 	if v, cut := e.dict.Get("truncated"); cut {
 		if yes, _ := v.Bool(); yes {
