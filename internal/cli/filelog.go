@@ -94,7 +94,7 @@ func (f *fileLog) Topics(context.Context) ([]dictwire.SpoolTopic, error) {
 // Read implements [dictwire.Spool].
 func (f *fileLog) Read(ctx context.Context, _ string, from uint64) iter.Seq2[dictwire.SpoolBatch, error] {
 	return func(yield func(dictwire.SpoolBatch, error) bool) {
-		number := uint64(0)
+		number, sent := uint64(0), from-1
 		for record, err := range f.records(ctx) {
 			if number++; number < from && err == nil {
 				continue
@@ -102,10 +102,15 @@ func (f *fileLog) Read(ctx context.Context, _ string, from uint64) iter.Seq2[dic
 			if number == f.next { // the file has grown
 				break
 			}
+			sent = number
 			b := dictwire.SpoolBatch{First: number, Format: f.to.Name(), Records: [][]byte{record}}
 			if !yield(b, err) || err != nil {
 				return
 			}
+		}
+		if sent+1 < f.next {
+			yield(dictwire.SpoolBatch{}, fmt.Errorf("%s ends behind %d of the %d records that it had", f.path, number, f.next-1))
+			return
 		}
 		<-ctx.Done()
 	}
