@@ -17,6 +17,7 @@ import (
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/cbor"
+	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/dict"
 )
 
@@ -697,6 +698,36 @@ func TestReplyBeyondLimits(t *testing.T) {
 			if r := <-done; errors.As(r.err, &bad) != (i < 2) || errors.Is(r.err, dictwire.ErrProtocol) || i == 2 && r.reply != "{'n': 3}" {
 				t.Fatalf("Send = %+v", r)
 			}
+		}
+		settled(t, c)
+	})
+}
+
+type panickingCodec struct{ json.Codec }
+
+func (panickingCodec) Append([]byte, *dict.Dict) ([]byte, error) { panic("oh") }
+
+// A codec that panics ends the call, and not the topic, for programs that recover.
+func TestCodecPanics(t *testing.T) {
+	scriptedTest(t, func(t *testing.T, srv *scripted) {
+		c := srv.dial(dictwire.Dialer{Codec: panickingCodec{}, WindowRecords: 1})
+		for range 2 {
+			func() {
+				defer func() {
+					if recover() == nil {
+						t.Error("no panic")
+					}
+				}()
+				_ = c.SendAsync(t.Context(), "t", n(1))
+			}()
+		}
+		done := send(c, "t", dictwire.Record{Codec: json.Codec{}, Bytes: []byte(line(1))})
+		p := srv.accept()
+		p.welcome(1)
+		p.want(line(1))
+		p.ack(1)
+		if r := <-done; r.err != nil {
+			t.Error(r.err)
 		}
 		settled(t, c)
 	})

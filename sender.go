@@ -178,19 +178,25 @@ func (s *sender) trySend(it item) (bool, error) {
 
 // add puts a record, which has a place in the window, into the log.
 func (s *sender) add(it item, w *waiter) error {
-	s.mu.Lock()
+	added := false
+	defer func() {
+		if !added { // it, or its codec has panicked
+			s.c.window.leave(1, 0)
+		}
+	}()
 	size, err := s.append(it, w)
-	s.mu.Unlock()
 	if err != nil {
-		s.c.window.leave(1, 0)
 		return err
 	}
+	added = true
 	s.c.window.grow(size)
 	return nil
 }
 
-// append is add under mu. It returns the bytes that the record takes.
+// append is add without the window. It returns the bytes that the record takes.
 func (s *sender) append(it item, w *waiter) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.err != nil {
 		return 0, s.err
 	}
