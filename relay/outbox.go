@@ -187,8 +187,8 @@ func (o *outbox) gap(err error) bool {
 	switch {
 	case errors.As(err, &damage) && damage.Topic == "":
 		o.mu.Lock()
-		defer o.mu.Unlock()
 		o.broken = err
+		o.mu.Unlock()
 		o.logger.Error("what is stored from now on is not passed on", "error", err)
 		return true
 	case errors.As(err, &damage):
@@ -198,13 +198,20 @@ func (o *outbox) gap(err error) bool {
 	default:
 		return false
 	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if t != nil && !t.stuck && t.tail.at.Compare(to) < 0 {
-		t.stuck = true
+	if t != nil && o.stick(t, to) {
 		o.logger.Error("the rest of a topic is not passed on", "topic", t.name, "error", err)
 	}
 	return true
+}
+
+// stick takes note that what stands behind a position can't be counted, and
+// reports whether that is news.
+func (o *outbox) stick(t *topic, to store.Position) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	news := !t.stuck && t.tail.at.Compare(to) < 0
+	t.stuck = t.stuck || news
+	return news
 }
 
 // Producer implements [dictwire.Spool].

@@ -104,6 +104,17 @@ func TestPlaces(t *testing.T) {
 	}
 }
 
+// asking is a logger that says how much is pending.
+type asking struct {
+	slog.Handler
+	o *outbox
+}
+
+func (a asking) Handle(ctx context.Context, r slog.Record) error {
+	r.Add("pending", a.o.pending())
+	return a.Handler.Handle(ctx, r)
+}
+
 // TestGap trims what is not settled: what stands behind has no numbers any more,
 // and that is said.
 func TestGap(t *testing.T) {
@@ -111,6 +122,7 @@ func TestGap(t *testing.T) {
 	var log bytes.Buffer
 	put(t, s, 1, 2)
 	o := openOutbox(t, s, &log)
+	o.logger = slog.New(asking{o.logger.Handler(), o})
 	put(t, s, 3, 4)
 	head, err := s.Head(t.Context())
 	if err != nil {
@@ -124,6 +136,9 @@ func TestGap(t *testing.T) {
 		t.Fatal(err)
 	}
 	stands(t, o, 1, 3, 0, 0)
+	if n := strings.Count(log.String(), "pending=2"); n != 1 {
+		t.Errorf("the logger sees %s", log.String())
+	}
 	var trimmed *store.TrimmedError
 	if got, err := firstRead(t, o, 1); !errors.As(err, &trimmed) {
 		t.Errorf("it reads %s, %v", got, err)
