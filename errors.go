@@ -26,9 +26,9 @@ var (
 	ErrConflict = errors.New("dictwire: the server holds another record under this number: " +
 		"two logs use one producer's name, or an old copy of a spool came back; give one of them a name of its own")
 
-	// ErrDamaged says that a spool can't give back records that are not settled:
-	// its disk damaged them. [Dialer.AcceptLost] goes on without them.
-	ErrDamaged = errors.New("dictwire: records of the spool are damaged")
+	// ErrDamaged says that a spool can't give back records that are not settled,
+	// as where its disk damaged them. [Dialer.AcceptLost] goes on without them.
+	ErrDamaged = errors.New("dictwire: records of the spool can't be read any more")
 
 	// ErrFenced says that another connection took over the producer, or the
 	// cursor: it is used twice. End one of the two.

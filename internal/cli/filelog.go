@@ -103,13 +103,17 @@ func (f *fileLog) Read(ctx context.Context, _ string, from uint64) iter.Seq2[dic
 				break
 			}
 			sent = number
-			b := dictwire.SpoolBatch{First: number, Format: f.to.Name(), Records: [][]byte{record}}
-			if !yield(b, err) || err != nil {
+			if err != nil {
+				yield(dictwire.SpoolBatch{}, &dictwire.SpoolGapError{From: number, To: number + 1, Err: err})
+				return
+			}
+			if !yield(dictwire.SpoolBatch{First: number, Format: f.to.Name(), Records: [][]byte{record}}, nil) {
 				return
 			}
 		}
 		if sent+1 < f.next {
-			yield(dictwire.SpoolBatch{}, fmt.Errorf("%s ends behind %d of the %d records that it had", f.path, number, f.next-1))
+			err := fmt.Errorf("%s ends behind %d of the %d records that it had", f.path, number, f.next-1)
+			yield(dictwire.SpoolBatch{}, &dictwire.SpoolGapError{From: sent + 1, To: f.next, Err: err})
 			return
 		}
 		<-ctx.Done()
