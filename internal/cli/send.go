@@ -83,7 +83,7 @@ func sendCommand() *cobra.Command {
 	flags.StringVar(&s.topic, "topic", dictwire.DefaultTopic, "`topic` to send to")
 	flags.StringVar(&s.producer, "producer", "", "send a file under this `name`: run again, it goes on where it stopped")
 	flags.StringVar(&s.spool, "spool", "", "keep what is not settled in this `directory`, and send what is there from before")
-	flags.BoolVar(&s.acceptLost, "accept-lost", false, "go on where the server has less than it acknowledged, as after a backup was restored")
+	flags.BoolVar(&s.acceptLost, "accept-lost", false, "go on where the server has less than it acknowledged, as after a backup was restored, or where the spool is damaged")
 	flags.BoolVar(&s.bare, "bare", false, "use a plain socket, over which nothing is acknowledged")
 	flags.BoolVar(&s.reply, "reply", false, "print what the server answers, as JSON")
 	s.addReading(flags)
