@@ -759,7 +759,7 @@ func TestGiveUp(t *testing.T) {
 
 // A lateContext has ended, and is looked at late.
 type lateContext struct {
-	context.Context
+	context.Context //nolint:containedctx // it is one
 	late func()
 }
 
