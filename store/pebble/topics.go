@@ -33,8 +33,9 @@ type topic struct {
 
 	cleaned uint64 // the order has no place of the topic below; guarded by Store.trimMu
 
-	once sync.Once // makes the topic durable, and loads held
-	err  error     // of once
+	durable bool      // there was a key of it, or is one from load on; else once writes it
+	once    sync.Once // makes the topic durable, and loads held
+	err     error     // of once
 }
 
 // load loads the topics.
@@ -49,7 +50,7 @@ func (t *topics) load(db *engine.DB) error {
 		if err != nil {
 			break
 		}
-		tp := &topic{name: string(it.Key()[1:])}
+		tp := &topic{name: string(it.Key()[1:]), durable: true}
 		if v, _, err := cutSum(v, len(v)); err == nil && len(v) == 16 {
 			tp.trimmed.Store(binary.LittleEndian.Uint64(v))
 			tp.cleaned = binary.LittleEndian.Uint64(v[8:])
@@ -88,7 +89,7 @@ func (t *topics) add(db *engine.DB, low, high []byte, seek func(*engine.Iterator
 	if !ok {
 		return false
 	}
-	tp := &topic{name: string(name)}
+	tp := &topic{name: string(name), durable: true}
 	t.found = append(t.found, tp)
 	if t.byName[tp.name] == nil {
 		t.byName[tp.name] = tp
@@ -108,18 +109,16 @@ func (s *Store) topic(name string) (*topic, error) {
 	s.topics.mu.RLock()
 	t := s.topics.byName[name]
 	s.topics.mu.RUnlock()
-	isNew := false
 	if t == nil {
 		s.topics.mu.Lock()
 		if t = s.topics.byName[name]; t == nil {
 			t = &topic{name: name}
 			s.topics.byName[name] = t
-			isNew = true
 		}
 		s.topics.mu.Unlock()
 	}
-	t.once.Do(func() {
-		if isNew {
+	t.once.Do(func() { // whoever of those that found it comes first
+		if !t.durable {
 			t.err = s.set(topicKey(name), t.encode(0, 0))
 			return
 		}

@@ -1,94 +1,87 @@
-package pebble_test
+package pebble
 
 import (
-	"errors"
-	"math/rand/v2"
-	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/dictwire/dictwire/store"
-	"github.com/dictwire/dictwire/store/pebble"
 )
 
-// A hooked file system calls a function once before it reads.
-type hooked struct {
-	vfs.FS
-	hook atomic.Pointer[func()]
-}
-
-func (f *hooked) Open(name string, o ...vfs.OpenOption) (vfs.File, error) {
-	file, err := f.FS.Open(name, o...)
-	return hookedFile{file, f}, err
-}
-
-func (f *hooked) Unwrap() vfs.FS { return f.FS }
-
-type hookedFile struct {
-	vfs.File
-	f *hooked
-}
-
-func (f hookedFile) ReadAt(p []byte, off int64) (int, error) {
-	if hook := f.f.hook.Swap(nil); hook != nil {
-		(*hook)()
+// TestTrimsTogether has a trim wait for another one, behind which the store is
+// empty: the first one saw fewer positions, and must not give them out again.
+func TestTrimsTogether(t *testing.T) {
+	o := &Options{FS: vfs.NewMem(), KeepEvery: -1, Reserve: -1}
+	s, err := Open(t.Context(), "store", o)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return f.File.ReadAt(p, off)
+	add := func(topic string) store.Position {
+		b := &store.Block{Topic: topic, Codec: "json"}
+		b.Add([]byte(`{}`))
+		r := s.Append(t.Context(), b)[0]
+		if r.Err != nil {
+			t.Fatal(r.Err)
+		}
+		return r.Position
+	}
+	add("a")
+	early, err := s.Head(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.trimMu.Lock()
+	waiting := make(chan error, 1)
+	go func() { waiting <- s.Trim(t.Context(), "a", early) }()
+	time.Sleep(50 * time.Millisecond) // it waits by then, or this test tests nothing
+	last := add("b")
+	head := s.order.head.Load()
+	err = s.trim(s.topics.byName["b"], head, head)
+	s.trimMu.Unlock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := <-waiting; err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = Open(t.Context(), "store", o); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if again := add("c"); again.Compare(last) <= 0 {
+		t.Fatalf("position %v, and %v was used before", again, last)
+	}
 }
 
-// TestTrimmedWhileRead trims, while a reader has begun to look at them, more blocks
-// than it takes at once: it is told, and reads all that is left.
-func TestTrimmedWhileRead(t *testing.T) {
-	for _, topics := range [][]string{{"a"}, {"a", "b"}} {
-		fs := &hooked{FS: vfs.NewMem()}
-		s := open(t, pebble.Options{FS: fs, KeepEvery: -1})
-		rng := rand.NewChaCha8([32]byte{})
-		var at []store.Position
-		for range 600 {
-			b := &store.Block{Topic: "a", Codec: "json"}
-			noise := make([]byte, 1<<10)
-			_, _ = rng.Read(noise)
-			b.Add(noise)
-			r := s.Append(t.Context(), b)[0]
-			if r.Err != nil {
-				t.Fatal(r.Err)
-			}
-			at = append(at, r.Position)
-		}
-		if err := s.Close(); err != nil {
-			t.Fatal(err)
-		}
-		s = open(t, pebble.Options{FS: fs, KeepEvery: -1}) // and nothing is in memory
-		trim := func() {
-			if err := s.Trim(t.Context(), "a", at[300]); err != nil {
-				t.Error(err)
-			}
-		}
-		fs.hook.Store(&trim)
-		told, next := false, 300
-		for b, err := range s.Read(t.Context(), at[10], store.ReadOptions{Topics: topics}) {
-			trimmed := (*store.TrimmedError)(nil)
-			switch {
-			case errors.As(err, &trimmed):
-				told = true
-				if trimmed.From != at[10] || trimmed.To != at[300] {
-					t.Errorf("%v: trimmed from %v to %v", topics, trimmed.From, trimmed.To)
-				}
-			case err != nil:
-				t.Fatal(err)
-			case b.Block != nil && told:
-				if b.At != at[next] {
-					t.Fatalf("%v: %v comes, want %v", topics, b.At, at[next])
-				}
-				next++
-			}
-		}
-		if !told || next != len(at) {
-			t.Errorf("%v: told %v; %d of %d blocks", topics, told, next, len(at))
-		}
-		if err := s.Close(); err != nil {
-			t.Fatal(err)
-		}
+// TestTopicFoundFirst has an append find a topic that another one is about to
+// make: whichever makes it, it is there when the store is opened again.
+func TestTopicFoundFirst(t *testing.T) {
+	o := &Options{FS: vfs.NewMem(), KeepEvery: -1, Reserve: -1}
+	s, err := Open(t.Context(), "store", o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.topics.mu.Lock()
+	s.topics.byName["a"] = &topic{name: "a"} // by the other one
+	s.topics.mu.Unlock()
+	b := &store.Block{Topic: "a", Codec: "json"}
+	b.Add([]byte(`{}`))
+	if r := s.Append(t.Context(), b)[0]; r.Err != nil {
+		t.Fatal(r.Err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = Open(t.Context(), "store", o); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	all, err := s.Topics(t.Context())
+	if err != nil || len(all) != 1 || all[0].Name != "a" || all[0].Records != 1 {
+		t.Fatalf("Topics: %+v, %v", all, err)
 	}
 }
