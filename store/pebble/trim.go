@@ -30,6 +30,8 @@ func (s *Store) Trim(ctx context.Context, name string, before store.Position) er
 		return err
 	}
 	defer s.leave()
+	s.trimMu.Lock()
+	defer s.trimMu.Unlock()
 	head := s.order.head.Load()
 	if err := before.Within(s.tag, s.position(head)); err != nil {
 		return err
@@ -40,12 +42,11 @@ func (s *Store) Trim(ctx context.Context, name string, before store.Position) er
 	if t == nil {
 		return nil
 	}
-	s.trimMu.Lock()
-	defer s.trimMu.Unlock()
 	return s.trim(t, before.Block, head)
 }
 
-// trim deletes a topic's blocks below a position. s.trimMu is held.
+// trim deletes a topic's blocks below a position. s.trimMu is held, and was when
+// head was read, so that keyNext never goes back.
 func (s *Store) trim(t *topic, before, head uint64) error {
 	if before <= t.trimmed.Load() {
 		return nil
