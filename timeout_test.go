@@ -81,7 +81,7 @@ func TestTimeouts(t *testing.T) {
 		{"idle from the start", ``, time.Hour, `"nothing came for 1h0m0s; --idle-timeout raises the limit","code":"idle"`},
 		{"idle after a record", `{"a":1}`, time.Hour, `"nothing came for 1h0m0s; --idle-timeout raises the limit","code":"idle"`},
 		{"half a record", `{"a":`, time.Minute, `"the record did not end within 1m0s; --record-timeout raises the limit","code":"rate"`},
-		{"no protocol yet", `{`, 10 * time.Second, `"the first bytes tell no protocol, and no more came within 10s","code":"truncated"`},
+		{"no protocol yet", `{`, 10 * time.Second, `"the first bytes tell no protocol, and no more came within 10s","code":"idle"`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			inBubble(t, new(dictwire.Server), func(t *testing.T, l *pipeListener) {

@@ -302,7 +302,7 @@ func (c *Conn) patience(within bool) (time.Duration, error) {
 		}
 		left := limit - now.Sub(c.began)
 		if left <= 0 && c.sniffing {
-			return 0, &Error{Code: codec.Truncated, Text: fmt.Sprintf("the first bytes tell no protocol, and no more came within %v", limit)}
+			return 0, &Error{Code: Idle, Text: fmt.Sprintf("the first bytes tell no protocol, and no more came within %v", limit)}
 		}
 		if left <= 0 {
 			return 0, &Error{
