@@ -333,8 +333,18 @@ func (c *Conn) patience(within bool) (time.Duration, error) {
 	case c.Patient:
 		return noTimeout, nil
 	default:
-		return max(c.rules.IdleTimeout-time.Since(c.idle), 0), nil
+		return max(c.rules.IdleTimeout-c.silence(), 0), nil
 	}
+}
+
+// silence is how long the peer has been silent between records. One who takes
+// what is sent is not, but for what is sent to hear whether he is there.
+func (c *Conn) silence() time.Duration {
+	since := time.Since(c.idle)
+	if c.Beat == nil {
+		since = min(since, c.quiet())
+	}
+	return since
 }
 
 // noTimeout is longer than anything waits.
@@ -370,8 +380,8 @@ func (c *Conn) waited(within bool, h Holder) error {
 			c.release(h)
 		}
 		return nil
-	case c.Patient || c.Beat != nil && time.Since(c.idle) < c.rules.IdleTimeout:
-		return nil // it was time to beat
+	case c.Patient || c.silence() < c.rules.IdleTimeout:
+		return nil // it was time to beat, or the peer took something
 	default:
 		return &Error{
 			Code: Idle, At: c.Offset(),

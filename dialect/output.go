@@ -127,8 +127,8 @@ func (c *Conn) flush() error {
 }
 
 // Send writes what waits, and then bufs. The peer may take its time while
-// nobody waits for memory, unless nothing of it is read for as long as it may be
-// idle. Any goroutine may call it.
+// nobody waits for memory and the server does not end, unless nothing of it is
+// read for as long as it may be idle. Any goroutine may call it.
 func (c *Conn) Send(bufs ...[]byte) (err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -141,7 +141,8 @@ func (c *Conn) Send(bufs ...[]byte) (err error) {
 			c.broken = err
 		}
 	}()
-	for c.flushed = time.Now(); len(rest) > 0; {
+	looked, then := time.Now(), int64(0) // when its progress was looked at, and what was sent then
+	for c.flushed = looked; len(rest) > 0; {
 		if e := c.ended.Load(); e != nil {
 			return *e
 		}
@@ -149,7 +150,16 @@ func (c *Conn) Send(bufs ...[]byte) (err error) {
 		n, err := rest.WriteTo(c.nc)
 		sent += n
 		now := time.Now()
+		slow := false
+		if since := now.Sub(looked); since > c.rules.WriteTimeout {
+			slow = float64(sent-then) < minRate*since.Seconds()
+			looked, then = now, sent
+		}
 		switch waited := now.Sub(c.flushed); {
+		case errors.Is(err, os.ErrDeadlineExceeded) && slow && c.draining.Load():
+			return ErrDrained
+		case errors.Is(err, os.ErrDeadlineExceeded) && slow && c.rules.Memory.Pressed():
+			return errors.New("dialect: the peer read too slowly while others waited for memory")
 		case err == nil, n > 0 && errors.Is(err, os.ErrDeadlineExceeded):
 			c.flushed = now
 		case !errors.Is(err, os.ErrDeadlineExceeded):

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime/debug"
 	"sync"
 
 	"github.com/dictwire/dictwire/codec"
@@ -92,7 +93,7 @@ func (s *reading) serve(ctx context.Context) error {
 	defer cancel(nil)
 	given := make(chan error, 1)
 	go func() {
-		err := s.give(ctx)
+		err := s.giveSafely(ctx)
 		if err != nil || !s.cursor { // else commits may still come
 			s.c.End(errors.Join(errDone, err))
 		}
@@ -172,6 +173,19 @@ func (s *reading) tell(p store.Position) string {
 		s.sent = p
 	}
 	return p.String()
+}
+
+// giveSafely is give, of which a panic ends the connection, not the server.
+func (s *reading) giveSafely(ctx context.Context) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &dialect.Error{
+				Code: dialect.Internal, Text: "internal error", At: -1,
+				Err: fmt.Errorf("panic: %v\n%s", p, debug.Stack()),
+			}
+		}
+	}()
+	return s.give(ctx)
 }
 
 // give gives batches, and returns nil where there is no more.

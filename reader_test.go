@@ -1,0 +1,146 @@
+package dictwire_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"iter"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/store"
+	"github.com/dictwire/dictwire/store/memory"
+)
+
+// records returns a store with blocks of n bytes.
+func records(t *testing.T, blocks, n int) *memory.Store {
+	t.Helper()
+	s := memory.New(nil)
+	for range blocks {
+		b := &store.Block{Topic: "t", Codec: "json"}
+		b.Add(fmt.Appendf(nil, `{"x":%q}`, strings.Repeat("x", n)))
+		if r := s.Append(t.Context(), b)[0]; r.Err != nil {
+			t.Fatal(r.Err)
+		}
+	}
+	return s
+}
+
+// ready reads a line, the answer to a reader's greeting, and nothing behind it.
+func ready(t *testing.T, c net.Conn) {
+	t.Helper()
+	for b := []byte{0}; b[0] != '\n'; {
+		if _, err := c.Read(b); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// drip reads a byte each time, until the end.
+func drip(c net.Conn, every time.Duration) string {
+	var all []byte
+	var b [1]byte
+	for {
+		if _, err := c.Read(b[:]); err != nil {
+			return string(all)
+		}
+		all = append(all, b[0])
+		time.Sleep(every)
+	}
+}
+
+// A reader to whom records come is not idle, however long that takes him.
+func TestSlowReaderIsNotIdle(t *testing.T) {
+	inBubble(t, &dictwire.Server{Store: records(t, 5, 100), IdleTimeout: 20 * time.Second}, func(t *testing.T, l *pipeListener) {
+		c := l.dial()
+		if _, err := io.WriteString(c, `{"dictwire":1,"subscribe":"t"}`+"\n"); err != nil {
+			t.Fatal(err)
+		}
+		ready(t, c)
+		if got := drip(c, 200*time.Millisecond); !strings.Contains(got, `{"end":`) {
+			t.Errorf("the reader got %s", got)
+		}
+		_ = c.Close()
+	})
+}
+
+// A reader who has all, and does not say that he needs no more, is.
+func TestReaderBehindTheEndIsIdle(t *testing.T) {
+	inBubble(t, &dictwire.Server{Store: records(t, 1, 10), IdleTimeout: 20 * time.Second}, func(t *testing.T, l *pipeListener) {
+		c := l.dial()
+		if _, err := io.WriteString(c, `{"dictwire":1,"subscribe":"t","cursor":"c"}`+"\n"); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		all, err := io.ReadAll(c)
+		if took := time.Since(began); err != nil || !strings.Contains(string(all), `"code":"idle"`) || took > 25*time.Second {
+			t.Errorf("behind %v: %s, %v", took, all, err)
+		}
+		_ = c.Close()
+	})
+}
+
+// A reader who takes little at a time does not hold the server's end up.
+func TestShutdownWithSlowReader(t *testing.T) {
+	srv := &dictwire.Server{Store: records(t, 1, 1000)}
+	inBubble(t, srv, func(t *testing.T, l *pipeListener) {
+		c := l.dial()
+		if _, err := io.WriteString(c, `{"dictwire":1,"subscribe":"t"}`+"\n"); err != nil {
+			t.Fatal(err)
+		}
+		ready(t, c)
+		read := make(chan string, 1)
+		go func() { read <- drip(c, 500*time.Millisecond) }()
+		time.Sleep(time.Second)
+		began := time.Now()
+		if err := srv.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(began); took > 15*time.Second {
+			t.Errorf("Shutdown takes %v", took)
+		}
+		<-read
+		_ = c.Close()
+	})
+}
+
+// Readers who take little at a time give their memory up when others wait for it.
+func TestSlowReadersHoldNoMemory(t *testing.T) {
+	inBubble(t, &dictwire.Server{Store: records(t, 1, 400_000), MaxMemory: 1 << 20}, func(t *testing.T, l *pipeListener) {
+		began := time.Now()
+		var dripping sync.WaitGroup
+		defer dripping.Wait()
+		for range 3 { // one has the memory, one the lane
+			c := l.dial()
+			defer c.Close()
+			if _, err := io.WriteString(c, `{"dictwire":1,"subscribe":"t"}`+"\n"); err != nil {
+				t.Fatal(err)
+			}
+			ready(t, c)
+			ready(t, c) // the line before the records
+			dripping.Go(func() { drip(c, time.Second) })
+		}
+		if took := time.Since(began); took > 30*time.Second {
+			t.Errorf("the third reader waits for %v", took)
+		}
+	})
+}
+
+// A panicking store panics when it is read.
+type panicking struct{ *memory.Store }
+
+func (panicking) Read(context.Context, store.Position, store.ReadOptions) iter.Seq2[store.Batch, error] {
+	panic("injected")
+}
+
+// A panic ends a reader's connection, not the process.
+func TestPanicWhileReading(t *testing.T) {
+	addr := start(t, &dictwire.Server{Store: panicking{memory.New(nil)}})
+	s := greet(t, addr, `{"dictwire":1,"subscribe":"t"}`)
+	s.hear(`\{"dictwire":1,"next":".*"\}`, exact(`{"error":"internal error","code":"internal"}`))
+	s.end()
+}
