@@ -271,6 +271,68 @@ func TestCloseOfFailing(t *testing.T) {
 	}
 }
 
+// A stuck disk holds tables up, and then fails them.
+type stuck struct {
+	vfs.FS
+	holding atomic.Bool
+	release chan struct{} // closed when they fail
+}
+
+func (d *stuck) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if strings.HasSuffix(name, ".sst") && d.holding.Load() {
+		<-d.release
+		return nil, errInjected
+	}
+	return d.FS.Create(name, c)
+}
+
+func (d *stuck) Unwrap() vfs.FS { return d.FS }
+
+// TestCloseWhileHeldUp closes a store whose engine holds an append up, because
+// its tables are written slowly and then can't be: Close returns, and so does the
+// append. The engine stays, so that this needs a process of its own.
+func TestCloseWhileHeldUp(t *testing.T) {
+	if os.Getenv("DICTWIRE_TEST_HELD") == "" {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestCloseWhileHeldUp$", "-test.timeout=40s")
+		cmd.Env = append(os.Environ(), "DICTWIRE_TEST_HELD=1")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("the program ended with %v:\n%.2000s", err, out)
+		}
+		return
+	}
+	fs := vfs.NewCrashableMem()
+	d := &stuck{FS: fs, release: make(chan struct{})}
+	s, err := pebble.Open(t.Context(), "store", &pebble.Options{FS: d, KeepEvery: -1, Reserve: -1, Fatal: func(err error) {
+		t.Error("this is no reason to end the process:", err)
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.holding.Store(true)
+	n := newNumbered()
+	refused := make(chan error, 1)
+	go func() { refused <- n.append(t.Context(), s) }()
+	select {
+	case err := <-refused:
+		t.Fatal(err)
+	case <-time.After(3 * time.Second): // what fits has been written, and one more is held up
+	}
+	close(d.release)
+	if err := s.Close(); !errors.Is(err, store.ErrUnavailable) || !errors.Is(err, errInjected) {
+		t.Errorf("Close: %v", err)
+	}
+	if err := <-refused; !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("the append: %v", err)
+	}
+	left := open(t, pebble.Options{FS: fs.CrashClone(vfs.CrashCloneCfg{}), KeepEvery: -1, Reserve: -1})
+	n.verify(t, left)
+	_ = left.Close()
+	if t.Failed() {
+		os.Exit(1)
+	}
+	os.Exit(0) // before anybody looks for goroutines
+}
+
 func TestDurabilityOS(t *testing.T) {
 	dir := t.TempDir()
 	s, err := pebble.Open(t.Context(), dir, &pebble.Options{Durability: store.OS, Reserve: -1})

@@ -250,7 +250,7 @@ func (s *Store) events() *engine.EventListener {
 				return
 			}
 			flush.Store(nil)
-			s.reserve.stall(nil)
+			s.reserve.setStall(nil)
 		},
 		BackgroundError: func(err error) {
 			if why := flush.Load(); why == nil || !errors.Is(err, *why) {
@@ -260,7 +260,7 @@ func (s *Store) events() *engine.EventListener {
 				s.fail(err) // nothing can be refused: Open waits for the tables
 			}
 			err = fmt.Errorf("%w: %w", store.ErrUnavailable, err)
-			s.reserve.stall(err)
+			s.reserve.setStall(err)
 			s.committer.refuse(err)
 		},
 	}
@@ -334,7 +334,7 @@ func (s *Store) Durability() store.Durability { return s.opts.Durability }
 // the store. What comes later is store.ErrUnavailable. Where the disk is full or
 // fails, it returns all the same: what was acknowledged is in the log.
 func (s *Store) Close() error {
-	s.gate.Lock()
+	s.shut()
 	if s.closed {
 		s.gate.Unlock()
 		return nil
@@ -352,6 +352,34 @@ func (s *Store) Close() error {
 		err = f // of an engine that gave up, nothing else is worth to be told
 	}
 	return errors.Join(err, s.lock.Close())
+}
+
+// shut locks the gate: it waits for all who use the engine. Where that can't write
+// its tables, it may hold them up for ever; then it can't go on.
+func (s *Store) shut() {
+	locked := make(chan struct{})
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		for {
+			select {
+			case <-s.reserve.stuck:
+			case <-locked:
+				return
+			}
+			select {
+			case <-time.After(grace):
+			case <-locked:
+				return
+			}
+			if err := s.reserve.stall(); err != nil {
+				s.giveUp(err)
+				return
+			}
+		}
+	})
+	s.gate.Lock()
+	close(locked)
+	watch.Wait()
 }
 
 // flush writes the tables that the engine has in memory, unless it can't. It
@@ -420,13 +448,19 @@ func (s *Store) failed() error {
 // fail notes that the engine can't go on.
 func (s *Store) fail(err error) {
 	err = fmt.Errorf("%w: the engine can't go on: %w", store.ErrUnavailable, brief{err})
-	if !s.failure.CompareAndSwap(nil, &err) {
-		return
-	}
-	close(s.committer.broken)
-	if s.opts.Fatal != nil {
+	if s.giveUp(err) && s.opts.Fatal != nil {
 		s.opts.Fatal(err)
 	}
+}
+
+// giveUp is fail for one who tells it himself. It reports whether nobody did
+// before.
+func (s *Store) giveUp(err error) bool {
+	if !s.failure.CompareAndSwap(nil, &err) {
+		return false
+	}
+	close(s.committer.broken)
+	return true
 }
 
 // set is write for one key.

@@ -74,8 +74,15 @@ func (r *reserve) check(n int) error {
 	return r.err
 }
 
-// stall notes why the engine can't write its tables, or that it can.
-func (r *reserve) stall(err error) {
+// stall returns why the engine can't write its tables, nil where it can.
+func (r *reserve) stall() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.stalled
+}
+
+// setStall notes why the engine can't write its tables, or that it can.
+func (r *reserve) setStall(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.stalled = err
@@ -117,10 +124,7 @@ type patient struct {
 const retryEvery = 100 * time.Millisecond
 
 func (p patient) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	p.r.mu.Lock()
-	stalled := p.r.stalled
-	p.r.mu.Unlock()
-	if stalled != nil && strings.HasSuffix(name, ".sst") {
+	if p.r.stall() != nil && strings.HasSuffix(name, ".sst") {
 		time.Sleep(retryEvery)
 	}
 	return p.FS.Create(name, c)
