@@ -43,7 +43,7 @@ func ParseGreeting(line []byte) (Greeting, error) {
 	g := Greeting{
 		Version: r.number("dictwire"), Format: r.text("format"), Token: r.text("token"),
 		Topic: r.text("topic"), Producer: r.text("producer"),
-		Attempt: r.number("attempt"), Acked: r.number("acked"), First: r.number("first"), AcceptLost: r.yes("accept_lost"),
+		Attempt: r.number("attempt"), Acked: r.recordNumber("acked"), First: r.recordNumber("first"), AcceptLost: r.yes("accept_lost"),
 		Subscribe: r.texts("subscribe"), Cursor: r.text("cursor"), From: r.text("from"),
 		Follow: r.yes("follow"), Lossy: r.yes("lossy"),
 	}

@@ -27,6 +27,10 @@ const (
 	// Window is how many records of a session may be in flight.
 	Window = 65536
 
+	// MaxNumber is the highest number of a record that a greeting may name: so
+	// high that those behind it don't come to an end, and all fit into messages.
+	MaxNumber = 1 << 62
+
 	// BeatEvery is how often a server says something at least.
 	BeatEvery = 5 * time.Second
 
@@ -104,6 +108,15 @@ func (r *reader) number(key string) uint64 {
 		return 0
 	}
 	return uint64(n)
+}
+
+// recordNumber reads the number of a record, from 0 to MaxNumber.
+func (r *reader) recordNumber(key string) uint64 {
+	n := r.number(key)
+	if n > MaxNumber {
+		r.fault(key, "an integer from 0 to 2^62")
+	}
+	return n
 }
 
 func (r *reader) text(key string) string {

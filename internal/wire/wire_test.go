@@ -68,6 +68,8 @@ func TestFaults(t *testing.T) {
 	for line, want := range map[string]string{
 		`{"dictwire":1,"attempt":-1}`:                      "/attempt: want an integer from 0 to 2^63-1",
 		`{"dictwire":1,"acked":9223372036854775808}`:       "/acked: want an integer from 0 to 2^63-1",
+		`{"dictwire":1,"acked":4611686018427387905}`:       "/acked: want an integer from 0 to 2^62",
+		`{"dictwire":1,"first":9223372036854775807}`:       "/first: want an integer from 0 to 2^62",
 		`{"dictwire":1,"topic":7}`:                         "/topic: want a string",
 		`{"dictwire":1,"accept_lost":"yes"}`:               "/accept_lost: want true or false",
 		`{"dictwire":1,"subscribe":[]}`:                    "/subscribe: want at least one topic",
