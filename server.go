@@ -176,13 +176,13 @@ func (s *Server) Serve(l net.Listener) error {
 func (s *Server) ServeOne(l net.Listener) error {
 	var (
 		mu    sync.Mutex
-		conns []*dialect.Conn       // guarded by mu
-		first *dialect.Conn         // guarded by mu: the one that counts
-		done  = make(chan struct{}) // closed when it has ended
+		conns = make(map[*dialect.Conn]struct{}) // open ones; guarded by mu
+		first *dialect.Conn                      // guarded by mu: the one that counts
+		done  = make(chan struct{})              // closed when it has ended
 	)
 	err := s.accept(l, func(c *dialect.Conn) {
 		mu.Lock()
-		conns = append(conns, c)
+		conns[c] = struct{}{}
 		if first != nil { // it was accepted before, and comes too late
 			_ = c.Abort()
 		}
@@ -195,7 +195,7 @@ func (s *Server) ServeOne(l net.Listener) error {
 			}
 			first = c
 			_ = l.Close()
-			for _, other := range conns {
+			for other := range conns {
 				if other != c {
 					_ = other.Abort()
 				}
@@ -204,6 +204,7 @@ func (s *Server) ServeOne(l net.Listener) error {
 		})
 		mu.Lock()
 		defer mu.Unlock()
+		delete(conns, c)
 		if first == c {
 			close(done)
 		}

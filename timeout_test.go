@@ -10,6 +10,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -252,6 +253,32 @@ func TestServeOne(t *testing.T) {
 		_ = silent.Close()
 		_ = srv.Close()
 	})
+}
+
+// ServeOne may wait for months, while probes come and go: it keeps none of them.
+func TestServeOneKeepsNoProbes(t *testing.T) {
+	srv := new(dictwire.Server)
+	l := newPipeListener()
+	done := make(chan error, 1)
+	go func() { done <- srv.ServeOne(l) }()
+	const probes = 100
+	var gone atomic.Int64
+	for range probes {
+		client, server := net.Pipe()
+		kept := &struct{ net.Conn }{server}
+		runtime.AddCleanup(kept, func(*atomic.Int64) { gone.Add(1) }, &gone)
+		l.conns <- kept
+		_ = client.Close()
+	}
+	for deadline := time.Now().Add(20 * time.Second); gone.Load() < probes/2; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Errorf("of %d probes, %d are gone", probes, gone.Load())
+			break
+		}
+		runtime.GC()
+	}
+	_ = srv.Close()
+	<-done
 }
 
 // An idle connection costs a small goroutine and holds no buffer. What is
