@@ -117,6 +117,46 @@ func TestConnReplies(t *testing.T) {
 
 // A context that ends ends the wait for memory, and one for bytes when the
 // connection is closed with it.
+// A speaker says two things when its connection gives its memory back, as another
+// goroutine may do just then.
+type speaker struct{ c *dialect.Conn }
+
+func (speaker) Scratch() int { return 0 }
+
+func (s speaker) Release() {
+	for _, b := range []string{"one ", "two"} { // the second waits for a flush
+		_, _ = s.c.Write([]byte(b))
+	}
+}
+
+// What is said while a connection gives its memory back is not lost.
+func TestConnReleaseKeepsOutput(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, server := net.Pipe()
+		c := dialect.NewConn(server, newRules())
+		heard := make(chan string, 1)
+		go func() {
+			_, _ = client.Write([]byte("x"))
+			b, _ := io.ReadAll(client)
+			heard <- string(b)
+		}()
+		if err := c.More(t.Context(), false, nil); err != nil {
+			t.Fatal(err)
+		}
+		c.Discard(1)
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() { time.Sleep(5 * time.Second); cancel(); c.End(context.Canceled) }()
+		if err := c.More(ctx, false, speaker{c}); !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+		_ = c.Flush()
+		_ = c.Abort()
+		if got := <-heard; got != "one two" {
+			t.Errorf("the peer heard %q", got)
+		}
+	})
+}
+
 func TestConnContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, server := net.Pipe()

@@ -47,11 +47,14 @@ func (o *output) held() int64 {
 	return int64(cap(o.out))
 }
 
-// drop gives up what waits.
+// drop gives the memory up, where nothing waits: another goroutine may have said
+// something, and not flushed it yet.
 func (o *output) drop() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.out = nil
+	if len(o.out) == 0 {
+		o.out = nil
+	}
 }
 
 // Reply sends d in the given codec, as Write does.
