@@ -144,3 +144,29 @@ func TestPanicWhileReading(t *testing.T) {
 	s.hear(`\{"dictwire":1,"next":".*"\}`, exact(`{"error":"internal error","code":"internal"}`))
 	s.end()
 }
+
+// The time for one record begins anew with each, also where none of them ends
+// what came together.
+func TestEachRecordHasItsTime(t *testing.T) {
+	srv := &dictwire.Server{RecordTimeout: 20 * time.Second}
+	inBubble(t, srv, func(t *testing.T, l *pipeListener) {
+		c := l.dial()
+		answered := make(chan string, 1)
+		go func() { answered <- drip(c, 0) }()
+		text := `{"a":`
+		for range 60 {
+			if _, err := io.WriteString(c, text); err != nil {
+				break
+			}
+			time.Sleep(time.Second)
+			text = `1}{"a":`
+		}
+		if _, err := io.WriteString(c, `1}`); err != nil {
+			t.Error(err)
+		}
+		_ = c.Close()
+		if got := <-answered; got != "" {
+			t.Errorf("the server says %s", got)
+		}
+	})
+}

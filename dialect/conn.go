@@ -100,9 +100,13 @@ func (c *Conn) RemoteAddr() net.Addr { return c.nc.RemoteAddr() }
 // valid until the next call of Discard or More.
 func (c *Conn) Buffered() []byte { return c.buf[c.r:c.w] }
 
-// Discard drops the first n buffered bytes.
+// Discard drops the first n buffered bytes. What stands behind them is another
+// record, which has its own time.
 func (c *Conn) Discard(n int) {
 	c.r += n
+	if n > 0 {
+		c.began = time.Time{}
+	}
 	if c.r == c.w {
 		c.r, c.w = 0, 0
 	}
