@@ -51,8 +51,12 @@ func (d Dialect) write(ctx context.Context, c *dialect.Conn, in dialect.Intake, 
 	c.Beat, c.BeatEvery = s.ack, wire.BeatEvery
 	q := dialect.NewSequence(c, cd, d.Limits)
 	q.Strict = true
-	return q.Each(ctx, func(b *dialect.Batch) error {
-		settled, err := w.Take(ctx, b, s.answer)
+	beats := newBeater(func() {
+		_ = errors.Join(s.ack(), c.Flush()) // a connection that is gone fails More
+	})
+	return q.Each(ctx, func(b *dialect.Batch) (err error) {
+		settled := 0
+		beats.while(func() { settled, err = w.Take(ctx, b, s.answer) })
 		s.next += uint64(settled)
 		if settled > 0 {
 			err = errors.Join(s.ack(), err)
@@ -105,12 +109,18 @@ func (s *writing) answer(a dialect.Answer) error {
 	if err != nil {
 		return err
 	}
-	if err := s.c.Say(wire.Reply{Number: number, Length: uint64(len(s.reply))}); err != nil {
-		return err
-	}
-	_, err = s.c.Write(s.reply)
+	err = s.c.Say(reply{wire.Reply{Number: number, Length: uint64(len(s.reply))}, s.reply})
 	if cap(s.reply) > 64<<10 {
 		s.reply = nil
 	}
 	return err
 }
+
+// A reply is the message and the bytes behind it, between which nobody says
+// anything.
+type reply struct {
+	wire.Reply
+	bytes []byte
+}
+
+func (r reply) Append(dst []byte) []byte { return append(r.Reply.Append(dst), r.bytes...) }
