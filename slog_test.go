@@ -131,16 +131,16 @@ type pointerError struct{ text string }
 
 func (e *pointerError) Error() string { return e.text }
 
-type panicking struct{}
+type panickingText struct{}
 
-func (panicking) MarshalText() ([]byte, error) { panic("oh") }
+func (panickingText) MarshalText() ([]byte, error) { panic("oh") }
 
 // A value whose methods panic costs no more than itself.
 func TestLogPanics(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
 		c := srv.dial(dictwire.Dialer{Codec: cbor.Codec{}})
 		log := slog.New(logHandler(t, c, "t", nil))
-		log.Error("no", "error", (*pointerError)(nil), "text", panicking{}, "in", []any{panicking{}})
+		log.Error("no", "error", (*pointerError)(nil), "text", panickingText{}, "in", []any{panickingText{}})
 		p := srv.accept()
 		p.welcome(1)
 		record := make([]byte, 1024)
