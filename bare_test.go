@@ -39,16 +39,18 @@ func TestListenErrors(t *testing.T) {
 	}
 	defer alive.Close()
 	for addr, want := range map[string]string{
-		taken.Addr().String():         "address already in use",
-		"unix:" + socket:              "address already in use",
-		"unix:" + file:                "address already in use",
-		"unix:/nonexistent/file":      "no such file or directory",
-		"127.0.0.1":                   "missing port in address",
-		"127.0.0.1:http-ish":          "unknown port",
-		"host.invalid:1":              "no such host",
-		"fd:x":                        `"x" is no descriptor number`,
-		"fd:9999":                     "bad file descriptor",
-		"fd:" + itoa(int(plain.Fd())): "socket operation on non-socket",
+		taken.Addr().String():               "address already in use",
+		"unix:" + socket:                    "address already in use",
+		"unix:" + file:                      "the file is there, and is no socket",
+		"unix:":                             "want the path of a socket",
+		"unix:/" + strings.Repeat("x", 107): "the path of a Unix socket has at most 107 bytes, and this one has 108",
+		"unix:/nonexistent/file":            "no such file or directory",
+		"127.0.0.1":                         "missing port in address",
+		"127.0.0.1:http-ish":                "unknown port",
+		"host.invalid:1":                    "no such host",
+		"fd:x":                              `"x" is no descriptor number`,
+		"fd:9999":                           "bad file descriptor",
+		"fd:" + itoa(int(plain.Fd())):       "socket operation on non-socket",
 	} {
 		l, err := dictwire.Listen(ctx, addr)
 		if err == nil {

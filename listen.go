@@ -67,15 +67,26 @@ func listenFD(number string) (net.Listener, error) {
 	return l, nil
 }
 
+// maxUnixPath is how long the path of a Unix socket may be.
+const maxUnixPath = len(syscall.RawSockaddrUnix{}.Path) - 1
+
 func listenUnix(ctx context.Context, path string) (net.Listener, error) {
+	if path == "" { // the system would make up a name
+		return nil, errors.New("want the path of a socket behind unix:")
+	}
+	if len(path) > maxUnixPath {
+		return nil, fmt.Errorf("the path of a Unix socket has at most %d bytes, and this one has %d", maxUnixPath, len(path))
+	}
 	lc := new(net.ListenConfig)
 	l, err := lc.Listen(ctx, "unix", path)
 	if !errors.Is(err, syscall.EADDRINUSE) {
 		return l, err
 	}
 	// Somebody listens, or a socket file was left behind, or it is another file.
-	if info, statErr := os.Lstat(path); statErr != nil || info.Mode().Type() != os.ModeSocket {
+	if info, statErr := os.Lstat(path); statErr != nil {
 		return nil, err
+	} else if info.Mode().Type() != os.ModeSocket {
+		return nil, errors.New("the file is there, and is no socket")
 	}
 	c, dialErr := new(net.Dialer).DialContext(ctx, "unix", path)
 	if dialErr == nil {
