@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -14,6 +15,9 @@ const Rejected = "_rejected"
 func CheckTopic(name string) error {
 	if len(name) > 200 {
 		return fmt.Errorf("topic %.40q…: %d bytes, want at most 200", name, len(name))
+	}
+	if name == "" {
+		return errors.New("topic \"\": want a name")
 	}
 	word := 0
 	for i := range len(name) {

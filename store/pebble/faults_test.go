@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,6 +25,19 @@ func block(topic string, n int) *store.Block {
 		b.Add(fmt.Appendf(nil, `{"name":"Alice","age":%02d,"city":"Paris","x":1}`, i%100))
 	}
 	return b
+}
+
+// A directory that can't be locked for another reason than another process is not
+// said to be in use.
+func TestUnlockable(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "LOCK"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	_, err := pebble.Open(t.Context(), dir, nil)
+	if err == nil || errors.Is(err, store.ErrLocked) {
+		t.Errorf("%v", err)
+	}
 }
 
 func TestOneProcessOwnsADirectory(t *testing.T) {

@@ -148,13 +148,16 @@ func Open(ctx context.Context, dir string, o *Options) (*Store, error) {
 	fs := s.opts.FS
 	if s.opts.Existing {
 		if err := exists(fs, dir); err != nil {
-			return nil, fmt.Errorf("store: open %s: %w", dir, err)
+			return nil, fmt.Errorf("store: open %s: %w", dir, cause(err))
 		}
 	}
 	if err := makeDir(fs, dir); err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
 	lock, err := engine.LockDirectory(dir, fs)
+	if errors.As(err, new(*os.PathError)) { // the file can't be opened, whoever has a lock on it
+		return nil, fmt.Errorf("store: open %s: %w", dir, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s (%w)", store.ErrLocked, dir, err)
 	}
@@ -172,6 +175,20 @@ func Open(ctx context.Context, dir string, o *Options) (*Store, error) {
 		s.keeper.Go(s.keep)
 	}
 	return s, nil
+}
+
+// cause strips what repeats the name of a directory.
+func cause(err error) error {
+	var path *os.PathError
+	var call *os.SyscallError
+	switch {
+	case errors.As(err, &path):
+		return path.Err
+	case errors.As(err, &call):
+		return call.Err
+	default:
+		return err
+	}
 }
 
 // exists returns an error where a directory holds no store.
