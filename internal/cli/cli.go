@@ -50,24 +50,59 @@ func Root() *cobra.Command {
 		SilenceErrors: true, // report does that
 		SilenceUsage:  true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			if err := checkNotEmpty(cmd); err != nil {
+				return err
+			}
 			return fromEnvironment(cmd)
 		},
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetFlagErrorFunc(flagError)
+	root.SetHelpCommand(helpCommand())
 	root.AddCommand(serveCommand(), relayCommand(), sendCommand(), tailCommand(), rejectedCommand(), convertCommand(),
 		storeCommand(), cursorCommand(),
 		configCommand(), versionCommand())
 	for _, cmd := range below(root) {
 		if check := cmd.Args; check != nil {
 			cmd.Args = func(cmd *cobra.Command, args []string) error {
-				if err := check(cmd, args); err != nil {
-					return usageError{err}
+				err := check(cmd, args)
+				if err == nil {
+					return nil
 				}
-				return nil
+				if strings.HasPrefix(err.Error(), "accepts ") {
+					err = fmt.Errorf("%w: %s", err, cmd.UseLine())
+				}
+				return usageError{err}
 			}
 		}
 	}
 	return root
+}
+
+// helpCommand is cobra's, but for what it says of a command that is not there.
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [command]",
+		Short: "Help about any command",
+		Long: "Help provides help for any command in the application.\n" +
+			"Simply type dictwire help [path to command] for full details.",
+		PersistentPreRunE: func(*cobra.Command, []string) error { return nil },
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) (names []string, _ cobra.ShellCompDirective) {
+			if of, rest, err := cmd.Root().Find(args); err == nil && len(rest) == 0 {
+				for _, c := range of.Commands() {
+					names = append(names, c.Name()+"\t"+c.Short)
+				}
+			}
+			return names, cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			of, rest, err := cmd.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return usagef("no command %q", strings.Join(args, " "))
+			}
+			of.InitDefaultHelpFlag()
+			return of.Help()
+		},
+	}
 }
 
 // below returns all commands below one, in the order of their names.
@@ -118,7 +153,7 @@ func report(err error, stderr io.Writer) int {
 
 // tell writes an error, and a hint where there is one.
 func tell(stderr io.Writer, err error) {
-	text := err.Error()
+	text, _, _ := strings.Cut(err.Error(), meant)
 	var remote *dictwire.RemoteError
 	if !errors.As(err, &remote) {
 		text = "dictwire: " + trimName(text)
@@ -128,6 +163,10 @@ func tell(stderr io.Writer, err error) {
 		fmt.Fprintln(stderr, "hint: "+hint)
 	}
 }
+
+// meant is what cobra puts between an unknown command and those that are like
+// it.
+const meant = "\n\nDid you mean this?\n"
 
 // trimName removes the library's name from an error's text: the command has the
 // same.
@@ -146,6 +185,9 @@ func hintOf(err error) string {
 		loss   *codec.LossError
 		usage  usageError
 	)
+	if _, commands, ok := strings.Cut(err.Error(), meant); ok {
+		return "perhaps " + strings.Join(strings.Fields(commands), " or ")
+	}
 	switch {
 	case errors.As(err, &hint):
 		return hint.hint

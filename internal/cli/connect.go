@@ -18,12 +18,12 @@ import (
 // connectFlags are what the commands that talk to a server share.
 type connectFlags struct {
 	addr string
-	wait time.Duration
+	wait waitTime
 }
 
 func (f *connectFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.addr, "addr", dictwire.DefaultAddr, "`address` of the server, where ADDR is not given")
-	flags.DurationVar(&f.wait, "wait", 0, "how long to try again while nothing listens")
+	flags.Var(&f.wait, "wait", "how long to try again while nothing listens")
 }
 
 // argument takes the address from the front of the arguments, where there is
@@ -38,7 +38,7 @@ func (f *connectFlags) argument(args []string) []string {
 
 // dial calls do, and again for f.wait while nothing listens.
 func (f *connectFlags) dial(ctx context.Context, do func() error) error {
-	deadline := time.Now().Add(f.wait)
+	deadline := time.Now().Add(time.Duration(f.wait))
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, 500*time.Millisecond) {
 		err := do()
 		nobody := errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, fs.ErrNotExist)
@@ -57,12 +57,12 @@ func (f *connectFlags) dial(ctx context.Context, do func() error) error {
 }
 
 // reader returns a client that reads whatever is stored.
-func (f *connectFlags) reader(cmd *cobra.Command) (c *dictwire.Client, err error) {
-	err = f.dial(cmd.Context(), func() error {
+func (f *connectFlags) reader(ctx context.Context, cmd *cobra.Command) (c *dictwire.Client, err error) {
+	err = f.dial(ctx, func() error {
 		c, err = dictwire.Dialer{
 			Codec: json.Codec{DuplicateKeys: json.KeepLast}, Limits: unlimited,
 			Logger: slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)),
-		}.Dial(cmd.Context(), f.addr)
+		}.Dial(ctx, f.addr)
 		return err
 	})
 	return c, err

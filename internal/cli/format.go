@@ -20,22 +20,23 @@ type formatFlags struct {
 	duplicateKeys choice
 	python        choice
 	lossy         bool
-	maxRecord     byteSize
-	maxDepth      int
-	maxItems      int
-	maxDigits     int
+	maxRecord     byteLimit
+	maxDepth      limit
+	maxItems      limit
+	maxDigits     limit
 }
 
 // addReading adds the flags of what is read.
 func (f *formatFlags) addReading(flags *pflag.FlagSet) {
 	lim := codec.Limits{}.Effective()
 	f.duplicateKeys = choice{"error", []string{"error", "last"}}
-	f.maxRecord = byteSize(lim.RecordBytes)
+	f.maxRecord = byteLimit{byteSize(lim.RecordBytes)}
+	f.maxDepth, f.maxItems, f.maxDigits = limit(lim.Depth), limit(lim.Items), limit(lim.Digits)
 	flags.Var(&f.duplicateKeys, "duplicate-keys", "what becomes of a JSON key that comes twice: an `error`, or the last value stays")
 	flags.Var(&f.maxRecord, "max-record", "largest record in `bytes`, -1 for no limit")
-	flags.IntVar(&f.maxDepth, "max-depth", lim.Depth, "deepest nesting, -1 for no limit")
-	flags.IntVar(&f.maxItems, "max-items", lim.Items, "most keys and values of a record, -1 for no limit")
-	flags.IntVar(&f.maxDigits, "max-digits", lim.Digits, "most digits of an integer, -1 for no limit")
+	flags.Var(&f.maxDepth, "max-depth", "deepest nesting, -1 for no limit")
+	flags.Var(&f.maxItems, "max-items", "most keys and values of a record, -1 for no limit")
+	flags.Var(&f.maxDigits, "max-digits", "most digits of an integer, -1 for no limit")
 }
 
 // addLossy adds the flag of what a format can't hold.
@@ -63,7 +64,7 @@ func (f *formatFlags) json() json.Codec {
 
 func (f *formatFlags) limits() codec.Limits {
 	return codec.Limits{
-		RecordBytes: int(f.maxRecord), Depth: f.maxDepth, Items: f.maxItems, Digits: f.maxDigits,
+		RecordBytes: int(f.maxRecord.byteSize), Depth: int(f.maxDepth), Items: int(f.maxItems), Digits: int(f.maxDigits),
 	}
 }
 

@@ -111,7 +111,7 @@ func (r *rejectedList) run(cmd *cobra.Command, args []string) error {
 	if args = r.argument(args); len(args) > 0 {
 		return usagef("want an address, host:port or unix:PATH, got %q", args[0])
 	}
-	c, err := r.reader(cmd)
+	c, err := r.reader(cmd.Context(), cmd)
 	if err != nil {
 		return err
 	}
@@ -199,7 +199,7 @@ func (r *retry) run(cmd *cobra.Command, args []string) error {
 	if r.all == (len(wanted) > 0) {
 		return usagef("want the positions of records, or --all")
 	}
-	c, err := r.reader(cmd)
+	c, err := r.reader(cmd.Context(), cmd)
 	if err != nil {
 		return err
 	}

@@ -54,6 +54,11 @@ func (r *relaying) run(cmd *cobra.Command, to string) error {
 	if host, port, ok := strings.Cut(to, ":"); !ok || port == "" || host == "" {
 		return usagef("ADDRESS %q, want host:port or unix:PATH", to)
 	}
+	if r.name != "" {
+		if err := (store.Producer{Topic: dictwire.DefaultTopic, Name: r.name}).Check(); err != nil {
+			return usagef("--name: %w", err)
+		}
+	}
 	if to == r.listen {
 		return usagef("--listen %s is the address to pass on to", to)
 	}

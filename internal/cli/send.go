@@ -169,8 +169,8 @@ func (s *send) way() (func(context.Context, source, *progress) error, error) {
 		return nil, usageError{err}
 	}
 	switch {
-	case s.bare && (s.producer != "" || s.spool != "" || s.topic != dictwire.DefaultTopic):
-		return nil, usagef("--bare has no --topic, --producer and --spool: a plain socket can't say them")
+	case s.bare && (s.producer != "" || s.spool != "" || s.topic != dictwire.DefaultTopic || s.acceptLost):
+		return nil, usagef("--bare has no --topic, --producer, --spool and --accept-lost: a plain socket can't say them")
 	case s.producer != "" && s.spool != "":
 		return nil, usagef("--producer and --spool exclude each other: a spool has its own producer")
 	case s.producer != "" && (s.file == "" || s.file == "-"):
@@ -205,7 +205,7 @@ func (s *send) parse(args []string) ([]*dict.Dict, error) {
 		}
 		key, value, ok := strings.Cut(arg, "=")
 		if !ok {
-			return nil, usagef("argument %d: want a JSON text, key=text or key:=json, got %q", i+1, arg)
+			return nil, usagef("argument %d: want a JSON text, key=text or key:=json, or in front of all an address, host:port or unix:PATH; got %q", i+1, arg)
 		}
 		v := dict.String(value)
 		if name, isJSON := strings.CutSuffix(key, ":"); isJSON {

@@ -204,9 +204,9 @@ const patience = 5 * time.Second
 // drain waits until the server has settled all that is in the spool. Where it is
 // away, it says what stays there.
 func (s *send) drain(ctx context.Context, c *dictwire.Client, w *watched) error {
-	wait := s.wait
-	if s.knock(ctx) == nil {
-		wait = max(wait, patience)
+	wait := time.Duration(0)
+	if s.knock(ctx) == nil { // which tries for --wait
+		wait = patience
 	}
 	for {
 		left, err := w.left(ctx)
@@ -220,7 +220,7 @@ func (s *send) drain(ctx context.Context, c *dictwire.Client, w *watched) error 
 		select {
 		case <-w.settled:
 			late.Stop()
-			wait = max(wait, patience)
+			wait = patience
 		case <-ctx.Done():
 			late.Stop()
 			return context.Cause(ctx)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/dict"
@@ -104,6 +105,9 @@ func (s *sequence) read(ctx context.Context) error {
 		return nil
 	}
 	if err != nil {
+		if path := (*fs.PathError)(nil); errors.As(err, &path) {
+			err = path.Err // the name is said
+		}
 		s.broken = fmt.Errorf("%s: %w", s.name, err)
 		return s.broken
 	}

@@ -38,17 +38,17 @@ type serve struct {
 	store         storeFlag
 	topic         string
 	durability    choice
-	reserve       byteSize
+	reserve       byteLimit
 	keep          keepFlags
 	print         choice
 	reply         bool
 	quiet         bool
 	insecure      bool
-	maxConns      int
+	maxConns      limit
 	maxMemory     byteSize
-	idleTimeout   time.Duration
-	recordTimeout time.Duration
-	writeTimeout  time.Duration
+	idleTimeout   timeLimit
+	recordTimeout timeLimit
+	writeTimeout  timeLimit
 
 	// beside runs beside the server, on the same store. Its end is the server's.
 	// Nil means that there is nothing else.
@@ -102,11 +102,13 @@ func (s *serve) addServing(flags *pflag.FlagSet) {
 	flags.Var(&s.reserve, "reserve", "`bytes` of the disk that stay free: below, nothing is stored; -1 for none (default 1 GiB, or 2 % of the disk if that is more)")
 	flags.BoolVar(&s.quiet, "quiet", false, "leave out the address and the summary")
 	flags.BoolVar(&s.insecure, "insecure", false, "listen on an address that other machines reach, without TLS and authentication")
-	flags.IntVar(&s.maxConns, "max-conns", 10_000, "most connections at once, -1 for no limit")
+	s.maxConns = 10_000
+	flags.Var(&s.maxConns, "max-conns", "most connections at once, -1 for no limit")
 	flags.Var(&s.maxMemory, "max-memory", "most `bytes` of memory for records that are being received and decoded")
-	flags.DurationVar(&s.idleTimeout, "idle-timeout", time.Hour, "how long a connection may be silent between records, -1s for no limit")
-	flags.DurationVar(&s.recordTimeout, "record-timeout", time.Minute, "how long one record may take, -1s for no limit")
-	flags.DurationVar(&s.writeTimeout, "write-timeout", 10*time.Second, "how long a peer may leave its replies unread, -1s for no limit")
+	s.idleTimeout, s.recordTimeout, s.writeTimeout = timeLimit(time.Hour), timeLimit(time.Minute), timeLimit(10*time.Second)
+	flags.Var(&s.idleTimeout, "idle-timeout", "how long a connection may be silent between records, -1s for no limit")
+	flags.Var(&s.recordTimeout, "record-timeout", "how long one record may take, -1s for no limit")
+	flags.Var(&s.writeTimeout, "write-timeout", "how long a peer may leave its replies unread, -1s for no limit")
 	s.addReading(flags)
 }
 
@@ -146,8 +148,8 @@ func (s *serve) run(cmd *cobra.Command) error {
 	s.srv = &dictwire.Server{
 		Handler: s.handler(), Store: st, Topic: s.topic,
 		JSON: s.json(), Limits: s.limits(),
-		MaxConns: s.maxConns, MaxMemory: int64(s.maxMemory),
-		IdleTimeout: s.idleTimeout, RecordTimeout: s.recordTimeout, WriteTimeout: s.writeTimeout,
+		MaxConns: int(s.maxConns), MaxMemory: int64(s.maxMemory),
+		IdleTimeout: time.Duration(s.idleTimeout), RecordTimeout: time.Duration(s.recordTimeout), WriteTimeout: time.Duration(s.writeTimeout),
 		Logger: log,
 	}
 	s.say("listening on %s", where(l))
@@ -213,7 +215,7 @@ func (s *serve) openStore(cmd *cobra.Command) (closingStore, error) {
 		return nil, err
 	}
 	st, err := pebble.Open(cmd.Context(), dir, &pebble.Options{
-		Durability: store.Durability(s.durability.value), Reserve: int64(s.reserve), Keep: s.keep.keep,
+		Durability: store.Durability(s.durability.value), Reserve: int64(s.reserve.byteSize), Keep: s.keep.keep,
 		Fatal: s.die,
 	})
 	if errors.Is(err, store.ErrLocked) {

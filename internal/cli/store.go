@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -86,10 +87,16 @@ func (f *storeFlag) with(ctx context.Context, o pebble.Options, do func(*pebble.
 
 // hinted adds what helps against an error of pebble.Open.
 func hinted(err error) error {
-	if errors.Is(err, pebble.ErrCut) {
+	switch {
+	case errors.Is(err, pebble.ErrCut):
 		return hintError{err, "dictwire store check --salvage makes the rest readable"}
+	case errors.Is(err, fs.ErrPermission):
+		return hintError{err, "a store belongs to the user whose server made it; --store DIR names another one"}
+	case errors.Is(err, syscall.ENOTDIR):
+		return hintError{err, "--store DIR says where the store is"}
+	default:
+		return err
 	}
-	return err
 }
 
 // inMemory is what --store says for no directory.

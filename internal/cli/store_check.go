@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"bufio"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -35,7 +37,7 @@ func storeCheckCommand() *cobra.Command {
 }
 
 func storeCheck(cmd *cobra.Command, s *pebble.Store) error {
-	out := cmd.OutOrStdout()
+	out := bufio.NewWriter(cmd.OutOrStdout())
 	r, err := s.Check(cmd.Context(), func(d *store.DamageError) {
 		if d.To.IsZero() { // not in the log
 			fmt.Fprintf(out, "damaged: %v\n", d.Err)
@@ -48,17 +50,20 @@ func storeCheck(cmd *cobra.Command, s *pebble.Store) error {
 		fmt.Fprintf(out, "damaged: from %v to %v in %s: %v\n", d.From, d.To, topic, d.Err)
 	})
 	if err != nil {
-		return err
+		return errors.Join(err, out.Flush())
 	}
 	fmt.Fprintf(out, "%s in %s are whole, %s\n", count(int64(r.Records), "record", "records"),
 		count(int64(r.Blocks), "block", "blocks"), size(r.Bytes))
 	if r.Damages == 0 {
-		return nil
+		return out.Flush()
 	}
 	lost := "how many records are lost is not known"
 	if r.Lost > 0 {
 		lost = "at least " + count(int64(r.Lost), "record is lost", "records are lost")
 	}
 	fmt.Fprintf(out, "%s damaged; %s\n", count(int64(r.Damages), "place is", "places are"), lost)
+	if err := out.Flush(); err != nil {
+		return err
+	}
 	return exitError(exitFailure)
 }

@@ -66,6 +66,11 @@ func (e *export) run(cmd *cobra.Command, s *pebble.Store) error {
 	if err != nil {
 		return err
 	}
+	if head, err := s.Head(ctx); err != nil {
+		return err
+	} else if end.Tag != "" && end.Tag != head.Tag {
+		return fmt.Errorf("--to: %w: %v is of another one", store.ErrPosition, end)
+	}
 	out := bufio.NewWriterSize(cmd.OutOrStdout(), 64<<10)
 	write := &written{format: e.appenders()[e.format.value], codecs: e.stored()}
 	var failed error

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/signal"
 	"slices"
@@ -88,10 +89,7 @@ func tailCommand() *cobra.Command {
 	flags.StringVar(&t.cursor, "cursor", "", "`name` under which the server keeps how far this has come")
 	flags.BoolVar(&t.noFollow, "no-follow", false, "end when all that is stored is printed")
 	flags.Var(&t.filter, "filter", "print what this `expression` of jq makes of each dictionary")
-	t.print = choice{"json", nil}
-	for name := range t.codecs() {
-		t.print.of = append(t.print.of, name)
-	}
+	t.print = choice{"json", slices.Sorted(maps.Keys(t.codecs()))}
 	flags.Var(&t.print, "print", "what is printed: one of "+names(t.codecs()))
 	flags.BoolVar(&t.envelope, "envelope", false, "print position, topic, producer, number and time around each record")
 	flags.StringVar(&t.exec, "exec", "", "give the records to this `command`, with a cursor")
@@ -112,13 +110,17 @@ func (t *tail) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	format := t.print.value
-	if t.exec != "" {
-		if t.cursor == "" {
-			return usagef("--exec wants a --cursor, which says what the command has taken")
-		}
-		if t.attempts < 1 {
-			return usagef("--attempts wants a number from 1 on")
-		}
+	switch {
+	case t.exec == "" && (given(cmd, "format") || given(cmd, "attempts")):
+		return usagef("--format and --attempts are about the command of --exec; --print says what is printed")
+	case t.exec == "":
+	case given(cmd, "print"):
+		return usagef("--exec prints nothing; --format says what its command is given")
+	case t.cursor == "":
+		return usagef("--exec wants a --cursor, which says what the command has taken")
+	case t.attempts < 1:
+		return usagef("--attempts wants a number from 1 on")
+	default:
 		format = t.format.value
 	}
 	t.appender = t.appenders()[format]
@@ -127,8 +129,14 @@ func (t *tail) run(cmd *cobra.Command, args []string) error {
 	defer signal.Stop(signals)
 	ctx, cancel := context.WithCancel(cmd.Context())
 	defer cancel()
-	c, err := t.reader(cmd)
+	dialing, dialed := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
+	c, err := t.reader(dialing, cmd)
+	stopped := dialing.Err() != nil
+	dialed()
 	if err != nil {
+		if stopped && cmd.Context().Err() == nil { // nothing was begun
+			return nil
+		}
 		return err
 	}
 	defer c.Close()
