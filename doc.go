@@ -3,15 +3,16 @@
 //
 // A server that prints what it receives, and a client:
 //
+//	l, err := dictwire.Listen(ctx, "127.0.0.1:65432")
 //	srv := &dictwire.Server{
 //		Handler: dictwire.HandlerFunc(func(ctx context.Context, r *dictwire.Request) (*dict.Dict, error) {
 //			fmt.Println(r.Dict())
 //			return nil, nil
 //		}),
 //	}
-//	go srv.ListenAndServe("127.0.0.1:65432")
+//	go srv.Serve(l)
 //
-//	_, err := dictwire.Send(ctx, "127.0.0.1:65432", map[string]any{"name": "Alice", "age": 30})
+//	_, err = dictwire.Send(ctx, "127.0.0.1:65432", map[string]any{"name": "Alice", "age": 30})
 //
 // One that sends and reads more:
 //

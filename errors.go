@@ -16,7 +16,8 @@ import (
 var (
 	// ErrLost says that the server has less than it acknowledged: it was
 	// restored from a backup, or is another one. [Dialer.AcceptLost] goes on
-	// without what is lost.
+	// without what is lost. Of a reader, it says that its position is not of
+	// the server's store: it begins anew, with another cursor.
 	ErrLost = errors.New("dictwire: the server has less than it acknowledged: " +
 		"it was restored from a backup, or is another one; accept the loss to go on")
 
