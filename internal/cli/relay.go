@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/internal/ledger"
 	"github.com/dictwire/dictwire/relay"
 	"github.com/dictwire/dictwire/store"
 )
@@ -54,10 +55,8 @@ func (r *relaying) run(cmd *cobra.Command, to string) error {
 	if host, port, ok := strings.Cut(to, ":"); !ok || port == "" || host == "" {
 		return usagef("ADDRESS %q, want host:port or unix:PATH", to)
 	}
-	if r.name != "" {
-		if err := (store.Producer{Topic: dictwire.DefaultTopic, Name: r.name}).Check(); err != nil {
-			return usagef("--name: %w", err)
-		}
+	if err := ledger.CheckPrefix(r.name); err != nil {
+		return usagef("--name: %w", err)
 	}
 	if to == r.listen {
 		return usagef("--listen %s is the address to pass on to", to)
