@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"iter"
 	"net"
 	"regexp"
 	"strings"
@@ -340,6 +341,36 @@ func TestNativeLost(t *testing.T) {
 			s.hear(welcome(51, sumOf(`{}`)), exact(`{"ack":50}`))
 		}
 	}
+}
+
+// An overtaken store is one in which another session claims the producer, and has a
+// record rejected, before a session hears of rejections.
+type overtaken struct {
+	*memory.Store
+	t *testing.T
+}
+
+func (s overtaken) Rejections(ctx context.Context, p store.Producer, after uint64) iter.Seq2[store.Rejection, error] {
+	c, err := s.Claim(ctx, p, store.ClaimRequest{})
+	if err != nil {
+		s.t.Error(err)
+	}
+	b := &store.Block{
+		Topic: store.Rejected, Codec: "cbor", Producer: p, Epoch: c.Epoch, First: c.Next,
+		Rejected: []store.Rejection{{Number: c.Next, Code: "handler", Text: "another's"}},
+	}
+	b.Add([]byte{0xa0})
+	if r := s.Append(ctx, b)[0]; r.Err != nil {
+		s.t.Error(r.Err)
+	}
+	return s.Store.Rejections(ctx, p, after)
+}
+
+// A session that was overtaken hears nothing of records that are not its own.
+func TestNativeOvertaken(t *testing.T) {
+	addr := start(t, &dictwire.Server{Store: overtaken{memory.New(nil), t}})
+	s := greet(t, addr, `{"dictwire":1,"producer":"p"}`)
+	s.hear(welcome(1, ""), exact(`{"ack":0}`))
 }
 
 // A session without a producer is numbered from 1 and stores no numbers.

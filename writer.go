@@ -87,7 +87,8 @@ func (w *writer) Rejections(ctx context.Context, after uint64) iter.Seq2[store.R
 				yield(r, faultOfStore(ctx, err))
 				return
 			}
-			if !yield(r, nil) {
+			// Another claim may have come meanwhile, and rejections of its records.
+			if r.Number >= w.claim.Next || !yield(r, nil) {
 				return
 			}
 		}
