@@ -43,8 +43,8 @@ type Writer interface {
 	// none.
 	Claim() store.Claim
 
-	// Rejections yields the rejections of the producer's numbers above after
-	// that are settled.
+	// Rejections yields the rejections of the producer's numbers above after, and
+	// below the claim's Next.
 	Rejections(ctx context.Context, after uint64) iter.Seq2[store.Rejection, error]
 
 	// Take takes in records that were received together, and returns when they
