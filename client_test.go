@@ -760,7 +760,7 @@ func TestGiveUp(t *testing.T) {
 // A lateContext has ended, and is looked at late.
 type lateContext struct {
 	context.Context //nolint:containedctx // it is one
-	late func()
+	late            func()
 }
 
 func (c lateContext) Done() <-chan struct{} {

@@ -44,10 +44,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/internal/ledger"
 	"github.com/dictwire/dictwire/store"
 )
 
@@ -80,6 +83,23 @@ func (r *Relay) Pending() uint64 {
 		return 0
 	}
 	return o.pending()
+}
+
+// Prepare makes a new store the relay's, as Run does, before there is anything in it.
+// The error says where it has been a server's: what it holds would be deleted when it
+// is passed on.
+func (r *Relay) Prepare(ctx context.Context) error {
+	topics, err := r.Store.Topics(ctx)
+	if err != nil {
+		return fmt.Errorf("relay: %w", err)
+	}
+	if len(topics) > 0 && !slices.ContainsFunc(topics, func(t store.TopicStat) bool { return t.Name == own }) {
+		return errors.New("relay: it is a server's store, and a relay deletes what it has passed on")
+	}
+	if _, err := ledger.Open(ctx, r.Store, own, r.Dialer.Producer, time.Now); err != nil {
+		return fmt.Errorf("relay: %w", err)
+	}
+	return nil
 }
 
 // Run passes on what the store has and gets, until ctx ends or the store is

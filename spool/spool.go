@@ -107,8 +107,11 @@ type topic struct {
 	saved uint64 // the acked that is durable, and below which all is trimmed
 }
 
+// Topic is where a spool keeps its notes in its store: it tells a spool from a
+// server's store.
+const Topic = "_spool"
+
 const (
-	own        = "_spool"  // the topic of the ledger
 	settled    = "settled" // the kind of notes that say what is
 	concurrent = 64        // topics that are loaded at a time when a spool is opened
 )
@@ -185,12 +188,14 @@ func (o *Options) fill() error {
 
 // load finds out where the spool stands.
 func (s *Spool) load(ctx context.Context) error {
-	var err error
-	if s.ledger, err = ledger.Open(ctx, s.store, own, s.opts.Name, s.opts.Now); err != nil {
-		return err
-	}
 	stats, err := s.store.Topics(ctx)
 	if err != nil {
+		return err
+	}
+	if len(stats) > 0 && !slices.ContainsFunc(stats, func(t store.TopicStat) bool { return t.Name == Topic }) {
+		return errors.New("it is a server's store; a spool needs a directory of its own")
+	}
+	if s.ledger, err = ledger.Open(ctx, s.store, Topic, s.opts.Name, s.opts.Now); err != nil {
 		return err
 	}
 	var mu sync.Mutex

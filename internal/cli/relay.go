@@ -27,7 +27,7 @@ type relaying struct {
 func relayCommand() *cobra.Command {
 	r := &relaying{serve: serve{maxMemory: 256 << 20}}
 	r.print = choice{value: "none"}
-	r.beside = r.pass
+	r.beside, r.prepare = r.pass, r.own
 	cmd := &cobra.Command{
 		Use:   "relay ADDRESS",
 		Short: "Receive dictionaries and pass them on to another dictwire",
@@ -74,13 +74,22 @@ func (r *relaying) run(cmd *cobra.Command, to string) error {
 	return r.serve.run(cmd)
 }
 
-// pass passes on what is stored.
-func (r *relaying) pass(ctx context.Context, st store.Store, log *slog.Logger) error {
-	r.say("passing on to %s", r.to)
-	on := &relay.Relay{
+func (r *relaying) relay(st store.Store, log *slog.Logger) *relay.Relay {
+	return &relay.Relay{
 		Store: st, Addr: r.to, Logger: log,
 		Dialer: dictwire.Dialer{Producer: r.name, Limits: r.limits(), AcceptLost: r.acceptLost, MaxBackoff: 10 * time.Second, Logger: log},
 	}
+}
+
+// own makes the store the relay's.
+func (r *relaying) own(ctx context.Context, st store.Store) error {
+	return r.relay(st, nil).Prepare(ctx)
+}
+
+// pass passes on what is stored.
+func (r *relaying) pass(ctx context.Context, st store.Store, log *slog.Logger) error {
+	r.say("passing on to %s", r.to)
+	on := r.relay(st, log)
 	err := on.Run(ctx)
 	if n := on.Pending(); n > 0 && errors.Is(err, context.Canceled) {
 		r.say("%s not passed on yet", count(int64(n), "dictionary", "dictionaries"))

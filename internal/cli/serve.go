@@ -24,6 +24,7 @@ import (
 
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/spool"
 	"github.com/dictwire/dictwire/store"
 	"github.com/dictwire/dictwire/store/memory"
 	"github.com/dictwire/dictwire/store/pebble"
@@ -53,6 +54,10 @@ type serve struct {
 	// beside runs beside the server, on the same store. Its end is the server's.
 	// Nil means that there is nothing else.
 	beside func(context.Context, store.Store, *slog.Logger) error
+
+	// prepare looks at the store before it takes anything. Nil means that there is
+	// nothing to look at.
+	prepare func(context.Context, store.Store) error
 
 	stderr  io.Writer
 	srv     *dictwire.Server
@@ -224,10 +229,31 @@ func (s *serve) openStore(cmd *cobra.Command) (closingStore, error) {
 	if err != nil {
 		return nil, hinted(err)
 	}
+	if err := s.checkKind(cmd.Context(), st); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", dir, err), st.Close())
+	}
 	const engine = 64 << 20
 	limitHeap(int64(s.maxMemory) + engine)
 	s.say("storing in %s, durability %s", dir, st.Durability())
 	return st, nil
+}
+
+// checkKind refuses a store that is another's.
+func (s *serve) checkKind(ctx context.Context, st store.Store) error {
+	topics, err := st.Topics(ctx)
+	if err != nil {
+		return err
+	}
+	isSpool := slices.ContainsFunc(topics, func(t store.TopicStat) bool { return t.Name == spool.Topic })
+	if isSpool {
+		err = errors.New("it is a client's spool")
+	} else if s.prepare != nil {
+		err = s.prepare(ctx, st)
+	}
+	if err != nil {
+		err = hintError{err, "--store names another directory"}
+	}
+	return err
 }
 
 // wait waits for the server's end, and for what ends it.
