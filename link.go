@@ -41,7 +41,7 @@ func wait(ctx context.Context, d time.Duration) bool {
 }
 
 var (
-	errTurn = errors.New("dictwire: the next records need a session of another format")
+	errTurn = errors.New("dictwire: the next records need another session")
 	errLoss = errors.New("dictwire: the server has less than it acknowledged, and that is accepted")
 )
 

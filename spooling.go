@@ -243,19 +243,23 @@ func (l *link) feed(ctx context.Context, from uint64, fed chan struct{}) {
 // pass goes on behind records that the spool can't give back, where that is
 // accepted. It returns why the session ends. The caller holds mu.
 func (s *sender) pass(gap *SpoolGapError) error {
-	err := fmt.Errorf("%w (%v): %w", ErrDamaged, s, gap)
+	from := max(gap.From, s.acked+1)
+	if from >= gap.To {
+		return errTurn // all of them are settled: another session goes on behind them
+	}
+	err := fmt.Errorf("%w (%v): %w", ErrDamaged, s, &SpoolGapError{From: from, To: gap.To, Err: gap.Err})
 	if !s.c.d.AcceptLost {
 		return stop("%w; accept the loss to go on without them", err)
 	}
 	s.goOn, s.beyond = true, gap.To
 	s.waiters = slices.DeleteFunc(s.waiters, func(w *waiter) bool {
-		damaged := !w.flush && gap.From <= w.number && w.number < gap.To
+		damaged := !w.flush && from <= w.number && w.number < gap.To
 		if damaged && !w.gone {
 			w.end(outcome{err: err})
 		}
 		return damaged
 	})
-	s.c.lost.Add(int64(gap.To - gap.From))
+	s.c.lost.Add(int64(gap.To - from))
 	s.c.failed(err)
 	return errLoss
 }

@@ -165,8 +165,8 @@ type source func(context.Context) (*dict.Dict, error)
 
 // way returns how the flags have dictionaries sent.
 func (s *send) way() (func(context.Context, source, *progress) error, error) {
-	if err := store.CheckTopic(s.topic); err != nil {
-		return nil, usageError{err}
+	if err := checkTopic(s.topic); err != nil {
+		return nil, err
 	}
 	switch {
 	case s.bare && (s.producer != "" || s.spool != "" || s.topic != dictwire.DefaultTopic || s.acceptLost):

@@ -128,11 +128,8 @@ func (s *serve) run(cmd *cobra.Command) error {
 	signal.Ignore(syscall.SIGPIPE) // a reader of stdout that goes away is an error like others
 	defer signal.Reset(syscall.SIGPIPE)
 
-	if err := store.CheckTopic(s.topic); err != nil {
-		return usageError{err}
-	}
-	if strings.HasPrefix(s.topic, "_") {
-		return usagef("--topic %s: topics that begin with _ are the server's own", s.topic)
+	if err := checkTopic(s.topic); err != nil {
+		return err
 	}
 	l, err := s.open(cmd.Context())
 	if err != nil {
@@ -236,6 +233,17 @@ func (s *serve) openStore(cmd *cobra.Command) (closingStore, error) {
 	limitHeap(int64(s.maxMemory) + engine)
 	s.say("storing in %s, durability %s", dir, st.Durability())
 	return st, nil
+}
+
+// checkTopic refuses a topic that can't be written.
+func checkTopic(name string) error {
+	if err := store.CheckTopic(name); err != nil {
+		return usageError{err}
+	}
+	if strings.HasPrefix(name, "_") {
+		return usagef("--topic %s: topics that begin with _ are the server's own", name)
+	}
+	return nil
 }
 
 // checkKind refuses a store that is another's.
