@@ -30,7 +30,7 @@ func isDamage(err error) bool {
 	return errors.Is(err, errDamaged) || engine.IsCorruptionError(err)
 }
 
-// checked is a file system that finds what is damaged in large parts of tables. In
+// checked is a file system that finds what is damaged in parts of tables. In
 // what it finds itself, the engine looks for a single flipped bit, each time, for as
 // long as 300,000 checksums of it take.
 type checked struct{ vfs.FS }
@@ -52,7 +52,7 @@ type checkedFile struct {
 }
 
 const (
-	largePart = 16 << 10 // and the engine reads nothing else as long
+	leastPart = 1 << 10 // nothing else that the engine reads is as long
 	trailer   = 1 + crc32.Size
 )
 
@@ -60,7 +60,7 @@ const (
 // checksum of both.
 func (f checkedFile) ReadAt(p []byte, off int64) (int, error) {
 	n, err := f.File.ReadAt(p, off)
-	if err != nil || n < largePart {
+	if err != nil || n < leastPart {
 		return n, err
 	}
 	body := p[:n-crc32.Size]
