@@ -42,7 +42,7 @@ func TestListenErrors(t *testing.T) {
 		taken.Addr().String():               "address already in use",
 		"unix:" + socket:                    "address already in use",
 		"unix:" + file:                      "the file is there, and is no socket",
-		"unix:":                             "want the path of a socket",
+		"unix:":                             "wants the path of a socket",
 		"unix:/" + strings.Repeat("x", 107): "the path of a Unix socket has at most 107 bytes, and this one has 108",
 		"unix:/nonexistent/file":            "no such file or directory",
 		"127.0.0.1":                         "missing port in address",

@@ -68,13 +68,13 @@ type RemoteError struct {
 
 func (e *RemoteError) Error() string { return fmt.Sprintf("dictwire: the server says: %s", e.Text) }
 
-// A lostPosition is [ErrLost] where a reader names a position that the server
+// A lostPositionError is [ErrLost] where a reader names a position that the server
 // does not have: there is no loss to accept, and the server says what helps.
-type lostPosition struct{ remote *RemoteError }
+type lostPositionError struct{ remote *RemoteError }
 
-func (e *lostPosition) Error() string { return e.remote.Error() }
+func (e *lostPositionError) Error() string { return e.remote.Error() }
 
-func (e *lostPosition) Unwrap() []error { return []error{ErrLost, e.remote} }
+func (e *lostPositionError) Unwrap() []error { return []error{ErrLost, e.remote} }
 
 // remoteError returns the error that d reports, or nil where it is a reply.
 func remoteError(d *dict.Dict) *RemoteError {

@@ -380,7 +380,7 @@ func explainReading(err error) error {
 // remote makes the error of what the server ended the session by.
 func (s *subscription) remote(e *wire.Error, greeted bool) error {
 	if e.Code == dialect.Lost {
-		return &stopError{&lostPosition{&RemoteError{Code: e.Code, Text: e.Text, At: e.At}}}
+		return &stopError{&lostPositionError{&RemoteError{Code: e.Code, Text: e.Text, At: e.At}}}
 	}
 	err := ended(e, "subscription to "+fmt.Sprint(s.req.Topics), greeted)
 	if !passes(e.Code) || e.Code == dialect.Internal { // else it would come again
