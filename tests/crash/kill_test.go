@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/dictwire/dictwire/tests/peer"
 )
 
 var rounds = flag.Int("kill.rounds", 3, "how often to kill the server")
@@ -24,7 +26,7 @@ const perStore = 25
 // starts it again. Every record that was acked is there, once and in its
 // producer's order, and no record that was never sent.
 func TestKill(t *testing.T) {
-	bin := build(t)
+	bin := peer.Build(t)
 	durability := []string{"fsync", "os"}
 	for i, left := 0, *rounds; left > 0 && !t.Failed(); i, left = i+1, left-perStore {
 		d := durability[i%len(durability)]
@@ -37,27 +39,27 @@ func TestKill(t *testing.T) {
 func killRounds(t *testing.T, bin, durability string, rounds int) {
 	store := t.TempDir()
 	flags := []string{"--store", store, "--durability", durability}
-	start := func() *server { return serve(t, bin, flags...) }
+	start := func() *peer.Server { return peer.Serve(t, bin, flags...) }
 	s := start()
 	var addr atomic.Value
-	addr.Store(s.addr)
+	addr.Store(s.Addr)
 	l := newLog()
 	var running sync.WaitGroup
 	for i := range 8 {
 		p := newProducer(i, durability)
-		l.producers[p.name] = &written{producer: p, rejected: map[uint64]bool{}}
+		l.producers[p.Name] = &written{producer: p, rejected: map[uint64]bool{}}
 		running.Go(func() {
-			if err := p.run(func() string { return addr.Load().(string) }); err != nil {
+			if err := p.Run(func() string { return addr.Load().(string) }); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	defer func() {
 		for _, w := range l.producers {
-			w.stop()
+			w.Stop()
 		}
 		running.Wait()
-		s.kill(t)
+		s.Kill(t)
 		rejected := 0
 		for _, w := range l.producers {
 			rejected += len(w.rejected)
@@ -66,15 +68,15 @@ func killRounds(t *testing.T, bin, durability string, rounds int) {
 	}()
 	for range rounds {
 		time.Sleep(time.Duration(10+rand.IntN(200)) * time.Millisecond) // the moment is random
-		s.kill(t)
+		s.Kill(t)
 		for rand.IntN(3) == 0 { // while it opens the store
-			early := launch(t, bin, flags...)
+			early := peer.Launch(t, bin, flags...)
 			time.Sleep(time.Duration(rand.IntN(60)) * time.Millisecond)
-			early.kill(t)
+			early.Kill(t)
 		}
 		s = start()
-		addr.Store(s.addr)
-		if err := l.verify(s.addr); err != nil {
+		addr.Store(s.Addr)
+		if err := l.verify(s.Addr); err != nil {
 			t.Error(err)
 		}
 		if t.Failed() {
@@ -107,13 +109,13 @@ func newLog() *log {
 func (l *log) verify(addr string) (err error) {
 	acked := map[string]uint64{}
 	for name, w := range l.producers {
-		acked[name], _ = w.state()
+		acked[name], _ = w.State()
 	}
-	if l.from, err = readBack(addr, "load.*", l.from, "", l.see); err != nil {
+	if l.from, err = peer.ReadBack(addr, "load.*", l.from, "", l.see); err != nil {
 		return fmt.Errorf("reading load.*: %w", err)
 	}
 	// A rejected record that stands before one that was read is there by now.
-	if l.rejected, err = readBack(addr, "_rejected", l.rejected, `,"format":"json","lossy":true`, l.seeRejected); err != nil {
+	if l.rejected, err = peer.ReadBack(addr, "_rejected", l.rejected, `,"format":"json","lossy":true`, l.seeRejected); err != nil {
 		return fmt.Errorf("reading _rejected: %w", err)
 	}
 	for name, w := range l.producers {
@@ -128,29 +130,29 @@ func (l *log) verify(addr string) (err error) {
 }
 
 // see takes note of a record.
-func (l *log) see(r record) error {
+func (l *log) see(r peer.Record) error {
 	l.records++
-	w := l.producers[r.producer]
+	w := l.producers[r.Producer]
 	switch {
-	case w == nil || r.topic != w.topic:
-		return fmt.Errorf("a record of %q in %s, which was never sent there", r.producer, r.topic)
-	case w.poisonous(r.number):
-		return fmt.Errorf("%s: record %d can't be read, and is stored", r.producer, r.number)
-	case !bytes.Equal(r.bytes, w.record(r.number)):
-		return fmt.Errorf("%s: record %d is %q", r.producer, r.number, r.bytes)
+	case w == nil || r.Topic != w.Topic:
+		return fmt.Errorf("a record of %q in %s, which was never sent there", r.Producer, r.Topic)
+	case w.poisonous(r.Number):
+		return fmt.Errorf("%s: record %d can't be read, and is stored", r.Producer, r.Number)
+	case !bytes.Equal(r.Bytes, w.append(nil, r.Number)):
+		return fmt.Errorf("%s: record %d is %q", r.Producer, r.Number, r.Bytes)
 	}
-	if _, sent := w.state(); r.number > sent {
-		return fmt.Errorf("%s: record %d was never sent", r.producer, r.number)
+	if _, sent := w.State(); r.Number > sent {
+		return fmt.Errorf("%s: record %d was never sent", r.Producer, r.Number)
 	}
 	// Those that are rejected lie elsewhere.
 	want := w.last + 1
 	for w.poisonous(want) {
 		want++
 	}
-	if r.number != want {
-		return fmt.Errorf("%s: record %d behind %d", r.producer, r.number, w.last)
+	if r.Number != want {
+		return fmt.Errorf("%s: record %d behind %d", r.Producer, r.Number, w.last)
 	}
-	w.last = r.number
+	w.last = r.Number
 	return nil
 }
 
@@ -162,20 +164,20 @@ func begin(a, b []byte) bool {
 }
 
 // seeRejected takes note of a rejected record.
-func (l *log) seeRejected(r record) error {
+func (l *log) seeRejected(r peer.Record) error {
 	var d struct {
 		Producer, Topic, Code string
 		Number                uint64
 		Bytes                 []byte
 	}
-	if err := json.Unmarshal(r.bytes, &d); err != nil {
-		return errors.Join(err, fmt.Errorf("%s", r.bytes))
+	if err := json.Unmarshal(r.Bytes, &d); err != nil {
+		return errors.Join(err, fmt.Errorf("%s", r.Bytes))
 	}
 	w := l.producers[d.Producer]
 	switch {
-	case w == nil || d.Topic != w.topic:
-		return fmt.Errorf("a rejected record of nobody: %s", r.bytes)
-	case !w.poisonous(d.Number) || d.Code != code(d.Number) || !begin(d.Bytes, w.record(d.Number)):
+	case w == nil || d.Topic != w.Topic:
+		return fmt.Errorf("a rejected record of nobody: %s", r.Bytes)
+	case !w.poisonous(d.Number) || d.Code != w.code(d.Number) || !begin(d.Bytes, w.append(nil, d.Number)):
 		return fmt.Errorf("%s: record %d is rejected as %s: %q", d.Producer, d.Number, d.Code, d.Bytes)
 	case w.rejected[d.Number]:
 		return fmt.Errorf("%s: record %d is rejected twice", d.Producer, d.Number)

@@ -1,4 +1,7 @@
-package crash_test
+// Package peer runs real servers and talks to them by a client that is written
+// from docs/protocol.md alone. It shares no code with the project's own, so that no
+// error can be in both.
+package peer
 
 import (
 	"bufio"
@@ -10,12 +13,13 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
 
-// build builds the real binary.
-func build(t *testing.T) string {
+// Build builds the real binary and returns its path.
+func Build(t *testing.T) string {
 	t.Helper()
 	bin := filepath.Join(t.TempDir(), "dictwire")
 	cmd := exec.Command("go", "build", "-trimpath", "-o", bin, "../../cmd/dictwire")
@@ -26,35 +30,36 @@ func build(t *testing.T) string {
 	return bin
 }
 
-// A server is a dictwire that serves a store.
-type server struct {
+// A Server is a process of dictwire that serves a store.
+type Server struct {
+	Addr string // where it listens
+
 	cmd       *exec.Cmd
-	addr      string
 	listening chan string // where it listens
 	log       safeBuffer
 	logged    chan struct{} // closed when it has said its last
 }
 
-// serve starts a server with flags, and returns when it listens.
-func serve(t *testing.T, bin string, flags ...string) *server {
+// Serve starts a server with flags, and returns when it listens.
+func Serve(t *testing.T, bin string, flags ...string) *Server {
 	t.Helper()
-	s := launch(t, bin, flags...)
+	s := Launch(t, bin, flags...)
 	select {
-	case s.addr = <-s.listening:
+	case s.Addr = <-s.listening:
 	case <-s.logged:
 		_ = s.cmd.Wait()
 		t.Fatalf("the server ended: %v\n%s", s.cmd.ProcessState, &s.log)
 	case <-time.After(time.Minute):
-		s.kill(t)
+		s.Kill(t)
 		t.Fatalf("the server does not listen\n%s", &s.log)
 	}
 	return s
 }
 
-// launch starts a server.
-func launch(t *testing.T, bin string, flags ...string) *server {
+// Launch starts a server.
+func Launch(t *testing.T, bin string, flags ...string) *Server {
 	t.Helper()
-	s := &server{
+	s := &Server{
 		cmd:       exec.Command(bin, append([]string{"serve", "--listen", "127.0.0.1:0", "--print", "none"}, flags...)...),
 		listening: make(chan string, 1),
 		logged:    make(chan struct{}),
@@ -82,9 +87,9 @@ func launch(t *testing.T, bin string, flags ...string) *server {
 	return s
 }
 
-// kill ends the server as kill -9 does. It fails the test where the server had
+// Kill ends the server as kill -9 does. It fails the test where the server had
 // ended by itself.
-func (s *server) kill(t *testing.T) {
+func (s *Server) Kill(t *testing.T) {
 	t.Helper()
 	if err := s.cmd.Process.Kill(); err != nil {
 		t.Errorf("the server has ended before it was killed: %v", err)
@@ -98,6 +103,25 @@ func (s *server) kill(t *testing.T) {
 		t.Logf("the server said\n%s", &s.log)
 	}
 }
+
+// Pid returns the number of the process.
+func (s *Server) Pid() int { return s.cmd.Process.Pid }
+
+// Stop ends the server as SIGTERM does, and fails the test where it does not end
+// well within a minute.
+func (s *Server) Stop(t *testing.T) {
+	t.Helper()
+	s.cmd.Process.Signal(syscall.SIGTERM)
+	late := time.AfterFunc(time.Minute, func() { s.cmd.Process.Kill() })
+	defer late.Stop()
+	<-s.logged
+	if err := s.cmd.Wait(); err != nil {
+		t.Errorf("the server ended: %v", err)
+	}
+}
+
+// Log returns what the server has logged.
+func (s *Server) Log() string { return s.log.String() }
 
 // A safeBuffer is a buffer for two goroutines.
 type safeBuffer struct {
