@@ -13,6 +13,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/internal/memnet"
 	"github.com/dictwire/dictwire/store/pebble"
 )
 
@@ -24,16 +25,18 @@ const (
 )
 
 // bounded serves, in real time, on a disk whose syncs take as long as is said.
-func bounded(t *testing.T, sync time.Duration) *host {
+func bounded(t *testing.T, sync time.Duration) *memnet.Host {
 	s, err := pebble.Open(t.Context(), t.TempDir(), &pebble.Options{FS: slowDisk{vfs.Default, sync}, Reserve: -1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := newNetwork()
-	n.fate = func(_, _ string) fate { return fate{way{limit: 64 << 10}, way{limit: 64 << 10}} }
+	n := memnet.New()
+	n.SetLink(func(_, _ string) memnet.Link {
+		return memnet.Link{Up: memnet.Direction{Buffer: 64 << 10}, Down: memnet.Direction{Buffer: 64 << 10}}
+	})
 	srv := &dictwire.Server{Store: s, MaxMemory: maxMemory}
 	done := make(chan struct{})
-	l := n.host(server).listen()
+	l := n.Host(server).Listen()
 	go func() {
 		_ = srv.Serve(l)
 		close(done)
@@ -45,7 +48,7 @@ func bounded(t *testing.T, sync time.Duration) *host {
 			t.Error(err)
 		}
 	})
-	return n.host("client")
+	return n.Host("client")
 }
 
 // A slowDisk takes a certain time to sync, whatever else the machine does.
@@ -110,7 +113,7 @@ func holds(t *testing.T, bound int64, f func()) {
 
 // wait returns how long a producer waits for the acknowledgement of one record,
 // as a rule.
-func wait(t *testing.T, h *host, name string) time.Duration {
+func wait(t *testing.T, h *memnet.Host, name string) time.Duration {
 	t.Helper()
 	c, end, err := begin(context.Background(), h, server, fmt.Sprintf(`{"dictwire":1,"topic":"orders","producer":%q}`, name))
 	if err != nil {
@@ -146,7 +149,7 @@ func slowed(t *testing.T, before, with time.Duration) {
 	}
 }
 
-func connect(t *testing.T, h *host, greeting string) *talk {
+func connect(t *testing.T, h *memnet.Host, greeting string) *talk {
 	t.Helper()
 	c, end, err := begin(context.Background(), h, server, greeting)
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/codec/json"
+	"github.com/dictwire/dictwire/internal/memnet"
 	"github.com/dictwire/dictwire/spool"
 )
 
@@ -22,7 +23,7 @@ import (
 type customer struct {
 	name   string
 	ledger *ledger
-	net    *network
+	net    *memnet.Network
 	rng    *rand.Rand // of the goroutine that runs the customer
 	habits habits
 	rivals bool // an old copy of its spool, or another one, is or was in use
@@ -44,7 +45,7 @@ type customer struct {
 
 // A process is what a customer has open.
 type process struct {
-	host   *host
+	host   *memnet.Host
 	disk   *disk
 	ctx    context.Context //nolint:containedctx // the process's life
 	cancel context.CancelFunc
@@ -77,7 +78,7 @@ type habits struct {
 
 // start makes a new process.
 func (c *customer) start(ctx context.Context) {
-	p := &process{host: c.net.host(c.name), died: make(chan struct{}), done: make(chan struct{})}
+	p := &process{host: c.net.Host(c.name), died: make(chan struct{}), done: make(chan struct{})}
 	p.ctx, p.cancel = context.WithCancel(ctx)
 	c.ledger.do(func() { c.dead, c.finished, p.disk = false, false, c.disk })
 	c.process = p
@@ -97,7 +98,7 @@ func (c *customer) die(p *process, power bool) {
 	if gone {
 		return
 	}
-	p.host.die(power)
+	p.host.Kill(power)
 	if p.disk != nil {
 		left := p.disk.left(power, rand.New(rand.NewPCG(uint64(len(c.name)), uint64(time.Since(c.ledger.began)))))
 		c.ledger.do(func() { c.disk = left })
@@ -132,7 +133,7 @@ func (c *customer) run(p *process) {
 	d := dictwire.Dialer{
 		Producer: c.name, AtSpool: c.habits.atSpool, AcceptLost: c.habits.accepts, WindowRecords: c.habits.window,
 		MaxBackoff: time.Second, OnRejected: func(e *dictwire.RejectedError) { c.rejected(p, e) }, Logger: slog.New(c),
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return p.host.dial(ctx, server) },
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return p.host.Dial(ctx, server) },
 	}
 	if p.disk != nil {
 		s, err := spool.Open(p.ctx, "spool", &spool.Options{Name: "s", FS: p.disk, Reserve: -1})

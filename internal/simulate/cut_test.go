@@ -3,9 +3,12 @@ package simulate
 import (
 	"context"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/dictwire/dictwire/internal/memnet"
 )
 
 // TestCuts breaks the first connection of a writer, and of a reader, behind each
@@ -42,12 +45,17 @@ func cuts(t *testing.T, direction int, add func(w *world, name string) *actor) {
 		w.live(few)
 		synctest.Wait()
 
-		fates := map[string]fate{} // of first connections; guarded by w.net.mu
-		w.net.fate = func(from, _ string) fate {
-			f := fates[from]
-			delete(fates, from)
-			return f
-		}
+		var (
+			mu    sync.Mutex
+			links = map[string]memnet.Link{} // of first connections; guarded by mu
+		)
+		w.net.SetLink(func(from, _ string) memnet.Link {
+			mu.Lock()
+			defer mu.Unlock()
+			link := links[from]
+			delete(links, from)
+			return link
+		})
 		whole := add(w, "c0000false")
 		w.live(whole)
 		w.sleep(time.Second)
@@ -58,11 +66,11 @@ func cuts(t *testing.T, direction int, add func(w *world, name string) *actor) {
 		}
 		for n := int64(1); n <= bytes; n++ {
 			for _, quiet := range []bool{false, true} {
-				f := way{cut: n, quiet: quiet}
+				f := memnet.Direction{CutAfter: n, Swallow: quiet}
 				a := add(w, fmt.Sprintf("c%04d%v", n, quiet))
-				w.net.mu.Lock()
-				fates[a.name()] = [2]fate{{up: f}, {down: f}}[direction]
-				w.net.mu.Unlock()
+				mu.Lock()
+				links[a.name()] = [2]memnet.Link{{Up: f}, {Down: f}}[direction]
+				mu.Unlock()
 				w.live(a)
 			}
 			if n%50 == 0 {
@@ -70,11 +78,11 @@ func cuts(t *testing.T, direction int, add func(w *world, name string) *actor) {
 			}
 		}
 		w.sleep(30 * time.Second)
-		w.net.mu.Lock()
-		if len(fates) > 0 {
-			t.Errorf("%d connections were not made", len(fates))
+		mu.Lock()
+		if len(links) > 0 {
+			t.Errorf("%d connections were not made", len(links))
 		}
-		w.net.mu.Unlock()
+		mu.Unlock()
 		if err := w.end(false); err != nil {
 			t.Errorf("%v\n%s", err, w.trace())
 		}

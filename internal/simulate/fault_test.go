@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/dictwire/dictwire/internal/memnet"
 )
 
 // inWorld runs a test in a world whose machine serves, and in which nothing
@@ -37,7 +39,7 @@ type chat struct {
 
 func (w *world) greet(t *testing.T, from, greeting string) *chat {
 	t.Helper()
-	c, end, err := begin(w.ctx, w.net.host(from), server, greeting)
+	c, end, err := begin(w.ctx, w.net.Host(from), server, greeting)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,9 +97,9 @@ func greeting(attempt, acked int) string {
 // A greeting that comes late, behind one with a higher attempt, fences nobody.
 func TestLateGreeting(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		w.net.fate = func(_, _ string) fate { return fate{up: way{lag: 3 * time.Second}} }
+		w.net.SetLink(func(_, _ string) memnet.Link { return memnet.Link{Up: memnet.Direction{Latency: 3 * time.Second}} })
 		late := w.greet(t, "a", greeting(1, 0))
-		w.net.fate = func(_, _ string) fate { return fate{} }
+		w.net.SetLink(func(_, _ string) memnet.Link { return memnet.Link{} })
 		c := w.greet(t, "a", greeting(2, 0))
 		c.hears("welcome, next 1", "ack 0")
 		time.Sleep(4 * time.Second)

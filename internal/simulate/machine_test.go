@@ -16,6 +16,7 @@ import (
 
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/memnet"
 	"github.com/dictwire/dictwire/relay"
 	"github.com/dictwire/dictwire/store"
 	"github.com/dictwire/dictwire/store/pebble"
@@ -25,7 +26,7 @@ import (
 // and start again.
 type machine struct {
 	ledger     *ledger
-	net        *network
+	net        *memnet.Network
 	name       string
 	durability store.Durability
 	unready    atomic.Bool // the handler can't judge records
@@ -43,7 +44,7 @@ type machine struct {
 
 // A running machine is a process, and what it has open.
 type running struct {
-	host   *host
+	host   *memnet.Host
 	disk   *disk
 	store  *pebble.Store
 	server *dictwire.Server
@@ -54,7 +55,7 @@ type running struct {
 	dead   bool               // guarded by machine.mu
 }
 
-func newMachine(l *ledger, n *network, name string, rng *rand.Rand) *machine {
+func newMachine(l *ledger, n *memnet.Network, name string, rng *rand.Rand) *machine {
 	return &machine{ledger: l, net: n, name: name, rng: rng, disk: newDisk(), durability: store.Fsync}
 }
 
@@ -74,7 +75,7 @@ func (m *machine) options(r *running) *pebble.Options {
 // start opens the store and serves. A machine whose disk fails may die of it.
 func (m *machine) start(ctx context.Context) error {
 	m.mu.Lock()
-	r := &running{host: m.net.host(m.name), disk: m.disk, died: make(chan struct{})}
+	r := &running{host: m.net.Host(m.name), disk: m.disk, died: make(chan struct{})}
 	m.run = r
 	m.mu.Unlock()
 	s, err := pebble.Open(ctx, "store", m.options(r))
@@ -87,7 +88,7 @@ func (m *machine) start(ctx context.Context) error {
 		Store: s, Handler: dictwire.HandlerFunc(m.handle),
 		IdleTimeout: time.Minute, RecordTimeout: 30 * time.Second,
 	}
-	l := r.host.listen()
+	l := r.host.Listen()
 	if m.upstream != "" {
 		m.pass(ctx, r)
 	}
@@ -102,7 +103,7 @@ func (m *machine) pass(ctx context.Context, r *running) {
 	r.passed = make(chan struct{})
 	r.relay = &relay.Relay{Store: r.store, Addr: m.upstream + ":1", Dialer: dictwire.Dialer{
 		MaxBackoff: time.Second, Logger: slog.New(m),
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return r.host.dial(ctx, m.upstream) },
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return r.host.Dial(ctx, m.upstream) },
 	}}
 	m.ghosts.Go(func() {
 		defer close(r.passed)
@@ -159,7 +160,7 @@ func (m *machine) die(r *running, power bool) {
 		return
 	}
 	r.dead = true
-	r.host.die(power) // before the disk is looked at: nothing is promised in between
+	r.host.Kill(power) // before the disk is looked at: nothing is promised in between
 	m.disk = r.disk.left(power, m.rng)
 	m.ledger.say(m.name, "dies, power %v", power)
 	close(r.died)
@@ -202,7 +203,7 @@ func (m *machine) stop() error {
 		return nil // it died in between
 	}
 	r.dead = true
-	r.host.die(false)
+	r.host.Kill(false)
 	close(r.died)
 	m.ledger.say(m.name, "has stopped, %v", err)
 	return err

@@ -15,7 +15,7 @@ import (
 func (r *reader) subscribeAll(ctx context.Context) {
 	d := dictwire.Dialer{
 		MaxBackoff:  time.Second,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return r.host.dial(ctx, r.server) },
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return r.host.Dial(ctx, r.server) },
 	}
 	for ctx.Err() == nil {
 		client, err := d.Dial(ctx, r.server+":1")

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/dictwire/dictwire/internal/memnet"
 )
 
 // A producer is a writer that keeps its numbers and records as a file does:
@@ -20,7 +22,7 @@ import (
 type producer struct {
 	*book
 	ledger *ledger
-	host   *host
+	host   *memnet.Host
 	server string
 	seed   uint64
 	rng    *rand.Rand // of the goroutine that runs the producer

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/dictwire/dictwire/internal/memnet"
 	"github.com/dictwire/dictwire/store"
 )
 
@@ -18,7 +19,7 @@ import (
 type reader struct {
 	name      string
 	ledger    *ledger
-	host      *host
+	host      *memnet.Host
 	server    string
 	rng       *rand.Rand
 	subscribe string

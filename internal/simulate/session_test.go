@@ -9,6 +9,8 @@ import (
 	"net"
 	"strings"
 	"time"
+
+	"github.com/dictwire/dictwire/internal/memnet"
 )
 
 // The reference clients are written from docs/protocol.md alone: a second
@@ -65,19 +67,16 @@ type talk struct {
 
 // spoke returns how many bytes were written up and down.
 func (t *talk) spoke() [2]int64 {
-	var n [2]int64
-	e := t.Conn.(*end)
-	e.out.do(func(p *pipe) { n[0] = p.total })
-	e.in.do(func(p *pipe) { n[1] = p.total })
-	return n
+	up, down := t.Conn.(*memnet.Conn).Written()
+	return [2]int64{up, down}
 }
 
 // patience is how long a client waits for a word of the server.
 const patience = 15 * time.Second
 
 // begin connects and says the greeting. The connection is closed when ctx ends.
-func begin(ctx context.Context, h *host, server, greeting string) (*talk, func(), error) {
-	c, err := h.dial(ctx, server)
+func begin(ctx context.Context, h *memnet.Host, server, greeting string) (*talk, func(), error) {
+	c, err := h.Dial(ctx, server)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/dictwire/dictwire/internal/memnet"
 	"github.com/dictwire/dictwire/store"
 	"github.com/dictwire/dictwire/store/pebble"
 )
@@ -27,7 +28,7 @@ type world struct {
 	ctx     context.Context //nolint:containedctx // the simulation's life
 	seed    uint64
 	rng     *rand.Rand // of the goroutine that runs the world
-	net     *network
+	net     *memnet.Network
 	machine *machine // to which everyone writes
 	central *machine // to which it passes on what it stores; nil where it does not
 	harmed  bool     // stores and logs may be damaged, and names used twice
@@ -64,7 +65,7 @@ func (a *actor) spoke() [2]int64 {
 const server = "server"
 
 func newWorld(ctx context.Context, seed uint64) *world {
-	w := &world{ledger: newLedger(), ctx: ctx, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), net: newNetwork()}
+	w := &world{ledger: newLedger(), ctx: ctx, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), net: memnet.New()}
 	w.machine = newMachine(w.ledger, w.net, server, rand.New(rand.NewPCG(seed, 2)))
 	w.harmed = w.rng.IntN(3) == 0
 	return w
@@ -73,38 +74,38 @@ func newWorld(ctx context.Context, seed uint64) *world {
 // fates makes the network one that does harm.
 func (w *world) fates() {
 	rng := rand.New(rand.NewPCG(w.seed, 3))
-	way := func(lag time.Duration) (f way) {
+	direction := func(longest time.Duration) (d memnet.Direction) {
 		if rng.IntN(3) == 0 {
-			f.lag = time.Duration(rng.Int64N(int64(lag)))
+			d.Latency = time.Duration(rng.Int64N(int64(longest)))
 		}
 		if rng.IntN(4) == 0 {
-			f.chop = 1 + rng.IntN(40)
+			d.MaxRead = 1 + rng.IntN(40)
 		}
 		if rng.IntN(3) == 0 {
-			f.cut = 1 + rng.Int64N([]int64{200, 1000, 8000}[rng.IntN(3)])
-			f.quiet = rng.IntN(4) == 0
+			d.CutAfter = 1 + rng.Int64N([]int64{200, 1000, 8000}[rng.IntN(3)])
+			d.Swallow = rng.IntN(4) == 0
 		}
 		if rng.IntN(6) == 0 {
-			f.limit = 1 + rng.IntN(2000)
+			d.Buffer = 1 + rng.IntN(2000)
 		}
-		return f
+		return d
 	}
-	w.net.fate = func(from, to string) fate {
+	w.net.SetLink(func(from, to string) memnet.Link {
 		if rng.IntN(3) == 0 {
-			return fate{}
+			return memnet.Link{}
 		}
-		lag := []time.Duration{20 * time.Millisecond, 500 * time.Millisecond, 8 * time.Second}[rng.IntN(3)]
-		f := fate{way(lag), way(lag)}
-		w.say(from, "its connection to %s: %+v", to, f)
-		return f
-	}
+		longest := []time.Duration{20 * time.Millisecond, 500 * time.Millisecond, 8 * time.Second}[rng.IntN(3)]
+		link := memnet.Link{Up: direction(longest), Down: direction(longest)}
+		w.say(from, "its connection to %s: %+v", to, link)
+		return link
+	})
 }
 
 // live runs an actor until it is killed, or done.
 func (w *world) live(a *actor) {
 	ctx, cancel := context.WithCancel(w.ctx)
 	a.cancel, a.done = cancel, make(chan struct{})
-	h := w.net.host(a.name())
+	h := w.net.Host(a.name())
 	var run func(context.Context)
 	if a.producer != nil {
 		a.producer.host, run = h, a.producer.run
@@ -124,10 +125,10 @@ func (w *world) live(a *actor) {
 func (w *world) kill(a *actor, power bool) {
 	if p := a.producer; p != nil {
 		p.ledger.say(p.writer, "is killed")
-		p.host.die(power)
+		p.host.Kill(power)
 	} else {
 		a.reader.ledger.say(a.reader.name, "is killed")
-		a.reader.host.die(power)
+		a.reader.host.Kill(power)
 	}
 	a.cancel()
 	<-a.done
@@ -346,13 +347,13 @@ func (w *world) fault() {
 		m.run.disk.broken.Store(true)
 	case 7:
 		w.say(m.name, "its connections break")
-		m.run.host.breakAll()
+		m.run.host.Reset()
 	case 8:
 		w.say("network", "is split")
-		w.net.partition(true)
-		m.run.host.breakAll()
+		w.net.Partition(true)
+		m.run.host.Reset()
 		w.sleep(time.Duration(rng.Int64N(int64(5 * time.Second))))
-		w.net.partition(false)
+		w.net.Partition(false)
 	case 9:
 		topics := []string{store.Rejected, "orders"}
 		if w.central != nil {
@@ -384,7 +385,7 @@ func (w *world) fault() {
 		}
 	case 14:
 		c := w.customers[rng.IntN(len(w.customers))]
-		c.process.host.breakAll()
+		c.process.host.Reset()
 		w.say(c.name, "its connections break")
 	case 15, 16:
 		w.backups = append(w.backups, m.backup())
@@ -490,12 +491,10 @@ func (w *world) foreign() backup {
 // heal ends all faults.
 func (w *world) heal() {
 	w.say("world", "no more faults")
-	w.net.mu.Lock()
-	w.net.fate = func(_, _ string) fate { return fate{} }
-	w.net.mu.Unlock()
+	w.net.SetLink(func(_, _ string) memnet.Link { return memnet.Link{} })
 	w.sleep(0)
 	for _, m := range w.machines() {
-		m.run.host.hurry()
+		m.run.host.Hurry()
 		m.run.disk.after(0, nil)
 		if m.run.disk.broken.Load() {
 			m.die(m.run, false)
