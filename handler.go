@@ -1,11 +1,13 @@
 package dictwire
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
 
 	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/codec/cbor"
 	"github.com/dictwire/dictwire/dict"
 )
 
@@ -65,6 +67,19 @@ type Request struct {
 
 	limits codec.Limits
 	dict   *dict.Dict
+}
+
+// NewRequest returns a request as a handler would see it, in CBOR and with the
+// number 1: for the tests of handlers. The empty topic is [DefaultTopic].
+func NewRequest(topic string, d *dict.Dict) *Request {
+	record, err := cbor.Codec{}.Append(nil, d)
+	if err != nil {
+		panic("dictwire: CBOR holds every dictionary: " + err.Error())
+	}
+	return &Request{
+		Codec: cbor.Codec{}, Dialect: "native", Topic: cmp.Or(topic, DefaultTopic), Number: 1,
+		RemoteAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}, Bytes: record, dict: d,
+	}
 }
 
 // Dict returns the dictionary. It is decoded at the first call and refers to
