@@ -29,6 +29,7 @@ type format struct {
 
 var formats = []format{
 	{"JSON", json.Codec{}, json.Codec{Lossy: true}},
+	{"JSON, RFC 8259", json.Codec{Strict: true}, json.Codec{Lossy: true}},
 	{"CBOR", cbor.Codec{}, nil},
 	{"MessagePack", msgpack.Codec{}, msgpack.Codec{Lossy: true}},
 	{"pickle", pickle.Codec{}, pickle.Codec{Lossy: true}},
@@ -58,6 +59,7 @@ func samples() []sample {
 		{"complex", dict.Complex(1 + 2i)},
 		{"decimal", must(dict.Decimal("1.50"))},
 		{"decimal: NaN, Infinity, -0", must(dict.Decimal("-Infinity"))},
+		{"decimal beyond floats", must(dict.Decimal("1E+400"))},
 		{"string", dict.String("é")},
 		{"string with lone surrogates", dict.String("\xed\xa0\x80")},
 		{"bytes", dict.Bytes([]byte("ab"))},

@@ -82,6 +82,12 @@ func cutDigits(s string) (word, digits string) {
 
 func allDigits(s string) bool { return strings.Trim(s, "0123456789") == "" }
 
+// DecimalFits reports whether a decimal of n digits × 10^exp is one that Python can
+// hold. It is for codecs.
+func DecimalFits(n int, exp int64) bool {
+	return exp >= minExponent && exp+int64(n)-1 <= maxAdjusted
+}
+
 // AppendDecimal appends the text of the decimal digits × 10^exp, which
 // [Builder.Own] text of kind decimal must be: what Python's str prints. digits
 // are ASCII. It is for codecs.
@@ -89,11 +95,11 @@ func AppendDecimal(dst []byte, negative bool, digits []byte, exp int64) ([]byte,
 	for len(digits) > 1 && digits[0] == '0' {
 		digits = digits[1:]
 	}
-	n := int64(len(digits))
-	adjusted := exp + n - 1 // the exponent with one digit before the point
-	if adjusted > maxAdjusted || exp < minExponent {
+	if !DecimalFits(len(digits), exp) {
 		return dst, fmt.Errorf("%w: the exponent %d is out of Python's range", errDecimal, exp)
 	}
+	n := int64(len(digits))
+	adjusted := exp + n - 1 // the exponent with one digit before the point
 	if negative {
 		dst = append(dst, '-')
 	}

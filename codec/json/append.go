@@ -11,9 +11,12 @@ import (
 
 // Append appends d as JSON on one line without white space, in UTF-8 with lone
 // surrogates escaped, floats with the fewest digits that read back as the same
-// float. What JSON can't hold is a *[codec.LossError], unless c is Lossy. See
-// [codec.Codec].
+// float. What JSON can't hold is a *[codec.LossError], unless c is Lossy: then
+// Append writes what [Render] does. See [codec.Codec].
 func (c Codec) Append(dst []byte, d *dict.Dict) ([]byte, error) {
+	if c.Lossy {
+		return Render(dst, d, nil), nil
+	}
 	out, loss := c.appendValue(dst, d.Value())
 	if loss != nil {
 		return dst, loss
@@ -31,20 +34,28 @@ func (c Codec) appendValue(dst []byte, v dict.Value) ([]byte, *codec.LossError) 
 	case dict.KindInt:
 		return v.AppendInt(dst), nil
 	case dict.KindFloat:
-		f, _ := v.Float()
-		return appendFloat(dst, f), nil
+		if f, _ := v.Float(); !c.Strict || isFinite(f) {
+			return appendFloat(dst, f), nil
+		}
+	case dict.KindDecimal:
+		if isNumber(v) {
+			return appendDecimal(dst, v), nil
+		}
 	case dict.KindString:
-		text, _ := v.TextBytes()
-		return appendText(dst, text), nil
+		if !c.Strict || !v.HasSurrogates() {
+			text, _ := v.TextBytes()
+			return appendText(dst, text), nil
+		}
 	case dict.KindList:
 		return c.appendItems(dst, v)
 	case dict.KindDict:
 		return c.appendPairs(dst, v)
 	}
-	if c.Lossy {
-		return c.appendValue(dst, codec.Substitute(v))
+	loss := codec.Loss(name, v)
+	if v.Kind() == dict.KindFloat {
+		loss.Hint = "RFC 8259 has neither NaN nor infinities; use --to cbor, or --lossy to write null"
 	}
-	return dst, codec.Loss(name, v)
+	return dst, loss
 }
 
 func (c Codec) appendItems(dst []byte, v dict.Value) ([]byte, *codec.LossError) {
@@ -67,22 +78,14 @@ func (c Codec) appendItems(dst []byte, v dict.Value) ([]byte, *codec.LossError) 
 func (c Codec) appendPairs(dst []byte, v dict.Value) ([]byte, *codec.LossError) {
 	dst = append(dst, '{')
 	first := true
-	var written codec.Keys
 	for k, item := range v.Pairs() {
 		if !first {
 			dst = append(dst, ',')
 		}
 		first = false
 		text, ok := k.TextBytes()
-		switch {
-		case ok:
-		case c.Lossy:
-			text, _ = codec.SubstituteKey(k).TextBytes()
-		default:
+		if !ok || c.Strict && k.HasSurrogates() {
 			return dst, codec.LossOfKey(name, k)
-		}
-		if c.Lossy && written.Twice(text) {
-			return dst, codec.SameKeys(name, k)
 		}
 		dst = append(appendText(dst, text), ':')
 		var loss *codec.LossError
@@ -114,6 +117,8 @@ func appendFloat(dst []byte, f float64) []byte {
 	}
 	return dst
 }
+
+func isFinite(f float64) bool { return !math.IsNaN(f) && !math.IsInf(f, 0) }
 
 const hexDigits = "0123456789abcdef"
 

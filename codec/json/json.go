@@ -11,20 +11,26 @@
 //   - RFC 8259, in UTF-8 without a byte order mark;
 //   - the words NaN, Infinity and -Infinity;
 //   - integers of any size up to Limits.Digits, kept exactly. A number with a
-//     fraction or an exponent is a float; one out of range is infinite;
+//     fraction or an exponent is the nearest float. Where that would be infinite,
+//     or 0 in place of another number, it is a decimal: 1e400 stays 1e400, of which
+//     json.loads makes inf;
 //   - escaped lone surrogates, as in "\ud800", kept as WTF-8.
 //
 // Only these are refused beyond that: a top level that is no dictionary, a
-// record over a limit, and, unless [KeepLast] is set, a key that comes twice
+// record over a limit, a decimal that Python can't hold (1e9999999999999999999), and, unless [KeepLast] is set, a key that comes twice
 // ("a" and "\u0061" are the same key).
 //
 // # What is written
 //
 // Nulls, bools, ints, floats, strings, lists and dictionaries with keys that are
-// strings. Any other value or key is a *[codec.LossError], or with Codec.Lossy
-// written as something that JSON has: a datetime as an ISO string, a tuple as a
-// list, the key 1 as "1". Two keys of a dictionary that would be the same are a
-// *[codec.LossError] even then.
+// strings; and decimals beyond the range of floats, as numbers. Any other value or
+// key is a *[codec.LossError].
+//
+// The zero Codec writes floats and strings as Python's json does: NaN, Infinity and
+// "\ud800". Other programs refuse them or make something else of them. With
+// Codec.Strict they are a *[codec.LossError], too, and all that is written is
+// RFC 8259. With Codec.Lossy every dictionary is written, as RFC 8259 and what
+// [Render] puts in the place of the rest.
 //
 // # Sequences
 //
@@ -53,8 +59,12 @@ type Codec struct {
 	// value refuses the record.
 	DuplicateKeys DuplicateKeys
 
-	// Lossy makes Append write what codec.Substitute, or codec.SubstituteKey,
-	// returns for a value, or a key, that JSON can't hold.
+	// Strict makes Append write RFC 8259 alone: what Python's json writes beyond
+	// it (NaN, infinities, lone surrogates) is a *codec.LossError.
+	Strict bool
+
+	// Lossy makes Append write what Render does: RFC 8259, with substitutes for
+	// what that can't hold. Append then never fails.
 	Lossy bool
 }
 

@@ -3,6 +3,8 @@ package json_test
 import (
 	"errors"
 	"fmt"
+	"math"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -16,14 +18,32 @@ import (
 
 var (
 	kinds = []dict.Kind{
-		dict.KindNull, dict.KindBool, dict.KindInt, dict.KindFloat, dict.KindString, dict.KindList, dict.KindDict,
+		dict.KindNull, dict.KindBool, dict.KindInt, dict.KindFloat, dict.KindDecimal, dict.KindString, dict.KindList, dict.KindDict,
 	}
 	keys = []dict.Kind{dict.KindString}
 )
 
+// holds reports whether JSON holds a value of one of kinds: of decimals those that no
+// float is near.
+func holds(v dict.Value) bool {
+	if v.Kind() != dict.KindDecimal {
+		return true
+	}
+	text, _ := v.DecimalText()
+	_, digits, _, finite := v.DecimalParts()
+	f, _ := strconv.ParseFloat(text, 64)
+	return finite && string(digits) != "0" && (f == 0 || math.IsInf(f, 0))
+}
+
+func generator(t *testing.T) *codectest.Generator {
+	g := codectest.NewGenerator(codectest.Seed(t), kinds, keys)
+	g.Holds = holds
+	return g
+}
+
 func TestCodec(t *testing.T) {
 	codectest.Run(t, codectest.Config{
-		Codec: json.Codec{}, Kinds: kinds, Keys: keys,
+		Codec: json.Codec{}, Kinds: kinds, Keys: keys, Holds: holds,
 		BadThenGood: []string{
 			"{\"a\":1,}\n{\"good\":1}\n", "{\"a\":\x00{\"good\":1}\x00",
 			"\x1e{\"a\":\n\x1e{\"good\":1}\n", "{\"a\":\n{\"good\":1}",
@@ -32,7 +52,7 @@ func TestCodec(t *testing.T) {
 }
 
 func TestCodecThatKeepsTheLast(t *testing.T) {
-	codectest.Run(t, codectest.Config{Codec: json.Codec{DuplicateKeys: json.KeepLast}, Kinds: kinds, Keys: keys})
+	codectest.Run(t, codectest.Config{Codec: json.Codec{DuplicateKeys: json.KeepLast}, Kinds: kinds, Keys: keys, Holds: holds})
 }
 
 // Each fault names its place, what was expected and, where there is one, the
@@ -81,6 +101,9 @@ func TestErrors(t *testing.T) {
 		{`{"a":1,"b":2,"a":3}`, `duplicate_key the key "a" comes twice (at byte 13)`, `--duplicate-keys last`},
 		{`{"x":{"abcdefghi":1,"b":2,"abcdefghi":3}}`, `duplicate_key the key "abcdefghi" comes twice (at byte 26, in /x)`, `--duplicate-keys last`},
 		{`{"x":{"":1,"":2}}`, `duplicate_key the key "" comes twice (at byte 11, in /x)`, `--duplicate-keys last`},
+		{`{"a":1.` + long + `e999}`, `limit the record has more than 4300 digits of an integer; --max-digits raises the limit (at byte 5, in /a)`, ``},
+		{`{"a":1e1000000000000000000}`, `limit the number's exponent is beyond what a decimal of Python holds (at byte 5, in /a)`, ``},
+		{`{"a":[1e-99999999999999999999]}`, `limit the number's exponent is beyond what a decimal of Python holds (at byte 6, in /a/0)`, ``},
 		{`{"a":` + long + `}`, `limit the record has more than 4300 digits of an integer; --max-digits raises the limit (at byte 5, in /a)`, ``},
 		{strings.Repeat(`{"a":`, 129), `too_deep the record has more than 128 levels; --max-depth raises the limit (at byte 640, in /a/a/`, ``},
 	} {
@@ -238,7 +261,9 @@ func TestLossy(t *testing.T) {
 	}{
 		{json.Codec{}, dict.Of("when", when), "/when: json can't hold a datetime", "use --to cbor, or --lossy to write it as an ISO string"},
 		{json.Codec{}, dict.Of("in", dict.Of(1, 2)), "/in: json can't hold an int as a key", "use --to cbor, or --lossy to write it as a string"},
-		{json.Codec{Lossy: true}, dict.Of(1, 2, "1", 3), "/: json can't hold a string as a key", "another key is written in the same way; use --to cbor"},
+		{json.Codec{Strict: true}, dict.Of("a", []any{math.NaN()}), "/a/0: json can't hold a float", "RFC 8259 has neither NaN nor infinities; use --to cbor, or --lossy to write null"},
+		{json.Codec{Strict: true}, dict.Of("a", "\xed\xa0\x80"), "/a: json can't hold a string", "use --to cbor, or --lossy to write it as one with U+FFFD for lone surrogates"},
+		{json.Codec{Strict: true}, dict.Of("a", dict.Of("\xed\xa0\x80", 1)), "/a: json can't hold a string as a key", "use --to cbor, or --lossy to write it as a string"},
 	} {
 		out, err := test.c.Append([]byte("before"), test.d)
 		var loss *codec.LossError

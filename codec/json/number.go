@@ -1,13 +1,17 @@
 package json
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/binary"
 	"math"
 	"math/bits"
 	"strconv"
+	"strings"
 
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/internal/fault"
+	"github.com/dictwire/dictwire/dict"
 )
 
 // inNumberToken holds the bytes that a number, -Infinity included, is made of.
@@ -88,6 +92,7 @@ func digitsEnd(buf []byte, i int) int {
 
 // float reads a float whose integer part ends at i.
 func (p *parser) float(buf []byte, first, i int) int {
+	exponent := 0 // its digits
 	if buf[i] == '.' {
 		i++
 		n := i
@@ -104,15 +109,107 @@ func (p *parser) float(buf []byte, first, i int) int {
 		if i = digitsEnd(buf, i); i < len(buf) && i == n {
 			return p.unexpected(buf, atValue, i, "a digit of the exponent")
 		}
+		exponent = i - n
 	}
 	if i == len(buf) {
 		p.tok = first
 		return p.stop(buf, inNumber, i)
 	}
+	const surelyFits = 200 // bytes, and as many powers of ten beside an exponent of two digits
+	if i-first > surelyFits || exponent > 2 {
+		return p.wideFloat(buf, first, i)
+	}
 	if p.b != nil {
-		// A value out of range is ±Inf, as in Python.
 		v, _ := strconv.ParseFloat(string(buf[first:i]), 64)
 		p.b.Float(v)
 	}
 	return i
+}
+
+// wideFloat takes in the number buf[first:end], which may be a decimal because no
+// float is near it.
+func (p *parser) wideFloat(buf []byte, first, end int) int {
+	mantissa, exponent := buf[first:end], []byte(nil)
+	if i := bytes.IndexAny(mantissa, "eE"); i >= 0 {
+		mantissa, exponent = mantissa[:i], mantissa[i+1:]
+	}
+	exp := clamped(exponent)
+	if i := bytes.IndexByte(mantissa, '.'); i >= 0 {
+		exp -= int64(len(mantissa) - i - 1)
+	}
+	significant := bytes.TrimLeft(mantissa, "-0.")
+	n := len(significant)
+	if bytes.IndexByte(significant, '.') >= 0 {
+		n--
+	}
+	// The number is 0.ddd × 10^magnitude.
+	isFloat, magnitude := n == 0, exp+int64(n)
+	switch {
+	case isFloat || magnitude > 310 || magnitude < -330:
+	case magnitude < 308 && magnitude > -307 && p.b == nil:
+		isFloat = true
+	default:
+		f, _ := strconv.ParseFloat(string(buf[first:end]), 64)
+		isFloat = isFinite(f) && f != 0
+	}
+	switch {
+	case isFloat && p.b != nil:
+		f, _ := strconv.ParseFloat(string(buf[first:end]), 64)
+		p.b.Float(f)
+	case isFloat:
+	case n > p.lim.Digits:
+		return p.fail(buf, codec.OverLimit, first, fault.Digits(p.lim.Digits))
+	case !dict.DecimalFits(n, exp):
+		return p.fail(buf, codec.OverLimit, first, "the number's exponent is beyond what a decimal of Python holds")
+	case p.b != nil:
+		digits := bytes.ReplaceAll(significant, []byte{'.'}, nil)
+		own, _ := dict.AppendDecimal(p.b.Own(), mantissa[0] == '-', digits, exp) // it fits
+		p.b.OwnRef(dict.KindDecimal, own)
+	}
+	return end
+}
+
+// clamped returns the number that an exponent's digits spell, or one that is as far
+// beyond all limits.
+func clamped(exponent []byte) int64 {
+	const most = 9e18
+	n, negative := int64(0), false
+	for _, c := range exponent {
+		switch {
+		case c == '-':
+			negative = true
+		case c == '+':
+		case n < most/10:
+			n = 10*n + int64(c-'0')
+		default:
+			n = most
+		}
+	}
+	if negative {
+		return -n
+	}
+	return n
+}
+
+// isNumber reports whether a decimal is what the parser makes of a number that no
+// float is near.
+func isNumber(v dict.Value) bool {
+	_, digits, _, finite := v.DecimalParts()
+	if !finite || string(digits) == "0" {
+		return false
+	}
+	text, _ := v.DecimalText()
+	f, _ := strconv.ParseFloat(text, 64)
+	return !isFinite(f) || f == 0
+}
+
+// appendDecimal appends a decimal that isNumber. It never looks like an int.
+func appendDecimal(dst []byte, v dict.Value) []byte {
+	text, _ := v.DecimalText()
+	mantissa, exponent, _ := strings.Cut(text, "E")
+	dst = append(dst, mantissa...)
+	if exponent == "" && strings.Contains(mantissa, ".") {
+		return dst
+	}
+	return append(append(dst, 'e'), strings.TrimPrefix(cmp.Or(exponent, "0"), "+")...)
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -76,6 +77,10 @@ func dump(v dict.Value) string {
 		}
 		b, _ := binary.Append(nil, binary.BigEndian, f)
 		return "f" + hex.EncodeToString(b)
+	case dict.KindDecimal: // no float is near it: Python has ±inf or ±0 instead
+		text, _ := v.DecimalText()
+		f, _ := strconv.ParseFloat(text, 64)
+		return dump(dict.Float(f))
 	case dict.KindString:
 		b, _ := v.TextBytes()
 		return "s" + hex.EncodeToString(b)
@@ -155,7 +160,7 @@ func document(g *codectest.Generator) []byte {
 
 // What Python accepts is accepted, with the same value, and nothing else.
 func TestAgainstPython(t *testing.T) {
-	g := codectest.NewGenerator(codectest.Seed(t), kinds, keys)
+	g := generator(t)
 	documents := make([][]byte, 40_000)
 	for i := range documents {
 		documents[i] = document(g)
@@ -168,6 +173,9 @@ func TestAgainstPython(t *testing.T) {
 		if err == nil {
 			got = "+" + dump(d.Value())
 			accepted++
+		}
+		if isCode(err, codec.OverLimit) && want[0] == '+' {
+			continue // an exponent beyond Python's decimals
 		}
 		if got[0] != want[0] || got[0] == '+' && got != want {
 			t.Errorf("%q\npython %s\nwe     %s", b, want, got)
@@ -197,13 +205,13 @@ func TestAgainstPython(t *testing.T) {
 // What strict jsontext accepts is accepted; what it refuses is accepted only for
 // what Python writes.
 func TestAgainstJSONText(t *testing.T) {
-	g := codectest.NewGenerator(codectest.Seed(t), kinds, keys)
+	g := generator(t)
 	for range 40_000 {
 		b := document(g)
 		_, err := json.Codec{}.Decode(b, codec.Limits{})
 		trimmed := bytes.Trim(b, " \t\r\n") // what JSON calls white space
 		strict := jsontext.Value(trimmed).IsValid() && bytes.HasPrefix(trimmed, []byte("{"))
-		if strict && err != nil {
+		if strict && err != nil && !isCode(err, codec.OverLimit) {
 			t.Fatalf("%q: jsontext accepts it, we say %v", b, err)
 		}
 		text := string(b)
@@ -216,9 +224,10 @@ func TestAgainstJSONText(t *testing.T) {
 
 // What we write, Python reads as the same value, and writes the same way.
 func TestAppendAgainstPython(t *testing.T) {
-	g := codectest.NewGenerator(codectest.Seed(t), kinds, keys)
+	g := generator(t)
 	documents := make([][]byte, 20_000)
 	want := make([]string, len(documents))
+	g.Holds = func(v dict.Value) bool { return v.Kind() != dict.KindDecimal } // Python would write another number
 	for i := range documents {
 		d := g.Dict()
 		want[i] = "+" + dump(d.Value())

@@ -27,6 +27,7 @@ func convertCommand() *cobra.Command {
 			"  curl -s https://example.com/people | dictwire convert --from json --to json",
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			f.strict = true
 			c, ok := f.codecs()[from]
 			if !ok {
 				return usagef("--from wants one of %s, got %q", names(f.codecs()), from)

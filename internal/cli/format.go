@@ -20,6 +20,7 @@ type formatFlags struct {
 	duplicateKeys choice
 	python        choice
 	lossy         bool
+	strict        bool // JSON is written as RFC 8259 alone
 	maxRecord     byteLimit
 	maxDepth      limit
 	maxItems      limit
@@ -55,7 +56,7 @@ func (f *formatFlags) addPython(flags *pflag.FlagSet) {
 }
 
 func (f *formatFlags) json() json.Codec {
-	c := json.Codec{Lossy: f.lossy}
+	c := json.Codec{Lossy: f.lossy, Strict: f.strict}
 	if f.duplicateKeys.value == "last" {
 		c.DuplicateKeys = json.KeepLast
 	}

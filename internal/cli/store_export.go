@@ -72,6 +72,7 @@ func (e *export) run(cmd *cobra.Command, s *pebble.Store) error {
 		return fmt.Errorf("--to: %w: %v is of another one", store.ErrPosition, end)
 	}
 	out := bufio.NewWriterSize(cmd.OutOrStdout(), 64<<10)
+	e.strict = true
 	write := &written{format: e.appenders()[e.format.value], codecs: e.stored()}
 	var failed error
 	report := func(err error) error {
