@@ -1,6 +1,7 @@
 package spool_test
 
 import (
+	"cmp"
 	"errors"
 	"math/rand/v2"
 	"sync"
@@ -12,6 +13,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/internal/storedir"
 	"github.com/dictwire/dictwire/spool"
 	"github.com/dictwire/dictwire/store"
 )
@@ -125,13 +127,27 @@ func TestReserve(t *testing.T) {
 
 type smallDisk struct {
 	vfs.FS
-	free atomic.Uint64
+	free  atomic.Uint64
+	total uint64 // zero: 1 TiB
 }
 
 func (d *smallDisk) Unwrap() vfs.FS { return d.FS }
 
 func (d *smallDisk) GetDiskUsage(string) (vfs.DiskUsage, error) {
-	return vfs.DiskUsage{AvailBytes: d.free.Load(), TotalBytes: 1 << 40}, nil
+	return vfs.DiskUsage{AvailBytes: d.free.Load(), TotalBytes: cmp.Or(d.total, 1<<40)}, nil
+}
+
+// The reserve of a spool on a small disk is a tenth of it, and none is taken that the
+// disk can never have.
+func TestReserveOfSmallDisk(t *testing.T) {
+	fs := &smallDisk{FS: vfs.NewMem(), total: 64 << 20}
+	fs.free.Store(8 << 20)
+	s := open(t, spool.Options{FS: fs, NoWait: true})
+	add(t, s, "a", 1, 10)
+	_, err := spool.Open(t.Context(), "other", &spool.Options{FS: fs, Reserve: 64 << 20})
+	if !errors.Is(err, storedir.ErrReserve) {
+		t.Errorf("a reserve of all the disk: %v", err)
+	}
 }
 
 // TestOldCopy opens an old copy of a spool: its attempts are lower than those

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/internal/storedir"
 )
 
 // lookEvery is how often it is looked how much of the disk is free.
@@ -36,10 +37,20 @@ func (s *Spool) full(size int64) (again time.Duration, err error) {
 // look returns an error where less of the disk is free than the reserve.
 func (s *Spool) look() error {
 	u, err := s.opts.FS.GetDiskUsage(s.dir)
-	if err != nil || s.opts.Reserve < 0 || u.AvailBytes >= uint64(s.opts.Reserve) {
+	if err != nil || u.AvailBytes >= s.least {
 		return nil //nolint:nilerr // a file system that can't tell has no reserve
 	}
-	return fmt.Errorf("%w: %d MiB of the disk are free, and %d are the reserve", dictwire.ErrSpoolFull, u.AvailBytes>>20, s.opts.Reserve>>20)
+	return fmt.Errorf("%w: %d MiB of the disk are free, and %d are the reserve", dictwire.ErrSpoolFull, u.AvailBytes>>20, s.least>>20)
+}
+
+// setReserve works out how many bytes of the disk stay free.
+func (s *Spool) setReserve() error {
+	u, err := s.opts.FS.GetDiskUsage(s.dir)
+	if err != nil {
+		return nil //nolint:nilerr // a file system that can't tell has no reserve
+	}
+	s.least, err = storedir.Reserve(s.opts.Reserve, 64<<20, u.TotalBytes, 0)
+	return err
 }
 
 // wait waits until there may be more room, or for a time that is not zero. s.mu

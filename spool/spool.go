@@ -46,7 +46,8 @@ type Options struct {
 	Durability store.Durability
 
 	// Reserve is how many bytes of the disk stay free. The spool is full while
-	// fewer are. Zero means 64 MiB, negative none.
+	// fewer are. Zero means 64 MiB, but at most a tenth of the disk; negative
+	// means none. Open refuses a reserve that the disk can never have.
 	Reserve int64
 
 	// Now is the clock. Nil means time.Now.
@@ -60,6 +61,7 @@ type Options struct {
 type Spool struct {
 	store  *pebble.Store
 	opts   Options
+	least  uint64 // bytes of the disk that stay free
 	dir    string
 	ledger *ledger.Ledger
 	idle   sync.Pool // of *call
@@ -150,7 +152,7 @@ func Open(ctx context.Context, dir string, o *Options) (*Spool, error) {
 		return nil, fmt.Errorf("spool: %w", err)
 	}
 	s.store = db
-	if err := s.load(ctx); err != nil {
+	if err := errors.Join(s.setReserve(), s.load(ctx)); err != nil {
 		return nil, errors.Join(fmt.Errorf("spool: open %s: %w", dir, err), db.Close())
 	}
 	s.keeper.Go(s.keep)
@@ -173,9 +175,6 @@ func (o *Options) fill() error {
 		o.MaxAge = 60 * 24 * time.Hour
 	case o.MaxAge < 0:
 		o.MaxAge = 1<<63 - 1
-	}
-	if o.Reserve == 0 {
-		o.Reserve = 64 << 20
 	}
 	if o.Now == nil {
 		o.Now = time.Now

@@ -11,6 +11,7 @@ import (
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/storedir"
 	"github.com/dictwire/dictwire/spool"
 	"github.com/dictwire/dictwire/store"
 )
@@ -175,12 +176,15 @@ func (w *watched) left(ctx context.Context) (n uint64, err error) {
 // as the server takes it.
 func (s *send) spooled(ctx context.Context, next source, p *progress) (err error) {
 	sp, err := spool.Open(ctx, s.spool, nil)
-	if errors.Is(err, store.ErrLocked) {
-		err = hintError{err, "another program sends from this spool; give this one a --spool of its own"}
-	}
-	if err != nil {
+	switch {
+	case errors.Is(err, store.ErrLocked):
+		return hintError{err, "another program sends from this spool; give this one a --spool of its own"}
+	case errors.Is(err, storedir.ErrForeign):
+		return hintError{err, "--spool names an empty directory, or one that does not exist yet"}
+	case err != nil:
 		return err
 	}
+	guard(s.spool, func(format string, args ...any) { fmt.Fprintf(s.stderr, "dictwire: "+format+"\n", args...) })
 	defer func() { err = errors.Join(err, sp.Close()) }()
 	w := &watched{sp, make(chan struct{}, 1)}
 	d := s.dialer()

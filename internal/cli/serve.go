@@ -24,6 +24,7 @@ import (
 
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/storedir"
 	"github.com/dictwire/dictwire/spool"
 	"github.com/dictwire/dictwire/store"
 	"github.com/dictwire/dictwire/store/memory"
@@ -104,7 +105,7 @@ func (s *serve) addServing(flags *pflag.FlagSet) {
 	flags.StringVar(&s.topic, "topic", dictwire.DefaultTopic, "`topic` of what comes over connections that name none")
 	s.durability = choice{string(store.Fsync), []string{string(store.Fsync), string(store.OS)}}
 	flags.Var(&s.durability, "durability", "what is waited for before a record is acknowledged: fsync, which survives the loss of power, or os, which survives the end of the server alone")
-	flags.Var(&s.reserve, "reserve", "`bytes` of the disk that stay free: below, nothing is stored; -1 for none (default 1 GiB, or 2 % of the disk if that is more)")
+	flags.Var(&s.reserve, "reserve", "`bytes` of the disk that stay free: below, nothing is stored; -1 for none (default 1 GiB, or 2 % of the disk if that is more, but at most a tenth of it)")
 	flags.BoolVar(&s.quiet, "quiet", false, "leave out the address and the summary")
 	flags.BoolVar(&s.insecure, "insecure", false, "listen on an address that other machines reach, without TLS and authentication")
 	s.maxConns = 10_000
@@ -136,11 +137,11 @@ func (s *serve) run(cmd *cobra.Command) error {
 		return err
 	}
 	defer l.Close()
-	st, err := s.openStore(cmd)
+	log := slog.New(slog.NewTextHandler(s.stderr, nil))
+	st, err := s.openStore(cmd, log)
 	if err != nil {
 		return err
 	}
-	log := slog.New(slog.NewTextHandler(s.stderr, nil))
 	if s.print.value != "none" {
 		s.printer, err = newPrinter(cmd.Context(), st, cmd.OutOrStdout(), &written{format: s.printed(), codecs: s.stored()}, log)
 		if err != nil {
@@ -202,7 +203,7 @@ type closingStore interface {
 }
 
 // openStore opens the store and says where it is.
-func (s *serve) openStore(cmd *cobra.Command) (closingStore, error) {
+func (s *serve) openStore(cmd *cobra.Command, log *slog.Logger) (closingStore, error) {
 	if s.store.dir == inMemory || s.once && s.store.dir == "" {
 		keep, ok := s.keep.bytes.of("*")
 		if !ok {
@@ -218,10 +219,15 @@ func (s *serve) openStore(cmd *cobra.Command) (closingStore, error) {
 	}
 	st, err := pebble.Open(cmd.Context(), dir, &pebble.Options{
 		Durability: store.Durability(s.durability.value), Reserve: int64(s.reserve.byteSize), Keep: s.keep.keep,
-		Fatal: s.die,
+		Fatal: s.die, Logger: log,
 	})
-	if errors.Is(err, store.ErrLocked) {
+	switch {
+	case errors.Is(err, store.ErrLocked):
 		err = hintError{err, "another server has it open; --store names another directory, or memory"}
+	case errors.Is(err, storedir.ErrForeign):
+		err = hintError{err, "--store names an empty directory, or one that does not exist yet"}
+	case errors.Is(err, storedir.ErrReserve):
+		err = hintError{err, "--reserve takes less, or -1 for none"}
 	}
 	if err != nil {
 		return nil, hinted(err)
@@ -229,10 +235,21 @@ func (s *serve) openStore(cmd *cobra.Command) (closingStore, error) {
 	if err := s.checkKind(cmd.Context(), st); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", dir, err), st.Close())
 	}
+	guard(dir, s.say)
 	const engine = 64 << 20
 	limitHeap(int64(s.maxMemory) + engine)
 	s.say("storing in %s, durability %s", dir, st.Durability())
 	return st, nil
+}
+
+// guard takes a directory with records in it away from other users, and says so.
+func guard(dir string, say func(format string, args ...any)) {
+	switch had, err := storedir.Guard(dir); {
+	case err != nil:
+		say("other users have access to %s: %v", dir, err)
+	case had != 0:
+		say("other users had access to %s (mode %04o); now only its owner has", dir, had)
+	}
 }
 
 // checkTopic refuses a topic that can't be written.

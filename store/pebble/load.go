@@ -4,7 +4,9 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/maphash"
+	"time"
 
+	"github.com/dictwire/dictwire/internal/steady"
 	"github.com/dictwire/dictwire/store"
 )
 
@@ -40,6 +42,11 @@ func (s *Store) load() error {
 	if err := s.loadOrder(); err != nil {
 		return err
 	}
+	var newest time.Time
+	if s.order.last > 0 {
+		newest = time.Unix(0, s.order.last)
+	}
+	s.clock = steady.New(s.opts.Now, newest, s.opts.Logger)
 	if err := s.topics.load(s.db); err != nil {
 		if err = s.tolerate(err); err != nil {
 			return err

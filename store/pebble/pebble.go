@@ -41,6 +41,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"os"
 	"strings"
@@ -52,6 +53,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/dictwire/dictwire/internal/steady"
 	"github.com/dictwire/dictwire/store"
 )
 
@@ -63,8 +65,9 @@ type Options struct {
 	Durability store.Durability
 
 	// Reserve is how many bytes of the disk stay free. Zero means 1 GiB or 2 %
-	// of the disk, whichever is larger; negative means none. The 12 MiB that may
-	// be in memory, of which tables are still to be made, come on top.
+	// of the disk, whichever is larger, but at most a tenth of it; negative means
+	// none. The 12 MiB that may be in memory, of which tables are still to be
+	// made, come on top. Open refuses a reserve that the disk can never have.
 	Reserve int64
 
 	// Keep says what of a topic is kept. Nil means DefaultKeep.
@@ -94,8 +97,12 @@ type Options struct {
 	// or is nil, all writes are refused from then on.
 	Fatal func(error)
 
-	// Now is the clock. Nil means time.Now.
+	// Now is the clock. Nil means time.Now. Where it jumps ahead, nothing is
+	// deleted for an age that it has by that alone until an hour has passed.
 	Now func() time.Time
+
+	// Logger is told when the clock jumps. Nil disables it.
+	Logger *slog.Logger
 
 	// FS is the file system. Nil means that of the operating system.
 	FS vfs.FS
@@ -120,6 +127,7 @@ type Store struct {
 	reserve   reserve
 	trimMu    sync.Mutex // one trim at a time
 	cursors   cursors
+	clock     *steady.Clock // by which things grow old
 
 	opening atomic.Bool
 	failure atomic.Pointer[error] // why the engine can't go on
@@ -130,8 +138,10 @@ type Store struct {
 	keeper sync.WaitGroup
 }
 
-// Open opens the store in a directory, and makes it where there is none. The
-// error wraps store.ErrLocked where another process has it open.
+// Open opens the store in a directory, and makes it where there is none: in an
+// empty directory, or one that is not there. The directory and its files are its
+// owner's alone. The error wraps store.ErrLocked where another process has the store
+// open.
 func Open(ctx context.Context, dir string, o *Options) (*Store, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
@@ -146,13 +156,18 @@ func Open(ctx context.Context, dir string, o *Options) (*Store, error) {
 		return nil, err
 	}
 	fs := s.opts.FS
-	if s.opts.Existing {
-		if err := exists(fs, dir); err != nil {
-			return nil, fmt.Errorf("store: open %s: %w", dir, cause(err))
-		}
+	found, err := lookFor(fs, dir)
+	if err == nil && !found && s.opts.Existing {
+		err = os.ErrNotExist
+	}
+	if err != nil {
+		return nil, fmt.Errorf("store: open %s: %w", dir, cause(err))
 	}
 	if err := makeDir(fs, dir); err != nil {
 		return nil, fmt.Errorf("store: %w", err)
+	}
+	if err := s.reserve.open(fs, dir, s.opts.Reserve); err != nil {
+		return nil, fmt.Errorf("store: open %s: %w", dir, err)
 	}
 	lock, err := engine.LockDirectory(dir, fs)
 	if errors.As(err, new(*os.PathError)) { // the file can't be opened, whoever has a lock on it
@@ -191,40 +206,6 @@ func cause(err error) error {
 	}
 }
 
-// exists returns an error where a directory holds no store.
-func exists(fs vfs.FS, dir string) error {
-	found, err := engine.Peek(dir, fs)
-	if err == nil && !found.Exists {
-		err = os.ErrNotExist
-	}
-	return err
-}
-
-// makeDir makes a directory, and what lies above it, so that a loss of power
-// leaves it.
-func makeDir(fs vfs.FS, dir string) error {
-	var parents []string // of what is made
-	for at := dir; ; at = fs.PathDir(at) {
-		if _, err := fs.Stat(at); err == nil || at == fs.PathDir(at) {
-			break
-		}
-		parents = append(parents, fs.PathDir(at))
-	}
-	if err := fs.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	for _, parent := range parents {
-		d, err := fs.OpenDir(parent)
-		if err != nil {
-			return err
-		}
-		if err := errors.Join(d.Sync(), d.Close()); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 func (o *Options) fill() error {
 	switch o.Durability {
 	case "":
@@ -242,8 +223,8 @@ func (o *Options) fill() error {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	if o.FS == nil {
-		o.FS = vfs.Default
+	if o.FS == nil || o.FS == vfs.Default {
+		o.FS = private{vfs.Default}
 	}
 	return nil
 }
@@ -337,11 +318,7 @@ func (s *Store) open() error {
 	}
 	s.db = db
 	s.committer.start(s)
-	if err := s.load(); err != nil {
-		return err
-	}
-	s.reserve.open(s.opts.FS, s.dir, s.opts.Reserve)
-	return nil
+	return s.load()
 }
 
 // Durability says what an append survives.

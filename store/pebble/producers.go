@@ -125,10 +125,11 @@ func (s *Store) Claim(ctx context.Context, name store.Producer, r store.ClaimReq
 	if f := s.failed(); f != nil {
 		return store.Claim{}, f
 	}
-	state, claim, err := p.state.Claim(r, s.epoch.Add(1), s.opts.Now())
+	state, claim, err := p.state.Claim(r, s.epoch.Add(1), s.clock.Expiry())
 	if err != nil {
 		return store.Claim{}, err
 	}
+	state.Seen = s.opts.Now()
 	b := s.db.NewBatch()
 	if err := b.Set(producerKey(name), appendState(nil, state), nil); err != nil {
 		return store.Claim{}, unreadable(err)
@@ -215,7 +216,7 @@ func (s *Store) rejections(ctx context.Context, name store.Producer, after uint6
 		return nil, err
 	}
 	defer s.release(name, p)
-	if !p.state.Known(s.opts.Now()) || after >= p.state.Next-1 {
+	if !p.state.Known(s.clock.Expiry()) || after >= p.state.Next-1 {
 		return nil, nil
 	}
 	low := max(after+1, max(p.state.Next, store.Window)-store.Window)
@@ -293,7 +294,7 @@ func (s *Store) forgetOld(ctx context.Context) error {
 			if err := s.enter(ctx); err != nil {
 				return err
 			}
-			err := s.forget(ctx, name, func(p *producer) bool { return !p.state.Known(s.opts.Now()) })
+			err := s.forget(ctx, name, func(p *producer) bool { return !p.state.Known(s.clock.Expiry()) })
 			s.leave()
 			if err != nil {
 				return err
@@ -317,7 +318,7 @@ func (s *Store) old(ctx context.Context, from []byte) (names []store.Producer, n
 		return nil, nil, unreadable(err)
 	}
 	defer it.Close()
-	now := s.opts.Now()
+	now := s.clock.Expiry()
 	n := 0
 	for it.First(); it.Valid(); it.Next() {
 		if n++; n > 4096 {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/dictwire/dictwire/internal/storedir"
 	"github.com/dictwire/dictwire/store"
 )
 
@@ -16,7 +17,8 @@ import (
 type reserve struct {
 	fs   vfs.FS
 	dir  string
-	want int64 // as in Options.Reserve
+	want uint64 // bytes that stay free
+	none bool   // it is not looked after
 
 	mu      sync.Mutex
 	looked  time.Time
@@ -30,7 +32,17 @@ type reserve struct {
 // lookEvery is how long what was seen of the disk counts.
 const lookEvery = time.Second
 
-func (r *reserve) open(fs vfs.FS, dir string, want int64) { r.fs, r.dir, r.want = fs, dir, want }
+// open looks at the disk of a directory. want is Options.Reserve.
+func (r *reserve) open(fs vfs.FS, dir string, want int64) error {
+	r.fs, r.dir = fs, dir
+	u, err := fs.GetDiskUsage(dir)
+	if want < 0 || err != nil {
+		r.none = true
+		return nil //nolint:nilerr // a file system that can't tell has no reserve
+	}
+	r.want, err = storedir.Reserve(want, storedir.Usual(u.TotalBytes), u.TotalBytes, memTables*memTable)
+	return err
+}
 
 // roomToOpen returns an error where there is no room for the tables that the
 // engine makes of its log, without which it does not open.
@@ -64,7 +76,7 @@ func roomToOpen(fs vfs.FS, dir string) error {
 func (r *reserve) check(n int) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.stalled != nil || r.want < 0 {
+	if r.stalled != nil || r.none {
 		return r.stalled
 	}
 	r.left -= int64(n)
@@ -101,11 +113,7 @@ func (r *reserve) look() error {
 	if err != nil {
 		return nil //nolint:nilerr // a file system that can't tell has no reserve
 	}
-	want := uint64(r.want)
-	if want == 0 {
-		want = max(1<<30, u.TotalBytes/50)
-	}
-	want += memTables * memTable
+	want := r.want + memTables*memTable
 	if u.AvailBytes >= want {
 		// What is written is on the disk several times for a while.
 		r.left = min(r.left, int64((u.AvailBytes-want)/4))

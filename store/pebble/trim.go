@@ -169,7 +169,7 @@ func (s *Store) keepTopic(ctx context.Context, t *topic) error {
 	if err != nil {
 		return err
 	}
-	oldest := s.opts.Now().Add(-k.Age).UnixNano()
+	oldest := s.clock.Expiry().Add(-k.Age).UnixNano()
 	total := last.after().bytes
 	before := s.find(t.name, t.trimmed.Load(), head, func(e envelope) bool {
 		return (k.Age == 0 || e.time >= oldest) && (k.Bytes == 0 || minus(total, e.before.bytes) <= k.Bytes)

@@ -1,0 +1,89 @@
+// Package steady keeps a clock that jumps from ending what depends on age.
+package steady
+
+import (
+	"log/slog"
+	"sync"
+	"time"
+)
+
+const (
+	// jump is by how much a clock may differ from the time that passed before it
+	// counts as having jumped.
+	jump = time.Minute
+
+	// trial is how long a clock must have gone on after a jump ahead to be believed.
+	trial = time.Hour
+)
+
+// A Clock tells by which time stored things grow old. It reads a clock of the
+// machine, which may jump: a wrong battery clock at boot, a mistyped date, a bad
+// time server. What is deleted because of that does not come back when the clock
+// does.
+type Clock struct {
+	read func() (shown time.Time, passed time.Duration) // what the clock shows, and what has passed since New
+	log  *slog.Logger
+
+	mu     sync.Mutex
+	shown  time.Time // as read last
+	passed time.Duration
+	ahead  time.Duration // by which the clock has jumped ahead and is not believed yet
+	since  time.Duration // when it jumped
+}
+
+// New returns a Clock that reads now, whose times should have a monotonic reading,
+// as those of time.Now have. newest is the time of the newest thing that is stored,
+// zero where there is none: how long the machine was off can't be known, so what is
+// beyond newest counts as a jump. log is told of jumps; nil disables it.
+func New(now func() time.Time, newest time.Time, log *slog.Logger) *Clock {
+	start := now()
+	return begin(func() (time.Time, time.Duration) {
+		t := now()
+		return t.Round(0), t.Sub(start)
+	}, newest, log)
+}
+
+func begin(read func() (time.Time, time.Duration), newest time.Time, log *slog.Logger) *Clock {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	c := &Clock{read: read, log: log}
+	c.shown, c.passed = read()
+	if newest.IsZero() {
+		return c
+	}
+	switch gap := c.shown.Sub(newest); {
+	case gap > jump:
+		c.ahead, c.since = gap, c.passed
+	case gap < -jump:
+		c.log.Warn("the clock is behind the newest record: until it has caught up, what is stored has the time of that record",
+			"by", (-gap).Round(time.Second).String(), "newest", newest.UTC())
+	}
+	return c
+}
+
+// Expiry returns the time by which things grow old. That is the clock's own time,
+// but for an hour after the clock jumped ahead, or after New: then it is the time
+// before, and what has passed since.
+func (c *Clock) Expiry() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	shown, passed := c.read()
+	by := shown.Sub(c.shown) - (passed - c.passed)
+	c.shown, c.passed = shown, passed
+	switch {
+	case by > jump:
+		c.ahead += by
+		c.since = passed
+		c.log.Warn("the clock jumped ahead: for an hour, nothing is deleted for an age that it has by this alone",
+			"by", by.Round(time.Second).String(), "clock", shown.UTC())
+	case by < -jump:
+		c.ahead = max(c.ahead+by, 0)
+		c.log.Warn("the clock came back: until it has caught up, what is stored has the time of the newest record",
+			"by", (-by).Round(time.Second).String(), "clock", shown.UTC())
+	}
+	if c.ahead > 0 && passed-c.since >= trial {
+		c.ahead = 0
+	}
+	return shown.Add(-c.ahead)
+}
