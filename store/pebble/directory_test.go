@@ -219,7 +219,7 @@ func TestPrivate(t *testing.T) {
 	private()
 	// What others could read is closed to them.
 	for name := range files(t, dir) {
-		if err := os.Chmod(filepath.Join(dir, name), 0o644); err != nil { //nolint:gosec // that is the point
+		if err := os.Chmod(filepath.Join(dir, name), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
