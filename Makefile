@@ -1,6 +1,6 @@
 # dictwire. `make help` lists the targets.
 
-.PHONY: help build demo test lint fuzz crash simulate mutants bench generate clean
+.PHONY: help build demo test lint fuzz crash siege simulate mutants bench generate clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
@@ -22,6 +22,9 @@ fuzz: ## every fuzz target for FUZZTIME (10m)
 
 crash: ## 300 kills of real servers and clients under load, 5,000 losses of power
 	KILLS=$${KILLS:-300} SEEDS=$${SEEDS:-5000} CRASHBUDGET=86400 scripts/test crash
+
+siege: ## 2,000 hostile connections for DURATION (1m) beside honest ones
+	DURATION=$${DURATION:-1m} SIEGEBUDGET=86400 scripts/test siege
 
 simulate: ## 50,000 simulations of the whole; SIMULATIONS=n FIRST=seed
 	SIMULATIONS=$${SIMULATIONS:-50000} SIMULATEBUDGET=86400 scripts/test simulate

@@ -1,0 +1,101 @@
+package siege_test
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dictwire/dictwire/tests/peer"
+)
+
+// ticks is how many of the units in /proc/pid/stat are a second.
+const ticks = 100
+
+// idle is the part of a processor below which a server is at rest.
+const idle = 0.1
+
+// A watch looks at a server's process.
+type watch struct {
+	pid   int
+	since time.Time
+	used  float64 // seconds of a processor, at since
+}
+
+func observe(t *testing.T, s *peer.Server) *watch {
+	t.Helper()
+	w := &watch{pid: s.Pid()}
+	if _, err := w.seconds(); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// seconds returns how long a processor has worked for the server.
+func (w *watch) seconds() (float64, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", w.pid))
+	if err != nil {
+		return 0, err
+	}
+	f := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
+	user, err := strconv.ParseFloat(f[11], 64)
+	if err != nil {
+		return 0, err
+	}
+	system, err := strconv.ParseFloat(f[12], 64)
+	return (user + system) / ticks, err
+}
+
+// begin begins a measurement of processors.
+func (w *watch) begin() {
+	w.since = time.Now()
+	w.used, _ = w.seconds()
+}
+
+// processors returns how many were used since begin.
+func (w *watch) processors() float64 {
+	s, err := w.seconds()
+	if err != nil {
+		return -1
+	}
+	return (s - w.used) / time.Since(w.since).Seconds()
+}
+
+// rest waits until the server is at rest.
+func (w *watch) rest(t *testing.T) {
+	t.Helper()
+	begin := time.Now()
+	for {
+		w.begin()
+		time.Sleep(time.Second)
+		switch p := w.processors(); {
+		case p < 0:
+			t.Error("the server is gone")
+			return
+		case p < idle:
+			t.Logf("processors: at rest after %v", time.Since(begin).Round(time.Second))
+			return
+		case time.Since(begin) > patience:
+			t.Errorf("%v after the attack, the server still uses %.2f processors", patience, p)
+			return
+		}
+	}
+}
+
+// peak returns the most memory that the server ever had, in bytes.
+func (w *watch) peak(t *testing.T) int64 {
+	t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", w.pid))
+	if err != nil {
+		t.Error(err)
+		return 0
+	}
+	var kib int64
+	_, after, _ := strings.Cut(string(b), "VmHWM:")
+	if _, err := fmt.Sscan(after, &kib); err != nil {
+		t.Error(err)
+	}
+	return kib << 10
+}
