@@ -33,7 +33,7 @@ var formats = []format{
 	{"CBOR", cbor.Codec{}, nil},
 	{"MessagePack", msgpack.Codec{}, msgpack.Codec{Lossy: true}},
 	{"pickle", pickle.Codec{}, pickle.Codec{Lossy: true}},
-	{"Python", python.Codec{}, nil},
+	{"Python", python.Codec{}, python.Codec{Lossy: true}},
 }
 
 // A sample is a value that stands for a row of docs/formats.md.
@@ -71,9 +71,11 @@ func samples() []sample {
 		{"datetime in a named zone", at(dict.KeyZone("Europe/Paris"), false)},
 		{"datetime, naive", at(dict.Zone{}, false)},
 		{"datetime with fold", at(dict.UTC(), true)},
+		{"datetime with nanoseconds", must(dict.DateTime{Date: day, TimeOfDay: dict.TimeOfDay{Hour: 10, Microsecond: 123_456, Nanosecond: 789, Zone: dict.UTC()}}.Value())},
 		{"date", must(day.Value())},
 		{"time", must(dict.TimeOfDay{Hour: 10}.Value())},
 		{"timedelta", must(dict.TimeDelta{Days: 1, Seconds: 2}.Value())},
+		{"timedelta with nanoseconds", must(dict.TimeDelta{Seconds: 2, Nanoseconds: 5}.Value())},
 		{"timedelta, negative", must(dict.TimeDelta{Days: -1}.Value())},
 		{"list", dict.List(dict.Int(1))},
 		{"tuple", dict.Tuple(dict.Int(1))},

@@ -17,8 +17,9 @@ import (
 //	ordered dict                a dict
 //	bytearray                   bytes
 //	bytes                       a string in base64
-//	datetime, date, time        an ISO string; a zone of the time zone database
-//	                            stands behind it in brackets
+//	datetime, date, time        an ISO string, as Python's isoformat and with
+//	                            nanoseconds in 9 digits; a zone of the time zone
+//	                            database stands behind it in brackets
 //	int                         a string of its digits
 //	string with lone surrogates the same with U+FFFD in their place
 //	decimal, uuid, complex,     a string, as Python's str prints it
@@ -150,10 +151,7 @@ func withoutSurrogates(v dict.Value) string {
 func isoDate(d dict.Date) string { return fmt.Sprintf("%04d-%02d-%02d", d.Year, d.Month, d.Day) }
 
 func isoClock(t dict.TimeOfDay) string {
-	text := fmt.Sprintf("%02d:%02d:%02d", t.Hour, t.Minute, t.Second)
-	if t.Microsecond != 0 {
-		text += fmt.Sprintf(".%06d", t.Microsecond)
-	}
+	text := fmt.Sprintf("%02d:%02d:%02d", t.Hour, t.Minute, t.Second) + fraction(t.Microsecond, t.Nanosecond)
 	if key, ok := t.Zone.Key(); ok {
 		return text + "[" + key + "]" // RFC 9557
 	}
@@ -187,10 +185,20 @@ func deltaString(t dict.TimeDelta) string {
 		text = fmt.Sprintf("%d day%s, ", t.Days, plural)
 	}
 	text += fmt.Sprintf("%d:%02d:%02d", t.Seconds/3600, t.Seconds/60%60, t.Seconds%60)
-	if t.Microseconds != 0 {
-		text += fmt.Sprintf(".%06d", t.Microseconds)
+	return text + fraction(t.Microseconds, t.Nanoseconds)
+}
+
+// fraction returns that of a second: as Python writes it in 6 digits, or where there
+// are nanoseconds in 9.
+func fraction(micros, nanos int) string {
+	switch {
+	case nanos != 0:
+		return fmt.Sprintf(".%06d%03d", micros, nanos)
+	case micros != 0:
+		return fmt.Sprintf(".%06d", micros)
+	default:
+		return ""
 	}
-	return text
 }
 
 // Loss returns the error that the named codec can't hold v, with the remedy as the

@@ -124,7 +124,7 @@ func (b *Builder) DateTime(t DateTime) error {
 	if err != nil {
 		return err
 	}
-	b.zoned(KindDateTime, date|clock, t.Zone)
+	b.zoned(KindDateTime, date|clock, &t.TimeOfDay)
 	return nil
 }
 
@@ -134,15 +134,15 @@ func (b *Builder) TimeOfDay(t TimeOfDay) error {
 	if err != nil {
 		return err
 	}
-	b.zoned(KindTime, data, t.Zone)
+	b.zoned(KindTime, data, &t)
 	return nil
 }
 
-func (b *Builder) zoned(k Kind, data uint64, z Zone) {
-	n := zonedNode(k, data, z)
-	if z.kind >= zoneNamed {
+func (b *Builder) zoned(k Kind, data uint64, t *TimeOfDay) {
+	n := zonedNode(k, data, t)
+	if t.Zone.kind >= zoneNamed {
 		off := len(b.own)
-		b.own = z.appendText(b.own)
+		b.own = t.appendZone(b.own)
 		n.flags |= flagOwn
 		n.n, n.x = uint32(off), uint16(len(b.own)-off)
 	}

@@ -34,7 +34,7 @@ func Equal(a, b Value) bool {
 	case KindTimeDelta:
 		return a.n == b.n && a.data == b.data
 	case KindDateTime, KindTime:
-		return a.data == b.data && a.zone() == b.zone()
+		return a.data == b.data && a.zone() == b.zone() && a.nanosecond() == b.nanosecond()
 	}
 	return a.data == b.data
 }

@@ -53,7 +53,7 @@ func From(v any) (*Dict, error) {
 //	Value                                        as it is
 //	encoding.TextMarshaler                       string
 //
-// Times are cut to microseconds, which is what Python holds. Pointers and
+// Times keep their nanoseconds, which Python's own lack. Pointers and
 // interfaces stand for what they refer to. The error is a *[ConversionError]: for
 // a type that is not listed, a time out of Python's range, and for what nests
 // deeper than 1,000 levels, as a cycle does.
@@ -179,7 +179,7 @@ func special(r reflect.Value) (v Value, ok bool, err error) {
 		v, err = fromTime(r.Interface().(time.Time)).Value()
 		return v, err == nil, converted(t, err)
 	case t == durationType:
-		v, err = fromDuration(time.Duration(r.Int())).Value()
+		v, err = DeltaOf(time.Duration(r.Int())).Value()
 		return v, err == nil, converted(t, err)
 	case r.Kind() == reflect.Pointer || r.Kind() == reflect.Interface:
 		return Value{}, false, nil // what it refers to counts

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// fromTime returns t with its offset from UTC, cut to microseconds.
+// fromTime returns t with its offset from UTC.
 func fromTime(t time.Time) DateTime {
 	zone := UTC()
 	if t.Location() != time.UTC {
@@ -21,13 +21,11 @@ func wallClock(t time.Time, zone Zone) DateTime {
 	return DateTime{
 		Date: Date{t.Year(), int(t.Month()), t.Day()},
 		TimeOfDay: TimeOfDay{
-			Hour: t.Hour(), Minute: t.Minute(), Second: t.Second(), Microsecond: t.Nanosecond() / 1000, Zone: zone,
+			Hour: t.Hour(), Minute: t.Minute(), Second: t.Second(),
+			Microsecond: t.Nanosecond() / 1000, Nanosecond: t.Nanosecond() % 1000, Zone: zone,
 		},
 	}
 }
-
-// fromDuration returns d, cut to microseconds.
-func fromDuration(d time.Duration) TimeDelta { return TimeDelta{Microseconds: int(d.Microseconds())} }
 
 // toTime sets a time.Time.
 func (v Value) toTime(r reflect.Value) error {
@@ -54,7 +52,7 @@ func (v Value) toTime(r reflect.Value) error {
 			loc = time.FixedZone(z.text, int(offset/time.Second))
 		}
 	}
-	utc := time.Date(dt.Year, time.Month(dt.Month), dt.Day, dt.Hour, dt.Minute, dt.Second, dt.Microsecond*1000, time.UTC)
+	utc := time.Date(dt.Year, time.Month(dt.Month), dt.Day, dt.Hour, dt.Minute, dt.Second, dt.Microsecond*1000+dt.Nanosecond, time.UTC)
 	if !fixed {
 		offset = offsetAt(utc, loc, dt.Fold)
 	}
@@ -85,11 +83,17 @@ func offsetAt(utc time.Time, loc *time.Location, fold bool) time.Duration {
 
 // toDuration sets a time.Duration.
 func (v Value) toDuration(r reflect.Value) error {
+	const day = int64(24 * time.Hour)
 	t, _ := v.TimeDelta()
-	const days = math.MaxInt64/int(24*time.Hour) - 1 // that surely fit
-	if t.Days < -days || t.Days > days {
+	days := int64(t.Days)
+	rest := int64(t.Seconds)*int64(time.Second) + int64(t.Microseconds)*int64(time.Microsecond) + int64(t.Nanoseconds)
+	if days < 0 { // so that the smallest one fits, too
+		days, rest = days+1, rest-day
+	}
+	if days < math.MinInt64/day || days > math.MaxInt64/day ||
+		days*day > 0 && rest > math.MaxInt64-days*day || days*day < 0 && rest < math.MinInt64-days*day {
 		return v.misfit(r)
 	}
-	r.SetInt(int64(t.Days)*int64(24*time.Hour) + int64(t.Seconds)*int64(time.Second) + int64(t.Microseconds)*int64(time.Microsecond))
+	r.SetInt(days*day + rest)
 	return nil
 }

@@ -201,6 +201,7 @@ func appendTimeKey(dst []byte, v Value) []byte {
 		dst = binary.BigEndian.AppendUint32(dst, v.n)
 		return binary.BigEndian.AppendUint64(dst, v.data)
 	}
+	dst = binary.BigEndian.AppendUint16(dst, v.nanosecond())
 	switch kind := uint8(v.data >> zoneShift & 3); kind {
 	case zoneFixed, zoneNamed:
 		dst = append(dst, zoneFixed)
@@ -212,6 +213,7 @@ func appendTimeKey(dst []byte, v Value) []byte {
 	default:
 		dst = binary.BigEndian.AppendUint64(append(dst, kind), v.data&(1<<zoneShift-1))
 		text := v.zoneText()
+		text = text[min(nanoSize, len(text)):]
 		dst = binary.BigEndian.AppendUint32(dst, uint32(len(text)))
 		return append(dst, text...)
 	}

@@ -27,7 +27,10 @@ const (
 
 // AppendRepr appends to dst what repr(v) returns in that version of CPython,
 // to the byte. The result is valid UTF-8: lone surrogates are escaped. Sets are
-// written in the order of their items, tagged values as [Tagged] says.
+// written in the order of their items, tagged values as [Tagged] says. A time of less
+// than a whole microsecond, which Python has not, is told by an argument that Python's
+// types refuse: datetime.datetime(2024, 1, 2, 3, 4, 5, 6, nanosecond=7),
+// datetime.timedelta(seconds=1, nanoseconds=7).
 func AppendRepr(dst []byte, v Value, py Python) []byte {
 	switch v.kind {
 	case KindNull:
@@ -182,6 +185,9 @@ func appendTimeRepr(dst []byte, v Value, py Python) []byte {
 	default:
 		dst = appendNumbers(dst, t.Hour, t.Minute)
 	}
+	if t.Nanosecond != 0 {
+		dst = strconv.AppendInt(append(dst, ", nanosecond="...), int64(t.Nanosecond), 10)
+	}
 	const fold = ", fold=1"
 	if t.Fold && v.kind == KindDateTime {
 		dst = append(dst, fold...)
@@ -211,7 +217,7 @@ func appendDeltaRepr(dst []byte, t TimeDelta) []byte {
 	for _, part := range []struct {
 		name string
 		n    int
-	}{{"days=", t.Days}, {"seconds=", t.Seconds}, {"microseconds=", t.Microseconds}} {
+	}{{"days=", t.Days}, {"seconds=", t.Seconds}, {"microseconds=", t.Microseconds}, {"nanoseconds=", t.Nanoseconds}} {
 		if part.n == 0 {
 			continue
 		}
@@ -234,8 +240,8 @@ func appendZoneRepr(dst []byte, z Zone, py Python) []byte {
 	if z == UTC() {
 		return append(dst, "datetime.timezone.utc"...)
 	}
-	offset := TimeDelta{Microseconds: int(z.offset)}
-	dst = appendDeltaRepr(append(dst, "datetime.timezone("...), offset.normal())
+	offset, _ := z.Offset()
+	dst = appendDeltaRepr(append(dst, "datetime.timezone("...), DeltaOf(offset))
 	if z.kind == zoneNamed {
 		dst = pytext.AppendString(append(dst, ", "...), z.text, py)
 	}

@@ -6,16 +6,18 @@ import (
 	"time"
 )
 
-// The kinds of time hold what Python's datetime module holds, to the
-// microsecond:
+// The kinds of time hold what Python's datetime module holds, and three digits
+// more, to the nanosecond:
 //
 //	data        fold 1 bit | zone 2 | year 14 | month 4 | day 5 | hour 5 | minute 6 | second 6 | microsecond 20
-//	fixed       n, x: the zone's offset in microseconds + 24 h, its lowest 32 bits and the rest
+//	naive       x: nanosecond << 6
+//	fixed       n, x: the zone's offset in microseconds + 24 h, its lowest 32 bits and the 6 above;
+//	            x also as above
 //	other zone  n, x: offset and length of its text; see zoneText
 //
 // A timedelta has its days in n, two's complement, and in data
 //
-//	second 17 bits | microsecond 20
+//	nanosecond 10 bits | second 17 | microsecond 20
 const (
 	secondShift = 20
 	minuteShift = secondShift + 6
@@ -25,6 +27,9 @@ const (
 	yearShift   = monthShift + 4
 	zoneShift   = yearShift + 14
 	foldShift   = zoneShift + 2
+
+	nanoShift      = 6  // in x
+	deltaNanoShift = 37 // in a timedelta's data
 )
 
 // The kinds of zone.
@@ -86,9 +91,13 @@ func (z Zone) textIf(kind uint8) (string, bool) {
 // A Date is a day of the Gregorian calendar, from year 1 to 9999.
 type Date struct{ Year, Month, Day int }
 
-// A TimeOfDay is a time of day: Python's time.
+// A TimeOfDay is a time of day: Python's time, and three digits more.
 type TimeOfDay struct {
 	Hour, Minute, Second, Microsecond int
+
+	// Nanosecond is what there is beyond Microsecond, from 0 to 999, as in a
+	// Timestamp of pandas. Python's own times have none.
+	Nanosecond int
 
 	Fold bool // the second of two equal times, where clocks were set back
 	Zone Zone
@@ -101,9 +110,22 @@ type DateTime struct {
 }
 
 // A TimeDelta is a span of time. In its normal form Days is from -999999999 to
-// 999999999, Seconds from 0 to 86399 and Microseconds from 0 to 999999; the
-// whole is their sum.
-type TimeDelta struct{ Days, Seconds, Microseconds int }
+// 999999999, Seconds from 0 to 86399, Microseconds from 0 to 999999 and Nanoseconds,
+// which Python's timedelta lacks, from 0 to 999; the whole is their sum.
+type TimeDelta struct{ Days, Seconds, Microseconds, Nanoseconds int }
+
+// DeltaOf returns d as a timedelta in its normal form.
+func DeltaOf(d time.Duration) TimeDelta {
+	const day = 24 * time.Hour
+	days := d / day
+	if d %= day; d < 0 {
+		days, d = days-1, d+day
+	}
+	return TimeDelta{
+		Days: int(days), Seconds: int(d / time.Second),
+		Microseconds: int(d % time.Second / time.Microsecond), Nanoseconds: int(d % time.Microsecond),
+	}
+}
 
 // A RangeError says that a part of a time is out of range.
 type RangeError struct {
@@ -153,6 +175,8 @@ func (t TimeOfDay) pack(k Kind) (uint64, error) {
 		return 0, &RangeError{k, "second", int64(t.Second)}
 	case t.Microsecond < 0 || t.Microsecond > 999_999:
 		return 0, &RangeError{k, "microsecond", int64(t.Microsecond)}
+	case t.Nanosecond < 0 || t.Nanosecond > 999:
+		return 0, &RangeError{k, "nanosecond beyond the microsecond", int64(t.Nanosecond)}
 	case t.Zone.offset <= -day || t.Zone.offset >= day:
 		return 0, &RangeError{k, "zone's offset in microseconds", t.Zone.offset}
 	case len(t.Zone.text) > maxZoneText:
@@ -170,34 +194,45 @@ const (
 	maxZoneText = 1024
 )
 
-// zoned returns the value of a datetime or time whose other parts are packed.
-func zoned(k Kind, data uint64, z Zone) Value {
-	n := zonedNode(k, data, z)
-	if z.kind < zoneNamed {
+// zoned returns the value of a datetime or time whose other parts, but for the
+// nanosecond, are packed.
+func zoned(k Kind, data uint64, t *TimeOfDay) Value {
+	n := zonedNode(k, data, t)
+	if t.Zone.kind < zoneNamed {
 		return Value{node: n}
 	}
-	text := z.appendText(nil)
+	text := t.appendZone(nil)
 	n.x = uint16(len(text))
 	return Value{t: &tape{src: text}, node: n}
 }
 
 // zonedNode returns zoned's node without the place of the zone's text.
-func zonedNode(k Kind, data uint64, z Zone) node {
-	n := node{kind: k, data: data | uint64(z.kind)<<zoneShift}
-	if z.kind == zoneFixed {
-		biased := uint64(z.offset + day)
-		n.n, n.x = uint32(biased), uint16(biased>>32)
+func zonedNode(k Kind, data uint64, t *TimeOfDay) node {
+	n := node{kind: k, data: data | uint64(t.Zone.kind)<<zoneShift}
+	switch t.Zone.kind {
+	case zoneNone:
+		n.x = uint16(t.Nanosecond) << nanoShift
+	case zoneFixed:
+		biased := uint64(t.Zone.offset + day)
+		n.n, n.x = uint32(biased), uint16(biased>>32)|uint16(t.Nanosecond)<<nanoShift
 	}
 	return n
 }
 
-// appendText appends the text of a zone that has one: the name; in front of it,
-// for a fixed one, the offset in 8 bytes, big-endian.
-func (z Zone) appendText(dst []byte) []byte {
-	if z.kind == zoneNamed {
-		dst = binary.BigEndian.AppendUint64(dst, uint64(z.offset))
+// The text of a zone that has one is the time's nanosecond in 2 bytes; for a fixed
+// zone, its offset in 8; then the name.
+const (
+	nanoSize   = 2
+	offsetSize = 8
+)
+
+// appendZone appends the text of a zone that has one.
+func (t *TimeOfDay) appendZone(dst []byte) []byte {
+	dst = binary.BigEndian.AppendUint16(dst, uint16(t.Nanosecond))
+	if t.Zone.kind == zoneNamed {
+		dst = binary.BigEndian.AppendUint64(dst, uint64(t.Zone.offset))
 	}
-	text, _ := toWTF8(dst, z.text)
+	text, _ := toWTF8(dst, t.Zone.text)
 	return text
 }
 
@@ -217,9 +252,9 @@ func (v Value) zone() Zone {
 	z := Zone{kind: uint8(v.data >> zoneShift & 3), offset: v.offset()}
 	switch text := v.zoneText(); z.kind {
 	case zoneNamed:
-		z.text = string(text[8:])
+		z.text = string(text[nanoSize+offsetSize:])
 	case zoneKey:
-		z.text = string(text)
+		z.text = string(text[nanoSize:])
 	}
 	return z
 }
@@ -228,12 +263,20 @@ func (v Value) zone() Zone {
 func (v Value) offset() int64 {
 	switch v.data >> zoneShift & 3 {
 	case zoneFixed:
-		return int64(uint64(v.n)|uint64(v.x)<<32) - day
+		return int64(uint64(v.n)|uint64(v.x&(1<<nanoShift-1))<<32) - day
 	case zoneNamed:
-		return int64(binary.BigEndian.Uint64(v.zoneText()))
+		return int64(binary.BigEndian.Uint64(v.zoneText()[nanoSize:]))
 	default:
 		return 0
 	}
+}
+
+// nanosecond returns the nanosecond beyond the microsecond of a datetime or time.
+func (v Value) nanosecond() uint16 {
+	if text := v.zoneText(); text != nil {
+		return binary.BigEndian.Uint16(text)
+	}
+	return v.x >> nanoShift
 }
 
 func (v Value) date() Date {
@@ -257,7 +300,21 @@ func (v Value) clock() TimeOfDay {
 		Minute:      int(v.data >> minuteShift & 63),
 		Second:      int(v.data >> secondShift & 63),
 		Microsecond: int(v.data & (1<<20 - 1)),
+		Nanosecond:  int(v.nanosecond()),
 		Fold:        v.data>>foldShift&1 != 0,
+	}
+}
+
+// HasNanoseconds reports whether v is a datetime, time or timedelta of less than a
+// whole microsecond, which Python has not.
+func (v Value) HasNanoseconds() bool {
+	switch v.kind {
+	case KindDateTime, KindTime:
+		return v.nanosecond() != 0
+	case KindTimeDelta:
+		return v.data>>deltaNanoShift != 0
+	default:
+		return false
 	}
 }
 
@@ -276,7 +333,7 @@ func (t TimeOfDay) Value() (Value, error) {
 	if err != nil {
 		return Value{}, err
 	}
-	return zoned(KindTime, data, t.Zone), nil
+	return zoned(KindTime, data, &t), nil
 }
 
 // Value returns t as a value. The error is a *[RangeError].
@@ -289,7 +346,7 @@ func (t DateTime) Value() (Value, error) {
 	if err != nil {
 		return Value{}, err
 	}
-	return zoned(KindDateTime, date|clock, t.Zone), nil
+	return zoned(KindDateTime, date|clock, &t.TimeOfDay), nil
 }
 
 const maxDays = 999_999_999
@@ -302,18 +359,18 @@ func (t TimeDelta) Value() (Value, error) {
 	}
 	return Value{node: node{
 		kind: KindTimeDelta, n: uint32(int32(t.Days)),
-		data: uint64(t.Seconds)<<secondShift | uint64(t.Microseconds),
+		data: uint64(t.Nanoseconds)<<deltaNanoShift | uint64(t.Seconds)<<secondShift | uint64(t.Microseconds),
 	}}, nil
 }
 
 func (t TimeDelta) normal() TimeDelta {
-	var carry int
-	carry, t.Microseconds = divmod(t.Microseconds, 1_000_000)
-	more, seconds := divmod(t.Seconds, 86_400)
-	days, seconds := divmod(seconds+carry%86_400, 86_400)
-	t.Days += more + days + carry/86_400
-	t.Seconds = seconds
-	return t
+	more, nanos := divmod(t.Nanoseconds, 1000)
+	carry, micros := divmod(t.Microseconds, 1_000_000)
+	again, micros := divmod(micros+more%1_000_000, 1_000_000)
+	carry += again + more/1_000_000
+	days, seconds := divmod(t.Seconds, 86_400)
+	next, seconds := divmod(seconds+carry%86_400, 86_400)
+	return TimeDelta{Days: t.Days + days + next + carry/86_400, Seconds: seconds, Microseconds: micros, Nanoseconds: nanos}
 }
 
 // divmod is Python's: the remainder is never negative.
@@ -357,12 +414,13 @@ func (v Value) TimeDelta() (TimeDelta, bool) {
 	}
 	return TimeDelta{
 		Days:         int(int32(v.n)),
-		Seconds:      int(v.data >> secondShift),
+		Seconds:      int(v.data >> secondShift & (1<<17 - 1)),
 		Microseconds: int(v.data & (1<<20 - 1)),
+		Nanoseconds:  int(v.data >> deltaNanoShift),
 	}, true
 }
 
-// microseconds returns the time of day in microseconds.
+// microseconds returns the time of day in microseconds, without the nanosecond.
 func (t TimeOfDay) microseconds() int64 {
 	return (int64(t.Hour)*3600+int64(t.Minute)*60+int64(t.Second))*1_000_000 + int64(t.Microsecond)
 }

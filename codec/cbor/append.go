@@ -308,10 +308,14 @@ func appendDate(dst []byte, d dict.Date) []byte {
 func appendClock(dst []byte, t dict.TimeOfDay) []byte {
 	dst = append(appendPadded(dst, t.Hour, 2), ':')
 	dst = appendPadded(append(appendPadded(dst, t.Minute, 2), ':'), t.Second, 2)
-	if t.Microsecond == 0 {
+	switch {
+	case t.Nanosecond != 0:
+		return appendPadded(appendPadded(append(dst, '.'), t.Microsecond, 6), t.Nanosecond, 3)
+	case t.Microsecond != 0:
+		return appendPadded(append(dst, '.'), t.Microsecond, 6)
+	default:
 		return dst
 	}
-	return appendPadded(append(dst, '.'), t.Microsecond, 6)
 }
 
 // appendPadded appends n in at least the given number of digits.
@@ -328,17 +332,29 @@ func appendPadded(dst []byte, n, digits int) []byte {
 
 func appendTimeDelta(dst []byte, t dict.TimeDelta) []byte {
 	if t.Days < 0 {
-		dst = appendObject(dst, objTimeDelta, 3)
-		return appendInt64(appendInt64(appendInt64(dst, int64(t.Days)), int64(t.Seconds)), int64(t.Microseconds))
+		n := 3
+		if t.Nanoseconds != 0 {
+			n = 4
+		}
+		dst = appendObject(dst, objTimeDelta, n)
+		dst = appendInt64(appendInt64(appendInt64(dst, int64(t.Days)), int64(t.Seconds)), int64(t.Microseconds))
+		if n == 4 {
+			dst = appendInt64(dst, int64(t.Nanoseconds))
+		}
+		return dst
+	}
+	unit, fraction := int64(-6), int64(t.Microseconds)
+	if t.Nanoseconds != 0 {
+		unit, fraction = -9, 1000*fraction+int64(t.Nanoseconds)
 	}
 	n := uint64(1)
-	if t.Microseconds != 0 {
+	if fraction != 0 {
 		n = 2
 	}
 	dst = appendHead(appendHead(dst, tag, tagDuration), mapping, n)
 	dst = appendInt64(appendInt64(dst, 1), int64(t.Days)*86_400+int64(t.Seconds))
 	if n == 2 {
-		dst = appendInt64(appendInt64(dst, -6), int64(t.Microseconds))
+		dst = appendInt64(appendInt64(dst, unit), fraction)
 	}
 	return dst
 }

@@ -21,12 +21,12 @@ func Objects() []Object {
 		{"Decimal", "text", "a decimal as Python's str prints it, where tag 4 can't hold it: Infinity, -Infinity, NaN, sNaN123, -0.00"},
 		{"OrderedDict", "{* any => any}", "an ordered dictionary"},
 		{"bytearray", "bytes", "a bytearray"},
-		{"datetime", `text, ? (fold: 0 / 1, ? zone)`, "a datetime, 2024-01-02T03:04:05.000006; without a zone it is naive. " +
+		{"datetime", `text, ? (fold: 0 / 1, ? zone)`, "a datetime, 2024-01-02T03:04:05.000006, or with 9 digits of a second; without a zone it is naive. " +
 			"zone is text, a name in the time zone database; or an offset from UTC in microseconds, and, where it has one, its name"},
 		{"frozenset", "[* any]", "a frozenset; within a key it is tag 258"},
 		{"msgpack.ExtType", "code: -128..127, bytes", "a MessagePack extension"},
 		{"time", `text, ? (fold: 0 / 1, ? zone)`, "a time of day, 03:04:05.000006; fold and zone as for a datetime"},
-		{"timedelta", "days: int, seconds: int, microseconds: int", "a negative timedelta in its normal form; the others are tag 1002"},
+		{"timedelta", "days: int, seconds: int, microseconds: int, ? nanoseconds: int", "a negative timedelta in its normal form; the others are tag 1002"},
 		{"tuple", "[* any]", "a tuple; within a key it is a list"},
 	}
 }
@@ -145,17 +145,25 @@ func (p *parser) objectValue(name []byte, args []arg) string {
 		}
 		return ""
 	case objTimeDelta:
-		if len(args) != 3 {
+		if len(args) != 3 && len(args) != 4 {
 			return problem
 		}
-		var n [3]int64
+		var n [4]int64
 		for i := range args {
 			var ok bool
 			if n[i], ok = args[i].int(); !ok || n[i] < -1e12 || n[i] > 1e12 {
 				return problem
 			}
 		}
-		v, err := dict.TimeDelta{Days: int(n[0]), Seconds: int(n[1]), Microseconds: int(n[2])}.Value()
+		seconds := n[1] + n[2]/1e6 + n[3]/1e9
+		nanos := n[2]%1e6*1000 + n[3]%1e9
+		days := n[0] + seconds/86_400
+		if days < -1e9 || days > 1e9 {
+			return problem
+		}
+		v, err := dict.TimeDelta{
+			Days: int(days), Seconds: int(seconds % 86_400), Microseconds: int(nanos / 1000), Nanoseconds: int(nanos % 1000),
+		}.Value()
 		return p.add(v, err, problem)
 	case objDateTime:
 		return p.clockObject(args, true, problem)

@@ -64,8 +64,9 @@ func civil(days int64) dict.Date {
 
 // duration takes in the keys and values of a duration.
 func (p *parser) duration(args []arg) string {
-	const problem = "a map of 1: seconds and, where there are any, -3: milliseconds, -6: microseconds, -9: nanoseconds in whole microseconds"
-	var d dict.TimeDelta
+	const problem = "a map of 1: seconds and, where there are any, -3: milliseconds, -6: microseconds, -9: nanoseconds"
+	const tooLong = "a duration of less than a billion days"
+	var seconds, nanos int64
 	seen := 0
 	for i := 0; i < len(args); i += 2 {
 		key, ok := args[i].int()
@@ -79,11 +80,11 @@ func (p *parser) duration(args []arg) string {
 			if args[i+1].kind == dict.KindFloat {
 				n, micros, ok = parts(args[i+1].f)
 			}
-			d.Days, d.Seconds = int(n/86_400), int(n%86_400)
-			d.Microseconds += int(micros)
 			if !ok {
 				return problem
 			}
+			seconds = n
+			nanos += micros * 1000
 			continue
 		}
 		if !ok || n < 0 || n > 1e12 {
@@ -91,14 +92,11 @@ func (p *parser) duration(args []arg) string {
 		}
 		switch key {
 		case -3:
-			d.Microseconds += int(n) * 1000
+			nanos += n * 1e6
 		case -6:
-			d.Microseconds += int(n)
+			nanos += n * 1e3
 		case -9:
-			if n%1000 != 0 {
-				return problem
-			}
-			d.Microseconds += int(n) / 1000
+			nanos += n
 		default:
 			return problem
 		}
@@ -106,14 +104,21 @@ func (p *parser) duration(args []arg) string {
 	if seen&(1<<10) == 0 {
 		return problem
 	}
-	v, err := d.Value()
-	return p.add(v, err, "a duration of less than a billion days")
+	if seconds < -1e14 || seconds > 1e14 {
+		return tooLong
+	}
+	seconds += nanos / 1e9
+	nanos %= 1e9
+	v, err := dict.TimeDelta{
+		Days: int(seconds / 86_400), Seconds: int(seconds % 86_400), Microseconds: int(nanos / 1000), Nanoseconds: int(nanos % 1000),
+	}.Value()
+	return p.add(v, err, tooLong)
 }
 
 // dateTime takes in the text of tag 0: RFC 3339, and offsets to the microsecond as
 // Python's isoformat writes them.
 func (p *parser) dateTime(text []byte) string {
-	const problem = "a date and time as in 2024-01-02T03:04:05.678Z or …+01:00, in the years 1 to 9999"
+	const problem = "a date and time as in 2024-01-02T03:04:05.678Z or …+01:00, in the years 1 to 9999, to the nanosecond"
 	var t dict.DateTime
 	var ok bool
 	if t.Date, text, ok = readDate(text); !ok || len(text) == 0 || text[0]|0x20 != 't' {
@@ -219,32 +224,38 @@ func readDate(b []byte) (d dict.Date, rest []byte, ok bool) {
 	return d, b[10:], d.Year >= 0 && d.Month >= 0 && d.Day >= 0
 }
 
-// readClock reads 03:04:05, with a fraction that is cut to microseconds.
+// readClock reads 03:04:05, with a fraction of at most 9 digits.
 func readClock(b []byte) (t dict.TimeOfDay, rest []byte, ok bool) {
 	if len(b) < 8 || b[2] != ':' || b[5] != ':' {
 		return t, b, false
 	}
 	t = dict.TimeOfDay{Hour: decimal(b[:2]), Minute: decimal(b[3:5]), Second: decimal(b[6:8])}
-	t.Microsecond, rest, ok = readFraction(b[8:])
+	nanos, rest, ok := readFraction(b[8:])
+	t.Microsecond, t.Nanosecond = nanos/1000, nanos%1000
 	return t, rest, ok && t.Hour >= 0 && t.Minute >= 0 && t.Second >= 0
 }
 
-// readFraction reads the fraction of a second, if there is one.
-func readFraction(b []byte) (micros int, rest []byte, ok bool) {
+// readFraction reads the fraction of a second, if there is one, in nanoseconds. Only
+// zeros may stand after these.
+func readFraction(b []byte) (nanos int, rest []byte, ok bool) {
 	if len(b) == 0 || b[0] != '.' {
 		return 0, b, true
 	}
+	const digits = 9
 	b = b[1:]
 	n := 0
 	for ; n < len(b) && b[n]-'0' <= 9; n++ {
-		if n < 6 {
-			micros = 10*micros + int(b[n]-'0')
+		switch {
+		case n < digits:
+			nanos = 10*nanos + int(b[n]-'0')
+		case b[n] != '0':
+			return 0, b, false
 		}
 	}
-	for i := n; i < 6; i++ {
-		micros *= 10
+	for i := n; i < digits; i++ {
+		nanos *= 10
 	}
-	return micros, b[n:], n > 0
+	return nanos, b[n:], n > 0
 }
 
 // readOffset reads Z or +01:00, the last thing of a text.
@@ -255,18 +266,18 @@ func readOffset(b []byte) (time.Duration, bool) {
 	if len(b) < 6 || b[0] != '+' && b[0] != '-' || b[3] != ':' {
 		return 0, false
 	}
-	hours, minutes, seconds, micros := decimal(b[1:3]), decimal(b[4:6]), 0, 0
+	hours, minutes, seconds, nanos := decimal(b[1:3]), decimal(b[4:6]), 0, 0
 	ok := hours >= 0 && minutes >= 0 && minutes < 60
 	rest := b[6:]
 	if len(rest) >= 3 && rest[0] == ':' {
 		seconds = decimal(rest[1:3])
 		ok = ok && seconds >= 0 && seconds < 60
 		var fine bool
-		micros, rest, fine = readFraction(rest[3:])
-		ok = ok && fine
+		nanos, rest, fine = readFraction(rest[3:])
+		ok = ok && fine && nanos%1000 == 0
 	}
 	offset := time.Duration(hours)*time.Hour + time.Duration(minutes)*time.Minute +
-		time.Duration(seconds)*time.Second + time.Duration(micros)*time.Microsecond
+		time.Duration(seconds)*time.Second + time.Duration(nanos)
 	if b[0] == '-' {
 		offset = -offset
 	}

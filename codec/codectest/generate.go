@@ -256,7 +256,8 @@ func (g *Generator) time(k dict.Kind) dict.Value {
 	day := dict.Date{Year: pick(g, 1, 9999, 1969, 1970, 2000, 2024, 1+g.IntN(9999)), Month: 1 + g.IntN(12), Day: 1 + g.IntN(28)}
 	clock := dict.TimeOfDay{
 		Hour: g.IntN(24), Minute: g.IntN(60), Second: pick(g, 0, g.IntN(60)),
-		Microsecond: pick(g, 0, 1, 100_000, 999_999, g.IntN(1_000_000)), Fold: g.IntN(5) == 0, Zone: g.zone(),
+		Microsecond: pick(g, 0, 1, 100_000, 999_999, g.IntN(1_000_000)), Nanosecond: pick(g, 0, 0, 0, 0, 1, 999, g.IntN(1000)),
+		Fold: g.IntN(5) == 0, Zone: g.zone(),
 	}
 	var v dict.Value
 	var err error
@@ -270,7 +271,7 @@ func (g *Generator) time(k dict.Kind) dict.Value {
 	default:
 		v, err = dict.TimeDelta{
 			Days: pick(g, 0, 0, -1, 1, 999_999_999, -999_999_999, g.IntN(1000)), Seconds: pick(g, 0, g.IntN(86_400)),
-			Microseconds: pick(g, 0, 1, 500_000, g.IntN(1_000_000)),
+			Microseconds: pick(g, 0, 1, 500_000, g.IntN(1_000_000)), Nanoseconds: pick(g, 0, 0, 0, 1, 999),
 		}.Value()
 	}
 	if err != nil {

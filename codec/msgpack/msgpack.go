@@ -15,12 +15,12 @@
 //	string        str, which must be UTF-8
 //	bytes         bin
 //	datetime      in UTC without fold: the timestamp extension (-1) in 32, 64 or 96
-//	              bits
+//	              bits, to the nanosecond
 //	list          array
 //	tuple         array, in a key only: a list can't be in one
 //	dict          map
-//	tagged        any other extension; and a timestamp that no datetime holds, with
-//	              nanoseconds or years beyond 9999
+//	tagged        any other extension; and a timestamp that is none by the
+//	              specification, or of a year before 1 or after 9999
 //
 // A key, an array in it included, may be of any of these kinds that is hashable.
 // One that comes twice is an error; keys are equal as in Python, so 1, 1.0 and true

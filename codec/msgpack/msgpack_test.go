@@ -51,7 +51,7 @@ func holds(v dict.Value) bool {
 }
 
 // isDateTime reports whether a timestamp of the specification is a datetime: in the
-// years 1 to 9999, in whole microseconds.
+// years 1 to 9999.
 func isDateTime(b []byte) bool {
 	var seconds int64
 	var nanoseconds uint64
@@ -67,7 +67,7 @@ func isDateTime(b []byte) bool {
 		return false
 	}
 	const year1, year10000 = -62_135_596_800, 253_402_300_800
-	return nanoseconds < 1e9 && nanoseconds%1000 == 0 && seconds >= year1 && seconds < year10000
+	return nanoseconds < 1e9 && seconds >= year1 && seconds < year10000
 }
 
 func TestCodec(t *testing.T) {
@@ -168,8 +168,10 @@ func TestFormats(t *testing.T) {
 		{"d7ff00000003ffffffff", "datetime.datetime(2514, 5, 30, 1, 53, 3, tzinfo=datetime.timezone.utc)", true},
 		{"c70cff00000000ffffffffffffffff", "datetime.datetime(1969, 12, 31, 23, 59, 59, tzinfo=datetime.timezone.utc)", true},
 		{"c70cff3b9ac618fffffff1886e0900", "datetime.datetime(1, 1, 1, 0, 0, 0, 999999, tzinfo=datetime.timezone.utc)", true},
-		// No datetime: nanoseconds, too many of them, too late, too early, of another length.
-		{"d7ff000000045e0be100", `ExtType(code=-1, data=b'\x00\x00\x00\x04^\x0b\xe1\x00')`, true},
+		{"d7ff000000045e0be100", "datetime.datetime(2020, 1, 1, 0, 0, nanosecond=1, tzinfo=datetime.timezone.utc)", true},
+		{"d7ffee6b27fc5e0be100", "datetime.datetime(2020, 1, 1, 0, 0, 0, 999999, nanosecond=999, tzinfo=datetime.timezone.utc)", true},
+		{"c70cff3b9ac9fffffffff1886e0900", "datetime.datetime(1, 1, 1, 0, 0, 0, 999999, nanosecond=999, tzinfo=datetime.timezone.utc)", true},
+		// No datetime: too many nanoseconds, too late, too early, of another length.
 		{"d7ffee6b28005e0be100", `ExtType(code=-1, data=b'\xeek(\x00^\x0b\xe1\x00')`, true},
 		{"c70cff0000000000000" + "03afff44180", `ExtType(code=-1, data=b'\x00\x00\x00\x00\x00\x00\x00:\xff\xf4A\x80')`, true},
 		{"c70cff00000000fffffff1886e08ff", `ExtType(code=-1, data=b'\x00\x00\x00\x00\xff\xff\xff\xf1\x88n\x08\xff')`, true},

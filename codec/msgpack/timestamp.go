@@ -17,8 +17,8 @@ var (
 )
 
 // timestamp returns the datetime of a timestamp extension. ok is false where there
-// is none: then its content is of no length or number that it may be, or Python has
-// no datetime for it.
+// is none: then its content is of no length or number that it may be, or its year is
+// before 1 or after 9999.
 func timestamp(b []byte) (t dict.DateTime, ok bool) {
 	var seconds int64
 	var nanoseconds uint64
@@ -33,7 +33,7 @@ func timestamp(b []byte) (t dict.DateTime, ok bool) {
 	default:
 		return t, false
 	}
-	if nanoseconds >= 1e9 || nanoseconds%1000 != 0 || seconds < minSeconds || seconds >= maxSeconds {
+	if nanoseconds >= 1e9 || seconds < minSeconds || seconds >= maxSeconds {
 		return t, false
 	}
 	at := time.Unix(seconds, 0).UTC()
@@ -42,7 +42,8 @@ func timestamp(b []byte) (t dict.DateTime, ok bool) {
 	return dict.DateTime{
 		Date: dict.Date{Year: year, Month: int(month), Day: day},
 		TimeOfDay: dict.TimeOfDay{
-			Hour: hour, Minute: minute, Second: second, Microsecond: int(nanoseconds / 1000), Zone: dict.UTC(),
+			Hour: hour, Minute: minute, Second: second,
+			Microsecond: int(nanoseconds / 1000), Nanosecond: int(nanoseconds % 1000), Zone: dict.UTC(),
 		},
 	}, true
 }
@@ -50,7 +51,7 @@ func timestamp(b []byte) (t dict.DateTime, ok bool) {
 // appendTimestamp appends a datetime in UTC in the shortest form.
 func appendTimestamp(dst []byte, t dict.DateTime) []byte {
 	seconds := time.Date(t.Year, time.Month(t.Month), t.Day, t.Hour, t.Minute, t.Second, 0, time.UTC).Unix()
-	nanoseconds := uint64(t.Microsecond) * 1000
+	nanoseconds := uint64(t.Microsecond)*1000 + uint64(t.Nanosecond)
 	code := int8(timestampCode)
 	switch {
 	case seconds < 0 || seconds >= 1<<34:

@@ -16,8 +16,8 @@ import (
 const batch = 1000
 
 // Append appends d as a pickle of protocol 4, in one frame. pickle.loads makes an
-// equal dictionary of it. Tagged values, which Python has no type for, are a
-// *[codec.LossError], unless c is Lossy. See [codec.Codec].
+// equal dictionary of it. What Python has no type for, tagged values and times with
+// nanoseconds, is a *[codec.LossError], unless c is Lossy. See [codec.Codec].
 func (c Codec) Append(dst []byte, d *dict.Dict) ([]byte, error) {
 	const head = 2 + 9
 	at := len(dst)
@@ -102,6 +102,9 @@ func (w *writer) value(v dict.Value) *codec.LossError {
 		}
 		w.op(opSetItem, opBuild)
 	case dict.KindDateTime, dict.KindDate, dict.KindTime, dict.KindTimeDelta:
+		if loss := codec.LossOfNanoseconds(name, v); loss != nil && !w.lossy {
+			return loss
+		}
 		w.time(v)
 	case dict.KindTagged:
 		if w.lossy {
@@ -187,6 +190,10 @@ func (w *writer) pairs(v dict.Value) *codec.LossError {
 	var written codec.Keys
 	for k, item := range v.Pairs() {
 		if w.lossy {
+			var loss *codec.LossError
+			if k, loss = codec.CutNanoseconds(name, k); loss != nil {
+				return loss
+			}
 			if k.Kind() == dict.KindTagged {
 				k = codec.Substitute(k)
 			}
@@ -362,11 +369,8 @@ func (w *writer) zone(z dict.Zone) {
 		return
 	}
 	offset, _ := z.Offset()
-	t := dict.TimeDelta{Microseconds: int(offset.Microseconds())}
-	v, _ := t.Value() // less than a day
-	t, _ = v.TimeDelta()
 	w.global(globalTimeZone)
-	w.timeDelta(t)
+	w.timeDelta(dict.DeltaOf(offset))
 	if name, ok := z.Name(); ok {
 		w.text(name)
 		w.op(opTuple2, opReduce)

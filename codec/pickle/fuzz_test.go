@@ -36,6 +36,7 @@ func seeds(f *testing.F) {
 		}
 	}
 	g := codectest.NewGenerator(1, config().Kinds, config().Keys)
+	g.Holds = config().Holds
 	for range 20 {
 		b, err := pickle.Codec{}.Append(nil, g.Dict())
 		if err != nil {

@@ -269,11 +269,11 @@ func (m *machine) timeDelta(args []value) bool {
 	if !m.kindsAre(args, kindInt, kindInt, kindInt) {
 		return false
 	}
-	t := dict.TimeDelta{Days: int(args[0].data), Seconds: int(args[1].data), Microseconds: int(args[2].data)}
-	if t.Days < -999_999_999 || t.Days > 999_999_999 || t.Seconds < 0 || t.Seconds >= 86_400 ||
-		t.Microseconds < 0 || t.Microseconds >= 1_000_000 {
+	days, seconds, micros := int64(args[0].data), int64(args[1].data), int64(args[2].data)
+	if days < -999_999_999 || days > 999_999_999 || seconds < 0 || seconds >= 86_400 || micros < 0 || micros >= 1_000_000 {
 		return false
 	}
+	t := dict.TimeDelta{Days: int(days), Seconds: int(seconds), Microseconds: int(micros)}
 	v, err := t.Value()
 	if err != nil {
 		return false

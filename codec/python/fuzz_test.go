@@ -16,6 +16,7 @@ import (
 func seeds(f *testing.F) {
 	f.Helper()
 	g := codectest.NewGenerator(1, dict.Kinds(), keys)
+	g.Holds = holds
 	for range 20 {
 		b, err := python.Codec{}.Append(nil, g.Dict())
 		if err != nil {

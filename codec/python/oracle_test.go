@@ -122,6 +122,7 @@ func dump(v dict.Value) string {
 func TestAppendAgainstPython(t *testing.T) {
 	untimed := slices.DeleteFunc(slices.Clone(keys), func(k dict.Kind) bool { return k == dict.KindDateTime || k == dict.KindTime })
 	g := codectest.NewGenerator(codectest.Seed(t), dict.Kinds(), untimed)
+	g.Holds = holds
 	documents := make([][]byte, 20_000)
 	want := make([]string, len(documents))
 	c := python.Codec{Python: dict.Python311}

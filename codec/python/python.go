@@ -32,6 +32,7 @@
 package python
 
 import (
+	"bytes"
 	"sync"
 
 	"github.com/dictwire/dictwire/codec"
@@ -45,6 +46,10 @@ type Codec struct {
 	// Python is the version of CPython whose repr Append writes. Zero means
 	// dict.DefaultPython.
 	Python dict.Python
+
+	// Lossy makes Append cut times to whole microseconds, which are what Python
+	// holds.
+	Lossy bool
 }
 
 var _ codec.Codec = Codec{}
@@ -93,12 +98,26 @@ func (p *parser) decode(src []byte) (*dict.Dict, error) {
 	return p.b.Dict(), nil
 }
 
-// Append appends d as CPython's repr prints it. It holds every kind. See
-// [codec.Codec].
+// Append appends d as CPython's repr prints it. Only times with nanoseconds, which
+// Python lacks, are a *[codec.LossError], unless c is Lossy. See [codec.Codec].
 func (c Codec) Append(dst []byte, d *dict.Dict) ([]byte, error) {
 	version := c.Python
 	if version == 0 {
 		version = dict.DefaultPython
 	}
-	return dict.AppendRepr(dst, d.Value(), version), nil
+	out := dict.AppendRepr(dst, d.Value(), version)
+	if !bytes.Contains(out[len(dst):], []byte("nanosecond")) {
+		return out, nil // as AppendRepr prints them
+	}
+	loss := codec.LossOfNanoseconds(name, d.Value())
+	if loss == nil {
+		return out, nil
+	}
+	if c.Lossy {
+		var v dict.Value
+		if v, loss = codec.CutNanoseconds(name, d.Value()); loss == nil {
+			return dict.AppendRepr(dst, v, version), nil
+		}
+	}
+	return dst, loss
 }

@@ -18,10 +18,13 @@ var keys = []dict.Kind{
 	dict.KindTuple, dict.KindFrozenSet, dict.KindTagged,
 }
 
+// holds reports whether Python holds a value.
+func holds(v dict.Value) bool { return !v.HasNanoseconds() }
+
 func TestCodec(t *testing.T) {
 	for _, version := range []dict.Python{0, dict.Python311} {
 		codectest.Run(t, codectest.Config{
-			Codec: python.Codec{Python: version}, Kinds: dict.Kinds(), Keys: keys,
+			Codec: python.Codec{Python: version}, Kinds: dict.Kinds(), Keys: keys, Holds: holds,
 			BadThenGood: []string{"{'a': 1,,}\n{'good': 1}\n", "{'a':\n{'good': 1}", "{'a': 'b\n{'good': 1}\n"},
 		})
 	}

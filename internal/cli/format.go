@@ -86,7 +86,7 @@ func (f *formatFlags) codecs() map[string]codec.Codec {
 		cbor.Codec{},
 		msgpack.Codec{Lossy: f.lossy},
 		pickle.Codec{Lossy: f.lossy},
-		python.Codec{Python: f.pythonVersion()},
+		python.Codec{Python: f.pythonVersion(), Lossy: f.lossy},
 	} {
 		all[c.Name()] = c
 	}

@@ -1,0 +1,123 @@
+package codec
+
+import (
+	"strconv"
+
+	"github.com/dictwire/dictwire/dict"
+)
+
+// LossOfNanoseconds returns the error that the named codec can't hold the first time in
+// v that has nanoseconds, or nil. It is for codecs of what Python holds.
+func LossOfNanoseconds(name string, v dict.Value) *LossError {
+	switch {
+	case v.HasNanoseconds():
+		loss := Loss(name, v)
+		loss.Hint = "Python has whole microseconds; use --to cbor, or --lossy to cut the nanoseconds off"
+		return loss
+	case v.Kind().IsDict():
+		for k, item := range v.Pairs() {
+			if loss := LossOfNanoseconds(name, k); loss != nil {
+				loss.Path, loss.Key = "", true
+				return loss
+			}
+			if loss := LossOfNanoseconds(name, item); loss != nil {
+				loss.Path = "/" + KeyText(k) + loss.Path
+				return loss
+			}
+		}
+	case v.Kind() == dict.KindTagged:
+		_, _, inner, _ := v.Tagged()
+		return LossOfNanoseconds(name, inner)
+	case v.Kind().IsContainer():
+		i := 0
+		for item := range v.Items() {
+			if loss := LossOfNanoseconds(name, item); loss != nil {
+				loss.Path = "/" + strconv.Itoa(i) + loss.Path
+				return loss
+			}
+			i++
+		}
+	}
+	return nil
+}
+
+// CutNanoseconds returns v with the times in it cut to whole microseconds. The error is
+// that of two keys, or two items of a set, which are the same then.
+func CutNanoseconds(name string, v dict.Value) (dict.Value, *LossError) {
+	if LossOfNanoseconds(name, v) == nil {
+		return v, nil
+	}
+	switch k := v.Kind(); k {
+	case dict.KindDateTime:
+		t, _ := v.DateTime()
+		t.Nanosecond = 0
+		v, _ = t.Value() // it was one
+	case dict.KindTime:
+		t, _ := v.TimeOfDay()
+		t.Nanosecond = 0
+		v, _ = t.Value()
+	case dict.KindTimeDelta:
+		t, _ := v.TimeDelta()
+		t.Nanoseconds = 0
+		v, _ = t.Value()
+	case dict.KindDict, dict.KindOrderedDict:
+		return cutInPairs(name, v)
+	case dict.KindTagged:
+		space, tag, inner, _ := v.Tagged()
+		inner, loss := CutNanoseconds(name, inner)
+		return dict.Tagged(space, tag, inner), loss
+	default:
+		return cutInItems(name, v)
+	}
+	return v, nil
+}
+
+func cutInPairs(name string, v dict.Value) (dict.Value, *LossError) {
+	d := new(dict.Dict)
+	for k, item := range v.Pairs() {
+		cut, loss := CutNanoseconds(name, k)
+		if loss == nil {
+			if _, twice := d.GetKey(cut); twice {
+				return v, SameKeys(name, k)
+			}
+			if item, loss = CutNanoseconds(name, item); loss != nil {
+				loss.Path = "/" + KeyText(k) + loss.Path
+			}
+		}
+		if loss != nil {
+			return v, loss
+		}
+		_ = d.SetKey(cut, item) // it was a key
+	}
+	if v.Kind() == dict.KindOrderedDict {
+		d = d.Ordered()
+	}
+	return d.Value(), nil
+}
+
+func cutInItems(name string, v dict.Value) (dict.Value, *LossError) {
+	items := make([]dict.Value, 0, v.Len())
+	for item := range v.Items() {
+		cut, loss := CutNanoseconds(name, item)
+		if loss != nil {
+			loss.Path = "/" + strconv.Itoa(len(items)) + loss.Path
+			return v, loss
+		}
+		items = append(items, cut)
+	}
+	var cut dict.Value
+	switch v.Kind() {
+	case dict.KindTuple:
+		return dict.Tuple(items...), nil
+	case dict.KindSet:
+		cut, _ = dict.SetOf(items...) // they were items
+	case dict.KindFrozenSet:
+		cut, _ = dict.FrozenSet(items...)
+	default:
+		return dict.List(items...), nil
+	}
+	if cut.Len() < v.Len() {
+		return v, SameKeys(name, v)
+	}
+	return cut, nil
+}
