@@ -10,6 +10,7 @@ import (
 
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/json"
+	"github.com/dictwire/dictwire/dialect"
 	"github.com/dictwire/dictwire/dict"
 )
 
@@ -20,8 +21,13 @@ import (
 type BareConn struct {
 	conn    net.Conn
 	codec   codec.Codec
-	sending chan struct{} // holds one token: who has it may write
+	sending chan *sending // holds one: who has it may write
 	receive chan *receiver
+}
+
+// A sending is the writing side of a connection.
+type sending struct {
+	begun bool // something may have been written
 }
 
 // A receiver reads replies.
@@ -47,37 +53,57 @@ func (d Dialer) DialBare(ctx context.Context, addr string) (*BareConn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dictwire: can't connect to %s: %w", where, reason(err))
 	}
-	c := &BareConn{conn: conn, codec: d.Codec, sending: make(chan struct{}, 1), receive: make(chan *receiver, 1)}
-	c.sending <- struct{}{}
+	c := &BareConn{conn: conn, codec: d.Codec, sending: make(chan *sending, 1), receive: make(chan *receiver, 1)}
+	c.sending <- new(sending)
 	c.receive <- &receiver{scanner: d.Codec.NewScanner(codec.Limits{})}
 	return c, nil
 }
 
 // Send writes one dictionary to the connection: a [*dict.Dict], or a Go map or
 // struct as [dict.From] converts it. That it returns nil means that the
-// operating system has the record, not that the server does. Where ctx ends
-// while the record is being written, the connection is of no more use.
+// operating system has the record, not that the server does. An error that wraps
+// ErrNotSent says that nothing of the record was written; after any other one, as
+// where ctx ends meanwhile, the connection is of no more use.
+//
+// A first dictionary that the server would take for the greeting of a native session
+// is refused: one in JSON whose first key is "dictwire", with an integer.
 func (c *BareConn) Send(ctx context.Context, v any) error {
-	d, err := dict.From(v)
+	record, err := c.record(v)
 	if err != nil {
-		return err
+		return notSentError{err}
 	}
-	record, err := c.codec.Append(nil, d)
-	if err != nil {
-		return err
-	}
+	var s *sending
 	select {
-	case <-c.sending:
+	case s = <-c.sending:
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return notSentError{context.Cause(ctx)}
 	}
-	defer func() { c.sending <- struct{}{} }()
+	defer func() { c.sending <- s }()
+	if ctx.Err() != nil {
+		return notSentError{context.Cause(ctx)}
+	}
+	if p, _ := dialect.Sniff(record); p == dialect.Native && !s.begun {
+		return notSentError{errGreeting}
+	}
+	s.begun = true
 	stop := c.until(ctx, c.conn.SetWriteDeadline)
 	_, err = c.conn.Write(append(record, c.codec.Terminator()...))
 	if stop(); err != nil {
 		return fmt.Errorf("dictwire: send: %w", cause(ctx, err))
 	}
 	return nil
+}
+
+var errGreeting = errors.New(`dictwire: send: a server takes a connection's first dictionary for a greeting ` +
+	`if its first key is "dictwire"; send it over a native session, or with another key in front`)
+
+// record serializes what is sent.
+func (c *BareConn) record(v any) ([]byte, error) {
+	d, err := dict.From(v)
+	if err != nil {
+		return nil, err
+	}
+	return c.codec.Append(nil, d)
 }
 
 // Receive returns the next dictionary that the server sends, io.EOF at the end

@@ -3,6 +3,8 @@ package dictwire_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -13,6 +15,8 @@ import (
 	"time"
 
 	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/codec/cbor"
 	"github.com/dictwire/dictwire/dict"
 )
 
@@ -170,4 +174,82 @@ func TestBareShared(t *testing.T) {
 		t.Errorf("%d records", got)
 	}
 	_ = c.Close()
+}
+
+// A context that has ended before leaves the connection as it was.
+func TestBareSendWithFinishedContext(t *testing.T) {
+	var rec recorder
+	c, err := dictwire.DialBare(t.Context(), start(t, &dictwire.Server{Handler: &rec}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 20 { // a choice between two that are ready is random
+		if err := c.Send(ended, dict.Of("a", 1)); !errors.Is(err, context.Canceled) || !errors.Is(err, dictwire.ErrNotSent) {
+			t.Fatalf("Send = %v", err)
+		}
+	}
+	if err := c.Send(t.Context(), dict.Of("a", 2)); err != nil {
+		t.Fatal(err)
+	}
+	bareEnd(t, c)
+	if got := fmt.Sprint(rec.all()); got != "[{'a': 2}]" {
+		t.Errorf("%s", got)
+	}
+}
+
+// bareEnd returns when the server has read all.
+func bareEnd(t *testing.T, c *dictwire.BareConn) {
+	t.Helper()
+	if err := c.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if d, err := c.Receive(t.Context()); err != io.EOF { //nolint:errorlint // as it is documented
+		t.Fatalf("Receive = %v, %v", d, err)
+	}
+}
+
+// A dictionary that a server would take for a greeting is not sent as one.
+func TestBareGreeting(t *testing.T) {
+	for _, test := range []struct {
+		codec   codec.Codec
+		records []*dict.Dict // the last one is refused, or none
+		refused bool
+	}{
+		{nil, []*dict.Dict{dict.Of("dictwire", 1)}, true},
+		{nil, []*dict.Dict{dict.Of("dictwire", -99, "topic", "x")}, true},
+		{nil, []*dict.Dict{dict.Of("dictwire", "1")}, false},
+		{nil, []*dict.Dict{dict.Of("dictwire", 1.5)}, false},
+		{nil, []*dict.Dict{dict.Of("dictwire", true)}, false},
+		{nil, []*dict.Dict{dict.Of("dictwire", nil)}, false},
+		{nil, []*dict.Dict{dict.Of("a", 1, "dictwire", 1)}, false},
+		{nil, []*dict.Dict{dict.Of("a", 1), dict.Of("dictwire", 1)}, false},
+		{cbor.Codec{}, []*dict.Dict{dict.Of("dictwire", 1)}, false},
+	} {
+		var rec recorder
+		c, err := dictwire.Dialer{Codec: test.codec}.DialBare(t.Context(), start(t, &dictwire.Server{Handler: &rec}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, d := range test.records {
+			err := c.Send(t.Context(), d)
+			if refused := i == len(test.records)-1 && test.refused; refused != errors.Is(err, dictwire.ErrNotSent) || !refused && err != nil {
+				t.Errorf("%v: %v", d, err)
+			}
+		}
+		want := fmt.Sprint(test.records)
+		if test.refused {
+			if err := c.Send(t.Context(), n(1)); err != nil { // the connection goes on
+				t.Error(err)
+			}
+			want = fmt.Sprint([]*dict.Dict{n(1)})
+		}
+		bareEnd(t, c)
+		if got := fmt.Sprint(rec.all()); got != want {
+			t.Errorf("the server has %s, want %s", got, want)
+		}
+		_ = c.Close()
+	}
 }

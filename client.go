@@ -28,7 +28,7 @@ import (
 func Send(ctx context.Context, addr string, v any) (reply *dict.Dict, err error) {
 	c, err := Dial(ctx, addr)
 	if err != nil {
-		return nil, err
+		return nil, notSentError{err}
 	}
 	defer c.Close() // what is not settled, Send has said
 	return c.Send(ctx, DefaultTopic, v)
@@ -239,17 +239,21 @@ func (c *Client) Producer() string { return c.producer }
 // the code loss, of a record that is settled; one beyond the Limits is a
 // *[codec.SyntaxError], likewise. The empty topic is [DefaultTopic].
 //
-// When ctx ends first, the record may be sent nevertheless. Where a topic can't
-// go on, the error wraps ErrLost, ErrConflict, ErrFenced, ErrProtocol or a
-// *[RemoteError].
+// An error that wraps ErrNotSent says that the record was not taken, as where ctx had
+// ended before, or v can't be sent. Where ctx ends later, the error is its cause
+// alone: the client goes on to send the record, and what becomes of it is told by
+// [Client.Flush] and [Dialer.OnRejected]. Where a topic can't go on, the error wraps
+// ErrLost, ErrConflict, ErrFenced, ErrProtocol or a *[RemoteError]; and
+// ErrClientClosed where the client is closed meanwhile. A record that was taken
+// before that may be settled or not.
 func (c *Client) Send(ctx context.Context, topic string, v any) (reply *dict.Dict, err error) {
 	s, err := c.sender(topic)
 	if err != nil {
-		return nil, err
+		return nil, notSentError{err}
 	}
 	w := c.newWaiter()
 	if err := s.send(ctx, v, w); err != nil {
-		return nil, err
+		return nil, notSentError{err}
 	}
 	select {
 	case <-w.done:
@@ -264,13 +268,17 @@ func (c *Client) Send(ctx context.Context, topic string, v any) (reply *dict.Dic
 // SendAsync takes a dictionary to be sent to a topic, as [Client.Send] does, and
 // does not wait until it is settled: it waits only while the window is full. v is
 // no longer needed when it returns. What becomes of the record is told by
-// [Client.Flush] and [Dialer.OnRejected].
+// [Client.Flush] and [Dialer.OnRejected]. Each error wraps ErrNotSent: the record was
+// not taken.
 func (c *Client) SendAsync(ctx context.Context, topic string, v any) error {
 	s, err := c.sender(topic)
-	if err != nil {
-		return err
+	if err == nil {
+		err = s.send(ctx, v, nil)
 	}
-	return s.send(ctx, v, nil)
+	if err != nil {
+		return notSentError{err}
+	}
+	return nil
 }
 
 // Flush returns when all that was sent before is settled, over all topics; with

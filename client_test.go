@@ -757,7 +757,7 @@ func TestGiveUp(t *testing.T) {
 	})
 }
 
-// A lateContext has ended, and is looked at late.
+// A lateContext ends when it is waited for.
 type lateContext struct {
 	context.Context //nolint:containedctx // it is one
 	late            func()
@@ -774,16 +774,16 @@ func TestGiveUpLate(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
 		c := srv.dial(dictwire.Dialer{})
 		p := srv.accept()
-		ended, cancel := context.WithCancel(t.Context())
-		cancel()
 		for i := 1; i <= 20; i++ { // a select of two takes one of them
-			ctx := lateContext{ended, func() {
+			ending, cancel := context.WithCancel(t.Context())
+			ctx := lateContext{ending, func() {
 				if i == 1 {
 					p.welcome(1)
 				}
 				p.want(line(i))
 				p.say(fmt.Sprintf(`{"rejected":%d,"code":"handler","error":"no"}`, i), fmt.Sprintf(`{"ack":%d}`, i))
 				synctest.Wait()
+				cancel()
 			}}
 			_, err := c.Send(ctx, "t", n(i))
 			if rejected := (*dictwire.RejectedError)(nil); !errors.As(err, &rejected) {
@@ -915,4 +915,100 @@ func TestDialErrors(t *testing.T) {
 	if _, err := (dictwire.Dialer{Producer: "two words"}).Dial(t.Context(), ""); err == nil {
 		t.Error("a producer that is none")
 	}
+}
+
+// A call whose context has ended takes no record, whatever way the context ended.
+func TestSendWithFinishedContext(t *testing.T) {
+	why := errors.New("the user left")
+	ended := func(make func(context.Context) (context.Context, context.CancelFunc)) context.Context {
+		ctx, cancel := make(context.Background())
+		cancel()
+		return ctx
+	}
+	for name, finish := range map[string]struct {
+		how  func() context.Context
+		want error
+	}{
+		"canceled": {func() context.Context { return ended(context.WithCancel) }, context.Canceled},
+		"late": {func() context.Context {
+			return ended(func(ctx context.Context) (context.Context, context.CancelFunc) {
+				ctx, cancel := context.WithTimeout(ctx, -time.Second)
+				return ctx, cancel
+			})
+		}, context.DeadlineExceeded},
+		"with a cause": {func() context.Context {
+			ctx, cancel := context.WithCancelCause(context.Background())
+			cancel(why)
+			return ctx
+		}, why},
+	} {
+		for _, spool := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, ", spool ", spool), func(t *testing.T) {
+				scriptedTest(t, func(t *testing.T, srv *scripted) {
+					var d dictwire.Dialer
+					if spool {
+						d.Spool = newSpool()
+					}
+					c := srv.dial(d)
+					ctx := finish.how()
+					for range 20 { // a choice between two that are ready is random
+						if _, err := c.Send(ctx, "t", n(1)); !errors.Is(err, finish.want) || !errors.Is(err, dictwire.ErrNotSent) {
+							t.Fatalf("Send = %v", err)
+						}
+						if err := c.SendAsync(ctx, "t", n(2)); !errors.Is(err, finish.want) || !errors.Is(err, dictwire.ErrNotSent) {
+							t.Fatalf("SendAsync = %v", err)
+						}
+					}
+					if err := c.SendAsync(t.Context(), "t", n(3)); err != nil {
+						t.Fatal(err)
+					}
+					p := srv.accept()
+					p.welcome(1)
+					p.want(line(3)) // as the first, and no other
+					p.ack(1)
+					if err := c.Flush(t.Context()); err != nil {
+						t.Error(err)
+					}
+					settled(t, c)
+				})
+			})
+		}
+	}
+}
+
+// ErrNotSent tells what was not taken from what may get to the server.
+func TestErrNotSent(t *testing.T) {
+	scriptedTest(t, func(t *testing.T, srv *scripted) {
+		c := srv.dial(dictwire.Dialer{WindowRecords: 1, Limits: codec.Limits{RecordBytes: 100}})
+		for name, err := range map[string]error{
+			"a topic that is none":   c.SendAsync(t.Context(), "a b", n(1)),
+			"a value that is none":   c.SendAsync(t.Context(), "t", make(chan int)),
+			"a loss":                 c.SendAsync(t.Context(), "t", dict.Of("a", []byte("x"))),
+			"a record beyond limits": c.SendAsync(t.Context(), "t", dict.Of("a", strings.Repeat("x", 100))),
+		} {
+			if !errors.Is(err, dictwire.ErrNotSent) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		// One that waits to be settled may get there, one that waits for room does not.
+		taken, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		_, err := c.Send(taken, "t", n(1))
+		if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, dictwire.ErrNotSent) {
+			t.Errorf("Send = %v", err)
+		}
+		waits, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		if err := c.SendAsync(waits, "t", n(2)); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, dictwire.ErrNotSent) {
+			t.Errorf("SendAsync = %v", err)
+		}
+		p := srv.accept()
+		p.welcome(1)
+		p.want(line(1))
+		p.ack(1)
+		settled(t, c)
+		if err := c.SendAsync(t.Context(), "t", n(3)); !errors.Is(err, dictwire.ErrClientClosed) || !errors.Is(err, dictwire.ErrNotSent) {
+			t.Errorf("SendAsync = %v", err)
+		}
+	})
 }

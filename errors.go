@@ -10,9 +10,9 @@ import (
 	"github.com/dictwire/dictwire/internal/wire"
 )
 
-// What a [Client] returns wraps one of these where a topic can't go on. All
-// later calls for that topic return the same. What is not settled is lost with
-// the client, unless a spool holds it.
+// What a [Client] returns wraps one of these. After ErrLost, ErrConflict, ErrDamaged,
+// ErrFenced and ErrProtocol the topic can't go on: all later calls for it return the
+// same, and what is not settled is lost with the client, unless a spool holds it.
 var (
 	// ErrLost says that the server has less than it acknowledged: it was
 	// restored from a backup, or is another one. [Dialer.AcceptLost] goes on
@@ -40,9 +40,19 @@ var (
 	// no dictwire server, or one side is broken.
 	ErrProtocol = errors.New("dictwire: what the server sends is not the native session")
 
+	// ErrNotSent says that a record was not taken: it has no number, and nothing of
+	// it will be sent. Where it is not wrapped, the record may get to the server, or
+	// has got there.
+	ErrNotSent = errors.New("dictwire: not sent")
+
 	// ErrClientClosed is what calls of a Client return after [Client.Close].
 	ErrClientClosed = errors.New("dictwire: the client is closed")
 )
+
+// A notSentError is [ErrNotSent] with the reason.
+type notSentError struct{ error }
+
+func (e notSentError) Unwrap() []error { return []error{ErrNotSent, e.error} }
 
 // A RejectedError says that a record was rejected: it is settled, but not in
 // its topic.

@@ -114,20 +114,21 @@ func (s *sender) send(ctx context.Context, v any, w *waiter) error {
 		if errors.Is(err, ErrClientClosed) {
 			return err
 		}
-		return s.interrupted(err)
+		return s.interrupted(err, "not sent")
 	}
 	return s.add(it, w)
 }
 
-// interrupted makes the error of a call whose context ended.
-func (s *sender) interrupted(err error) error {
+// interrupted makes the error of a call whose context ended. fate says what that
+// means for the record.
+func (s *sender) interrupted(err error, fate string) error {
 	s.mu.Lock()
 	trouble := s.trouble
 	s.mu.Unlock()
 	if trouble != nil {
-		return fmt.Errorf("dictwire: send to topic %s: %w (%w)", s.topic, err, trouble)
+		return fmt.Errorf("dictwire: send to topic %s: %s: %w (%w)", s.topic, fate, err, trouble)
 	}
-	return fmt.Errorf("dictwire: send to topic %s: %w", s.topic, err)
+	return fmt.Errorf("dictwire: send to topic %s: %s: %w", s.topic, fate, err)
 }
 
 // giveUp ends the waiting of w, whose record is in the log. What has been said to
@@ -136,7 +137,7 @@ func (s *sender) giveUp(ctx context.Context, w *waiter) (*dict.Dict, error) {
 	if s.leave(w) {
 		return w.reply, w.err
 	}
-	return nil, s.interrupted(context.Cause(ctx))
+	return nil, s.interrupted(context.Cause(ctx), "not settled yet")
 }
 
 // leave makes w wait no more. It reports whether its waiting has ended before.

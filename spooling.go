@@ -146,7 +146,10 @@ func (s *sender) numbered(first uint64, err error) (flushed []*waiter) {
 			case w.gone:
 			case w.flush && s.c.d.AtSpool:
 				flushed = append(flushed, w)
-			case err != nil && !w.flush:
+			case errors.Is(err, ErrSpoolFull) && !w.flush:
+				silent--
+				w.end(outcome{err: notSentError{err}})
+			case err != nil && !w.flush: // what the spool has of it is not known
 				silent--
 				w.end(outcome{err: err})
 			case s.c.d.AtSpool:

@@ -22,7 +22,8 @@ func (w *window) hasRoom() bool {
 	return w.records.Load() < w.maxRecords && w.bytes.Load() < w.maxBytes
 }
 
-// enter takes the place of n records once there is room for one.
+// enter takes the place of n records once there is room for one. Where ctx has
+// ended, it takes none.
 func (w *window) enter(ctx context.Context, n int) error {
 	if err := w.await(ctx); err != nil {
 		return err
@@ -33,7 +34,13 @@ func (w *window) enter(ctx context.Context, n int) error {
 
 // await waits until there is room.
 func (w *window) await(ctx context.Context) error {
-	for !w.hasRoom() {
+	for {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if w.hasRoom() {
+			return nil
+		}
 		room, err := w.wait()
 		if err != nil {
 			return err
@@ -41,10 +48,8 @@ func (w *window) await(ctx context.Context) error {
 		select {
 		case <-room:
 		case <-ctx.Done():
-			return context.Cause(ctx)
 		}
 	}
-	return nil
 }
 
 // tryEnter takes the place of a record if there is room.
