@@ -43,6 +43,7 @@ import collections
 import contextlib
 import json
 import os
+import re
 import select
 import shutil
 import signal
@@ -329,6 +330,8 @@ def _serialize(dictionary):
         kind = type(dictionary).__name__
         raise TypeError(f"want a dictionary, got {'an' if kind[0] in 'aeiou' else 'a'} {kind}")
     line = json.dumps(dictionary)
+    if GREETING.match(line):
+        raise ValueError('a server takes it for a greeting, as its first key is "dictwire"; put another key first')
     JSON.decode(line)  # finds keys that JSON makes the same, as 1 and '1'
     return line.encode() + b'\n'
 
@@ -369,7 +372,7 @@ def _exchange(connection, line):
     except socket.timeout:
         pass  # a server need not reply
     except OSError as error:
-        failure = failure or error
+        failure = error  # that of shutdown says less: "not connected"
     if failure and not answer:
         raise failure
     return answer.partition(b'\n')[0]
@@ -403,6 +406,7 @@ def _unique(pairs):
 
 
 JSON = json.JSONDecoder(object_pairs_hook=_unique)
+GREETING = re.compile(r'{"dictwire": -?\d+[,}]')  # what begins dictwire's own protocol, as json.dumps writes it
 
 
 def _check_port(port):

@@ -5,11 +5,13 @@ Python server. Nothing is skipped: without Go they fail.
 """
 
 import contextlib
+import errno
 import io
 import json
 import os
 import random
 import re
+import select
 import shlex
 import shutil
 import signal
@@ -213,7 +215,11 @@ class Served:
                 time.sleep(0.3)
                 c.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b'\1\0\0\0\0\0\0\0')
                 return b''
-            c.shutdown(socket.SHUT_WR)
+            try:
+                c.shutdown(socket.SHUT_WR)
+            except OSError as error:  # reset by a server that has hung up: Python has no ConnectionError for that
+                if error.errno != errno.ENOTCONN:
+                    raise
             told = b''
             while True:
                 chunk = c.recv(65536)
@@ -1023,6 +1029,26 @@ class TestClient(unittest.TestCase):
         self.assertIs(result, False)
         self.assertRegex(stderr, rf"\A4-net: can't send to 127\.0\.0\.1:{server.port}: (Connection reset by peer|Broken pipe)\n\Z")
 
+    def test_reset_before_all_is_said(self):
+        """A server that is gone when the client has sent all, and is about to say so."""
+        with socket.create_server(('127.0.0.1', 0)) as listener:
+            for _ in range(3):
+                client = socket.create_connection(listener.getsockname())
+                server, _ = listener.accept()
+
+                class Connection:
+                    settimeout, recv, shutdown = client.settimeout, client.recv, client.shutdown
+
+                    @staticmethod
+                    def sendall(data):
+                        client.sendall(data)
+                        server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b'\1\0\0\0\0\0\0\0')
+                        server.close()
+                        select.select([client], [], [], 30)
+
+                with client, self.assertRaises(ConnectionResetError):
+                    net._exchange(Connection, b'{}\n')
+
     def test_nothing_listens(self):
         port = free_port()
         began = time.monotonic()
@@ -1090,6 +1116,9 @@ class TestClient(unittest.TestCase):
             (deep, r'.*recursion.*'),
             ({1: 'a', '1': 'b'}, r'the key "1" comes twice'),
             ({'a': [{None: 1, 'null': 2}]}, r'the key "null" comes twice'),
+            ({'dictwire': 1}, r'a server takes it for a greeting, as its first key is "dictwire"; put another key first'),
+            ({'dictwire': -12, 'a': 1}, r'a server takes it for a greeting, .*'),
+            ({'dictwire': signal.SIGINT}, r'a server takes it for a greeting, .*'),
         ):
             with self.subTest(value=type(value), why=why):
                 result, stderr = self.send(value, port=1)
@@ -1097,6 +1126,14 @@ class TestClient(unittest.TestCase):
                 self.assertRegex(stderr, rf"\A4-net: can't send this: {why}\n\Z")
         while deep:  # or its end would recurse as deep
             deep = deep['a']
+
+    @both
+    def test_almost_a_greeting(self, dictwire):
+        """Only an integer under the first key begins another protocol."""
+        for value in ({'a': 0, 'dictwire': 1}, {'dictwire': '1'}, {'dictwire': 1.5}, {'dictwire': True}, {'dictwire': {}}, {'Dictwire': 1}):
+            with Served(dictwire) as server:
+                self.assertIs(net.send_data(value, port=server.port), True)
+            self.assertEqual(server.stdout.getvalue(), f'Received Dictionary from Client:\n{value!r}\n')
 
     def dictwire(self, *options):
         """Start the real server with other options; return its port."""
