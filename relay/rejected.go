@@ -64,7 +64,7 @@ func (o *outbox) keepRejected(ctx context.Context, t *topic, e *dictwire.Rejecte
 	})
 }
 
-// rejection returns what is kept of a rejected record. Producer, number and peer
+// rejection returns what is kept of a rejected record: all of it. Producer, number and peer
 // are those of the one who sent it here.
 func (o *outbox) rejection(ctx context.Context, t *topic, e *dictwire.RejectedError) ([]byte, error) {
 	b, index, err := o.find(ctx, t, e.Number)
@@ -79,6 +79,7 @@ func (o *outbox) rejection(ctx context.Context, t *topic, e *dictwire.RejectedEr
 		}
 	}
 	r := rejection.Of(record)
+	r.Bytes = record // whole: it was acknowledged, and is trimmed from its topic
 	r.Code, r.Text, r.Topic = e.Code, e.Text, e.Topic
 	if b != nil && !b.Producer.IsZero() {
 		r.Producer, r.Number = b.Producer.Name, b.First+uint64(index)

@@ -18,7 +18,7 @@
 //     is in two places or in none.
 //   - A record stays in the store until the upstream server has settled it. Then it
 //     is trimmed.
-//   - What the upstream server rejects is logged and kept in _rejected, once.
+//   - What the upstream server rejects is logged and kept whole in _rejected, once.
 //   - A relay may pass on to a server that is one, too.
 //
 // # Limits

@@ -17,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/cbor"
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/relay"
@@ -29,13 +30,14 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // A node is a store, a server on it and a relay from it, each of which runs or
 // does not.
 type node struct {
-	t       *testing.T
-	fs      *lossy
-	store   *pebble.Store
-	server  *dictwire.Server
-	handler dictwire.Handler
-	addr    string // where it listens
-	log     logBuffer
+	t         *testing.T
+	fs        *lossy
+	store     *pebble.Store
+	server    *dictwire.Server
+	handler   dictwire.Handler
+	maxRecord int    // 0: the default
+	addr      string // where it listens
+	log       logBuffer
 
 	stop context.CancelFunc // of the relay
 	done chan error
@@ -93,7 +95,7 @@ func (n *node) serve() {
 		return err == nil
 	})
 	n.addr = l.Addr().String()
-	srv := &dictwire.Server{Store: n.store, Handler: n.handler}
+	srv := &dictwire.Server{Store: n.store, Handler: n.handler, Limits: codec.Limits{RecordBytes: n.maxRecord}}
 	n.server = srv
 	go func() { _ = srv.Serve(l) }()
 }
@@ -348,5 +350,45 @@ func TestRejected(t *testing.T) {
 	eventually(t, func() string { return "7 records upstream" }, func() bool { return len(up.records("a")) == 7 })
 	if n := len(r.rejected()); n != 2 {
 		t.Errorf("%d rejected records are kept, want 2", n)
+	}
+}
+
+// TestRejectedWhole keeps all of a record that was acknowledged here and is rejected
+// upstream, whatever for: it is nowhere else.
+func TestRejectedWhole(t *testing.T) {
+	up := newNode(t)
+	up.unserve()
+	up.maxRecord = 300_000
+	up.handler = dictwire.HandlerFunc(func(_ context.Context, r *dictwire.Request) (*dict.Dict, error) {
+		if len(r.Bytes) > 200_000 {
+			return nil, errors.New("not so much")
+		}
+		return nil, nil
+	})
+	up.serve()
+	r := newNode(t)
+	r.relay(up)
+	c, err := dictwire.Dial(t.Context(), r.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	var records []string
+	for i, size := range []int{250_000, 100_000, 900_000} {
+		record := fmt.Sprintf(`{"n":%d,"text":"%s"}`, i, strings.Repeat("x", size))
+		records = append(records, record)
+		if _, err := c.Send(t.Context(), "a", dictwire.Record{Bytes: []byte(record)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, func() string { return "1 record upstream" }, func() bool { return len(up.records("a")) == 1 })
+	eventually(t, func() string { return "2 rejected here" }, func() bool { return len(r.rejected()) == 2 })
+	for i, code := range map[int]string{0: "handler", 2: "too_large"} {
+		d := r.rejected()[i/2]
+		v, _ := d.Get("bytes")
+		kept, _ := v.Bytes()
+		if got, _ := d.Get("code"); string(kept) != records[i] || got.String() != "'"+code+"'" {
+			t.Errorf("%d bytes are kept of record %d, want %d: %v", len(kept), i, len(records[i]), got)
+		}
 	}
 }

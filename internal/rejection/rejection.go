@@ -12,7 +12,8 @@ import (
 	"github.com/dictwire/dictwire/dict"
 )
 
-// MaxBytes is how many bytes of a rejected record are kept.
+// MaxBytes is how many bytes are kept of a record whose sender was told that it was
+// rejected.
 const MaxBytes = 64 << 10
 
 // Codec is the format in which rejections are kept.
@@ -34,10 +35,10 @@ type Rejection struct {
 
 	Size   int // of the record
 	SHA256 [sha256.Size]byte
-	Bytes  []byte // the first of the record, at most MaxBytes
+	Bytes  []byte // the first of the record
 }
 
-// Of returns the rejection of a record, to whose bytes it refers.
+// Of returns the rejection of a record, to whose first MaxBytes it refers.
 func Of(record []byte) Rejection {
 	return Rejection{
 		Offset: -1, Size: len(record), SHA256: sha256.Sum256(record),
