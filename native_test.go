@@ -463,6 +463,33 @@ func TestNativeRead(t *testing.T) {
 	s.hear(`.*`, `\{"at":.*"format":"json".*`)
 	body(s, `{"raw":"/w=="}`)
 
+	// An index after the end of its block is no position; the end is one.
+	block, _ := strings.CutSuffix(found[1], ".0")
+	dot := strings.LastIndexByte(block, '.')
+	var last int
+	_, _ = fmt.Sscan(block[dot+1:], &last)
+	block = fmt.Sprintf("%s.%d", block[:dot], last-1) // of the two records of orders.eu
+	for index, bad := range map[string]bool{"1": false, "2": false, "3": true, "4294967295": true} {
+		s = greet(t, addr, fmt.Sprintf(`{"dictwire":1,"subscribe":"orders.eu","from":"%s.%s"}`, block, index))
+		if bad {
+			s.hear(`\{"error":".*` + exact(block+"."+index) + ` is after the end of its block of 2; .*","code":"lost"\}`)
+			s.end()
+		} else {
+			s.hear(`\{"dictwire":1,"next":"` + exact(block+"."+index) + `"\}`)
+		}
+		s = greet(t, addr, fmt.Sprintf(`{"dictwire":1,"subscribe":"orders.eu","cursor":"index%s","follow":true}`, index))
+		s.hear(`\{"dictwire":1,.*`, `\{"at":.*`)
+		body(s, `{"a":1}{"a":22}`)
+		s.say(fmt.Sprintf(`{"commit":"%s.%s"}`, block, index) + "\n")
+		line := s.hear(`.*`)
+		for strings.HasPrefix(line, `{"next"`) {
+			line = s.hear(`.*`)
+		}
+		if strings.Contains(line, `"code":"malformed"`) != bad || strings.Contains(line, `"committed"`) == bad {
+			t.Errorf("commit %s of a block of 2: heard %s", index, line)
+		}
+	}
+
 	// Commits that can't be.
 	for commit, want := range map[string]string{
 		`{"commit":"abcd.1.0"}`: "malformed", `{"hello":1}`: "malformed", strings.Repeat("x", 9000): "too_large",

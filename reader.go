@@ -126,6 +126,9 @@ func (r *reader) Commit(ctx context.Context, p store.Position) error {
 	if !r.s.holders.reads(r) {
 		return fenced()
 	}
+	if err := store.CheckIndex(ctx, r.s.store, p); err != nil {
+		return &dialect.Error{Code: codec.Malformed, At: -1, Text: "commit: " + err.Error(), Err: err}
+	}
 	if err := r.s.store.Commit(ctx, r.cursor, p); err != nil {
 		return faultOfStore(ctx, err)
 	}

@@ -48,7 +48,8 @@ func Parse(s string) (Point, error) {
 }
 
 // In returns the position of the point in a store, the zero one for its
-// beginning. A position that was written is not looked at.
+// beginning. A position that was written is not looked at, but for its index: the
+// error wraps store.ErrPosition where that is after the end of its block.
 func (p Point) In(ctx context.Context, s store.Log) (store.Position, error) {
 	switch {
 	case p.latest:
@@ -58,7 +59,7 @@ func (p Point) In(ctx context.Context, s store.Log) (store.Position, error) {
 	case p.age > 0:
 		return s.Seek(ctx, time.Now().Add(-p.age))
 	default:
-		return p.position, nil
+		return p.position, store.CheckIndex(ctx, s, p.position)
 	}
 }
 
