@@ -19,71 +19,147 @@ func storedAsItCame(c codec.Codec) bool {
 	return slices.Contains([]string{"json", "cbor", "msgpack"}, c.Name())
 }
 
-// judgeAll decides what becomes of each record. An error is why those from
-// t.records on can't be taken in.
-func (w *writer) judgeAll(ctx context.Context, t *take, b *dialect.Batch) error {
+// judgeAll decides what becomes of each record from an index on. An error is why
+// those behind t's can't be taken in; without one, t is to be settled before the
+// others are looked at.
+func (w *writer) judgeAll(ctx context.Context, t *take, b *dialect.Batch, from int) error {
 	bad := b.Bad
-	for i, record := range b.Records {
-		var err error
-		if len(bad) > 0 && bad[0].Index == i {
-			t.answers = append(t.answers, dialect.Answer{Index: i, Err: bad[0].Err, Bad: true})
-			err = t.reject(w, b, record, bad[0].Err, max(bad[0].Err.At-bad[0].At, -1))
-			bad = bad[1:]
-		} else {
-			err = w.judge(ctx, t, b, i, record)
+	for i := range b.Records {
+		isBad := len(bad) > 0 && bad[0].Index == i
+		if i >= from {
+			var fault *dialect.Bad
+			if isBad {
+				fault = &bad[0]
+			}
+			if room, err := w.judge(ctx, t, b, i, fault); err != nil || !room {
+				return err
+			}
 		}
-		if err != nil {
-			return err
+		if isBad {
+			bad = bad[1:]
 		}
 	}
 	return nil
 }
 
-// judge decides what becomes of one record. An error is why nothing from it on
-// can be taken in.
-func (w *writer) judge(ctx context.Context, t *take, b *dialect.Batch, index int, record []byte) error {
-	s := w.in.s
-	if len(record) >= freeDecoding {
-		n := min(decodingCost(b.Codec)*int64(len(record)), s.decodingMemory)
-		if err := s.decoding.Acquire(ctx, n); err != nil {
-			return context.Cause(ctx)
-		}
-		defer s.decoding.Release(n)
+// judge decides what becomes of one record, and charges t for it. It reports false
+// where t is to be settled first. An error is why nothing from it on can be taken
+// in.
+func (w *writer) judge(ctx context.Context, t *take, b *dialect.Batch, index int, bad *dialect.Bad) (room bool, err error) {
+	record := b.Records[index]
+	held, size := t.held, t.size
+	if room, err := t.hold(ctx, w.judgingCost(b.Codec, len(record))); err != nil || !room {
+		return false, err
 	}
+	if bad != nil {
+		t.answers = append(t.answers, dialect.Answer{Index: index, Err: bad.Err, Bad: true})
+		err = t.reject(w, b, record, bad.Err, max(bad.Err.At-bad.At, -1))
+	} else {
+		var reply *dict.Dict
+		if reply, room, err = w.judgeGood(ctx, t, b, index, held); err != nil || !room {
+			return false, err
+		}
+		if reply != nil { // it may refer to what was decoded
+			return true, nil
+		}
+	}
+	t.release(held + storingCost*(t.size-size))
+	return true, err
+}
+
+// judgeGood is judge for a record that could be read. It returns the handler's
+// reply. held is what t held before the record.
+func (w *writer) judgeGood(ctx context.Context, t *take, b *dialect.Batch, index int, held int64) (reply *dict.Dict, room bool, err error) {
+	s, record := w.in.s, b.Records[index]
 	r := &Request{
 		Codec: b.Codec, Dialect: w.dialect, RemoteAddr: w.in.remote, Topic: w.topic,
-		Producer: w.producer.Name, Number: w.next + uint64(index), Bytes: record, limits: s.Limits,
+		Producer: w.producer.Name, Number: w.next + uint64(t.records), Bytes: record, limits: s.Limits,
 	}
-	var (
-		reply *dict.Dict
-		err   error
-	)
+	stored, format := record, b.Codec
 	if !storedAsItCame(b.Codec) {
-		r.dict, err = b.Codec.Decode(record, s.Limits)
+		if r.dict, room, err = w.decode(ctx, t, b.Codec, record, held); err == nil && !room {
+			return nil, false, nil
+		}
+		if err == nil {
+			format = cbor.Codec{}
+			stored, err = w.storedForm(t, b.Codec, record, r.dict)
+		}
 	}
 	if err == nil && s.Handler != nil {
 		reply, err = w.call(ctx, r)
 	}
 	switch {
+	case ctx.Err() != nil && errors.Is(err, context.Cause(ctx)):
+		return nil, false, err
 	case errors.Is(err, ErrUnavailable):
-		return faultOfStore(ctx, err)
+		return nil, false, faultOfStore(ctx, err)
 	case err != nil:
 		fault := refusal(err)
 		t.answers = append(t.answers, dialect.Answer{Index: index, Err: fault})
-		return t.reject(w, b, record, fault, -1)
+		return nil, true, t.reject(w, b, record, fault, -1)
 	case reply != nil:
 		t.answers = append(t.answers, dialect.Answer{Index: index, Reply: reply})
 	}
-	if storedAsItCame(b.Codec) {
-		t.keep(w, b.Codec.Name(), record)
-		return nil
-	}
-	stored, err := cbor.Codec{}.Append(nil, r.dict)
+	t.keep(w, format.Name(), stored)
+	return reply, true, nil
+}
+
+// storedForm returns what is stored of a record whose own format nothing is stored
+// in. The limits hold for it, too, so that what is taken in can be passed on,
+// exported and sent again. It is valid until the next call.
+func (w *writer) storedForm(t *take, c codec.Codec, record []byte, d *dict.Dict) ([]byte, error) {
+	s := w.in.s
+	stored, err := cbor.Codec{}.Append(t.scratch[:0], d)
 	if err != nil {
-		return &dialect.Error{Code: dialect.Internal, Text: "the record can't be stored", At: -1, Err: err}
+		return nil, &dialect.Error{Code: dialect.Internal, Text: "the record can't be stored", At: -1, Err: err}
 	}
-	t.keep(w, cbor.Codec{}.Name(), stored)
-	return nil
+	t.scratch = stored
+	if limit := s.Limits.Effective().RecordBytes; len(stored) > limit {
+		return nil, &dialect.Error{
+			Code: codec.TooLarge, At: -1,
+			Text: fmt.Sprintf("the record has %d bytes of %s, but %d of CBOR, as which it is stored: more than %d", len(record), c.Name(), len(stored), limit),
+			Hint: "split it, or raise MaxRecord",
+		}
+	}
+	if w.scanner == nil {
+		w.scanner = cbor.Codec{}.NewScanner(s.Limits)
+	}
+	_, _, err = w.scanner.Next(stored)
+	if err != nil { // it may be in the middle of the record
+		w.scanner = nil
+		fault := refusal(err)
+		fault.Text = "as it is stored: " + fault.Text
+		return nil, fault
+	}
+	if w.scanner.Scratch() > maxKept {
+		w.scanner.Release()
+	}
+	return stored, nil
+}
+
+// decode decodes a record whose own format nothing is stored in. It reports false
+// where t is to be settled first. held is what t held before the record.
+//
+// What a pickle holds once and refers to often is written out, so that its size
+// says little about that of the dictionary. It is decoded within limits that most
+// stay within, and those that do not are decoded once more within wider ones,
+// which are charged first.
+func (w *writer) decode(ctx context.Context, t *take, c codec.Codec, record []byte, held int64) (*dict.Dict, bool, error) {
+	limits := w.in.s.Limits.Effective()
+	for factor := firstGrowth; ; factor *= nextGrowth {
+		tight := growth(limits, c, len(record), factor)
+		if factor > firstGrowth {
+			t.release(held)
+			if room, err := t.hold(ctx, decodingCost(c, len(record), tight)); err != nil || !room {
+				return nil, room, err
+			}
+		}
+		d, err := c.Decode(record, tight)
+		var syntax *codec.SyntaxError
+		if tight == limits || !errors.As(err, &syntax) || syntax.Code != codec.OverLimit {
+			return d, true, err
+		}
+	}
 }
 
 // refusal returns the fault of a record that a decoder or the handler refused.
@@ -117,15 +193,50 @@ func (w *writer) call(ctx context.Context, r *Request) (reply *dict.Dict, err er
 	return w.in.s.Handler.Handle(ctx, r)
 }
 
-// Records smaller than freeDecoding bytes are not counted when they are decoded.
-const freeDecoding = 4 << 10
+// What memory is charged for, in bytes.
+const (
+	storingCost = 2       // for each byte that is stored: in a block, and in its layout
+	rejectCost  = 2 << 10 // for a rejection, beside the record's bytes
+	nodeCost    = 32      // for each item that is decoded: 16, and as much to grow
 
-// decodingCost returns how many bytes of memory decoding takes for each byte of a
-// record at most: two nodes of 16 bytes for each item, of which there are no more
-// than bytes. Where the scanner only frames, the decoder needs 128 more.
-func decodingCost(c codec.Codec) int64 {
-	if codec.FramesOnly(c) {
-		return 160
+	// A pickle may first have firstGrowth items for each of its bytes, and then
+	// nextGrowth times as many, until it is decoded or its limits are reached.
+	firstGrowth, nextGrowth = 2, 4
+)
+
+// judgingCost returns how many bytes of memory it takes to judge and keep a record
+// of n bytes.
+func (w *writer) judgingCost(c codec.Codec, n int) int64 {
+	s := w.in.s
+	switch {
+	case !storedAsItCame(c):
+		return decodingCost(c, n, growth(s.Limits.Effective(), c, n, firstGrowth)) + rejectCost
+	case s.Handler != nil:
+		return (nodeCost+storingCost)*int64(n) + rejectCost
+	default:
+		return storingCost*int64(n) + rejectCost
 	}
-	return 32
+}
+
+// growth returns limits within which a record of n bytes is decoded, with as many
+// items for each of them as factor says.
+func growth(limits codec.Limits, c codec.Codec, n, factor int) codec.Limits {
+	if codec.FramesOnly(c) { // else there are no more items than bytes
+		most := int64(n) * int64(factor)
+		limits.Items = int(min(int64(limits.Items), most))
+		limits.RecordBytes = int(min(int64(limits.RecordBytes), most))
+	}
+	return limits
+}
+
+// decodingCost returns how many bytes of memory it takes to decode a record of n
+// bytes within limits, and to make its stored form.
+func decodingCost(c codec.Codec, n int, limits codec.Limits) int64 {
+	if !codec.FramesOnly(c) {
+		return 2 * nodeCost * int64(n)
+	}
+	// The machine; the items with what is made for each, and their stored form; the
+	// texts, of which there are four times as many bytes as a record may have.
+	const machine, item, text = 128, 128, 3 * 4
+	return machine*int64(n) + item*int64(limits.Items) + text*int64(limits.RecordBytes)
 }

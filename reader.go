@@ -36,7 +36,7 @@ func (in *intake) Read(ctx context.Context, q dialect.ReadRequest) (dialect.Read
 	}
 	r := &reader{
 		s: s, fence: q.Fence, try: q.Attempt,
-		opts: store.ReadOptions{Topics: q.Topics, Follow: q.Follow, Progress: q.Progress},
+		opts: store.ReadOptions{Topics: q.Topics, Follow: q.Follow, Progress: q.Progress, Room: q.Room},
 	}
 	if q.Cursor == "" {
 		var err error

@@ -11,8 +11,6 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sync/semaphore"
-
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/dialect"
@@ -59,8 +57,10 @@ type Server struct {
 	MaxConns int
 
 	// MaxMemory caps the bytes of memory that records take while they are
-	// received and decoded, for all connections together. Beyond it senders
-	// wait, and one record at a time is received. Zero means 256 MiB.
+	// received, decoded, converted and given to readers, for all connections
+	// together: five eighths of it are for what is received, a quarter for what is
+	// built of that, an eighth for readers. Beyond it they wait, and one large
+	// record at a time is received, built and given out. Zero means 256 MiB.
 	MaxMemory int64
 
 	// IdleTimeout is how long a connection may be silent between records. Zero
@@ -79,19 +79,17 @@ type Server struct {
 	// contents. Nil means that nothing is logged.
 	Logger *slog.Logger
 
-	once           sync.Once
-	rules          dialect.Rules
-	store          store.Store
-	topic          string
-	codecs         map[string]codec.Codec // by name
-	holders        holders
-	quota          quota
-	decoding       *semaphore.Weighted // bytes for decoded dictionaries
-	decodingMemory int64               // how many
-	slots          chan struct{}       // one for each open connection; nil: no limit
-	ctx            context.Context     //nolint:containedctx // the server's life, which no call spans
-	cancel         context.CancelCauseFunc
-	stats          counters
+	once    sync.Once
+	rules   dialect.Rules
+	store   store.Store
+	topic   string
+	codecs  map[string]codec.Codec // by name
+	holders holders
+	quota   quota
+	slots   chan struct{}   // one for each open connection; nil: no limit
+	ctx     context.Context //nolint:containedctx // the server's life, which no call spans
+	cancel  context.CancelCauseFunc
+	stats   counters
 
 	mu        sync.Mutex
 	listeners map[net.Listener]struct{}  // guarded by mu
@@ -118,11 +116,11 @@ func (s *Server) setup() {
 		}
 		s.codecs = codecsWith(s.JSON)
 		s.holders.init()
-		// A quarter for decoded dictionaries, the rest for what is being received.
-		s.decodingMemory = total / 4
-		s.decoding = semaphore.NewWeighted(s.decodingMemory)
+		large := 2 * int64(limits.RecordBytes)
 		s.rules = dialect.Rules{
-			Memory:        lease.NewBudget(total-total/4, 2*int64(limits.RecordBytes)),
+			Memory:        lease.NewBudget(total-total/4-total/8, large),
+			Building:      lease.NewPot(total / 4),
+			Reading:       lease.NewBudget(total/8, large),
 			MaxRecord:     limits.RecordBytes,
 			IdleTimeout:   timeout(s.IdleTimeout, time.Hour),
 			RecordTimeout: timeout(s.RecordTimeout, time.Minute),

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dictwire/dictwire/dialect"
+	"github.com/dictwire/dictwire/internal/lease"
 	"github.com/dictwire/dictwire/internal/rejection"
 	"github.com/dictwire/dictwire/store"
 )
@@ -16,28 +17,77 @@ import (
 type take struct {
 	blocks  []*store.Block
 	spare   []*store.Block
+	scratch []byte // for a record's stored form
 	answers []dialect.Answer
-	records int // that are settled with it
-	good    int // of them, those that were not rejected
-	bytes   int // of the good ones
+	records int   // that are settled with it
+	good    int   // of them, those that were not rejected
+	bytes   int   // of the good ones
+	size    int64 // of the blocks' records, in bytes
+
+	pot  *lease.Pot
+	held int64 // bytes of pot
 }
 
 var takes = sync.Pool{New: func() any { return new(take) }}
 
-// maxKept is how many bytes of a block are kept for the next one.
-const maxKept = 256 << 10
+const (
+	// maxKept is how many bytes of a block are kept for the next one.
+	maxKept = 256 << 10
+
+	// fullTake is how many bytes of memory a take may be charged before it is
+	// settled, though more records have come with it.
+	fullTake = 2 << 20
+)
+
+func newTake(pot *lease.Pot) *take {
+	t := takes.Get().(*take)
+	t.pot = pot
+	return t
+}
 
 func (t *take) recycle() {
+	t.pot.Give(t.held)
 	for _, b := range t.blocks {
 		if cap(b.Data) <= maxKept && len(t.spare) < 4 {
 			t.spare = append(t.spare, b)
 		}
 	}
+	if cap(t.scratch) > maxKept {
+		t.scratch = nil
+	}
 	clear(t.blocks)
 	clear(t.answers)
-	t.blocks, t.answers = t.blocks[:0], t.answers[:0]
-	t.records, t.good, t.bytes = 0, 0, 0
+	*t = take{blocks: t.blocks[:0], spare: t.spare, scratch: t.scratch[:0], answers: t.answers[:0]}
 	takes.Put(t)
+}
+
+// hold charges the take n more bytes, before they are built. Only one that holds
+// no records waits for them: false says that it is to be settled first.
+func (t *take) hold(ctx context.Context, n int64) (bool, error) {
+	if t.records > 0 && t.held >= fullTake {
+		return false, nil
+	}
+	got, ok := t.pot.TryTake(n)
+	if !ok && t.records > 0 {
+		return false, nil
+	}
+	if !ok {
+		t.release(0)
+		var err error
+		if got, err = t.pot.Take(ctx, n); err != nil {
+			return false, err
+		}
+	}
+	t.held += got
+	return true, nil
+}
+
+// release gives back what the take holds beyond n bytes.
+func (t *take) release(n int64) {
+	if t.held > n {
+		t.pot.Give(t.held - n)
+		t.held = n
+	}
 }
 
 // block returns the block for the next record: the last, or any where the records
@@ -65,9 +115,25 @@ func (t *take) block(w *writer, topic, format string) *store.Block {
 // keep takes in a good record.
 func (t *take) keep(w *writer, format string, record []byte) {
 	t.block(w, w.topic, format).Add(record)
+	t.size += int64(len(record))
 	t.records++
 	t.good++
 	t.bytes += len(record)
+}
+
+// keepAll takes in all records of a batch, which are good and stored as they came.
+func (t *take) keepAll(ctx context.Context, w *writer, b *dialect.Batch) error {
+	size := 0
+	for _, record := range b.Records {
+		size += len(record)
+	}
+	if _, err := t.hold(ctx, storingCost*int64(size)); err != nil {
+		return err
+	}
+	for _, record := range b.Records {
+		t.keep(w, b.Codec.Name(), record)
+	}
+	return nil
 }
 
 // reject takes in a record that is rejected: the bytes that there are of it.
@@ -80,6 +146,7 @@ func (t *take) reject(w *writer, b *dialect.Batch, bytes []byte, fault *dialect.
 	}
 	block := t.block(w, store.Rejected, rejection.Codec.Name())
 	block.Add(record)
+	t.size += int64(len(record))
 	if !w.producer.IsZero() {
 		block.Rejected = append(block.Rejected, store.Rejection{
 			Number: number, Code: string(fault.Code), Text: cut(fault.Told(), store.MaxText),

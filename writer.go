@@ -21,6 +21,7 @@ type writer struct {
 	claim    store.Claim
 	next     uint64 // the number of the next record
 	fence    func(*dialect.Error)
+	scanner  codec.Scanner // of what is stored; nil until it is needed
 }
 
 // Write implements [dialect.Intake].
@@ -96,19 +97,29 @@ func (w *writer) Rejections(ctx context.Context, after uint64) iter.Seq2[store.R
 }
 
 // Take implements [dialect.Writer].
-func (w *writer) Take(ctx context.Context, b *dialect.Batch, answer func(dialect.Answer) error) (int, error) {
-	t := takes.Get().(*take)
+func (w *writer) Take(ctx context.Context, b *dialect.Batch, answer func(dialect.Answer) error) (settled int, err error) {
+	for settled < len(b.Records) && err == nil {
+		var n int
+		n, err = w.takeSome(ctx, b, settled, answer)
+		settled += n
+	}
+	return settled, err
+}
+
+// takeSome takes in records from an index on: all, where there is memory for it,
+// and one at least.
+func (w *writer) takeSome(ctx context.Context, b *dialect.Batch, from int, answer func(dialect.Answer) error) (settled int, err error) {
+	s := w.in.s
+	t := newTake(s.rules.Building)
 	defer t.recycle()
 	var failed error
-	if w.in.s.Handler == nil && storedAsItCame(b.Codec) && len(b.Bad) == 0 {
-		for _, record := range b.Records {
-			t.keep(w, b.Codec.Name(), record)
-		}
+	if s.Handler == nil && storedAsItCame(b.Codec) && len(b.Bad) == 0 {
+		failed = t.keepAll(ctx, w, b)
 	} else {
-		failed = w.judgeAll(ctx, t, b)
+		failed = w.judgeAll(ctx, t, b, from)
 	}
 	if t.records > 0 {
-		t.note(w, b.LastSum(t.records))
+		t.note(w, b.LastSum(from+t.records))
 	}
 	if err := t.settle(ctx, w); err != nil {
 		return 0, err

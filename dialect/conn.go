@@ -18,8 +18,10 @@ import (
 
 // Rules are what all connections of a server share.
 type Rules struct {
-	Memory        *lease.Budget
-	MaxRecord     int // bytes
+	Memory        *lease.Budget // for what is being received
+	Building      *lease.Pot    // for what is built of records
+	Reading       *lease.Budget // for what is being given to readers
+	MaxRecord     int           // bytes
 	IdleTimeout   time.Duration
 	RecordTimeout time.Duration
 	WriteTimeout  time.Duration
@@ -34,7 +36,8 @@ const (
 	quietTime  = 100 * time.Millisecond // silence that ends a connection of a server that drains
 	drainTime  = time.Second            // when it ends without silence, at a record's end
 	pressTime  = time.Second            // how often a record's progress is looked at
-	minRate    = 4 << 10                // bytes a second that a record must make while others wait for memory
+	stallTime  = 2 * time.Second        // how often a reader's progress is, while others wait for memory
+	minRate    = 4 << 10                // bytes a second that a record or a reader must make while others wait for memory
 )
 
 // A Holder is memory that a dialect holds for a connection beside its buffer: a

@@ -106,6 +106,9 @@ type ReadRequest struct {
 	// a block.
 	Progress time.Duration
 
+	// Room bounds the memory of what is read: see [Conn.Room].
+	Room store.Room
+
 	// Fence is called, from any goroutine, when another connection has taken
 	// the cursor.
 	Fence func(*Error)

@@ -1,6 +1,7 @@
 package dialect
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -129,9 +130,10 @@ func (c *Conn) flush() error {
 	return c.broken
 }
 
-// Send writes what waits, and then bufs. The peer may take its time while
-// nobody waits for memory and the server does not end, unless nothing of it is
-// read for as long as it may be idle. Any goroutine may call it.
+// Send writes what waits, and then bufs: what is given to a reader. The peer may
+// take its time while nobody waits for the memory of readers and the server does
+// not end, unless nothing of it is read for as long as it may be idle. Any
+// goroutine may call it.
 func (c *Conn) Send(bufs ...[]byte) (err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -153,15 +155,16 @@ func (c *Conn) Send(bufs ...[]byte) (err error) {
 		n, err := rest.WriteTo(c.nc)
 		sent += n
 		now := time.Now()
+		pressed := c.rules.Reading.Pressed()
 		slow := false
-		if since := now.Sub(looked); since > c.rules.WriteTimeout {
+		if since := now.Sub(looked); since > c.patienceOf(pressed) {
 			slow = float64(sent-then) < minRate*since.Seconds()
 			looked, then = now, sent
 		}
 		switch waited := now.Sub(c.flushed); {
 		case errors.Is(err, os.ErrDeadlineExceeded) && slow && c.draining.Load():
 			return ErrDrained
-		case errors.Is(err, os.ErrDeadlineExceeded) && slow && c.rules.Memory.Pressed():
+		case errors.Is(err, os.ErrDeadlineExceeded) && slow && pressed:
 			return errors.New("dialect: the peer read too slowly while others waited for memory")
 		case err == nil, n > 0 && errors.Is(err, os.ErrDeadlineExceeded):
 			c.flushed = now
@@ -169,13 +172,19 @@ func (c *Conn) Send(bufs ...[]byte) (err error) {
 			return fmt.Errorf("dialect: write: %w", err)
 		case c.draining.Load():
 			return ErrDrained
-		case waited > c.rules.WriteTimeout && c.rules.Memory.Pressed():
-			return fmt.Errorf("dialect: the peer read nothing for %v while others waited for memory", c.rules.WriteTimeout)
 		case waited > c.rules.IdleTimeout:
 			return fmt.Errorf("dialect: the peer read nothing for %v", c.rules.IdleTimeout)
 		}
 	}
 	return nil
+}
+
+// patienceOf returns after how long a reader's progress is looked at.
+func (c *Conn) patienceOf(pressed bool) time.Duration {
+	if pressed {
+		return min(stallTime, c.rules.WriteTimeout)
+	}
+	return c.rules.WriteTimeout
 }
 
 // Close ends the connection: what waits is written, and whatever still comes
@@ -195,6 +204,29 @@ func (c *Conn) Close() error {
 	return errors.Join(err, c.nc.Close())
 }
 
-// Memory returns a lease of the memory that all connections share, for one
-// goroutine.
-func (c *Conn) Memory() *lease.Lease { return c.rules.Memory.Lease() }
+// A Room is memory of a reader, within that of all readers. It implements
+// [store.Room], and belongs to one goroutine.
+type Room struct{ lease *lease.Lease }
+
+// Room returns memory for what is given to the peer.
+func (c *Conn) Room() Room { return Room{c.rules.Reading.Lease()} }
+
+// Need waits until there is room for so many bytes in all.
+func (r Room) Need(ctx context.Context, bytes int64) error { return r.lease.Resize(ctx, bytes) }
+
+// Want is Need that does not wait, and reports whether there is room. Giving back
+// always succeeds.
+func (r Room) Want(bytes int64) bool {
+	if bytes > r.lease.Size() {
+		return r.lease.TryResize(bytes)
+	}
+	_ = r.lease.Resize(context.Background(), bytes) // giving back never waits
+	return true
+}
+
+// Size returns how many bytes there is room for.
+func (r Room) Size() int64 { return r.lease.Size() }
+
+// Building returns the memory for what is built of records, which all connections
+// share.
+func (c *Conn) Building() *lease.Pot { return c.rules.Building }

@@ -146,8 +146,25 @@ type ReadOptions struct {
 	Follow bool
 
 	// Progress is how long a reader that follows waits before a batch without
-	// a block. Zero means 5 s.
+	// a block. Zero means 5 s. A reader that finds nothing for so long while it
+	// looks for blocks yields one, too.
 	Progress time.Duration
+
+	// Room bounds the memory of the read. Nil means that nothing does.
+	Room Room
+}
+
+// A Room gives a read the memory that blocks are read into and decoded in. It
+// belongs to the goroutine that reads.
+type Room interface {
+	// Need waits until the read may have so many bytes in all, which it can't
+	// go on without. It is called before they are taken, without anything
+	// locked. The error ends the read.
+	Need(ctx context.Context, bytes int64) error
+
+	// Want is Need for memory that the read can do without. It reports whether
+	// the read may have it, which is always so where that is less than before.
+	Want(bytes int64) bool
 }
 
 // A Batch is what a read yields: a block, or progress.

@@ -45,14 +45,6 @@ func CheckPattern(pattern string) error {
 	return CheckTopic(strings.TrimSuffix(pattern, ".*"))
 }
 
-// Match reports whether a topic is one of those that patterns name, as
-// [ReadOptions.Topics].
-func Match(patterns []string, topic string) bool {
-	for _, p := range patterns {
-		if p == topic || p == "*" && topic[0] != '_' ||
-			strings.HasSuffix(p, ".*") && strings.HasPrefix(topic, p[:len(p)-1]) {
-			return true
-		}
-	}
-	return len(patterns) == 0
-}
+// Match reports whether a topic is one of those that patterns name. Whoever asks
+// often makes [Patterns] of them.
+func Match(patterns []string, topic string) bool { return NewPatterns(patterns).Match(topic) }

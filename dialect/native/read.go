@@ -14,7 +14,6 @@ import (
 	"github.com/dictwire/dictwire/codec/msgpack"
 	"github.com/dictwire/dictwire/codec/pickle"
 	"github.com/dictwire/dictwire/dialect"
-	"github.com/dictwire/dictwire/internal/lease"
 	"github.com/dictwire/dictwire/internal/wire"
 	"github.com/dictwire/dictwire/store"
 )
@@ -31,17 +30,17 @@ type reading struct {
 	mu   sync.Mutex
 	sent store.Position // the highest that the peer was told; guarded by mu
 
-	memory  *lease.Lease
-	line    []byte   // scratch
-	lengths []uint32 // scratch
-	data    []byte   // scratch
+	room    dialect.Room // for what is converted
+	line    []byte       // scratch
+	lengths []uint32     // scratch
+	data    []byte       // scratch
 }
 
 // errDone ends the connection of a reader that has got all.
 var errDone = errors.New("native: the reading is done")
 
 func (d Dialect) read(ctx context.Context, c *dialect.Conn, in dialect.Intake, g wire.Greeting) error {
-	s := &reading{Dialect: d, c: c, cursor: g.Cursor != "", memory: c.Memory()}
+	s := &reading{Dialect: d, c: c, cursor: g.Cursor != "", room: c.Room()}
 	if g.Format != "" {
 		cd, err := d.format(g.Format)
 		if err != nil {
@@ -55,7 +54,7 @@ func (d Dialect) read(ctx context.Context, c *dialect.Conn, in dialect.Intake, g
 	r, err := in.Read(ctx, dialect.ReadRequest{
 		Dialect: d.Name(),
 		Topics:  g.Subscribe, Subscription: g.Subscription, Cursor: g.Cursor, From: g.From,
-		Follow: g.Follow, Attempt: g.Attempt, Progress: wire.BeatEvery,
+		Follow: g.Follow, Attempt: g.Attempt, Progress: wire.BeatEvery, Room: c.Room(),
 		Fence: func(e *dialect.Error) { c.End(e) },
 	})
 	if err != nil {
@@ -223,67 +222,144 @@ func (s *reading) give(ctx context.Context) error {
 	return errors.Join(s.c.Say(wire.End{Position: s.tell(next)}), s.c.Flush())
 }
 
-// batch gives the records of a block.
+// batch gives the records of a block, in parts where they are converted and many.
 func (s *reading) batch(ctx context.Context, b store.Batch) error {
+	defer s.forget()
+	if s.format == nil || s.format.Name() == b.Block.Codec {
+		if err := s.room.Need(ctx, int64(lengthCost*len(b.Block.Lengths))); err != nil {
+			return err
+		}
+		skip := 0
+		for _, n := range b.Block.Lengths[:b.At.Index] {
+			skip += int(n)
+		}
+		return s.part(b, b.Block.Codec, b.Block.Lengths[b.At.Index:], b.Block.Data[skip:])
+	}
+	end := b.Next
+	for b.Next = b.At; b.Next != end; {
+		b.At = b.Next
+		if err := s.convert(ctx, &b); err != nil {
+			return err
+		}
+		if int(b.Next.Index) == len(b.Block.Lengths) {
+			b.Next = end
+		}
+		if err := s.part(b, s.format.Name(), s.lengths, s.data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// part gives some records of a block: those from b.At to b.Next.
+func (s *reading) part(b store.Batch, format string, lengths []uint32, data []byte) error {
 	m := wire.Batch{
-		At: b.At.String(), Next: b.Next.String(), Topic: b.Block.Topic,
-		Time: b.Time, Format: b.Block.Codec,
+		At: b.At.String(), Next: s.tell(b.Next), Topic: b.Block.Topic,
+		Time: b.Time, Format: format, Lengths: lengths,
 	}
 	if p := b.Block.Producer; !p.IsZero() {
 		m.Producer, m.First = p.Name, b.Block.First+uint64(b.At.Index)
 	}
-	skip := 0
-	for _, n := range b.Block.Lengths[:b.At.Index] {
-		skip += int(n)
-	}
-	data := b.Block.Data[skip:]
-	m.Lengths = b.Block.Lengths[b.At.Index:]
-	if s.format != nil && s.format.Name() != b.Block.Codec {
-		var err error
-		if data, err = s.convert(b); err != nil {
-			return err
-		}
-		m.Format, m.Lengths = s.format.Name(), s.lengths
-	}
-	if err := s.memory.Resize(ctx, int64(len(data)+8*len(m.Lengths))); err != nil {
-		return err
-	}
-	s.tell(b.Next)
 	s.line = m.Append(s.line[:0])
-	err := s.c.Send(s.line, data)
-	if cap(s.line)+cap(s.data) > 64<<10 {
-		s.line, s.data, s.lengths = nil, nil, nil
-	}
-	_ = s.memory.Resize(ctx, 0) // giving back never waits
-	return err
+	return s.c.Send(s.line, data)
 }
 
-// convert returns the records in the format that the peer wants, and keeps their
-// lengths.
-func (s *reading) convert(b store.Batch) ([]byte, error) {
+const (
+	fullPart    = 64 << 10 // bytes of converted records at which others are another part
+	convertCost = 64       // bytes of memory that it takes to convert one, at most: 32 for its items, and the result
+	resultCost  = 4        // bytes of the result for each of a record, mostly
+	lengthCost  = 12       // bytes of a part's head for each record
+	idleScratch = 4 << 10  // bytes of scratch that are kept
+)
+
+// convert converts records from b.At on to the format that the peer wants, and
+// sets b.Next behind the last of them.
+func (s *reading) convert(ctx context.Context, b *store.Batch) error {
 	stored, ok := s.Codecs[b.Block.Codec]
 	if !ok {
-		return nil, &dialect.Error{Code: dialect.Unsupported, At: -1, Text: fmt.Sprintf("%v is in format %q, which can't be read here", b.At, b.Block.Codec)}
+		return &dialect.Error{Code: dialect.Unsupported, At: -1, Text: fmt.Sprintf("%v is in format %q, which can't be read here", b.At, b.Block.Codec)}
 	}
 	s.data, s.lengths = s.data[:0], s.lengths[:0]
-	unlimited := codec.Limits{RecordBytes: -1, Depth: -1, Items: -1, Digits: -1}
 	for i, record := range b.Block.Records(b.At.Index) {
 		before := len(s.data)
-		d, err := stored.Decode(record, unlimited)
-		if err == nil {
-			s.data, err = s.format.Append(s.data, d)
-		}
+		room, err := s.convertOne(ctx, stored, record)
 		if err != nil {
-			at := b.At
-			at.Index = i
-			fault := &dialect.Error{Code: dialect.Internal, At: -1, Text: fmt.Sprintf("the record at %v: %v", at, err), Err: err}
-			var loss *codec.LossError
-			if errors.As(err, &loss) {
-				fault.Code, fault.Hint = dialect.Loss, `read without "format", or with "lossy":true`
-			}
-			return nil, fault
+			return s.fault(*b, i, err)
+		}
+		if !room {
+			break
 		}
 		s.lengths = append(s.lengths, uint32(len(s.data)-before))
+		b.Next.Index = i + 1
+		if len(s.data) >= fullPart {
+			break
+		}
 	}
-	return s.data, nil
+	return nil
+}
+
+// convertOne converts one record. It reports false where there is no room for it
+// beside those before it.
+func (s *reading) convertOne(ctx context.Context, stored codec.Codec, record []byte) (room bool, err error) {
+	others := len(s.data) + lengthCost*(len(s.lengths)+1)
+	for need := int64(others + resultCost*len(record)); ; {
+		if need > s.room.Size() && !s.room.Want(need) {
+			if len(s.data) > 0 {
+				return false, nil
+			}
+			if err := s.room.Need(ctx, need); err != nil {
+				return false, err
+			}
+		}
+		data, err := s.build(ctx, stored, record)
+		if err != nil {
+			return false, err
+		}
+		if need = int64(others + len(data) - len(s.data)); need <= s.room.Size() || s.room.Want(need) {
+			s.data = data
+			return true, nil
+		}
+		// It is larger than expected: it is made again when there is room for it.
+	}
+}
+
+// build returns s.data with a converted record behind it.
+func (s *reading) build(ctx context.Context, stored codec.Codec, record []byte) ([]byte, error) {
+	pot := s.c.Building()
+	n, err := pot.Take(ctx, convertCost*int64(len(record)))
+	if err != nil {
+		return nil, err
+	}
+	defer pot.Give(n)
+	d, err := stored.Decode(record, codec.Limits{RecordBytes: -1, Depth: -1, Items: -1, Digits: -1})
+	if err != nil {
+		return nil, err
+	}
+	return s.format.Append(s.data, d)
+}
+
+// fault returns the fault of a record that can't be converted.
+func (s *reading) fault(b store.Batch, index uint32, err error) error {
+	at := b.At
+	at.Index = index
+	var (
+		loss   *codec.LossError
+		syntax *codec.SyntaxError
+	)
+	fault := &dialect.Error{Code: dialect.Internal, At: -1, Text: fmt.Sprintf("the record at %v: %v", at, err), Err: err}
+	switch {
+	case errors.As(err, &loss):
+		fault.Code, fault.Hint = dialect.Loss, `read without "format", or with "lossy":true`
+	case !errors.As(err, &syntax): // it is not the record's
+		return err
+	}
+	return fault
+}
+
+// forget gives back what was needed for a block.
+func (s *reading) forget() {
+	if cap(s.line)+cap(s.data)+4*cap(s.lengths) > idleScratch {
+		s.line, s.data, s.lengths = nil, nil, nil
+	}
+	s.room.Want(0)
 }

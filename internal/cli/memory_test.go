@@ -138,3 +138,76 @@ func TestStallingSendersMemory(t *testing.T) {
 		t.Errorf("peak is %d KiB above rest, want at most 48 MiB", (peak-rest)>>10)
 	}
 }
+
+// Records that become much larger than they came, and readers that take nothing of
+// it, stay within the budget, together with one record of the largest kind, and
+// leave the server to others.
+func TestExpandingMemory(t *testing.T) {
+	const (
+		mib    = 1 << 20
+		budget = 32 * mib
+		// What may come on top: a record that is decoded, and what the garbage
+		// collector and the store have not given back.
+		beyond = 96 * mib
+	)
+	server, addr := startServer(t, "--print", "none", "--max-memory", "32MiB")
+	rest := memory(t, server, "VmRSS")
+	honest := func() {
+		t.Helper()
+		began := time.Now()
+		var all sync.WaitGroup
+		for client := range 4 {
+			all.Go(func() {
+				c := dialTCP(t, addr)
+				for n := range 500 {
+					_, _ = fmt.Fprintf(c, `{"client": %d, "number": %d}`+"\n", client, n)
+				}
+				_ = c.CloseWrite()
+				if answer, err := io.ReadAll(c); err != nil || len(answer) > 0 {
+					t.Errorf("an honest client was told %q, %v", answer, err)
+				}
+			})
+		}
+		all.Wait()
+		if took := time.Since(began); took > 15*time.Second {
+			t.Errorf("the honest clients took %v", took)
+		}
+	}
+	check := func(what string) {
+		t.Helper()
+		peak := memory(t, server, "VmHWM")
+		t.Logf("%s: at rest %d KiB, peak %d KiB above", what, rest>>10, (peak-rest)>>10)
+		if peak-rest > budget+beyond {
+			t.Errorf("%s: the peak is %d MiB above rest, want at most %d MiB", what, (peak-rest)>>20, (budget+beyond)>>20)
+		}
+	}
+
+	// Each pickle of 3 KiB is a dictionary of 990,000 items, and 1 MB of CBOR.
+	bomb := "\x80\x04}\x8c\x01a](](" + strings.Repeat("N", 1000) + "e\x94" + strings.Repeat("h\x00", 989) + "es."
+	var all sync.WaitGroup
+	for range 30 {
+		c := dialTCP(t, addr)
+		all.Go(func() {
+			_, _ = io.WriteString(c, strings.Repeat(bomb, 3))
+			_ = c.CloseWrite()
+			if answer, err := io.ReadAll(c); err != nil || len(answer) > 0 {
+				t.Errorf("a sender of pickles was told %.200q, %v", answer, err)
+			}
+		})
+	}
+	honest()
+	all.Wait()
+	check("pickles")
+
+	// Each of them is to be read in another format by many who read nothing.
+	for n := range 200 {
+		c := dialTCP(t, addr)
+		_ = c.SetReadBuffer(4096)
+		format := []string{"", `,"format":"msgpack"`, `,"format":"python"`}[n%3]
+		if _, err := io.WriteString(c, `{"dictwire":1,"subscribe":"default"`+format+"}\n"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	honest()
+	check("readers")
+}

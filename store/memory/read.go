@@ -13,7 +13,10 @@ import (
 // Read implements [store.Log].
 func (s *Store) Read(ctx context.Context, from store.Position, o store.ReadOptions) iter.Seq2[store.Batch, error] {
 	return func(yield func(store.Batch, error) bool) {
-		r := &reader{s: s, o: o, at: from}
+		r := &reader{s: s, o: o, topics: store.NewPatterns(o.Topics), at: from}
+		if o.Room != nil {
+			defer o.Room.Want(0)
+		}
 		if o.Progress == 0 {
 			r.o.Progress = 5 * time.Second
 		}
@@ -23,10 +26,11 @@ func (s *Store) Read(ctx context.Context, from store.Position, o store.ReadOptio
 
 // A reader is one Read.
 type reader struct {
-	s    *Store
-	o    store.ReadOptions
-	at   store.Position    // everything below is done
-	told map[string]uint64 // the topics' trims that are told
+	s      *Store
+	o      store.ReadOptions
+	topics *store.Patterns
+	at     store.Position    // everything below is done
+	told   map[string]uint64 // the topics' trims that are told
 }
 
 func (r *reader) read(ctx context.Context, yield func(store.Batch, error) bool) {
@@ -39,6 +43,15 @@ func (r *reader) read(ctx context.Context, yield func(store.Batch, error) bool) 
 	for {
 		b, grown, err := r.next(ctx, fresh)
 		fresh = false
+		if b.Block != nil && r.o.Room != nil {
+			// The block may be trimmed while it is read.
+			if err := r.o.Room.Need(ctx, entry{block: b.Block}.cost()); err != nil {
+				yield(store.Batch{}, err)
+				return
+			}
+		} else if r.o.Room != nil {
+			r.o.Room.Want(0)
+		}
 		idle := err == nil && b.Block == nil
 		if !idle || b.Next != said {
 			said = b.Next
@@ -114,7 +127,7 @@ func (r *reader) next(ctx context.Context, fresh bool) (store.Batch, <-chan stru
 }
 
 func (r *reader) wants(b *store.Block) bool {
-	return store.Match(r.o.Topics, b.Topic) && (r.o.Producer.IsZero() || r.o.Producer == b.Producer)
+	return r.topics.Match(b.Topic) && (r.o.Producer.IsZero() || r.o.Producer == b.Producer)
 }
 
 // trimmed returns what was trimmed where the reader would have come to, or nil.
@@ -125,7 +138,7 @@ func (r *reader) trimmed(fresh bool) error {
 	}
 	var names []string
 	for name, t := range r.s.topics {
-		if t.trimmed > max(r.at.Block, r.told[name]) && store.Match(r.o.Topics, name) {
+		if t.trimmed > max(r.at.Block, r.told[name]) && r.topics.Match(name) {
 			names = append(names, name)
 		}
 	}

@@ -20,10 +20,16 @@ import (
 // is not more. It holds nothing of the engine while its caller works.
 const chunkBytes = 64 << 10
 
+const (
+	scanLook = 1024        // blocks of the order, after which a reader looks whether it is still wanted
+	sayEvery = time.Second // how long it looks for blocks before it says how far it has come
+)
+
 // Read implements [store.Log].
 func (s *Store) Read(ctx context.Context, from store.Position, o store.ReadOptions) iter.Seq2[store.Batch, error] {
 	return func(yield func(store.Batch, error) bool) {
-		r := &reader{s: s, o: o, at: from, fresh: from.IsZero()}
+		r := &reader{s: s, o: o, topics: store.NewPatterns(o.Topics), at: from, fresh: from.IsZero()}
+		defer r.free()
 		if err := r.begin(ctx); err != nil {
 			yield(store.Batch{}, err)
 			return
@@ -36,15 +42,18 @@ func (s *Store) Read(ctx context.Context, from store.Position, o store.ReadOptio
 
 // A reader is one Read.
 type reader struct {
-	s     *Store
-	o     store.ReadOptions
-	at    store.Position    // everything below is done
-	fresh bool              // it misses nothing that was trimmed before
-	told  map[string]uint64 // the topics' trims that are told
+	s      *Store
+	o      store.ReadOptions
+	topics *store.Patterns
+	at     store.Position    // everything below is done
+	fresh  bool              // it misses nothing that was trimmed before
+	told   map[string]uint64 // the topics' trims that are told
 
 	chunk []stored // read and not yielded
 	bytes []byte   // of chunk
 	block store.Block
+	room  roomy
+	early bool // the chunk ends before its time, for others want to know how far it is
 }
 
 // A stored is what stands at a position.
@@ -113,6 +122,9 @@ func (r *reader) read(ctx context.Context, yield func(store.Batch, error) bool) 
 				return nil
 			}
 		}
+		if r.early {
+			continue
+		}
 		if !r.o.Follow {
 			return nil
 		}
@@ -131,7 +143,7 @@ func ignoreStop(err error) error {
 
 // wait waits at the head, and reports whether it was in vain.
 func (r *reader) wait(ctx context.Context, grown waiter) bool {
-	r.chunk, r.bytes, r.block = nil, nil, store.Block{} // an idle reader holds nothing
+	r.free() // an idle reader holds nothing
 	timer := time.NewTimer(r.o.Progress)
 	defer timer.Stop()
 	select {
@@ -193,7 +205,7 @@ func (r *reader) trimmed(yield func(store.Batch, error) bool) error {
 	if r.s.topics.trimmed.Load() <= r.at.Block {
 		return nil
 	}
-	all := r.s.topics.matching(r.o.Topics)
+	all := r.s.topics.matching(r.topics)
 	sortTopics(all)
 	for _, t := range all {
 		to := t.trimmed.Load()
@@ -249,14 +261,28 @@ func (r *reader) only() (string, bool) {
 	return r.o.Topics[0], true
 }
 
-// fill reads the next chunk. Where there is none, all below the returned
-// position is done.
+// fill reads the next chunk. Where there is none, all below the returned position
+// is done.
 func (r *reader) fill(ctx context.Context) (head uint64, err error) {
+	for {
+		if err := r.ask(ctx); err != nil {
+			return 0, err
+		}
+		head, err := r.fillRoom(ctx)
+		if err != nil || r.room.need == 0 {
+			return head, err
+		}
+	}
+}
+
+// fillRoom is fill with the room that there is. Where that is not enough for one
+// block, room.need says how much is.
+func (r *reader) fillRoom(ctx context.Context) (head uint64, err error) {
 	if err := r.s.enter(ctx); err != nil {
 		return 0, err
 	}
 	defer r.s.leave()
-	r.chunk, r.bytes = r.chunk[:0], r.bytes[:0]
+	r.chunk, r.bytes, r.early = r.chunk[:0], r.bytes[:0], false
 	head = r.s.order.head.Load()
 	if r.at.Block >= head {
 		return head, nil
@@ -264,7 +290,7 @@ func (r *reader) fill(ctx context.Context) (head uint64, err error) {
 	if name, one := r.only(); one {
 		return head, r.fillTopic(name, head)
 	}
-	return r.fillOrder(head)
+	return r.fillOrder(ctx, head)
 }
 
 // fillTopic reads blocks of one topic.
@@ -275,13 +301,15 @@ func (r *reader) fillTopic(name string, head uint64) error {
 	}
 	defer it.Close()
 	from := r.at.Block
-	for it.First(); it.Valid() && len(r.bytes) < chunkBytes; it.Next() {
+	for it.First(); it.Valid() && len(r.bytes) < r.room.full; it.Next() {
 		_, at, _ := splitBlockKey(it.Key())
 		v, err := it.ValueAndErr()
 		if err != nil {
 			break
 		}
-		r.add(name, at, v)
+		if !r.add(name, at, v) {
+			return nil
+		}
 		from = at + 1
 	}
 	if it.Error() != nil {
@@ -290,10 +318,15 @@ func (r *reader) fillTopic(name string, head uint64) error {
 	return nil
 }
 
-func (r *reader) add(topic string, at uint64, v []byte) {
+// add adds a block to the chunk, and reports whether there was room for it.
+func (r *reader) add(topic string, at uint64, v []byte) bool {
+	if !r.fits(v) {
+		return false
+	}
 	n := len(r.bytes)
 	r.bytes = append(r.bytes, v...)
 	r.chunk = append(r.chunk, stored{at: at, topic: topic, from: n, to: len(r.bytes)})
+	return true
 }
 
 func (r *reader) damage(topic string, at, end uint64, err error) {
@@ -301,7 +334,7 @@ func (r *reader) damage(topic string, at, end uint64, err error) {
 }
 
 // fillOrder reads blocks of several topics, in their order.
-func (r *reader) fillOrder(head uint64) (done uint64, err error) {
+func (r *reader) fillOrder(ctx context.Context, head uint64) (done uint64, err error) {
 	it, err := r.s.db.NewIter(bounds(orderKey(r.at.Block), orderKey(head)))
 	if err != nil {
 		return 0, unreadable(err)
@@ -317,9 +350,20 @@ func (r *reader) fillOrder(head uint64) (done uint64, err error) {
 	from := r.at.Block
 	var key []byte
 	last := ""
-	for it.First(); it.Valid(); it.Next() {
-		if len(r.bytes) >= chunkBytes || len(r.chunk) >= 4096 {
+	began := time.Now()
+	it.First()
+	for n := 1; it.Valid(); n, _ = n+1, it.Next() {
+		if len(r.bytes) >= r.room.full || len(r.chunk) >= 4096 {
 			return from, nil
+		}
+		if n%scanLook == 0 {
+			if ctx.Err() != nil {
+				return 0, context.Cause(ctx)
+			}
+			if time.Since(began) >= min(r.o.Progress, sayEvery) {
+				r.early = true
+				return from, nil
+			}
 		}
 		at := binary.BigEndian.Uint64(it.Key()[1:])
 		from = at + 1
@@ -331,7 +375,7 @@ func (r *reader) fillOrder(head uint64) (done uint64, err error) {
 		if string(topic) != last {
 			last = string(topic)
 		}
-		if !store.Match(r.o.Topics, last) {
+		if !r.topics.Match(last) {
 			continue
 		}
 		if !valid(blocks, key) || !blocks.Next() || !isBlock(blocks.Key(), last, at) {
@@ -342,7 +386,9 @@ func (r *reader) fillOrder(head uint64) (done uint64, err error) {
 		case err != nil:
 			r.damage(last, at, at+1, err)
 		case v != nil && isBlock(blocks.Key(), last, at):
-			r.add(last, at, v)
+			if !r.add(last, at, v) {
+				return at, nil
+			}
 			key = append(key, blocks.Key()...)
 		case !r.s.isTrimmed(last, at):
 			r.damage(last, at, at+1, errMissing)
@@ -375,7 +421,7 @@ func valueOf(it *engine.Iterator) ([]byte, error) {
 func (r *reader) fillAround(from, head uint64, cause error) {
 	end := r.s.behind(from, head, orderKey)
 	var found []stored
-	for _, t := range r.s.topics.matching(r.o.Topics) {
+	for _, t := range r.s.topics.matching(r.topics) {
 		at := from
 		for at < end {
 			it, err := r.s.db.NewIter(bounds(blockKey(t.name, at), blockKey(t.name, end)))
@@ -405,8 +451,8 @@ func (r *reader) fillAround(from, head uint64, cause error) {
 		}
 		if v, err := r.s.get(blockKey(e.topic, e.at)); err != nil {
 			r.damage(e.topic, e.at, e.at+1, err)
-		} else {
-			r.add(e.topic, e.at, v)
+		} else if !r.add(e.topic, e.at, v) {
+			return
 		}
 	}
 	if len(found) == 0 {

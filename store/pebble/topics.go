@@ -130,13 +130,13 @@ func (s *Store) topic(name string) (*topic, error) {
 	return t, t.err
 }
 
-// matching returns the topics that patterns name.
-func (t *topics) matching(patterns []string) []*topic {
+// matching returns the topics that patterns name, nil all.
+func (t *topics) matching(patterns *store.Patterns) []*topic {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	var all []*topic
 	for name, tp := range t.byName {
-		if store.Match(patterns, name) {
+		if patterns == nil || patterns.Match(name) {
 			all = append(all, tp)
 		}
 	}
