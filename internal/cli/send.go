@@ -265,8 +265,8 @@ func (s *send) overBare(ctx context.Context, next source, p *progress) error {
 		answered <- err
 	}()
 	sent := s.each(ctx, next, p, func(d *dict.Dict) error { return c.Send(ctx, d) })
-	if sent == nil {
-		sent = c.CloseWrite()
+	if err := c.CloseWrite(); sent == nil { // in any case: the server answers what it has
+		sent = err
 	}
 	if ctx.Err() != nil {
 		_ = c.Close()
