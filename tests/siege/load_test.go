@@ -104,7 +104,7 @@ func (l *load) measure(t *testing.T, d time.Duration) float64 {
 }
 
 // paced sends at a rate for some time, and returns how long the acks took.
-func (l *load) paced(t *testing.T, rate float64, d time.Duration) latencies {
+func (l *load) paced(t *testing.T, rate float64, d time.Duration) []time.Duration {
 	t.Helper()
 	begin := time.Now()
 	for _, p := range l.producers {
@@ -117,7 +117,7 @@ func (l *load) paced(t *testing.T, rate float64, d time.Duration) latencies {
 	for _, p := range l.producers {
 		all = append(all, p.took()...)
 	}
-	return summarize(all)
+	return all
 }
 
 // sent returns how many records were ever sent.
