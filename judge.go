@@ -47,7 +47,7 @@ func (w *writer) judgeAll(ctx context.Context, t *take, b *dialect.Batch, from i
 // in.
 func (w *writer) judge(ctx context.Context, t *take, b *dialect.Batch, index int, bad *dialect.Bad) (room bool, err error) {
 	record := b.Records[index]
-	held, size := t.held, t.size
+	held, size := t.room.Size(), t.size
 	if room, err := t.hold(ctx, w.judgingCost(b.Codec, len(record))); err != nil || !room {
 		return false, err
 	}
@@ -63,7 +63,7 @@ func (w *writer) judge(ctx context.Context, t *take, b *dialect.Batch, index int
 			return true, nil
 		}
 	}
-	t.release(held + storingCost*(t.size-size))
+	t.room.Keep(held + storingCost*(t.size-size))
 	return true, err
 }
 
@@ -149,7 +149,7 @@ func (w *writer) decode(ctx context.Context, t *take, c codec.Codec, record []by
 	for factor := firstGrowth; ; factor *= nextGrowth {
 		tight := growth(limits, c, len(record), factor)
 		if factor > firstGrowth {
-			t.release(held)
+			t.room.Keep(held)
 			if room, err := t.hold(ctx, decodingCost(c, len(record), tight)); err != nil || !room {
 				return nil, room, err
 			}

@@ -24,8 +24,7 @@ type take struct {
 	bytes   int   // of the good ones
 	size    int64 // of the blocks' records, in bytes
 
-	pot  *lease.Pot
-	held int64 // bytes of pot
+	room *lease.Share
 }
 
 var takes = sync.Pool{New: func() any { return new(take) }}
@@ -41,12 +40,12 @@ const (
 
 func newTake(pot *lease.Pot) *take {
 	t := takes.Get().(*take)
-	t.pot = pot
+	t.room = pot.Share()
 	return t
 }
 
 func (t *take) recycle() {
-	t.pot.Give(t.held)
+	t.room.Keep(0)
 	for _, b := range t.blocks {
 		if cap(b.Data) <= maxKept && len(t.spare) < 4 {
 			t.spare = append(t.spare, b)
@@ -64,30 +63,18 @@ func (t *take) recycle() {
 // hold charges the take n more bytes, before they are built. Only one that holds
 // no records waits for them: false says that it is to be settled first.
 func (t *take) hold(ctx context.Context, n int64) (bool, error) {
-	if t.records > 0 && t.held >= fullTake {
+	if t.records > 0 && t.room.Size() >= fullTake {
 		return false, nil
 	}
-	got, ok := t.pot.TryTake(n)
-	if !ok && t.records > 0 {
+	if t.room.TryTake(n) {
+		return true, nil
+	}
+	if t.records > 0 {
 		return false, nil
 	}
-	if !ok {
-		t.release(0)
-		var err error
-		if got, err = t.pot.Take(ctx, n); err != nil {
-			return false, err
-		}
-	}
-	t.held += got
-	return true, nil
-}
-
-// release gives back what the take holds beyond n bytes.
-func (t *take) release(n int64) {
-	if t.held > n {
-		t.pot.Give(t.held - n)
-		t.held = n
-	}
+	t.room.Keep(0)
+	err := t.room.Take(ctx, n)
+	return err == nil, err
 }
 
 // block returns the block for the next record: the last, or any where the records

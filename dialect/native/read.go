@@ -325,12 +325,11 @@ func (s *reading) convertOne(ctx context.Context, stored codec.Codec, record []b
 
 // build returns s.data with a converted record behind it.
 func (s *reading) build(ctx context.Context, stored codec.Codec, record []byte) ([]byte, error) {
-	pot := s.c.Building()
-	n, err := pot.Take(ctx, convertCost*int64(len(record)))
-	if err != nil {
+	room := s.c.Building().Share()
+	if err := room.Take(ctx, convertCost*int64(len(record))); err != nil {
 		return nil, err
 	}
-	defer pot.Give(n)
+	defer room.Keep(0)
 	d, err := stored.Decode(record, codec.Limits{RecordBytes: -1, Depth: -1, Items: -1, Digits: -1})
 	if err != nil {
 		return nil, err

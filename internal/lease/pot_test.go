@@ -1,0 +1,89 @@
+package lease_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+
+	"github.com/dictwire/dictwire/internal/lease"
+)
+
+// TestPotLittleBesideMuch tests that those who want much wait for each other alone.
+func TestPotLittleBesideMuch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := lease.NewPot(64 * mib)
+		first, second, little := p.Share(), p.Share(), p.Share()
+		if err := first.Take(t.Context(), 100*mib); err != nil {
+			t.Fatal(err)
+		}
+		granted := false
+		go func() {
+			if err := second.Take(t.Context(), 100*mib); err != nil {
+				t.Error(err)
+			}
+			granted = true
+		}()
+		synctest.Wait()
+		if !little.TryTake(100 * kib) {
+			t.Error("what is little waits while much is waited for")
+		}
+		if little.TryTake(3 * mib) {
+			t.Error("what is large passes who waits")
+		}
+		if granted {
+			t.Error("two hold the whole half that is for what is large")
+		}
+		first.Keep(0)
+		synctest.Wait()
+		if !granted {
+			t.Error("who waits gets nothing")
+		}
+	})
+}
+
+// TestPotKeep tests that all that was taken comes back, the larger half first.
+func TestPotKeep(t *testing.T) {
+	p := lease.NewPot(64 * mib)
+	s := p.Share()
+	for _, n := range []int64{100 * kib, 20 * mib, 12 * mib} {
+		if !s.TryTake(n) {
+			t.Fatalf("there is no room for %d", n)
+		}
+	}
+	if s.TryTake(3 * mib) {
+		t.Error("the larger half is spent, and gives more")
+	}
+	s.Keep(200 * kib)
+	if got := s.Size(); got != 200*kib {
+		t.Errorf("it keeps %d bytes", got)
+	}
+	s.Keep(mib) // keeps what there is
+	if got := s.Size(); got != 200*kib {
+		t.Errorf("it keeps %d bytes", got)
+	}
+	s.Keep(0)
+	all := p.Share()
+	for range 32 {
+		if !all.TryTake(mib) {
+			t.Fatal("not all came back")
+		}
+	}
+	if !all.TryTake(32 * mib) {
+		t.Error("not all of the larger half came back")
+	}
+	if all.TryTake(1) || all.TryTake(3*mib) {
+		t.Error("there is more than there was")
+	}
+}
+
+// TestPotCause tests that the context's cause is told.
+func TestPotCause(t *testing.T) {
+	p := lease.NewPot(64 * mib)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	gone := errors.New("gone")
+	cancel(gone)
+	if err := p.Share().Take(ctx, 1); !errors.Is(err, gone) {
+		t.Errorf("it says %v", err)
+	}
+}
