@@ -22,6 +22,19 @@ type Record struct {
 	Bytes []byte
 }
 
+// Value returns the dictionary, for a Record within a map or a struct that
+// [dict.From] converts. It needs a Codec.
+func (r Record) Value() (dict.Value, error) {
+	if r.Codec == nil {
+		return dict.Value{}, errors.New("a Record within a value needs a Codec")
+	}
+	d, err := r.Codec.Decode(r.Bytes, codec.Limits{})
+	if err != nil {
+		return dict.Value{}, err
+	}
+	return d.Value(), nil
+}
+
 // codecsWith returns the formats of the native session. That of
 // the given codec's name is the given one.
 func codecsWith(own codec.Codec) map[string]codec.Codec {

@@ -89,6 +89,9 @@ func (s *sender) String() string { return fmt.Sprintf("producer %s, topic %s", s
 // item makes an item of what a caller sends.
 func (c *Client) item(v any) (item, error) {
 	r, isRecord := v.(Record)
+	if p, ok := v.(*Record); ok && p != nil {
+		r, isRecord = *p, true
+	}
 	if !isRecord {
 		d, err := dict.From(v)
 		return item{codec: c.d.Codec, dict: d}, err

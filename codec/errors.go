@@ -44,25 +44,4 @@ func (e *SyntaxError) Error() string {
 }
 
 // A LossError says that a format can't hold a value.
-type LossError struct {
-	Codec string // the codec's name
-	Path  string // of the value, as in /user/tags/2
-	Kind  dict.Kind
-	Key   bool   // it is a key that can't be held
-	Hint  string // the remedy
-}
-
-func (e *LossError) Error() string {
-	what := "a " + e.Kind.String()
-	if e.Kind == dict.KindInt {
-		what = "an int"
-	}
-	if e.Key {
-		what += " as a key"
-	}
-	path := e.Path
-	if path == "" {
-		path = "/"
-	}
-	return fmt.Sprintf("%s: %s can't hold %s", path, e.Codec, what)
-}
+type LossError = dict.LossError

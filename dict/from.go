@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding"
+	"encoding/json"
 	"fmt"
 	"math/big"
 	"reflect"
@@ -18,9 +19,13 @@ import (
 // The keys of a struct are its exported fields in order, named by the tag
 // `dict:"name"`, else by the tag `json:"name"`, else as the field. As in
 // encoding/json, "-" leaves a field out, the option omitempty leaves it out where
-// it is false, 0, nil or empty, and the fields of an embedded struct without a
-// name are taken in. The keys of a map are sorted, since a Go map has no order.
-// For values, see [ValueOf].
+// it is false, 0, nil or empty, omitzero where it is the zero value or its IsZero
+// says so, and the fields of an embedded struct without a name are taken in, of
+// which those less deep hide others of the same name. Two fields of one depth and
+// name are an error, and so is any other option of a tag; but string, in a json
+// tag, is that of JSON's text alone, and a number stays one. The keys of a map are
+// sorted, since a Go map has no order; two that are one key in Python, as 1 and 1.0
+// in a map[any]any, are an error. For values, see [ValueOf].
 func From(v any) (*Dict, error) {
 	if d, ok := v.(*Dict); ok && d != nil {
 		return d, nil
@@ -42,6 +47,7 @@ func From(v any) (*Dict, error) {
 //	bool                                         bool
 //	int…, uint…, big.Int                         int
 //	float32, float64                             float
+//	big.Float                                    decimal, exactly
 //	complex64, complex128                        complex
 //	string                                       string, see [String]
 //	[]byte, [N]byte                              bytes
@@ -51,12 +57,26 @@ func From(v any) (*Dict, error) {
 //	slice, array                                 list
 //	map, struct, Dict                            dictionary, see [From]
 //	Value                                        as it is
-//	encoding.TextMarshaler                       string
 //
-// Times keep their nanoseconds, which Python's own lack. Pointers and
-// interfaces stand for what they refer to. The error is a *[ConversionError]: for
-// a type that is not listed, a time out of Python's range, and for what nests
-// deeper than 1,000 levels, as a cycle does.
+// What a type says of itself goes before that, in this order:
+//
+//	Value() (dict.Value, error)                  what it returns
+//	[16]byte named UUID, or with the text of one uuid
+//	a type named Decimal with the text of one    decimal
+//	json.Number, json.Marshaler                  what [Value.UnmarshalJSON] makes of the JSON text
+//	encoding.TextMarshaler                       string
+//	error                                        string, its text
+//	a struct without exported fields that is a   string
+//	fmt.Stringer
+//
+// A method that a struct only has because it embeds another type does not count: its
+// fields do. Methods of pointers count, and get a copy of what can't be addressed.
+// Pointers and interfaces stand for what they refer to.
+//
+// Times keep their nanoseconds, which Python's own lack. The error is a
+// *[ConversionError]: for a type that is not listed, such as a channel, a function or
+// a struct that hides all that it has, a time out of Python's range, and for what
+// nests deeper than 1,000 levels, as a cycle does.
 func ValueOf(v any) (Value, error) {
 	switch v := v.(type) { // the usual ones without reflection
 	case nil:
@@ -87,25 +107,13 @@ func ValueOf(v any) (Value, error) {
 	return valueOf(reflect.ValueOf(v), 0)
 }
 
-var (
-	valueType  = reflect.TypeFor[Value]()
-	dictType   = reflect.TypeFor[Dict]()
-	bigIntType = reflect.TypeFor[big.Int]()
-
-	timeType     = reflect.TypeFor[time.Time]()
-	durationType = reflect.TypeFor[time.Duration]()
-	valuerType   = reflect.TypeFor[valuer]()
-
-	textMarshalerType = reflect.TypeFor[encoding.TextMarshaler]()
-)
-
-// A valuer is a [Date], [TimeOfDay], [DateTime] or [TimeDelta].
-type valuer interface{ Value() (Value, error) }
-
 // converted makes the error of a conversion that failed with err.
 func converted(t reflect.Type, err error) error {
 	if err == nil {
 		return nil
+	}
+	if c, ok := err.(*ConversionError); ok { //nolint:errorlint // conversion wraps nothing
+		return c
 	}
 	return &ConversionError{Type: t, Msg: strings.TrimPrefix(err.Error(), "dict: ")}
 }
@@ -165,38 +173,89 @@ func valueOf(r reflect.Value, depth int) (Value, error) {
 // special converts the types that are not what their reflect.Kind says.
 func special(r reflect.Value) (v Value, ok bool, err error) {
 	t := r.Type()
-	switch {
-	case t == valueType:
+	switch wayOf(t) {
+	case byKind:
+		return Value{}, false, nil
+	case asValue:
 		return r.Interface().(Value), true, nil
-	case t == dictType && r.CanAddr():
+	case asDict:
+		if !r.CanAddr() {
+			return Value{}, false, &ConversionError{Type: t, Msg: "want a *Dict: a Dict must not be copied"}
+		}
 		return r.Addr().Interface().(*Dict).Value(), true, nil
-	case t == dictType:
-		return Value{}, false, &ConversionError{Type: t, Msg: "want a *Dict: a Dict must not be copied"}
-	case t == bigIntType:
+	case asBigInt:
 		i := r.Interface().(big.Int)
 		return BigInt(&i), true, nil
-	case t == timeType:
+	case asBigFloat:
+		v, err = fromBigFloat(receiver(r, stringerType).(*big.Float))
+	case asTime:
 		v, err = fromTime(r.Interface().(time.Time)).Value()
-		return v, err == nil, converted(t, err)
-	case t == durationType:
+	case asDuration:
 		v, err = DeltaOf(time.Duration(r.Int())).Value()
-		return v, err == nil, converted(t, err)
-	case r.Kind() == reflect.Pointer || r.Kind() == reflect.Interface:
-		return Value{}, false, nil // what it refers to counts
-	case t.Implements(valuerType):
-		v, err = r.Interface().(valuer).Value()
-		return v, err == nil, converted(t, err)
-	case t.Implements(textMarshalerType):
-	case r.CanAddr() && reflect.PointerTo(t).Implements(textMarshalerType):
-		r = r.Addr()
-	default:
-		return Value{}, false, nil
+	case byValuer:
+		v, err = receiver(r, valuerType).(valuer).Value()
+	case asNumber:
+		v, err = jsonNumber(cmp.Or(r.String(), "0")) // as encoding/json has it
+	case asUUID:
+		v, err = fromUUID(r)
+	case asDecimal:
+		var text []byte
+		if text, err = receiver(r, textMarshalerType).(encoding.TextMarshaler).MarshalText(); err == nil {
+			if v, err = Decimal(string(text)); err != nil {
+				v, err = String(string(text)), nil
+			}
+		}
+	case byJSON:
+		var text []byte
+		if text, err = receiver(r, marshalerType).(json.Marshaler).MarshalJSON(); err == nil {
+			err = v.UnmarshalJSON(text)
+		}
+	case asBigRat, byText:
+		var text []byte
+		text, err = receiver(r, textMarshalerType).(encoding.TextMarshaler).MarshalText()
+		v = String(string(text))
+	case byError:
+		v = String(receiver(r, errorType).(error).Error())
+	case byString:
+		v = String(receiver(r, stringerType).(fmt.Stringer).String())
+	default: // hidden
+		err = &ConversionError{Msg: fmt.Sprintf("a %s has fields, but none that is exported, nor a method that tells its value", t)}
 	}
-	text, err := r.Interface().(encoding.TextMarshaler).MarshalText()
+	return v, err == nil, converted(t, err)
+}
+
+// fromUUID returns the UUID of an array of 16 bytes; or its text, where it is of
+// another form.
+func fromUUID(r reflect.Value) (Value, error) {
+	var u [16]byte
+	reflect.Copy(reflect.ValueOf(u[:]), r)
+	if !has(r.Type(), textMarshalers) {
+		return UUID(u), nil
+	}
+	text, err := receiver(r, textMarshalerType).(encoding.TextMarshaler).MarshalText()
 	if err != nil {
-		return Value{}, false, &ConversionError{Type: t, Msg: err.Error()}
+		return Value{}, err
 	}
-	return String(string(text)), true, nil
+	if strings.EqualFold(string(text), string(appendUUID(nil, u[:]))) {
+		return UUID(u), nil
+	}
+	return String(string(text)), nil
+}
+
+// fromBigFloat returns a decimal of the same number.
+func fromBigFloat(f *big.Float) (Value, error) {
+	const most = 100_000 // digits, about
+	exp := f.MantExp(nil)
+	switch {
+	case f.IsInf():
+		return Decimal(map[bool]string{false: "Infinity", true: "-Infinity"}[f.Signbit()])
+	case exp > most || exp < -most:
+		return Value{}, fmt.Errorf("a big.Float of the exponent %d has too many digits", exp)
+	}
+	// Every binary fraction ends after as many digits as it has bits.
+	places := max(0, int(f.MinPrec())-exp)
+	text := f.Text('f', places)
+	return Decimal(text)
 }
 
 func unconvertible(r reflect.Value) error {
@@ -223,7 +282,7 @@ func mapOf(r reflect.Value, depth int) (Value, error) {
 			return Value{}, err
 		}
 		if err := Hashable(key); err != nil {
-			return Value{}, &ConversionError{Type: it.Key().Type(), Msg: err.Error()}
+			return Value{}, converted(it.Key().Type(), err)
 		}
 		value, err := valueOf(it.Value(), depth+1)
 		if err != nil {
@@ -234,7 +293,10 @@ func mapOf(r reflect.Value, depth int) (Value, error) {
 	slices.SortFunc(pairs, func(a, b pair) int { return compareKeys(a.key, b.key) })
 	var d Dict
 	for _, p := range pairs {
-		d.put(p.key, p.value)
+		n := d.Len()
+		if d.put(p.key, p.value); d.Len() == n {
+			return Value{}, &ConversionError{Type: r.Type(), Msg: fmt.Sprintf("two keys of the map are the key %v", p.key)}
+		}
 	}
 	return d.Value(), nil
 }
@@ -264,10 +326,14 @@ func compareKeys(a, b Value) int {
 }
 
 func structOf(r reflect.Value, depth int) (Value, error) {
+	l := layoutOf(r.Type())
+	if l.err != nil {
+		return Value{}, &ConversionError{Type: l.err.Type, Msg: l.err.Msg}
+	}
 	var d Dict
-	for _, f := range fields(r.Type()) {
+	for _, f := range l.fields {
 		fr, err := r.FieldByIndexErr(f.index)
-		if err != nil || f.omitEmpty && isEmpty(fr) {
+		if err != nil || f.omitEmpty && isEmpty(fr) || f.omitZero && isZero(fr) {
 			continue // err: in an embedded nil pointer
 		}
 		v, err := valueOf(fr, depth+1)
@@ -277,6 +343,23 @@ func structOf(r reflect.Value, depth int) (Value, error) {
 		d.put(String(f.name), v)
 	}
 	return d.Value(), nil
+}
+
+// isZero reports whether omitzero leaves v out.
+func isZero(v reflect.Value) bool {
+	type zeroer interface{ IsZero() bool }
+	if v.Kind() == reflect.Pointer && v.IsNil() || v.Kind() == reflect.Interface && v.IsNil() {
+		return true
+	}
+	if z, ok := v.Interface().(zeroer); ok {
+		return z.IsZero()
+	}
+	if v.CanAddr() {
+		if z, ok := v.Addr().Interface().(zeroer); ok {
+			return z.IsZero()
+		}
+	}
+	return v.IsZero()
 }
 
 // isEmpty reports whether omitempty leaves v out.

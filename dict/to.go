@@ -2,10 +2,12 @@ package dict
 
 import (
 	"encoding"
+	"encoding/json"
 	"fmt"
 	"math"
 	"math/big"
 	"reflect"
+	"strings"
 )
 
 // To converts d into the map or struct that p points to. See [Value.To].
@@ -17,9 +19,11 @@ func (d *Dict) To(p any) error { return d.Value().To(p) }
 //	bool                 bool
 //	int                  int…, uint… that it fits, big.Int, float… that holds it exactly
 //	float                float64; float32 that holds it exactly
+//	int, float, decimal  big.Float and big.Rat that hold it exactly, json.Number
 //	complex              complex128; complex64 that holds it exactly
-//	string               string, encoding.TextUnmarshaler
+//	string               string, encoding.TextUnmarshaler, big.Rat
 //	decimal, uuid        encoding.TextUnmarshaler; for a uuid also [16]byte
+//	what JSON holds      json.Unmarshaler, which goes before all others here
 //	bytes, bytearray     []byte, array of bytes of the same length
 //	datetime             time.Time, if it has a zone; DateTime
 //	date, time           Date, TimeOfDay
@@ -43,8 +47,6 @@ func (v Value) To(p any) error {
 	}
 	return v.to(r.Elem())
 }
-
-var textUnmarshalerType = reflect.TypeFor[encoding.TextUnmarshaler]()
 
 // to sets r, which can be set.
 func (v Value) to(r reflect.Value) error {
@@ -79,7 +81,22 @@ func (v Value) to(r reflect.Value) error {
 		return v.to(r.Elem())
 	case t == timeType:
 		return v.toTime(r)
-	case v.spelling() != nil && reflect.PointerTo(t).Implements(textUnmarshalerType):
+	case t == numberType:
+		return v.toNumber(r)
+	case t == bigFloatType || t == bigRatType:
+		return v.toBig(r)
+	}
+	reads := readingOf(t)
+	if reads.json {
+		if text, loss := appendJSON(nil, v); loss == nil {
+			if err := r.Addr().Interface().(json.Unmarshaler).UnmarshalJSON(text); err != nil {
+				return &ConversionError{Type: t, Msg: err.Error()}
+			}
+			return nil
+		}
+	}
+	switch {
+	case reads.text && v.spelling() != nil:
 		if err := r.Addr().Interface().(encoding.TextUnmarshaler).UnmarshalText(v.spelling()); err != nil {
 			return &ConversionError{Type: t, Msg: err.Error()}
 		}
@@ -325,12 +342,23 @@ func (v Value) toMap(r reflect.Value) error {
 
 func (v Value) toStruct(r reflect.Value) error {
 	d := Dict{v: v}
-	for _, f := range fields(r.Type()) {
+	l := layoutOf(r.Type())
+	switch {
+	case l.err != nil:
+		return &ConversionError{Type: l.err.Type, Msg: l.err.Msg}
+	case l.hidden:
+		return v.misfit(r)
+	}
+	for _, f := range l.fields {
 		item, ok := d.Get(f.name)
 		if !ok {
 			continue
 		}
-		if err := item.to(fieldToSet(r, f.index)); err != nil {
+		fr, err := fieldToSet(r, f.index)
+		if err != nil {
+			return under(err, f.name)
+		}
+		if err := item.to(fr); err != nil {
 			return under(err, f.name)
 		}
 	}
@@ -338,15 +366,97 @@ func (v Value) toStruct(r reflect.Value) error {
 }
 
 // fieldToSet is FieldByIndex that allocates the embedded pointers on the way.
-func fieldToSet(r reflect.Value, index []int) reflect.Value {
+func fieldToSet(r reflect.Value, index []int) (reflect.Value, error) {
 	for i, x := range index {
 		if i > 0 && r.Kind() == reflect.Pointer {
 			if r.IsNil() {
+				if !r.CanSet() {
+					return r, &ConversionError{Type: r.Type(), Msg: fmt.Sprintf("an embedded %s that is not exported is nil", r.Type())}
+				}
 				r.Set(reflect.New(r.Type().Elem()))
 			}
 			r = r.Elem()
 		}
 		r = r.Field(x)
 	}
-	return r
+	return r, nil
+}
+
+// toNumber sets a json.Number.
+func (v Value) toNumber(r reflect.Value) error {
+	switch v.kind {
+	case KindInt, KindFloat:
+		text, loss := appendJSON(nil, v)
+		if loss != nil {
+			return v.misfit(r)
+		}
+		r.SetString(string(text))
+		return nil
+	case KindDecimal:
+		if _, _, _, finite := v.DecimalParts(); finite {
+			text, _ := v.DecimalText()
+			r.SetString(text)
+			return nil
+		}
+	}
+	return v.misfit(r)
+}
+
+// toBig sets a big.Float or a big.Rat that holds v exactly.
+func (v Value) toBig(r reflect.Value) error {
+	exact := new(big.Rat)
+	switch v.kind {
+	case KindInt:
+		i, _ := v.BigInt()
+		exact.SetInt(i)
+	case KindFloat:
+		f, _ := v.Float()
+		if z, isFloat := r.Addr().Interface().(*big.Float); isFloat && math.IsInf(f, 0) {
+			z.SetInf(f < 0)
+			return nil
+		}
+		if exact.SetFloat64(f) == nil {
+			return v.misfit(r)
+		}
+	case KindDecimal:
+		negative, _, exp, finite := v.DecimalParts()
+		text, _ := v.DecimalText()
+		if z, isFloat := r.Addr().Interface().(*big.Float); isFloat && strings.HasSuffix(text, "Infinity") {
+			z.SetInf(negative)
+			return nil
+		}
+		const most = 100_000
+		if !finite || exp > most || exp < -most {
+			return v.misfit(r)
+		}
+		if _, ok := exact.SetString(text); !ok {
+			return v.misfit(r)
+		}
+	case KindString:
+		z, isRat := r.Addr().Interface().(*big.Rat)
+		if text, _ := v.Text(); !isRat || z.UnmarshalText([]byte(text)) != nil {
+			return v.misfit(r)
+		}
+		return nil
+	default:
+		return v.misfit(r)
+	}
+	switch z := r.Addr().Interface().(type) {
+	case *big.Rat:
+		z.Set(exact)
+		return nil
+	case *big.Float:
+		if n := exact.Denom().BitLen() - 1; exact.Denom().TrailingZeroBits() == uint(n) { // a power of 2
+			wide := new(big.Float).SetPrec(uint(max(exact.Num().BitLen(), 1))).SetInt(exact.Num())
+			wide.SetMantExp(wide, -n)
+			if z.Prec() == 0 {
+				z.SetPrec(max(64, wide.MinPrec()))
+			}
+			if wide.MinPrec() <= z.Prec() {
+				z.Set(wide)
+				return nil
+			}
+		}
+	}
+	return v.misfit(r)
 }

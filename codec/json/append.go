@@ -1,12 +1,13 @@
 package json
 
 import (
-	"bytes"
 	"math"
 	"strconv"
 
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/dict"
+
+	"github.com/dictwire/dictwire/internal/jsontext"
 )
 
 // Append appends d as JSON on one line without white space, in UTF-8 with lone
@@ -35,16 +36,16 @@ func (c Codec) appendValue(dst []byte, v dict.Value) ([]byte, *codec.LossError) 
 		return v.AppendInt(dst), nil
 	case dict.KindFloat:
 		if f, _ := v.Float(); !c.Strict || isFinite(f) {
-			return appendFloat(dst, f), nil
+			return jsontext.AppendFloat(dst, f), nil
 		}
 	case dict.KindDecimal:
-		if isNumber(v) {
-			return appendDecimal(dst, v), nil
+		if out, ok := dict.AppendJSONNumber(dst, v); ok {
+			return out, nil
 		}
 	case dict.KindString:
 		if !c.Strict || !v.HasSurrogates() {
 			text, _ := v.TextBytes()
-			return appendText(dst, text), nil
+			return jsontext.AppendString(dst, text), nil
 		}
 	case dict.KindList:
 		return c.appendItems(dst, v)
@@ -87,7 +88,7 @@ func (c Codec) appendPairs(dst []byte, v dict.Value) ([]byte, *codec.LossError) 
 		if !ok || c.Strict && k.HasSurrogates() {
 			return dst, codec.LossOfKey(name, k)
 		}
-		dst = append(appendText(dst, text), ':')
+		dst = append(jsontext.AppendString(dst, text), ':')
 		var loss *codec.LossError
 		if dst, loss = c.appendValue(dst, item); loss != nil {
 			loss.Path = "/" + string(text) + loss.Path
@@ -97,70 +98,4 @@ func (c Codec) appendPairs(dst []byte, v dict.Value) ([]byte, *codec.LossError) 
 	return append(dst, '}'), nil
 }
 
-func appendFloat(dst []byte, f float64) []byte {
-	switch {
-	case math.IsNaN(f):
-		return append(dst, "NaN"...)
-	case math.IsInf(f, 1):
-		return append(dst, "Infinity"...)
-	case math.IsInf(f, -1):
-		return append(dst, "-Infinity"...)
-	}
-	format := byte('f')
-	if a := math.Abs(f); a != 0 && (a < 1e-4 || a >= 1e16) {
-		format = 'e'
-	}
-	at := len(dst)
-	dst = strconv.AppendFloat(dst, f, format, -1, 64)
-	if format == 'f' && bytes.IndexByte(dst[at:], '.') < 0 {
-		dst = append(dst, ".0"...) // a float stays a float
-	}
-	return dst
-}
-
 func isFinite(f float64) bool { return !math.IsNaN(f) && !math.IsInf(f, 0) }
-
-const hexDigits = "0123456789abcdef"
-
-// appendText appends a string in quotes.
-func appendText(dst, text []byte) []byte {
-	dst = append(dst, '"')
-	from := 0
-	for i := 0; i < len(text); i++ {
-		c := text[i]
-		if c >= ' ' && c != '"' && c != '\\' && c != 0xED {
-			continue
-		}
-		if c == 0xED { // a surrogate, or a character up to U+D7FF
-			if text[i+1] < 0xA0 {
-				continue
-			}
-			dst = append(dst, text[from:i]...)
-			r := 0xD000 | int(text[i+1]&0x3F)<<6 | int(text[i+2]&0x3F)
-			dst = append(dst, '\\', 'u', hexDigits[r>>12], hexDigits[r>>8&15], hexDigits[r>>4&15], hexDigits[r&15])
-			i += 2
-			from = i + 1
-			continue
-		}
-		dst = append(dst, text[from:i]...)
-		from = i + 1
-		switch c {
-		case '"', '\\':
-			dst = append(dst, '\\', c)
-		case '\n':
-			dst = append(dst, '\\', 'n')
-		case '\r':
-			dst = append(dst, '\\', 'r')
-		case '\t':
-			dst = append(dst, '\\', 't')
-		case '\b':
-			dst = append(dst, '\\', 'b')
-		case '\f':
-			dst = append(dst, '\\', 'f')
-		default:
-			dst = append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
-		}
-	}
-	dst = append(dst, text[from:]...)
-	return append(dst, '"')
-}

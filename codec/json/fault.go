@@ -9,6 +9,8 @@ import (
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/internal/fault"
 	"github.com/dictwire/dictwire/codec/internal/keyset"
+
+	"github.com/dictwire/dictwire/internal/jsontext"
 )
 
 // fail makes the parser's error. It returns failed.
@@ -105,7 +107,7 @@ func (p *parser) notADictionary(buf []byte, i int) int {
 
 // duplicate fails because the key that ends at end came before.
 func (p *parser) duplicate(buf []byte, end int) int {
-	key, _ := unescape(nil, buf[p.tok:end])
+	key, _ := jsontext.Unescape(nil, buf[p.tok:end])
 	p.state = inKey
 	p.fail(buf, codec.DuplicateKey, p.tok-1, "the key "+strconv.Quote(string(key))+" comes twice")
 	p.err.Hint = "--duplicate-keys last keeps the last value, as Python's json.loads does"

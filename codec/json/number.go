@@ -2,12 +2,10 @@ package json
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/binary"
 	"math"
 	"math/bits"
 	"strconv"
-	"strings"
 
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/internal/fault"
@@ -189,27 +187,4 @@ func clamped(exponent []byte) int64 {
 		return -n
 	}
 	return n
-}
-
-// isNumber reports whether a decimal is what the parser makes of a number that no
-// float is near.
-func isNumber(v dict.Value) bool {
-	_, digits, _, finite := v.DecimalParts()
-	if !finite || string(digits) == "0" {
-		return false
-	}
-	text, _ := v.DecimalText()
-	f, _ := strconv.ParseFloat(text, 64)
-	return !isFinite(f) || f == 0
-}
-
-// appendDecimal appends a decimal that isNumber. It never looks like an int.
-func appendDecimal(dst []byte, v dict.Value) []byte {
-	text, _ := v.DecimalText()
-	mantissa, exponent, _ := strings.Cut(text, "E")
-	dst = append(dst, mantissa...)
-	if exponent == "" && strings.Contains(mantissa, ".") {
-		return dst
-	}
-	return append(append(dst, 'e'), strings.TrimPrefix(cmp.Or(exponent, "0"), "+")...)
 }

@@ -5,6 +5,8 @@ import (
 	"github.com/dictwire/dictwire/codec/internal/fault"
 	"github.com/dictwire/dictwire/codec/internal/keyset"
 	"github.com/dictwire/dictwire/dict"
+
+	"github.com/dictwire/dictwire/internal/jsontext"
 )
 
 // A parser reads one dictionary. It can stop at the end of the bytes that have
@@ -353,7 +355,7 @@ func (p *parser) addKey(f *frame, buf []byte, end int) (twice bool) {
 	if !p.escape {
 		return p.keys.Add(&f.keys, buf, p.tok, end)
 	}
-	own, _ := unescape(p.keys.Own(), buf[p.tok:end])
+	own, _ := jsontext.Unescape(p.keys.Own(), buf[p.tok:end])
 	return p.keys.AddOwn(&f.keys, buf, own)
 }
 

@@ -6,6 +6,8 @@ import (
 
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/dict"
+
+	"github.com/dictwire/dictwire/internal/jsontext"
 )
 
 // Render appends d as RFC 8259 JSON for other programs, whatever d holds. What JSON
@@ -164,7 +166,7 @@ func (w *renderer) value(v dict.Value) {
 		f, _ := v.Float()
 		switch {
 		case isFinite(f):
-			w.dst = appendFloat(w.dst, f)
+			w.dst = jsontext.AppendFloat(w.dst, f)
 		case f != f:
 			w.lost(LostNaN, false)
 			w.dst = append(w.dst, "null"...)
@@ -185,8 +187,8 @@ func (w *renderer) value(v dict.Value) {
 		w.rendered()
 		w.pairs(v)
 	case dict.KindDecimal:
-		if isNumber(v) {
-			w.dst = appendDecimal(w.dst, v)
+		if out, ok := dict.AppendJSONNumber(w.dst, v); ok {
+			w.dst = out
 			return
 		}
 		fallthrough
@@ -206,7 +208,7 @@ func (w *renderer) text(v dict.Value, key bool) {
 		v = codec.Substitute(v)
 	}
 	text, _ := v.TextBytes()
-	w.dst = appendText(w.dst, text)
+	w.dst = jsontext.AppendString(w.dst, text)
 }
 
 func (w *renderer) items(v dict.Value) {
@@ -329,7 +331,7 @@ func strictText(b []byte, i int) (end int, strict bool) {
 			i++
 			continue
 		}
-		r := hex4(b[i+2:])
+		r := jsontext.Hex4(b[i+2:])
 		switch {
 		case r >= 0xDC00 && r <= 0xDFFF:
 			if high != i {

@@ -1,12 +1,11 @@
 package json
 
 import (
-	"bytes"
 	"encoding/binary"
 	"math/bits"
 	"unicode/utf8"
 
-	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/jsontext"
 )
 
 const (
@@ -112,7 +111,7 @@ func (p *parser) escaped(buf []byte, in state, i int) int {
 			if j == len(buf) {
 				return incomplete
 			}
-			if unhex[buf[j]] == notHex {
+			if jsontext.Unhex[buf[j]] == jsontext.NotHex {
 				return p.unexpected(buf, in, j, "four hexadecimal digits after \\u")
 			}
 		}
@@ -128,62 +127,5 @@ func (p *parser) buildText(raw []byte, off int) {
 		p.b.Text(off, len(raw))
 		return
 	}
-	p.b.OwnText(unescape(p.b.Own(), raw))
-}
-
-// unescape appends the text that a checked string means to dst, and reports
-// whether it holds lone surrogates, which it writes as WTF-8.
-func unescape(dst, raw []byte) (text []byte, surrogates bool) {
-	for {
-		n := bytes.IndexByte(raw, '\\')
-		if n < 0 {
-			return append(dst, raw...), surrogates
-		}
-		dst = append(dst, raw[:n]...)
-		c := raw[n+1]
-		if raw = raw[n+2:]; c != 'u' {
-			dst = append(dst, unescaped[c])
-			continue
-		}
-		r := hex4(raw)
-		raw = raw[4:]
-		if r < 0xD800 || r > 0xDFFF {
-			dst = utf8.AppendRune(dst, r)
-			continue
-		}
-		if r < 0xDC00 && len(raw) >= 6 && raw[0] == '\\' && raw[1] == 'u' {
-			if low := hex4(raw[2:]); low >= 0xDC00 && low <= 0xDFFF {
-				dst = utf8.AppendRune(dst, (r-0xD800)<<10|(low-0xDC00)+0x10000)
-				raw = raw[6:]
-				continue
-			}
-		}
-		dst = dict.AppendSurrogate(dst, r)
-		surrogates = true
-	}
-}
-
-var unescaped = [256]byte{
-	'"': '"', '\\': '\\', '/': '/',
-	'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t',
-}
-
-const notHex = 0xFF
-
-var unhex = func() (v [256]byte) {
-	for c := range v {
-		switch {
-		case '0' <= c && c <= '9':
-			v[c] = byte(c - '0')
-		case 'a' <= c|0x20 && c|0x20 <= 'f':
-			v[c] = byte(c|0x20-'a') + 10
-		default:
-			v[c] = notHex
-		}
-	}
-	return v
-}()
-
-func hex4(b []byte) rune {
-	return rune(unhex[b[0]])<<12 | rune(unhex[b[1]])<<8 | rune(unhex[b[2]])<<4 | rune(unhex[b[3]])
+	p.b.OwnText(jsontext.Unescape(p.b.Own(), raw))
 }

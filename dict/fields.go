@@ -1,0 +1,157 @@
+package dict
+
+import (
+	"cmp"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// A field is a field of a struct as a key of a dictionary.
+type field struct {
+	name      string
+	index     []int // as reflect.Value.FieldByIndex wants it
+	omitEmpty bool
+	omitZero  bool
+	tagged    bool
+}
+
+// A layout is the fields of a struct type, or why it has none.
+type layout struct {
+	fields []field
+	err    *ConversionError // without a path
+	hidden bool             // it has fields, and none that is a key
+}
+
+var layouts sync.Map // of reflect.Type to *layout
+
+// layoutOf returns the fields of a struct type that are converted, in order: the
+// rules of encoding/json, but that nothing is left out without a word.
+func layoutOf(t reflect.Type) *layout {
+	if known, ok := layouts.Load(t); ok {
+		return known.(*layout)
+	}
+	l := new(layout)
+	all, err := candidates(t)
+	l.err = err
+	slices.SortStableFunc(all, func(a, b field) int {
+		return cmp.Or(strings.Compare(a.name, b.name), cmp.Compare(len(a.index), len(b.index)), boolean(b.tagged)-boolean(a.tagged))
+	})
+	for i, f := range all {
+		if i > 0 && all[i-1].name == f.name {
+			continue // hidden by the one before it
+		}
+		if i+1 < len(all) && all[i+1].name == f.name && len(all[i+1].index) == len(f.index) && all[i+1].tagged == f.tagged && l.err == nil {
+			l.err = &ConversionError{Type: t, Msg: fmt.Sprintf("the fields %s and %s of %s are both named %q",
+				pathOf(t, f.index), pathOf(t, all[i+1].index), t, f.name)}
+		}
+		l.fields = append(l.fields, f)
+	}
+	slices.SortFunc(l.fields, func(a, b field) int { return slices.Compare(a.index, b.index) })
+	l.hidden = len(all) == 0 && hasHidden(t)
+	known, _ := layouts.LoadOrStore(t, l)
+	return known.(*layout)
+}
+
+func boolean(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// pathOf names a field by those that lead to it.
+func pathOf(t reflect.Type, index []int) string {
+	var names []string
+	for i := range index {
+		names = append(names, t.FieldByIndex(index[:i+1]).Name)
+	}
+	return strings.Join(names, ".")
+}
+
+// hasHidden reports whether a struct without keys has fields that no tag leaves out.
+func hasHidden(t reflect.Type) bool {
+	for i := range t.NumField() {
+		f := t.Field(i)
+		if tag, _ := tagOf(f); f.Name != "_" && tag != "-" {
+			return true
+		}
+	}
+	return false
+}
+
+// candidates returns all fields that may be keys, also those of embedded structs.
+func candidates(t reflect.Type) (all []field, err *ConversionError) {
+	type level struct {
+		t     reflect.Type
+		index []int
+	}
+	seen := map[reflect.Type]bool{t: true}
+	for next := []level{{t: t}}; len(next) > 0; {
+		this := next
+		next = nil
+		for _, l := range this {
+			for i := range l.t.NumField() {
+				sf := l.t.Field(i)
+				tag, own := tagOf(sf)
+				if tag == "-" {
+					continue
+				}
+				name, options, _ := strings.Cut(tag, ",")
+				index := append(slices.Clone(l.index), i)
+				if inner := embedded(sf); inner != nil && name == "" {
+					if !seen[inner] {
+						seen[inner] = true
+						next = append(next, level{inner, index})
+					}
+					continue
+				}
+				if !sf.IsExported() {
+					continue
+				}
+				f := field{name: cmp.Or(name, sf.Name), index: index, tagged: name != ""}
+				for option := range strings.SplitSeq(options, ",") {
+					switch {
+					case option == "":
+					case option == "omitempty":
+						f.omitEmpty = true
+					case option == "omitzero":
+						f.omitZero = true
+					case option == "string" && !own: // of JSON's text alone
+					default:
+						err = &ConversionError{Type: t, Msg: fmt.Sprintf(
+							"the tag of the field %s of %s has the unknown option %q; dict knows omitempty and omitzero",
+							pathOf(t, index), t, option)}
+					}
+				}
+				all = append(all, f)
+			}
+		}
+	}
+	return all, err
+}
+
+// tagOf returns the tag dict, or else the tag json, and whether it is the former.
+func tagOf(f reflect.StructField) (tag string, own bool) {
+	if tag, own = f.Tag.Lookup("dict"); own {
+		return tag, true
+	}
+	return f.Tag.Get("json"), false
+}
+
+// embedded returns the struct whose fields are taken in for an embedded one, or nil.
+func embedded(f reflect.StructField) reflect.Type {
+	if !f.Anonymous {
+		return nil
+	}
+	t := f.Type
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if t.Kind() != reflect.Struct || f.IsExported() && ownWay(t) != byKind {
+		return nil
+	}
+	return t
+}

@@ -1,0 +1,250 @@
+package dict
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/dictwire/dictwire/internal/jsontext"
+)
+
+// MarshalJSON returns d as RFC 8259 JSON, in the order of its keys. What that can't
+// hold is a *[LossError]: NaN, an infinity, lone surrogates, a key that is no string,
+// and every kind that JSON has not. codec/json writes more, and substitutes.
+func (d *Dict) MarshalJSON() ([]byte, error) { return d.Value().MarshalJSON() }
+
+// UnmarshalJSON sets d to a JSON object. Of keys that come twice it keeps the first
+// place and the last value.
+func (d *Dict) UnmarshalJSON(text []byte) error {
+	var v Value
+	if err := v.UnmarshalJSON(text); err != nil {
+		return err
+	}
+	if v.kind == KindNull {
+		return nil // as encoding/json wants it
+	}
+	if !v.kind.IsDict() {
+		return fmt.Errorf("dict: want a JSON object, got a %s", v.kind)
+	}
+	d.v = v
+	d.shared.Store(true)
+	d.ix.Store(nil)
+	return nil
+}
+
+// MarshalJSON returns v as RFC 8259 JSON. See [Dict.MarshalJSON].
+func (v Value) MarshalJSON() ([]byte, error) {
+	text, loss := appendJSON(nil, v)
+	if loss != nil {
+		return nil, loss
+	}
+	return text, nil
+}
+
+// UnmarshalJSON sets v to what a JSON text holds: null, a bool, an int of any size, a
+// float, a string, a list or a dictionary; or a decimal, for a number that no float is
+// near.
+func (v *Value) UnmarshalJSON(text []byte) error {
+	if !json.Valid(text) {
+		var raw json.RawMessage
+		return json.Unmarshal(text, &raw) // which says where
+	}
+	r := jsonReader{text: text}
+	*v = r.value()
+	return r.err
+}
+
+// appendJSON appends v, or tells what in it JSON lacks.
+func appendJSON(dst []byte, v Value) ([]byte, *LossError) {
+	switch v.kind {
+	case KindNull:
+		return append(dst, "null"...), nil
+	case KindBool:
+		return strconv.AppendBool(dst, v.data != 0), nil
+	case KindInt:
+		return v.AppendInt(dst), nil
+	case KindFloat:
+		if f, _ := v.Float(); !math.IsNaN(f) && !math.IsInf(f, 0) {
+			return jsontext.AppendFloat(dst, f), nil
+		}
+	case KindDecimal:
+		if out, ok := AppendJSONNumber(dst, v); ok {
+			return out, nil
+		}
+	case KindString:
+		if !v.HasSurrogates() {
+			return jsontext.AppendString(dst, v.t.text(v.node)), nil
+		}
+	case KindList:
+		dst = append(dst, '[')
+		i := 0
+		for item := range v.Items() {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			var loss *LossError
+			if dst, loss = appendJSON(dst, item); loss != nil {
+				loss.Path = "/" + strconv.Itoa(i) + loss.Path
+				return dst, loss
+			}
+			i++
+		}
+		return append(dst, ']'), nil
+	case KindDict:
+		return appendObject(dst, v)
+	}
+	return dst, &LossError{Codec: "json", Kind: v.kind, Hint: jsonHint}
+}
+
+const jsonHint = "encode it as CBOR, or by json.Codec{Lossy: true}"
+
+func appendObject(dst []byte, v Value) ([]byte, *LossError) {
+	dst = append(dst, '{')
+	first := true
+	for k, item := range v.Pairs() {
+		if !first {
+			dst = append(dst, ',')
+		}
+		first = false
+		if k.kind != KindString || k.HasSurrogates() {
+			return dst, &LossError{Codec: "json", Kind: k.kind, Key: true, Hint: jsonHint}
+		}
+		key := k.t.text(k.node)
+		dst = append(jsontext.AppendString(dst, key), ':')
+		var loss *LossError
+		if dst, loss = appendJSON(dst, item); loss != nil {
+			loss.Path = "/" + string(key) + loss.Path
+			return dst, loss
+		}
+	}
+	return append(dst, '}'), nil
+}
+
+// A jsonReader reads a text that is valid JSON.
+type jsonReader struct {
+	text []byte
+	i    int
+	err  error
+}
+
+// next returns the next byte that is no white space, or between values.
+func (r *jsonReader) next() byte {
+	for strings.IndexByte(" \t\r\n,:", r.text[r.i]) >= 0 {
+		r.i++
+	}
+	return r.text[r.i]
+}
+
+func (r *jsonReader) value() Value {
+	switch r.next() {
+	case 'n':
+		r.i += len("null")
+		return Null()
+	case 't':
+		r.i += len("true")
+		return Bool(true)
+	case 'f':
+		r.i += len("false")
+		return Bool(false)
+	case '"':
+		return r.string()
+	case '[':
+		var items []Value
+		for r.i++; r.next() != ']'; {
+			items = append(items, r.value())
+		}
+		r.i++
+		return treeValue(KindList, items, len(items))
+	case '{':
+		var d Dict
+		for r.i++; r.next() != '}'; {
+			key := r.string()
+			d.put(key, r.value())
+		}
+		r.i++
+		return d.Value()
+	default:
+		begin := r.i
+		for r.i < len(r.text) && strings.IndexByte("+-.0123456789eE", r.text[r.i]) >= 0 {
+			r.i++
+		}
+		v, err := jsonNumber(string(r.text[begin:r.i]))
+		if err != nil && r.err == nil {
+			r.err = err
+		}
+		return v
+	}
+}
+
+func (r *jsonReader) string() Value {
+	r.i++
+	begin := r.i
+	for r.text[r.i] != '"' {
+		if r.text[r.i] == '\\' {
+			r.i++
+		}
+		r.i++
+	}
+	text, surrogates := jsontext.Unescape(nil, r.text[begin:r.i])
+	r.i++
+	if !surrogates {
+		return String(string(text)) // which is UTF-8, or not: encoding/json does not say
+	}
+	return textValue(text, node{kind: KindString, flags: flagSurrogate})
+}
+
+// AppendJSONNumber appends a decimal that no float is near, which is what a JSON number
+// beyond the range of floats is read as. It reports false, and appends nothing, for any
+// other value. It is for codecs.
+func AppendJSONNumber(dst []byte, v Value) ([]byte, bool) {
+	_, digits, _, finite := v.DecimalParts()
+	if !finite || string(digits) == "0" {
+		return dst, false
+	}
+	text, _ := v.DecimalText()
+	if f, _ := strconv.ParseFloat(text, 64); !math.IsInf(f, 0) && f != 0 {
+		return dst, false
+	}
+	mantissa, exponent, _ := strings.Cut(text, "E")
+	dst = append(dst, mantissa...)
+	if exponent == "" && strings.Contains(mantissa, ".") {
+		return dst, true
+	}
+	// An exponent of 0, so that it does not look like an int.
+	return append(append(dst, 'e'), strings.TrimPrefix(cmp.Or(exponent, "0"), "+")...), true
+}
+
+// jsonNumber returns the value of a JSON number.
+func jsonNumber(number string) (Value, error) {
+	if !strings.ContainsAny(number, ".eE") {
+		digits := strings.TrimPrefix(number, "-")
+		if digits == "" || !allDigits(digits) || len(digits) > 1 && digits[0] == '0' {
+			return Value{}, fmt.Errorf("dict: %.40q is no JSON number", number)
+		}
+		if i, err := strconv.ParseInt(number, 10, 64); err == nil {
+			return Int(i), nil
+		}
+		return textValue([]byte(number), node{kind: KindInt, flags: flagBig}), nil
+	}
+	f, err := strconv.ParseFloat(number, 64)
+	switch {
+	case math.IsInf(f, 0), err == nil && f == 0 && hasDigits(number):
+		return Decimal(number)
+	case err != nil || strings.Trim(number, "+-.0123456789eE") != "":
+		return Value{}, fmt.Errorf("dict: %.40q is no JSON number", number)
+	default:
+		return Float(f), nil
+	}
+}
+
+// hasDigits reports whether a number's mantissa has a digit other than 0.
+func hasDigits(number string) bool {
+	mantissa := number
+	if i := strings.IndexAny(number, "eE"); i >= 0 {
+		mantissa = number[:i]
+	}
+	return strings.ContainsAny(mantissa, "123456789")
+}
