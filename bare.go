@@ -48,7 +48,10 @@ func (d Dialer) DialBare(ctx context.Context, addr string) (*BareConn, error) {
 	if d.Codec == nil {
 		d.Codec = json.Codec{}
 	}
-	network, where := splitAddr(addr)
+	network, where, err := dialAddr(addr)
+	if err != nil {
+		return nil, err
+	}
 	conn, err := new(net.Dialer).DialContext(ctx, network, where)
 	if err != nil {
 		return nil, fmt.Errorf("dictwire: can't connect to %s: %w", where, reason(err))

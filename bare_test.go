@@ -71,6 +71,19 @@ func itoa(n int) string { return dict.Int(int64(n)).String() }
 // A socket file that a dead server left behind does not stop the next one.
 func TestListenStaleSocket(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "socket")
+	staleSocket(t, path)
+	next, err := dictwire.Listen(context.Background(), "unix:"+path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := next.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// staleSocket leaves a socket file as a killed server does.
+func staleSocket(t *testing.T, path string) {
+	t.Helper()
 	l, err := net.Listen("unix", path)
 	if err != nil {
 		t.Fatal(err)
@@ -79,12 +92,141 @@ func TestListenStaleSocket(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	next, err := dictwire.Listen(context.Background(), "unix:"+path)
+}
+
+// Of many that start at once in place of a dead server, one listens, and can be
+// reached.
+func TestListenRace(t *testing.T) {
+	dir := t.TempDir()
+	for round := range 50 {
+		path := filepath.Join(dir, itoa(round))
+		staleSocket(t, path)
+		var wg sync.WaitGroup
+		won := make(chan net.Listener, 8)
+		begin := make(chan struct{})
+		for range cap(won) {
+			wg.Go(func() {
+				<-begin
+				l, err := dictwire.Listen(t.Context(), "unix:"+path)
+				if err == nil {
+					won <- l
+				} else if !errors.Is(err, syscall.EADDRINUSE) {
+					t.Error(err)
+				}
+			})
+		}
+		close(begin)
+		wg.Wait()
+		close(won)
+		if len(won) != 1 {
+			t.Fatalf("round %d: %d listen on one path", round, len(won))
+		}
+		for l := range won {
+			c, err := net.Dial("unix", path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := errors.Join(c.Close(), l.Close()); err != nil {
+				t.Error(err)
+			}
+		}
+		if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("a socket is left behind: %v", err)
+		}
+	}
+}
+
+// A server that ends leaves the socket of another one alone, which was made after
+// somebody removed its own.
+func TestListenOthersSocket(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "socket")
+	first, err := dictwire.Listen(t.Context(), "unix:"+path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := next.Close(); err != nil {
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	second, err := dictwire.Listen(t.Context(), "unix:"+path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Close(); err != nil {
 		t.Error(err)
+	}
+	c, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(c.Close(), second.Close()); err != nil {
+		t.Error(err)
+	}
+}
+
+// A server whose queue of connections is full still has its socket.
+func TestListenFullBacklog(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "socket")
+	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(fd) //nolint:errcheck // it is the end
+	if err := errors.Join(syscall.Bind(fd, &syscall.SockaddrUnix{Name: path}), syscall.Listen(fd, 0)); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if c, err := net.Dial("unix", path); err == nil {
+			defer c.Close()
+		}
+	}
+	if _, err := dictwire.Listen(t.Context(), "unix:"+path); !errors.Is(err, syscall.EADDRINUSE) {
+		t.Errorf("Listen = %v", err)
+	}
+	if _, err := os.Lstat(path); err != nil {
+		t.Error(err)
+	}
+}
+
+// 0.0.0.0 is IPv4 alone, and the empty host is both.
+func TestListenFamilies(t *testing.T) {
+	for addr, prefix := range map[string]string{"0.0.0.0:0": "0.0.0.0:", "127.0.0.1:0": "127.0.0.1:"} {
+		l, err := dictwire.Listen(t.Context(), addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := l.Addr().String(); !strings.HasPrefix(got, prefix) {
+			t.Errorf("%s listens on %s", addr, got)
+		}
+		_, port, _ := net.SplitHostPort(l.Addr().String())
+		if c, err := net.Dial("tcp6", "[::1]:"+port); err == nil {
+			t.Errorf("%s is reached by ::1", addr)
+			_ = c.Close()
+		}
+		if c, err := net.Dial("tcp4", "127.0.0.1:"+port); err != nil {
+			t.Error(err)
+		} else {
+			_ = c.Close()
+		}
+		_ = l.Close()
+	}
+	for addr, want := range map[string]string{
+		"::1:0":       "an IPv6 address stands in brackets: [::1]:0",
+		"::1:65432":   "an IPv6 address stands in brackets: [::1]:65432",
+		"fe80::1:80":  "an IPv6 address stands in brackets: [fe80::1]:80",
+		"::":          "the port is missing: [::]:65432",
+		"[::1]":       "the port is missing: [::1]:65432",
+		"2001:db8::7": "the port is missing: [2001:db8::7]:65432",
+	} {
+		_, err := dictwire.Listen(t.Context(), addr)
+		if err == nil || !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("Listen(%s) = %v, want %s", addr, err, want)
+		}
+		if _, err := dictwire.DialBare(t.Context(), addr); err == nil || !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("DialBare(%s) = %v, want %s", addr, err, want)
+		}
+		if _, err := dictwire.Dial(t.Context(), addr); err == nil || !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("Dial(%s) = %v, want %s", addr, err, want)
+		}
 	}
 }
 

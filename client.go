@@ -214,8 +214,11 @@ func (c *Client) connect(ctx context.Context) (net.Conn, error) {
 	if dial == nil {
 		dial = new(net.Dialer).DialContext
 	}
-	network, where := splitAddr(c.addr)
-	conn, err := dial(ctx, network, where)
+	network, where, err := dialAddr(c.addr)
+	if err != nil {
+		return nil, err
+	}
+	conn, err = dial(ctx, network, where)
 	if err != nil {
 		return nil, fmt.Errorf("dictwire: can't connect to %s: %w", where, reason(err))
 	}

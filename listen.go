@@ -5,15 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 )
 
 // Listen listens on addr, which is one of
 //
-//	host:port   TCP; host may be empty for all interfaces, port 0 for a free one
+//	host:port   TCP; host may be empty for all interfaces, port 0 for a free one;
+//	            0.0.0.0 means all of IPv4, and no IPv6; [::1]:65432 is an IPv6 address
 //	unix:PATH   a Unix socket; one that a dead server left behind is replaced
 //	fd:N        a listening socket that this process was given as descriptor N
 //
@@ -29,7 +33,7 @@ func Listen(ctx context.Context, addr string) (net.Listener, error) {
 	case "unix":
 		l, err = listenUnix(ctx, where)
 	default:
-		l, err = new(net.ListenConfig).Listen(ctx, network, where)
+		l, err = listenTCP(ctx, where)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("dictwire: can't listen on %s: %w", addr, reason(err))
@@ -48,6 +52,47 @@ func splitAddr(addr string) (network, where string) {
 		}
 	}
 	return "tcp", addr
+}
+
+// dialAddr tells where addr leads.
+func dialAddr(addr string) (network, where string, err error) {
+	network, where = splitAddr(addr)
+	if network == "tcp" {
+		err = checkTCP(where)
+	}
+	if err != nil {
+		err = fmt.Errorf("dictwire: can't connect to %s: %w", where, err)
+	}
+	return network, where, err
+}
+
+func listenTCP(ctx context.Context, addr string) (net.Listener, error) {
+	if err := checkTCP(addr); err != nil {
+		return nil, err
+	}
+	network := "tcp"
+	// Package net takes 0.0.0.0 for [::], which is every address of both kinds.
+	if host, _, err := net.SplitHostPort(addr); err == nil && isIP(host, netip.Addr.Is4) {
+		network = "tcp4"
+	}
+	return new(net.ListenConfig).Listen(ctx, network, addr)
+}
+
+// checkTCP says how an IPv6 address is written, where addr is one without brackets.
+func checkTCP(addr string) error {
+	if i := strings.LastIndexByte(addr, ':'); i > 0 && isIP(addr[:i], netip.Addr.Is6) {
+		return fmt.Errorf("an IPv6 address stands in brackets: [%s]:%s", addr[:i], addr[i+1:])
+	}
+	if isIP(strings.Trim(addr, "[]"), netip.Addr.Is6) {
+		return fmt.Errorf("the port is missing: [%s]:65432", strings.Trim(addr, "[]"))
+	}
+	return nil
+}
+
+// isIP reports whether s is an address of a kind.
+func isIP(s string, kind func(netip.Addr) bool) bool {
+	ip, err := netip.ParseAddr(s)
+	return err == nil && kind(ip)
 }
 
 func listenFD(number string) (net.Listener, error) {
@@ -77,8 +122,36 @@ func listenUnix(ctx context.Context, path string) (net.Listener, error) {
 	if len(path) > maxUnixPath {
 		return nil, fmt.Errorf("the path of a Unix socket has at most %d bytes, and this one has %d", maxUnixPath, len(path))
 	}
-	lc := new(net.ListenConfig)
-	l, err := lc.Listen(ctx, "unix", path)
+	// Whoever looks for a dead server's socket, removes it and makes another one is
+	// alone with that: a second one would remove the first one's.
+	unlock, err := lockDir(ctx, filepath.Dir(path))
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	l, err := bindUnix(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	made, err := os.Lstat(path)
+	if err != nil {
+		_ = l.Close()
+		return nil, err
+	}
+	l.SetUnlinkOnClose(false)
+	return &unixListener{UnixListener: l, path: path, made: made}, nil
+}
+
+// bindUnix makes a socket, in place of one that a dead server left behind.
+func bindUnix(ctx context.Context, path string) (*net.UnixListener, error) {
+	listen := func() (*net.UnixListener, error) {
+		l, err := new(net.ListenConfig).Listen(ctx, "unix", path)
+		if err != nil {
+			return nil, err
+		}
+		return l.(*net.UnixListener), nil
+	}
+	l, err := listen()
 	if !errors.Is(err, syscall.EADDRINUSE) {
 		return l, err
 	}
@@ -99,7 +172,26 @@ func listenUnix(ctx context.Context, path string) (net.Listener, error) {
 	if err := os.Remove(path); err != nil {
 		return nil, err
 	}
-	return lc.Listen(ctx, "unix", path)
+	return listen()
+}
+
+// A unixListener removes its socket when it is closed, and no other one that stands
+// in its place.
+type unixListener struct {
+	*net.UnixListener
+
+	path   string
+	made   os.FileInfo
+	closed sync.Once
+}
+
+func (l *unixListener) Close() error {
+	l.closed.Do(func() {
+		if now, err := os.Lstat(l.path); err == nil && os.SameFile(now, l.made) {
+			_ = os.Remove(l.path)
+		}
+	})
+	return l.UnixListener.Close()
 }
 
 // reason strips what package net puts around the cause of an error, which
