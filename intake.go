@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/dictwire/dictwire/dialect"
@@ -14,24 +15,32 @@ import (
 
 // An intake is the server as one connection sees it: see [dialect.Intake].
 type intake struct {
-	s        *Server
-	remote   net.Addr
-	peer     string // the same, as it is stored
-	protocol dialect.Protocol
-	refused  int
+	s         *Server
+	remote    net.Addr
+	peer      string // the same, as it is stored
+	principal string // who speaks
+	protocol  dialect.Protocol
+	refused   int
 }
 
 func newIntake(s *Server, c *dialect.Conn) *intake {
-	return &intake{s: s, remote: c.RemoteAddr(), peer: c.RemoteAddr().String()}
+	return &intake{s: s, remote: c.RemoteAddr(), peer: c.RemoteAddr().String(), principal: store.Anonymous}
 }
 
 // retryAfter is when a peer should try again what the store can't do now.
 const retryAfter = 500 * time.Millisecond
 
+// retryLimit is when a peer should try again a name for which there is no room.
+const retryLimit = time.Minute
+
 // faultOfStore returns what a peer is told of an error of the store, or the
 // cause of ctx where that is why.
 func faultOfStore(ctx context.Context, err error) error {
-	var lost *store.LostError
+	var (
+		lost     *store.LostError
+		limit    *store.LimitError
+		sequence *store.SequenceError
+	)
 	fault := &dialect.Error{At: -1, Err: err}
 	switch {
 	case ctx.Err() != nil:
@@ -50,12 +59,30 @@ func faultOfStore(ctx context.Context, err error) error {
 	case errors.Is(err, store.ErrPosition):
 		fault.Code, fault.Text = dialect.Lost, err.Error()
 		fault.Hint = "the store is another one, or was restored: begin anew with a cursor of another name"
+	case errors.Is(err, store.ErrDuplicate), errors.As(err, &sequence):
+		// The producer stands elsewhere than the claim said: another server, or
+		// an append of which it was not known what became.
+		fault.Code, fault.Retry = dialect.Unavailable, retryAfter
+		fault.Text = "what the store has of the producer has changed: connect again"
+	case errors.As(err, &limit):
+		fault.Code, fault.Retry = dialect.Unavailable, retryLimit
+		fault.Text = strings.TrimPrefix(limit.Error(), "store: ")
 	case errors.Is(err, store.ErrUnavailable), errors.Is(err, ErrUnavailable):
 		fault.Code, fault.Text, fault.Retry = dialect.Unavailable, "nothing can be stored for now", retryAfter
 	default:
 		fault.Code, fault.Text = dialect.Internal, "the store failed"
 	}
 	return fault
+}
+
+// onFence calls fence, where that is not nil, once a claim is lost, unless stop
+// is called before.
+func onFence(claim context.Context, fence func(*dialect.Error)) (stop func() bool) {
+	return context.AfterFunc(claim, func() {
+		if fence != nil {
+			fence(fenced())
+		}
+	})
 }
 
 func stale(text string) *dialect.Error {

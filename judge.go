@@ -73,7 +73,7 @@ func (w *writer) judgeGood(ctx context.Context, t *take, b *dialect.Batch, index
 	s, record := w.in.s, b.Records[index]
 	r := &Request{
 		Codec: b.Codec, Dialect: w.dialect, RemoteAddr: w.in.remote, Topic: w.topic,
-		Producer: w.producer.Name, Number: w.next + uint64(t.records), Bytes: record, limits: s.Limits,
+		Producer: w.producer.Name, Number: w.next + uint64(t.records), Bytes: record, limits: s.limits(),
 	}
 	stored, format := record, b.Codec
 	if !storedAsItCame(b.Codec) {
@@ -114,7 +114,7 @@ func (w *writer) storedForm(t *take, c codec.Codec, record []byte, d *dict.Dict)
 		return nil, &dialect.Error{Code: dialect.Internal, Text: "the record can't be stored", At: -1, Err: err}
 	}
 	t.scratch = stored
-	if limit := s.Limits.Effective().RecordBytes; len(stored) > limit {
+	if limit := s.limits().RecordBytes; len(stored) > limit {
 		return nil, &dialect.Error{
 			Code: codec.TooLarge, At: -1,
 			Text: fmt.Sprintf("the record has %d bytes of %s, but %d of CBOR, as which it is stored: more than %d", len(record), c.Name(), len(stored), limit),
@@ -122,7 +122,7 @@ func (w *writer) storedForm(t *take, c codec.Codec, record []byte, d *dict.Dict)
 		}
 	}
 	if w.scanner == nil {
-		w.scanner = cbor.Codec{}.NewScanner(s.Limits)
+		w.scanner = cbor.Codec{}.NewScanner(s.limits())
 	}
 	_, _, err = w.scanner.Next(stored)
 	if err != nil { // it may be in the middle of the record
@@ -145,7 +145,7 @@ func (w *writer) storedForm(t *take, c codec.Codec, record []byte, d *dict.Dict)
 // stay within, and those that do not are decoded once more within wider ones,
 // which are charged first.
 func (w *writer) decode(ctx context.Context, t *take, c codec.Codec, record []byte, held int64) (*dict.Dict, bool, error) {
-	limits := w.in.s.Limits.Effective()
+	limits := w.in.s.limits().Effective()
 	for factor := firstGrowth; ; factor *= nextGrowth {
 		tight := growth(limits, c, len(record), factor)
 		if factor > firstGrowth {
@@ -210,7 +210,7 @@ func (w *writer) judgingCost(c codec.Codec, n int) int64 {
 	s := w.in.s
 	switch {
 	case !storedAsItCame(c):
-		return decodingCost(c, n, growth(s.Limits.Effective(), c, n, firstGrowth)) + rejectCost
+		return decodingCost(c, n, growth(s.limits().Effective(), c, n, firstGrowth)) + rejectCost
 	case s.Handler != nil:
 		return (nodeCost+storingCost)*int64(n) + rejectCost
 	default:

@@ -356,7 +356,7 @@ func (s overtaken) Rejections(ctx context.Context, p store.Producer, after uint6
 		s.t.Error(err)
 	}
 	b := &store.Block{
-		Topic: store.Rejected, Codec: "cbor", Producer: p, Epoch: c.Epoch, First: c.Next,
+		Topic: store.Rejected, Codec: "cbor", Principal: p.Principal, Producer: p, Epoch: c.Epoch, First: c.Next,
 		Rejected: []store.Rejection{{Number: c.Next, Code: "handler", Text: "another's"}},
 	}
 	b.Add([]byte{0xa0})

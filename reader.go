@@ -17,10 +17,11 @@ import (
 type reader struct {
 	s      *Server
 	cursor store.CursorName // the zero value where no position is saved
+	epoch  uint64           // of the cursor's claim
 	start  store.Position
 	opts   store.ReadOptions
-	try    uint64 // ReadRequest.Attempt
-	fence  func(*dialect.Error)
+
+	unfence func() bool
 }
 
 // maxCursor is how long a cursor's name and its subscription may be, in bytes.
@@ -35,7 +36,7 @@ func (in *intake) Read(ctx context.Context, q dialect.ReadRequest) (dialect.Read
 		}
 	}
 	r := &reader{
-		s: s, fence: q.Fence, try: q.Attempt,
+		s:    s,
 		opts: store.ReadOptions{Topics: q.Topics, Follow: q.Follow, Progress: q.Progress, Room: q.Room},
 	}
 	if q.Cursor == "" {
@@ -46,34 +47,35 @@ func (in *intake) Read(ctx context.Context, q dialect.ReadRequest) (dialect.Read
 	if len(q.Cursor)+len(q.Subscription) > maxCursor {
 		return nil, &dialect.Error{Code: codec.Malformed, At: -1, Text: fmt.Sprintf("a cursor's name and subscription of more than %d bytes", maxCursor)}
 	}
-	r.cursor = store.CursorName{Name: q.Cursor, Subscription: q.Subscription}
-	if !s.holders.read(r) {
-		return nil, stale("a later attempt has the cursor")
-	}
-	if err := r.begin(ctx, q.From); err != nil {
-		r.Close()
+	r.cursor = store.CursorName{Principal: in.principal, Name: q.Cursor, Subscription: q.Subscription}
+	if err := r.claim(ctx, q); err != nil {
 		return nil, err
 	}
 	return r, nil
 }
 
-// begin finds where the cursor stands. A new one is saved where reading begins,
-// so that what comes before the first commit is not lost to it.
-func (r *reader) begin(ctx context.Context, from string) error {
-	p, found, err := r.s.store.Cursor(ctx, r.cursor)
+// claim claims the cursor. A new one is saved where reading begins, so that what
+// comes before the first commit is not lost to it.
+func (r *reader) claim(ctx context.Context, q dialect.ReadRequest) error {
+	request := store.CursorRequest{Attempt: q.Attempt}
+	_, known, err := r.s.store.Cursor(ctx, r.cursor)
 	if err != nil {
 		return faultOfStore(ctx, err)
 	}
-	if found {
-		r.start = p
-		return nil
+	if !known {
+		if request.From, err = r.s.position(ctx, q.From); err != nil {
+			return err
+		}
 	}
-	if r.start, err = r.s.position(ctx, from); err != nil {
-		return err
+	claim, err := r.s.store.ClaimCursor(ctx, r.cursor, request)
+	if errors.Is(err, store.ErrStale) {
+		return stale("a later attempt has the cursor")
 	}
-	if err := r.s.store.Commit(ctx, r.cursor, r.start); err != nil {
+	if err != nil {
 		return faultOfStore(ctx, err)
 	}
+	r.epoch, r.start = claim.Epoch, claim.Position
+	r.unfence = onFence(claim.Fenced, q.Fence)
 	return nil
 }
 
@@ -89,10 +91,7 @@ func (s *Server) position(ctx context.Context, from string) (store.Position, err
 	case p.IsZero(): // the peer is to be told a position
 		p, err = s.store.Seek(ctx, time.Unix(0, 0))
 	default:
-		var head store.Position
-		if head, err = s.store.Head(ctx); err == nil {
-			err = p.Within(head.Tag, head)
-		}
+		err = s.store.CheckPosition(ctx, p)
 	}
 	if err != nil {
 		return p, faultOfStore(ctx, err)
@@ -123,13 +122,10 @@ func (r *reader) Batches(ctx context.Context) iter.Seq2[store.Batch, error] {
 
 // Commit implements [dialect.Reader].
 func (r *reader) Commit(ctx context.Context, p store.Position) error {
-	if !r.s.holders.reads(r) {
-		return fenced()
-	}
 	if err := store.CheckIndex(ctx, r.s.store, p); err != nil {
 		return &dialect.Error{Code: codec.Malformed, At: -1, Text: "commit: " + err.Error(), Err: err}
 	}
-	if err := r.s.store.Commit(ctx, r.cursor, p); err != nil {
+	if err := r.s.store.Commit(ctx, r.cursor, r.epoch, p); err != nil {
 		return faultOfStore(ctx, err)
 	}
 	return nil
@@ -138,6 +134,7 @@ func (r *reader) Commit(ctx context.Context, p store.Position) error {
 // Close implements [dialect.Reader].
 func (r *reader) Close() {
 	if r.cursor != (store.CursorName{}) {
-		r.s.holders.endRead(r)
+		r.unfence()
+		r.s.store.ReleaseCursor(r.cursor, r.epoch)
 	}
 }

@@ -79,17 +79,16 @@ type Server struct {
 	// contents. Nil means that nothing is logged.
 	Logger *slog.Logger
 
-	once    sync.Once
-	rules   dialect.Rules
-	store   store.Store
-	topic   string
-	codecs  map[string]codec.Codec // by name
-	holders holders
-	quota   quota
-	slots   chan struct{}   // one for each open connection; nil: no limit
-	ctx     context.Context //nolint:containedctx // the server's life, which no call spans
-	cancel  context.CancelCauseFunc
-	stats   counters
+	once   sync.Once
+	rules  dialect.Rules
+	store  store.Store
+	topic  string
+	codecs map[string]codec.Codec // by name
+	quota  quota
+	slots  chan struct{}   // one for each open connection; nil: no limit
+	ctx    context.Context //nolint:containedctx // the server's life, which no call spans
+	cancel context.CancelCauseFunc
+	stats  counters
 
 	mu        sync.Mutex
 	listeners map[net.Listener]struct{}  // guarded by mu
@@ -100,6 +99,13 @@ type Server struct {
 
 const noTimeout = 100 * 365 * 24 * time.Hour
 
+// limits are those of one record, which must fit into a block of the store.
+func (s *Server) limits() codec.Limits {
+	l := s.Limits
+	l.RecordBytes = min(l.Effective().RecordBytes, s.store.Limits().BlockBytes)
+	return l
+}
+
 // setup fills in what the fields leave to the defaults.
 func (s *Server) setup() {
 	s.once.Do(func() {
@@ -107,15 +113,14 @@ func (s *Server) setup() {
 		if total <= 0 {
 			total = 256 << 20
 		}
-		limits := s.Limits.Effective()
 		if s.store = s.Store; s.store == nil {
 			s.store = memory.New(nil)
 		}
+		limits := s.limits().Effective()
 		if s.topic = s.Topic; s.topic == "" {
 			s.topic = DefaultTopic
 		}
 		s.codecs = codecsWith(s.JSON)
-		s.holders.init()
 		large := 2 * int64(limits.RecordBytes)
 		s.rules = dialect.Rules{
 			Memory:        lease.NewBudget(total-total/4-total/8, large),

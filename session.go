@@ -21,15 +21,15 @@ import (
 func (s *Server) dialectOf(p dialect.Protocol) dialect.Dialect {
 	switch p {
 	case dialect.JSON:
-		return stream.Dialect{Codec: s.JSON, Limits: s.Limits}
+		return stream.Dialect{Codec: s.JSON, Limits: s.limits()}
 	case dialect.CBOR:
-		return stream.Dialect{Codec: cbor.Codec{}, Limits: s.Limits}
+		return stream.Dialect{Codec: cbor.Codec{}, Limits: s.limits()}
 	case dialect.MessagePack:
-		return stream.Dialect{Codec: msgpack.Codec{}, Limits: s.Limits}
+		return stream.Dialect{Codec: msgpack.Codec{}, Limits: s.limits()}
 	case dialect.Pickle:
-		return stream.Dialect{Codec: pickle.Codec{}, Limits: s.Limits}
+		return stream.Dialect{Codec: pickle.Codec{}, Limits: s.limits()}
 	case dialect.Native:
-		return native.Dialect{Codecs: s.codecs, Limits: s.Limits, Durability: s.store.Durability()}
+		return native.Dialect{Codecs: s.codecs, Limits: s.limits(), Durability: s.store.Limits().Durability}
 	default:
 		return nil
 	}

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/dialect"
 	"github.com/dictwire/dictwire/internal/lease"
 	"github.com/dictwire/dictwire/internal/rejection"
@@ -77,11 +78,13 @@ func (t *take) hold(ctx context.Context, n int64) (bool, error) {
 	return err == nil, err
 }
 
-// block returns the block for the next record: the last, or any where the records
-// take no numbers that are in a row.
-func (t *take) block(w *writer, topic, format string) *store.Block {
+// block returns the block for the next record, of n bytes: the last where there is
+// room, or any where the records take no numbers that are in a row.
+func (t *take) block(w *writer, topic, format string, n int) *store.Block {
+	room := w.in.s.store.Limits().BlockBytes - n
 	for i, b := range slices.Backward(t.blocks) {
-		if b.Topic == topic && b.Codec == format && (i == len(t.blocks)-1 || w.producer.IsZero()) {
+		if b.Topic == topic && b.Codec == format && (i == len(t.blocks)-1 || w.producer.IsZero()) &&
+			len(b.Data) <= room && len(b.Rejected) < store.MaxRejections {
 			return b
 		}
 	}
@@ -90,7 +93,7 @@ func (t *take) block(w *writer, topic, format string) *store.Block {
 		b, t.spare = t.spare[n-1], t.spare[:n-1]
 		b.Reset()
 	}
-	b.Topic, b.Codec, b.Peer, b.Received = topic, format, w.in.peer, time.Now()
+	b.Topic, b.Codec, b.Peer, b.Received, b.Principal = topic, format, w.in.peer, time.Now(), w.in.principal
 	b.Producer, b.Epoch, b.First, b.Note = store.Producer{}, 0, 0, b.Note[:0]
 	if !w.producer.IsZero() {
 		b.Producer, b.Epoch, b.First = w.producer, w.claim.Epoch, w.next+uint64(t.records)
@@ -101,7 +104,7 @@ func (t *take) block(w *writer, topic, format string) *store.Block {
 
 // keep takes in a good record.
 func (t *take) keep(w *writer, format string, record []byte) {
-	t.block(w, w.topic, format).Add(record)
+	t.block(w, w.topic, format, len(record)).Add(record)
 	t.size += int64(len(record))
 	t.records++
 	t.good++
@@ -131,7 +134,7 @@ func (t *take) reject(w *writer, b *dialect.Batch, bytes []byte, fault *dialect.
 	if err != nil {
 		return err
 	}
-	block := t.block(w, store.Rejected, rejection.Codec.Name())
+	block := t.block(w, store.Rejected, rejection.Codec.Name(), len(record))
 	block.Add(record)
 	t.size += int64(len(record))
 	if !w.producer.IsZero() {
@@ -159,6 +162,9 @@ func (t *take) settle(ctx context.Context, w *writer) error {
 		return nil
 	}
 	s := w.in.s
+	for _, b := range t.blocks {
+		b.Extended = b.Codec == json.Codec{}.Name() && json.Extended(b.Data)
+	}
 	for _, r := range s.store.Append(ctx, t.blocks...) {
 		if r.Err != nil {
 			return faultOfStore(ctx, r.Err)

@@ -19,15 +19,15 @@ type writer struct {
 	topic    string
 	producer store.Producer // the zero value where the records take no numbers
 	claim    store.Claim
-	next     uint64 // the number of the next record
-	fence    func(*dialect.Error)
+	next     uint64        // the number of the next record
 	scanner  codec.Scanner // of what is stored; nil until it is needed
+	unfence  func() bool
 }
 
 // Write implements [dialect.Intake].
 func (in *intake) Write(ctx context.Context, r dialect.WriteRequest) (dialect.Writer, error) {
 	s := in.s
-	w := &writer{in: in, dialect: r.Dialect, topic: r.Topic, next: 1, fence: r.Fence}
+	w := &writer{in: in, dialect: r.Dialect, topic: r.Topic, next: 1}
 	if w.topic == "" {
 		w.topic = s.topic
 	}
@@ -38,7 +38,7 @@ func (in *intake) Write(ctx context.Context, r dialect.WriteRequest) (dialect.Wr
 	if r.Producer == "" {
 		return w, nil
 	}
-	w.producer = store.Producer{Topic: w.topic, Name: r.Producer}
+	w.producer = store.Producer{Principal: in.principal, Topic: w.topic, Name: r.Producer}
 	if err := w.producer.Check(); err != nil {
 		return nil, &dialect.Error{Code: codec.Malformed, At: -1, Text: err.Error(), Err: err}
 	}
@@ -50,7 +50,7 @@ func (in *intake) Write(ctx context.Context, r dialect.WriteRequest) (dialect.Wr
 		s.logLoss(in, w, r.Claim)
 	}
 	w.next = w.claim.Next
-	s.holders.write(w)
+	w.unfence = onFence(w.claim.Fenced, r.Fence)
 	return w, nil
 }
 
@@ -73,7 +73,8 @@ func (w *writer) Claim() store.Claim { return w.claim }
 // Close implements [dialect.Writer].
 func (w *writer) Close() {
 	if !w.producer.IsZero() {
-		w.in.s.holders.endWrite(w)
+		w.unfence()
+		w.in.s.store.Release(w.producer, w.claim.Epoch)
 	}
 }
 

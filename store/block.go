@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"slices"
 	"time"
 )
@@ -12,9 +13,16 @@ import (
 const (
 	MaxNote       = 64      // bytes of Block.Note
 	MaxName       = 128     // bytes of Producer.Name
-	MaxPrincipal  = 512     // bytes of Producer.Principal
-	MaxBlockBytes = 1 << 30 // bytes of Block.Data
+	MaxPrincipal  = 512     // bytes of Block.Principal
+	MaxBlockBytes = 1 << 30 // bytes of Block.Data; a store may take less: see Limits
+	MaxRejections = Window  // of Block.Rejected
 )
+
+// Anonymous is the principal of whoever gave no credentials.
+const Anonymous = "anonymous"
+
+// UnknownTime stands in Block.Times for the time of a record that has none.
+const UnknownTime = math.MinInt64
 
 // A Block is records of one topic and one codec that were received together:
 // the unit that is stored. It has at least one record.
@@ -24,21 +32,31 @@ type Block struct {
 	Received time.Time // when they came from the peer
 	Peer     string    // its address
 
-	// Producer is whose numbers the records take: First, First+1 and so on. It
-	// is the zero value, and so are the four fields behind it, where they take
-	// none. Its topic differs from the block's where the records are
-	// rejections.
-	Producer Producer
-	Epoch    uint64 // of the claim
-	First    uint64 // from 1
-	Note     []byte // kept for the producer's next claim, at most MaxNote bytes
+	// Principal is who sent the records, as authenticated: Anonymous where
+	// nobody asked, "" where nobody knows.
+	Principal string
 
-	// Rejected says of each record why it was rejected, or is empty. It is kept
-	// with the producer, not in the block, and a read does not return it.
-	Rejected []Rejection
+	// Producer is whose numbers the records take: First, First+1 and so on. Its
+	// principal is the block's; its topic differs from the block's where the
+	// records are rejections. It is the zero value, as are the four fields after
+	// it, where the records take no numbers.
+	Producer Producer
+	Epoch    uint64      // of the claim
+	First    uint64      // from 1
+	Note     []byte      // kept for the producer's next claim, at most MaxNote bytes
+	Rejected []Rejection // why each record was rejected, or empty
+
+	// Times are when the events happened that the records tell of, in
+	// nanoseconds since 1970, UnknownTime for a record without. Empty where no
+	// record has a time.
+	Times []int64
+
+	// Extended says that some record may be JSON beyond RFC 8259. The records of
+	// other blocks may be handed to strict readers as they are.
+	Extended bool
 
 	Lengths []uint32 // of the records, in bytes; none is zero
-	Data    []byte   // the records, one behind the other
+	Data    []byte   // the records, one after the other
 
 	scratch []byte // of Decode
 }
@@ -51,7 +69,8 @@ func (b *Block) Add(record []byte) {
 
 // Reset takes the records out, and keeps their memory for the next ones.
 func (b *Block) Reset() {
-	b.Rejected, b.Lengths, b.Data = b.Rejected[:0], b.Lengths[:0], b.Data[:0]
+	b.Rejected, b.Times, b.Extended = b.Rejected[:0], b.Times[:0], false
+	b.Lengths, b.Data = b.Lengths[:0], b.Data[:0]
 }
 
 // Records yields the records and their indices, from one index on.
@@ -71,13 +90,17 @@ func (b *Block) Records(from uint32) iter.Seq2[uint32, []byte] {
 // Clone returns a copy that shares nothing with b.
 func (b *Block) Clone() *Block {
 	c := *b
-	c.Note = slices.Clone(b.Note)
-	c.Rejected = slices.Clone(b.Rejected)
-	c.Lengths = slices.Clone(b.Lengths)
-	c.Data = slices.Clone(b.Data)
+	c.Note = clone(b.Note)
+	c.Rejected = clone(b.Rejected)
+	c.Times = clone(b.Times)
+	c.Lengths = clone(b.Lengths)
+	c.Data = clone(b.Data)
 	c.scratch = nil
 	return &c
 }
+
+// clone returns a copy of s, nil where it is empty.
+func clone[E any](s []E) []E { return append([]E(nil), s...) }
 
 // Check returns an error where b breaks a rule, all of them where there are
 // several. Drivers call it before they store a block.
@@ -93,6 +116,7 @@ func (b *Block) Check() error {
 	}
 	fault(b.Codec == "" || len(b.Codec) > 64, "want the name of a codec")
 	fault(len(b.Peer) > 512, "a peer of %d bytes, want at most 512", len(b.Peer))
+	fault(len(b.Principal) > MaxPrincipal, "a principal of %d bytes, want at most %d", len(b.Principal), MaxPrincipal)
 	fault(len(b.Lengths) == 0, "want at least one record")
 	fault(len(b.Data) > MaxBlockBytes, "%d bytes of records, want at most %d", len(b.Data), MaxBlockBytes)
 	var sum uint64
@@ -103,6 +127,7 @@ func (b *Block) Check() error {
 	}
 	fault(empty, "a record of no bytes")
 	fault(sum != uint64(len(b.Data)), "the lengths add up to %d, the records to %d", sum, len(b.Data))
+	fault(len(b.Times) > 0 && len(b.Times) != len(b.Lengths), "%d times of %d records", len(b.Times), len(b.Lengths))
 	if b.Producer.IsZero() {
 		fault(b.Epoch != 0 || b.First != 0 || len(b.Note) > 0 || len(b.Rejected) > 0, "numbers without a producer")
 		return errors.Join(errs...)
@@ -110,10 +135,12 @@ func (b *Block) Check() error {
 	if err := b.Producer.Check(); err != nil {
 		errs = append(errs, err)
 	}
+	fault(b.Producer.Principal != b.Principal, "records of %.40q with numbers of %.40q", b.Principal, b.Producer.Principal)
 	fault(b.First == 0 || b.First+uint64(len(b.Lengths)) < b.First, "number %d, want one from 1 on", b.First)
 	fault(len(b.Note) > MaxNote, "a note of %d bytes, want at most %d", len(b.Note), MaxNote)
 	if len(b.Rejected) > 0 {
 		fault(len(b.Rejected) != len(b.Lengths), "%d rejections of %d records", len(b.Rejected), len(b.Lengths))
+		fault(len(b.Rejected) > MaxRejections, "%d rejections, want at most %d", len(b.Rejected), MaxRejections)
 		for i, r := range b.Rejected {
 			fault(r.Number != b.First+uint64(i), "rejection %d is of number %d, want %d", i, r.Number, b.First+uint64(i))
 			fault(len(r.Text) > MaxText || len(r.Code) > 64, "rejection %d is too long", i)

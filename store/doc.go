@@ -17,8 +17,9 @@
 //
 // # Guarantees
 //
-//   - A block whose [Result] has no error survives what [Durability] says.
+//   - A block whose [Result] has no error survives what [Limits] says.
 //   - A number of a producer is stored at most once, whoever sends it how often.
+//   - Blocks of one producer in one append are stored together, or none of them.
 //   - All readers see the same order, in which each producer's records stand by
 //     their numbers. Positions are never used again.
 //   - Damage is found by a checksum at every read, and reported with its place.
@@ -28,24 +29,32 @@
 // Drivers store a block as these bytes. Numbers without a width are unsigned
 // varints; a string is its length, a varint, and its bytes.
 //
-//	┌─────────┬───────┬───────┬───────┬──────────┬──────┬──────────┬───────┬─────────┬─────────┬─────────┐
-//	│ version │ flags │ codec │ topic │ received │ peer │ producer │ count │ lengths │ records │ CRC-32C │
-//	│ 1 byte  │1 byte │string │string │ 8 bytes  │string│ optional │       │         │         │ 4 bytes │
-//	└─────────┴───────┴───────┴───────┴──────────┴──────┴──────────┴───────┴─────────┴─────────┴─────────┘
+//	┌─────────┬───────┬───────┬───────┬──────────┬───────────┬────────┐
+//	│ version │ flags │ codec │ topic │ received │ principal │ peer   │
+//	│ 1 byte  │1 byte │string │string │ 8 bytes  │ string    │ string │
+//	├─────────┴┬──────┴┬──────┴──┬────┴───┬──────┴───┬───────┴─┬──────┴──┐
+//	│ producer │ count │ times   │rejected│ lengths  │ records │ CRC-32C │
+//	│ optional │       │ optional│optional│          │         │ 4 bytes │
+//	└──────────┴───────┴─────────┴────────┴──────────┴─────────┴─────────┘
 //	producer:
-//	┌───────────┬────────┬────────┬───────┬───────┬────────┐
-//	│ principal │ topic  │ name   │ epoch │ first │ note   │
-//	│ string    │ string │ string │       │       │ string │
-//	└───────────┴────────┴────────┴───────┴───────┴────────┘
+//	┌────────┬────────┬───────┬───────┬────────┐
+//	│ topic  │ name   │ epoch │ first │ note   │
+//	│ string │ string │       │       │ string │
+//	└────────┴────────┴───────┴───────┴────────┘
 //
-//	version   1
-//	flags     1: records are compressed; 2: there is a producer; 4: all records have
-//	          one length
+//	version   2
+//	flags     1: records are compressed; 2: there is a producer; 4: all records
+//	          have one length; 8: there are times; 16: there are rejections, of
+//	          records with numbers; 32: some record may be beyond RFC 8259
 //	received  nanoseconds since 1970, signed, little endian; the smallest number
 //	          where it is not known
 //	topic     of the producer: empty where it is the block's
+//	times     count signed varints (zigzag): nanoseconds since 1970, each as the
+//	          difference to the one before, modulo 2^64; the first to zero
+//	rejected  runs of a number of records, a code and a text, until there are
+//	          count
 //	lengths   count numbers, or one
-//	records   one behind the other; or an S2 block (without a frame) of that
+//	records   one after the other; or an S2 block (without a frame) of that
 //	CRC-32C   of everything before it (polynomial 0x1EDC6F41), little endian
 //
 // Every version that was ever released stays readable.

@@ -11,12 +11,13 @@ var (
 	ErrDuplicate = errors.New("store: the records were stored before")
 
 	// ErrFenced is what [Log.Append] answers where the producer has been claimed
-	// by another writer, was forgotten or was never claimed.
-	ErrFenced = errors.New("store: another writer has claimed the producer")
+	// by another writer, was forgotten or was never claimed, and what
+	// [Cursors.Commit] returns for a claim that does not last.
+	ErrFenced = errors.New("store: another one has claimed it")
 
-	// ErrStale is what [Producers.Claim] returns where a claim with a higher
-	// attempt came before.
-	ErrStale = errors.New("store: a later attempt has claimed the producer")
+	// ErrStale is what [Producers.Claim] and [Cursors.ClaimCursor] return where a
+	// claim with a higher attempt came before.
+	ErrStale = errors.New("store: a later attempt has claimed it")
 
 	// ErrUnavailable is what methods wrap where the store can't do its work for
 	// now: the disk is full or fails, or the store is closed.
@@ -39,6 +40,24 @@ type SequenceError struct {
 
 func (e *SequenceError) Error() string {
 	return fmt.Sprintf("store: want a block that begins with number %d", e.Want)
+}
+
+// A LimitError is what an append or a claim is answered that would make a name
+// where there are as many as the store has room for. Names that it knows are not
+// affected.
+type LimitError struct {
+	What      string // "topics", "producers", "cursors"
+	Principal string // whose names are too many; "" where all are together
+	Max       int    // how many there may be
+	Option    string // that says how many: "MaxTopics"
+}
+
+func (e *LimitError) Error() string {
+	whose := ""
+	if e.Principal != "" {
+		whose = fmt.Sprintf(" of %q", e.Principal)
+	}
+	return fmt.Sprintf("store: there are %d %s%s, as many as %s allows", e.Max, e.What, whose, e.Option)
 }
 
 // A LostError is what [Producers.Claim] returns where the store has less of a

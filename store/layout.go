@@ -5,23 +5,25 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"math"
+	"slices"
 	"time"
 
 	"github.com/klauspost/compress/s2"
 )
 
-const layoutVersion = 1
+const layoutVersion = 2
 
 // Flags of a block's layout.
 const (
 	flagCompressed = 1 << iota // records are an S2 block
 	flagProducer               // there is a producer
 	flagUniform                // all records have one length
-)
+	flagTimes                  // records have times
+	flagRejected               // records have rejections
+	flagExtended               // Block.Extended
 
-// unknownTime stands for the zero time, which has no nanoseconds since 1970.
-const unknownTime = math.MinInt64
+	flagsAll = 1<<iota - 1
+)
 
 // minCompressed is how long records must be together for compression to be
 // tried, in bytes.
@@ -32,33 +34,31 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // MaxEncoded returns a length that the layout of b does not pass, in bytes.
 func (b *Block) MaxEncoded() int {
 	const numbers = 2 + 8 + 4 + 12*binary.MaxVarintLen64
-	strings := len(b.Codec) + len(b.Topic) + len(b.Peer) + len(b.Note) +
-		len(b.Producer.Principal) + len(b.Producer.Topic) + len(b.Producer.Name)
-	return numbers + strings + len(b.Lengths)*binary.MaxVarintLen32 + max(len(b.Data), s2.MaxEncodedLen(len(b.Data)))
+	n := numbers + len(b.Codec) + len(b.Topic) + len(b.Principal) + len(b.Peer) + len(b.Note) +
+		len(b.Producer.Topic) + len(b.Producer.Name) +
+		len(b.Lengths)*binary.MaxVarintLen32 + len(b.Times)*binary.MaxVarintLen64
+	for _, r := range b.Rejected {
+		n += 3*binary.MaxVarintLen32 + len(r.Code) + len(r.Text)
+	}
+	return n + max(len(b.Data), s2.MaxEncodedLen(len(b.Data)))
 }
 
 // AppendEncoded appends the layout of b to dst. Records are compressed where
 // that saves at least an eighth of them.
 func (b *Block) AppendEncoded(dst []byte) []byte {
 	begin := len(dst)
-	flags := byte(0)
-	if b.isUniform() {
-		flags |= flagUniform
-	}
-	if !b.Producer.IsZero() {
-		flags |= flagProducer
-	}
+	flags := b.flags()
 	dst = append(dst, layoutVersion, flags)
 	dst = appendString(dst, b.Codec)
 	dst = appendString(dst, b.Topic)
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(nanoseconds(b.Received)))
+	dst = appendString(dst, b.Principal)
 	dst = appendString(dst, b.Peer)
 	if flags&flagProducer != 0 {
 		topic := b.Producer.Topic
 		if topic == b.Topic {
 			topic = ""
 		}
-		dst = appendString(dst, b.Producer.Principal)
 		dst = appendString(dst, topic)
 		dst = appendString(dst, b.Producer.Name)
 		dst = binary.AppendUvarint(dst, b.Epoch)
@@ -66,6 +66,12 @@ func (b *Block) AppendEncoded(dst []byte) []byte {
 		dst = appendString(dst, string(b.Note))
 	}
 	dst = binary.AppendUvarint(dst, uint64(len(b.Lengths)))
+	last := uint64(0)
+	for _, t := range b.Times {
+		dst = binary.AppendVarint(dst, int64(uint64(t)-last))
+		last = uint64(t)
+	}
+	dst = appendRejections(dst, b.Rejected)
 	if flags&flagUniform != 0 {
 		dst = binary.AppendUvarint(dst, uint64(b.Lengths[0]))
 	} else {
@@ -78,6 +84,36 @@ func (b *Block) AppendEncoded(dst []byte) []byte {
 		dst[begin+1] |= flagCompressed
 	}
 	return binary.LittleEndian.AppendUint32(dst, crc32.Checksum(dst[begin:], castagnoli))
+}
+
+// flags returns all flags but flagCompressed.
+func (b *Block) flags() (flags byte) {
+	set := func(flag byte, is bool) {
+		if is {
+			flags |= flag
+		}
+	}
+	set(flagProducer, !b.Producer.IsZero())
+	set(flagUniform, b.isUniform())
+	set(flagTimes, len(b.Times) > 0)
+	set(flagRejected, len(b.Rejected) > 0)
+	set(flagExtended, b.Extended)
+	return flags
+}
+
+// appendRejections appends rejections, those in a row that say the same only
+// once: how many there are, code and text.
+func appendRejections(dst []byte, all []Rejection) []byte {
+	for len(all) > 0 {
+		r, n := all[0], 1
+		for n < len(all) && all[n].Code == r.Code && all[n].Text == r.Text {
+			n++
+		}
+		dst = binary.AppendUvarint(dst, uint64(n))
+		dst = appendString(appendString(dst, r.Code), r.Text)
+		all = all[n:]
+	}
+	return dst
 }
 
 func (b *Block) isUniform() bool {
@@ -114,13 +150,13 @@ func appendString(dst []byte, s string) []byte {
 
 func nanoseconds(t time.Time) int64 {
 	if t.IsZero() {
-		return unknownTime
+		return UnknownTime
 	}
 	return t.UnixNano()
 }
 
 func fromNanoseconds(n int64) time.Time {
-	if n == unknownTime {
+	if n == UnknownTime {
 		return time.Time{}
 	}
 	return time.Unix(0, n).UTC()
@@ -134,7 +170,22 @@ func (b *Block) Decode(src []byte) error {
 	if err != nil {
 		return err
 	}
-	lengths, sum, err := r.lengths(b.Lengths[:0], flags)
+	count := r.number()
+	if count == 0 || count > MaxBlockBytes {
+		return errLengths
+	}
+	var times []int64
+	if flags&flagTimes != 0 {
+		times = r.times(b.Times, int(count))
+	}
+	var rejected []Rejection
+	if flags&flagRejected != 0 {
+		rejected = r.rejections(b.Rejected, b.First, int(count))
+	}
+	if r.bad {
+		return errShort
+	}
+	lengths, sum, err := r.lengths(b.Lengths, flags, count)
 	if err != nil {
 		return err
 	}
@@ -148,11 +199,13 @@ func (b *Block) Decode(src []byte) error {
 	if uint64(len(data)) != sum {
 		return errLengths
 	}
+	b.Times, b.Rejected = times, rejected
 	b.Lengths, b.Data = lengths, data
 	return nil
 }
 
-// DecodeHead is Decode without the records: Lengths and Data are empty.
+// DecodeHead is Decode without the records and what is told of each: Rejected,
+// Times, Lengths and Data are empty.
 func (b *Block) DecodeHead(src []byte) error {
 	_, _, err := b.decodeHead(src)
 	return err
@@ -170,22 +223,26 @@ func (b *Block) decodeHead(src []byte) (r reader, flags byte, err error) {
 		return r, 0, fmt.Errorf("checksum %08x, want %08x", got, want)
 	}
 	flags = body[1]
-	if flags&^(flagCompressed|flagProducer|flagUniform) != 0 {
+	if flags&^flagsAll != 0 || flags&flagRejected != 0 && flags&flagProducer == 0 {
 		return r, 0, fmt.Errorf("unknown flags %#x", flags)
 	}
 	r.rest = body[2:]
 	*b = Block{
-		Codec:    intern(r.bytes(), b.Codec),
-		Topic:    intern(r.bytes(), b.Topic),
-		Received: fromNanoseconds(r.fixed()),
-		Peer:     intern(r.bytes(), b.Peer),
-		Producer: b.Producer,
-		Lengths:  b.Lengths[:0],
-		scratch:  b.scratch,
+		Codec:     intern(r.bytes(), b.Codec),
+		Topic:     intern(r.bytes(), b.Topic),
+		Received:  fromNanoseconds(r.fixed()),
+		Principal: intern(r.bytes(), b.Principal),
+		Peer:      intern(r.bytes(), b.Peer),
+		Producer:  b.Producer,
+		Rejected:  b.Rejected[:0],
+		Times:     b.Times[:0],
+		Extended:  flags&flagExtended != 0,
+		Lengths:   b.Lengths[:0],
+		scratch:   b.scratch,
 	}
 	if flags&flagProducer != 0 {
 		p := &b.Producer
-		p.Principal = intern(r.bytes(), p.Principal)
+		p.Principal = b.Principal
 		if topic := r.bytes(); len(topic) > 0 {
 			p.Topic = intern(topic, p.Topic)
 		} else {
@@ -210,10 +267,51 @@ var (
 	errLengths = errors.New("the lengths do not fit the records")
 )
 
-// lengths appends the lengths of the records to dst. No more memory is taken
-// than what stands behind them calls for.
-func (r *reader) lengths(dst []uint32, flags byte) (_ []uint32, sum uint64, err error) {
-	count := r.number()
+// times appends the times of count records to dst.
+func (r *reader) times(dst []int64, count int) []int64 {
+	if count > len(r.rest) {
+		r.bad = true
+		return nil
+	}
+	dst = slices.Grow(dst[:0], count)
+	last := uint64(0)
+	for range count {
+		d, n := binary.Varint(r.rest)
+		if n <= 0 {
+			r.bad = true
+			return nil
+		}
+		r.rest = r.rest[n:]
+		last += uint64(d)
+		dst = append(dst, int64(last))
+	}
+	return dst
+}
+
+// rejections appends the rejections of count records to dst.
+func (r *reader) rejections(dst []Rejection, first uint64, count int) []Rejection {
+	if count > MaxRejections {
+		r.bad = true
+		return nil
+	}
+	for dst = dst[:0]; len(dst) < count; {
+		n := r.number()
+		code, text := string(r.bytes()), string(r.bytes())
+		if r.bad || n == 0 || n > uint64(count-len(dst)) {
+			r.bad = true
+			return nil
+		}
+		for range n {
+			dst = append(dst, Rejection{Number: first + uint64(len(dst)), Code: code, Text: text})
+		}
+	}
+	return dst
+}
+
+// lengths returns the lengths of count records, in dst where there is room. No
+// more memory is taken than what comes after them calls for.
+func (r *reader) lengths(dst []uint32, flags byte, count uint64) (_ []uint32, sum uint64, err error) {
+	dst = dst[:0]
 	if flags&flagUniform != 0 {
 		n := r.number()
 		size := uint64(len(r.rest))
@@ -224,7 +322,7 @@ func (r *reader) lengths(dst []uint32, flags byte) (_ []uint32, sum uint64, err 
 			}
 			size = uint64(decoded)
 		}
-		if r.bad || count == 0 || n == 0 || size > MaxBlockBytes || count > size || n > size || n*count != size {
+		if r.bad || n == 0 || size > MaxBlockBytes || count > size || n > size || n*count != size {
 			return nil, 0, errLengths
 		}
 		dst = growLengths(dst, int(count))
@@ -233,7 +331,7 @@ func (r *reader) lengths(dst []uint32, flags byte) (_ []uint32, sum uint64, err 
 		}
 		return dst, size, nil
 	}
-	if count == 0 || count > uint64(len(r.rest)) {
+	if count > uint64(len(r.rest)) {
 		return nil, 0, errLengths
 	}
 	dst = growLengths(dst, int(count))

@@ -24,26 +24,38 @@ var update = flag.Bool("update", false, "write the golden files")
 func golden() map[string]*store.Block {
 	at := time.Date(2026, 11, 23, 10, 0, 0, 123456789, time.UTC)
 	p := store.Producer{Principal: "till", Topic: "orders", Name: "till-7.k2x9"}
-	loose := &store.Block{Topic: "orders.eu", Codec: "cbor", Received: at, Peer: "192.0.2.1:4711"}
+	loose := &store.Block{Topic: "orders.eu", Codec: "cbor", Received: at, Principal: store.Anonymous, Peer: "192.0.2.1:4711"}
 	loose.Add([]byte{0xa1, 0x61, 0x61, 0x01})
 	loose.Add([]byte{0xa0})
 	numbered := &store.Block{
-		Topic: "orders", Codec: "json", Received: at, Peer: "[2001:db8::1]:4711",
+		Topic: "orders", Codec: "json", Received: at, Principal: "till", Peer: "[2001:db8::1]:4711",
 		Producer: p, Epoch: 1<<32 + 7, First: 4182, Note: []byte("1a2b3c4d"),
 	}
 	for i := range 20 { // of one length, and compressed
 		numbered.Add(fmt.Appendf(nil, `{"name": "Alice", "age": %d, "city": "Paris"}`, i+30))
 	}
 	rejected := &store.Block{
-		Topic: store.Rejected, Codec: "cbor", Producer: p, Epoch: 1<<32 + 7, First: 4202,
+		Topic: store.Rejected, Codec: "cbor", Principal: "till", Producer: p, Epoch: 1<<32 + 7, First: 4202,
 	}
-	rejected.Add([]byte{0xa1, 0x64, 'c', 'o', 'd', 'e', 0x66, 's', 'c', 'h', 'e', 'm', 'a'})
-	return map[string]*store.Block{"loose": loose, "numbered": numbered, "rejected": rejected}
+	for i := range uint64(3) {
+		rejected.Add([]byte{0xa1, 0x64, 'c', 'o', 'd', 'e', 0x66, 's', 'c', 'h', 'e', 'm', 'a'})
+		text := "/age: want an int"
+		if i == 2 {
+			text = "/name: missing"
+		}
+		rejected.Rejected = append(rejected.Rejected, store.Rejection{Number: 4202 + i, Code: "schema", Text: text})
+	}
+	timed := &store.Block{Topic: "events", Codec: "json", Principal: "sensor", Extended: true}
+	for _, moment := range []int64{at.UnixNano(), at.UnixNano() + 1e6, store.UnknownTime, at.UnixNano() - 1, math.MaxInt64} {
+		timed.Add([]byte(`{"t":NaN}`))
+		timed.Times = append(timed.Times, moment)
+	}
+	return map[string]*store.Block{"loose": loose, "numbered": numbered, "rejected": rejected, "timed": timed}
 }
 
 func TestGolden(t *testing.T) {
 	for name, b := range golden() {
-		file := filepath.Join("testdata", "v1-"+name+".hex")
+		file := filepath.Join("testdata", "v2-"+name+".hex")
 		if *update {
 			if err := os.WriteFile(file, []byte(dump(b.AppendEncoded(nil))), 0o644); err != nil {
 				t.Fatal(err)
@@ -87,14 +99,17 @@ func dump(b []byte) string {
 
 func blocks(t *rapid.T) *store.Block {
 	b := &store.Block{
-		Topic:    rapid.StringMatching(`[a-z]{1,9}(\.[a-z0-9_-]{1,9}){0,2}`).Draw(t, "topic"),
-		Codec:    rapid.SampledFrom([]string{"json", "cbor"}).Draw(t, "codec"),
-		Received: time.Unix(0, rapid.Int64Range(math.MinInt64+1, math.MaxInt64).Draw(t, "received")).UTC(),
-		Peer:     rapid.StringN(0, 20, 80).Draw(t, "peer"),
+		Topic:     rapid.StringMatching(`[a-z]{1,9}(\.[a-z0-9_-]{1,9}){0,2}`).Draw(t, "topic"),
+		Codec:     rapid.SampledFrom([]string{"json", "cbor"}).Draw(t, "codec"),
+		Received:  time.Unix(0, rapid.Int64Range(math.MinInt64+1, math.MaxInt64).Draw(t, "received")).UTC(),
+		Peer:      rapid.StringN(0, 20, 80).Draw(t, "peer"),
+		Principal: rapid.StringN(0, 10, 40).Draw(t, "principal"),
+		Extended:  rapid.Bool().Draw(t, "extended"),
 	}
-	if rapid.Bool().Draw(t, "numbered") {
+	numbered := rapid.Bool().Draw(t, "numbered")
+	if numbered {
 		b.Producer = store.Producer{
-			Principal: rapid.StringN(0, 10, 40).Draw(t, "principal"),
+			Principal: b.Principal,
 			Topic:     rapid.SampledFrom([]string{b.Topic, "another"}).Draw(t, "of"),
 			Name:      rapid.StringMatching(`[!-~]{1,128}`).Draw(t, "name"),
 		}
@@ -106,6 +121,20 @@ func blocks(t *rapid.T) *store.Block {
 	}
 	for range rapid.IntRange(1, 40).Draw(t, "count") {
 		b.Add(bytes.Repeat(rapid.SliceOfN(rapid.Byte(), 1, 20).Draw(t, "record"), rapid.IntRange(1, 9).Draw(t, "times")))
+	}
+	if rapid.Bool().Draw(t, "timed") {
+		for range b.Lengths {
+			b.Times = append(b.Times, rapid.Int64().Draw(t, "time"))
+		}
+	}
+	if numbered && rapid.Bool().Draw(t, "rejected") {
+		for i := range b.Lengths {
+			b.Rejected = append(b.Rejected, store.Rejection{
+				Number: b.First + uint64(i),
+				Code:   rapid.SampledFrom([]string{"schema", "handler"}).Draw(t, "code"),
+				Text:   rapid.SampledFrom([]string{"", "no", strings.Repeat("long ", 200)}).Draw(t, "text"),
+			})
+		}
 	}
 	return b
 }

@@ -1,6 +1,10 @@
 package store
 
 import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
 	"time"
 )
 
@@ -10,6 +14,11 @@ type Producer struct {
 	Principal string
 	Topic     string // in which its records lie, or would, had they not been rejected
 	Name      string
+}
+
+// Compare orders producers by principal, topic and name.
+func (p Producer) Compare(q Producer) int {
+	return cmp.Or(cmp.Compare(p.Principal, q.Principal), cmp.Compare(p.Topic, q.Topic), cmp.Compare(p.Name, q.Name))
 }
 
 // IsZero reports whether p is none.
@@ -57,6 +66,12 @@ type Claim struct {
 
 	// Note is the note of the block that holds record Next−1, or nil.
 	Note []byte
+
+	// Fenced is done when the claim is lost to another one, wherever that was
+	// made, or the producer is forgotten. It may be done late: what counts is
+	// ErrFenced. Its Done is a channel; context.AfterFunc with it costs no
+	// goroutine. See [Producers.Release].
+	Fenced context.Context //nolint:containedctx // the claim's life
 }
 
 // A Rejection says why a record of a producer was rejected.
@@ -135,9 +150,68 @@ func (s ProducerState) Claim(r ClaimRequest, epoch uint64, now time.Time) (Produ
 	return s, Claim{Epoch: epoch, Next: s.Next, New: !known, Lost: lost, Note: s.Note}, nil
 }
 
-// Append returns the state behind a block of the producer, or why the block
-// can't be stored: ErrFenced, ErrDuplicate or a *SequenceError.
-func (s ProducerState) Append(b *Block, now time.Time) (ProducerState, error) {
+// A Numbering is a producer in the course of one append.
+type Numbering struct {
+	Producer Producer
+	Before   ProducerState // what is durable
+	After    ProducerState // with the blocks that are to be stored
+
+	failed error // why none of them is
+}
+
+// Decide says what becomes of the blocks of an append, under the rules of
+// [Log.Append]: those whose result has no error are to be stored. The caller has
+// put what [Block.Check] says into the results, and the producers of the other
+// blocks into all, in the order of [Producer.Compare]; Decide sets their After.
+func Decide(blocks []*Block, results []Result, all []Numbering, now time.Time) {
+	find := func(b *Block) *Numbering {
+		i, ok := slices.BinarySearchFunc(all, b.Producer, func(n Numbering, p Producer) int { return n.Producer.Compare(p) })
+		if !ok || b.Producer.IsZero() {
+			return nil
+		}
+		return &all[i]
+	}
+	for i := range all {
+		all[i].After, all[i].failed = all[i].Before, nil
+	}
+	failed := false
+	for i, b := range blocks {
+		n := find(b)
+		if n == nil {
+			continue
+		}
+		if results[i].Err == nil {
+			n.After, results[i].Err = n.After.append(b, now)
+		}
+		if err := results[i].Err; n.failed == nil && err != nil && !errors.Is(err, ErrDuplicate) {
+			n.failed, failed = err, true
+		}
+	}
+	if !failed {
+		return
+	}
+	for i, b := range blocks {
+		n := find(b)
+		if n == nil || n.failed == nil {
+			continue
+		}
+		n.After = n.Before
+		// What this append was to store before the block counts no more.
+		switch _, err := n.Before.append(b, now); {
+		case results[i].Err != nil && !errors.Is(results[i].Err, ErrDuplicate) && !errors.As(results[i].Err, new(*SequenceError)):
+		case errors.Is(err, ErrDuplicate):
+			results[i].Err = err
+		case errors.As(n.failed, new(*SequenceError)):
+			results[i].Err = &SequenceError{Want: n.Before.Next}
+		default:
+			results[i].Err = n.failed
+		}
+	}
+}
+
+// append returns the state after a block of the producer, or why the block can't
+// be stored: ErrFenced, ErrDuplicate or a *SequenceError.
+func (s ProducerState) append(b *Block, now time.Time) (ProducerState, error) {
 	end := b.First + uint64(len(b.Lengths))
 	switch {
 	case s.Next == 0 || b.Epoch != s.Epoch:

@@ -132,7 +132,7 @@ func fill(ts *testscript.TestScript, neg bool, args []string) {
 	ctx := context.Background()
 	s, closing := open(ts, args[0])
 	defer closing()
-	p := store.Producer{Topic: args[1], Name: "p"}
+	p := store.Producer{Principal: store.Anonymous, Topic: args[1], Name: "p"}
 	claim, err := s.Claim(ctx, p, store.ClaimRequest{})
 	ts.Check(err)
 	for line := range strings.Lines(ts.ReadFile(args[3])) {
@@ -143,7 +143,7 @@ func fill(ts *testscript.TestScript, neg bool, args []string) {
 			record, err = cbor.Codec{}.Append(nil, d)
 			ts.Check(err)
 		}
-		b := &store.Block{Topic: args[1], Codec: args[2], Producer: p, Epoch: claim.Epoch, First: claim.Next}
+		b := &store.Block{Topic: args[1], Codec: args[2], Principal: p.Principal, Producer: p, Epoch: claim.Epoch, First: claim.Next}
 		b.Add(record)
 		ts.Check(s.Append(ctx, b)[0].Err)
 		claim.Next++
@@ -162,7 +162,7 @@ func save(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	at.Block, err = strconv.ParseUint(args[3], 10, 64)
 	ts.Check(err)
-	ts.Check(s.Commit(ctx, store.CursorName{Name: args[1], Subscription: args[2]}, at))
+	ts.Check(s.Reset(ctx, store.CursorName{Principal: store.Anonymous, Name: args[1], Subscription: args[2]}, at))
 }
 
 // hold DIR has a store open until the script ends.

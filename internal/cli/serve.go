@@ -238,7 +238,7 @@ func (s *serve) openStore(cmd *cobra.Command, log *slog.Logger) (closingStore, e
 	guard(dir, s.say)
 	const engine = 64 << 20
 	limitHeap(int64(s.maxMemory) + engine)
-	s.say("storing in %s, durability %s", dir, st.Durability())
+	s.say("storing in %s, durability %s", dir, st.Limits().Durability)
 	return st, nil
 }
 

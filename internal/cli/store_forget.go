@@ -34,6 +34,6 @@ func storeForgetCommand() *cobra.Command {
 	flags := cmd.Flags()
 	f.add(flags)
 	flags.StringVar(&p.Topic, "topic", "", "the `topic` to which it writes")
-	flags.StringVar(&p.Principal, "principal", "", "`who` it is, where clients are authenticated")
+	flags.StringVar(&p.Principal, "principal", store.Anonymous, "`who` it is, where clients are authenticated")
 	return cmd
 }

@@ -1,10 +1,11 @@
 // Package ledger keeps in a store what one who sends its records on must not
 // forget: under which name, how often it has connected, and notes about topics.
 //
-// All of it lies in one topic, whose name begins with "_". The name is the note
-// of a producer, and so is each note (principal: the note's kind; topic: the one
-// it is about): notes outlive the records that brought them. Attempts are the
-// epochs of claims, which a store never uses again.
+// All of it lies in one topic, whose name begins with "_", and is of a principal
+// of that name, which nobody else can be. The name is the note of a producer, and
+// so is each note (name: the note's kind; topic: the one it is about): notes
+// outlive the records that brought them. Attempts are the epochs of claims, which
+// a store never uses again.
 package ledger
 
 import (
@@ -22,7 +23,7 @@ import (
 const MaxPrefix = 32
 
 const (
-	name    = "ledger"                   // of all producers here
+	name    = "ledger"                   // of the producer whose note is the name
 	forever = 200 * 365 * 24 * time.Hour // none of them is forgotten
 	keep    = 1024                       // notes whose records are kept, roughly
 )
@@ -60,7 +61,7 @@ func Open(ctx context.Context, s store.Store, topic, prefix string, now func() t
 		l.name = prefix + "." + l.name
 	}
 	b := l.block()
-	b.Producer, b.Epoch, b.First, b.Note = l.self(), claim.Epoch, claim.Next, []byte(l.name)
+	b.Principal, b.Producer, b.Epoch, b.First, b.Note = l.topic, l.self(), claim.Epoch, claim.Next, []byte(l.name)
 	return l, s.Append(ctx, b)[0].Err
 }
 
@@ -80,7 +81,14 @@ func Claim(ctx context.Context, s store.Store, p store.Producer) (store.Claim, e
 	return s.Claim(ctx, p, store.ClaimRequest{Expire: forever})
 }
 
-func (l *Ledger) self() store.Producer { return store.Producer{Topic: l.topic, Name: name} }
+func (l *Ledger) self() store.Producer {
+	return store.Producer{Principal: l.topic, Topic: l.topic, Name: name}
+}
+
+// note returns the producer whose note is one of a kind about a topic.
+func (l *Ledger) note(kind, topic string) store.Producer {
+	return store.Producer{Principal: l.topic, Topic: topic, Name: kind}
+}
 
 func (l *Ledger) block() *store.Block {
 	b := &store.Block{Topic: l.topic, Codec: "json", Received: l.now()}
@@ -99,7 +107,7 @@ func (l *Ledger) Attempt(ctx context.Context) (uint64, error) {
 
 // Note returns the note of a kind about a topic, or nil.
 func (l *Ledger) Note(ctx context.Context, kind, topic string) ([]byte, error) {
-	claim, err := l.claim(ctx, store.Producer{Principal: kind, Topic: topic, Name: name})
+	claim, err := l.claim(ctx, l.note(kind, topic))
 	return claim.Note, err
 }
 
@@ -123,7 +131,7 @@ func (l *Ledger) claim(ctx context.Context, p store.Producer) (store.Claim, erro
 
 // A Note is to be saved.
 type Note struct {
-	Kind, Topic string
+	Kind, Topic string // the kind is not "ledger"
 	Text        []byte // at most store.MaxNote bytes
 
 	// Block is stored with the note, both or none: its producer becomes that of
@@ -131,11 +139,12 @@ type Note struct {
 	Block *store.Block
 }
 
-// Save makes notes durable, all of them or none.
+// Save makes notes durable, each or none where it fails: that it returns nil says
+// that all are.
 func (l *Ledger) Save(ctx context.Context, notes ...Note) error {
 	blocks := make([]*store.Block, len(notes))
 	for i, n := range notes {
-		p := store.Producer{Principal: n.Kind, Topic: n.Topic, Name: name}
+		p := l.note(n.Kind, n.Topic)
 		claim, err := l.claim(ctx, p)
 		if err != nil {
 			return err
@@ -144,7 +153,7 @@ func (l *Ledger) Save(ctx context.Context, notes ...Note) error {
 		if b == nil {
 			b = l.block()
 		}
-		b.Producer, b.Epoch, b.First, b.Note = p, claim.Epoch, claim.Next, n.Text
+		b.Principal, b.Producer, b.Epoch, b.First, b.Note = p.Principal, p, claim.Epoch, claim.Next, n.Text
 		blocks[i] = b
 	}
 	var err error

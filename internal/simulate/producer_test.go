@@ -142,6 +142,10 @@ func (p *producer) run(ctx context.Context) {
 					p.ledger.fail(p.writer, "lost, of a store that lost nothing: %v", err)
 				}
 			case "unavailable", "shutdown", "malformed", "truncated", "idle", "rate":
+				if refused.code == "unavailable" && strings.Contains(refused.Error(), "connect again") {
+					// A claim here is one of the only server: nobody else moves it.
+					p.ledger.fail(p.writer, "the store is not where its claim said: %v", err)
+				}
 			default:
 				p.ledger.fail(p.writer, "a refusal for no reason: %v", err)
 				p.stop(err)

@@ -471,9 +471,9 @@ func (w *world) foreign() backup {
 		n := 1 + w.rng.IntN(30)
 		name := fmt.Sprintf("p%d", i)
 		book := w.open("orders", name, name+" of another store")
-		p := store.Producer{Topic: "orders", Name: name}
+		p := store.Producer{Principal: store.Anonymous, Topic: "orders", Name: name}
 		c, err := s.Claim(w.ctx, p, store.ClaimRequest{Attempt: 1})
-		b := &store.Block{Topic: "orders", Codec: "json", Producer: p, Epoch: c.Epoch, First: 1}
+		b := &store.Block{Topic: "orders", Codec: "json", Principal: p.Principal, Producer: p, Epoch: c.Epoch, First: 1}
 		for j := range n {
 			r := record{bytes: fmt.Appendf(nil, `{"other":%q,"n":%d}`, name, j+1), whole: true}
 			book.sent[uint64(j+1)] = r

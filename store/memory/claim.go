@@ -4,7 +4,6 @@ import (
 	"context"
 	"iter"
 	"slices"
-	"strings"
 
 	"github.com/dictwire/dictwire/store"
 )
@@ -34,8 +33,12 @@ func (s *Store) Claim(ctx context.Context, p store.Producer, r store.ClaimReques
 	}
 	known.ProducerState = state
 	s.producers[p] = known
+	claim.Fenced = s.writers.Put(p, claim.Epoch, 0)
 	return claim, nil
 }
+
+// Release implements [store.Producers].
+func (s *Store) Release(p store.Producer, epoch uint64) { s.writers.Release(p, epoch) }
 
 // sweep forgets the producers whose time is over, once in a while. s.mu is held.
 func (s *Store) sweep() {
@@ -78,8 +81,34 @@ func (s *Store) Forget(ctx context.Context, p store.Producer) error {
 	}
 	defer s.mu.Unlock()
 	delete(s.producers, p)
+	s.writers.End(p)
 	return nil
 }
+
+// ClaimCursor implements [store.Cursors].
+func (s *Store) ClaimCursor(ctx context.Context, c store.CursorName, r store.CursorRequest) (store.CursorClaim, error) {
+	if err := s.lock(ctx); err != nil {
+		return store.CursorClaim{}, err
+	}
+	defer s.mu.Unlock()
+	if _, attempt := s.readers.Get(c); r.Attempt != 0 && r.Attempt < attempt {
+		return store.CursorClaim{}, store.ErrStale
+	}
+	saved, found := s.cursors[c]
+	if !found {
+		if err := r.From.Within(s.tag, s.position(s.next)); err != nil {
+			return store.CursorClaim{}, err
+		}
+		saved = s.save(c, r.From)
+	}
+	s.epoch++
+	return store.CursorClaim{
+		Epoch: s.epoch, Position: saved.Position, New: !found, Fenced: s.readers.Put(c, s.epoch, r.Attempt),
+	}, nil
+}
+
+// ReleaseCursor implements [store.Cursors].
+func (s *Store) ReleaseCursor(c store.CursorName, epoch uint64) { s.readers.Release(c, epoch) }
 
 // Cursor implements [store.Cursors].
 func (s *Store) Cursor(ctx context.Context, c store.CursorName) (store.Position, bool, error) {
@@ -92,16 +121,25 @@ func (s *Store) Cursor(ctx context.Context, c store.CursorName) (store.Position,
 }
 
 // Commit implements [store.Cursors].
-func (s *Store) Commit(ctx context.Context, c store.CursorName, p store.Position) error {
-	return s.save(ctx, c, p, false)
+func (s *Store) Commit(ctx context.Context, c store.CursorName, epoch uint64, p store.Position) error {
+	if err := s.lock(ctx); err != nil {
+		return err
+	}
+	defer s.mu.Unlock()
+	if lasts, _ := s.readers.Get(c); lasts != epoch || epoch == 0 {
+		return store.ErrFenced
+	}
+	if err := p.Within(s.tag, s.position(s.next)); err != nil {
+		return err
+	}
+	if p.Compare(s.cursors[c].Position) > 0 {
+		s.save(c, p)
+	}
+	return nil
 }
 
 // Reset implements [store.Cursors].
 func (s *Store) Reset(ctx context.Context, c store.CursorName, p store.Position) error {
-	return s.save(ctx, c, p, true)
-}
-
-func (s *Store) save(ctx context.Context, c store.CursorName, p store.Position, back bool) error {
 	if err := s.lock(ctx); err != nil {
 		return err
 	}
@@ -109,10 +147,27 @@ func (s *Store) save(ctx context.Context, c store.CursorName, p store.Position, 
 	if err := p.Within(s.tag, s.position(s.next)); err != nil {
 		return err
 	}
+	s.save(c, p)
+	s.readers.End(c)
+	return nil
+}
+
+// save saves where a cursor stands. s.mu is held.
+func (s *Store) save(c store.CursorName, p store.Position) store.SavedCursor {
 	p.Tag = s.tag
-	if saved, ok := s.cursors[c]; !ok || back || p.Compare(saved.Position) > 0 {
-		s.cursors[c] = store.SavedCursor{CursorName: c, Position: p, Saved: s.now().Round(0).UTC()}
+	saved := store.SavedCursor{CursorName: c, Position: p, Saved: s.now().Round(0).UTC()}
+	s.cursors[c] = saved
+	return saved
+}
+
+// ForgetCursor implements [store.Cursors].
+func (s *Store) ForgetCursor(ctx context.Context, c store.CursorName) error {
+	if err := s.lock(ctx); err != nil {
+		return err
 	}
+	defer s.mu.Unlock()
+	delete(s.cursors, c)
+	s.readers.End(c)
 	return nil
 }
 
@@ -126,16 +181,6 @@ func (s *Store) Cursors(ctx context.Context) ([]store.SavedCursor, error) {
 	for _, c := range s.cursors {
 		all = append(all, c)
 	}
-	slices.SortFunc(all, func(a, b store.SavedCursor) int { return compareNames(a.CursorName, b.CursorName) })
+	slices.SortFunc(all, func(a, b store.SavedCursor) int { return a.Compare(b.CursorName) })
 	return all, nil
-}
-
-func compareNames(a, b store.CursorName) int {
-	if c := strings.Compare(a.Principal, b.Principal); c != 0 {
-		return c
-	}
-	if c := strings.Compare(a.Name, b.Name); c != 0 {
-		return c
-	}
-	return strings.Compare(a.Subscription, b.Subscription)
 }

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/dictwire/dictwire/store"
+	"github.com/dictwire/dictwire/store/internal/claims"
 )
 
 // Options are what a store can be told. Nil and the zero value mean the
@@ -53,6 +54,9 @@ type Store struct {
 	producers map[store.Producer]*producer
 	sweepAt   int // how many producers there are when the forgotten ones are looked for
 	cursors   map[store.CursorName]store.SavedCursor
+
+	writers claims.Table[store.Producer]
+	readers claims.Table[store.CursorName]
 }
 
 // An entry is a block in the log. It is never changed.
@@ -65,7 +69,8 @@ type entry struct {
 // cost is how many bytes of memory an entry takes.
 func (e entry) cost() int64 {
 	const rest = 320 // of the entry and its block
-	return int64(len(e.block.Data)+4*len(e.block.Lengths)) + rest
+	n := len(e.block.Data) + 4*len(e.block.Lengths) + 8*len(e.block.Times) + 40*len(e.block.Rejected)
+	return int64(n) + rest
 }
 
 type topic struct {
@@ -101,8 +106,28 @@ func New(o *Options) *Store {
 	return s
 }
 
-// Durability is store.Memory.
-func (s *Store) Durability() store.Durability { return store.Memory }
+// Limits implements [store.Store].
+func (s *Store) Limits() store.Limits {
+	return store.Limits{Durability: store.Memory, BlockBytes: store.MaxBlockBytes}
+}
+
+// Ready implements [store.Store].
+func (s *Store) Ready(ctx context.Context) error {
+	err := s.lock(ctx)
+	if err == nil {
+		s.mu.Unlock()
+	}
+	return err
+}
+
+// CheckPosition implements [store.Log].
+func (s *Store) CheckPosition(ctx context.Context, p store.Position) error {
+	if err := s.lock(ctx); err != nil {
+		return err
+	}
+	defer s.mu.Unlock()
+	return p.Within(s.tag, s.position(s.next))
+}
 
 // Close ends all reads. What comes later is store.ErrUnavailable.
 func (s *Store) Close() error {
@@ -148,10 +173,11 @@ func (s *Store) Append(ctx context.Context, blocks ...*store.Block) []store.Resu
 	defer s.mu.Unlock()
 	before := s.next
 	for i, b := range blocks {
-		if results[i].Err = b.Check(); results[i].Err != nil {
-			continue
-		}
-		if results[i].Err = s.number(b); results[i].Err == nil {
+		results[i].Err = b.Check()
+	}
+	s.number(blocks, results)
+	for i, b := range blocks {
+		if results[i].Err == nil {
 			results[i].Position = s.add(b)
 		}
 	}
@@ -229,29 +255,47 @@ func (s *Store) find(at uint64) int {
 	return i
 }
 
-// number gives b the numbers of its producer. s.mu is held.
-func (s *Store) number(b *store.Block) error {
-	if b.Producer.IsZero() {
-		return nil
+// number decides which blocks are stored, and gives them the numbers of their
+// producers. s.mu is held.
+func (s *Store) number(blocks []*store.Block, results []store.Result) {
+	var all []store.Numbering
+	for i, b := range blocks {
+		if results[i].Err != nil || b.Producer.IsZero() {
+			continue
+		}
+		at, ok := slices.BinarySearchFunc(all, b.Producer, func(n store.Numbering, p store.Producer) int { return n.Producer.Compare(p) })
+		if ok {
+			continue
+		}
+		n := store.Numbering{Producer: b.Producer}
+		if p := s.producers[b.Producer]; p != nil {
+			n.Before = p.ProducerState
+		}
+		all = slices.Insert(all, at, n)
 	}
-	p := s.producers[b.Producer]
-	if p == nil {
-		return store.ErrFenced
+	store.Decide(blocks, results, all, s.now())
+	for _, n := range all {
+		if p := s.producers[n.Producer]; p != nil {
+			p.ProducerState = n.After
+		}
 	}
-	state, err := p.Append(b, s.now())
-	if err != nil {
-		return err
+	for i, b := range blocks {
+		if results[i].Err == nil && len(b.Rejected) > 0 {
+			s.producers[b.Producer].reject(b.Rejected)
+		}
 	}
-	p.ProducerState = state
-	p.rejected = append(p.rejected, b.Rejected...)
-	if low := max(state.Next, store.Window) - store.Window; len(p.rejected) > 0 && p.rejected[0].Number < low {
+}
+
+// reject keeps rejections, those within the window.
+func (p *producer) reject(rejected []store.Rejection) {
+	p.rejected = append(p.rejected, rejected...)
+	if low := max(p.Next, store.Window) - store.Window; p.rejected[0].Number < low {
 		i := slices.IndexFunc(p.rejected, func(r store.Rejection) bool { return r.Number >= low })
 		if i < 0 {
 			i = len(p.rejected)
 		}
 		p.rejected = slices.Delete(p.rejected, 0, i)
 	}
-	return nil
 }
 
 // add adds a block to the log. s.mu is held.
@@ -260,7 +304,6 @@ func (s *Store) add(b *store.Block) store.Position {
 		s.last = now.Round(0).UTC()
 	}
 	e := entry{at: s.next, time: s.last, block: b.Clone()}
-	e.block.Rejected = nil
 	s.next++
 	s.entries = append(s.entries, e)
 	s.bytes += e.cost()

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"go.uber.org/goleak"
 
@@ -18,13 +17,15 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestStore(t *testing.T) {
 	storetest.Run(t, storetest.Driver{
-		Open: func(t testing.TB, now func() time.Time) store.Store {
-			s := memory.New(&memory.Options{Now: now})
+		Open: func(t testing.TB) store.Store {
+			s := memory.New(nil)
 			t.Cleanup(func() { _ = s.Close() })
 			return s
 		},
 	})
 }
+
+func TestClose(t *testing.T) { storetest.Close(t, memory.New(nil)) }
 
 func TestKeepsTheNewest(t *testing.T) {
 	s := memory.New(&memory.Options{KeepBytes: 1000 * 10})

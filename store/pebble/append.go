@@ -1,7 +1,6 @@
 package pebble
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -23,15 +22,9 @@ type draft struct {
 type appending struct {
 	commit
 
-	writers []writer
+	numbers []store.Numbering
+	held    []*producer // of numbers, whose turns the append holds
 	bytes   []byte
-}
-
-// A writer is a producer in the course of an append, which holds its turn.
-type writer struct {
-	name  store.Producer
-	p     *producer
-	state store.ProducerState // behind the append
 }
 
 func newAppending() any { return &appending{commit: commit{done: make(chan struct{}, 1)}} }
@@ -94,8 +87,8 @@ func (s *Store) append(ctx context.Context, blocks []*store.Block, results []sto
 	if err := s.commit(&a.commit, false); err != nil {
 		return err
 	}
-	for _, w := range a.writers {
-		w.p.state = w.state
+	for i, n := range a.numbers {
+		a.held[i].state = n.After
 	}
 	for i, d := range a.drafts {
 		results[d.index].Position = s.position(a.first + uint64(i))
@@ -116,15 +109,14 @@ func (a *appending) acquire(ctx context.Context, s *Store, blocks []*store.Block
 			names = append(names, b.Producer)
 		}
 	}
-	slices.SortFunc(names, func(x, y store.Producer) int {
-		return cmp.Or(cmp.Compare(x.Principal, y.Principal), cmp.Compare(x.Topic, y.Topic), cmp.Compare(x.Name, y.Name))
-	})
+	slices.SortFunc(names, store.Producer.Compare)
 	for _, name := range names {
 		p, err := s.acquire(ctx, name)
 		if err != nil {
 			return err
 		}
-		a.writers = append(a.writers, writer{name: name, p: p, state: p.state})
+		a.numbers = append(a.numbers, store.Numbering{Producer: name, Before: p.state})
+		a.held = append(a.held, p)
 	}
 	return nil
 }
@@ -132,8 +124,8 @@ func (a *appending) acquire(ctx context.Context, s *Store, blocks []*store.Block
 // release gives the turns back, and the scratch, unless the committer may have
 // it still.
 func (a *appending) release(s *Store) {
-	for _, w := range a.writers {
-		s.release(w.name, w.p)
+	for i, p := range a.held {
+		s.release(a.numbers[i].Producer, p)
 	}
 	if s.failed() != nil || cap(a.bytes) > maxScratch || cap(a.drafts) > 1024 {
 		return
@@ -141,16 +133,17 @@ func (a *appending) release(s *Store) {
 	if a.beside != nil {
 		_ = a.beside.Close() // gives its memory back
 	}
-	clear(a.writers)
+	clear(a.numbers)
+	clear(a.held)
 	clear(a.drafts)
-	a.writers, a.drafts, a.bytes = a.writers[:0], a.drafts[:0], a.bytes[:0]
+	a.numbers, a.held, a.drafts, a.bytes = a.numbers[:0], a.held[:0], a.drafts[:0], a.bytes[:0]
 	a.beside, a.err = nil, nil
 	s.appendings.Put(a)
 }
 
 // draft decides which blocks are to be written.
 func (a *appending) draft(s *Store, blocks []*store.Block, results []store.Result) error {
-	now := s.opts.Now()
+	store.Decide(blocks, results, a.numbers, s.opts.Now())
 	for i, b := range blocks {
 		if results[i].Err != nil {
 			continue
@@ -159,16 +152,9 @@ func (a *appending) draft(s *Store, blocks []*store.Block, results []store.Resul
 		if err != nil {
 			return err
 		}
-		if !b.Producer.IsZero() {
-			j := slices.IndexFunc(a.writers, func(w writer) bool { return w.name == b.Producer })
-			w := &a.writers[j]
-			w.state, results[i].Err = w.state.Append(b, now)
-		}
-		if results[i].Err == nil {
-			a.drafts = append(a.drafts, draft{
-				topic: t, index: i, records: uint32(len(b.Lengths)), bytes: uint32(len(b.Data)),
-			})
-		}
+		a.drafts = append(a.drafts, draft{
+			topic: t, index: i, records: uint32(len(b.Lengths)), bytes: uint32(len(b.Data)),
+		})
 	}
 	return nil
 }
@@ -187,27 +173,27 @@ func (a *appending) encode(s *Store, blocks []*store.Block) error {
 		d.encoded = a.bytes[d.from:d.to]
 	}
 	a.size = len(a.bytes)
-	if len(a.writers) == 0 {
+	if len(a.numbers) == 0 {
 		return nil
 	}
 	a.beside = s.db.NewBatch()
 	for _, d := range a.drafts {
 		b := blocks[d.index]
-		for j := range a.writers {
-			if w := &a.writers[j]; w.name == b.Producer {
-				if err := w.p.number(a.beside, b, w.state.Next); err != nil {
-					return err
-				}
-			}
+		if len(b.Rejected) == 0 {
+			continue
+		}
+		i := slices.IndexFunc(a.numbers, func(n store.Numbering) bool { return n.Producer == b.Producer })
+		if err := a.held[i].reject(a.beside, b, a.numbers[i].After.Next); err != nil {
+			return err
 		}
 	}
-	for _, w := range a.writers {
-		if w.state.Next == w.p.state.Next {
+	for _, n := range a.numbers {
+		if n.After.Next == n.Before.Next {
 			continue
 		}
 		// The room behind the blocks is scratch.
-		key := appendProducerKey(a.bytes[a.size:], w.name)
-		value := appendState(key[len(key):], w.state)
+		key := appendProducerKey(a.bytes[a.size:], n.Producer)
+		value := appendState(key[len(key):], n.After)
 		if err := a.beside.Set(key, value, nil); err != nil {
 			return err
 		}

@@ -160,6 +160,10 @@ func (c *crasher) write(s *pebble.Store, p store.Producer, size int) {
 // writeLoose appends to another topic, which it trims, and commits a cursor.
 func (c *crasher) writeLoose(s *pebble.Store) {
 	ctx := context.Background()
+	claim, err := s.ClaimCursor(ctx, cursor, store.CursorRequest{})
+	if err != nil {
+		return
+	}
 	for n := 0; !c.lost(); n++ {
 		b := &store.Block{Topic: "b", Codec: "json"}
 		b.Add(fmt.Appendf(nil, `{"n":%d}`, n))
@@ -172,7 +176,7 @@ func (c *crasher) writeLoose(s *pebble.Store) {
 		c.mu.Unlock()
 		head, err := s.Head(ctx)
 		if n%5 == 4 {
-			err = errors.Join(err, s.Trim(ctx, "b", r.Position), s.Commit(ctx, cursor, head))
+			err = errors.Join(err, s.Trim(ctx, "b", r.Position), s.Commit(ctx, cursor, claim.Epoch, head))
 			c.mu.Lock()
 			c.acks.cursor = head
 			c.mu.Unlock()

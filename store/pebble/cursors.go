@@ -1,7 +1,6 @@
 package pebble
 
 import (
-	"cmp"
 	"context"
 	"encoding/binary"
 	"hash/crc32"
@@ -56,34 +55,114 @@ func (s *Store) decodeCursor(v []byte) (store.SavedCursor, error) {
 	return store.SavedCursor{Position: p, Saved: time.Unix(0, int64(binary.LittleEndian.Uint64(v[12:]))).UTC()}, nil
 }
 
+// ClaimCursor implements [store.Cursors].
+func (s *Store) ClaimCursor(ctx context.Context, c store.CursorName, r store.CursorRequest) (store.CursorClaim, error) {
+	if err := s.enter(ctx); err != nil {
+		return store.CursorClaim{}, err
+	}
+	defer s.leave()
+	mu := s.cursors.of(c)
+	mu.Lock()
+	defer mu.Unlock()
+	if f := s.failed(); f != nil {
+		return store.CursorClaim{}, f
+	}
+	if _, attempt := s.readers.Get(c); r.Attempt != 0 && r.Attempt < attempt {
+		return store.CursorClaim{}, store.ErrStale
+	}
+	saved, found, err := s.cursor(c)
+	if err != nil {
+		return store.CursorClaim{}, err
+	}
+	if !found {
+		if err := s.within(r.From); err != nil {
+			return store.CursorClaim{}, err
+		}
+		if err := s.save(c, r.From); err != nil {
+			return store.CursorClaim{}, err
+		}
+		saved.Position = s.position(r.From.Block)
+		saved.Position.Index = r.From.Index
+	}
+	epoch := s.epoch.Add(1)
+	return store.CursorClaim{
+		Epoch: epoch, Position: saved.Position, New: !found, Fenced: s.readers.Put(c, epoch, r.Attempt),
+	}, nil
+}
+
+// ReleaseCursor implements [store.Cursors].
+func (s *Store) ReleaseCursor(c store.CursorName, epoch uint64) { s.readers.Release(c, epoch) }
+
 // Commit implements [store.Cursors].
-func (s *Store) Commit(ctx context.Context, c store.CursorName, p store.Position) error {
-	return s.save(ctx, c, p, false)
-}
-
-// Reset implements [store.Cursors].
-func (s *Store) Reset(ctx context.Context, c store.CursorName, p store.Position) error {
-	return s.save(ctx, c, p, true)
-}
-
-func (s *Store) save(ctx context.Context, c store.CursorName, p store.Position, back bool) error {
+func (s *Store) Commit(ctx context.Context, c store.CursorName, epoch uint64, p store.Position) error {
 	if err := s.enter(ctx); err != nil {
 		return err
 	}
 	defer s.leave()
-	if err := p.Within(s.tag, s.position(s.order.head.Load())); err != nil {
-		return err
-	}
 	mu := s.cursors.of(c)
 	mu.Lock()
 	defer mu.Unlock()
-	saved, ok, err := s.cursor(c)
-	if err != nil && !back {
+	if lasts, _ := s.readers.Get(c); lasts != epoch || epoch == 0 {
+		return store.ErrFenced
+	}
+	if err := s.within(p); err != nil {
 		return err
 	}
-	if ok && !back && p.Compare(saved.Position) <= 0 {
+	saved, _, err := s.cursor(c)
+	if err != nil {
+		return err
+	}
+	if p.Compare(saved.Position) <= 0 {
 		return nil
 	}
+	return s.save(c, p)
+}
+
+// Reset implements [store.Cursors].
+func (s *Store) Reset(ctx context.Context, c store.CursorName, p store.Position) error {
+	return s.change(ctx, c, func() error {
+		if err := s.within(p); err != nil {
+			return err
+		}
+		return s.save(c, p)
+	})
+}
+
+// ForgetCursor implements [store.Cursors].
+func (s *Store) ForgetCursor(ctx context.Context, c store.CursorName) error {
+	return s.change(ctx, c, func() error {
+		b := s.db.NewBatch()
+		if err := b.Delete(cursorKey(c), nil); err != nil {
+			return unreadable(err)
+		}
+		return s.write(b)
+	})
+}
+
+// change does what an operator wants to be done with a cursor, and ends the claim
+// that lasts.
+func (s *Store) change(ctx context.Context, c store.CursorName, do func() error) error {
+	if err := s.enter(ctx); err != nil {
+		return err
+	}
+	defer s.leave()
+	mu := s.cursors.of(c)
+	mu.Lock()
+	defer mu.Unlock()
+	if err := do(); err != nil {
+		return err
+	}
+	s.readers.End(c)
+	return nil
+}
+
+// within returns an error where p is not of this store or beyond its head.
+func (s *Store) within(p store.Position) error {
+	return p.Within(s.tag, s.position(s.order.head.Load()))
+}
+
+// save saves where a cursor stands. The cursor's lock is held.
+func (s *Store) save(c store.CursorName, p store.Position) error {
 	v := binary.LittleEndian.AppendUint64(nil, p.Block)
 	v = binary.LittleEndian.AppendUint32(v, p.Index)
 	v = binary.LittleEndian.AppendUint64(v, uint64(s.opts.Now().UnixNano()))
@@ -122,8 +201,6 @@ func (s *Store) Cursors(ctx context.Context) (all []store.SavedCursor, err error
 	if err := it.Error(); err != nil {
 		return nil, unreadable(err)
 	}
-	slices.SortFunc(all, func(a, b store.SavedCursor) int {
-		return cmp.Or(cmp.Compare(a.Principal, b.Principal), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Subscription, b.Subscription))
-	})
+	slices.SortFunc(all, func(a, b store.SavedCursor) int { return a.Compare(b.CursorName) })
 	return all, nil
 }

@@ -353,8 +353,8 @@ func TestDurabilityOS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.Durability() != store.OS {
-		t.Fatalf("Durability: %q", s.Durability())
+	if s.Limits().Durability != store.OS {
+		t.Fatalf("Durability: %q", s.Limits().Durability)
 	}
 	if r := s.Append(t.Context(), block("a", 3))[0]; r.Err != nil {
 		t.Fatal(r.Err)

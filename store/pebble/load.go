@@ -11,7 +11,7 @@ import (
 )
 
 // version is that of the keys.
-const version = 2
+const version = 3
 
 // load loads what is needed to go on, and makes what a new store lacks.
 func (s *Store) load() error {

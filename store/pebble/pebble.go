@@ -55,6 +55,7 @@ import (
 
 	"github.com/dictwire/dictwire/internal/steady"
 	"github.com/dictwire/dictwire/store"
+	"github.com/dictwire/dictwire/store/internal/claims"
 )
 
 // Options are what a store can be told. Nil and the zero value mean the
@@ -127,6 +128,8 @@ type Store struct {
 	reserve   reserve
 	trimMu    sync.Mutex // one trim at a time
 	cursors   cursors
+	writers   claims.Table[store.Producer]
+	readers   claims.Table[store.CursorName]
 	clock     *steady.Clock // by which things grow old
 
 	opening atomic.Bool
@@ -321,8 +324,22 @@ func (s *Store) open() error {
 	return s.load()
 }
 
-// Durability says what an append survives.
-func (s *Store) Durability() store.Durability { return s.opts.Durability }
+// Limits implements [store.Store].
+func (s *Store) Limits() store.Limits {
+	return store.Limits{Durability: s.opts.Durability, BlockBytes: store.MaxBlockBytes}
+}
+
+// Ready implements [store.Store].
+func (s *Store) Ready(ctx context.Context) error {
+	if err := s.enter(ctx); err != nil {
+		return err
+	}
+	defer s.leave()
+	if f := s.failed(); f != nil {
+		return f
+	}
+	return s.reserve.check(0)
+}
 
 var errClosed = fmt.Errorf("%w: closed", store.ErrUnavailable)
 

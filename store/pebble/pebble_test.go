@@ -6,7 +6,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.uber.org/goleak"
@@ -42,8 +41,8 @@ func open(t testing.TB, o pebble.Options) *pebble.Store {
 
 func TestStore(t *testing.T) {
 	storetest.Run(t, storetest.Driver{
-		Open: func(t testing.TB, now func() time.Time) store.Store {
-			return open(t, pebble.Options{FS: vfs.NewMem(), Now: now, KeepEvery: -1})
+		Open: func(t testing.TB) store.Store {
+			return open(t, pebble.Options{FS: vfs.NewMem(), KeepEvery: -1})
 		},
 		Reopen: func(t testing.TB, s store.Store) store.Store {
 			_ = s.(*pebble.Store).Close()
@@ -55,6 +54,10 @@ func TestStore(t *testing.T) {
 			return open(t, pebble.Options{FS: d, KeepEvery: -1}), d
 		},
 	})
+}
+
+func TestClose(t *testing.T) {
+	storetest.Close(t, open(t, pebble.Options{FS: vfs.NewMem(), KeepEvery: -1}))
 }
 
 // A disk is a file system whose syncs of the log can be held up and made to
@@ -190,7 +193,7 @@ func TestRestored(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := store.CursorName{Name: "c", Subscription: "a"}
-	if err := s.Commit(t.Context(), c, before); err != nil {
+	if err := s.Reset(t.Context(), c, before); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Close(); err != nil {

@@ -149,8 +149,12 @@ func (s *Store) Claim(ctx context.Context, name store.Producer, r store.ClaimReq
 		return store.Claim{}, err
 	}
 	p.state = state
+	claim.Fenced = s.writers.Put(name, claim.Epoch, 0)
 	return claim, nil
 }
+
+// Release implements [store.Producers].
+func (s *Store) Release(name store.Producer, epoch uint64) { s.writers.Release(name, epoch) }
 
 // needsNoSync reports whether a claim need not wait for the disk. Where nobody
 // counts the attempts of a new producer, a crash takes back nothing that the
@@ -161,12 +165,8 @@ func needsNoSync(c store.Claim, r store.ClaimRequest) bool {
 	return c.New && r.Attempt == 0 && !c.Lost
 }
 
-// number gives b the numbers of its producer in state, of which p is the
-// durable one, and adds its rejections to the batch.
-func (p *producer) number(batch *engine.Batch, b *store.Block, next uint64) error {
-	if len(b.Rejected) == 0 {
-		return nil
-	}
+// reject adds the rejections of b to a batch that brings the producer to next.
+func (p *producer) reject(batch *engine.Batch, b *store.Block, next uint64) error {
 	for _, r := range b.Rejected {
 		v := append(appendString(nil, r.Code), r.Text...)
 		if err := batch.Set(rejectedKey(b.Producer, r.Number), v, nil); err != nil {
@@ -265,6 +265,7 @@ func (s *Store) forget(ctx context.Context, name store.Producer, should func(*pr
 		return err
 	}
 	p.state, p.rejected = store.ProducerState{}, 0
+	s.writers.End(name)
 	return nil
 }
 

@@ -282,6 +282,15 @@ func (s *Store) Head(ctx context.Context) (store.Position, error) {
 	return s.position(s.order.head.Load()), nil
 }
 
+// CheckPosition implements [store.Log].
+func (s *Store) CheckPosition(ctx context.Context, p store.Position) error {
+	if err := s.enter(ctx); err != nil {
+		return err
+	}
+	defer s.leave()
+	return s.within(p)
+}
+
 // Seek implements [store.Log].
 func (s *Store) Seek(ctx context.Context, t time.Time) (store.Position, error) {
 	if err := s.enter(ctx); err != nil {

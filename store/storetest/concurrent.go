@@ -15,7 +15,7 @@ import (
 // follow, and trims of another topic, all at once. Every reader sees every
 // number of each producer once and in order.
 func testConcurrent(t *testing.T, d Driver) {
-	s := d.open(t)
+	servers := d.servers(t)
 	const producers, numbers = 8, 400
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -24,6 +24,7 @@ func testConcurrent(t *testing.T, d Driver) {
 		o := store.ReadOptions{Follow: true, Topics: [][]string{nil, {"a"}, {"a", "b.*"}}[i]}
 		readers.Go(func() {
 			seen, done := map[string]uint64{}, 0
+			s := servers[i%len(servers)]
 			for b, err := range s.Read(ctx, store.Position{}, o) {
 				var trim *store.TrimmedError
 				if errors.As(err, &trim) && trim.Topic == "noise" {
@@ -57,7 +58,8 @@ func testConcurrent(t *testing.T, d Driver) {
 	}
 	for i := range producers {
 		p := producer("a", fmt.Sprintf("w%d", i))
-		for range 2 { // two writers, who take the producer from each other
+		for j := range 2 { // two writers, who take the producer from each other
+			s := servers[j%len(servers)]
 			writers.Go(func() {
 				for {
 					c, err := s.Claim(ctx, p, store.ClaimRequest{})
@@ -85,6 +87,11 @@ func testConcurrent(t *testing.T, d Driver) {
 		}
 	}
 	writers.Go(func() {
+		s := servers[len(servers)-1]
+		cursor, err := s.ClaimCursor(ctx, store.CursorName{Name: "c"}, store.CursorRequest{})
+		if err != nil {
+			t.Error(err)
+		}
 		for i := range 60 {
 			r := s.Append(ctx, loose("noise", fmt.Sprintf(`{"n":%d}`, i)))[0]
 			if r.Err != nil {
@@ -95,7 +102,7 @@ func testConcurrent(t *testing.T, d Driver) {
 				err = s.Trim(ctx, "noise", head)
 			}
 			if err == nil {
-				err = s.Commit(ctx, store.CursorName{Name: "c"}, head)
+				err = s.Commit(ctx, store.CursorName{Name: "c"}, cursor.Epoch, head)
 			}
 			if err != nil {
 				t.Error(err)
@@ -174,13 +181,17 @@ func testFailedSync(t *testing.T, d Driver) {
 	s, disk := d.Faulty(t)
 	w, _ := claim(t, s, producer("a", "x"), store.ClaimRequest{})
 	w.append(t, 2)
+	name := store.CursorName{Name: "c"}
+	cursor := claimCursor(t, s, name, store.CursorRequest{})
+	head, _ := s.Head(t.Context())
 	heal := disk.Fail()
 	for range 3 {
 		wantErr(t, "Append", s.Append(t.Context(), w.block(3, 1))[0].Err, store.ErrUnavailable)
 		wantErr(t, "Append", s.Append(t.Context(), loose("b", `{}`))[0].Err, store.ErrUnavailable)
 		_, err := s.Claim(t.Context(), w.p, store.ClaimRequest{})
 		wantErr(t, "Claim", err, store.ErrUnavailable)
-		wantErr(t, "Commit", s.Commit(t.Context(), store.CursorName{Name: "c"}, store.Position{}), store.ErrUnavailable)
+		wantErr(t, "Commit", s.Commit(t.Context(), name, cursor.Epoch, head), store.ErrUnavailable)
+		wantErr(t, "Ready", s.Ready(t.Context()), store.ErrUnavailable)
 		if r := readAll(t, s, store.Position{}, store.ReadOptions{}); len(r.records) != 2 || r.err != nil {
 			t.Fatalf("a reader sees %d records (%v), want 2", len(r.records), r.err)
 		}

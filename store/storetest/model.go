@@ -25,7 +25,7 @@ type model struct {
 	blocks    []modelBlock // by position
 	trimmed   map[string]uint64
 	producers map[string]*modelProducer
-	cursors   map[string]store.Position
+	cursors   map[string]*modelCursor
 	readers   [3]store.Position // each reads on where it was
 }
 
@@ -40,6 +40,12 @@ type modelProducer struct {
 	note                          string
 }
 
+type modelCursor struct {
+	known          bool
+	at             store.Position
+	epoch, attempt uint64 // of the claim that lasts
+}
+
 var (
 	modelTopics    = []string{"a", "a.b", "b"}
 	modelReads     = [][]string{nil, {"a"}, {"a.*", "b"}}
@@ -49,10 +55,9 @@ var (
 func testModel(t *testing.T, d Driver) {
 	rapid.Check(t, func(rt *rapid.T) {
 		m := &model{
-			d: d, tb: t, s: d.open(t),
-			trimmed: map[string]uint64{}, producers: map[string]*modelProducer{}, cursors: map[string]store.Position{},
+			d: d, tb: t, s: d.Open(t),
+			trimmed: map[string]uint64{}, producers: map[string]*modelProducer{}, cursors: map[string]*modelCursor{},
 		}
-		defer func() { _ = m.s.(interface{ Close() error }).Close() }()
 		m.head, _ = m.s.Head(context.Background())
 		actions := map[string]func(*rapid.T){
 			"append":     m.append,
@@ -64,7 +69,12 @@ func testModel(t *testing.T, d Driver) {
 			"":           m.check,
 		}
 		if d.Reopen != nil {
-			actions["reopen"] = func(*rapid.T) { m.s = d.Reopen(t, m.s) }
+			actions["reopen"] = func(*rapid.T) {
+				m.s = d.Reopen(t, m.s)
+				for _, c := range m.cursors {
+					c.epoch, c.attempt = 0, 0
+				}
+			}
 		}
 		rt.Repeat(actions)
 	})
@@ -72,7 +82,7 @@ func testModel(t *testing.T, d Driver) {
 
 func (m *model) block(t *rapid.T, name string) *store.Block {
 	p := producer("a", name)
-	b := &store.Block{Topic: rapid.SampledFrom(modelTopics).Draw(t, "topic"), Codec: "json", Producer: p}
+	b := &store.Block{Topic: rapid.SampledFrom(modelTopics).Draw(t, "topic"), Codec: "json", Principal: p.Principal, Producer: p}
 	if known := m.producers[name]; known != nil {
 		b.Epoch, b.First = known.epoch, known.next
 	} else {
@@ -99,8 +109,10 @@ func (m *model) settle(b *store.Block, at store.Position) {
 		known.next = b.First + uint64(len(b.Lengths))
 		known.note = string(b.Note)
 	}
-	if end := (store.Position{Tag: at.Tag, Block: at.Block + 1}); end.Compare(m.head) > 0 {
-		m.head = end
+	if head, err := m.s.Head(context.Background()); err != nil || head.Compare(at) <= 0 || head.Compare(m.head) < 0 {
+		m.tb.Errorf("Head: %v, %v, was %v, after a block at %v", head, err, m.head, at)
+	} else {
+		m.head = head
 	}
 }
 
@@ -237,22 +249,56 @@ func (m *model) trim(t *rapid.T) {
 	})
 }
 
+// commit claims, commits, resets and releases cursors.
 func (m *model) commit(t *rapid.T) {
+	ctx := context.Background()
 	name := rapid.SampledFrom([]string{"c", "d"}).Draw(t, "cursor")
 	p, c := m.position(t), store.CursorName{Name: name, Subscription: "*"}
-	back := rapid.Bool().Draw(t, "reset")
-	f := m.s.Commit
-	if back {
-		f = m.s.Reset
+	known := m.cursors[name]
+	if known == nil {
+		known = &modelCursor{}
+		m.cursors[name] = known
 	}
-	if err := f(context.Background(), c, p); err != nil {
-		t.Fatalf("Commit: %v", err)
+	switch rapid.SampledFrom([]string{"claim", "commit", "commit", "stale", "reset", "release"}).Draw(t, "what") {
+	case "claim":
+		attempt := rapid.Uint64Range(0, 3).Draw(t, "attempt")
+		claim, err := m.s.ClaimCursor(ctx, c, store.CursorRequest{Attempt: attempt, From: p})
+		if attempt > 0 && attempt < known.attempt {
+			if !errors.Is(err, store.ErrStale) {
+				t.Fatalf("ClaimCursor: %v, want ErrStale", err)
+			}
+			break
+		}
+		if !known.known {
+			known.at = p
+		}
+		if err != nil || claim.New == known.known || claim.Position != known.at || claim.Epoch == known.epoch {
+			t.Fatalf("ClaimCursor: %+v, %v, want %+v", claim, err, known)
+		}
+		*known = modelCursor{true, known.at, claim.Epoch, attempt}
+	case "commit":
+		err := m.s.Commit(ctx, c, known.epoch, p)
+		if want := known.epoch != 0; want != (err == nil) || !want && !errors.Is(err, store.ErrFenced) {
+			t.Fatalf("Commit: %v, of %+v", err, known)
+		}
+		if err == nil && p.Compare(known.at) > 0 {
+			known.at = p
+		}
+	case "stale":
+		if err := m.s.Commit(ctx, c, known.epoch+1, p); !errors.Is(err, store.ErrFenced) {
+			t.Fatalf("Commit: %v, want ErrFenced", err)
+		}
+	case "reset":
+		if err := m.s.Reset(ctx, c, p); err != nil {
+			t.Fatalf("Reset: %v", err)
+		}
+		*known = modelCursor{known: true, at: p}
+	case "release":
+		m.s.ReleaseCursor(c, known.epoch)
+		known.epoch, known.attempt = 0, 0
 	}
-	if back || p.Compare(m.cursors[name]) > 0 {
-		m.cursors[name] = p
-	}
-	if got, _, err := m.s.Cursor(context.Background(), c); err != nil || got != m.cursors[name] {
-		t.Fatalf("Cursor: %v, %v, want %v", got, err, m.cursors[name])
+	if got, ok, err := m.s.Cursor(ctx, c); err != nil || ok != known.known || got != known.at {
+		t.Fatalf("Cursor: %v, %v, %v, want %+v", got, ok, err, known)
 	}
 }
 

@@ -2,8 +2,11 @@
 // passes.
 //
 //	func TestStore(t *testing.T) {
-//		storetest.Run(t, storetest.Driver{Open: …, Reopen: …, Faulty: …})
+//		storetest.Run(t, storetest.Driver{Open: …, Second: …, Reopen: …, Faulty: …})
 //	}
+//
+// It asks of a driver nothing that only one in the same process can do: no clock
+// of the tests, and no end of a store.
 package storetest
 
 import (
@@ -18,9 +21,13 @@ import (
 
 // A Driver is how the tests get the stores of one.
 type Driver struct {
-	// Open returns a new, empty store with the given clock, which is closed at
-	// the end of t.
-	Open func(t testing.TB, now func() time.Time) store.Store
+	// Open returns a new, empty store. What it holds is given back at the end of
+	// t.
+	Open func(t testing.TB) store.Store
+
+	// Second returns the Store of another server that has the same store as s.
+	// Nil means that a store belongs to one server.
+	Second func(t testing.TB, s store.Store) store.Store
 
 	// Reopen closes a store and opens what it left. Nil means that nothing
 	// outlives a store.
@@ -54,6 +61,7 @@ func Run(t *testing.T, d Driver) {
 		{"Follow", testFollow},
 		{"Positions", testPositions},
 		{"Append", testAppend},
+		{"Together", testTogether},
 		{"Claim", testClaim},
 		{"GivenUp", testGivenUp},
 		{"Expire", testExpire},
@@ -61,8 +69,10 @@ func Run(t *testing.T, d Driver) {
 		{"Trim", testTrim},
 		{"Seek", testSeek},
 		{"Cursors", testCursors},
-		{"Close", testClose},
+		{"Fenced", testFenced},
+		{"Limits", testLimits},
 		{"Reopen", testReopen},
+		{"Servers", testServers},
 		{"Concurrent", testConcurrent},
 		{"BlockedSync", testBlockedSync},
 		{"FailedSync", testFailedSync},
@@ -72,7 +82,14 @@ func Run(t *testing.T, d Driver) {
 	}
 }
 
-func (d Driver) open(t testing.TB) store.Store { return d.Open(t, time.Now) }
+// servers returns the Stores of one or two servers of a new, empty store.
+func (d Driver) servers(t testing.TB) []store.Store {
+	all := []store.Store{d.Open(t)}
+	if d.Second != nil {
+		all = append(all, d.Second(t, all[0]))
+	}
+	return all
+}
 
 // A writer is a claimed producer that makes records which tell their number.
 type writer struct {
@@ -104,7 +121,7 @@ func record(p store.Producer, number uint64) []byte {
 func (w *writer) block(first uint64, n int) *store.Block {
 	b := &store.Block{
 		Topic: w.p.Topic, Codec: "json", Peer: "[::1]:4711", Received: time.Unix(1e9, 1).UTC(),
-		Producer: w.p, Epoch: w.epoch, First: first,
+		Principal: w.p.Principal, Producer: w.p, Epoch: w.epoch, First: first,
 	}
 	for i := range n {
 		b.Add(record(w.p, first+uint64(i)))

@@ -1,0 +1,134 @@
+package dictwire_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/store"
+	"github.com/dictwire/dictwire/store/memory"
+)
+
+// An answering store answers appends as it is told.
+type answering struct {
+	*memory.Store
+	next atomic.Pointer[error] // the answer to the next append
+}
+
+func (s *answering) Append(ctx context.Context, blocks ...*store.Block) []store.Result {
+	if err := s.next.Swap(nil); err != nil {
+		results := make([]store.Result, len(blocks))
+		for i := range results {
+			results[i].Err = *err
+		}
+		return results
+	}
+	return s.Store.Append(ctx, blocks...)
+}
+
+// What tells that a claim no longer says where the producer stands makes a client
+// come again, which is not the server's failure.
+func TestClaimAgain(t *testing.T) {
+	for _, err := range []error{store.ErrDuplicate, &store.SequenceError{Want: 9}} {
+		s := &answering{Store: memory.New(nil)}
+		addr := start(t, &dictwire.Server{Store: s})
+		peer := greet(t, addr, `{"dictwire":1,"producer":"p"}`)
+		peer.hear(welcome(1, ""), exact(`{"ack":0}`))
+		s.next.Store(&err)
+		peer.say("{}\n")
+		peer.hear(`\{"error":".*connect again.*","code":"unavailable","retry_ms":500\}`)
+		peer.end()
+
+		c, dialing := dictwire.Dial(t.Context(), addr)
+		if dialing != nil {
+			t.Fatal(dialing)
+		}
+		defer c.Close()
+		if _, err := c.Send(t.Context(), dictwire.DefaultTopic, map[string]int{"n": 1}); err != nil {
+			t.Fatal(err)
+		}
+		s.next.Store(&err)
+		for n := range 3 {
+			if _, err := c.Send(t.Context(), dictwire.DefaultTopic, map[string]int{"n": n + 2}); err != nil {
+				t.Fatalf("%v: %v", err, err)
+			}
+		}
+		if got := strings.Join(stored(t, s, dictwire.DefaultTopic), ", "); got != `1 {"n":1}, 2 {"n":2}, 3 {"n":3}, 4 {"n":4}` {
+			t.Errorf("%v: stored %s", err, got)
+		}
+	}
+}
+
+// Two servers of one store fence each other's sessions.
+func TestTwoServers(t *testing.T) {
+	s := memory.New(nil)
+	one, two := start(t, &dictwire.Server{Store: s}), start(t, &dictwire.Server{Store: s})
+	fenced := `\{"error":"another connection has taken over","code":"fenced"\}`
+
+	a := greet(t, one, `{"dictwire":1,"producer":"p","attempt":1}`)
+	a.hear(welcome(1, ""), exact(`{"ack":0}`))
+	a.say("{}\n")
+	a.hear(exact(`{"ack":1}`))
+	b := greet(t, two, `{"dictwire":1,"producer":"p","attempt":2,"acked":1}`)
+	b.hear(welcome(2, sumOf(`{}`)), exact(`{"ack":1}`))
+	a.hear(fenced)
+	a.end()
+	late := greet(t, one, `{"dictwire":1,"producer":"p","attempt":1}`)
+	late.hear(exact(`{"error":"a later attempt has the producer","code":"stale"}`))
+
+	topic := dictwire.DefaultTopic
+	x := greet(t, one, fmt.Sprintf(`{"dictwire":1,"subscribe":%q,"cursor":"c","follow":true,"attempt":5}`, topic))
+	x.hear(`.*"next":.*`)
+	late = greet(t, two, fmt.Sprintf(`{"dictwire":1,"subscribe":%q,"cursor":"c","follow":true,"attempt":4}`, topic))
+	late.hear(exact(`{"error":"a later attempt has the cursor","code":"stale"}`))
+	y := greet(t, two, fmt.Sprintf(`{"dictwire":1,"subscribe":%q,"cursor":"c","follow":true,"attempt":6}`, topic))
+	y.hear(`.*"next":.*`)
+	for range 3 { // the record, what it is told before it, and progress may come before
+		if line := x.hear(`.*`); strings.Contains(line, "fenced") {
+			x.end()
+			return
+		}
+	}
+	t.Error("the reader at the other server is not fenced")
+}
+
+// A small store takes blocks of up to 128 KiB.
+type small struct{ *memory.Store }
+
+const smallBlock = 128 << 10
+
+func (s small) Limits() store.Limits {
+	return store.Limits{Durability: store.Memory, BlockBytes: smallBlock}
+}
+
+func (s small) Append(ctx context.Context, blocks ...*store.Block) []store.Result {
+	for _, b := range blocks {
+		if len(b.Data) > smallBlock {
+			panic(fmt.Sprintf("a block of %d bytes", len(b.Data)))
+		}
+	}
+	return s.Store.Append(ctx, blocks...)
+}
+
+// What comes at once goes into as many blocks as the store wants, and a record that
+// fits into none is refused.
+func TestSmallBlocks(t *testing.T) {
+	s := small{memory.New(nil)}
+	addr := start(t, &dictwire.Server{Store: s, RecordTimeout: 30 * time.Second})
+	peer := greet(t, addr, `{"dictwire":1,"producer":"p"}`)
+	peer.hear(`.*"max_record":131072,.*`, exact(`{"ack":0}`))
+	record := `{"x":"` + strings.Repeat("x", 50_000) + `"}`
+	peer.say(strings.Repeat(record+"\n", 20))
+	for line := ""; line != `{"ack":20}`; {
+		line = peer.hear(`\{"ack":\d+\}`)
+	}
+	if n := len(stored(t, s, dictwire.DefaultTopic)); n != 20 {
+		t.Errorf("%d records, want 20", n)
+	}
+	peer.say(`{"x":"` + strings.Repeat("x", smallBlock) + `"}` + "\n")
+	peer.hear(`\{"rejected":21,"code":"too_large",.*`)
+}
