@@ -1,6 +1,7 @@
 package dictwire
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -52,8 +53,11 @@ type Server struct {
 	// Limits bound one record.
 	Limits codec.Limits
 
-	// MaxConns caps the connections that are open at once; the next ones wait
-	// to be accepted. Zero means 10,000, negative no limit.
+	// MaxConns caps the connections that are served at once. Where more come,
+	// silent ones give way to them and are told "idle": first those that have
+	// not opened a session within a second, then the one that has been silent
+	// for the longest, a second at least. Where there are none, the next ones
+	// wait. Zero means 10,000, negative no limit.
 	MaxConns int
 
 	// MaxMemory caps the bytes of memory that records take while they are
@@ -85,7 +89,7 @@ type Server struct {
 	topic  string
 	codecs map[string]codec.Codec // by name
 	quota  quota
-	slots  chan struct{}   // one for each open connection; nil: no limit
+	slots  *slots
 	ctx    context.Context //nolint:containedctx // the server's life, which no call spans
 	cancel context.CancelCauseFunc
 	stats  counters
@@ -131,13 +135,7 @@ func (s *Server) setup() {
 			RecordTimeout: timeout(s.RecordTimeout, time.Minute),
 			WriteTimeout:  timeout(s.WriteTimeout, 10*time.Second),
 		}
-		if s.MaxConns >= 0 {
-			n := s.MaxConns
-			if n == 0 {
-				n = 10_000
-			}
-			s.slots = make(chan struct{}, n)
-		}
+		s.slots = newSlots(cmp.Or(s.MaxConns, 10_000))
 		s.ctx, s.cancel = context.WithCancelCause(context.Background())
 		s.ending = make(chan struct{})
 		s.listeners = make(map[net.Listener]struct{})
@@ -243,18 +241,15 @@ func (s *Server) accept(l net.Listener, serve func(*dialect.Conn)) error {
 
 	var pause time.Duration
 	for {
-		if !s.acquire() {
-			return ErrServerClosed
-		}
 		nc, err := l.Accept()
 		if err != nil {
-			s.release()
 			if s.hasEnded() {
 				return ErrServerClosed
 			}
 			if !passing(err) {
 				return fmt.Errorf("dictwire: accept: %w", err)
 			}
+			s.slots.makeRoom()
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
 			s.log(slog.LevelError, "can't accept a connection for now", "error", err, "pause", pause)
 			select {
@@ -265,35 +260,15 @@ func (s *Server) accept(l net.Listener, serve func(*dialect.Conn)) error {
 		}
 		pause = 0
 		c := dialect.NewConn(nc, &s.rules)
-		if !s.begin(c) {
-			s.release()
+		place := s.slots.take(c, s.ending)
+		if place == nil || !s.begin(c) {
 			_ = nc.Close()
 			return ErrServerClosed
 		}
 		go func() {
-			defer s.end(c)
+			defer s.end(c, place)
 			serve(c)
 		}()
-	}
-}
-
-// acquire waits for a slot for one more connection. It returns false when the
-// server has ended.
-func (s *Server) acquire() bool {
-	if s.slots == nil {
-		return !s.hasEnded()
-	}
-	select {
-	case s.slots <- struct{}{}:
-		return !s.hasEnded()
-	case <-s.ending:
-		return false
-	}
-}
-
-func (s *Server) release() {
-	if s.slots != nil {
-		<-s.slots
 	}
 }
 
@@ -309,11 +284,11 @@ func (s *Server) begin(c *dialect.Conn) bool {
 	return true
 }
 
-func (s *Server) end(c *dialect.Conn) {
+func (s *Server) end(c *dialect.Conn, place *slot) {
 	s.mu.Lock()
 	delete(s.conns, c)
 	s.mu.Unlock()
-	s.release()
+	s.slots.leave(place)
 	s.running.Done()
 }
 

@@ -49,7 +49,10 @@ func (s *Server) serve(c *dialect.Conn, active func() bool) {
 	case c.Silent(): // a probe that was reset
 		err = nil
 	}
-	if closing := c.Close(); err == nil && !errors.Is(closing, net.ErrClosed) {
+	if c.GaveWay() { // which is not to fill the log
+		err = nil
+	}
+	if closing := c.Close(); err == nil && !c.GaveWay() && !errors.Is(closing, net.ErrClosed) {
 		err = closing
 	}
 	in.ended(err)

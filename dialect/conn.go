@@ -87,6 +87,8 @@ type Conn struct {
 	output
 	draining atomic.Bool
 	ended    atomic.Pointer[error] // by End
+	gaveWay  atomic.Bool           // by GiveWay
+	spoke    atomic.Int64          // when the peer spoke last, in nanoseconds since 1970; 0: never
 	ending   chan struct{}         // closed by the first Drain or End
 	endOnce  sync.Once
 }
@@ -436,10 +438,38 @@ func (c *Conn) Drain() {
 func (c *Conn) End(err error) {
 	if c.ended.CompareAndSwap(nil, &err) {
 		c.endOnce.Do(func() { close(c.ending) })
+		_ = c.nc.SetWriteDeadline(time.Now()) // first: whoever reads may tell the peer why
 		_ = c.nc.SetReadDeadline(time.Now())
-		_ = c.nc.SetWriteDeadline(time.Now())
 	}
 }
+
+// Spoke notes that the peer has spoken: it has opened a session, sent a record or a
+// commit, or taken what it asked for. Bytes alone are nothing, and neither are
+// beats. Any goroutine may call it.
+func (c *Conn) Spoke() { c.spoke.Store(time.Now().UnixNano()) }
+
+// LastSpoke returns when the peer spoke last, the zero time where it never has. It
+// may be called from any goroutine.
+func (c *Conn) LastSpoke() time.Time {
+	if t := c.spoke.Load(); t != 0 {
+		return time.Unix(0, t)
+	}
+	return time.Time{}
+}
+
+// GiveWay ends the connection, as End does, in favour of another one: its peer is
+// told so, if it listens. It may be called from any goroutine.
+func (c *Conn) GiveWay() {
+	c.gaveWay.Store(true)
+	c.End(&Error{
+		Code: Idle, At: -1,
+		Text: "the server has no room for more connections, and this one was silent",
+		Hint: "connect again",
+	})
+}
+
+// GaveWay reports whether the connection was ended by GiveWay.
+func (c *Conn) GaveWay() bool { return c.gaveWay.Load() }
 
 // Ending is closed by the first Drain or End.
 func (c *Conn) Ending() <-chan struct{} { return c.ending }

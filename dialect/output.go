@@ -14,8 +14,9 @@ import (
 )
 
 const (
-	writeBuffer = 4 << 10          // what waits is written at the latest when there is as much
-	flushTime   = time.Millisecond // how long it may wait for more
+	writeBuffer = 4 << 10               // what waits is written at the latest when there is as much
+	flushTime   = time.Millisecond      // how long it may wait for more
+	wayTime     = 50 * time.Millisecond // how long a connection that gives way may take to write
 )
 
 // An output is what a connection says to its peer.
@@ -116,7 +117,11 @@ func (c *Conn) flush() error {
 		return c.broken
 	}
 	c.flushed = time.Now()
-	_ = c.nc.SetWriteDeadline(c.flushed.Add(c.rules.WriteTimeout))
+	patience := c.rules.WriteTimeout
+	if c.gaveWay.Load() {
+		patience = min(patience, wayTime)
+	}
+	_ = c.nc.SetWriteDeadline(c.flushed.Add(patience))
 	_, err := c.nc.Write(c.out)
 	if c.out = c.out[:0]; cap(c.out) > writeBuffer {
 		c.out = nil
@@ -168,6 +173,7 @@ func (c *Conn) Send(bufs ...[]byte) (err error) {
 			return errors.New("dialect: the peer read too slowly while others waited for memory")
 		case err == nil, n > 0 && errors.Is(err, os.ErrDeadlineExceeded):
 			c.flushed = now
+			c.Spoke()
 		case !errors.Is(err, os.ErrDeadlineExceeded):
 			return fmt.Errorf("dialect: write: %w", err)
 		case c.draining.Load():
@@ -188,11 +194,12 @@ func (c *Conn) patienceOf(pressed bool) time.Duration {
 }
 
 // Close ends the connection: what waits is written, and whatever still comes
-// is read for at most a second, so that the peer gets to read its replies.
+// is read for at most a second, so that the peer gets to read its replies, unless
+// the connection gives way to another one.
 func (c *Conn) Close() error {
 	err := c.Flush()
 	half, ok := c.nc.(interface{ CloseWrite() error })
-	if ok && err == nil && half.CloseWrite() == nil {
+	if ok && err == nil && !c.gaveWay.Load() && half.CloseWrite() == nil {
 		_ = c.nc.SetReadDeadline(time.Now().Add(drainTime))
 		for {
 			if _, err := c.nc.Read(c.tiny[:]); err != nil {

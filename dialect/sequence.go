@@ -43,6 +43,7 @@ func (q *Sequence) Each(ctx context.Context, take func(*Batch) error) error {
 	for {
 		f := q.scan()
 		if len(q.batch.Records) > 0 {
+			q.c.Spoke()
 			if err := take(&q.batch); err != nil {
 				return err
 			}

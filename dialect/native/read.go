@@ -61,6 +61,7 @@ func (d Dialect) read(ctx context.Context, c *dialect.Conn, in dialect.Intake, g
 		return err
 	}
 	defer r.Close()
+	c.Spoke()
 	s.r, s.sent = r, r.Start()
 	if err := errors.Join(c.Say(wire.Ready{Next: r.Start().String()}), c.Flush()); err != nil {
 		return err
@@ -158,6 +159,7 @@ func (s *reading) commit(ctx context.Context, line []byte) error {
 	if err := p.Within(sent.Tag, sent); err != nil {
 		return fault(fmt.Errorf("%v is not among what was sent here: %w", p, err))
 	}
+	s.c.Spoke()
 	if err := s.r.Commit(ctx, p); err != nil {
 		return err
 	}

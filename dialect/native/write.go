@@ -44,6 +44,7 @@ func (d Dialect) write(ctx context.Context, c *dialect.Conn, in dialect.Intake, 
 		return err
 	}
 	defer w.Close()
+	c.Spoke()
 	s := &writing{c: c, codec: cd, w: w, next: max(w.Claim().Next, 1)}
 	if err := s.welcome(ctx, d, g); err != nil {
 		return err
