@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/dictwire/dictwire/codec"
@@ -21,7 +22,8 @@ type reader struct {
 	start  store.Position
 	opts   store.ReadOptions
 
-	unfence func() bool
+	follower string // whom the topics are counted for
+	unfence  func() bool
 }
 
 // maxCursor is how long a cursor's name and its subscription may be, in bytes.
@@ -35,23 +37,32 @@ func (in *intake) Read(ctx context.Context, q dialect.ReadRequest) (dialect.Read
 			return nil, &dialect.Error{Code: dialect.Topic, At: -1, Text: err.Error(), Err: err}
 		}
 	}
+	topics := slices.Compact(slices.Sorted(slices.Values(q.Topics)))
 	r := &reader{
-		s:    s,
-		opts: store.ReadOptions{Topics: q.Topics, Follow: q.Follow, Progress: q.Progress, Room: q.Room},
+		s: s, follower: in.follower(),
+		opts: store.ReadOptions{Topics: topics, Follow: q.Follow, Progress: q.Progress, Room: q.Room},
 	}
-	if q.Cursor == "" {
-		var err error
-		r.start, err = s.position(ctx, q.From)
-		return r, err
+	if fault := s.followed.take(r.follower, len(topics)); fault != nil {
+		return nil, fault
 	}
-	if len(q.Cursor)+len(q.Subscription) > maxCursor {
-		return nil, &dialect.Error{Code: codec.Malformed, At: -1, Text: fmt.Sprintf("a cursor's name and subscription of more than %d bytes", maxCursor)}
-	}
-	r.cursor = store.CursorName{Principal: in.principal, Name: q.Cursor, Subscription: q.Subscription}
-	if err := r.claim(ctx, q); err != nil {
+	if err := r.open(ctx, in, q); err != nil {
+		s.followed.give(r.follower, len(topics))
 		return nil, err
 	}
 	return r, nil
+}
+
+// open finds where reading begins.
+func (r *reader) open(ctx context.Context, in *intake, q dialect.ReadRequest) (err error) {
+	if q.Cursor == "" {
+		r.start, err = r.s.position(ctx, q.From)
+		return err
+	}
+	if len(q.Cursor)+len(q.Subscription) > maxCursor {
+		return &dialect.Error{Code: codec.Malformed, At: -1, Text: fmt.Sprintf("a cursor's name and subscription of more than %d bytes", maxCursor)}
+	}
+	r.cursor = store.CursorName{Principal: in.principal, Name: q.Cursor, Subscription: q.Subscription}
+	return r.claim(ctx, q)
 }
 
 // claim claims the cursor. A new one is saved where reading begins, so that what
@@ -137,4 +148,5 @@ func (r *reader) Close() {
 		r.unfence()
 		r.s.store.ReleaseCursor(r.cursor, r.epoch)
 	}
+	r.s.followed.give(r.follower, len(r.opts.Topics))
 }

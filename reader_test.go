@@ -170,3 +170,42 @@ func TestEachRecordHasItsTime(t *testing.T) {
 		}
 	})
 }
+
+// What subscriptions name is bounded, for each and for all of an address, and given
+// back with them.
+func TestFollowedTopics(t *testing.T) {
+	addr := start(t, new(dictwire.Server))
+	subscribe := func(first, n int) *session {
+		topics := make([]string, n)
+		for i := range topics {
+			topics[i] = fmt.Sprintf(`"%x.%x"`, first, i)
+		}
+		return greet(t, addr, `{"dictwire":1,"subscribe":[`+strings.Join(topics, ",")+`],"follow":true}`)
+	}
+	s := subscribe(0, 257)
+	s.hear(`\{"error":"a subscription to 257 topics, want at most 256; .*","code":"limit"\}`)
+	s.end()
+	s = greet(t, addr, `{"dictwire":1,"subscribe":[`+strings.Repeat(`"t",`, 999)+`"t"]}`)
+	s.hear(`\{"dictwire":1,.*`)
+
+	for i := range 64 {
+		s = subscribe(i, 256)
+		s.hear(`\{"dictwire":1,.*`)
+	}
+	more := subscribe(64, 256)
+	more.hear(`\{"error":"too many topics are subscribed to: 16384, .*","code":"unavailable","retry_ms":5000\}`)
+	more.end()
+	few := subscribe(65, 8)
+	few.hear(`\{"dictwire":1,.*`)
+	_ = s.Close()
+	for { // until the server has noticed
+		more = subscribe(64, 256)
+		line, err := more.r.ReadString('\n')
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasPrefix(line, `{"dictwire":1,`) {
+			break
+		}
+	}
+}

@@ -56,10 +56,7 @@ type quota struct {
 
 // take reports whether n more bytes of a peer may be kept.
 func (q *quota) take(peer net.Addr, n int) bool {
-	host, _, err := net.SplitHostPort(peer.String())
-	if err != nil {
-		host = peer.String()
-	}
+	host := hostOf(peer)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if now := time.Now(); now.Sub(q.since) > quotaTime {

@@ -83,16 +83,17 @@ type Server struct {
 	// contents. Nil means that nothing is logged.
 	Logger *slog.Logger
 
-	once   sync.Once
-	rules  dialect.Rules
-	store  store.Store
-	topic  string
-	codecs map[string]codec.Codec // by name
-	quota  quota
-	slots  *slots
-	ctx    context.Context //nolint:containedctx // the server's life, which no call spans
-	cancel context.CancelCauseFunc
-	stats  counters
+	once     sync.Once
+	rules    dialect.Rules
+	store    store.Store
+	topic    string
+	codecs   map[string]codec.Codec // by name
+	quota    quota
+	followed followed
+	slots    *slots
+	ctx      context.Context //nolint:containedctx // the server's life, which no call spans
+	cancel   context.CancelCauseFunc
+	stats    counters
 
 	mu        sync.Mutex
 	listeners map[net.Listener]struct{}  // guarded by mu

@@ -7,11 +7,9 @@ import (
 	"io"
 	"log/slog"
 	"maps"
-	"math"
 	"net"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,6 +22,7 @@ import (
 
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/heap"
 	"github.com/dictwire/dictwire/internal/storedir"
 	"github.com/dictwire/dictwire/spool"
 	"github.com/dictwire/dictwire/store"
@@ -393,11 +392,8 @@ func count(n int64, one, many string) string {
 	return strconv.FormatInt(n, 10) + " " + many
 }
 
-// limitHeap makes the garbage collector keep the heap near what may be in use,
-// unless GOMEMLIMIT says otherwise.
+// limitHeap makes the garbage collector keep the heap near what may be in use.
 func limitHeap(inUse int64) {
 	const rest = 12 << 20 // of a server without records
-	if debug.SetMemoryLimit(-1) == math.MaxInt64 {
-		debug.SetMemoryLimit(inUse + inUse/4 + rest)
-	}
+	heap.Limit(inUse + inUse/4 + rest)
 }

@@ -1,0 +1,51 @@
+package heap
+
+import (
+	"math"
+	"runtime"
+	"runtime/debug"
+	"testing"
+)
+
+var sink []byte
+
+// A heap that is larger than the limit does not keep the collector busy, and the
+// limit comes back with it.
+func TestLimitFollows(t *testing.T) {
+	const (
+		mib   = 1 << 20
+		least = 16 * mib
+	)
+	before := debug.SetMemoryLimit(math.MaxInt64)
+	defer debug.SetMemoryLimit(before)
+	Limit(least)
+	settle := func(is func(limit int64) bool) {
+		t.Helper()
+		for range 1000 {
+			if is(debug.SetMemoryLimit(-1)) {
+				return
+			}
+			runtime.GC()
+			runtime.Gosched()
+		}
+		t.Errorf("the limit is %d MiB", debug.SetMemoryLimit(-1)/mib)
+	}
+	live := make([][]byte, 128)
+	for i := range live {
+		live[i] = make([]byte, mib)
+	}
+	settle(func(limit int64) bool { return limit > 190*mib && limit < 260*mib })
+
+	var from, to runtime.MemStats
+	runtime.ReadMemStats(&from)
+	for range 4096 {
+		sink = make([]byte, mib/16)
+	}
+	runtime.ReadMemStats(&to)
+	if n := to.NumGC - from.NumGC; n > 16 { // 256 MiB of garbage, beside 64 that are free
+		t.Errorf("%d collections", n)
+	}
+	clear(live)
+	settle(func(limit int64) bool { return limit < 64*mib })
+	runtime.KeepAlive(live)
+}
