@@ -48,7 +48,7 @@ func (w *writer) judgeAll(ctx context.Context, t *take, b *dialect.Batch, from i
 func (w *writer) judge(ctx context.Context, t *take, b *dialect.Batch, index int, bad *dialect.Bad) (room bool, err error) {
 	record := b.Records[index]
 	held, size := t.room.Size(), t.size
-	if room, err := t.hold(ctx, w.judgingCost(b.Codec, len(record))); err != nil || !room {
+	if room, err := t.hold(ctx, w.judgingCost(codec.Of(b.Codec, record), len(record))); err != nil || !room {
 		return false, err
 	}
 	if bad != nil {
@@ -71,18 +71,19 @@ func (w *writer) judge(ctx context.Context, t *take, b *dialect.Batch, index int
 // reply. held is what t held before the record.
 func (w *writer) judgeGood(ctx context.Context, t *take, b *dialect.Batch, index int, held int64) (reply *dict.Dict, room bool, err error) {
 	s, record := w.in.s, b.Records[index]
+	format := codec.Of(b.Codec, record)
 	r := &Request{
-		Codec: b.Codec, Dialect: w.dialect, RemoteAddr: w.in.remote, Topic: w.topic,
+		Codec: format, Dialect: w.dialect, RemoteAddr: w.in.remote, Topic: w.topic,
 		Producer: w.producer.Name, Number: w.next + uint64(t.records), Bytes: record, limits: s.limits(),
 	}
-	stored, format := record, b.Codec
-	if !storedAsItCame(b.Codec) {
-		if r.dict, room, err = w.decode(ctx, t, b.Codec, record, held); err == nil && !room {
+	stored := record
+	if !storedAsItCame(format) {
+		if r.dict, room, err = w.decode(ctx, t, format, record, held); err == nil && !room {
 			return nil, false, nil
 		}
 		if err == nil {
+			stored, err = w.storedForm(t, format, record, r.dict)
 			format = cbor.Codec{}
-			stored, err = w.storedForm(t, b.Codec, record, r.dict)
 		}
 	}
 	if err == nil && s.Handler != nil {

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/dialect"
 	"github.com/dictwire/dictwire/internal/lease"
@@ -130,7 +131,7 @@ func (t *take) keepAll(ctx context.Context, w *writer, b *dialect.Batch) error {
 // offset is where its fault is, -1 where there is no place.
 func (t *take) reject(w *writer, b *dialect.Batch, bytes []byte, fault *dialect.Error, offset int64) error {
 	number := w.next + uint64(t.records)
-	record, err := w.rejected(b.Codec.Name(), bytes, fault, offset, number)
+	record, err := w.rejected(codec.Of(b.Codec, bytes).Name(), bytes, fault, offset, number)
 	if err != nil {
 		return err
 	}

@@ -88,6 +88,22 @@ func FramesOnly(c Codec) bool {
 	return ok && f.FramesOnly()
 }
 
+// A Mixed is a Codec whose records are each in one of several formats.
+type Mixed interface {
+	Codec
+
+	// Of returns the codec of a record that a scanner has found.
+	Of(record []byte) Codec
+}
+
+// Of returns the codec that a record of c is in: c, unless that is [Mixed].
+func Of(c Codec, record []byte) Codec {
+	if m, ok := c.(Mixed); ok {
+		return m.Of(record)
+	}
+	return c
+}
+
 // ErrIncomplete is what [Scanner.Next] returns when the dictionary does not
 // end in the buffer.
 var ErrIncomplete = errors.New("codec: incomplete")

@@ -30,12 +30,12 @@ func (s *scanner) Next(buf []byte) (start, end int, err error) {
 			switch {
 			case op == opStop:
 				if s.frames > i+1 {
-					return s.bad(frameFault(i, "the frame ends behind STOP"))
+					return s.bad(buf, frameFault(i, "the frame ends behind STOP"))
 				}
 				s.pos, s.seen, s.frames = 0, 0, 0
 				return 0, i + 1, nil
 			case opcodes[op].name == "":
-				return s.bad(noOpcode(buf, i))
+				return s.bad(buf, noOpcode(buf, i))
 			}
 			i++
 			continue
@@ -43,9 +43,9 @@ func (s *scanner) Next(buf []byte) (start, end int, err error) {
 		from, to, next := operand(buf, i, s.seen)
 		switch {
 		case opcodes[op].form == lines && to-from > maxGlobal:
-			return s.bad(globalTooLong(i, op))
+			return s.bad(buf, globalTooLong(i, op))
 		case next > s.lim.RecordBytes:
-			return s.bad(tooLarge(s.lim))
+			return s.bad(buf, tooLarge(s.lim))
 		}
 		if next > len(buf) {
 			break
@@ -53,22 +53,22 @@ func (s *scanner) Next(buf []byte) (start, end int, err error) {
 		switch op {
 		case opProto:
 			if err := protocolFault(i, buf[from]); err != nil {
-				return s.bad(err)
+				return s.bad(buf, err)
 			}
 		case opFrame:
 			size := binary.LittleEndian.Uint64(buf[from:])
 			switch {
 			case i < s.frames:
-				return s.bad(frameFault(i, "a frame within a frame"))
+				return s.bad(buf, frameFault(i, "a frame within a frame"))
 			case size > uint64(s.lim.RecordBytes-next):
-				return s.bad(tooLarge(s.lim))
+				return s.bad(buf, tooLarge(s.lim))
 			}
 			s.frames = next + int(size)
 		}
 		i = next
 	}
 	if len(buf) >= s.lim.RecordBytes {
-		return s.bad(tooLarge(s.lim))
+		return s.bad(buf, tooLarge(s.lim))
 	}
 	if s.pos = i; i < len(buf) && opcodes[buf[i]].form == line {
 		s.seen = len(buf)
@@ -81,14 +81,15 @@ func (s *scanner) End(buf []byte) (start, end int, err error) {
 	if len(buf) == 0 {
 		return 0, 0, io.EOF
 	}
-	return s.bad(truncated(len(buf), wanted(buf, s.pos)))
+	return s.bad(buf, truncated(len(buf), wanted(buf, s.pos)))
 }
 
-// bad ends the sequence: behind a bad pickle no other can be found.
-func (s *scanner) bad(err *codec.SyntaxError) (start, end int, _ error) {
+// bad ends the sequence: after a bad pickle no other can be found. What is bad is
+// what there is up to the fault, with the byte at which it is.
+func (s *scanner) bad(buf []byte, err *codec.SyntaxError) (start, end int, _ error) {
 	err.Final = true
 	s.pos, s.seen, s.frames = 0, 0, 0
-	return 0, 0, err
+	return 0, min(err.Offset+1, len(buf)), err
 }
 
 // Skipping returns false: see bad.

@@ -105,6 +105,21 @@ func parse(c *dialect.Conn, buf []byte, start, end int) (g wire.Greeting, err er
 	return g, nil
 }
 
+// accepted returns the codecs of the formats that a greeting accepts, preferred
+// first. Those that are not known here are left out, unless none is known.
+func (d Dialect) accepted(g wire.Greeting) (all []codec.Codec, err error) {
+	for _, name := range g.Accept {
+		var cd codec.Codec
+		if cd, err = d.format(name); err == nil {
+			all = append(all, cd)
+		}
+	}
+	if len(all) > 0 {
+		return all, nil
+	}
+	return nil, err
+}
+
 // format returns the codec that a greeting names.
 func (d Dialect) format(name string) (codec.Codec, error) {
 	if cd, ok := d.Codecs[name]; ok {

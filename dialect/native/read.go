@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
+	"slices"
 	"sync"
 
 	"github.com/dictwire/dictwire/codec"
@@ -22,10 +23,12 @@ import (
 // batches, another takes commits.
 type reading struct {
 	Dialect
-	c      *dialect.Conn
-	r      dialect.Reader
-	cursor bool
-	format codec.Codec // what records are converted to; nil: none
+	c       *dialect.Conn
+	r       dialect.Reader
+	cursor  bool
+	formats []codec.Codec // what the peer takes, preferred first; none: all
+	accepts bool          // they are those of Greeting.Accept
+	format  codec.Codec   // what records are converted to now
 
 	mu   sync.Mutex
 	sent store.Position // the highest that the peer was told; guarded by mu
@@ -46,9 +49,15 @@ func (d Dialect) read(ctx context.Context, c *dialect.Conn, in dialect.Intake, g
 		if err != nil {
 			return err
 		}
-		s.format = cd
 		if g.Lossy {
-			s.format = lossy(cd)
+			cd = lossy(cd)
+		}
+		s.formats = []codec.Codec{cd}
+	} else if len(g.Accept) > 0 {
+		var err error
+		s.accepts = true
+		if s.formats, err = d.accepted(g); err != nil {
+			return err
 		}
 	}
 	r, err := in.Read(ctx, dialect.ReadRequest{
@@ -227,7 +236,7 @@ func (s *reading) give(ctx context.Context) error {
 // batch gives the records of a block, in parts where they are converted and many.
 func (s *reading) batch(ctx context.Context, b store.Batch) error {
 	defer s.forget()
-	if s.format == nil || s.format.Name() == b.Block.Codec {
+	if len(s.formats) == 0 || slices.ContainsFunc(s.formats, func(cd codec.Codec) bool { return cd.Name() == b.Block.Codec }) {
 		if err := s.room.Need(ctx, int64(lengthCost*len(b.Block.Lengths))); err != nil {
 			return err
 		}
@@ -240,7 +249,7 @@ func (s *reading) batch(ctx context.Context, b store.Batch) error {
 	end := b.Next
 	for b.Next = b.At; b.Next != end; {
 		b.At = b.Next
-		if err := s.convert(ctx, &b); err != nil {
+		if err := s.convertPart(ctx, &b); err != nil {
 			return err
 		}
 		if int(b.Next.Index) == len(b.Block.Lengths) {
@@ -274,9 +283,32 @@ const (
 	idleScratch = 4 << 10  // bytes of scratch that are kept
 )
 
-// convert converts records from b.At on to the format that the peer wants, and
-// sets b.Next behind the last of them.
-func (s *reading) convert(ctx context.Context, b *store.Batch) error {
+// convertPart converts records from b.At on to the first format that holds them,
+// and sets b.Next after the last of them.
+func (s *reading) convertPart(ctx context.Context, b *store.Batch) (err error) {
+	for i, cd := range s.formats {
+		var (
+			fault *dialect.Error
+			most  = len(b.Block.Lengths)
+		)
+		if i > 0 {
+			most = 1 // a preferred format may hold the next one
+		}
+		s.format = cd
+		converted := s.convert(ctx, b, most)
+		if converted == nil || !errors.As(converted, &fault) || fault.Code != dialect.Loss {
+			return converted
+		}
+		if err == nil {
+			err = converted
+		}
+	}
+	return err
+}
+
+// convert converts records from b.At on to s.format, at most as many as it is
+// told, and sets b.Next after the last of them. The error is of the first one.
+func (s *reading) convert(ctx context.Context, b *store.Batch, most int) error {
 	stored, ok := s.Codecs[b.Block.Codec]
 	if !ok {
 		return &dialect.Error{Code: dialect.Unsupported, At: -1, Text: fmt.Sprintf("%v is in format %q, which can't be read here", b.At, b.Block.Codec)}
@@ -285,6 +317,9 @@ func (s *reading) convert(ctx context.Context, b *store.Batch) error {
 	for i, record := range b.Block.Records(b.At.Index) {
 		before := len(s.data)
 		room, err := s.convertOne(ctx, stored, record)
+		if err != nil && i > b.At.Index {
+			break // those before it are given first
+		}
 		if err != nil {
 			return s.fault(*b, i, err)
 		}
@@ -293,7 +328,7 @@ func (s *reading) convert(ctx context.Context, b *store.Batch) error {
 		}
 		s.lengths = append(s.lengths, uint32(len(s.data)-before))
 		b.Next.Index = i + 1
-		if len(s.data) >= fullPart {
+		if len(s.data) >= fullPart || len(s.lengths) == most {
 			break
 		}
 	}
@@ -351,6 +386,9 @@ func (s *reading) fault(b store.Batch, index uint32, err error) error {
 	switch {
 	case errors.As(err, &loss):
 		fault.Code, fault.Hint = dialect.Loss, `read without "format", or with "lossy":true`
+		if s.accepts {
+			fault.Hint = `accept a format that holds it, as cbor does`
+		}
 	case !errors.As(err, &syntax): // it is not the record's
 		return err
 	}

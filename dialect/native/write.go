@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/dialect"
 	"github.com/dictwire/dictwire/internal/wire"
 	"github.com/dictwire/dictwire/store"
@@ -13,18 +14,16 @@ import (
 
 // A writing is the session of a connection that writes.
 type writing struct {
-	c     *dialect.Conn
-	codec codec.Codec
-	w     dialect.Writer
-	next  uint64 // the number of the next record
-	reply []byte // scratch
+	c       *dialect.Conn
+	w       dialect.Writer
+	next    uint64        // the number of the next record
+	formats []codec.Codec // of the replies, preferred first
+	named   bool          // a reply says its format
+	reply   []byte        // scratch
 }
 
 func (d Dialect) write(ctx context.Context, c *dialect.Conn, in dialect.Intake, g wire.Greeting) error {
-	if g.Format == "" {
-		g.Format = "json"
-	}
-	cd, err := d.format(g.Format)
+	cd, formats, err := d.writeFormats(g)
 	if err != nil {
 		return err
 	}
@@ -45,7 +44,7 @@ func (d Dialect) write(ctx context.Context, c *dialect.Conn, in dialect.Intake, 
 	}
 	defer w.Close()
 	c.Spoke()
-	s := &writing{c: c, codec: cd, w: w, next: max(w.Claim().Next, 1)}
+	s := &writing{c: c, w: w, next: max(w.Claim().Next, 1), formats: formats, named: len(g.Accept) > 0}
 	if err := s.welcome(ctx, d, g); err != nil {
 		return err
 	}
@@ -64,6 +63,32 @@ func (d Dialect) write(ctx context.Context, c *dialect.Conn, in dialect.Intake, 
 		}
 		return err
 	})
+}
+
+// writeFormats returns the format of the records, and those of the replies.
+func (d Dialect) writeFormats(g wire.Greeting) (records codec.Codec, replies []codec.Codec, err error) {
+	switch g.Format {
+	case "":
+		g.Format = "json"
+	case mixed{}.Name():
+		records = mixed{json: d.json()}
+	}
+	if records == nil {
+		if records, err = d.format(g.Format); err != nil {
+			return nil, nil, err
+		}
+	}
+	if len(g.Accept) == 0 {
+		return records, []codec.Codec{records}, nil
+	}
+	replies, err = d.accepted(g)
+	return records, replies, err
+}
+
+// json returns the JSON codec as the server has it.
+func (d Dialect) json() json.Codec {
+	cd, _ := d.Codecs["json"].(json.Codec)
+	return cd
 }
 
 // welcome answers the greeting, with all that it settles.
@@ -101,16 +126,32 @@ func (s *writing) answer(a dialect.Answer) error {
 	if a.Err != nil {
 		return s.c.Say(wire.Rejected{Number: number, Code: a.Err.Code, Text: a.Err.Told()})
 	}
-	var err error
-	s.reply, err = s.codec.Append(s.reply[:0], a.Reply)
-	var loss *codec.LossError
-	if errors.As(err, &loss) {
-		return s.c.Say(wire.Reply{Number: number, Code: dialect.Loss, Text: loss.Error()})
+	m := wire.Reply{Number: number}
+	for _, cd := range s.formats {
+		var (
+			loss *codec.LossError
+			err  error
+		)
+		switch s.reply, err = cd.Append(s.reply[:0], a.Reply); {
+		case err == nil:
+			m = wire.Reply{Number: number, Length: uint64(len(s.reply))}
+			if s.named {
+				m.Format = cd.Name()
+			}
+		case !errors.As(err, &loss):
+			return err
+		case m.Text == "": // of the preferred format
+			m.Code, m.Text = dialect.Loss, loss.Error()
+			continue
+		default:
+			continue
+		}
+		break
 	}
-	if err != nil {
-		return err
+	if m.Length == 0 {
+		return s.c.Say(m)
 	}
-	err = s.c.Say(reply{wire.Reply{Number: number, Length: uint64(len(s.reply))}, s.reply})
+	err := s.c.Say(reply{m, s.reply})
 	if cap(s.reply) > 64<<10 {
 		s.reply = nil
 	}

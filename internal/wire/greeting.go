@@ -12,7 +12,8 @@ import (
 // and reads otherwise.
 type Greeting struct {
 	Version uint64
-	Format  string // "" means json for a writer, as stored for a reader
+	Format  string   // "" means json for a writer, as stored for a reader
+	Accept  []string // formats of what is read or replied, preferred first; none: Format
 	Token   string
 	Attempt uint64
 
@@ -41,7 +42,7 @@ func ParseGreeting(line []byte) (Greeting, error) {
 	}
 	r := reader{d: d}
 	g := Greeting{
-		Version: r.number("dictwire"), Format: r.text("format"), Token: r.text("token"),
+		Version: r.number("dictwire"), Format: r.text("format"), Accept: r.texts("accept"), Token: r.text("token"),
 		Topic: r.text("topic"), Producer: r.text("producer"),
 		Attempt: r.number("attempt"), Acked: r.recordNumber("acked"), First: r.recordNumber("first"), AcceptLost: r.yes("accept_lost"),
 		Subscribe: r.texts("subscribe"), Cursor: r.text("cursor"), From: r.text("from"),
@@ -91,6 +92,9 @@ func (g Greeting) Append(dst []byte) []byte {
 		b.yes("accept_lost", g.AcceptLost)
 	}
 	b.text("format", g.Format)
+	if len(g.Accept) > 0 {
+		b.d.Set("accept", texts(g.Accept))
+	}
 	b.text("token", g.Token)
 	return appendLine(dst, b.d)
 }

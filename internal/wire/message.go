@@ -45,12 +45,13 @@ type Rejected struct {
 	Text   string
 }
 
-// A Reply is what a handler replies to a record: Length bytes in the session's
-// format follow the line. Where the reply can't be sent in that format, there is
+// A Reply is what a handler replies to a record: Length bytes in its
+// format follow the line. Where the reply can't be sent in one, there is
 // Code and Text instead.
 type Reply struct {
 	Number uint64
 	Length uint64
+	Format string // "" means the session's
 	Code   codec.Code
 	Text   string
 }
@@ -131,6 +132,7 @@ func (m Rejected) Append(dst []byte) []byte {
 // Append appends the message, as a line.
 func (m Reply) Append(dst []byte) []byte {
 	b := builder{dict.Of("reply", m.Number, "length", m.Length)}
+	b.text("format", m.Format)
 	b.text("code", string(m.Code))
 	b.text("error", m.Text)
 	return appendLine(dst, b.d)
@@ -297,7 +299,7 @@ func (r *reader) message(lengthsCut bool) Message {
 		return Rejected{Number: r.number("rejected"), Code: codec.Code(r.text("code")), Text: r.text("error")}
 	case r.has("reply"):
 		return Reply{
-			Number: r.number("reply"), Length: r.number("length"),
+			Number: r.number("reply"), Length: r.number("length"), Format: r.text("format"),
 			Code: codec.Code(r.text("code")), Text: r.text("error"),
 		}
 	case r.has("at"):

@@ -20,6 +20,7 @@ func TestMessages(t *testing.T) {
 		Ack{Number: 5206},
 		Rejected{Number: 5207, Code: "schema", Text: "/age: want integer"},
 		Reply{Number: 5208, Length: 57},
+		Reply{Number: 5208, Length: 57, Format: "cbor"},
 		Reply{Number: 5208, Code: "loss", Text: "/price: JSON has no decimal"},
 		Batch{
 			At: "k3f9.18234.5", Next: "k3f9.18234.8", Topic: "orders.eu", Producer: "till-7", First: 4182,
@@ -50,6 +51,7 @@ func TestGreetings(t *testing.T) {
 	for _, g := range []Greeting{
 		{Topic: "orders", Producer: "till-7.k2x9", Format: "cbor", Attempt: 3, Acked: 4150, First: 4151, Token: "secret"},
 		{Topic: "orders", AcceptLost: true},
+		{Topic: "orders", Format: "json+pickle", Accept: []string{"json", "cbor"}},
 		{Subscribe: []string{"orders.*"}, Subscription: "orders.*", Cursor: "billing", From: "earliest", Format: "json", Follow: true, Attempt: 7},
 		{Subscribe: []string{"a", "b"}, Subscription: `["a","b"]`, Lossy: true},
 		{Subscribe: []string{"a"}, Subscription: `["a"]`},
