@@ -1,0 +1,111 @@
+"""Where a server is, and how a socket gets there."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import ssl
+import time
+from typing import TYPE_CHECKING, Optional, Union
+
+from ._errors import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DEFAULT = '127.0.0.1:65432'
+CONNECT_TIMEOUT = 10.0  # seconds
+
+TLS = Union[None, bool, ssl.SSLContext]
+
+
+class Address:
+    """One or several addresses of a server, tried in turn.
+
+    Args:
+        addr: host:port or unix:PATH, several of them with commas between; tls://host:port asks for TLS. None is
+            the environment's DICTWIRE_ADDR, or 127.0.0.1:65432.
+        tls: True for the system's roots, or a context.
+    """
+
+    def __init__(self, addr: Optional[str] = None, tls: TLS = None) -> None:
+        self.text = addr or os.environ.get('DICTWIRE_ADDR') or DEFAULT
+        self._places = [self._parse(one.strip(), tls) for one in self.text.split(',')]
+        self._turn = 0
+
+    def _parse(self, one: str, tls: TLS) -> tuple[str, Union[str, tuple[str, int]], Optional[ssl.SSLContext]]:
+        if one.startswith('unix:'):
+            return one, one[5:], None
+        bare = one[6:] if one.startswith('tls://') else one
+        host, _, port = bare.rpartition(':')
+        if not port.isdigit() or not 0 < int(port) < 65536:
+            raise ValueError(f'address {one!r}: want host:port or unix:PATH')
+        context = None
+        if isinstance(tls, ssl.SSLContext):
+            context = tls
+        elif tls or one.startswith('tls://'):
+            context = ssl.create_default_context()
+        return one, (host.strip('[]') or '127.0.0.1', int(port)), context
+
+    def turns(self) -> Iterator[tuple[str, Union[str, tuple[str, int]], Optional[ssl.SSLContext]]]:
+        """Yields each address once, from the one on that answered last: its text, where it is, and TLS."""
+        for _ in self._places:
+            yield self._places[self._turn % len(self._places)]
+
+    def failed(self) -> None:
+        """Says that the address that was yielded last did not answer."""
+        self._turn += 1
+
+    def unreachable(self, reasons: list[str]) -> Unavailable:
+        """Returns the exception that says why none of them answered."""
+        return Unavailable(f'no dictwire server can be reached at {"; ".join(reasons)} '
+                           '(`dictwire serve` starts one; wait= waits for it)')
+
+    def connect(self, timeout: float = CONNECT_TIMEOUT) -> socket.socket:
+        """Connects to the first address that answers. Raises `Unavailable`."""
+        reasons = []
+        for text, where, context in self.turns():
+            try:
+                return _open(where, context, timeout)
+            except OSError as e:
+                reasons.append(f'{text}: {e.strerror or e}')
+                self.failed()
+        raise self.unreachable(reasons)
+
+
+def _open(where: Union[str, tuple[str, int]], context: Optional[ssl.SSLContext], timeout: float) -> socket.socket:
+    if isinstance(where, str):
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.settimeout(timeout)
+            sock.connect(where)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+    sock = socket.create_connection(where, timeout)
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return context.wrap_socket(sock, server_hostname=where[0]) if context else sock
+    except BaseException:
+        sock.close()
+        raise
+
+
+def pauses(least: float = 0.05, most: float = 5.0) -> Iterator[float]:
+    """Yields seconds to wait between attempts to connect: each up to twice the one before, random in part."""
+    pause = least
+    while True:
+        yield pause * (0.5 + random.random() / 2)
+        pause = min(2 * pause, most)
+
+
+_last_attempt = 0
+
+
+def attempt() -> int:
+    """Returns the number of a connection: the clock's microseconds, above all before in this process."""
+    global _last_attempt
+    _last_attempt = max(time.time_ns() // 1000, _last_attempt + 1)
+    return _last_attempt

@@ -1,0 +1,27 @@
+"""The native session without I/O: bytes in, events out.
+
+`Writer` and `Reader` hold what one topic's records, or one subscription, need to know across
+connections. They neither read a clock nor touch a socket: a shell connects, hands them the bytes that
+come with the time, and writes what they return. docs/protocol.md of the project is their specification.
+"""
+
+from ._messages import (
+    Batch,
+    Committed,
+    Damaged,
+    End,
+    Ended,
+    Progress,
+    Rejected,
+    Reply,
+    Settled,
+    Skipped,
+    Welcomed,
+)
+from ._reader import Reader, advanced, follows
+from ._writer import Writer
+
+__all__ = [
+    'Batch', 'Committed', 'Damaged', 'End', 'Ended', 'Progress', 'Reader', 'Rejected', 'Reply', 'Settled',
+    'Skipped', 'Welcomed', 'Writer', 'advanced', 'follows',
+]

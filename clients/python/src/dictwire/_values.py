@@ -1,0 +1,260 @@
+"""Dictionaries to records, and back: exact both ways.
+
+A dictionary that JSON holds exactly is sent as JSON, any other as a pickle of plain data. Nobody's code runs
+on the way: what is no plain data is made plain here, by the rules of `plain`, before it is pickled. What came
+over a network is never unpickled.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import json
+import pickle
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from datetime import date, datetime, time, timedelta, timezone, tzinfo
+from decimal import Decimal
+from pathlib import PurePath
+from typing import Any, Optional
+
+from . import _cbor
+
+MAX_DEPTH = 128  # of a record, as the server has it
+MAX_DIGITS = 4300
+
+Default = Callable[[Any], Any]
+
+
+def _encoder() -> Callable[[Any], str]:
+    """Returns what writes plain data as JSON: json's own encoder, without making one for each call."""
+    make = getattr(json.encoder, 'c_make_encoder', None)
+    if make is None:
+        return json.JSONEncoder(ensure_ascii=False, separators=(',', ':')).encode
+    chunks = make(None, None, json.encoder.encode_basestring, None, ':', ',', False, False, True)
+    return lambda value: ''.join(chunks(value, 0))
+
+_SCALARS = frozenset([str, int, float, bool, type(None)])
+_STRINGS = frozenset([str])
+_to_json = _encoder()
+_from_json = json.JSONDecoder().decode
+
+
+def encode(dictionary: Mapping[Any, Any], default: Optional[Default] = None) -> bytes:
+    """Returns a dictionary as a record: JSON where that is exact, else a pickle of plain data.
+
+    Args:
+        dictionary: a dict, or what `plain` makes one of.
+        default: is called with a value that dictwire can't carry, and returns one that it can.
+
+    Raises:
+        TypeError: something can't be carried; the text has the path of keys that leads to it.
+    """
+    if type(dictionary) is dict and _SCALARS.issuperset(map(type, dictionary.values())) \
+            and _STRINGS.issuperset(map(type, dictionary)):
+        try:
+            return _to_json(dictionary).encode()
+        except ValueError:  # a lone surrogate, or too many digits: told below
+            pass
+    state = _Plain(default)
+    value = state.plain(dictionary, 0)
+    if not isinstance(value, dict):
+        raise TypeError(f'want a dictionary, got {_name(type(dictionary))}')
+    if state.json:
+        try:
+            return _to_json(value).encode()
+        except UnicodeEncodeError:
+            pass  # lone surrogates, which JSON would join to pairs
+    return pickle.dumps(value, 4)
+
+
+def decode(record: bytes, format: str) -> dict[Any, Any]:
+    """Returns the dictionary that a record is, in the format json or cbor."""
+    value = _from_json(record.decode('utf-8')) if format == 'json' else _cbor.loads(record)
+    if not isinstance(value, dict):
+        raise ValueError(f'the record is {_name(type(value))}, want a dictionary')
+    return value
+
+
+FORMATS = ['json', 'cbor']  #: what decode reads, preferred first
+
+
+def plain(value: Any, default: Optional[Default] = None) -> Any:
+    """Returns a value as plain data, as it arrives at the other end.
+
+    ===================================  =============================================================
+    a value                              becomes
+    ===================================  =============================================================
+    None, bool, int, float, complex,     itself
+    str, bytes, bytearray, list, tuple,
+    dict, OrderedDict, set, frozenset,
+    datetime, date, time, timedelta,
+    Decimal, UUID
+    a subclass of one of these           the value of that class: a named tuple is a tuple, a Counter
+                                         a dict
+    an Enum member                       its value
+    a dataclass, attrs or pydantic       a dict of its fields
+    object
+    a numpy scalar or array              what its item() or tolist() returns
+    a Path                               its text
+    memoryview                           bytes
+    another Mapping                      a dict
+    a zone of another library            its offset at that time
+    ===================================  =============================================================
+
+    Raises:
+        TypeError: something else, and default is None; the text has the path that leads to it.
+    """
+    return _Plain(default).plain(value, 0)
+
+
+class _Plain:
+    def __init__(self, default: Optional[Default]) -> None:
+        self.default, self.json, self.path = default, True, []  # type: ignore[var-annotated]
+
+    def plain(self, value: Any, depth: int) -> Any:
+        kind = type(value)
+        if kind in _SCALARS:
+            if kind is int and value.bit_length() > 14200 and len(_digits(value)) > MAX_DIGITS:
+                raise TypeError(f'{self.where()}an int of more than {MAX_DIGITS} digits')
+            return value
+        if depth >= MAX_DEPTH:
+            raise TypeError(f'{self.where()}nested deeper than {MAX_DEPTH}, or a value that holds itself')
+        if kind is dict or kind is OrderedDict:
+            return self.dict(value, kind, depth)
+        if kind is list:
+            return self.items(value, depth)
+        if kind not in _PICKLED:
+            return self.other(value, kind, depth)
+        self.json = False
+        if kind is tuple:
+            return tuple(self.items(value, depth))
+        if kind is set or kind is frozenset:
+            return kind(self.items(value, depth))
+        if kind is datetime or kind is time:
+            return self.zoned(value)
+        return value
+
+    def items(self, items: Any, depth: int) -> list[Any]:
+        out = []
+        self.path.append(0)
+        for i, item in enumerate(items):
+            if type(item) is str:  # most are
+                out.append(item)
+                continue
+            self.path[-1] = i
+            out.append(self.plain(item, depth + 1))
+        self.path.pop()
+        return out
+
+    def dict(self, value: Any, kind: type, depth: int) -> Any:
+        if kind is not dict:
+            self.json = False
+        out = kind()
+        self.path.append('')
+        for key, item in value.items():
+            self.path[-1] = key
+            if type(key) is not str:
+                self.json = False
+                key = self.plain(key, depth + 1)
+            out[key] = item if type(item) is str else self.plain(item, depth + 1)
+        self.path.pop()
+        return out
+
+    def zoned(self, value: Any) -> Any:
+        zone = value.tzinfo
+        if zone is None or type(zone) is timezone or _is_zoneinfo(zone):
+            return value
+        offset = value.utcoffset()
+        if offset is None:
+            raise TypeError(f'{self.where()}a zone ({_name(type(zone))}) without an offset: attach it to a datetime, '
+                            'or use datetime.timezone')
+        return value.replace(tzinfo=timezone(offset), fold=0)
+
+    def other(self, value: Any, kind: type, depth: int) -> Any:
+        made = self.made(value, kind)
+        if made is not value:
+            return self.plain(made, depth + 1)
+        if self.default is not None:
+            made = self.default(value)
+            if type(made) is kind:
+                raise TypeError(f'{self.where()}default returned {_name(kind)} again')
+            return self.plain(made, depth + 1)
+        raise TypeError(f'{self.where()}dictwire can\'t carry {_name(kind)}; make it plain data, or give default=')
+
+    def made(self, value: Any, kind: type) -> Any:
+        """Returns what a value of no plain kind becomes, or the value where there is no rule."""
+        if isinstance(value, enum.Enum):
+            return value.value
+        if kind is memoryview:
+            return value.tobytes()
+        if kind.__module__.partition('.')[0] == 'numpy' and hasattr(value, 'tolist'):
+            return value.tolist()
+        if isinstance(value, datetime) and getattr(value, 'nanosecond', None):
+            raise TypeError(f'{self.where()}a datetime with nanoseconds, which Python\'s has not: '
+                            'send its text, or round it')
+        for base in _BASES:
+            if isinstance(value, base):
+                return _as(base, value)
+        if isinstance(value, PurePath):
+            return str(value)
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            return {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+        if hasattr(kind, '__attrs_attrs__'):
+            return {a.name: getattr(value, a.name) for a in kind.__attrs_attrs__}
+        if hasattr(kind, 'model_fields') and hasattr(value, 'model_dump'):
+            return value.model_dump()
+        if isinstance(value, Mapping):
+            return dict(value)
+        return value
+
+    def where(self) -> str:
+        if not self.path:
+            return ''
+        more = '…' if len(self.path) > 8 else ''
+        return f'{"".join(f"[{key!r:.40}]" for key in self.path[:8])}{more}: '
+
+
+_PICKLED = frozenset([bytes, bytearray, complex, datetime, date, time, timedelta, Decimal, uuid.UUID,
+                      tuple, set, frozenset])
+_BASES = (bool, int, float, complex, str, bytes, bytearray, datetime, date, time, timedelta, Decimal, uuid.UUID,
+          OrderedDict, dict, list, tuple, set, frozenset)
+
+
+def _as(base: type, value: Any) -> Any:
+    """Returns the value of a subclass as one of its base."""
+    if base is datetime:
+        return datetime(value.year, value.month, value.day, value.hour, value.minute, value.second,
+                        value.microsecond, value.tzinfo, fold=value.fold)
+    if base is date:
+        return date(value.year, value.month, value.day)
+    if base is time:
+        return time(value.hour, value.minute, value.second, value.microsecond, value.tzinfo, fold=value.fold)
+    if base is timedelta:
+        return timedelta(value.days, value.seconds, value.microseconds)
+    if base is uuid.UUID:
+        return uuid.UUID(int=value.int)
+    if base is str:
+        return str.__str__(value)
+    if base is int:
+        return int.__index__(value)
+    if base is float:
+        return float.__float__(value)
+    return base(value)
+
+
+def _is_zoneinfo(zone: tzinfo) -> bool:
+    kind = type(zone)
+    return kind.__module__ == 'zoneinfo' and getattr(zone, 'key', None) is not None
+
+
+def _digits(n: int) -> str:
+    try:
+        return str(abs(n))
+    except ValueError:  # beyond Python's own limit
+        return '0' * (MAX_DIGITS + 1)
+
+
+def _name(kind: type) -> str:
+    return kind.__qualname__ if kind.__module__ == 'builtins' else f'{kind.__module__}.{kind.__qualname__}'

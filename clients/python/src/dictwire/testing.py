@@ -1,0 +1,142 @@
+"""A dictwire server for tests.
+
+    with dictwire.testing.Server() as server:
+        with dictwire.connect(server.addr) as c:
+            c.send({'a': 1})
+        assert server.records() == [{'a': 1}]
+
+As a pytest fixture:
+
+    from dictwire.testing import dictwire_server
+
+    def test_orders(dictwire_server): ...
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from typing import TYPE_CHECKING, Any, Optional
+
+from ._client import Client
+from ._errors import Error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ['Server', 'binary', 'dictwire_server']
+
+
+def binary() -> str:
+    """Returns the path of the dictwire command: DICTWIRE, the wheel's own, or the one on the PATH."""
+    own = os.path.join(os.path.dirname(__file__), '_bin', 'dictwire.exe' if os.name == 'nt' else 'dictwire')
+    found = os.environ.get('DICTWIRE') or (own if os.path.exists(own) else None) or shutil.which('dictwire')
+    if not found:
+        raise Error('there is no dictwire command: install a wheel that has it, put it on the PATH, or set DICTWIRE')
+    return found
+
+
+class Server:
+    """A server of its own, on a free port, with a store in a temporary directory that is removed at the end.
+
+    Args:
+        args: more flags of `dictwire serve`.
+
+    Attributes:
+        addr: where it listens.
+        log: the path of what it writes on standard error.
+    """
+
+    def __init__(self, *args: str) -> None:
+        self._args = args
+        self._dir = tempfile.mkdtemp(prefix='dictwire-')
+        self.log = os.path.join(self._dir, 'log')
+        with socket.socket() as s:
+            s.bind(('127.0.0.1', 0))
+            self.addr = f'127.0.0.1:{s.getsockname()[1]}'
+        self._process: Optional[subprocess.Popen[bytes]] = None
+
+    def start(self) -> None:
+        """Starts the server, with what its store holds, and returns when it listens."""
+        with open(self.log, 'ab') as log:
+            self._process = subprocess.Popen(
+                [binary(), 'serve', '--listen', self.addr, '--store', os.path.join(self._dir, 'store'),
+                 '--print', 'none', '--reserve', '-1', *self._args],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        host, port = self.addr.rsplit(':', 1)
+        for _ in range(600):
+            try:
+                socket.create_connection((host, int(port)), 1).close()
+                return
+            except OSError:
+                if self._process.poll() is not None:
+                    break
+                time.sleep(0.05)
+        with open(self.log, errors='replace') as text:
+            raise Error(f'dictwire serve did not start: {text.read()[-2000:]}')
+
+    def stop(self) -> None:
+        """Ends the server as it should be ended."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Ends the server as a crash does."""
+        self._end(getattr(signal, 'SIGKILL', signal.SIGTERM))
+
+    def restart(self) -> None:
+        """Kills the server and starts it again, with the same store and address."""
+        self.kill()
+        self.start()
+
+    def _end(self, sig: int) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.send_signal(sig)
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def records(self, topic: str = 'default') -> list[dict[Any, Any]]:
+        """Returns what a topic holds, oldest first."""
+        c = Client(self.addr, wait=5)
+        try:
+            return [r.data for r in c.read(topic, timeout=30)]
+        finally:
+            c.close()
+
+    def __enter__(self) -> Server:
+        try:
+            self.start()
+        except BaseException:
+            shutil.rmtree(self._dir, ignore_errors=True)
+            raise
+        return self
+
+    def __exit__(self, kind: Any, value: Any, trace: Any) -> None:
+        self.kill()
+        shutil.rmtree(self._dir, ignore_errors=True)
+
+
+def _fixture() -> Any:
+    try:
+        import pytest
+    except ImportError:
+        return None
+
+    @pytest.fixture
+    def dictwire_server() -> Iterator[Server]:
+        """A dictwire server of the test's own."""
+        with Server() as server:
+            yield server
+
+    return dictwire_server
+
+
+dictwire_server = _fixture()

@@ -1,0 +1,360 @@
+"""Both shells against a real server."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import unittest
+from typing import Any
+
+import dictwire
+from dictwire.testing import Server
+
+from .shells import Loop, Threads
+
+
+class Suite:
+    """What holds for both."""
+
+    shell: Any
+    server: Server
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls.server = Server()
+        cls.server.start()
+
+    @classmethod
+    def tearDownClass(cls) -> None:
+        cls.server.__exit__(None, None, None)
+
+    def connect(self: Any, **options: Any) -> Any:
+        c = self.shell(self.server.addr, wait=10, **options)
+        self.addCleanup(lambda: self.close(c))
+        return c
+
+    def close(self: Any, c: Any) -> None:
+        try:
+            c.close()
+        except dictwire.Error:
+            pass
+
+    def topic(self: Any) -> str:
+        return f'{self.id().rsplit(".", 1)[1]}.{self.shell.name}'
+
+    def data(self: Any, topic: str) -> list[Any]:
+        return self.server.records(topic)
+
+    def test_send(self: Any) -> None:
+        c, t = self.connect(), self.topic()
+        receipt = c.send({'name': 'Alice', 'age': 30}, t)
+        self.assertEqual(receipt.number, 1)
+        receipt.wait(30)
+        self.assertTrue(receipt.settled)
+        self.assertEqual(self.data(t), [{'name': 'Alice', 'age': 30}])
+
+    def test_many(self: Any) -> None:
+        c, t = self.connect(), self.topic()
+        n = 20_000
+        self.assertEqual(c.send_many(({'i': i} for i in range(n)), t, timeout=60), n)
+        self.assertEqual([d['i'] for d in self.data(t)], list(range(n)))
+
+    def test_order_of_kinds(self: Any) -> None:
+        """Records that JSON holds and records that it does not keep their order."""
+        c, t = self.connect(), self.topic()
+        sent = [{'i': (i,)} if i % 3 else {'i': i} for i in range(1000)]
+        c.send_many(sent, t, timeout=60)
+        self.assertEqual(self.data(t), sent)
+
+    def test_small_window(self: Any) -> None:
+        c, t = self.connect(window_records=10), self.topic()
+        for i in range(500):
+            c.send({'i': i}, t)
+        c.flush(60)
+        self.assertEqual([d['i'] for d in self.data(t)], list(range(500)))
+
+    def test_unsendable(self: Any) -> None:
+        c, t = self.connect(), self.topic()
+        with self.assertRaisesRegex(TypeError, r"\['a'\]\[1\]: dictwire can't carry object"):
+            c.send({'a': [1, object()]}, t)
+        with self.assertRaises(TypeError):
+            c.send([1], t)
+        for bad in ['', 'a..b', '_own', 'x' * 201, 'a b']:
+            with self.assertRaises(ValueError):
+                c.send({}, bad)
+        c.send({'a': [1, object()]}, t, default=lambda _: 'an object').wait(30)
+        self.assertEqual(self.data(t), [{'a': [1, 'an object']}])
+
+    def test_rejected(self: Any) -> None:
+        """One record that is too large costs itself, and is told once."""
+        c, t = self.connect(), self.topic()
+        c.send({'i': 1}, t)
+        bad = c.send({'x': 'x' * (2 << 20)}, t)
+        c.send({'i': 2}, t)
+        with self.assertRaises(dictwire.RejectedError) as told:
+            bad.wait(30)
+        self.assertEqual((told.exception.code, told.exception.number, told.exception.topic), ('too_large', 2, t))
+        c.flush(30)
+        self.assertEqual(self.data(t), [{'i': 1}, {'i': 2}])
+        c.send({'x': 'x' * (2 << 20)}, t)
+        with self.assertRaises(dictwire.RejectedError):
+            c.flush(30)
+        c.flush(30)
+
+    def test_restart(self: Any) -> None:
+        """A server that is killed again and again: each record is stored once, in order."""
+        c, t = self.connect(), self.topic()
+        stop = threading.Event()
+
+        def kill() -> None:
+            while not stop.wait(0.15):
+                self.server.restart()
+
+        killer = threading.Thread(target=kill)
+        killer.start()
+        try:
+            for i in range(3000):
+                c.send({'i': i}, t)
+                if i % 20 == 0:
+                    time.sleep(0.01)
+            c.flush(90)
+        finally:
+            stop.set()
+            killer.join()
+        self.assertEqual([d['i'] for d in self.data(t)], list(range(3000)))
+
+    def test_nobody(self: Any) -> None:
+        with socket.socket() as s:
+            s.bind(('127.0.0.1', 0))
+            addr = f'127.0.0.1:{s.getsockname()[1]}'
+        begin = time.monotonic()
+        with self.assertRaisesRegex(dictwire.Unavailable, 'no dictwire server can be reached'):
+            self.shell(addr)
+        self.assertLess(time.monotonic() - begin, 5)
+        with self.assertRaises(dictwire.Unavailable):
+            self.shell(addr, wait=0.3)
+        self.shell(f'{addr},{self.server.addr}').close()
+
+    def test_strangers(self: Any) -> None:
+        """A peer that is no dictwire server is named, and nothing is taken for settled."""
+        with socket.socket() as s:
+            s.bind(('127.0.0.1', 0))
+            s.listen()
+
+            def answer() -> None:
+                for _ in range(2):
+                    conn, _ = s.accept()
+                    conn.sendall(b'SSH-2.0-OpenSSH_9.2p1\r\n')
+                    conn.recv(1000)
+                    conn.close()
+
+            peer = threading.Thread(target=answer, daemon=True)
+            peer.start()
+            c = self.shell(f'127.0.0.1:{s.getsockname()[1]}')
+            try:
+                c.send({'a': 1})
+                with self.assertRaisesRegex(dictwire.ProtocolError, 'SSH-2.0'):
+                    c.flush(20)
+            finally:
+                with self.assertRaises(dictwire.NotSettled):
+                    c.close()
+
+    def test_timeouts(self: Any) -> None:
+        with socket.socket() as s:  # accepts, and never answers
+            s.bind(('127.0.0.1', 0))
+            s.listen()
+            c = self.shell(f'127.0.0.1:{s.getsockname()[1]}', window_records=1)
+            try:
+                receipt = c.send({'a': 1})
+                for call in (lambda: receipt.wait(0.05), lambda: c.flush(0.05), lambda: c.send({}, timeout=0.05),
+                             lambda: c.ask({}, 'other', timeout=0.05)):
+                    with self.assertRaises(dictwire.Timeout):
+                        call()
+            finally:
+                with self.assertRaises(dictwire.NotSettled) as left:
+                    c.close()
+            self.assertEqual(left.exception.count, 1)
+
+    def test_read(self: Any) -> None:
+        c, t = self.connect(), self.topic()
+        c.send_many(({'i': i} for i in range(1000)), t)
+        found = list(c.read(t))
+        self.assertEqual([r.data['i'] for r in found], list(range(1000)))
+        self.assertEqual([r.number for r in found], list(range(1, 1001)))
+        self.assertEqual({r.topic for r in found}, {t})
+        self.assertLess(abs(found[0].time.timestamp() - time.time()), 100)
+        self.assertEqual([r.data['i'] for r in c.read(t, start=found[500].position)], list(range(500, 1000)))
+        self.assertEqual([r.data['i'] for r in c.read(t, start=found[500].after)], list(range(501, 1000)))
+        self.assertEqual(list(c.read(t, start='latest')), [])
+
+    def test_cursor(self: Any) -> None:
+        """The cursor moves when the next record is asked for; break leaves it, commit moves it."""
+        c, t = self.connect(), self.topic()
+        c.send_many(({'i': i} for i in range(10)), t)
+        reader = c.read(t, cursor='x')
+        for r in reader:
+            if r.data['i'] == 3:
+                break
+        reader.close()
+        reader = c.read(t, cursor='x')
+        self.assertEqual(next(reader).data['i'], 3)
+        self.assertEqual(next(reader).data['i'], 4)
+        reader.commit()
+        reader.close()
+        with self.assertRaises(ZeroDivisionError):
+            for r in c.read(t, cursor='x'):
+                self.assertEqual(r.data['i'], 5)
+                raise ZeroDivisionError
+        self.assertEqual([r.data['i'] for r in c.read(t, cursor='x')], [5, 6, 7, 8, 9])
+        self.assertEqual(list(c.read(t, cursor='x')), [])
+        c.send({'i': 10}, t).wait(30)
+        self.assertEqual([r.data['i'] for r in c.read(t, cursor='x')], [10])
+
+    def test_follow(self: Any) -> None:
+        """A reader that follows goes on through a server that is killed, and misses and repeats nothing."""
+        c, t = self.connect(), self.topic()
+        seen: list[int] = []
+        reader = c.read(t, cursor='f', follow=True, timeout=60)
+        c.send({'i': 0}, t).wait(30)
+        for r in reader:
+            seen.append(r.data['i'])
+            if r.data['i'] == 200:
+                break
+            if r.data['i'] % 70 == 69:
+                self.server.restart()
+            c.send({'i': r.data['i'] + 1}, t)
+        self.assertEqual(seen, list(range(201)))
+        reader.close()
+        with self.assertRaises(dictwire.Timeout):
+            next(c.read('nothing.here', follow=True, timeout=0.05))
+
+    def test_fenced(self: Any) -> None:
+        c, t = self.connect(), self.topic()
+        c.send_many(({'i': i} for i in range(3)), t)
+        first = c.read(t, cursor='one', follow=True, timeout=30)
+        next(first)
+        second = c.read(t, cursor='one', follow=True, timeout=30)
+        next(second)
+        with self.assertRaises(dictwire.FencedError):
+            for _ in first:
+                pass
+        second.close()
+
+    def test_lost_position(self: Any) -> None:
+        c = self.connect()
+        with self.assertRaises(dictwire.LostError):
+            next(c.read('x', start='zzzzzzzz.1.0'))
+
+    def test_closed(self: Any) -> None:
+        c = self.connect()
+        c.close()
+        c.close()
+
+
+class TestThreads(Suite, unittest.TestCase):
+    shell = Threads
+
+    def test_send_function(self) -> None:
+        dictwire.send({'a': 1}, self.topic(), addr=self.server.addr, timeout=30)
+        self.assertEqual(self.data(self.topic()), [{'a': 1}])
+        with self.assertRaises(dictwire.RejectedError):
+            dictwire.send({'a': 'x' * (2 << 20)}, self.topic(), addr=self.server.addr, timeout=30)
+
+    def test_block(self) -> None:
+        with dictwire.connect(self.server.addr) as c:
+            c.send({'a': 1}, self.topic())
+        self.assertEqual(self.data(self.topic()), [{'a': 1}])
+
+    def test_many_threads(self) -> None:
+        c, t = self.connect(), self.topic()
+
+        def work(k: int) -> None:
+            for i in range(500):
+                c.send({'k': k, 'i': i}, t)
+
+        threads = [threading.Thread(target=work, args=(k,)) for k in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        c.flush(60)
+        found = self.data(t)
+        for k in range(8):
+            self.assertEqual([d['i'] for d in found if d['k'] == k], list(range(500)))
+
+    def run_python(self, program: str) -> subprocess.CompletedProcess[str]:
+        env = {**os.environ, 'DICTWIRE_ADDR': self.server.addr,
+               'PYTHONPATH': os.path.dirname(os.path.dirname(dictwire.__file__))}
+        return subprocess.run([sys.executable, '-c', program], env=env, capture_output=True, text=True, timeout=60)
+
+    def test_exit(self) -> None:
+        """What a program has sent when it ends is settled."""
+        ran = self.run_python(f'import dictwire; c = dictwire.connect(); [c.send({{"i": i}}, {self.topic()!r}) for i in range(500)]')
+        self.assertEqual((ran.returncode, ran.stderr), (0, ''))
+        self.assertEqual([d['i'] for d in self.data(self.topic())], list(range(500)))
+
+    @unittest.skipUnless(hasattr(os, 'fork'), 'there is no fork on this system')
+    def test_fork(self) -> None:
+        """A forked child is a producer of its own, and what its parent holds is the parent's."""
+        ran = self.run_python(f'''
+import dictwire, os
+c = dictwire.connect()
+for i in range(100): c.send({{"who": "parent", "i": i}}, {self.topic()!r})
+pid = os.fork()
+for i in range(100): c.send({{"who": "child" if pid == 0 else "parent", "i": 100 + i}}, {self.topic()!r})
+c.flush(30)
+c.close()
+if pid: os.waitpid(pid, 0)
+else: os._exit(0)
+''')
+        self.assertEqual((ran.returncode, ran.stderr), (0, ''))
+        found = self.data(self.topic())
+        self.assertEqual([d['i'] for d in found if d['who'] == 'parent'], list(range(200)))
+        self.assertEqual([d['i'] for d in found if d['who'] == 'child'], list(range(100, 200)))
+
+
+class TestAsyncio(Suite, unittest.TestCase):
+    shell = Loop
+
+    def test_cancelled(self) -> None:
+        """Cancelled while the window is full: not sent."""
+        import asyncio
+
+        import dictwire.aio
+
+        async def run() -> int:
+            async with dictwire.aio.connect(self.server.addr) as c:
+                c._window_records = 0
+                c._records = 1
+                task = asyncio.ensure_future(c.send({'a': 1}, self.topic()))
+                await asyncio.sleep(0.05)
+                task.cancel()
+                with self.assertRaises(asyncio.CancelledError):
+                    await task
+                c._records, c._window_records = 0, 10
+                c._wake_room()
+                await c.flush()
+                return c._topic(self.topic()).core.last
+
+        self.assertEqual(asyncio.run(run()), 0)
+
+    def test_gather(self) -> None:
+        import asyncio
+
+        import dictwire.aio
+
+        async def run() -> None:
+            async with dictwire.aio.connect(self.server.addr) as c:
+                receipts = await asyncio.gather(*(c.send({'i': i}, self.topic()) for i in range(100)))
+                await asyncio.gather(*receipts)
+
+        asyncio.run(run())
+        self.assertEqual(sorted(d['i'] for d in self.data(self.topic())), list(range(100)))
+
+
+if __name__ == '__main__':
+    unittest.main()
