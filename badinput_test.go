@@ -64,7 +64,20 @@ func TestConversations(t *testing.T) {
 		{name: "NUL-separated", send: "{\"a\":1}\x00{\"b\":2}\x00", taken: "{'a': 1}{'b': 2}"},
 		{name: "RS-separated", send: "\x1e{\"a\":1}\n\x1e{\"b\":2}\n", taken: "{'a': 1}{'b': 2}"},
 		{name: "pretty-printed", send: "{\n  \"a\": [\n    1\n  ]\n}\n{\n}\n", taken: "{'a': [1]}{}"},
-		{name: "byte order mark", send: "\xef\xbb\xbf{\"a\":1}", taken: "{'a': 1}"},
+		{name: "byte order marks", send: "\xef\xbb\xbf{\"a\":1}\n\xef\xbb\xbf{\"a\":2}", taken: "{'a': 1}{'a': 2}"},
+		{name: "an array", send: "[\n {\"a\":1},\n {\"b\":2}\n]\n{\"c\":3}[{}]", taken: "{'a': 1}{'b': 2}{'c': 3}{}"},
+		{
+			name: "an array with other items", send: "[{\"a\":1},2,[{}],{\"b\":2}]", taken: "{'a': 1}{'b': 2}",
+			told: []string{"got a number", "got a list"}, logged: "not_a_dictionary",
+		},
+		{
+			name: "an array with a malformed item", send: "[{\"a\":1},\n{\"b\":oops},\n{\"c\":3}\n]\n{}", taken: "{'a': 1}",
+			told: []string{"the sequence ends here"}, logged: "malformed",
+		},
+		{
+			name: "an array that is cut off", send: "[{\"a\":1},{\"b\":2}", taken: "{'a': 1}{'b': 2}",
+			told: []string{"want the end of the array"}, logged: "truncated",
+		},
 
 		{
 			name: "malformed, then good", send: "{\"a\":1}\n{\"a\":oops}\n{\"b\":2}\n", taken: "{'a': 1}{'b': 2}",
@@ -72,15 +85,27 @@ func TestConversations(t *testing.T) {
 			logged: `msg="record refused"`,
 		},
 		{
-			name: "malformed, and its line is cut off", send: "{\"a\":\n{\"b\":2}\n{\"c\":3}", taken: "{'b': 2}{'c': 3}",
-			told: []string{`"code":"malformed"`}, logged: `cut off`,
+			name: "malformed, and its line is cut off in a string", send: "{\"a\":\"x\n{\"b\":2}\n{\"c\":3}", taken: "{'b': 2}{'c': 3}",
+			told: []string{`got a line feed`}, logged: "code=malformed",
+		},
+		{
+			name: "malformed, and its line is cut off elsewhere", send: "{\"a\":\n{\"b\":2}\n{\"c\":3}",
+			told: []string{`the sequence ends here, since where the next record begins is not certain`}, logged: "code=malformed",
+		},
+		{
+			name: "malformed over lines", send: "{\"a\":1}\n{\n\"a\": 1,,\n\"b\":\n{\n\"c\": 2\n}\n}\n", taken: "{'a': 1}",
+			told: []string{`the sequence ends here, since where the next record begins is not certain`}, logged: "code=malformed",
+		},
+		{
+			name: "bad lines", send: "{oops}\n{\"a\":1}\nnot\n", taken: "{'a': 1}",
+			told: []string{`got 'o'`, `got 'n'`}, logged: "code=malformed",
 		},
 		{
 			name: "malformed between NULs", send: "{\"a\":1}\x00{\"a\":\x00{\"b\":2}", taken: "{'a': 1}{'b': 2}",
 			told: []string{`"code":"malformed"`}, logged: "code=malformed",
 		},
 		{
-			name: "malformed among pretty-printed", send: "{\n\"a\":1\n}\n{\"b\":tru}\n{\"c\":3}\n", taken: "{'a': 1}",
+			name: "malformed among pretty-printed", send: "{\n\"a\":1\n}\n{\"b\":tru}\n{\"c\":3}\n", taken: "{'a': 1}{'c': 3}",
 			told: []string{`"code":"malformed"`}, logged: "code=malformed",
 		},
 		{
@@ -93,13 +118,13 @@ func TestConversations(t *testing.T) {
 		},
 		{
 			name: "list", send: `[1, 2]`,
-			told: []string{`"want a dictionary, got a JSON list; wrap it, as in {\"value\": …}","code":"not_a_dictionary"`}, logged: "not_a_dictionary",
+			told: []string{`"want a dictionary, got a JSON list of something else; nothing of this connection was taken; wrap it, as in {\"value\": …}","code":"not_a_dictionary"`}, logged: "not_a_dictionary",
 		},
 		{
 			name: "list, later", send: "{}\n[1, 2]\n{}\n", taken: "{}{}",
 			told: []string{`want a dictionary, got a list (at byte 0)`}, logged: "not_a_dictionary",
 		},
-		{name: "number", send: `42`, told: []string{`this looks like a length or a number`}, logged: "unsupported"},
+		{name: "number", send: `42`, told: []string{`this looks like a length or a number in decimal digits, which is not served; nothing of this connection was taken; send the dictionary alone`}, logged: "unsupported"},
 		{
 			name: "duplicate key", send: `{"a": 1, "a": 2}`,
 			told: []string{`the key \"a\" comes twice (at byte 9)`}, logged: "duplicate_key",
@@ -124,7 +149,18 @@ func TestConversations(t *testing.T) {
 			name: "control character", send: "{\"a\":\"x\x01\"}",
 			told: []string{`control character 0x01`}, logged: "malformed",
 		},
-		{name: "HTTP", send: "GET / HTTP/1.1\r\n\r\n", told: []string{"this is HTTP, which this server does not speak yet"}, logged: "unsupported"},
+		{
+			name: "HTTP", send: "GET / HTTP/1.1\r\n\r\n", logged: "unsupported",
+			told: []string{
+				"HTTP/1.1 501 Not Implemented\r", "Content-Type: application/json\r", "Content-Length: ", "Connection: close\r", "\r",
+				"this is HTTP, which this server does not speak yet; nothing of this connection was taken",
+			},
+		},
+		{
+			name: "HTTP that is a pickle", logged: "unsupported",
+			send: "copy / HTTP/1.1\r\nHost: x\r\nUser-Agent: " + strings.Repeat("x", 105) + ".}U+{\"evil\":\"put here by a page in a browser\"}!K1s.\r\n\r\n",
+			told: []string{"HTTP/1.1 501", "", "", "", "", "this is HTTP"},
+		},
 		{name: "pickles", send: "\x80\x04}\x94.\x80\x02}U\x01aK\x01s.(dp0\n.", taken: "{}{'a': 1}{}"},
 		{
 			name: "a pickle that would call", send: "\x80\x04}\x94.}(U\x01acos\nsystem\nU\x02id\x85Ru.", taken: "{}",
@@ -133,11 +169,26 @@ func TestConversations(t *testing.T) {
 		{name: "MessagePack", send: "\x81\xa1a\x01\x80\x81\x01\xc0", taken: "{'a': 1}{}{1: None}"},
 		{name: "bad MessagePack", send: "\x81\xa1a\x01\x81\xa1a\xc1", taken: "{'a': 1}", told: []string{"malformed"}, logged: "malformed"},
 		{name: "CBOR", send: "\xa1\x61a\x01\xbf\x01\x82\x02\xf7\xff", taken: "{'a': 1}{1: [2, undefined]}"},
+		{
+			name: "bad MessagePack between good", send: "\x81\xa1a\x01\x81\xa1v\xa1\xff\x81\xa1a\x03", taken: "{'a': 1}{'a': 3}",
+			told: []string{"want UTF-8"}, logged: "malformed",
+		},
+		{
+			name: "bad CBOR between good", send: "\xa1\x61a\x01\xa2\x61a\x01\x61a\x02\xa1\x61a\x03", taken: "{'a': 1}{'a': 3}",
+			told: []string{"comes twice"}, logged: "duplicate_key",
+		},
+		{
+			name: "a first pickle that would call", send: "\x80\x04cos\nsystem\nU\x02id\x85R.\x80\x04}\x94.",
+			told: []string{"os.system"}, logged: "unsafe_pickle",
+		},
 		{name: "bad CBOR", send: "\xa1\x61a\x01\xa1\x61a\x1c", taken: "{'a': 1}", told: []string{"malformed"}, logged: "malformed"},
 		{name: "Forward", send: "\x93\xa1a\x01", told: []string{"this is Fluent Forward, which"}, logged: "unsupported"},
 		{name: "frames", send: "\x00\x00\x00\x07{\"a\":1}", told: []string{"this is length-prefixed frames, which"}, logged: "unsupported"},
-		{name: "TLS", send: "\x16\x03\x01\x02\x00", told: []string{"this is TLS, which"}, logged: "unsupported"},
-		{name: "half a first byte pair", send: "\x80", told: []string{"ended before its first bytes told a protocol"}, logged: "truncated"},
+		{name: "TLS", send: "\x16\x03\x01\x02\x00", told: []string{"\x15\x03\x01\x00\x02\x02\x28"}, logged: "unsupported"},
+		{name: "the shortest MessagePack", send: "\x80", taken: "{}"},
+		{name: "half a mark", send: "\xef", told: []string{"ended before its first bytes told a protocol"}, logged: "truncated"},
+		{name: "words", send: "not a dictionary", told: []string{"'n' begins no dictionary in any format; nothing of this connection was taken"}, logged: "unsupported"},
+		{name: "UTF-16", send: "{\x00\"\x00a\x00\"\x00", told: []string{"this looks like UTF-16"}, logged: "unsupported"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var rec recorder
@@ -176,6 +227,21 @@ func TestConversations(t *testing.T) {
 			}
 		})
 	}
+}
+
+// recordsOf returns the records of a good sequence.
+func recordsOf(t *testing.T, c codec.Codec, b []byte) (all [][]byte) {
+	t.Helper()
+	s := c.NewScanner(codec.Limits{})
+	for len(b) > 0 {
+		_, end, err := s.Next(b)
+		if err != nil {
+			t.Fatalf("%q: %v", b, err)
+		}
+		all = append(all, b[:end])
+		b = b[end:]
+	}
+	return all
 }
 
 // binaryFormat returns the codec of what b begins as, if that is a binary format.
@@ -217,8 +283,9 @@ func TestRandomBytes(t *testing.T) {
 		answers := bytes.SplitAfter(told, []byte("\n"))
 		var in codec.Codec = json.Codec{}
 		if binary := binaryFormat(b); binary != nil {
-			// Such a sequence may begin with dictionaries, and has one answer at most.
-			in, answers, rec.seen = binary, [][]byte{told}, nil
+			// Such a sequence may hold dictionaries, and is answered in its format.
+			in, rec.seen = binary, nil
+			answers = recordsOf(t, binary, told)
 		}
 		for _, answer := range answers {
 			if len(answer) == 0 {

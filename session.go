@@ -45,7 +45,7 @@ func (s *Server) serve(c *dialect.Conn, active func() bool) {
 	case err == nil, err == io.EOF, errors.Is(err, dialect.ErrDrained), errors.Is(err, net.ErrClosed): // the last is Abort's doing
 		err = nil
 	case errors.As(err, &fault):
-		s.tell(c, fault)
+		s.tell(c, in.protocol, fault)
 	case c.Silent(): // a probe that was reset
 		err = nil
 	}
@@ -79,20 +79,32 @@ func (s *Server) session(c *dialect.Conn, in *intake, active func() bool) (err e
 	in.protocol = p
 	d := s.dialectOf(p)
 	if d == nil {
-		return &dialect.Error{
-			Code: dialect.Unsupported,
-			Text: fmt.Sprintf("this is %s, which this server does not speak yet", p),
-			Hint: "send a bare sequence of JSON, CBOR, MessagePack or pickle, or a native session",
-		}
+		return dialect.Refused(p)
 	}
 	return d.Serve(s.ctx, c, in)
 }
 
-// tell writes a fault to the peer.
-func (s *Server) tell(c *dialect.Conn, fault *dialect.Error) {
+// tell writes a fault to the peer, in its own protocol.
+func (s *Server) tell(c *dialect.Conn, p dialect.Protocol, fault *dialect.Error) {
 	cd := c.Codec
 	if cd == nil {
 		cd = json.Codec{}
 	}
-	_ = c.Reply(cd, fault.Dict()) // Close reports what Flush says
+	switch p {
+	case dialect.HTTP:
+		body, err := cd.Append(nil, fault.Dict())
+		if err != nil {
+			return
+		}
+		body = append(body, cd.Terminator()...)
+		fmt.Fprintf(c, "HTTP/1.1 501 Not Implemented\r\nContent-Type: %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
+			cd.MediaType(), len(body), body)
+	case dialect.TLS:
+		// A record of TLS 1.0, which all versions understand: the fatal alert
+		// handshake_failure (RFC 8446, section 6).
+		_, _ = c.Write([]byte{21, 3, 1, 0, 2, 2, 40})
+	default:
+		_ = c.Reply(cd, fault.Dict())
+	}
+	// Close reports what Flush says.
 }

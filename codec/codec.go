@@ -63,9 +63,11 @@ type Scanner interface {
 	// Final, Next goes on at end.
 	End(buf []byte) (start, end int, err error)
 
-	// Skipping reports whether the bytes that come next still belong to the bad
-	// record that Next answered last.
-	Skipping() bool
+	// Resume makes the scanner one of a bare sequence. After a bad record it goes
+	// on where the next beginning is certain, and an array of dictionaries is a
+	// sequence of its items, in formats whose package says so. Otherwise every
+	// fault is Final. It is called before the first Next.
+	Resume()
 
 	// Scratch returns the bytes of memory that the scanner holds.
 	Scratch() int

@@ -199,12 +199,24 @@ func (c *Conn) Sniff(ctx context.Context, active func() bool) (Protocol, error) 
 		if !errors.Is(err, codec.ErrIncomplete) {
 			return p, err
 		}
-		switch err := c.More(ctx, len(b) > 0, nil); {
-		case err == io.EOF && len(bytes.TrimLeft(b, " \t\r\n")) > 0:
-			return Unknown, &Error{Code: codec.Truncated, Text: "the connection ended before its first bytes told a protocol"}
-		case err != nil:
+		err = c.More(ctx, len(b) > 0, nil)
+		if err == nil {
+			continue
+		}
+		var fault *Error
+		switch {
+		case errors.As(err, &fault) && fault.Code == Idle:
+			if _, refusal := sniff(b, true); errors.As(refusal, &fault) {
+				return Unknown, fault // what has come has a name
+			}
+			return Unknown, err
+		case err != io.EOF || len(bytes.TrimLeft(b, " \t\r\n")) == 0:
 			return Unknown, err
 		}
+		if p, err = sniff(b, true); errors.Is(err, codec.ErrIncomplete) {
+			err = &Error{Code: codec.Truncated, Text: "the connection ended before its first bytes told a protocol"}
+		}
+		return p, err
 	}
 }
 

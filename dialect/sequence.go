@@ -17,9 +17,12 @@ const maxBatch = 4096
 //	err := q.Each(ctx, func(b *dialect.Batch) error { … }) // takes b in
 type Sequence struct {
 	// Strict says that the first record that can't be read ends the sequence,
-	// and that one that the connection's end cuts off is none. Else only those
-	// end it behind which the next one can't be found.
+	// and that one that the connection's end cuts off is none. Otherwise the
+	// sequence is a bare one: see [codec.Scanner]'s Resume.
 	Strict bool
+
+	// FirstAlone says that the first record is a batch of its own.
+	FirstAlone bool
 
 	c       *Conn
 	scanner codec.Scanner
@@ -40,9 +43,17 @@ func NewSequence(c *Conn, cd codec.Codec, limits codec.Limits) *Sequence {
 // has ended, an *[Error] where a bad record ends the sequence, what take returned,
 // or that of [Conn.More].
 func (q *Sequence) Each(ctx context.Context, take func(*Batch) error) error {
+	if !q.Strict {
+		q.scanner.Resume()
+	}
+	limit := maxBatch
+	if q.FirstAlone {
+		limit = 1
+	}
 	for {
-		f := q.scan()
+		f := q.scan(limit)
 		if len(q.batch.Records) > 0 {
+			limit = maxBatch
 			q.c.Spoke()
 			if err := take(&q.batch); err != nil {
 				return err
@@ -75,12 +86,12 @@ const (
 	atEnd                  // no more bytes come
 )
 
-// scan finds the records that are buffered, some of them where they are many.
-func (q *Sequence) scan() found {
+// scan finds the records that are buffered, but no more than a limit.
+func (q *Sequence) scan(limit int) found {
 	buf := q.c.Buffered()
 	q.batch.Records, q.batch.Bad = q.batch.Records[:0], q.batch.Bad[:0]
 	q.done = 0
-	for len(q.batch.Records) < maxBatch {
+	for len(q.batch.Records) < limit {
 		rest := buf[q.done:]
 		start, end, err := q.scanner.Next(rest)
 		if q.ended && errors.Is(err, codec.ErrIncomplete) {

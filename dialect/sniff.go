@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/internal/foreign"
 )
 
 // A Protocol is what a connection speaks, as its first bytes tell.
@@ -50,10 +51,13 @@ const (
 // [codec.ErrIncomplete] while they do not decide, and an *[Error] where they
 // begin nothing that is served. It consumes nothing: the protocol's dialect
 // sees the same bytes again.
-func Sniff(b []byte) (Protocol, error) {
+func Sniff(b []byte) (Protocol, error) { return sniff(b, false) }
+
+// sniff is Sniff. whole says that no more bytes come.
+func sniff(b []byte, whole bool) (Protocol, error) {
 	space := len(b) - len(bytes.TrimLeft(b, " \t\r\n"))
 	if space > maxSpace {
-		return refuse("more than %d bytes of white space before the first dictionary", maxSpace)
+		return refuse(fmt.Sprintf("more than %d bytes of white space before the first dictionary", maxSpace), "")
 	}
 	b = b[space:]
 	if len(b) == 0 {
@@ -61,24 +65,41 @@ func Sniff(b []byte) (Protocol, error) {
 	}
 	switch c := b[0]; {
 	case c == '{':
+		if len(b) > 1 && b[1] == 0 {
+			return sniffForeign(b, whole)
+		}
 		return sniffBrace(b)
 	case c == 0x1E: // RS, RFC 7464
 		return JSON, nil
 	case c == 0xEF:
 		return prefix(b, JSON, "\xEF\xBB\xBF")
 	case c == '[':
-		return notADictionary("a JSON list")
+		return sniffBracket(b, whole)
 
-	case c == '}', c == '(', c == 'c': // protocol 1; 0; an OrderedDict in either
+	case c == '}': // protocol 1
 		return Pickle, nil
+	case c == '(': // protocol 0
+		switch {
+		case len(b) == 1 && !whole:
+			return Unknown, codec.ErrIncomplete
+		case len(b) > 1 && b[1] >= 0x80:
+			return sniffForeign(b, whole)
+		default:
+			return Pickle, nil
+		}
+	case c == 'c': // an OrderedDict in either
+		if p, err := prefix(b, Pickle, foreign.OrderedDict); p == Pickle || err == codec.ErrIncomplete {
+			return p, err
+		}
+		return sniffForeign(b, whole)
 	case c == 0x80:
 		switch {
-		case len(b) < 2:
-			return Unknown, codec.ErrIncomplete
-		case b[1] >= 2 && b[1] <= 5: // PROTO 2 to 5
+		case len(b) >= 2 && b[1] >= 2 && b[1] <= 5: // PROTO 2 to 5
 			return Pickle, nil
-		default:
+		case len(b) >= 2 || whole:
 			return MessagePack, nil
+		default:
+			return Unknown, codec.ErrIncomplete
 		}
 
 	case c > 0x80 && c <= 0x8F, c == 0xDE, c == 0xDF: // fixmap, map 16, map 32
@@ -90,28 +111,40 @@ func Sniff(b []byte) (Protocol, error) {
 	case c == 0xDD: // array 32
 		return sniffForward(b, 5, true)
 
+	case c == 0xAC: // a map of 12 pairs, or Java
+		if k, err := foreign.Of(b, whole); err != nil || k.Name != "" {
+			return sniffForeign(b, whole)
+		}
+		return CBOR, nil
 	case c >= 0xA0 && c <= 0xBB, c == 0xBF: // map, indefinite map
 		return CBOR, nil
 	case c == 0xD9: // tag 55799: self-described CBOR
 		if len(b) >= 2 && b[1] != 0xD9 || len(b) >= 3 && b[2] != 0xF7 {
-			return refuse("a CBOR tag in front of the first dictionary; only 55799 may stand there")
+			return refuse(cborTag, "")
 		}
 		return prefix(b, CBOR, "\xD9\xD9\xF7")
 	case c >= 0xC0 && c <= 0xDB: // other tags
-		return refuse("a CBOR tag in front of the first dictionary; only 55799 may stand there")
+		return refuse(cborTag, "")
 
-	case c == 0x00:
-		return sniffFrame(b)
+	case c == 0x00, c == 0x01:
+		return sniffFrame(b, whole)
 	case c == 0x16:
 		return prefix(b, TLS, "\x16\x03")
-	case c == '<':
-		return refuse("this looks like syslog or XML, which is not served")
-	case c >= '0' && c <= '9', c == '-':
-		return refuse("this looks like a length or a number in decimal digits; send the dictionary alone")
 	default:
-		return sniffText(b)
+		for _, m := range methods {
+			if p, err := prefix(b, HTTP, m); err == codec.ErrIncomplete || p == HTTP {
+				return p, err
+			}
+		}
+		return sniffForeign(b, whole)
 	}
 }
+
+const cborTag = "a CBOR tag in front of the first dictionary; only 55799 may stand there"
+
+// methods are what HTTP clients send first. A method that is not among them is told by
+// its line.
+var methods = []string{"GET /", "POST ", "PUT ", "HEAD ", "OPTIONS ", "DELETE ", "PATCH ", "TRACE ", "PRI * "}
 
 // sniffBrace tells a greeting from other JSON: its first key is "dictwire" and
 // the value is an integer.
@@ -119,7 +152,7 @@ func sniffBrace(b []byte) (Protocol, error) {
 	if len(b) > 1 && b[1] == '\'' {
 		return Unknown, &Error{
 			Code: codec.Malformed,
-			Text: "this is a Python literal, not JSON",
+			Text: "this is a Python literal, not JSON; " + nothingTaken,
 			Hint: "send json.dumps(dictionary); dictwire convert --from python reads literals",
 		}
 	}
@@ -159,6 +192,24 @@ func sniffBrace(b []byte) (Protocol, error) {
 	}
 }
 
+// sniffBracket tells an array of dictionaries from others, and from text.
+func sniffBracket(b []byte, whole bool) (Protocol, error) {
+	switch foreign.Array(b, whole) {
+	case foreign.OfDictionaries:
+		return JSON, nil
+	case foreign.OfOthers:
+		return Unknown, &Error{
+			Code: codec.NotADictionary,
+			Text: "want a dictionary, got a JSON list of something else; " + nothingTaken,
+			Hint: `wrap it, as in {"value": …}`,
+		}
+	case foreign.NoArray:
+		return sniffForeign(b, whole)
+	default:
+		return Unknown, codec.ErrIncomplete
+	}
+}
+
 // sniffForward tells Fluent Forward, an array that begins with a string (the
 // tag), from other MessagePack arrays. The first element stands at i.
 func sniffForward(b []byte, i int, fits bool) (Protocol, error) {
@@ -168,42 +219,43 @@ func sniffForward(b []byte, i int, fits bool) (Protocol, error) {
 	if fits && (b[i] >= 0xA0 && b[i] <= 0xBF || b[i] >= 0xD9 && b[i] <= 0xDB) {
 		return Forward, nil
 	}
-	return notADictionary("a MessagePack or CBOR list")
+	return refuse(fmt.Sprintf("byte 0x%02x begins no dictionary in any format (in MessagePack and CBOR, it begins an array)", b[0]), "")
 }
 
-// sniffFrame looks at what begins with a zero byte: the highest byte of a
-// frame's length.
-func sniffFrame(b []byte) (Protocol, error) {
+// sniffFrame looks at what begins with the highest byte of a length.
+func sniffFrame(b []byte, whole bool) (Protocol, error) {
+	k, err := foreign.Of(b, whole)
 	switch {
+	case err != nil, k.Name != "":
+		return sniffForeign(b, whole)
 	case len(b) < 4:
 		return Unknown, codec.ErrIncomplete
-	case b[2] == '{' && b[3] == '"':
-		return refuse("this looks like a 2-byte length and a JSON header, which is not served; frames have a 4-byte length")
+	case b[2] == '{' && b[3] == '"' && int(b[0])<<8|int(b[1]) >= 20:
+		return refuse("this looks like a 2-byte length and a JSON header, which is not served", "send the dictionary alone")
+	case b[0] == 1:
+		return refuse("byte 0x01 begins no dictionary in any format", "")
 	case b[1] == 0 && b[2] == 0 && b[3] == 0:
-		return refuse("a frame of length zero")
+		return refuse("a frame of length zero", "")
 	default:
 		return Framed, nil
 	}
 }
 
-// methods are the first four bytes of what HTTP clients send.
-var methods = []string{"GET ", "POST", "PUT ", "HEAD", "OPTI", "DELE", "PATC", "CONN", "TRAC", "PRI "}
-
-func sniffText(b []byte) (Protocol, error) {
-	for _, m := range methods {
-		if p, err := prefix(b, HTTP, m); err == codec.ErrIncomplete || p == HTTP {
-			return p, err
-		}
+// sniffForeign refuses what is none of the protocols, by its name where it has one.
+func sniffForeign(b []byte, whole bool) (Protocol, error) {
+	k, err := foreign.Of(b, whole)
+	switch {
+	case err != nil:
+		return Unknown, err
+	case k == foreign.HTTP:
+		return HTTP, nil
+	case k.Name != "":
+		return refuse("this looks like "+k.Name+", which is not served", k.Hint)
+	case b[0] < 0x20 || b[0] >= 0x7F:
+		return refuse(fmt.Sprintf("byte 0x%02x begins no dictionary in any format", b[0]), "")
+	default:
+		return refuse(fmt.Sprintf("%q begins no dictionary in any format", b[0]), "")
 	}
-	if p, err := prefix(b, Unknown, "PROXY "); err == codec.ErrIncomplete {
-		return p, err
-	} else if err == nil {
-		return refuse("this is the PROXY protocol, which is not served")
-	}
-	if b[0] < 0x20 || b[0] >= 0x7F {
-		return refuse("byte 0x%02x begins no dictionary in any format", b[0])
-	}
-	return refuse("%q begins no dictionary in any format", b[0])
 }
 
 // prefix answers p once b begins with all of s.
@@ -214,18 +266,22 @@ func prefix(b []byte, p Protocol, s string) (Protocol, error) {
 	case len(b) < len(s) && string(b) == s[:len(b)]:
 		return Unknown, codec.ErrIncomplete
 	default:
-		return refuse("byte 0x%02x begins no dictionary in any format", b[0])
+		return refuse(fmt.Sprintf("byte 0x%02x begins no dictionary in any format", b[0]), "")
 	}
 }
 
-func notADictionary(what string) (Protocol, error) {
-	return Unknown, &Error{
-		Code: codec.NotADictionary,
-		Text: "want a dictionary, got " + what,
-		Hint: `wrap it, as in {"value": …}`,
-	}
+// nothingTaken is what every refusal of a whole connection says.
+const nothingTaken = "nothing of this connection was taken"
+
+func refuse(text, hint string) (Protocol, error) {
+	return Unknown, &Error{Code: Unsupported, Text: text + "; " + nothingTaken, Hint: hint}
 }
 
-func refuse(format string, args ...any) (Protocol, error) {
-	return Unknown, &Error{Code: Unsupported, Text: fmt.Sprintf(format, args...)}
+// Refused returns the refusal of a connection whose protocol is not served.
+func Refused(p Protocol) *Error {
+	return &Error{
+		Code: Unsupported,
+		Text: fmt.Sprintf("this is %s, which this server does not speak yet; %s", p, nothingTaken),
+		Hint: "send a bare sequence of JSON, CBOR, MessagePack or pickle, or a native session",
+	}
 }

@@ -2,6 +2,7 @@ package cbor
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 
 	"github.com/dictwire/dictwire/codec"
@@ -73,4 +74,43 @@ func (p *parser) refused(buf []byte, i int, number uint64, what, option string) 
 	p.Fail(buf, codec.Malformed, i, fmt.Sprintf("want a value, got tag %d (%s, which are not supported)", number, what))
 	p.Err.Hint = "encode without " + option
 	return walk.Failed
+}
+
+// Head returns the head that stands at i.
+func (format) Head(buf []byte, i int) walk.Head {
+	k, arg, ok := readHead(buf, i)
+	c := buf[i]
+	endless := c&31 == indefinite
+	h := walk.Head{Size: k - i, List: c>>5 == array}
+	if !ok || k > len(buf) {
+		if !ok {
+			h.Size = 0
+		}
+		return h
+	}
+	switch c >> 5 {
+	case byteString:
+		if h.Chunk, h.Body = walk.Bytes, arg; endless {
+			h.Chunk, h.Of, h.Body = 0, walk.Bytes, 0
+		}
+	case textString:
+		if h.Chunk, h.Body = walk.Text, arg; endless {
+			h.Chunk, h.Of, h.Body = 0, walk.Text, 0
+		}
+	case array:
+		if h.Items = arg; endless {
+			h.Of, h.Items = walk.Items, 0
+		}
+	case mapping:
+		if h.Items = min(arg, math.MaxInt64) * 2; endless {
+			h.Of, h.Items = walk.Pairs, 0
+		}
+	case tag:
+		h.Items = 1
+	case simple:
+		if h.Break = c == brk; c == simple<<5|24 && arg < 32 {
+			h.Size = 0
+		}
+	}
+	return h
 }

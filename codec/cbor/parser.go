@@ -20,7 +20,7 @@ type parser struct {
 // run reads on in buf, which begins with the record's first byte, and returns
 // where the record ends, incomplete or failed.
 func (p *parser) run(buf []byte) int {
-	buf = p.Resume(buf)
+	buf = p.Begun(buf)
 	if len(p.Frames) == 0 {
 		i := p.start(buf, p.Pos)
 		if i < 0 {

@@ -4,6 +4,7 @@ import (
 	"io"
 
 	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/codec/internal/walk"
 )
 
 // A scanner finds the dictionaries of a CBOR sequence.
@@ -17,7 +18,19 @@ func (Codec) NewScanner(lim codec.Limits) codec.Scanner {
 }
 
 // Next finds the next dictionary. See [codec.Scanner].
-func (s *scanner) Next(buf []byte) (start, end int, err error) { return s.Answer(buf, s.run(buf)) }
+func (s *scanner) Next(buf []byte) (start, end int, err error) {
+	if s.Passing() {
+		if start, end, err = s.Pass(buf); err != nil {
+			return start, end, err
+		}
+	}
+	n := s.run(buf[start:])
+	if n == walk.Failed {
+		s.chunks.open = false
+	}
+	_, end, err = s.Answer(buf[start:], n)
+	return start, start + end, err
+}
 
 // End says what the sequence ends with. See [codec.Scanner].
 func (s *scanner) End(buf []byte) (start, end int, err error) {

@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/codec/internal/line"
 	"github.com/dictwire/dictwire/dict"
 )
 
@@ -68,6 +71,7 @@ func checkAgreement(t T, c Config, g *Generator) {
 type found struct {
 	start, end int // of the sequence
 	err        string
+	final      bool
 }
 
 // scan scans a sequence that arrives in the given pieces.
@@ -94,12 +98,23 @@ func scan(t T, c Config, pieces [][]byte) []found {
 			case err != nil:
 				return false
 			}
-			all = append(all, f)
+			// That nothing is certain after a bad record is known at once, or later
+			// than its fault, and then a fault of its own.
+			switch {
+			case bad == nil:
+				all = append(all, f)
+			case line.IsLate(bad):
+				all[len(all)-1].final = true
+			default:
+				f.final = bad.Final
+				all = append(all, f)
+			}
 			base += end
 			buf = buf[end:]
 			return bad == nil || !bad.Final
 		}
 	)
+	s.Resume()
 	for _, p := range pieces {
 		come += len(p)
 		buf = whole[base:come:come]
@@ -221,6 +236,36 @@ func checkBadThenGood(t T, c Config, g *Generator) {
 			if err != nil || !d.Equal(dict.Of("good", 1)) {
 				t.Errorf("%q: the good record is %v, %v", pieces, d, err)
 			}
+		}
+	}
+}
+
+// CheckSequence checks what c's scanner finds in a bare sequence, however it is cut
+// into pieces: records as they stand there, and faults as "!malformed"; "!!malformed"
+// is a fault that ends the sequence before its end.
+func CheckSequence(t T, c codec.Codec, sequence string, want ...string) {
+	t.Helper()
+	b := []byte(sequence)
+	cuts := [][][]byte{{b}, single(b)}
+	for n := range b {
+		cuts = append(cuts, [][]byte{b[:n], b[n:]})
+	}
+	for _, pieces := range cuts {
+		var got []string
+		for _, f := range scan(t, Config{Codec: c}, pieces) {
+			if f.err == "" {
+				got = append(got, sequence[f.start:f.end])
+				continue
+			}
+			code, _, _ := strings.Cut(f.err, " ")
+			if f.final && code != string(codec.Truncated) {
+				code = "!" + code
+			}
+			got = append(got, "!"+code)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%q in %d pieces, the first of %d bytes:\n got %q\nwant %q", sequence, len(pieces), len(pieces[0]), got, want)
+			return
 		}
 	}
 }

@@ -47,7 +47,11 @@ func isPythonic(s string) bool {
 
 // truncated fails because buf is all that there is of the record.
 func (p *parser) truncated(buf []byte) {
-	if p.state == inNumber {
+	switch {
+	case p.state == atStart && p.pos < len(buf):
+		p.notADictionary(buf, p.pos, true) // a word
+		return
+	case p.state == inNumber && len(p.frames) > 0:
 		// It was only looked at for its end. What has come may be wrong already.
 		p.state, p.pos = atValue, p.tok
 		if p.run(buf) == failed {
@@ -76,33 +80,54 @@ func (p *parser) wanted() string {
 	case atValue:
 		return "a value"
 	default:
-		if p.frames[len(p.frames)-1].isDict {
+		if len(p.frames) > 0 && p.frames[len(p.frames)-1].isDict {
 			return "',' or '}'"
 		}
 		return "',' or ']'"
 	}
 }
 
-// notADictionary fails because the record begins with something else.
-func (p *parser) notADictionary(buf []byte, i int) int {
+// notADictionary fails because the record begins with something else, at i. whole
+// says that no more of it comes.
+func (p *parser) notADictionary(buf []byte, i int, whole bool) int {
 	var what string
 	switch c := buf[i]; {
 	case c == '[':
 		what = "a list"
 	case c == '"':
 		what = "a string"
-	case c == '-' || c-'0' <= 9 || c == 'I' || c == 'N':
+	case c == '-' || c-'0' <= 9:
 		what = "a number"
-	case c == 't' || c == 'f':
-		what = "a bool"
-	case c == 'n':
-		what = "null"
 	default:
+		for word, is := range words {
+			rest := buf[i:]
+			switch {
+			case bytes.HasPrefix(rest, []byte(word)) && (len(rest) > len(word) || whole):
+				if len(rest) == len(word) || !isWord(rest[len(word)]) {
+					what = is
+				}
+			case strings.HasPrefix(word, string(rest)) && !whole:
+				return p.stop(buf, atStart, i)
+			}
+		}
+	}
+	if what == "" {
 		return p.unexpected(buf, atStart, i, "a dictionary, which begins with '{'")
 	}
+	p.state = atStart
+	p.frames = p.frames[:0]
 	p.fail(buf, codec.NotADictionary, i, "want a dictionary, got "+what)
 	p.err.Hint = `wrap it, as in {"value": …}`
 	return failed
+}
+
+// words are what stands for a value, and what that is.
+var words = map[string]string{
+	"true": "a bool", "false": "a bool", "null": "null", "NaN": "a number", "Infinity": "a number",
+}
+
+func isWord(c byte) bool {
+	return c-'0' <= 9 || c|0x20 >= 'a' && c|0x20 <= 'z' || c == '_' || c >= 0x80
 }
 
 // duplicate fails because the key that ends at end came before.

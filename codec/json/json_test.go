@@ -46,7 +46,9 @@ func TestCodec(t *testing.T) {
 		Codec: json.Codec{}, Kinds: kinds, Keys: keys, Holds: holds,
 		BadThenGood: []string{
 			"{\"a\":1,}\n{\"good\":1}\n", "{\"a\":\x00{\"good\":1}\x00",
-			"\x1e{\"a\":\n\x1e{\"good\":1}\n", "{\"a\":\n{\"good\":1}",
+			"\x1e{\"a\":\n\x1e{\"good\":1}\n", "{\"a\":\"cut of\n{\"good\":1}",
+			"hello\n{\"good\":1}", "nullable\n{\"good\":1}", "[1, 2]{\"good\":1}", "[]{\"good\":1}", "[[],\n{}\n]{\"good\":1}",
+			"{\"a\":1,\"a\":2}\n\n\xef\xbb\xbf{\"good\":1}",
 		},
 	})
 }

@@ -24,7 +24,8 @@ type parser struct {
 	tok    int  // where the content of the token in hand begins
 	escape bool // the string in hand has an escape
 	high   bool // the string in hand has bytes from 0x80
-	rawLF  bool // a line feed stood between tokens
+	list   bool // the record is a list
+	whole  int  // where the record ends, though it is not a dictionary
 	items  int
 
 	frames []frame // the open containers
@@ -60,7 +61,7 @@ type frame struct {
 
 // reset makes p ready for the next record.
 func (p *parser) reset() {
-	p.state, p.pos, p.items, p.rawLF = atStart, 0, 0, false
+	p.state, p.pos, p.items, p.list, p.whole = atStart, 0, 0, false, 0
 	p.frames = p.frames[:0]
 	p.keys.Reset()
 	p.err = nil
@@ -126,7 +127,10 @@ start:
 		return p.stop(buf, atStart, i)
 	}
 	if buf[i] != '{' {
-		return p.notADictionary(buf, i)
+		if p.list {
+			goto openList
+		}
+		return p.notADictionary(buf, i, false)
 	}
 	goto openDict
 
@@ -406,14 +410,50 @@ func (p *parser) space(buf []byte, i int) int {
 
 //go:noinline
 func (p *parser) spaces(buf []byte, i int) int {
-	for ; i < len(buf); i++ {
-		switch buf[i] {
-		case ' ', '\t', '\r':
-		case '\n':
-			p.rawLF = true
-		default:
-			return i
-		}
+	for i < len(buf) && isSpace(buf[i]) {
+		i++
 	}
 	return i
+}
+
+// other reads the value at the beginning of buf, which is no dictionary, to its end,
+// and fails there for that.
+func (p *parser) other(buf []byte) (end int) {
+	if buf[0] == '[' {
+		p.list = true
+		end = p.run(buf)
+	} else {
+		end = p.scalar(buf)
+	}
+	if end < 0 {
+		return end
+	}
+	p.whole = end
+	return p.notADictionary(buf, 0, true)
+}
+
+// scalar reads the string, number or word at the beginning of buf.
+func (p *parser) scalar(buf []byte) (end int) {
+	switch c := buf[0]; {
+	case c == '"':
+		if p.state == atStart {
+			p.tok, p.pos, p.escape, p.high = 1, 1, false, false
+		}
+		if end = p.text(buf, inString, p.pos); end >= 0 {
+			end++
+		}
+		return end
+	case c-'0' <= 9 || c == '-':
+		i := p.pos
+		for i < len(buf) && inNumberToken[buf[i]] {
+			i++
+		}
+		if i == len(buf) {
+			p.tok = 0
+			return p.stop(buf, inNumber, i)
+		}
+		return p.number(buf, 0)
+	default:
+		return p.literal(buf, 0)
+	}
 }

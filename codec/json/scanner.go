@@ -6,8 +6,8 @@ import (
 	"unsafe"
 
 	"github.com/dictwire/dictwire/codec"
-	"github.com/dictwire/dictwire/codec/internal/fault"
 	"github.com/dictwire/dictwire/codec/internal/keyset"
+	"github.com/dictwire/dictwire/codec/internal/line"
 	"github.com/dictwire/dictwire/codec/internal/scratch"
 )
 
@@ -16,44 +16,64 @@ const keepScratch = 8 << 10
 
 // A scanner finds the dictionaries of a JSON sequence.
 type scanner struct {
-	p         parser
-	within    bool // a record has begun
-	skipping  bool // a bad record has not ended
-	begun     bool // the sequence's first bytes have been read
-	separated bool // RS or NUL was seen between records
-	spread    bool // a good record held a line feed
-	patience  scratch.Patience
+	p        parser
+	resumes  bool  // see codec.Scanner's Resume
+	within   bool  // a record has begun
+	array    place // in an array of dictionaries
+	skipping bool  // the end of a bad record is looked for
+	search   line.Search
+	patience scratch.Patience
 }
+
+// A place is where a scanner stands in an array whose items are records.
+type place uint8
+
+const (
+	outside place = iota
+	beforeItem
+	afterItem
+)
+
+const (
+	nul = 0x00
+	rs  = 0x1E
+	bom = "\xEF\xBB\xBF"
+
+	separators = "\x00\x1E"
+)
+
+// maxSpace is how much white space may stand between an array's bracket and its first
+// item for its items to be records, in bytes.
+const maxSpace = 4 << 10
 
 // NewScanner returns a scanner for one JSON sequence. See the package comment.
 func (c Codec) NewScanner(lim codec.Limits) codec.Scanner {
 	s := new(scanner)
 	s.p.lim, s.p.keepLast = lim.Effective(), c.DuplicateKeys == KeepLast
+	s.search = line.Search{Quotes: `"`, Separators: separators}
 	return s
 }
 
-func (s *scanner) Skipping() bool { return s.skipping }
+// Resume makes the sequence a bare one. See [codec.Scanner].
+func (s *scanner) Resume() { s.resumes = true }
 
 func (s *scanner) Scratch() int { return s.p.scratch() }
 
 // Next finds the next dictionary. See [codec.Scanner].
 func (s *scanner) Next(buf []byte) (start, end int, err error) {
 	if !s.within {
-		start = s.between(buf)
-		if start == len(buf) || s.skipping || !s.begun {
-			return start, start, codec.ErrIncomplete
+		if start, end, err = s.between(buf); err != nil {
+			return start, end, err
 		}
 		s.p.reset()
 		if n := s.p.begin(buf[start:]); n > 0 {
-			if s.patience.Ends(n) {
-				s.shrink()
-			}
+			s.ended(n)
 			return start, start + n, nil
 		}
 		s.within = true
 	}
 	record := buf[start:]
-	switch n := s.p.run(record); n {
+	switch n := s.read(record); n {
 	case incomplete:
 		return start, start, codec.ErrIncomplete
 	case failed:
@@ -61,102 +81,168 @@ func (s *scanner) Next(buf []byte) (start, end int, err error) {
 		return start, start + end, err
 	default:
 		s.within = false
-		s.spread = s.spread || s.p.rawLF
-		if s.patience.Ends(n) {
-			s.shrink()
-		}
+		s.ended(n)
 		return start, start + n, nil
 	}
 }
 
 // End says what the sequence ends with. See [codec.Scanner].
 func (s *scanner) End(buf []byte) (start, end int, err error) {
-	if !s.within {
-		return len(buf), len(buf), io.EOF
+	switch {
+	case s.within:
+	case len(buf) > 0: // of a byte order mark, or of an array
+		s.p.reset()
+		s.within = true
+	case s.array != outside && !s.skipping:
+		s.p.reset()
+		s.p.fail(nil, codec.Truncated, 0, "want the end of the array, got the end")
+		s.p.err.Final = true
+		s.array = outside
+		return 0, 0, s.p.err
+	default:
+		return 0, 0, io.EOF
 	}
-	s.p.truncated(buf)
+	if s.read(buf) == incomplete {
+		s.p.truncated(buf)
+	}
 	err, end = s.bad(buf)
 	return 0, end, err
 }
 
-// between returns where the next record begins in buf, or how much of buf can
-// be dropped while it is not there.
-func (s *scanner) between(buf []byte) int {
-	i := 0
-	if s.skipping {
-		if i = s.resume(buf); s.skipping {
-			return i
-		}
+// read reads on in the record whose bytes are given.
+func (s *scanner) read(record []byte) int {
+	if s.resumes && (s.array != outside || record[0] == '[') && record[0] != '{' {
+		return s.p.other(record)
 	}
-	if !s.begun {
-		const bom = "\xEF\xBB\xBF"
-		got := buf[:min(len(buf), len(bom))]
-		if len(got) < len(bom) && string(got) == bom[:len(got)] {
-			return 0
-		}
-		s.begun = true
-		if string(got) == bom {
-			i = len(bom)
-		}
-	}
-	for ; i < len(buf) && buf[i] <= ' '; i++ {
-		switch buf[i] {
-		case ' ', '\t', '\r', '\n':
-		case nul, rs:
-			s.separated = true
-		default:
-			return i
-		}
-	}
-	return i
+	return s.p.run(record)
 }
 
-const (
-	nul = 0x00
-	rs  = 0x1E
-)
+// ended takes note that a good record of n bytes has ended.
+func (s *scanner) ended(n int) {
+	if s.array != outside {
+		s.array = afterItem
+	}
+	if s.patience.Ends(n) {
+		s.shrink()
+	}
+}
+
+// between returns where the next record begins in buf, or, with an error, what Next
+// does where none begins.
+func (s *scanner) between(buf []byte) (start, end int, err error) {
+	i := 0
+	if s.skipping {
+		n, o := s.search.On(buf)
+		switch s.skipping = o == line.More; o {
+		case line.More:
+			return n, n, codec.ErrIncomplete
+		case line.None:
+			return 0, n, line.Late(name, 0, "a line feed within it")
+		default:
+			i = n
+		}
+	}
+	for i < len(buf) {
+		switch c := buf[i]; {
+		case c == ' ' || c == '\t' || c == '\r' || c == '\n':
+			i++
+		case c == '{' && s.array != afterItem:
+			return i, i, nil
+		case s.array != outside:
+			var done bool
+			if i, end, done, err = s.inArray(buf, i); done {
+				return i, end, err
+			}
+		case c == nul || c == rs:
+			s.search.Separated = true
+			i++
+		case c == bom[0]:
+			got := buf[i:min(i+len(bom), len(buf))]
+			if len(got) < len(bom) && string(got) == bom[:len(got)] {
+				return i, i, codec.ErrIncomplete
+			}
+			if string(got) != bom {
+				return i, i, nil
+			}
+			i += len(bom)
+		case c == '[' && s.resumes:
+			first := i + 1
+			for first < len(buf) && isSpace(buf[first]) {
+				first++
+			}
+			switch {
+			case first-i > maxSpace:
+				return i, i, nil
+			case first == len(buf):
+				return i, i, codec.ErrIncomplete
+			case buf[first] != '{':
+				return i, i, nil
+			}
+			s.array = beforeItem
+			i = first
+		default:
+			return i, i, nil
+		}
+	}
+	return i, i, codec.ErrIncomplete
+}
+
+func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
+
+// inArray reads what stands at i between the items of an array. done says that the
+// answer is that of between; otherwise it goes on at start.
+func (s *scanner) inArray(buf []byte, i int) (start, end int, done bool, err error) {
+	c := buf[i]
+	switch {
+	case s.array == afterItem && c == ',':
+		s.array = beforeItem
+		return i + 1, 0, false, nil
+	case s.array == afterItem && c == ']':
+		s.array = outside
+		return i + 1, 0, false, nil
+	case s.array == beforeItem && c != ']':
+		return i, i, true, nil
+	}
+	s.p.reset()
+	rest := buf[i:]
+	if s.array == afterItem {
+		s.p.unexpected(rest, atStart, 0, "',' or ']' after an item of the array")
+		err, end = s.bad(rest)
+		return i, i + end, true, err
+	}
+	s.p.unexpected(rest, atStart, 0, "an item of the array after ','")
+	s.p.err.Hint = "JSON has no trailing comma"
+	s.array = outside
+	return i, i + 1, true, s.p.err
+}
 
 // bad says what becomes of the bad record at the beginning of buf: its error,
 // and where it ends as far as that is known.
 func (s *scanner) bad(buf []byte) (err *codec.SyntaxError, end int) {
 	err = s.p.err
 	s.within = false
-	if s.spread && !s.separated {
+	if !s.resumes {
 		err.Final = true
 		return err, len(buf)
 	}
-	s.skipping = true
-	end = 1 + s.resume(buf[1:])
-	if !s.skipping && end <= err.Offset {
-		fault.CutOff(err, end)
+	if n := s.p.whole; n > 0 {
+		s.ended(n)
+		return err, n
+	}
+	inner := s.array != outside
+	s.array = outside
+	var o line.Outcome
+	if at := err.Offset; !inner && at < len(buf) && buf[at] == '\n' && (s.p.state == inString || s.p.state == inKey) &&
+		bytes.IndexByte(buf[:at], '\n') < 0 {
+		end, o = s.search.Cut(buf, at, s.p.tok)
+	} else {
+		end, o = s.search.Begin(buf, at, inner)
+	}
+	s.skipping = o == line.More
+	if o == line.None {
+		line.Ends(err)
 	}
 	return err, end
-}
-
-// resume looks for the end of a bad record in buf. It returns where the next
-// one begins and ends the skipping, or how much of buf can be dropped.
-func (s *scanner) resume(buf []byte) int {
-	for i := 0; ; i++ {
-		n := bytes.IndexAny(buf[i:], "\n\x00\x1e")
-		if n < 0 {
-			return len(buf)
-		}
-		i += n
-		if buf[i] != '\n' {
-			s.skipping = false
-			return i
-		}
-		if s.spread {
-			continue
-		}
-		if i+1 == len(buf) {
-			return i
-		}
-		if buf[i+1] == '{' {
-			s.skipping = false
-			return i + 1
-		}
-	}
 }
 
 // Release gives the scanner's memory back. See [codec.Scanner].

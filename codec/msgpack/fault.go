@@ -1,6 +1,10 @@
 package msgpack
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/dictwire/dictwire/codec/internal/walk"
+)
 
 // format is MessagePack in what faults say.
 type format struct{ Codec }
@@ -37,4 +41,41 @@ func (format) Pair(key []byte) []byte { return append(append([]byte{fixmap | 1},
 // TextHint is the remedy for strings that are not UTF-8.
 func (format) TextHint() string {
 	return "write bytes as bin, as Python's msgpack does with use_bin_type=True"
+}
+
+// Head returns the head that stands at i.
+func (format) Head(buf []byte, i int) walk.Head {
+	c := buf[i]
+	h := walk.Head{Size: 1, List: classOf(c) == ofArray}
+	var arg uint64
+	if c >= null && c <= map32 {
+		h.Size += int(width[c-null])
+		if i+h.Size > len(buf) {
+			return h
+		}
+		if h.Size > 1 {
+			arg = number(buf[i+1 : i+h.Size])
+		}
+	}
+	switch k := classOf(c); {
+	case k == ofNothing:
+		h.Size = 0
+	case c >= fixmap && c < fixarray:
+		h.Items = 2 * uint64(c&15)
+	case c >= fixarray && c < fixstr:
+		h.Items = uint64(c & 15)
+	case c >= fixstr && c < null:
+		h.Body = uint64(c & 31)
+	case k == ofMap && c >= map16:
+		h.Items = 2 * arg
+	case k == ofArray:
+		h.Items = arg
+	case k == ofStr, k == ofBin:
+		h.Body = arg
+	case c >= fixext1 && c <= fixext16:
+		h.Body = 1 + 1<<(c-fixext1)
+	case k == ofExt:
+		h.Body = 1 + arg
+	}
+	return h
 }

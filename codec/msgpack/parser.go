@@ -16,7 +16,7 @@ type parser struct{ walk.Walk }
 // run reads on in buf, which begins with the record's first byte, and returns
 // where the record ends, incomplete or failed.
 func (p *parser) run(buf []byte) int {
-	buf = p.Resume(buf)
+	buf = p.Begun(buf)
 	var (
 		i    = p.Pos
 		f    *walk.Frame

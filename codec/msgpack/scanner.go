@@ -13,4 +13,12 @@ func (Codec) NewScanner(lim codec.Limits) codec.Scanner {
 }
 
 // Next finds the next dictionary. See [codec.Scanner].
-func (s *scanner) Next(buf []byte) (start, end int, err error) { return s.Answer(buf, s.run(buf)) }
+func (s *scanner) Next(buf []byte) (start, end int, err error) {
+	if s.Passing() {
+		if start, end, err = s.Pass(buf); err != nil {
+			return start, end, err
+		}
+	}
+	_, end, err = s.Answer(buf[start:], s.run(buf[start:]))
+	return start, start + end, err
+}

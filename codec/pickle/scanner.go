@@ -92,8 +92,8 @@ func (s *scanner) bad(buf []byte, err *codec.SyntaxError) (start, end int, _ err
 	return 0, min(err.Offset+1, len(buf)), err
 }
 
-// Skipping returns false: see bad.
-func (s *scanner) Skipping() bool { return false }
+// Resume changes nothing: see bad.
+func (s *scanner) Resume() {}
 
 // Scratch returns 0.
 func (s *scanner) Scratch() int { return 0 }

@@ -82,6 +82,7 @@ func records(t *testing.T, b []byte, piece int) [][]byte {
 	t.Helper()
 	var all [][]byte
 	s := python.Codec{}.NewScanner(codec.Limits{})
+	s.Resume()
 	begin, come := 0, 0
 	for {
 		start, end, err := s.Next(b[begin:come])

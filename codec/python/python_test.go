@@ -25,7 +25,7 @@ func TestCodec(t *testing.T) {
 	for _, version := range []dict.Python{0, dict.Python311} {
 		codectest.Run(t, codectest.Config{
 			Codec: python.Codec{Python: version}, Kinds: dict.Kinds(), Keys: keys, Holds: holds,
-			BadThenGood: []string{"{'a': 1,,}\n{'good': 1}\n", "{'a':\n{'good': 1}", "{'a': 'b\n{'good': 1}\n"},
+			BadThenGood: []string{"{'a': 1,,}\n{'good': 1}\n", "{'a': 'b\n{'good': 1}\n", "oops\n{'good': 1}\n"},
 		})
 	}
 }

@@ -6,8 +6,8 @@ import (
 	"unsafe"
 
 	"github.com/dictwire/dictwire/codec"
-	"github.com/dictwire/dictwire/codec/internal/fault"
 	"github.com/dictwire/dictwire/codec/internal/keyset"
+	"github.com/dictwire/dictwire/codec/internal/line"
 	"github.com/dictwire/dictwire/codec/internal/scratch"
 	"github.com/dictwire/dictwire/dict"
 )
@@ -18,9 +18,10 @@ const keepScratch = 16 << 10
 // A scanner finds the dictionaries of a sequence.
 type scanner struct {
 	p        parser
+	resumes  bool // see codec.Scanner's Resume
 	within   bool // a record has begun
-	skipping bool // a bad record has not ended
-	spread   bool // a good record held a line feed
+	skipping bool // the end of a bad record is looked for
+	search   line.Search
 	patience scratch.Patience
 }
 
@@ -28,10 +29,12 @@ type scanner struct {
 func (Codec) NewScanner(lim codec.Limits) codec.Scanner {
 	s := new(scanner)
 	s.p.lim = lim.Effective()
+	s.search.Quotes = `"'`
 	return s
 }
 
-func (s *scanner) Skipping() bool { return s.skipping }
+// Resume makes the sequence a bare one. See [codec.Scanner].
+func (s *scanner) Resume() { s.resumes = true }
 
 func (s *scanner) Scratch() int { return s.p.scratch() }
 
@@ -39,8 +42,14 @@ func (s *scanner) Scratch() int { return s.p.scratch() }
 func (s *scanner) Next(buf []byte) (start, end int, err error) {
 	if !s.within {
 		if s.skipping {
-			if start = s.resume(buf); s.skipping {
-				return start, start, codec.ErrIncomplete
+			n, o := s.search.On(buf)
+			switch s.skipping = o == line.More; o {
+			case line.More:
+				return n, n, codec.ErrIncomplete
+			case line.None:
+				return 0, n, line.Late(name, 0, "a line feed within it")
+			default:
+				start = n
 			}
 		}
 		start += blanks(buf[start:])
@@ -59,7 +68,6 @@ func (s *scanner) Next(buf []byte) (start, end int, err error) {
 		return start, start + end, err
 	default:
 		s.within = false
-		s.spread = s.spread || bytes.IndexByte(record[:n], '\n') >= 0
 		if s.patience.Ends(n) {
 			s.shrink()
 		}
@@ -82,35 +90,22 @@ func (s *scanner) End(buf []byte) (start, end int, err error) {
 func (s *scanner) bad(buf []byte) (err *codec.SyntaxError, end int) {
 	err = s.p.err
 	s.within = false
-	if s.spread {
+	if !s.resumes {
 		err.Final = true
 		return err, len(buf)
 	}
-	s.skipping = true
-	end = 1 + s.resume(buf[1:])
-	if !s.skipping && end <= err.Offset {
-		fault.CutOff(err, end)
+	var o line.Outcome
+	at := err.Offset
+	if at < len(buf) && buf[at] == '\n' && s.p.state == inString && bytes.IndexByte(buf[:at], '\n') < 0 {
+		end, o = s.search.Cut(buf, at, s.p.tok)
+	} else {
+		end, o = s.search.Begin(buf, at, false)
+	}
+	s.skipping = o == line.More
+	if o == line.None {
+		line.Ends(err)
 	}
 	return err, end
-}
-
-// resume looks for the end of a bad record in buf. It returns where the next
-// one begins and ends the skipping, or how much of buf can be dropped.
-func (s *scanner) resume(buf []byte) int {
-	for i := 0; ; {
-		n := bytes.IndexByte(buf[i:], '\n')
-		if n < 0 {
-			return len(buf)
-		}
-		i += n + 1
-		if i == len(buf) {
-			return i - 1
-		}
-		if buf[i] == '{' || buf[i] == 'O' {
-			s.skipping = false
-			return i
-		}
-	}
 }
 
 // Release gives the scanner's memory back. See [codec.Scanner].

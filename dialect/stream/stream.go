@@ -7,9 +7,10 @@
 // rejected. There is no acknowledgement. Where the server's handler replies,
 // each reply is a dictionary of the same format, in the order of the records.
 //
-// A bad record costs only itself where the codec's scanner finds the next one.
-// Otherwise the peer is told, as {"error": …, "code": …, "at": offset}, and the
-// sequence ends. Bad records that do not end the sequence are told as well, the
+// A bad record costs only itself where the next beginning is certain. Otherwise the
+// peer is told, as {"error": …, "code": …, "at": offset}, and the sequence ends. So it
+// does where its first record is one that only decoding finds to be bad: what begins
+// like a pickle and holds none may be anything. Bad records that do not end the sequence are told as well, the
 // first 16 of a connection, since a peer that never reads must not be stopped by
 // that.
 package stream
@@ -45,8 +46,15 @@ func (d Dialect) Serve(ctx context.Context, c *dialect.Conn, in dialect.Intake) 
 	}
 	defer w.Close()
 	q := dialect.NewSequence(c, d.Codec, d.Limits)
-	told := 0
+	q.FirstAlone = codec.FramesOnly(d.Codec)
+	first, told := q.FirstAlone, 0
+	var foreign *dialect.Error // why the first record is none
 	answer := func(a dialect.Answer) error {
+		var syntax *codec.SyntaxError
+		if first && a.Err != nil && errors.As(a.Err, &syntax) {
+			foreign = a.Err // which the server tells
+			return nil
+		}
 		if a.Bad {
 			if told++; told > maxTold || q.Ends(a.Err) { // which the server tells
 				return nil
@@ -56,6 +64,10 @@ func (d Dialect) Serve(ctx context.Context, c *dialect.Conn, in dialect.Intake) 
 	}
 	err = q.Each(ctx, func(b *dialect.Batch) error {
 		_, err := w.Take(ctx, b, answer)
+		first = false
+		if err == nil && foreign != nil {
+			return foreign
+		}
 		return err
 	})
 	if errors.Is(err, dialect.ErrDrained) {

@@ -175,7 +175,7 @@ func TestFaults(t *testing.T) {
 	if got := fmt.Sprint(in.batches); got != `[[{"a":1} {"c":2} {"d":4}]]` || err != nil {
 		t.Errorf("taken in: %s, %v", got, err)
 	}
-	if want := []string{"malformed {\"b\":oops}\n", "not_a_dictionary [3]\n"}; !slices.Equal(in.rejected, want) {
+	if want := []string{"malformed {\"b\":oops}\n", "not_a_dictionary [3]"}; !slices.Equal(in.rejected, want) {
 		t.Errorf("rejected %q, want %q", in.rejected, want)
 	}
 	want := `{"error":"json: want a value, got 'o' (at byte 5, in /b)","code":"malformed","at":13}` + "\n" +
@@ -185,9 +185,9 @@ func TestFaults(t *testing.T) {
 	}
 
 	in = new(intake)
-	told, err = converse(t, in, "{\n\"a\":1}\n{\"b\":oops}\n{\"c\":2}\n")
+	told, err = converse(t, in, "{\n\"a\":1}\n{\n\"b\":oops}\n{\"c\":2}\n")
 	var fault *dialect.Error
-	if !errors.As(err, &fault) || fault.Code != codec.Malformed || fault.At != 14 || told != "" {
+	if !errors.As(err, &fault) || fault.Code != codec.Malformed || fault.At != 15 || told != "" {
 		t.Errorf("Serve = %#v, told %q", err, told) // the server tells the last fault
 	}
 	if got := fmt.Sprint(in.batches); got != "[[{\n\"a\":1}]]" {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/foreign"
 )
 
 // A sequence reads the records of a file or pipe, in bounded memory.
@@ -20,17 +21,20 @@ type sequence struct {
 	limits  codec.Limits
 	scanner codec.Scanner
 
-	buf    []byte
-	begin  int   // buf[begin:] was not scanned
-	offset int64 // of buf[begin] in the file
-	line   int   // of buf[begin], from 1
-	column int   // bytes before buf[begin] in its line
-	ended  bool  // r has no more
-	broken error // why no more records can be read
+	buf     []byte
+	begin   int   // buf[begin:] was not scanned
+	offset  int64 // of buf[begin] in the file
+	line    int   // of buf[begin], from 1
+	column  int   // bytes before buf[begin] in its line
+	checked bool  // it is known that the file is not something else
+	ended   bool  // r has no more
+	broken  error // why no more records can be read
 }
 
 func newSequence(name string, r io.Reader, c codec.Codec, lim codec.Limits) *sequence {
-	return &sequence{name: name, r: r, codec: c, limits: lim, scanner: c.NewScanner(lim), line: 1}
+	s := &sequence{name: name, r: r, codec: c, limits: lim, scanner: c.NewScanner(lim), line: 1}
+	s.scanner.Resume()
+	return s
 }
 
 // dict returns the next dictionary, and errors as next does.
@@ -51,6 +55,9 @@ func (s *sequence) dict(ctx context.Context) (*dict.Dict, error) {
 // the end, or a *recordError. After one of those, next goes on behind the bad
 // record.
 func (s *sequence) next(ctx context.Context) ([]byte, error) {
+	if s.broken == nil && !s.checked {
+		s.broken = s.check(ctx)
+	}
 	if s.broken != nil {
 		return nil, s.broken
 	}
@@ -83,6 +90,27 @@ func (s *sequence) next(ctx context.Context) ([]byte, error) {
 		if err := s.read(ctx); err != nil {
 			return nil, err
 		}
+	}
+}
+
+// check reads as much as tells that the file is not something else than records in
+// the format that is wanted.
+func (s *sequence) check(ctx context.Context) error {
+	for {
+		k, err := foreign.File(s.codec.Name(), s.buf, s.ended)
+		switch {
+		case errors.Is(err, codec.ErrIncomplete):
+			if err := s.read(ctx); err != nil {
+				return err
+			}
+			continue
+		case k.Format != "":
+			k.Hint = "--from " + k.Format + " reads it"
+		}
+		if s.checked = true; k.Name == "" {
+			return nil
+		}
+		return hintError{fmt.Errorf("%s: this looks like %s, not %s", s.name, k.Name, s.codec.Name()), k.Hint}
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/dict"
 )
 
@@ -27,13 +26,6 @@ func Digits(limit int) string { return over(limit, "digits of an integer", "--ma
 //go:noinline
 func over(limit int, what, option string) string {
 	return fmt.Sprintf("the record has more than %d %s; %s raises the limit", limit, what, option)
-}
-
-// CutOff makes err say that the next record began at end, before a fault of this
-// one was seen.
-func CutOff(err *codec.SyntaxError, end int) {
-	err.Offset, err.Path, err.Hint = end, "", ""
-	err.Msg = "the record is cut off: the next line begins another"
 }
 
 // Quote returns a key as messages name it.

@@ -18,7 +18,8 @@ func (w *Walk) Answer(buf []byte, n int) (start, end int, err error) {
 	case Incomplete:
 		return 0, 0, codec.ErrIncomplete
 	case Failed:
-		return 0, len(buf), w.bad()
+		end, err := w.bad(buf)
+		return 0, end, err
 	default:
 		w.Pos, w.items = 0, 0 // all else is as reset leaves it
 		if w.patience.Ends(n) {
@@ -36,19 +37,9 @@ func (w *Walk) End(buf []byte) (start, end int, err error) {
 	return w.Answer(buf, w.Truncated(buf))
 }
 
-// bad ends the sequence: behind a bad record the next can't be found.
-func (w *Walk) bad() error {
-	w.reset()
-	w.Err.Final = true
-	return w.Err
-}
-
-// Skipping returns false: nothing is looked for behind a bad record.
-func (w *Walk) Skipping() bool { return false }
-
 // Scratch returns the bytes of memory that w holds.
 func (w *Walk) Scratch() int {
-	return int(unsafe.Sizeof(Frame{}))*cap(w.Frames) + w.Keys.Scratch() + w.builder.Scratch() + cap(w.Text)
+	return int(unsafe.Sizeof(Frame{}))*cap(w.Frames) + w.Keys.Scratch() + w.builder.Scratch() + cap(w.Text) + int(unsafe.Sizeof(level{}))*cap(w.pass.levels)
 }
 
 // Release gives a scanner's memory back, where no record has begun.
@@ -61,6 +52,9 @@ func (w *Walk) Release() {
 //go:noinline
 func (w *Walk) free() {
 	w.Frames, w.Keys, w.builder, w.Text = nil, keyset.Set{}, dict.Builder{}, nil
+	if !w.passing {
+		w.pass = pass{}
+	}
 }
 
 // shrink gives memory back that many records in a row have not needed.

@@ -52,6 +52,10 @@ type Walk struct {
 
 	format   Format
 	patience scratch.Patience
+
+	resumes bool // see codec.Scanner's Resume
+	passing bool // a bad record has not ended
+	pass    pass
 }
 
 // A Format is what faults say of a format.
@@ -60,6 +64,9 @@ type Format interface {
 
 	// Describe names the item whose head stands at i.
 	Describe(buf []byte, i int) string
+
+	// Head returns the head that stands at i, as far as it has come.
+	Head(buf []byte, i int) Head
 
 	// Pair returns a dictionary of that key and null.
 	Pair(key []byte) []byte
@@ -112,9 +119,9 @@ func (w *Walk) reset() {
 	}
 }
 
-// Resume returns what a parser is to read on in: buf, which begins with the record's
+// Begun returns what a parser is to read on in: buf, which begins with the record's
 // first byte, as far as a record may go. What needs more is too large.
-func (w *Walk) Resume(buf []byte) []byte {
+func (w *Walk) Begun(buf []byte) []byte {
 	if len(buf) > w.Lim.RecordBytes {
 		buf = buf[:w.Lim.RecordBytes]
 	}

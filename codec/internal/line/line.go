@@ -1,0 +1,167 @@
+// Package line looks for the record after a bad one in sequences of text formats. The
+// next beginning is certain after a separator that no record holds, and after a line
+// feed where the bad record has ended with its line. Otherwise there is none: what
+// stands on the next line could be the inside of the bad record.
+package line
+
+import (
+	"bytes"
+	"strings"
+
+	"github.com/dictwire/dictwire/codec"
+)
+
+// EndsHere is the hint of what ends a sequence.
+const EndsHere = "the sequence ends here, since where the next record begins is not certain"
+
+// Ends makes err that of a record which ends the sequence.
+func Ends(err *codec.SyntaxError) {
+	err.Final = true
+	if err.Hint == "" && err.Code != codec.Truncated {
+		err.Hint = EndsHere
+	}
+}
+
+// Late returns the fault of a bad record of which only now is known that it ends the
+// sequence, because of what stands at an offset of the bytes that came last.
+func Late(format string, offset int, got string) *codec.SyntaxError {
+	return &codec.SyntaxError{
+		Codec: format, Code: codec.Malformed, Offset: offset, Msg: late + got, Hint: EndsHere, Final: true,
+	}
+}
+
+const late = "want the end of the bad record, got "
+
+// IsLate reports whether err is of Late.
+func IsLate(err *codec.SyntaxError) bool { return strings.HasPrefix(err.Msg, late) }
+
+// An Outcome is how far a search has come.
+type Outcome uint8
+
+// The outcomes of a search.
+const (
+	More  Outcome = iota // the beginning is not among the bytes that have come
+	Found                // it is certain
+	None                 // it can't be known
+)
+
+// A Search looks for the beginning of the record after a bad one.
+type Search struct {
+	Quotes     string // that begin and end strings
+	Separators string // that no record holds
+	Separated  bool   // one of them has been seen
+
+	line   line
+	passed bool // the line has ended, and the record has not: only a separator is certain
+}
+
+// Begin begins a search after the bad record whose bytes have come, and in which the
+// fault stands at the given place. inner says that the record is part of something
+// larger. It returns where the next record begins, or how many bytes it has looked at.
+func (s *Search) Begin(record []byte, fault int, inner bool) (n int, o Outcome) {
+	fault = min(fault, len(record))
+	if fault < len(record) && s.separator(record[fault]) {
+		return max(fault, 1), Found
+	}
+	s.passed = inner || bytes.IndexByte(record[:fault], '\n') >= 0
+	if s.passed {
+		n, o = s.On(record[fault:])
+		return fault + n, o
+	}
+	s.line = line{braces: record[0] == '{'}
+	return s.On(record)
+}
+
+// Cut is Begin where the fault is a line feed in the string that begins at the given
+// place. No string holds one, so the record ends there: it was cut off. Where
+// the string holds a brace, it may be a text that was put there as it is, and what
+// stands on the next lines is the inside of the record.
+func (s *Search) Cut(record []byte, fault, text int) (n int, o Outcome) {
+	if s.passed = bytes.IndexByte(record[text:fault], '{') >= 0; s.passed {
+		return s.On(record[fault:])
+	}
+	return fault + 1, Found
+}
+
+// On goes on with the bytes that come next. It returns what Begin does.
+func (s *Search) On(b []byte) (n int, o Outcome) {
+	if !s.passed {
+		n = s.line.follow(b, s)
+		switch {
+		case n < 0:
+			return len(b), More
+		case b[n] != '\n':
+			return n, Found
+		case s.line.ended():
+			return n + 1, Found
+		}
+		s.passed = true
+	}
+	if !s.Separated {
+		return len(b), None
+	}
+	if i := bytes.IndexAny(b[n:], s.Separators); i >= 0 {
+		return n + i, Found
+	}
+	return len(b), More
+}
+
+func (s *Search) separator(c byte) bool { return strings.IndexByte(s.Separators, c) >= 0 }
+
+// A line follows a bad record to the end of its line. The record has ended there if
+// none of its brackets is left open, counted either without those in strings or with
+// them: where the fault is a quote too many or too few, one of the two is wrong.
+type line struct {
+	braces     bool // the record is a dictionary: what its closing brace leaves open ends with it
+	lexed, raw int  // how many brackets are open, without those in strings, and with them
+	quote      byte // of the string in hand; 0 where there is none
+	escaped    bool // the byte before was a backslash in a string
+}
+
+// follow goes on with b up to a line feed or a separator, and returns where that
+// stands, or -1 where b holds none.
+func (l *line) follow(b []byte, s *Search) int {
+	for i, c := range b {
+		if c < ' ' && (c == '\n' || s.separator(c)) {
+			return i
+		}
+		n := l.bracket(c)
+		l.raw = max(l.raw+n, 0)
+		switch {
+		case l.escaped:
+			l.escaped = false
+		case l.quote != 0 && c == '\\':
+			l.escaped = true
+		case l.quote != 0:
+			if c == l.quote {
+				l.quote = 0
+			}
+		case n != 0:
+			l.lexed = max(l.lexed+n, 0)
+		case strings.IndexByte(s.Quotes, c) >= 0:
+			l.quote = c
+		}
+	}
+	return -1
+}
+
+// bracket returns 1 for an opening bracket, -1 for a closing one, else 0.
+func (l *line) bracket(c byte) int {
+	switch c {
+	case '{':
+		return 1
+	case '}':
+		return -1
+	case '[', '(':
+		if !l.braces {
+			return 1
+		}
+	case ']', ')':
+		if !l.braces {
+			return -1
+		}
+	}
+	return 0
+}
+
+func (l *line) ended() bool { return l.lexed == 0 && l.quote == 0 || l.raw == 0 }
