@@ -48,8 +48,10 @@
 //
 // # Sequences
 //
-// A scanner reads dictionaries back to back. Behind a bad one the next can't be
-// found, so it ends the sequence.
+// A scanner reads dictionaries back to back. In a bare sequence (codec.Scanner's
+// Resume) the next one begins where the lengths of a bad one say that it ends. One
+// whose end they don't tell, and a number or a string in the place of a dictionary,
+// ends the sequence.
 package cbor
 
 import (

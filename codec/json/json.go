@@ -36,12 +36,14 @@
 //
 // A scanner reads dictionaries back to back, with any white space, NUL or RS
 // (0x1E, RFC 7464) between them: newline-delimited, concatenated,
-// pretty-printed. A byte order mark in front of the first is skipped.
+// pretty-printed. A byte order mark in front of one is skipped.
 //
-// Behind a bad record the next one is looked for behind RS or NUL, or behind a
-// line feed if the next byte is '{' and no good record before held a line
-// feed outside its strings. Where records have held line feeds and neither RS
-// nor NUL was seen, the bad record ends the sequence ([codec.SyntaxError].Final).
+// In a bare sequence (codec.Scanner's Resume) an array whose first item is a
+// dictionary is a sequence of its items. After a bad record the next one begins
+// after RS or NUL, where one was seen, or after a line feed where the record has
+// ended with its line: no line feed stands before the fault, and no bracket is left
+// open. Otherwise, and within an array, the bad record ends the sequence
+// ([codec.SyntaxError].Final).
 package json
 
 import (

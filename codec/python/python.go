@@ -25,10 +25,11 @@
 //
 // # Sequences
 //
-// A scanner reads dictionaries back to back, with any white space between them.
-// Behind a bad record the next one is looked for behind a line feed if the next
-// byte begins a dictionary and no good record before held a line feed; where
-// one did, the bad record ends the sequence ([codec.SyntaxError].Final).
+// A scanner reads dictionaries back to back, with any white space between them. In a
+// bare sequence (codec.Scanner's Resume) the next one after a bad one begins after a
+// line feed where the bad one has ended with its line: no line feed stands before the
+// fault, and no bracket is left open. Otherwise the bad record ends the sequence
+// ([codec.SyntaxError].Final).
 package python
 
 import (
