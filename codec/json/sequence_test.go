@@ -148,6 +148,7 @@ func TestSequenceEnds(t *testing.T) {
 // likes.
 func TestArrays(t *testing.T) {
 	g := codectest.NewGenerator(codectest.Seed(t), kinds, keys)
+	g.Holds = holds
 	for range 300 {
 		text := []byte("[")
 		for i := range 1 + g.IntN(10) {
