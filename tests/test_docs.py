@@ -38,10 +38,10 @@ def build():
     )
 
 
-def blocks(page):
-    """Return the Python of a page, block by block."""
+def blocks(page, kind='python'):
+    """Return the Python of a page, or what stands in blocks of another kind, block by block."""
     with open(os.path.join(ROOT, 'docs', page), encoding='utf-8') as f:
-        return re.findall('^```python\n(.*?)^```', f.read(), re.M | re.S)
+        return [text for found, text in re.findall(r'^```([^\n]*)\n(.*?)^```', f.read(), re.M | re.S) if found == kind]
 
 
 def free_port():
@@ -170,7 +170,12 @@ class TestGuide(unittest.TestCase):
     def test_page(self):
         server = Server(self, '--topic', 'orders')
         (client,) = blocks('protocol.md')
-        bare, send, read, use = blocks('guide/python.md')
+        package, bare, send, read, use = blocks('guide/python.md')
+        env = {**os.environ, 'DICTWIRE_ADDR': f'127.0.0.1:{server.port}',
+               'PYTHONPATH': os.path.join(ROOT, 'clients', 'python', 'src')}
+        with server.run(package, env=env) as program:
+            out, _ = program.communicate('', timeout=60)
+        self.assertEqual(out, blocks('guide/python.md', '')[0])
         arrived = "while not list(read('orders', 'test')): pass"
         with server.run(bare, client, read, arrived, send, use, use) as program:
             out, _ = program.communicate('', timeout=60)
