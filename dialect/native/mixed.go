@@ -107,8 +107,8 @@ func (s *mixedScanner) End(buf []byte) (start, end int, err error) {
 	return i + start, i + end, err
 }
 
-// Skipping implements [codec.Scanner].
-func (s *mixedScanner) Skipping() bool { return s.of.Skipping() }
+// Resume changes nothing: no bare sequence is of this format.
+func (s *mixedScanner) Resume() {}
 
 // Scratch implements [codec.Scanner].
 func (s *mixedScanner) Scratch() int { return s.json.Scratch() + s.pickle.Scratch() }
