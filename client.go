@@ -92,6 +92,14 @@ type Dialer struct {
 	// for. Nil means that nobody wants to know.
 	OnReply func(topic string, number uint64, reply *dict.Dict)
 
+	// OnSession is called when a session with the server has begun, with nil, and
+	// when one can't be made or has broken, with the first error in a row: then
+	// it is tried again. Who sets it wants to tell people, so that Logger is not
+	// told of sessions, nor of what ends a topic for good: Flush and later calls
+	// return that. It is called by one goroutine for each topic and each
+	// subscription, which it holds up; it must not wait for the client.
+	OnSession func(err error)
+
 	// Logger is told of connections that break, and of losses. Nil means that
 	// nothing is logged. It should not be one that sends with this client.
 	Logger *slog.Logger
@@ -423,6 +431,24 @@ func (c *Client) takeFailures() []error {
 	}
 	c.failures, c.more = nil, 0
 	return errs
+}
+
+// Pending returns the number of records that were taken to be sent and are not
+// settled; with [Dialer.AtSpool], that are not in the spool.
+func (c *Client) Pending() int64 { return c.window.records.Load() + c.lost.Load() }
+
+// session tells that a session has begun, or why there is none.
+func (c *Client) session(err error) {
+	if c.d.OnSession != nil {
+		c.d.OnSession(err)
+	}
+}
+
+// logSession logs what is told otherwise where there is an OnSession.
+func (c *Client) logSession(level slog.Level, msg string, attrs ...any) {
+	if c.d.OnSession == nil {
+		c.log(level, msg, attrs...)
+	}
 }
 
 func (c *Client) log(level slog.Level, msg string, attrs ...any) {

@@ -88,7 +88,7 @@ func (s *sender) run() {
 		case errors.As(err, &later):
 			pause = later.pause()
 		case errors.As(err, &remote) && progress && !passes(remote.Code): // behind a bad record
-			c.log(slog.LevelWarn, "a record ended the session", "topic", s.topic, "error", err)
+			c.logSession(slog.LevelWarn, "a record ended the session", "topic", s.topic, "error", err)
 			continue
 		default:
 			pause = again.pause()
@@ -98,7 +98,8 @@ func (s *sender) run() {
 		s.trouble = err
 		s.mu.Unlock()
 		if first {
-			c.log(slog.LevelWarn, "no session for now", "topic", s.topic, "error", err)
+			c.session(err)
+			c.logSession(slog.LevelWarn, "no session for now", "topic", s.topic, "error", err)
 		}
 		if !wait(c.ctx, pause) {
 			break
@@ -174,6 +175,7 @@ func (s *sender) connect(ctx context.Context) error {
 	work, cancel := context.WithCancel(ctx)
 	err = l.resume(work, at, &working)
 	if err == nil {
+		s.c.session(nil)
 		working.Go(l.write)
 		err = l.read()
 	}

@@ -19,7 +19,8 @@ type reader struct {
 	s      *Server
 	cursor store.CursorName // the zero value where no position is saved
 	epoch  uint64           // of the cursor's claim
-	start  store.Position
+	start  store.Position   // as the peer is told
+	first  bool             // reading begins with the first record that is there, whatever was trimmed before it
 	opts   store.ReadOptions
 
 	follower string // whom the topics are counted for
@@ -55,7 +56,7 @@ func (in *intake) Read(ctx context.Context, q dialect.ReadRequest) (dialect.Read
 // open finds where reading begins.
 func (r *reader) open(ctx context.Context, in *intake, q dialect.ReadRequest) (err error) {
 	if q.Cursor == "" {
-		r.start, err = r.s.position(ctx, q.From)
+		r.start, r.first, err = r.s.position(ctx, q.From)
 		return err
 	}
 	if len(q.Cursor)+len(q.Subscription) > maxCursor {
@@ -73,8 +74,9 @@ func (r *reader) claim(ctx context.Context, q dialect.ReadRequest) error {
 	if err != nil {
 		return faultOfStore(ctx, err)
 	}
+	first := false
 	if !known {
-		if request.From, err = r.s.position(ctx, q.From); err != nil {
+		if request.From, first, err = r.s.position(ctx, q.From); err != nil {
 			return err
 		}
 	}
@@ -85,29 +87,31 @@ func (r *reader) claim(ctx context.Context, q dialect.ReadRequest) error {
 	if err != nil {
 		return faultOfStore(ctx, err)
 	}
-	r.epoch, r.start = claim.Epoch, claim.Position
+	r.epoch, r.start, r.first = claim.Epoch, claim.Position, first && claim.New
 	r.unfence = onFence(claim.Fenced, q.Fence)
 	return nil
 }
 
-// position returns the position that a peer names as from.
-func (s *Server) position(ctx context.Context, from string) (store.Position, error) {
+// position returns the position that a peer names as from, and whether that is
+// the first record there is.
+func (s *Server) position(ctx context.Context, from string) (_ store.Position, first bool, _ error) {
 	where, err := point.Parse(from)
 	if err != nil {
-		return store.Position{}, &dialect.Error{Code: codec.Malformed, At: -1, Text: "from: " + err.Error(), Err: err}
+		return store.Position{}, false, &dialect.Error{Code: codec.Malformed, At: -1, Text: "from: " + err.Error(), Err: err}
 	}
 	p, err := where.In(ctx, s.store)
+	first = p.IsZero()
 	switch {
 	case err != nil:
-	case p.IsZero(): // the peer is to be told a position
+	case first: // the peer is to be told a position
 		p, err = s.store.Seek(ctx, time.Unix(0, 0))
 	default:
 		err = s.store.CheckPosition(ctx, p)
 	}
 	if err != nil {
-		return p, faultOfStore(ctx, err)
+		return p, false, faultOfStore(ctx, err)
 	}
-	return p, nil
+	return p, first, nil
 }
 
 // Start implements [dialect.Reader].
@@ -116,7 +120,11 @@ func (r *reader) Start() store.Position { return r.start }
 // Batches implements [dialect.Reader].
 func (r *reader) Batches(ctx context.Context) iter.Seq2[store.Batch, error] {
 	return func(yield func(store.Batch, error) bool) {
-		for b, err := range r.s.store.Read(ctx, r.start, r.opts) {
+		from := r.start
+		if r.first {
+			from = store.Position{}
+		}
+		for b, err := range r.s.store.Read(ctx, from, r.opts) {
 			var (
 				damage  *store.DamageError
 				trimmed *store.TrimmedError

@@ -209,3 +209,38 @@ func TestFollowedTopics(t *testing.T) {
 		}
 	}
 }
+
+// What was trimmed is nothing to a reader of the earliest records, of one who names a
+// position it is told.
+func TestReadAfterTrim(t *testing.T) {
+	st := memory.New(nil)
+	for range 3 {
+		b := &store.Block{Topic: "t", Codec: "json"}
+		b.Add([]byte("{}"))
+		if r := st.Append(t.Context(), b)[0]; r.Err != nil {
+			t.Fatal(r.Err)
+		}
+	}
+	at, err := st.Head(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := store.Position{Tag: at.Tag, Block: at.Block - 3}
+	at.Block--
+	if err := st.Trim(t.Context(), "t", at); err != nil {
+		t.Fatal(err)
+	}
+	addr := start(t, &dictwire.Server{Store: st})
+	for from, want := range map[string]string{"": "", `,"from":"earliest"`: "", `,"cursor":"c"`: "", `,"from":"` + first.String() + `"`: "skipped"} {
+		s := greet(t, addr, `{"dictwire":1,"subscribe":"t"`+from+`}`)
+		all := ""
+		for err := error(nil); err == nil && !strings.Contains(all, `"end"`); {
+			var line string
+			line, err = s.r.ReadString('\n')
+			all += line
+		}
+		if strings.Contains(all, "skipped") != (want != "") || !strings.Contains(all, `"lengths":[2]`) {
+			t.Errorf("%s: %s", from, all)
+		}
+	}
+}

@@ -30,6 +30,7 @@ type subscription struct {
 	spare   []space        // of batches that the loop is done with
 	kept    int            // bytes of spare
 	begun   bool           // the first connection was accepted
+	first   string         // where reading began
 	next    string         // behind what has come
 	ended   bool           // all has come
 	conn    net.Conn       // nil between connections
@@ -261,9 +262,10 @@ func (s *subscription) run(ctx context.Context) {
 				pause = later.pause()
 			}
 			if quiet {
-				s.c.log(slog.LevelWarn, "no session for now", "topics", s.req.Topics, "error", err)
-				quiet = false
+				s.c.session(err)
+				s.c.logSession(slog.LevelWarn, "no session for now", "topics", s.req.Topics, "error", err)
 			}
+			quiet = false
 			wait(ctx, pause)
 		}
 	}
@@ -327,7 +329,8 @@ func (s *subscription) connect(ctx context.Context) (heard bool, err error) {
 		g.Format = s.req.Codec.Name()
 	}
 	s.mu.Lock()
-	if s.begun {
+	earliest := s.next == s.first && (s.req.From == "" || s.req.From == "earliest")
+	if s.begun && !earliest { // which stays that, whatever is trimmed meanwhile
 		g.From = s.next
 	}
 	s.mu.Unlock()
@@ -350,6 +353,7 @@ func (s *subscription) connect(ctx context.Context) (heard bool, err error) {
 		return false, stop("%w: want its greeting, got %T", ErrProtocol, m)
 	}
 	defer s.between()
+	s.c.session(nil)
 	for {
 		m, err := in.Message()
 		if err == nil {
@@ -403,7 +407,7 @@ func (s *subscription) begin(conn net.Conn, next string) error {
 	}
 	s.conn, s.told = conn, told
 	if !s.begun {
-		s.begun, s.next = true, next
+		s.begun, s.first, s.next = true, next, next
 		s.queue = append(s.queue, event{batch: &Batch{Next: next, sub: s}})
 		signal(s.arrived)
 	}

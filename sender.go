@@ -313,7 +313,7 @@ func (s *sender) fail(err error) {
 	}
 	s.mu.Unlock()
 	if !again {
-		s.c.log(slog.LevelError, "nothing more is sent to this topic", "topic", s.topic, "producer", s.c.producer, "error", err)
+		s.c.logSession(slog.LevelError, "nothing more is sent to this topic", "topic", s.topic, "producer", s.c.producer, "error", err)
 	}
 }
 

@@ -91,6 +91,14 @@ func (b *Batch) Position(i int) string {
 	return p.String()
 }
 
+// Truncate leaves out the records from n on: Next is the position of that one
+// then, so that Commit moves the cursor to it.
+func (b *Batch) Truncate(n int) {
+	if n < len(b.Records) {
+		b.Next, b.Records = b.Position(n), b.Records[:n]
+	}
+}
+
 // Commit moves the cursor to b.Next and returns when that is durable. It may be
 // called as long as the loop runs, by any goroutine, also for an earlier batch:
 // a cursor never goes back.

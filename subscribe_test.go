@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -535,5 +536,138 @@ func TestSubscribeReplaced(t *testing.T) {
 		lost := "the server has less than it acknowledged"
 		wantSeen(t, seen, lost, lost)
 		settled(t, c)
+	})
+}
+
+// Where reading begins with the earliest record, it does so until something has come,
+// whatever is trimmed meanwhile.
+func TestSubscribeEarliestAgain(t *testing.T) {
+	scriptedTest(t, func(t *testing.T, srv *scripted) {
+		c := srv.dial(dictwire.Dialer{})
+		ctx, cancel := context.WithCancel(t.Context())
+		seen := read(ctx, c, dictwire.SubscribeRequest{Follow: true}, nil)
+		for _, next := range []string{"a.1.0", "a.5.0"} {
+			p := srv.accept()
+			if g := p.greeting(); g.From != "" {
+				t.Errorf("greeting %+v", g)
+			}
+			p.ready(next)
+			if next == "a.5.0" {
+				p.raw(batch("a.5.0", "a.6.0", 1, line(1)))
+				wantSeen(t, seen, "a.1.0", "a.5.0 {'n': 1}")
+			}
+			_ = p.conn.Close()
+		}
+		p := srv.accept()
+		if g := p.greeting(); g.From != "a.6.0" {
+			t.Errorf("greeting %+v", g)
+		}
+		cancel()
+		wantSeen(t, seen, "canceled")
+		settled(t, c)
+		p.ended()
+	})
+}
+
+// OnSession is told when sessions begin, and of the first error in a row; the log
+// is not.
+func TestOnSession(t *testing.T) {
+	scriptedTest(t, func(t *testing.T, srv *scripted) {
+		told := make(chan string, 100)
+		c := srv.dial(dictwire.Dialer{
+			OnSession: func(err error) { told <- fmt.Sprint(err) },
+			Logger:    slog.New(slog.NewTextHandler(testWriter{t}, nil)),
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		seen := read(ctx, c, dictwire.SubscribeRequest{Topics: []string{"t"}, Follow: true}, nil)
+		for range 3 {
+			_ = srv.accept().conn.Close()
+		}
+		p := srv.accept()
+		p.greeting()
+		p.ready("a.1.0")
+		wantSeen(t, told, "connection broke", "<nil>")
+		_ = p.conn.Close()
+		_ = srv.accept().conn.Close()
+		p = srv.accept()
+		p.greeting()
+		p.ready("a.1.0")
+		wantSeen(t, told, "connection broke", "<nil>")
+		cancel()
+		wantSeen(t, seen, "a.1.0", "canceled")
+		p.ended()
+
+		if err := c.SendAsync(t.Context(), "t", map[string]int{"n": 1}); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			_ = srv.accept().conn.Close()
+		}
+		if n := c.Pending(); n != 1 {
+			t.Errorf("%d pending", n)
+		}
+		p = srv.accept()
+		p.welcome(1)
+		p.want(line(1))
+		p.say(`{"ack":1}`)
+		wantSeen(t, told, "connection broke", "<nil>")
+		if err := c.Flush(t.Context()); err != nil || c.Pending() != 0 {
+			t.Error(err, c.Pending())
+		}
+		if err := c.SendAsync(t.Context(), "t", map[string]int{"n": 2}); err != nil {
+			t.Fatal(err)
+		}
+		p.want(line(2))
+		p.say(`{"error":"no","code":"forbidden"}`)
+		if err := c.Flush(t.Context()); err == nil || c.Pending() != 1 {
+			t.Error(err, c.Pending())
+		}
+		if len(told) > 0 {
+			t.Error(<-told)
+		}
+		_ = c.Close()
+	})
+}
+
+// A testWriter fails a test by what is written.
+type testWriter struct{ t *testing.T }
+
+func (w testWriter) Write(b []byte) (int, error) {
+	w.t.Errorf("%s", b)
+	return len(b), nil
+}
+
+// A batch that is truncated ends before a record: Commit moves the cursor there.
+func TestTruncate(t *testing.T) {
+	scriptedTest(t, func(t *testing.T, srv *scripted) {
+		c := srv.dial(dictwire.Dialer{})
+		ctx, cancel := context.WithCancel(t.Context())
+		seen := read(ctx, c, dictwire.SubscribeRequest{Topics: []string{"t"}, Cursor: "c"}, func(b *dictwire.Batch) error {
+			if b.Len() == 0 {
+				return nil
+			}
+			b.Truncate(3)
+			b.Truncate(2)
+			if b.Len() != 2 || b.Next != "a.1.4" {
+				t.Errorf("%d records until %s", b.Len(), b.Next)
+			}
+			err := b.Commit(ctx)
+			b.Truncate(0)
+			if b.Len() != 0 || b.Next != b.At {
+				t.Errorf("%d records until %s", b.Len(), b.Next)
+			}
+			return err
+		})
+		p := srv.accept()
+		p.greeting()
+		p.ready("a.1.2")
+		p.raw(batch("a.1.2", "a.2.0", 1, line(1), line(2), line(3)))
+		p.want(`{"commit":"a.1.4"}`)
+		p.say(`{"committed":"a.1.4"}`)
+		wantSeen(t, seen, "a.1.2", "a.1.2 {'n': 1}", "a.1.3 {'n': 2}", "a.1.4 {'n': 3}")
+		cancel()
+		wantSeen(t, seen, "canceled")
+		settled(t, c)
+		p.ended()
 	})
 }
