@@ -1,5 +1,5 @@
-// Package point reads what people write for a place in a store: earliest, latest,
-// a position, a time of RFC 3339, or an age.
+// Package point reads what says a place in a store: earliest, latest, a position,
+// a time of RFC 3339, or an age; and, of people, dates and times of their own zone.
 package point
 
 import (
@@ -11,8 +11,12 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// Help says what Parse takes.
-const Help = "earliest, latest, a position, a time as 2026-11-23T10:00Z, or an age as 10m or 7d"
+const (
+	// Help says what ParseLocal takes.
+	Help = "earliest, latest, a position, a time as 2026-11-23T10:00Z, '2026-11-23 10:00', 2026-11-23, 10:00, today or yesterday, or an age as 10m, 7d or 1w"
+
+	strict = "earliest, latest, a position, a time as 2026-11-23T10:00Z, or an age as 10m, 7d or 1w"
+)
 
 // A Point is a place in a store. The zero value is its beginning.
 type Point struct {
@@ -25,7 +29,7 @@ type Point struct {
 // Latest returns the head of a store.
 func Latest() Point { return Point{latest: true} }
 
-// Parse reads a point; "" is earliest.
+// Parse reads a point that means the same everywhere; "" is earliest.
 func Parse(s string) (Point, error) {
 	switch s {
 	case "", "earliest":
@@ -44,7 +48,73 @@ func Parse(s string) (Point, error) {
 	if p, err := store.ParsePosition(s); err == nil {
 		return Point{position: p}, nil
 	}
+	return Point{}, errors.New("want " + strict)
+}
+
+// local are the layouts of dates and times without a zone.
+var local = []string{
+	time.DateOnly, time.DateTime, "2006-01-02 15:04", "2006-01-02T15:04:05", "2006-01-02T15:04",
+}
+
+// ParseLocal reads a point as Parse does, and dates and times in the zone of now.
+func ParseLocal(s string, now time.Time) (Point, error) {
+	if p, err := Parse(s); err == nil {
+		return p, nil
+	}
+	year, month, day := now.Date()
+	switch s {
+	case "now":
+		return Point{time: now}, nil
+	case "yesterday":
+		day--
+		fallthrough
+	case "today":
+		return Point{time: time.Date(year, month, day, 0, 0, 0, 0, now.Location())}, nil
+	}
+	for _, layout := range local {
+		if t, err := time.ParseInLocation(layout, s, now.Location()); err == nil {
+			return Point{time: t}, nil
+		}
+	}
+	for _, layout := range []string{"15:04", time.TimeOnly} { // of today
+		if t, err := time.Parse(layout, s); err == nil {
+			return Point{time: time.Date(year, month, day, t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), now.Location())}, nil
+		}
+	}
 	return Point{}, errors.New("want " + Help)
+}
+
+// String writes the point as Parse reads it.
+func (p Point) String() string {
+	switch {
+	case p.latest:
+		return "latest"
+	case !p.time.IsZero():
+		return p.time.UTC().Format(time.RFC3339Nano)
+	case p.age > 0:
+		return p.age.String()
+	case p.position.IsZero():
+		return "earliest"
+	default:
+		return p.position.String()
+	}
+}
+
+// Position returns the position that was written, or the zero one.
+func (p Point) Position() store.Position { return p.position }
+
+// Time returns the time that was written, or the one of an age as of now; else the
+// zero time.
+func (p Point) Time(now time.Time) time.Time {
+	if p.age > 0 {
+		return now.Add(-p.age)
+	}
+	return p.time
+}
+
+// Past reports whether nothing that is stored after now can lie before the point.
+func (p Point) Past(now time.Time) bool {
+	return p.position.IsZero() && !p.Time(now).After(now)
 }
 
 // In returns the position of the point in a store, the zero one for its
@@ -63,15 +133,17 @@ func (p Point) In(ctx context.Context, s store.Log) (store.Position, error) {
 	}
 }
 
-// ParseAge reads an age: 90s, 10m, 12h, 7d.
+// ParseAge reads an age: 90s, 10m, 12h, 7d, 1w.
 func ParseAge(s string) (time.Duration, error) {
 	text, factor := s, 1.0
-	if days, ok := strings.CutSuffix(s, "d"); ok {
-		text, factor = days+"h", 24
+	for unit, days := range map[string]float64{"d": 1, "w": 7} {
+		if n, ok := strings.CutSuffix(s, unit); ok {
+			text, factor = n+"h", 24*days
+		}
 	}
 	d, err := time.ParseDuration(text)
 	if years := float64(d) * factor / float64(365*24*time.Hour); err != nil || d <= 0 || years > 200 {
-		return 0, errors.New("want an age, as in 90s, 10m, 12h or 7d")
+		return 0, errors.New("want an age, as in 90s, 10m, 12h, 7d or 1w")
 	}
 	return time.Duration(float64(d) * factor), nil
 }
