@@ -11,7 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/codec"
 )
 
@@ -31,7 +30,7 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root := Root()
 	root.SetArgs(args)
 	root.SetIn(stdin)
-	root.SetOut(stdout)
+	root.SetOut(onScreen(stdout))
 	root.SetErr(stderr)
 	return report(root.ExecuteContext(ctx), stderr)
 }
@@ -58,6 +57,7 @@ func Root() *cobra.Command {
 	}
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpCommand(helpCommand())
+	root.SetHelpFunc(help)
 	root.AddCommand(serveCommand(), relayCommand(), sendCommand(), tailCommand(), rejectedCommand(), convertCommand(),
 		storeCommand(), cursorCommand(),
 		configCommand(), versionCommand())
@@ -76,6 +76,21 @@ func Root() *cobra.Command {
 		}
 	}
 	return root
+}
+
+// help writes the help text of a command, which leads with examples.
+func help(cmd *cobra.Command, _ []string) {
+	out, usage := cmd.OutOrStdout(), cmd.UsageString()
+	fmt.Fprint(out, cmd.Short, "\n\n")
+	if cmd.HasExample() {
+		examples := "Examples:\n" + cmd.Example + "\n\n"
+		usage = strings.Replace(usage, examples, "", 1)
+		fmt.Fprint(out, examples)
+	}
+	if cmd.Long != "" {
+		fmt.Fprint(out, cmd.Long, "\n\n")
+	}
+	fmt.Fprint(out, usage)
 }
 
 // helpCommand is cobra's, but for what it says of a command that is not there.
@@ -144,62 +159,16 @@ func report(err error, stderr io.Writer) int {
 		return int(exit)
 	}
 	tell(stderr, err)
+	return exitCode(err)
+}
+
+// exitCode returns what the command exits with for an error.
+func exitCode(err error) int {
 	var usage usageError
 	if errors.As(err, &usage) || isUnknownCommand(err) {
 		return exitUsage
 	}
 	return exitFailure
-}
-
-// tell writes an error, and a hint where there is one.
-func tell(stderr io.Writer, err error) {
-	text, _, _ := strings.Cut(err.Error(), meant)
-	var remote *dictwire.RemoteError
-	if !errors.As(err, &remote) {
-		text = "dictwire: " + trimName(text)
-	}
-	fmt.Fprintln(stderr, text)
-	if hint := hintOf(err); hint != "" {
-		fmt.Fprintln(stderr, "hint: "+hint)
-	}
-}
-
-// meant is what cobra puts between an unknown command and those that are like
-// it.
-const meant = "\n\nDid you mean this?\n"
-
-// trimName removes the library's name from an error's text: the command has the
-// same.
-func trimName(text string) string {
-	const prefix = "dictwire: "
-	if len(text) > len(prefix) && text[:len(prefix)] == prefix {
-		return text[len(prefix):]
-	}
-	return text
-}
-
-func hintOf(err error) string {
-	var (
-		hint   hintError
-		syntax *codec.SyntaxError
-		loss   *codec.LossError
-		usage  usageError
-	)
-	if _, commands, ok := strings.Cut(err.Error(), meant); ok {
-		return "perhaps " + strings.Join(strings.Fields(commands), " or ")
-	}
-	switch {
-	case errors.As(err, &hint):
-		return hint.hint
-	case errors.As(err, &syntax):
-		return syntax.Hint
-	case errors.As(err, &loss):
-		return loss.Hint
-	case errors.As(err, &usage), isUnknownCommand(err):
-		return "dictwire --help, or --help behind a command, tells more"
-	default:
-		return ""
-	}
 }
 
 // instead names the flag of a command that writes another format, in the hint of

@@ -3,8 +3,10 @@ package cli
 import (
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"log/slog"
+	"sync"
 	"syscall"
 	"time"
 
@@ -23,7 +25,7 @@ type connectFlags struct {
 
 func (f *connectFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.addr, "addr", dictwire.DefaultAddr, "`address` of the server, where ADDR is not given")
-	flags.Var(&f.wait, "wait", "how long to try again while nothing listens")
+	flags.Var(&f.wait, "wait", "how long to try again while no server answers")
 }
 
 // argument takes the address from the front of the arguments, where there is
@@ -56,14 +58,113 @@ func (f *connectFlags) dial(ctx context.Context, do func() error) error {
 	}
 }
 
+// A presence ends a command when its server has been away for longer than
+// --wait: one that accepts connections and answers none is away, too. A command
+// that follows goes on once it has had an answer, and says when the server goes
+// and comes.
+type presence struct {
+	wait    time.Duration
+	until   time.Time // wait is over for the first answer
+	follows bool
+	stays   bool // what is not sent is kept: no answer ends the command, or is waited for
+	stderr  io.Writer
+	ctx     context.Context //nolint:containedctx // of the command
+	end     context.CancelCauseFunc
+
+	mu   sync.Mutex
+	had  bool        // an answer
+	away error       // why there is no session now
+	late *time.Timer // ends the command; nil: nothing does
+}
+
+// present returns what watches over the sessions of a command, and the context
+// that it ends.
+func (f *connectFlags) present(ctx context.Context, follows bool, stderr io.Writer) *presence {
+	p := &presence{wait: time.Duration(f.wait), until: time.Now().Add(time.Duration(f.wait)), follows: follows, stderr: stderr}
+	p.ctx, p.end = context.WithCancelCause(ctx)
+	return p
+}
+
+// await begins to wait for the first answer of a server that listens.
+func (p *presence) await() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.wait > 0 && !p.had {
+		p.late = time.AfterFunc(time.Until(p.until), func() { p.gone(errors.New("nothing came")) })
+	}
+}
+
+func (p *presence) gone(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.away != nil {
+		err = p.away
+	}
+	text := "the server does not answer: "
+	if p.had {
+		text = "the server is gone: "
+	}
+	err = errors.New(text + trimName(err.Error()))
+	if p.wait == 0 {
+		err = hintError{err, "--wait 5s waits so long for it"}
+	}
+	p.end(err)
+}
+
+// session takes note that there is a session, or why not: see
+// [dictwire.Dialer.OnSession].
+func (p *presence) session(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	was := p.away
+	p.away = err
+	var remote *dictwire.RemoteError
+	switch {
+	case err == nil:
+		if p.late != nil {
+			p.late.Stop()
+			p.late = nil
+		}
+		if p.had && p.follows && was != nil {
+			say(p.stderr, "the server is back")
+		}
+		p.had = true
+	case p.stays && !p.had:
+	case p.follows && (p.had || errors.As(err, &remote)): // it is there, and may take more later
+		p.had = true
+		say(p.stderr, "%s; trying again", err)
+	case p.late == nil:
+		p.late = time.AfterFunc(p.wait, func() { p.gone(err) })
+	}
+}
+
+// close ends the watch.
+func (p *presence) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.late != nil {
+		p.late.Stop()
+	}
+	p.end(context.Canceled)
+}
+
+// cause returns why a command has ended: err, unless its context ended before.
+func (p *presence) cause(err error) error {
+	if ended := context.Cause(p.ctx); err != nil && ended != nil && !errors.Is(ended, context.Canceled) {
+		return ended
+	}
+	return err
+}
+
 // reader returns a client that reads whatever is stored.
-func (f *connectFlags) reader(ctx context.Context, cmd *cobra.Command) (c *dictwire.Client, err error) {
+func (f *connectFlags) reader(ctx context.Context, cmd *cobra.Command, p *presence) (c *dictwire.Client, err error) {
 	err = f.dial(ctx, func() error {
 		c, err = dictwire.Dialer{
 			Codec: json.Codec{DuplicateKeys: json.KeepLast}, Limits: unlimited,
-			Logger: slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)),
+			OnSession: p.session, Logger: slog.New(lineHandler{cmd.ErrOrStderr()}),
 		}.Dial(ctx, f.addr)
 		return err
 	})
+	p.await()
 	return c, err
 }

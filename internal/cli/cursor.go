@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -37,11 +36,10 @@ func cursorListCommand() *cobra.Command {
 				if err != nil || len(all) == 0 {
 					return err
 				}
-				out := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-				fmt.Fprintln(out, "CURSOR\tREADS\tPOSITION\tSAVED\tPRINCIPAL")
+				out := newTable(cmd.OutOrStdout())
+				out.row("CURSOR", "READS", "POSITION", "SAVED", "PRINCIPAL")
 				for _, c := range all {
-					fmt.Fprintf(out, "%s\t%s\t%s\t%s\t%s\n", c.Name, c.Subscription,
-						orDash(c.Position.String()), moment(c.Saved), orDash(c.Principal))
+					out.row(c.Name, c.Subscription, orDash(c.Position.String()), moment(c.Saved), orDash(c.Principal))
 				}
 				return out.Flush()
 			})
@@ -102,7 +100,7 @@ func (c *cursorReset) run(cmd *cobra.Command, s *pebble.Store, name string) erro
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(cmd.ErrOrStderr(), "dictwire: %s moved from %s to %s\n", name, orDash(found.Position.String()), orDash(now.String()))
+	say(cmd.ErrOrStderr(), "%s moved from %s to %s", name, orDash(found.Position.String()), orDash(now.String()))
 	return nil
 }
 

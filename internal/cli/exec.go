@@ -1,22 +1,17 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"os/exec"
 	"slices"
-	"strconv"
-	"syscall"
 	"time"
 
 	"github.com/dictwire/dictwire"
-	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/dialect"
 	"github.com/dictwire/dictwire/internal/rejection"
 	"github.com/dictwire/dictwire/store"
@@ -28,10 +23,6 @@ const (
 
 	minExecPause = 100 * time.Millisecond
 	maxExecPause = 30 * time.Second
-
-	// exitTemporary is what a command exits with that shall be run again until
-	// it succeeds: EX_TEMPFAIL of sysexits.h.
-	exitTemporary = 75
 )
 
 // A delivery is a record as it is given to a command.
@@ -43,35 +34,57 @@ type delivery struct {
 	number   uint64
 	position string
 	line     []byte
-	err      error // why there is no line
 }
 
-// A parcel is the records of a batch, which are given to a command with those
-// of others.
-type parcel struct {
+// deliveries returns the records of a parcel.
+func (p *parcel) deliveries() []delivery {
+	b, all, begin := p.batch, make([]delivery, 0, len(p.records)), 0
+	text := slices.Clone(p.text)
+	for _, r := range p.records {
+		all = append(all, delivery{
+			record: slices.Clone(b.Records[r.index]), format: b.Codec.Name(), topic: b.Topic, producer: b.Producer,
+			number: b.First + uint64(r.index), position: b.Position(r.index), line: text[begin:r.end],
+		})
+		begin = r.end
+	}
+	return all
+}
+
+// A load is what a command is given of a batch, with that of others.
+type load struct {
 	batch      *dictwire.Batch
 	deliveries []delivery
 	bytes      int
-	done       chan struct{} // closed when it is committed; nil: nobody wants to know
+	done       chan struct{} // closed when it is committed; nil: nobody waits
 }
 
-// An executor gives the records of a subscription to a command, and moves the
-// cursor when that has taken them.
+// An executor is the sink that gives records to a command.
 type executor struct {
 	command        string
 	attempts       int
+	maxRejected    int // negative: no limit
 	stdout, stderr io.Writer
 	addr           string
 
-	parcels chan *parcel
-	enough  chan struct{} // closed when no other command is to be run
-	ended   chan struct{}
-	err     error // why it ended; valid when ended is closed
+	loads  chan *load
+	enough chan struct{} // closed when no other command is to be run
+	ended  chan struct{}
+	err    error // why it ended; valid when ended is closed
+
+	// Of run:
+	failed    []failure // of the records in work, to be rejected when all of them are done
+	failedRow int       // records in a row that the command failed with
+}
+
+// A failure is a record that the command fails with.
+type failure struct {
+	delivery
+	text string
 }
 
 // start begins to run the command.
 func (e *executor) start(ctx context.Context) {
-	e.parcels = make(chan *parcel, 16)
+	e.loads = make(chan *load, 16)
 	e.enough = make(chan struct{})
 	e.ended = make(chan struct{})
 	go func() {
@@ -80,33 +93,38 @@ func (e *executor) start(ctx context.Context) {
 	}()
 }
 
-// stop ends it when the command that runs has ended. What it returns is closed
-// then.
-func (e *executor) stop() <-chan struct{} {
+func (e *executor) stop() <-chan error {
 	close(e.enough)
-	return e.ended
+	done := make(chan error, 1)
+	go func() {
+		<-e.ended
+		done <- e.err
+	}()
+	return done
 }
 
-// put gives it a parcel, and waits until that is committed where wait says so.
-func (e *executor) put(ctx context.Context, p *parcel, wait bool) error {
-	if wait {
-		p.done = make(chan struct{})
+func (e *executor) waits() string { return "the command to end" }
+
+func (e *executor) put(ctx context.Context, p *parcel, settle bool) error {
+	l := &load{batch: p.batch, deliveries: p.deliveries(), bytes: len(p.text)}
+	if settle {
+		l.done = make(chan struct{})
 	}
 	select {
-	case e.parcels <- p:
+	case e.loads <- l:
 	case <-e.ended:
-		return e.err
+		return errStopped // run says why
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	if !wait {
+	if !settle {
 		return nil
 	}
 	select {
-	case <-p.done:
+	case <-l.done:
 		return nil
 	case <-e.ended:
-		return e.err
+		return errStopped
 	}
 }
 
@@ -114,79 +132,80 @@ var errEnough = errors.New("no more is to be done")
 
 func (e *executor) run(ctx context.Context) error {
 	for {
-		var p *parcel
 		select {
 		case <-e.enough:
 			return nil
 		default:
 		}
 		select {
-		case p = <-e.parcels:
+		case l := <-e.loads:
+			if err := e.take(ctx, l); errors.Is(err, errEnough) {
+				return nil
+			} else if err != nil {
+				return err
+			}
 		case <-e.enough:
 			return nil
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
-		batch := p.deliveries
-		size := p.bytes
-		for more := true; more && len(batch) < execRecords && size < execBytes && p.done == nil; {
-			select {
-			case next := <-e.parcels:
-				p = next
-				batch = append(batch, p.deliveries...)
-				size += p.bytes
-			default:
-				more = false
-			}
-		}
-		err := e.rejectUnwritten(ctx, batch)
-		if err == nil {
-			batch = slices.DeleteFunc(batch, func(d delivery) bool { return d.err != nil })
-			err = e.deliver(ctx, batch, e.attempts)
-		}
-		if err == nil {
-			err = e.patiently(ctx, p.batch.Commit)
-		}
-		if errors.Is(err, errEnough) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if p.done != nil {
-			close(p.done)
-		}
 	}
 }
 
-// rejectUnwritten rejects the records that can't be given to the command.
-func (e *executor) rejectUnwritten(ctx context.Context, batch []delivery) error {
-	for _, d := range batch {
-		if d.err == nil {
-			continue
+// take gives a load to the command, with those that wait, and then moves the
+// cursor.
+func (e *executor) take(ctx context.Context, l *load) error {
+	batch, size := l.deliveries, l.bytes
+	for more := true; more && len(batch) < execRecords && size < execBytes && l.done == nil; {
+		select {
+		case l = <-e.loads:
+			batch = append(batch, l.deliveries...)
+			size += l.bytes
+		default:
+			more = false
 		}
-		if err := e.reject(ctx, d, dialect.Loss, d.err.Error()); err != nil {
+	}
+	e.failed = e.failed[:0]
+	if err := e.deliver(ctx, batch, e.attempts); err != nil {
+		return err
+	}
+	for _, f := range e.failed {
+		if err := e.reject(ctx, f); err != nil {
 			return err
 		}
+	}
+	if err := e.patiently(ctx, l.batch.Commit); err != nil {
+		return err
+	}
+	if l.done != nil {
+		close(l.done)
 	}
 	return nil
 }
 
 // deliver gives records to the command until that has taken them. Where it does
 // not after so many attempts, it gets their halves; one that stands alone then
-// is rejected.
+// is to be rejected.
 func (e *executor) deliver(ctx context.Context, batch []delivery, attempts int) error {
 	if len(batch) == 0 {
 		return nil
 	}
+	many := count(int64(len(batch)), "record", "records")
 	pause := minExecPause
 	for failures := 0; ; {
 		err := e.once(ctx, batch)
 		if err == nil {
+			e.failedRow = 0
 			return nil
 		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
+		}
+		if reason := unrunnable(err); reason != "" {
+			return hintError{
+				fmt.Errorf("the command can't be run (%s): %s: %w", reason, e.command, err),
+				"mend the command and run this again: it gets the same records",
+			}
 		}
 		var exit *exec.ExitError
 		if !errors.As(err, &exit) || exit.ExitCode() != exitTemporary {
@@ -194,17 +213,16 @@ func (e *executor) deliver(ctx context.Context, batch []delivery, attempts int) 
 		}
 		if failures >= attempts {
 			if len(batch) == 1 {
-				return e.reject(ctx, batch[0], dialect.Handler, fmt.Sprintf("%s: %v", e.command, err))
+				return e.giveUp(batch[0], err)
 			}
 			break
 		}
-		e.say("the command failed with %s from %s on: %v; again in %v", count(int64(len(batch)), "record", "records"), batch[0].position, err, pause)
-		if err := e.sleep(ctx, pause); err != nil {
+		say(e.stderr, "the command failed with %s from %s on: %s; again in %v", many, batch[0].position, err, pause)
+		if pause, err = e.sleep(ctx, pause); err != nil {
 			return err
 		}
-		pause = min(2*pause, maxExecPause)
 	}
-	e.say("the command failed with %s from %s on, which are halved", count(int64(len(batch)), "record", "records"), batch[0].position)
+	say(e.stderr, "the command failed with %s from %s on, which are halved", many, batch[0].position)
 	for _, half := range [][]delivery{batch[:len(batch)/2], batch[len(batch)/2:]} {
 		again := 1 // it is known by now that something is wrong with these
 		if len(half) == 1 {
@@ -217,19 +235,31 @@ func (e *executor) deliver(ctx context.Context, batch []delivery, attempts int) 
 	return nil
 }
 
-func (e *executor) say(format string, args ...any) {
-	fmt.Fprintf(e.stderr, "dictwire: "+format+"\n", args...)
+// giveUp notes a record that the command fails with, unless it fails with so many
+// that it is rather the command that is bad.
+func (e *executor) giveUp(d delivery, err error) error {
+	text := fmt.Sprintf("%s: %v", e.command, err)
+	e.failedRow++
+	if e.maxRejected >= 0 && e.failedRow > e.maxRejected {
+		return hintError{
+			fmt.Errorf("the command fails with one record after the other, the last at %s: %s", d.position, text),
+			"mend the command and run this again; if it is the records that are bad, --max-rejected -1 keeps them all in " + store.Rejected,
+		}
+	}
+	e.failed = append(e.failed, failure{d, text})
+	return nil
 }
 
-// sleep waits, unless there is enough.
-func (e *executor) sleep(ctx context.Context, d time.Duration) error {
+// sleep waits before another try, unless there is enough, and returns how long the
+// next pause is.
+func (e *executor) sleep(ctx context.Context, pause time.Duration) (time.Duration, error) {
 	select {
-	case <-time.After(d):
-		return nil
+	case <-time.After(pause):
+		return min(2*pause, maxExecPause), nil
 	case <-e.enough:
-		return errEnough
+		return 0, errEnough
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return 0, context.Cause(ctx)
 	}
 }
 
@@ -250,36 +280,21 @@ func (e *executor) patiently(ctx context.Context, do func(context.Context) error
 	return <-done
 }
 
-// once runs the command.
-func (e *executor) once(ctx context.Context, batch []delivery) error {
-	var in []byte
-	for _, d := range batch {
-		in = append(in, d.line...)
-	}
-	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", e.command) //nolint:gosec // it is the user's
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(in), e.stdout, e.stderr
-	cmd.Env = append(os.Environ(), "DICTWIRE_RECORDS="+strconv.Itoa(len(batch)), "DICTWIRE_FIRST="+batch[0].position)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal's SIGINT is not for it
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = time.Second
-	return cmd.Run()
-}
-
 // reject keeps a record in the topic _rejected, once for each text, however often
 // it is delivered: its producer is named by both, so that another text, of another
 // command or at another time, is no conflict.
-func (e *executor) reject(ctx context.Context, d delivery, code codec.Code, text string) error {
-	r := rejection.Of(d.record) // without a time: it is the same at each delivery
-	r.Code, r.Text, r.Dialect, r.Format = code, text, "exec", d.format
-	r.Topic, r.Position, r.Producer, r.Number = d.topic, d.position, d.producer, d.number
+func (e *executor) reject(ctx context.Context, f failure) error {
+	r := rejection.Of(f.record) // without a time: it is the same at each delivery
+	r.Code, r.Text, r.Dialect, r.Format = dialect.Handler, f.text, "exec", f.format
+	r.Topic, r.Position, r.Producer, r.Number = f.topic, f.position, f.producer, f.number
 	record, err := r.Append(nil)
 	if err != nil {
 		return err
 	}
-	tell(e.stderr, fmt.Errorf("%s is rejected: %s", d.position, text))
+	tell(e.stderr, fmt.Errorf("%s is rejected: %s", f.position, f.text))
 	sum := sha256.Sum256(record)
-	name := fmt.Sprintf("exec.%s.%x", d.position, sum[:8])
-	for pause := minExecPause; ; pause = min(2*pause, maxExecPause) {
+	name := fmt.Sprintf("exec.%s.%x", f.position, sum[:8])
+	for pause := minExecPause; ; {
 		client, err := dictwire.Dialer{
 			Codec: rejection.Codec, Logger: slog.New(slog.DiscardHandler),
 			Spool: &oneRecord{producer: name, topic: store.Rejected, codec: rejection.Codec, record: record},
@@ -288,14 +303,14 @@ func (e *executor) reject(ctx context.Context, d delivery, code codec.Code, text
 			err = errors.Join(e.patiently(ctx, client.Flush), client.Close())
 		}
 		if refused := (*dictwire.RejectedError)(nil); errors.As(err, &refused) { // it is kept all the same
-			e.say("%v", refused)
+			say(e.stderr, "%v", refused)
 			return nil
 		}
 		if err == nil || errors.Is(err, errEnough) || ctx.Err() != nil {
 			return err
 		}
-		e.say("it can't be kept in %s: %v; again in %v", store.Rejected, err, pause)
-		if err := e.sleep(ctx, pause); err != nil {
+		say(e.stderr, "it can't be kept in %s: %s; again in %v", store.Rejected, err, pause)
+		if pause, err = e.sleep(ctx, pause); err != nil {
 			return err
 		}
 	}

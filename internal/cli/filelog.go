@@ -7,7 +7,7 @@ import (
 	"io"
 	"iter"
 	"os"
-	"time"
+	"sync/atomic"
 
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/codec"
@@ -23,6 +23,7 @@ type fileLog struct {
 	from, to codec.Codec // of the file, and of what is sent
 	limits   codec.Limits
 	next     uint64 // behind the last record
+	settled  atomic.Uint64
 }
 
 // open reads the file once and counts its records. It returns those that are
@@ -76,10 +77,10 @@ func (f *fileLog) records(ctx context.Context) iter.Seq2[[]byte, error] {
 // Producer implements [dictwire.Spool].
 func (f *fileLog) Producer() string { return f.producer }
 
-// Attempt implements [dictwire.Spool].
-func (f *fileLog) Attempt(context.Context) (uint64, error) {
-	return uint64(time.Now().UnixMicro()), nil
-}
+// Attempt implements [dictwire.Spool]: none, so that the newest connection wins.
+// Who sends the file later sends the same under the same numbers, and need not
+// wait until a clock that was ahead is overtaken.
+func (f *fileLog) Attempt(context.Context) (uint64, error) { return 0, nil }
 
 // Append implements [dictwire.Spool]: nothing is added to a file.
 func (f *fileLog) Append(context.Context, string, string, ...[]byte) (uint64, error) {
@@ -121,4 +122,10 @@ func (f *fileLog) Read(ctx context.Context, _ string, from uint64) iter.Seq2[dic
 }
 
 // Settle implements [dictwire.Spool]: the server remembers.
-func (f *fileLog) Settle(context.Context, string, uint64, uint32) error { return nil }
+func (f *fileLog) Settle(_ context.Context, _ string, number uint64, _ uint32) error {
+	f.settled.Store(number)
+	return nil
+}
+
+// left returns how many records are not settled.
+func (f *fileLog) left() int64 { return int64(f.next - 1 - f.settled.Load()) }

@@ -124,17 +124,23 @@ func jqValue(v dict.Value) any {
 	}
 }
 
-// jqObject returns a dict as jq has it. Of keys that become the same, the last
-// stays.
+// jqObject returns a dict as jq has it. Where keys would become the same, it is
+// what [json.Render] writes for that.
 func jqObject(v dict.Value) map[string]any {
 	object := make(map[string]any, v.Len())
+	var pairs []any
 	for k, item := range v.Pairs() {
-		k = codec.SubstituteKey(k)
-		if k.HasSurrogates() {
-			k = codec.Substitute(k)
+		text := codec.SubstituteKey(k)
+		if text.HasSurrogates() {
+			text = codec.Substitute(text)
 		}
-		key, _ := k.Text()
-		object[key] = jqValue(item)
+		key, _ := text.Text()
+		made := jqValue(item)
+		object[key] = made
+		pairs = append(pairs, []any{jqValue(k), made})
+	}
+	if len(object) < len(pairs) {
+		return map[string]any{json.PairsKey: pairs}
 	}
 	return object
 }

@@ -30,7 +30,7 @@ func TestFilter(t *testing.T) {
 		{"{}", ".", "{}"},
 		{"{}", "{}", "{}"},
 		{"{'a': '\\ud800', '\\ud801': 1}", ". | tojson | fromjson", "{'a': '�', '�': 1}"},
-		{"{1: 'a', '1': 'b'}", `.["1"]`, `"b"`},
+		{"{1: 'a', '1': 'b'}", "._pairs", `[[1,"a"],["1","b"]]`},
 	} {
 		var f filter
 		if err := f.Set(tt.expression); err != nil {

@@ -130,6 +130,12 @@ func (f *formatFlags) appenders() map[string]appender {
 	return all
 }
 
+// rendered is the appender of JSON for other programs, with substitutes for what
+// JSON lacks.
+func rendered(dst []byte, d *dict.Dict) ([]byte, error) {
+	return append(json.Render(dst, d, nil), '\n'), nil
+}
+
 // names lists the keys of a map for an error or help text.
 func names[V any](of map[string]V) string {
 	var list []string

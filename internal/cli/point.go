@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"time"
 
 	"github.com/dictwire/dictwire/internal/point"
 )
@@ -9,7 +10,7 @@ import (
 // A pointFlag is a flag's value that says where in a store to begin or to end.
 type pointFlag struct {
 	point.Point
-	text string // as it was written, and as a greeting has it
+	text string // as it was written
 }
 
 // Set parses a point.
@@ -18,7 +19,7 @@ func (f *pointFlag) Set(s string) (err error) {
 		return errors.New("want " + point.Help)
 	}
 	f.text = s
-	f.Point, err = point.Parse(s)
+	f.Point, err = point.ParseLocal(s, time.Now())
 	return err
 }
 
@@ -26,3 +27,11 @@ func (f *pointFlag) String() string { return f.text }
 
 // Type names the value in help texts.
 func (*pointFlag) Type() string { return "point" }
+
+// from returns the point as a greeting has it.
+func (f *pointFlag) from() string {
+	if f.text == "" {
+		return ""
+	}
+	return f.Point.String()
+}

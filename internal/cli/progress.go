@@ -5,6 +5,8 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/term"
@@ -16,36 +18,44 @@ const (
 	progressWidth = 24
 )
 
-// A progress shows on a terminal how far a file has been sent. The zero progress
-// shows nothing.
+// A progress shows on a terminal how far what is sent has come. It is the writer
+// of messages, too, so that they and the bar do not mix.
 type progress struct {
-	w       io.Writer // nil: nothing is shown
-	total   int64     // bytes of the file, 0 where that is not known
-	bytes   int64
-	records int64
-	began   time.Time
-	shown   time.Time // zero: never
+	w        io.Writer
+	terminal bool // else no bar is shown
+	tally    func() tally
+	total    int64        // bytes of the file, 0 where that is not known
+	bytes    atomic.Int64 // of it, that were read
+	began    time.Time
+
+	ending chan struct{}
+	ended  chan struct{}
+
+	mu    sync.Mutex
+	drawn bool // guarded by mu: the bar stands on the terminal
+	ever  bool // guarded by mu: it has
 }
 
-// newProgress returns what shows how in is read, if stderr is a terminal.
-func newProgress(stderr io.Writer, in io.Reader) *progress {
-	p := &progress{began: time.Now()}
-	if f, ok := stderr.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		p.w = stderr
+// newProgress returns what writes messages and, if stderr is a terminal, shows a
+// bar.
+func newProgress(stderr io.Writer, tally func() tally) *progress {
+	p := &progress{w: stderr, tally: tally, began: time.Now(), ending: make(chan struct{}), ended: make(chan struct{})}
+	if f, ok := stderr.(*os.File); ok {
+		p.terminal = term.IsTerminal(int(f.Fd()))
 	}
+	return p
+}
+
+// reading counts what is read of a file.
+func (p *progress) reading(in io.Reader) io.Reader {
 	if f, ok := in.(*os.File); ok {
 		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
 			p.total = info.Size()
 		}
 	}
-	return p
-}
-
-// reading counts what is read of r.
-func (p *progress) reading(r io.Reader) io.Reader {
 	return readerFunc(func(b []byte) (int, error) {
-		n, err := r.Read(b)
-		p.bytes += int64(n)
+		n, err := in.Read(b)
+		p.bytes.Add(int64(n))
 		return n, err
 	})
 }
@@ -54,42 +64,74 @@ type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
 
-// sent counts a record.
-func (p *progress) sent() {
-	p.records++
-	if p.w == nil || p.records%64 != 0 {
+// run shows the bar until end.
+func (p *progress) run() {
+	defer close(p.ended)
+	if !p.terminal {
 		return
 	}
-	now := time.Now()
-	if now.Sub(p.began) < progressAfter || now.Sub(p.shown) < progressEvery {
-		return
-	}
-	p.shown = now
-	fmt.Fprint(p.w, "\r"+p.line(now)+"\x1b[K")
-}
-
-// line is what is shown.
-func (p *progress) line(now time.Time) string {
-	rate := float64(p.records) / now.Sub(p.began).Seconds()
-	line := fmt.Sprintf("%s sent, %.0f/s", count(p.records, "dictionary", "dictionaries"), rate)
-	if p.total > 0 {
-		done := min(float64(p.bytes)/float64(p.total), 1)
-		n := int(done * progressWidth)
-		line = fmt.Sprintf("[%s%s] %3.0f %%  %s", strings.Repeat("#", n), strings.Repeat("-", progressWidth-n), 100*done, line)
-	}
-	return line
-}
-
-// clear removes the line, so that something else can be written.
-func (p *progress) clear() {
-	if !p.shown.IsZero() {
-		fmt.Fprint(p.w, "\r\x1b[K")
+	look := time.NewTicker(progressEvery)
+	defer look.Stop()
+	for {
+		select {
+		case now := <-look.C:
+			if now.Sub(p.began) >= progressAfter {
+				p.draw(now, "")
+			}
+		case <-p.ending:
+			return
+		}
 	}
 }
 
 // end leaves the last state on the terminal.
 func (p *progress) end() {
-	if !p.shown.IsZero() {
-		fmt.Fprintln(p.w, "\r"+p.line(time.Now())+"\x1b[K")
+	close(p.ending)
+	<-p.ended
+	p.mu.Lock()
+	ever := p.ever
+	p.mu.Unlock()
+	if ever {
+		p.draw(time.Now(), "\n")
 	}
+}
+
+func (p *progress) draw(now time.Time, end string) {
+	line := p.line(now)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.drawn, p.ever = end == "", true
+	fmt.Fprint(p.w, "\r"+line+clearLine+end)
+}
+
+// clearLine removes what stands right of the cursor.
+const clearLine = "\x1b[K"
+
+// Write writes a message in the place of the bar.
+func (p *progress) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.drawn {
+		p.drawn = false
+		fmt.Fprint(p.w, "\r"+clearLine)
+	}
+	return p.w.Write(b)
+}
+
+// line is what is shown.
+func (p *progress) line(now time.Time) string {
+	t := p.tally()
+	rate := float64(t.stored) / now.Sub(p.began).Seconds()
+	line := fmt.Sprintf("%s sent, %d stored, %.0f/s", count(t.sent, "dictionary", "dictionaries"), t.stored, rate)
+	var done float64
+	switch {
+	case p.total > 0:
+		done = min(float64(p.bytes.Load())/float64(p.total), 1)
+	case t.all > 0:
+		done = float64(t.sent-t.left) / float64(t.all)
+	default:
+		return line
+	}
+	n := int(done * progressWidth)
+	return fmt.Sprintf("[%s%s] %3.0f %%  %s", strings.Repeat("#", n), strings.Repeat("-", progressWidth-n), 100*done, line)
 }

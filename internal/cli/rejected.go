@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,7 +11,6 @@ import (
 	"log/slog"
 	"slices"
 	"strconv"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -49,34 +49,70 @@ func (r *rejectedRecord) bytes() []byte {
 	return b
 }
 
-// rejections yields what a server has rejected. What it holds is valid until the
-// loop's next step.
-func rejections(ctx context.Context, c *dictwire.Client, from *pointFlag) iter.Seq2[*rejectedRecord, error] {
-	return func(yield func(*rejectedRecord, error) bool) {
-		req := dictwire.SubscribeRequest{Topics: []string{store.Rejected}, From: from.text}
-		for b, err := range c.Subscribe(ctx, req) {
-			if err != nil && !yield(nil, err) || b == nil {
-				return
+// A rejectedReader reads what a server has rejected, for the commands rejected and
+// rejected retry.
+type rejectedReader struct {
+	connectFlags
+
+	from   pointFlag
+	stderr io.Writer
+	failed bool // something could not be read
+}
+
+// each calls do for each record. What do is given is valid until it returns. What
+// was trimmed or is damaged is told, and the others are read.
+func (r *rejectedReader) each(cmd *cobra.Command, do func(context.Context, *rejectedRecord) error) error {
+	r.stderr = cmd.ErrOrStderr()
+	server := r.present(cmd.Context(), false, r.stderr)
+	defer server.close()
+	c, err := r.reader(server.ctx, cmd, server)
+	if err != nil {
+		return server.cause(err)
+	}
+	defer c.Close()
+	req := dictwire.SubscribeRequest{Topics: []string{store.Rejected}, From: r.from.from()}
+	for b, err := range c.Subscribe(server.ctx, req) {
+		if b == nil {
+			return server.cause(err)
+		}
+		if err != nil { // what was skipped, or is damaged
+			r.tell(err)
+		}
+		for i := range b.Len() {
+			d, err := b.Dict(i)
+			if err == nil {
+				err = do(server.ctx, &rejectedRecord{position: b.Position(i), time: b.Time, dict: d})
+			} else {
+				r.tell(fmt.Errorf("%s: %w", b.Position(i), err))
+				err = nil
 			}
-			for i := range b.Len() {
-				d, err := b.Dict(i)
-				if err != nil {
-					err = fmt.Errorf("%s: %w", b.Position(i), err)
-				}
-				if !yield(&rejectedRecord{position: b.Position(i), time: b.Time, dict: d}, err) {
-					return
-				}
+			if err != nil {
+				return server.cause(err)
 			}
 		}
 	}
+	return nil
+}
+
+// tell tells what makes the exit code 1.
+func (r *rejectedReader) tell(err error) {
+	r.failed = true
+	tell(r.stderr, err)
+}
+
+// end returns the exit code of what was told.
+func (r *rejectedReader) end() error {
+	if r.failed {
+		return exitError(exitFailure)
+	}
+	return nil
 }
 
 // A rejectedList is the command rejected with its flags.
 type rejectedList struct {
 	formatFlags
-	connectFlags
+	rejectedReader
 
-	from  pointFlag
 	print choice
 }
 
@@ -111,59 +147,47 @@ func (r *rejectedList) run(cmd *cobra.Command, args []string) error {
 	if args = r.argument(args); len(args) > 0 {
 		return usagef("want an address, host:port or unix:PATH, got %q", args[0])
 	}
-	c, err := r.reader(cmd.Context(), cmd)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
 	r.lossy = true // bytes are no JSON
 	format := r.appenders()[r.print.value]
-	out := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+	out := newTable(cmd.OutOrStdout())
 	var line []byte
 	some := false
-	for e, err := range rejections(cmd.Context(), c, &r.from) {
-		switch {
-		case err != nil:
-			return errors.Join(err, out.Flush())
-		case format != nil:
+	err := r.each(cmd, func(_ context.Context, e *rejectedRecord) (err error) {
+		if format != nil {
 			if line, err = format(line[:0], e.dict); err == nil {
 				_, err = cmd.OutOrStdout().Write(line)
 			}
-			if err != nil {
-				return err
-			}
-			continue
-		case !some:
+			return err
+		}
+		if !some {
 			some = true
-			fmt.Fprintln(out, "POSITION\tTIME\tTOPIC\tPRODUCER\tNUMBER\tCODE\tSIZE\tBYTES\tERROR")
+			out.row("POSITION", "TIME", "TOPIC", "PRODUCER", "NUMBER", "CODE", "SIZE", "BYTES", "ERROR")
 		}
 		e.row(out)
-	}
-	return out.Flush()
+		return nil
+	})
+	return cmp.Or(errors.Join(err, out.Flush()), r.end())
 }
 
 // firstBytes is how many of a record are shown to people.
 const firstBytes = 24
 
-func (r *rejectedRecord) row(out io.Writer) {
+func (r *rejectedRecord) row(out table) {
 	first := r.bytes()
 	more := ""
 	if len(first) > firstBytes {
 		first, more = first[:firstBytes], "…"
 	}
-	fmt.Fprintf(out, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.position, moment(r.time), orDash(r.text("topic")),
-		orDash(r.text("producer")), r.number("number"), r.text("code"), r.number("size"), strconv.Quote(string(first))+more, strconv.Quote(r.text("error")))
+	out.row(r.position, moment(r.time), orDash(r.text("topic")), orDash(r.text("producer")), r.number("number"), r.text("code"),
+		r.number("size"), strconv.Quote(string(first))+more, strconv.Quote(r.text("error")))
 }
 
 // A retry is the command rejected retry with its flags.
 type retry struct {
 	formatFlags
-	connectFlags
+	rejectedReader
 
-	all  bool
-	from pointFlag
-
-	stderr io.Writer
+	all bool
 }
 
 func rejectedRetryCommand() *cobra.Command {
@@ -188,7 +212,6 @@ func rejectedRetryCommand() *cobra.Command {
 }
 
 func (r *retry) run(cmd *cobra.Command, args []string) error {
-	r.stderr = cmd.ErrOrStderr()
 	wanted := map[string]bool{}
 	for _, arg := range r.argument(args) {
 		if p, err := store.ParsePosition(arg); err != nil || p.IsZero() {
@@ -199,40 +222,34 @@ func (r *retry) run(cmd *cobra.Command, args []string) error {
 	if r.all == (len(wanted) > 0) {
 		return usagef("want the positions of records, or --all")
 	}
-	c, err := r.reader(cmd.Context(), cmd)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	sent, failed := 0, false
-	for e, err := range rejections(cmd.Context(), c, &r.from) {
-		if err != nil {
-			return err
-		}
+	sent := 0
+	err := r.each(cmd, func(ctx context.Context, e *rejectedRecord) error {
 		if !r.all && !wanted[e.position] {
-			continue
+			return nil
 		}
 		delete(wanted, e.position)
-		if err := r.again(cmd.Context(), e); err != nil {
-			failed = true
-			var bad *recordError // it names the position
-			if !errors.As(err, &bad) {
-				err = fmt.Errorf("%s: %w", e.position, err)
-			}
-			tell(r.stderr, err)
-			continue
+		err := r.again(ctx, e)
+		if err == nil {
+			sent++
+			return nil
 		}
-		sent++
+		var bad *recordError // it names the position
+		if !errors.As(err, &bad) {
+			err = fmt.Errorf("%s: %w", e.position, err)
+		}
+		if ctx.Err() != nil { // the server is gone
+			return err
+		}
+		r.tell(err)
+		return nil
+	})
+	if err == nil {
+		for position := range wanted {
+			r.tell(hintError{fmt.Errorf("%s: nothing was rejected there", position), "dictwire rejected lists all"})
+		}
 	}
-	for position := range wanted {
-		failed = true
-		tell(r.stderr, hintError{fmt.Errorf("%s: nothing was rejected there", position), "dictwire rejected lists all"})
-	}
-	fmt.Fprintf(r.stderr, "dictwire: %s taken\n", count(int64(sent), "record is", "records are"))
-	if failed {
-		return exitError(exitFailure)
-	}
-	return nil
+	say(r.stderr, "%s taken", count(int64(sent), "record is", "records are"))
+	return cmp.Or(err, r.end())
 }
 
 // again sends a record again, and returns when it is settled.
@@ -269,7 +286,7 @@ func (r *retry) again(ctx context.Context, e *rejectedRecord) error {
 	client, err := dictwire.Dialer{
 		Codec: cd, Limits: unlimited, Spool: &oneRecord{"retry." + e.position, e.text("topic"), cd, record},
 		OnRejected: func(r *dictwire.RejectedError) {
-			rejected = fmt.Errorf("rejected again, and kept under another position: %s", r.Text)
+			rejected = serverError{fmt.Errorf("rejected again, and kept under another position: %s", r.Text)}
 		},
 		Logger: slog.New(slog.DiscardHandler),
 	}.Dial(ctx, r.addr)
@@ -292,10 +309,9 @@ type oneRecord struct {
 // Producer implements [dictwire.Spool].
 func (o *oneRecord) Producer() string { return o.producer }
 
-// Attempt implements [dictwire.Spool].
-func (o *oneRecord) Attempt(context.Context) (uint64, error) {
-	return uint64(time.Now().UnixMicro()), nil
-}
+// Attempt implements [dictwire.Spool]: none. Who sends it later sends the same,
+// and need not wait until a clock that was ahead is overtaken.
+func (o *oneRecord) Attempt(context.Context) (uint64, error) { return 0, nil }
 
 // Append implements [dictwire.Spool]: there is nothing else to send.
 func (o *oneRecord) Append(context.Context, string, string, ...[]byte) (uint64, error) {

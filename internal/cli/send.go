@@ -13,13 +13,13 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/codec"
-	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/store"
 )
@@ -40,8 +40,16 @@ type send struct {
 	producer   string
 	spool      string
 	acceptLost bool
+	timeout    waitTime
+	quiet      bool
 
 	stdout, stderr io.Writer
+	progress       *progress
+	server         *presence
+	resume         string       // how what is not settled is sent again
+	closing        func() error // of the spool; nil: there is none
+
+	account
 
 	mu     sync.Mutex
 	failed bool             // a record was bad, or refused; guarded by mu
@@ -59,7 +67,8 @@ func sendCommand() *cobra.Command {
 			"unix:PATH.\n\n" +
 			"It ends when all are settled: durable in the topic, or, if the server rejects one, among\n" +
 			"the rejected ones; then, or if one is bad, the exit code is 1. A connection that breaks\n" +
-			"is made again, and each is stored once. Standard input may go on for ever.\n\n" +
+			"is made again, and each is stored once. Standard input may go on for ever. The last line\n" +
+			"says how many are stored, rejected and not settled, also when SIGINT or --timeout ends it.\n\n" +
 			"With --producer the records of a file have their numbers by their order, under the name\n" +
 			"that is given: run again after any end, it goes on where it stopped, also in a file that\n" +
 			"has grown. With --spool they are on disk before they are sent; what the server does not\n" +
@@ -86,6 +95,8 @@ func sendCommand() *cobra.Command {
 	flags.BoolVar(&s.acceptLost, "accept-lost", false, "go on where the server has less than it acknowledged, as after a backup was restored, or where the spool is damaged")
 	flags.BoolVar(&s.bare, "bare", false, "use a plain socket, over which nothing is acknowledged")
 	flags.BoolVar(&s.reply, "reply", false, "print what the server answers, as JSON")
+	flags.Var(&s.timeout, "timeout", "how long it may take until all is settled (default for ever)")
+	flags.BoolVar(&s.quiet, "quiet", false, quietUsage)
 	s.addReading(flags)
 	s.addLossy(flags)
 	return cmd
@@ -95,76 +106,108 @@ func sendCommand() *cobra.Command {
 var isAddr = regexp.MustCompile(`^(unix:.+|[^={}"'\s]*:\d+)$`)
 
 func (s *send) run(cmd *cobra.Command, args []string) error {
-	s.stdout, s.stderr = cmd.OutOrStdout(), cmd.ErrOrStderr()
+	s.stdout = cmd.OutOrStdout()
+	s.progress = newProgress(cmd.ErrOrStderr(), s.tally)
+	s.stderr = s.progress
+	next, closing, err := s.source(cmd, args)
+	if err != nil {
+		return err
+	}
+	defer closing()
+	send, err := s.way()
+	if err != nil {
+		return err
+	}
+	ctx := cmd.Context()
+	if s.timeout > 0 {
+		late := fmt.Errorf("not all is settled within %v", &s.timeout)
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, time.Duration(s.timeout), late)
+		defer cancel()
+	}
+	s.server = s.present(ctx, true, s.stderr)
+	defer s.server.close()
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	defer signal.Stop(signals)
+	if s.file != "" {
+		go s.progress.run()
+	} else {
+		close(s.progress.ended)
+	}
+	err = s.wait(send, next, signals)
+	s.progress.end()
+	return s.end(err)
+}
+
+// wait waits until all is sent and settled, or until what ends it before.
+func (s *send) wait(send func(context.Context, source) error, next source, signals <-chan os.Signal) error {
+	reading, enough := context.WithCancel(s.server.ctx)
+	defer enough()
+	sent := make(chan error, 1)
+	go func() { sent <- send(reading, next) }()
+	select {
+	case err := <-sent:
+		return s.server.cause(err)
+	case <-s.server.ctx.Done():
+		return context.Cause(s.server.ctx)
+	case <-signals:
+	}
+	enough()
+	settled := make(chan error, 1)
+	go func() { // what reads a pipe or terminal can't be woken, so it is not waited for
+		ctx, cancel := context.WithTimeout(s.server.ctx, patience)
+		defer cancel()
+		settled <- s.flush(ctx)
+	}()
+	_ = ending(settled, signals, s.stderr, "the server to settle what was sent") // the summary says what is not
+	return exitError(exitInterrupted)
+}
+
+// source returns what yields the dictionaries that are to be sent.
+func (s *send) source(cmd *cobra.Command, args []string) (next source, closing func(), err error) {
+	closing = func() {}
 	args = s.argument(args)
 	if len(args) == 1 && args[0] == "-" && s.file == "" {
 		args, s.file = nil, "-"
 	}
 	if len(args) > 0 && s.file != "" {
-		return usagef("--file and dictionaries on the command line exclude each other")
+		return nil, nil, usagef("--file and dictionaries on the command line exclude each other")
 	}
 	records, err := s.parse(args)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	if len(args) == 0 && s.file == "" {
 		if f, ok := cmd.InOrStdin().(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-			return usagef("nothing to send: name a dictionary, or a file by --file")
+			return nil, nil, usagef("nothing to send: name a dictionary, or a file by --file")
 		}
 		s.file = "-"
 	}
-	next := func(context.Context) (*dict.Dict, error) { // of the command line
-		if len(records) == 0 {
-			return nil, io.EOF
-		}
-		d := records[0]
-		records = records[1:]
-		return d, nil
+	if s.file == "" || s.producer != "" {
+		return func(context.Context) (*dict.Dict, error) {
+			if len(records) == 0 {
+				return nil, io.EOF
+			}
+			d := records[0]
+			records = records[1:]
+			return d, nil
+		}, closing, nil
 	}
-	send, err := s.way()
+	in, name, err := input(cmd, []string{s.file})
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	progress := new(progress)
-	if s.file != "" && s.producer == "" {
-		in, name, err := input(cmd, []string{s.file})
-		if err != nil {
-			return err
-		}
-		defer in.Close()
-		progress = newProgress(s.stderr, in)
-		next = newSequence(name, progress.reading(in), s.codecs()[s.from.value], s.limits()).dict
-	}
-	ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
-	sent := make(chan error, 1)
-	go func() {
-		err := instead(send(ctx, next, progress), "--format cbor")
-		progress.end()
-		sent <- err
-	}()
-	select {
-	case err = <-sent:
-	case <-ctx.Done(): // what reads a pipe or terminal can't be woken, so it is not waited for
-		s.settle()
-		err = context.Cause(ctx)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case ctx.Err() != nil && cmd.Context().Err() == nil:
-		return exitError(exitInterrupted)
-	case err == nil && s.failed:
-		return exitError(exitFailure)
-	}
-	return err
+	seq := newSequence(name, s.progress.reading(in), s.codecs()[s.from.value], s.limits())
+	return seq.dict, func() { _ = in.Close() }, nil
 }
 
 // A source yields dictionaries, io.EOF at the end, or a *recordError.
 type source func(context.Context) (*dict.Dict, error)
 
-// way returns how the flags have dictionaries sent.
-func (s *send) way() (func(context.Context, source, *progress) error, error) {
+// way returns how the flags have dictionaries sent. What it returns takes a
+// context that ends reading.
+func (s *send) way() (func(context.Context, source) error, error) {
 	if err := checkTopic(s.topic); err != nil {
 		return nil, err
 	}
@@ -179,12 +222,15 @@ func (s *send) way() (func(context.Context, source, *progress) error, error) {
 		if err := (store.Producer{Topic: s.topic, Name: s.producer}).Check(); err != nil {
 			return nil, usageError{err}
 		}
+		s.resume = "the same command goes on where this one ended"
 		return s.numbered, nil
 	case s.spool != "":
+		s.resume = "what is not settled is in the spool: dictwire send --spool " + s.spool + " --topic " + s.topic + " </dev/null sends it"
 		return s.spooled, nil
 	case s.bare:
 		return s.overBare, nil
 	default:
+		s.resume = "what is not settled may be stored or not; with --producer NAME -f FILE, or with --spool DIR, another run goes on where one ended"
 		return s.native, nil
 	}
 }
@@ -243,69 +289,4 @@ func (s *send) parsePair(key, text string) (string, dict.Value, error) {
 		return key, dict.Value{}, bad
 	}
 	return key, dict.Value{}, usagef("want one JSON value behind %s:=, got %q", key, text)
-}
-
-// overBare sends what next yields as a bare sequence, and shows what is
-// answered.
-func (s *send) overBare(ctx context.Context, next source, p *progress) error {
-	var c *dictwire.BareConn
-	err := s.dial(ctx, func() (err error) {
-		c, err = dictwire.Dialer{Codec: s.wire()[s.format.value]}.DialBare(ctx, s.addr)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	answered := make(chan error, 1)
-	refused := false // read after answered
-	go func() {
-		var err error
-		refused, err = s.receive(ctx, c)
-		answered <- err
-	}()
-	sent := s.each(ctx, next, p, func(d *dict.Dict) error { return c.Send(ctx, d) })
-	if err := c.CloseWrite(); sent == nil { // in any case: the server answers what it has
-		sent = err
-	}
-	if ctx.Err() != nil {
-		_ = c.Close()
-	}
-	err = <-answered
-	if refused {
-		return nil // what the server said is why writing failed, if it did
-	}
-	if sent != nil {
-		return sent
-	}
-	return err
-}
-
-// receive shows what the server answers until it closes the connection. It
-// reports whether that was a refusal.
-func (s *send) receive(ctx context.Context, c *dictwire.BareConn) (refused bool, err error) {
-	var line []byte
-	for {
-		d, err := c.Receive(ctx)
-		var remote *dictwire.RemoteError
-		switch {
-		case err == io.EOF:
-			return refused, nil
-		case errors.As(err, &remote):
-			s.tell(remote)
-			refused = true
-			continue
-		case err != nil:
-			return refused, err
-		}
-		if !s.reply {
-			continue
-		}
-		if line, err = (json.Codec{Lossy: true}).Append(line[:0], d); err != nil {
-			return refused, err
-		}
-		if _, err := s.stdout.Write(append(line, '\n')); err != nil {
-			return refused, err
-		}
-	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/dictwire/dictwire"
@@ -20,21 +21,31 @@ import (
 func (s *send) dialer() dictwire.Dialer {
 	return dictwire.Dialer{
 		Codec: s.wire()[s.format.value], Limits: unlimited, Producer: "send", AcceptLost: s.acceptLost,
-		OnRejected: func(r *dictwire.RejectedError) { s.tell(r) },
-		OnReply:    s.showReply,
-		Logger:     slog.New(slog.NewTextHandler(s.stderr, nil)),
+		OnRejected: func(r *dictwire.RejectedError) {
+			s.rejected.Add(1)
+			s.tell(serverError{r})
+		},
+		OnReply:   s.showReply,
+		OnSession: s.server.session,
+		Logger:    slog.New(lineHandler{s.stderr}),
 	}
 }
+
+// A serverError is an error whose text a server has made: the flags that it names
+// are the server's.
+type serverError struct{ error }
+
+func (e serverError) Error() string {
+	return strings.ReplaceAll(e.error.Error(), "; --max-", "; the server's --max-")
+}
+
+func (e serverError) Unwrap() error { return e.error }
 
 func (s *send) showReply(_ string, _ uint64, reply *dict.Dict) {
 	if !s.reply {
 		return
 	}
-	line, err := json.Codec{Lossy: true}.Append(nil, reply)
-	if err == nil {
-		_, err = s.stdout.Write(append(line, '\n'))
-	}
-	if err != nil {
+	if _, err := s.stdout.Write(append(json.Render(nil, reply, nil), '\n')); err != nil {
 		s.tell(err)
 	}
 }
@@ -49,7 +60,7 @@ func (s *send) tell(err error) {
 
 // native sends what next yields over native sessions, and returns when all is
 // settled.
-func (s *send) native(ctx context.Context, next source, p *progress) (err error) {
+func (s *send) native(ctx context.Context, next source) (err error) {
 	var c *dictwire.Client
 	if err := s.dial(ctx, func() (err error) {
 		c, err = s.dialer().Dial(ctx, s.addr)
@@ -57,39 +68,39 @@ func (s *send) native(ctx context.Context, next source, p *progress) (err error)
 	}); err != nil {
 		return err
 	}
-	defer c.Close()
-	s.settling(c)
-	return s.mayLose(errors.Join(s.asyncAll(ctx, c, next, p), c.Flush(ctx)))
+	s.server.await()
+	s.use(c, c.Pending)
+	return s.mayLose(errors.Join(s.asyncAll(ctx, c, next), c.Flush(ctx)))
 }
 
-// settling notes the client whose records are to be settled when a signal ends
-// the command.
-func (s *send) settling(c *dictwire.Client) {
+// use notes the client that is to be closed at the end, and whose records are to
+// be settled when a signal ends the command.
+func (s *send) use(c *dictwire.Client, left func() int64) {
+	s.count(left)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.client = c
 }
 
-// settle waits a moment until what was sent is settled.
-func (s *send) settle() {
+// flush waits until what was sent is settled. A file under a producer's name need
+// not be: the next run goes on.
+func (s *send) flush(ctx context.Context) error {
 	s.mu.Lock()
 	c := s.client
 	s.mu.Unlock()
-	if c == nil {
-		return
+	if c == nil || s.producer != "" {
+		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	_ = c.Flush(ctx)
+	return c.Flush(ctx)
 }
 
 // asyncAll hands all that next yields to the client.
-func (s *send) asyncAll(ctx context.Context, c *dictwire.Client, next source, p *progress) error {
-	return s.each(ctx, next, p, func(d *dict.Dict) error { return c.SendAsync(ctx, s.topic, d) })
+func (s *send) asyncAll(ctx context.Context, c *dictwire.Client, next source) error {
+	return s.each(ctx, next, func(d *dict.Dict) error { return c.SendAsync(ctx, s.topic, d) })
 }
 
 // numbered sends the file as the log of a producer.
-func (s *send) numbered(ctx context.Context, _ source, _ *progress) error {
+func (s *send) numbered(ctx context.Context, _ source) error {
 	log := &fileLog{
 		path: s.file, producer: s.producer, topic: s.topic,
 		from: s.codecs()[s.from.value], to: s.wire()[s.format.value], limits: s.limits(),
@@ -104,7 +115,7 @@ func (s *send) numbered(ctx context.Context, _ source, _ *progress) error {
 		}
 		return hintError{
 			fmt.Errorf("nothing was sent: with --producer all records of the file must be good, and %d are not", len(bad)),
-			"mend the file first, as this would shift the numbers of the records behind",
+			"mend the file first, as this would shift the numbers of the records after them",
 		}
 	}
 	if log.next == 1 {
@@ -115,12 +126,14 @@ func (s *send) numbered(ctx context.Context, _ source, _ *progress) error {
 	}
 	d := s.dialer()
 	d.Spool = log
+	s.all.Store(int64(log.next - 1))
+	s.sent.Store(s.all.Load())
 	c, err := d.Dial(ctx, s.addr)
 	if err != nil {
 		return err
 	}
-	defer c.Close()
-	s.settling(c)
+	s.server.await()
+	s.use(c, log.left)
 	err = c.Flush(ctx)
 	if errors.Is(err, dictwire.ErrConflict) {
 		err = hintError{err, "this is not the file that was sent under this name; give it a --producer of its own"}
@@ -174,7 +187,7 @@ func (w *watched) left(ctx context.Context) (n uint64, err error) {
 
 // spooled puts what next yields into the spool, and sends what is in it as far
 // as the server takes it.
-func (s *send) spooled(ctx context.Context, next source, p *progress) (err error) {
+func (s *send) spooled(ctx context.Context, next source) error {
 	sp, err := spool.Open(ctx, s.spool, nil)
 	switch {
 	case errors.Is(err, store.ErrLocked):
@@ -184,26 +197,31 @@ func (s *send) spooled(ctx context.Context, next source, p *progress) (err error
 	case err != nil:
 		return err
 	}
-	guard(s.spool, func(format string, args ...any) { fmt.Fprintf(s.stderr, "dictwire: "+format+"\n", args...) })
-	defer func() { err = errors.Join(err, sp.Close()) }()
+	guard(s.spool, func(format string, args ...any) { say(s.stderr, format, args...) })
+	s.closing = sp.Close
+	s.server.stays = true
 	w := &watched{sp, make(chan struct{}, 1)}
+	before, err := w.left(ctx)
+	if err != nil {
+		return err
+	}
+	s.sent.Store(int64(before))
 	d := s.dialer()
 	d.Spool, d.AtSpool = w, true
 	c, err := d.Dial(ctx, s.addr)
 	if err != nil {
 		return err
 	}
-	defer c.Close()
-	s.settling(c)
-	sent := errors.Join(s.asyncAll(ctx, c, next, p), c.Flush(context.WithoutCancel(ctx)))
+	s.use(c, func() int64 {
+		n, _ := w.left(context.Background())
+		return int64(n)
+	})
+	sent := errors.Join(s.asyncAll(ctx, c, next), c.Flush(context.WithoutCancel(ctx)))
 	if sent != nil || ctx.Err() != nil {
 		return s.mayLose(sent)
 	}
 	return s.drain(ctx, c, w)
 }
-
-// patience is how long the server may settle nothing of a spool.
-const patience = 5 * time.Second
 
 // drain waits until the server has settled all that is in the spool. Where it is
 // away, it says what stays there.
@@ -232,7 +250,7 @@ func (s *send) drain(ctx context.Context, c *dictwire.Client, w *watched) error 
 			if err := c.Flush(ctx); err != nil { // why the topic can't go on
 				return s.mayLose(err)
 			}
-			fmt.Fprintf(s.stderr, "dictwire: %s in the spool: the server at %s does not take them now\n",
+			say(s.stderr, "%s in the spool: the server at %s does not take them now",
 				count(int64(left), "dictionary stays", "dictionaries stay"), s.addr)
 			return nil
 		}
@@ -240,15 +258,14 @@ func (s *send) drain(ctx context.Context, c *dictwire.Client, w *watched) error 
 }
 
 // each calls do for all that next yields, and tells what can't be read.
-func (s *send) each(ctx context.Context, next source, p *progress, do func(*dict.Dict) error) error {
-	for {
+func (s *send) each(ctx context.Context, next source, do func(*dict.Dict) error) error {
+	for ctx.Err() == nil {
 		d, err := next(ctx)
 		var bad *recordError
 		switch {
 		case err == io.EOF:
 			return nil
 		case errors.As(err, &bad):
-			p.clear()
 			s.tell(err)
 			continue
 		case err != nil:
@@ -257,6 +274,7 @@ func (s *send) each(ctx context.Context, next source, p *progress, do func(*dict
 		if err := do(d); err != nil {
 			return err
 		}
-		p.sent()
+		s.sent.Add(1)
 	}
+	return context.Cause(ctx)
 }

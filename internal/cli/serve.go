@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/signal"
 	"slices"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -105,7 +104,7 @@ func (s *serve) addServing(flags *pflag.FlagSet) {
 	s.durability = choice{string(store.Fsync), []string{string(store.Fsync), string(store.OS)}}
 	flags.Var(&s.durability, "durability", "what is waited for before a record is acknowledged: fsync, which survives the loss of power, or os, which survives the end of the server alone")
 	flags.Var(&s.reserve, "reserve", "`bytes` of the disk that stay free: below, nothing is stored; -1 for none (default 1 GiB, or 2 % of the disk if that is more, but at most a tenth of it)")
-	flags.BoolVar(&s.quiet, "quiet", false, "leave out the address and the summary")
+	flags.BoolVar(&s.quiet, "quiet", false, quietUsage)
 	flags.BoolVar(&s.insecure, "insecure", false, "listen on an address that other machines reach, without TLS and authentication")
 	s.maxConns = 10_000
 	flags.Var(&s.maxConns, "max-conns", "most connections at once, -1 for no limit")
@@ -293,11 +292,17 @@ func (s *serve) wait(ctx context.Context, served <-chan error, signals <-chan os
 		s.say("shutting down")
 		drained := make(chan error, 1)
 		go func() { drained <- s.srv.Shutdown(ctx) }()
-		select {
-		case err = <-drained:
-		case <-failed:
-		case <-signals:
-			return exitError(exitInterrupted)
+		done := make(chan error, 1)
+		go func() {
+			select {
+			case err := <-drained:
+				done <- err
+			case <-failed:
+				done <- nil
+			}
+		}()
+		if err = ending(done, signals, s.stderr, "connections to finish what they send"); errors.As(err, new(exitError)) {
+			return err
 		}
 	case <-failed:
 	case <-ctx.Done():
@@ -309,12 +314,11 @@ func (s *serve) wait(ctx context.Context, served <-chan error, signals <-chan os
 	if s.printer != nil {
 		done := make(chan error, 1)
 		go func() { done <- s.printer.close() }()
-		select {
-		case printed := <-done:
-			err = errors.Join(err, printed)
-		case <-signals: // standard output blocks
-			return exitError(exitInterrupted)
+		printed := ending(done, signals, s.stderr, "standard output to take what is printed")
+		if errors.As(printed, new(exitError)) {
+			return printed
 		}
+		err = errors.Join(err, printed)
 	}
 	stats := s.srv.Stats()
 	s.say("%s from %s, %d refused", count(stats.Records, "dictionary", "dictionaries"),
@@ -358,6 +362,9 @@ func where(l net.Listener) string {
 // printed is what is printed for each dictionary.
 func (s *serve) printed() appender {
 	format := s.appenders()[s.print.value]
+	if s.print.value == "json" {
+		return rendered
+	}
 	if s.print.value != "python" {
 		return format
 	}
@@ -380,16 +387,8 @@ func (s *serve) handler() dictwire.Handler {
 // say writes a line about the server itself.
 func (s *serve) say(format string, args ...any) {
 	if !s.quiet {
-		fmt.Fprintf(s.stderr, "dictwire: "+format+"\n", args...)
+		say(s.stderr, format, args...)
 	}
-}
-
-// count writes a number and what is counted.
-func count(n int64, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return strconv.FormatInt(n, 10) + " " + many
 }
 
 // limitHeap makes the garbage collector keep the heap near what may be in use.

@@ -74,13 +74,57 @@ func checkNotEmpty(cmd *cobra.Command) error {
 }
 
 // flagError makes the error of a wrong command line.
-func flagError(_ *cobra.Command, err error) error {
+func flagError(cmd *cobra.Command, err error) error {
 	var invalid *pflag.InvalidValueError
 	if errors.As(err, &invalid) {
 		f := invalid.GetFlag()
 		return usagef("invalid argument %q for \"--%s\" flag: %w", invalid.GetValue(), f.Name, wanted(f, invalid.Unwrap()))
 	}
+	var unknown *pflag.NotExistError
+	if errors.As(err, &unknown) {
+		if like := nearestFlag(cmd, unknown.GetSpecifiedName()); like != "" {
+			return hintError{usageError{err}, "perhaps --" + like}
+		}
+	}
 	return usageError{err}
+}
+
+// nearestFlag returns the flag of a command whose name is the most like another:
+// one that begins so, or has a few letters changed. "" means that none is.
+func nearestFlag(cmd *cobra.Command, name string) (nearest string) {
+	least := len(name)/3 + 2 // changes are too many
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		n := changes(name, f.Name)
+		if len(name) > 1 && strings.HasPrefix(f.Name, name) {
+			n = 0
+		}
+		if n < least && !f.Hidden {
+			least, nearest = n, f.Name
+		}
+	})
+	return nearest
+}
+
+// changes returns how many letters must be put in, left out or exchanged to make
+// one word of another (Levenshtein's distance).
+func changes(from, to string) int {
+	row := make([]int, len(to)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(from) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(to) {
+			change := diagonal
+			if from[i] != to[j] {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, row[j]+1, diagonal+1)
+		}
+	}
+	return row[len(to)]
 }
 
 // wanted is the error of a flag's value, in words where it is in Go's.
@@ -94,6 +138,9 @@ func wanted(f *pflag.Flag, err error) error {
 		return errors.New("want a whole number")
 	}
 }
+
+// quietUsage is what --quiet means.
+const quietUsage = "say nothing but what goes wrong"
 
 func configCommand() *cobra.Command {
 	return &cobra.Command{
@@ -129,7 +176,7 @@ func configCommand() *cobra.Command {
 					if len(f.Annotations[fromAnnotation]) == 0 {
 						from = "default; " + from
 					}
-					fmt.Fprintf(out, "%s --%s=%s  (%s)\n", name, f.Name, f.Value, from)
+					fmt.Fprintf(out, "%s --%s=%s  (%s)\n", name, f.Name, visible(f.Value.String()), from)
 				})
 			}
 			if !found {
@@ -140,7 +187,7 @@ func configCommand() *cobra.Command {
 			}
 			for _, set := range os.Environ() {
 				if name, _, _ := strings.Cut(set, "="); strings.HasPrefix(name, "DICTWIRE_") && !known[name] {
-					fmt.Fprintf(cmd.ErrOrStderr(), "dictwire: %s sets nothing\n", name)
+					say(cmd.ErrOrStderr(), "%s sets nothing", name)
 				}
 			}
 			return nil

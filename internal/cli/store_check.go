@@ -40,14 +40,14 @@ func storeCheck(cmd *cobra.Command, s *pebble.Store) error {
 	out := bufio.NewWriter(cmd.OutOrStdout())
 	r, err := s.Check(cmd.Context(), func(d *store.DamageError) {
 		if d.To.IsZero() { // not in the log
-			fmt.Fprintf(out, "damaged: %v\n", d.Err)
+			fmt.Fprintf(out, "damaged: %s\n", visible(d.Err.Error()))
 			return
 		}
 		topic := d.Topic
 		if topic == "" {
 			topic = "an unknown topic"
 		}
-		fmt.Fprintf(out, "damaged: from %v to %v in %s: %v\n", d.From, d.To, topic, d.Err)
+		fmt.Fprintf(out, "damaged: from %v to %v in %s: %s\n", d.From, d.To, visible(topic), visible(d.Err.Error()))
 	})
 	if err != nil {
 		return errors.Join(err, out.Flush())

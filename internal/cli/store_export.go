@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -71,6 +72,9 @@ func (e *export) run(cmd *cobra.Command, s *pebble.Store) error {
 	} else if end.Tag != "" && end.Tag != head.Tag {
 		return fmt.Errorf("--to: %w: %v is of another one", store.ErrPosition, end)
 	}
+	if err := e.nameUnknown(cmd, s); err != nil {
+		return err
+	}
 	out := bufio.NewWriterSize(cmd.OutOrStdout(), 64<<10)
 	e.strict = true
 	write := &written{format: e.appenders()[e.format.value], codecs: e.stored()}
@@ -120,6 +124,18 @@ func (e *export) run(cmd *cobra.Command, s *pebble.Store) error {
 		return err
 	}
 	return failed
+}
+
+// nameUnknown says which topics of the command line the store does not have.
+func (e *export) nameUnknown(cmd *cobra.Command, s *pebble.Store) error {
+	all, err := s.Topics(cmd.Context())
+	for _, pattern := range e.topics {
+		known := slices.ContainsFunc(all, func(t store.TopicStat) bool { return store.Match([]string{pattern}, t.Name) })
+		if err == nil && !known {
+			say(cmd.ErrOrStderr(), "there are no records in topic %s", pattern)
+		}
+	}
+	return err
 }
 
 // A written writes records, as they are stored, in another format.

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"fmt"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -38,19 +37,19 @@ func storeInfo(cmd *cobra.Command, s *pebble.Store) error {
 	if err != nil {
 		return err
 	}
-	out := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-	fmt.Fprintf(out, "directory\t%s\n", i.Dir)
-	fmt.Fprintf(out, "head\t%v\n", i.Head)
-	fmt.Fprintf(out, "on disk\t%s, %s free\n", size(i.DiskBytes), size(i.FreeBytes))
-	fmt.Fprintf(out, "producers\t%d\n", i.Producers)
-	fmt.Fprintf(out, "cursors\t%d\n", len(cursors))
+	out := newTable(cmd.OutOrStdout())
+	out.row("directory", i.Dir)
+	out.row("head", i.Head)
+	out.row("on disk", fmt.Sprintf("%s, %s free", size(i.DiskBytes), size(i.FreeBytes)))
+	out.row("producers", i.Producers)
+	out.row("cursors", len(cursors))
 	if err := out.Flush(); err != nil || len(topics) == 0 {
 		return err
 	}
-	fmt.Fprintln(out, "\nTOPIC\tRECORDS\tBYTES\tFIRST\tOLDEST\tNEWEST")
+	out.row()
+	out.row("TOPIC", "RECORDS", "BYTES", "FIRST", "OLDEST", "NEWEST")
 	for _, t := range topics {
-		fmt.Fprintf(out, "%s\t%d\t%s\t%s\t%s\t%s\n",
-			t.Name, t.Records, size(t.Bytes), orDash(t.First.String()), moment(t.Oldest), moment(t.Newest))
+		out.row(t.Name, t.Records, size(t.Bytes), orDash(t.First.String()), moment(t.Oldest), moment(t.Newest))
 	}
 	return out.Flush()
 }

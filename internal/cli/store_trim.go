@@ -1,8 +1,6 @@
 package cli
 
 import (
-	"fmt"
-
 	"github.com/spf13/cobra"
 
 	"github.com/dictwire/dictwire/internal/point"
@@ -76,7 +74,7 @@ func storeTrim(cmd *cobra.Command, s *pebble.Store, topic string, before point.P
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(cmd.ErrOrStderr(), "dictwire: %s deleted, %d left\n",
+	say(cmd.ErrOrStderr(), "%s deleted, %d left",
 		count(int64(held.Records-min(left.Records, held.Records)), "record", "records"), left.Records)
 	return nil
 }

@@ -1,0 +1,84 @@
+package cli
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+)
+
+// An account counts what becomes of what is sent.
+type account struct {
+	all      atomic.Int64 // how many there are in all; 0 where that is not known
+	sent     atomic.Int64
+	rejected atomic.Int64
+
+	counting  sync.Mutex
+	unsettled func() int64 // guarded by counting: how many are not settled
+}
+
+// A tally is an account at one moment.
+type tally struct{ all, sent, stored, rejected, left int64 }
+
+// count says how many of those that were sent are not settled.
+func (a *account) count(left func() int64) {
+	a.counting.Lock()
+	defer a.counting.Unlock()
+	a.unsettled = left
+}
+
+func (a *account) tally() tally {
+	a.counting.Lock()
+	defer a.counting.Unlock()
+	t := tally{all: a.all.Load(), rejected: a.rejected.Load()}
+	if a.unsettled != nil {
+		t.left = a.unsettled()
+	}
+	t.sent = a.sent.Load()
+	t.left = min(t.left, t.sent)
+	t.stored = max(t.sent-t.left-t.rejected, 0)
+	return t
+}
+
+// end closes what was used, says what has become of all that was sent, and
+// returns the error of the command.
+func (s *send) end(err error) error {
+	s.mu.Lock()
+	client, failed := s.client, s.failed
+	s.mu.Unlock()
+	t := s.tally()
+	if client != nil {
+		_ = client.Close() // what is not settled is counted
+	}
+	if s.producer != "" { // what is settled is noted when the client ends
+		t = s.tally()
+	}
+	if s.closing != nil {
+		err = errors.Join(err, s.closing())
+	}
+	var exit exitError
+	if err != nil && !errors.As(err, &exit) {
+		tell(s.stderr, instead(err, "--format cbor"))
+		err = exitError(exitCode(err))
+	}
+	if client != nil || s.bare {
+		s.summary(t)
+	}
+	if err == nil && failed {
+		err = exitError(exitFailure)
+	}
+	return err
+}
+
+// summary says what has become of all that was sent.
+func (s *send) summary(t tally) {
+	switch {
+	case s.quiet && t.left == 0:
+	case s.bare:
+		say(s.stderr, "%d sent, %d refused; over a plain socket nothing is acknowledged", t.sent, t.rejected)
+	default:
+		say(s.stderr, "%d stored, %d rejected, %d not settled", t.stored, t.rejected, t.left)
+		if t.left > 0 {
+			hint(s.stderr, s.resume)
+		}
+	}
+}

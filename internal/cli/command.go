@@ -1,0 +1,70 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// What a shell and its commands exit with.
+const (
+	// exitTemporary is what a command exits with that shall be run again until
+	// it succeeds: EX_TEMPFAIL of sysexits.h.
+	exitTemporary = 75
+
+	exitNoPermission = 126 // the shell found the command, and may not run it
+	exitNoCommand    = 127 // the shell did not find it
+)
+
+const shell = "/bin/sh"
+
+// once runs the command.
+func (e *executor) once(ctx context.Context, batch []delivery) error {
+	var in []byte
+	for _, d := range batch {
+		in = append(in, d.line...)
+	}
+	cmd := exec.CommandContext(ctx, shell, "-c", e.command) //nolint:gosec // it is the user's
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(in), e.stdout, e.stderr
+	cmd.Env = append(os.Environ(), "DICTWIRE_RECORDS="+strconv.Itoa(len(batch)), "DICTWIRE_FIRST="+batch[0].position)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal's SIGINT is not for it
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = time.Second
+	return cmd.Run()
+}
+
+// unrunnable says why a command does not run, whatever it is given; "" where it
+// ran.
+func unrunnable(err error) string {
+	var exit *exec.ExitError
+	switch {
+	case !errors.As(err, &exit):
+		if errors.Is(err, exec.ErrWaitDelay) { // it left its output to others
+			return ""
+		}
+		return "it does not start"
+	case exit.ExitCode() == exitNoCommand:
+		return "there is no such command"
+	case exit.ExitCode() == exitNoPermission:
+		return "it is not executable"
+	}
+	return ""
+}
+
+// checkCommand has the shell look at a command before it is given anything.
+func checkCommand(ctx context.Context, command string) error {
+	out, err := exec.CommandContext(ctx, shell, "-n", "-c", command).CombinedOutput() //nolint:gosec // it is the user's
+	if err == nil {
+		return nil
+	}
+	if text := strings.TrimSpace(string(out)); text != "" {
+		err = errors.New(text)
+	}
+	return usagef("--exec: %w", err)
+}

@@ -1,0 +1,212 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/store"
+)
+
+// read gives the sink what the server has, and what comes until ctx ends.
+func (t *tail) read(ctx context.Context, c *dictwire.Client, out sink) error {
+	t.nameUnknown(ctx, c)
+	req := t.request()
+	left := -1 // records until the end
+	switch {
+	case t.number > 0 && t.from.text == "" && t.cursor == "":
+		from, err := t.newest(ctx, c)
+		t.rendering.forget()
+		if err != nil {
+			return err
+		}
+		req.From = from
+	case t.number > 0:
+		left = t.number
+	}
+	var p parcel
+	for b, err := range c.Subscribe(ctx, req) {
+		if b == nil {
+			return err
+		}
+		if err != nil { // what was skipped, or is damaged
+			t.tell(err)
+		}
+		last, err := t.cut(b)
+		if err != nil {
+			return err
+		}
+		bad := t.render(ctx, b, &p, &left)
+		last = last || bad != nil || left == 0
+		settle := last || !req.Follow && b.Len() == 0 // it may be the end
+		if err := out.put(ctx, &p, settle); err != nil {
+			return err
+		}
+		if last {
+			return bad
+		}
+	}
+	return nil
+}
+
+// render makes the parcel of a batch. Where a record can't be rendered and that
+// ends all, or where no more are left, the batch ends there.
+func (t *tail) render(ctx context.Context, b *dictwire.Batch, p *parcel, left *int) error {
+	*p = parcel{batch: b, text: p.text[:0], records: p.records[:0]}
+	for i := range b.Len() {
+		text, err := t.rendering.record(ctx, p.text, b, i)
+		if err != nil {
+			err = fmt.Errorf("%s in %s: %w", b.Position(i), b.Topic, t.remedy(err))
+			if t.exact || t.cursor != "" { // a cursor moves after nothing that was not rendered
+				b.Truncate(i)
+				return err
+			}
+			t.tell(err)
+			continue
+		}
+		if len(text) == len(p.text) { // not selected
+			continue
+		}
+		p.text = text
+		p.records = append(p.records, piece{i, len(text)})
+		if *left > 0 {
+			if *left--; *left == 0 {
+				b.Truncate(i + 1)
+				return nil
+			}
+		}
+	}
+	return nil
+}
+
+// remedy adds what helps where a record can't be rendered.
+func (t *tail) remedy(err error) error {
+	other := "--print python"
+	if t.exec != "" {
+		other = "--format python"
+	}
+	if t.exact && errors.As(err, new(*codec.LossError)) {
+		return hintError{err, other + " holds it; without --exact, a substitute is written"}
+	}
+	return instead(err, other)
+}
+
+// cut leaves out what lies after --to, and reports whether that is reached.
+func (t *tail) cut(b *dictwire.Batch) (bool, error) {
+	end, at := t.to.Position(), t.to.Time(t.began)
+	switch {
+	case t.to.text == "", t.to.text == "latest": // request does not follow then
+		return false, nil
+	case !at.IsZero():
+		if b.Len() == 0 || b.Time.Before(at) {
+			return false, nil
+		}
+		b.Truncate(0)
+		return true, nil
+	}
+	next, err := store.ParsePosition(b.Next)
+	switch {
+	case err != nil:
+		return false, err
+	case end.Tag != "" && end.Tag != next.Tag:
+		return false, fmt.Errorf("--to: %w: %v is of another one", store.ErrPosition, end)
+	case next.Compare(end) < 0:
+		return false, nil
+	}
+	if b.Len() == 0 { // it says that there is nothing before Next
+		return true, nil
+	}
+	first, err := store.ParsePosition(b.At)
+	switch {
+	case err != nil:
+	case first.Compare(end) >= 0:
+		b.Truncate(0)
+	case first.Block == end.Block:
+		b.Truncate(int(end.Index - first.Index))
+	}
+	return true, err
+}
+
+// nameUnknown says which topics of the command line have no records.
+func (t *tail) nameUnknown(ctx context.Context, c *dictwire.Client) {
+	for _, topic := range t.topics {
+		if known, err := hasRecords(ctx, c, topic); err == nil && !known {
+			say(t.stderr, "there are no records in topic %s", topic)
+		}
+	}
+}
+
+func hasRecords(ctx context.Context, c *dictwire.Client, topic string) (bool, error) {
+	for b, err := range c.Subscribe(ctx, dictwire.SubscribeRequest{Topics: []string{topic}}) {
+		switch {
+		case b == nil:
+			return false, err
+		case err != nil || b.Len() > 0: // damaged ones are there, too
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// newest returns where the newest records begin of which something is printed. It
+// looks at ever more of the store, from its end.
+func (t *tail) newest(ctx context.Context, c *dictwire.Client) (from string, err error) {
+	var head store.Position
+	for b, err := range c.Subscribe(ctx, dictwire.SubscribeRequest{Topics: t.topics, From: "latest"}) {
+		if b == nil {
+			return "", err
+		}
+		if head, err = store.ParsePosition(b.Next); err != nil {
+			return "", err
+		}
+		break
+	}
+	for span := uint64(t.number); ; span *= 8 {
+		from := store.Position{Tag: head.Tag, Block: head.Block - min(span, head.Block)}
+		all := span >= head.Block
+		found, err := t.positions(ctx, c, from, all)
+		switch {
+		case err != nil:
+			return "", err
+		case len(found) == t.number:
+			return found[0], nil
+		case all:
+			return "earliest", nil
+		}
+	}
+}
+
+// positions returns the positions of the newest records from a place on.
+func (t *tail) positions(ctx context.Context, c *dictwire.Client, from store.Position, all bool) (found []string, err error) {
+	req := dictwire.SubscribeRequest{Topics: t.topics, From: from.String()}
+	if all {
+		req.From = "earliest"
+	}
+	var text []byte
+	for b, err := range c.Subscribe(ctx, req) {
+		if b == nil {
+			return nil, err
+		}
+		last, err := t.cut(b)
+		if err != nil {
+			return nil, err
+		}
+		for i := range b.Len() {
+			if t.filter.code != nil {
+				text, err = t.rendering.record(ctx, text[:0], b, i)
+				if err == nil && len(text) == 0 {
+					continue
+				}
+			}
+			if found = append(found, b.Position(i)); len(found) > t.number {
+				found = found[1:]
+			}
+		}
+		if last {
+			break
+		}
+	}
+	return found, nil
+}

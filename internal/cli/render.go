@@ -1,0 +1,137 @@
+package cli
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"github.com/itchyny/gojq"
+
+	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/codec/json"
+	"github.com/dictwire/dictwire/dict"
+)
+
+// A rendering makes text of records, as tail prints them and gives them to
+// commands.
+type rendering struct {
+	filter   *filter
+	raw      bool // strings that the filter makes are written as they are
+	envelope bool
+	write    appender // nil: JSON with substitutes for what it lacks
+
+	report     json.Report // of one dictionary
+	substitute int         // how many destructive substitutes were written
+	records    int         // in so many records
+	first      string      // the first of them, and where
+}
+
+// renderingIn returns what writes a format.
+func (t *tail) renderingIn(format string) rendering {
+	r := rendering{filter: &t.filter, raw: t.raw, envelope: t.envelope}
+	if format != "json" || t.exact {
+		f := t.formatFlags
+		f.strict = true
+		r.write = f.appenders()[format]
+	}
+	return r
+}
+
+// record appends what is printed of a record: nothing where the filter does not
+// select it.
+func (r *rendering) record(ctx context.Context, dst []byte, b *dictwire.Batch, i int) (_ []byte, err error) {
+	d, err := b.Dict(i)
+	if err != nil {
+		return dst, err
+	}
+	out, lost := dst, r.substitute
+	for v, err := range r.filter.run(ctx, d) {
+		if err != nil {
+			return dst, err
+		}
+		if out, err = r.value(out, v, b, i); err != nil {
+			return dst, err
+		}
+	}
+	if r.substitute > lost {
+		r.records++
+	}
+	return out, nil
+}
+
+// value appends a line of what the filter yields.
+func (r *rendering) value(dst []byte, v any, b *dictwire.Batch, i int) ([]byte, error) {
+	d, isDict := v.(*dict.Dict)
+	text, isText := v.(string)
+	switch {
+	case isDict && r.write != nil && r.envelope:
+		e := envelope(b, i)
+		e.Set("record", d.Value())
+		return r.write(dst, e)
+	case isDict && r.write != nil:
+		return r.write(dst, d)
+	case isDict:
+		return r.json(dst, d, b, i), nil
+	case isText && r.raw:
+		return append(append(dst, text...), '\n'), nil
+	default:
+		made, err := gojq.Marshal(v)
+		return append(append(dst, made...), '\n'), err
+	}
+}
+
+// json appends a line of JSON with substitutes. The envelope names those that are
+// destructive.
+func (r *rendering) json(dst []byte, d *dict.Dict, b *dictwire.Batch, i int) []byte {
+	r.report.Reset()
+	if r.envelope {
+		dst = json.Render(dst, envelope(b, i), nil)
+		dst = append(dst[:len(dst)-len("}")], `,"record":`...)
+	}
+	dst = json.Render(dst, d, &r.report)
+	if lost := r.report.Lost; lost > 0 {
+		if r.substitute == 0 {
+			r.first = b.Position(i) + " in " + b.Topic + ": " + r.report.Losses[0].String()
+		}
+		r.substitute += lost
+	}
+	if r.envelope {
+		dst = append(appendLosses(dst, &r.report), '}')
+	}
+	return append(dst, '\n')
+}
+
+// appendLosses appends what an envelope says of destructive substitutes.
+func appendLosses(dst []byte, report *json.Report) []byte {
+	if report.Lost == 0 {
+		return dst
+	}
+	var lost []any
+	for _, l := range report.Losses {
+		lost = append(lost, dict.Of("path", l.Path, "what", l.What.Name()))
+	}
+	said := json.Render(nil, dict.Of("losses", report.Lost, "lost", lost), nil)
+	return append(append(dst, ','), said[len("{"):len(said)-len("}")]...)
+}
+
+// forget begins to count anew what was lost.
+func (r *rendering) forget() { r.substitute, r.records, r.first = 0, 0, "" }
+
+// summary says in one line what was lost.
+func (r *rendering) summary(w io.Writer) {
+	if r.substitute > 0 {
+		say(w, "%s in %s: JSON lacks what was there (first %s); --envelope names them, --exact ends there",
+			count(int64(r.substitute), "value was replaced", "values were replaced"), count(int64(r.records), "record", "records"), r.first)
+	}
+}
+
+// envelope returns what is known of a record.
+func envelope(b *dictwire.Batch, i int) *dict.Dict {
+	d := dict.Of("position", b.Position(i), "topic", b.Topic)
+	if b.Producer != "" {
+		d.Set("producer", dict.String(b.Producer))
+		d.Set("number", dict.Int(int64(b.First)+int64(i)))
+	}
+	d.Set("time", dict.String(b.Time.UTC().Format(time.RFC3339Nano)))
+	return d
+}

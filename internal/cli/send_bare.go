@@ -1,0 +1,75 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/codec/json"
+	"github.com/dictwire/dictwire/dict"
+)
+
+// overBare sends what next yields as a bare sequence, and shows what is
+// answered.
+func (s *send) overBare(ctx context.Context, next source) error {
+	var c *dictwire.BareConn
+	err := s.dial(ctx, func() (err error) {
+		c, err = dictwire.Dialer{Codec: s.wire()[s.format.value]}.DialBare(ctx, s.addr)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	answered := make(chan error, 1)
+	refused := false // read after answered
+	go func() {
+		var err error
+		refused, err = s.receive(ctx, c)
+		answered <- err
+	}()
+	sent := s.each(ctx, next, func(d *dict.Dict) error { return c.Send(ctx, d) })
+	if err := c.CloseWrite(); sent == nil { // in any case: the server answers what it has
+		sent = err
+	}
+	if ctx.Err() != nil {
+		_ = c.Close()
+	}
+	err = <-answered
+	if refused {
+		return nil // what the server said is why writing failed, if it did
+	}
+	if sent != nil {
+		return sent
+	}
+	return err
+}
+
+// receive shows what the server answers until it closes the connection. It
+// reports whether that was a refusal.
+func (s *send) receive(ctx context.Context, c *dictwire.BareConn) (refused bool, err error) {
+	var line []byte
+	for {
+		d, err := c.Receive(ctx)
+		var remote *dictwire.RemoteError
+		switch {
+		case err == io.EOF:
+			return refused, nil
+		case errors.As(err, &remote):
+			s.tell(serverError{remote})
+			s.rejected.Add(1)
+			refused = true
+			continue
+		case err != nil:
+			return refused, err
+		}
+		if !s.reply {
+			continue
+		}
+		line = append(json.Render(line[:0], d, nil), '\n')
+		if _, err := s.stdout.Write(line); err != nil {
+			return refused, err
+		}
+	}
+}

@@ -1,0 +1,174 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"unicode/utf8"
+
+	"github.com/dictwire/dictwire/codec"
+)
+
+// All text for people is written by what is in this file. What others have chosen
+// in it (names, errors of peers, bytes of records) can neither move the cursor of
+// a terminal nor look like another line.
+
+// visible returns a text with all that is not printable as an escape of Go: what
+// terminals obey, what turns the direction of writing, and ends of lines.
+func visible(s string) string {
+	var b strings.Builder
+	for s != "" {
+		r, size := utf8.DecodeRuneInString(s)
+		if r == utf8.RuneError && size == 1 || !strconv.IsPrint(r) {
+			escaped := strconv.Quote(s[:size])
+			b.WriteString(escaped[1 : len(escaped)-1])
+		} else {
+			b.WriteString(s[:size])
+		}
+		s = s[size:]
+	}
+	return b.String()
+}
+
+// shown returns what is written for the arguments of a format or the cells of a
+// row.
+func shown(args []any) []any {
+	out := slices.Clone(args)
+	for i, arg := range out {
+		switch arg := arg.(type) {
+		case string:
+			out[i] = visible(arg)
+		case error:
+			out[i] = visible(trimName(arg.Error()))
+		}
+	}
+	return out
+}
+
+// trimName removes the library's name from an error's text: the command has the
+// same.
+func trimName(text string) string { return strings.TrimPrefix(text, "dictwire: ") }
+
+// say writes a line of the command itself.
+func say(w io.Writer, format string, args ...any) {
+	fmt.Fprintf(w, "dictwire: "+format+"\n", shown(args)...)
+}
+
+// tell writes an error, and a hint where there is one. Errors that were joined
+// have lines of their own.
+func tell(w io.Writer, err error) {
+	if all, ok := joined(err); ok {
+		for _, err := range all {
+			tell(w, err)
+		}
+		return
+	}
+	text, _, _ := strings.Cut(err.Error(), meant)
+	say(w, "%s", trimName(text))
+	if help := hintOf(err); help != "" {
+		hint(w, help)
+	}
+}
+
+// hint writes what helps against what was said before.
+func hint(w io.Writer, text string) { fmt.Fprintln(w, "hint: "+visible(text)) }
+
+// joined returns the errors that err is nothing but the sequence of.
+func joined(err error) ([]error, bool) {
+	several, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return nil, false
+	}
+	var texts []string
+	for _, err := range several.Unwrap() {
+		texts = append(texts, err.Error())
+	}
+	return several.Unwrap(), err.Error() == strings.Join(texts, "\n")
+}
+
+// meant is what cobra puts between an unknown command and those that are like
+// it.
+const meant = "\n\nDid you mean this?\n"
+
+func hintOf(err error) string {
+	var (
+		hint   hintError
+		syntax *codec.SyntaxError
+		loss   *codec.LossError
+		usage  usageError
+	)
+	if _, commands, ok := strings.Cut(err.Error(), meant); ok {
+		return "perhaps " + strings.Join(strings.Fields(commands), " or ")
+	}
+	switch {
+	case errors.As(err, &hint):
+		return hint.hint
+	case errors.As(err, &syntax):
+		return syntax.Hint
+	case errors.As(err, &loss):
+		return loss.Hint
+	case errors.As(err, &usage), isUnknownCommand(err):
+		return "dictwire --help, or --help after a command, tells more"
+	default:
+		return ""
+	}
+}
+
+// A table is written for people, column under column.
+type table struct{ *tabwriter.Writer }
+
+func newTable(w io.Writer) table { return table{tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)} }
+
+// row adds a line.
+func (t table) row(cells ...any) {
+	cells = shown(cells)
+	for i, cell := range cells {
+		if i > 0 {
+			fmt.Fprint(t, "\t")
+		}
+		fmt.Fprint(t, cell)
+	}
+	fmt.Fprintln(t)
+}
+
+// A lineHandler writes what a client logs as lines for people.
+type lineHandler struct{ w io.Writer }
+
+// Enabled implements [slog.Handler].
+func (lineHandler) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelWarn }
+
+// Handle implements [slog.Handler].
+func (h lineHandler) Handle(_ context.Context, r slog.Record) error {
+	text, args, sep := "%s", []any{r.Message}, " ("
+	r.Attrs(func(a slog.Attr) bool {
+		text += sep + "%s %s"
+		sep = ", "
+		args = append(args, a.Key, a.Value.String())
+		return true
+	})
+	if len(args) > 1 {
+		text += ")"
+	}
+	say(h.w, text, args...)
+	return nil
+}
+
+// WithAttrs implements [slog.Handler]: clients do not use it.
+func (h lineHandler) WithAttrs([]slog.Attr) slog.Handler { return h }
+
+// WithGroup implements [slog.Handler]: clients do not use it.
+func (h lineHandler) WithGroup(string) slog.Handler { return h }
+
+// count writes a number and what is counted.
+func count(n int64, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return strconv.FormatInt(n, 10) + " " + many
+}
