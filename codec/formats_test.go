@@ -205,13 +205,18 @@ func TestFormats(t *testing.T) {
 		objects = append(objects, []string{"`" + o.Name + "`", "`" + o.Args + "`", o.Text})
 	}
 
+	types := [][]string{{"type", "read as"}}
+	for _, p := range pickle.Types() {
+		types = append(types, []string{p.Name, p.Becomes})
+	}
+
 	const path = "../docs/formats.md"
 	old, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	text := string(old)
-	for name, rows := range map[string][][]string{"values": values, "keys": keys, "objects": objects} {
+	for name, rows := range map[string][][]string{"values": values, "keys": keys, "objects": objects, "types": types} {
 		before, rest, ok := strings.Cut(text, "<!-- "+name+" -->\n")
 		_, behind, end := strings.Cut(rest, "<!-- end -->")
 		if !ok || !end {

@@ -20,10 +20,7 @@ func (m *machine) fail(code codec.Code, msg string) bool {
 	return false
 }
 
-const (
-	hintData  = "send plain data: built-in types, datetime, Decimal, UUID"
-	hintClass = "make it plain data before it is pickled, as vars(x), x._asdict() or member.value do"
-)
+const hintData = "send plain data: built-in types, datetime, Decimal, UUID, and what docs/formats.md lists under Pickles"
 
 // unsafe fails because of something that CPython never writes for plain data.
 func (m *machine) unsafe(msg string) bool {
@@ -145,7 +142,14 @@ func (m *machine) describe(v value) string {
 		return "a time zone"
 	case kindGlobal:
 		return globals[v.data].name
+	case kindEnum:
+		return "an enumeration"
+	case kindDType:
+		return "a dtype"
 	default:
+		if m.isForeign(v) {
+			return "what is refused"
+		}
 		switch k := m.objects[v.data].kind; k {
 		case dict.KindOrderedDict:
 			return "an " + k.String()

@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/dict"
@@ -37,6 +35,32 @@ const (
 	globalZoneUnpickle // what getattr(ZoneInfo, '_unpickle') returns
 	globalDecimal
 	globalUUID
+
+	// Those of Types.
+	globalBuiltin // a type that only a defaultdict's factory may be
+	globalCounter
+	globalDefaultDict
+	globalDeque
+	globalPosixPath
+	globalPurePosixPath
+	globalWindowsPath
+	globalPureWindowsPath
+	globalFraction
+	globalIPv4Address
+	globalIPv6Address
+	globalIPv4Network
+	globalIPv6Network
+	globalIPv4Interface
+	globalIPv6Interface
+	globalDType
+	globalScalar
+	globalTimestamp
+	globalTimedelta
+	globalNaT
+	globalPytzUTC
+	globalPytzOffset
+	globalTzUTC
+	globalTzOffset
 )
 
 // globals has each one's modules, and its name.
@@ -60,6 +84,31 @@ var globals = [...]struct{ modules, name string }{
 	globalZoneUnpickle:  {"", "ZoneInfo._unpickle"},
 	globalDecimal:       {"decimal", "Decimal"},
 	globalUUID:          {"uuid", "UUID"},
+
+	globalBuiltin:         {"", "a type"},
+	globalCounter:         {"collections", "Counter"},
+	globalDefaultDict:     {"collections", "defaultdict"},
+	globalDeque:           {"collections", "deque"},
+	globalPosixPath:       {"pathlib pathlib._local", "PosixPath"},
+	globalPurePosixPath:   {"pathlib pathlib._local", "PurePosixPath"},
+	globalWindowsPath:     {"pathlib pathlib._local", "WindowsPath"},
+	globalPureWindowsPath: {"pathlib pathlib._local", "PureWindowsPath"},
+	globalFraction:        {"fractions", "Fraction"},
+	globalIPv4Address:     {"ipaddress", "IPv4Address"},
+	globalIPv6Address:     {"ipaddress", "IPv6Address"},
+	globalIPv4Network:     {"ipaddress", "IPv4Network"},
+	globalIPv6Network:     {"ipaddress", "IPv6Network"},
+	globalIPv4Interface:   {"ipaddress", "IPv4Interface"},
+	globalIPv6Interface:   {"ipaddress", "IPv6Interface"},
+	globalDType:           {"numpy", "dtype"},
+	globalScalar:          {"numpy.core.multiarray numpy._core.multiarray", "scalar"},
+	globalTimestamp:       {"pandas._libs.tslibs.timestamps", "_unpickle_timestamp"},
+	globalTimedelta:       {"pandas._libs.tslibs.timedeltas", "_timedelta_unpickle"},
+	globalNaT:             {"pandas._libs.tslibs.nattype", "_nat_unpickle"},
+	globalPytzUTC:         {"pytz", "_UTC"},
+	globalPytzOffset:      {"pytz", "FixedOffset"},
+	globalTzUTC:           {"dateutil.tz.tz dateutil.tz", "tzutc"},
+	globalTzOffset:        {"dateutil.tz.tz dateutil.tz", "tzoffset"},
 }
 
 // allowlist has the number of each global by its module, a line feed and its
@@ -71,6 +120,15 @@ var allowlist = func() map[string]uint64 {
 			list[module+"\n"+g.name] = uint64(i)
 		}
 	}
+	for _, name := range builtinTypes {
+		for _, module := range []string{"builtins", "__builtin__"} {
+			if _, known := list[module+"\n"+name]; !known {
+				list[module+"\n"+name] = globalBuiltin
+			}
+		}
+	}
+	list["pandas._libs.tslibs.timestamps\nTimestamp"] = globalTimestamp // of pandas 1
+	list["pandas._libs.tslibs.nattype\n__nat_unpickle"] = globalNaT
 	return list
 }()
 
@@ -82,15 +140,11 @@ func (m *machine) global(module, name []byte) bool {
 		m.push(scalar(kindGlobal, g))
 		return true
 	}
-	full := string(module) + "." + string(name)
-	if strings.ContainsFunc(full, func(r rune) bool { return r == utf8.RuneError || !unicode.IsGraphic(r) }) {
-		full = fmt.Sprintf("%q", full)
+	if m.pushEnum(string(key)) {
+		return true
 	}
-	m.unsafe(full + " is refused: a pickle is read as data only")
-	if r, _ := utf8.DecodeRune(name); unicode.IsUpper(r) {
-		m.err.Hint = hintClass
-	}
-	return false
+	m.pushForeign(module, name)
+	return true
 }
 
 func (m *machine) stackGlobal() bool {
@@ -124,6 +178,9 @@ func (m *machine) call() (callee value, args []value, ok bool) {
 	case tuple.kind() != kindRef || m.objects[tuple.data].kind != dict.KindTuple:
 		m.fail(codec.Malformed, "want a tuple of arguments, got "+m.describe(tuple))
 		return callee, nil, false
+	case callee.kind() == kindEnum:
+		m.drop(2)
+		return callee, m.itemsOf(&m.objects[tuple.data]), true
 	case callee.kind() != kindGlobal:
 		m.unsafe(m.describe(callee) + " can't be called")
 		return callee, nil, false
@@ -135,9 +192,19 @@ func (m *machine) call() (callee value, args []value, ok bool) {
 // reduce does what CPython's call of a global does, for the arguments that its
 // picklers write.
 func (m *machine) reduce() bool {
+	if m.foreignCall(called) {
+		return true
+	}
 	callee, args, ok := m.call()
 	if !ok || !m.afford(args) {
 		return false
+	}
+	if callee.kind() == kindEnum {
+		if !m.kindsAre(args, kindInt) && !m.kindsAre(args, kindText) {
+			return m.unsafe("an Enum is not called in the way that CPython pickles it")
+		}
+		m.push(args[0]) // the member's value
+		return true
 	}
 	switch g := callee.data; g {
 	case globalSet, globalFrozenSet:
@@ -161,12 +228,21 @@ func (m *machine) reduce() bool {
 			m.push(m.object(dict.KindOrderedDict, growing))
 		}
 	case globalReconstructor:
+		if len(args) == 3 && m.kindsAre(args[:2], kindGlobal, kindGlobal) && args[0].data == globalTzUTC {
+			m.pushZone(dict.UTC())
+			return true
+		}
 		if ok = m.kindsAre(args, kindGlobal, kindGlobal, kindNull) && args[0].data == globalUUID && args[1].data == globalObject; ok {
 			m.push(m.object(dict.KindUUID, unbuilt))
 		}
 	case globalGetattr:
-		if ok = m.kindsAre(args, kindGlobal, kindText) && args[0].data == globalZoneInfo && string(m.bytesOf(args[1])) == "_unpickle"; ok {
+		switch {
+		case m.kindsAre(args, kindEnum, kindText): // a member, by Python 3.11
+			ok = m.pushEnum(m.enums[args[0].data] + "\n" + string(m.bytesOf(args[1])))
+		case m.kindsAre(args, kindGlobal, kindText) && args[0].data == globalZoneInfo && string(m.bytesOf(args[1])) == "_unpickle":
 			m.push(scalar(kindGlobal, globalZoneUnpickle))
+		default:
+			ok = false
 		}
 	case globalZoneUnpickle:
 		if ok = m.kindsAre(args, kindText, kindInt) || m.kindsAre(args, kindText, kindBool); ok {
@@ -188,7 +264,7 @@ func (m *machine) reduce() bool {
 			m.pushMade(v)
 		}
 	default:
-		ok = false
+		ok = m.everyday(g, args)
 	}
 	if !ok && m.err == nil {
 		return m.unsafe(globals[callee.data].name + " is not called in the way that CPython pickles it")
@@ -204,7 +280,11 @@ func (m *machine) afford(args []value) bool {
 			m.room.text -= int(v.n())
 		}
 	}
-	return m.room.text >= 0 || m.fail(codec.OverLimit, fmt.Sprintf("the texts that are handed to calls have more than %d bytes", m.maxText()))
+	return m.room.text >= 0 || m.tooMuchCalled()
+}
+
+func (m *machine) tooMuchCalled() bool {
+	return m.fail(codec.OverLimit, fmt.Sprintf("the texts that are handed to calls have more than %d bytes", m.maxText()))
 }
 
 func (m *machine) kindsAre(args []value, kinds ...kind) bool {
@@ -352,10 +432,15 @@ func (m *machine) time(g uint64, args []value) bool {
 // newObject makes a UUID without its number, the only thing that CPython makes
 // by NEWOBJ here.
 func (m *machine) newObject() bool {
+	if m.foreignCall(made) {
+		return true
+	}
 	callee, args, ok := m.call()
 	switch {
 	case !ok:
 		return false
+	case callee.kind() != kindGlobal:
+		return m.unsafe("an Enum is not made in the way that CPython pickles it")
 	case callee.data != globalUUID || len(args) > 0:
 		return m.unsafe(globals[callee.data].name + " is not made in the way that CPython pickles it")
 	}
@@ -367,6 +452,17 @@ func (m *machine) newObject() bool {
 // 'is_safe'.
 func (m *machine) build() bool {
 	v, state := m.top(1), m.top(0)
+	if m.isForeign(v) {
+		m.foreignState(v, state)
+		return true
+	}
+	if v.kind() == kindDType {
+		if !m.buildDType(v, state) {
+			return m.unsafe("the state of a dtype is not what numpy pickles")
+		}
+		m.drop(1)
+		return true
+	}
 	if v.kind() != kindRef || m.objects[v.data].state != unbuilt ||
 		state.kind() != kindRef || m.objects[state.data].kind != dict.KindDict {
 		return m.unsafe(m.describe(v) + " has no state to set")

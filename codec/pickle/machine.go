@@ -31,6 +31,9 @@ type machine struct {
 	kids    []value      // what the objects hold: see hold
 	made    []dict.Value // values of the kinds that are built by one call
 	zones   []dict.Zone
+	enums   []string
+	dtypes  []dtype
+	foreign foreign
 	own     []byte // texts that src does not hold as they are
 
 	keys keyset.Set // of the dictionaries and sets that writeOut is in
@@ -46,6 +49,7 @@ func (m *machine) reset(src []byte, lim codec.Limits) {
 	m.stack, m.marks, m.memo = m.stack[:0], m.marks[:0], m.memo[:0]
 	m.floor, m.puts, m.frame = 0, 0, 0
 	m.objects, m.made, m.zones, m.own = m.objects[:0], m.made[:0], m.zones[:0], m.own[:0]
+	m.enums, m.dtypes, m.foreign = m.enums[:0], m.dtypes[:0], foreign{}
 	m.kids = append(m.kids[:0], value{}) // no run begins at 0
 	m.keys.Reset()
 	m.room.text = m.maxText()
@@ -56,7 +60,8 @@ func (m *machine) reset(src []byte, lim codec.Limits) {
 func (m *machine) forget() {
 	clear(m.made)
 	clear(m.zones)
-	m.src = nil
+	clear(m.enums)
+	m.src, m.foreign = nil, foreign{}
 	m.b.Reset(nil)
 }
 
@@ -64,7 +69,8 @@ func (m *machine) scratch() int {
 	const size = int(unsafe.Sizeof(value{}))
 	return size*(cap(m.stack)+cap(m.memo)+cap(m.kids)) + int(unsafe.Sizeof(object{}))*cap(m.objects) +
 		4*cap(m.marks) + cap(m.own) + m.b.Scratch() + m.keys.Scratch() +
-		int(unsafe.Sizeof(dict.Value{}))*cap(m.made) + int(unsafe.Sizeof(dict.Zone{}))*cap(m.zones)
+		int(unsafe.Sizeof(dict.Value{}))*cap(m.made) + int(unsafe.Sizeof(dict.Zone{}))*cap(m.zones) +
+		int(unsafe.Sizeof(""))*cap(m.enums) + int(unsafe.Sizeof(dtype{}))*cap(m.dtypes)
 }
 
 func (m *machine) push(v value) { m.stack = append(m.stack, v) }
@@ -144,6 +150,11 @@ func (m *machine) extend(at int, want dict.Kind) bool {
 	v := m.stack[at-1]
 	if v.kind() != kindRef {
 		return m.fail(codec.Malformed, fmt.Sprintf("want a %s to add to, got %s", want, m.describe(v)))
+	}
+	if m.isForeign(v) {
+		m.foreignItems(v, want)
+		m.stack = m.stack[:at]
+		return true
 	}
 	o := &m.objects[v.data]
 	k := o.kind

@@ -15,8 +15,11 @@
 //     zoneinfo.ZoneInfo in them;
 //   - decimal.Decimal and uuid.UUID;
 //
-// each only by the opcodes that CPython's picklers, in C or in Python, write for
-// it. Every other global is refused by its full name, and so are the extension
+// and plainer values of some types that data is often made of, by their names and
+// without a call: [Types], such as a list of a deque; each only by the opcodes that
+// CPython's picklers, in C or in Python, write for it. Every other global is refused
+// by its full name, with the path to the value and a remedy, wherever in the pickle it
+// stands, and so are the extension
 // registry, persistent ids and out-of-band buffers: [codec.UnsafePickle]. The str
 // of Python 2 (STRING and its kin) is read as pickle.loads reads it: ASCII only.
 //
@@ -102,7 +105,11 @@ func (m *machine) decode(src []byte, lim codec.Limits) (*dict.Dict, *codec.Synta
 		return nil, tooLarge(lim)
 	}
 	m.reset(src, lim)
-	if !m.run() || !m.writeOut() {
+	ok := m.run() && m.writeOut()
+	switch {
+	case m.foreign.n > 0:
+		return nil, m.refusal()
+	case !ok:
 		return nil, m.err
 	}
 	return m.b.Dict(), nil

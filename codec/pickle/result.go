@@ -37,6 +37,10 @@ func (m *machine) writeOut() bool {
 	m.room.items = m.lim.Items
 	m.room.text = m.maxText()
 	root := m.stack[0]
+	if m.isForeign(root) {
+		m.foreign.hit = root.data + 1
+		return false
+	}
 	if root.kind() != kindRef || !m.objects[root.data].kind.IsDict() {
 		m.err = &codec.SyntaxError{
 			Codec: name, Code: codec.NotADictionary,
@@ -149,6 +153,10 @@ func bigInt(b []byte) *big.Int {
 
 func (m *machine) writeObject(v value, levels int) bool {
 	o := &m.objects[v.data]
+	if o.kind == foreignKind {
+		m.foreign.hit = v.data + 1
+		return m.faultIn(codec.UnsafePickle, "")
+	}
 	if o.kind == dict.KindUUID {
 		if o.state == unbuilt {
 			m.faultIn(codec.UnsafePickle, "a UUID without its number")
@@ -189,8 +197,11 @@ func (m *machine) writeObject(v value, levels int) bool {
 func (m *machine) writePairs(o *object, levels int) bool {
 	var keys keyset.Frame
 	m.keys.Open(&keys)
-	for at := o.first; at != 0; at = uint32(m.kids[at].data) {
-		for pairs := m.kids[at+1 : at+1+m.kids[at].n()]; len(pairs) > 1; pairs = pairs[2:] {
+	left := o.n // a Counter may share its runs with a dict that went on growing
+	for at := o.first; left > 0; at = uint32(m.kids[at].data) {
+		run := m.kids[at+1 : at+1+min(m.kids[at].n(), left)]
+		left -= uint32(len(run))
+		for pairs := run; len(pairs) > 1; pairs = pairs[2:] {
 			place := m.b.Len()
 			if !m.writeKey(&keys, pairs[0], levels, o) {
 				return false

@@ -46,6 +46,8 @@ const (
 	kindRef    // data: the number of an object
 	kindZone   // data: the number of a zone
 	kindGlobal // data: its number in the allowlist
+	kindEnum   // data: the number of an enumeration's name
+	kindDType  // data: the number of a dtype
 )
 
 // An object is a container, or a UUID.
