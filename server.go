@@ -240,7 +240,10 @@ func (s *Server) accept(l net.Listener, serve func(*dialect.Conn)) error {
 		s.mu.Unlock()
 	}()
 
-	var pause time.Duration
+	var (
+		pause time.Duration
+		told  time.Time // when the log was told that no connection can be accepted
+	)
 	for {
 		nc, err := l.Accept()
 		if err != nil {
@@ -252,7 +255,10 @@ func (s *Server) accept(l net.Listener, serve func(*dialect.Conn)) error {
 			}
 			s.slots.makeRoom()
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			s.log(slog.LevelError, "can't accept a connection for now", "error", err, "pause", pause)
+			if now := time.Now(); now.Sub(told) > tellAccept {
+				s.log(slog.LevelError, "can't accept a connection for now", "error", err, "pause", pause)
+				told = now
+			}
 			select {
 			case <-time.After(pause):
 			case <-s.ending:
@@ -347,6 +353,9 @@ func (s *Server) stop(each func(*dialect.Conn)) {
 		each(c)
 	}
 }
+
+// tellAccept is how often the log is told that no connection can be accepted.
+const tellAccept = 10 * time.Second
 
 // passing reports whether an error of Accept may pass.
 func passing(err error) bool {

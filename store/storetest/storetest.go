@@ -58,6 +58,7 @@ func Run(t *testing.T, d Driver) {
 	}{
 		{"Read", testRead},
 		{"Filter", testFilter},
+		{"Room", testRoom},
 		{"Follow", testFollow},
 		{"Positions", testPositions},
 		{"Append", testAppend},
