@@ -82,7 +82,7 @@ func testRoom(t *testing.T, d Driver) {
 	// Where there is no room, the read ends with what says so.
 	none := fmt.Errorf("no room")
 	for b, err := range s.Read(t.Context(), store.Position{}, store.ReadOptions{Room: full{none}}) {
-		if err != none || b.Block != nil { //nolint:errorlint // it is not wrapped
+		if err != none || b.Block != nil {
 			t.Fatalf("%v, %v", b.Block, err)
 		}
 	}
