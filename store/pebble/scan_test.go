@@ -42,6 +42,7 @@ func TestScanSaysHowFar(t *testing.T) {
 		t.Errorf("%d steps over %d blocks", steps, n)
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
 	enough := errors.New("enough")
 	steps = 0
 	for _, err := range s.Read(ctx, store.Position{}, o) {
