@@ -3,6 +3,7 @@ package dictwire
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -85,10 +86,17 @@ func (in *intake) follower() string {
 	return hostOf(in.remote)
 }
 
-// hostOf returns an address without its port.
+// hostOf returns an address without its port; of IPv6 the network, of which one host
+// has all addresses.
 func hostOf(a net.Addr) string {
-	if host, _, err := net.SplitHostPort(a.String()); err == nil {
-		return host
+	host, _, err := net.SplitHostPort(a.String())
+	if err != nil {
+		return a.String()
 	}
-	return a.String()
+	if ip, err := netip.ParseAddr(host); err == nil && ip.Is6() && !ip.Is4In6() {
+		if network, err := ip.WithZone("").Prefix(64); err == nil {
+			return network.String()
+		}
+	}
+	return host
 }

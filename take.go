@@ -131,9 +131,13 @@ func (t *take) keepAll(ctx context.Context, w *writer, b *dialect.Batch) error {
 // offset is where its fault is, -1 where there is no place.
 func (t *take) reject(w *writer, b *dialect.Batch, bytes []byte, fault *dialect.Error, offset int64) error {
 	number := w.next + uint64(t.records)
-	record, err := w.rejected(codec.Of(b.Codec, bytes).Name(), bytes, fault, offset, number)
+	record, err := w.row(codec.Of(b.Codec, bytes).Name(), bytes, fault, offset, number)
 	if err != nil {
 		return err
+	}
+	if record == nil {
+		t.records++
+		return nil
 	}
 	block := t.block(w, store.Rejected, rejection.Codec.Name(), len(record))
 	block.Add(record)
@@ -166,9 +170,11 @@ func (t *take) settle(ctx context.Context, w *writer) error {
 	for _, b := range t.blocks {
 		b.Extended = b.Codec == json.Codec{}.Name() && json.Extended(b.Data)
 	}
-	for _, r := range s.store.Append(ctx, t.blocks...) {
-		if r.Err != nil {
-			return faultOfStore(ctx, r.Err)
+	if len(t.blocks) > 0 { // else all were folded
+		for _, r := range s.store.Append(ctx, t.blocks...) {
+			if r.Err != nil {
+				return faultOfStore(ctx, r.Err)
+			}
 		}
 	}
 	w.next += uint64(t.records)

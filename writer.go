@@ -22,6 +22,8 @@ type writer struct {
 	next     uint64        // the number of the next record
 	scanner  codec.Scanner // of what is stored; nil until it is needed
 	unfence  func() bool
+	rows     int    // rejections that are rows of their own
+	folded   folded // those that are not
 }
 
 // Write implements [dialect.Intake].
@@ -72,6 +74,7 @@ func (w *writer) Claim() store.Claim { return w.claim }
 
 // Close implements [dialect.Writer].
 func (w *writer) Close() {
+	w.unfold()
 	if !w.producer.IsZero() {
 		w.unfence()
 		w.in.s.store.Release(w.producer, w.claim.Epoch)

@@ -99,14 +99,14 @@ func (p *parser) notADictionary(buf []byte, i int, whole bool) int {
 	case c == '-' || c-'0' <= 9:
 		what = "a number"
 	default:
-		for word, is := range words {
-			rest := buf[i:]
+		rest := string(buf[i:min(i+maxWord+1, len(buf))])
+		for _, w := range words {
 			switch {
-			case bytes.HasPrefix(rest, []byte(word)) && (len(rest) > len(word) || whole):
-				if len(rest) == len(word) || !isWord(rest[len(word)]) {
-					what = is
+			case strings.HasPrefix(rest, w.text) && (len(rest) > len(w.text) || whole):
+				if len(rest) == len(w.text) || !isWord(rest[len(w.text)]) {
+					what = w.is
 				}
-			case strings.HasPrefix(word, string(rest)) && !whole:
+			case strings.HasPrefix(w.text, rest) && !whole:
 				return p.stop(buf, atStart, i)
 			}
 		}
@@ -122,9 +122,11 @@ func (p *parser) notADictionary(buf []byte, i int, whole bool) int {
 }
 
 // words are what stands for a value, and what that is.
-var words = map[string]string{
-	"true": "a bool", "false": "a bool", "null": "null", "NaN": "a number", "Infinity": "a number",
+var words = []struct{ text, is string }{
+	{"true", "a bool"}, {"false", "a bool"}, {"null", "null"}, {"NaN", "a number"}, {"Infinity", "a number"},
 }
+
+const maxWord = len("Infinity")
 
 func isWord(c byte) bool {
 	return c-'0' <= 9 || c|0x20 >= 'a' && c|0x20 <= 'z' || c == '_' || c >= 0x80

@@ -33,6 +33,8 @@ type Rejection struct {
 	Dialect, Format, Peer string
 	Time                  time.Time // zero: not known
 
+	Folded int // how many records it is of: their first, and the size of all. 0: one
+
 	Size   int // of the record
 	SHA256 [sha256.Size]byte
 	Bytes  []byte // the first of the record
@@ -74,10 +76,24 @@ func (r *Rejection) Append(dst []byte) ([]byte, error) {
 		d.Set("time", t)
 	}
 	d.Set("size", dict.Int(int64(r.Size)))
-	d.Set("sha256", dict.String(hex.EncodeToString(r.SHA256[:])))
+	if r.Folded > 0 {
+		d.Set("folded", dict.Int(int64(r.Folded)))
+	} else {
+		d.Set("sha256", dict.String(hex.EncodeToString(r.SHA256[:])))
+	}
 	d.Set("bytes", dict.Bytes(r.Bytes))
 	if len(r.Bytes) < r.Size {
 		d.Set("truncated", dict.Bool(true))
 	}
 	return Codec.Append(dst, d)
+}
+
+// OfCode returns what is kept of a rejection, in CBOR, where all that there is room for
+// is its code.
+func OfCode(code codec.Code) []byte {
+	row, err := Codec.Append(nil, dict.Of("code", string(code)))
+	if err != nil {
+		panic(err) // a string in a dictionary
+	}
+	return row
 }
