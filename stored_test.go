@@ -74,10 +74,10 @@ func TestTakesInParts(t *testing.T) {
 	st := memory.New(&memory.Options{KeepBytes: -1})
 	addr := start(t, &dictwire.Server{Store: st, Handler: refuser(), MaxMemory: 4 << 20})
 	reply, _ := pickle.Codec{}.Append(nil, dict.Of("do", "reply"))
-	large := shared("N", 700, 700) // half a megabyte
+	large := shared("N", 300, 300) // 90 KB of CBOR
 	s := greet(t, addr, `{"dictwire":1,"topic":"t","producer":"p","format":"pickle"}`)
 	s.hear(welcome(1, ""), exact(`{"ack":0}`))
-	const n = 12
+	const n = 6
 	go func() { _, _ = s.Write([]byte(strings.Repeat(large+string(reply)+"\x80\x04]."+large, n))) }()
 	want, acked := 0, 0
 	for acked < 4*n {
