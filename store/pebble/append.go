@@ -33,7 +33,7 @@ func newAppending() any { return &appending{commit: commit{done: make(chan struc
 const maxScratch = 2 << 20
 
 // maxAppend bounds the records of one append, in bytes.
-const maxAppend = 2 << 30
+const maxAppend = 2<<30 - 1
 
 // Append implements [store.Log].
 func (s *Store) Append(ctx context.Context, blocks ...*store.Block) []store.Result {
