@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -13,40 +14,53 @@ import (
 
 func convertCommand() *cobra.Command {
 	var (
-		f        formatFlags
-		from, to string
+		f     formatFlags
+		in    inputFlags
+		to    choice
+		table csvWriter
 	)
 	cmd := &cobra.Command{
 		Use:   "convert --from FORMAT --to FORMAT [FILE]",
 		Short: "Write the same dictionaries in another format",
 		Long: "convert reads a sequence of dictionaries from FILE, or standard input, and writes each in\n" +
 			"another format. A bad record is reported and, where the next one can be found, left\n" +
-			"out; the exit code is then 1.",
+			"out; the exit code is then 1. What is compressed by gzip or zstd is decompressed.\n\n" +
+			"The first row of CSV names the keys; values are text, or what --infer makes of them.\n" +
+			"Written as CSV, the keys of the first dictionary are the columns, unless --columns names\n" +
+			"them; what a dictionary lacks and null are empty, and what is no string is JSON.",
 		Example: "  dictwire convert --from json --to python people.json\n" +
 			"  dictwire convert --from pickle --to cbor people.pickle >people.cbor\n" +
+			"  dictwire convert --from csv --infer --to json people.csv.gz\n" +
+			"  dictwire convert --to csv --columns name,age people.ndjson\n" +
+			"  dictwire convert --raw-lines --to json app.log\n" +
 			"  curl -s https://example.com/people | dictwire convert --from json --to json",
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f.strict = true
-			c, ok := f.codecs()[from]
-			if !ok {
-				return usagef("--from wants one of %s, got %q", names(f.codecs()), from)
+			if err := in.check(); err != nil {
+				return err
 			}
-			format, ok := f.appenders()[to]
-			if !ok {
-				return usagef("--to wants one of %s, got %q", names(f.appenders()), to)
+			format := f.appenders()[to.value]
+			if to.value == "csv" {
+				table.json = f.json()
+				format = table.append
+			} else if table.columns != nil || table.spreadsheet {
+				return usagef("--columns and --spreadsheet are for --to csv")
 			}
-			in, name, err := input(cmd, args)
+			file, name, err := input(cmd, args)
 			if err != nil {
 				return err
 			}
-			defer in.Close()
-			return convert(cmd, newSequence(name, in, c, f.limits()), format)
+			defer file.Close()
+			return convert(cmd, f.readFile(name, file, &in), format)
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&from, "from", "json", "`format` that is read: "+names(f.codecs()))
-	flags.StringVar(&to, "to", "python", "`format` that is written: "+names(f.appenders()))
+	f.addInput(flags, &in)
+	to = choice{"python", in.from.of}
+	flags.Var(&to, "to", "`format` that is written: "+strings.Join(to.of, ", "))
+	flags.StringSliceVar(&table.columns, "columns", nil, "`keys` that are the columns of CSV, separated by commas")
+	flags.BoolVar(&table.spreadsheet, "spreadsheet", false, "put a ' in front of texts in CSV that a spreadsheet would run as formulas")
 	f.addReading(flags)
 	f.addLossy(flags)
 	f.addPython(flags)
@@ -62,12 +76,12 @@ func input(cmd *cobra.Command, args []string) (in io.ReadCloser, name string, er
 	return f, args[0], err
 }
 
-func convert(cmd *cobra.Command, in *sequence, format appender) error {
+func convert(cmd *cobra.Command, next source, format appender) error {
 	out := bufio.NewWriterSize(cmd.OutOrStdout(), 64<<10)
 	var line []byte
 	var failed error
 	for {
-		d, err := in.dict(cmd.Context())
+		d, err := next(cmd.Context())
 		if err == nil {
 			if line, err = format(line[:0], d); err == nil {
 				_, err = out.Write(line)
@@ -80,7 +94,7 @@ func convert(cmd *cobra.Command, in *sequence, format appender) error {
 		var loss *codec.LossError
 		switch {
 		case err == nil:
-		case errors.As(err, &bad), errors.As(err, &loss):
+		case errors.As(err, &bad), errors.As(err, &loss), errors.As(err, new(noColumnError)):
 			if err := out.Flush(); err != nil {
 				return err
 			}

@@ -20,9 +20,9 @@ type fileLog struct {
 	path     string
 	producer string
 	topic    string
-	from, to codec.Codec // of the file, and of what is sent
-	limits   codec.Limits
-	next     uint64 // behind the last record
+	read     func(io.Reader) source // reads the file
+	to       codec.Codec            // of what is sent
+	next     uint64                 // behind the last record
 	settled  atomic.Uint64
 }
 
@@ -54,13 +54,13 @@ func (f *fileLog) records(ctx context.Context) iter.Seq2[[]byte, error] {
 			return
 		}
 		defer in.Close()
-		s := newSequence(f.path, in, f.from, f.limits)
+		next := f.read(in)
 		var record []byte
-		for {
-			d, err := s.dict(ctx)
+		for n := 1; ; n++ {
+			d, err := next(ctx)
 			if err == nil {
 				if record, err = f.to.Append(record[:0], d); err != nil {
-					err = fmt.Errorf("%s, record at byte %d: %w", f.path, s.offset, err)
+					err = fmt.Errorf("%s, record %d: %w", f.path, n, err)
 				}
 			}
 			var bad *recordError

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/json"
 )
 
@@ -23,7 +25,8 @@ func testFileLogChanges(t *testing.T) {
 		{"{\"n\":1}\n", "ends behind 1 of the 3 records that it had"},
 		{"{\"n\":1}\n{\"n\":2}\n{\"n\":3}\n{\"n\":4}\n", ""},
 	} {
-		f := &fileLog{path: filepath.Join(t.TempDir(), "f"), topic: "t", producer: "p", from: json.Codec{}, to: json.Codec{}}
+		f := &fileLog{path: filepath.Join(t.TempDir(), "f"), topic: "t", producer: "p", to: json.Codec{}}
+		f.read = func(r io.Reader) source { return newSequence(f.path, r, json.Codec{}, codec.Limits{}).dict }
 		write := func(text string) {
 			if err := os.WriteFile(f.path, []byte(text), 0o600); err != nil {
 				t.Fatal(err)

@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"io"
+	"maps"
 	"slices"
 	"strings"
 
@@ -106,6 +108,46 @@ func (f *formatFlags) stored() map[string]codec.Codec {
 	all := f.codecs()
 	all["json"] = json.Codec{DuplicateKeys: json.KeepLast}
 	return all
+}
+
+// An inputFlags says what a file is that is read.
+type inputFlags struct {
+	from     choice
+	infer    bool
+	rawLines bool
+}
+
+// addInput adds the flags of what a file is.
+func (f *formatFlags) addInput(flags *pflag.FlagSet, i *inputFlags) {
+	i.from = choice{"json", append(slices.Collect(maps.Keys(f.codecs())), "csv")}
+	slices.Sort(i.from.of)
+	flags.Var(&i.from, "from", "`format` that is read: "+strings.Join(i.from.of, ", "))
+	flags.BoolVar(&i.infer, "infer", false, "read what is a number or boolean in CSV as such, not as text")
+	flags.BoolVar(&i.rawLines, "raw-lines", false, "take each line by itself, and wrap one that is no dictionary as {\"line\": …}")
+}
+
+// check returns an error where the flags exclude each other.
+func (i *inputFlags) check() error {
+	switch {
+	case i.infer && i.from.value != "csv":
+		return usagef("--infer is for --from csv: other formats say themselves what is a number")
+	case i.rawLines && i.from.value != "json":
+		return usagef("--raw-lines is for --from json")
+	}
+	return nil
+}
+
+// readFile returns what yields the dictionaries of a file, which may be compressed.
+func (f *formatFlags) readFile(name string, r io.Reader, i *inputFlags) source {
+	r = unpacked(r)
+	switch c := f.codecs()[i.from.value]; {
+	case i.from.value == "csv":
+		return newCSV(name, r, i.infer, f.limits()).dict
+	case i.rawLines:
+		return rawLines(name, r, c, f.limits())
+	default:
+		return newSequence(name, r, c, f.limits()).dict
+	}
 }
 
 // unlimited are the limits of what a store has taken in before.

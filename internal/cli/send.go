@@ -31,8 +31,8 @@ type send struct {
 	connectFlags
 
 	file   string
-	from   choice // format of file
-	format choice // what is sent
+	input  inputFlags // of file
+	format choice     // what is sent
 	reply  bool
 	bare   bool
 
@@ -63,7 +63,7 @@ func sendCommand() *cobra.Command {
 		Short: "Send dictionaries to a server",
 		Long: "send sends each DICT, which is a JSON text; or pairs that make one dictionary together,\n" +
 			"key=text and key:=json; or else a file's or standard input's sequence of JSON\n" +
-			"dictionaries. The first argument is the address if it has the form host:port or\n" +
+			"dictionaries, which may be compressed by gzip or zstd; or CSV: see convert. The first argument is the address if it has the form host:port or\n" +
 			"unix:PATH.\n\n" +
 			"It ends when all are settled: durable in the topic, or, if the server rejects one, among\n" +
 			"the rejected ones; then, or if one is bad, the exit code is 1. A connection that breaks\n" +
@@ -86,9 +86,8 @@ func sendCommand() *cobra.Command {
 	s.add(flags)
 	flags.StringVarP(&s.file, "file", "f", "", "send the dictionaries of a `file`, - for standard input")
 	s.format = choice{"json", slices.Sorted(maps.Keys(s.wire()))}
-	s.from = choice{"json", slices.Sorted(maps.Keys(s.codecs()))}
 	flags.Var(&s.format, "format", "what is sent: "+strings.Join(s.format.of, ", "))
-	flags.Var(&s.from, "from", "format of the file: "+strings.Join(s.from.of, ", "))
+	s.addInput(flags, &s.input)
 	flags.StringVar(&s.topic, "topic", dictwire.DefaultTopic, "`topic` to send to")
 	flags.StringVar(&s.producer, "producer", "", "send a file under this `name`: run again, it goes on where it stopped")
 	flags.StringVar(&s.spool, "spool", "", "keep what is not settled in this `directory`, and send what is there from before")
@@ -167,6 +166,9 @@ func (s *send) wait(send func(context.Context, source) error, next source, signa
 // source returns what yields the dictionaries that are to be sent.
 func (s *send) source(cmd *cobra.Command, args []string) (next source, closing func(), err error) {
 	closing = func() {}
+	if err := s.input.check(); err != nil {
+		return nil, nil, err
+	}
 	args = s.argument(args)
 	if len(args) == 1 && args[0] == "-" && s.file == "" {
 		args, s.file = nil, "-"
@@ -198,8 +200,7 @@ func (s *send) source(cmd *cobra.Command, args []string) (next source, closing f
 	if err != nil {
 		return nil, nil, err
 	}
-	seq := newSequence(name, s.progress.reading(in), s.codecs()[s.from.value], s.limits())
-	return seq.dict, func() { _ = in.Close() }, nil
+	return s.readFile(name, s.progress.reading(in), &s.input), func() { _ = in.Close() }, nil
 }
 
 // A source yields dictionaries, io.EOF at the end, or a *recordError.

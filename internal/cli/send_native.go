@@ -103,7 +103,7 @@ func (s *send) asyncAll(ctx context.Context, c *dictwire.Client, next source) er
 func (s *send) numbered(ctx context.Context, _ source) error {
 	log := &fileLog{
 		path: s.file, producer: s.producer, topic: s.topic,
-		from: s.codecs()[s.from.value], to: s.wire()[s.format.value], limits: s.limits(),
+		read: func(r io.Reader) source { return s.readFile(s.file, r, &s.input) }, to: s.wire()[s.format.value],
 	}
 	bad, err := log.open(ctx)
 	if err != nil {

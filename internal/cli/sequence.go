@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/dict"
@@ -133,10 +132,7 @@ func (s *sequence) read(ctx context.Context) error {
 		return nil
 	}
 	if err != nil {
-		if path := (*fs.PathError)(nil); errors.As(err, &path) {
-			err = path.Err // the name is said
-		}
-		s.broken = fmt.Errorf("%s: %w", s.name, err)
+		s.broken = readError(s.name, err)
 		return s.broken
 	}
 	return nil

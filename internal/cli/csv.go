@@ -1,0 +1,314 @@
+package cli
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/codec/json"
+	"github.com/dictwire/dictwire/dict"
+)
+
+// CSV is no codec: what a row means, the first one says.
+
+// A csvReader reads rows of CSV as dictionaries whose keys the first row names.
+type csvReader struct {
+	name   string // of the file, for errors
+	in     *bounded
+	rows   *csv.Reader
+	infer  bool
+	limits codec.Limits
+	header []string
+	line   int   // where the next row begins, as far as is known
+	broken error // why no more rows can be read
+}
+
+// newCSV returns the source of a CSV file. With infer, values that are numbers or
+// booleans are such, and not text.
+func newCSV(name string, r io.Reader, infer bool, lim codec.Limits) *csvReader {
+	in := &bounded{r: r, most: int64(lim.Effective().RecordBytes)}
+	b := bufio.NewReaderSize(in, 4<<10)
+	rows := csv.NewReader(readerFunc(func(p []byte) (int, error) {
+		if in.read == 0 {
+			if mark, _ := b.Peek(3); string(mark) == "\xef\xbb\xbf" {
+				_, _ = b.Discard(3)
+			}
+		}
+		return b.Read(p)
+	}))
+	return &csvReader{name: name, in: in, rows: rows, infer: infer, limits: lim, line: 1}
+}
+
+// A bounded is a reader that gives no more bytes than a row may have.
+type bounded struct {
+	r    io.Reader
+	most int64 // bytes of a row; negative for no limit
+	read int64
+	from int64 // where the row begins
+}
+
+var errRowTooLarge = errors.New("too large")
+
+// ahead is how much may be read that belongs to rows behind.
+const ahead = 16 << 10
+
+func (b *bounded) Read(p []byte) (int, error) {
+	if b.most >= 0 && b.read-b.from > b.most+ahead {
+		return 0, errRowTooLarge
+	}
+	n, err := b.r.Read(p)
+	b.read += int64(n)
+	return n, err
+}
+
+// dict returns the next row, io.EOF, or a *recordError.
+func (c *csvReader) dict(ctx context.Context) (*dict.Dict, error) {
+	if c.broken != nil {
+		return nil, c.broken
+	}
+	if c.header == nil {
+		if err := c.readHeader(ctx); err != nil {
+			c.broken = io.EOF
+			return nil, err
+		}
+	}
+	row, err := c.row(ctx)
+	if err != nil {
+		return nil, err
+	}
+	d := new(dict.Dict)
+	for i, text := range row {
+		if !utf8.ValidString(text) {
+			line, column := c.rows.FieldPos(i)
+			return nil, c.fault(line, column, codec.Malformed, fmt.Sprintf("want UTF-8 in the column %q", c.header[i]),
+				"encode the text as UTF-8, as iconv -t UTF-8 does")
+		}
+		d.Set(c.header[i], c.value(text))
+	}
+	return d, nil
+}
+
+func (c *csvReader) readHeader(ctx context.Context) error {
+	row, err := c.row(ctx)
+	var bad *recordError
+	if errors.As(err, &bad) {
+		bad.Msg = "the first row, which names the columns: " + bad.Msg
+		return hintError{bad, bad.Hint}
+	}
+	if err != nil {
+		return err
+	}
+	seen := make(map[string]int)
+	for i, name := range row {
+		line, column := c.rows.FieldPos(i)
+		first, twice := seen[name]
+		msg := ""
+		switch {
+		case name == "":
+			msg = fmt.Sprintf("column %d has no name", i+1)
+		case !utf8.ValidString(name):
+			return hintError{c.fault(line, column, codec.Malformed, fmt.Sprintf("want UTF-8 in the name of column %d", i+1), ""),
+				"encode the text as UTF-8, as iconv -t UTF-8 does"}
+		case twice:
+			msg = fmt.Sprintf("columns %d and %d are both named %q", first, i+1, name)
+		}
+		if msg != "" {
+			return hintError{c.fault(line, column, codec.Malformed, msg, ""), "the first row names the columns, each by a name of its own"}
+		}
+		seen[name] = i + 1
+	}
+	c.header = slices.Clone(row)
+	return nil
+}
+
+// row reads a row, of as many fields as the first.
+func (c *csvReader) row(ctx context.Context) ([]string, error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	c.in.from = c.rows.InputOffset()
+	row, err := c.rows.Read()
+	var bad *csv.ParseError
+	switch {
+	case errors.Is(err, csv.ErrFieldCount):
+		line, column := c.rows.FieldPos(0)
+		c.passed(row)
+		return nil, c.fault(line, column, codec.Malformed, fmt.Sprintf("want %d fields, as in the first row, got %d", len(c.header), len(row)), "")
+	case errors.As(err, &bad):
+		msg := `a " that is not closed, or not written twice within a quoted text`
+		if errors.Is(err, csv.ErrBareQuote) {
+			msg = `a " in a text without quotes`
+		}
+		if c.line = bad.Line + 1; bad.StartLine != bad.Line { // where the next row begins is not certain
+			c.broken = io.EOF
+			bad.Line, bad.Column = bad.StartLine, 1
+			msg += "; what is behind it is not read"
+		}
+		return nil, c.fault(bad.Line, bad.Column, codec.Malformed, msg, `a text with a " stands in quotes, with each " within written twice`)
+	case errors.Is(err, errRowTooLarge):
+		c.broken = io.EOF
+		if len(row) > 0 {
+			c.line, _ = c.rows.FieldPos(0)
+		}
+		return nil, c.fault(c.line, 1, codec.TooLarge, c.tooLarge()+"; what is behind it is not read", `perhaps a " is not closed`)
+	case err == io.EOF:
+		return nil, err
+	case err != nil:
+		c.broken = io.EOF
+		return nil, readError(c.name, err)
+	}
+	line, column := c.rows.FieldPos(0)
+	c.passed(row)
+	if c.in.most >= 0 && c.rows.InputOffset()-c.in.from > c.in.most {
+		return nil, c.fault(line, column, codec.TooLarge, c.tooLarge(), "")
+	}
+	return row, nil
+}
+
+func (c *csvReader) tooLarge() string {
+	return fmt.Sprintf("the row has more than %d bytes; --max-record raises the limit", c.in.most)
+}
+
+// passed notes where the next row begins.
+func (c *csvReader) passed(row []string) {
+	last := len(row) - 1
+	line, _ := c.rows.FieldPos(last)
+	c.line = line + strings.Count(row[last], "\n") + 1
+}
+
+func (c *csvReader) fault(line, column int, code codec.Code, msg, hint string) *recordError {
+	return &recordError{
+		where:       fmt.Sprintf("%s:%d:%d", c.name, line, column),
+		SyntaxError: &codec.SyntaxError{Codec: "csv", Code: code, Offset: column - 1, Msg: msg, Hint: hint},
+	}
+}
+
+var isNumber = regexp.MustCompile(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?$`)
+
+// value returns what a field stands for: a text, or a number or boolean where that is
+// wanted. A number is what JSON reads as one, so that 007 stays a text.
+func (c *csvReader) value(text string) dict.Value {
+	switch {
+	case !c.infer:
+	case text == "true", text == "True", text == "TRUE":
+		return dict.Bool(true)
+	case text == "false", text == "False", text == "FALSE":
+		return dict.Bool(false)
+	case isNumber.MatchString(text):
+		if d, err := (json.Codec{}).Decode([]byte(`{"":`+text+`}`), c.limits); err == nil {
+			v, _ := d.Get("")
+			return v
+		}
+	}
+	return dict.String(text)
+}
+
+// A csvWriter writes dictionaries as rows of CSV, after a row with the names of the
+// columns: those that are asked for, or the keys of the first dictionary.
+type csvWriter struct {
+	columns     []string
+	spreadsheet bool // what a spreadsheet would run has a ' in front
+	json        json.Codec
+	begun       bool
+}
+
+// append appends a row. The error names a key that has no column.
+func (c *csvWriter) append(dst []byte, d *dict.Dict) ([]byte, error) {
+	if c.columns == nil {
+		for k := range d.All() {
+			name, ok := k.Text()
+			if !ok {
+				return dst, &codec.LossError{Codec: "csv", Kind: k.Kind(), Key: true, Hint: "columns are named by strings; use --to cbor"}
+			}
+			c.columns = append(c.columns, name)
+		}
+		if len(c.columns) == 0 {
+			return dst, usagef("the first dictionary is empty, so that it names no columns; --columns does")
+		}
+	}
+	cells := make([]string, len(c.columns))
+	left := d.Len()
+	for i, name := range c.columns {
+		v, ok := d.Get(name)
+		if !ok {
+			continue
+		}
+		left--
+		var err error
+		if cells[i], err = c.cell(name, v); err != nil {
+			return dst, err
+		}
+	}
+	if left > 0 {
+		for k := range d.All() {
+			if name, ok := k.Text(); !ok || !slices.Contains(c.columns, name) {
+				return dst, noColumnError{k}
+			}
+		}
+	}
+	var out bytes.Buffer
+	w := csv.NewWriter(&out)
+	if !c.begun {
+		header := slices.Clone(c.columns)
+		for i, name := range header {
+			header[i] = c.safe(name)
+		}
+		_ = w.Write(header) // to memory
+		c.begun = true
+	}
+	_ = w.Write(cells)
+	w.Flush()
+	return append(dst, out.Bytes()...), nil
+}
+
+// A noColumnError says that a dictionary has a key that is no column.
+type noColumnError struct{ key dict.Value }
+
+func (e noColumnError) Error() string { return fmt.Sprintf("the key %v is none of the columns", e.key) }
+
+// cell returns the text of a value: a string as it is, nothing for null, and anything
+// else as JSON.
+func (c *csvWriter) cell(name string, v dict.Value) (string, error) {
+	if v.Kind() == dict.KindNull {
+		return "", nil
+	}
+	text, isText := v.Text()
+	if !isText || !utf8.ValidString(text) {
+		record, err := c.json.Append(nil, dict.Of(name, v))
+		if err != nil {
+			return "", err
+		}
+		key, err := c.json.Append(nil, dict.Of(name, nil))
+		if err != nil {
+			return "", err
+		}
+		text = string(record[len(key)-len("null}") : len(record)-1])
+		if !strings.HasPrefix(text, `"`) {
+			return text, nil
+		}
+		back, err := (json.Codec{}).Decode(record, unlimited)
+		if err != nil {
+			return "", err
+		}
+		w, _ := back.Get(name)
+		text, _ = w.Text()
+	}
+	return c.safe(text), nil
+}
+
+// safe returns a text that a spreadsheet takes for a text.
+func (c *csvWriter) safe(text string) string {
+	if c.spreadsheet && text != "" && strings.ContainsRune("=+-@\t\r\n", rune(text[0])) {
+		return "'" + text
+	}
+	return text
+}
