@@ -116,8 +116,10 @@ func (c *csvReader) readHeader(ctx context.Context) error {
 		case name == "":
 			msg = fmt.Sprintf("column %d has no name", i+1)
 		case !utf8.ValidString(name):
-			return hintError{c.fault(line, column, codec.Malformed, fmt.Sprintf("want UTF-8 in the name of column %d", i+1), ""),
-				"encode the text as UTF-8, as iconv -t UTF-8 does"}
+			return hintError{
+				c.fault(line, column, codec.Malformed, fmt.Sprintf("want UTF-8 in the name of column %d", i+1), ""),
+				"encode the text as UTF-8, as iconv -t UTF-8 does",
+			}
 		case twice:
 			msg = fmt.Sprintf("columns %d and %d are both named %q", first, i+1, name)
 		}
