@@ -97,7 +97,7 @@ func (s *Server) tell(c *dialect.Conn, p dialect.Protocol, fault *dialect.Error)
 			return
 		}
 		body = append(body, cd.Terminator()...)
-		fmt.Fprintf(c, "HTTP/1.1 501 Not Implemented\r\nContent-Type: %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
+		_, _ = fmt.Fprintf(c, "HTTP/1.1 501 Not Implemented\r\nContent-Type: %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
 			cd.MediaType(), len(body), body)
 	case dialect.TLS:
 		// A record of TLS 1.0, which all versions understand: the fatal alert

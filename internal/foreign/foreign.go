@@ -297,10 +297,10 @@ func Array(b []byte, whole bool) Arrayness {
 	case len(rest) == 0:
 		return open
 	}
-	switch c := rest[0]; {
-	case c == '{':
+	switch rest[0] {
+	case '{':
 		return OfDictionaries
-	case c == ']', c == '[', c == '"':
+	case ']', '[', '"':
 		return OfOthers
 	}
 	token := rest[:min(len(rest), 64)]
