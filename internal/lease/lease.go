@@ -26,14 +26,26 @@ const Small = 16 << 10
 // A Budget is an amount of memory to lease. Its methods may be called by
 // several goroutines at once.
 type Budget struct {
-	waiting atomic.Int32 // the length of line
+	waiting atomic.Int32 // how many are in line
 
 	mu    sync.Mutex
-	small int64     // free bytes
-	large int64     // free bytes
-	half  int64     // of the large part
-	lane  bool      // the lane is free
-	line  list.List // of *request, the first come first
+	small int64 // free bytes
+	large int64 // free bytes
+	half  int64 // of the large part
+	lane  bool  // the lane is free
+
+	// Who waits, the first come first: *request of at most Small bytes, and others.
+	// They are apart so that what is given back finds its taker at once: with
+	// hundreds in line, a look at each of them would hold up everybody.
+	little, much list.List
+}
+
+// line returns where a request waits.
+func (b *Budget) line(size int64) *list.List {
+	if size <= Small {
+		return &b.little
+	}
+	return &b.much
 }
 
 // A request waits in line.
@@ -97,7 +109,7 @@ func (l *Lease) Resize(ctx context.Context, size int64) error {
 		return nil
 	}
 	r := &request{l: l, size: size, granted: make(chan struct{})}
-	e := b.line.PushBack(r)
+	e := b.line(size).PushBack(r)
 	b.waiting.Add(1)
 	b.serve()
 	b.mu.Unlock()
@@ -113,7 +125,7 @@ func (l *Lease) Resize(ctx context.Context, size int64) error {
 	case <-r.granted:
 		return nil
 	default:
-		b.line.Remove(e)
+		b.line(size).Remove(e)
 		b.waiting.Add(-1)
 		b.serve()
 		return context.Cause(ctx)
@@ -137,7 +149,7 @@ func (l *Lease) TryResize(size int64) bool {
 // mayPass reports whether l may take size bytes without waiting in line. b.mu is
 // held.
 func (b *Budget) mayPass(l *Lease, size int64) bool {
-	return b.line.Len() == 0 || size <= l.size || size <= Small || l.from == lanePart
+	return b.waiting.Load() == 0 || size <= l.size || size <= Small || l.from == lanePart
 }
 
 // take moves l to a part that has room for size bytes. b.mu is held.
@@ -190,28 +202,33 @@ func (b *Budget) restore(l *Lease, size int64, from part) {
 	l.size, l.from = size, from
 }
 
-// serve grants what the line waits for, in order; small requests need not wait
-// behind a large one. b.mu is held.
+// serve grants what is waited for, in order; who wants little does not wait behind
+// who wants much. b.mu is held.
 func (b *Budget) serve() {
-	blocked := false
-	var next *list.Element
-	for e := b.line.Front(); e != nil; e = next {
-		next = e.Next()
-		r := e.Value.(*request)
-		if blocked && r.size > Small {
-			continue
-		}
-		if !b.take(r.l, r.size) {
-			if blocked || !b.lane {
-				blocked = true
-				continue
-			}
-			b.put(r.l)
-			b.lane = false
-			r.l.size, r.l.from = r.size, lanePart
-		}
-		b.line.Remove(e)
-		b.waiting.Add(-1)
-		close(r.granted)
+	for b.grant(&b.little, b.much.Len() == 0) {
 	}
+	for b.grant(&b.much, true) {
+	}
+}
+
+// grant grants what the first of a line wants, if there is room, or if it may have
+// the lane and that is free. b.mu is held.
+func (b *Budget) grant(line *list.List, lane bool) bool {
+	e := line.Front()
+	if e == nil {
+		return false
+	}
+	r := e.Value.(*request)
+	if !b.take(r.l, r.size) {
+		if !lane || !b.lane {
+			return false
+		}
+		b.put(r.l)
+		b.lane = false
+		r.l.size, r.l.from = r.size, lanePart
+	}
+	line.Remove(e)
+	b.waiting.Add(-1)
+	close(r.granted)
+	return true
 }
