@@ -170,7 +170,7 @@ func TestListenFullBacklog(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer syscall.Close(fd) //nolint:errcheck // it is the end
+	defer syscall.Close(fd)
 	if err := errors.Join(syscall.Bind(fd, &syscall.SockaddrUnix{Name: path}), syscall.Listen(fd, 0)); err != nil {
 		t.Fatal(err)
 	}
@@ -348,7 +348,7 @@ func bareEnd(t *testing.T, c *dictwire.BareConn) {
 	if err := c.CloseWrite(); err != nil {
 		t.Fatal(err)
 	}
-	if d, err := c.Receive(t.Context()); err != io.EOF { //nolint:errorlint // as it is documented
+	if d, err := c.Receive(t.Context()); err != io.EOF {
 		t.Fatalf("Receive = %v, %v", d, err)
 	}
 }

@@ -920,8 +920,8 @@ func TestDialErrors(t *testing.T) {
 // A call whose context has ended takes no record, whatever way the context ended.
 func TestSendWithFinishedContext(t *testing.T) {
 	why := errors.New("the user left")
-	ended := func(make func(context.Context) (context.Context, context.CancelFunc)) context.Context {
-		ctx, cancel := make(context.Background())
+	ended := func(begin func(context.Context) (context.Context, context.CancelFunc)) context.Context {
+		ctx, cancel := begin(context.Background())
 		cancel()
 		return ctx
 	}

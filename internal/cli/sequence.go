@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/dict"
@@ -105,6 +106,10 @@ func (s *sequence) check(ctx context.Context) error {
 			continue
 		case k.Format != "":
 			k.Hint = "--from " + k.Format + " reads it"
+		case k.Name == "CSV":
+			k.Hint = "--from csv reads it"
+		case k.Lines:
+			k.Hint = "--raw-lines " + strings.Replace(k.Hint, "wrap each", "wraps each", 1)
 		}
 		if s.checked = true; k.Name == "" {
 			return nil

@@ -16,6 +16,7 @@ type Kind struct {
 	Name   string // as in "this is …"
 	Hint   string // the remedy
 	Format string // the format's name, where it is one that can be read
+	Lines  bool   // its lines can be taken one by one
 }
 
 // maxLine is how much of a line of text is looked at.
@@ -81,8 +82,10 @@ const (
 )
 
 func text(expr, name, hint string) pattern {
-	return pattern{regexp.MustCompile("^(?:" + expr + ")"), Kind{Name: name, Hint: hint}}
+	return pattern{regexp.MustCompile("^(?:" + expr + ")"), Kind{Name: name, Hint: hint, Lines: hint == wrap}}
 }
+
+var csv = Kind{Name: "CSV", Hint: "convert it to JSON, as dictwire convert --from csv does"}
 
 var patterns = []pattern{
 	text(`[!#$%&'*+.^_|~0-9A-Za-z\x60-]+ .*\bHTTP/\d(\.\d)?\s*$`, HTTP.Name, HTTP.Hint),
@@ -107,7 +110,7 @@ var patterns = []pattern{
 	text(`---(\s|$)|%YAML|- \S|["'\w.-]+:(\s|$)`, "YAML", "convert it to JSON, as yq -o json does"),
 	text(`\[\[?["\w. -]+\]\]?\s*$|["\w.-]+ *= *\S`, "TOML or INI", "convert it to JSON"),
 	text(`-?\d+([.,]\d+)?\s*$`, "a length or a number in decimal digits", "send the dictionary alone"),
-	text(`("[^"]*"|[^,"{}\[\]\t;]*)([,;\t]("[^"]*"|[^\s,"{}\[\]\t;][^,"{}\[\]\t;]*)?)+\s*$`, "CSV", "convert it to JSON"),
+	text(`("[^"]*"|[^,"{}\[\]\t;]*)([,;\t]("[^"]*"|[^\s,"{}\[\]\t;][^,"{}\[\]\t;]*)?)+\s*$`, csv.Name, csv.Hint),
 }
 
 // Kinds that others ask for.
