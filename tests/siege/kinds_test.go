@@ -76,7 +76,7 @@ var kinds = []kind{
 		h.tell(hold, pick(h, growing))
 	}},
 	{"grow-many", func(h *hostile) { // one after the other
-		h.tell(hold, greeting("grown", "pickle"), bytes.Repeat(pick(h, growing), 8))
+		h.tell(hold, greeting("grown", "pickle"), bytes.Repeat(pick(h, growing), 2))
 	}},
 	{"deaf", func(h *hostile) { // a reader that never reads
 		c := h.dial()
@@ -174,16 +174,16 @@ var slow = [][]byte{
 
 // junk are floods of records that are rejected.
 var junk = [][]byte{
-	[]byte("{}" + strings.Repeat("\x00x", 200_000)),
-	[]byte(strings.Repeat("{x\n", 100_000)),
+	[]byte("{}" + strings.Repeat("\x00x", 50_000)),
+	[]byte(strings.Repeat("{x\n", 50_000)),
 	[]byte(strings.Repeat("{\"a\":1}\n{\"a\":1,\"a\":2}\n", 20_000)),
-	slices.Concat(greeting("junk", "pickle"), bytes.Repeat([]byte{'.'}, 100_000)),
+	slices.Concat(greeting("junk", "pickle"), bytes.Repeat([]byte{'.'}, 50_000)),
 	slices.Concat(greeting("junk", "pickle"), bytes.Repeat([]byte("\x80\x04]."), 50_000)),
 	bytes.Repeat([]byte("\x80\x04}cos\nsystem\n."), 20_000),
 	bytes.Repeat([]byte("\x82\xa1a\x01\xa1a\x02"), 50_000),
 	bytes.Repeat([]byte("\xa2\x61a\x01\x61a\x02"), 50_000),
-	[]byte("[" + strings.Repeat("1,", 100_000) + "1]"),
-	[]byte("[{}" + strings.Repeat(",1", 100_000) + "]"),
+	[]byte("[" + strings.Repeat("1,", 50_000) + "1]"),
+	[]byte("[{}" + strings.Repeat(",1", 50_000) + "]"),
 }
 
 // pickle returns a pickle whose dictionary holds what the opcodes build.
