@@ -132,3 +132,24 @@ func TestSmallBlocks(t *testing.T) {
 	peer.say(`{"x":"` + strings.Repeat("x", smallBlock) + `"}` + "\n")
 	peer.hear(`\{"rejected":21,"code":"too_large",.*`)
 }
+
+// A store that has no room for one more name says so, and serves those that it knows.
+func TestNoRoomForNames(t *testing.T) {
+	addr := start(t, &dictwire.Server{Store: memory.New(&memory.Options{MaxTopics: 2, MaxProducers: 2, MaxCursors: 2})})
+	refused := func(limit string) string {
+		return `\{"error":"there are 1 ` + limit + ` of \\"anonymous\\", as many as half of Max\w+ allows","code":"unavailable","retry_ms":60000\}`
+	}
+	a := greet(t, addr, `{"dictwire":1,"topic":"a","producer":"p"}`)
+	a.hear(welcome(1, ""), exact(`{"ack":0}`))
+	a.say("{}\n")
+	a.hear(exact(`{"ack":1}`))
+	greet(t, addr, `{"dictwire":1,"topic":"a","producer":"q"}`).hear(refused("producers"))
+	b := greet(t, addr, `{"dictwire":1,"topic":"b"}`+"\n{}")
+	b.hear(welcome(1, ""), exact(`{"ack":0}`), refused("topics"))
+	c := greet(t, addr, `{"dictwire":1,"subscribe":"a","cursor":"c","follow":true}`)
+	c.hear(`.*"next":.*`)
+	greet(t, addr, `{"dictwire":1,"subscribe":"a","cursor":"d"}`).hear(refused("cursors"))
+	a.say("{}\n")
+	a.hear(exact(`{"ack":2}`))
+	greet(t, addr, `{"dictwire":1,"subscribe":"a","cursor":"c"}`).hear(`.*"next":.*`)
+}

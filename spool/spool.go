@@ -142,8 +142,11 @@ func Open(ctx context.Context, dir string, o *Options) (*Spool, error) {
 		Durability: s.opts.Durability,
 		Reserve:    -1, // full sees to it: what is settled is saved on a full disk, too
 		KeepEvery:  -1, // what is settled is trimmed, and nothing else
-		Now:        s.opts.Now,
-		FS:         s.opts.FS,
+		MaxTopics:  -1, // the program names them
+		// The spool's own:
+		MaxProducers: -1, MaxCursors: -1,
+		Now: s.opts.Now,
+		FS:  s.opts.FS,
 	})
 	if errors.Is(err, store.ErrLocked) {
 		return nil, fmt.Errorf("spool: each program needs a directory of its own: %w", err)

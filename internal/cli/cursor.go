@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/dictwire/dictwire/internal/point"
 	"github.com/dictwire/dictwire/store"
@@ -18,8 +19,8 @@ func cursorCommand() *cobra.Command {
 		Short: "Look at the saved positions of readers, and move them",
 		Long: "A cursor is a name under which a reader saves how far it has come. cursor works on the\n" +
 			"directory of a store, which no server may have open meanwhile.",
-		Example: "  dictwire cursor list\n  dictwire cursor reset billing --to 24h",
-	}, cursorListCommand(), cursorResetCommand())
+		Example: "  dictwire cursor list\n  dictwire cursor reset billing --to 24h\n  dictwire cursor drop billing",
+	}, cursorListCommand(), cursorResetCommand(), cursorDropCommand())
 }
 
 func cursorListCommand() *cobra.Command {
@@ -49,13 +50,47 @@ func cursorListCommand() *cobra.Command {
 	return cmd
 }
 
-// A cursorReset is the command cursor reset with its flags.
-type cursorReset struct {
+// A cursorFlags is which cursor of a store a command is about.
+type cursorFlags struct {
 	storeFlag
 
-	to           pointFlag
 	subscription string
 	principal    string
+}
+
+func (c *cursorFlags) add(flags *pflag.FlagSet) {
+	c.storeFlag.add(flags)
+	flags.StringVar(&c.subscription, "reads", "", "what it reads, as list prints it, where several have the name: `topics`")
+	flags.StringVar(&c.principal, "principal", "", "`whose` it is, where several have the name")
+}
+
+func cursorDropCommand() *cobra.Command {
+	c := new(cursorFlags)
+	cmd := &cobra.Command{
+		Use:     "drop NAME",
+		Short:   "Delete a cursor",
+		Long:    "drop deletes a cursor: a reader that comes with its name begins anew.",
+		Example: "  dictwire cursor drop billing\n  dictwire cursor drop billing --reads 'orders.*'",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.with(cmd.Context(), pebble.Options{}, func(s *pebble.Store) error {
+				found, err := c.find(cmd.Context(), s, args[0])
+				if err != nil {
+					return err
+				}
+				return s.ForgetCursor(cmd.Context(), found.CursorName)
+			})
+		},
+	}
+	c.add(cmd.Flags())
+	return cmd
+}
+
+// A cursorReset is the command cursor reset with its flags.
+type cursorReset struct {
+	cursorFlags
+
+	to pointFlag
 }
 
 func cursorResetCommand() *cobra.Command {
@@ -78,8 +113,6 @@ func cursorResetCommand() *cobra.Command {
 	flags := cmd.Flags()
 	c.add(flags)
 	flags.Var(&c.to, "to", "where it shall stand: "+point.Help)
-	flags.StringVar(&c.subscription, "reads", "", "what it reads, as list prints it, where several have the name: `topics`")
-	flags.StringVar(&c.principal, "principal", "", "`whose` it is, where several have the name")
 	return cmd
 }
 
@@ -105,7 +138,7 @@ func (c *cursorReset) run(cmd *cobra.Command, s *pebble.Store, name string) erro
 }
 
 // find returns the one cursor that has the name.
-func (c *cursorReset) find(ctx context.Context, s *pebble.Store, name string) (store.SavedCursor, error) {
+func (c *cursorFlags) find(ctx context.Context, s *pebble.Store, name string) (store.SavedCursor, error) {
 	all, err := s.Cursors(ctx)
 	if err != nil {
 		return store.SavedCursor{}, err

@@ -45,6 +45,9 @@ type serve struct {
 	quiet         bool
 	insecure      bool
 	maxConns      limit
+	maxTopics     limit
+	maxProducers  limit
+	maxCursors    limit
 	maxMemory     byteSize
 	idleTimeout   timeLimit
 	recordTimeout timeLimit
@@ -108,6 +111,9 @@ func (s *serve) addServing(flags *pflag.FlagSet) {
 	flags.BoolVar(&s.insecure, "insecure", false, "listen on an address that other machines reach, without TLS and authentication")
 	s.maxConns = 10_000
 	flags.Var(&s.maxConns, "max-conns", "most connections at once, -1 for no limit")
+	flags.Var(&s.maxTopics, "max-topics", "most topics; of one principal half of them; -1 for no limit (default 20000)")
+	flags.Var(&s.maxProducers, "max-producers", "most producers that the store remembers, as --max-topics (default 4000000, in memory 200000)")
+	flags.Var(&s.maxCursors, "max-cursors", "most cursors, as --max-topics (default 100000, in memory 20000)")
 	flags.Var(&s.maxMemory, "max-memory", "most `bytes` of memory for records that are being received and decoded")
 	s.idleTimeout, s.recordTimeout, s.writeTimeout = timeLimit(time.Hour), timeLimit(time.Minute), timeLimit(10*time.Second)
 	flags.Var(&s.idleTimeout, "idle-timeout", "how long a connection may be silent between records, -1s for no limit")
@@ -209,7 +215,10 @@ func (s *serve) openStore(cmd *cobra.Command, log *slog.Logger) (closingStore, e
 		}
 		limitHeap(int64(s.maxMemory) + 2*int64(keep))
 		s.say("storing the newest %s in memory: nothing outlives this process", &keep)
-		return memory.New(&memory.Options{KeepBytes: int64(keep)}), nil
+		return memory.New(&memory.Options{
+			KeepBytes: int64(keep),
+			MaxTopics: int(s.maxTopics), MaxProducers: int(s.maxProducers), MaxCursors: int(s.maxCursors),
+		}), nil
 	}
 	dir, err := s.store.path()
 	if err != nil {
@@ -217,6 +226,7 @@ func (s *serve) openStore(cmd *cobra.Command, log *slog.Logger) (closingStore, e
 	}
 	st, err := pebble.Open(cmd.Context(), dir, &pebble.Options{
 		Durability: store.Durability(s.durability.value), Reserve: int64(s.reserve.byteSize), Keep: s.keep.keep,
+		MaxTopics: int(s.maxTopics), MaxProducers: int(s.maxProducers), MaxCursors: int(s.maxCursors),
 		Fatal: s.die, Logger: log,
 	})
 	switch {

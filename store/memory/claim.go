@@ -4,6 +4,7 @@ import (
 	"context"
 	"iter"
 	"slices"
+	"time"
 
 	"github.com/dictwire/dictwire/store"
 )
@@ -17,12 +18,16 @@ func (s *Store) Claim(ctx context.Context, p store.Producer, r store.ClaimReques
 		return store.Claim{}, err
 	}
 	defer s.mu.Unlock()
-	s.sweep()
+	now := s.now()
+	s.forgetOld(now)
 	known := s.producers[p]
-	if known == nil {
+	made := known == nil
+	if made {
+		if err := s.ofProducers.Check(p.Principal); err != nil {
+			return store.Claim{}, err
+		}
 		known = &producer{}
 	}
-	now := s.now()
 	state, claim, err := known.Claim(r, s.epoch+1, now)
 	if err != nil {
 		return store.Claim{}, err
@@ -33,6 +38,10 @@ func (s *Store) Claim(ctx context.Context, p store.Producer, r store.ClaimReques
 	}
 	known.ProducerState = state
 	s.producers[p] = known
+	if made {
+		s.ofProducers.Add(p.Principal, 1)
+		s.due.Add(known.Seen.Add(known.Expire), p)
+	}
 	claim.Fenced = s.writers.Put(p, claim.Epoch, 0)
 	return claim, nil
 }
@@ -40,18 +49,22 @@ func (s *Store) Claim(ctx context.Context, p store.Producer, r store.ClaimReques
 // Release implements [store.Producers].
 func (s *Store) Release(p store.Producer, epoch uint64) { s.writers.Release(p, epoch) }
 
-// sweep forgets the producers whose time is over, once in a while. s.mu is held.
-func (s *Store) sweep() {
-	if len(s.producers) < s.sweepAt {
-		return
-	}
-	now := s.now()
-	for p, known := range s.producers {
-		if !known.Known(now) {
-			delete(s.producers, p)
+// forgetOld forgets the producers whose time is over. s.mu is held.
+func (s *Store) forgetOld(now time.Time) {
+	for {
+		p, ok := s.due.Take(now)
+		if !ok {
+			return
+		}
+		known := s.producers[p]
+		switch {
+		case known == nil:
+		case known.Known(now): // something came since
+			s.due.Add(known.Seen.Add(known.Expire), p)
+		default:
+			s.forget(p)
 		}
 	}
-	s.sweepAt = max(1024, 2*len(s.producers))
 }
 
 // Rejections implements [store.Producers].
@@ -80,9 +93,17 @@ func (s *Store) Forget(ctx context.Context, p store.Producer) error {
 		return err
 	}
 	defer s.mu.Unlock()
-	delete(s.producers, p)
-	s.writers.End(p)
+	s.forget(p)
 	return nil
+}
+
+// forget makes a producer unknown. s.mu is held.
+func (s *Store) forget(p store.Producer) {
+	if s.producers[p] != nil {
+		delete(s.producers, p)
+		s.ofProducers.Add(p.Principal, -1)
+	}
+	s.writers.End(p)
 }
 
 // ClaimCursor implements [store.Cursors].
@@ -96,6 +117,9 @@ func (s *Store) ClaimCursor(ctx context.Context, c store.CursorName, r store.Cur
 	}
 	saved, found := s.cursors[c]
 	if !found {
+		if err := s.ofCursors.Check(c.Principal); err != nil {
+			return store.CursorClaim{}, err
+		}
 		if err := r.From.Within(s.tag, s.position(s.next)); err != nil {
 			return store.CursorClaim{}, err
 		}
@@ -154,6 +178,9 @@ func (s *Store) Reset(ctx context.Context, c store.CursorName, p store.Position)
 
 // save saves where a cursor stands. s.mu is held.
 func (s *Store) save(c store.CursorName, p store.Position) store.SavedCursor {
+	if _, known := s.cursors[c]; !known {
+		s.ofCursors.Add(c.Principal, 1)
+	}
 	p.Tag = s.tag
 	saved := store.SavedCursor{CursorName: c, Position: p, Saved: s.now().Round(0).UTC()}
 	s.cursors[c] = saved
@@ -166,7 +193,10 @@ func (s *Store) ForgetCursor(ctx context.Context, c store.CursorName) error {
 		return err
 	}
 	defer s.mu.Unlock()
-	delete(s.cursors, c)
+	if _, known := s.cursors[c]; known {
+		delete(s.cursors, c)
+		s.ofCursors.Add(c.Principal, -1)
+	}
 	s.readers.End(c)
 	return nil
 }

@@ -19,6 +19,8 @@ import (
 
 	"github.com/dictwire/dictwire/store"
 	"github.com/dictwire/dictwire/store/internal/claims"
+	"github.com/dictwire/dictwire/store/internal/due"
+	"github.com/dictwire/dictwire/store/internal/names"
 )
 
 // Options are what a store can be told. Nil and the zero value mean the
@@ -27,6 +29,11 @@ type Options struct {
 	// KeepBytes is how many bytes of memory the records that are kept take, at
 	// least. Zero means 64 MiB; negative means that all are kept.
 	KeepBytes int64
+
+	// MaxTopics, MaxProducers and MaxCursors are how many of them there may be;
+	// one principal may have half. One more is refused with a *store.LimitError.
+	// Zero means 20,000, 200,000 and 20,000; negative means no limit.
+	MaxTopics, MaxProducers, MaxCursors int
 
 	// Now is the clock. Nil means time.Now.
 	Now func() time.Time
@@ -52,8 +59,10 @@ type Store struct {
 	trimmed   uint64            // the largest topic.trimmed
 	epoch     uint64            // of the last claim
 	producers map[store.Producer]*producer
-	sweepAt   int // how many producers there are when the forgotten ones are looked for
+	due       due.Queue[store.Producer] // when they may have to be forgotten
 	cursors   map[store.CursorName]store.SavedCursor
+
+	ofTopics, ofProducers, ofCursors *names.Quota
 
 	writers claims.Table[store.Producer]
 	readers claims.Table[store.CursorName]
@@ -94,8 +103,11 @@ func New(o *Options) *Store {
 		room:      make(chan struct{}),
 		topics:    map[string]*topic{},
 		producers: map[store.Producer]*producer{},
-		sweepAt:   1024,
 		cursors:   map[store.CursorName]store.SavedCursor{},
+
+		ofTopics:    names.New("topics", "MaxTopics", o.MaxTopics, 20_000),
+		ofProducers: names.New("producers", "MaxProducers", o.MaxProducers, 200_000),
+		ofCursors:   names.New("cursors", "MaxCursors", o.MaxCursors, 20_000),
 	}
 	if s.keep == 0 {
 		s.keep = 64 << 20
@@ -173,7 +185,9 @@ func (s *Store) Append(ctx context.Context, blocks ...*store.Block) []store.Resu
 	defer s.mu.Unlock()
 	before := s.next
 	for i, b := range blocks {
-		results[i].Err = b.Check()
+		if results[i].Err = b.Check(); results[i].Err == nil && s.topics[b.Topic] == nil {
+			results[i].Err = s.ofTopics.Check(owner(b))
+		}
 	}
 	s.number(blocks, results)
 	for i, b := range blocks {
@@ -298,6 +312,14 @@ func (p *producer) reject(rejected []store.Rejection) {
 	}
 }
 
+// owner returns whose name a block's topic is when the block makes it.
+func owner(b *store.Block) string {
+	if b.Topic[0] == '_' {
+		return b.Topic
+	}
+	return b.Principal
+}
+
 // add adds a block to the log. s.mu is held.
 func (s *Store) add(b *store.Block) store.Position {
 	if now := s.now(); now.After(s.last) {
@@ -314,6 +336,7 @@ func (s *Store) add(b *store.Block) store.Position {
 	if t == nil {
 		t = &topic{stat: store.TopicStat{Name: b.Topic}}
 		s.topics[b.Topic] = t
+		s.ofTopics.Add(owner(b), 1)
 	}
 	if t.stat.Blocks == 0 {
 		t.stat.First, t.stat.Oldest = s.position(e.at), e.time

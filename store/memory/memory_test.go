@@ -22,6 +22,11 @@ func TestStore(t *testing.T) {
 			t.Cleanup(func() { _ = s.Close() })
 			return s
 		},
+		Bounded: func(t testing.TB, n int) store.Store {
+			s := memory.New(&memory.Options{MaxTopics: n, MaxProducers: n, MaxCursors: n})
+			t.Cleanup(func() { _ = s.Close() })
+			return s
+		},
 	})
 }
 

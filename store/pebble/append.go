@@ -2,6 +2,7 @@ package pebble
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -41,7 +42,7 @@ func (s *Store) Append(ctx context.Context, blocks ...*store.Block) []store.Resu
 	if err := s.append(ctx, blocks, results); err != nil {
 		for i, b := range blocks {
 			// What was answered from this append's own blocks is not durable.
-			if b.Check() == nil {
+			if b.Check() == nil && !errors.As(results[i].Err, new(*store.LimitError)) {
 				results[i] = store.Result{Err: err}
 			}
 		}
@@ -61,7 +62,9 @@ func (s *Store) append(ctx context.Context, blocks []*store.Block, results []sto
 	}
 	size, notes := 0, true
 	for i, b := range blocks {
-		results[i].Err = b.Check()
+		if results[i].Err = b.Check(); results[i].Err == nil {
+			results[i].Err = s.mayHave(b)
+		}
 		size += len(b.Data)
 		notes = notes && isNote(b.Topic)
 	}
@@ -148,7 +151,7 @@ func (a *appending) draft(s *Store, blocks []*store.Block, results []store.Resul
 		if results[i].Err != nil {
 			continue
 		}
-		t, err := s.topic(b.Topic)
+		t, err := s.topic(b)
 		if err != nil {
 			return err
 		}

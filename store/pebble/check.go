@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"slices"
 
-	engine "github.com/cockroachdb/pebble/v2"
-
 	"github.com/dictwire/dictwire/store"
 )
 
@@ -176,18 +174,10 @@ func (s *Store) Info(ctx context.Context) (Info, error) {
 	defer s.leave()
 	i := Info{
 		Dir: s.dir, Tag: s.tag, Durability: s.opts.Durability,
-		Head: s.position(s.order.head.Load()), DiskBytes: s.db.Metrics().DiskSpaceUsage(),
+		Head: s.position(s.order.head.Load()), DiskBytes: s.db.Metrics().DiskSpaceUsage(), Producers: s.ofProducers.All(),
 	}
 	if u, err := s.opts.FS.GetDiskUsage(s.dir); err == nil {
 		i.FreeBytes = u.AvailBytes
-	}
-	it, err := s.db.NewIter(&engine.IterOptions{LowerBound: []byte{prefixProducer}, UpperBound: []byte{prefixProducer + 1}})
-	if err != nil {
-		return Info{}, unreadable(err)
-	}
-	defer it.Close()
-	for it.First(); it.Valid(); it.Next() {
-		i.Producers++
 	}
 	return i, nil
 }

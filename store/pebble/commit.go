@@ -48,6 +48,7 @@ type commit struct {
 	drafts []draft
 	size   int           // of the encoded blocks, in bytes
 	beside *engine.Batch // nil where there is nothing
+	counts []count       // what it changes; then beside is not nil
 
 	first uint64        // the position of the first block
 	err   error         // why it was not written
@@ -161,6 +162,9 @@ func (c *committer) run(s *Store) {
 				break
 			}
 			for _, m := range hasty {
+				if err := s.count(m); err != nil {
+					s.fail(err)
+				}
 				if s.apply(m.beside, engine.NoSync) {
 					m.done <- struct{}{}
 				}
@@ -241,6 +245,11 @@ func (s *Store) applyGroup(g *group) bool {
 		size += m.size + 256*(1+len(m.drafts))
 	}
 	g.batch = s.db.NewBatch(engine.WithInitialSizeBytes(size), engine.WithMaxRetainedSizeBytes(4*maxGroup))
+	for _, m := range g.commits {
+		if err := s.count(m); err != nil {
+			s.fail(err)
+		}
+	}
 	if err := s.order.give(g, s.opts.Now()); err != nil {
 		s.fail(err)
 	}
@@ -256,6 +265,7 @@ func (c *committer) land(s *Store) {
 		}
 		if s.failed() == nil {
 			s.order.settle(g)
+			s.topics.touchAll(g)
 			for _, m := range g.commits {
 				m.done <- struct{}{}
 			}

@@ -75,10 +75,13 @@ func (s *Store) ClaimCursor(ctx context.Context, c store.CursorName, r store.Cur
 		return store.CursorClaim{}, err
 	}
 	if !found {
+		if err := s.ofCursors.Check(c.Principal); err != nil {
+			return store.CursorClaim{}, err
+		}
 		if err := s.within(r.From); err != nil {
 			return store.CursorClaim{}, err
 		}
-		if err := s.save(c, r.From); err != nil {
+		if err := s.save(c, r.From, false); err != nil {
 			return store.CursorClaim{}, err
 		}
 		saved.Position = s.position(r.From.Block)
@@ -115,7 +118,7 @@ func (s *Store) Commit(ctx context.Context, c store.CursorName, epoch uint64, p 
 	if p.Compare(saved.Position) <= 0 {
 		return nil
 	}
-	return s.save(c, p)
+	return s.save(c, p, true)
 }
 
 // Reset implements [store.Cursors].
@@ -124,18 +127,23 @@ func (s *Store) Reset(ctx context.Context, c store.CursorName, p store.Position)
 		if err := s.within(p); err != nil {
 			return err
 		}
-		return s.save(c, p)
+		_, found, _ := s.cursor(c) // what can't be read is written anew
+		return s.save(c, p, found)
 	})
 }
 
 // ForgetCursor implements [store.Cursors].
 func (s *Store) ForgetCursor(ctx context.Context, c store.CursorName) error {
 	return s.change(ctx, c, func() error {
+		_, found, err := s.cursor(c)
+		if err != nil || !found {
+			return err
+		}
 		b := s.db.NewBatch()
 		if err := b.Delete(cursorKey(c), nil); err != nil {
 			return unreadable(err)
 		}
-		return s.write(b)
+		return s.writeCounted(b, false, count{prefixCursor, c.Principal, -1})
 	})
 }
 
@@ -161,13 +169,22 @@ func (s *Store) within(p store.Position) error {
 	return p.Within(s.tag, s.position(s.order.head.Load()))
 }
 
-// save saves where a cursor stands. The cursor's lock is held.
-func (s *Store) save(c store.CursorName, p store.Position) error {
+// save saves where a cursor stands, which is there already or made by that. The
+// cursor's lock is held.
+func (s *Store) save(c store.CursorName, p store.Position, found bool) error {
 	v := binary.LittleEndian.AppendUint64(nil, p.Block)
 	v = binary.LittleEndian.AppendUint32(v, p.Index)
 	v = binary.LittleEndian.AppendUint64(v, uint64(s.opts.Now().UnixNano()))
 	v = binary.LittleEndian.AppendUint32(v, crc32.Checksum(v, castagnoli))
-	return s.set(cursorKey(c), v)
+	var counts []count
+	if !found {
+		counts = []count{{prefixCursor, c.Principal, 1}}
+	}
+	b := s.db.NewBatch()
+	if err := b.Set(cursorKey(c), v, nil); err != nil {
+		return unreadable(err)
+	}
+	return s.writeCounted(b, false, counts...)
 }
 
 // Cursors implements [store.Cursors].

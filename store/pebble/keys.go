@@ -1,6 +1,7 @@
 package pebble
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
@@ -18,6 +19,8 @@ const (
 	prefixRejected = 'r'
 	prefixCursor   = 'c'
 	prefixMeta     = 'm'
+	prefixDue      = 'd'
+	prefixCount    = 'n'
 )
 
 var (
@@ -25,6 +28,7 @@ var (
 	keyTag        = []byte("mtag")
 	keyNext       = []byte("mnext")
 	keyGeneration = []byte("mgeneration")
+	keyCopied     = []byte("mcopied") // there until a copy is opened
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -66,6 +70,19 @@ func appendProducerKey(dst []byte, p store.Producer) []byte {
 }
 
 func producerKey(p store.Producer) []byte { return appendProducerKey(nil, p) }
+
+// dueKey is where a producer is noted that may have to be forgotten at a time.
+func dueKey(at time.Time, p store.Producer) []byte {
+	key := binary.BigEndian.AppendUint64([]byte{prefixDue}, uint64(max(at.UnixNano(), 0)))
+	return appendProducer(key, p)
+}
+
+// splitProducer is the inverse of appendProducer.
+func splitProducer(key []byte) (p store.Producer, ok bool) {
+	principal, rest, ok := cutString(key)
+	topic, name, found := bytes.Cut(rest, []byte{0})
+	return store.Producer{Principal: principal, Topic: string(topic), Name: string(name)}, ok && found
+}
 
 func rejectedKey(p store.Producer, number uint64) []byte {
 	key := append(appendProducer([]byte{prefixRejected}, p), 0)

@@ -11,7 +11,7 @@ import (
 )
 
 // version is that of the keys.
-const version = 3
+const version = 4
 
 // load loads what is needed to go on, and makes what a new store lacks.
 func (s *Store) load() error {
@@ -26,7 +26,11 @@ func (s *Store) load() error {
 	if err = s.tolerate(err); err != nil {
 		return err
 	}
-	if tag == nil || s.opts.Restored {
+	copied, err := s.get(keyCopied)
+	if err = s.tolerate(err); err != nil {
+		return err
+	}
+	if tag == nil || copied != nil || s.opts.Restored {
 		tag = []byte(store.NewTag())
 	}
 	s.tag = string(tag)
@@ -53,6 +57,9 @@ func (s *Store) load() error {
 		}
 		s.topics.find(s.db)
 	}
+	if err := s.loadCounts(); err != nil {
+		return err
+	}
 	s.producers.init()
 	s.cursors.seed = maphash.MakeSeed()
 
@@ -60,10 +67,14 @@ func (s *Store) load() error {
 	set := func(key, value []byte) { _ = b.Set(key, value, nil) } // fails where a batch has been applied
 	set(keyVersion, []byte{version})
 	set(keyTag, tag)
+	_ = b.Delete(keyCopied, nil)
 	set(keyGeneration, binary.BigEndian.AppendUint64(nil, generation))
 	set(keyNext, binary.BigEndian.AppendUint64(nil, s.order.next))
 	for _, t := range s.topics.found {
 		set(topicKey(t.name), t.encode(0, 0))
+	}
+	for _, t := range s.topics.byName {
+		s.topics.touch(t)
 	}
 	return s.write(b)
 }

@@ -31,6 +31,8 @@
 //	q producer              state                 the producers
 //	r producer 00 number    code, text            their rejections
 //	c cursor                position, time        the cursors
+//	d time producer                               when producers may have to be forgotten
+//	n kind principal        number                how many names a principal has
 //	m name                  …                     version, tag, next position, generation
 //
 // An envelope is the time of the store, what the topic held before (blocks,
@@ -56,6 +58,7 @@ import (
 	"github.com/dictwire/dictwire/internal/steady"
 	"github.com/dictwire/dictwire/store"
 	"github.com/dictwire/dictwire/store/internal/claims"
+	"github.com/dictwire/dictwire/store/internal/names"
 )
 
 // Options are what a store can be told. Nil and the zero value mean the
@@ -77,6 +80,11 @@ type Options struct {
 	// KeepEvery is how often that is looked after. Zero means a minute;
 	// negative means never.
 	KeepEvery time.Duration
+
+	// MaxTopics, MaxProducers and MaxCursors are how many of them there may be;
+	// one principal may have half. One more is refused with a *store.LimitError.
+	// Zero means 20,000, 4,000,000 and 100,000; negative means no limit.
+	MaxTopics, MaxProducers, MaxCursors int
 
 	// Existing makes Open fail where there is no store, instead of making one.
 	// The error wraps os.ErrNotExist.
@@ -121,16 +129,18 @@ type Store struct {
 
 	appendings sync.Pool // of *appending
 
-	committer committer
-	order     order
-	topics    topics
-	producers producers
-	reserve   reserve
-	trimMu    sync.Mutex // one trim at a time
-	cursors   cursors
-	writers   claims.Table[store.Producer]
-	readers   claims.Table[store.CursorName]
-	clock     *steady.Clock // by which things grow old
+	committer                        committer
+	order                            order
+	topics                           topics
+	producers                        producers
+	reserve                          reserve
+	trimMu                           sync.Mutex // one trim at a time
+	cursors                          cursors
+	ofTopics, ofProducers, ofCursors *names.Quota
+
+	writers claims.Table[store.Producer]
+	readers claims.Table[store.CursorName]
+	clock   *steady.Clock // by which things grow old
 
 	opening atomic.Bool
 	failure atomic.Pointer[error] // why the engine can't go on
@@ -158,6 +168,9 @@ func Open(ctx context.Context, dir string, o *Options) (*Store, error) {
 	if err := s.opts.fill(); err != nil {
 		return nil, err
 	}
+	s.ofTopics = names.New("topics", "MaxTopics", s.opts.MaxTopics, 20_000)
+	s.ofProducers = names.New("producers", "MaxProducers", s.opts.MaxProducers, 4_000_000)
+	s.ofCursors = names.New("cursors", "MaxCursors", s.opts.MaxCursors, 100_000)
 	fs := s.opts.FS
 	found, err := lookFor(fs, dir)
 	if err == nil && !found && s.opts.Existing {
@@ -357,15 +370,6 @@ func (s *Store) enter(ctx context.Context) error {
 }
 
 func (s *Store) leave() { s.gate.RUnlock() }
-
-// set is write for one key.
-func (s *Store) set(key, value []byte) error {
-	b := s.db.NewBatch()
-	if err := b.Set(key, value, nil); err != nil {
-		return err
-	}
-	return s.write(b)
-}
 
 // get returns the value of a key, nil where there is none.
 func (s *Store) get(key []byte) ([]byte, error) {

@@ -3,6 +3,7 @@ package pebble_test
 import (
 	"errors"
 	"flag"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -48,6 +49,9 @@ func TestStore(t *testing.T) {
 			_ = s.(*pebble.Store).Close()
 			o, _ := opened.Load(s)
 			return open(t, o.(pebble.Options))
+		},
+		Bounded: func(t testing.TB, n int) store.Store {
+			return open(t, pebble.Options{FS: vfs.NewMem(), KeepEvery: -1, MaxTopics: n, MaxProducers: n, MaxCursors: n})
 		},
 		Faulty: func(t testing.TB) (store.Store, storetest.Disk) {
 			d := &disk{FS: vfs.NewMem()}
@@ -215,5 +219,74 @@ func TestRestored(t *testing.T) {
 	s = open(t, pebble.Options{FS: fs, KeepEvery: -1})
 	if head, err := s.Head(t.Context()); err != nil || head != at {
 		t.Errorf("opened again, the head is %v, %v, want %v", head, err, at)
+	}
+}
+
+// A backup of a store in use holds what was durable, and is another store.
+func TestBackup(t *testing.T) {
+	for name, fs := range map[string]vfs.FS{"memory": vfs.NewMem(), "disk": vfs.Default} {
+		t.Run(name, func(t *testing.T) {
+			dir := "in/store"
+			if fs == vfs.Default {
+				dir = fs.PathJoin(t.TempDir(), dir)
+			}
+			reopen := func(dir string) *pebble.Store {
+				t.Helper()
+				s, err := pebble.Open(t.Context(), dir, &pebble.Options{FS: fs, KeepEvery: -1, Reserve: -1})
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { _ = s.Close() })
+				return s
+			}
+			s := reopen(dir)
+			p := store.Producer{Principal: "p", Topic: "a", Name: "x"}
+			claim, err := s.Claim(t.Context(), p, store.ClaimRequest{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			add := func(n uint64) store.Position {
+				t.Helper()
+				b := block("a", 1)
+				b.Principal, b.Producer, b.Epoch, b.First = "p", p, claim.Epoch, n
+				r := s.Append(t.Context(), b)[0]
+				if r.Err != nil {
+					t.Fatal(r.Err)
+				}
+				return r.Position
+			}
+			for n := range uint64(100) {
+				add(n + 1)
+			}
+			to := dir + "-backups/1"
+			if err := s.Backup(t.Context(), to); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Backup(t.Context(), to); !errors.Is(err, os.ErrExist) {
+				t.Errorf("a second one in the same place: %v", err)
+			}
+			after := add(101)
+
+			copied := reopen(to)
+			if c, err := copied.Claim(t.Context(), p, store.ClaimRequest{}); err != nil || c.Next != 101 || c.Epoch == claim.Epoch {
+				t.Errorf("the copy's claim: %+v, %v", c, err)
+			}
+			if err := copied.CheckPosition(t.Context(), after); !errors.Is(err, store.ErrPosition) {
+				t.Errorf("a position from after the copy: %v", err)
+			}
+			head, err := copied.Head(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := copied.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if again, err := reopen(to).Head(t.Context()); err != nil || again != head {
+				t.Errorf("opened once more, the head is %v, %v, was %v", again, err, head)
+			}
+			if names, err := fs.List(fs.PathDir(to)); err != nil || len(names) != 1 {
+				t.Errorf("beside the backup: %v, %v", names, err)
+			}
+		})
 	}
 }

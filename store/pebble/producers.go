@@ -134,6 +134,16 @@ func (s *Store) Claim(ctx context.Context, name store.Producer, r store.ClaimReq
 	if err := b.Set(producerKey(name), appendState(nil, state), nil); err != nil {
 		return store.Claim{}, unreadable(err)
 	}
+	var counts []count
+	if p.state.Next == 0 {
+		if err := s.ofProducers.Check(name.Principal); err != nil {
+			return store.Claim{}, err
+		}
+		counts = []count{{prefixProducer, name.Principal, 1}}
+		if err := b.Set(dueKey(state.Seen.Add(state.Expire), name), nil, nil); err != nil {
+			return store.Claim{}, unreadable(err)
+		}
+	}
 	if claim.New && p.state.Next > 0 {
 		// Those of a life before, which ended.
 		if err := s.deleteRejections(b, name); err != nil {
@@ -141,11 +151,7 @@ func (s *Store) Claim(ctx context.Context, name store.Producer, r store.ClaimReq
 		}
 		p.rejected = 0
 	}
-	write := s.write
-	if needsNoSync(claim, r) {
-		write = s.writeHasty
-	}
-	if err := write(b); err != nil {
+	if err := s.writeCounted(b, needsNoSync(claim, r), counts...); err != nil {
 		return store.Claim{}, err
 	}
 	p.state = state
@@ -244,24 +250,25 @@ func (s *Store) Forget(ctx context.Context, name store.Producer) error {
 		return err
 	}
 	defer s.leave()
-	return s.forget(ctx, name, func(*producer) bool { return true })
-}
-
-// forget makes a producer unknown where it still should be.
-func (s *Store) forget(ctx context.Context, name store.Producer, should func(*producer) bool) error {
 	p, err := s.acquire(ctx, name)
 	if err != nil {
 		return err
 	}
 	defer s.release(name, p)
-	if !should(p) {
-		return nil
-	}
-	b := s.db.NewBatch()
+	return s.forget(name, p, s.db.NewBatch())
+}
+
+// forget makes a producer unknown, and does what else is in a batch. The caller has
+// its turn.
+func (s *Store) forget(name store.Producer, p *producer, b *engine.Batch) error {
 	if err := errors.Join(b.Delete(producerKey(name), nil), s.deleteRejections(b, name)); err != nil {
 		return unreadable(err)
 	}
-	if err := s.write(b); err != nil {
+	var counts []count
+	if p.state.Next > 0 {
+		counts = []count{{prefixProducer, name.Principal, -1}}
+	}
+	if err := s.writeCounted(b, false, counts...); err != nil {
 		return err
 	}
 	p.state, p.rejected = store.ProducerState{}, 0
@@ -283,60 +290,69 @@ func (s *Store) deleteRejections(b *engine.Batch, name store.Producer) error {
 	return b.DeleteRange(from, to, nil)
 }
 
-// forgetOld forgets the producers whose time is over.
+// forgetOld forgets the producers whose time is over. It looks at those alone that
+// were noted as due by now.
 func (s *Store) forgetOld(ctx context.Context) error {
-	from := []byte{prefixProducer}
 	for {
-		names, next, err := s.old(ctx, from)
-		if err != nil {
+		keys, err := s.dueKeys(ctx)
+		if err != nil || len(keys) == 0 {
 			return err
 		}
-		for _, name := range names {
-			if err := s.enter(ctx); err != nil {
-				return err
-			}
-			err := s.forget(ctx, name, func(p *producer) bool { return !p.state.Known(s.clock.Expiry()) })
-			s.leave()
-			if err != nil {
+		for _, key := range keys {
+			if err := s.forgetDue(ctx, key); err != nil {
 				return err
 			}
 		}
-		if next == nil {
-			return nil
-		}
-		from = next
 	}
 }
 
-// old returns some producers whose time is over, and where to look for more.
-func (s *Store) old(ctx context.Context, from []byte) (names []store.Producer, next []byte, err error) {
+// dueKeys returns the first of the notes of producers that are due.
+func (s *Store) dueKeys(ctx context.Context) (keys [][]byte, err error) {
 	if err := s.enter(ctx); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer s.leave()
-	it, err := s.db.NewIter(bounds(from, []byte{prefixProducer + 1}))
+	it, err := s.db.NewIter(bounds([]byte{prefixDue}, dueKey(s.clock.Expiry().Add(1), store.Producer{})))
 	if err != nil {
-		return nil, nil, unreadable(err)
+		return nil, unreadable(err)
 	}
-	defer it.Close()
-	now := s.clock.Expiry()
-	n := 0
-	for it.First(); it.Valid(); it.Next() {
-		if n++; n > 4096 {
-			return names, append([]byte(nil), it.Key()...), nil
-		}
-		state, err := decodeState(it.Value())
-		if err != nil || state.Known(now) {
-			continue
-		}
-		principal, rest, ok := cutString(it.Key()[1:])
-		topic, name, found := bytes.Cut(rest, []byte{0})
-		if ok && found {
-			names = append(names, store.Producer{Principal: principal, Topic: string(topic), Name: string(name)})
-		}
+	for it.First(); it.Valid() && len(keys) < 256; it.Next() {
+		keys = append(keys, bytes.Clone(it.Key()))
 	}
-	if err := it.Error(); err != nil {
-		return nil, nil, unreadable(err)
+	if err := errors.Join(it.Error(), it.Close()); err != nil {
+		return nil, unreadable(err)
 	}
-	return names, nil, nil
+	return keys, nil
+}
+
+// forgetDue forgets the producer of a note if its time is over, and else notes when
+// it will be.
+func (s *Store) forgetDue(ctx context.Context, key []byte) error {
+	if err := s.enter(ctx); err != nil {
+		return err
+	}
+	defer s.leave()
+	b := s.db.NewBatch()
+	if err := b.Delete(key, nil); err != nil {
+		return unreadable(err)
+	}
+	name, ok := splitProducer(key[9:])
+	if !ok {
+		return s.writeHasty(b)
+	}
+	p, err := s.acquire(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer s.release(name, p)
+	switch {
+	case p.state.Next == 0: // forgotten before
+		return s.writeHasty(b)
+	case !p.state.Known(s.clock.Expiry()):
+		return s.forget(name, p, b)
+	}
+	if err := b.Set(dueKey(p.state.Seen.Add(p.state.Expire), name), nil, nil); err != nil {
+		return unreadable(err)
+	}
+	return s.writeHasty(b)
 }

@@ -13,6 +13,7 @@ import (
 	engine "github.com/cockroachdb/pebble/v2"
 
 	"github.com/dictwire/dictwire/store"
+	"github.com/dictwire/dictwire/store/internal/due"
 )
 
 // topics are all topics there ever were, by name. There are as many as the disk
@@ -23,6 +24,11 @@ type topics struct {
 	mu     sync.RWMutex
 	byName map[string]*topic
 	found  []*topic // by their blocks, when the store was opened
+
+	touchMu sync.Mutex
+	touched []*topic // of which more may be than is kept; guarded by touchMu
+
+	due due.Queue[*topic] // by when their oldest blocks are too old; guarded by Store.trimMu
 }
 
 // A topic is what is known of one.
@@ -32,6 +38,9 @@ type topic struct {
 	trimmed atomic.Uint64 // the position behind the last block that was trimmed
 
 	cleaned uint64 // the order has no place of the topic below; guarded by Store.trimMu
+
+	touched   atomic.Bool // it is among topics.touched
+	scheduled bool        // it is in topics.due; guarded by Store.trimMu
 
 	durable bool      // there was a key of it, or is one from load on; else once writes it
 	once    sync.Once // makes the topic durable, and loads held
@@ -104,8 +113,60 @@ func (t *topic) encode(trimmed, cleaned uint64) []byte {
 	return binary.LittleEndian.AppendUint32(v, crc32.Checksum(v, castagnoli))
 }
 
-// topic returns a topic to write to, and makes it where there is none.
-func (s *Store) topic(name string) (*topic, error) {
+// touch notes that more of a topic may be there than is kept.
+func (t *topics) touch(tp *topic) {
+	if tp.touched.Swap(true) {
+		return
+	}
+	t.touchMu.Lock()
+	defer t.touchMu.Unlock()
+	t.touched = append(t.touched, tp)
+}
+
+// touchAll is touch for the topics of a group.
+func (t *topics) touchAll(g *group) {
+	for _, m := range g.commits {
+		for i := range m.drafts {
+			t.touch(m.drafts[i].topic)
+		}
+	}
+}
+
+// take returns the topics that were touched.
+func (t *topics) take() []*topic {
+	t.touchMu.Lock()
+	defer t.touchMu.Unlock()
+	taken := t.touched
+	t.touched = nil
+	for _, tp := range taken {
+		tp.touched.Store(false)
+	}
+	return taken
+}
+
+// mayHave returns a *store.LimitError where a block's topic is one too many.
+func (s *Store) mayHave(b *store.Block) error {
+	s.topics.mu.RLock()
+	t := s.topics.byName[b.Topic]
+	s.topics.mu.RUnlock()
+	if t != nil {
+		return nil
+	}
+	return s.ofTopics.Check(owner(b))
+}
+
+// owner returns whose name a block's topic is when the block makes it.
+func owner(b *store.Block) string {
+	if b.Topic[0] == '_' {
+		return b.Topic
+	}
+	return b.Principal
+}
+
+// topic returns the topic that a block is written to, and makes it where there is
+// none.
+func (s *Store) topic(b *store.Block) (*topic, error) {
+	name := b.Topic
 	s.topics.mu.RLock()
 	t := s.topics.byName[name]
 	s.topics.mu.RUnlock()
@@ -119,7 +180,10 @@ func (s *Store) topic(name string) (*topic, error) {
 	}
 	t.once.Do(func() { // whoever of those that found it comes first
 		if !t.durable {
-			t.err = s.set(topicKey(name), t.encode(0, 0))
+			batch := s.db.NewBatch()
+			if t.err = batch.Set(topicKey(name), t.encode(0, 0), nil); t.err == nil {
+				t.err = s.writeCounted(batch, false, count{prefixTopic, owner(b), 1})
+			}
 			return
 		}
 		// What is damaged can't be counted.

@@ -144,13 +144,39 @@ func (s *Store) keep() {
 // time is over, as is done every Options.KeepEvery.
 func (s *Store) Tidy(ctx context.Context) error {
 	var errs []error
-	for _, t := range s.topics.matching(nil) {
-		errs = append(errs, s.keepTopic(ctx, t))
+	for _, t := range s.topics.take() {
+		if err := s.keepTopic(ctx, t, false); err != nil {
+			s.topics.touch(t)
+			errs = append(errs, err)
+		}
+	}
+	for _, t := range s.takeDue() {
+		if err := s.keepTopic(ctx, t, true); err != nil {
+			s.topics.touch(t)
+			errs = append(errs, err)
+		}
 	}
 	return errors.Join(append(errs, s.forgetOld(ctx))...)
 }
 
-func (s *Store) keepTopic(ctx context.Context, t *topic) error {
+// takeDue returns the topics whose oldest blocks have become too old.
+func (s *Store) takeDue() (all []*topic) {
+	s.trimMu.Lock()
+	defer s.trimMu.Unlock()
+	now := s.clock.Expiry()
+	for {
+		t, ok := s.topics.due.Take(now)
+		if !ok {
+			return all
+		}
+		t.scheduled = false
+		all = append(all, t)
+	}
+}
+
+// keepTopic trims what of a topic is not kept, and schedules when the oldest of its
+// blocks will be too old. What was touched may be scheduled already.
+func (s *Store) keepTopic(ctx context.Context, t *topic, isDue bool) error {
 	k := s.opts.Keep(t.name)
 	if k == (Keep{}) {
 		return nil
@@ -161,6 +187,9 @@ func (s *Store) keepTopic(ctx context.Context, t *topic) error {
 	defer s.leave()
 	s.trimMu.Lock()
 	defer s.trimMu.Unlock()
+	if k.Bytes == 0 && t.scheduled && !isDue {
+		return nil
+	}
 	head := s.order.head.Load()
 	last, _, _, err := s.lastReadable(t.name, head)
 	if errors.Is(err, errNone) {
@@ -174,7 +203,19 @@ func (s *Store) keepTopic(ctx context.Context, t *topic) error {
 	before := s.find(t.name, t.trimmed.Load(), head, func(e envelope) bool {
 		return (k.Age == 0 || e.time >= oldest) && (k.Bytes == 0 || minus(total, e.before.bytes) <= k.Bytes)
 	})
-	return s.trim(t, before, head)
+	if err := s.trim(t, before, head); err != nil || k.Age == 0 || t.scheduled {
+		return err
+	}
+	first, _, _, err := s.firstReadable(t.name, before, head)
+	if errors.Is(err, errNone) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	t.scheduled = true
+	s.topics.due.Add(first.stamp().Add(k.Age+1), t)
+	return nil
 }
 
 // find returns the position of the first block of a topic that is kept; all

@@ -106,7 +106,7 @@ func testCursors(t *testing.T, d Driver) {
 }
 
 // ends waits for the end of a claim.
-func ends(t testing.TB, what string, claim context.Context) {
+func ends(claim context.Context, t testing.TB, what string) {
 	t.Helper()
 	select {
 	case <-claim.Done():
@@ -115,7 +115,7 @@ func ends(t testing.TB, what string, claim context.Context) {
 	}
 }
 
-func lasts(t testing.TB, what string, claim context.Context) {
+func lasts(claim context.Context, t testing.TB, what string) {
 	t.Helper()
 	if claim.Err() != nil {
 		t.Fatalf("%s was told that it is fenced", what)
@@ -131,35 +131,35 @@ func testFenced(t *testing.T, d Driver) {
 	_, other := claim(t, s, producer("a", "y"), store.ClaimRequest{})
 	_, err := s.Claim(ctx, p, store.ClaimRequest{Attempt: 1})
 	wantErr(t, "a lower attempt", err, store.ErrStale)
-	lasts(t, "the writer", first.Fenced)
+	lasts(first.Fenced, t, "the writer")
 	w.append(t, 1)
 	_, second := claim(t, s, p, store.ClaimRequest{})
-	ends(t, "the writer", first.Fenced)
-	lasts(t, "the second writer", second.Fenced)
+	ends(first.Fenced, t, "the writer")
+	lasts(second.Fenced, t, "the second writer")
 	s.Release(p, first.Epoch) // of a claim that is lost, nothing changes
 	w, third := claim(t, s, p, store.ClaimRequest{})
-	ends(t, "the second writer", second.Fenced)
+	ends(second.Fenced, t, "the second writer")
 	if err := s.Forget(ctx, p); err != nil {
 		t.Fatal(err)
 	}
-	ends(t, "the writer of a forgotten producer", third.Fenced)
+	ends(third.Fenced, t, "the writer of a forgotten producer")
 	w, fourth := claim(t, s, p, store.ClaimRequest{First: w.next})
 	s.Release(p, fourth.Epoch)
 	w.append(t, 1) // nobody has claimed it
-	lasts(t, "the writer of another producer", other.Fenced)
+	lasts(other.Fenced, t, "the writer of another producer")
 
 	name := store.CursorName{Principal: "p", Name: "c", Subscription: "a"}
 	one := claimCursor(t, s, name, store.CursorRequest{Attempt: 2})
 	_, err = s.ClaimCursor(ctx, name, store.CursorRequest{Attempt: 1})
 	wantErr(t, "a lower attempt", err, store.ErrStale)
-	lasts(t, "the reader", one.Fenced)
+	lasts(one.Fenced, t, "the reader")
 	two := claimCursor(t, s, name, store.CursorRequest{})
-	ends(t, "the reader", one.Fenced)
-	lasts(t, "the second reader", two.Fenced)
+	ends(one.Fenced, t, "the reader")
+	lasts(two.Fenced, t, "the second reader")
 	if err := s.Reset(ctx, name, store.Position{}); err != nil {
 		t.Fatal(err)
 	}
-	ends(t, "the second reader", two.Fenced)
+	ends(two.Fenced, t, "the second reader")
 }
 
 // testLimits appends a block that is as large as it may be, and one that is not.
@@ -209,7 +209,7 @@ func testServers(t *testing.T, d Driver) {
 			t.Fatalf("Claim: next %d, want %d", w.next, old.next)
 		}
 		wantErr(t, "the writer at the other server", old.s.Append(ctx, old.block(old.next, 1))[0].Err, store.ErrFenced)
-		ends(t, "the writer at the other server", oldFence.Fenced)
+		ends(oldFence.Fenced, t, "the writer at the other server")
 	}
 	_, err := b.Claim(ctx, p, store.ClaimRequest{Attempt: 1, Acked: 2})
 	wantErr(t, "an old attempt", err, store.ErrStale)
@@ -248,7 +248,7 @@ func testServers(t *testing.T, d Driver) {
 	if two.Position != at {
 		t.Fatalf("ClaimCursor: %+v, want it at %v", two, at)
 	}
-	ends(t, "the reader at the other server", one.Fenced)
+	ends(one.Fenced, t, "the reader at the other server")
 	head, err := a.Head(ctx)
 	if err != nil {
 		t.Fatal(err)

@@ -293,7 +293,7 @@ func (f *front) position(block uint64) store.Position {
 }
 
 func (f *front) Limits() store.Limits {
-	return store.Limits{Durability: store.Replicated, BlockBytes: 256 << 10}
+	return store.Limits{Durability: store.Replicated, BlockBytes: 1 << 20}
 }
 
 func (f *front) Ready(context.Context) error { return nil }
@@ -326,6 +326,9 @@ func (f *front) Read(ctx context.Context, from store.Position, o store.ReadOptio
 			yield(store.Batch{}, err)
 			return
 		}
+		if o.Room != nil {
+			defer o.Room.Want(0)
+		}
 		r := &reader{f: f, o: o, at: f.position(from.Block), told: map[string]uint64{}}
 		r.at.Index = from.Index
 		if from.IsZero() {
@@ -337,6 +340,12 @@ func (f *front) Read(ctx context.Context, from store.Position, o store.ReadOptio
 		}
 		for ctx.Err() == nil {
 			batch, changed, err := r.next()
+			if batch.Block != nil && o.Room != nil {
+				if err := o.Room.Need(ctx, int64(len(batch.Block.Data))); err != nil {
+					yield(store.Batch{}, err)
+					return
+				}
+			}
 			if !yield(batch, err) {
 				return
 			}
@@ -350,7 +359,6 @@ func (f *front) Read(ctx context.Context, from store.Position, o store.ReadOptio
 			for waiting := true; waiting; {
 				select {
 				case <-changed:
-					changed = nil
 					waiting = !r.more()
 					f.mu.Lock()
 					changed = f.changed

@@ -33,6 +33,11 @@ type Driver struct {
 	// outlives a store.
 	Reopen func(t testing.TB, s store.Store) store.Store
 
+	// Bounded returns a new, empty store that has room for n topics, producers and
+	// cursors each, half of them of one principal. Nil means that it has room
+	// for all.
+	Bounded func(t testing.TB, n int) store.Store
+
 	// Faulty returns a new, empty store whose syncs can be held up and made to
 	// fail. Nil means that it has none.
 	Faulty func(t testing.TB) (store.Store, Disk)
@@ -72,6 +77,7 @@ func Run(t *testing.T, d Driver) {
 		{"Cursors", testCursors},
 		{"Fenced", testFenced},
 		{"Limits", testLimits},
+		{"Bounds", testBounds},
 		{"Reopen", testReopen},
 		{"Servers", testServers},
 		{"Concurrent", testConcurrent},
