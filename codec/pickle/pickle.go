@@ -32,7 +32,7 @@
 // Beside [codec.Limits], which hold for the dictionary with all that is shared
 // written out:
 //
-//   - its strings and other texts together may be 4 × Limits.RecordBytes, and so
+//   - its strings, UUIDs and other texts together may be 4 × Limits.RecordBytes, and so
 //     may those that are handed to calls;
 //   - it nests 10,000 levels at most, whatever Limits.Depth is;
 //   - a memo's index is less than the pickle's size, the name of a global at most

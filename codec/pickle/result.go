@@ -162,6 +162,9 @@ func (m *machine) writeObject(v value, levels int) bool {
 			m.faultIn(codec.UnsafePickle, "a UUID without its number")
 			return m.faultAt(o)
 		}
+		if m.room.text -= 16; m.room.text < 0 {
+			return m.tooMuchText()
+		}
 		m.b.OwnRef(dict.KindUUID, append(m.b.Own(), m.own[o.first:o.first+16]...))
 		return true
 	}
