@@ -49,7 +49,10 @@ func (m *machine) reset(src []byte, lim codec.Limits) {
 	m.stack, m.marks, m.memo = m.stack[:0], m.marks[:0], m.memo[:0]
 	m.floor, m.puts, m.frame = 0, 0, 0
 	m.objects, m.made, m.zones, m.own = m.objects[:0], m.made[:0], m.zones[:0], m.own[:0]
-	m.enums, m.dtypes, m.foreign = m.enums[:0], m.dtypes[:0], foreign{}
+	m.enums, m.dtypes = m.enums[:0], m.dtypes[:0]
+	if m.foreign.n > 0 {
+		m.foreign = foreign{}
+	}
 	m.kids = append(m.kids[:0], value{}) // no run begins at 0
 	m.keys.Reset()
 	m.room.text = m.maxText()
@@ -61,7 +64,9 @@ func (m *machine) forget() {
 	clear(m.made)
 	clear(m.zones)
 	clear(m.enums)
-	m.src, m.foreign = nil, foreign{}
+	if m.src = nil; m.foreign.n > 0 {
+		m.foreign = foreign{}
+	}
 	m.b.Reset(nil)
 }
 
