@@ -222,11 +222,16 @@ func (b *Block) decodeHead(src []byte) (r reader, flags byte, err error) {
 	if got, want := crc32.Checksum(body, castagnoli), binary.LittleEndian.Uint32(sum); got != want {
 		return r, 0, fmt.Errorf("checksum %08x, want %08x", got, want)
 	}
-	flags = body[1]
+	return b.head(body)
+}
+
+// head decodes the fields before the count, of which src has at least two bytes.
+func (b *Block) head(src []byte) (r reader, flags byte, err error) {
+	flags = src[1]
 	if flags&^flagsAll != 0 || flags&flagRejected != 0 && flags&flagProducer == 0 {
 		return r, 0, fmt.Errorf("unknown flags %#x", flags)
 	}
-	r.rest = body[2:]
+	r.rest = src[2:]
 	*b = Block{
 		Codec:     intern(r.bytes(), b.Codec),
 		Topic:     intern(r.bytes(), b.Topic),

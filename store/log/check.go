@@ -1,0 +1,182 @@
+package log
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/dictwire/dictwire/store"
+)
+
+// A Report says what a check found.
+type Report struct {
+	Blocks, Records, Bytes uint64 // that can be read; bytes are those of the records
+	Damages                int    // how often damaged was called
+	Lost                   uint64 // records that damage hides, as far as it is known
+}
+
+// Check reads all there is and calls damaged for everything that can't be read,
+// with its positions where blocks are lost. It may run beside appends and reads.
+func (s *Store) Check(ctx context.Context, damaged func(*store.DamageError)) (r Report, err error) {
+	tell := func(d *store.DamageError) {
+		r.Damages++
+		damaged(d)
+	}
+	told := map[store.Position]bool{}
+	for b, err := range s.Read(ctx, store.Position{}, store.ReadOptions{}) {
+		var damage *store.DamageError
+		var trim *store.TrimmedError
+		switch {
+		case errors.As(err, &damage):
+			told[damage.From] = true
+			tell(damage)
+		case errors.As(err, &trim):
+		case err != nil:
+			return r, err
+		case b.Block != nil:
+			r.Blocks++
+			r.Records += uint64(len(b.Block.Lengths))
+			r.Bytes += uint64(len(b.Block.Data))
+		}
+	}
+	// What was found when the log was opened, and no reader came to.
+	for _, d := range s.damages {
+		if at := s.position(d.From); d.To <= d.From {
+			tell(&store.DamageError{Err: errors.New(d.Text)})
+		} else if !told[at] && s.lost(d) {
+			tell(&store.DamageError{From: at, To: s.position(d.To), Err: errors.New(d.Text)})
+		}
+	}
+	if err := s.checkFrames(ctx, tell); err != nil {
+		return r, err
+	}
+	stats, err := s.Topics(ctx)
+	if err != nil {
+		return r, err
+	}
+	held := uint64(0)
+	for _, t := range stats {
+		held += t.Records
+	}
+	if r.Damages > 0 {
+		r.Lost = minus(held, r.Records)
+	}
+	return r, s.checkStates(ctx, tell)
+}
+
+// lost reports whether no reader tells of a damage: it comes to nothing there.
+func (s *Store) lost(d Damage) bool {
+	for _, g := range s.segments.list() {
+		if g.Position < d.To && d.From < g.end.Load() {
+			return false
+		}
+	}
+	return true
+}
+
+// checkFrames looks for damage in frames that have no blocks: a reader does not
+// miss those.
+func (s *Store) checkFrames(ctx context.Context, tell func(*store.DamageError)) error {
+	for _, g := range s.segments.list() {
+		if err := s.enter(ctx); err != nil {
+			return err
+		}
+		err := s.checkSegment(g, tell)
+		s.leave()
+		if err != nil && !s.freed(g, err) {
+			return unavailable(err)
+		}
+	}
+	return nil
+}
+
+func (s *Store) checkSegment(g *segment, tell func(*store.DamageError)) error {
+	if g.Lost != "" {
+		return nil
+	}
+	f, err := s.fs.Open(s.path(g.name()))
+	if err != nil {
+		return err
+	}
+	if _, _, err := readHeader(f); err != nil {
+		tell(&store.DamageError{Err: fmt.Errorf("%s: %w", g.name(), err)})
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	sc, err := s.scan(g, g.Start, g.size.Load())
+	if err != nil {
+		return err
+	}
+	defer sc.close()
+	for sc.next() {
+		if d := sc.damage; d != nil && d.to > 0 && d.to <= d.from {
+			tell(&store.DamageError{Err: fmt.Errorf("%s at %d, no records: %w", g.name(), d.off, d.err)})
+		}
+	}
+	return sc.err
+}
+
+// checkStates reads what is known of producers and cursors.
+func (s *Store) checkStates(ctx context.Context, tell func(*store.DamageError)) error {
+	if err := s.enter(ctx); err != nil {
+		return err
+	}
+	defer s.leave()
+	err := s.states.scan("a", "z", func(key string, v value) bool {
+		var err error
+		switch {
+		case v.data == nil:
+		case key[0] == prefixProducer:
+			_, err = decodeState(v.data)
+		case key[0] == prefixCursor:
+			_, err = s.decodeCursor(v.data)
+		}
+		if err != nil {
+			tell(&store.DamageError{Err: fmt.Errorf("the state %q: %w", key, err)})
+		}
+		return true
+	})
+	if err != nil {
+		tell(&store.DamageError{Err: fmt.Errorf("the states of producers and cursors: %w", err)})
+	}
+	return nil
+}
+
+// Info is what is known of a store as a whole.
+type Info struct {
+	Dir        string
+	Tag        string // of its positions
+	Durability store.Durability
+	Head       store.Position
+	DiskBytes  uint64 // that its files take
+	FreeBytes  uint64 // of the disk; zero where it is not known
+	Producers  int
+	Segments   int
+}
+
+// Info returns what is known of the store as a whole.
+func (s *Store) Info(ctx context.Context) (Info, error) {
+	if err := s.enter(ctx); err != nil {
+		return Info{}, err
+	}
+	defer s.leave()
+	segments := s.segments.list()
+	i := Info{
+		Dir: s.dir, Tag: s.tag, Durability: s.opts.Durability, Segments: len(segments),
+		Head: s.position(s.topics.head.Load()), DiskBytes: s.states.db.Metrics().DiskSpaceUsage(),
+	}
+	for _, g := range segments {
+		i.DiskBytes += uint64(g.size.Load())
+	}
+	if u, err := s.fs.GetDiskUsage(s.dir); err == nil {
+		i.FreeBytes = u.AvailBytes
+	}
+	err := s.states.scan(string(rune(prefixProducer)), string(rune(prefixProducer+1)), func(_ string, v value) bool {
+		if v.data != nil {
+			i.Producers++
+		}
+		return true
+	})
+	return i, err
+}

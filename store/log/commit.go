@@ -1,0 +1,477 @@
+package log
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/dictwire/dictwire/store"
+)
+
+// A committer writes what comes at the same time together, with one sync. There
+// is no goroutine for it: who commits and finds nobody at it leads a group.
+//
+//	Append, Claim, … ─▶ pending ─▶ written ─▶ synced ─▶ shown to readers, answered
+//	                    └──── the leader of a group ────┘
+//
+// While a group is synced, the next one is written if it is large: what is small
+// is the better the more share a sync. A sync answers only for what was written
+// before it began.
+type committer struct {
+	mu      sync.Mutex
+	pending []*commit
+	size    int  // of pending, in bytes
+	waiting int  // of pending: those that somebody waits for
+	writing bool // somebody leads a group that is not written yet
+	flights int  // groups that are written and not shown
+
+	// What follows is the leader's who writes.
+	active    *segment
+	successor *segment
+	off       int64  // where the next frame goes
+	seq       uint64 // of the next frame
+	pos       uint64 // of the next block
+	time      int64  // of the last frame
+	buf       []byte
+	groups    int64 // that were written into the active segment
+	bytes     int64 // of them
+
+	landing chan struct{} // of capacity 1: one sync at a time, in the order of the groups
+	synced  atomic.Uint64 // the last frame that is durable
+	slots   slots
+}
+
+const (
+	// maxGroup is the size from which on a group takes no more, in bytes.
+	maxGroup = 1 << 20
+
+	// While a group is synced, the next one is written only when it has as many
+	// bytes.
+	overlap = 128 << 10
+
+	// What is larger is written by itself, not copied to others.
+	maxCopy = 64 << 10
+)
+
+// A commit is one frame on its way. Nothing in it is the caller's, who may give
+// up before it is written.
+type commit struct {
+	*draft
+	blocks  []drafted // of the frame
+	changes []change  // of states
+
+	place place
+	off   int64 // in the segment
+	err   error
+	turn  chan bool // of capacity 1: true where its waiter is to lead, false where it is answered; nil where nobody waits
+}
+
+// A drafted is what is known of a block that is about to be written.
+type drafted struct {
+	topic          *topic
+	index          int // in the call
+	records, bytes uint64
+}
+
+// A change is one of a state.
+type change struct {
+	key  string
+	data []byte // nil deletes the key
+}
+
+// commit returns when m is durable.
+func (s *Store) commit(m *commit) error {
+	c := &s.committer
+	c.mu.Lock()
+	if f := s.failed(); f != nil {
+		c.mu.Unlock()
+		return f
+	}
+	c.pending = append(c.pending, m)
+	c.size += m.draft.size()
+	c.waiting++
+	lead := c.mayLead()
+	c.mu.Unlock()
+	for {
+		if lead {
+			s.lead()
+		}
+		select {
+		case lead = <-m.turn:
+			if !lead {
+				return m.err
+			}
+		case <-s.broken:
+			return s.failed()
+		}
+	}
+}
+
+// commitHasty commits m, which is written before any later commit is, and durable
+// when that is.
+func (s *Store) commitHasty(m *commit) {
+	c := &s.committer
+	m.turn = nil
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.pending = append(c.pending, m)
+	c.size += m.draft.size()
+}
+
+// mayLead reports whether a group should be written now, by who asks. c.mu is
+// held.
+func (c *committer) mayLead() bool {
+	if c.writing || c.waiting == 0 || c.flights > 0 && c.size < overlap {
+		return false
+	}
+	c.writing = true
+	return true
+}
+
+// handOver lets somebody of those who wait lead the next group, if there should
+// be one. c.mu is held.
+func (c *committer) handOver() {
+	if !c.mayLead() {
+		return
+	}
+	for _, m := range c.pending {
+		if m.turn != nil {
+			m.turn <- true
+			return
+		}
+	}
+}
+
+// lead writes a group, syncs it and answers.
+func (s *Store) lead() {
+	c := &s.committer
+	g, err := s.write()
+	c.landing <- struct{}{} // in the order of the groups: nobody else writes yet
+	c.mu.Lock()
+	c.writing = false
+	c.flights++
+	c.handOver()
+	c.mu.Unlock()
+	if err == nil && len(g.commits) > 0 && s.failed() == nil {
+		if s.opts.Durability == store.Fsync {
+			err = g.segment.file.SyncData()
+		}
+		if err != nil {
+			s.fail(err)
+		} else {
+			s.settle(g)
+		}
+	}
+	<-c.landing
+
+	c.mu.Lock()
+	c.flights--
+	c.handOver()
+	c.mu.Unlock()
+	if f := s.failed(); f != nil {
+		return // all who wait are told
+	}
+	for _, m := range g.commits {
+		if m.turn != nil {
+			m.err = err
+			m.turn <- false
+		}
+	}
+}
+
+// A group is commits that are synced together, all in one segment.
+type group struct {
+	commits []*commit
+	segment *segment
+	end     int64
+}
+
+// take takes the commits of the next group out of those that wait, at most as
+// many bytes as there is room, but one.
+func (c *committer) take(room int64) []*commit {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n, size := 0, 0
+	for ; n < len(c.pending) && size < maxGroup; n++ {
+		k := c.pending[n].draft.size()
+		if n > 0 && int64(size+k) > room {
+			break
+		}
+		size += k
+		if c.pending[n].turn != nil {
+			c.waiting--
+		}
+	}
+	g := slices.Clone(c.pending[:n])
+	c.pending = append(c.pending[:0], c.pending[n:]...)
+	c.size -= size
+	return g
+}
+
+// write writes the next group. Where the error is not nil, the commits of the
+// group are answered with it.
+func (s *Store) write() (g group, err error) {
+	c := &s.committer
+	g.commits = c.take(c.active.room - c.off)
+	if len(g.commits) == 0 || s.failed() != nil {
+		return g, nil
+	}
+	if first := int64(g.commits[0].draft.size()); c.off+first > c.active.room && c.off > c.active.Start {
+		if err := s.roll(first); err != nil {
+			return g, fmt.Errorf("%w: no room for another segment: %w", store.ErrUnavailable, err)
+		}
+	}
+	g.segment = c.active
+	c.time = max(c.time, s.opts.Now().UnixNano())
+	at := c.off
+	buf := c.buf[:0]
+	flush := func() {
+		if len(buf) > 0 && err == nil {
+			_, err = c.active.file.WriteAt(buf, c.off-int64(len(buf)))
+		}
+		buf = buf[:0]
+	}
+	for _, m := range g.commits {
+		m.place, m.off = place{seq: c.seq, synced: c.synced.Load(), pos: c.pos, time: c.time}, c.off
+		b := m.draft.seal(c.active.seed, c.off, m.place)
+		c.seq++
+		c.pos += uint64(m.draft.blocks)
+		switch {
+		case len(b) > maxCopy || len(g.commits) == 1:
+			flush()
+			if err == nil {
+				_, err = c.active.file.WriteAt(b, c.off)
+			}
+			c.off += int64(len(b))
+		default:
+			buf = append(buf, b...)
+			c.off += int64(len(b))
+		}
+	}
+	flush()
+	c.buf = buf
+	if err != nil {
+		// What is in the file now may be read as frames after a crash: nothing
+		// else may be written over it.
+		s.fail(fmt.Errorf("write %s at %d: %w", c.active.name(), at, err))
+		return g, s.failed()
+	}
+	g.end = c.off
+	c.groups++
+	c.bytes += c.off - at
+	return g, nil
+}
+
+// settle shows a group, which is durable, to readers.
+func (s *Store) settle(g group) {
+	c := &s.committer
+	last := g.commits[len(g.commits)-1].place
+	seg := g.segment
+	s.states.mu.Lock()
+	for _, m := range g.commits {
+		for _, ch := range m.changes {
+			s.states.set(ch.key, m.place.seq, ch.data)
+		}
+	}
+	s.states.seq = last.seq
+	s.states.mu.Unlock()
+
+	seg.mu.Lock()
+	s.topics.mu.Lock()
+	for _, m := range g.commits {
+		seg.live.chunk(m.off, m.place.pos, m.place.time)
+		if seg.Time == 0 {
+			seg.Time = m.place.time
+		}
+		pos := m.place.pos
+		for i := range m.blocks {
+			b := &m.blocks[i]
+			seg.live.block(b.topic.name, pos, b.records, b.bytes)
+			b.topic.add(pos, b.records, b.bytes, m.place.time)
+			pos++
+		}
+	}
+	s.topics.mu.Unlock()
+	seg.mu.Unlock()
+
+	end := last.pos + uint64(g.commits[len(g.commits)-1].draft.blocks)
+	seg.size.Store(g.end)
+	seg.end.Store(end)
+	grown := s.topics.head.Load() != end
+	s.topics.head.Store(end)
+	c.synced.Store(last.seq)
+	_ = c.slots.write(s.head.Log, last.seq) // only a hint
+	if grown {
+		s.waiters.wake(g)
+	}
+}
+
+// roll goes on with the successor, in which there is to be room for a frame, and
+// makes the next one. All that was written is settled first.
+func (s *Store) roll(first int64) error {
+	c := &s.committer
+	c.landing <- struct{}{}
+	defer func() { <-c.landing }()
+	if f := s.failed(); f != nil {
+		return f
+	}
+	old, next := c.active, c.successor
+	if err := next.wait(); err != nil {
+		return err
+	}
+	if s.opts.Durability == store.OS { // what is sealed is synced
+		if err := old.file.SyncData(); err != nil {
+			s.fail(err)
+			return s.failed()
+		}
+	}
+	done := old.sealed
+	done.Last, done.End, done.Size = c.seq-1, old.end.Load(), c.off
+	// The successor is durable before the first frame of its predecessor is.
+	next.First, next.Position = c.seq, c.pos
+	after, err := s.makeSuccessor(next, done, s.segmentSize(next.room, first))
+	if err != nil {
+		return err
+	}
+	c.active, c.successor, c.off = next, after, next.Start
+	next.end.Store(c.pos)
+	c.groups, c.bytes = 0, 0
+	old.mu.Lock()
+	old.Last, old.End, old.Size = done.Last, done.End, done.Size
+	x := old.live
+	old.live = nil
+	old.mu.Unlock()
+	s.indexes.put(old, x)
+	s.segments.add(next)
+	if t, ok := old.file.(interface{ Truncate(size int64) error }); ok {
+		_ = t.Truncate(done.Size) // gives back what was allocated ahead
+	}
+	_ = old.file.Close()
+	s.stir()
+	return nil
+}
+
+func (s *Store) stir() {
+	select {
+	case s.tidy <- struct{}{}:
+	default:
+	}
+}
+
+// segmentSize returns how large the segment after one is to be, in which there is
+// to be room for a frame.
+func (s *Store) segmentSize(before, frame int64) int64 {
+	return min(max(2*before, minSegment), s.opts.MaxSegment)
+}
+
+// minSegment is how large the first segment is, in bytes.
+const minSegment = 256 << 10
+
+// makeSuccessor makes the segment after the given one, which is or will be the
+// active one: its file says so, durably. done is the segment that was sealed
+// with it, if there was one.
+func (s *Store) makeSuccessor(active *segment, done sealed, size int64) (*segment, error) {
+	previous := s.head
+	if active.header != nil {
+		previous = *active.header
+	}
+	previous.Previous, previous.Start = nil, active.Start
+	h := &header{
+		Number: active.Number + 1, Opening: s.head.Opening, Log: s.head.Log, Tag: s.head.Tag, Salt: random(),
+		Generation: s.head.Generation, Base: s.head.Base, Again: s.head.Again, Synced: s.committer.synced.Load(),
+		Position: s.committer.pos, Next: s.committer.pos, Time: s.committer.time, Damage: s.head.Damage, Gaps: s.head.Gaps, Previous: &previous,
+	}
+	for _, g := range s.segments.list() {
+		l := g.sealed
+		if l.Number == done.Number && done.Number > 0 {
+			l = done
+		}
+		if l.Number != active.Number {
+			h.Live = append(h.Live, l)
+		}
+	}
+	l := active.sealed
+	l.Last = 0
+	h.Live = append(h.Live, l)
+	return s.makeSegment(h, size)
+}
+
+// makeSegment makes the file of a segment, with its header, durably.
+func (s *Store) makeSegment(h *header, size int64) (_ *segment, err error) {
+	g := newSegment(sealed{Number: h.Number, Salt: h.Salt, First: h.Base + 1, Position: h.Position})
+	b := h.encode()
+	g.header, g.Start = h, int64(len(b))
+	name := s.path(g.name())
+	if g.file, err = s.create(name); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, g.file.Close(), s.fs.Remove(name))
+		}
+	}()
+	g.room = g.Start + size
+	if err := g.file.Preallocate(0, g.room); err != nil {
+		return nil, err
+	}
+	if _, err := g.file.WriteAt(b, 0); err != nil {
+		return nil, err
+	}
+	if err := g.file.Sync(); err != nil {
+		return nil, err
+	}
+	if err := syncDir(s.fs, s.dir); err != nil {
+		return nil, err
+	}
+	g.live = newIndex()
+	g.size.Store(g.Start)
+	g.end.Store(g.Position)
+	g.ready = make(chan error, 1)
+	if s.committer.large() {
+		g.ready <- nil
+		return g, nil
+	}
+	go func() { g.ready <- g.zero() }()
+	return g, nil
+}
+
+// large reports whether so much is written at a time that it does not pay to
+// write zeros ahead of it.
+func (c *committer) large() bool { return c.groups > 0 && c.bytes/c.groups > maxCopy }
+
+// wait waits until a segment can be written to.
+func (g *segment) wait() error {
+	err := <-g.ready
+	g.ready <- err
+	return err
+}
+
+// zero writes zeros into the space of a segment, so that a sync of small groups
+// need not note which parts of it were written.
+func (g *segment) zero() error {
+	zeros := make([]byte, 256<<10)
+	for at := g.Start; at < g.room; {
+		n, err := g.file.WriteAt(zeros[:min(int64(len(zeros)), g.room-at)], at)
+		if err != nil {
+			return err
+		}
+		at += int64(n)
+	}
+	return g.file.SyncData()
+}
+
+func (c *committer) closeFiles() error {
+	var errs []error
+	for _, g := range []*segment{c.active, c.successor} {
+		if g != nil {
+			_ = g.wait()
+			errs = append(errs, g.file.Close())
+		}
+	}
+	if c.slots.file != nil {
+		errs = append(errs, c.slots.file.Close())
+	}
+	return errors.Join(errs...)
+}

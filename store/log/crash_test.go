@@ -1,0 +1,351 @@
+package log_test
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/dictwire/dictwire/internal/crashfs"
+	"github.com/dictwire/dictwire/store"
+	"github.com/dictwire/dictwire/store/log"
+)
+
+var seeds = flag.Int("crash.seeds", 150, "how many histories of crashes to try")
+
+// TestCrash lets a store live several lives, each of which ends by a lost power
+// or a killed process at a random operation, perhaps while the store is opened:
+// what was acknowledged is there, and nothing is told to be damaged.
+func TestCrash(t *testing.T) {
+	for seed := range *seeds {
+		w := newWorld(uint64(seed))
+		if err := w.live(w.rng.IntN(4)+1, nil); err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+	}
+}
+
+// TestCrashIsFound shows that the test above can fail: without syncs it does.
+func TestCrashIsFound(t *testing.T) {
+	for seed := range 50 {
+		w := newWorld(uint64(seed))
+		w.opts.Durability = store.OS
+		if err := w.live(3, nil); err != nil {
+			t.Logf("seed %d: %v", seed, err)
+			return
+		}
+	}
+	t.Fatal("50 histories without syncs, and nothing was lost")
+}
+
+// A world is a store, and what it has answered for.
+type world struct {
+	rng  *rand.Rand
+	fs   *crashfs.FS
+	opts log.Options
+	told []string // damage
+
+	mu     sync.Mutex
+	acks   acks
+	before acks // at the crash
+	power  bool // power was lost since the log was opened last
+}
+
+// acks is what was acknowledged.
+type acks struct {
+	records map[store.Position]string
+	numbers map[store.Producer]uint64
+	loose   int // the last number in topic b
+	trimmed int // all up to this one may be gone
+	cursor  store.Position
+	head    uint64 // no position from here on was given
+}
+
+func (a acks) clone() acks {
+	a.records, a.numbers = maps.Clone(a.records), maps.Clone(a.numbers)
+	return a
+}
+
+func newWorld(seed uint64) *world {
+	w := &world{
+		rng:  rand.New(rand.NewPCG(seed, 1)),
+		fs:   crashfs.New(seed),
+		acks: acks{records: map[store.Position]string{}, numbers: map[store.Producer]uint64{}},
+	}
+	w.opts = log.Options{
+		MaxSegment: 32 << 10, KeepEvery: -1, Reserve: -1,
+		Damaged: func(d log.Damage) { w.told = append(w.told, d.Text) },
+	}
+	return w
+}
+
+// live lets the store live some lives, and one more in which all is verified.
+func (w *world) live(lives int, harm func() string) error {
+	for life := range lives {
+		power := w.rng.IntN(2) == 0
+		ops := w.rng.IntN(150) + 1
+		if w.rng.IntN(3) == 0 {
+			ops = w.rng.IntN(40) + 1 // while it is opened, perhaps
+		}
+		w.fs.CrashAfter(ops, power, func() {
+			w.mu.Lock()
+			w.before = w.acks.clone()
+			w.mu.Unlock()
+		})
+		s, err := w.open()
+		if err != nil {
+			return fmt.Errorf("life %d: %w", life, err)
+		}
+		// A process that is killed before it has opened the log leaves it as the
+		// life before did.
+		w.power = power || w.power && w.fs.Crashed()
+		if err := w.verify(s); err != nil {
+			return fmt.Errorf("life %d: %w", life, errors.Join(err, s.Close()))
+		}
+		err = errors.Join(w.work(s), s.Close())
+		for err == nil && !w.fs.Crashed() { // while it is closed and opened without work
+			if s, err = w.open(); err == nil {
+				err = s.Close()
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("life %d: %w", life, err)
+		}
+		w.fs, w.acks = w.fs.After(), w.before
+	}
+	what := ""
+	if harm != nil {
+		if what = harm(); what == "" {
+			return nil
+		}
+	}
+	s, err := w.open()
+	if err != nil && harm != nil && errors.Is(err, log.ErrDamaged) {
+		w.told = append(w.told, err.Error())
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	err = errors.Join(w.verify(s), s.Close())
+	if err != nil && what != "" {
+		err = fmt.Errorf("%s: %w", what, err)
+	}
+	return err
+}
+
+func (w *world) open() (*log.Store, error) {
+	w.told = nil
+	o := w.opts
+	o.FS = w.fs
+	s, err := log.Open(context.Background(), "store", &o)
+	if err == nil && w.told != nil {
+		return nil, errors.Join(fmt.Errorf("told: %q", w.told), s.Close())
+	}
+	return s, err
+}
+
+func record(p store.Producer, number uint64, size int) string {
+	return fmt.Sprintf(`{"p":%q,"n":%d,"x":%q}`, p.Name, number, strings.Repeat("x", size))
+}
+
+// work uses the store until the crash.
+func (w *world) work(s *log.Store) error {
+	var wg sync.WaitGroup
+	errs := make([]error, 4)
+	for i := range 3 {
+		p := store.Producer{Principal: "u", Topic: "a", Name: fmt.Sprintf("w%d", i)}
+		size := []int{10, 1000, 9000}[w.rng.IntN(3)]
+		wg.Go(func() { errs[i] = w.write(s, p, size) })
+	}
+	size := []int{10, 3000}[w.rng.IntN(2)]
+	wg.Go(func() { errs[3] = w.writeLoose(s, size) })
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// ack notes what was answered.
+func (w *world) ack(at store.Position, records []string, do func(*acks)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i, r := range records {
+		at.Index = uint32(i)
+		w.acks.records[at] = r
+	}
+	w.acks.head = max(w.acks.head, at.Block+1)
+	do(&w.acks)
+}
+
+func (w *world) write(s *log.Store, p store.Producer, size int) error {
+	ctx := context.Background()
+	claim, err := s.Claim(ctx, p, store.ClaimRequest{Attempt: 1, Acked: w.acked(p)})
+	if err != nil {
+		return err
+	}
+	for next := claim.Next; !w.fs.Crashed(); {
+		b := &store.Block{Topic: "a", Codec: "json", Principal: p.Principal, Producer: p, Epoch: claim.Epoch, First: next}
+		var records []string
+		for i := range next%3 + 1 {
+			records = append(records, record(p, next+i, size))
+			b.Add([]byte(records[i]))
+		}
+		b.Note = fmt.Appendf(nil, "%d", next+next%3)
+		r := store.Block{
+			Topic: store.Rejected, Codec: "json", Principal: p.Principal, Producer: p, Epoch: claim.Epoch, First: next + next%3 + 1,
+			Rejected: []store.Rejection{{Number: next + next%3 + 1, Code: "schema"}},
+		}
+		r.Add([]byte(record(p, r.First, 1)))
+		r.Note = fmt.Appendf(nil, "%d", r.First)
+		results := s.Append(ctx, b, &r)
+		for _, r := range results {
+			if r.Err != nil {
+				return r.Err
+			}
+		}
+		next = r.First + 1
+		w.ack(results[0].Position, records, func(a *acks) { a.numbers[p] = next - 1 })
+	}
+	return nil
+}
+
+func (w *world) acked(p store.Producer) uint64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.acks.numbers[p]
+}
+
+// writeLoose appends to another topic, which it trims, and commits a cursor.
+func (w *world) writeLoose(s *log.Store, size int) error {
+	ctx := context.Background()
+	claim, err := s.ClaimCursor(ctx, cursor, store.CursorRequest{})
+	if err != nil {
+		return err
+	}
+	w.mu.Lock()
+	n := w.acks.loose
+	w.mu.Unlock()
+	for !w.fs.Crashed() {
+		n++
+		b := &store.Block{Topic: "b", Codec: "json"}
+		rec := fmt.Sprintf(`{"n":%d,"x":%q}`, n, strings.Repeat("y", size))
+		b.Add([]byte(rec))
+		r := s.Append(ctx, b)[0]
+		if r.Err != nil {
+			return r.Err
+		}
+		w.ack(r.Position, []string{rec}, func(a *acks) { a.loose = n })
+		if n%5 != 4 {
+			continue
+		}
+		head, err := s.Head(ctx)
+		if err != nil {
+			return err
+		}
+		w.mu.Lock()
+		w.acks.trimmed = n - 1
+		w.mu.Unlock()
+		if err := errors.Join(s.Trim(ctx, "b", r.Position), s.Commit(ctx, cursor, claim.Epoch, head)); err != nil {
+			return err
+		}
+		w.ack(r.Position, nil, func(a *acks) { a.cursor = head })
+		if n%10 == 9 {
+			if err := errors.Join(s.Trim(ctx, "a", r.Position), s.Trim(ctx, store.Rejected, r.Position), s.Tidy(ctx)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+var cursor = store.CursorName{Name: "c", Subscription: "*"}
+
+// verify compares what is there with what was acknowledged.
+func (w *world) verify(s *log.Store) error {
+	ctx := context.Background()
+	w.mu.Lock()
+	acks := w.acks.clone()
+	w.mu.Unlock()
+	stats, err := s.Topics(ctx)
+	if err != nil {
+		return err
+	}
+	gone := map[string]uint64{} // topics, and what was trimmed
+	for _, st := range stats {
+		gone[st.Name] = st.First.Block
+	}
+	there := map[store.Position]string{}
+	seen := map[store.Producer]uint64{}
+	loose, counts := 0, map[string]uint64{}
+	for b, err := range s.Read(ctx, store.Position{}, store.ReadOptions{}) {
+		if err != nil {
+			return err
+		}
+		if b.Block == nil {
+			continue
+		}
+		counts[b.Block.Topic]++
+		for i, r := range b.Block.Records(0) {
+			at := b.At
+			at.Index = i
+			there[at] = string(r)
+			p := b.Block.Producer
+			if p.IsZero() {
+				last := loose
+				if _, err := fmt.Sscanf(string(r), `{"n":%d,`, &loose); err != nil || last != 0 && loose <= last {
+					return fmt.Errorf("topic b goes from %d to %.40s (%w)", last, r, err)
+				}
+				continue
+			}
+			number := b.Block.First + uint64(i)
+			if number <= seen[p] || !strings.HasPrefix(string(r), record(p, number, 0)[:len(record(p, number, 0))-2]) {
+				return fmt.Errorf("%s has %.40q as number %d after %d", p.Name, r, number, seen[p])
+			}
+			seen[p] = number
+		}
+	}
+	for _, st := range stats {
+		if st.Blocks != counts[st.Name] {
+			return fmt.Errorf("%s is said to hold %d blocks, and there are %d", st.Name, st.Blocks, counts[st.Name])
+		}
+	}
+	for at, want := range acks.records {
+		topic := "a"
+		if strings.HasPrefix(want, `{"n"`) {
+			topic = "b"
+		}
+		if got, ok := there[at]; ok && got != want || !ok && at.Block >= gone[topic] {
+			return fmt.Errorf("at %v there is %.60q, want %.60q", at, got, want)
+		}
+	}
+	for p, n := range acks.numbers {
+		claim, err := s.Claim(ctx, p, store.ClaimRequest{Attempt: 1, Acked: n})
+		if err != nil || claim.Next < max(seen[p], n)+1 || string(claim.Note) != fmt.Sprint(claim.Next-1) {
+			return fmt.Errorf("%s was acknowledged to %d and has %d: claim %+v, %w", p.Name, n, seen[p], claim, err)
+		}
+		rejected := uint64(0)
+		for r, err := range s.Rejections(ctx, p, 0) {
+			if err != nil {
+				return err
+			}
+			rejected = r.Number
+		}
+		if rejected != claim.Next-1 {
+			return fmt.Errorf("%s: the last rejection is %d, want %d", p.Name, rejected, claim.Next-1)
+		}
+	}
+	if at, _, err := s.Cursor(ctx, cursor); err != nil || at.Compare(acks.cursor) < 0 {
+		return fmt.Errorf("the cursor is at %v (%w), want %v", at, err, acks.cursor)
+	}
+	if head, err := s.Head(ctx); err != nil || head.Block < acks.head {
+		return fmt.Errorf("the head is %v (%w), and positions were given up to %d", head, err, acks.head)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.acks.loose = max(w.acks.loose, loose)
+	return nil
+}

@@ -1,0 +1,209 @@
+package log
+
+import (
+	"context"
+	"encoding/binary"
+	"hash/maphash"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/dictwire/dictwire/store"
+)
+
+// cursors are the locks of the cursors: a name's is held while one is read, and
+// until a commit is durable.
+type cursors struct {
+	seed maphash.Seed
+	mu   [64]sync.Mutex
+}
+
+func (c *cursors) of(name store.CursorName) *sync.Mutex {
+	return &c.mu[maphash.Comparable(c.seed, name)%uint64(len(c.mu))]
+}
+
+// Cursor implements [store.Cursors].
+func (s *Store) Cursor(ctx context.Context, c store.CursorName) (store.Position, bool, error) {
+	if err := s.enter(ctx); err != nil {
+		return store.Position{}, false, err
+	}
+	defer s.leave()
+	mu := s.cursors.of(c) // no commit is in flight then
+	mu.Lock()
+	defer mu.Unlock()
+	saved, ok, err := s.cursor(c)
+	return saved.Position, ok, err
+}
+
+func (s *Store) cursor(c store.CursorName) (store.SavedCursor, bool, error) {
+	v, err := s.states.get(cursorKey(c))
+	if err != nil || v.data == nil {
+		return store.SavedCursor{}, false, err
+	}
+	saved, err := s.decodeCursor(v.data)
+	return saved, err == nil, err
+}
+
+func (s *Store) decodeCursor(v []byte) (store.SavedCursor, error) {
+	if len(v) != 20 {
+		return store.SavedCursor{}, unavailable(errState)
+	}
+	p := s.position(binary.LittleEndian.Uint64(v))
+	p.Index = binary.LittleEndian.Uint32(v[8:])
+	return store.SavedCursor{Position: p, Saved: time.Unix(0, int64(binary.LittleEndian.Uint64(v[12:]))).UTC()}, nil
+}
+
+// ClaimCursor implements [store.Cursors].
+func (s *Store) ClaimCursor(ctx context.Context, c store.CursorName, r store.CursorRequest) (store.CursorClaim, error) {
+	if err := s.enter(ctx); err != nil {
+		return store.CursorClaim{}, err
+	}
+	defer s.leave()
+	mu := s.cursors.of(c)
+	mu.Lock()
+	defer mu.Unlock()
+	if f := s.failed(); f != nil {
+		return store.CursorClaim{}, f
+	}
+	if _, attempt := s.readers.Get(c); r.Attempt != 0 && r.Attempt < attempt {
+		return store.CursorClaim{}, store.ErrStale
+	}
+	saved, found, err := s.cursor(c)
+	if err != nil {
+		return store.CursorClaim{}, err
+	}
+	if !found {
+		if err := s.within(r.From); err != nil {
+			return store.CursorClaim{}, err
+		}
+		if err := s.save(c, r.From); err != nil {
+			return store.CursorClaim{}, err
+		}
+		saved.Position = s.position(r.From.Block)
+		saved.Position.Index = r.From.Index
+	}
+	epoch := s.epoch.Add(1)
+	return store.CursorClaim{
+		Epoch: epoch, Position: saved.Position, New: !found, Fenced: s.readers.Put(c, epoch, r.Attempt),
+	}, nil
+}
+
+// ReleaseCursor implements [store.Cursors].
+func (s *Store) ReleaseCursor(c store.CursorName, epoch uint64) { s.readers.Release(c, epoch) }
+
+// Commit implements [store.Cursors].
+func (s *Store) Commit(ctx context.Context, c store.CursorName, epoch uint64, p store.Position) error {
+	if err := s.enter(ctx); err != nil {
+		return err
+	}
+	defer s.leave()
+	mu := s.cursors.of(c)
+	mu.Lock()
+	defer mu.Unlock()
+	if lasts, _ := s.readers.Get(c); lasts != epoch || epoch == 0 {
+		return store.ErrFenced
+	}
+	if err := s.within(p); err != nil {
+		return err
+	}
+	saved, _, err := s.cursor(c)
+	if err != nil {
+		return err
+	}
+	if p.Compare(saved.Position) <= 0 {
+		return nil
+	}
+	return s.save(c, p)
+}
+
+// Reset implements [store.Cursors].
+func (s *Store) Reset(ctx context.Context, c store.CursorName, p store.Position) error {
+	return s.change(ctx, c, func() error {
+		if err := s.within(p); err != nil {
+			return err
+		}
+		return s.save(c, p)
+	})
+}
+
+// ForgetCursor implements [store.Cursors].
+func (s *Store) ForgetCursor(ctx context.Context, c store.CursorName) error {
+	return s.change(ctx, c, func() error { return s.set(cursorKey(c), nil) })
+}
+
+// change does what an operator wants to be done with a cursor, and ends the claim
+// that lasts.
+func (s *Store) change(ctx context.Context, c store.CursorName, do func() error) error {
+	if err := s.enter(ctx); err != nil {
+		return err
+	}
+	defer s.leave()
+	mu := s.cursors.of(c)
+	mu.Lock()
+	defer mu.Unlock()
+	if err := do(); err != nil {
+		return err
+	}
+	s.readers.End(c)
+	return nil
+}
+
+// within returns an error where p is not of this store or beyond its head.
+func (s *Store) within(p store.Position) error {
+	return p.Within(s.tag, s.position(s.topics.head.Load()))
+}
+
+// save saves where a cursor stands. The cursor's lock is held.
+func (s *Store) save(c store.CursorName, p store.Position) error {
+	v := binary.LittleEndian.AppendUint64(nil, p.Block)
+	v = binary.LittleEndian.AppendUint32(v, p.Index)
+	v = binary.LittleEndian.AppendUint64(v, uint64(s.opts.Now().UnixNano()))
+	return s.set(cursorKey(c), v)
+}
+
+// set changes one state.
+func (s *Store) set(key string, data []byte) error {
+	var d draft
+	d.reset()
+	m := &commit{draft: &d}
+	m.set(key, data)
+	return s.commitNew(m)
+}
+
+// Cursors implements [store.Cursors].
+func (s *Store) Cursors(ctx context.Context) (all []store.SavedCursor, err error) {
+	if err := s.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer s.leave()
+	var bad error
+	err = s.states.scan(string(rune(prefixCursor)), string(rune(prefixCursor+1)), func(key string, v value) bool {
+		if v.data == nil {
+			return true
+		}
+		var saved store.SavedCursor
+		if saved, bad = s.decodeCursor(v.data); bad != nil {
+			return false
+		}
+		principal, rest, ok1 := cutString([]byte(key[1:]))
+		name, rest, ok2 := cutString(rest)
+		if !ok1 || !ok2 {
+			bad = unavailable(errState)
+			return false
+		}
+		saved.CursorName = store.CursorName{Principal: string(principal), Name: string(name), Subscription: string(rest)}
+		all = append(all, saved)
+		return true
+	})
+	if err == nil {
+		err = bad
+	}
+	slices.SortFunc(all, func(a, b store.SavedCursor) int { return a.CursorName.Compare(b.CursorName) })
+	return all, err
+}
+
+func cursorKey(c store.CursorName) string {
+	b := appendString([]byte{prefixCursor}, c.Principal)
+	b = appendString(b, c.Name)
+	return string(append(b, c.Subscription...))
+}

@@ -1,0 +1,109 @@
+package log
+
+import (
+	"strings"
+	"sync"
+)
+
+// A waiter is a reader that follows. Its channel holds a token when there may
+// be something new.
+type waiter chan struct{}
+
+// waiters are the readers that follow, by what they wait for, so that a block
+// of one topic costs nothing to those who wait for another.
+type waiters struct {
+	mu       sync.Mutex
+	all      map[waiter]bool
+	exact    map[string]map[waiter]bool
+	prefixes map[string]map[waiter]bool // "orders."
+}
+
+// wake wakes those who wait for what a group has.
+func (w *waiters) wake(g group) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.all)+len(w.exact)+len(w.prefixes) == 0 {
+		return
+	}
+	var last *topic
+	for _, m := range g.commits {
+		for i := range m.blocks {
+			if t := m.blocks[i].topic; t != last {
+				w.wakeTopic(t.name)
+				last = t
+			}
+		}
+	}
+}
+
+func (w *waiters) wakeTopic(topic string) {
+	wake(w.all)
+	wake(w.exact[topic])
+	if len(w.prefixes) == 0 {
+		return
+	}
+	for i := range len(topic) {
+		if topic[i] == '.' {
+			wake(w.prefixes[topic[:i+1]])
+		}
+	}
+}
+
+func wake(set map[waiter]bool) {
+	for w := range set {
+		select {
+		case w <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// sets calls f with each of the maps in which a reader of topics is noted.
+func (w *waiters) sets(topics []string, f func(m map[string]map[waiter]bool, key string)) (all bool) {
+	for _, t := range topics {
+		prefix, below := strings.CutSuffix(t, "*")
+		switch {
+		case t == "*":
+			return true
+		case below:
+			f(w.prefixes, prefix)
+		default:
+			f(w.exact, t)
+		}
+	}
+	return len(topics) == 0
+}
+
+// follow notes a reader of topics.
+func (w *waiters) follow(topics []string) waiter {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.all == nil {
+		w.all = map[waiter]bool{}
+		w.exact = map[string]map[waiter]bool{}
+		w.prefixes = map[string]map[waiter]bool{}
+	}
+	c := make(waiter, 1)
+	if w.sets(topics, func(m map[string]map[waiter]bool, key string) {
+		if m[key] == nil {
+			m[key] = map[waiter]bool{}
+		}
+		m[key][c] = true
+	}) {
+		w.all[c] = true
+	}
+	return c
+}
+
+// unfollow undoes follow.
+func (w *waiters) unfollow(c waiter, topics []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.sets(topics, func(m map[string]map[waiter]bool, key string) {
+		delete(m[key], c)
+		if len(m[key]) == 0 {
+			delete(m, key)
+		}
+	})
+	delete(w.all, c)
+}

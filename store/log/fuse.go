@@ -1,0 +1,99 @@
+package log
+
+import (
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// A fuse is the file system of the engine. After the first write that fails, it
+// takes all that follows for granted and changes nothing any more: the engine
+// would end the process. The states then stay in memory, and what is on the disk
+// is what the last checkpoint wrote; the log says the rest.
+type fuse struct {
+	vfs.FS
+	blown *atomic.Pointer[error]
+}
+
+func newFuse(fs vfs.FS) fuse { return fuse{fs, new(atomic.Pointer[error])} }
+
+// err returns why nothing is written any more, or nil.
+func (f fuse) err() error {
+	if p := f.blown.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// try does what changes something, unless the fuse is blown.
+func (f fuse) try(do func() error) error {
+	if f.err() == nil {
+		if err := do(); err != nil {
+			f.blown.CompareAndSwap(nil, &err)
+		}
+	}
+	return nil
+}
+
+func (f fuse) wrap(file vfs.File, err error) (vfs.File, error) {
+	if err != nil {
+		f.blown.CompareAndSwap(nil, &err)
+		return nil, err
+	}
+	return fuseFile{file, f}, nil
+}
+
+// Create implements [vfs.FS].
+func (f fuse) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if f.err() != nil {
+		return vfs.NewMem().Create("void", c)
+	}
+	return f.wrap(f.FS.Create(name, c))
+}
+
+// ReuseForWrite implements [vfs.FS].
+func (f fuse) ReuseForWrite(old, name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if f.err() != nil {
+		return vfs.NewMem().Create("void", c)
+	}
+	return f.wrap(f.FS.ReuseForWrite(old, name, c))
+}
+
+// Remove implements [vfs.FS].
+func (f fuse) Remove(name string) error {
+	return f.try(func() error { return f.FS.Remove(name) })
+}
+
+// Rename implements [vfs.FS].
+func (f fuse) Rename(old, name string) error {
+	return f.try(func() error { return f.FS.Rename(old, name) })
+}
+
+// OpenDir implements [vfs.FS].
+func (f fuse) OpenDir(name string) (vfs.File, error) {
+	d, err := f.FS.OpenDir(name)
+	if err != nil {
+		return nil, err
+	}
+	return fuseFile{d, f}, nil
+}
+
+// Unwrap returns the file system within.
+func (f fuse) Unwrap() vfs.FS { return f.FS }
+
+type fuseFile struct {
+	vfs.File
+	f fuse
+}
+
+func (f fuseFile) Write(b []byte) (int, error) {
+	return len(b), f.f.try(func() error { _, err := f.File.Write(b); return err })
+}
+
+func (f fuseFile) Sync() error     { return f.f.try(f.File.Sync) }
+func (f fuseFile) SyncData() error { return f.f.try(f.File.SyncData) }
+
+func (f fuseFile) SyncTo(n int64) (full bool, err error) {
+	err = f.f.try(func() (err error) { full, err = f.File.SyncTo(n); return err })
+	return full, err
+}

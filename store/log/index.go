@@ -1,0 +1,349 @@
+package log
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"io/fs"
+	"slices"
+	"sort"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/dictwire/dictwire/store"
+)
+
+// An index says what a segment holds. It is sparse: it knows chunks, which are
+// frames that together take chunkBytes or a little more, and how much of each
+// topic lies in them. It is a function of the segment.
+type index struct {
+	chunks []chunk
+	topics map[string]*held
+	last   store.Block // scratch
+}
+
+const chunkBytes = 64 << 10
+
+// A chunk is where one begins.
+type chunk struct {
+	off  int64
+	pos  uint64 // of its first block
+	time int64
+}
+
+// A held is what a segment holds of one topic.
+type held struct {
+	first, last uint64 // positions of the first and the last block
+	in          []share
+}
+
+// A share is what one chunk holds of a topic.
+type share struct {
+	chunk                  int
+	blocks, records, bytes uint64
+}
+
+// damagedTopic stands for what can't be read: it may be of any topic.
+const damagedTopic = ""
+
+func newIndex() *index { return &index{topics: map[string]*held{}} }
+
+// add adds a frame that stands at an offset.
+func (x *index) add(off int64, f *frame) error {
+	x.chunk(off, f.pos, f.time)
+	pos := f.pos
+	for i := range f.items {
+		it := &f.items[i]
+		if !it.isBlock() {
+			continue
+		}
+		if _, err := x.last.PeekHead(it.data[:it.head]); err != nil {
+			return err
+		}
+		x.block(x.last.Topic, pos, it.records, it.bytes)
+		pos++
+	}
+	return nil
+}
+
+// chunk notes that a frame begins, and perhaps a chunk with it.
+func (x *index) chunk(off int64, pos uint64, time int64) {
+	if n := len(x.chunks); n == 0 || off-x.chunks[n-1].off >= chunkBytes {
+		x.chunks = append(x.chunks, chunk{off, pos, time})
+	}
+}
+
+// block adds a block of the frame that was added last.
+func (x *index) block(topic string, pos, records, bytes uint64) {
+	n := len(x.chunks) - 1
+	h := x.topics[topic]
+	if h == nil {
+		h = &held{first: pos}
+		x.topics[topic] = h
+	}
+	h.last = pos
+	if k := len(h.in); k == 0 || h.in[k-1].chunk != n {
+		h.in = append(h.in, share{chunk: n})
+	}
+	s := &h.in[len(h.in)-1]
+	s.blocks++
+	s.records += records
+	s.bytes += bytes
+}
+
+// damage notes that nothing can be read from an offset on, where the positions
+// begin that may be lost.
+func (x *index) damage(off int64, from, to uint64, time int64) {
+	x.chunk(off, from, time)
+	x.block(damagedTopic, from, 0, 0)
+	x.topics[damagedTopic].last = max(from, to-1)
+}
+
+// find returns the chunk in which a position stands, and the first one where it
+// stands before all.
+func (x *index) find(pos uint64) int {
+	return max(0, sort.Search(len(x.chunks), func(i int) bool { return x.chunks[i].pos > pos })-1)
+}
+
+const indexMagic = "dictwire index1\n"
+
+// encode returns the file of an index of a segment.
+func (x *index) encode(g *segment) []byte {
+	b := []byte(indexMagic)
+	b = binary.LittleEndian.AppendUint64(b, g.Salt)
+	b = binary.LittleEndian.AppendUint64(b, uint64(g.Size))
+	b = binary.AppendUvarint(b, uint64(len(x.chunks)))
+	last := chunk{}
+	for _, c := range x.chunks {
+		b = binary.AppendUvarint(b, uint64(c.off-last.off))
+		b = binary.AppendUvarint(b, c.pos-last.pos)
+		b = binary.AppendVarint(b, c.time-last.time)
+		last = c
+	}
+	names := make([]string, 0, len(x.topics))
+	for name := range x.topics {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	b = binary.AppendUvarint(b, uint64(len(names)))
+	for _, name := range names {
+		h := x.topics[name]
+		b = appendString(b, name)
+		b = binary.AppendUvarint(b, h.first)
+		b = binary.AppendUvarint(b, h.last-h.first)
+		b = binary.AppendUvarint(b, uint64(len(h.in)))
+		at := 0
+		for _, s := range h.in {
+			b = binary.AppendUvarint(b, uint64(s.chunk-at))
+			b = binary.AppendUvarint(b, s.blocks)
+			b = binary.AppendUvarint(b, s.records)
+			b = binary.AppendUvarint(b, s.bytes)
+			at = s.chunk
+		}
+	}
+	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
+}
+
+var errIndex = errors.New("no valid index")
+
+// decodeIndex is the inverse of encode. It refuses an index of another segment.
+func decodeIndex(b []byte, g *segment) (*index, error) {
+	const fixed = len(indexMagic) + 16
+	if len(b) < fixed+crc32.Size || string(b[:len(indexMagic)]) != indexMagic {
+		return nil, errIndex
+	}
+	body, sum := b[:len(b)-crc32.Size], binary.LittleEndian.Uint32(b[len(b)-crc32.Size:])
+	if crc32.Checksum(body, castagnoli) != sum || binary.LittleEndian.Uint64(b[len(indexMagic):]) != g.Salt ||
+		int64(binary.LittleEndian.Uint64(b[len(indexMagic)+8:])) != g.Size {
+		return nil, errIndex
+	}
+	rest, bad := body[fixed:], false
+	number := func() uint64 {
+		v, n := binary.Uvarint(rest)
+		if n <= 0 {
+			bad, rest = true, nil
+			return 0
+		}
+		rest = rest[n:]
+		return v
+	}
+	signed := func() int64 {
+		v, n := binary.Varint(rest)
+		if n <= 0 {
+			bad, rest = true, nil
+			return 0
+		}
+		rest = rest[n:]
+		return v
+	}
+	x := newIndex()
+	last := chunk{}
+	for n := number(); n > 0 && !bad; n-- {
+		last = chunk{last.off + int64(number()), last.pos + number(), last.time + signed()}
+		x.chunks = append(x.chunks, last)
+	}
+	for n := number(); n > 0 && !bad; n-- {
+		name, after, ok := cutString(rest)
+		if !ok {
+			return nil, errIndex
+		}
+		rest = after
+		h := &held{first: number()}
+		h.last = h.first + number()
+		at := 0
+		for k := number(); k > 0 && !bad; k-- {
+			at += int(number())
+			h.in = append(h.in, share{at, number(), number(), number()})
+			if at >= len(x.chunks) {
+				return nil, errIndex
+			}
+		}
+		x.topics[string(name)] = h
+	}
+	if bad || len(rest) > 0 {
+		return nil, errIndex
+	}
+	return x, nil
+}
+
+// readAll returns what a file holds.
+func readAll(fsys vfs.FS, name string) ([]byte, error) {
+	f, err := fsys.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	b := make([]byte, info.Size())
+	if _, err := f.ReadAt(b, 0); err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	return b, nil
+}
+
+// withIndex calls do with the index of a segment, which it must not change or
+// keep.
+func (s *Store) withIndex(g *segment, do func(*index) error) error {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	if g.live != nil {
+		return do(g.live)
+	}
+	x, err := s.sealedIndex(g)
+	if err != nil {
+		return err
+	}
+	return do(x)
+}
+
+// sealedIndex returns the index of a sealed segment: from its file, or made anew
+// where that is missing or not valid.
+func (s *Store) sealedIndex(g *segment) (*index, error) {
+	if g.Lost != "" {
+		x := newIndex()
+		x.damage(0, g.Position, g.End, g.Time)
+		return x, nil
+	}
+	if x := s.indexes.get(g); x != nil {
+		return x, nil
+	}
+	name := s.path(fileName(g.Number, g.Revision, indexSuffix))
+	b, err := readAll(s.fs, name)
+	if err == nil {
+		if x, err := decodeIndex(b, g); err == nil {
+			s.indexes.put(g, x)
+			return x, nil
+		}
+	}
+	x, err := s.buildIndex(g)
+	if err != nil {
+		return nil, err
+	}
+	_ = s.writeIndex(g, x) // it is made anew where it is missing
+	if s.freed(g, fs.ErrNotExist) {
+		_ = s.fs.Remove(name) // it is one of nothing
+	}
+	s.indexes.put(g, x)
+	return x, nil
+}
+
+// buildIndex reads a sealed segment and returns its index.
+func (s *Store) buildIndex(g *segment) (*index, error) {
+	x := newIndex()
+	sc, err := s.scan(g, g.Start, g.Size)
+	if err != nil {
+		return nil, err
+	}
+	defer sc.close()
+	sc.seq, sc.pos, sc.time = g.First, g.Position, g.Time
+	for sc.next() {
+		if sc.damage != nil {
+			x.damage(sc.damage.off, sc.damage.from, sc.damage.to, sc.time)
+			continue
+		}
+		if err := x.add(sc.off, &sc.frame); err != nil {
+			x.damage(sc.off, sc.frame.pos, sc.frame.end(), sc.frame.time)
+		}
+	}
+	return x, sc.err
+}
+
+// writeIndex writes the index of a sealed segment into its file.
+func (s *Store) writeIndex(g *segment, x *index) error {
+	name := s.path(fileName(g.Number, g.Revision, indexSuffix))
+	f, err := s.create(name + temporary)
+	if err != nil {
+		return err
+	}
+	if _, err := f.Write(x.encode(g)); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	if err := s.fs.Rename(name+temporary, name); err != nil {
+		return fmt.Errorf("index: %w", err)
+	}
+	return nil
+}
+
+// indexes keeps the indexes of sealed segments that were used last.
+type indexes struct {
+	mu  sync.Mutex
+	all []cached // the last one used comes last
+}
+
+type cached struct {
+	g *segment
+	x *index
+}
+
+const maxIndexes = 16
+
+func (c *indexes) get(g *segment) *index {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i := slices.IndexFunc(c.all, func(e cached) bool { return e.g == g })
+	if i < 0 {
+		return nil
+	}
+	e := c.all[i]
+	c.all = append(slices.Delete(c.all, i, i+1), e)
+	return e.x
+}
+
+func (c *indexes) put(g *segment, x *index) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.all = slices.DeleteFunc(c.all, func(e cached) bool { return e.g == g })
+	if len(c.all) >= maxIndexes {
+		c.all = slices.Delete(c.all, 0, 1)
+	}
+	c.all = append(c.all, cached{g, x})
+}

@@ -1,0 +1,368 @@
+package log
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	engine "github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/dictwire/dictwire/internal/steady"
+	"github.com/dictwire/dictwire/store"
+	"github.com/dictwire/dictwire/store/internal/claims"
+)
+
+// Options are what a store can be told. Nil and the zero value mean the
+// defaults.
+type Options struct {
+	// Durability is store.Fsync (the default) or store.OS, which does not wait
+	// for the disk.
+	Durability store.Durability
+
+	// Reserve is how many bytes of the disk stay free. Zero means 1 GiB or 2 %
+	// of the disk, whichever is larger, but at most a tenth of the disk;
+	// negative means none. Open refuses a reserve that leaves nothing.
+	Reserve int64
+
+	// Keep says what of a topic is kept. Nil means DefaultKeep.
+	Keep func(topic string) Keep
+
+	// KeepEvery is how often that is looked after. Zero means a minute;
+	// negative means never.
+	KeepEvery time.Duration
+
+	// MaxSegment is how large segments grow, in bytes. Zero means 64 MiB.
+	MaxSegment int64
+
+	// Existing makes Open fail where there is no store, instead of making one.
+	// The error wraps os.ErrNotExist.
+	Existing bool
+
+	// Salvage opens a store some of whose files are missing, and takes note that
+	// the damage is known: what the files held is lost, and everything else can
+	// be read.
+	Salvage bool
+
+	// Restored says that the directory is a copy, made earlier, of a store that
+	// went on meanwhile. It gets another tag, so that positions from after the
+	// copy are refused, and don't stand for other records. Cursors are kept.
+	Restored bool
+
+	// Damaged is told what Open finds damaged, until that was salvaged. Nil
+	// disables it.
+	Damaged func(Damage)
+
+	// Fatal is told, once, that the log can't go on. It should end the process
+	// with an exit status that is not zero, and may do so at once: what was
+	// acknowledged is safe. It must not call the store. Where it returns, or is
+	// nil, all writes are refused from then on.
+	Fatal func(error)
+
+	// Now is the clock. Nil means time.Now. Where it jumps ahead, nothing is
+	// deleted for an hour because of an age that it has by that alone.
+	Now func() time.Time
+
+	// Logger is told when the clock jumps. Nil disables it.
+	Logger *slog.Logger
+
+	// FS is the file system. Nil means that of the operating system.
+	FS vfs.FS
+}
+
+// A Store is a [store.Store] on disk.
+type Store struct {
+	fs   vfs.FS
+	lock io.Closer
+	opts Options
+	dir  string
+
+	clock   *steady.Clock // by which things grow old
+	tag     string
+	head    header // of this opening; read only
+	epoch   atomic.Uint64
+	damages []Damage
+
+	segments  segments
+	indexes   indexes
+	states    *states
+	committer committer
+	topics    topics
+	producers producers
+	cursors   cursors
+	writers   claims.Table[store.Producer]
+	readers   claims.Table[store.CursorName]
+	waiters   waiters
+	reserve   reserve
+
+	appendings  sync.Pool  // of *appending
+	trimMu      sync.Mutex // one trim, checkpoint or carry at a time
+	carried     uint64     // no state was set by a frame up to it alone; guarded by trimMu
+	carriedFrom uint64     // where the frames end that carried them; guarded by trimMu
+	failure     atomic.Pointer[error]
+	broken      chan struct{} // closed when the log can't go on
+
+	gate   sync.RWMutex // held for reading while the store is in use
+	closed bool         // guarded by gate
+	done   chan struct{}
+	keeper sync.WaitGroup
+	tidy   chan struct{} // of capacity 1: the keeper has something to do
+}
+
+// Open opens the store in a directory, and makes it where there is none. The
+// error wraps store.ErrLocked where another process has it open,
+// storedir.ErrForeign where the directory holds something else,
+// storedir.ErrReserve where Options.Reserve leaves nothing, and ErrDamaged where
+// files are missing.
+func Open(ctx context.Context, dir string, o *Options) (*Store, error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	s := &Store{
+		dir: dir, done: make(chan struct{}), broken: make(chan struct{}), tidy: make(chan struct{}, 1),
+		appendings: sync.Pool{New: newAppending},
+		committer:  committer{landing: make(chan struct{}, 1)},
+	}
+	if o != nil {
+		s.opts = *o
+	}
+	if err := s.opts.fill(); err != nil {
+		return nil, err
+	}
+	s.fs = s.opts.FS
+	if err := s.open(); errors.Is(err, store.ErrLocked) {
+		return nil, err
+	} else if err != nil {
+		return nil, fmt.Errorf("store: open %s: %w", dir, errors.Join(err, s.release()))
+	}
+	return s, nil
+}
+
+func (s *Store) open() error {
+	r := &recovery{s: s, exp: 1, at: 1}
+	// Nothing is made where something else is.
+	switch err := r.list(); {
+	case errors.Is(err, os.ErrNotExist):
+		if s.opts.Existing {
+			return cause(err)
+		}
+		if err := makeDir(s.fs, s.dir); err != nil {
+			return err
+		}
+	case err != nil:
+		return cause(err)
+	case s.opts.Existing && len(r.files) == 0:
+		return os.ErrNotExist
+	}
+	lock, err := engine.LockDirectory(s.dir, s.fs)
+	if errors.As(err, new(*os.PathError)) { // the file can't be opened, whoever has a lock on it
+		return err
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %s (%w)", store.ErrLocked, s.dir, err)
+	}
+	s.lock = lock
+	return s.recover(r)
+}
+
+// release gives back what an opening took.
+func (s *Store) release() error {
+	var errs []error
+	if s.states != nil {
+		errs = append(errs, s.states.db.Close())
+	}
+	errs = append(errs, s.committer.closeFiles())
+	if s.lock != nil {
+		errs = append(errs, s.lock.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// cause strips what repeats the name of a directory.
+func cause(err error) error {
+	var path *os.PathError
+	var call *os.SyscallError
+	switch {
+	case errors.As(err, &path):
+		return path.Err
+	case errors.As(err, &call):
+		return call.Err
+	default:
+		return err
+	}
+}
+
+func (o *Options) fill() error {
+	switch o.Durability {
+	case "":
+		o.Durability = store.Fsync
+	case store.Fsync, store.OS:
+	default:
+		return fmt.Errorf("store: durability %q, want %q or %q", o.Durability, store.Fsync, store.OS)
+	}
+	if o.Keep == nil {
+		o.Keep = DefaultKeep
+	}
+	if o.KeepEvery == 0 {
+		o.KeepEvery = time.Minute
+	}
+	if o.MaxSegment == 0 {
+		o.MaxSegment = 64 << 20
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.FS == nil {
+		o.FS = vfs.Default
+	}
+	return nil
+}
+
+// path returns the path of a file in the store's directory.
+func (s *Store) path(name string) string { return s.fs.PathJoin(s.dir, name) }
+
+// create makes a file, for its owner alone.
+func (s *Store) create(name string) (vfs.File, error) {
+	f, err := s.fs.OpenReadWrite(name, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return nil, err
+	}
+	if c, ok := f.(interface{ Chmod(mode os.FileMode) error }); ok {
+		if err := c.Chmod(0o600); err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+	}
+	return f, nil
+}
+
+// syncDir makes durable which files are in a directory.
+func syncDir(fs vfs.FS, dir string) error {
+	d, err := fs.OpenDir(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// makeDir makes a directory, and those above it, so that a loss of power leaves
+// it.
+func makeDir(fs vfs.FS, dir string) error {
+	var parents []string // of what is made
+	for at := dir; ; at = fs.PathDir(at) {
+		if _, err := fs.Stat(at); err == nil || at == fs.PathDir(at) {
+			break
+		}
+		parents = append(parents, fs.PathDir(at))
+	}
+	if err := fs.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	for _, parent := range parents {
+		if err := syncDir(fs, parent); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Limits implements [store.Store].
+func (s *Store) Limits() store.Limits {
+	return store.Limits{Durability: s.opts.Durability, BlockBytes: store.MaxBlockBytes}
+}
+
+// Ready implements [store.Store].
+func (s *Store) Ready(ctx context.Context) error {
+	if err := s.enter(ctx); err != nil {
+		return err
+	}
+	defer s.leave()
+	if f := s.failed(); f != nil {
+		return f
+	}
+	return s.reserve.check(0)
+}
+
+var errClosed = fmt.Errorf("%w: closed", store.ErrUnavailable)
+
+// enter begins a use of the store, which leave ends.
+func (s *Store) enter(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	s.gate.RLock()
+	if s.closed {
+		s.gate.RUnlock()
+		return errClosed
+	}
+	return nil
+}
+
+func (s *Store) leave() { s.gate.RUnlock() }
+
+// failed returns why the log can't go on, or nil.
+func (s *Store) failed() error {
+	if p := s.failure.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// fail notes that the log can't go on: after a failed sync nobody knows what is
+// on the disk, and a second one would not tell.
+func (s *Store) fail(err error) {
+	err = fmt.Errorf("%w: the log can't go on: %w", store.ErrUnavailable, err)
+	if !s.failure.CompareAndSwap(nil, &err) {
+		return
+	}
+	close(s.broken)
+	if s.opts.Fatal != nil {
+		s.opts.Fatal(err)
+	}
+}
+
+// position returns the position of a block.
+func (s *Store) position(block uint64) store.Position {
+	return store.Position{Tag: s.tag, Block: block}
+}
+
+// Close ends all reads, waits for the appends that are under way, and closes the
+// store. What comes later is store.ErrUnavailable.
+func (s *Store) Close() error {
+	s.gate.Lock()
+	if s.closed {
+		s.gate.Unlock()
+		return nil
+	}
+	s.closed = true
+	close(s.done)
+	s.gate.Unlock()
+	s.keeper.Wait()
+	var errs []error
+	if s.failed() == nil {
+		errs = append(errs, s.finish())
+	}
+	if f := s.failed(); f != nil {
+		errs = []error{f} // of a log that gave up, nothing else is worth to be told
+	}
+	return errors.Join(append(errs, s.release())...)
+}
+
+// finish writes that the log was closed, so that the next opening knows all
+// positions that were given.
+func (s *Store) finish() error {
+	var d draft
+	d.reset()
+	d.addItem(kindClose, len(d.buf))
+	if err := s.commitNew(&commit{draft: &d}); err != nil {
+		return err
+	}
+	s.trimMu.Lock()
+	defer s.trimMu.Unlock()
+	return s.checkpoint()
+}

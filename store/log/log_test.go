@@ -1,0 +1,135 @@
+package log_test
+
+import (
+	"errors"
+	"flag"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"go.uber.org/goleak"
+
+	"github.com/dictwire/dictwire/internal/crashfs"
+	"github.com/dictwire/dictwire/store"
+	"github.com/dictwire/dictwire/store/log"
+	"github.com/dictwire/dictwire/store/storetest"
+)
+
+func TestMain(m *testing.M) {
+	// What each check opens and closes adds up; the command line says more.
+	_ = flag.Set("rapid.checks", "25")
+	goleak.VerifyTestMain(m)
+}
+
+// opened remembers how the stores of a test were opened, so that they can be
+// opened again.
+var opened sync.Map
+
+func open(t testing.TB, o log.Options) *log.Store {
+	t.Helper()
+	if o.MaxSegment == 0 {
+		o.MaxSegment = 64 << 10
+	}
+	s, err := log.Open(t.Context(), "store", &o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	opened.Store(s, o)
+	t.Cleanup(func() {
+		_ = s.Close() // where a fault was injected, it tells so again
+		opened.Delete(s)
+	})
+	return s
+}
+
+func reopen(t testing.TB, s store.Store) store.Store {
+	t.Helper()
+	_ = s.(*log.Store).Close()
+	o, _ := opened.Load(s)
+	return open(t, o.(log.Options))
+}
+
+func TestStore(t *testing.T) {
+	storetest.Run(t, storetest.Driver{
+		Open: func(t testing.TB) store.Store {
+			return open(t, log.Options{FS: crashfs.New(1), KeepEvery: -1})
+		},
+		Reopen: reopen,
+		Faulty: func(t testing.TB) (store.Store, storetest.Disk) {
+			d := newDisk()
+			return open(t, log.Options{FS: d, KeepEvery: -1}), d
+		},
+	})
+}
+
+func TestClose(t *testing.T) {
+	storetest.Close(t, open(t, log.Options{FS: vfs.NewMem(), KeepEvery: -1}))
+}
+
+// A disk is a file system whose syncs of segments can be held up and made to
+// fail.
+type disk struct {
+	*crashfs.FS
+
+	mu      sync.Mutex
+	blocked chan struct{} // closed when a sync is held up
+	release chan struct{} // nil, or closed when syncs go on
+}
+
+func newDisk() *disk { return &disk{FS: crashfs.New(1)} }
+
+var errInjected = errors.New("injected")
+
+func (d *disk) Block() func() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.blocked, d.release = make(chan struct{}), make(chan struct{})
+	return sync.OnceFunc(func() { close(d.release) })
+}
+
+func (d *disk) Blocked() <-chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.blocked
+}
+
+func (d *disk) Fail() func() {
+	d.SetFault(func(op crashfs.Op, name string) error {
+		if op == crashfs.Sync && strings.HasSuffix(name, ".seg") {
+			return errInjected
+		}
+		return nil
+	})
+	return func() { d.SetFault(nil) }
+}
+
+func (d *disk) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.OpenOption) (vfs.File, error) {
+	f, err := d.FS.OpenReadWrite(name, c, o...)
+	if err == nil && strings.HasSuffix(name, ".seg") {
+		return &diskFile{f, d}, nil
+	}
+	return f, err
+}
+
+type diskFile struct {
+	vfs.File
+	d *disk
+}
+
+func (f *diskFile) SyncData() error {
+	f.d.mu.Lock()
+	release := f.d.release
+	if release != nil {
+		select {
+		case <-f.d.blocked:
+		default:
+			close(f.d.blocked)
+		}
+	}
+	f.d.mu.Unlock()
+	if release != nil {
+		<-release
+	}
+	return f.File.SyncData()
+}

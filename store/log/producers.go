@@ -1,0 +1,432 @@
+package log
+
+import (
+	"context"
+	"encoding/binary"
+	"hash/maphash"
+	"iter"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/dictwire/dictwire/store"
+)
+
+// producers are those that are in use, and some that were. The others are among
+// the states alone, so that memory does not grow with their number.
+type producers struct {
+	seed   maphash.Seed
+	shards [64]shard
+}
+
+// maxIdle is how many producers of a shard stay in memory.
+const maxIdle = 64
+
+type shard struct {
+	mu   sync.Mutex
+	held map[store.Producer]*producer
+}
+
+// A producer belongs to whoever holds its turn: one append or claim at a time,
+// to its end.
+type producer struct {
+	turn chan struct{} // of capacity 1
+	uses int           // those who hold or wait for turn; guarded by shard.mu
+
+	key    string // among the states
+	loaded bool
+	state  store.ProducerState // what is durable
+}
+
+func (p *producers) init() {
+	p.seed = maphash.MakeSeed()
+	for i := range p.shards {
+		p.shards[i].held = map[store.Producer]*producer{}
+	}
+}
+
+func (p *producers) shard(name store.Producer) *shard {
+	return &p.shards[maphash.Comparable(p.seed, name)%uint64(len(p.shards))]
+}
+
+// acquire waits for the turn of a producer, and loads it.
+func (s *Store) acquire(ctx context.Context, name store.Producer) (*producer, error) {
+	sh := s.producers.shard(name)
+	sh.mu.Lock()
+	p := sh.held[name]
+	if p == nil {
+		sh.evict()
+		p = &producer{turn: make(chan struct{}, 1), key: producerKey(name)}
+		sh.held[name] = p
+	}
+	p.uses++
+	sh.mu.Unlock()
+
+	select {
+	case p.turn <- struct{}{}:
+	case <-ctx.Done():
+		sh.mu.Lock()
+		p.uses--
+		sh.mu.Unlock()
+		return nil, context.Cause(ctx)
+	}
+	if p.loaded {
+		return p, nil
+	}
+	v, err := s.states.get(p.key)
+	if err == nil && v.data != nil {
+		p.state, err = decodeState(v.data)
+	}
+	if err != nil {
+		s.releaseTurn(name, p)
+		return nil, err
+	}
+	p.loaded = true
+	return p, nil
+}
+
+func (s *Store) releaseTurn(name store.Producer, p *producer) {
+	<-p.turn
+	sh := s.producers.shard(name)
+	sh.mu.Lock()
+	p.uses--
+	sh.mu.Unlock()
+}
+
+// evict makes room for one more. sh.mu is held.
+func (sh *shard) evict() {
+	if len(sh.held) < maxIdle {
+		return
+	}
+	for name, p := range sh.held {
+		if p.uses == 0 {
+			delete(sh.held, name)
+			return
+		}
+	}
+}
+
+// Claim implements [store.Producers].
+func (s *Store) Claim(ctx context.Context, name store.Producer, r store.ClaimRequest) (store.Claim, error) {
+	if err := name.Check(); err != nil {
+		return store.Claim{}, err
+	}
+	if err := s.enter(ctx); err != nil {
+		return store.Claim{}, err
+	}
+	defer s.leave()
+	p, err := s.acquire(ctx, name)
+	if err != nil {
+		return store.Claim{}, err
+	}
+	defer s.releaseTurn(name, p)
+	if f := s.failed(); f != nil {
+		return store.Claim{}, f
+	}
+	state, claim, err := p.state.Claim(r, s.epoch.Add(1), s.clock.Expiry())
+	if err != nil {
+		return store.Claim{}, err
+	}
+	var d draft
+	d.reset()
+	m := &commit{draft: &d}
+	if claim.New && p.state.Next > 0 {
+		// Those of a life before, which ended.
+		if err := s.deleteRejections(m, name, ^uint64(0)); err != nil {
+			return store.Claim{}, err
+		}
+	}
+	m.set(p.key, appendState(nil, state))
+	if claim.New {
+		m.changes = append(m.changes, change{expiryKey(state, p.key), []byte{}})
+	}
+	if needsNoSync(claim, r) {
+		d.finish()
+		s.commitHasty(m)
+	} else if err := s.commitNew(m); err != nil {
+		return store.Claim{}, err
+	}
+	p.state = state
+	claim.Fenced = s.writers.Put(name, claim.Epoch, r.Attempt)
+	return claim, nil
+}
+
+// set adds a change of a state to the frame.
+func (m *commit) set(key string, data []byte) {
+	m.addEntry(key, data)
+	m.changes = append(m.changes, change{key, data})
+}
+
+// commitNew commits a frame that has all it is to have.
+func (s *Store) commitNew(m *commit) error {
+	m.finish()
+	m.turn = make(chan bool, 1)
+	return s.commit(m)
+}
+
+// needsNoSync reports whether a claim need not wait for the disk. Where nobody
+// counts the attempts of a new producer, a crash takes back nothing that the
+// answer says: a producer that is not known is answered the same. The claim is in
+// the log before the first append and before any other claim, which is answered
+// after its own sync.
+func needsNoSync(c store.Claim, r store.ClaimRequest) bool {
+	return c.New && r.Attempt == 0 && !c.Lost
+}
+
+// Release implements [store.Producers].
+func (s *Store) Release(p store.Producer, epoch uint64) { s.writers.Release(p, epoch) }
+
+// Rejections implements [store.Producers].
+func (s *Store) Rejections(ctx context.Context, name store.Producer, after uint64) iter.Seq2[store.Rejection, error] {
+	return func(yield func(store.Rejection, error) bool) {
+		all, err := s.rejections(ctx, name, after)
+		for _, r := range all {
+			if !yield(r, nil) {
+				return
+			}
+		}
+		if err != nil {
+			yield(store.Rejection{}, err)
+		}
+	}
+}
+
+// rejections returns the rejections above a number that are kept.
+func (s *Store) rejections(ctx context.Context, name store.Producer, after uint64) (all []store.Rejection, err error) {
+	if err := s.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer s.leave()
+	p, err := s.acquire(ctx, name) // nothing is in flight then
+	if err != nil {
+		return nil, err
+	}
+	defer s.releaseTurn(name, p)
+	if !p.state.Known(s.clock.Expiry()) || after >= p.state.Next-1 {
+		return nil, nil
+	}
+	low := max(after+1, max(p.state.Next, store.Window)-store.Window)
+	var bad error
+	err = s.states.scan(rejectedKey(name, 0), rejectedKey(name, p.state.Next), func(key string, v value) bool {
+		if v.data == nil {
+			return true
+		}
+		first := binary.BigEndian.Uint64([]byte(key[len(key)-8:]))
+		some, ok := decodeRejections(first, v.data)
+		if !ok {
+			bad = unavailable(errState)
+			return false
+		}
+		for _, r := range some {
+			if r.Number >= low {
+				all = append(all, r)
+			}
+		}
+		return true
+	})
+	if err == nil {
+		err = bad
+	}
+	return all, err
+}
+
+// Forget implements [store.Producers].
+func (s *Store) Forget(ctx context.Context, name store.Producer) error {
+	if err := s.enter(ctx); err != nil {
+		return err
+	}
+	defer s.leave()
+	return s.forget(ctx, name, func(*producer) bool { return true })
+}
+
+// forget makes a producer unknown where it still should be.
+func (s *Store) forget(ctx context.Context, name store.Producer, should func(*producer) bool) error {
+	p, err := s.acquire(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer s.releaseTurn(name, p)
+	if !should(p) {
+		return nil
+	}
+	var d draft
+	d.reset()
+	m := &commit{draft: &d}
+	m.set(p.key, nil)
+	if err := s.deleteRejections(m, name, ^uint64(0)); err != nil {
+		return err
+	}
+	if err := s.commitNew(m); err != nil {
+		return err
+	}
+	p.state = store.ProducerState{}
+	s.writers.End(name)
+	return nil
+}
+
+// deleteRejections adds to a frame that a producer's rejections below a number
+// are deleted, where there are any.
+func (s *Store) deleteRejections(m *commit, name store.Producer, below uint64) error {
+	return s.states.scan(rejectedKey(name, 0), rejectedKey(name, below), func(key string, v value) bool {
+		if v.data != nil {
+			m.set(key, nil)
+		}
+		return true
+	})
+}
+
+// forgetOld forgets the producers whose time is over. They stand in the order in
+// which that comes, at the latest that was known when they were claimed.
+func (s *Store) forgetOld(ctx context.Context) error {
+	var keys []string
+	now := s.clock.Expiry()
+	if err := s.states.scan(string(rune(prefixExpiry)), expiryTime(now), func(key string, v value) bool {
+		if v.data != nil {
+			keys = append(keys, key)
+		}
+		return len(keys) < 4096
+	}); err != nil {
+		return err
+	}
+	for _, key := range keys {
+		if err := s.expire(ctx, key, now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// expire forgets the producer of an expiry key, or gives it the key of the time
+// that it has by now.
+func (s *Store) expire(ctx context.Context, key string, now time.Time) error {
+	if err := s.enter(ctx); err != nil {
+		return err
+	}
+	defer s.leave()
+	name, ok := parseProducerKey(key[9:])
+	if !ok {
+		return nil
+	}
+	var later string
+	if err := s.forget(ctx, name, func(p *producer) bool {
+		if p.state.Known(now) {
+			later = expiryKey(p.state, p.key)
+		}
+		return p.state.Next > 0 && later == ""
+	}); err != nil {
+		return err
+	}
+	s.states.mu.Lock()
+	defer s.states.mu.Unlock()
+	s.states.set(key, s.states.seq, nil)
+	if later != "" {
+		s.states.set(later, s.states.seq, []byte{})
+	}
+	return nil
+}
+
+// appendProducer appends a producer so that those of a principal, and of a topic,
+// stand together.
+func producerName(prefix byte, p store.Producer) string {
+	b := appendString([]byte{prefix}, p.Principal)
+	b = append(append(b, p.Topic...), 0)
+	return string(append(b, p.Name...))
+}
+
+func producerKey(p store.Producer) string { return producerName(prefixProducer, p) }
+
+// parseProducerKey is the inverse of producerKey.
+func parseProducerKey(key string) (p store.Producer, ok bool) {
+	if len(key) == 0 {
+		return p, false
+	}
+	principal, rest, ok := cutString([]byte(key[1:]))
+	if !ok {
+		return p, false
+	}
+	i := slices.Index(rest, 0)
+	if i < 0 {
+		return p, false
+	}
+	return store.Producer{Principal: string(principal), Topic: string(rest[:i]), Name: string(rest[i+1:])}, true
+}
+
+// rejectedKey is the key of the rejections of a block that begins with a number.
+func rejectedKey(p store.Producer, first uint64) string {
+	b := append([]byte(producerName(prefixRejected, p)), 0)
+	return string(binary.BigEndian.AppendUint64(b, first))
+}
+
+func expiryKey(s store.ProducerState, key string) string {
+	return expiryTime(s.Seen.Add(s.Expire)) + key
+}
+
+func expiryTime(t time.Time) string {
+	return string(binary.BigEndian.AppendUint64([]byte{prefixExpiry}, uint64(max(0, t.Unix()))))
+}
+
+// encodeRejections encodes rejections with consecutive numbers, those in a row
+// that say the same only once.
+func encodeRejections(all []store.Rejection) (b []byte) {
+	for len(all) > 0 {
+		r, n := all[0], 1
+		for n < len(all) && all[n].Code == r.Code && all[n].Text == r.Text {
+			n++
+		}
+		b = binary.AppendUvarint(b, uint64(n))
+		b = appendString(appendString(b, r.Code), r.Text)
+		all = all[n:]
+	}
+	return b
+}
+
+// decodeRejections is the inverse of encodeRejections.
+func decodeRejections(first uint64, b []byte) (all []store.Rejection, ok bool) {
+	for len(b) > 0 {
+		n, k := binary.Uvarint(b)
+		if k <= 0 || n > store.MaxRejections {
+			return nil, false
+		}
+		code, rest, ok1 := cutString(b[k:])
+		text, rest, ok2 := cutString(rest)
+		if !ok1 || !ok2 {
+			return nil, false
+		}
+		b = rest
+		for range n {
+			all = append(all, store.Rejection{Number: first + uint64(len(all)), Code: string(code), Text: string(text)})
+		}
+	}
+	return all, true
+}
+
+func appendState(dst []byte, s store.ProducerState) []byte {
+	dst = binary.AppendUvarint(dst, s.Epoch)
+	dst = binary.AppendUvarint(dst, s.Attempt)
+	dst = binary.AppendUvarint(dst, s.Next)
+	dst = binary.AppendUvarint(dst, s.GivenUp)
+	dst = binary.AppendVarint(dst, s.Seen.UnixNano())
+	dst = binary.AppendVarint(dst, int64(s.Expire))
+	return append(dst, s.Note...)
+}
+
+func decodeState(v []byte) (s store.ProducerState, err error) {
+	var seen, expire int64
+	bad := false
+	for _, p := range []*uint64{&s.Epoch, &s.Attempt, &s.Next, &s.GivenUp} {
+		n, w := binary.Uvarint(v)
+		*p, v, bad = n, v[max(w, 0):], bad || w <= 0
+	}
+	for _, p := range []*int64{&seen, &expire} {
+		n, w := binary.Varint(v)
+		*p, v, bad = n, v[max(w, 0):], bad || w <= 0
+	}
+	if bad {
+		return s, unavailable(errState)
+	}
+	s.Seen, s.Expire = time.Unix(0, seen).UTC(), time.Duration(expire)
+	if len(v) > 0 {
+		s.Note = slices.Clone(v)
+	}
+	return s, nil
+}

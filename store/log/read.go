@@ -1,0 +1,402 @@
+package log
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dictwire/dictwire/store"
+)
+
+// Read implements [store.Log].
+func (s *Store) Read(ctx context.Context, from store.Position, o store.ReadOptions) iter.Seq2[store.Batch, error] {
+	return func(yield func(store.Batch, error) bool) {
+		r := &reader{s: s, o: o, at: from, fresh: from.IsZero()}
+		defer r.free()
+		err := r.begin(ctx)
+		if err == nil {
+			err = r.read(ctx, yield)
+		}
+		if err != nil && !errors.Is(err, errStop) {
+			yield(store.Batch{}, err)
+		}
+	}
+}
+
+// A reader is one Read. While its caller works, and while it waits, it holds
+// nothing of the store but an open file.
+type reader struct {
+	s     *Store
+	o     store.ReadOptions
+	at    store.Position    // everything below is done
+	said  store.Position    // the caller knows that all below is done
+	fresh bool              // it misses nothing that was trimmed before
+	told  map[string]uint64 // the topics' trims that are told
+
+	trims uint64 // how many there had been when it looked last
+
+	segment *segment // that it was in last
+	off     int64    // nothing before it is to be read there
+	parts   []part   // of it, which are to be read
+	planned uint64   // everything below is in parts, or of no interest
+	sc      *scanner // of the first part
+	block   store.Block
+	held    int64     // bytes, of the read's room
+	quiet   time.Time // since when the reader has said nothing
+}
+
+// errStop ends a read whose caller has stopped.
+var errStop = errors.New("stop")
+
+// begin checks where and what is read.
+func (r *reader) begin(ctx context.Context) error {
+	for _, p := range r.o.Topics {
+		if err := store.CheckPattern(p); err != nil {
+			return err
+		}
+	}
+	if r.o.Progress == 0 {
+		r.o.Progress = 5 * time.Second
+	}
+	if err := r.s.enter(ctx); err != nil {
+		return err
+	}
+	defer r.s.leave()
+	if err := r.s.within(r.at); err != nil {
+		return err
+	}
+	r.at.Tag = r.s.tag
+	return nil
+}
+
+// leave closes what the reader has open.
+func (r *reader) leave() {
+	if r.sc != nil {
+		r.sc.close()
+	}
+	r.sc, r.parts = nil, nil
+}
+
+func (r *reader) read(ctx context.Context, yield func(store.Batch, error) bool) error {
+	if err := r.gap(yield); err != nil {
+		return err
+	}
+	var grown waiter
+	if r.o.Follow {
+		grown = r.s.waiters.follow(r.o.Topics)
+		defer r.s.waiters.unfollow(grown, r.o.Topics)
+	}
+	for {
+		if err := r.trimmed(yield); err != nil {
+			return err
+		}
+		head, more, err := r.step(ctx, yield)
+		if err != nil {
+			return err
+		}
+		if more {
+			continue
+		}
+		if r.at.Block < head {
+			r.at = r.s.position(head)
+		}
+		if r.at != r.said {
+			r.said = r.at
+			if !yield(store.Batch{At: r.at, Next: r.at}, nil) {
+				return nil
+			}
+		}
+		if !r.o.Follow {
+			return nil
+		}
+		if r.wait(ctx, grown) {
+			r.said = store.Position{}
+		}
+	}
+}
+
+// wait waits at the head, and reports whether it was in vain.
+func (r *reader) wait(ctx context.Context, grown waiter) bool {
+	r.free() // an idle reader holds nothing
+	timer := time.NewTimer(r.o.Progress)
+	defer timer.Stop()
+	select {
+	case <-grown:
+	case <-ctx.Done():
+	case <-r.s.done:
+	case <-timer.C:
+		return true
+	}
+	return false
+}
+
+// step reads the next frame, and yields what it has. It reports whether there was
+// one; else all below head is done.
+func (r *reader) step(ctx context.Context, yield func(store.Batch, error) bool) (head uint64, more bool, err error) {
+	window, err := r.window(ctx)
+	if err != nil {
+		return 0, false, err
+	}
+	found, head, err := r.next(ctx, window)
+	if errors.Is(err, errTrimmed) {
+		return head, true, nil
+	}
+	if r.sc != nil && r.sc.want > 0 { // a large frame
+		want := r.sc.want
+		if err := r.ask(ctx, int64(want)+someRoom); err != nil {
+			return head, false, err
+		}
+		r.sc.room = want
+		return head, true, nil
+	}
+	if err != nil || !found {
+		return head, false, err
+	}
+	if d := r.sc.damage; d != nil {
+		return head, true, r.damaged(yield, d)
+	}
+	f := &r.sc.frame
+	pos := f.pos
+	for i := range f.items {
+		it := &f.items[i]
+		if !it.isBlock() {
+			continue
+		}
+		if pos >= r.at.Block && pos < head {
+			if err := r.yield(ctx, yield, it, pos, f.time); err != nil {
+				return head, true, err
+			}
+		}
+		pos++
+	}
+	r.sc.room = window
+	return head, true, r.progress(yield)
+}
+
+// progress says how far the reader is, where it has said nothing for a while.
+func (r *reader) progress(yield func(store.Batch, error) bool) error {
+	switch now := time.Now(); {
+	case r.at == r.said || r.quiet.IsZero():
+		r.quiet = now
+	case now.Sub(r.quiet) >= r.o.Progress:
+		r.quiet, r.said = now, r.at
+		if !yield(store.Batch{At: r.at, Next: r.at}, nil) {
+			return errStop
+		}
+	}
+	return nil
+}
+
+// next goes to the next frame or damage.
+func (r *reader) next(ctx context.Context, window int) (found bool, head uint64, err error) {
+	if err := r.s.enter(ctx); err != nil {
+		return false, 0, err
+	}
+	defer r.s.leave()
+	head = r.s.topics.head.Load()
+	for {
+		if r.sc != nil {
+			if r.sc.next() || r.sc.want > 0 {
+				return true, head, nil
+			}
+			err := r.sc.err
+			r.sc.close()
+			r.sc = nil
+			if err != nil {
+				return false, head, unavailable(err)
+			}
+			r.off, r.parts = r.parts[0].to, r.parts[1:]
+		}
+		if len(r.parts) == 0 {
+			if r.at.Block < r.planned { // the rest is of no interest
+				r.at = r.s.position(r.planned)
+			}
+			if r.at.Block >= head {
+				return false, head, nil
+			}
+			ok, err := r.plan(head)
+			if r.freed(err) {
+				continue
+			}
+			if err != nil || !ok {
+				return false, head, err
+			}
+			continue
+		}
+		p := r.parts[0]
+		r.sc, err = r.s.scan(r.segment, p.from, p.to)
+		if r.freed(err) {
+			continue
+		}
+		if err != nil {
+			return false, head, unavailable(err)
+		}
+		r.sc.heads = true // blocks are checked when they are decoded
+		r.sc.pos, r.sc.gaps, r.sc.room = p.pos, true, window
+	}
+}
+
+// freed reports whether an error says that the reader's segment is gone, since all
+// in it is trimmed. The reader then goes on after it.
+func (r *reader) freed(err error) bool {
+	if !r.s.freed(r.segment, err) {
+		return false
+	}
+	r.parts, r.sc, r.planned = nil, nil, 0
+	return true
+}
+
+// errTrimmed says that something was trimmed, which is to be told first.
+var errTrimmed = errors.New("trimmed")
+
+// plan decides what is to be read next: parts of the segment where the reader is,
+// or of the next one. It reports whether there is any.
+func (r *reader) plan(head uint64) (ok bool, err error) {
+	all := r.s.segments.list()
+	if r.trims != r.s.topics.trims.Load() {
+		return false, errTrimmed // what was trimmed may be in none of them
+	}
+	for _, g := range all {
+		end := min(g.end.Load(), head)
+		if end <= r.at.Block {
+			continue
+		}
+		if r.segment != g {
+			r.segment, r.off = g, 0
+		}
+		if r.parts, err = r.s.spans(g, r.at.Block, r.o.Topics); err != nil {
+			return false, unavailable(err)
+		}
+		r.parts = slices.DeleteFunc(r.parts, func(p part) bool { return p.to <= r.off })
+		if len(r.parts) > 0 && r.parts[0].from < r.off {
+			r.parts[0].from, r.parts[0].pos = r.off, r.at.Block
+		}
+		r.planned = end
+		return true, nil
+	}
+	return false, nil
+}
+
+// yield yields a block that the reader is to see.
+func (r *reader) yield(ctx context.Context, yield func(store.Batch, error) bool, it *item, pos uint64, time int64) error {
+	at, next := r.s.position(pos), r.s.position(pos+1)
+	if pos == r.at.Block {
+		at.Index = r.at.Index
+	}
+	if len(r.o.Topics) > 0 {
+		if _, err := r.block.PeekHead(it.data[:it.head]); err == nil && !store.Match(r.o.Topics, r.block.Topic) {
+			r.at = next
+			return nil
+		}
+	}
+	if err := r.ask(ctx, int64(cap(r.sc.window))+it.decoded()); err != nil {
+		return err
+	}
+	err := r.block.Decode(it.data)
+	if err != nil {
+		return r.broken(yield, it, at, next, err)
+	}
+	r.at = next
+	if int(at.Index) >= len(r.block.Lengths) || !r.o.Producer.IsZero() && r.block.Producer != r.o.Producer ||
+		pos < r.told[r.block.Topic] {
+		return nil
+	}
+	r.said = next
+	if !yield(store.Batch{At: at, Next: next, Time: stamp(time), Block: &r.block}, nil) {
+		return errStop
+	}
+	return nil
+}
+
+// broken yields that a block is damaged whose head is whole.
+func (r *reader) broken(yield func(store.Batch, error) bool, it *item, at, next store.Position, err error) error {
+	var b store.Block
+	topic := topicOf(&b, it)
+	if r.s.isTrimmed(topic, at.Block) {
+		r.at = next
+		return nil
+	}
+	return r.tell(yield, &store.DamageError{From: at, To: next, Topic: topic, Err: err})
+}
+
+// damaged yields that a part of a segment can't be read.
+func (r *reader) damaged(yield func(store.Batch, error) bool, d *hole) error {
+	from, to := r.at, r.s.position(d.to)
+	if d.to == 0 {
+		to = r.s.position(r.parts[0].end)
+	}
+	if to.Block <= from.Block { // no block was there
+		return nil
+	}
+	return r.tell(yield, &store.DamageError{From: from, To: to, Err: fmt.Errorf("%s at %d: %w", r.segment.name(), d.off, d.err)})
+}
+
+func (r *reader) tell(yield func(store.Batch, error) bool, d *store.DamageError) error {
+	r.at, r.said = d.To, d.To
+	if !yield(store.Batch{At: d.From, Next: d.To}, d) {
+		return errStop
+	}
+	return nil
+}
+
+// trimmed yields what was trimmed where the reader would have come to.
+func (r *reader) trimmed(yield func(store.Batch, error) bool) error {
+	fresh := r.fresh
+	r.fresh = false
+	trims := r.s.topics.trims.Load()
+	if trims == r.trims {
+		return nil
+	}
+	if r.trims = trims; r.s.topics.trimmed.Load() <= r.at.Block {
+		return nil
+	}
+	for _, t := range r.s.topics.matching(r.o.Topics) {
+		to := t.trimmed.Load()
+		if to <= max(r.at.Block, r.told[t.name]) {
+			continue
+		}
+		if r.told == nil {
+			r.told = map[string]uint64{}
+		}
+		r.told[t.name] = to
+		if fresh {
+			continue
+		}
+		err := &store.TrimmedError{From: r.at, To: r.s.position(to), Topic: t.name}
+		if r.only() {
+			r.at = err.To
+			r.leave()
+		}
+		if !yield(store.Batch{At: err.From, Next: r.at}, err) {
+			return errStop
+		}
+	}
+	return nil
+}
+
+// only reports whether one topic is read, by its name.
+func (r *reader) only() bool { return len(r.o.Topics) == 1 && !strings.HasSuffix(r.o.Topics[0], "*") }
+
+// gap yields that a reader's position was given before the log was opened, and is
+// not known to it: what stood there is lost.
+func (r *reader) gap(yield func(store.Batch, error) bool) error {
+	for _, g := range r.s.head.Gaps {
+		if g.From < r.at.Block && r.at.Block < g.To {
+			return r.tell(yield, &store.DamageError{From: r.at, To: r.s.position(g.To), Err: errGap})
+		}
+	}
+	return nil
+}
+
+var errGap = errors.New("the position was given, and what stood before it is not there")
+
+func (s *Store) isTrimmed(topic string, at uint64) bool {
+	s.topics.mu.RLock()
+	t := s.topics.byName[topic]
+	s.topics.mu.RUnlock()
+	return t != nil && at < t.trimmed.Load()
+}

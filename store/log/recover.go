@@ -1,0 +1,479 @@
+package log
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/dictwire/dictwire/internal/storedir"
+)
+
+// A recovery is what an opening finds, and what follows from it.
+//
+// A log is opened anew with a segment of its own. Nothing is appended to an older
+// one: what stands there beyond what was known to be synced may not be on the
+// disk, though it can be read. It is written anew.
+type recovery struct {
+	s      *Store
+	files  map[uint64][]uint64 // the revisions of the segments that are there
+	heads  map[uint64]*header  // of the segments that are there, or of which another one tells
+	start  map[uint64]int64    // where their frames begin
+	rest   []string            // files that are of no use once the log is open
+	used   bool                // there is more than segments
+	fresh  bool                // the log is new
+	copied bool                // the directory is a backup that was never opened
+
+	promise uint64  // the last frame of which anything says that it was synced
+	newest  *header // of the opening that counts; nil in a new log
+	next    uint64  // the number that no segment had
+	gen     uint64  // the highest generation
+	pos     uint64  // no block has a higher position
+	time    int64   // of the last frame
+
+	live    []*segment // sealed
+	found   []found    // not sealed
+	exp     uint64     // the sequence number after the last frame
+	at      uint64     // the position after it
+	closed  bool       // it says that the log was closed
+	ended   bool       // beyond, nothing counts
+	freed   []uint64   // segments that the frames say are not needed
+	damages []Damage
+	missing []string // files
+}
+
+// ErrDamaged is what Open wraps where files of the store are missing or can't be
+// read: see Options.Salvage.
+var ErrDamaged = errors.New("files of the store are missing or damaged")
+
+const (
+	statesName = "states"
+	lockName   = "LOCK"
+	backupName = "backup" // marks a copy
+	temporary  = ".tmp"
+)
+
+// list looks at what is in the directory, and refuses what is not ours.
+func (r *recovery) list() error {
+	names, err := r.s.fs.List(r.s.dir)
+	if err != nil {
+		return err
+	}
+	r.files, r.heads, r.start = map[uint64][]uint64{}, map[uint64]*header{}, map[uint64]int64{}
+	var foreign []string
+	for _, name := range names {
+		n, rev, ok := parseName(name, segmentSuffix)
+		no, revision, isIndex := parseName(strings.TrimSuffix(name, temporary), indexSuffix)
+		switch {
+		case ok:
+			r.files[n] = append(r.files[n], rev)
+			r.next = max(r.next, n)
+		case isIndex && (strings.HasSuffix(name, temporary) || !slices.Contains(names, fileName(no, revision, segmentSuffix))):
+			r.rest = append(r.rest, name)
+		case isIndex, name == slotsName, name == statesName, name == lockName, name == backupName:
+		default:
+			foreign = append(foreign, name)
+		}
+	}
+	if err := storedir.CheckEmpty(foreign); err != nil {
+		return err
+	}
+	has := func(name string) bool { return slices.Contains(names, name) }
+	r.copied, r.used = has(backupName), has(slotsName) || has(statesName) || has(backupName)
+	if len(r.files) == 0 && r.used {
+		return fmt.Errorf("%w: the segments (log-*%s) are missing", ErrDamaged, segmentSuffix)
+	}
+	return nil
+}
+
+// readHeads reads the headers of all segments.
+func (r *recovery) readHeads() error {
+	for n, revisions := range r.files {
+		slices.Sort(revisions)
+		for _, rev := range revisions {
+			h, start, err := r.readHead(n, rev)
+			if err != nil {
+				return err
+			}
+			if h != nil && r.heads[n] == nil {
+				r.heads[n], r.start[n] = h, start
+			}
+		}
+	}
+	// What else there is was made after the first header was durable.
+	if r.fresh = len(r.heads) == 0 && !r.used; len(r.heads) == 0 && r.used {
+		return fmt.Errorf("%w: no segment has a valid header", ErrDamaged)
+	}
+	for _, h := range slices.Collect(maps.Values(r.heads)) {
+		if p := h.Previous; p != nil && r.heads[p.Number] == nil {
+			r.heads[p.Number] = p
+		}
+	}
+	for _, h := range r.heads {
+		r.promise = max(r.promise, h.Synced)
+		r.gen = max(r.gen, h.Generation)
+		r.pos = max(r.pos, h.Next)
+		r.time = max(r.time, h.Time)
+		r.next = max(r.next, h.Number)
+		for _, l := range h.Live {
+			r.next = max(r.next, l.Number)
+			r.pos = max(r.pos, l.End, l.Position)
+		}
+	}
+	return nil
+}
+
+// readHead reads one header, nil where it is not valid.
+func (r *recovery) readHead(n, rev uint64) (*header, int64, error) {
+	f, err := r.s.fs.Open(r.s.path(fileName(n, rev, segmentSuffix)))
+	if err != nil {
+		return nil, 0, err
+	}
+	defer f.Close()
+	h, start, err := readHeader(f)
+	if err != nil || h.Number != n {
+		return nil, 0, nil //nolint:nilerr // what it says may stand elsewhere
+	}
+	return h, start, nil
+}
+
+// choose finds the newest opening that was finished, and its newest header.
+//
+// An opening was finished when a segment follows its own, or a frame stands
+// after those that it wrote anew, or those are whole. Another one is as if it had
+// not begun: what it wrote anew stands where it was.
+func (r *recovery) choose() error {
+	openings := map[uint64]uint64{} // with the number of its newest segment
+	for n, h := range r.heads {
+		openings[h.Opening] = max(openings[h.Opening], n)
+	}
+	for _, o := range slices.Backward(slices.Sorted(maps.Keys(openings))) {
+		newest := openings[o]
+		if newest == o {
+			ok, err := r.finished(r.heads[o])
+			if err != nil {
+				return err
+			}
+			if !ok {
+				continue
+			}
+		}
+		r.newest = r.heads[newest]
+		return nil
+	}
+	return fmt.Errorf("%w: no opening of the log was finished", ErrDamaged)
+}
+
+// finished reports whether an opening of which there is one segment was.
+func (r *recovery) finished(h *header) (bool, error) {
+	if len(r.files[h.Number]) == 0 {
+		return false, nil
+	}
+	events, err := r.read(newSegment(r.open(h, h.Base+1)))
+	if err != nil {
+		return false, err
+	}
+	top, whole, beyond := h.Base+h.Again, uint64(0), false
+	for _, e := range events {
+		if !e.hole && e.seq == h.Base+whole+1 {
+			whole++
+		}
+		beyond = beyond || !e.hole && e.seq > top
+	}
+	return beyond || whole >= h.Again || r.promise > top, nil
+}
+
+// open returns what is known of a segment that is not sealed.
+func (r *recovery) open(h *header, first uint64) sealed {
+	l := sealed{Number: h.Number, Salt: h.Salt, First: first, Position: h.Position, Start: h.Start}
+	if start, ok := r.start[h.Number]; ok {
+		l.Start = start
+	}
+	return l
+}
+
+// An event is what stands in a segment that may not be sealed: a frame, or what
+// is none.
+type event struct {
+	hole     bool
+	known    bool // a frame whose header is whole, and the rest is not
+	seq      uint64
+	pos, to  uint64 // positions
+	time     int64
+	off, end int64
+	closes   bool
+	frees    []uint64 // segments
+}
+
+// read reads a segment that may not be sealed, and notes what its frames say was
+// synced.
+func (r *recovery) read(g *segment) (events []event, err error) {
+	sc, err := r.s.scan(g, g.Start, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer sc.close()
+	info, err := sc.file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	sc.limit = info.Size()
+	for sc.next() {
+		f, d := &sc.frame, sc.damage
+		if d != nil && !d.known {
+			if d.end > d.off {
+				events = append(events, event{hole: true, off: d.off, end: d.end})
+			}
+			continue
+		}
+		r.promise = max(r.promise, f.synced)
+		e := event{known: d != nil, seq: f.seq, pos: f.pos, to: f.end(), time: f.time, off: sc.off, end: sc.at}
+		for i := range f.items {
+			switch it := &f.items[i]; it.kind {
+			case kindClose:
+				e.closes = true
+			case kindFree:
+				e.frees = append(e.frees, numbers(it.data)...)
+			}
+		}
+		events = append(events, e)
+	}
+	return events, sc.err
+}
+
+// collect reads the segments that are not sealed, and says what is damaged: what
+// can't be read though something says that it was synced. Beyond that, the first
+// frame that is not valid ends the log, whatever stands after it.
+func (r *recovery) collect() error {
+	h := r.newest
+	first := h.Base + 1
+	var open []*segment
+	for _, l := range h.Live {
+		g := newSegment(l)
+		if l.Last == 0 {
+			open, first = append(open, g), l.First
+			continue
+		}
+		r.live, first = append(r.live, g), l.Last+1
+	}
+	open = append(open, newSegment(r.open(h, max(first, h.Base+1))))
+	// All that says what was synced counts, before anything is judged by it.
+	all := make([][]event, len(open))
+	for i, g := range open {
+		if len(r.files[g.Number]) == 0 {
+			continue
+		}
+		var err error
+		if all[i], err = r.read(g); err != nil {
+			return err
+		}
+		if n := len(all[i]); n > 0 && i+1 < len(open) {
+			open[i+1].First = max(open[i+1].First, all[i][n-1].seq+1)
+		}
+	}
+	r.exp, r.at = open[0].First, open[0].Position
+	used := 0
+	for i, g := range open {
+		if i > 0 {
+			g.First, g.Position = r.exp, r.at
+		}
+		if len(r.files[g.Number]) == 0 {
+			r.lose(g, r.at, fmt.Sprintf("%s is missing", g.name()))
+		}
+		var kept []event
+		for _, e := range all[i] {
+			if !e.hole && (g.Number != h.Opening || e.seq > h.Base+h.Again) {
+				used = i + 1
+			}
+			if !r.ended && r.take(e, g) {
+				kept = append(kept, e)
+			}
+		}
+		r.found = append(r.found, found{g, kept})
+	}
+	// A segment that was written to has a successor, even if that is empty.
+	if used > 0 {
+		if n := open[used-1].Number + 1; len(r.files[n]) == 0 {
+			r.lose(nil, r.at, fmt.Sprintf("%s is missing", fileName(n, 0, segmentSuffix)))
+		}
+	}
+	if r.promise >= r.exp {
+		r.damage(r.at, 0, fmt.Sprintf("frames %d to %d were synced, and are not there", r.exp, r.promise))
+	}
+	r.live = slices.DeleteFunc(r.live, func(g *segment) bool { return slices.Contains(r.freed, g.Number) })
+	for _, g := range r.live {
+		if g.Lost == "" && !slices.Contains(r.files[g.Number], g.Revision) {
+			r.lose(g, g.Position, fmt.Sprintf("%s is missing", g.name()))
+		}
+	}
+	return nil
+}
+
+// A found is a segment that was not sealed, and the frames in it that count.
+type found struct {
+	g      *segment
+	events []event
+}
+
+// take reports whether an event is the next frame of the log. What is missing
+// before it is damaged, or the log has ended.
+func (r *recovery) take(e event, g *segment) bool {
+	if r.exp > r.promise && (e.hole || e.known || e.seq != r.exp) {
+		r.ended = true
+		return false
+	}
+	if e.hole || e.seq < r.exp { // what comes after a hole says what stood there
+		return false
+	}
+	if e.seq > r.exp {
+		r.damage(r.at, e.pos, fmt.Sprintf("frames %d to %d of %s can't be read", r.exp, e.seq-1, g.name()))
+	}
+	if e.known {
+		r.damage(e.pos, e.to, fmt.Sprintf("frame %d of %s: %v", e.seq, g.name(), errBody))
+	}
+	r.exp, r.at, r.time, r.closed = e.seq+1, e.to, max(r.time, e.time), e.closes
+	r.freed = append(r.freed, e.frees...)
+	return true
+}
+
+func (r *recovery) damage(from, to uint64, text string) {
+	r.damages = append(r.damages, Damage{from, to, text})
+}
+
+// lose notes that a file is missing, and perhaps a segment with it.
+func (r *recovery) lose(g *segment, from uint64, text string) {
+	r.missing = append(r.missing, text)
+	end := uint64(0)
+	if g != nil {
+		g.Lost, end = text, g.End
+	}
+	r.damage(from, end, text)
+}
+
+// numbers decodes what appendNumbers appends.
+func numbers(b []byte) (all []uint64) {
+	for len(b) > 0 {
+		v, n := binary.Uvarint(b)
+		if n <= 0 {
+			break
+		}
+		all, b = append(all, v), b[n:]
+	}
+	return all
+}
+
+func appendNumbers(dst []byte, all []uint64) []byte {
+	for _, v := range all {
+		dst = binary.AppendUvarint(dst, v)
+	}
+	return dst
+}
+
+// leap is how far positions go on where nobody knows which were used.
+const leap = 1 << 32
+
+// begin decides how the log goes on.
+func (r *recovery) begin() (h *header, again []raw, err error) {
+	s, last := r.s, r.exp-1
+	h = &header{Number: r.next + 1, Opening: r.next + 1, Salt: random(), Generation: r.gen + 1, Base: last}
+	if r.newest == nil {
+		h.Log, h.Position, h.Next = fmt.Sprintf("%016x", random()), 1, 1
+		return h, nil, nil
+	}
+	h.Log, h.Gaps, h.Damage = r.newest.Log, r.newest.Gaps, append(r.newest.Damage, r.damages...)
+	h.Tag, h.Time = r.newest.Tag, r.time
+	if len(r.damages) > 0 {
+		h.Base = max(r.promise, last)
+	} else if r.promise < last {
+		h.Base = r.promise
+	}
+	h.Synced = h.Base
+	h.Next = max(r.pos, r.at)
+	if !r.closed || len(r.damages) > 0 || h.Next > r.at {
+		h.Next += leap
+		h.Gaps = append(h.Gaps, gap{r.at, h.Next})
+		h.Gaps = h.Gaps[max(0, len(h.Gaps)-maxGaps):]
+	}
+	for i := range h.Damage {
+		if d := &h.Damage[i]; d.To == 0 {
+			d.To = h.Next
+		}
+	}
+	if s.opts.Salvage {
+		h.Damage = nil
+	}
+	for _, f := range r.found {
+		if again, err = r.seal(f, h, again); err != nil {
+			return nil, nil, err
+		}
+	}
+	if lost := h.Base; len(r.damages) > 0 && lost > last {
+		r.live = append(r.live, newSegment(sealed{
+			First: last + 1, Last: lost, Position: r.at, End: h.Next, Time: r.time,
+			Lost: fmt.Sprintf("frames %d to %d are missing", last+1, lost),
+		}))
+	}
+	h.Again, h.Position = uint64(len(again)), h.Next
+	if len(again) > 0 {
+		h.Position = again[0].pos
+	}
+	for _, g := range r.live {
+		h.Live = append(h.Live, g.sealed)
+	}
+	return h, again, nil
+}
+
+// maxGaps is how many gaps a header tells of.
+const maxGaps = 256
+
+// seal makes a segment that was found one that is sealed, up to the new opening's
+// base. What stands beyond that is to be written anew.
+func (r *recovery) seal(f found, h *header, again []raw) ([]raw, error) {
+	l := f.g.sealed
+	l.Last, l.Size, l.End, l.Time = 0, l.Start, l.Position, r.time
+	for i, e := range f.events {
+		if i == 0 {
+			l.Time = e.time
+		}
+		if e.seq <= h.Base {
+			l.Last, l.Size, l.End = e.seq, e.end, e.to
+			continue
+		}
+		b, err := r.bytes(f.g, e)
+		if err != nil {
+			return nil, err
+		}
+		again = append(again, raw{e.pos, b})
+	}
+	if l.Last > 0 {
+		r.live = append(r.live, newSegment(l))
+	}
+	return again, nil
+}
+
+// A raw is the bytes of a frame.
+type raw struct {
+	pos uint64
+	b   []byte
+}
+
+// bytes reads the bytes of a frame.
+func (r *recovery) bytes(g *segment, e event) ([]byte, error) {
+	f, err := r.s.fs.Open(r.s.path(g.name()))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b := make([]byte, e.end-e.off)
+	_, err = f.ReadAt(b, e.off)
+	return b, err
+}
+
+func random() uint64 {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return binary.LittleEndian.Uint64(b[:]) >> 1
+}

@@ -1,0 +1,58 @@
+package log
+
+import (
+	"context"
+
+	"github.com/dictwire/dictwire/store"
+)
+
+// What a reader holds while it reads blocks that are not large: as much as would be
+// good, and as little as will do.
+const (
+	goodRoom = 2 * scanBytes
+	someRoom = 12 << 10
+)
+
+// ask makes sure that the reader has so many bytes of its [store.Room]. Nothing is
+// locked.
+func (r *reader) ask(ctx context.Context, bytes int64) error {
+	if r.o.Room == nil || bytes <= r.held {
+		return nil
+	}
+	if !r.o.Room.Want(bytes) {
+		if err := r.o.Room.Need(ctx, bytes); err != nil {
+			return err
+		}
+	}
+	r.held = bytes
+	return nil
+}
+
+// window returns how much of a file is read at a time, with the room that there
+// is.
+func (r *reader) window(ctx context.Context) (int, error) {
+	switch {
+	case r.o.Room == nil:
+		return scanBytes, nil
+	case r.held >= goodRoom:
+	case r.o.Room.Want(goodRoom):
+		r.held = goodRoom
+	default:
+		return someRoom / 3, r.ask(ctx, someRoom)
+	}
+	return scanBytes, nil
+}
+
+// decoded returns how many bytes a block takes when it is decoded, beside the
+// frame that it is in.
+func (i *item) decoded() int64 { return int64(i.bytes) + 4*int64(i.records) }
+
+// free gives back all memory.
+func (r *reader) free() {
+	r.leave()
+	r.block = store.Block{}
+	if r.o.Room != nil && r.held > 0 {
+		r.o.Room.Want(0)
+		r.held = 0
+	}
+}

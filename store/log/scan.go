@@ -1,0 +1,191 @@
+package log
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// A scanner reads the frames of a segment in order. Where there is no valid one
+// it looks for the next.
+//
+//	for sc.next() {
+//		if sc.damage != nil { … } else { … sc.frame … }
+//	}
+//	err := sc.err
+type scanner struct {
+	off    int64 // of the frame, or where the damage begins
+	frame  frame
+	damage *hole // what can't be read; then there is no frame
+	err    error // of the file
+
+	seq  uint64 // of the next frame, where there is no damage
+	pos  uint64 // of the next block
+	time int64  // of the last frame
+	gaps bool   // frames may be missing: the segment was rewritten
+
+	file   vfs.File
+	seed   uint32
+	at     int64 // the next frame's offset
+	limit  int64
+	window []byte // what was read, from base on
+	base   int64
+	held   bool  // frame was found beyond damage, which is told first
+	heads  bool  // bodies are not checked
+	lost   *hole // all there is, where there is no file
+	room   int   // how much is read at a time, and how large a frame may be; 0 for no bound
+	want   int   // how large a frame is that is larger
+}
+
+// A hole is a part of a segment that can't be read.
+type hole struct {
+	off, end    int64
+	first, last uint64 // sequence numbers of the frames that stood there
+	from, to    uint64 // positions that may be lost
+	err         error
+	known       bool // the frame's header is whole: it says what is lost
+}
+
+const scanBytes = 256 << 10
+
+// scan opens a segment to read its frames between two offsets.
+func (s *Store) scan(g *segment, from, limit int64) (*scanner, error) {
+	if g.Lost != "" {
+		return &scanner{lost: &hole{first: g.First, last: g.Last, from: g.Position, to: g.End, err: errors.New(g.Lost)}}, nil
+	}
+	f, err := s.fs.Open(s.path(g.name()))
+	if err != nil {
+		return nil, err
+	}
+	return &scanner{
+		file: f, seed: g.seed, at: from, limit: limit, gaps: g.Revision > 0,
+		seq: g.First, pos: g.Position, time: g.Time,
+	}, nil
+}
+
+func (sc *scanner) close() {
+	if sc.file != nil {
+		_ = sc.file.Close()
+	}
+}
+
+// next goes to the next frame or damage, and reports whether there is one.
+func (sc *scanner) next() bool {
+	sc.damage, sc.lost, sc.want = sc.lost, nil, 0
+	if sc.damage != nil {
+		return true
+	}
+	if sc.held {
+		sc.held = false
+		return sc.accept()
+	}
+	from, found := sc.at, false
+	for sc.err == nil && sc.at < sc.limit {
+		if found = sc.try(); found {
+			break
+		}
+		if sc.want > 0 {
+			sc.at = from
+			return false
+		}
+		sc.skip()
+	}
+	if found && sc.at == from && (sc.frame.seq == sc.seq || sc.gaps) {
+		return sc.accept()
+	}
+	if sc.err != nil || from >= sc.limit {
+		return false
+	}
+	sc.damage = &hole{off: from, end: min(sc.at, sc.limit), first: sc.seq, from: sc.pos, err: errFrame}
+	sc.off = from
+	if found {
+		sc.held = true
+		sc.damage.last, sc.damage.to = sc.frame.seq-1, sc.frame.pos
+	}
+	return true
+}
+
+// accept takes the frame that was found. Where its body is damaged, that is told
+// instead.
+func (sc *scanner) accept() bool {
+	f := &sc.frame
+	sc.off = sc.at
+	sc.at += int64(f.size)
+	sc.seq, sc.pos, sc.time = f.seq+1, f.end(), f.time
+	if sc.heads {
+		return true
+	}
+	if err := f.checkBody(); err != nil {
+		sc.damage = &hole{off: sc.off, end: sc.at, first: f.seq, last: f.seq, from: f.pos, to: f.end(), err: err, known: true}
+	}
+	return true
+}
+
+// try decodes the frame at sc.at, and reports whether there is one.
+func (sc *scanner) try() bool {
+	b := sc.bytes(frameHeader)
+	size := frameSize(b, sc.limit-sc.at)
+	if size == 0 {
+		return false
+	}
+	// What is no frame has a length at random: it is not read to see that.
+	if seq := binary.LittleEndian.Uint64(b[16:]); seq < sc.seq || !sc.gaps && seq-sc.seq > uint64(sc.limit)/frameHeader {
+		return false
+	}
+	if sc.room > 0 && size > sc.room {
+		sc.want = size
+		return false
+	}
+	b = sc.bytes(size)
+	return len(b) == size && sc.frame.decode(b, sc.seed, sc.at) == nil
+}
+
+// skip goes to the next offset at which a frame may begin.
+func (sc *scanner) skip() {
+	sc.at += frameAlign
+	// Space that was allocated ahead is zero.
+	for sc.at < sc.limit && sc.err == nil {
+		if len(sc.bytes(frameHeader)) < frameHeader {
+			break
+		}
+		b := sc.window[int(sc.at-sc.base):]
+		for len(b) >= frameAlign && binary.LittleEndian.Uint64(b) == 0 {
+			b = b[frameAlign:]
+			sc.at += frameAlign
+		}
+		if len(b) >= frameHeader || sc.at+frameHeader > sc.limit {
+			break
+		}
+	}
+	if sc.at+frameHeader > sc.limit || len(sc.bytes(frameHeader)) < frameHeader {
+		sc.at = sc.limit
+	}
+}
+
+// bytes returns n bytes at sc.at, fewer where the file ends.
+func (sc *scanner) bytes(n int) []byte {
+	if k := sc.at - sc.base; k >= 0 && k+int64(n) <= int64(len(sc.window)) {
+		return sc.window[k : k+int64(n)]
+	}
+	size := scanBytes
+	if sc.room > 0 {
+		size = min(size, sc.room)
+	}
+	want := min(int64(max(n, size)), sc.limit-sc.at)
+	if int64(cap(sc.window)) < want || cap(sc.window) > max(n, size) {
+		sc.window = make([]byte, want)
+	}
+	sc.window, sc.base = sc.window[:want], sc.at
+	k, err := sc.file.ReadAt(sc.window, sc.at)
+	if err != nil && !errors.Is(err, io.EOF) {
+		sc.err = fmt.Errorf("read %d bytes at %d: %w", want, sc.at, err)
+	}
+	sc.window = sc.window[:k]
+	if k == 0 {
+		sc.at = sc.limit
+	}
+	return sc.window[:min(n, k)]
+}

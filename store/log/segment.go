@@ -1,0 +1,228 @@
+package log
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"io/fs"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// A header is what a segment's file begins with. It is JSON, so that people can
+// read it.
+type header struct {
+	Number     uint64 `json:"number"`  // of the segment
+	Opening    uint64 `json:"opening"` // the segment with which the log was opened
+	Salt       uint64 `json:"salt"`    // random; in the sums of the segment's frames
+	Generation uint64 `json:"generation"`
+	Log        string `json:"log"` // random, of all segments of a log and of its copies
+	Tag        string `json:"tag"` // of the positions
+
+	// Base is the sequence number before the first frame of an opening's
+	// segment, of which the first Again ones were written anew: they stood in an
+	// older segment, and it was not known that they were synced.
+	Base  uint64 `json:"base"`
+	Again uint64 `json:"again,omitempty"`
+
+	Synced   uint64   `json:"synced"`   // the last frame that was synced
+	Position uint64   `json:"position"` // of the segment's first block, or a lower one
+	Next     uint64   `json:"next"`     // no block had this position or a higher one before
+	Time     int64    `json:"time"`     // of the frame before
+	Live     []sealed `json:"live,omitempty"`
+	Damage   []Damage `json:"damage,omitempty"` // that was found and not accepted yet
+	Gaps     []gap    `json:"gaps,omitempty"`
+
+	Previous *header `json:"previous,omitempty"` // that of the segment before, of the same opening
+	Start    int64   `json:"start,omitempty"`    // in Previous: where its frames begin
+}
+
+// A sealed is what a header says of a segment with older frames.
+type sealed struct {
+	Number   uint64 `json:"n"`
+	Revision uint64 `json:"rev,omitempty"` // how often it was rewritten
+	Salt     uint64 `json:"salt"`
+	First    uint64 `json:"first"`          // sequence numbers
+	Last     uint64 `json:"last,omitempty"` // 0 where the segment is the active one
+	Position uint64 `json:"pos"`            // of the first block
+	End      uint64 `json:"end,omitempty"`  // after the last one
+	Start    int64  `json:"start"`          // where the first frame stands
+	Size     int64  `json:"size,omitempty"` // where the last frame ends
+	Time     int64  `json:"time,omitempty"` // of the first frame
+	Lost     string `json:"lost,omitempty"` // why nothing of it can be read
+}
+
+// A gap is positions that were passed over, since nobody knew whether they were
+// used.
+type gap struct {
+	From uint64 `json:"from"`
+	To   uint64 `json:"to"`
+}
+
+// A Damage is something that could not be read when the log was opened.
+type Damage struct {
+	From uint64 `json:"from,omitempty"` // positions; To is 0 where no block is lost
+	To   uint64 `json:"to,omitempty"`
+	Text string `json:"text"`
+}
+
+const (
+	magic     = "dictwire log 1\r\n"
+	headerGap = 4096 // headers end at a multiple of it: no frame shares a page with one
+)
+
+var errHeader = errors.New("no valid header")
+
+// encode returns the header as a file begins with it.
+func (h *header) encode() []byte {
+	body, err := json.Marshal(h)
+	if err != nil {
+		panic(err) // numbers and strings
+	}
+	b := append([]byte(magic), 0, 0, 0, 0, 0, 0, 0, 0)
+	binary.LittleEndian.PutUint32(b[len(magic):], uint32(len(body)))
+	binary.LittleEndian.PutUint32(b[len(magic)+4:], crc32.Checksum(body, castagnoli))
+	b = append(b, body...)
+	return append(b, make([]byte, -len(b)&(headerGap-1))...)
+}
+
+// readHeader reads the header of a segment, and returns where the frames begin.
+func readHeader(f vfs.File) (*header, int64, error) {
+	b := make([]byte, headerGap)
+	if n, err := f.ReadAt(b, 0); err != nil && !errors.Is(err, io.EOF) {
+		return nil, 0, err
+	} else if n < len(b) || string(b[:len(magic)]) != magic {
+		return nil, 0, errHeader
+	}
+	size := int64(binary.LittleEndian.Uint32(b[len(magic):]))
+	sum := binary.LittleEndian.Uint32(b[len(magic)+4:])
+	info, err := f.Stat()
+	if err != nil {
+		return nil, 0, err
+	}
+	end := (int64(len(magic)) + 8 + size + headerGap - 1) &^ (headerGap - 1)
+	if end > info.Size() {
+		return nil, 0, errHeader
+	}
+	body := make([]byte, size)
+	if _, err := f.ReadAt(body, int64(len(magic))+8); err != nil {
+		return nil, 0, err
+	}
+	h := &header{}
+	if crc32.Checksum(body, castagnoli) != sum || json.Unmarshal(body, h) != nil || h.Number == 0 {
+		return nil, 0, errHeader
+	}
+	return h, end, nil
+}
+
+// seed returns what the sums of a segment's frames begin with.
+func seed(number, salt uint64) uint32 {
+	var b [16]byte
+	binary.LittleEndian.PutUint64(b[:], number)
+	binary.LittleEndian.PutUint64(b[8:], salt)
+	return crc32.Checksum(b[:], castagnoli)
+}
+
+const (
+	segmentSuffix = ".seg"
+	indexSuffix   = ".idx"
+)
+
+// fileName returns the name of a segment's file, or of its index.
+func fileName(number, revision uint64, suffix string) string {
+	if revision > 0 {
+		return fmt.Sprintf("log-%010d-%d%s", number, revision, suffix)
+	}
+	return fmt.Sprintf("log-%010d%s", number, suffix)
+}
+
+// parseName is the inverse of fileName.
+func parseName(name, suffix string) (number, revision uint64, ok bool) {
+	digits, ok := strings.CutPrefix(name, "log-")
+	if !ok {
+		return 0, 0, false
+	}
+	if digits, ok = strings.CutSuffix(digits, suffix); !ok {
+		return 0, 0, false
+	}
+	digits, rev, _ := strings.Cut(digits, "-")
+	number, _ = strconv.ParseUint(digits, 10, 64)
+	revision, _ = strconv.ParseUint(rev, 10, 64)
+	return number, revision, number > 0 && fileName(number, revision, suffix) == name
+}
+
+// A segment is one that has frames, or will have: the active one.
+type segment struct {
+	sealed // Last, End and Size count once it is sealed
+
+	seed uint32
+
+	end  atomic.Uint64 // the position after the last block that readers may see
+	size atomic.Int64  // where that block's frame ends
+
+	mu   sync.RWMutex
+	live *index // of the active segment, guarded by mu; nil once it is sealed
+
+	lasts map[string]uint64 // of a sealed one, where its topics end, once that was asked; guarded by Store.trimMu
+
+	// Of the active segment and its successor, the committer's:
+	header *header
+	file   vfs.File
+	room   int64      // up to where space is allocated
+	ready  chan error // of capacity 1: has what came of that, once it is done
+}
+
+func newSegment(d sealed) *segment {
+	g := &segment{sealed: d, seed: seed(d.Number, d.Salt)}
+	g.end.Store(d.End)
+	g.size.Store(d.Size)
+	return g
+}
+
+// name returns the name of the segment's file.
+func (g *segment) name() string { return fileName(g.Number, g.Revision, segmentSuffix) }
+
+// segments are those that have frames, in their order; the last one is active.
+type segments struct {
+	mu  sync.RWMutex
+	all []*segment // never changed in place
+}
+
+func (s *segments) list() []*segment {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.all
+}
+
+func (s *segments) add(g *segment) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all = append(s.all[:len(s.all):len(s.all)], g)
+}
+
+// remove takes segments out.
+func (s *segments) remove(gone func(*segment) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var kept []*segment
+	for _, g := range s.all {
+		if !gone(g) {
+			kept = append(kept, g)
+		}
+	}
+	s.all = kept
+}
+
+// freed reports whether an error says that a segment's file is gone, since all in
+// it is trimmed.
+func (s *Store) freed(g *segment, err error) bool {
+	return errors.Is(err, fs.ErrNotExist) && !slices.Contains(s.segments.list(), g)
+}

@@ -1,0 +1,325 @@
+package log
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	engine "github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/dictwire/dictwire/store"
+)
+
+// states are what is known of producers, cursors and topics: keys and values,
+// each with the sequence number of the frame that set it. They follow from the
+// log. The engine has what a checkpoint wrote; what came later is in memory, and
+// read again from the log when it is opened.
+//
+//	changes ─▶ fresh ─▶ leaving ─▶ engine
+//	              a checkpoint, with the number of the last frame that counts
+type states struct {
+	db   *engine.DB
+	fuse fuse
+
+	mu      sync.Mutex
+	fresh   map[string]value
+	leaving map[string]value // on the way into the engine; nil while nothing is
+	seq     uint64           // of the last frame whose changes are there
+
+	one     sync.Mutex // one checkpoint at a time
+	durable uint64     // seq of the last checkpoint, guarded by mu
+	damaged error      // guarded by mu
+}
+
+// A value is what a key has. None stands for a key that was deleted, until no
+// older frame is left that could set it.
+type value struct {
+	seq  uint64
+	data []byte
+}
+
+// The keys of the states begin with what they are.
+const (
+	prefixCursor   = 'c'
+	prefixExpiry   = 'e' // of producers, by time; derived, not in the log
+	prefixMeta     = 'm'
+	prefixProducer = 'p'
+	prefixRejected = 'r'
+	prefixTopic    = 't'
+)
+
+const (
+	keyApplied = "mapplied" // tag and sequence number
+	maxFresh   = 1 << 15    // changes from which on a checkpoint is due
+)
+
+// openStates opens the engine in a directory.
+func openStates(fs vfs.FS, dir string) (*states, error) {
+	cache := engine.NewCache(8 << 20)
+	defer cache.Unref()
+	st := &states{fuse: newFuse(fs), fresh: map[string]value{}}
+	o := &engine.Options{
+		Cache: cache, FS: st.fuse, FormatMajorVersion: engine.FormatNewest,
+		DisableWAL:    true, // the log is
+		MemTableSize:  4 << 20,
+		MaxOpenFiles:  256,
+		Logger:        quiet{},
+		EventListener: &engine.EventListener{DataCorruption: func(engine.DataCorruptionInfo) {}},
+	}
+	o.Experimental.ReadSamplingMultiplier = -1
+	var err error
+	if st.db, err = engine.Open(dir, o); err != nil {
+		return nil, brief{err}
+	}
+	return st, nil
+}
+
+// quiet is a logger that says nothing. The engine has no reason to end the
+// process: see fuse.
+type quiet struct{}
+
+func (quiet) Infof(string, ...any)           {}
+func (quiet) Errorf(string, ...any)          {}
+func (quiet) Fatalf(format string, a ...any) { panic(fmt.Errorf(format, a...)) }
+
+// A brief is an error of the engine without the lines of details after it.
+type brief struct{ error }
+
+func (b brief) Error() string {
+	text, _, _ := bytes.Cut([]byte(b.error.Error()), []byte("\n"))
+	return string(text)
+}
+
+func (b brief) Unwrap() error { return b.error }
+
+// applied returns the tag of the log that the states follow from, and the last
+// frame that counts.
+func (st *states) applied() (tag string, seq uint64, err error) {
+	v, err := st.get(keyApplied)
+	if err != nil || v.data == nil {
+		return "", 0, err
+	}
+	return string(v.data), v.seq, nil
+}
+
+// put sets a key. It takes data, nil for a key that is deleted.
+func (st *states) put(key string, seq uint64, data []byte) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.set(key, seq, data)
+}
+
+// set is put for who holds st.mu. Of what a key had it uses the memory again.
+func (st *states) set(key string, seq uint64, data []byte) {
+	old := st.fresh[key].data
+	if data != nil {
+		data = append(old[:0], data...)
+	}
+	st.fresh[key] = value{seq, data}
+}
+
+// get returns the value of a key, zero where there is none or was none yet.
+func (st *states) get(key string) (value, error) {
+	st.mu.Lock()
+	v, ok := st.fresh[key]
+	if ok {
+		v.data = slices.Clone(v.data)
+	} else {
+		v, ok = st.leaving[key]
+	}
+	st.mu.Unlock()
+	if ok {
+		return v, nil
+	}
+	b, closer, err := st.db.Get([]byte(key))
+	if errors.Is(err, engine.ErrNotFound) {
+		return value{}, nil
+	}
+	if err != nil {
+		return value{}, st.unreadable(err)
+	}
+	defer closer.Close()
+	return decodeValue(slices.Clone(b))
+}
+
+func encodeValue(v value) []byte {
+	b := binary.AppendUvarint(nil, v.seq)
+	if v.data == nil {
+		return append(b, 0)
+	}
+	return append(append(b, 1), v.data...)
+}
+
+func decodeValue(b []byte) (value, error) {
+	seq, n := binary.Uvarint(b)
+	if n <= 0 || n == len(b) || b[n] > 1 {
+		return value{}, unavailable(errState)
+	}
+	v := value{seq: seq}
+	if b[n] == 1 {
+		v.data = b[n+1:]
+	}
+	return v, nil
+}
+
+var errState = errors.New("a state that can't be read")
+
+// unreadable notes that the engine's files are damaged: the next time, the
+// states are made anew from the log.
+func (st *states) unreadable(err error) error {
+	err = unavailable(brief{err})
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.damaged == nil && engine.IsCorruptionError(err) {
+		st.damaged = err
+	}
+	return err
+}
+
+func unavailable(err error) error { return fmt.Errorf("%w: %w", store.ErrUnavailable, err) }
+
+// scan calls yield with the keys from one on and below another, in order, until
+// it returns false. Those that were deleted have no data. It sees what there was
+// when it began.
+func (st *states) scan(from, below string, yield func(key string, v value) bool) error {
+	st.mu.Lock()
+	fresh := map[string]value{}
+	for _, m := range []map[string]value{st.leaving, st.fresh} {
+		for key, v := range m {
+			if key >= from && key < below {
+				fresh[key] = value{v.seq, slices.Clone(v.data)}
+			}
+		}
+	}
+	// The engine is read as it is now, so that nothing is between the two.
+	it, err := st.db.NewIter(&engine.IterOptions{LowerBound: []byte(from), UpperBound: []byte(below)})
+	st.mu.Unlock()
+	if err != nil {
+		return st.unreadable(err)
+	}
+	defer it.Close()
+	keys := slices.Sorted(maps.Keys(fresh))
+	for it.First(); it.Valid(); it.Next() {
+		key := string(it.Key())
+		for len(keys) > 0 && keys[0] < key {
+			if !yield(keys[0], fresh[keys[0]]) {
+				return nil
+			}
+			keys = keys[1:]
+		}
+		if _, ok := fresh[key]; ok {
+			continue
+		}
+		v, err := decodeValue(slices.Clone(it.Value()))
+		if err != nil {
+			return err
+		}
+		if !yield(key, v) {
+			return nil
+		}
+	}
+	if err := it.Error(); err != nil {
+		return st.unreadable(err)
+	}
+	for _, key := range keys {
+		if !yield(key, fresh[key]) {
+			return nil
+		}
+	}
+	return nil
+}
+
+// due reports whether a checkpoint should be made.
+func (st *states) due() bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return len(st.fresh) >= maxFresh
+}
+
+// checkpoint makes durable what there is, and forgets the keys that were deleted
+// before a frame.
+func (st *states) checkpoint(tag string, forget uint64) error {
+	st.one.Lock()
+	defer st.one.Unlock()
+	if err := st.fuse.err(); err != nil {
+		return unavailable(fmt.Errorf("the states can't be written: %w", err))
+	}
+	st.mu.Lock()
+	if st.leaving == nil {
+		st.leaving, st.fresh = st.fresh, make(map[string]value, len(st.fresh)/2)
+	} else { // the last one failed
+		maps.Copy(st.leaving, st.fresh)
+		st.fresh = map[string]value{}
+	}
+	seq := st.seq
+	st.mu.Unlock()
+
+	b := st.db.NewBatch()
+	for key, v := range st.leaving {
+		var err error
+		if v.data == nil && (v.seq < forget || key[0] == prefixExpiry) {
+			err = b.Delete([]byte(key), nil)
+		} else {
+			err = b.Set([]byte(key), encodeValue(v), nil)
+		}
+		if err != nil {
+			return st.unreadable(err)
+		}
+	}
+	if err := errors.Join(
+		b.Set([]byte(keyApplied), encodeValue(value{seq, []byte(tag)}), nil),
+		st.db.Apply(b, engine.NoSync),
+		st.db.Flush(),
+	); err != nil {
+		return st.unreadable(err)
+	}
+	if err := st.fuse.err(); err != nil {
+		return unavailable(fmt.Errorf("the states can't be written: %w", err))
+	}
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.leaving, st.durable = nil, seq
+	return nil
+}
+
+// purge takes keys out of the engine. Those that have been set since are not
+// there yet.
+func (st *states) purge(keys []string) {
+	b := st.db.NewBatch()
+	for _, key := range keys {
+		_ = b.Delete([]byte(key), nil) // fails where a batch has been applied
+	}
+	_ = st.db.Apply(b, engine.NoSync) // what stays is purged the next time
+}
+
+// verify reads all there is, where that is not much, so that damage is found
+// while the states can be made anew. It notes the positions that they know.
+func (st *states) verify(r *recovery) error {
+	size := st.db.Metrics().DiskSpaceUsage()
+	if size > maxVerify {
+		return nil
+	}
+	bad := error(nil)
+	err := st.scan("a", "z", func(key string, v value) bool {
+		switch {
+		case v.data == nil:
+		case key[0] == prefixCursor && len(v.data) == 20:
+			r.pos = max(r.pos, binary.LittleEndian.Uint64(v.data))
+		case key[0] == prefixTopic:
+			var t topic
+			t.decode(v.data)
+			r.pos = max(r.pos, t.next, t.trimmed.Load())
+		case key[0] == prefixProducer:
+			_, bad = decodeState(v.data)
+		}
+		return bad == nil
+	})
+	return errors.Join(err, bad)
+}
+
+const maxVerify = 64 << 20

@@ -1,0 +1,345 @@
+package log
+
+import (
+	"cmp"
+	"context"
+	"encoding/binary"
+	"errors"
+	"maps"
+	"slices"
+	"sort"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dictwire/dictwire/store"
+)
+
+// topics are all topics there ever were, by name.
+type topics struct {
+	head    atomic.Uint64 // readers see the positions below
+	trimmed atomic.Uint64 // the largest of all topics
+	trims   atomic.Uint64 // how many there were, and one
+
+	mu     sync.RWMutex
+	byName map[string]*topic
+}
+
+// A topic is what is known of one. All but its name is guarded by topics.mu.
+type topic struct {
+	name    string
+	trimmed atomic.Uint64 // the position after the last block that was trimmed; set under mu
+	changed bool          // since the last checkpoint
+
+	blocks, records, bytes uint64
+	first, next            uint64 // the position of the first block, and that after the last
+	oldest, newest         int64  // when the store took them
+}
+
+// topic returns a topic, and makes it where there is none.
+func (s *Store) topic(name string) *topic {
+	s.topics.mu.RLock()
+	t := s.topics.byName[name]
+	s.topics.mu.RUnlock()
+	if t != nil {
+		return t
+	}
+	s.topics.mu.Lock()
+	defer s.topics.mu.Unlock()
+	if t = s.topics.byName[name]; t == nil {
+		t = &topic{name: strings.Clone(name)}
+		s.topics.byName[t.name] = t
+	}
+	return t
+}
+
+// add counts a block. topics.mu is held.
+func (t *topic) add(pos, records, bytes uint64, time int64) {
+	if t.blocks == 0 {
+		t.first, t.oldest = pos, time
+	}
+	t.blocks++
+	t.records += records
+	t.bytes += bytes
+	t.next, t.newest = pos+1, time
+	t.changed = true
+}
+
+// encode returns the topic's state. topics.mu is held.
+func (t *topic) encode() []byte {
+	b := binary.AppendUvarint(nil, t.trimmed.Load())
+	for _, n := range []uint64{t.blocks, t.records, t.bytes, t.first, t.next} {
+		b = binary.AppendUvarint(b, n)
+	}
+	b = binary.AppendVarint(b, t.oldest)
+	return binary.AppendVarint(b, t.newest)
+}
+
+// decode is the inverse of encode.
+func (t *topic) decode(b []byte) {
+	number := func() uint64 {
+		v, n := binary.Uvarint(b)
+		b = b[max(n, 0):]
+		return v
+	}
+	t.trimmed.Store(number())
+	for _, p := range []*uint64{&t.blocks, &t.records, &t.bytes, &t.first, &t.next} {
+		*p = number()
+	}
+	oldest, n := binary.Varint(b)
+	newest, _ := binary.Varint(b[max(n, 0):])
+	t.oldest, t.newest = oldest, newest
+}
+
+// saveTopics puts the topics that have changed among the states. states.mu is
+// held.
+func (s *Store) saveTopics() {
+	s.topics.mu.Lock()
+	defer s.topics.mu.Unlock()
+	for name, t := range s.topics.byName {
+		if t.changed {
+			s.states.set(topicKey(name), s.states.seq, t.encode())
+			t.changed = false
+		}
+	}
+}
+
+func topicKey(name string) string { return string(rune(prefixTopic)) + name }
+
+// matching returns the topics that patterns name, by their names.
+func (t *topics) matching(patterns []string) []*topic {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	var all []*topic
+	for name, tp := range t.byName {
+		if tp.next > 0 && store.Match(patterns, name) {
+			all = append(all, tp)
+		}
+	}
+	slices.SortFunc(all, func(a, b *topic) int { return cmp.Compare(a.name, b.name) })
+	return all
+}
+
+// Topics implements [store.Log].
+func (s *Store) Topics(ctx context.Context) ([]store.TopicStat, error) {
+	if err := s.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer s.leave()
+	all := s.topics.matching(nil)
+	s.topics.mu.RLock()
+	defer s.topics.mu.RUnlock()
+	stats := make([]store.TopicStat, len(all))
+	for i, t := range all {
+		stat := store.TopicStat{
+			Name: t.name, Blocks: t.blocks, Records: t.records, Bytes: t.bytes,
+			First: s.position(t.first), Next: s.position(t.next), Oldest: stamp(t.oldest), Newest: stamp(t.newest),
+		}
+		if t.blocks == 0 {
+			stat.First, stat.Oldest, stat.Newest = stat.Next, time.Time{}, time.Time{}
+		}
+		stats[i] = stat
+	}
+	return stats, nil
+}
+
+func stamp(t int64) time.Time { return time.Unix(0, t).UTC() }
+
+// Head implements [store.Log].
+func (s *Store) Head(ctx context.Context) (store.Position, error) {
+	if err := s.enter(ctx); err != nil {
+		return store.Position{}, err
+	}
+	defer s.leave()
+	return s.position(s.topics.head.Load()), nil
+}
+
+// CheckPosition implements [store.Log].
+func (s *Store) CheckPosition(ctx context.Context, p store.Position) error {
+	if err := s.enter(ctx); err != nil {
+		return err
+	}
+	defer s.leave()
+	return s.within(p)
+}
+
+// Seek implements [store.Log].
+func (s *Store) Seek(ctx context.Context, t time.Time) (store.Position, error) {
+	if err := s.enter(ctx); err != nil {
+		return store.Position{}, err
+	}
+	defer s.leave()
+	head := s.topics.head.Load()
+	want := t.UnixNano()
+	if t.Year() < 1971 {
+		want = 0
+	}
+	at := uint64(0) // blocks before are too old
+	for _, g := range s.segments.list() {
+		if err := s.withIndex(g, func(x *index) error {
+			i := sort.Search(len(x.chunks), func(i int) bool { return x.chunks[i].time >= want })
+			if i > 0 {
+				at = max(at, x.chunks[i-1].pos)
+			}
+			return nil
+		}); err != nil && !s.freed(g, err) {
+			return store.Position{}, unavailable(err)
+		}
+	}
+	found := head
+	var scratch store.Block
+	err := s.walk(at, head, nil, func(f *frame, it *item, pos uint64) bool {
+		if f.time < want || s.isTrimmed(topicOf(&scratch, it), pos) {
+			return true
+		}
+		found = pos
+		return false
+	})
+	return s.position(found), err
+}
+
+var errNone = errors.New("none")
+
+// A located is where a block stands.
+type located struct {
+	pos  uint64
+	time int64
+}
+
+// walk calls yield with the blocks from a position on and below another one, of
+// a topic or of all, until it returns false. What can't be read is passed over.
+func (s *Store) walk(from, below uint64, topics []string, yield func(f *frame, it *item, pos uint64) bool) error {
+	for _, g := range s.segments.list() {
+		if end := g.end.Load(); end <= from || g.Position >= below || g.Lost != "" {
+			continue
+		}
+		spans, err := s.spans(g, from, topics)
+		for _, sp := range spans {
+			var more bool
+			if more, err = s.walkSpan(g, sp, from, below, yield); err == nil && !more {
+				return nil
+			}
+			if err != nil {
+				break
+			}
+		}
+		if err != nil && !s.freed(g, err) {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) walkSpan(g *segment, sp part, from, below uint64, yield func(f *frame, it *item, pos uint64) bool) (more bool, err error) {
+	sc, err := s.scan(g, sp.from, sp.to)
+	if err != nil {
+		return false, err
+	}
+	defer sc.close()
+	sc.heads, sc.pos, sc.gaps = true, sp.pos, true
+	for sc.next() {
+		if sc.damage != nil {
+			continue
+		}
+		pos := sc.frame.pos
+		for i := range sc.frame.items {
+			it := &sc.frame.items[i]
+			if !it.isBlock() {
+				continue
+			}
+			if pos >= below {
+				return false, nil
+			}
+			if pos >= from && !yield(&sc.frame, it, pos) {
+				return false, nil
+			}
+			pos++
+		}
+	}
+	return true, sc.err
+}
+
+// topicOf returns the topic of a block.
+func topicOf(scratch *store.Block, it *item) string {
+	if _, err := scratch.PeekHead(it.data[:it.head]); err != nil {
+		return damagedTopic
+	}
+	return scratch.Topic
+}
+
+// A part is a part of a segment that a reader is to look at.
+type part struct {
+	from, to int64
+	pos, end uint64 // the positions of the first block, and after the last
+}
+
+// part returns a chunk as a part of its segment.
+func (x *index) part(c int, g *segment) part {
+	p := part{x.chunks[c].off, g.size.Load(), x.chunks[c].pos, g.end.Load()}
+	if c+1 < len(x.chunks) {
+		p.to, p.end = min(p.to, x.chunks[c+1].off), x.chunks[c+1].pos
+	}
+	return p
+}
+
+// spans returns the parts of a segment that hold blocks of topics from a position
+// on, in order. Neighbours are one part.
+func (s *Store) spans(g *segment, from uint64, patterns []string) (parts []part, err error) {
+	size := g.size.Load() // before the index, so that nothing is passed over
+	err = s.withIndex(g, func(x *index) error {
+		if len(x.chunks) == 0 {
+			return nil
+		}
+		begin := x.find(from)
+		if len(patterns) == 0 {
+			parts = append(parts, part{x.chunks[begin].off, size, x.chunks[begin].pos, g.end.Load()})
+			return nil
+		}
+		in := make(map[int]bool)
+		for _, name := range x.matching(patterns) {
+			h := x.topics[name]
+			i := sort.Search(len(h.in), func(i int) bool { return h.in[i].chunk >= begin })
+			for _, sh := range h.in[i:] {
+				in[sh.chunk] = true
+			}
+		}
+		for _, c := range slices.Sorted(maps.Keys(in)) {
+			p := x.part(c, g)
+			if p.from >= p.to {
+				continue
+			}
+			if n := len(parts); n > 0 && parts[n-1].to == p.from {
+				parts[n-1].to, parts[n-1].end = p.to, p.end
+			} else {
+				parts = append(parts, p)
+			}
+		}
+		return nil
+	})
+	return parts, err
+}
+
+// matching returns the topics of the segment that patterns name, and that for
+// what can't be read.
+func (x *index) matching(patterns []string) (names []string) {
+	add := func(name string) {
+		if x.topics[name] != nil {
+			names = append(names, name)
+		}
+	}
+	add(damagedTopic)
+	for _, p := range patterns {
+		if strings.HasSuffix(p, "*") {
+			names = names[:0]
+			for name := range x.topics {
+				if name == damagedTopic || store.Match(patterns, name) {
+					names = append(names, name)
+				}
+			}
+			return names
+		}
+		add(p)
+	}
+	return names
+}

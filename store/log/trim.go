@@ -1,0 +1,474 @@
+package log
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/dictwire/dictwire/store"
+)
+
+// Keep bounds what of a topic is kept. The zero value keeps all.
+type Keep struct {
+	Age   time.Duration // blocks that the store took longer ago are trimmed
+	Bytes uint64        // of records: older blocks beyond are trimmed
+}
+
+// DefaultKeep keeps all but what was rejected, of which it keeps 7 days and at
+// most 256 MiB.
+func DefaultKeep(topic string) Keep {
+	if topic == store.Rejected {
+		return Keep{Age: 7 * 24 * time.Hour, Bytes: 256 << 20}
+	}
+	return Keep{}
+}
+
+// Trim implements [store.Log].
+func (s *Store) Trim(ctx context.Context, name string, before store.Position) error {
+	if err := s.enter(ctx); err != nil {
+		return err
+	}
+	defer s.leave()
+	s.trimMu.Lock()
+	defer s.trimMu.Unlock()
+	if err := s.within(before); err != nil {
+		return err
+	}
+	s.topics.mu.RLock()
+	t := s.topics.byName[name]
+	s.topics.mu.RUnlock()
+	if t == nil {
+		return nil
+	}
+	return s.trim(t, before.Block)
+}
+
+// trim deletes a topic's blocks below a position. trimMu is held.
+func (s *Store) trim(t *topic, before uint64) error {
+	if before <= t.trimmed.Load() {
+		return nil
+	}
+	c, err := s.cut(t, before)
+	if err != nil || c.blocks == 0 { // only what was there has been trimmed
+		return err
+	}
+	var d draft
+	d.reset()
+	d.addEntry(topicKey(t.name), binary.AppendUvarint(nil, c.to))
+	if err := s.commitNew(&commit{draft: &d}); err != nil {
+		return err
+	}
+	c.apply(s, t)
+	s.topics.mu.RLock()
+	lost := t.blocks > 0 && t.first == 0
+	s.topics.mu.RUnlock()
+	if lost { // what is first now came meanwhile
+		first, err := s.firstOf(t.name, c.to)
+		if err != nil {
+			return err
+		}
+		s.topics.mu.Lock()
+		t.first, t.oldest = first.pos, first.time
+		s.topics.mu.Unlock()
+	}
+	s.stir()
+	return nil
+}
+
+// A cut is what a trim takes away.
+type cut struct {
+	to                     uint64 // the position after the last block
+	blocks, records, bytes uint64
+	first                  located // what is first then; zero where nothing is
+}
+
+// cut returns what is taken away of a topic when it is trimmed before a position.
+func (s *Store) cut(t *topic, before uint64) (c cut, err error) {
+	s.topics.mu.RLock()
+	from, blocks := t.first, t.blocks
+	s.topics.mu.RUnlock()
+	from = max(from, t.trimmed.Load())
+	if blocks == 0 {
+		return c, nil
+	}
+	var scratch store.Block
+	var whole *segment // whose chunk was the last one that is taken as a whole
+	var last part      // that chunk
+	for _, g := range s.segments.list() {
+		if g.end.Load() <= from || g.Position >= before {
+			continue
+		}
+		var edges []part // chunks that may hold more
+		if err := s.withIndex(g, func(x *index) error {
+			h := x.topics[t.name]
+			if h == nil || h.last < from || h.first >= before {
+				return nil
+			}
+			for _, sh := range h.in {
+				p := x.part(sh.chunk, g)
+				switch {
+				case p.end <= from || p.pos >= before:
+				case p.pos >= from && p.end <= before:
+					c.blocks, c.records, c.bytes = c.blocks+sh.blocks, c.records+sh.records, c.bytes+sh.bytes
+					whole, last = g, p
+				default:
+					edges = append(edges, p)
+				}
+			}
+			return nil
+		}); err != nil {
+			return c, err
+		}
+		for _, p := range edges {
+			if _, err := s.walkSpan(g, p, from, before, func(_ *frame, it *item, pos uint64) bool {
+				if topicOf(&scratch, it) == t.name {
+					c.to = pos + 1
+					c.blocks, c.records, c.bytes = c.blocks+1, c.records+it.records, c.bytes+it.bytes
+				}
+				return true
+			}); err != nil {
+				return c, err
+			}
+		}
+	}
+	if whole != nil && c.to <= last.pos {
+		if _, err := s.walkSpan(whole, last, from, before, func(_ *frame, it *item, pos uint64) bool {
+			if topicOf(&scratch, it) == t.name {
+				c.to = pos + 1
+			}
+			return true
+		}); err != nil {
+			return c, err
+		}
+	}
+	if c.blocks == 0 {
+		return c, nil
+	}
+	if c.to == 0 {
+		c.to = last.end
+	}
+	c.first, err = s.firstOf(t.name, max(from, c.to))
+	if errors.Is(err, errNone) {
+		err = nil
+	}
+	return c, err
+}
+
+// firstOf returns the first block of a topic from a position on, errNone where
+// there is none.
+func (s *Store) firstOf(topic string, from uint64) (b located, err error) {
+	var scratch store.Block
+	err = errNone
+	walkErr := s.walk(from, s.topics.head.Load(), []string{topic}, func(f *frame, it *item, pos uint64) bool {
+		if topicOf(&scratch, it) != topic {
+			return true
+		}
+		b, err = located{pos, f.time}, nil
+		return false
+	})
+	return b, errors.Join(walkErr, err)
+}
+
+// apply takes the cut's blocks out of the books.
+func (c cut) apply(s *Store, t *topic) {
+	s.topics.mu.Lock()
+	defer s.topics.mu.Unlock()
+	t.trimmed.Store(c.to)
+	t.blocks, t.records, t.bytes = minus(t.blocks, c.blocks), minus(t.records, c.records), minus(t.bytes, c.bytes)
+	t.first, t.oldest = c.first.pos, c.first.time
+	t.changed = true
+	s.topics.trimmed.Store(max(s.topics.trimmed.Load(), c.to))
+	s.topics.trims.Add(1)
+}
+
+// minus is a−b, or zero: what damage hid is not counted.
+func minus(a, b uint64) uint64 {
+	if a < b {
+		return 0
+	}
+	return a - b
+}
+
+// keep looks after the store until it is closed.
+func (s *Store) keep() {
+	var tick <-chan time.Time
+	if s.opts.KeepEvery > 0 {
+		t := time.NewTicker(s.opts.KeepEvery)
+		defer t.Stop()
+		tick = t.C
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	for {
+		select {
+		case <-s.done:
+			return
+		case <-s.broken:
+			return
+		case <-tick:
+			_ = s.Tidy(ctx) // it is tried again
+		case <-s.tidy:
+			_ = s.reclaim(ctx)
+		}
+	}
+}
+
+// Tidy trims what is not to be kept and forgets producers whose time is over, as
+// it happens every Options.KeepEvery, and gives back the disk's space.
+func (s *Store) Tidy(ctx context.Context) error {
+	var errs []error
+	for _, t := range s.topics.matching(nil) {
+		errs = append(errs, s.keepTopic(ctx, t))
+	}
+	return errors.Join(append(errs, s.forgetOld(ctx), s.reclaim(ctx))...)
+}
+
+func (s *Store) keepTopic(ctx context.Context, t *topic) error {
+	k := s.opts.Keep(t.name)
+	if k == (Keep{}) {
+		return nil
+	}
+	if err := s.enter(ctx); err != nil {
+		return err
+	}
+	defer s.leave()
+	s.trimMu.Lock()
+	defer s.trimMu.Unlock()
+	oldest := s.clock.Expiry().Add(-k.Age).UnixNano()
+	s.topics.mu.RLock()
+	first, total, due := t.first, t.bytes, t.blocks > 0 && (k.Bytes > 0 && t.bytes > k.Bytes || k.Age > 0 && t.oldest < oldest)
+	s.topics.mu.RUnlock()
+	if !due {
+		return nil
+	}
+	before, head := s.topics.head.Load(), s.topics.head.Load()
+	var scratch store.Block
+	if err := s.walk(first, head, []string{t.name}, func(f *frame, it *item, pos uint64) bool {
+		if topicOf(&scratch, it) != t.name {
+			return true
+		}
+		if (k.Age == 0 || f.time >= oldest) && (k.Bytes == 0 || total <= k.Bytes) {
+			before = pos
+			return false
+		}
+		total = minus(total, it.bytes)
+		return true
+	}); err != nil {
+		return err
+	}
+	return s.trim(t, before)
+}
+
+// reclaim makes a checkpoint where one is due, and gives back the space of
+// segments in which all is trimmed.
+//
+// What such a segment says of producers, cursors and topics is written anew
+// before, so that the log alone still says all that counts.
+func (s *Store) reclaim(ctx context.Context) error {
+	if err := s.enter(ctx); err != nil {
+		return err
+	}
+	defer s.leave()
+	s.trimMu.Lock()
+	defer s.trimMu.Unlock()
+	dead, err := s.dead()
+	if err != nil {
+		return err
+	}
+	if len(dead) == 0 {
+		if s.states.due() || s.behind() > maxReplay {
+			return s.checkpoint()
+		}
+		return nil
+	}
+	// The states of which the segments tell are in the engine, durably, so that
+	// nobody needs the segments to know them; and in the log, where that is lost.
+	if err := s.checkpoint(); err != nil {
+		return err
+	}
+	last := uint64(0)
+	for _, g := range dead {
+		last = max(last, g.Last)
+	}
+	if last > s.carried {
+		if err := s.carry(); err != nil {
+			return err
+		}
+	}
+	return s.free(dead)
+}
+
+// maxReplay is how many bytes of the log may have to be read again when it is
+// opened after a crash.
+const maxReplay = 64 << 20
+
+// behind returns how many bytes of the log came after the last checkpoint, about.
+func (s *Store) behind() (n int64) {
+	s.states.mu.Lock()
+	durable := s.states.durable
+	s.states.mu.Unlock()
+	for _, g := range slices.Backward(s.segments.list()) {
+		g.mu.RLock()
+		last, size := g.Last, g.size.Load()
+		g.mu.RUnlock()
+		if last > 0 && last <= durable {
+			break
+		}
+		n += size
+	}
+	return n
+}
+
+// checkpoint makes durable what the states are.
+func (s *Store) checkpoint() error {
+	s.states.mu.Lock()
+	s.saveTopics()
+	s.states.mu.Unlock()
+	return s.states.checkpoint(s.head.Log, s.forgettable())
+}
+
+// forgettable returns the sequence number before which nothing is said of a key
+// that was deleted.
+func (s *Store) forgettable() uint64 {
+	for _, g := range s.segments.list() {
+		if g.First <= s.carriedFrom {
+			return 0
+		}
+		return g.First
+	}
+	return 0
+}
+
+// dead returns the sealed segments in which all is trimmed.
+func (s *Store) dead() (dead []*segment, err error) {
+	for _, g := range s.segments.list() {
+		g.mu.RLock()
+		sealed := g.Last > 0
+		g.mu.RUnlock()
+		if !sealed {
+			continue
+		}
+		is, err := s.isDead(g)
+		if err != nil {
+			return nil, err
+		}
+		if is {
+			dead = append(dead, g)
+		}
+	}
+	return dead, nil
+}
+
+// maxLasts is of how many topics a segment keeps in memory where they end.
+const maxLasts = 64
+
+// isDead reports whether all blocks of a sealed segment are trimmed.
+func (s *Store) isDead(g *segment) (bool, error) {
+	lasts := g.lasts
+	if lasts == nil {
+		if err := s.withIndex(g, func(x *index) error {
+			lasts = make(map[string]uint64, len(x.topics))
+			for name, h := range x.topics {
+				lasts[name] = h.last
+			}
+			return nil
+		}); err != nil {
+			return false, err
+		}
+		if len(lasts) <= maxLasts {
+			g.lasts = lasts
+		}
+	}
+	s.topics.mu.RLock()
+	defer s.topics.mu.RUnlock()
+	for name, last := range lasts {
+		t := s.topics.byName[name]
+		if name == damagedTopic || t == nil || last >= t.trimmed.Load() {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// carry writes into the log what all states are, so that no frame before it need
+// say so.
+func (s *Store) carry() error {
+	s.states.mu.Lock()
+	upTo := s.states.seq
+	s.states.mu.Unlock()
+	forget := s.forgettable()
+	var d draft
+	d.reset()
+	var bad error
+	var old []string // deleted, and no frame says otherwise
+	flush := func() {
+		if len(d.table) > 0 {
+			bad = s.commitNew(&commit{draft: &d})
+			d = draft{}
+			d.reset()
+		}
+	}
+	for _, prefix := range []byte{prefixCursor, prefixProducer, prefixRejected, prefixTopic} {
+		if err := s.states.scan(string(rune(prefix)), string(rune(prefix+1)), func(key string, v value) bool {
+			if v.data == nil && v.seq < forget {
+				old = append(old, key)
+				return true
+			}
+			if v.seq > upTo {
+				return true
+			}
+			from := len(d.buf)
+			d.buf = binary.AppendUvarint(d.buf, v.seq)
+			d.buf = appendString(d.buf, key)
+			if v.data != nil {
+				d.buf = append(append(d.buf, 1), v.data...)
+			} else {
+				d.buf = append(d.buf, 0)
+			}
+			d.addItem(kindCarry, from)
+			if len(d.buf) >= maxCopy {
+				flush()
+			}
+			return bad == nil
+		}); err != nil {
+			return err
+		}
+	}
+	if flush(); bad != nil {
+		return bad
+	}
+	s.states.purge(old)
+	s.carried = upTo
+	s.carriedFrom = s.committer.synced.Load()
+	return nil
+}
+
+// free notes that segments are not needed any more, and removes their files.
+func (s *Store) free(dead []*segment) error {
+	var numbers []uint64
+	for _, g := range dead {
+		if g.Number > 0 {
+			numbers = append(numbers, g.Number)
+		}
+	}
+	var d draft
+	d.reset()
+	from := len(d.buf)
+	d.buf = appendNumbers(d.buf, numbers)
+	d.addItem(kindFree, from)
+	if err := s.commitNew(&commit{draft: &d}); err != nil {
+		return err
+	}
+	s.segments.remove(func(g *segment) bool { return slices.Contains(dead, g) })
+	var errs []error
+	for _, g := range dead {
+		if g.Lost != "" {
+			continue
+		}
+		errs = append(errs, s.fs.Remove(s.path(g.name())))
+		_ = s.fs.Remove(s.path(fileName(g.Number, g.Revision, indexSuffix)))
+	}
+	return errors.Join(errs...)
+}
