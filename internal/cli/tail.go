@@ -188,7 +188,7 @@ func (t *tail) work(ctx context.Context, c *dictwire.Client, server *presence, s
 	ended := ending(stopped, signals, t.stderr, out.waits())
 	if errors.As(ended, new(exitError)) {
 		kill()
-		_ = <-stopped // it says that it was killed
+		<-stopped // it says that it was killed
 		return ended
 	}
 	if !read {
