@@ -66,11 +66,13 @@ func (s *Store) trim(t *topic, before uint64) error {
 	s.topics.mu.RUnlock()
 	if lost { // what is first now came meanwhile
 		first, err := s.firstOf(t.name, c.to)
-		if err != nil {
+		if err != nil && !errors.Is(err, errNone) {
 			return err
 		}
 		s.topics.mu.Lock()
-		t.first, t.oldest = first.pos, first.time
+		if t.first, t.oldest = first.pos, first.time; err != nil { // what damage hid is gone, too
+			t.blocks, t.records, t.bytes = 0, 0, 0
+		}
 		s.topics.mu.Unlock()
 	}
 	s.stir()
