@@ -126,6 +126,7 @@ type stored struct {
 	bytes    []byte
 	code     string // of a rejected one
 	trimmed  bool
+	gone     time.Time // when it was trimmed
 }
 
 // contents reads all there is in a store.

@@ -223,7 +223,7 @@ func (m *machine) trim(ctx context.Context, topic string, part float64) error {
 		n--
 	}
 	for i := range n {
-		all[i].trimmed = true
+		all[i].trimmed, all[i].gone = true, time.Now()
 	}
 	m.mu.Lock()
 	m.trimmed = append(m.trimmed, all[:n]...)

@@ -32,6 +32,7 @@ type reader struct {
 	tag       string         // of the store that it read last
 	crossed   bool           // it has read from more than one
 	began     store.Position // where reading began before anything was committed
+	since     time.Time      // and when
 	committed store.Position // as it was told
 	asked     store.Position // the highest that it asked for
 	done      map[string]int // what it did with records, by their bytes, in the store's life
@@ -92,6 +93,7 @@ func (r *reader) session(ctx context.Context) error {
 	if err != nil || m.Dictwire != 1 {
 		return &violation{fmt.Sprintf("no welcome: %+v", m)}
 	}
+	fresh := r.began.IsZero() // what was trimmed before it is not told
 	if err := r.begins(at); err != nil {
 		return err
 	}
@@ -128,6 +130,9 @@ func (r *reader) session(ctx context.Context) error {
 		case m.Damaged != nil:
 			return &violation{fmt.Sprintf("damaged: %+v", m.Damaged)}
 		}
+		if fresh {
+			r.since, fresh = time.Now(), false
+		}
 		at = next
 		r.ledger.do(func() { r.at = at })
 		if r.pause > 0 && r.rng.IntN(4) == 0 {
@@ -154,7 +159,7 @@ func (r *reader) begins(at store.Position) error {
 	if r.tag != "" && r.tag != at.Tag && r.ledger.livesNow() > 0 {
 		// The store is another one, and has another cursor, or knows none.
 		r.crossed = true
-		r.began, r.committed, r.asked = at, at, at
+		r.began, r.committed, r.asked, r.since = at, at, at, time.Now()
 		if r.client {
 			r.committed = store.Position{} // what it sees first is behind where its cursor stands
 		}
@@ -165,6 +170,9 @@ func (r *reader) begins(at store.Position) error {
 	}
 	r.tag = at.Tag
 	if r.committed.IsZero() {
+		if r.began.IsZero() {
+			r.since = time.Now()
+		}
 		r.began = at
 	}
 	return nil
@@ -193,7 +201,7 @@ func (r *reader) audit(all []stored, isRead bool) error {
 			continue
 		}
 		there[s.key] = true
-		if isRead && r.done[s.key] == 0 && !r.wasTold(s.at) && (!s.trimmed || s.at.Compare(r.began) >= 0) {
+		if isRead && r.done[s.key] == 0 && !r.wasTold(s.at) && (!s.trimmed || s.at.Compare(r.began) >= 0 && s.gone.After(r.since)) {
 			return fmt.Errorf("%s committed %v, and never got what is at %v: %.80q", r.name, r.committed, s.at, s.key)
 		}
 	}

@@ -31,7 +31,7 @@ func newAppending() any {
 const maxScratch = 2 << 20
 
 // maxAppend bounds the records of one append, in bytes.
-const maxAppend = 2 << 30
+const maxAppend = 1<<31 - 1
 
 // Append implements [store.Log].
 func (s *Store) Append(ctx context.Context, blocks ...*store.Block) []store.Result {

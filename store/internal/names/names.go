@@ -2,6 +2,7 @@
 package names
 
 import (
+	"math"
 	"strings"
 	"sync"
 
@@ -27,7 +28,7 @@ func New(what, option string, limit, preset int) *Quota {
 	case limit == 0:
 		limit = preset
 	case limit < 0:
-		limit = 1<<63 - 1
+		limit = math.MaxInt
 	}
 	return &Quota{what: what, option: option, max: limit, each: map[string]int{}}
 }
