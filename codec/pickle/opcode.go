@@ -3,6 +3,7 @@ package pickle
 import (
 	"bytes"
 	"encoding/binary"
+	"math"
 )
 
 // The opcodes, by the names of CPython's pickletools.
@@ -158,9 +159,9 @@ func operand(buf []byte, i, seen int) (from, to, next int) {
 		case 4:
 			n = uint64(binary.LittleEndian.Uint32(buf[i+1:]))
 		default:
-			n = min(binary.LittleEndian.Uint64(buf[i+1:]), endless)
+			n = binary.LittleEndian.Uint64(buf[i+1:])
 		}
-		to = from + int(n)
+		to = from + int(min(n, uint64(endless-from)))
 		return from, to, to
 	}
 	to = max(from, min(seen, len(buf)))
@@ -180,5 +181,5 @@ func operand(buf []byte, i, seen int) (from, to, next int) {
 // maxGlobal is how long the operand of a GLOBAL or INST may be.
 const maxGlobal = 1024
 
-// endless stands for all lengths that no record can have.
-const endless = 1 << 40
+// endless is where an operand ends that no record can hold.
+const endless = math.MaxInt32

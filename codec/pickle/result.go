@@ -22,7 +22,7 @@ const (
 	maxText    = 1 << 30
 )
 
-func (m *machine) maxText() int { return min(textFactor*m.lim.RecordBytes, maxText) }
+func (m *machine) maxText() int { return textFactor * min(m.lim.RecordBytes, maxText/textFactor) }
 
 // A step is a part of the way from the fault to the top: the place of a key in the
 // Builder, or the number of an item.
@@ -115,7 +115,7 @@ func (m *machine) writeInt(v value) bool {
 	if v.kind() == kindLong {
 		size *= 2 // 2.4 digits a byte
 	}
-	if size > m.lim.Digits+16 {
+	if size-16 > m.lim.Digits {
 		return m.faultIn(codec.OverLimit, fault.Digits(m.lim.Digits))
 	}
 	if m.room.text -= size; m.room.text < 0 {

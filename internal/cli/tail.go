@@ -188,7 +188,7 @@ func (t *tail) work(ctx context.Context, c *dictwire.Client, server *presence, s
 	ended := ending(stopped, signals, t.stderr, out.waits())
 	if errors.As(ended, new(exitError)) {
 		kill()
-		<-stopped // it says that it was killed
+		_ = <-stopped //nolint:staticcheck // what is dropped is an error, which says that it was killed
 		return ended
 	}
 	if !read {

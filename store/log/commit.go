@@ -90,7 +90,7 @@ func (s *Store) commit(m *commit) error {
 		return f
 	}
 	c.pending = append(c.pending, m)
-	c.size += m.draft.size()
+	c.size += m.size()
 	c.waiting++
 	lead := c.mayLead()
 	c.mu.Unlock()
@@ -117,7 +117,7 @@ func (s *Store) commitHasty(m *commit) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.pending = append(c.pending, m)
-	c.size += m.draft.size()
+	c.size += m.size()
 }
 
 // mayLead reports whether a group should be written now, by who asks. c.mu is
@@ -195,7 +195,7 @@ func (c *committer) take(room int64) []*commit {
 	defer c.mu.Unlock()
 	n, size := 0, 0
 	for ; n < len(c.pending) && size < maxGroup; n++ {
-		k := c.pending[n].draft.size()
+		k := c.pending[n].size()
 		if n > 0 && int64(size+k) > room {
 			break
 		}
@@ -218,8 +218,8 @@ func (s *Store) write() (g group, err error) {
 	if len(g.commits) == 0 || s.failed() != nil {
 		return g, nil
 	}
-	if first := int64(g.commits[0].draft.size()); c.off+first > c.active.room && c.off > c.active.Start {
-		if err := s.roll(first); err != nil {
+	if first := int64(g.commits[0].size()); c.off+first > c.active.room && c.off > c.active.Start {
+		if err := s.roll(); err != nil {
 			return g, fmt.Errorf("%w: no room for another segment: %w", store.ErrUnavailable, err)
 		}
 	}
@@ -235,7 +235,7 @@ func (s *Store) write() (g group, err error) {
 	}
 	for _, m := range g.commits {
 		m.place, m.off = place{seq: c.seq, synced: c.synced.Load(), pos: c.pos, time: c.time}, c.off
-		b := m.draft.seal(c.active.seed, c.off, m.place)
+		b := m.seal(c.active.seed, c.off, m.place)
 		c.seq++
 		c.pos += uint64(m.draft.blocks)
 		switch {
@@ -308,9 +308,9 @@ func (s *Store) settle(g group) {
 	}
 }
 
-// roll goes on with the successor, in which there is to be room for a frame, and
-// makes the next one. All that was written is settled first.
-func (s *Store) roll(first int64) error {
+// roll goes on with the successor and makes the next one. All that was written is
+// settled first.
+func (s *Store) roll() error {
 	c := &s.committer
 	c.landing <- struct{}{}
 	defer func() { <-c.landing }()
@@ -331,7 +331,7 @@ func (s *Store) roll(first int64) error {
 	done.Last, done.End, done.Size = c.seq-1, old.end.Load(), c.off
 	// The successor is durable before the first frame of its predecessor is.
 	next.First, next.Position = c.seq, c.pos
-	after, err := s.makeSuccessor(next, done, s.segmentSize(next.room, first))
+	after, err := s.makeSuccessor(next, done, s.segmentSize(next.room))
 	if err != nil {
 		return err
 	}
@@ -360,9 +360,8 @@ func (s *Store) stir() {
 	}
 }
 
-// segmentSize returns how large the segment after one is to be, in which there is
-// to be room for a frame.
-func (s *Store) segmentSize(before, frame int64) int64 {
+// segmentSize returns how large the segment after one is to be.
+func (s *Store) segmentSize(before int64) int64 {
 	return min(max(2*before, minSegment), s.opts.MaxSegment)
 }
 

@@ -198,7 +198,7 @@ func (s *Store) Cursors(ctx context.Context) (all []store.SavedCursor, err error
 	if err == nil {
 		err = bad
 	}
-	slices.SortFunc(all, func(a, b store.SavedCursor) int { return a.CursorName.Compare(b.CursorName) })
+	slices.SortFunc(all, func(a, b store.SavedCursor) int { return a.Compare(b.CursorName) })
 	return all, err
 }
 

@@ -132,7 +132,7 @@ func (s *Store) start(r *recovery) error {
 	if err := r.syncOld(); err != nil {
 		return err
 	}
-	g, err := s.makeSegment(h, s.segmentSize(0, 0))
+	g, err := s.makeSegment(h, s.segmentSize(0))
 	if err != nil {
 		return err
 	}
@@ -152,7 +152,7 @@ func (s *Store) start(r *recovery) error {
 		s.segments.add(old)
 	}
 	s.segments.add(g)
-	if c.successor, err = s.makeSuccessor(g, sealed{}, s.segmentSize(g.room, 0)); err != nil {
+	if c.successor, err = s.makeSuccessor(g, sealed{}, s.segmentSize(g.room)); err != nil {
 		return err
 	}
 	c.synced.Store(c.seq - 1)
@@ -273,7 +273,6 @@ type replayer struct {
 	s       *Store
 	rebuild bool
 	block   store.Block
-	last    *producer // what the last block changed
 }
 
 func (p *replayer) segment(g *segment, applied uint64) error {

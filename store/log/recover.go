@@ -135,7 +135,7 @@ func (r *recovery) readHead(n, rev uint64) (*header, int64, error) {
 	defer f.Close()
 	h, start, err := readHeader(f)
 	if err != nil || h.Number != n {
-		return nil, 0, nil //nolint:nilerr // what it says may stand elsewhere
+		return nil, 0, nil // what it says may stand elsewhere
 	}
 	return h, start, nil
 }

@@ -334,13 +334,11 @@ func (s *Store) checkpoint() error {
 // forgettable returns the sequence number before which nothing is said of a key
 // that was deleted.
 func (s *Store) forgettable() uint64 {
-	for _, g := range s.segments.list() {
-		if g.First <= s.carriedFrom {
-			return 0
-		}
-		return g.First
+	list := s.segments.list()
+	if len(list) == 0 || list[0].First <= s.carriedFrom {
+		return 0
 	}
-	return 0
+	return list[0].First
 }
 
 // dead returns the sealed segments in which all is trimmed.

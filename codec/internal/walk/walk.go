@@ -145,7 +145,7 @@ func (w *Walk) Stop(buf []byte, i, need int) int {
 // Short stops at i because of a body of size bytes from k on that has not come
 // whole.
 func (w *Walk) Short(buf []byte, i, k int, size uint64) int {
-	return w.Stop(buf, i, k+int(min(size, math.MaxInt32)))
+	return w.Stop(buf, i, k+int(min(size, uint64(math.MaxInt32-k))))
 }
 
 // Open begins a container whose head, at i, ends at k and says that it has count
