@@ -12,8 +12,8 @@ const (
 	patience = 5 * time.Second
 
 	// slowEnd is how long a signal's effect may take until it is said what is
-	// waited for.
-	slowEnd = time.Second
+	// waited for. A server lets its connections finish for a second.
+	slowEnd = 2 * time.Second
 )
 
 // ending waits for the end that a signal has begun. Where that takes long, it says
