@@ -146,11 +146,17 @@ class Suite:
             s.listen()
 
             def answer() -> None:
-                for _ in range(2):
-                    conn, _ = s.accept()
-                    conn.sendall(b'SSH-2.0-OpenSSH_9.2p1\r\n')
-                    conn.recv(1000)
-                    conn.close()
+                while True:
+                    try:
+                        conn, _ = s.accept()
+                    except OSError:
+                        return
+                    with conn:
+                        try:
+                            conn.sendall(b'SSH-2.0-OpenSSH_9.2p1\r\n')
+                            conn.recv(1000)
+                        except OSError:
+                            pass  # it was a probe
 
             peer = threading.Thread(target=answer, daemon=True)
             peer.start()
