@@ -4,9 +4,8 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/dictwire/dictwire/codec"
-	"github.com/dictwire/dictwire/dialect"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/fault"
 	"github.com/dictwire/dictwire/internal/wire"
 )
 
@@ -59,7 +58,7 @@ func (e notSentError) Unwrap() []error { return []error{ErrNotSent, e.error} }
 type RejectedError struct {
 	Topic  string
 	Number uint64     // of the record, in the producer's log
-	Code   codec.Code // what kind of fault
+	Code   fault.Code // what kind of fault
 	Text   string     // what is wrong
 	Record []byte     // the serialized record; nil where the client does not hold it any more
 }
@@ -71,7 +70,7 @@ func (e *RejectedError) Error() string {
 // A RemoteError is what the server says against a session, or against what
 // came as a bare sequence.
 type RemoteError struct {
-	Code codec.Code // what kind of fault
+	Code fault.Code // what kind of fault
 	Text string     // what is wrong, and what helps
 	At   int64      // where, in bytes from the connection's first; -1 where there is no place
 }
@@ -93,7 +92,7 @@ func remoteError(d *dict.Dict) *RemoteError {
 	if !isText || !isCode {
 		return nil
 	}
-	e := &RemoteError{Code: codec.Code(code), Text: text, At: -1}
+	e := &RemoteError{Code: fault.Code(code), Text: text, At: -1}
 	if v, ok := d.Get("at"); ok {
 		if at, ok := v.Int(); ok {
 			e.At = at
@@ -111,42 +110,23 @@ func (e *stopError) Unwrap() error { return e.err }
 
 func stop(format string, a ...any) error { return &stopError{fmt.Errorf(format, a...)} }
 
-// Codes that no new connection helps against, besides those of package dialect.
-const (
-	codeForbidden       codec.Code = "forbidden"
-	codePlaintext       codec.Code = "plaintext"
-	codeUnauthenticated codec.Code = "unauthenticated"
-)
-
 // ended makes the error of a session that the server ended by e. It is a
 // *stopError where no new connection helps; greeted says whether the server had
 // accepted the greeting.
 func ended(e *wire.Error, what string, greeted bool) error {
 	remote := &RemoteError{Code: e.Code, Text: e.Text, At: e.At}
 	switch e.Code {
-	case dialect.Lost:
+	case fault.Lost:
 		return stop("%w (%s; the server goes on at number %d): %w", ErrLost, what, e.Next, remote)
-	case dialect.Conflict:
+	case fault.Conflict:
 		return stop("%w (%s): %w", ErrConflict, what, remote)
-	case dialect.Fenced, dialect.Stale:
+	case fault.Fenced, fault.Stale:
 		return stop("%w (%s): %w", ErrFenced, what, remote)
-	case codeForbidden, codePlaintext, dialect.Topic, codeUnauthenticated, dialect.Unsupported, dialect.Version:
+	case fault.Forbidden, fault.Plaintext, fault.Topic, fault.Unauthenticated, fault.Unsupported, fault.Version:
 		return stop("%w (%s)", remote, what)
 	}
-	if !greeted && !passes(e.Code) {
+	if !greeted && !e.Code.Retryable() {
 		return stop("%w (%s)", remote, what)
 	}
 	return remote
-}
-
-// passes reports whether a code says nothing against a record: it may be sent
-// again.
-func passes(code codec.Code) bool {
-	switch code {
-	case dialect.Idle, dialect.Internal, dialect.Rate, dialect.Shutdown, dialect.Unavailable:
-		return true
-	case codec.Truncated: // the network kept the rest
-		return true
-	}
-	return false
 }

@@ -7,8 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/dictwire/dictwire/codec"
-	"github.com/dictwire/dictwire/dialect"
+	"github.com/dictwire/dictwire/fault"
 	"github.com/dictwire/dictwire/store"
 )
 
@@ -36,10 +35,10 @@ type followed struct {
 }
 
 // take counts n topics of a subscription.
-func (f *followed) take(follower string, n int) *dialect.Error {
+func (f *followed) take(follower string, n int) *fault.Error {
 	if n > maxPatterns {
-		return &dialect.Error{
-			Code: codec.OverLimit, At: -1,
+		return &fault.Error{
+			Code: fault.OverLimit, At: -1,
 			Text: fmt.Sprintf("a subscription to %d topics, want at most %d", n, maxPatterns),
 			Hint: `"orders.*" is all topics below orders, and "*" is all there are`,
 		}
@@ -50,8 +49,8 @@ func (f *followed) take(follower string, n int) *dialect.Error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.all+n > maxFollowed || f.by[follower]+n > maxFollowed/4 {
-		return &dialect.Error{
-			Code: dialect.Unavailable, At: -1, Retry: followAgain,
+		return &fault.Error{
+			Code: fault.Unavailable, At: -1, Retry: followAgain,
 			Text: fmt.Sprintf("too many topics are subscribed to: %d, %d of them by you", f.all, f.by[follower]),
 			Hint: `"orders.*" is all topics below orders, and "*" is all there are`,
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/dictwire/dictwire/dialect"
+	"github.com/dictwire/dictwire/fault"
 	"github.com/dictwire/dictwire/store"
 )
 
@@ -41,43 +42,43 @@ func faultOfStore(ctx context.Context, err error) error {
 		limit    *store.LimitError
 		sequence *store.SequenceError
 	)
-	fault := &dialect.Error{At: -1, Err: err}
+	f := &fault.Error{At: -1, Err: err}
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case errors.As(err, &lost):
-		fault.Code, fault.Next = dialect.Lost, lost.Next
-		fault.Text = fmt.Sprintf("the server has less than it promised: it wants number %d", lost.Next)
+		f.Code, f.Next = fault.Lost, lost.Next
+		f.Text = fmt.Sprintf("the server has less than it promised: it wants number %d", lost.Next)
 		if lost.GivenUp > 0 {
-			fault.Text = fmt.Sprintf("not all records below number %d were stored: another session gave them up", lost.GivenUp)
+			f.Text = fmt.Sprintf("not all records below number %d were stored: another session gave them up", lost.GivenUp)
 		}
-		fault.Hint = `find out why (a backup, another store?), then go on with "accept_lost":true`
+		f.Hint = `find out why (a backup, another store?), then go on with "accept_lost":true`
 	case errors.Is(err, store.ErrStale):
-		fault = stale("a later attempt has the producer")
+		f = stale("a later attempt has the producer")
 	case errors.Is(err, store.ErrFenced):
-		fault = fenced()
+		f = fenced()
 	case errors.Is(err, store.ErrPosition):
-		fault.Code, fault.Text = dialect.Lost, err.Error()
-		fault.Hint = "the store is another one, or was restored: begin anew with a cursor of another name"
+		f.Code, f.Text = fault.Lost, err.Error()
+		f.Hint = "the store is another one, or was restored: begin anew with a cursor of another name"
 	case errors.Is(err, store.ErrDuplicate), errors.As(err, &sequence):
 		// The producer stands elsewhere than the claim said: another server, or
 		// an append of which it was not known what became.
-		fault.Code, fault.Retry = dialect.Unavailable, retryAfter
-		fault.Text = "what the store has of the producer has changed: connect again"
+		f.Code, f.Retry = fault.Unavailable, retryAfter
+		f.Text = "what the store has of the producer has changed: connect again"
 	case errors.As(err, &limit):
-		fault.Code, fault.Retry = dialect.Unavailable, retryLimit
-		fault.Text = strings.TrimPrefix(limit.Error(), "store: ")
+		f.Code, f.Retry = fault.Unavailable, retryLimit
+		f.Text = strings.TrimPrefix(limit.Error(), "store: ")
 	case errors.Is(err, store.ErrUnavailable), errors.Is(err, ErrUnavailable):
-		fault.Code, fault.Text, fault.Retry = dialect.Unavailable, "nothing can be stored for now", retryAfter
+		f.Code, f.Text, f.Retry = fault.Unavailable, "nothing can be stored for now", retryAfter
 	default:
-		fault.Code, fault.Text = dialect.Internal, "the store failed"
+		f.Code, f.Text = fault.Internal, "the store failed"
 	}
-	return fault
+	return f
 }
 
 // onFence calls fence, where that is not nil, once a claim is lost, unless stop
 // is called before.
-func onFence(claim context.Context, fence func(*dialect.Error)) (stop func() bool) {
+func onFence(claim context.Context, fence func(*fault.Error)) (stop func() bool) {
 	return context.AfterFunc(claim, func() {
 		if fence != nil {
 			fence(fenced())
@@ -85,24 +86,24 @@ func onFence(claim context.Context, fence func(*dialect.Error)) (stop func() boo
 	})
 }
 
-func stale(text string) *dialect.Error {
-	return &dialect.Error{Code: dialect.Stale, At: -1, Text: text}
+func stale(text string) *fault.Error {
+	return &fault.Error{Code: fault.Stale, At: -1, Text: text}
 }
 
-func fenced() *dialect.Error {
-	return &dialect.Error{Code: dialect.Fenced, At: -1, Text: "another connection has taken over"}
+func fenced() *fault.Error {
+	return &fault.Error{Code: fault.Fenced, At: -1, Text: "another connection has taken over"}
 }
 
 // maxLogged is how many refused records of one connection are logged.
 const maxLogged = 16
 
-func (in *intake) refuse(dialectName, format string, fault *dialect.Error) {
+func (in *intake) refuse(dialectName, format string, f *fault.Error) {
 	if in.refused++; in.refused > maxLogged {
 		return
 	}
 	in.s.log(slog.LevelWarn, "record refused", append([]any{
 		"remote", in.remote.String(), "dialect", dialectName, "format", format,
-	}, faultAttrs(fault)...)...)
+	}, faultAttrs(f)...)...)
 }
 
 // ended logs what is to be said at the connection's end.
@@ -110,25 +111,25 @@ func (in *intake) ended(err error) {
 	if more := in.refused - maxLogged; more > 0 {
 		in.s.log(slog.LevelWarn, "more records refused", "remote", in.remote.String(), "count", more)
 	}
-	fault := (*dialect.Error)(nil)
+	f := (*fault.Error)(nil)
 	switch {
 	case err == nil:
-	case errors.As(err, &fault) && (fault.Code == dialect.Shutdown || fault.Code == dialect.Fenced): // as it should be
-	case errors.As(err, &fault):
+	case errors.As(err, &f) && (f.Code == fault.Shutdown || f.Code == fault.Fenced): // as it should be
+	case errors.As(err, &f):
 		if in.protocol == dialect.Unknown || in.refused == 0 { // else it has been logged as a record's fault
-			in.s.log(slog.LevelWarn, "connection ended", append([]any{"remote", in.remote.String()}, faultAttrs(fault)...)...)
+			in.s.log(slog.LevelWarn, "connection ended", append([]any{"remote", in.remote.String()}, faultAttrs(f)...)...)
 		}
 	default:
 		in.s.log(slog.LevelWarn, "connection broke", "remote", in.remote.String(), "error", err)
 	}
 }
 
-func faultAttrs(f *dialect.Error) []any {
+func faultAttrs(f *fault.Error) []any {
 	attrs := []any{"code", string(f.Code), "error", f.Text}
 	if f.Hint != "" {
 		attrs = append(attrs, "hint", f.Hint)
 	}
-	if (f.Code == dialect.Internal || f.Code == dialect.Unavailable) && f.Err != nil {
+	if (f.Code == fault.Internal || f.Code == fault.Unavailable) && f.Err != nil {
 		attrs = append(attrs, "cause", f.Err)
 	}
 	return attrs

@@ -11,6 +11,7 @@ import (
 	"github.com/dictwire/dictwire/codec/cbor"
 	"github.com/dictwire/dictwire/dialect"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/fault"
 )
 
 // storedAsItCame reports whether records of a format are stored in it. The others
@@ -27,11 +28,11 @@ func (w *writer) judgeAll(ctx context.Context, t *take, b *dialect.Batch, from i
 	for i := range b.Records {
 		isBad := len(bad) > 0 && bad[0].Index == i
 		if i >= from {
-			var fault *dialect.Bad
+			var f *dialect.Bad
 			if isBad {
-				fault = &bad[0]
+				f = &bad[0]
 			}
-			if room, err := w.judge(ctx, t, b, i, fault); err != nil || !room {
+			if room, err := w.judge(ctx, t, b, i, f); err != nil || !room {
 				return err
 			}
 		}
@@ -95,9 +96,9 @@ func (w *writer) judgeGood(ctx context.Context, t *take, b *dialect.Batch, index
 	case errors.Is(err, ErrUnavailable):
 		return nil, false, faultOfStore(ctx, err)
 	case err != nil:
-		fault := refusal(err)
-		t.answers = append(t.answers, dialect.Answer{Index: index, Err: fault})
-		return nil, true, t.reject(w, b, record, fault, -1)
+		f := refusal(err)
+		t.answers = append(t.answers, dialect.Answer{Index: index, Err: f})
+		return nil, true, t.reject(w, b, record, f, -1)
 	case reply != nil:
 		t.answers = append(t.answers, dialect.Answer{Index: index, Reply: reply})
 	}
@@ -112,12 +113,12 @@ func (w *writer) storedForm(t *take, c codec.Codec, record []byte, d *dict.Dict)
 	s := w.in.s
 	stored, err := cbor.Codec{}.Append(t.scratch[:0], d)
 	if err != nil {
-		return nil, &dialect.Error{Code: dialect.Internal, Text: "the record can't be stored", At: -1, Err: err}
+		return nil, &fault.Error{Code: fault.Internal, Text: "the record can't be stored", At: -1, Err: err}
 	}
 	t.scratch = stored
 	if limit := s.limits().RecordBytes; len(stored) > limit {
-		return nil, &dialect.Error{
-			Code: codec.TooLarge, At: -1,
+		return nil, &fault.Error{
+			Code: fault.TooLarge, At: -1,
 			Text: fmt.Sprintf("the record has %d bytes of %s, but %d of CBOR, as which it is stored: more than %d", len(record), c.Name(), len(stored), limit),
 			Hint: "split it, or raise MaxRecord",
 		}
@@ -128,9 +129,9 @@ func (w *writer) storedForm(t *take, c codec.Codec, record []byte, d *dict.Dict)
 	_, _, err = w.scanner.Next(stored)
 	if err != nil { // it may be in the middle of the record
 		w.scanner = nil
-		fault := refusal(err)
-		fault.Text = "as it is stored: " + fault.Text
-		return nil, fault
+		f := refusal(err)
+		f.Text = "as it is stored: " + f.Text
+		return nil, f
 	}
 	if w.scanner.Scratch() > maxKept {
 		w.scanner.Release()
@@ -157,27 +158,27 @@ func (w *writer) decode(ctx context.Context, t *take, c codec.Codec, record []by
 		}
 		d, err := c.Decode(record, tight)
 		var syntax *codec.SyntaxError
-		if tight == limits || !errors.As(err, &syntax) || syntax.Code != codec.OverLimit {
+		if tight == limits || !errors.As(err, &syntax) || syntax.Code != fault.OverLimit {
 			return d, true, err
 		}
 	}
 }
 
 // refusal returns the fault of a record that a decoder or the handler refused.
-func refusal(err error) *dialect.Error {
+func refusal(err error) *fault.Error {
 	var (
-		fault  *dialect.Error
+		f      *fault.Error
 		syntax *codec.SyntaxError
 	)
 	switch {
-	case errors.As(err, &fault):
-		return fault
+	case errors.As(err, &f):
+		return f
 	case errors.As(err, &syntax):
-		fault = dialect.FaultOf(err, 0)
-		fault.At = -1 // what its text says counts from the record's first byte
-		return fault
+		f = dialect.FaultOf(err, 0)
+		f.At = -1 // what its text says counts from the record's first byte
+		return f
 	default:
-		return &dialect.Error{Code: dialect.Handler, Text: err.Error(), At: -1, Err: err}
+		return &fault.Error{Code: fault.Handler, Text: err.Error(), At: -1, Err: err}
 	}
 }
 
@@ -185,8 +186,8 @@ func refusal(err error) *dialect.Error {
 func (w *writer) call(ctx context.Context, r *Request) (reply *dict.Dict, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = &dialect.Error{
-				Code: dialect.Internal, Text: "the handler failed", At: -1,
+			err = &fault.Error{
+				Code: fault.Internal, Text: "the handler failed", At: -1,
 				Err: fmt.Errorf("panic: %v\n%s", p, debug.Stack()),
 			}
 		}

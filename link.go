@@ -15,6 +15,7 @@ import (
 
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/dialect"
+	"github.com/dictwire/dictwire/fault"
 	"github.com/dictwire/dictwire/internal/wire"
 )
 
@@ -87,7 +88,7 @@ func (s *sender) run() {
 			continue
 		case errors.As(err, &later):
 			pause = later.pause()
-		case errors.As(err, &remote) && progress && !passes(remote.Code): // behind a bad record
+		case errors.As(err, &remote) && progress && !remote.Code.Retryable(): // behind a bad record
 			c.logSession(slog.LevelWarn, "a record ended the session", "topic", s.topic, "error", err)
 			continue
 		default:
@@ -275,7 +276,7 @@ func (l *link) greet(ctx context.Context) (at resumption, err error) {
 // ended makes the error of what the server ended the session by.
 func (l *link) ended(e *wire.Error, greeted bool) error {
 	s := l.s
-	if e.Code == dialect.Lost && s.c.d.AcceptLost {
+	if e.Code == fault.Lost && s.c.d.AcceptLost {
 		s.mu.Lock()
 		again, acked := s.goOn, s.acked
 		s.goOn = true
@@ -450,7 +451,7 @@ func (l *link) reply(m wire.Reply) error {
 			return err
 		}
 		return s.replied(m.Number, outcome{err: replyError(m.Number, &codec.SyntaxError{
-			Codec: l.codec.Name(), Code: codec.TooLarge, Offset: most,
+			Codec: l.codec.Name(), Code: fault.TooLarge, Offset: most,
 			Msg: fmt.Sprintf("a reply of %d bytes, want at most %d", m.Length, most),
 		})})
 	}
@@ -461,7 +462,7 @@ func (l *link) reply(m wire.Reply) error {
 	d, err := l.codec.Decode(b, s.c.d.Limits)
 	var bad *codec.SyntaxError
 	switch {
-	case errors.As(err, &bad) && (bad.Code == codec.TooLarge || bad.Code == codec.TooDeep || bad.Code == codec.OverLimit):
+	case errors.As(err, &bad) && (bad.Code == fault.TooLarge || bad.Code == fault.TooDeep || bad.Code == fault.OverLimit):
 		return s.replied(m.Number, outcome{err: replyError(m.Number, bad)})
 	case err != nil:
 		return stop("%w: the reply to record %d: %w (%v)", ErrProtocol, m.Number, err, s)

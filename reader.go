@@ -8,8 +8,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/dialect"
+	"github.com/dictwire/dictwire/fault"
 	"github.com/dictwire/dictwire/internal/point"
 	"github.com/dictwire/dictwire/store"
 )
@@ -35,7 +35,7 @@ func (in *intake) Read(ctx context.Context, q dialect.ReadRequest) (dialect.Read
 	s := in.s
 	for _, pattern := range q.Topics {
 		if err := store.CheckPattern(pattern); err != nil {
-			return nil, &dialect.Error{Code: dialect.Topic, At: -1, Text: err.Error(), Err: err}
+			return nil, &fault.Error{Code: fault.Topic, At: -1, Text: err.Error(), Err: err}
 		}
 	}
 	topics := slices.Compact(slices.Sorted(slices.Values(q.Topics)))
@@ -43,8 +43,8 @@ func (in *intake) Read(ctx context.Context, q dialect.ReadRequest) (dialect.Read
 		s: s, follower: in.follower(),
 		opts: store.ReadOptions{Topics: topics, Follow: q.Follow, Progress: q.Progress, Room: q.Room},
 	}
-	if fault := s.followed.take(r.follower, len(topics)); fault != nil {
-		return nil, fault
+	if f := s.followed.take(r.follower, len(topics)); f != nil {
+		return nil, f
 	}
 	if err := r.open(ctx, in, q); err != nil {
 		s.followed.give(r.follower, len(topics))
@@ -60,7 +60,7 @@ func (r *reader) open(ctx context.Context, in *intake, q dialect.ReadRequest) (e
 		return err
 	}
 	if len(q.Cursor)+len(q.Subscription) > maxCursor {
-		return &dialect.Error{Code: codec.Malformed, At: -1, Text: fmt.Sprintf("a cursor's name and subscription of more than %d bytes", maxCursor)}
+		return &fault.Error{Code: fault.Malformed, At: -1, Text: fmt.Sprintf("a cursor's name and subscription of more than %d bytes", maxCursor)}
 	}
 	r.cursor = store.CursorName{Principal: in.principal, Name: q.Cursor, Subscription: q.Subscription}
 	return r.claim(ctx, q)
@@ -97,7 +97,7 @@ func (r *reader) claim(ctx context.Context, q dialect.ReadRequest) error {
 func (s *Server) position(ctx context.Context, from string) (_ store.Position, first bool, _ error) {
 	where, err := point.Parse(from)
 	if err != nil {
-		return store.Position{}, false, &dialect.Error{Code: codec.Malformed, At: -1, Text: "from: " + err.Error(), Err: err}
+		return store.Position{}, false, &fault.Error{Code: fault.Malformed, At: -1, Text: "from: " + err.Error(), Err: err}
 	}
 	p, err := where.In(ctx, s.store)
 	first = p.IsZero()
@@ -142,7 +142,7 @@ func (r *reader) Batches(ctx context.Context) iter.Seq2[store.Batch, error] {
 // Commit implements [dialect.Reader].
 func (r *reader) Commit(ctx context.Context, p store.Position) error {
 	if err := store.CheckIndex(ctx, r.s.store, p); err != nil {
-		return &dialect.Error{Code: codec.Malformed, At: -1, Text: "commit: " + err.Error(), Err: err}
+		return &fault.Error{Code: fault.Malformed, At: -1, Text: "commit: " + err.Error(), Err: err}
 	}
 	if err := r.s.store.Commit(ctx, r.cursor, r.epoch, p); err != nil {
 		return faultOfStore(ctx, err)

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/dictwire/dictwire/codec"
-	"github.com/dictwire/dictwire/dialect"
+	"github.com/dictwire/dictwire/fault"
 	"github.com/dictwire/dictwire/internal/wire"
 	"github.com/dictwire/dictwire/store"
 )
@@ -383,11 +383,11 @@ func explainReading(err error) error {
 
 // remote makes the error of what the server ended the session by.
 func (s *subscription) remote(e *wire.Error, greeted bool) error {
-	if e.Code == dialect.Lost {
+	if e.Code == fault.Lost {
 		return &stopError{&lostPositionError{&RemoteError{Code: e.Code, Text: e.Text, At: e.At}}}
 	}
 	err := ended(e, "subscription to "+fmt.Sprint(s.req.Topics), greeted)
-	if !passes(e.Code) || e.Code == dialect.Internal { // else it would come again
+	if !e.Code.Retryable() || e.Code == fault.Internal { // else it would come again
 		return &stopError{err}
 	}
 	if e.Retry > 0 {

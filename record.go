@@ -12,6 +12,7 @@ import (
 	"github.com/dictwire/dictwire/codec/pickle"
 	"github.com/dictwire/dictwire/codec/python"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/fault"
 )
 
 // A Record is a dictionary that is serialized already. [Client.Send] and
@@ -69,7 +70,7 @@ func (c *checker) check(b []byte) ([]byte, error) {
 	rest := b[end:]
 	if from, _, err := s.Next(rest); !errors.Is(err, codec.ErrIncomplete) || from != len(rest) {
 		return nil, fmt.Errorf("dictwire: the record is not one dictionary: %w", &codec.SyntaxError{
-			Codec: c.codec.Name(), Code: codec.Malformed, Offset: end, Msg: "want nothing behind the dictionary",
+			Codec: c.codec.Name(), Code: fault.Malformed, Offset: end, Msg: "want nothing behind the dictionary",
 		})
 	}
 	c.scanners.Put(s)

@@ -8,8 +8,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/dictwire/dictwire/codec"
-	"github.com/dictwire/dictwire/dialect"
+	"github.com/dictwire/dictwire/fault"
 	"github.com/dictwire/dictwire/internal/rejection"
 	"github.com/dictwire/dictwire/store"
 )
@@ -28,26 +27,26 @@ const (
 // into the connection's last row. offset is where its fault is, -1 where there is no
 // place. What takes a number is a row in any case, if only of its code: the
 // acknowledgement speaks for it.
-func (w *writer) row(format string, record []byte, fault *dialect.Error, offset int64, number uint64) ([]byte, error) {
+func (w *writer) row(format string, record []byte, f *fault.Error, offset int64, number uint64) ([]byte, error) {
 	numbered := !w.producer.IsZero()
-	readable := fault.Code == dialect.Handler || fault.Code == dialect.Internal
-	about := min(len(record), rejection.MaxBytes) + len(fault.Text) + rowBytes
+	readable := f.Code == fault.Handler || f.Code == fault.Internal
+	about := min(len(record), rejection.MaxBytes) + len(f.Text) + rowBytes
 	if (numbered || readable || w.rows < ownRows) && w.in.s.quota.take(w.in, numbered, about, 0) {
 		w.rows++
 		r := rejection.Of(record)
-		r.Code, r.Text, r.Offset = fault.Code, fault.Told(), offset
+		r.Code, r.Text, r.Offset = f.Code, f.Told(), offset
 		r.Topic, r.Producer, r.Number = w.topic, w.producer.Name, number
 		r.Dialect, r.Format, r.Peer, r.Time = w.dialect, format, w.in.peer, time.Now()
 		row, err := r.Append(nil)
 		if err != nil {
-			return nil, &dialect.Error{Code: dialect.Internal, Text: "the rejection can't be stored", At: -1, Err: err}
+			return nil, &fault.Error{Code: fault.Internal, Text: "the rejection can't be stored", At: -1, Err: err}
 		}
 		return row, nil
 	}
 	if numbered {
-		return rejection.OfCode(fault.Code), nil
+		return rejection.OfCode(f.Code), nil
 	}
-	w.folded.add(format, record, fault)
+	w.folded.add(format, record, f)
 	return nil, nil
 }
 
@@ -55,15 +54,15 @@ func (w *writer) row(format string, record []byte, fault *dialect.Error, offset 
 type folded struct {
 	count  int
 	size   int64
-	code   codec.Code // of the first
+	code   fault.Code // of the first
 	text   string
 	format string
 	first  []byte
 }
 
-func (f *folded) add(format string, record []byte, fault *dialect.Error) {
+func (f *folded) add(format string, record []byte, why *fault.Error) {
 	if f.count == 0 {
-		f.code, f.text, f.format = fault.Code, fault.Told(), format
+		f.code, f.text, f.format = why.Code, why.Told(), format
 		f.first = append([]byte(nil), record[:min(len(record), foldedBytes)]...)
 	}
 	f.count++

@@ -11,6 +11,7 @@ import (
 
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/fault"
 	"github.com/dictwire/dictwire/internal/wire"
 )
 
@@ -222,7 +223,7 @@ func (s *sender) append(it item, w *waiter) (int, error) {
 	}
 	if most := s.c.d.Limits.Effective().RecordBytes; err == nil && len(data)-from > most {
 		err = &codec.SyntaxError{
-			Codec: it.codec.Name(), Code: codec.TooLarge, Offset: most,
+			Codec: it.codec.Name(), Code: fault.TooLarge, Offset: most,
 			Msg: fmt.Sprintf("a record of %d bytes, want at most %d", len(data)-from, most),
 		}
 	}

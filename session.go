@@ -14,6 +14,7 @@ import (
 	"github.com/dictwire/dictwire/dialect"
 	"github.com/dictwire/dictwire/dialect/native"
 	"github.com/dictwire/dictwire/dialect/stream"
+	"github.com/dictwire/dictwire/fault"
 )
 
 // dialectOf returns the dialect of what a connection speaks, or nil where it is
@@ -40,12 +41,12 @@ func (s *Server) dialectOf(p dialect.Protocol) dialect.Dialect {
 func (s *Server) serve(c *dialect.Conn, active func() bool) {
 	in := newIntake(s, c)
 	err := s.session(c, in, active)
-	fault := (*dialect.Error)(nil)
+	f := (*fault.Error)(nil)
 	switch {
 	case err == nil, err == io.EOF, errors.Is(err, dialect.ErrDrained), errors.Is(err, net.ErrClosed): // the last is Abort's doing
 		err = nil
-	case errors.As(err, &fault):
-		s.tell(c, in.protocol, fault)
+	case errors.As(err, &f):
+		s.tell(c, in.protocol, f)
 	case c.Silent(): // a probe that was reset
 		err = nil
 	}
@@ -63,7 +64,7 @@ func (s *Server) serve(c *dialect.Conn, active func() bool) {
 func (s *Server) session(c *dialect.Conn, in *intake, active func() bool) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = &dialect.Error{Code: dialect.Internal, Text: "internal error", Err: fmt.Errorf("panic: %v\n%s", p, debug.Stack())}
+			err = &fault.Error{Code: fault.Internal, Text: "internal error", Err: fmt.Errorf("panic: %v\n%s", p, debug.Stack())}
 		}
 	}()
 	p, err := c.Sniff(s.ctx, func() bool {
@@ -85,14 +86,14 @@ func (s *Server) session(c *dialect.Conn, in *intake, active func() bool) (err e
 }
 
 // tell writes a fault to the peer, in its own protocol.
-func (s *Server) tell(c *dialect.Conn, p dialect.Protocol, fault *dialect.Error) {
+func (s *Server) tell(c *dialect.Conn, p dialect.Protocol, f *fault.Error) {
 	cd := c.Codec
 	if cd == nil {
 		cd = json.Codec{}
 	}
 	switch p {
 	case dialect.HTTP:
-		body, err := cd.Append(nil, fault.Dict())
+		body, err := cd.Append(nil, f.Dict())
 		if err != nil {
 			return
 		}
@@ -104,7 +105,7 @@ func (s *Server) tell(c *dialect.Conn, p dialect.Protocol, fault *dialect.Error)
 		// handshake_failure (RFC 8446, section 6).
 		_, _ = c.Write([]byte{21, 3, 1, 0, 2, 2, 40})
 	default:
-		_ = c.Reply(cd, fault.Dict())
+		_ = c.Reply(cd, f.Dict())
 	}
 	// Close reports what Flush says.
 }

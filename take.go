@@ -9,6 +9,7 @@ import (
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/dialect"
+	"github.com/dictwire/dictwire/fault"
 	"github.com/dictwire/dictwire/internal/lease"
 	"github.com/dictwire/dictwire/internal/rejection"
 	"github.com/dictwire/dictwire/store"
@@ -129,9 +130,9 @@ func (t *take) keepAll(ctx context.Context, w *writer, b *dialect.Batch) error {
 
 // reject takes in a record that is rejected: the bytes that there are of it.
 // offset is where its fault is, -1 where there is no place.
-func (t *take) reject(w *writer, b *dialect.Batch, bytes []byte, fault *dialect.Error, offset int64) error {
+func (t *take) reject(w *writer, b *dialect.Batch, bytes []byte, f *fault.Error, offset int64) error {
 	number := w.next + uint64(t.records)
-	record, err := w.row(codec.Of(b.Codec, bytes).Name(), bytes, fault, offset, number)
+	record, err := w.row(codec.Of(b.Codec, bytes).Name(), bytes, f, offset, number)
 	if err != nil {
 		return err
 	}
@@ -144,7 +145,7 @@ func (t *take) reject(w *writer, b *dialect.Batch, bytes []byte, fault *dialect.
 	t.size += int64(len(record))
 	if !w.producer.IsZero() {
 		block.Rejected = append(block.Rejected, store.Rejection{
-			Number: number, Code: string(fault.Code), Text: cut(fault.Told(), store.MaxText),
+			Number: number, Code: string(f.Code), Text: cut(f.Told(), store.MaxText),
 		})
 	}
 	t.records++

@@ -8,6 +8,7 @@ import (
 
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/dialect"
+	"github.com/dictwire/dictwire/fault"
 	"github.com/dictwire/dictwire/store"
 )
 
@@ -42,7 +43,7 @@ func (in *intake) Write(ctx context.Context, r dialect.WriteRequest) (dialect.Wr
 	}
 	w.producer = store.Producer{Principal: in.principal, Topic: w.topic, Name: r.Producer}
 	if err := w.producer.Check(); err != nil {
-		return nil, &dialect.Error{Code: codec.Malformed, At: -1, Text: err.Error(), Err: err}
+		return nil, &fault.Error{Code: fault.Malformed, At: -1, Text: err.Error(), Err: err}
 	}
 	var err error
 	if w.claim, err = s.store.Claim(ctx, w.producer, r.Claim); err != nil {
@@ -58,13 +59,13 @@ func (in *intake) Write(ctx context.Context, r dialect.WriteRequest) (dialect.Wr
 
 func checkTopic(topic string) error {
 	if strings.HasPrefix(topic, "_") {
-		return &dialect.Error{
-			Code: dialect.Topic, At: -1,
+		return &fault.Error{
+			Code: fault.Topic, At: -1,
 			Text: fmt.Sprintf("topic %q: names that begin with _ are the server's own", topic),
 		}
 	}
 	if err := store.CheckTopic(topic); err != nil {
-		return &dialect.Error{Code: dialect.Topic, At: -1, Text: err.Error(), Err: err}
+		return &fault.Error{Code: fault.Topic, At: -1, Text: err.Error(), Err: err}
 	}
 	return nil
 }

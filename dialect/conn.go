@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/fault"
 	"github.com/dictwire/dictwire/internal/lease"
 )
 
@@ -127,7 +128,7 @@ func (c *Conn) Silent() bool { return c.read == 0 }
 // begun: it must then end within the record time-out. Otherwise the connection
 // is idle, and gives back its memory and h's if that takes long.
 //
-// It returns io.EOF at the end of what the peer sends, an *[Error] where a rule
+// It returns io.EOF at the end of what the peer sends, an *[fault.Error] where a rule
 // is broken, ErrDrained where the server ends and this connection may end here,
 // or an error of the connection.
 func (c *Conn) More(ctx context.Context, within bool, h Holder) error {
@@ -203,18 +204,18 @@ func (c *Conn) Sniff(ctx context.Context, active func() bool) (Protocol, error) 
 		if err == nil {
 			continue
 		}
-		var fault *Error
+		var f *fault.Error
 		switch {
-		case errors.As(err, &fault) && fault.Code == Idle:
-			if _, refusal := sniff(b, true); errors.As(refusal, &fault) {
-				return Unknown, fault // what has come has a name
+		case errors.As(err, &f) && f.Code == fault.Idle:
+			if _, refusal := sniff(b, true); errors.As(refusal, &f) {
+				return Unknown, f // what has come has a name
 			}
 			return Unknown, err
 		case err != io.EOF || len(bytes.TrimLeft(b, " \t\r\n")) == 0:
 			return Unknown, err
 		}
 		if p, err = sniff(b, true); errors.Is(err, codec.ErrIncomplete) {
-			err = &Error{Code: codec.Truncated, Text: "the connection ended before its first bytes told a protocol"}
+			err = &fault.Error{Code: fault.Truncated, Text: "the connection ended before its first bytes told a protocol"}
 		}
 		return p, err
 	}
@@ -323,11 +324,11 @@ func (c *Conn) patience(within bool) (time.Duration, error) {
 		}
 		left := limit - now.Sub(c.began)
 		if left <= 0 && c.sniffing {
-			return 0, &Error{Code: Idle, Text: fmt.Sprintf("the first bytes tell no protocol, and no more came within %v", limit)}
+			return 0, &fault.Error{Code: fault.Idle, Text: fmt.Sprintf("the first bytes tell no protocol, and no more came within %v", limit)}
 		}
 		if left <= 0 {
-			return 0, &Error{
-				Code: Rate, At: c.Offset(),
+			return 0, &fault.Error{
+				Code: fault.Rate, At: c.Offset(),
 				Text: fmt.Sprintf("the record did not end within %v", c.rules.RecordTimeout),
 				Hint: "--record-timeout raises the limit",
 			}
@@ -336,8 +337,8 @@ func (c *Conn) patience(within bool) (time.Duration, error) {
 			slow := float64(c.read-c.pressAt) < minRate*since.Seconds()
 			c.pressed, c.pressAt = now, c.read
 			if slow && c.rules.Memory.Pressed() {
-				return 0, &Error{
-					Code: Rate, At: c.Offset(),
+				return 0, &fault.Error{
+					Code: fault.Rate, At: c.Offset(),
 					Text: "the record came too slowly while others waited for memory",
 					Hint: "--max-memory raises the limit",
 				}
@@ -404,8 +405,8 @@ func (c *Conn) waited(within bool, h Holder) error {
 	case c.Patient || c.silence() < c.rules.IdleTimeout:
 		return nil // it was time to beat, or the peer took something
 	default:
-		return &Error{
-			Code: Idle, At: c.Offset(),
+		return &fault.Error{
+			Code: fault.Idle, At: c.Offset(),
 			Text: fmt.Sprintf("nothing came for %v", c.rules.IdleTimeout),
 			Hint: "--idle-timeout raises the limit",
 		}
@@ -473,8 +474,8 @@ func (c *Conn) LastSpoke() time.Time {
 // told so, if it listens. It may be called from any goroutine.
 func (c *Conn) GiveWay() {
 	c.gaveWay.Store(true)
-	c.End(&Error{
-		Code: Idle, At: -1,
+	c.End(&fault.Error{
+		Code: fault.Idle, At: -1,
 		Text: "the server has no room for more connections, and this one was silent",
 		Hint: "connect again",
 	})

@@ -15,6 +15,7 @@ import (
 	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/dialect"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/fault"
 	"github.com/dictwire/dictwire/internal/lease"
 )
 
@@ -178,13 +179,13 @@ func TestConnContext(t *testing.T) {
 func TestFaultOf(t *testing.T) {
 	_, err := json.Codec{}.Decode([]byte(`{"a": tru}`), codec.Limits{})
 	f := dialect.FaultOf(err, 1000)
-	if f.Code != codec.Malformed || f.At != 1006 || !errors.Is(f, err) || f.Error() != err.Error() {
+	if f.Code != fault.Malformed || f.At != 1006 || !errors.Is(f, err) || f.Error() != err.Error() {
 		t.Errorf("%#v", f)
 	}
 	if got, want := f.Dict().String(), `{'error': "json: want a value, got 't' (at byte 6, in /a)", 'code': 'malformed', 'at': 1006}`; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
-	if f := dialect.FaultOf(io.ErrUnexpectedEOF, 7); f.Code != dialect.Internal || f.At != 7 {
+	if f := dialect.FaultOf(io.ErrUnexpectedEOF, 7); f.Code != fault.Internal || f.At != 7 {
 		t.Errorf("%#v", f)
 	}
 }

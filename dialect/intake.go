@@ -7,6 +7,7 @@ import (
 
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/fault"
 	"github.com/dictwire/dictwire/store"
 )
 
@@ -15,11 +16,11 @@ import (
 type Intake interface {
 	// Write opens a way for records into a topic. Where w names a producer, it
 	// is claimed, and another connection that writes for it is fenced. The
-	// error is an *[Error] for the peer, or the cause of ctx.
+	// error is an *[fault.Error] for the peer, or the cause of ctx.
 	Write(ctx context.Context, w WriteRequest) (Writer, error)
 
 	// Read opens a subscription. Another connection that holds the same cursor
-	// is fenced. The error is an *[Error] for the peer, or the cause of ctx.
+	// is fenced. The error is an *[fault.Error] for the peer, or the cause of ctx.
 	Read(ctx context.Context, r ReadRequest) (Reader, error)
 }
 
@@ -34,7 +35,7 @@ type WriteRequest struct {
 
 	// Fence is called, from any goroutine, when another connection has become
 	// the producer's writer. Nil means that nobody wants to know.
-	Fence func(*Error)
+	Fence func(*fault.Error)
 }
 
 // A Writer takes in records. Close must be called in the end.
@@ -54,7 +55,7 @@ type Writer interface {
 	// all of them are settled. An error of answer is returned.
 	//
 	// settled is how many of the first records are settled, with an error too.
-	// The error is an *[Error] for the peer that ends the connection, or the
+	// The error is an *[fault.Error] for the peer that ends the connection, or the
 	// cause of ctx.
 	Take(ctx context.Context, b *Batch, answer func(Answer) error) (settled int, err error)
 
@@ -71,17 +72,17 @@ type Batch struct {
 
 // A Bad is a record that can't be read.
 type Bad struct {
-	Index int    // in Batch.Records: what has come of it so far
-	At    int64  // offset of its first byte from the connection's first
-	Err   *Error // why
+	Index int          // in Batch.Records: what has come of it so far
+	At    int64        // offset of its first byte from the connection's first
+	Err   *fault.Error // why
 }
 
 // An Answer is what is said about one record.
 type Answer struct {
-	Index int        // of the record in its batch
-	Reply *dict.Dict // what the handler replies, if anything
-	Err   *Error     // why the record was rejected
-	Bad   bool       // it was one of Batch.Bad
+	Index int          // of the record in its batch
+	Reply *dict.Dict   // what the handler replies, if anything
+	Err   *fault.Error // why the record was rejected
+	Bad   bool         // it was one of Batch.Bad
 }
 
 // A ReadRequest says what a connection wants to read.
@@ -111,7 +112,7 @@ type ReadRequest struct {
 
 	// Fence is called, from any goroutine, when another connection has taken
 	// the cursor.
-	Fence func(*Error)
+	Fence func(*fault.Error)
 }
 
 // A Reader gives records out. Close must be called in the end. Batches and
@@ -124,7 +125,7 @@ type Reader interface {
 	Batches(ctx context.Context) iter.Seq2[store.Batch, error]
 
 	// Commit saves a position, which the peer has been told as a batch's Next.
-	// The error is an *[Error] for the peer, or the cause of ctx.
+	// The error is an *[fault.Error] for the peer, or the cause of ctx.
 	Commit(ctx context.Context, p store.Position) error
 
 	// Close gives the cursor back.

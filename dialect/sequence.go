@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/fault"
 )
 
 // maxBatch is how many records are taken in at once.
@@ -27,10 +28,10 @@ type Sequence struct {
 	c       *Conn
 	scanner codec.Scanner
 	batch   Batch
-	fault   *Error // what ends the sequence
-	done    int    // buffered bytes that were scanned
-	within  bool   // the beginning of a record is behind them
-	ended   bool   // no more bytes come
+	fault   *fault.Error // what ends the sequence
+	done    int          // buffered bytes that were scanned
+	within  bool         // the beginning of a record is behind them
+	ended   bool         // no more bytes come
 }
 
 // NewSequence returns the sequence of records in the given format.
@@ -40,7 +41,7 @@ func NewSequence(c *Conn, cd codec.Codec, limits codec.Limits) *Sequence {
 
 // Each gives take the records in batches, bad ones included, until the sequence
 // ends. A batch is valid until take returns. The error is nil where the connection
-// has ended, an *[Error] where a bad record ends the sequence, what take returned,
+// has ended, an *[fault.Error] where a bad record ends the sequence, what take returned,
 // or that of [Conn.More].
 func (q *Sequence) Each(ctx context.Context, take func(*Batch) error) error {
 	if !q.Strict {
@@ -74,7 +75,7 @@ func (q *Sequence) Each(ctx context.Context, take func(*Batch) error) error {
 }
 
 // Ends reports whether a bad record is what ends the sequence.
-func (q *Sequence) Ends(fault *Error) bool { return q.fault == fault }
+func (q *Sequence) Ends(f *fault.Error) bool { return q.fault == f }
 
 // What stands behind the records that scan found.
 type found uint8
@@ -128,7 +129,7 @@ func (q *Sequence) bad(record []byte, at int64, err error) bool {
 	if q.Strict || final(err) {
 		q.fault = b.Err
 	}
-	if !q.Strict || b.Err.Code != codec.Truncated {
+	if !q.Strict || b.Err.Code != fault.Truncated {
 		q.batch.Records, q.batch.Bad = append(q.batch.Records, record), append(q.batch.Bad, b)
 	}
 	return q.fault != nil

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/fault"
 	"github.com/dictwire/dictwire/internal/foreign"
 )
 
@@ -48,7 +49,7 @@ const (
 )
 
 // Sniff tells the protocol from a connection's first bytes. It returns
-// [codec.ErrIncomplete] while they do not decide, and an *[Error] where they
+// [codec.ErrIncomplete] while they do not decide, and an *[fault.Error] where they
 // begin nothing that is served. It consumes nothing: the protocol's dialect
 // sees the same bytes again.
 func Sniff(b []byte) (Protocol, error) { return sniff(b, false) }
@@ -150,8 +151,8 @@ var methods = []string{"GET /", "POST ", "PUT ", "HEAD ", "OPTIONS ", "DELETE ",
 // the value is an integer.
 func sniffBrace(b []byte) (Protocol, error) {
 	if len(b) > 1 && b[1] == '\'' {
-		return Unknown, &Error{
-			Code: codec.Malformed,
+		return Unknown, &fault.Error{
+			Code: fault.Malformed,
 			Text: "this is a Python literal, not JSON; " + nothingTaken,
 			Hint: "send json.dumps(dictionary); dictwire convert --from python reads literals",
 		}
@@ -198,8 +199,8 @@ func sniffBracket(b []byte, whole bool) (Protocol, error) {
 	case foreign.OfDictionaries:
 		return JSON, nil
 	case foreign.OfOthers:
-		return Unknown, &Error{
-			Code: codec.NotADictionary,
+		return Unknown, &fault.Error{
+			Code: fault.NotADictionary,
 			Text: "want a dictionary, got a JSON list of something else; " + nothingTaken,
 			Hint: `wrap it, as in {"value": …}`,
 		}
@@ -274,13 +275,13 @@ func prefix(b []byte, p Protocol, s string) (Protocol, error) {
 const nothingTaken = "nothing of this connection was taken"
 
 func refuse(text, hint string) (Protocol, error) {
-	return Unknown, &Error{Code: Unsupported, Text: text + "; " + nothingTaken, Hint: hint}
+	return Unknown, &fault.Error{Code: fault.Unsupported, Text: text + "; " + nothingTaken, Hint: hint}
 }
 
 // Refused returns the refusal of a connection whose protocol is not served.
-func Refused(p Protocol) *Error {
-	return &Error{
-		Code: Unsupported,
+func Refused(p Protocol) *fault.Error {
+	return &fault.Error{
+		Code: fault.Unsupported,
 		Text: fmt.Sprintf("this is %s, which this server does not speak yet; %s", p, nothingTaken),
 		Hint: "send a bare sequence of JSON, CBOR, MessagePack or pickle, or a native session",
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/dialect"
+	"github.com/dictwire/dictwire/fault"
 )
 
 func TestSniff(t *testing.T) {
@@ -121,7 +122,7 @@ func TestSniff(t *testing.T) {
 				}
 				continue
 			}
-			var refusal *dialect.Error
+			var refusal *fault.Error
 			switch {
 			case test.err == "" && (err != nil || got != test.want):
 				t.Errorf("%.40q: %v, %v, want %v", test.first[:n], got, err, test.want)

@@ -4,8 +4,8 @@ import (
 	"math"
 	"unicode/utf8"
 
-	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/fault"
 )
 
 // An arg is a scalar within a tagged value.
@@ -68,7 +68,7 @@ func (p *parser) arg(buf []byte, i, k int) (a arg, end int) {
 			return arg{kind: dict.KindInt, big: text, minus: n == tagNegBignum}, end
 		}
 		if _, ok := isWTF8(text); !ok {
-			return a, p.Fail(buf, codec.Malformed, k, "want WTF-8, without pairs of surrogates")
+			return a, p.Fail(buf, fault.Malformed, k, "want WTF-8, without pairs of surrogates")
 		}
 		return arg{kind: dict.KindString, text: text}, end
 	case simple:
@@ -113,7 +113,7 @@ func (p *parser) argList(buf []byte, i, k int, major byte) (n, end int) {
 		count *= 2
 	}
 	if c&31 != indefinite && count > maxArgs {
-		return 0, p.Fail(buf, codec.Malformed, k, "want fewer items behind the tag")
+		return 0, p.Fail(buf, fault.Malformed, k, "want fewer items behind the tag")
 	}
 	for c&31 == indefinite || n < int(count) {
 		if c&31 == indefinite {
@@ -124,7 +124,7 @@ func (p *parser) argList(buf []byte, i, k int, major byte) (n, end int) {
 				return n, end + 1
 			}
 			if n == maxArgs {
-				return 0, p.Fail(buf, codec.Malformed, k, "want fewer items behind the tag")
+				return 0, p.Fail(buf, fault.Malformed, k, "want fewer items behind the tag")
 			}
 		}
 		if p.args[n], end = p.arg(buf, i, end); end < 0 {

@@ -17,6 +17,7 @@ import (
 	"github.com/dictwire/dictwire/codec/codectest"
 	"github.com/dictwire/dictwire/dialect"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/fault"
 )
 
 func unhex(t *testing.T, s string) []byte {
@@ -254,10 +255,10 @@ func TestDuplicates(t *testing.T) {
 				}
 				at := bytes.LastIndex(b, []byte(last))
 				copy(b[at:], again)
-				if _, _, err := (cbor.Codec{}).NewScanner(codec.Limits{}).Next(b); !isCode(err, codec.DuplicateKey) {
+				if _, _, err := (cbor.Codec{}).NewScanner(codec.Limits{}).Next(b); !isCode(err, fault.DuplicateKey) {
 					t.Fatalf("%x: %v", b, err)
 				}
-				if _, err := (cbor.Codec{}).Decode(b, codec.Limits{}); !isCode(err, codec.DuplicateKey) {
+				if _, err := (cbor.Codec{}).Decode(b, codec.Limits{}); !isCode(err, fault.DuplicateKey) {
 					t.Fatalf("%x: %v", b, err)
 				}
 			}
@@ -265,7 +266,7 @@ func TestDuplicates(t *testing.T) {
 	}
 }
 
-func isCode(err error, c codec.Code) bool {
+func isCode(err error, c fault.Code) bool {
 	var bad *codec.SyntaxError
 	return errors.As(err, &bad) && bad.Code == c
 }

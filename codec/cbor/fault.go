@@ -5,8 +5,8 @@ import (
 	"math"
 	"strconv"
 
-	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/internal/walk"
+	"github.com/dictwire/dictwire/fault"
 )
 
 // format is CBOR in what faults say.
@@ -71,7 +71,7 @@ func (p *parser) truncated(buf []byte) int {
 
 // refused fails because of a tag that belongs to an option of Python's cbor2.
 func (p *parser) refused(buf []byte, i int, number uint64, what, option string) int {
-	p.Fail(buf, codec.Malformed, i, fmt.Sprintf("want a value, got tag %d (%s, which are not supported)", number, what))
+	p.Fail(buf, fault.Malformed, i, fmt.Sprintf("want a value, got tag %d (%s, which are not supported)", number, what))
 	p.Err.Hint = "encode without " + option
 	return walk.Failed
 }

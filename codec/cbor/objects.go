@@ -1,8 +1,8 @@
 package cbor
 
 import (
-	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/fault"
 )
 
 // An Object is a kind of generic object: tag 27 in front of a list of a name and
@@ -105,7 +105,7 @@ func (p *parser) object(buf []byte, i, k int) int {
 		return p.added(buf, i, last, p.objectValue(name, p.args[1:n]))
 	}
 	if count != 2 {
-		return p.Fail(buf, codec.Malformed, k, "want a list of the name "+string(name)+" and one argument, of definite length")
+		return p.Fail(buf, fault.Malformed, k, "want a list of the name "+string(name)+" and one argument, of definite length")
 	}
 	return p.container(buf, i, end, kind)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/dictwire/dictwire/codec/cbor"
 	"github.com/dictwire/dictwire/codec/codectest"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/fault"
 )
 
 // A fault in a record whose length is known costs that record.
@@ -63,7 +64,7 @@ func TestSequences(t *testing.T) {
 	s.Resume()
 	_, end, err := s.Next([]byte("\xa1\x61a\x5a\x00\x01\x00\x00xy"))
 	var large *codec.SyntaxError
-	if !errors.As(err, &large) || large.Final || large.Code != codec.TooLarge || end != 10 {
+	if !errors.As(err, &large) || large.Final || large.Code != fault.TooLarge || end != 10 {
 		t.Fatalf("%d, %v", end, err)
 	}
 	for left := 65534; left > 0; {
@@ -103,7 +104,7 @@ func TestPassingAgainstSkip(t *testing.T) {
 		s.Resume()
 		_, end, err := s.Next(b)
 		var bad *codec.SyntaxError
-		if !errors.As(err, &bad) || bad.Code == codec.NotADictionary || bad.Code == codec.TooLarge {
+		if !errors.As(err, &bad) || bad.Code == fault.NotADictionary || bad.Code == fault.TooLarge {
 			continue
 		}
 		if _, _, err := s.Next(b[end:]); !bad.Final && errors.Is(err, codec.ErrIncomplete) {

@@ -3,9 +3,9 @@ package cbor
 import (
 	"unicode/utf8"
 
-	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/internal/walk"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/fault"
 )
 
 // The tags that the codec knows.
@@ -144,7 +144,7 @@ func (p *parser) added(buf []byte, i, end int, problem string) int {
 	case tooManyDigits:
 		return p.TooManyDigits(buf, i)
 	default:
-		return p.Fail(buf, codec.Malformed, i, "want "+problem)
+		return p.Fail(buf, fault.Malformed, i, "want "+problem)
 	}
 }
 

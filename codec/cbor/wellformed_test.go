@@ -12,6 +12,7 @@ import (
 	"github.com/dictwire/dictwire/codec/cbor"
 	"github.com/dictwire/dictwire/codec/codectest"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/fault"
 )
 
 // What we accept is well-formed; what is well-formed, we refuse only for what it
@@ -61,7 +62,7 @@ func TestAgainstWellformed(t *testing.T) {
 		if !errors.As(err, &bad) {
 			t.Fatal(err)
 		}
-		if bad.Code == codec.Truncated || strings.Contains(bad.Msg, "want an item") || strings.Contains(bad.Msg, "nothing behind") {
+		if bad.Code == fault.Truncated || strings.Contains(bad.Msg, "want an item") || strings.Contains(bad.Msg, "nothing behind") {
 			t.Fatalf("%x: well-formed, and we say %v", b, err)
 		}
 	}

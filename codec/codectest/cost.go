@@ -11,6 +11,7 @@ import (
 
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/fault"
 )
 
 // Each limit accepts what just meets it, and names itself one beyond.
@@ -27,13 +28,13 @@ func checkLimits(t T, c Config, _ *Generator) {
 		d      *dict.Dict
 		at     int
 		limits func(int) codec.Limits
-		code   codec.Code
+		code   fault.Code
 	}{
-		{"bytes", items, size, func(n int) codec.Limits { return codec.Limits{RecordBytes: n} }, codec.TooLarge},
-		{"depth", deep, 4, func(n int) codec.Limits { return codec.Limits{Depth: n} }, codec.TooDeep},
-		{"items", items, 7, func(n int) codec.Limits { return codec.Limits{Items: n} }, codec.OverLimit},
-		{"items", manyKeys(50), 100, func(n int) codec.Limits { return codec.Limits{Items: n} }, codec.OverLimit},
-		{"digits", digits, nDigits, func(n int) codec.Limits { return codec.Limits{Digits: n} }, codec.OverLimit},
+		{"bytes", items, size, func(n int) codec.Limits { return codec.Limits{RecordBytes: n} }, fault.TooLarge},
+		{"depth", deep, 4, func(n int) codec.Limits { return codec.Limits{Depth: n} }, fault.TooDeep},
+		{"items", items, 7, func(n int) codec.Limits { return codec.Limits{Items: n} }, fault.OverLimit},
+		{"items", manyKeys(50), 100, func(n int) codec.Limits { return codec.Limits{Items: n} }, fault.OverLimit},
+		{"digits", digits, nDigits, func(n int) codec.Limits { return codec.Limits{Digits: n} }, fault.OverLimit},
 	} {
 		b := encode(t, c.Codec, test.d)
 		for _, lim := range []codec.Limits{test.limits(test.at), test.limits(-1), {}} {
@@ -46,7 +47,7 @@ func checkLimits(t T, c Config, _ *Generator) {
 		}
 		_, decoded := c.Codec.Decode(b, test.limits(test.at-1))
 		for by, err := range map[string]error{"the scanner": whole(c, b, test.limits(test.at-1)), "Decode": decoded} {
-			if c.FramesOnly && test.code != codec.TooLarge && by != "Decode" {
+			if c.FramesOnly && test.code != fault.TooLarge && by != "Decode" {
 				continue
 			}
 			var over *codec.SyntaxError
@@ -59,7 +60,7 @@ func checkLimits(t T, c Config, _ *Generator) {
 	s := c.Codec.NewScanner(codec.Limits{RecordBytes: 1000})
 	b := encode(t, c.Codec, dict.Of("a", string(bytes.Repeat([]byte("x"), 5000))))
 	var over *codec.SyntaxError
-	if _, _, err := s.Next(b[:1100]); !errors.As(err, &over) || over.Code != codec.TooLarge {
+	if _, _, err := s.Next(b[:1100]); !errors.As(err, &over) || over.Code != fault.TooLarge {
 		t.Errorf("a record beyond the limit that has not ended: %v", err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/internal/line"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/fault"
 )
 
 // Warm returns a scanner that has found a dictionary, and so holds memory, by which
@@ -214,10 +215,10 @@ func checkEnd(t T, c Config, g *Generator) {
 		}
 		_, _, err = s.End(b[:n])
 		var cut *codec.SyntaxError
-		if !errors.As(err, &cut) || cut.Code != codec.Truncated || cut.Codec != c.Codec.Name() {
+		if !errors.As(err, &cut) || cut.Code != fault.Truncated || cut.Codec != c.Codec.Name() {
 			t.Errorf("%q: End = %#v, want truncated", b[:n], err)
 		}
-		if _, err := c.Codec.Decode(b[:n], codec.Limits{}); !errors.As(err, &cut) || cut.Code != codec.Truncated {
+		if _, err := c.Codec.Decode(b[:n], codec.Limits{}); !errors.As(err, &cut) || cut.Code != fault.Truncated {
 			t.Errorf("%q: Decode = %v, want truncated", b[:n], err)
 		}
 	}
@@ -258,7 +259,7 @@ func CheckSequence(t T, c codec.Codec, sequence string, want ...string) {
 				continue
 			}
 			code, _, _ := strings.Cut(f.err, " ")
-			if f.final && code != string(codec.Truncated) {
+			if f.final && code != string(fault.Truncated) {
 				code = "!" + code
 			}
 			got = append(got, "!"+code)

@@ -7,14 +7,15 @@ import (
 	"strings"
 
 	"github.com/dictwire/dictwire/codec"
-	"github.com/dictwire/dictwire/codec/internal/fault"
 	"github.com/dictwire/dictwire/codec/internal/keyset"
+	"github.com/dictwire/dictwire/codec/internal/wording"
 
+	"github.com/dictwire/dictwire/fault"
 	"github.com/dictwire/dictwire/internal/jsontext"
 )
 
 // fail makes the parser's error. It returns failed.
-func (p *parser) fail(buf []byte, code codec.Code, offset int, msg string) int {
+func (p *parser) fail(buf []byte, code fault.Code, offset int, msg string) int {
 	p.err = &codec.SyntaxError{Codec: name, Code: code, Offset: offset, Path: p.path(buf), Msg: msg}
 	return failed
 }
@@ -23,7 +24,7 @@ func (p *parser) fail(buf []byte, code codec.Code, offset int, msg string) int {
 // something else is wanted.
 func (p *parser) unexpected(buf []byte, in state, i int, want string) int {
 	p.state = in
-	p.fail(buf, codec.Malformed, i, "want "+want+", got "+fault.Char(buf, i))
+	p.fail(buf, fault.Malformed, i, "want "+want+", got "+wording.Char(buf, i))
 	rest := string(buf[i:min(i+5, len(buf))])
 	switch before := bytes.TrimRight(buf[:i], " \t\r\n"); {
 	case isPythonic(rest):
@@ -59,7 +60,7 @@ func (p *parser) truncated(buf []byte) {
 		}
 	}
 	p.unexpected(buf, p.state, len(buf), p.wanted())
-	p.err.Code = codec.Truncated
+	p.err.Code = fault.Truncated
 }
 
 // wanted says what run waits for when it answers incomplete.
@@ -116,7 +117,7 @@ func (p *parser) notADictionary(buf []byte, i int, whole bool) int {
 	}
 	p.state = atStart
 	p.frames = p.frames[:0]
-	p.fail(buf, codec.NotADictionary, i, "want a dictionary, got "+what)
+	p.fail(buf, fault.NotADictionary, i, "want a dictionary, got "+what)
 	p.err.Hint = `wrap it, as in {"value": …}`
 	return failed
 }
@@ -136,7 +137,7 @@ func isWord(c byte) bool {
 func (p *parser) duplicate(buf []byte, end int) int {
 	key, _ := jsontext.Unescape(nil, buf[p.tok:end])
 	p.state = inKey
-	p.fail(buf, codec.DuplicateKey, p.tok-1, "the key "+strconv.Quote(string(key))+" comes twice")
+	p.fail(buf, fault.DuplicateKey, p.tok-1, "the key "+strconv.Quote(string(key))+" comes twice")
 	p.err.Hint = "--duplicate-keys last keeps the last value, as Python's json.loads does"
 	return failed
 }
@@ -144,19 +145,19 @@ func (p *parser) duplicate(buf []byte, end int) int {
 // badUTF8 fails because of the first byte from i on that is not UTF-8.
 func (p *parser) badUTF8(buf []byte, in state, i int) int {
 	p.state = in
-	i += fault.NotUTF8(buf[i:])
-	p.fail(buf, codec.Malformed, i, fmt.Sprintf("want UTF-8, got byte 0x%02x", buf[i]))
+	i += wording.NotUTF8(buf[i:])
+	p.fail(buf, fault.Malformed, i, fmt.Sprintf("want UTF-8, got byte 0x%02x", buf[i]))
 	p.err.Hint = "encode the text as UTF-8 before it is sent"
 	return failed
 }
 
 func (p *parser) tooLarge(buf []byte) int {
-	return p.fail(buf, codec.TooLarge, p.lim.RecordBytes, fault.Bytes(p.lim.RecordBytes))
+	return p.fail(buf, fault.TooLarge, p.lim.RecordBytes, wording.Bytes(p.lim.RecordBytes))
 }
 
 // path names the value in hand by the keys and indices that lead to it.
 func (p *parser) path(buf []byte) string {
-	var path fault.Path
+	var path wording.Path
 	inFault := p.state == atKeyOrEnd || p.state == atKey || p.state == inKey || p.state == atColon // a key, which names no value yet
 	for i := range p.frames {
 		f := &p.frames[i]

@@ -13,6 +13,7 @@ import (
 	"github.com/dictwire/dictwire/codec/codectest"
 	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/fault"
 	"github.com/dictwire/dictwire/internal/corpus"
 )
 
@@ -162,7 +163,7 @@ func TestKeepLast(t *testing.T) {
 			t.Errorf("%s is %v, want %s", key, v, want)
 		}
 	}
-	if _, err := (json.Codec{}).Decode([]byte(text), codec.Limits{}); !isCode(err, codec.DuplicateKey) {
+	if _, err := (json.Codec{}).Decode([]byte(text), codec.Limits{}); !isCode(err, fault.DuplicateKey) {
 		t.Errorf("by default: %v", err)
 	}
 }

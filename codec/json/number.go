@@ -7,9 +7,9 @@ import (
 	"math/bits"
 	"strconv"
 
-	"github.com/dictwire/dictwire/codec"
-	"github.com/dictwire/dictwire/codec/internal/fault"
+	"github.com/dictwire/dictwire/codec/internal/wording"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/fault"
 )
 
 // inNumberToken holds the bytes that a number, -Infinity included, is made of.
@@ -45,7 +45,7 @@ func (p *parser) number(buf []byte, i int) int {
 	case buf[i] == '.' || buf[i]|0x20 == 'e':
 		return p.float(buf, first, i)
 	case n > p.lim.Digits:
-		return p.fail(buf, codec.OverLimit, first, fault.Digits(p.lim.Digits))
+		return p.fail(buf, fault.OverLimit, first, wording.Digits(p.lim.Digits))
 	case p.b == nil:
 	case n < 19:
 		v := int64(0)
@@ -156,9 +156,9 @@ func (p *parser) wideFloat(buf []byte, first, end int) int {
 		p.b.Float(f)
 	case isFloat:
 	case n > p.lim.Digits:
-		return p.fail(buf, codec.OverLimit, first, fault.Digits(p.lim.Digits))
+		return p.fail(buf, fault.OverLimit, first, wording.Digits(p.lim.Digits))
 	case !dict.DecimalFits(n, exp):
-		return p.fail(buf, codec.OverLimit, first, "the number's exponent is beyond what a decimal of Python holds")
+		return p.fail(buf, fault.OverLimit, first, "the number's exponent is beyond what a decimal of Python holds")
 	case p.b != nil:
 		digits := bytes.ReplaceAll(significant, []byte{'.'}, nil)
 		own, _ := dict.AppendDecimal(p.b.Own(), mantissa[0] == '-', digits, exp) // it fits

@@ -2,10 +2,11 @@ package json
 
 import (
 	"github.com/dictwire/dictwire/codec"
-	"github.com/dictwire/dictwire/codec/internal/fault"
 	"github.com/dictwire/dictwire/codec/internal/keyset"
+	"github.com/dictwire/dictwire/codec/internal/wording"
 	"github.com/dictwire/dictwire/dict"
 
+	"github.com/dictwire/dictwire/fault"
 	"github.com/dictwire/dictwire/internal/jsontext"
 )
 
@@ -299,7 +300,7 @@ closeContainer:
 		p.items += int(f.n)
 	}
 	if p.items > p.lim.Items {
-		return p.fail(buf, codec.OverLimit, i, fault.Items(p.lim.Items))
+		return p.fail(buf, fault.OverLimit, i, wording.Items(p.lim.Items))
 	}
 	if f.isDict {
 		p.keys.Close(&f.keys)
@@ -379,7 +380,7 @@ func (p *parser) stop(buf []byte, s state, i int) int {
 func (p *parser) open(buf []byte, i int, isDict bool) *frame {
 	n := len(p.frames)
 	if n >= p.lim.Depth {
-		p.fail(buf, codec.TooDeep, i-1, fault.Levels(p.lim.Depth))
+		p.fail(buf, fault.TooDeep, i-1, wording.Levels(p.lim.Depth))
 		return nil
 	}
 	if n < cap(p.frames) {

@@ -17,6 +17,7 @@ import (
 	"github.com/dictwire/dictwire/codec/codectest"
 	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/fault"
 )
 
 // python answers each document, a 4-byte length and its bytes, by what json.loads
@@ -174,7 +175,7 @@ func TestAgainstPython(t *testing.T) {
 			got = "+" + dump(d.Value())
 			accepted++
 		}
-		if isCode(err, codec.OverLimit) && want[0] == '+' {
+		if isCode(err, fault.OverLimit) && want[0] == '+' {
 			continue // an exponent beyond Python's decimals
 		}
 		if got[0] != want[0] || got[0] == '+' && got != want {
@@ -186,7 +187,7 @@ func TestAgainstPython(t *testing.T) {
 		case got[0] == '-' && err == nil:
 			t.Errorf("%q: accepted by default only", b)
 		case got[0] == '+' && err != nil:
-			if !isCode(err, codec.DuplicateKey) {
+			if !isCode(err, fault.DuplicateKey) {
 				t.Errorf("%q: refused by default only: %v", b, err)
 			}
 			twice++
@@ -211,7 +212,7 @@ func TestAgainstJSONText(t *testing.T) {
 		_, err := json.Codec{}.Decode(b, codec.Limits{})
 		trimmed := bytes.Trim(b, " \t\r\n") // what JSON calls white space
 		strict := jsontext.Value(trimmed).IsValid() && bytes.HasPrefix(trimmed, []byte("{"))
-		if strict && err != nil && !isCode(err, codec.OverLimit) {
+		if strict && err != nil && !isCode(err, fault.OverLimit) {
 			t.Fatalf("%q: jsontext accepts it, we say %v", b, err)
 		}
 		text := string(b)
@@ -262,7 +263,7 @@ for line in sys.stdin:
 	}
 }
 
-func isCode(err error, c codec.Code) bool {
+func isCode(err error, c fault.Code) bool {
 	bad, ok := err.(*codec.SyntaxError) //nolint:errorlint // Decode wraps nothing
 	return ok && bad.Code == c
 }

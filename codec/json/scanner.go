@@ -9,6 +9,7 @@ import (
 	"github.com/dictwire/dictwire/codec/internal/keyset"
 	"github.com/dictwire/dictwire/codec/internal/line"
 	"github.com/dictwire/dictwire/codec/internal/scratch"
+	"github.com/dictwire/dictwire/fault"
 )
 
 // keepScratch is the memory in bytes that is always kept from record to record.
@@ -95,7 +96,7 @@ func (s *scanner) End(buf []byte) (start, end int, err error) {
 		s.within = true
 	case s.array != outside && !s.skipping:
 		s.p.reset()
-		s.p.fail(nil, codec.Truncated, 0, "want the end of the array, got the end")
+		s.p.fail(nil, fault.Truncated, 0, "want the end of the array, got the end")
 		s.p.err.Final = true
 		s.array = outside
 		return 0, 0, s.p.err

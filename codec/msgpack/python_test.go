@@ -14,6 +14,7 @@ import (
 	"github.com/dictwire/dictwire/codec/codectest"
 	"github.com/dictwire/dictwire/codec/msgpack"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/fault"
 )
 
 // oracle answers each record, a 4-byte length and its bytes, by what Python's
@@ -165,7 +166,7 @@ func TestAgainstPython(t *testing.T) {
 		b := records[i]
 		want, _, _ := strings.Cut(answer, "\n")
 		d, err := msgpack.Codec{}.Decode(b, codec.Limits{})
-		if isCode(err, codec.DuplicateKey) && want[0] == '+' {
+		if isCode(err, fault.DuplicateKey) && want[0] == '+' {
 			continue
 		}
 		got := fmt.Sprintf("-%v", err)
@@ -230,7 +231,7 @@ for line in sys.stdin:
 	}
 }
 
-func isCode(err error, c codec.Code) bool {
+func isCode(err error, c fault.Code) bool {
 	bad, ok := err.(*codec.SyntaxError) //nolint:errorlint // Decode wraps nothing
 	return ok && bad.Code == c
 }

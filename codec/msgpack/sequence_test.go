@@ -11,6 +11,7 @@ import (
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/codectest"
 	"github.com/dictwire/dictwire/codec/msgpack"
+	"github.com/dictwire/dictwire/fault"
 )
 
 // A fault in a record whose length is known costs that record.
@@ -53,7 +54,7 @@ func TestSequences(t *testing.T) {
 	s.Resume()
 	_, end, err := s.Next([]byte("\x81\xa1a\xc6\x00\x01\x00\x00xy"))
 	var large *codec.SyntaxError
-	if !errors.As(err, &large) || large.Final || large.Code != codec.TooLarge || end != 10 {
+	if !errors.As(err, &large) || large.Final || large.Code != fault.TooLarge || end != 10 {
 		t.Fatalf("%d, %v", end, err)
 	}
 	for left := 65534; left > 0; {
@@ -102,7 +103,7 @@ func TestPassingAgainstPython(t *testing.T) {
 		s.Resume()
 		_, end, err := s.Next(b)
 		var bad *codec.SyntaxError
-		if !errors.As(err, &bad) || bad.Code == codec.NotADictionary || bad.Code == codec.TooLarge {
+		if !errors.As(err, &bad) || bad.Code == fault.NotADictionary || bad.Code == fault.TooLarge {
 			continue
 		}
 		if bad.Final {

@@ -12,8 +12,8 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/fault"
 )
 
 // A Type is a type of Python that is read as plain data, by its name and without a
@@ -620,7 +620,7 @@ func (m *machine) pushTime(t time.Time, zone dict.Zone) bool {
 		},
 	}.Value()
 	if err != nil {
-		return m.fail(codec.Malformed, strings.TrimPrefix(err.Error(), "dict: "))
+		return m.fail(fault.Malformed, strings.TrimPrefix(err.Error(), "dict: "))
 	}
 	m.pushMade(v)
 	return true

@@ -12,6 +12,7 @@ import (
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/pickle"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/fault"
 )
 
 // What versions of Python 3.8 to 3.13, numpy 1 and 2 and pandas 2 and 3 pickle of
@@ -105,7 +106,7 @@ for x, remedy in ((Config(a=1), 'dict(x)'), (Names([1]), 'list(x)'), (Tags({1}),
 		}
 		_, err = pickle.Codec{}.Decode(refused, codec.Limits{})
 		var bad *codec.SyntaxError
-		if !errors.As(err, &bad) || bad.Code != codec.UnsafePickle || bad.Path != "/in/1/deep" || !strings.Contains(bad.Hint, fields[4]) {
+		if !errors.As(err, &bad) || bad.Code != fault.UnsafePickle || bad.Path != "/in/1/deep" || !strings.Contains(bad.Hint, fields[4]) {
 			t.Errorf("%s, protocol %s: %v, hint %q, want %q", fields[0], fields[1], err, bad.Hint, fields[4])
 		}
 		if _, err := (pickle.Codec{}).Decode(plain, codec.Limits{}); err != nil {

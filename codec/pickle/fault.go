@@ -5,12 +5,13 @@ import (
 	"strconv"
 
 	"github.com/dictwire/dictwire/codec"
-	"github.com/dictwire/dictwire/codec/internal/fault"
+	"github.com/dictwire/dictwire/codec/internal/wording"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/fault"
 )
 
 // fail makes the machine's error, for the opcode in hand. It returns false.
-func (m *machine) fail(code codec.Code, msg string) bool {
+func (m *machine) fail(code fault.Code, msg string) bool {
 	if m.at < len(m.src) {
 		if op := opcodes[m.src[m.at]].name; op != "" {
 			msg = op + ": " + msg
@@ -24,7 +25,7 @@ const hintData = "send plain data: built-in types, datetime, Decimal, UUID, and 
 
 // unsafe fails because of something that CPython never writes for plain data.
 func (m *machine) unsafe(msg string) bool {
-	m.fail(codec.UnsafePickle, msg)
+	m.fail(fault.UnsafePickle, msg)
 	m.err.Hint = hintData
 	return false
 }
@@ -74,15 +75,15 @@ func (m *machine) cutOff(from, to, next int) bool {
 }
 
 func malformed(offset int, msg string) *codec.SyntaxError {
-	return &codec.SyntaxError{Codec: name, Code: codec.Malformed, Offset: offset, Msg: msg}
+	return &codec.SyntaxError{Codec: name, Code: fault.Malformed, Offset: offset, Msg: msg}
 }
 
 func truncated(offset int, want string) *codec.SyntaxError {
-	return &codec.SyntaxError{Codec: name, Code: codec.Truncated, Offset: offset, Msg: "want " + want + ", got the end"}
+	return &codec.SyntaxError{Codec: name, Code: fault.Truncated, Offset: offset, Msg: "want " + want + ", got the end"}
 }
 
 func tooLarge(lim codec.Limits) *codec.SyntaxError {
-	return &codec.SyntaxError{Codec: name, Code: codec.TooLarge, Offset: lim.RecordBytes, Msg: fault.Bytes(lim.RecordBytes)}
+	return &codec.SyntaxError{Codec: name, Code: fault.TooLarge, Offset: lim.RecordBytes, Msg: wording.Bytes(lim.RecordBytes)}
 }
 
 func frameFault(offset int, msg string) *codec.SyntaxError {

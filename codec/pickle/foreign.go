@@ -8,6 +8,7 @@ import (
 
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/fault"
 )
 
 // A pickle that names a global which is not in the allowlist is refused, whatever
@@ -151,7 +152,7 @@ func (m *machine) refusal() *codec.SyntaxError {
 		full = fmt.Sprintf("%q", full)
 	}
 	m.at = name.at
-	m.fail(codec.UnsafePickle, full+" is refused: a pickle is read as data only")
+	m.fail(fault.UnsafePickle, full+" is refused: a pickle is read as data only")
 	m.err.Path = path
 	m.err.Hint = remedy(string(name.module), string(name.name), shape, m.foreign.hit > 0)
 	return m.err

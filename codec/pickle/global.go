@@ -9,8 +9,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/fault"
 )
 
 // The globals that a pickle may name. They are numbers: nothing is imported, and
@@ -154,7 +154,7 @@ func (m *machine) stackGlobal() bool {
 	module, name := m.top(1), m.top(0)
 	switch {
 	case module.kind() != kindText || name.kind() != kindText:
-		return m.fail(codec.Malformed, fmt.Sprintf("want the names of a module and a global, got %s and %s", m.describe(module), m.describe(name)))
+		return m.fail(fault.Malformed, fmt.Sprintf("want the names of a module and a global, got %s and %s", m.describe(module), m.describe(name)))
 	case module.n()+name.n() > maxGlobal:
 		m.err = globalTooLong(m.at, opStackGlobal)
 		return false
@@ -176,7 +176,7 @@ func (m *machine) call() (callee value, args []value, ok bool) {
 	callee, tuple := m.top(1), m.top(0)
 	switch {
 	case tuple.kind() != kindRef || m.objects[tuple.data].kind != dict.KindTuple:
-		m.fail(codec.Malformed, "want a tuple of arguments, got "+m.describe(tuple))
+		m.fail(fault.Malformed, "want a tuple of arguments, got "+m.describe(tuple))
 		return callee, nil, false
 	case callee.kind() == kindEnum:
 		m.drop(2)
@@ -259,7 +259,7 @@ func (m *machine) reduce() bool {
 			var v dict.Value
 			var err error
 			if v, err = dict.Decimal(string(m.bytesOf(args[0]))); err != nil {
-				return m.fail(codec.Malformed, fmt.Sprintf("want a decimal's text, got %.40q", m.bytesOf(args[0])))
+				return m.fail(fault.Malformed, fmt.Sprintf("want a decimal's text, got %.40q", m.bytesOf(args[0])))
 			}
 			m.pushMade(v)
 		}
@@ -284,7 +284,7 @@ func (m *machine) afford(args []value) bool {
 }
 
 func (m *machine) tooMuchCalled() bool {
-	return m.fail(codec.OverLimit, fmt.Sprintf("the texts that are handed to calls have more than %d bytes", m.maxText()))
+	return m.fail(fault.OverLimit, fmt.Sprintf("the texts that are handed to calls have more than %d bytes", m.maxText()))
 }
 
 func (m *machine) kindsAre(args []value, kinds ...kind) bool {
@@ -423,7 +423,7 @@ func (m *machine) time(g uint64, args []value) bool {
 		v, err = t.TimeOfDay.Value()
 	}
 	if err != nil {
-		return m.fail(codec.Malformed, strings.TrimPrefix(err.Error(), "dict: "))
+		return m.fail(fault.Malformed, strings.TrimPrefix(err.Error(), "dict: "))
 	}
 	m.pushMade(v)
 	return true

@@ -9,6 +9,7 @@ import (
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/internal/keyset"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/fault"
 )
 
 // A machine runs one pickle. Scalars lie on its stack as they are; what holds
@@ -88,7 +89,7 @@ func (m *machine) underflow(n int) bool {
 	if n > 1 {
 		want = strconv.Itoa(n) + " values"
 	}
-	return m.fail(codec.Malformed, "want "+want+" on the stack above the last mark")
+	return m.fail(fault.Malformed, "want "+want+" on the stack above the last mark")
 }
 
 func (m *machine) drop(n int) { m.stack = m.stack[:len(m.stack)-n] }
@@ -99,7 +100,7 @@ func (m *machine) top(below int) value { return m.stack[len(m.stack)-1-below] }
 // mark takes away the last mark and returns where its values begin on the stack.
 func (m *machine) mark() (at int, ok bool) {
 	if len(m.marks) == 0 {
-		return 0, m.fail(codec.Malformed, "want a mark on the stack")
+		return 0, m.fail(fault.Malformed, "want a mark on the stack")
 	}
 	at = m.floor
 	m.marks = m.marks[:len(m.marks)-1]
@@ -150,11 +151,11 @@ func (m *machine) pack(at int, k dict.Kind, s state) {
 // which must be a list, a set or a dictionary as want says.
 func (m *machine) extend(at int, want dict.Kind) bool {
 	if at <= m.floor {
-		return m.fail(codec.Malformed, fmt.Sprintf("want a %s below the mark", want))
+		return m.fail(fault.Malformed, fmt.Sprintf("want a %s below the mark", want))
 	}
 	v := m.stack[at-1]
 	if v.kind() != kindRef {
-		return m.fail(codec.Malformed, fmt.Sprintf("want a %s to add to, got %s", want, m.describe(v)))
+		return m.fail(fault.Malformed, fmt.Sprintf("want a %s to add to, got %s", want, m.describe(v)))
 	}
 	if m.isForeign(v) {
 		m.foreignItems(v, want)
@@ -168,11 +169,11 @@ func (m *machine) extend(at int, want dict.Kind) bool {
 	}
 	switch {
 	case k != want:
-		return m.fail(codec.Malformed, fmt.Sprintf("want a %s to add to, got %s", want, m.describe(v)))
+		return m.fail(fault.Malformed, fmt.Sprintf("want a %s to add to, got %s", want, m.describe(v)))
 	case o.state != growing:
 		return m.unsafe(fmt.Sprintf("a %s that was made by a call is added to", want))
 	case want == dict.KindDict && (len(m.stack)-at)%2 != 0:
-		return m.fail(codec.Malformed, "want keys and values in turn, got a key without a value")
+		return m.fail(fault.Malformed, "want keys and values in turn, got a key without a value")
 	}
 	m.hold(o, m.stack[at:])
 	m.stack = m.stack[:at]
@@ -185,7 +186,7 @@ func (m *machine) put(i uint64) bool {
 	case !m.has(1):
 		return false
 	case i >= uint64(len(m.src)):
-		return m.fail(codec.OverLimit, fmt.Sprintf("the memo's index %d is beyond the size of the pickle", i))
+		return m.fail(fault.OverLimit, fmt.Sprintf("the memo's index %d is beyond the size of the pickle", i))
 	case i == uint64(len(m.memo)):
 		m.memo = append(m.memo, m.top(0))
 		m.puts++
@@ -203,7 +204,7 @@ func (m *machine) put(i uint64) bool {
 // get pushes what was stored in the memo.
 func (m *machine) get(i uint64) bool {
 	if i >= uint64(len(m.memo)) || m.memo[i].kind() == kindAbsent {
-		return m.fail(codec.Malformed, fmt.Sprintf("nothing was stored in the memo as %d", i))
+		return m.fail(fault.Malformed, fmt.Sprintf("nothing was stored in the memo as %d", i))
 	}
 	m.push(m.memo[i])
 	return true
@@ -213,7 +214,7 @@ func (m *machine) get(i uint64) bool {
 func (m *machine) index(line []byte) (uint64, bool) {
 	i, err := strconv.ParseUint(string(line), 10, 63)
 	if err != nil {
-		return 0, m.fail(codec.Malformed, fmt.Sprintf("want an index in decimal digits, got %.20q", line))
+		return 0, m.fail(fault.Malformed, fmt.Sprintf("want an index in decimal digits, got %.20q", line))
 	}
 	return i, true
 }
@@ -387,7 +388,7 @@ func (m *machine) packMarked(k dict.Kind, s state) bool {
 		return false
 	}
 	if k == dict.KindDict && (len(m.stack)-at)%2 != 0 {
-		return m.fail(codec.Malformed, "want keys and values in turn, got a key without a value")
+		return m.fail(fault.Malformed, "want keys and values in turn, got a key without a value")
 	}
 	m.pack(at, k, s)
 	return true
@@ -419,7 +420,7 @@ func (m *machine) stop(end int) bool {
 		m.err = frameFault(m.at, "the frame ends behind STOP")
 		return false
 	case len(m.stack) != 1 || len(m.marks) > 0:
-		return m.fail(codec.Malformed, fmt.Sprintf("want one value on the stack, got %d", len(m.stack)))
+		return m.fail(fault.Malformed, fmt.Sprintf("want one value on the stack, got %d", len(m.stack)))
 	case end < len(m.src):
 		m.at = end
 		m.err = malformed(end, "want nothing behind STOP, got "+describeByte(m.src, end))

@@ -6,7 +6,7 @@ import (
 	"math"
 	"strconv"
 
-	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/fault"
 )
 
 // long pushes an int of two's complement bytes, little-endian.
@@ -42,7 +42,7 @@ func (m *machine) decimalInt(line []byte, op byte) bool {
 			magnitude = number[1:]
 		}
 		if !isNumber(magnitude) {
-			return m.fail(codec.Malformed, fmt.Sprintf("want decimal digits, got %.20q", line))
+			return m.fail(fault.Malformed, fmt.Sprintf("want decimal digits, got %.20q", line))
 		}
 		if len(magnitude) < 19 {
 			i, _ := strconv.ParseInt(string(number), 10, 64)
@@ -70,7 +70,7 @@ func isNumber(b []byte) bool {
 func (m *machine) decimalFloat(line []byte) bool {
 	f, err := parseFloat(line)
 	if err != nil {
-		return m.fail(codec.Malformed, fmt.Sprintf("want a float as repr writes it, got %.40q", line))
+		return m.fail(fault.Malformed, fmt.Sprintf("want a float as repr writes it, got %.40q", line))
 	}
 	m.push(scalar(kindFloat, math.Float64bits(f)))
 	return true

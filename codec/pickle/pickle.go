@@ -20,7 +20,7 @@
 // CPython's picklers, in C or in Python, write for it. Every other global is refused
 // by its full name, with the path to the value and a remedy, wherever in the pickle it
 // stands, and so are the extension
-// registry, persistent ids and out-of-band buffers: [codec.UnsafePickle]. The str
+// registry, persistent ids and out-of-band buffers: [fault.UnsafePickle]. The str
 // of Python 2 (STRING and its kin) is read as pickle.loads reads it: ASCII only.
 //
 // What the pickle holds once and refers to often is written out wherever it

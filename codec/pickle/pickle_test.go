@@ -14,6 +14,7 @@ import (
 	"github.com/dictwire/dictwire/codec/codectest"
 	"github.com/dictwire/dictwire/codec/pickle"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/fault"
 )
 
 // config is what the codec holds: everything but tagged values and
@@ -147,18 +148,18 @@ func TestLoss(t *testing.T) {
 func TestScanner(t *testing.T) {
 	for _, test := range []struct {
 		buf  string
-		code codec.Code
+		code fault.Code
 		at   int
 	}{
-		{"}\n", codec.Malformed, 1},
-		{"\x80\x06", codec.Malformed, 0},
-		{"}X\xff\xff\xff\xff", codec.TooLarge, 1000},
-		{"}\x8e\xff\xff\xff\xff\xff\xff\xff\xff", codec.TooLarge, 1000},
-		{"\x80\x04\x95\xff\xff\xff\xff\xff\xff\xff\xff", codec.TooLarge, 1000},
-		{"V" + strings.Repeat("x", 1000), codec.TooLarge, 1000},
-		{strings.Repeat("N", 1000), codec.TooLarge, 1000},
-		{"\x95\x05\x00\x00\x00\x00\x00\x00\x00}.", codec.Malformed, 10},
-		{"\x95\x0b\x00\x00\x00\x00\x00\x00\x00\x95\x01\x00\x00\x00\x00\x00\x00\x00}.", codec.Malformed, 9},
+		{"}\n", fault.Malformed, 1},
+		{"\x80\x06", fault.Malformed, 0},
+		{"}X\xff\xff\xff\xff", fault.TooLarge, 1000},
+		{"}\x8e\xff\xff\xff\xff\xff\xff\xff\xff", fault.TooLarge, 1000},
+		{"\x80\x04\x95\xff\xff\xff\xff\xff\xff\xff\xff", fault.TooLarge, 1000},
+		{"V" + strings.Repeat("x", 1000), fault.TooLarge, 1000},
+		{strings.Repeat("N", 1000), fault.TooLarge, 1000},
+		{"\x95\x05\x00\x00\x00\x00\x00\x00\x00}.", fault.Malformed, 10},
+		{"\x95\x0b\x00\x00\x00\x00\x00\x00\x00\x95\x01\x00\x00\x00\x00\x00\x00\x00}.", fault.Malformed, 9},
 	} {
 		for _, piece := range []int{1, 2, len(test.buf)} {
 			s := pickle.Codec{}.NewScanner(codec.Limits{RecordBytes: 1000})

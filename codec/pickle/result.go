@@ -7,9 +7,10 @@ import (
 	"slices"
 
 	"github.com/dictwire/dictwire/codec"
-	"github.com/dictwire/dictwire/codec/internal/fault"
 	"github.com/dictwire/dictwire/codec/internal/keyset"
+	"github.com/dictwire/dictwire/codec/internal/wording"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/fault"
 )
 
 const (
@@ -43,7 +44,7 @@ func (m *machine) writeOut() bool {
 	}
 	if root.kind() != kindRef || !m.objects[root.data].kind.IsDict() {
 		m.err = &codec.SyntaxError{
-			Codec: name, Code: codec.NotADictionary,
+			Codec: name, Code: fault.NotADictionary,
 			Msg: "want a dictionary, got " + m.describe(root), Hint: `wrap it, as in {"value": …}`,
 		}
 		return false
@@ -99,7 +100,7 @@ func (m *machine) write(v value, levels int) bool {
 	case kindRef:
 		return m.writeObject(v, levels)
 	default: // kindZone, kindGlobal
-		return m.faultIn(codec.UnsafePickle, m.describe(v)+" is no value that a dictionary can hold")
+		return m.faultIn(fault.UnsafePickle, m.describe(v)+" is no value that a dictionary can hold")
 	}
 	return true
 }
@@ -116,7 +117,7 @@ func (m *machine) writeInt(v value) bool {
 		size *= 2 // 2.4 digits a byte
 	}
 	if size-16 > m.lim.Digits {
-		return m.faultIn(codec.OverLimit, fault.Digits(m.lim.Digits))
+		return m.faultIn(fault.OverLimit, wording.Digits(m.lim.Digits))
 	}
 	if m.room.text -= size; m.room.text < 0 {
 		return m.tooMuchText()
@@ -133,7 +134,7 @@ func (m *machine) writeInt(v value) bool {
 			n--
 		}
 		if n > m.lim.Digits {
-			return m.faultIn(codec.OverLimit, fault.Digits(m.lim.Digits))
+			return m.faultIn(fault.OverLimit, wording.Digits(m.lim.Digits))
 		}
 	}
 	m.b.OwnInt(own)
@@ -155,11 +156,11 @@ func (m *machine) writeObject(v value, levels int) bool {
 	o := &m.objects[v.data]
 	if o.kind == foreignKind {
 		m.foreign.hit = v.data + 1
-		return m.faultIn(codec.UnsafePickle, "")
+		return m.faultIn(fault.UnsafePickle, "")
 	}
 	if o.kind == dict.KindUUID {
 		if o.state == unbuilt {
-			m.faultIn(codec.UnsafePickle, "a UUID without its number")
+			m.faultIn(fault.UnsafePickle, "a UUID without its number")
 			return m.faultAt(o)
 		}
 		if m.room.text -= 16; m.room.text < 0 {
@@ -170,14 +171,14 @@ func (m *machine) writeObject(v value, levels int) bool {
 	}
 	switch {
 	case o.state == open:
-		m.faultIn(codec.Malformed, "the object that is made here holds itself")
+		m.faultIn(fault.Malformed, "the object that is made here holds itself")
 		return m.faultAt(o)
 	case levels == 0:
-		m.faultIn(codec.TooDeep, fault.Levels(min(m.lim.Depth, maxDepth)))
+		m.faultIn(fault.TooDeep, wording.Levels(min(m.lim.Depth, maxDepth)))
 		return m.faultAt(o)
 	}
 	if m.room.items -= int(o.n); m.room.items < 0 {
-		m.faultIn(codec.OverLimit, fault.Items(m.lim.Items))
+		m.faultIn(fault.OverLimit, wording.Items(m.lim.Items))
 		return m.faultAt(o)
 	}
 	state := o.state
@@ -257,7 +258,7 @@ func (m *machine) writeKey(keys *keyset.Frame, k value, levels int, o *object) b
 	case k.kind() != kindText:
 		v := m.b.At(place)
 		if err := dict.Hashable(v); err != nil {
-			return m.faultIn(codec.Malformed, m.describe(k)+" can't be hashed, and so be no key or item of a set")
+			return m.faultIn(fault.Malformed, m.describe(k)+" can't be hashed, and so be no key or item of a set")
 		}
 		if key, equals := dict.AppendKey(m.keys.Own(), v); equals {
 			twice = m.keys.AddOther(keys, m.src, key)
@@ -272,13 +273,13 @@ func (m *machine) writeKey(keys *keyset.Frame, k value, levels int, o *object) b
 		return true
 	}
 	repr := dict.AppendRepr(nil, m.b.At(place), dict.DefaultPython)
-	return m.faultIn(codec.DuplicateKey, fmt.Sprintf("%.100s comes twice in the %s that is made here", repr, o.kind))
+	return m.faultIn(fault.DuplicateKey, fmt.Sprintf("%.100s comes twice in the %s that is made here", repr, o.kind))
 }
 
 // faultIn fails because of a value. What holds it says where: see faultAt.
-func (m *machine) faultIn(code codec.Code, msg string) bool {
+func (m *machine) faultIn(code fault.Code, msg string) bool {
 	m.err = &codec.SyntaxError{Codec: name, Code: code, Offset: -1, Msg: msg}
-	if code == codec.UnsafePickle {
+	if code == fault.UnsafePickle {
 		m.err.Hint = hintData
 	}
 	return false
@@ -293,12 +294,12 @@ func (m *machine) faultAt(o *object) bool {
 }
 
 func (m *machine) tooMuchText() bool {
-	return m.faultIn(codec.OverLimit, fmt.Sprintf("with all that is shared written out, the texts have more than %d bytes", m.maxText()))
+	return m.faultIn(fault.OverLimit, fmt.Sprintf("with all that is shared written out, the texts have more than %d bytes", m.maxText()))
 }
 
 // path names the value with the fault by the keys and numbers that lead to it.
 func (m *machine) path() string {
-	var p fault.Path
+	var p wording.Path
 	for _, s := range slices.Backward(m.way) {
 		if !s.key {
 			p.Index(s.place)

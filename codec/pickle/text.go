@@ -7,8 +7,8 @@ import (
 	"strconv"
 	"unicode/utf8"
 
-	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/fault"
 )
 
 // text pushes a string in UTF-8 that may hold lone surrogates, as Python's
@@ -23,7 +23,7 @@ func (m *machine) text(from, to int) bool {
 		r, size := utf8.DecodeRune(b[i:])
 		if r == utf8.RuneError && size == 1 {
 			if !isSurrogate(b[i:]) {
-				return m.fail(codec.Malformed, fmt.Sprintf("want UTF-8, got byte 0x%02x at byte %d", b[i], from+i))
+				return m.fail(fault.Malformed, fmt.Sprintf("want UTF-8, got byte 0x%02x at byte %d", b[i], from+i))
 			}
 			size = 3
 		}
@@ -129,7 +129,7 @@ func (m *machine) escapedText(line []byte) bool {
 		hex := line[i+1 : min(i+1+size, len(line))]
 		r, err := strconv.ParseUint(string(hex), 16, 32)
 		if err != nil || len(hex) < size || r > utf8.MaxRune {
-			return m.fail(codec.Malformed, fmt.Sprintf("want %d hexadecimal digits of a character behind \\%c, got %.8q", size, line[i], hex))
+			return m.fail(fault.Malformed, fmt.Sprintf("want %d hexadecimal digits of a character behind \\%c, got %.8q", size, line[i], hex))
 		}
 		odd = odd || r >= 0xD800 && r <= 0xDFFF
 		m.own = appendRune(m.own, rune(r))
@@ -151,7 +151,7 @@ func (m *machine) python2(from, to int) bool {
 func (m *machine) wantASCII(b []byte) bool {
 	for _, c := range b {
 		if c >= utf8.RuneSelf {
-			m.fail(codec.Malformed, fmt.Sprintf("want a str of Python 2 in ASCII, got byte 0x%02x", c))
+			m.fail(fault.Malformed, fmt.Sprintf("want a str of Python 2 in ASCII, got byte 0x%02x", c))
 			m.err.Hint = "nobody knows its encoding; pickle with Python 3, or make it unicode"
 			return false
 		}
@@ -163,7 +163,7 @@ func (m *machine) wantASCII(b []byte) bool {
 func (m *machine) quotedPython2(line []byte) bool {
 	n := len(line)
 	if n < 2 || line[0] != line[n-1] || line[0] != '\'' && line[0] != '"' {
-		return m.fail(codec.Malformed, fmt.Sprintf("want a string in quotes, got %.20q", line))
+		return m.fail(fault.Malformed, fmt.Sprintf("want a string in quotes, got %.20q", line))
 	}
 	at := len(m.own)
 	for line = line[1 : n-1]; len(line) > 0; {
@@ -174,7 +174,7 @@ func (m *machine) quotedPython2(line []byte) bool {
 		}
 		c, size := unescape(line)
 		if size == 0 {
-			return m.fail(codec.Malformed, fmt.Sprintf("want an escape of a Python 2 string, got %.4q", line))
+			return m.fail(fault.Malformed, fmt.Sprintf("want an escape of a Python 2 string, got %.4q", line))
 		}
 		m.own = append(m.own, c)
 		line = line[size:]
@@ -219,7 +219,7 @@ func (m *machine) latin1(s []byte) bool {
 	for len(s) > 0 {
 		r, size := utf8.DecodeRune(s)
 		if r > 0xFF || r == utf8.RuneError {
-			return m.fail(codec.Malformed, "want bytes as a string of characters up to U+00FF")
+			return m.fail(fault.Malformed, "want bytes as a string of characters up to U+00FF")
 		}
 		m.own = append(m.own, byte(r))
 		s = s[size:]

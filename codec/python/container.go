@@ -1,10 +1,10 @@
 package python
 
 import (
-	"github.com/dictwire/dictwire/codec"
-	"github.com/dictwire/dictwire/codec/internal/fault"
 	"github.com/dictwire/dictwire/codec/internal/keyset"
+	"github.com/dictwire/dictwire/codec/internal/wording"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/fault"
 )
 
 // A frame is an open container, call or operation.
@@ -60,7 +60,7 @@ func (p *parser) opened(i int, kind frameKind, k dict.Kind) int {
 // open opens a container that begins at i. It returns nil where that is too deep.
 func (p *parser) open(i int, kind frameKind, k dict.Kind) *frame {
 	if p.depth++; p.depth > p.lim.Depth {
-		p.fail(codec.TooDeep, i, fault.Levels(p.lim.Depth))
+		p.fail(fault.TooDeep, i, wording.Levels(p.lim.Depth))
 		return nil
 	}
 	f := p.push(frame{kind: kind, place: p.b.Open(k)})
@@ -147,7 +147,7 @@ func (p *parser) item(buf []byte, i int, f *frame) bool {
 
 func (p *parser) count(i int) bool {
 	if p.items++; p.items > p.lim.Items {
-		p.fail(codec.OverLimit, i, fault.Items(p.lim.Items))
+		p.fail(fault.OverLimit, i, wording.Items(p.lim.Items))
 		return false
 	}
 	return true
@@ -161,7 +161,7 @@ func (p *parser) unique(buf []byte, i int, f *frame, place int, what string) (tw
 		return p.keys.AddOwn(&f.keys, buf, append(p.keys.Own(), text...)), true
 	}
 	if err := dict.Hashable(v); err != nil {
-		p.fail(codec.Malformed, i, "want a hashable "+what+", got a "+v.Kind().String())
+		p.fail(fault.Malformed, i, "want a hashable "+what+", got a "+v.Kind().String())
 		p.err.Hint = err.Error()
 		return false, false
 	}

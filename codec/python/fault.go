@@ -2,19 +2,20 @@ package python
 
 import (
 	"github.com/dictwire/dictwire/codec"
-	"github.com/dictwire/dictwire/codec/internal/fault"
+	"github.com/dictwire/dictwire/codec/internal/wording"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/fault"
 )
 
 // fail makes the parser's error. It returns failed.
-func (p *parser) fail(code codec.Code, offset int, msg string) int {
+func (p *parser) fail(code fault.Code, offset int, msg string) int {
 	p.err = &codec.SyntaxError{Codec: name, Code: code, Offset: offset, Path: p.path(), Msg: msg}
 	return failed
 }
 
 // unexpected fails because of what stands at i, where something else is wanted.
 func (p *parser) unexpected(buf []byte, i int, want string) int {
-	p.fail(codec.Malformed, i, "want "+want+", got "+fault.Char(buf, i))
+	p.fail(fault.Malformed, i, "want "+want+", got "+wording.Char(buf, i))
 	if i < len(buf) && buf[i] == '#' {
 		p.err.Hint = "comments are not read"
 	}
@@ -24,7 +25,7 @@ func (p *parser) unexpected(buf []byte, i int, want string) int {
 // truncated fails because buf is all that there is of the record.
 func (p *parser) truncated(buf []byte) int {
 	p.unexpected(buf, len(buf), p.wanted())
-	p.err.Code = codec.Truncated
+	p.err.Code = fault.Truncated
 	return failed
 }
 
@@ -114,7 +115,7 @@ func (p *parser) notADictionary(buf []byte, i int) int {
 	default:
 		return p.unexpected(buf, i, "a dictionary, which begins with '{' or OrderedDict")
 	}
-	p.fail(codec.NotADictionary, i, "want a dictionary, got "+what)
+	p.fail(fault.NotADictionary, i, "want a dictionary, got "+what)
 	p.err.Hint = `wrap it, as in {'value': …}`
 	return failed
 }
@@ -126,14 +127,14 @@ func (p *parser) duplicate(place int) int {
 	if len(key) > most {
 		key = append(key[:most:most], "…"...)
 	}
-	p.fail(codec.DuplicateKey, p.tok, "the key "+string(key)+" comes twice")
+	p.fail(fault.DuplicateKey, p.tok, "the key "+string(key)+" comes twice")
 	p.err.Hint = "Python keeps the last value; send a dictionary that was made, not one that was typed"
 	return failed
 }
 
 // path names the value in hand by the keys and indices that lead to it.
 func (p *parser) path() string {
-	var path fault.Path
+	var path wording.Path
 	for i := range p.frames {
 		switch f := &p.frames[i]; f.kind {
 		case isList, isTuple, isBrace, isSet:
@@ -153,4 +154,4 @@ func (p *parser) path() string {
 }
 
 // tooDeep fails because of the container that begins at i.
-func (p *parser) tooDeep(i int) int { return p.fail(codec.TooDeep, i, fault.Levels(p.lim.Depth)) }
+func (p *parser) tooDeep(i int) int { return p.fail(fault.TooDeep, i, wording.Levels(p.lim.Depth)) }

@@ -3,8 +3,8 @@ package python
 import (
 	"math"
 
-	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/fault"
 )
 
 // A word is what a name stands for.
@@ -133,7 +133,7 @@ func (p *parser) unknown(name []byte) int {
 	if len(name) > most {
 		name = append(name[:most:most], "…"...)
 	}
-	p.fail(codec.Malformed, p.tok, "want a value, got the name "+string(name))
+	p.fail(fault.Malformed, p.tok, "want a value, got the name "+string(name))
 	switch string(name) {
 	case "true", "false", "null", "NaN", "Infinity":
 		p.err.Hint = "this looks like JSON; use --from json"

@@ -6,9 +6,9 @@ import (
 	"math/big"
 	"strconv"
 
-	"github.com/dictwire/dictwire/codec"
-	"github.com/dictwire/dictwire/codec/internal/fault"
+	"github.com/dictwire/dictwire/codec/internal/wording"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/fault"
 )
 
 // number reads the number that begins at p.tok, of which everything before i has
@@ -140,7 +140,7 @@ func floatOf(text []byte) (float64, bool) {
 func (p *parser) badNumber(token []byte) bool {
 	const most = 40
 	text := strconv.Quote(string(token[:min(len(token), most)]))
-	p.fail(codec.Malformed, p.tok, "want a number, got "+text)
+	p.fail(fault.Malformed, p.tok, "want a number, got "+text)
 	if len(token) > 1 && token[0] == '0' && isDigit(token[1]) {
 		p.err.Hint = "Python has no leading zeros; octal numbers begin with 0o"
 	}
@@ -148,7 +148,7 @@ func (p *parser) badNumber(token []byte) bool {
 }
 
 func (p *parser) tooManyDigits() bool {
-	p.fail(codec.OverLimit, p.tok, fault.Digits(p.lim.Digits))
+	p.fail(fault.OverLimit, p.tok, wording.Digits(p.lim.Digits))
 	return false
 }
 

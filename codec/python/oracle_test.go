@@ -13,6 +13,7 @@ import (
 	"github.com/dictwire/dictwire/codec/codectest"
 	"github.com/dictwire/dictwire/codec/python"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/fault"
 )
 
 // oracle answers each document, a 4-byte length and its bytes, by what Python
@@ -216,7 +217,7 @@ func TestAgainstLiteralEval(t *testing.T) {
 	for i, want := range ask(t, "literal", documents) {
 		b := documents[i]
 		d, err := python.Codec{}.Decode(b, codec.Limits{})
-		if isCode(err, codec.DuplicateKey) && want[0] == '+' || isBeyond(b) {
+		if isCode(err, fault.DuplicateKey) && want[0] == '+' || isBeyond(b) {
 			continue
 		}
 		got := fmt.Sprintf("-%v", err)
@@ -238,7 +239,7 @@ func isBeyond(b []byte) bool {
 	return bytes.Contains(b, []byte("nan")) || bytes.Contains(b, []byte("frozenset"))
 }
 
-func isCode(err error, c codec.Code) bool {
+func isCode(err error, c fault.Code) bool {
 	bad, ok := err.(*codec.SyntaxError) //nolint:errorlint // Decode wraps nothing
 	return ok && bad.Code == c
 }

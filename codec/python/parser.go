@@ -2,9 +2,10 @@ package python
 
 import (
 	"github.com/dictwire/dictwire/codec"
-	"github.com/dictwire/dictwire/codec/internal/fault"
 	"github.com/dictwire/dictwire/codec/internal/keyset"
+	"github.com/dictwire/dictwire/codec/internal/wording"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/fault"
 )
 
 // A parser reads one dictionary. It can stop at the end of the bytes that have
@@ -112,7 +113,7 @@ func (p *parser) run(buf []byte) int {
 		}
 		if i = next; len(p.frames) == 0 && p.state == behindValue {
 			if i > p.lim.RecordBytes {
-				return p.fail(codec.TooLarge, p.lim.RecordBytes, fault.Bytes(p.lim.RecordBytes))
+				return p.fail(fault.TooLarge, p.lim.RecordBytes, wording.Bytes(p.lim.RecordBytes))
 			}
 			return i
 		}
@@ -122,7 +123,7 @@ func (p *parser) run(buf []byte) int {
 // stop remembers where to go on when more bytes have arrived.
 func (p *parser) stop(i int) int {
 	if p.pos = i; i >= p.lim.RecordBytes {
-		return p.fail(codec.TooLarge, p.lim.RecordBytes, fault.Bytes(p.lim.RecordBytes))
+		return p.fail(fault.TooLarge, p.lim.RecordBytes, wording.Bytes(p.lim.RecordBytes))
 	}
 	return incomplete
 }

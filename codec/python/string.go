@@ -4,9 +4,9 @@ import (
 	"bytes"
 	"unicode/utf8"
 
-	"github.com/dictwire/dictwire/codec"
-	"github.com/dictwire/dictwire/codec/internal/fault"
+	"github.com/dictwire/dictwire/codec/internal/wording"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/fault"
 )
 
 // A literal is a string or bytes in hand, of one or more pieces.
@@ -104,7 +104,7 @@ func (p *parser) piece(buf []byte, end int) bool {
 		k = dict.KindBytes
 	}
 	if s.kind != dict.KindNull && s.kind != k {
-		p.fail(codec.Malformed, s.begin, "want pieces of one kind side by side, got a string and bytes")
+		p.fail(fault.Malformed, s.begin, "want pieces of one kind side by side, got a string and bytes")
 		return false
 	}
 	if !p.checkContent(buf, raw) {
@@ -142,7 +142,7 @@ func (p *parser) checkContent(buf, raw []byte) bool {
 	if utf8.Valid(raw) {
 		return true
 	}
-	p.unexpected(buf, p.str.begin+fault.NotUTF8(raw), "UTF-8")
+	p.unexpected(buf, p.str.begin+wording.NotUTF8(raw), "UTF-8")
 	p.err.Hint = "encode the text as UTF-8 before it is sent"
 	return false
 }

@@ -3,8 +3,8 @@ package python
 import (
 	"time"
 
-	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/fault"
 )
 
 // time adds a date, time, datetime or timedelta.
@@ -50,7 +50,7 @@ func (a *arguments) time(w word) bool {
 		err = b.DateTime(dict.DateTime{Date: d, TimeOfDay: t})
 	}
 	if err != nil {
-		a.p.fail(codec.Malformed, begin, err.Error())
+		a.p.fail(fault.Malformed, begin, err.Error())
 		return false
 	}
 	return true

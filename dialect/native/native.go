@@ -20,6 +20,7 @@ import (
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/dialect"
+	"github.com/dictwire/dictwire/fault"
 	"github.com/dictwire/dictwire/internal/wire"
 	"github.com/dictwire/dictwire/store"
 )
@@ -43,8 +44,8 @@ func (d Dialect) Serve(ctx context.Context, c *dialect.Conn, in dialect.Intake) 
 		return err
 	}
 	if g.Version != wire.Version {
-		return &dialect.Error{
-			Code: dialect.Version, At: -1,
+		return &fault.Error{
+			Code: fault.Version, At: -1,
 			Text: fmt.Sprintf("version %d of the protocol is not served", g.Version),
 			Hint: fmt.Sprintf(`greet with "dictwire":%d`, wire.Version),
 		}
@@ -55,7 +56,7 @@ func (d Dialect) Serve(ctx context.Context, c *dialect.Conn, in dialect.Intake) 
 		err = d.write(ctx, c, in, g)
 	}
 	if errors.Is(err, dialect.ErrDrained) {
-		return &dialect.Error{Code: dialect.Shutdown, At: -1, Text: "the server is shutting down", Hint: "connect again"}
+		return &fault.Error{Code: fault.Shutdown, At: -1, Text: "the server is shutting down", Hint: "connect again"}
 	}
 	return err
 }
@@ -75,8 +76,8 @@ func greeting(ctx context.Context, c *dialect.Conn) (wire.Greeting, error) {
 			scanner.Release() // it is scanned once more, when there is a byte behind it
 		}
 		if err := c.More(ctx, true, nil); err == io.EOF {
-			return wire.Greeting{}, &dialect.Error{
-				Code: codec.Truncated, At: c.Offset() + int64(len(buf)),
+			return wire.Greeting{}, &fault.Error{
+				Code: fault.Truncated, At: c.Offset() + int64(len(buf)),
 				Text: "the connection ended within the greeting, which a line feed ends",
 			}
 		} else if err != nil {
@@ -88,8 +89,8 @@ func greeting(ctx context.Context, c *dialect.Conn) (wire.Greeting, error) {
 // parse reads the greeting that stands at buf[start:end].
 func parse(c *dialect.Conn, buf []byte, start, end int) (g wire.Greeting, err error) {
 	if buf[end] != '\n' {
-		return g, &dialect.Error{
-			Code: codec.Malformed, At: c.Offset() + int64(end),
+		return g, &fault.Error{
+			Code: fault.Malformed, At: c.Offset() + int64(end),
 			Text: "want one line feed behind the greeting",
 		}
 	}
@@ -97,7 +98,7 @@ func parse(c *dialect.Conn, buf []byte, start, end int) (g wire.Greeting, err er
 	var field *wire.FieldError
 	switch {
 	case errors.As(err, &field):
-		return g, &dialect.Error{Code: codec.Malformed, At: -1, Text: "greeting: " + field.Error(), Err: err}
+		return g, &fault.Error{Code: fault.Malformed, At: -1, Text: "greeting: " + field.Error(), Err: err}
 	case err != nil:
 		return g, dialect.FaultOf(err, c.Offset()+int64(start))
 	}
@@ -125,8 +126,8 @@ func (d Dialect) format(name string) (codec.Codec, error) {
 	if cd, ok := d.Codecs[name]; ok {
 		return cd, nil
 	}
-	return nil, &dialect.Error{
-		Code: dialect.Unsupported, At: -1,
+	return nil, &fault.Error{
+		Code: fault.Unsupported, At: -1,
 		Text: fmt.Sprintf("format %.40q is not served", name),
 		Hint: "json, cbor, msgpack, pickle and python are",
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/dictwire/dictwire/codec/msgpack"
 	"github.com/dictwire/dictwire/codec/pickle"
 	"github.com/dictwire/dictwire/dialect"
+	"github.com/dictwire/dictwire/fault"
 	"github.com/dictwire/dictwire/internal/wire"
 	"github.com/dictwire/dictwire/store"
 )
@@ -64,7 +65,7 @@ func (d Dialect) read(ctx context.Context, c *dialect.Conn, in dialect.Intake, g
 		Dialect: d.Name(),
 		Topics:  g.Subscribe, Subscription: g.Subscription, Cursor: g.Cursor, From: g.From,
 		Follow: g.Follow, Attempt: g.Attempt, Progress: wire.BeatEvery, Room: c.Room(),
-		Fence: func(e *dialect.Error) { c.End(e) },
+		Fence: func(e *fault.Error) { c.End(e) },
 	})
 	if err != nil {
 		return err
@@ -130,7 +131,7 @@ func (s *reading) take(ctx context.Context) error {
 		buf := s.c.Buffered()
 		end := bytes.IndexByte(buf, '\n')
 		if max(end, 0) > wire.MaxGreeting || end < 0 && len(buf) > wire.MaxGreeting {
-			return &dialect.Error{Code: codec.TooLarge, At: s.c.Offset(), Text: fmt.Sprintf("a message of more than %d bytes", wire.MaxGreeting)}
+			return &fault.Error{Code: fault.TooLarge, At: s.c.Offset(), Text: fmt.Sprintf("a message of more than %d bytes", wire.MaxGreeting)}
 		}
 		if end < 0 {
 			if err := s.c.More(ctx, len(buf) > 0, nil); err == io.EOF {
@@ -148,25 +149,25 @@ func (s *reading) take(ctx context.Context) error {
 }
 
 func (s *reading) commit(ctx context.Context, line []byte) error {
-	fault := func(err error) error {
-		return &dialect.Error{Code: codec.Malformed, At: s.c.Offset(), Text: "commit: " + err.Error(), Err: err}
+	f := func(err error) error {
+		return &fault.Error{Code: fault.Malformed, At: s.c.Offset(), Text: "commit: " + err.Error(), Err: err}
 	}
 	text, err := wire.ParseCommit(line)
 	if err != nil {
-		return fault(err)
+		return f(err)
 	}
 	if !s.cursor {
-		return fault(errors.New(`there is no cursor; name one in the greeting, as "cursor"`))
+		return f(errors.New(`there is no cursor; name one in the greeting, as "cursor"`))
 	}
 	p, err := store.ParsePosition(text)
 	if err != nil {
-		return fault(err)
+		return f(err)
 	}
 	s.mu.Lock()
 	sent := s.sent
 	s.mu.Unlock()
 	if err := p.Within(sent.Tag, sent); err != nil {
-		return fault(fmt.Errorf("%v is not among what was sent here: %w", p, err))
+		return f(fmt.Errorf("%v is not among what was sent here: %w", p, err))
 	}
 	s.c.Spoke()
 	if err := s.r.Commit(ctx, p); err != nil {
@@ -189,8 +190,8 @@ func (s *reading) tell(p store.Position) string {
 func (s *reading) giveSafely(ctx context.Context) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = &dialect.Error{
-				Code: dialect.Internal, Text: "internal error", At: -1,
+			err = &fault.Error{
+				Code: fault.Internal, Text: "internal error", At: -1,
 				Err: fmt.Errorf("panic: %v\n%s", p, debug.Stack()),
 			}
 		}
@@ -288,15 +289,15 @@ const (
 func (s *reading) convertPart(ctx context.Context, b *store.Batch) (err error) {
 	for i, cd := range s.formats {
 		var (
-			fault *dialect.Error
-			most  = len(b.Block.Lengths)
+			f    *fault.Error
+			most = len(b.Block.Lengths)
 		)
 		if i > 0 {
 			most = 1 // a preferred format may hold the next one
 		}
 		s.format = cd
 		converted := s.convert(ctx, b, most)
-		if converted == nil || !errors.As(converted, &fault) || fault.Code != dialect.Loss {
+		if converted == nil || !errors.As(converted, &f) || f.Code != fault.Loss {
 			return converted
 		}
 		if err == nil {
@@ -311,7 +312,7 @@ func (s *reading) convertPart(ctx context.Context, b *store.Batch) (err error) {
 func (s *reading) convert(ctx context.Context, b *store.Batch, most int) error {
 	stored, ok := s.Codecs[b.Block.Codec]
 	if !ok {
-		return &dialect.Error{Code: dialect.Unsupported, At: -1, Text: fmt.Sprintf("%v is in format %q, which can't be read here", b.At, b.Block.Codec)}
+		return &fault.Error{Code: fault.Unsupported, At: -1, Text: fmt.Sprintf("%v is in format %q, which can't be read here", b.At, b.Block.Codec)}
 	}
 	s.data, s.lengths = s.data[:0], s.lengths[:0]
 	for i, record := range b.Block.Records(b.At.Index) {
@@ -382,17 +383,17 @@ func (s *reading) fault(b store.Batch, index uint32, err error) error {
 		loss   *codec.LossError
 		syntax *codec.SyntaxError
 	)
-	fault := &dialect.Error{Code: dialect.Internal, At: -1, Text: fmt.Sprintf("the record at %v: %v", at, err), Err: err}
+	f := &fault.Error{Code: fault.Internal, At: -1, Text: fmt.Sprintf("the record at %v: %v", at, err), Err: err}
 	switch {
 	case errors.As(err, &loss):
-		fault.Code, fault.Hint = dialect.Loss, `read without "format", or with "lossy":true`
+		f.Code, f.Hint = fault.Loss, `read without "format", or with "lossy":true`
 		if s.accepts {
-			fault.Hint = `accept a format that holds it, as cbor does`
+			f.Hint = `accept a format that holds it, as cbor does`
 		}
 	case !errors.As(err, &syntax): // it is not the record's
 		return err
 	}
-	return fault
+	return f
 }
 
 // forget gives back what was needed for a block.

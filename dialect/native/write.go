@@ -8,6 +8,7 @@ import (
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/dialect"
+	"github.com/dictwire/dictwire/fault"
 	"github.com/dictwire/dictwire/internal/wire"
 	"github.com/dictwire/dictwire/store"
 )
@@ -28,8 +29,8 @@ func (d Dialect) write(ctx context.Context, c *dialect.Conn, in dialect.Intake, 
 		return err
 	}
 	if len(c.Buffered()) > 0 && g.Producer != "" {
-		return &dialect.Error{
-			Code: codec.Malformed, At: c.Offset(),
+		return &fault.Error{
+			Code: fault.Malformed, At: c.Offset(),
 			Text: "bytes behind the greeting before it was answered",
 			Hint: `with "producer", wait for "next": it is the number of the first record`,
 		}
@@ -37,7 +38,7 @@ func (d Dialect) write(ctx context.Context, c *dialect.Conn, in dialect.Intake, 
 	w, err := in.Write(ctx, dialect.WriteRequest{
 		Dialect: d.Name(), Topic: g.Topic, Producer: g.Producer,
 		Claim: store.ClaimRequest{Attempt: g.Attempt, Acked: g.Acked, First: g.First, AcceptLost: g.AcceptLost},
-		Fence: func(e *dialect.Error) { c.End(e) },
+		Fence: func(e *fault.Error) { c.End(e) },
 	})
 	if err != nil {
 		return err
@@ -110,7 +111,7 @@ func (s *writing) welcome(ctx context.Context, d Dialect, g wire.Greeting) error
 		if err != nil {
 			return err
 		}
-		if err := s.c.Say(wire.Rejected{Number: r.Number, Code: codec.Code(r.Code), Text: r.Text}); err != nil {
+		if err := s.c.Say(wire.Rejected{Number: r.Number, Code: fault.Code(r.Code), Text: r.Text}); err != nil {
 			return err
 		}
 	}
@@ -141,7 +142,7 @@ func (s *writing) answer(a dialect.Answer) error {
 		case !errors.As(err, &loss):
 			return err
 		case m.Text == "": // of the preferred format
-			m.Code, m.Text = dialect.Loss, loss.Error()
+			m.Code, m.Text = fault.Loss, loss.Error()
 			continue
 		default:
 			continue

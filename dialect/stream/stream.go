@@ -21,6 +21,7 @@ import (
 
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/dialect"
+	"github.com/dictwire/dictwire/fault"
 )
 
 // maxTold is how many bad records of a connection the peer is told of.
@@ -48,7 +49,7 @@ func (d Dialect) Serve(ctx context.Context, c *dialect.Conn, in dialect.Intake) 
 	q := dialect.NewSequence(c, d.Codec, d.Limits)
 	q.FirstAlone = codec.FramesOnly(d.Codec)
 	first, told := q.FirstAlone, 0
-	var foreign *dialect.Error // why the first record is none
+	var foreign *fault.Error // why the first record is none
 	answer := func(a dialect.Answer) error {
 		var syntax *codec.SyntaxError
 		if first && a.Err != nil && errors.As(a.Err, &syntax) {
@@ -84,8 +85,8 @@ func (d Dialect) answer(c *dialect.Conn, a dialect.Answer) error {
 	err := c.Reply(d.Codec, a.Reply)
 	var loss *codec.LossError
 	if errors.As(err, &loss) {
-		fault := &dialect.Error{Code: dialect.Loss, Text: "the reply can't be sent: " + loss.Error(), At: -1}
-		return c.Reply(d.Codec, fault.Dict())
+		f := &fault.Error{Code: fault.Loss, Text: "the reply can't be sent: " + loss.Error(), At: -1}
+		return c.Reply(d.Codec, f.Dict())
 	}
 	return err
 }

@@ -13,11 +13,11 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/dialect"
 	"github.com/dictwire/dictwire/dialect/stream"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/fault"
 	"github.com/dictwire/dictwire/internal/lease"
 	"github.com/dictwire/dictwire/store"
 )
@@ -146,7 +146,7 @@ func TestAnswers(t *testing.T) {
 		case `{"a":1}`:
 			return dialect.Answer{Reply: dict.Of("one", 1)}, nil
 		case `{"a":2}`:
-			return dialect.Answer{Err: &dialect.Error{Code: dialect.Handler, Text: "no", At: -1}}, nil
+			return dialect.Answer{Err: &fault.Error{Code: fault.Handler, Text: "no", At: -1}}, nil
 		default:
 			return dialect.Answer{}, nil
 		}
@@ -159,7 +159,7 @@ func TestAnswers(t *testing.T) {
 
 // What the intake can't take ends the connection.
 func TestIntakeFails(t *testing.T) {
-	full := &dialect.Error{Code: dialect.Unavailable, Text: "full"}
+	full := &fault.Error{Code: fault.Unavailable, Text: "full"}
 	in := &intake{answer: func(string) (dialect.Answer, error) { return dialect.Answer{}, full }}
 	if _, err := converse(t, in, `{"a":1}`); !errors.Is(err, full) {
 		t.Errorf("Serve = %v", err)
@@ -186,8 +186,8 @@ func TestFaults(t *testing.T) {
 
 	in = new(intake)
 	told, err = converse(t, in, "{\n\"a\":1}\n{\n\"b\":oops}\n{\"c\":2}\n")
-	var fault *dialect.Error
-	if !errors.As(err, &fault) || fault.Code != codec.Malformed || fault.At != 15 || told != "" {
+	var f *fault.Error
+	if !errors.As(err, &f) || f.Code != fault.Malformed || f.At != 15 || told != "" {
 		t.Errorf("Serve = %#v, told %q", err, told) // the server tells the last fault
 	}
 	if got := fmt.Sprint(in.batches); got != "[[{\n\"a\":1}]]" {

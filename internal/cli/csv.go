@@ -16,6 +16,7 @@ import (
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/fault"
 )
 
 // CSV is no codec: what a row means, the first one says.
@@ -89,7 +90,7 @@ func (c *csvReader) dict(ctx context.Context) (*dict.Dict, error) {
 	for i, text := range row {
 		if !utf8.ValidString(text) {
 			line, column := c.rows.FieldPos(i)
-			return nil, c.fault(line, column, codec.Malformed, fmt.Sprintf("want UTF-8 in the column %q", c.header[i]),
+			return nil, c.fault(line, column, fault.Malformed, fmt.Sprintf("want UTF-8 in the column %q", c.header[i]),
 				"encode the text as UTF-8, as iconv -t UTF-8 does")
 		}
 		d.Set(c.header[i], c.value(text))
@@ -117,14 +118,14 @@ func (c *csvReader) readHeader(ctx context.Context) error {
 			msg = fmt.Sprintf("column %d has no name", i+1)
 		case !utf8.ValidString(name):
 			return hintError{
-				c.fault(line, column, codec.Malformed, fmt.Sprintf("want UTF-8 in the name of column %d", i+1), ""),
+				c.fault(line, column, fault.Malformed, fmt.Sprintf("want UTF-8 in the name of column %d", i+1), ""),
 				"encode the text as UTF-8, as iconv -t UTF-8 does",
 			}
 		case twice:
 			msg = fmt.Sprintf("columns %d and %d are both named %q", first, i+1, name)
 		}
 		if msg != "" {
-			return hintError{c.fault(line, column, codec.Malformed, msg, ""), "the first row names the columns, each by a name of its own"}
+			return hintError{c.fault(line, column, fault.Malformed, msg, ""), "the first row names the columns, each by a name of its own"}
 		}
 		seen[name] = i + 1
 	}
@@ -144,7 +145,7 @@ func (c *csvReader) row(ctx context.Context) ([]string, error) {
 	case errors.Is(err, csv.ErrFieldCount):
 		line, column := c.rows.FieldPos(0)
 		c.passed(row)
-		return nil, c.fault(line, column, codec.Malformed, fmt.Sprintf("want %d fields, as in the first row, got %d", len(c.header), len(row)), "")
+		return nil, c.fault(line, column, fault.Malformed, fmt.Sprintf("want %d fields, as in the first row, got %d", len(c.header), len(row)), "")
 	case errors.As(err, &bad):
 		msg := `a " that is not closed, or not written twice within a quoted text`
 		if errors.Is(err, csv.ErrBareQuote) {
@@ -155,13 +156,13 @@ func (c *csvReader) row(ctx context.Context) ([]string, error) {
 			bad.Line, bad.Column = bad.StartLine, 1
 			msg += "; what is behind it is not read"
 		}
-		return nil, c.fault(bad.Line, bad.Column, codec.Malformed, msg, `a text with a " stands in quotes, with each " within written twice`)
+		return nil, c.fault(bad.Line, bad.Column, fault.Malformed, msg, `a text with a " stands in quotes, with each " within written twice`)
 	case errors.Is(err, errRowTooLarge):
 		c.broken = io.EOF
 		if len(row) > 0 {
 			c.line, _ = c.rows.FieldPos(0)
 		}
-		return nil, c.fault(c.line, 1, codec.TooLarge, c.tooLarge()+"; what is behind it is not read", `perhaps a " is not closed`)
+		return nil, c.fault(c.line, 1, fault.TooLarge, c.tooLarge()+"; what is behind it is not read", `perhaps a " is not closed`)
 	case err == io.EOF:
 		return nil, err
 	case err != nil:
@@ -171,7 +172,7 @@ func (c *csvReader) row(ctx context.Context) ([]string, error) {
 	line, column := c.rows.FieldPos(0)
 	c.passed(row)
 	if c.in.most >= 0 && c.rows.InputOffset()-c.in.from > c.in.most {
-		return nil, c.fault(line, column, codec.TooLarge, c.tooLarge(), "")
+		return nil, c.fault(line, column, fault.TooLarge, c.tooLarge(), "")
 	}
 	return row, nil
 }
@@ -187,7 +188,7 @@ func (c *csvReader) passed(row []string) {
 	c.line = line + strings.Count(row[last], "\n") + 1
 }
 
-func (c *csvReader) fault(line, column int, code codec.Code, msg, hint string) *recordError {
+func (c *csvReader) fault(line, column int, code fault.Code, msg, hint string) *recordError {
 	return &recordError{
 		where:       fmt.Sprintf("%s:%d:%d", c.name, line, column),
 		SyntaxError: &codec.SyntaxError{Codec: "csv", Code: code, Offset: column - 1, Msg: msg, Hint: hint},

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/dictwire/dictwire"
-	"github.com/dictwire/dictwire/dialect"
+	"github.com/dictwire/dictwire/fault"
 	"github.com/dictwire/dictwire/internal/rejection"
 	"github.com/dictwire/dictwire/store"
 )
@@ -285,7 +285,7 @@ func (e *executor) patiently(ctx context.Context, do func(context.Context) error
 // command or at another time, is no conflict.
 func (e *executor) reject(ctx context.Context, f failure) error {
 	r := rejection.Of(f.record) // without a time: it is the same at each delivery
-	r.Code, r.Text, r.Dialect, r.Format = dialect.Handler, f.text, "exec", f.format
+	r.Code, r.Text, r.Dialect, r.Format = fault.Handler, f.text, "exec", f.format
 	r.Topic, r.Position, r.Producer, r.Number = f.topic, f.position, f.producer, f.number
 	record, err := r.Append(nil)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/fault"
 )
 
 // A lineReader reads a text line by line, in bounded memory.
@@ -50,14 +51,14 @@ func (l *lineReader) next(ctx context.Context) ([]byte, error) {
 		}
 		line := bytes.TrimSuffix(bytes.TrimSuffix(l.buf, []byte("\n")), []byte("\r"))
 		if l.most >= 0 && (size > l.most+len("\r\n") || len(line) > l.most) {
-			return nil, l.fault("text", codec.TooLarge, fmt.Sprintf("a line of more than %d bytes; --max-record raises the limit", l.most))
+			return nil, l.fault("text", fault.TooLarge, fmt.Sprintf("a line of more than %d bytes; --max-record raises the limit", l.most))
 		}
 		return line, nil
 	}
 }
 
 // fault makes the error of the line that was read last.
-func (l *lineReader) fault(format string, code codec.Code, msg string) error {
+func (l *lineReader) fault(format string, code fault.Code, msg string) error {
 	return &recordError{
 		where:       fmt.Sprintf("%s:%d:1", l.name, l.line),
 		SyntaxError: &codec.SyntaxError{Codec: format, Code: code, Msg: msg},

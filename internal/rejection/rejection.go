@@ -7,9 +7,9 @@ import (
 	"encoding/hex"
 	"time"
 
-	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/cbor"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/fault"
 )
 
 // MaxBytes is how many bytes are kept of a record whose sender was told that it was
@@ -21,7 +21,7 @@ var Codec = cbor.Codec{}
 
 // A Rejection is a record that was rejected. What is not known is left out.
 type Rejection struct {
-	Code   codec.Code
+	Code   fault.Code
 	Text   string
 	Offset int64 // of the fault in the record; -1 where there is no place
 
@@ -90,7 +90,7 @@ func (r *Rejection) Append(dst []byte) ([]byte, error) {
 
 // OfCode returns what is kept of a rejection, in CBOR, where all that there is room for
 // is its code.
-func OfCode(code codec.Code) []byte {
+func OfCode(code fault.Code) []byte {
 	row, err := Codec.Append(nil, dict.Of("code", string(code)))
 	if err != nil {
 		panic(err) // a string in a dictionary

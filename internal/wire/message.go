@@ -10,6 +10,7 @@ import (
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/fault"
 )
 
 // A Message is what a server says: one of the types below, or an *Error.
@@ -41,7 +42,7 @@ type Ack struct{ Number uint64 }
 // A Rejected says that a record was rejected.
 type Rejected struct {
 	Number uint64
-	Code   codec.Code
+	Code   fault.Code
 	Text   string
 }
 
@@ -52,7 +53,7 @@ type Reply struct {
 	Number uint64
 	Length uint64
 	Format string // "" means the session's
-	Code   codec.Code
+	Code   fault.Code
 	Text   string
 }
 
@@ -90,7 +91,7 @@ type End struct{ Position string }
 
 // An Error ends a session.
 type Error struct {
-	Code  codec.Code
+	Code  fault.Code
 	Text  string
 	At    int64         // offset of the fault from the connection's first byte, -1 where there is none
 	Next  uint64        // of lost: the number behind the last that the server has
@@ -277,7 +278,7 @@ func (r *reader) message(lengthsCut bool) Message {
 	switch {
 	case r.has("error") && r.has("code") && !r.has("rejected") && !r.has("reply"):
 		e := &Error{
-			Code: codec.Code(r.text("code")), Text: r.text("error"), At: -1,
+			Code: fault.Code(r.text("code")), Text: r.text("error"), At: -1,
 			Next: r.number("next"), Retry: time.Duration(r.number("retry_ms")) * time.Millisecond,
 		}
 		if r.has("at") {
@@ -296,11 +297,11 @@ func (r *reader) message(lengthsCut bool) Message {
 	case r.has("ack"):
 		return Ack{r.number("ack")}
 	case r.has("rejected"):
-		return Rejected{Number: r.number("rejected"), Code: codec.Code(r.text("code")), Text: r.text("error")}
+		return Rejected{Number: r.number("rejected"), Code: fault.Code(r.text("code")), Text: r.text("error")}
 	case r.has("reply"):
 		return Reply{
 			Number: r.number("reply"), Length: r.number("length"), Format: r.text("format"),
-			Code: codec.Code(r.text("code")), Text: r.text("error"),
+			Code: fault.Code(r.text("code")), Text: r.text("error"),
 		}
 	case r.has("at"):
 		m := Batch{

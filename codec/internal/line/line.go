@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/fault"
 )
 
 // EndsHere is the hint of what ends a sequence.
@@ -17,7 +18,7 @@ const EndsHere = "the sequence ends here, since where the next record begins is 
 // Ends makes err that of a record which ends the sequence.
 func Ends(err *codec.SyntaxError) {
 	err.Final = true
-	if err.Hint == "" && err.Code != codec.Truncated {
+	if err.Hint == "" && err.Code != fault.Truncated {
 		err.Hint = EndsHere
 	}
 }
@@ -26,7 +27,7 @@ func Ends(err *codec.SyntaxError) {
 // sequence, because of what stands at an offset of the bytes that came last.
 func Late(format string, offset int, got string) *codec.SyntaxError {
 	return &codec.SyntaxError{
-		Codec: format, Code: codec.Malformed, Offset: offset, Msg: late + got, Hint: EndsHere, Final: true,
+		Codec: format, Code: fault.Malformed, Offset: offset, Msg: late + got, Hint: EndsHere, Final: true,
 	}
 }
 

@@ -4,22 +4,23 @@ import (
 	"fmt"
 
 	"github.com/dictwire/dictwire/codec"
-	"github.com/dictwire/dictwire/codec/internal/fault"
+	"github.com/dictwire/dictwire/codec/internal/wording"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/fault"
 )
 
 // Fail makes the parser's error. It returns Failed. It and others that are rare are
 // kept out of the functions that call them.
 //
 //go:noinline
-func (w *Walk) Fail(buf []byte, code codec.Code, offset int, msg string) int {
+func (w *Walk) Fail(buf []byte, code fault.Code, offset int, msg string) int {
 	w.Err = &codec.SyntaxError{Codec: w.format.Name(), Code: code, Offset: offset, Path: w.path(buf), Msg: msg}
 	return Failed
 }
 
 // Unexpected fails because of what stands at i, where something else is wanted.
 func (w *Walk) Unexpected(buf []byte, i int, want string) int {
-	return w.Fail(buf, codec.Malformed, i, "want "+want+", got "+w.describe(buf, i))
+	return w.Fail(buf, fault.Malformed, i, "want "+want+", got "+w.describe(buf, i))
 }
 
 func (w *Walk) describe(buf []byte, i int) string {
@@ -50,32 +51,32 @@ func (w *Walk) Truncated(buf []byte) int {
 
 // CutOff is Truncated where something else is wanted.
 func (w *Walk) CutOff(buf []byte, want string) int {
-	return w.Fail(buf, codec.Truncated, len(buf), "want "+want+", got the end")
+	return w.Fail(buf, fault.Truncated, len(buf), "want "+want+", got the end")
 }
 
 // NotADictionary fails because the record begins with something else.
 func (w *Walk) NotADictionary(buf []byte, i int) int {
 	w.Frames = w.Frames[:0]
-	w.Fail(buf, codec.NotADictionary, i, "want a dictionary, got "+w.describe(buf, i))
+	w.Fail(buf, fault.NotADictionary, i, "want a dictionary, got "+w.describe(buf, i))
 	w.Err.Hint = `wrap it, as in {"value": …}`
 	return Failed
 }
 
 // TooManyDigits fails because of the integer at i.
 func (w *Walk) TooManyDigits(buf []byte, i int) int {
-	return w.Fail(buf, codec.OverLimit, i, fault.Digits(w.Lim.Digits))
+	return w.Fail(buf, fault.OverLimit, i, wording.Digits(w.Lim.Digits))
 }
 
 // duplicate fails because f's last key, or the set's item v, came before.
 func (w *Walk) duplicate(buf []byte, f *Frame, v dict.Value) {
 	what, at := f.key()
-	w.Fail(buf, codec.DuplicateKey, at, "the "+what+" "+fault.Quote(v)+" comes twice")
+	w.Fail(buf, fault.DuplicateKey, at, "the "+what+" "+wording.Quote(v)+" comes twice")
 }
 
 // unhashable fails because f's last key, or the set's item, can't be one.
 func (w *Walk) unhashable(buf []byte, f *Frame, err error) {
 	what, at := f.key()
-	w.Fail(buf, codec.Malformed, at, "want a "+what+" that is hashable, got a "+fault.Unhashable(err))
+	w.Fail(buf, fault.Malformed, at, "want a "+what+" that is hashable, got a "+wording.Unhashable(err))
 }
 
 // key names what f has to hash, and says where its last one begins, or, of a set,
@@ -89,15 +90,15 @@ func (f *Frame) key() (what string, at int) {
 
 // BadUTF8 fails because of the first byte of buf[i:end] that is not UTF-8.
 func (w *Walk) BadUTF8(buf []byte, i, end int) int {
-	i += fault.NotUTF8(buf[i:end])
-	w.Fail(buf, codec.Malformed, i, fmt.Sprintf("want UTF-8, got byte 0x%02x", buf[i]))
+	i += wording.NotUTF8(buf[i:end])
+	w.Fail(buf, fault.Malformed, i, fmt.Sprintf("want UTF-8, got byte 0x%02x", buf[i]))
 	w.Err.Hint = w.format.TextHint()
 	return Failed
 }
 
 // path names the value in hand by the keys and indices that lead to it.
 func (w *Walk) path(buf []byte) string {
-	var path fault.Path
+	var path wording.Path
 	for i := range w.Frames {
 		switch f := &w.Frames[i]; {
 		case f.Kind == dict.KindTagged:

@@ -3,6 +3,7 @@ package walk
 import (
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/internal/line"
+	"github.com/dictwire/dictwire/fault"
 )
 
 // A Head is what an item begins with, as far as it takes to pass over the item.
@@ -140,7 +141,7 @@ func (w *Walk) bad(buf []byte) (end int, _ error) {
 		err.Final = true
 		return len(buf), err
 	}
-	if err.Code == codec.NotADictionary && !w.format.Head(buf, 0).List {
+	if err.Code == fault.NotADictionary && !w.format.Head(buf, 0).List {
 		line.Ends(err) // a byte of text is an integer, too: this is hardly a sequence any more
 		return len(buf), err
 	}
@@ -148,7 +149,7 @@ func (w *Walk) bad(buf []byte) (end int, _ error) {
 	end, o := w.pass.run(w.format, buf)
 	w.passing = o == line.More && end > 0
 	switch {
-	case o == line.None, end == 0 && err.Code == codec.Truncated:
+	case o == line.None, end == 0 && err.Code == fault.Truncated:
 		line.Ends(err)
 		return len(buf), err
 	case end == 0: // its head has not come whole; then it fails again

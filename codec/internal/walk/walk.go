@@ -9,10 +9,11 @@ import (
 	"math"
 
 	"github.com/dictwire/dictwire/codec"
-	"github.com/dictwire/dictwire/codec/internal/fault"
 	"github.com/dictwire/dictwire/codec/internal/keyset"
 	"github.com/dictwire/dictwire/codec/internal/scratch"
+	"github.com/dictwire/dictwire/codec/internal/wording"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/fault"
 )
 
 // What functions that read return beside the end of what they have read.
@@ -137,7 +138,7 @@ func (w *Walk) Begun(buf []byte) []byte {
 func (w *Walk) Stop(buf []byte, i, need int) int {
 	w.Pos = i
 	if need > w.Lim.RecordBytes {
-		return w.Over(buf, codec.TooLarge, i)
+		return w.Over(buf, fault.TooLarge, i)
 	}
 	return Incomplete
 }
@@ -153,7 +154,7 @@ func (w *Walk) Short(buf []byte, i, k int, size uint64) int {
 func (w *Walk) Open(buf []byte, i, k int, kind dict.Kind, count uint64, endless bool) *Frame {
 	n := len(w.Frames)
 	if n >= w.Lim.Depth {
-		w.Over(buf, codec.TooDeep, i)
+		w.Over(buf, fault.TooDeep, i)
 		return nil
 	}
 	if !endless {
@@ -163,11 +164,11 @@ func (w *Walk) Open(buf []byte, i, k int, kind dict.Kind, count uint64, endless 
 		}
 		// Each item has a byte at least.
 		if count > math.MaxInt32 || bytes > uint64(w.Lim.RecordBytes-k) {
-			w.Over(buf, codec.TooLarge, i)
+			w.Over(buf, fault.TooLarge, i)
 			return nil
 		}
 		if !w.count(count, kind) {
-			w.Over(buf, codec.OverLimit, i)
+			w.Over(buf, fault.OverLimit, i)
 			return nil
 		}
 	}
@@ -228,7 +229,7 @@ func (w *Walk) buildOpen(kind dict.Kind) int {
 func (w *Walk) Close(buf []byte, i int) bool {
 	f := &w.Frames[len(w.Frames)-1]
 	if f.Endless && !w.count(uint64(f.N()), f.Kind) {
-		w.Over(buf, codec.OverLimit, i)
+		w.Over(buf, fault.OverLimit, i)
 		return false
 	}
 	if f.IsDict || f.IsSet() {
@@ -263,13 +264,13 @@ func (w *Walk) count(n uint64, kind dict.Kind) bool {
 // Over fails because of the item at i, with which the record is over a limit.
 //
 //go:noinline
-func (w *Walk) Over(buf []byte, code codec.Code, i int) int {
+func (w *Walk) Over(buf []byte, code fault.Code, i int) int {
 	switch code {
-	case codec.TooDeep:
-		return w.Fail(buf, code, i, fault.Levels(w.Lim.Depth))
-	case codec.TooLarge:
-		return w.Fail(buf, code, w.Lim.RecordBytes, fault.Bytes(w.Lim.RecordBytes))
+	case fault.TooDeep:
+		return w.Fail(buf, code, i, wording.Levels(w.Lim.Depth))
+	case fault.TooLarge:
+		return w.Fail(buf, code, w.Lim.RecordBytes, wording.Bytes(w.Lim.RecordBytes))
 	default:
-		return w.Fail(buf, code, i, fault.Items(w.Lim.Items))
+		return w.Fail(buf, code, i, wording.Items(w.Lim.Items))
 	}
 }

@@ -1,5 +1,5 @@
-// Package fault words what codecs say alike: limits, keys, text and paths.
-package fault
+// Package wording has the texts that codecs share: what codecs say alike: limits, keys, text and paths.
+package wording
 
 import (
 	"errors"
