@@ -3,18 +3,18 @@ package dictwire
 import (
 	"cmp"
 	"context"
-	"errors"
 	"net"
 
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/cbor"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/fault"
 )
 
 // ErrUnavailable is what a [Handler] returns, wrapped or not, where it can't
 // judge a record now: the record is neither stored nor rejected, the connection
 // ends, and the sender is told to try again.
-var ErrUnavailable = errors.New("dictwire: unavailable")
+var ErrUnavailable = fault.ErrUnavailable
 
 // A Handler sees each dictionary before it is stored: it is a gate. A returned
 // dictionary is the reply, which the sender gets in the format that it speaks
