@@ -317,7 +317,8 @@ func (p *producer) send(_ *peer.Producer, s *peer.Session, next uint64) {
 		if !ok {
 			return
 		}
-		due := now.due(time.Now())
+		_, sent := p.State() // some of it was lost with a connection
+		due := max(now.due(time.Now()), sent)
 		end := min(next+min(room, 256), due+1)
 		if end <= next {
 			<-t.C
