@@ -2,6 +2,7 @@ package log
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -39,7 +40,7 @@ func (s *Store) Append(ctx context.Context, blocks ...*store.Block) []store.Resu
 	if err := s.append(ctx, blocks, results); err != nil {
 		for i, b := range blocks {
 			// What was answered from this append's own blocks is not durable.
-			if b.Check() == nil {
+			if b.Check() == nil && !errors.As(results[i].Err, new(*store.LimitError)) {
 				results[i] = store.Result{Err: err}
 			}
 		}
@@ -59,7 +60,9 @@ func (s *Store) append(ctx context.Context, blocks []*store.Block, results []sto
 	}
 	size, notes := 0, true
 	for i, b := range blocks {
-		results[i].Err = b.Check()
+		if results[i].Err = b.Check(); results[i].Err == nil {
+			results[i].Err = s.mayHave(b)
+		}
 		size += len(b.Data)
 		notes = notes && isNote(b.Topic)
 	}
@@ -157,17 +160,17 @@ func (a *appending) encode(s *Store, blocks []*store.Block, results []store.Resu
 		kind := byte(kindBlock)
 		if len(b.Rejected) > 0 {
 			kind = kindRejected
-			a.changes = append(a.changes, change{rejectedKey(b.Producer, b.First), encodeRejections(b.Rejected)})
+			a.changes = append(a.changes, change{key: rejectedKey(b.Producer, b.First), data: encodeRejections(b.Rejected)})
 		}
 		d.addBlock(kind, from, head, uint64(len(b.Lengths)), uint64(len(b.Data)))
-		a.blocks = append(a.blocks, drafted{s.topic(b.Topic), i, uint64(len(b.Lengths)), uint64(len(b.Data))})
+		a.blocks = append(a.blocks, drafted{s.topic(b.Topic), owner(b), i, uint64(len(b.Lengths)), uint64(len(b.Data))})
 	}
 	d.finish()
 	for i := range a.numbers {
 		if n := &a.numbers[i]; n.After.Next != n.Before.Next {
 			from := len(a.keys)
 			a.keys = appendState(a.keys, n.After)
-			a.changes = append(a.changes, change{a.turns[i].key, a.keys[from:len(a.keys):len(a.keys)]})
+			a.changes = append(a.changes, change{key: a.turns[i].key, data: a.keys[from:len(a.keys):len(a.keys)]})
 		}
 	}
 	return nil

@@ -71,7 +71,8 @@ type commit struct {
 // A drafted is what is known of a block that is about to be written.
 type drafted struct {
 	topic          *topic
-	index          int // in the call
+	owner          string // of the topic, where the block makes it
+	index          int    // in the call
 	records, bytes uint64
 }
 
@@ -79,6 +80,7 @@ type drafted struct {
 type change struct {
 	key  string
 	data []byte // nil deletes the key
+	by   int    // how many names there are more
 }
 
 // commit returns when m is durable.
@@ -114,6 +116,11 @@ func (s *Store) commit(m *commit) error {
 func (s *Store) commitHasty(m *commit) {
 	c := &s.committer
 	m.turn = nil
+	s.states.mu.Lock()
+	for _, ch := range m.changes {
+		s.quotas.hasten(ch.key, ch.by)
+	}
+	s.states.mu.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.pending = append(c.pending, m)
@@ -273,11 +280,14 @@ func (s *Store) settle(g group) {
 	for _, m := range g.commits {
 		for _, ch := range m.changes {
 			s.states.set(ch.key, m.place.seq, ch.data)
+			if m.turn == nil {
+				s.quotas.arrive(ch.key, ch.by)
+			} else {
+				s.quotas.count(ch.key, ch.by)
+			}
 		}
 	}
 	s.states.seq = last.seq
-	s.states.mu.Unlock()
-
 	seg.mu.Lock()
 	s.topics.mu.Lock()
 	for _, m := range g.commits {
@@ -289,12 +299,14 @@ func (s *Store) settle(g group) {
 		for i := range m.blocks {
 			b := &m.blocks[i]
 			seg.live.block(b.topic.name, pos, b.records, b.bytes)
+			s.own(b.topic, b.owner)
 			b.topic.add(pos, b.records, b.bytes, m.place.time)
 			pos++
 		}
 	}
 	s.topics.mu.Unlock()
 	seg.mu.Unlock()
+	s.states.mu.Unlock() // a checkpoint has all of a group or nothing
 
 	end := last.pos + uint64(g.commits[len(g.commits)-1].draft.blocks)
 	seg.size.Store(g.end)

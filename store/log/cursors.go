@@ -73,10 +73,13 @@ func (s *Store) ClaimCursor(ctx context.Context, c store.CursorName, r store.Cur
 		return store.CursorClaim{}, err
 	}
 	if !found {
+		if err := s.quotas.cursors.Check(c.Principal); err != nil {
+			return store.CursorClaim{}, err
+		}
 		if err := s.within(r.From); err != nil {
 			return store.CursorClaim{}, err
 		}
-		if err := s.save(c, r.From); err != nil {
+		if err := s.save(c, r.From, 1); err != nil {
 			return store.CursorClaim{}, err
 		}
 		saved.Position = s.position(r.From.Block)
@@ -113,27 +116,35 @@ func (s *Store) Commit(ctx context.Context, c store.CursorName, epoch uint64, p 
 	if p.Compare(saved.Position) <= 0 {
 		return nil
 	}
-	return s.save(c, p)
+	return s.save(c, p, 0)
 }
 
 // Reset implements [store.Cursors].
 func (s *Store) Reset(ctx context.Context, c store.CursorName, p store.Position) error {
-	return s.change(ctx, c, func() error {
+	return s.change(ctx, c, func(found bool) error {
 		if err := s.within(p); err != nil {
 			return err
 		}
-		return s.save(c, p)
+		if !found {
+			return s.save(c, p, 1)
+		}
+		return s.save(c, p, 0)
 	})
 }
 
 // ForgetCursor implements [store.Cursors].
 func (s *Store) ForgetCursor(ctx context.Context, c store.CursorName) error {
-	return s.change(ctx, c, func() error { return s.set(cursorKey(c), nil) })
+	return s.change(ctx, c, func(found bool) error {
+		if !found {
+			return nil
+		}
+		return s.set(cursorKey(c), nil, -1)
+	})
 }
 
-// change does what an operator wants to be done with a cursor, and ends the claim
-// that lasts.
-func (s *Store) change(ctx context.Context, c store.CursorName, do func() error) error {
+// change does what an operator wants to be done with a cursor, which was there or
+// not, and ends the claim that lasts.
+func (s *Store) change(ctx context.Context, c store.CursorName, do func(found bool) error) error {
 	if err := s.enter(ctx); err != nil {
 		return err
 	}
@@ -141,7 +152,8 @@ func (s *Store) change(ctx context.Context, c store.CursorName, do func() error)
 	mu := s.cursors.of(c)
 	mu.Lock()
 	defer mu.Unlock()
-	if err := do(); err != nil {
+	v, err := s.states.get(cursorKey(c))
+	if err := do(err != nil || v.data != nil); err != nil { // what can't be read is there
 		return err
 	}
 	s.readers.End(c)
@@ -153,20 +165,21 @@ func (s *Store) within(p store.Position) error {
 	return p.Within(s.tag, s.position(s.topics.head.Load()))
 }
 
-// save saves where a cursor stands. The cursor's lock is held.
-func (s *Store) save(c store.CursorName, p store.Position) error {
+// save saves where a cursor stands, with which there are so many more. The cursor's
+// lock is held.
+func (s *Store) save(c store.CursorName, p store.Position, by int) error {
 	v := binary.LittleEndian.AppendUint64(nil, p.Block)
 	v = binary.LittleEndian.AppendUint32(v, p.Index)
 	v = binary.LittleEndian.AppendUint64(v, uint64(s.opts.Now().UnixNano()))
-	return s.set(cursorKey(c), v)
+	return s.set(cursorKey(c), v, by)
 }
 
 // set changes one state.
-func (s *Store) set(key string, data []byte) error {
+func (s *Store) set(key string, data []byte, by int) error {
 	var d draft
 	d.reset()
 	m := &commit{draft: &d}
-	m.set(key, data)
+	m.set(key, data, by)
 	return s.commitNew(m)
 }
 

@@ -38,6 +38,11 @@ type Options struct {
 	// negative means never.
 	KeepEvery time.Duration
 
+	// MaxTopics, MaxProducers and MaxCursors are how many of them there may be;
+	// one principal may have half. One more is refused with a *store.LimitError.
+	// Zero means 20,000, 4,000,000 and 100,000; negative means no limit.
+	MaxTopics, MaxProducers, MaxCursors int
+
 	// MaxSegment is how large segments grow, in bytes. Zero means 64 MiB.
 	MaxSegment int64
 
@@ -96,6 +101,7 @@ type Store struct {
 	topics    topics
 	producers producers
 	cursors   cursors
+	quotas    quotas
 	writers   claims.Table[store.Producer]
 	readers   claims.Table[store.CursorName]
 	waiters   waiters
@@ -136,6 +142,7 @@ func Open(ctx context.Context, dir string, o *Options) (*Store, error) {
 		return nil, err
 	}
 	s.fs = s.opts.FS
+	s.quotas = newQuotas(&s.opts)
 	if err := s.open(); errors.Is(err, store.ErrLocked) {
 		return nil, err
 	} else if err != nil {

@@ -56,6 +56,9 @@ func TestStore(t *testing.T) {
 			return open(t, log.Options{FS: crashfs.New(1), KeepEvery: -1})
 		},
 		Reopen: reopen,
+		Bounded: func(t testing.TB, n int) store.Store {
+			return open(t, log.Options{FS: crashfs.New(1), KeepEvery: -1, MaxTopics: n, MaxProducers: n, MaxCursors: n})
+		},
 		Faulty: func(t testing.TB) (store.Store, storetest.Disk) {
 			d := newDisk()
 			return open(t, log.Options{FS: d, KeepEvery: -1}), d

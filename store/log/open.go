@@ -234,6 +234,9 @@ func (s *Store) replay(applied uint64, rebuild bool) error {
 	if err := s.loadTopics(); err != nil {
 		return err
 	}
+	if err := s.quotas.load(s.states); err != nil {
+		return err
+	}
 	p := &replayer{s: s, rebuild: rebuild}
 	for _, g := range s.segments.list() {
 		last := g.Last
@@ -262,6 +265,7 @@ func (s *Store) loadTopics() error {
 	return s.states.scan(string(rune(prefixTopic)), string(rune(prefixTopic+1)), func(key string, v value) bool {
 		t := &topic{name: key[1:]}
 		t.decode(v.data)
+		s.own(t, t.owner)
 		s.topics.byName[t.name] = t
 		s.topics.trimmed.Store(max(s.topics.trimmed.Load(), t.trimmed.Load()))
 		return true
@@ -305,7 +309,9 @@ func (p *replayer) frame(f *frame, damaged bool) error {
 			pos++
 		case kindEntry:
 			if key, data, ok := cutString(it.data); ok {
-				p.entry(string(key), f.seq, data)
+				if err := p.entry(string(key), f.seq, data); err != nil {
+					return err
+				}
 			}
 		case kindCarry:
 			if err := p.carry(it.data); err != nil {
@@ -323,6 +329,7 @@ func (p *replayer) replayBlock(f *frame, it *item, pos uint64, damaged bool) err
 		return nil //nolint:nilerr // a reader tells
 	}
 	t := s.topic(b.Topic)
+	s.own(t, owner(b))
 	if !p.rebuild {
 		t.add(pos, it.records, it.bytes, f.time)
 	}
@@ -346,7 +353,7 @@ func (p *replayer) replayBlock(f *frame, it *item, pos uint64, damaged bool) err
 	}
 	state.Epoch, state.Seen, state.Note = max(state.Epoch, b.Epoch), stamp(f.time), b.Note
 	state.Next = max(state.Next, b.First+it.records)
-	s.states.put(key, f.seq, appendState(nil, state))
+	p.put(key, f.seq, v.data, appendState(nil, state))
 	if it.kind == kindRejected && !damaged {
 		first, producer := b.First, b.Producer
 		if err := b.Decode(it.data); err == nil {
@@ -356,10 +363,26 @@ func (p *replayer) replayBlock(f *frame, it *item, pos uint64, damaged bool) err
 	return nil
 }
 
+// put sets a state, and counts it where it is a name that comes or goes.
+func (p *replayer) put(key string, seq uint64, before, data []byte) {
+	s, by := p.s, 0
+	switch {
+	case s.quotas.of(key[0]) == nil:
+	case before == nil && data != nil:
+		by = 1
+	case before != nil && data == nil:
+		by = -1
+	}
+	s.states.mu.Lock()
+	defer s.states.mu.Unlock()
+	s.states.set(key, seq, data)
+	s.quotas.count(key, by)
+}
+
 // entry sets a state as a frame says.
-func (p *replayer) entry(key string, seq uint64, data []byte) {
+func (p *replayer) entry(key string, seq uint64, data []byte) error {
 	if len(key) == 0 {
-		return
+		return nil
 	}
 	if len(data) == 0 {
 		data = nil
@@ -370,7 +393,7 @@ func (p *replayer) entry(key string, seq uint64, data []byte) {
 		to, _ := binary.Uvarint(data)
 		t := s.topic(key[1:])
 		if to <= t.trimmed.Load() {
-			return
+			return nil
 		}
 		if p.rebuild {
 			t.trimmed.Store(to)
@@ -380,13 +403,18 @@ func (p *replayer) entry(key string, seq uint64, data []byte) {
 			c.to = to
 			c.apply(s, t)
 		}
-		return
+		return nil
 	case prefixProducer:
 		if state, err := decodeState(data); err == nil {
 			s.states.put(expiryKey(state, key), seq, []byte{})
 		}
 	}
-	s.states.put(key, seq, data)
+	v, err := s.states.get(key)
+	if err != nil {
+		return err
+	}
+	p.put(key, seq, v.data, data)
+	return nil
 }
 
 // carry sets a state as an older frame did, unless a newer one has.
@@ -400,21 +428,21 @@ func (p *replayer) carry(b []byte) error {
 		return nil
 	}
 	if key[0] == prefixTopic {
-		if p.rebuild {
-			p.entry(string(key), seq, rest[1:])
+		if !p.rebuild {
+			return nil
 		}
-		return nil
+		var was topic
+		was.decode(rest[1:])
+		p.s.own(p.s.topic(string(key[1:])), was.owner)
 	}
 	v, err := p.s.states.get(string(key))
 	if err != nil || v.seq >= seq {
 		return err
 	}
 	if rest[0] == 0 {
-		p.entry(string(key), seq, nil)
-	} else {
-		p.entry(string(key), seq, rest[1:])
+		return p.entry(string(key), seq, nil)
 	}
-	return nil
+	return p.entry(string(key), seq, rest[1:])
 }
 
 // recount counts what the topics hold, in all segments.

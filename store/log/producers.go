@@ -123,6 +123,13 @@ func (s *Store) Claim(ctx context.Context, name store.Producer, r store.ClaimReq
 	if f := s.failed(); f != nil {
 		return store.Claim{}, f
 	}
+	by := 0
+	if p.state.Next == 0 {
+		by = 1
+		if err := s.quotas.producers.Check(name.Principal); err != nil {
+			return store.Claim{}, err
+		}
+	}
 	state, claim, err := p.state.Claim(r, s.epoch.Add(1), s.clock.Expiry())
 	if err != nil {
 		return store.Claim{}, err
@@ -136,9 +143,9 @@ func (s *Store) Claim(ctx context.Context, name store.Producer, r store.ClaimReq
 			return store.Claim{}, err
 		}
 	}
-	m.set(p.key, appendState(nil, state))
+	m.set(p.key, appendState(nil, state), by)
 	if claim.New {
-		m.changes = append(m.changes, change{expiryKey(state, p.key), []byte{}})
+		m.changes = append(m.changes, change{key: expiryKey(state, p.key), data: []byte{}})
 	}
 	if needsNoSync(claim, r) {
 		d.finish()
@@ -151,10 +158,11 @@ func (s *Store) Claim(ctx context.Context, name store.Producer, r store.ClaimReq
 	return claim, nil
 }
 
-// set adds a change of a state to the frame.
-func (m *commit) set(key string, data []byte) {
+// set adds a change of a state to the frame, with which there are so many names
+// more.
+func (m *commit) set(key string, data []byte, by int) {
 	m.addEntry(key, data)
-	m.changes = append(m.changes, change{key, data})
+	m.changes = append(m.changes, change{key, data, by})
 }
 
 // commitNew commits a frame that has all it is to have.
@@ -252,7 +260,11 @@ func (s *Store) forget(ctx context.Context, name store.Producer, should func(*pr
 	var d draft
 	d.reset()
 	m := &commit{draft: &d}
-	m.set(p.key, nil)
+	by := 0
+	if p.state.Next > 0 {
+		by = -1
+	}
+	m.set(p.key, nil, by)
 	if err := s.deleteRejections(m, name, ^uint64(0)); err != nil {
 		return err
 	}
@@ -269,7 +281,7 @@ func (s *Store) forget(ctx context.Context, name store.Producer, should func(*pr
 func (s *Store) deleteRejections(m *commit, name store.Producer, below uint64) error {
 	return s.states.scan(rejectedKey(name, 0), rejectedKey(name, below), func(key string, v value) bool {
 		if v.data != nil {
-			m.set(key, nil)
+			m.set(key, nil, 0)
 		}
 		return true
 	})

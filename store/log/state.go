@@ -47,6 +47,7 @@ type value struct {
 const (
 	prefixCursor   = 'c'
 	prefixExpiry   = 'e' // of producers, by time; derived, not in the log
+	prefixCount    = 'n' // of a principal's names of a kind; derived, not in the log
 	prefixMeta     = 'm'
 	prefixProducer = 'p'
 	prefixRejected = 'r'
@@ -118,7 +119,7 @@ func (st *states) put(key string, seq uint64, data []byte) {
 func (st *states) set(key string, seq uint64, data []byte) {
 	old := st.fresh[key].data
 	if data != nil {
-		data = append(old[:0], data...)
+		data = append(append(old, 0)[:0], data...) // not nil where it is empty
 	}
 	st.fresh[key] = value{seq, data}
 }
@@ -241,15 +242,16 @@ func (st *states) due() bool {
 	return len(st.fresh) >= maxFresh
 }
 
-// checkpoint makes durable what there is, and forgets the keys that were deleted
-// before a frame.
-func (st *states) checkpoint(tag string, forget uint64) error {
+// checkpoint makes durable what there is, with what save adds while mu is held, and
+// forgets the keys that were deleted before a frame.
+func (st *states) checkpoint(tag string, forget uint64, save func()) error {
 	st.one.Lock()
 	defer st.one.Unlock()
 	if err := st.fuse.err(); err != nil {
 		return unavailable(fmt.Errorf("the states can't be written: %w", err))
 	}
 	st.mu.Lock()
+	save()
 	if st.leaving == nil {
 		st.leaving, st.fresh = st.fresh, make(map[string]value, len(st.fresh)/2)
 	} else { // the last one failed
@@ -262,7 +264,7 @@ func (st *states) checkpoint(tag string, forget uint64) error {
 	b := st.db.NewBatch()
 	for key, v := range st.leaving {
 		var err error
-		if v.data == nil && (v.seq < forget || key[0] == prefixExpiry) {
+		if v.data == nil && (v.seq < forget || key[0] == prefixExpiry || key[0] == prefixCount) {
 			err = b.Delete([]byte(key), nil)
 		} else {
 			err = b.Set([]byte(key), encodeValue(v), nil)

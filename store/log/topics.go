@@ -29,6 +29,8 @@ type topics struct {
 // A topic is what is known of one. All but its name is guarded by topics.mu.
 type topic struct {
 	name    string
+	owner   string        // who made it
+	counted bool          // as a name of its owner
 	trimmed atomic.Uint64 // the position after the last block that was trimmed; set under mu
 	changed bool          // since the last checkpoint
 
@@ -66,6 +68,14 @@ func (t *topic) add(pos, records, bytes uint64, time int64) {
 	t.changed = true
 }
 
+// own notes who made a topic, and counts it once. topics.mu is held.
+func (s *Store) own(t *topic, owner string) {
+	if !t.counted {
+		t.owner, t.counted = strings.Clone(owner), true
+		s.quotas.topics.Add(t.owner, 1)
+	}
+}
+
 // encode returns the topic's state. topics.mu is held.
 func (t *topic) encode() []byte {
 	b := binary.AppendUvarint(nil, t.trimmed.Load())
@@ -73,7 +83,8 @@ func (t *topic) encode() []byte {
 		b = binary.AppendUvarint(b, n)
 	}
 	b = binary.AppendVarint(b, t.oldest)
-	return binary.AppendVarint(b, t.newest)
+	b = binary.AppendVarint(b, t.newest)
+	return append(b, t.owner...)
 }
 
 // decode is the inverse of encode.
@@ -88,8 +99,9 @@ func (t *topic) decode(b []byte) {
 		*p = number()
 	}
 	oldest, n := binary.Varint(b)
-	newest, _ := binary.Varint(b[max(n, 0):])
-	t.oldest, t.newest = oldest, newest
+	b = b[max(n, 0):]
+	newest, n := binary.Varint(b)
+	t.oldest, t.newest, t.owner = oldest, newest, string(b[max(n, 0):])
 }
 
 // saveTopics puts the topics that have changed among the states. states.mu is

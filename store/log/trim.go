@@ -325,10 +325,10 @@ func (s *Store) behind() (n int64) {
 
 // checkpoint makes durable what the states are.
 func (s *Store) checkpoint() error {
-	s.states.mu.Lock()
-	s.saveTopics()
-	s.states.mu.Unlock()
-	return s.states.checkpoint(s.head.Log, s.forgettable())
+	return s.states.checkpoint(s.head.Log, s.forgettable(), func() {
+		s.saveTopics()
+		s.quotas.save(s.states)
+	})
 }
 
 // forgettable returns the sequence number before which nothing is said of a key
