@@ -240,7 +240,7 @@ func TestFormats(t *testing.T) {
 func TestTranscode(t *testing.T) {
 	g := codectest.NewGenerator(codectest.Seed(t), dict.Kinds(), dict.Kinds())
 	steps := 0
-	for range 3000 {
+	for range codectest.Many(3000) {
 		d := g.Dict()
 		at := d
 		for range 6 {
@@ -258,7 +258,7 @@ func TestTranscode(t *testing.T) {
 			}
 		}
 	}
-	if steps < 5000 {
+	if steps < codectest.Many(5000) {
 		t.Errorf("only %d steps: the formats hold less than they should", steps)
 	}
 }

@@ -346,7 +346,10 @@ func newSeed(t *testing.T) uint64 {
 // What a dictionary holds after keys were set and deleted, and how it prints, is
 // what CPython has.
 func TestAgainstPython(t *testing.T) {
-	const values = 20_000
+	values := 20_000
+	if testing.Short() {
+		values /= 10
+	}
 	seed := newSeed(t)
 	g := generator{rand.New(rand.NewPCG(seed, 0))}
 	var in bytes.Buffer

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -83,7 +84,7 @@ func TestSequences(t *testing.T) {
 func TestPassingAgainstSkip(t *testing.T) {
 	g := codectest.NewGenerator(codectest.Seed(t), dict.Kinds(), keys)
 	passed := 0
-	for range 20_000 {
+	for range codectest.Many(20_000) {
 		b, err := cbor.Codec{}.Append(nil, g.Dict())
 		if err != nil {
 			t.Fatal(err)
@@ -113,7 +114,7 @@ func TestPassingAgainstSkip(t *testing.T) {
 		d := fxcbor.NewDecoder(bytes.NewReader(b))
 		skipped := d.Skip()
 		switch {
-		case bad.Final && skipped == nil:
+		case bad.Final && skipped == nil && strconv.IntSize == 64: // on 32 bits, it takes lengths modulo 1<<32
 			t.Fatalf("%x: nothing is certain after %v, but the record ends at %d", b, err, d.NumBytesRead())
 		case !bad.Final && (skipped != nil || d.NumBytesRead() != end):
 			t.Fatalf("%x: after %v the next record begins at %d, not at %d (%v)", b, err, end, d.NumBytesRead(), skipped)
@@ -121,7 +122,7 @@ func TestPassingAgainstSkip(t *testing.T) {
 			passed++
 		}
 	}
-	if passed < 100 {
+	if passed < codectest.Many(100) {
 		t.Errorf("%d records were passed over: the test is lopsided", passed)
 	}
 }

@@ -24,7 +24,7 @@ func TestAgainstWellformed(t *testing.T) {
 	}
 	g := codectest.NewGenerator(codectest.Seed(t), dict.Kinds(), keys)
 	accepted, refused, meaning := 0, 0, 0
-	for range 20_000 {
+	for range codectest.Many(20_000) {
 		b, err := cbor.Codec{}.Append(nil, g.Dict())
 		if err != nil {
 			t.Fatal(err)
@@ -66,7 +66,7 @@ func TestAgainstWellformed(t *testing.T) {
 			t.Fatalf("%x: well-formed, and we say %v", b, err)
 		}
 	}
-	if accepted < 4000 || refused < 2000 || meaning < 200 {
+	if accepted < codectest.Many(4000) || refused < codectest.Many(2000) || meaning < codectest.Many(200) {
 		t.Errorf("%d accepted, %d malformed, %d refused for their meaning: the test is lopsided", accepted, refused, meaning)
 	}
 }

@@ -6,7 +6,8 @@
 //	}
 //
 // Random tests take a new seed each run and print it when they fail;
-// DICTWIRE_TEST_SEED repeats one.
+// DICTWIRE_TEST_SEED repeats one. With -short they do a tenth, for where that is slow
+// and has been done elsewhere: with -race, and on other machines.
 package codectest
 
 import (
@@ -78,6 +79,14 @@ func Seed(t *testing.T) uint64 {
 		}
 	})
 	return seed
+}
+
+// Many returns n, or a tenth of it with -short: how many generated inputs a test takes.
+func Many(n int) int {
+	if testing.Short() {
+		return max(n/10, 1)
+	}
+	return n
 }
 
 var checks = []struct {

@@ -10,7 +10,7 @@ import (
 )
 
 func checkRoundTrip(t T, c Config, g *Generator) {
-	for range 2000 {
+	for range Many(2000) {
 		d := g.Dict()
 		b, err := c.Codec.Append([]byte("before"), d)
 		if err != nil || !bytes.HasPrefix(b, []byte("before")) {

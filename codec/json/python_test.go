@@ -162,7 +162,7 @@ func document(g *codectest.Generator) []byte {
 // What Python accepts is accepted, with the same value, and nothing else.
 func TestAgainstPython(t *testing.T) {
 	g := generator(t)
-	documents := make([][]byte, 40_000)
+	documents := make([][]byte, codectest.Many(40_000))
 	for i := range documents {
 		documents[i] = document(g)
 	}
@@ -207,7 +207,7 @@ func TestAgainstPython(t *testing.T) {
 // what Python writes.
 func TestAgainstJSONText(t *testing.T) {
 	g := generator(t)
-	for range 40_000 {
+	for range codectest.Many(40_000) {
 		b := document(g)
 		_, err := json.Codec{}.Decode(b, codec.Limits{})
 		trimmed := bytes.Trim(b, " \t\r\n") // what JSON calls white space
@@ -226,7 +226,7 @@ func TestAgainstJSONText(t *testing.T) {
 // What we write, Python reads as the same value, and writes the same way.
 func TestAppendAgainstPython(t *testing.T) {
 	g := generator(t)
-	documents := make([][]byte, 20_000)
+	documents := make([][]byte, codectest.Many(20_000))
 	want := make([]string, len(documents))
 	g.Holds = func(v dict.Value) bool { return v.Kind() != dict.KindDecimal } // Python would write another number
 	for i := range documents {

@@ -106,7 +106,7 @@ func TestRender(t *testing.T) {
 func TestRenderIsStrict(t *testing.T) {
 	g := codectest.NewGenerator(codectest.Seed(t), dict.Kinds(), dict.Kinds())
 	var lines bytes.Buffer
-	const n = 20_000
+	n := codectest.Many(20_000)
 	lossy := 0
 	for range n {
 		d := g.Dict()
@@ -161,7 +161,7 @@ func TestIsStrict(t *testing.T) {
 	}
 	// It says what decoding and writing again would.
 	g := generator(t)
-	for range 20_000 {
+	for range codectest.Many(20_000) {
 		b := document(g)
 		d, err := json.Codec{}.Decode(b, codec.Limits{})
 		if err != nil {

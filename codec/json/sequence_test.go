@@ -149,7 +149,7 @@ func TestSequenceEnds(t *testing.T) {
 func TestArrays(t *testing.T) {
 	g := codectest.NewGenerator(codectest.Seed(t), kinds, keys)
 	g.Holds = holds
-	for range 300 {
+	for range codectest.Many(300) {
 		text := []byte("[")
 		for i := range 1 + g.IntN(10) {
 			if i > 0 {

@@ -52,7 +52,7 @@ func frame(dst, b []byte) []byte {
 // What Python pickles, in any protocol, by either of its picklers, prints here as
 // it prints there; and what is pickled here, Python loads as the same.
 func TestAgainstPython(t *testing.T) {
-	const pickles = 21_000
+	pickles := codectest.Many(21_000)
 	py := pythonVersion(t)
 	seed := codectest.Seed(t)
 	out := python(t, nil, strconv.FormatUint(seed, 10), strconv.Itoa(pickles))

@@ -37,6 +37,14 @@ func newSeed(t *testing.T) uint64 {
 	return seed
 }
 
+// many returns n, or a tenth of it with -short: how many inputs a test takes.
+func many(n int) int {
+	if testing.Short() {
+		return n / 10
+	}
+	return n
+}
+
 func pythons(t *testing.T) []string {
 	if list := filepath.SplitList(os.Getenv(pythonVariable)); len(list) > 0 {
 		return list
@@ -125,19 +133,19 @@ func testPython(t *testing.T, python string) {
 		}
 		askText(text)
 	}
-	for range 30_000 {
+	for range many(30_000) {
 		askText(randomText(rng))
 	}
-	for range 20_000 {
+	for range many(20_000) {
 		b := []byte(mutate(rng, wtf8(randomText(rng))))
 		ask('w', b, func(v Version) []byte { return AppendString(nil, b, v) })
 	}
-	for range 20_000 {
+	for range many(20_000) {
 		b := randomBytes(rng)
 		ask('b', b, func(Version) []byte { return AppendBytes(nil, b) })
 		ask('a', b, func(Version) []byte { return AppendByteArray(nil, b) })
 	}
-	for range 60_000 {
+	for range many(60_000) {
 		f := randomFloat(rng)
 		bits := math.Float64bits(f)
 		arg := make([]byte, 8)
