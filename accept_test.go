@@ -66,10 +66,13 @@ func TestAcceptRecords(t *testing.T) {
 	addr := start(t, &dictwire.Server{Store: memory.New(nil)})
 	raw := dict.Of("raw", []byte{0xFF})
 	asCBOR, _ := cbor.Codec{}.Append(nil, raw)
-	for format, record := range map[string]string{"json": `{"a":1}`, "msgpack": "\x81\xa1a\x02\x81\xa3raw\xc4\x01\xff\x81\xa1a\x03"} {
-		s := greet(t, addr, `{"dictwire":1,"topic":"`+format+`","format":"`+format+`"}`)
+	for _, r := range []struct{ format, records string }{
+		{"json", `{"a":1}`},
+		{"msgpack", "\x81\xa1a\x02\x81\xa3raw\xc4\x01\xff\x81\xa1a\x03"},
+	} {
+		s := greet(t, addr, `{"dictwire":1,"topic":"`+r.format+`","format":"`+r.format+`"}`)
 		s.hear(`.*`, `.*`)
-		s.say(record)
+		s.say(r.records)
 		s.hear(`\{"ack":[13]\}`)
 	}
 	s := greet(t, addr, `{"dictwire":1,"subscribe":"json","accept":["cbor","json"]}`)
