@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/dictwire/dictwire/store"
+	"github.com/dictwire/dictwire/store/internal/names"
 )
 
 // appending is the scratch of one append.
@@ -163,7 +164,7 @@ func (a *appending) encode(s *Store, blocks []*store.Block, results []store.Resu
 			a.changes = append(a.changes, change{key: rejectedKey(b.Producer, b.First), data: encodeRejections(b.Rejected)})
 		}
 		d.addBlock(kind, from, head, uint64(len(b.Lengths)), uint64(len(b.Data)))
-		a.blocks = append(a.blocks, drafted{s.topic(b.Topic), owner(b), i, uint64(len(b.Lengths)), uint64(len(b.Data))})
+		a.blocks = append(a.blocks, drafted{s.topic(b.Topic), names.Owner(b), i, uint64(len(b.Lengths)), uint64(len(b.Data))})
 	}
 	d.finish()
 	for i := range a.numbers {

@@ -45,28 +45,34 @@ func (q *quotas) of(prefix byte) *names.Quota {
 
 // count counts a key that comes or goes. states.mu is held.
 func (q *quotas) count(key string, by int) {
-	if of := countKey(key); by != 0 {
-		q.of(key[0]).Add(of[2:], by)
-		q.changed[of] = true
+	if by == 0 { // as with all appends
+		return
 	}
+	of := countKey(key)
+	q.of(key[0]).Add(of[2:], by)
+	q.changed[of] = true
 }
 
 // hasten counts a change of a commit that nobody waits for, as soon as it is on its
 // way: else one who waits for nothing has no bound. states.mu is held.
 func (q *quotas) hasten(key string, by int) {
-	if of := countKey(key); by != 0 {
-		q.of(key[0]).Add(of[2:], by)
-		q.ahead[of] += by
+	if by == 0 {
+		return
 	}
+	of := countKey(key)
+	q.of(key[0]).Add(of[2:], by)
+	q.ahead[of] += by
 }
 
 // arrive counts what hasten has counted, now that it is written. states.mu is held.
 func (q *quotas) arrive(key string, by int) {
-	if of := countKey(key); by != 0 {
-		q.changed[of] = true
-		if q.ahead[of] -= by; q.ahead[of] == 0 {
-			delete(q.ahead, of)
-		}
+	if by == 0 {
+		return
+	}
+	of := countKey(key)
+	q.changed[of] = true
+	if q.ahead[of] -= by; q.ahead[of] == 0 {
+		delete(q.ahead, of)
 	}
 }
 
@@ -108,13 +114,5 @@ func (s *Store) mayHave(b *store.Block) error {
 	if t != nil {
 		return nil
 	}
-	return s.quotas.topics.Check(owner(b))
-}
-
-// owner returns whose name a block's topic is when the block makes it.
-func owner(b *store.Block) string {
-	if b.Topic[0] == '_' {
-		return b.Topic
-	}
-	return b.Principal
+	return s.quotas.topics.Check(names.Owner(b))
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/dictwire/dictwire/internal/steady"
 	"github.com/dictwire/dictwire/store"
+	"github.com/dictwire/dictwire/store/internal/names"
 )
 
 // recover opens the log that a recovery has listed the files of.
@@ -329,7 +330,7 @@ func (p *replayer) replayBlock(f *frame, it *item, pos uint64, damaged bool) err
 		return nil //nolint:nilerr // a reader tells
 	}
 	t := s.topic(b.Topic)
-	s.own(t, owner(b))
+	s.own(t, names.Owner(b))
 	if !p.rebuild {
 		t.add(pos, it.records, it.bytes, f.time)
 	}

@@ -186,7 +186,7 @@ func (s *Store) Append(ctx context.Context, blocks ...*store.Block) []store.Resu
 	before := s.next
 	for i, b := range blocks {
 		if results[i].Err = b.Check(); results[i].Err == nil && s.topics[b.Topic] == nil {
-			results[i].Err = s.ofTopics.Check(owner(b))
+			results[i].Err = s.ofTopics.Check(names.Owner(b))
 		}
 	}
 	s.number(blocks, results)
@@ -312,14 +312,6 @@ func (p *producer) reject(rejected []store.Rejection) {
 	}
 }
 
-// owner returns whose name a block's topic is when the block makes it.
-func owner(b *store.Block) string {
-	if b.Topic[0] == '_' {
-		return b.Topic
-	}
-	return b.Principal
-}
-
 // add adds a block to the log. s.mu is held.
 func (s *Store) add(b *store.Block) store.Position {
 	if now := s.now(); now.After(s.last) {
@@ -336,7 +328,7 @@ func (s *Store) add(b *store.Block) store.Position {
 	if t == nil {
 		t = &topic{stat: store.TopicStat{Name: b.Topic}}
 		s.topics[b.Topic] = t
-		s.ofTopics.Add(owner(b), 1)
+		s.ofTopics.Add(names.Owner(b), 1)
 	}
 	if t.stat.Blocks == 0 {
 		t.stat.First, t.stat.Oldest = s.position(e.at), e.time

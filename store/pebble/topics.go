@@ -14,6 +14,7 @@ import (
 
 	"github.com/dictwire/dictwire/store"
 	"github.com/dictwire/dictwire/store/internal/due"
+	"github.com/dictwire/dictwire/store/internal/names"
 )
 
 // topics are all topics there ever were, by name. There are as many as the disk
@@ -152,15 +153,7 @@ func (s *Store) mayHave(b *store.Block) error {
 	if t != nil {
 		return nil
 	}
-	return s.ofTopics.Check(owner(b))
-}
-
-// owner returns whose name a block's topic is when the block makes it.
-func owner(b *store.Block) string {
-	if b.Topic[0] == '_' {
-		return b.Topic
-	}
-	return b.Principal
+	return s.ofTopics.Check(names.Owner(b))
 }
 
 // topic returns the topic that a block is written to, and makes it where there is
@@ -182,7 +175,7 @@ func (s *Store) topic(b *store.Block) (*topic, error) {
 		if !t.durable {
 			batch := s.db.NewBatch()
 			if t.err = batch.Set(topicKey(name), t.encode(0, 0), nil); t.err == nil {
-				t.err = s.writeCounted(batch, false, count{prefixTopic, owner(b), 1})
+				t.err = s.writeCounted(batch, false, count{prefixTopic, names.Owner(b), 1})
 			}
 			return
 		}

@@ -70,3 +70,12 @@ func (q *Quota) All() int {
 	defer q.mu.Unlock()
 	return q.all
 }
+
+// Owner returns whose name a block's topic is when the block makes it. The server's
+// own topics, which begin with "_", are their own.
+func Owner(b *store.Block) string {
+	if b.Topic[0] == '_' {
+		return b.Topic
+	}
+	return b.Principal
+}
