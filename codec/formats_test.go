@@ -18,6 +18,7 @@ import (
 	"github.com/dictwire/dictwire/codec/pickle"
 	"github.com/dictwire/dictwire/codec/python"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/testrand"
 )
 
 // A format is a codec, and how it writes what it can't hold: nil where it holds
@@ -240,7 +241,7 @@ func TestFormats(t *testing.T) {
 func TestTranscode(t *testing.T) {
 	g := codectest.NewGenerator(codectest.Seed(t), dict.Kinds(), dict.Kinds())
 	steps := 0
-	for range codectest.Many(3000) {
+	for range testrand.Many(3000) {
 		d := g.Dict()
 		at := d
 		for range 6 {
@@ -258,7 +259,7 @@ func TestTranscode(t *testing.T) {
 			}
 		}
 	}
-	if steps < codectest.Many(5000) {
+	if steps < testrand.Many(5000) {
 		t.Errorf("only %d steps: the formats hold less than they should", steps)
 	}
 }

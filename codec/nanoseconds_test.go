@@ -14,6 +14,7 @@ import (
 	"github.com/dictwire/dictwire/codec/pickle"
 	"github.com/dictwire/dictwire/codec/python"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/testrand"
 )
 
 // The nanoseconds of a Go program are those that CBOR and MessagePack bring, and that
@@ -120,7 +121,7 @@ func TestNanosecondsInPython(t *testing.T) {
 func TestCutNanoseconds(t *testing.T) {
 	g := codectest.NewGenerator(codectest.Seed(t), dict.Kinds(), dict.Kinds())
 	cuts := 0
-	for range codectest.Many(3000) {
+	for range testrand.Many(3000) {
 		d := g.Dict()
 		before := codec.LossOfNanoseconds("python", d.Value())
 		v, loss := codec.CutNanoseconds("python", d.Value())
@@ -136,7 +137,7 @@ func TestCutNanoseconds(t *testing.T) {
 			t.Fatal(again)
 		}
 	}
-	if cuts < codectest.Many(100) {
+	if cuts < testrand.Many(100) {
 		t.Errorf("only %d had nanoseconds", cuts)
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"math"
 	"math/big"
 	"math/rand/v2"
-	"os"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/testrand"
 )
 
 // python prints repr(eval(line)) for each line. D makes a dictionary by setting
@@ -324,33 +324,11 @@ func (g generator) dict(depth int) (dict.Value, string) {
 	return d.Value(), expr
 }
 
-// newSeed returns another seed each run, or that of DICTWIRE_TEST_SEED, and
-// names it if the test fails.
-func newSeed(t *testing.T) uint64 {
-	t.Helper()
-	seed := rand.Uint64()
-	if s := os.Getenv("DICTWIRE_TEST_SEED"); s != "" {
-		var err error
-		if seed, err = strconv.ParseUint(s, 10, 64); err != nil {
-			t.Fatal(err)
-		}
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("repeat with DICTWIRE_TEST_SEED=%d", seed)
-		}
-	})
-	return seed
-}
-
 // What a dictionary holds after keys were set and deleted, and how it prints, is
 // what CPython has.
 func TestAgainstPython(t *testing.T) {
-	values := 20_000
-	if testing.Short() {
-		values /= 10
-	}
-	seed := newSeed(t)
+	values := testrand.Many(20_000)
+	seed := testrand.Seed(t)
 	g := generator{rand.New(rand.NewPCG(seed, 0))}
 	var in bytes.Buffer
 	want := make([]dict.Value, values)

@@ -14,6 +14,7 @@ import (
 	"github.com/dictwire/dictwire/codec/cbor"
 	"github.com/dictwire/dictwire/codec/codectest"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/testrand"
 )
 
 // python reads, for each case, the repr of a dictionary and what we write for it. It
@@ -76,7 +77,7 @@ func TestAgainstPython(t *testing.T) {
 		in.Write(binary.BigEndian.AppendUint32(nil, uint32(len(b))))
 		in.Write(b)
 	}
-	dicts := make([]*dict.Dict, codectest.Many(20_000))
+	dicts := make([]*dict.Dict, testrand.Many(20_000))
 	for i := range dicts {
 		dicts[i] = g.Dict()
 		put(dict.AppendRepr(nil, dicts[i].Value(), dict.Python311))
@@ -127,7 +128,7 @@ for line in sys.stdin:
 `
 	g := codectest.NewGenerator(codectest.Seed(t), nil, nil)
 	var in, stderr bytes.Buffer
-	records := make([][]byte, codectest.Many(5000))
+	records := make([][]byte, testrand.Many(5000))
 	for i := range records {
 		b := []byte{0xA1, 0x00}
 		switch g.IntN(3) {

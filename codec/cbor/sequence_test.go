@@ -15,6 +15,7 @@ import (
 	"github.com/dictwire/dictwire/codec/codectest"
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/fault"
+	"github.com/dictwire/dictwire/internal/testrand"
 )
 
 // A fault in a record whose length is known costs that record.
@@ -84,7 +85,7 @@ func TestSequences(t *testing.T) {
 func TestPassingAgainstSkip(t *testing.T) {
 	g := codectest.NewGenerator(codectest.Seed(t), dict.Kinds(), keys)
 	passed := 0
-	for range codectest.Many(20_000) {
+	for range testrand.Many(20_000) {
 		b, err := cbor.Codec{}.Append(nil, g.Dict())
 		if err != nil {
 			t.Fatal(err)
@@ -122,7 +123,7 @@ func TestPassingAgainstSkip(t *testing.T) {
 			passed++
 		}
 	}
-	if passed < codectest.Many(100) {
+	if passed < testrand.Many(100) {
 		t.Errorf("%d records were passed over: the test is lopsided", passed)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/dictwire/dictwire/codec/codectest"
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/fault"
+	"github.com/dictwire/dictwire/internal/testrand"
 )
 
 // What we accept is well-formed; what is well-formed, we refuse only for what it
@@ -24,7 +25,7 @@ func TestAgainstWellformed(t *testing.T) {
 	}
 	g := codectest.NewGenerator(codectest.Seed(t), dict.Kinds(), keys)
 	accepted, refused, meaning := 0, 0, 0
-	for range codectest.Many(20_000) {
+	for range testrand.Many(20_000) {
 		b, err := cbor.Codec{}.Append(nil, g.Dict())
 		if err != nil {
 			t.Fatal(err)
@@ -66,7 +67,7 @@ func TestAgainstWellformed(t *testing.T) {
 			t.Fatalf("%x: well-formed, and we say %v", b, err)
 		}
 	}
-	if accepted < codectest.Many(4000) || refused < codectest.Many(2000) || meaning < codectest.Many(200) {
+	if accepted < testrand.Many(4000) || refused < testrand.Many(2000) || meaning < testrand.Many(200) {
 		t.Errorf("%d accepted, %d malformed, %d refused for their meaning: the test is lopsided", accepted, refused, meaning)
 	}
 }

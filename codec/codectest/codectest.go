@@ -6,18 +6,15 @@
 //	}
 //
 // Random tests take a new seed each run and print it when they fail;
-// DICTWIRE_TEST_SEED repeats one. With -short they do a tenth, for where that is slow
-// and has been done elsewhere: with -race, and on other machines.
+// DICTWIRE_TEST_SEED repeats one. With -short they take a tenth of the inputs.
 package codectest
 
 import (
-	"math/rand/v2"
-	"os"
-	"strconv"
 	"testing"
 
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/testrand"
 )
 
 // A Config says what a codec holds.
@@ -66,27 +63,7 @@ func Run(t *testing.T, c Config) {
 // if the test fails.
 func Seed(t *testing.T) uint64 {
 	t.Helper()
-	seed := rand.Uint64()
-	if s := os.Getenv("DICTWIRE_TEST_SEED"); s != "" {
-		var err error
-		if seed, err = strconv.ParseUint(s, 10, 64); err != nil {
-			t.Fatal(err)
-		}
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("repeat with DICTWIRE_TEST_SEED=%d", seed)
-		}
-	})
-	return seed
-}
-
-// Many returns n, or a tenth of it with -short: how many generated inputs a test takes.
-func Many(n int) int {
-	if testing.Short() {
-		return max(n/10, 1)
-	}
-	return n
+	return testrand.Seed(t)
 }
 
 var checks = []struct {

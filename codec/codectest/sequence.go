@@ -12,6 +12,7 @@ import (
 	"github.com/dictwire/dictwire/codec/internal/line"
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/fault"
+	"github.com/dictwire/dictwire/internal/testrand"
 )
 
 // Warm returns a scanner that has found a dictionary, and so holds memory, by which
@@ -49,7 +50,7 @@ func whole(c Config, b []byte, lim codec.Limits) error {
 }
 
 func checkAgreement(t T, c Config, g *Generator) {
-	for range Many(4000) {
+	for range testrand.Many(4000) {
 		b := g.mutate(encode(t, c.Codec, g.Dict()))
 		_, decoded := c.Codec.Decode(b, codec.Limits{})
 		s := Warm(c.Codec, codec.Limits{})
@@ -152,7 +153,7 @@ func scan(t T, c Config, pieces [][]byte) []found {
 }
 
 func checkSequence(t T, c Config, g *Generator) {
-	for range Many(300) {
+	for range testrand.Many(300) {
 		var sequence []byte
 		var want []found
 		for range 1 + g.IntN(20) {
@@ -168,7 +169,7 @@ func checkSequence(t T, c Config, g *Generator) {
 
 // However a sequence is cut into pieces, good or bad, a scanner finds the same.
 func checkPieces(t T, c Config, g *Generator) {
-	for i := range Many(600) {
+	for i := range testrand.Many(600) {
 		var sequence []byte
 		for range 1 + g.IntN(4) {
 			b := append(encode(t, c.Codec, g.Dict()), c.Codec.Terminator()...)
@@ -179,7 +180,7 @@ func checkPieces(t T, c Config, g *Generator) {
 		}
 		want := scan(t, c, [][]byte{sequence})
 		cuts := [][][]byte{g.cut(sequence), single(sequence)}
-		if i < Many(30) && len(sequence) < 2000 { // every place to cut
+		if i < testrand.Many(30) && len(sequence) < 2000 { // every place to cut
 			for n := range sequence {
 				cuts = append(cuts, [][]byte{sequence[:n], sequence[n:]})
 			}

@@ -7,10 +7,11 @@ import (
 
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/testrand"
 )
 
 func checkRoundTrip(t T, c Config, g *Generator) {
-	for range Many(2000) {
+	for range testrand.Many(2000) {
 		d := g.Dict()
 		b, err := c.Codec.Append([]byte("before"), d)
 		if err != nil || !bytes.HasPrefix(b, []byte("before")) {

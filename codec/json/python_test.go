@@ -18,6 +18,7 @@ import (
 	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/fault"
+	"github.com/dictwire/dictwire/internal/testrand"
 )
 
 // python answers each document, a 4-byte length and its bytes, by what json.loads
@@ -162,7 +163,7 @@ func document(g *codectest.Generator) []byte {
 // What Python accepts is accepted, with the same value, and nothing else.
 func TestAgainstPython(t *testing.T) {
 	g := generator(t)
-	documents := make([][]byte, codectest.Many(40_000))
+	documents := make([][]byte, testrand.Many(40_000))
 	for i := range documents {
 		documents[i] = document(g)
 	}
@@ -207,7 +208,7 @@ func TestAgainstPython(t *testing.T) {
 // what Python writes.
 func TestAgainstJSONText(t *testing.T) {
 	g := generator(t)
-	for range codectest.Many(40_000) {
+	for range testrand.Many(40_000) {
 		b := document(g)
 		_, err := json.Codec{}.Decode(b, codec.Limits{})
 		trimmed := bytes.Trim(b, " \t\r\n") // what JSON calls white space
@@ -226,7 +227,7 @@ func TestAgainstJSONText(t *testing.T) {
 // What we write, Python reads as the same value, and writes the same way.
 func TestAppendAgainstPython(t *testing.T) {
 	g := generator(t)
-	documents := make([][]byte, codectest.Many(20_000))
+	documents := make([][]byte, testrand.Many(20_000))
 	want := make([]string, len(documents))
 	g.Holds = func(v dict.Value) bool { return v.Kind() != dict.KindDecimal } // Python would write another number
 	for i := range documents {

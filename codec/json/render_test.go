@@ -14,6 +14,7 @@ import (
 	"github.com/dictwire/dictwire/codec/codectest"
 	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/testrand"
 )
 
 // A number that no float is near is what was written, not an infinity or 0, and is
@@ -106,7 +107,7 @@ func TestRender(t *testing.T) {
 func TestRenderIsStrict(t *testing.T) {
 	g := codectest.NewGenerator(codectest.Seed(t), dict.Kinds(), dict.Kinds())
 	var lines bytes.Buffer
-	n := codectest.Many(20_000)
+	n := testrand.Many(20_000)
 	lossy := 0
 	for range n {
 		d := g.Dict()
@@ -161,7 +162,7 @@ func TestIsStrict(t *testing.T) {
 	}
 	// It says what decoding and writing again would.
 	g := generator(t)
-	for range codectest.Many(20_000) {
+	for range testrand.Many(20_000) {
 		b := document(g)
 		d, err := json.Codec{}.Decode(b, codec.Limits{})
 		if err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/codectest"
 	"github.com/dictwire/dictwire/codec/json"
+	"github.com/dictwire/dictwire/internal/testrand"
 )
 
 const (
@@ -149,7 +150,7 @@ func TestSequenceEnds(t *testing.T) {
 func TestArrays(t *testing.T) {
 	g := codectest.NewGenerator(codectest.Seed(t), kinds, keys)
 	g.Holds = holds
-	for range codectest.Many(300) {
+	for range testrand.Many(300) {
 		text := []byte("[")
 		for i := range 1 + g.IntN(10) {
 			if i > 0 {

@@ -15,6 +15,7 @@ import (
 	"github.com/dictwire/dictwire/codec/msgpack"
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/fault"
+	"github.com/dictwire/dictwire/internal/testrand"
 )
 
 // oracle answers each record, a 4-byte length and its bytes, by what Python's
@@ -107,7 +108,7 @@ func generator(t *testing.T) *codectest.Generator {
 // we read as the same value.
 func TestAppendAgainstPython(t *testing.T) {
 	g := generator(t)
-	records := make([][]byte, codectest.Many(20_000))
+	records := make([][]byte, testrand.Many(20_000))
 	want := make([]string, len(records))
 	for i := range records {
 		d := g.Dict()
@@ -157,7 +158,7 @@ func mutated(g *codectest.Generator) []byte {
 // but for keys that come twice and timestamps that no datetime holds.
 func TestAgainstPython(t *testing.T) {
 	g := generator(t)
-	records := make([][]byte, codectest.Many(30_000))
+	records := make([][]byte, testrand.Many(30_000))
 	for i := range records {
 		records[i] = mutated(g)
 	}
@@ -198,7 +199,7 @@ for line in sys.stdin:
 `
 	g := codectest.NewGenerator(codectest.Seed(t), kinds, keys)
 	var in bytes.Buffer
-	times := make([]dict.DateTime, codectest.Many(20_000))
+	times := make([]dict.DateTime, testrand.Many(20_000))
 	for i := range times {
 		v := g.Of(dict.KindDateTime)
 		dt, _ := v.DateTime()

@@ -12,6 +12,7 @@ import (
 	"github.com/dictwire/dictwire/codec/codectest"
 	"github.com/dictwire/dictwire/codec/msgpack"
 	"github.com/dictwire/dictwire/fault"
+	"github.com/dictwire/dictwire/internal/testrand"
 )
 
 // A fault in a record whose length is known costs that record.
@@ -85,7 +86,7 @@ func TestPassingAgainstPython(t *testing.T) {
 	var hexes strings.Builder
 	var wants []string
 	passed := 0
-	for range codectest.Many(20_000) {
+	for range testrand.Many(20_000) {
 		b, err := msgpack.Codec{}.Append(nil, g.Dict())
 		if err != nil {
 			t.Fatal(err)
@@ -128,7 +129,7 @@ func TestPassingAgainstPython(t *testing.T) {
 			t.Fatalf("Python says %s, we %s", lines[i], want)
 		}
 	}
-	if passed < codectest.Many(100) {
+	if passed < testrand.Many(100) {
 		t.Errorf("%d records were passed over: the test is lopsided", passed)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/dictwire/dictwire/codec/codectest"
 	"github.com/dictwire/dictwire/codec/pickle"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/testrand"
 )
 
 // python runs testdata/generate.py with real Python, whose version is 3.minor.
@@ -52,7 +53,7 @@ func frame(dst, b []byte) []byte {
 // What Python pickles, in any protocol, by either of its picklers, prints here as
 // it prints there; and what is pickled here, Python loads as the same.
 func TestAgainstPython(t *testing.T) {
-	pickles := codectest.Many(21_000)
+	pickles := testrand.Many(21_000)
 	py := pythonVersion(t)
 	seed := codectest.Seed(t)
 	out := python(t, nil, strconv.FormatUint(seed, 10), strconv.Itoa(pickles))

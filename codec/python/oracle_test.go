@@ -14,6 +14,7 @@ import (
 	"github.com/dictwire/dictwire/codec/python"
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/fault"
+	"github.com/dictwire/dictwire/internal/testrand"
 )
 
 // oracle answers each document, a 4-byte length and its bytes, by what Python
@@ -124,7 +125,7 @@ func TestAppendAgainstPython(t *testing.T) {
 	untimed := slices.DeleteFunc(slices.Clone(keys), func(k dict.Kind) bool { return k == dict.KindDateTime || k == dict.KindTime })
 	g := codectest.NewGenerator(codectest.Seed(t), dict.Kinds(), untimed)
 	g.Holds = holds
-	documents := make([][]byte, codectest.Many(20_000))
+	documents := make([][]byte, testrand.Many(20_000))
 	want := make([]string, len(documents))
 	c := python.Codec{Python: dict.Python311}
 	for i := range documents {
@@ -207,7 +208,7 @@ func TestAgainstLiteralEval(t *testing.T) {
 		return v.Kind() != dict.KindFloat && v.Kind() != dict.KindComplex || !strings.Contains(text, "n")
 	}
 	var documents [][]byte
-	for len(documents) < codectest.Many(30_000) {
+	for len(documents) < testrand.Many(30_000) {
 		b := literal(g)
 		if !bytes.ContainsAny(b, "#") && !bytes.Contains(b, []byte(`\N`)) && !bytes.Contains(b, []byte("...")) && !bytes.ContainsAny(bytes.TrimSpace(b)[:min(1, len(bytes.TrimSpace(b)))], `(\`) {
 			documents = append(documents, b)

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/dictwire/dictwire/internal/testrand"
 )
 
 var versions = []Version{Py38, Py39, Py310, Py311, Py312, Py313, Py314}
@@ -221,7 +223,7 @@ func naiveString(s string, v Version) string {
 // cannot: each version, and destinations with little room.
 func TestAppendStringVersions(t *testing.T) {
 	rng := newRand(t)
-	for range many(20_000) {
+	for range testrand.Many(20_000) {
 		s, v := wtf8(randomText(rng)), versions[rng.IntN(len(versions))]
 		if rng.IntN(4) == 0 {
 			s = mutate(rng, s)
@@ -310,7 +312,7 @@ func TestAppendFloat(t *testing.T) {
 func TestAppendFloatShort(t *testing.T) {
 	rng := newRand(t)
 	var got, want []byte
-	for range many(1_000_000) {
+	for range testrand.Many(1_000_000) {
 		f := float64(rng.Int64N(1<<rng.IntN(53)+1)) / math.Pow10(rng.IntN(9))
 		for range rng.IntN(3) {
 			f = math.Nextafter(f, math.Inf(rng.IntN(2)*2-1))
@@ -374,6 +376,6 @@ func FuzzAppendString(f *testing.F) {
 }
 
 func newRand(t *testing.T) *rand.Rand {
-	seed := newSeed(t)
+	seed := testrand.Seed(t)
 	return rand.New(rand.NewPCG(seed, seed))
 }

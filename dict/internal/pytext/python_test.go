@@ -13,37 +13,13 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/dictwire/dictwire/internal/testrand"
 )
 
 const (
-	seedVariable   = "DICTWIRE_TEST_SEED"   // repeats a run
 	pythonVariable = "DICTWIRE_TEST_PYTHON" // interpreters instead of the machine's, like PATH
 )
-
-// newSeed returns another seed each time, and tells a failed test's.
-func newSeed(t *testing.T) uint64 {
-	seed := rand.Uint64()
-	if s := os.Getenv(seedVariable); s != "" {
-		var err error
-		if seed, err = strconv.ParseUint(s, 10, 64); err != nil {
-			t.Fatalf("%s: %v", seedVariable, err)
-		}
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("to repeat it: %s=%d", seedVariable, seed)
-		}
-	})
-	return seed
-}
-
-// many returns n, or a tenth of it with -short: how many inputs a test takes.
-func many(n int) int {
-	if testing.Short() {
-		return n / 10
-	}
-	return n
-}
 
 func pythons(t *testing.T) []string {
 	if list := filepath.SplitList(os.Getenv(pythonVariable)); len(list) > 0 {
@@ -102,7 +78,7 @@ func TestPython(t *testing.T) {
 }
 
 func testPython(t *testing.T, python string) {
-	seed := newSeed(t)
+	seed := testrand.Seed(t)
 	rng := rand.New(rand.NewPCG(seed, seed))
 
 	questions := []question{{'p', nil, func(v Version) []byte {
@@ -133,19 +109,19 @@ func testPython(t *testing.T, python string) {
 		}
 		askText(text)
 	}
-	for range many(30_000) {
+	for range testrand.Many(30_000) {
 		askText(randomText(rng))
 	}
-	for range many(20_000) {
+	for range testrand.Many(20_000) {
 		b := []byte(mutate(rng, wtf8(randomText(rng))))
 		ask('w', b, func(v Version) []byte { return AppendString(nil, b, v) })
 	}
-	for range many(20_000) {
+	for range testrand.Many(20_000) {
 		b := randomBytes(rng)
 		ask('b', b, func(Version) []byte { return AppendBytes(nil, b) })
 		ask('a', b, func(Version) []byte { return AppendByteArray(nil, b) })
 	}
-	for range many(60_000) {
+	for range testrand.Many(60_000) {
 		f := randomFloat(rng)
 		bits := math.Float64bits(f)
 		arg := make([]byte, 8)
