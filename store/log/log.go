@@ -226,7 +226,7 @@ func (o *Options) fill() error {
 		o.Now = time.Now
 	}
 	if o.FS == nil {
-		o.FS = vfs.Default
+		o.FS = private{vfs.Default}
 	}
 	return nil
 }
@@ -234,48 +234,9 @@ func (o *Options) fill() error {
 // path returns the path of a file in the store's directory.
 func (s *Store) path(name string) string { return s.fs.PathJoin(s.dir, name) }
 
-// create makes a file, for its owner alone.
+// create makes a file that can be read and written.
 func (s *Store) create(name string) (vfs.File, error) {
-	f, err := s.fs.OpenReadWrite(name, vfs.WriteCategoryUnspecified)
-	if err != nil {
-		return nil, err
-	}
-	if c, ok := f.(interface{ Chmod(mode os.FileMode) error }); ok {
-		if err := c.Chmod(0o600); err != nil {
-			return nil, errors.Join(err, f.Close())
-		}
-	}
-	return f, nil
-}
-
-// syncDir makes durable which files are in a directory.
-func syncDir(fs vfs.FS, dir string) error {
-	d, err := fs.OpenDir(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
-
-// makeDir makes a directory, and those above it, so that a loss of power leaves
-// it.
-func makeDir(fs vfs.FS, dir string) error {
-	var parents []string // of what is made
-	for at := dir; ; at = fs.PathDir(at) {
-		if _, err := fs.Stat(at); err == nil || at == fs.PathDir(at) {
-			break
-		}
-		parents = append(parents, fs.PathDir(at))
-	}
-	if err := fs.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	for _, parent := range parents {
-		if err := syncDir(fs, parent); err != nil {
-			return err
-		}
-	}
-	return nil
+	return s.fs.OpenReadWrite(name, vfs.WriteCategoryUnspecified)
 }
 
 // Limits implements [store.Store].
