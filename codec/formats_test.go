@@ -63,6 +63,7 @@ func samples() []sample {
 		{"decimal beyond floats", must(dict.Decimal("1E+400"))},
 		{"string", dict.String("é")},
 		{"string with lone surrogates", dict.String("\xed\xa0\x80")},
+		{"string with a pair of surrogates, as two code points", dict.String("\xed\xa0\xbd\xed\xb8\x80")},
 		{"bytes", dict.Bytes([]byte("ab"))},
 		{"bytearray", dict.ByteArray([]byte("ab"))},
 		{"uuid", dict.UUID([16]byte{15: 5})},

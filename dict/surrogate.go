@@ -37,6 +37,17 @@ func surrogateAt(s string) (r rune, size int) {
 	return 0xD000 | rune(s[1]&0x3F)<<6 | rune(s[2]&0x3F), 3
 }
 
+// hasSurrogatePairs reports whether a high surrogate in text, which is WTF-8, stands
+// directly before a low one.
+func hasSurrogatePairs(text []byte) bool {
+	for i := 0; i+6 <= len(text); i++ {
+		if text[i] == 0xED && text[i+1]&0xF0 == 0xA0 && text[i+3] == 0xED && text[i+4]&0xF0 == 0xB0 {
+			return true
+		}
+	}
+	return false
+}
+
 // AppendSurrogate appends the WTF-8 form of a lone surrogate, U+D800 to
 // U+DFFF, to dst. It is for codecs.
 func AppendSurrogate(dst []byte, r rune) []byte {

@@ -202,6 +202,13 @@ func (v Value) TextBytes() (text []byte, ok bool) {
 	return v.t.text(v.node), true
 }
 
+// HasSurrogatePairs reports whether v is a string in which a high surrogate stands
+// directly before a low one, as two code points: Python holds these, but UTF-16, and
+// JSON's escapes, would make one character of them.
+func (v Value) HasSurrogatePairs() bool {
+	return v.HasSurrogates() && hasSurrogatePairs(v.t.text(v.node))
+}
+
 // HasSurrogates reports whether v is a string with lone surrogates, which
 // UTF-8 cannot hold.
 func (v Value) HasSurrogates() bool { return v.kind == KindString && v.flags&flagSurrogate != 0 }

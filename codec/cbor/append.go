@@ -49,11 +49,7 @@ func appendValue(dst []byte, v dict.Value, inKey bool) ([]byte, *codec.LossError
 	case dict.KindDecimal:
 		return appendDecimal(dst, v), nil
 	case dict.KindString:
-		text, _ := v.TextBytes()
-		if v.HasSurrogates() {
-			return appendString(appendHead(dst, tag, tagWTF8), byteString, text), nil
-		}
-		return appendString(dst, textString, text), nil
+		return appendText(dst, v), nil
 	case dict.KindBytes:
 		b, _ := v.Bytes()
 		return appendString(dst, byteString, b), nil
@@ -97,6 +93,18 @@ func appendValue(dst []byte, v dict.Value, inKey bool) ([]byte, *codec.LossError
 		return appendPairs(appendObject(dst, objOrderedDict, 1), v)
 	default: // KindTagged
 		return appendTagged(dst, v, inKey)
+	}
+}
+
+func appendText(dst []byte, v dict.Value) []byte {
+	text, _ := v.TextBytes()
+	switch {
+	case v.HasSurrogatePairs():
+		return appendString(appendObject(dst, objStr, 1), byteString, text)
+	case v.HasSurrogates():
+		return appendString(appendHead(dst, tag, tagWTF8), byteString, text)
+	default:
+		return appendString(dst, textString, text)
 	}
 }
 
@@ -292,10 +300,7 @@ func appendClockObject(dst []byte, name string, text []byte, t dict.TimeOfDay) [
 		zone = key
 	}
 	if hasKey || hasName {
-		if v := dict.String(zone); v.HasSurrogates() {
-			return appendString(appendHead(dst, tag, tagWTF8), byteString, []byte(zone))
-		}
-		return appendString(dst, textString, []byte(zone))
+		return appendText(dst, dict.String(zone))
 	}
 	return dst
 }

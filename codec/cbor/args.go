@@ -2,6 +2,7 @@ package cbor
 
 import (
 	"math"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/dictwire/dictwire/dict"
@@ -46,7 +47,15 @@ func (p *parser) arg(buf []byte, i, k int) (a arg, end int) {
 		}
 		return a, end
 	case tag:
-		if n != tagBignum && n != tagNegBignum && n != tagWTF8 {
+		switch n {
+		case tagBignum, tagNegBignum, tagWTF8:
+		case tagObject:
+			const object = "\x82\x63" + objStr
+			if have := buf[end:]; !strings.HasPrefix(object, string(have[:min(len(have), len(object))])) {
+				return a, p.Unexpected(buf, k, "a number or a string")
+			}
+			end += len(object)
+		default:
 			return a, p.Unexpected(buf, k, "a number or a string")
 		}
 		if end >= len(buf) {
@@ -64,11 +73,14 @@ func (p *parser) arg(buf []byte, i, k int) (a arg, end int) {
 		if end < 0 {
 			return a, end
 		}
-		if n != tagWTF8 {
+		if n == tagBignum || n == tagNegBignum {
 			return arg{kind: dict.KindInt, big: text, minus: n == tagNegBignum}, end
 		}
-		if _, ok := isWTF8(text); !ok {
-			return a, p.Fail(buf, fault.Malformed, k, "want WTF-8, without pairs of surrogates")
+		switch _, pairs, ok := scanSurrogates(text); {
+		case n == tagWTF8 && (!ok || pairs):
+			return a, p.Fail(buf, fault.Malformed, k, "want "+wantWTF8)
+		case !ok:
+			return a, p.Fail(buf, fault.Malformed, k, "want "+wantSurrogates)
 		}
 		return arg{kind: dict.KindString, text: text}, end
 	case simple:

@@ -19,7 +19,8 @@
 //	float               the shortest of 16, 32 and 64 bits that holds it
 //	complex             tag 43000, a list of two floats
 //	decimal             tag 4; object Decimal where that can't
-//	string              major type 3; with lone surrogates tag 273 and WTF-8
+//	string              major type 3; with lone surrogates tag 273 and WTF-8; with
+//	                    pairs of them, as two code points, object str
 //	bytes, bytearray    major type 2; object bytearray
 //	uuid                tag 37
 //	datetime            tag 0 with an offset in minutes; object datetime with any

@@ -81,7 +81,11 @@ func TestErrors(t *testing.T) {
 		{long + "d9a7f8 82 01 6161", "malformed want a list of two numbers, the parts of a complex number", ""},
 		{long + "d90102 01", "malformed want a list, got an integer (at byte 6, in /a)", ""},
 		{long + "d90111 43 eda080 ", "", ""}, // fine: a lone surrogate
-		{long + "d90111 46 eda080edb080", "malformed want WTF-8, without pairs of surrogates (at byte 3, in /a)", ""},
+		{long + "d90111 46 eda080edb080", "malformed want WTF-8, in which a pair of surrogates is one character (at byte 3, in /a)", ""},
+		{long + "d81b 82 63 737472 46 eda080edb080", "", ""}, // fine: a pair of them, as two code points
+		{long + "d81b 82 63 737472 41 ff", "malformed want UTF-8 that may hold surrogates, as Python's \"surrogatepass\" writes them (at byte 3, in /a)", ""},
+		{long + "d81b 82 63 737472 61 61", "malformed want an object's name and arguments", ""},
+		{long + "d81b 84 64 74696d65 68 30303a30303a3030 00 d81b 82 63 737472 41 ff", "malformed want UTF-8 that may hold surrogates", ""},
 		{long + "d903ea a1 02 01", "malformed want a map of 1: seconds", ""},
 		{long + "d8 1c 01", "malformed want a value, got tag 28 (shared values, which are not supported) (at byte 3, in /a)", "value_sharing"},
 		{long + "d9 0100 01", "malformed want a value, got tag 256 (string references, which are not supported) (at byte 3, in /a)", "string_referencing"},

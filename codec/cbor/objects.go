@@ -25,6 +25,8 @@ func Objects() []Object {
 			"zone is text, a name in the time zone database; or an offset from UTC in microseconds, and, where it has one, its name"},
 		{"frozenset", "[* any]", "a frozenset; within a key it is tag 258"},
 		{"msgpack.ExtType", "code: -128..127, bytes", "a MessagePack extension"},
+		{"str", "bytes", "a string in which a high surrogate stands directly before a low one, as two code points, which tag 273 can't hold: " +
+			"as Python's encode('utf-8', 'surrogatepass') writes it"},
 		{"time", `text, ? (fold: 0 / 1, ? zone)`, "a time of day, 03:04:05.000006; fold and zone as for a datetime"},
 		{"timedelta", "days: int, seconds: int, microseconds: int, ? nanoseconds: int", "a negative timedelta in its normal form; the others are tag 1002"},
 		{"tuple", "[* any]", "a tuple; within a key it is a list"},
@@ -38,6 +40,7 @@ const (
 	objDateTime    = "datetime"
 	objFrozenSet   = "frozenset"
 	objExtType     = "msgpack.ExtType"
+	objStr         = "str"
 	objTime        = "time"
 	objTimeDelta   = "timedelta"
 	objTuple       = "tuple"
@@ -46,7 +49,7 @@ const (
 // isObject reports whether the codec knows generic objects of that name.
 func isObject(name []byte) bool {
 	switch string(name) {
-	case objDecimal, objOrderedDict, objByteArray, objDateTime, objFrozenSet, objExtType, objTime, objTimeDelta, objTuple:
+	case objDecimal, objOrderedDict, objByteArray, objDateTime, objFrozenSet, objExtType, objStr, objTime, objTimeDelta, objTuple:
 		return true
 	default:
 		return false
@@ -129,6 +132,11 @@ func (p *parser) objectValue(name []byte, args []arg) string {
 			return problem
 		}
 		return p.decimalText(args[0].text)
+	case objStr:
+		if len(args) != 1 || args[0].kind != dict.KindBytes {
+			return problem
+		}
+		return p.surrogatePass(args[0].text)
 	case objExtType:
 		if len(args) != 2 || args[1].kind != dict.KindBytes {
 			return problem

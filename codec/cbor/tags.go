@@ -208,19 +208,38 @@ func (p *parser) stringTag(buf []byte, i int, number uint64, content []byte) boo
 
 // wtf8 takes in a string that may hold lone surrogates.
 func (p *parser) wtf8(content []byte) string {
-	surrogates, ok := isWTF8(content)
-	if !ok {
-		return "WTF-8, without pairs of surrogates"
+	surrogates, pairs, ok := scanSurrogates(content)
+	if !ok || pairs {
+		return wantWTF8
 	}
-	if p.B != nil {
-		p.B.OwnText(append(p.B.Own(), content...), surrogates)
-	}
+	p.surrogateText(content, surrogates)
 	return ""
 }
 
-// isWTF8 reports whether text is UTF-8 with surrogates that are no pairs, and
-// whether it has any.
-func isWTF8(text []byte) (surrogates, ok bool) {
+// surrogatePass takes in a string that may hold any surrogates.
+func (p *parser) surrogatePass(content []byte) string {
+	surrogates, _, ok := scanSurrogates(content)
+	if !ok {
+		return wantSurrogates
+	}
+	p.surrogateText(content, surrogates)
+	return ""
+}
+
+func (p *parser) surrogateText(content []byte, surrogates bool) {
+	if p.B != nil {
+		p.B.OwnText(append(p.B.Own(), content...), surrogates)
+	}
+}
+
+const (
+	wantWTF8       = "WTF-8, in which a pair of surrogates is one character"
+	wantSurrogates = "UTF-8 that may hold surrogates, as Python's \"surrogatepass\" writes them"
+)
+
+// scanSurrogates reports whether text is UTF-8 that may hold surrogates, whether it
+// has any, and whether a high one stands directly before a low one.
+func scanSurrogates(text []byte) (surrogates, pairs, ok bool) {
 	high := false // the last character was a high surrogate
 	for len(text) > 0 {
 		r, size := utf8.DecodeRune(text)
@@ -230,14 +249,12 @@ func isWTF8(text []byte) (surrogates, ok bool) {
 			continue
 		}
 		if len(text) < 3 || text[0] != 0xED || text[1] < 0xA0 || text[1] > 0xBF || text[2] < 0x80 || text[2] > 0xBF {
-			return surrogates, false
+			return surrogates, pairs, false
 		}
 		low := text[1] >= 0xB0
-		if high && low {
-			return surrogates, false
-		}
+		pairs = pairs || high && low
 		surrogates, high = true, !low
 		text = text[3:]
 	}
-	return surrogates, true
+	return surrogates, pairs, true
 }

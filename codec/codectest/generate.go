@@ -316,8 +316,10 @@ func (g *Generator) text() string {
 		case 2:
 			b = append(b, string(rune(0x10000+g.IntN(0x100000)))...)
 		case 3:
-			// A lone surrogate: never the second half of a pair.
-			b = append(dict.AppendSurrogate(b, rune(0xDC00+g.IntN(0x400))), 'x')
+			b = dict.AppendSurrogate(b, rune(0xD800+g.IntN(0x800)))
+			if g.IntN(4) == 0 { // now and then a pair, as two code points
+				b = dict.AppendSurrogate(dict.AppendSurrogate(b, 0xD83D), 0xDE00)
+			}
 		default:
 			b = append(b, byte('a'+g.IntN(26)))
 		}

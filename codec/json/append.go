@@ -43,7 +43,7 @@ func (c Codec) appendValue(dst []byte, v dict.Value) ([]byte, *codec.LossError) 
 			return out, nil
 		}
 	case dict.KindString:
-		if !c.Strict || !v.HasSurrogates() {
+		if c.holds(v) {
 			text, _ := v.TextBytes()
 			return jsontext.AppendString(dst, text), nil
 		}
@@ -85,7 +85,7 @@ func (c Codec) appendPairs(dst []byte, v dict.Value) ([]byte, *codec.LossError) 
 		}
 		first = false
 		text, ok := k.TextBytes()
-		if !ok || c.Strict && k.HasSurrogates() {
+		if !ok || !c.holds(k) {
 			return dst, codec.LossOfKey(name, k)
 		}
 		dst = append(jsontext.AppendString(dst, text), ':')
@@ -96,6 +96,12 @@ func (c Codec) appendPairs(dst []byte, v dict.Value) ([]byte, *codec.LossError) 
 		}
 	}
 	return append(dst, '}'), nil
+}
+
+// holds reports whether the string v comes back as it is: JSON's escapes make one
+// character of a pair of surrogates.
+func (c Codec) holds(v dict.Value) bool {
+	return !v.HasSurrogates() || !c.Strict && !v.HasSurrogatePairs()
 }
 
 func isFinite(f float64) bool { return !math.IsNaN(f) && !math.IsInf(f, 0) }

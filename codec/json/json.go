@@ -14,7 +14,9 @@
 //     fraction or an exponent is the nearest float. Where that would be infinite,
 //     or 0 in place of another number, it is a decimal: 1e400 stays 1e400, of which
 //     json.loads makes inf;
-//   - escaped lone surrogates, as in "\ud800", kept as WTF-8.
+//   - escaped lone surrogates, as in "\ud800", kept as WTF-8. A pair of them is one
+//     character, so that a string which has a pair as two code points, as a pickle may,
+//     is a *codec.LossError to Append.
 //
 // Only these are refused beyond that: a top level that is no dictionary, a
 // record over a limit, a decimal that Python can't hold (1e9999999999999999999), and, unless [KeepLast] is set, a key that comes twice

@@ -25,10 +25,10 @@ var (
 )
 
 // holds reports whether JSON holds a value of one of kinds: of decimals those that no
-// float is near.
+// float is near, of strings those without pairs of surrogates as two code points.
 func holds(v dict.Value) bool {
 	if v.Kind() != dict.KindDecimal {
-		return true
+		return !v.HasSurrogatePairs()
 	}
 	text, _ := v.DecimalText()
 	_, digits, _, finite := v.DecimalParts()
@@ -265,6 +265,8 @@ func TestLossy(t *testing.T) {
 		{json.Codec{}, dict.Of("when", when), "/when: json can't hold a datetime", "use --to cbor, or --lossy to write it as an ISO string"},
 		{json.Codec{}, dict.Of("in", dict.Of(1, 2)), "/in: json can't hold an int as a key", "use --to cbor, or --lossy to write it as a string"},
 		{json.Codec{Strict: true}, dict.Of("a", []any{math.NaN()}), "/a/0: json can't hold a float", "RFC 8259 has neither NaN nor infinities; use --to cbor, or --lossy to write null"},
+		{json.Codec{}, dict.Of("a", "\xed\xa0\xbd\xed\xb8\x80"), "/a: json can't hold a string", "use --to cbor, or --lossy to write it as one with U+FFFD for lone surrogates"},
+		{json.Codec{}, dict.Of("\xed\xa0\xbd\xed\xb8\x80", 1), "/: json can't hold a string as a key", "use --to cbor, or --lossy to write it as a string"},
 		{json.Codec{Strict: true}, dict.Of("a", "\xed\xa0\x80"), "/a: json can't hold a string", "use --to cbor, or --lossy to write it as one with U+FFFD for lone surrogates"},
 		{json.Codec{Strict: true}, dict.Of("a", dict.Of("\xed\xa0\x80", 1)), "/a: json can't hold a string as a key", "use --to cbor, or --lossy to write it as a string"},
 	} {

@@ -229,7 +229,7 @@ func TestAppendAgainstPython(t *testing.T) {
 	g := generator(t)
 	documents := make([][]byte, testrand.Many(20_000))
 	want := make([]string, len(documents))
-	g.Holds = func(v dict.Value) bool { return v.Kind() != dict.KindDecimal } // Python would write another number
+	g.Holds = func(v dict.Value) bool { return v.Kind() != dict.KindDecimal && !v.HasSurrogatePairs() } // Python would write another number
 	for i := range documents {
 		d := g.Dict()
 		want[i] = "+" + dump(d.Value())

@@ -24,7 +24,7 @@ class Generator:
     def text(self) -> str:
         r = self.r
         return ''.join(r.choice([r.choice(string.printable), chr(r.randrange(0x20, 0xD800)), chr(r.randrange(0x10000, 0x10FFFF)),
-                                 r.choice('\0"\\/\x7f\x80\u2028\ud800')]) for _ in range(r.randrange(8)))
+                                 r.choice(['\0', '"', '\\', '/', '\x7f', '\x80', '\u2028', '\ud800', '\ud83d\ude00'])]) for _ in range(r.randrange(8)))
 
     def int(self) -> int:
         r = self.r

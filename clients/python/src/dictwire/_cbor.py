@@ -239,7 +239,7 @@ def _epoch(seconds: float) -> datetime:
 
 
 def _delta(parts: dict[int, float]) -> timedelta:
-    micros = parts.get(-6, 0) + parts.get(-9, 0) / 1000
+    micros = parts.get(-6, 0) + parts.get(-9, 0) // 1000
     return timedelta(seconds=parts[1], milliseconds=parts.get(-3, 0), microseconds=micros)
 
 
@@ -290,8 +290,9 @@ _OBJECTS: dict[str, Callable[..., Any]] = {
     'bytearray': bytearray,
     'datetime': _datetime_object,
     'msgpack.ExtType': ExtType,
+    'str': _wtf8,
     'time': _time_object,
-    'timedelta': timedelta,
+    'timedelta': lambda days, seconds, microseconds, nanoseconds=0: timedelta(days, seconds, microseconds),
     'tuple': tuple,
 }
 
