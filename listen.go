@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,7 +19,9 @@ import (
 //
 //	host:port   TCP; host may be empty for all interfaces, port 0 for a free one;
 //	            0.0.0.0 means all of IPv4, and no IPv6; [::1]:65432 is an IPv6 address
-//	unix:PATH   a Unix socket; one that a dead server left behind is replaced
+//	unix:PATH   a Unix socket; one that a dead server left behind is replaced, and
+//	            the file PATH.lock is locked for as long as a server listens;
+//	            on Linux, unix:@NAME is an abstract one, which is no file
 //	fd:N        a listening socket that this process was given as descriptor N
 //
 // The empty addr is [DefaultAddr].
@@ -122,24 +125,28 @@ func listenUnix(ctx context.Context, path string) (net.Listener, error) {
 	if len(path) > maxUnixPath {
 		return nil, fmt.Errorf("the path of a Unix socket has at most %d bytes, and this one has %d", maxUnixPath, len(path))
 	}
-	// Whoever looks for a dead server's socket, removes it and makes another one is
-	// alone with that: a second one would remove the first one's.
-	unlock, err := lockDir(ctx, filepath.Dir(path))
+	if path[0] == '@' && runtime.GOOS == "linux" { // abstract: it ends with its process
+		return new(net.ListenConfig).Listen(ctx, "unix", path)
+	}
+	// Who holds the lock is alone with the path until its listener is closed: a second
+	// server neither takes its socket for a dead one's nor replaces it.
+	unlock, err := lockFile(path + ".lock")
 	if err != nil {
 		return nil, err
 	}
-	defer unlock()
 	l, err := bindUnix(ctx, path)
 	if err != nil {
+		unlock()
 		return nil, err
 	}
 	made, err := os.Lstat(path)
 	if err != nil {
 		_ = l.Close()
+		unlock()
 		return nil, err
 	}
 	l.SetUnlinkOnClose(false)
-	return &unixListener{UnixListener: l, path: path, made: made}, nil
+	return &unixListener{UnixListener: l, path: path, made: made, unlock: unlock}, nil
 }
 
 // bindUnix makes a socket, in place of one that a dead server left behind.
@@ -155,7 +162,7 @@ func bindUnix(ctx context.Context, path string) (*net.UnixListener, error) {
 	if !errors.Is(err, syscall.EADDRINUSE) {
 		return l, err
 	}
-	// Somebody listens, or a socket file was left behind, or it is another file.
+	// Another program listens, or a socket file was left behind, or it is another file.
 	if info, statErr := os.Lstat(path); statErr != nil {
 		return nil, err
 	} else if info.Mode().Type() != os.ModeSocket {
@@ -166,7 +173,7 @@ func bindUnix(ctx context.Context, path string) (*net.UnixListener, error) {
 		_ = c.Close()
 		return nil, err
 	}
-	if !errors.Is(dialErr, syscall.ECONNREFUSED) {
+	if !errors.Is(dialErr, syscall.ECONNREFUSED) || boundUnix(path) {
 		return nil, err
 	}
 	if err := os.Remove(path); err != nil {
@@ -175,23 +182,55 @@ func bindUnix(ctx context.Context, path string) (*net.UnixListener, error) {
 	return listen()
 }
 
-// A unixListener removes its socket when it is closed, and no other one that stands
-// in its place.
+// boundUnix reports whether another program has bound a socket to path and does not
+// listen yet, as far as the system tells: Linux does, in /proc/net/unix.
+func boundUnix(path string) bool {
+	sockets, err := os.ReadFile("/proc/net/unix")
+	if err != nil {
+		return false
+	}
+	dir, err := os.Stat(filepath.Dir(path))
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(sockets)) {
+		// The path is as the program wrote it, perhaps relative to we don't know what.
+		const flags, state, where = 3, 5, 7
+		f := strings.SplitN(strings.TrimSuffix(line, "\n"), " ", where+1)
+		if len(f) <= where || f[flags] != "00000000" || f[state] != "01" || filepath.Base(f[where]) != filepath.Base(path) {
+			continue // not bound, or it listens or is connected, or elsewhere
+		}
+		if !filepath.IsAbs(f[where]) {
+			return true
+		}
+		if other, err := os.Stat(filepath.Dir(f[where])); err == nil && os.SameFile(dir, other) {
+			return true
+		}
+	}
+	return false
+}
+
+// A unixListener removes its socket and its lock when it is closed, and no others that
+// stand in their place.
 type unixListener struct {
 	*net.UnixListener
 
 	path   string
 	made   os.FileInfo
-	closed sync.Once
+	unlock func()
+	once   sync.Once
+	err    error // of Close
 }
 
 func (l *unixListener) Close() error {
-	l.closed.Do(func() {
+	l.once.Do(func() {
 		if now, err := os.Lstat(l.path); err == nil && os.SameFile(now, l.made) {
 			_ = os.Remove(l.path)
 		}
+		l.err = l.UnixListener.Close()
+		l.unlock()
 	})
-	return l.UnixListener.Close()
+	return l.err
 }
 
 // reason strips what package net puts around the cause of an error, which

@@ -2,7 +2,5 @@
 
 package dictwire
 
-import "context"
-
-// lockDir locks nothing: this system has no lock that ends with its process.
-func lockDir(context.Context, string) (unlock func(), err error) { return func() {}, nil }
+// lockFile locks nothing: this system has no lock that ends with its process.
+func lockFile(string) (unlock func(), err error) { return func() {}, nil }

@@ -347,6 +347,9 @@ func (s *serve) die(err error) {
 func (s *serve) open(ctx context.Context) (net.Listener, error) {
 	l, err := dictwire.Listen(ctx, s.listen)
 	if errors.Is(err, syscall.EADDRINUSE) {
+		if strings.HasPrefix(s.listen, "unix:") {
+			return nil, hintError{err, "another program has the socket; stop it, or --listen unix:PATH with another path"}
+		}
 		return nil, hintError{err, "another server runs there; --listen 127.0.0.1:0 takes any free port"}
 	}
 	if err != nil {
