@@ -379,6 +379,7 @@ func appendTagged(dst []byte, v dict.Value, inKey bool) ([]byte, *codec.LossErro
 		case !i.IsUint64():
 			loss.Hint = "the tag must be of 64 bits"
 			return dst, loss
+		case n == tagDateTime && isBeyondDateTime(value): // no datetime is that
 		case hasKind(i.Uint64()) || n == tagObject && hasObjectName(value):
 			loss.Hint = "tag " + i.String() + " stands for another kind: make it a value of that"
 			return dst, loss
@@ -401,6 +402,16 @@ func appendTagged(dst []byte, v dict.Value, inKey bool) ([]byte, *codec.LossErro
 	default:
 		return dst, loss
 	}
+}
+
+// isBeyondDateTime reports whether v behind tag 0 would be read as it is.
+func isBeyondDateTime(v dict.Value) bool {
+	text, ok := v.TextBytes()
+	if !ok {
+		return false
+	}
+	_, beyond, ok := readDateTime(text)
+	return beyond && ok
 }
 
 // hasObjectName reports whether v behind tag 27 would be one of Objects.

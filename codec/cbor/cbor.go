@@ -37,8 +37,9 @@
 // the table. Objects of other names are kept as tagged values. Tags 25, 28, 29 and
 // 256, by which cbor2 writes references within a document if asked to, are
 // refused. Content that a known tag does not allow, or that Python has no value
-// for, is an error. Times are held to the nanosecond; a fraction of a second with more
-// digits than that is an error. Seconds that are a float, in tags 1 and 1002, are
+// for, is an error. Times are held to the nanosecond; a time behind tag 0 that no datetime
+// is stays a tagged value: a leap second, one with more than 9 digits of a second, one
+// in the year 0. Seconds that are a float, in tags 1 and 1002, are
 // rounded to microseconds, as Python does.
 //
 // # What is written

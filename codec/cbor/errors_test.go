@@ -68,7 +68,7 @@ func TestErrors(t *testing.T) {
 		{"a1 6178 d90102 81 a0", "malformed want a set's item that is hashable, got a dict (at byte 8, in /x/0)", ""},
 		{"a1 81 01 a1 02 82 03 1c", "malformed want an item, got byte 0x1c (at byte 7, in /(1,)/2/1)", ""},
 		{long + "c0 01", "malformed want a string, got an integer (at byte 4, in /a)", ""},
-		{long + "c0 62 6161", "malformed want a date and time as in 2024-01-02T03:04:05.678Z", ""},
+		{long + "c0 62 6161", "malformed want a date and time of RFC 3339, as in 2024-01-02T03:04:05.678Z", ""},
 		{long + "c1 fb 7ff0000000000000", "malformed want a number, the seconds from 1970-01-01 to a time in the years 1 to 9999 (at byte 3, in /a)", ""},
 		{long + "c1 1b 0000010000000000", "malformed want a number, the seconds from 1970-01-01", ""},
 		{long + "d9 03ec 6a 323032342d30322d3330", "malformed want a date as in 2024-01-02, in the years 1 to 9999 (at byte 3, in /a)", ""},

@@ -164,8 +164,10 @@ for line in sys.stdin:
 	for i, want := range strings.Split(strings.TrimSpace(string(out)), "\n") {
 		got := "-"
 		if d, err := (cbor.Codec{}).Decode(records[i], codec.Limits{}); err == nil {
-			whole, _ := codec.CutNanoseconds("cbor", d.Value()) // as Python does
-			got = whole.String()
+			whole, _ := codec.CutNanoseconds("cbor", d.Value())             // as Python does
+			if v, _ := d.GetKey(dict.Int(0)); v.Kind() != dict.KindTagged { // Python has neither leap seconds nor a year 0
+				got = whole.String()
+			}
 		}
 		if got != want {
 			t.Errorf("%x: %s, want %s", records[i], got, want)

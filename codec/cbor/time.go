@@ -115,25 +115,53 @@ func (p *parser) duration(args []arg) string {
 	return p.add(v, err, tooLong)
 }
 
-// dateTime takes in the text of tag 0: RFC 3339, and offsets to the microsecond as
-// Python's isoformat writes them.
+// dateTime takes in the text of tag 0. One that no datetime is stays behind its tag.
 func (p *parser) dateTime(text []byte) string {
-	const problem = "a date and time as in 2024-01-02T03:04:05.678Z or …+01:00, in the years 1 to 9999, to the nanosecond"
-	var t dict.DateTime
-	var ok bool
-	if t.Date, text, ok = readDate(text); !ok || len(text) == 0 || text[0]|0x20 != 't' {
+	const problem = "a date and time of RFC 3339, as in 2024-01-02T03:04:05.678Z or …+01:00, in which second 60 is the last one of a month in UTC"
+	v, beyond, ok := readDateTime(text)
+	switch {
+	case !ok:
 		return problem
+	case p.B == nil:
+	case beyond:
+		at := p.B.OpenTagged(dict.CBORTag)
+		p.B.Int(tagDateTime)
+		p.B.OwnText(append(p.B.Own(), text...), false)
+		p.B.Close(at, 2)
+	default:
+		p.B.Add(v)
 	}
-	if t.TimeOfDay, text, ok = readClock(text[1:]); !ok {
-		return problem
+	return ""
+}
+
+// readDateTime reads the text of tag 0: RFC 3339, and offsets to the microsecond as
+// Python's isoformat writes them. Where ok and beyond, it is a time that no datetime
+// is: a leap second, one with more than 9 digits of a second, or one in the year 0.
+func readDateTime(text []byte) (v dict.Value, beyond, ok bool) {
+	var t dict.DateTime
+	if t.Date, text, ok = readDate(text); !ok || len(text) == 0 || text[0]|0x20 != 't' {
+		return v, false, false
+	}
+	if t.TimeOfDay, beyond, text, ok = readClock(text[1:]); !ok {
+		return v, false, false
 	}
 	offset, ok := readOffset(text)
 	if !ok {
-		return problem
+		return v, false, false
 	}
 	t.Zone = dict.FixedZone(offset)
+	if t.Second == 60 {
+		next := time.Date(t.Year, time.Month(t.Month), t.Day, t.Hour, t.Minute, t.Second, 0, time.UTC).Add(-offset)
+		if year, month, day := next.Date(); !next.Equal(time.Date(year, month, day, 0, 0, 0, 0, time.UTC)) || day != 1 {
+			return v, false, false
+		}
+		t.Second, beyond = 59, true
+	}
+	if t.Year == 0 {
+		t.Year, beyond = 2000, true // which has the same days
+	}
 	v, err := t.Value()
-	return p.add(v, err, problem)
+	return v, beyond, err == nil
 }
 
 // date takes in the text of tag 1004.
@@ -161,7 +189,8 @@ func (p *parser) clockObject(args []arg, withDate bool, problem string) string {
 		}
 		text = text[1:]
 	}
-	if t.TimeOfDay, text, ok = readClock(text); !ok || len(text) > 0 {
+	finer := false
+	if t.TimeOfDay, finer, text, ok = readClock(text); !ok || finer || len(text) > 0 {
 		return problem
 	}
 	if len(args) > 1 {
@@ -224,22 +253,23 @@ func readDate(b []byte) (d dict.Date, rest []byte, ok bool) {
 	return d, b[10:], d.Year >= 0 && d.Month >= 0 && d.Day >= 0
 }
 
-// readClock reads 03:04:05, with a fraction of at most 9 digits.
-func readClock(b []byte) (t dict.TimeOfDay, rest []byte, ok bool) {
+// readClock reads 03:04:05, with a fraction or not. finer says that this has more than
+// nanoseconds.
+func readClock(b []byte) (t dict.TimeOfDay, finer bool, rest []byte, ok bool) {
 	if len(b) < 8 || b[2] != ':' || b[5] != ':' {
-		return t, b, false
+		return t, false, b, false
 	}
 	t = dict.TimeOfDay{Hour: decimal(b[:2]), Minute: decimal(b[3:5]), Second: decimal(b[6:8])}
-	nanos, rest, ok := readFraction(b[8:])
+	nanos, finer, rest, ok := readFraction(b[8:])
 	t.Microsecond, t.Nanosecond = nanos/1000, nanos%1000
-	return t, rest, ok && t.Hour >= 0 && t.Minute >= 0 && t.Second >= 0
+	return t, finer, rest, ok && t.Hour >= 0 && t.Minute >= 0 && t.Second >= 0
 }
 
-// readFraction reads the fraction of a second, if there is one, in nanoseconds. Only
-// zeros may stand after these.
-func readFraction(b []byte) (nanos int, rest []byte, ok bool) {
+// readFraction reads the fraction of a second, if there is one, in nanoseconds. finer
+// says that there are digits after these, other than zeros.
+func readFraction(b []byte) (nanos int, finer bool, rest []byte, ok bool) {
 	if len(b) == 0 || b[0] != '.' {
-		return 0, b, true
+		return 0, false, b, true
 	}
 	const digits = 9
 	b = b[1:]
@@ -249,13 +279,13 @@ func readFraction(b []byte) (nanos int, rest []byte, ok bool) {
 		case n < digits:
 			nanos = 10*nanos + int(b[n]-'0')
 		case b[n] != '0':
-			return 0, b, false
+			finer = true
 		}
 	}
 	for i := n; i < digits; i++ {
 		nanos *= 10
 	}
-	return nanos, b[n:], n > 0
+	return nanos, finer, b[n:], n > 0
 }
 
 // readOffset reads Z or +01:00, the last thing of a text.
@@ -272,9 +302,9 @@ func readOffset(b []byte) (time.Duration, bool) {
 	if len(rest) >= 3 && rest[0] == ':' {
 		seconds = decimal(rest[1:3])
 		ok = ok && seconds >= 0 && seconds < 60
-		var fine bool
-		nanos, rest, fine = readFraction(rest[3:])
-		ok = ok && fine && nanos%1000 == 0
+		var finer, fraction bool
+		nanos, finer, rest, fraction = readFraction(rest[3:])
+		ok = ok && fraction && !finer && nanos%1000 == 0
 	}
 	offset := time.Duration(hours)*time.Hour + time.Duration(minutes)*time.Minute +
 		time.Duration(seconds)*time.Second + time.Duration(nanos)

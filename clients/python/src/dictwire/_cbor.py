@@ -18,7 +18,7 @@ MAX_DEPTH = 500
 
 @dataclass(frozen=True)
 class CBORTag:
-    """A CBOR tag that has no kind of value of its own."""
+    """A CBOR tag that has no kind of value of its own, or a time that no datetime is, such as a leap second."""
 
     tag: int
     value: Any
@@ -219,11 +219,19 @@ def _fraction(text: str) -> tuple[str, int]:
     return f'{text[:point]}.{digits[:6]:0<6}{text[end:]}', int(f'{digits[6:9]:0<3}')
 
 
-def _datetime(text: str) -> datetime:
+def _datetime(text: str) -> Any:
+    if text[17:19] == '60' or text[:4] == '0000' or _finer(text):
+        return CBORTag(0, text)
     text, nanosecond = _fraction(text)
     if text[-1] in 'zZ':
         text = text[:-1] + '+00:00'
     return _stamp(datetime.fromisoformat(text), nanosecond)
+
+
+def _finer(text: str) -> bool:
+    """Reports whether a time's text has more than nanoseconds."""
+    digits = text[20:].partition('+')[0].partition('-')[0].rstrip('zZ') if text[19:20] == '.' else ''
+    return digits[9:].strip('0') != ''
 
 
 def _stamp(t: datetime, nanosecond: int) -> datetime:
