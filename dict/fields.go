@@ -16,6 +16,7 @@ type field struct {
 	omitEmpty bool
 	omitZero  bool
 	tagged    bool
+	isError   bool // an embedded error, which has no exported name
 }
 
 // A layout is the fields of a struct type, or why it has none.
@@ -108,10 +109,11 @@ func candidates(t reflect.Type) (all []field, err *ConversionError) {
 					}
 					continue
 				}
-				if !sf.IsExported() {
+				isError := sf.Anonymous && sf.Type == errorType
+				if !sf.IsExported() && !isError {
 					continue
 				}
-				f := field{name: cmp.Or(name, sf.Name), index: index, tagged: name != ""}
+				f := field{name: cmp.Or(name, sf.Name), index: index, tagged: name != "", isError: isError}
 				for option := range strings.SplitSeq(options, ",") {
 					switch {
 					case option == "":

@@ -21,7 +21,9 @@ import (
 // encoding/json, "-" leaves a field out, the option omitempty leaves it out where
 // it is false, 0, nil or empty, omitzero where it is the zero value or its IsZero
 // says so, and the fields of an embedded struct without a name are taken in, of
-// which those less deep hide others of the same name. Two fields of one depth and
+// which those less deep hide others of the same name. An embedded interface is a field
+// under the name of its type; one that is not exported is left out, but for error, whose
+// text is the key "error". Two fields of one depth and
 // name are an error, and so is any other option of a tag; but string, in a json
 // tag, is that of JSON's text alone, and a number stays one. The keys of a map are
 // sorted, since a Go map has no order; two that are one key in Python, as 1 and 1.0
@@ -70,7 +72,7 @@ func From(v any) (*Dict, error) {
 //	fmt.Stringer
 //
 // A method that a struct only has because it embeds another type does not count: its
-// fields do. Methods of pointers count, and get a copy of what can't be addressed.
+// fields do. JSON text in which a key comes twice is an error. Methods of pointers count, and get a copy of what can't be addressed.
 // Pointers and interfaces stand for what they refer to.
 //
 // Times keep their nanoseconds, which Python's own lack. The error is a
@@ -208,7 +210,7 @@ func special(r reflect.Value) (v Value, ok bool, err error) {
 	case byJSON:
 		var text []byte
 		if text, err = receiver(r, marshalerType).(json.Marshaler).MarshalJSON(); err == nil {
-			err = v.UnmarshalJSON(text)
+			v, err = readJSON(text, true)
 		}
 	case asBigRat, byText:
 		var text []byte
@@ -336,7 +338,12 @@ func structOf(r reflect.Value, depth int) (Value, error) {
 		if err != nil || f.omitEmpty && isEmpty(fr) || f.omitZero && isZero(fr) {
 			continue // err: in an embedded nil pointer
 		}
-		v, err := valueOf(fr, depth+1)
+		var v Value
+		if f.isError {
+			v, err = embeddedError(r, fr, f.index)
+		} else {
+			v, err = valueOf(fr, depth+1)
+		}
 		if err != nil {
 			return Value{}, under(err, f.name)
 		}
@@ -345,11 +352,28 @@ func structOf(r reflect.Value, depth int) (Value, error) {
 	return d.Value(), nil
 }
 
+// embeddedError returns the text of the embedded error fr, which stands in r at the
+// given index. It is not exported, so that its text is had from the struct around it.
+func embeddedError(r, fr reflect.Value, index []int) (Value, error) {
+	if fr.IsNil() {
+		return Null(), nil
+	}
+	for n := len(index) - 1; n >= 0; n-- {
+		if around := r.FieldByIndex(index[:n]); around.CanInterface() && around.Type().Implements(errorType) {
+			return String(around.Interface().(error).Error()), nil
+		}
+	}
+	return Value{}, &ConversionError{Type: r.Type(), Msg: fmt.Sprintf("the error embedded in %s can't be read: give it a name, as in Err error", r.Type())}
+}
+
 // isZero reports whether omitzero leaves v out.
 func isZero(v reflect.Value) bool {
 	type zeroer interface{ IsZero() bool }
-	if v.Kind() == reflect.Pointer && v.IsNil() || v.Kind() == reflect.Interface && v.IsNil() {
+	switch {
+	case v.Kind() == reflect.Pointer && v.IsNil() || v.Kind() == reflect.Interface && v.IsNil():
 		return true
+	case !v.CanInterface(): // an embedded error
+		return false
 	}
 	if z, ok := v.Interface().(zeroer); ok {
 		return z.IsZero()

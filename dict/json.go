@@ -47,14 +47,21 @@ func (v Value) MarshalJSON() ([]byte, error) {
 // UnmarshalJSON sets v to what a JSON text holds: null, a bool, an int of any size, a
 // float, a string, a list or a dictionary; or a decimal, for a number that no float is
 // near.
-func (v *Value) UnmarshalJSON(text []byte) error {
+func (v *Value) UnmarshalJSON(text []byte) (err error) {
+	*v, err = readJSON(text, false)
+	return err
+}
+
+// readJSON returns what a JSON text holds. unique says that a key which comes twice is
+// an error.
+func readJSON(text []byte, unique bool) (Value, error) {
 	if !json.Valid(text) {
 		var raw json.RawMessage
-		return json.Unmarshal(text, &raw) // which says where
+		return Value{}, json.Unmarshal(text, &raw) // which says where
 	}
-	r := jsonReader{text: text}
-	*v = r.value()
-	return r.err
+	r := jsonReader{text: text, unique: unique}
+	v := r.value()
+	return v, r.err
 }
 
 // appendJSON appends v, or tells what in it JSON lacks.
@@ -125,9 +132,26 @@ func appendObject(dst []byte, v Value) ([]byte, *LossError) {
 
 // A jsonReader reads a text that is valid JSON.
 type jsonReader struct {
-	text []byte
-	i    int
-	err  error
+	text   []byte
+	i      int
+	unique bool  // a key that comes twice is an error
+	err    error // the first one, with the path to it
+}
+
+// item reads the value of a key, or of an index.
+func (r *jsonReader) item(key any) Value {
+	failed := r.err != nil
+	v := r.value()
+	if r.err != nil && !failed {
+		r.err = under(r.err, key)
+	}
+	return v
+}
+
+func (r *jsonReader) fail(err error) {
+	if r.err == nil {
+		r.err = converted(valueType, err)
+	}
 }
 
 // next returns the next byte that is no white space, or between values.
@@ -154,7 +178,7 @@ func (r *jsonReader) value() Value {
 	case '[':
 		var items []Value
 		for r.i++; r.next() != ']'; {
-			items = append(items, r.value())
+			items = append(items, r.item(len(items)))
 		}
 		r.i++
 		return treeValue(KindList, items, len(items))
@@ -162,7 +186,11 @@ func (r *jsonReader) value() Value {
 		var d Dict
 		for r.i++; r.next() != '}'; {
 			key := r.string()
-			d.put(key, r.value())
+			name := string(key.t.text(key.node))
+			n := d.Len()
+			if d.put(key, r.item(name)); r.unique && d.Len() == n {
+				r.fail(fmt.Errorf("the key %q comes twice in what MarshalJSON returned", name))
+			}
 		}
 		r.i++
 		return d.Value()
@@ -172,8 +200,8 @@ func (r *jsonReader) value() Value {
 			r.i++
 		}
 		v, err := jsonNumber(string(r.text[begin:r.i]))
-		if err != nil && r.err == nil {
-			r.err = err
+		if err != nil {
+			r.fail(err)
 		}
 		return v
 	}

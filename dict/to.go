@@ -355,6 +355,12 @@ func (v Value) toStruct(r reflect.Value) error {
 			continue
 		}
 		fr, err := fieldToSet(r, f.index)
+		if f.isError && item.kind == KindNull {
+			continue
+		}
+		if err == nil && f.isError {
+			err = item.misfit(fr)
+		}
 		if err != nil {
 			return under(err, f.name)
 		}
