@@ -19,7 +19,7 @@ func TestDependencies(t *testing.T) {
 		}
 		for _, dep := range deps {
 			for _, not := range []string{
-				"github.com/cockroachdb", "github.com/dictwire/dictwire/store/pebble", "github.com/dictwire/dictwire/spool",
+				"github.com/cockroachdb", "github.com/dictwire/dictwire/store/log", "github.com/dictwire/dictwire/spool",
 				"github.com/dictwire/dictwire/internal/cli", "github.com/dictwire/dictwire/cmd", "github.com/spf13", "github.com/itchyny",
 			} {
 				if strings.HasPrefix(dep, not) {

@@ -13,8 +13,8 @@ import (
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/spool"
 	"github.com/dictwire/dictwire/store"
+	"github.com/dictwire/dictwire/store/log"
 	"github.com/dictwire/dictwire/store/memory"
-	"github.com/dictwire/dictwire/store/pebble"
 )
 
 // served returns the address of a server with a store, which ends with the
@@ -58,8 +58,8 @@ func processor() time.Duration {
 // stores are where the server keeps what is sent.
 func stores(b *testing.B, f func(b *testing.B, st store.Store)) {
 	b.Run("store=memory", func(b *testing.B) { f(b, memory.New(nil)) })
-	b.Run("store=pebble", func(b *testing.B) {
-		st, err := pebble.Open(context.Background(), b.TempDir(), nil)
+	b.Run("store=log", func(b *testing.B) {
+		st, err := log.Open(context.Background(), b.TempDir(), nil)
 		if err != nil {
 			b.Fatal(err)
 		}

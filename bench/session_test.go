@@ -20,7 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/dictwire/dictwire/store"
-	"github.com/dictwire/dictwire/store/pebble"
+	"github.com/dictwire/dictwire/store/log"
 )
 
 // sessions is how many connections there are.
@@ -272,7 +272,7 @@ func BenchmarkSessionReplay(b *testing.B) {
 // they are.
 func fill(b *testing.B, dir, kind string, size int) (total int) {
 	b.Helper()
-	s, err := pebble.Open(b.Context(), dir, &pebble.Options{Durability: store.OS})
+	s, err := log.Open(b.Context(), dir, &log.Options{Durability: store.OS})
 	if err != nil {
 		b.Fatal(err)
 	}

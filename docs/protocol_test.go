@@ -22,7 +22,7 @@ import (
 
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/dict"
-	"github.com/dictwire/dictwire/store/pebble"
+	"github.com/dictwire/dictwire/store/log"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -111,7 +111,7 @@ func handle(_ context.Context, r *dictwire.Request) (*dict.Dict, error) {
 }
 
 func (b *transcript) play(t *testing.T) {
-	s, err := pebble.Open(t.Context(), t.TempDir(), &pebble.Options{Reserve: -1})
+	s, err := log.Open(t.Context(), t.TempDir(), &log.Options{Reserve: -1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,10 +13,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
-
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/crashfs"
 )
 
 var (
@@ -112,63 +111,20 @@ func crash(t *testing.T, seed uint64) {
 	}
 }
 
-// A lossy file system loses power between two writes or syncs.
-type lossy struct {
-	*vfs.MemFS
-	after atomic.Int64 // writes and syncs until then
-	lost  atomic.Pointer[chan struct{}]
-	left  *vfs.MemFS
-	rng   *rand.Rand
-}
+// A lossy file system loses power between two operations.
+type lossy struct{ *crashfs.FS }
 
-// lose returns what is left, behind up to 40 writes or syncs, if they come within
-// 50 ms.
-func (l *lossy) lose(rng *rand.Rand) *vfs.MemFS {
+// lose returns what is left, after up to 40 operations, if they come within 50 ms.
+func (l *lossy) lose(rng *rand.Rand) *crashfs.FS {
 	lost := make(chan struct{})
-	l.rng = rng
-	l.lost.Store(&lost)
-	l.after.Store(1 + rng.Int64N(40))
+	l.CrashAfter(1+rng.IntN(40), true, sync.OnceFunc(func() { close(lost) }))
 	select {
 	case <-lost:
+		return l.After()
 	case <-time.After(50 * time.Millisecond):
-		if l.after.Swap(-1) > 0 {
-			l.clone()
-		} else {
-			<-lost
-		}
-	}
-	return l.left
-}
-
-func (l *lossy) clone() {
-	l.left = l.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: l.rng.IntN(101), RNG: l.rng})
-}
-
-func (l *lossy) tick() {
-	if lost := l.lost.Load(); lost != nil && l.after.Add(-1) == 0 {
-		l.clone()
-		close(*lost)
+		return l.Crash(true, rng)
 	}
 }
-
-func (l *lossy) Unwrap() vfs.FS { return l.MemFS }
-
-func (l *lossy) Create(name string, w vfs.DiskWriteCategory) (vfs.File, error) {
-	f, err := l.MemFS.Create(name, w)
-	if err != nil {
-		return nil, err
-	}
-	return &lossyFile{f, l}, nil
-}
-
-type lossyFile struct {
-	vfs.File
-	l *lossy
-}
-
-func (f *lossyFile) Write(b []byte) (int, error) { defer f.l.tick(); return f.File.Write(b) }
-func (f *lossyFile) Sync() error                 { defer f.l.tick(); return f.File.Sync() }
-func (f *lossyFile) SyncData() error             { defer f.l.tick(); return f.File.SyncData() }
 
 // A cutter makes connections that break after some bytes, either way.
 type cutter struct{ after atomic.Int64 }

@@ -13,11 +13,11 @@ import (
 
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/store"
-	"github.com/dictwire/dictwire/store/pebble"
+	"github.com/dictwire/dictwire/store/log"
 )
 
-func openStore(t *testing.T) *pebble.Store {
-	s, err := pebble.Open(t.Context(), "store", &pebble.Options{FS: vfs.NewMem(), KeepEvery: -1})
+func openStore(t *testing.T) *log.Store {
+	s, err := log.Open(t.Context(), "store", &log.Options{FS: vfs.NewMem(), KeepEvery: -1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,7 @@
 // Package relay passes what a server has stored on to another server: in order,
 // exactly once, through days without the network.
 //
-//	s, err := pebble.Open(ctx, dir, nil)
+//	s, err := log.Open(ctx, dir, nil)
 //	…
 //	go (&dictwire.Server{Store: s}).ListenAndServe("127.0.0.1:65432")
 //	r := &relay.Relay{Store: s, Addr: "central:65432"}

@@ -13,16 +13,16 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.uber.org/goleak"
 
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/cbor"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/crashfs"
 	"github.com/dictwire/dictwire/relay"
 	"github.com/dictwire/dictwire/store"
-	"github.com/dictwire/dictwire/store/pebble"
+	"github.com/dictwire/dictwire/store/log"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -32,7 +32,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type node struct {
 	t         *testing.T
 	fs        *lossy
-	store     *pebble.Store
+	store     *log.Store
 	server    *dictwire.Server
 	handler   dictwire.Handler
 	maxRecord int    // 0: the default
@@ -63,7 +63,7 @@ func (l *logBuffer) String() string {
 
 // newNode opens a store and serves it.
 func newNode(t *testing.T) *node {
-	n := &node{t: t, fs: &lossy{MemFS: vfs.NewCrashableMem()}}
+	n := &node{t: t, fs: &lossy{crashfs.New(1)}}
 	n.open()
 	n.serve()
 	t.Cleanup(func() {
@@ -77,7 +77,7 @@ func newNode(t *testing.T) *node {
 }
 
 func (n *node) open() {
-	s, err := pebble.Open(context.Background(), "store", &pebble.Options{FS: n.fs, KeepEvery: -1})
+	s, err := log.Open(context.Background(), "store", &log.Options{FS: n.fs, KeepEvery: -1})
 	if err != nil {
 		n.t.Fatal(err)
 	}
@@ -139,7 +139,7 @@ func (n *node) crash(rng *rand.Rand, up string, dial func(context.Context, strin
 	n.unrelay()
 	n.unserve()
 	_ = n.store.Close()
-	n.fs = &lossy{MemFS: left}
+	n.fs = &lossy{FS: left}
 	n.open()
 	n.serve()
 	n.relayBy(up, dial)

@@ -9,14 +9,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
-
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/crashfs"
 	"github.com/dictwire/dictwire/spool"
 	"github.com/dictwire/dictwire/store"
+	"github.com/dictwire/dictwire/store/log"
 	"github.com/dictwire/dictwire/store/memory"
-	"github.com/dictwire/dictwire/store/pebble"
 )
 
 // A server is one that can be away.
@@ -123,7 +122,7 @@ func TestSmall(t *testing.T) {
 func TestServerAway(t *testing.T) {
 	srv := newServer(t)
 	rng := rand.New(rand.NewPCG(1, 1))
-	fs := vfs.NewCrashableMem()
+	fs := crashfs.New(1)
 	sent := map[string]uint64{}
 	for round := range 12 {
 		if round%4 == 2 {
@@ -147,7 +146,7 @@ func TestServerAway(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Duration(rng.IntN(5)) * time.Millisecond)
-		left := fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: rng.IntN(101), RNG: rng})
+		left := fs.Crash(true, rng)
 		if err := errors.Join(c.Close(), s.Close()); err != nil {
 			t.Fatal(err)
 		}
@@ -177,8 +176,8 @@ func TestLostAndCopied(t *testing.T) {
 		return err
 	}
 	// begin gives a server a few records of a spool that is copied meanwhile.
-	begin := func(t *testing.T) (srv *server, now, old *vfs.MemFS) {
-		srv, now = newServer(t), vfs.NewCrashableMem()
+	begin := func(t *testing.T) (srv *server, now, old *crashfs.FS) {
+		srv, now = newServer(t), crashfs.New(1)
 		s := open(t, spool.Options{FS: now})
 		c := dial(t, s, srv.addr, dictwire.Dialer{})
 		for n := uint64(1); n <= 3; n++ {
@@ -190,7 +189,7 @@ func TestLostAndCopied(t *testing.T) {
 			t.Fatal(err)
 		}
 		_ = c.Close()
-		old = now.CrashClone(vfs.CrashCloneCfg{RNG: rand.New(rand.NewPCG(1, 1))})
+		old = now.Crash(false, nil)
 		s = open(t, spool.Options{FS: now})
 		c = dial(t, s, srv.addr, dictwire.Dialer{})
 		for n := uint64(4); n <= 5; n++ {
@@ -270,7 +269,7 @@ func TestLostAndCopied(t *testing.T) {
 
 // BenchmarkClient sends through the spool to a server on the same machine.
 func BenchmarkClient(b *testing.B) {
-	st, err := pebble.Open(b.Context(), b.TempDir(), nil)
+	st, err := log.Open(b.Context(), b.TempDir(), nil)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -5,15 +5,14 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
-
+	"github.com/dictwire/dictwire/internal/crashfs"
 	"github.com/dictwire/dictwire/spool"
 	"github.com/dictwire/dictwire/store"
 )
@@ -42,18 +41,13 @@ func TestPowerLossIsFound(t *testing.T) {
 	t.Fatal("50 power losses without syncs, and nothing was lost")
 }
 
-// A crasher is a file system that loses power behind a number of writes and
-// syncs.
+// A crasher is a file system that loses power after a number of operations.
 type crasher struct {
-	*vfs.MemFS
-	rng   *rand.Rand   // tick's own
-	after atomic.Int64 // 0 while the spool is opened
-	ticks atomic.Int64
+	*crashfs.FS
 
 	mu   sync.Mutex
 	now  known
-	then known      // when power was lost
-	left *vfs.MemFS // what is left, once power is lost
+	then known // when power was lost
 }
 
 // known is what the program knows.
@@ -65,52 +59,20 @@ type known struct {
 
 func key(topic string, number uint64) string { return fmt.Sprintf("%s/%d", topic, number) }
 
-func (c *crasher) tick() {
-	n, after := c.ticks.Add(1), c.after.Load()
-	if after == 0 || n < after {
-		return
-	}
+// note keeps what is known when power is lost.
+func (c *crasher) note() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.left != nil {
-		return
-	}
-	c.then = known{map[string]string{}, map[string]uint64{}, c.now.attempt}
-	for k, v := range c.now.appended {
-		c.then.appended[k] = v
-	}
-	for k, v := range c.now.settled {
-		c.then.settled[k] = v
-	}
-	c.left = c.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: c.rng.IntN(101), RNG: c.rng})
+	c.then = known{maps.Clone(c.now.appended), maps.Clone(c.now.settled), c.now.attempt}
 }
 
-func (c *crasher) lost() bool { c.mu.Lock(); defer c.mu.Unlock(); return c.left != nil }
-
-func (c *crasher) Create(name string, w vfs.DiskWriteCategory) (vfs.File, error) {
-	f, err := c.MemFS.Create(name, w)
-	if err != nil {
-		return nil, err
-	}
-	return &crashFile{f, c}, nil
-}
-
-func (c *crasher) Unwrap() vfs.FS { return c.MemFS }
-
-type crashFile struct {
-	vfs.File
-	c *crasher
-}
-
-func (f *crashFile) Write(b []byte) (int, error) { defer f.c.tick(); return f.File.Write(b) }
-func (f *crashFile) Sync() error                 { defer f.c.tick(); return f.File.Sync() }
-func (f *crashFile) SyncData() error             { defer f.c.tick(); return f.File.SyncData() }
+func (c *crasher) lost() bool { return c.Crashed() }
 
 var crashTopics = []string{"a", "b.c"}
 
 func losePower(ctx context.Context, seed uint64, d store.Durability) error {
 	rng := rand.New(rand.NewPCG(seed, 1))
-	c := &crasher{MemFS: vfs.NewCrashableMem(), rng: rand.New(rand.NewPCG(seed, 2))}
+	c := &crasher{FS: crashfs.New(seed)}
 	c.now = known{appended: map[string]string{}, settled: map[string]uint64{}}
 	// Small enough that the settler is waited for.
 	s, err := spool.Open(ctx, "deep/down/spool", &spool.Options{FS: c, Durability: d, MaxBytes: 20000})
@@ -118,7 +80,7 @@ func losePower(ctx context.Context, seed uint64, d store.Durability) error {
 		return err
 	}
 	name := s.Producer()
-	c.after.Store(c.ticks.Load() + 1 + rng.Int64N(200))
+	c.CrashAfter(1+rng.IntN(200), true, c.note)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	errs := make(chan error, 8)
@@ -214,7 +176,7 @@ func (c *crasher) attempts(ctx context.Context, s *spool.Spool) error {
 
 // verify opens what is left.
 func (c *crasher) verify(ctx context.Context, name string) (err error) {
-	s, err := spool.Open(ctx, "deep/down/spool", &spool.Options{FS: c.left, NoWait: true})
+	s, err := spool.Open(ctx, "deep/down/spool", &spool.Options{FS: c.After(), NoWait: true})
 	if err != nil {
 		return err
 	}

@@ -116,7 +116,7 @@ func reopen(t *testing.T, dir string) *spool.Spool {
 // damage flips a bit of a record where it lies in a directory's files.
 func damage(t *testing.T, dir string, record []byte) {
 	t.Helper()
-	names, _ := filepath.Glob(filepath.Join(dir, "*.sst"))
+	names, _ := filepath.Glob(filepath.Join(dir, "*.seg"))
 	for _, name := range names {
 		data, err := os.ReadFile(name)
 		if err != nil {

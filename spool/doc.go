@@ -66,7 +66,7 @@
 //
 // # On disk
 //
-// The directory is one of store/pebble, which the command line can look into.
+// The directory is one of store/log, which the command line can look into.
 //
 //	topic    producer                             records
 //	T        topic T, name N                      T's, by number

@@ -16,7 +16,7 @@ import (
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/spool"
 	"github.com/dictwire/dictwire/store"
-	"github.com/dictwire/dictwire/store/pebble"
+	"github.com/dictwire/dictwire/store/log"
 )
 
 var kills = flag.Int("kill.rounds", 3, "how often to kill the client")
@@ -28,7 +28,7 @@ func TestKill(t *testing.T) {
 		sendUntilKilled(t, dir, os.Getenv("DICTWIRE_TEST_SERVER"))
 		return
 	}
-	st, err := pebble.Open(t.Context(), t.TempDir(), &pebble.Options{Durability: store.OS})
+	st, err := log.Open(t.Context(), t.TempDir(), &log.Options{Durability: store.OS})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,10 +6,10 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
 	"pgregory.net/rapid"
 
 	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/internal/crashfs"
 	"github.com/dictwire/dictwire/spool"
 )
 
@@ -17,7 +17,7 @@ import (
 // what it must hold.
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		m := &model{fs: vfs.NewCrashableMem(), topics: map[string]*modelTopic{}}
+		m := &model{fs: crashfs.New(1), topics: map[string]*modelTopic{}}
 		m.open(t)
 		defer func() { _ = m.s.Close() }()
 		t.Repeat(map[string]func(*rapid.T){
@@ -30,7 +30,7 @@ func TestModel(t *testing.T) {
 			},
 			"crash": func(t *rapid.T) {
 				rng := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
-				left := m.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: rng.IntN(101), RNG: rng})
+				left := m.fs.Crash(true, rng)
 				m.close(t)
 				m.fs = left
 				m.open(t)
@@ -41,7 +41,7 @@ func TestModel(t *testing.T) {
 }
 
 type model struct {
-	fs      *vfs.MemFS
+	fs      *crashfs.FS
 	s       *spool.Spool
 	name    string
 	attempt uint64

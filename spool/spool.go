@@ -15,7 +15,7 @@ import (
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/internal/ledger"
 	"github.com/dictwire/dictwire/store"
-	"github.com/dictwire/dictwire/store/pebble"
+	"github.com/dictwire/dictwire/store/log"
 )
 
 // Options are what a spool can be told. Nil and the zero value mean the
@@ -59,7 +59,7 @@ type Options struct {
 
 // A Spool is a [dictwire.Spool] in a directory.
 type Spool struct {
-	store  *pebble.Store
+	store  *log.Store
 	opts   Options
 	least  uint64 // bytes of the disk that stay free
 	dir    string
@@ -138,7 +138,7 @@ func Open(ctx context.Context, dir string, o *Options) (*Spool, error) {
 	if err := s.opts.fill(); err != nil {
 		return nil, err
 	}
-	db, err := pebble.Open(ctx, dir, &pebble.Options{
+	db, err := log.Open(ctx, dir, &log.Options{
 		Durability: s.opts.Durability,
 		Reserve:    -1, // full sees to it: what is settled is saved on a full disk, too
 		KeepEvery:  -1, // what is settled is trimmed, and nothing else

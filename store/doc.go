@@ -2,7 +2,7 @@
 // between the server and what it stores into; the drivers are packages below
 // this one, and storetest is the contract that they all pass.
 //
-//	s, err := pebble.Open(ctx, dir, nil)
+//	s, err := log.Open(ctx, dir, nil)
 //	…
 //	p := store.Producer{Principal: "till", Topic: "orders", Name: "till-7.k2x9"}
 //	claim, err := s.Claim(ctx, p, store.ClaimRequest{})

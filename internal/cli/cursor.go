@@ -10,7 +10,7 @@ import (
 
 	"github.com/dictwire/dictwire/internal/point"
 	"github.com/dictwire/dictwire/store"
-	"github.com/dictwire/dictwire/store/pebble"
+	"github.com/dictwire/dictwire/store/log"
 )
 
 func cursorCommand() *cobra.Command {
@@ -32,7 +32,7 @@ func cursorListCommand() *cobra.Command {
 		Example: "  dictwire cursor list",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return f.with(cmd.Context(), pebble.Options{}, func(s *pebble.Store) error {
+			return f.with(cmd.Context(), log.Options{}, func(s *log.Store) error {
 				all, err := s.Cursors(cmd.Context())
 				if err != nil || len(all) == 0 {
 					return err
@@ -73,7 +73,7 @@ func cursorDropCommand() *cobra.Command {
 		Example: "  dictwire cursor drop billing\n  dictwire cursor drop billing --reads 'orders.*'",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.with(cmd.Context(), pebble.Options{}, func(s *pebble.Store) error {
+			return c.with(cmd.Context(), log.Options{}, func(s *log.Store) error {
 				found, err := c.find(cmd.Context(), s, args[0])
 				if err != nil {
 					return err
@@ -107,7 +107,7 @@ func cursorResetCommand() *cobra.Command {
 			if c.to.text == "" {
 				return usagef("--to says where the cursor shall stand")
 			}
-			return c.with(cmd.Context(), pebble.Options{}, func(s *pebble.Store) error { return c.run(cmd, s, args[0]) })
+			return c.with(cmd.Context(), log.Options{}, func(s *log.Store) error { return c.run(cmd, s, args[0]) })
 		},
 	}
 	flags := cmd.Flags()
@@ -116,7 +116,7 @@ func cursorResetCommand() *cobra.Command {
 	return cmd
 }
 
-func (c *cursorReset) run(cmd *cobra.Command, s *pebble.Store, name string) error {
+func (c *cursorReset) run(cmd *cobra.Command, s *log.Store, name string) error {
 	ctx := cmd.Context()
 	found, err := c.find(ctx, s, name)
 	if err != nil {
@@ -138,7 +138,7 @@ func (c *cursorReset) run(cmd *cobra.Command, s *pebble.Store, name string) erro
 }
 
 // find returns the one cursor that has the name.
-func (c *cursorFlags) find(ctx context.Context, s *pebble.Store, name string) (store.SavedCursor, error) {
+func (c *cursorFlags) find(ctx context.Context, s *log.Store, name string) (store.SavedCursor, error) {
 	all, err := s.Cursors(ctx)
 	if err != nil {
 		return store.SavedCursor{}, err

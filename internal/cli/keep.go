@@ -9,7 +9,7 @@ import (
 
 	"github.com/dictwire/dictwire/internal/point"
 	"github.com/dictwire/dictwire/store"
-	"github.com/dictwire/dictwire/store/pebble"
+	"github.com/dictwire/dictwire/store/log"
 )
 
 // A perTopic is a flag's values, one for all topics and others for some:
@@ -85,8 +85,8 @@ func (f *keepFlags) add(flags *pflag.FlagSet) {
 }
 
 // keep says what of a topic is kept on disk.
-func (f *keepFlags) keep(topic string) pebble.Keep {
-	keep := pebble.DefaultKeep(topic)
+func (f *keepFlags) keep(topic string) log.Keep {
+	keep := log.DefaultKeep(topic)
 	if age, ok := f.age.of(topic); ok {
 		keep.Age = age
 	}

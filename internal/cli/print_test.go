@@ -17,8 +17,8 @@ import (
 	"github.com/dictwire/dictwire/codec/cbor"
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/store"
+	"github.com/dictwire/dictwire/store/log"
 	"github.com/dictwire/dictwire/store/memory"
-	"github.com/dictwire/dictwire/store/pebble"
 )
 
 // A stalled is an output that takes nothing until it is told to.
@@ -160,7 +160,7 @@ func TestKeep(t *testing.T) {
 		t.Fatal(err)
 	}
 	const hour = time.Hour
-	for topic, want := range map[string]pebble.Keep{
+	for topic, want := range map[string]log.Keep{
 		"a":             {Age: 30 * 24 * hour, Bytes: 1 << 20},
 		"orders":        {Age: 30 * 24 * hour, Bytes: 1 << 20},
 		"orders.us":     {Age: 7 * 24 * hour, Bytes: 1 << 20},

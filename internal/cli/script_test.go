@@ -21,7 +21,7 @@ import (
 	"github.com/dictwire/dictwire/codec/python"
 	"github.com/dictwire/dictwire/internal/cli"
 	"github.com/dictwire/dictwire/store"
-	"github.com/dictwire/dictwire/store/pebble"
+	"github.com/dictwire/dictwire/store/log"
 )
 
 // A leakCheck runs the tests and then looks for goroutines that are left.
@@ -117,8 +117,8 @@ func status(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // open opens the store in a directory, until close.
-func open(ts *testscript.TestScript, dir string) (s *pebble.Store, closing func()) {
-	s, err := pebble.Open(context.Background(), ts.MkAbs(dir), &pebble.Options{KeepEvery: -1})
+func open(ts *testscript.TestScript, dir string) (s *log.Store, closing func()) {
+	s, err := log.Open(context.Background(), ts.MkAbs(dir), &log.Options{KeepEvery: -1})
 	ts.Check(err)
 	return s, func() { ts.Check(s.Close()) }
 }

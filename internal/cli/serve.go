@@ -25,8 +25,8 @@ import (
 	"github.com/dictwire/dictwire/internal/storedir"
 	"github.com/dictwire/dictwire/spool"
 	"github.com/dictwire/dictwire/store"
+	"github.com/dictwire/dictwire/store/log"
 	"github.com/dictwire/dictwire/store/memory"
-	"github.com/dictwire/dictwire/store/pebble"
 )
 
 // A serve is the command serve with its flags.
@@ -207,7 +207,7 @@ type closingStore interface {
 }
 
 // openStore opens the store and says where it is.
-func (s *serve) openStore(cmd *cobra.Command, log *slog.Logger) (closingStore, error) {
+func (s *serve) openStore(cmd *cobra.Command, logger *slog.Logger) (closingStore, error) {
 	if s.store.dir == inMemory || s.once && s.store.dir == "" {
 		keep, ok := s.keep.bytes.of("*")
 		if !ok {
@@ -224,10 +224,13 @@ func (s *serve) openStore(cmd *cobra.Command, log *slog.Logger) (closingStore, e
 	if err != nil {
 		return nil, err
 	}
-	st, err := pebble.Open(cmd.Context(), dir, &pebble.Options{
+	st, err := log.Open(cmd.Context(), dir, &log.Options{
 		Durability: store.Durability(s.durability.value), Reserve: int64(s.reserve.byteSize), Keep: s.keep.keep,
 		MaxTopics: int(s.maxTopics), MaxProducers: int(s.maxProducers), MaxCursors: int(s.maxCursors),
-		Fatal: s.die, Logger: log,
+		Fatal: s.die, Logger: logger,
+		Damaged: func(d log.Damage) {
+			logger.Error("the store is damaged; dictwire store check lists what is lost", "damage", d.Text)
+		},
 	})
 	switch {
 	case errors.Is(err, store.ErrLocked):

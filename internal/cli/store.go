@@ -15,7 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/dictwire/dictwire/store"
-	"github.com/dictwire/dictwire/store/pebble"
+	"github.com/dictwire/dictwire/store/log"
 )
 
 func storeCommand() *cobra.Command {
@@ -64,7 +64,7 @@ func (f *storeFlag) path() (string, error) {
 
 // with opens the store, which must be there, and calls do. Nothing else happens
 // in it meanwhile.
-func (f *storeFlag) with(ctx context.Context, o pebble.Options, do func(*pebble.Store) error) error {
+func (f *storeFlag) with(ctx context.Context, o log.Options, do func(*log.Store) error) error {
 	dir, err := f.path()
 	if err != nil {
 		return err
@@ -73,7 +73,7 @@ func (f *storeFlag) with(ctx context.Context, o pebble.Options, do func(*pebble.
 		return usagef("--store wants a directory: what is in memory ends with its server")
 	}
 	o.Existing, o.KeepEvery = true, -1
-	s, err := pebble.Open(ctx, dir, &o)
+	s, err := log.Open(ctx, dir, &o)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return hintError{fmt.Errorf("no store in %s", dir), "--store DIR says where it is"}
@@ -85,10 +85,10 @@ func (f *storeFlag) with(ctx context.Context, o pebble.Options, do func(*pebble.
 	return errors.Join(do(s), s.Close())
 }
 
-// hinted adds what helps against an error of pebble.Open.
+// hinted adds what helps against an error of log.Open.
 func hinted(err error) error {
 	switch {
-	case errors.Is(err, pebble.ErrCut):
+	case errors.Is(err, log.ErrDamaged):
 		return hintError{err, "dictwire store check --salvage makes the rest readable"}
 	case errors.Is(err, fs.ErrPermission):
 		return hintError{err, "a store belongs to the user whose server made it; --store DIR names another one"}
@@ -103,7 +103,7 @@ func hinted(err error) error {
 const inMemory = "memory"
 
 // aTopic returns what the store says of a topic that it must have.
-func aTopic(ctx context.Context, s *pebble.Store, name string) (store.TopicStat, error) {
+func aTopic(ctx context.Context, s *log.Store, name string) (store.TopicStat, error) {
 	all, err := s.Topics(ctx)
 	if err != nil {
 		return store.TopicStat{}, err

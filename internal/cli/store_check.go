@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dictwire/dictwire/store"
-	"github.com/dictwire/dictwire/store/pebble"
+	"github.com/dictwire/dictwire/store/log"
 )
 
 func storeCheckCommand() *cobra.Command {
@@ -27,7 +27,7 @@ func storeCheckCommand() *cobra.Command {
 		Example: "  dictwire store check\n  dictwire store check --store /var/lib/dictwire --salvage",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return f.with(cmd.Context(), pebble.Options{Salvage: salvage}, func(s *pebble.Store) error { return storeCheck(cmd, s) })
+			return f.with(cmd.Context(), log.Options{Salvage: salvage}, func(s *log.Store) error { return storeCheck(cmd, s) })
 		},
 	}
 	flags := cmd.Flags()
@@ -36,7 +36,7 @@ func storeCheckCommand() *cobra.Command {
 	return cmd
 }
 
-func storeCheck(cmd *cobra.Command, s *pebble.Store) error {
+func storeCheck(cmd *cobra.Command, s *log.Store) error {
 	out := bufio.NewWriter(cmd.OutOrStdout())
 	r, err := s.Check(cmd.Context(), func(d *store.DamageError) {
 		if d.To.IsZero() { // not in the log

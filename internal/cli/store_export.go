@@ -11,7 +11,7 @@ import (
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/internal/point"
 	"github.com/dictwire/dictwire/store"
-	"github.com/dictwire/dictwire/store/pebble"
+	"github.com/dictwire/dictwire/store/log"
 )
 
 // An export is the command store export with its flags.
@@ -40,7 +40,7 @@ func storeExportCommand() *cobra.Command {
 			if err := checkPatterns(e.topics); err != nil {
 				return err
 			}
-			return e.with(cmd.Context(), pebble.Options{}, func(s *pebble.Store) error { return e.run(cmd, s) })
+			return e.with(cmd.Context(), log.Options{}, func(s *log.Store) error { return e.run(cmd, s) })
 		},
 	}
 	flags := cmd.Flags()
@@ -53,7 +53,7 @@ func storeExportCommand() *cobra.Command {
 	return cmd
 }
 
-func (e *export) run(cmd *cobra.Command, s *pebble.Store) error {
+func (e *export) run(cmd *cobra.Command, s *log.Store) error {
 	ctx := cmd.Context()
 	from, err := e.from.In(ctx, s)
 	if err != nil {
@@ -127,7 +127,7 @@ func (e *export) run(cmd *cobra.Command, s *pebble.Store) error {
 }
 
 // nameUnknown says which topics of the command line the store does not have.
-func (e *export) nameUnknown(cmd *cobra.Command, s *pebble.Store) error {
+func (e *export) nameUnknown(cmd *cobra.Command, s *log.Store) error {
 	all, err := s.Topics(cmd.Context())
 	for _, pattern := range e.topics {
 		known := slices.ContainsFunc(all, func(t store.TopicStat) bool { return store.Match([]string{pattern}, t.Name) })

@@ -4,7 +4,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dictwire/dictwire/store"
-	"github.com/dictwire/dictwire/store/pebble"
+	"github.com/dictwire/dictwire/store/log"
 )
 
 func storeForgetCommand() *cobra.Command {
@@ -28,7 +28,7 @@ func storeForgetCommand() *cobra.Command {
 			if err := p.Check(); err != nil {
 				return usageError{err}
 			}
-			return f.with(cmd.Context(), pebble.Options{}, func(s *pebble.Store) error { return s.Forget(cmd.Context(), p) })
+			return f.with(cmd.Context(), log.Options{}, func(s *log.Store) error { return s.Forget(cmd.Context(), p) })
 		},
 	}
 	flags := cmd.Flags()

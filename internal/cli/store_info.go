@@ -5,7 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/dictwire/dictwire/store/pebble"
+	"github.com/dictwire/dictwire/store/log"
 )
 
 func storeInfoCommand() *cobra.Command {
@@ -17,14 +17,14 @@ func storeInfoCommand() *cobra.Command {
 		Example: "  dictwire store info\n  dictwire store info --store /var/lib/dictwire",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return f.with(cmd.Context(), pebble.Options{}, func(s *pebble.Store) error { return storeInfo(cmd, s) })
+			return f.with(cmd.Context(), log.Options{}, func(s *log.Store) error { return storeInfo(cmd, s) })
 		},
 	}
 	f.add(cmd.Flags())
 	return cmd
 }
 
-func storeInfo(cmd *cobra.Command, s *pebble.Store) error {
+func storeInfo(cmd *cobra.Command, s *log.Store) error {
 	i, err := s.Info(cmd.Context())
 	if err != nil {
 		return err

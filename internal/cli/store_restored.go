@@ -3,7 +3,7 @@ package cli
 import (
 	"github.com/spf13/cobra"
 
-	"github.com/dictwire/dictwire/store/pebble"
+	"github.com/dictwire/dictwire/store/log"
 )
 
 func storeRestoredCommand() *cobra.Command {
@@ -18,7 +18,7 @@ func storeRestoredCommand() *cobra.Command {
 			"  dictwire store restored --store /var/lib/dictwire",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return f.with(cmd.Context(), pebble.Options{Restored: true}, func(*pebble.Store) error { return nil })
+			return f.with(cmd.Context(), log.Options{Restored: true}, func(*log.Store) error { return nil })
 		},
 	}
 	f.add(cmd.Flags())

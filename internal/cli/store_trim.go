@@ -4,7 +4,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dictwire/dictwire/internal/point"
-	"github.com/dictwire/dictwire/store/pebble"
+	"github.com/dictwire/dictwire/store/log"
 )
 
 func storeTrimCommand() *cobra.Command {
@@ -25,7 +25,7 @@ func storeTrimCommand() *cobra.Command {
 			if before.text == "" {
 				return usagef("--before says where the records begin that stay")
 			}
-			return f.with(cmd.Context(), pebble.Options{}, func(s *pebble.Store) error {
+			return f.with(cmd.Context(), log.Options{}, func(s *log.Store) error {
 				return storeTrim(cmd, s, args[0], before.Point)
 			})
 		},
@@ -46,7 +46,7 @@ func storeDropCommand() *cobra.Command {
 		Example: "  dictwire store drop orders",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return f.with(cmd.Context(), pebble.Options{}, func(s *pebble.Store) error {
+			return f.with(cmd.Context(), log.Options{}, func(s *log.Store) error {
 				return storeTrim(cmd, s, args[0], point.Latest())
 			})
 		},
@@ -57,7 +57,7 @@ func storeDropCommand() *cobra.Command {
 
 // storeTrim deletes what a topic holds before a point, and says how much that
 // was.
-func storeTrim(cmd *cobra.Command, s *pebble.Store, topic string, before point.Point) error {
+func storeTrim(cmd *cobra.Command, s *log.Store, topic string, before point.Point) error {
 	ctx := cmd.Context()
 	held, err := aTopic(ctx, s, topic)
 	if err != nil {

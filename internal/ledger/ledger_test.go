@@ -10,7 +10,7 @@ import (
 
 	"github.com/dictwire/dictwire/internal/ledger"
 	"github.com/dictwire/dictwire/store"
-	"github.com/dictwire/dictwire/store/pebble"
+	"github.com/dictwire/dictwire/store/log"
 )
 
 func TestLedger(t *testing.T) {
@@ -19,7 +19,7 @@ func TestLedger(t *testing.T) {
 	var name string
 	attempt := uint64(0)
 	for round := range 3 {
-		s, err := pebble.Open(t.Context(), "store", &pebble.Options{FS: fs, Now: func() time.Time { return now() }})
+		s, err := log.Open(t.Context(), "store", &log.Options{FS: fs, Now: func() time.Time { return now() }})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -73,7 +73,7 @@ func TestLedger(t *testing.T) {
 
 // TestBlockOfANote stores a record with a note, both or none.
 func TestBlockOfANote(t *testing.T) {
-	s, err := pebble.Open(t.Context(), "store", &pebble.Options{FS: vfs.NewMem()})
+	s, err := log.Open(t.Context(), "store", &log.Options{FS: vfs.NewMem()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,7 @@ import (
 
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/internal/memnet"
-	"github.com/dictwire/dictwire/store/pebble"
+	"github.com/dictwire/dictwire/store/log"
 )
 
 // What a server may take beside what it has at rest: its Server.MaxMemory, and
@@ -26,7 +26,7 @@ const (
 
 // bounded serves, in real time, on a disk whose syncs take as long as is said.
 func bounded(t *testing.T, sync time.Duration) *memnet.Host {
-	s, err := pebble.Open(t.Context(), t.TempDir(), &pebble.Options{FS: slowDisk{vfs.Default, sync}, Reserve: -1})
+	s, err := log.Open(t.Context(), t.TempDir(), &log.Options{FS: slowDisk{vfs.Default, sync}, Reserve: -1})
 	if err != nil {
 		t.Fatal(err)
 	}

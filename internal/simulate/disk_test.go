@@ -7,12 +7,14 @@ import (
 	"syscall"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/dictwire/dictwire/internal/crashfs"
 )
 
 // A disk is a file system in memory. It forgets what was not synced when power
 // fails, runs full and breaks.
 type disk struct {
-	*vfs.MemFS
+	*crashfs.FS
 
 	full    atomic.Bool // no room is left beside the reserve
 	broken  atomic.Bool // writes and syncs fail
@@ -24,10 +26,10 @@ type disk struct {
 	}
 }
 
-func newDisk() *disk { return diskOf(vfs.NewCrashableMem()) }
+func newDisk() *disk { return diskOf(crashfs.New(1)) }
 
-func diskOf(fs *vfs.MemFS) *disk {
-	d := &disk{MemFS: fs}
+func diskOf(fs *crashfs.FS) *disk {
+	d := &disk{FS: fs}
 	d.syncs.Store(true)
 	return d
 }
@@ -57,11 +59,7 @@ func (d *disk) tick() {
 // left returns what is on the disk after the process died, or after a power
 // failure, of which rng decides how much of what was not synced is there.
 func (d *disk) left(power bool, rng *rand.Rand) *disk {
-	c := vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rng}
-	if power {
-		c.UnsyncedDataPercent = []int{0, 0, rng.IntN(101)}[rng.IntN(3)]
-	}
-	return diskOf(d.CrashClone(c))
+	return diskOf(d.Crash(power, rng))
 }
 
 // reserve is what the stores of a simulation leave free.
@@ -76,15 +74,15 @@ func (d *disk) GetDiskUsage(string) (vfs.DiskUsage, error) {
 }
 
 func (d *disk) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	return d.wrap(d.MemFS.Create(name, c))
+	return d.wrap(d.FS.Create(name, c))
 }
 
 func (d *disk) ReuseForWrite(old, name string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	return d.wrap(d.MemFS.ReuseForWrite(old, name, c))
+	return d.wrap(d.FS.ReuseForWrite(old, name, c))
 }
 
 func (d *disk) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.OpenOption) (vfs.File, error) {
-	return d.wrap(d.MemFS.OpenReadWrite(name, c, o...))
+	return d.wrap(d.FS.OpenReadWrite(name, c, o...))
 }
 
 func (d *disk) wrap(f vfs.File, err error) (vfs.File, error) {
@@ -95,7 +93,7 @@ func (d *disk) wrap(f vfs.File, err error) (vfs.File, error) {
 }
 
 // Unwrap returns the file system within.
-func (d *disk) Unwrap() vfs.FS { return d.MemFS }
+func (d *disk) Unwrap() vfs.FS { return d.FS }
 
 // A file is one that was opened for writing.
 type file struct {
@@ -109,6 +107,14 @@ func (f *file) Write(b []byte) (int, error) {
 		return 0, syscall.EIO
 	}
 	return f.File.Write(b)
+}
+
+func (f *file) WriteAt(b []byte, off int64) (int, error) {
+	defer f.d.tick()
+	if f.d.broken.Load() {
+		return 0, syscall.EIO
+	}
+	return f.File.WriteAt(b, off)
 }
 
 func (f *file) sync(sync func() error) error {

@@ -13,7 +13,7 @@ import (
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/cbor"
 	"github.com/dictwire/dictwire/store"
-	"github.com/dictwire/dictwire/store/pebble"
+	"github.com/dictwire/dictwire/store/log"
 )
 
 // A ledger is what was sent, what was promised and what was told, and the trace
@@ -182,7 +182,7 @@ func (r *stored) open() error {
 
 // inventory is what a store has, whose files must be whole, and what it had and
 // was told to delete, in the order of the positions.
-func inventory(ctx context.Context, s *pebble.Store, trimmed []stored) ([]stored, error) {
+func inventory(ctx context.Context, s *log.Store, trimmed []stored) ([]stored, error) {
 	var damage error
 	if _, err := s.Check(ctx, func(d *store.DamageError) { damage = d }); err != nil || damage != nil {
 		return nil, fmt.Errorf("check: %w", errors.Join(err, damage))

@@ -19,7 +19,7 @@ import (
 	"github.com/dictwire/dictwire/internal/memnet"
 	"github.com/dictwire/dictwire/relay"
 	"github.com/dictwire/dictwire/store"
-	"github.com/dictwire/dictwire/store/pebble"
+	"github.com/dictwire/dictwire/store/log"
 )
 
 // A machine runs a server on a disk, under one name on the network. It can die
@@ -46,7 +46,7 @@ type machine struct {
 type running struct {
 	host   *memnet.Host
 	disk   *disk
-	store  *pebble.Store
+	store  *log.Store
 	server *dictwire.Server
 	relay  *relay.Relay       // nil where nothing is passed on
 	cancel context.CancelFunc // ends the relay
@@ -60,8 +60,8 @@ func newMachine(l *ledger, n *memnet.Network, name string, rng *rand.Rand) *mach
 }
 
 // options are those of all stores of a simulation.
-func (m *machine) options(r *running) *pebble.Options {
-	return &pebble.Options{
+func (m *machine) options(r *running) *log.Options {
+	return &log.Options{
 		FS: r.disk, Durability: m.durability, Reserve: reserve, KeepEvery: -1, Restored: m.copied,
 		Fatal: func(err error) {
 			m.ledger.say(m.name, "fatal: %v", err)
@@ -78,7 +78,7 @@ func (m *machine) start(ctx context.Context) error {
 	r := &running{host: m.net.Host(m.name), disk: m.disk, died: make(chan struct{})}
 	m.run = r
 	m.mu.Unlock()
-	s, err := pebble.Open(ctx, "store", m.options(r))
+	s, err := log.Open(ctx, "store", m.options(r))
 	if err != nil {
 		return err
 	}

@@ -18,7 +18,7 @@ import (
 
 	"github.com/dictwire/dictwire/internal/memnet"
 	"github.com/dictwire/dictwire/store"
-	"github.com/dictwire/dictwire/store/pebble"
+	"github.com/dictwire/dictwire/store/log"
 )
 
 // A world is one simulation: a machine, those who write and those who read, and
@@ -462,7 +462,7 @@ func (w *world) copySpool(i int) {
 func (w *world) foreign() backup {
 	w.do(func() { w.ledger.foreign = true })
 	d := newDisk()
-	s, err := pebble.Open(w.ctx, "store", &pebble.Options{FS: d, Reserve: reserve, KeepEvery: -1})
+	s, err := log.Open(w.ctx, "store", &log.Options{FS: d, Reserve: reserve, KeepEvery: -1})
 	if err != nil {
 		w.fail(server, "a new store: %v", err)
 		return backup{disk: d}
@@ -665,7 +665,7 @@ func (w *world) passedOn(near, central []stored) (all []stored, err error) {
 
 // left opens what is left of a machine's store.
 func (w *world) left(m *machine) ([]stored, error) {
-	s, err := pebble.Open(w.ctx, "store", &pebble.Options{FS: m.disk, Reserve: reserve, KeepEvery: -1})
+	s, err := log.Open(w.ctx, "store", &log.Options{FS: m.disk, Reserve: reserve, KeepEvery: -1})
 	if err != nil {
 		return nil, err
 	}
@@ -673,13 +673,19 @@ func (w *world) left(m *machine) ([]stored, error) {
 	return all, errors.Join(err, s.Close(), isTidy(m.disk, "store"))
 }
 
-// isTidy returns an error where a store's directory holds more than it needs: two
-// logs, two manifests, four files of the engine, and few tables, since there are few
-// records.
+// isTidy returns an error where a store's directory holds files that nobody needs:
+// those that were begun, or an index without its segment.
 func isTidy(fs vfs.FS, dir string) error {
 	names, err := fs.List(dir)
-	if len(names) > 12 || slices.ContainsFunc(names, func(name string) bool { return strings.Contains(name, "tmp") }) {
-		err = errors.Join(err, fmt.Errorf("files are left: %q", names))
+	var left []string
+	for _, name := range names {
+		segment, isIndex := strings.CutSuffix(name, ".idx")
+		if strings.Contains(name, "tmp") || isIndex && !slices.Contains(names, segment+".seg") {
+			left = append(left, name)
+		}
+	}
+	if len(left) > 0 {
+		err = errors.Join(err, fmt.Errorf("files are left: %q", left))
 	}
 	return err
 }
