@@ -6,6 +6,9 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/dictwire/dictwire/store"
 )
@@ -227,6 +230,10 @@ func (s *Store) write() (g group, err error) {
 	}
 	if first := int64(g.commits[0].size()); c.off+first > c.active.room && c.off > c.active.Start {
 		if err := s.roll(); err != nil {
+			if !passes(err) {
+				s.fail(err)
+				return g, s.failed()
+			}
 			return g, fmt.Errorf("%w: no room for another segment: %w", store.ErrUnavailable, err)
 		}
 	}
@@ -331,6 +338,7 @@ func (s *Store) roll() error {
 	}
 	old, next := c.active, c.successor
 	if err := next.wait(); err != nil {
+		next.prepare() // again
 		return err
 	}
 	if s.opts.Durability == store.OS { // what is sealed is synced
@@ -363,6 +371,14 @@ func (s *Store) roll() error {
 	_ = old.file.Close()
 	s.stir()
 	return nil
+}
+
+// passes reports whether what kept a file from being made may pass while the
+// process runs.
+func passes(err error) bool {
+	return vfs.IsNoSpaceError(err) || slices.ContainsFunc([]error{
+		syscall.EDQUOT, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM,
+	}, func(target error) bool { return errors.Is(err, target) })
 }
 
 func (s *Store) stir() {
@@ -440,11 +456,10 @@ func (s *Store) makeSegment(h *header, size int64) (_ *segment, err error) {
 	g.size.Store(g.Start)
 	g.end.Store(g.Position)
 	g.ready = make(chan error, 1)
-	if s.committer.large() {
-		g.ready <- nil
-		return g, nil
+	g.ready <- nil
+	if !s.committer.large() {
+		g.prepare()
 	}
-	go func() { g.ready <- g.zero() }()
 	return g, nil
 }
 
@@ -457,6 +472,12 @@ func (g *segment) wait() error {
 	err := <-g.ready
 	g.ready <- err
 	return err
+}
+
+// prepare writes zeros into a segment's space, in the background.
+func (g *segment) prepare() {
+	<-g.ready
+	go func() { g.ready <- g.zero() }()
 }
 
 // zero writes zeros into the space of a segment, so that a sync of small groups

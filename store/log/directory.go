@@ -8,9 +8,14 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// private is the operating system's file system, where each file is its owner's
-// alone, whatever the process's umask.
+// private is the operating system's file system, where what is made is its
+// owner's alone, whatever the process's umask.
 type private struct{ vfs.FS }
+
+// MkdirAll implements [vfs.FS].
+func (p private) MkdirAll(dir string, perm os.FileMode) error {
+	return p.FS.MkdirAll(dir, perm&0o700)
+}
 
 // Create implements [vfs.FS].
 func (p private) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {

@@ -3,8 +3,12 @@ package log_test
 import (
 	"errors"
 	"flag"
+	"math/rand/v2"
+	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -135,4 +139,45 @@ func (f *diskFile) SyncData() error {
 		<-release
 	}
 	return f.File.SyncData()
+}
+
+// A segment that can't be made ends the log, unless the reason may pass: then
+// what comes is refused until it has.
+func TestNoSegment(t *testing.T) {
+	noise := make([]byte, 60<<10)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(noise) // never fails
+	for _, c := range []struct {
+		err    error
+		passes bool
+	}{
+		{syscall.ENOSPC, true},
+		{syscall.EMFILE, true},
+		{syscall.ENOENT, false}, // the directory is gone
+		{syscall.EIO, false},
+	} {
+		t.Run(c.err.Error(), func(t *testing.T) {
+			fs := crashfs.New(1)
+			ended := atomic.Bool{}
+			s := open(t, log.Options{FS: fs, KeepEvery: -1, Fatal: func(error) { ended.Store(true) }})
+			b := &store.Block{Topic: "a", Codec: "json"}
+			b.Add(noise)
+			fs.SetFault(func(op crashfs.Op, name string) error {
+				if op == crashfs.Create && strings.HasSuffix(name, ".seg") {
+					return &os.PathError{Op: "open", Path: name, Err: c.err}
+				}
+				return nil
+			})
+			err := s.Append(t.Context(), b)[0].Err
+			for n := 0; err == nil && n < 100; n++ {
+				err = s.Append(t.Context(), b)[0].Err
+			}
+			if !errors.Is(err, store.ErrUnavailable) || !errors.Is(err, c.err) || ended.Load() == c.passes {
+				t.Fatalf("%v, and ended: %v", err, ended.Load())
+			}
+			fs.SetFault(nil)
+			if err := s.Append(t.Context(), b)[0].Err; (err == nil) != c.passes {
+				t.Errorf("behind it: %v", err)
+			}
+		})
+	}
 }

@@ -1,0 +1,182 @@
+package log_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/dictwire/dictwire/store"
+	"github.com/dictwire/dictwire/store/log"
+)
+
+// TestFullDisk fills a small disk: a file system in memory, which the test
+// mounts in a name space of its own, and which is as full as any.
+func TestFullDisk(t *testing.T) {
+	if dir := os.Getenv("DICTWIRE_TEST_FULL"); dir != "" {
+		if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=40m"); err != nil {
+			t.Fatal(err)
+		}
+		t.Run("reserve", func(t *testing.T) { testReserveOfSmallDisk(t, filepath.Join(dir, "reserve")) })
+		t.Run("none", func(t *testing.T) { testNoSpaceLeft(t, filepath.Join(dir, "none")) })
+		return
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^TestFullDisk$", "-test.v", "-test.timeout=45s")
+	cmd.Env = append(os.Environ(), "DICTWIRE_TEST_FULL="+t.TempDir())
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
+	if id := os.Geteuid(); id != 0 {
+		cmd.SysProcAttr.Cloneflags = syscall.CLONE_NEWUSER
+		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: id, Size: 1}}
+	}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("this test runs as root, or where users may have name spaces; here it ended with %v:\n%s", err, out)
+	}
+	t.Logf("%s", out)
+}
+
+// filler takes room, until it is freed.
+func filler(t *testing.T, size int) (free func()) {
+	t.Helper()
+	name := filepath.Join(os.Getenv("DICTWIRE_TEST_FULL"), "filler")
+	if err := os.WriteFile(name, make([]byte, size), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		if err := os.Remove(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A numbered is a producer that counts what was acknowledged.
+type numbered struct {
+	p     store.Producer
+	claim store.Claim
+	acked uint64
+	rng   *rand.ChaCha8
+}
+
+// append appends records of 256 KiB until that fails, and claims anew behind
+// each failure.
+func (n *numbered) append(ctx context.Context, s *log.Store) (err error) {
+	if n.claim, err = s.Claim(ctx, n.p, store.ClaimRequest{Acked: n.acked}); err != nil {
+		return err
+	}
+	if n.claim.Next <= n.acked {
+		return fmt.Errorf("%d was acknowledged, and %d is wanted", n.acked, n.claim.Next)
+	}
+	for n.acked = n.claim.Next - 1; ; n.acked++ {
+		b := &store.Block{Topic: n.p.Topic, Codec: "json", Producer: n.p, Epoch: n.claim.Epoch, First: n.acked + 1}
+		noise := make([]byte, 256<<10)
+		_, _ = n.rng.Read(noise) // never fails
+		b.Add(noise)
+		if err := s.Append(ctx, b)[0].Err; err != nil {
+			return err
+		}
+	}
+}
+
+// verify reads what was acknowledged.
+func (n *numbered) verify(t *testing.T, s *log.Store) {
+	t.Helper()
+	seen := uint64(0)
+	for b, err := range s.Read(t.Context(), store.Position{}, store.ReadOptions{Topics: []string{n.p.Topic}}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b.Block == nil {
+			continue
+		}
+		if b.Block.First != seen+1 {
+			t.Fatalf("number %d behind %d", b.Block.First, seen)
+		}
+		seen++
+	}
+	if seen < n.acked {
+		t.Fatalf("%d were acknowledged, and %d are there", n.acked, seen)
+	}
+}
+
+func newNumbered() *numbered {
+	return &numbered{p: store.Producer{Topic: "a", Name: "x"}, rng: rand.NewChaCha8([32]byte{})}
+}
+
+// resume appends again, as soon as the store takes it.
+func (n *numbered) resume(t *testing.T, s *log.Store) {
+	t.Helper()
+	before := n.acked
+	for deadline := time.Now().Add(time.Minute); n.acked < before+4; {
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		err := n.append(ctx, s)
+		cancel()
+		if !errors.Is(err, store.ErrUnavailable) && !errors.Is(err, context.DeadlineExceeded) || time.Now().After(deadline) {
+			t.Fatalf("nothing was stored for a minute: %v", err)
+		}
+	}
+}
+
+func testReserveOfSmallDisk(t *testing.T, dir string) {
+	free := filler(t, 16<<20)
+	s, err := log.Open(t.Context(), dir, &log.Options{Reserve: 8 << 20, Fatal: func(err error) { t.Error(err) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	defer s.Close()
+	n := newNumbered()
+	if err := n.append(t.Context(), s); !errors.Is(err, store.ErrUnavailable) {
+		t.Fatal(err)
+	}
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(dir, &fs); err != nil || fs.Bavail == 0 {
+		t.Fatalf("the reserve was written: %d blocks are left (%v)", fs.Bavail, err)
+	}
+	n.verify(t, s)
+	free()
+	n.resume(t, s)
+	n.verify(t, s)
+}
+
+// testNoSpaceLeft has no reserve, so that the disk gets full. Then the log
+// can't go on, or takes nothing for a while; nothing that was
+// acknowledged is lost in either case.
+func testNoSpaceLeft(t *testing.T, dir string) {
+	free := filler(t, 16<<20)
+	fatal := atomic.Int32{}
+	o := &log.Options{Reserve: -1, Fatal: func(error) { fatal.Add(1) }}
+	s, err := log.Open(t.Context(), dir, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := newNumbered()
+	if err := n.append(t.Context(), s); !errors.Is(err, store.ErrUnavailable) || !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("the disk was full, and the store says %v", err)
+	}
+	n.verify(t, s)
+	t.Logf("the log could go on: %v", fatal.Load() == 0)
+	if fatal.Load() > 0 {
+		_ = s.Close() // tells so once more
+		if s, err := log.Open(t.Context(), dir, o); err == nil {
+			n.verify(t, s)
+			_ = s.Close()
+		}
+		free()
+		if s, err = log.Open(t.Context(), dir, o); err != nil {
+			t.Fatal(err)
+		}
+	} else {
+		free()
+	}
+	defer s.Close()
+	n.verify(t, s)
+	n.resume(t, s)
+	n.verify(t, s)
+}
