@@ -476,7 +476,7 @@ func (g *segment) wait() error {
 
 // prepare writes zeros into a segment's space, in the background.
 func (g *segment) prepare() {
-	<-g.ready
+	_ = <-g.ready // what became of the last attempt
 	go func() { g.ready <- g.zero() }()
 }
 

@@ -78,7 +78,7 @@ func (r *reader) leave() {
 	if r.sc != nil {
 		r.sc.close()
 	}
-	r.sc, r.parts = nil, nil
+	r.sc, r.parts, r.planned = nil, nil, 0
 }
 
 func (r *reader) read(ctx context.Context, yield func(store.Batch, error) bool) error {
@@ -246,7 +246,7 @@ func (r *reader) freed(err error) bool {
 	if !r.s.freed(r.segment, err) {
 		return false
 	}
-	r.parts, r.sc, r.planned = nil, nil, 0
+	r.leave()
 	return true
 }
 

@@ -265,6 +265,54 @@ func testTrim(t *testing.T, d Driver) {
 	}
 }
 
+// testOvertaken trims what a reader is about to come to: it is told, and reads all
+// that is left.
+func testOvertaken(t *testing.T, d Driver) {
+	for _, topics := range [][]string{nil, {"a"}, {"*"}, {"a", "b"}} {
+		for trimAt := range 4 {
+			s := d.Open(t)
+			var at []store.Position
+			for i := range 40 {
+				at = append(at, appendLoose(t, s, []string{"a", "b"}[i%2], fmt.Sprintf(`{"n":%d}`, i)))
+			}
+			got := map[store.Position]int{}
+			var last store.Position
+			for b, err := range s.Read(t.Context(), at[0], store.ReadOptions{Topics: topics}) {
+				var trimmed *store.TrimmedError
+				switch {
+				case errors.As(err, &trimmed):
+					for _, p := range at {
+						if trimmed.From.Compare(p) <= 0 && p.Compare(trimmed.To) < 0 && got[p] == 0 {
+							got[p] = -1
+						}
+					}
+					if trimmed.Topic != "a" || trimmed.To.Compare(at[24]) > 0 {
+						t.Errorf("%v: %v", topics, err)
+					}
+				case err != nil:
+					t.Fatal(err)
+				case b.Block != nil:
+					if b.At.Compare(last) <= 0 {
+						t.Errorf("%v: %v after %v", topics, b.At, last)
+					}
+					last = b.At
+					if got[b.At] = 1; len(got) == 1+2*trimAt {
+						if err := s.Trim(t.Context(), "a", at[24]); err != nil {
+							t.Fatal(err)
+						}
+					}
+				}
+			}
+			for i, p := range at {
+				wanted := i%2 == 0 || !slices.Equal(topics, []string{"a"})
+				if left := i%2 == 1 || i >= 24; wanted && (got[p] == 0 || left && got[p] < 0) {
+					t.Errorf("%v, trimmed after %d: block %d was not read", topics, 2*trimAt, i)
+				}
+			}
+		}
+	}
+}
+
 func testSeek(t *testing.T, d Driver) {
 	s := d.Open(t)
 	for i := range 20 {

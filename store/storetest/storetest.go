@@ -73,6 +73,7 @@ func Run(t *testing.T, d Driver) {
 		{"Expire", testExpire},
 		{"Rejections", testRejections},
 		{"Trim", testTrim},
+		{"Overtaken", testOvertaken},
 		{"Seek", testSeek},
 		{"Cursors", testCursors},
 		{"Fenced", testFenced},
