@@ -337,10 +337,11 @@ func (s *Store) roll() error {
 		return f
 	}
 	old, next := c.active, c.successor
-	if err := next.wait(); err != nil {
+	if err := <-next.ready; err != nil {
 		next.prepare() // again
 		return err
 	}
+	next.ready <- nil
 	if s.opts.Durability == store.OS { // what is sealed is synced
 		if err := old.file.SyncData(); err != nil {
 			s.fail(err)
@@ -456,8 +457,9 @@ func (s *Store) makeSegment(h *header, size int64) (_ *segment, err error) {
 	g.size.Store(g.Start)
 	g.end.Store(g.Position)
 	g.ready = make(chan error, 1)
-	g.ready <- nil
-	if !s.committer.large() {
+	if s.committer.large() {
+		g.ready <- nil
+	} else {
 		g.prepare()
 	}
 	return g, nil
@@ -476,7 +478,6 @@ func (g *segment) wait() error {
 
 // prepare writes zeros into a segment's space, in the background.
 func (g *segment) prepare() {
-	_ = <-g.ready // what became of the last attempt
 	go func() { g.ready <- g.zero() }()
 }
 
