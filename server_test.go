@@ -8,8 +8,10 @@ import (
 	"io"
 	"net"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -238,5 +240,28 @@ func TestServeOneIsQuiet(t *testing.T) {
 	}
 	if got := log.String(); got != "" {
 		t.Errorf("logged %q", got)
+	}
+}
+
+// Close ends what is being done for a connection at the record that it has come to.
+func TestCloseStopsWork(t *testing.T) {
+	var calls atomic.Int64
+	srv := &dictwire.Server{Handler: dictwire.HandlerFunc(func(ctx context.Context, _ *dictwire.Request) (*dict.Dict, error) {
+		calls.Add(1)
+		<-ctx.Done()
+		return nil, nil // a handler that pays no heed
+	})}
+	c := dial(t, start(t, srv))
+	if _, err := io.WriteString(c, strings.Repeat(`{"a":1}`, 100)); err != nil {
+		t.Fatal(err)
+	}
+	for calls.Load() == 0 {
+		runtime.Gosched()
+	}
+	if err := srv.Close(); err != nil {
+		t.Error(err)
+	}
+	if got := calls.Load(); got != 1 {
+		t.Errorf("the handler was called %d times", got)
 	}
 }

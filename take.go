@@ -64,8 +64,12 @@ func (t *take) recycle() {
 }
 
 // hold charges the take n more bytes, before they are built. Only one that holds
-// no records waits for them: false says that it is to be settled first.
+// no records waits for them: false says that it is to be settled first. Once ctx is
+// done, nothing more is built.
 func (t *take) hold(ctx context.Context, n int64) (bool, error) {
+	if ctx.Err() != nil {
+		return false, context.Cause(ctx)
+	}
 	if t.records > 0 && t.room.Size() >= fullTake {
 		return false, nil
 	}

@@ -52,6 +52,7 @@ type serve struct {
 	idleTimeout   timeLimit
 	recordTimeout timeLimit
 	writeTimeout  timeLimit
+	grace         timeLimit
 
 	// beside runs beside the server, on the same store. Its end is the server's.
 	// Nil means that there is nothing else.
@@ -116,9 +117,11 @@ func (s *serve) addServing(flags *pflag.FlagSet) {
 	flags.Var(&s.maxCursors, "max-cursors", "most cursors, as --max-topics (default 100000, in memory 20000)")
 	flags.Var(&s.maxMemory, "max-memory", "most `bytes` of memory for records that are being received and decoded")
 	s.idleTimeout, s.recordTimeout, s.writeTimeout = timeLimit(time.Hour), timeLimit(time.Minute), timeLimit(10*time.Second)
+	s.grace = timeLimit(10 * time.Second)
 	flags.Var(&s.idleTimeout, "idle-timeout", "how long a connection may be silent between records, -1s for no limit")
 	flags.Var(&s.recordTimeout, "record-timeout", "how long one record may take, -1s for no limit")
 	flags.Var(&s.writeTimeout, "write-timeout", "how long a peer may leave its replies unread, -1s for no limit")
+	flags.Var(&s.grace, "grace", "how long the first signal leaves connections to finish what they send, -1s for no limit")
 	s.addReading(flags)
 }
 
@@ -304,7 +307,7 @@ func (s *serve) wait(ctx context.Context, served <-chan error, signals <-chan os
 	case <-signals:
 		s.say("shutting down")
 		drained := make(chan error, 1)
-		go func() { drained <- s.srv.Shutdown(ctx) }()
+		go func() { drained <- s.drain(ctx) }()
 		done := make(chan error, 1)
 		go func() {
 			select {
@@ -336,6 +339,21 @@ func (s *serve) wait(ctx context.Context, served <-chan error, signals <-chan os
 	stats := s.srv.Stats()
 	s.say("%s from %s, %d refused", count(stats.Records, "dictionary", "dictionaries"),
 		count(stats.Connections, "connection", "connections"), stats.Rejected)
+	return err
+}
+
+// drain lets connections finish what they send, for as long as they may take.
+func (s *serve) drain(ctx context.Context) error {
+	if s.grace >= 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(s.grace))
+		defer cancel()
+	}
+	err := s.srv.Shutdown(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		s.say("closing connections that did not finish within %v: what they were not acknowledged is not stored", time.Duration(s.grace))
+		return nil
+	}
 	return err
 }
 
