@@ -218,6 +218,11 @@ func LossOfKey(name string, k dict.Value) *LossError {
 	}
 }
 
+// sameItems is SameKeys for the set v.
+func sameItems(name string, v dict.Value) *LossError {
+	return &LossError{Codec: name, Kind: v.Kind(), Hint: "two of its items are written in the same way; use --to cbor"}
+}
+
 // SameKeys returns the error that the key k and one before it would be the same to a
 // codec that is lossy.
 func SameKeys(name string, k dict.Value) *LossError {
@@ -235,18 +240,94 @@ func KeyText(k dict.Value) string {
 	return k.String()
 }
 
-// Keys finds keys of one dictionary that a codec which is lossy has written twice.
-// The zero Keys is ready to use.
-type Keys struct{ written map[string]struct{} }
+// Keys finds keys of one dictionary that become equal because a codec is lossy. The zero
+// Keys is ready to use.
+type Keys struct {
+	seen map[string]struct{}
+	key  []byte
+}
 
-// Twice adds a key as it was written and reports whether it was there.
-func (k *Keys) Twice(written []byte) bool {
-	if _, ok := k.written[string(written)]; ok {
+// Twice adds a key as it will be read and reports whether an equal one was there.
+func (k *Keys) Twice(read dict.Value) bool {
+	var equals bool
+	if k.key, equals = dict.AppendKey(k.key[:0], read); !equals {
+		return false // NaN equals nothing
+	}
+	if _, ok := k.seen[string(k.key)]; ok {
 		return true
 	}
-	if k.written == nil {
-		k.written = make(map[string]struct{})
+	if k.seen == nil {
+		k.seen = make(map[string]struct{})
 	}
-	k.written[string(written)] = struct{}{}
+	k.seen[string(k.key)] = struct{}{}
 	return false
+}
+
+// Replace returns v with what replace returns for each scalar and tagged value in it.
+// Where keys of a dictionary, or items of a set, become equal, that is the error.
+func Replace(name string, v dict.Value, replace func(dict.Value) dict.Value) (dict.Value, *LossError) {
+	switch {
+	case v.Kind().IsDict():
+		return replaceInPairs(name, v, replace)
+	case v.Kind() == dict.KindTagged:
+		if v = replace(v); v.Kind() != dict.KindTagged {
+			return v, nil
+		}
+		space, tag, inner, _ := v.Tagged()
+		inner, loss := Replace(name, inner, replace)
+		return dict.Tagged(space, tag, inner), loss
+	case v.Kind().IsContainer():
+		return replaceInItems(name, v, replace)
+	default:
+		return replace(v), nil
+	}
+}
+
+func replaceInPairs(name string, v dict.Value, replace func(dict.Value) dict.Value) (dict.Value, *LossError) {
+	d := new(dict.Dict)
+	for k, item := range v.Pairs() {
+		key, loss := Replace(name, k, replace)
+		if loss != nil {
+			return v, &LossError{Codec: name, Kind: k.Kind(), Key: true, Hint: loss.Hint}
+		}
+		if _, twice := d.GetKey(key); twice {
+			return v, SameKeys(name, k)
+		}
+		if item, loss = Replace(name, item, replace); loss != nil {
+			loss.Path = "/" + KeyText(k) + loss.Path
+			return v, loss
+		}
+		_ = d.SetKey(key, item) // it was a key
+	}
+	if v.Kind() == dict.KindOrderedDict {
+		d = d.Ordered()
+	}
+	return d.Value(), nil
+}
+
+func replaceInItems(name string, v dict.Value, replace func(dict.Value) dict.Value) (dict.Value, *LossError) {
+	items := make([]dict.Value, 0, v.Len())
+	for item := range v.Items() {
+		made, loss := Replace(name, item, replace)
+		if loss != nil {
+			loss.Path = "/" + strconv.Itoa(len(items)) + loss.Path
+			return v, loss
+		}
+		items = append(items, made)
+	}
+	var made dict.Value
+	switch v.Kind() {
+	case dict.KindTuple:
+		return dict.Tuple(items...), nil
+	case dict.KindSet:
+		made, _ = dict.SetOf(items...) // they were items
+	case dict.KindFrozenSet:
+		made, _ = dict.FrozenSet(items...)
+	default:
+		return dict.List(items...), nil
+	}
+	if made.Len() < v.Len() {
+		return v, sameItems(name, v)
+	}
+	return made, nil
 }

@@ -47,7 +47,13 @@ func CutNanoseconds(name string, v dict.Value) (dict.Value, *LossError) {
 	if LossOfNanoseconds(name, v) == nil {
 		return v, nil
 	}
-	switch k := v.Kind(); k {
+	return Replace(name, v, WithoutNanoseconds)
+}
+
+// WithoutNanoseconds returns a time cut to whole microseconds, and any other value as it
+// is.
+func WithoutNanoseconds(v dict.Value) dict.Value {
+	switch v.Kind() {
 	case dict.KindDateTime:
 		t, _ := v.DateTime()
 		t.Nanosecond = 0
@@ -60,64 +66,6 @@ func CutNanoseconds(name string, v dict.Value) (dict.Value, *LossError) {
 		t, _ := v.TimeDelta()
 		t.Nanoseconds = 0
 		v, _ = t.Value()
-	case dict.KindDict, dict.KindOrderedDict:
-		return cutInPairs(name, v)
-	case dict.KindTagged:
-		space, tag, inner, _ := v.Tagged()
-		inner, loss := CutNanoseconds(name, inner)
-		return dict.Tagged(space, tag, inner), loss
-	default:
-		return cutInItems(name, v)
 	}
-	return v, nil
-}
-
-func cutInPairs(name string, v dict.Value) (dict.Value, *LossError) {
-	d := new(dict.Dict)
-	for k, item := range v.Pairs() {
-		cut, loss := CutNanoseconds(name, k)
-		if loss == nil {
-			if _, twice := d.GetKey(cut); twice {
-				return v, SameKeys(name, k)
-			}
-			if item, loss = CutNanoseconds(name, item); loss != nil {
-				loss.Path = "/" + KeyText(k) + loss.Path
-			}
-		}
-		if loss != nil {
-			return v, loss
-		}
-		_ = d.SetKey(cut, item) // it was a key
-	}
-	if v.Kind() == dict.KindOrderedDict {
-		d = d.Ordered()
-	}
-	return d.Value(), nil
-}
-
-func cutInItems(name string, v dict.Value) (dict.Value, *LossError) {
-	items := make([]dict.Value, 0, v.Len())
-	for item := range v.Items() {
-		cut, loss := CutNanoseconds(name, item)
-		if loss != nil {
-			loss.Path = "/" + strconv.Itoa(len(items)) + loss.Path
-			return v, loss
-		}
-		items = append(items, cut)
-	}
-	var cut dict.Value
-	switch v.Kind() {
-	case dict.KindTuple:
-		return dict.Tuple(items...), nil
-	case dict.KindSet:
-		cut, _ = dict.SetOf(items...) // they were items
-	case dict.KindFrozenSet:
-		cut, _ = dict.FrozenSet(items...)
-	default:
-		return dict.List(items...), nil
-	}
-	if cut.Len() < v.Len() {
-		return v, SameKeys(name, v)
-	}
-	return cut, nil
+	return v
 }

@@ -39,31 +39,31 @@ func TestMarshalerWithTwins(t *testing.T) {
 }
 
 type (
-	failure struct {
+	failureError struct {
 		error
 		Code int `json:"code"`
 	}
-	taggedFailure struct {
+	taggedError struct {
 		error `dict:"why,omitempty"`
 		Code  int
 	}
-	zeroFailure struct {
+	zeroError struct {
 		error `dict:",omitzero"`
 		Code  int
 	}
-	shadowed struct {
+	shadowedError struct {
 		error
 		Text string `json:"error"`
 	}
-	onlyError struct{ error }
-	cause     struct{ error }
-	Cause     struct{ error }
-	derived   struct {
-		cause
+	onlyError    struct{ error }
+	causeError   struct{ error }
+	CauseError   struct{ error }
+	derivedError struct {
+		causeError
 		N int
 	}
-	Derived struct {
-		*Cause
+	DerivedError struct {
+		*CauseError
 		N int
 	}
 	withStringer struct {
@@ -75,19 +75,19 @@ type (
 		lower
 		N int
 	}
-	ownText struct {
+	ownTextError struct {
 		error
 		N int
 	}
 	ambiguous struct {
-		cause
-		Second
+		causeError
+		SecondError
 		N int
 	}
-	Second struct{ error }
+	SecondError struct{ error }
 )
 
-func (ownText) Error() string { return "of its own" }
+func (ownTextError) Error() string { return "of its own" }
 
 type name string
 
@@ -101,26 +101,26 @@ func TestEmbeddedInterfaces(t *testing.T) {
 		v    any
 		want string
 	}{
-		{failure{boom, 1}, "{'error': 'boom', 'code': 1}"},
-		{&failure{boom, 1}, "{'error': 'boom', 'code': 1}"},
-		{failure{nil, 1}, "{'error': None, 'code': 1}"},
-		{taggedFailure{boom, 1}, "{'why': 'boom', 'Code': 1}"},
-		{taggedFailure{nil, 1}, "{'Code': 1}"},
-		{zeroFailure{boom, 1}, "{'error': 'boom', 'Code': 1}"},
-		{zeroFailure{nil, 1}, "{'Code': 1}"},
-		{shadowed{boom, "mine"}, "{'error': 'mine'}"},
+		{failureError{boom, 1}, "{'error': 'boom', 'code': 1}"},
+		{&failureError{boom, 1}, "{'error': 'boom', 'code': 1}"},
+		{failureError{nil, 1}, "{'error': None, 'code': 1}"},
+		{taggedError{boom, 1}, "{'why': 'boom', 'Code': 1}"},
+		{taggedError{nil, 1}, "{'Code': 1}"},
+		{zeroError{boom, 1}, "{'error': 'boom', 'Code': 1}"},
+		{zeroError{nil, 1}, "{'Code': 1}"},
+		{shadowedError{boom, "mine"}, "{'error': 'mine'}"},
 		{onlyError{boom}, "{'error': 'boom'}"},
 		{onlyError{}, "{'error': None}"},
-		{derived{cause{boom}, 1}, "{'error': 'boom', 'N': 1}"},
-		{Derived{&Cause{boom}, 1}, "{'error': 'boom', 'N': 1}"},
-		{Derived{nil, 1}, "{'N': 1}"},
-		{fmt.Errorf("more: %w", failure{boom, 1}), "'more: boom'"},
-		{[]any{failure{failure{boom, 1}, 2}}, "[{'error': 'boom', 'code': 2}]"},
+		{derivedError{causeError{boom}, 1}, "{'error': 'boom', 'N': 1}"},
+		{DerivedError{&CauseError{boom}, 1}, "{'error': 'boom', 'N': 1}"},
+		{DerivedError{nil, 1}, "{'N': 1}"},
+		{fmt.Errorf("more: %w", failureError{boom, 1}), "'more: boom'"},
+		{[]any{failureError{failureError{boom, 1}, 2}}, "[{'error': 'boom', 'code': 2}]"},
 		{withStringer{name("x"), 1}, "{'Stringer': 'x', 'N': 1}"},
 		{withStringer{nil, 1}, "{'Stringer': None, 'N': 1}"},
 		{withHidden{name("x"), 1}, "{'N': 1}"},
-		{ownText{boom, 1}, "'of its own'"},
-		{ambiguous{cause{boom}, Second{boom}, 1}, "!are both named \"error\""},
+		{ownTextError{boom, 1}, "'of its own'"},
+		{ambiguous{causeError{boom}, SecondError{boom}, 1}, "!are both named \"error\""},
 	} {
 		v, err := dict.ValueOf(test.v)
 		got := v.String()
@@ -132,7 +132,7 @@ func TestEmbeddedInterfaces(t *testing.T) {
 		}
 	}
 
-	into := failure{boom, 0}
+	into := failureError{boom, 0}
 	if err := dict.Of("error", nil, "code", 7).To(&into); err != nil || into.Code != 7 {
 		t.Errorf("%v, %v", into, err)
 	}

@@ -189,7 +189,7 @@ func (p *parser) clockObject(args []arg, withDate bool, problem string) string {
 		}
 		text = text[1:]
 	}
-	finer := false
+	var finer bool
 	if t.TimeOfDay, finer, text, ok = readClock(text); !ok || finer || len(text) > 0 {
 		return problem
 	}

@@ -293,7 +293,7 @@ func sameKeys(v dict.Value) bool {
 		if k.HasSurrogates() {
 			k = codec.Substitute(k)
 		}
-		if text, _ := k.TextBytes(); written.Twice(text) {
+		if written.Twice(k) {
 			return true
 		}
 	}

@@ -93,7 +93,8 @@ func (c Codec) appendPairs(dst []byte, v dict.Value) ([]byte, *codec.LossError) 
 	} else {
 		dst = appendHead(dst, map16-1, n)
 	}
-	var written codec.Keys
+	var keys codec.Keys
+	lossy := c.Lossy && mayLose(v)
 	for k, item := range v.Pairs() {
 		begin := len(dst)
 		var loss *codec.LossError
@@ -101,7 +102,7 @@ func (c Codec) appendPairs(dst []byte, v dict.Value) ([]byte, *codec.LossError) 
 			loss.Kind, loss.Key = k.Kind(), true
 			return dst, loss
 		}
-		if c.Lossy && written.Twice(dst[begin:]) {
+		if lossy && keys.Twice(readKey(dst[begin:])) {
 			return dst, codec.SameKeys(name, k)
 		}
 		if dst, loss = c.appendValue(dst, item, false); loss != nil {
@@ -110,6 +111,35 @@ func (c Codec) appendPairs(dst []byte, v dict.Value) ([]byte, *codec.LossError) 
 		}
 	}
 	return dst, nil
+}
+
+// mayLose reports whether v has a key that MessagePack may not hold.
+func mayLose(v dict.Value) bool {
+	for k := range v.Pairs() {
+		switch k.Kind() {
+		case dict.KindNull, dict.KindBool, dict.KindFloat, dict.KindBytes:
+		case dict.KindString:
+			if k.HasSurrogates() {
+				return true
+			}
+		case dict.KindInt:
+			if _, ok := k.Int(); !ok {
+				return true
+			}
+		default:
+			return true
+		}
+	}
+	return false
+}
+
+// readKey returns what a key that has been written is read as.
+func readKey(written []byte) dict.Value {
+	d, _ := Codec{}.Decode(format{}.Pair(written), codec.Limits{RecordBytes: -1, Depth: -1, Items: -1, Digits: -1})
+	for k := range d.All() {
+		return k
+	}
+	return dict.Null() // never: it has been written
 }
 
 // appendHead appends the head of a body of n bytes or items: first is the format

@@ -21,11 +21,14 @@ const batch = 1000
 func (c Codec) Append(dst []byte, d *dict.Dict) ([]byte, error) {
 	const head = 2 + 9
 	at := len(dst)
-	w := writer{dst: append(dst, opProto, 4, opFrame, 0, 0, 0, 0, 0, 0, 0, 0), lossy: c.Lossy}
-	for i := range w.memo {
-		w.memo[i] = -1
+	w, loss := write(dst, d.Value())
+	if loss != nil && c.Lossy {
+		var v dict.Value
+		if v, loss = codec.Replace(name, d.Value(), substitute); loss == nil {
+			w, loss = write(dst, v)
+		}
 	}
-	if loss := w.value(d.Value()); loss != nil {
+	if loss != nil {
 		return dst, loss
 	}
 	w.op(opStop)
@@ -33,13 +36,28 @@ func (c Codec) Append(dst []byte, d *dict.Dict) ([]byte, error) {
 	return w.dst, nil
 }
 
+// substitute returns what stands for a value that Python lacks.
+func substitute(v dict.Value) dict.Value {
+	if v.Kind() == dict.KindTagged {
+		return codec.Substitute(v)
+	}
+	return codec.WithoutNanoseconds(v)
+}
+
+// write writes a pickle but for its end and its frame's length.
+func write(dst []byte, v dict.Value) (*writer, *codec.LossError) {
+	w := &writer{dst: append(dst, opProto, 4, opFrame, 0, 0, 0, 0, 0, 0, 0, 0)}
+	for i := range w.memo {
+		w.memo[i] = -1
+	}
+	return w, w.value(v)
+}
+
 // A writer writes one pickle.
 type writer struct {
 	dst  []byte
 	memo [len(globals)]int8 // where each global is in the memo; -1 for nowhere
 	n    int8               // the size of the memo
-
-	lossy bool
 }
 
 func (w *writer) op(ops ...byte) { w.dst = append(w.dst, ops...) }
@@ -102,14 +120,11 @@ func (w *writer) value(v dict.Value) *codec.LossError {
 		}
 		w.op(opSetItem, opBuild)
 	case dict.KindDateTime, dict.KindDate, dict.KindTime, dict.KindTimeDelta:
-		if loss := codec.LossOfNanoseconds(name, v); loss != nil && !w.lossy {
+		if loss := codec.LossOfNanoseconds(name, v); loss != nil {
 			return loss
 		}
 		w.time(v)
 	case dict.KindTagged:
-		if w.lossy {
-			return w.value(codec.Substitute(v))
-		}
 		return codec.Loss(name, v)
 	default:
 		return w.container(v)
@@ -187,20 +202,7 @@ func (w *writer) batches(v dict.Value, op byte) *codec.LossError {
 // pairs writes the keys and values of v.
 func (w *writer) pairs(v dict.Value) *codec.LossError {
 	i := 0
-	var written codec.Keys
 	for k, item := range v.Pairs() {
-		if w.lossy {
-			var loss *codec.LossError
-			if k, loss = codec.CutNanoseconds(name, k); loss != nil {
-				return loss
-			}
-			if k.Kind() == dict.KindTagged {
-				k = codec.Substitute(k)
-			}
-			if written.Twice([]byte(k.String())) {
-				return codec.SameKeys(name, k)
-			}
-		}
 		if i%batch == 0 {
 			if i > 0 {
 				w.op(opSetItems)
