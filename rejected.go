@@ -24,9 +24,10 @@ const (
 )
 
 // row returns what is stored of a record that was rejected, or nil where it is folded
-// into the connection's last row. offset is where its fault is, -1 where there is no
-// place. What takes a number is a row in any case, if only of its code: the
-// acknowledgement speaks for it.
+// into a row of the connection. offset is where its fault is, -1 where there is no
+// place. What takes a number is a row in any case, if only of its code, or of nothing
+// where that is the code of the row before: the acknowledgement speaks for it. Where
+// there is no room for that either, the record has to wait.
 func (w *writer) row(format string, record []byte, f *fault.Error, offset int64, number uint64) ([]byte, error) {
 	numbered := !w.producer.IsZero()
 	readable := f.Code == fault.Handler || f.Code == fault.Internal
@@ -43,15 +44,46 @@ func (w *writer) row(format string, record []byte, f *fault.Error, offset int64,
 		}
 		return row, nil
 	}
-	if numbered {
-		return rejection.OfCode(f.Code), nil
+	if !numbered {
+		w.folded.add(w, format, record, f)
+		return nil, nil
 	}
-	w.folded.add(format, record, f)
-	return nil, nil
+	row := rejection.OfCode(f.Code)
+	if number == w.bare.number+1 && f.Code == w.bare.code {
+		row = rejection.Same
+	}
+	if !w.in.s.quota.take(w.in, numbered, len(row), summaries) {
+		return nil, &fault.Error{
+			Code: fault.Unavailable, At: -1, Retry: retryLimit,
+			Text: "more records of this peer were rejected lately than there is room for",
+			Hint: "find out why they are rejected",
+		}
+	}
+	w.bare.number, w.bare.code = number, f.Code
+	return row, nil
 }
 
-// A folded is records that were rejected and are one row together.
+// A bare is the last number whose row is at most its code.
+type bare struct {
+	number uint64
+	code   fault.Code
+}
+
+// A folded is records of a connection that were rejected and are one row together: those
+// since the row before. It is stored in bounded time, so that neither the end of the
+// server nor a connection that has none loses it.
 type folded struct {
+	storing sync.Mutex // held while a row is stored
+
+	mu     sync.Mutex
+	batch  foldedBatch
+	timer  *time.Timer   // of the next row; nil where there is none to come
+	pause  time.Duration // until it is stored
+	closed bool
+}
+
+// A foldedBatch is what is told of records in one row.
+type foldedBatch struct {
 	count  int
 	size   int64
 	code   fault.Code // of the first
@@ -60,29 +92,82 @@ type folded struct {
 	first  []byte
 }
 
-func (f *folded) add(format string, record []byte, why *fault.Error) {
-	if f.count == 0 {
-		f.code, f.text, f.format = why.Code, why.Told(), format
-		f.first = append([]byte(nil), record[:min(len(record), foldedBytes)]...)
+const (
+	firstFold = 5 * time.Second // until the row of the first records is stored
+	lastFold  = 5 * time.Minute // likewise, at most: each time it is twice as long
+)
+
+// add folds a record into the next row of w's connection.
+func (f *folded) add(w *writer, format string, record []byte, why *fault.Error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	b := &f.batch
+	if b.count == 0 {
+		b.code, b.text, b.format = why.Code, why.Told(), format
+		b.first = append([]byte(nil), record[:min(len(record), foldedBytes)]...)
 	}
-	f.count++
-	f.size += int64(len(record))
+	b.count++
+	b.size += int64(len(record))
+	f.arm(w)
 }
 
-// unfold stores the row of the records that were folded, if there are any.
-func (w *writer) unfold() {
-	f := &w.folded
-	if f.count == 0 {
+// arm sets the timer where it is not set. f.mu is held.
+func (f *folded) arm(w *writer) {
+	if f.timer == nil && !f.closed {
+		f.pause = min(max(2*f.pause, firstFold), lastFold)
+		f.timer = time.AfterFunc(f.pause, func() { f.store(w) })
+	}
+}
+
+// close stores what there is, and waits for what is being stored.
+func (f *folded) close(w *writer) {
+	f.mu.Lock()
+	f.closed = true
+	if f.timer != nil {
+		f.timer.Stop()
+	}
+	f.mu.Unlock()
+	f.store(w)
+}
+
+// store stores the row of the records since the last one, if there are any.
+func (f *folded) store(w *writer) {
+	f.storing.Lock()
+	defer f.storing.Unlock()
+	f.mu.Lock()
+	b := f.batch
+	f.batch, f.timer = foldedBatch{}, nil
+	f.mu.Unlock()
+	if b.count == 0 {
 		return
 	}
+	err := w.storeFolded(&b)
+	if err == nil {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		w.in.s.log(slog.LevelError, "rejected records are not kept", "remote", w.in.peer, "count", b.count, "error", err)
+		return
+	}
+	b.count, b.size = b.count+f.batch.count, b.size+f.batch.size
+	f.batch = b
+	f.arm(w)
+}
+
+func (w *writer) storeFolded(f *foldedBatch) error {
 	r := rejection.Rejection{
 		Code: f.code, Offset: -1, Topic: w.topic, Dialect: w.dialect, Format: f.format, Peer: w.in.peer, Time: time.Now(),
 		Text: fmt.Sprintf("%d records of the connection, of which this is the first: %s", f.count, f.text),
 		Size: int(f.size), Bytes: f.first, Folded: f.count,
 	}
 	row, err := r.Append(nil)
-	if err != nil || !w.in.s.quota.take(w.in, false, len(row)+rowBytes, summaries) {
-		return // they are counted, and have been logged
+	if err != nil {
+		return err
+	}
+	if !w.in.s.quota.take(w.in, false, len(row)+rowBytes, summaries) {
+		return nil // they are counted, and have been logged
 	}
 	b := &store.Block{
 		Topic: store.Rejected, Codec: rejection.Codec.Name(), Peer: w.in.peer, Received: time.Now(), Principal: w.in.principal,
@@ -90,11 +175,7 @@ func (w *writer) unfold() {
 	b.Add(row)
 	ctx, cancel := context.WithTimeout(context.Background(), foldTime)
 	defer cancel()
-	for _, r := range w.in.s.store.Append(ctx, b) {
-		if r.Err != nil {
-			w.in.s.log(slog.LevelError, "rejected records are not kept", "remote", w.in.peer, "count", f.count, "error", r.Err)
-		}
-	}
+	return w.in.s.store.Append(ctx, b)[0].Err
 }
 
 // cut returns at most n bytes of s, whole characters.
@@ -110,8 +191,9 @@ func cut(s string, n int) string {
 
 // What is kept of rejected records is bounded for each peer, so that none fills more
 // than half of the room that the topic _rejected has by default in the week that it
-// keeps, and for all who have no producer together, so that they leave the other half to
-// rejections that an acknowledgement speaks for.
+// keeps, and for all who have no producer together. What no acknowledgement speaks for
+// is kept only while less than half of that room is taken, so that it never pushes out
+// what one does.
 const (
 	peerBytes   = 16 << 20 // of rows, at once, and in each day
 	commonBytes = 64 << 20 // likewise, of those without a producer, at once and in each week
@@ -119,6 +201,8 @@ const (
 
 	rowBytes   = 400  // that a row is longer than its record and text, and costs where it is stored
 	quotaPeers = 4096 // that are told apart
+
+	measureTime = 10 * time.Second // how often the room that is taken is looked up
 )
 
 // A quota bounds what is kept of the records that were rejected. The zero quota is
@@ -128,6 +212,9 @@ type quota struct {
 	peers  map[string]*bucket // guarded by mu
 	common bucket             // guarded by mu
 	swept  time.Time          // guarded by mu
+
+	measured time.Time // guarded by mu
+	taken    float64   // of the topic's room, as it was measured and with what came since; guarded by mu
 }
 
 // A bucket is what was kept lately.
@@ -148,20 +235,49 @@ const day = 24 * time.Hour
 // what may be kept beyond the bounds.
 func (q *quota) take(in *intake, numbered bool, n int, more float64) bool {
 	peer, now := in.follower(), time.Now()
+	limit := float64(in.s.store.Limits().RejectedBytes)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	b := q.peer(peer, now)
 	cost := float64(n)
+	if !numbered && limit > 0 {
+		q.measure(in.s, now)
+		if q.taken+cost > limit/2+min(more, limit/8) {
+			return false
+		}
+	}
 	b.leak(now, peerBytes, day)
 	q.common.leak(now, commonBytes, 7*day)
 	if b.used+cost > peerBytes+more || !numbered && q.common.used+cost > commonBytes+more {
 		return false
 	}
 	b.used += cost
+	q.taken += cost
 	if !numbered {
 		q.common.used += cost
 	}
 	return true
+}
+
+// measure looks up what room is taken, where that was some time ago. q.mu is held, but
+// not meanwhile.
+func (q *quota) measure(s *Server, now time.Time) {
+	if now.Sub(q.measured) < measureTime {
+		return
+	}
+	q.measured = now
+	q.mu.Unlock()
+	topics, err := s.store.Topics(s.ctx)
+	q.mu.Lock()
+	if err != nil {
+		return // of a store that fails, which takes no rows
+	}
+	q.taken = 0
+	for _, t := range topics {
+		if t.Name == store.Rejected {
+			q.taken = float64(t.Bytes)
+		}
+	}
 }
 
 // peer returns the bucket of a peer. Those that do not fit share one. q.mu is held.

@@ -24,7 +24,8 @@ type writer struct {
 	scanner  codec.Scanner // of what is stored; nil until it is needed
 	unfence  func() bool
 	rows     int    // rejections that are rows of their own
-	folded   folded // those that are not
+	folded   folded // those that are not, without a number
+	bare     bare   // likewise, with one
 }
 
 // Write implements [dialect.Intake].
@@ -75,7 +76,7 @@ func (w *writer) Claim() store.Claim { return w.claim }
 
 // Close implements [dialect.Writer].
 func (w *writer) Close() {
-	w.unfold()
+	w.folded.close(w)
 	if !w.producer.IsZero() {
 		w.unfence()
 		w.in.s.store.Release(w.producer, w.claim.Epoch)

@@ -9,6 +9,10 @@ type Limits struct {
 	// BlockBytes is how long the records of a block may be together, from 128 KiB
 	// to MaxBlockBytes.
 	BlockBytes int
+
+	// RejectedBytes is how long the records of the topic Rejected are together before
+	// the oldest are trimmed; zero where no length is.
+	RejectedBytes uint64
 }
 
 // A Durability says what an append survives.

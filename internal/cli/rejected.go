@@ -57,6 +57,7 @@ type rejectedReader struct {
 	from   pointFlag
 	stderr io.Writer
 	failed bool // something could not be read
+	bare   int  // records of which only the number is kept
 }
 
 // each calls do for each record. What do is given is valid until it returns. What
@@ -80,9 +81,12 @@ func (r *rejectedReader) each(cmd *cobra.Command, do func(context.Context, *reje
 		}
 		for i := range b.Len() {
 			d, err := b.Dict(i)
-			if err == nil {
+			switch {
+			case err == nil && d.Len() == 0:
+				r.bare++
+			case err == nil:
 				err = do(server.ctx, &rejectedRecord{position: b.Position(i), time: b.Time, dict: d})
-			} else {
+			default:
 				r.tell(fmt.Errorf("%s: %w", b.Position(i), err))
 				err = nil
 			}
@@ -90,6 +94,9 @@ func (r *rejectedReader) each(cmd *cobra.Command, do func(context.Context, *reje
 				return server.cause(err)
 			}
 		}
+	}
+	if r.bare > 0 {
+		say(r.stderr, "and %s, of which no more is kept than that code and producer are those of the one before", count(int64(r.bare), "other record", "other records"))
 	}
 	return nil
 }

@@ -88,6 +88,10 @@ func (r *Rejection) Append(dst []byte) ([]byte, error) {
 	return Codec.Append(dst, d)
 }
 
+// Same is what is kept of a rejection, in CBOR, whose code is that of the number before
+// and of which nothing else is kept: the empty dictionary.
+var Same = []byte{0xa0}
+
 // OfCode returns what is kept of a rejection, in CBOR, where all that there is room for
 // is its code.
 func OfCode(code fault.Code) []byte {

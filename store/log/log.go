@@ -241,7 +241,9 @@ func (s *Store) create(name string) (vfs.File, error) {
 
 // Limits implements [store.Store].
 func (s *Store) Limits() store.Limits {
-	return store.Limits{Durability: s.opts.Durability, BlockBytes: store.MaxBlockBytes}
+	return store.Limits{
+		Durability: s.opts.Durability, BlockBytes: store.MaxBlockBytes, RejectedBytes: s.opts.Keep(store.Rejected).Bytes,
+	}
 }
 
 // Ready implements [store.Store].

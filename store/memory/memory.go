@@ -120,7 +120,8 @@ func New(o *Options) *Store {
 
 // Limits implements [store.Store].
 func (s *Store) Limits() store.Limits {
-	return store.Limits{Durability: store.Memory, BlockBytes: store.MaxBlockBytes}
+	// What is trimmed is the oldest of all topics: half of the room is for others.
+	return store.Limits{Durability: store.Memory, BlockBytes: store.MaxBlockBytes, RejectedBytes: uint64(max(s.keep, 0)) / 2}
 }
 
 // Ready implements [store.Store].
