@@ -135,11 +135,11 @@ func TestConversations(t *testing.T) {
 		},
 		{
 			name: "too large", send: long + "\n{\"a\":1}\n", taken: "{'a': 1}",
-			told: []string{`the record has more than 1000 bytes; --max-record raises the limit`}, logged: "too_large",
+			told: []string{`the record has more than 1000 bytes; Limits.RecordBytes raises the limit`}, logged: "too_large",
 		},
 		{
 			name: "too deep", send: "{\"a\":" + strings.Repeat("[", 200) + strings.Repeat("]", 200) + "}\n{\"a\":1}\n", taken: "{'a': 1}",
-			told: []string{`the record has more than 128 levels; --max-depth raises the limit`}, logged: "too_deep",
+			told: []string{`the record has more than 128 levels; Limits.Depth raises the limit`}, logged: "too_deep",
 		},
 		{
 			name: "invalid UTF-8", send: "{\"a\":\"\xff\"}",

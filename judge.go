@@ -120,7 +120,7 @@ func (w *writer) storedForm(t *take, c codec.Codec, record []byte, d *dict.Dict)
 		return nil, &fault.Error{
 			Code: fault.TooLarge, At: -1,
 			Text: fmt.Sprintf("the record has %d bytes of %s, but %d of CBOR, as which it is stored: more than %d", len(record), c.Name(), len(stored), limit),
-			Hint: "split it, or raise MaxRecord",
+			Hint: "split it, or raise Limits.RecordBytes",
 		}
 	}
 	if w.scanner == nil {

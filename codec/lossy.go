@@ -206,7 +206,7 @@ func fraction(micros, nanos int) string {
 func Loss(name string, v dict.Value) *LossError {
 	return &LossError{
 		Codec: name, Kind: v.Kind(),
-		Hint: "use --to cbor, or --lossy to write it as " + substitute(v.Kind()),
+		Hint: "use cbor.Codec, or Codec.Lossy to write it as " + substitute(v.Kind()),
 	}
 }
 
@@ -214,13 +214,13 @@ func Loss(name string, v dict.Value) *LossError {
 func LossOfKey(name string, k dict.Value) *LossError {
 	return &LossError{
 		Codec: name, Kind: k.Kind(), Key: true,
-		Hint: "use --to cbor, or --lossy to write it as a string",
+		Hint: "use cbor.Codec, or Codec.Lossy to write it as a string",
 	}
 }
 
 // sameItems is SameKeys for the set v.
 func sameItems(name string, v dict.Value) *LossError {
-	return &LossError{Codec: name, Kind: v.Kind(), Hint: "two of its items are written in the same way; use --to cbor"}
+	return &LossError{Codec: name, Kind: v.Kind(), Hint: "two of its items are written in the same way; use cbor.Codec"}
 }
 
 // SameKeys returns the error that the key k and one before it would be the same to a
@@ -228,7 +228,7 @@ func sameItems(name string, v dict.Value) *LossError {
 func SameKeys(name string, k dict.Value) *LossError {
 	return &LossError{
 		Codec: name, Kind: k.Kind(), Key: true,
-		Hint: "another key is written in the same way; use --to cbor",
+		Hint: "another key is written in the same way; use cbor.Codec",
 	}
 }
 

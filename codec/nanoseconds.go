@@ -12,7 +12,7 @@ func LossOfNanoseconds(name string, v dict.Value) *LossError {
 	switch {
 	case v.HasNanoseconds():
 		loss := Loss(name, v)
-		loss.Hint = "Python has whole microseconds; use --to cbor, or --lossy to cut the nanoseconds off"
+		loss.Hint = "Python has whole microseconds; use cbor.Codec, or Codec.Lossy to cut the nanoseconds off"
 		return loss
 	case v.Kind().IsDict():
 		for k, item := range v.Pairs() {

@@ -330,7 +330,7 @@ func (c *Conn) patience(within bool) (time.Duration, error) {
 			return 0, &fault.Error{
 				Code: fault.Rate, At: c.Offset(),
 				Text: fmt.Sprintf("the record did not end within %v", c.rules.RecordTimeout),
-				Hint: "--record-timeout raises the limit",
+				Hint: "Server.RecordTimeout raises the limit",
 			}
 		}
 		if since := now.Sub(c.pressed); since >= pressTime {
@@ -340,7 +340,7 @@ func (c *Conn) patience(within bool) (time.Duration, error) {
 				return 0, &fault.Error{
 					Code: fault.Rate, At: c.Offset(),
 					Text: "the record came too slowly while others waited for memory",
-					Hint: "--max-memory raises the limit",
+					Hint: "Server.MaxMemory raises the limit",
 				}
 			}
 		}
@@ -408,7 +408,7 @@ func (c *Conn) waited(within bool, h Holder) error {
 		return &fault.Error{
 			Code: fault.Idle, At: c.Offset(),
 			Text: fmt.Sprintf("nothing came for %v", c.rules.IdleTimeout),
-			Hint: "--idle-timeout raises the limit",
+			Hint: "Server.IdleTimeout raises the limit",
 		}
 	}
 }

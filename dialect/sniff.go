@@ -154,7 +154,7 @@ func sniffBrace(b []byte) (Protocol, error) {
 		return Unknown, &fault.Error{
 			Code: fault.Malformed,
 			Text: "this is a Python literal, not JSON; " + nothingTaken,
-			Hint: "send json.dumps(dictionary); dictwire convert --from python reads literals",
+			Hint: "send json.dumps(dictionary); dictwire convert reads literals",
 		}
 	}
 	undecided := func() (Protocol, error) {

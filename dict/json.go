@@ -106,7 +106,7 @@ func appendJSON(dst []byte, v Value) ([]byte, *LossError) {
 	return dst, &LossError{Codec: "json", Kind: v.kind, Hint: jsonHint}
 }
 
-const jsonHint = "encode it as CBOR, or by json.Codec{Lossy: true}"
+const jsonHint = "use cbor.Codec, or Codec.Lossy of codec/json"
 
 func appendObject(dst []byte, v Value) ([]byte, *LossError) {
 	dst = append(dst, '{')

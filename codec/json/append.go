@@ -54,7 +54,7 @@ func (c Codec) appendValue(dst []byte, v dict.Value) ([]byte, *codec.LossError) 
 	}
 	loss := codec.Loss(name, v)
 	if v.Kind() == dict.KindFloat {
-		loss.Hint = "RFC 8259 has neither NaN nor infinities; use --to cbor, or --lossy to write null"
+		loss.Hint = "RFC 8259 has neither NaN nor infinities; use cbor.Codec, or Codec.Lossy to write null"
 	}
 	return dst, loss
 }

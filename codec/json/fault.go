@@ -138,7 +138,7 @@ func (p *parser) duplicate(buf []byte, end int) int {
 	key, _ := jsontext.Unescape(nil, buf[p.tok:end])
 	p.state = inKey
 	p.fail(buf, fault.DuplicateKey, p.tok-1, "the key "+strconv.Quote(string(key))+" comes twice")
-	p.err.Hint = "--duplicate-keys last keeps the last value, as Python's json.loads does"
+	p.err.Hint = "json.KeepLast keeps the last value, as Python's json.loads does"
 	return failed
 }
 

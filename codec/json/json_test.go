@@ -100,15 +100,15 @@ func TestErrors(t *testing.T) {
 		{`true`, `not_a_dictionary want a dictionary, got a bool`, `wrap it`},
 		{`null`, `not_a_dictionary want a dictionary, got null`, `wrap it`},
 		{`{} {}`, `malformed want nothing behind the dictionary, got '{' (at byte 3)`, ``},
-		{`{"a":1,"b":2,"\u0061":3}`, `duplicate_key the key "a" comes twice (at byte 13)`, `--duplicate-keys last`},
-		{`{"a":1,"b":2,"a":3}`, `duplicate_key the key "a" comes twice (at byte 13)`, `--duplicate-keys last`},
-		{`{"x":{"abcdefghi":1,"b":2,"abcdefghi":3}}`, `duplicate_key the key "abcdefghi" comes twice (at byte 26, in /x)`, `--duplicate-keys last`},
-		{`{"x":{"":1,"":2}}`, `duplicate_key the key "" comes twice (at byte 11, in /x)`, `--duplicate-keys last`},
-		{`{"a":1.` + long + `e999}`, `limit the record has more than 4300 digits of an integer; --max-digits raises the limit (at byte 5, in /a)`, ``},
+		{`{"a":1,"b":2,"\u0061":3}`, `duplicate_key the key "a" comes twice (at byte 13)`, `json.KeepLast`},
+		{`{"a":1,"b":2,"a":3}`, `duplicate_key the key "a" comes twice (at byte 13)`, `json.KeepLast`},
+		{`{"x":{"abcdefghi":1,"b":2,"abcdefghi":3}}`, `duplicate_key the key "abcdefghi" comes twice (at byte 26, in /x)`, `json.KeepLast`},
+		{`{"x":{"":1,"":2}}`, `duplicate_key the key "" comes twice (at byte 11, in /x)`, `json.KeepLast`},
+		{`{"a":1.` + long + `e999}`, `limit the record has more than 4300 digits of an integer; Limits.Digits raises the limit (at byte 5, in /a)`, ``},
 		{`{"a":1e1000000000000000000}`, `limit the number's exponent is beyond what a decimal of Python holds (at byte 5, in /a)`, ``},
 		{`{"a":[1e-99999999999999999999]}`, `limit the number's exponent is beyond what a decimal of Python holds (at byte 6, in /a/0)`, ``},
-		{`{"a":` + long + `}`, `limit the record has more than 4300 digits of an integer; --max-digits raises the limit (at byte 5, in /a)`, ``},
-		{strings.Repeat(`{"a":`, 129), `too_deep the record has more than 128 levels; --max-depth raises the limit (at byte 640, in /a/a/`, ``},
+		{`{"a":` + long + `}`, `limit the record has more than 4300 digits of an integer; Limits.Digits raises the limit (at byte 5, in /a)`, ``},
+		{strings.Repeat(`{"a":`, 129), `too_deep the record has more than 128 levels; Limits.Depth raises the limit (at byte 640, in /a/a/`, ``},
 	} {
 		_, err := json.Codec{}.Decode([]byte(test.in), codec.Limits{})
 		var bad *codec.SyntaxError
@@ -262,13 +262,13 @@ func TestLossy(t *testing.T) {
 		d          *dict.Dict
 		want, hint string
 	}{
-		{json.Codec{}, dict.Of("when", when), "/when: json can't hold a datetime", "use --to cbor, or --lossy to write it as an ISO string"},
-		{json.Codec{}, dict.Of("in", dict.Of(1, 2)), "/in: json can't hold an int as a key", "use --to cbor, or --lossy to write it as a string"},
-		{json.Codec{Strict: true}, dict.Of("a", []any{math.NaN()}), "/a/0: json can't hold a float", "RFC 8259 has neither NaN nor infinities; use --to cbor, or --lossy to write null"},
-		{json.Codec{}, dict.Of("a", "\xed\xa0\xbd\xed\xb8\x80"), "/a: json can't hold a string", "use --to cbor, or --lossy to write it as one with U+FFFD for lone surrogates"},
-		{json.Codec{}, dict.Of("\xed\xa0\xbd\xed\xb8\x80", 1), "/: json can't hold a string as a key", "use --to cbor, or --lossy to write it as a string"},
-		{json.Codec{Strict: true}, dict.Of("a", "\xed\xa0\x80"), "/a: json can't hold a string", "use --to cbor, or --lossy to write it as one with U+FFFD for lone surrogates"},
-		{json.Codec{Strict: true}, dict.Of("a", dict.Of("\xed\xa0\x80", 1)), "/a: json can't hold a string as a key", "use --to cbor, or --lossy to write it as a string"},
+		{json.Codec{}, dict.Of("when", when), "/when: json can't hold a datetime", "use cbor.Codec, or Codec.Lossy to write it as an ISO string"},
+		{json.Codec{}, dict.Of("in", dict.Of(1, 2)), "/in: json can't hold an int as a key", "use cbor.Codec, or Codec.Lossy to write it as a string"},
+		{json.Codec{Strict: true}, dict.Of("a", []any{math.NaN()}), "/a/0: json can't hold a float", "RFC 8259 has neither NaN nor infinities; use cbor.Codec, or Codec.Lossy to write null"},
+		{json.Codec{}, dict.Of("a", "\xed\xa0\xbd\xed\xb8\x80"), "/a: json can't hold a string", "use cbor.Codec, or Codec.Lossy to write it as one with U+FFFD for lone surrogates"},
+		{json.Codec{}, dict.Of("\xed\xa0\xbd\xed\xb8\x80", 1), "/: json can't hold a string as a key", "use cbor.Codec, or Codec.Lossy to write it as a string"},
+		{json.Codec{Strict: true}, dict.Of("a", "\xed\xa0\x80"), "/a: json can't hold a string", "use cbor.Codec, or Codec.Lossy to write it as one with U+FFFD for lone surrogates"},
+		{json.Codec{Strict: true}, dict.Of("a", dict.Of("\xed\xa0\x80", 1)), "/a: json can't hold a string as a key", "use cbor.Codec, or Codec.Lossy to write it as a string"},
 	} {
 		out, err := test.c.Append([]byte("before"), test.d)
 		var loss *codec.LossError

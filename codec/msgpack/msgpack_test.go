@@ -230,10 +230,10 @@ func TestErrors(t *testing.T) {
 		{"8292a16101c092a16101c0", "duplicate_key the key ('a', 1) comes twice (at byte 6)", ""},
 		{"8180c0", "malformed want a key that is hashable, got a dict (at byte 1)", ""},
 		{"81918081c0", "malformed want a key that is hashable, got a dict (at byte 1)", ""},
-		{"8101df7fffffff", "too_large the record has more than 1048576 bytes; --max-record raises the limit (at byte 1048576", ""},
+		{"8101df7fffffff", "too_large the record has more than 1048576 bytes; Limits.RecordBytes raises the limit (at byte 1048576", ""},
 		{"8101dbffffffff", "too_large the record has more than 1048576 bytes", ""},
-		{"8101" + strings.Repeat("91", 128), "too_deep the record has more than 128 levels; --max-depth raises the limit (at byte 129, in /1/0/0", ""},
-		{"8101dd000f4240", "limit the record has more than 1000000 keys and values; --max-items raises the limit (at byte 2, in /1)", ""},
+		{"8101" + strings.Repeat("91", 128), "too_deep the record has more than 128 levels; Limits.Depth raises the limit (at byte 129, in /1/0/0", ""},
+		{"8101dd000f4240", "limit the record has more than 1000000 keys and values; Limits.Items raises the limit (at byte 2, in /1)", ""},
 	} {
 		b, err := hex.DecodeString(test.hex)
 		if err != nil {
@@ -299,7 +299,7 @@ func TestLossy(t *testing.T) {
 		t.Errorf("two keys that become one: %v", err)
 	}
 	_, err = msgpack.Codec{}.Append(nil, dict.Of("in", dict.Of("when", d.Value())))
-	if !errors.As(err, &loss) || err.Error() != "/in/when/price: msgpack can't hold a decimal" || loss.Hint != "use --to cbor, or --lossy to write it as a string" {
+	if !errors.As(err, &loss) || err.Error() != "/in/when/price: msgpack can't hold a decimal" || loss.Hint != "use cbor.Codec, or Codec.Lossy to write it as a string" {
 		t.Errorf("%v, hint %q", err, loss.Hint)
 	}
 }

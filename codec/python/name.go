@@ -136,7 +136,7 @@ func (p *parser) unknown(name []byte) int {
 	p.fail(fault.Malformed, p.tok, "want a value, got the name "+string(name))
 	switch string(name) {
 	case "true", "false", "null", "NaN", "Infinity":
-		p.err.Hint = "this looks like JSON; use --from json"
+		p.err.Hint = "this looks like JSON; use json.Codec"
 	default:
 		p.err.Hint = "only literals and what repr prints of the kinds in docs/formats.md are read, nothing is evaluated"
 	}

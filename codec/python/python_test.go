@@ -64,7 +64,7 @@ func TestErrors(t *testing.T) {
 		{`{'a': 1 2}`, `malformed want ',' or '}', got '2' (at byte 8, in /a)`, ``},
 		{`{'a': [1, 2}`, `malformed want ',' or ']', got '}' (at byte 11, in /a/1)`, ``},
 		{`{'a': {'b': [{}, {2: tru}]}}`, `malformed want a value, got the name tru (at byte 21, in /a/b/1/2)`, `evaluated`},
-		{`{'a': true}`, `malformed want a value, got the name true (at byte 6, in /a)`, `--from json`},
+		{`{'a': true}`, `malformed want a value, got the name true (at byte 6, in /a)`, `json.Codec`},
 		{`{'a': os.system('x')}`, `malformed want a value, got the name os.system (at byte 6, in /a)`, `nothing is evaluated`},
 		{`{'a': 01}`, `malformed want a number, got "01" (at byte 6, in /a)`, `0o`},
 		{`{'a': 1__0}`, `malformed want a number, got "1__0" (at byte 6, in /a)`, ``},
@@ -91,8 +91,8 @@ func TestErrors(t *testing.T) {
 		{`[1]`, `not_a_dictionary want a dictionary, got a list (at byte 0)`, `wrap it`},
 		{`'a'`, `not_a_dictionary want a dictionary, got a string`, `wrap it`},
 		{`os.system`, `malformed want a dictionary, which begins with '{' or OrderedDict, got 'o' (at byte 0)`, ``},
-		{`{1: 1` + strings.Repeat(`0`, 4300) + `}`, `limit the record has more than 4300 digits of an integer; --max-digits raises the limit (at byte 4, in /1)`, ``},
-		{strings.Repeat(`{1:`, 129), `too_deep the record has more than 128 levels; --max-depth raises the limit (at byte 384, in /1/1/`, ``},
+		{`{1: 1` + strings.Repeat(`0`, 4300) + `}`, `limit the record has more than 4300 digits of an integer; Limits.Digits raises the limit (at byte 4, in /1)`, ``},
+		{strings.Repeat(`{1:`, 129), `too_deep the record has more than 128 levels; Limits.Depth raises the limit (at byte 384, in /1/1/`, ``},
 	} {
 		_, err := python.Codec{}.Decode([]byte(test.in), codec.Limits{})
 		var bad *codec.SyntaxError

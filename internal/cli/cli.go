@@ -10,8 +10,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-
-	"github.com/dictwire/dictwire/codec"
 )
 
 //go:generate go -C ../../tools run ./man ../docs/man
@@ -169,16 +167,6 @@ func exitCode(err error) int {
 		return exitUsage
 	}
 	return exitFailure
-}
-
-// instead names the flag of a command that writes another format, in the hint of
-// an error that says what the format can't hold.
-func instead(err error, flag string) error {
-	var loss *codec.LossError
-	if !errors.As(err, &loss) {
-		return err
-	}
-	return hintError{err, strings.Replace(loss.Hint, "--to cbor", flag, 1)}
 }
 
 // isUnknownCommand reports whether err is cobra's for a command that is not

@@ -230,7 +230,7 @@ func (c *csvWriter) append(dst []byte, d *dict.Dict) ([]byte, error) {
 		for k := range d.All() {
 			name, ok := k.Text()
 			if !ok {
-				return dst, &codec.LossError{Codec: "csv", Kind: k.Kind(), Key: true, Hint: "columns are named by strings; use --to cbor"}
+				return dst, &codec.LossError{Codec: "csv", Kind: k.Kind(), Key: true, Hint: "columns are named by strings; use cbor.Codec"}
 			}
 			c.columns = append(c.columns, name)
 		}

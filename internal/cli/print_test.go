@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"log/slog"
 	"regexp"
 	"strings"
 	"sync"
@@ -41,7 +40,7 @@ func newTestPrinter(t *testing.T, s store.Store, w io.Writer, log io.Writer) *pr
 	t.Helper()
 	flags := new(formatFlags)
 	record := &written{format: flags.appenders()["json"], codecs: flags.stored()}
-	p, err := newPrinter(t.Context(), s, w, record, slog.New(slog.NewTextHandler(log, nil)))
+	p, err := newPrinter(t.Context(), s, w, record, newLogger(log))
 	if err != nil {
 		t.Fatal(err)
 	}

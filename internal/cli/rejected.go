@@ -186,7 +186,7 @@ func (r *rejectedRecord) row(out table) {
 		first, more = first[:firstBytes], "…"
 	}
 	out.row(r.position, moment(r.time), orDash(r.text("topic")), orDash(r.text("producer")), r.number("number"), r.text("code"),
-		r.number("size"), strconv.Quote(string(first))+more, strconv.Quote(r.text("error")))
+		r.number("size"), strconv.Quote(string(first))+more, strconv.Quote(ofServer.Replace(r.text("error"))))
 }
 
 // A retry is the command rejected retry with its flags.

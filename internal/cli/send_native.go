@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"strings"
 	"time"
 
 	"github.com/dictwire/dictwire"
@@ -36,7 +35,7 @@ func (s *send) dialer() dictwire.Dialer {
 type serverError struct{ error }
 
 func (e serverError) Error() string {
-	return strings.ReplaceAll(e.error.Error(), "; --max-", "; the server's --max-")
+	return ofServer.Replace(e.error.Error())
 }
 
 func (e serverError) Unwrap() error { return e.error }

@@ -144,7 +144,7 @@ func (s *serve) run(cmd *cobra.Command) error {
 		return err
 	}
 	defer l.Close()
-	log := slog.New(slog.NewTextHandler(s.stderr, nil))
+	log := newLogger(s.stderr)
 	st, err := s.openStore(cmd, log)
 	if err != nil {
 		return err

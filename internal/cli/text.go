@@ -45,7 +45,7 @@ func shown(args []any) []any {
 		case string:
 			out[i] = visible(arg)
 		case error:
-			out[i] = visible(trimName(arg.Error()))
+			out[i] = visible(withFlags(trimName(arg.Error())))
 		}
 	}
 	return out
@@ -70,14 +70,14 @@ func tell(w io.Writer, err error) {
 		return
 	}
 	text, _, _ := strings.Cut(err.Error(), meant)
-	say(w, "%s", trimName(text))
+	say(w, "%s", withFlags(trimName(text)))
 	if help := hintOf(err); help != "" {
 		hint(w, help)
 	}
 }
 
 // hint writes what helps against what was said before.
-func hint(w io.Writer, text string) { fmt.Fprintln(w, "hint: "+visible(text)) }
+func hint(w io.Writer, text string) { fmt.Fprintln(w, "hint: "+visible(withFlags(text))) }
 
 // joined returns the errors that err is nothing but the sequence of.
 func joined(err error) ([]error, bool) {
@@ -149,7 +149,7 @@ func (h lineHandler) Handle(_ context.Context, r slog.Record) error {
 	r.Attrs(func(a slog.Attr) bool {
 		text += sep + "%s %s"
 		sep = ", "
-		args = append(args, a.Key, a.Value.String())
+		args = append(args, a.Key, attrWithFlags(nil, a).Value.String())
 		return true
 	})
 	if len(args) > 1 {

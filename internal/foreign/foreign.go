@@ -85,7 +85,7 @@ func text(expr, name, hint string) pattern {
 	return pattern{regexp.MustCompile("^(?:" + expr + ")"), Kind{Name: name, Hint: hint, Lines: hint == wrap}}
 }
 
-var csv = Kind{Name: "CSV", Hint: "convert it to JSON, as dictwire convert --from csv does"}
+var csv = Kind{Name: "CSV", Hint: "convert it to JSON, as dictwire convert does"}
 
 var patterns = []pattern{
 	text(`[!#$%&'*+.^_|~0-9A-Za-z\x60-]+ .*\bHTTP/\d(\.\d)?\s*$`, HTTP.Name, HTTP.Hint),

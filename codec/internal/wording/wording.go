@@ -12,16 +12,16 @@ import (
 )
 
 // Bytes says that a record is over Limits.RecordBytes.
-func Bytes(limit int) string { return over(limit, "bytes", "--max-record") }
+func Bytes(limit int) string { return over(limit, "bytes", "Limits.RecordBytes") }
 
 // Levels says that a record is over Limits.Depth.
-func Levels(limit int) string { return over(limit, "levels", "--max-depth") }
+func Levels(limit int) string { return over(limit, "levels", "Limits.Depth") }
 
 // Items says that a record is over Limits.Items.
-func Items(limit int) string { return over(limit, "keys and values", "--max-items") }
+func Items(limit int) string { return over(limit, "keys and values", "Limits.Items") }
 
 // Digits says that an integer is over Limits.Digits.
-func Digits(limit int) string { return over(limit, "digits of an integer", "--max-digits") }
+func Digits(limit int) string { return over(limit, "digits of an integer", "Limits.Digits") }
 
 //go:noinline
 func over(limit int, what, option string) string {
