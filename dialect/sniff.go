@@ -73,7 +73,7 @@ func sniff(b []byte, whole bool) (Protocol, error) {
 	case c == 0x1E: // RS, RFC 7464
 		return JSON, nil
 	case c == 0xEF:
-		return prefix(b, JSON, "\xEF\xBB\xBF")
+		return sniffMark(b, whole)
 	case c == '[':
 		return sniffBracket(b, whole)
 
@@ -240,6 +240,25 @@ func sniffFrame(b []byte, whole bool) (Protocol, error) {
 	default:
 		return Framed, nil
 	}
+}
+
+// sniffMark tells JSON after a byte order mark from other text.
+func sniffMark(b []byte, whole bool) (Protocol, error) {
+	const mark = "\xEF\xBB\xBF"
+	if p, err := prefix(b, JSON, mark); err != nil {
+		return p, err
+	}
+	rest := bytes.TrimLeft(b[len(mark):], " \t\r\n")
+	switch {
+	case len(rest) == 0 && !whole && len(b) <= maxSpace:
+		return Unknown, codec.ErrIncomplete
+	case len(rest) == 0, bytes.IndexByte([]byte("{[\x1e"), rest[0]) >= 0:
+		return JSON, nil
+	}
+	if k, err := foreign.Of(rest, whole); err != nil || k.Name != "" {
+		return sniffForeign(rest, whole)
+	}
+	return JSON, nil
 }
 
 // sniffForeign refuses what is none of the protocols, by its name where it has one.

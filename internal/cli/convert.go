@@ -25,7 +25,8 @@ func convertCommand() *cobra.Command {
 		Long: "convert reads a sequence of dictionaries from FILE, or standard input, and writes each in\n" +
 			"another format. A bad record is reported and, where the next one can be found, left\n" +
 			"out; the exit code is then 1. What is compressed by gzip or zstd is decompressed.\n\n" +
-			"The first row of CSV names the keys; values are text, or what --infer makes of them.\n" +
+			"The first row of CSV names the keys, and the first comma, semicolon, tab or vertical bar\n" +
+			"in it separates fields; values are text, or what --infer makes of them.\n" +
 			"Written as CSV, the keys of the first dictionary are the columns, unless --columns names\n" +
 			"them; what a dictionary lacks and null are empty, and what is no string is JSON.",
 		Example: "  dictwire convert --from json --to python people.json\n" +

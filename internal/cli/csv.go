@@ -25,6 +25,7 @@ import (
 type csvReader struct {
 	name   string // of the file, for errors
 	in     *bounded
+	b      *bufio.Reader // of in
 	rows   *csv.Reader
 	infer  bool
 	limits codec.Limits
@@ -38,15 +39,32 @@ type csvReader struct {
 func newCSV(name string, r io.Reader, infer bool, lim codec.Limits) *csvReader {
 	in := &bounded{r: r, most: int64(lim.Effective().RecordBytes)}
 	b := bufio.NewReaderSize(in, 4<<10)
-	rows := csv.NewReader(readerFunc(func(p []byte) (int, error) {
-		if in.read == 0 {
-			if mark, _ := b.Peek(3); string(mark) == "\xef\xbb\xbf" {
-				_, _ = b.Discard(3)
-			}
+	return &csvReader{name: name, in: in, b: b, rows: csv.NewReader(b), infer: infer, limits: lim, line: 1}
+}
+
+// begin skips a byte order mark and finds what separates fields: the first comma,
+// semicolon, tab or vertical bar of the first row that is not within quotes.
+func (c *csvReader) begin() {
+	if mark, _ := c.b.Peek(3); string(mark) == "\xef\xbb\xbf" {
+		_, _ = c.b.Discard(3)
+	}
+	quoted := false
+	for i := 0; ; i++ {
+		b, err := c.b.Peek(i + 1)
+		if err != nil {
+			return
 		}
-		return b.Read(p)
-	}))
-	return &csvReader{name: name, in: in, rows: rows, infer: infer, limits: lim, line: 1}
+		switch at := b[i]; {
+		case at == '"':
+			quoted = !quoted
+		case quoted:
+		case at == '\n' && len(bytes.TrimSpace(b)) > 0:
+			return
+		case strings.IndexByte(",;\t|", at) >= 0:
+			c.rows.Comma = rune(at)
+			return
+		}
+	}
 }
 
 // A bounded is a reader that gives no more bytes than a row may have.
@@ -99,6 +117,10 @@ func (c *csvReader) dict(ctx context.Context) (*dict.Dict, error) {
 }
 
 func (c *csvReader) readHeader(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	c.begin()
 	row, err := c.row(ctx)
 	var bad *recordError
 	if errors.As(err, &bad) {
@@ -120,6 +142,11 @@ func (c *csvReader) readHeader(ctx context.Context) error {
 			return hintError{
 				c.fault(line, column, fault.Malformed, fmt.Sprintf("want UTF-8 in the name of column %d", i+1), ""),
 				"encode the text as UTF-8, as iconv -t UTF-8 does",
+			}
+		case strings.Contains(name, "\r"):
+			return hintError{
+				c.fault(line, column, fault.Malformed, fmt.Sprintf("a carriage return in the name of column %d", i+1), ""),
+				`where it stands for the end of a row, write line feeds, as tr '\r' '\n' does`,
 			}
 		case twice:
 			msg = fmt.Sprintf("columns %d and %d are both named %q", first, i+1, name)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 
 	"github.com/dictwire/dictwire/codec"
@@ -98,6 +99,9 @@ func (s *sequence) next(ctx context.Context) ([]byte, error) {
 func (s *sequence) check(ctx context.Context) error {
 	for {
 		k, err := foreign.File(s.codec.Name(), s.buf, s.ended)
+		if err == nil && (k.Name == "" || k.Lines) && s.isTable() {
+			k = foreign.CSV
+		}
 		switch {
 		case errors.Is(err, codec.ErrIncomplete):
 			if err := s.read(ctx); err != nil {
@@ -106,7 +110,7 @@ func (s *sequence) check(ctx context.Context) error {
 			continue
 		case k.Format != "":
 			k.Hint = "--from " + k.Format + " reads it"
-		case k.Name == "CSV":
+		case k == foreign.CSV:
 			k.Hint = "--from csv reads it"
 		case k.Lines:
 			k.Hint = "--raw-lines " + strings.Replace(k.Hint, "wrap each", "wraps each", 1)
@@ -116,6 +120,18 @@ func (s *sequence) check(ctx context.Context) error {
 		}
 		return hintError{fmt.Errorf("%s: this looks like %s, not %s", s.name, k.Name, s.codec.Name()), k.Hint}
 	}
+}
+
+// isTable reports whether the file's name says that it is CSV, and its first byte does
+// not say otherwise.
+func (s *sequence) isTable() bool {
+	switch filepath.Ext(strings.TrimSuffix(strings.TrimSuffix(s.name, ".gz"), ".zst")) {
+	case ".csv", ".tsv", ".tab":
+	default:
+		return false
+	}
+	first := bytes.TrimLeft(bytes.TrimPrefix(s.buf, []byte("\xef\xbb\xbf")), " \t\r\n")
+	return len(first) > 0 && first[0] >= ' ' && first[0] < 0x7f && first[0] != '{' && first[0] != '['
 }
 
 // read reads more of the file.

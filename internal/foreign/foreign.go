@@ -85,7 +85,8 @@ func text(expr, name, hint string) pattern {
 	return pattern{regexp.MustCompile("^(?:" + expr + ")"), Kind{Name: name, Hint: hint, Lines: hint == wrap}}
 }
 
-var csv = Kind{Name: "CSV", Hint: "convert it to JSON, as dictwire convert does"}
+// CSV is text in columns.
+var CSV = Kind{Name: "CSV", Hint: "convert it to JSON, as dictwire convert does"}
 
 var patterns = []pattern{
 	text(`[!#$%&'*+.^_|~0-9A-Za-z\x60-]+ .*\bHTTP/\d(\.\d)?\s*$`, HTTP.Name, HTTP.Hint),
@@ -110,7 +111,8 @@ var patterns = []pattern{
 	text(`---(\s|$)|%YAML|- \S|["'\w.-]+:(\s|$)`, "YAML", "convert it to JSON, as yq -o json does"),
 	text(`\[\[?["\w. -]+\]\]?\s*$|["\w.-]+ *= *\S`, "TOML or INI", "convert it to JSON"),
 	text(`-?\d+([.,]\d+)?\s*$`, "a length or a number in decimal digits", "send the dictionary alone"),
-	text(`("[^"]*"|[^,"{}\[\]\t;]*)([,;\t]("[^"]*"|[^\s,"{}\[\]\t;][^,"{}\[\]\t;]*)?)+\s*$`, csv.Name, csv.Hint),
+	text(`("([^"]|"")*"|[^,"{}\[\]\t;|\r]*)([,;\t|]("([^"]|"")*"|[^\s,"{}\[\]\t;|][^,"{}\[\]\t;|\r]*)?)+\s*$`, CSV.Name, CSV.Hint),
+	text(`[\w-]+([,;|] ?[\w-]+){2,}\s*$`, CSV.Name, CSV.Hint),
 }
 
 // Kinds that others ask for.
