@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/dictwire/dictwire/store"
 )
@@ -22,13 +23,13 @@ func (s *Store) Check(ctx context.Context, damaged func(*store.DamageError)) (r 
 		r.Damages++
 		damaged(d)
 	}
-	told := map[store.Position]bool{}
+	var told []*store.DamageError
 	for b, err := range s.Read(ctx, store.Position{}, store.ReadOptions{}) {
 		var damage *store.DamageError
 		var trim *store.TrimmedError
 		switch {
 		case errors.As(err, &damage):
-			told[damage.From] = true
+			told = append(told, damage)
 			tell(damage)
 		case errors.As(err, &trim):
 		case err != nil:
@@ -39,12 +40,16 @@ func (s *Store) Check(ctx context.Context, damaged func(*store.DamageError)) (r 
 			r.Bytes += uint64(len(b.Block.Data))
 		}
 	}
-	// What was found when the log was opened, and no reader came to.
+	// What was found when the log was opened, and no reader is told of.
 	for _, d := range s.damages {
-		if at := s.position(d.From); d.To <= d.From {
-			tell(&store.DamageError{Err: errors.New(d.Text)})
-		} else if !told[at] && s.lost(d) {
-			tell(&store.DamageError{From: at, To: s.position(d.To), Err: errors.New(d.Text)})
+		found := &store.DamageError{Err: errors.New(d.Text)}
+		if d.To > d.From {
+			found.From, found.To = s.position(d.From), s.position(d.To)
+		}
+		if !slices.ContainsFunc(told, func(t *store.DamageError) bool {
+			return t.From.Compare(found.To) < 0 && found.From.Compare(t.To) < 0
+		}) {
+			tell(found)
 		}
 	}
 	if err := s.checkFrames(ctx, tell); err != nil {
@@ -62,16 +67,6 @@ func (s *Store) Check(ctx context.Context, damaged func(*store.DamageError)) (r 
 		r.Lost = minus(held, r.Records)
 	}
 	return r, s.checkStates(ctx, tell)
-}
-
-// lost reports whether no reader tells of a damage: it comes to nothing there.
-func (s *Store) lost(d Damage) bool {
-	for _, g := range s.segments.list() {
-		if g.Position < d.To && d.From < g.end.Load() {
-			return false
-		}
-	}
-	return true
 }
 
 // checkFrames looks for damage in frames that have no blocks: a reader does not

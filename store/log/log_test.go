@@ -91,8 +91,9 @@ var errInjected = errors.New("injected")
 func (d *disk) Block() func() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.blocked, d.release = make(chan struct{}), make(chan struct{})
-	return sync.OnceFunc(func() { close(d.release) })
+	release := make(chan struct{})
+	d.blocked, d.release = make(chan struct{}), release
+	return sync.OnceFunc(func() { close(release) })
 }
 
 func (d *disk) Blocked() <-chan struct{} {

@@ -184,6 +184,9 @@ func newSegment(d sealed) *segment {
 	g := &segment{sealed: d, seed: seed(d.Number, d.Salt)}
 	g.end.Store(d.End)
 	g.size.Store(d.Size)
+	if d.Lost != "" {
+		g.size.Store(max(d.Size, 1)) // a reader comes to it, and tells
+	}
 	return g
 }
 

@@ -1,0 +1,164 @@
+package log_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"path"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/dictwire/dictwire/internal/crashfs"
+	"github.com/dictwire/dictwire/store"
+	"github.com/dictwire/dictwire/store/log"
+)
+
+// Each frame says how far the log was synced when it was written. Where the slots and
+// the states are gone, that alone tells damage from the end of the log: a frame that
+// is spoilt is missed, unless it is the last one or that before.
+func TestFramesPromise(t *testing.T) {
+	const frames = 10
+	for _, power := range []bool{false, true} {
+		for spoilt := 1; spoilt <= frames-2; spoilt++ {
+			t.Run(fmt.Sprintf("record %d, power lost: %v", spoilt, power), func(t *testing.T) {
+				fs := crashfs.New(1)
+				s := open(t, log.Options{FS: fs, KeepEvery: -1})
+				for n := range frames {
+					if err := appendNoise(t.Context(), s, n+1, 100); err != nil {
+						t.Fatal(err)
+					}
+				}
+				fs = fs.Crash(power, nil)
+				for _, name := range fs.Files() {
+					if path.Ext(name) != ".seg" {
+						fs.Delete(name)
+					}
+				}
+				spoil(t, fs, noise(spoilt, 100))
+				told := told(t, fs, frames-1)
+				if len(told) == 0 {
+					t.Error("nothing is told")
+				}
+			})
+		}
+	}
+}
+
+// A group that is written while the one before is synced is neither promised nor
+// answered for by that sync.
+func TestOverlappingGroups(t *testing.T) {
+	d := newDisk()
+	s, err := log.Open(t.Context(), "store", &log.Options{FS: d, KeepEvery: -1, MaxSegment: 4 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const before, size, many = 90, 700, 300 // so that a group may overlap, and each frame has pages of its own
+	for n := range before {                 // until there is a large segment
+		if err := appendNoise(t.Context(), s, -n-1, 10_000); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var all sync.WaitGroup
+	defer func() {
+		all.Wait()
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	first, others := make(chan error, 1), make(chan error, many)
+	release := d.Block()
+	all.Go(func() { first <- appendNoise(t.Context(), s, 1, size) })
+	<-d.Blocked()
+	written := make(chan struct{})
+	once := sync.OnceFunc(func() { close(written) })
+	d.SetFault(func(op crashfs.Op, name string) error {
+		if op == crashfs.Write && strings.HasSuffix(name, ".seg") {
+			once()
+		}
+		return nil
+	})
+	for n := range many {
+		all.Go(func() { others <- appendNoise(t.Context(), s, n+2, size) })
+	}
+	<-written
+	lose := func(least int) {
+		for seed := range uint64(30) {
+			if told := told(t, d.Crash(true, rand.New(rand.NewPCG(seed, 0))), least); len(told) > 0 {
+				t.Fatalf("seed %d: power was lost, and %q is told", seed, told)
+			}
+		}
+	}
+	lose(before)
+	then := d.Block()
+	release()
+	if err := <-first; err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-d.Blocked():
+	case err := <-others:
+		t.Fatalf("answered without a sync of its own: %v", err)
+	}
+	lose(before + 1)
+	then()
+	for range many {
+		if err := <-others; err != nil {
+			t.Fatal(err)
+		}
+	}
+	lose(before + 1 + many)
+}
+
+// noise returns the record with a number, which can be found in a file.
+func noise(n, size int) []byte {
+	b := make([]byte, size/2)
+	_, _ = rand.NewChaCha8([32]byte{byte(n), byte(n >> 8)}).Read(b) // never fails
+	return fmt.Appendf(nil, "%x", b)
+}
+
+func appendNoise(ctx context.Context, s *log.Store, n, size int) error {
+	b := &store.Block{Topic: "a", Codec: "json"}
+	b.Add(noise(n, size))
+	return s.Append(ctx, b)[0].Err
+}
+
+// spoil flips a bit of a record where it stands in a segment.
+func spoil(t *testing.T, fs *crashfs.FS, record []byte) {
+	t.Helper()
+	for _, name := range fs.Files() {
+		if at := bytes.Index(fs.Get(name), record); at >= 0 && path.Ext(name) == ".seg" {
+			fs.Damage(name, func(b []byte) []byte { b[at] ^= 1; return b })
+			return
+		}
+	}
+	t.Fatalf("%.40q is in no segment", record)
+}
+
+// told opens and closes a store in which there should be so many records or more, and
+// returns what is told to be damaged.
+func told(t *testing.T, fs *crashfs.FS, least int) (told []string) {
+	t.Helper()
+	s, err := log.Open(t.Context(), "store", &log.Options{FS: fs, KeepEvery: -1, Damaged: func(d log.Damage) { told = append(told, d.Text) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := 0
+	for b, err := range s.Read(t.Context(), store.Position{}, store.ReadOptions{}) {
+		if err != nil && !errors.As(err, new(*store.DamageError)) {
+			t.Fatal(err)
+		}
+		if err == nil && b.Block != nil {
+			got++
+		}
+	}
+	if got < least {
+		t.Errorf("%d records are there, want %d", got, least)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return told
+}
