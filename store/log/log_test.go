@@ -115,17 +115,21 @@ func (d *disk) Fail() func() {
 func (d *disk) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.OpenOption) (vfs.File, error) {
 	f, err := d.FS.OpenReadWrite(name, c, o...)
 	if err == nil && strings.HasSuffix(name, ".seg") {
-		return &diskFile{f, d}, nil
+		return &diskFile{File: f, d: d}, nil
 	}
 	return f, err
 }
 
 type diskFile struct {
 	vfs.File
-	d *disk
+	d    *disk
+	zero atomic.Bool // it was synced once, when its space was made ready
 }
 
 func (f *diskFile) SyncData() error {
+	if !f.zero.Swap(true) {
+		return f.File.SyncData()
+	}
 	f.d.mu.Lock()
 	release := f.d.release
 	if release != nil {
