@@ -110,7 +110,7 @@ func (c *BareConn) record(v any) ([]byte, error) {
 }
 
 // Receive returns the next dictionary that the server sends, io.EOF at the end
-// of them, or a *[RemoteError] where it is the report of an error.
+// of them, or an error that wraps the *[fault.Error] which it reports.
 func (c *BareConn) Receive(ctx context.Context) (*dict.Dict, error) {
 	var r *receiver
 	select {
@@ -131,8 +131,8 @@ func (c *BareConn) Receive(ctx context.Context) (*dict.Dict, error) {
 			if err != nil {
 				return nil, fmt.Errorf("dictwire: receive: %w", err)
 			}
-			if remote := remoteError(d); remote != nil {
-				return nil, remote
+			if f := reported(d); f != nil {
+				return nil, &remoteError{f}
 			}
 			return d, nil
 		case !errors.Is(err, codec.ErrIncomplete):

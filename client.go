@@ -246,15 +246,15 @@ func (c *Client) Producer() string { return c.producer }
 // there, or durable among the rejected ones, which is a *[RejectedError]. v is a
 // [*dict.Dict], a Go map or struct as [dict.From] converts it, or a [Record].
 // reply is what the server's handler replies, or nil; a reply may be lost with a
-// connection, and one that the client's format can't hold is a *[RemoteError] with
-// the code loss, of a record that is settled; one beyond the Limits is a
+// connection, and one that the client's format can't hold is a
+// *[fault.Error] with the code loss, of a record that is settled; one beyond the Limits is a
 // *[codec.SyntaxError], likewise. The empty topic is [DefaultTopic].
 //
 // An error that wraps ErrNotSent says that the record was not taken, as where ctx had
 // ended before, or v can't be sent. Where ctx ends later, the error is its cause
 // alone: the client goes on to send the record, and what becomes of it is told by
 // [Client.Flush] and [Dialer.OnRejected]. Where a topic can't go on, the error wraps
-// ErrLost, ErrConflict, ErrFenced, ErrProtocol or a *[RemoteError]; and
+// ErrLost, ErrConflict, ErrFenced, ErrProtocol or a *[fault.Error]; and
 // ErrClientClosed where the client is closed meanwhile. A record that was taken
 // before that may be settled or not.
 func (c *Client) Send(ctx context.Context, topic string, v any) (reply *dict.Dict, err error) {

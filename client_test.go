@@ -19,6 +19,7 @@ import (
 	"github.com/dictwire/dictwire/codec/cbor"
 	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/fault"
 )
 
 // n is the record n.
@@ -209,9 +210,9 @@ func TestEnds(t *testing.T) {
 		{"conflict", `{"error":"other","code":"conflict"}`, false, dictwire.ErrConflict, [2]time.Duration{}},
 		{"stale", `{"error":"late","code":"stale"}`, false, dictwire.ErrFenced, [2]time.Duration{}},
 		{"fenced", `{"error":"newer","code":"fenced"}`, true, dictwire.ErrFenced, [2]time.Duration{}},
-		{"forbidden", `{"error":"no","code":"forbidden"}`, false, new(dictwire.RemoteError), [2]time.Duration{}},
-		{"unauthenticated", `{"error":"who","code":"unauthenticated"}`, false, new(dictwire.RemoteError), [2]time.Duration{}},
-		{"greeting", `{"error":"/topic: want a string","code":"malformed"}`, false, new(dictwire.RemoteError), [2]time.Duration{}},
+		{"forbidden", `{"error":"no","code":"forbidden"}`, false, new(fault.Error), [2]time.Duration{}},
+		{"unauthenticated", `{"error":"who","code":"unauthenticated"}`, false, new(fault.Error), [2]time.Duration{}},
+		{"greeting", `{"error":"/topic: want a string","code":"malformed"}`, false, new(fault.Error), [2]time.Duration{}},
 		{"unavailable", `{"error":"disk full","code":"unavailable","retry_ms":500}`, true, nil, [2]time.Duration{500 * time.Millisecond, 625 * time.Millisecond}},
 		{"unavailable at once", `{"error":"disk full","code":"unavailable","retry_ms":700}`, false, nil, [2]time.Duration{700 * time.Millisecond, 875 * time.Millisecond}},
 		{"shutdown", `{"error":"ends","code":"shutdown"}`, true, nil, [2]time.Duration{25 * time.Millisecond, 50 * time.Millisecond}},
@@ -240,7 +241,7 @@ func TestEnds(t *testing.T) {
 				at := time.Now()
 				if test.err != nil {
 					r := <-done
-					if remote := (*dictwire.RemoteError)(nil); !errors.Is(r.err, test.err) && !errors.As(r.err, &remote) {
+					if remote := (*fault.Error)(nil); !errors.Is(r.err, test.err) && !errors.As(r.err, &remote) {
 						t.Errorf("Send = %v, want %v", r.err, test.err)
 					}
 					srv.silent()
@@ -668,7 +669,7 @@ func TestReplies(t *testing.T) {
 			p.say(`{"reply":1,"length":7}`)
 			p.raw(line(1))
 			p.say(`{"reply":2,"length":0,"code":"loss","error":"/a: no"}`, `{"ack":2}`)
-			var remote *dictwire.RemoteError
+			var remote *fault.Error
 			if r := <-done; !errors.As(r.err, &remote) || remote.Code != "loss" {
 				t.Errorf("Send = %+v", r)
 			}

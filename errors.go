@@ -6,10 +6,10 @@ import (
 
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/fault"
-	"github.com/dictwire/dictwire/internal/wire"
 )
 
-// What a [Client] returns wraps one of these. After ErrLost, ErrConflict, ErrDamaged,
+// What a [Client] returns wraps one of these, or the *[fault.Error] that the server
+// told, or both. After ErrLost, ErrConflict, ErrDamaged,
 // ErrFenced and ErrProtocol the topic can't go on: all later calls for it return the
 // same, and what is not settled is lost with the client, unless a spool holds it.
 var (
@@ -67,38 +67,39 @@ func (e *RejectedError) Error() string {
 	return fmt.Sprintf("dictwire: record %d of topic %s was rejected: %s", e.Number, e.Topic, e.Text)
 }
 
-// A RemoteError is what the server says against a session, or against what
-// came as a bare sequence.
-type RemoteError struct {
-	Code fault.Code // what kind of fault
-	Text string     // what is wrong, and what helps
-	At   int64      // where, in bytes from the connection's first; -1 where there is no place
-}
+// Unwrap returns the *[fault.Error] of the code and the text.
+func (e *RejectedError) Unwrap() error { return &fault.Error{Code: e.Code, Text: e.Text, At: -1} }
 
-func (e *RemoteError) Error() string { return fmt.Sprintf("dictwire: the server says: %s", e.Text) }
+// A remoteError is the fault that the server tells, against a session or against what
+// came as a bare sequence.
+type remoteError struct{ fault *fault.Error }
+
+func (e *remoteError) Error() string { return "dictwire: the server says: " + e.fault.Text }
+
+func (e *remoteError) Unwrap() error { return e.fault }
 
 // A lostPositionError is [ErrLost] where a reader names a position that the server
 // does not have: there is no loss to accept, and the server says what helps.
-type lostPositionError struct{ remote *RemoteError }
+type lostPositionError struct{ remote *remoteError }
 
 func (e *lostPositionError) Error() string { return e.remote.Error() }
 
 func (e *lostPositionError) Unwrap() []error { return []error{ErrLost, e.remote} }
 
-// remoteError returns the error that d reports, or nil where it is a reply.
-func remoteError(d *dict.Dict) *RemoteError {
+// reported returns the fault that d reports, or nil where it is a reply.
+func reported(d *dict.Dict) *fault.Error {
 	text, isText := textOf(d, "error")
 	code, isCode := textOf(d, "code")
 	if !isText || !isCode {
 		return nil
 	}
-	e := &RemoteError{Code: fault.Code(code), Text: text, At: -1}
+	f := &fault.Error{Code: fault.Code(code), Text: text, At: -1}
 	if v, ok := d.Get("at"); ok {
 		if at, ok := v.Int(); ok {
-			e.At = at
+			f.At = at
 		}
 	}
-	return e
+	return f
 }
 
 // A stopError is what no new connection helps against.
@@ -110,14 +111,14 @@ func (e *stopError) Unwrap() error { return e.err }
 
 func stop(format string, a ...any) error { return &stopError{fmt.Errorf(format, a...)} }
 
-// ended makes the error of a session that the server ended by e. It is a
+// ended makes the error of a session that the server ended by f. It is a
 // *stopError where no new connection helps; greeted says whether the server had
 // accepted the greeting.
-func ended(e *wire.Error, what string, greeted bool) error {
-	remote := &RemoteError{Code: e.Code, Text: e.Text, At: e.At}
-	switch e.Code {
+func ended(f *fault.Error, what string, greeted bool) error {
+	remote := &remoteError{f}
+	switch f.Code {
 	case fault.Lost:
-		return stop("%w (%s; the server goes on at number %d): %w", ErrLost, what, e.Next, remote)
+		return stop("%w (%s; the server goes on at number %d): %w", ErrLost, what, f.Next, remote)
 	case fault.Conflict:
 		return stop("%w (%s): %w", ErrConflict, what, remote)
 	case fault.Fenced, fault.Stale:
@@ -125,7 +126,7 @@ func ended(e *wire.Error, what string, greeted bool) error {
 	case fault.Forbidden, fault.Plaintext, fault.Topic, fault.Unauthenticated, fault.Unsupported, fault.Version:
 		return stop("%w (%s)", remote, what)
 	}
-	if !greeted && !e.Code.Retryable() {
+	if !greeted && !f.Code.Retryable() {
 		return stop("%w (%s)", remote, what)
 	}
 	return remote

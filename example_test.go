@@ -11,6 +11,7 @@ import (
 
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/fault"
 )
 
 // A server that prints what it receives, and a client that sends a dictionary.
@@ -77,7 +78,7 @@ func ExampleBareConn() {
 		if err := c.Send(ctx, person); err != nil {
 			log.Fatal(err)
 		}
-		var refusal *dictwire.RemoteError
+		var refusal *fault.Error
 		switch reply, err := c.Receive(ctx); {
 		case errors.As(err, &refusal):
 			fmt.Println(refusal.Code, "-", refusal.Text)

@@ -171,6 +171,8 @@ func refusal(err error) *fault.Error {
 		syntax *codec.SyntaxError
 	)
 	switch {
+	case errors.As(err, new(*remoteError)), errors.As(err, new(*RejectedError)): // of a client of the handler
+		return &fault.Error{Code: fault.Handler, Text: err.Error(), At: -1, Err: err}
 	case errors.As(err, &f):
 		return f
 	case errors.As(err, &syntax):

@@ -77,7 +77,7 @@ func (s *sender) run() {
 		var (
 			stopped *stopError
 			later   *retryError
-			remote  *RemoteError
+			remote  *remoteError
 			pause   time.Duration
 		)
 		switch {
@@ -88,7 +88,7 @@ func (s *sender) run() {
 			continue
 		case errors.As(err, &later):
 			pause = later.pause()
-		case errors.As(err, &remote) && progress && !remote.Code.Retryable(): // behind a bad record
+		case errors.As(err, &remote) && progress && !remote.fault.Code.Retryable(): // behind a bad record
 			c.logSession(slog.LevelWarn, "a record ended the session", "topic", s.topic, "error", err)
 			continue
 		default:
@@ -204,7 +204,7 @@ func (l *link) explain(err error) error {
 		return nil
 	case errors.As(err, &bad):
 		return stop("%w: %w (%v)", ErrProtocol, bad, l.s)
-	case errors.As(err, new(*stopError)), errors.As(err, new(*RemoteError)), errors.Is(err, errTurn), errors.Is(err, errLoss):
+	case errors.As(err, new(*stopError)), errors.As(err, new(*remoteError)), errors.Is(err, errTurn), errors.Is(err, errLoss):
 		return err
 	case l.writeErr != nil:
 		err = l.writeErr
@@ -266,30 +266,30 @@ func (l *link) greet(ctx context.Context) (at resumption, err error) {
 		}
 		at.Welcome = m
 		return at, nil
-	case *wire.Error:
-		return at, l.ended(m, false)
+	case wire.Error:
+		return at, l.ended(m.Fault, false)
 	default:
 		return at, stop("%w: want its greeting, got %T (%v)", ErrProtocol, m, s)
 	}
 }
 
 // ended makes the error of what the server ended the session by.
-func (l *link) ended(e *wire.Error, greeted bool) error {
+func (l *link) ended(f *fault.Error, greeted bool) error {
 	s := l.s
-	if e.Code == fault.Lost && s.c.d.AcceptLost {
+	if f.Code == fault.Lost && s.c.d.AcceptLost {
 		s.mu.Lock()
 		again, acked := s.goOn, s.acked
 		s.goOn = true
 		s.mu.Unlock()
 		if !again {
 			s.c.log(slog.LevelError, "the server has less than it acknowledged; what is lost is accepted",
-				"topic", s.topic, "producer", s.c.producer, "acked", acked, "next", e.Next)
+				"topic", s.topic, "producer", s.c.producer, "acked", acked, "next", f.Next)
 			return errLoss
 		}
 	}
-	err := ended(e, s.String(), greeted)
-	if e.Retry > 0 && !errors.As(err, new(*stopError)) {
-		return &retryError{e.Retry, err}
+	err := ended(f, s.String(), greeted)
+	if f.Retry > 0 && !errors.As(err, new(*stopError)) {
+		return &retryError{f.Retry, err}
 	}
 	return err
 }
@@ -385,8 +385,8 @@ func (l *link) read() error {
 			err = s.rejected(m)
 		case wire.Reply:
 			err = l.reply(m)
-		case *wire.Error:
-			err = l.ended(m, true)
+		case wire.Error:
+			err = l.ended(m.Fault, true)
 		default:
 			err = stop("%w: a %T to one who sends (%v)", ErrProtocol, m, s)
 		}
@@ -444,7 +444,7 @@ func (l *link) reply(m wire.Reply) error {
 		return l.in.Skip(m.Length)
 	}
 	if m.Code != "" {
-		return s.replied(m.Number, outcome{err: &RemoteError{Code: m.Code, Text: m.Text, At: -1}})
+		return s.replied(m.Number, outcome{err: &remoteError{&fault.Error{Code: m.Code, Text: m.Text, At: -1}}})
 	}
 	if most := s.c.d.Limits.Effective().RecordBytes; m.Length > uint64(most) {
 		if err := l.in.Skip(m.Length); err != nil {

@@ -347,8 +347,8 @@ func (s *subscription) connect(ctx context.Context) (heard bool, err error) {
 		if err := s.begin(conn, m.Next); err != nil {
 			return false, err
 		}
-	case *wire.Error:
-		return false, s.remote(m, false)
+	case wire.Error:
+		return false, s.remote(m.Fault, false)
 	default:
 		return false, stop("%w: want its greeting, got %T", ErrProtocol, m)
 	}
@@ -373,7 +373,7 @@ func explainReading(err error) error {
 	switch {
 	case errors.As(err, &bad):
 		return stop("%w: %w", ErrProtocol, bad)
-	case errors.As(err, new(*stopError)), errors.As(err, new(*RemoteError)):
+	case errors.As(err, new(*stopError)), errors.As(err, new(*remoteError)):
 		return err
 	case isTimeout(err):
 		return fmt.Errorf("dictwire: nothing came from the server for %v", wire.BeatWithin)
@@ -382,16 +382,16 @@ func explainReading(err error) error {
 }
 
 // remote makes the error of what the server ended the session by.
-func (s *subscription) remote(e *wire.Error, greeted bool) error {
-	if e.Code == fault.Lost {
-		return &stopError{&lostPositionError{&RemoteError{Code: e.Code, Text: e.Text, At: e.At}}}
+func (s *subscription) remote(f *fault.Error, greeted bool) error {
+	if f.Code == fault.Lost {
+		return &stopError{&lostPositionError{&remoteError{f}}}
 	}
-	err := ended(e, "subscription to "+fmt.Sprint(s.req.Topics), greeted)
-	if !e.Code.Retryable() || e.Code == fault.Internal { // else it would come again
+	err := ended(f, "subscription to "+fmt.Sprint(s.req.Topics), greeted)
+	if !f.Code.Retryable() || f.Code == fault.Internal { // else it would come again
 		return &stopError{err}
 	}
-	if e.Retry > 0 {
-		return &retryError{e.Retry, err}
+	if f.Retry > 0 {
+		return &retryError{f.Retry, err}
 	}
 	return err
 }
@@ -445,8 +445,8 @@ func (s *subscription) message(ctx context.Context, in *wire.Reader, m wire.Mess
 		s.last(m.Position)
 	case wire.Committed:
 		s.committed(m.Position)
-	case *wire.Error:
-		return s.remote(m, true)
+	case wire.Error:
+		return s.remote(m.Fault, true)
 	default:
 		return stop("%w: a %T to one who reads", ErrProtocol, m)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/codec/cbor"
+	"github.com/dictwire/dictwire/fault"
 )
 
 // batch is a message with records, and their bytes.
@@ -342,8 +343,8 @@ func TestSubscribeEnds(t *testing.T) {
 		err  error
 	}{
 		"fenced":        {`{"error":"newer","code":"fenced"}`, dictwire.ErrFenced},
-		"loss":          {`{"error":"the record at a.1.0","code":"loss"}`, new(dictwire.RemoteError)},
-		"internal":      {`{"error":"the record at a.1.0","code":"internal"}`, new(dictwire.RemoteError)},
+		"loss":          {`{"error":"the record at a.1.0","code":"loss"}`, new(fault.Error)},
+		"internal":      {`{"error":"the record at a.1.0","code":"internal"}`, new(fault.Error)},
 		"an ack":        {`{"ack":1}`, dictwire.ErrProtocol},
 		"not a message": {`{"hello":1}`, dictwire.ErrProtocol},
 		"lengths":       {`{"at":"a.1.0","next":"a.2.0","topic":"t","time":"2026-11-23T10:00:00Z","format":"json","lengths":[4000000000]}`, dictwire.ErrProtocol},
@@ -369,7 +370,7 @@ func TestSubscribeEnds(t *testing.T) {
 				p.want(`{"commit":"a.1.0"}`)
 				p.say(test.line)
 				for _, err := range []error{<-committed, <-ended} {
-					remote := (*dictwire.RemoteError)(nil)
+					remote := (*fault.Error)(nil)
 					if !errors.Is(err, test.err) && !errors.As(err, &remote) && test.err.Error() != "" {
 						t.Errorf("%v, want %v", err, test.err)
 					}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/codec/json"
+	"github.com/dictwire/dictwire/fault"
 )
 
 // connectFlags are what the commands that talk to a server share.
@@ -118,7 +119,7 @@ func (p *presence) session(err error) {
 	defer p.mu.Unlock()
 	was := p.away
 	p.away = err
-	var remote *dictwire.RemoteError
+	var remote *fault.Error
 	switch {
 	case err == nil:
 		if p.late != nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/fault"
 )
 
 // overBare sends what next yields as a bare sequence, and shows what is
@@ -52,12 +53,12 @@ func (s *send) receive(ctx context.Context, c *dictwire.BareConn) (refused bool,
 	var line []byte
 	for {
 		d, err := c.Receive(ctx)
-		var remote *dictwire.RemoteError
+		var remote *fault.Error
 		switch {
 		case err == io.EOF:
 			return refused, nil
 		case errors.As(err, &remote):
-			s.tell(serverError{remote})
+			s.tell(serverError{err})
 			s.rejected.Add(1)
 			refused = true
 			continue

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/fault"
 	"github.com/dictwire/dictwire/store"
 )
 
@@ -29,7 +30,7 @@ func (r *reader) subscribeAll(ctx context.Context) {
 		if !errors.Is(err, syscall.ECONNREFUSED) {
 			r.ledger.say(r.name, "loop ends: committed %v, %.200v", r.committed, err)
 		}
-		var remote *dictwire.RemoteError
+		var remote *fault.Error
 		if errors.Is(err, dictwire.ErrProtocol) || errors.As(err, &remote) && r.ledger.livesNow() == 0 {
 			r.ledger.fail(r.name, "an error for no reason: %v", err)
 		}

@@ -13,7 +13,7 @@ import (
 	"github.com/dictwire/dictwire/fault"
 )
 
-// A Message is what a server says: one of the types below, or an *Error.
+// A Message is what a server says: one of the types below.
 type Message interface {
 	// Append appends the message, as a line.
 	Append(dst []byte) []byte
@@ -90,15 +90,7 @@ type Damaged struct {
 type End struct{ Position string }
 
 // An Error ends a session.
-type Error struct {
-	Code  fault.Code
-	Text  string
-	At    int64         // offset of the fault from the connection's first byte, -1 where there is none
-	Next  uint64        // of lost: the number behind the last that the server has
-	Retry time.Duration // of unavailable: when to try again
-}
-
-func (e *Error) Error() string { return e.Text }
+type Error struct{ Fault *fault.Error }
 
 // Append appends the message, as a line.
 func (m Welcome) Append(dst []byte) []byte {
@@ -191,15 +183,7 @@ func (m Damaged) Append(dst []byte) []byte {
 func (m End) Append(dst []byte) []byte { return appendLine(dst, dict.Of("end", m.Position)) }
 
 // Append appends the message, as a line.
-func (e *Error) Append(dst []byte) []byte {
-	b := builder{dict.Of("error", e.Text, "code", string(e.Code))}
-	if e.At >= 0 {
-		b.d.Set("at", dict.Int(e.At))
-	}
-	b.number("next", e.Next)
-	b.number("retry_ms", uint64(e.Retry/time.Millisecond))
-	return appendLine(dst, b.d)
-}
+func (m Error) Append(dst []byte) []byte { return appendLine(dst, m.Fault.Dict()) }
 
 // ParseMessage reads what a server says. Its error is a *[codec.SyntaxError], a
 // *[FieldError], or says that the message is not known.
@@ -277,14 +261,14 @@ func cutLengths(line []byte) (header []byte, lengths []uint32, ok bool) {
 func (r *reader) message(lengthsCut bool) Message {
 	switch {
 	case r.has("error") && r.has("code") && !r.has("rejected") && !r.has("reply"):
-		e := &Error{
+		f := &fault.Error{
 			Code: fault.Code(r.text("code")), Text: r.text("error"), At: -1,
 			Next: r.number("next"), Retry: time.Duration(r.number("retry_ms")) * time.Millisecond,
 		}
 		if r.has("at") {
-			e.At = int64(r.number("at"))
+			f.At = int64(r.number("at"))
 		}
-		return e
+		return Error{f}
 	case r.has("dictwire"):
 		if v, _ := r.d.Get("next"); v.Kind() == dict.KindString {
 			return Ready{Next: r.text("next")}

@@ -5,6 +5,8 @@ import (
 	"reflect"
 	"testing"
 	"time"
+
+	"github.com/dictwire/dictwire/fault"
 )
 
 // Every message is read back as it was written.
@@ -31,9 +33,9 @@ func TestMessages(t *testing.T) {
 		Skipped{From: "a.1.0", To: "a.9.0", Topic: "orders", Next: "a.9.0"},
 		Damaged{From: "a.1.0", To: "a.9.0", Text: "checksum", Next: "a.9.0"},
 		End{Position: "k3f9.18240.0"},
-		&Error{Code: "lost", Text: "less than was promised", At: -1, Next: 7},
-		&Error{Code: "unavailable", Text: "disk full", At: -1, Retry: 500 * time.Millisecond},
-		&Error{Code: "malformed", Text: "want a value", At: 17},
+		Error{&fault.Error{Code: "lost", Text: "less than was promised", At: -1, Next: 7}},
+		Error{&fault.Error{Code: "unavailable", Text: "disk full", At: -1, Retry: 500 * time.Millisecond}},
+		Error{&fault.Error{Code: "malformed", Text: "want a value", At: 17}},
 	} {
 		line, ok := bytes.CutSuffix(m.Append([]byte("before")), []byte("\n"))
 		if !ok {
