@@ -145,6 +145,9 @@ func (r *reader) step(ctx context.Context, yield func(store.Batch, error) bool) 
 	if errors.Is(err, errTrimmed) {
 		return head, true, nil
 	}
+	if err != nil {
+		return head, false, err
+	}
 	if r.sc != nil && r.sc.want > 0 { // a large frame
 		want := r.sc.want
 		if err := r.ask(ctx, int64(want)+someRoom); err != nil {
@@ -153,8 +156,8 @@ func (r *reader) step(ctx context.Context, yield func(store.Batch, error) bool) 
 		r.sc.room = want
 		return head, true, nil
 	}
-	if err != nil || !found {
-		return head, false, err
+	if !found {
+		return head, false, nil
 	}
 	if d := r.sc.damage; d != nil {
 		return head, true, r.damaged(yield, d)

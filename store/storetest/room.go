@@ -2,7 +2,9 @@ package storetest
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -79,6 +81,35 @@ func testRoom(t *testing.T, d Driver) {
 		}
 	}
 
+	// What can't be compressed is large where it lies, too.
+	b := &store.Block{Topic: "c", Codec: "json"}
+	random := make([]byte, min(600_000, s.Limits().BlockBytes/3))
+	_, _ = rand.NewChaCha8([32]byte{}).Read(random)
+	b.Add(fmt.Appendf(nil, `{"text":"%x"}`, random))
+	if r := s.Append(t.Context(), b)[0]; r.Err != nil {
+		t.Fatal(r.Err)
+	}
+
+	// Where the reader's context ends once there is room, so does the read, wherever that
+	// was.
+	for n := 1; ; n++ {
+		ctx, cancel := context.WithCancel(t.Context())
+		r := &fading{room: room{}, left: n, cancel: cancel}
+		var last error
+		for b, err := range s.Read(ctx, store.Position{}, store.ReadOptions{Room: r}) {
+			if last = err; b.Block != nil && err != nil {
+				t.Fatalf("a block, and %v", err)
+			}
+		}
+		cancel()
+		if r.left > 0 { // the read needed less often
+			break
+		}
+		if last != nil && !errors.Is(last, context.Canceled) {
+			t.Fatalf("%v after need %d", last, n)
+		}
+	}
+
 	// Where there is no room, the read ends with what says so.
 	none := fmt.Errorf("no room")
 	for b, err := range s.Read(t.Context(), store.Position{}, store.ReadOptions{Room: full{none}}) {
@@ -93,3 +124,18 @@ type full struct{ err error }
 
 func (f full) Need(context.Context, int64) error { return f.err }
 func (full) Want(n int64) bool                   { return n == 0 }
+
+// fading is a room whose reader is gone once it has been given room left times.
+type fading struct {
+	room
+	left   int
+	cancel func()
+}
+
+func (f *fading) Need(ctx context.Context, bytes int64) error {
+	err := f.room.Need(ctx, bytes)
+	if f.left--; f.left == 0 {
+		f.cancel()
+	}
+	return err
+}
