@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/dictwire/dictwire/dialect"
@@ -22,10 +23,27 @@ type intake struct {
 	principal string // who speaks
 	protocol  dialect.Protocol
 	refused   int
+	credit    int // see known
 }
 
 func newIntake(s *Server, c *dialect.Conn) *intake {
 	return &intake{s: s, remote: c.RemoteAddr(), peer: c.RemoteAddr().String(), principal: store.Anonymous}
+}
+
+const (
+	// faultPrice is how many good records make up for one that is not.
+	faultPrice = 64
+	// maxCredit bounds how much of what was counts, for and against a peer.
+	maxCredit = 64 * faultPrice
+)
+
+// known reports whether most of what has come over the connection was good. Others
+// are served in their turn: see [lease.Pot].
+func (in *intake) known() bool { return in.credit > 0 }
+
+// settled notes how many records were good, and how many were not.
+func (in *intake) settled(good, bad int) {
+	in.credit = min(max(in.credit+good-faultPrice*bad, -maxCredit), maxCredit)
 }
 
 // retryAfter is when a peer should try again what the store can't do now.
@@ -101,7 +119,7 @@ func (in *intake) refuse(dialectName, format string, f *fault.Error) {
 	if in.refused++; in.refused > maxLogged {
 		return
 	}
-	in.s.log(slog.LevelWarn, "record refused", append([]any{
+	in.s.logPeer("record refused", append([]any{
 		"remote", in.remote.String(), "dialect", dialectName, "format", format,
 	}, faultAttrs(f)...)...)
 }
@@ -109,7 +127,7 @@ func (in *intake) refuse(dialectName, format string, f *fault.Error) {
 // ended logs what is to be said at the connection's end.
 func (in *intake) ended(err error) {
 	if more := in.refused - maxLogged; more > 0 {
-		in.s.log(slog.LevelWarn, "more records refused", "remote", in.remote.String(), "count", more)
+		in.s.logPeer("more records refused", "remote", in.remote.String(), "count", more)
 	}
 	f := (*fault.Error)(nil)
 	switch {
@@ -117,10 +135,10 @@ func (in *intake) ended(err error) {
 	case errors.As(err, &f) && (f.Code == fault.Shutdown || f.Code == fault.Fenced): // as it should be
 	case errors.As(err, &f):
 		if in.protocol == dialect.Unknown || in.refused == 0 { // else it has been logged as a record's fault
-			in.s.log(slog.LevelWarn, "connection ended", append([]any{"remote", in.remote.String()}, faultAttrs(f)...)...)
+			in.s.logPeer("connection ended", append([]any{"remote", in.remote.String()}, faultAttrs(f)...)...)
 		}
 	default:
-		in.s.log(slog.LevelWarn, "connection broke", "remote", in.remote.String(), "error", err)
+		in.s.logPeer("connection broke", "remote", in.remote.String(), "error", err)
 	}
 }
 
@@ -133,6 +151,44 @@ func faultAttrs(f *fault.Error) []any {
 		attrs = append(attrs, "cause", f.Err)
 	}
 	return attrs
+}
+
+// maxLogRate is how many lines a second are logged of what peers do: a crowd of
+// them is not to fill the disk, nor to wait for the log.
+const maxLogRate = 200
+
+// A logRate counts the lines of a second.
+type logRate struct {
+	mu     sync.Mutex
+	second int64
+	lines  int
+}
+
+// take reports whether one more line is to be logged, and how many there were too
+// many in the last second that had any.
+func (r *logRate) take(now time.Time) (ok bool, missed int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s := now.Unix(); s != r.second {
+		missed = max(r.lines-maxLogRate, 0)
+		r.second, r.lines = s, 0
+	}
+	r.lines++
+	return r.lines <= maxLogRate, missed
+}
+
+// logPeer logs what a peer did.
+func (s *Server) logPeer(msg string, attrs ...any) {
+	if s.Logger == nil {
+		return
+	}
+	ok, missed := s.logged.take(time.Now())
+	if missed > 0 {
+		s.log(slog.LevelWarn, "lines about peers were left out", "count", missed)
+	}
+	if ok {
+		s.log(slog.LevelWarn, msg, attrs...)
+	}
 }
 
 func (s *Server) log(level slog.Level, msg string, attrs ...any) {

@@ -94,6 +94,7 @@ type Server struct {
 	ctx      context.Context //nolint:containedctx // the server's life, which no call spans
 	cancel   context.CancelCauseFunc
 	stats    counters
+	logged   logRate // lines about peers
 
 	mu        sync.Mutex
 	listeners map[net.Listener]struct{}  // guarded by mu

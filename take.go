@@ -41,9 +41,9 @@ const (
 	fullTake = 2 << 20
 )
 
-func newTake(pot *lease.Pot) *take {
+func newTake(pot *lease.Pot, known bool) *take {
 	t := takes.Get().(*take)
-	t.room = pot.Share()
+	t.room = pot.Share(known)
 	return t
 }
 
@@ -183,6 +183,7 @@ func (t *take) settle(ctx context.Context, w *writer) error {
 		}
 	}
 	w.next += uint64(t.records)
+	w.in.settled(t.good, t.records-t.good)
 	s.stats.records.Add(int64(t.good))
 	s.stats.bytes.Add(int64(t.bytes))
 	s.stats.rejected.Add(int64(t.records - t.good))

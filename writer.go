@@ -53,7 +53,9 @@ func (in *intake) Write(ctx context.Context, r dialect.WriteRequest) (dialect.Wr
 	if w.claim.Lost {
 		s.logLoss(in, w, r.Claim)
 	}
-	w.next = w.claim.Next
+	if w.next = w.claim.Next; w.next > 1 {
+		in.credit = max(in.credit, 1) // it has stored something, over another connection
+	}
 	w.unfence = onFence(w.claim.Fenced, r.Fence)
 	return w, nil
 }
@@ -116,13 +118,20 @@ func (w *writer) Take(ctx context.Context, b *dialect.Batch, answer func(dialect
 // and one at least.
 func (w *writer) takeSome(ctx context.Context, b *dialect.Batch, from int, answer func(dialect.Answer) error) (settled int, err error) {
 	s := w.in.s
-	t := newTake(s.rules.Building)
+	t := newTake(s.rules.Building, w.in.known())
 	defer t.recycle()
 	var failed error
 	if s.Handler == nil && storedAsItCame(b.Codec) && len(b.Bad) == 0 {
 		failed = t.keepAll(ctx, w, b)
 	} else {
+		done := func() {}
+		if s.Handler == nil { // which may wait for what it likes
+			if done, err = t.room.Turn(ctx); err != nil {
+				return 0, err
+			}
+		}
 		failed = w.judgeAll(ctx, t, b, from)
+		done()
 	}
 	if t.records > 0 {
 		t.note(w, b.LastSum(from+t.records))

@@ -363,7 +363,7 @@ func (s *reading) convertOne(ctx context.Context, stored codec.Codec, record []b
 
 // build returns s.data with a converted record behind it.
 func (s *reading) build(ctx context.Context, stored codec.Codec, record []byte) ([]byte, error) {
-	room := s.c.Building().Share()
+	room := s.c.Building().Share(false)
 	if err := room.Take(ctx, convertCost*int64(len(record))); err != nil {
 		return nil, err
 	}

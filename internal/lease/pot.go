@@ -2,6 +2,7 @@ package lease
 
 import (
 	"context"
+	"runtime"
 
 	"golang.org/x/sync/semaphore"
 )
@@ -11,30 +12,35 @@ import (
 // for a peer and never for more memory, so that those who wait for it always get
 // on.
 //
-// One half of it is for what is large. Who wants little does not wait in line
+// One half of it is for what is large: who wants little does not wait in line
 // after those who want much, nor do all of those keep the processors busy at once.
+// The other half is for known and unknown peers, a quarter each, so that those who
+// have been served well do not wait after a crowd of those who have not. Of the
+// unknown, only as many as half of the processors work at a time ([Share.Turn]).
 type Pot struct {
-	most  int64 // of the common half that one may want at a time
-	parts [2]half
+	most  int64 // of a quarter that one may want at a time
+	parts [3]section
+	turns *semaphore.Weighted
 }
 
-// half is one half of a pot.
-type half struct {
+// A section is a part of a pot.
+type section struct {
 	total int64
 	free  *semaphore.Weighted
 }
 
 const (
-	common = iota
+	unknown = iota
+	known
 	large
 )
 
 // NewPot returns a pot of total bytes.
 func NewPot(total int64) *Pot {
-	p := &Pot{most: max(total/32, 1)}
-	for i := range p.parts {
-		n := max(total/2, 1)
-		p.parts[i] = half{n, semaphore.NewWeighted(n)}
+	p := &Pot{most: max(total/32, 1), turns: semaphore.NewWeighted(int64(max(runtime.GOMAXPROCS(0)/2, 1)))}
+	for i, n := range []int64{unknown: total / 4, known: total / 4, large: total / 2} {
+		n = max(n, 1)
+		p.parts[i] = section{n, semaphore.NewWeighted(n)}
 	}
 	return p
 }
@@ -42,28 +48,49 @@ func NewPot(total int64) *Pot {
 // A Share is what one holds of a pot. It belongs to one goroutine.
 type Share struct {
 	pot  *Pot
-	held [2]int64 // of each half
+	part int      // of what is not large
+	held [3]int64 // of each part
 }
 
-// Share returns a share of nothing.
-func (p *Pot) Share() *Share { return &Share{pot: p} }
+// Share returns a share of nothing, of a peer that is known or not.
+func (p *Pot) Share(isKnown bool) *Share {
+	s := &Share{pot: p, part: unknown}
+	if isKnown {
+		s.part = known
+	}
+	return s
+}
+
+// Turn waits until it is an unknown peer's turn to work. It must hold no memory
+// then. Every nil error is followed by a call of done; others are the cause of ctx.
+func (s *Share) Turn(ctx context.Context) (done func(), err error) {
+	if s.part == known {
+		return func() {}, nil
+	}
+	if ctx.Err() != nil || s.pot.turns.Acquire(ctx, 1) != nil {
+		return nil, context.Cause(ctx)
+	}
+	return s.pot.endTurn, nil
+}
+
+func (p *Pot) endTurn() { p.turns.Release(1) }
 
 // Size returns how many bytes the share holds.
-func (s *Share) Size() int64 { return s.held[common] + s.held[large] }
+func (s *Share) Size() int64 { return s.held[unknown] + s.held[known] + s.held[large] }
 
-// part returns which half n bytes are taken of, and how many are: all there are
+// of returns which part n bytes are taken of, and how many are: all there are
 // where n is more.
-func (p *Pot) part(n int64) (int, int64) {
-	if n <= p.most {
-		return common, n
+func (s *Share) of(n int64) (int, int64) {
+	if n <= s.pot.most {
+		return s.part, n
 	}
-	return large, min(n, p.parts[large].total)
+	return large, min(n, s.pot.parts[large].total)
 }
 
 // Take waits for n bytes, in line. The share holds nothing. The error is the cause
 // of ctx.
 func (s *Share) Take(ctx context.Context, n int64) error {
-	i, n := s.pot.part(n)
+	i, n := s.of(n)
 	if ctx.Err() != nil || s.pot.parts[i].free.Acquire(ctx, n) != nil {
 		return context.Cause(ctx)
 	}
@@ -74,7 +101,7 @@ func (s *Share) Take(ctx context.Context, n int64) error {
 // TryTake takes n bytes more. It reports false where there is no room, or somebody
 // waits.
 func (s *Share) TryTake(n int64) bool {
-	i, n := s.pot.part(n)
+	i, n := s.of(n)
 	if !s.pot.parts[i].free.TryAcquire(n) {
 		return false
 	}
@@ -82,11 +109,10 @@ func (s *Share) TryTake(n int64) bool {
 	return true
 }
 
-// Keep gives back what the share holds beyond n bytes, and of the larger half
-// first.
+// Keep gives back what the share holds beyond n bytes, and of what is for
+// large ones first.
 func (s *Share) Keep(n int64) {
-	for i := range s.held {
-		i = large - i
+	for i := len(s.held) - 1; i >= 0; i-- {
 		if back := min(s.Size()-n, s.held[i]); back > 0 {
 			s.held[i] -= back
 			s.pot.parts[i].free.Release(back)

@@ -3,6 +3,7 @@ package lease_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"testing"
 	"testing/synctest"
 
@@ -13,7 +14,7 @@ import (
 func TestPotLittleBesideMuch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := lease.NewPot(64 * mib)
-		first, second, little := p.Share(), p.Share(), p.Share()
+		first, second, little := p.Share(true), p.Share(true), p.Share(true)
 		if err := first.Take(t.Context(), 100*mib); err != nil {
 			t.Fatal(err)
 		}
@@ -45,7 +46,7 @@ func TestPotLittleBesideMuch(t *testing.T) {
 // TestPotKeep tests that all that was taken comes back, the larger half first.
 func TestPotKeep(t *testing.T) {
 	p := lease.NewPot(64 * mib)
-	s := p.Share()
+	s := p.Share(true)
 	for _, n := range []int64{100 * kib, 20 * mib, 12 * mib} {
 		if !s.TryTake(n) {
 			t.Fatalf("there is no room for %d", n)
@@ -63,8 +64,8 @@ func TestPotKeep(t *testing.T) {
 		t.Errorf("it keeps %d bytes", got)
 	}
 	s.Keep(0)
-	all := p.Share()
-	for range 32 {
+	all := p.Share(true)
+	for range 16 {
 		if !all.TryTake(mib) {
 			t.Fatal("not all came back")
 		}
@@ -83,7 +84,64 @@ func TestPotCause(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	gone := errors.New("gone")
 	cancel(gone)
-	if err := p.Share().Take(ctx, 1); !errors.Is(err, gone) {
+	if err := p.Share(true).Take(ctx, 1); !errors.Is(err, gone) {
 		t.Errorf("it says %v", err)
 	}
+}
+
+// TestPotTurn tests that unknown peers wait for each other's turn, and for memory
+// after each other, while a known one waits for neither.
+func TestPotTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := lease.NewPot(64 * mib)
+		var ends []func()
+		for range max(runtime.GOMAXPROCS(0)/2, 1) {
+			done, err := p.Share(false).Turn(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			ends = append(ends, done)
+		}
+		crowd := p.Share(false)
+		ctx, cancel := context.WithCancel(t.Context())
+		waits := make(chan error, 1)
+		go func() {
+			done, err := crowd.Turn(ctx)
+			if err == nil {
+				done()
+			}
+			waits <- err
+		}()
+		synctest.Wait()
+		if len(waits) > 0 {
+			t.Error("more than half of the processors work for unknown peers")
+		}
+		hoard := p.Share(false)
+		for range 16 {
+			if !hoard.TryTake(mib) {
+				t.Fatal("a quarter is for unknown peers")
+			}
+		}
+		if hoard.TryTake(1) {
+			t.Error("more than a quarter is for unknown peers")
+		}
+		known := p.Share(true)
+		done, err := known.Turn(t.Context())
+		if err != nil || known.Take(t.Context(), mib) != nil {
+			t.Errorf("a known peer waits: %v", err)
+		}
+		done()
+		cancel()
+		if err := <-waits; !errors.Is(err, context.Canceled) {
+			t.Errorf("who waits in vain gets %v", err)
+		}
+		for _, end := range ends {
+			end()
+		}
+		if done, err := crowd.Turn(t.Context()); err != nil {
+			t.Error(err)
+		} else {
+			done()
+		}
+	})
 }
