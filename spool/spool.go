@@ -50,6 +50,10 @@ type Options struct {
 	// means none. Open refuses a reserve that the disk can never have.
 	Reserve int64
 
+	// AcceptLost opens a spool of which a part is missing, and goes on without it:
+	// nobody knows which records were there. Else Open fails.
+	AcceptLost bool
+
 	// Now is the clock. Nil means time.Now.
 	Now func() time.Time
 
@@ -121,7 +125,8 @@ const (
 var errClosed = fmt.Errorf("spool: closed: %w", store.ErrUnavailable)
 
 // Open opens the spool in a directory, and makes it where there is none. The
-// error wraps store.ErrLocked where another process has it open.
+// error wraps store.ErrLocked where another process has it open, and
+// dictwire.ErrDamaged where some of it is lost: see Options.AcceptLost.
 func Open(ctx context.Context, dir string, o *Options) (*Spool, error) {
 	s := &Spool{
 		dir:     dir,
@@ -138,6 +143,7 @@ func Open(ctx context.Context, dir string, o *Options) (*Spool, error) {
 	if err := s.opts.fill(); err != nil {
 		return nil, err
 	}
+	var damages []log.Damage
 	db, err := log.Open(ctx, dir, &log.Options{
 		Durability: s.opts.Durability,
 		Reserve:    -1, // full sees to it: what is settled is saved on a full disk, too
@@ -145,14 +151,27 @@ func Open(ctx context.Context, dir string, o *Options) (*Spool, error) {
 		MaxTopics:  -1, // the program names them
 		// The spool's own:
 		MaxProducers: -1, MaxCursors: -1,
+		Salvage: s.opts.AcceptLost,
+		Damaged: func(d log.Damage) {
+			if !d.Known { // else Read says so
+				damages = append(damages, d)
+			}
+		},
 		Now: s.opts.Now,
 		FS:  s.opts.FS,
 	})
+	if errors.Is(err, log.ErrDamaged) {
+		return nil, fmt.Errorf("spool: %w: %w", dictwire.ErrDamaged, err)
+	}
 	if errors.Is(err, store.ErrLocked) {
 		return nil, fmt.Errorf("spool: each program needs a directory of its own: %w", err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("spool: %w", err)
+	}
+	if len(damages) > 0 {
+		err := fmt.Errorf("spool: open %s: %w: %s", dir, dictwire.ErrDamaged, damages[0].Text)
+		return nil, errors.Join(err, db.Close())
 	}
 	s.store = db
 	if err := errors.Join(s.setReserve(), s.load(ctx)); err != nil {

@@ -187,14 +187,14 @@ func (w *watched) left(ctx context.Context) (n uint64, err error) {
 // spooled puts what next yields into the spool, and sends what is in it as far
 // as the server takes it.
 func (s *send) spooled(ctx context.Context, next source) error {
-	sp, err := spool.Open(ctx, s.spool, nil)
+	sp, err := spool.Open(ctx, s.spool, &spool.Options{AcceptLost: s.acceptLost})
 	switch {
 	case errors.Is(err, store.ErrLocked):
 		return hintError{err, "another program sends from this spool; give this one a --spool of its own"}
 	case errors.Is(err, storedir.ErrForeign):
 		return hintError{err, "--spool names an empty directory, or one that does not exist yet"}
 	case err != nil:
-		return err
+		return s.mayLose(err)
 	}
 	guard(s.spool, func(format string, args ...any) { say(s.stderr, format, args...) })
 	s.closing = sp.Close

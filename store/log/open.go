@@ -50,6 +50,9 @@ func (s *Store) recover(r *recovery) error {
 		if err := r.collect(); err != nil {
 			return err
 		}
+		if err := r.unread(applied, rebuild); err != nil {
+			return err
+		}
 		if len(r.missing) > 0 && !s.opts.Salvage {
 			return fmt.Errorf("%w: %s", ErrDamaged, strings.Join(r.missing, "; "))
 		}
@@ -69,6 +72,11 @@ func (s *Store) recover(r *recovery) error {
 	}
 	if len(r.damages) == 0 {
 		r.discard()
+	}
+	if s.opts.Salvage { // what is accepted is not come upon again
+		if err := s.checkpoint(); err != nil {
+			return err
+		}
 	}
 	if r.copied {
 		if err := errors.Join(s.fs.Remove(s.path(backupName)), syncDir(s.fs, s.dir)); err != nil {

@@ -335,7 +335,11 @@ func (r *reader) damaged(yield func(store.Batch, error) bool, d *hole) error {
 	if to.Block <= from.Block { // no block was there
 		return nil
 	}
-	return r.tell(yield, &store.DamageError{From: from, To: to, Err: fmt.Errorf("%s at %d: %w", r.segment.name(), d.off, d.err)})
+	err := d.err
+	if r.segment.Lost == "" { // else that says all
+		err = fmt.Errorf("%s at %d: %w", r.segment.name(), d.off, err)
+	}
+	return r.tell(yield, &store.DamageError{From: from, To: to, Err: err})
 }
 
 func (r *reader) tell(yield func(store.Batch, error) bool, d *store.DamageError) error {

@@ -312,6 +312,36 @@ func (r *recovery) collect() error {
 	return nil
 }
 
+// unread finds damage in sealed segments that would keep the states from following
+// from them.
+func (r *recovery) unread(applied uint64, rebuild bool) error {
+	for _, g := range r.live {
+		if g.Lost != "" || g.Last <= applied && !rebuild {
+			continue
+		}
+		sc, err := r.s.scan(g, g.Start, g.Size)
+		if err != nil {
+			return err
+		}
+		for sc.next() {
+			d := sc.damage
+			if d == nil || d.known || d.last > 0 && d.last <= applied && !rebuild {
+				continue
+			}
+			to := d.to
+			if d.last == 0 {
+				to = g.End
+			}
+			r.damage(d.from, max(d.from, to), fmt.Sprintf("%s at %d: %v", g.name(), d.off, d.err))
+		}
+		sc.close()
+		if sc.err != nil {
+			return sc.err
+		}
+	}
+	return nil
+}
+
 // A found is a segment that was not sealed, and the frames in it that count.
 type found struct {
 	g      *segment
@@ -332,7 +362,7 @@ func (r *recovery) take(e event, g *segment) bool {
 		r.damage(r.at, e.pos, fmt.Sprintf("frames %d to %d of %s can't be read", r.exp, e.seq-1, g.name()))
 	}
 	if e.known {
-		r.damage(e.pos, e.to, fmt.Sprintf("frame %d of %s: %v", e.seq, g.name(), errBody))
+		r.damages = append(r.damages, Damage{e.pos, e.to, fmt.Sprintf("frame %d of %s: %v", e.seq, g.name(), errBody), true})
 	}
 	r.exp, r.at, r.time, r.closed = e.seq+1, e.to, max(r.time, e.time), e.closes
 	r.freed = append(r.freed, e.frees...)
@@ -340,7 +370,7 @@ func (r *recovery) take(e event, g *segment) bool {
 }
 
 func (r *recovery) damage(from, to uint64, text string) {
-	r.damages = append(r.damages, Damage{from, to, text})
+	r.damages = append(r.damages, Damage{From: from, To: to, Text: text})
 }
 
 // lose notes that a file is missing, and perhaps a segment with it.
@@ -383,7 +413,12 @@ func (r *recovery) begin() (h *header, again []raw, err error) {
 		h.Log, h.Position, h.Next = fmt.Sprintf("%016x", random()), 1, 1
 		return h, nil, nil
 	}
-	h.Log, h.Gaps, h.Damage = r.newest.Log, r.newest.Gaps, append(r.newest.Damage, r.damages...)
+	h.Log, h.Gaps, h.Damage = r.newest.Log, r.newest.Gaps, r.newest.Damage
+	for _, d := range r.damages {
+		if !slices.Contains(h.Damage, d) {
+			h.Damage = append(h.Damage, d)
+		}
+	}
 	h.Tag, h.Time = r.newest.Tag, r.time
 	if len(r.damages) > 0 {
 		h.Base = max(r.promise, last)

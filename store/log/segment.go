@@ -72,6 +72,10 @@ type Damage struct {
 	From uint64 `json:"from,omitempty"` // positions; To is 0 where no block is lost
 	To   uint64 `json:"to,omitempty"`
 	Text string `json:"text"`
+
+	// Known says that only records are lost: their topic, producer and numbers are
+	// known.
+	Known bool `json:"known,omitempty"`
 }
 
 const (

@@ -1,0 +1,168 @@
+package spool_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"path"
+	"testing"
+	"time"
+
+	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/internal/crashfs"
+	"github.com/dictwire/dictwire/spool"
+)
+
+// TestDamageMatrix damages one file of a spool whose program was killed: each record
+// that was appended is there, or its loss is told, and no number is given twice.
+func TestDamageMatrix(t *testing.T) {
+	kinds := map[string]int{}
+	for seed := range uint64(*seeds * 5) {
+		rng := rand.New(rand.NewPCG(seed, 2))
+		fs, records, err := killed(t.Context(), rng, seed)
+		if err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+		what := harm(rng, fs)
+		if what == "" {
+			kinds["no harm"]++
+			continue
+		}
+		kind, err := inspect(t.Context(), fs, records)
+		if err != nil {
+			t.Fatalf("seed %d: %s: %v", seed, what, err)
+		}
+		kinds[kind]++
+	}
+	t.Log(kinds)
+	if kinds[refused] == 0 || kinds[gap] == 0 || kinds[whole] == 0 {
+		t.Errorf("%v: want some of each kind", kinds)
+	}
+}
+
+// What comes of damage.
+const (
+	refused = "does not open"
+	gap     = "a reader is told"
+	whole   = "all is there"
+)
+
+// killed fills a spool, and returns what a killed program leaves of it.
+func killed(ctx context.Context, rng *rand.Rand, seed uint64) (_ *crashfs.FS, records [][]byte, err error) {
+	fs := crashfs.New(seed)
+	s, err := spool.Open(ctx, "spool", &spool.Options{FS: fs, Reserve: -1})
+	if err != nil {
+		return nil, nil, err
+	}
+	for range 1 + rng.IntN(60) {
+		noise := make([]byte, 1<<rng.IntN(16))
+		for i := range noise {
+			noise[i] = byte(rng.Uint32())
+		}
+		r := fmt.Appendf(nil, `{"n":%d,"x":"%x"}`, len(records), noise)
+		if _, err := s.Append(ctx, "t", "json", r); err != nil {
+			return nil, nil, errors.Join(err, s.Close())
+		}
+		records = append(records, r)
+	}
+	left := fs.Crash(false, nil)
+	return left, records, s.Close()
+}
+
+// harm damages one file, and says what it did; "" where nothing has changed.
+func harm(rng *rand.Rand, fs *crashfs.FS) string {
+	var names []string
+	for _, name := range fs.Files() {
+		if path.Base(name) != "LOCK" && (path.Ext(name) == ".seg" || rng.IntN(4) == 0) {
+			names = append(names, name)
+		}
+	}
+	name := names[rng.IntN(len(names))]
+	before := fs.Get(name)
+	used := len(bytes.TrimRight(before, "\x00"))
+	if used == 0 {
+		return ""
+	}
+	at := rng.IntN(used)
+	what := ""
+	switch rng.IntN(5) {
+	case 0:
+		what = fmt.Sprintf("a bit of byte %d of %s", at, name)
+		fs.Damage(name, func(b []byte) []byte { b[at] ^= 1 << rng.IntN(8); return b })
+	case 1:
+		what = fmt.Sprintf("zeros from %d on in %s", at, name)
+		fs.Damage(name, func(b []byte) []byte { clear(b[at:min(len(b), at+1+rng.IntN(5000))]); return b })
+	case 2:
+		what = fmt.Sprintf("%s cut at %d", name, at)
+		fs.Damage(name, func(b []byte) []byte { return b[:at] })
+	case 3:
+		fs.Delete(name)
+		return "without " + name
+	default:
+		var other []byte
+		i := rng.IntN(len(names))
+		other = fs.Get(names[i])
+		what = names[i] + " as " + name
+		fs.Damage(name, func([]byte) []byte { return other })
+	}
+	if bytes.Equal(before, fs.Get(name)) {
+		return ""
+	}
+	return what
+}
+
+// inspect opens a damaged spool and reads it.
+func inspect(ctx context.Context, fs *crashfs.FS, records [][]byte) (kind string, err error) {
+	s, err := spool.Open(ctx, "spool", &spool.Options{FS: fs, Reserve: -1})
+	if errors.Is(err, dictwire.ErrDamaged) {
+		s, err := spool.Open(ctx, "spool", &spool.Options{FS: fs, Reserve: -1, AcceptLost: true})
+		if err == nil { // else nothing is left that can be used
+			_, err = s.Append(ctx, "t", "json", []byte("{}"))
+			return refused, errors.Join(err, s.Close())
+		}
+		return refused, nil
+	}
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	kind = whole
+	last := uint64(len(records))
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	n, err := s.Append(ctx, "t", "json", []byte("{}"))
+	if err != nil {
+		return "", err
+	}
+	if n <= last {
+		return "", fmt.Errorf("%d were appended, and the next one is number %d", last, n)
+	}
+	for from := uint64(1); from < n; {
+		for b, err := range s.Read(ctx, "t", from) {
+			var damaged *dictwire.SpoolGapError
+			if errors.As(err, &damaged) {
+				if damaged.From != from || damaged.To <= from {
+					return "", fmt.Errorf("a gap from %d to %d, read from %d", damaged.From, damaged.To, from)
+				}
+				kind, from = gap, damaged.To
+				break
+			}
+			if err != nil {
+				return "", err
+			}
+			if b.First != from {
+				return "", fmt.Errorf("read %d, want %d", b.First, from)
+			}
+			for _, r := range b.Records {
+				if from <= last && !bytes.Equal(r, records[from-1]) {
+					return "", fmt.Errorf("number %d is %.40q, want %.40q", from, r, records[from-1])
+				}
+				from++
+			}
+			break
+		}
+	}
+	return kind, nil
+}
