@@ -19,8 +19,8 @@ import (
 	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/codec/msgpack"
 	"github.com/dictwire/dictwire/codec/pickle"
-	"github.com/dictwire/dictwire/dialect"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/dialect"
 )
 
 // A logBuffer is what a server logged.

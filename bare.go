@@ -10,8 +10,8 @@ import (
 
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/json"
-	"github.com/dictwire/dictwire/dialect"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/dialect"
 )
 
 // A BareConn is a connection over which a bare sequence is sent, as any program

@@ -4,7 +4,7 @@ import (
 	"sync"
 
 	"github.com/dictwire/dictwire/codec"
-	"github.com/dictwire/dictwire/dialect"
+	"github.com/dictwire/dictwire/internal/dialect"
 )
 
 // A chunk is records of one topic and format in a row, as they are written to a

@@ -25,12 +25,12 @@
 //
 // # What a server understands
 //
-// The first bytes of a connection tell what it speaks ([dialect.Sniff]). Served
-// so far are native sessions ([dialect/native]), whose records are numbered and
-// acknowledged and can be read back, and bare sequences of dictionaries in JSON,
-// CBOR, MessagePack or pickle, as every socket program writes them: see
-// [codec/json] and its siblings for what is accepted and where the next dictionary
-// begins, and [dialect/stream] for replies and errors. Everything else is refused
+// The first bytes of a connection tell what it speaks. Served so far are native
+// sessions, whose records are numbered and acknowledged and can be read back, and
+// bare sequences of dictionaries in JSON, CBOR, MessagePack or pickle, as every
+// socket program writes them: see [codec/json] and its siblings for what is
+// accepted and where the next dictionary begins. [The wire] specifies both, with
+// replies and errors, in its sections 2 and 3. Everything else is refused
 // by name.
 //
 // # What it guarantees
@@ -54,6 +54,5 @@
 //   - [Server.Shutdown] finishes what has come.
 //
 // [codec/json]: https://pkg.go.dev/github.com/dictwire/dictwire/codec/json
-// [dialect/native]: https://pkg.go.dev/github.com/dictwire/dictwire/dialect/native
-// [dialect/stream]: https://pkg.go.dev/github.com/dictwire/dictwire/dialect/stream
+// [The wire]: https://github.com/dictwire/dictwire/blob/main/docs/protocol.md
 package dictwire

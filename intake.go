@@ -10,8 +10,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/dictwire/dictwire/dialect"
 	"github.com/dictwire/dictwire/fault"
+	"github.com/dictwire/dictwire/internal/dialect"
 	"github.com/dictwire/dictwire/store"
 )
 

@@ -14,8 +14,8 @@ import (
 	"time"
 
 	"github.com/dictwire/dictwire/codec"
-	"github.com/dictwire/dictwire/dialect"
 	"github.com/dictwire/dictwire/fault"
+	"github.com/dictwire/dictwire/internal/dialect"
 	"github.com/dictwire/dictwire/internal/wire"
 )
 

@@ -8,8 +8,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/dictwire/dictwire/dialect"
 	"github.com/dictwire/dictwire/fault"
+	"github.com/dictwire/dictwire/internal/dialect"
 	"github.com/dictwire/dictwire/internal/point"
 	"github.com/dictwire/dictwire/store"
 )

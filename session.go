@@ -11,10 +11,10 @@ import (
 	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/codec/msgpack"
 	"github.com/dictwire/dictwire/codec/pickle"
-	"github.com/dictwire/dictwire/dialect"
-	"github.com/dictwire/dictwire/dialect/native"
-	"github.com/dictwire/dictwire/dialect/stream"
 	"github.com/dictwire/dictwire/fault"
+	"github.com/dictwire/dictwire/internal/dialect"
+	"github.com/dictwire/dictwire/internal/dialect/native"
+	"github.com/dictwire/dictwire/internal/dialect/stream"
 )
 
 // dialectOf returns the dialect of what a connection speaks, or nil where it is

@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/dictwire/dictwire/dialect"
+	"github.com/dictwire/dictwire/internal/dialect"
 )
 
 const (

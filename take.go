@@ -8,8 +8,8 @@ import (
 
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/json"
-	"github.com/dictwire/dictwire/dialect"
 	"github.com/dictwire/dictwire/fault"
+	"github.com/dictwire/dictwire/internal/dialect"
 	"github.com/dictwire/dictwire/internal/lease"
 	"github.com/dictwire/dictwire/internal/rejection"
 	"github.com/dictwire/dictwire/store"

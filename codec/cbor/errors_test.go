@@ -15,9 +15,9 @@ import (
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/cbor"
 	"github.com/dictwire/dictwire/codec/codectest"
-	"github.com/dictwire/dictwire/dialect"
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/fault"
+	"github.com/dictwire/dictwire/internal/dialect"
 )
 
 func unhex(t *testing.T, s string) []byte {

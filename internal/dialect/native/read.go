@@ -14,8 +14,8 @@ import (
 	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/codec/msgpack"
 	"github.com/dictwire/dictwire/codec/pickle"
-	"github.com/dictwire/dictwire/dialect"
 	"github.com/dictwire/dictwire/fault"
+	"github.com/dictwire/dictwire/internal/dialect"
 	"github.com/dictwire/dictwire/internal/wire"
 	"github.com/dictwire/dictwire/store"
 )

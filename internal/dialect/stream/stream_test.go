@@ -14,10 +14,10 @@ import (
 	"time"
 
 	"github.com/dictwire/dictwire/codec/json"
-	"github.com/dictwire/dictwire/dialect"
-	"github.com/dictwire/dictwire/dialect/stream"
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/fault"
+	"github.com/dictwire/dictwire/internal/dialect"
+	"github.com/dictwire/dictwire/internal/dialect/stream"
 	"github.com/dictwire/dictwire/internal/lease"
 	"github.com/dictwire/dictwire/store"
 )

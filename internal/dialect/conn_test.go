@@ -13,9 +13,9 @@ import (
 
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/json"
-	"github.com/dictwire/dictwire/dialect"
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/fault"
+	"github.com/dictwire/dictwire/internal/dialect"
 	"github.com/dictwire/dictwire/internal/lease"
 )
 

@@ -20,8 +20,8 @@ import (
 	"errors"
 
 	"github.com/dictwire/dictwire/codec"
-	"github.com/dictwire/dictwire/dialect"
 	"github.com/dictwire/dictwire/fault"
+	"github.com/dictwire/dictwire/internal/dialect"
 )
 
 // maxTold is how many bad records of a connection the peer is told of.

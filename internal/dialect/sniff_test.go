@@ -6,8 +6,8 @@ import (
 	"testing"
 
 	"github.com/dictwire/dictwire/codec"
-	"github.com/dictwire/dictwire/dialect"
 	"github.com/dictwire/dictwire/fault"
+	"github.com/dictwire/dictwire/internal/dialect"
 )
 
 func TestSniff(t *testing.T) {
