@@ -15,20 +15,21 @@ type Builder struct {
 	src   []byte
 	own   []byte
 	nodes []node
-	view  tape // what At's values refer to
+	keys  map[int]setKey // of frozensets within keys, by their places; see AppendKey
+	view  tape           // what At's values refer to
 }
 
 // Reset begins a dictionary over src. The dictionary will refer to src without
 // copying it.
 func (b *Builder) Reset(src []byte) {
-	b.src, b.own, b.nodes = src, b.own[:0], b.nodes[:0]
+	b.src, b.own, b.nodes, b.keys = src, b.own[:0], b.nodes[:0], nil
 }
 
 // Extend replaces src by bytes that begin with it.
 func (b *Builder) Extend(src []byte) { b.src = src }
 
 // Scratch returns the bytes of memory that the Builder keeps.
-func (b *Builder) Scratch() int { return cap(b.own) + 16*cap(b.nodes) }
+func (b *Builder) Scratch() int { return cap(b.own) + 16*cap(b.nodes) + 128*len(b.keys) }
 
 // Null adds null.
 func (b *Builder) Null() { b.nodes = append(b.nodes, node{kind: KindNull}) }
@@ -152,6 +153,9 @@ func (b *Builder) zoned(k Kind, data uint64, t *TimeOfDay) {
 // Len returns how many values have been added: the place of the next one.
 func (b *Builder) Len() int { return len(b.nodes) }
 
+// end returns the place after the value at the given one.
+func (b *Builder) end(place int) int { return int(b.nodes[place].end(uint32(place))) }
+
 // At returns the value at the given place, which is complete. It is valid until
 // the Builder is used again.
 func (b *Builder) At(place int) Value {
@@ -179,6 +183,7 @@ func (b *Builder) SetKind(at int, k Kind) { b.nodes[at].kind = k }
 // Unwrap puts the only item of the container that Open put at the given place,
 // which need not be closed, in its place.
 func (b *Builder) Unwrap(at int) {
+	b.keys = nil
 	b.nodes = append(b.nodes[:at], b.nodes[at+1:]...)
 	for i := at; i < len(b.nodes); i++ {
 		b.nodes[i].shift(^uint32(0))
@@ -186,7 +191,25 @@ func (b *Builder) Unwrap(at int) {
 }
 
 // Drop removes the values from the given place on.
-func (b *Builder) Drop(at int) { b.nodes = b.nodes[:at] }
+func (b *Builder) Drop(at int) { b.nodes, b.keys = b.nodes[:at], nil }
+
+// Grow makes room for n values.
+func (b *Builder) Grow(n int) {
+	if n > cap(b.nodes)-len(b.nodes) {
+		b.nodes = append(make([]node, 0, len(b.nodes)+n), b.nodes...)
+	}
+}
+
+// Repeat adds the value at the given place, which is complete, once more. Its content
+// is shared.
+func (b *Builder) Repeat(place int) {
+	end := b.end(place)
+	move := uint32(len(b.nodes) - place)
+	b.nodes = append(b.nodes, b.nodes[place:end]...)
+	for i := len(b.nodes) - (end - place); i < len(b.nodes); i++ {
+		b.nodes[i].shift(move)
+	}
+}
 
 // Close ends the container that Open put at the given place, with n items, or
 // pairs.
@@ -200,6 +223,7 @@ func (b *Builder) Close(at, n int) {
 // unique, as Python's dict does: the first place, the last value.
 func (b *Builder) KeepLast(at int) {
 	var unique Dict
+	b.keys = nil
 	for k, v := range b.At(at).Pairs() {
 		unique.put(k, v) // codecs check that keys are hashable
 	}

@@ -39,9 +39,14 @@ type machine struct {
 
 	keys keyset.Set // of the dictionaries and sets that writeOut is in
 	room struct{ items, text int }
-	at   int    // the opcode in hand
-	way  []step // from the fault up to the top
-	err  *codec.SyntaxError
+	sums []sum // of the objects that have been written out, if any is shared
+	low  int   // the fewest levels that were left where one was
+
+	shared bool   // an object stands, or may stand, in several places
+	dry    bool   // writeOut only counts
+	at     int    // the opcode in hand
+	way    []step // from the fault up to the top
+	err    *codec.SyntaxError
 }
 
 func (m *machine) reset(src []byte, lim codec.Limits) {
@@ -58,6 +63,7 @@ func (m *machine) reset(src []byte, lim codec.Limits) {
 	m.keys.Reset()
 	m.room.text = m.maxText()
 	m.way, m.err = m.way[:0], nil
+	m.shared, m.dry = false, false
 }
 
 // forget drops what a machine that waits for the next pickle must not keep.
@@ -74,12 +80,18 @@ func (m *machine) forget() {
 func (m *machine) scratch() int {
 	const size = int(unsafe.Sizeof(value{}))
 	return size*(cap(m.stack)+cap(m.memo)+cap(m.kids)) + int(unsafe.Sizeof(object{}))*cap(m.objects) +
-		4*cap(m.marks) + cap(m.own) + m.b.Scratch() + m.keys.Scratch() +
+		int(unsafe.Sizeof(sum{}))*cap(m.sums) + 4*cap(m.marks) + cap(m.own) + m.b.Scratch() + m.keys.Scratch() +
 		int(unsafe.Sizeof(dict.Value{}))*cap(m.made) + int(unsafe.Sizeof(dict.Zone{}))*cap(m.zones) +
 		int(unsafe.Sizeof(""))*cap(m.enums) + int(unsafe.Sizeof(dtype{}))*cap(m.dtypes)
 }
 
 func (m *machine) push(v value) { m.stack = append(m.stack, v) }
+
+// again pushes a value that stands elsewhere, too.
+func (m *machine) again(v value) {
+	m.shared = m.shared || v.kind() == kindRef
+	m.push(v)
+}
 
 // has reports whether n values lie above the last mark.
 func (m *machine) has(n int) bool { return len(m.stack)-m.floor >= n || m.underflow(n) }
@@ -206,7 +218,7 @@ func (m *machine) get(i uint64) bool {
 	if i >= uint64(len(m.memo)) || m.memo[i].kind() == kindAbsent {
 		return m.fail(fault.Malformed, fmt.Sprintf("nothing was stored in the memo as %d", i))
 	}
-	m.push(m.memo[i])
+	m.again(m.memo[i])
 	return true
 }
 
@@ -351,7 +363,7 @@ func (m *machine) run() bool {
 			}
 		case opDup:
 			if ok = m.has(1); ok {
-				m.push(m.top(0))
+				m.again(m.top(0))
 			}
 
 		case opProto:

@@ -23,6 +23,8 @@ const (
 	maxText    = 1 << 30
 )
 
+func (m *machine) maxItems() int { return min(m.lim.Items, math.MaxInt32) }
+
 func (m *machine) maxText() int { return textFactor * min(m.lim.RecordBytes, maxText/textFactor) }
 
 // A step is a part of the way from the fault to the top: the place of a key in the
@@ -32,11 +34,21 @@ type step struct {
 	place int
 }
 
+// notBuilt is the place of a key that is only counted.
+const notBuilt = -1
+
+// A sum is what an object took that has been written out, so that it is copied where
+// it stands again.
+type sum struct {
+	items, text, levels uint32
+	place               uint32 // in the Builder; 0, where the top is: not yet
+}
+
 // writeOut hands the dictionary, which is alone on the stack, to the Builder, and
-// whatever is shared again wherever it stands.
+// whatever is shared again wherever it stands. A pickle of a few bytes can make a large
+// dictionary of shared objects, and of many pickles nothing: so where there are any, it
+// first counts what becomes of them, which takes as long as the pickle is.
 func (m *machine) writeOut() bool {
-	m.room.items = m.lim.Items
-	m.room.text = m.maxText()
 	root := m.stack[0]
 	if m.isForeign(root) {
 		m.foreign.hit = root.data + 1
@@ -49,11 +61,32 @@ func (m *machine) writeOut() bool {
 		}
 		return false
 	}
+	if m.shared {
+		m.dry = true
+		nodes, ok := m.writeRoot(root)
+		if m.dry = false; !ok {
+			return false
+		}
+		m.b.Reset(m.src)
+		m.b.Grow(nodes)
+	}
+	_, ok := m.writeRoot(root)
+	return ok
+}
+
+// writeRoot writes the dictionary out and returns how many values it is.
+func (m *machine) writeRoot(root value) (nodes int, ok bool) {
+	if m.shared {
+		m.sums = slices.Grow(m.sums[:0], len(m.objects))[:len(m.objects)]
+		clear(m.sums)
+	}
+	m.room.items = m.maxItems()
+	m.room.text = m.maxText()
 	if m.write(root, min(m.lim.Depth, maxDepth)) {
-		return true
+		return 1 + m.maxItems() - m.room.items, true
 	}
 	m.err.Path = m.path()
-	return false
+	return 0, false
 }
 
 // write writes a value out. levels is how many more containers may nest.
@@ -169,6 +202,9 @@ func (m *machine) writeObject(v value, levels int) bool {
 		m.b.OwnRef(dict.KindUUID, append(m.b.Own(), m.own[o.first:o.first+16]...))
 		return true
 	}
+	if m.shared && m.repeat(v, levels) {
+		return true
+	}
 	switch {
 	case o.state == open:
 		m.faultIn(fault.Malformed, "the object that is made here holds itself")
@@ -178,9 +214,12 @@ func (m *machine) writeObject(v value, levels int) bool {
 		return m.faultAt(o)
 	}
 	if m.room.items -= int(o.n); m.room.items < 0 {
-		m.faultIn(fault.OverLimit, wording.Items(m.lim.Items))
+		m.faultIn(fault.OverLimit, wording.Items(m.maxItems()))
 		return m.faultAt(o)
 	}
+	before, low := m.room, m.low
+	before.items += int(o.n)
+	m.low = levels
 	state := o.state
 	o.state = open
 	place := m.b.Open(o.kind)
@@ -195,6 +234,25 @@ func (m *machine) writeObject(v value, levels int) bool {
 	}
 	o.state = state
 	m.b.Close(place, n)
+	if m.shared {
+		m.sums[v.data] = sum{uint32(before.items - m.room.items), uint32(before.text - m.room.text), uint32(levels - m.low + 1), uint32(place)}
+		m.low = min(low, m.low)
+	}
+	return true
+}
+
+// repeat copies an object that has been written out, where there is room for all of it.
+func (m *machine) repeat(v value, levels int) bool {
+	s := m.sums[v.data]
+	if s.place == 0 || int(s.items) > m.room.items || int(s.text) > m.room.text || int(s.levels) > levels {
+		return false
+	}
+	m.room.items -= int(s.items)
+	m.room.text -= int(s.text)
+	m.low = min(m.low, levels-int(s.levels)+1)
+	if !m.dry {
+		m.b.Repeat(int(s.place))
+	}
 	return true
 }
 
@@ -211,6 +269,9 @@ func (m *machine) writePairs(o *object, levels int) bool {
 				return false
 			}
 			if !m.write(pairs[1], levels) {
+				if m.dry && pairs[0].kind() == kindRef {
+					place = notBuilt
+				}
 				m.way = append(m.way, step{key: true, place: place})
 				return false
 			}
@@ -253,6 +314,9 @@ func (m *machine) writeKey(keys *keyset.Frame, k value, levels int, o *object) b
 	if !m.write(k, levels) {
 		return false
 	}
+	if m.dry {
+		return true
+	}
 	twice := false
 	switch from, to := int(k.data), int(k.data)+int(k.n()); {
 	case k.kind() != kindText:
@@ -260,7 +324,7 @@ func (m *machine) writeKey(keys *keyset.Frame, k value, levels int, o *object) b
 		if err := dict.Hashable(v); err != nil {
 			return m.faultIn(fault.Malformed, m.describe(k)+" can't be hashed, and so be no key or item of a set")
 		}
-		if key, equals := dict.AppendKey(m.keys.Own(), v); equals {
+		if key, equals := m.b.AppendKey(m.keys.Own(), place); equals {
 			twice = m.keys.AddOther(keys, m.src, key)
 		}
 	case k.own():
@@ -303,6 +367,10 @@ func (m *machine) path() string {
 	for _, s := range slices.Backward(m.way) {
 		if !s.key {
 			p.Index(s.place)
+			continue
+		}
+		if s.place == notBuilt {
+			p.Key([]byte("…"))
 			continue
 		}
 		k := m.b.At(s.place)

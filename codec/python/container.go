@@ -165,7 +165,7 @@ func (p *parser) unique(buf []byte, i int, f *frame, place int, what string) (tw
 		p.err.Hint = err.Error()
 		return false, false
 	}
-	own, equalsItself := dict.AppendKey(p.keys.Own(), v)
+	own, equalsItself := p.b.AppendKey(p.keys.Own(), place)
 	return equalsItself && p.keys.AddOther(&f.keys, buf, own), true
 }
 

@@ -27,7 +27,7 @@ func (w *Walk) Hash(buf []byte, f *Frame, end int) bool {
 	twice := false
 	if text, ok := v.TextBytes(); ok {
 		twice = w.Keys.AddOwn(&f.Keys, buf, append(w.Keys.Own(), text...))
-	} else if key, ok := dict.AppendKey(w.Keys.Own(), v); ok {
+	} else if key, ok := w.B.AppendKey(w.Keys.Own(), int(f.item)); ok {
 		twice = w.Keys.AddOther(&f.Keys, buf, key)
 	}
 	if twice {
