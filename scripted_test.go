@@ -101,12 +101,13 @@ func (p *peer) say(lines ...string) {
 	}
 }
 
-// raw writes bytes.
+// raw writes bytes, and waits until the client has done what follows from them.
 func (p *peer) raw(bytes string) {
 	p.t.Helper()
 	if _, err := io.WriteString(p.conn, bytes); err != nil {
 		p.t.Fatalf("%s: %v", bytes, err)
 	}
+	synctest.Wait()
 }
 
 // ack acknowledges.

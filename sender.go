@@ -305,12 +305,12 @@ func (s *sender) fail(err error) {
 	s.mu.Lock()
 	again := s.err != nil
 	if !again {
-		s.stop(err)
 		if s.c.d.Spool == nil {
 			lost := s.held.take()
+			s.c.lost.Add(int64(lost.records)) // first: Pending never misses them
 			s.c.window.leave(lost.records, lost.bytes)
-			s.c.lost.Add(int64(lost.records))
 		}
+		s.stop(err)
 	}
 	s.mu.Unlock()
 	if !again {
@@ -347,10 +347,10 @@ func (s *sender) close() {
 	if s.err != nil {
 		return
 	}
-	s.stop(ErrClientClosed)
 	if s.c.d.Spool == nil {
 		s.c.lost.Add(int64(s.held.take().records))
 	}
+	s.stop(ErrClientClosed)
 }
 
 // take returns what a connection writes next: records in a row, in its format.
