@@ -23,6 +23,9 @@ class TestTours(unittest.TestCase):
     def test_readme(self):
         self.tour('README.md')
 
+    def test_tour(self):
+        self.tour('docs/guide/tour.md')
+
     def test_start(self):
         self.tour('docs/guide/start.md')
 
