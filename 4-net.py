@@ -152,18 +152,13 @@ def _build_dictwire():
         os.makedirs(folder, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix='.build-', dir=folder) as scratch:
             new = os.path.join(scratch, 'dictwire')
-            done = subprocess.run(
-                ['go', 'build', '-trimpath', '-o', new, './cmd/dictwire'],
-                cwd=HERE,
-                env={**os.environ, 'CGO_ENABLED': '0'},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-            )
+            command = ['go', 'build', '-trimpath', '-o', new, './cmd/dictwire']
+            pure = {**os.environ, 'CGO_ENABLED': '0'}
+            pipes = {'stdin': subprocess.DEVNULL, 'stdout': subprocess.PIPE, 'stderr': subprocess.STDOUT}
+            done = subprocess.run(command, cwd=HERE, env=pure, **pipes)
             if done.returncode != 0:
-                lines = _text(done.stdout).split('\n')
-                last = [line.strip() for line in lines if line.strip()][-1:]
-                raise _NoDictwire(': '.join(['go build failed', *last]))
+                said = [line.strip() for line in _text(done.stdout).split('\n') if line.strip()]
+                raise _NoDictwire(': '.join(['go build failed', *said[-1:]]))
             os.replace(new, BINARY)
     except OSError as error:
         raise _NoDictwire(f"can't build dictwire: {_reason(error)}") from None
@@ -182,13 +177,8 @@ def _start_dictwire(listener):
     # Not 0 to 2, which are free where a standard stream is closed: the child has its own there.
     fd = fcntl.fcntl(listener, fcntl.F_DUPFD_CLOEXEC, 3)
     try:
-        return subprocess.Popen(
-            [*command, '--listen', f'fd:{fd}'],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            pass_fds=[fd],
-        )
+        pipes = {'stdin': subprocess.DEVNULL, 'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE}
+        return subprocess.Popen([*command, '--listen', f'fd:{fd}'], pass_fds=[fd], **pipes)
     except OSError as error:
         raise _NoDictwire(f"can't run {binary}: {_reason(error)}") from None
     finally:
@@ -230,10 +220,7 @@ class _Pump(threading.Thread):
 
     def __init__(self, pipe, write):
         super().__init__(daemon=True)
-        self.pipe = pipe
-        self.write = write
-        self.lines = 0
-        self.ok = True
+        self.pipe, self.write, self.lines, self.ok = pipe, write, 0, True
         self.start()
 
     def run(self):
@@ -319,9 +306,7 @@ def send_data(dictionary: dict, host: str = '127.0.0.1', port: int = 65432) -> d
             answer = _exchange(connection, line)
     except (OSError, TypeError, ValueError) as error:
         return _fail(f"can't send to {where}: {_reason(error)}")
-    if not answer:
-        return True
-    return _understand(answer, where)
+    return _understand(answer, where) if answer else True
 
 
 def _serialize(dictionary):
@@ -473,9 +458,8 @@ def main():
     address = argparse.ArgumentParser(add_help=False)
     address.add_argument('--host', default='127.0.0.1', help='default: %(default)s')
     address.add_argument('--port', default=65432, type=int, help='default: %(default)s')
-    parser = argparse.ArgumentParser(
-        prog='4-net.py', description='A dictionary goes from a client to a server, which prints it.'
-    )
+    about = 'A dictionary goes from a client to a server, which prints it.'
+    parser = argparse.ArgumentParser(prog='4-net.py', description=about)
     commands = parser.add_subparsers(dest='command', required=True)
     commands.add_parser('server', parents=[address], help='print what one client sends')
     client = commands.add_parser('client', parents=[address], help='send one dictionary, print the reply')
@@ -492,8 +476,7 @@ def main():
                 done = _show(json.dumps(done) + '\n')
     except KeyboardInterrupt:
         done = False
-    if not done:
-        # What could not be printed would fail again, with a traceback, when Python flushes at its end.
+    if not done:  # what could not be printed would fail again, with a traceback, when Python flushes at its end
         with contextlib.suppress(Exception):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0 if done else 1
