@@ -11,6 +11,7 @@ import (
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/address"
 	"github.com/dictwire/dictwire/internal/dialect"
 )
 
@@ -48,13 +49,13 @@ func (d Dialer) DialBare(ctx context.Context, addr string) (*BareConn, error) {
 	if d.Codec == nil {
 		d.Codec = json.Codec{}
 	}
-	network, where, err := dialAddr(addr)
+	network, where, err := address.Dial(addr)
 	if err != nil {
 		return nil, err
 	}
 	conn, err := new(net.Dialer).DialContext(ctx, network, where)
 	if err != nil {
-		return nil, fmt.Errorf("dictwire: can't connect to %s: %w", where, reason(err))
+		return nil, fmt.Errorf("dictwire: can't connect to %s: %w", where, address.Cause(err))
 	}
 	c := &BareConn{conn: conn, codec: d.Codec, sending: make(chan *sending, 1), receive: make(chan *receiver, 1)}
 	c.sending <- new(sending)
@@ -161,7 +162,7 @@ func (c *BareConn) CloseWrite() error {
 		return errors.ErrUnsupported
 	}
 	if err := half.CloseWrite(); err != nil {
-		return fmt.Errorf("dictwire: send: %w", reason(err))
+		return fmt.Errorf("dictwire: send: %w", address.Cause(err))
 	}
 	return nil
 }
@@ -190,7 +191,7 @@ func cause(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return reason(err)
+	return address.Cause(err)
 }
 
 func textOf(d *dict.Dict, key string) (string, bool) {

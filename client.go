@@ -18,6 +18,9 @@ import (
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/address"
+	"github.com/dictwire/dictwire/internal/option"
+	"github.com/dictwire/dictwire/internal/wire"
 	"github.com/dictwire/dictwire/store"
 )
 
@@ -160,7 +163,7 @@ func (d Dialer) Dial(ctx context.Context, addr string) (*Client, error) {
 	}
 	c := &Client{
 		d: d, addr: addr, producer: cmp.Or(d.Producer, "go") + "." + strings.ToLower(rand.Text()[:16]),
-		codecs: codecsWith(d.Codec), checkers: make(map[string]*checker), atOnce: math.MaxInt,
+		codecs: wire.Codecs(d.Codec), checkers: make(map[string]*checker), atOnce: math.MaxInt,
 		senders: make(map[string]*sender), spooled: make(map[string]SpoolTopic),
 	}
 	if d.Spool != nil {
@@ -178,7 +181,7 @@ func (d Dialer) Dial(ctx context.Context, addr string) (*Client, error) {
 	}
 	c.d.MinBackoff = max(cmp.Or(d.MinBackoff, 50*time.Millisecond), 1)
 	c.d.MaxBackoff = max(cmp.Or(d.MaxBackoff, 5*time.Second), c.d.MinBackoff)
-	c.d.IdleTimeout = timeout(d.IdleTimeout, time.Minute)
+	c.d.IdleTimeout = option.Timeout(d.IdleTimeout, time.Minute)
 	c.d.AtSpool = d.AtSpool && d.Spool != nil
 	c.append, c.giveUp = context.WithCancel(context.Background())
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
@@ -222,13 +225,13 @@ func (c *Client) connect(ctx context.Context) (net.Conn, error) {
 	if dial == nil {
 		dial = new(net.Dialer).DialContext
 	}
-	network, where, err := dialAddr(c.addr)
+	network, where, err := address.Dial(c.addr)
 	if err != nil {
 		return nil, err
 	}
 	conn, err = dial(ctx, network, where)
 	if err != nil {
-		return nil, fmt.Errorf("dictwire: can't connect to %s: %w", where, reason(err))
+		return nil, fmt.Errorf("dictwire: can't connect to %s: %w", where, address.Cause(err))
 	}
 	return conn, nil
 }

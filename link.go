@@ -15,6 +15,7 @@ import (
 
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/fault"
+	"github.com/dictwire/dictwire/internal/address"
 	"github.com/dictwire/dictwire/internal/dialect"
 	"github.com/dictwire/dictwire/internal/wire"
 )
@@ -213,7 +214,7 @@ func (l *link) explain(err error) error {
 	case isTimeout(err):
 		return fmt.Errorf("dictwire: nothing came from the server for %v", wire.BeatWithin)
 	}
-	return fmt.Errorf("dictwire: the connection broke: %w", reason(err))
+	return fmt.Errorf("dictwire: the connection broke: %w", address.Cause(err))
 }
 
 func isTimeout(err error) bool {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/fault"
+	"github.com/dictwire/dictwire/internal/address"
 	"github.com/dictwire/dictwire/internal/wire"
 	"github.com/dictwire/dictwire/store"
 )
@@ -378,7 +379,7 @@ func explainReading(err error) error {
 	case isTimeout(err):
 		return fmt.Errorf("dictwire: nothing came from the server for %v", wire.BeatWithin)
 	}
-	return fmt.Errorf("dictwire: the connection broke: %w", reason(err))
+	return fmt.Errorf("dictwire: the connection broke: %w", address.Cause(err))
 }
 
 // remote makes the error of what the server ended the session by.

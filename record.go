@@ -6,11 +6,6 @@ import (
 	"sync"
 
 	"github.com/dictwire/dictwire/codec"
-	"github.com/dictwire/dictwire/codec/cbor"
-	"github.com/dictwire/dictwire/codec/json"
-	"github.com/dictwire/dictwire/codec/msgpack"
-	"github.com/dictwire/dictwire/codec/pickle"
-	"github.com/dictwire/dictwire/codec/python"
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/fault"
 )
@@ -34,16 +29,6 @@ func (r Record) Value() (dict.Value, error) {
 		return dict.Value{}, err
 	}
 	return d.Value(), nil
-}
-
-// codecsWith returns the formats of the native session. That of
-// the given codec's name is the given one.
-func codecsWith(own codec.Codec) map[string]codec.Codec {
-	all := make(map[string]codec.Codec)
-	for _, c := range []codec.Codec{json.Codec{}, cbor.Codec{}, msgpack.Codec{}, pickle.Codec{}, python.Codec{}, own} {
-		all[c.Name()] = c
-	}
-	return all
 }
 
 // A checker tells whether bytes are exactly one dictionary of a format.

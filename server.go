@@ -4,32 +4,29 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"sync"
-	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/json"
-	"github.com/dictwire/dictwire/internal/dialect"
-	"github.com/dictwire/dictwire/internal/lease"
+	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/address"
+	"github.com/dictwire/dictwire/internal/server"
 	"github.com/dictwire/dictwire/store"
-	"github.com/dictwire/dictwire/store/memory"
 )
 
 // DefaultAddr is the address that a server listens on, and a client connects
 // to, where none is given.
-const DefaultAddr = "127.0.0.1:65432"
+const DefaultAddr = address.Default
 
 // DefaultTopic is where records go whose sender names no topic.
 const DefaultTopic = "default"
 
 // ErrServerClosed is what Serve, ServeOne and ListenAndServe return after
 // [Server.Shutdown] or [Server.Close].
-var ErrServerClosed = errors.New("dictwire: the server is closed")
+var ErrServerClosed = server.ErrClosed
 
 // A Server receives dictionaries. The zero Server is ready to use. Its fields
 // must not be changed once it serves.
@@ -83,77 +80,37 @@ type Server struct {
 	// contents. Nil means that nothing is logged.
 	Logger *slog.Logger
 
-	once     sync.Once
-	rules    dialect.Rules
-	store    store.Store
-	topic    string
-	codecs   map[string]codec.Codec // by name
-	quota    quota
-	followed followed
-	slots    *slots
-	ctx      context.Context //nolint:containedctx // the server's life, which no call spans
-	cancel   context.CancelCauseFunc
-	stats    counters
-	logged   logRate // lines about peers
-
-	mu        sync.Mutex
-	listeners map[net.Listener]struct{}  // guarded by mu
-	conns     map[*dialect.Conn]struct{} // guarded by mu
-	ending    chan struct{}              // closed under mu by Shutdown and Close
-	running   sync.WaitGroup             // one for each connection; Add under mu before ending
+	once sync.Once
+	core *server.Server
 }
 
-const noTimeout = 100 * 365 * 24 * time.Hour
-
-// limits are those of one record, which must fit into a block of the store.
-func (s *Server) limits() codec.Limits {
-	l := s.Limits
-	l.RecordBytes = min(l.Effective().RecordBytes, s.store.Limits().BlockBytes)
-	return l
-}
-
-// setup fills in what the fields leave to the defaults.
-func (s *Server) setup() {
+// server returns what does the work.
+func (s *Server) server() *server.Server {
 	s.once.Do(func() {
-		total := s.MaxMemory
-		if total <= 0 {
-			total = 256 << 20
+		s.core = &server.Server{
+			Store: s.Store, Topic: cmp.Or(s.Topic, DefaultTopic), JSON: s.JSON, Limits: s.Limits,
+			MaxConns: s.MaxConns, MaxMemory: s.MaxMemory,
+			IdleTimeout: s.IdleTimeout, RecordTimeout: s.RecordTimeout, WriteTimeout: s.WriteTimeout,
+			Logger: s.Logger,
 		}
-		if s.store = s.Store; s.store == nil {
-			s.store = memory.New(nil)
+		if s.Handler != nil {
+			s.core.Handler = s.handle
 		}
-		limits := s.limits().Effective()
-		if s.topic = s.Topic; s.topic == "" {
-			s.topic = DefaultTopic
-		}
-		s.codecs = codecsWith(s.JSON)
-		large := 2 * int64(limits.RecordBytes)
-		s.rules = dialect.Rules{
-			Memory:        lease.NewBudget(total-total/4-total/8, large),
-			Building:      lease.NewPot(total / 4),
-			Reading:       lease.NewBudget(total/8, large),
-			MaxRecord:     limits.RecordBytes,
-			IdleTimeout:   timeout(s.IdleTimeout, time.Hour),
-			RecordTimeout: timeout(s.RecordTimeout, time.Minute),
-			WriteTimeout:  timeout(s.WriteTimeout, 10*time.Second),
-		}
-		s.slots = newSlots(cmp.Or(s.MaxConns, 10_000))
-		s.ctx, s.cancel = context.WithCancelCause(context.Background())
-		s.ending = make(chan struct{})
-		s.listeners = make(map[net.Listener]struct{})
-		s.conns = make(map[*dialect.Conn]struct{})
 	})
+	return s.core
 }
 
-func timeout(d, byDefault time.Duration) time.Duration {
-	switch {
-	case d == 0:
-		return byDefault
-	case d < 0:
-		return noTimeout
-	default:
-		return d
+// handle calls the handler.
+func (s *Server) handle(ctx context.Context, r server.Request) (*dict.Dict, error) {
+	reply, err := s.Handler.Handle(ctx, &Request{
+		Codec: r.Codec, Dialect: r.Dialect, Topic: r.Topic, Producer: r.Producer, Number: r.Number,
+		RemoteAddr: r.RemoteAddr, Bytes: r.Bytes, core: r,
+	})
+	// What another server told a client of the handler is not told as this one's fault.
+	if errors.As(err, new(*remoteError)) || errors.As(err, new(*RejectedError)) {
+		err = errors.New(err.Error())
 	}
+	return reply, err
 }
 
 // ListenAndServe listens on addr, as [Listen] understands it, and serves.
@@ -168,207 +125,24 @@ func (s *Server) ListenAndServe(addr string) error {
 // Serve accepts connections on l and serves each in a goroutine of its own. It
 // closes l and returns when l fails or the server ends, then with
 // [ErrServerClosed]. It may be called for several listeners at once.
-func (s *Server) Serve(l net.Listener) error {
-	return s.accept(l, func(c *dialect.Conn) { s.serve(c, nil) })
-}
+func (s *Server) Serve(l net.Listener) error { return s.server().Serve(l) }
 
 // ServeOne serves the first connection on l that sends a byte, and returns when
 // it has ended. Connections that end without a byte do not count; others that
 // send one are closed. It closes l when the connection has sent its first byte,
 // or as Serve does.
-func (s *Server) ServeOne(l net.Listener) error {
-	var (
-		mu    sync.Mutex
-		conns = make(map[*dialect.Conn]struct{}) // open ones; guarded by mu
-		first *dialect.Conn                      // guarded by mu: the one that counts
-		done  = make(chan struct{})              // closed when it has ended
-	)
-	err := s.accept(l, func(c *dialect.Conn) {
-		mu.Lock()
-		conns[c] = struct{}{}
-		if first != nil { // it was accepted before, and comes too late
-			_ = c.Abort()
-		}
-		mu.Unlock()
-		s.serve(c, func() bool {
-			mu.Lock()
-			defer mu.Unlock()
-			if first != nil {
-				return false
-			}
-			first = c
-			_ = l.Close()
-			for other := range conns {
-				if other != c {
-					_ = other.Abort()
-				}
-			}
-			return true
-		})
-		mu.Lock()
-		defer mu.Unlock()
-		delete(conns, c)
-		if first == c {
-			close(done)
-		}
-	})
-	mu.Lock()
-	served := first != nil
-	mu.Unlock()
-	if served {
-		<-done
-		if errors.Is(err, net.ErrClosed) {
-			return nil
-		}
-	}
-	return err
-}
-
-// accept accepts connections on l until that fails.
-func (s *Server) accept(l net.Listener, serve func(*dialect.Conn)) error {
-	s.setup()
-	defer l.Close()
-	s.mu.Lock()
-	if s.hasEnded() {
-		s.mu.Unlock()
-		return ErrServerClosed
-	}
-	s.listeners[l] = struct{}{}
-	s.mu.Unlock()
-	defer func() {
-		s.mu.Lock()
-		delete(s.listeners, l)
-		s.mu.Unlock()
-	}()
-
-	var (
-		pause time.Duration
-		told  time.Time // when the log was told that no connection can be accepted
-	)
-	for {
-		nc, err := l.Accept()
-		if err != nil {
-			if s.hasEnded() {
-				return ErrServerClosed
-			}
-			if !passing(err) {
-				return fmt.Errorf("dictwire: accept: %w", err)
-			}
-			s.slots.makeRoom()
-			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			if now := time.Now(); now.Sub(told) > tellAccept {
-				s.log(slog.LevelError, "can't accept a connection for now", "error", err, "pause", pause)
-				told = now
-			}
-			select {
-			case <-time.After(pause):
-			case <-s.ending:
-			}
-			continue
-		}
-		pause = 0
-		c := dialect.NewConn(nc, &s.rules)
-		place := s.slots.take(c, s.ending)
-		if place == nil || !s.begin(c) {
-			_ = nc.Close()
-			return ErrServerClosed
-		}
-		go func() {
-			defer s.end(c, place)
-			serve(c)
-		}()
-	}
-}
-
-// begin takes note of a connection, unless the server has ended.
-func (s *Server) begin(c *dialect.Conn) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.hasEnded() {
-		return false
-	}
-	s.conns[c] = struct{}{}
-	s.running.Add(1)
-	return true
-}
-
-func (s *Server) end(c *dialect.Conn, place *slot) {
-	s.mu.Lock()
-	delete(s.conns, c)
-	s.mu.Unlock()
-	s.slots.leave(place)
-	s.running.Done()
-}
-
-func (s *Server) hasEnded() bool {
-	select {
-	case <-s.ending:
-		return true
-	default:
-		return false
-	}
-}
+func (s *Server) ServeOne(l net.Listener) error { return s.server().ServeOne(l) }
 
 // Shutdown ends the server without losing what has come: it stops listening,
 // finishes the records that are under way, closes each connection as soon as it
 // is silent or a second later at the end of a record, and returns when all are
 // closed. When ctx ends first, it returns ctx's error, and the connections that
 // are left go on: see [Server.Close].
-func (s *Server) Shutdown(ctx context.Context) error {
-	s.stop((*dialect.Conn).Drain)
-	done := make(chan struct{})
-	go func() {
-		s.running.Wait()
-		close(done)
-	}()
-	select {
-	case <-done:
-		s.cancel(ErrServerClosed)
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
+func (s *Server) Shutdown(ctx context.Context) error { return s.server().Shutdown(ctx) }
 
 // Close ends the server at once: it closes all listeners and connections, ends
 // the context of all handlers, and waits for them.
-func (s *Server) Close() error {
-	s.stop(func(c *dialect.Conn) { _ = c.Abort() })
-	s.cancel(ErrServerClosed)
-	s.running.Wait()
-	return nil
-}
-
-// stop closes the listeners and does what is to be done with each connection.
-func (s *Server) stop(each func(*dialect.Conn)) {
-	s.setup()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.hasEnded() {
-		close(s.ending)
-	}
-	for l := range s.listeners {
-		_ = l.Close()
-	}
-	for c := range s.conns {
-		each(c)
-	}
-}
-
-// tellAccept is how often the log is told that no connection can be accepted.
-const tellAccept = 10 * time.Second
-
-// passing reports whether an error of Accept may pass.
-func passing(err error) bool {
-	for _, e := range []error{
-		syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED, syscall.EINTR,
-	} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
-}
+func (s *Server) Close() error { return s.server().Close() }
 
 // Stats is what a server has seen since it began.
 type Stats struct {
@@ -378,14 +152,17 @@ type Stats struct {
 	Bytes       int64 // of the records that were taken in
 }
 
-type counters struct{ connections, records, rejected, bytes atomic.Int64 }
-
 // Stats returns what the server has seen since it began.
-func (s *Server) Stats() Stats {
-	return Stats{
-		Connections: s.stats.connections.Load(),
-		Records:     s.stats.records.Load(),
-		Rejected:    s.stats.rejected.Load(),
-		Bytes:       s.stats.bytes.Load(),
-	}
-}
+func (s *Server) Stats() Stats { return Stats(s.server().Stats()) }
+
+// Listen listens on addr, which is one of
+//
+//	host:port   TCP; host may be empty for all interfaces, port 0 for a free one;
+//	            0.0.0.0 means all of IPv4, and no IPv6; [::1]:65432 is an IPv6 address
+//	unix:PATH   a Unix socket; one that a dead server left behind is replaced, and
+//	            the file PATH.lock is locked for as long as a server listens;
+//	            on Linux, unix:@NAME is an abstract one, which is no file
+//	fd:N        a listening socket that this process was given as descriptor N
+//
+// The empty addr is [DefaultAddr].
+func Listen(ctx context.Context, addr string) (net.Listener, error) { return address.Listen(ctx, addr) }

@@ -308,7 +308,7 @@ func TestCodes(t *testing.T) {
 		t.Fatal(err)
 	}
 	var sources []byte
-	for _, pattern := range []string{"../*.go", "../internal/dialect/*.go", "../internal/dialect/*/*.go"} {
+	for _, pattern := range []string{"../*.go", "../internal/dialect/*.go", "../internal/server/*.go", "../internal/dialect/*/*.go"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil || len(files) == 0 {
 			t.Fatal(pattern, err)

@@ -86,7 +86,7 @@ func harm(rng *rand.Rand, fs *crashfs.FS) string {
 		return ""
 	}
 	at := rng.IntN(used)
-	what := ""
+	var what string
 	switch rng.IntN(5) {
 	case 0:
 		what = fmt.Sprintf("a bit of byte %d of %s", at, name)

@@ -1,4 +1,4 @@
-package dictwire
+package server
 
 import (
 	"context"
@@ -75,15 +75,15 @@ func (w *writer) judgeGood(ctx context.Context, t *take, b *dialect.Batch, index
 	format := codec.Of(b.Codec, record)
 	r := &Request{
 		Codec: format, Dialect: w.dialect, RemoteAddr: w.in.remote, Topic: w.topic,
-		Producer: w.producer.Name, Number: w.next + uint64(t.records), Bytes: record, limits: s.limits(),
+		Producer: w.producer.Name, Number: w.next + uint64(t.records), Bytes: record, Limits: s.limits(),
 	}
 	stored := record
 	if !storedAsItCame(format) {
-		if r.dict, room, err = w.decode(ctx, t, format, record, held); err == nil && !room {
+		if r.Decoded, room, err = w.decode(ctx, t, format, record, held); err == nil && !room {
 			return nil, false, nil
 		}
 		if err == nil {
-			stored, err = w.storedForm(t, format, record, r.dict)
+			stored, err = w.storedForm(t, format, record, r.Decoded)
 			format = cbor.Codec{}
 		}
 	}
@@ -93,7 +93,7 @@ func (w *writer) judgeGood(ctx context.Context, t *take, b *dialect.Batch, index
 	switch {
 	case ctx.Err() != nil && errors.Is(err, context.Cause(ctx)):
 		return nil, false, err
-	case errors.Is(err, ErrUnavailable):
+	case errors.Is(err, fault.ErrUnavailable):
 		return nil, false, faultOfStore(ctx, err)
 	case err != nil:
 		f := refusal(err)
@@ -171,8 +171,6 @@ func refusal(err error) *fault.Error {
 		syntax *codec.SyntaxError
 	)
 	switch {
-	case errors.As(err, new(*remoteError)), errors.As(err, new(*RejectedError)): // of a client of the handler
-		return &fault.Error{Code: fault.Handler, Text: err.Error(), At: -1, Err: err}
 	case errors.As(err, &f):
 		return f
 	case errors.As(err, &syntax):
@@ -194,7 +192,7 @@ func (w *writer) call(ctx context.Context, r *Request) (reply *dict.Dict, err er
 			}
 		}
 	}()
-	return w.in.s.Handler.Handle(ctx, r)
+	return w.in.s.Handler(ctx, *r)
 }
 
 // What memory is charged for, in bytes.

@@ -1,4 +1,4 @@
-package dictwire
+package server
 
 import (
 	"context"
@@ -33,7 +33,7 @@ func (in *intake) Write(ctx context.Context, r dialect.WriteRequest) (dialect.Wr
 	s := in.s
 	w := &writer{in: in, dialect: r.Dialect, topic: r.Topic, next: 1}
 	if w.topic == "" {
-		w.topic = s.topic
+		w.topic = s.Topic
 	}
 	// A reader that can't use a record may reject it, too.
 	if err := checkTopic(w.topic); err != nil && (w.topic != store.Rejected || r.Producer == "") {

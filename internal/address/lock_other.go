@@ -1,6 +1,6 @@
 //go:build !(linux || darwin || freebsd || netbsd || openbsd || dragonfly)
 
-package dictwire
+package address
 
 // lockFile locks nothing: this system has no lock that ends with its process.
 func lockFile(string) (unlock func(), err error) { return func() {}, nil }

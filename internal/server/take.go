@@ -1,4 +1,4 @@
-package dictwire
+package server
 
 import (
 	"context"

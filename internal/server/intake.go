@@ -1,4 +1,4 @@
-package dictwire
+package server
 
 import (
 	"context"
@@ -86,7 +86,7 @@ func faultOfStore(ctx context.Context, err error) error {
 	case errors.As(err, &limit):
 		f.Code, f.Retry = fault.Unavailable, retryLimit
 		f.Text = strings.TrimPrefix(limit.Error(), "store: ")
-	case errors.Is(err, store.ErrUnavailable), errors.Is(err, ErrUnavailable):
+	case errors.Is(err, store.ErrUnavailable), errors.Is(err, fault.ErrUnavailable):
 		f.Code, f.Text, f.Retry = fault.Unavailable, "nothing can be stored for now", retryAfter
 	default:
 		f.Code, f.Text = fault.Internal, "the store failed"

@@ -1,4 +1,5 @@
-package dictwire
+// Package address knows where a server listens and a client connects to.
+package address
 
 import (
 	"context"
@@ -15,6 +16,9 @@ import (
 	"syscall"
 )
 
+// Default is the address where none is given.
+const Default = "127.0.0.1:65432"
+
 // Listen listens on addr, which is one of
 //
 //	host:port   TCP; host may be empty for all interfaces, port 0 for a free one;
@@ -24,7 +28,7 @@ import (
 //	            on Linux, unix:@NAME is an abstract one, which is no file
 //	fd:N        a listening socket that this process was given as descriptor N
 //
-// The empty addr is [DefaultAddr].
+// The empty addr is [Default].
 func Listen(ctx context.Context, addr string) (net.Listener, error) {
 	var (
 		l   net.Listener
@@ -39,7 +43,7 @@ func Listen(ctx context.Context, addr string) (net.Listener, error) {
 		l, err = listenTCP(ctx, where)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("dictwire: can't listen on %s: %w", addr, reason(err))
+		return nil, fmt.Errorf("dictwire: can't listen on %s: %w", addr, Cause(err))
 	}
 	return l, nil
 }
@@ -47,7 +51,7 @@ func Listen(ctx context.Context, addr string) (net.Listener, error) {
 // splitAddr tells what kind of address addr is: tcp, unix or fd.
 func splitAddr(addr string) (network, where string) {
 	if addr == "" {
-		addr = DefaultAddr
+		addr = Default
 	}
 	for _, network := range []string{"unix", "fd"} {
 		if where, ok := strings.CutPrefix(addr, network+":"); ok {
@@ -57,8 +61,8 @@ func splitAddr(addr string) (network, where string) {
 	return "tcp", addr
 }
 
-// dialAddr tells where addr leads.
-func dialAddr(addr string) (network, where string, err error) {
+// Dial tells where addr leads.
+func Dial(addr string) (network, where string, err error) {
 	network, where = splitAddr(addr)
 	if network == "tcp" {
 		err = checkTCP(where)
@@ -110,7 +114,7 @@ func listenFD(number string) (net.Listener, error) {
 	defer f.Close()
 	l, err := net.FileListener(f) // a duplicate
 	if err != nil {
-		return nil, fmt.Errorf("descriptor %d is not a listening socket: %w", n, reason(err))
+		return nil, fmt.Errorf("descriptor %d is not a listening socket: %w", n, Cause(err))
 	}
 	return l, nil
 }
@@ -233,9 +237,9 @@ func (l *unixListener) Close() error {
 	return l.err
 }
 
-// reason strips what package net puts around the cause of an error, which
+// Cause strips what package net puts around the cause of an error, which
 // repeats the address.
-func reason(err error) error {
+func Cause(err error) error {
 	var op *net.OpError
 	if errors.As(err, &op) {
 		err = op.Err

@@ -1,0 +1,325 @@
+// Package server is the server: what it accepts, takes in, stores and gives out.
+package server
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/codec/json"
+	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/dialect"
+	"github.com/dictwire/dictwire/internal/lease"
+	"github.com/dictwire/dictwire/internal/option"
+	"github.com/dictwire/dictwire/internal/wire"
+	"github.com/dictwire/dictwire/store"
+	"github.com/dictwire/dictwire/store/memory"
+)
+
+// ErrClosed is what Serve and ServeOne return after [Server.Shutdown] or
+// [Server.Close].
+var ErrClosed = errors.New("dictwire: the server is closed")
+
+// A Server receives dictionaries. Its options are those of the public one, which
+// says what they are, with the same defaults.
+type Server struct {
+	Handler       func(context.Context, Request) (*dict.Dict, error)
+	Store         store.Store
+	Topic         string // has no default
+	JSON          json.Codec
+	Limits        codec.Limits
+	MaxConns      int
+	MaxMemory     int64
+	IdleTimeout   time.Duration
+	RecordTimeout time.Duration
+	WriteTimeout  time.Duration
+	Logger        *slog.Logger
+
+	once     sync.Once
+	rules    dialect.Rules
+	store    store.Store
+	codecs   map[string]codec.Codec // by name
+	quota    quota
+	followed followed
+	slots    *slots
+	ctx      context.Context //nolint:containedctx // the server's life, which no call spans
+	cancel   context.CancelCauseFunc
+	stats    counters
+	logged   logRate // lines about peers
+
+	mu        sync.Mutex
+	listeners map[net.Listener]struct{}  // guarded by mu
+	conns     map[*dialect.Conn]struct{} // guarded by mu
+	ending    chan struct{}              // closed under mu by Shutdown and Close
+	running   sync.WaitGroup             // one for each connection; Add under mu before ending
+}
+
+// limits are those of one record, which must fit into a block of the store.
+func (s *Server) limits() codec.Limits {
+	l := s.Limits
+	l.RecordBytes = min(l.Effective().RecordBytes, s.store.Limits().BlockBytes)
+	return l
+}
+
+// setup fills in what the fields leave to the defaults.
+func (s *Server) setup() {
+	s.once.Do(func() {
+		total := s.MaxMemory
+		if total <= 0 {
+			total = 256 << 20
+		}
+		if s.store = s.Store; s.store == nil {
+			s.store = memory.New(nil)
+		}
+		limits := s.limits().Effective()
+		s.codecs = wire.Codecs(s.JSON)
+		large := 2 * int64(limits.RecordBytes)
+		s.rules = dialect.Rules{
+			Memory:        lease.NewBudget(total-total/4-total/8, large),
+			Building:      lease.NewPot(total / 4),
+			Reading:       lease.NewBudget(total/8, large),
+			MaxRecord:     limits.RecordBytes,
+			IdleTimeout:   option.Timeout(s.IdleTimeout, time.Hour),
+			RecordTimeout: option.Timeout(s.RecordTimeout, time.Minute),
+			WriteTimeout:  option.Timeout(s.WriteTimeout, 10*time.Second),
+		}
+		s.slots = newSlots(cmp.Or(s.MaxConns, 10_000))
+		s.ctx, s.cancel = context.WithCancelCause(context.Background())
+		s.ending = make(chan struct{})
+		s.listeners = make(map[net.Listener]struct{})
+		s.conns = make(map[*dialect.Conn]struct{})
+	})
+}
+
+// Serve accepts connections on l and serves each in a goroutine of its own. It
+// closes l and returns when l fails or the server ends, then with
+// [ErrClosed]. It may be called for several listeners at once.
+func (s *Server) Serve(l net.Listener) error {
+	return s.accept(l, func(c *dialect.Conn) { s.serve(c, nil) })
+}
+
+// ServeOne serves the first connection on l that sends a byte, and returns when
+// it has ended. Connections that end without a byte do not count; others that
+// send one are closed. It closes l when the connection has sent its first byte,
+// or as Serve does.
+func (s *Server) ServeOne(l net.Listener) error {
+	var (
+		mu    sync.Mutex
+		conns = make(map[*dialect.Conn]struct{}) // open ones; guarded by mu
+		first *dialect.Conn                      // guarded by mu: the one that counts
+		done  = make(chan struct{})              // closed when it has ended
+	)
+	err := s.accept(l, func(c *dialect.Conn) {
+		mu.Lock()
+		conns[c] = struct{}{}
+		if first != nil { // it was accepted before, and comes too late
+			_ = c.Abort()
+		}
+		mu.Unlock()
+		s.serve(c, func() bool {
+			mu.Lock()
+			defer mu.Unlock()
+			if first != nil {
+				return false
+			}
+			first = c
+			_ = l.Close()
+			for other := range conns {
+				if other != c {
+					_ = other.Abort()
+				}
+			}
+			return true
+		})
+		mu.Lock()
+		defer mu.Unlock()
+		delete(conns, c)
+		if first == c {
+			close(done)
+		}
+	})
+	mu.Lock()
+	served := first != nil
+	mu.Unlock()
+	if served {
+		<-done
+		if errors.Is(err, net.ErrClosed) {
+			return nil
+		}
+	}
+	return err
+}
+
+// accept accepts connections on l until that fails.
+func (s *Server) accept(l net.Listener, serve func(*dialect.Conn)) error {
+	s.setup()
+	defer l.Close()
+	s.mu.Lock()
+	if s.hasEnded() {
+		s.mu.Unlock()
+		return ErrClosed
+	}
+	s.listeners[l] = struct{}{}
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		delete(s.listeners, l)
+		s.mu.Unlock()
+	}()
+
+	var (
+		pause time.Duration
+		told  time.Time // when the log was told that no connection can be accepted
+	)
+	for {
+		nc, err := l.Accept()
+		if err != nil {
+			if s.hasEnded() {
+				return ErrClosed
+			}
+			if !passing(err) {
+				return fmt.Errorf("dictwire: accept: %w", err)
+			}
+			s.slots.makeRoom()
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+			if now := time.Now(); now.Sub(told) > tellAccept {
+				s.log(slog.LevelError, "can't accept a connection for now", "error", err, "pause", pause)
+				told = now
+			}
+			select {
+			case <-time.After(pause):
+			case <-s.ending:
+			}
+			continue
+		}
+		pause = 0
+		c := dialect.NewConn(nc, &s.rules)
+		place := s.slots.take(c, s.ending)
+		if place == nil || !s.begin(c) {
+			_ = nc.Close()
+			return ErrClosed
+		}
+		go func() {
+			defer s.end(c, place)
+			serve(c)
+		}()
+	}
+}
+
+// begin takes note of a connection, unless the server has ended.
+func (s *Server) begin(c *dialect.Conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.hasEnded() {
+		return false
+	}
+	s.conns[c] = struct{}{}
+	s.running.Add(1)
+	return true
+}
+
+func (s *Server) end(c *dialect.Conn, place *slot) {
+	s.mu.Lock()
+	delete(s.conns, c)
+	s.mu.Unlock()
+	s.slots.leave(place)
+	s.running.Done()
+}
+
+func (s *Server) hasEnded() bool {
+	select {
+	case <-s.ending:
+		return true
+	default:
+		return false
+	}
+}
+
+// Shutdown ends the server without losing what has come: it stops listening,
+// finishes the records that are under way, closes each connection as soon as it
+// is silent or a second later at the end of a record, and returns when all are
+// closed. When ctx ends first, it returns ctx's error, and the connections that
+// are left go on: see [Server.Close].
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.stop((*dialect.Conn).Drain)
+	done := make(chan struct{})
+	go func() {
+		s.running.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		s.cancel(ErrClosed)
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Close ends the server at once: it closes all listeners and connections, ends
+// the context of all handlers, and waits for them.
+func (s *Server) Close() error {
+	s.stop(func(c *dialect.Conn) { _ = c.Abort() })
+	s.cancel(ErrClosed)
+	s.running.Wait()
+	return nil
+}
+
+// stop closes the listeners and does what is to be done with each connection.
+func (s *Server) stop(each func(*dialect.Conn)) {
+	s.setup()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.hasEnded() {
+		close(s.ending)
+	}
+	for l := range s.listeners {
+		_ = l.Close()
+	}
+	for c := range s.conns {
+		each(c)
+	}
+}
+
+// tellAccept is how often the log is told that no connection can be accepted.
+const tellAccept = 10 * time.Second
+
+// passing reports whether an error of Accept may pass.
+func passing(err error) bool {
+	for _, e := range []error{
+		syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED, syscall.EINTR,
+	} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// Stats is what a server has seen since it began.
+type Stats struct {
+	Connections int64 // that sent at least one byte
+	Records     int64 // dictionaries that were stored, rejected ones not included
+	Rejected    int64 // records that were refused, or rejected by the handler
+	Bytes       int64 // of the records that were taken in
+}
+
+type counters struct{ connections, records, rejected, bytes atomic.Int64 }
+
+// Stats returns what the server has seen since it began.
+func (s *Server) Stats() Stats {
+	return Stats{
+		Connections: s.stats.connections.Load(),
+		Records:     s.stats.records.Load(),
+		Rejected:    s.stats.rejected.Load(),
+		Bytes:       s.stats.bytes.Load(),
+	}
+}
