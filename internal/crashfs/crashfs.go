@@ -10,6 +10,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path"
@@ -210,35 +211,55 @@ func (f *FS) crash(power bool, rng *rand.Rand) *FS {
 		left.dirs[d] = true
 	}
 	left.free = f.free
-	names := f.names
-	if power {
-		names = map[string]*node{}
-		for name, n := range f.safe {
-			names[name] = n
-		}
-		// How likely it is that something is there is the same for all, so that
-		// nothing and all come, too.
-		keep := rng.IntN(5) * 25
-		for _, c := range f.todo {
-			if rng.IntN(100) < keep {
-				c.apply(names)
-			}
+	if !power {
+		f.kill(left)
+		return left
+	}
+	names := map[string]*node{}
+	for name, n := range f.safe {
+		names[name] = n
+	}
+	// How likely it is that something is there is the same for all, so that
+	// nothing and all come, too.
+	keep := rng.IntN(5) * 25
+	for _, c := range f.todo {
+		if rng.IntN(100) < keep {
+			c.apply(names)
 		}
 	}
-	keep := rng.IntN(5) * 25
+	keep = rng.IntN(5) * 25
 	copied := map[*node]*node{}
 	for _, name := range sorted(names) { // in one order, so that a seed says all
 		n := names[name]
 		if copied[n] == nil {
-			b := slices.Clone(n.seen)
-			if power {
-				b = n.crash(rng, keep)
-			}
+			b := n.crash(rng, keep)
 			copied[n] = &node{seen: b, safe: slices.Clone(b), mod: n.mod}
 		}
 		left.names[name], left.safe[name] = copied[n], copied[n]
 	}
 	return left
+}
+
+// kill makes left what a killed process leaves: all is seen, and what was not
+// synced still is not. f.mu is held.
+func (f *FS) kill(left *FS) {
+	copied := map[*node]*node{nil: nil}
+	clone := func(n *node) *node {
+		if _, ok := copied[n]; !ok {
+			copied[n] = &node{seen: slices.Clone(n.seen), safe: slices.Clone(n.safe), dirty: maps.Clone(n.dirty), mod: n.mod}
+		}
+		return copied[n]
+	}
+	for name, n := range f.names {
+		left.names[name] = clone(n)
+	}
+	for name, n := range f.safe {
+		left.safe[name] = clone(n)
+	}
+	for _, c := range f.todo {
+		c.node = clone(c.node)
+		left.todo = append(left.todo, c)
+	}
 }
 
 func sorted(m map[string]*node) (names []string) {

@@ -19,7 +19,7 @@ import (
 // its place is damaged, now and at later openings; and no position is given twice.
 func TestDamage(t *testing.T) {
 	kinds := map[string]int{}
-	for seed := range *seeds * 3 {
+	for seed := range *seeds * 2 {
 		w := newWorld(uint64(seed) + 1<<20)
 		what := ""
 		if err := w.live(w.rng.IntN(3)+1, func() error {

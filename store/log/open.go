@@ -23,8 +23,13 @@ func (s *Store) recover(r *recovery) error {
 	if err := r.readHeads(); err != nil {
 		return err
 	}
-	if r.fresh { // the first segment is there before all else
+	switch { // the first segment is there before all else
+	case r.fresh:
 		if err := s.start(r); err != nil {
+			return err
+		}
+	case !r.used: // a process was killed before it knew that
+		if err := r.syncFiles(); err != nil {
 			return err
 		}
 	}
@@ -218,6 +223,22 @@ func (r *recovery) syncOld() error {
 		}
 	}
 	return nil
+}
+
+// syncFiles makes the files of all segments durable.
+func (r *recovery) syncFiles() error {
+	for n, revisions := range r.files {
+		for _, rev := range revisions {
+			f, err := r.s.create(r.s.path(fileName(n, rev, segmentSuffix)))
+			if err != nil {
+				return err
+			}
+			if err := errors.Join(f.Sync(), f.Close()); err != nil {
+				return err
+			}
+		}
+	}
+	return syncDir(r.s.fs, r.s.dir)
 }
 
 // discard removes files that are of no use once the log is open: of openings that
