@@ -23,12 +23,12 @@ func storeCommand() *cobra.Command {
 		Use:   "store",
 		Short: "Look at a store on disk, check it, take records out of it",
 		Long: "store works on the directory in which serve keeps records. No server may have it\n" +
-			"open meanwhile.",
+			"open meanwhile, but for backup.",
 		Example: "  dictwire store info\n" +
 			"  dictwire store check --store /var/lib/dictwire\n" +
 			"  dictwire store export --topic orders --from 24h >orders.ndjson\n" +
 			"  dictwire store trim orders --before 30d",
-	}, storeInfoCommand(), storeCheckCommand(), storeExportCommand(), storeTrimCommand(), storeDropCommand(), storeForgetCommand(), storeRestoredCommand())
+	}, storeInfoCommand(), storeCheckCommand(), storeBackupCommand(), storeExportCommand(), storeTrimCommand(), storeDropCommand(), storeForgetCommand(), storeRestoredCommand())
 }
 
 // group makes cmd a command that only has others below it.
@@ -62,15 +62,21 @@ func (f *storeFlag) path() (string, error) {
 	return filepath.Join(state, "dictwire"), nil
 }
 
+// directory returns the directory of a store on disk.
+func (f *storeFlag) directory() (string, error) {
+	dir, err := f.path()
+	if err == nil && dir == inMemory {
+		err = usagef("--store wants a directory: what is in memory ends with its server")
+	}
+	return dir, err
+}
+
 // with opens the store, which must be there, and calls do. Nothing else happens
 // in it meanwhile.
 func (f *storeFlag) with(ctx context.Context, o log.Options, do func(*log.Store) error) error {
-	dir, err := f.path()
+	dir, err := f.directory()
 	if err != nil {
 		return err
-	}
-	if dir == inMemory {
-		return usagef("--store wants a directory: what is in memory ends with its server")
 	}
 	o.Existing, o.KeepEvery = true, -1
 	s, err := log.Open(ctx, dir, &o)
