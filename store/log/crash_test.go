@@ -101,6 +101,15 @@ func newWorld(seed uint64) *world {
 // store is opened once more and verified.
 func (w *world) live(lives int, harm func() error) error {
 	for life := range lives {
+		if w.rng.IntN(3) == 0 { // so that states are read, and not made anew
+			s, err := w.open()
+			if err != nil {
+				return fmt.Errorf("life %d: %w", life, err)
+			}
+			if err := s.Close(); err != nil {
+				return fmt.Errorf("life %d: %w", life, err)
+			}
+		}
 		power := w.rng.IntN(2) == 0
 		ops := w.rng.IntN(150) + 1
 		if w.rng.IntN(3) == 0 {

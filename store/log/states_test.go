@@ -1,0 +1,90 @@
+package log_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/dictwire/dictwire/internal/crashfs"
+	"github.com/dictwire/dictwire/store"
+	"github.com/dictwire/dictwire/store/log"
+)
+
+// What a segment says of a producer, a cursor and a trim is in the log after the
+// segment was freed, too: the states are made of it where their own files are lost.
+func TestStatesOutliveTheirSegments(t *testing.T) {
+	fs := crashfs.New(1)
+	s := open(t, log.Options{FS: fs, KeepEvery: -1})
+	put := func(topic string, n int, p store.Producer, epoch uint64) store.Position {
+		t.Helper()
+		b := &store.Block{Topic: topic, Codec: "json", Producer: p, Epoch: epoch}
+		if epoch > 0 {
+			b.First = 1
+		}
+		b.Add(noise(n, 10_000))
+		r := s.Append(t.Context(), b)[0]
+		if r.Err != nil {
+			t.Fatal(r.Err)
+		}
+		return r.Position
+	}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	none := store.Producer{}
+	put("kept", 1, none, 0)
+	kept := put("kept", 2, none, 0)
+	fill := func() {
+		for range 40 {
+			put("freed", 3, none, 0)
+		}
+	}
+	fill()
+	before := fs.Files()
+	p := store.Producer{Topic: "freed", Name: "x"}
+	claim, err := s.Claim(t.Context(), p, store.ClaimRequest{})
+	must(err)
+	put("freed", 4, p, claim.Epoch)
+	must(s.Trim(t.Context(), "kept", kept))
+	must(s.Reset(t.Context(), cursor, kept))
+	fill()
+	head, err := s.Head(t.Context())
+	must(err)
+	must(s.Trim(t.Context(), "freed", head))
+	must(s.Tidy(t.Context()))
+	newest := before[0] // that held it
+	for _, name := range before {
+		if strings.HasSuffix(name, ".seg") {
+			newest = max(newest, name)
+		}
+	}
+	if slices.Contains(fs.Files(), newest) {
+		t.Fatalf("%s is still there", newest)
+	}
+	left := fs.Crash(false, nil)
+	for _, name := range left.Files() {
+		if strings.Contains(name, "/states/") {
+			left.Delete(name)
+		}
+	}
+	s = open(t, log.Options{FS: left, KeepEvery: -1, Damaged: func(d log.Damage) { t.Error(d) }})
+	var there []store.Position
+	for b, err := range s.Read(t.Context(), store.Position{}, store.ReadOptions{}) {
+		must(err)
+		if b.Block != nil {
+			there = append(there, b.At)
+		}
+	}
+	if !slices.Equal(there, []store.Position{kept}) {
+		t.Errorf("there are blocks at %v, want %v alone", there, kept)
+	}
+	if at, found, err := s.Cursor(t.Context(), cursor); err != nil || !found || at != kept {
+		t.Errorf("the cursor is at %v (%v, %v), want %v", at, found, err, kept)
+	}
+	if claim, err := s.Claim(t.Context(), p, store.ClaimRequest{}); err != nil || claim.Next != 2 {
+		t.Errorf("the producer's next number is %d (%v), want 2", claim.Next, err)
+	}
+}
