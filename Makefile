@@ -1,6 +1,6 @@
 # dictwire. `make help` lists the targets.
 
-.PHONY: help build demo test lint fuzz crash siege simulate mutants bench generate clean
+.PHONY: help build demo test quick lint fuzz crash siege simulate mutants bench generate clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
@@ -13,6 +13,9 @@ demo: build ## the main job: dictionaries from real clients to a server that pri
 
 test: ## everything that must pass, with all set-up
 	scripts/test
+
+quick: ## build, vet, lint and short tests of what differs from main, and of what imports that
+	scripts/quick
 
 lint: ## gofumpt, go vet, golangci-lint
 	scripts/test format vet lint
