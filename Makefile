@@ -32,7 +32,7 @@ siege: ## 2,000 hostile connections for DURATION (1m) beside honest ones
 simulate: ## 50,000 simulations of the whole; SIMULATIONS=n FIRST=seed
 	SIMULATIONS=$${SIMULATIONS:-50000} SIMULATEBUDGET=86400 scripts/test simulate
 
-mutants: ## broken promises, each of which the simulation must find
+mutants: ## broken promises, each of which the tests must find
 	scripts/test mutants
 
 bench: ## the benchmarks beside their peers, and their ratios
