@@ -48,6 +48,32 @@ func TestFramesPromise(t *testing.T) {
 	}
 }
 
+// A position is not given twice, where nothing is left that says that it was given.
+func TestPositionsLeap(t *testing.T) {
+	fs := crashfs.New(1)
+	s := open(t, log.Options{FS: fs, KeepEvery: -1})
+	for n := range 5 {
+		if err := appendNoise(t.Context(), s, n+1, 100); err != nil {
+			t.Fatal(err)
+		}
+	}
+	given, err := s.Head(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	fs = fs.Crash(false, nil)
+	for _, name := range fs.Files() {
+		if path.Ext(name) != ".seg" {
+			fs.Delete(name)
+		}
+	}
+	spoil(t, fs, noise(5, 100))
+	s = open(t, log.Options{FS: fs, KeepEvery: -1})
+	if head, err := s.Head(t.Context()); err != nil || head.Compare(given) < 0 {
+		t.Errorf("positions go on with %v (%v), and all below %v were given", head, err, given)
+	}
+}
+
 // Frames of another log are none, where they have the same numbers and stand at the
 // same place in a segment of the same number, too.
 func TestFramesOfAnotherLog(t *testing.T) {
