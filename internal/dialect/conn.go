@@ -29,8 +29,9 @@ type Rules struct {
 }
 
 const (
-	firstBuffer = 4 << 10  // what a connection starts with when bytes come
-	busyBuffer  = 64 << 10 // what it may grow to because bytes come fast
+	firstBuffer = 4 << 10   // what a connection starts with when bytes come
+	busyBuffer  = 64 << 10  // what it may grow to because bytes come fast
+	knownBuffer = 256 << 10 // the same, of a known peer
 
 	sniffTime  = 10 * time.Second       // how long the first bytes may take to tell the protocol
 	lingerTime = time.Second            // silence after which an idle connection gives its buffer back
@@ -73,6 +74,7 @@ type Conn struct {
 	r, w   int    // buf[r:w] has come and was not discarded
 	high   int    // the most of buf that was in use lately
 	full   bool   // the last read filled buf
+	busy   int    // how large buf may become because bytes come fast
 	read   int64  // bytes read since the connection began
 
 	tiny [64]byte // where an idle connection's first bytes come
@@ -96,7 +98,7 @@ type Conn struct {
 
 // NewConn returns the connection nc under the given rules.
 func NewConn(nc net.Conn, rules *Rules) *Conn {
-	return &Conn{nc: nc, rules: rules, lease: rules.Memory.Lease(), ending: make(chan struct{}), output: output{mu: make(turn, 1), flushed: time.Now()}}
+	return &Conn{nc: nc, rules: rules, busy: busyBuffer, lease: rules.Memory.Lease(), ending: make(chan struct{}), output: output{mu: make(turn, 1), flushed: time.Now()}}
 }
 
 // RemoteAddr returns the peer's address.
@@ -221,6 +223,15 @@ func (c *Conn) Sniff(ctx context.Context, active func() bool) (Protocol, error) 
 	}
 }
 
+// SetKnown says whether the peer's records were good so far: then it does not wait
+// for a buffer after those whose were not, and may have a larger one.
+func (c *Conn) SetKnown(known bool) {
+	c.lease.SetKnown(known)
+	if c.busy = busyBuffer; known { // many may have work, and its turn comes seldom
+		c.busy = knownBuffer
+	}
+}
+
 // ErrDrained is what [Conn.More] returns where the server ends and nothing of
 // this connection is under way.
 var ErrDrained = errors.New("dialect: the server is shutting down")
@@ -239,7 +250,7 @@ func (c *Conn) room(ctx context.Context, within bool, h Holder) error {
 	c.high = max(c.high, c.w)
 	charge := c.lease.Size() - c.beside // for buf: its size, or more where a record was promised it
 	switch {
-	case c.full && size < busyBuffer && c.lease.TryResize(int64(2*size)+beside):
+	case c.full && size < c.busy && c.lease.TryResize(int64(2*size)+beside):
 		size *= 2 // bytes come fast
 		charge = int64(size)
 	case c.w == 0 && size > firstBuffer && c.high < size/4:

@@ -2,6 +2,8 @@
 // what they hold together stays bounded and every one of them gets on.
 //
 //	budget ┬ small   an eighth: leases of at most 16 KiB
+//	       ├ known   none, or what is kept for it: leases of at most 320 KiB of
+//	       │         known peers
 //	       ├ lane    a quarter at most: one lease at a time, of any size
 //	       └ large   the rest: leases above 16 KiB, and small ones that found
 //	                 no room in their part
@@ -23,6 +25,9 @@ import (
 // Small is the largest lease, in bytes, that the small part serves.
 const Small = 16 << 10
 
+// knownMost is the largest lease, in bytes, that the part for known peers serves.
+const knownMost = 320 << 10
+
 // A Budget is an amount of memory to lease. Its methods may be called by
 // several goroutines at once.
 type Budget struct {
@@ -30,6 +35,7 @@ type Budget struct {
 
 	mu    sync.Mutex
 	small int64 // free bytes
+	known int64 // free bytes
 	large int64 // free bytes
 	half  int64 // of the large part
 	lane  bool  // the lane is free
@@ -64,6 +70,14 @@ func NewBudget(total, laneBytes int64) *Budget {
 	return b
 }
 
+// KeepForKnown takes n bytes of the large part for known peers: see
+// [Lease.SetKnown]. It is called before the budget is used.
+func (b *Budget) KeepForKnown(n int64) {
+	b.known = min(n, b.large)
+	b.large -= b.known
+	b.half = b.large / 2
+}
+
 // Pressed reports whether somebody waits for memory.
 func (b *Budget) Pressed() bool { return b.waiting.Load() > 0 }
 
@@ -74,9 +88,10 @@ func (b *Budget) Share() int64 { return b.half / 4 }
 // A Lease is one holder's memory. The zero size holds nothing. It belongs to
 // one goroutine.
 type Lease struct {
-	b    *Budget
-	size int64
-	from part
+	b     *Budget
+	known bool
+	size  int64
+	from  part
 }
 
 type part uint8
@@ -84,12 +99,17 @@ type part uint8
 const (
 	nowhere part = iota
 	smallPart
+	knownPart
 	largePart
 	lanePart
 )
 
 // Lease returns a lease of nothing.
 func (b *Budget) Lease() *Lease { return &Lease{b: b} }
+
+// SetKnown says whether the lease is of a known peer, which does not wait in line
+// with all others for what a sender of ordinary records needs.
+func (l *Lease) SetKnown(known bool) { l.known = known }
 
 // Size returns what the lease holds, in bytes.
 func (l *Lease) Size() int64 { return l.size }
@@ -139,7 +159,7 @@ func (l *Lease) TryResize(size int64) bool {
 	b := l.b
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if size > Small && b.large < b.half || !b.mayPass(l, size) || !b.take(l, size) {
+	if size > Small && b.large < b.half && !b.hasKnown(l, size) || !b.mayPass(l, size) || !b.take(l, size) {
 		return false
 	}
 	b.serve()
@@ -149,7 +169,17 @@ func (l *Lease) TryResize(size int64) bool {
 // mayPass reports whether l may take size bytes without waiting in line. b.mu is
 // held.
 func (b *Budget) mayPass(l *Lease, size int64) bool {
-	return b.waiting.Load() == 0 || size <= l.size || size <= Small || l.from == lanePart
+	return b.waiting.Load() == 0 || size <= l.size || size <= Small || l.from == lanePart || b.hasKnown(l, size)
+}
+
+// hasKnown reports whether the part for known peers has room for l to take size
+// bytes. b.mu is held.
+func (b *Budget) hasKnown(l *Lease, size int64) bool {
+	free := b.known
+	if l.from == knownPart {
+		free += l.size
+	}
+	return l.known && size <= knownMost && size <= free
 }
 
 // take moves l to a part that has room for size bytes. b.mu is held.
@@ -162,6 +192,9 @@ func (b *Budget) take(l *Lease, size int64) bool {
 	case size <= Small && b.small >= size:
 		b.small -= size
 		l.from = smallPart
+	case b.hasKnown(l, size):
+		b.known -= size
+		l.from = knownPart
 	case b.large >= size:
 		b.large -= size
 		l.from = largePart
@@ -181,6 +214,8 @@ func (b *Budget) put(l *Lease) {
 	switch l.from {
 	case smallPart:
 		b.small += l.size
+	case knownPart:
+		b.known += l.size
 	case largePart:
 		b.large += l.size
 	case lanePart:
@@ -194,6 +229,8 @@ func (b *Budget) restore(l *Lease, size int64, from part) {
 	switch from {
 	case smallPart:
 		b.small -= size
+	case knownPart:
+		b.known -= size
 	case largePart:
 		b.large -= size
 	case lanePart:

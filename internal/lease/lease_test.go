@@ -156,3 +156,49 @@ func TestSoak(t *testing.T) {
 		t.Error("not all came back")
 	}
 }
+
+// A known peer gets what a sender of ordinary records needs, while others wait for
+// more than there is.
+func TestKnown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := lease.NewBudget(64*mib, 2*mib)
+		b.KeepForKnown(mib)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		for range 100 {
+			go func() { _ = b.Lease().Resize(ctx, mib) }()
+		}
+		synctest.Wait()
+		if !b.Pressed() {
+			t.Fatal("nobody waits")
+		}
+		stranger, known := b.Lease(), b.Lease()
+		known.SetKnown(true)
+		if stranger.TryResize(64 * kib) {
+			t.Error("who is not known does not wait")
+		}
+		if !known.TryResize(64*kib) || !known.TryResize(256*kib) {
+			t.Error("who is known waits")
+		}
+		if known.TryResize(321 * kib) {
+			t.Error("who is known passes with what is large")
+		}
+		for range 3 {
+			l := b.Lease()
+			l.SetKnown(true)
+			if !l.TryResize(256 * kib) {
+				t.Error("a known peer waits with room for it")
+			}
+		}
+		other := b.Lease()
+		other.SetKnown(true)
+		if other.TryResize(64 * kib) {
+			t.Error("there is more for known peers than was kept")
+		}
+		if err := known.Resize(t.Context(), 0); err != nil || !other.TryResize(256*kib) {
+			t.Errorf("what was given back is gone: %v", err)
+		}
+		cancel()
+		synctest.Wait()
+	})
+}

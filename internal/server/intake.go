@@ -18,6 +18,7 @@ import (
 // An intake is the server as one connection sees it: see [dialect.Intake].
 type intake struct {
 	s         *Server
+	conn      *dialect.Conn
 	remote    net.Addr
 	peer      string // the same, as it is stored
 	principal string // who speaks
@@ -27,7 +28,7 @@ type intake struct {
 }
 
 func newIntake(s *Server, c *dialect.Conn) *intake {
-	return &intake{s: s, remote: c.RemoteAddr(), peer: c.RemoteAddr().String(), principal: store.Anonymous}
+	return &intake{s: s, conn: c, remote: c.RemoteAddr(), peer: c.RemoteAddr().String(), principal: store.Anonymous}
 }
 
 const (
@@ -44,6 +45,7 @@ func (in *intake) known() bool { return in.credit > 0 }
 // settled notes how many records were good, and how many were not.
 func (in *intake) settled(good, bad int) {
 	in.credit = min(max(in.credit+good-faultPrice*bad, -maxCredit), maxCredit)
+	in.conn.SetKnown(in.known())
 }
 
 // retryAfter is when a peer should try again what the store can't do now.

@@ -55,6 +55,7 @@ func (in *intake) Write(ctx context.Context, r dialect.WriteRequest) (dialect.Wr
 	}
 	if w.next = w.claim.Next; w.next > 1 {
 		in.credit = max(in.credit, 1) // it has stored something, over another connection
+		in.conn.SetKnown(in.known())
 	}
 	w.unfence = onFence(w.claim.Fenced, r.Fence)
 	return w, nil

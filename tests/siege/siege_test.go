@@ -3,9 +3,13 @@
 package siege_test
 
 import (
+	"bytes"
 	"context"
 	"flag"
+	"fmt"
 	"net"
+	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"syscall"
@@ -41,8 +45,12 @@ const (
 // of that beside connections to a stub that closes them, and then beside the same
 // connections to the server itself.
 func TestSiege(t *testing.T) {
-	kinds := chosen(t)
-	raiseFiles(t, 3**connections+500)
+	if _, err := chosen(); err != nil {
+		t.Fatal(err)
+	}
+	if err := raiseFiles(2**connections + 500); err != nil { // the server's, too
+		t.Fatal(err)
+	}
 	s := peer.Serve(t, peer.Build(t), "--store", t.TempDir(), "--max-memory", "64MiB", "--max-conns", "1500")
 	watch := observe(t, s)
 
@@ -54,17 +62,15 @@ func TestSiege(t *testing.T) {
 	// Half of it before, half after: the machine may have other work, now and then.
 	stub := newStub(t)
 	harmless := func() []time.Duration {
-		return l.beside(t, newAttack(kinds, stub.Addr().String()), capacity*share, max(time.Second, *duration/6))
+		took, _ := l.beside(t, stub.Addr().String(), capacity*share, max(time.Second, *duration/6))
+		return took
 	}
 	beside := harmless()
 
-	a := newAttack(kinds, s.Addr)
 	watch.begin()
-	siege := summarize(l.beside(t, a, capacity*share, *duration))
-	t.Logf("under siege:   %v, the server used %.2f processors", siege, watch.processors())
-	for _, f := range a.figures {
-		t.Logf("  %v", f)
-	}
+	took, figures := l.beside(t, s.Addr, capacity*share, *duration)
+	siege := summarize(took)
+	t.Logf("under siege:   %v, the server used %.2f processors\n%s", siege, watch.processors(), figures)
 
 	watch.rest(t)
 	stubbed := summarize(append(beside, harmless()...))
@@ -88,35 +94,32 @@ func TestSiege(t *testing.T) {
 }
 
 // chosen returns the kinds of attack that the flags name.
-func chosen(t *testing.T) []kind {
+func chosen() ([]kind, error) {
 	if *only == "" {
-		return kinds
+		return kinds, nil
 	}
 	var chosen []kind
 	for name := range strings.SplitSeq(*only, ",") {
 		i := slices.IndexFunc(kinds, func(k kind) bool { return k.name == name })
 		if i < 0 {
-			t.Fatalf("there is no attack %q", name)
+			return nil, fmt.Errorf("there is no attack %q", name)
 		}
 		chosen = append(chosen, kinds[i])
 	}
-	return chosen
+	return chosen, nil
 }
 
-// raiseFiles raises the limit of open files, for this process and the server.
-func raiseFiles(t *testing.T, n int) {
-	t.Helper()
+// raiseFiles raises the limit of open files, for this process and those it starts.
+func raiseFiles(n int) error {
 	var l syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {
-		t.Fatal(err)
+		return err
 	}
 	if l.Max < uint64(n) {
-		t.Fatalf("%d files may be open, and %d are needed: raise the limit (ulimit -Hn)", l.Max, n)
+		return fmt.Errorf("%d files may be open, and %d are needed: raise the limit (ulimit -Hn)", l.Max, n)
 	}
 	l.Cur = l.Max
-	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {
-		t.Fatal(err)
-	}
+	return syscall.Setrlimit(syscall.RLIMIT_NOFILE, &l)
 }
 
 // newStub starts a server that accepts connections and closes them.
@@ -144,15 +147,67 @@ func newStub(t *testing.T) net.Listener {
 	return l
 }
 
-// beside keeps the load at a rate for some time, while an attack runs.
-func (l *load) beside(t *testing.T, a *attack, rate float64, d time.Duration) []time.Duration {
+// beside keeps the load at a rate for some time, while an attack on an address runs.
+func (l *load) beside(t *testing.T, addr string, rate float64, d time.Duration) (took []time.Duration, figures []byte) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), d)
+	attack := exec.CommandContext(t.Context(), os.Args[0], os.Args[1:]...)
+	attack.Env = append(os.Environ(), attackEnv+"="+addr, durationEnv+"="+d.String())
+	var out bytes.Buffer
+	attack.Stdout, attack.Stderr = &out, &out
+	if err := attack.Start(); err != nil {
+		t.Fatal(err)
+	}
+	took = l.paced(t, rate, d)
+	if err := attack.Wait(); err != nil {
+		t.Fatalf("the attack: %v: %s", err, out.Bytes())
+	}
+	return took, out.Bytes()
+}
+
+// What makes this program the attackers, which are a process of its own: it is the
+// server that they are to slow down, and not the honest peers' process.
+const (
+	attackEnv   = "DICTWIRE_TEST_ATTACK"          // whom
+	durationEnv = "DICTWIRE_TEST_ATTACK_DURATION" // and how long
+)
+
+func TestMain(m *testing.M) {
+	addr := os.Getenv(attackEnv)
+	if addr == "" {
+		os.Exit(m.Run())
+	}
+	if err := attackAlone(addr); err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+}
+
+// attackAlone attacks, and prints what came of it. Other machines' processors are what
+// attackers use: theirs have to wait for those of the server and the honest.
+func attackAlone(addr string) error {
+	flag.Parse()
+	if err := syscall.Setpriority(syscall.PRIO_PROCESS, 0, 19); err != nil {
+		return fmt.Errorf("setpriority: %w", err)
+	}
+	d, err := time.ParseDuration(os.Getenv(durationEnv))
+	if err != nil {
+		return err
+	}
+	kinds, err := chosen()
+	if err != nil {
+		return err
+	}
+	if err := raiseFiles(2**connections + 500); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), d)
 	defer cancel()
-	wait := a.start(ctx)
-	got := l.paced(t, rate, d)
-	wait()
-	return got
+	a := newAttack(kinds, addr)
+	a.start(ctx)()
+	for _, f := range a.figures {
+		fmt.Printf("  %v\n", f)
+	}
+	return nil
 }
 
 // tail returns the last lines of a text.
