@@ -33,7 +33,7 @@ simulate: ## 50,000 simulations of the whole; SIMULATIONS=n FIRST=seed
 	SIMULATIONS=$${SIMULATIONS:-50000} SIMULATEBUDGET=86400 scripts/test simulate
 
 mutants: ## broken promises, each of which the tests must find
-	scripts/test mutants
+	MUTANTS= MUTANTSBUDGET=900 scripts/test mutants
 
 bench: ## the benchmarks beside their peers, and their ratios
 	scripts/bench

@@ -12,6 +12,7 @@ import (
 
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/internal/crashfs"
+	"github.com/dictwire/dictwire/internal/testrand"
 	"github.com/dictwire/dictwire/spool"
 )
 
@@ -19,7 +20,7 @@ import (
 // that was appended is there, or its loss is told, and no number is given twice.
 func TestDamageMatrix(t *testing.T) {
 	kinds := map[string]int{}
-	for seed := range uint64(*seeds * 5) {
+	for seed := range uint64(testrand.Many(*seeds * 5)) {
 		rng := rand.New(rand.NewPCG(seed, 2))
 		fs, records, err := killed(t.Context(), rng, seed)
 		if err != nil {

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/dictwire/dictwire/internal/crashfs"
+	"github.com/dictwire/dictwire/internal/testrand"
 	"github.com/dictwire/dictwire/store"
 	"github.com/dictwire/dictwire/store/log"
 )
@@ -22,7 +23,7 @@ var seeds = flag.Int("crash.seeds", 150, "how many histories of crashes to try")
 // or a killed process at a random operation, perhaps while the store is opened:
 // what was acknowledged is there, and nothing is told to be damaged.
 func TestCrash(t *testing.T) {
-	for seed := range *seeds {
+	for seed := range testrand.Many(*seeds) {
 		w := newWorld(uint64(seed))
 		if err := w.live(w.rng.IntN(4)+1, nil); err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
