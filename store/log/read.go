@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -169,7 +170,11 @@ func (r *reader) step(ctx context.Context, yield func(store.Batch, error) bool) 
 		if !it.isBlock() {
 			continue
 		}
-		if pos >= r.at.Block && pos < head {
+		if pos >= r.at.Block {
+			// What is read is settled; the head says so a moment later.
+			for r.s.topics.head.Load() <= pos && ctx.Err() == nil {
+				runtime.Gosched()
+			}
 			if err := r.yield(ctx, yield, it, pos, f.time); err != nil {
 				return head, true, err
 			}
