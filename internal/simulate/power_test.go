@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/dictwire/dictwire/internal/testrand"
 	"github.com/dictwire/dictwire/store"
 )
 
@@ -17,7 +18,7 @@ var losses = flag.Int("crash.seeds", 100, "how many power losses to try")
 // TestPowerLoss lets the power fail in the course of a write or a sync, with
 // sessions under way: what they were told to be settled is there.
 func TestPowerLoss(t *testing.T) {
-	for seed := range uint64(*losses) {
+	for seed := range uint64(testrand.Many(*losses)) {
 		if err := losePower(t, seed, store.Fsync); err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
 		}

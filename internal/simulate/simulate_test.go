@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"testing"
 	"testing/synctest"
+
+	"github.com/dictwire/dictwire/internal/testrand"
 )
 
 var (
@@ -18,12 +20,12 @@ var (
 // everything that may happen.
 func TestSimulate(t *testing.T) {
 	before := inUse()
-	lanes := uint64(runtime.GOMAXPROCS(0))
+	lanes, many := uint64(runtime.GOMAXPROCS(0)), uint64(testrand.Many(int(*seeds)))
 	t.Run("lanes", func(t *testing.T) {
-		for lane := range min(lanes, *seeds) {
+		for lane := range min(lanes, many) {
 			t.Run(fmt.Sprint(lane), func(t *testing.T) {
 				t.Parallel()
-				for seed := *first + lane; seed < *first+*seeds && !t.Failed(); seed += lanes {
+				for seed := *first + lane; seed < *first+many && !t.Failed(); seed += lanes {
 					simulate(t, seed)
 				}
 			})
