@@ -91,7 +91,7 @@ func (s *Server) setup() {
 			RecordTimeout: option.Timeout(s.RecordTimeout, time.Minute),
 			WriteTimeout:  option.Timeout(s.WriteTimeout, 10*time.Second),
 		}
-		s.rules.Memory.KeepForKnown((total - total/4 - total/8) / 16)
+		s.rules.Memory.KeepForKnown((total - total/4 - total/8) / 32)
 		s.slots = newSlots(cmp.Or(s.MaxConns, 10_000))
 		s.ctx, s.cancel = context.WithCancelCause(context.Background())
 		s.ending = make(chan struct{})
