@@ -9,7 +9,6 @@ import (
 	"github.com/dictwire/dictwire/codec/cbor"
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/fault"
-	"github.com/dictwire/dictwire/internal/server"
 )
 
 // ErrUnavailable is what a [Handler] returns, wrapped or not, where it can't
@@ -66,7 +65,8 @@ type Request struct {
 	// Bytes is the serialized dictionary as it was received.
 	Bytes []byte
 
-	core server.Request // the same
+	limits codec.Limits
+	dict   *dict.Dict
 }
 
 // NewRequest returns a request as a handler would see it, in CBOR and with the
@@ -78,10 +78,20 @@ func NewRequest(topic string, d *dict.Dict) *Request {
 	}
 	return &Request{
 		Codec: cbor.Codec{}, Dialect: "native", Topic: cmp.Or(topic, DefaultTopic), Number: 1,
-		RemoteAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}, Bytes: record, core: server.Request{Decoded: d},
+		RemoteAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}, Bytes: record, dict: d,
 	}
 }
 
 // Dict returns the dictionary. It is decoded at the first call and refers to
 // r.Bytes; [dict.Dict.Clone] makes one that may be retained.
-func (r *Request) Dict() *dict.Dict { return r.core.Dict() }
+func (r *Request) Dict() *dict.Dict {
+	if r.dict == nil {
+		d, err := r.Codec.Decode(r.Bytes, r.limits)
+		if err != nil {
+			// The scanner accepted the record, so Decode must.
+			panic("dictwire: " + r.Codec.Name() + " scanner and decoder disagree: " + err.Error())
+		}
+		r.dict = d
+	}
+	return r.dict
+}

@@ -104,7 +104,7 @@ func (s *Server) server() *server.Server {
 func (s *Server) handle(ctx context.Context, r server.Request) (*dict.Dict, error) {
 	reply, err := s.Handler.Handle(ctx, &Request{
 		Codec: r.Codec, Dialect: r.Dialect, Topic: r.Topic, Producer: r.Producer, Number: r.Number,
-		RemoteAddr: r.RemoteAddr, Bytes: r.Bytes, core: r,
+		RemoteAddr: r.RemoteAddr, Bytes: r.Bytes, limits: r.Limits, dict: r.Decoded,
 	})
 	// What another server told a client of the handler is not told as this one's fault.
 	if errors.As(err, new(*remoteError)) || errors.As(err, new(*RejectedError)) {
