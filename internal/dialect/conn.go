@@ -15,6 +15,7 @@ import (
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/fault"
 	"github.com/dictwire/dictwire/internal/lease"
+	"github.com/dictwire/dictwire/internal/option"
 )
 
 // Rules are what all connections of a server share.
@@ -364,7 +365,7 @@ func (c *Conn) patience(within bool) (time.Duration, error) {
 	case c.buf != nil:
 		return min(lingerTime, c.rules.IdleTimeout), nil
 	case c.Patient:
-		return noTimeout, nil
+		return option.Never, nil
 	default:
 		return max(c.rules.IdleTimeout-c.silence(), 0), nil
 	}
@@ -380,13 +381,10 @@ func (c *Conn) silence() time.Duration {
 	return since
 }
 
-// noTimeout is longer than anything waits.
-const noTimeout = 100 * 365 * 24 * time.Hour
-
 // beat calls Beat where it is time, and returns how long it is until then.
 func (c *Conn) beat() (time.Duration, error) {
 	if c.Beat == nil {
-		return noTimeout, nil
+		return option.Never, nil
 	}
 	left := c.BeatEvery - c.quiet()
 	if left > 0 {

@@ -3,8 +3,8 @@ package option
 
 import "time"
 
-// never is a time-out that no process lives to see.
-const never = 100 * 365 * 24 * time.Hour
+// Never is a time-out that no process lives to see.
+const Never = 100 * 365 * 24 * time.Hour
 
 // Timeout returns a time-out as an option gives it: zero means the default,
 // negative none.
@@ -13,7 +13,7 @@ func Timeout(d, byDefault time.Duration) time.Duration {
 	case d == 0:
 		return byDefault
 	case d < 0:
-		return never
+		return Never
 	default:
 		return d
 	}
