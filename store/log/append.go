@@ -164,9 +164,18 @@ func (a *appending) encode(s *Store, blocks []*store.Block, results []store.Resu
 			a.changes = append(a.changes, change{key: rejectedKey(b.Producer, b.First), data: encodeRejections(b.Rejected)})
 		}
 		d.addBlock(kind, from, head, uint64(len(b.Lengths)), uint64(len(b.Data)))
-		a.blocks = append(a.blocks, drafted{s.topic(b.Topic), names.Owner(b), i, uint64(len(b.Lengths)), uint64(len(b.Data))})
+		a.blocks = append(a.blocks, drafted{
+			s.topic(b.Topic), names.Owner(b), i, uint64(len(b.Lengths)), uint64(len(b.Data)), uint64(len(d.buf) - from),
+		})
 	}
 	d.finish()
+	overhead := uint64(d.size())
+	for i := range a.blocks {
+		overhead -= a.blocks[i].size
+	}
+	for i := range a.blocks { // as frame.overhead says
+		a.blocks[i].size += overhead / uint64(len(a.blocks))
+	}
 	for i := range a.numbers {
 		if n := &a.numbers[i]; n.After.Next != n.Before.Next {
 			from := len(a.keys)

@@ -64,6 +64,7 @@ type commit struct {
 	*draft
 	blocks  []drafted // of the frame
 	changes []change  // of states
+	then    func()    // done when it is durable, before anything is sealed after it
 
 	place place
 	off   int64 // in the segment
@@ -77,6 +78,7 @@ type drafted struct {
 	owner          string // of the topic, where the block makes it
 	index          int    // in the call
 	records, bytes uint64
+	size           uint64 // in the file
 }
 
 // A change is one of a state.
@@ -305,7 +307,7 @@ func (s *Store) settle(g group) {
 		pos := m.place.pos
 		for i := range m.blocks {
 			b := &m.blocks[i]
-			seg.live.block(b.topic.name, pos, b.records, b.bytes)
+			seg.live.block(b.topic.name, pos, b.records, b.bytes, b.size)
 			s.own(b.topic, b.owner)
 			b.topic.add(pos, b.records, b.bytes, m.place.time)
 			pos++
@@ -314,6 +316,11 @@ func (s *Store) settle(g group) {
 	s.topics.mu.Unlock()
 	seg.mu.Unlock()
 	s.states.mu.Unlock() // a checkpoint has all of a group or nothing
+	for _, m := range g.commits {
+		if m.then != nil {
+			m.then()
+		}
+	}
 
 	end := last.pos + uint64(g.commits[len(g.commits)-1].draft.blocks)
 	seg.size.Store(g.end)

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
+	"iter"
 )
 
 // A frame is what one commit writes: blocks, changes of states, or notes of the
@@ -29,29 +30,62 @@ type item struct {
 
 // The kinds of items.
 const (
-	kindBlock    = 1 + iota // a block in its layout
-	kindRejected            // a block with rejections
-	kindEntry               // a key of the states and its new value; none deletes it
-	kindCarry               // the same, as it was set by an older frame
-	kindFree                // segments that are not needed any more
-	kindClose               // the log was closed
+	kindBlock     = 1 + iota // a block in its layout
+	kindRejected             // a block with rejections
+	kindEntry                // a key of the states and its new value; none deletes it
+	kindCarry                // the same, as it was set by an older frame
+	kindFree                 // segments that are not needed any more
+	kindClose                // the log was closed
+	kindGone                 // a block that was trimmed, in a segment that was rewritten
+	kindHole                 // what could not be read when the segment was rewritten
+	kindRewritten            // segments of which another file has taken the place
 	kinds
 )
 
 func (i *item) isBlock() bool { return i.kind == kindBlock || i.kind == kindRejected }
 
-// blocks returns how many blocks the frame has.
-func (f *frame) blocks() (n int) {
+// positions returns how many positions the item takes.
+func (i *item) positions() uint64 {
+	if i.isBlock() || i.kind == kindGone {
+		return 1
+	}
+	return 0
+}
+
+// overhead returns how many bytes of the frame each of its blocks has a share in.
+func (f *frame) overhead() uint64 {
+	n, size := 0, f.size
 	for i := range f.items {
+		size -= len(f.items[i].data)
 		if f.items[i].isBlock() {
 			n++
 		}
 	}
-	return n
+	return uint64(size / max(n, 1))
+}
+
+// blocks yields the blocks that are there, with their positions.
+func (f *frame) blocks() iter.Seq2[uint64, *item] {
+	return func(yield func(uint64, *item) bool) {
+		pos := f.pos
+		for i := range f.items {
+			it := &f.items[i]
+			if it.isBlock() && !yield(pos, it) {
+				return
+			}
+			pos += it.positions()
+		}
+	}
 }
 
 // end returns the position after the frame's last block.
-func (f *frame) end() uint64 { return f.pos + uint64(f.blocks()) }
+func (f *frame) end() uint64 {
+	pos := f.pos
+	for i := range f.items {
+		pos += f.items[i].positions()
+	}
+	return pos
+}
 
 const (
 	frameHeader = 48

@@ -44,6 +44,7 @@ type held struct {
 type share struct {
 	chunk                  int
 	blocks, records, bytes uint64
+	size                   uint64 // in the file
 }
 
 // damagedTopic stands for what can't be read: it may be of any topic.
@@ -54,17 +55,12 @@ func newIndex() *index { return &index{topics: map[string]*held{}} }
 // add adds a frame that stands at an offset.
 func (x *index) add(off int64, f *frame) error {
 	x.chunk(off, f.pos, f.time)
-	pos := f.pos
-	for i := range f.items {
-		it := &f.items[i]
-		if !it.isBlock() {
-			continue
-		}
+	overhead := f.overhead()
+	for pos, it := range f.blocks() {
 		if _, err := x.last.PeekHead(it.data[:it.head]); err != nil {
 			return err
 		}
-		x.block(x.last.Topic, pos, it.records, it.bytes)
-		pos++
+		x.block(x.last.Topic, pos, it.records, it.bytes, overhead+uint64(len(it.data)))
 	}
 	return nil
 }
@@ -77,7 +73,7 @@ func (x *index) chunk(off int64, pos uint64, time int64) {
 }
 
 // block adds a block of the frame that was added last.
-func (x *index) block(topic string, pos, records, bytes uint64) {
+func (x *index) block(topic string, pos, records, bytes, size uint64) {
 	n := len(x.chunks) - 1
 	h := x.topics[topic]
 	if h == nil {
@@ -92,13 +88,14 @@ func (x *index) block(topic string, pos, records, bytes uint64) {
 	s.blocks++
 	s.records += records
 	s.bytes += bytes
+	s.size += size
 }
 
 // damage notes that nothing can be read from an offset on, where the positions
 // begin that may be lost.
 func (x *index) damage(off int64, from, to uint64, time int64) {
 	x.chunk(off, from, time)
-	x.block(damagedTopic, from, 0, 0)
+	x.block(damagedTopic, from, 0, 0, 0)
 	x.topics[damagedTopic].last = max(from, to-1)
 }
 
@@ -108,7 +105,7 @@ func (x *index) find(pos uint64) int {
 	return max(0, sort.Search(len(x.chunks), func(i int) bool { return x.chunks[i].pos > pos })-1)
 }
 
-const indexMagic = "dictwire index1\n"
+const indexMagic = "dictwire index2\n"
 
 // encode returns the file of an index of a segment.
 func (x *index) encode(g *segment) []byte {
@@ -141,6 +138,7 @@ func (x *index) encode(g *segment) []byte {
 			b = binary.AppendUvarint(b, s.blocks)
 			b = binary.AppendUvarint(b, s.records)
 			b = binary.AppendUvarint(b, s.bytes)
+			b = binary.AppendUvarint(b, s.size)
 			at = s.chunk
 		}
 	}
@@ -196,7 +194,7 @@ func decodeIndex(b []byte, g *segment) (*index, error) {
 		at := 0
 		for k := number(); k > 0 && !bad; k-- {
 			at += int(number())
-			h.in = append(h.in, share{at, number(), number(), number()})
+			h.in = append(h.in, share{at, number(), number(), number(), number()})
 			if at >= len(x.chunks) {
 				return nil, errIndex
 			}

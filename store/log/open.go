@@ -336,7 +336,6 @@ func (p *replayer) frame(f *frame, damaged bool) error {
 			if err := p.replayBlock(f, it, pos, damaged); err != nil {
 				return err
 			}
-			pos++
 		case kindEntry:
 			if key, data, ok := cutString(it.data); ok {
 				if err := p.entry(string(key), f.seq, data); err != nil {
@@ -348,6 +347,7 @@ func (p *replayer) frame(f *frame, damaged bool) error {
 				return err
 			}
 		}
+		pos += it.positions()
 	}
 	return nil
 }

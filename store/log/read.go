@@ -164,22 +164,17 @@ func (r *reader) step(ctx context.Context, yield func(store.Batch, error) bool) 
 		return head, true, r.damaged(yield, d)
 	}
 	f := &r.sc.frame
-	pos := f.pos
-	for i := range f.items {
-		it := &f.items[i]
-		if !it.isBlock() {
+	for pos, it := range f.blocks() {
+		if pos < r.at.Block {
 			continue
 		}
-		if pos >= r.at.Block {
-			// What is read is settled; the head says so a moment later.
-			for r.s.topics.head.Load() <= pos && ctx.Err() == nil {
-				runtime.Gosched()
-			}
-			if err := r.yield(ctx, yield, it, pos, f.time); err != nil {
-				return head, true, err
-			}
+		// What is read is settled; the head says so a moment later.
+		for r.s.topics.head.Load() <= pos && ctx.Err() == nil {
+			runtime.Gosched()
 		}
-		pos++
+		if err := r.yield(ctx, yield, it, pos, f.time); err != nil {
+			return head, true, err
+		}
 	}
 	r.sc.room = window
 	return head, true, r.progress(yield)

@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"sync"
@@ -215,21 +216,33 @@ func (s *segments) add(g *segment) {
 	s.all = append(s.all[:len(s.all):len(s.all)], g)
 }
 
-// remove takes segments out.
-func (s *segments) remove(gone func(*segment) bool) {
+// after returns the first segment that ends after a position, nil where none does.
+func (s *segments) after(pos uint64) *segment {
+	all := s.list()
+	i := sort.Search(len(all), func(i int) bool { return all[i].end.Load() > pos })
+	if i == len(all) {
+		return nil
+	}
+	return all[i]
+}
+
+// replace takes segments out, and puts others where the first of them was.
+func (s *segments) replace(gone []*segment, by ...*segment) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var kept []*segment
 	for _, g := range s.all {
-		if !gone(g) {
+		if !slices.Contains(gone, g) {
 			kept = append(kept, g)
+			continue
 		}
+		kept, by = append(kept, by...), nil
 	}
 	s.all = kept
 }
 
 // freed reports whether an error says that a segment's file is gone, since all in
-// it is trimmed.
+// it is trimmed, or what is left stands elsewhere.
 func (s *Store) freed(g *segment, err error) bool {
 	return errors.Is(err, fs.ErrNotExist) && !slices.Contains(s.segments.list(), g)
 }

@@ -222,25 +222,42 @@ type located struct {
 // walk calls yield with the blocks from a position on and below another one, of
 // a topic or of all, until it returns false. What can't be read is passed over.
 func (s *Store) walk(from, below uint64, topics []string, yield func(f *frame, it *item, pos uint64) bool) error {
-	for _, g := range s.segments.list() {
-		if end := g.end.Load(); end <= from || g.Position >= below || g.Lost != "" {
+	visit := func(f *frame, it *item, pos uint64) bool {
+		from = pos + 1
+		return yield(f, it, pos)
+	}
+	for from < below {
+		g := s.segments.after(from)
+		if g == nil || g.Position >= below {
+			return nil
+		}
+		end := g.end.Load()
+		more, err := s.walkSegment(g, from, below, topics, visit)
+		switch {
+		case s.freed(g, err): // what is left of it stands elsewhere
 			continue
-		}
-		spans, err := s.spans(g, from, topics)
-		for _, sp := range spans {
-			var more bool
-			if more, err = s.walkSpan(g, sp, from, below, yield); err == nil && !more {
-				return nil
-			}
-			if err != nil {
-				break
-			}
-		}
-		if err != nil && !s.freed(g, err) {
+		case err != nil || !more:
 			return err
 		}
+		from = max(from, end)
 	}
 	return nil
+}
+
+func (s *Store) walkSegment(g *segment, from, below uint64, topics []string, yield func(f *frame, it *item, pos uint64) bool) (more bool, err error) {
+	if g.Lost != "" {
+		return true, nil
+	}
+	spans, err := s.spans(g, from, topics)
+	if err != nil {
+		return false, err
+	}
+	for _, sp := range spans {
+		if more, err := s.walkSpan(g, sp, from, below, yield); err != nil || !more {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 func (s *Store) walkSpan(g *segment, sp part, from, below uint64, yield func(f *frame, it *item, pos uint64) bool) (more bool, err error) {
@@ -254,19 +271,10 @@ func (s *Store) walkSpan(g *segment, sp part, from, below uint64, yield func(f *
 		if sc.damage != nil {
 			continue
 		}
-		pos := sc.frame.pos
-		for i := range sc.frame.items {
-			it := &sc.frame.items[i]
-			if !it.isBlock() {
-				continue
-			}
-			if pos >= below {
+		for pos, it := range sc.frame.blocks() {
+			if pos >= below || pos >= from && !yield(&sc.frame, it, pos) {
 				return false, nil
 			}
-			if pos >= from && !yield(&sc.frame, it, pos) {
-				return false, nil
-			}
-			pos++
 		}
 	}
 	return true, sc.err

@@ -458,10 +458,10 @@ func (s *Store) free(dead []*segment) error {
 	from := len(d.buf)
 	d.buf = appendNumbers(d.buf, numbers)
 	d.addItem(kindFree, from)
-	if err := s.commitNew(&commit{draft: &d}); err != nil {
+	// No segment's header lists them from then on.
+	if err := s.commitNew(&commit{draft: &d, then: func() { s.segments.replace(dead) }}); err != nil {
 		return err
 	}
-	s.segments.remove(func(g *segment) bool { return slices.Contains(dead, g) })
 	var errs []error
 	for _, g := range dead {
 		if g.Lost != "" {
