@@ -52,6 +52,9 @@ type Request struct {
 	// Topic is where the record goes.
 	Topic string
 
+	// Principal is who sent it.
+	Principal Principal
+
 	// Producer is the name of the producer that numbers the record, or "".
 	Producer string
 
@@ -77,7 +80,7 @@ func NewRequest(topic string, d *dict.Dict) *Request {
 		panic("dictwire: CBOR holds every dictionary: " + err.Error())
 	}
 	return &Request{
-		Codec: cbor.Codec{}, Dialect: "native", Topic: cmp.Or(topic, DefaultTopic), Number: 1,
+		Codec: cbor.Codec{}, Dialect: "native", Topic: cmp.Or(topic, DefaultTopic), Principal: Anonymous, Number: 1,
 		RemoteAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}, Bytes: record, dict: d,
 	}
 }

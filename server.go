@@ -35,6 +35,10 @@ type Server struct {
 	// in.
 	Handler Handler
 
+	// Authorizer says who the peers are and what they may do. Nil admits all, as
+	// [Anonymous], to everything.
+	Authorizer Authorizer
+
 	// Store keeps the records. The server does not close it. Nil means the
 	// newest 64 MiB of them in memory: see store/memory. Records are
 	// acknowledged, replied to and shown to readers when they are in it.
@@ -96,6 +100,9 @@ func (s *Server) server() *server.Server {
 		if s.Handler != nil {
 			s.core.Handler = s.handle
 		}
+		if s.Authorizer != nil {
+			s.core.Authorize = s.authorize
+		}
 	})
 	return s.core
 }
@@ -103,7 +110,7 @@ func (s *Server) server() *server.Server {
 // handle calls the handler.
 func (s *Server) handle(ctx context.Context, r server.Request) (*dict.Dict, error) {
 	reply, err := s.Handler.Handle(ctx, &Request{
-		Codec: r.Codec, Dialect: r.Dialect, Topic: r.Topic, Producer: r.Producer, Number: r.Number,
+		Codec: r.Codec, Dialect: r.Dialect, Topic: r.Topic, Principal: Principal(r.Principal), Producer: r.Producer, Number: r.Number,
 		RemoteAddr: r.RemoteAddr, Bytes: r.Bytes, limits: r.Limits, dict: r.Decoded,
 	})
 	// What another server told a client of the handler is not told as this one's fault.

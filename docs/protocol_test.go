@@ -54,6 +54,7 @@ func TestTranscripts(t *testing.T) {
 type transcript struct {
 	line    int
 	handler bool
+	tokens  bool
 	steps   []step
 }
 
@@ -79,7 +80,7 @@ func transcripts(t *testing.T, page string) (blocks []*transcript) {
 		mark, isFence := strings.CutPrefix(line, "```")
 		switch {
 		case b == nil && isFence && strings.HasPrefix(mark, "transcript"):
-			b = &transcript{line: i + 1, handler: strings.HasSuffix(mark, " handler")}
+			b = &transcript{line: i + 1, handler: strings.HasSuffix(mark, " handler"), tokens: strings.HasSuffix(mark, " tokens")}
 		case b == nil || strings.HasPrefix(line, "#"):
 		case isFence:
 			blocks = append(blocks, b)
@@ -110,6 +111,22 @@ func handle(_ context.Context, r *dictwire.Request) (*dict.Dict, error) {
 	return nil, nil //nolint:nilnil // a handler that has nothing to say
 }
 
+// authorize knows the peers of those transcripts that have tokens.
+func authorize(_ context.Context, c dictwire.Credentials) (dictwire.Grant, error) {
+	switch c.Token {
+	case "":
+		return dictwire.Grant{Principal: dictwire.Anonymous}, nil
+	case "red's token":
+		return dictwire.Grant{Principal: "red"}, nil
+	case "blue's token":
+		return dictwire.Grant{Principal: "blue", Allows: func(right dictwire.Right, topic string) bool {
+			return right == dictwire.RightRead && strings.HasPrefix(topic, "prices.")
+		}}, nil
+	default:
+		return dictwire.Grant{}, dictwire.ErrUnauthenticated
+	}
+}
+
 func (b *transcript) play(t *testing.T) {
 	s, err := log.Open(t.Context(), t.TempDir(), &log.Options{Reserve: -1})
 	if err != nil {
@@ -119,6 +136,9 @@ func (b *transcript) play(t *testing.T) {
 	srv := &dictwire.Server{Store: s}
 	if b.handler {
 		srv.Handler = dictwire.HandlerFunc(handle)
+	}
+	if b.tokens {
+		srv.Authorizer = dictwire.AuthorizerFunc(authorize)
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

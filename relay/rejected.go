@@ -86,6 +86,9 @@ func (o *outbox) rejection(ctx context.Context, t *topic, e *dictwire.RejectedEr
 	}
 	if b != nil {
 		r.Format, r.Peer = b.Codec, b.Peer
+		if b.Principal != store.Anonymous {
+			r.Principal = b.Principal
+		}
 	}
 	r.Dialect, r.Time = "relay", time.Now()
 	return r.Append(nil)

@@ -11,9 +11,25 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// An Intake is the server as a connection sees it: what takes records in, and
-// what gives them out. Its methods belong to the connection's goroutine.
+// An Intake is the server as a connection sees it. All that a peer does there
+// belongs to a session.
 type Intake interface {
+	// Open says who speaks. The error is an *[fault.Error] for the peer, as where
+	// the credentials are missing or unknown, or the cause of ctx.
+	Open(ctx context.Context, c Credentials) (Session, error)
+}
+
+// Credentials are what a peer gives to say who it is. The zero value says nothing.
+type Credentials struct {
+	Token string
+}
+
+// A Session is what one principal does on a connection. Producers and cursors have
+// their names in its principal's name space.
+type Session interface {
+	// Principal returns who speaks.
+	Principal() string
+
 	// Write opens a way for records into a topic. Where w names a producer, it
 	// is claimed, and another connection that writes for it is fenced. The
 	// error is an *[fault.Error] for the peer, or the cause of ctx.
@@ -22,6 +38,16 @@ type Intake interface {
 	// Read opens a subscription. Another connection that holds the same cursor
 	// is fenced. The error is an *[fault.Error] for the peer, or the cause of ctx.
 	Read(ctx context.Context, r ReadRequest) (Reader, error)
+
+	// Info returns what the principal may see of the store. The error is an
+	// *[fault.Error] for the peer, or the cause of ctx.
+	Info(ctx context.Context) (Info, error)
+}
+
+// An Info is what a principal may see of the store.
+type Info struct {
+	Topics  []store.TopicStat   // those that it may read
+	Cursors []store.SavedCursor // its own
 }
 
 // A WriteRequest says what a connection wants to write.

@@ -27,8 +27,10 @@ type Rejection struct {
 
 	Topic    string
 	Position string // of the record in the topic, where it lies there
-	Producer string // "" where it takes no number
-	Number   uint64
+
+	Principal string // who sent it; "" means anonymous
+	Producer  string // "" where it takes no number
+	Number    uint64
 
 	Dialect, Format, Peer string
 	Time                  time.Time // zero: not known
@@ -61,6 +63,7 @@ func (r *Rejection) Append(dst []byte) ([]byte, error) {
 	}
 	text("topic", r.Topic)
 	text("position", r.Position)
+	text("principal", r.Principal)
 	if r.Producer != "" {
 		text("producer", r.Producer)
 		d.Set("number", dict.Int(int64(r.Number)))

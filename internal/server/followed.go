@@ -78,7 +78,7 @@ func (f *followed) give(follower string, n int) {
 
 // follower returns whom the topics of a subscription are counted for: the principal,
 // or an address where nobody has said who he is.
-func (in *intake) follower() string {
+func (in *session) follower() string {
 	if in.principal != store.Anonymous {
 		return in.principal
 	}

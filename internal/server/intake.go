@@ -17,18 +17,17 @@ import (
 
 // An intake is the server as one connection sees it: see [dialect.Intake].
 type intake struct {
-	s         *Server
-	conn      *dialect.Conn
-	remote    net.Addr
-	peer      string // the same, as it is stored
-	principal string // who speaks
-	protocol  dialect.Protocol
-	refused   int
-	credit    int // see known
+	s        *Server
+	conn     *dialect.Conn
+	remote   net.Addr
+	peer     string // the same, as it is stored
+	protocol dialect.Protocol
+	refused  int
+	credit   int // see known
 }
 
 func newIntake(s *Server, c *dialect.Conn) *intake {
-	return &intake{s: s, conn: c, remote: c.RemoteAddr(), peer: c.RemoteAddr().String(), principal: store.Anonymous}
+	return &intake{s: s, conn: c, remote: c.RemoteAddr(), peer: c.RemoteAddr().String()}
 }
 
 const (
@@ -135,6 +134,7 @@ func (in *intake) ended(err error) {
 	switch {
 	case err == nil:
 	case errors.As(err, &f) && (f.Code == fault.Shutdown || f.Code == fault.Fenced): // as it should be
+	case errors.As(err, &f) && denial(f.Code): // see deny
 	case errors.As(err, &f):
 		if in.protocol == dialect.Unknown || in.refused == 0 { // else it has been logged as a record's fault
 			in.s.logPeer("connection ended", append([]any{"remote", in.remote.String()}, faultAttrs(f)...)...)

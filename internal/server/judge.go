@@ -71,11 +71,11 @@ func (w *writer) judge(ctx context.Context, t *take, b *dialect.Batch, index int
 // judgeGood is judge for a record that could be read. It returns the handler's
 // reply. held is what t held before the record.
 func (w *writer) judgeGood(ctx context.Context, t *take, b *dialect.Batch, index int, held int64) (reply *dict.Dict, room bool, err error) {
-	s, record := w.in.s, b.Records[index]
+	s, record := w.session.s, b.Records[index]
 	format := codec.Of(b.Codec, record)
 	r := &Request{
-		Codec: format, Dialect: w.dialect, RemoteAddr: w.in.remote, Topic: w.topic,
-		Producer: w.producer.Name, Number: w.next + uint64(t.records), Bytes: record, Limits: s.limits(),
+		Codec: format, Dialect: w.dialect, RemoteAddr: w.session.remote, Topic: w.topic,
+		Principal: w.session.principal, Producer: w.producer.Name, Number: w.next + uint64(t.records), Bytes: record, Limits: s.limits(),
 	}
 	stored := record
 	if !storedAsItCame(format) {
@@ -110,7 +110,7 @@ func (w *writer) judgeGood(ctx context.Context, t *take, b *dialect.Batch, index
 // in. The limits hold for it, too, so that what is taken in can be passed on,
 // exported and sent again. It is valid until the next call.
 func (w *writer) storedForm(t *take, c codec.Codec, record []byte, d *dict.Dict) ([]byte, error) {
-	s := w.in.s
+	s := w.session.s
 	stored, err := cbor.Codec{}.Append(t.scratch[:0], d)
 	if err != nil {
 		return nil, &fault.Error{Code: fault.Internal, Text: "the record can't be stored", At: -1, Err: err}
@@ -147,7 +147,7 @@ func (w *writer) storedForm(t *take, c codec.Codec, record []byte, d *dict.Dict)
 // stay within, and those that do not are decoded once more within wider ones,
 // which are charged first.
 func (w *writer) decode(ctx context.Context, t *take, c codec.Codec, record []byte, held int64) (*dict.Dict, bool, error) {
-	limits := w.in.s.limits().Effective()
+	limits := w.session.s.limits().Effective()
 	for factor := firstGrowth; ; factor *= nextGrowth {
 		tight := growth(limits, c, len(record), factor)
 		if factor > firstGrowth {
@@ -192,7 +192,7 @@ func (w *writer) call(ctx context.Context, r *Request) (reply *dict.Dict, err er
 			}
 		}
 	}()
-	return w.in.s.Handler(ctx, *r)
+	return w.session.s.Handler(ctx, *r)
 }
 
 // What memory is charged for, in bytes.
@@ -209,7 +209,7 @@ const (
 // judgingCost returns how many bytes of memory it takes to judge and keep a record
 // of n bytes.
 func (w *writer) judgingCost(c codec.Codec, n int) int64 {
-	s := w.in.s
+	s := w.session.s
 	switch {
 	case !storedAsItCame(c):
 		return decodingCost(c, n, growth(s.limits().Effective(), c, n, firstGrowth)) + rejectCost

@@ -30,12 +30,15 @@ type reader struct {
 // maxCursor is how long a cursor's name and its subscription may be, in bytes.
 const maxCursor = 512
 
-// Read implements [dialect.Intake].
-func (in *intake) Read(ctx context.Context, q dialect.ReadRequest) (dialect.Reader, error) {
+// Read implements [dialect.Session].
+func (in *session) Read(ctx context.Context, q dialect.ReadRequest) (dialect.Reader, error) {
 	s := in.s
 	for _, pattern := range q.Topics {
 		if err := store.CheckPattern(pattern); err != nil {
 			return nil, &fault.Error{Code: fault.Topic, At: -1, Text: err.Error(), Err: err}
+		}
+		if err := in.allow(RightRead, pattern); err != nil {
+			return nil, err
 		}
 	}
 	topics := slices.Compact(slices.Sorted(slices.Values(q.Topics)))
@@ -54,7 +57,7 @@ func (in *intake) Read(ctx context.Context, q dialect.ReadRequest) (dialect.Read
 }
 
 // open finds where reading begins.
-func (r *reader) open(ctx context.Context, in *intake, q dialect.ReadRequest) (err error) {
+func (r *reader) open(ctx context.Context, in *session, q dialect.ReadRequest) (err error) {
 	if q.Cursor == "" {
 		r.start, r.first, err = r.s.position(ctx, q.From)
 		return err

@@ -32,12 +32,12 @@ func (w *writer) row(format string, record []byte, f *fault.Error, offset int64,
 	numbered := !w.producer.IsZero()
 	readable := f.Code == fault.Handler || f.Code == fault.Internal
 	about := min(len(record), rejection.MaxBytes) + len(f.Text) + rowBytes
-	if (numbered || readable || w.rows < ownRows) && w.in.s.quota.take(w.in, numbered, about, 0) {
+	if (numbered || readable || w.rows < ownRows) && w.session.s.quota.take(w.session, numbered, about, 0) {
 		w.rows++
 		r := rejection.Of(record)
 		r.Code, r.Text, r.Offset = f.Code, f.Told(), offset
-		r.Topic, r.Producer, r.Number = w.topic, w.producer.Name, number
-		r.Dialect, r.Format, r.Peer, r.Time = w.dialect, format, w.in.peer, time.Now()
+		r.Topic, r.Principal, r.Producer, r.Number = w.topic, w.session.named(), w.producer.Name, number
+		r.Dialect, r.Format, r.Peer, r.Time = w.dialect, format, w.session.peer, time.Now()
 		row, err := r.Append(nil)
 		if err != nil {
 			return nil, &fault.Error{Code: fault.Internal, Text: "the rejection can't be stored", At: -1, Err: err}
@@ -52,7 +52,7 @@ func (w *writer) row(format string, record []byte, f *fault.Error, offset int64,
 	if number == w.bare.number+1 && f.Code == w.bare.code {
 		row = rejection.Same
 	}
-	if !w.in.s.quota.take(w.in, numbered, len(row), summaries) {
+	if !w.session.s.quota.take(w.session, numbered, len(row), summaries) {
 		return nil, &fault.Error{
 			Code: fault.Unavailable, At: -1, Retry: retryLimit,
 			Text: "more records of this peer were rejected lately than there is room for",
@@ -148,7 +148,7 @@ func (f *folded) store(w *writer) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.closed {
-		w.in.s.log(slog.LevelError, "rejected records are not kept", "remote", w.in.peer, "count", b.count, "error", err)
+		w.session.s.log(slog.LevelError, "rejected records are not kept", "remote", w.session.peer, "count", b.count, "error", err)
 		return
 	}
 	b.count, b.size = b.count+f.batch.count, b.size+f.batch.size
@@ -158,7 +158,7 @@ func (f *folded) store(w *writer) {
 
 func (w *writer) storeFolded(f *foldedBatch) error {
 	r := rejection.Rejection{
-		Code: f.code, Offset: -1, Topic: w.topic, Dialect: w.dialect, Format: f.format, Peer: w.in.peer, Time: time.Now(),
+		Code: f.code, Offset: -1, Topic: w.topic, Principal: w.session.named(), Dialect: w.dialect, Format: f.format, Peer: w.session.peer, Time: time.Now(),
 		Text: fmt.Sprintf("%d records of the connection, of which this is the first: %s", f.count, f.text),
 		Size: int(f.size), Bytes: f.first, Folded: f.count,
 	}
@@ -166,16 +166,16 @@ func (w *writer) storeFolded(f *foldedBatch) error {
 	if err != nil {
 		return err
 	}
-	if !w.in.s.quota.take(w.in, false, len(row)+rowBytes, summaries) {
+	if !w.session.s.quota.take(w.session, false, len(row)+rowBytes, summaries) {
 		return nil // they are counted, and have been logged
 	}
 	b := &store.Block{
-		Topic: store.Rejected, Codec: rejection.Codec.Name(), Peer: w.in.peer, Received: time.Now(), Principal: w.in.principal,
+		Topic: store.Rejected, Codec: rejection.Codec.Name(), Peer: w.session.peer, Received: time.Now(), Principal: w.session.principal,
 	}
 	b.Add(row)
 	ctx, cancel := context.WithTimeout(context.Background(), foldTime)
 	defer cancel()
-	return w.in.s.store.Append(ctx, b)[0].Err
+	return w.session.s.store.Append(ctx, b)[0].Err
 }
 
 // cut returns at most n bytes of s, whole characters.
@@ -233,7 +233,7 @@ const day = 24 * time.Hour
 
 // take reports whether a row of n bytes may be kept, of a peer, and charges it. more is
 // what may be kept beyond the bounds.
-func (q *quota) take(in *intake, numbered bool, n int, more float64) bool {
+func (q *quota) take(in *session, numbered bool, n int, more float64) bool {
 	peer, now := in.follower(), time.Now()
 	limit := float64(in.s.store.Limits().RejectedBytes)
 	q.mu.Lock()
@@ -308,7 +308,7 @@ func (q *quota) peer(name string, now time.Time) *bucket {
 }
 
 // logLoss says that a writer went on where the store has less than it promised.
-func (s *Server) logLoss(in *intake, w *writer, r store.ClaimRequest) {
+func (s *Server) logLoss(in *session, w *writer, r store.ClaimRequest) {
 	s.log(slog.LevelError, "records are lost: the producer goes on where the store has less than it promised",
 		"topic", w.topic, "producer", w.producer.Name, "remote", in.peer,
 		"acked", r.Acked, "first", r.First, "next", w.claim.Next)

@@ -12,6 +12,7 @@ type Request struct {
 	Codec      codec.Codec
 	Dialect    string
 	Topic      string
+	Principal  string
 	Producer   string
 	Number     uint64
 	RemoteAddr net.Addr

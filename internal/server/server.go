@@ -32,6 +32,7 @@ var ErrClosed = errors.New("dictwire: the server is closed")
 // says what they are, with the same defaults.
 type Server struct {
 	Handler       func(context.Context, Request) (*dict.Dict, error)
+	Authorize     func(context.Context, Credentials) (Grant, error) // nil: all are store.Anonymous and may do everything
 	Store         store.Store
 	Topic         string // has no default
 	JSON          json.Codec
@@ -54,6 +55,7 @@ type Server struct {
 	cancel   context.CancelCauseFunc
 	stats    counters
 	logged   logRate // lines about peers
+	denied   paced   // lines about peers that were denied something
 
 	mu        sync.Mutex
 	listeners map[net.Listener]struct{}  // guarded by mu

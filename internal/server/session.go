@@ -1,111 +1,188 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"runtime/debug"
+	"slices"
+	"strings"
+	"sync"
+	"time"
 
-	"github.com/dictwire/dictwire/codec/cbor"
-	"github.com/dictwire/dictwire/codec/json"
-	"github.com/dictwire/dictwire/codec/msgpack"
-	"github.com/dictwire/dictwire/codec/pickle"
 	"github.com/dictwire/dictwire/fault"
 	"github.com/dictwire/dictwire/internal/dialect"
-	"github.com/dictwire/dictwire/internal/dialect/native"
-	"github.com/dictwire/dictwire/internal/dialect/stream"
+	"github.com/dictwire/dictwire/store"
 )
 
-// dialectOf returns the dialect of what a connection speaks, or nil where it is
-// not served.
-func (s *Server) dialectOf(p dialect.Protocol) dialect.Dialect {
-	switch p {
-	case dialect.JSON:
-		return stream.Dialect{Codec: s.JSON, Limits: s.limits()}
-	case dialect.CBOR:
-		return stream.Dialect{Codec: cbor.Codec{}, Limits: s.limits()}
-	case dialect.MessagePack:
-		return stream.Dialect{Codec: msgpack.Codec{}, Limits: s.limits()}
-	case dialect.Pickle:
-		return stream.Dialect{Codec: pickle.Codec{}, Limits: s.limits()}
-	case dialect.Native:
-		return native.Dialect{Codecs: s.codecs, Limits: s.limits(), Durability: s.store.Limits().Durability}
-	default:
+// Credentials are what a peer gives to say who it is.
+type Credentials struct {
+	Token      string
+	RemoteAddr net.Addr
+}
+
+// A Grant says who somebody is, and what he may do.
+type Grant struct {
+	Principal string
+	Allows    func(right, topic string) bool // nil: everything
+}
+
+// The rights that a grant is asked for.
+const (
+	RightSend = "send"
+	RightRead = "read"
+)
+
+// A session is what a principal does on a connection: see [dialect.Session].
+type session struct {
+	*intake
+	principal string
+	allows    func(right, topic string) bool // nil: everything
+}
+
+// authorizeTime is how long it may take to find out who somebody is.
+const authorizeTime = 10 * time.Second
+
+// Open implements [dialect.Intake].
+func (in *intake) Open(ctx context.Context, c dialect.Credentials) (dialect.Session, error) {
+	if in.s.Authorize == nil {
+		return &session{intake: in, principal: store.Anonymous}, nil
+	}
+	asking, cancel := context.WithTimeout(ctx, authorizeTime)
+	defer cancel()
+	g, err := in.s.Authorize(asking, Credentials{Token: c.Token, RemoteAddr: in.remote})
+	if err == nil {
+		err = checkPrincipal(g.Principal)
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	if err != nil {
+		return nil, in.deny(faultOfAuthorizer(err, c.Token))
+	}
+	if g.Principal == "" {
+		g.Principal = store.Anonymous
+	}
+	return &session{intake: in, principal: g.Principal, allows: g.Allows}, nil
+}
+
+// checkPrincipal returns an error where a name can't be a peer's principal.
+func checkPrincipal(name string) error {
+	if strings.HasPrefix(name, "_") {
+		return fmt.Errorf("principal %.40q: names that begin with _ are the server's own", name)
+	}
+	if len(name) > store.MaxPrincipal {
+		return fmt.Errorf("principal %.40q: a name of %d bytes, want at most %d", name, len(name), store.MaxPrincipal)
+	}
+	return nil
+}
+
+// faultOfAuthorizer returns what a peer is told of an error of the Authorizer. The
+// log has the cause where the Authorizer failed, without the token.
+func faultOfAuthorizer(err error, token string) *fault.Error {
+	switch {
+	case errors.Is(err, fault.ErrUnauthenticated) && token == "":
+		return &fault.Error{Code: fault.Unauthenticated, At: -1, Text: "this server wants to know who speaks", Hint: `send a "token" in the greeting`}
+	case errors.Is(err, fault.ErrUnauthenticated):
+		return &fault.Error{Code: fault.Unauthenticated, At: -1, Text: "the token is unknown, or not valid any more"}
+	}
+	text := err.Error()
+	if token != "" {
+		text = strings.ReplaceAll(text, token, "…")
+	}
+	f := &fault.Error{Code: fault.Internal, At: -1, Text: "the server can't find out who speaks", Err: errors.New(text)}
+	if errors.Is(err, fault.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) {
+		f.Code, f.Retry = fault.Unavailable, retryAfter
+	}
+	return f
+}
+
+// Principal implements [dialect.Session].
+func (in *session) Principal() string { return in.principal }
+
+// named returns who speaks, "" where that is [store.Anonymous].
+func (in *session) named() string {
+	if in.principal == store.Anonymous {
+		return ""
+	}
+	return in.principal
+}
+
+// allow returns an error where the principal has no right to a topic, or to all that a
+// pattern covers.
+func (in *session) allow(right, topic string) error {
+	if in.allows == nil || in.allows(right, topic) {
 		return nil
 	}
+	preposition := map[string]string{RightSend: "to", RightRead: "from"}[right]
+	return in.deny(&fault.Error{
+		Code: fault.Forbidden, At: -1,
+		Text: fmt.Sprintf("%s has no right to %s %s %s", in.principal, right, preposition, topic),
+	})
 }
 
-// serve serves one connection until its end, and closes it. active, where not
-// nil, says after the first byte whether to go on.
-func (s *Server) serve(c *dialect.Conn, active func() bool) {
-	in := newIntake(s, c)
-	err := s.session(c, in, active)
-	f := (*fault.Error)(nil)
-	switch {
-	case err == nil, err == io.EOF, errors.Is(err, dialect.ErrDrained), errors.Is(err, net.ErrClosed): // the last is Abort's doing
-		err = nil
-	case errors.As(err, &f):
-		s.tell(c, in.protocol, f)
-	case c.Silent(): // a probe that was reset
-		err = nil
+// Info implements [dialect.Session].
+func (in *session) Info(ctx context.Context) (dialect.Info, error) {
+	topics, err := in.s.store.Topics(ctx)
+	if err != nil {
+		return dialect.Info{}, faultOfStore(ctx, err)
 	}
-	if c.GaveWay() { // which is not to fill the log
-		err = nil
+	cursors, err := in.s.store.Cursors(ctx)
+	if err != nil {
+		return dialect.Info{}, faultOfStore(ctx, err)
 	}
-	if closing := c.Close(); err == nil && !c.GaveWay() && !errors.Is(closing, net.ErrClosed) {
-		err = closing
-	}
-	in.ended(err)
+	return dialect.Info{
+		Topics: slices.DeleteFunc(topics, func(t store.TopicStat) bool {
+			return in.allows != nil && !in.allows(RightRead, t.Name)
+		}),
+		Cursors: slices.DeleteFunc(cursors, func(c store.SavedCursor) bool { return c.Principal != in.principal }),
+	}, nil
 }
 
-// session tells what the connection speaks and serves that. A panic ends the
-// connection, not the server.
-func (s *Server) session(c *dialect.Conn, in *intake, active func() bool) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = &fault.Error{Code: fault.Internal, Text: "internal error", Err: fmt.Errorf("panic: %v\n%s", p, debug.Stack())}
+// denial reports whether a peer is told a code since it may not do what it wants.
+func denial(c fault.Code) bool { return c == fault.Unauthenticated || c == fault.Forbidden }
+
+// deny logs that a peer was denied something, and returns f. Only one line a second is
+// logged of one address.
+func (in *intake) deny(f *fault.Error) *fault.Error {
+	if denial(f.Code) && in.s.denied.take(hostOf(in.remote), time.Now()) {
+		in.s.logPeer("access denied", append([]any{"remote", in.remote.String()}, faultAttrs(f)...)...)
+	}
+	return f
+}
+
+// A paced lets through one line a second of each address. The zero value is ready to
+// use.
+type paced struct {
+	mu   sync.Mutex
+	last map[string]time.Time // guarded by mu
+}
+
+const (
+	paceTime  = time.Second
+	pacePeers = 4096 // that are told apart
+)
+
+// take reports whether a line of an address is let through.
+func (p *paced) take(host string, now time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if last, ok := p.last[host]; ok && now.Sub(last) < paceTime {
+		return false
+	}
+	if len(p.last) >= pacePeers {
+		for host, last := range p.last {
+			if now.Sub(last) >= paceTime {
+				delete(p.last, host)
+			}
 		}
-	}()
-	p, err := c.Sniff(s.ctx, func() bool {
-		if active != nil && !active() {
+		if len(p.last) >= pacePeers {
 			return false
 		}
-		s.stats.connections.Add(1)
-		return true
-	})
-	if err != nil {
-		return err
 	}
-	in.protocol = p
-	d := s.dialectOf(p)
-	if d == nil {
-		return dialect.Refused(p)
+	if p.last == nil {
+		p.last = make(map[string]time.Time)
 	}
-	return d.Serve(s.ctx, c, in)
-}
-
-// tell writes a fault to the peer, in its own protocol.
-func (s *Server) tell(c *dialect.Conn, p dialect.Protocol, f *fault.Error) {
-	cd := c.Codec
-	if cd == nil {
-		cd = json.Codec{}
-	}
-	switch p {
-	case dialect.HTTP:
-		body, err := cd.Append(nil, f.Dict())
-		if err != nil {
-			return
-		}
-		body = append(body, cd.Terminator()...)
-		_, _ = fmt.Fprintf(c, "HTTP/1.1 501 Not Implemented\r\nContent-Type: %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
-			cd.MediaType(), len(body), body)
-	case dialect.TLS:
-		// A record of TLS 1.0, which all versions understand: the fatal alert
-		// handshake_failure (RFC 8446, section 6).
-		_, _ = c.Write([]byte{21, 3, 1, 0, 2, 2, 40})
-	default:
-		_ = c.Reply(cd, f.Dict())
-	}
-	// Close reports what Flush says.
+	p.last[host] = now
+	return true
 }

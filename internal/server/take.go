@@ -87,7 +87,7 @@ func (t *take) hold(ctx context.Context, n int64) (bool, error) {
 // block returns the block for the next record, of n bytes: the last where there is
 // room, or any where the records take no numbers that are in a row.
 func (t *take) block(w *writer, topic, format string, n int) *store.Block {
-	room := w.in.s.store.Limits().BlockBytes - n
+	room := w.session.s.store.Limits().BlockBytes - n
 	for i, b := range slices.Backward(t.blocks) {
 		if b.Topic == topic && b.Codec == format && (i == len(t.blocks)-1 || w.producer.IsZero()) &&
 			len(b.Data) <= room && len(b.Rejected) < store.MaxRejections {
@@ -99,7 +99,7 @@ func (t *take) block(w *writer, topic, format string, n int) *store.Block {
 		b, t.spare = t.spare[n-1], t.spare[:n-1]
 		b.Reset()
 	}
-	b.Topic, b.Codec, b.Peer, b.Received, b.Principal = topic, format, w.in.peer, time.Now(), w.in.principal
+	b.Topic, b.Codec, b.Peer, b.Received, b.Principal = topic, format, w.session.peer, time.Now(), w.session.principal
 	b.Producer, b.Epoch, b.First, b.Note = store.Producer{}, 0, 0, b.Note[:0]
 	if !w.producer.IsZero() {
 		b.Producer, b.Epoch, b.First = w.producer, w.claim.Epoch, w.next+uint64(t.records)
@@ -171,7 +171,7 @@ func (t *take) settle(ctx context.Context, w *writer) error {
 	if t.records == 0 {
 		return nil
 	}
-	s := w.in.s
+	s := w.session.s
 	for _, b := range t.blocks {
 		b.Extended = b.Codec == json.Codec{}.Name() && json.Extended(b.Data)
 	}
@@ -183,7 +183,7 @@ func (t *take) settle(ctx context.Context, w *writer) error {
 		}
 	}
 	w.next += uint64(t.records)
-	w.in.settled(t.good, t.records-t.good)
+	w.session.settled(t.good, t.records-t.good)
 	s.stats.records.Add(int64(t.good))
 	s.stats.bytes.Add(int64(t.bytes))
 	s.stats.rejected.Add(int64(t.records - t.good))

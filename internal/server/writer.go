@@ -15,7 +15,7 @@ import (
 // A writer takes in the records of one topic from one connection: see
 // [dialect.Writer].
 type writer struct {
-	in       *intake
+	session  *session
 	dialect  string
 	topic    string
 	producer store.Producer // the zero value where the records take no numbers
@@ -28,15 +28,18 @@ type writer struct {
 	bare     bare   // likewise, with one
 }
 
-// Write implements [dialect.Intake].
-func (in *intake) Write(ctx context.Context, r dialect.WriteRequest) (dialect.Writer, error) {
+// Write implements [dialect.Session].
+func (in *session) Write(ctx context.Context, r dialect.WriteRequest) (dialect.Writer, error) {
 	s := in.s
-	w := &writer{in: in, dialect: r.Dialect, topic: r.Topic, next: 1}
+	w := &writer{session: in, dialect: r.Dialect, topic: r.Topic, next: 1}
 	if w.topic == "" {
 		w.topic = s.Topic
 	}
 	// A reader that can't use a record may reject it, too.
 	if err := checkTopic(w.topic); err != nil && (w.topic != store.Rejected || r.Producer == "") {
+		return nil, err
+	}
+	if err := in.allow(RightSend, w.topic); err != nil {
 		return nil, err
 	}
 	if r.Producer == "" {
@@ -82,7 +85,7 @@ func (w *writer) Close() {
 	w.folded.close(w)
 	if !w.producer.IsZero() {
 		w.unfence()
-		w.in.s.store.Release(w.producer, w.claim.Epoch)
+		w.session.s.store.Release(w.producer, w.claim.Epoch)
 	}
 }
 
@@ -92,7 +95,7 @@ func (w *writer) Rejections(ctx context.Context, after uint64) iter.Seq2[store.R
 		if w.producer.IsZero() {
 			return
 		}
-		for r, err := range w.in.s.store.Rejections(ctx, w.producer, after) {
+		for r, err := range w.session.s.store.Rejections(ctx, w.producer, after) {
 			if err != nil {
 				yield(r, faultOfStore(ctx, err))
 				return
@@ -118,8 +121,8 @@ func (w *writer) Take(ctx context.Context, b *dialect.Batch, answer func(dialect
 // takeSome takes in records from an index on: all, where there is memory for it,
 // and one at least.
 func (w *writer) takeSome(ctx context.Context, b *dialect.Batch, from int, answer func(dialect.Answer) error) (settled int, err error) {
-	s := w.in.s
-	t := newTake(s.rules.Building, w.in.known())
+	s := w.session.s
+	t := newTake(s.rules.Building, w.session.known())
 	defer t.recycle()
 	var failed error
 	if s.Handler == nil && storedAsItCame(b.Codec) && len(b.Bad) == 0 {
@@ -142,7 +145,7 @@ func (w *writer) takeSome(ctx context.Context, b *dialect.Batch, from int, answe
 	}
 	for _, a := range t.answers {
 		if a.Err != nil {
-			w.in.refuse(w.dialect, b.Codec.Name(), a.Err)
+			w.session.refuse(w.dialect, b.Codec.Name(), a.Err)
 		}
 		if answer == nil {
 			continue

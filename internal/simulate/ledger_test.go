@@ -35,8 +35,8 @@ func newLedger() *ledger { return &ledger{began: time.Now()} }
 // A book is one log of a producer: what is bound to its numbers, and what became
 // of them as its writer was told. Its fields are guarded by the ledger's mutex.
 type book struct {
-	topic, producer string
-	writer          string // the writer's name: two of one producer are twins
+	principal, topic, producer string
+	writer                     string // the writer's name: two of one producer are twins
 
 	sent     map[uint64]record
 	acked    uint64            // the highest number that the writer took for settled
@@ -64,8 +64,8 @@ func (r *record) is(data []byte) bool {
 // A span is numbers from one on, below another.
 type span struct{ from, to uint64 }
 
-func (l *ledger) open(topic, producer, writer string) *book {
-	b := &book{topic: topic, producer: producer, writer: writer, sent: map[uint64]record{}, rejected: map[uint64]string{}}
+func (l *ledger) open(principal, topic, producer, writer string) *book {
+	b := &book{principal: principal, topic: topic, producer: producer, writer: writer, sent: map[uint64]record{}, rejected: map[uint64]string{}}
 	l.mu.Lock()
 	l.books = append(l.books, b)
 	l.mu.Unlock()
@@ -118,15 +118,16 @@ func (l *ledger) do(f func()) {
 
 // A stored record is one that the store holds, or held until it was trimmed.
 type stored struct {
-	at       store.Position
-	key      string // the topic where it lies, and its bytes there: what a reader gets
-	topic    string // of the producer
-	producer string
-	number   uint64
-	bytes    []byte
-	code     string // of a rejected one
-	trimmed  bool
-	gone     time.Time // when it was trimmed
+	at        store.Position
+	key       string // the topic where it lies, and its bytes there: what a reader gets
+	principal string
+	topic     string // of the producer
+	producer  string
+	number    uint64
+	bytes     []byte
+	code      string // of a rejected one
+	trimmed   bool
+	gone      time.Time // when it was trimmed
 }
 
 // contents reads all there is in a store.
@@ -140,9 +141,9 @@ func contents(ctx context.Context, s store.Log, topics ...string) (all []stored,
 		}
 		for i, data := range b.Block.Records(0) {
 			r := stored{
-				at:    store.Position{Tag: b.At.Tag, Block: b.At.Block, Index: i},
-				key:   b.Block.Topic + " " + string(data),
-				topic: b.Block.Topic, producer: b.Block.Producer.Name, bytes: bytes.Clone(data),
+				at:        store.Position{Tag: b.At.Tag, Block: b.At.Block, Index: i},
+				key:       b.Block.Topic + " " + string(data),
+				principal: b.Block.Principal, topic: b.Block.Topic, producer: b.Block.Producer.Name, bytes: bytes.Clone(data),
 			}
 			if !b.Block.Producer.IsZero() {
 				r.number = b.Block.First + uint64(i)
@@ -200,14 +201,14 @@ func inventory(ctx context.Context, s *log.Store, trimmed []stored) ([]stored, e
 func (l *ledger) audit(all []stored) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	type name struct{ topic, producer string }
+	type name struct{ principal, topic, producer string }
 	have := map[name]map[uint64]stored{}
 	last := map[name]uint64{}
 	for _, r := range all {
 		if r.number == 0 {
 			continue
 		}
-		n := name{r.topic, r.producer}
+		n := name{r.principal, r.topic, r.producer}
 		if have[n] == nil {
 			have[n] = map[uint64]stored{}
 		}
@@ -235,7 +236,7 @@ func (l *ledger) audit(all []stored) error {
 			if !bound || l.wasLost(b, n) {
 				continue
 			}
-			switch r, ok := have[name{b.topic, b.producer}][n]; {
+			switch r, ok := have[name{b.principal, b.topic, b.producer}][n]; {
 			case !ok:
 				return fmt.Errorf("%s: number %d of %d was acknowledged, and is not stored", b.writer, n, b.acked)
 			case !sent.is(r.bytes):
@@ -248,14 +249,14 @@ func (l *ledger) audit(all []stored) error {
 
 func (b *book) has(r stored) bool {
 	sent, ok := b.sent[r.number]
-	return ok && b.topic == r.topic && b.producer == r.producer && sent.code == r.code && sent.is(r.bytes)
+	return ok && b.principal == r.principal && b.topic == r.topic && b.producer == r.producer && sent.code == r.code && sent.is(r.bytes)
 }
 
 // wasLost reports whether a writer of the producer was told that number n is lost,
 // and went on: a loss is accepted for all that use the name.
 func (l *ledger) wasLost(b *book, n uint64) bool {
 	return slices.ContainsFunc(l.books, func(other *book) bool {
-		return other.topic == b.topic && other.producer == b.producer && other.wasLost(n)
+		return other.principal == b.principal && other.topic == b.topic && other.producer == b.producer && other.wasLost(n)
 	})
 }
 

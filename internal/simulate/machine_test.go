@@ -85,7 +85,7 @@ func (m *machine) start(ctx context.Context) error {
 	m.copied = false
 	r.store = s
 	r.server = &dictwire.Server{
-		Store: s, Handler: dictwire.HandlerFunc(m.handle),
+		Store: s, Handler: dictwire.HandlerFunc(m.handle), Authorizer: dictwire.AuthorizerFunc(authorize),
 		IdleTimeout: time.Minute, RecordTimeout: 30 * time.Second,
 	}
 	l := r.host.Listen()
@@ -95,6 +95,11 @@ func (m *machine) start(ctx context.Context) error {
 	m.ledger.say(m.name, "serves")
 	m.ghosts.Go(func() { _ = r.server.Serve(l) })
 	return nil
+}
+
+// authorize takes everyone's token for his name.
+func authorize(_ context.Context, c dictwire.Credentials) (dictwire.Grant, error) {
+	return dictwire.Grant{Principal: dictwire.Principal(c.Token)}, nil
 }
 
 // pass passes on what is stored.

@@ -43,7 +43,7 @@ func (r *reader) loop(ctx context.Context, client *dictwire.Client) error {
 	before := map[string]bool{}
 	began := false
 	for b, err := range client.Subscribe(ctx, dictwire.SubscribeRequest{
-		Topics: []string{r.subscribe}, Cursor: r.name, From: "earliest", Follow: true,
+		Topics: []string{r.subscribe}, Cursor: r.cursor, From: "earliest", Follow: true,
 	}) {
 		var skipped *dictwire.SkippedError
 		switch {

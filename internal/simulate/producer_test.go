@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/dictwire/dictwire/internal/memnet"
+	"github.com/dictwire/dictwire/store"
 )
 
 // A producer is a writer that keeps its numbers and records as a file does:
@@ -179,10 +180,19 @@ func (p *producer) greeting() string {
 	if !p.traits.uncounts {
 		fmt.Fprintf(&b, `,"attempt":%d`, p.attempt)
 	}
+	b.WriteString(p.token())
 	if p.accept {
 		b.WriteString(`,"accept_lost":true`)
 	}
 	return b.String() + "}"
+}
+
+// token is what a greeting says of who speaks: see machine.authorize.
+func (p *producer) token() string {
+	if p.principal == store.Anonymous {
+		return ""
+	}
+	return fmt.Sprintf(`,"token":%q`, p.principal)
 }
 
 func (p *producer) session(ctx context.Context) error {

@@ -18,6 +18,8 @@ import (
 // before it commits.
 type reader struct {
 	name      string
+	principal string
+	cursor    string
 	ledger    *ledger
 	host      *memnet.Host
 	server    string
@@ -78,7 +80,7 @@ func (r *reader) stop(err error) { r.ledger.do(func() { r.stopped = err }) }
 func (l *ledger) livesNow() (n int) { l.do(func() { n = l.lives }); return n }
 
 func (r *reader) session(ctx context.Context) error {
-	greeting := fmt.Sprintf(`{"dictwire":1,"subscribe":%q,"cursor":%q,"from":"earliest","follow":true}`, r.subscribe, r.name)
+	greeting := fmt.Sprintf(`{"dictwire":1,"subscribe":%q,"cursor":%q,"from":"earliest","follow":true,"token":%q}`, r.subscribe, r.cursor, r.principal)
 	t, end, err := begin(ctx, r.host, r.server, greeting)
 	if err != nil {
 		return err

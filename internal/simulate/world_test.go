@@ -71,6 +71,9 @@ func newWorld(ctx context.Context, seed uint64) *world {
 	return w
 }
 
+// principals returns the first of those who use the same names, and more of them.
+func principals(more int) []string { return []string{store.Anonymous, "red"}[:1+more] }
+
 // fates makes the network one that does harm.
 func (w *world) fates() {
 	rng := rand.New(rand.NewPCG(w.seed, 3))
@@ -137,11 +140,15 @@ func (w *world) kill(a *actor, power bool) {
 	}
 }
 
-// addProducer adds one that is to bind so many records.
+// addProducer adds one of the principal anonymous that is to bind so many records.
 func (w *world) addProducer(name string, t traits, count uint64) *actor {
+	return w.addProducerOf(store.Anonymous, name, t, count)
+}
+
+func (w *world) addProducerOf(principal, name string, t traits, count uint64) *actor {
 	writer := fmt.Sprintf("%s#%d", name, len(w.books))
 	p := &producer{
-		book: w.open("orders", name, writer), ledger: w.ledger, server: server,
+		book: w.open(principal, "orders", name, writer), ledger: w.ledger, server: server,
 		seed: w.seed<<8 + uint64(len(w.books)), rng: rand.New(rand.NewPCG(w.seed, 100+uint64(len(w.books)))),
 		traits: t, count: count,
 	}
@@ -169,7 +176,7 @@ func (w *world) someTraits() traits {
 func (w *world) addReader(subscribe string) *actor {
 	name := fmt.Sprintf("r%d", len(w.actors))
 	a := &actor{reader: &reader{
-		name: name, ledger: w.ledger, server: w.last().name, rng: rand.New(rand.NewPCG(w.seed, 200+uint64(len(w.actors)))),
+		name: name, principal: store.Anonymous, cursor: name, ledger: w.ledger, server: w.last().name, rng: rand.New(rand.NewPCG(w.seed, 200+uint64(len(w.actors)))),
 		client: w.rng.IntN(2) == 0, done: map[string]int{}, subscribe: subscribe, pause: []time.Duration{0, 100 * time.Millisecond, 3 * time.Second}[w.rng.IntN(3)], nocommit: w.rng.IntN(4),
 	}}
 	w.actors = append(w.actors, a)
@@ -233,13 +240,18 @@ func (w *world) run() error {
 	}
 	w.fates()
 	for i := range 1 + w.rng.IntN(3) {
-		w.live(w.addProducer(fmt.Sprintf("p%d", i), w.someTraits(), 1+uint64(w.rng.IntN(60))))
+		for _, principal := range principals(w.rng.IntN(2)) { // the same name, and they never meet
+			w.live(w.addProducerOf(principal, fmt.Sprintf("p%d", i), w.someTraits(), 1+uint64(w.rng.IntN(60))))
+		}
 	}
 	for range 1 + w.rng.IntN(3) {
 		w.addCustomer(w.someHabits()).start(w.ctx)
 	}
-	for i := range 1 + w.rng.IntN(2) {
-		w.live(w.addReader([]string{"orders", store.Rejected, "*"}[(i+w.rng.IntN(2))%3]))
+	for i, principal := range principals(w.rng.IntN(2)) {
+		a := w.addReader([]string{"orders", store.Rejected, "*"}[(i+w.rng.IntN(2))%3])
+		a.reader.principal, a.reader.cursor = principal, "r"
+		a.reader.client = a.reader.client && principal == store.Anonymous
+		w.live(a)
 	}
 	for range 4 + w.rng.IntN(8) {
 		w.sleep(time.Duration(w.rng.Int64N(int64([]time.Duration{20 * time.Millisecond, time.Second, 6 * time.Second}[w.rng.IntN(3)]))))
@@ -414,7 +426,7 @@ func (w *world) twin() {
 	w.kill(a, false)
 	p := a.producer
 	p.rivals = true
-	b := w.addProducer(p.producer, w.someTraits(), p.count)
+	b := w.addProducerOf(p.principal, p.producer, w.someTraits(), p.count)
 	q := b.producer
 	q.rivals = true
 	if w.rng.IntN(2) == 0 {
@@ -470,7 +482,7 @@ func (w *world) foreign() backup {
 	for i := range 3 {
 		n := 1 + w.rng.IntN(30)
 		name := fmt.Sprintf("p%d", i)
-		book := w.open("orders", name, name+" of another store")
+		book := w.open(store.Anonymous, "orders", name, name+" of another store")
 		p := store.Producer{Principal: store.Anonymous, Topic: "orders", Name: name}
 		c, err := s.Claim(w.ctx, p, store.ClaimRequest{Attempt: 1})
 		b := &store.Block{Topic: "orders", Codec: "json", Principal: p.Principal, Producer: p, Epoch: c.Epoch, First: 1}
@@ -641,13 +653,20 @@ func (w *world) passedOn(near, central []stored) (all []stored, err error) {
 			return nil, fmt.Errorf("the relay passed on twice, again to %v: %s", s.at, text)
 		}
 		there[text] = true
-		s.producer, s.number = s.at.String(), 0
+		s.principal, s.producer, s.number = store.Anonymous, s.at.String(), 0
 		if producer, _, ok := strings.Cut(r.W, "#"); ok {
 			if r.N <= last[r.W] {
 				return nil, fmt.Errorf("the relay passed on %s behind number %d", text, last[r.W])
 			}
 			last[r.W] = r.N
 			s.producer, s.number = producer, r.N
+			w.do(func() {
+				for _, b := range w.books {
+					if b.writer == r.W {
+						s.principal = b.principal
+					}
+				}
+			})
 		}
 		all = append(all, s)
 	}

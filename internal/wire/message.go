@@ -61,11 +61,13 @@ type Reply struct {
 type Batch struct {
 	At, Next string
 	Topic    string
-	Producer string // "" where there is none
-	First    uint64 // the number of the first record here, 0 where there is no producer
-	Time     time.Time
-	Format   string
-	Lengths  []uint32
+
+	Principal string // whose records they are; "" means anonymous
+	Producer  string // "" where there is none
+	First     uint64 // the number of the first record here, 0 where there is no producer
+	Time      time.Time
+	Format    string
+	Lengths   []uint32
 }
 
 // A Progress says that all below a position is done.
@@ -134,6 +136,7 @@ func (m Reply) Append(dst []byte) []byte {
 // Append appends the message, as a line.
 func (m Batch) Append(dst []byte) []byte {
 	b := builder{dict.Of("at", m.At, "next", m.Next, "topic", m.Topic)}
+	b.text("principal", m.Principal)
 	b.text("producer", m.Producer)
 	b.number("first", m.First)
 	b.text("time", m.Time.UTC().Format(time.RFC3339Nano))
@@ -290,7 +293,7 @@ func (r *reader) message(lengthsCut bool) Message {
 	case r.has("at"):
 		m := Batch{
 			At: r.text("at"), Next: r.text("next"), Topic: r.text("topic"),
-			Producer: r.text("producer"), First: r.number("first"), Time: r.time("time"),
+			Principal: r.text("principal"), Producer: r.text("producer"), First: r.number("first"), Time: r.time("time"),
 			Format: r.text("format"),
 		}
 		if !lengthsCut {

@@ -28,6 +28,10 @@ func TestMessages(t *testing.T) {
 			At: "k3f9.18234.5", Next: "k3f9.18234.8", Topic: "orders.eu", Producer: "till-7", First: 4182,
 			Time: time.Date(2026, 11, 23, 10, 0, 0, 123456000, time.UTC), Format: "json", Lengths: []uint32{45, 45, 46},
 		},
+		Batch{
+			At: "k3f9.18234.5", Next: "k3f9.18234.6", Topic: "orders.eu", Principal: "shop", Producer: "till-7", First: 4182,
+			Time: time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC), Format: "json", Lengths: []uint32{45},
+		},
 		Progress{Next: "k3f9.18240.0"},
 		Committed{Position: "k3f9.18240.0"},
 		Skipped{From: "a.1.0", To: "a.9.0", Topic: "orders", Next: "a.9.0"},

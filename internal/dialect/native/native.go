@@ -50,10 +50,14 @@ func (d Dialect) Serve(ctx context.Context, c *dialect.Conn, in dialect.Intake) 
 			Hint: fmt.Sprintf(`greet with "dictwire":%d`, wire.Version),
 		}
 	}
+	session, err := in.Open(ctx, dialect.Credentials{Token: g.Token})
+	if err != nil {
+		return err
+	}
 	if len(g.Subscribe) > 0 {
-		err = d.read(ctx, c, in, g)
+		err = d.read(ctx, c, session, g)
 	} else {
-		err = d.write(ctx, c, in, g)
+		err = d.write(ctx, c, session, g)
 	}
 	if errors.Is(err, dialect.ErrDrained) {
 		return &fault.Error{Code: fault.Shutdown, At: -1, Text: "the server is shutting down", Hint: "connect again"}

@@ -43,7 +43,7 @@ type reading struct {
 // errDone ends the connection of a reader that has got all.
 var errDone = errors.New("native: the reading is done")
 
-func (d Dialect) read(ctx context.Context, c *dialect.Conn, in dialect.Intake, g wire.Greeting) error {
+func (d Dialect) read(ctx context.Context, c *dialect.Conn, session dialect.Session, g wire.Greeting) error {
 	s := &reading{Dialect: d, c: c, cursor: g.Cursor != "", room: c.Room()}
 	if g.Format != "" {
 		cd, err := d.format(g.Format)
@@ -61,7 +61,7 @@ func (d Dialect) read(ctx context.Context, c *dialect.Conn, in dialect.Intake, g
 			return err
 		}
 	}
-	r, err := in.Read(ctx, dialect.ReadRequest{
+	r, err := session.Read(ctx, dialect.ReadRequest{
 		Dialect: d.Name(),
 		Topics:  g.Subscribe, Subscription: g.Subscription, Cursor: g.Cursor, From: g.From,
 		Follow: g.Follow, Attempt: g.Attempt, Progress: wire.BeatEvery, Room: c.Room(),
@@ -268,6 +268,9 @@ func (s *reading) part(b store.Batch, format string, lengths []uint32, data []by
 	m := wire.Batch{
 		At: b.At.String(), Next: s.tell(b.Next), Topic: b.Block.Topic,
 		Time: b.Time, Format: format, Lengths: lengths,
+	}
+	if b.Block.Principal != store.Anonymous {
+		m.Principal = b.Block.Principal
 	}
 	if p := b.Block.Producer; !p.IsZero() {
 		m.Producer, m.First = p.Name, b.Block.First+uint64(b.At.Index)

@@ -23,7 +23,7 @@ type writing struct {
 	reply   []byte        // scratch
 }
 
-func (d Dialect) write(ctx context.Context, c *dialect.Conn, in dialect.Intake, g wire.Greeting) error {
+func (d Dialect) write(ctx context.Context, c *dialect.Conn, session dialect.Session, g wire.Greeting) error {
 	cd, formats, err := d.writeFormats(g)
 	if err != nil {
 		return err
@@ -35,7 +35,7 @@ func (d Dialect) write(ctx context.Context, c *dialect.Conn, in dialect.Intake, 
 			Hint: `with "producer", wait for "next": it is the number of the first record`,
 		}
 	}
-	w, err := in.Write(ctx, dialect.WriteRequest{
+	w, err := session.Write(ctx, dialect.WriteRequest{
 		Dialect: d.Name(), Topic: g.Topic, Producer: g.Producer,
 		Claim: store.ClaimRequest{Attempt: g.Attempt, Acked: g.Acked, First: g.First, AcceptLost: g.AcceptLost},
 		Fence: func(e *fault.Error) { c.End(e) },

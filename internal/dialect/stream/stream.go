@@ -41,7 +41,11 @@ func (Dialect) Name() string { return "stream" }
 // Serve serves one sequence. See [dialect.Dialect].
 func (d Dialect) Serve(ctx context.Context, c *dialect.Conn, in dialect.Intake) error {
 	c.Codec = d.Codec
-	w, err := in.Write(ctx, dialect.WriteRequest{Dialect: d.Name()})
+	session, err := in.Open(ctx, dialect.Credentials{})
+	if err != nil {
+		return err
+	}
+	w, err := session.Write(ctx, dialect.WriteRequest{Dialect: d.Name()})
 	if err != nil {
 		return err
 	}

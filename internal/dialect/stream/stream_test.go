@@ -29,6 +29,16 @@ type intake struct {
 	answer   func(record string) (dialect.Answer, error)
 }
 
+func (in *intake) Open(context.Context, dialect.Credentials) (dialect.Session, error) {
+	return in, nil
+}
+
+func (in *intake) Principal() string { return store.Anonymous }
+
+func (in *intake) Info(context.Context) (dialect.Info, error) {
+	return dialect.Info{}, errors.New("a bare sequence asks nothing")
+}
+
 func (in *intake) Write(context.Context, dialect.WriteRequest) (dialect.Writer, error) {
 	return in, nil
 }

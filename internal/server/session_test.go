@@ -1,0 +1,67 @@
+package server
+
+import (
+	"context"
+	"net"
+	"testing"
+
+	"github.com/dictwire/dictwire/codec/json"
+	"github.com/dictwire/dictwire/internal/dialect"
+	"github.com/dictwire/dictwire/store"
+)
+
+// A principal sees the topics that it may read, and its own cursors.
+func TestInfo(t *testing.T) {
+	s := &Server{Topic: "default", Authorize: func(_ context.Context, c Credentials) (Grant, error) {
+		g := Grant{Principal: c.Token}
+		if c.Token == "blue" {
+			g.Allows = func(_, topic string) bool { return topic == "prices" }
+		}
+		return g, nil
+	}}
+	s.setup()
+	near, far := net.Pipe()
+	defer near.Close()
+	defer far.Close()
+	in := newIntake(s, dialect.NewConn(near, &s.rules))
+	for _, name := range []string{"red", "blue"} {
+		session, err := in.Open(t.Context(), dialect.Credentials{Token: name})
+		if err != nil || session.Principal() != name {
+			t.Fatalf("%v, %v", session, err)
+		}
+		r, err := session.Read(t.Context(), dialect.ReadRequest{Topics: []string{"prices"}, Subscription: "prices", Cursor: "of " + name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Close()
+		for _, topic := range []string{"orders", "prices"} {
+			w, err := session.Write(t.Context(), dialect.WriteRequest{Topic: topic})
+			if (err != nil) != (name == "blue" && topic == "orders") {
+				t.Fatal(err)
+			}
+			if err != nil {
+				continue
+			}
+			if _, err := w.Take(t.Context(), &dialect.Batch{Codec: json.Codec{}, Records: [][]byte{[]byte("{}")}}, nil); err != nil {
+				t.Fatal(err)
+			}
+			w.Close()
+		}
+	}
+	for name, want := range map[string][]string{"red": {"orders", "prices"}, "blue": {"prices"}, "": {"orders", "prices"}} {
+		session, err := in.Open(t.Context(), dialect.Credentials{Token: name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		info, err := session.Info(t.Context())
+		if err != nil || len(info.Topics) != len(want) || info.Topics[0].Name != want[0] {
+			t.Errorf("%q sees the topics %v, %v", name, info.Topics, err)
+		}
+		switch {
+		case name == "" && (session.Principal() != store.Anonymous || len(info.Cursors) != 0):
+			t.Errorf("%s sees the cursors %v", session.Principal(), info.Cursors)
+		case name != "" && (len(info.Cursors) != 1 || info.Cursors[0].Name != "of "+name):
+			t.Errorf("%s sees the cursors %v", name, info.Cursors)
+		}
+	}
+}
