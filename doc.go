@@ -43,8 +43,8 @@
 //     not acknowledged: what is on the way when a connection breaks is lost, and
 //     the sender can't know.
 //   - A [Client] numbers its records, and sends again what was not acknowledged
-//     when a connection breaks: exactly once while it lives, and with a [Spool]
-//     beyond that. It bounds what is in flight, and says what can't be settled.
+//     when a connection breaks: exactly once while it lives, and with a
+//     [spool.Spool] beyond that. It bounds what is in flight, and says what can't be settled.
 //   - A bad dictionary is refused with a clear error and kept in the topic
 //     "_rejected". Wherever the next one can be found, it costs only itself.
 //   - Memory and time are bounded by the fields of [Server], all of which have

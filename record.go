@@ -2,12 +2,10 @@ package dictwire
 
 import (
 	"errors"
-	"fmt"
-	"sync"
 
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/dict"
-	"github.com/dictwire/dictwire/fault"
+	"github.com/dictwire/dictwire/internal/client"
 )
 
 // A Record is a dictionary that is serialized already. [Client.Send] and
@@ -31,54 +29,15 @@ func (r Record) Value() (dict.Value, error) {
 	return d.Value(), nil
 }
 
-// A checker tells whether bytes are exactly one dictionary of a format.
-type checker struct {
-	codec    codec.Codec
-	limits   codec.Limits
-	scanners sync.Pool // of codec.Scanner
-}
-
-// check returns the bytes of the one dictionary that b holds, without what
-// stands around it.
-func (c *checker) check(b []byte) ([]byte, error) {
-	s, ok := c.scanners.Get().(codec.Scanner)
-	if !ok {
-		s = c.codec.NewScanner(c.limits)
-	}
-	start, end, err := s.Next(b)
-	if errors.Is(err, codec.ErrIncomplete) {
-		start, end, err = s.End(b)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("dictwire: the record is not one dictionary: %w", err)
-	}
-	rest := b[end:]
-	if from, _, err := s.Next(rest); !errors.Is(err, codec.ErrIncomplete) || from != len(rest) {
-		return nil, fmt.Errorf("dictwire: the record is not one dictionary: %w", &codec.SyntaxError{
-			Codec: c.codec.Name(), Code: fault.Malformed, Offset: end, Msg: "want nothing behind the dictionary",
-		})
-	}
-	c.scanners.Put(s)
-	record := b[start:end:end]
-	if codec.FramesOnly(c.codec) {
-		if _, err := c.codec.Decode(record, c.limits); err != nil {
-			return nil, fmt.Errorf("dictwire: the record is not one dictionary: %w", err)
+// sent is v as what does the work knows it.
+func sent(v any) any {
+	switch r := v.(type) {
+	case Record:
+		return client.Record(r)
+	case *Record:
+		if r != nil {
+			return client.Record(*r)
 		}
 	}
-	return record, nil
-}
-
-// An item is what is sent: a dictionary, or one that is serialized.
-type item struct {
-	codec codec.Codec
-	dict  *dict.Dict // nil: bytes
-	bytes []byte
-}
-
-// append appends the item's serialization.
-func (i *item) append(dst []byte) ([]byte, error) {
-	if i.dict == nil {
-		return append(dst, i.bytes...), nil
-	}
-	return i.codec.Append(dst, i.dict)
+	return v
 }

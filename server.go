@@ -13,6 +13,7 @@ import (
 	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/internal/address"
+	"github.com/dictwire/dictwire/internal/client"
 	"github.com/dictwire/dictwire/internal/server"
 	"github.com/dictwire/dictwire/store"
 )
@@ -114,7 +115,7 @@ func (s *Server) handle(ctx context.Context, r server.Request) (*dict.Dict, erro
 		RemoteAddr: r.RemoteAddr, Bytes: r.Bytes, limits: r.Limits, dict: r.Decoded,
 	})
 	// What another server told a client of the handler is not told as this one's fault.
-	if errors.As(err, new(*remoteError)) || errors.As(err, new(*RejectedError)) {
+	if errors.As(err, new(*client.RemoteError)) || errors.As(err, new(*RejectedError)) {
 		err = errors.New(err.Error())
 	}
 	return reply, err

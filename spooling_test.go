@@ -14,6 +14,7 @@ import (
 
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/codec/cbor"
+	"github.com/dictwire/dictwire/spool"
 )
 
 // A memorySpool is a spool that does not survive the test.
@@ -31,7 +32,7 @@ type memorySpool struct {
 }
 
 type spooledTopic struct {
-	dictwire.SpoolTopic
+	spool.Topic
 	formats []string
 	records []string // the first is record 1
 }
@@ -61,7 +62,7 @@ func (s *memorySpool) Append(ctx context.Context, topic, format string, records 
 	}
 	t := s.topics[topic]
 	if t == nil {
-		t = &spooledTopic{SpoolTopic: dictwire.SpoolTopic{Topic: topic, First: 1, Next: 1}}
+		t = &spooledTopic{Topic: spool.Topic{Topic: topic, First: 1, Next: 1}}
 		s.topics[topic] = t
 	}
 	first := t.Next
@@ -74,21 +75,21 @@ func (s *memorySpool) Append(ctx context.Context, topic, format string, records 
 	return first, nil
 }
 
-func (s *memorySpool) Topics(context.Context) ([]dictwire.SpoolTopic, error) {
+func (s *memorySpool) Topics(context.Context) ([]spool.Topic, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var all []dictwire.SpoolTopic
+	var all []spool.Topic
 	for _, t := range s.topics {
-		all = append(all, t.SpoolTopic)
+		all = append(all, t.Topic)
 	}
 	return all, nil
 }
 
-func (s *memorySpool) Read(ctx context.Context, topic string, from uint64) iter.Seq2[dictwire.SpoolBatch, error] {
-	return func(yield func(dictwire.SpoolBatch, error) bool) {
+func (s *memorySpool) Read(ctx context.Context, topic string, from uint64) iter.Seq2[spool.Batch, error] {
+	return func(yield func(spool.Batch, error) bool) {
 		for ctx.Err() == nil {
 			s.mu.Lock()
-			var b dictwire.SpoolBatch
+			var b spool.Batch
 			if t := s.topics[topic]; t != nil {
 				from = max(from, t.First)
 				for i := from; i < t.Next && (i < s.damaged[0] || i >= s.damaged[1]) && t.formats[i-1] == t.formats[from-1] && len(b.Records) < 3; i++ {
@@ -99,7 +100,7 @@ func (s *memorySpool) Read(ctx context.Context, topic string, from uint64) iter.
 			b.First = from
 			if d := s.damaged; from >= d[0] && from < d[1] {
 				s.mu.Unlock()
-				yield(dictwire.SpoolBatch{}, &dictwire.SpoolGapError{From: from, To: d[1], Err: errors.New("damaged")})
+				yield(spool.Batch{}, &spool.GapError{From: from, To: d[1], Err: errors.New("damaged")})
 				return
 			}
 			changed := s.changed
@@ -144,9 +145,9 @@ func (s *memorySpool) fill(t *testing.T, count int) {
 // is settled, which the spool is told.
 func TestSpool(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
-		spool := newSpool()
-		spool.delay = time.Hour
-		c := srv.dial(dictwire.Dialer{Spool: spool})
+		sp := newSpool()
+		sp.delay = time.Hour
+		c := srv.dial(dictwire.Dialer{Spool: sp})
 		done := send(c, "t", n(1))
 		at := time.Now()
 		p := srv.accept()
@@ -169,8 +170,8 @@ func TestSpool(t *testing.T) {
 			t.Errorf("Send = %+v", r)
 		}
 		synctest.Wait()
-		if want := []string{"t 1 " + sum(line(1))}; !slices.Equal(spool.settles, want) {
-			t.Errorf("settled %q", spool.settles)
+		if want := []string{"t 1 " + sum(line(1))}; !slices.Equal(sp.settles, want) {
+			t.Errorf("settled %q", sp.settles)
 		}
 		settled(t, c)
 		p.ended()
@@ -198,11 +199,11 @@ func TestSpoolResumes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			scriptedTest(t, func(t *testing.T, srv *scripted) {
-				spool := newSpool()
-				spool.fill(t, 5)
-				spool.topics["t"].Acked, spool.topics["t"].Sum = 2, crc(line(2))
-				spool.topics["t"].First = 3
-				c := srv.dial(dictwire.Dialer{Spool: spool})
+				sp := newSpool()
+				sp.fill(t, 5)
+				sp.topics["t"].Acked, sp.topics["t"].Sum = 2, crc(line(2))
+				sp.topics["t"].First = 3
+				c := srv.dial(dictwire.Dialer{Spool: sp})
 				p := srv.accept()
 				if g := p.greeting(); g.Acked != 2 || g.First != 3 {
 					t.Errorf("greeting %+v", g)
@@ -230,8 +231,8 @@ func TestSpoolResumes(t *testing.T) {
 					t.Error(err)
 				}
 				synctest.Wait()
-				if got := spool.topics["t"]; got.Acked != 5 || got.Sum != crc(line(5)) {
-					t.Errorf("the spool stands at %+v", got.SpoolTopic)
+				if got := sp.topics["t"]; got.Acked != 5 || got.Sum != crc(line(5)) {
+					t.Errorf("the spool stands at %+v", got.Topic)
 				}
 				settled(t, c)
 			})
@@ -249,17 +250,17 @@ func TestSpoolDamaged(t *testing.T) {
 		err     error // of Flush
 		again   int   // the first record of the next session; 0: there is none
 	}{
-		"told":              {false, 1, []int{1, 2}, dictwire.ErrDamaged, 0},
-		"accepted":          {true, 1, []int{1, 2}, dictwire.ErrDamaged, 5},
+		"told":              {false, 1, []int{1, 2}, spool.ErrDamaged, 0},
+		"accepted":          {true, 1, []int{1, 2}, spool.ErrDamaged, 5},
 		"the server has it": {false, 5, nil, nil, 5},
-		"it has the first":  {true, 4, nil, dictwire.ErrDamaged, 5},
+		"it has the first":  {true, 4, nil, spool.ErrDamaged, 5},
 	} {
 		t.Run(name, func(t *testing.T) {
 			scriptedTest(t, func(t *testing.T, srv *scripted) {
-				spool := newSpool()
-				spool.fill(t, 6)
-				spool.damaged = [2]uint64{3, 5}
-				c := srv.dial(dictwire.Dialer{Spool: spool, AcceptLost: test.accepts})
+				sp := newSpool()
+				sp.fill(t, 6)
+				sp.damaged = [2]uint64{3, 5}
+				c := srv.dial(dictwire.Dialer{Spool: sp, AcceptLost: test.accepts})
 				p := srv.accept()
 				if g := p.greeting(); g.First != 1 || g.AcceptLost {
 					t.Errorf("greeting %+v", g)
@@ -300,9 +301,9 @@ func TestSpoolDamaged(t *testing.T) {
 // Send and Flush return at the spool if asked, whatever the server does.
 func TestAtSpool(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
-		spool := newSpool()
+		sp := newSpool()
 		rejected := make(chan uint64, 1)
-		c := srv.dial(dictwire.Dialer{Spool: spool, AtSpool: true, OnRejected: func(e *dictwire.RejectedError) { rejected <- e.Number }})
+		c := srv.dial(dictwire.Dialer{Spool: sp, AtSpool: true, OnRejected: func(e *dictwire.RejectedError) { rejected <- e.Number }})
 		sendAsync(t, c, 2)
 		if err := c.Flush(t.Context()); err != nil {
 			t.Error(err)
@@ -310,7 +311,7 @@ func TestAtSpool(t *testing.T) {
 		if r := <-send(c, "t", n(3)); r.err != nil {
 			t.Error(r.err)
 		}
-		if got := spool.topics["t"].records; !slices.Equal(got, []string{line(1), line(2), line(3)}) {
+		if got := sp.topics["t"].records; !slices.Equal(got, []string{line(1), line(2), line(3)}) {
 			t.Errorf("%q", got)
 		}
 		p := srv.accept()
@@ -328,8 +329,8 @@ func TestAtSpool(t *testing.T) {
 // A record may be settled before it is known to be in the spool.
 func TestSpoolOvertaken(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
-		spool := newSpool()
-		c := srv.dial(dictwire.Dialer{Spool: spool})
+		sp := newSpool()
+		c := srv.dial(dictwire.Dialer{Spool: sp})
 		done := send(c, "t", n(1))
 		p := srv.accept()
 		p.welcome(1)
@@ -338,7 +339,7 @@ func TestSpoolOvertaken(t *testing.T) {
 		if r := <-done; r.err != nil {
 			t.Error(r.err)
 		}
-		spool.late = time.Second
+		sp.late = time.Second
 		done = send(c, "t", n(2))
 		p.want(line(2))
 		p.say(`{"rejected":2,"code":"schema","error":"no"}`)
@@ -354,20 +355,20 @@ func TestSpoolOvertaken(t *testing.T) {
 // What does not get into the spool is not sent, and said.
 func TestSpoolFails(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
-		spool := newSpool()
-		spool.full = fmt.Errorf("full: %w", dictwire.ErrSpoolFull)
-		c := srv.dial(dictwire.Dialer{Spool: spool})
-		if r := <-send(c, "t", n(1)); !errors.Is(r.err, dictwire.ErrSpoolFull) {
+		sp := newSpool()
+		sp.full = fmt.Errorf("full: %w", spool.ErrFull)
+		c := srv.dial(dictwire.Dialer{Spool: sp})
+		if r := <-send(c, "t", n(1)); !errors.Is(r.err, spool.ErrFull) {
 			t.Errorf("Send = %v", r.err)
 		}
 		sendAsync(t, c, 2)
 		err := c.Flush(t.Context()) // whether they are tried together or not
-		if text := fmt.Sprint(err); !errors.Is(err, dictwire.ErrSpoolFull) ||
+		if text := fmt.Sprint(err); !errors.Is(err, spool.ErrFull) ||
 			!strings.Contains(text, "2 records of topic t") && strings.Count(text, "1 record of topic t") != 2 {
 			t.Errorf("Flush = %v", err)
 		}
 		srv.silent()
-		spool.full = nil
+		sp.full = nil
 		done := send(c, "t", n(3))
 		p := srv.accept()
 		p.welcome(1)
@@ -386,15 +387,15 @@ func TestSpoolFails(t *testing.T) {
 // get there.
 func TestFlushBehindFailure(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
-		spool := newSpool()
-		c := srv.dial(dictwire.Dialer{Spool: spool})
+		sp := newSpool()
+		c := srv.dial(dictwire.Dialer{Spool: sp})
 		sendAsync(t, c, 1)
 		p := srv.accept()
 		p.welcome(1)
 		p.want(line(1))
-		spool.full, spool.delay = dictwire.ErrSpoolFull, time.Second
+		sp.full, sp.delay = spool.ErrFull, time.Second
 		sent, flushed := send(c, "t", n(2)), flush(c)
-		if r := <-sent; !errors.Is(r.err, dictwire.ErrSpoolFull) {
+		if r := <-sent; !errors.Is(r.err, spool.ErrFull) {
 			t.Errorf("Send = %v", r.err)
 		}
 		synctest.Wait()
@@ -414,21 +415,21 @@ func TestFlushBehindFailure(t *testing.T) {
 // Close puts into the spool what was sent.
 func TestSpoolClose(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
-		spool := newSpool()
-		spool.delay = time.Second
-		c := srv.dial(dictwire.Dialer{Spool: spool})
+		sp := newSpool()
+		sp.delay = time.Second
+		c := srv.dial(dictwire.Dialer{Spool: sp})
 		sendAsync(t, c, 1)
 		done := send(c, "t", n(2))
 		settled(t, c)
 		if r := <-done; !errors.Is(r.err, dictwire.ErrClientClosed) {
 			t.Errorf("Send = %v", r.err)
 		}
-		if got := spool.topics["t"].records; !slices.Equal(got, []string{line(1), line(2)}) {
+		if got := sp.topics["t"].records; !slices.Equal(got, []string{line(1), line(2)}) {
 			t.Errorf("%q", got)
 		}
 
-		spool.delay = time.Minute // more than Close waits
-		c = srv.dial(dictwire.Dialer{Spool: spool})
+		sp.delay = time.Minute // more than Close waits
+		c = srv.dial(dictwire.Dialer{Spool: sp})
 		p := srv.accept()
 		p.welcome(3, sum(line(2)))
 		sendAsync(t, c, 1)
@@ -442,13 +443,13 @@ func TestSpoolClose(t *testing.T) {
 // no more is read from it than fits into the window.
 func TestSpoolFormats(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
-		spool := newSpool()
-		spool.fill(t, 5)
+		sp := newSpool()
+		sp.fill(t, 5)
 		two, _ := cbor.Codec{}.Append(nil, n(6))
-		if _, err := spool.Append(t.Context(), "t", "cbor", two); err != nil {
+		if _, err := sp.Append(t.Context(), "t", "cbor", two); err != nil {
 			t.Fatal(err)
 		}
-		c := srv.dial(dictwire.Dialer{Spool: spool, Codec: cbor.Codec{}, WindowRecords: 2})
+		c := srv.dial(dictwire.Dialer{Spool: sp, Codec: cbor.Codec{}, WindowRecords: 2})
 		p := srv.accept()
 		if g := p.greeting(); g.Format != "cbor" {
 			t.Errorf("greeting %+v", g)
@@ -489,8 +490,8 @@ func TestSpoolFormats(t *testing.T) {
 // The sender of a topic that was settled and idle goes on when the spool gets more.
 func TestSpoolIdle(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
-		spool := newSpool()
-		c := srv.dial(dictwire.Dialer{Spool: spool, IdleTimeout: time.Second})
+		sp := newSpool()
+		c := srv.dial(dictwire.Dialer{Spool: sp, IdleTimeout: time.Second})
 		for i := 1; i <= 2; i++ {
 			done := send(c, "t", n(i))
 			p := srv.accept()
@@ -516,12 +517,12 @@ func TestSpoolExactlyOnce(t *testing.T) {
 	addr := start(t, &dictwire.Server{Handler: dictwire.HandlerFunc(judge)})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	spool := newSpool()
+	sp := newSpool()
 	const count, lives = 400, 5
 	for life := range lives {
 		cut := &cutter{seed: uint64(life), up: 2000, down: 6000}
 		c, err := dictwire.Dialer{
-			Spool: spool, DialContext: cut.dial, MinBackoff: time.Millisecond, MaxBackoff: 5 * time.Millisecond, WindowRecords: 100,
+			Spool: sp, DialContext: cut.dial, MinBackoff: time.Millisecond, MaxBackoff: 5 * time.Millisecond, WindowRecords: 100,
 		}.Dial(ctx, addr)
 		if err != nil {
 			t.Fatal(err)

@@ -4,12 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
-	"sync"
 	"time"
 
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/client"
 	"github.com/dictwire/dictwire/store"
 )
 
@@ -47,7 +48,7 @@ type SubscribeRequest struct {
 // next step; Next stays.
 type Batch struct {
 	At       string // the position of the first record
-	Next     string // that behind the last: what to commit, or to come back with
+	Next     string // that after the last: what to commit, or to come back with
 	Topic    string
 	Producer string    // "" where the records have no numbers
 	First    uint64    // the number of the first record
@@ -56,8 +57,7 @@ type Batch struct {
 	Records  [][]byte
 
 	limits codec.Limits
-	sub    *subscription
-	space  space
+	sub    *client.Subscriber
 }
 
 // Len returns the number of records.
@@ -103,10 +103,10 @@ func (b *Batch) Truncate(n int) {
 // called as long as the loop runs, by any goroutine, also for an earlier batch:
 // a cursor never goes back.
 func (b *Batch) Commit(ctx context.Context) error {
-	if b.sub == nil || b.sub.req.Cursor == "" {
-		return errors.New("dictwire: commit: the subscription has no cursor")
+	if b.sub == nil {
+		return errors.New("dictwire: commit: the batch is of no subscription")
 	}
-	return b.sub.commit(ctx, b.Next)
+	return b.sub.Commit(ctx, b.Next)
 }
 
 // A SkippedError says that records were trimmed before they were read.
@@ -128,12 +128,12 @@ func (e *DamagedError) Error() string {
 }
 
 // Subscribe reads records, at least once each and in the order of the store. The
-// loop ends behind the last record, unless the request follows, or with an error
+// loop ends after the last record, unless the request follows, or with an error
 // beside a nil batch. A connection that breaks is made again, and no record comes
 // twice because of that.
 //
 // A *[SkippedError] and a *[DamagedError] come beside a batch without records, and
-// reading goes on behind them. Who does not want that leaves the loop.
+// reading continues after them. Who does not want that leaves the loop.
 //
 //	for b, err := range c.Subscribe(ctx, dictwire.SubscribeRequest{Topics: []string{"orders.*"}, Cursor: "billing", Follow: true}) {
 //		if err != nil {
@@ -148,24 +148,38 @@ func (e *DamagedError) Error() string {
 //	}
 func (c *Client) Subscribe(ctx context.Context, req SubscribeRequest) iter.Seq2[*Batch, error] {
 	return func(yield func(*Batch, error) bool) {
-		ctx, cancel := context.WithCancelCause(ctx)
-		defer context.AfterFunc(c.ctx, func() { cancel(ErrClientClosed) })()
-		s := newSubscription(c, req)
-		var reading sync.WaitGroup
-		reading.Go(func() { s.run(ctx) })
-		defer reading.Wait()
-		defer cancel(context.Canceled)
-		defer s.end(errors.New("dictwire: commit: the loop has ended"))
+		sub := c.core.Subscribe(client.Request(req))
+		defer sub.Close(errors.New("dictwire: commit: the loop has ended"))
 		for {
-			e, ok := s.take(ctx)
-			if !ok {
-				yield(nil, context.Cause(ctx))
+			core, err := sub.Next(ctx)
+			switch {
+			case err == io.EOF:
+				return
+			case err != nil:
+				yield(nil, err)
 				return
 			}
-			if e.done || !yield(e.batch, e.err) || e.batch == nil {
+			b := &Batch{
+				At: core.At, Next: core.Next, Topic: core.Topic, Producer: core.Producer, First: core.First, Time: core.Time,
+				Codec: core.Codec, Records: core.Records, limits: c.core.Limits(), sub: sub,
+			}
+			if !yield(b, missing(core.Gap)) {
 				return
 			}
-			s.recycle(e.batch)
+			b.Records = nil
+			sub.Recycle(core)
 		}
+	}
+}
+
+// missing is the error that says which records are missing, or nil.
+func missing(g *client.Gap) error {
+	switch {
+	case g == nil:
+		return nil
+	case g.Trimmed:
+		return &SkippedError{From: g.From, To: g.To, Topic: g.Topic}
+	default:
+		return &DamagedError{From: g.From, To: g.To, Topic: g.Topic, Text: g.Text}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/spool"
+	"github.com/dictwire/dictwire/spool/disk"
 	"github.com/dictwire/dictwire/store"
 	"github.com/dictwire/dictwire/store/log"
 	"github.com/dictwire/dictwire/store/memory"
@@ -73,7 +74,7 @@ func stores(b *testing.B, f func(b *testing.B, st store.Store)) {
 func BenchmarkSendAsync(b *testing.B) {
 	stores(b, func(b *testing.B, st store.Store) { benchSendAsync(b, st, nil) })
 	b.Run("spool/store=memory", func(b *testing.B) {
-		s, err := spool.Open(context.Background(), b.TempDir(), &spool.Options{MaxBytes: -1})
+		s, err := disk.Open(context.Background(), b.TempDir(), &disk.Options{MaxBytes: -1})
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -82,7 +83,7 @@ func BenchmarkSendAsync(b *testing.B) {
 	})
 }
 
-func benchSendAsync(b *testing.B, st store.Store, s dictwire.Spool) {
+func benchSendAsync(b *testing.B, st store.Store, s spool.Spool) {
 	ctx := context.Background()
 	c, err := dictwire.Dialer{Spool: s}.Dial(ctx, served(b, st))
 	if err != nil {

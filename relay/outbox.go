@@ -13,12 +13,13 @@ import (
 	"sync"
 	"time"
 
-	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/spool"
+
 	"github.com/dictwire/dictwire/internal/ledger"
 	"github.com/dictwire/dictwire/store"
 )
 
-// An outbox is a store as a [dictwire.Spool]. A record's number is that of one
+// An outbox is a store as a [spool.Spool]. A record's number is that of one
 // whose number is known, plus the records of its topic that stand between them:
 //
 //	trimmed    settled    in flight    counted    not looked at yet
@@ -214,28 +215,28 @@ func (o *outbox) stick(t *topic, to store.Position) bool {
 	return news
 }
 
-// Producer implements [dictwire.Spool].
+// Producer implements [spool.Spool].
 func (o *outbox) Producer() string { return o.ledger.Name() }
 
-// Attempt implements [dictwire.Spool].
+// Attempt implements [spool.Spool].
 func (o *outbox) Attempt(ctx context.Context) (uint64, error) { return o.ledger.Attempt(ctx) }
 
-// Append implements [dictwire.Spool].
+// Append implements [spool.Spool].
 func (o *outbox) Append(context.Context, string, string, ...[]byte) (uint64, error) {
 	return 0, errors.New("relay: records come by way of the store")
 }
 
-// Topics implements [dictwire.Spool].
-func (o *outbox) Topics(context.Context) ([]dictwire.SpoolTopic, error) {
+// Topics implements [spool.Spool].
+func (o *outbox) Topics(context.Context) ([]spool.Topic, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	all := make([]dictwire.SpoolTopic, 0, len(o.topics))
+	all := make([]spool.Topic, 0, len(o.topics))
 	for _, t := range o.topics {
-		all = append(all, dictwire.SpoolTopic{
+		all = append(all, spool.Topic{
 			Topic: t.name, First: t.done.number, Next: t.tail.number, Acked: t.acked, Sum: t.sum,
 		})
 	}
-	slices.SortFunc(all, func(a, b dictwire.SpoolTopic) int { return strings.Compare(a.Topic, b.Topic) })
+	slices.SortFunc(all, func(a, b spool.Topic) int { return strings.Compare(a.Topic, b.Topic) })
 	return all, nil
 }
 
@@ -248,22 +249,22 @@ func (o *outbox) pending() (n uint64) {
 	return n
 }
 
-// Read implements [dictwire.Spool].
-func (o *outbox) Read(ctx context.Context, name string, from uint64) iter.Seq2[dictwire.SpoolBatch, error] {
-	return func(yield func(dictwire.SpoolBatch, error) bool) {
+// Read implements [spool.Spool].
+func (o *outbox) Read(ctx context.Context, name string, from uint64) iter.Seq2[spool.Batch, error] {
+	return func(yield func(spool.Batch, error) bool) {
 		t := o.topic(name)
 		if t == nil {
-			yield(dictwire.SpoolBatch{}, fmt.Errorf("relay: there is no topic %s", name))
+			yield(spool.Batch{}, fmt.Errorf("relay: there is no topic %s", name))
 			return
 		}
-		err := o.read(ctx, t, from, func(b dictwire.SpoolBatch) bool { return yield(b, nil) })
+		err := o.read(ctx, t, from, func(b spool.Batch) bool { return yield(b, nil) })
 		if err != nil {
-			yield(dictwire.SpoolBatch{}, fmt.Errorf("relay: %w", err))
+			yield(spool.Batch{}, fmt.Errorf("relay: %w", err))
 		}
 	}
 }
 
-func (o *outbox) read(ctx context.Context, t *topic, from uint64, yield func(dictwire.SpoolBatch) bool) error {
+func (o *outbox) read(ctx context.Context, t *topic, from uint64, yield func(spool.Batch) bool) error {
 	at := o.begin(t, from)
 	var records [][]byte
 	for b, err := range o.store.Read(ctx, at.at, store.ReadOptions{Topics: []string{t.name}, Follow: true, Progress: time.Hour}) {
@@ -286,7 +287,7 @@ func (o *outbox) read(ctx context.Context, t *topic, from uint64, yield func(dic
 		for _, r := range b.Block.Records(b.At.Index + uint32(first-sp.from.number)) {
 			records = append(records, r)
 		}
-		if !yield(dictwire.SpoolBatch{First: first, Format: b.Block.Codec, Records: records}) {
+		if !yield(spool.Batch{First: first, Format: b.Block.Codec, Records: records}) {
 			return nil
 		}
 	}
@@ -338,7 +339,7 @@ func (t *topic) land() {
 	}
 }
 
-// Settle implements [dictwire.Spool].
+// Settle implements [spool.Spool].
 func (o *outbox) Settle(_ context.Context, name string, number uint64, sum uint32) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -9,9 +9,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dictwire/dictwire/spool"
+
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/store"
 	"github.com/dictwire/dictwire/store/log"
 )
@@ -50,7 +51,7 @@ func openOutbox(t *testing.T, s store.Store, log *bytes.Buffer) *outbox {
 func stands(t *testing.T, o *outbox, first, next, acked uint64, sum uint32) {
 	t.Helper()
 	all, err := o.Topics(t.Context())
-	want := dictwire.SpoolTopic{Topic: "a", First: first, Next: next, Acked: acked, Sum: sum}
+	want := spool.Topic{Topic: "a", First: first, Next: next, Acked: acked, Sum: sum}
 	if err != nil || len(all) != 1 || all[0] != want {
 		t.Fatalf("%+v, %v, want %+v", all, err, want)
 	}

@@ -9,7 +9,8 @@ import (
 	"os"
 	"sync/atomic"
 
-	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/spool"
+
 	"github.com/dictwire/dictwire/codec"
 )
 
@@ -74,27 +75,27 @@ func (f *fileLog) records(ctx context.Context) iter.Seq2[[]byte, error] {
 	}
 }
 
-// Producer implements [dictwire.Spool].
+// Producer implements [spool.Spool].
 func (f *fileLog) Producer() string { return f.producer }
 
-// Attempt implements [dictwire.Spool]: none, so that the newest connection wins.
+// Attempt implements [spool.Spool]: none, so that the newest connection wins.
 // Who sends the file later sends the same under the same numbers, and need not
 // wait until a clock that was ahead is overtaken.
 func (f *fileLog) Attempt(context.Context) (uint64, error) { return 0, nil }
 
-// Append implements [dictwire.Spool]: nothing is added to a file.
+// Append implements [spool.Spool]: nothing is added to a file.
 func (f *fileLog) Append(context.Context, string, string, ...[]byte) (uint64, error) {
 	return 0, errors.ErrUnsupported
 }
 
-// Topics implements [dictwire.Spool].
-func (f *fileLog) Topics(context.Context) ([]dictwire.SpoolTopic, error) {
-	return []dictwire.SpoolTopic{{Topic: f.topic, First: 1, Next: f.next}}, nil
+// Topics implements [spool.Spool].
+func (f *fileLog) Topics(context.Context) ([]spool.Topic, error) {
+	return []spool.Topic{{Topic: f.topic, First: 1, Next: f.next}}, nil
 }
 
-// Read implements [dictwire.Spool].
-func (f *fileLog) Read(ctx context.Context, _ string, from uint64) iter.Seq2[dictwire.SpoolBatch, error] {
-	return func(yield func(dictwire.SpoolBatch, error) bool) {
+// Read implements [spool.Spool].
+func (f *fileLog) Read(ctx context.Context, _ string, from uint64) iter.Seq2[spool.Batch, error] {
+	return func(yield func(spool.Batch, error) bool) {
 		number, sent := uint64(0), from-1
 		for record, err := range f.records(ctx) {
 			if number++; number < from && err == nil {
@@ -105,23 +106,23 @@ func (f *fileLog) Read(ctx context.Context, _ string, from uint64) iter.Seq2[dic
 			}
 			sent = number
 			if err != nil {
-				yield(dictwire.SpoolBatch{}, &dictwire.SpoolGapError{From: number, To: number + 1, Err: err})
+				yield(spool.Batch{}, &spool.GapError{From: number, To: number + 1, Err: err})
 				return
 			}
-			if !yield(dictwire.SpoolBatch{First: number, Format: f.to.Name(), Records: [][]byte{record}}, nil) {
+			if !yield(spool.Batch{First: number, Format: f.to.Name(), Records: [][]byte{record}}, nil) {
 				return
 			}
 		}
 		if sent+1 < f.next {
 			err := fmt.Errorf("%s ends behind %d of the %d records that it had", f.path, number, f.next-1)
-			yield(dictwire.SpoolBatch{}, &dictwire.SpoolGapError{From: sent + 1, To: f.next, Err: err})
+			yield(spool.Batch{}, &spool.GapError{From: sent + 1, To: f.next, Err: err})
 			return
 		}
 		<-ctx.Done()
 	}
 }
 
-// Settle implements [dictwire.Spool]: the server remembers.
+// Settle implements [spool.Spool]: the server remembers.
 func (f *fileLog) Settle(_ context.Context, _ string, number uint64, _ uint32) error {
 	f.settled.Store(number)
 	return nil

@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/dictwire/dictwire/spool"
+
 	"github.com/spf13/cobra"
 
 	"github.com/dictwire/dictwire"
@@ -313,32 +315,32 @@ type oneRecord struct {
 	record   []byte
 }
 
-// Producer implements [dictwire.Spool].
+// Producer implements [spool.Spool].
 func (o *oneRecord) Producer() string { return o.producer }
 
-// Attempt implements [dictwire.Spool]: none. Who sends it later sends the same,
+// Attempt implements [spool.Spool]: none. Who sends it later sends the same,
 // and need not wait until a clock that was ahead is overtaken.
 func (o *oneRecord) Attempt(context.Context) (uint64, error) { return 0, nil }
 
-// Append implements [dictwire.Spool]: there is nothing else to send.
+// Append implements [spool.Spool]: there is nothing else to send.
 func (o *oneRecord) Append(context.Context, string, string, ...[]byte) (uint64, error) {
 	return 0, errors.ErrUnsupported
 }
 
-// Topics implements [dictwire.Spool].
-func (o *oneRecord) Topics(context.Context) ([]dictwire.SpoolTopic, error) {
-	return []dictwire.SpoolTopic{{Topic: o.topic, First: 1, Next: 2}}, nil
+// Topics implements [spool.Spool].
+func (o *oneRecord) Topics(context.Context) ([]spool.Topic, error) {
+	return []spool.Topic{{Topic: o.topic, First: 1, Next: 2}}, nil
 }
 
-// Read implements [dictwire.Spool].
-func (o *oneRecord) Read(ctx context.Context, _ string, from uint64) iter.Seq2[dictwire.SpoolBatch, error] {
-	return func(yield func(dictwire.SpoolBatch, error) bool) {
-		if from == 1 && !yield(dictwire.SpoolBatch{First: 1, Format: o.codec.Name(), Records: [][]byte{o.record}}, nil) {
+// Read implements [spool.Spool].
+func (o *oneRecord) Read(ctx context.Context, _ string, from uint64) iter.Seq2[spool.Batch, error] {
+	return func(yield func(spool.Batch, error) bool) {
+		if from == 1 && !yield(spool.Batch{First: 1, Format: o.codec.Name(), Records: [][]byte{o.record}}, nil) {
 			return
 		}
 		<-ctx.Done()
 	}
 }
 
-// Settle implements [dictwire.Spool]: the server remembers.
+// Settle implements [spool.Spool]: the server remembers.
 func (o *oneRecord) Settle(context.Context, string, uint64, uint32) error { return nil }

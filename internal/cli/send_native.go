@@ -13,6 +13,7 @@ import (
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/internal/storedir"
 	"github.com/dictwire/dictwire/spool"
+	"github.com/dictwire/dictwire/spool/disk"
 	"github.com/dictwire/dictwire/store"
 )
 
@@ -142,7 +143,7 @@ func (s *send) numbered(ctx context.Context, _ source) error {
 
 // mayLose adds what helps where records are lost.
 func (s *send) mayLose(err error) error {
-	if errors.Is(err, dictwire.ErrLost) || errors.Is(err, dictwire.ErrDamaged) && !s.acceptLost {
+	if errors.Is(err, dictwire.ErrLost) || errors.Is(err, spool.ErrDamaged) && !s.acceptLost {
 		return hintError{err, "--accept-lost goes on without what is lost"}
 	}
 	return err
@@ -161,11 +162,11 @@ func (s *send) knock(ctx context.Context) error {
 
 // A watched is a spool that tells when something is settled.
 type watched struct {
-	*spool.Spool
+	*disk.Spool
 	settled chan struct{} // holds one
 }
 
-// Settle implements [dictwire.Spool].
+// Settle implements [spool.Spool].
 func (w *watched) Settle(ctx context.Context, topic string, number uint64, sum uint32) error {
 	err := w.Spool.Settle(ctx, topic, number, sum)
 	select {
@@ -187,7 +188,7 @@ func (w *watched) left(ctx context.Context) (n uint64, err error) {
 // spooled puts what next yields into the spool, and sends what is in it as far
 // as the server takes it.
 func (s *send) spooled(ctx context.Context, next source) error {
-	sp, err := spool.Open(ctx, s.spool, &spool.Options{AcceptLost: s.acceptLost})
+	sp, err := disk.Open(ctx, s.spool, &disk.Options{AcceptLost: s.acceptLost})
 	switch {
 	case errors.Is(err, store.ErrLocked):
 		return hintError{err, "another program sends from this spool; give this one a --spool of its own"}

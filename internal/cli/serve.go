@@ -23,7 +23,7 @@ import (
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/internal/heap"
 	"github.com/dictwire/dictwire/internal/storedir"
-	"github.com/dictwire/dictwire/spool"
+	"github.com/dictwire/dictwire/spool/disk"
 	"github.com/dictwire/dictwire/store"
 	"github.com/dictwire/dictwire/store/log"
 	"github.com/dictwire/dictwire/store/memory"
@@ -283,7 +283,7 @@ func (s *serve) checkKind(ctx context.Context, st store.Store) error {
 	if err != nil {
 		return err
 	}
-	isSpool := slices.ContainsFunc(topics, func(t store.TopicStat) bool { return t.Name == spool.Topic })
+	isSpool := slices.ContainsFunc(topics, func(t store.TopicStat) bool { return t.Name == disk.Topic })
 	if isSpool {
 		err = errors.New("it is a client's spool")
 	} else if s.prepare != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/internal/memnet"
 	"github.com/dictwire/dictwire/spool"
+	spooldisk "github.com/dictwire/dictwire/spool/disk"
 )
 
 // A customer is a program that sends by the project's own client, with or
@@ -136,7 +137,7 @@ func (c *customer) run(p *process) {
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return p.host.Dial(ctx, server) },
 	}
 	if p.disk != nil {
-		s, err := spool.Open(p.ctx, "spool", &spool.Options{Name: "s", FS: p.disk, Reserve: -1})
+		s, err := spooldisk.Open(p.ctx, "spool", &spooldisk.Options{Name: "s", FS: p.disk, Reserve: -1})
 		if err != nil {
 			c.ledger.say(c.name, "can't open its spool: %v", err)
 			return
@@ -179,12 +180,12 @@ func (c *customer) sleep(p *process, d time.Duration) bool {
 }
 
 // isDone reports whether all that was in the spool has been settled.
-func (c *customer) isDone(p *process, s dictwire.Spool) bool {
+func (c *customer) isDone(p *process, s spool.Spool) bool {
 	if s == nil {
 		return true
 	}
 	topics, err := s.Topics(p.ctx)
-	return err == nil && !slices.ContainsFunc(topics, func(t dictwire.SpoolTopic) bool { return t.Acked+1 < t.Next })
+	return err == nil && !slices.ContainsFunc(topics, func(t spool.Topic) bool { return t.Acked+1 < t.Next })
 }
 
 // work sends the records that are left, and waits. It reports whether it may go

@@ -1,4 +1,4 @@
-package spool_test
+package disk_test
 
 import (
 	"bytes"
@@ -13,6 +13,7 @@ import (
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/spool"
+	"github.com/dictwire/dictwire/spool/disk"
 	"github.com/dictwire/dictwire/store"
 )
 
@@ -49,8 +50,8 @@ func TestDamaged(t *testing.T) {
 			s = reopen(t, dir)
 			c := dial(t, s, srv.addr, dictwire.Dialer{})
 			err := c.Flush(t.Context())
-			var gap *dictwire.SpoolGapError
-			if !errors.Is(err, dictwire.ErrDamaged) || !errors.As(err, &gap) || !errors.As(err, new(*store.DamageError)) {
+			var gap *spool.GapError
+			if !errors.Is(err, spool.ErrDamaged) || !errors.As(err, &gap) || !errors.As(err, new(*store.DamageError)) {
 				t.Fatalf("Flush: %v, want ErrDamaged", err)
 			}
 			if first := uint64(2*damaged[0] - 1); gap.From != first {
@@ -68,7 +69,7 @@ func TestDamaged(t *testing.T) {
 			if _, err := c.Send(t.Context(), "t", more); err != nil {
 				t.Fatalf("Send of one more: %v", err)
 			}
-			if err := c.Flush(t.Context()); !errors.Is(err, dictwire.ErrDamaged) {
+			if err := c.Flush(t.Context()); !errors.Is(err, spool.ErrDamaged) {
 				t.Errorf("Flush behind an accepted loss: %v, want ErrDamaged once", err)
 			}
 			if err := c.Flush(t.Context()); err != nil {
@@ -103,9 +104,9 @@ func damageable(block, record int) []byte {
 	return fmt.Appendf(nil, `{"text":"%x"}`, noise)
 }
 
-func reopen(t *testing.T, dir string) *spool.Spool {
+func reopen(t *testing.T, dir string) *disk.Spool {
 	t.Helper()
-	s, err := spool.Open(t.Context(), dir, &spool.Options{Reserve: -1})
+	s, err := disk.Open(t.Context(), dir, &disk.Options{Reserve: -1})
 	if err != nil {
 		t.Fatal(err)
 	}

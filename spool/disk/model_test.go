@@ -1,4 +1,4 @@
-package spool_test
+package disk_test
 
 import (
 	"context"
@@ -8,9 +8,9 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/internal/crashfs"
 	"github.com/dictwire/dictwire/spool"
+	"github.com/dictwire/dictwire/spool/disk"
 )
 
 // TestModel does at random what can be done with a spool, and compares it with
@@ -42,7 +42,7 @@ func TestModel(t *testing.T) {
 
 type model struct {
 	fs      *crashfs.FS
-	s       *spool.Spool
+	s       *disk.Spool
 	name    string
 	attempt uint64
 	topics  map[string]*modelTopic
@@ -57,7 +57,7 @@ type modelTopic struct {
 const modelBytes = 3000
 
 func (m *model) open(t *rapid.T) {
-	s, err := spool.Open(context.Background(), "spool", &spool.Options{FS: m.fs, MaxBytes: modelBytes, NoWait: true})
+	s, err := disk.Open(context.Background(), "spool", &disk.Options{FS: m.fs, MaxBytes: modelBytes, NoWait: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +111,7 @@ func (m *model) append(t *rapid.T) {
 		size += len(r)
 	}
 	first, err := m.s.Append(context.Background(), topic, format, all...)
-	if unsettled := m.unsettled(); errors.Is(err, dictwire.ErrSpoolFull) && unsettled+size > modelBytes-1500 {
+	if unsettled := m.unsettled(); errors.Is(err, spool.ErrFull) && unsettled+size > modelBytes-1500 {
 		return // what is settled goes in whole blocks
 	}
 	if err != nil || first != uint64(len(mt.records))+1 {
@@ -183,7 +183,7 @@ func (m *model) check(t *rapid.T) {
 	records := uint64(0)
 	for _, st := range held {
 		mt := m.topics[st.Topic]
-		want := dictwire.SpoolTopic{Topic: st.Topic, First: st.First, Next: uint64(len(mt.records)) + 1, Acked: mt.acked}
+		want := spool.Topic{Topic: st.Topic, First: st.First, Next: uint64(len(mt.records)) + 1, Acked: mt.acked}
 		if mt.acked > 0 {
 			want.Sum = sum([]byte(mt.records[mt.acked-1]))
 		}

@@ -1,4 +1,4 @@
-package spool_test
+package disk_test
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/dict"
-	"github.com/dictwire/dictwire/spool"
+	"github.com/dictwire/dictwire/spool/disk"
 	"github.com/dictwire/dictwire/store/memory"
 )
 
@@ -26,7 +26,7 @@ func TestAnHourAway(t *testing.T) {
 		srv := &server{t: t, store: memory.New(&memory.Options{KeepBytes: 256 << 20}), srv: &dictwire.Server{}}
 		srv.srv.Store = srv.store
 		go func() { _ = srv.srv.Serve(network) }()
-		s := open(t, spool.Options{FS: vfs.NewMem()})
+		s := open(t, disk.Options{FS: vfs.NewMem()})
 		c, err := dictwire.Dialer{Spool: s, AtSpool: true, DialContext: network.dial}.Dial(t.Context(), "server:1")
 		if err != nil {
 			t.Fatal(err)

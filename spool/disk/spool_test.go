@@ -1,4 +1,4 @@
-package spool_test
+package disk_test
 
 import (
 	"context"
@@ -15,8 +15,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.uber.org/goleak"
 
-	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/spool"
+	"github.com/dictwire/dictwire/spool/disk"
 	"github.com/dictwire/dictwire/store"
 )
 
@@ -25,15 +25,15 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-var _ dictwire.Spool = (*spool.Spool)(nil)
+var _ spool.Spool = (*disk.Spool)(nil)
 
 // open opens a spool that is closed at the end.
-func open(t testing.TB, o spool.Options) *spool.Spool {
+func open(t testing.TB, o disk.Options) *disk.Spool {
 	t.Helper()
 	if o.FS == nil {
 		o.FS = vfs.NewMem()
 	}
-	s, err := spool.Open(t.Context(), "spool", &o)
+	s, err := disk.Open(t.Context(), "spool", &o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +57,7 @@ func records(from, n uint64) (all [][]byte) {
 func sum(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }
 
 // add appends n records, which carry their numbers.
-func add(t testing.TB, s *spool.Spool, topic string, want, n uint64) {
+func add(t testing.TB, s *disk.Spool, topic string, want, n uint64) {
 	t.Helper()
 	first, err := s.Append(t.Context(), topic, "json", records(want, n)...)
 	if err != nil || first != want {
@@ -65,7 +65,7 @@ func add(t testing.TB, s *spool.Spool, topic string, want, n uint64) {
 	}
 }
 
-func settle(t testing.TB, s *spool.Spool, topic string, n uint64) {
+func settle(t testing.TB, s *disk.Spool, topic string, n uint64) {
 	t.Helper()
 	if err := s.Settle(t.Context(), topic, n, sum(record(n))); err != nil {
 		t.Fatal(err)
@@ -74,7 +74,7 @@ func settle(t testing.TB, s *spool.Spool, topic string, n uint64) {
 
 // read returns the numbers of the records from one on, to the last. Each is
 // what add made of it.
-func read(t testing.TB, s *spool.Spool, topic string, from, last uint64) (first uint64) {
+func read(t testing.TB, s *disk.Spool, topic string, from, last uint64) (first uint64) {
 	t.Helper()
 	want := uint64(0)
 	for b, err := range s.Read(t.Context(), topic, from) {
@@ -103,7 +103,7 @@ func read(t testing.TB, s *spool.Spool, topic string, from, last uint64) (first 
 	return first
 }
 
-func topics(t testing.TB, s *spool.Spool) []dictwire.SpoolTopic {
+func topics(t testing.TB, s *disk.Spool) []spool.Topic {
 	t.Helper()
 	all, err := s.Topics(t.Context())
 	if err != nil {
@@ -113,7 +113,7 @@ func topics(t testing.TB, s *spool.Spool) []dictwire.SpoolTopic {
 }
 
 // topicA returns where topic a stands.
-func topicA(t testing.TB, s *spool.Spool) dictwire.SpoolTopic {
+func topicA(t testing.TB, s *disk.Spool) spool.Topic {
 	t.Helper()
 	for _, st := range topics(t, s) {
 		if st.Topic == "a" {
@@ -121,7 +121,7 @@ func topicA(t testing.TB, s *spool.Spool) dictwire.SpoolTopic {
 		}
 	}
 	t.Fatal("there is no topic a")
-	return dictwire.SpoolTopic{}
+	return spool.Topic{}
 }
 
 // eventually waits until something is so.
@@ -135,7 +135,7 @@ func eventually(t testing.TB, what string, is func() bool) {
 }
 
 func TestAppendAndRead(t *testing.T) {
-	s := open(t, spool.Options{})
+	s := open(t, disk.Options{})
 	if len(topics(t, s)) != 0 {
 		t.Fatal("a new spool has topics")
 	}
@@ -148,7 +148,7 @@ func TestAppendAndRead(t *testing.T) {
 		}
 	}
 	read(t, s, "b", 1, 1)
-	want := []dictwire.SpoolTopic{{Topic: "a", First: 1, Next: 6}, {Topic: "b", First: 1, Next: 2}}
+	want := []spool.Topic{{Topic: "a", First: 1, Next: 6}, {Topic: "b", First: 1, Next: 2}}
 	if got := topics(t, s); fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("topics %v, want %v", got, want)
 	}
@@ -158,7 +158,7 @@ func TestAppendAndRead(t *testing.T) {
 }
 
 func TestFormats(t *testing.T) {
-	s := open(t, spool.Options{})
+	s := open(t, disk.Options{})
 	for i, format := range []string{"json", "json", "cbor", "json"} {
 		if n, err := s.Append(t.Context(), "a", format, []byte{byte(i) + 1}); err != nil || n != uint64(i)+1 {
 			t.Fatal(n, err)
@@ -181,7 +181,7 @@ func TestFormats(t *testing.T) {
 
 func TestReadFollows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := open(t, spool.Options{})
+		s := open(t, disk.Options{})
 		ctx, cancel := context.WithCancel(t.Context())
 		seen := uint64(0)
 		var last error
@@ -215,7 +215,7 @@ func TestReopen(t *testing.T) {
 	var name string
 	attempt := uint64(0)
 	for round := range uint64(4) {
-		s, err := spool.Open(t.Context(), "spool", &spool.Options{FS: fs, Name: fmt.Sprintf("till-%d", round)})
+		s, err := disk.Open(t.Context(), "spool", &disk.Options{FS: fs, Name: fmt.Sprintf("till-%d", round)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -233,7 +233,7 @@ func TestReopen(t *testing.T) {
 			attempt = n
 		}
 		if round > 0 {
-			want := dictwire.SpoolTopic{Topic: "a", First: 10*round + 1, Next: 10*round + 1, Acked: 10 * round, Sum: sum(record(10 * round))}
+			want := spool.Topic{Topic: "a", First: 10*round + 1, Next: 10*round + 1, Acked: 10 * round, Sum: sum(record(10 * round))}
 			if got := topicA(t, s); got != want {
 				t.Errorf("%+v, want %+v", got, want)
 			}
@@ -245,7 +245,7 @@ func TestReopen(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	other := open(t, spool.Options{})
+	other := open(t, disk.Options{})
 	if other.Producer() == name {
 		t.Error("two spools have one name")
 	}
@@ -255,7 +255,7 @@ func TestReopen(t *testing.T) {
 // stays.
 func TestSettle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := open(t, spool.Options{})
+		s := open(t, disk.Options{})
 		for n := uint64(1); n <= 40; n += 4 {
 			add(t, s, "a", n, 4)
 		}
@@ -303,18 +303,18 @@ func TestSettle(t *testing.T) {
 
 func TestFullBytes(t *testing.T) {
 	big := func(c string) []byte { return []byte(strings.Repeat(c, 100)) }
-	s := open(t, spool.Options{MaxBytes: 1000, NoWait: true})
+	s := open(t, disk.Options{MaxBytes: 1000, NoWait: true})
 	for n := uint64(1); n <= 10; n++ {
 		if got, err := s.Append(t.Context(), fmt.Sprint("t", n%3), "json", big("x")); err != nil {
 			t.Fatal(got, err)
 		}
 	}
 	for range 2 {
-		if _, err := s.Append(t.Context(), "t0", "json", []byte("1")); !errors.Is(err, dictwire.ErrSpoolFull) {
+		if _, err := s.Append(t.Context(), "t0", "json", []byte("1")); !errors.Is(err, spool.ErrFull) {
 			t.Fatalf("a full spool says %v", err)
 		}
 	}
-	if _, err := s.Append(t.Context(), "t0", "json", big("x"), make([]byte, 901)); !errors.Is(err, dictwire.ErrSpoolFull) {
+	if _, err := s.Append(t.Context(), "t0", "json", big("x"), make([]byte, 901)); !errors.Is(err, spool.ErrFull) {
 		t.Fatalf("what never fits: %v", err)
 	}
 	if st := s.Stats(); st.Refused != 2 || st.Bytes != 1000 {
@@ -324,7 +324,7 @@ func TestFullBytes(t *testing.T) {
 	if err := s.Settle(t.Context(), "t1", 2, 0); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []error{nil, nil, dictwire.ErrSpoolFull} {
+	for _, want := range []error{nil, nil, spool.ErrFull} {
 		if n, err := s.Append(t.Context(), "t0", "json", big("y")); !errors.Is(err, want) {
 			t.Fatalf("record %d: %v, want %v", n, err, want)
 		}
@@ -334,7 +334,7 @@ func TestFullBytes(t *testing.T) {
 // TestFullWaits lets appends wait for room, and ends them by their context and
 // by Close.
 func TestFullWaits(t *testing.T) {
-	s := open(t, spool.Options{MaxBytes: 20})
+	s := open(t, disk.Options{MaxBytes: 20})
 	if _, err := s.Append(t.Context(), "a", "json", make([]byte, 20)); err != nil {
 		t.Fatal(err)
 	}
@@ -371,26 +371,26 @@ func TestFullWaits(t *testing.T) {
 func TestFullAge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fs := vfs.NewMem()
-		s := open(t, spool.Options{FS: fs, MaxAge: time.Hour, NoWait: true})
+		s := open(t, disk.Options{FS: fs, MaxAge: time.Hour, NoWait: true})
 		add(t, s, "a", 1, 1)
 		time.Sleep(50 * time.Minute)
 		add(t, s, "b", 1, 1)
 		time.Sleep(20 * time.Minute)
-		if _, err := s.Append(t.Context(), "c", "json", []byte("1")); !errors.Is(err, dictwire.ErrSpoolFull) {
+		if _, err := s.Append(t.Context(), "c", "json", []byte("1")); !errors.Is(err, spool.ErrFull) {
 			t.Fatalf("the oldest record is older than it may be: %v", err)
 		}
 		read(t, s, "a", 1, 1) // it is not dropped
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
-		s = open(t, spool.Options{FS: fs, MaxAge: time.Hour, NoWait: true})
-		if _, err := s.Append(t.Context(), "c", "json", []byte("1")); !errors.Is(err, dictwire.ErrSpoolFull) {
+		s = open(t, disk.Options{FS: fs, MaxAge: time.Hour, NoWait: true})
+		if _, err := s.Append(t.Context(), "c", "json", []byte("1")); !errors.Is(err, spool.ErrFull) {
 			t.Fatalf("the age is forgotten: %v", err)
 		}
 		settle(t, s, "a", 1)
 		add(t, s, "b", 2, 1)
 		time.Sleep(45 * time.Minute)
-		if _, err := s.Append(t.Context(), "c", "json", []byte("1")); !errors.Is(err, dictwire.ErrSpoolFull) {
+		if _, err := s.Append(t.Context(), "c", "json", []byte("1")); !errors.Is(err, spool.ErrFull) {
 			t.Fatalf("the second record is older than it may be: %v", err)
 		}
 		settle(t, s, "b", 1)
@@ -402,7 +402,7 @@ func TestFullAge(t *testing.T) {
 // and each goroutine's grow.
 func TestConcurrentAppends(t *testing.T) {
 	const goroutines, each = 32, 20
-	s := open(t, spool.Options{})
+	s := open(t, disk.Options{})
 	var mu sync.Mutex
 	kept := map[uint64]string{}
 	var wg sync.WaitGroup
@@ -449,7 +449,7 @@ func TestConcurrentAppends(t *testing.T) {
 func TestAppendsShareASync(t *testing.T) {
 	const appends = 100
 	fs := &counting{FS: vfs.NewMem()}
-	s := open(t, spool.Options{FS: fs})
+	s := open(t, disk.Options{FS: fs})
 	add(t, s, "a", 1, 1)
 	begin := fs.syncs.Load()
 	fs.slow.Lock()
@@ -471,15 +471,15 @@ func TestAppendsShareASync(t *testing.T) {
 
 func TestLocked(t *testing.T) {
 	fs := vfs.NewMem()
-	open(t, spool.Options{FS: fs})
-	_, err := spool.Open(t.Context(), "spool", &spool.Options{FS: fs})
+	open(t, disk.Options{FS: fs})
+	_, err := disk.Open(t.Context(), "spool", &disk.Options{FS: fs})
 	if !errors.Is(err, store.ErrLocked) || !strings.Contains(err.Error(), "directory of its own") {
 		t.Errorf("a second one gets %v", err)
 	}
 }
 
 func TestWhatCantBeKept(t *testing.T) {
-	s := open(t, spool.Options{})
+	s := open(t, disk.Options{})
 	for _, c := range []struct {
 		topic, format string
 		records       [][]byte
@@ -498,14 +498,14 @@ func TestWhatCantBeKept(t *testing.T) {
 	}
 	add(t, s, "a", 1, 1)
 	for _, name := range []string{"a b", strings.Repeat("x", 33)} {
-		if _, err := spool.Open(t.Context(), "other", &spool.Options{Name: name, FS: vfs.NewMem()}); err == nil {
+		if _, err := disk.Open(t.Context(), "other", &disk.Options{Name: name, FS: vfs.NewMem()}); err == nil {
 			t.Errorf("a spool is called %q", name)
 		}
 	}
 }
 
 func TestClosed(t *testing.T) {
-	s := open(t, spool.Options{})
+	s := open(t, disk.Options{})
 	add(t, s, "a", 1, 1)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)

@@ -1,4 +1,4 @@
-package dictwire
+package client
 
 import "github.com/dictwire/dictwire/dict"
 
@@ -29,10 +29,4 @@ func (c *Client) free(w *waiter) {
 func (w *waiter) end(o outcome) {
 	w.reply, w.err = o.reply, o.err
 	w.done <- struct{}{}
-}
-
-// An outcome is what the server says of a record besides that it is settled.
-type outcome struct {
-	reply *dict.Dict
-	err   error
 }

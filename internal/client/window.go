@@ -1,4 +1,4 @@
-package dictwire
+package client
 
 import (
 	"context"
@@ -66,7 +66,7 @@ func (w *window) wait() (<-chan struct{}, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed {
-		return nil, ErrClientClosed
+		return nil, ErrClosed
 	}
 	if w.room == nil {
 		w.room = make(chan struct{})
@@ -105,7 +105,7 @@ func (w *window) leave(records, bytes int) {
 	}
 }
 
-// close makes enter return ErrClientClosed where there is no room.
+// close makes enter return ErrClosed where there is no room.
 func (w *window) close() {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -1,8 +1,8 @@
-// Package spool keeps a client's records on disk until the server has settled
-// them: a program may send while the server is away, end, be killed or lose
-// power, and what it sent arrives once, in order.
+// Package disk is a spool in a directory: it keeps a client's records until the
+// server has settled them. A program may send while the server is away, end, be
+// killed or lose power, and what it sent arrives once, in order.
 //
-//	s, err := spool.Open(ctx, "/var/lib/till/spool", nil)
+//	s, err := disk.Open(ctx, "/var/lib/till/spool", nil)
 //	…
 //	defer s.Close()
 //
@@ -59,8 +59,8 @@
 // A record has at most 1 GiB, and no more than the spool may hold; a topic is one
 // that [store.CheckTopic] accepts and does not begin with "_". A block of records
 // that can't be read any more (its checksum tells) ends every Read that comes to
-// it with a *dictwire.SpoolGapError. What is before it is sent; then the client
-// stops with dictwire.ErrDamaged, or, where it accepts losses, goes on behind it.
+// it with a *spool.GapError. What is before it is sent; then the client
+// stops with spool.ErrDamaged, or, where it accepts losses, goes on behind it.
 // The server forgets a producer that it has not seen for 90 days: a spool
 // that had records settled before, and comes later than that, gets lost.
 //
@@ -76,4 +76,4 @@
 //
 // Notes outlive the records that brought them, which are trimmed. Attempts are
 // epochs of claims, which a store never uses again.
-package spool
+package disk

@@ -1,4 +1,4 @@
-package spool
+package disk
 
 import (
 	"context"
@@ -19,7 +19,7 @@ import (
 // stands, and nothing is sent twice.
 const saveEvery = time.Second
 
-// Settle implements [dictwire.Spool]. Its error is that of an earlier one which
+// Settle implements [spool.Spool]. Its error is that of an earlier one which
 // could not be saved.
 func (s *Spool) Settle(_ context.Context, topic string, number uint64, sum uint32) error {
 	s.mu.Lock()

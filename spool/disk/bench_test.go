@@ -1,17 +1,17 @@
-package spool_test
+package disk_test
 
 import (
 	"sync"
 	"testing"
 
-	"github.com/dictwire/dictwire/spool"
+	"github.com/dictwire/dictwire/spool/disk"
 )
 
 var benchRecord = []byte(`{"id":1234567,"name":"Ada","tags":["a","b"]}`)
 
-func openDir(b *testing.B) *spool.Spool {
+func openDir(b *testing.B) *disk.Spool {
 	b.Helper()
-	s, err := spool.Open(b.Context(), b.TempDir(), &spool.Options{MaxBytes: -1})
+	s, err := disk.Open(b.Context(), b.TempDir(), &disk.Options{MaxBytes: -1})
 	if err != nil {
 		b.Fatal(err)
 	}

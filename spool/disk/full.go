@@ -1,11 +1,12 @@
-package spool
+package disk
 
 import (
 	"context"
 	"fmt"
 	"time"
 
-	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/spool"
+
 	"github.com/dictwire/dictwire/internal/storedir"
 )
 
@@ -22,11 +23,11 @@ type disk struct {
 // to look again where that may end by itself. s.mu is held.
 func (s *Spool) full(size int64) (again time.Duration, err error) {
 	if size > s.opts.MaxBytes-s.bytes {
-		return 0, fmt.Errorf("%w: it holds %d bytes of %d", dictwire.ErrSpoolFull, s.bytes, s.opts.MaxBytes)
+		return 0, fmt.Errorf("%w: it holds %d bytes of %d", spool.ErrFull, s.bytes, s.opts.MaxBytes)
 	}
 	now := s.opts.Now()
 	if age := now.Sub(s.oldest); !s.oldest.IsZero() && age > s.opts.MaxAge {
-		return 0, fmt.Errorf("%w: its oldest record waits for %v, and %v is the limit", dictwire.ErrSpoolFull, age, s.opts.MaxAge)
+		return 0, fmt.Errorf("%w: its oldest record waits for %v, and %v is the limit", spool.ErrFull, age, s.opts.MaxAge)
 	}
 	if d := now.Sub(s.disk.looked); d < 0 || d >= lookEvery {
 		s.disk = disk{now, s.look()}
@@ -40,7 +41,7 @@ func (s *Spool) look() error {
 	if err != nil || u.AvailBytes >= s.least {
 		return nil //nolint:nilerr // a file system that can't tell has no reserve
 	}
-	return fmt.Errorf("%w: %d MiB of the disk are free, and %d are the reserve", dictwire.ErrSpoolFull, u.AvailBytes>>20, s.least>>20)
+	return fmt.Errorf("%w: %d MiB of the disk are free, and %d are the reserve", spool.ErrFull, u.AvailBytes>>20, s.least>>20)
 }
 
 // setReserve works out how many bytes of the disk stay free.

@@ -1,4 +1,4 @@
-package spool
+package disk
 
 import (
 	"context"
@@ -6,7 +6,8 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/spool"
+
 	"github.com/dictwire/dictwire/internal/ledger"
 	"github.com/dictwire/dictwire/store"
 )
@@ -32,8 +33,8 @@ type call struct {
 
 func newCall() any { return &call{turn: make(chan bool, 1)} }
 
-// Append implements [dictwire.Spool]. An error that wraps
-// dictwire.ErrSpoolFull, or the cause of ctx, says that nothing was kept.
+// Append implements [spool.Spool]. An error that wraps
+// spool.ErrFull, or the cause of ctx, says that nothing was kept.
 func (s *Spool) Append(ctx context.Context, topic, format string, records ...[]byte) (uint64, error) {
 	size, err := s.check(topic, format, records)
 	if err != nil {
@@ -87,7 +88,7 @@ func (s *Spool) check(topic, format string, records [][]byte) (size int64, err e
 		return 0, fmt.Errorf("spool: %d bytes at once, want at most %d", size, store.MaxBlockBytes)
 	}
 	if size > s.opts.MaxBytes {
-		return 0, fmt.Errorf("%w: %d bytes never fit, it holds %d", dictwire.ErrSpoolFull, size, s.opts.MaxBytes)
+		return 0, fmt.Errorf("%w: %d bytes never fit, it holds %d", spool.ErrFull, size, s.opts.MaxBytes)
 	}
 	return size, nil
 }

@@ -1,4 +1,4 @@
-package spool_test
+package disk_test
 
 import (
 	"bytes"
@@ -10,10 +10,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/internal/crashfs"
 	"github.com/dictwire/dictwire/internal/testrand"
 	"github.com/dictwire/dictwire/spool"
+	"github.com/dictwire/dictwire/spool/disk"
 )
 
 // TestDamageMatrix damages one file of a spool whose program was killed: each record
@@ -53,7 +53,7 @@ const (
 // killed fills a spool, and returns what a killed program leaves of it.
 func killed(ctx context.Context, rng *rand.Rand, seed uint64) (_ *crashfs.FS, records [][]byte, err error) {
 	fs := crashfs.New(seed)
-	s, err := spool.Open(ctx, "spool", &spool.Options{FS: fs, Reserve: -1})
+	s, err := disk.Open(ctx, "spool", &disk.Options{FS: fs, Reserve: -1})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -116,9 +116,9 @@ func harm(rng *rand.Rand, fs *crashfs.FS) string {
 
 // inspect opens a damaged spool and reads it.
 func inspect(ctx context.Context, fs *crashfs.FS, records [][]byte) (kind string, err error) {
-	s, err := spool.Open(ctx, "spool", &spool.Options{FS: fs, Reserve: -1})
-	if errors.Is(err, dictwire.ErrDamaged) {
-		s, err := spool.Open(ctx, "spool", &spool.Options{FS: fs, Reserve: -1, AcceptLost: true})
+	s, err := disk.Open(ctx, "spool", &disk.Options{FS: fs, Reserve: -1})
+	if errors.Is(err, spool.ErrDamaged) {
+		s, err := disk.Open(ctx, "spool", &disk.Options{FS: fs, Reserve: -1, AcceptLost: true})
 		if err == nil { // else nothing is left that can be used
 			_, err = s.Append(ctx, "t", "json", []byte("{}"))
 			return refused, errors.Join(err, s.Close())
@@ -142,7 +142,7 @@ func inspect(ctx context.Context, fs *crashfs.FS, records [][]byte) (kind string
 	}
 	for from := uint64(1); from < n; {
 		for b, err := range s.Read(ctx, "t", from) {
-			var damaged *dictwire.SpoolGapError
+			var damaged *spool.GapError
 			if errors.As(err, &damaged) {
 				if damaged.From != from || damaged.To <= from {
 					return "", fmt.Errorf("a gap from %d to %d, read from %d", damaged.From, damaged.To, from)

@@ -1,4 +1,4 @@
-package spool_test
+package disk_test
 
 import (
 	"bufio"
@@ -14,7 +14,7 @@ import (
 
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/dict"
-	"github.com/dictwire/dictwire/spool"
+	"github.com/dictwire/dictwire/spool/disk"
 	"github.com/dictwire/dictwire/store"
 	"github.com/dictwire/dictwire/store/log"
 )
@@ -62,7 +62,7 @@ func TestKill(t *testing.T) {
 			t.Fatalf("the sender says: %s", p.stderr.String())
 		}
 	}
-	s, err := spool.Open(t.Context(), dir, nil)
+	s, err := disk.Open(t.Context(), dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +121,7 @@ func (p *sender) said() map[string]uint64 {
 // sendUntilKilled sends records that hold their numbers, and says how far they
 // are spooled.
 func sendUntilKilled(t *testing.T, dir, addr string) {
-	s, err := spool.Open(t.Context(), dir, nil)
+	s, err := disk.Open(t.Context(), dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

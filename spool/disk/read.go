@@ -1,4 +1,4 @@
-package spool
+package disk
 
 import (
 	"context"
@@ -7,7 +7,8 @@ import (
 	"iter"
 	"time"
 
-	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/spool"
+
 	"github.com/dictwire/dictwire/store"
 )
 
@@ -16,19 +17,19 @@ func (s *Spool) only(topic string) store.ReadOptions {
 	return store.ReadOptions{Topics: []string{topic}, Producer: s.producer(topic)}
 }
 
-// Read implements [dictwire.Spool]. The last that it yields is an error: the
+// Read implements [spool.Spool]. The last that it yields is an error: the
 // cause of ctx; one that wraps store.ErrUnavailable where the spool is closed;
-// or a *dictwire.SpoolGapError, which wraps a *store.DamageError.
-func (s *Spool) Read(ctx context.Context, topic string, from uint64) iter.Seq2[dictwire.SpoolBatch, error] {
-	return func(yield func(dictwire.SpoolBatch, error) bool) {
-		err := s.read(ctx, topic, from, func(b dictwire.SpoolBatch) bool { return yield(b, nil) })
+// or a *spool.GapError, which wraps a *store.DamageError.
+func (s *Spool) Read(ctx context.Context, topic string, from uint64) iter.Seq2[spool.Batch, error] {
+	return func(yield func(spool.Batch, error) bool) {
+		err := s.read(ctx, topic, from, func(b spool.Batch) bool { return yield(b, nil) })
 		if err != nil {
-			yield(dictwire.SpoolBatch{}, fmt.Errorf("spool: read %s: %w", topic, err))
+			yield(spool.Batch{}, fmt.Errorf("spool: read %s: %w", topic, err))
 		}
 	}
 }
 
-func (s *Spool) read(ctx context.Context, topic string, from uint64, yield func(dictwire.SpoolBatch) bool) error {
+func (s *Spool) read(ctx context.Context, topic string, from uint64, yield func(spool.Batch) bool) error {
 	begin, err := s.find(ctx, topic, from)
 	if err != nil {
 		return err
@@ -65,7 +66,7 @@ func (s *Spool) read(ctx context.Context, topic string, from uint64, yield func(
 		for _, r := range b.Block.Records(uint32(first - b.Block.First)) {
 			records = append(records, r)
 		}
-		if !yield(dictwire.SpoolBatch{First: first, Format: b.Block.Codec, Records: records}) {
+		if !yield(spool.Batch{First: first, Format: b.Block.Codec, Records: records}) {
 			return nil
 		}
 	}
@@ -88,7 +89,7 @@ func (s *Spool) gap(ctx context.Context, topic string, from uint64, d *store.Dam
 	if err != nil || to <= from {
 		return err
 	}
-	return &dictwire.SpoolGapError{From: from, To: to, Err: d}
+	return &spool.GapError{From: from, To: to, Err: d}
 }
 
 // A stored is a block of a topic: where it stands, and the numbers it holds.

@@ -1,4 +1,4 @@
-package spool_test
+package disk_test
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/internal/crashfs"
-	"github.com/dictwire/dictwire/spool"
+	"github.com/dictwire/dictwire/spool/disk"
 	"github.com/dictwire/dictwire/store"
 	"github.com/dictwire/dictwire/store/log"
 	"github.com/dictwire/dictwire/store/memory"
@@ -86,7 +86,7 @@ func (s *server) wantRecords(topic string, n uint64) {
 	}
 }
 
-func dial(t testing.TB, s *spool.Spool, addr string, d dictwire.Dialer) *dictwire.Client {
+func dial(t testing.TB, s *disk.Spool, addr string, d dictwire.Dialer) *dictwire.Client {
 	t.Helper()
 	d.Spool, d.MinBackoff, d.MaxBackoff = s, time.Millisecond, 10*time.Millisecond
 	c, err := d.Dial(context.Background(), addr)
@@ -100,7 +100,7 @@ func dial(t testing.TB, s *spool.Spool, addr string, d dictwire.Dialer) *dictwir
 // never fits.
 func TestSmall(t *testing.T) {
 	const count = 5000
-	s := open(t, spool.Options{MaxBytes: 1000})
+	s := open(t, disk.Options{MaxBytes: 1000})
 	srv := newServer(t)
 	c := dial(t, s, srv.addr, dictwire.Dialer{})
 	for n := range uint64(count) {
@@ -130,7 +130,7 @@ func TestServerAway(t *testing.T) {
 		} else {
 			srv.stop()
 		}
-		s, err := spool.Open(t.Context(), "spool", &spool.Options{FS: fs})
+		s, err := disk.Open(t.Context(), "spool", &disk.Options{FS: fs})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -154,7 +154,7 @@ func TestServerAway(t *testing.T) {
 	}
 	srv.stop()
 	srv.start()
-	s := open(t, spool.Options{FS: fs})
+	s := open(t, disk.Options{FS: fs})
 	c := dial(t, s, srv.addr, dictwire.Dialer{})
 	defer c.Close()
 	for topic, n := range sent {
@@ -178,7 +178,7 @@ func TestLostAndCopied(t *testing.T) {
 	// begin gives a server a few records of a spool that is copied meanwhile.
 	begin := func(t *testing.T) (srv *server, now, old *crashfs.FS) {
 		srv, now = newServer(t), crashfs.New(1)
-		s := open(t, spool.Options{FS: now})
+		s := open(t, disk.Options{FS: now})
 		c := dial(t, s, srv.addr, dictwire.Dialer{})
 		for n := uint64(1); n <= 3; n++ {
 			if err := send(c, n); err != nil {
@@ -190,7 +190,7 @@ func TestLostAndCopied(t *testing.T) {
 		}
 		_ = c.Close()
 		old = now.Crash(false, nil)
-		s = open(t, spool.Options{FS: now})
+		s = open(t, disk.Options{FS: now})
 		c = dial(t, s, srv.addr, dictwire.Dialer{})
 		for n := uint64(4); n <= 5; n++ {
 			if err := send(c, n); err != nil {
@@ -204,7 +204,7 @@ func TestLostAndCopied(t *testing.T) {
 	}
 	t.Run("an old copy", func(t *testing.T) {
 		srv, _, old := begin(t)
-		c := dial(t, open(t, spool.Options{FS: old}), srv.addr, dictwire.Dialer{})
+		c := dial(t, open(t, disk.Options{FS: old}), srv.addr, dictwire.Dialer{})
 		defer c.Close()
 		if err := send(c, 100); !errors.Is(err, dictwire.ErrFenced) && !errors.Is(err, dictwire.ErrConflict) {
 			t.Errorf("it goes on: %v", err)
@@ -214,7 +214,7 @@ func TestLostAndCopied(t *testing.T) {
 	t.Run("an old copy that was opened often", func(t *testing.T) {
 		srv, _, old := begin(t)
 		for range 5 {
-			s, err := spool.Open(t.Context(), "spool", &spool.Options{FS: old})
+			s, err := disk.Open(t.Context(), "spool", &disk.Options{FS: old})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -222,7 +222,7 @@ func TestLostAndCopied(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		s := open(t, spool.Options{FS: old})
+		s := open(t, disk.Options{FS: old})
 		for n := range 5 { // more than the server has
 			if _, err := s.Append(t.Context(), "a", "json", record(uint64(n)+100)); err != nil {
 				t.Fatal(err)
@@ -238,7 +238,7 @@ func TestLostAndCopied(t *testing.T) {
 	t.Run("another server", func(t *testing.T) {
 		_, now, _ := begin(t)
 		other := newServer(t)
-		s := open(t, spool.Options{FS: now})
+		s := open(t, disk.Options{FS: now})
 		c := dial(t, s, other.addr, dictwire.Dialer{})
 		if err := send(c, 6); !errors.Is(err, dictwire.ErrLost) {
 			t.Errorf("it goes on: %v", err)
@@ -258,7 +258,7 @@ func TestLostAndCopied(t *testing.T) {
 	})
 	t.Run("a directory that is lost", func(t *testing.T) {
 		srv, _, _ := begin(t)
-		c := dial(t, open(t, spool.Options{}), srv.addr, dictwire.Dialer{})
+		c := dial(t, open(t, disk.Options{}), srv.addr, dictwire.Dialer{})
 		defer c.Close()
 		if err := send(c, 6); err != nil {
 			t.Fatal(err)

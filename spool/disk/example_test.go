@@ -1,4 +1,4 @@
-package spool_test
+package disk_test
 
 import (
 	"context"
@@ -8,12 +8,12 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"github.com/dictwire/dictwire/spool"
+	"github.com/dictwire/dictwire/spool/disk"
 )
 
 func ExampleSpool() {
 	ctx := context.Background()
-	s, err := spool.Open(ctx, "till/spool", &spool.Options{Name: "till", FS: vfs.NewMem()})
+	s, err := disk.Open(ctx, "till/spool", &disk.Options{Name: "till", FS: vfs.NewMem()})
 	if err != nil {
 		log.Fatal(err)
 	}

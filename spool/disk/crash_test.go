@@ -1,4 +1,4 @@
-package spool_test
+package disk_test
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/dictwire/dictwire/internal/crashfs"
-	"github.com/dictwire/dictwire/spool"
+	"github.com/dictwire/dictwire/spool/disk"
 	"github.com/dictwire/dictwire/store"
 )
 
@@ -75,7 +75,7 @@ func losePower(ctx context.Context, seed uint64, d store.Durability) error {
 	c := &crasher{FS: crashfs.New(seed)}
 	c.now = known{appended: map[string]string{}, settled: map[string]uint64{}}
 	// Small enough that the settler is waited for.
-	s, err := spool.Open(ctx, "deep/down/spool", &spool.Options{FS: c, Durability: d, MaxBytes: 20000})
+	s, err := disk.Open(ctx, "deep/down/spool", &disk.Options{FS: c, Durability: d, MaxBytes: 20000})
 	if err != nil {
 		return err
 	}
@@ -115,7 +115,7 @@ func losePower(ctx context.Context, seed uint64, d store.Durability) error {
 }
 
 // append appends until power is lost.
-func (c *crasher) append(ctx context.Context, s *spool.Spool, topic string, who, size int) error {
+func (c *crasher) append(ctx context.Context, s *disk.Spool, topic string, who, size int) error {
 	for n := 0; !c.lost(); n++ {
 		var all [][]byte
 		for i := range n%3 + 1 {
@@ -142,7 +142,7 @@ func (c *crasher) append(ctx context.Context, s *spool.Spool, topic string, who,
 }
 
 // settle settles what it reads, as a client whose server acknowledges all.
-func (c *crasher) settle(ctx context.Context, s *spool.Spool, topic string) error {
+func (c *crasher) settle(ctx context.Context, s *disk.Spool, topic string) error {
 	for b, err := range s.Read(ctx, topic, 1) {
 		if err != nil {
 			return err
@@ -161,7 +161,7 @@ func (c *crasher) settle(ctx context.Context, s *spool.Spool, topic string) erro
 	return nil
 }
 
-func (c *crasher) attempts(ctx context.Context, s *spool.Spool) error {
+func (c *crasher) attempts(ctx context.Context, s *disk.Spool) error {
 	for !c.lost() {
 		n, err := s.Attempt(ctx)
 		if err != nil {
@@ -176,7 +176,7 @@ func (c *crasher) attempts(ctx context.Context, s *spool.Spool) error {
 
 // verify opens what is left.
 func (c *crasher) verify(ctx context.Context, name string) (err error) {
-	s, err := spool.Open(ctx, "deep/down/spool", &spool.Options{FS: c.After(), NoWait: true})
+	s, err := disk.Open(ctx, "deep/down/spool", &disk.Options{FS: c.After(), NoWait: true})
 	if err != nil {
 		return err
 	}
@@ -216,7 +216,7 @@ func (c *crasher) verify(ctx context.Context, name string) (err error) {
 
 // verifyTopic reads what is not settled of a topic: its records are those that
 // were appended.
-func (c *crasher) verifyTopic(ctx context.Context, s *spool.Spool, topic string, next, acked uint64, ackedSum uint32) error {
+func (c *crasher) verifyTopic(ctx context.Context, s *disk.Spool, topic string, next, acked uint64, ackedSum uint32) error {
 	for n := acked + 1; n < next; {
 		for b, err := range s.Read(ctx, topic, n) {
 			if err != nil {

@@ -1,4 +1,4 @@
-package spool_test
+package disk_test
 
 import (
 	"cmp"
@@ -11,10 +11,10 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/internal/crashfs"
 	"github.com/dictwire/dictwire/internal/storedir"
 	"github.com/dictwire/dictwire/spool"
+	"github.com/dictwire/dictwire/spool/disk"
 	"github.com/dictwire/dictwire/store"
 )
 
@@ -69,7 +69,7 @@ func (f *countingFile) sync(do func() error) error {
 // kept that is not.
 func TestDiskFails(t *testing.T) {
 	fs := &counting{FS: vfs.NewMem()}
-	s, err := spool.Open(t.Context(), "spool", &spool.Options{FS: fs})
+	s, err := disk.Open(t.Context(), "spool", &disk.Options{FS: fs})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +85,7 @@ func TestDiskFails(t *testing.T) {
 	if err := s.Close(); !errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("close: %v", err)
 	}
-	s = open(t, spool.Options{FS: fs})
+	s = open(t, disk.Options{FS: fs})
 	st := topicA(t, s)
 	if st.Next < 4 || st.Next > 5 {
 		t.Fatalf("%+v", st)
@@ -100,11 +100,11 @@ func TestReserve(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fs := &smallDisk{FS: vfs.NewMem()}
 		fs.free.Store(65 << 20)
-		s := open(t, spool.Options{FS: fs, NoWait: true})
+		s := open(t, disk.Options{FS: fs, NoWait: true})
 		add(t, s, "a", 1, 3)
 		fs.free.Store(63 << 20)
 		time.Sleep(2 * time.Second)
-		if _, err := s.Append(t.Context(), "a", "json", record(4)); !errors.Is(err, dictwire.ErrSpoolFull) {
+		if _, err := s.Append(t.Context(), "a", "json", record(4)); !errors.Is(err, spool.ErrFull) {
 			t.Fatalf("append: %v", err)
 		}
 		settle(t, s, "a", 3)
@@ -120,7 +120,7 @@ func TestReserve(t *testing.T) {
 		}
 
 		fs.free.Store(0)
-		s = open(t, spool.Options{FS: fs})
+		s = open(t, disk.Options{FS: fs})
 		var wg sync.WaitGroup
 		wg.Go(func() { add(t, s, "a", 5, 1) })
 		time.Sleep(time.Minute)
@@ -150,9 +150,9 @@ func (d *smallDisk) GetDiskUsage(string) (vfs.DiskUsage, error) {
 func TestReserveOfSmallDisk(t *testing.T) {
 	fs := &smallDisk{FS: vfs.NewMem(), total: 64 << 20}
 	fs.free.Store(8 << 20)
-	s := open(t, spool.Options{FS: fs, NoWait: true})
+	s := open(t, disk.Options{FS: fs, NoWait: true})
 	add(t, s, "a", 1, 10)
-	_, err := spool.Open(t.Context(), "other", &spool.Options{FS: fs, Reserve: 64 << 20})
+	_, err := disk.Open(t.Context(), "other", &disk.Options{FS: fs, Reserve: 64 << 20})
 	if !errors.Is(err, storedir.ErrReserve) {
 		t.Errorf("a reserve of all the disk: %v", err)
 	}
@@ -163,19 +163,19 @@ func TestReserveOfSmallDisk(t *testing.T) {
 // sent under their numbers, which their sums tell.
 func TestOldCopy(t *testing.T) {
 	fs := crashfs.New(1)
-	s := open(t, spool.Options{FS: fs})
+	s := open(t, disk.Options{FS: fs})
 	add(t, s, "a", 1, 10)
 	old := fs.Crash(false, nil)
 	add(t, s, "a", 11, 10)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	s = open(t, spool.Options{FS: fs})
+	s = open(t, disk.Options{FS: fs})
 	seen, err := s.Attempt(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	back := open(t, spool.Options{FS: old})
+	back := open(t, disk.Options{FS: old})
 	attempt, err := back.Attempt(t.Context())
 	if err != nil || attempt > seen {
 		t.Errorf("the copy's attempt is %d, %v, and the server saw %d", attempt, err, seen)
@@ -183,7 +183,7 @@ func TestOldCopy(t *testing.T) {
 	if back.Producer() != s.Producer() {
 		t.Error("the copy has another name")
 	}
-	want := dictwire.SpoolTopic{Topic: "a", First: 1, Next: 11}
+	want := spool.Topic{Topic: "a", First: 1, Next: 11}
 	if got := topicA(t, back); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}

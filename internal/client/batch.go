@@ -1,0 +1,60 @@
+package client
+
+import (
+	"time"
+
+	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/store"
+)
+
+// A Batch is records that were stored together, or none: then it says that
+// nothing else lies below Next.
+type Batch struct {
+	At       string // the position of the first record
+	Next     string // that after the last
+	Topic    string
+	Producer string    // "" where the records have no numbers
+	First    uint64    // the number of the first record
+	Time     time.Time // when the server took them
+	Codec    codec.Codec
+	Records  [][]byte
+	Gap      *Gap // not nil: there are no records, and these are missing
+
+	space space
+}
+
+// A Gap is records that can't be read.
+type Gap struct {
+	From, To string
+	Topic    string // "" where it is not known
+	Trimmed  bool   // they were trimmed; else they are damaged
+	Text     string // what is wrong with those that are damaged
+}
+
+// A space is the memory of a batch.
+type space struct {
+	bytes   []byte
+	records [][]byte
+}
+
+// isProgress reports whether the batch says nothing but how far reading is.
+func (b *Batch) isProgress() bool { return b != nil && b.Gap == nil && len(b.Records) == 0 }
+
+// skipTo leaves out the records below a position, and reports whether others are
+// left.
+func (b *Batch) skipTo(position string) bool {
+	p, err := store.ParsePosition(position)
+	at, atErr := store.ParsePosition(b.At)
+	if err != nil || atErr != nil || p.Tag != at.Tag || p.Block != at.Block || p.Index <= at.Index {
+		return true
+	}
+	n := int(p.Index - at.Index)
+	if n >= len(b.Records) {
+		return false
+	}
+	b.At, b.Records = p.String(), b.Records[n:]
+	if b.First > 0 {
+		b.First += uint64(n)
+	}
+	return true
+}

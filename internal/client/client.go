@@ -1,0 +1,396 @@
+// Package client is the client: what it holds of each topic's log, its sessions,
+// its spool and its subscriptions.
+package client
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/codec/json"
+	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/address"
+	"github.com/dictwire/dictwire/internal/option"
+	"github.com/dictwire/dictwire/internal/wire"
+	"github.com/dictwire/dictwire/spool"
+	"github.com/dictwire/dictwire/store"
+)
+
+// defaultTopic is where records go whose sender names no topic.
+const defaultTopic = "default"
+
+// Options are those of the public Dialer, which says what they are, with the same
+// defaults.
+type Options struct {
+	Codec                  codec.Codec
+	Limits                 codec.Limits
+	Producer               string
+	Token                  string
+	Spool                  spool.Spool
+	AtSpool                bool
+	AcceptLost             bool
+	WindowRecords          int
+	WindowBytes            int64
+	MinBackoff, MaxBackoff time.Duration
+	IdleTimeout            time.Duration
+	OnReply                func(topic string, number uint64, reply *dict.Dict)
+	OnSession              func(err error)
+	Logger                 *slog.Logger
+	DialContext            func(ctx context.Context, network, addr string) (net.Conn, error)
+
+	Rejected   func(Rejection) error // makes the error that says so; it is required
+	OnRejected func(error)           // is told of what Rejected made
+}
+
+// A Client sends dictionaries to a server, and reads them back.
+type Client struct {
+	o        Options
+	addr     string
+	producer string
+	codecs   map[string]codec.Codec
+	checkers map[string]*checker
+	waiters  sync.Pool // of *waiter
+
+	window  window          // records that were accepted; with a spool, until they are in it
+	atOnce  int             // most bytes that the spool takes at once
+	flight  window          // records that were read from the spool and are not settled
+	ctx     context.Context //nolint:containedctx // the client's life, which no call spans
+	cancel  context.CancelCauseFunc
+	running sync.WaitGroup
+	appends sync.WaitGroup  // the goroutines that write to the spool
+	append  context.Context //nolint:containedctx // of theirs
+	giveUp  context.CancelFunc
+	lost    atomic.Int64 // records that will never be settled
+
+	mu       sync.RWMutex
+	senders  map[string]*sender     // guarded by mu, by topic
+	spooled  map[string]spool.Topic // guarded by mu: where topics stood at the start
+	spare    net.Conn               // guarded by mu: connected and not used yet
+	closed   bool                   // guarded by mu
+	failures []error                // guarded by mu: what the next Flush returns
+	more     int                    // guarded by mu: and how many it does not
+}
+
+// maxFailures is how many errors Flush returns in full.
+const maxFailures = 100
+
+// Dial returns a client of the server at addr.
+func Dial(ctx context.Context, addr string, o Options) (*Client, error) {
+	if o.Codec == nil {
+		o.Codec = json.Codec{}
+	}
+	c := &Client{
+		o: o, addr: addr, producer: cmp.Or(o.Producer, "go") + "." + strings.ToLower(rand.Text()[:16]),
+		codecs: wire.Codecs(o.Codec), checkers: make(map[string]*checker), atOnce: math.MaxInt,
+		senders: make(map[string]*sender), spooled: make(map[string]spool.Topic),
+	}
+	if o.Spool != nil {
+		c.producer = o.Spool.Producer()
+	}
+	if err := (store.Producer{Topic: defaultTopic, Name: c.producer}).Check(); err != nil {
+		return nil, fmt.Errorf("dictwire: %w", err)
+	}
+	for name, cd := range c.codecs {
+		c.checkers[name] = &checker{codec: cd, limits: o.Limits}
+	}
+	for _, w := range []*window{&c.window, &c.flight} {
+		w.maxRecords = bound(int64(o.WindowRecords), 65536)
+		w.maxBytes = bound(o.WindowBytes, 16<<20)
+	}
+	c.o.MinBackoff = max(cmp.Or(o.MinBackoff, 50*time.Millisecond), 1)
+	c.o.MaxBackoff = max(cmp.Or(o.MaxBackoff, 5*time.Second), c.o.MinBackoff)
+	c.o.IdleTimeout = option.Timeout(o.IdleTimeout, time.Minute)
+	c.o.AtSpool = o.AtSpool && o.Spool != nil
+	c.append, c.giveUp = context.WithCancel(context.Background())
+	c.ctx, c.cancel = context.WithCancelCause(context.Background())
+	if s, ok := o.Spool.(interface{ MaxAppend() int64 }); ok {
+		c.atOnce = int(min(s.MaxAppend(), int64(c.atOnce)))
+	}
+	if o.Spool != nil {
+		if err := c.drain(ctx); err != nil {
+			return nil, errors.Join(err, c.Close())
+		}
+		return c, nil
+	}
+	conn, err := c.connect(ctx)
+	if err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	c.spare = conn
+	return c, nil
+}
+
+// bound returns a bound: what stands for zero, or none for what is negative.
+func bound(v, byDefault int64) int64 {
+	if v < 0 {
+		return math.MaxInt64
+	}
+	return cmp.Or(v, byDefault)
+}
+
+// connect connects to the server.
+func (c *Client) connect(ctx context.Context) (net.Conn, error) {
+	c.mu.Lock()
+	conn := c.spare
+	c.spare = nil
+	c.mu.Unlock()
+	if conn != nil {
+		return conn, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	dial := c.o.DialContext
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	network, where, err := address.Dial(c.addr)
+	if err != nil {
+		return nil, err
+	}
+	conn, err = dial(ctx, network, where)
+	if err != nil {
+		return nil, fmt.Errorf("dictwire: can't connect to %s: %w", where, address.Cause(err))
+	}
+	return conn, nil
+}
+
+const (
+	connectTimeout = 10 * time.Second
+	spoolTimeout   = 10 * time.Second // how long Close waits for the spool
+)
+
+// Producer returns the name under which the client's records take their
+// numbers.
+func (c *Client) Producer() string { return c.producer }
+
+// Send sends one dictionary to a topic and returns when it is settled.
+func (c *Client) Send(ctx context.Context, topic string, v any) (reply *dict.Dict, err error) {
+	s, err := c.sender(topic)
+	if err != nil {
+		return nil, notSentError{err}
+	}
+	w := c.newWaiter()
+	if err := s.send(ctx, v, w); err != nil {
+		return nil, notSentError{err}
+	}
+	select {
+	case <-w.done:
+		reply, err = w.reply, w.err
+		c.free(w)
+		return reply, err
+	case <-ctx.Done():
+		return s.giveUp(ctx, w)
+	}
+}
+
+// SendAsync takes a dictionary to be sent to a topic.
+func (c *Client) SendAsync(ctx context.Context, topic string, v any) error {
+	s, err := c.sender(topic)
+	if err == nil {
+		err = s.send(ctx, v, nil)
+	}
+	if err != nil {
+		return notSentError{err}
+	}
+	return nil
+}
+
+// Flush returns when all that was sent before is settled.
+func (c *Client) Flush(ctx context.Context) error {
+	var errs []error
+	waiters := make(map[*sender]*waiter)
+	all := c.all()
+	for _, s := range all {
+		w := c.newWaiter()
+		w.flush = true
+		switch wait, err := s.flush(w); {
+		case err != nil:
+			errs = append(errs, err)
+		case wait:
+			waiters[s] = w
+		}
+	}
+	for i, s := range all {
+		w := waiters[s]
+		if w == nil {
+			continue
+		}
+		select {
+		case <-w.done:
+			if w.err != nil {
+				errs = append(errs, w.err)
+			}
+			continue
+		case <-ctx.Done():
+		}
+		for _, s := range all[i:] {
+			if w := waiters[s]; w != nil {
+				s.leave(w)
+			}
+		}
+		errs = append(errs, fmt.Errorf("dictwire: flush: %w", context.Cause(ctx)))
+		break
+	}
+	return errors.Join(append(c.takeFailures(), errs...)...)
+}
+
+// Close ends the client at once.
+func (c *Client) Close() error {
+	c.mu.Lock()
+	again := c.closed
+	c.closed = true
+	spare := c.spare
+	c.spare = nil
+	c.mu.Unlock()
+	if again {
+		c.running.Wait()
+		c.appends.Wait()
+		return nil
+	}
+	if spare != nil {
+		_ = spare.Close()
+	}
+	c.window.close()
+	for _, s := range c.all() {
+		s.close()
+	}
+	c.cancel(ErrClosed)
+	c.flight.close()
+	c.running.Wait()
+	late := time.AfterFunc(spoolTimeout, c.giveUp)
+	c.appends.Wait()
+	late.Stop()
+	c.giveUp()
+	if lost := c.lost.Load(); lost > 0 {
+		return fmt.Errorf("dictwire: close: %s not settled", countOf(lost, "record"))
+	}
+	return nil
+}
+
+// sender returns the sender of a topic.
+func (c *Client) sender(topic string) (*sender, error) {
+	if topic == "" {
+		topic = defaultTopic
+	}
+	c.mu.RLock()
+	s := c.senders[topic]
+	c.mu.RUnlock()
+	if s != nil {
+		return s, nil
+	}
+	if err := store.CheckTopic(topic); err != nil {
+		return nil, fmt.Errorf("dictwire: %w", err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil, ErrClosed
+	}
+	if s = c.senders[topic]; s == nil {
+		s = newSender(c, topic, c.spooled[topic])
+		c.senders[topic] = s
+	}
+	return s, nil
+}
+
+// all returns all senders, by topic.
+func (c *Client) all() []*sender {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	all := make([]*sender, 0, len(c.senders))
+	for _, s := range c.senders {
+		all = append(all, s)
+	}
+	slices.SortFunc(all, func(a, b *sender) int { return strings.Compare(a.topic, b.topic) })
+	return all
+}
+
+// failed notes an error for the next Flush.
+func (c *Client) failed(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.failures) == maxFailures {
+		c.more++
+		return
+	}
+	c.failures = append(c.failures, err)
+}
+
+func (c *Client) takeFailures() []error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	errs := c.failures
+	if c.more > 0 {
+		errs = append(errs, fmt.Errorf("dictwire: %s more", countOf(int64(c.more), "error")))
+	}
+	c.failures, c.more = nil, 0
+	return errs
+}
+
+// Pending returns the number of records that were taken and are not settled.
+func (c *Client) Pending() int64 { return c.window.records.Load() + c.lost.Load() }
+
+// Limits are those of one record.
+func (c *Client) Limits() codec.Limits { return c.o.Limits }
+
+// session tells that a session has begun, or why there is none.
+func (c *Client) session(err error) {
+	if c.o.OnSession != nil {
+		c.o.OnSession(err)
+	}
+}
+
+// logSession logs what is told otherwise where there is an OnSession.
+func (c *Client) logSession(level slog.Level, msg string, attrs ...any) {
+	if c.o.OnSession == nil {
+		c.log(level, msg, attrs...)
+	}
+}
+
+func (c *Client) log(level slog.Level, msg string, attrs ...any) {
+	if c.o.Logger != nil {
+		c.o.Logger.Log(context.Background(), level, msg, attrs...)
+	}
+}
+
+// lastAttempt is the highest attempt of this process.
+var lastAttempt atomic.Uint64
+
+// clockAttempt returns a number for a greeting: the microseconds of the clock,
+// above all that it returned before.
+func clockAttempt() uint64 {
+	for {
+		last := lastAttempt.Load()
+		next := max(uint64(time.Now().UnixMicro()), last+1)
+		if lastAttempt.CompareAndSwap(last, next) {
+			return next
+		}
+	}
+}
+
+// attempt returns a number for a writer's greeting, above all before it.
+func (c *Client) attempt(ctx context.Context) (uint64, error) {
+	if c.o.Spool != nil {
+		return c.o.Spool.Attempt(ctx)
+	}
+	return clockAttempt(), nil
+}
+
+// countOf says how many things there are.
+func countOf(n int64, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprint(n, " ", thing, "s")
+}

@@ -1,0 +1,78 @@
+package client
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/dictwire/dictwire/fault"
+)
+
+// The public package documents these under the same names, ErrClosed as
+// ErrClosed.
+var (
+	ErrLost = errors.New("dictwire: the server has less than it acknowledged: " +
+		"it was restored from a backup, or is another one; accept the loss to go on")
+	ErrConflict = errors.New("dictwire: the server holds another record under this number: " +
+		"two logs use one producer's name, or an old copy of a spool came back; give one of them a name of its own")
+	ErrFenced = errors.New("dictwire: another connection took over: " +
+		"the producer or cursor is used twice; end one of the two")
+	ErrProtocol = errors.New("dictwire: what the server sends is not the native session")
+	ErrNotSent  = errors.New("dictwire: not sent")
+	ErrClosed   = errors.New("dictwire: the client is closed")
+	ErrDropped  = errors.New("dictwire: a log record was dropped: the window is full")
+)
+
+// A notSentError is [ErrNotSent] with the reason.
+type notSentError struct{ error }
+
+func (e notSentError) Unwrap() []error { return []error{ErrNotSent, e.error} }
+
+// NotSent returns err as the reason of an [ErrNotSent].
+func NotSent(err error) error { return notSentError{err} }
+
+// A RemoteError is the fault that the server tells, against a session or against
+// what came as a bare sequence.
+type RemoteError struct{ Fault *fault.Error }
+
+func (e *RemoteError) Error() string { return "dictwire: the server says: " + e.Fault.Text }
+
+// Unwrap returns the fault.
+func (e *RemoteError) Unwrap() error { return e.Fault }
+
+// A lostPositionError is [ErrLost] where a reader names a position that the server
+// does not have: there is no loss to accept, and the server says what helps.
+type lostPositionError struct{ remote *RemoteError }
+
+func (e *lostPositionError) Error() string { return e.remote.Error() }
+
+func (e *lostPositionError) Unwrap() []error { return []error{ErrLost, e.remote} }
+
+// A stopError is what no new connection helps against.
+type stopError struct{ err error }
+
+func (e *stopError) Error() string { return e.err.Error() }
+
+func (e *stopError) Unwrap() error { return e.err }
+
+func stop(format string, a ...any) error { return &stopError{fmt.Errorf(format, a...)} }
+
+// ended makes the error of a session that the server ended by f. It is a
+// *stopError where no new connection helps; greeted says whether the server had
+// accepted the greeting.
+func ended(f *fault.Error, what string, greeted bool) error {
+	remote := &RemoteError{f}
+	switch f.Code {
+	case fault.Lost:
+		return stop("%w (%s; the server goes on at number %d): %w", ErrLost, what, f.Next, remote)
+	case fault.Conflict:
+		return stop("%w (%s): %w", ErrConflict, what, remote)
+	case fault.Fenced, fault.Stale:
+		return stop("%w (%s): %w", ErrFenced, what, remote)
+	case fault.Forbidden, fault.Plaintext, fault.Topic, fault.Unauthenticated, fault.Unsupported, fault.Version:
+		return stop("%w (%s)", remote, what)
+	}
+	if !greeted && !f.Code.Retryable() {
+		return stop("%w (%s)", remote, what)
+	}
+	return remote
+}

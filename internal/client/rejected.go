@@ -1,0 +1,36 @@
+package client
+
+import (
+	"slices"
+
+	"github.com/dictwire/dictwire/fault"
+	"github.com/dictwire/dictwire/internal/wire"
+)
+
+// A Rejection says that a record was rejected: it is settled, but not in its
+// topic.
+type Rejection struct {
+	Topic  string
+	Number uint64
+	Code   fault.Code
+	Text   string
+	Record []byte // nil where the client does not hold it any more
+}
+
+// rejected takes note that a record was rejected.
+func (s *sender) rejected(m wire.Rejected) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if m.Number == 0 || m.Number >= s.sent {
+		return stop("%w: record %d is rejected, %d were sent (%v)", ErrProtocol, m.Number, s.sent-1, s)
+	}
+	if m.Number <= s.acked {
+		return nil // it has been told
+	}
+	r := Rejection{Topic: s.topic, Number: m.Number, Code: m.Code, Text: m.Text}
+	if record, ok := s.record(m.Number); ok {
+		r.Record = slices.Clone(record)
+	}
+	s.outcomes[m.Number] = outcome{err: s.c.o.Rejected(r), rejected: true}
+	return nil
+}

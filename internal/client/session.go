@@ -1,0 +1,272 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/fault"
+	"github.com/dictwire/dictwire/internal/address"
+	"github.com/dictwire/dictwire/internal/wire"
+	"github.com/dictwire/dictwire/spool"
+)
+
+// A session is one connection of a sender.
+type session struct {
+	s      *sender
+	conn   net.Conn
+	in     *wire.Reader
+	codec  codec.Codec // of the session
+	window uint64      // of the server
+
+	holds   *segment        // guarded by s.mu: whose bytes are being written
+	fed     verdict         // guarded by s.mu: of reading the spool
+	gap     *spool.GapError // guarded by s.mu: where it can't be read any more
+	turning bool            // guarded by s.mu: the session ends when all that was sent is settled
+	acked   uint64          // guarded by s.mu: settled, and its rejections are told
+	sum     uint32          // guarded by s.mu: of record acked; 0 where it is not known
+
+	failed   atomic.Bool   // writing has failed
+	writeErr error         // why; read when the writer has ended
+	done     chan struct{} // closed when reading has ended
+	settled  chan struct{} // holds one when the spool is to be told
+	active   time.Time     // when something was settled
+}
+
+// lingering is how long the server's last words are waited for when writing
+// has failed.
+const lingering = time.Second
+
+// Read reads from the connection, and ends where nothing comes for too long.
+func (sess *session) Read(p []byte) (int, error) {
+	_ = sess.conn.SetReadDeadline(time.Now().Add(wire.BeatWithin))
+	if sess.failed.Load() {
+		_ = sess.conn.SetReadDeadline(time.Now().Add(lingering))
+	}
+	return sess.conn.Read(p)
+}
+
+// connect makes one connection and uses it to its end. Its error is nil where
+// the session ended in order.
+func (s *sender) connect(ctx context.Context) error {
+	conn, err := s.c.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+	sess := &session{s: s, conn: conn, done: make(chan struct{}), settled: make(chan struct{}, 1), active: time.Now()}
+	sess.in = wire.NewReader(sess)
+	at, v := sess.greet(ctx)
+	if v.over {
+		return sess.explain(v.err)
+	}
+	var working sync.WaitGroup
+	work, cancel := context.WithCancel(ctx)
+	err = sess.resume(work, at, &working)
+	if err == nil {
+		s.c.session(nil)
+		working.Go(sess.write)
+		err = sess.read()
+	}
+	cancel()
+	close(sess.done)
+	_ = conn.Close()
+	working.Wait()
+	s.mu.Lock()
+	if sess.holds != nil {
+		sess.holds.release()
+	}
+	if sess.fed.over {
+		err = sess.fed.err
+	}
+	s.idle = false
+	s.mu.Unlock()
+	return sess.explain(err)
+}
+
+// explain makes the error of a link of what reading ended with.
+func (sess *session) explain(err error) error {
+	var bad *wire.MessageError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &bad):
+		return stop("%w: %w (%v)", ErrProtocol, bad, sess.s)
+	case errors.As(err, new(*stopError)), errors.As(err, new(*RemoteError)):
+		return err
+	case sess.writeErr != nil:
+		err = sess.writeErr
+	case err == io.EOF:
+		return errors.New("dictwire: the server closed the connection")
+	case isTimeout(err):
+		return fmt.Errorf("dictwire: nothing came from the server for %v", wire.BeatWithin)
+	}
+	return fmt.Errorf("dictwire: the connection broke: %w", address.Cause(err))
+}
+
+func isTimeout(err error) bool {
+	var t net.Error
+	return errors.As(err, &t) && t.Timeout()
+}
+
+// A verdict says whether a session goes on.
+type verdict struct {
+	over bool
+	err  error // of one that is over: nil where it ended in order, so that the next may follow at once
+}
+
+var (
+	proceed = verdict{}
+	over    = verdict{over: true}
+)
+
+// check is the verdict on what may have failed.
+func check(err error) verdict { return verdict{err != nil, err} }
+
+// read reads what the server says. Its error is nil where the session ended in
+// order.
+func (sess *session) read() error {
+	for {
+		m, err := sess.in.Message()
+		switch {
+		case err != nil && sess.turned():
+			return nil
+		case err != nil:
+			return err
+		}
+		if v := sess.message(m); v.over {
+			return v.err
+		}
+	}
+}
+
+// message takes in what the server says.
+func (sess *session) message(m wire.Message) verdict {
+	switch m := m.(type) {
+	case wire.Ack:
+		if err := sess.s.settle(m.Number); err != nil {
+			return check(err)
+		}
+		return sess.settledSome()
+	case wire.Rejected:
+		return check(sess.s.rejected(m))
+	case wire.Reply:
+		return check(sess.reply(m))
+	case wire.Error:
+		return sess.endedBy(m.Fault, true)
+	default:
+		return check(stop("%w: a %T to one who sends (%v)", ErrProtocol, m, sess.s))
+	}
+}
+
+// settledSome decides after an ack.
+func (sess *session) settledSome() verdict {
+	s := sess.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sess.acked, sess.sum = s.acked, 0
+	if s.sumKnown {
+		sess.sum = s.sum
+	}
+	signal(sess.settled)
+	now := time.Now()
+	switch {
+	case sess.gap != nil && s.acked+1 >= sess.gap.From:
+		return s.pass(sess.gap)
+	case s.acked+1 < s.sent:
+		sess.active = now
+	case sess.turning:
+		return over
+	case s.known > s.sent:
+		sess.active = now
+	case now.Sub(sess.active) >= s.c.o.IdleTimeout:
+		return over
+	}
+	return proceed
+}
+
+// turned reports whether the session ends because another format comes.
+func (sess *session) turned() bool {
+	sess.s.mu.Lock()
+	defer sess.s.mu.Unlock()
+	return sess.turning && sess.s.acked+1 == sess.s.sent
+}
+
+// reply reads a reply. One beyond the limits says nothing against the session.
+func (sess *session) reply(m wire.Reply) error {
+	s := sess.s
+	if !s.wants(m.Number) {
+		return sess.in.Skip(m.Length)
+	}
+	if m.Code != "" {
+		return s.replied(m.Number, outcome{err: &RemoteError{&fault.Error{Code: m.Code, Text: m.Text, At: -1}}})
+	}
+	if most := s.c.o.Limits.Effective().RecordBytes; m.Length > uint64(most) {
+		if err := sess.in.Skip(m.Length); err != nil {
+			return err
+		}
+		return s.replied(m.Number, outcome{err: replyError(m.Number, &codec.SyntaxError{
+			Codec: sess.codec.Name(), Code: fault.TooLarge, Offset: most,
+			Msg: fmt.Sprintf("a reply of %d bytes, want at most %d", m.Length, most),
+		})})
+	}
+	b, err := sess.in.Append(nil, m.Length)
+	if err != nil {
+		return err
+	}
+	d, err := sess.codec.Decode(b, s.c.o.Limits)
+	var bad *codec.SyntaxError
+	switch {
+	case errors.As(err, &bad) && (bad.Code == fault.TooLarge || bad.Code == fault.TooDeep || bad.Code == fault.OverLimit):
+		return s.replied(m.Number, outcome{err: replyError(m.Number, bad)})
+	case err != nil:
+		return stop("%w: the reply to record %d: %w (%v)", ErrProtocol, m.Number, err, s)
+	}
+	return s.replied(m.Number, outcome{reply: d})
+}
+
+func replyError(number uint64, err error) error {
+	return fmt.Errorf("dictwire: the reply to record %d, which is settled: %w", number, err)
+}
+
+// write writes what there is to be sent, and waits for more.
+func (sess *session) write() {
+	s := sess.s
+	for {
+		s.mu.Lock()
+		data, format := s.take(sess)
+		switch {
+		case format != nil:
+			s.format, sess.turning = format, true
+			now := s.acked+1 == s.sent
+			s.mu.Unlock()
+			if now {
+				_ = sess.conn.Close()
+			}
+			return
+		case data == nil:
+			s.idle = true
+			s.mu.Unlock()
+			select {
+			case <-s.wake:
+				continue
+			case <-sess.done:
+				return
+			}
+		}
+		s.mu.Unlock()
+		if _, err := sess.conn.Write(data); err != nil {
+			sess.writeErr = err
+			sess.failed.Store(true)
+			_ = sess.conn.SetReadDeadline(time.Now().Add(lingering))
+			return
+		}
+	}
+}
