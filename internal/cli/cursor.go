@@ -18,7 +18,7 @@ func cursorCommand() *cobra.Command {
 		Use:   "cursor",
 		Short: "Look at the saved positions of readers, and move them",
 		Long: "A cursor is a name under which a reader saves how far it has come. cursor works on the\n" +
-			"directory of a store, which no server may have open meanwhile.",
+			"directory of a store, which no server may have open meanwhile, but for list.",
 		Example: "  dictwire cursor list\n  dictwire cursor reset billing --to 24h\n  dictwire cursor drop billing",
 	}, cursorListCommand(), cursorResetCommand(), cursorDropCommand())
 }
@@ -32,7 +32,7 @@ func cursorListCommand() *cobra.Command {
 		Example: "  dictwire cursor list",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return f.with(cmd.Context(), log.Options{}, func(s *log.Store) error {
+			return f.look(cmd, func(s *log.Store) error {
 				all, err := s.Cursors(cmd.Context())
 				if err != nil || len(all) == 0 {
 					return err

@@ -22,8 +22,9 @@ func storeCommand() *cobra.Command {
 	return group(&cobra.Command{
 		Use:   "store",
 		Short: "Look at a store on disk, check it, take records out of it",
-		Long: "store works on the directory in which serve keeps records. No server may have it\n" +
-			"open meanwhile, but for backup.",
+		Long: "store works on the directory in which serve keeps records. What only reads it (info,\n" +
+			"check, export, backup) does so beside a server that has it open, too, and changes nothing;\n" +
+			"for the others, the server must be stopped.",
 		Example: "  dictwire store info\n" +
 			"  dictwire store check --store /var/lib/dictwire\n" +
 			"  dictwire store export --topic orders --from 24h >orders.ndjson\n" +
@@ -89,6 +90,28 @@ func (f *storeFlag) with(ctx context.Context, o log.Options, do func(*log.Store)
 		return hinted(err)
 	}
 	return errors.Join(do(s), s.Close())
+}
+
+// read opens the store, which must be there, without changing anything, and calls do. A
+// server may have it open meanwhile.
+func (f *storeFlag) read(ctx context.Context, o log.Options, do func(*log.Store) error) error {
+	o.ReadOnly = true
+	return f.with(ctx, o, do)
+}
+
+// look is read for what does not say itself what is damaged. That is told before do is
+// called, and the command fails.
+func (f *storeFlag) look(cmd *cobra.Command, do func(*log.Store) error) error {
+	var damaged error
+	return f.read(cmd.Context(), log.Options{Damaged: func(d log.Damage) {
+		damaged = exitError(exitFailure)
+		say(cmd.ErrOrStderr(), "damaged: %s", visible(d.Text))
+	}}, func(s *log.Store) error {
+		if err := do(s); err != nil {
+			return err
+		}
+		return damaged
+	})
 }
 
 // hinted adds what helps against an error of log.Open.

@@ -4,6 +4,9 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io/fs"
+	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -21,18 +24,28 @@ func storeCheckCommand() *cobra.Command {
 		Short: "Read all of a store and print what is damaged",
 		Long: "check reads every block of a store, compares its checksum, and prints what is damaged,\n" +
 			"with the positions and the topic: those records are lost, and everything else can be\n" +
-			"read. The exit code is 1 where something is.\n\n" +
-			"A store whose files were cut off is not opened as if nothing were: --salvage fills them\n" +
-			"up, so that what is left of them can be read, by serve too.",
+			"read. The exit code is 1 where something is. It changes nothing, and works beside a server\n" +
+			"that has the store open.\n\n" +
+			"A store of which files are missing is not opened by serve as if nothing were: --salvage\n" +
+			"notes that this is known, so that it is opened, with what is left. Where that can't be\n" +
+			"written, since a server has the store open or the disk is read-only, it is a check alone.",
 		Example: "  dictwire store check\n  dictwire store check --store /var/lib/dictwire --salvage",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return f.with(cmd.Context(), log.Options{Salvage: salvage}, func(s *log.Store) error { return storeCheck(cmd, s) })
+			check := func(s *log.Store) error { return storeCheck(cmd, s) }
+			if salvage {
+				err := f.with(cmd.Context(), log.Options{Salvage: true}, check)
+				if !errors.Is(err, store.ErrLocked) && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, syscall.EROFS) {
+					return err
+				}
+				say(cmd.ErrOrStderr(), "nothing is noted: %v", err)
+			}
+			return f.read(cmd.Context(), log.Options{}, check)
 		},
 	}
 	flags := cmd.Flags()
 	f.add(flags)
-	flags.BoolVar(&salvage, "salvage", false, "fill up files that were cut off, so that the rest can be read")
+	flags.BoolVar(&salvage, "salvage", false, "note that missing files are known to be, so that serve opens the rest")
 	return cmd
 }
 
@@ -64,6 +77,12 @@ func storeCheck(cmd *cobra.Command, s *log.Store) error {
 	fmt.Fprintf(out, "%s damaged; %s\n", count(int64(r.Damages), "place is", "places are"), lost)
 	if err := out.Flush(); err != nil {
 		return err
+	}
+	if len(r.Missing) > 0 {
+		return hintError{
+			fmt.Errorf("serve does not open this store: %s", strings.Join(r.Missing, "; ")),
+			"dictwire store check --salvage notes that this is known, so that it does",
+		}
 	}
 	return exitError(exitFailure)
 }

@@ -40,7 +40,7 @@ func storeExportCommand() *cobra.Command {
 			if err := checkPatterns(e.topics); err != nil {
 				return err
 			}
-			return e.with(cmd.Context(), log.Options{}, func(s *log.Store) error { return e.run(cmd, s) })
+			return e.read(cmd.Context(), log.Options{}, func(s *log.Store) error { return e.run(cmd, s) })
 		},
 	}
 	flags := cmd.Flags()

@@ -17,7 +17,7 @@ func storeInfoCommand() *cobra.Command {
 		Example: "  dictwire store info\n  dictwire store info --store /var/lib/dictwire",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return f.with(cmd.Context(), log.Options{}, func(s *log.Store) error { return storeInfo(cmd, s) })
+			return f.look(cmd, func(s *log.Store) error { return storeInfo(cmd, s) })
 		},
 	}
 	f.add(cmd.Flags())

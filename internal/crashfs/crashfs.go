@@ -451,11 +451,14 @@ func (f *FS) RemoveAll(name string) error {
 	return nil
 }
 
-// Rename implements [vfs.FS].
+// Rename implements [vfs.FS]. Directories have another name durably at once.
 func (f *FS) Rename(old, name string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	old, name = clean(old), clean(name)
+	if f.dirs[old] {
+		return f.renameDir(old, name)
+	}
 	n := f.names[old]
 	if n == nil {
 		return pathError("rename", old, fs.ErrNotExist)
@@ -464,6 +467,37 @@ func (f *FS) Rename(old, name string) error {
 		return pathError("rename", name, err)
 	}
 	f.change(change{name: name, old: old, node: n})
+	return nil
+}
+
+func (f *FS) renameDir(old, name string) error {
+	if err := f.do(Rename, name); err != nil {
+		return pathError("rename", name, err)
+	}
+	moved := func(p string) string {
+		if rest, ok := strings.CutPrefix(p, old); ok && (rest == "" || rest[0] == '/') {
+			return name + rest
+		}
+		return p
+	}
+	for _, names := range []map[string]*node{f.names, f.safe} {
+		for _, p := range sorted(names) {
+			if to := moved(p); to != p {
+				names[to] = names[p]
+				delete(names, p)
+			}
+		}
+	}
+	for i := range f.todo {
+		c := &f.todo[i]
+		c.dir, c.name, c.old = moved(c.dir), moved(c.name), moved(c.old)
+	}
+	for d := range maps.Clone(f.dirs) {
+		if to := moved(d); to != d {
+			delete(f.dirs, d)
+			f.dirs[to] = true
+		}
+	}
 	return nil
 }
 

@@ -6,86 +6,84 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"slices"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// Backup implements [store.Backuper]. Sealed segments are linked, not copied,
-// where the file system allows it. The active one is copied as far as it is known
-// to be synced.
+// incompleteName is a file that a directory with a store can't have.
+const incompleteName = "incomplete"
+
+// Backup implements [store.Backuper]. The store may be opened read-only, beside the
+// process that has it open; the copy then is of what there was when it was opened.
+// Sealed segments are linked, not copied, where the file system allows it. Until the
+// copy is whole it stands beside dir, as dir.part, which does not open.
+//
+// The states are not copied, as they follow from the log.
 func (s *Store) Backup(ctx context.Context, dir string) (err error) {
 	if err := s.enter(ctx); err != nil {
 		return err
 	}
 	defer s.leave()
-	if _, err := s.fs.Stat(dir); err == nil || !errors.Is(err, fs.ErrNotExist) {
+	sn := s.snapshot
+	if sn == nil {
+		if sn, err = takeSnapshot(s.fs, s.dir); err != nil {
+			return fmt.Errorf("store: backup: %w", cause(err))
+		}
+		defer sn.Close()
+	}
+	to, part := sn.FS, dir+".part"
+	if _, err := to.Stat(dir); err == nil || !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("store: backup to %s: %w", dir, fs.ErrExist)
 	}
-	if err := makeDir(s.fs, dir); err != nil {
-		return fmt.Errorf("store: backup: %w", err)
+	if err = sn.copyTo(ctx, part); err == nil {
+		err = errors.Join(to.Rename(part, dir), syncDir(to, to.PathDir(dir)))
 	}
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("store: backup to %s: %w", dir, errors.Join(err, s.fs.RemoveAll(dir)))
-		}
-	}()
-	s.trimMu.Lock() // nothing is freed meanwhile
-	defer s.trimMu.Unlock()
-	// What is sealed later is in the copy as far as it is now.
-	s.committer.landing <- struct{}{}
-	segments := slices.Clone(s.segments.list())
-	successor := s.committer.successor
-	sizes := make([]int64, len(segments))
-	for i, g := range segments {
-		sizes[i] = g.size.Load()
+	if err != nil {
+		return fmt.Errorf("store: backup to %s: %w", dir, errors.Join(err, to.RemoveAll(part)))
 	}
-	<-s.committer.landing
+	return nil
+}
 
-	// The mark comes first: without it, nobody may take the copy for a store.
-	if err := s.copyFile(nil, 0, s.fs.PathJoin(dir, backupName)); err != nil {
+// copyTo makes a copy in a directory, durably. The mark says that it was never opened.
+func (sn *snapshot) copyTo(ctx context.Context, dir string) error {
+	to := sn.FS
+	path := func(name string) string { return to.PathJoin(dir, name) }
+	if err := errors.Join(to.RemoveAll(dir), makeDir(to, dir)); err != nil {
 		return err
 	}
-	for i, g := range segments {
+	if err := errors.Join(copyFile(to, nil, path(incompleteName)), syncDir(to, dir)); err != nil {
+		return err
+	}
+	for i, v := range sn.segments {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if g.Lost != "" {
+		from := sn.path(v.name())
+		if i < sn.sealed() && to.Link(from, path(v.name())) == nil {
+			if err := copyFile(to, nil, path(v.name())); err != nil {
+				return err
+			}
 			continue
 		}
-		name := g.name()
-		from, to := s.path(name), s.fs.PathJoin(dir, name)
-		last := i == len(segments)-1
-		if !last && s.fs.Link(from, to) == nil {
-			continue
-		}
-		if err := s.copyPart(from, sizes[i], to); err != nil {
+		if err := copyFile(to, sn.pinned[from], path(v.name())); err != nil {
 			return err
 		}
 	}
-	name := successor.name()
-	if err := s.copyPart(s.path(name), successor.Start, s.fs.PathJoin(dir, name)); err != nil {
+	if err := copyFile(to, sn.pinned[sn.path(slotsName)], path(slotsName)); err != nil {
 		return err
 	}
-	return syncDir(s.fs, dir)
+	return errors.Join(copyFile(to, nil, path(backupName)), syncDir(to, dir), to.Remove(path(incompleteName)), syncDir(to, dir))
 }
 
-func (s *Store) copyPart(from string, size int64, to string) error {
-	f, err := s.fs.Open(from)
-	if err != nil {
-		return err
-	}
-	return errors.Join(s.copyFile(f, size, to), f.Close())
-}
-
-// copyFile copies the first bytes of a file, durably.
-func (s *Store) copyFile(from vfs.File, size int64, to string) error {
-	f, err := s.create(to)
+// copyFile makes a file durable: the copy of another one, or, where from is nil, one
+// that is there, or empty.
+func copyFile(fsys vfs.FS, from *pinned, to string) error {
+	f, err := fsys.OpenReadWrite(to, vfs.WriteCategoryUnspecified)
 	if err != nil {
 		return err
 	}
 	if from != nil {
-		_, err = io.CopyBuffer(struct{ io.Writer }{f}, io.NewSectionReader(from, 0, size), make([]byte, 1<<20))
+		_, err = io.CopyBuffer(struct{ io.Writer }{f}, io.NewSectionReader(from.read, 0, from.size), make([]byte, 1<<20))
 	}
 	return errors.Join(err, f.Sync(), f.Close())
 }

@@ -2,7 +2,10 @@ package log_test
 
 import (
 	"errors"
+	"math/rand/v2"
 	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/dictwire/dictwire/internal/crashfs"
 	"github.com/dictwire/dictwire/store"
@@ -93,5 +96,121 @@ func TestRestored(t *testing.T) {
 	at, found, err := s.Cursor(t.Context(), cursor)
 	if err != nil || !found || at.Compare(before) != 0 || at.Tag == before.Tag {
 		t.Errorf("the cursor is at %v, %v, %v", at, found, err)
+	}
+}
+
+// A moving is a file system that does something when it is used for the nth time.
+type moving struct {
+	vfs.FS
+
+	left  int
+	move  func()
+	links int
+}
+
+func (f *moving) count() {
+	if f.left--; f.left == 0 {
+		f.move()
+	}
+}
+
+func (f *moving) List(dir string) ([]string, error) {
+	f.count()
+	return f.FS.List(dir)
+}
+
+func (f *moving) Open(name string, o ...vfs.OpenOption) (vfs.File, error) {
+	f.count()
+	file, err := f.FS.Open(name, o...)
+	f.count()
+	return file, err
+}
+
+func (f *moving) Link(old, name string) error {
+	f.count()
+	err := f.FS.Link(old, name)
+	if err == nil {
+		f.links++
+	}
+	return err
+}
+
+func (f *moving) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.OpenOption) (vfs.File, error) {
+	f.count()
+	return f.FS.OpenReadWrite(name, c, o...)
+}
+
+// Segments are made, trimmed and freed at any moment of a copy: it has all that was
+// durable when it began, unless that was trimmed, and nothing is told to be damaged.
+func TestBackupMoves(t *testing.T) {
+	noise := make([]byte, 9000)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(noise) // never fails
+	linked := false
+	for n := 1; ; n++ {
+		fs := crashfs.New(1)
+		o := log.Options{FS: fs, KeepEvery: -1, MaxSegment: 32 << 10, Damaged: func(d log.Damage) { t.Errorf("move %d: damaged: %+v", n, d) }}
+		s, err := log.Open(t.Context(), "store", &o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		last := store.Position{}
+		fill := func(topic string, blocks int) {
+			for range blocks {
+				b := &store.Block{Topic: topic, Codec: "json"}
+				b.Add(noise)
+				r := s.Append(t.Context(), b)[0]
+				if r.Err != nil {
+					t.Fatal(r.Err)
+				}
+				last = r.Position
+			}
+		}
+		fill("trimmed", 5)
+		fill("kept", 10)
+		moves := &moving{FS: fs, left: n, move: func() {
+			fill("later", 10)
+			if err := errors.Join(s.Trim(t.Context(), "trimmed", last), s.Tidy(t.Context())); err != nil {
+				t.Fatal(err)
+			}
+		}}
+		o.FS, o.ReadOnly = moves, true
+		r, err := log.Open(t.Context(), "store", &o)
+		if err != nil {
+			t.Fatalf("move %d: %v", n, err)
+		}
+		if err := errors.Join(r.Backup(t.Context(), "copy"), r.Close(), s.Close()); err != nil {
+			t.Fatalf("move %d: %v", n, err)
+		}
+		c, err := log.Open(t.Context(), "copy", &log.Options{FS: fs, KeepEvery: -1, Damaged: o.Damaged})
+		if err != nil {
+			t.Fatalf("move %d: %v", n, err)
+		}
+		kept := uint64(0)
+		for b, err := range c.Read(t.Context(), store.Position{}, store.ReadOptions{Topics: []string{"kept"}}) {
+			if err != nil {
+				t.Errorf("move %d: %v", n, err)
+			}
+			if b.Block != nil {
+				kept++
+			}
+		}
+		stats, err := c.Topics(t.Context())
+		if err != nil || kept != 10 || stats[0].Name != "kept" || stats[0].Blocks != kept {
+			t.Errorf("move %d: %d blocks were read of %+v, %v", n, kept, stats, err)
+		}
+		if _, err := c.Check(t.Context(), func(d *store.DamageError) { t.Errorf("move %d: %v", n, d) }); err != nil {
+			t.Error(err)
+		}
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+		linked = linked || moves.links > 0
+		if moves.left > 0 {
+			t.Logf("%d moves", n-1)
+			break
+		}
+	}
+	if !linked {
+		t.Error("nothing was linked")
 	}
 }

@@ -14,11 +14,15 @@ type Report struct {
 	Blocks, Records, Bytes uint64 // that can be read; bytes are those of the records
 	Damages                int    // how often damaged was called
 	Lost                   uint64 // records that damage hides, as far as it is known
+
+	// Missing is why Open fails, unless Options.ReadOnly or Options.Salvage is set.
+	Missing []string
 }
 
 // Check reads all there is and calls damaged for everything that can't be read,
 // with its positions where blocks are lost. It may run beside appends and reads.
 func (s *Store) Check(ctx context.Context, damaged func(*store.DamageError)) (r Report, err error) {
+	r.Missing = s.missing
 	tell := func(d *store.DamageError) {
 		r.Damages++
 		damaged(d)

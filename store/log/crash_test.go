@@ -111,6 +111,11 @@ func (w *world) live(lives int, harm func() error) error {
 				return fmt.Errorf("life %d: %w", life, err)
 			}
 		}
+		if life > 0 {
+			if err := w.viewWhole(); err != nil {
+				return fmt.Errorf("life %d, read-only: %w", life, err)
+			}
+		}
 		power := w.rng.IntN(2) == 0
 		ops := w.rng.IntN(150) + 1
 		if w.rng.IntN(3) == 0 {
@@ -144,6 +149,9 @@ func (w *world) live(lives int, harm func() error) error {
 	}
 	if harm != nil {
 		return harm()
+	}
+	if err := w.viewWhole(); err != nil {
+		return fmt.Errorf("at the end, read-only: %w", err)
 	}
 	s, err := w.open()
 	if err != nil {
@@ -291,58 +299,10 @@ var cursor = store.CursorName{Name: "c", Subscription: "*"}
 // verify compares what is there with what was acknowledged.
 func (w *world) verify(s *log.Store) error {
 	ctx := context.Background()
-	w.mu.Lock()
-	acks := w.acks.clone()
-	w.mu.Unlock()
-	stats, err := s.Topics(ctx)
+	acks := w.now()
+	seen, loose, err := acks.verify(s)
 	if err != nil {
 		return err
-	}
-	there := map[store.Position]string{}
-	seen := map[store.Producer]uint64{}
-	loose, counts := 0, map[string]uint64{}
-	for b, err := range s.Read(ctx, store.Position{}, store.ReadOptions{}) {
-		if err != nil {
-			return err
-		}
-		if b.Block == nil {
-			continue
-		}
-		counts[b.Block.Topic]++
-		if b.At.Block < acks.trimmed[b.Block.Topic] {
-			return fmt.Errorf("%v in %s was trimmed, and is there", b.At, b.Block.Topic)
-		}
-		for i, r := range b.Block.Records(0) {
-			at := b.At
-			at.Index = i
-			there[at] = string(r)
-			p := b.Block.Producer
-			if b.Block.Topic == "c" {
-				continue
-			}
-			if p.IsZero() {
-				last := loose
-				if _, err := fmt.Sscanf(string(r), `{"n":%d,`, &loose); err != nil || last != 0 && loose <= last {
-					return fmt.Errorf("topic b goes from %d to %.40s (%w)", last, r, err)
-				}
-				continue
-			}
-			number := b.Block.First + uint64(i)
-			if number <= seen[p] || !strings.HasPrefix(string(r), record(p, number, 0)[:len(record(p, number, 0))-2]) {
-				return fmt.Errorf("%s has %.40q as number %d after %d", p.Name, r, number, seen[p])
-			}
-			seen[p] = number
-		}
-	}
-	for _, st := range stats {
-		if st.Blocks != counts[st.Name] {
-			return fmt.Errorf("%s is said to hold %d blocks, and there are %d", st.Name, st.Blocks, counts[st.Name])
-		}
-	}
-	for at, want := range acks.records {
-		if got, ok := there[at]; ok && got != want || !ok && at.Block >= acks.asked[topicOf(want)] {
-			return fmt.Errorf("at %v there is %.60q, want %.60q", at, got, want)
-		}
 	}
 	for p, n := range acks.numbers {
 		claim, err := s.Claim(ctx, p, store.ClaimRequest{Attempt: 1, Acked: n})
@@ -360,14 +320,77 @@ func (w *world) verify(s *log.Store) error {
 			return fmt.Errorf("%s: the last rejection is %d, want %d", p.Name, rejected, claim.Next-1)
 		}
 	}
-	if at, _, err := s.Cursor(ctx, cursor); err != nil || at.Compare(acks.cursor) < 0 {
-		return fmt.Errorf("the cursor is at %v (%w), want %v", at, err, acks.cursor)
-	}
-	if head, err := s.Head(ctx); err != nil || head.Block < acks.head {
-		return fmt.Errorf("the head is %v (%w), and positions were given up to %d", head, err, acks.head)
-	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.acks.loose = max(w.acks.loose, loose)
 	return nil
+}
+
+// now returns what was acknowledged by now.
+func (w *world) now() acks {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.acks.clone()
+}
+
+// verify compares what can be read with what was acknowledged. It returns the last
+// number of each producer, and that in topic b.
+func (acks acks) verify(s *log.Store) (seen map[store.Producer]uint64, loose int, err error) {
+	ctx := context.Background()
+	stats, err := s.Topics(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	there := map[store.Position]string{}
+	seen, counts := map[store.Producer]uint64{}, map[string]uint64{}
+	for b, err := range s.Read(ctx, store.Position{}, store.ReadOptions{}) {
+		if err != nil {
+			return nil, 0, err
+		}
+		if b.Block == nil {
+			continue
+		}
+		counts[b.Block.Topic]++
+		if b.At.Block < acks.trimmed[b.Block.Topic] {
+			return nil, 0, fmt.Errorf("%v in %s was trimmed, and is there", b.At, b.Block.Topic)
+		}
+		for i, r := range b.Block.Records(0) {
+			at := b.At
+			at.Index = i
+			there[at] = string(r)
+			p := b.Block.Producer
+			if b.Block.Topic == "c" {
+				continue
+			}
+			if p.IsZero() {
+				last := loose
+				if _, err := fmt.Sscanf(string(r), `{"n":%d,`, &loose); err != nil || last != 0 && loose <= last {
+					return nil, 0, fmt.Errorf("topic b goes from %d to %.40s (%w)", last, r, err)
+				}
+				continue
+			}
+			number := b.Block.First + uint64(i)
+			if number <= seen[p] || !strings.HasPrefix(string(r), record(p, number, 0)[:len(record(p, number, 0))-2]) {
+				return nil, 0, fmt.Errorf("%s has %.40q as number %d after %d", p.Name, r, number, seen[p])
+			}
+			seen[p] = number
+		}
+	}
+	for _, st := range stats {
+		if st.Blocks != counts[st.Name] {
+			return nil, 0, fmt.Errorf("%s is said to hold %d blocks, and there are %d", st.Name, st.Blocks, counts[st.Name])
+		}
+	}
+	for at, want := range acks.records {
+		if got, ok := there[at]; ok && got != want || !ok && at.Block >= acks.asked[topicOf(want)] {
+			return nil, 0, fmt.Errorf("at %v there is %.60q, want %.60q", at, got, want)
+		}
+	}
+	if at, _, err := s.Cursor(ctx, cursor); err != nil || at.Compare(acks.cursor) < 0 {
+		return nil, 0, fmt.Errorf("the cursor is at %v (%w), want %v", at, err, acks.cursor)
+	}
+	if head, err := s.Head(ctx); err != nil || head.Block < acks.head {
+		return nil, 0, fmt.Errorf("the head is %v (%w), and positions were given up to %d", head, err, acks.head)
+	}
+	return seen, loose, nil
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path"
 	"slices"
 	"strings"
@@ -64,6 +65,15 @@ const (
 func (w *world) judge() (kind string, err error) {
 	o := w.opts
 	o.FS = w.fs
+	viewed, err := w.viewDamaged()
+	if err != nil {
+		return "", fmt.Errorf("read-only: %w", err)
+	}
+	defer func() {
+		if err == nil && (viewed == untold) != (kind == untold) {
+			err = fmt.Errorf("read-only: %s, and then: %s", viewed, kind)
+		}
+	}()
 	missing := false
 	if s, err := log.Open(context.Background(), "store", &o); err == nil {
 		if kind, err = w.inspect(s, len(w.told) > 0); err != nil {
@@ -103,9 +113,44 @@ func (w *world) judge() (kind string, err error) {
 	return kind, nil
 }
 
-// inspect reads all of a store, and closes it.
+// viewDamaged opens a damaged store read-only, and says what has come of it.
+func (w *world) viewDamaged() (kind string, err error) {
+	if err = w.view(func(s *log.Store, told []string) error {
+		kind, err = w.compare(s, len(told) > 0)
+		return err
+	}); errors.Is(err, log.ErrDamaged) {
+		return refused, nil
+	} else if errors.Is(err, os.ErrNotExist) && w.acks.head == 0 {
+		return untold, nil // its first opening was not finished
+	}
+	return kind, err
+}
+
+// inspect reads all of a store, writes to it, and closes it.
 func (w *world) inspect(s *log.Store, told bool) (kind string, err error) {
 	defer func() { err = errors.Join(err, s.Close()) }()
+	kind, err = w.compare(s, told)
+	if err == nil && kind == untold {
+		err = w.verify(s)
+	}
+	if err != nil {
+		return "", err
+	}
+	b := &store.Block{Topic: "c", Codec: "json"}
+	b.Add([]byte(`{"c":0}`))
+	r := s.Append(context.Background(), b)[0]
+	if r.Err != nil {
+		return "", r.Err
+	}
+	if r.Position.Block < w.acks.head {
+		return "", fmt.Errorf("the position %v is given, and all up to %d were", r.Position, w.acks.head)
+	}
+	w.ack(r.Position, []string{`{"c":0}`}, func(*acks) {})
+	return kind, nil
+}
+
+// compare reads all of a store.
+func (w *world) compare(s *log.Store, told bool) (kind string, err error) {
 	ctx := context.Background()
 	checked := 0
 	if _, err := s.Check(ctx, func(*store.DamageError) { checked++ }); err != nil {
@@ -149,21 +194,6 @@ func (w *world) inspect(s *log.Store, told bool) (kind string, err error) {
 	if told && checked == 0 {
 		return "", errors.New("the opening told of damage, and a check does not")
 	}
-	if kind == untold {
-		if err := w.verify(s); err != nil {
-			return "", err
-		}
-	}
-	b := &store.Block{Topic: "c", Codec: "json"}
-	b.Add([]byte(`{"c":0}`))
-	r := s.Append(ctx, b)[0]
-	if r.Err != nil {
-		return "", r.Err
-	}
-	if r.Position.Block < w.acks.head {
-		return "", fmt.Errorf("the position %v is given, and all up to %d were", r.Position, w.acks.head)
-	}
-	w.ack(r.Position, []string{`{"c":0}`}, func(*acks) {})
 	return kind, nil
 }
 

@@ -50,6 +50,14 @@ type Options struct {
 	// The error wraps os.ErrNotExist.
 	Existing bool
 
+	// ReadOnly opens a store as it is at that moment, without a lock and without
+	// changing anything: another process may have it open, and it may lie where
+	// nothing can be written. There must be one. What is written later is not seen,
+	// and Follow waits in vain. Where files are missing, the rest can be read.
+	// What would change something is refused with ErrReadOnly. Salvage, Restored
+	// and what bounds the store don't count.
+	ReadOnly bool
+
 	// Salvage opens a store some of whose files are missing, and takes note that
 	// the damage is known: what the files held is lost, and everything else can
 	// be read.
@@ -94,6 +102,9 @@ type Store struct {
 	epoch   atomic.Uint64
 	damages []Damage
 
+	snapshot *snapshot // of a store that is opened read-only
+	missing  []string  // its files
+
 	segments  segments
 	indexes   indexes
 	states    *states
@@ -130,25 +141,34 @@ func Open(ctx context.Context, dir string, o *Options) (*Store, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	s := &Store{
-		dir: dir, done: make(chan struct{}), broken: make(chan struct{}), tidy: make(chan struct{}, 1),
-		appendings: sync.Pool{New: newAppending},
-		committer:  committer{landing: make(chan struct{}, 1)},
-	}
+	var opts Options
 	if o != nil {
-		s.opts = *o
+		opts = *o
 	}
-	if err := s.opts.fill(); err != nil {
+	if err := opts.fill(); err != nil {
 		return nil, err
 	}
-	s.fs = s.opts.FS
-	s.quotas = newQuotas(&s.opts)
+	if opts.ReadOnly {
+		return openReadOnly(ctx, dir, opts)
+	}
+	s := newStore(dir, opts)
 	if err := s.open(); errors.Is(err, store.ErrLocked) {
 		return nil, err
 	} else if err != nil {
 		return nil, fmt.Errorf("store: open %s: %w", dir, errors.Join(err, s.release()))
 	}
 	return s, nil
+}
+
+func newStore(dir string, opts Options) *Store {
+	s := &Store{
+		fs: opts.FS, opts: opts, dir: dir,
+		done: make(chan struct{}), broken: make(chan struct{}), tidy: make(chan struct{}, 1),
+		appendings: sync.Pool{New: newAppending},
+		committer:  committer{landing: make(chan struct{}, 1)},
+	}
+	s.quotas = newQuotas(&s.opts)
+	return s
 }
 
 func (s *Store) open() error {
@@ -317,7 +337,7 @@ func (s *Store) Close() error {
 	if s.failed() == nil {
 		errs = append(errs, s.finish())
 	}
-	if f := s.failed(); f != nil {
+	if f := s.failed(); f != nil && !s.opts.ReadOnly {
 		errs = []error{f} // of a log that gave up, nothing else is worth to be told
 	}
 	return errors.Join(append(errs, s.release())...)

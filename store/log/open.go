@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"github.com/dictwire/dictwire/internal/steady"
 	"github.com/dictwire/dictwire/store"
 	"github.com/dictwire/dictwire/store/internal/names"
@@ -38,24 +40,7 @@ func (s *Store) recover(r *recovery) error {
 		return err
 	}
 	if !r.fresh {
-		if !rebuild {
-			r.promise = max(r.promise, applied)
-		}
-		b, err := readAll(s.fs, s.path(slotsName))
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
-			return err
-		}
-		for _, h := range r.heads {
-			r.promise = max(r.promise, promised(b, h.Log))
-			break
-		}
-		if err := r.choose(); err != nil {
-			return err
-		}
-		if err := r.collect(); err != nil {
-			return err
-		}
-		if err := r.unread(applied, rebuild); err != nil {
+		if err := r.judge(applied, rebuild); err != nil {
 			return err
 		}
 		if len(r.missing) > 0 && !s.opts.Salvage {
@@ -65,14 +50,7 @@ func (s *Store) recover(r *recovery) error {
 			return err
 		}
 	}
-	var newest time.Time
-	if r.time > 0 {
-		newest = stamp(r.time)
-	}
-	s.clock = steady.New(s.opts.Now, newest, s.opts.Logger)
-	s.producers.init()
-	s.cursors.seed = maphash.MakeSeed()
-	if err := s.replay(applied, rebuild); err != nil {
+	if err := s.know(r, applied, rebuild); err != nil {
 		return err
 	}
 	if len(r.damages) == 0 {
@@ -88,20 +66,59 @@ func (s *Store) recover(r *recovery) error {
 			return err
 		}
 	}
+	s.tellDamage()
+	s.keeper.Go(s.keep)
+	return nil
+}
+
+func (s *Store) tellDamage() {
 	if s.opts.Damaged != nil {
 		for _, d := range s.damages {
 			s.opts.Damaged(d)
 		}
 	}
-	s.keeper.Go(s.keep)
-	return nil
+}
+
+// judge finds out how far the log goes, and what is damaged. The states have all up to
+// the frame applied, or are to be made anew.
+func (r *recovery) judge(applied uint64, rebuild bool) error {
+	if !rebuild {
+		r.promise = max(r.promise, applied)
+	}
+	b, err := readAll(r.s.fs, r.s.path(slotsName))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	for _, h := range r.heads {
+		r.promise = max(r.promise, promised(b, h.Log))
+		break
+	}
+	if err := r.choose(); err != nil {
+		return err
+	}
+	if err := r.collect(); err != nil {
+		return err
+	}
+	return r.unread(applied, rebuild)
+}
+
+// know makes what is in memory follow from the log and the states.
+func (s *Store) know(r *recovery, applied uint64, rebuild bool) error {
+	var newest time.Time
+	if r.time > 0 {
+		newest = stamp(r.time)
+	}
+	s.clock = steady.New(s.opts.Now, newest, s.opts.Logger)
+	s.producers.init()
+	s.cursors.seed = maphash.MakeSeed()
+	return s.replay(applied, rebuild)
 }
 
 // openStates opens the states, and says up to which frame they follow from the
 // log. Where they can't be read, or are of another log, they are made anew.
 func (s *Store) openStates(r *recovery) (applied uint64, rebuild bool, err error) {
 	dir := s.path(statesName)
-	if s.states, err = openStates(s.fs, dir); err == nil {
+	if s.states, err = openStates(s.fs, dir, s.opts.ReadOnly); err == nil {
 		var of string
 		of, applied, err = s.states.applied()
 		ours := len(r.heads) == 0 && of == ""
@@ -119,10 +136,13 @@ func (s *Store) openStates(r *recovery) (applied uint64, rebuild bool, err error
 		}
 		s.states = nil
 	}
-	if err := s.fs.RemoveAll(dir); err != nil {
+	anew := s.fs
+	if s.opts.ReadOnly {
+		anew = vfs.NewMem()
+	} else if err := s.fs.RemoveAll(dir); err != nil {
 		return 0, false, err
 	}
-	s.states, err = openStates(s.fs, dir)
+	s.states, err = openStates(anew, dir, false)
 	return 0, true, err
 }
 
@@ -136,13 +156,8 @@ func (s *Store) start(r *recovery) error {
 	if h.Tag == "" || s.opts.Restored || r.copied {
 		h.Tag = store.NewTag()
 	}
-	s.tag, s.head, s.damages = h.Tag, *h, h.Damage
-	s.epoch.Store(h.Generation << 32)
-	s.topics.byName = map[string]*topic{}
+	s.begin(h, r.time)
 	c := &s.committer
-	c.seq, c.pos, c.time = h.Base+1, h.Next, r.time
-	c.synced.Store(h.Base)
-
 	if err := r.syncOld(); err != nil {
 		return err
 	}
@@ -177,6 +192,16 @@ func (s *Store) start(r *recovery) error {
 		return err
 	}
 	return c.slots.write(h.Log, c.seq-1)
+}
+
+// begin makes the store one that goes on after a header.
+func (s *Store) begin(h *header, time int64) {
+	s.tag, s.head, s.damages = h.Tag, *h, h.Damage
+	s.epoch.Store(h.Generation << 32)
+	s.topics.byName = map[string]*topic{}
+	c := &s.committer
+	c.seq, c.pos, c.time = h.Base+1, h.Next, time
+	c.synced.Store(h.Base)
 }
 
 // writeAgain writes a frame of an older segment into the active one.

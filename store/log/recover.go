@@ -422,12 +422,13 @@ func (r *recovery) begin() (h *header, again []raw, err error) {
 	h.Tag, h.Time = r.newest.Tag, r.time
 	if len(r.damages) > 0 {
 		h.Base = max(r.promise, last)
-	} else if r.promise < last {
+	} else if r.promise < last && !s.opts.ReadOnly {
 		h.Base = r.promise
 	}
 	h.Synced = h.Base
 	h.Next = max(r.pos, r.at)
-	if !r.closed || len(r.damages) > 0 || h.Next > r.at {
+	open := slices.ContainsFunc(r.damages, func(d Damage) bool { return d.To == 0 })
+	if open || !s.opts.ReadOnly && (!r.closed || len(r.damages) > 0 || h.Next > r.at) {
 		h.Next += leap
 		h.Gaps = append(h.Gaps, gap{r.at, h.Next})
 		h.Gaps = h.Gaps[max(0, len(h.Gaps)-maxGaps):]
@@ -437,7 +438,7 @@ func (r *recovery) begin() (h *header, again []raw, err error) {
 			d.To = h.Next
 		}
 	}
-	if s.opts.Salvage {
+	if s.opts.Salvage && !s.opts.ReadOnly {
 		h.Damage = nil
 	}
 	for _, f := range r.found {

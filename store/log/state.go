@@ -60,12 +60,12 @@ const (
 )
 
 // openStates opens the engine in a directory.
-func openStates(fs vfs.FS, dir string) (*states, error) {
+func openStates(fs vfs.FS, dir string, readOnly bool) (*states, error) {
 	cache := engine.NewCache(8 << 20)
 	defer cache.Unref()
 	st := &states{fuse: newFuse(fs), fresh: map[string]value{}}
 	o := &engine.Options{
-		Cache: cache, FS: st.fuse, FormatMajorVersion: engine.FormatNewest,
+		Cache: cache, FS: st.fuse, FormatMajorVersion: engine.FormatNewest, ReadOnly: readOnly,
 		DisableWAL:    true, // the log is
 		MemTableSize:  4 << 20,
 		MaxOpenFiles:  256,

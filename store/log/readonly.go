@@ -1,0 +1,80 @@
+package log
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+)
+
+// viewTries is how often a store is opened read-only that seems damaged. A process that
+// has it open changes it meanwhile; what is damaged is so each time.
+const viewTries = 5
+
+// openReadOnly opens what a snapshot holds.
+func openReadOnly(ctx context.Context, dir string, o Options) (*Store, error) {
+	var told []string
+	for try := 1; ; try++ {
+		s := newStore(dir, o)
+		err := s.view()
+		var now []string
+		for _, d := range s.damages {
+			now = append(now, d.Text)
+		}
+		if err != nil {
+			now = append(now, err.Error())
+		}
+		if len(now) > 0 && !slices.Equal(now, told) && try < viewTries && ctx.Err() == nil {
+			told = now
+			_ = s.release() // nothing was written
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("store: open %s: %w", dir, errors.Join(err, s.release()))
+		}
+		s.tellDamage()
+		return s, nil
+	}
+}
+
+// view opens the store as it is. What an opening does to go on with a log, it leaves.
+func (s *Store) view() error {
+	sn, err := takeSnapshot(s.opts.FS, s.dir)
+	if err != nil {
+		return cause(err)
+	}
+	s.fs, s.lock, s.snapshot = sn, sn, sn
+	r := &recovery{s: s, exp: 1, at: 1}
+	if err := r.list(); err != nil {
+		return err
+	}
+	if err := r.readHeads(); err != nil {
+		return err
+	}
+	if r.fresh {
+		return os.ErrNotExist
+	}
+	applied, rebuild, err := s.openStates(r)
+	if err != nil {
+		return err
+	}
+	if err := r.judge(applied, rebuild); err != nil {
+		return err
+	}
+	h, _, err := r.begin()
+	if err != nil {
+		return err
+	}
+	s.begin(h, r.time)
+	for _, g := range r.live {
+		s.segments.add(g)
+	}
+	s.topics.head.Store(h.Next)
+	s.missing = r.missing
+	if err := s.know(r, applied, rebuild); err != nil {
+		return err
+	}
+	s.failure.Store(&ErrReadOnly)
+	return nil
+}

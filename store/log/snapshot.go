@@ -1,0 +1,328 @@
+package log
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// A snapshot is the files of a store as they were at one moment, while a process may
+// have it open: no lock is taken, and nothing is changed. It is a file system, which
+// holds that one directory.
+//
+// What it holds is open, so that what is removed meanwhile can still be read. The slots
+// are read first, then come the states, then the segments, the newest one first: so
+// nothing tells of a frame that is not there. A file ends where it did, and a segment
+// that may be written to after the last frame that stood in it.
+type snapshot struct {
+	vfs.FS
+
+	dir      string
+	names    []string           // of the directory
+	states   []string           // of the directory of the states; nil where there is none
+	pinned   map[string]*pinned // by path: the slots, the states, the segments
+	segments []revision         // in their order
+}
+
+// A pinned is a file of a snapshot.
+type pinned struct {
+	file vfs.File
+	size int64
+	read io.ReaderAt // the first size bytes
+}
+
+// A revision is a file of a segment.
+type revision struct{ number, revision uint64 }
+
+func (v revision) name() string { return fileName(v.number, v.revision, segmentSuffix) }
+
+// snapshotTries is how often a snapshot is begun, where the files change meanwhile.
+const snapshotTries = 100
+
+var (
+	errMoved = errors.New("its files change faster than they can be opened")
+
+	// ErrReadOnly is what changes wrap of a store that was opened with
+	// Options.ReadOnly. It wraps store.ErrUnavailable.
+	ErrReadOnly = unavailable(errors.New("opened read-only"))
+)
+
+func takeSnapshot(fsys vfs.FS, dir string) (*snapshot, error) {
+	var err error
+	for range snapshotTries {
+		sn := &snapshot{FS: fsys, dir: dir, pinned: map[string]*pinned{}}
+		if err = sn.take(); err == nil {
+			return sn, nil
+		}
+		if err = errors.Join(err, sn.Close()); !errors.Is(err, errMoved) {
+			break
+		}
+	}
+	return nil, err
+}
+
+func (sn *snapshot) take() (err error) {
+	if err := sn.pinSlots(); err != nil {
+		return err
+	}
+	if err := sn.pinStates(); err != nil {
+		return err
+	}
+	if sn.names, err = sn.FS.List(sn.dir); err != nil {
+		return err
+	}
+	for _, name := range sn.names {
+		if n, rev, ok := parseName(name, segmentSuffix); ok {
+			sn.segments = append(sn.segments, revision{n, rev})
+		}
+	}
+	slices.SortFunc(sn.segments, func(a, b revision) int {
+		return cmp.Or(cmp.Compare(a.number, b.number), cmp.Compare(a.revision, b.revision))
+	})
+	begun := false // the newest one has frames
+	for i, v := range slices.Backward(sn.segments) {
+		if err := sn.pin(sn.path(v.name())); err != nil {
+			return err
+		}
+		if i < sn.sealed() {
+			continue
+		}
+		has, err := sn.cut(v)
+		if err != nil {
+			return err
+		}
+		begun = begun || has && i == len(sn.segments)-1
+	}
+	return sn.check(begun)
+}
+
+// sealed returns how many of the segments, in their order, nothing is written to any
+// more: all but the newest two.
+func (sn *snapshot) sealed() int { return max(0, len(sn.segments)-2) }
+
+func (sn *snapshot) path(name string) string { return sn.FS.PathJoin(sn.dir, name) }
+
+// pin opens a file, and notes how long it is. What the file is gone by now, it was
+// there when the directory was listed.
+func (sn *snapshot) pin(path string) error {
+	f, err := sn.FS.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w (%w)", errMoved, err)
+	}
+	if err != nil {
+		return err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return errors.Join(err, f.Close())
+	}
+	sn.pinned[path] = &pinned{f, info.Size(), f}
+	return nil
+}
+
+// pinSlots reads the slots, if there are any.
+func (sn *snapshot) pinSlots() error {
+	path := sn.path(slotsName)
+	switch err := sn.pin(path); {
+	case errors.Is(err, errMoved):
+		return nil
+	case err != nil:
+		return err
+	}
+	p := sn.pinned[path]
+	b := make([]byte, p.size)
+	n, err := p.file.ReadAt(b, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	p.size, p.read = int64(n), bytes.NewReader(b[:n])
+	return nil
+}
+
+// pinStates opens the files of the states.
+func (sn *snapshot) pinStates() (err error) {
+	sn.states, err = sn.listStates()
+	for _, name := range sn.states {
+		err = errors.Join(err, sn.pin(sn.FS.PathJoin(sn.path(statesName), name)))
+	}
+	return err
+}
+
+// listStates returns the names of the files of the states, nil where there are none.
+func (sn *snapshot) listStates() ([]string, error) {
+	names, err := sn.FS.List(sn.path(statesName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	slices.Sort(names)
+	return slices.DeleteFunc(names, func(name string) bool { return name == lockName }), err
+}
+
+// cut notes where the last frame ends that stands in a segment by now: all frames
+// before that one were written before. If the header can't be read, the file stays as
+// long as it is. It reports whether there are frames.
+func (sn *snapshot) cut(v revision) (begun bool, err error) {
+	p := sn.pinned[sn.path(v.name())]
+	h, start, err := readHeader(p.file)
+	if errors.Is(err, errHeader) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	sc := &scanner{file: p.file, seed: seed(h.Number, h.Salt), at: start, limit: p.size, gaps: true, heads: true}
+	end := start
+	for sc.next() {
+		if sc.damage == nil {
+			end = sc.at
+		}
+	}
+	p.size = end
+	return end > start, sc.err
+}
+
+// check returns errMoved where the states have changed since they were opened: segments
+// may have been freed that they need. If the newest segment has frames, it has a
+// successor, which may have come after the directory was listed.
+func (sn *snapshot) check(begun bool) error {
+	names, err := sn.listStates()
+	if err != nil {
+		return err
+	}
+	if !slices.Equal(names, sn.states) {
+		return errMoved
+	}
+	for _, name := range names {
+		path := sn.FS.PathJoin(sn.path(statesName), name)
+		switch info, err := sn.FS.Stat(path); {
+		case errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() != sn.pinned[path].size:
+			return errMoved
+		case err != nil:
+			return err
+		}
+	}
+	if !begun {
+		return nil
+	}
+	after, err := sn.FS.List(sn.dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range after {
+		if _, _, ok := parseName(name, segmentSuffix); ok && !slices.Contains(sn.names, name) {
+			return errMoved
+		}
+	}
+	return nil
+}
+
+// Close closes all files.
+func (sn *snapshot) Close() error {
+	var errs []error
+	for _, p := range sn.pinned {
+		errs = append(errs, p.file.Close())
+	}
+	clear(sn.pinned)
+	return errors.Join(errs...)
+}
+
+// List implements [vfs.FS].
+func (sn *snapshot) List(dir string) ([]string, error) {
+	switch dir {
+	case sn.dir:
+		return slices.Clone(sn.names), nil
+	case sn.path(statesName):
+		return slices.Clone(sn.states), nil
+	}
+	return nil, missing("open", dir)
+}
+
+// Open implements [vfs.FS]. What is not pinned is an index, or of no interest.
+func (sn *snapshot) Open(name string, _ ...vfs.OpenOption) (vfs.File, error) {
+	if p := sn.pinned[name]; p != nil {
+		return &view{File: p.file, SectionReader: io.NewSectionReader(p.read, 0, p.size)}, nil
+	}
+	if sn.FS.PathDir(name) != sn.dir {
+		return nil, missing("open", name)
+	}
+	return sn.FS.Open(name)
+}
+
+// OpenDir implements [vfs.FS].
+func (sn *snapshot) OpenDir(dir string) (vfs.File, error) {
+	if _, err := sn.List(dir); err != nil || dir != sn.dir && sn.states == nil {
+		return nil, missing("open", dir)
+	}
+	return &view{SectionReader: io.NewSectionReader(nil, 0, 0)}, nil
+}
+
+// Stat implements [vfs.FS].
+func (sn *snapshot) Stat(name string) (vfs.FileInfo, error) {
+	f, err := sn.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	return info, errors.Join(err, f.Close())
+}
+
+func missing(op, name string) error { return &os.PathError{Op: op, Path: name, Err: fs.ErrNotExist} }
+
+// Lock implements [vfs.FS]. Nothing is locked.
+func (*snapshot) Lock(string) (io.Closer, error) { return io.NopCloser(nil), nil }
+
+// What changes something fails.
+
+func (*snapshot) Create(string, vfs.DiskWriteCategory) (vfs.File, error) { return nil, ErrReadOnly }
+func (*snapshot) Link(string, string) error                              { return ErrReadOnly }
+func (*snapshot) Remove(string) error                                    { return ErrReadOnly }
+func (*snapshot) RemoveAll(string) error                                 { return ErrReadOnly }
+func (*snapshot) Rename(string, string) error                            { return ErrReadOnly }
+func (*snapshot) MkdirAll(string, os.FileMode) error                     { return ErrReadOnly }
+
+func (*snapshot) OpenReadWrite(string, vfs.DiskWriteCategory, ...vfs.OpenOption) (vfs.File, error) {
+	return nil, ErrReadOnly
+}
+
+func (*snapshot) ReuseForWrite(string, string, vfs.DiskWriteCategory) (vfs.File, error) {
+	return nil, ErrReadOnly
+}
+
+// A view is an open file of a snapshot, or its directory.
+type view struct {
+	vfs.File // of all views of the file; nil of a directory
+	*io.SectionReader
+}
+
+func (v *view) Read(b []byte) (int, error)              { return v.SectionReader.Read(b) }
+func (v *view) ReadAt(b []byte, off int64) (int, error) { return v.SectionReader.ReadAt(b, off) }
+func (*view) Write([]byte) (int, error)                 { return 0, ErrReadOnly }
+func (*view) WriteAt([]byte, int64) (int, error)        { return 0, ErrReadOnly }
+func (*view) Preallocate(int64, int64) error            { return ErrReadOnly }
+func (*view) Sync() error                               { return nil }
+func (*view) SyncData() error                           { return nil }
+func (*view) SyncTo(int64) (full bool, err error)       { return false, nil }
+func (*view) Fd() uintptr                               { return vfs.InvalidFd }
+func (*view) Close() error                              { return nil }
+
+// Stat implements [vfs.File].
+func (v *view) Stat() (vfs.FileInfo, error) {
+	info, err := v.File.Stat()
+	return viewInfo{info, v.SectionReader.Size()}, err
+}
+
+// A viewInfo says how long a file was.
+type viewInfo struct {
+	vfs.FileInfo
+
+	size int64
+}
+
+func (i viewInfo) Size() int64 { return i.size }
