@@ -202,6 +202,10 @@ func (c *Client) Close() error { return c.core.Close() }
 // settled; with [Dialer.AtSpool], that are not in the spool.
 func (c *Client) Pending() int64 { return c.core.Pending() }
 
+// Lost returns how many of the records that are pending will never be settled: those
+// that a spool can't give back, or can't take.
+func (c *Client) Lost() int64 { return c.core.Lost() }
+
 // Spooled tells the client that its spool holds a topic's records up to the one
 // before next, where not the client but others put them there: see package relay.
 func (c *Client) Spooled(topic string, next uint64) error { return c.core.Spooled(topic, next) }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 )
@@ -14,16 +15,18 @@ type account struct {
 
 	counting  sync.Mutex
 	unsettled func() int64 // guarded by counting: how many are not settled
+	gone      func() int64 // guarded by counting: how many never will be, beside those; nil for none
 }
 
 // A tally is an account at one moment.
-type tally struct{ all, sent, stored, rejected, left int64 }
+type tally struct{ all, sent, stored, rejected, left, lost int64 }
 
-// count says how many of those that were sent are not settled.
-func (a *account) count(left func() int64) {
+// count says how many of those that were sent are not settled, and how many a spool
+// can't give back.
+func (a *account) count(left, lost func() int64) {
 	a.counting.Lock()
 	defer a.counting.Unlock()
-	a.unsettled = left
+	a.unsettled, a.gone = left, lost
 }
 
 func (a *account) tally() tally {
@@ -33,9 +36,12 @@ func (a *account) tally() tally {
 	if a.unsettled != nil {
 		t.left = a.unsettled()
 	}
+	if a.gone != nil {
+		t.lost = a.gone()
+	}
 	t.sent = a.sent.Load()
 	t.left = min(t.left, t.sent)
-	t.stored = max(t.sent-t.left-t.rejected, 0)
+	t.stored = max(t.sent-t.left-t.lost-t.rejected, 0)
 	return t
 }
 
@@ -72,11 +78,15 @@ func (s *send) end(err error) error {
 // summary says what has become of all that was sent.
 func (s *send) summary(t tally) {
 	switch {
-	case s.quiet && t.left == 0:
+	case s.quiet && t.left == 0 && t.lost == 0:
 	case s.bare:
 		say(s.stderr, "%d sent, %d refused; over a plain socket nothing is acknowledged", t.sent, t.rejected)
 	default:
-		say(s.stderr, "%d stored, %d rejected, %d not settled", t.stored, t.rejected, t.left)
+		text := fmt.Sprintf("%d stored, %d rejected, %d not settled", t.stored, t.rejected, t.left)
+		if t.lost > 0 {
+			text += fmt.Sprintf(", %d lost", t.lost)
+		}
+		say(s.stderr, "%s", text)
 		if t.left > 0 {
 			hint(s.stderr, s.resume)
 		}

@@ -69,14 +69,14 @@ func (s *send) native(ctx context.Context, next source) (err error) {
 		return err
 	}
 	s.server.await()
-	s.use(c, c.Pending)
+	s.use(c, c.Pending, nil)
 	return s.mayLose(errors.Join(s.asyncAll(ctx, c, next), c.Flush(ctx)))
 }
 
 // use notes the client that is to be closed at the end, and whose records are to
 // be settled when a signal ends the command.
-func (s *send) use(c *dictwire.Client, left func() int64) {
-	s.count(left)
+func (s *send) use(c *dictwire.Client, left, lost func() int64) {
+	s.count(left, lost)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.client = c
@@ -133,7 +133,7 @@ func (s *send) numbered(ctx context.Context, _ source) error {
 		return err
 	}
 	s.server.await()
-	s.use(c, log.left)
+	s.use(c, log.left, c.Lost)
 	err = c.Flush(ctx)
 	if errors.Is(err, dictwire.ErrConflict) {
 		err = hintError{err, "this is not the file that was sent under this name; give it a --producer of its own"}
@@ -215,7 +215,7 @@ func (s *send) spooled(ctx context.Context, next source) error {
 	s.use(c, func() int64 {
 		n, _ := w.left(context.Background())
 		return int64(n)
-	})
+	}, c.Lost)
 	sent := errors.Join(s.asyncAll(ctx, c, next), c.Flush(context.WithoutCancel(ctx)))
 	if sent != nil || ctx.Err() != nil {
 		return s.mayLose(sent)
