@@ -10,7 +10,7 @@
 //			return nil, nil
 //		}),
 //	}
-//	go srv.Serve(l)
+//	go srv.Serve(dictwire.Endpoint{Listener: l})
 //
 //	_, err = dictwire.Send(ctx, "127.0.0.1:65432", map[string]any{"name": "Alice", "age": 30})
 //

@@ -29,7 +29,7 @@ func Example() {
 		}),
 	}
 	go func() {
-		if err := srv.Serve(l); !errors.Is(err, dictwire.ErrServerClosed) {
+		if err := srv.Serve(dictwire.Endpoint{Listener: l}); !errors.Is(err, dictwire.ErrServerClosed) {
 			log.Fatal(err)
 		}
 	}()
@@ -63,7 +63,7 @@ func ExampleBareConn() {
 			return dict.Of("in ten years", years+10), nil
 		}),
 	}
-	go func() { _ = srv.Serve(l) }()
+	go func() { _ = srv.Serve(dictwire.Endpoint{Listener: l}) }()
 	defer srv.Close()
 
 	c, err := dictwire.DialBare(ctx, l.Addr().String())
@@ -107,7 +107,7 @@ func ExampleClient() {
 		log.Fatal(err)
 	}
 	srv := new(dictwire.Server)
-	go func() { _ = srv.Serve(l) }()
+	go func() { _ = srv.Serve(dictwire.Endpoint{Listener: l}) }()
 	defer srv.Close()
 
 	c, err := dictwire.Dial(ctx, l.Addr().String())
@@ -165,7 +165,7 @@ func ExampleClient_Send() {
 			return dict.Of("in ten years", age+10), nil
 		}),
 	}
-	go func() { _ = srv.Serve(l) }()
+	go func() { _ = srv.Serve(dictwire.Endpoint{Listener: l}) }()
 	defer srv.Close()
 
 	c, err := dictwire.Dial(ctx, l.Addr().String())
@@ -190,7 +190,7 @@ func ExampleLogHandler() {
 		log.Fatal(err)
 	}
 	srv := new(dictwire.Server)
-	go func() { _ = srv.Serve(l) }()
+	go func() { _ = srv.Serve(dictwire.Endpoint{Listener: l}) }()
 	defer srv.Close()
 
 	c, err := dictwire.Dial(ctx, l.Addr().String())

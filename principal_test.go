@@ -219,7 +219,7 @@ func TestAuthorizerFails(t *testing.T) {
 			})}
 			l := network.Host("server").Listen()
 			done := make(chan error, 1)
-			go func() { done <- srv.Serve(l) }()
+			go func() { done <- srv.Serve(dictwire.Endpoint{Listener: l}) }()
 			c, err := network.Host("client").Dial(t.Context(), "server")
 			if err != nil {
 				t.Fatal(err)
@@ -245,7 +245,7 @@ func TestAuthorizerLog(t *testing.T) {
 		srv := &dictwire.Server{Authorizer: dictwire.AuthorizerFunc(doorman), Logger: slog.New(slog.NewTextHandler(&lines, nil))}
 		l := network.Host("server").Listen()
 		done := make(chan error, 1)
-		go func() { done <- srv.Serve(l) }()
+		go func() { done <- srv.Serve(dictwire.Endpoint{Listener: l}) }()
 		try := func(host, greeting string) {
 			c, err := network.Host(host).Dial(t.Context(), "server")
 			if err != nil {

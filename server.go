@@ -96,13 +96,10 @@ func (s *Server) server() *server.Server {
 			Store: s.Store, Topic: cmp.Or(s.Topic, DefaultTopic), JSON: s.JSON, Limits: s.Limits,
 			MaxConns: s.MaxConns, MaxMemory: s.MaxMemory,
 			IdleTimeout: s.IdleTimeout, RecordTimeout: s.RecordTimeout, WriteTimeout: s.WriteTimeout,
-			Logger: s.Logger,
+			Logger: s.Logger, Authorize: authorizeBy(s.Authorizer),
 		}
 		if s.Handler != nil {
 			s.core.Handler = s.handle
-		}
-		if s.Authorizer != nil {
-			s.core.Authorize = s.authorize
 		}
 	})
 	return s.core
@@ -127,19 +124,39 @@ func (s *Server) ListenAndServe(addr string) error {
 	if err != nil {
 		return err
 	}
-	return s.Serve(l)
+	return s.Serve(Endpoint{Listener: l})
 }
 
-// Serve accepts connections on l and serves each in a goroutine of its own. It
-// closes l and returns when l fails or the server ends, then with
-// [ErrServerClosed]. It may be called for several listeners at once.
-func (s *Server) Serve(l net.Listener) error { return s.server().Serve(l) }
+// An Endpoint is where a server is reached, and the rules there.
+type Endpoint struct {
+	// Listener accepts the connections. Serve closes it.
+	Listener net.Listener
 
-// ServeOne serves the first connection on l that sends a byte, and returns when
-// it has ended. Connections that end without a byte do not count; others that
-// send one are closed. It closes l when the connection has sent its first byte,
-// or as Serve does.
-func (s *Server) ServeOne(l net.Listener) error { return s.server().ServeOne(l) }
+	// Dialects are the names of those that are served here: "native", "stream".
+	// None means all.
+	Dialects []string
+
+	// Authorizer says who the peers are here and what they may do. Nil means the
+	// server's.
+	Authorizer Authorizer
+}
+
+// endpoint returns e as the server's machinery takes it.
+func (e Endpoint) endpoint() server.Endpoint {
+	return server.Endpoint{Listener: e.Listener, Dialects: e.Dialects, Authorize: authorizeBy(e.Authorizer)}
+}
+
+// Serve accepts connections at an endpoint and serves each in a goroutine of its own.
+// It closes the listener and returns when that fails or the server ends, then with
+// [ErrServerClosed]. It may be called for several endpoints at once, each with its own
+// rules.
+func (s *Server) Serve(e Endpoint) error { return s.server().Serve(e.endpoint()) }
+
+// ServeOne serves the first connection at an endpoint that sends a byte, and returns
+// when it has ended. Connections that end without a byte do not count; others that
+// send one are closed. It closes the listener when the connection has sent its first
+// byte, or as Serve does.
+func (s *Server) ServeOne(e Endpoint) error { return s.server().ServeOne(e.endpoint()) }
 
 // Shutdown ends the server without losing what has come: it stops listening,
 // finishes the records that are under way, closes each connection as soon as it

@@ -56,7 +56,7 @@ func startOn(t testing.TB, srv *dictwire.Server, addr string) string {
 		t.Fatal(err)
 	}
 	done := make(chan error, 1)
-	go func() { done <- srv.Serve(l) }()
+	go func() { done <- srv.Serve(dictwire.Endpoint{Listener: l}) }()
 	t.Cleanup(func() {
 		if err := srv.Close(); err != nil {
 			t.Error(err)
@@ -225,7 +225,7 @@ func TestServeOneIsQuiet(t *testing.T) {
 		t.Fatal(err)
 	}
 	done := make(chan error, 1)
-	go func() { done <- srv.ServeOne(l) }()
+	go func() { done <- srv.ServeOne(dictwire.Endpoint{Listener: l}) }()
 	silent, first := dial(t, l.Addr().String()), dial(t, l.Addr().String())
 	fmt.Fprint(first, `{"a":1}`)
 	if _, err := silent.Read(make([]byte, 1)); err == nil {

@@ -62,7 +62,7 @@ func inBubble(t *testing.T, srv *dictwire.Server, test func(t *testing.T, l *pip
 	synctest.Test(t, func(t *testing.T) {
 		l := newPipeListener()
 		done := make(chan error, 1)
-		go func() { done <- srv.Serve(l) }()
+		go func() { done <- srv.Serve(dictwire.Endpoint{Listener: l}) }()
 		test(t, l)
 		if err := srv.Close(); err != nil {
 			t.Error(err)
@@ -169,7 +169,7 @@ func TestShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newPipeListener()
 		done := make(chan error, 1)
-		go func() { done <- srv.Serve(l) }()
+		go func() { done <- srv.Serve(dictwire.Endpoint{Listener: l}) }()
 		idle, partial, busy := l.dial(), l.dial(), l.dial()
 		fmt.Fprint(idle, `{"idle":1}`)
 		fmt.Fprint(partial, `{"partial":`)
@@ -234,7 +234,7 @@ func TestServeOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newPipeListener()
 		done := make(chan error, 1)
-		go func() { done <- srv.ServeOne(l) }()
+		go func() { done <- srv.ServeOne(dictwire.Endpoint{Listener: l}) }()
 		probe := l.dial()
 		_ = probe.Close()
 		silent, first := l.dial(), l.dial()
@@ -260,7 +260,7 @@ func TestServeOneKeepsNoProbes(t *testing.T) {
 	srv := new(dictwire.Server)
 	l := newPipeListener()
 	done := make(chan error, 1)
-	go func() { done <- srv.ServeOne(l) }()
+	go func() { done <- srv.ServeOne(dictwire.Endpoint{Listener: l}) }()
 	const probes = 100
 	var gone atomic.Int64
 	for range probes {
@@ -322,7 +322,7 @@ func TestAcceptErrors(t *testing.T) {
 			errors.New("broken"),
 		}}
 		done := make(chan error, 1)
-		go func() { done <- srv.Serve(l) }()
+		go func() { done <- srv.Serve(dictwire.Endpoint{Listener: l}) }()
 		began := time.Now()
 		c := l.dial()
 		fmt.Fprint(c, `{"a":1}`)

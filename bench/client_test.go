@@ -28,7 +28,7 @@ func served(b *testing.B, st store.Store) string {
 	}
 	srv := &dictwire.Server{Store: st}
 	done := make(chan error, 1)
-	go func() { done <- srv.Serve(l) }()
+	go func() { done <- srv.Serve(dictwire.Endpoint{Listener: l}) }()
 	b.Cleanup(func() {
 		_ = srv.Close()
 		if err := <-done; !errors.Is(err, dictwire.ErrServerClosed) {

@@ -52,7 +52,7 @@ func benchServe(b *testing.B, conns int, chunks [][]byte) {
 	}
 	srv := new(dictwire.Server)
 	served := make(chan error, 1)
-	go func() { served <- srv.Serve(l) }()
+	go func() { served <- srv.Serve(dictwire.Endpoint{Listener: l}) }()
 	clients := make([]net.Conn, conns)
 	for i := range clients {
 		if clients[i], err = net.Dial("tcp", l.Addr().String()); err != nil {

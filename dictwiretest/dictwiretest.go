@@ -82,7 +82,7 @@ func New(t testing.TB, srv *dictwire.Server) *Server {
 	n.SetLink(s.link)
 	l := s.host.Listen()
 	done := make(chan error, 1)
-	go func() { done <- srv.Serve(l) }()
+	go func() { done <- srv.Serve(dictwire.Endpoint{Listener: l}) }()
 	t.Cleanup(func() {
 		if err := srv.Close(); err != nil {
 			t.Errorf("dictwiretest: %v", err)

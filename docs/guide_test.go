@@ -30,7 +30,7 @@ func TestGoGuide(t *testing.T) {
 	}
 	srv := new(dictwire.Server)
 	served := make(chan error, 1)
-	go func() { served <- srv.Serve(l) }()
+	go func() { served <- srv.Serve(dictwire.Endpoint{Listener: l}) }()
 	defer func() {
 		srv.Close()
 		<-served

@@ -145,7 +145,7 @@ func (b *transcript) play(t *testing.T) {
 		t.Fatal(err)
 	}
 	served := make(chan error, 1)
-	go func() { served <- srv.Serve(l) }()
+	go func() { served <- srv.Serve(dictwire.Endpoint{Listener: l}) }()
 	defer func() {
 		srv.Close()
 		<-served

@@ -97,7 +97,7 @@ func (n *node) serve() {
 	n.addr = l.Addr().String()
 	srv := &dictwire.Server{Store: n.store, Handler: n.handler, Limits: codec.Limits{RecordBytes: n.maxRecord}}
 	n.server = srv
-	go func() { _ = srv.Serve(l) }()
+	go func() { _ = srv.Serve(dictwire.Endpoint{Listener: l}) }()
 }
 
 func (n *node) unserve() {

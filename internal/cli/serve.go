@@ -168,7 +168,7 @@ func (s *serve) run(cmd *cobra.Command) error {
 		serve = s.srv.ServeOne
 	}
 	served := make(chan error, 2)
-	go func() { served <- serve(l) }()
+	go func() { served <- serve(dictwire.Endpoint{Listener: l}) }()
 	end := s.runBeside(cmd.Context(), st, log, served)
 	err = s.wait(cmd.Context(), served, signals)
 	var exit exitError

@@ -82,6 +82,7 @@ type Conn struct {
 
 	deadline time.Time // what the read deadline was set to last
 	idle     time.Time // since when the peer is silent between records
+	protocol Protocol  // as Sniff found out
 	sniffing bool      // the record in hand is what Sniff waits for
 	began    time.Time // when the record in hand began; zero between records
 	pressed  time.Time // when its progress was looked at last
@@ -101,6 +102,9 @@ type Conn struct {
 func NewConn(nc net.Conn, rules *Rules) *Conn {
 	return &Conn{nc: nc, rules: rules, busy: busyBuffer, lease: rules.Memory.Lease(), ending: make(chan struct{}), output: output{mu: make(turn, 1), flushed: time.Now()}}
 }
+
+// Protocol returns what the connection speaks, as Sniff found out.
+func (c *Conn) Protocol() Protocol { return c.protocol }
 
 // RemoteAddr returns the peer's address.
 func (c *Conn) RemoteAddr() net.Addr { return c.nc.RemoteAddr() }
@@ -188,9 +192,9 @@ func (c *Conn) More(ctx context.Context, within bool, h Holder) error {
 // active, where not nil, is called when the first byte has come; false ends the
 // connection. Beyond Sniff's and More's errors it returns io.EOF for a
 // connection that ends without a byte, or white space alone.
-func (c *Conn) Sniff(ctx context.Context, active func() bool) (Protocol, error) {
+func (c *Conn) Sniff(ctx context.Context, active func() bool) (p Protocol, err error) {
 	c.sniffing = true
-	defer func() { c.sniffing = false }()
+	defer func() { c.sniffing, c.protocol = false, p }()
 	for {
 		b := c.Buffered()
 		if len(b) > 0 && active != nil {

@@ -13,19 +13,38 @@ import (
 
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/fault"
+	"github.com/dictwire/dictwire/store"
 )
 
-// A Dialect is one way of putting serialized dictionaries on a connection. Any
-// number of goroutines may use it at once.
-type Dialect interface {
-	// Name is the dialect's name in logs: "stream".
-	Name() string
+// A Kind is a dialect that servers may speak.
+type Kind struct {
+	Name      string     // in logs and options: "stream"
+	Protocols []Protocol // what it serves
+	New       func(Config) Dialect
+}
 
+// A Config is what a server has for its dialects.
+type Config struct {
+	Codecs map[string]codec.Codec // the formats that are served, by their names
+
+	// What may change while the server runs.
+	Limits     func() codec.Limits     // of one record
+	Durability func() store.Durability // what an acknowledgement promises
+}
+
+// A Dialect is one way of putting serialized dictionaries on a connection, as one
+// server speaks it. It is made once. Any number of goroutines may use it at once.
+type Dialect interface {
 	// Serve serves one connection until its end, which may be the peer's, a
 	// fault's or the server's. It returns nil where all that came was whole, an
 	// *fault.Error that the peer should be told, or an error of the connection. It
 	// does not close c.
 	Serve(ctx context.Context, c *Conn, in Intake) error
+
+	// Shutdown is called once, when the server drains: what the dialect has open
+	// beside its connections, which drain themselves, is to end without losing
+	// anything. It returns when that has ended, or the cause of ctx.
+	Shutdown(ctx context.Context) error
 }
 
 // FaultOf makes the Error of what a codec says about a record that began at the

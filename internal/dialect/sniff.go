@@ -297,8 +297,15 @@ func refuse(text, hint string) (Protocol, error) {
 	return Unknown, &fault.Error{Code: fault.Unsupported, Text: text + "; " + nothingTaken, Hint: hint}
 }
 
-// Refused returns the refusal of a connection whose protocol is not served.
-func Refused(p Protocol) *fault.Error {
+// Refused returns the refusal of a connection whose protocol is not served, or not at
+// this endpoint.
+func Refused(p Protocol, elsewhere bool) *fault.Error {
+	if elsewhere {
+		return &fault.Error{
+			Code: fault.Unsupported,
+			Text: fmt.Sprintf("this is %s, which is not served at this address; %s", p, nothingTaken),
+		}
+	}
 	return &fault.Error{
 		Code: fault.Unsupported,
 		Text: fmt.Sprintf("this is %s, which this server does not speak yet; %s", p, nothingTaken),

@@ -7,46 +7,22 @@ import (
 	"net"
 	"runtime/debug"
 
-	"github.com/dictwire/dictwire/codec/cbor"
 	"github.com/dictwire/dictwire/codec/json"
-	"github.com/dictwire/dictwire/codec/msgpack"
-	"github.com/dictwire/dictwire/codec/pickle"
 	"github.com/dictwire/dictwire/fault"
 	"github.com/dictwire/dictwire/internal/dialect"
-	"github.com/dictwire/dictwire/internal/dialect/native"
-	"github.com/dictwire/dictwire/internal/dialect/stream"
 )
 
-// dialectOf returns the dialect of what a connection speaks, or nil where it is
-// not served.
-func (s *Server) dialectOf(p dialect.Protocol) dialect.Dialect {
-	switch p {
-	case dialect.JSON:
-		return stream.Dialect{Codec: s.JSON, Limits: s.limits()}
-	case dialect.CBOR:
-		return stream.Dialect{Codec: cbor.Codec{}, Limits: s.limits()}
-	case dialect.MessagePack:
-		return stream.Dialect{Codec: msgpack.Codec{}, Limits: s.limits()}
-	case dialect.Pickle:
-		return stream.Dialect{Codec: pickle.Codec{}, Limits: s.limits()}
-	case dialect.Native:
-		return native.Dialect{Codecs: s.codecs, Limits: s.limits(), Durability: s.store.Limits().Durability}
-	default:
-		return nil
-	}
-}
-
-// serve serves one connection until its end, and closes it. active, where not
-// nil, says after the first byte whether to go on.
-func (s *Server) serve(c *dialect.Conn, active func() bool) {
-	in := newIntake(s, c)
+// serve serves one connection of an endpoint until its end, and closes it. active,
+// where not nil, says after the first byte whether to go on.
+func (s *Server) serve(c *dialect.Conn, e *endpoint, active func() bool) {
+	in := newIntake(s, c, e)
 	err := s.session(c, in, active)
 	f := (*fault.Error)(nil)
 	switch {
 	case err == nil, err == io.EOF, errors.Is(err, dialect.ErrDrained), errors.Is(err, net.ErrClosed): // the last is Abort's doing
 		err = nil
 	case errors.As(err, &f):
-		s.tell(c, in.protocol, f)
+		s.tell(c, f)
 	case c.Silent(): // a probe that was reset
 		err = nil
 	}
@@ -77,21 +53,20 @@ func (s *Server) session(c *dialect.Conn, in *intake, active func() bool) (err e
 	if err != nil {
 		return err
 	}
-	in.protocol = p
-	d := s.dialectOf(p)
+	d := in.endpoint.dialects[p]
 	if d == nil {
-		return dialect.Refused(p)
+		return dialect.Refused(p, s.dialects.of(nil)[p] != nil)
 	}
 	return d.Serve(s.ctx, c, in)
 }
 
 // tell writes a fault to the peer, in its own protocol.
-func (s *Server) tell(c *dialect.Conn, p dialect.Protocol, f *fault.Error) {
+func (s *Server) tell(c *dialect.Conn, f *fault.Error) {
 	cd := c.Codec
 	if cd == nil {
 		cd = json.Codec{}
 	}
-	switch p {
+	switch c.Protocol() {
 	case dialect.HTTP:
 		body, err := cd.Append(nil, f.Dict())
 		if err != nil {

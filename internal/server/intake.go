@@ -19,15 +19,15 @@ import (
 type intake struct {
 	s        *Server
 	conn     *dialect.Conn
+	endpoint *endpoint
 	remote   net.Addr
 	peer     string // the same, as it is stored
-	protocol dialect.Protocol
 	refused  int
 	credit   int // see known
 }
 
-func newIntake(s *Server, c *dialect.Conn) *intake {
-	return &intake{s: s, conn: c, remote: c.RemoteAddr(), peer: c.RemoteAddr().String()}
+func newIntake(s *Server, c *dialect.Conn, e *endpoint) *intake {
+	return &intake{s: s, conn: c, endpoint: e, remote: c.RemoteAddr(), peer: c.RemoteAddr().String()}
 }
 
 const (
@@ -136,7 +136,7 @@ func (in *intake) ended(err error) {
 	case errors.As(err, &f) && (f.Code == fault.Shutdown || f.Code == fault.Fenced): // as it should be
 	case errors.As(err, &f) && denial(f.Code): // see deny
 	case errors.As(err, &f):
-		if in.protocol == dialect.Unknown || in.refused == 0 { // else it has been logged as a record's fault
+		if in.conn.Protocol() == dialect.Unknown || in.refused == 0 { // else it has been logged as a record's fault
 			in.s.logPeer("connection ended", append([]any{"remote", in.remote.String()}, faultAttrs(f)...)...)
 		}
 	default:

@@ -34,7 +34,8 @@ type Server struct {
 	Handler       func(context.Context, Request) (*dict.Dict, error)
 	Authorize     func(context.Context, Credentials) (Grant, error) // nil: all are store.Anonymous and may do everything
 	Store         store.Store
-	Topic         string // has no default
+	Topic         string         // has no default
+	Dialects      []dialect.Kind // beside those that every server speaks
 	JSON          json.Codec
 	Limits        codec.Limits
 	MaxConns      int
@@ -48,6 +49,7 @@ type Server struct {
 	rules    dialect.Rules
 	store    store.Store
 	codecs   map[string]codec.Codec // by name
+	dialects dialects
 	quota    quota
 	followed followed
 	slots    *slots
@@ -83,6 +85,7 @@ func (s *Server) setup() {
 		}
 		limits := s.limits().Effective()
 		s.codecs = wire.Codecs(s.JSON)
+		s.dialects.build(s)
 		large := 2 * int64(limits.RecordBytes)
 		s.rules = dialect.Rules{
 			Memory:        lease.NewBudget(total-total/4-total/8, large),
@@ -102,32 +105,41 @@ func (s *Server) setup() {
 	})
 }
 
-// Serve accepts connections on l and serves each in a goroutine of its own. It
-// closes l and returns when l fails or the server ends, then with
-// [ErrClosed]. It may be called for several listeners at once.
-func (s *Server) Serve(l net.Listener) error {
-	return s.accept(l, func(c *dialect.Conn) { s.serve(c, nil) })
+// Serve accepts connections at an endpoint and serves each in a goroutine of its own.
+// It closes the listener and returns when that fails or the server ends, then with
+// [ErrClosed]. It may be called for several endpoints at once.
+func (s *Server) Serve(e Endpoint) error {
+	at, err := s.open(e)
+	if err != nil {
+		return err
+	}
+	return s.accept(e.Listener, func(c *dialect.Conn) { s.serve(c, at, nil) })
 }
 
-// ServeOne serves the first connection on l that sends a byte, and returns when
-// it has ended. Connections that end without a byte do not count; others that
-// send one are closed. It closes l when the connection has sent its first byte,
-// or as Serve does.
-func (s *Server) ServeOne(l net.Listener) error {
+// ServeOne serves the first connection at an endpoint that sends a byte, and returns
+// when it has ended. Connections that end without a byte do not count; others that
+// send one are closed. It closes the listener when the connection has sent its first
+// byte, or as Serve does.
+func (s *Server) ServeOne(e Endpoint) error {
+	l := e.Listener
+	at, err := s.open(e)
+	if err != nil {
+		return err
+	}
 	var (
 		mu    sync.Mutex
 		conns = make(map[*dialect.Conn]struct{}) // open ones; guarded by mu
 		first *dialect.Conn                      // guarded by mu: the one that counts
 		done  = make(chan struct{})              // closed when it has ended
 	)
-	err := s.accept(l, func(c *dialect.Conn) {
+	err = s.accept(l, func(c *dialect.Conn) {
 		mu.Lock()
 		conns[c] = struct{}{}
 		if first != nil { // it was accepted before, and comes too late
 			_ = c.Abort()
 		}
 		mu.Unlock()
-		s.serve(c, func() bool {
+		s.serve(c, at, func() bool {
 			mu.Lock()
 			defer mu.Unlock()
 			if first != nil {
@@ -163,7 +175,6 @@ func (s *Server) ServeOne(l net.Listener) error {
 
 // accept accepts connections on l until that fails.
 func (s *Server) accept(l net.Listener, serve func(*dialect.Conn)) error {
-	s.setup()
 	defer l.Close()
 	s.mu.Lock()
 	if s.hasEnded() {
@@ -255,6 +266,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.stop((*dialect.Conn).Drain)
 	done := make(chan struct{})
 	go func() {
+		s.dialects.shutdown(ctx, s.log)
 		s.running.Wait()
 		close(done)
 	}()

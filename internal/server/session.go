@@ -45,12 +45,13 @@ const authorizeTime = 10 * time.Second
 
 // Open implements [dialect.Intake].
 func (in *intake) Open(ctx context.Context, c dialect.Credentials) (dialect.Session, error) {
-	if in.s.Authorize == nil {
+	authorize := in.endpoint.authorize
+	if authorize == nil {
 		return &session{intake: in, principal: store.Anonymous}, nil
 	}
 	asking, cancel := context.WithTimeout(ctx, authorizeTime)
 	defer cancel()
-	g, err := in.s.Authorize(asking, Credentials{Token: c.Token, RemoteAddr: in.remote})
+	g, err := authorize(asking, Credentials{Token: c.Token, RemoteAddr: in.remote})
 	if err == nil {
 		err = checkPrincipal(g.Principal)
 	}

@@ -23,7 +23,7 @@ func TestInfo(t *testing.T) {
 	near, far := net.Pipe()
 	defer near.Close()
 	defer far.Close()
-	in := newIntake(s, dialect.NewConn(near, &s.rules))
+	in := newIntake(s, dialect.NewConn(near, &s.rules), &endpoint{authorize: s.Authorize})
 	for _, name := range []string{"red", "blue"} {
 		session, err := in.Open(t.Context(), dialect.Credentials{Token: name})
 		if err != nil || session.Principal() != name {

@@ -38,7 +38,7 @@ func bounded(t *testing.T, sync time.Duration) *memnet.Host {
 	done := make(chan struct{})
 	l := n.Host(server).Listen()
 	go func() {
-		_ = srv.Serve(l)
+		_ = srv.Serve(dictwire.Endpoint{Listener: l})
 		close(done)
 	}()
 	t.Cleanup(func() {

@@ -93,7 +93,7 @@ func (m *machine) start(ctx context.Context) error {
 		m.pass(ctx, r)
 	}
 	m.ledger.say(m.name, "serves")
-	m.ghosts.Go(func() { _ = r.server.Serve(l) })
+	m.ghosts.Go(func() { _ = r.server.Serve(dictwire.Endpoint{Listener: l}) })
 	return nil
 }
 

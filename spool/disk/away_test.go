@@ -25,7 +25,7 @@ func TestAnHourAway(t *testing.T) {
 		network := &pipes{conns: make(chan net.Conn), done: make(chan struct{})}
 		srv := &server{t: t, store: memory.New(&memory.Options{KeepBytes: 256 << 20}), srv: &dictwire.Server{}}
 		srv.srv.Store = srv.store
-		go func() { _ = srv.srv.Serve(network) }()
+		go func() { _ = srv.srv.Serve(dictwire.Endpoint{Listener: network}) }()
 		s := open(t, disk.Options{FS: vfs.NewMem()})
 		c, err := dictwire.Dialer{Spool: s, AtSpool: true, DialContext: network.dial}.Dial(t.Context(), "server:1")
 		if err != nil {

@@ -43,7 +43,7 @@ func (s *server) start() {
 	s.addr = l.Addr().String()
 	srv := &dictwire.Server{Store: s.store}
 	s.srv = srv
-	go func() { _ = srv.Serve(l) }()
+	go func() { _ = srv.Serve(dictwire.Endpoint{Listener: l}) }()
 }
 
 func (s *server) stop() {

@@ -22,23 +22,22 @@ import (
 	"github.com/dictwire/dictwire/fault"
 	"github.com/dictwire/dictwire/internal/dialect"
 	"github.com/dictwire/dictwire/internal/wire"
-	"github.com/dictwire/dictwire/store"
 )
 
-// A Dialect serves native sessions.
-type Dialect struct {
-	Codecs     map[string]codec.Codec // the formats that are served, by their names
-	Limits     codec.Limits           // of one record
-	Durability store.Durability       // what an acknowledgement promises
+// Kind is the dialect.
+var Kind = dialect.Kind{
+	Name: "native", Protocols: []dialect.Protocol{dialect.Native},
+	New: func(c dialect.Config) dialect.Dialect { return native{c} },
 }
 
-var _ dialect.Dialect = Dialect{}
+// A native serves native sessions.
+type native struct{ dialect.Config }
 
-// Name returns "native".
-func (Dialect) Name() string { return "native" }
+// Shutdown has nothing to do: sessions are connections.
+func (native) Shutdown(context.Context) error { return nil }
 
 // Serve serves one session. See [dialect.Dialect].
-func (d Dialect) Serve(ctx context.Context, c *dialect.Conn, in dialect.Intake) error {
+func (d native) Serve(ctx context.Context, c *dialect.Conn, in dialect.Intake) error {
 	g, err := greeting(ctx, c)
 	if err != nil {
 		return err
@@ -112,7 +111,7 @@ func parse(c *dialect.Conn, buf []byte, start, end int) (g wire.Greeting, err er
 
 // accepted returns the codecs of the formats that a greeting accepts, preferred
 // first. Those that are not known here are left out, unless none is known.
-func (d Dialect) accepted(g wire.Greeting) (all []codec.Codec, err error) {
+func (d native) accepted(g wire.Greeting) (all []codec.Codec, err error) {
 	for _, name := range g.Accept {
 		var cd codec.Codec
 		if cd, err = d.format(name); err == nil {
@@ -126,7 +125,7 @@ func (d Dialect) accepted(g wire.Greeting) (all []codec.Codec, err error) {
 }
 
 // format returns the codec that a greeting names.
-func (d Dialect) format(name string) (codec.Codec, error) {
+func (d native) format(name string) (codec.Codec, error) {
 	if cd, ok := d.Codecs[name]; ok {
 		return cd, nil
 	}

@@ -23,7 +23,7 @@ import (
 // A reading is the session of a connection that reads. One goroutine gives
 // batches, another takes commits.
 type reading struct {
-	Dialect
+	native
 	c       *dialect.Conn
 	r       dialect.Reader
 	cursor  bool
@@ -43,8 +43,8 @@ type reading struct {
 // errDone ends the connection of a reader that has got all.
 var errDone = errors.New("native: the reading is done")
 
-func (d Dialect) read(ctx context.Context, c *dialect.Conn, session dialect.Session, g wire.Greeting) error {
-	s := &reading{Dialect: d, c: c, cursor: g.Cursor != "", room: c.Room()}
+func (d native) read(ctx context.Context, c *dialect.Conn, session dialect.Session, g wire.Greeting) error {
+	s := &reading{native: d, c: c, cursor: g.Cursor != "", room: c.Room()}
 	if g.Format != "" {
 		cd, err := d.format(g.Format)
 		if err != nil {
@@ -62,7 +62,7 @@ func (d Dialect) read(ctx context.Context, c *dialect.Conn, session dialect.Sess
 		}
 	}
 	r, err := session.Read(ctx, dialect.ReadRequest{
-		Dialect: d.Name(),
+		Dialect: Kind.Name,
 		Topics:  g.Subscribe, Subscription: g.Subscription, Cursor: g.Cursor, From: g.From,
 		Follow: g.Follow, Attempt: g.Attempt, Progress: wire.BeatEvery, Room: c.Room(),
 		Fence: func(e *fault.Error) { c.End(e) },

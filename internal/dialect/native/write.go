@@ -23,7 +23,7 @@ type writing struct {
 	reply   []byte        // scratch
 }
 
-func (d Dialect) write(ctx context.Context, c *dialect.Conn, session dialect.Session, g wire.Greeting) error {
+func (d native) write(ctx context.Context, c *dialect.Conn, session dialect.Session, g wire.Greeting) error {
 	cd, formats, err := d.writeFormats(g)
 	if err != nil {
 		return err
@@ -36,7 +36,7 @@ func (d Dialect) write(ctx context.Context, c *dialect.Conn, session dialect.Ses
 		}
 	}
 	w, err := session.Write(ctx, dialect.WriteRequest{
-		Dialect: d.Name(), Topic: g.Topic, Producer: g.Producer,
+		Dialect: Kind.Name, Topic: g.Topic, Producer: g.Producer,
 		Claim: store.ClaimRequest{Attempt: g.Attempt, Acked: g.Acked, First: g.First, AcceptLost: g.AcceptLost},
 		Fence: func(e *fault.Error) { c.End(e) },
 	})
@@ -50,7 +50,7 @@ func (d Dialect) write(ctx context.Context, c *dialect.Conn, session dialect.Ses
 		return err
 	}
 	c.Beat, c.BeatEvery = s.ack, wire.BeatEvery
-	q := dialect.NewSequence(c, cd, d.Limits)
+	q := dialect.NewSequence(c, cd, d.Limits())
 	q.Strict = true
 	beats := newBeater(func() {
 		_ = errors.Join(s.ack(), c.Flush()) // a connection that is gone fails More
@@ -67,7 +67,7 @@ func (d Dialect) write(ctx context.Context, c *dialect.Conn, session dialect.Ses
 }
 
 // writeFormats returns the format of the records, and those of the replies.
-func (d Dialect) writeFormats(g wire.Greeting) (records codec.Codec, replies []codec.Codec, err error) {
+func (d native) writeFormats(g wire.Greeting) (records codec.Codec, replies []codec.Codec, err error) {
 	switch g.Format {
 	case "":
 		g.Format = "json"
@@ -87,16 +87,16 @@ func (d Dialect) writeFormats(g wire.Greeting) (records codec.Codec, replies []c
 }
 
 // json returns the JSON codec as the server has it.
-func (d Dialect) json() json.Codec {
+func (d native) json() json.Codec {
 	cd, _ := d.Codecs["json"].(json.Codec)
 	return cd
 }
 
 // welcome answers the greeting, with all that it settles.
-func (s *writing) welcome(ctx context.Context, d Dialect, g wire.Greeting) error {
+func (s *writing) welcome(ctx context.Context, d native, g wire.Greeting) error {
 	m := wire.Welcome{
-		Next: s.next, Durability: string(d.Durability),
-		MaxRecord: uint64(d.Limits.Effective().RecordBytes), Window: wire.Window,
+		Next: s.next, Durability: string(d.Durability()),
+		MaxRecord: uint64(d.Limits().Effective().RecordBytes), Window: wire.Window,
 	}
 	if g.Producer != "" {
 		m.Forgets = store.Expire

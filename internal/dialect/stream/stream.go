@@ -27,31 +27,39 @@ import (
 // maxTold is how many bad records of a connection the peer is told of.
 const maxTold = 16
 
-// A Dialect serves bare sequences of one format.
-type Dialect struct {
-	Codec  codec.Codec
-	Limits codec.Limits
+// Kind is the dialect.
+var Kind = dialect.Kind{
+	Name:      "stream",
+	Protocols: []dialect.Protocol{dialect.JSON, dialect.CBOR, dialect.MessagePack, dialect.Pickle},
+	New:       func(c dialect.Config) dialect.Dialect { return stream{c} },
 }
 
-var _ dialect.Dialect = Dialect{}
+// A stream serves bare sequences.
+type stream struct{ dialect.Config }
 
-// Name returns "stream".
-func (Dialect) Name() string { return "stream" }
+// formats are the names of the formats that protocols are sequences of.
+var formats = map[dialect.Protocol]string{
+	dialect.JSON: "json", dialect.CBOR: "cbor", dialect.MessagePack: "msgpack", dialect.Pickle: "pickle",
+}
+
+// Shutdown has nothing to do: sequences are connections.
+func (stream) Shutdown(context.Context) error { return nil }
 
 // Serve serves one sequence. See [dialect.Dialect].
-func (d Dialect) Serve(ctx context.Context, c *dialect.Conn, in dialect.Intake) error {
-	c.Codec = d.Codec
+func (d stream) Serve(ctx context.Context, c *dialect.Conn, in dialect.Intake) error {
+	cd := d.Codecs[formats[c.Protocol()]]
+	c.Codec = cd
 	session, err := in.Open(ctx, dialect.Credentials{})
 	if err != nil {
 		return err
 	}
-	w, err := session.Write(ctx, dialect.WriteRequest{Dialect: d.Name()})
+	w, err := session.Write(ctx, dialect.WriteRequest{Dialect: Kind.Name})
 	if err != nil {
 		return err
 	}
 	defer w.Close()
-	q := dialect.NewSequence(c, d.Codec, d.Limits)
-	q.FirstAlone = codec.FramesOnly(d.Codec)
+	q := dialect.NewSequence(c, cd, d.Limits())
+	q.FirstAlone = codec.FramesOnly(cd)
 	first, told := q.FirstAlone, 0
 	var foreign *fault.Error // why the first record is none
 	answer := func(a dialect.Answer) error {
@@ -65,7 +73,7 @@ func (d Dialect) Serve(ctx context.Context, c *dialect.Conn, in dialect.Intake) 
 				return nil
 			}
 		}
-		return d.answer(c, a)
+		return tell(c, a)
 	}
 	err = q.Each(ctx, func(b *dialect.Batch) error {
 		_, err := w.Take(ctx, b, answer)
@@ -81,16 +89,16 @@ func (d Dialect) Serve(ctx context.Context, c *dialect.Conn, in dialect.Intake) 
 	return err
 }
 
-// answer writes what is said about a record.
-func (d Dialect) answer(c *dialect.Conn, a dialect.Answer) error {
+// tell writes what is said about a record.
+func tell(c *dialect.Conn, a dialect.Answer) error {
 	if a.Err != nil {
-		return c.Reply(d.Codec, a.Err.Dict())
+		return c.Reply(c.Codec, a.Err.Dict())
 	}
-	err := c.Reply(d.Codec, a.Reply)
+	err := c.Reply(c.Codec, a.Reply)
 	var loss *codec.LossError
 	if errors.As(err, &loss) {
 		f := &fault.Error{Code: fault.Loss, Text: "the reply can't be sent: " + loss.Error(), At: -1}
-		return c.Reply(d.Codec, f.Dict())
+		return c.Reply(c.Codec, f.Dict())
 	}
 	return err
 }

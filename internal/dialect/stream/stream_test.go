@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/fault"
@@ -114,7 +115,13 @@ func converse(t *testing.T, in *intake, pieces ...string) (told string, ended er
 			time.Sleep(time.Second)
 			c.Drain() // a pipe can't be half-closed
 		}()
-		ended = stream.Dialect{Codec: json.Codec{}}.Serve(t.Context(), c, in)
+		d := stream.Kind.New(dialect.Config{
+			Codecs: map[string]codec.Codec{"json": json.Codec{}}, Limits: func() codec.Limits { return codec.Limits{} },
+		})
+		if _, err := c.Sniff(t.Context(), nil); err != nil {
+			t.Error(err)
+		}
+		ended = d.Serve(t.Context(), c, in)
 		if c.Codec == nil {
 			t.Error("the connection has no codec for its errors")
 		}

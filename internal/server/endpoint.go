@@ -1,0 +1,105 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"slices"
+	"sync"
+
+	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/internal/dialect"
+	"github.com/dictwire/dictwire/internal/dialect/native"
+	"github.com/dictwire/dictwire/internal/dialect/stream"
+	"github.com/dictwire/dictwire/store"
+)
+
+// An Endpoint is where a server is reached, and the rules there.
+type Endpoint struct {
+	Listener  net.Listener
+	Dialects  []string                                          // names; none: all that the server speaks
+	Authorize func(context.Context, Credentials) (Grant, error) // nil: the server's
+}
+
+// An endpoint is an Endpoint that is served.
+type endpoint struct {
+	dialects  map[dialect.Protocol]dialect.Dialect
+	authorize func(context.Context, Credentials) (Grant, error) // nil: all are store.Anonymous
+}
+
+// open makes the endpoint. Where that fails, its listener is closed.
+func (s *Server) open(e Endpoint) (*endpoint, error) {
+	s.setup()
+	at := &endpoint{authorize: e.Authorize}
+	if at.authorize == nil {
+		at.authorize = s.Authorize
+	}
+	for _, name := range e.Dialects {
+		if !slices.Contains(s.dialects.names(), name) {
+			_ = e.Listener.Close()
+			return nil, fmt.Errorf("dictwire: no dialect %q; there are %q", name, s.dialects.names())
+		}
+	}
+	at.dialects = s.dialects.of(e.Dialects)
+	return at, nil
+}
+
+// kinds are the dialects that every server speaks.
+var kinds = []dialect.Kind{native.Kind, stream.Kind}
+
+// dialects are those of a server. Each is made once.
+type dialects struct {
+	kinds []dialect.Kind
+	made  []dialect.Dialect // likewise
+	ended sync.Once
+}
+
+// build makes them, for a server.
+func (d *dialects) build(s *Server) {
+	config := dialect.Config{
+		Codecs: s.codecs, Limits: func() codec.Limits { return s.limits() },
+		Durability: func() store.Durability { return s.store.Limits().Durability },
+	}
+	d.kinds = slices.Concat(kinds, s.Dialects)
+	for _, k := range d.kinds {
+		d.made = append(d.made, k.New(config))
+	}
+}
+
+// names returns those of all dialects.
+func (d *dialects) names() (names []string) {
+	for _, k := range d.kinds {
+		names = append(names, k.Name)
+	}
+	return names
+}
+
+// of returns who serves which protocol, of the dialects of some names, or of all.
+func (d *dialects) of(names []string) map[dialect.Protocol]dialect.Dialect {
+	by := map[dialect.Protocol]dialect.Dialect{}
+	for i, k := range d.kinds {
+		if len(names) > 0 && !slices.Contains(names, k.Name) {
+			continue
+		}
+		for _, p := range k.Protocols {
+			by[p] = d.made[i]
+		}
+	}
+	return by
+}
+
+// shutdown ends what the dialects have open beside their connections.
+func (d *dialects) shutdown(ctx context.Context, log func(slog.Level, string, ...any)) {
+	d.ended.Do(func() {
+		var all sync.WaitGroup
+		for i, made := range d.made {
+			all.Go(func() {
+				if err := made.Shutdown(ctx); err != nil {
+					log(slog.LevelWarn, "a dialect did not end in time", "dialect", d.kinds[i].Name, "error", err)
+				}
+			})
+		}
+		all.Wait()
+	})
+}
