@@ -13,6 +13,7 @@ import (
 
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/fault"
+	"github.com/dictwire/dictwire/internal/client"
 	"github.com/dictwire/dictwire/internal/rejection"
 	"github.com/dictwire/dictwire/store"
 )
@@ -295,12 +296,12 @@ func (e *executor) reject(ctx context.Context, f failure) error {
 	sum := sha256.Sum256(record)
 	name := fmt.Sprintf("exec.%s.%x", f.position, sum[:8])
 	for pause := minExecPause; ; {
-		client, err := dictwire.Dialer{
+		c, err := dictwire.Dialer{
 			Codec: rejection.Codec, Logger: slog.New(slog.DiscardHandler),
-			Spool: &oneRecord{producer: name, topic: store.Rejected, codec: rejection.Codec, record: record},
+			Spool: &client.OneRecord{Name: name, Topic: store.Rejected, Codec: rejection.Codec, Record: record},
 		}.Dial(ctx, e.addr)
 		if err == nil {
-			err = errors.Join(e.patiently(ctx, client.Flush), client.Close())
+			err = errors.Join(e.patiently(ctx, c.Flush), c.Close())
 		}
 		if refused := (*dictwire.RejectedError)(nil); errors.As(err, &refused) { // it is kept all the same
 			say(e.stderr, "%v", refused)

@@ -139,7 +139,7 @@ func (t *tail) nameUnknown(ctx context.Context, c *dictwire.Client) {
 }
 
 func hasRecords(ctx context.Context, c *dictwire.Client, topic string) (bool, error) {
-	for b, err := range c.Subscribe(ctx, dictwire.SubscribeRequest{Topics: []string{topic}}) {
+	for b, err := range c.Subscribe(ctx, dictwire.SubscribeRequest{Topics: []string{topic}, Reuse: true}) {
 		switch {
 		case b == nil:
 			return false, err
@@ -154,7 +154,7 @@ func hasRecords(ctx context.Context, c *dictwire.Client, topic string) (bool, er
 // looks at ever more of the store, from its end.
 func (t *tail) newest(ctx context.Context, c *dictwire.Client) (from string, err error) {
 	var head store.Position
-	for b, err := range c.Subscribe(ctx, dictwire.SubscribeRequest{Topics: t.topics, From: "latest"}) {
+	for b, err := range c.Subscribe(ctx, dictwire.SubscribeRequest{Topics: t.topics, From: "latest", Reuse: true}) {
 		if b == nil {
 			return "", err
 		}
@@ -180,7 +180,7 @@ func (t *tail) newest(ctx context.Context, c *dictwire.Client) (from string, err
 
 // positions returns the positions of the newest records from a place on.
 func (t *tail) positions(ctx context.Context, c *dictwire.Client, from store.Position, all bool) (found []string, err error) {
-	req := dictwire.SubscribeRequest{Topics: t.topics, From: from.String()}
+	req := dictwire.SubscribeRequest{Topics: t.topics, From: from.String(), Reuse: true}
 	if all {
 		req.From = "earliest"
 	}

@@ -7,19 +7,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"log/slog"
 	"slices"
 	"strconv"
 	"time"
 
-	"github.com/dictwire/dictwire/spool"
-
 	"github.com/spf13/cobra"
 
 	"github.com/dictwire/dictwire"
-	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/client"
 	"github.com/dictwire/dictwire/internal/point"
 	"github.com/dictwire/dictwire/store"
 )
@@ -73,7 +70,7 @@ func (r *rejectedReader) each(cmd *cobra.Command, do func(context.Context, *reje
 		return server.cause(err)
 	}
 	defer c.Close()
-	req := dictwire.SubscribeRequest{Topics: []string{store.Rejected}, From: r.from.from()}
+	req := dictwire.SubscribeRequest{Topics: []string{store.Rejected}, From: r.from.from(), Reuse: true}
 	for b, err := range c.Subscribe(server.ctx, req) {
 		if b == nil {
 			return server.cause(err)
@@ -292,8 +289,8 @@ func (r *retry) again(ctx context.Context, e *rejectedRecord) error {
 		return err
 	}
 	var rejected error
-	client, err := dictwire.Dialer{
-		Codec: cd, Limits: unlimited, Spool: &oneRecord{"retry." + e.position, e.text("topic"), cd, record},
+	c, err := dictwire.Dialer{
+		Codec: cd, Limits: unlimited, Spool: &client.OneRecord{Name: "retry." + e.position, Topic: e.text("topic"), Codec: cd, Record: record},
 		OnRejected: func(r *dictwire.RejectedError) {
 			rejected = serverError{fmt.Errorf("rejected again, and kept under another position: %s", r.Text)}
 		},
@@ -302,45 +299,7 @@ func (r *retry) again(ctx context.Context, e *rejectedRecord) error {
 	if err != nil {
 		return err
 	}
-	err = client.Flush(ctx)
-	_ = client.Close()
+	err = c.Flush(ctx)
+	_ = c.Close()
 	return errors.Join(err, rejected)
 }
-
-// A oneRecord is a record that is sent once, as the log of a producer.
-type oneRecord struct {
-	producer string
-	topic    string
-	codec    codec.Codec
-	record   []byte
-}
-
-// Producer implements [spool.Spool].
-func (o *oneRecord) Producer() string { return o.producer }
-
-// Attempt implements [spool.Spool]: none. Who sends it later sends the same,
-// and need not wait until a clock that was ahead is overtaken.
-func (o *oneRecord) Attempt(context.Context) (uint64, error) { return 0, nil }
-
-// Append implements [spool.Spool]: there is nothing else to send.
-func (o *oneRecord) Append(context.Context, string, string, ...[]byte) (uint64, error) {
-	return 0, errors.ErrUnsupported
-}
-
-// Topics implements [spool.Spool].
-func (o *oneRecord) Topics(context.Context) ([]spool.Topic, error) {
-	return []spool.Topic{{Topic: o.topic, First: 1, Next: 2}}, nil
-}
-
-// Read implements [spool.Spool].
-func (o *oneRecord) Read(ctx context.Context, _ string, from uint64) iter.Seq2[spool.Batch, error] {
-	return func(yield func(spool.Batch, error) bool) {
-		if from == 1 && !yield(spool.Batch{First: 1, Format: o.codec.Name(), Records: [][]byte{o.record}}, nil) {
-			return
-		}
-		<-ctx.Done()
-	}
-}
-
-// Settle implements [spool.Spool]: the server remembers.
-func (o *oneRecord) Settle(context.Context, string, uint64, uint32) error { return nil }

@@ -226,6 +226,7 @@ func (t *tail) tell(err error) {
 // request says what is read.
 func (t *tail) request() dictwire.SubscribeRequest {
 	return dictwire.SubscribeRequest{
+		Reuse:  true,
 		Topics: t.topics, Cursor: t.cursor, From: t.from.from(),
 		Follow: !t.noFollow && (t.to.text == "" || !t.to.Past(t.began)),
 	}

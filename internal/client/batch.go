@@ -10,15 +10,16 @@ import (
 // A Batch is records that were stored together, or none: then it says that
 // nothing else lies below Next.
 type Batch struct {
-	At       string // the position of the first record
-	Next     string // that after the last
-	Topic    string
-	Producer string    // "" where the records have no numbers
-	First    uint64    // the number of the first record
-	Time     time.Time // when the server took them
-	Codec    codec.Codec
-	Records  [][]byte
-	Gap      *Gap // not nil: there are no records, and these are missing
+	At        string // the position of the first record
+	Next      string // that after the last
+	Topic     string
+	Principal string    // who sent them; "" means anonymous
+	Producer  string    // "" where the records have no numbers
+	First     uint64    // the number of the first record
+	Time      time.Time // when the server took them
+	Codec     codec.Codec
+	Records   [][]byte
+	Gap       *Gap // not nil: there are no records, and these are missing
 
 	space space
 }
@@ -57,4 +58,15 @@ func (b *Batch) skipTo(position string) bool {
 		b.First += uint64(n)
 	}
 	return true
+}
+
+// Advance returns the position that lies n records after another of the same
+// block, or "" where that is none.
+func Advance(position string, n uint32) string {
+	p, err := store.ParsePosition(position)
+	if err != nil {
+		return ""
+	}
+	p.Index += n
+	return p.String()
 }

@@ -231,7 +231,7 @@ func (s *Subscriber) misses(to, next string) bool {
 // batch reads the records of a batch.
 func (s *Subscriber) batch(ctx context.Context, in *wire.Reader, m wire.Batch) error {
 	b := &Batch{
-		At: m.At, Next: m.Next, Topic: m.Topic, Producer: m.Producer, First: m.First, Time: m.Time,
+		At: m.At, Next: m.Next, Topic: m.Topic, Principal: m.Principal, Producer: m.Producer, First: m.First, Time: m.Time,
 		Codec: s.codec(m.Format),
 	}
 	size := uint64(0)

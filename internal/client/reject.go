@@ -1,0 +1,77 @@
+package client
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+
+	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/internal/rejection"
+	"github.com/dictwire/dictwire/spool"
+	"github.com/dictwire/dictwire/store"
+)
+
+// Reject keeps a record in the topic _rejected, and returns when it is durable
+// there: once for each position and text, however often it is called, since its
+// producer is named by both. The server may be away meanwhile.
+func (c *Client) Reject(ctx context.Context, r rejection.Rejection) error {
+	record, err := r.Append(nil) // without a time: it is the same at each call
+	if err != nil {
+		return err
+	}
+	sum := sha256.Sum256(record)
+	o := c.o
+	o.Codec, o.Limits, o.Logger = rejection.Codec, codec.Limits{RecordBytes: -1}, slog.New(slog.DiscardHandler)
+	o.AtSpool, o.OnReply, o.OnSession = false, nil, nil
+	o.OnRejected = func(error) {} // it is kept all the same
+	o.Spool = &OneRecord{
+		Name: fmt.Sprintf("%s.%s.%x", r.Dialect, r.Position, sum[:8]), Topic: store.Rejected, Codec: rejection.Codec, Record: record,
+	}
+	one, err := Dial(ctx, c.addr, o)
+	if err != nil {
+		return err
+	}
+	return errors.Join(one.Flush(ctx), one.Close())
+}
+
+// A OneRecord is the log of a producer that sends one record. It is a spool, so
+// that the record is sent again under its number whoever sends it.
+type OneRecord struct {
+	Name   string // the producer's
+	Topic  string
+	Codec  codec.Codec
+	Record []byte
+}
+
+// Producer implements [spool.Spool].
+func (o *OneRecord) Producer() string { return o.Name }
+
+// Attempt implements [spool.Spool]: none. Who sends it later sends the same,
+// and need not wait until a clock that was ahead is overtaken.
+func (o *OneRecord) Attempt(context.Context) (uint64, error) { return 0, nil }
+
+// Append implements [spool.Spool]: there is nothing else to send.
+func (o *OneRecord) Append(context.Context, string, string, ...[]byte) (uint64, error) {
+	return 0, errors.ErrUnsupported
+}
+
+// Topics implements [spool.Spool].
+func (o *OneRecord) Topics(context.Context) ([]spool.Topic, error) {
+	return []spool.Topic{{Topic: o.Topic, First: 1, Next: 2}}, nil
+}
+
+// Read implements [spool.Spool].
+func (o *OneRecord) Read(ctx context.Context, _ string, from uint64) iter.Seq2[spool.Batch, error] {
+	return func(yield func(spool.Batch, error) bool) {
+		if from == 1 && !yield(spool.Batch{First: 1, Format: o.Codec.Name(), Records: [][]byte{o.Record}}, nil) {
+			return
+		}
+		<-ctx.Done()
+	}
+}
+
+// Settle implements [spool.Spool]: the server remembers.
+func (o *OneRecord) Settle(context.Context, string, uint64, uint32) error { return nil }

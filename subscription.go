@@ -1,0 +1,371 @@
+package dictwire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"time"
+
+	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/fault"
+	"github.com/dictwire/dictwire/internal/client"
+	"github.com/dictwire/dictwire/internal/rejection"
+)
+
+// A SubscribeRequest says what is read, and from where.
+type SubscribeRequest struct {
+	// Topics are topics, or all below one: "orders.*". Nil means all but those
+	// that begin with "_".
+	Topics []string
+
+	// Cursor is the name of a position that the server keeps for Topics, as they
+	// are written: see [Subscription.Commit]. Reading begins there. Of those who
+	// read with one name, the newest goes on, and the others get ErrFenced. ""
+	// means that nothing is kept.
+	Cursor string
+
+	// From is where reading begins if there is no cursor, or a new one:
+	// "earliest", "latest", a position, a time of RFC 3339, or an age such as
+	// "10m". "" means "earliest".
+	From string
+
+	// Follow waits for more records at the end.
+	Follow bool
+
+	// Codec is the format in which records come. Nil means as they are stored:
+	// JSON, CBOR or MessagePack.
+	Codec codec.Codec
+
+	// Lossy replaces what Codec can't hold, in place of an error.
+	Lossy bool
+
+	// Filter, where it is not nil, leaves out the records for which it returns
+	// false. It is called by the goroutine of the loop.
+	Filter func(*Received) bool
+
+	// Reuse lets the next step of a loop use the memory of a batch again: what
+	// the batch holds, its dictionaries included, is then valid only until that
+	// step. It saves garbage where records are many.
+	Reuse bool
+}
+
+// A Subscription reads records: at least once each, in the order of the store. A
+// connection that breaks is made again, and no record comes twice because of that.
+//
+//	sub := c.Subscription(dictwire.SubscribeRequest{Topics: []string{"orders.*"}, Cursor: "billing", Follow: true})
+//	defer sub.Close()
+//	for r, err := range sub.Records(ctx) {
+//		if err != nil {
+//			return err
+//		}
+//		d, err := r.Dict()
+//		…
+//		if err := sub.Commit(ctx, r.Next()); err != nil {
+//			return err
+//		}
+//	}
+//
+// One loop runs at a time; it may be left, and another one goes on after what came
+// last. Commit, Reject and Close may be called by any goroutine, in the loop and
+// outside.
+type Subscription struct {
+	client *client.Client
+	core   *client.Subscriber
+	req    SubscribeRequest
+	rest   *Batch // what a loop of Records has left
+}
+
+// Subscription begins to read. It ends with its Close, or with the client.
+func (c *Client) Subscription(req SubscribeRequest) *Subscription {
+	return &Subscription{client: c.core, req: req, core: c.core.Subscribe(client.Request{
+		Topics: req.Topics, Cursor: req.Cursor, From: req.From, Follow: req.Follow, Codec: req.Codec, Lossy: req.Lossy,
+	})}
+}
+
+// Subscribe is a [Subscription] for one loop of [Subscription.Batches], which is
+// closed at its end.
+func (c *Client) Subscribe(ctx context.Context, req SubscribeRequest) iter.Seq2[*Batch, error] {
+	return func(yield func(*Batch, error) bool) {
+		s := c.Subscription(req)
+		defer s.Close()
+		s.Batches(ctx)(yield)
+	}
+}
+
+// Batches yields what comes, in batches. The loop ends after the last record,
+// unless the request follows, or with an error beside a nil batch.
+//
+// A *[SkippedError] and a *[DamagedError] come beside a batch without records,
+// and reading continues after them. Who does not want that leaves the loop.
+func (s *Subscription) Batches(ctx context.Context) iter.Seq2[*Batch, error] {
+	return func(yield func(*Batch, error) bool) {
+		for {
+			b, err := s.next(ctx)
+			if err == io.EOF || !yield(b, err) || b == nil {
+				return
+			}
+			s.release(b)
+		}
+	}
+}
+
+// Records yields what comes, one record after the other. The loop ends as one of
+// Batches; errors come beside a nil record.
+func (s *Subscription) Records(ctx context.Context) iter.Seq2[*Received, error] {
+	return func(yield func(*Received, error) bool) {
+		for b, err := range s.Batches(ctx) {
+			if err != nil && !yield(nil, err) || b == nil {
+				return
+			}
+			for i := range b.Records {
+				if !yield(b.received(i), nil) {
+					s.rest = b.after(i)
+					return
+				}
+			}
+		}
+	}
+}
+
+// next returns the next batch, filtered.
+func (s *Subscription) next(ctx context.Context) (*Batch, error) {
+	if b := s.rest; b != nil {
+		s.rest = nil
+		return b, nil
+	}
+	core, err := s.core.Next(ctx)
+	if err != nil {
+		return nil, err
+	}
+	b := &Batch{
+		At: core.At, Next: core.Next, Topic: core.Topic, Principal: core.Principal, Producer: core.Producer, First: core.First, Time: core.Time,
+		Codec: core.Codec, Records: core.Records, limits: s.client.Limits(), sub: s, core: core,
+	}
+	if s.req.Filter != nil {
+		b.filter(s.req.Filter)
+	}
+	return b, missing(core.Gap)
+}
+
+// release gives the memory of a batch back, where that is asked for.
+func (s *Subscription) release(b *Batch) {
+	if s.req.Reuse {
+		b.Records = nil
+		s.core.Recycle(b.core)
+	}
+}
+
+// Commit moves the cursor to a position, as [Batch.Next] or [Received.Next] has
+// it, and returns when that is durable. A cursor never goes back: a position
+// before it changes nothing.
+func (s *Subscription) Commit(ctx context.Context, position string) error {
+	return s.core.Commit(ctx, position)
+}
+
+// Reject keeps a record that the reader can't use in the topic "_rejected",
+// with the reason, and returns when it is durable there. The same record with the
+// same reason is kept once. It does not move the cursor.
+func (s *Subscription) Reject(ctx context.Context, r *Received, reason string) error {
+	row := rejection.Of(r.Bytes)
+	row.Code, row.Text, row.Dialect, row.Format = fault.Handler, reason, "reader", r.Codec.Name()
+	row.Topic, row.Position, row.Principal, row.Producer, row.Number = r.Topic, r.Position(), r.Principal, r.Producer, r.Number
+	if err := s.client.Reject(ctx, row); err != nil {
+		return fmt.Errorf("dictwire: reject: %w", err)
+	}
+	return nil
+}
+
+// Close ends reading. Loops end with an error, and calls that wait return one.
+func (s *Subscription) Close() error {
+	s.core.Close(errors.New("dictwire: the subscription is closed"))
+	return nil
+}
+
+// A Batch is records that were stored together, or none: then it says that
+// nothing else lies below Next. The first of a subscription has none, and says
+// where reading begins.
+type Batch struct {
+	At    string // the position of the first record
+	Next  string // that after the last: what to commit, or to come back with
+	Topic string
+
+	Principal string    // who sent them; "" means anonymous
+	Producer  string    // "" where the records have no numbers
+	First     uint64    // the number of the first record
+	Time      time.Time // when the server took them
+	Codec     codec.Codec
+	Records   [][]byte
+
+	limits codec.Limits
+	sub    *Subscription
+	core   *client.Batch
+	index  []uint32 // of each record, counted from At; nil: 0, 1, 2, …
+}
+
+// Len returns the number of records.
+func (b *Batch) Len() int { return len(b.Records) }
+
+// Dict decodes a record. The dictionary refers to the batch's memory: see
+// [SubscribeRequest.Reuse].
+func (b *Batch) Dict(i int) (*dict.Dict, error) { return b.Codec.Decode(b.Records[i], b.limits) }
+
+// All decodes all records, as Dict does. It ends with the first error.
+func (b *Batch) All() iter.Seq2[*dict.Dict, error] {
+	return func(yield func(*dict.Dict, error) bool) {
+		for i := range b.Records {
+			d, err := b.Dict(i)
+			if !yield(d, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// Position returns the position of a record: where a reader begins whose first
+// record it is to be. It is the same whenever the record is read, and no other
+// record's.
+func (b *Batch) Position(i int) string { return client.Advance(b.At, b.offset(i)) }
+
+// offset returns how far after At a record lies.
+func (b *Batch) offset(i int) uint32 {
+	if b.index != nil {
+		return b.index[i]
+	}
+	return uint32(i)
+}
+
+// Truncate leaves out the records from n on: Next is the position of that one
+// then, so that Commit moves the cursor to it.
+func (b *Batch) Truncate(n int) {
+	if n < len(b.Records) {
+		b.Next, b.Records = b.Position(n), b.Records[:n]
+	}
+}
+
+// after returns the records after record i, which share the batch's memory.
+func (b *Batch) after(i int) *Batch {
+	rest := *b
+	if i+1 == len(b.Records) {
+		rest.Records = nil
+		return &rest
+	}
+	from := b.offset(i + 1)
+	rest.At, rest.Records = b.Position(i+1), b.Records[i+1:]
+	if b.First > 0 {
+		rest.First += uint64(from)
+	}
+	if b.index != nil {
+		rest.index = make([]uint32, len(rest.Records))
+		for n := range rest.index {
+			rest.index[n] = b.index[i+1+n] - from
+		}
+	}
+	return &rest
+}
+
+// filter leaves out the records that keep refuses.
+func (b *Batch) filter(keep func(*Received) bool) {
+	records, index := make([][]byte, 0, len(b.Records)), make([]uint32, 0, len(b.Records))
+	for i, record := range b.Records {
+		if keep(b.received(i)) {
+			records, index = append(records, record), append(index, uint32(i))
+		}
+	}
+	if len(records) > 0 && index[0] > 0 {
+		from := index[0]
+		b.At = client.Advance(b.At, from)
+		if b.First > 0 {
+			b.First += uint64(from)
+		}
+		for n := range index {
+			index[n] -= from
+		}
+	}
+	b.Records, b.index = records, index
+}
+
+// Commit moves the cursor to b.Next: see [Subscription.Commit].
+func (b *Batch) Commit(ctx context.Context) error {
+	if b.sub == nil {
+		return errors.New("dictwire: commit: the batch is of no subscription")
+	}
+	return b.sub.Commit(ctx, b.Next)
+}
+
+// received returns record i.
+func (b *Batch) received(i int) *Received {
+	r := &Received{
+		Record: Record{Codec: b.Codec, Bytes: b.Records[i]}, Topic: b.Topic, Principal: b.Principal,
+		Producer: b.Producer, Time: b.Time,
+		limits: b.limits, at: b.At, offset: b.offset(i),
+	}
+	if i+1 == len(b.Records) {
+		r.next = b.Next
+	}
+	if b.First > 0 {
+		r.Number = b.First + uint64(r.offset)
+	}
+	return r
+}
+
+// A Received is a record that was read.
+type Received struct {
+	Record
+	Topic     string
+	Principal string    // who sent it; "" means anonymous
+	Producer  string    // "" where the record has no number
+	Number    uint64    // the producer's
+	Time      time.Time // when the server took it
+
+	limits codec.Limits
+	at     string
+	offset uint32
+	next   string // "": the position after its own
+}
+
+// Dict decodes the record: see [Batch.Dict].
+func (r *Received) Dict() (*dict.Dict, error) { return r.Codec.Decode(r.Bytes, r.limits) }
+
+// Position returns the record's position: see [Batch.Position].
+func (r *Received) Position() string { return client.Advance(r.at, r.offset) }
+
+// Next returns the position after the record: what to commit when it is done.
+func (r *Received) Next() string {
+	if r.next != "" {
+		return r.next
+	}
+	return client.Advance(r.at, r.offset+1)
+}
+
+// A SkippedError says that records were trimmed before they were read.
+type SkippedError struct{ From, To, Topic string }
+
+func (e *SkippedError) Error() string {
+	return fmt.Sprintf("dictwire: records of topic %s between %s and %s were trimmed before they were read", e.Topic, e.From, e.To)
+}
+
+// A DamagedError says that records can't be read any more.
+type DamagedError struct {
+	From, To string
+	Topic    string // "" where it is not known
+	Text     string // what is wrong
+}
+
+func (e *DamagedError) Error() string {
+	return fmt.Sprintf("dictwire: records between %s and %s can't be read: %s", e.From, e.To, e.Text)
+}
+
+// missing is the error that says which records are missing, or nil.
+func missing(g *client.Gap) error {
+	switch {
+	case g == nil:
+		return nil
+	case g.Trimmed:
+		return &SkippedError{From: g.From, To: g.To, Topic: g.Topic}
+	default:
+		return &DamagedError{From: g.From, To: g.To, Topic: g.Topic, Text: g.Text}
+	}
+}

@@ -1,0 +1,216 @@
+package dictwire_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/codec/json"
+	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/store"
+	"github.com/dictwire/dictwire/store/memory"
+)
+
+// reading returns a client of a server that holds records 1 to count of topic
+// orders.
+func reading(t *testing.T, count int) *dictwire.Client {
+	t.Helper()
+	c, err := dictwire.Dialer{Codec: json.Codec{}}.Dial(t.Context(), start(t, &dictwire.Server{Store: memory.New(nil)}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	for i := range count {
+		if err := c.SendAsync(t.Context(), "orders", n(i+1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// A loop may be left, what it was given committed, and another one goes on.
+func TestSubscriptionLeft(t *testing.T) {
+	c := reading(t, 6)
+	sub := c.Subscription(dictwire.SubscribeRequest{Topics: []string{"orders"}, Cursor: "billing"})
+	defer sub.Close()
+	var got []string
+	for range 3 {
+		var next string
+		for r, err := range sub.Records(t.Context()) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, string(r.Bytes))
+			if next = r.Next(); len(got)%2 == 0 {
+				break
+			}
+		}
+		if err := sub.Commit(t.Context(), next); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := []string{line(1), line(2), line(3), line(4), line(5), line(6)}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	for r, err := range sub.Records(t.Context()) {
+		t.Errorf("after the last came %v, %v", r, err)
+	}
+	for b, err := range c.Subscribe(t.Context(), dictwire.SubscribeRequest{Topics: []string{"orders"}, Cursor: "billing"}) {
+		if err != nil || b.Len() > 0 {
+			t.Errorf("the cursor stands before %q, %v", b.Records, err)
+		}
+	}
+}
+
+// A record's positions are those that a reader may begin at, whatever was left
+// out before it.
+func TestSubscriptionPositions(t *testing.T) {
+	c := reading(t, 9)
+	odd := func(r *dictwire.Received) bool { return r.Number%2 == 1 }
+	sub := c.Subscription(dictwire.SubscribeRequest{Topics: []string{"orders"}, Filter: odd})
+	defer sub.Close()
+	var seen []string
+	for r, err := range sub.Records(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen = append(seen, string(r.Bytes))
+		if want := line(int(r.Number)); string(r.Bytes) != want {
+			t.Errorf("record %d is %s, want %s", r.Number, r.Bytes, want)
+		}
+		for from, want := range map[string]uint64{r.Position(): r.Number, r.Next(): r.Number + 1} {
+			if got := firstFrom(t, c, from); got != want && want <= 9 {
+				t.Errorf("reading from %s begins with record %d, want %d", from, got, want)
+			}
+		}
+	}
+	if want := []string{line(1), line(3), line(5), line(7), line(9)}; !slices.Equal(seen, want) {
+		t.Errorf("got %q, want %q", seen, want)
+	}
+
+	// A loop that is left among filtered records goes on after what it was given.
+	sub = c.Subscription(dictwire.SubscribeRequest{Topics: []string{"orders"}, Filter: odd})
+	defer sub.Close()
+	for range sub.Records(t.Context()) {
+		break
+	}
+	for b, err := range sub.Batches(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range b.Records {
+			if got := firstFrom(t, c, b.Position(i)); line(int(got)) != string(b.Records[i]) {
+				t.Errorf("at %s begins record %d, want %s", b.Position(i), got, b.Records[i])
+			}
+		}
+	}
+}
+
+// firstFrom returns the number of the first record from a position on, or 0.
+func firstFrom(t *testing.T, c *dictwire.Client, from string) uint64 {
+	t.Helper()
+	for b, err := range c.Subscribe(t.Context(), dictwire.SubscribeRequest{Topics: []string{"orders"}, From: from}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b.Len() > 0 {
+			return b.First
+		}
+	}
+	return 0
+}
+
+// What a batch holds stays, unless reuse is asked for.
+func TestSubscriptionKeeps(t *testing.T) {
+	c := reading(t, 0)
+	const batches = 20
+	for i := range batches {
+		if _, err := c.Send(t.Context(), "orders", dict.Of("text", strings.Repeat(string(rune('a'+i)), 1000))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var kept []*dict.Dict
+	for b, err := range c.Subscribe(t.Context(), dictwire.SubscribeRequest{Topics: []string{"orders"}}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		for d, err := range b.All() {
+			if err != nil {
+				t.Fatal(err)
+			}
+			kept = append(kept, d)
+		}
+	}
+	if len(kept) != batches {
+		t.Fatalf("%d records, want %d", len(kept), batches)
+	}
+	for i, d := range kept {
+		if got, want := textOf(d, "text"), strings.Repeat(string(rune('a'+i)), 1000); got != want {
+			t.Errorf("record %d is %.10q…, want %.10q…", i, got, want)
+		}
+	}
+}
+
+// A record that the reader can't use is kept in _rejected, once.
+func TestSubscriptionReject(t *testing.T) {
+	c := reading(t, 2)
+	sub := c.Subscription(dictwire.SubscribeRequest{Topics: []string{"orders"}})
+	defer sub.Close()
+	var position string
+	for r, err := range sub.Records(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Number == 2 {
+			position = r.Position()
+			for range 2 {
+				if err := sub.Reject(t.Context(), r, "no such customer"); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	var rows []string
+	for b, err := range c.Subscribe(t.Context(), dictwire.SubscribeRequest{Topics: []string{store.Rejected}}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		for d, err := range b.All() {
+			if err != nil {
+				t.Fatal(err)
+			}
+			rows = append(rows, fmt.Sprint(textOf(d, "error"), " at ", textOf(d, "position"), " in ", textOf(d, "topic")))
+		}
+	}
+	if want := []string{"no such customer at " + position + " in orders"}; !slices.Equal(rows, want) {
+		t.Errorf("_rejected holds %q, want %q", rows, want)
+	}
+}
+
+// A subscription that is closed ends its loops and commits.
+func TestSubscriptionClose(t *testing.T) {
+	c := reading(t, 1)
+	sub := c.Subscription(dictwire.SubscribeRequest{Topics: []string{"orders"}, Cursor: "billing", Follow: true})
+	for r, err := range sub.Records(t.Context()) {
+		if r == nil {
+			if err == nil || errors.Is(err, context.Canceled) {
+				t.Errorf("the loop ended with %v", err)
+			}
+			break
+		}
+		if err := sub.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := sub.Commit(t.Context(), "1"); err == nil {
+		t.Error("a closed subscription commits")
+	}
+}
