@@ -2,7 +2,6 @@ package log_test
 
 import (
 	"errors"
-	"math/rand/v2"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -143,8 +142,6 @@ func (f *moving) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.Op
 // Segments are made, trimmed and freed at any moment of a copy: it has all that was
 // durable when it began, unless that was trimmed, and nothing is told to be damaged.
 func TestBackupMoves(t *testing.T) {
-	noise := make([]byte, 9000)
-	_, _ = rand.NewChaCha8([32]byte{}).Read(noise) // never fails
 	linked := false
 	for n := 1; ; n++ {
 		fs := crashfs.New(1)
@@ -155,9 +152,9 @@ func TestBackupMoves(t *testing.T) {
 		}
 		last := store.Position{}
 		fill := func(topic string, blocks int) {
-			for range blocks {
+			for n := range blocks {
 				b := &store.Block{Topic: topic, Codec: "json"}
-				b.Add(noise)
+				b.Add(noise(n, 9000))
 				r := s.Append(t.Context(), b)[0]
 				if r.Err != nil {
 					t.Fatal(r.Err)

@@ -43,7 +43,8 @@
 //
 // A segment is a header, frames, and space that was allocated ahead. The header is
 // JSON: number, generation, a salt, which segments have frames, what its predecessor's
-// header says, and more (see header). The frames begin at a multiple of 4096.
+// header says, and more (see header). The frames begin at a multiple of 4096. The magic
+// has the format's version, and the sum is of magic and JSON: see checkVersions.
 //
 //	┌────────┬─────────┬──────────┬──────────┬────────────┬────────┬────────┬────────┬────────┬───
 //	│ magic  │ size    │ CRC-32C  │ header   │ zeros      │ frame  │ frame  │ frame  │ zeros …

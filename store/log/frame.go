@@ -169,7 +169,7 @@ func (d *draft) seal(seed uint32, off int64, p place) []byte {
 	binary.LittleEndian.PutUint32(b[40:], uint32(p.seq-p.synced))
 	binary.LittleEndian.PutUint64(b[24:], p.pos)
 	binary.LittleEndian.PutUint64(b[32:], uint64(p.time))
-	sum := headerSum(seed, off, b)
+	sum := frameSum(seed, off, b)
 	for _, h := range d.heads {
 		sum = crc32.Update(sum, castagnoli, b[h.from:h.to])
 	}
@@ -182,15 +182,15 @@ func reseal(b []byte, seed uint32, off int64, synced uint64) {
 	binary.LittleEndian.PutUint32(b[40:], uint32(binary.LittleEndian.Uint64(b[16:])-synced))
 	var f frame
 	_ = f.decode(b, seed, off) // finds the items, whatever the sum is
-	sum := headerSum(seed, off, b)
+	sum := frameSum(seed, off, b)
 	for i := range f.items {
 		sum = crc32.Update(sum, castagnoli, f.items[i].data[:f.items[i].head])
 	}
 	binary.LittleEndian.PutUint32(b[4:], sum)
 }
 
-// headerSum sums the header and the table of a frame.
-func headerSum(seed uint32, off int64, b []byte) uint32 {
+// frameSum sums the header and the table of a frame.
+func frameSum(seed uint32, off int64, b []byte) uint32 {
 	var at [8]byte
 	binary.LittleEndian.PutUint64(at[:], uint64(off))
 	sum := crc32.Update(seed, castagnoli, at[:])
@@ -234,7 +234,7 @@ func (f *frame) decode(b []byte, seed uint32, off int64) error {
 	f.synced = f.seq - uint64(binary.LittleEndian.Uint32(b[40:]))
 	tableAt := int(binary.LittleEndian.Uint32(b[12:]))
 	table := b[tableAt : len(b)-int(b[44])]
-	sum := headerSum(seed, off, b)
+	sum := frameSum(seed, off, b)
 	at := frameHeader
 	number := func() int {
 		v, n := binary.Uvarint(table)

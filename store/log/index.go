@@ -105,11 +105,9 @@ func (x *index) find(pos uint64) int {
 	return max(0, sort.Search(len(x.chunks), func(i int) bool { return x.chunks[i].pos > pos })-1)
 }
 
-const indexMagic = "dictwire index2\n"
-
 // encode returns the file of an index of a segment.
 func (x *index) encode(g *segment) []byte {
-	b := []byte(indexMagic)
+	b := []byte(magic(indexMagic, indexVersion))
 	b = binary.LittleEndian.AppendUint64(b, g.Salt)
 	b = binary.LittleEndian.AppendUint64(b, uint64(g.Size))
 	b = binary.AppendUvarint(b, uint64(len(x.chunks)))
@@ -149,13 +147,13 @@ var errIndex = errors.New("no valid index")
 
 // decodeIndex is the inverse of encode. It refuses an index of another segment.
 func decodeIndex(b []byte, g *segment) (*index, error) {
-	const fixed = len(indexMagic) + 16
-	if len(b) < fixed+crc32.Size || string(b[:len(indexMagic)]) != indexMagic {
+	const fixed = magicSize + 16
+	if len(b) < fixed+crc32.Size || string(b[:magicSize]) != magic(indexMagic, indexVersion) {
 		return nil, errIndex
 	}
 	body, sum := b[:len(b)-crc32.Size], binary.LittleEndian.Uint32(b[len(b)-crc32.Size:])
-	if crc32.Checksum(body, castagnoli) != sum || binary.LittleEndian.Uint64(b[len(indexMagic):]) != g.Salt ||
-		int64(binary.LittleEndian.Uint64(b[len(indexMagic)+8:])) != g.Size {
+	if crc32.Checksum(body, castagnoli) != sum || binary.LittleEndian.Uint64(b[magicSize:]) != g.Salt ||
+		int64(binary.LittleEndian.Uint64(b[magicSize+8:])) != g.Size {
 		return nil, errIndex
 	}
 	rest, bad := body[fixed:], false

@@ -78,6 +78,9 @@ func (r *recovery) list() error {
 			foreign = append(foreign, name)
 		}
 	}
+	if err := r.checkVersions(names); err != nil {
+		return err
+	}
 	if err := storedir.CheckEmpty(foreign); err != nil {
 		return err
 	}

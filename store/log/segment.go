@@ -79,10 +79,8 @@ type Damage struct {
 	Known bool `json:"known,omitempty"`
 }
 
-const (
-	magic     = "dictwire log 1\r\n"
-	headerGap = 4096 // headers end at a multiple of it: no frame shares a page with one
-)
+// headerGap is what headers end at a multiple of: no frame shares a page with one.
+const headerGap = 4096
 
 var errHeader = errors.New("no valid header")
 
@@ -92,11 +90,33 @@ func (h *header) encode() []byte {
 	if err != nil {
 		panic(err) // numbers and strings
 	}
-	b := append([]byte(magic), 0, 0, 0, 0, 0, 0, 0, 0)
-	binary.LittleEndian.PutUint32(b[len(magic):], uint32(len(body)))
-	binary.LittleEndian.PutUint32(b[len(magic)+4:], crc32.Checksum(body, castagnoli))
+	b := append([]byte(magic(segmentMagic, segmentVersion)), make([]byte, headerAt-magicSize)...)
+	binary.LittleEndian.PutUint32(b[magicSize:], uint32(len(body)))
 	b = append(b, body...)
+	binary.LittleEndian.PutUint32(b[magicSize+4:], headerSum(b))
 	return append(b, make([]byte, -len(b)&(headerGap-1))...)
+}
+
+// headerAt is where the JSON of a header begins.
+const headerAt = magicSize + 4 + 4
+
+// headerSum sums a header: what the file begins with, and the JSON.
+func headerSum(b []byte) uint32 {
+	return crc32.Update(crc32.Checksum(b[:magicSize], castagnoli), castagnoli, b[headerAt:])
+}
+
+// headerSize returns how long a header is, without the zeros after it, or 0 where b
+// can't be what one begins with.
+func headerSize(b []byte) int64 {
+	if len(b) < headerAt {
+		return 0
+	}
+	return headerAt + int64(binary.LittleEndian.Uint32(b[magicSize:]))
+}
+
+// validHeader reports whether a header's sum is right, of whatever version it is.
+func validHeader(b []byte) bool {
+	return len(b) >= headerAt && headerSum(b) == binary.LittleEndian.Uint32(b[magicSize+4:])
 }
 
 // readHeader reads the header of a segment, and returns where the frames begin.
@@ -104,25 +124,24 @@ func readHeader(f vfs.File) (*header, int64, error) {
 	b := make([]byte, headerGap)
 	if n, err := f.ReadAt(b, 0); err != nil && !errors.Is(err, io.EOF) {
 		return nil, 0, err
-	} else if n < len(b) || string(b[:len(magic)]) != magic {
+	} else if n < len(b) || string(b[:magicSize]) != magic(segmentMagic, segmentVersion) {
 		return nil, 0, errHeader
 	}
-	size := int64(binary.LittleEndian.Uint32(b[len(magic):]))
-	sum := binary.LittleEndian.Uint32(b[len(magic)+4:])
 	info, err := f.Stat()
 	if err != nil {
 		return nil, 0, err
 	}
-	end := (int64(len(magic)) + 8 + size + headerGap - 1) &^ (headerGap - 1)
+	size := headerSize(b)
+	end := (size + headerGap - 1) &^ (headerGap - 1)
 	if end > info.Size() {
 		return nil, 0, errHeader
 	}
-	body := make([]byte, size)
-	if _, err := f.ReadAt(body, int64(len(magic))+8); err != nil {
+	b = make([]byte, size)
+	if _, err := f.ReadAt(b, 0); err != nil {
 		return nil, 0, err
 	}
 	h := &header{}
-	if crc32.Checksum(body, castagnoli) != sum || json.Unmarshal(body, h) != nil || h.Number == 0 {
+	if !validHeader(b) || json.Unmarshal(b[headerAt:], h) != nil || h.Number == 0 {
 		return nil, 0, errHeader
 	}
 	return h, end, nil

@@ -1,0 +1,132 @@
+package log
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"io/fs"
+	"strconv"
+	"strings"
+
+	engine "github.com/cockroachdb/pebble/v2"
+)
+
+// A VersionError is what Open wraps where a file of the store has a format that this
+// package does not read: it changes nothing then.
+type VersionError struct {
+	File    string
+	Version uint64
+	Reads   uint64 // the version that this package reads and writes
+}
+
+func (e *VersionError) Error() string {
+	upTo := ""
+	if e.Version > e.Reads {
+		upTo = "up to "
+	}
+	return fmt.Sprintf("%s has format version %d, this dictwire reads %sversion %d", e.File, e.Version, upTo, e.Reads)
+}
+
+// What files begin with, before their version. Slots of this version begin otherwise.
+const (
+	segmentMagic = "dictwire log "
+	indexMagic   = "dictwire index"
+	slotsMagic   = "dictwire slots "
+)
+
+const (
+	segmentVersion = 2
+	indexVersion   = 2
+	slotsVersion   = 1
+	magicSize      = 16
+)
+
+// magic returns what a file of a version begins with.
+func magic(kind string, version uint64) string {
+	text := kind + strconv.FormatUint(version, 10)
+	if len(text) < magicSize-1 {
+		text += "\r"
+	}
+	return (text + "\n")[:magicSize]
+}
+
+// parseMagic returns the version of what a file begins with.
+func parseMagic(kind string, b []byte) (version uint64, ok bool) {
+	digits, ok := strings.CutPrefix(string(b), kind)
+	if !ok {
+		return 0, false
+	}
+	version, err := strconv.ParseUint(strings.TrimRight(digits, "\r\n"), 10, 64)
+	return version, err == nil
+}
+
+// checkVersions refuses files of other versions. Such a file has a sum that is right:
+// else it is damaged. The sum of a segment's header follows its size, and that of an
+// index ends the file; both are CRC-32C of what the file begins with, too.
+func (r *recovery) checkVersions(names []string) error {
+	for _, name := range names {
+		var err error
+		switch {
+		case strings.HasSuffix(name, segmentSuffix):
+			err = r.checkVersion(name, segmentMagic, segmentVersion, func(b []byte) bool {
+				size := headerSize(b)
+				return size > 0 && size <= int64(len(b)) && validHeader(b[:size])
+			})
+		case strings.HasSuffix(name, indexSuffix):
+			err = r.checkVersion(name, indexMagic, indexVersion, func(b []byte) bool {
+				n := len(b) - crc32.Size
+				return n >= magicSize && crc32.Checksum(b[:n], castagnoli) == binary.LittleEndian.Uint32(b[n:])
+			})
+		case name == slotsName:
+			err = r.checkVersion(name, slotsMagic, slotsVersion, func([]byte) bool { return true })
+		case name == statesName:
+			err = r.checkEngine()
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *recovery) checkVersion(name, kind string, reads uint64, valid func([]byte) bool) error {
+	f, err := r.s.fs.Open(r.s.path(name))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	b := make([]byte, magicSize)
+	if _, err := f.ReadAt(b, 0); err != nil { // whoever needs the file says what is wrong
+		return nil //nolint:nilerr // see above
+	}
+	version, ok := parseMagic(kind, b)
+	if !ok || version == reads || version < reads && kind == indexMagic { // that one is made anew
+		return nil
+	}
+	all, err := readAll(r.s.fs, r.s.path(name))
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	if !valid(all) {
+		return nil
+	}
+	return &VersionError{name, version, reads}
+}
+
+// checkEngine refuses states of a newer engine, which says so in a file's name.
+func (r *recovery) checkEngine() error {
+	names, err := r.s.fs.List(r.s.path(statesName))
+	for _, name := range names {
+		rest, ok := strings.CutPrefix(name, "marker.format-version.")
+		if !ok {
+			continue
+		}
+		_, text, _ := strings.Cut(rest, ".")
+		if v, err := strconv.ParseUint(text, 10, 64); err == nil && v > uint64(engine.FormatNewest) {
+			return &VersionError{statesName, v, uint64(engine.FormatNewest)}
+		}
+	}
+	return err
+}
