@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"path"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -23,12 +25,26 @@ var seeds = flag.Int("crash.seeds", 150, "how many histories of crashes to try")
 // or a killed process at a random operation, perhaps while the store is opened:
 // what was acknowledged is there, and nothing is told to be damaged.
 func TestCrash(t *testing.T) {
+	rewritten := 0
 	for seed := range testrand.Many(*seeds) {
 		w := newWorld(uint64(seed))
 		if err := w.live(w.rng.IntN(4)+1, nil); err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
 		}
+		if w.rewritten() {
+			rewritten++
+		}
 	}
+	if t.Logf("%d stores have segments that were rewritten", rewritten); rewritten == 0 {
+		t.Error("no segment was rewritten")
+	}
+}
+
+// rewritten reports whether the store has a segment that was rewritten.
+func (w *world) rewritten() bool {
+	return slices.ContainsFunc(w.fs.Files(), func(name string) bool {
+		return path.Ext(name) == ".seg" && strings.Count(path.Base(name), "-") == 2
+	})
 }
 
 // TestCrashIsFound shows that the test above can fail: without syncs it does.
@@ -118,8 +134,11 @@ func (w *world) live(lives int, harm func() error) error {
 		}
 		power := w.rng.IntN(2) == 0
 		ops := w.rng.IntN(150) + 1
-		if w.rng.IntN(3) == 0 {
+		switch w.rng.IntN(6) {
+		case 0, 1:
 			ops = w.rng.IntN(40) + 1 // while it is opened, perhaps
+		case 2, 3:
+			ops = w.rng.IntN(1000) + 1 // while segments are rewritten, perhaps
 		}
 		w.fs.CrashAfter(ops, power, func() {
 			w.mu.Lock()
@@ -187,7 +206,7 @@ func (w *world) work(s *log.Store) error {
 		}
 		wg.Go(func() { errs[i] = w.write(s, p, size) })
 	}
-	size := []int{10, 3000}[w.rng.IntN(2)]
+	size := []int{10, 3000, 9000}[w.rng.IntN(3)]
 	wg.Go(func() { errs[3] = w.writeLoose(s, size) })
 	wg.Wait()
 	return errors.Join(errs...)
@@ -270,14 +289,24 @@ func (w *world) writeLoose(s *log.Store, size int) error {
 		if err != nil {
 			return err
 		}
-		if err := errors.Join(w.trim(s, "b", r.Position), s.Commit(ctx, cursor, claim.Epoch, head)); err != nil {
+		if err := s.Commit(ctx, cursor, claim.Epoch, head); err != nil {
 			return err
 		}
 		w.ack(r.Position, nil, func(a *acks) { a.cursor = head })
-		if n%10 == 9 {
-			if err := errors.Join(w.trim(s, "a", r.Position), w.trim(s, store.Rejected, r.Position), s.Tidy(ctx)); err != nil {
+		trimmed := []string{"a"} // of what there is, a part
+		switch n % 20 {
+		case 9:
+			trimmed = []string{"b", store.Rejected}
+		case 19:
+			trimmed = []string{"a", "b", store.Rejected}
+		}
+		for _, topic := range trimmed {
+			if err := w.trim(s, topic, r.Position); err != nil {
 				return err
 			}
+		}
+		if err := s.Tidy(ctx); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -118,18 +118,22 @@ type Store struct {
 	waiters   waiters
 	reserve   reserve
 
-	appendings  sync.Pool  // of *appending
-	trimMu      sync.Mutex // one trim, checkpoint or carry at a time
-	carried     uint64     // no state was set by a frame up to it alone; guarded by trimMu
-	carriedFrom uint64     // where the frames end that carried them; guarded by trimMu
-	failure     atomic.Pointer[error]
-	broken      chan struct{} // closed when the log can't go on
+	appendings   sync.Pool    // of *appending
+	trimMu       sync.Mutex   // one trim, checkpoint or carry at a time
+	carried      uint64       // no state was set by a frame up to it alone; guarded by trimMu
+	carriedFrom  uint64       // where the frames end that carried them; guarded by trimMu
+	carriedBytes int64        // that they took; guarded by trimMu
+	rewriting    sync.Mutex   // one rewriting at a time; taken before trimMu
+	hurry        atomic.Int32 // who wait for it
+	failure      atomic.Pointer[error]
+	broken       chan struct{} // closed when the log can't go on
 
 	gate   sync.RWMutex // held for reading while the store is in use
 	closed bool         // guarded by gate
 	done   chan struct{}
 	keeper sync.WaitGroup
 	tidy   chan struct{} // of capacity 1: the keeper has something to do
+	sparse chan struct{} // of capacity 1: there may be something to rewrite
 }
 
 // Open opens the store in a directory, and makes it where there is none. The
@@ -163,7 +167,7 @@ func Open(ctx context.Context, dir string, o *Options) (*Store, error) {
 func newStore(dir string, opts Options) *Store {
 	s := &Store{
 		fs: opts.FS, opts: opts, dir: dir,
-		done: make(chan struct{}), broken: make(chan struct{}), tidy: make(chan struct{}, 1),
+		done: make(chan struct{}), broken: make(chan struct{}), tidy: make(chan struct{}, 1), sparse: make(chan struct{}, 1),
 		appendings: sync.Pool{New: newAppending},
 		committer:  committer{landing: make(chan struct{}, 1)},
 	}

@@ -68,6 +68,7 @@ func (s *Store) recover(r *recovery) error {
 	}
 	s.tellDamage()
 	s.keeper.Go(s.keep)
+	s.keeper.Go(s.rewriteAll)
 	return nil
 }
 
@@ -491,7 +492,7 @@ func (p *replayer) carry(b []byte) error {
 		p.s.own(p.s.topic(string(key[1:])), was.owner)
 	}
 	v, err := p.s.states.get(string(key))
-	if err != nil || v.seq >= seq {
+	if err != nil || v.seq > seq || v.seq == seq && !p.rebuild { // a block says less of its producer
 		return err
 	}
 	if rest[0] == 0 {

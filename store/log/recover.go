@@ -3,11 +3,11 @@ package log
 import (
 	"crypto/rand"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/dictwire/dictwire/internal/storedir"
 )
@@ -21,6 +21,7 @@ type recovery struct {
 	s      *Store
 	files  map[uint64][]uint64 // the revisions of the segments that are there
 	heads  map[uint64]*header  // of the segments that are there, or of which another one tells
+	anew   []*header           // of files that are there, of segments that were rewritten
 	start  map[uint64]int64    // where their frames begin
 	rest   []string            // files that are of no use once the log is open
 	used   bool                // there is more than segments
@@ -34,13 +35,14 @@ type recovery struct {
 	pos     uint64  // no block has a higher position
 	time    int64   // of the last frame
 
-	live    []*segment // sealed
-	found   []found    // not sealed
-	exp     uint64     // the sequence number after the last frame
-	at      uint64     // the position after it
-	closed  bool       // it says that the log was closed
-	ended   bool       // beyond, nothing counts
-	freed   []uint64   // segments that the frames say are not needed
+	live    []*segment   // sealed
+	found   []found      // not sealed
+	exp     uint64       // the sequence number after the last frame
+	at      uint64       // the position after it
+	closed  bool         // it says that the log was closed
+	ended   bool         // beyond, nothing counts
+	freed   []uint64     // segments that the frames say are not needed
+	notes   []*rewriting // of which the frames tell
 	damages []Damage
 	missing []string // files
 }
@@ -66,12 +68,14 @@ func (r *recovery) list() error {
 	var foreign []string
 	for _, name := range names {
 		n, rev, ok := parseName(name, segmentSuffix)
-		no, revision, isIndex := parseName(strings.TrimSuffix(name, temporary), indexSuffix)
+		no, revision, isIndex := parseName(name, indexSuffix)
 		switch {
 		case ok:
 			r.files[n] = append(r.files[n], rev)
 			r.next = max(r.next, n)
-		case isIndex && (strings.HasSuffix(name, temporary) || !slices.Contains(names, fileName(no, revision, segmentSuffix))):
+		case isTemporary(name):
+			r.rest = append(r.rest, name)
+		case isIndex && !slices.Contains(names, fileName(no, revision, segmentSuffix)):
 			r.rest = append(r.rest, name)
 		case isIndex, name == slotsName, name == statesName, name == lockName, name == backupName:
 		default:
@@ -101,7 +105,12 @@ func (r *recovery) readHeads() error {
 			if err != nil {
 				return err
 			}
-			if h != nil && r.heads[n] == nil {
+			switch {
+			case h == nil:
+			case h.Rewritten != nil:
+				r.anew = append(r.anew, h)
+				r.note(h)
+			case r.heads[n] == nil:
 				r.heads[n], r.start[n] = h, start
 			}
 		}
@@ -116,17 +125,22 @@ func (r *recovery) readHeads() error {
 		}
 	}
 	for _, h := range r.heads {
-		r.promise = max(r.promise, h.Synced)
-		r.gen = max(r.gen, h.Generation)
-		r.pos = max(r.pos, h.Next)
-		r.time = max(r.time, h.Time)
-		r.next = max(r.next, h.Number)
-		for _, l := range h.Live {
-			r.next = max(r.next, l.Number)
-			r.pos = max(r.pos, l.End, l.Position)
-		}
+		r.note(h)
 	}
 	return nil
+}
+
+// note notes what a header says of the log.
+func (r *recovery) note(h *header) {
+	r.promise = max(r.promise, h.Synced)
+	r.gen = max(r.gen, h.Generation)
+	r.pos = max(r.pos, h.Next)
+	r.time = max(r.time, h.Time)
+	r.next = max(r.next, h.Number)
+	for _, l := range h.Live {
+		r.next = max(r.next, l.Number)
+		r.pos = max(r.pos, l.End, l.Position)
+	}
 }
 
 // readHead reads one header, nil where it is not valid.
@@ -137,7 +151,7 @@ func (r *recovery) readHead(n, rev uint64) (*header, int64, error) {
 	}
 	defer f.Close()
 	h, start, err := readHeader(f)
-	if err != nil || h.Number != n {
+	if err != nil || h.Number != n || h.revision() != rev {
 		return nil, 0, nil // what it says may stand elsewhere
 	}
 	return h, start, nil
@@ -209,6 +223,7 @@ type event struct {
 	off, end int64
 	closes   bool
 	frees    []uint64 // segments
+	notes    []*rewriting
 }
 
 // read reads a segment that may not be sealed, and notes what its frames say was
@@ -240,6 +255,12 @@ func (r *recovery) read(g *segment) (events []event, err error) {
 				e.closes = true
 			case kindFree:
 				e.frees = append(e.frees, numbers(it.data)...)
+			case kindRewritten:
+				w := &rewriting{}
+				if err := json.Unmarshal(it.data, w); err != nil {
+					return nil, err
+				}
+				e.notes = append(e.notes, w)
 			}
 		}
 		events = append(events, e)
@@ -306,13 +327,76 @@ func (r *recovery) collect() error {
 	if r.promise >= r.exp {
 		r.damage(r.at, 0, fmt.Sprintf("frames %d to %d were synced, and are not there", r.exp, r.promise))
 	}
-	r.live = slices.DeleteFunc(r.live, func(g *segment) bool { return slices.Contains(r.freed, g.Number) })
+	r.rewritten()
 	for _, g := range r.live {
-		if g.Lost == "" && !slices.Contains(r.files[g.Number], g.Revision) {
+		if g.Lost == "" && !r.has(g) {
 			r.lose(g, g.Position, fmt.Sprintf("%s is missing", g.name()))
 		}
 	}
 	return nil
+}
+
+func (r *recovery) has(g *segment) bool { return slices.Contains(r.files[g.Number], g.Revision) }
+
+// rewritten makes the sealed segments those whose files count. That is what the frames
+// say, unless such a file is not there, and what has the same is: in a copy that was
+// made meanwhile, or where the frame that says so is damaged.
+func (r *recovery) rewritten() {
+	was := map[*segment][]*segment{}
+	for _, w := range r.notes {
+		i := slices.IndexFunc(r.live, func(g *segment) bool { return slices.Contains(w.Of, g.Number) })
+		if i < 0 {
+			continue
+		}
+		j := i + 1
+		for j < len(r.live) && slices.Contains(w.Of, r.live[j].Number) {
+			j++
+		}
+		g := newSegment(w.sealed)
+		was[g] = slices.Clone(r.live[i:j])
+		r.live = slices.Replace(r.live, i, j, g)
+	}
+	var all []*segment
+	for _, g := range r.live {
+		if !slices.Contains(r.freed, g.Number) {
+			all = r.stands(all, g, was)
+		}
+	}
+	r.live = all
+}
+
+// stands appends the segments whose files hold what a sealed segment does.
+func (r *recovery) stands(all []*segment, g *segment, was map[*segment][]*segment) []*segment {
+	if n := len(all); n > 0 && all[n-1].Last >= g.Last { // it became one with others
+		return all
+	}
+	if g.Lost != "" || r.has(g) {
+		return append(all, g)
+	}
+	if w := r.covers(g); w != nil {
+		all = slices.DeleteFunc(all, func(other *segment) bool { return other.First >= w.First })
+		return append(all, newSegment(w.sealed))
+	}
+	if len(was[g]) == 0 {
+		return append(all, g)
+	}
+	for _, old := range was[g] {
+		all = r.stands(all, old, was)
+	}
+	return all
+}
+
+// covers returns the newest file with what is left of a segment, and perhaps of others,
+// nil where there is none.
+func (r *recovery) covers(g *segment) (newest *rewriting) {
+	for _, h := range r.anew {
+		w := h.Rewritten
+		if h.Log == r.newest.Log && w.First <= g.First && g.Last <= w.Last && (newest == nil || w.Last-w.First > newest.Last-newest.First ||
+			w.First == newest.First && w.Last == newest.Last && w.Revision > newest.Revision) {
+			newest = w
+		}
+	}
+	return newest
 }
 
 // unread finds damage in sealed segments that would keep the states from following
@@ -368,7 +452,7 @@ func (r *recovery) take(e event, g *segment) bool {
 		r.damages = append(r.damages, Damage{e.pos, e.to, fmt.Sprintf("frame %d of %s: %v", e.seq, g.name(), errBody), true})
 	}
 	r.exp, r.at, r.time, r.closed = e.seq+1, e.to, max(r.time, e.time), e.closes
-	r.freed = append(r.freed, e.frees...)
+	r.freed, r.notes = append(r.freed, e.frees...), append(r.notes, e.notes...)
 	return true
 }
 

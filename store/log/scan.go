@@ -115,6 +115,11 @@ func (sc *scanner) accept() bool {
 	sc.off = sc.at
 	sc.at += int64(f.size)
 	sc.seq, sc.pos, sc.time = f.seq+1, f.end(), f.time
+	if d := f.hole(); d != nil {
+		d.off, d.end = sc.off, sc.at
+		sc.seq, sc.pos, sc.damage = d.last+1, d.to, d
+		return true
+	}
 	if sc.heads {
 		return true
 	}
@@ -122,6 +127,12 @@ func (sc *scanner) accept() bool {
 		sc.damage = &hole{off: sc.off, end: sc.at, first: f.seq, last: f.seq, from: f.pos, to: f.end(), err: err, known: true}
 	}
 	return true
+}
+
+// raw returns the bytes of the frame.
+func (sc *scanner) raw() []byte {
+	from := sc.off - sc.base
+	return sc.window[from : from+int64(sc.frame.size)]
 }
 
 // try decodes the frame at sc.at, and reports whether there is one.

@@ -42,6 +42,10 @@ type header struct {
 	Damage   []Damage `json:"damage,omitempty"` // that was found and not accepted yet
 	Gaps     []gap    `json:"gaps,omitempty"`
 
+	// Rewritten is of a file that has taken the place of others. Such a header says
+	// nothing of an opening.
+	Rewritten *rewriting `json:"rewritten,omitempty"`
+
 	Previous *header `json:"previous,omitempty"` // that of the segment before, of the same opening
 	Start    int64   `json:"start,omitempty"`    // in Previous: where its frames begin
 }
@@ -155,6 +159,22 @@ func seed(number, salt uint64) uint32 {
 	return crc32.Checksum(b[:], castagnoli)
 }
 
+// revision returns how often the file was rewritten that the header stands in.
+func (h *header) revision() uint64 {
+	if h.Rewritten == nil {
+		return 0
+	}
+	return h.Rewritten.Revision
+}
+
+// isTemporary reports whether a name is that of a file that was not finished.
+func isTemporary(name string) bool {
+	name, ok := strings.CutSuffix(name, temporary)
+	_, _, segment := parseName(name, segmentSuffix)
+	_, _, index := parseName(name, indexSuffix)
+	return ok && (segment || index)
+}
+
 const (
 	segmentSuffix = ".seg"
 	indexSuffix   = ".idx"
@@ -195,7 +215,10 @@ type segment struct {
 	mu   sync.RWMutex
 	live *index // of the active segment, guarded by mu; nil once it is sealed
 
-	lasts map[string]uint64 // of a sealed one, where its topics end, once that was asked; guarded by Store.trimMu
+	// Of a sealed one, guarded by Store.trimMu:
+	weights []weight // once that was asked
+	stuck   int64    // bytes that nothing gives back
+	spoilt  bool     // it can't be rewritten
 
 	// Of the active segment and its successor, the committer's:
 	header *header
@@ -212,6 +235,13 @@ func newSegment(d sealed) *segment {
 		g.size.Store(max(d.Size, 1)) // a reader comes to it, and tells
 	}
 	return g
+}
+
+// isSealed reports whether no frame comes to the segment any more.
+func (g *segment) isSealed() bool {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	return g.Last > 0
 }
 
 // name returns the name of the segment's file.

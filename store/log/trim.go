@@ -214,6 +214,26 @@ func (s *Store) keep() {
 		case <-s.tidy:
 			_ = s.reclaim(ctx)
 		}
+		select { // so that nothing else waits for it
+		case s.sparse <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// rewrite rewrites segments until the store is closed.
+func (s *Store) rewriteAll() {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	for {
+		select {
+		case <-s.done:
+			return
+		case <-s.broken:
+			return
+		case <-s.sparse:
+			_ = s.rewriteSparse(ctx, true) // it is tried again
+		}
 	}
 }
 
@@ -224,7 +244,7 @@ func (s *Store) Tidy(ctx context.Context) error {
 	for _, t := range s.topics.matching(nil) {
 		errs = append(errs, s.keepTopic(ctx, t))
 	}
-	return errors.Join(append(errs, s.forgetOld(ctx), s.reclaim(ctx))...)
+	return errors.Join(append(errs, s.forgetOld(ctx), s.reclaim(ctx), s.rewriteSparse(ctx, false))...)
 }
 
 func (s *Store) keepTopic(ctx context.Context, t *topic) error {
@@ -285,21 +305,24 @@ func (s *Store) reclaim(ctx context.Context) error {
 		}
 		return nil
 	}
-	// The states of which the segments tell are in the engine, durably, so that
-	// nobody needs the segments to know them; and in the log, where that is lost.
-	if err := s.checkpoint(); err != nil {
-		return err
-	}
 	last := uint64(0)
 	for _, g := range dead {
 		last = max(last, g.Last)
 	}
-	if last > s.carried {
-		if err := s.carry(); err != nil {
-			return err
-		}
+	if err := s.outlive(last); err != nil {
+		return err
 	}
 	return s.free(dead)
+}
+
+// outlive makes what frames up to one say of states known without them: it is in the
+// engine, durably, so that nobody needs the segments to know it; and in the log, where
+// that is lost. trimMu is held.
+func (s *Store) outlive(last uint64) error {
+	if err := s.checkpoint(); err != nil || last <= s.carried {
+		return err
+	}
+	return s.carry()
 }
 
 // maxReplay is how many bytes of the log may have to be read again when it is
@@ -344,10 +367,7 @@ func (s *Store) forgettable() uint64 {
 // dead returns the sealed segments in which all is trimmed.
 func (s *Store) dead() (dead []*segment, err error) {
 	for _, g := range s.segments.list() {
-		g.mu.RLock()
-		sealed := g.Last > 0
-		g.mu.RUnlock()
-		if !sealed {
+		if !g.isSealed() {
 			continue
 		}
 		is, err := s.isDead(g)
@@ -361,37 +381,6 @@ func (s *Store) dead() (dead []*segment, err error) {
 	return dead, nil
 }
 
-// maxLasts is of how many topics a segment keeps in memory where they end.
-const maxLasts = 64
-
-// isDead reports whether all blocks of a sealed segment are trimmed.
-func (s *Store) isDead(g *segment) (bool, error) {
-	lasts := g.lasts
-	if lasts == nil {
-		if err := s.withIndex(g, func(x *index) error {
-			lasts = make(map[string]uint64, len(x.topics))
-			for name, h := range x.topics {
-				lasts[name] = h.last
-			}
-			return nil
-		}); err != nil {
-			return false, err
-		}
-		if len(lasts) <= maxLasts {
-			g.lasts = lasts
-		}
-	}
-	s.topics.mu.RLock()
-	defer s.topics.mu.RUnlock()
-	for name, last := range lasts {
-		t := s.topics.byName[name]
-		if name == damagedTopic || t == nil || last >= t.trimmed.Load() {
-			return false, nil
-		}
-	}
-	return true, nil
-}
-
 // carry writes into the log what all states are, so that no frame before it need
 // say so.
 func (s *Store) carry() error {
@@ -399,6 +388,7 @@ func (s *Store) carry() error {
 	upTo := s.states.seq
 	s.states.mu.Unlock()
 	forget := s.forgettable()
+	written := int64(0)
 	var d draft
 	d.reset()
 	var bad error
@@ -406,6 +396,7 @@ func (s *Store) carry() error {
 	flush := func() {
 		if len(d.table) > 0 {
 			bad = s.commitNew(&commit{draft: &d})
+			written += int64(d.size())
 			d = draft{}
 			d.reset()
 		}
@@ -440,7 +431,7 @@ func (s *Store) carry() error {
 		return bad
 	}
 	s.states.purge(old)
-	s.carried = upTo
+	s.carried, s.carriedBytes = upTo, written
 	s.carriedFrom = s.committer.synced.Load()
 	return nil
 }
@@ -462,8 +453,13 @@ func (s *Store) free(dead []*segment) error {
 	if err := s.commitNew(&commit{draft: &d, then: func() { s.segments.replace(dead) }}); err != nil {
 		return err
 	}
+	return s.removeFiles(dead)
+}
+
+// removeFiles removes the files of segments that are not needed any more.
+func (s *Store) removeFiles(gone []*segment) error {
 	var errs []error
-	for _, g := range dead {
+	for _, g := range gone {
 		if g.Lost != "" {
 			continue
 		}
