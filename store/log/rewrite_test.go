@@ -183,17 +183,18 @@ func withoutStates(fs *crashfs.FS) *crashfs.FS {
 func TestRewriteCrash(t *testing.T) {
 	seen := map[bool]int{}
 	for _, power := range []bool{false, true} {
-		for ops := 1; ; ops++ {
+		for ops, after := 1, 0; after < 20; ops++ {
 			m := newMix(t, 1000, 64<<10)
 			m.fill(200, 5)
 			m.trim()
 			m.fs.CrashAfter(ops, power, nil)
 			m.must(m.s.Tidy(t.Context()))
 			left := m.fs.After()
-			m.must(m.s.Close())
-			if left == nil {
-				break
+			if left == nil { // when it is done
+				after++
+				left = m.fs.Crash(power, rand.New(rand.NewPCG(uint64(after), 1)))
 			}
+			m.must(m.s.Close())
 			for _, fs := range []*crashfs.FS{withoutStates(left), left} {
 				s := open(t, log.Options{FS: fs, KeepEvery: -1, Damaged: func(d log.Damage) { t.Errorf("power %v, after %d operations: %v", power, ops, d) }})
 				names, _ := segments(fs)
