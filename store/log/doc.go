@@ -18,8 +18,10 @@
 //   - No position is given twice. Where the log was not closed, positions go on 2^32
 //     higher.
 //   - Nothing is deleted unasked but what lies in _rejected for 7 days or beyond
-//     256 MiB, and producers whose time is over. A segment goes when all in it is
-//     trimmed.
+//     256 MiB, and producers whose time is over.
+//   - What is trimmed gives its space back: the files take at most 1.3 times what
+//     is retained and four segments. A segment goes when all in it is trimmed, and
+//     is rewritten when much of it is; what can't be read is never dropped.
 //   - When less than Options.Reserve is free on the disk, appends are refused and
 //     reads go on. What the process notes for itself, in topics that begin with "_",
 //     is taken always.
@@ -32,6 +34,7 @@
 //
 //	log-0000000017.seg   a segment of the log
 //	log-0000000017.idx   its index, once it is sealed: a function of it
+//	log-0000000009-2.seg a segment that was rewritten, perhaps with others
 //	synced               what is synced, for a process that is killed: see slots
 //	states/              producers, cursors and topics, in an engine for keys
 //	backup               in a copy that was never opened
@@ -72,6 +75,15 @@
 //
 // A block whose body is damaged so still names its topic, producer and numbers.
 //
+// # Rewriting
+//
+// What is left of segments that follow each other is copied into one file, with a new
+// revision and a salt of its own. Its frames are those of the old files, with their
+// numbers and positions; a block that was trimmed leaves its place in its frame, a part
+// that can't be read leaves a frame that says so. They stand without gaps, and the
+// header says how many there are. Once the file is durable and was read, a frame of the
+// log says that it counts, and the old files go: see rewriting and recovery.rewritten.
+//
 // # Opening
 //
 // An opening never appends to an old segment. It makes one of its own, and writes the
@@ -89,5 +101,6 @@
 // writes it into the engine, with the number of the last frame that counts; an opening
 // reads the frames after that. Before a segment goes, what all states are is written
 // into the log anew, each with the number of the frame that set it, so that the
-// segments that are left still say all.
+// segments that are left still say all. The same goes for a segment that is rewritten:
+// blocks alone are copied.
 package log
