@@ -16,9 +16,9 @@ type Record struct {
 	Bytes []byte
 }
 
-// Value returns the dictionary, for a Record within a map or a struct that
+// DictValue returns the dictionary, for a Record within a map or a struct that
 // [dict.From] converts. It needs a Codec.
-func (r Record) Value() (dict.Value, error) {
+func (r Record) DictValue() (dict.Value, error) {
 	if r.Codec == nil {
 		return dict.Value{}, errors.New("a Record within a value needs a Codec")
 	}

@@ -99,7 +99,7 @@ func TestNanosecondsInPython(t *testing.T) {
 				if err != nil {
 					t.Errorf("%s: %v: %v", name, test.d, err)
 				}
-			case !errors.As(err, &loss) || string(b) != "x" || test.want != "" && err.Error() != fmt.Sprintf(test.want, name):
+			case !errors.As(err, &loss) || string(b) != "x" || test.want != "" && loss.Text() != fmt.Sprintf(test.want, name):
 				t.Errorf("%s: %v: %q, %v", name, test.d, b, err)
 			}
 			b, err = c.lossy.Append(nil, test.d)

@@ -2,6 +2,7 @@ package dict
 
 import (
 	"math"
+	"unicode/utf8"
 )
 
 // A Builder writes the dictionary that a codec decodes. It is for codecs: it
@@ -107,6 +108,15 @@ func (b *Builder) OwnInt(own []byte) {
 	}
 	b.OwnRef(KindInt, own)
 	b.nodes[len(b.nodes)-1].flags |= flagBig
+}
+
+// string adds a string, as [String] makes it.
+func (b *Builder) string(s string) {
+	if utf8.ValidString(s) {
+		b.OwnRef(KindString, append(b.own, s...))
+		return
+	}
+	b.OwnText(toWTF8(b.own, s))
 }
 
 // Complex adds a complex number.
@@ -265,30 +275,45 @@ func (n *node) shift(by uint32) {
 // Dict returns the dictionary built since Reset. It holds a copy of the tape
 // at its exact size and refers to src.
 func (b *Builder) Dict() *Dict {
-	d, t := newTape(len(b.nodes))
+	d, t := newTape(len(b.nodes), len(b.own))
 	t.src = b.src
 	copy(t.nodes, b.nodes)
-	if len(b.own) > 0 {
-		t.own = append(make([]byte, 0, len(b.own)), b.own...)
-	}
+	copy(t.own, b.own)
 	d.v = Value{t: t, node: t.nodes[0]}
 	return d
 }
 
-// newTape returns a dictionary and a tape of n nodes: small ones in a single
-// allocation of a size that the allocator has, others in two.
-func newTape(n int) (*Dict, *tape) {
+// newTape returns a dictionary and a tape of n nodes and own bytes of its own: small
+// ones in a single allocation of a size that the allocator has, others in up to three.
+func newTape(n, own int) (*Dict, *tape) {
 	type head struct {
 		d Dict
 		t tape
 	}
 	switch {
+	case own > 0 && own <= 40 && n <= 9: // four pairs of short texts
+		m := new(struct {
+			head
+			nodes [9]node
+			own   [40]byte
+		})
+		m.t.nodes, m.t.own = m.nodes[:n:n], m.own[:own:own]
+		return &m.d, &m.t
+	case own > 0 && own <= 136 && n <= 15:
+		m := new(struct {
+			head
+			nodes [15]node
+			own   [136]byte
+		})
+		m.t.nodes, m.t.own = m.nodes[:n:n], m.own[:own:own]
+		return &m.d, &m.t
 	case n <= 7:
 		m := new(struct {
 			head
 			nodes [7]node
 		})
 		m.t.nodes = m.nodes[:n:n]
+		m.t.makeOwn(own)
 		return &m.d, &m.t
 	case n <= 15:
 		m := new(struct {
@@ -296,11 +321,19 @@ func newTape(n int) (*Dict, *tape) {
 			nodes [15]node
 		})
 		m.t.nodes = m.nodes[:n:n]
+		m.t.makeOwn(own)
 		return &m.d, &m.t
 	default:
 		m := new(head)
 		m.t.nodes = make([]node, n)
+		m.t.makeOwn(own)
 		return &m.d, &m.t
+	}
+}
+
+func (t *tape) makeOwn(n int) {
+	if n > 0 {
+		t.own = make([]byte, n)
 	}
 }
 

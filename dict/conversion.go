@@ -28,5 +28,13 @@ func under(err error, key any) error {
 	return err
 }
 
+// pathKey returns a key as paths name it: a string's text, or else its repr.
+func pathKey(k Value) string {
+	if text, ok := k.Text(); ok {
+		return text
+	}
+	return k.String()
+}
+
 // maxDepth is how deep Go values may nest: whatever is deeper is a cycle.
 const maxDepth = 1000

@@ -26,6 +26,25 @@ func ExampleFrom() {
 	// Output: {'name': 'Alice', 'age': 30}
 }
 
+// A Temperature says itself what its value is: a float.
+type Temperature struct{ celsius float64 }
+
+func (t Temperature) DictValue() (dict.Value, error) { return dict.Float(t.celsius), nil }
+
+func (t *Temperature) SetDictValue(v dict.Value) error { return v.To(&t.celsius) }
+
+func ExampleMarshaler() {
+	type reading struct{ Inside, Outside Temperature }
+	d, err := dict.From(reading{Temperature{21.5}, Temperature{-3}})
+	fmt.Println(d, err)
+	var back reading
+	err = d.To(&back)
+	fmt.Println(back, err)
+	// Output:
+	// {'Inside': 21.5, 'Outside': -3.0} <nil>
+	// {{21.5} {-3}} <nil>
+}
+
 func ExampleDict_To() {
 	var person struct {
 		Name string `dict:"name"`

@@ -6,12 +6,13 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-	"sync"
 )
 
 // A field is a field of a struct as a key of a dictionary.
 type field struct {
 	name      string
+	key       node  // name in WTF-8, whose text stands in layout.keys
+	plan      *plan // of the field's type
 	index     []int // as reflect.Value.FieldByIndex wants it
 	omitEmpty bool
 	omitZero  bool
@@ -22,19 +23,16 @@ type field struct {
 // A layout is the fields of a struct type, or why it has none.
 type layout struct {
 	fields []field
+	keys   []byte           // the text of their keys
+	byKey  map[string]int   // the places of fields, by that text
 	err    *ConversionError // without a path
 	hidden bool             // it has fields, and none that is a key
 }
 
-var layouts sync.Map // of reflect.Type to *layout
-
-// layoutOf returns the fields of a struct type that are converted, in order: the
+// newLayout returns the fields of a struct type that are converted, in order: the
 // rules of encoding/json, but that nothing is left out without a word.
-func layoutOf(t reflect.Type) *layout {
-	if known, ok := layouts.Load(t); ok {
-		return known.(*layout)
-	}
-	l := new(layout)
+func newLayout(t reflect.Type) *layout {
+	l := &layout{byKey: make(map[string]int)}
 	all, err := candidates(t)
 	l.err = err
 	slices.SortStableFunc(all, func(a, b field) int {
@@ -51,9 +49,31 @@ func layoutOf(t reflect.Type) *layout {
 		l.fields = append(l.fields, f)
 	}
 	slices.SortFunc(l.fields, func(a, b field) int { return slices.Compare(a.index, b.index) })
+	for i := range l.fields {
+		at := len(l.keys)
+		text, surrogates := toWTF8(l.keys, l.fields[i].name)
+		key := node{kind: KindString, flags: flagOwn, n: uint32(len(text) - at), data: uint64(at)}
+		if surrogates {
+			key.flags |= flagSurrogate
+		}
+		l.keys, l.fields[i].key, l.byKey[string(text[at:])] = text, key, i
+	}
 	l.hidden = len(all) == 0 && hasHidden(t)
-	known, _ := layouts.LoadOrStore(t, l)
-	return known.(*layout)
+	return l
+}
+
+// find returns the field of a key, or nil. guess is the field that it probably is.
+func (l *layout) find(key []byte, guess int) (f *field, at int) {
+	if guess < len(l.fields) {
+		f := &l.fields[guess]
+		if string(l.keys[f.key.data:f.key.data+uint64(f.key.n)]) == string(key) {
+			return f, guess
+		}
+	}
+	if at, ok := l.byKey[string(key)]; ok {
+		return &l.fields[at], at
+	}
+	return nil, guess
 }
 
 func boolean(b bool) int {
@@ -113,7 +133,7 @@ func candidates(t reflect.Type) (all []field, err *ConversionError) {
 				if !sf.IsExported() && !isError {
 					continue
 				}
-				f := field{name: cmp.Or(name, sf.Name), index: index, tagged: name != "", isError: isError}
+				f := field{name: cmp.Or(name, sf.Name), plan: planOf(sf.Type), index: index, tagged: name != "", isError: isError}
 				for option := range strings.SplitSeq(options, ",") {
 					switch {
 					case option == "":

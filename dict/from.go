@@ -9,6 +9,7 @@ import (
 	"math/big"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -32,15 +33,15 @@ func From(v any) (*Dict, error) {
 	if d, ok := v.(*Dict); ok && d != nil {
 		return d, nil
 	}
-	value, err := ValueOf(v)
-	if err != nil {
+	b := newScratch()
+	defer b.free()
+	if err := b.convert(v, 0); err != nil {
 		return nil, err
 	}
-	d, ok := value.Dict()
-	if !ok {
+	if !b.nodes[0].kind.IsDict() {
 		return nil, &ConversionError{Type: reflect.TypeOf(v), Msg: fmt.Sprintf("want a map or a struct, got %T", v)}
 	}
-	return d, nil
+	return b.Dict(), nil
 }
 
 // ValueOf converts a Go value, copying what it holds:
@@ -62,7 +63,7 @@ func From(v any) (*Dict, error) {
 //
 // What a type says of itself goes before that, in this order:
 //
-//	Value() (dict.Value, error)                  what it returns
+//	Marshaler                                    what it returns
 //	[16]byte named UUID, or with the text of one uuid
 //	a type named Decimal with the text of one    decimal
 //	json.Number, json.Marshaler                  what [Value.UnmarshalJSON] makes of the JSON text
@@ -106,7 +107,34 @@ func ValueOf(v any) (Value, error) {
 		}
 		return Bytes(v), nil
 	}
-	return valueOf(reflect.ValueOf(v), 0)
+	b := newScratch()
+	defer b.free()
+	if err := b.convert(v, 0); err != nil {
+		return Value{}, err
+	}
+	if n := b.nodes[0]; !n.kind.IsContainer() && n.flags&flagOwn == 0 {
+		return Value{node: n}, nil
+	}
+	return b.Dict().v, nil
+}
+
+// convert adds a Go value.
+func (b *scratch) convert(v any, depth int) error {
+	switch v := v.(type) {
+	case nil:
+		b.Null()
+	case string:
+		b.string(v)
+	case int:
+		b.Int(int64(v))
+	case float64:
+		b.Float(v)
+	case bool:
+		b.Bool(v)
+	default:
+		return planOf(reflect.TypeOf(v)).add(b, reflect.ValueOf(v), depth)
+	}
+	return nil
 }
 
 // converted makes the error of a conversion that failed with err.
@@ -120,110 +148,146 @@ func converted(t reflect.Type, err error) error {
 	return &ConversionError{Type: t, Msg: strings.TrimPrefix(err.Error(), "dict: ")}
 }
 
-func valueOf(r reflect.Value, depth int) (Value, error) {
+// add adds a Go value of p's type.
+func (p *plan) add(b *scratch, r reflect.Value, depth int) error {
 	if depth > maxDepth {
-		return Value{}, &ConversionError{Type: r.Type(), Msg: fmt.Sprintf("nested deeper than %d levels; is it a cycle?", maxDepth)}
+		return &ConversionError{Type: r.Type(), Msg: fmt.Sprintf("nested deeper than %d levels; is it a cycle?", maxDepth)}
 	}
-	if v, ok, err := special(r); ok || err != nil {
-		return v, err
+	p.once.Do(p.make)
+	if p.way != byKind {
+		return converted(p.t, p.addOwnWay(b, r))
 	}
-	switch r.Kind() {
+	switch p.kind {
 	case reflect.Bool:
-		return Bool(r.Bool()), nil
+		b.Bool(r.Bool())
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
-		return Int(r.Int()), nil
+		b.Int(r.Int())
 	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Uintptr:
-		return BigInt(new(big.Int).SetUint64(r.Uint())), nil
+		b.OwnInt(strconv.AppendUint(b.own, r.Uint(), 10))
 	case reflect.Float32, reflect.Float64:
-		return Float(r.Float()), nil
+		b.Float(r.Float())
 	case reflect.Complex64, reflect.Complex128:
-		return Complex(r.Complex()), nil
+		b.Complex(r.Complex())
 	case reflect.String:
-		return String(r.String()), nil
-	case reflect.Pointer, reflect.Interface:
+		b.string(r.String())
+	case reflect.Pointer:
 		if r.IsNil() {
-			return Null(), nil
+			b.Null()
+			return nil
 		}
-		return valueOf(r.Elem(), depth+1)
+		return p.elem.add(b, r.Elem(), depth+1)
+	case reflect.Interface:
+		if r.IsNil() {
+			b.Null()
+			return nil
+		}
+		inner := r.Elem()
+		return planOf(inner.Type()).add(b, inner, depth+1)
 	case reflect.Slice:
-		if r.IsNil() {
-			return Null(), nil
+		switch {
+		case r.IsNil():
+			b.Null()
+		case p.elem.kind == reflect.Uint8:
+			b.OwnRef(KindBytes, append(b.own, r.Bytes()...))
+		default:
+			return p.addList(b, r, depth)
 		}
-		if r.Type().Elem().Kind() == reflect.Uint8 {
-			return Bytes(r.Bytes()), nil
-		}
-		return listOf(r, depth)
 	case reflect.Array:
-		if r.Type().Elem().Kind() == reflect.Uint8 {
-			b := make([]byte, r.Len())
-			reflect.Copy(reflect.ValueOf(b), r)
-			return Bytes(b), nil
+		if p.elem.kind != reflect.Uint8 {
+			return p.addList(b, r, depth)
 		}
-		return listOf(r, depth)
+		own := append(b.own, make([]byte, r.Len())...)
+		reflect.Copy(reflect.ValueOf(own[len(b.own):]), r)
+		b.OwnRef(KindBytes, own)
 	case reflect.Map:
 		if r.IsNil() {
-			return Null(), nil
+			b.Null()
+			return nil
 		}
-		return mapOf(r, depth)
+		return p.addMap(b, r, depth)
 	case reflect.Struct:
-		return structOf(r, depth)
+		return p.addStruct(b, r, depth)
 	default:
-		return Value{}, unconvertible(r)
+		return &ConversionError{Type: p.t, Msg: fmt.Sprintf("a %s has no kind of value", p.t)}
 	}
+	return nil
 }
 
-// special converts the types that are not what their reflect.Kind says.
-func special(r reflect.Value) (v Value, ok bool, err error) {
-	t := r.Type()
-	switch wayOf(t) {
-	case byKind:
-		return Value{}, false, nil
+// addOwnWay adds a value of a type that is not what its reflect.Kind says.
+func (p *plan) addOwnWay(b *scratch, r reflect.Value) error {
+	switch p.way {
 	case asValue:
-		return r.Interface().(Value), true, nil
+		b.add(r.Interface().(Value))
+		return nil
 	case asDict:
 		if !r.CanAddr() {
-			return Value{}, false, &ConversionError{Type: t, Msg: "want a *Dict: a Dict must not be copied"}
+			return &ConversionError{Type: p.t, Msg: "want a *Dict: a Dict must not be copied"}
 		}
-		return r.Addr().Interface().(*Dict).Value(), true, nil
+		b.add(r.Addr().Interface().(*Dict).Value())
+		return nil
 	case asBigInt:
 		i := r.Interface().(big.Int)
-		return BigInt(&i), true, nil
-	case asBigFloat:
-		v, err = fromBigFloat(receiver(r, stringerType).(*big.Float))
+		b.OwnInt(i.Append(b.own, 10))
+		return nil
 	case asTime:
-		v, err = fromTime(r.Interface().(time.Time)).Value()
-	case asDuration:
-		v, err = DeltaOf(time.Duration(r.Int())).Value()
-	case byValuer:
-		v, err = receiver(r, valuerType).(valuer).Value()
-	case asNumber:
-		v, err = jsonNumber(cmp.Or(r.String(), "0")) // as encoding/json has it
-	case asUUID:
-		v, err = fromUUID(r)
-	case asDecimal:
-		var text []byte
-		if text, err = receiver(r, textMarshalerType).(encoding.TextMarshaler).MarshalText(); err == nil {
-			if v, err = Decimal(string(text)); err != nil {
-				v, err = String(string(text)), nil
-			}
-		}
-	case byJSON:
-		var text []byte
-		if text, err = receiver(r, marshalerType).(json.Marshaler).MarshalJSON(); err == nil {
-			v, err = readJSON(text, true)
-		}
-	case asBigRat, byText:
-		var text []byte
-		text, err = receiver(r, textMarshalerType).(encoding.TextMarshaler).MarshalText()
-		v = String(string(text))
+		return b.DateTime(fromTime(timeOf(r)))
 	case byError:
-		v = String(receiver(r, errorType).(error).Error())
+		b.string(receiver(r, errorType).(error).Error())
+		return nil
 	case byString:
-		v = String(receiver(r, stringerType).(fmt.Stringer).String())
-	default: // hidden
-		err = &ConversionError{Msg: fmt.Sprintf("a %s has fields, but none that is exported, nor a method that tells its value", t)}
+		b.string(receiver(r, stringerType).(fmt.Stringer).String())
+		return nil
+	case asBigRat, byText:
+		text, err := receiver(r, textMarshalerType).(encoding.TextMarshaler).MarshalText()
+		b.string(string(text))
+		return err
+	case hidden:
+		return fmt.Errorf("a %s has fields, but none that is exported, nor a method that tells its value", p.t)
 	}
-	return v, err == nil, converted(t, err)
+	v, err := p.ownValue(r)
+	b.add(v)
+	return err
+}
+
+// timeOf returns a time without a copy on the heap, where it can.
+func timeOf(r reflect.Value) time.Time {
+	if r.CanAddr() {
+		return *r.Addr().Interface().(*time.Time)
+	}
+	return r.Interface().(time.Time)
+}
+
+// ownValue is addOwnWay for what comes as a Value.
+func (p *plan) ownValue(r reflect.Value) (Value, error) {
+	switch p.way {
+	case asBigFloat:
+		return fromBigFloat(receiver(r, stringerType).(*big.Float))
+	case asDuration:
+		return DeltaOf(time.Duration(r.Int())).Value()
+	case asClock:
+		return r.Interface().(clock).Value()
+	case byDict:
+		return receiver(r, marshalerType).(Marshaler).DictValue()
+	case asNumber:
+		return jsonNumber(cmp.Or(r.String(), "0")) // as encoding/json has it
+	case asUUID:
+		return fromUUID(r)
+	case asDecimal:
+		text, err := receiver(r, textMarshalerType).(encoding.TextMarshaler).MarshalText()
+		if err != nil {
+			return Value{}, err
+		}
+		if v, err := Decimal(string(text)); err == nil {
+			return v, nil
+		}
+		return String(string(text)), nil
+	default: // byJSON
+		text, err := receiver(r, jsonMarshalerType).(json.Marshaler).MarshalJSON()
+		if err != nil {
+			return Value{}, err
+		}
+		return readJSON(text, true)
+	}
 }
 
 // fromUUID returns the UUID of an array of 16 bytes; or its text, where it is of
@@ -260,47 +324,67 @@ func fromBigFloat(f *big.Float) (Value, error) {
 	return Decimal(text)
 }
 
-func unconvertible(r reflect.Value) error {
-	return &ConversionError{Type: r.Type(), Msg: fmt.Sprintf("a %s has no kind of value", r.Type())}
-}
-
-func listOf(r reflect.Value, depth int) (Value, error) {
-	items := make([]Value, r.Len())
-	for i := range items {
-		var err error
-		if items[i], err = valueOf(r.Index(i), depth+1); err != nil {
-			return Value{}, under(err, i)
+func (p *plan) addList(b *scratch, r reflect.Value, depth int) error {
+	at, n := b.Open(KindList), r.Len()
+	for i := range n {
+		if err := p.elem.add(b, r.Index(i), depth+1); err != nil {
+			return under(err, i)
 		}
 	}
-	return treeValue(KindList, items, len(items)), nil
+	b.Close(at, n)
+	return nil
 }
 
-func mapOf(r reflect.Value, depth int) (Value, error) {
-	type pair struct{ key, value Value }
-	pairs := make([]pair, 0, r.Len())
-	for it := r.MapRange(); it.Next(); {
-		key, err := valueOf(it.Key(), depth+1)
+func (p *plan) addMap(b *scratch, r reflect.Value, depth int) error {
+	n := r.Len()
+	names := newScratch()
+	defer names.free()
+	values := reflect.MakeSlice(p.slice, n, n)
+	name, it := reflect.New(p.t.Key()).Elem(), r.MapRange()
+	list := names.Open(KindList)
+	for i := 0; it.Next(); i++ {
+		name.SetIterKey(it)
+		place := names.Len()
+		err := p.key.add(names, name, depth+1)
+		if err == nil {
+			err = converted(p.t.Key(), Hashable(names.At(place)))
+		}
 		if err != nil {
-			return Value{}, err
+			return err
 		}
-		if err := Hashable(key); err != nil {
-			return Value{}, converted(it.Key().Type(), err)
-		}
-		value, err := valueOf(it.Value(), depth+1)
-		if err != nil {
-			return Value{}, under(err, it.Key())
-		}
-		pairs = append(pairs, pair{key, value})
+		values.Index(i).SetIterValue(it)
+	}
+	names.Close(list, n)
+	type pair struct {
+		key   Value
+		value int
+	}
+	pairs := make([]pair, 0, n)
+	for key := range names.At(list).Items() {
+		pairs = append(pairs, pair{key, len(pairs)})
 	}
 	slices.SortFunc(pairs, func(a, b pair) int { return compareKeys(a.key, b.key) })
-	var d Dict
-	for _, p := range pairs {
-		n := d.Len()
-		if d.put(p.key, p.value); d.Len() == n {
-			return Value{}, &ConversionError{Type: r.Type(), Msg: fmt.Sprintf("two keys of the map are the key %v", p.key)}
+	var unique Dict // of the keys but strings
+	at := b.Open(KindDict)
+	for i, pair := range pairs {
+		var twice bool
+		if pair.key.kind == KindString {
+			twice = i > 0 && keyEqual(pairs[i-1].key, pair.key)
+		} else {
+			before := unique.Len()
+			unique.put(pair.key, Null())
+			twice = unique.Len() == before
+		}
+		if twice {
+			return &ConversionError{Type: p.t, Msg: fmt.Sprintf("two keys of the map are the key %v", pair.key)}
+		}
+		b.Add(pair.key)
+		if err := p.elem.add(b, values.Index(pair.value), depth+1); err != nil {
+			return under(err, pathKey(pair.key))
 		}
 	}
-	return d.Value(), nil
+	b.Close(at, n)
+	return nil
 }
 
 // compareKeys orders keys by kind, numbers by value, strings by bytes, others in
@@ -327,43 +411,58 @@ func compareKeys(a, b Value) int {
 	}
 }
 
-func structOf(r reflect.Value, depth int) (Value, error) {
-	l := layoutOf(r.Type())
-	if l.err != nil {
-		return Value{}, &ConversionError{Type: l.err.Type, Msg: l.err.Msg}
+func (p *plan) addStruct(b *scratch, r reflect.Value, depth int) error {
+	if p.layout.err != nil {
+		return &ConversionError{Type: p.layout.err.Type, Msg: p.layout.err.Msg}
 	}
-	var d Dict
-	for _, f := range l.fields {
-		fr, err := r.FieldByIndexErr(f.index)
-		if err != nil || f.omitEmpty && isEmpty(fr) || f.omitZero && isZero(fr) {
-			continue // err: in an embedded nil pointer
+	at, n, keys := b.Open(KindDict), 0, b.keysOf(p.layout)
+	for i := range p.layout.fields {
+		f := &p.layout.fields[i]
+		fr, ok := f.of(r)
+		if !ok || f.omitEmpty && isEmpty(fr) || f.omitZero && isZero(fr) {
+			continue
 		}
-		var v Value
+		key := f.key
+		key.data += keys
+		b.nodes = append(b.nodes, key)
+		var err error
 		if f.isError {
-			v, err = embeddedError(r, fr, f.index)
+			err = addEmbeddedError(b, r, fr, f.index)
 		} else {
-			v, err = valueOf(fr, depth+1)
+			err = f.plan.add(b, fr, depth+1)
 		}
 		if err != nil {
-			return Value{}, under(err, f.name)
+			return under(err, f.name)
 		}
-		d.put(String(f.name), v)
+		n++
 	}
-	return d.Value(), nil
+	b.Close(at, n)
+	return nil
 }
 
-// embeddedError returns the text of the embedded error fr, which stands in r at the
+// of returns the field of r, and false where it is in an embedded nil pointer.
+func (f *field) of(r reflect.Value) (reflect.Value, bool) {
+	if len(f.index) == 1 {
+		return r.Field(f.index[0]), true
+	}
+	fr, err := r.FieldByIndexErr(f.index)
+	return fr, err == nil
+}
+
+// addEmbeddedError adds the text of the embedded error fr, which stands in r at the
 // given index. It is not exported, so that its text is had from the struct around it.
-func embeddedError(r, fr reflect.Value, index []int) (Value, error) {
+func addEmbeddedError(b *scratch, r, fr reflect.Value, index []int) error {
 	if fr.IsNil() {
-		return Null(), nil
+		b.Null()
+		return nil
 	}
 	for n := len(index) - 1; n >= 0; n-- {
 		if around := r.FieldByIndex(index[:n]); around.CanInterface() && around.Type().Implements(errorType) {
-			return String(around.Interface().(error).Error()), nil
+			b.string(around.Interface().(error).Error())
+			return nil
 		}
 	}
-	return Value{}, &ConversionError{Type: r.Type(), Msg: fmt.Sprintf("the error embedded in %s can't be read: give it a name, as in Err error", r.Type())}
+	return &ConversionError{Type: r.Type(), Msg: fmt.Sprintf("the error embedded in %s can't be read: give it a name, as in Err error", r.Type())}
 }
 
 // isZero reports whether omitzero leaves v out.

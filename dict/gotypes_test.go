@@ -338,7 +338,7 @@ func TestJSON(t *testing.T) {
 	} {
 		_, err := json.Marshal(d)
 		var loss *dict.LossError
-		if !errors.As(err, &loss) || loss.Error() != want {
+		if !errors.As(err, &loss) || loss.Text() != want {
 			t.Errorf("%v: %v, want %s", d, err, want)
 		}
 	}

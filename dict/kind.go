@@ -47,6 +47,14 @@ func (k Kind) String() string {
 	return kindNames[k]
 }
 
+// withArticle returns the kind's name in a sentence: "an int".
+func (k Kind) withArticle() string {
+	if k == KindInt || k == KindOrderedDict {
+		return "an " + k.String()
+	}
+	return "a " + k.String()
+}
+
 // Kinds returns all kinds, in order.
 func Kinds() []Kind {
 	all := make([]Kind, kinds)

@@ -23,18 +23,18 @@ func (d *Dict) To(p any) error { return d.Value().To(p) }
 //	complex              complex128; complex64 that holds it exactly
 //	string               string, encoding.TextUnmarshaler, big.Rat
 //	decimal, uuid        encoding.TextUnmarshaler; for a uuid also [16]byte
-//	what JSON holds      json.Unmarshaler, which goes before all others here
+//	what JSON holds      json.Unmarshaler, which goes before those listed here
 //	bytes, bytearray     []byte, array of bytes of the same length
 //	datetime             time.Time, if it has a zone; DateTime
 //	date, time           Date, TimeOfDay
 //	timedelta            time.Duration that holds it; TimeDelta
 //	list, tuple, sets    slice, array of the same length
 //	dictionaries         map, struct, Dict
-//	any                  Value, and any
+//	any                  Unmarshaler, which goes before all others; Value, and any
 //
 // An any is set to nil, bool, int64 (or *big.Int), float64, complex128, string,
-// []byte, [16]byte, DateTime, Date, TimeOfDay, TimeDelta, []any or *Dict, or to a
-// Value of kind decimal or tagged. The zone of a datetime that names one is looked up
+// []byte, DateTime, Date, TimeOfDay, TimeDelta, []any or *Dict, or to a Value of kind
+// decimal, uuid or tagged. The zone of a datetime that names one is looked up
 // by [time.LoadLocation]. Keys are matched with the fields of a struct by their exact names, as
 // [From] gives them; keys without a field are ignored, and fields without a key
 // are left as they are. A map is added to, nil pointers, maps and slices are
@@ -45,17 +45,17 @@ func (v Value) To(p any) error {
 	if r.Kind() != reflect.Pointer || r.IsNil() {
 		return &ConversionError{Type: reflect.TypeOf(p), Msg: fmt.Sprintf("To wants a pointer that is not nil, got %T", p)}
 	}
-	return v.to(r.Elem())
+	return planOf(r.Type().Elem()).set(r.Elem(), v)
 }
 
-// to sets r, which can be set.
-func (v Value) to(r reflect.Value) error {
-	t := r.Type()
+// set sets r, which is of p's type and can be set, to v.
+func (p *plan) set(r reflect.Value, v Value) error {
+	p.once.Do(p.make)
 	switch {
-	case t == valueType:
+	case p.way == asValue:
 		r.Set(reflect.ValueOf(v))
 		return nil
-	case t == dictType:
+	case p.way == asDict:
 		if !v.kind.IsDict() {
 			return v.misfit(r)
 		}
@@ -64,44 +64,48 @@ func (v Value) to(r reflect.Value) error {
 		d.shared.Store(true)
 		d.ix.Store(nil)
 		return nil
+	case p.reads.dict:
+		return converted(p.t, r.Addr().Interface().(Unmarshaler).SetDictValue(v))
 	case v.kind == KindNull:
 		r.SetZero()
 		return nil
-	case t == bigIntType:
+	case p.kind == reflect.Pointer:
+		if r.IsNil() {
+			r.Set(reflect.New(p.t.Elem()))
+		}
+		return p.elem.set(r.Elem(), v)
+	}
+	switch p.way {
+	case asBigInt:
 		i, ok := v.BigInt()
 		if !ok {
 			return v.misfit(r)
 		}
 		r.Addr().Interface().(*big.Int).Set(i)
 		return nil
-	case r.Kind() == reflect.Pointer:
-		if r.IsNil() {
-			r.Set(reflect.New(t.Elem()))
-		}
-		return v.to(r.Elem())
-	case t == timeType:
+	case asTime:
 		return v.toTime(r)
-	case t == numberType:
+	case asNumber:
 		return v.toNumber(r)
-	case t == bigFloatType || t == bigRatType:
+	case asBigFloat, asBigRat:
 		return v.toBig(r)
 	}
-	reads := readingOf(t)
-	if reads.json {
+	if p.reads.json {
 		if text, loss := appendJSON(nil, v); loss == nil {
-			if err := r.Addr().Interface().(json.Unmarshaler).UnmarshalJSON(text); err != nil {
-				return &ConversionError{Type: t, Msg: err.Error()}
-			}
-			return nil
+			return converted(p.t, r.Addr().Interface().(json.Unmarshaler).UnmarshalJSON(text))
 		}
 	}
-	switch {
-	case reads.text && v.spelling() != nil:
-		if err := r.Addr().Interface().(encoding.TextUnmarshaler).UnmarshalText(v.spelling()); err != nil {
-			return &ConversionError{Type: t, Msg: err.Error()}
+	if p.reads.text {
+		if text := v.spelling(); text != nil {
+			return converted(p.t, r.Addr().Interface().(encoding.TextUnmarshaler).UnmarshalText(text))
 		}
-		return nil
-	case r.Kind() == reflect.Interface && t.NumMethod() == 0:
+	}
+	return p.setKind(r, v)
+}
+
+// setKind is set by the kinds of r and v.
+func (p *plan) setKind(r reflect.Value, v Value) error {
+	if p.kind == reflect.Interface && p.t.NumMethod() == 0 {
 		r.Set(reflect.ValueOf(v.any()))
 		return nil
 	}
@@ -119,17 +123,25 @@ func (v Value) to(r reflect.Value) error {
 	case KindBytes, KindByteArray, KindUUID:
 		return v.toBytes(r)
 	case KindTimeDelta:
-		if t == durationType {
+		if p.way == asDuration {
 			return v.toDuration(r)
 		}
 	case KindList, KindTuple, KindSet, KindFrozenSet:
-		return v.toList(r)
+		return p.setList(r, v)
 	case KindDict, KindOrderedDict:
-		return v.toDict(r)
+		switch p.kind {
+		case reflect.Map:
+			return p.setMap(r, v)
+		case reflect.Struct:
+			return p.setStruct(r, v)
+		}
+		return v.misfit(r)
 	}
-	if same := reflect.ValueOf(v.any()); same.Type() == t { // Date, TimeOfDay, DateTime, TimeDelta
-		r.Set(same)
-		return nil
+	if p.way == asClock {
+		if same := reflect.ValueOf(v.any()); same.Type() == p.t {
+			r.Set(same)
+			return nil
+		}
 	}
 	return v.misfit(r)
 }
@@ -177,9 +189,6 @@ func (v Value) any() any {
 		return c
 	case KindBytes, KindByteArray:
 		return append([]byte{}, v.t.text(v.node)...)
-	case KindUUID:
-		u, _ := v.UUID()
-		return u
 	case KindDateTime:
 		t, _ := v.DateTime()
 		return t
@@ -199,10 +208,51 @@ func (v Value) any() any {
 	case KindDict, KindOrderedDict:
 		d, _ := v.Dict()
 		return d
-	case KindDecimal, KindTagged:
+	case KindDecimal, KindUUID, KindTagged:
 		return v
 	default:
 		return nil
+	}
+}
+
+// Map returns what d holds as Go's maps and slices, all the way down: as [Value.To] sets
+// an any, but that dictionaries are maps, too. The error is a *[ConversionError], for a
+// key that is no string.
+func (d *Dict) Map() (map[string]any, error) { return d.Value().goMap() }
+
+func (v Value) goMap() (map[string]any, error) {
+	m := make(map[string]any, v.n)
+	for k, item := range v.Pairs() {
+		key, ok := k.Text()
+		if !ok {
+			return nil, &ConversionError{Msg: fmt.Sprintf("the key %v is %s, want a string", k, k.kind.withArticle())}
+		}
+		inner, err := item.goValue()
+		if err != nil {
+			return nil, under(err, key)
+		}
+		m[key] = inner
+	}
+	return m, nil
+}
+
+// goValue is what Map has for a value.
+func (v Value) goValue() (any, error) {
+	switch {
+	case v.kind.IsDict():
+		return v.goMap()
+	case v.kind.hasItems():
+		items := make([]any, 0, v.n)
+		for item := range v.Items() {
+			inner, err := item.goValue()
+			if err != nil {
+				return nil, under(err, len(items))
+			}
+			items = append(items, inner)
+		}
+		return items, nil
+	default:
+		return v.any(), nil
 	}
 }
 
@@ -219,6 +269,8 @@ func (v Value) toInt(r reflect.Value) error {
 	switch {
 	case r.CanInt() && small && !r.OverflowInt(i):
 		r.SetInt(i)
+	case r.CanUint() && small && i >= 0 && !r.OverflowUint(uint64(i)):
+		r.SetUint(uint64(i))
 	case r.CanUint():
 		b, _ := v.BigInt()
 		if !b.IsUint64() || r.OverflowUint(b.Uint64()) {
@@ -281,12 +333,12 @@ func (v Value) toString(r reflect.Value) error {
 	return nil
 }
 
-func (v Value) toList(r reflect.Value) error {
+func (p *plan) setList(r reflect.Value, v Value) error {
 	n := v.Len()
-	switch r.Kind() {
+	switch p.kind {
 	case reflect.Slice:
 		if r.Cap() < n || r.IsNil() {
-			r.Set(reflect.MakeSlice(r.Type(), n, n))
+			r.Set(reflect.MakeSlice(p.t, n, n))
 		} else {
 			r.SetLen(n)
 			r.Clear() // nothing of the old items shows in the new ones
@@ -298,39 +350,28 @@ func (v Value) toList(r reflect.Value) error {
 	default:
 		return v.misfit(r)
 	}
-	i := 0
-	for item := range v.Items() {
-		if err := item.to(r.Index(i)); err != nil {
+	c := v.children()
+	for i := range n {
+		if err := p.elem.set(r.Index(i), c.next()); err != nil {
 			return under(err, i)
 		}
-		i++
 	}
 	return nil
 }
 
-func (v Value) toDict(r reflect.Value) error {
-	switch r.Kind() {
-	case reflect.Map:
-		return v.toMap(r)
-	case reflect.Struct:
-		return v.toStruct(r)
-	default:
-		return v.misfit(r)
-	}
-}
-
-func (v Value) toMap(r reflect.Value) error {
-	t := r.Type()
+func (p *plan) setMap(r reflect.Value, v Value) error {
 	if r.IsNil() {
-		r.Set(reflect.MakeMapWithSize(t, v.Len()))
+		r.Set(reflect.MakeMapWithSize(p.t, v.Len()))
 	}
+	key, value := reflect.New(p.t.Key()).Elem(), reflect.New(p.t.Elem()).Elem()
 	for k, item := range v.Pairs() {
-		key, value := reflect.New(t.Key()).Elem(), reflect.New(t.Elem()).Elem()
-		if err := k.to(key); err != nil {
+		key.SetZero()
+		if err := p.key.set(key, k); err != nil {
 			return err
 		}
-		if err := item.to(value); err != nil {
-			return under(err, k.any())
+		value.SetZero()
+		if err := p.elem.set(value, item); err != nil {
+			return under(err, pathKey(k))
 		}
 		if !key.Comparable() { // an any that holds a big.Int is a pointer, which is
 			return k.misfit(key)
@@ -340,35 +381,44 @@ func (v Value) toMap(r reflect.Value) error {
 	return nil
 }
 
-func (v Value) toStruct(r reflect.Value) error {
-	d := Dict{v: v}
-	l := layoutOf(r.Type())
+func (p *plan) setStruct(r reflect.Value, v Value) error {
 	switch {
-	case l.err != nil:
-		return &ConversionError{Type: l.err.Type, Msg: l.err.Msg}
-	case l.hidden:
+	case p.layout.err != nil:
+		return &ConversionError{Type: p.layout.err.Type, Msg: p.layout.err.Msg}
+	case p.layout.hidden:
 		return v.misfit(r)
 	}
-	for _, f := range l.fields {
-		item, ok := d.Get(f.name)
-		if !ok {
+	c, place := v.children(), 0
+	for range v.n {
+		k, item := c.next(), c.next()
+		if k.kind != KindString {
 			continue
 		}
-		fr, err := fieldToSet(r, f.index)
-		if f.isError && item.kind == KindNull {
+		f, at := p.layout.find(k.t.text(k.node), place)
+		if f == nil {
 			continue
 		}
-		if err == nil && f.isError {
-			err = item.misfit(fr)
-		}
-		if err != nil {
-			return under(err, f.name)
-		}
-		if err := item.to(fr); err != nil {
+		place = at + 1
+		if err := f.set(r, item); err != nil {
 			return under(err, f.name)
 		}
 	}
 	return nil
+}
+
+// set sets the field f of r to v.
+func (f *field) set(r reflect.Value, v Value) error {
+	fr, err := fieldToSet(r, f.index)
+	switch {
+	case f.isError && v.kind == KindNull:
+		return nil
+	case err != nil:
+		return err
+	case f.isError:
+		return v.misfit(fr)
+	default:
+		return f.plan.set(fr, v)
+	}
 }
 
 // fieldToSet is FieldByIndex that allocates the embedded pointers on the way.

@@ -7,7 +7,6 @@ import (
 	"math/big"
 	"reflect"
 	"runtime"
-	"sync"
 	"time"
 )
 
@@ -23,7 +22,8 @@ const (
 	asBigRat              // big.Rat
 	asTime                // time.Time
 	asDuration            // time.Duration
-	byValuer              // Date and its like
+	asClock               // Date, TimeOfDay, DateTime, TimeDelta
+	byDict                // Marshaler
 	asNumber              // json.Number
 	asUUID                // an array of 16 bytes whose text is a UUID
 	asDecimal             // a type named Decimal whose text is one
@@ -44,48 +44,33 @@ var (
 	durationType = reflect.TypeFor[time.Duration]()
 	numberType   = reflect.TypeFor[json.Number]()
 
-	valuerType        = reflect.TypeFor[valuer]()
-	marshalerType     = reflect.TypeFor[json.Marshaler]()
+	marshalerType     = reflect.TypeFor[Marshaler]()
+	jsonMarshalerType = reflect.TypeFor[json.Marshaler]()
 	textMarshalerType = reflect.TypeFor[encoding.TextMarshaler]()
 	errorType         = reflect.TypeFor[error]()
 	stringerType      = reflect.TypeFor[fmt.Stringer]()
 
-	unmarshalerType     = reflect.TypeFor[json.Unmarshaler]()
+	unmarshalerType     = reflect.TypeFor[Unmarshaler]()
+	jsonUnmarshalerType = reflect.TypeFor[json.Unmarshaler]()
 	textUnmarshalerType = reflect.TypeFor[encoding.TextUnmarshaler]()
 )
 
-// A valuer is a [Date], [TimeOfDay], [DateTime] or [TimeDelta], or a type of another
-// package that knows its value.
-type valuer interface{ Value() (Value, error) }
+// A Marshaler is a type that says itself what its value is. [From] and [ValueOf] ask
+// it before all else.
+type Marshaler interface{ DictValue() (Value, error) }
+
+// An Unmarshaler sets itself to a value, of whatever kind, null included. [Value.To] asks
+// it before all else. The value refers to the memory of the dictionary that it comes from.
+type Unmarshaler interface{ SetDictValue(Value) error }
+
+// A clock is a [Date], [TimeOfDay], [DateTime] or [TimeDelta].
+type clock interface{ Value() (Value, error) }
 
 var exactWays = map[reflect.Type]way{
 	valueType: asValue, dictType: asDict, bigIntType: asBigInt, bigFloatType: asBigFloat, bigRatType: asBigRat,
 	timeType: asTime, durationType: asDuration, numberType: asNumber,
-}
-
-var ways sync.Map // of reflect.Type to way
-
-// wayOf returns how values of type t are converted. Pointers and interfaces go by what
-// they refer to.
-func wayOf(t reflect.Type) way {
-	if known, ok := ways.Load(t); ok {
-		return known.(way)
-	}
-	w := findWay(t)
-	ways.Store(t, w)
-	return w
-}
-
-func findWay(t reflect.Type) way {
-	w := ownWay(t)
-	switch {
-	case w != byKind || t.Kind() != reflect.Struct || !layoutOf(t).hidden:
-		return w
-	case has(t, stringers):
-		return byString
-	default:
-		return hidden
-	}
+	reflect.TypeFor[Date](): asClock, reflect.TypeFor[TimeOfDay](): asClock,
+	reflect.TypeFor[DateTime](): asClock, reflect.TypeFor[TimeDelta](): asClock,
 }
 
 // ownWay returns the way of a type that does not depend on its fields, or byKind.
@@ -96,14 +81,14 @@ func ownWay(t reflect.Type) way {
 		return exact
 	case t.Kind() == reflect.Pointer || t.Kind() == reflect.Interface:
 		return byKind
-	case has(t, valuers):
-		return byValuer
+	case has(t, marshalers):
+		return byDict
 	case t.Kind() == reflect.Array && t.Len() == 16 && t.Elem().Kind() == reflect.Uint8 &&
 		(t.Name() == "UUID" || has(t, textMarshalers)):
 		return asUUID
 	case t.Name() == "Decimal" && has(t, textMarshalers):
 		return asDecimal
-	case has(t, marshalers):
+	case has(t, jsonMarshalers):
 		return byJSON
 	case has(t, textMarshalers):
 		return byText
@@ -122,12 +107,13 @@ type ability struct {
 }
 
 var (
-	valuers          = ability{valuerType, func(t reflect.Type) (reflect.Method, bool) { return t.MethodByName("Value") }}
-	marshalers       = ability{marshalerType, func(t reflect.Type) (reflect.Method, bool) { return t.MethodByName("MarshalJSON") }}
+	marshalers       = ability{marshalerType, func(t reflect.Type) (reflect.Method, bool) { return t.MethodByName("DictValue") }}
+	unmarshalers     = ability{unmarshalerType, func(t reflect.Type) (reflect.Method, bool) { return t.MethodByName("SetDictValue") }}
+	jsonMarshalers   = ability{jsonMarshalerType, func(t reflect.Type) (reflect.Method, bool) { return t.MethodByName("MarshalJSON") }}
 	textMarshalers   = ability{textMarshalerType, func(t reflect.Type) (reflect.Method, bool) { return t.MethodByName("MarshalText") }}
 	errs             = ability{errorType, func(t reflect.Type) (reflect.Method, bool) { return t.MethodByName("Error") }}
 	stringers        = ability{stringerType, func(t reflect.Type) (reflect.Method, bool) { return t.MethodByName("String") }}
-	unmarshalers     = ability{unmarshalerType, func(t reflect.Type) (reflect.Method, bool) { return t.MethodByName("UnmarshalJSON") }}
+	jsonUnmarshalers = ability{jsonUnmarshalerType, func(t reflect.Type) (reflect.Method, bool) { return t.MethodByName("UnmarshalJSON") }}
 	textUnmarshalers = ability{textUnmarshalerType, func(t reflect.Type) (reflect.Method, bool) { return t.MethodByName("UnmarshalText") }}
 )
 
@@ -168,24 +154,4 @@ func receiver(r reflect.Value, of reflect.Type) any {
 		p.Elem().Set(r)
 		return p.Interface()
 	}
-}
-
-// A reading is what a pointer to a type reads by itself.
-type reading struct{ json, text bool }
-
-var readings sync.Map // of reflect.Type to reading
-
-func readingOf(t reflect.Type) reading {
-	if t.PkgPath() == "" && t.Kind() != reflect.Struct { // no methods
-		return reading{}
-	}
-	if known, ok := readings.Load(t); ok {
-		return known.(reading)
-	}
-	var r reading
-	if t.Kind() != reflect.Interface {
-		r = reading{json: has(t, unmarshalers), text: has(t, textUnmarshalers)}
-	}
-	readings.Store(t, r)
-	return r
 }

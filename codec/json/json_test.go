@@ -272,7 +272,7 @@ func TestLossy(t *testing.T) {
 	} {
 		out, err := test.c.Append([]byte("before"), test.d)
 		var loss *codec.LossError
-		if !errors.As(err, &loss) || err.Error() != test.want || loss.Hint != test.hint || string(out) != "before" {
+		if !errors.As(err, &loss) || err.Error() != test.want+"; "+test.hint || loss.Hint != test.hint || string(out) != "before" {
 			t.Errorf("%q, %v, %q\nwant %s, %q", out, err, loss.Hint, test.want, test.hint)
 		}
 	}

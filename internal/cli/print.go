@@ -101,7 +101,7 @@ func (p *printer) block(b store.Batch) {
 		if err != nil {
 			at := b.At
 			at.Index = i
-			attrs := []any{"at", at.String(), "topic", b.Block.Topic, "error", err}
+			attrs := []any{"at", at.String(), "topic", b.Block.Topic, "error", withoutHint(err)}
 			if hint := hintOf(instead(err, "--print python")); hint != "" {
 				attrs = append(attrs, "hint", hint)
 			}

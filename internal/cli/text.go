@@ -69,7 +69,7 @@ func tell(w io.Writer, err error) {
 		}
 		return
 	}
-	text, _, _ := strings.Cut(err.Error(), meant)
+	text, _, _ := strings.Cut(withoutHint(err), meant)
 	say(w, "%s", withFlags(trimName(text)))
 	if help := hintOf(err); help != "" {
 		hint(w, help)
@@ -95,6 +95,15 @@ func joined(err error) ([]error, bool) {
 // meant is what cobra puts between an unknown command and those that are like
 // it.
 const meant = "\n\nDid you mean this?\n"
+
+// withoutHint returns err's text without what hintOf returns.
+func withoutHint(err error) string {
+	var loss *codec.LossError
+	if errors.As(err, &loss) {
+		return strings.Replace(err.Error(), loss.Error(), loss.Text(), 1)
+	}
+	return err.Error()
+}
 
 func hintOf(err error) string {
 	var (

@@ -389,6 +389,7 @@ func (s *reading) fault(b store.Batch, index uint32, err error) error {
 	f := &fault.Error{Code: fault.Internal, At: -1, Text: fmt.Sprintf("the record at %v: %v", at, err), Err: err}
 	switch {
 	case errors.As(err, &loss):
+		f.Text = fmt.Sprintf("the record at %v: %s", at, loss.Text())
 		f.Code, f.Hint = fault.Loss, `read without "format", or with "lossy":true`
 		if s.accepts {
 			f.Hint = `accept a format that holds it, as cbor does`

@@ -142,7 +142,7 @@ func (s *writing) answer(a dialect.Answer) error {
 		case !errors.As(err, &loss):
 			return err
 		case m.Text == "": // of the preferred format
-			m.Code, m.Text = fault.Loss, loss.Error()
+			m.Code, m.Text = fault.Loss, loss.Text()
 			continue
 		default:
 			continue

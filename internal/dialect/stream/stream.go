@@ -97,7 +97,7 @@ func tell(c *dialect.Conn, a dialect.Answer) error {
 	err := c.Reply(c.Codec, a.Reply)
 	var loss *codec.LossError
 	if errors.As(err, &loss) {
-		f := &fault.Error{Code: fault.Loss, Text: "the reply can't be sent: " + loss.Error(), At: -1}
+		f := &fault.Error{Code: fault.Loss, Text: "the reply can't be sent: " + loss.Text(), At: -1}
 		return c.Reply(c.Codec, f.Dict())
 	}
 	return err
