@@ -80,38 +80,7 @@ func harm(rng *rand.Rand, fs *crashfs.FS) string {
 			names = append(names, name)
 		}
 	}
-	name := names[rng.IntN(len(names))]
-	before := fs.Get(name)
-	used := len(bytes.TrimRight(before, "\x00"))
-	if used == 0 {
-		return ""
-	}
-	at := rng.IntN(used)
-	var what string
-	switch rng.IntN(5) {
-	case 0:
-		what = fmt.Sprintf("a bit of byte %d of %s", at, name)
-		fs.Damage(name, func(b []byte) []byte { b[at] ^= 1 << rng.IntN(8); return b })
-	case 1:
-		what = fmt.Sprintf("zeros from %d on in %s", at, name)
-		fs.Damage(name, func(b []byte) []byte { clear(b[at:min(len(b), at+1+rng.IntN(5000))]); return b })
-	case 2:
-		what = fmt.Sprintf("%s cut at %d", name, at)
-		fs.Damage(name, func(b []byte) []byte { return b[:at] })
-	case 3:
-		fs.Delete(name)
-		return "without " + name
-	default:
-		var other []byte
-		i := rng.IntN(len(names))
-		other = fs.Get(names[i])
-		what = names[i] + " as " + name
-		fs.Damage(name, func([]byte) []byte { return other })
-	}
-	if bytes.Equal(before, fs.Get(name)) {
-		return ""
-	}
-	return what
+	return fs.Harm(rng, names)
 }
 
 // inspect opens a damaged spool and reads it.

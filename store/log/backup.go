@@ -29,7 +29,7 @@ func (s *Store) Backup(ctx context.Context, dir string) (err error) {
 		if sn, err = takeSnapshot(s.fs, s.dir); err != nil {
 			return fmt.Errorf("store: backup: %w", cause(err))
 		}
-		defer sn.Close()
+		defer func() { err = errors.Join(err, sn.Close()) }()
 	}
 	to, part := sn.FS, dir+".part"
 	if _, err := to.Stat(dir); err == nil || !errors.Is(err, fs.ErrNotExist) {

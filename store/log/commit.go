@@ -297,6 +297,7 @@ func (s *Store) settle(g group) {
 		}
 	}
 	s.states.seq = last.seq
+	behind := s.states.behind()
 	seg.mu.Lock()
 	s.topics.mu.Lock()
 	for _, m := range g.commits {
@@ -316,6 +317,9 @@ func (s *Store) settle(g group) {
 	s.topics.mu.Unlock()
 	seg.mu.Unlock()
 	s.states.mu.Unlock() // a checkpoint has all of a group or nothing
+	if behind {
+		s.stir()
+	}
 	for _, m := range g.commits {
 		if m.then != nil {
 			m.then()

@@ -1,7 +1,6 @@
 package log_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -16,7 +15,7 @@ import (
 	"github.com/dictwire/dictwire/store/log"
 )
 
-// TestDamage damages one file of a store that was closed, killed, or lost power:
+// TestDamage damages a file of a store that was closed, killed, or lost power:
 // each record that was acknowledged is there, or both a reader and a check tell that
 // its place is damaged, now and at later openings; and no position is given twice.
 func TestDamage(t *testing.T) {
@@ -197,7 +196,7 @@ func (w *world) compare(s *log.Store, told bool) (kind string, err error) {
 	return kind, nil
 }
 
-// harm damages one file, and says what it did; "" where nothing has changed.
+// harm damages a file, and says what it did; "" where nothing has changed.
 func (w *world) harm() (what string) {
 	names := w.fs.Files()
 	var mine []string
@@ -210,47 +209,5 @@ func (w *world) harm() (what string) {
 	if len(mine) == 0 {
 		return ""
 	}
-	name := mine[w.rng.IntN(len(mine))]
-	before := w.fs.Get(name)
-	defer func() {
-		if after := w.fs.Get(name); after != nil && bytes.Equal(before, after) {
-			what = ""
-		}
-	}()
-	size := len(before)
-	at := 0
-	if size > 0 {
-		at = w.rng.IntN(size)
-		if used := strings.TrimRight(string(before), "\x00"); len(used) > 0 && w.rng.IntN(16) > 0 {
-			at = w.rng.IntN(len(used)) // not in space that was allocated ahead
-		}
-	}
-	n := 1 + w.rng.IntN(2000)
-	end := min(size, at+n)
-	base := path.Base(name)
-	switch w.rng.IntN(6) {
-	case 0, 1:
-		if size == 0 {
-			return ""
-		}
-		w.fs.Damage(name, func(b []byte) []byte { b[at] ^= 1 << w.rng.IntN(8); return b })
-		return fmt.Sprintf("a bit of byte %d of %s", at, base)
-	case 2:
-		w.fs.Damage(name, func(b []byte) []byte { clear(b[at:end]); return b })
-		return fmt.Sprintf("zeros from %d to %d of %s", at, end, base)
-	case 3:
-		w.fs.Damage(name, func(b []byte) []byte { return b[:at] })
-		return fmt.Sprintf("%s cut at %d", base, at)
-	case 4:
-		w.fs.Delete(name)
-		return "without " + base
-	default:
-		other := mine[w.rng.IntN(len(mine))]
-		if path.Ext(other) != path.Ext(name) || other == name {
-			return ""
-		}
-		b := w.fs.Get(other)
-		w.fs.Damage(name, func([]byte) []byte { return b })
-		return base + " as " + path.Base(other)
-	}
+	return w.fs.Harm(w.rng, mine)
 }

@@ -24,6 +24,7 @@ func TestFullDisk(t *testing.T) {
 		if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=40m"); err != nil {
 			t.Fatal(err)
 		}
+		t.Run("durability", func(t *testing.T) { testDurability(t, filepath.Join(dir, "durability")) })
 		t.Run("reserve", func(t *testing.T) { testReserveOfSmallDisk(t, filepath.Join(dir, "reserve")) })
 		t.Run("none", func(t *testing.T) { testNoSpaceLeft(t, filepath.Join(dir, "none")) })
 		return
@@ -40,6 +41,27 @@ func TestFullDisk(t *testing.T) {
 		t.Fatalf("this test runs as root, or where users may have name spaces; here it ended with %v:\n%s", err, out)
 	}
 	t.Logf("%s", out)
+}
+
+// What is in memory does not survive the loss of power, whatever is synced.
+func testDurability(t *testing.T, dir string) {
+	s, err := log.Open(t.Context(), dir, &log.Options{KeepEvery: -1, Reserve: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := log.Open(t.Context(), dir, &log.Options{ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []*log.Store{s, r} {
+		info, err := s.Info(t.Context())
+		if err != nil || info.Durability != store.OS || s.Limits().Durability != store.OS {
+			t.Errorf("in memory: %+v, %v", info, err)
+		}
+	}
+	if err := errors.Join(r.Close(), s.Close(), os.RemoveAll(dir)); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // filler takes room, until it is freed.

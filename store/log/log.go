@@ -23,7 +23,7 @@ import (
 // defaults.
 type Options struct {
 	// Durability is store.Fsync (the default) or store.OS, which does not wait
-	// for the disk.
+	// for the disk. In a file system in memory (tmpfs), it is store.OS.
 	Durability store.Durability
 
 	// Reserve is how many bytes of the disk stay free. Zero means 1 GiB or 2 %
@@ -101,6 +101,7 @@ type Store struct {
 	head    header // of this opening; read only
 	epoch   atomic.Uint64
 	damages []Damage
+	hidden  []Damage // which a replay came upon, and the next header is to tell of
 
 	snapshot *snapshot // of a store that is opened read-only
 	missing  []string  // its files
@@ -155,14 +156,29 @@ func Open(ctx context.Context, dir string, o *Options) (*Store, error) {
 	if opts.ReadOnly {
 		return openReadOnly(ctx, dir, opts)
 	}
-	s := newStore(dir, opts)
-	if err := s.open(); errors.Is(err, store.ErrLocked) {
-		return nil, err
-	} else if err != nil {
-		return nil, fmt.Errorf("store: open %s: %w", dir, errors.Join(err, s.release()))
+	var hidden []Damage
+	for {
+		s := newStore(dir, opts)
+		s.hidden = hidden
+		switch err := s.open(); {
+		case err == nil:
+			return s, nil
+		case errors.Is(err, store.ErrLocked):
+			return nil, err
+		case errors.Is(err, errHidden):
+			hidden = s.hidden
+			if err := s.release(); err != nil {
+				return nil, fmt.Errorf("store: open %s: %w", dir, err)
+			}
+		default:
+			return nil, fmt.Errorf("store: open %s: %w", dir, errors.Join(err, s.release()))
+		}
 	}
-	return s, nil
 }
+
+// errHidden says that a replay has come upon damage of which the opening's header does
+// not tell: another opening is made, which does.
+var errHidden = errors.New("damage was found")
 
 func newStore(dir string, opts Options) *Store {
 	s := &Store{

@@ -19,6 +19,7 @@ import (
 
 // recover opens the log that a recovery has listed the files of.
 func (s *Store) recover(r *recovery) error {
+	s.weaken()
 	if err := s.reserve.open(s.fs, s.dir, s.opts.Reserve); err != nil {
 		return err
 	}
@@ -50,8 +51,12 @@ func (s *Store) recover(r *recovery) error {
 			return err
 		}
 	}
+	told := len(s.hidden)
 	if err := s.know(r, applied, rebuild); err != nil {
 		return err
+	}
+	if len(s.hidden) > told {
+		return errHidden
 	}
 	if len(r.damages) == 0 {
 		r.discard()
@@ -70,6 +75,13 @@ func (s *Store) recover(r *recovery) error {
 	s.keeper.Go(s.keep)
 	s.keeper.Go(s.rewriteAll)
 	return nil
+}
+
+// weaken promises less where the disk is memory.
+func (s *Store) weaken() {
+	if vfs.Root(s.opts.FS) == vfs.Default && inMemory(s.dir) {
+		s.opts.Durability = store.OS
+	}
 }
 
 func (s *Store) tellDamage() {
@@ -97,10 +109,8 @@ func (r *recovery) judge(applied uint64, rebuild bool) error {
 	if err := r.choose(); err != nil {
 		return err
 	}
-	if err := r.collect(); err != nil {
-		return err
-	}
-	return r.unread(applied, rebuild)
+	r.damages = slices.Clone(r.s.hidden)
+	return r.collect()
 }
 
 // know makes what is in memory follow from the log and the states.
@@ -112,7 +122,7 @@ func (s *Store) know(r *recovery, applied uint64, rebuild bool) error {
 	s.clock = steady.New(s.opts.Now, newest, s.opts.Logger)
 	s.producers.init()
 	s.cursors.seed = maphash.MakeSeed()
-	return s.replay(applied, rebuild)
+	return s.replay(r, applied, rebuild)
 }
 
 // openStates opens the states, and says up to which frame they follow from the
@@ -130,6 +140,7 @@ func (s *Store) openStates(r *recovery) (applied uint64, rebuild bool, err error
 			err = s.states.verify(r)
 		}
 		if err == nil && ours {
+			s.states.durable = applied
 			return applied, false, nil
 		}
 		if err := s.states.db.Close(); err != nil {
@@ -286,7 +297,10 @@ func (r *recovery) discard() {
 }
 
 // replay makes the states follow from the log to its end.
-func (s *Store) replay(applied uint64, rebuild bool) error {
+//
+// What of sealed segments can't be read, and no header tells of, is noted in hidden:
+// nobody would miss the numbers and cursors that are lost with it.
+func (s *Store) replay(r *recovery, applied uint64, rebuild bool) error {
 	if err := s.loadTopics(); err != nil {
 		return err
 	}
@@ -302,7 +316,8 @@ func (s *Store) replay(applied uint64, rebuild bool) error {
 		if last <= applied || g.Lost != "" {
 			continue
 		}
-		if err := p.segment(g, applied); err != nil {
+		p.sealed = slices.Contains(r.old, g)
+		if err := p.segment(g, r.after(g, applied), applied); err != nil {
 			return err
 		}
 	}
@@ -332,18 +347,25 @@ func (s *Store) loadTopics() error {
 type replayer struct {
 	s       *Store
 	rebuild bool
+	sealed  bool // what is not valid in the segment is damage that nobody was told of
 	block   store.Block
 }
 
-func (p *replayer) segment(g *segment, applied uint64) error {
-	sc, err := p.s.scan(g, g.Start, g.size.Load())
+func (p *replayer) segment(g *segment, from int64, applied uint64) error {
+	sc, err := p.s.scan(g, from, g.size.Load())
 	if err != nil {
 		return err
 	}
 	defer sc.close()
-	sc.gaps = true
+	sc.gaps = sc.gaps || !p.sealed
 	for sc.next() {
-		if d := sc.damage; d != nil && !d.known || sc.frame.seq <= applied {
+		if d := sc.damage; d != nil && !d.known {
+			if p.sealed && (p.rebuild || d.last == 0 || d.last > applied) {
+				p.s.hide(g, d)
+			}
+			continue
+		}
+		if sc.frame.seq <= applied {
 			continue
 		}
 		if err := p.frame(&sc.frame, sc.damage != nil); err != nil {
@@ -351,6 +373,17 @@ func (p *replayer) segment(g *segment, applied uint64) error {
 		}
 	}
 	return sc.err
+}
+
+// hide notes that a part of a sealed segment can't be read.
+func (s *Store) hide(g *segment, h *hole) {
+	d := Damage{From: h.from, To: max(h.from, h.to), Text: fmt.Sprintf("%s at %d: %v", g.name(), h.off, h.err)}
+	if h.last == 0 {
+		d.To = max(h.from, g.End)
+	}
+	if !slices.Contains(s.hidden, d) && !slices.Contains(s.head.Damage, d) {
+		s.hidden = append(s.hidden, d)
+	}
 }
 
 func (p *replayer) frame(f *frame, damaged bool) error {

@@ -45,6 +45,7 @@ func (s *Store) view() error {
 		return cause(err)
 	}
 	s.fs, s.lock, s.snapshot = sn, sn, sn
+	s.weaken()
 	r := &recovery{s: s, exp: 1, at: 1}
 	if err := r.list(); err != nil {
 		return err
@@ -75,6 +76,7 @@ func (s *Store) view() error {
 	if err := s.know(r, applied, rebuild); err != nil {
 		return err
 	}
+	s.damages = append(s.damages[:len(s.damages):len(s.damages)], s.hidden...)
 	s.failure.Store(&ErrReadOnly)
 	return nil
 }

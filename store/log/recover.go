@@ -35,14 +35,16 @@ type recovery struct {
 	pos     uint64  // no block has a higher position
 	time    int64   // of the last frame
 
-	live    []*segment   // sealed
-	found   []found      // not sealed
-	exp     uint64       // the sequence number after the last frame
-	at      uint64       // the position after it
-	closed  bool         // it says that the log was closed
-	ended   bool         // beyond, nothing counts
-	freed   []uint64     // segments that the frames say are not needed
-	notes   []*rewriting // of which the frames tell
+	live    []*segment      // sealed
+	found   []found         // not sealed
+	exp     uint64          // the sequence number after the last frame
+	at      uint64          // the position after it
+	closed  bool            // it says that the log was closed
+	ended   bool            // beyond, nothing counts
+	freed   []uint64        // segments that the frames say are not needed
+	notes   []*rewriting    // of which the frames tell
+	said    map[uint64]said // by frame: so events, which are many, hold no pointers
+	old     []*segment      // sealed, before this opening
 	damages []Damage
 	missing []string // files
 }
@@ -65,6 +67,7 @@ func (r *recovery) list() error {
 		return err
 	}
 	r.files, r.heads, r.start = map[uint64][]uint64{}, map[uint64]*header{}, map[uint64]int64{}
+	r.said = map[uint64]said{}
 	var foreign []string
 	for _, name := range names {
 		n, rev, ok := parseName(name, segmentSuffix)
@@ -98,6 +101,7 @@ func (r *recovery) list() error {
 
 // readHeads reads the headers of all segments.
 func (r *recovery) readHeads() error {
+	var stray []*header // in a file that has another one's name
 	for n, revisions := range r.files {
 		slices.Sort(revisions)
 		for _, rev := range revisions {
@@ -107,6 +111,8 @@ func (r *recovery) readHeads() error {
 			}
 			switch {
 			case h == nil:
+			case h.Number != n || h.revision() != rev:
+				stray = append(stray, h)
 			case h.Rewritten != nil:
 				r.anew = append(r.anew, h)
 				r.note(h)
@@ -127,10 +133,16 @@ func (r *recovery) readHeads() error {
 	for _, h := range r.heads {
 		r.note(h)
 	}
+	for _, h := range stray {
+		if slices.ContainsFunc(slices.Collect(maps.Values(r.heads)), func(o *header) bool { return o.Log == h.Log }) {
+			r.note(h)
+		}
+	}
 	return nil
 }
 
-// note notes what a header says of the log.
+// note notes what a header says of the log that is true wherever it stands: what was
+// synced, and which numbers and positions were given.
 func (r *recovery) note(h *header) {
 	r.promise = max(r.promise, h.Synced)
 	r.gen = max(r.gen, h.Generation)
@@ -151,8 +163,8 @@ func (r *recovery) readHead(n, rev uint64) (*header, int64, error) {
 	}
 	defer f.Close()
 	h, start, err := readHeader(f)
-	if err != nil || h.Number != n || h.revision() != rev {
-		return nil, 0, nil // what it says may stand elsewhere
+	if err != nil {
+		return nil, 0, nil //nolint:nilerr // what it says may stand elsewhere
 	}
 	return h, start, nil
 }
@@ -222,8 +234,13 @@ type event struct {
 	time     int64
 	off, end int64
 	closes   bool
-	frees    []uint64 // segments
-	notes    []*rewriting
+	says     bool // more: see recovery.said
+}
+
+// A said is what a frame says of older segments.
+type said struct {
+	frees []uint64     // they are not needed
+	notes []*rewriting // they were rewritten
 }
 
 // read reads a segment that may not be sealed, and notes what its frames say was
@@ -254,13 +271,15 @@ func (r *recovery) read(g *segment) (events []event, err error) {
 			case kindClose:
 				e.closes = true
 			case kindFree:
-				e.frees = append(e.frees, numbers(it.data)...)
+				e.says = true
+				r.said[f.seq] = said{append(r.said[f.seq].frees, numbers(it.data)...), r.said[f.seq].notes}
 			case kindRewritten:
 				w := &rewriting{}
 				if err := json.Unmarshal(it.data, w); err != nil {
 					return nil, err
 				}
-				e.notes = append(e.notes, w)
+				e.says = true
+				r.said[f.seq] = said{r.said[f.seq].frees, append(r.said[f.seq].notes, w)}
 			}
 		}
 		events = append(events, e)
@@ -333,6 +352,7 @@ func (r *recovery) collect() error {
 			r.lose(g, g.Position, fmt.Sprintf("%s is missing", g.name()))
 		}
 	}
+	r.old = slices.Clone(r.live)
 	return nil
 }
 
@@ -435,6 +455,19 @@ type found struct {
 	events []event
 }
 
+// after returns where the frames of a segment begin that come after one, or a place before,
+// where that is not known.
+func (r *recovery) after(g *segment, seq uint64) int64 {
+	for _, f := range r.found {
+		if f.g.Number == g.Number {
+			if i := slices.IndexFunc(f.events, func(e event) bool { return e.seq > seq }); i >= 0 {
+				return f.events[i].off
+			}
+		}
+	}
+	return g.Start
+}
+
 // take reports whether an event is the next frame of the log. What is missing
 // before it is damaged, or the log has ended.
 func (r *recovery) take(e event, g *segment) bool {
@@ -452,7 +485,9 @@ func (r *recovery) take(e event, g *segment) bool {
 		r.damages = append(r.damages, Damage{e.pos, e.to, fmt.Sprintf("frame %d of %s: %v", e.seq, g.name(), errBody), true})
 	}
 	r.exp, r.at, r.time, r.closed = e.seq+1, e.to, max(r.time, e.time), e.closes
-	r.freed, r.notes = append(r.freed, e.frees...), append(r.notes, e.notes...)
+	if e.says {
+		r.freed, r.notes = append(r.freed, r.said[e.seq].frees...), append(r.notes, r.said[e.seq].notes...)
+	}
 	return true
 }
 

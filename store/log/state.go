@@ -57,6 +57,7 @@ const (
 const (
 	keyApplied = "mapplied" // tag and sequence number
 	maxFresh   = 1 << 15    // changes from which on a checkpoint is due
+	maxFrames  = 1 << 16    // frames
 )
 
 // openStates opens the engine in a directory.
@@ -239,8 +240,12 @@ func (st *states) scan(from, below string, yield func(key string, v value) bool)
 func (st *states) due() bool {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	return len(st.fresh) >= maxFresh
+	return len(st.fresh) >= maxFresh || st.behind()
 }
+
+// behind reports whether an opening after a crash would have many frames to read again,
+// however small they are. mu is held.
+func (st *states) behind() bool { return st.seq-st.durable > maxFrames }
 
 // checkpoint makes durable what there is, with what save adds while mu is held, and
 // forgets the keys that were deleted before a frame.

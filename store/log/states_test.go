@@ -88,3 +88,36 @@ func TestStatesOutliveTheirSegments(t *testing.T) {
 		t.Errorf("the producer's next number is %d (%v), want 2", claim.Next, err)
 	}
 }
+
+// The states follow the log while it grows, though no segment is full: after a crash,
+// few frames are read again.
+func TestStatesFollow(t *testing.T) {
+	fs := crashfs.New(1)
+	saved := make(chan struct{}, 1)
+	fs.SetFault(func(op crashfs.Op, name string) error {
+		if op == crashfs.Create && strings.HasSuffix(name, ".sst") {
+			select {
+			case saved <- struct{}{}:
+			default:
+			}
+		}
+		return nil
+	})
+	s := open(t, log.Options{FS: fs, KeepEvery: -1, MaxSegment: 64 << 20})
+	b := &store.Block{Topic: "a", Codec: "json"}
+	b.Add([]byte(`{}`))
+	for n := range 1 << 17 {
+		select {
+		case <-saved:
+			if n < 1<<15 {
+				t.Errorf("after %d frames", n)
+			}
+			return
+		default:
+		}
+		if r := s.Append(t.Context(), b)[0]; r.Err != nil {
+			t.Fatal(r.Err)
+		}
+	}
+	t.Error("131,072 frames, and no states were saved")
+}
