@@ -23,6 +23,7 @@ type Rules struct {
 	Memory        *lease.Budget // for what is being received
 	Building      *lease.Pot    // for what is built of records
 	Reading       *lease.Budget // for what is being given to readers
+	Turns         *lease.Turns  // of the processors
 	MaxRecord     int           // bytes
 	IdleTimeout   time.Duration
 	RecordTimeout time.Duration
@@ -66,9 +67,13 @@ type Conn struct {
 	// Patient says that the peer may be silent between records for ever.
 	Patient bool
 
-	nc    net.Conn
-	rules *Rules
-	lease *lease.Lease
+	nc     net.Conn
+	host   string // of the peer
+	rules  *Rules
+	lease  *lease.Lease
+	known  atomic.Bool // see SetKnown
+	work   *lease.Turn // of the connection's goroutine
+	giving *lease.Turn // of the one that gives to a reader; nil where there is none
 
 	buf    []byte // leased; nil while idle
 	beside int64  // what of the lease is for other memory
@@ -100,7 +105,8 @@ type Conn struct {
 
 // NewConn returns the connection nc under the given rules.
 func NewConn(nc net.Conn, rules *Rules) *Conn {
-	return &Conn{nc: nc, rules: rules, busy: busyBuffer, lease: rules.Memory.Lease(), ending: make(chan struct{}), output: output{mu: make(turn, 1), flushed: time.Now()}}
+	host := hostOf(nc.RemoteAddr())
+	return &Conn{nc: nc, host: host, rules: rules, busy: busyBuffer, lease: rules.Memory.Lease(), work: rules.Turns.Turn(host), ending: make(chan struct{}), output: output{mu: make(turn, 1), flushed: time.Now()}}
 }
 
 // Protocol returns what the connection speaks, as Sniff found out.
@@ -139,6 +145,7 @@ func (c *Conn) Silent() bool { return c.read == 0 }
 // is broken, ErrDrained where the server ends and this connection may end here,
 // or an error of the connection.
 func (c *Conn) More(ctx context.Context, within bool, h Holder) error {
+	c.work.End()
 	if err := c.Flush(); err != nil {
 		return err
 	}
@@ -232,10 +239,14 @@ func (c *Conn) Sniff(ctx context.Context, active func() bool) (p Protocol, err e
 // for a buffer after those whose were not, and may have a larger one.
 func (c *Conn) SetKnown(known bool) {
 	c.lease.SetKnown(known)
+	c.known.Store(known)
 	if c.busy = busyBuffer; known { // many may have work, and its turn comes seldom
 		c.busy = knownBuffer
 	}
 }
+
+// Known is what SetKnown was told last. Any goroutine may call it.
+func (c *Conn) Known() bool { return c.known.Load() }
 
 // ErrDrained is what [Conn.More] returns where the server ends and nothing of
 // this connection is under way.
@@ -316,15 +327,53 @@ func (c *Conn) came(ctx context.Context, n int) error {
 	if c.buf != nil {
 		c.w += n
 		c.full = c.w == len(c.buf)
+	} else {
+		if err := c.lease.Resize(ctx, firstBuffer); err != nil {
+			return err
+		}
+		c.resize(firstBuffer)
+		c.w = copy(c.buf, c.tiny[:n])
+	}
+	before := time.Now()
+	err := c.begin(ctx, c.work)
+	if waited := time.Since(before); waited > time.Millisecond && !c.began.IsZero() {
+		c.began = c.began.Add(waited) // to wait for its turn is not the record's fault
+	}
+	return err
+}
+
+// begin begins a goroutine's turn, where it needs one.
+func (c *Conn) begin(ctx context.Context, t *lease.Turn) error {
+	if c.known.Load() {
+		t.Known()
 		return nil
 	}
-	if err := c.lease.Resize(ctx, firstBuffer); err != nil {
+	return c.unlessEnded(ctx, t.Begin)
+}
+
+// WorkLong waits until the connection's goroutine may do what may take long, until
+// Rest. It must hold no memory for building.
+func (c *Conn) WorkLong(ctx context.Context) error {
+	if c.known.Load() {
+		return nil
+	}
+	return c.unlessEnded(ctx, c.work.BeginLong)
+}
+
+// unlessEnded waits, but not after End.
+func (c *Conn) unlessEnded(ctx context.Context, wait func(context.Context, <-chan struct{}) error) error {
+	err := wait(ctx, c.ending)
+	if err != lease.ErrStopped {
 		return err
 	}
-	c.resize(firstBuffer)
-	c.w = copy(c.buf, c.tiny[:n])
-	return nil
+	if e := c.ended.Load(); e != nil {
+		return *e
+	}
+	return wait(ctx, nil) // it drains, which takes its time
 }
+
+// Rest ends the turn of the connection's goroutine, which is about to wait.
+func (c *Conn) Rest() { c.work.End() }
 
 // patience says how long the next read may wait, or why none may.
 func (c *Conn) patience(within bool) (time.Duration, error) {

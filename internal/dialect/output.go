@@ -201,34 +201,76 @@ func (c *Conn) Close() error {
 	half, ok := c.nc.(interface{ CloseWrite() error })
 	if ok && err == nil && !c.gaveWay.Load() && half.CloseWrite() == nil {
 		_ = c.nc.SetReadDeadline(time.Now().Add(drainTime))
-		for {
-			if _, err := c.nc.Read(c.tiny[:]); err != nil {
-				break
-			}
-		}
+		c.linger()
 	}
+	c.work.End()
 	c.release(nil)
 	return errors.Join(err, c.nc.Close())
 }
 
-// A Room is memory of a reader, within that of all readers. It implements
-// [store.Room], and belongs to one goroutine.
-type Room struct{ lease *lease.Lease }
+// linger reads what still comes until the read deadline, or the peer's end.
+func (c *Conn) linger() {
+	into := c.buf
+	if len(into) == 0 {
+		into = c.tiny[:]
+	}
+	for {
+		c.work.End()
+		if _, err := c.nc.Read(into); err != nil {
+			return
+		}
+		if c.begin(context.Background(), c.work) != nil {
+			return
+		}
+	}
+}
 
-// Room returns memory for what is given to the peer.
-func (c *Conn) Room() Room { return Room{c.rules.Reading.Lease()} }
+// A Room is memory of a reader, within that of all readers. Who asks for some of it
+// has work to do, and waits for its turn. It implements [store.Room], and belongs to
+// one goroutine.
+type Room struct {
+	c     *Conn
+	lease *lease.Lease
+}
+
+// Room returns memory for what is given to the peer. All of a connection's belong to
+// one goroutine.
+func (c *Conn) Room() Room {
+	if c.giving == nil {
+		c.giving = c.rules.Turns.Turn(c.host)
+	}
+	return Room{c, c.rules.Reading.Lease()}
+}
 
 // Need waits until there is room for so many bytes in all.
-func (r Room) Need(ctx context.Context, bytes int64) error { return r.lease.Resize(ctx, bytes) }
+func (r Room) Need(ctx context.Context, bytes int64) error {
+	if bytes > r.lease.Size() {
+		r.c.giving.End()
+	}
+	if err := r.lease.Resize(ctx, bytes); err != nil {
+		return err
+	}
+	return r.c.begin(ctx, r.c.giving)
+}
 
-// Want is Need that does not wait, and reports whether there is room. Giving back
-// always succeeds.
+// Want is Need that does not wait for memory, and reports whether there is room.
+// Giving back always succeeds; who gives back all is about to wait.
 func (r Room) Want(bytes int64) bool {
+	if bytes == 0 {
+		r.c.giving.End()
+	} else {
+		_ = r.c.begin(context.Background(), r.c.giving) // a connection that has ended fails what follows
+	}
 	if bytes > r.lease.Size() {
 		return r.lease.TryResize(bytes)
 	}
-	_ = r.lease.Resize(context.Background(), bytes) // giving back never waits
+	r.Keep(bytes)
 	return true
+}
+
+// Keep gives back all but so many bytes.
+func (r Room) Keep(bytes int64) {
+	_ = r.lease.Resize(context.Background(), min(bytes, r.lease.Size())) // giving back never waits
 }
 
 // Size returns how many bytes there is room for.

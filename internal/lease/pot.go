@@ -2,7 +2,6 @@ package lease
 
 import (
 	"context"
-	"runtime"
 
 	"golang.org/x/sync/semaphore"
 )
@@ -15,12 +14,10 @@ import (
 // One half of it is for what is large: who wants little does not wait in line
 // after those who want much, nor do all of those keep the processors busy at once.
 // The other half is for known and unknown peers, a quarter each, so that those who
-// have been served well do not wait after a crowd of those who have not. Of the
-// unknown, only as many as half of the processors work at a time ([Share.Turn]).
+// have been served well do not wait after a crowd of those who have not.
 type Pot struct {
 	most  int64 // of a quarter that one may want at a time
 	parts [3]section
-	turns *semaphore.Weighted
 }
 
 // A section is a part of a pot.
@@ -37,7 +34,7 @@ const (
 
 // NewPot returns a pot of total bytes.
 func NewPot(total int64) *Pot {
-	p := &Pot{most: max(total/32, 1), turns: semaphore.NewWeighted(int64(max(runtime.GOMAXPROCS(0)/2, 1)))}
+	p := &Pot{most: max(total/32, 1)}
 	for i, n := range []int64{unknown: total / 4, known: total / 4, large: total / 2} {
 		n = max(n, 1)
 		p.parts[i] = section{n, semaphore.NewWeighted(n)}
@@ -60,20 +57,6 @@ func (p *Pot) Share(isKnown bool) *Share {
 	}
 	return s
 }
-
-// Turn waits until it is an unknown peer's turn to work. It must hold no memory
-// then. Every nil error is followed by a call of done; others are the cause of ctx.
-func (s *Share) Turn(ctx context.Context) (done func(), err error) {
-	if s.part == known {
-		return func() {}, nil
-	}
-	if ctx.Err() != nil || s.pot.turns.Acquire(ctx, 1) != nil {
-		return nil, context.Cause(ctx)
-	}
-	return s.pot.endTurn, nil
-}
-
-func (p *Pot) endTurn() { p.turns.Release(1) }
 
 // Size returns how many bytes the share holds.
 func (s *Share) Size() int64 { return s.held[unknown] + s.held[known] + s.held[large] }

@@ -3,7 +3,6 @@ package lease_test
 import (
 	"context"
 	"errors"
-	"runtime"
 	"testing"
 	"testing/synctest"
 
@@ -89,33 +88,10 @@ func TestPotCause(t *testing.T) {
 	}
 }
 
-// TestPotTurn tests that unknown peers wait for each other's turn, and for memory
-// after each other, while a known one waits for neither.
-func TestPotTurn(t *testing.T) {
+// TestPotKnown tests that a known peer does not wait for memory after a crowd.
+func TestPotKnown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := lease.NewPot(64 * mib)
-		var ends []func()
-		for range max(runtime.GOMAXPROCS(0)/2, 1) {
-			done, err := p.Share(false).Turn(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
-			ends = append(ends, done)
-		}
-		crowd := p.Share(false)
-		ctx, cancel := context.WithCancel(t.Context())
-		waits := make(chan error, 1)
-		go func() {
-			done, err := crowd.Turn(ctx)
-			if err == nil {
-				done()
-			}
-			waits <- err
-		}()
-		synctest.Wait()
-		if len(waits) > 0 {
-			t.Error("more than half of the processors work for unknown peers")
-		}
 		hoard := p.Share(false)
 		for range 16 {
 			if !hoard.TryTake(mib) {
@@ -125,23 +101,8 @@ func TestPotTurn(t *testing.T) {
 		if hoard.TryTake(1) {
 			t.Error("more than a quarter is for unknown peers")
 		}
-		known := p.Share(true)
-		done, err := known.Turn(t.Context())
-		if err != nil || known.Take(t.Context(), mib) != nil {
+		if err := p.Share(true).Take(t.Context(), mib); err != nil {
 			t.Errorf("a known peer waits: %v", err)
-		}
-		done()
-		cancel()
-		if err := <-waits; !errors.Is(err, context.Canceled) {
-			t.Errorf("who waits in vain gets %v", err)
-		}
-		for _, end := range ends {
-			end()
-		}
-		if done, err := crowd.Turn(t.Context()); err != nil {
-			t.Error(err)
-		} else {
-			done()
 		}
 	})
 }

@@ -2,8 +2,6 @@ package server
 
 import (
 	"fmt"
-	"net"
-	"net/netip"
 	"sync"
 	"time"
 
@@ -82,20 +80,5 @@ func (in *session) follower() string {
 	if in.principal != store.Anonymous {
 		return in.principal
 	}
-	return hostOf(in.remote)
-}
-
-// hostOf returns an address without its port; of IPv6 the network, of which one host
-// has all addresses.
-func hostOf(a net.Addr) string {
-	host, _, err := net.SplitHostPort(a.String())
-	if err != nil {
-		return a.String()
-	}
-	if ip, err := netip.ParseAddr(host); err == nil && ip.Is6() && !ip.Is4In6() {
-		if network, err := ip.WithZone("").Prefix(64); err == nil {
-			return network.String()
-		}
-	}
-	return host
+	return in.conn.Host()
 }

@@ -66,12 +66,13 @@ func (r *reader) open(ctx context.Context, in *session, q dialect.ReadRequest) (
 		return &fault.Error{Code: fault.Malformed, At: -1, Text: fmt.Sprintf("a cursor's name and subscription of more than %d bytes", maxCursor)}
 	}
 	r.cursor = store.CursorName{Principal: in.principal, Name: q.Cursor, Subscription: q.Subscription}
-	return r.claim(ctx, q)
+	return r.claim(ctx, in, q)
 }
 
 // claim claims the cursor. A new one is saved where reading begins, so that what
 // comes before the first commit is not lost to it.
-func (r *reader) claim(ctx context.Context, q dialect.ReadRequest) error {
+func (r *reader) claim(ctx context.Context, in *session, q dialect.ReadRequest) error {
+	in.conn.Rest()
 	request := store.CursorRequest{Attempt: q.Attempt}
 	_, known, err := r.s.store.Cursor(ctx, r.cursor)
 	if err != nil {
@@ -89,6 +90,9 @@ func (r *reader) claim(ctx context.Context, q dialect.ReadRequest) error {
 	}
 	if err != nil {
 		return faultOfStore(ctx, err)
+	}
+	if !claim.New {
+		in.conn.SetKnown(true) // it has read, over another connection
 	}
 	r.epoch, r.start, r.first = claim.Epoch, claim.Position, first && claim.New
 	r.unfence = onFence(claim.Fenced, q.Fence)

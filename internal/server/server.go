@@ -91,6 +91,7 @@ func (s *Server) setup() {
 			Memory:        lease.NewBudget(total-total/4-total/8, large),
 			Building:      lease.NewPot(total / 4),
 			Reading:       lease.NewBudget(total/8, large),
+			Turns:         lease.NewTurns(),
 			MaxRecord:     limits.RecordBytes,
 			IdleTimeout:   option.Timeout(s.IdleTimeout, time.Hour),
 			RecordTimeout: option.Timeout(s.RecordTimeout, time.Minute),

@@ -49,6 +49,7 @@ func (in *intake) Open(ctx context.Context, c dialect.Credentials) (dialect.Sess
 	if authorize == nil {
 		return &session{intake: in, principal: store.Anonymous}, nil
 	}
+	in.conn.Rest()
 	asking, cancel := context.WithTimeout(ctx, authorizeTime)
 	defer cancel()
 	g, err := authorize(asking, Credentials{Token: c.Token, RemoteAddr: in.remote})
@@ -146,7 +147,7 @@ func denial(c fault.Code) bool { return c == fault.Unauthenticated || c == fault
 // deny logs that a peer was denied something, and returns f. Only one line a second is
 // logged of one address.
 func (in *intake) deny(f *fault.Error) *fault.Error {
-	if denial(f.Code) && in.s.denied.take(hostOf(in.remote), time.Now()) {
+	if denial(f.Code) && in.s.denied.take(in.conn.Host(), time.Now()) {
 		in.s.logPeer("access denied", append([]any{"remote", in.remote.String()}, faultAttrs(f)...)...)
 	}
 	return f

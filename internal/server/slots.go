@@ -10,13 +10,19 @@ import (
 )
 
 const (
-	// silentTime is how long a connection must have said nothing before it gives
-	// way to another one.
-	silentTime = time.Second
+	// strangerTime is how long a connection may take to open a session or send a
+	// record before it gives way to another one, and silentTime how long one that has
+	// done so must have said nothing.
+	strangerTime = 250 * time.Millisecond
+	silentTime   = time.Second
 
 	// leaveTime is how long one that gives way may take for that before the next
 	// one does.
 	leaveTime = 100 * time.Millisecond
+
+	// crowdPart is which part of the places strangers give way of at once, so that
+	// in a crowd of them not each place is waited for.
+	crowdPart = 64
 )
 
 // slots are the places of a server's open connections. Where all are taken, one
@@ -99,10 +105,10 @@ func (s *slots) makeRoom() {
 	s.giveWay(time.Now())
 }
 
-// giveWay makes one connection give way, and returns how long that may take; or
+// giveWay makes one connection give way, or a few that have not spoken, and returns how long that may take; or
 // else how long it is until one has been silent for long enough. s.mu is held.
 func (s *slots) giveWay(now time.Time) time.Duration {
-	wait := silentTime
+	wait, ended := silentTime, 0
 	for e := s.strangers.Front(); e != nil; e = s.strangers.Front() {
 		p := e.Value.(*slot)
 		if spoke := p.c.LastSpoke(); !spoke.IsZero() {
@@ -111,11 +117,16 @@ func (s *slots) giveWay(now time.Time) time.Duration {
 			heap.Push(&s.speakers, p)
 			continue
 		}
-		if silent := now.Sub(p.since); silent < silentTime {
-			wait = silentTime - silent
+		if silent := now.Sub(p.since); silent < strangerTime {
+			wait = strangerTime - silent
 			break
 		}
 		s.end(p)
+		if ended++; ended >= s.max/crowdPart {
+			break
+		}
+	}
+	if ended > 0 {
 		return leaveTime
 	}
 	for len(s.speakers) > 0 {

@@ -49,6 +49,7 @@ func (in *session) Write(ctx context.Context, r dialect.WriteRequest) (dialect.W
 	if err := w.producer.Check(); err != nil {
 		return nil, &fault.Error{Code: fault.Malformed, At: -1, Text: err.Error(), Err: err}
 	}
+	in.conn.Rest()
 	var err error
 	if w.claim, err = s.store.Claim(ctx, w.producer, r.Claim); err != nil {
 		return nil, faultOfStore(ctx, err)
@@ -128,18 +129,17 @@ func (w *writer) takeSome(ctx context.Context, b *dialect.Batch, from int, answe
 	if s.Handler == nil && storedAsItCame(b.Codec) && len(b.Bad) == 0 {
 		failed = t.keepAll(ctx, w, b)
 	} else {
-		done := func() {}
 		if s.Handler == nil { // which may wait for what it likes
-			if done, err = t.room.Turn(ctx); err != nil {
+			if err := w.session.conn.WorkLong(ctx); err != nil {
 				return 0, err
 			}
 		}
 		failed = w.judgeAll(ctx, t, b, from)
-		done()
 	}
 	if t.records > 0 {
 		t.note(w, b.LastSum(from+t.records))
 	}
+	w.session.conn.Rest()
 	if err := t.settle(ctx, w); err != nil {
 		return 0, err
 	}

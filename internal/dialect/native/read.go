@@ -173,6 +173,7 @@ func (s *reading) commit(ctx context.Context, line []byte) error {
 	if err := s.r.Commit(ctx, p); err != nil {
 		return err
 	}
+	s.c.SetKnown(true) // it has read
 	return s.c.Say(wire.Committed{Position: text})
 }
 
@@ -366,7 +367,7 @@ func (s *reading) convertOne(ctx context.Context, stored codec.Codec, record []b
 
 // build returns s.data with a converted record behind it.
 func (s *reading) build(ctx context.Context, stored codec.Codec, record []byte) ([]byte, error) {
-	room := s.c.Building().Share(false)
+	room := s.c.Building().Share(s.c.Known())
 	if err := room.Take(ctx, convertCost*int64(len(record))); err != nil {
 		return nil, err
 	}
@@ -405,5 +406,5 @@ func (s *reading) forget() {
 	if cap(s.line)+cap(s.data)+4*cap(s.lengths) > idleScratch {
 		s.line, s.data, s.lengths = nil, nil, nil
 	}
-	s.room.Want(0)
+	s.room.Keep(0)
 }

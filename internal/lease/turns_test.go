@@ -1,0 +1,181 @@
+package lease_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/dictwire/dictwire/internal/lease"
+)
+
+// few is how many turns of a kind there are while known peers are at work.
+var few = max(runtime.GOMAXPROCS(0)/4, 1)
+
+// begin begins a turn in a goroutine, and returns a channel that gets its error.
+func begin(ctx context.Context, turn *lease.Turn, stop <-chan struct{}) <-chan error {
+	begun := make(chan error, 1)
+	go func() { begun <- turn.Begin(ctx, stop) }()
+	synctest.Wait()
+	return begun
+}
+
+// seasoned returns a turn that is no newcomer's.
+func seasoned(t *testing.T, all *lease.Turns, host string) *lease.Turn {
+	t.Helper()
+	turn := all.Turn(host)
+	for range 2 {
+		if err := turn.Begin(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+		turn.End()
+	}
+	return turn
+}
+
+// While a known peer is at work, few others are, and a place stays empty for twice
+// as long as it was used.
+func TestTurnsFew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		all := lease.NewTurns()
+		known := all.Turn("k")
+		var turns []*lease.Turn
+		for range few + 1 {
+			turns = append(turns, seasoned(t, all, "h"))
+		}
+		known.Known()
+		for _, turn := range turns[:few] {
+			if err := turn.Begin(t.Context(), nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		waits := begin(t.Context(), turns[few], nil)
+		if len(waits) > 0 {
+			t.Fatalf("more than %d work", few)
+		}
+		time.Sleep(time.Millisecond)
+		turns[0].End()
+		time.Sleep(2*time.Millisecond - 1)
+		if synctest.Wait(); len(waits) > 0 {
+			t.Error("the place did not rest")
+		}
+		time.Sleep(1)
+		if synctest.Wait(); len(waits) == 0 {
+			t.Error("the place rests for too long")
+		}
+		if fresh := begin(t.Context(), all.Turn("h"), nil); len(fresh) == 0 {
+			t.Error("a newcomer waits after those who are not")
+		}
+		time.Sleep(2 * time.Second) // the known peer is gone
+		for range runtime.GOMAXPROCS(0) {
+			if err := seasoned(t, all, "h").Begin(t.Context(), nil); err != nil {
+				t.Error(err)
+			}
+		}
+		time.Sleep(time.Second)
+	})
+}
+
+// A turn lapses, so that nobody waits for one who waits; a long one does not, and
+// only others of its kind wait for it.
+func TestTurnsLapse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		all := lease.NewTurns()
+		hold := func(begin func(*lease.Turn) error) (next *lease.Turn) {
+			all.Turn("k").Known()
+			for range few {
+				if err := begin(seasoned(t, all, "h")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			return seasoned(t, all, "h")
+		}
+		next := hold(func(t2 *lease.Turn) error { return t2.Begin(t.Context(), nil) })
+		before := time.Now()
+		if err := next.Begin(t.Context(), nil); err != nil || time.Since(before) != 15*time.Millisecond {
+			t.Errorf("it waits for %v, %v; want a turn of 5 ms, and a rest of 10", time.Since(before), err)
+		}
+		next.End()
+		time.Sleep(time.Second)
+
+		next = hold(func(t2 *lease.Turn) error { return t2.BeginLong(t.Context(), nil) })
+		if got := begin(t.Context(), seasoned(t, all, "h"), nil); len(got) == 0 {
+			t.Error("a short turn waits for long ones")
+		}
+		ctx, cancel := context.WithCancelCause(t.Context())
+		waits := make(chan error, 1)
+		go func() { waits <- next.BeginLong(ctx, nil) }()
+		time.Sleep(500 * time.Millisecond)
+		if synctest.Wait(); len(waits) > 0 {
+			t.Error("a long turn lapses")
+		}
+		gone := errors.New("gone")
+		cancel(gone)
+		if err := <-waits; !errors.Is(err, gone) {
+			t.Errorf("it says %v", err)
+		}
+		stop := make(chan struct{})
+		go func() { waits <- next.BeginLong(t.Context(), stop) }()
+		synctest.Wait()
+		close(stop)
+		if err := <-waits; !errors.Is(err, lease.ErrStopped) {
+			t.Errorf("it says %v", err)
+		}
+		time.Sleep(time.Second)
+	})
+}
+
+// A host with one peer does not wait after all peers of another.
+func TestTurnsHosts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		all := lease.NewTurns()
+		all.Turn("k").Known()
+		hog := make([]*lease.Turn, few)
+		for i := range hog {
+			hog[i] = all.Turn("hog")
+			if err := hog[i].Begin(t.Context(), nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		order := make(chan string, 200)
+		wait := func(host string, i int) {
+			turn := all.Turn(host)
+			go func() {
+				if turn.Begin(t.Context(), nil) == nil {
+					order <- fmt.Sprint(host, i)
+					turn.End()
+				}
+			}()
+			synctest.Wait()
+		}
+		for i := range 100 {
+			wait("crowd", i)
+		}
+		wait("one", 0)
+		wait("other", 0)
+		hog[0].End()
+		synctest.Wait()
+		if got := strings.Join([]string{<-order, <-order, <-order, <-order}, " "); got != "crowd0 one0 other0 crowd1" {
+			t.Errorf("the turns are %v", got)
+		}
+		if synctest.Wait(); len(order) != 98 {
+			t.Errorf("%d got no turn", 98-len(order))
+		}
+		time.Sleep(time.Second)
+	})
+}
+
+func BenchmarkTurn(b *testing.B) {
+	b.ReportAllocs()
+	turn := lease.NewTurns().Turn("h")
+	for b.Loop() {
+		if err := turn.Begin(b.Context(), nil); err != nil {
+			b.Fatal(err)
+		}
+		turn.End()
+	}
+}
