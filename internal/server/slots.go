@@ -10,11 +10,9 @@ import (
 )
 
 const (
-	// strangerTime is how long a connection may take to open a session or send a
-	// record before it gives way to another one, and silentTime how long one that has
-	// done so must have said nothing.
-	strangerTime = 250 * time.Millisecond
-	silentTime   = time.Second
+	// silentTime is how long a connection must have said nothing before it gives
+	// way to another one.
+	silentTime = time.Second
 
 	// leaveTime is how long one that gives way may take for that before the next
 	// one does.
@@ -105,8 +103,9 @@ func (s *slots) makeRoom() {
 	s.giveWay(time.Now())
 }
 
-// giveWay makes one connection give way, or a few that have not spoken, and returns how long that may take; or
-// else how long it is until one has been silent for long enough. s.mu is held.
+// giveWay makes one connection give way, or several that have not spoken, and
+// returns how long that may take; or else how long it is until one has been silent
+// for long enough. s.mu is held.
 func (s *slots) giveWay(now time.Time) time.Duration {
 	wait, ended := silentTime, 0
 	for e := s.strangers.Front(); e != nil; e = s.strangers.Front() {
@@ -117,8 +116,8 @@ func (s *slots) giveWay(now time.Time) time.Duration {
 			heap.Push(&s.speakers, p)
 			continue
 		}
-		if silent := now.Sub(p.since); silent < strangerTime {
-			wait = strangerTime - silent
+		if silent := now.Sub(p.since); silent < silentTime {
+			wait = silentTime - silent
 			break
 		}
 		s.end(p)
