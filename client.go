@@ -40,8 +40,9 @@ type Dialer struct {
 	// a spool, the name is the spool's.
 	Producer string
 
-	// Token says to the server who sends and reads. A server of this version
-	// asks nobody, and passes over it.
+	// Token says to the server who sends and reads: see [Server.Authorizer]. Where it
+	// is not good, what the client returns is [ErrUnauthenticated]. It is sent as it
+	// is: others can read it on the way, unless DialContext encrypts.
 	Token string
 
 	// Spool keeps every record before its first byte is sent. Nil means that

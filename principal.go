@@ -14,6 +14,14 @@ import (
 // meet. Names that begin with "_" are the server's own.
 type Principal string
 
+// named returns the principal's name as messages and rows have it: "" is Anonymous.
+func (p Principal) named() string {
+	if p == Anonymous {
+		return ""
+	}
+	return string(p)
+}
+
 // Anonymous is the principal of whoever gave no credentials.
 const Anonymous Principal = store.Anonymous
 

@@ -1,6 +1,7 @@
 package dictwire
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -141,7 +142,7 @@ func (s *Subscription) next(ctx context.Context) (*Batch, error) {
 		return nil, err
 	}
 	b := &Batch{
-		At: core.At, Next: core.Next, Topic: core.Topic, Principal: core.Principal, Producer: core.Producer, First: core.First, Time: core.Time,
+		At: core.At, Next: core.Next, Topic: core.Topic, Principal: cmp.Or(Principal(core.Principal), Anonymous), Producer: core.Producer, First: core.First, Time: core.Time,
 		Codec: core.Codec, Records: core.Records, limits: s.client.Limits(), sub: s, core: core,
 	}
 	if s.req.Filter != nil {
@@ -171,7 +172,7 @@ func (s *Subscription) Commit(ctx context.Context, position string) error {
 func (s *Subscription) Reject(ctx context.Context, r *Received, reason string) error {
 	row := rejection.Of(r.Bytes)
 	row.Code, row.Text, row.Dialect, row.Format = fault.Handler, reason, "reader", r.Codec.Name()
-	row.Topic, row.Position, row.Principal, row.Producer, row.Number = r.Topic, r.Position(), r.Principal, r.Producer, r.Number
+	row.Topic, row.Position, row.Principal, row.Producer, row.Number = r.Topic, r.Position(), r.Principal.named(), r.Producer, r.Number
 	if err := s.client.Reject(ctx, row); err != nil {
 		return fmt.Errorf("dictwire: reject: %w", err)
 	}
@@ -192,7 +193,7 @@ type Batch struct {
 	Next  string // that after the last: what to commit, or to come back with
 	Topic string
 
-	Principal string    // who sent them; "" means anonymous
+	Principal Principal // who sent them
 	Producer  string    // "" where the records have no numbers
 	First     uint64    // the number of the first record
 	Time      time.Time // when the server took them
@@ -315,7 +316,7 @@ func (b *Batch) received(i int) *Received {
 type Received struct {
 	Record
 	Topic     string
-	Principal string    // who sent it; "" means anonymous
+	Principal Principal // who sent it
 	Producer  string    // "" where the record has no number
 	Number    uint64    // the producer's
 	Time      time.Time // when the server took it

@@ -20,6 +20,8 @@ import (
 
 // connectFlags are what the commands that talk to a server share.
 type connectFlags struct {
+	tokenFlags
+
 	addr string
 	wait waitTime
 }
@@ -27,16 +29,20 @@ type connectFlags struct {
 func (f *connectFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.addr, "addr", dictwire.DefaultAddr, "`address` of the server, where ADDR is not given")
 	flags.Var(&f.wait, "wait", "how long to try again while no server answers")
+	f.addToken(flags)
 }
 
-// argument takes the address from the front of the arguments, where there is
-// one.
-func (f *connectFlags) argument(args []string) []string {
+// arguments reads the token, and takes the address from the front of the arguments,
+// where there is one.
+func (f *connectFlags) arguments(cmd *cobra.Command, args []string) ([]string, error) {
+	if err := f.readToken(cmd); err != nil {
+		return nil, err
+	}
 	if len(args) > 0 && isAddr.MatchString(args[0]) {
 		f.addr = args[0]
-		return args[1:]
+		return args[1:], nil
 	}
-	return args
+	return args, nil
 }
 
 // dial calls do, and again for f.wait while nothing listens.
@@ -161,7 +167,7 @@ func (p *presence) cause(err error) error {
 func (f *connectFlags) reader(ctx context.Context, cmd *cobra.Command, p *presence) (c *dictwire.Client, err error) {
 	err = f.dial(ctx, func() error {
 		c, err = dictwire.Dialer{
-			Codec: json.Codec{DuplicateKeys: json.KeepLast}, Limits: unlimited,
+			Codec: json.Codec{DuplicateKeys: json.KeepLast}, Limits: unlimited, Token: f.token,
 			OnSession: p.session, Logger: slog.New(lineHandler{cmd.ErrOrStderr()}),
 		}.Dial(ctx, f.addr)
 		return err

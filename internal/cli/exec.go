@@ -28,22 +28,27 @@ const (
 
 // A delivery is a record as it is given to a command.
 type delivery struct {
-	record   []byte // as it is stored
-	format   string
-	topic    string
-	producer string
-	number   uint64
-	position string
-	line     []byte
+	record    []byte // as it is stored
+	format    string
+	topic     string
+	principal string // "" means anonymous
+	producer  string
+	number    uint64
+	position  string
+	line      []byte
 }
 
 // deliveries returns the records of a parcel.
 func (p *parcel) deliveries() []delivery {
 	b, all, begin := p.batch, make([]delivery, 0, len(p.records)), 0
 	text := slices.Clone(p.text)
+	principal := ""
+	if b.Principal != dictwire.Anonymous {
+		principal = string(b.Principal)
+	}
 	for _, r := range p.records {
 		all = append(all, delivery{
-			record: slices.Clone(b.Records[r.index]), format: b.Codec.Name(), topic: b.Topic, producer: b.Producer,
+			record: slices.Clone(b.Records[r.index]), format: b.Codec.Name(), topic: b.Topic, principal: principal, producer: b.Producer,
 			number: b.First + uint64(r.index), position: b.Position(r.index), line: text[begin:r.end],
 		})
 		begin = r.end
@@ -65,7 +70,7 @@ type executor struct {
 	attempts       int
 	maxRejected    int // negative: no limit
 	stdout, stderr io.Writer
-	addr           string
+	addr, token    string
 
 	loads  chan *load
 	enough chan struct{} // closed when no other command is to be run
@@ -287,7 +292,7 @@ func (e *executor) patiently(ctx context.Context, do func(context.Context) error
 func (e *executor) reject(ctx context.Context, f failure) error {
 	r := rejection.Of(f.record) // without a time: it is the same at each delivery
 	r.Code, r.Text, r.Dialect, r.Format = fault.Handler, f.text, "exec", f.format
-	r.Topic, r.Position, r.Producer, r.Number = f.topic, f.position, f.producer, f.number
+	r.Topic, r.Position, r.Principal, r.Producer, r.Number = f.topic, f.position, f.principal, f.producer, f.number
 	record, err := r.Append(nil)
 	if err != nil {
 		return err
@@ -297,7 +302,7 @@ func (e *executor) reject(ctx context.Context, f failure) error {
 	name := fmt.Sprintf("exec.%s.%x", f.position, sum[:8])
 	for pause := minExecPause; ; {
 		c, err := dictwire.Dialer{
-			Codec: rejection.Codec, Logger: slog.New(slog.DiscardHandler),
+			Codec: rejection.Codec, Token: e.token, Logger: slog.New(slog.DiscardHandler),
 			Spool: &client.OneRecord{Name: name, Topic: store.Rejected, Codec: rejection.Codec, Record: record},
 		}.Dial(ctx, e.addr)
 		if err == nil {

@@ -150,7 +150,11 @@ func rejectedCommand() *cobra.Command {
 }
 
 func (r *rejectedList) run(cmd *cobra.Command, args []string) error {
-	if args = r.argument(args); len(args) > 0 {
+	args, err := r.arguments(cmd, args)
+	if err != nil {
+		return err
+	}
+	if len(args) > 0 {
 		return usagef("want an address, host:port or unix:PATH, got %q", args[0])
 	}
 	r.lossy = true // bytes are no JSON
@@ -158,7 +162,7 @@ func (r *rejectedList) run(cmd *cobra.Command, args []string) error {
 	out := newTable(cmd.OutOrStdout())
 	var line []byte
 	some := false
-	err := r.each(cmd, func(_ context.Context, e *rejectedRecord) (err error) {
+	err = r.each(cmd, func(_ context.Context, e *rejectedRecord) (err error) {
 		if format != nil {
 			if line, err = format(line[:0], e.dict); err == nil {
 				_, err = cmd.OutOrStdout().Write(line)
@@ -219,7 +223,11 @@ func rejectedRetryCommand() *cobra.Command {
 
 func (r *retry) run(cmd *cobra.Command, args []string) error {
 	wanted := map[string]bool{}
-	for _, arg := range r.argument(args) {
+	args, err := r.arguments(cmd, args)
+	if err != nil {
+		return err
+	}
+	for _, arg := range args {
 		if p, err := store.ParsePosition(arg); err != nil || p.IsZero() {
 			return usagef("want a position, as dictwire rejected lists it, got %q", arg)
 		}
@@ -229,7 +237,7 @@ func (r *retry) run(cmd *cobra.Command, args []string) error {
 		return usagef("want the positions of records, or --all")
 	}
 	sent := 0
-	err := r.each(cmd, func(ctx context.Context, e *rejectedRecord) error {
+	err = r.each(cmd, func(ctx context.Context, e *rejectedRecord) error {
 		if !r.all && !wanted[e.position] {
 			return nil
 		}
@@ -290,7 +298,7 @@ func (r *retry) again(ctx context.Context, e *rejectedRecord) error {
 	}
 	var rejected error
 	c, err := dictwire.Dialer{
-		Codec: cd, Limits: unlimited, Spool: &client.OneRecord{Name: "retry." + e.position, Topic: e.text("topic"), Codec: cd, Record: record},
+		Codec: cd, Limits: unlimited, Token: r.token, Spool: &client.OneRecord{Name: "retry." + e.position, Topic: e.text("topic"), Codec: cd, Record: record},
 		OnRejected: func(r *dictwire.RejectedError) {
 			rejected = serverError{fmt.Errorf("rejected again, and kept under another position: %s", r.Text)}
 		},

@@ -128,6 +128,9 @@ func (r *rendering) summary(w io.Writer) {
 // envelope returns what is known of a record.
 func envelope(b *dictwire.Batch, i int) *dict.Dict {
 	d := dict.Of("position", b.Position(i), "topic", b.Topic)
+	if b.Principal != dictwire.Anonymous {
+		d.Set("principal", dict.String(string(b.Principal)))
+	}
 	if b.Producer != "" {
 		d.Set("producer", dict.String(b.Producer))
 		d.Set("number", dict.Int(int64(b.First)+int64(i)))

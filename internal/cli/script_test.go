@@ -16,6 +16,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"go.uber.org/goleak"
 
+	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/cbor"
 	"github.com/dictwire/dictwire/codec/python"
@@ -63,6 +64,7 @@ func TestScript(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"await":  await,
 			"fill":   fill,
+			"guard":  guard,
 			"hold":   hold,
 			"save":   save,
 			"status": status,
@@ -94,6 +96,29 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 		return
 	}
 	ts.Fatalf("%s never matched %s: %q", args[0], args[1], text)
+}
+
+// guard ADDR serves those who have a token, which is also their name, until the
+// script's end.
+func guard(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: guard ADDR")
+	}
+	network, path, _ := strings.Cut(args[0], ":")
+	l, err := dictwire.Listen(context.Background(), network+":"+ts.MkAbs(path))
+	ts.Check(err)
+	srv := &dictwire.Server{Authorizer: dictwire.AuthorizerFunc(func(_ context.Context, c dictwire.Credentials) (dictwire.Grant, error) {
+		if !strings.HasPrefix(c.Token, "secret-of-") {
+			return dictwire.Grant{}, dictwire.ErrUnauthenticated
+		}
+		return dictwire.Grant{Principal: dictwire.Principal(strings.TrimPrefix(c.Token, "secret-of-"))}, nil
+	})}
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(dictwire.Endpoint{Listener: l}) }()
+	ts.Defer(func() {
+		_ = srv.Close()
+		<-served
+	})
 }
 
 // status N PROGRAM… runs a program that must end with the exit code N.

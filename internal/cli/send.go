@@ -169,7 +169,10 @@ func (s *send) source(cmd *cobra.Command, args []string) (next source, closing f
 	if err := s.input.check(); err != nil {
 		return nil, nil, err
 	}
-	args = s.argument(args)
+	args, err = s.arguments(cmd, args)
+	if err != nil {
+		return nil, nil, err
+	}
 	if len(args) == 1 && args[0] == "-" && s.file == "" {
 		args, s.file = nil, "-"
 	}
@@ -213,6 +216,8 @@ func (s *send) way() (func(context.Context, source) error, error) {
 		return nil, err
 	}
 	switch {
+	case s.bare && s.tokenFile != "":
+		return nil, usagef("--token-file is of the native session: it can't be had with --bare")
 	case s.bare && (s.producer != "" || s.spool != "" || s.topic != dictwire.DefaultTopic || s.acceptLost):
 		return nil, usagef("--bare has no --topic, --producer, --spool and --accept-lost: a plain socket can't say them")
 	case s.producer != "" && s.spool != "":

@@ -20,7 +20,7 @@ import (
 // dialer says how native sessions are made.
 func (s *send) dialer() dictwire.Dialer {
 	return dictwire.Dialer{
-		Codec: s.wire()[s.format.value], Limits: unlimited, Producer: "send", AcceptLost: s.acceptLost,
+		Codec: s.wire()[s.format.value], Limits: unlimited, Producer: "send", Token: s.token, AcceptLost: s.acceptLost,
 		OnRejected: func(r *dictwire.RejectedError) {
 			s.rejected.Add(1)
 			s.tell(serverError{r})

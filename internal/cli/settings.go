@@ -156,7 +156,7 @@ func configCommand() *cobra.Command {
 		Args:    cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			found := false
-			known := map[string]bool{"DICTWIRE_RECORDS": true, "DICTWIRE_FIRST": true} // of tail --exec
+			known := map[string]bool{"DICTWIRE_RECORDS": true, "DICTWIRE_FIRST": true, tokenVariable: true} // of tail --exec; see tokenFlags
 			out := bufio.NewWriter(cmd.OutOrStdout())
 			for _, c := range below(cmd.Root()) {
 				name := strings.TrimPrefix(c.CommandPath(), cmd.Root().Name()+" ")

@@ -111,7 +111,11 @@ func tailCommand() *cobra.Command {
 
 // check looks at the command line, and returns the format that is written.
 func (t *tail) check(cmd *cobra.Command, args []string) (format string, err error) {
-	if args = t.argument(args); len(args) > 0 {
+	args, err = t.arguments(cmd, args)
+	if err != nil {
+		return "", err
+	}
+	if len(args) > 0 {
 		err := usagef("want an address, host:port or unix:PATH, got %q", args[0])
 		if len(args) == 1 && checkPatterns(args) == nil {
 			err = hintError{err, "--topic " + args[0] + " reads a topic"}
@@ -211,7 +215,7 @@ func (t *tail) sink(ctx context.Context) sink {
 	}
 	e := &executor{
 		command: t.exec, attempts: t.attempts, maxRejected: int(t.maxRejected),
-		stdout: unescaped(t.stdout), stderr: t.stderr, addr: t.addr,
+		stdout: unescaped(t.stdout), stderr: t.stderr, addr: t.addr, token: t.token,
 	}
 	e.start(ctx)
 	return e

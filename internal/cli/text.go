@@ -12,6 +12,7 @@ import (
 	"text/tabwriter"
 	"unicode/utf8"
 
+	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/codec"
 )
 
@@ -122,6 +123,8 @@ func hintOf(err error) string {
 		return syntax.Hint
 	case errors.As(err, &loss):
 		return loss.Hint
+	case errors.Is(err, dictwire.ErrUnauthenticated):
+		return "--token-file names the file that has the token"
 	case errors.As(err, &usage), isUnknownCommand(err):
 		return "dictwire --help, or --help after a command, tells more"
 	default:

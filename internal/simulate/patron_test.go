@@ -16,6 +16,7 @@ import (
 func (r *reader) subscribeAll(ctx context.Context) {
 	d := dictwire.Dialer{
 		MaxBackoff:  time.Second,
+		Token:       r.principal,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return r.host.Dial(ctx, r.server) },
 	}
 	for ctx.Err() == nil {

@@ -250,7 +250,6 @@ func (w *world) run() error {
 	for i, principal := range principals(w.rng.IntN(2)) {
 		a := w.addReader([]string{"orders", store.Rejected, "*"}[(i+w.rng.IntN(2))%3])
 		a.reader.principal, a.reader.cursor = principal, "r"
-		a.reader.client = a.reader.client && principal == store.Anonymous
 		w.live(a)
 	}
 	for range 4 + w.rng.IntN(8) {
