@@ -264,3 +264,10 @@ func TestTranscode(t *testing.T) {
 		t.Errorf("only %d steps: the formats hold less than they should", steps)
 	}
 }
+
+func must(v dict.Value, err error) dict.Value {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}

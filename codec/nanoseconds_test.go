@@ -14,6 +14,7 @@ import (
 	"github.com/dictwire/dictwire/codec/pickle"
 	"github.com/dictwire/dictwire/codec/python"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/substitute"
 	"github.com/dictwire/dictwire/internal/testrand"
 )
 
@@ -123,8 +124,8 @@ func TestCutNanoseconds(t *testing.T) {
 	cuts := 0
 	for range testrand.Many(3000) {
 		d := g.Dict()
-		before := codec.LossOfNanoseconds("python", d.Value())
-		v, loss := codec.CutNanoseconds("python", d.Value())
+		before := substitute.LossOfNanoseconds("python", d.Value())
+		v, loss := substitute.CutNanoseconds("python", d.Value())
 		if loss != nil {
 			continue // two keys became one
 		}
@@ -133,7 +134,7 @@ func TestCutNanoseconds(t *testing.T) {
 		} else if !dict.Equal(v, d.Value()) {
 			t.Fatalf("%v became %v", d, v)
 		}
-		if again := codec.LossOfNanoseconds("python", v); again != nil {
+		if again := substitute.LossOfNanoseconds("python", v); again != nil {
 			t.Fatal(again)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/dictwire/dictwire/codec/cbor"
 	"github.com/dictwire/dictwire/codec/codectest"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/substitute"
 	"github.com/dictwire/dictwire/internal/testrand"
 )
 
@@ -164,7 +165,7 @@ for line in sys.stdin:
 	for i, want := range strings.Split(strings.TrimSpace(string(out)), "\n") {
 		got := "-"
 		if d, err := (cbor.Codec{}).Decode(records[i], codec.Limits{}); err == nil {
-			whole, _ := codec.CutNanoseconds("cbor", d.Value())             // as Python does
+			whole, _ := substitute.CutNanoseconds("cbor", d.Value())        // as Python does
 			if v, _ := d.GetKey(dict.Int(0)); v.Kind() != dict.KindTagged { // Python has neither leap seconds nor a year 0
 				got = whole.String()
 			}

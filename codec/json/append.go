@@ -6,6 +6,7 @@ import (
 
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/substitute"
 
 	"github.com/dictwire/dictwire/internal/jsontext"
 )
@@ -52,7 +53,7 @@ func (c Codec) appendValue(dst []byte, v dict.Value) ([]byte, *codec.LossError) 
 	case dict.KindDict:
 		return c.appendPairs(dst, v)
 	}
-	loss := codec.Loss(name, v)
+	loss := substitute.Loss(name, v)
 	if v.Kind() == dict.KindFloat {
 		loss.Hint = "RFC 8259 has neither NaN nor infinities; use cbor.Codec, or Codec.Lossy to write null"
 	}
@@ -86,7 +87,7 @@ func (c Codec) appendPairs(dst []byte, v dict.Value) ([]byte, *codec.LossError) 
 		first = false
 		text, ok := k.TextBytes()
 		if !ok || !c.holds(k) {
-			return dst, codec.LossOfKey(name, k)
+			return dst, substitute.LossOfKey(name, k)
 		}
 		dst = append(jsontext.AppendString(dst, text), ':')
 		var loss *codec.LossError

@@ -4,8 +4,8 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/substitute"
 
 	"github.com/dictwire/dictwire/internal/jsontext"
 )
@@ -14,8 +14,8 @@ import (
 // lacks is written in one of two ways.
 //
 // A rendering holds all that was there in another form, by the rules of
-// [codec.Substitute]: a datetime as RFC 3339 text, bytes in base64, tuples and sets
-// as arrays, and keys as [codec.SubstituteKey] has them.
+// [substitute.Of]: a datetime as RFC 3339 text, bytes in base64, tuples and sets
+// as arrays, and keys as [substitute.OfKey] has them.
 //
 // A destructive substitute does not, and is named in r:
 //
@@ -195,7 +195,7 @@ func (w *renderer) value(v dict.Value) {
 	default:
 		w.rendered()
 		for v.Kind() != dict.KindString {
-			v = codec.Substitute(v)
+			v = substitute.Of(v)
 		}
 		w.text(v, false)
 	}
@@ -205,7 +205,7 @@ func (w *renderer) value(v dict.Value) {
 func (w *renderer) text(v dict.Value, key bool) {
 	if v.HasSurrogates() {
 		w.lost(LostSurrogates, key)
-		v = codec.Substitute(v)
+		v = substitute.Of(v)
 	}
 	text, _ := v.TextBytes()
 	w.dst = jsontext.AppendString(w.dst, text)
@@ -242,7 +242,7 @@ func (w *renderer) pairs(v dict.Value) {
 		if k.Kind() != dict.KindString {
 			w.rendered()
 		}
-		w.text(codec.SubstituteKey(k), true)
+		w.text(substitute.OfKey(k), true)
 		w.dst = append(w.dst, ':')
 		w.child(k, item)
 	}
@@ -252,7 +252,7 @@ func (w *renderer) pairs(v dict.Value) {
 // child writes the value of a key.
 func (w *renderer) child(k, item dict.Value) {
 	if w.report != nil {
-		w.down(codec.KeyText(k))
+		w.down(substitute.KeyText(k))
 	}
 	w.value(item)
 	w.up()
@@ -287,11 +287,11 @@ func sameKeys(v dict.Value) bool {
 	if usual {
 		return false
 	}
-	var written codec.Keys
+	var written substitute.Keys
 	for k := range v.Pairs() {
-		k = codec.SubstituteKey(k)
+		k = substitute.OfKey(k)
 		if k.HasSurrogates() {
-			k = codec.Substitute(k)
+			k = substitute.Of(k)
 		}
 		if written.Twice(k) {
 			return true

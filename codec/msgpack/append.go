@@ -7,6 +7,7 @@ import (
 
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/substitute"
 )
 
 // Append appends d in the shortest formats, keys in their order. See the package
@@ -62,9 +63,9 @@ func (c Codec) appendValue(dst []byte, v dict.Value, inKey bool) ([]byte, *codec
 		return c.appendPairs(dst, v)
 	}
 	if c.Lossy {
-		return c.appendValue(dst, codec.Substitute(v), inKey)
+		return c.appendValue(dst, substitute.Of(v), inKey)
 	}
-	return dst, codec.Loss(name, v)
+	return dst, substitute.Loss(name, v)
 }
 
 func (c Codec) appendItems(dst []byte, v dict.Value, inKey bool) ([]byte, *codec.LossError) {
@@ -93,7 +94,7 @@ func (c Codec) appendPairs(dst []byte, v dict.Value) ([]byte, *codec.LossError) 
 	} else {
 		dst = appendHead(dst, map16-1, n)
 	}
-	var keys codec.Keys
+	var keys substitute.Keys
 	lossy := c.Lossy && mayLose(v)
 	for k, item := range v.Pairs() {
 		begin := len(dst)
@@ -103,10 +104,10 @@ func (c Codec) appendPairs(dst []byte, v dict.Value) ([]byte, *codec.LossError) 
 			return dst, loss
 		}
 		if lossy && keys.Twice(readKey(dst[begin:])) {
-			return dst, codec.SameKeys(name, k)
+			return dst, substitute.SameKeys(name, k)
 		}
 		if dst, loss = c.appendValue(dst, item, false); loss != nil {
-			loss.Path = "/" + codec.KeyText(k) + loss.Path
+			loss.Path = "/" + substitute.KeyText(k) + loss.Path
 			return dst, loss
 		}
 	}

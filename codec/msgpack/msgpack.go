@@ -28,7 +28,7 @@
 //
 // Any other value is a *[codec.LossError], among them larger ints, strings with lone
 // surrogates, and extensions that would be read as a datetime. With Codec.Lossy,
-// what [codec.Substitute] returns is written in its place.
+// a substitute is written (docs/formats.md) in its place.
 //
 // # Sequences
 //
@@ -50,7 +50,7 @@ const name = "msgpack"
 
 // A Codec is the MessagePack codec. The zero Codec is ready to use.
 type Codec struct {
-	// Lossy makes Append write what codec.Substitute returns for a value that
+	// Lossy makes Append write a substitute (docs/formats.md) for a value that
 	// MessagePack can't hold.
 	Lossy bool
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/substitute"
 )
 
 // batch is how many items or pairs CPython adds at once.
@@ -24,7 +25,7 @@ func (c Codec) Append(dst []byte, d *dict.Dict) ([]byte, error) {
 	w, loss := write(dst, d.Value())
 	if loss != nil && c.Lossy {
 		var v dict.Value
-		if v, loss = codec.Replace(name, d.Value(), substitute); loss == nil {
+		if v, loss = substitute.Replace(name, d.Value(), substituteFor); loss == nil {
 			w, loss = write(dst, v)
 		}
 	}
@@ -36,12 +37,12 @@ func (c Codec) Append(dst []byte, d *dict.Dict) ([]byte, error) {
 	return w.dst, nil
 }
 
-// substitute returns what stands for a value that Python lacks.
-func substitute(v dict.Value) dict.Value {
+// substituteFor returns what stands for a value that Python lacks.
+func substituteFor(v dict.Value) dict.Value {
 	if v.Kind() == dict.KindTagged {
-		return codec.Substitute(v)
+		return substitute.Of(v)
 	}
-	return codec.WithoutNanoseconds(v)
+	return substitute.WithoutNanoseconds(v)
 }
 
 // write writes a pickle but for its end and its frame's length.
@@ -120,12 +121,12 @@ func (w *writer) value(v dict.Value) *codec.LossError {
 		}
 		w.op(opSetItem, opBuild)
 	case dict.KindDateTime, dict.KindDate, dict.KindTime, dict.KindTimeDelta:
-		if loss := codec.LossOfNanoseconds(name, v); loss != nil {
+		if loss := substitute.LossOfNanoseconds(name, v); loss != nil {
 			return loss
 		}
 		w.time(v)
 	case dict.KindTagged:
-		return codec.Loss(name, v)
+		return substitute.Loss(name, v)
 	default:
 		return w.container(v)
 	}

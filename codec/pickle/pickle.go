@@ -60,7 +60,7 @@ const name = "pickle"
 
 // A Codec is the pickle codec. The zero Codec is ready to use.
 type Codec struct {
-	// Lossy makes Append write what codec.Substitute returns for a tagged value,
+	// Lossy makes Append write a substitute (docs/formats.md) for a tagged value,
 	// which Python has no type for, and cut times to whole microseconds.
 	Lossy bool
 }

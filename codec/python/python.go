@@ -38,6 +38,7 @@ import (
 
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/substitute"
 )
 
 const name = "python"
@@ -110,13 +111,13 @@ func (c Codec) Append(dst []byte, d *dict.Dict) ([]byte, error) {
 	if !bytes.Contains(out[len(dst):], []byte("nanosecond")) {
 		return out, nil // as AppendRepr prints them
 	}
-	loss := codec.LossOfNanoseconds(name, d.Value())
+	loss := substitute.LossOfNanoseconds(name, d.Value())
 	if loss == nil {
 		return out, nil
 	}
 	if c.Lossy {
 		var v dict.Value
-		if v, loss = codec.CutNanoseconds(name, d.Value()); loss == nil {
+		if v, loss = substitute.CutNanoseconds(name, d.Value()); loss == nil {
 			return dict.AppendRepr(dst, v, version), nil
 		}
 	}

@@ -8,9 +8,9 @@ import (
 
 	"github.com/itchyny/gojq"
 
-	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/substitute"
 )
 
 // A filter is an expression of the language jq, as a flag's value.
@@ -87,7 +87,7 @@ func madeByJQ(object map[string]any) (*dict.Dict, error) {
 	return json.Codec{}.Decode(text, unlimited)
 }
 
-// jqValue returns a value as jq has it: what it lacks is what [codec.Substitute]
+// jqValue returns a value as jq has it: what it lacks is what [substitute.Of]
 // writes for it.
 func jqValue(v dict.Value) any {
 	switch v.Kind() {
@@ -107,7 +107,7 @@ func jqValue(v dict.Value) any {
 		return x
 	case dict.KindString:
 		if v.HasSurrogates() {
-			v = codec.Substitute(v)
+			v = substitute.Of(v)
 		}
 		s, _ := v.Text()
 		return s
@@ -120,7 +120,7 @@ func jqValue(v dict.Value) any {
 	case dict.KindDict:
 		return jqObject(v)
 	default:
-		return jqValue(codec.Substitute(v))
+		return jqValue(substitute.Of(v))
 	}
 }
 
@@ -130,9 +130,9 @@ func jqObject(v dict.Value) map[string]any {
 	object := make(map[string]any, v.Len())
 	var pairs []any
 	for k, item := range v.Pairs() {
-		text := codec.SubstituteKey(k)
+		text := substitute.OfKey(k)
 		if text.HasSurrogates() {
-			text = codec.Substitute(text)
+			text = substitute.Of(text)
 		}
 		key, _ := text.Text()
 		made := jqValue(item)

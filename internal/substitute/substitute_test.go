@@ -1,4 +1,4 @@
-package codec_test
+package substitute_test
 
 import (
 	"math"
@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/substitute"
 )
 
 func must(v dict.Value, err error) dict.Value {
@@ -55,14 +55,14 @@ func TestSubstitute(t *testing.T) {
 		{dict.Tagged(dict.CBORTag, dict.Int(4000), dict.Null()), "'CBORTag(4000, None)'"},
 		{dict.Tagged(dict.MessagePackExt, dict.Int(1), dict.Bytes(nil)), `"ExtType(code=1, data=b'')"`},
 	} {
-		if got := codec.Substitute(test.v).String(); got != test.want {
+		if got := substitute.Of(test.v).String(); got != test.want {
 			t.Errorf("%v: %s, want %s", test.v, got, test.want)
 		}
 	}
 	// Whatever a value is, its substitutes end with a string.
 	for _, v := range []dict.Value{dict.Null(), dict.ByteArray(nil), dict.Float(1)} {
 		for range 3 {
-			v = codec.Substitute(v)
+			v = substitute.Of(v)
 		}
 		if v.Kind() != dict.KindString {
 			t.Errorf("the substitutes end with %v", v)
@@ -89,12 +89,12 @@ func TestSubstituteAgainstPython(t *testing.T) {
 	var want []string
 	for _, v := range values {
 		program.WriteString("print(s(" + v.String() + "))\n")
-		text, _ := codec.Substitute(v).Text()
+		text, _ := substitute.Of(v).Text()
 		want = append(want, text)
 	}
 	for _, k := range keys {
 		program.WriteString("print(list(json.loads(json.dumps({" + k.String() + ": 0})))[0])\n")
-		text, _ := codec.SubstituteKey(k).Text()
+		text, _ := substitute.OfKey(k).Text()
 		want = append(want, text)
 	}
 	out, err := exec.Command("/usr/bin/python3", "-c", program.String()).Output()

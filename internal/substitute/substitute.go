@@ -1,4 +1,6 @@
-package codec
+// Package substitute has what codecs write for values that their formats can't hold, and the
+// errors of those that do not substitute.
+package substitute
 
 import (
 	"encoding/base64"
@@ -10,7 +12,7 @@ import (
 	"github.com/dictwire/dictwire/dict"
 )
 
-// Substitute returns what a codec that is told to be lossy writes for a value that
+// Of returns what a codec that is told to be lossy writes for a value that
 // its format can't hold, by one rule a kind:
 //
 //	tuple, set, frozenset       a list
@@ -29,7 +31,7 @@ import (
 //
 // Where the format can't hold that either, its substitute is written. This ends
 // with a string.
-func Substitute(v dict.Value) dict.Value {
+func Of(v dict.Value) dict.Value {
 	switch v.Kind() {
 	case dict.KindTuple, dict.KindSet, dict.KindFrozenSet:
 		items := make([]dict.Value, 0, v.Len())
@@ -54,23 +56,23 @@ func Substitute(v dict.Value) dict.Value {
 	}
 }
 
-// SubstituteKey returns the string that a codec that is told to be lossy writes for
+// OfKey returns the string that a codec that is told to be lossy writes for
 // a key where its format has none but strings. None, bools, ints and floats are
 // written as Python's json.dumps does; a tuple, frozenset or tagged value is its
-// repr; any other is the string that [Substitute] ends with.
-func SubstituteKey(k dict.Value) dict.Value {
+// repr; any other is the string that [Of] ends with.
+func OfKey(k dict.Value) dict.Value {
 	switch k.Kind() {
 	case dict.KindString:
 		return k
 	case dict.KindBytes:
-		return Substitute(k)
+		return Of(k)
 	default:
 		return dict.String(stringFor(k))
 	}
 }
 
-// substitute names what Substitute returns for a value of kind k.
-func substitute(k dict.Kind) string {
+// nameOf names what Of returns for a value of kind k.
+func nameOf(k dict.Kind) string {
 	switch k {
 	case dict.KindTuple, dict.KindSet, dict.KindFrozenSet:
 		return "a list"
@@ -203,30 +205,30 @@ func fraction(micros, nanos int) string {
 
 // Loss returns the error that the named codec can't hold v, with the remedy as the
 // hint. It is for codecs.
-func Loss(name string, v dict.Value) *LossError {
-	return &LossError{
+func Loss(name string, v dict.Value) *dict.LossError {
+	return &dict.LossError{
 		Codec: name, Kind: v.Kind(),
-		Hint: "use cbor.Codec, or Codec.Lossy to write it as " + substitute(v.Kind()),
+		Hint: "use cbor.Codec, or Codec.Lossy to write it as " + nameOf(v.Kind()),
 	}
 }
 
 // LossOfKey is Loss for a key where the format has none but strings.
-func LossOfKey(name string, k dict.Value) *LossError {
-	return &LossError{
+func LossOfKey(name string, k dict.Value) *dict.LossError {
+	return &dict.LossError{
 		Codec: name, Kind: k.Kind(), Key: true,
 		Hint: "use cbor.Codec, or Codec.Lossy to write it as a string",
 	}
 }
 
 // sameItems is SameKeys for the set v.
-func sameItems(name string, v dict.Value) *LossError {
-	return &LossError{Codec: name, Kind: v.Kind(), Hint: "two of its items are written in the same way; use cbor.Codec"}
+func sameItems(name string, v dict.Value) *dict.LossError {
+	return &dict.LossError{Codec: name, Kind: v.Kind(), Hint: "two of its items are written in the same way; use cbor.Codec"}
 }
 
 // SameKeys returns the error that the key k and one before it would be the same to a
 // codec that is lossy.
-func SameKeys(name string, k dict.Value) *LossError {
-	return &LossError{
+func SameKeys(name string, k dict.Value) *dict.LossError {
+	return &dict.LossError{
 		Codec: name, Kind: k.Kind(), Key: true,
 		Hint: "another key is written in the same way; use cbor.Codec",
 	}
@@ -265,7 +267,7 @@ func (k *Keys) Twice(read dict.Value) bool {
 
 // Replace returns v with what replace returns for each scalar and tagged value in it.
 // Where keys of a dictionary, or items of a set, become equal, that is the error.
-func Replace(name string, v dict.Value, replace func(dict.Value) dict.Value) (dict.Value, *LossError) {
+func Replace(name string, v dict.Value, replace func(dict.Value) dict.Value) (dict.Value, *dict.LossError) {
 	switch {
 	case v.Kind().IsDict():
 		return replaceInPairs(name, v, replace)
@@ -283,12 +285,12 @@ func Replace(name string, v dict.Value, replace func(dict.Value) dict.Value) (di
 	}
 }
 
-func replaceInPairs(name string, v dict.Value, replace func(dict.Value) dict.Value) (dict.Value, *LossError) {
+func replaceInPairs(name string, v dict.Value, replace func(dict.Value) dict.Value) (dict.Value, *dict.LossError) {
 	d := new(dict.Dict)
 	for k, item := range v.Pairs() {
 		key, loss := Replace(name, k, replace)
 		if loss != nil {
-			return v, &LossError{Codec: name, Kind: k.Kind(), Key: true, Hint: loss.Hint}
+			return v, &dict.LossError{Codec: name, Kind: k.Kind(), Key: true, Hint: loss.Hint}
 		}
 		if _, twice := d.GetKey(key); twice {
 			return v, SameKeys(name, k)
@@ -305,7 +307,7 @@ func replaceInPairs(name string, v dict.Value, replace func(dict.Value) dict.Val
 	return d.Value(), nil
 }
 
-func replaceInItems(name string, v dict.Value, replace func(dict.Value) dict.Value) (dict.Value, *LossError) {
+func replaceInItems(name string, v dict.Value, replace func(dict.Value) dict.Value) (dict.Value, *dict.LossError) {
 	items := make([]dict.Value, 0, v.Len())
 	for item := range v.Items() {
 		made, loss := Replace(name, item, replace)

@@ -1,4 +1,4 @@
-package codec
+package substitute
 
 import (
 	"strconv"
@@ -8,7 +8,7 @@ import (
 
 // LossOfNanoseconds returns the error that the named codec can't hold the first time in
 // v that has nanoseconds, or nil. It is for codecs of what Python holds.
-func LossOfNanoseconds(name string, v dict.Value) *LossError {
+func LossOfNanoseconds(name string, v dict.Value) *dict.LossError {
 	switch {
 	case v.HasNanoseconds():
 		loss := Loss(name, v)
@@ -43,7 +43,7 @@ func LossOfNanoseconds(name string, v dict.Value) *LossError {
 
 // CutNanoseconds returns v with the times in it cut to whole microseconds. The error is
 // that of two keys, or two items of a set, which are the same then.
-func CutNanoseconds(name string, v dict.Value) (dict.Value, *LossError) {
+func CutNanoseconds(name string, v dict.Value) (dict.Value, *dict.LossError) {
 	if LossOfNanoseconds(name, v) == nil {
 		return v, nil
 	}
