@@ -11,7 +11,7 @@ import random
 import struct
 import unittest
 import uuid
-from datetime import date, datetime, timedelta, timezone, tzinfo
+from datetime import date, datetime, time, timedelta, timezone, tzinfo
 from typing import Any, Optional
 
 import dictwire
@@ -110,8 +110,8 @@ class TestCBOR(unittest.TestCase):
             ('c074' + b'0000-12-31T23:59:00Z'.hex(), _cbor.CBORTag(0, '0000-12-31T23:59:00Z')),
             ('c0781f' + b'2016-12-31T23:59:00.0123456789Z'.hex(), _cbor.CBORTag(0, '2016-12-31T23:59:00.0123456789Z')),
             ('d81b8263737472' + '46eda0bdedb880', '\ud83d\ude00'),
-            ('d81b85' + '6974696d6564656c7461' + '20' + '0203' + '04', timedelta(-1, 2, 3)),
-            ('d903ea' + 'a2012a28' + '1907cf', timedelta(-1, 86389, 1)),
+            ('d81b84' + '6974696d6564656c7461' + '20' + '0203', timedelta(-1, 2, 3)),
+            ('d903ea' + 'a2012a28' + '1907d0', timedelta(-1, 86389, 2)),
             ('f8ff', _cbor.CBORSimpleValue(255)), ('d82076687474703a2f2f7777772e6578616d706c652e636f6d', _cbor.CBORTag(32, 'http://www.example.com')),
             ('c074323031332d30332d32315432303a30343a30305a', datetime(2013, 3, 21, 20, 4, tzinfo=timezone.utc)),
             ('c11a514b67b0', datetime(2013, 3, 21, 20, 4, tzinfo=timezone.utc)),
@@ -122,8 +122,21 @@ class TestCBOR(unittest.TestCase):
     def test_nanoseconds(self) -> None:
         t = _cbor.loads(b'\xc0\x78\x1e2013-03-21T20:04:00.123456789Z')
         self.assertEqual((t.microsecond, t.nanosecond), (123456, 789))
-        with self.assertRaisesRegex(TypeError, 'nanoseconds'):
-            encode({'t': t})
+        values = [t]
+        for text, days, seconds, micros in [
+            ('d81b85' + '6974696d6564656c7461' + '20' + '0203' + '04', -1, 2, 3),
+            ('d903ea' + 'a2012a28' + '03', -1, 86389, 0), ('d903ea' + 'a20101281907d4', 0, 1, 2),
+        ]:
+            d = _cbor.loads(bytes.fromhex(text))
+            self.assertEqual((d.days, d.seconds, d.microseconds), (days, seconds, micros))
+            values.append(d)
+        self.assertEqual([d.nanoseconds for d in values[1:]], [4, 3, 4])
+        self.assertEqual(repr(values[1]), 'Duration(days=-1, seconds=2, microseconds=3, nanoseconds=4)')
+        clock = _cbor.loads(bytes.fromhex('d81b82' + '6474696d65' + '72') + b'01:02:03.123456789')
+        self.assertEqual((clock, clock.nanosecond), (time(1, 2, 3, 123456), 789))
+        for value in [*values, clock]:
+            with self.assertRaisesRegex(TypeError, r"\['t'\]: .*nanoseconds"):
+                encode({'t': value})
 
     def test_hostile(self) -> None:
         """Whatever comes is a value, or a ValueError."""

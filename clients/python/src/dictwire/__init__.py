@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Optional
 
-from ._cbor import CBORSimpleValue, CBORTag, ExtType, Timestamp
+from ._cbor import CBORSimpleValue, CBORTag, Duration, ExtType, TimeOfDay, Timestamp
 from ._client import Client, Reader, Receipt
 from ._errors import (
     ConflictError,
@@ -49,9 +49,10 @@ if TYPE_CHECKING:
 __version__ = '0.1.0'
 
 __all__ = [
-    'CBORSimpleValue', 'CBORTag', 'Client', 'ConflictError', 'DamagedError', 'Error', 'ExtType', 'FencedError',
-    'ForbiddenError', 'LossError', 'LostError', 'NoReply', 'NotSettled', 'ProtocolError', 'Reader', 'Receipt', 'Record',
-    'RejectedError', 'RemoteError', 'SkippedError', 'Timeout', 'Timestamp', 'Unavailable', 'connect', 'plain', 'send',
+    'CBORSimpleValue', 'CBORTag', 'Client', 'ConflictError', 'DamagedError', 'Duration', 'Error', 'ExtType',
+    'FencedError', 'ForbiddenError', 'LossError', 'LostError', 'NoReply', 'NotSettled', 'ProtocolError', 'Reader',
+    'Receipt', 'Record', 'RejectedError', 'RemoteError', 'SkippedError', 'TimeOfDay', 'Timeout', 'Timestamp',
+    'Unavailable', 'connect', 'plain', 'send',
 ]
 
 

@@ -51,6 +51,28 @@ class Timestamp(datetime):
         return f'{super().__repr__()[:-1]}, nanosecond={self.nanosecond})'
 
 
+class TimeOfDay(time):
+    """A time with nanoseconds. See `Timestamp`."""
+
+    nanosecond: int = 0
+
+    def __repr__(self) -> str:
+        return f'{super().__repr__()[:-1]}, nanosecond={self.nanosecond})'
+
+
+class Duration(timedelta):
+    """A timedelta with nanoseconds, as programs in other languages send them.
+
+    Attributes:
+        nanoseconds: 0 to 999, after the microseconds. What is computed with it has none.
+    """
+
+    nanoseconds: int = 0
+
+    def __repr__(self) -> str:
+        return f'{super().__repr__()[:-1]}, nanoseconds={self.nanoseconds})'
+
+
 def loads(data: bytes) -> Any:
     """Returns the value that data is. Raises ValueError where it is not CBOR as dictwire stores it."""
     r = _Reader(data)
@@ -247,8 +269,17 @@ def _epoch(seconds: float) -> datetime:
 
 
 def _delta(parts: dict[int, float]) -> timedelta:
-    micros = parts.get(-6, 0) + parts.get(-9, 0) // 1000
-    return timedelta(seconds=parts[1], milliseconds=parts.get(-3, 0), microseconds=micros)
+    micros, nanoseconds = divmod(parts.get(-9, 0), 1000)
+    whole = timedelta(seconds=parts[1], milliseconds=parts.get(-3, 0), microseconds=parts.get(-6, 0) + micros)
+    return _duration(whole.days, whole.seconds, whole.microseconds, int(nanoseconds))
+
+
+def _duration(days: int, seconds: int, microseconds: int, nanoseconds: int = 0) -> timedelta:
+    if not nanoseconds:
+        return timedelta(days, seconds, microseconds)
+    duration = Duration(days, seconds, microseconds)
+    duration.nanoseconds = nanoseconds
+    return duration
 
 
 def _wtf8(raw: bytes) -> str:
@@ -289,7 +320,13 @@ def _datetime_object(text: str, fold: int = 0, *where: Any) -> datetime:
 
 
 def _time_object(text: str, fold: int = 0, *where: Any) -> time:
-    return time.fromisoformat(_fraction(text)[0]).replace(fold=fold, tzinfo=zone(where))
+    text, nanosecond = _fraction(text)
+    t = time.fromisoformat(text).replace(fold=fold, tzinfo=zone(where))
+    if not nanosecond:
+        return t
+    fine = TimeOfDay(t.hour, t.minute, t.second, t.microsecond, t.tzinfo, fold=t.fold)
+    fine.nanosecond = nanosecond
+    return fine
 
 
 _OBJECTS: dict[str, Callable[..., Any]] = {
@@ -300,7 +337,7 @@ _OBJECTS: dict[str, Callable[..., Any]] = {
     'msgpack.ExtType': ExtType,
     'str': _wtf8,
     'time': _time_object,
-    'timedelta': lambda days, seconds, microseconds, nanoseconds=0: timedelta(days, seconds, microseconds),
+    'timedelta': _duration,
     'tuple': tuple,
 }
 

@@ -191,8 +191,9 @@ class _Plain:
             return value.tobytes()
         if kind.__module__.partition('.')[0] == 'numpy' and hasattr(value, 'tolist'):
             return value.tolist()
-        if isinstance(value, datetime) and getattr(value, 'nanosecond', None):
-            raise TypeError(f'{self.where()}a datetime with nanoseconds, which Python\'s has not: '
+        if isinstance(value, (datetime, time, timedelta)) and \
+                (getattr(value, 'nanosecond', None) or getattr(value, 'nanoseconds', None)):
+            raise TypeError(f'{self.where()}{_name(kind)} with nanoseconds, which Python\'s own has not: '
                             'send its text, or round it')
         for base in _BASES:
             if isinstance(value, base):
