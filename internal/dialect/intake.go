@@ -59,6 +59,10 @@ type WriteRequest struct {
 	Producer string
 	Claim    store.ClaimRequest
 
+	// Note is what the producer's next claim is given back, at most
+	// store.MaxNote bytes. Nil means the sum of the last record: see [Sum].
+	Note []byte
+
 	// Fence is called, from any goroutine, when another connection has become
 	// the producer's writer. Nil means that nobody wants to know.
 	Fence func(*fault.Error)
@@ -80,10 +84,9 @@ type Writer interface {
 	// was rejected or is replied to, in order, from the calling goroutine, once
 	// all of them are settled. An error of answer is returned.
 	//
-	// settled is how many of the first records are settled, with an error too.
-	// The error is an *[fault.Error] for the peer that ends the connection, or the
-	// cause of ctx.
-	Take(ctx context.Context, b *Batch, answer func(Answer) error) (settled int, err error)
+	// What is settled is returned with an error, too. The error is an
+	// *[fault.Error] for the peer that ends the connection, or the cause of ctx.
+	Take(ctx context.Context, b *Batch, answer func(Answer) error) (Settled, error)
 
 	// Close gives the producer back.
 	Close()
@@ -94,6 +97,15 @@ type Batch struct {
 	Codec   codec.Codec
 	Records [][]byte // each one serialized dictionary, or one of Bad; valid until Take returns
 	Bad     []Bad    // those that can't be read, in order
+}
+
+// Settled says how many of a batch's first records are settled.
+type Settled struct {
+	Records int
+
+	// Next is the position after the last of them: whoever reads from there on
+	// misses nothing that comes later. It is the zero value where nothing was stored.
+	Next store.Position
 }
 
 // A Bad is a record that can't be read.

@@ -12,9 +12,27 @@ import (
 // maxBatch is how many records are taken in at once.
 const maxBatch = 4096
 
-// A Sequence finds records that stand back to back on a connection.
+// A Source is bytes that come by and by: a [Conn], a request's body, a chunk.
+type Source interface {
+	// Buffered returns the bytes that have come and were not discarded. They are
+	// valid until the next call of Discard or More.
+	Buffered() []byte
+
+	// Discard drops the first n buffered bytes.
+	Discard(n int)
+
+	// Offset returns how many bytes came before the first one that is buffered.
+	Offset() int64
+
+	// More waits until more bytes are buffered. within says that a record has begun.
+	// h is memory that may be given back while nothing comes. It returns io.EOF at
+	// the end, or what ends the sequence: see [Conn.More].
+	More(ctx context.Context, within bool, h Holder) error
+}
+
+// A Sequence finds records that stand back to back in a source.
 //
-//	q := dialect.NewSequence(c, cd, limits)
+//	q := dialect.NewSequence(source, cd, limits)
 //	err := q.Each(ctx, func(b *dialect.Batch) error { … }) // takes b in
 type Sequence struct {
 	// Strict says that the first record that can't be read ends the sequence,
@@ -25,7 +43,7 @@ type Sequence struct {
 	// FirstAlone says that the first record is a batch of its own.
 	FirstAlone bool
 
-	c       *Conn
+	source  Source
 	scanner codec.Scanner
 	batch   Batch
 	fault   *fault.Error // what ends the sequence
@@ -35,14 +53,14 @@ type Sequence struct {
 }
 
 // NewSequence returns the sequence of records in the given format.
-func NewSequence(c *Conn, cd codec.Codec, limits codec.Limits) *Sequence {
-	return &Sequence{c: c, scanner: cd.NewScanner(limits), batch: Batch{Codec: cd}}
+func NewSequence(s Source, cd codec.Codec, limits codec.Limits) *Sequence {
+	return &Sequence{source: s, scanner: cd.NewScanner(limits), batch: Batch{Codec: cd}}
 }
 
 // Each gives take the records in batches, bad ones included, until the sequence
-// ends. A batch is valid until take returns. The error is nil where the connection
+// ends. A batch is valid until take returns. The error is nil where the source
 // has ended, an *[fault.Error] where a bad record ends the sequence, what take returned,
-// or that of [Conn.More].
+// or that of [Source.More].
 func (q *Sequence) Each(ctx context.Context, take func(*Batch) error) error {
 	if !q.Strict {
 		q.scanner.Resume()
@@ -55,12 +73,11 @@ func (q *Sequence) Each(ctx context.Context, take func(*Batch) error) error {
 		f := q.scan(limit)
 		if len(q.batch.Records) > 0 {
 			limit = maxBatch
-			q.c.Spoke()
 			if err := take(&q.batch); err != nil {
 				return err
 			}
 		}
-		q.c.Discard(q.done)
+		q.source.Discard(q.done)
 		switch f {
 		case atFault:
 			return q.fault
@@ -89,7 +106,7 @@ const (
 
 // scan finds the records that are buffered, but no more than a limit.
 func (q *Sequence) scan(limit int) found {
-	buf := q.c.Buffered()
+	buf := q.source.Buffered()
 	q.batch.Records, q.batch.Bad = q.batch.Records[:0], q.batch.Bad[:0]
 	q.done = 0
 	for len(q.batch.Records) < limit {
@@ -112,7 +129,7 @@ func (q *Sequence) scan(limit int) found {
 			}
 			return atNothing
 		default:
-			at := q.c.Offset() + int64(q.done+start)
+			at := q.source.Offset() + int64(q.done+start)
 			q.done += end
 			if q.bad(rest[start:end], at, err) {
 				return atFault
@@ -140,9 +157,9 @@ func final(err error) bool {
 	return !errors.As(err, &e) || e.Final
 }
 
-// more waits until more bytes are buffered, or no more come: see [Conn.More].
+// more waits until more bytes are buffered, or no more come: see [Source.More].
 func (q *Sequence) more(ctx context.Context) error {
-	err := q.c.More(ctx, q.within, q)
+	err := q.source.More(ctx, q.within, q)
 	if err == io.EOF {
 		q.ended = true
 		return nil

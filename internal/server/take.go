@@ -163,22 +163,30 @@ func (t *take) note(w *writer, sum dialect.Sum) {
 		return
 	}
 	b := t.blocks[len(t.blocks)-1]
+	if w.note != nil {
+		b.Note = append(b.Note[:0], w.note...)
+		return
+	}
 	b.Note = sum.Append(b.Note[:0])
 }
 
-// settle makes all durable.
-func (t *take) settle(ctx context.Context, w *writer) error {
+// settle makes all durable, and returns the position after it.
+func (t *take) settle(ctx context.Context, w *writer) (next store.Position, err error) {
 	if t.records == 0 {
-		return nil
+		return next, nil
 	}
 	s := w.session.s
 	for _, b := range t.blocks {
 		b.Extended = b.Codec == json.Codec{}.Name() && json.Extended(b.Data)
 	}
 	if len(t.blocks) > 0 { // else all were folded
-		for _, r := range s.store.Append(ctx, t.blocks...) {
+		for i, r := range s.store.Append(ctx, t.blocks...) {
 			if r.Err != nil {
-				return faultOfStore(ctx, r.Err)
+				return store.Position{}, faultOfStore(ctx, r.Err)
+			}
+			end := r.Position
+			if end.Index += uint32(len(t.blocks[i].Lengths)); next.IsZero() || end.Compare(next) > 0 {
+				next = end
 			}
 		}
 	}
@@ -187,5 +195,5 @@ func (t *take) settle(ctx context.Context, w *writer) error {
 	s.stats.records.Add(int64(t.good))
 	s.stats.bytes.Add(int64(t.bytes))
 	s.stats.rejected.Add(int64(t.records - t.good))
-	return nil
+	return next, nil
 }

@@ -20,6 +20,7 @@ type writer struct {
 	topic    string
 	producer store.Producer // the zero value where the records take no numbers
 	claim    store.Claim
+	note     []byte        // for the producer's next claim; nil: the sum of the last record
 	next     uint64        // the number of the next record
 	scanner  codec.Scanner // of what is stored; nil until it is needed
 	unfence  func() bool
@@ -31,7 +32,7 @@ type writer struct {
 // Write implements [dialect.Session].
 func (in *session) Write(ctx context.Context, r dialect.WriteRequest) (dialect.Writer, error) {
 	s := in.s
-	w := &writer{session: in, dialect: r.Dialect, topic: r.Topic, next: 1}
+	w := &writer{session: in, dialect: r.Dialect, topic: r.Topic, note: r.Note, next: 1}
 	if w.topic == "" {
 		w.topic = s.Topic
 	}
@@ -110,18 +111,22 @@ func (w *writer) Rejections(ctx context.Context, after uint64) iter.Seq2[store.R
 }
 
 // Take implements [dialect.Writer].
-func (w *writer) Take(ctx context.Context, b *dialect.Batch, answer func(dialect.Answer) error) (settled int, err error) {
-	for settled < len(b.Records) && err == nil {
-		var n int
-		n, err = w.takeSome(ctx, b, settled, answer)
-		settled += n
+func (w *writer) Take(ctx context.Context, b *dialect.Batch, answer func(dialect.Answer) error) (settled dialect.Settled, err error) {
+	w.session.conn.Spoke()
+	for settled.Records < len(b.Records) && err == nil {
+		var some dialect.Settled
+		some, err = w.takeSome(ctx, b, settled.Records, answer)
+		settled.Records += some.Records
+		if !some.Next.IsZero() {
+			settled.Next = some.Next
+		}
 	}
 	return settled, err
 }
 
 // takeSome takes in records from an index on: all, where there is memory for it,
 // and one at least.
-func (w *writer) takeSome(ctx context.Context, b *dialect.Batch, from int, answer func(dialect.Answer) error) (settled int, err error) {
+func (w *writer) takeSome(ctx context.Context, b *dialect.Batch, from int, answer func(dialect.Answer) error) (settled dialect.Settled, err error) {
 	s := w.session.s
 	t := newTake(s.rules.Building, w.session.known())
 	defer t.recycle()
@@ -131,7 +136,7 @@ func (w *writer) takeSome(ctx context.Context, b *dialect.Batch, from int, answe
 	} else {
 		if s.Handler == nil { // which may wait for what it likes
 			if err := w.session.conn.WorkLong(ctx); err != nil {
-				return 0, err
+				return settled, err
 			}
 		}
 		failed = w.judgeAll(ctx, t, b, from)
@@ -140,9 +145,10 @@ func (w *writer) takeSome(ctx context.Context, b *dialect.Batch, from int, answe
 		t.note(w, b.LastSum(from+t.records))
 	}
 	w.session.conn.Rest()
-	if err := t.settle(ctx, w); err != nil {
-		return 0, err
+	if settled.Next, err = t.settle(ctx, w); err != nil {
+		return settled, err
 	}
+	settled.Records = t.records
 	for _, a := range t.answers {
 		if a.Err != nil {
 			w.session.refuse(w.dialect, b.Codec.Name(), a.Err)
@@ -151,8 +157,8 @@ func (w *writer) takeSome(ctx context.Context, b *dialect.Batch, from int, answe
 			continue
 		}
 		if err := answer(a); err != nil {
-			return t.records, err
+			return settled, err
 		}
 	}
-	return t.records, failed
+	return settled, failed
 }

@@ -56,10 +56,10 @@ func (d native) write(ctx context.Context, c *dialect.Conn, session dialect.Sess
 		_ = errors.Join(s.ack(), c.Flush()) // a connection that is gone fails More
 	})
 	return q.Each(ctx, func(b *dialect.Batch) (err error) {
-		settled := 0
+		var settled dialect.Settled
 		beats.while(func() { settled, err = w.Take(ctx, b, s.answer) })
-		s.next += uint64(settled)
-		if settled > 0 {
+		s.next += uint64(settled.Records)
+		if settled.Records > 0 {
 			err = errors.Join(s.ack(), err)
 		}
 		return err

@@ -56,14 +56,14 @@ func (in *intake) Rejections(context.Context, uint64) iter.Seq2[store.Rejection,
 
 func (in *intake) Close() {}
 
-func (in *intake) Take(_ context.Context, b *dialect.Batch, answer func(dialect.Answer) error) (int, error) {
+func (in *intake) Take(_ context.Context, b *dialect.Batch, answer func(dialect.Answer) error) (dialect.Settled, error) {
 	var batch []string
 	bad := b.Bad
 	for i, r := range b.Records {
 		if len(bad) > 0 && bad[0].Index == i {
 			in.rejected = append(in.rejected, fmt.Sprintf("%s %s", bad[0].Err.Code, r))
 			if err := answer(dialect.Answer{Index: i, Err: bad[0].Err, Bad: true}); err != nil {
-				return i, err
+				return dialect.Settled{Records: i}, err
 			}
 			bad = bad[1:]
 			continue
@@ -74,17 +74,17 @@ func (in *intake) Take(_ context.Context, b *dialect.Batch, answer func(dialect.
 		}
 		a, err := in.answer(string(r))
 		if err != nil {
-			return i, err
+			return dialect.Settled{Records: i}, err
 		}
 		if a.Reply == nil && a.Err == nil {
 			continue
 		}
 		if err := answer(a); err != nil {
-			return i, err
+			return dialect.Settled{Records: i}, err
 		}
 	}
 	in.batches = append(in.batches, batch)
-	return len(b.Records), nil
+	return dialect.Settled{Records: len(b.Records)}, nil
 }
 
 // converse serves one connection on which the given pieces come, with time
