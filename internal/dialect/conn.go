@@ -235,8 +235,9 @@ func (c *Conn) Sniff(ctx context.Context, active func() bool) (p Protocol, err e
 	}
 }
 
-// SetKnown says whether the peer's records were good so far: then it does not wait
-// for a buffer after those whose were not, and may have a larger one.
+// SetKnown says whether the peer's records were good so far, or what it has read:
+// then it waits neither for its turn nor for a buffer after those whose were not,
+// and may have a larger one. A reader is known, too, once it has taken a lot.
 func (c *Conn) SetKnown(known bool) {
 	c.lease.SetKnown(known)
 	c.known.Store(known)
@@ -245,7 +246,7 @@ func (c *Conn) SetKnown(known bool) {
 	}
 }
 
-// Known is what SetKnown was told last. Any goroutine may call it.
+// Known reports whether the peer is known. Any goroutine may call it.
 func (c *Conn) Known() bool { return c.known.Load() }
 
 // ErrDrained is what [Conn.More] returns where the server ends and nothing of

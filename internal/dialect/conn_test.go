@@ -189,3 +189,33 @@ func TestFaultOf(t *testing.T) {
 		t.Errorf("%#v", f)
 	}
 }
+
+// A reader is known once it has taken a lot, and not for what waits for it.
+func TestKnownReader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, server := net.Pipe()
+		c := dialect.NewConn(server, newRules())
+		chunk := make([]byte, 64<<10)
+		go func() {
+			for range 32 {
+				if err := c.Send(chunk); err != nil {
+					return
+				}
+			}
+		}()
+		take := func(n int64) {
+			if _, err := io.CopyN(io.Discard, client, n); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		if take(1<<20 - 1); c.Known() {
+			t.Error("it is known before it has taken 1 MiB")
+		}
+		if take(1); !c.Known() {
+			t.Error("it has taken 1 MiB, and is not known")
+		}
+		_ = client.Close()
+		_ = server.Close()
+	})
+}

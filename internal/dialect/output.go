@@ -16,6 +16,7 @@ import (
 const (
 	writeBuffer = 4 << 10               // what waits is written at the latest when there is as much
 	flushTime   = time.Millisecond      // how long it may wait for more
+	knownGiven  = 1 << 20               // what a reader has taken who is known
 	wayTime     = 50 * time.Millisecond // how long a connection that gives way may take to write
 )
 
@@ -24,6 +25,7 @@ type output struct {
 	mu      turn      // held while writing
 	out     []byte    // what waits to be written
 	flushed time.Time // when something was written last
+	given   int64     // bytes that Send wrote
 	broken  error     // why nothing more is written: the peer has a part of something
 }
 
@@ -149,6 +151,9 @@ func (c *Conn) Send(bufs ...[]byte) (err error) {
 	defer func() {
 		if sent > 0 {
 			c.broken = err
+		}
+		if c.given += sent; c.given >= knownGiven {
+			c.known.Store(true)
 		}
 	}()
 	looked, then := time.Now(), int64(0) // when its progress was looked at, and what was sent then

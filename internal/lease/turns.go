@@ -71,8 +71,9 @@ type Turn struct {
 	host string
 
 	had     int           // turns so far
-	granted chan struct{} // of capacity 1: told when a turn begins; nil before there was one
+	granted chan struct{} // of capacity 1: told when a turn that was waited for begins
 	timer   *time.Timer   // ends a turn
+	on      atomic.Bool   // kind is not none
 
 	// Guarded by of.mu.
 	kind  kind          // of the turn that goes on
@@ -114,11 +115,16 @@ func (t *Turn) begin(ctx context.Context, stop <-chan struct{}, k kind) (err err
 		of.mu.Unlock()
 		return nil
 	}
+	of.serve(k)
+	if of.working[k] < of.most() { // and nobody waits
+		of.start(t, k)
+		of.mu.Unlock()
+		return nil
+	}
 	if t.granted == nil {
 		t.granted = make(chan struct{}, 1)
 	}
 	of.lines[k].push(t)
-	of.serve(k)
 	of.mu.Unlock()
 	select {
 	case <-t.granted:
@@ -138,8 +144,11 @@ func (t *Turn) begin(ctx context.Context, stop <-chan struct{}, k kind) (err err
 	return err
 }
 
-// End ends the turn, if there is one.
+// End ends the turn, if there is one. It costs next to nothing where there is none.
 func (t *Turn) End() {
+	if !t.on.Load() {
+		return
+	}
 	t.of.mu.Lock()
 	defer t.of.mu.Unlock()
 	t.end()
@@ -152,6 +161,7 @@ func (t *Turn) end() {
 	}
 	of, k := t.of, t.kind
 	t.kind = none
+	t.on.Store(false)
 	if k == first || of.most() == of.many {
 		of.leave(k)
 		return
@@ -185,15 +195,21 @@ func (t *Turns) serve(k kind) {
 		if next == nil {
 			return
 		}
-		t.working[k]++
-		next.kind, next.began = k, time.Now()
-		next.had++
-		if k != long && next.timer == nil {
-			next.timer = time.AfterFunc(turnTime, next.lapse)
-		} else if k != long {
-			next.timer.Reset(turnTime)
-		}
+		t.start(next, k)
 		next.granted <- struct{}{}
+	}
+}
+
+// start begins a turn. t.mu is held.
+func (t *Turns) start(turn *Turn, k kind) {
+	t.working[k]++
+	turn.had++
+	turn.kind, turn.began = k, time.Now()
+	turn.on.Store(true)
+	if k != long && turn.timer == nil {
+		turn.timer = time.AfterFunc(turnTime, turn.lapse)
+	} else if k != long {
+		turn.timer.Reset(turnTime)
 	}
 }
 
