@@ -164,6 +164,12 @@ func TestBackupMoves(t *testing.T) {
 		}
 		fill("trimmed", 5)
 		fill("kept", 10)
+		if err := s.Close(); err != nil { // saves the states
+			t.Fatal(err)
+		}
+		if s, err = log.Open(t.Context(), "store", &o); err != nil {
+			t.Fatal(err)
+		}
 		moves := &moving{FS: fs, left: n, move: func() {
 			fill("later", 10)
 			if err := errors.Join(s.Trim(t.Context(), "trimmed", last), s.Tidy(t.Context())); err != nil {
@@ -174,6 +180,24 @@ func TestBackupMoves(t *testing.T) {
 		r, err := log.Open(t.Context(), "store", &o)
 		if err != nil {
 			t.Fatalf("move %d: %v", n, err)
+		}
+		held := map[string]uint64{}
+		for b, err := range r.Read(t.Context(), store.Position{}, store.ReadOptions{}) {
+			if err != nil {
+				t.Errorf("move %d: %v", n, err)
+			}
+			if b.Block != nil {
+				held[b.Block.Topic]++
+			}
+		}
+		topics, err := r.Topics(t.Context())
+		for _, topic := range topics {
+			if topic.Blocks != held[topic.Name] {
+				t.Errorf("move %d: %s is said to have %d blocks, and has %d", n, topic.Name, topic.Blocks, held[topic.Name])
+			}
+		}
+		if err != nil || held["kept"] != 10 {
+			t.Errorf("move %d: %v, %v", n, held, err)
 		}
 		if err := errors.Join(r.Backup(t.Context(), "copy"), r.Close(), s.Close()); err != nil {
 			t.Fatalf("move %d: %v", n, err)

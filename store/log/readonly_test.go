@@ -283,3 +283,59 @@ func state(t *testing.T, dir string) (text string) {
 	}
 	return text
 }
+
+// A busy is a file system with which something is done each time that a file or a
+// directory is read.
+type busy struct {
+	vfs.FS
+
+	do func()
+}
+
+func (f *busy) List(dir string) ([]string, error) {
+	f.do()
+	defer f.do()
+	return f.FS.List(dir)
+}
+
+func (f *busy) Open(name string, o ...vfs.OpenOption) (vfs.File, error) {
+	f.do()
+	defer f.do()
+	return f.FS.Open(name, o...)
+}
+
+// Records are appended whenever a read-only opening looks at anything: it sees all that
+// were there when it began, and takes nothing for damage that has only come meanwhile.
+func TestReadOnlyMoves(t *testing.T) {
+	fs := crashfs.New(1)
+	s := open(t, log.Options{FS: fs, KeepEvery: -1, MaxSegment: 8 << 10})
+	n := 0
+	add := func() {
+		if err := appendNoise(t.Context(), s, n, 300); err != nil {
+			t.Fatal(err)
+		}
+		n++
+	}
+	for range 12 {
+		add()
+		before, left := uint64(n), 1000
+		moves := func() {
+			if left--; left > 0 {
+				add()
+			}
+		}
+		r, err := log.Open(t.Context(), "store", &log.Options{
+			FS: &busy{fs, moves}, ReadOnly: true, Damaged: func(d log.Damage) { t.Errorf("after %d records: %+v", before, d) },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		report, err := r.Check(t.Context(), func(d *store.DamageError) { t.Errorf("after %d records: %v", before, d) })
+		if err != nil || report.Records < before {
+			t.Errorf("%d records, want %d (%v)", report.Records, before, err)
+		}
+		if err := r.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
