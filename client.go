@@ -18,7 +18,7 @@ import (
 // it. reply is what the server's handler replies, or nil; a rejection is a
 // *[RejectedError]. A program that sends more makes a [Client].
 func Send(ctx context.Context, addr string, v any) (reply *dict.Dict, err error) {
-	c, err := Dial(ctx, addr)
+	c, err := client.New(ctx, addr, Dialer{}.options())
 	if err != nil {
 		return nil, client.NotSent(err)
 	}
@@ -28,7 +28,8 @@ func Send(ctx context.Context, addr string, v any) (reply *dict.Dict, err error)
 
 // A Dialer makes clients. The zero Dialer is ready to use.
 type Dialer struct {
-	// Codec is the format that dictionaries are sent in. Nil means JSON.
+	// Codec is the format that dictionaries are sent in. Nil means CBOR,
+	// which holds every kind of value.
 	Codec codec.Codec
 
 	// Limits bound one record, sent or received.
@@ -72,6 +73,12 @@ type Dialer struct {
 	// means 50 milliseconds and 5 seconds.
 	MinBackoff, MaxBackoff time.Duration
 
+	// MaxAge is how long a record may wait until it is settled. After that it is
+	// given up: it may be settled or not, and Send or Flush return ErrExpired. Zero
+	// means no limit. Where there is a spool, MaxAge is ignored: the spool has
+	// limits of its own.
+	MaxAge time.Duration
+
 	// IdleTimeout is how long a topic's connection is kept when all is settled.
 	// Zero means 1 minute, negative no limit.
 	IdleTimeout time.Duration
@@ -86,13 +93,13 @@ type Dialer struct {
 	// for. Nil disables the callback.
 	OnReply func(topic string, number uint64, reply *dict.Dict)
 
-	// OnSession is called when a session with the server has begun, with nil, and
-	// when one can't be made or has broken, with the first error in a row: then
-	// it is tried again. Who sets it wants to tell people, so that Logger is not
-	// told of sessions, nor of what ends a topic for good: Flush and later calls
-	// return that. It is called by one goroutine for each topic and each
-	// subscription, which it holds up; it must not wait for the client.
-	OnSession func(err error)
+	// OnState is called when a session with the server has begun, and when one
+	// can't be made or has broken, with the first error in a row: then it is tried
+	// again. Logger is then not told of sessions, nor of what ends a topic for good,
+	// which Flush and later calls return. It is called by one goroutine for each
+	// topic and each subscription, which it holds up; it must not wait for the
+	// client.
+	OnState func(State)
 
 	// Logger is told of connections that break, and of losses. Nil means that
 	// nothing is logged. It should not be one that sends with this client.
@@ -118,8 +125,8 @@ type Client struct {
 func Dial(ctx context.Context, addr string) (*Client, error) { return Dialer{}.Dial(ctx, addr) }
 
 // Dial returns a client of the server at addr: see [Dial]. Without a spool it is
-// an error where nobody can be reached there; once it was, connections are tried
-// until they succeed. With a spool it is not, and what the spool holds is sent as
+// an error where no dictwire server answers there; once one has, connections are
+// tried until they succeed. With a spool it is not, and what the spool holds is sent as
 // soon as it can be.
 func (d Dialer) Dial(ctx context.Context, addr string) (*Client, error) {
 	core, err := client.Dial(ctx, addr, d.options())
@@ -136,11 +143,14 @@ func (d Dialer) options() client.Options {
 		Spool: d.Spool, AtSpool: d.AtSpool, AcceptLost: d.AcceptLost,
 		WindowRecords: d.WindowRecords, WindowBytes: d.WindowBytes,
 		MinBackoff: d.MinBackoff, MaxBackoff: d.MaxBackoff, IdleTimeout: d.IdleTimeout,
-		OnReply: d.OnReply, OnSession: d.OnSession, Logger: d.Logger, DialContext: d.DialContext,
+		OnReply: d.OnReply, MaxAge: d.MaxAge, Logger: d.Logger, DialContext: d.DialContext,
 		Rejected: func(r client.Rejection) error {
 			e := RejectedError(r)
 			return &e
 		},
+	}
+	if d.OnState != nil {
+		o.OnState = func(s client.State) { d.OnState(State(s)) }
 	}
 	if d.OnRejected != nil {
 		o.OnRejected = func(err error) {
@@ -184,14 +194,22 @@ func (c *Client) SendAsync(ctx context.Context, topic string, v any) error {
 	return c.core.SendAsync(ctx, topic, sent(v))
 }
 
-// Flush returns when all that was sent before is settled, over all topics; with
-// [Dialer.AtSpool], when it is in the spool. Where there is a spool, that is all
-// that it holds.
+// Flush returns when all that was sent before to some topics is settled, or to
+// all where none is named; with [Dialer.AtSpool], when it is in the spool. Where
+// there is a spool, that is all that it holds.
 //
 // Its error joins a *[RejectedError] for each record that was rejected since the
 // Flush before it and that no Send waited for, unless there is an OnRejected; and
-// why topics can't go on.
-func (c *Client) Flush(ctx context.Context) error { return c.core.Flush(ctx) }
+// why topics can't go on, which one Flush returns: later ones are about the others.
+func (c *Client) Flush(ctx context.Context, topics ...string) error {
+	return c.core.Flush(ctx, topics...)
+}
+
+// Shutdown ends the client when all that was sent is settled, or ctx ends: it is
+// Flush and Close.
+func (c *Client) Shutdown(ctx context.Context) error {
+	return errors.Join(c.core.Flush(ctx), c.core.Close())
+}
 
 // Close ends the client at once: it does not wait until records are settled, as
 // Flush does. Calls that wait return ErrClientClosed. The error says how many
@@ -207,6 +225,44 @@ func (c *Client) Pending() int64 { return c.core.Pending() }
 // that a spool can't give back, or can't take.
 func (c *Client) Lost() int64 { return c.core.Lost() }
 
-// Spooled tells the client that its spool holds a topic's records up to the one
-// before next, where not the client but others put them there: see package relay.
-func (c *Client) Spooled(topic string, next uint64) error { return c.core.Spooled(topic, next) }
+// Ping opens a session with the server and ends it: it says whether the server
+// can be reached, speaks the protocol and knows the Token.
+func (c *Client) Ping(ctx context.Context) error { return c.core.Ping(ctx) }
+
+// Stats returns where the client stands.
+func (c *Client) Stats() ClientStats {
+	st := c.core.Stats()
+	out := ClientStats{
+		Sessions: st.Sessions, Broken: st.Broken, Pending: st.Pending, PendingBytes: st.PendingBytes, Lost: st.Lost,
+		Topics: make(map[string]TopicStats, len(st.Topics)),
+	}
+	for topic, t := range st.Topics {
+		out.Topics[topic] = TopicStats(t)
+	}
+	return out
+}
+
+// ClientStats is where a client stands, and what it has seen since it began.
+type ClientStats struct {
+	Sessions     int64                 // open now, of topics and subscriptions
+	Broken       int64                 // how often the server was lost
+	Pending      int64                 // records that are not settled, or not in the spool yet
+	PendingBytes int64                 // what they take
+	Lost         int64                 // records that the client has given up
+	Topics       map[string]TopicStats // of topics that were sent to
+}
+
+// TopicStats are counters of a topic that was sent to.
+type TopicStats struct {
+	Settled  int64 // records, rejected ones included
+	Bytes    int64 // of those
+	Rejected int64
+	Pending  int64
+}
+
+// A State is a change of a session: it has begun, or there is none.
+type State struct {
+	Topics []string // what is sent to, or read
+	Reads  bool     // of a subscription
+	Err    error    // nil: it has begun
+}

@@ -685,10 +685,11 @@ func TestReplies(t *testing.T) {
 func TestReplyBeyondLimits(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
 		c := srv.dial(dictwire.Dialer{Limits: codec.Limits{Depth: 2, RecordBytes: 100}})
-		p := srv.accept()
+		var p *peer
 		for i, reply := range []string{`{"a":[[1]]}`, `{"a":"` + strings.Repeat("x", 100) + `"}`, `{"n":3}`} {
 			done := send(c, "t", n(i+1))
 			if i == 0 {
+				p = srv.accept()
 				p.welcome(1)
 			}
 			p.want(line(i + 1))
@@ -739,14 +740,13 @@ func TestCodecPanics(t *testing.T) {
 func TestGiveUp(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
 		c := srv.dial(dictwire.Dialer{})
-		p := srv.accept()
-		_ = p.conn.Close()
+		go func() { _ = srv.accept().conn.Close() }()
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 		defer cancel()
 		if _, err := c.Send(ctx, "t", n(1)); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "closed") {
 			t.Errorf("Send = %v", err)
 		}
-		p = srv.accept()
+		p := srv.accept()
 		p.welcome(1)
 		p.want(line(1))
 		p.say(`{"rejected":1,"code":"handler","error":"no"}`, `{"ack":1}`)
@@ -774,11 +774,12 @@ func (c lateContext) Done() <-chan struct{} {
 func TestGiveUpLate(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
 		c := srv.dial(dictwire.Dialer{})
-		p := srv.accept()
+		var p *peer
 		for i := 1; i <= 20; i++ { // a select of two takes one of them
 			ending, cancel := context.WithCancel(t.Context())
 			ctx := lateContext{ending, func() {
 				if i == 1 {
+					p = srv.accept()
 					p.welcome(1)
 				}
 				p.want(line(i))

@@ -15,6 +15,7 @@ import (
 
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/codec/cbor"
+	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/store/memory"
 )
@@ -137,7 +138,7 @@ func TestExactlyOnce(t *testing.T) {
 	}
 
 	cut = &cutter{seed: 2, up: 1000, down: 20_000}
-	c, err = dictwire.Dialer{DialContext: cut.dial, MinBackoff: time.Millisecond, MaxBackoff: 5 * time.Millisecond}.Dial(ctx, addr)
+	c, err = dictwire.Dialer{Codec: json.Codec{}, DialContext: cut.dial, MinBackoff: time.Millisecond, MaxBackoff: 5 * time.Millisecond}.Dial(ctx, addr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,7 +198,7 @@ func TestServerRestarts(t *testing.T) {
 		startOn(t, srv, socket)
 	}
 	restart()
-	c, err := dictwire.Dialer{MinBackoff: time.Millisecond, MaxBackoff: 5 * time.Millisecond}.Dial(ctx, socket)
+	c, err := dictwire.Dialer{Codec: json.Codec{}, MinBackoff: time.Millisecond, MaxBackoff: 5 * time.Millisecond}.Dial(ctx, socket)
 	if err != nil {
 		t.Fatal(err)
 	}

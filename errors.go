@@ -36,6 +36,10 @@ var (
 	// has got there.
 	ErrNotSent = client.ErrNotSent
 
+	// ErrExpired says that a record was not settled within [Dialer.MaxAge]. It may
+	// be settled or not.
+	ErrExpired = client.ErrExpired
+
 	// ErrClientClosed is what calls of a Client return after [Client.Close].
 	ErrClientClosed = client.ErrClosed
 )

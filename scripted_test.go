@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/internal/wire"
 )
 
@@ -34,6 +35,18 @@ func (srv *scripted) dial(d dictwire.Dialer) *dictwire.Client {
 		client, server := net.Pipe()
 		srv.conns <- server
 		return client, nil
+	}
+	if d.Codec == nil {
+		d.Codec = json.Codec{}
+	}
+	if d.Spool == nil {
+		go func() { // it greets first
+			p := srv.accept()
+			p.greeting()
+			m := wire.Welcome{Next: 1, Durability: "fsync", MaxRecord: 1 << 20, Window: wire.Window, Features: []string{}}
+			_, _ = p.conn.Write(m.Append(nil))
+			_ = p.conn.Close()
+		}()
 	}
 	c, err := d.Dial(srv.t.Context(), "")
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/store"
 	"github.com/dictwire/dictwire/store/memory"
 )
@@ -43,7 +44,7 @@ func TestClaimAgain(t *testing.T) {
 		peer.hear(`\{"error":".*connect again.*","code":"unavailable","retry_ms":500\}`)
 		peer.end()
 
-		c, dialing := dictwire.Dial(t.Context(), addr)
+		c, dialing := dictwire.Dialer{Codec: json.Codec{}}.Dial(t.Context(), addr)
 		if dialing != nil {
 			t.Fatal(dialing)
 		}

@@ -28,6 +28,7 @@ func TestSlowHandler(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		dialed.Store(0)
 		const records = 5000
 		for i := range records {
 			if err := c.SendAsync(t.Context(), "t", dict.Of("n", i)); err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/codec/cbor"
+	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/spool"
 )
 
@@ -540,7 +541,7 @@ func TestSpoolExactlyOnce(t *testing.T) {
 		}
 		settled(t, c)
 	}
-	c, err := dictwire.Dial(ctx, addr)
+	c, err := dictwire.Dialer{Codec: json.Codec{}}.Dial(ctx, addr)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/cbor"
+	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/codec/pickle"
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/store"
@@ -145,7 +146,7 @@ func TestConvertedInParts(t *testing.T) {
 		t.Fatal(r.Err)
 	}
 	addr := start(t, &dictwire.Server{Store: st})
-	c, err := dictwire.Dial(t.Context(), addr)
+	c, err := dictwire.Dialer{Codec: json.Codec{}}.Dial(t.Context(), addr)
 	if err != nil {
 		t.Fatal(err)
 	}

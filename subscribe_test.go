@@ -82,10 +82,10 @@ func wantSeen(t *testing.T, seen <-chan string, want ...string) {
 func TestSubscribe(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
 		c := srv.dial(dictwire.Dialer{Token: "secret"})
-		p := srv.accept()
 		seen := read(t.Context(), c, dictwire.SubscribeRequest{
 			Topics: []string{"t", "u.*"}, From: "10m", Codec: cbor.Codec{}, Lossy: true,
 		}, func(b *dictwire.Batch) error { return b.Commit(t.Context()) })
+		p := srv.accept()
 		g := p.greeting()
 		if !slices.Equal(g.Subscribe, []string{"t", "u.*"}) || g.From != "10m" || g.Format != "cbor" || !g.Lossy || g.Follow ||
 			g.Cursor != "" || g.Token != "secret" {
@@ -313,13 +313,13 @@ func TestCommitSwallowed(t *testing.T) {
 func TestCommitBehindMuch(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
 		c := srv.dial(dictwire.Dialer{})
-		p := srv.accept()
 		seen := read(t.Context(), c, dictwire.SubscribeRequest{Cursor: "c"}, func(b *dictwire.Batch) error {
 			if b.Next != "a.1.0" {
 				return nil
 			}
 			return b.Commit(t.Context())
 		})
+		p := srv.accept()
 		p.greeting()
 		p.ready("a.1.0")
 		p.want(`{"commit":"a.1.0"}`)
@@ -353,7 +353,6 @@ func TestSubscribeEnds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			scriptedTest(t, func(t *testing.T, srv *scripted) {
 				c := srv.dial(dictwire.Dialer{})
-				p := srv.accept()
 				committed := make(chan error, 1)
 				ended := make(chan error, 1)
 				go func() {
@@ -365,6 +364,7 @@ func TestSubscribeEnds(t *testing.T) {
 						committed <- b.Commit(t.Context())
 					}
 				}()
+				p := srv.accept()
 				p.greeting()
 				p.ready("a.1.0")
 				p.want(`{"commit":"a.1.0"}`)
@@ -387,8 +387,8 @@ func TestSubscribeEnds(t *testing.T) {
 func TestSubscribeCloses(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
 		c := srv.dial(dictwire.Dialer{})
-		p := srv.accept()
 		seen := read(t.Context(), c, dictwire.SubscribeRequest{Cursor: "c"}, func(b *dictwire.Batch) error { return b.Commit(t.Context()) })
+		p := srv.accept()
 		p.greeting()
 		p.ready("a.1.0")
 		p.want(`{"commit":"a.1.0"}`)
@@ -397,7 +397,6 @@ func TestSubscribeCloses(t *testing.T) {
 	})
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
 		c := srv.dial(dictwire.Dialer{})
-		p := srv.accept()
 		left := make(chan *dictwire.Batch, 1)
 		go func() {
 			for b := range c.Subscribe(t.Context(), dictwire.SubscribeRequest{Cursor: "c"}) {
@@ -405,6 +404,7 @@ func TestSubscribeCloses(t *testing.T) {
 				return
 			}
 		}()
+		p := srv.accept()
 		p.greeting()
 		p.ready("a.1.0")
 		p.ended()
@@ -420,9 +420,9 @@ func TestSubscribeCloses(t *testing.T) {
 func TestSubscribeProgress(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
 		c := srv.dial(dictwire.Dialer{})
-		p := srv.accept()
 		release := make(chan struct{})
 		seen := read(t.Context(), c, dictwire.SubscribeRequest{}, func(*dictwire.Batch) error { <-release; return nil })
+		p := srv.accept()
 		p.greeting()
 		p.ready("a.1.0")
 		wantSeen(t, seen, "a.1.0")
@@ -441,9 +441,9 @@ func TestSubscribeProgress(t *testing.T) {
 func TestSubscribeSlow(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
 		c := srv.dial(dictwire.Dialer{})
-		p := srv.accept()
 		release := make(chan struct{})
 		seen := read(t.Context(), c, dictwire.SubscribeRequest{Follow: true}, func(*dictwire.Batch) error { <-release; return nil })
+		p := srv.accept()
 		p.greeting()
 		p.ready("a.0.0")
 		big := `{"a":"` + strings.Repeat("x", 100_000) + `"}`
@@ -471,9 +471,9 @@ func TestSubscribeSlow(t *testing.T) {
 func TestSubscribeSlowly(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
 		c := srv.dial(dictwire.Dialer{})
-		p := srv.accept()
 		release := make(chan struct{})
 		seen := read(t.Context(), c, dictwire.SubscribeRequest{Follow: true}, func(*dictwire.Batch) error { <-release; return nil })
+		p := srv.accept()
 		p.greeting()
 		p.ready("a.0.0")
 		written := 0
@@ -570,14 +570,14 @@ func TestSubscribeEarliestAgain(t *testing.T) {
 	})
 }
 
-// OnSession is told when sessions begin, and of the first error in a row; the log
+// OnState is told when sessions begin, and of the first error in a row; the log
 // is not.
-func TestOnSession(t *testing.T) {
+func TestOnState(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
 		told := make(chan string, 100)
 		c := srv.dial(dictwire.Dialer{
-			OnSession: func(err error) { told <- fmt.Sprint(err) },
-			Logger:    slog.New(slog.NewTextHandler(testWriter{t}, nil)),
+			OnState: func(s dictwire.State) { told <- fmt.Sprint(s.Err) },
+			Logger:  slog.New(slog.NewTextHandler(testWriter{t}, nil)),
 		})
 		ctx, cancel := context.WithCancel(t.Context())
 		seen := read(ctx, c, dictwire.SubscribeRequest{Topics: []string{"t"}, Follow: true}, nil)

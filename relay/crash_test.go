@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/internal/crashfs"
 )
@@ -51,7 +52,7 @@ func crash(t *testing.T, seed uint64) {
 	for range *losses {
 		cut.after.Store(rng.Int64N(20_000) + 200)
 		for _, topic := range topics {
-			c, err := dictwire.Dialer{Producer: "s"}.Dial(t.Context(), r.addr)
+			c, err := dictwire.Dialer{Producer: "s", Codec: json.Codec{}}.Dial(t.Context(), r.addr)
 			if err != nil {
 				t.Fatal(err)
 			}

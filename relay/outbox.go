@@ -28,6 +28,8 @@ import (
 //
 // saved is durable, so that all numbers are found again.
 type outbox struct {
+	added func(topic string, next uint64) error // tells the client what it is to send
+
 	store  store.Store
 	ledger *ledger.Ledger
 	logger *slog.Logger
@@ -214,6 +216,9 @@ func (o *outbox) stick(t *topic, to store.Position) bool {
 	t.stuck = t.stuck || news
 	return news
 }
+
+// Notify implements [spool.Notifier].
+func (o *outbox) Notify(added func(topic string, next uint64) error) { o.added = added }
 
 // Producer implements [spool.Spool].
 func (o *outbox) Producer() string { return o.ledger.Name() }

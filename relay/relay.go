@@ -128,7 +128,7 @@ func (r *Relay) Run(ctx context.Context) (err error) {
 	}
 	var keeper sync.WaitGroup
 	keeper.Go(func() { o.keep(ctx) })
-	err = o.count(ctx, true, client.Spooled)
+	err = o.count(ctx, true, o.added)
 	cancel()
 	keeper.Wait()
 	err = errors.Join(err, client.Close(), o.save(context.WithoutCancel(ctx)))

@@ -18,6 +18,7 @@ import (
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/cbor"
+	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/internal/crashfs"
 	"github.com/dictwire/dictwire/relay"
@@ -203,7 +204,7 @@ func (n *node) wantRecords(topic string, count int) {
 // send sends numbered records to a topic, and waits until they are settled.
 func (n *node) send(topic string, from, to int) {
 	n.t.Helper()
-	c, err := dictwire.Dial(n.t.Context(), n.addr)
+	c, err := dictwire.Dialer{Codec: json.Codec{}}.Dial(n.t.Context(), n.addr)
 	if err != nil {
 		n.t.Fatal(err)
 	}
@@ -371,7 +372,7 @@ func TestRejectedWhole(t *testing.T) {
 	up.serve()
 	r := newNode(t)
 	r.relay(up)
-	c, err := dictwire.Dial(t.Context(), r.addr)
+	c, err := dictwire.Dialer{Codec: json.Codec{}}.Dial(t.Context(), r.addr)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -52,6 +52,14 @@ type Spool interface {
 	Settle(ctx context.Context, topic string, number uint64, sum uint32) error
 }
 
+// A Notifier is a spool into which others than its client put records.
+type Notifier interface {
+	// Notify passes a function that tells the client that the spool holds a
+	// topic's records up to the one before next. It is called before the spool is
+	// used.
+	Notify(added func(topic string, next uint64) error)
+}
+
 // A Topic is where a topic of a spool stands.
 type Topic struct {
 	Topic string

@@ -118,9 +118,10 @@ func (p *presence) gone(err error) {
 	p.end(err)
 }
 
-// session takes note that there is a session, or why not: see
-// [dictwire.Dialer.OnSession].
-func (p *presence) session(err error) {
+// changed takes note that there is a session, or why not: see
+// [dictwire.Dialer.OnState].
+func (p *presence) changed(state dictwire.State) {
+	err := state.Err
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	was := p.away
@@ -168,7 +169,7 @@ func (f *connectFlags) reader(ctx context.Context, cmd *cobra.Command, p *presen
 	err = f.dial(ctx, func() error {
 		c, err = dictwire.Dialer{
 			Codec: json.Codec{DuplicateKeys: json.KeepLast}, Limits: unlimited, Token: f.token,
-			OnSession: p.session, Logger: slog.New(lineHandler{cmd.ErrOrStderr()}),
+			OnState: p.changed, Logger: slog.New(lineHandler{cmd.ErrOrStderr()}),
 		}.Dial(ctx, f.addr)
 		return err
 	})

@@ -306,7 +306,7 @@ func (e *executor) reject(ctx context.Context, f failure) error {
 			Spool: &client.OneRecord{Name: name, Topic: store.Rejected, Codec: rejection.Codec, Record: record},
 		}.Dial(ctx, e.addr)
 		if err == nil {
-			err = errors.Join(e.patiently(ctx, c.Flush), c.Close())
+			err = errors.Join(e.patiently(ctx, func(ctx context.Context) error { return c.Flush(ctx) }), c.Close())
 		}
 		if refused := (*dictwire.RejectedError)(nil); errors.As(err, &refused) { // it is kept all the same
 			say(e.stderr, "%v", refused)

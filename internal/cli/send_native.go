@@ -25,9 +25,9 @@ func (s *send) dialer() dictwire.Dialer {
 			s.rejected.Add(1)
 			s.tell(serverError{r})
 		},
-		OnReply:   s.showReply,
-		OnSession: s.server.session,
-		Logger:    slog.New(lineHandler{s.stderr}),
+		OnReply: s.showReply,
+		OnState: s.server.changed,
+		Logger:  slog.New(lineHandler{s.stderr}),
 	}
 }
 

@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"github.com/dictwire/dictwire/codec"
-	"github.com/dictwire/dictwire/codec/json"
+	"github.com/dictwire/dictwire/codec/cbor"
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/internal/address"
 	"github.com/dictwire/dictwire/internal/option"
@@ -45,12 +45,20 @@ type Options struct {
 	MinBackoff, MaxBackoff time.Duration
 	IdleTimeout            time.Duration
 	OnReply                func(topic string, number uint64, reply *dict.Dict)
-	OnSession              func(err error)
+	OnState                func(State)
+	MaxAge                 time.Duration
 	Logger                 *slog.Logger
 	DialContext            func(ctx context.Context, network, addr string) (net.Conn, error)
 
 	Rejected   func(Rejection) error // makes the error that says so; it is required
 	OnRejected func(error)           // is told of what Rejected made
+}
+
+// A State is a change of a session: see the public one.
+type State struct {
+	Topics []string
+	Reads  bool
+	Err    error
 }
 
 // A Client sends dictionaries to a server, and reads them back.
@@ -72,23 +80,41 @@ type Client struct {
 	append  context.Context //nolint:containedctx // of theirs
 	giveUp  context.CancelFunc
 	lost    atomic.Int64 // records that will never be settled
+	open    atomic.Int64 // sessions
+	broken  atomic.Int64 // sessions that could not be made or broke, the first of each row
 
 	mu       sync.RWMutex
 	senders  map[string]*sender     // guarded by mu, by topic
 	spooled  map[string]spool.Topic // guarded by mu: where topics stood at the start
 	spare    net.Conn               // guarded by mu: connected and not used yet
 	closed   bool                   // guarded by mu
-	failures []error                // guarded by mu: what the next Flush returns
+	failures []failure              // guarded by mu: what the next Flush returns
 	more     int                    // guarded by mu: and how many it does not
 }
 
 // maxFailures is how many errors Flush returns in full.
 const maxFailures = 100
 
-// Dial returns a client of the server at addr.
+// Dial returns a client of the server at addr, which has answered it, unless there
+// is a spool.
 func Dial(ctx context.Context, addr string, o Options) (*Client, error) {
+	c, err := New(ctx, addr, o)
+	if err != nil || o.Spool != nil {
+		return c, err
+	}
+	var remote *RemoteError
+	err = c.Ping(ctx)
+	if err == nil || errors.As(err, &remote) && remote.Fault.Code.Retryable() {
+		return c, nil
+	}
+	return nil, errors.Join(err, c.Close())
+}
+
+// New returns a client of the server at addr. Without a spool, a connection was
+// made that the first session uses.
+func New(ctx context.Context, addr string, o Options) (*Client, error) {
 	if o.Codec == nil {
-		o.Codec = json.Codec{}
+		o.Codec = cbor.Codec{}
 	}
 	c := &Client{
 		o: o, addr: addr, producer: cmp.Or(o.Producer, "go") + "." + strings.ToLower(rand.Text()[:16]),
@@ -118,6 +144,9 @@ func Dial(ctx context.Context, addr string, o Options) (*Client, error) {
 		c.atOnce = int(min(s.MaxAppend(), int64(c.atOnce)))
 	}
 	if o.Spool != nil {
+		if n, ok := o.Spool.(spool.Notifier); ok {
+			n.Notify(c.inSpool)
+		}
 		if err := c.drain(ctx); err != nil {
 			return nil, errors.Join(err, c.Close())
 		}
@@ -207,10 +236,10 @@ func (c *Client) SendAsync(ctx context.Context, topic string, v any) error {
 }
 
 // Flush returns when all that was sent before is settled.
-func (c *Client) Flush(ctx context.Context) error {
+func (c *Client) Flush(ctx context.Context, topics ...string) error {
 	var errs []error
 	waiters := make(map[*sender]*waiter)
-	all := c.all()
+	all := c.all(topics)
 	for _, s := range all {
 		w := c.newWaiter()
 		w.flush = true
@@ -242,7 +271,7 @@ func (c *Client) Flush(ctx context.Context) error {
 		errs = append(errs, fmt.Errorf("dictwire: flush: %w", context.Cause(ctx)))
 		break
 	}
-	return errors.Join(append(c.takeFailures(), errs...)...)
+	return errors.Join(append(c.takeFailures(topics), errs...)...)
 }
 
 // Close ends the client at once.
@@ -262,7 +291,7 @@ func (c *Client) Close() error {
 		_ = spare.Close()
 	}
 	c.window.close()
-	for _, s := range c.all() {
+	for _, s := range c.all(nil) {
 		s.close()
 	}
 	c.cancel(ErrClosed)
@@ -289,6 +318,9 @@ func (c *Client) sender(topic string) (*sender, error) {
 	if s != nil {
 		return s, nil
 	}
+	if strings.HasPrefix(topic, "_") && topic != store.Rejected {
+		return nil, fmt.Errorf("dictwire: topic %q: names that begin with _ are the server's own", topic)
+	}
 	if err := store.CheckTopic(topic); err != nil {
 		return nil, fmt.Errorf("dictwire: %w", err)
 	}
@@ -304,37 +336,57 @@ func (c *Client) sender(topic string) (*sender, error) {
 	return s, nil
 }
 
-// all returns all senders, by topic.
-func (c *Client) all() []*sender {
+// all returns the senders of some topics, in their order; none means all.
+func (c *Client) all(topics []string) []*sender {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	all := make([]*sender, 0, len(c.senders))
 	for _, s := range c.senders {
-		all = append(all, s)
+		if isOf(topics, s.topic) {
+			all = append(all, s)
+		}
 	}
 	slices.SortFunc(all, func(a, b *sender) int { return strings.Compare(a.topic, b.topic) })
 	return all
 }
 
-// failed notes an error for the next Flush.
-func (c *Client) failed(err error) {
+// isOf reports whether a topic is one of some; none means all.
+func isOf(topics []string, topic string) bool {
+	return len(topics) == 0 || slices.Contains(topics, topic) || topic == defaultTopic && slices.Contains(topics, "")
+}
+
+// failed notes an error for the next Flush of a topic.
+func (c *Client) failed(topic string, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.failures) == maxFailures {
 		c.more++
 		return
 	}
-	c.failures = append(c.failures, err)
+	c.failures = append(c.failures, failure{topic, err})
 }
 
-func (c *Client) takeFailures() []error {
+// A failure is an error of a topic that a Flush returns.
+type failure struct {
+	topic string
+	err   error
+}
+
+// takeFailures takes the errors of some topics; none means all.
+func (c *Client) takeFailures(topics []string) (errs []error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	errs := c.failures
-	if c.more > 0 {
+	c.failures = slices.DeleteFunc(c.failures, func(f failure) bool {
+		taken := isOf(topics, f.topic)
+		if taken {
+			errs = append(errs, f.err)
+		}
+		return taken
+	})
+	if c.more > 0 && len(topics) == 0 {
 		errs = append(errs, fmt.Errorf("dictwire: %s more", countOf(int64(c.more), "error")))
+		c.more = 0
 	}
-	c.failures, c.more = nil, 0
 	return errs
 }
 
@@ -347,16 +399,19 @@ func (c *Client) Lost() int64 { return c.lost.Load() }
 // Limits are those of one record.
 func (c *Client) Limits() codec.Limits { return c.o.Limits }
 
-// session tells that a session has begun, or why there is none.
-func (c *Client) session(err error) {
-	if c.o.OnSession != nil {
-		c.o.OnSession(err)
+// changed tells of a session that has begun, or why there is none.
+func (c *Client) changed(s State) {
+	if s.Err != nil {
+		c.broken.Add(1)
+	}
+	if c.o.OnState != nil {
+		c.o.OnState(s)
 	}
 }
 
-// logSession logs what is told otherwise where there is an OnSession.
+// logSession logs what is told otherwise where there is an OnState.
 func (c *Client) logSession(level slog.Level, msg string, attrs ...any) {
-	if c.o.OnSession == nil {
+	if c.o.OnState == nil {
 		c.log(level, msg, attrs...)
 	}
 }

@@ -19,6 +19,7 @@ var (
 	ErrProtocol = errors.New("dictwire: what the server sends is not the native session")
 	ErrNotSent  = errors.New("dictwire: not sent")
 	ErrClosed   = errors.New("dictwire: the client is closed")
+	ErrExpired  = errors.New("dictwire: not settled within MaxAge; the record may be settled or not")
 	ErrDropped  = errors.New("dictwire: a log record was dropped: the window is full")
 )
 

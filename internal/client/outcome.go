@@ -80,7 +80,7 @@ func (s *sender) tell(o numbered) {
 	case o.rejected && s.c.o.OnRejected != nil:
 		s.c.o.OnRejected(o.err)
 	case o.err != nil:
-		s.c.failed(o.err)
+		s.c.failed(s.topic, o.err)
 	case s.c.o.OnReply != nil:
 		s.c.o.OnReply(s.topic, o.number, o.reply)
 	}

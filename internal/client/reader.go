@@ -63,7 +63,9 @@ func (s *Subscriber) connect(ctx context.Context) (heard bool, err error) {
 		return false, stop("%w: want its greeting, got %T", ErrProtocol, m)
 	}
 	defer s.between()
-	s.c.session(nil)
+	s.c.open.Add(1)
+	defer s.c.open.Add(-1)
+	s.c.changed(State{Topics: s.req.Topics, Reads: true})
 	return true, explainReading(s.read(ctx, in))
 }
 

@@ -25,7 +25,7 @@ func (c *Client) Reject(ctx context.Context, r rejection.Rejection) error {
 	sum := sha256.Sum256(record)
 	o := c.o
 	o.Codec, o.Limits, o.Logger = rejection.Codec, codec.Limits{RecordBytes: -1}, slog.New(slog.DiscardHandler)
-	o.AtSpool, o.OnReply, o.OnSession = false, nil, nil
+	o.AtSpool, o.OnReply, o.OnState = false, nil, nil
 	o.OnRejected = func(error) {} // it is kept all the same
 	o.Spool = &OneRecord{
 		Name: fmt.Sprintf("%s.%s.%x", r.Dialect, r.Position, sum[:8]), Topic: store.Rejected, Codec: rejection.Codec, Record: record,

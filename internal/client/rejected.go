@@ -31,6 +31,7 @@ func (s *sender) rejected(m wire.Rejected) error {
 	if record, ok := s.record(m.Number); ok {
 		r.Record = slices.Clone(record)
 	}
+	s.rejections++
 	s.outcomes[m.Number] = outcome{err: s.c.o.Rejected(r), rejected: true}
 	return nil
 }

@@ -95,23 +95,26 @@ func (sess *session) endedBy(f *fault.Error, greeted bool) verdict {
 }
 
 // resume goes on where the server says, unless that is not this log.
-func (sess *session) resume(ctx context.Context, at resumption, working *sync.WaitGroup) error {
+func (sess *session) resume(ctx context.Context, at resumption, working *sync.WaitGroup) verdict {
 	s := sess.s
 	if sess.window = at.Window; sess.window == 0 {
 		sess.window = wire.Window
 	}
 	if at.Next == 0 {
-		return stop("%w: the next number is 0 (%v)", ErrProtocol, s)
+		return check(stop("%w: the next number is 0 (%v)", ErrProtocol, s))
 	}
 	last := at.Next - 1
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if sess.cut.over {
+		return sess.cut
+	}
 	spools := s.c.o.Spool != nil
 	switch {
 	case last < s.acked:
-		return stop("%w (%v; it wants number %d, and %d was settled)", ErrLost, s, at.Next, s.acked)
+		return check(stop("%w (%v; it wants number %d, and %d was settled)", ErrLost, s, at.Next, s.acked))
 	case last >= at.known, !spools && last >= max(s.handed, at.first):
-		return stop("%w (%v; it wants number %d, and %d is the next)", ErrConflict, s, at.Next, at.known)
+		return check(stop("%w (%v; it wants number %d, and %d is the next)", ErrConflict, s, at.Next, at.known))
 	}
 	compare := last > s.acked && last >= at.first
 	if spools {
@@ -123,10 +126,10 @@ func (sess *session) resume(ctx context.Context, at resumption, working *sync.Wa
 		sum, known = s.sumOf(last, at.Of)
 	}
 	if want, err := strconv.ParseUint(at.Sum, 16, 32); at.Sum != "" && known && (err != nil || uint32(want) != sum) {
-		return stop("%w (%v; record %d has the sum %08x here, %s there)", ErrConflict, s, last, sum, at.Sum)
+		return check(stop("%w (%v; record %d has the sum %08x here, %s there)", ErrConflict, s, last, sum, at.Sum))
 	}
-	s.trouble, s.goOn = nil, false
-	return nil
+	s.trouble, s.goOn, sess.resumed = nil, false, true
+	return proceed
 }
 
 // readSpool reads the spool into segments from number next on, and writes to it

@@ -83,7 +83,7 @@ func (s *sender) run() {
 		s.trouble = err
 		s.mu.Unlock()
 		if first {
-			c.session(err)
+			c.changed(State{Topics: []string{s.topic}, Err: err})
 			c.logSession(slog.LevelWarn, "no session for now", "topic", s.topic, "error", err)
 		}
 		if !wait(c.ctx, pause) {

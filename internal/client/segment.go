@@ -2,6 +2,7 @@ package client
 
 import (
 	"sync"
+	"time"
 
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/internal/dialect"
@@ -15,7 +16,8 @@ import (
 type segment struct {
 	first uint64 // the number of the first record
 	codec codec.Codec
-	term  string // after each record
+	term  string    // after each record
+	since time.Time // when the first record came, where records expire
 	data  []byte
 	ends  []int
 

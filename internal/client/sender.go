@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/dict"
@@ -32,25 +33,30 @@ type sender struct {
 
 	reporting sync.Mutex // held while callbacks are called; before mu
 
-	mu       sync.Mutex
-	err      error              // why nothing more is sent
-	trouble  error              // why there is no session now
-	running  bool               // run runs
-	idle     bool               // the writer waits for wake
-	segments []*segment         // from the oldest on; none is empty
-	next     uint64             // after the last record of segments
-	sent     uint64             // after the last that the connection was given
-	handed   uint64             // the highest sent of all connections of this client
-	acked    uint64             // settled
-	sum      uint32             // of record acked
-	sumKnown bool               // sum is known
-	format   codec.Codec        // of the next session
-	goOn     bool               // the next greeting accepts the loss
-	beyond   uint64             // no record below it is left in the spool, whatever that says
-	waiters  []*waiter          // by number
-	telling  bool               // of outcomes that were delivered, not all are told
-	outcomes map[uint64]outcome // of records above what was delivered
-	held     place              // in Client.window
+	mu                                       sync.Mutex
+	err                                      error              // why nothing more is sent
+	told                                     bool               // a Flush has returned err
+	session                                  *session           // that writes, or nil
+	expiry                                   *time.Timer        // calls expire; nil where nothing waits
+	trouble                                  error              // why there is no session now
+	running                                  bool               // run runs
+	idle                                     bool               // the writer waits for wake
+	segments                                 []*segment         // from the oldest on; none is empty
+	next                                     uint64             // after the last record of segments
+	sent                                     uint64             // after the last that the connection was given
+	handed                                   uint64             // the highest sent of all connections of this client
+	acked                                    uint64             // settled
+	sum                                      uint32             // of record acked
+	sumKnown                                 bool               // sum is known
+	format                                   codec.Codec        // of the next session
+	goOn                                     bool               // the next greeting accepts the loss
+	beyond                                   uint64             // no record below it is left in the spool, whatever that says
+	waiters                                  []*waiter          // by number
+	telling                                  bool               // of outcomes that were delivered, not all are told
+	outcomes                                 map[uint64]outcome // of records above what was delivered
+	settledRecords, settledBytes, rejections int64
+
+	held place // in Client.window
 
 	// With a spool:
 	pending  []*segment // records without a number
@@ -197,6 +203,7 @@ func (s *sender) append(it item, w *waiter) (int, error) {
 	}
 	s.next++
 	s.known = s.next
+	s.age(seg)
 	s.notify()
 	return size, nil
 }
@@ -206,7 +213,7 @@ func (s *sender) append(it item, w *waiter) (int, error) {
 // takes in it. The caller holds mu.
 func (s *sender) serialize(log *[]*segment, first uint64, it item) (*segment, int, error) {
 	var seg *segment
-	if n := len(*log); n > 0 && (*log)[n-1].takes(it.codec) {
+	if n := len(*log); n > 0 && (*log)[n-1].takes(it.codec) && !s.expiresBefore((*log)[n-1]) {
 		seg = (*log)[n-1]
 	} else {
 		seg = newSegment(first, it.codec)
@@ -254,13 +261,24 @@ func (s *sender) notify() {
 	}
 }
 
+// whyStopped is why nothing more is sent, for a Flush: one of them is told, so that
+// this topic does not fail those that follow, unless the client is closed or a
+// spool holds records that wait. The caller holds mu.
+func (s *sender) whyStopped() error {
+	if s.told && s.err != ErrClosed && s.c.o.Spool == nil {
+		return nil
+	}
+	s.told = true
+	return s.err
+}
+
 // flush makes w wait until all is settled that was sent before. It reports
 // whether there is anything to wait for.
 func (s *sender) flush(w *waiter) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.err != nil {
-		return false, s.err
+		return false, s.whyStopped()
 	}
 	w.number = s.known - 1
 	var last *segment // with records that have no number yet
@@ -302,10 +320,14 @@ func (s *sender) stop(err error) {
 	s.err = err
 	for _, w := range s.waiters {
 		if !w.gone {
+			s.told = s.told || w.flush
 			w.end(outcome{err: err})
 		}
 	}
 	s.waiters = nil
+	if s.expiry != nil {
+		s.expiry.Stop()
+	}
 	s.dropSegments()
 }
 
@@ -339,7 +361,7 @@ func (s *sender) take(sess *session) (data []byte, format codec.Codec) {
 		sess.holds.release()
 		sess.holds = nil
 	}
-	if s.sent >= s.next || s.err != nil {
+	if s.sent >= s.next || s.err != nil || sess.cut.over {
 		return nil, nil
 	}
 	room := int64(sess.window) - int64(s.sent-s.acked-1)
@@ -379,6 +401,8 @@ func (s *sender) settle(n uint64) error {
 		return nil
 	}
 	freed := s.dropSettled(n)
+	s.settledRecords += int64(freed.records)
+	s.settledBytes += int64(freed.bytes)
 	window := &s.c.window
 	if s.c.o.Spool != nil {
 		window = &s.c.flight

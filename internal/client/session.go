@@ -26,7 +26,8 @@ type session struct {
 	window uint64      // of the server
 
 	holds   *segment        // guarded by s.mu: whose bytes are being written
-	fed     verdict         // guarded by s.mu: of reading the spool
+	cut     verdict         // guarded by s.mu: why it ends, where that is not for the connection
+	resumed bool            // guarded by s.mu: its place in the log is known
 	gap     *spool.GapError // guarded by s.mu: where it can't be read any more
 	turning bool            // guarded by s.mu: the session ends when all that was sent is settled
 	acked   uint64          // guarded by s.mu: settled, and its rejections are told
@@ -63,15 +64,20 @@ func (s *sender) connect(ctx context.Context) error {
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
 	sess := &session{s: s, conn: conn, done: make(chan struct{}), settled: make(chan struct{}, 1), active: time.Now()}
 	sess.in = wire.NewReader(sess)
+	s.mu.Lock()
+	s.session = sess
+	s.mu.Unlock()
 	at, v := sess.greet(ctx)
 	if v.over {
-		return sess.explain(v.err)
+		return sess.ended(v.err)
 	}
 	var working sync.WaitGroup
 	work, cancel := context.WithCancel(ctx)
-	err = sess.resume(work, at, &working)
-	if err == nil {
-		s.c.session(nil)
+	v = sess.resume(work, at, &working)
+	if err = v.err; !v.over {
+		s.c.open.Add(1)
+		defer s.c.open.Add(-1)
+		s.c.changed(State{Topics: []string{s.topic}})
 		working.Go(sess.write)
 		err = sess.read()
 	}
@@ -79,12 +85,19 @@ func (s *sender) connect(ctx context.Context) error {
 	close(sess.done)
 	_ = conn.Close()
 	working.Wait()
+	return sess.ended(err)
+}
+
+// ended ends the session's part in its sender, and returns why it has ended.
+func (sess *session) ended(err error) error {
+	s := sess.s
 	s.mu.Lock()
+	s.session = nil
 	if sess.holds != nil {
 		sess.holds.release()
 	}
-	if sess.fed.over {
-		err = sess.fed.err
+	if sess.cut.over {
+		err = sess.cut.err
 	}
 	s.idle = false
 	s.mu.Unlock()

@@ -39,9 +39,9 @@ func (c *Client) drain(ctx context.Context) error {
 	return nil
 }
 
-// Spooled tells the client that its spool holds a topic's records up to the one
-// before next, where not the client but others put them there: see package relay.
-func (c *Client) Spooled(topic string, next uint64) error {
+// inSpool takes note that the spool holds a topic's records up to the one before
+// next, where not the client but others put them there.
+func (c *Client) inSpool(topic string, next uint64) error {
 	s, err := c.sender(topic)
 	if err != nil {
 		return err
@@ -192,7 +192,7 @@ func (s *sender) numbered(first uint64, err error) (flushed []*waiter) {
 		s.notify()
 	case silent > 0:
 		s.c.lost.Add(int64(silent))
-		s.c.failed(fmt.Errorf("dictwire: %s of topic %s lost: %w", countOf(int64(silent), "record"), s.topic, err))
+		s.c.failed(s.topic, fmt.Errorf("dictwire: %s of topic %s lost: %w", countOf(int64(silent), "record"), s.topic, err))
 	}
 	return flushed
 }
@@ -231,9 +231,9 @@ func (sess *session) feed(ctx context.Context, from uint64, begun chan struct{})
 		if s.acked+1 < sess.gap.From {
 			return // what is before it is settled first
 		}
-		sess.fed = s.pass(sess.gap)
+		sess.cut = s.pass(sess.gap)
 	} else {
-		sess.fed = check(fmt.Errorf("dictwire: spool: %w", err))
+		sess.cut = check(fmt.Errorf("dictwire: spool: %w", err))
 	}
 	_ = sess.conn.Close()
 }
@@ -317,7 +317,7 @@ func (s *sender) pass(gap *spool.GapError) verdict {
 		return damaged
 	})
 	s.c.lost.Add(int64(gap.To - from))
-	s.c.failed(err)
+	s.c.failed(s.topic, err)
 	return over
 }
 

@@ -167,7 +167,7 @@ func (s *Subscriber) run(ctx context.Context) {
 				pause = later.pause()
 			}
 			if quiet {
-				s.c.session(err)
+				s.c.changed(State{Topics: s.req.Topics, Reads: true, Err: err})
 				s.c.logSession(slog.LevelWarn, "no session for now", "topics", s.req.Topics, "error", err)
 			}
 			quiet = false

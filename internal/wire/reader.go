@@ -29,6 +29,17 @@ func (e *MessageError) Unwrap() error { return e.Err }
 // closed the connection between messages, a *MessageError for what is not a
 // message, or the connection's.
 func (r *Reader) Message() (Message, error) {
+	first, err := r.br.Peek(1)
+	if err != nil {
+		return nil, err
+	}
+	if first[0] != '{' {
+		first, _ = r.br.Peek(min(r.br.Buffered(), 24))
+		if name := peerOf(first); name != "" {
+			return nil, &MessageError{fmt.Errorf("it is %s", name)}
+		}
+		return nil, &MessageError{fmt.Errorf("a message begins with {, not with %q", first)}
+	}
 	line, err := r.readLine()
 	if err != nil {
 		return nil, err

@@ -12,6 +12,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/spool/disk"
 	"github.com/dictwire/dictwire/store/memory"
@@ -27,7 +28,7 @@ func TestAnHourAway(t *testing.T) {
 		srv.srv.Store = srv.store
 		go func() { _ = srv.srv.Serve(dictwire.Endpoint{Listener: network}) }()
 		s := open(t, disk.Options{FS: vfs.NewMem()})
-		c, err := dictwire.Dialer{Spool: s, AtSpool: true, DialContext: network.dial}.Dial(t.Context(), "server:1")
+		c, err := dictwire.Dialer{Codec: json.Codec{}, Spool: s, AtSpool: true, DialContext: network.dial}.Dial(t.Context(), "server:1")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/internal/crashfs"
 	"github.com/dictwire/dictwire/spool/disk"
@@ -89,6 +90,9 @@ func (s *server) wantRecords(topic string, n uint64) {
 func dial(t testing.TB, s *disk.Spool, addr string, d dictwire.Dialer) *dictwire.Client {
 	t.Helper()
 	d.Spool, d.MinBackoff, d.MaxBackoff = s, time.Millisecond, 10*time.Millisecond
+	if d.Codec == nil {
+		d.Codec = json.Codec{}
+	}
 	c, err := d.Dial(context.Background(), addr)
 	if err != nil {
 		t.Fatal(err)
