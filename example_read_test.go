@@ -1,0 +1,244 @@
+package dictwire_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+
+	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/codec/json"
+	"github.com/dictwire/dictwire/dict"
+)
+
+// Process a record, commit it, go on.
+func ExampleSubscription() {
+	c, end := dialed(nil)
+	defer end()
+	send3(c)
+	ctx := context.Background()
+	sub := c.Subscription(dictwire.SubscribeRequest{Topics: []string{"orders"}, Cursor: "billing"})
+	defer sub.Close()
+	for r, err := range sub.Records(ctx) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		d, err := r.Dict()
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(r.Topic, r.Number, d)
+		if err := sub.Commit(ctx, r.Next()); err != nil {
+			log.Fatal(err)
+		}
+	}
+	// Output:
+	// orders 1 {'id': 1, 'what': 'tea'}
+	// orders 2 {'id': 2, 'what': 'milk'}
+	// orders 3 {'id': 3, 'what': 'bread'}
+}
+
+// A loop may be left, and another one goes on after what came last.
+func ExampleSubscription_Records() {
+	c, end := dialed(nil)
+	defer end()
+	send3(c)
+	ctx := context.Background()
+	sub := c.Subscription(dictwire.SubscribeRequest{Topics: []string{"orders"}})
+	defer sub.Close()
+	for r := range sub.Records(ctx) {
+		fmt.Println("the first:", r.Number)
+		break
+	}
+	for r := range sub.Records(ctx) {
+		fmt.Println("then:", r.Number)
+	}
+	// Output:
+	// the first: 1
+	// then: 2
+	// then: 3
+}
+
+// A cursor outlives its reader: the next one goes on where it stands.
+func ExampleSubscription_Commit() {
+	c, end := dialed(nil)
+	defer end()
+	send3(c)
+	ctx := context.Background()
+	for range 3 {
+		sub := c.Subscription(dictwire.SubscribeRequest{Topics: []string{"orders"}, Cursor: "billing"})
+		for r := range sub.Records(ctx) {
+			fmt.Println(r.Number)
+			if err := sub.Commit(ctx, r.Next()); err != nil {
+				log.Fatal(err)
+			}
+			break
+		}
+		_ = sub.Close()
+	}
+	// Output:
+	// 1
+	// 2
+	// 3
+}
+
+// A record that a reader can't use goes to "_rejected", and does not stop it.
+func ExampleSubscription_Reject() {
+	c, end := dialed(nil)
+	defer end()
+	send3(c)
+	ctx := context.Background()
+	sub := c.Subscription(dictwire.SubscribeRequest{Topics: []string{"orders"}})
+	defer sub.Close()
+	for r := range sub.Records(ctx) {
+		if r.Number == 2 {
+			if err := sub.Reject(ctx, r, "sold out"); err != nil {
+				log.Fatal(err)
+			}
+		}
+	}
+	for batch := range c.Subscribe(ctx, dictwire.SubscribeRequest{Topics: []string{"_rejected"}}) {
+		for d := range batch.All() {
+			reason, _ := d.Get("error")
+			topic, _ := d.Get("topic")
+			fmt.Println(topic, reason)
+		}
+	}
+	// Output: 'orders' 'sold out'
+}
+
+// A subscription may follow what comes, until its context ends.
+func ExampleSubscription_Batches() {
+	c, end := dialed(nil)
+	defer end()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	sub := c.Subscription(dictwire.SubscribeRequest{Topics: []string{"orders"}, From: "latest", Follow: true})
+	defer sub.Close()
+	n := 0
+	for batch, err := range sub.Batches(ctx) {
+		if batch == nil {
+			fmt.Println(n, errors.Is(err, context.Canceled))
+			break
+		}
+		if batch.Len() == 0 && n == 0 { // it says where reading begins
+			send3(c)
+		}
+		if n += batch.Len(); n == 3 {
+			cancel()
+		}
+	}
+	// Output: 3 true
+}
+
+// A Go function leaves out what a reader does not want.
+func ExampleSubscribeRequest_filter() {
+	c, end := dialed(nil)
+	defer end()
+	send3(c)
+	req := dictwire.SubscribeRequest{Topics: []string{"orders"}, Filter: func(r *dictwire.Received) bool {
+		d, err := r.Dict()
+		if err != nil {
+			return true // it is the loop's to see
+		}
+		what, _ := d.Get("what")
+		text, _ := what.Text()
+		return text != "milk"
+	}}
+	for batch := range c.Subscribe(context.Background(), req) {
+		for d := range batch.All() {
+			fmt.Println(d)
+		}
+	}
+	// Output:
+	// {'id': 1, 'what': 'tea'}
+	// {'id': 3, 'what': 'bread'}
+}
+
+// Records come in another format where one is asked for.
+func ExampleSubscribeRequest_format() {
+	c, end := dialed(nil)
+	defer end()
+	send3(c)
+	for batch := range c.Subscribe(context.Background(), dictwire.SubscribeRequest{Topics: []string{"orders"}, Codec: json.Codec{}}) {
+		for _, record := range batch.Records {
+			fmt.Printf("%s\n", record)
+		}
+	}
+	// Output:
+	// {"id":1,"what":"tea"}
+	// {"id":2,"what":"milk"}
+	// {"id":3,"what":"bread"}
+}
+
+// Reuse saves garbage where a loop needs a batch for its step alone.
+func ExampleSubscribeRequest_reuse() {
+	c, end := dialed(nil)
+	defer end()
+	send3(c)
+	bytes := 0
+	for batch := range c.Subscribe(context.Background(), dictwire.SubscribeRequest{Topics: []string{"orders"}, Reuse: true}) {
+		for _, record := range batch.Records {
+			bytes += len(record)
+		}
+	}
+	fmt.Println(bytes)
+	// Output: 45
+}
+
+// All topics below one are read together.
+func ExampleClient_Subscribe() {
+	c, end := dialed(nil)
+	defer end()
+	ctx := context.Background()
+	for _, topic := range []string{"orders.eu", "orders.us", "prices"} {
+		if _, err := c.Send(ctx, topic, dict.Of("n", 1)); err != nil {
+			log.Fatal(err)
+		}
+	}
+	for batch := range c.Subscribe(ctx, dictwire.SubscribeRequest{Topics: []string{"orders.*"}}) {
+		if batch.Len() > 0 {
+			fmt.Println(batch.Topic)
+		}
+	}
+	// Output:
+	// orders.eu
+	// orders.us
+}
+
+// A position kept beside the work makes each record's work exactly once.
+func ExampleBatch_Position() {
+	c, end := dialed(nil)
+	defer end()
+	send3(c)
+	ctx := context.Background()
+	done := map[string]bool{} // in the database, in the transaction of the work
+	for range 2 {
+		for batch := range c.Subscribe(ctx, dictwire.SubscribeRequest{Topics: []string{"orders"}}) {
+			for i := range batch.Records {
+				if p := batch.Position(i); !done[p] {
+					done[p] = true
+				}
+			}
+		}
+	}
+	fmt.Println(len(done))
+	// Output: 3
+}
+
+// A record that was read is sent on as it is.
+func ExampleReceived() {
+	c, end := dialed(nil)
+	defer end()
+	send3(c)
+	ctx := context.Background()
+	sub := c.Subscription(dictwire.SubscribeRequest{Topics: []string{"orders"}})
+	defer sub.Close()
+	for r := range sub.Records(ctx) {
+		if err := c.SendAsync(ctx, "copies", r.Record); err != nil {
+			log.Fatal(err)
+		}
+	}
+	fmt.Println(c.Flush(ctx), c.Stats().Topics["copies"].Settled)
+	// Output: <nil> 3
+}

@@ -1,0 +1,246 @@
+package dictwire_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"net"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/codec/json"
+	"github.com/dictwire/dictwire/dict"
+)
+
+// One dictionary, from a map.
+func ExampleSend() {
+	addr, end := serve(nil)
+	defer end()
+	_, err := dictwire.Send(context.Background(), addr, map[string]any{"name": "Alice", "age": 30})
+	fmt.Println(err)
+	// Output: <nil>
+}
+
+// Times and bytes arrive as what they are.
+func ExampleClient_Send_times() {
+	c, end := dialed(nil)
+	defer end()
+	type photo struct {
+		Taken time.Time `dict:"taken"`
+		Bytes []byte    `dict:"bytes"`
+	}
+	ctx := context.Background()
+	if _, err := c.Send(ctx, "photos", photo{time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC), []byte{0xFF, 0xD8}}); err != nil {
+		log.Fatal(err)
+	}
+	for batch, err := range c.Subscribe(ctx, dictwire.SubscribeRequest{Topics: []string{"photos"}}) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		for d, err := range batch.All() {
+			var p photo
+			if err == nil {
+				err = d.To(&p)
+			}
+			fmt.Println(p.Taken.Format(time.RFC3339), p.Bytes, err)
+		}
+	}
+	// Output: 2026-11-23T10:00:00Z [255 216] <nil>
+}
+
+// What is serialized already is sent as it is.
+func ExampleRecord() {
+	c, end := dialed(nil)
+	defer end()
+	ctx := context.Background()
+	line := dictwire.Record{Codec: json.Codec{}, Bytes: []byte(`{"id": 1, "what": "tea"}`)}
+	fmt.Println(c.SendAsync(ctx, "orders", line))
+	line.Bytes = []byte(`{"id": 1} {"id": 2}`)
+	err := c.SendAsync(ctx, "orders", line)
+	fmt.Println(errors.Is(err, dictwire.ErrNotSent), c.Flush(ctx))
+	// Output:
+	// <nil>
+	// true <nil>
+}
+
+// Many records: SendAsync waits for nothing but room, Flush for all of them.
+func ExampleClient_Flush() {
+	c, end := dialed(nil)
+	defer end()
+	ctx := context.Background()
+	for i := range 1000 {
+		if err := c.SendAsync(ctx, "orders", dict.Of("id", i)); err != nil {
+			log.Fatal(err)
+		}
+	}
+	fmt.Println(c.Flush(ctx), c.Pending())
+	// Output: <nil> 0
+}
+
+// Flush says which records the server has rejected.
+func ExampleClient_Flush_rejected() {
+	c, end := dialed(dictwire.HandlerFunc(func(_ context.Context, r *dictwire.Request) (*dict.Dict, error) {
+		if r.Number == 2 {
+			return nil, errors.New("no milk today")
+		}
+		return nil, nil
+	}))
+	defer end()
+	ctx := context.Background()
+	for _, what := range []string{"tea", "milk", "bread"} {
+		if err := c.SendAsync(ctx, "orders", dict.Of("what", what)); err != nil {
+			log.Fatal(err)
+		}
+	}
+	var rejected *dictwire.RejectedError
+	if err := c.Flush(ctx); errors.As(err, &rejected) {
+		fmt.Println(rejected.Topic, rejected.Number, rejected.Text)
+	}
+	// Output: orders 2 no milk today
+}
+
+// Rejections may be told as they come, in place of Flush.
+func ExampleDialer_onRejected() {
+	addr, end := serve(dictwire.HandlerFunc(func(context.Context, *dictwire.Request) (*dict.Dict, error) {
+		return nil, errors.New("closed on Sundays")
+	}))
+	defer end()
+	ctx := context.Background()
+	c, err := dictwire.Dialer{OnRejected: func(r *dictwire.RejectedError) {
+		fmt.Println(r.Number, r.Text)
+	}}.Dial(ctx, addr)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.SendAsync(ctx, "orders", dict.Of("what", "tea")); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(c.Flush(ctx))
+	// Output:
+	// 1 closed on Sundays
+	// <nil>
+}
+
+// At the end of a program, Shutdown waits until all is settled.
+func ExampleClient_Shutdown() {
+	c, end := dialed(nil)
+	defer end()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := c.SendAsync(ctx, "orders", dict.Of("what", "tea")); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(c.Shutdown(ctx))
+	fmt.Println(errors.Is(c.SendAsync(ctx, "orders", dict.Of("what", "milk")), dictwire.ErrClientClosed))
+	// Output:
+	// <nil>
+	// true
+}
+
+// A context bounds how long one call waits. The client still holds the record.
+func ExampleClient_Send_timeout() {
+	release := make(chan struct{})
+	c, end := dialed(dictwire.HandlerFunc(func(context.Context, *dictwire.Request) (*dict.Dict, error) {
+		<-release
+		return nil, nil
+	}))
+	defer end()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+	defer cancel()
+	_, err := c.Send(ctx, "orders", dict.Of("what", "tea"))
+	fmt.Println(errors.Is(err, context.DeadlineExceeded), c.Pending() == 1)
+	close(release)
+	fmt.Println(c.Flush(context.Background()), c.Pending())
+	// Output:
+	// true true
+	// <nil> 0
+}
+
+// MaxAge bounds how long records wait for a server that is away.
+func ExampleDialer_maxAge() {
+	addr, end := serve(nil)
+	defer end()
+	var away atomic.Bool
+	ctx := context.Background()
+	c, err := dictwire.Dialer{
+		MaxAge: 50 * time.Millisecond,
+		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if away.Load() {
+				return nil, errors.New("no network")
+			}
+			return new(net.Dialer).DialContext(ctx, network, addr)
+		},
+	}.Dial(ctx, addr)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+	away.Store(true)
+	_, err = c.Send(ctx, "position", dict.Of("lat", 48.1, "lon", 11.6))
+	fmt.Println(errors.Is(err, dictwire.ErrExpired))
+	// Output: true
+}
+
+// Who is no dictwire server is named at once.
+func ExampleDial() {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		_, _ = conn.Write([]byte("SSH-2.0-OpenSSH_10.0\r\n"))
+		_, _ = conn.Read(make([]byte, 1024))
+	}()
+	_, err = dictwire.Dial(context.Background(), l.Addr().String())
+	fmt.Println(errors.Is(err, dictwire.ErrProtocol), strings.Contains(err.Error(), "it is an SSH server"))
+	// Output: true true
+}
+
+// Ping asks whether the server can be reached and knows this client.
+func ExampleClient_Ping() {
+	c, end := dialed(nil)
+	fmt.Println(c.Ping(context.Background()))
+	end()
+	fmt.Println(c.Ping(context.Background()) == nil)
+	// Output:
+	// <nil>
+	// false
+}
+
+// OnState tells when a session begins, and when the server is lost.
+func ExampleDialer_onState() {
+	addr, end := serve(nil)
+	defer end()
+	states := make(chan dictwire.State, 16)
+	ctx := context.Background()
+	c, err := dictwire.Dialer{OnState: func(s dictwire.State) { states <- s }}.Dial(ctx, addr)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Send(ctx, "orders", dict.Of("what", "tea")); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("%+v\n", <-states)
+	// Output: {Topics:[orders] Reads:false Err:<nil>}
+}
+
+// Stats feeds whatever a program has for its metrics.
+func ExampleClient_Stats() {
+	c, end := dialed(nil)
+	defer end()
+	send3(c)
+	st := c.Stats()
+	fmt.Println(st.Sessions, st.Pending, st.Topics["orders"].Settled)
+	// Output: 1 0 3
+}
