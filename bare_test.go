@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dictwire/dictwire/internal/client"
+
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/cbor"
@@ -230,7 +232,7 @@ func TestListenFamilies(t *testing.T) {
 		if err == nil || !strings.HasSuffix(err.Error(), want) {
 			t.Errorf("Listen(%s) = %v, want %s", addr, err, want)
 		}
-		if _, err := dictwire.DialBare(t.Context(), addr); err == nil || !strings.HasSuffix(err.Error(), want) {
+		if _, err := client.DialBare(t.Context(), addr, nil); err == nil || !strings.HasSuffix(err.Error(), want) {
 			t.Errorf("DialBare(%s) = %v, want %s", addr, err, want)
 		}
 		if _, err := dictwire.Dial(t.Context(), addr); err == nil || !strings.HasSuffix(err.Error(), want) {
@@ -252,11 +254,11 @@ func TestBareDialErrors(t *testing.T) {
 		nobody:              syscall.ECONNREFUSED,
 		"unix:/nonexistent": syscall.ENOENT,
 	} {
-		if _, err := dictwire.DialBare(ctx, addr); !errors.Is(err, want) {
+		if _, err := client.DialBare(ctx, addr, nil); !errors.Is(err, want) {
 			t.Errorf("DialBare(%s) = %v, want %v", addr, err, want)
 		}
 	}
-	if _, err := dictwire.DialBare(ctx, "host.invalid:1"); err == nil || !strings.Contains(err.Error(), "no such host") {
+	if _, err := client.DialBare(ctx, "host.invalid:1", nil); err == nil || !strings.Contains(err.Error(), "no such host") {
 		t.Errorf("DialBare of an unknown host = %v", err)
 	}
 	if _, err := dictwire.Send(ctx, nobody, make(chan int)); err == nil {
@@ -273,7 +275,7 @@ func TestBareContexts(t *testing.T) {
 		return dict.Of("late", true), nil
 	})})
 	ctx := context.Background()
-	c, err := dictwire.DialBare(ctx, addr)
+	c, err := client.DialBare(ctx, addr, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -300,7 +302,7 @@ func TestBareShared(t *testing.T) {
 	var rec recorder
 	srv := &dictwire.Server{Handler: &rec}
 	addr := start(t, srv)
-	c, err := dictwire.DialBare(context.Background(), addr)
+	c, err := client.DialBare(context.Background(), addr, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -330,7 +332,7 @@ func TestBareShared(t *testing.T) {
 // A context that has ended before leaves the connection as it was.
 func TestBareSendWithFinishedContext(t *testing.T) {
 	var rec recorder
-	c, err := dictwire.DialBare(t.Context(), start(t, &dictwire.Server{Handler: &rec}))
+	c, err := client.DialBare(t.Context(), start(t, &dictwire.Server{Handler: &rec}), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -352,7 +354,7 @@ func TestBareSendWithFinishedContext(t *testing.T) {
 }
 
 // bareEnd returns when the server has read all.
-func bareEnd(t *testing.T, c *dictwire.BareConn) {
+func bareEnd(t *testing.T, c *client.BareConn) {
 	t.Helper()
 	if err := c.CloseWrite(); err != nil {
 		t.Fatal(err)
@@ -380,7 +382,7 @@ func TestBareGreeting(t *testing.T) {
 		{cbor.Codec{}, []*dict.Dict{dict.Of("dictwire", 1)}, false},
 	} {
 		var rec recorder
-		c, err := dictwire.Dialer{Codec: test.codec}.DialBare(t.Context(), start(t, &dictwire.Server{Handler: &rec}))
+		c, err := client.DialBare(t.Context(), start(t, &dictwire.Server{Handler: &rec}), test.codec)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -7,6 +7,8 @@ import (
 	"net"
 	"testing"
 
+	"github.com/dictwire/dictwire/internal/client"
+
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/dictwiretest"
@@ -38,7 +40,7 @@ func TestFaultsOfServer(t *testing.T) {
 		_, _ = io.WriteString(server, `{"error":"nothing can be stored","code":"unavailable","at":7}`+"\n"+`{"error":"again","code":"malformed"}`+"\n")
 		_ = server.Close()
 	}()
-	bare, err := dictwire.DialBare(t.Context(), l.Addr().String())
+	bare, err := client.DialBare(t.Context(), l.Addr().String(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,7 +5,8 @@ import (
 	"errors"
 	"io"
 
-	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/internal/client"
+
 	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/fault"
@@ -14,9 +15,9 @@ import (
 // overBare sends what next yields as a bare sequence, and shows what is
 // answered.
 func (s *send) overBare(ctx context.Context, next source) error {
-	var c *dictwire.BareConn
+	var c *client.BareConn
 	err := s.dial(ctx, func() (err error) {
-		c, err = dictwire.Dialer{Codec: s.wire()[s.format.value]}.DialBare(ctx, s.addr)
+		c, err = client.DialBare(ctx, s.addr, s.wire()[s.format.value])
 		return err
 	})
 	if err != nil {
@@ -49,7 +50,7 @@ func (s *send) overBare(ctx context.Context, next source) error {
 
 // receive shows what the server answers until it closes the connection. It
 // reports whether that was a refusal.
-func (s *send) receive(ctx context.Context, c *dictwire.BareConn) (refused bool, err error) {
+func (s *send) receive(ctx context.Context, c *client.BareConn) (refused bool, err error) {
 	var line []byte
 	for {
 		d, err := c.Receive(ctx)

@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/dictwire/dictwire/internal/client"
+
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/dict"
@@ -152,7 +154,7 @@ func (s *send) mayLose(err error) error {
 // knock returns an error where nobody listens.
 func (s *send) knock(ctx context.Context) error {
 	return s.dial(ctx, func() error {
-		c, err := dictwire.Dialer{}.DialBare(ctx, s.addr)
+		c, err := client.DialBare(ctx, s.addr, nil)
 		if err == nil {
 			_ = c.Close()
 		}
