@@ -221,7 +221,8 @@ class _Reader:
 
 
 def _hashable(value: Any) -> Hashable:
-    return tuple(map(_hashable, value)) if isinstance(value, list) else value
+    key: Hashable = tuple(map(_hashable, value)) if isinstance(value, list) else value
+    return key
 
 
 def _decimal(parts: list[int]) -> Decimal:

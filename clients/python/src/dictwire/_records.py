@@ -37,7 +37,8 @@ class Record:
     @property
     def time(self) -> datetime:
         """When the server took it, in UTC."""
-        return _cbor._datetime(self._time)
+        when: datetime = _cbor._datetime(self._time)
+        return when
 
     def __repr__(self) -> str:
         return f'<{self.topic} {self.position}: {self.data!r}>'

@@ -32,7 +32,8 @@ def _encoder() -> Callable[[Any], str]:
     make = getattr(json.encoder, 'c_make_encoder', None)
     if make is None:
         return json.JSONEncoder(ensure_ascii=False, separators=(',', ':')).encode
-    chunks = make(None, None, json.encoder.encode_basestring, None, ':', ',', False, False, True)
+    text = vars(json.encoder)['encode_basestring']
+    chunks = make(None, None, text, None, ':', ',', False, False, True)
     return lambda value: ''.join(chunks(value, 0))
 
 _SCALARS = frozenset([str, int, float, bool, type(None)])
