@@ -1,6 +1,6 @@
 # dictwire. `make help` lists the targets.
 
-.PHONY: help build demo test quick lint fuzz crash siege simulate mutants bench generate clean
+.PHONY: help build demo test quick lint fuzz crash siege simulate mutants bench wheels generate clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
@@ -38,8 +38,11 @@ mutants: ## broken promises, each of which the tests must find
 bench: ## the benchmarks beside their peers, and their ratios
 	scripts/bench
 
+wheels: ## the Python client with the binary, for pip, into dist/
+	scripts/wheels
+
 generate: ## tables, man pages
 	go generate ./...
 
 clean: ## what was built
-	rm -rf bin .tools
+	rm -rf bin dist .tools

@@ -76,9 +76,10 @@ class Proxy:
 
     def close(self) -> None:
         self.ended = True
+        self.listener.shutdown(socket.SHUT_RDWR)  # which wakes accept; close alone does not
         self.listener.close()
         for t in self.threads:
-            t.join(5)
+            t.join()
 
 
 class TestFaults(unittest.TestCase):

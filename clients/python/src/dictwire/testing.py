@@ -19,6 +19,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sysconfig
 import tempfile
 import time
 from typing import TYPE_CHECKING, Any, Optional
@@ -34,7 +35,7 @@ __all__ = ['Server', 'binary', 'dictwire_server']
 
 def binary() -> str:
     """Returns the path of the dictwire command: DICTWIRE, the wheel's own, or the one on the PATH."""
-    own = os.path.join(os.path.dirname(__file__), '_bin', 'dictwire.exe' if os.name == 'nt' else 'dictwire')
+    own = os.path.join(sysconfig.get_path('scripts'), 'dictwire.exe' if os.name == 'nt' else 'dictwire')
     found = os.environ.get('DICTWIRE') or (own if os.path.exists(own) else None) or shutil.which('dictwire')
     if not found:
         raise Error('there is no dictwire command: install a wheel that has it, put it on the PATH, or set DICTWIRE')
