@@ -94,6 +94,7 @@ type Conn struct {
 	pressAt  int64     // and what read was then
 	drainBy  time.Time // when a draining connection ends; zero before it knows
 
+	wrapped
 	output
 	draining atomic.Bool
 	ended    atomic.Pointer[error] // by End
@@ -106,7 +107,7 @@ type Conn struct {
 // NewConn returns the connection nc under the given rules.
 func NewConn(nc net.Conn, rules *Rules) *Conn {
 	host := hostOf(nc.RemoteAddr())
-	return &Conn{nc: nc, host: host, rules: rules, busy: busyBuffer, lease: rules.Memory.Lease(), work: rules.Turns.Turn(host), ending: make(chan struct{}), output: output{mu: make(turn, 1), flushed: time.Now()}}
+	return &Conn{nc: nc, wrapped: wrapped{top: nc}, host: host, rules: rules, busy: busyBuffer, lease: rules.Memory.Lease(), work: rules.Turns.Turn(host), ending: make(chan struct{}), output: output{mu: make(turn, 1), flushed: time.Now()}}
 }
 
 // Protocol returns what the connection speaks, as Sniff found out.
@@ -175,7 +176,7 @@ func (c *Conn) More(ctx context.Context, within bool, h Holder) error {
 		if c.buf != nil {
 			into = c.buf[c.w:]
 		}
-		n, err := c.nc.Read(into)
+		n, err := c.top.Read(into)
 		if n > 0 {
 			return c.came(ctx, n)
 		}
@@ -506,7 +507,9 @@ func (c *Conn) arm(wait time.Duration) {
 func (c *Conn) Drain() {
 	c.draining.Store(true)
 	c.endOnce.Do(func() { close(c.ending) })
-	_ = c.nc.SetReadDeadline(time.Now())
+	if !c.hijacked.Load() {
+		_ = c.nc.SetReadDeadline(time.Now())
+	}
 }
 
 // End makes More and Send return err, at once where they wait. It may be called

@@ -119,12 +119,8 @@ func (c *Conn) flush() error {
 		return c.broken
 	}
 	c.flushed = time.Now()
-	patience := c.rules.WriteTimeout
-	if c.gaveWay.Load() {
-		patience = min(patience, wayTime)
-	}
-	_ = c.nc.SetWriteDeadline(c.flushed.Add(patience))
-	_, err := c.nc.Write(c.out)
+	_ = c.nc.SetWriteDeadline(c.flushed.Add(c.haste()))
+	_, err := c.top.Write(c.out)
 	if c.out = c.out[:0]; cap(c.out) > writeBuffer {
 		c.out = nil
 	}
@@ -137,6 +133,14 @@ func (c *Conn) flush() error {
 	return c.broken
 }
 
+// haste returns how long a reply may wait for the peer.
+func (c *Conn) haste() time.Duration {
+	if c.gaveWay.Load() {
+		return min(c.rules.WriteTimeout, wayTime)
+	}
+	return c.rules.WriteTimeout
+}
+
 // Send writes what waits, and then bufs: what is given to a reader. The peer may
 // take its time while nobody waits for the memory of readers and the server does
 // not end, unless nothing of it is read for as long as it may be idle. Any
@@ -147,37 +151,73 @@ func (c *Conn) Send(bufs ...[]byte) (err error) {
 	if err := c.flush(); err != nil {
 		return err
 	}
-	rest, sent := net.Buffers(bufs), int64(0)
+	p, begun := newPace(), false
 	defer func() {
-		if sent > 0 {
+		c.flushed = time.Now()
+		if begun {
 			c.broken = err
 		}
-		if c.given += sent; c.given >= knownGiven {
+		if c.given += p.sent; c.given >= knownGiven {
 			c.known.Store(true)
 		}
 	}()
-	looked, then := time.Now(), int64(0) // when its progress was looked at, and what was sent then
-	for c.flushed = looked; len(rest) > 0; {
+	if c.top == c.nc {
+		err = c.patiently(net.Buffers(bufs), &p)
+		begun = p.sent > 0
+		return err
+	}
+	c.layer.setPatient(true)
+	defer c.layer.setPatient(false)
+	for _, b := range bufs {
+		if e := c.ended.Load(); e != nil {
+			return *e
+		}
+		begun = true
+		n, err := c.top.Write(b)
+		p.sent += int64(n)
+		if err != nil {
+			return fmt.Errorf("dialect: write: %w", err)
+		}
+	}
+	return nil
+}
+
+// A pace is how fast a peer takes what it is sent.
+type pace struct {
+	sent   int64
+	last   time.Time // when the peer took something
+	looked time.Time // when its progress was looked at
+	then   int64     // what was sent then
+}
+
+func newPace() pace {
+	now := time.Now()
+	return pace{last: now, looked: now}
+}
+
+// patiently writes to the connection below all that wraps it: see Send.
+func (c *Conn) patiently(rest net.Buffers, p *pace) error {
+	for len(rest) > 0 {
 		if e := c.ended.Load(); e != nil {
 			return *e
 		}
 		_ = c.nc.SetWriteDeadline(time.Now().Add(pressTime))
 		n, err := rest.WriteTo(c.nc)
-		sent += n
+		p.sent += n
 		now := time.Now()
 		pressed := c.rules.Reading.Pressed()
 		slow := false
-		if since := now.Sub(looked); since > c.patienceOf(pressed) {
-			slow = float64(sent-then) < minRate*since.Seconds()
-			looked, then = now, sent
+		if since := now.Sub(p.looked); since > c.patienceOf(pressed) {
+			slow = float64(p.sent-p.then) < minRate*since.Seconds()
+			p.looked, p.then = now, p.sent
 		}
-		switch waited := now.Sub(c.flushed); {
+		switch waited := now.Sub(p.last); {
 		case errors.Is(err, os.ErrDeadlineExceeded) && slow && c.draining.Load():
 			return ErrDrained
 		case errors.Is(err, os.ErrDeadlineExceeded) && slow && pressed:
 			return errors.New("dialect: the peer read too slowly while others waited for memory")
 		case err == nil, n > 0 && errors.Is(err, os.ErrDeadlineExceeded):
-			c.flushed = now
+			p.last = now
 			c.Spoke()
 		case !errors.Is(err, os.ErrDeadlineExceeded):
 			return fmt.Errorf("dialect: write: %w", err)
@@ -203,14 +243,14 @@ func (c *Conn) patienceOf(pressed bool) time.Duration {
 // the connection gives way to another one.
 func (c *Conn) Close() error {
 	err := c.Flush()
-	half, ok := c.nc.(interface{ CloseWrite() error })
+	half, ok := c.top.(interface{ CloseWrite() error })
 	if ok && err == nil && !c.gaveWay.Load() && half.CloseWrite() == nil {
 		_ = c.nc.SetReadDeadline(time.Now().Add(drainTime))
 		c.linger()
 	}
 	c.work.End()
 	c.release(nil)
-	return errors.Join(err, c.nc.Close())
+	return errors.Join(err, c.top.Close())
 }
 
 // linger reads what still comes until the read deadline, or the peer's end.
@@ -221,7 +261,7 @@ func (c *Conn) linger() {
 	}
 	for {
 		c.work.End()
-		if _, err := c.nc.Read(into); err != nil {
+		if _, err := c.top.Read(into); err != nil {
 			return
 		}
 		if c.begin(context.Background(), c.work) != nil {

@@ -1,0 +1,116 @@
+package dialect
+
+import (
+	"net"
+	"os"
+	"sync/atomic"
+	"time"
+)
+
+// Hijack returns the connection with the bytes that have come, for a dialect that
+// reads and writes it by other means, or wraps it:
+//
+//	c.Wrap(tls.Server(c.Hijack(), config))
+//
+// The peer may take its time as in Send: a write gives up where that does, and not by
+// a deadline, which would leave a TLS connection dead. Until Wrap is called, c is not
+// read or written and gives its memory back; it drains where the dialect does, and End
+// ends what is under way.
+func (c *Conn) Hijack() net.Conn {
+	_ = c.Flush() // a connection that is gone fails what follows
+	l := &layer{Conn: c.top, c: c, turn: make(turn, 1), pace: newPace(), patient: true}
+	l.pending = append(l.pending, c.Buffered()...)
+	c.Discard(len(l.pending))
+	c.release(nil)
+	c.layer = l
+	c.hijacked.Store(true)
+	return l
+}
+
+// Wrap makes c read and write by nc, which wraps what Hijack returned. Deadlines,
+// draining and memory are as they were; the offsets of bytes are those within nc.
+func (c *Conn) Wrap(nc net.Conn) {
+	c.top = nc
+	c.layer.setPatient(false)
+	c.read, c.began, c.deadline = 0, time.Time{}, time.Time{}
+	c.hijacked.Store(false)
+	if c.draining.Load() || c.ended.Load() != nil { // which came between
+		_ = c.nc.SetReadDeadline(time.Now())
+	}
+}
+
+// A layer is a connection below what wraps it.
+type layer struct {
+	net.Conn
+	c       *Conn
+	pending []byte // came before it was wrapped; belongs to who reads
+
+	turn    turn // held while writing
+	pace    pace // guarded by turn
+	patient bool // guarded by turn
+}
+
+// setPatient says whether writes are patient from now on.
+func (l *layer) setPatient(is bool) {
+	l.turn.Lock()
+	defer l.turn.Unlock()
+	l.patient, l.pace = is, newPace()
+}
+
+// Read implements [net.Conn].
+func (l *layer) Read(p []byte) (int, error) {
+	if len(l.pending) > 0 {
+		n := copy(p, l.pending)
+		if l.pending = l.pending[n:]; len(l.pending) == 0 {
+			l.pending = nil
+		}
+		return n, nil
+	}
+	return l.Conn.Read(p)
+}
+
+// Write implements [net.Conn].
+func (l *layer) Write(p []byte) (int, error) {
+	if l.Conn != l.c.nc { // which has a layer of its own below
+		return l.Conn.Write(p)
+	}
+	l.turn.Lock()
+	defer l.turn.Unlock()
+	if !l.patient {
+		_ = l.Conn.SetWriteDeadline(time.Now().Add(l.c.haste()))
+		return l.Conn.Write(p)
+	}
+	before := l.pace.sent
+	err := l.c.patiently(net.Buffers{p}, &l.pace)
+	return int(l.pace.sent - before), err
+}
+
+// SetDeadline implements [net.Conn].
+func (l *layer) SetDeadline(t time.Time) error { return l.SetReadDeadline(t) }
+
+// SetReadDeadline implements [net.Conn].
+func (l *layer) SetReadDeadline(t time.Time) error {
+	err := l.Conn.SetReadDeadline(t)
+	if l.c.ended.Load() != nil {
+		return l.Conn.SetReadDeadline(time.Now())
+	}
+	return err
+}
+
+// SetWriteDeadline changes nothing: see [Conn.Hijack].
+func (l *layer) SetWriteDeadline(time.Time) error { return nil }
+
+// CloseWrite closes the connection for writing, where it can be.
+func (l *layer) CloseWrite() error {
+	if half, ok := l.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return os.ErrInvalid
+}
+
+// wrapped is what a Conn has of its wrapping.
+type wrapped struct {
+	top      net.Conn    // what is read and written; the connection itself where nothing wraps it
+	layer    *layer      // below top; nil where nothing wraps it
+	hijacked atomic.Bool // somebody else reads and writes
+}
