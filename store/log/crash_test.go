@@ -364,7 +364,7 @@ func (w *world) now() acks {
 
 // verify compares what can be read with what was acknowledged. It returns the last
 // number of each producer, and that in topic b.
-func (acks acks) verify(s *log.Store) (seen map[store.Producer]uint64, loose int, err error) {
+func (a acks) verify(s *log.Store) (seen map[store.Producer]uint64, loose int, err error) {
 	ctx := context.Background()
 	stats, err := s.Topics(ctx)
 	if err != nil {
@@ -380,7 +380,7 @@ func (acks acks) verify(s *log.Store) (seen map[store.Producer]uint64, loose int
 			continue
 		}
 		counts[b.Block.Topic]++
-		if b.At.Block < acks.trimmed[b.Block.Topic] {
+		if b.At.Block < a.trimmed[b.Block.Topic] {
 			return nil, 0, fmt.Errorf("%v in %s was trimmed, and is there", b.At, b.Block.Topic)
 		}
 		for i, r := range b.Block.Records(0) {
@@ -410,16 +410,16 @@ func (acks acks) verify(s *log.Store) (seen map[store.Producer]uint64, loose int
 			return nil, 0, fmt.Errorf("%s is said to hold %d blocks, and there are %d", st.Name, st.Blocks, counts[st.Name])
 		}
 	}
-	for at, want := range acks.records {
-		if got, ok := there[at]; ok && got != want || !ok && at.Block >= acks.asked[topicOf(want)] {
+	for at, want := range a.records {
+		if got, ok := there[at]; ok && got != want || !ok && at.Block >= a.asked[topicOf(want)] {
 			return nil, 0, fmt.Errorf("at %v there is %.60q, want %.60q", at, got, want)
 		}
 	}
-	if at, _, err := s.Cursor(ctx, cursor); err != nil || at.Compare(acks.cursor) < 0 {
-		return nil, 0, fmt.Errorf("the cursor is at %v (%w), want %v", at, err, acks.cursor)
+	if at, _, err := s.Cursor(ctx, cursor); err != nil || at.Compare(a.cursor) < 0 {
+		return nil, 0, fmt.Errorf("the cursor is at %v (%w), want %v", at, err, a.cursor)
 	}
-	if head, err := s.Head(ctx); err != nil || head.Block < acks.head {
-		return nil, 0, fmt.Errorf("the head is %v (%w), and positions were given up to %d", head, err, acks.head)
+	if head, err := s.Head(ctx); err != nil || head.Block < a.head {
+		return nil, 0, fmt.Errorf("the head is %v (%w), and positions were given up to %d", head, err, a.head)
 	}
 	return seen, loose, nil
 }

@@ -107,7 +107,7 @@ func (x *index) find(pos uint64) int {
 
 // encode returns the file of an index of a segment.
 func (x *index) encode(g *segment) []byte {
-	b := []byte(magic(indexMagic, indexVersion))
+	b := []byte(indexStart)
 	b = binary.LittleEndian.AppendUint64(b, g.Salt)
 	b = binary.LittleEndian.AppendUint64(b, uint64(g.Size))
 	b = binary.AppendUvarint(b, uint64(len(x.chunks)))
@@ -148,7 +148,7 @@ var errIndex = errors.New("no valid index")
 // decodeIndex is the inverse of encode. It refuses an index of another segment.
 func decodeIndex(b []byte, g *segment) (*index, error) {
 	const fixed = magicSize + 16
-	if len(b) < fixed+crc32.Size || string(b[:magicSize]) != magic(indexMagic, indexVersion) {
+	if len(b) < fixed+crc32.Size || string(b[:magicSize]) != indexStart {
 		return nil, errIndex
 	}
 	body, sum := b[:len(b)-crc32.Size], binary.LittleEndian.Uint32(b[len(b)-crc32.Size:])

@@ -164,7 +164,7 @@ func (r *recovery) readHead(n, rev uint64) (*header, int64, error) {
 	defer f.Close()
 	h, start, err := readHeader(f)
 	if err != nil {
-		return nil, 0, nil //nolint:nilerr // what it says may stand elsewhere
+		return nil, 0, nil // what it says may stand elsewhere
 	}
 	return h, start, nil
 }
@@ -417,36 +417,6 @@ func (r *recovery) covers(g *segment) (newest *rewriting) {
 		}
 	}
 	return newest
-}
-
-// unread finds damage in sealed segments that would keep the states from following
-// from them.
-func (r *recovery) unread(applied uint64, rebuild bool) error {
-	for _, g := range r.live {
-		if g.Lost != "" || g.Last <= applied && !rebuild {
-			continue
-		}
-		sc, err := r.s.scan(g, g.Start, g.Size)
-		if err != nil {
-			return err
-		}
-		for sc.next() {
-			d := sc.damage
-			if d == nil || d.known || d.last > 0 && d.last <= applied && !rebuild {
-				continue
-			}
-			to := d.to
-			if d.last == 0 {
-				to = g.End
-			}
-			r.damage(d.from, max(d.from, to), fmt.Sprintf("%s at %d: %v", g.name(), d.off, d.err))
-		}
-		sc.close()
-		if sc.err != nil {
-			return sc.err
-		}
-	}
-	return nil
 }
 
 // A found is a segment that was not sealed, and the frames in it that count.

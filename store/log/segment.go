@@ -94,7 +94,7 @@ func (h *header) encode() []byte {
 	if err != nil {
 		panic(err) // numbers and strings
 	}
-	b := append([]byte(magic(segmentMagic, segmentVersion)), make([]byte, headerAt-magicSize)...)
+	b := append([]byte(segmentStart), make([]byte, headerAt-magicSize)...)
 	binary.LittleEndian.PutUint32(b[magicSize:], uint32(len(body)))
 	b = append(b, body...)
 	binary.LittleEndian.PutUint32(b[magicSize+4:], headerSum(b))
@@ -128,7 +128,7 @@ func readHeader(f vfs.File) (*header, int64, error) {
 	b := make([]byte, headerGap)
 	if n, err := f.ReadAt(b, 0); err != nil && !errors.Is(err, io.EOF) {
 		return nil, 0, err
-	} else if n < len(b) || string(b[:magicSize]) != magic(segmentMagic, segmentVersion) {
+	} else if n < len(b) || string(b[:magicSize]) != segmentStart {
 		return nil, 0, errHeader
 	}
 	info, err := f.Stat()

@@ -107,7 +107,7 @@ func (sn *snapshot) take() (err error) {
 // more: all but the newest two.
 func (sn *snapshot) sealed() int { return max(0, len(sn.segments)-2) }
 
-func (sn *snapshot) path(name string) string { return sn.FS.PathJoin(sn.dir, name) }
+func (sn *snapshot) path(name string) string { return sn.PathJoin(sn.dir, name) }
 
 // pin opens a file, and notes how long it is. What the file is gone by now, it was
 // there when the directory was listed.
@@ -150,7 +150,7 @@ func (sn *snapshot) pinSlots() error {
 func (sn *snapshot) pinStates() (err error) {
 	sn.states, err = sn.listStates()
 	for _, name := range sn.states {
-		err = errors.Join(err, sn.pin(sn.FS.PathJoin(sn.path(statesName), name)))
+		err = errors.Join(err, sn.pin(sn.PathJoin(sn.path(statesName), name)))
 	}
 	return err
 }
@@ -200,7 +200,7 @@ func (sn *snapshot) check(begun bool) error {
 		return errMoved
 	}
 	for _, name := range names {
-		path := sn.FS.PathJoin(sn.path(statesName), name)
+		path := sn.PathJoin(sn.path(statesName), name)
 		switch info, err := sn.FS.Stat(path); {
 		case errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() != sn.pinned[path].size:
 			return errMoved
@@ -249,7 +249,7 @@ func (sn *snapshot) Open(name string, _ ...vfs.OpenOption) (vfs.File, error) {
 	if p := sn.pinned[name]; p != nil {
 		return &view{File: p.file, SectionReader: io.NewSectionReader(p.read, 0, p.size)}, nil
 	}
-	if sn.FS.PathDir(name) != sn.dir {
+	if sn.PathDir(name) != sn.dir {
 		return nil, missing("open", name)
 	}
 	return sn.FS.Open(name)
@@ -315,7 +315,7 @@ func (*view) Close() error                              { return nil }
 // Stat implements [vfs.File].
 func (v *view) Stat() (vfs.FileInfo, error) {
 	info, err := v.File.Stat()
-	return viewInfo{info, v.SectionReader.Size()}, err
+	return viewInfo{info, v.Size()}, err
 }
 
 // A viewInfo says how long a file was.

@@ -38,19 +38,15 @@ const (
 
 const (
 	segmentVersion = 2
-	indexVersion   = 2
-	slotsVersion   = 1
-	magicSize      = 16
-)
+	segmentStart   = segmentMagic + "2\r\n"
 
-// magic returns what a file of a version begins with.
-func magic(kind string, version uint64) string {
-	text := kind + strconv.FormatUint(version, 10)
-	if len(text) < magicSize-1 {
-		text += "\r"
-	}
-	return (text + "\n")[:magicSize]
-}
+	indexVersion = 2
+	indexStart   = indexMagic + "2\n"
+
+	slotsVersion = 1
+
+	magicSize = 16
+)
 
 // parseMagic returns the version of what a file begins with.
 func parseMagic(kind string, b []byte) (version uint64, ok bool) {
