@@ -126,7 +126,8 @@ func Dial(ctx context.Context, addr string) (*Client, error) { return Dialer{}.D
 
 // Dial returns a client of the server at addr: see [Dial]. Without a spool it is
 // an error where no dictwire server answers there; once one has, connections are
-// tried until they succeed. With a spool it is not, and what the spool holds is sent as
+// tried until they succeed. It asks by a session of its own; with OnState, which tells
+// of the first one, it only connects. With a spool it is not, and what the spool holds is sent as
 // soon as it can be.
 func (d Dialer) Dial(ctx context.Context, addr string) (*Client, error) {
 	core, err := client.Dial(ctx, addr, d.options())

@@ -39,7 +39,7 @@ func (srv *scripted) dial(d dictwire.Dialer) *dictwire.Client {
 	if d.Codec == nil {
 		d.Codec = json.Codec{}
 	}
-	if d.Spool == nil {
+	if d.Spool == nil && d.OnState == nil {
 		go func() { // it greets first
 			p := srv.accept()
 			p.greeting()

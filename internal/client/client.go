@@ -96,10 +96,10 @@ type Client struct {
 const maxFailures = 100
 
 // Dial returns a client of the server at addr, which has answered it, unless there
-// is a spool.
+// is a spool or OnState tells of the first session.
 func Dial(ctx context.Context, addr string, o Options) (*Client, error) {
 	c, err := New(ctx, addr, o)
-	if err != nil || o.Spool != nil {
+	if err != nil || o.Spool != nil || o.OnState != nil {
 		return c, err
 	}
 	var remote *RemoteError
