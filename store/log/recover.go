@@ -296,6 +296,9 @@ func (r *recovery) collect() error {
 	var open []*segment
 	for _, l := range h.Live {
 		g := newSegment(l)
+		if w := r.covers(g); l.Last == 0 && !r.has(g) && w != nil { // newer headers are lost
+			l, g = w.sealed, newSegment(w.sealed)
+		}
 		if l.Last == 0 {
 			open, first = append(open, g), l.First
 			continue
@@ -306,7 +309,7 @@ func (r *recovery) collect() error {
 	// All that says what was synced counts, before anything is judged by it.
 	all := make([][]event, len(open))
 	for i, g := range open {
-		if len(r.files[g.Number]) == 0 {
+		if !r.has(g) {
 			continue
 		}
 		var err error
@@ -323,7 +326,7 @@ func (r *recovery) collect() error {
 		if i > 0 {
 			g.First, g.Position = r.exp, r.at
 		}
-		if len(r.files[g.Number]) == 0 {
+		if !r.has(g) {
 			r.lose(g, r.at, fmt.Sprintf("%s is missing", g.name()))
 		}
 		var kept []event
