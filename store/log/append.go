@@ -87,6 +87,7 @@ func (s *Store) append(ctx context.Context, blocks []*store.Block, results []sto
 	if err := a.encode(s, blocks, results); err != nil {
 		return err
 	}
+	a.vital = notes
 	if err := s.commit(&a.commit); err != nil {
 		return err
 	}

@@ -163,7 +163,7 @@ func (s *Store) Info(ctx context.Context) (Info, error) {
 	segments := s.segments.list()
 	i := Info{
 		Dir: s.dir, Tag: s.tag, Durability: s.opts.Durability, Segments: len(segments),
-		Head: s.position(s.topics.head.Load()), DiskBytes: s.states.db.Metrics().DiskSpaceUsage(),
+		Head: s.position(s.topics.head.Load()), DiskBytes: s.states.engine().Metrics().DiskSpaceUsage(),
 	}
 	for _, g := range segments {
 		i.DiskBytes += uint64(g.size.Load())

@@ -65,6 +65,7 @@ type commit struct {
 	blocks  []drafted // of the frame
 	changes []change  // of states
 	then    func()    // done when it is durable, before anything is sealed after it
+	vital   bool      // it gives space back, and may use the room that is held for that
 
 	place place
 	off   int64 // in the segment
@@ -231,12 +232,18 @@ func (s *Store) write() (g group, err error) {
 		return g, nil
 	}
 	if first := int64(g.commits[0].size()); c.off+first > c.active.room && c.off > c.active.Start {
-		if err := s.roll(); err != nil {
+		err := s.roll(s.segmentSize(c.successor.room))
+		if vfs.IsNoSpaceError(err) && slices.ContainsFunc(g.commits, func(m *commit) bool { return m.vital }) && s.reserve.release() {
+			if err = s.roll(s.small(g.commits)); err == nil {
+				g.commits = s.refuse(g.commits)
+			}
+		}
+		if err != nil {
 			if !passes(err) {
 				s.fail(err)
 				return g, s.failed()
 			}
-			return g, fmt.Errorf("%w: no room for another segment: %w", store.ErrUnavailable, err)
+			return g, noRoom(err)
 		}
 	}
 	g.segment = c.active
@@ -278,6 +285,33 @@ func (s *Store) write() (g group, err error) {
 	c.groups++
 	c.bytes += c.off - at
 	return g, nil
+}
+
+func noRoom(err error) error {
+	return fmt.Errorf("%w: no room for another segment: %w", store.ErrUnavailable, err)
+}
+
+// small returns how large a segment is at least, in which there is room for commits.
+func (s *Store) small(all []*commit) int64 {
+	size := min(minSegment, s.opts.MaxSegment)
+	for _, m := range all {
+		size += int64(m.size())
+	}
+	return size
+}
+
+// refuse answers the commits of a full disk that don't give space back. It returns the
+// others, and those that nobody waits for, which are in memory.
+func (s *Store) refuse(all []*commit) (left []*commit) {
+	for _, m := range all {
+		if m.vital || m.turn == nil {
+			left = append(left, m)
+			continue
+		}
+		m.err = noRoom(syscall.ENOSPC)
+		m.turn <- false
+	}
+	return left
 }
 
 // settle shows a group, which is durable, to readers.
@@ -338,9 +372,9 @@ func (s *Store) settle(g group) {
 	}
 }
 
-// roll goes on with the successor and makes the next one. All that was written is
-// settled first.
-func (s *Store) roll() error {
+// roll goes on with the successor and makes the next one, with room for so many bytes.
+// All that was written is settled first.
+func (s *Store) roll(size int64) error {
 	c := &s.committer
 	c.landing <- struct{}{}
 	defer func() { <-c.landing }()
@@ -363,7 +397,7 @@ func (s *Store) roll() error {
 	done.Last, done.End, done.Size = c.seq-1, old.end.Load(), c.off
 	// The successor is durable before the first frame of its predecessor is.
 	next.First, next.Position = c.seq, c.pos
-	after, err := s.makeSuccessor(next, done, s.segmentSize(next.room))
+	after, err := s.makeSuccessor(next, done, size)
 	if err != nil {
 		return err
 	}
@@ -402,7 +436,7 @@ func (s *Store) stir() {
 
 // segmentSize returns how large the segment after one is to be.
 func (s *Store) segmentSize(before int64) int64 {
-	return min(max(2*before, minSegment), s.opts.MaxSegment)
+	return min(max(2*before, minSegment), s.maxSegment())
 }
 
 // minSegment is how large the first segment is, in bytes.

@@ -24,7 +24,8 @@
 //     is rewritten when much of it is; what can't be read is never dropped.
 //   - When less than Options.Reserve is free on the disk, appends are refused and
 //     reads go on. What the process notes for itself, in topics that begin with "_",
-//     is taken always.
+//     is taken always. Where the disk is full, there is room of its own to trim, to
+//     free and to rewrite segments, if the file system can set room aside.
 //   - After a sync or a write that failed, nothing is acknowledged any more, and
 //     Options.Fatal is told: the process should end and start anew.
 //
@@ -38,6 +39,7 @@
 //	synced               what is synced, for a process that is killed: see slots
 //	states/              producers, cursors and topics, in an engine for keys
 //	backup               in a copy that was never opened
+//	reserve              room for what gives space back, with no content
 //
 // Only the segments count. An index that is missing or not valid is made anew, and
 // so are the states: all that they hold follows from the frames.

@@ -26,6 +26,7 @@ func TestFullDisk(t *testing.T) {
 		}
 		t.Run("durability", func(t *testing.T) { testDurability(t, filepath.Join(dir, "durability")) })
 		t.Run("reserve", func(t *testing.T) { testReserveOfSmallDisk(t, filepath.Join(dir, "reserve")) })
+		t.Run("trim", func(t *testing.T) { testTrimOnFullDisk(t, filepath.Join(dir, "trim")) })
 		t.Run("none", func(t *testing.T) { testNoSpaceLeft(t, filepath.Join(dir, "none")) })
 		return
 	}
@@ -201,4 +202,117 @@ func testNoSpaceLeft(t *testing.T, dir string) {
 	n.verify(t, s)
 	n.resume(t, s)
 	n.verify(t, s)
+}
+
+// testTrimOnFullDisk fills the disk to its last block, again and again: what is trimmed
+// makes room, as a whole or in part of what stands together, and appends go on without
+// a restart, or after one that finds the disk full.
+func testTrimOnFullDisk(t *testing.T, dir string) {
+	for _, every := range []int{4, 1 << 30} { // one record of so many is kept
+		o := &log.Options{Reserve: -1, Fatal: func(err error) { t.Error(err) }}
+		s, err := log.Open(t.Context(), dir, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rng, kept := rand.NewChaCha8([32]byte{}), 0
+		put := func(n int) (err error) {
+			b := &store.Block{Topic: "gone", Codec: "json"}
+			if n%every == every-1 {
+				b.Topic = "kept"
+			}
+			noise := make([]byte, 32<<10)
+			_, _ = rng.Read(noise) // never fails
+			b.Add(noise)
+			if err = s.Append(t.Context(), b)[0].Err; err == nil && b.Topic == "kept" {
+				kept++
+			}
+			return err
+		}
+		for round := range 4 {
+			n, err := 0, error(nil)
+			for err == nil {
+				err = put(n)
+				n++
+			}
+			if !errors.Is(err, store.ErrUnavailable) || n < 50 {
+				t.Fatalf("round %d: after %d records: %v", round, n, err)
+			}
+			free := fillUp(t)
+			if round == 2 {
+				_ = s.Close() // there may be no room to say that it was closed
+				if s, err = log.Open(t.Context(), dir, o); err != nil {
+					t.Fatalf("the disk is full: %v", err)
+				}
+			}
+			head, err := s.Head(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Trim(t.Context(), "gone", head); err != nil {
+				t.Fatalf("round %d: %v", round, err)
+			}
+			if err := s.Tidy(t.Context()); err != nil {
+				t.Logf("round %d: %v", round, err)
+			}
+			for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+				if err = put(0); err == nil {
+					break
+				}
+				if time.Now().After(deadline) {
+					t.Fatalf("round %d: trimmed, and still: %v", round, err)
+				}
+			}
+			free()
+			there := 0
+			for b, err := range s.Read(t.Context(), store.Position{}, store.ReadOptions{Topics: []string{"kept"}}) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if b.Block != nil {
+					there++
+				}
+			}
+			if there != kept {
+				t.Fatalf("round %d: %d records are there, want %d", round, there, kept)
+			}
+			if err := s.Trim(t.Context(), "kept", head); err != nil {
+				t.Fatal(err)
+			}
+			stats, err := s.Topics(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, st := range stats {
+				if st.Name == "kept" {
+					kept = int(st.Records)
+				}
+			}
+		}
+		if err := errors.Join(s.Close(), os.RemoveAll(dir)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// fillUp leaves no block of the disk.
+func fillUp(t *testing.T) (free func()) {
+	t.Helper()
+	name := filepath.Join(os.Getenv("DICTWIRE_TEST_FULL"), "filler")
+	f, err := os.Create(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	b := make([]byte, 4096)
+	for err == nil {
+		_, err = f.Write(b)
+	}
+	if !errors.Is(err, syscall.ENOSPC) {
+		t.Fatal(err)
+	}
+	return func() {
+		if err := os.Remove(name); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

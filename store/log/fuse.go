@@ -1,6 +1,7 @@
 package log
 
 import (
+	"io"
 	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -9,13 +10,23 @@ import (
 // A fuse is the file system of the engine. After the first write that fails, it
 // takes all that follows for granted and changes nothing any more: the engine
 // would end the process. The states then stay in memory, and what is on the disk
-// is what the last checkpoint wrote; the log says the rest.
+// is what the last checkpoint wrote; the log says the rest. The next checkpoint opens
+// the engine anew.
 type fuse struct {
 	vfs.FS
-	blown *atomic.Pointer[error]
+	blown  *atomic.Pointer[error]
+	locked bool // the directory is
 }
 
-func newFuse(fs vfs.FS) fuse { return fuse{fs, new(atomic.Pointer[error])} }
+func newFuse(fs vfs.FS) fuse { return fuse{FS: fs, blown: new(atomic.Pointer[error])} }
+
+// Lock implements [vfs.FS].
+func (f fuse) Lock(name string) (io.Closer, error) {
+	if f.locked {
+		return io.NopCloser(nil), nil
+	}
+	return f.FS.Lock(name)
+}
 
 // err returns why nothing is written any more, or nil.
 func (f fuse) err() error {

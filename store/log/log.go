@@ -222,7 +222,7 @@ func (s *Store) open() error {
 func (s *Store) release() error {
 	var errs []error
 	if s.states != nil {
-		errs = append(errs, s.states.db.Close())
+		errs = append(errs, s.states.close())
 	}
 	errs = append(errs, s.committer.closeFiles())
 	if s.lock != nil {
@@ -369,7 +369,7 @@ func (s *Store) finish() error {
 	var d draft
 	d.reset()
 	d.addItem(kindClose, len(d.buf))
-	if err := s.commitNew(&commit{draft: &d}); err != nil {
+	if err := s.commitNew(&commit{draft: &d, vital: true}); err != nil {
 		return err
 	}
 	s.trimMu.Lock()

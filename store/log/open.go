@@ -23,6 +23,7 @@ func (s *Store) recover(r *recovery) error {
 	if err := s.reserve.open(s.fs, s.dir, s.opts.Reserve); err != nil {
 		return err
 	}
+	s.reserve.spend(roomToCheckpoint) // what an opening writes, and so much more
 	if err := r.readHeads(); err != nil {
 		return err
 	}
@@ -72,6 +73,7 @@ func (s *Store) recover(r *recovery) error {
 		}
 	}
 	s.tellDamage()
+	s.holdRoom()
 	s.keeper.Go(s.keep)
 	s.keeper.Go(s.rewriteAll)
 	return nil
@@ -143,7 +145,7 @@ func (s *Store) openStates(r *recovery) (applied uint64, rebuild bool, err error
 			s.states.durable = applied
 			return applied, false, nil
 		}
-		if err := s.states.db.Close(); err != nil {
+		if err := s.states.close(); err != nil {
 			return 0, false, err
 		}
 		s.states = nil

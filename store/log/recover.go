@@ -80,7 +80,7 @@ func (r *recovery) list() error {
 			r.rest = append(r.rest, name)
 		case isIndex && !slices.Contains(names, fileName(no, revision, segmentSuffix)):
 			r.rest = append(r.rest, name)
-		case isIndex, name == slotsName, name == statesName, name == lockName, name == backupName:
+		case isIndex, name == slotsName, name == statesName, name == lockName, name == backupName, name == reserveName:
 		default:
 			foreign = append(foreign, name)
 		}

@@ -1,6 +1,7 @@
 package log
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -11,29 +12,45 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// A reserve watches how much of the disk is free while something is written.
+// A reserve watches how much of the disk is free while something is written, and holds
+// room for what gives space back: a file that is as large as a segment, and has no
+// content. Where the disk is full, it is removed before something is trimmed, freed or
+// rewritten, and nothing else is written until it is there again.
 type reserve struct {
-	fs   vfs.FS
-	dir  string
-	want uint64 // bytes that stay free
+	fs    vfs.FS
+	dir   string
+	want  uint64 // bytes that stay free
+	total uint64 // of the disk; 0 where it is not known
 
 	mu     sync.Mutex
 	looked time.Time
 	left   int64 // bytes that may be written until it looks again
 	err    error // why nothing more is written
+	size   int64 // that the file should have; 0 where no room can be held
+	held   int64 // that it has
+	spent  bool  // it was removed for what gives space back
 }
 
-// lookEvery is how long what was seen of the disk counts.
-const lookEvery = time.Second
+const (
+	// lookEvery is how long what was seen of the disk counts.
+	lookEvery = time.Second
+
+	reserveName = "reserve"
+	minHeld     = 1 << 20
+)
 
 // open begins to watch. The error says that nothing could ever be written.
 func (r *reserve) open(fs vfs.FS, dir string, want int64) error {
 	r.fs, r.dir = fs, dir
+	if info, err := fs.Stat(r.path()); err == nil && !info.IsDir() {
+		r.held = 1 // or more
+	}
 	u, err := fs.GetDiskUsage(dir)
 	if err != nil {
 		r.want = 0
 		return nil //nolint:nilerr // a file system that can't tell has no reserve
 	}
+	r.total = u.TotalBytes
 	r.want, err = storedir.Reserve(want, storedir.Usual(u.TotalBytes), u.TotalBytes, working)
 	return err
 }
@@ -41,15 +58,76 @@ func (r *reserve) open(fs vfs.FS, dir string, want int64) error {
 // working is what the first segments and a checkpoint of the states take.
 const working = 12 << 20
 
-// check returns an error where there is no room to write n bytes.
-func (r *reserve) check(n int) error {
-	if r.want == 0 {
-		return nil
-	}
+func (r *reserve) path() string { return r.fs.PathJoin(r.dir, reserveName) }
+
+// hold makes the file at least as large as size, where there is room. What was spent
+// is there again then.
+func (r *reserve) hold(size int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.size = max(r.size, size); r.size > r.held {
+		r.fill()
+	}
+}
+
+// fill makes the file as large as it should be. r.mu is held.
+func (r *reserve) fill() {
+	f, err := r.fs.OpenReadWrite(r.path(), vfs.WriteCategoryUnspecified)
+	if err == nil {
+		err = errors.Join(f.Preallocate(0, r.size), f.Close())
+	}
+	switch {
+	case err == nil:
+		r.held, r.spent, r.err, r.looked = r.size, false, nil, time.Time{}
+	case passes(err) && r.held > 0: // what there is stays
+	case passes(err):
+		r.remove()
+		r.spent = true
+	default: // no room can be held here
+		r.remove()
+		r.size, r.spent = 0, false
+	}
+}
+
+// spend gives back the room for something of n bytes, if there is less on the disk.
+func (r *reserve) spend(n int64) {
+	if r.lacks(n) {
+		r.release()
+	}
+}
+
+// lacks reports whether fewer bytes than n are free on the disk.
+func (r *reserve) lacks(n int64) bool {
+	u, err := r.fs.GetDiskUsage(r.dir)
+	return err == nil && u.AvailBytes < uint64(n)
+}
+
+// release gives back the room, and reports whether there was any.
+func (r *reserve) release() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.held == 0 {
+		return false
+	}
+	r.remove()
+	r.spent = true
+	return true
+}
+
+func (r *reserve) remove() {
+	r.held = 0
+	_ = r.fs.Remove(r.path()) // where it stays, it is tried again
+}
+
+// check returns an error where there is no room to write n bytes.
+func (r *reserve) check(n int) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.want == 0 && !r.spent && r.err == nil {
+		return nil
+	}
 	r.left -= int64(n)
-	if now := time.Now(); r.left < 0 || now.Sub(r.looked) > lookEvery {
+	if now := time.Now(); r.left < 0 || r.spent && r.err == nil || now.Sub(r.looked) > lookEvery {
 		r.looked, r.err = now, r.look()
 	}
 	return r.err
@@ -57,8 +135,13 @@ func (r *reserve) check(n int) error {
 
 func (r *reserve) look() error {
 	r.left = 64 << 20
+	if r.spent {
+		if r.fill(); r.spent {
+			return fmt.Errorf("%w: the disk is full: what is trimmed makes room", store.ErrUnavailable)
+		}
+	}
 	u, err := r.fs.GetDiskUsage(r.dir)
-	if err != nil {
+	if err != nil || r.want == 0 {
 		return nil //nolint:nilerr // a file system that can't tell has no reserve
 	}
 	if u.AvailBytes >= r.want {
@@ -66,4 +149,21 @@ func (r *reserve) look() error {
 		return nil
 	}
 	return fmt.Errorf("%w: %d MiB of the disk are free, and %d are the reserve", store.ErrUnavailable, u.AvailBytes>>20, r.want>>20)
+}
+
+// maxSegment returns how large segments grow: on a small disk, to a sixteenth of it.
+func (s *Store) maxSegment() int64 {
+	if s.reserve.total == 0 {
+		return s.opts.MaxSegment
+	}
+	return min(s.opts.MaxSegment, max(int64(min(s.reserve.total/16, 1<<62)), minSegment))
+}
+
+// holdRoom holds as much room as the largest segment takes.
+func (s *Store) holdRoom() {
+	size := int64(minHeld)
+	for _, g := range s.segments.list() {
+		size = max(size, g.size.Load())
+	}
+	s.reserve.hold(min(size, max(s.maxSegment(), minHeld), s.opts.MaxSegment))
 }

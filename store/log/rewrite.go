@@ -176,17 +176,22 @@ func (s *Store) sparsest() []*segment {
 	if fresh < s.carriedBytes {
 		limit = s.carried
 	}
+	// Where there is little room, what needs little comes first, and alone.
+	alone := s.reserve.lacks(s.maxSegment() + roomToCheckpoint)
 	best := -1
 	for i, e := range all {
-		if e.waste*minGain < e.size || e.waste == 0 || e.g.Last > limit {
-			continue
-		}
-		if best < 0 || float64(e.waste)*float64(all[best].size) > float64(all[best].waste)*float64(e.size) {
+		switch {
+		case e.waste*minGain < e.size || e.waste == 0 || e.g.Last > limit:
+		case best < 0, alone && e.size-e.waste < all[best].size-all[best].waste,
+			!alone && float64(e.waste)*float64(all[best].size) > float64(all[best].waste)*float64(e.size):
 			best = i
 		}
 	}
 	if best < 0 {
 		return nil
+	}
+	if alone {
+		return []*segment{all[best].g}
 	}
 	if all[best].g.Last <= s.carried {
 		limit = s.carried
@@ -198,7 +203,7 @@ func (s *Store) sparsest() []*segment {
 			return false
 		}
 		more := all[i].size - all[i].waste
-		if left+more > s.opts.MaxSegment || all[i].waste*minGain < all[i].size && more > max(2*left, s.smallGain()) {
+		if left+more > s.maxSegment() || all[i].waste*minGain < all[i].size && more > max(2*left, s.smallGain()) {
 			return false
 		}
 		left += more
@@ -235,6 +240,7 @@ func (s *Store) rewriteSparse(ctx context.Context, paced bool) error {
 		s.trimMu.Unlock()
 		s.leave()
 		if len(run) == 0 {
+			s.holdRoom()
 			return errors.Join(errs...)
 		}
 		if err := s.rewrite(ctx, run); err != nil {
@@ -303,6 +309,11 @@ func (w *rewriter) rewrite(ctx context.Context) (err error) {
 	w.seed, w.off = seed(w.to.Number, w.to.Salt), w.to.Start
 	name := s.path(fileName(w.to.Number, w.to.Revision, segmentSuffix))
 	made := name + temporary
+	room := int64(roomToCheckpoint)
+	for _, g := range w.run {
+		room += g.frameBytes()
+	}
+	s.reserve.spend(room)
 	if w.file, err = s.fs.Create(made, vfs.WriteCategoryUnspecified); err != nil {
 		return err
 	}
@@ -559,7 +570,7 @@ func (w *rewriter) install(g *segment, x *index) (done bool, err error) {
 	d.buf = append(d.buf, note...)
 	d.addItem(kindRewritten, from)
 	s.indexes.put(g, x)
-	if err := s.commitNew(&commit{draft: &d, then: func() { s.segments.replace(w.run, g) }}); err != nil {
+	if err := s.commitNew(&commit{draft: &d, vital: true, then: func() { s.segments.replace(w.run, g) }}); err != nil {
 		return false, err
 	}
 	_ = s.writeIndex(g, x) // it is made anew where it is missing

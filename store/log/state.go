@@ -23,10 +23,12 @@ import (
 //	changes ─▶ fresh ─▶ leaving ─▶ engine
 //	              a checkpoint, with the number of the last frame that counts
 type states struct {
-	db   *engine.DB
-	fuse fuse
+	dir string
 
 	mu      sync.Mutex
+	db      *engine.DB
+	fuse    fuse
+	blown   []*engine.DB // that write nothing any more
 	fresh   map[string]value
 	leaving map[string]value // on the way into the engine; nil while nothing is
 	seq     uint64           // of the last frame whose changes are there
@@ -62,11 +64,20 @@ const (
 
 // openStates opens the engine in a directory.
 func openStates(fs vfs.FS, dir string, readOnly bool) (*states, error) {
+	st := &states{fuse: newFuse(fs), dir: dir, fresh: map[string]value{}}
+	var err error
+	st.db, err = openEngine(st.fuse, dir, readOnly)
+	if err != nil {
+		return nil, err
+	}
+	return st, nil
+}
+
+func openEngine(fs vfs.FS, dir string, readOnly bool) (*engine.DB, error) {
 	cache := engine.NewCache(8 << 20)
 	defer cache.Unref()
-	st := &states{fuse: newFuse(fs), fresh: map[string]value{}}
 	o := &engine.Options{
-		Cache: cache, FS: st.fuse, FormatMajorVersion: engine.FormatNewest, ReadOnly: readOnly,
+		Cache: cache, FS: fs, FormatMajorVersion: engine.FormatNewest, ReadOnly: readOnly,
 		DisableWAL:    true, // the log is
 		MemTableSize:  4 << 20,
 		MaxOpenFiles:  256,
@@ -74,11 +85,52 @@ func openStates(fs vfs.FS, dir string, readOnly bool) (*states, error) {
 		EventListener: &engine.EventListener{DataCorruption: func(engine.DataCorruptionInfo) {}},
 	}
 	o.Experimental.ReadSamplingMultiplier = -1
-	var err error
-	if st.db, err = engine.Open(dir, o); err != nil {
+	db, err := engine.Open(dir, o)
+	if err != nil {
 		return nil, brief{err}
 	}
-	return st, nil
+	return db, nil
+}
+
+// mend opens the engine anew, after a write that failed: the disk may have been full.
+// What the engine lacks since is in memory. st.one is held.
+func (st *states) mend() error {
+	blown := st.fuse.err()
+	if blown == nil || len(st.blown) == maxMends {
+		return blown
+	}
+	fuse := newFuse(st.fuse.FS)
+	fuse.locked = true
+	db, err := openEngine(fuse, st.dir, false)
+	if err != nil {
+		return err
+	}
+	if err := fuse.err(); err != nil {
+		return errors.Join(err, db.Close())
+	}
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	// Whoever reads the old one may go on.
+	st.blown = append(st.blown, st.db)
+	st.db, st.fuse = db, fuse
+	return nil
+}
+
+// maxMends is how often the engine is opened anew.
+const maxMends = 16
+
+func (st *states) engine() *engine.DB {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.db
+}
+
+func (st *states) close() error {
+	var errs []error
+	for _, db := range append(st.blown, st.db) {
+		errs = append(errs, db.Close())
+	}
+	return errors.Join(errs...)
 }
 
 // quiet is a logger that says nothing. The engine has no reason to end the
@@ -134,11 +186,12 @@ func (st *states) get(key string) (value, error) {
 	} else {
 		v, ok = st.leaving[key]
 	}
+	db := st.db
 	st.mu.Unlock()
 	if ok {
 		return v, nil
 	}
-	b, closer, err := st.db.Get([]byte(key))
+	b, closer, err := db.Get([]byte(key))
 	if errors.Is(err, engine.ErrNotFound) {
 		return value{}, nil
 	}
@@ -236,11 +289,11 @@ func (st *states) scan(from, below string, yield func(key string, v value) bool)
 	return nil
 }
 
-// due reports whether a checkpoint should be made.
+// due reports whether a checkpoint should be made: also after one that failed.
 func (st *states) due() bool {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	return len(st.fresh) >= maxFresh || st.behind()
+	return len(st.fresh) >= maxFresh || st.behind() || st.leaving != nil
 }
 
 // behind reports whether an opening after a crash would have many frames to read again,
@@ -252,7 +305,7 @@ func (st *states) behind() bool { return st.seq-st.durable > maxFrames }
 func (st *states) checkpoint(tag string, forget uint64, save func()) error {
 	st.one.Lock()
 	defer st.one.Unlock()
-	if err := st.fuse.err(); err != nil {
+	if err := st.mend(); err != nil {
 		return unavailable(fmt.Errorf("the states can't be written: %w", err))
 	}
 	st.mu.Lock()
@@ -297,17 +350,18 @@ func (st *states) checkpoint(tag string, forget uint64, save func()) error {
 // purge takes keys out of the engine. Those that have been set since are not
 // there yet.
 func (st *states) purge(keys []string) {
-	b := st.db.NewBatch()
+	db := st.engine()
+	b := db.NewBatch()
 	for _, key := range keys {
 		_ = b.Delete([]byte(key), nil) // fails where a batch has been applied
 	}
-	_ = st.db.Apply(b, engine.NoSync) // what stays is purged the next time
+	_ = db.Apply(b, engine.NoSync) // what stays is purged the next time
 }
 
 // verify reads all there is, where that is not much, so that damage is found
 // while the states can be made anew. It notes the positions that they know.
 func (st *states) verify(r *recovery) error {
-	size := st.db.Metrics().DiskSpaceUsage()
+	size := st.engine().Metrics().DiskSpaceUsage()
 	if size > maxVerify {
 		return nil
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -57,7 +58,7 @@ func (s *Store) trim(t *topic, before uint64) error {
 	var d draft
 	d.reset()
 	d.addEntry(topicKey(t.name), binary.AppendUvarint(nil, c.to))
-	if err := s.commitNew(&commit{draft: &d}); err != nil {
+	if err := s.commitNew(&commit{draft: &d, vital: true}); err != nil {
 		return err
 	}
 	c.apply(s, t)
@@ -295,12 +296,13 @@ func (s *Store) reclaim(ctx context.Context) error {
 	defer s.leave()
 	s.trimMu.Lock()
 	defer s.trimMu.Unlock()
+	defer s.holdRoom()
 	dead, err := s.dead()
 	if err != nil {
 		return err
 	}
 	if len(dead) == 0 {
-		if s.states.due() || s.behind() > maxReplay {
+		if (s.states.due() || s.behind() > maxReplay) && !s.reserve.lacks(roomToCheckpoint) {
 			return s.checkpoint()
 		}
 		return nil
@@ -319,11 +321,19 @@ func (s *Store) reclaim(ctx context.Context) error {
 // engine, durably, so that nobody needs the segments to know it; and in the log, where
 // that is lost. trimMu is held.
 func (s *Store) outlive(last uint64) error {
+	room := int64(roomToCheckpoint)
+	if last > s.carried {
+		room += s.carriedBytes
+	}
+	s.reserve.spend(room)
 	if err := s.checkpoint(); err != nil || last <= s.carried {
 		return err
 	}
 	return s.carry()
 }
+
+// roomToCheckpoint is what the disk needs for a checkpoint, in bytes.
+const roomToCheckpoint = 4 << 20
 
 // maxReplay is how many bytes of the log may have to be read again when it is
 // opened after a crash.
@@ -348,6 +358,9 @@ func (s *Store) behind() (n int64) {
 
 // checkpoint makes durable what the states are.
 func (s *Store) checkpoint() error {
+	if s.states.due() && s.reserve.lacks(minHeld) { // the engine would have to be opened anew
+		return fmt.Errorf("%w: no room for a checkpoint", store.ErrUnavailable)
+	}
 	return s.states.checkpoint(s.head.Log, s.forgettable(), func() {
 		s.saveTopics()
 		s.quotas.save(s.states)
@@ -395,7 +408,7 @@ func (s *Store) carry() error {
 	var old []string // deleted, and no frame says otherwise
 	flush := func() {
 		if len(d.table) > 0 {
-			bad = s.commitNew(&commit{draft: &d})
+			bad = s.commitNew(&commit{draft: &d, vital: true})
 			written += int64(d.size())
 			d = draft{}
 			d.reset()
@@ -450,7 +463,7 @@ func (s *Store) free(dead []*segment) error {
 	d.buf = appendNumbers(d.buf, numbers)
 	d.addItem(kindFree, from)
 	// No segment's header lists them from then on.
-	if err := s.commitNew(&commit{draft: &d, then: func() { s.segments.replace(dead) }}); err != nil {
+	if err := s.commitNew(&commit{draft: &d, vital: true, then: func() { s.segments.replace(dead) }}); err != nil {
 		return err
 	}
 	return s.removeFiles(dead)
