@@ -3,14 +3,18 @@ package bench
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 
 	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/store/log"
 )
 
 // BenchmarkServe counts the dictionaries that a server takes in from bare
@@ -22,9 +26,35 @@ func BenchmarkServe(b *testing.B) {
 	for _, conns := range []int{1, 64} {
 		for _, write := range []string{"64KiB", "record"} {
 			b.Run(fmt.Sprintf("conns=%d/write=%s", conns, write), func(b *testing.B) {
-				benchServe(b, conns, chunks(lines, write == "record"))
+				benchServe(b, new(dictwire.Server), conns, chunks(lines, write == "record"))
 			})
 		}
+	}
+}
+
+// BenchmarkServeStored stores records of 500 bytes on disk, from 64 connections: of
+// text that hardly shrinks, and of text that does.
+func BenchmarkServeStored(b *testing.B) {
+	noise := rand.NewChaCha8([32]byte{})
+	for _, text := range []string{"noise", "words"} {
+		var lines []byte
+		for i := range 20_000 {
+			x := strings.Repeat("to be or not to be, ", 23)[:456]
+			if text == "noise" {
+				raw := make([]byte, 342)
+				_, _ = noise.Read(raw) // never fails
+				x = base64.StdEncoding.EncodeToString(raw)
+			}
+			lines = fmt.Appendf(lines, "{\"number\":%8d,\"name\":\"Alice\",\"x\":%q}\n", i, x)
+		}
+		b.Run("text="+text, func(b *testing.B) {
+			s, err := log.Open(b.Context(), b.TempDir(), &log.Options{Reserve: -1})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer s.Close()
+			benchServe(b, &dictwire.Server{Store: s}, 64, chunks(lines, false))
+		})
 	}
 }
 
@@ -45,12 +75,11 @@ func chunks(lines []byte, single bool) [][]byte {
 	return all
 }
 
-func benchServe(b *testing.B, conns int, chunks [][]byte) {
+func benchServe(b *testing.B, srv *dictwire.Server, conns int, chunks [][]byte) {
 	l, err := dictwire.Listen(context.Background(), "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)
 	}
-	srv := new(dictwire.Server)
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(dictwire.Endpoint{Listener: l}) }()
 	clients := make([]net.Conn, conns)

@@ -44,8 +44,9 @@ func (b *Block) MaxEncoded() int {
 }
 
 // AppendEncoded appends the layout of b to dst. Records are compressed where
-// that saves at least an eighth of them.
-func (b *Block) AppendEncoded(dst []byte) []byte {
+// that saves at least an eighth of them, unless lately says that it would not, which
+// may be nil.
+func (b *Block) AppendEncoded(dst []byte, lately *Shrinkage) []byte {
 	begin := len(dst)
 	flags := b.flags()
 	dst = append(dst, layoutVersion, flags)
@@ -79,7 +80,7 @@ func (b *Block) AppendEncoded(dst []byte) []byte {
 			dst = binary.AppendUvarint(dst, uint64(n))
 		}
 	}
-	dst, compressed := appendRecords(dst, b.Data)
+	dst, compressed := appendRecords(dst, b.Data, lately)
 	if compressed {
 		dst[begin+1] |= flagCompressed
 	}
@@ -129,8 +130,8 @@ func (b *Block) isUniform() bool {
 }
 
 // appendRecords appends records, compressed where that pays.
-func appendRecords(dst, data []byte) (_ []byte, compressed bool) {
-	if len(data) < minCompressed {
+func appendRecords(dst, data []byte, lately *Shrinkage) (_ []byte, compressed bool) {
+	if len(data) < minCompressed || !lately.mayPay(len(data)) {
 		return append(dst, data...), false
 	}
 	n := len(dst)
@@ -138,7 +139,9 @@ func appendRecords(dst, data []byte) (_ []byte, compressed bool) {
 		dst = append(make([]byte, 0, need), dst...)
 	}
 	out := s2.Encode(dst[n:cap(dst)], data)
-	if len(out) > len(data)-len(data)/8 {
+	pays := len(out) <= len(data)-len(data)/8
+	lately.note(len(data), pays)
+	if !pays {
 		return append(dst, data...), false
 	}
 	return dst[:n+len(out)], true

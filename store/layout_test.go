@@ -57,7 +57,7 @@ func TestGolden(t *testing.T) {
 	for name, b := range golden() {
 		file := filepath.Join("testdata", "v2-"+name+".hex")
 		if *update {
-			if err := os.WriteFile(file, []byte(dump(b.AppendEncoded(nil))), 0o644); err != nil {
+			if err := os.WriteFile(file, []byte(dump(b.AppendEncoded(nil, nil))), 0o644); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -77,7 +77,7 @@ func TestGolden(t *testing.T) {
 			t.Errorf("%s is\n%+v, want\n%+v", file, &got, b)
 		}
 		// How S2 compresses may change; how all else is laid out may not.
-		if again := b.AppendEncoded(nil); name != "numbered" && !bytes.Equal(again, encoded) {
+		if again := b.AppendEncoded(nil, nil); name != "numbered" && !bytes.Equal(again, encoded) {
 			t.Errorf("%s is laid out as\n%s", name, dump(again))
 		}
 	}
@@ -147,7 +147,7 @@ func TestRoundTrip(t *testing.T) {
 			t.Fatal(err)
 		}
 		prefix := []byte("before")
-		encoded := b.AppendEncoded(prefix)
+		encoded := b.AppendEncoded(prefix, nil)
 		if n := len(encoded) - len(prefix); n > b.MaxEncoded() {
 			t.Fatalf("%d bytes, and MaxEncoded says %d", n, b.MaxEncoded())
 		}
@@ -163,7 +163,7 @@ func TestRoundTrip(t *testing.T) {
 // TestEveryFlippedBit flips each bit of a block, and cuts it at each byte.
 func TestEveryFlippedBit(t *testing.T) {
 	for name, b := range golden() {
-		encoded := b.AppendEncoded(nil)
+		encoded := b.AppendEncoded(nil, nil)
 		var got store.Block
 		for i := range len(encoded) * 8 {
 			encoded[i/8] ^= 1 << (i % 8)
@@ -183,7 +183,7 @@ func TestEveryFlippedBit(t *testing.T) {
 // FuzzDecode decodes what has a checksum that fits, whatever it says.
 func FuzzDecode(f *testing.F) {
 	for _, b := range golden() {
-		encoded := b.AppendEncoded(nil)
+		encoded := b.AppendEncoded(nil, nil)
 		f.Add(encoded[:len(encoded)-4])
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
@@ -192,7 +192,7 @@ func FuzzDecode(f *testing.F) {
 			return
 		}
 		var again store.Block
-		if err := again.Decode(b.AppendEncoded(nil)); err != nil {
+		if err := again.Decode(b.AppendEncoded(nil, nil)); err != nil {
 			t.Fatal(err)
 		}
 		if !reflect.DeepEqual(again.Clone(), b.Clone()) {

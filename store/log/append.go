@@ -153,8 +153,8 @@ func (a *appending) encode(s *Store, blocks []*store.Block, results []store.Resu
 		if results[i].Err != nil {
 			continue
 		}
-		from := len(d.buf)
-		d.buf = b.AppendEncoded(slices.Grow(d.buf, b.MaxEncoded()))
+		from, t := len(d.buf), s.topic(b.Topic)
+		d.buf = b.AppendEncoded(slices.Grow(d.buf, b.MaxEncoded()), &t.shrinkage)
 		head, err := a.head.PeekHead(d.buf[from:])
 		if err != nil {
 			return err
@@ -166,7 +166,7 @@ func (a *appending) encode(s *Store, blocks []*store.Block, results []store.Resu
 		}
 		d.addBlock(kind, from, head, uint64(len(b.Lengths)), uint64(len(b.Data)))
 		a.blocks = append(a.blocks, drafted{
-			s.topic(b.Topic), names.Owner(b), i, uint64(len(b.Lengths)), uint64(len(b.Data)), uint64(len(d.buf) - from),
+			t, names.Owner(b), i, uint64(len(b.Lengths)), uint64(len(b.Data)), uint64(len(d.buf) - from),
 		})
 	}
 	d.finish()

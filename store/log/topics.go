@@ -26,7 +26,7 @@ type topics struct {
 	byName map[string]*topic
 }
 
-// A topic is what is known of one. All but its name is guarded by topics.mu.
+// A topic is what is known of one. All but its name and shrinkage is guarded by topics.mu.
 type topic struct {
 	name    string
 	owner   string        // who made it
@@ -37,6 +37,8 @@ type topic struct {
 	blocks, records, bytes uint64
 	first, next            uint64 // the position of the first block, and that after the last
 	oldest, newest         int64  // when the store took them
+
+	shrinkage store.Shrinkage // of its blocks; guards itself
 }
 
 // topic returns a topic, and makes it where there is none.

@@ -307,7 +307,7 @@ func (f *front) Append(ctx context.Context, blocks ...*store.Block) []store.Resu
 		case len(b.Data) > f.Limits().BlockBytes:
 			p.bad = fmt.Errorf("a block of %d bytes", len(b.Data))
 		default:
-			p.layout = b.AppendEncoded(nil)
+			p.layout = b.AppendEncoded(nil, nil)
 		}
 		parcels[i] = p
 	}
