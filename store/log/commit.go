@@ -232,7 +232,14 @@ func (s *Store) write() (g group, err error) {
 		return g, nil
 	}
 	if first := int64(g.commits[0].size()); c.off+first > c.active.room && c.off > c.active.Start {
-		err := s.roll(s.segmentSize(c.successor.room))
+		size := s.segmentSize(c.successor.room)
+		err := s.reserve.hold(size) // what is larger than the room that is held could not be rewritten in it
+		if err == nil {
+			err = s.roll(size)
+		}
+		if vfs.IsNoSpaceError(err) && !s.reserve.isSpent() { // less may be there
+			err = s.roll(s.small(g.commits))
+		}
 		if vfs.IsNoSpaceError(err) && slices.ContainsFunc(g.commits, func(m *commit) bool { return m.vital }) && s.reserve.release() {
 			if err = s.roll(s.small(g.commits)); err == nil {
 				g.commits = s.refuse(g.commits)
@@ -242,6 +249,10 @@ func (s *Store) write() (g group, err error) {
 			if !passes(err) {
 				s.fail(err)
 				return g, s.failed()
+			}
+			if vfs.IsNoSpaceError(err) {
+				s.reserve.lacked()
+				s.stir()
 			}
 			return g, noRoom(err)
 		}

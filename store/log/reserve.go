@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -26,9 +27,12 @@ type reserve struct {
 	looked time.Time
 	left   int64 // bytes that may be written until it looks again
 	err    error // why nothing more is written
-	size   int64 // that the file should have; 0 where no room can be held
+	size   int64 // that the file should have
 	held   int64 // that it has
 	spent  bool  // it was removed for what gives space back
+	never  bool  // no room can be held
+	users  int   // for whom it was removed, and who are not done
+	short  bool  // there was no room for a segment, or not enough could be held
 }
 
 const (
@@ -60,22 +64,30 @@ const working = 12 << 20
 
 func (r *reserve) path() string { return r.fs.PathJoin(r.dir, reserveName) }
 
-// hold makes the file at least as large as size, where there is room. What was spent
-// is there again then.
-func (r *reserve) hold(size int64) {
+// hold makes the file at least as large as size. What was spent is there again then.
+// The error says why it is not, and passes.
+func (r *reserve) hold(size int64) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.size = max(r.size, size); r.size > r.held {
-		r.fill()
+		return r.fill()
 	}
+	return nil
 }
 
 // fill makes the file as large as it should be. r.mu is held.
-func (r *reserve) fill() {
+func (r *reserve) fill() error {
+	switch {
+	case r.never:
+		return nil
+	case r.users > 0:
+		return syscall.ENOSPC
+	}
 	f, err := r.fs.OpenReadWrite(r.path(), vfs.WriteCategoryUnspecified)
 	if err == nil {
 		err = errors.Join(f.Preallocate(0, r.size), f.Close())
 	}
+	r.short = err != nil
 	switch {
 	case err == nil:
 		r.held, r.spent, r.err, r.looked = r.size, false, nil, time.Time{}
@@ -83,10 +95,11 @@ func (r *reserve) fill() {
 	case passes(err):
 		r.remove()
 		r.spent = true
-	default: // no room can be held here
+	default:
 		r.remove()
-		r.size, r.spent = 0, false
+		r.never, r.spent, err = true, false, nil
 	}
+	return err
 }
 
 // spend gives back the room for something of n bytes, if there is less on the disk.
@@ -100,6 +113,41 @@ func (r *reserve) spend(n int64) {
 func (r *reserve) lacks(n int64) bool {
 	u, err := r.fs.GetDiskUsage(r.dir)
 	return err == nil && u.AvailBytes < uint64(n)
+}
+
+// use is spend for something that takes a while, in which nobody else takes the room;
+// it returns what ends that.
+func (r *reserve) use(n int64) (done func()) {
+	r.mu.Lock()
+	r.users++
+	r.mu.Unlock()
+	r.spend(n)
+	return func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.users--
+	}
+}
+
+// lacked notes that there was no room for a segment.
+func (r *reserve) lacked() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.short = true
+}
+
+// isSpent reports whether the room is not there.
+func (r *reserve) isSpent() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.spent
+}
+
+// isShort reports whether appends wait for room.
+func (r *reserve) isShort() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.spent || r.short
 }
 
 // release gives back the room, and reports whether there was any.
@@ -136,7 +184,7 @@ func (r *reserve) check(n int) error {
 func (r *reserve) look() error {
 	r.left = 64 << 20
 	if r.spent {
-		if r.fill(); r.spent {
+		if err := r.fill(); err != nil {
 			return fmt.Errorf("%w: the disk is full: what is trimmed makes room", store.ErrUnavailable)
 		}
 	}
@@ -159,11 +207,11 @@ func (s *Store) maxSegment() int64 {
 	return min(s.opts.MaxSegment, max(int64(min(s.reserve.total/16, 1<<62)), minSegment))
 }
 
-// holdRoom holds as much room as the largest segment takes.
+// holdRoom holds as much room as the largest segment takes, where there is so much.
 func (s *Store) holdRoom() {
-	size := int64(minHeld)
+	size := min(minHeld, s.opts.MaxSegment)
 	for _, g := range s.segments.list() {
-		size = max(size, g.size.Load())
+		size = max(size, min(g.size.Load(), s.maxSegment()))
 	}
-	s.reserve.hold(min(size, max(s.maxSegment(), minHeld), s.opts.MaxSegment))
+	_ = s.reserve.hold(size) // appends wait until it is there
 }

@@ -313,7 +313,7 @@ func (w *rewriter) rewrite(ctx context.Context) (err error) {
 	for _, g := range w.run {
 		room += g.frameBytes()
 	}
-	s.reserve.spend(room)
+	defer s.reserve.use(room)()
 	if w.file, err = s.fs.Create(made, vfs.WriteCategoryUnspecified); err != nil {
 		return err
 	}

@@ -205,13 +205,19 @@ func (s *Store) keep() {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	for {
+		var again <-chan time.Time
+		if s.reserve.isShort() { // appends wait for room
+			again = time.After(lookEvery)
+		}
 		select {
 		case <-s.done:
 			return
 		case <-s.broken:
 			return
+		case <-again:
+			_ = s.reclaim(ctx)
 		case <-tick:
-			_ = s.Tidy(ctx) // it is tried again
+			_ = s.trimAll(ctx) // it is tried again
 		case <-s.tidy:
 			_ = s.reclaim(ctx)
 		}
@@ -241,11 +247,16 @@ func (s *Store) rewriteAll() {
 // Tidy trims what is not to be kept and forgets producers whose time is over, as
 // it happens every Options.KeepEvery, and gives back the disk's space.
 func (s *Store) Tidy(ctx context.Context) error {
+	return errors.Join(s.trimAll(ctx), s.rewriteSparse(ctx, false))
+}
+
+// trimAll is Tidy, but for what takes long.
+func (s *Store) trimAll(ctx context.Context) error {
 	var errs []error
 	for _, t := range s.topics.matching(nil) {
 		errs = append(errs, s.keepTopic(ctx, t))
 	}
-	return errors.Join(append(errs, s.forgetOld(ctx), s.reclaim(ctx), s.rewriteSparse(ctx, false))...)
+	return errors.Join(append(errs, s.forgetOld(ctx), s.reclaim(ctx))...)
 }
 
 func (s *Store) keepTopic(ctx context.Context, t *topic) error {
@@ -296,7 +307,7 @@ func (s *Store) reclaim(ctx context.Context) error {
 	defer s.leave()
 	s.trimMu.Lock()
 	defer s.trimMu.Unlock()
-	defer s.holdRoom()
+	defer s.holdRoom() // once the room is not used
 	dead, err := s.dead()
 	if err != nil {
 		return err
@@ -311,6 +322,7 @@ func (s *Store) reclaim(ctx context.Context) error {
 	for _, g := range dead {
 		last = max(last, g.Last)
 	}
+	defer s.reserve.use(roomToCheckpoint)()
 	if err := s.outlive(last); err != nil {
 		return err
 	}
