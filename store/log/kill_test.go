@@ -29,7 +29,7 @@ var rounds = flag.Int("kill.rounds", 10, "how often to kill a process that rewri
 // told to be damaged.
 func TestKill(t *testing.T) {
 	if dir := os.Getenv("DICTWIRE_TEST_KILL"); dir != "" {
-		if err := busy(dir); err != nil {
+		if err := rewriting(dir); err != nil {
 			t.Fatal(err)
 		}
 		return
@@ -149,9 +149,9 @@ func lastKept(s *log.Store) (last uint64, err error) {
 	return c.Next - 1, err
 }
 
-// busy uses a store until the process is killed, and writes the number of each record
+// rewriting uses a store until the process is killed, and writes the number of each record
 // that is kept to its standard output.
-func busy(dir string) error {
+func rewriting(dir string) error {
 	ctx := context.Background()
 	s, err := log.Open(ctx, dir, &log.Options{MaxSegment: 128 << 10, KeepEvery: -1})
 	if err != nil {
