@@ -159,11 +159,11 @@ func (c *Conn) More(ctx context.Context, within bool, h Holder) error {
 	if err := c.room(ctx, within, h); err != nil {
 		return err
 	}
-	for {
+	for began := time.Now(); ; {
 		if e := c.ended.Load(); e != nil {
 			return *e
 		}
-		wait, expired := c.patience(within)
+		wait, expired := c.patience(within, began)
 		if expired != nil {
 			return expired
 		}
@@ -377,8 +377,9 @@ func (c *Conn) unlessEnded(ctx context.Context, wait func(context.Context, <-cha
 // Rest ends the turn of the connection's goroutine, which is about to wait.
 func (c *Conn) Rest() { c.work.End() }
 
-// patience says how long the next read may wait, or why none may.
-func (c *Conn) patience(within bool) (time.Duration, error) {
+// patience says how long the next read may wait, or why none may. Nothing has come
+// since a time.
+func (c *Conn) patience(within bool, silent time.Time) (time.Duration, error) {
 	draining := c.draining.Load()
 	if draining && c.drainBy.IsZero() {
 		c.drainBy = time.Now().Add(drainTime)
@@ -400,8 +401,9 @@ func (c *Conn) patience(within bool) (time.Duration, error) {
 				Hint: "Server.RecordTimeout raises the limit",
 			}
 		}
-		if since := now.Sub(c.pressed); since >= pressTime {
-			slow := float64(c.read-c.pressAt) < minRate*since.Seconds()
+		isSilent := now.Sub(silent) >= pressTime
+		if since := now.Sub(c.pressed); since >= pressTime || isSilent {
+			slow := isSilent || float64(c.read-c.pressAt) < minRate*since.Seconds()
 			c.pressed, c.pressAt = now, c.read
 			if slow && c.rules.Memory.Pressed() {
 				return 0, &fault.Error{

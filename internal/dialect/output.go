@@ -253,15 +253,19 @@ func (c *Conn) Close() error {
 	return errors.Join(err, c.top.Close())
 }
 
-// linger reads what still comes until the read deadline, or the peer's end.
+// linger reads what still comes until the read deadline, or the peer's end. It needs
+// little memory for that.
 func (c *Conn) linger() {
-	into := c.buf
-	if len(into) == 0 {
-		into = c.tiny[:]
+	into := c.tiny[:]
+	if len(c.buf) >= firstBuffer {
+		c.r, c.w = 0, 0
+		c.resize(firstBuffer)
+		_ = c.lease.Resize(context.Background(), firstBuffer) // giving back never waits
+		into = c.buf
 	}
 	for {
 		c.work.End()
-		if _, err := c.top.Read(into); err != nil {
+		if _, err := c.nc.Read(into); err != nil {
 			return
 		}
 		if c.begin(context.Background(), c.work) != nil {
