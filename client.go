@@ -22,7 +22,7 @@ func Send(ctx context.Context, addr string, v any) (reply *dict.Dict, err error)
 	if err != nil {
 		return nil, client.NotSent(err)
 	}
-	defer c.Close() // what is not settled, Send has said
+	defer func() { _ = c.Close() }() // what is not settled, Send has said
 	return c.Send(ctx, DefaultTopic, v)
 }
 

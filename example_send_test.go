@@ -45,10 +45,10 @@ func ExampleClient_Send_times() {
 			if err == nil {
 				err = d.To(&p)
 			}
-			fmt.Println(p.Taken.Format(time.RFC3339), p.Bytes, err)
+			fmt.Println(p.Taken.UTC(), len(p.Bytes), err)
 		}
 	}
-	// Output: 2026-11-23T10:00:00Z [255 216] <nil>
+	// Output: 2026-11-23 10:00:00 +0000 UTC 2 <nil>
 }
 
 // What is serialized already is sent as it is.

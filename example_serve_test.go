@@ -25,14 +25,14 @@ func serve(h dictwire.Handler) (addr string, end func()) {
 
 // dialed returns a client of a server for an example, and what ends both.
 func dialed(h dictwire.Handler) (c *dictwire.Client, end func()) {
-	addr, close := serve(h)
+	addr, stop := serve(h)
 	c, err := dictwire.Dial(context.Background(), addr)
 	if err != nil {
 		log.Fatal(err)
 	}
 	return c, func() {
 		_ = c.Close()
-		close()
+		stop()
 	}
 }
 

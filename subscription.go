@@ -91,7 +91,7 @@ func (c *Client) Subscription(req SubscribeRequest) *Subscription {
 func (c *Client) Subscribe(ctx context.Context, req SubscribeRequest) iter.Seq2[*Batch, error] {
 	return func(yield func(*Batch, error) bool) {
 		s := c.Subscription(req)
-		defer s.Close()
+		defer func() { _ = s.Close() }() // the loop has said what went wrong
 		s.Batches(ctx)(yield)
 	}
 }

@@ -25,9 +25,9 @@ func begin(ctx context.Context, turn *lease.Turn, stop <-chan struct{}) <-chan e
 }
 
 // seasoned returns a turn that is no newcomer's.
-func seasoned(t *testing.T, all *lease.Turns, host string) *lease.Turn {
+func seasoned(t *testing.T, all *lease.Turns) *lease.Turn {
 	t.Helper()
-	turn := all.Turn(host)
+	turn := all.Turn("h")
 	for range 2 {
 		if err := turn.Begin(t.Context(), nil); err != nil {
 			t.Fatal(err)
@@ -45,7 +45,7 @@ func TestTurnsFew(t *testing.T) {
 		known := all.Turn("k")
 		var turns []*lease.Turn
 		for range few + 1 {
-			turns = append(turns, seasoned(t, all, "h"))
+			turns = append(turns, seasoned(t, all))
 		}
 		known.Known()
 		for _, turn := range turns[:few] {
@@ -59,11 +59,11 @@ func TestTurnsFew(t *testing.T) {
 		}
 		time.Sleep(time.Millisecond)
 		turns[0].End()
-		time.Sleep(2*time.Millisecond - 1)
+		time.Sleep(2*time.Millisecond - time.Nanosecond)
 		if synctest.Wait(); len(waits) > 0 {
 			t.Error("the place did not rest")
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		if synctest.Wait(); len(waits) == 0 {
 			t.Error("the place rests for too long")
 		}
@@ -72,7 +72,7 @@ func TestTurnsFew(t *testing.T) {
 		}
 		time.Sleep(2 * time.Second) // the known peer is gone
 		for range runtime.GOMAXPROCS(0) {
-			if err := seasoned(t, all, "h").Begin(t.Context(), nil); err != nil {
+			if err := seasoned(t, all).Begin(t.Context(), nil); err != nil {
 				t.Error(err)
 			}
 		}
@@ -88,11 +88,11 @@ func TestTurnsLapse(t *testing.T) {
 		hold := func(begin func(*lease.Turn) error) (next *lease.Turn) {
 			all.Turn("k").Known()
 			for range few {
-				if err := begin(seasoned(t, all, "h")); err != nil {
+				if err := begin(seasoned(t, all)); err != nil {
 					t.Fatal(err)
 				}
 			}
-			return seasoned(t, all, "h")
+			return seasoned(t, all)
 		}
 		next := hold(func(t2 *lease.Turn) error { return t2.Begin(t.Context(), nil) })
 		before := time.Now()
@@ -103,7 +103,7 @@ func TestTurnsLapse(t *testing.T) {
 		time.Sleep(time.Second)
 
 		next = hold(func(t2 *lease.Turn) error { return t2.BeginLong(t.Context(), nil) })
-		if got := begin(t.Context(), seasoned(t, all, "h"), nil); len(got) == 0 {
+		if got := begin(t.Context(), seasoned(t, all), nil); len(got) == 0 {
 			t.Error("a short turn waits for long ones")
 		}
 		ctx, cancel := context.WithCancelCause(t.Context())

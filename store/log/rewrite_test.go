@@ -42,7 +42,7 @@ func (m *mix) must(err error) {
 }
 
 // put appends a record to a topic.
-func (m *mix) put(topic string) store.Position {
+func (m *mix) put(topic string) {
 	m.t.Helper()
 	m.n++
 	b := &store.Block{Topic: topic, Codec: "json"}
@@ -53,7 +53,6 @@ func (m *mix) put(topic string) store.Position {
 		m.kept[r.Position] = slices.Clone(b.Data)
 		m.size += len(b.Data)
 	}
-	return r.Position
 }
 
 // fill appends n records, of which one in so many is kept.
@@ -341,7 +340,7 @@ func TestRewriteReadError(t *testing.T) {
 // anew from the log.
 func TestRewriteKeepsStates(t *testing.T) {
 	m := newMix(t, 1000, 64<<10)
-	write := func(topic, name string) (store.Producer, store.Claim) {
+	write := func(topic, name string) store.Producer {
 		p := store.Producer{Principal: "u", Topic: topic, Name: name}
 		c, err := m.s.Claim(t.Context(), p, store.ClaimRequest{Attempt: 7})
 		m.must(err)
@@ -355,11 +354,11 @@ func TestRewriteKeepsStates(t *testing.T) {
 		for _, r := range m.s.Append(t.Context(), b, r) {
 			m.must(r.Err)
 		}
-		return p, c
+		return p
 	}
-	gone, _ := write("gone", "gone")
-	here, _ := write("here", "here")
-	forgotten, _ := write("here", "forgotten")
+	gone := write("gone", "gone")
+	here := write("here", "here")
+	forgotten := write("here", "forgotten")
 	m.fill(100, 5)
 	m.must(m.s.Forget(t.Context(), forgotten))
 	m.fill(100, 5)
