@@ -65,7 +65,8 @@ class Transcripts(unittest.TestCase):
         name = greeting.get('producer')
         w = sides.get(name) if name else None
         if w is None:
-            w = Writer(greeting.get('topic', 'default'), name or 'none', format=greeting.get('format', 'json'))
+            w = Writer(greeting.get('topic', 'default'), name or 'none', format=greeting.get('format', 'json'),
+                       token=greeting.get('token'))
             w.acked = greeting.get('acked', 0)
         if name:
             sides[name] = w
@@ -95,7 +96,7 @@ class Transcripts(unittest.TestCase):
 
     def read(self, greeting: dict, connection: list) -> None:
         r = Reader(greeting['subscribe'], cursor=greeting.get('cursor'), follow=greeting.get('follow', False),
-                   format=greeting.get('format'))
+                   format=greeting.get('format'), token=greeting.get('token'))
         said = json.loads(r.connect(0.0, 1))
         for field, value in greeting.items():
             if field != 'lossy':
