@@ -230,7 +230,8 @@ func (c *Client) Lost() int64 { return c.core.Lost() }
 // can be reached, speaks the protocol and knows the Token.
 func (c *Client) Ping(ctx context.Context) error { return c.core.Ping(ctx) }
 
-// Stats returns where the client stands.
+// Stats returns where the client stands. Its figures are taken one after another, so
+// that a record which is just being settled may count in some of them.
 func (c *Client) Stats() ClientStats {
 	st := c.core.Stats()
 	out := ClientStats{

@@ -21,8 +21,7 @@ type TopicStats struct {
 // Stats returns where the client stands.
 func (c *Client) Stats() Stats {
 	st := Stats{
-		Sessions: c.open.Load(), Broken: c.broken.Load(), Lost: c.lost.Load(),
-		Pending: c.window.records.Load(), PendingBytes: c.window.bytes.Load(), Topics: make(map[string]TopicStats),
+		Sessions: c.open.Load(), Broken: c.broken.Load(), Lost: c.lost.Load(), Topics: make(map[string]TopicStats),
 	}
 	for _, s := range c.all(nil) {
 		s.mu.Lock()
@@ -31,5 +30,6 @@ func (c *Client) Stats() Stats {
 		}
 		s.mu.Unlock()
 	}
+	st.Pending, st.PendingBytes = c.window.records.Load(), c.window.bytes.Load()
 	return st
 }
