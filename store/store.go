@@ -207,8 +207,9 @@ type Room interface {
 	Need(ctx context.Context, bytes int64) error
 
 	// Want is Need for memory that the read can do without. It reports whether
-	// the read may have it, which is always so where that is less than before.
-	Want(bytes int64) bool
+	// the read may have it, which is always so where that is less than before. It
+	// does not wait for memory.
+	Want(ctx context.Context, bytes int64) bool
 }
 
 // A Batch is what a read yields: a block, or progress.

@@ -133,11 +133,12 @@ func TestLoss(t *testing.T) {
 	if err := key.SetKey(dict.Tuple(tagged), dict.Null()); err != nil {
 		t.Fatal(err)
 	}
+	const hint = "; use cbor.Codec, or Codec.Lossy to write it as a string"
 	for want, d := range map[string]*dict.Dict{
-		"/a/0: pickle can't hold a tagged value":        dict.Of("a", dict.List(tagged)),
-		"/a: pickle can't hold a tagged value as a key": dict.Of("a", key),
+		"/a/0: pickle can't hold a tagged value" + hint:        dict.Of("a", dict.List(tagged)),
+		"/a: pickle can't hold a tagged value as a key" + hint: dict.Of("a", key),
 	} {
-		if b, err := (pickle.Codec{}).Append(nil, d); err == nil || !strings.HasPrefix(err.Error(), want+"; ") || len(b) > 0 {
+		if b, err := (pickle.Codec{}).Append(nil, d); err == nil || err.Error() != want || len(b) > 0 {
 			t.Errorf("%v: %q, %v, want %s", d, b, err, want)
 		}
 	}

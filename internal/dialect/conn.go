@@ -101,13 +101,14 @@ type Conn struct {
 	gaveWay  atomic.Bool           // by GiveWay
 	spoke    atomic.Int64          // when the peer spoke last, in nanoseconds since 1970; 0: never
 	ending   chan struct{}         // closed by the first Drain or End
+	over     chan struct{}         // closed by End
 	endOnce  sync.Once
 }
 
 // NewConn returns the connection nc under the given rules.
 func NewConn(nc net.Conn, rules *Rules) *Conn {
 	host := hostOf(nc.RemoteAddr())
-	return &Conn{nc: nc, wrapped: wrapped{top: nc}, host: host, rules: rules, busy: busyBuffer, lease: rules.Memory.Lease(), work: rules.Turns.Turn(host), ending: make(chan struct{}), output: output{mu: make(turn, 1), flushed: time.Now()}}
+	return &Conn{nc: nc, wrapped: wrapped{top: nc}, host: host, rules: rules, busy: busyBuffer, lease: rules.Memory.Lease(), work: rules.Turns.Turn(host), ending: make(chan struct{}), over: make(chan struct{}), output: output{mu: make(turn, 1), flushed: time.Now()}}
 }
 
 // Protocol returns what the connection speaks, as Sniff found out.
@@ -238,7 +239,7 @@ func (c *Conn) Sniff(ctx context.Context, active func() bool) (p Protocol, err e
 
 // SetKnown says whether the peer's records were good so far, or what it has read:
 // then it waits neither for its turn nor for a buffer after those whose were not,
-// and may have a larger one. A reader is known, too, once it has taken a lot.
+// and may have a larger one.
 func (c *Conn) SetKnown(known bool) {
 	c.lease.SetKnown(known)
 	c.known.Store(known)
@@ -247,8 +248,9 @@ func (c *Conn) SetKnown(known bool) {
 	}
 }
 
-// Known reports whether the peer is known. Any goroutine may call it.
-func (c *Conn) Known() bool { return c.known.Load() }
+// Known reports whether the peer does not wait for its turn: SetKnown said so, or it is
+// a reader that has taken a lot. Any goroutine may call it.
+func (c *Conn) Known() bool { return c.known.Load() || c.hasTaken.Load() }
 
 // ErrDrained is what [Conn.More] returns where the server ends and nothing of
 // this connection is under way.
@@ -298,11 +300,7 @@ func (c *Conn) room(ctx context.Context, within bool, h Holder) error {
 		if err := c.lease.Resize(ctx, charge+beside); err != nil {
 			return err
 		}
-		if waited := time.Since(before); within && waited > time.Millisecond {
-			// To wait for memory is not the record's fault.
-			c.began = c.began.Add(waited)
-			c.pressed, c.pressAt = time.Now(), c.read
-		}
+		c.excuse(before)
 	}
 	if size != len(c.buf) {
 		c.resize(size)
@@ -338,40 +336,44 @@ func (c *Conn) came(ctx context.Context, n int) error {
 	}
 	before := time.Now()
 	err := c.begin(ctx, c.work)
-	if waited := time.Since(before); waited > time.Millisecond && !c.began.IsZero() {
-		c.began = c.began.Add(waited) // to wait for its turn is not the record's fault
-	}
+	c.excuse(before)
 	return err
+}
+
+// excuse takes it off the record's time that it has waited since a moment for the
+// server: for memory, or for its turn.
+func (c *Conn) excuse(since time.Time) {
+	now := time.Now()
+	if waited := now.Sub(since); waited > time.Millisecond && !c.began.IsZero() {
+		c.began = c.began.Add(waited)
+		c.pressed, c.pressAt = now, c.read
+	}
 }
 
 // begin begins a goroutine's turn, where it needs one.
 func (c *Conn) begin(ctx context.Context, t *lease.Turn) error {
-	if c.known.Load() {
+	if c.Known() {
 		t.Known()
 		return nil
 	}
-	return c.unlessEnded(ctx, t.Begin)
+	return c.unlessOver(t.Begin(ctx, c.over))
 }
 
 // WorkLong waits until the connection's goroutine may do what may take long, until
 // Rest. It must hold no memory for building.
 func (c *Conn) WorkLong(ctx context.Context) error {
-	if c.known.Load() {
+	if c.Known() {
 		return nil
 	}
-	return c.unlessEnded(ctx, c.work.BeginLong)
+	return c.unlessOver(c.work.BeginLong(ctx, c.over))
 }
 
-// unlessEnded waits, but not after End.
-func (c *Conn) unlessEnded(ctx context.Context, wait func(context.Context, <-chan struct{}) error) error {
-	err := wait(ctx, c.ending)
-	if err != lease.ErrStopped {
-		return err
+// unlessOver returns what End was told where that is why a turn did not begin.
+func (c *Conn) unlessOver(err error) error {
+	if err == lease.ErrStopped {
+		return *c.ended.Load()
 	}
-	if e := c.ended.Load(); e != nil {
-		return *e
-	}
-	return wait(ctx, nil) // it drains, which takes its time
+	return err
 }
 
 // Rest ends the turn of the connection's goroutine, which is about to wait.
@@ -518,6 +520,7 @@ func (c *Conn) Drain() {
 // from any goroutine, and only the first time counts.
 func (c *Conn) End(err error) {
 	if c.ended.CompareAndSwap(nil, &err) {
+		close(c.over)
 		c.endOnce.Do(func() { close(c.ending) })
 		_ = c.nc.SetWriteDeadline(time.Now()) // first: whoever reads may tell the peer why
 		_ = c.nc.SetReadDeadline(time.Now())

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -217,5 +219,85 @@ func TestKnownReader(t *testing.T) {
 		}
 		_ = client.Close()
 		_ = server.Close()
+	})
+}
+
+// pressed makes somebody wait for memory, until the test's end.
+func pressed(t *testing.T, rules *dialect.Rules) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(cancel)
+	for range 3 {
+		go func() { _ = rules.Memory.Lease().Resize(ctx, 8<<20) }()
+	}
+	synctest.Wait()
+	if !rules.Memory.Pressed() {
+		t.Fatal("nobody waits")
+	}
+}
+
+// While others wait for memory, a record of which nothing comes for a second is given
+// up after that second, however much came before.
+func TestSilentWithinRecord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, server := net.Pipe()
+		rules := newRules()
+		c := dialect.NewConn(server, rules)
+		pressed(t, rules)
+		go func() { _, _ = client.Write(make([]byte, 12<<10)) }()
+		var (
+			err    error
+			silent time.Time
+		)
+		for err == nil {
+			silent = time.Now()
+			err = c.More(t.Context(), true, nil)
+			c.Discard(0)
+		}
+		var f *fault.Error
+		if !errors.As(err, &f) || f.Code != fault.Rate || time.Since(silent) != time.Second {
+			t.Errorf("after %v: %v", time.Since(silent), err)
+		}
+		_ = client.Close()
+		_ = c.Close()
+	})
+}
+
+// To wait for its turn is not a record's fault.
+func TestTurnIsNoFault(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, server := net.Pipe()
+		rules := newRules()
+		c := dialect.NewConn(server, rules)
+		pressed(t, rules)
+		rules.Turns.Turn("known").Known()
+		for i := range 400 * max(runtime.GOMAXPROCS(0)/4, 1) { // 5 ms each
+			crowd := rules.Turns.Turn(fmt.Sprint(i))
+			go func() { _ = crowd.Begin(t.Context(), nil) }()
+		}
+		go func() {
+			for range 4 { // known peers are there all the time
+				rules.Turns.Turn("known").Known()
+				time.Sleep(500 * time.Millisecond)
+			}
+		}()
+		synctest.Wait()
+		go func() {
+			_, _ = client.Write([]byte(`{"a":`))
+			time.Sleep(500 * time.Millisecond) // of its own
+			_, _ = client.Write([]byte(`1}`))
+		}()
+		began := time.Now()
+		for range 2 {
+			if err := c.More(t.Context(), true, nil); err != nil {
+				t.Fatalf("after %v: %v", time.Since(began), err)
+			}
+		}
+		if waited := time.Since(began); waited < 2*time.Second {
+			t.Errorf("it waited for %v only", waited)
+		}
+		_ = client.Close()
+		_ = c.Close()
+		time.Sleep(time.Second)
 	})
 }

@@ -41,7 +41,7 @@ type Dialect interface {
 	// does not close c.
 	Serve(ctx context.Context, c *Conn, in Intake) error
 
-	// Shutdown is called once, when the server drains: what the dialect has open
+	// Shutdown is called when the server drains, and may be called again: what the dialect has open
 	// beside its connections, which drain themselves, is to end without losing
 	// anything. It returns when that has ended, or the cause of ctx.
 	Shutdown(ctx context.Context) error

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/dictwire/dictwire/codec"
@@ -22,11 +23,12 @@ const (
 
 // An output is what a connection says to its peer.
 type output struct {
-	mu      turn      // held while writing
-	out     []byte    // what waits to be written
-	flushed time.Time // when something was written last
-	given   int64     // bytes that Send wrote
-	broken  error     // why nothing more is written: the peer has a part of something
+	mu       turn        // held while writing
+	out      []byte      // what waits to be written
+	flushed  time.Time   // when something was written last
+	given    int64       // bytes that Send wrote
+	hasTaken atomic.Bool // given is a lot
+	broken   error       // why nothing more is written: the peer has a part of something
 }
 
 // A turn is a mutex whose holder may wait for long, for the peer. It is a channel
@@ -158,7 +160,7 @@ func (c *Conn) Send(bufs ...[]byte) (err error) {
 			c.broken = err
 		}
 		if c.given += p.sent; c.given >= knownGiven {
-			c.known.Store(true)
+			c.hasTaken.Store(true)
 		}
 	}()
 	if c.top == c.nc {
@@ -242,33 +244,38 @@ func (c *Conn) patienceOf(pressed bool) time.Duration {
 // is read for at most a second, so that the peer gets to read its replies, unless
 // the connection gives way to another one.
 func (c *Conn) Close() error {
+	c.work.End()
 	err := c.Flush()
 	half, ok := c.top.(interface{ CloseWrite() error })
 	if ok && err == nil && !c.gaveWay.Load() && half.CloseWrite() == nil {
 		_ = c.nc.SetReadDeadline(time.Now().Add(drainTime))
-		c.linger()
+		ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+		c.linger(ctx)
+		cancel()
+		c.work.End()
 	}
-	c.work.End()
 	c.release(nil)
 	return errors.Join(err, c.top.Close())
 }
 
-// linger reads what still comes until the read deadline, or the peer's end. It needs
-// little memory for that.
-func (c *Conn) linger() {
-	into := c.tiny[:]
-	if len(c.buf) >= firstBuffer {
-		c.r, c.w = 0, 0
+// linger reads what still comes until ctx is done, the read deadline, or the peer's
+// end. It needs little memory for that.
+func (c *Conn) linger(ctx context.Context) {
+	c.r, c.w = 0, 0
+	if len(c.buf) > firstBuffer {
 		c.resize(firstBuffer)
 		_ = c.lease.Resize(context.Background(), firstBuffer) // giving back never waits
-		into = c.buf
+	}
+	into := c.buf
+	if len(into) == 0 {
+		into = c.tiny[:]
 	}
 	for {
 		c.work.End()
-		if _, err := c.nc.Read(into); err != nil {
+		if _, err := c.top.Read(into); err != nil {
 			return
 		}
-		if c.begin(context.Background(), c.work) != nil {
+		if c.begin(ctx, c.work) != nil {
 			return
 		}
 	}
@@ -304,11 +311,11 @@ func (r Room) Need(ctx context.Context, bytes int64) error {
 
 // Want is Need that does not wait for memory, and reports whether there is room.
 // Giving back always succeeds; who gives back all is about to wait.
-func (r Room) Want(bytes int64) bool {
+func (r Room) Want(ctx context.Context, bytes int64) bool {
 	if bytes == 0 {
 		r.c.giving.End()
 	} else {
-		_ = r.c.begin(context.Background(), r.c.giving) // a connection that has ended fails what follows
+		_ = r.c.begin(ctx, r.c.giving) // a connection that has ended fails what follows
 	}
 	if bytes > r.lease.Size() {
 		return r.lease.TryResize(bytes)

@@ -198,6 +198,9 @@ func (b *Budget) take(l *Lease, size int64) bool {
 	case b.large >= size:
 		b.large -= size
 		l.from = largePart
+	case size <= had: // whatever part it is of, and whoever has become unknown
+		b.restore(l, size, from)
+		return true
 	case from == lanePart:
 		b.lane = false
 		l.from = lanePart

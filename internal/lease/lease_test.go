@@ -202,3 +202,36 @@ func TestKnown(t *testing.T) {
 		synctest.Wait()
 	})
 }
+
+// Giving back never waits, also for a peer that has become unknown.
+func TestGiveBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := lease.NewBudget(8*mib, mib) // small 1, lane 1, known 1, large 5
+		b.KeepForKnown(mib)
+		l, hog, little := b.Lease(), b.Lease(), b.Lease()
+		l.SetKnown(true)
+		if !l.TryResize(256 * kib) {
+			t.Fatal("a known peer gets nothing")
+		}
+		l.SetKnown(false)
+		ask(t, hog, 5*mib)
+		for range mib / lease.Small {
+			if !b.Lease().TryResize(lease.Small) {
+				t.Fatal("the small part is not what it was")
+			}
+		}
+		if isGranted(ask(t, little, 5*mib)) != true { // it has the lane
+			t.Fatal("the lane is not free")
+		}
+		for _, size := range []int64{128 * kib, 4 * kib, 0} {
+			if !isGranted(ask(t, l, size)) {
+				t.Fatalf("to give back all but %d bytes waits", size)
+			}
+		}
+		known := b.Lease()
+		known.SetKnown(true)
+		if !known.TryResize(320*kib) || b.Lease().TryResize(1) {
+			t.Error("what was given back is not what is free")
+		}
+	})
+}

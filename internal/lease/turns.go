@@ -45,8 +45,10 @@ const (
 
 	// restFor is how long a place stays empty after a turn, for each time it took,
 	// while known peers are at work: strangers leave some of the processors' time to
-	// others. It does not hold for first turns.
+	// others. It does not hold for first turns, and for a second at most: in a long
+	// turn, part of the time may have passed waiting for memory.
 	restFor = 2
+	maxRest = time.Second
 
 	// firstTurns is how many turns a peer has that are its first: one for a few
 	// bytes that have come, and one for more.
@@ -109,12 +111,11 @@ func (t *Turn) BeginLong(ctx context.Context, stop <-chan struct{}) error {
 }
 
 func (t *Turn) begin(ctx context.Context, stop <-chan struct{}, k kind) (err error) {
-	of := t.of
-	of.mu.Lock()
-	if t.kind != none {
-		of.mu.Unlock()
+	if t.on.Load() {
 		return nil
 	}
+	of := t.of
+	of.mu.Lock()
 	of.serve(k)
 	if of.working[k] < of.most() { // and nobody waits
 		of.start(t, k)
@@ -162,11 +163,14 @@ func (t *Turn) end() {
 	of, k := t.of, t.kind
 	t.kind = none
 	t.on.Store(false)
-	if k == first || of.most() == of.many {
+	if k != long {
+		t.timer.Stop()
+	}
+	if k == first || !of.isCrowded() {
 		of.leave(k)
 		return
 	}
-	time.AfterFunc(restFor*time.Since(t.began), func() {
+	time.AfterFunc(min(restFor*time.Since(t.began), maxRest), func() {
 		of.mu.Lock()
 		defer of.mu.Unlock()
 		of.leave(k)
@@ -215,10 +219,15 @@ func (t *Turns) start(turn *Turn, k kind) {
 
 // most returns how many may have a turn of a kind.
 func (t *Turns) most() int {
-	if time.Now().UnixNano()-t.seen.Load() < int64(knownTime) {
+	if t.isCrowded() {
 		return t.few
 	}
 	return t.many
+}
+
+// isCrowded reports whether known peers are at work.
+func (t *Turns) isCrowded() bool {
+	return time.Now().UnixNano()-t.seen.Load() < int64(knownTime)
 }
 
 // A line is who waits, by their hosts.

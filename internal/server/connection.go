@@ -55,7 +55,7 @@ func (s *Server) session(c *dialect.Conn, in *intake, active func() bool) (err e
 	}
 	d := in.endpoint.dialects[p]
 	if d == nil {
-		return dialect.Refused(p, s.dialects.of(nil)[p] != nil)
+		return dialect.Refused(p, s.dialects.all[p] != nil)
 	}
 	return d.Serve(s.ctx, c, in)
 }

@@ -52,7 +52,7 @@ var kinds = []dialect.Kind{native.Kind, stream.Kind}
 type dialects struct {
 	kinds []dialect.Kind
 	made  []dialect.Dialect // likewise
-	ended sync.Once
+	all   map[dialect.Protocol]dialect.Dialect
 }
 
 // build makes them, for a server.
@@ -65,6 +65,7 @@ func (d *dialects) build(s *Server) {
 	for _, k := range d.kinds {
 		d.made = append(d.made, k.New(config))
 	}
+	d.all = d.of(nil)
 }
 
 // names returns those of all dialects.
@@ -89,17 +90,16 @@ func (d *dialects) of(names []string) map[dialect.Protocol]dialect.Dialect {
 	return by
 }
 
-// shutdown ends what the dialects have open beside their connections.
+// shutdown ends what the dialects have open beside their connections. It may be called
+// again.
 func (d *dialects) shutdown(ctx context.Context, log func(slog.Level, string, ...any)) {
-	d.ended.Do(func() {
-		var all sync.WaitGroup
-		for i, made := range d.made {
-			all.Go(func() {
-				if err := made.Shutdown(ctx); err != nil {
-					log(slog.LevelWarn, "a dialect did not end in time", "dialect", d.kinds[i].Name, "error", err)
-				}
-			})
-		}
-		all.Wait()
-	})
+	var all sync.WaitGroup
+	for i, made := range d.made {
+		all.Go(func() {
+			if err := made.Shutdown(ctx); err != nil {
+				log(slog.LevelWarn, "a dialect did not end in time", "dialect", d.kinds[i].Name, "error", err)
+			}
+		})
+	}
+	all.Wait()
 }

@@ -91,9 +91,6 @@ func (r *reader) claim(ctx context.Context, in *session, q dialect.ReadRequest) 
 	if err != nil {
 		return faultOfStore(ctx, err)
 	}
-	if !claim.New {
-		in.conn.SetKnown(true) // it has read, over another connection
-	}
 	r.epoch, r.start, r.first = claim.Epoch, claim.Position, first && claim.New
 	r.unfence = onFence(claim.Fenced, q.Fence)
 	return nil

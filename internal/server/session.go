@@ -116,7 +116,10 @@ func (in *session) allow(right, topic string) error {
 	if in.allows == nil || in.allows(right, topic) {
 		return nil
 	}
-	preposition := map[string]string{RightSend: "to", RightRead: "from"}[right]
+	preposition := "to"
+	if right == RightRead {
+		preposition = "from"
+	}
 	return in.deny(&fault.Error{
 		Code: fault.Forbidden, At: -1,
 		Text: fmt.Sprintf("%s has no right to %s %s %s", in.principal, right, preposition, topic),
@@ -147,7 +150,7 @@ func denial(c fault.Code) bool { return c == fault.Unauthenticated || c == fault
 // deny logs that a peer was denied something, and returns f. Only one line a second is
 // logged of one address.
 func (in *intake) deny(f *fault.Error) *fault.Error {
-	if denial(f.Code) && in.s.denied.take(in.conn.Host(), time.Now()) {
+	if in.s.Logger != nil && denial(f.Code) && in.s.denied.take(in.conn.Host(), time.Now()) {
 		in.s.logPeer("access denied", append([]any{"remote", in.remote.String()}, faultAttrs(f)...)...)
 	}
 	return f
@@ -156,8 +159,9 @@ func (in *intake) deny(f *fault.Error) *fault.Error {
 // A paced lets through one line a second of each address. The zero value is ready to
 // use.
 type paced struct {
-	mu   sync.Mutex
-	last map[string]time.Time // guarded by mu
+	mu    sync.Mutex
+	last  map[string]time.Time // guarded by mu
+	swept time.Time            // guarded by mu
 }
 
 const (
@@ -172,15 +176,16 @@ func (p *paced) take(host string, now time.Time) bool {
 	if last, ok := p.last[host]; ok && now.Sub(last) < paceTime {
 		return false
 	}
-	if len(p.last) >= pacePeers {
+	if len(p.last) >= pacePeers && now.Sub(p.swept) >= paceTime {
+		p.swept = now
 		for host, last := range p.last {
 			if now.Sub(last) >= paceTime {
 				delete(p.last, host)
 			}
 		}
-		if len(p.last) >= pacePeers {
-			return false
-		}
+	}
+	if len(p.last) >= pacePeers {
+		return false
 	}
 	if p.last == nil {
 		p.last = make(map[string]time.Time)

@@ -58,7 +58,8 @@ func (in *session) Write(ctx context.Context, r dialect.WriteRequest) (dialect.W
 	if w.claim.Lost {
 		s.logLoss(in, w, r.Claim)
 	}
-	if w.next = w.claim.Next; w.next > 1 {
+	w.next = w.claim.Next
+	if len(w.claim.Note) > 0 {
 		in.credit = max(in.credit, 1) // it has stored something, over another connection
 		in.conn.SetKnown(in.known())
 	}
@@ -128,7 +129,7 @@ func (w *writer) Take(ctx context.Context, b *dialect.Batch, answer func(dialect
 // and one at least.
 func (w *writer) takeSome(ctx context.Context, b *dialect.Batch, from int, answer func(dialect.Answer) error) (settled dialect.Settled, err error) {
 	s := w.session.s
-	t := newTake(s.rules.Building, w.session.known())
+	t := newTake(s.rules.Building, w.session.conn.Known())
 	defer t.recycle()
 	var failed error
 	if s.Handler == nil && storedAsItCame(b.Codec) && len(b.Bad) == 0 {
@@ -138,6 +139,7 @@ func (w *writer) takeSome(ctx context.Context, b *dialect.Batch, from int, answe
 			if err := w.session.conn.WorkLong(ctx); err != nil {
 				return settled, err
 			}
+			defer w.session.conn.Rest()
 		}
 		failed = w.judgeAll(ctx, t, b, from)
 	}

@@ -19,7 +19,7 @@ func (r *reader) ask(ctx context.Context, bytes int64) error {
 	if r.o.Room == nil || bytes <= r.held {
 		return nil
 	}
-	if !r.o.Room.Want(bytes) {
+	if !r.o.Room.Want(ctx, bytes) {
 		if err := r.o.Room.Need(ctx, bytes); err != nil {
 			return err
 		}
@@ -35,7 +35,7 @@ func (r *reader) window(ctx context.Context) (int, error) {
 	case r.o.Room == nil:
 		return scanBytes, nil
 	case r.held >= goodRoom:
-	case r.o.Room.Want(goodRoom):
+	case r.o.Room.Want(ctx, goodRoom):
 		r.held = goodRoom
 	default:
 		return someRoom / 3, r.ask(ctx, someRoom)
@@ -52,7 +52,7 @@ func (r *reader) free() {
 	r.leave()
 	r.block = store.Block{}
 	if r.o.Room != nil && r.held > 0 {
-		r.o.Room.Want(0)
+		r.o.Room.Want(context.Background(), 0)
 		r.held = 0
 	}
 }

@@ -15,7 +15,7 @@ func (s *Store) Read(ctx context.Context, from store.Position, o store.ReadOptio
 	return func(yield func(store.Batch, error) bool) {
 		r := &reader{s: s, o: o, topics: store.NewPatterns(o.Topics), at: from}
 		if o.Room != nil {
-			defer o.Room.Want(0)
+			defer o.Room.Want(ctx, 0)
 		}
 		if o.Progress == 0 {
 			r.o.Progress = 5 * time.Second
@@ -50,7 +50,7 @@ func (r *reader) read(ctx context.Context, yield func(store.Batch, error) bool) 
 				return
 			}
 		} else if r.o.Room != nil {
-			r.o.Room.Want(0)
+			r.o.Room.Want(ctx, 0)
 		}
 		idle := err == nil && b.Block == nil
 		if !idle || b.Next != said {

@@ -327,7 +327,7 @@ func (f *front) Read(ctx context.Context, from store.Position, o store.ReadOptio
 			return
 		}
 		if o.Room != nil {
-			defer o.Room.Want(0)
+			defer o.Room.Want(ctx, 0)
 		}
 		r := &reader{f: f, o: o, at: f.position(from.Block), told: map[string]uint64{}}
 		r.at.Index = from.Index

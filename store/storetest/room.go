@@ -24,7 +24,7 @@ func (r *room) Need(_ context.Context, n int64) error {
 	return nil
 }
 
-func (r *room) Want(n int64) bool {
+func (r *room) Want(_ context.Context, n int64) bool {
 	if n > r.held && !r.generous {
 		return false
 	}
@@ -122,8 +122,8 @@ func testRoom(t *testing.T, d Driver) {
 // A full room has no room.
 type full struct{ err error }
 
-func (f full) Need(context.Context, int64) error { return f.err }
-func (full) Want(n int64) bool                   { return n == 0 }
+func (f full) Need(context.Context, int64) error  { return f.err }
+func (full) Want(_ context.Context, n int64) bool { return n == 0 }
 
 // fading is a room whose reader is gone once it has been given room left times.
 type fading struct {

@@ -79,7 +79,9 @@ class Proxy:
         self.listener.shutdown(socket.SHUT_RDWR)  # which wakes accept; close alone does not
         self.listener.close()
         for t in self.threads:
-            t.join()
+            t.join(5)
+            if t.is_alive():
+                raise AssertionError(f'{t.name} goes on after the proxy was closed')
 
 
 class TestFaults(unittest.TestCase):

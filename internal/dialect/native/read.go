@@ -173,7 +173,9 @@ func (s *reading) commit(ctx context.Context, line []byte) error {
 	if err := s.r.Commit(ctx, p); err != nil {
 		return err
 	}
-	s.c.SetKnown(true) // it has read
+	if p.Compare(s.r.Start()) > 0 {
+		s.c.SetKnown(true) // it has read
+	}
 	return s.c.Say(wire.Committed{Position: text})
 }
 
@@ -345,7 +347,7 @@ func (s *reading) convert(ctx context.Context, b *store.Batch, most int) error {
 func (s *reading) convertOne(ctx context.Context, stored codec.Codec, record []byte) (room bool, err error) {
 	others := len(s.data) + lengthCost*(len(s.lengths)+1)
 	for need := int64(others + resultCost*len(record)); ; {
-		if need > s.room.Size() && !s.room.Want(need) {
+		if need > s.room.Size() && !s.room.Want(ctx, need) {
 			if len(s.data) > 0 {
 				return false, nil
 			}
@@ -357,7 +359,7 @@ func (s *reading) convertOne(ctx context.Context, stored codec.Codec, record []b
 		if err != nil {
 			return false, err
 		}
-		if need = int64(others + len(data) - len(s.data)); need <= s.room.Size() || s.room.Want(need) {
+		if need = int64(others + len(data) - len(s.data)); need <= s.room.Size() || s.room.Want(ctx, need) {
 			s.data = data
 			return true, nil
 		}

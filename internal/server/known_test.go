@@ -1,0 +1,87 @@
+package server
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+
+	"github.com/dictwire/dictwire/internal/dialect"
+)
+
+// A peer is known for what it has stored or read, and for nothing that it says.
+func TestKnown(t *testing.T) {
+	s := &Server{Topic: "default"}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	at, err := s.open(Endpoint{Listener: l})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	// A say is a line, in which $next is the last position told, and how many values
+	// are the answer to it.
+	type say struct {
+		line    string
+		answers int
+	}
+	known := func(says ...say) bool {
+		near, far := net.Pipe()
+		c := dialect.NewConn(near, &s.rules)
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			s.serve(c, at, nil)
+		}()
+		defer func() {
+			_ = c.Abort()
+			<-ended
+			_ = far.Close()
+		}()
+		next, in := "", json.NewDecoder(far)
+		for _, say := range says {
+			if _, err := fmt.Fprintln(far, strings.ReplaceAll(say.line, "$next", next)); err != nil {
+				t.Fatal(err)
+			}
+			for range say.answers {
+				var told map[string]any
+				if err := in.Decode(&told); err != nil || told["error"] != nil {
+					t.Fatalf("after %s: %v, %v", say.line, told, err)
+				}
+				if p, ok := told["next"].(string); ok {
+					next = p
+				}
+			}
+		}
+		return c.Known()
+	}
+	var (
+		fresh  = say{`{"dictwire":1,"topic":"t","producer":"p"}`, 2}
+		first  = say{`{"dictwire":1,"topic":"t","producer":"q","first":9}`, 2}
+		reader = say{`{"dictwire":1,"subscribe":"empty","cursor":"c","follow":true}`, 1}
+		commit = say{`{"commit":"$next"}`, 1}
+	)
+	for _, test := range []struct {
+		name string
+		says []say
+		want bool
+	}{
+		{"a new producer", []say{fresh}, false},
+		{"one that says where it goes on", []say{first}, false},
+		{"the same again", []say{first}, false},
+		{"one that stores", []say{fresh, {`{"a":1}`, 1}}, true},
+		{"one that has stored", []say{fresh}, true},
+		{"a new reader", []say{reader}, false},
+		{"one whose cursor is there", []say{reader}, false},
+		{"one that commits where it began", []say{reader, commit}, false},
+		{"one that has read", []say{{`{"dictwire":1,"subscribe":"t","cursor":"c","follow":true}`, 3}, commit}, true},
+	} {
+		if got := known(test.says...); got != test.want {
+			t.Errorf("%s: known %v, want %v", test.name, got, test.want)
+		}
+	}
+}
