@@ -7,10 +7,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/dictwiretest"
 	"github.com/dictwire/dictwire/store"
 	"github.com/dictwire/dictwire/store/memory"
 )
@@ -218,4 +221,31 @@ func TestSubscriptionClose(t *testing.T) {
 	if err := sub.Commit(t.Context(), "1"); err == nil {
 		t.Error("a closed subscription commits")
 	}
+}
+
+// A commit on a connection that has died without a word, after the last record, is
+// sent again on another one.
+func TestCommitOnDeadConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := dictwiretest.NewServer(t, nil)
+		if _, err := srv.Client.Send(t.Context(), "t", n(1)); err != nil {
+			t.Fatal(err)
+		}
+		sub := srv.Client.Subscription(dictwire.SubscribeRequest{Topics: []string{"t"}, Cursor: "c"})
+		defer sub.Close()
+		var next string
+		for r, err := range sub.Records(t.Context()) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			next = r.Next()
+		}
+		time.Sleep(time.Hour) // there is nothing to be heard meanwhile
+		srv.Swallow()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := sub.Commit(ctx, next); err != nil {
+			t.Errorf("Commit = %v", err)
+		}
+	})
 }

@@ -64,6 +64,7 @@ func (s *Subscriber) sendCommits() {
 	}
 	s.mu.Unlock()
 	if len(lines) > 0 {
+		_ = conn.SetReadDeadline(time.Now().Add(wire.BeatWithin)) // reading may wait without one: see beat
 		_ = conn.SetWriteDeadline(time.Now().Add(wire.BeatWithin))
 		if _, err := conn.Write(lines); err != nil {
 			_ = conn.Close() // reading will say so, and they are sent again

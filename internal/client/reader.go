@@ -16,7 +16,7 @@ import (
 )
 
 // A beat is a connection on which a server is heard in time, as long as it is
-// expected to say something.
+// expected to say something: records, or the answer to a commit.
 type beat struct {
 	net.Conn
 	s *Subscriber
@@ -24,13 +24,12 @@ type beat struct {
 
 func (b beat) Read(p []byte) (int, error) {
 	b.s.mu.Lock()
-	ended := b.s.ended
-	b.s.mu.Unlock()
 	var deadline time.Time
-	if !ended {
+	if !b.s.ended || len(b.s.commits) > 0 {
 		deadline = time.Now().Add(wire.BeatWithin)
 	}
-	_ = b.SetReadDeadline(deadline)
+	_ = b.SetReadDeadline(deadline) // with mu: a commit that comes now sets it after that
+	b.s.mu.Unlock()
 	return b.Conn.Read(p)
 }
 
