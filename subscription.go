@@ -173,7 +173,7 @@ func (s *Subscription) Reject(ctx context.Context, r *Received, reason string) e
 	row := rejection.Of(r.Bytes)
 	row.Code, row.Text, row.Dialect, row.Format = fault.Handler, reason, "reader", r.Codec.Name()
 	row.Topic, row.Position, row.Principal, row.Producer, row.Number = r.Topic, r.Position(), r.Principal.named(), r.Producer, r.Number
-	if err := s.client.Reject(ctx, row); err != nil {
+	if err := s.core.Reject(ctx, row); err != nil {
 		return fmt.Errorf("dictwire: reject: %w", err)
 	}
 	return nil

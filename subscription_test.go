@@ -249,3 +249,46 @@ func TestCommitOnDeadConnection(t *testing.T) {
 		}
 	})
 }
+
+// A rejection that waits for its server ends with the subscription, and with the
+// client.
+func TestRejectCloses(t *testing.T) {
+	for name, test := range map[string]struct {
+		end  func(*dictwire.Client, *dictwire.Subscription) error
+		want string
+	}{
+		"subscription": {func(_ *dictwire.Client, sub *dictwire.Subscription) error { return sub.Close() }, "the subscription is closed"},
+		"client":       {func(c *dictwire.Client, _ *dictwire.Subscription) error { return c.Close() }, "the client is closed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				srv := dictwiretest.NewServer(t, nil)
+				if _, err := srv.Client.Send(t.Context(), "t", n(1)); err != nil {
+					t.Fatal(err)
+				}
+				sub := srv.Client.Subscription(dictwire.SubscribeRequest{Topics: []string{"t"}})
+				defer sub.Close()
+				for r, err := range sub.Records(t.Context()) {
+					if err != nil {
+						t.Fatal(err)
+					}
+					srv.Refuse(true)
+					ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+					defer cancel()
+					done := make(chan error, 1)
+					go func() { done <- sub.Reject(ctx, r, "no") }()
+					synctest.Wait()
+					if err := test.end(srv.Client, sub); err != nil {
+						t.Error(err)
+					}
+					for _, err := range []error{<-done, sub.Reject(ctx, r, "no")} {
+						if err == nil || !strings.Contains(err.Error(), test.want) {
+							t.Errorf("Reject = %v, want %q", err, test.want)
+						}
+					}
+					break
+				}
+			})
+		})
+	}
+}

@@ -168,6 +168,20 @@ func bound(v, byDefault int64) int64 {
 	return cmp.Or(v, byDefault)
 }
 
+// within returns a context that ends with ctx, and with a life.
+func within(ctx, life context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	end := func() { cancel(context.Cause(life)) }
+	if life.Err() != nil {
+		end()
+	}
+	unhook := context.AfterFunc(life, end)
+	return ctx, func() {
+		unhook()
+		cancel(nil)
+	}
+}
+
 // connect connects to the server.
 func (c *Client) connect(ctx context.Context) (net.Conn, error) {
 	c.mu.Lock()

@@ -14,10 +14,15 @@ import (
 
 // Ping opens a session and ends it.
 func (c *Client) Ping(ctx context.Context) error {
+	ctx, leave := within(ctx, c.ctx)
+	defer leave()
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	conn, err := c.connect(ctx)
-	if err != nil {
+	switch {
+	case err != nil && ctx.Err() == context.Canceled:
+		return context.Cause(ctx)
+	case err != nil:
 		return err
 	}
 	defer conn.Close()
