@@ -219,7 +219,8 @@ func (c *Client) Shutdown(ctx context.Context) error {
 func (c *Client) Close() error { return c.core.Close() }
 
 // Pending returns the number of records that were taken to be sent and are not
-// settled; with [Dialer.AtSpool], that are not in the spool.
+// settled; with [Dialer.AtSpool], that are not in the spool. Those that are Lost are
+// among them.
 func (c *Client) Pending() int64 { return c.core.Pending() }
 
 // Lost returns how many of the records that are pending will never be settled: those
@@ -248,7 +249,7 @@ func (c *Client) Stats() ClientStats {
 type ClientStats struct {
 	Sessions     int64                 // open now, of topics and subscriptions
 	Broken       int64                 // how often the server was lost
-	Pending      int64                 // records that are not settled, or not in the spool yet
+	Pending      int64                 // records that are not settled, or not in the spool yet; without those of Lost
 	PendingBytes int64                 // what they take
 	Lost         int64                 // records that the client has given up
 	Topics       map[string]TopicStats // of topics that were sent to

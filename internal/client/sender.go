@@ -302,17 +302,23 @@ func (s *sender) fail(err error) {
 	s.mu.Lock()
 	again := s.err != nil
 	if !again {
-		if s.c.o.Spool == nil {
-			lost := s.held.take()
-			s.c.lost.Add(int64(lost.records)) // first: Pending never misses them
-			s.c.window.leave(lost.records, lost.bytes)
-		}
+		s.lose()
 		s.stop(err)
 	}
 	s.mu.Unlock()
 	if !again {
 		s.c.logSession(slog.LevelError, "nothing more is sent to this topic", "topic", s.topic, "producer", s.c.producer, "error", err)
 	}
+}
+
+// lose counts as lost what is held and no spool has. The caller holds mu.
+func (s *sender) lose() {
+	if s.c.o.Spool != nil {
+		return
+	}
+	lost := s.held.take()
+	s.c.lost.Add(int64(lost.records)) // first: Pending never misses them
+	s.c.window.leave(lost.records, lost.bytes)
 }
 
 // stop makes err the answer to all who wait. The caller holds mu.
@@ -348,9 +354,7 @@ func (s *sender) close() {
 	if s.err != nil {
 		return
 	}
-	if s.c.o.Spool == nil {
-		s.c.lost.Add(int64(s.held.take().records))
-	}
+	s.lose()
 	s.stop(ErrClosed)
 }
 
