@@ -417,9 +417,9 @@ func (s *sender) settle(n uint64) error {
 	if s.idle && s.sent < s.next { // the server's window was full
 		s.notify()
 	}
+	window.leave(freed.records, freed.bytes) // first: who is told sees it
 	r := s.deliver()
 	s.mu.Unlock()
-	window.leave(freed.records, freed.bytes)
 	s.report(r)
 	return nil
 }
