@@ -72,7 +72,7 @@ func (s *sender) giveUpTo(next uint64) {
 	s.c.failed(s.topic, err)
 	s.waiters = slices.DeleteFunc(s.waiters, func(w *waiter) bool {
 		expired := !w.flush && w.number < next
-		if expired && !w.gone {
+		if expired {
 			w.end(outcome{err: err})
 		}
 		return expired

@@ -325,10 +325,8 @@ func (s *sender) lose() {
 func (s *sender) stop(err error) {
 	s.err = err
 	for _, w := range s.waiters {
-		if !w.gone {
-			s.told = s.told || w.flush
-			w.end(outcome{err: err})
-		}
+		s.told = s.told || w.flush
+		w.end(outcome{err: err})
 	}
 	s.waiters = nil
 	if s.expiry != nil {

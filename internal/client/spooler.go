@@ -321,7 +321,7 @@ func (s *sender) pass(gap *spool.GapError) verdict {
 	s.c.failed(s.topic, err)
 	s.waiters = slices.DeleteFunc(s.waiters, func(w *waiter) bool {
 		damaged := !w.flush && from <= w.number && w.number < gap.To
-		if damaged && !w.gone {
+		if damaged {
 			w.end(outcome{err: err})
 		}
 		return damaged
