@@ -207,6 +207,7 @@ func TestSubscriptionReject(t *testing.T) {
 func TestSubscriptionClose(t *testing.T) {
 	c := reading(t, 1)
 	sub := c.Subscription(dictwire.SubscribeRequest{Topics: []string{"orders"}, Cursor: "billing", Follow: true})
+	var next string
 	for r, err := range sub.Records(t.Context()) {
 		if r == nil {
 			if err == nil || errors.Is(err, context.Canceled) {
@@ -214,12 +215,13 @@ func TestSubscriptionClose(t *testing.T) {
 			}
 			break
 		}
+		next = r.Next()
 		if err := sub.Close(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := sub.Commit(t.Context(), "1"); err == nil {
-		t.Error("a closed subscription commits")
+	if err := sub.Commit(t.Context(), next); err == nil || !strings.Contains(err.Error(), "the subscription is closed") {
+		t.Errorf("Commit of %q = %v", next, err)
 	}
 }
 
