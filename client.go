@@ -223,8 +223,9 @@ func (c *Client) Close() error { return c.core.Close() }
 // among them.
 func (c *Client) Pending() int64 { return c.core.Pending() }
 
-// Lost returns how many of the records that are pending will never be settled: those
-// that a spool can't give back, or can't take.
+// Lost returns how many of the records that are pending the client has given up: a
+// spool can't give them back, or can't take them, they have waited for MaxAge, their
+// topic can't go on, or the client is closed.
 func (c *Client) Lost() int64 { return c.core.Lost() }
 
 // Ping opens a session with the server and ends it: it says whether the server

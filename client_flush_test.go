@@ -44,10 +44,7 @@ func TestFlushGivesUp(t *testing.T) {
 				t.Errorf("%d bytes are left", after-before)
 			}
 			done := flush(c)
-			p := srv.accept()
-			p.welcome(1)
-			p.want(line(1))
-			p.ack(1)
+			srv.takes()
 			if err := <-done; err != nil {
 				t.Error(err)
 			}
@@ -93,10 +90,7 @@ func TestAtNoSpool(t *testing.T) {
 			t.Fatalf("Flush = %v before anything was settled", err)
 		default:
 		}
-		p := srv.accept()
-		p.welcome(1)
-		p.want(line(1))
-		p.ack(1)
+		srv.takes()
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
@@ -149,10 +143,7 @@ func TestFlushBadTopic(t *testing.T) {
 			t.Errorf("SendAsync = %v", err)
 		}
 		sent = send(c, "good", n(1))
-		p = srv.accept()
-		p.welcome(1)
-		p.want(line(1))
-		p.ack(1)
+		srv.takes()
 		<-sent
 		if err := c.Flush(t.Context()); err != nil {
 			t.Errorf("the second Flush = %v", err)

@@ -91,10 +91,7 @@ func TestReplyNobodyWants(t *testing.T) {
 				}
 				c := srv.dial(d)
 				sendAsync(t, c, 1)
-				p := srv.accept()
-				p.welcome(1)
-				p.want(line(1))
-				p.ack(1)
+				p := srv.takes()
 				sp.late = test.late
 				if err := c.SendAsync(t.Context(), "t", n(2)); err != nil {
 					t.Fatal(err)

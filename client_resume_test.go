@@ -148,9 +148,7 @@ func TestEnds(t *testing.T) {
 					p.want(line(1))
 				}
 				p.ack(1)
-				if r := <-done; r.err != nil {
-					t.Error(r.err)
-				}
+				ok(t, done)
 				settled(t, c)
 			})
 		})
@@ -214,9 +212,7 @@ func TestRejectedTwice(t *testing.T) {
 		done := send(c, "t", n(4))
 		p.want(line(4))
 		p.ack(4)
-		if r := <-done; r.err != nil {
-			t.Error(r.err)
-		}
+		ok(t, done)
 		if err := c.Flush(t.Context()); err != nil {
 			t.Error(err)
 		}

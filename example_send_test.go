@@ -141,18 +141,18 @@ func ExampleClient_Shutdown() {
 	// true
 }
 
-// A context bounds how long one call waits. The client still holds the record.
-func ExampleClient_Send_timeout() {
+// A context ends one call. The client still holds the record.
+func ExampleClient_Send_canceled() {
+	ctx, cancel := context.WithCancel(context.Background())
 	release := make(chan struct{})
 	c, end := dialed(dictwire.HandlerFunc(func(context.Context, *dictwire.Request) (*dict.Dict, error) {
+		cancel() // while Send waits
 		<-release
 		return nil, nil
 	}))
 	defer end()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
-	defer cancel()
 	_, err := c.Send(ctx, "orders", dict.Of("what", "tea"))
-	fmt.Println(errors.Is(err, context.DeadlineExceeded), c.Pending() == 1)
+	fmt.Println(errors.Is(err, context.Canceled), c.Pending() == 1)
 	close(release)
 	fmt.Println(c.Flush(context.Background()), c.Pending())
 	// Output:

@@ -56,7 +56,7 @@ func (s *session) hear(patterns ...string) (line string) {
 		var err error
 		line, err = s.r.ReadString('\n')
 		if err != nil {
-			s.t.Fatalf("%v behind %q, want %s", err, line, p)
+			s.t.Fatalf("%v after %q, want %s", err, line, p)
 		}
 		line = strings.TrimSuffix(line, "\n")
 		if !regexp.MustCompile("^" + p + "$").MatchString(line) {
@@ -439,7 +439,7 @@ func TestNativeRead(t *testing.T) {
 	}
 	body(s, `{"a":5}`)
 
-	// Its next reader goes on behind the commit, and the older one is fenced.
+	// Its next reader goes on after the commit, and the older one is fenced.
 	s2 := greet(t, addr, `{"dictwire":1,"subscribe":["orders.eu","other"],"cursor":"c"}`)
 	s2.hear(exact(fmt.Sprintf(`{"dictwire":1,"next":"%s"}`, found[1])), `\{"at":.*"topic":"other".*`)
 	body(s2, `{"a":4}`)

@@ -22,8 +22,8 @@ import (
 // to, where none is given.
 const DefaultAddr = address.Default
 
-// DefaultTopic is where records go whose sender names no topic.
-const DefaultTopic = "default"
+// DefaultTopic is where records go whose sender names no topic: "default".
+const DefaultTopic = client.DefaultTopic
 
 // ErrServerClosed is what Serve, ServeOne and ListenAndServe return after
 // [Server.Shutdown] or [Server.Close].

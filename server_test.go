@@ -209,7 +209,7 @@ func TestListenAndServe(t *testing.T) {
 		t.Errorf("ListenAndServe = %v", err)
 	}
 	if err := srv.ListenAndServe(addr); !errors.Is(err, dictwire.ErrServerClosed) {
-		t.Errorf("ListenAndServe behind Shutdown = %v", err)
+		t.Errorf("ListenAndServe after Shutdown = %v", err)
 	}
 	if got := srv.Stats().Records; got != 1 {
 		t.Errorf("%d records", got)

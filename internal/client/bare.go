@@ -41,13 +41,9 @@ func DialBare(ctx context.Context, addr string, format codec.Codec) (*BareConn, 
 	if format == nil {
 		format = json.Codec{}
 	}
-	network, where, err := address.Dial(addr)
+	conn, err := dialTo(ctx, addr, nil)
 	if err != nil {
 		return nil, err
-	}
-	conn, err := new(net.Dialer).DialContext(ctx, network, where)
-	if err != nil {
-		return nil, fmt.Errorf("dictwire: can't connect to %s: %w", where, address.Cause(err))
 	}
 	c := &BareConn{conn: conn, codec: format, sending: make(chan *sending, 1), receive: make(chan *receiver, 1)}
 	c.sending <- new(sending)

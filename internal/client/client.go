@@ -27,8 +27,8 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// defaultTopic is where records go whose sender names no topic.
-const defaultTopic = "default"
+// DefaultTopic is where records go whose sender names no topic.
+const DefaultTopic = "default"
 
 // Options are those of the public Dialer, which says what they are, with the same
 // defaults.
@@ -48,7 +48,7 @@ type Options struct {
 	OnState                func(State)
 	MaxAge                 time.Duration
 	Logger                 *slog.Logger
-	DialContext            func(ctx context.Context, network, addr string) (net.Conn, error)
+	DialContext            dialFunc
 
 	Rejected   func(Rejection) error // makes the error that says so; it is required
 	OnRejected func(error)           // is told of what Rejected made
@@ -124,7 +124,7 @@ func New(ctx context.Context, addr string, o Options) (*Client, error) {
 	if o.Spool != nil {
 		c.producer = o.Spool.Producer()
 	}
-	if err := (store.Producer{Topic: defaultTopic, Name: c.producer}).Check(); err != nil {
+	if err := (store.Producer{Topic: DefaultTopic, Name: c.producer}).Check(); err != nil {
 		return nil, fmt.Errorf("dictwire: %w", err)
 	}
 	for name, cd := range c.codecs {
@@ -193,20 +193,26 @@ func (c *Client) connect(ctx context.Context) (net.Conn, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
-	dial := c.o.DialContext
+	return dialTo(ctx, c.addr, c.o.DialContext)
+}
+
+// dialTo connects to addr. A nil dial means a [net.Dialer].
+func dialTo(ctx context.Context, addr string, dial dialFunc) (net.Conn, error) {
 	if dial == nil {
 		dial = new(net.Dialer).DialContext
 	}
-	network, where, err := address.Dial(c.addr)
+	network, where, err := address.Dial(addr)
 	if err != nil {
 		return nil, err
 	}
-	conn, err = dial(ctx, network, where)
+	conn, err := dial(ctx, network, where)
 	if err != nil {
 		return nil, fmt.Errorf("dictwire: can't connect to %s: %w", where, address.Cause(err))
 	}
 	return conn, nil
 }
+
+type dialFunc = func(ctx context.Context, network, addr string) (net.Conn, error)
 
 const (
 	connectTimeout = 10 * time.Second
@@ -324,7 +330,7 @@ func (c *Client) Close() error {
 // sender returns the sender of a topic.
 func (c *Client) sender(topic string) (*sender, error) {
 	if topic == "" {
-		topic = defaultTopic
+		topic = DefaultTopic
 	}
 	c.mu.RLock()
 	s := c.senders[topic]
@@ -366,7 +372,7 @@ func (c *Client) all(topics []string) []*sender {
 
 // isOf reports whether a topic is one of some; none means all.
 func isOf(topics []string, topic string) bool {
-	return len(topics) == 0 || slices.Contains(topics, topic) || topic == defaultTopic && slices.Contains(topics, "")
+	return len(topics) == 0 || slices.Contains(topics, topic) || topic == DefaultTopic && slices.Contains(topics, "")
 }
 
 // failed notes an error for the next Flush of a topic.

@@ -93,8 +93,6 @@ func (s *Subscriber) unanswered(progress bool) bool {
 // commit.
 const maxBeats = 3
 
-var errUnanswered = errors.New("dictwire: the server did not answer a commit")
-
 // committed ends the waiting for a position and those before it.
 func (s *Subscriber) committed(text string) {
 	p, err := store.ParsePosition(text)

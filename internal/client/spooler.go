@@ -329,7 +329,7 @@ func (s *sender) pass(gap *spool.GapError) verdict {
 	return over
 }
 
-// tell tells the spool what is settled, until the link ends.
+// tell tells the spool what is settled, until the session ends.
 func (sess *session) tell(ctx context.Context) {
 	s := sess.s
 	told := uint64(0)

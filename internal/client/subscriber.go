@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"sync"
@@ -65,6 +66,9 @@ func (c *Client) Subscribe(req Request) *Subscriber {
 	s.running.Go(func() { s.run(ctx) })
 	return s
 }
+
+// String says what is read.
+func (s *Subscriber) String() string { return fmt.Sprintf("subscription to %v", s.req.Topics) }
 
 // Close ends reading. Commits and rejections that wait fail with err.
 func (s *Subscriber) Close(err error) {
