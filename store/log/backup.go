@@ -16,7 +16,9 @@ const incompleteName = "incomplete"
 // Backup implements [store.Backuper]. The store may be opened read-only, beside the
 // process that has it open; the copy then is of what there was when it was opened.
 // Sealed segments are linked, not copied, where the file system allows it. Until the
-// copy is whole it stands beside dir, as dir.part, which does not open.
+// copy is whole it stands beside dir, as dir.part, which does not open. One that was
+// never finished is removed; anything else of that name is left alone, and the error
+// wraps fs.ErrExist, as where dir exists.
 //
 // The states are not copied, as they follow from the log.
 func (s *Store) Backup(ctx context.Context, dir string) (err error) {
@@ -34,6 +36,11 @@ func (s *Store) Backup(ctx context.Context, dir string) (err error) {
 	to, part := sn.FS, dir+".part"
 	if _, err := to.Stat(dir); err == nil || !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("store: backup to %s: %w", dir, fs.ErrExist)
+	}
+	if _, err := to.Stat(part); err == nil || !errors.Is(err, fs.ErrNotExist) {
+		if _, err := to.Stat(to.PathJoin(part, incompleteName)); err != nil {
+			return fmt.Errorf("store: backup to %s: %s is there, and is no unfinished backup: %w", dir, part, fs.ErrExist)
+		}
 	}
 	if err = sn.copyTo(ctx, part); err == nil {
 		err = errors.Join(to.Rename(part, dir), syncDir(to, to.PathDir(dir)))
