@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"path/filepath"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -33,6 +34,7 @@ func (s *Store) Backup(ctx context.Context, dir string) (err error) {
 		}
 		defer func() { err = errors.Join(err, sn.Close()) }()
 	}
+	dir = filepath.Clean(dir) // else a slash at its end would put the copy inside it
 	to, part := sn.FS, dir+".part"
 	if _, err := to.Stat(dir); err == nil || !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("store: backup to %s: %w", dir, fs.ErrExist)
