@@ -162,7 +162,7 @@ func TestReadOnly(t *testing.T) {
 	for what, err := range map[string]error{
 		"append": r.Append(t.Context(), b)[0].Err, "claim": claim, "claim a cursor": cursorClaim,
 		"trim": r.Trim(t.Context(), "a", head), "reset": r.Reset(t.Context(), cursor, head),
-		"forget": r.Forget(t.Context(), p), "ready": r.Ready(t.Context()),
+		"forget": r.Forget(t.Context(), p), "ready": r.Ready(t.Context()), "tidy": r.Tidy(t.Context()),
 	} {
 		if !errors.Is(err, log.ErrReadOnly) || !errors.Is(err, store.ErrUnavailable) {
 			t.Errorf("%s: %v", what, err)

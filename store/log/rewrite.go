@@ -235,6 +235,10 @@ func (s *Store) rewriteSparse(ctx context.Context, paced bool) error {
 		if err := s.enter(ctx); err != nil {
 			return err
 		}
+		if f := s.failed(); f != nil {
+			s.leave()
+			return f
+		}
 		s.trimMu.Lock()
 		run := s.sparsest()
 		s.trimMu.Unlock()

@@ -305,6 +305,9 @@ func (s *Store) reclaim(ctx context.Context) error {
 		return err
 	}
 	defer s.leave()
+	if f := s.failed(); f != nil {
+		return f
+	}
 	s.trimMu.Lock()
 	defer s.trimMu.Unlock()
 	defer s.holdRoom() // once the room is not used
