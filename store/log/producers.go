@@ -147,11 +147,10 @@ func (s *Store) Claim(ctx context.Context, name store.Producer, r store.ClaimReq
 	if claim.New {
 		m.changes = append(m.changes, change{key: expiryKey(state, p.key), data: []byte{}})
 	}
-	if needsNoSync(claim, r) {
-		d.finish()
-		s.commitHasty(m)
-	} else if err := s.commitNew(m); err != nil {
-		return store.Claim{}, err
+	if !needsNoSync(claim, r) || !s.commitHasty(m) {
+		if err := s.commitNew(m); err != nil {
+			return store.Claim{}, err
+		}
 	}
 	p.state = state
 	claim.Fenced = s.writers.Put(name, claim.Epoch, r.Attempt)
