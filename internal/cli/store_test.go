@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -12,8 +13,8 @@ import (
 func TestVersionHint(t *testing.T) {
 	for version, newer := range map[uint64]bool{1: false, 3: true} {
 		err := hinted(fmt.Errorf("open: %w", &log.VersionError{File: "f", Version: version, Reads: 2}))
-		h, ok := err.(hintError)
-		if !ok || strings.Contains(h.hint, "newer one") != newer || strings.Contains(h.hint, "export") == newer {
+		var h hintError
+		if !errors.As(err, &h) || strings.Contains(h.hint, "newer one") != newer || strings.Contains(h.hint, "export") == newer {
 			t.Errorf("version %d: %+v", version, err)
 		}
 	}
