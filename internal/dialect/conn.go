@@ -542,14 +542,10 @@ func (c *Conn) LastSpoke() time.Time {
 }
 
 // GiveWay ends the connection, as End does, in favour of another one: its peer is
-// told so, if it listens. It may be called from any goroutine.
-func (c *Conn) GiveWay() {
+// told e, if it listens. It may be called from any goroutine.
+func (c *Conn) GiveWay(e *fault.Error) {
 	c.gaveWay.Store(true)
-	c.End(&fault.Error{
-		Code: fault.Idle, At: -1,
-		Text: "the server has no room for more connections, and this one was silent",
-		Hint: "connect again",
-	})
+	c.End(e)
 }
 
 // GaveWay reports whether the connection was ended by GiveWay.

@@ -35,6 +35,16 @@ func (s *Server) serve(c *dialect.Conn, e *endpoint, active func() bool) {
 	in.ended(err)
 }
 
+// turnAway closes a connection that has got no place, and says why, if the peer
+// listens.
+func (s *Server) turnAway(c *dialect.Conn) {
+	if f := (*fault.Error)(nil); errors.As(c.Ended(), &f) {
+		s.tell(c, f)
+		_ = c.Flush()
+	}
+	_ = c.Abort()
+}
+
 // session tells what the connection speaks and serves that. A panic ends the
 // connection, not the server.
 func (s *Server) session(c *dialect.Conn, in *intake, active func() bool) (err error) {

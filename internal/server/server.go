@@ -217,13 +217,18 @@ func (s *Server) accept(l net.Listener, serve func(*dialect.Conn)) error {
 		}
 		pause = 0
 		c := dialect.NewConn(nc, &s.rules)
-		place := s.slots.take(c, s.ending)
+		place := s.slots.enter(c, s.ending)
 		if place == nil || !s.begin(c) {
 			_ = nc.Close()
 			return ErrClosed
 		}
 		go func() {
-			defer s.end(c, place)
+			defer s.end(c)
+			if !s.slots.wait(place, s.ending) {
+				s.turnAway(c)
+				return
+			}
+			defer s.slots.leave(place)
 			serve(c)
 		}()
 	}
@@ -241,11 +246,10 @@ func (s *Server) begin(c *dialect.Conn) bool {
 	return true
 }
 
-func (s *Server) end(c *dialect.Conn, place *slot) {
+func (s *Server) end(c *dialect.Conn) {
 	s.mu.Lock()
 	delete(s.conns, c)
 	s.mu.Unlock()
-	s.slots.leave(place)
 	s.running.Done()
 }
 
