@@ -281,6 +281,9 @@ func TestRandomBytes(t *testing.T) {
 		_ = c.(*net.TCPConn).CloseWrite()
 		told, _ := io.ReadAll(c)
 		_ = c.Close()
+		if b[0] == 0x16 && string(told) == "\x15\x03\x01\x00\x02\x02(" { // a TLS handshake, and the alert that it fails
+			continue
+		}
 		answers := bytes.SplitAfter(told, []byte("\n"))
 		var in codec.Codec = json.Codec{}
 		if binary := binaryFormat(b); binary != nil {

@@ -20,17 +20,14 @@ const (
 	// more places than the one that waits.
 	fairTime = 100 * time.Millisecond
 
-	// leaveTime is how long those that give way may take for that before others do.
-	leaveTime = 100 * time.Millisecond
-
 	// lookTime is how long it takes at least from one vain look for somebody who may
 	// give way to the next.
 	lookTime = 10 * time.Millisecond
 
-	// lobbyPart is how many places there are for each connection that may wait for
-	// one, and minLobby how many may wait at least.
-	lobbyPart = 64
-	minLobby  = 8
+	// crowdPart is how many places there are for each connection that may wait for
+	// one, and for each that may take its time to leave; minCrowd is how many may.
+	crowdPart = 64
+	minCrowd  = 8
 )
 
 // slots are the places of a server's open connections. Where all are taken, the next
@@ -48,13 +45,12 @@ type slots struct {
 	room chan struct{} // holds one when somebody left the lobby
 
 	mu        sync.Mutex
-	open      int
+	open      int            // places that are taken
 	hosts     map[string]int // how many connections a host has, in places and in the lobby
 	lobby     []*slot        // those that wait, the first to come first
 	strangers list.List      // of *slot: those that had not spoken when they were looked at, the oldest first
 	speakers  speakers       // the others
-	ending    int            // how many were told to give way, and have not left
-	ended     time.Time      // when the last of them was told
+	ending    int            // how many gave way, and have not left: they have no place
 	vain      time.Time      // when nobody was found who may give way
 	timer     *time.Timer    // looks again, while somebody waits
 }
@@ -75,6 +71,9 @@ type slot struct {
 func newSlots(limit int) *slots {
 	return &slots{max: limit, room: make(chan struct{}, 1), hosts: make(map[string]int)}
 }
+
+// crowd is how many may wait, and how many may be about to leave.
+func (s *slots) crowd() int { return max(s.max/crowdPart, minCrowd) }
 
 // enter gives the connection a place, or lets it wait for one. It waits itself where
 // the lobby is full of one host's connections, and returns nil when ending is closed.
@@ -98,10 +97,10 @@ func (s *slots) tryEnter(c *dialect.Conn) *slot {
 	p := &slot{c: c, ready: make(chan struct{})}
 	if s.max < 0 || s.open < s.max {
 		s.hosts[c.Host()]++
-		s.place(p)
+		s.give(p)
 		return p
 	}
-	full := len(s.lobby) >= max(s.max/lobbyPart, minLobby)
+	full := len(s.lobby) >= s.crowd()
 	if full && !slices.ContainsFunc(s.lobby, func(q *slot) bool { return q.c.Host() != c.Host() }) {
 		return nil
 	}
@@ -154,8 +153,8 @@ func (s *slots) forget(host string) {
 	}
 }
 
-// place gives p a place. s.mu is held.
-func (s *slots) place(p *slot) {
+// give gives p a place. s.mu is held.
+func (s *slots) give(p *slot) {
 	s.open++
 	p.since, p.taken = time.Now(), true
 	p.e = s.strangers.PushBack(p)
@@ -183,11 +182,10 @@ func (s *slots) wait(p *slot, ending <-chan struct{}) bool {
 	return p.taken
 }
 
-// leave gives a place back.
+// leave gives a place back, when its connection is closed.
 func (s *slots) leave(p *slot) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.open--
 	if p.ending {
 		s.ending--
 	} else {
@@ -199,13 +197,7 @@ func (s *slots) leave(p *slot) {
 // look gives the places that are free to those who wait, and makes others give way
 // for those who are left. s.mu is held.
 func (s *slots) look() {
-	for s.open < s.max && len(s.lobby) > 0 {
-		first, _ := s.first()
-		p := s.lobby[first]
-		s.lobby = slices.Delete(s.lobby, first, first+1)
-		s.place(p)
-		s.hasRoom()
-	}
+	s.place()
 	if len(s.lobby) == 0 {
 		if s.timer != nil {
 			s.timer.Stop()
@@ -213,6 +205,7 @@ func (s *slots) look() {
 		return
 	}
 	wait := s.giveWay(len(s.lobby))
+	s.place()
 	if s.timer == nil {
 		s.timer = time.AfterFunc(wait, func() {
 			s.mu.Lock()
@@ -222,6 +215,17 @@ func (s *slots) look() {
 		return
 	}
 	s.timer.Reset(wait)
+}
+
+// place gives the places that are free to those who wait. s.mu is held.
+func (s *slots) place() {
+	for s.open < s.max && len(s.lobby) > 0 {
+		i, _ := s.first()
+		p := s.lobby[i]
+		s.lobby = slices.Delete(s.lobby, i, i+1)
+		s.give(p)
+		s.hasRoom()
+	}
 }
 
 // first returns who in the lobby is the next, and how many of its host wait there.
@@ -249,25 +253,21 @@ func (s *slots) makeRoom() {
 // giveWay makes connections give way for n that wait, as far as there are any that
 // may, and returns when to look again. s.mu is held.
 func (s *slots) giveWay(n int) time.Duration {
-	now := time.Now()
-	if left := leaveTime - now.Sub(s.ended); left > 0 {
-		if n -= s.ending; n <= 0 {
-			return left
-		}
+	if n = min(n, s.crowd()-s.ending); n <= 0 {
+		return silentTime // or when one of them has left
 	}
+	now := time.Now()
 	if left := lookTime - now.Sub(s.vain); left > 0 {
 		return left
 	}
-	ended := s.ending
+	before := s.ending
 	wait := s.endStrangers(now, n)
-	if s.ending == ended && len(s.speakers) > 0 {
+	if s.ending == before && len(s.speakers) > 0 {
 		wait = min(wait, s.endSpeaker(now))
 	}
-	if s.ending > ended {
-		s.ended = now
-		return leaveTime
+	if s.ending == before {
+		s.vain = now
 	}
-	s.vain = now
 	return max(wait, lookTime)
 }
 
@@ -341,8 +341,9 @@ func (s *slots) end(p *slot) {
 	})
 }
 
-// remove takes p out of what may give way, and its host has one less. s.mu is held.
+// remove takes p out of those that have a place. s.mu is held.
 func (s *slots) remove(p *slot) {
+	s.open--
 	s.forget(p.c.Host())
 	if p.e != nil {
 		s.strangers.Remove(p.e)

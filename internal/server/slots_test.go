@@ -97,17 +97,17 @@ func (l *lounge) crowd(n int, host string) []*slot {
 func TestSlotsCrowd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLounge(t, 20)
-		crowd := l.crowd(20+minLobby, "127.0.1.1")
+		crowd := l.crowd(20+minCrowd, "127.0.1.1")
 		began := time.Now()
 		other := l.comes("127.0.0.1")
-		if got := has(crowd[20+minLobby-1]); got != "turned away" {
+		if got := has(crowd[20+minCrowd-1]); got != "turned away" {
 			t.Errorf("the newest of the crowd: %s, and the lobby is full", got)
 		}
 		<-other.ready
 		if took := time.Since(began); !other.taken || took != fairTime {
 			t.Errorf("the other host's: %s, after %v", has(other), took)
 		}
-		for i, p := range crowd[:20+minLobby-1] {
+		for i, p := range crowd[:20+minCrowd-1] {
 			want := "place"
 			switch {
 			case i == 0:
@@ -147,7 +147,7 @@ func TestSlotsOrder(t *testing.T) {
 func TestSlotsOneHost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLounge(t, 4)
-		crowd := l.crowd(4+minLobby, "127.0.1.1")
+		crowd := l.crowd(4+minCrowd, "127.0.1.1")
 		last := make(chan *slot)
 		began := time.Now()
 		go func() { last <- l.comes("127.0.1.1") }()
@@ -225,7 +225,7 @@ func (l *lounge) verify() {
 	if !maps.Equal(counted, l.hosts) {
 		l.t.Fatalf("hosts: %v, and there are %v", l.hosts, counted)
 	}
-	if l.open > l.max || len(l.lobby) > minLobby || len(l.lobby) > 0 && l.open < l.max {
+	if l.open > l.max || l.slots.ending > minCrowd || len(l.lobby) > minCrowd || len(l.lobby) > 0 && l.open < l.max {
 		l.t.Fatalf("%d places of %d, %d in the lobby", l.open, l.max, len(l.lobby))
 	}
 }
