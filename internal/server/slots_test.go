@@ -83,6 +83,13 @@ func (l *lounge) all(slots ...*slot) {
 	}
 }
 
+// counts returns how many wait, have given way and not left, and have a place.
+func (l *lounge) counts() (waiting, leaving, placed int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.lobby), l.slots.ending, l.open
+}
+
 // crowd lets n connections of a host come, and returns them.
 func (l *lounge) crowd(n int, host string) []*slot {
 	var crowd []*slot
@@ -162,6 +169,51 @@ func TestSlotsOneHost(t *testing.T) {
 			t.Errorf("the last one came into the lobby after %v", took)
 		}
 		l.all(append(crowd, p)...)
+	})
+}
+
+// Another host's is let in while one of the crowd waits for room in the lobby, and
+// then that one is turned away.
+func TestSlotsLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLounge(t, 4)
+		crowd := l.crowd(4+minCrowd, "127.0.1.1")
+		entered := make(chan *slot)
+		go func() { entered <- l.comes("127.0.1.1") }()
+		synctest.Wait()
+		other := l.comes("127.0.0.1")
+		late := <-entered
+		if got := has(late); got != "turned away" {
+			t.Errorf("the one that came too late: %s", got)
+		}
+		l.all(append(crowd, late, other)...)
+	})
+}
+
+// Those that take their time to leave are few.
+func TestSlotsLeaving(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLounge(t, 3*minCrowd)
+		var crowd []*slot
+		for range 4 * minCrowd {
+			crowd = append(crowd, l.enter(l.conn("127.0.1.1"), l.ending))
+			if waiting, _, _ := l.counts(); waiting == minCrowd {
+				time.Sleep(2 * silentTime)
+			}
+		}
+		time.Sleep(time.Minute)
+		if waiting, leaving, placed := l.counts(); waiting != 0 || leaving != minCrowd || placed != l.max {
+			t.Errorf("%d wait, %d leave, %d have a place", waiting, leaving, placed)
+		}
+		next := l.enter(l.conn("127.0.0.1"), l.ending)
+		time.Sleep(time.Minute)
+		if got := has(next); got != "waits" {
+			t.Errorf("the next one: %s, while others leave", got)
+		}
+		l.leave(crowd[0])
+		if got := has(next); got != "place" {
+			t.Errorf("the next one: %s, when one has left", got)
+		}
 	})
 }
 
