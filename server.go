@@ -58,8 +58,11 @@ type Server struct {
 	// MaxConns caps the connections that are served at once. Where more come,
 	// silent ones give way to them and are told "idle": first those that have
 	// not opened a session within a second, then the one that has been silent
-	// for the longest, a second at least. Where there are none, the next ones
-	// wait. Zero means 10,000, negative no limit.
+	// for the longest, a second at least. Those of the host with the fewest
+	// connections are served first; where its host has fewer, a tenth of a second
+	// without a session is enough. Where none gives way, the next ones wait, and of
+	// a crowd of hosts those with the most connections are told "unavailable".
+	// Zero means 10,000, negative no limit.
 	MaxConns int
 
 	// MaxMemory caps the bytes of memory that records take while they are

@@ -281,7 +281,8 @@ func (s *slots) endStrangers(now time.Time, n int) time.Duration {
 		few = s.hosts[s.lobby[first].c.Host()]
 	}
 	wait := silentTime
-	for e, next := s.strangers.Front(), (*list.Element)(nil); e != nil && n > 0; e = next {
+	var next *list.Element
+	for e := s.strangers.Front(); e != nil && n > 0; e = next {
 		next = e.Next()
 		p := e.Value.(*slot)
 		if spoke := p.c.LastSpoke(); !spoke.IsZero() {

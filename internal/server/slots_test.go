@@ -90,11 +90,11 @@ func (l *lounge) counts() (waiting, leaving, placed int) {
 	return len(l.lobby), l.slots.ending, l.open
 }
 
-// crowd lets n connections of a host come, and returns them.
-func (l *lounge) crowd(n int, host string) []*slot {
+// crowd lets n connections of one host come, and returns them.
+func (l *lounge) crowd(n int) []*slot {
 	var crowd []*slot
 	for range n {
-		crowd = append(crowd, l.comes(host))
+		crowd = append(crowd, l.comes("127.0.1.1"))
 	}
 	return crowd
 }
@@ -104,7 +104,7 @@ func (l *lounge) crowd(n int, host string) []*slot {
 func TestSlotsCrowd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLounge(t, 20)
-		crowd := l.crowd(20+minCrowd, "127.0.1.1")
+		crowd := l.crowd(20+minCrowd)
 		began := time.Now()
 		other := l.comes("127.0.0.1")
 		if got := has(crowd[20+minCrowd-1]); got != "turned away" {
@@ -134,7 +134,7 @@ func TestSlotsCrowd(t *testing.T) {
 func TestSlotsOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLounge(t, 4)
-		placed := append(l.crowd(3, "127.0.1.1"), l.comes("127.0.1.2"))
+		placed := append(l.crowd(3), l.comes("127.0.1.2"))
 		for _, p := range placed {
 			p.c.Spoke()
 		}
@@ -154,7 +154,7 @@ func TestSlotsOrder(t *testing.T) {
 func TestSlotsOneHost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLounge(t, 4)
-		crowd := l.crowd(4+minCrowd, "127.0.1.1")
+		crowd := l.crowd(4+minCrowd)
 		last := make(chan *slot)
 		began := time.Now()
 		go func() { last <- l.comes("127.0.1.1") }()
@@ -177,7 +177,7 @@ func TestSlotsOneHost(t *testing.T) {
 func TestSlotsLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLounge(t, 4)
-		crowd := l.crowd(4+minCrowd, "127.0.1.1")
+		crowd := l.crowd(4+minCrowd)
 		entered := make(chan *slot)
 		go func() { entered <- l.comes("127.0.1.1") }()
 		synctest.Wait()
