@@ -104,7 +104,7 @@ func (l *lounge) crowd(n int) []*slot {
 func TestSlotsCrowd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLounge(t, 20)
-		crowd := l.crowd(20+minCrowd)
+		crowd := l.crowd(20 + minCrowd)
 		began := time.Now()
 		other := l.comes("127.0.0.1")
 		if got := has(crowd[20+minCrowd-1]); got != "turned away" {
@@ -154,7 +154,7 @@ func TestSlotsOrder(t *testing.T) {
 func TestSlotsOneHost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLounge(t, 4)
-		crowd := l.crowd(4+minCrowd)
+		crowd := l.crowd(4 + minCrowd)
 		last := make(chan *slot)
 		began := time.Now()
 		go func() { last <- l.comes("127.0.1.1") }()
@@ -177,7 +177,7 @@ func TestSlotsOneHost(t *testing.T) {
 func TestSlotsLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLounge(t, 4)
-		crowd := l.crowd(4+minCrowd)
+		crowd := l.crowd(4 + minCrowd)
 		entered := make(chan *slot)
 		go func() { entered <- l.comes("127.0.1.1") }()
 		synctest.Wait()
