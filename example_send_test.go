@@ -84,7 +84,7 @@ func ExampleClient_Flush() {
 func ExampleClient_Flush_rejected() {
 	c, end := dialed(dictwire.HandlerFunc(func(_ context.Context, r *dictwire.Request) (*dict.Dict, error) {
 		if r.Number == 2 {
-			return nil, errors.New("no milk today")
+			return nil, dictwire.Reject("sold_out", "no milk today")
 		}
 		return nil, nil
 	}))
@@ -97,15 +97,15 @@ func ExampleClient_Flush_rejected() {
 	}
 	var rejected *dictwire.RejectedError
 	if err := c.Flush(ctx); errors.As(err, &rejected) {
-		fmt.Println(rejected.Topic, rejected.Number, rejected.Text)
+		fmt.Println(rejected.Topic, rejected.Number, rejected.Reason, rejected.Text)
 	}
-	// Output: orders 2 no milk today
+	// Output: orders 2 sold_out no milk today
 }
 
 // Rejections may be told as they come, in place of Flush.
 func ExampleDialer_onRejected() {
 	addr, end := serve(dictwire.HandlerFunc(func(context.Context, *dictwire.Request) (*dict.Dict, error) {
-		return nil, errors.New("closed on Sundays")
+		return nil, dictwire.Reject("", "closed on Sundays")
 	}))
 	defer end()
 	ctx := context.Background()

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -94,7 +93,7 @@ func refuser() dictwire.Handler {
 		v, _ := r.Dict().Get("do")
 		switch do, _ := v.Text(); do {
 		case "reject":
-			return nil, errors.New("not wanted")
+			return nil, dictwire.Reject("", "not wanted")
 		case "panic":
 			panic("on purpose")
 		case "wait":
@@ -147,7 +146,7 @@ func wantStored(t testing.TB, s store.Store, topic string, want ...string) {
 
 func TestNativeWrite(t *testing.T) {
 	st := memory.New(nil)
-	addr := start(t, &dictwire.Server{Store: st, Handler: refuser()})
+	addr := start(t, &dictwire.Server{Store: st, Handler: refuser(), HandlerRetries: -1})
 
 	// A new producer, and records in pieces.
 	s := greet(t, addr, `{"dictwire":1,"topic":"orders","producer":"till","extra":[1]}`)

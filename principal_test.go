@@ -54,7 +54,7 @@ func TestPrincipals(t *testing.T) {
 	dir := t.TempDir()
 	who := dictwire.HandlerFunc(func(_ context.Context, r *dictwire.Request) (*dict.Dict, error) {
 		if strings.Contains(string(r.Bytes), "reject") {
-			return nil, errors.New("not of " + string(r.Principal))
+			return nil, dictwire.Reject("", "not of "+string(r.Principal))
 		}
 		return nil, nil
 	})

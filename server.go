@@ -3,7 +3,6 @@ package dictwire
 import (
 	"cmp"
 	"context"
-	"errors"
 	"log/slog"
 	"net"
 	"sync"
@@ -35,6 +34,15 @@ type Server struct {
 	// Handler sees each dictionary before it is stored. Nil lets all of them
 	// in.
 	Handler Handler
+
+	// HandlerTimeout is how long one call of Handler may take until its context ends.
+	// Zero means 1 minute, negative no limit.
+	HandlerTimeout time.Duration
+
+	// HandlerRetries is how often Handler is called again for a record that it has
+	// failed on, after pauses of 50 milliseconds to 5 seconds. Zero means 10,
+	// negative never.
+	HandlerRetries int
 
 	// Authorizer says who the peers are and what they may do. Nil admits all, as
 	// [Anonymous], to everything.
@@ -99,6 +107,7 @@ func (s *Server) server() *server.Server {
 			Store: s.Store, Topic: cmp.Or(s.Topic, DefaultTopic), JSON: s.JSON, Limits: s.Limits,
 			MaxConns: s.MaxConns, MaxMemory: s.MaxMemory,
 			IdleTimeout: s.IdleTimeout, RecordTimeout: s.RecordTimeout, WriteTimeout: s.WriteTimeout,
+			HandlerTimeout: s.HandlerTimeout, HandlerRetries: s.HandlerRetries,
 			Logger: s.Logger, Authorize: authorizeBy(s.Authorizer),
 		}
 		if s.Handler != nil {
@@ -110,15 +119,10 @@ func (s *Server) server() *server.Server {
 
 // handle calls the handler.
 func (s *Server) handle(ctx context.Context, r server.Request) (*dict.Dict, error) {
-	reply, err := s.Handler.Handle(ctx, &Request{
+	return s.Handler.Handle(ctx, &Request{
 		Codec: r.Codec, Dialect: r.Dialect, Topic: r.Topic, Principal: Principal(r.Principal), Producer: r.Producer, Number: r.Number,
 		RemoteAddr: r.RemoteAddr, Bytes: r.Bytes, limits: r.Limits, dict: r.Decoded,
 	})
-	// What another server told a client of the handler is not told as this one's fault.
-	if errors.As(err, new(*client.RemoteError)) || errors.As(err, new(*RejectedError)) {
-		err = errors.New(err.Error())
-	}
-	return reply, err
 }
 
 // ListenAndServe listens on addr, as [Listen] understands it, and serves.

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -103,7 +102,7 @@ func handle(_ context.Context, r *dictwire.Request) (*dict.Dict, error) {
 	age, ok := r.Dict().Get("age")
 	years, isInt := age.Int()
 	if ok && !isInt {
-		return nil, errors.New("/age: want an int")
+		return nil, dictwire.Reject("wrong_age", "/age: want an int")
 	}
 	if _, ok := r.Dict().Get("ask"); ok {
 		return dict.Of("in ten years", years+10), nil

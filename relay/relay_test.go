@@ -342,7 +342,7 @@ func TestRejected(t *testing.T) {
 	up.unserve()
 	up.handler = dictwire.HandlerFunc(func(_ context.Context, r *dictwire.Request) (*dict.Dict, error) {
 		if v, _ := r.Dict().Get("n"); dict.Equal(v, dict.Int(3)) || dict.Equal(v, dict.Int(7)) {
-			return nil, errors.New("no threes, no sevens")
+			return nil, dictwire.Reject("number", "no threes, no sevens")
 		}
 		return nil, nil
 	})
@@ -354,7 +354,7 @@ func TestRejected(t *testing.T) {
 	eventually(t, func() string { return "2 rejected here" }, func() bool { return len(r.rejected()) == 2 })
 	d := r.rejected()[0]
 	for key, want := range map[string]string{
-		"code": `"handler"`, "topic": `"a"`, "number": "3", "format": `"json"`, "dialect": `"relay"`, "size": "7", "bytes": `b'{"n":3}'`,
+		"code": `"handler"`, "reason": `"number"`, "topic": `"a"`, "number": "3", "format": `"json"`, "dialect": `"relay"`, "size": "7", "bytes": `b'{"n":3}'`,
 	} {
 		v, _ := d.Get(key)
 		if got := strings.ReplaceAll(v.String(), "'", `"`); got != strings.ReplaceAll(want, "'", `"`) {
@@ -381,7 +381,7 @@ func TestRejectedWhole(t *testing.T) {
 	up.maxRecord = 300_000
 	up.handler = dictwire.HandlerFunc(func(_ context.Context, r *dictwire.Request) (*dict.Dict, error) {
 		if len(r.Bytes) > 200_000 {
-			return nil, errors.New("not so much")
+			return nil, dictwire.Reject("", "not so much")
 		}
 		return nil, nil
 	})

@@ -66,6 +66,11 @@ type WriteRequest struct {
 	// Fence is called, from any goroutine, when another connection has become
 	// the producer's writer. Nil means that nobody wants to know.
 	Fence func(*fault.Error)
+
+	// Settled is called by Take when the first n records of its batch are settled
+	// and the others take longer, so that the peer need not wait for them. Nil
+	// disables the callback. Take returns its error.
+	Settled func(n int) error
 }
 
 // A Writer takes in records. Close must be called in the end.

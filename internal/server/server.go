@@ -45,6 +45,9 @@ type Server struct {
 	WriteTimeout  time.Duration
 	Logger        *slog.Logger
 
+	HandlerTimeout time.Duration
+	HandlerRetries int
+
 	once     sync.Once
 	rules    dialect.Rules
 	store    store.Store
@@ -56,8 +59,12 @@ type Server struct {
 	ctx      context.Context //nolint:containedctx // the server's life, which no call spans
 	cancel   context.CancelCauseFunc
 	stats    counters
-	logged   logRate // lines about peers
-	denied   paced   // lines about peers that were denied something
+
+	handlerTimeout time.Duration // of one call; 0: no limit
+	handlerRetries int
+
+	logged logRate // lines about peers
+	denied paced   // lines about peers that were denied something
 
 	mu        sync.Mutex
 	listeners map[net.Listener]struct{}  // guarded by mu
@@ -97,6 +104,8 @@ func (s *Server) setup() {
 			RecordTimeout: option.Timeout(s.RecordTimeout, time.Minute),
 			WriteTimeout:  option.Timeout(s.WriteTimeout, 10*time.Second),
 		}
+		s.handlerTimeout = max(cmp.Or(s.HandlerTimeout, time.Minute), 0)
+		s.handlerRetries = max(cmp.Or(s.HandlerRetries, 10), 0)
 		s.rules.Memory.KeepForKnown((total - total/4 - total/8) / 32)
 		s.slots = newSlots(cmp.Or(s.MaxConns, 10_000))
 		s.ctx, s.cancel = context.WithCancelCause(context.Background())
