@@ -2,6 +2,7 @@ package dictwire
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
@@ -43,8 +44,13 @@ type Dialer struct {
 
 	// Token says to the server who sends and reads: see [Server.Authorizer]. Where it
 	// is not good, what the client returns is [ErrUnauthenticated]. It is sent as it
-	// is: others can read it on the way, unless DialContext encrypts.
+	// is: others can read it on the way, unless there is TLS.
 	Token string
+
+	// TLS is how TLS is spoken with the server, of version 1.2 or newer: its RootCAs are
+	// whom to believe, its Certificates say who the client is. Nil means none, unless the
+	// address begins with tls://, which stands for the zero Config: the system's roots.
+	TLS *tls.Config
 
 	// Spool keeps every record before its first byte is sent. Nil means that
 	// what is not settled is lost with the client.
@@ -105,7 +111,8 @@ type Dialer struct {
 	// nothing is logged. It should not be one that sends with this client.
 	Logger *slog.Logger
 
-	// DialContext connects: network is tcp or unix. Nil means a [net.Dialer].
+	// DialContext connects: network is tcp or unix. TLS is spoken over what it returns. Nil
+	// means a [net.Dialer].
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
@@ -120,8 +127,8 @@ type Client struct {
 	core *client.Client
 }
 
-// Dial connects to the server at addr: host:port or unix:PATH; the empty addr is
-// [DefaultAddr]. See [Dialer.Dial].
+// Dial connects to the server at addr: host:port, tls://host:port or unix:PATH; the
+// empty addr is [DefaultAddr]. See [Dialer.Dial].
 func Dial(ctx context.Context, addr string) (*Client, error) { return Dialer{}.Dial(ctx, addr) }
 
 // Dial returns a client of the server at addr: see [Dial]. Without a spool it is
@@ -140,7 +147,7 @@ func (d Dialer) Dial(ctx context.Context, addr string) (*Client, error) {
 // options are those of what does the work.
 func (d Dialer) options() client.Options {
 	o := client.Options{
-		Codec: d.Codec, Limits: d.Limits, Producer: d.Producer, Token: d.Token,
+		Codec: d.Codec, Limits: d.Limits, Producer: d.Producer, Token: d.Token, TLS: d.TLS,
 		Spool: d.Spool, AtSpool: d.AtSpool, AcceptLost: d.AcceptLost,
 		WindowRecords: d.WindowRecords, WindowBytes: d.WindowBytes,
 		MinBackoff: d.MinBackoff, MaxBackoff: d.MaxBackoff, IdleTimeout: d.IdleTimeout,

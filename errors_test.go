@@ -40,7 +40,7 @@ func TestFaultsOfServer(t *testing.T) {
 		_, _ = io.WriteString(server, `{"error":"nothing can be stored","code":"unavailable","at":7}`+"\n"+`{"error":"again","code":"malformed"}`+"\n")
 		_ = server.Close()
 	}()
-	bare, err := client.DialBare(t.Context(), l.Addr().String(), nil)
+	bare, err := client.DialBare(t.Context(), l.Addr().String(), nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,8 +3,10 @@ package dictwire
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -146,11 +148,23 @@ type Endpoint struct {
 	// Authorizer says who the peers are here and what they may do. Nil means the
 	// server's.
 	Authorizer Authorizer
+
+	// TLS is the configuration of TLS, of version 1.2 or newer, as package auth reads it
+	// from files. Peers speak TLS at this endpoint, or are told that they have to, before
+	// anything of what they say is taken. Where it names no NextProtos, they are those of
+	// the dialects. Nil means that there is no TLS here.
+	TLS *tls.Config
+
+	// PlaintextFrom are the networks from which peers may speak TLS or not.
+	PlaintextFrom []netip.Prefix
 }
 
 // endpoint returns e as the server's machinery takes it.
 func (e Endpoint) endpoint() server.Endpoint {
-	return server.Endpoint{Listener: e.Listener, Dialects: e.Dialects, Authorize: authorizeBy(e.Authorizer)}
+	return server.Endpoint{
+		Listener: e.Listener, Dialects: e.Dialects, Authorize: authorizeBy(e.Authorizer),
+		TLS: e.TLS, Plaintext: e.PlaintextFrom,
+	}
 }
 
 // Serve accepts connections at an endpoint and serves each in a goroutine of its own.

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -36,12 +37,12 @@ type receiver struct {
 }
 
 // DialBare connects to the server at addr. What is sent is in a format; nil means
-// JSON.
-func DialBare(ctx context.Context, addr string, format codec.Codec) (*BareConn, error) {
+// JSON. config is of TLS; nil means that there is none, unless addr asks for it.
+func DialBare(ctx context.Context, addr string, format codec.Codec, config *tls.Config) (*BareConn, error) {
 	if format == nil {
 		format = json.Codec{}
 	}
-	conn, err := dialTo(ctx, addr, nil)
+	conn, err := dialer{addr: addr, tls: config}.connect(ctx)
 	if err != nil {
 		return nil, err
 	}

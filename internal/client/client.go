@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -20,7 +21,6 @@ import (
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/cbor"
 	"github.com/dictwire/dictwire/dict"
-	"github.com/dictwire/dictwire/internal/address"
 	"github.com/dictwire/dictwire/internal/option"
 	"github.com/dictwire/dictwire/internal/wire"
 	"github.com/dictwire/dictwire/spool"
@@ -37,6 +37,7 @@ type Options struct {
 	Limits                 codec.Limits
 	Producer               string
 	Token                  string
+	TLS                    *tls.Config
 	Spool                  spool.Spool
 	AtSpool                bool
 	AcceptLost             bool
@@ -191,33 +192,11 @@ func (c *Client) connect(ctx context.Context) (net.Conn, error) {
 	if conn != nil {
 		return conn, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
-	defer cancel()
-	return dialTo(ctx, c.addr, c.o.DialContext)
+	return c.dialer().connect(ctx)
 }
 
-// dialTo connects to addr. A nil dial means a [net.Dialer].
-func dialTo(ctx context.Context, addr string, dial dialFunc) (net.Conn, error) {
-	if dial == nil {
-		dial = new(net.Dialer).DialContext
-	}
-	network, where, err := address.Dial(addr)
-	if err != nil {
-		return nil, err
-	}
-	conn, err := dial(ctx, network, where)
-	if err != nil {
-		return nil, fmt.Errorf("dictwire: can't connect to %s: %w", where, address.Cause(err))
-	}
-	return conn, nil
-}
-
-type dialFunc = func(ctx context.Context, network, addr string) (net.Conn, error)
-
-const (
-	connectTimeout = 10 * time.Second
-	spoolTimeout   = 10 * time.Second // how long Close waits for the spool
-)
+// spoolTimeout is how long Close waits for the spool.
+const spoolTimeout = 10 * time.Second
 
 // Producer returns the name under which the client's records take their
 // numbers.

@@ -186,7 +186,9 @@ func (c *Conn) More(ctx context.Context, within bool, h Holder) error {
 			if err := c.waited(within, h); err != nil {
 				return err
 			}
-		case err == io.EOF:
+		case err == io.EOF, err == io.ErrUnexpectedEOF && c.tls != nil:
+			// The latter is a peer that ends TLS without saying so, as many do. What it
+			// sent is not promised to be all; neither is it without TLS.
 			return io.EOF
 		case err == nil: // nothing yet
 		case ctx.Err() != nil:

@@ -20,6 +20,7 @@ import (
 type Kind struct {
 	Name      string     // in logs and options: "stream"
 	Protocols []Protocol // what it serves
+	ALPN      []string   // what its clients call it within TLS, preferred first (RFC 7301)
 	New       func(Config) Dialect
 }
 

@@ -64,7 +64,8 @@ type Server struct {
 	handlerRetries int
 
 	logged logRate // lines about peers
-	denied paced   // lines about peers that were denied something
+	denied paced   // lines about peers that were denied something; see deny
+	wrong  paced   // credentials that were wrong; see slowDown
 
 	mu        sync.Mutex
 	listeners map[net.Listener]struct{}  // guarded by mu
@@ -107,6 +108,8 @@ func (s *Server) setup() {
 		s.handlerTimeout = max(cmp.Or(s.HandlerTimeout, time.Minute), 0)
 		s.handlerRetries = max(cmp.Or(s.HandlerRetries, 10), 0)
 		s.rules.Memory.KeepForKnown((total - total/4 - total/8) / 32)
+		s.denied = paced{every: time.Second, atOnce: 1}
+		s.wrong = paced{every: time.Second, atOnce: 5, ahead: wrongTime}
 		s.slots = newSlots(cmp.Or(s.MaxConns, 10_000))
 		s.ctx, s.cancel = context.WithCancelCause(context.Background())
 		s.ending = make(chan struct{})
