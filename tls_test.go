@@ -191,14 +191,16 @@ func TestTLSRefused(t *testing.T) {
 	srv := &dictwire.Server{Store: st, Authorizer: dictwire.AuthorizerFunc(whoSpeaks), Logger: log.logger()}
 	addr := startAt(t, srv, dictwire.Endpoint{TLS: p.server(), PlaintextFrom: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}})
 
-	with := func(c *tls.Config) func(*tls.Config) { return func(to *tls.Config) { *to = *c } }
+	with := func(who *tls.Config) func(*tls.Config) {
+		return func(c *tls.Config) { c.Certificates = who.Certificates }
+	}
 	for name, test := range map[string]struct {
 		change func(*tls.Config)
 		want   string
 	}{
 		"another root":              {func(c *tls.Config) { c.RootCAs = other.client("").RootCAs }, "certificate"},
 		"another name":              {func(c *tls.Config) { c.ServerName = "elsewhere" }, "certificate"},
-		"a client of another root":  {func(c *tls.Config) { c.Certificates = other.client("till").Certificates }, "remote error: tls: "},
+		"a client of another root":  {with(other.client("till")), "remote error: tls: "},
 		"a client that has expired": {with(p.client("old")), "remote error: tls: "},
 		"a server's certificate":    {with(p.client("server")), "remote error: tls: "},
 		"TLS 1.1":                   {func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 }, "protocol version"},
@@ -354,5 +356,52 @@ func TestTLSReload(t *testing.T) {
 	_ = c.CloseWrite()
 	if told, err := io.ReadAll(c); err != nil || !strings.Contains(string(told), `{"ack":1}`) {
 		t.Errorf("the first connection: %s, %v", told, err)
+	}
+}
+
+// A reader that takes its time is not cut off earlier than without TLS.
+func TestTLSSlowReader(t *testing.T) {
+	const blocks, size = 4, 300_000
+	overMemory(t, &dictwire.Server{Store: records(t, blocks, size)}, func(t *testing.T, h *memnet.Host, _ *pki) {
+		below, err := h.Dial(t.Context(), "server")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := tls.Client(below, &tls.Config{InsecureSkipVerify: true})
+		defer c.Close()
+		if _, err := io.WriteString(c, `{"dictwire":1,"subscribe":"t"}`+"\n"); err != nil {
+			t.Fatal(err)
+		}
+		all, buf := 0, make([]byte, size/3)
+		for {
+			time.Sleep(time.Minute) // six times as long as a reply may wait
+			n, err := io.ReadFull(c, buf)
+			if all += n; err != nil {
+				break
+			}
+		}
+		if all < blocks*size || !bytes.Contains(buf, []byte(`{"end":`)) {
+			t.Errorf("the reader got %d bytes, of %d", all, blocks*size)
+		}
+	})
+}
+
+// Who asks within TLS for another handshake gets none, and the server goes on.
+func TestTLSRenegotiation(t *testing.T) {
+	p, st := newPKI(t), memory.New(nil)
+	addr := startAt(t, &dictwire.Server{Store: st}, dictwire.Endpoint{TLS: p.server()})
+	cmd := exec.CommandContext(t.Context(), "openssl", "s_client", "-tls1_2", "-CAfile", p.file("ca"), "-connect", addr)
+	cmd.Stdin = strings.NewReader("R\n")
+	out, _ := cmd.CombinedOutput()
+	if !bytes.Contains(out, []byte("RENEGOTIATING")) || !bytes.Contains(out, []byte("unexpected message")) {
+		t.Errorf("openssl: %s", out)
+	}
+	c, err := dictwire.Dialer{TLS: p.client("")}.Dial(t.Context(), addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Send(t.Context(), "", map[string]int{"a": 1}); err != nil {
+		t.Error(err)
 	}
 }

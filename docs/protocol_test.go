@@ -5,6 +5,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -54,6 +55,7 @@ type transcript struct {
 	line    int
 	handler bool
 	tokens  bool
+	tls     bool
 	steps   []step
 }
 
@@ -79,7 +81,7 @@ func transcripts(t *testing.T, page string) (blocks []*transcript) {
 		mark, isFence := strings.CutPrefix(line, "```")
 		switch {
 		case b == nil && isFence && strings.HasPrefix(mark, "transcript"):
-			b = &transcript{line: i + 1, handler: strings.HasSuffix(mark, " handler"), tokens: strings.HasSuffix(mark, " tokens")}
+			b = &transcript{line: i + 1, handler: strings.HasSuffix(mark, " handler"), tokens: strings.HasSuffix(mark, " tokens"), tls: strings.HasSuffix(mark, " TLS")}
 		case b == nil || strings.HasPrefix(line, "#"):
 		case isFence:
 			blocks = append(blocks, b)
@@ -144,7 +146,11 @@ func (b *transcript) play(t *testing.T) {
 		t.Fatal(err)
 	}
 	served := make(chan error, 1)
-	go func() { served <- srv.Serve(dictwire.Endpoint{Listener: l}) }()
+	at := dictwire.Endpoint{Listener: l}
+	if b.tls { // the page has what is said without
+		at.TLS = new(tls.Config)
+	}
+	go func() { served <- srv.Serve(at) }()
 	defer func() {
 		srv.Close()
 		<-served

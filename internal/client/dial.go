@@ -20,8 +20,10 @@ type dialer struct {
 	addr string
 	tls  *tls.Config // nil: only where addr asks for it, by the defaults
 	alpn string
-	dial func(ctx context.Context, network, addr string) (net.Conn, error) // nil: a net.Dialer
+	dial dialFunc // nil: a net.Dialer
 }
+
+type dialFunc = func(ctx context.Context, network, addr string) (net.Conn, error)
 
 // connect connects. With TLS, its handshake is done.
 func (d dialer) connect(ctx context.Context) (net.Conn, error) {

@@ -17,7 +17,6 @@ import (
 	"math/big"
 	"net"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/dictwire/dictwire/internal/wholefile"
@@ -94,12 +93,9 @@ func (a *Authority) Issue(r Request, certFile, keyFile string) error {
 		template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
 	}
 	for _, name := range r.Names {
-		switch ip := net.ParseIP(name); {
-		case ip != nil:
+		if ip := net.ParseIP(name); ip != nil {
 			template.IPAddresses = append(template.IPAddresses, ip)
-		case strings.Contains(name, "@"):
-			template.EmailAddresses = append(template.EmailAddresses, name)
-		default:
+		} else {
 			template.DNSNames = append(template.DNSNames, name)
 		}
 	}
