@@ -13,6 +13,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -306,6 +308,47 @@ func TestSlowHandshake(t *testing.T) {
 		began := time.Now()
 		if err := srv.Shutdown(t.Context()); err != nil || time.Since(began) > 2*time.Second {
 			t.Errorf("Shutdown = %v after %v", err, time.Since(began))
+		}
+	})
+}
+
+// Handshakes take memory, and those that come to no end give it up when others wait.
+func TestHandshakesPressed(t *testing.T) {
+	overMemory(t, &dictwire.Server{MaxMemory: 2 << 20}, func(t *testing.T, h *memnet.Host, _ *pki) {
+		var stuck sync.WaitGroup
+		var hasty atomic.Int32
+		for range 60 {
+			stuck.Go(func() {
+				c, err := h.Dial(t.Context(), "server")
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer c.Close()
+				began := time.Now()
+				_, _ = io.WriteString(c, "\x16\x03\x01\x20\x00\x01\x00\x1f\xfc"+strings.Repeat("x", 8000))
+				_, _ = io.ReadAll(c)
+				if time.Since(began) < 3*time.Second {
+					hasty.Add(1)
+				}
+			})
+		}
+		time.Sleep(100 * time.Millisecond)
+		began := time.Now()
+		below, err := h.Dial(t.Context(), "server")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := tls.Client(below, &tls.Config{InsecureSkipVerify: true})
+		_, _ = io.WriteString(c, `{"dictwire":1}`+"\n{}\n")
+		_ = c.CloseWrite()
+		if told, _ := io.ReadAll(c); !strings.Contains(string(told), `{"ack":1}`) || time.Since(began) > 5*time.Second {
+			t.Errorf("told %s after %v", told, time.Since(began))
+		}
+		_ = c.Close()
+		stuck.Wait()
+		if n := hasty.Load(); n < 15 {
+			t.Errorf("%d handshakes gave way", n)
 		}
 	})
 }

@@ -335,11 +335,11 @@ func TestExpires(t *testing.T) {
 // Edits at once lose nothing, a link stays one, and nobody else may read the file.
 func TestEdit(t *testing.T) {
 	dir := t.TempDir()
-	real, path := filepath.Join(dir, "real.json"), filepath.Join(dir, "tokens.json")
-	if err := auth.Edit(real, false, func(*auth.List) error { return nil }); !errors.Is(err, os.ErrNotExist) {
+	target, path := filepath.Join(dir, "real.json"), filepath.Join(dir, "tokens.json")
+	if err := auth.Edit(target, false, func(*auth.List) error { return nil }); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("Edit of no file = %v", err)
 	}
-	if err := auth.Edit(real, true, func(*auth.List) error { return nil }); err != nil {
+	if err := auth.Edit(target, true, func(*auth.List) error { return nil }); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Symlink("real.json", path); err != nil {
@@ -379,7 +379,7 @@ func TestEdit(t *testing.T) {
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("%v, %v", info.Mode(), err)
 	}
-	if err := os.Chmod(real, 0o666); err != nil {
+	if err := os.Chmod(target, 0o666); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := auth.Open(path, nil); err == nil || !strings.Contains(err.Error(), "everybody may write to it (mode 0666)") {

@@ -43,8 +43,8 @@ func readFile(path string) ([]byte, error) {
 // one, and no other Edit gets between. Where there is no file, create says whether the
 // list is empty then, and the file is made, for its owner alone.
 func Edit(path string, create bool, change func(*List) error) error {
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		path = real // which is written, and not the link
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		path = target // which is written, and not the link
 	}
 	unlock, err := lockDir(filepath.Dir(path))
 	if err != nil {

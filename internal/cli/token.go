@@ -138,7 +138,7 @@ func (f *outFlag) write(cmd *cobra.Command, token string) error {
 		_, err := fmt.Fprintln(cmd.OutOrStdout(), token)
 		return err
 	}
-	out, err := os.OpenFile(f.path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // it is the user's to say which
+	out, err := os.OpenFile(f.path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
@@ -151,11 +151,11 @@ type tokenCreate struct {
 	tokensFlag
 	outFlag
 
-	name, principal                  string
-	topics                           []string
-	send, read, admin                rightFlag
-	expires                          ageFlag
-	network, unix, certificate, hash string
+	name, principal            string
+	topics                     []string
+	send, read, admin          rightFlag
+	expires                    ageFlag
+	network, unix, certificate string
 }
 
 func tokenCreateCommand() *cobra.Command {

@@ -1,6 +1,7 @@
 package dialect
 
 import (
+	"context"
 	"crypto/tls"
 	"net"
 	"os"
@@ -38,12 +39,20 @@ func (c *Conn) Wrap(nc net.Conn) {
 		c.tls = &state
 	}
 	c.layer.setPatient(false)
+	_ = c.lease.Resize(context.Background(), 0) // see Hold; giving back never waits
 	c.read, c.began, c.deadline = 0, time.Time{}, time.Time{}
 	c.hijacked.Store(false)
 	if c.draining.Load() || c.ended.Load() != nil { // which came between
 		_ = c.nc.SetReadDeadline(time.Now())
 	}
 }
+
+// Hold waits for memory for what reads and writes the connection between Hijack and
+// Wrap, which gives it back.
+func (c *Conn) Hold(ctx context.Context, bytes int64) error { return c.lease.Resize(ctx, bytes) }
+
+// Pressed reports whether others wait for such memory.
+func (c *Conn) Pressed() bool { return c.rules.Memory.Pressed() }
 
 // A layer is a connection below what wraps it.
 type layer struct {

@@ -21,7 +21,13 @@ const (
 	handshakeTime = 10 * time.Second
 
 	// maxHandshake is how many bytes of a peer it may take, its certificates included.
-	maxHandshake = 64 << 10
+	maxHandshake = 16 << 10
+
+	// handshakeCost is what it takes of memory at most.
+	handshakeCost = 4 * maxHandshake
+
+	// handshakePressed is after how long one ends while others wait for memory.
+	handshakePressed = time.Second
 )
 
 // security is what an endpoint has of TLS.
@@ -111,18 +117,18 @@ func (e handshakeError) Unwrap() error { return e.error }
 // handshake makes TLS of a connection.
 func (s *security) handshake(ctx context.Context, c *dialect.Conn) error {
 	c.Rest()
-	shaking, cancel := context.WithTimeoutCause(ctx, handshakeTime, fmt.Errorf("no handshake within %v", handshakeTime))
-	defer cancel()
-	go func() {
-		select {
-		case <-c.Ending():
-			cancel()
-		case <-shaking.Done():
-		}
-	}()
+	shaking, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	held := make(chan struct{}) // closed when there is memory for it
+	go hasten(shaking, cancel, c, held)
 	below := &bounded{Conn: c.Hijack(), left: maxHandshake}
 	secure := tls.Server(below, s.config)
-	if err := secure.HandshakeContext(shaking); err != nil {
+	err := c.Hold(shaking, handshakeCost)
+	if err == nil {
+		close(held)
+		err = secure.HandshakeContext(shaking)
+	}
+	if err != nil {
 		c.Wrap(below.Conn)
 		switch {
 		case c.Ended() != nil:
@@ -135,6 +141,32 @@ func (s *security) handshake(ctx context.Context, c *dialect.Conn) error {
 	below.left = -1
 	c.Wrap(secure)
 	return nil
+}
+
+// hasten ends a handshake that takes too long, until it has ended. held is closed when
+// there is memory for it, which others may wait for from then on.
+func hasten(shaking context.Context, end context.CancelCauseFunc, c *dialect.Conn, held <-chan struct{}) {
+	late := time.NewTimer(handshakeTime)
+	defer late.Stop()
+	look := time.NewTicker(handshakePressed)
+	defer look.Stop()
+	for {
+		select {
+		case <-held:
+			held = nil
+			look.Reset(handshakePressed)
+		case <-shaking.Done():
+			return
+		case <-c.Ending():
+			end(nil)
+		case <-late.C:
+			end(fmt.Errorf("no handshake within %v", handshakeTime))
+		case <-look.C:
+			if held == nil && c.Pressed() {
+				end(errors.New("the handshake came too slowly while others waited for memory"))
+			}
+		}
+	}
 }
 
 // bounded is a connection of which so many bytes are read; negative: any number.
