@@ -141,6 +141,10 @@ type ReadRequest struct {
 	From   string
 	Follow bool
 
+	// Forms are those in which the peer takes records, preferred first. None means
+	// as they are stored.
+	Forms []Form
+
 	// Attempt grows with each connection of the cursor's reader. A lower one
 	// than that of the reader who holds the cursor is stale. Zero means that
 	// nobody counts: the newest connection wins.
@@ -158,14 +162,40 @@ type ReadRequest struct {
 	Fence func(*fault.Error)
 }
 
+// A Form is a way in which a peer takes records.
+type Form struct {
+	// Format is the name of the format. Records that are stored in it are given as
+	// they are. "" means that none are.
+	Format string
+
+	// Append appends the record of an index of a block, which is d.
+	Append func(dst []byte, b *store.Batch, index uint32, d *dict.Dict) ([]byte, error)
+}
+
+// FormOf is the form of a codec's format.
+func FormOf(c codec.Codec) Form {
+	return Form{c.Name(), func(dst []byte, _ *store.Batch, _ uint32, d *dict.Dict) ([]byte, error) { return c.Append(dst, d) }}
+}
+
+// A Part is records of a block that are given together: those from At on, before Next.
+// Without a block it is progress.
+type Part struct {
+	store.Batch
+	Format  string   // of the form
+	Lengths []uint32 // of the records, in bytes
+	Data    []byte   // the records, one after the other
+}
+
 // A Reader gives records out. Close must be called in the end. Batches and
 // Commit may be used at once, each by one goroutine.
 type Reader interface {
 	// Start is where reading begins.
 	Start() store.Position
 
-	// Batches yields what there is: see [store.Log]'s Read.
-	Batches(ctx context.Context) iter.Seq2[store.Batch, error]
+	// Batches yields what there is: see [store.Log]'s Read. Blocks that are converted
+	// come in parts, each of which is valid until the next step. A record that no
+	// form holds is an *[fault.Error] with the code loss.
+	Batches(ctx context.Context) iter.Seq2[Part, error]
 
 	// Commit saves a position, which the peer has been told as a batch's Next.
 	// The error is an *[fault.Error] for the peer, or the cause of ctx.
