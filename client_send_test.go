@@ -30,7 +30,10 @@ func TestFormats(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		p := srv.takes()
+		p := srv.accept()
+		p.welcome(1)
+		p.want(line(1))
+		p.ack(1)
 		p.ended()
 		p = srv.accept()
 		if g := p.welcome(2, sum(line(1))); g.Format != "cbor" || g.Acked != 1 {
@@ -81,7 +84,10 @@ func TestNotRecords(t *testing.T) {
 		if err := c.SendAsync(t.Context(), "t", dictwire.Record{Bytes: []byte(" {\"n\":1}\n\n")}); err != nil {
 			t.Error(err)
 		}
-		srv.takes()
+		p := srv.accept()
+		p.welcome(1)
+		p.want(line(1))
+		p.ack(1)
 		synctest.Wait()
 		settled(t, c)
 	})
@@ -101,7 +107,9 @@ func TestTopics(t *testing.T) {
 			p.ack(1)
 		}
 		for _, done := range []<-chan result{a, b} {
-			ok(t, done)
+			if r := <-done; r.err != nil {
+				t.Error(r.err)
+			}
 		}
 		settled(t, c)
 	})
@@ -124,8 +132,13 @@ func TestCodecPanics(t *testing.T) {
 			}()
 		}
 		done := send(c, "t", dictwire.Record{Codec: json.Codec{}, Bytes: []byte(line(1))})
-		srv.takes()
-		ok(t, done)
+		p := srv.accept()
+		p.welcome(1)
+		p.want(line(1))
+		p.ack(1)
+		if r := <-done; r.err != nil {
+			t.Error(r.err)
+		}
 		settled(t, c)
 	})
 }
@@ -276,7 +289,10 @@ func TestErrNotSent(t *testing.T) {
 		if err := c.SendAsync(waits, "t", n(2)); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, dictwire.ErrNotSent) {
 			t.Errorf("SendAsync = %v", err)
 		}
-		srv.takes()
+		p := srv.accept()
+		p.welcome(1)
+		p.want(line(1))
+		p.ack(1)
 		settled(t, c)
 		if err := c.SendAsync(t.Context(), "t", n(3)); !errors.Is(err, dictwire.ErrClientClosed) || !errors.Is(err, dictwire.ErrNotSent) {
 			t.Errorf("SendAsync = %v", err)

@@ -46,17 +46,11 @@ func ExampleSubscription_Records() {
 	ctx := context.Background()
 	sub := c.Subscription(dictwire.SubscribeRequest{Topics: []string{"orders"}})
 	defer sub.Close()
-	for r, err := range sub.Records(ctx) {
-		if err != nil {
-			log.Fatal(err)
-		}
+	for r := range sub.Records(ctx) {
 		fmt.Println("the first:", r.Number)
 		break
 	}
-	for r, err := range sub.Records(ctx) {
-		if err != nil {
-			log.Fatal(err)
-		}
+	for r := range sub.Records(ctx) {
 		fmt.Println("then:", r.Number)
 	}
 	// Output:
@@ -73,10 +67,7 @@ func ExampleSubscription_Commit() {
 	ctx := context.Background()
 	for range 3 {
 		sub := c.Subscription(dictwire.SubscribeRequest{Topics: []string{"orders"}, Cursor: "billing"})
-		for r, err := range sub.Records(ctx) {
-			if err != nil {
-				log.Fatal(err)
-			}
+		for r := range sub.Records(ctx) {
 			fmt.Println(r.Number)
 			if err := sub.Commit(ctx, r.Next()); err != nil {
 				log.Fatal(err)
@@ -99,24 +90,15 @@ func ExampleSubscription_Reject() {
 	ctx := context.Background()
 	sub := c.Subscription(dictwire.SubscribeRequest{Topics: []string{"orders"}})
 	defer sub.Close()
-	for r, err := range sub.Records(ctx) {
-		if err != nil {
-			log.Fatal(err)
-		}
+	for r := range sub.Records(ctx) {
 		if r.Number == 2 {
 			if err := sub.Reject(ctx, r, "sold out"); err != nil {
 				log.Fatal(err)
 			}
 		}
 	}
-	for batch, err := range c.Subscribe(ctx, dictwire.SubscribeRequest{Topics: []string{"_rejected"}}) {
-		if err != nil {
-			log.Fatal(err)
-		}
-		for d, err := range batch.All() {
-			if err != nil {
-				log.Fatal(err)
-			}
+	for batch := range c.Subscribe(ctx, dictwire.SubscribeRequest{Topics: []string{"_rejected"}}) {
+		for d := range batch.All() {
 			reason, _ := d.Get("error")
 			topic, _ := d.Get("topic")
 			fmt.Println(topic, reason)
@@ -163,14 +145,8 @@ func ExampleSubscribeRequest_filter() {
 		text, _ := what.Text()
 		return text != "milk"
 	}}
-	for batch, err := range c.Subscribe(context.Background(), req) {
-		if err != nil {
-			log.Fatal(err)
-		}
-		for d, err := range batch.All() {
-			if err != nil {
-				log.Fatal(err)
-			}
+	for batch := range c.Subscribe(context.Background(), req) {
+		for d := range batch.All() {
 			fmt.Println(d)
 		}
 	}
@@ -184,10 +160,7 @@ func ExampleSubscribeRequest_format() {
 	c, end := dialed(nil)
 	defer end()
 	send3(c)
-	for batch, err := range c.Subscribe(context.Background(), dictwire.SubscribeRequest{Topics: []string{"orders"}, Codec: json.Codec{}}) {
-		if err != nil {
-			log.Fatal(err)
-		}
+	for batch := range c.Subscribe(context.Background(), dictwire.SubscribeRequest{Topics: []string{"orders"}, Codec: json.Codec{}}) {
 		for _, record := range batch.Records {
 			fmt.Printf("%s\n", record)
 		}
@@ -204,10 +177,7 @@ func ExampleSubscribeRequest_reuse() {
 	defer end()
 	send3(c)
 	bytes := 0
-	for batch, err := range c.Subscribe(context.Background(), dictwire.SubscribeRequest{Topics: []string{"orders"}, Reuse: true}) {
-		if err != nil {
-			log.Fatal(err)
-		}
+	for batch := range c.Subscribe(context.Background(), dictwire.SubscribeRequest{Topics: []string{"orders"}, Reuse: true}) {
 		for _, record := range batch.Records {
 			bytes += len(record)
 		}
@@ -226,10 +196,7 @@ func ExampleClient_Subscribe() {
 			log.Fatal(err)
 		}
 	}
-	for batch, err := range c.Subscribe(ctx, dictwire.SubscribeRequest{Topics: []string{"orders.*"}}) {
-		if err != nil {
-			log.Fatal(err)
-		}
+	for batch := range c.Subscribe(ctx, dictwire.SubscribeRequest{Topics: []string{"orders.*"}}) {
 		if batch.Len() > 0 {
 			fmt.Println(batch.Topic)
 		}
@@ -247,10 +214,7 @@ func ExampleBatch_Position() {
 	ctx := context.Background()
 	done := map[string]bool{} // in the database, in the transaction of the work
 	for range 2 {
-		for batch, err := range c.Subscribe(ctx, dictwire.SubscribeRequest{Topics: []string{"orders"}}) {
-			if err != nil {
-				log.Fatal(err)
-			}
+		for batch := range c.Subscribe(ctx, dictwire.SubscribeRequest{Topics: []string{"orders"}}) {
 			for i := range batch.Records {
 				if p := batch.Position(i); !done[p] {
 					done[p] = true
@@ -270,10 +234,7 @@ func ExampleReceived() {
 	ctx := context.Background()
 	sub := c.Subscription(dictwire.SubscribeRequest{Topics: []string{"orders"}})
 	defer sub.Close()
-	for r, err := range sub.Records(ctx) {
-		if err != nil {
-			log.Fatal(err)
-		}
+	for r := range sub.Records(ctx) {
 		if err := c.SendAsync(ctx, "copies", r.Record); err != nil {
 			log.Fatal(err)
 		}

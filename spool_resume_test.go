@@ -116,8 +116,13 @@ func TestSpoolOvertaken(t *testing.T) {
 		sp := newSpool()
 		c := srv.dial(dictwire.Dialer{Spool: sp})
 		done := send(c, "t", n(1))
-		p := srv.takes()
-		ok(t, done)
+		p := srv.accept()
+		p.welcome(1)
+		p.want(line(1))
+		p.ack(1)
+		if r := <-done; r.err != nil {
+			t.Error(r.err)
+		}
 		sp.late = time.Second
 		done = send(c, "t", n(2))
 		p.want(line(2))
@@ -192,7 +197,9 @@ func TestSpoolIdle(t *testing.T) {
 			}
 			p.want(line(i))
 			p.ack(i)
-			ok(t, done)
+			if r := <-done; r.err != nil {
+				t.Error(r.err)
+			}
 			time.Sleep(5 * time.Second)
 			p.ack(i)
 			p.ended()

@@ -39,11 +39,11 @@ func golden() map[string]*store.Block {
 	}
 	for i := range uint64(3) {
 		rejected.Add([]byte{0xa1, 0x64, 'c', 'o', 'd', 'e', 0x66, 's', 'c', 'h', 'e', 'm', 'a'})
-		r := store.Rejection{Number: 4202 + i, Code: "schema", Text: "/age: want an int"}
+		text := "/age: want an int"
 		if i == 2 {
-			r = store.Rejection{Number: 4204, Code: "handler", Reason: "sold_out", Text: "no milk today"}
+			text = "/name: missing"
 		}
-		rejected.Rejected = append(rejected.Rejected, r)
+		rejected.Rejected = append(rejected.Rejected, store.Rejection{Number: 4202 + i, Code: "schema", Text: text})
 	}
 	timed := &store.Block{Topic: "events", Codec: "json", Principal: "sensor", Extended: true}
 	for _, moment := range []int64{at.UnixNano(), at.UnixNano() + 1e6, store.UnknownTime, at.UnixNano() - 1, math.MaxInt64} {

@@ -37,13 +37,14 @@ func (s *sender) deliver() (r reports) {
 			break
 		}
 		n++
-		if w.flush {
+		switch {
+		case w.flush:
 			r.flushed = append(r.flushed, w)
-			continue
+		case !w.gone:
+			o := s.outcomes[w.number]
+			delete(s.outcomes, w.number)
+			w.end(o)
 		}
-		o := s.outcomes[w.number]
-		delete(s.outcomes, w.number)
-		w.end(o)
 	}
 	s.waiters = slices.Delete(s.waiters, 0, n)
 	for number, o := range s.outcomes {
@@ -73,13 +74,12 @@ func (s *sender) report(r reports) {
 	}
 }
 
-// tell tells what no Send waits for: of replies, that they can't be had only where
-// somebody listens.
+// tell tells what no Send waits for.
 func (s *sender) tell(o numbered) {
 	switch {
 	case o.rejected && s.c.o.OnRejected != nil:
 		s.c.o.OnRejected(o.err)
-	case o.rejected, o.err != nil && s.c.o.OnReply != nil:
+	case o.err != nil:
 		s.c.failed(s.topic, o.err)
 	case s.c.o.OnReply != nil:
 		s.c.o.OnReply(s.topic, o.number, o.reply)
@@ -99,7 +99,7 @@ func (s *sender) wants(number uint64) bool {
 	i, ok := slices.BinarySearchFunc(s.waiters, number, func(w *waiter, n uint64) int {
 		return cmp.Compare(w.number, n)
 	})
-	return ok && !s.waiters[i].flush // of one number, a Send comes first
+	return ok && !s.waiters[i].gone
 }
 
 // replied takes note of the reply to a record.

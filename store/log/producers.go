@@ -147,10 +147,11 @@ func (s *Store) Claim(ctx context.Context, name store.Producer, r store.ClaimReq
 	if claim.New {
 		m.changes = append(m.changes, change{key: expiryKey(state, p.key), data: []byte{}})
 	}
-	if !needsNoSync(claim, r) || !s.commitHasty(m) {
-		if err := s.commitNew(m); err != nil {
-			return store.Claim{}, err
-		}
+	if needsNoSync(claim, r) {
+		d.finish()
+		s.commitHasty(m)
+	} else if err := s.commitNew(m); err != nil {
+		return store.Claim{}, err
 	}
 	p.state = state
 	claim.Fenced = s.writers.Put(name, claim.Epoch, r.Attempt)
@@ -381,11 +382,11 @@ func expiryTime(t time.Time) string {
 func encodeRejections(all []store.Rejection) (b []byte) {
 	for len(all) > 0 {
 		r, n := all[0], 1
-		for n < len(all) && r.SaysAs(all[n]) {
+		for n < len(all) && all[n].Code == r.Code && all[n].Text == r.Text {
 			n++
 		}
 		b = binary.AppendUvarint(b, uint64(n))
-		b = appendString(appendString(appendString(b, r.Code), r.Reason), r.Text)
+		b = appendString(appendString(b, r.Code), r.Text)
 		all = all[n:]
 	}
 	return b
@@ -399,16 +400,13 @@ func decodeRejections(first uint64, b []byte) (all []store.Rejection, ok bool) {
 			return nil, false
 		}
 		code, rest, ok1 := cutString(b[k:])
-		reason, rest, ok2 := cutString(rest)
-		text, rest, ok3 := cutString(rest)
-		if !ok1 || !ok2 || !ok3 {
+		text, rest, ok2 := cutString(rest)
+		if !ok1 || !ok2 {
 			return nil, false
 		}
 		b = rest
 		for range n {
-			all = append(all, store.Rejection{
-				Number: first + uint64(len(all)), Code: string(code), Reason: string(reason), Text: string(text),
-			})
+			all = append(all, store.Rejection{Number: first + uint64(len(all)), Code: string(code), Text: string(text)})
 		}
 	}
 	return all, true

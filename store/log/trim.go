@@ -228,7 +228,7 @@ func (s *Store) keep() {
 	}
 }
 
-// rewriteAll rewrites segments until the store is closed.
+// rewrite rewrites segments until the store is closed.
 func (s *Store) rewriteAll() {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -305,9 +305,6 @@ func (s *Store) reclaim(ctx context.Context) error {
 		return err
 	}
 	defer s.leave()
-	if f := s.failed(); f != nil {
-		return f
-	}
 	s.trimMu.Lock()
 	defer s.trimMu.Unlock()
 	defer s.holdRoom() // once the room is not used
@@ -481,20 +478,18 @@ func (s *Store) free(dead []*segment) error {
 	if err := s.commitNew(&commit{draft: &d, vital: true, then: func() { s.segments.replace(dead) }}); err != nil {
 		return err
 	}
-	s.removeFiles(dead)
-	return nil
+	return s.removeFiles(dead)
 }
 
-// removeFiles removes the files of segments that are not needed any more. The next
-// opening removes what stays.
-func (s *Store) removeFiles(gone []*segment) {
+// removeFiles removes the files of segments that are not needed any more.
+func (s *Store) removeFiles(gone []*segment) error {
+	var errs []error
 	for _, g := range gone {
 		if g.Lost != "" {
 			continue
 		}
-		if err := s.fs.Remove(s.path(g.name())); err != nil && s.opts.Logger != nil {
-			s.opts.Logger.Warn("a segment that is not needed any more can't be removed", "segment", g.name(), "error", err)
-		}
+		errs = append(errs, s.fs.Remove(s.path(g.name())))
 		_ = s.fs.Remove(s.path(fileName(g.Number, g.Revision, indexSuffix)))
 	}
+	return errors.Join(errs...)
 }
