@@ -27,7 +27,7 @@ crash: ## 300 kills of real servers and clients under load, 5,000 losses of powe
 	KILLS=$${KILLS:-300} SEEDS=$${SEEDS:-5000} CRASHBUDGET=86400 scripts/test crash
 
 siege: ## 2,000 hostile connections for DURATION (1m) beside honest ones
-	DURATION=$${DURATION:-1m} SIEGEBUDGET=86400 scripts/test siege
+	DURATION=$${DURATION:-1m} SLOWER=3 SIEGEBUDGET=86400 scripts/test siege
 
 simulate: ## 50,000 simulations of the whole; SIMULATIONS=n FIRST=seed
 	SIMULATIONS=$${SIMULATIONS:-50000} SIMULATEBUDGET=86400 scripts/test simulate

@@ -220,7 +220,7 @@ func TestConversations(t *testing.T) {
 					}
 				}
 			}
-			if err := srv.Close(); err != nil { // what ends a connection is logged behind its end
+			if err := srv.Close(); err != nil { // what ends a connection is logged after its end
 				t.Error(err)
 			}
 			if got := log.String(); !strings.Contains(got, test.logged) || test.logged == "" && got != "" {
@@ -275,12 +275,15 @@ func TestRandomBytes(t *testing.T) {
 		if r.IntN(2) == 0 {
 			b = append([]byte(`{"`), b...)
 		}
-		b = bytes.ReplaceAll(b, []byte("{}"), []byte("{x")) // a dictionary, behind a line feed
+		b = bytes.ReplaceAll(b, []byte("{}"), []byte("{x")) // a dictionary, after a line feed
 		c := dial(t, addr)
 		_, _ = c.Write(b) // the server may be done with it already
 		_ = c.(*net.TCPConn).CloseWrite()
 		told, _ := io.ReadAll(c)
 		_ = c.Close()
+		if b[0] == 0x16 && string(told) == "\x15\x03\x01\x00\x02\x02(" { // a TLS handshake, and the alert that it fails
+			continue
+		}
 		answers := bytes.SplitAfter(told, []byte("\n"))
 		var in codec.Codec = json.Codec{}
 		if binary := binaryFormat(b); binary != nil {

@@ -232,7 +232,7 @@ func TestListenFamilies(t *testing.T) {
 		if err == nil || !strings.HasSuffix(err.Error(), want) {
 			t.Errorf("Listen(%s) = %v, want %s", addr, err, want)
 		}
-		if _, err := client.DialBare(t.Context(), addr, nil); err == nil || !strings.HasSuffix(err.Error(), want) {
+		if _, err := client.DialBare(t.Context(), addr, nil, nil); err == nil || !strings.HasSuffix(err.Error(), want) {
 			t.Errorf("DialBare(%s) = %v, want %s", addr, err, want)
 		}
 		if _, err := dictwire.Dial(t.Context(), addr); err == nil || !strings.HasSuffix(err.Error(), want) {
@@ -254,11 +254,11 @@ func TestBareDialErrors(t *testing.T) {
 		nobody:              syscall.ECONNREFUSED,
 		"unix:/nonexistent": syscall.ENOENT,
 	} {
-		if _, err := client.DialBare(ctx, addr, nil); !errors.Is(err, want) {
+		if _, err := client.DialBare(ctx, addr, nil, nil); !errors.Is(err, want) {
 			t.Errorf("DialBare(%s) = %v, want %v", addr, err, want)
 		}
 	}
-	if _, err := client.DialBare(ctx, "host.invalid:1", nil); err == nil || !strings.Contains(err.Error(), "no such host") {
+	if _, err := client.DialBare(ctx, "host.invalid:1", nil, nil); err == nil || !strings.Contains(err.Error(), "no such host") {
 		t.Errorf("DialBare of an unknown host = %v", err)
 	}
 	if _, err := dictwire.Send(ctx, nobody, make(chan int)); err == nil {
@@ -275,7 +275,7 @@ func TestBareContexts(t *testing.T) {
 		return dict.Of("late", true), nil
 	})})
 	ctx := context.Background()
-	c, err := client.DialBare(ctx, addr, nil)
+	c, err := client.DialBare(ctx, addr, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -302,7 +302,7 @@ func TestBareShared(t *testing.T) {
 	var rec recorder
 	srv := &dictwire.Server{Handler: &rec}
 	addr := start(t, srv)
-	c, err := client.DialBare(context.Background(), addr, nil)
+	c, err := client.DialBare(context.Background(), addr, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -332,7 +332,7 @@ func TestBareShared(t *testing.T) {
 // A context that has ended before leaves the connection as it was.
 func TestBareSendWithFinishedContext(t *testing.T) {
 	var rec recorder
-	c, err := client.DialBare(t.Context(), start(t, &dictwire.Server{Handler: &rec}), nil)
+	c, err := client.DialBare(t.Context(), start(t, &dictwire.Server{Handler: &rec}), nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -382,7 +382,7 @@ func TestBareGreeting(t *testing.T) {
 		{cbor.Codec{}, []*dict.Dict{dict.Of("dictwire", 1)}, false},
 	} {
 		var rec recorder
-		c, err := client.DialBare(t.Context(), start(t, &dictwire.Server{Handler: &rec}), test.codec)
+		c, err := client.DialBare(t.Context(), start(t, &dictwire.Server{Handler: &rec}), test.codec, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

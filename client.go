@@ -2,6 +2,7 @@ package dictwire
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
@@ -43,8 +44,13 @@ type Dialer struct {
 
 	// Token says to the server who sends and reads: see [Server.Authorizer]. Where it
 	// is not good, what the client returns is [ErrUnauthenticated]. It is sent as it
-	// is: others can read it on the way, unless DialContext encrypts.
+	// is: others can read it on the way, unless there is TLS.
 	Token string
+
+	// TLS is how TLS is spoken with the server, of version 1.2 or newer: its RootCAs are
+	// whom to believe, its Certificates say who the client is. Nil means none, unless the
+	// address begins with tls://, which stands for the zero Config: the system's roots.
+	TLS *tls.Config
 
 	// Spool keeps every record before its first byte is sent. Nil means that
 	// what is not settled is lost with the client.
@@ -105,7 +111,8 @@ type Dialer struct {
 	// nothing is logged. It should not be one that sends with this client.
 	Logger *slog.Logger
 
-	// DialContext connects: network is tcp or unix. Nil means a [net.Dialer].
+	// DialContext connects: network is tcp or unix. TLS is spoken over what it returns. Nil
+	// means a [net.Dialer].
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
@@ -120,8 +127,8 @@ type Client struct {
 	core *client.Client
 }
 
-// Dial connects to the server at addr: host:port or unix:PATH; the empty addr is
-// [DefaultAddr]. See [Dialer.Dial].
+// Dial connects to the server at addr: host:port, tls://host:port or unix:PATH; the
+// empty addr is [DefaultAddr]. See [Dialer.Dial].
 func Dial(ctx context.Context, addr string) (*Client, error) { return Dialer{}.Dial(ctx, addr) }
 
 // Dial returns a client of the server at addr: see [Dial]. Without a spool it is
@@ -140,7 +147,7 @@ func (d Dialer) Dial(ctx context.Context, addr string) (*Client, error) {
 // options are those of what does the work.
 func (d Dialer) options() client.Options {
 	o := client.Options{
-		Codec: d.Codec, Limits: d.Limits, Producer: d.Producer, Token: d.Token,
+		Codec: d.Codec, Limits: d.Limits, Producer: d.Producer, Token: d.Token, TLS: d.TLS,
 		Spool: d.Spool, AtSpool: d.AtSpool, AcceptLost: d.AcceptLost,
 		WindowRecords: d.WindowRecords, WindowBytes: d.WindowBytes,
 		MinBackoff: d.MinBackoff, MaxBackoff: d.MaxBackoff, IdleTimeout: d.IdleTimeout,
@@ -219,11 +226,13 @@ func (c *Client) Shutdown(ctx context.Context) error {
 func (c *Client) Close() error { return c.core.Close() }
 
 // Pending returns the number of records that were taken to be sent and are not
-// settled; with [Dialer.AtSpool], that are not in the spool.
+// settled; with [Dialer.AtSpool], that are not in the spool. Those that are Lost are
+// among them.
 func (c *Client) Pending() int64 { return c.core.Pending() }
 
-// Lost returns how many of the records that are pending will never be settled: those
-// that a spool can't give back, or can't take.
+// Lost returns how many of the records that are pending the client has given up: a
+// spool can't give them back, or can't take them, they have waited for MaxAge, their
+// topic can't go on, or the client is closed.
 func (c *Client) Lost() int64 { return c.core.Lost() }
 
 // Ping opens a session with the server and ends it: it says whether the server
@@ -248,7 +257,7 @@ func (c *Client) Stats() ClientStats {
 type ClientStats struct {
 	Sessions     int64                 // open now, of topics and subscriptions
 	Broken       int64                 // how often the server was lost
-	Pending      int64                 // records that are not settled, or not in the spool yet
+	Pending      int64                 // records that are not settled, or not in the spool yet; without those of Lost
 	PendingBytes int64                 // what they take
 	Lost         int64                 // records that the client has given up
 	Topics       map[string]TopicStats // of topics that were sent to

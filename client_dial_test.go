@@ -122,3 +122,21 @@ func TestPing(t *testing.T) {
 		}
 	})
 }
+
+// A ping ends with the client.
+func TestPingClosed(t *testing.T) {
+	scriptedTest(t, func(t *testing.T, srv *scripted) {
+		c := srv.dial(dictwire.Dialer{})
+		done := make(chan error, 1)
+		go func() { done <- c.Ping(context.Background()) }()
+		p := srv.accept()
+		p.greeting()
+		settled(t, c)
+		if err := <-done; !errors.Is(err, dictwire.ErrClientClosed) {
+			t.Errorf("Ping = %v", err)
+		}
+		if err := c.Ping(t.Context()); !errors.Is(err, dictwire.ErrClientClosed) {
+			t.Errorf("Ping after Close = %v", err)
+		}
+	})
+}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/codec"
@@ -68,4 +69,45 @@ func TestReplyBeyondLimits(t *testing.T) {
 		}
 		settled(t, c)
 	})
+}
+
+// Where nobody wants a reply, that there is none is nothing to a Flush, whenever it
+// was called.
+func TestReplyNobodyWants(t *testing.T) {
+	for name, test := range map[string]struct {
+		spool bool
+		late  time.Duration
+	}{
+		"no spool":                {false, 0},
+		"a spool":                 {true, 0},
+		"a spool that says later": {true, time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			scriptedTest(t, func(t *testing.T, srv *scripted) {
+				var d dictwire.Dialer
+				sp := newSpool()
+				if test.spool {
+					d.Spool = sp
+				}
+				c := srv.dial(d)
+				sendAsync(t, c, 1)
+				p := srv.takes()
+				sp.late = test.late
+				if err := c.SendAsync(t.Context(), "t", n(2)); err != nil {
+					t.Fatal(err)
+				}
+				flushed := flush(c)
+				p.want(line(2))
+				p.say(`{"reply":2,"length":0,"code":"loss","error":"/a: no"}`)
+				p.ack(2)
+				if err := <-flushed; err != nil {
+					t.Errorf("Flush = %v", err)
+				}
+				if err := c.Flush(t.Context()); err != nil {
+					t.Errorf("the second Flush = %v", err)
+				}
+				settled(t, c)
+			})
+		})
+	}
 }

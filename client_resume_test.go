@@ -91,28 +91,29 @@ func TestResume(t *testing.T) {
 func TestEnds(t *testing.T) {
 	for _, test := range []struct {
 		name, line string
-		greeted    bool // it comes behind the greeting's answer
+		greeted    bool // it comes after the greeting's answer
 		err        error
-		pause      [2]time.Duration // until the next connection, where err is nil
+		code       fault.Code       // of an error that wraps no other
+		pause      [2]time.Duration // until the next connection, where there is no error
 	}{
-		{"lost", `{"error":"less","code":"lost","next":1}`, false, dictwire.ErrLost, [2]time.Duration{}},
-		{"conflict", `{"error":"other","code":"conflict"}`, false, dictwire.ErrConflict, [2]time.Duration{}},
-		{"stale", `{"error":"late","code":"stale"}`, false, dictwire.ErrFenced, [2]time.Duration{}},
-		{"fenced", `{"error":"newer","code":"fenced"}`, true, dictwire.ErrFenced, [2]time.Duration{}},
-		{"forbidden", `{"error":"no","code":"forbidden"}`, false, new(fault.Error), [2]time.Duration{}},
-		{"unauthenticated", `{"error":"who","code":"unauthenticated"}`, false, new(fault.Error), [2]time.Duration{}},
-		{"greeting", `{"error":"/topic: want a string","code":"malformed"}`, false, new(fault.Error), [2]time.Duration{}},
-		{"unavailable", `{"error":"disk full","code":"unavailable","retry_ms":500}`, true, nil, [2]time.Duration{500 * time.Millisecond, 625 * time.Millisecond}},
-		{"unavailable at once", `{"error":"disk full","code":"unavailable","retry_ms":700}`, false, nil, [2]time.Duration{700 * time.Millisecond, 875 * time.Millisecond}},
-		{"shutdown", `{"error":"ends","code":"shutdown"}`, true, nil, [2]time.Duration{25 * time.Millisecond, 50 * time.Millisecond}},
-		{"malformed", `{"error":"/a","code":"malformed","at":7}`, true, nil, [2]time.Duration{25 * time.Millisecond, 50 * time.Millisecond}},
-		{"an ack above", `{"ack":2}`, true, dictwire.ErrProtocol, [2]time.Duration{}},
-		{"a rejection above", `{"rejected":2,"code":"schema","error":""}`, true, dictwire.ErrProtocol, [2]time.Duration{}},
-		{"a reply above", `{"reply":2,"length":0,"code":"loss","error":""}`, true, nil, [2]time.Duration{}},
-		{"not a message", `{"hello":1}`, true, dictwire.ErrProtocol, [2]time.Duration{}},
-		{"not JSON", `HTTP/1.1 400 Bad Request`, false, dictwire.ErrProtocol, [2]time.Duration{}},
-		{"a reader's message", `{"next":"a.1.0"}`, true, dictwire.ErrProtocol, [2]time.Duration{}},
-		{"an ack in place of the greeting", `{"ack":0}`, false, dictwire.ErrProtocol, [2]time.Duration{}},
+		{"lost", `{"error":"less","code":"lost","next":1}`, false, dictwire.ErrLost, "", [2]time.Duration{}},
+		{"conflict", `{"error":"other","code":"conflict"}`, false, dictwire.ErrConflict, "", [2]time.Duration{}},
+		{"stale", `{"error":"late","code":"stale"}`, false, dictwire.ErrFenced, "", [2]time.Duration{}},
+		{"fenced", `{"error":"newer","code":"fenced"}`, true, dictwire.ErrFenced, "", [2]time.Duration{}},
+		{"forbidden", `{"error":"no","code":"forbidden"}`, false, nil, fault.Forbidden, [2]time.Duration{}},
+		{"unauthenticated", `{"error":"who","code":"unauthenticated"}`, false, nil, fault.Unauthenticated, [2]time.Duration{}},
+		{"greeting", `{"error":"/topic: want a string","code":"malformed"}`, false, nil, fault.Malformed, [2]time.Duration{}},
+		{"unavailable", `{"error":"disk full","code":"unavailable","retry_ms":500}`, true, nil, "", [2]time.Duration{500 * time.Millisecond, 625 * time.Millisecond}},
+		{"unavailable at once", `{"error":"disk full","code":"unavailable","retry_ms":700}`, false, nil, "", [2]time.Duration{700 * time.Millisecond, 875 * time.Millisecond}},
+		{"shutdown", `{"error":"ends","code":"shutdown"}`, true, nil, "", [2]time.Duration{25 * time.Millisecond, 50 * time.Millisecond}},
+		{"malformed", `{"error":"/a","code":"malformed","at":7}`, true, nil, "", [2]time.Duration{25 * time.Millisecond, 50 * time.Millisecond}},
+		{"an ack above", `{"ack":2}`, true, dictwire.ErrProtocol, "", [2]time.Duration{}},
+		{"a rejection above", `{"rejected":2,"code":"schema","error":""}`, true, dictwire.ErrProtocol, "", [2]time.Duration{}},
+		{"a reply above", `{"reply":2,"length":0,"code":"loss","error":""}`, true, nil, "", [2]time.Duration{}},
+		{"not a message", `{"hello":1}`, true, dictwire.ErrProtocol, "", [2]time.Duration{}},
+		{"not JSON", `HTTP/1.1 400 Bad Request`, false, dictwire.ErrProtocol, "", [2]time.Duration{}},
+		{"a reader's message", `{"next":"a.1.0"}`, true, dictwire.ErrProtocol, "", [2]time.Duration{}},
+		{"an ack in place of the greeting", `{"ack":0}`, false, dictwire.ErrProtocol, "", [2]time.Duration{}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			scriptedTest(t, func(t *testing.T, srv *scripted) {
@@ -128,10 +129,10 @@ func TestEnds(t *testing.T) {
 				p.say(test.line)
 				synctest.Wait()
 				at := time.Now()
-				if test.err != nil {
+				if test.err != nil || test.code != "" {
 					r := <-done
-					if remote := (*fault.Error)(nil); !errors.Is(r.err, test.err) && !errors.As(r.err, &remote) {
-						t.Errorf("Send = %v, want %v", r.err, test.err)
+					if test.err != nil && !errors.Is(r.err, test.err) || test.code != "" && errorCode(r.err) != test.code {
+						t.Errorf("Send = %v, want %v%v", r.err, test.err, test.code)
 					}
 					srv.silent()
 					_ = c.Close()
@@ -147,9 +148,7 @@ func TestEnds(t *testing.T) {
 					p.want(line(1))
 				}
 				p.ack(1)
-				if r := <-done; r.err != nil {
-					t.Error(r.err)
-				}
+				ok(t, done)
 				settled(t, c)
 			})
 		})
@@ -193,7 +192,7 @@ func TestAcceptLost(t *testing.T) {
 	})
 }
 
-// A rejection that comes twice, because the ack behind it was lost, is told once.
+// A rejection that comes twice, because the ack after it was lost, is told once.
 func TestRejectedTwice(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
 		var got []string
@@ -213,9 +212,7 @@ func TestRejectedTwice(t *testing.T) {
 		done := send(c, "t", n(4))
 		p.want(line(4))
 		p.ack(4)
-		if r := <-done; r.err != nil {
-			t.Error(r.err)
-		}
+		ok(t, done)
 		if err := c.Flush(t.Context()); err != nil {
 			t.Error(err)
 		}

@@ -30,10 +30,7 @@ func TestFormats(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		p := srv.accept()
-		p.welcome(1)
-		p.want(line(1))
-		p.ack(1)
+		p := srv.takes()
 		p.ended()
 		p = srv.accept()
 		if g := p.welcome(2, sum(line(1))); g.Format != "cbor" || g.Acked != 1 {
@@ -84,10 +81,7 @@ func TestNotRecords(t *testing.T) {
 		if err := c.SendAsync(t.Context(), "t", dictwire.Record{Bytes: []byte(" {\"n\":1}\n\n")}); err != nil {
 			t.Error(err)
 		}
-		p := srv.accept()
-		p.welcome(1)
-		p.want(line(1))
-		p.ack(1)
+		srv.takes()
 		synctest.Wait()
 		settled(t, c)
 	})
@@ -107,9 +101,7 @@ func TestTopics(t *testing.T) {
 			p.ack(1)
 		}
 		for _, done := range []<-chan result{a, b} {
-			if r := <-done; r.err != nil {
-				t.Error(r.err)
-			}
+			ok(t, done)
 		}
 		settled(t, c)
 	})
@@ -132,13 +124,8 @@ func TestCodecPanics(t *testing.T) {
 			}()
 		}
 		done := send(c, "t", dictwire.Record{Codec: json.Codec{}, Bytes: []byte(line(1))})
-		p := srv.accept()
-		p.welcome(1)
-		p.want(line(1))
-		p.ack(1)
-		if r := <-done; r.err != nil {
-			t.Error(r.err)
-		}
+		srv.takes()
+		ok(t, done)
 		settled(t, c)
 	})
 }
@@ -289,10 +276,7 @@ func TestErrNotSent(t *testing.T) {
 		if err := c.SendAsync(waits, "t", n(2)); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, dictwire.ErrNotSent) {
 			t.Errorf("SendAsync = %v", err)
 		}
-		p := srv.accept()
-		p.welcome(1)
-		p.want(line(1))
-		p.ack(1)
+		srv.takes()
 		settled(t, c)
 		if err := c.SendAsync(t.Context(), "t", n(3)); !errors.Is(err, dictwire.ErrClientClosed) || !errors.Is(err, dictwire.ErrNotSent) {
 			t.Errorf("SendAsync = %v", err)

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/dictwiretest"
+	"github.com/dictwire/dictwire/spool"
 )
 
 // SendAsync waits while the window is full, and no longer than its context.
@@ -87,4 +89,31 @@ func TestServersWindow(t *testing.T) {
 		synctest.Wait()
 		settled(t, c)
 	})
+}
+
+// Who is told what became of a record finds that it is not pending any more.
+func TestPendingWhenTold(t *testing.T) {
+	for name, d := range map[string]dictwire.Dialer{
+		"sent":        {},
+		"spooled":     {Spool: newSpool(), AtSpool: true},
+		"not spooled": {Spool: &memorySpool{full: spool.ErrFull}},
+		"expired":     {MaxAge: time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				srv := dictwiretest.NewServer(t, nil)
+				c := srv.NewClient(d)
+				if d.MaxAge > 0 {
+					srv.Refuse(true)
+				}
+				for i := range 10_000 { // it depends on who is faster
+					_, err := c.Send(t.Context(), "t", n(i))
+					if pending, lost := c.Pending(), c.Lost(); pending != lost {
+						t.Fatalf("after Send %d = %v %d are pending, %d lost", i, err, pending, lost)
+					}
+				}
+				_ = c.Close()
+			})
+		})
+	}
 }

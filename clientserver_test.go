@@ -69,7 +69,7 @@ func judge(_ context.Context, r *dictwire.Request) (*dict.Dict, error) {
 	n, _ := v.Int()
 	switch {
 	case n%7 == 0:
-		return nil, fmt.Errorf("%d is a multiple of 7", n)
+		return nil, dictwire.Reject("seven", fmt.Sprintf("%d is a multiple of 7", n))
 	case n%5 == 0:
 		return dict.Of("n", -n), nil
 	}
@@ -90,7 +90,7 @@ func TestExactlyOnce(t *testing.T) {
 		WindowRecords: 500, // else more rejections are told anew than fit on a connection
 		OnRejected: func(e *dictwire.RejectedError) {
 			rejected.Add(1)
-			if e.Topic != "async" || !strings.HasSuffix(e.Text, "is a multiple of 7") {
+			if e.Topic != "async" || e.Reason != "seven" || !strings.HasSuffix(e.Text, "is a multiple of 7") {
 				t.Error(e)
 			}
 		},

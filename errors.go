@@ -50,6 +50,7 @@ type RejectedError struct {
 	Topic  string
 	Number uint64     // of the record, in the producer's log
 	Code   fault.Code // what kind of fault
+	Reason string     // what the server's handler gave to Reject, or ""
 	Text   string     // what is wrong
 	Record []byte     // the serialized record; nil where the client does not hold it any more
 }
@@ -58,5 +59,7 @@ func (e *RejectedError) Error() string {
 	return fmt.Sprintf("dictwire: record %d of topic %s was rejected: %s", e.Number, e.Topic, e.Text)
 }
 
-// Unwrap returns the *[fault.Error] of the code and the text.
-func (e *RejectedError) Unwrap() error { return &fault.Error{Code: e.Code, Text: e.Text, At: -1} }
+// Unwrap returns the *[fault.Error] of the code, the reason and the text.
+func (e *RejectedError) Unwrap() error {
+	return &fault.Error{Code: e.Code, Reason: e.Reason, Text: e.Text, At: -1}
+}

@@ -18,12 +18,12 @@ import (
 // Whatever the server tells is a *fault.Error to errors.As.
 func TestFaultsOfServer(t *testing.T) {
 	h := dictwire.HandlerFunc(func(context.Context, *dictwire.Request) (*dict.Dict, error) {
-		return nil, &fault.Error{Code: fault.OverLimit, Text: "no such field", At: -1}
+		return nil, dictwire.Reject("field", "no such field")
 	})
 	c := dictwiretest.NewServer(t, h).Client
 	_, err := c.Send(t.Context(), "t", dict.Of("a", 1))
 	var f *fault.Error
-	if !errors.As(err, new(*dictwire.RejectedError)) || !errors.As(err, &f) || f.Code != fault.OverLimit || f.Text != "no such field" {
+	if !errors.As(err, new(*dictwire.RejectedError)) || !errors.As(err, &f) || f.Code != fault.Handler || f.Reason != "field" || f.Text != "no such field" {
 		t.Errorf("Send = %v, %+v", err, f)
 	}
 
@@ -40,7 +40,7 @@ func TestFaultsOfServer(t *testing.T) {
 		_, _ = io.WriteString(server, `{"error":"nothing can be stored","code":"unavailable","at":7}`+"\n"+`{"error":"again","code":"malformed"}`+"\n")
 		_ = server.Close()
 	}()
-	bare, err := client.DialBare(t.Context(), l.Addr().String(), nil)
+	bare, err := client.DialBare(t.Context(), l.Addr().String(), nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,24 +51,5 @@ func TestFaultsOfServer(t *testing.T) {
 	}
 	if _, err = bare.Receive(t.Context()); errors.Is(err, dictwire.ErrUnavailable) || !errors.As(err, &f) || f.Code != fault.Malformed || f.At != -1 {
 		t.Errorf("Receive = %v, %+v", err, f)
-	}
-}
-
-// What another server told the handler's own client is no fault of this server: the
-// handler rejects.
-func TestFaultsWithinHandlers(t *testing.T) {
-	strict := dictwire.HandlerFunc(func(context.Context, *dictwire.Request) (*dict.Dict, error) {
-		return nil, &fault.Error{Code: fault.Lost, Text: "less", At: -1}
-	})
-	upstream := dictwiretest.NewServer(t, strict).Client
-	forward := dictwire.HandlerFunc(func(ctx context.Context, _ *dictwire.Request) (*dict.Dict, error) {
-		_, err := upstream.Send(ctx, "t", dict.Of("a", 1))
-		return nil, err
-	})
-	c := dictwiretest.NewServer(t, forward).Client
-	_, err := c.Send(t.Context(), "t", dict.Of("a", 1))
-	var f *fault.Error
-	if !errors.As(err, &f) || f.Code != fault.Handler {
-		t.Errorf("Send = %v, %+v, want the code handler", err, f)
 	}
 }

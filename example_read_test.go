@@ -46,11 +46,17 @@ func ExampleSubscription_Records() {
 	ctx := context.Background()
 	sub := c.Subscription(dictwire.SubscribeRequest{Topics: []string{"orders"}})
 	defer sub.Close()
-	for r := range sub.Records(ctx) {
+	for r, err := range sub.Records(ctx) {
+		if err != nil {
+			log.Fatal(err)
+		}
 		fmt.Println("the first:", r.Number)
 		break
 	}
-	for r := range sub.Records(ctx) {
+	for r, err := range sub.Records(ctx) {
+		if err != nil {
+			log.Fatal(err)
+		}
 		fmt.Println("then:", r.Number)
 	}
 	// Output:
@@ -67,7 +73,10 @@ func ExampleSubscription_Commit() {
 	ctx := context.Background()
 	for range 3 {
 		sub := c.Subscription(dictwire.SubscribeRequest{Topics: []string{"orders"}, Cursor: "billing"})
-		for r := range sub.Records(ctx) {
+		for r, err := range sub.Records(ctx) {
+			if err != nil {
+				log.Fatal(err)
+			}
 			fmt.Println(r.Number)
 			if err := sub.Commit(ctx, r.Next()); err != nil {
 				log.Fatal(err)
@@ -90,15 +99,24 @@ func ExampleSubscription_Reject() {
 	ctx := context.Background()
 	sub := c.Subscription(dictwire.SubscribeRequest{Topics: []string{"orders"}})
 	defer sub.Close()
-	for r := range sub.Records(ctx) {
+	for r, err := range sub.Records(ctx) {
+		if err != nil {
+			log.Fatal(err)
+		}
 		if r.Number == 2 {
 			if err := sub.Reject(ctx, r, "sold out"); err != nil {
 				log.Fatal(err)
 			}
 		}
 	}
-	for batch := range c.Subscribe(ctx, dictwire.SubscribeRequest{Topics: []string{"_rejected"}}) {
-		for d := range batch.All() {
+	for batch, err := range c.Subscribe(ctx, dictwire.SubscribeRequest{Topics: []string{"_rejected"}}) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		for d, err := range batch.All() {
+			if err != nil {
+				log.Fatal(err)
+			}
 			reason, _ := d.Get("error")
 			topic, _ := d.Get("topic")
 			fmt.Println(topic, reason)
@@ -145,8 +163,14 @@ func ExampleSubscribeRequest_filter() {
 		text, _ := what.Text()
 		return text != "milk"
 	}}
-	for batch := range c.Subscribe(context.Background(), req) {
-		for d := range batch.All() {
+	for batch, err := range c.Subscribe(context.Background(), req) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		for d, err := range batch.All() {
+			if err != nil {
+				log.Fatal(err)
+			}
 			fmt.Println(d)
 		}
 	}
@@ -160,7 +184,10 @@ func ExampleSubscribeRequest_format() {
 	c, end := dialed(nil)
 	defer end()
 	send3(c)
-	for batch := range c.Subscribe(context.Background(), dictwire.SubscribeRequest{Topics: []string{"orders"}, Codec: json.Codec{}}) {
+	for batch, err := range c.Subscribe(context.Background(), dictwire.SubscribeRequest{Topics: []string{"orders"}, Codec: json.Codec{}}) {
+		if err != nil {
+			log.Fatal(err)
+		}
 		for _, record := range batch.Records {
 			fmt.Printf("%s\n", record)
 		}
@@ -177,7 +204,10 @@ func ExampleSubscribeRequest_reuse() {
 	defer end()
 	send3(c)
 	bytes := 0
-	for batch := range c.Subscribe(context.Background(), dictwire.SubscribeRequest{Topics: []string{"orders"}, Reuse: true}) {
+	for batch, err := range c.Subscribe(context.Background(), dictwire.SubscribeRequest{Topics: []string{"orders"}, Reuse: true}) {
+		if err != nil {
+			log.Fatal(err)
+		}
 		for _, record := range batch.Records {
 			bytes += len(record)
 		}
@@ -196,7 +226,10 @@ func ExampleClient_Subscribe() {
 			log.Fatal(err)
 		}
 	}
-	for batch := range c.Subscribe(ctx, dictwire.SubscribeRequest{Topics: []string{"orders.*"}}) {
+	for batch, err := range c.Subscribe(ctx, dictwire.SubscribeRequest{Topics: []string{"orders.*"}}) {
+		if err != nil {
+			log.Fatal(err)
+		}
 		if batch.Len() > 0 {
 			fmt.Println(batch.Topic)
 		}
@@ -214,7 +247,10 @@ func ExampleBatch_Position() {
 	ctx := context.Background()
 	done := map[string]bool{} // in the database, in the transaction of the work
 	for range 2 {
-		for batch := range c.Subscribe(ctx, dictwire.SubscribeRequest{Topics: []string{"orders"}}) {
+		for batch, err := range c.Subscribe(ctx, dictwire.SubscribeRequest{Topics: []string{"orders"}}) {
+			if err != nil {
+				log.Fatal(err)
+			}
 			for i := range batch.Records {
 				if p := batch.Position(i); !done[p] {
 					done[p] = true
@@ -234,7 +270,10 @@ func ExampleReceived() {
 	ctx := context.Background()
 	sub := c.Subscription(dictwire.SubscribeRequest{Topics: []string{"orders"}})
 	defer sub.Close()
-	for r := range sub.Records(ctx) {
+	for r, err := range sub.Records(ctx) {
+		if err != nil {
+			log.Fatal(err)
+		}
 		if err := c.SendAsync(ctx, "copies", r.Record); err != nil {
 			log.Fatal(err)
 		}

@@ -84,7 +84,7 @@ func ExampleClient_Flush() {
 func ExampleClient_Flush_rejected() {
 	c, end := dialed(dictwire.HandlerFunc(func(_ context.Context, r *dictwire.Request) (*dict.Dict, error) {
 		if r.Number == 2 {
-			return nil, errors.New("no milk today")
+			return nil, dictwire.Reject("sold_out", "no milk today")
 		}
 		return nil, nil
 	}))
@@ -97,15 +97,15 @@ func ExampleClient_Flush_rejected() {
 	}
 	var rejected *dictwire.RejectedError
 	if err := c.Flush(ctx); errors.As(err, &rejected) {
-		fmt.Println(rejected.Topic, rejected.Number, rejected.Text)
+		fmt.Println(rejected.Topic, rejected.Number, rejected.Reason, rejected.Text)
 	}
-	// Output: orders 2 no milk today
+	// Output: orders 2 sold_out no milk today
 }
 
 // Rejections may be told as they come, in place of Flush.
 func ExampleDialer_onRejected() {
 	addr, end := serve(dictwire.HandlerFunc(func(context.Context, *dictwire.Request) (*dict.Dict, error) {
-		return nil, errors.New("closed on Sundays")
+		return nil, dictwire.Reject("", "closed on Sundays")
 	}))
 	defer end()
 	ctx := context.Background()
@@ -141,18 +141,18 @@ func ExampleClient_Shutdown() {
 	// true
 }
 
-// A context bounds how long one call waits. The client still holds the record.
-func ExampleClient_Send_timeout() {
+// A context ends one call. The client still holds the record.
+func ExampleClient_Send_canceled() {
+	ctx, cancel := context.WithCancel(context.Background())
 	release := make(chan struct{})
 	c, end := dialed(dictwire.HandlerFunc(func(context.Context, *dictwire.Request) (*dict.Dict, error) {
+		cancel() // while Send waits
 		<-release
 		return nil, nil
 	}))
 	defer end()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
-	defer cancel()
 	_, err := c.Send(ctx, "orders", dict.Of("what", "tea"))
-	fmt.Println(errors.Is(err, context.DeadlineExceeded), c.Pending() == 1)
+	fmt.Println(errors.Is(err, context.Canceled), c.Pending() == 1)
 	close(release)
 	fmt.Println(c.Flush(context.Background()), c.Pending())
 	// Output:

@@ -53,13 +53,32 @@ func send3(c *dictwire.Client) {
 func ExampleNewRequest() {
 	handler := dictwire.HandlerFunc(func(_ context.Context, r *dictwire.Request) (*dict.Dict, error) {
 		if _, ok := r.Dict().Get("id"); !ok {
-			return nil, errors.New("/id: missing")
+			return nil, dictwire.Reject("", "/id: missing")
 		}
 		return nil, nil
 	})
 	_, err := handler.Handle(context.Background(), dictwire.NewRequest("orders", dict.Of("what", "tea")))
 	fmt.Println(err)
 	// Output: /id: missing
+}
+
+// A handler rejects what it does not want, and the sender is told why. Other errors
+// say that the handler has failed: then it is called again.
+func ExampleReject() {
+	c, end := dialed(dictwire.HandlerFunc(func(_ context.Context, r *dictwire.Request) (*dict.Dict, error) {
+		what, _ := r.Dict().Get("what")
+		if text, _ := what.Text(); text == "milk" {
+			return nil, dictwire.Reject("sold_out", "no milk today")
+		}
+		return nil, nil
+	}))
+	defer end()
+	_, err := c.Send(context.Background(), "orders", dict.Of("what", "milk"))
+	var rejected *dictwire.RejectedError
+	if errors.As(err, &rejected) && rejected.Reason == "sold_out" {
+		fmt.Println(err)
+	}
+	// Output: dictwire: record 1 of topic orders was rejected: no milk today
 }
 
 // A handler's reply is what Send returns.

@@ -105,7 +105,7 @@ func ExampleClient_Send() {
 			v, _ := r.Dict().Get("age")
 			age, ok := v.Int()
 			if !ok {
-				return nil, errors.New("/age: want an int")
+				return nil, dictwire.Reject("", "/age: want an int")
 			}
 			return dict.Of("in ten years", age+10), nil
 		}),

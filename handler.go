@@ -9,6 +9,7 @@ import (
 	"github.com/dictwire/dictwire/codec/cbor"
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/fault"
+	"github.com/dictwire/dictwire/internal/server"
 )
 
 // ErrUnavailable is what a [Handler] returns, wrapped or not, where it can't
@@ -16,20 +17,30 @@ import (
 // ends, and the sender is told to try again.
 var ErrUnavailable = fault.ErrUnavailable
 
+// Reject returns the error by which a [Handler] rejects a record at once. Its sender is
+// told the text and, where it is not "", the reason: a word for programs, such as
+// "sold_out", of which 64 bytes count. Both are kept with the record in the topic
+// "_rejected".
+func Reject(reason, text string) error { return &server.RejectError{Reason: reason, Text: text} }
+
 // A Handler sees each dictionary before it is stored: it is a gate. A returned
 // dictionary is the reply, which the sender gets in the format that it speaks
-// when the record is stored; nil means no reply. An error rejects the record:
-// the sender is told the error's text, and the record is kept in the topic
-// "_rejected". [ErrUnavailable] does neither.
+// when the record is stored; nil means no reply. [Reject] makes the error that
+// rejects the record.
 //
-// Handle sees each record at least once: again, where the connection or the
+// With any other error, and with a panic, Handle has failed, and it is called again
+// for the record: see [Server.HandlerRetries]. Where it fails each time, the record is
+// kept in the topic "_rejected" with the code internal. The server's log has the error;
+// the sender is not told its text. [ErrUnavailable] does not count.
+//
+// Handle sees each record at least once: again, also where the connection or the
 // store fails before the record is stored. It is stored once. What is to be done
 // with records that are stored is done by a reader.
 //
 // Handle is called by several goroutines at once, but for one connection by one
-// goroutine, in the order of the records. A panic rejects the record. ctx ends
-// when the server is closed. r and what it holds must not be retained after
-// Handle returns.
+// goroutine, in the order of the records. ctx ends after [Server.HandlerTimeout], and
+// when the server is closed. r and what it holds must not be retained after Handle
+// returns.
 type Handler interface {
 	Handle(ctx context.Context, r *Request) (*dict.Dict, error)
 }

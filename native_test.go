@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -56,7 +55,7 @@ func (s *session) hear(patterns ...string) (line string) {
 		var err error
 		line, err = s.r.ReadString('\n')
 		if err != nil {
-			s.t.Fatalf("%v behind %q, want %s", err, line, p)
+			s.t.Fatalf("%v after %q, want %s", err, line, p)
 		}
 		line = strings.TrimSuffix(line, "\n")
 		if !regexp.MustCompile("^" + p + "$").MatchString(line) {
@@ -94,7 +93,7 @@ func refuser() dictwire.Handler {
 		v, _ := r.Dict().Get("do")
 		switch do, _ := v.Text(); do {
 		case "reject":
-			return nil, errors.New("not wanted")
+			return nil, dictwire.Reject("", "not wanted")
 		case "panic":
 			panic("on purpose")
 		case "wait":
@@ -147,7 +146,7 @@ func wantStored(t testing.TB, s store.Store, topic string, want ...string) {
 
 func TestNativeWrite(t *testing.T) {
 	st := memory.New(nil)
-	addr := start(t, &dictwire.Server{Store: st, Handler: refuser()})
+	addr := start(t, &dictwire.Server{Store: st, Handler: refuser(), HandlerRetries: -1})
 
 	// A new producer, and records in pieces.
 	s := greet(t, addr, `{"dictwire":1,"topic":"orders","producer":"till","extra":[1]}`)
@@ -439,7 +438,7 @@ func TestNativeRead(t *testing.T) {
 	}
 	body(s, `{"a":5}`)
 
-	// Its next reader goes on behind the commit, and the older one is fenced.
+	// Its next reader goes on after the commit, and the older one is fenced.
 	s2 := greet(t, addr, `{"dictwire":1,"subscribe":["orders.eu","other"],"cursor":"c"}`)
 	s2.hear(exact(fmt.Sprintf(`{"dictwire":1,"next":"%s"}`, found[1])), `\{"at":.*"topic":"other".*`)
 	body(s2, `{"a":4}`)

@@ -2,6 +2,7 @@ package dictwire
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 
 	"github.com/dictwire/dictwire/fault"
@@ -55,6 +56,15 @@ type Credentials struct {
 
 	// RemoteAddr is the peer's address.
 	RemoteAddr net.Addr
+
+	// TLS is the state of the connection's TLS, with the certificates that the peer has
+	// shown; those that were verified are in VerifiedChains. Nil means that there is no
+	// TLS.
+	TLS *tls.ConnectionState
+
+	// UID is the user of the peer on a Unix socket. Nil means that there is none, or that
+	// the system does not tell.
+	UID *uint32
 }
 
 // A Grant says who a peer is, and what it may do.
@@ -66,6 +76,11 @@ type Grant struct {
 	// all topics below one, as "orders.*", or for "*", all that don't begin with "_":
 	// then it must have the right to all of them. Nil allows everything.
 	Allows func(right Right, topic string) bool
+
+	// Context ends when the grant does, since it was revoked or has expired: sessions
+	// that it opened end then, after what they have acknowledged, with
+	// [ErrUnauthenticated]. Nil means that it does not end.
+	Context context.Context //nolint:containedctx // the grant's life, which no call spans
 }
 
 // A Right is what a peer may do with a topic.
@@ -75,6 +90,8 @@ type Right string
 const (
 	RightSend Right = server.RightSend // to send records to it
 	RightRead Right = server.RightRead // to read its records
+
+	RightAdmin Right = server.RightAdmin // to delete its records, and to move cursors over it
 )
 
 // authorizeBy returns a as the server's machinery takes it.
@@ -83,8 +100,8 @@ func authorizeBy(a Authorizer) func(context.Context, server.Credentials) (server
 		return nil
 	}
 	return func(ctx context.Context, c server.Credentials) (server.Grant, error) {
-		g, err := a.Authorize(ctx, Credentials{Token: c.Token, RemoteAddr: c.RemoteAddr})
-		grant := server.Grant{Principal: string(g.Principal)}
+		g, err := a.Authorize(ctx, Credentials(c))
+		grant := server.Grant{Principal: string(g.Principal), Context: g.Context}
 		if g.Allows != nil {
 			grant.Allows = func(right, topic string) bool { return g.Allows(Right(right), topic) }
 		}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -54,7 +55,7 @@ func TestPrincipals(t *testing.T) {
 	dir := t.TempDir()
 	who := dictwire.HandlerFunc(func(_ context.Context, r *dictwire.Request) (*dict.Dict, error) {
 		if strings.Contains(string(r.Bytes), "reject") {
-			return nil, errors.New("not of " + string(r.Principal))
+			return nil, dictwire.Reject("", "not of "+string(r.Principal))
 		}
 		return nil, nil
 	})
@@ -256,8 +257,10 @@ func TestAuthorizerLog(t *testing.T) {
 			_ = c.Close()
 		}
 		for range 3 {
-			for range 20 {
-				try("a", `{"dictwire":1,"token":"a wrong secret"}`)
+			for i := range 20 {
+				if i < 2 { // more would have to wait
+					try("a", `{"dictwire":1,"token":"a wrong secret"}`)
+				}
 				try("b", `{"dictwire":1,"topic":"money","token":"shop's secret"}`)
 			}
 			time.Sleep(2 * time.Second)
@@ -275,5 +278,68 @@ func TestAuthorizerLog(t *testing.T) {
 		if strings.Contains(text, "secret") || strings.Contains(text, "for broken") || !strings.Contains(text, "can't be read, looking for …") {
 			t.Errorf("a secret, or no cause:\n%s", text)
 		}
+	})
+}
+
+// Wrong tokens are answered ever later, those of one address; right ones never are.
+func TestWrongTokens(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		network := memnet.New()
+		srv := &dictwire.Server{Authorizer: dictwire.AuthorizerFunc(doorman)}
+		l := network.Host("server").Listen()
+		done := make(chan error, 1)
+		go func() { done <- srv.Serve(dictwire.Endpoint{Listener: l}) }()
+		try := func(host, token string) time.Duration {
+			began := time.Now()
+			c, err := network.Host(host).Dial(t.Context(), "server")
+			if err != nil {
+				t.Error(err)
+				return 0
+			}
+			_, _ = io.WriteString(c, `{"dictwire":1,"subscribe":"*","token":"`+token+`"}`+"\n")
+			_, _ = io.ReadAll(c)
+			_ = c.Close()
+			return time.Since(began)
+		}
+		const quick, most = 500 * time.Millisecond, 11 * time.Second
+		for i := range 5 {
+			if took := try("a", "guess"); took > quick {
+				t.Errorf("wrong token %d: answered after %v", i, took)
+			}
+		}
+		var all sync.WaitGroup
+		for range 30 { // at once
+			all.Go(func() {
+				if took := try("a", "guess"); took > most {
+					t.Errorf("a wrong token is answered after %v", took)
+				}
+			})
+		}
+		began := time.Now()
+		time.Sleep(100 * time.Millisecond)
+		for host, token := range map[string]string{"a": "red's secret", "b": "guess"} {
+			if took := try(host, token); took > quick {
+				t.Errorf("%s of %s: answered after %v", token, host, took)
+			}
+		}
+		if took := try("a", "guess"); took < 5*time.Second || took > most {
+			t.Errorf("the next wrong token is answered after %v", took)
+		}
+		all.Wait()
+		if took := time.Since(began); took < 9*time.Second {
+			t.Errorf("30 wrong tokens took %v", took)
+		}
+		time.Sleep(time.Minute)
+		if took := try("a", "guess"); took > quick {
+			t.Errorf("a minute later it is answered after %v", took)
+		}
+		go func() {
+			time.Sleep(time.Second)
+			_ = srv.Shutdown(t.Context())
+		}()
+		for range 20 {
+			go try("a", "guess")
+		}
+		<-done
 	})
 }

@@ -30,7 +30,7 @@ func records(t *testing.T, blocks, n int) *memory.Store {
 	return s
 }
 
-// ready reads a line, the answer to a reader's greeting, and nothing behind it.
+// ready reads a line, the answer to a reader's greeting, and nothing after it.
 func ready(t *testing.T, c net.Conn) {
 	t.Helper()
 	for b := []byte{0}; b[0] != '\n'; {
@@ -78,7 +78,7 @@ func TestReaderBehindTheEndIsIdle(t *testing.T) {
 		began := time.Now()
 		all, err := io.ReadAll(c)
 		if took := time.Since(began); err != nil || !strings.Contains(string(all), `"code":"idle"`) || took > 25*time.Second {
-			t.Errorf("behind %v: %s, %v", took, all, err)
+			t.Errorf("after %v: %s, %v", took, all, err)
 		}
 		_ = c.Close()
 	})

@@ -151,10 +151,28 @@ func (p *peer) ended() {
 	_ = p.conn.Close()
 }
 
+// takes settles record 1 on the next connection, which begins with it.
+func (srv *scripted) takes() *peer {
+	srv.t.Helper()
+	p := srv.accept()
+	p.welcome(1)
+	p.want(line(1))
+	p.ack(1)
+	return p
+}
+
 // A result is what Send returns.
 type result struct {
 	reply string
 	err   error
+}
+
+// ok fails the test where a Send has failed.
+func ok(t *testing.T, done <-chan result) {
+	t.Helper()
+	if r := <-done; r.err != nil {
+		t.Error(r.err)
+	}
 }
 
 // send sends in the background.

@@ -3,9 +3,10 @@ package dictwire
 import (
 	"cmp"
 	"context"
-	"errors"
+	"crypto/tls"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -14,7 +15,6 @@ import (
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/internal/address"
 	"github.com/dictwire/dictwire/internal/client"
-	"github.com/dictwire/dictwire/internal/dialect"
 	"github.com/dictwire/dictwire/internal/server"
 	"github.com/dictwire/dictwire/store"
 )
@@ -23,8 +23,8 @@ import (
 // to, where none is given.
 const DefaultAddr = address.Default
 
-// DefaultTopic is where records go whose sender names no topic.
-const DefaultTopic = "default"
+// DefaultTopic is where records go whose sender names no topic: "default".
+const DefaultTopic = client.DefaultTopic
 
 // ErrServerClosed is what Serve, ServeOne and ListenAndServe return after
 // [Server.Shutdown] or [Server.Close].
@@ -36,6 +36,15 @@ type Server struct {
 	// Handler sees each dictionary before it is stored. Nil lets all of them
 	// in.
 	Handler Handler
+
+	// HandlerTimeout is how long one call of Handler may take until its context ends.
+	// Zero means 1 minute, negative no limit.
+	HandlerTimeout time.Duration
+
+	// HandlerRetries is how often Handler is called again for a record that it has
+	// failed on, after pauses of 50 milliseconds to 5 seconds. Zero means 10,
+	// negative never.
+	HandlerRetries int
 
 	// Authorizer says who the peers are and what they may do. Nil admits all, as
 	// [Anonymous], to everything.
@@ -50,10 +59,6 @@ type Server struct {
 	// [DefaultTopic].
 	Topic string
 
-	// Dialects are what the server speaks beside native sessions and bare sequences,
-	// as web.Dialect of package dialect/web.
-	Dialects []Dialect
-
 	// JSON is how JSON is read and written.
 	JSON json.Codec
 
@@ -63,8 +68,11 @@ type Server struct {
 	// MaxConns caps the connections that are served at once. Where more come,
 	// silent ones give way to them and are told "idle": first those that have
 	// not opened a session within a second, then the one that has been silent
-	// for the longest, a second at least. Where there are none, the next ones
-	// wait. Zero means 10,000, negative no limit.
+	// for the longest, a second at least. Those of the host with the fewest
+	// connections are served first; where its host has fewer, a tenth of a second
+	// without a session is enough. Where none gives way, the next ones wait, and of
+	// a crowd of hosts those with the most connections are told "unavailable".
+	// Zero means 10,000, negative no limit.
 	MaxConns int
 
 	// MaxMemory caps the bytes of memory that records take while they are
@@ -101,10 +109,8 @@ func (s *Server) server() *server.Server {
 			Store: s.Store, Topic: cmp.Or(s.Topic, DefaultTopic), JSON: s.JSON, Limits: s.Limits,
 			MaxConns: s.MaxConns, MaxMemory: s.MaxMemory,
 			IdleTimeout: s.IdleTimeout, RecordTimeout: s.RecordTimeout, WriteTimeout: s.WriteTimeout,
+			HandlerTimeout: s.HandlerTimeout, HandlerRetries: s.HandlerRetries,
 			Logger: s.Logger, Authorize: authorizeBy(s.Authorizer),
-		}
-		for _, d := range s.Dialects {
-			s.core.Dialects = append(s.core.Dialects, d.Kind())
 		}
 		if s.Handler != nil {
 			s.core.Handler = s.handle
@@ -115,15 +121,10 @@ func (s *Server) server() *server.Server {
 
 // handle calls the handler.
 func (s *Server) handle(ctx context.Context, r server.Request) (*dict.Dict, error) {
-	reply, err := s.Handler.Handle(ctx, &Request{
+	return s.Handler.Handle(ctx, &Request{
 		Codec: r.Codec, Dialect: r.Dialect, Topic: r.Topic, Principal: Principal(r.Principal), Producer: r.Producer, Number: r.Number,
 		RemoteAddr: r.RemoteAddr, Bytes: r.Bytes, limits: r.Limits, dict: r.Decoded,
 	})
-	// What another server told a client of the handler is not told as this one's fault.
-	if errors.As(err, new(*client.RemoteError)) || errors.As(err, new(*RejectedError)) {
-		err = errors.New(err.Error())
-	}
-	return reply, err
 }
 
 // ListenAndServe listens on addr, as [Listen] understands it, and serves.
@@ -135,27 +136,35 @@ func (s *Server) ListenAndServe(addr string) error {
 	return s.Serve(Endpoint{Listener: l})
 }
 
-// A Dialect is a way of putting dictionaries on a connection that a server can learn.
-// The packages below dialect have them.
-type Dialect interface{ Kind() dialect.Kind }
-
 // An Endpoint is where a server is reached, and the rules there.
 type Endpoint struct {
 	// Listener accepts the connections. Serve closes it.
 	Listener net.Listener
 
-	// Dialects are the names of those that are served here: "native", "stream", and
-	// "http" where Server.Dialects has it. None means all.
+	// Dialects are the names of those that are served here: "native", "stream".
+	// None means all.
 	Dialects []string
 
 	// Authorizer says who the peers are here and what they may do. Nil means the
 	// server's.
 	Authorizer Authorizer
+
+	// TLS is the configuration of TLS, of version 1.2 or newer, as package auth reads it
+	// from files. Peers speak TLS at this endpoint, or are told that they have to, before
+	// anything of what they say is taken. Where it names no NextProtos, they are those of
+	// the dialects. Nil means that there is no TLS here.
+	TLS *tls.Config
+
+	// PlaintextFrom are the networks from which peers may speak TLS or not.
+	PlaintextFrom []netip.Prefix
 }
 
 // endpoint returns e as the server's machinery takes it.
 func (e Endpoint) endpoint() server.Endpoint {
-	return server.Endpoint{Listener: e.Listener, Dialects: e.Dialects, Authorize: authorizeBy(e.Authorizer)}
+	return server.Endpoint{
+		Listener: e.Listener, Dialects: e.Dialects, Authorize: authorizeBy(e.Authorizer),
+		TLS: e.TLS, Plaintext: e.PlaintextFrom,
+	}
 }
 
 // Serve accepts connections at an endpoint and serves each in a goroutine of its own.

@@ -133,19 +133,19 @@ func TestReply(t *testing.T) {
 		n++
 		switch n {
 		case 2:
-			return nil, errors.New("no seconds")
+			return nil, dictwire.Reject("seconds", "no seconds")
 		case 3:
 			panic("three")
 		case 4:
 			return nil, nil
 		}
 		return dict.Of("received", n, "of", r.Dict().Value()), nil
-	})})
+	}), HandlerRetries: -1})
 	c := dial(t, addr)
 	replies := bufio.NewReader(c)
 	for i, want := range []string{
 		`{"received":1,"of":{"a":1}}`,
-		`{"error":"no seconds","code":"handler"}`,
+		`{"error":"no seconds","code":"handler","reason":"seconds"}`,
 		`{"error":"the handler failed","code":"internal"}`,
 		``,
 		`{"received":5,"of":{"a":5}}`,
@@ -164,7 +164,7 @@ func TestReply(t *testing.T) {
 func TestSend(t *testing.T) {
 	addr := start(t, &dictwire.Server{Handler: dictwire.HandlerFunc(func(_ context.Context, r *dictwire.Request) (*dict.Dict, error) {
 		if v, ok := r.Dict().Get("bad"); ok {
-			return nil, fmt.Errorf("bad is %v", v)
+			return nil, fmt.Errorf("it says: %w", dictwire.Reject("", fmt.Sprintf("bad is %v", v)))
 		}
 		if _, ok := r.Dict().Get("quiet"); ok {
 			return nil, nil
@@ -209,7 +209,7 @@ func TestListenAndServe(t *testing.T) {
 		t.Errorf("ListenAndServe = %v", err)
 	}
 	if err := srv.ListenAndServe(addr); !errors.Is(err, dictwire.ErrServerClosed) {
-		t.Errorf("ListenAndServe behind Shutdown = %v", err)
+		t.Errorf("ListenAndServe after Shutdown = %v", err)
 	}
 	if got := srv.Stats().Records; got != 1 {
 		t.Errorf("%d records", got)

@@ -12,7 +12,7 @@ import (
 	"github.com/dictwire/dictwire/spool"
 )
 
-// A client whose spool is damaged sends what is before, and stops, or goes on behind
+// A client whose spool is damaged sends what is before, and stops, or goes on after
 // where that is accepted. What the server has already is not missed.
 func TestSpoolDamaged(t *testing.T) {
 	for name, test := range map[string]struct {
@@ -92,16 +92,14 @@ func TestSpoolFails(t *testing.T) {
 		p.welcome(1)
 		p.want(line(3))
 		p.ack(1)
-		if r := <-done; r.err != nil {
-			t.Error(r.err)
-		}
+		ok(t, done)
 		if err := c.Close(); err == nil || !strings.Contains(err.Error(), "2 records") {
 			t.Errorf("Close = %v", err)
 		}
 	})
 }
 
-// Flush waits for what is in the spool, also where what comes behind it does not
+// Flush waits for what is in the spool, also where what comes after it does not
 // get there.
 func TestFlushBehindFailure(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {

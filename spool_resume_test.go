@@ -116,13 +116,8 @@ func TestSpoolOvertaken(t *testing.T) {
 		sp := newSpool()
 		c := srv.dial(dictwire.Dialer{Spool: sp})
 		done := send(c, "t", n(1))
-		p := srv.accept()
-		p.welcome(1)
-		p.want(line(1))
-		p.ack(1)
-		if r := <-done; r.err != nil {
-			t.Error(r.err)
-		}
+		p := srv.takes()
+		ok(t, done)
 		sp.late = time.Second
 		done = send(c, "t", n(2))
 		p.want(line(2))
@@ -197,9 +192,7 @@ func TestSpoolIdle(t *testing.T) {
 			}
 			p.want(line(i))
 			p.ack(i)
-			if r := <-done; r.err != nil {
-				t.Error(r.err)
-			}
+			ok(t, done)
 			time.Sleep(5 * time.Second)
 			p.ack(i)
 			p.ended()

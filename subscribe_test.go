@@ -104,7 +104,7 @@ func TestSubscribe(t *testing.T) {
 		p.say(`{"end":"a.9.0"}`)
 		wantSeen(t, seen, "a.9.0", no)
 		if got, ok := <-seen; ok {
-			t.Errorf("%q behind the end", got)
+			t.Errorf("%q after the end", got)
 		}
 		settled(t, c)
 		p.ended()
@@ -232,7 +232,7 @@ func TestCommit(t *testing.T) {
 		p.want(`{"commit":"a.4.0"}`)
 		p.say(`{"committed":"a.4.0"}`)
 		if got, ok := <-seen; ok {
-			t.Errorf("%q behind the end", got)
+			t.Errorf("%q after the end", got)
 		}
 		settled(t, c)
 		p.ended()
@@ -309,7 +309,7 @@ func TestCommitSwallowed(t *testing.T) {
 	})
 }
 
-// The answer to a commit may stand behind more than is read ahead.
+// The answer to a commit may come after more than is read ahead.
 func TestCommitBehindMuch(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
 		c := srv.dial(dictwire.Dialer{})
@@ -410,7 +410,7 @@ func TestSubscribeCloses(t *testing.T) {
 		p.ended()
 		synctest.Wait()
 		if err := (<-left).Commit(t.Context()); err == nil {
-			t.Error("a commit behind the loop")
+			t.Error("a commit after the loop")
 		}
 		settled(t, c)
 	})
@@ -593,7 +593,7 @@ func TestOnState(t *testing.T) {
 		p = srv.accept()
 		p.greeting()
 		p.ready("a.1.0")
-		wantSeen(t, told, "connection broke", "<nil>")
+		wantSeen(t, told, "server closed the connection", "<nil>")
 		cancel()
 		wantSeen(t, seen, "a.1.0", "canceled")
 		p.ended()

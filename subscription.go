@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/dictwire/dictwire/codec"
@@ -173,7 +174,7 @@ func (s *Subscription) Reject(ctx context.Context, r *Received, reason string) e
 	row := rejection.Of(r.Bytes)
 	row.Code, row.Text, row.Dialect, row.Format = fault.Handler, reason, "reader", r.Codec.Name()
 	row.Topic, row.Position, row.Principal, row.Producer, row.Number = r.Topic, r.Position(), r.Principal.named(), r.Producer, r.Number
-	if err := s.client.Reject(ctx, row); err != nil {
+	if err := s.core.Reject(ctx, row); err != nil {
 		return fmt.Errorf("dictwire: reject: %w", err)
 	}
 	return nil
@@ -253,18 +254,23 @@ func (b *Batch) after(i int) *Batch {
 		rest.Records = nil
 		return &rest
 	}
-	from := b.offset(i + 1)
-	rest.At, rest.Records = b.Position(i+1), b.Records[i+1:]
-	if b.First > 0 {
-		rest.First += uint64(from)
-	}
+	rest.Records = b.Records[i+1:]
 	if b.index != nil {
-		rest.index = make([]uint32, len(rest.Records))
-		for n := range rest.index {
-			rest.index[n] = b.index[i+1+n] - from
-		}
+		rest.index = slices.Clone(b.index[i+1:])
 	}
+	rest.startAt(b.offset(i + 1))
 	return &rest
+}
+
+// startAt makes At and First those of the record that lies so far after At.
+func (b *Batch) startAt(offset uint32) {
+	b.At = client.Advance(b.At, offset)
+	if b.First > 0 {
+		b.First += uint64(offset)
+	}
+	for i := range b.index {
+		b.index[i] -= offset
+	}
 }
 
 // filter leaves out the records that keep refuses.
@@ -275,17 +281,10 @@ func (b *Batch) filter(keep func(*Received) bool) {
 			records, index = append(records, record), append(index, uint32(i))
 		}
 	}
-	if len(records) > 0 && index[0] > 0 {
-		from := index[0]
-		b.At = client.Advance(b.At, from)
-		if b.First > 0 {
-			b.First += uint64(from)
-		}
-		for n := range index {
-			index[n] -= from
-		}
-	}
 	b.Records, b.index = records, index
+	if len(records) > 0 {
+		b.startAt(index[0])
+	}
 }
 
 // Commit moves the cursor to b.Next: see [Subscription.Commit].

@@ -7,10 +7,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/dictwiretest"
 	"github.com/dictwire/dictwire/store"
 	"github.com/dictwire/dictwire/store/memory"
 )
@@ -204,6 +207,7 @@ func TestSubscriptionReject(t *testing.T) {
 func TestSubscriptionClose(t *testing.T) {
 	c := reading(t, 1)
 	sub := c.Subscription(dictwire.SubscribeRequest{Topics: []string{"orders"}, Cursor: "billing", Follow: true})
+	var next string
 	for r, err := range sub.Records(t.Context()) {
 		if r == nil {
 			if err == nil || errors.Is(err, context.Canceled) {
@@ -211,11 +215,88 @@ func TestSubscriptionClose(t *testing.T) {
 			}
 			break
 		}
+		next = r.Next()
 		if err := sub.Close(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := sub.Commit(t.Context(), "1"); err == nil {
-		t.Error("a closed subscription commits")
+	if err := sub.Commit(t.Context(), next); err == nil || !strings.Contains(err.Error(), "the subscription is closed") {
+		t.Errorf("Commit of %q = %v", next, err)
+	}
+}
+
+// A commit on a connection that has died without a word, after the last record, is
+// sent again on another one.
+func TestCommitOnDeadConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := dictwiretest.NewServer(t, nil)
+		if _, err := srv.Client.Send(t.Context(), "t", n(1)); err != nil {
+			t.Fatal(err)
+		}
+		sub := srv.Client.Subscription(dictwire.SubscribeRequest{Topics: []string{"t"}, Cursor: "c"})
+		defer sub.Close()
+		var next string
+		for r, err := range sub.Records(t.Context()) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			next = r.Next()
+		}
+		time.Sleep(time.Hour) // there is nothing to be heard meanwhile
+		srv.Swallow()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := sub.Commit(ctx, next); err != nil {
+			t.Errorf("Commit = %v", err)
+		}
+	})
+}
+
+// A rejection that waits for its server ends with the subscription, and with the
+// client.
+func TestRejectCloses(t *testing.T) {
+	for name, test := range map[string]struct {
+		end  func(*dictwire.Client, *dictwire.Subscription) error
+		says func(error) bool
+	}{
+		"subscription": {
+			func(_ *dictwire.Client, sub *dictwire.Subscription) error { return sub.Close() },
+			func(err error) bool { return err != nil && strings.Contains(err.Error(), "the subscription is closed") },
+		},
+		"client": {
+			func(c *dictwire.Client, _ *dictwire.Subscription) error { return c.Close() },
+			func(err error) bool { return errors.Is(err, dictwire.ErrClientClosed) },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				srv := dictwiretest.NewServer(t, nil)
+				if _, err := srv.Client.Send(t.Context(), "t", n(1)); err != nil {
+					t.Fatal(err)
+				}
+				sub := srv.Client.Subscription(dictwire.SubscribeRequest{Topics: []string{"t"}})
+				defer sub.Close()
+				for r, err := range sub.Records(t.Context()) {
+					if err != nil {
+						t.Fatal(err)
+					}
+					srv.Refuse(true)
+					ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+					defer cancel()
+					done := make(chan error, 1)
+					go func() { done <- sub.Reject(ctx, r, "no") }()
+					synctest.Wait()
+					if err := test.end(srv.Client, sub); err != nil {
+						t.Error(err)
+					}
+					for _, err := range []error{<-done, sub.Reject(ctx, r, "no")} {
+						if !test.says(err) {
+							t.Errorf("Reject = %v", err)
+						}
+					}
+					break
+				}
+			})
+		})
 	}
 }

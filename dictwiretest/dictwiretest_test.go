@@ -23,7 +23,7 @@ func adults(_ context.Context, r *dictwire.Request) (*dict.Dict, error) {
 	age, _ := r.Dict().Get("age")
 	years, _ := age.Int()
 	if years < 18 {
-		return nil, errors.New("too young")
+		return nil, dictwire.Reject("", "too young")
 	}
 	return dict.Of("in ten years", years+10), nil
 }

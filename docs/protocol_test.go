@@ -5,12 +5,11 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -22,7 +21,6 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/dictwire/dictwire"
-	"github.com/dictwire/dictwire/dialect/web"
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/store/log"
 )
@@ -57,7 +55,7 @@ type transcript struct {
 	line    int
 	handler bool
 	tokens  bool
-	http    bool
+	tls     bool
 	steps   []step
 }
 
@@ -83,7 +81,7 @@ func transcripts(t *testing.T, page string) (blocks []*transcript) {
 		mark, isFence := strings.CutPrefix(line, "```")
 		switch {
 		case b == nil && isFence && strings.HasPrefix(mark, "transcript"):
-			b = &transcript{line: i + 1, handler: strings.HasSuffix(mark, " handler"), tokens: strings.HasSuffix(mark, " tokens"), http: strings.HasSuffix(mark, " http")}
+			b = &transcript{line: i + 1, handler: strings.HasSuffix(mark, " handler"), tokens: strings.HasSuffix(mark, " tokens"), tls: strings.HasSuffix(mark, " TLS")}
 		case b == nil || strings.HasPrefix(line, "#"):
 		case isFence:
 			blocks = append(blocks, b)
@@ -106,7 +104,7 @@ func handle(_ context.Context, r *dictwire.Request) (*dict.Dict, error) {
 	age, ok := r.Dict().Get("age")
 	years, isInt := age.Int()
 	if ok && !isInt {
-		return nil, errors.New("/age: want an int")
+		return nil, dictwire.Reject("wrong_age", "/age: want an int")
 	}
 	if _, ok := r.Dict().Get("ask"); ok {
 		return dict.Of("in ten years", years+10), nil
@@ -136,7 +134,7 @@ func (b *transcript) play(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	srv := &dictwire.Server{Store: s, Dialects: []dictwire.Dialect{web.Dialect}}
+	srv := &dictwire.Server{Store: s}
 	if b.handler {
 		srv.Handler = dictwire.HandlerFunc(handle)
 	}
@@ -148,17 +146,17 @@ func (b *transcript) play(t *testing.T) {
 		t.Fatal(err)
 	}
 	served := make(chan error, 1)
-	go func() { served <- srv.Serve(dictwire.Endpoint{Listener: l}) }()
+	at := dictwire.Endpoint{Listener: l}
+	if b.tls { // the page has what is said without
+		at.TLS = new(tls.Config)
+	}
+	go func() { served <- srv.Serve(at) }()
 	defer func() {
 		srv.Close()
 		<-served
 	}()
 	p := player{t: t, addr: l.Addr().String(), conns: map[string]*conn{}, values: map[string]string{}}
 	defer p.hangUp()
-	if b.http {
-		p.requests(b.steps)
-		return
-	}
 	for i, s := range b.steps {
 		if s.line == 0 {
 			p.hangUp()
@@ -167,57 +165,6 @@ func (b *transcript) play(t *testing.T) {
 		p.play(s, b.steps[i+1:])
 	}
 }
-
-// requests plays a transcript of HTTP. Each request is C: lines, of which the first is
-// the method and the path, those that name a header are headers, and the others are the
-// body. Each answer is S: lines, of which the first is the status, and the others are the
-// body.
-func (p *player) requests(steps []step) {
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	for len(steps) > 0 {
-		first := steps[0]
-		if steps = steps[1:]; first.line == 0 {
-			continue
-		}
-		method, path, _ := strings.Cut(p.filled(first.text), " ")
-		var body strings.Builder
-		header := http.Header{}
-		for ; len(steps) > 0 && steps[0].kind == "C:"; steps = steps[1:] {
-			if m := headerLine.FindStringSubmatch(steps[0].text); m != nil {
-				header.Add(m[1], p.filled(m[2]))
-				continue
-			}
-			body.WriteString(steps[0].text + "\n")
-		}
-		r, err := http.NewRequestWithContext(p.t.Context(), method, "http://"+p.addr+path, strings.NewReader(body.String()))
-		if err != nil {
-			p.t.Fatal(err)
-		}
-		r.Header = header
-		answer, err := client.Do(r)
-		if err != nil {
-			p.t.Fatal(err)
-		}
-		text, err := io.ReadAll(answer.Body)
-		if err := errors.Join(err, answer.Body.Close()); err != nil {
-			p.t.Fatal(err)
-		}
-		said := append([]string{fmt.Sprint(answer.StatusCode)}, strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")...)
-		var want []string
-		for ; len(steps) > 0 && steps[0].kind == "S:"; steps = steps[1:] {
-			want = append(want, steps[0].text)
-		}
-		same := len(said) == len(want)
-		for i := 0; same && i < len(said); i++ {
-			same = p.match(want[i], said[i])
-		}
-		if !same {
-			p.t.Fatalf("protocol.md:%d: %s\nthe server says\n%s", first.line, first.text, strings.Join(said, "\n"))
-		}
-	}
-}
-
-var headerLine = regexp.MustCompile(`^([A-Z][A-Za-z-]+): (.*)$`)
 
 // A player plays the client of a transcript.
 type player struct {

@@ -27,8 +27,9 @@ type Error struct {
 	At   int64  // offset of the fault from the connection's first byte; -1 where there is none
 	Err  error  // the cause, for the log alone; may be nil
 
-	Next  uint64        // of Lost: the number after the last that the server has
-	Retry time.Duration // of Unavailable: when to try again
+	Reason string        // of Handler: the application's own word, or ""
+	Next   uint64        // of Lost: the number after the last that the server has
+	Retry  time.Duration // of Unavailable: when to try again
 }
 
 func (e *Error) Error() string { return e.Text }
@@ -51,9 +52,12 @@ func (e *Error) Told() string {
 }
 
 // Dict returns the dictionary that tells the peer: error, code and, where they
-// say something, at, next and retry_ms.
+// say something, reason, at, next and retry_ms.
 func (e *Error) Dict() *dict.Dict {
 	d := dict.Of("error", e.Told(), "code", string(e.Code))
+	if e.Reason != "" {
+		d.Set("reason", dict.String(e.Reason))
+	}
 	if e.At >= 0 {
 		d.Set("at", dict.Int(e.At))
 	}

@@ -2,7 +2,6 @@ package relay_test
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -38,7 +37,7 @@ func crash(t *testing.T, seed uint64) {
 	up.unserve()
 	up.handler = dictwire.HandlerFunc(func(_ context.Context, req *dictwire.Request) (*dict.Dict, error) {
 		if v, _ := req.Dict().Get("bad"); dict.Equal(v, dict.Bool(true)) {
-			return nil, errors.New("bad")
+			return nil, dictwire.Reject("", "bad")
 		}
 		return nil, nil
 	})

@@ -80,7 +80,7 @@ func (o *outbox) rejection(ctx context.Context, t *topic, e *dictwire.RejectedEr
 	}
 	r := rejection.Of(record)
 	r.Bytes = record // whole: it was acknowledged, and is trimmed from its topic
-	r.Code, r.Text, r.Topic = e.Code, e.Text, e.Topic
+	r.Code, r.Reason, r.Text, r.Topic = e.Code, e.Reason, e.Text, e.Topic
 	if b != nil && !b.Producer.IsZero() {
 		r.Producer, r.Number = b.Producer.Name, b.First+uint64(index)
 	}

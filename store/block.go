@@ -143,7 +143,7 @@ func (b *Block) Check() error {
 		fault(len(b.Rejected) > MaxRejections, "%d rejections, want at most %d", len(b.Rejected), MaxRejections)
 		for i, r := range b.Rejected {
 			fault(r.Number != b.First+uint64(i), "rejection %d is of number %d, want %d", i, r.Number, b.First+uint64(i))
-			fault(len(r.Text) > MaxText || len(r.Code) > 64, "rejection %d is too long", i)
+			fault(len(r.Text) > MaxText || len(r.Reason) > MaxReason || len(r.Code) > 64, "rejection %d is too long", i)
 		}
 	}
 	return errors.Join(errs...)

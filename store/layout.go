@@ -38,7 +38,7 @@ func (b *Block) MaxEncoded() int {
 		len(b.Producer.Topic) + len(b.Producer.Name) +
 		len(b.Lengths)*binary.MaxVarintLen32 + len(b.Times)*binary.MaxVarintLen64
 	for _, r := range b.Rejected {
-		n += 3*binary.MaxVarintLen32 + len(r.Code) + len(r.Text)
+		n += 4*binary.MaxVarintLen32 + len(r.Code) + len(r.Reason) + len(r.Text)
 	}
 	return n + max(len(b.Data), s2.MaxEncodedLen(len(b.Data)))
 }
@@ -103,15 +103,15 @@ func (b *Block) flags() (flags byte) {
 }
 
 // appendRejections appends rejections, those in a row that say the same only
-// once: how many there are, code and text.
+// once: how many there are, code, reason and text.
 func appendRejections(dst []byte, all []Rejection) []byte {
 	for len(all) > 0 {
 		r, n := all[0], 1
-		for n < len(all) && all[n].Code == r.Code && all[n].Text == r.Text {
+		for n < len(all) && r.SaysAs(all[n]) {
 			n++
 		}
 		dst = binary.AppendUvarint(dst, uint64(n))
-		dst = appendString(appendString(dst, r.Code), r.Text)
+		dst = appendString(appendString(appendString(dst, r.Code), r.Reason), r.Text)
 		all = all[n:]
 	}
 	return dst
@@ -304,13 +304,14 @@ func (r *reader) rejections(dst []Rejection, first uint64, count int) []Rejectio
 	}
 	for dst = dst[:0]; len(dst) < count; {
 		n := r.number()
-		code, text := string(r.bytes()), string(r.bytes())
+		says := Rejection{Code: string(r.bytes()), Reason: string(r.bytes()), Text: string(r.bytes())}
 		if r.bad || n == 0 || n > uint64(count-len(dst)) {
 			r.bad = true
 			return nil
 		}
 		for range n {
-			dst = append(dst, Rejection{Number: first + uint64(len(dst)), Code: code, Text: text})
+			says.Number = first + uint64(len(dst))
+			dst = append(dst, says)
 		}
 	}
 	return dst

@@ -39,11 +39,11 @@ func golden() map[string]*store.Block {
 	}
 	for i := range uint64(3) {
 		rejected.Add([]byte{0xa1, 0x64, 'c', 'o', 'd', 'e', 0x66, 's', 'c', 'h', 'e', 'm', 'a'})
-		text := "/age: want an int"
+		r := store.Rejection{Number: 4202 + i, Code: "schema", Text: "/age: want an int"}
 		if i == 2 {
-			text = "/name: missing"
+			r = store.Rejection{Number: 4204, Code: "handler", Reason: "sold_out", Text: "no milk today"}
 		}
-		rejected.Rejected = append(rejected.Rejected, store.Rejection{Number: 4202 + i, Code: "schema", Text: text})
+		rejected.Rejected = append(rejected.Rejected, r)
 	}
 	timed := &store.Block{Topic: "events", Codec: "json", Principal: "sensor", Extended: true}
 	for _, moment := range []int64{at.UnixNano(), at.UnixNano() + 1e6, store.UnknownTime, at.UnixNano() - 1, math.MaxInt64} {

@@ -78,11 +78,21 @@ type Claim struct {
 type Rejection struct {
 	Number uint64
 	Code   string
+	Reason string // the application's own word, at most MaxReason bytes; often ""
 	Text   string // at most MaxText bytes
 }
 
-// MaxText is the length of a rejection's text that a store keeps, in bytes.
-const MaxText = 1024
+// SaysAs reports whether both say the same, of whatever records.
+func (r Rejection) SaysAs(other Rejection) bool {
+	other.Number = r.Number
+	return r == other
+}
+
+// How long a rejection's reason and text may be, in bytes.
+const (
+	MaxReason = 64
+	MaxText   = 1024
+)
 
 // A ProducerState is what a driver keeps of a producer. The zero value is a
 // producer that is not known.

@@ -34,6 +34,9 @@ func Listen(ctx context.Context, addr string) (net.Listener, error) {
 		l   net.Listener
 		err error
 	)
+	if _, ok := strings.CutPrefix(addr, secure); ok {
+		return nil, fmt.Errorf("dictwire: can't listen on %s: tls:// is for clients; a server has TLS by its certificate", addr)
+	}
 	switch network, where := splitAddr(addr); network {
 	case "fd":
 		l, err = listenFD(where)
@@ -61,8 +64,12 @@ func splitAddr(addr string) (network, where string) {
 	return "tcp", addr
 }
 
-// Dial tells where addr leads.
-func Dial(addr string) (network, where string, err error) {
+// secure begins an address that is to be reached with TLS.
+const secure = "tls://"
+
+// Dial tells where addr leads, and whether it asks for TLS.
+func Dial(addr string) (network, where string, withTLS bool, err error) {
+	addr, withTLS = strings.CutPrefix(addr, secure)
 	network, where = splitAddr(addr)
 	if network == "tcp" {
 		err = checkTCP(where)
@@ -70,7 +77,7 @@ func Dial(addr string) (network, where string, err error) {
 	if err != nil {
 		err = fmt.Errorf("dictwire: can't connect to %s: %w", where, err)
 	}
-	return network, where, err
+	return network, where, withTLS, err
 }
 
 func listenTCP(ctx context.Context, addr string) (net.Listener, error) {

@@ -20,7 +20,7 @@ import (
 
 // connectFlags are what the commands that talk to a server share.
 type connectFlags struct {
-	tokenFlags
+	identityFlags
 
 	addr string
 	wait waitTime
@@ -29,13 +29,13 @@ type connectFlags struct {
 func (f *connectFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.addr, "addr", dictwire.DefaultAddr, "`address` of the server, where ADDR is not given")
 	flags.Var(&f.wait, "wait", "how long to try again while no server answers")
-	f.addToken(flags)
+	f.addIdentity(flags)
 }
 
-// arguments reads the token, and takes the address from the front of the arguments,
+// arguments reads who speaks, and takes the address from the front of the arguments,
 // where there is one.
 func (f *connectFlags) arguments(cmd *cobra.Command, args []string) ([]string, error) {
-	if err := f.readToken(cmd); err != nil {
+	if err := f.readIdentity(cmd); err != nil {
 		return nil, err
 	}
 	if len(args) > 0 && isAddr.MatchString(args[0]) {
@@ -167,10 +167,10 @@ func (p *presence) cause(err error) error {
 // reader returns a client that reads whatever is stored.
 func (f *connectFlags) reader(ctx context.Context, cmd *cobra.Command, p *presence) (c *dictwire.Client, err error) {
 	err = f.dial(ctx, func() error {
-		c, err = dictwire.Dialer{
-			Codec: json.Codec{DuplicateKeys: json.KeepLast}, Limits: unlimited, Token: f.token,
+		c, err = f.as(dictwire.Dialer{
+			Codec: json.Codec{DuplicateKeys: json.KeepLast}, Limits: unlimited,
 			OnState: p.changed, Logger: slog.New(lineHandler{cmd.ErrOrStderr()}),
-		}.Dial(ctx, f.addr)
+		}).Dial(ctx, f.addr)
 		return err
 	})
 	p.await()

@@ -70,7 +70,8 @@ type executor struct {
 	attempts       int
 	maxRejected    int // negative: no limit
 	stdout, stderr io.Writer
-	addr, token    string
+	addr           string
+	identity       *identityFlags
 
 	loads  chan *load
 	enough chan struct{} // closed when no other command is to be run
@@ -301,10 +302,10 @@ func (e *executor) reject(ctx context.Context, f failure) error {
 	sum := sha256.Sum256(record)
 	name := fmt.Sprintf("exec.%s.%x", f.position, sum[:8])
 	for pause := minExecPause; ; {
-		c, err := dictwire.Dialer{
-			Codec: rejection.Codec, Token: e.token, Logger: slog.New(slog.DiscardHandler),
+		c, err := e.identity.as(dictwire.Dialer{
+			Codec: rejection.Codec, Logger: slog.New(slog.DiscardHandler),
 			Spool: &client.OneRecord{Name: name, Topic: store.Rejected, Codec: rejection.Codec, Record: record},
-		}.Dial(ctx, e.addr)
+		}).Dial(ctx, e.addr)
 		if err == nil {
 			err = errors.Join(e.patiently(ctx, func(ctx context.Context) error { return c.Flush(ctx) }), c.Close())
 		}

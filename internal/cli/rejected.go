@@ -297,13 +297,13 @@ func (r *retry) again(ctx context.Context, e *rejectedRecord) error {
 		return err
 	}
 	var rejected error
-	c, err := dictwire.Dialer{
-		Codec: cd, Limits: unlimited, Token: r.token, Spool: &client.OneRecord{Name: "retry." + e.position, Topic: e.text("topic"), Codec: cd, Record: record},
+	c, err := r.as(dictwire.Dialer{
+		Codec: cd, Limits: unlimited, Spool: &client.OneRecord{Name: "retry." + e.position, Topic: e.text("topic"), Codec: cd, Record: record},
 		OnRejected: func(r *dictwire.RejectedError) {
 			rejected = serverError{fmt.Errorf("rejected again, and kept under another position: %s", r.Text)}
 		},
 		Logger: slog.New(slog.DiscardHandler),
-	}.Dial(ctx, r.addr)
+	}).Dial(ctx, r.addr)
 	if err != nil {
 		return err
 	}

@@ -18,7 +18,7 @@ import (
 // A relaying is the command relay with its flags.
 type relaying struct {
 	serve
-	tokenFlags
+	identityFlags
 
 	to         string
 	name       string
@@ -47,14 +47,14 @@ func relayCommand() *cobra.Command {
 	flags.StringVar(&r.store.dir, "store", "", "`directory` of what waits (default dictwire-relay in $XDG_STATE_HOME or ~/.local/state)")
 	flags.StringVar(&r.name, "name", "", "beginning of the `name` under which the records are passed on, when the store is new")
 	flags.BoolVar(&r.acceptLost, "accept-lost", false, "go on where the other server has less than it acknowledged: it was restored from a backup, or is another one")
-	r.addToken(flags)
+	r.addIdentity(flags)
 	r.addServing(flags)
 	return cmd
 }
 
 func (r *relaying) run(cmd *cobra.Command, to string) error {
 	r.to = to
-	if err := r.readToken(cmd); err != nil {
+	if err := r.readIdentity(cmd); err != nil {
 		return err
 	}
 	if host, port, ok := strings.Cut(to, ":"); !ok || port == "" || host == "" {
@@ -82,7 +82,7 @@ func (r *relaying) run(cmd *cobra.Command, to string) error {
 func (r *relaying) relay(st store.Store, log *slog.Logger) *relay.Relay {
 	return &relay.Relay{
 		Store: st, Addr: r.to, Logger: log,
-		Dialer: dictwire.Dialer{Producer: r.name, Token: r.token, Limits: r.limits(), AcceptLost: r.acceptLost, MaxBackoff: 10 * time.Second, Logger: log},
+		Dialer: r.as(dictwire.Dialer{Producer: r.name, Limits: r.limits(), AcceptLost: r.acceptLost, MaxBackoff: 10 * time.Second, Logger: log}),
 	}
 }
 

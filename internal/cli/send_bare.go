@@ -17,7 +17,7 @@ import (
 func (s *send) overBare(ctx context.Context, next source) error {
 	var c *client.BareConn
 	err := s.dial(ctx, func() (err error) {
-		c, err = client.DialBare(ctx, s.addr, s.wire()[s.format.value])
+		c, err = client.DialBare(ctx, s.addr, s.wire()[s.format.value], s.config)
 		return err
 	})
 	if err != nil {

@@ -21,8 +21,8 @@ import (
 
 // dialer says how native sessions are made.
 func (s *send) dialer() dictwire.Dialer {
-	return dictwire.Dialer{
-		Codec: s.wire()[s.format.value], Limits: unlimited, Producer: "send", Token: s.token, AcceptLost: s.acceptLost,
+	return s.as(dictwire.Dialer{
+		Codec: s.wire()[s.format.value], Limits: unlimited, Producer: "send", AcceptLost: s.acceptLost,
 		OnRejected: func(r *dictwire.RejectedError) {
 			s.rejected.Add(1)
 			s.tell(serverError{r})
@@ -30,7 +30,7 @@ func (s *send) dialer() dictwire.Dialer {
 		OnReply: s.showReply,
 		OnState: s.server.changed,
 		Logger:  slog.New(lineHandler{s.stderr}),
-	}
+	})
 }
 
 // A serverError is an error whose text a server has made: the flags that it names
@@ -154,7 +154,7 @@ func (s *send) mayLose(err error) error {
 // knock returns an error where nobody listens.
 func (s *send) knock(ctx context.Context) error {
 	return s.dial(ctx, func() error {
-		c, err := client.DialBare(ctx, s.addr, nil)
+		c, err := client.DialBare(ctx, s.addr, nil, s.config)
 		if err == nil {
 			_ = c.Close()
 		}

@@ -20,7 +20,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/dictwire/dictwire"
-	"github.com/dictwire/dictwire/dialect/web"
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/internal/heap"
 	"github.com/dictwire/dictwire/internal/storedir"
@@ -45,6 +44,7 @@ type serve struct {
 	reply         bool
 	quiet         bool
 	insecure      bool
+	doors         doors
 	maxConns      limit
 	maxTopics     limit
 	maxProducers  limit
@@ -110,7 +110,8 @@ func (s *serve) addServing(flags *pflag.FlagSet) {
 	flags.Var(&s.durability, "durability", "what is waited for before a record is acknowledged: fsync, which survives the loss of power, or os, which survives the end of the server alone")
 	flags.Var(&s.reserve, "reserve", "`bytes` of the disk that stay free: below, nothing is stored; -1 for none (default 1 GiB, or 2 % of the disk if that is more, but at most a tenth of it)")
 	flags.BoolVar(&s.quiet, "quiet", false, quietUsage)
-	flags.BoolVar(&s.insecure, "insecure", false, "listen on an address that other machines reach, without TLS and authentication")
+	flags.BoolVar(&s.insecure, "insecure", false, "listen on an address that other machines reach, and let everybody send and read everything")
+	s.doors.add(flags)
 	s.maxConns = 10_000
 	flags.Var(&s.maxConns, "max-conns", "most connections at once, -1 for no limit")
 	flags.Var(&s.maxTopics, "max-topics", "most topics; of one principal half of them; -1 for no limit (default 20000)")
@@ -146,6 +147,11 @@ func (s *serve) run(cmd *cobra.Command) error {
 	}
 	defer l.Close()
 	log := newLogger(s.stderr)
+	at, closeDoors, err := s.doors.open(l, log, s.say)
+	if err != nil {
+		return err
+	}
+	defer closeDoors()
 	st, err := s.openStore(cmd, log)
 	if err != nil {
 		return err
@@ -157,7 +163,7 @@ func (s *serve) run(cmd *cobra.Command) error {
 		}
 	}
 	s.srv = &dictwire.Server{
-		Handler: s.handler(), Store: st, Topic: s.topic, Dialects: []dictwire.Dialect{web.Dialect},
+		Handler: s.handler(), Store: st, Topic: s.topic,
 		JSON: s.json(), Limits: s.limits(),
 		MaxConns: int(s.maxConns), MaxMemory: int64(s.maxMemory),
 		IdleTimeout: time.Duration(s.idleTimeout), RecordTimeout: time.Duration(s.recordTimeout), WriteTimeout: time.Duration(s.writeTimeout),
@@ -169,7 +175,7 @@ func (s *serve) run(cmd *cobra.Command) error {
 		serve = s.srv.ServeOne
 	}
 	served := make(chan error, 2)
-	go func() { served <- serve(dictwire.Endpoint{Listener: l}) }()
+	go func() { served <- serve(at) }()
 	end := s.runBeside(cmd.Context(), st, log, served)
 	err = s.wait(cmd.Context(), served, signals)
 	var exit exitError
@@ -377,14 +383,21 @@ func (s *serve) open(ctx context.Context) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	if tcp, ok := l.Addr().(*net.TCPAddr); ok && !tcp.IP.IsLoopback() && !s.insecure {
+	if isReached(l) && !s.insecure && s.doors.tokens.path == "" {
 		_ = l.Close()
 		return nil, hintError{
-			fmt.Errorf("refusing to listen on %s without TLS and authentication", tcp),
-			"listen on 127.0.0.1, or say --insecure",
+			fmt.Errorf("refusing to listen on %s: everybody who reaches it could send and read everything", l.Addr()),
+			"`dictwire token create --tokens tokens.json --name me --send --read` and `dictwire serve --listen " + s.listen +
+				" --tokens tokens.json` let in who has a token; --insecure lets in everybody",
 		}
 	}
 	return l, nil
+}
+
+// isReached reports whether other machines may reach a listener.
+func isReached(l net.Listener) bool {
+	tcp, ok := l.Addr().(*net.TCPAddr)
+	return ok && !tcp.IP.IsLoopback()
 }
 
 func where(l net.Listener) string {

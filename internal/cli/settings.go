@@ -17,16 +17,22 @@ import (
 // else in another command has the command's name in it: DICTWIRE_TAIL_FROM.
 func variable(cmd *cobra.Command, flag *pflag.Flag) string {
 	words := []string{cmd.Root().Name(), flag.Name}
-	if ownMeaning[flag.Name] || cmd.Name() == "relay" && flag.Name == "store" {
+	if ownMeaning[flag.Name] || ownFlags[cmd.Name()+" --"+flag.Name] {
 		words[0] = cmd.CommandPath()
 	}
 	return strings.ToUpper(strings.NewReplacer("-", "_", " ", "_").Replace(strings.Join(words, " ")))
 }
 
 // ownMeaning are the flags that several commands have, with a meaning in each.
-// That others mean the same everywhere is a test. The store of relay is another
-// one than that of serve: what it has passed on, it deletes.
+// That others mean the same everywhere is a test.
 var ownMeaning = map[string]bool{"format": true, "from": true, "print": true, "reply": true, "to": true, "topic": true}
+
+// ownFlags are other flags that mean something else in one command. The store of relay is
+// another one than that of serve: what it has passed on, it deletes.
+var ownFlags = map[string]bool{
+	"relay --store": true, "create --name": true, "create --principal": true,
+	"cert --expires": true, // a certificate's default is another one than a token's
+}
 
 // fromEnvironment sets the flags that the command line does not. An empty
 // variable is like none.
@@ -156,7 +162,7 @@ func configCommand() *cobra.Command {
 		Args:    cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			found := false
-			known := map[string]bool{"DICTWIRE_RECORDS": true, "DICTWIRE_FIRST": true, tokenVariable: true} // of tail --exec; see tokenFlags
+			known := map[string]bool{"DICTWIRE_RECORDS": true, "DICTWIRE_FIRST": true, tokenVariable: true} // of tail --exec; see identityFlags
 			out := bufio.NewWriter(cmd.OutOrStdout())
 			for _, c := range below(cmd.Root()) {
 				name := strings.TrimPrefix(c.CommandPath(), cmd.Root().Name()+" ")

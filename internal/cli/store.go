@@ -116,8 +116,11 @@ func (f *storeFlag) look(cmd *cobra.Command, do func(*log.Store) error) error {
 
 // hinted adds what helps against an error of log.Open.
 func hinted(err error) error {
+	var version *log.VersionError
 	switch {
-	case errors.As(err, new(*log.VersionError)):
+	case errors.As(err, &version) && version.Version < version.Reads:
+		return hintError{err, "the dictwire that wrote it reads it: its store export, sent to a new store, keeps the records"}
+	case errors.As(err, &version):
 		return hintError{err, "the dictwire that wrote it reads it, and so does a newer one"}
 	case errors.Is(err, log.ErrDamaged):
 		return hintError{err, "dictwire store check --salvage makes the rest readable"}

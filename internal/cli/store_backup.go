@@ -19,12 +19,13 @@ func storeBackupCommand() *cobra.Command {
 			"system allows it, the copy shares files with the store that nothing is written to any\n" +
 			"more, so that it takes little room there: for safety from a failing disk, copy it on. It\n" +
 			"is a store: what opens it first to write gives it another tag, so that positions from\n" +
-			"after the copy are refused, and don't stand for other records.",
+			"after the copy are refused, and don't stand for other records.\n\n" +
+			"What is damaged or missing is copied as it is, and told; the exit status is then 1.",
 		Example: "  dictwire store backup /backup/dictwire --store /var/lib/dictwire\n" +
 			"  dictwire store check --store /backup/dictwire",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return f.read(cmd.Context(), log.Options{}, func(s *log.Store) error {
+			return f.look(cmd, func(s *log.Store) error {
 				err := s.Backup(cmd.Context(), args[0])
 				if errors.Is(err, fs.ErrExist) {
 					return hintError{err, "a backup goes into a directory that does not exist yet"}

@@ -215,7 +215,7 @@ func (t *tail) sink(ctx context.Context) sink {
 	}
 	e := &executor{
 		command: t.exec, attempts: t.attempts, maxRejected: int(t.maxRejected),
-		stdout: unescaped(t.stdout), stderr: t.stderr, addr: t.addr, token: t.token,
+		stdout: unescaped(t.stdout), stderr: t.stderr, addr: t.addr, identity: &t.identityFlags,
 	}
 	e.start(ctx)
 	return e

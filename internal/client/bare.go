@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -36,18 +37,14 @@ type receiver struct {
 }
 
 // DialBare connects to the server at addr. What is sent is in a format; nil means
-// JSON.
-func DialBare(ctx context.Context, addr string, format codec.Codec) (*BareConn, error) {
+// JSON. config is of TLS; nil means that there is none, unless addr asks for it.
+func DialBare(ctx context.Context, addr string, format codec.Codec, config *tls.Config) (*BareConn, error) {
 	if format == nil {
 		format = json.Codec{}
 	}
-	network, where, err := address.Dial(addr)
+	conn, err := dialer{addr: addr, tls: config}.connect(ctx)
 	if err != nil {
 		return nil, err
-	}
-	conn, err := new(net.Dialer).DialContext(ctx, network, where)
-	if err != nil {
-		return nil, fmt.Errorf("dictwire: can't connect to %s: %w", where, address.Cause(err))
 	}
 	c := &BareConn{conn: conn, codec: format, sending: make(chan *sending, 1), receive: make(chan *receiver, 1)}
 	c.sending <- new(sending)

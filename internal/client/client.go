@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -20,15 +21,14 @@ import (
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/cbor"
 	"github.com/dictwire/dictwire/dict"
-	"github.com/dictwire/dictwire/internal/address"
 	"github.com/dictwire/dictwire/internal/option"
 	"github.com/dictwire/dictwire/internal/wire"
 	"github.com/dictwire/dictwire/spool"
 	"github.com/dictwire/dictwire/store"
 )
 
-// defaultTopic is where records go whose sender names no topic.
-const defaultTopic = "default"
+// DefaultTopic is where records go whose sender names no topic.
+const DefaultTopic = "default"
 
 // Options are those of the public Dialer, which says what they are, with the same
 // defaults.
@@ -37,6 +37,7 @@ type Options struct {
 	Limits                 codec.Limits
 	Producer               string
 	Token                  string
+	TLS                    *tls.Config
 	Spool                  spool.Spool
 	AtSpool                bool
 	AcceptLost             bool
@@ -48,7 +49,7 @@ type Options struct {
 	OnState                func(State)
 	MaxAge                 time.Duration
 	Logger                 *slog.Logger
-	DialContext            func(ctx context.Context, network, addr string) (net.Conn, error)
+	DialContext            dialFunc
 
 	Rejected   func(Rejection) error // makes the error that says so; it is required
 	OnRejected func(error)           // is told of what Rejected made
@@ -124,7 +125,7 @@ func New(ctx context.Context, addr string, o Options) (*Client, error) {
 	if o.Spool != nil {
 		c.producer = o.Spool.Producer()
 	}
-	if err := (store.Producer{Topic: defaultTopic, Name: c.producer}).Check(); err != nil {
+	if err := (store.Producer{Topic: DefaultTopic, Name: c.producer}).Check(); err != nil {
 		return nil, fmt.Errorf("dictwire: %w", err)
 	}
 	for name, cd := range c.codecs {
@@ -168,6 +169,20 @@ func bound(v, byDefault int64) int64 {
 	return cmp.Or(v, byDefault)
 }
 
+// within returns a context that ends with ctx, and with a life.
+func within(ctx, life context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	end := func() { cancel(context.Cause(life)) }
+	if life.Err() != nil {
+		end()
+	}
+	unhook := context.AfterFunc(life, end)
+	return ctx, func() {
+		unhook()
+		cancel(nil)
+	}
+}
+
 // connect connects to the server.
 func (c *Client) connect(ctx context.Context) (net.Conn, error) {
 	c.mu.Lock()
@@ -177,27 +192,11 @@ func (c *Client) connect(ctx context.Context) (net.Conn, error) {
 	if conn != nil {
 		return conn, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
-	defer cancel()
-	dial := c.o.DialContext
-	if dial == nil {
-		dial = new(net.Dialer).DialContext
-	}
-	network, where, err := address.Dial(c.addr)
-	if err != nil {
-		return nil, err
-	}
-	conn, err = dial(ctx, network, where)
-	if err != nil {
-		return nil, fmt.Errorf("dictwire: can't connect to %s: %w", where, address.Cause(err))
-	}
-	return conn, nil
+	return c.dialer().connect(ctx)
 }
 
-const (
-	connectTimeout = 10 * time.Second
-	spoolTimeout   = 10 * time.Second // how long Close waits for the spool
-)
+// spoolTimeout is how long Close waits for the spool.
+const spoolTimeout = 10 * time.Second
 
 // Producer returns the name under which the client's records take their
 // numbers.
@@ -310,7 +309,7 @@ func (c *Client) Close() error {
 // sender returns the sender of a topic.
 func (c *Client) sender(topic string) (*sender, error) {
 	if topic == "" {
-		topic = defaultTopic
+		topic = DefaultTopic
 	}
 	c.mu.RLock()
 	s := c.senders[topic]
@@ -352,7 +351,7 @@ func (c *Client) all(topics []string) []*sender {
 
 // isOf reports whether a topic is one of some; none means all.
 func isOf(topics []string, topic string) bool {
-	return len(topics) == 0 || slices.Contains(topics, topic) || topic == defaultTopic && slices.Contains(topics, "")
+	return len(topics) == 0 || slices.Contains(topics, topic) || topic == DefaultTopic && slices.Contains(topics, "")
 }
 
 // failed notes an error for the next Flush of a topic.

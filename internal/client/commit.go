@@ -64,6 +64,7 @@ func (s *Subscriber) sendCommits() {
 	}
 	s.mu.Unlock()
 	if len(lines) > 0 {
+		_ = conn.SetReadDeadline(time.Now().Add(wire.BeatWithin)) // reading may wait without one: see beat
 		_ = conn.SetWriteDeadline(time.Now().Add(wire.BeatWithin))
 		if _, err := conn.Write(lines); err != nil {
 			_ = conn.Close() // reading will say so, and they are sent again
@@ -91,8 +92,6 @@ func (s *Subscriber) unanswered(progress bool) bool {
 // maxBeats is how often a server may have nothing to say before it answers a
 // commit.
 const maxBeats = 3
-
-var errUnanswered = errors.New("dictwire: the server did not answer a commit")
 
 // committed ends the waiting for a position and those before it.
 func (s *Subscriber) committed(text string) {

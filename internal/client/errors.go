@@ -3,12 +3,16 @@ package client
 import (
 	"errors"
 	"fmt"
+	"io"
+	"net"
 
 	"github.com/dictwire/dictwire/fault"
+	"github.com/dictwire/dictwire/internal/address"
+	"github.com/dictwire/dictwire/internal/wire"
 )
 
 // The public package documents these under the same names, ErrClosed as
-// ErrClosed.
+// ErrClientClosed.
 var (
 	ErrLost = errors.New("dictwire: the server has less than it acknowledged: " +
 		"it was restored from a backup, or is another one; accept the loss to go on")
@@ -56,6 +60,28 @@ func (e *stopError) Error() string { return e.err.Error() }
 func (e *stopError) Unwrap() error { return e.err }
 
 func stop(format string, a ...any) error { return &stopError{fmt.Errorf(format, a...)} }
+
+// broken makes the error of a connection of who, on which writing failed with wrote,
+// or reading ended with read. What the server said last counts more than either.
+func broken(wrote, read error, who any) error {
+	var (
+		bad     *wire.MessageError
+		timeout net.Error
+	)
+	switch {
+	case errors.As(read, &bad):
+		return stop("%w: %w (%v)", ErrProtocol, bad, who)
+	case errors.As(read, new(*stopError)), errors.As(read, new(*RemoteError)):
+		return read
+	case wrote != nil:
+		return fmt.Errorf("dictwire: the connection broke: %w", address.Cause(wrote))
+	case read == io.EOF:
+		return errors.New("dictwire: the server closed the connection")
+	case errors.As(read, &timeout) && timeout.Timeout():
+		return fmt.Errorf("dictwire: nothing came from the server for %v", wire.BeatWithin)
+	}
+	return fmt.Errorf("dictwire: the connection broke: %w", address.Cause(read))
+}
 
 // ended makes the error of a session that the server ended by f. It is a
 // *stopError where no new connection helps; greeted says whether the server had

@@ -42,33 +42,23 @@ func (s *sender) expire() {
 	for n < len(s.segments) && time.Since(s.segments[n].since) >= s.c.o.MaxAge {
 		n++
 	}
-	var freed place
 	if n > 0 {
-		freed = s.giveUpTo(s.segments[n-1].next())
+		s.giveUpTo(s.segments[n-1].next())
 	}
 	if len(s.segments) > 0 {
 		s.expiry = time.AfterFunc(s.c.o.MaxAge-time.Since(s.segments[0].since), s.expire)
 	}
 	r := s.deliver()
 	s.mu.Unlock()
-	s.c.window.leave(freed.records, freed.bytes)
 	s.report(r)
 }
 
-// giveUpTo gives up the records below a number, and returns the room that they
-// took. The caller holds mu.
-func (s *sender) giveUpTo(next uint64) place {
+// giveUpTo gives up the records below a number. The caller holds mu.
+func (s *sender) giveUpTo(next uint64) {
 	err := fmt.Errorf("%w (%v, record %d to %d)", ErrExpired, s, s.acked+1, next-1)
 	if s.trouble != nil {
 		err = fmt.Errorf("%w: %w", err, s.trouble)
 	}
-	s.waiters = slices.DeleteFunc(s.waiters, func(w *waiter) bool {
-		expired := !w.flush && w.number < next
-		if expired && !w.gone {
-			w.end(outcome{err: err})
-		}
-		return expired
-	})
 	freed := s.dropSettled(next - 1)
 	s.sumKnown = false
 	s.held.add(-freed.records, -freed.bytes)
@@ -78,6 +68,13 @@ func (s *sender) giveUpTo(next uint64) place {
 		_ = s.session.conn.Close()
 	}
 	s.c.lost.Add(int64(freed.records))
+	s.c.window.leave(freed.records, freed.bytes)
 	s.c.failed(s.topic, err)
-	return freed
+	s.waiters = slices.DeleteFunc(s.waiters, func(w *waiter) bool {
+		expired := !w.flush && w.number < next
+		if expired {
+			w.end(outcome{err: err})
+		}
+		return expired
+	})
 }

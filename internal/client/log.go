@@ -15,8 +15,7 @@ import (
 	"github.com/dictwire/dictwire/dict"
 )
 
-// A LogHandler sends log records to a topic: see the
-// public one.
+// A LogHandler sends log records to a topic: see the public one.
 type LogHandler struct {
 	s       *sender
 	o       LogOptions

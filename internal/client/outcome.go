@@ -37,14 +37,13 @@ func (s *sender) deliver() (r reports) {
 			break
 		}
 		n++
-		switch {
-		case w.flush:
+		if w.flush {
 			r.flushed = append(r.flushed, w)
-		case !w.gone:
-			o := s.outcomes[w.number]
-			delete(s.outcomes, w.number)
-			w.end(o)
+			continue
 		}
+		o := s.outcomes[w.number]
+		delete(s.outcomes, w.number)
+		w.end(o)
 	}
 	s.waiters = slices.Delete(s.waiters, 0, n)
 	for number, o := range s.outcomes {
@@ -74,12 +73,13 @@ func (s *sender) report(r reports) {
 	}
 }
 
-// tell tells what no Send waits for.
+// tell tells what no Send waits for: of replies, that they can't be had only where
+// somebody listens.
 func (s *sender) tell(o numbered) {
 	switch {
 	case o.rejected && s.c.o.OnRejected != nil:
 		s.c.o.OnRejected(o.err)
-	case o.err != nil:
+	case o.rejected, o.err != nil && s.c.o.OnReply != nil:
 		s.c.failed(s.topic, o.err)
 	case s.c.o.OnReply != nil:
 		s.c.o.OnReply(s.topic, o.number, o.reply)
@@ -99,7 +99,7 @@ func (s *sender) wants(number uint64) bool {
 	i, ok := slices.BinarySearchFunc(s.waiters, number, func(w *waiter, n uint64) int {
 		return cmp.Compare(w.number, n)
 	})
-	return ok && !s.waiters[i].gone
+	return ok && !s.waiters[i].flush // of one number, a Send comes first
 }
 
 // replied takes note of the reply to a record.

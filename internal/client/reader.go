@@ -3,20 +3,18 @@ package client
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"time"
 
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/fault"
-	"github.com/dictwire/dictwire/internal/address"
 	"github.com/dictwire/dictwire/internal/wire"
 	"github.com/dictwire/dictwire/store"
 )
 
 // A beat is a connection on which a server is heard in time, as long as it is
-// expected to say something.
+// expected to say something: records, or the answer to a commit.
 type beat struct {
 	net.Conn
 	s *Subscriber
@@ -24,13 +22,12 @@ type beat struct {
 
 func (b beat) Read(p []byte) (int, error) {
 	b.s.mu.Lock()
-	ended := b.s.ended
-	b.s.mu.Unlock()
 	var deadline time.Time
-	if !ended {
+	if !b.s.ended || len(b.s.commits) > 0 {
 		deadline = time.Now().Add(wire.BeatWithin)
 	}
-	_ = b.SetReadDeadline(deadline)
+	_ = b.SetReadDeadline(deadline) // with mu: a commit that comes now sets it after that
+	b.s.mu.Unlock()
 	return b.Conn.Read(p)
 }
 
@@ -46,11 +43,11 @@ func (s *Subscriber) connect(ctx context.Context) (heard bool, err error) {
 	in := wire.NewReader(beat{conn, s})
 	_ = conn.SetWriteDeadline(time.Now().Add(connectTimeout))
 	if _, err := conn.Write(s.greeting().Append(nil)); err != nil {
-		return false, explainReading(err)
+		return false, broken(err, nil, s)
 	}
 	m, err := in.Message()
 	if err != nil {
-		return false, explainReading(err)
+		return false, broken(nil, err, s)
 	}
 	switch m := m.(type) {
 	case wire.Ready:
@@ -66,10 +63,10 @@ func (s *Subscriber) connect(ctx context.Context) (heard bool, err error) {
 	s.c.open.Add(1)
 	defer s.c.open.Add(-1)
 	s.c.changed(State{Topics: s.req.Topics, Reads: true})
-	return true, explainReading(s.read(ctx, in))
+	return true, s.read(ctx, in)
 }
 
-// read reads what the server says, until that fails.
+// read reads what the server says, until that fails, and returns why.
 func (s *Subscriber) read(ctx context.Context, in *wire.Reader) error {
 	for {
 		m, err := in.Message()
@@ -77,10 +74,10 @@ func (s *Subscriber) read(ctx context.Context, in *wire.Reader) error {
 			err = s.message(ctx, in, m)
 		}
 		if err != nil {
-			return err
+			return broken(nil, err, s)
 		}
 		if _, progress := m.(wire.Progress); s.unanswered(progress) {
-			return errUnanswered
+			return errors.New("dictwire: the server did not answer a commit")
 		}
 	}
 }
@@ -106,25 +103,12 @@ func (s *Subscriber) greeting() wire.Greeting {
 	return g
 }
 
-func explainReading(err error) error {
-	var bad *wire.MessageError
-	switch {
-	case errors.As(err, &bad):
-		return stop("%w: %w", ErrProtocol, bad)
-	case errors.As(err, new(*stopError)), errors.As(err, new(*RemoteError)), err == errUnanswered:
-		return err
-	case isTimeout(err):
-		return fmt.Errorf("dictwire: nothing came from the server for %v", wire.BeatWithin)
-	}
-	return fmt.Errorf("dictwire: the connection broke: %w", address.Cause(err))
-}
-
 // remote makes the error of what the server ended the session by.
 func (s *Subscriber) remote(f *fault.Error, greeted bool) error {
 	if f.Code == fault.Lost {
 		return &stopError{&lostPositionError{&RemoteError{f}}}
 	}
-	err := ended(f, "subscription to "+fmt.Sprint(s.req.Topics), greeted)
+	err := ended(f, s.String(), greeted)
 	if !f.Code.Retryable() || f.Code == fault.Internal { // else it would come again
 		return &stopError{err}
 	}
@@ -141,7 +125,7 @@ func (s *Subscriber) begin(conn net.Conn, next string) error {
 	defer s.mu.Unlock()
 	told, _ := store.ParsePosition(next)
 	if known, _ := store.ParsePosition(s.next); s.begun && known.Tag != told.Tag {
-		return stop("%w (subscription to %v; the server goes on at %s, and %s was read)", ErrLost, s.req.Topics, next, s.next)
+		return stop("%w (%v; the server goes on at %s, and %s was read)", ErrLost, s, next, s.next)
 	}
 	s.conn, s.told = conn, told
 	if !s.begun {

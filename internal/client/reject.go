@@ -17,20 +17,25 @@ import (
 // Reject keeps a record in the topic _rejected, and returns when it is durable
 // there: once for each position and text, however often it is called, since its
 // producer is named by both. The server may be away meanwhile.
-func (c *Client) Reject(ctx context.Context, r rejection.Rejection) error {
+func (s *Subscriber) Reject(ctx context.Context, r rejection.Rejection) error {
+	ctx, leave := within(ctx, s.life)
+	defer leave()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	record, err := r.Append(nil) // without a time: it is the same at each call
 	if err != nil {
 		return err
 	}
 	sum := sha256.Sum256(record)
-	o := c.o
+	o := s.c.o
 	o.Codec, o.Limits, o.Logger = rejection.Codec, codec.Limits{RecordBytes: -1}, slog.New(slog.DiscardHandler)
 	o.AtSpool, o.OnReply, o.OnState = false, nil, nil
 	o.OnRejected = func(error) {} // it is kept all the same
 	o.Spool = &OneRecord{
 		Name: fmt.Sprintf("%s.%s.%x", r.Dialect, r.Position, sum[:8]), Topic: store.Rejected, Codec: rejection.Codec, Record: record,
 	}
-	one, err := Dial(ctx, c.addr, o)
+	one, err := Dial(ctx, s.c.addr, o)
 	if err != nil {
 		return err
 	}

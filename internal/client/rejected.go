@@ -13,6 +13,7 @@ type Rejection struct {
 	Topic  string
 	Number uint64
 	Code   fault.Code
+	Reason string // the application's own word, or ""
 	Text   string
 	Record []byte // nil where the client does not hold it any more
 }
@@ -27,7 +28,7 @@ func (s *sender) rejected(m wire.Rejected) error {
 	if m.Number <= s.acked {
 		return nil // it has been told
 	}
-	r := Rejection{Topic: s.topic, Number: m.Number, Code: m.Code, Text: m.Text}
+	r := Rejection{Topic: s.topic, Number: m.Number, Code: m.Code, Reason: m.Reason, Text: m.Text}
 	if record, ok := s.record(m.Number); ok {
 		r.Record = slices.Clone(record)
 	}

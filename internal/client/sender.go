@@ -302,11 +302,7 @@ func (s *sender) fail(err error) {
 	s.mu.Lock()
 	again := s.err != nil
 	if !again {
-		if s.c.o.Spool == nil {
-			lost := s.held.take()
-			s.c.lost.Add(int64(lost.records)) // first: Pending never misses them
-			s.c.window.leave(lost.records, lost.bytes)
-		}
+		s.lose()
 		s.stop(err)
 	}
 	s.mu.Unlock()
@@ -315,14 +311,22 @@ func (s *sender) fail(err error) {
 	}
 }
 
+// lose counts as lost what is held and no spool has. The caller holds mu.
+func (s *sender) lose() {
+	if s.c.o.Spool != nil {
+		return
+	}
+	lost := s.held.take()
+	s.c.lost.Add(int64(lost.records)) // first: Pending never misses them
+	s.c.window.leave(lost.records, lost.bytes)
+}
+
 // stop makes err the answer to all who wait. The caller holds mu.
 func (s *sender) stop(err error) {
 	s.err = err
 	for _, w := range s.waiters {
-		if !w.gone {
-			s.told = s.told || w.flush
-			w.end(outcome{err: err})
-		}
+		s.told = s.told || w.flush
+		w.end(outcome{err: err})
 	}
 	s.waiters = nil
 	if s.expiry != nil {
@@ -348,9 +352,7 @@ func (s *sender) close() {
 	if s.err != nil {
 		return
 	}
-	if s.c.o.Spool == nil {
-		s.c.lost.Add(int64(s.held.take().records))
-	}
+	s.lose()
 	s.stop(ErrClosed)
 }
 
@@ -413,9 +415,9 @@ func (s *sender) settle(n uint64) error {
 	if s.idle && s.sent < s.next { // the server's window was full
 		s.notify()
 	}
+	window.leave(freed.records, freed.bytes) // first: who is told sees it
 	r := s.deliver()
 	s.mu.Unlock()
-	window.leave(freed.records, freed.bytes)
 	s.report(r)
 	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -12,7 +11,6 @@ import (
 
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/fault"
-	"github.com/dictwire/dictwire/internal/address"
 	"github.com/dictwire/dictwire/internal/wire"
 	"github.com/dictwire/dictwire/spool"
 )
@@ -101,32 +99,10 @@ func (sess *session) ended(err error) error {
 	}
 	s.idle = false
 	s.mu.Unlock()
-	return sess.explain(err)
-}
-
-// explain makes the error of a link of what reading ended with.
-func (sess *session) explain(err error) error {
-	var bad *wire.MessageError
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
-	case errors.As(err, &bad):
-		return stop("%w: %w (%v)", ErrProtocol, bad, sess.s)
-	case errors.As(err, new(*stopError)), errors.As(err, new(*RemoteError)):
-		return err
-	case sess.writeErr != nil:
-		err = sess.writeErr
-	case err == io.EOF:
-		return errors.New("dictwire: the server closed the connection")
-	case isTimeout(err):
-		return fmt.Errorf("dictwire: nothing came from the server for %v", wire.BeatWithin)
 	}
-	return fmt.Errorf("dictwire: the connection broke: %w", address.Cause(err))
-}
-
-func isTimeout(err error) bool {
-	var t net.Error
-	return errors.As(err, &t) && t.Timeout()
+	return broken(sess.writeErr, err, s)
 }
 
 // A verdict says whether a session goes on.

@@ -110,9 +110,13 @@ func (s *sender) spool() {
 		clear(records)
 		s.reporting.Lock()
 		s.mu.Lock()
-		flushed := s.numbered(first, err)
-		s.c.window.leave(len(records), size)
+		if err != nil {
+			err = fmt.Errorf("dictwire: spool: %w", err)
+			s.notSpooled(len(records), err)
+		}
+		s.c.window.leave(len(records), size) // before who waits is told
 		s.held.add(-len(records), -size)
+		flushed := s.numbered(first, err)
 		r := s.deliver()
 		r.flushed = append(flushed, r.flushed...)
 		s.mu.Unlock()
@@ -153,16 +157,27 @@ func (s *sender) rest() bool {
 	return true
 }
 
+// notSpooled takes note that the records of spooled are not in the spool. The
+// caller holds mu.
+func (s *sender) notSpooled(records int, err error) {
+	for _, seg := range s.spooled {
+		for _, at := range seg.waiters {
+			if !at.w.gone && !at.w.flush {
+				records-- // whose Send says so
+			}
+		}
+	}
+	if records > 0 {
+		s.c.lost.Add(int64(records))
+		s.c.failed(s.topic, fmt.Errorf("dictwire: %s of topic %s lost: %w", countOf(int64(records), "record"), s.topic, err))
+	}
+}
+
 // numbered takes note of the numbers that the records of spooled got, or why they
 // are not in the spool. It returns the flushes that have waited for that. The
 // caller holds mu.
 func (s *sender) numbered(first uint64, err error) (flushed []*waiter) {
-	if err != nil {
-		err = fmt.Errorf("dictwire: spool: %w", err)
-	}
-	silent := 0 // records that are not in the spool and nobody waits for
 	for _, seg := range s.spooled {
-		silent += len(seg.ends)
 		for _, at := range seg.waiters {
 			w := at.w
 			w.number = first + uint64(at.index)
@@ -176,9 +191,6 @@ func (s *sender) numbered(first uint64, err error) (flushed []*waiter) {
 			case w.flush, err == nil && !s.c.o.AtSpool:
 				s.await(w)
 			default: // where the spool is not full, what it has of the record is not known
-				if err != nil {
-					silent--
-				}
 				w.end(outcome{err: notTaken(err)})
 			}
 		}
@@ -186,13 +198,9 @@ func (s *sender) numbered(first uint64, err error) (flushed []*waiter) {
 		seg.free()
 	}
 	s.spooled = s.spooled[:0]
-	switch {
-	case err == nil:
+	if err == nil {
 		s.known = max(s.known, first)
 		s.notify()
-	case silent > 0:
-		s.c.lost.Add(int64(silent))
-		s.c.failed(s.topic, fmt.Errorf("dictwire: %s of topic %s lost: %w", countOf(int64(silent), "record"), s.topic, err))
 	}
 	return flushed
 }
@@ -309,19 +317,19 @@ func (s *sender) pass(gap *spool.GapError) verdict {
 		return check(stop("%w; accept the loss to go on without them", err))
 	}
 	s.goOn, s.beyond = true, gap.To
+	s.c.lost.Add(int64(gap.To - from))
+	s.c.failed(s.topic, err)
 	s.waiters = slices.DeleteFunc(s.waiters, func(w *waiter) bool {
 		damaged := !w.flush && from <= w.number && w.number < gap.To
-		if damaged && !w.gone {
+		if damaged {
 			w.end(outcome{err: err})
 		}
 		return damaged
 	})
-	s.c.lost.Add(int64(gap.To - from))
-	s.c.failed(s.topic, err)
 	return over
 }
 
-// tell tells the spool what is settled, until the link ends.
+// tell tells the spool what is settled, until the session ends.
 func (sess *session) tell(ctx context.Context) {
 	s := sess.s
 	told := uint64(0)

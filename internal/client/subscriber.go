@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"sync"
@@ -26,6 +27,7 @@ type Request struct {
 type Subscriber struct {
 	c       *Client
 	req     Request
+	life    context.Context //nolint:containedctx // of reading, which no call spans
 	cancel  context.CancelCauseFunc
 	running sync.WaitGroup
 	arrived chan struct{} // holds one when Next is to look at the queue
@@ -60,12 +62,15 @@ func (c *Client) Subscribe(req Request) *Subscriber {
 		req.Topics = []string{"*"}
 	}
 	ctx, cancel := context.WithCancelCause(c.ctx)
-	s := &Subscriber{c: c, req: req, cancel: cancel, arrived: make(chan struct{}, 1), asked: make(chan struct{}, 1)}
+	s := &Subscriber{c: c, req: req, life: ctx, cancel: cancel, arrived: make(chan struct{}, 1), asked: make(chan struct{}, 1)}
 	s.running.Go(func() { s.run(ctx) })
 	return s
 }
 
-// Close ends reading. Commits that wait fail with err.
+// String says what is read.
+func (s *Subscriber) String() string { return fmt.Sprintf("subscription to %v", s.req.Topics) }
+
+// Close ends reading. Commits and rejections that wait fail with err.
 func (s *Subscriber) Close(err error) {
 	s.failCommits(err)
 	s.cancel(err)

@@ -6,7 +6,7 @@ import "github.com/dictwire/dictwire/dict"
 type waiter struct {
 	number uint64
 	flush  bool          // it waits for all up to number
-	gone   bool          // guarded by sender.mu: nobody waits any more
+	gone   bool          // guarded by sender.mu: nobody waits any more; only segment.waiters hold such
 	done   chan struct{} // holds one when reply and err are there
 	reply  *dict.Dict
 	err    error

@@ -186,7 +186,9 @@ func (c *Conn) More(ctx context.Context, within bool, h Holder) error {
 			if err := c.waited(within, h); err != nil {
 				return err
 			}
-		case err == io.EOF:
+		case err == io.EOF, err == io.ErrUnexpectedEOF && c.tls != nil:
+			// The latter is a peer that ends TLS without saying so, as many do. What it
+			// sent is not promised to be all; neither is it without TLS.
 			return io.EOF
 		case err == nil: // nothing yet
 		case ctx.Err() != nil:
@@ -285,7 +287,15 @@ func (c *Conn) room(ctx context.Context, within bool, h Holder) error {
 		c.w = copy(c.buf, c.buf[c.r:c.w])
 		c.r = 0
 	default:
-		size, charge = c.larger(size, charge)
+		// A record never outgrows the limit: its scanner refuses it before.
+		limit := max(size+firstBuffer, c.rules.MaxRecord+firstBuffer)
+		size = min(2*size, limit)
+		charge = max(charge, int64(size))
+		if size > lease.Small {
+			// One that is large is promised at once all that it may need, within
+			// reason. If it took it by and by, many halves could wait for each other.
+			charge = max(charge, min(int64(limit), c.rules.Memory.Share()))
+		}
 	}
 	if c.beside = beside; charge+beside != c.lease.Size() {
 		before := time.Now()
@@ -298,21 +308,6 @@ func (c *Conn) room(ctx context.Context, within bool, h Holder) error {
 		c.resize(size)
 	}
 	return nil
-}
-
-// larger returns the size that a buffer gets that a record has outgrown, and what is
-// to be charged for it, of which some is.
-func (c *Conn) larger(size int, charge int64) (int, int64) {
-	// A record never outgrows the limit: its scanner refuses it before.
-	limit := max(size+firstBuffer, c.rules.MaxRecord+firstBuffer)
-	size = min(2*size, limit)
-	charge = max(charge, int64(size))
-	if size > lease.Small {
-		// One that is large is promised at once all that it may need, within
-		// reason. If it took it by and by, many halves could wait for each other.
-		charge = max(charge, min(int64(limit), c.rules.Memory.Share()))
-	}
-	return size, charge
 }
 
 // resize moves what is buffered to a buffer of another size, which has been
@@ -404,14 +399,22 @@ func (c *Conn) patience(within bool, silent time.Time) (time.Duration, error) {
 			return 0, &fault.Error{Code: fault.Idle, Text: fmt.Sprintf("the first bytes tell no protocol, and no more came within %v", limit)}
 		}
 		if left <= 0 {
-			return 0, tooLate(c.Offset(), c.rules.RecordTimeout)
+			return 0, &fault.Error{
+				Code: fault.Rate, At: c.Offset(),
+				Text: fmt.Sprintf("the record did not end within %v", c.rules.RecordTimeout),
+				Hint: "Server.RecordTimeout raises the limit",
+			}
 		}
 		isSilent := now.Sub(silent) >= pressTime
 		if since := now.Sub(c.pressed); since >= pressTime || isSilent {
 			slow := isSilent || float64(c.read-c.pressAt) < minRate*since.Seconds()
 			c.pressed, c.pressAt = now, c.read
 			if slow && c.rules.Memory.Pressed() {
-				return 0, tooSlow(c.Offset())
+				return 0, &fault.Error{
+					Code: fault.Rate, At: c.Offset(),
+					Text: "the record came too slowly while others waited for memory",
+					Hint: "Server.MaxMemory raises the limit",
+				}
 			}
 		}
 		return min(left, pressTime), nil
@@ -426,22 +429,6 @@ func (c *Conn) patience(within bool, silent time.Time) (time.Duration, error) {
 		return option.Never, nil
 	default:
 		return max(c.rules.IdleTimeout-c.silence(), 0), nil
-	}
-}
-
-func tooLate(at int64, limit time.Duration) *fault.Error {
-	return &fault.Error{
-		Code: fault.Rate, At: at,
-		Text: fmt.Sprintf("the record did not end within %v", limit),
-		Hint: "Server.RecordTimeout raises the limit",
-	}
-}
-
-func tooSlow(at int64) *fault.Error {
-	return &fault.Error{
-		Code: fault.Rate, At: at,
-		Text: "the record came too slowly while others waited for memory",
-		Hint: "Server.MaxMemory raises the limit",
 	}
 }
 
@@ -557,14 +544,10 @@ func (c *Conn) LastSpoke() time.Time {
 }
 
 // GiveWay ends the connection, as End does, in favour of another one: its peer is
-// told so, if it listens. It may be called from any goroutine.
-func (c *Conn) GiveWay() {
+// told e, if it listens. It may be called from any goroutine.
+func (c *Conn) GiveWay(e *fault.Error) {
 	c.gaveWay.Store(true)
-	c.End(&fault.Error{
-		Code: fault.Idle, At: -1,
-		Text: "the server has no room for more connections, and this one was silent",
-		Hint: "connect again",
-	})
+	c.End(e)
 }
 
 // GaveWay reports whether the connection was ended by GiveWay.

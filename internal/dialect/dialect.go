@@ -20,6 +20,7 @@ import (
 type Kind struct {
 	Name      string     // in logs and options: "stream"
 	Protocols []Protocol // what it serves
+	ALPN      []string   // what its clients call it within TLS, preferred first (RFC 7301)
 	New       func(Config) Dialect
 }
 
@@ -30,10 +31,6 @@ type Config struct {
 	// What may change while the server runs.
 	Limits     func() codec.Limits     // of one record
 	Durability func() store.Durability // what an acknowledgement promises
-
-	// Ready returns nil where records can be stored now. Else the error is an
-	// *[fault.Error] for the peer, or the cause of ctx.
-	Ready func(ctx context.Context) error
 }
 
 // A Dialect is one way of putting serialized dictionaries on a connection, as one

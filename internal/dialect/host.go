@@ -9,6 +9,15 @@ import (
 // one host has all addresses.
 func (c *Conn) Host() string { return c.host }
 
+// IP returns the peer's address, where it has one.
+func (c *Conn) IP() (netip.Addr, bool) {
+	p, err := netip.ParseAddrPort(c.nc.RemoteAddr().String())
+	if err != nil {
+		return netip.Addr{}, false
+	}
+	return p.Addr().Unmap().WithZone(""), true
+}
+
 func hostOf(a net.Addr) string {
 	host, _, err := net.SplitHostPort(a.String())
 	if err != nil {
@@ -20,4 +29,22 @@ func hostOf(a net.Addr) string {
 		}
 	}
 	return host
+}
+
+// UID returns the user of the peer on a Unix socket, or nil where there is none, or the
+// system does not tell.
+func (c *Conn) UID() *uint32 {
+	unix, ok := c.nc.(*net.UnixConn)
+	if !ok {
+		return nil
+	}
+	raw, err := unix.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	var uid *uint32
+	if err := raw.Control(func(fd uintptr) { uid = peerUID(int(fd)) }); err != nil {
+		return nil
+	}
+	return uid
 }

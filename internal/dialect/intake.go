@@ -59,11 +59,6 @@ type WriteRequest struct {
 	Producer string
 	Claim    store.ClaimRequest
 
-	// Key is, in place of a producer, an idempotency key: what comes with it again
-	// within 24 hours is told by the claim from what is new. Keys and producers never
-	// meet. It is not empty where it is used, and of any length.
-	Key string
-
 	// Note is what the producer's next claim is given back, at most
 	// store.MaxNote bytes. Nil means the sum of the last record: see [Sum].
 	Note []byte
@@ -71,6 +66,11 @@ type WriteRequest struct {
 	// Fence is called, from any goroutine, when another connection has become
 	// the producer's writer. Nil means that nobody wants to know.
 	Fence func(*fault.Error)
+
+	// Settled is called by Take when the first n records of its batch are settled
+	// and the others take longer, so that the peer need not wait for them. Nil
+	// disables the callback. Take returns its error.
+	Settled func(n int) error
 }
 
 // A Writer takes in records. Close must be called in the end.
@@ -102,18 +102,6 @@ type Batch struct {
 	Codec   codec.Codec
 	Records [][]byte // each one serialized dictionary, or one of Bad; valid until Take returns
 	Bad     []Bad    // those that can't be read, in order
-}
-
-// From returns the batch without the first n records.
-func (b *Batch) From(n int) *Batch {
-	rest := &Batch{Codec: b.Codec, Records: b.Records[n:]}
-	for _, bad := range b.Bad {
-		if bad.Index >= n {
-			bad.Index -= n
-			rest.Bad = append(rest.Bad, bad)
-		}
-	}
-	return rest
 }
 
 // Settled says how many of a batch's first records are settled.
@@ -153,6 +141,10 @@ type ReadRequest struct {
 	From   string
 	Follow bool
 
+	// Forms are those in which the peer takes records, preferred first. None means
+	// as they are stored.
+	Forms []Form
+
 	// Attempt grows with each connection of the cursor's reader. A lower one
 	// than that of the reader who holds the cursor is stale. Zero means that
 	// nobody counts: the newest connection wins.
@@ -170,14 +162,40 @@ type ReadRequest struct {
 	Fence func(*fault.Error)
 }
 
+// A Form is a way in which a peer takes records.
+type Form struct {
+	// Format is the name of the format. Records that are stored in it are given as
+	// they are. "" means that none are.
+	Format string
+
+	// Append appends the record of an index of a block, which is d.
+	Append func(dst []byte, b *store.Batch, index uint32, d *dict.Dict) ([]byte, error)
+}
+
+// FormOf is the form of a codec's format.
+func FormOf(c codec.Codec) Form {
+	return Form{c.Name(), func(dst []byte, _ *store.Batch, _ uint32, d *dict.Dict) ([]byte, error) { return c.Append(dst, d) }}
+}
+
+// A Part is records of a block that are given together: those from At on, before Next.
+// Without a block it is progress.
+type Part struct {
+	store.Batch
+	Format  string   // of the form
+	Lengths []uint32 // of the records, in bytes
+	Data    []byte   // the records, one after the other
+}
+
 // A Reader gives records out. Close must be called in the end. Batches and
 // Commit may be used at once, each by one goroutine.
 type Reader interface {
 	// Start is where reading begins.
 	Start() store.Position
 
-	// Batches yields what there is: see [store.Log]'s Read.
-	Batches(ctx context.Context) iter.Seq2[store.Batch, error]
+	// Batches yields what there is: see [store.Log]'s Read. Blocks that are converted
+	// come in parts, each of which is valid until the next step. A record that no
+	// form holds is an *[fault.Error] with the code loss.
+	Batches(ctx context.Context) iter.Seq2[Part, error]
 
 	// Commit saves a position, which the peer has been told as a batch's Next.
 	// The error is an *[fault.Error] for the peer, or the cause of ctx.

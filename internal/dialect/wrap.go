@@ -1,6 +1,8 @@
 package dialect
 
 import (
+	"context"
+	"crypto/tls"
 	"net"
 	"os"
 	"sync/atomic"
@@ -18,7 +20,8 @@ import (
 // ends what is under way.
 func (c *Conn) Hijack() net.Conn {
 	_ = c.Flush() // a connection that is gone fails what follows
-	l := &layer{Conn: c.top, c: c, turn: make(turn, 1), pace: newPace(), patient: true}
+	l := &layer{Conn: c.top, c: c, below: c.layer, turn: make(turn, 1)}
+	l.setPatient(true)
 	l.pending = append(l.pending, c.Buffered()...)
 	c.Discard(len(l.pending))
 	c.release(nil)
@@ -31,7 +34,12 @@ func (c *Conn) Hijack() net.Conn {
 // draining and memory are as they were; the offsets of bytes are those within nc.
 func (c *Conn) Wrap(nc net.Conn) {
 	c.top = nc
+	if secure, ok := nc.(*tls.Conn); ok {
+		state := secure.ConnectionState()
+		c.tls = &state
+	}
 	c.layer.setPatient(false)
+	_ = c.lease.Resize(context.Background(), 0) // see Hold; giving back never waits
 	c.read, c.began, c.deadline = 0, time.Time{}, time.Time{}
 	c.hijacked.Store(false)
 	if c.draining.Load() || c.ended.Load() != nil { // which came between
@@ -39,14 +47,18 @@ func (c *Conn) Wrap(nc net.Conn) {
 	}
 }
 
-// SetPatient says whether the peer of a hijacked connection may take its time, as who
-// reads records may: see [Conn.Send]. Else it has as long as for a reply.
-func (c *Conn) SetPatient(is bool) { c.layer.setPatient(is) }
+// Hold waits for memory for what reads and writes the connection between Hijack and
+// Wrap, which gives it back.
+func (c *Conn) Hold(ctx context.Context, bytes int64) error { return c.lease.Resize(ctx, bytes) }
+
+// Pressed reports whether others wait for such memory.
+func (c *Conn) Pressed() bool { return c.rules.Memory.Pressed() }
 
 // A layer is a connection below what wraps it.
 type layer struct {
 	net.Conn
 	c       *Conn
+	below   *layer // nil where the connection itself is
 	pending []byte // came before it was wrapped; belongs to who reads
 
 	turn    turn // held while writing
@@ -56,6 +68,9 @@ type layer struct {
 
 // setPatient says whether writes are patient from now on.
 func (l *layer) setPatient(is bool) {
+	if l.below != nil {
+		l.below.setPatient(is)
+	}
 	l.turn.Lock()
 	defer l.turn.Unlock()
 	l.patient, l.pace = is, newPace()
@@ -75,7 +90,7 @@ func (l *layer) Read(p []byte) (int, error) {
 
 // Write implements [net.Conn].
 func (l *layer) Write(p []byte) (int, error) {
-	if l.Conn != l.c.nc { // which has a layer of its own below
+	if l.below != nil {
 		return l.Conn.Write(p)
 	}
 	l.turn.Lock()
@@ -112,8 +127,13 @@ func (l *layer) CloseWrite() error {
 	return os.ErrInvalid
 }
 
+// TLS returns the state of the connection's TLS, or nil where there is none. It must not
+// be changed.
+func (c *Conn) TLS() *tls.ConnectionState { return c.tls }
+
 // wrapped is what a Conn has of its wrapping.
 type wrapped struct {
+	tls      *tls.ConnectionState
 	top      net.Conn    // what is read and written; the connection itself where nothing wraps it
 	layer    *layer      // below top; nil where nothing wraps it
 	hijacked atomic.Bool // somebody else reads and writes

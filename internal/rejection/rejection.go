@@ -22,6 +22,7 @@ var Codec = cbor.Codec{}
 // A Rejection is a record that was rejected. What is not known is left out.
 type Rejection struct {
 	Code   fault.Code
+	Reason string // the application's own word
 	Text   string
 	Offset int64 // of the fault in the record; -1 where there is no place
 
@@ -52,12 +53,14 @@ func Of(record []byte) Rejection {
 
 // Append appends the dictionary in CBOR.
 func (r *Rejection) Append(dst []byte) ([]byte, error) {
-	d := dict.Of("code", string(r.Code), "error", r.Text)
+	d := dict.Of("code", string(r.Code))
 	text := func(key, s string) {
 		if s != "" {
 			d.Set(key, dict.String(s))
 		}
 	}
+	text("reason", r.Reason)
+	d.Set("error", dict.String(r.Text))
 	if r.Offset >= 0 {
 		d.Set("offset", dict.Int(r.Offset))
 	}

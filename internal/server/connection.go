@@ -17,6 +17,7 @@ import (
 func (s *Server) serve(c *dialect.Conn, e *endpoint, active func() bool) {
 	in := newIntake(s, c, e)
 	err := s.session(c, in, active)
+	in.forgetGrants()
 	f := (*fault.Error)(nil)
 	switch {
 	case err == nil, err == io.EOF, errors.Is(err, dialect.ErrDrained), errors.Is(err, net.ErrClosed): // the last is Abort's doing
@@ -35,6 +36,16 @@ func (s *Server) serve(c *dialect.Conn, e *endpoint, active func() bool) {
 	in.ended(err)
 }
 
+// turnAway closes a connection that has got no place, and says why, if the peer
+// listens.
+func (s *Server) turnAway(c *dialect.Conn) {
+	if f := (*fault.Error)(nil); errors.As(c.Ended(), &f) {
+		s.tell(c, f)
+		_ = c.Flush()
+	}
+	_ = c.Abort()
+}
+
 // session tells what the connection speaks and serves that. A panic ends the
 // connection, not the server.
 func (s *Server) session(c *dialect.Conn, in *intake, active func() bool) (err error) {
@@ -43,7 +54,7 @@ func (s *Server) session(c *dialect.Conn, in *intake, active func() bool) (err e
 			err = &fault.Error{Code: fault.Internal, Text: "internal error", Err: fmt.Errorf("panic: %v\n%s", p, debug.Stack())}
 		}
 	}()
-	p, err := c.Sniff(s.ctx, func() bool {
+	p, err := in.endpoint.sniff(s.ctx, c, func() bool {
 		if active != nil && !active() {
 			return false
 		}
@@ -76,8 +87,8 @@ func (s *Server) tell(c *dialect.Conn, f *fault.Error) {
 		_, _ = fmt.Fprintf(c, "HTTP/1.1 501 Not Implemented\r\nContent-Type: %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
 			cd.MediaType(), len(body), body)
 	case dialect.TLS:
-		// A record of TLS 1.0, which all versions understand: the fatal alert
-		// handshake_failure (RFC 8446, section 6).
+		// There is none here. A record of TLS 1.0, which all versions understand: the
+		// fatal alert handshake_failure (RFC 8446, section 6).
 		_, _ = c.Write([]byte{21, 3, 1, 0, 2, 2, 40})
 	default:
 		_ = c.Reply(cd, f.Dict())

@@ -2,9 +2,11 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"slices"
 	"sync"
 
@@ -20,12 +22,15 @@ type Endpoint struct {
 	Listener  net.Listener
 	Dialects  []string                                          // names; none: all that the server speaks
 	Authorize func(context.Context, Credentials) (Grant, error) // nil: the server's
+	TLS       *tls.Config                                       // nil: there is none
+	Plaintext []netip.Prefix                                    // who need not speak TLS
 }
 
 // An endpoint is an Endpoint that is served.
 type endpoint struct {
 	dialects  map[dialect.Protocol]dialect.Dialect
 	authorize func(context.Context, Credentials) (Grant, error) // nil: all are store.Anonymous
+	security
 }
 
 // open makes the endpoint. Where that fails, its listener is closed.
@@ -42,6 +47,8 @@ func (s *Server) open(e Endpoint) (*endpoint, error) {
 		}
 	}
 	at.dialects = s.dialects.of(e.Dialects)
+	at.plaintext = e.Plaintext
+	at.secure(e.TLS, at.dialects, s.dialects.kinds)
 	return at, nil
 }
 
@@ -60,12 +67,6 @@ func (d *dialects) build(s *Server) {
 	config := dialect.Config{
 		Codecs: s.codecs, Limits: func() codec.Limits { return s.limits() },
 		Durability: func() store.Durability { return s.store.Limits().Durability },
-		Ready: func(ctx context.Context) error {
-			if err := s.store.Ready(ctx); err != nil {
-				return faultOfStore(ctx, err)
-			}
-			return nil
-		},
 	}
 	d.kinds = slices.Concat(kinds, s.Dialects)
 	for _, k := range d.kinds {

@@ -24,6 +24,9 @@ type intake struct {
 	peer     string // the same, as it is stored
 	refused  int
 	credit   int // see known
+
+	mu     sync.Mutex
+	grants map[context.Context]func() bool // guarded by mu; see endWith
 }
 
 func newIntake(s *Server, c *dialect.Conn, e *endpoint) *intake {

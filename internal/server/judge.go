@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"slices"
 
 	"github.com/dictwire/dictwire/codec"
@@ -88,7 +87,9 @@ func (w *writer) judgeGood(ctx context.Context, t *take, b *dialect.Batch, index
 		}
 	}
 	if err == nil && s.Handler != nil {
-		reply, err = w.call(ctx, r)
+		if reply, room, err = w.handle(ctx, r); err == nil && !room {
+			return nil, false, nil
+		}
 	}
 	switch {
 	case ctx.Err() != nil && errors.Is(err, context.Cause(ctx)):
@@ -166,33 +167,12 @@ func (w *writer) decode(ctx context.Context, t *take, c codec.Codec, record []by
 
 // refusal returns the fault of a record that a decoder or the handler refused.
 func refusal(err error) *fault.Error {
-	var (
-		f      *fault.Error
-		syntax *codec.SyntaxError
-	)
-	switch {
-	case errors.As(err, &f):
+	if f := (*fault.Error)(nil); errors.As(err, &f) {
 		return f
-	case errors.As(err, &syntax):
-		f = dialect.FaultOf(err, 0)
-		f.At = -1 // what its text says counts from the record's first byte
-		return f
-	default:
-		return &fault.Error{Code: fault.Handler, Text: err.Error(), At: -1, Err: err}
 	}
-}
-
-// call calls the handler. A panic of it is an error.
-func (w *writer) call(ctx context.Context, r *Request) (reply *dict.Dict, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = &fault.Error{
-				Code: fault.Internal, Text: "the handler failed", At: -1,
-				Err: fmt.Errorf("panic: %v\n%s", p, debug.Stack()),
-			}
-		}
-	}()
-	return w.session.s.Handler(ctx, *r)
+	f := dialect.FaultOf(err, 0)
+	f.At = -1 // what its text says counts from the record's first byte
+	return f
 }
 
 // What memory is charged for, in bytes.

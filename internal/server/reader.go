@@ -22,6 +22,7 @@ type reader struct {
 	start  store.Position   // as the peer is told
 	first  bool             // reading begins with the first record that is there, whatever was trimmed before it
 	opts   store.ReadOptions
+	give   converter
 
 	follower string // whom the topics are counted for
 	unfence  func() bool
@@ -45,6 +46,7 @@ func (in *session) Read(ctx context.Context, q dialect.ReadRequest) (dialect.Rea
 	r := &reader{
 		s: s, follower: in.follower(),
 		opts: store.ReadOptions{Topics: topics, Follow: q.Follow, Progress: q.Progress, Room: q.Room},
+		give: converter{codecs: s.codecs, conn: in.conn, forms: q.Forms, room: in.conn.Room()},
 	}
 	if f := s.followed.take(r.follower, len(topics)); f != nil {
 		return nil, f
@@ -122,8 +124,8 @@ func (s *Server) position(ctx context.Context, from string) (_ store.Position, f
 func (r *reader) Start() store.Position { return r.start }
 
 // Batches implements [dialect.Reader].
-func (r *reader) Batches(ctx context.Context) iter.Seq2[store.Batch, error] {
-	return func(yield func(store.Batch, error) bool) {
+func (r *reader) Batches(ctx context.Context) iter.Seq2[dialect.Part, error] {
+	return func(yield func(dialect.Part, error) bool) {
 		from := r.start
 		if r.first {
 			from = store.Position{}
@@ -136,7 +138,11 @@ func (r *reader) Batches(ctx context.Context) iter.Seq2[store.Batch, error] {
 			if err != nil && !errors.As(err, &damage) && !errors.As(err, &trimmed) {
 				err = faultOfStore(ctx, err)
 			}
-			if !yield(b, err) {
+			if err == nil && b.Block != nil {
+				if !r.give.parts(ctx, b, yield) {
+					return
+				}
+			} else if !yield(dialect.Part{Batch: b}, err) {
 				return
 			}
 		}

@@ -35,7 +35,7 @@ func (w *writer) row(format string, record []byte, f *fault.Error, offset int64,
 	if (numbered || readable || w.rows < ownRows) && w.session.s.quota.take(w.session, numbered, about, 0) {
 		w.rows++
 		r := rejection.Of(record)
-		r.Code, r.Text, r.Offset = f.Code, f.Told(), offset
+		r.Code, r.Reason, r.Text, r.Offset = f.Code, f.Reason, f.Told(), offset
 		r.Topic, r.Principal, r.Producer, r.Number = w.topic, w.session.named(), w.producer.Name, number
 		r.Dialect, r.Format, r.Peer, r.Time = w.dialect, format, w.session.peer, time.Now()
 		row, err := r.Append(nil)

@@ -45,6 +45,9 @@ type Server struct {
 	WriteTimeout  time.Duration
 	Logger        *slog.Logger
 
+	HandlerTimeout time.Duration
+	HandlerRetries int
+
 	once     sync.Once
 	rules    dialect.Rules
 	store    store.Store
@@ -56,8 +59,13 @@ type Server struct {
 	ctx      context.Context //nolint:containedctx // the server's life, which no call spans
 	cancel   context.CancelCauseFunc
 	stats    counters
-	logged   logRate // lines about peers
-	denied   paced   // lines about peers that were denied something
+
+	handlerTimeout time.Duration // of one call; 0: no limit
+	handlerRetries int
+
+	logged logRate // lines about peers
+	denied paced   // lines about peers that were denied something; see deny
+	wrong  paced   // credentials that were wrong; see slowDown
 
 	mu        sync.Mutex
 	listeners map[net.Listener]struct{}  // guarded by mu
@@ -97,7 +105,11 @@ func (s *Server) setup() {
 			RecordTimeout: option.Timeout(s.RecordTimeout, time.Minute),
 			WriteTimeout:  option.Timeout(s.WriteTimeout, 10*time.Second),
 		}
+		s.handlerTimeout = max(cmp.Or(s.HandlerTimeout, time.Minute), 0)
+		s.handlerRetries = max(cmp.Or(s.HandlerRetries, 10), 0)
 		s.rules.Memory.KeepForKnown((total - total/4 - total/8) / 32)
+		s.denied = paced{every: time.Second, atOnce: 1}
+		s.wrong = paced{every: time.Second, atOnce: 5, ahead: wrongTime}
 		s.slots = newSlots(cmp.Or(s.MaxConns, 10_000))
 		s.ctx, s.cancel = context.WithCancelCause(context.Background())
 		s.ending = make(chan struct{})
@@ -217,13 +229,18 @@ func (s *Server) accept(l net.Listener, serve func(*dialect.Conn)) error {
 		}
 		pause = 0
 		c := dialect.NewConn(nc, &s.rules)
-		place := s.slots.take(c, s.ending)
+		place := s.slots.enter(c, s.ending)
 		if place == nil || !s.begin(c) {
 			_ = nc.Close()
 			return ErrClosed
 		}
 		go func() {
-			defer s.end(c, place)
+			defer s.end(c)
+			if !s.slots.wait(place, s.ending) {
+				s.turnAway(c)
+				return
+			}
+			defer s.slots.leave(place)
 			serve(c)
 		}()
 	}
@@ -241,11 +258,10 @@ func (s *Server) begin(c *dialect.Conn) bool {
 	return true
 }
 
-func (s *Server) end(c *dialect.Conn, place *slot) {
+func (s *Server) end(c *dialect.Conn) {
 	s.mu.Lock()
 	delete(s.conns, c)
 	s.mu.Unlock()
-	s.slots.leave(place)
 	s.running.Done()
 }
 

@@ -2,12 +2,12 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/dictwire/dictwire/fault"
@@ -19,18 +19,22 @@ import (
 type Credentials struct {
 	Token      string
 	RemoteAddr net.Addr
+	TLS        *tls.ConnectionState // nil: there is none
+	UID        *uint32              // of a peer on a Unix socket
 }
 
 // A Grant says who somebody is, and what he may do.
 type Grant struct {
 	Principal string
 	Allows    func(right, topic string) bool // nil: everything
+	Context   context.Context                //nolint:containedctx // the grant's life, which no call spans; nil: it does not end
 }
 
 // The rights that a grant is asked for.
 const (
-	RightSend = "send"
-	RightRead = "read"
+	RightSend  = "send"
+	RightRead  = "read"
+	RightAdmin = "admin"
 )
 
 // A session is what a principal does on a connection: see [dialect.Session].
@@ -52,7 +56,8 @@ func (in *intake) Open(ctx context.Context, c dialect.Credentials) (dialect.Sess
 	in.conn.Rest()
 	asking, cancel := context.WithTimeout(ctx, authorizeTime)
 	defer cancel()
-	g, err := authorize(asking, Credentials{Token: c.Token, RemoteAddr: in.remote})
+	who := Credentials{Token: c.Token, RemoteAddr: in.remote, TLS: in.conn.TLS(), UID: in.conn.UID()}
+	g, err := authorize(asking, who)
 	if err == nil {
 		err = checkPrincipal(g.Principal)
 	}
@@ -60,12 +65,66 @@ func (in *intake) Open(ctx context.Context, c dialect.Credentials) (dialect.Sess
 		return nil, context.Cause(ctx)
 	}
 	if err != nil {
-		return nil, in.deny(faultOfAuthorizer(err, c.Token))
+		f := faultOfAuthorizer(err, who)
+		in.slowDown(ctx, f, who)
+		return nil, in.deny(f)
 	}
 	if g.Principal == "" {
 		g.Principal = store.Anonymous
 	}
+	in.endWith(g.Context)
 	return &session{intake: in, principal: g.Principal, allows: g.Allows}, nil
+}
+
+// endWith ends the connection when a grant ends that a session of it was opened with.
+// Nil never does.
+func (in *intake) endWith(grant context.Context) {
+	if grant == nil {
+		return
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.grants[grant] != nil {
+		return
+	}
+	if in.grants == nil {
+		in.grants = make(map[context.Context]func() bool)
+	}
+	in.grants[grant] = context.AfterFunc(grant, func() { in.conn.End(notKnown()) })
+}
+
+// forgetGrants ends what endWith began.
+func (in *intake) forgetGrants() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for _, stop := range in.grants {
+		stop()
+	}
+	in.grants = nil
+}
+
+// slowDown lets a peer wait whose credentials are wrong, the longer the more often those
+// of its address were. Right ones never wait.
+func (in *intake) slowDown(ctx context.Context, f *fault.Error, c Credentials) {
+	if f.Code != fault.Unauthenticated || !c.given() {
+		return
+	}
+	wait := in.s.wrong.take(in.conn.Host(), time.Now())
+	if wait <= 0 {
+		return
+	}
+	late := time.NewTimer(min(wait, wrongTime))
+	defer late.Stop()
+	select {
+	case <-late.C:
+	case <-in.conn.Ending():
+	case <-ctx.Done():
+	}
+}
+
+// given reports whether there are credentials that may be wrong.
+func (c Credentials) given() bool {
+	return c.Token != "" || c.TLS != nil && len(c.TLS.PeerCertificates) > 0
 }
 
 // checkPrincipal returns an error where a name can't be a peer's principal.
@@ -81,22 +140,29 @@ func checkPrincipal(name string) error {
 
 // faultOfAuthorizer returns what a peer is told of an error of the Authorizer. The
 // log has the cause where the Authorizer failed, without the token.
-func faultOfAuthorizer(err error, token string) *fault.Error {
-	switch {
-	case errors.Is(err, fault.ErrUnauthenticated) && token == "":
+func faultOfAuthorizer(err error, c Credentials) *fault.Error {
+	switch unauthenticated := errors.Is(err, fault.ErrUnauthenticated); {
+	case unauthenticated && c.Token != "":
+		return notKnown()
+	case unauthenticated && c.given():
+		return &fault.Error{Code: fault.Unauthenticated, At: -1, Text: "the certificate has no name that is known here"}
+	case unauthenticated:
 		return &fault.Error{Code: fault.Unauthenticated, At: -1, Text: "this server wants to know who speaks", Hint: `send a "token" in the greeting`}
-	case errors.Is(err, fault.ErrUnauthenticated):
-		return &fault.Error{Code: fault.Unauthenticated, At: -1, Text: "the token is unknown, or not valid any more"}
 	}
 	text := err.Error()
-	if token != "" {
-		text = strings.ReplaceAll(text, token, "…")
+	if c.Token != "" {
+		text = strings.ReplaceAll(text, c.Token, "…")
 	}
 	f := &fault.Error{Code: fault.Internal, At: -1, Text: "the server can't find out who speaks", Err: errors.New(text)}
 	if errors.Is(err, fault.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) {
 		f.Code, f.Retry = fault.Unavailable, retryAfter
 	}
 	return f
+}
+
+// notKnown is what is told of a token, or other credentials, that are not valid any more.
+func notKnown() *fault.Error {
+	return &fault.Error{Code: fault.Unauthenticated, At: -1, Text: "the token is unknown, or not valid any more"}
 }
 
 // Principal implements [dialect.Session].
@@ -150,46 +216,8 @@ func denial(c fault.Code) bool { return c == fault.Unauthenticated || c == fault
 // deny logs that a peer was denied something, and returns f. Only one line a second is
 // logged of one address.
 func (in *intake) deny(f *fault.Error) *fault.Error {
-	if in.s.Logger != nil && denial(f.Code) && in.s.denied.take(in.conn.Host(), time.Now()) {
+	if in.s.Logger != nil && denial(f.Code) && in.s.denied.take(in.conn.Host(), time.Now()) <= 0 {
 		in.s.logPeer("access denied", append([]any{"remote", in.remote.String()}, faultAttrs(f)...)...)
 	}
 	return f
-}
-
-// A paced lets through one line a second of each address. The zero value is ready to
-// use.
-type paced struct {
-	mu    sync.Mutex
-	last  map[string]time.Time // guarded by mu
-	swept time.Time            // guarded by mu
-}
-
-const (
-	paceTime  = time.Second
-	pacePeers = 4096 // that are told apart
-)
-
-// take reports whether a line of an address is let through.
-func (p *paced) take(host string, now time.Time) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if last, ok := p.last[host]; ok && now.Sub(last) < paceTime {
-		return false
-	}
-	if len(p.last) >= pacePeers && now.Sub(p.swept) >= paceTime {
-		p.swept = now
-		for host, last := range p.last {
-			if now.Sub(last) >= paceTime {
-				delete(p.last, host)
-			}
-		}
-	}
-	if len(p.last) >= pacePeers {
-		return false
-	}
-	if p.last == nil {
-		p.last = make(map[string]time.Time)
-	}
-	p.last[host] = now
-	return true
 }

@@ -149,7 +149,7 @@ func (t *take) reject(w *writer, b *dialect.Batch, bytes []byte, f *fault.Error,
 	t.size += int64(len(record))
 	if !w.producer.IsZero() {
 		block.Rejected = append(block.Rejected, store.Rejection{
-			Number: number, Code: string(f.Code), Text: cut(f.Told(), store.MaxText),
+			Number: number, Code: string(f.Code), Reason: f.Reason, Text: cut(f.Told(), store.MaxText),
 		})
 	}
 	t.records++

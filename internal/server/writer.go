@@ -2,12 +2,9 @@ package server
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"iter"
 	"strings"
-	"time"
 
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/fault"
@@ -23,19 +20,21 @@ type writer struct {
 	topic    string
 	producer store.Producer // the zero value where the records take no numbers
 	claim    store.Claim
-	note     []byte        // for the producer's next claim; nil: the sum of the last record
+	note     []byte // for the producer's next claim; nil: the sum of the last record
+	onSome   func(int) error
 	next     uint64        // the number of the next record
 	scanner  codec.Scanner // of what is stored; nil until it is needed
 	unfence  func() bool
 	rows     int    // rejections that are rows of their own
 	folded   folded // those that are not, without a number
 	bare     bare   // likewise, with one
+	failures int    // how often the handler has failed on the next record
 }
 
 // Write implements [dialect.Session].
 func (in *session) Write(ctx context.Context, r dialect.WriteRequest) (dialect.Writer, error) {
 	s := in.s
-	w := &writer{session: in, dialect: r.Dialect, topic: r.Topic, note: r.Note, next: 1}
+	w := &writer{session: in, dialect: r.Dialect, topic: r.Topic, note: r.Note, onSome: r.Settled, next: 1}
 	if w.topic == "" {
 		w.topic = s.Topic
 	}
@@ -46,16 +45,8 @@ func (in *session) Write(ctx context.Context, r dialect.WriteRequest) (dialect.W
 	if err := in.allow(RightSend, w.topic); err != nil {
 		return nil, err
 	}
-	switch {
-	case r.Key != "":
-		r.Producer, r.Claim.Expire = keyed(r.Key), keyExpire
-	case r.Producer == "":
+	if r.Producer == "" {
 		return w, nil
-	case strings.HasPrefix(r.Producer, keyPrefix):
-		return nil, &fault.Error{
-			Code: fault.Malformed, At: -1,
-			Text: fmt.Sprintf("producer %.40q: names that begin with %s are the server's own", r.Producer, keyPrefix),
-		}
 	}
 	w.producer = store.Producer{Principal: in.principal, Topic: w.topic, Name: r.Producer}
 	if err := w.producer.Check(); err != nil {
@@ -76,17 +67,6 @@ func (in *session) Write(ctx context.Context, r dialect.WriteRequest) (dialect.W
 	}
 	w.unfence = onFence(w.claim.Fenced, r.Fence)
 	return w, nil
-}
-
-// An idempotency key is a producer with a name of its own kind, of bounded length.
-const (
-	keyPrefix = "_key."
-	keyExpire = 24 * time.Hour
-)
-
-func keyed(key string) string {
-	sum := sha256.Sum256([]byte(key))
-	return keyPrefix + hex.EncodeToString(sum[:])
 }
 
 func checkTopic(topic string) error {
@@ -138,10 +118,15 @@ func (w *writer) Take(ctx context.Context, b *dialect.Batch, answer func(dialect
 	w.session.conn.Spoke()
 	for settled.Records < len(b.Records) && err == nil {
 		var some dialect.Settled
-		some, err = w.takeSome(ctx, b, settled.Records, answer)
+		if err = w.pause(ctx); err == nil {
+			some, err = w.takeSome(ctx, b, settled.Records, answer)
+		}
 		settled.Records += some.Records
 		if !some.Next.IsZero() {
 			settled.Next = some.Next
+		}
+		if err == nil && w.onSome != nil && some.Records > 0 && settled.Records < len(b.Records) {
+			err = w.onSome(settled.Records)
 		}
 	}
 	return settled, err

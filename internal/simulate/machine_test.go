@@ -151,7 +151,7 @@ func (m *machine) handle(_ context.Context, r *dictwire.Request) (*dict.Dict, er
 		return nil, fmt.Errorf("the judge is away: %w", dictwire.ErrUnavailable)
 	}
 	if bytes.Contains(r.Bytes, []byte(`"bad":true`)) {
-		return nil, errors.New("bad")
+		return nil, dictwire.Reject("", "bad")
 	}
 	return nil, nil
 }

@@ -43,6 +43,7 @@ type Ack struct{ Number uint64 }
 type Rejected struct {
 	Number uint64
 	Code   fault.Code
+	Reason string // the application's own word, or ""
 	Text   string
 }
 
@@ -121,7 +122,10 @@ func (m Ack) Append(dst []byte) []byte {
 
 // Append appends the message, as a line.
 func (m Rejected) Append(dst []byte) []byte {
-	return appendLine(dst, dict.Of("rejected", m.Number, "code", string(m.Code), "error", m.Text))
+	b := builder{dict.Of("rejected", m.Number, "code", string(m.Code))}
+	b.text("reason", m.Reason)
+	b.d.Set("error", dict.String(m.Text))
+	return appendLine(dst, b.d)
 }
 
 // Append appends the message, as a line.
@@ -284,7 +288,9 @@ func (r *reader) message(lengthsCut bool) Message {
 	case r.has("ack"):
 		return Ack{r.number("ack")}
 	case r.has("rejected"):
-		return Rejected{Number: r.number("rejected"), Code: fault.Code(r.text("code")), Text: r.text("error")}
+		return Rejected{
+			Number: r.number("rejected"), Code: fault.Code(r.text("code")), Reason: r.text("reason"), Text: r.text("error"),
+		}
 	case r.has("reply"):
 		return Reply{
 			Number: r.number("reply"), Length: r.number("length"), Format: r.text("format"),

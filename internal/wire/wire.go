@@ -17,6 +17,9 @@ const (
 	// Version is that of the protocol.
 	Version = 1
 
+	// ALPN is what clients call the protocol within TLS (RFC 7301).
+	ALPN = "dictwire.1"
+
 	// MaxGreeting is how long a greeting may be, in bytes.
 	MaxGreeting = 8 << 10
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"path/filepath"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -16,7 +17,9 @@ const incompleteName = "incomplete"
 // Backup implements [store.Backuper]. The store may be opened read-only, beside the
 // process that has it open; the copy then is of what there was when it was opened.
 // Sealed segments are linked, not copied, where the file system allows it. Until the
-// copy is whole it stands beside dir, as dir.part, which does not open.
+// copy is whole it stands beside dir, as dir.part, which does not open. One that was
+// never finished is removed; anything else of that name is left alone, and the error
+// wraps fs.ErrExist, as where dir exists.
 //
 // The states are not copied, as they follow from the log.
 func (s *Store) Backup(ctx context.Context, dir string) (err error) {
@@ -24,16 +27,36 @@ func (s *Store) Backup(ctx context.Context, dir string) (err error) {
 		return err
 	}
 	defer s.leave()
-	sn := s.snapshot
-	if sn == nil {
+	dir = filepath.Clean(dir) // else a slash at its end would put the copy inside it
+	if s.snapshot != nil {
+		return s.snapshot.backup(ctx, dir)
+	}
+	for range backupTries {
+		var sn *snapshot
 		if sn, err = takeSnapshot(s.fs, s.dir); err != nil {
 			return fmt.Errorf("store: backup: %w", cause(err))
 		}
-		defer func() { err = errors.Join(err, sn.Close()) }()
+		if err = errors.Join(sn.backup(ctx, dir), sn.Close()); !errors.Is(err, errRemoved) {
+			break
+		}
 	}
+	return err
+}
+
+// backupTries is how often a backup is begun, where segments are removed meanwhile of
+// which no file is open.
+const backupTries = 3
+
+// backup makes a copy.
+func (sn *snapshot) backup(ctx context.Context, dir string) (err error) {
 	to, part := sn.FS, dir+".part"
 	if _, err := to.Stat(dir); err == nil || !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("store: backup to %s: %w", dir, fs.ErrExist)
+	}
+	if _, err := to.Stat(part); err == nil || !errors.Is(err, fs.ErrNotExist) {
+		if _, err := to.Stat(to.PathJoin(part, incompleteName)); err != nil {
+			return fmt.Errorf("store: backup to %s: %s is there, and is no unfinished backup: %w", dir, part, fs.ErrExist)
+		}
 	}
 	if err = sn.copyTo(ctx, part); err == nil {
 		err = errors.Join(to.Rename(part, dir), syncDir(to, to.PathDir(dir)))
@@ -65,25 +88,34 @@ func (sn *snapshot) copyTo(ctx context.Context, dir string) error {
 			}
 			continue
 		}
-		if err := copyFile(to, sn.pinned[from], path(v.name())); err != nil {
+		if err := sn.copyFile(from, path(v.name())); err != nil {
 			return err
 		}
 	}
-	if err := copyFile(to, sn.pinned[sn.path(slotsName)], path(slotsName)); err != nil {
+	if err := sn.copyFile(sn.path(slotsName), path(slotsName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return errors.Join(copyFile(to, nil, path(backupName)), syncDir(to, dir), to.Remove(path(incompleteName)), syncDir(to, dir))
 }
 
+// copyFile makes a copy of one of the files, durably.
+func (sn *snapshot) copyFile(from, to string) error {
+	f, err := sn.Open(from)
+	if err != nil {
+		return err
+	}
+	return errors.Join(copyFile(sn.FS, f, to), f.Close())
+}
+
 // copyFile makes a file durable: the copy of another one, or, where from is nil, one
 // that is there, or empty.
-func copyFile(fsys vfs.FS, from *pinned, to string) error {
+func copyFile(fsys vfs.FS, from vfs.File, to string) error {
 	f, err := fsys.OpenReadWrite(to, vfs.WriteCategoryUnspecified)
 	if err != nil {
 		return err
 	}
 	if from != nil {
-		_, err = io.CopyBuffer(struct{ io.Writer }{f}, io.NewSectionReader(from.read, 0, from.size), make([]byte, 1<<20))
+		_, err = io.CopyBuffer(struct{ io.Writer }{f}, struct{ io.Reader }{from}, make([]byte, 1<<20))
 	}
 	return errors.Join(err, f.Sync(), f.Close())
 }

@@ -2,6 +2,8 @@ package log_test
 
 import (
 	"errors"
+	iofs "io/fs"
+	"strings"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -62,6 +64,33 @@ func TestBackup(t *testing.T) {
 	}
 	if again, err := c.Head(t.Context()); err != nil || again.Tag != head.Tag {
 		t.Errorf("opened again, the head is %v (%v), want the tag %s", again, err, head.Tag)
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What stands where a copy is made is removed only if it is a copy that was not finished.
+func TestBackupPart(t *testing.T) {
+	fs := crashfs.New(1)
+	s := open(t, log.Options{FS: fs, KeepEvery: -1})
+	if err := fs.MkdirAll("copy.part", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	fs.Put("copy.part/mine", []byte("mine"))
+	if err := s.Backup(t.Context(), "copy"); !errors.Is(err, iofs.ErrExist) || !strings.Contains(err.Error(), "copy.part is there") {
+		t.Errorf("beside a directory of others: %v", err)
+	}
+	if got := string(fs.Get("copy.part/mine")); got != "mine" {
+		t.Fatalf("the file of others is %q", got)
+	}
+	fs.Put("copy.part/incomplete", nil)
+	if err := s.Backup(t.Context(), "copy"); err != nil {
+		t.Fatalf("where a copy was not finished: %v", err)
+	}
+	c, err := log.Open(t.Context(), "copy", &log.Options{FS: fs, KeepEvery: -1})
+	if err != nil {
+		t.Fatal(err)
 	}
 	if err := c.Close(); err != nil {
 		t.Fatal(err)

@@ -118,19 +118,25 @@ func (s *Store) commit(m *commit) error {
 }
 
 // commitHasty commits m, which is written before any later commit is, and durable
-// when that is.
-func (s *Store) commitHasty(m *commit) {
+// when that is. It reports whether it did: where so much waits that a group is full,
+// whoever comes has to wait.
+func (s *Store) commitHasty(m *commit) bool {
 	c := &s.committer
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.size >= maxGroup {
+		return false
+	}
+	m.finish()
 	m.turn = nil
 	s.states.mu.Lock()
 	for _, ch := range m.changes {
 		s.quotas.hasten(ch.key, ch.by)
 	}
 	s.states.mu.Unlock()
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.pending = append(c.pending, m)
 	c.size += m.size()
+	return true
 }
 
 // mayLead reports whether a group should be written now, by who asks. c.mu is
@@ -201,37 +207,57 @@ type group struct {
 	end     int64
 }
 
-// take takes the commits of the next group out of those that wait, at most as
-// many bytes as there is room, but one.
-func (c *committer) take(room int64) []*commit {
+// take takes the commits of the next group out of those that are pending: up to the
+// first that somebody waits for, and then as many bytes as there is room.
+func (c *committer) take(room int64) (g []*commit, size int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	n, size := 0, 0
-	for ; n < len(c.pending) && size < maxGroup; n++ {
-		k := c.pending[n].size()
-		if n > 0 && int64(size+k) > room {
+	n, waited := 0, false
+	for ; n < len(c.pending) && (size < maxGroup || !waited); n++ {
+		k := int64(c.pending[n].size())
+		if waited && size+k > room {
 			break
 		}
 		size += k
 		if c.pending[n].turn != nil {
 			c.waiting--
+			waited = true
 		}
 	}
-	g := slices.Clone(c.pending[:n])
+	g = slices.Clone(c.pending[:n])
 	c.pending = append(c.pending[:0], c.pending[n:]...)
-	c.size -= size
-	return g
+	c.size -= int(size)
+	return g, size
+}
+
+// putBack puts those commits back that nobody waits for, of a group that was not
+// written, and returns the others.
+func (c *committer) putBack(all []*commit) (waited []*commit) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var hasty []*commit
+	for _, m := range all {
+		if m.turn != nil {
+			waited = append(waited, m)
+			continue
+		}
+		hasty = append(hasty, m)
+		c.size += m.size()
+	}
+	c.pending = append(hasty, c.pending...)
+	return waited
 }
 
 // write writes the next group. Where the error is not nil, the commits of the
 // group are answered with it.
 func (s *Store) write() (g group, err error) {
 	c := &s.committer
-	g.commits = c.take(c.active.room - c.off)
+	var all int64
+	g.commits, all = c.take(c.active.room - c.off)
 	if len(g.commits) == 0 || s.failed() != nil {
 		return g, nil
 	}
-	if first := int64(g.commits[0].size()); c.off+first > c.active.room && c.off > c.active.Start {
+	if c.off+all > c.active.room && c.off > c.active.Start {
 		size := s.segmentSize(c.successor.room)
 		err := s.reserve.hold(size) // what is larger than the room that is held could not be rewritten in it
 		if err == nil {
@@ -254,6 +280,7 @@ func (s *Store) write() (g group, err error) {
 				s.reserve.lacked()
 				s.stir()
 			}
+			g.commits = c.putBack(g.commits)
 			return g, noRoom(err)
 		}
 	}

@@ -82,8 +82,8 @@
 // What is left of segments that follow each other is copied into one file, with a new
 // revision and a salt of its own. Its frames are those of the old files, with their
 // numbers and positions; a block that was trimmed leaves its place in its frame, a part
-// that can't be read leaves a frame that says so. They stand without gaps, and the
-// header says how many there are. Once the file is durable and was read, a frame of the
+// that can't be read leaves a frame that says so. They stand one after the other, and
+// the header says where the last one ends. Once the file is durable and was read, a frame of the
 // log says that it counts, and the old files go: see rewriting and recovery.rewritten.
 //
 // # Opening

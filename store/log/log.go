@@ -82,7 +82,8 @@ type Options struct {
 	// deleted for an hour because of an age that it has by that alone.
 	Now func() time.Time
 
-	// Logger is told when the clock jumps. Nil disables it.
+	// Logger is told when the clock jumps, and which segments can't be rewritten or
+	// removed. Nil disables it.
 	Logger *slog.Logger
 
 	// FS is the file system. Nil means that of the operating system.

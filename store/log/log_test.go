@@ -3,6 +3,7 @@ package log_test
 import (
 	"errors"
 	"flag"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"strings"
@@ -184,5 +185,42 @@ func TestNoSegment(t *testing.T) {
 				t.Errorf("behind it: %v", err)
 			}
 		})
+	}
+}
+
+// A claim that is answered before it is written is written after all, when segments can
+// be made again.
+func TestNoSegmentForClaims(t *testing.T) {
+	fs := crashfs.New(1)
+	s := open(t, log.Options{FS: fs, KeepEvery: -1, MaxSegment: 8 << 10})
+	claimed, refused := 0, 0
+	claim := func(attempt uint64) {
+		p := store.Producer{Topic: "a", Name: fmt.Sprint(claimed + refused)}
+		switch _, err := s.Claim(t.Context(), p, store.ClaimRequest{Attempt: attempt}); {
+		case err == nil:
+			claimed++
+		case attempt > 0 && errors.Is(err, store.ErrUnavailable):
+			refused++
+		default:
+			t.Fatal(err)
+		}
+	}
+	fs.SetFault(func(op crashfs.Op, name string) error {
+		if op == crashfs.Create && strings.HasSuffix(name, ".seg") {
+			return syscall.ENOSPC
+		}
+		return nil
+	})
+	for n := 0; refused < 10; n++ {
+		if n == 1000 {
+			t.Fatal("there is always room")
+		}
+		claim(0)
+		claim(1)
+	}
+	fs.SetFault(nil)
+	claim(1)
+	if i, err := s.Info(t.Context()); err != nil || i.Producers != claimed {
+		t.Errorf("%d producers, %v, want %d", i.Producers, err, claimed)
 	}
 }

@@ -147,11 +147,10 @@ func (s *Store) Claim(ctx context.Context, name store.Producer, r store.ClaimReq
 	if claim.New {
 		m.changes = append(m.changes, change{key: expiryKey(state, p.key), data: []byte{}})
 	}
-	if needsNoSync(claim, r) {
-		d.finish()
-		s.commitHasty(m)
-	} else if err := s.commitNew(m); err != nil {
-		return store.Claim{}, err
+	if !needsNoSync(claim, r) || !s.commitHasty(m) {
+		if err := s.commitNew(m); err != nil {
+			return store.Claim{}, err
+		}
 	}
 	p.state = state
 	claim.Fenced = s.writers.Put(name, claim.Epoch, r.Attempt)
@@ -382,11 +381,11 @@ func expiryTime(t time.Time) string {
 func encodeRejections(all []store.Rejection) (b []byte) {
 	for len(all) > 0 {
 		r, n := all[0], 1
-		for n < len(all) && all[n].Code == r.Code && all[n].Text == r.Text {
+		for n < len(all) && r.SaysAs(all[n]) {
 			n++
 		}
 		b = binary.AppendUvarint(b, uint64(n))
-		b = appendString(appendString(b, r.Code), r.Text)
+		b = appendString(appendString(appendString(b, r.Code), r.Reason), r.Text)
 		all = all[n:]
 	}
 	return b
@@ -400,13 +399,16 @@ func decodeRejections(first uint64, b []byte) (all []store.Rejection, ok bool) {
 			return nil, false
 		}
 		code, rest, ok1 := cutString(b[k:])
-		text, rest, ok2 := cutString(rest)
-		if !ok1 || !ok2 {
+		reason, rest, ok2 := cutString(rest)
+		text, rest, ok3 := cutString(rest)
+		if !ok1 || !ok2 || !ok3 {
 			return nil, false
 		}
 		b = rest
 		for range n {
-			all = append(all, store.Rejection{Number: first + uint64(len(all)), Code: string(code), Text: string(text)})
+			all = append(all, store.Rejection{
+				Number: first + uint64(len(all)), Code: string(code), Reason: string(reason), Text: string(text),
+			})
 		}
 	}
 	return all, true

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -162,7 +163,7 @@ func TestReadOnly(t *testing.T) {
 	for what, err := range map[string]error{
 		"append": r.Append(t.Context(), b)[0].Err, "claim": claim, "claim a cursor": cursorClaim,
 		"trim": r.Trim(t.Context(), "a", head), "reset": r.Reset(t.Context(), cursor, head),
-		"forget": r.Forget(t.Context(), p), "ready": r.Ready(t.Context()),
+		"forget": r.Forget(t.Context(), p), "ready": r.Ready(t.Context()), "tidy": r.Tidy(t.Context()),
 	} {
 		if !errors.Is(err, log.ErrReadOnly) || !errors.Is(err, store.ErrUnavailable) {
 			t.Errorf("%s: %v", what, err)
@@ -337,5 +338,88 @@ func TestReadOnlyMoves(t *testing.T) {
 		if err := r.Close(); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// A frugal is a file system that counts the files that are open, and links none.
+type frugal struct {
+	vfs.FS
+
+	open, most int
+}
+
+func (f *frugal) Open(name string, o ...vfs.OpenOption) (vfs.File, error) {
+	file, err := f.FS.Open(name, o...)
+	if err != nil {
+		return nil, err
+	}
+	f.open++
+	f.most = max(f.most, f.open)
+	return &frugalFile{file, f}, nil
+}
+
+func (*frugal) Link(string, string) error { return errors.ErrUnsupported }
+
+type frugalFile struct {
+	vfs.File
+
+	fs *frugal
+}
+
+func (f *frugalFile) Close() error {
+	f.fs.open--
+	return f.File.Close()
+}
+
+// A store of many segments is read and copied with some of its files open at a time. If
+// one goes meanwhile that is not open, that is told, and is no damage.
+func TestReadOnlyManySegments(t *testing.T) {
+	const blocks = 200
+	fs := crashfs.New(1)
+	s := open(t, log.Options{FS: fs, KeepEvery: -1, MaxSegment: 4 << 10})
+	for n := range blocks {
+		if err := appendNoise(t.Context(), s, n, 4<<10); err != nil {
+			t.Fatal(err)
+		}
+	}
+	few := &frugal{FS: fs}
+	r, err := log.Open(t.Context(), "store", &log.Options{FS: few, ReadOnly: true, Damaged: func(d log.Damage) { t.Error(d) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Backup(t.Context(), "copy"); err != nil {
+		t.Fatal(err)
+	}
+	if few.most > 150 {
+		t.Errorf("%d files were open at a time", few.most)
+	}
+	c, err := log.Open(t.Context(), "copy", &log.Options{FS: fs, KeepEvery: -1, ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	report, err := c.Check(t.Context(), func(d *store.DamageError) { t.Error(d) })
+	if err != nil || report.Records != blocks {
+		t.Errorf("the copy has %d records, want %d: %v", report.Records, blocks, err)
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	i, err := s.Info(t.Context())
+	if err != nil || i.Segments < blocks-10 {
+		t.Fatalf("%d segments: %v", i.Segments, err)
+	}
+	if err := errors.Join(s.Trim(t.Context(), "a", i.Head), s.Tidy(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	_, err = r.Check(t.Context(), func(d *store.DamageError) { t.Error(d) })
+	if !errors.Is(err, store.ErrUnavailable) || !strings.Contains(err.Error(), "open it again") {
+		t.Errorf("what was removed was read: %v", err)
+	}
+	if err := r.Close(); err != nil {
+		t.Error(err)
+	}
+	if few.open != 0 {
+		t.Errorf("%d files are open still", few.open)
 	}
 }

@@ -80,7 +80,7 @@ func (r *reserve) fill() error {
 	switch {
 	case r.never:
 		return nil
-	case r.users > 0:
+	case r.users > 0 && r.spent: // it is theirs
 		return syscall.ENOSPC
 	}
 	f, err := r.fs.OpenReadWrite(r.path(), vfs.WriteCategoryUnspecified)

@@ -24,7 +24,6 @@ import (
 type rewriting struct {
 	sealed
 	Of     []uint64 `json:"of"` // their numbers
-	Frames uint64   `json:"frames"`
 	Blocks uint64   `json:"blocks"`
 }
 
@@ -235,6 +234,10 @@ func (s *Store) rewriteSparse(ctx context.Context, paced bool) error {
 		if err := s.enter(ctx); err != nil {
 			return err
 		}
+		if f := s.failed(); f != nil {
+			s.leave()
+			return f
+		}
 		s.trimMu.Lock()
 		run := s.sparsest()
 		s.trimMu.Unlock()
@@ -421,7 +424,6 @@ func (w *rewriter) frame(sc *scanner) error {
 	if left == 0 {
 		return nil
 	}
-	w.to.Frames++
 	if sc.damage != nil { // whose it is can't be told
 		w.damages++
 		b := sc.raw()
@@ -465,7 +467,6 @@ func (w *rewriter) hole(g *segment, sc *scanner) {
 	if d.last == 0 {
 		d.last, d.to = g.Last, g.End
 	}
-	w.to.Frames++
 	w.damages++
 	w.draft.reset()
 	from := len(w.draft.buf)
@@ -577,7 +578,8 @@ func (w *rewriter) install(g *segment, x *index) (done bool, err error) {
 	if waste, err := s.waste(g); err == nil {
 		g.stuck = waste
 	}
-	return true, s.removeFiles(w.run)
+	s.removeFiles(w.run)
+	return true, nil
 }
 
 // append appends the hole as a rewritten segment tells of it: the numbers of the last

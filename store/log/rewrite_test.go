@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"path"
 	"slices"
@@ -335,6 +336,38 @@ func TestRewriteReadError(t *testing.T) {
 	m.verify(m.s)
 }
 
+// A segment that was rewritten, and whose file can't be removed, is told as that. The next
+// opening removes it.
+func TestRewriteRemoveError(t *testing.T) {
+	var said bytes.Buffer
+	m := newMix(t, 1000, 64<<10)
+	m.must(m.s.Close())
+	m.s = open(t, log.Options{FS: m.fs, KeepEvery: -1, Logger: slog.New(slog.NewTextHandler(&said, nil))})
+	m.fill(200, 5)
+	before, _ := segments(m.fs)
+	m.fs.SetFault(func(op crashfs.Op, name string) error {
+		if op == crashfs.Remove && path.Base(name) == before[1] {
+			return errInjected
+		}
+		return nil
+	})
+	m.trim()
+	m.must(m.s.Tidy(t.Context()))
+	m.must(m.s.Close())
+	m.fs.SetFault(nil)
+	if text := said.String(); !strings.Contains(text, "can't be removed") || !strings.Contains(text, before[1]) || strings.Contains(text, "rewritten") {
+		t.Errorf("it says %q", text)
+	}
+	if names, _ := segments(m.fs); !slices.Contains(names, before[1]) || slices.Contains(names, before[2]) {
+		t.Errorf("of %v there are %v", before, names)
+	}
+	m.s = open(t, log.Options{FS: m.fs, KeepEvery: -1, Damaged: func(d log.Damage) { t.Error(d) }})
+	if names, _ := segments(m.fs); slices.Contains(names, before[1]) {
+		t.Errorf("opened again, there are %v", names)
+	}
+	m.verify(m.s)
+}
+
 // What is known of a producer outlives its blocks, and that one was forgotten outlives
 // what said so, while older segments hold blocks of it: also where the states are made
 // anew from the log.
@@ -399,10 +432,10 @@ func TestRewriteKeepsStates(t *testing.T) {
 func TestRewriteBackup(t *testing.T) {
 	m := newMix(t, 1000, 64<<10)
 	m.fill(200, 5)
-	copies := 0
+	var copies []map[store.Position][]byte // what they must hold
 	take := func() {
-		m.must(m.s.Backup(t.Context(), fmt.Sprint("copy", copies)))
-		copies++
+		copies = append(copies, maps.Clone(m.kept))
+		m.must(m.s.Backup(t.Context(), fmt.Sprint("copy", len(copies)-1)))
 	}
 	take()
 	for range 4 {
@@ -414,8 +447,7 @@ func TestRewriteBackup(t *testing.T) {
 		take()
 		m.fill(50, 5)
 	}
-	kept := m.kept
-	for n := range copies {
+	for n, kept := range copies {
 		s, err := log.Open(t.Context(), fmt.Sprint("copy", n), &log.Options{
 			FS: m.fs, KeepEvery: -1, Damaged: func(d log.Damage) { t.Errorf("copy %d: %v", n, d) },
 		})
@@ -423,17 +455,9 @@ func TestRewriteBackup(t *testing.T) {
 		head, err := s.Head(t.Context())
 		m.must(err)
 		m.kept = map[store.Position][]byte{}
-		last := uint64(0)
-		for b, err := range s.Read(t.Context(), store.Position{}, store.ReadOptions{Topics: []string{"kept"}}) {
-			m.must(err)
-			if b.Block != nil {
-				last = max(last, b.At.Block)
-			}
-		}
 		for at, data := range kept {
-			if at.Tag = head.Tag; at.Block <= last {
-				m.kept[at] = data
-			}
+			at.Tag = head.Tag
+			m.kept[at] = data
 		}
 		m.verify(s)
 		r, err := s.Check(t.Context(), func(d *store.DamageError) { t.Errorf("copy %d: %v", n, d) })

@@ -17,8 +17,9 @@ import (
 // have it open: no lock is taken, and nothing is changed. It is a file system, which
 // holds that one directory.
 //
-// What it holds is open, so that what is removed meanwhile can still be read. The slots
-// are read first, then come the states, then the segments, the newest one first: so
+// What it holds is open, so that what is removed meanwhile can still be read; of the
+// segments, the oldest ones, which go first, and the newest two, since descriptors are
+// scarce. The slots are read first, then come the states, then the segments, the newest one first: so
 // nothing tells of a frame that is not there. A file ends where it did, and a segment
 // that may be written to after the last frame that stood in it.
 type snapshot struct {
@@ -38,6 +39,9 @@ type pinned struct {
 	read io.ReaderAt // the first size bytes
 }
 
+// maxPinned is how many files of segments are kept open, beside the newest two.
+const maxPinned = 126
+
 // A revision is a file of a segment.
 type revision struct{ number, revision uint64 }
 
@@ -48,6 +52,10 @@ const snapshotTries = 100
 
 var (
 	errMoved = errors.New("its files change faster than they can be opened")
+
+	// errRemoved says that a process that has the store open has removed a segment. It
+	// wraps store.ErrUnavailable.
+	errRemoved = unavailable(errors.New("removed since the store was opened read-only: open it again"))
 
 	// ErrReadOnly is what changes wrap of a store that was opened with
 	// Options.ReadOnly. It wraps store.ErrUnavailable.
@@ -88,6 +96,9 @@ func (sn *snapshot) take() (err error) {
 	})
 	begun := false // the newest one has frames
 	for i, v := range slices.Backward(sn.segments) {
+		if i >= maxPinned && i < sn.sealed() {
+			continue
+		}
 		if err := sn.pin(sn.path(v.name())); err != nil {
 			return err
 		}
@@ -244,7 +255,7 @@ func (sn *snapshot) List(dir string) ([]string, error) {
 	return nil, missing("open", dir)
 }
 
-// Open implements [vfs.FS]. What is not pinned is an index, or of no interest.
+// Open implements [vfs.FS]. What is not pinned is a segment, an index, or of no interest.
 func (sn *snapshot) Open(name string, _ ...vfs.OpenOption) (vfs.File, error) {
 	if p := sn.pinned[name]; p != nil {
 		return &view{File: p.file, SectionReader: io.NewSectionReader(p.read, 0, p.size)}, nil
@@ -252,7 +263,16 @@ func (sn *snapshot) Open(name string, _ ...vfs.OpenOption) (vfs.File, error) {
 	if sn.PathDir(name) != sn.dir {
 		return nil, missing("open", name)
 	}
-	return sn.FS.Open(name)
+	f, err := sn.FS.Open(name)
+	if errors.Is(err, fs.ErrNotExist) && sn.isSegment(name) {
+		return nil, fmt.Errorf("%s: %w", sn.PathBase(name), errRemoved)
+	}
+	return f, err
+}
+
+// isSegment reports whether a path is that of a segment that was there.
+func (sn *snapshot) isSegment(path string) bool {
+	return slices.ContainsFunc(sn.segments, func(v revision) bool { return sn.path(v.name()) == path })
 }
 
 // OpenDir implements [vfs.FS].

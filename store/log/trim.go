@@ -228,7 +228,7 @@ func (s *Store) keep() {
 	}
 }
 
-// rewrite rewrites segments until the store is closed.
+// rewriteAll rewrites segments until the store is closed.
 func (s *Store) rewriteAll() {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -305,6 +305,9 @@ func (s *Store) reclaim(ctx context.Context) error {
 		return err
 	}
 	defer s.leave()
+	if f := s.failed(); f != nil {
+		return f
+	}
 	s.trimMu.Lock()
 	defer s.trimMu.Unlock()
 	defer s.holdRoom() // once the room is not used
@@ -478,18 +481,20 @@ func (s *Store) free(dead []*segment) error {
 	if err := s.commitNew(&commit{draft: &d, vital: true, then: func() { s.segments.replace(dead) }}); err != nil {
 		return err
 	}
-	return s.removeFiles(dead)
+	s.removeFiles(dead)
+	return nil
 }
 
-// removeFiles removes the files of segments that are not needed any more.
-func (s *Store) removeFiles(gone []*segment) error {
-	var errs []error
+// removeFiles removes the files of segments that are not needed any more. The next
+// opening removes what stays.
+func (s *Store) removeFiles(gone []*segment) {
 	for _, g := range gone {
 		if g.Lost != "" {
 			continue
 		}
-		errs = append(errs, s.fs.Remove(s.path(g.name())))
+		if err := s.fs.Remove(s.path(g.name())); err != nil && s.opts.Logger != nil {
+			s.opts.Logger.Warn("a segment that is not needed any more can't be removed", "segment", g.name(), "error", err)
+		}
 		_ = s.fs.Remove(s.path(fileName(g.Number, g.Revision, indexSuffix)))
 	}
-	return errors.Join(errs...)
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	engine "github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // A VersionError is what Open wraps where a file of the store has a format that this
@@ -66,17 +67,31 @@ func (r *recovery) checkVersions(names []string) error {
 		var err error
 		switch {
 		case strings.HasSuffix(name, segmentSuffix):
-			err = r.checkVersion(name, segmentMagic, segmentVersion, func(b []byte) bool {
+			err = r.checkVersion(name, segmentMagic, segmentVersion, func(f vfs.File, length int64) bool {
+				b := make([]byte, headerAt)
+				if _, err := f.ReadAt(b, 0); err != nil {
+					return false
+				}
 				size := headerSize(b)
-				return size > 0 && size <= int64(len(b)) && validHeader(b[:size])
+				if size > length {
+					return false
+				}
+				b = make([]byte, size)
+				_, err := f.ReadAt(b, 0)
+				return err == nil && validHeader(b)
 			})
 		case strings.HasSuffix(name, indexSuffix):
-			err = r.checkVersion(name, indexMagic, indexVersion, func(b []byte) bool {
-				n := len(b) - crc32.Size
-				return n >= magicSize && crc32.Checksum(b[:n], castagnoli) == binary.LittleEndian.Uint32(b[n:])
+			err = r.checkVersion(name, indexMagic, indexVersion, func(f vfs.File, length int64) bool {
+				sum := crc32.New(castagnoli)
+				if _, err := io.Copy(sum, io.NewSectionReader(f, 0, length-crc32.Size)); err != nil {
+					return false
+				}
+				b := make([]byte, crc32.Size)
+				_, err := f.ReadAt(b, length-crc32.Size)
+				return err == nil && sum.Sum32() == binary.LittleEndian.Uint32(b)
 			})
 		case name == slotsName:
-			err = r.checkVersion(name, slotsMagic, slotsVersion, func([]byte) bool { return true })
+			err = r.checkVersion(name, slotsMagic, slotsVersion, func(vfs.File, int64) bool { return true })
 		case name == statesName:
 			err = r.checkEngine()
 		}
@@ -87,7 +102,7 @@ func (r *recovery) checkVersions(names []string) error {
 	return nil
 }
 
-func (r *recovery) checkVersion(name, kind string, reads uint64, valid func([]byte) bool) error {
+func (r *recovery) checkVersion(name, kind string, reads uint64, valid func(f vfs.File, length int64) bool) error {
 	f, err := r.s.fs.Open(r.s.path(name))
 	if err != nil {
 		return err
@@ -99,11 +114,11 @@ func (r *recovery) checkVersion(name, kind string, reads uint64, valid func([]by
 	if !ok || version == reads || version < reads && kind == indexMagic { // that one is made anew
 		return nil
 	}
-	all, err := readAll(r.s.fs, r.s.path(name))
-	if err != nil && !errors.Is(err, io.EOF) {
+	info, err := f.Stat()
+	if err != nil {
 		return err
 	}
-	if !valid(all) {
+	if !valid(f, info.Size()) {
 		return nil
 	}
 	return &VersionError{name, version, reads}

@@ -278,7 +278,9 @@ func testRejections(t *testing.T, d Driver) {
 		t.Helper()
 		b := w.block(w.next, 1)
 		b.Topic = store.Rejected
-		b.Rejected = []store.Rejection{{Number: w.next, Code: "schema", Text: fmt.Sprintf("%s %d", w.p.Name, w.next)}}
+		b.Rejected = []store.Rejection{{
+			Number: w.next, Code: "handler", Reason: fmt.Sprint("reason", w.next), Text: fmt.Sprintf("%s %d", w.p.Name, w.next),
+		}}
 		if r := s.Append(t.Context(), b)[0]; r.Err != nil {
 			t.Fatal(r.Err)
 		}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import random
 import socket
 import subprocess
 import sys
 import threading
 import time
 import unittest
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import dictwire
@@ -87,7 +89,12 @@ class Suite:
             with self.assertRaises(ValueError):
                 c.send({}, bad)
         c.send({'a': [1, object()]}, t, default=lambda _: 'an object').wait(30)
-        self.assertEqual(self.data(t), [{'a': [1, 'an object']}])
+        with self.assertRaisesRegex(TypeError, "object"):
+            c.send_many([{'i': 1}, {'i': object()}, {'i': 3}], t)
+        with self.assertRaises(ZeroDivisionError):
+            c.send_many(({'i': 1 // i} for i in (1, 0)), t)
+        c.flush(30)
+        self.assertEqual(self.data(t), [{'a': [1, 'an object']}, {'i': 1}, {'i': 1}])
 
     def test_rejected(self: Any) -> None:
         """One record that is too large costs itself, and is told once."""
@@ -100,10 +107,19 @@ class Suite:
         self.assertEqual((told.exception.code, told.exception.number, told.exception.topic), ('too_large', 2, t))
         c.flush(30)
         self.assertEqual(self.data(t), [{'i': 1}, {'i': 2}])
-        c.send({'x': 'x' * (2 << 20)}, t)
-        with self.assertRaises(dictwire.RejectedError):
+        more = [c.send({'x': 'x' * (2 << 20)}, t) for _ in range(3)]
+        with self.assertRaises(dictwire.RejectedError) as told:
             c.flush(30)
+        self.assertEqual([e.number for e in (told.exception, *told.exception.others)], [4, 5, 6])
         c.flush(30)
+        for receipt in [bad, *more]:  # a receipt says what became of its record, whoever was told before
+            for _ in range(2):
+                with self.assertRaises(dictwire.RejectedError):
+                    receipt.wait(30)
+        with self.assertRaises(dictwire.RejectedError) as told:
+            c.send_many([{'i': 3}, {'x': 'x' * (2 << 20)}, {'i': 4}, {'x': 'x' * (2 << 20)}], t, timeout=30)
+        self.assertEqual([e.number for e in (told.exception, *told.exception.others)], [8, 10])
+        self.assertEqual(self.data(t)[2:], [{'i': 3}, {'i': 4}])
 
     def test_restart(self: Any) -> None:
         """A server that is killed again and again: each record is stored once, in order."""
@@ -111,7 +127,9 @@ class Suite:
         stop = threading.Event()
 
         def kill() -> None:
-            while not stop.wait(0.15):
+            for _ in range(8):
+                if stop.wait(0.15):
+                    return
                 self.server.restart()
 
         killer = threading.Thread(target=kill)
@@ -177,12 +195,12 @@ class Suite:
             try:
                 receipt = c.send({'a': 1})
                 for call in (lambda: receipt.wait(0.05), lambda: c.flush(0.05), lambda: c.send({}, timeout=0.05),
-                             lambda: c.ask({}, 'other', timeout=0.05)):
+                             lambda: c.send_many([{}] * 3, timeout=0.05), lambda: c.ask({}, 'other', timeout=0.05)):
                     with self.assertRaises(dictwire.Timeout):
                         call()
             finally:
                 with self.assertRaises(dictwire.NotSettled) as left:
-                    c.close()
+                    c.close(0.05)
             self.assertEqual(left.exception.count, 1)
 
     def test_read(self: Any) -> None:
@@ -196,6 +214,10 @@ class Suite:
         self.assertEqual([r.data['i'] for r in c.read(t, start=found[500].position)], list(range(500, 1000)))
         self.assertEqual([r.data['i'] for r in c.read(t, start=found[500].after)], list(range(501, 1000)))
         self.assertEqual(list(c.read(t, start='latest')), [])
+        hour = timedelta(hours=1)
+        for start, want in [(hour, 1000), (timedelta(0), 0), (datetime.now(timezone.utc) - hour, 1000),
+                            (datetime.now() - hour, 1000), (datetime.now() + hour, 0)]:
+            self.assertEqual(len(list(c.read(t, start=start))), want, start)
 
     def test_cursor(self: Any) -> None:
         """The cursor moves when the next record is asked for; break leaves it, commit moves it."""
@@ -334,19 +356,80 @@ class TestAsyncio(Suite, unittest.TestCase):
 
         async def run() -> int:
             async with dictwire.aio.connect(self.server.addr) as c:
-                c._window_records = 0
-                c._records = 1
-                task = asyncio.ensure_future(c.send({'a': 1}, self.topic()))
+                c._window.records, c._window.max_records = 1, 1
+                tasks = [asyncio.ensure_future(c.send({'a': i}, self.topic())) for i in range(3)]
                 await asyncio.sleep(0.05)
-                task.cancel()
+                tasks[0].cancel()
                 with self.assertRaises(asyncio.CancelledError):
-                    await task
-                c._records, c._window_records = 0, 10
-                c._wake_room()
+                    await tasks[0]
+                c._window.records = 0
+                c._grant()  # the second has room, and is cancelled before it takes it
+                tasks[1].cancel()
+                with self.assertRaises(asyncio.CancelledError):
+                    await tasks[1]
+                await asyncio.wait_for(tasks[2], 30)
                 await c.flush()
-                return c._topic(self.topic()).core.last
+                self.assertEqual((c._window.records, c._window.size, c._granted), (0, 0, 0))
+                return c._topic(self.topic()).log.core.last
 
-        self.assertEqual(asyncio.run(run()), 0)
+        self.assertEqual(asyncio.run(run()), 1)
+        self.assertEqual(self.data(self.topic()), [{'a': 2}])
+
+    def test_cancelled_anywhere(self) -> None:
+        """Tasks that are cancelled at any moment: what a call returned for is stored, in order, and nothing else."""
+        import asyncio
+
+        import dictwire.aio
+
+        rng = random.Random(1)
+
+        async def run() -> list[int]:
+            taken = []
+
+            async def one(c: dictwire.aio.Client, i: int) -> None:
+                await c.send({'i': i}, self.topic())
+                taken.append(i)
+
+            async with dictwire.aio.connect(self.server.addr, window_records=7) as c:
+                tasks = [asyncio.ensure_future(one(c, i)) for i in range(2000)]
+                for task in rng.sample(tasks, 500):
+                    if rng.random() < 0.2:
+                        await asyncio.sleep(0)
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+                await c.flush()
+                self.assertEqual((c._window.records, c._window.size, c._granted), (0, 0, 0))
+            return taken
+
+        taken = asyncio.run(run())
+        self.assertEqual([d['i'] for d in self.data(self.topic())], taken)
+        self.assertGreater(len(taken), 1000)
+
+    def test_reader_cancelled(self) -> None:
+        """A reader whose waits are cut short again and again loses nothing."""
+        import asyncio
+
+        import dictwire.aio
+
+        async def run() -> list[int]:
+            found: list[int] = []
+            async with dictwire.aio.connect(self.server.addr) as c:
+                writing = asyncio.ensure_future(c.send_many(({'i': i} for i in range(5000)), self.topic()))
+                reader = c.read(self.topic(), cursor='x', follow=True)
+                found.append((await reader.__anext__()).data['i'])
+                while len(found) < 5000:
+                    step = asyncio.ensure_future(reader.__anext__())
+                    await asyncio.wait([step], timeout=0.0001)
+                    step.cancel()
+                    try:
+                        found.append((await step).data['i'])
+                    except asyncio.CancelledError:
+                        pass
+                await writing
+                await reader.close()
+            return found
+
+        self.assertEqual(asyncio.run(run()), list(range(5000)))
 
     def test_gather(self) -> None:
         import asyncio

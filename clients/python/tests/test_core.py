@@ -108,7 +108,7 @@ class Transcripts(unittest.TestCase):
                 r.receive_data(text.encode(), 0.0)
             elif who == 'C:' and 'commit' in text:
                 r.commit(json.loads(text)['commit'])
-                self.assertEqual(json.loads(r.data_to_send()), json.loads(text))
+                self.assertEqual(json.loads(r.data_to_send(0.0)), json.loads(text))
 
 
 class Writing(unittest.TestCase):
@@ -272,7 +272,7 @@ class Reading(unittest.TestCase):
         said = AT + (b'{"next":"t.3.0"}\n{"skipped":{"from":"t.3.0","to":"t.4.0","topic":"orders"},"next":"t.4.0"}\n'
                      b'{"damaged":{"from":"t.4.0","to":"t.5.0","error":"bad"},"next":"t.5.0"}\n{"end":"t.6.0"}\n')
         want = [
-            Batch('t.1.0', 't.2.0', 'orders', 'p', 5, '2026-11-23T10:00:00Z', 'json', [b'{"a":1}', b'{"a":2}', b'{"a":3}']),
+            Batch('t.1.0', 't.2.0', 'orders', None, 'p', 5, '2026-11-23T10:00:00Z', 'json', [b'{"a":1}', b'{"a":2}', b'{"a":3}']),
             Progress('t.3.0'), Skipped('t.3.0', 't.4.0', 'orders', 't.4.0'),
             Damaged('t.4.0', 't.5.0', None, 'bad', 't.5.0'), End('t.6.0'),
         ]
@@ -309,12 +309,12 @@ class Reading(unittest.TestCase):
         r = self.reader(cursor='c')
         r.receive_data(AT, 0.0)
         r.commit('t.1.1')
-        self.assertEqual(r.data_to_send(), b'{"commit":"t.1.1"}\n')
+        self.assertEqual(r.data_to_send(0.0), b'{"commit":"t.1.1"}\n')
         r.commit('t.2.0')
-        self.assertEqual(r.data_to_send(), b'', 'two commits at once')
+        self.assertEqual(r.data_to_send(0.0), b'', 'two commits at once')
         self.assertEqual(r.receive_data(b'{"committed":"t.1.1"}\n', 0.0), [Committed('t.1.1')])
         self.assertTrue(r.uncommitted)
-        self.assertEqual(r.data_to_send(), b'{"commit":"t.2.0"}\n')
+        self.assertEqual(r.data_to_send(0.0), b'{"commit":"t.2.0"}\n')
         r.receive_data(b'{"committed":"t.2.0"}\n', 0.0)
         self.assertFalse(r.uncommitted)
 
@@ -322,14 +322,14 @@ class Reading(unittest.TestCase):
         r = self.reader(cursor='c')
         r.receive_data(AT, 0.0)
         r.commit('t.2.0')
-        r.data_to_send()
+        r.data_to_send(0.0)
         r.connect(0.0, 2)
-        self.assertEqual(r.data_to_send(), b'')
+        self.assertEqual(r.data_to_send(0.0), b'')
         r.receive_data(b'{"dictwire":1,"next":"t.1.0"}\n', 0.0)
-        self.assertEqual(r.data_to_send(), b'{"commit":"t.2.0"}\n')
+        self.assertEqual(r.data_to_send(0.0), b'{"commit":"t.2.0"}\n')
         r.connect(0.0, 3)
         r.receive_data(b'{"dictwire":1,"next":"t.2.0"}\n', 0.0)  # it was committed, and the answer was lost
-        self.assertEqual(r.data_to_send(), b'')
+        self.assertEqual(r.data_to_send(0.0), b'')
 
     def test_strangers(self) -> None:
         for said in [b'{"lengths":[]}\n', b'{"lengths":[0]}\n', b'{"lengths":[1.5]}\n', b'{"lengths":7}\n', b'{"next":1}\n',

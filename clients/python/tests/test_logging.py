@@ -70,8 +70,7 @@ class TestLogging(unittest.TestCase):
                 self.log.warning('%d', i)
             self.assertLessEqual(len(h._queue), 10)
             self.assertGreater(h._dropped, 0)
-            h._ended = True  # else close waits for it
-            h._queue.clear()
+            h._reset()  # else close waits for it
             h.close()
 
     def test_dict_config(self) -> None:

@@ -26,7 +26,7 @@ import (
 
 // Kind is the dialect.
 var Kind = dialect.Kind{
-	Name: "native", Protocols: []dialect.Protocol{dialect.Native},
+	Name: "native", Protocols: []dialect.Protocol{dialect.Native}, ALPN: []string{wire.ALPN},
 	New: func(c dialect.Config) dialect.Dialect { return native{c} },
 }
 

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
-	"slices"
 	"sync"
 
 	"github.com/dictwire/dictwire/codec"
@@ -23,48 +22,30 @@ import (
 // A reading is the session of a connection that reads. One goroutine gives
 // batches, another takes commits.
 type reading struct {
-	native
 	c       *dialect.Conn
 	r       dialect.Reader
 	cursor  bool
-	formats []codec.Codec // what the peer takes, preferred first; none: all
-	accepts bool          // they are those of Greeting.Accept
-	format  codec.Codec   // what records are converted to now
+	accepts bool // the greeting has "accept"
 
 	mu   sync.Mutex
 	sent store.Position // the highest that the peer was told; guarded by mu
 
-	room    dialect.Room // for what is converted
-	line    []byte       // scratch
-	lengths []uint32     // scratch
-	data    []byte       // scratch
+	line []byte // scratch
 }
 
 // errDone ends the connection of a reader that has got all.
 var errDone = errors.New("native: the reading is done")
 
 func (d native) read(ctx context.Context, c *dialect.Conn, session dialect.Session, g wire.Greeting) error {
-	s := &reading{native: d, c: c, cursor: g.Cursor != "", room: c.Room()}
-	if g.Format != "" {
-		cd, err := d.format(g.Format)
-		if err != nil {
-			return err
-		}
-		if g.Lossy {
-			cd = lossy(cd)
-		}
-		s.formats = []codec.Codec{cd}
-	} else if len(g.Accept) > 0 {
-		var err error
-		s.accepts = true
-		if s.formats, err = d.accepted(g); err != nil {
-			return err
-		}
+	s := &reading{c: c, cursor: g.Cursor != "", accepts: g.Format == "" && len(g.Accept) > 0}
+	forms, err := d.forms(g)
+	if err != nil {
+		return err
 	}
 	r, err := session.Read(ctx, dialect.ReadRequest{
 		Dialect: Kind.Name,
 		Topics:  g.Subscribe, Subscription: g.Subscription, Cursor: g.Cursor, From: g.From,
-		Follow: g.Follow, Attempt: g.Attempt, Progress: wire.BeatEvery, Room: c.Room(),
+		Follow: g.Follow, Forms: forms, Attempt: g.Attempt, Progress: wire.BeatEvery, Room: c.Room(),
 		Fence: func(e *fault.Error) { c.End(e) },
 	})
 	if err != nil {
@@ -78,6 +59,42 @@ func (d native) read(ctx context.Context, c *dialect.Conn, session dialect.Sessi
 	}
 	c.Patient = g.Follow
 	return s.serve(ctx)
+}
+
+// forms returns the forms that a greeting asks for.
+func (d native) forms(g wire.Greeting) (forms []dialect.Form, err error) {
+	var formats []codec.Codec
+	switch {
+	case g.Format != "":
+		cd, err := d.format(g.Format)
+		if err != nil {
+			return nil, err
+		}
+		if g.Lossy {
+			cd = lossy(cd)
+		}
+		formats = []codec.Codec{cd}
+	case len(g.Accept) > 0:
+		if formats, err = d.accepted(g); err != nil {
+			return nil, err
+		}
+	}
+	for _, cd := range formats {
+		forms = append(forms, dialect.FormOf(cd))
+	}
+	return forms, nil
+}
+
+// explain says what helps where a record can't be converted.
+func (s *reading) explain(err error) error {
+	var f *fault.Error
+	if errors.As(err, &f) && f.Code == fault.Loss {
+		f.Hint = `read without "format", or with "lossy":true`
+		if s.accepts {
+			f.Hint = `accept a format that holds it, as cbor does`
+		}
+	}
+	return err
 }
 
 // lossy returns a codec that writes substitutes for what it can't hold.
@@ -221,8 +238,9 @@ func (s *reading) give(ctx context.Context) error {
 				From: trimmed.From.String(), To: trimmed.To.String(), Topic: trimmed.Topic, Next: s.tell(b.Next),
 			})
 		case err != nil:
+			err = s.explain(err)
 		case b.Block != nil:
-			err = s.batch(ctx, b)
+			err = s.part(b)
 		default:
 			err = s.c.Say(wire.Progress{Next: s.tell(b.Next)})
 		}
@@ -237,40 +255,16 @@ func (s *reading) give(ctx context.Context) error {
 	return errors.Join(s.c.Say(wire.End{Position: s.tell(next)}), s.c.Flush())
 }
 
-// batch gives the records of a block, in parts where they are converted and many.
-func (s *reading) batch(ctx context.Context, b store.Batch) error {
-	defer s.forget()
-	if len(s.formats) == 0 || slices.ContainsFunc(s.formats, func(cd codec.Codec) bool { return cd.Name() == b.Block.Codec }) {
-		if err := s.room.Need(ctx, int64(lengthCost*len(b.Block.Lengths))); err != nil {
-			return err
+// part gives some records of a block.
+func (s *reading) part(b dialect.Part) error {
+	defer func() {
+		if cap(s.line) > idleScratch {
+			s.line = nil
 		}
-		skip := 0
-		for _, n := range b.Block.Lengths[:b.At.Index] {
-			skip += int(n)
-		}
-		return s.part(b, b.Block.Codec, b.Block.Lengths[b.At.Index:], b.Block.Data[skip:])
-	}
-	end := b.Next
-	for b.Next = b.At; b.Next != end; {
-		b.At = b.Next
-		if err := s.convertPart(ctx, &b); err != nil {
-			return err
-		}
-		if int(b.Next.Index) == len(b.Block.Lengths) {
-			b.Next = end
-		}
-		if err := s.part(b, s.format.Name(), s.lengths, s.data); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// part gives some records of a block: those from b.At to b.Next.
-func (s *reading) part(b store.Batch, format string, lengths []uint32, data []byte) error {
+	}()
 	m := wire.Batch{
 		At: b.At.String(), Next: s.tell(b.Next), Topic: b.Block.Topic,
-		Time: b.Time, Format: format, Lengths: lengths,
+		Time: b.Time, Format: b.Format, Lengths: b.Lengths,
 	}
 	if b.Block.Principal != store.Anonymous {
 		m.Principal = b.Block.Principal
@@ -279,134 +273,8 @@ func (s *reading) part(b store.Batch, format string, lengths []uint32, data []by
 		m.Producer, m.First = p.Name, b.Block.First+uint64(b.At.Index)
 	}
 	s.line = m.Append(s.line[:0])
-	return s.c.Send(s.line, data)
+	return s.c.Send(s.line, b.Data)
 }
 
-const (
-	fullPart    = 64 << 10 // bytes of converted records at which others are another part
-	convertCost = 64       // bytes of memory that it takes to convert one, at most: 32 for its items, and the result
-	resultCost  = 4        // bytes of the result for each of a record, mostly
-	lengthCost  = 12       // bytes of a part's head for each record
-	idleScratch = 4 << 10  // bytes of scratch that are kept
-)
-
-// convertPart converts records from b.At on to the first format that holds them,
-// and sets b.Next after the last of them.
-func (s *reading) convertPart(ctx context.Context, b *store.Batch) (err error) {
-	for i, cd := range s.formats {
-		var (
-			f    *fault.Error
-			most = len(b.Block.Lengths)
-		)
-		if i > 0 {
-			most = 1 // a preferred format may hold the next one
-		}
-		s.format = cd
-		converted := s.convert(ctx, b, most)
-		if converted == nil || !errors.As(converted, &f) || f.Code != fault.Loss {
-			return converted
-		}
-		if err == nil {
-			err = converted
-		}
-	}
-	return err
-}
-
-// convert converts records from b.At on to s.format, at most as many as it is
-// told, and sets b.Next after the last of them. The error is of the first one.
-func (s *reading) convert(ctx context.Context, b *store.Batch, most int) error {
-	stored, ok := s.Codecs[b.Block.Codec]
-	if !ok {
-		return &fault.Error{Code: fault.Unsupported, At: -1, Text: fmt.Sprintf("%v is in format %q, which can't be read here", b.At, b.Block.Codec)}
-	}
-	s.data, s.lengths = s.data[:0], s.lengths[:0]
-	for i, record := range b.Block.Records(b.At.Index) {
-		before := len(s.data)
-		room, err := s.convertOne(ctx, stored, record)
-		if err != nil && i > b.At.Index {
-			break // those before it are given first
-		}
-		if err != nil {
-			return s.fault(*b, i, err)
-		}
-		if !room {
-			break
-		}
-		s.lengths = append(s.lengths, uint32(len(s.data)-before))
-		b.Next.Index = i + 1
-		if len(s.data) >= fullPart || len(s.lengths) == most {
-			break
-		}
-	}
-	return nil
-}
-
-// convertOne converts one record. It reports false where there is no room for it
-// beside those before it.
-func (s *reading) convertOne(ctx context.Context, stored codec.Codec, record []byte) (room bool, err error) {
-	others := len(s.data) + lengthCost*(len(s.lengths)+1)
-	for need := int64(others + resultCost*len(record)); ; {
-		if need > s.room.Size() && !s.room.Want(ctx, need) {
-			if len(s.data) > 0 {
-				return false, nil
-			}
-			if err := s.room.Need(ctx, need); err != nil {
-				return false, err
-			}
-		}
-		data, err := s.build(ctx, stored, record)
-		if err != nil {
-			return false, err
-		}
-		if need = int64(others + len(data) - len(s.data)); need <= s.room.Size() || s.room.Want(ctx, need) {
-			s.data = data
-			return true, nil
-		}
-		// It is larger than expected: it is made again when there is room for it.
-	}
-}
-
-// build returns s.data with a converted record behind it.
-func (s *reading) build(ctx context.Context, stored codec.Codec, record []byte) ([]byte, error) {
-	room := s.c.Building().Share(s.c.Known())
-	if err := room.Take(ctx, convertCost*int64(len(record))); err != nil {
-		return nil, err
-	}
-	defer room.Keep(0)
-	d, err := stored.Decode(record, codec.Limits{RecordBytes: -1, Depth: -1, Items: -1, Digits: -1})
-	if err != nil {
-		return nil, err
-	}
-	return s.format.Append(s.data, d)
-}
-
-// fault returns the fault of a record that can't be converted.
-func (s *reading) fault(b store.Batch, index uint32, err error) error {
-	at := b.At
-	at.Index = index
-	var (
-		loss   *codec.LossError
-		syntax *codec.SyntaxError
-	)
-	f := &fault.Error{Code: fault.Internal, At: -1, Text: fmt.Sprintf("the record at %v: %v", at, err), Err: err}
-	switch {
-	case errors.As(err, &loss):
-		f.Text = fmt.Sprintf("the record at %v: %s", at, loss.Text())
-		f.Code, f.Hint = fault.Loss, `read without "format", or with "lossy":true`
-		if s.accepts {
-			f.Hint = `accept a format that holds it, as cbor does`
-		}
-	case !errors.As(err, &syntax): // it is not the record's
-		return err
-	}
-	return f
-}
-
-// forget gives back what was needed for a block.
-func (s *reading) forget() {
-	if cap(s.line)+cap(s.data)+4*cap(s.lengths) > idleScratch {
-		s.line, s.data, s.lengths = nil, nil, nil
-	}
-	s.room.Keep(0)
-}
+// idleScratch is how many bytes of scratch are kept.
+const idleScratch = 4 << 10

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/json"
@@ -21,6 +22,9 @@ type writing struct {
 	formats []codec.Codec // of the replies, preferred first
 	named   bool          // a reply says its format
 	reply   []byte        // scratch
+
+	saying sync.Mutex // held while an ack is said
+	acked  uint64     // guarded by saying: what the last one said
 }
 
 func (d native) write(ctx context.Context, c *dialect.Conn, session dialect.Session, g wire.Greeting) error {
@@ -35,32 +39,34 @@ func (d native) write(ctx context.Context, c *dialect.Conn, session dialect.Sess
 			Hint: `with "producer", wait for "next": it is the number of the first record`,
 		}
 	}
+	s := &writing{c: c, formats: formats, named: len(g.Accept) > 0}
 	w, err := session.Write(ctx, dialect.WriteRequest{
 		Dialect: Kind.Name, Topic: g.Topic, Producer: g.Producer,
-		Claim: store.ClaimRequest{Attempt: g.Attempt, Acked: g.Acked, First: g.First, AcceptLost: g.AcceptLost},
-		Fence: func(e *fault.Error) { c.End(e) },
+		Claim:   store.ClaimRequest{Attempt: g.Attempt, Acked: g.Acked, First: g.First, AcceptLost: g.AcceptLost},
+		Fence:   func(e *fault.Error) { c.End(e) },
+		Settled: func(n int) error { return errors.Join(s.ack(s.next-1+uint64(n)), c.Flush()) },
 	})
 	if err != nil {
 		return err
 	}
 	defer w.Close()
 	c.Spoke()
-	s := &writing{c: c, w: w, next: max(w.Claim().Next, 1), formats: formats, named: len(g.Accept) > 0}
+	s.w, s.next = w, max(w.Claim().Next, 1)
 	if err := s.welcome(ctx, d, g); err != nil {
 		return err
 	}
-	c.Beat, c.BeatEvery = s.ack, wire.BeatEvery
+	c.Beat, c.BeatEvery = s.again, wire.BeatEvery
 	q := dialect.NewSequence(c, cd, d.Limits())
 	q.Strict = true
 	beats := newBeater(func() {
-		_ = errors.Join(s.ack(), c.Flush()) // a connection that is gone fails More
+		_ = errors.Join(s.again(), c.Flush()) // a connection that is gone fails More
 	})
 	return q.Each(ctx, func(b *dialect.Batch) (err error) {
 		var settled dialect.Settled
 		beats.while(func() { settled, err = w.Take(ctx, b, s.answer) })
 		s.next += uint64(settled.Records)
 		if settled.Records > 0 {
-			err = errors.Join(s.ack(), err)
+			err = errors.Join(s.ack(s.next-1), err)
 		}
 		return err
 	})
@@ -111,21 +117,33 @@ func (s *writing) welcome(ctx context.Context, d native, g wire.Greeting) error 
 		if err != nil {
 			return err
 		}
-		if err := s.c.Say(wire.Rejected{Number: r.Number, Code: fault.Code(r.Code), Text: r.Text}); err != nil {
+		if err := s.c.Say(wire.Rejected{Number: r.Number, Code: fault.Code(r.Code), Reason: r.Reason, Text: r.Text}); err != nil {
 			return err
 		}
 	}
-	return s.ack()
+	return s.ack(s.next - 1)
 }
 
-// ack says that all records below next are settled.
-func (s *writing) ack() error { return s.c.Say(wire.Ack{Number: s.next - 1}) }
+// ack says that all records up to a number are settled.
+func (s *writing) ack(number uint64) error {
+	s.saying.Lock()
+	defer s.saying.Unlock()
+	s.acked = number
+	return s.c.Say(wire.Ack{Number: number})
+}
+
+// again says the last ack again.
+func (s *writing) again() error {
+	s.saying.Lock()
+	defer s.saying.Unlock()
+	return s.c.Say(wire.Ack{Number: s.acked})
+}
 
 // answer says what became of a record of the batch in hand.
 func (s *writing) answer(a dialect.Answer) error {
 	number := s.next + uint64(a.Index)
 	if a.Err != nil {
-		return s.c.Say(wire.Rejected{Number: number, Code: a.Err.Code, Text: a.Err.Told()})
+		return s.c.Say(wire.Rejected{Number: number, Code: a.Err.Code, Reason: a.Err.Reason, Text: a.Err.Told()})
 	}
 	m := wire.Reply{Number: number}
 	for _, cd := range s.formats {

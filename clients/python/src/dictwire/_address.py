@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import socket
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 DEFAULT = '127.0.0.1:65432'
 CONNECT_TIMEOUT = 10.0  # seconds
 
+Place = Union[str, tuple[str, int]]
 TLS = Union[None, bool, ssl.SSLContext]
 
 
@@ -34,8 +36,10 @@ class Address:
         self._places = [self._parse(one.strip(), tls) for one in self.text.split(',')]
         self._turn = 0
 
-    def _parse(self, one: str, tls: TLS) -> tuple[str, Union[str, tuple[str, int]], Optional[ssl.SSLContext]]:
+    def _parse(self, one: str, tls: TLS) -> tuple[str, Place, Optional[ssl.SSLContext]]:
         if one.startswith('unix:'):
+            if not hasattr(socket, 'AF_UNIX'):
+                raise ValueError(f'address {one!r}: this system has no Unix sockets')
             return one, one[5:], None
         bare = one[6:] if one.startswith('tls://') else one
         host, _, port = bare.rpartition(':')
@@ -48,14 +52,16 @@ class Address:
             context = ssl.create_default_context()
         return one, (host.strip('[]') or '127.0.0.1', int(port)), context
 
-    def turns(self) -> Iterator[tuple[str, Union[str, tuple[str, int]], Optional[ssl.SSLContext]]]:
-        """Yields each address once, from the one on that answered last: its text, where it is, and TLS."""
-        for _ in self._places:
-            yield self._places[self._turn % len(self._places)]
+    def turns(self) -> Iterator[tuple[int, str, Place, Optional[ssl.SSLContext]]]:
+        """Yields each address once, from the one on that answered last: its turn, its text, where it is, and TLS."""
+        first = self._turn
+        for turn in range(first, first + len(self._places)):
+            text, where, context = self._places[turn % len(self._places)]
+            yield turn, text, where, context
 
-    def failed(self) -> None:
-        """Says that the address that was yielded last did not answer."""
-        self._turn += 1
+    def answered(self, turn: int) -> None:
+        """Says which address is tried first from now on."""
+        self._turn = turn % len(self._places)
 
     def unreachable(self, reasons: list[str]) -> Unavailable:
         """Returns the exception that says why none of them answered."""
@@ -65,16 +71,18 @@ class Address:
     def connect(self, timeout: float = CONNECT_TIMEOUT) -> socket.socket:
         """Connects to the first address that answers. Raises `Unavailable`."""
         reasons = []
-        for text, where, context in self.turns():
+        for turn, text, where, context in self.turns():
             try:
-                return _open(where, context, timeout)
-            except OSError as e:
-                reasons.append(f'{text}: {e.strerror or e}')
-                self.failed()
+                sock = _open(where, context, timeout)
+            except (OSError, UnicodeError) as e:
+                reasons.append(reason(text, e))
+            else:
+                self.answered(turn)
+                return sock
         raise self.unreachable(reasons)
 
 
-def _open(where: Union[str, tuple[str, int]], context: Optional[ssl.SSLContext], timeout: float) -> socket.socket:
+def _open(where: Place, context: Optional[ssl.SSLContext], timeout: float) -> socket.socket:
     if isinstance(where, str):
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -86,11 +94,26 @@ def _open(where: Union[str, tuple[str, int]], context: Optional[ssl.SSLContext],
         return sock
     sock = socket.create_connection(where, timeout)
     try:
+        refuse_self(sock)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return context.wrap_socket(sock, server_hostname=where[0]) if context else sock
     except BaseException:
         sock.close()
         raise
+
+
+def refuse_self(sock: socket.socket) -> None:
+    """Raises ConnectionRefusedError for a socket that is connected to itself.
+
+    That happens where nobody listens on a port from which this machine connects.
+    """
+    if sock.family != getattr(socket, 'AF_UNIX', None) and sock.getsockname() == sock.getpeername():
+        raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+
+
+def reason(text: str, error: Exception) -> str:
+    """Returns why an address can't be used."""
+    return f'{text}: {getattr(error, "strerror", None) or error or "no answer"}'
 
 
 def pauses(least: float = 0.05, most: float = 5.0) -> Iterator[float]:

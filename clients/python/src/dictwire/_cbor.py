@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Sequence
 
 MAX_DEPTH = 500
 
@@ -78,19 +78,27 @@ def loads(data: bytes) -> Any:
     r = _Reader(data)
     try:
         value = r.value(0, False)
-    except (IndexError, struct.error):
+    except IndexError:
         raise ValueError('CBOR is cut off') from None
     except RecursionError:
         raise ValueError('CBOR is nested deeper than this program\'s stack') from None
+    except (ValueError, MemoryError):
+        raise
+    except Exception as e:  # what a constructor has against its arguments: an unknown zone, a year beyond 9999
+        raise ValueError(f'CBOR before byte {r.at}: {e}') from e
     if r.at != len(data):
         raise ValueError(f'{len(data) - r.at} bytes after the CBOR value')
     return value
 
 
-_BREAK = object()
+_BREAK = 0xff
+_FLOATS = {25: '>e', 26: '>f', 27: '>d'}
 
 
 class _Reader:
+    """Reads one value. It takes two frames of the stack for each level at most, so that a record that is as deep as
+    records may be leaves room for the program that reads it."""
+
     def __init__(self, data: bytes) -> None:
         self.data, self.at = data, 0
 
@@ -102,122 +110,116 @@ class _Reader:
         self.at = end
         return taken
 
-    def head(self) -> tuple[int, int, Optional[int]]:
-        """Returns the major type, the additional information, and the argument: None if indefinite."""
+    def head(self) -> tuple[int, Optional[int]]:
+        """Returns the major type and the argument: None if indefinite."""
         initial = self.data[self.at]
         self.at += 1
-        major, info = initial >> 5, initial & 31
-        if info < 24:
-            return major, info, info
+        info = initial & 31
+        return initial >> 5, info if info < 24 else self.argument(initial)
+
+    def argument(self, initial: int) -> Optional[int]:
+        info = initial & 31
         if info < 28:
-            n = 1 << info - 24
-            return major, info, int.from_bytes(self.take(n), 'big')
-        if info == 31 and major not in (0, 1, 6):
-            return major, info, None
+            return int.from_bytes(self.take(1 << info - 24), 'big')
+        if info == 31 and 2 <= initial >> 5 <= 5:
+            return None
         raise ValueError(f'CBOR head {initial:#x} at byte {self.at - 1}')
+
+    def count(self, size: Optional[int]) -> int:
+        """Returns how many items follow, or a number above all where a break ends them."""
+        if size is None:
+            return 1 << 63
+        if size > len(self.data) - self.at:
+            raise IndexError
+        return size
+
+    def broken(self) -> bool:
+        """Takes a break, if one stands here."""
+        if self.data[self.at] != _BREAK:
+            return False
+        self.at += 1
+        return True
 
     def value(self, depth: int, in_key: bool) -> Any:
         if depth > MAX_DEPTH:
             raise ValueError(f'CBOR is nested deeper than {MAX_DEPTH}')
-        major, info, arg = self.head()
+        initial = self.data[self.at]
+        self.at += 1
+        major, arg = initial >> 5, initial & 31
+        if major == 7:
+            return self.simple(arg)
+        size: Any = arg if arg < 24 else self.argument(initial)
         if major == 0:
-            return arg
+            return size
         if major == 1:
-            return -1 - arg  # type: ignore[operator]  # never None
-        if major in (2, 3):
-            return self.string(major, arg)
+            return -1 - size
+        if major == 3:
+            return (self.take(size) if size is not None else self.chunks(3)).decode('utf-8')
+        if major == 2:
+            return self.take(size) if size is not None else self.chunks(2)
         if major == 4:
-            items = self.items(arg, depth, in_key)
+            items: list[Any] = []
+            for _ in range(self.count(size)):
+                if size is None and self.broken():
+                    break
+                items.append(self.value(depth + 1, in_key))
             return tuple(items) if in_key else items
         if major == 5:
-            return self.mapping(arg, depth)
-        if major == 6:
-            return self.tagged(arg, depth, in_key)
-        return self.simple(info, arg)
-
-    def string(self, major: int, size: Optional[int]) -> Any:
-        if size is None:
-            parts = []
-            while True:
-                inner, _, n = self.head()
-                if inner == 7 and n is None:
+            pairs: dict[Any, Any] = {}
+            for _ in range(self.count(size)):
+                if size is None and self.broken():
                     break
-                if inner != major or n is None:
-                    raise ValueError(f'CBOR chunk of another type at byte {self.at - 1}')
-                parts.append(self.take(n))
-            raw = b''.join(parts)
-        else:
-            raw = self.take(size)
-        return raw if major == 2 else raw.decode('utf-8')
-
-    def items(self, size: Optional[int], depth: int, in_key: bool) -> list[Any]:
-        if size is not None:
-            if size > len(self.data) - self.at:
-                raise IndexError
-            return [self.value(depth + 1, in_key) for _ in range(size)]
-        out: list[Any] = []
-        while True:
-            item = self.value(depth + 1, in_key)
-            if item is _BREAK:
-                return out
-            out.append(item)
-
-    def mapping(self, size: Optional[int], depth: int) -> dict[Any, Any]:
-        out: dict[Any, Any] = {}
-        if size is not None:
-            if size > len(self.data) - self.at:
-                raise IndexError
-            for _ in range(size):
                 key = self.value(depth + 1, True)
-                out[key] = self.value(depth + 1, False)
-            return out
-        while True:
-            key = self.value(depth + 1, True)
-            if key is _BREAK:
-                return out
-            out[key] = self.value(depth + 1, False)
-
-    def simple(self, info: int, arg: Optional[int]) -> Any:
-        if arg is None:
-            return _BREAK
-        if info < 24 or info == 24:
-            if info < 24 and arg in (20, 21, 22):
-                return (False, True, None)[arg - 20]
-            return CBORSimpleValue(arg)
-        code = {25: '>e', 26: '>f', 27: '>d'}[info]
-        return struct.unpack(code, arg.to_bytes(1 << info - 24, 'big'))[0]
-
-    def tagged(self, tag: Optional[int], depth: int, in_key: bool) -> Any:
-        known = _TAGS.get(tag)
+                pairs[key] = self.value(depth + 1, False)
+            return pairs
+        known = _TAGS.get(size)
         if known is not None:
             return known(self.value(depth + 1, False))
-        if tag == 258:
-            major, _, size = self.head()
-            if major != 4:
-                raise ValueError(f'CBOR tag 258 wants a list at byte {self.at - 1}')
-            items = self.items(size, depth + 1, True)
-            return frozenset(items) if in_key else set(items)
-        if tag == 27:
-            return self.object(depth, in_key)
-        return CBORTag(tag or 0, self.value(depth + 1, in_key))
+        if size == 258:
+            members: Any = self.value(depth + 1, True)
+            if type(members) is not tuple:
+                raise ValueError(f'CBOR tag 258 without a list before byte {self.at}')
+            return frozenset(members) if in_key else set(members)
+        if size == 27 and self.data[self.at] >> 5 == 4:
+            return self.object(self.arguments(depth + 1), in_key)
+        return CBORTag(size, self.value(depth + 1, in_key))
 
-    def object(self, depth: int, in_key: bool) -> Any:
-        begin = self.at
-        content = self.value(depth + 1, False)
-        if isinstance(content, list) and content and isinstance(content[0], str):
-            name, *args = content
-            if name == 'frozenset' and len(args) == 1:
-                self.at = begin  # its items are keys, so lists in them are tuples
-                self.head()
-                self.value(depth + 1, False)
-                _, _, size = self.head()
-                return frozenset(self.items(size, depth + 1, True))
-            known = _OBJECTS.get(name)
-            if known is not None:
-                return known(*args)
-        if in_key:
-            content = _hashable(content)
-        return CBORTag(27, content)
+    def arguments(self, depth: int) -> list[Any]:
+        """Reads the list of a tag 27: a name, and what its constructor takes. Items of a frozenset are keys."""
+        _, size = self.head()
+        items: list[Any] = []
+        for _ in range(self.count(size)):
+            if size is None and self.broken():
+                break
+            items.append(self.value(depth + 1, items[:1] == ['frozenset']))
+        return items
+
+    def object(self, content: list[Any], in_key: bool) -> Any:
+        known = _OBJECTS.get(content[0]) if content and isinstance(content[0], str) else None
+        if known is not None:
+            return known(*content[1:])
+        return CBORTag(27, _hashable(content) if in_key else content)
+
+    def chunks(self, major: int) -> bytes:
+        parts = []
+        while not self.broken():
+            inner, n = self.head()
+            if inner != major or n is None:
+                raise ValueError(f'CBOR chunk of another type at byte {self.at - 1}')
+            parts.append(self.take(n))
+        return b''.join(parts)
+
+    def simple(self, info: int) -> Any:
+        if 20 <= info <= 22:
+            return (False, True, None)[info - 20]
+        if info < 24:
+            return CBORSimpleValue(info)
+        if info == 24:
+            return CBORSimpleValue(self.take(1)[0])
+        code = _FLOATS.get(info)
+        if code is None:  # a break where no list, dictionary or string is open, among others
+            raise ValueError(f'CBOR head {0xe0 | info:#x} at byte {self.at - 1}')
+        return struct.unpack(code, self.take(1 << info - 24))[0]
 
 
 def _hashable(value: Any) -> Hashable:
@@ -303,7 +305,7 @@ _TAGS: dict[Optional[int], Callable[[Any], Any]] = {
 }
 
 
-def zone(args: tuple[Any, ...]) -> Optional[tzinfo]:
+def zone(args: Sequence[Any]) -> Optional[tzinfo]:
     """Returns the time zone that the last arguments of a datetime or time name."""
     if not args:
         return None
@@ -335,6 +337,7 @@ _OBJECTS: dict[str, Callable[..., Any]] = {
     'OrderedDict': lambda pairs: OrderedDict(pairs),
     'bytearray': bytearray,
     'datetime': _datetime_object,
+    'frozenset': frozenset,
     'msgpack.ExtType': ExtType,
     'str': _wtf8,
     'time': _time_object,

@@ -4,44 +4,37 @@ from __future__ import annotations
 
 import atexit
 import os
-import re
 import secrets
 import selectors
 import socket
 import ssl
+import sys
 import threading
 import time
+import warnings
 import weakref
 from typing import TYPE_CHECKING, Any, Optional, Union
 
 from . import _core
 from ._address import TLS, Address, attempt, pauses
-from ._errors import (
-    Error,
-    NoReply,
-    NotSettled,
-    ProtocolError,
-    RejectedError,
-    Timeout,
-    Unavailable,
-    remote,
-)
+from ._errors import Error, NotSettled, Timeout, Unavailable
 from ._records import Feed, Record
-from ._values import FORMATS, Default, decode, encode
+from ._sending import CLOSE, EXIT, IDLE, Chunk, Deadline, Log, Window, check_topic, chunks, flushed
+from ._values import FORMATS, Default, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
+    from datetime import datetime, timedelta
 
 READ_SIZE = 256 << 10
-IDLE = 60.0  # seconds after which a topic's connection is closed when all is settled
-EXIT = 10.0  # seconds that a program's end waits for what is not settled
+JOIN = 1.0  # seconds that the end of a client waits for what ends by itself, such as a thread that connects
 
 
 class Receipt:
     """A record on its way.
 
     Attributes:
-        topic, producer, number: the record's own, for ever.
+        number: its number among those of its producer in its topic, from 1 on.
     """
 
     __slots__ = ('_topic', 'number')
@@ -51,26 +44,31 @@ class Receipt:
 
     @property
     def topic(self) -> str:
-        return self._topic.name
+        """Where the record goes."""
+        return self._topic.log.topic
 
     @property
     def producer(self) -> str:
-        return self._topic.core.producer
+        """The name under which it is numbered."""
+        return self._topic.log.core.producer
 
     @property
     def settled(self) -> bool:
-        """Whether it is known to be stored, or rejected."""
-        return self._topic.core.acked >= self.number
+        """Whether it is known to be stored, or rejected: `wait` says which, and does not wait."""
+        return self._topic.log.core.acked >= self.number
 
     def wait(self, timeout: Optional[float] = None) -> Receipt:
         """Returns when the record is stored: durable in its topic.
+
+        Args:
+            timeout: seconds; None waits as long as it takes.
 
         Raises:
             RejectedError: it is durable in `_rejected` instead.
             Timeout: it is not known yet; it is sent all the same.
             LostError, ConflictError, FencedError, …: the topic can't go on.
         """
-        self._topic.wait(self.number, timeout)
+        self._topic.wait(self.number, self.number, timeout)
         return self
 
     def __repr__(self) -> str:
@@ -81,7 +79,11 @@ class Client:
     """Sends dictionaries to a server and reads them back. Any number of threads may use it.
 
     Each record is stored once, whatever happens to the network and the server, as long as this process lives. It
-    is made by `connect`, and is a context manager: leaving the block flushes.
+    is made by `connect`, and is a context manager: leaving the block waits for what was sent. Its methods are not
+    for signal handlers and `__del__`, which may run in the middle of one.
+
+    A forked child has a producer of its own: what its parent holds, and the receipts and readers that the parent
+    made, are the parent's.
 
     Attributes:
         producer: the name under which its records are numbered.
@@ -89,14 +91,14 @@ class Client:
 
     def __init__(self, addr: Optional[str] = None, *, token: Optional[str] = None, tls: TLS = None,
                  wait: float = 0.0, producer: str = 'python', window_records: int = 65536,
-                 window_bytes: int = 16 << 20, accept_lost: bool = False, default: Optional[Default] = None) -> None:
+                 window_bytes: int = 16 << 20, close_timeout: float = CLOSE, accept_lost: bool = False,
+                 default: Optional[Default] = None) -> None:
         self.producer = f'{producer}.{secrets.token_hex(8)}'
         self._prefix = producer
         self._address = Address(addr, tls)
         self._token = token or os.environ.get('DICTWIRE_TOKEN')
-        self._default, self._accept_lost = default, accept_lost
+        self._default, self._accept_lost, self._close_timeout = default, accept_lost, close_timeout
         self._window_records, self._window_bytes = window_records, window_bytes
-        self._closed = False
         self._spare: Optional[socket.socket] = None
         self._reset()
         self._greet(wait)
@@ -104,23 +106,26 @@ class Client:
 
     def _reset(self) -> None:
         self._lock = threading.Condition(threading.Lock())
+        self._closed = False
         self._topics: dict[str, _Topic] = {}
-        self._records = self._bytes = 0  # that are not settled; guarded by _lock
+        self._readers: weakref.WeakSet[Reader] = weakref.WeakSet()
+        self._window = Window(self._window_records, self._window_bytes)
 
     def _greet(self, wait: float) -> None:
-        deadline = time.monotonic() + wait
+        deadline = Deadline(wait)
         for pause in pauses():
             try:
                 self._spare = self._address.connect()
                 return
             except Unavailable:
-                left = deadline - time.monotonic()
-                if left <= 0:
+                left = deadline.left()
+                if not left:
                     raise
                 time.sleep(min(pause, left))
 
     def _connect(self) -> socket.socket:
-        spare, self._spare = self._spare, None
+        with self._lock:
+            spare, self._spare = self._spare, None
         return spare or self._address.connect()
 
     # Sending
@@ -129,49 +134,42 @@ class Client:
              default: Optional[Default] = None) -> Receipt:
         """Takes a dictionary to be sent, and returns its receipt without waiting for the server.
 
-        While the window is full it waits, up to timeout seconds, and raises `Timeout` without sending.
+        Args:
+            dictionary: see `dictwire.plain` for what it may hold.
+            topic: words of letters, digits, _ and - with dots between.
+            timeout: seconds to wait while the window is full; None waits as long as it takes.
+            default: is called with what dictwire can't carry, and returns what it can.
 
         Raises:
-            TypeError: dictwire can't carry a value; nothing is sent.
-            Timeout, LostError, ConflictError, FencedError, …: it is not sent.
+            TypeError: dictwire can't carry a value; the text has the path that leads to it. Nothing is sent.
+            ValueError: that is no topic to write to.
+            Timeout: the window was full all the time; it is not sent.
+            LostError, ConflictError, FencedError, …: the topic can't go on; it is not sent.
         """
-        record = encode(dictionary, default or self._default)
-        t = self._topic(topic)
-        return Receipt(t, t.send(record, timeout))
+        t, chunk = self._topic(topic), Chunk()
+        chunk.add(encode(dictionary, default or self._default))
+        return Receipt(t, t.send(chunk, timeout))
 
     def send_many(self, dictionaries: Iterable[Mapping[Any, Any]], topic: str = 'default', *,
                   timeout: Optional[float] = None, default: Optional[Default] = None) -> int:
         """Sends any number of dictionaries, and returns how many when all are settled.
 
-        timeout bounds each wait for the server. Records that are rejected are raised as one error at the end;
-        the others are stored.
+        Args:
+            timeout: seconds of each wait, for room in the window and for the last record.
 
         Raises:
-            TypeError: dictwire can't carry a value; what came before it is sent.
-            RejectedError: of the first one that was rejected; notes name the others.
+            TypeError, or what the iterable raises: what came before it is sent.
+            RejectedError: of the first record that was rejected; its `others` are those of the rest. What is not
+                named there is stored.
+            Timeout: the window was full, and the rest is not sent; or the last records are not settled yet.
         """
-        default = default or self._default
-        t = self._topic(topic)
-        begin: Optional[int] = None
-        count, size, number = 0, 0, 0
-        chunk: list[bytes] = []
-        try:
-            for dictionary in dictionaries:
-                record = encode(dictionary, default)
-                chunk.append(record)
-                size += len(record)
-                if len(chunk) >= 512 or size >= 128 << 10:
-                    number = t.send_all(chunk, size, timeout)
-                    begin = begin or number - len(chunk) + 1
-                    count += len(chunk)
-                    chunk, size = [], 0
-        finally:
-            if chunk:
-                number = t.send_all(chunk, size, timeout)
-                begin = begin or number - len(chunk) + 1
-                count += len(chunk)
-        if begin is not None:
-            t.wait_range(begin, number, timeout)
+        t, begin, number, count = self._topic(topic), 0, 0, 0
+        for chunk in chunks(dictionaries, default or self._default):
+            number = t.send(chunk, timeout)
+            begin = begin or number - len(chunk.records) + 1
+            count += len(chunk.records)
+        if count:
+            t.wait(begin, number, timeout)
         return count
 
     def ask(self, dictionary: Mapping[Any, Any], topic: str = 'default', *, timeout: Optional[float] = None,
@@ -183,74 +181,88 @@ class Client:
             NoReply: it is settled, and nothing was replied, or the reply was lost with a connection.
             Timeout: nothing is known yet; the record is sent all the same.
         """
-        record = encode(dictionary, default or self._default)
-        t = self._topic(topic)
-        return t.ask(record, timeout)
+        t, chunk = self._topic(topic), Chunk()
+        chunk.add(encode(dictionary, default or self._default))
+        return t.ask(chunk, timeout)
 
     def flush(self, timeout: Optional[float] = None) -> None:
         """Returns when everything that was sent is settled.
 
+        Args:
+            timeout: seconds; None waits as long as it takes.
+
         Raises:
-            RejectedError: of the first record that was rejected since the last flush and whose receipt nobody
-                waited on. All are settled all the same.
+            RejectedError: of the first record that was rejected and that no call has raised; its `others` are those
+                of the rest. All are settled.
             Timeout: some records are not settled; they are sent all the same.
             LostError, ConflictError, …: a topic can't go on.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
-        errors: list[Exception] = []
-        for t in list(self._topics.values()):
+        deadline, failures = Deadline(timeout), []
+        topics = list(self._topics.values())
+        for t in topics:
             try:
-                t.flush(None if deadline is None else max(0.0, deadline - time.monotonic()))
+                t.flush(deadline.left())
             except Error as e:
-                errors.append(e)
-        if errors:
-            raise errors[0]
+                failures.append(e)
+        with self._lock:
+            flushed([t.log for t in topics], failures)
 
     # Reading
 
-    def read(self, topics: Union[str, list[str]] = '*', *, cursor: Optional[str] = None, start: str = 'earliest',
-             follow: bool = False, timeout: Optional[float] = None) -> Reader:
+    def read(self, topics: Union[str, list[str]] = '*', *, cursor: Optional[str] = None,
+             start: Union[str, datetime, timedelta] = 'earliest', follow: bool = False,
+             timeout: Optional[float] = None) -> Reader:
         """Returns an iterator over records: see `Reader`.
 
         Args:
             topics: a topic, all below one as 'orders.*', '*' for all, or a list of them.
             cursor: the name of a saved position. Asking for the next record commits the one before.
-            start: where to begin without a saved position: 'earliest', 'latest', a position, an RFC 3339 time, or
-                an age as '10m' or '7d'.
+            start: where to begin without a saved position: 'earliest', 'latest', a position, a time (a datetime, or
+                RFC 3339), or an age (a timedelta, or as '10m' or '7d').
             follow: wait for more at the end.
             timeout: seconds to wait for the next record, after which `Timeout` is raised; asking again goes on.
         """
         self._check_open()
-        return Reader(self, _core.Reader(
-            topics, cursor=cursor, start=start, follow=follow, accept=FORMATS, token=self._token), timeout)
+        reader = Reader(self, _core.Reader(topics, cursor=cursor, start=_core.start(start), follow=follow,
+                                           accept=FORMATS, token=self._token), timeout)
+        self._readers.add(reader)
+        return reader
 
     # The end
 
     def close(self, timeout: Optional[float] = None) -> None:
-        """Ends the client, without waiting for what is not settled unless timeout says how long.
+        """Waits until everything that was sent is settled, and ends the client and its readers.
+
+        Args:
+            timeout: seconds to wait; None is the client's close_timeout.
 
         Raises:
             NotSettled: some records are not known to be stored.
+            RejectedError: as `flush` does.
         """
         if self._closed:
             return
-        failure: Optional[Exception] = None
-        if timeout is not None:
-            try:
-                self.flush(timeout)
-            except Error as e:
-                failure = e
-        self._closed = True
-        left = 0
-        for t in list(self._topics.values()):
-            left += t.close()
-        spare, self._spare = self._spare, None
-        if spare is not None:
-            spare.close()
-        with self._lock:
-            self._lock.notify_all()
+        failure: Optional[Error] = None
+        try:
+            self.flush(self._close_timeout if timeout is None else timeout)
+        except Error as e:
+            failure = e
+        finally:
+            with self._lock:
+                self._closed = True
+                topics = list(self._topics.values())
+                spare, self._spare = self._spare, None
+                self._lock.notify_all()
+            if spare is not None:
+                spare.close()
+            for reader in list(self._readers):
+                reader._end()
+            for t in topics:
+                t.close()
+            deadline = Deadline(JOIN)
+            left = sum([t.join(deadline) for t in topics])
         if left:
-            raise NotSettled(left, str(failure or 'the client was closed'))
+            raise NotSettled(left, str(failure or 'they were sent while the client was closed')) from failure
         if failure is not None:
             raise failure
 
@@ -259,29 +271,31 @@ class Client:
 
     def __exit__(self, kind: Any, value: Any, trace: Any) -> None:
         if kind is None:
-            try:
-                self.flush()
-            finally:
-                self.close()
+            self.close()
             return
         try:  # what was sent is settled, if that is quickly done; the exception is what is told
-            self.close(timeout=EXIT)
-        except Error:
-            pass
+            self.close(min(EXIT, self._close_timeout))
+        except Error as e:
+            besides(value, e)
 
     def __repr__(self) -> str:
-        return f'<dictwire client of {self._address.text}: {self._records} records on their way>'
+        return (f'<dictwire client of {self._address.text}: '
+                f'{"closed" if self._closed else f"{self._window.records} records on their way"}>')
 
     def _check_open(self) -> None:
         if self._closed:
-            raise Error('the client is closed')
+            raise Error('the client is closed: make another by connect')
 
     def _topic(self, name: str) -> _Topic:
         t = self._topics.get(name)
-        if t is None or t.closed:
-            self._check_open()
+        if t is None:
             check_topic(name)
+            global _closes_at_end
+            if _closes_at_end != os.getpid():
+                _closes_at_end = os.getpid()
+                at_end(_flush_all, 0)
             with self._lock:
+                self._check_open()
                 t = self._topics.get(name)
                 if t is None:
                     t = self._topics[name] = _Topic(self, name)
@@ -289,147 +303,133 @@ class Client:
 
     def _forked(self) -> None:
         """Makes the client a new one in a forked child: what its parent holds is the parent's to send."""
+        closed, spare, self._spare = self._closed, self._spare, None
         for t in self._topics.values():
             t.abandon()
-        spare, self._spare = self._spare, None
+        for reader in self._readers:
+            reader._abandon()
         if spare is not None:
             spare.close()
         self._reset()
+        self._closed = closed
         self.producer = f'{self._prefix}.{secrets.token_hex(8)}'
 
 
-_TOPIC = re.compile(r'[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*')
-
-
-def check_topic(name: str) -> None:
-    """Raises ValueError where no client may write to a topic of that name."""
-    if not isinstance(name, str) or len(name) > 200 or not _TOPIC.fullmatch(name):
-        raise ValueError(f'topic {name!r:.80}: want words of A-Z, a-z, 0-9, _ and - with dots between, '
-                         'at most 200 bytes')
-    if name[0] == '_' and name != '_rejected':
-        raise ValueError(f'topic {name!r}: names that begin with _ are the server\'s own')
+def besides(exception: BaseException, error: Error) -> None:
+    """Tells an error that came while a block was left by an exception."""
+    if hasattr(exception, 'add_note'):
+        exception.add_note(f'dictwire: {error}')
+    else:
+        warnings.warn(f'dictwire: {error}', RuntimeWarning, stacklevel=3)
 
 
 class _Topic:
-    """A topic's records and the thread that carries them. The client's lock guards it."""
+    """A topic's records and the thread that carries them. The client's lock guards them."""
 
     def __init__(self, client: Client, name: str) -> None:
-        self.client, self.name, self.closed = client, name, False
-        self.core = _core.Writer(
-            name, client.producer, format='json+pickle', accept=FORMATS, token=client._token,
-            accept_lost=client._accept_lost)
+        self.client, self.closed = client, False
+        self.log = Log(name, client.producer, client._window, token=client._token, accept_lost=client._accept_lost)
         self.lock = client._lock
-        self.failed: Optional[Error] = None  # why the topic can't go on
-        self.rejected: dict[int, RejectedError] = {}  # that nobody was told of
-        self.asked: dict[int, Any] = {}  # replies that are waited for
         self._asleep = False  # the thread waits for its socket, or for work
+        self._retry = 0.0  # seconds that the server asked for
         self._wake, self._woken = socket.socketpair()
         for s in (self._wake, self._woken):
             s.setblocking(False)
         self._sock: Optional[socket.socket] = None
         self._thread = threading.Thread(target=self._run, name=f'dictwire {name}', daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as e:
+            self._release()
+            raise Error(f'no thread can be started for topic {name}: {e}') from None
 
     # Called by any thread
 
-    def send(self, record: bytes, timeout: Optional[float]) -> int:
-        return self.send_all([record], len(record), timeout)
-
-    def send_all(self, chunk: list[bytes], size: int, timeout: Optional[float]) -> int:
+    def send(self, chunk: Chunk, timeout: Optional[float], asked: bool = False) -> int:
         """Takes records, all or none, and returns the last one's number."""
-        c = self.client
         with self.lock:
-            self._room(len(chunk), size, timeout)
-            for record in chunk:
-                number = self.core.send(record)
-            c._records += len(chunk)
-            c._bytes += size
-            wake, self._asleep = self._asleep, False
-        if wake:
-            self.wake()
+            self._room(chunk, timeout)
+            number = self.log.take(chunk)
+            if asked:
+                self.log.asked[number] = None
+            if self._asleep:
+                self.wake()
+                self._asleep = False
         return number
 
-    def _room(self, count: int, size: int, timeout: Optional[float]) -> None:
-        c = self.client
-        deadline = None if timeout is None else time.monotonic() + timeout
+    def _room(self, chunk: Chunk, timeout: Optional[float]) -> None:
+        """Waits until the window has room."""
+        window, deadline = self.client._window, None
         while True:
-            if self.failed is not None:
-                raise self.failed
-            c._check_open()
-            if c._records == 0 or (c._records + count <= c._window_records and c._bytes + size <= c._window_bytes):
+            self._check()
+            if window.has_room(len(chunk.records), chunk.size):
                 return
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
-                raise Timeout(f'the window is full for {timeout:g} s ({c._records} records not settled): not sent')
+            deadline = deadline or Deadline(timeout)
+            left = deadline.left()
+            if left == 0:
+                raise Timeout(window.full(deadline.timeout))
+            self.wake()  # for an earlier call that was interrupted before it did
             self.lock.wait(left)
 
-    def ask(self, record: bytes, timeout: Optional[float]) -> dict[Any, Any]:
-        with self.lock:
-            self._room(1, len(record), timeout)
-            number = self.core.send(record)
-            self.client._records += 1
-            self.client._bytes += len(record)
-            self.asked[number] = None
-            self._asleep = False
-        self.wake()
+    def _check(self) -> None:
+        if self.log.failed is not None:
+            raise self.log.failed
+        self.client._check_open()
+
+    def ask(self, chunk: Chunk, timeout: Optional[float]) -> dict[Any, Any]:
+        number = self.send(chunk, timeout, asked=True)
         try:
-            self.wait(number, timeout)
-            reply = self.asked[number]
+            self.wait(number, number, timeout)
+            return self.log.reply(number)
         finally:
-            with self.lock:
-                del self.asked[number]
-        if isinstance(reply, Exception):
-            raise reply
-        if reply is None:
-            raise NoReply(f'record {number} of topic {self.name} is settled, and the server replied nothing to it')
-        return reply  # type: ignore[no-any-return]
+            self.log.asked.pop(number, None)
 
-    def wait(self, number: int, timeout: Optional[float]) -> None:
-        self.wait_range(number, number, timeout)
-
-    def wait_range(self, begin: int, end: int, timeout: Optional[float]) -> None:
-        deadline = None if timeout is None else time.monotonic() + timeout
+    def wait(self, begin: int, end: int, timeout: Optional[float]) -> None:
+        """Returns when records are stored, or raises why not."""
+        deadline = Deadline(timeout)
         with self.lock:
-            while self.core.acked < end:
-                if self.failed is not None:
-                    raise self.failed
-                self.client._check_open()
-                left = None if deadline is None else deadline - time.monotonic()
-                if left is not None and left <= 0:
-                    raise Timeout(f'{end - self.core.acked} records of topic {self.name} are not settled after '
-                                  f'{timeout:g} s; they are sent all the same')
-                self.lock.wait(left)
-            if begin == end:
-                error = self.rejected.pop(begin, None)
-            else:
-                mine = [n for n in self.rejected if begin <= n <= end]
-                errors = [self.rejected.pop(n) for n in mine]
-                error = errors[0] if errors else None
-                if error is not None and len(errors) > 1 and hasattr(error, 'add_note'):
-                    for more in errors[1:10]:
-                        error.add_note(str(more))
+            self._settled(end, deadline)
+            error = self.log.outcome(begin, end)
         if error is not None:
             raise error
 
     def flush(self, timeout: Optional[float]) -> None:
+        """Returns when all records are settled."""
+        deadline = Deadline(timeout)
         with self.lock:
-            last = self.core.last
-        if last:
-            self.wait_range(1, last, timeout)
+            self._settled(self.log.core.last, deadline)
 
-    def close(self) -> int:
-        """Ends the thread, and returns how many records are not settled."""
+    def _settled(self, number: int, deadline: Deadline) -> None:
+        core = self.log.core
+        while core.acked < number:
+            self._check()
+            left = deadline.left()
+            if left == 0:
+                raise Timeout(self.log.late(number, deadline.timeout))
+            if self._asleep and core.pending:
+                self.wake()  # for an earlier call that was interrupted before it did
+            self.lock.wait(left)
+
+    def close(self) -> None:
+        """Has the thread end."""
         with self.lock:
             self.closed = True
+            self.lock.notify_all()
         self.wake()
-        self._thread.join()
-        self._wake.close()
-        self._woken.close()
-        return self.core.pending
+
+    def join(self, deadline: Deadline) -> int:
+        """Waits for the thread's end, and returns how many records are not settled."""
+        self._thread.join(deadline.left())
+        return self.log.core.pending
 
     def abandon(self) -> None:
         """Drops all in a forked child, where the thread does not exist."""
+        self.lock = threading.Condition(threading.Lock())
+        self.log.failed = self.log.failed or Error('the record was sent before the fork: it is the parent\'s to settle')
         self.closed = True
+        self._release()
+
+    def _release(self) -> None:
         for s in (self._wake, self._woken, self._sock):
             if s is not None:
                 s.close()
@@ -437,60 +437,67 @@ class _Topic:
     def wake(self) -> None:
         try:
             self._wake.send(b'.')
-        except (BlockingIOError, OSError):
+        except OSError:  # it is woken already, or has ended
             pass
 
     # The thread
 
     def _run(self) -> None:
-        pause = pauses()
+        try:
+            self._carry()
+        except Exception as e:  # nobody else would tell those who wait
+            with self.lock:
+                self.log.fail(Error(f'topic {self.log.topic} can\'t go on: {type(e).__name__}: {e}'))
+                self.lock.notify_all()
+        finally:
+            self._release()
+
+    def _carry(self) -> None:
+        log, pause = self.log, pauses()
         while True:
             with self.lock:
-                idle = not self.core.pending
-                self._asleep = idle
+                idle = self._asleep = not log.core.pending
             if idle:
                 self._sleep(None)
-            if self.closed or self.failed is not None:
+            if self.closed or log.failed is not None:
                 return
             try:
                 self._sock = self.client._connect()
                 if self._session(self._sock):
                     pause = pauses()
-            except (OSError, Error):
+            except (OSError, Unavailable):
                 pass
             finally:
                 sock, self._sock = self._sock, None
                 if sock is not None:
                     sock.close()
-            if self.core.pending and not self.closed and self.failed is None:
+            if log.core.pending and not self.closed and log.failed is None:
                 self._sleep(max(next(pause), self._retry))
 
-    _retry = 0.0  # seconds that the server asked for
-
     def _sleep(self, timeout: Optional[float]) -> None:
-        """Waits until something is to be done, or the topic is closed."""
-        deadline = None if timeout is None else time.monotonic() + timeout
+        """Waits so many seconds, or until there is something to send; or until the topic is closed."""
+        deadline = Deadline(timeout)
         with selectors.DefaultSelector() as s:
             s.register(self._woken, selectors.EVENT_READ)
             while not self.closed:
-                left = None if deadline is None else deadline - time.monotonic()
-                if left is not None and left <= 0:
+                left = deadline.left()
+                if left == 0:
                     return
                 s.select(left)
                 self._drain()
-                if deadline is None and (self.core.pending or self.closed):
+                if left is None and self.log.core.pending:
                     return
 
     def _drain(self) -> None:
         try:
             while self._woken.recv(4096):
                 pass
-        except (BlockingIOError, OSError):
+        except BlockingIOError:
             pass
 
     def _session(self, sock: socket.socket) -> bool:
         """Carries records over one connection until it ends. Returns whether it was welcomed."""
-        core, self._retry = self.core, 0.0
+        core, self._retry = self.log.core, 0.0
         sock.setblocking(False)
         with self.lock:
             out = memoryview(core.connect(time.monotonic(), attempt()))
@@ -531,50 +538,16 @@ class _Topic:
                 data = sock.recv(READ_SIZE)
             except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
                 return True
-            if not data or not self._receive(data):
+            if not data:
+                return False
+            with self.lock:
+                end = self.log.receive(data, time.monotonic())
+                self.lock.notify_all()
+            if end is not None:
+                self._retry = end.retry
                 return False
             if not isinstance(sock, ssl.SSLSocket) or not sock.pending():
                 return True
-
-    def _receive(self, data: bytes) -> bool:
-        core, client = self.core, self.client
-        with self.lock:
-            records, size = core.pending, core.size
-            try:
-                events = core.receive_data(data, time.monotonic())
-            except ProtocolError as e:
-                self._fail(e)
-                return False
-            client._records -= records - core.pending
-            client._bytes -= size - core.size
-            goes_on = True
-            for event in events:
-                if isinstance(event, _core.Rejected):
-                    error = RejectedError(event.text, event.code, event.number, self.name)
-                    self.rejected.setdefault(event.number, error)
-                elif isinstance(event, _core.Reply):
-                    if event.number in self.asked:
-                        self.asked[event.number] = reply_of(event)
-                elif isinstance(event, _core.Ended):
-                    goes_on, self._retry = False, event.retry
-                    if event.stop:
-                        self._fail(remote(event.code, event.text))
-            self.lock.notify_all()
-            return goes_on
-
-    def _fail(self, error: Error) -> None:
-        self.failed = error
-        self.lock.notify_all()
-
-
-def reply_of(event: _core.Reply) -> Any:
-    """Returns the dictionary that is replied, or the exception why there is none."""
-    if event.data is None:
-        return NoReply(f'the reply can\'t be sent: {event.error}')
-    try:
-        return decode(event.data, 'json' if event.data[:1] == b'{' else 'cbor')
-    except ValueError as e:
-        return NoReply(f'the reply can\'t be read: {e}')
 
 
 def _write(sock: socket.socket, data: memoryview) -> memoryview:
@@ -589,15 +562,16 @@ def _write(sock: socket.socket, data: memoryview) -> memoryview:
 
 
 class Reader:
-    """An iterator over the records of a subscription, for one thread.
+    """An iterator over the records of a subscription, for one thread at a time.
 
     Asking for the next record commits the one before, where there is a cursor; `break` and exceptions do not, so
     that it comes again. A connection that breaks is made again, and reading goes on where it was.
 
     Raises, when the next record is asked for:
         SkippedError, DamagedError: records are gone; asking again goes on after them.
+        LossError: a record can't be read; asking again goes on after it, where the error has a position.
         Timeout: nothing came in time; asking again goes on.
-        LostError, FencedError, LossError, …: it can't go on.
+        LostError, FencedError, ForbiddenError, …: it can't go on.
     """
 
     def __init__(self, client: Client, core: _core.Reader, timeout: Optional[float]) -> None:
@@ -605,50 +579,97 @@ class Reader:
         self._feed = Feed(core)
         self._sock: Optional[socket.socket] = None
         self._pauses = pauses()
+        self._busy = threading.Lock()  # held while a call is under way
+        self._closing = False
 
     @property
     def position(self) -> Optional[str]:
         """The position after the last record that was returned, or None before the first."""
-        return self._feed.reached
+        return self._feed.position
 
     def __iter__(self) -> Reader:
         return self
 
     def __next__(self) -> Record:
-        self._feed.ask()
-        deadline = None if self._timeout is None else time.monotonic() + self._timeout
-        while True:
-            record = self._feed.take()
-            if record is not None:
-                return record
-            if self._feed.ended:
-                self.close()
-                raise StopIteration
-            self._more(deadline)
+        self._begin()
+        try:
+            self._feed.ask()
+            deadline = None
+            while True:
+                record = self._feed.take()
+                if record is not None:
+                    return record
+                if self._feed.ended:
+                    self._finish(5.0)
+                    raise StopIteration
+                deadline = deadline or Deadline(self._timeout)
+                self._more(deadline)
+        finally:
+            self._busy.release()
 
     def commit(self, timeout: Optional[float] = 15.0) -> None:
         """Moves the cursor after the record that was returned last, and returns when that is durable.
 
-        Raises `Timeout` where the server does not answer.
+        Raises:
+            Timeout: the server did not answer within so many seconds.
+            ValueError: there is no cursor.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
-        if self._feed.commit():
-            while self._core.uncommitted:
-                self._more(deadline)
-                self._feed.check()
+        deadline = Deadline(timeout)
+        self._begin()
+        try:
+            if self._feed.commit():
+                while self._core.uncommitted:
+                    self._more(deadline)
+                    self._feed.check()
+        finally:
+            self._busy.release()
 
     def close(self) -> None:
-        """Ends the reading. What was asked to be committed before is committed."""
+        """Ends the reading. What was asked to be committed before is committed, if that takes no more than 5 s."""
+        self._close(5.0)
+
+    def _close(self, seconds: float) -> None:
+        self._begin()
         try:
-            deadline = time.monotonic() + 5
-            while self._sock is not None and self._core.uncommitted:
+            self._finish(seconds)
+        finally:
+            self._busy.release()
+
+    def _begin(self) -> None:
+        if not self._busy.acquire(blocking=False):
+            raise Error('another thread uses the reader: make one for each')
+
+    def _finish(self, seconds: float) -> None:
+        deadline, self._closing = Deadline(seconds), True
+        try:
+            while self._core.uncommitted and self._feed.failed is None:
                 self._more(deadline)
-                self._feed.check()
         except Error:
             pass
         finally:
             self._feed.ended = True
             self._disconnect()
+
+    def _end(self) -> None:
+        """Ends the reading with its client: at once where another thread waits in it."""
+        if self._busy.acquire(blocking=False):
+            try:
+                self._finish(JOIN)
+            finally:
+                self._busy.release()
+            return
+        sock = self._sock
+        if sock is not None:
+            try:
+                sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def _abandon(self) -> None:
+        """Ends the reading in a forked child, without a word to the server."""
+        self._busy = threading.Lock()
+        self._feed.failed = Error('the reader was made before the fork: make another by read')
+        self._disconnect()
 
     def __enter__(self) -> Reader:
         return self
@@ -658,68 +679,96 @@ class Reader:
 
     def __del__(self) -> None:
         try:
-            self.close()
+            self._close(JOIN)
         except Exception:  # at the interpreter's end anything may be gone
             pass
+
+    def __repr__(self) -> str:
+        return f'<dictwire reader of {self._core.subscribe}: at {self.position or "its start"}>'
 
     def _disconnect(self) -> None:
         sock, self._sock = self._sock, None
         if sock is not None:
             sock.close()
 
-    def _pause(self, least: float, deadline: Optional[float]) -> None:
-        pause = max(least, next(self._pauses))
-        if deadline is not None:
-            pause = min(pause, max(0.0, deadline - time.monotonic()))
-        time.sleep(pause)
-
-    def _more(self, deadline: Optional[float]) -> None:
+    def _more(self, deadline: Deadline) -> None:
         """Waits for events, over a new connection where there is none."""
-        self._client._check_open()
-        now = time.monotonic()
-        if deadline is not None and now >= deadline:
-            raise Timeout('nothing came in time; asking again goes on')
-        if self._feed.broken is not None:
+        whole = False  # whether all that the socket gave was taken
+        try:
+            self._receive(deadline)
+            whole = True
+        finally:
+            if not whole:
+                self._disconnect()
+
+    def _receive(self, deadline: Deadline) -> None:
+        if not self._closing:
+            self._client._check_open()
+        left = deadline.left()
+        if left == 0:
+            raise Timeout(f'nothing came for {deadline.timeout:g} s; asking again goes on')
+        feed, core = self._feed, self._core
+        if feed.broken is not None:
             self._disconnect()
-            self._pause(self._feed.broken, deadline)
-            self._feed.broken = None
-        until = self._core.deadline() if deadline is None else min(deadline, self._core.deadline())
+            pause = max(feed.broken, next(self._pauses))
+            time.sleep(pause if left is None else min(pause, left))
+            feed.broken = None
+            return
+        now = time.monotonic()
         try:
             if self._sock is None:
                 self._sock = self._client._connect()
-                self._sock.sendall(self._core.connect(now, attempt()))
-                until = max(until, now + 0.001)
-            self._sock.settimeout(max(0.001, until - now))
-            self._sock.sendall(self._core.data_to_send())
+                self._send(feed.connect(now, attempt()), left)
+            self._send(core.data_to_send(now), left)
+            until = max(0.001, core.deadline() - now)
+            self._sock.settimeout(until if left is None else max(0.001, min(left, until)))
             data = self._sock.recv(READ_SIZE)
         except socket.timeout:  # TimeoutError from Python 3.10 on
-            if self._core.dead(time.monotonic()):
+            if core.dead(time.monotonic()):
                 self._disconnect()
             return
         except (OSError, Unavailable):
             data = b''
         if data:
             self._pauses = pauses()
-            self._feed.feed(data, time.monotonic())
+            feed.feed(data, time.monotonic())
         else:
-            self._feed.broken = 0.0
+            feed.broken = 0.0
+
+    def _send(self, data: bytes, timeout: Optional[float]) -> None:
+        if data and self._sock is not None:
+            self._sock.settimeout(timeout)
+            try:
+                self._sock.sendall(data)
+            except socket.timeout:
+                raise ConnectionError('it takes nothing') from None  # part of it may have gone out
 
 
 _clients: weakref.WeakSet[Client] = weakref.WeakSet()
 
 
 def _flush_all() -> None:
+    deadline = Deadline(EXIT)
     for client in list(_clients):
         try:
-            client.close(timeout=EXIT)
+            client.close(deadline.left())
         except Exception as e:  # nobody is left to raise it to
-            import sys
             print(f'dictwire: at the end of the program: {e}', file=sys.stderr)
 
 
 def _forked() -> None:
     for client in list(_clients):
         client._forked()
+
+
+_closes_at_end = 0  # the process that does
+
+
+def at_end(call: Callable[[], None], priority: int) -> None:
+    """Has a child of multiprocessing call at its end what atexit would: such a child ends without it."""
+    util = sys.modules.get('multiprocessing.util')
+    if util is not None:
+        util.Finalize(None, call, exitpriority=priority)
 
 
 atexit.register(_flush_all)

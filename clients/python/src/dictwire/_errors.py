@@ -1,4 +1,4 @@
-"""What can go wrong. Every exception of this package is an `Error`."""
+"""What can go wrong. Every exception of this package is an `Error`, and can be pickled."""
 
 from __future__ import annotations
 
@@ -18,23 +18,27 @@ class Unavailable(Error, ConnectionError):
 
 
 class Timeout(Error, TimeoutError):
-    """A call took longer than its `timeout`. What it says it did not do, it did not do."""
+    """A call took longer than its `timeout`. What it says it did not do, it did not do: call it again."""
 
 
 class ProtocolError(Error):
-    """The peer does not speak the native session: it is no dictwire server, or one side is broken."""
+    """The peer does not speak the native session: it is no dictwire server (look at the address), or one is broken."""
 
 
 class RemoteError(Error):
     """What a server says against a session.
 
     Attributes:
-        code: the code, from the list in the protocol's section 7.
+        text: what is wrong, for people.
+        code: what is wrong, from the list in the protocol's section 7.
     """
 
     def __init__(self, text: str, code: str = 'internal') -> None:
-        super().__init__(text)
-        self.code = code
+        super().__init__(text, code)
+        self.text, self.code = text, code
+
+    def __str__(self) -> str:
+        return self.text
 
 
 class RejectedError(RemoteError):
@@ -43,14 +47,17 @@ class RejectedError(RemoteError):
     Attributes:
         number: the record's number.
         topic: where it would have gone.
+        others: the errors of the other records that the same call was told of.
     """
 
-    def __init__(self, text: str, code: str, number: int, topic: str) -> None:
+    def __init__(self, text: str, code: str, number: int, topic: str, others: tuple[RejectedError, ...] = ()) -> None:
         super().__init__(text, code)
-        self.number, self.topic = number, topic
+        self.number, self.topic, self.others = number, topic, others
+        self.args = (text, code, number, topic, others)
 
     def __str__(self) -> str:
-        return f'record {self.number} of topic {self.topic} was rejected ({self.code}): {super().__str__()}'
+        more = f' (and {len(self.others)} more records)' if self.others else ''
+        return f'record {self.number} of topic {self.topic} was rejected ({self.code}): {self.text}{more}'
 
 
 class ForbiddenError(RemoteError):
@@ -77,7 +84,20 @@ class LostError(RemoteError):
 
 
 class LossError(RemoteError):
-    """A format can't hold a value: the text names the place."""
+    """A record can't be read: its format, or Python, can't hold a value, and the text names the place.
+
+    Where `position` is not None, asking for the next record goes on after it.
+
+    Attributes:
+        position: where the record stands, or None where the server ended the reading.
+        after: the position after it, or None.
+    """
+
+    def __init__(self, text: str, code: str = 'loss', position: Optional[str] = None,
+                 after: Optional[str] = None) -> None:
+        super().__init__(text, code)
+        self.position, self.after = position, after
+        self.args = (text, code, position, after)
 
 
 class SkippedError(Error):
@@ -89,9 +109,12 @@ class SkippedError(Error):
     """
 
     def __init__(self, start: str, end: str, topic: str) -> None:
-        super().__init__(f'records of topic {topic} between {start} and {end} were trimmed before they were read; '
-                         'ask for the next record to go on after them')
+        super().__init__(start, end, topic)
         self.start, self.end, self.topic = start, end, topic
+
+    def __str__(self) -> str:
+        return (f'records of topic {self.topic} between {self.start} and {self.end} were trimmed before they were '
+                'read; ask for the next record to go on after them')
 
 
 class DamagedError(Error):
@@ -100,12 +123,17 @@ class DamagedError(Error):
     Attributes:
         start, end: positions; what lies between is damaged.
         topic: whose records, or None where that is not known.
+        text: what is wrong.
     """
 
     def __init__(self, start: str, end: str, topic: Optional[str], text: str) -> None:
-        super().__init__(f'records of {"topic " + topic if topic else "some topic"} between {start} and {end} '
-                         f'are damaged on the server: {text}; ask for the next record to go on after them')
-        self.start, self.end, self.topic = start, end, topic
+        super().__init__(start, end, topic, text)
+        self.start, self.end, self.topic, self.text = start, end, topic, text
+
+    def __str__(self) -> str:
+        whose = f'topic {self.topic}' if self.topic else 'some topic'
+        return (f'records of {whose} between {self.start} and {self.end} are damaged on the server: {self.text}; '
+                'ask for the next record to go on after them')
 
 
 class NotSettled(Error):
@@ -113,15 +141,20 @@ class NotSettled(Error):
 
     Attributes:
         count: how many.
+        why: what they waited for.
     """
 
     def __init__(self, count: int, why: str) -> None:
-        super().__init__(f'{count} record{"" if count == 1 else "s"} not settled: {why}')
-        self.count = count
+        super().__init__(count, why)
+        self.count, self.why = count, why
+
+    def __str__(self) -> str:
+        return f'{self.count} record{"" if self.count == 1 else "s"} not settled: {self.why}'
 
 
 class NoReply(Error):
-    """A record that was asked about is settled, and the server's handler said nothing about it."""
+    """A record that was asked about is settled, and there is no reply: the server has no handler that replies to it,
+    or the reply was lost with a connection. Asking again sends the record again."""
 
 
 _REMOTE: dict[str, Any] = {

@@ -11,13 +11,14 @@ import dataclasses
 import enum
 import json
 import pickle
+import re
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from pathlib import PurePath
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 from . import _cbor
 
@@ -40,6 +41,18 @@ _SCALARS = frozenset([str, int, float, bool, type(None)])
 _STRINGS = frozenset([str])
 _to_json = _encoder()
 _from_json = json.JSONDecoder().decode
+
+
+def _float(text: str) -> Union[float, Decimal]:
+    """Returns the nearest float, or a Decimal where that would be infinite, or 0 in the place of another number."""
+    value = float(text)
+    if value in (float('inf'), float('-inf')) or (value == 0 and re.match(r'[^eE]*[1-9]', text)):
+        return Decimal(text)
+    return value
+
+
+_from_exact_json = json.JSONDecoder(parse_float=_float).decode
+_BEYOND = re.compile(rb'[eE][+-]?0*[1-9]\d\d|\d{200}')  # what no number of JSON lacks that _float makes a Decimal of
 
 
 def encode(dictionary: Mapping[Any, Any], default: Optional[Default] = None) -> bytes:
@@ -71,8 +84,17 @@ def encode(dictionary: Mapping[Any, Any], default: Optional[Default] = None) -> 
 
 
 def decode(record: bytes, format: str) -> dict[Any, Any]:
-    """Returns the dictionary that a record is, in the format json or cbor."""
-    value = _from_json(record.decode('utf-8')) if format == 'json' else _cbor.loads(record)
+    """Returns the dictionary that a record is, in the format json or cbor. Raises ValueError where it is none."""
+    if format == 'cbor':
+        value = _cbor.loads(record)
+    elif format == 'json':
+        from_json = _from_exact_json if _BEYOND.search(record) else _from_json
+        try:
+            value = from_json(record.decode('utf-8'))
+        except RecursionError:
+            raise ValueError('JSON is nested deeper than this program\'s stack') from None
+    else:
+        raise ValueError(f'want a record as json or cbor, got {format!r:.40}')
     if not isinstance(value, dict):
         raise ValueError(f'the record is {_name(type(value))}, want a dictionary')
     return value
@@ -97,7 +119,7 @@ def plain(value: Any, default: Optional[Default] = None) -> Any:
     an Enum member                       its value
     a dataclass, attrs or pydantic       a dict of its fields
     object
-    a numpy scalar or array              what its item() or tolist() returns
+    a numpy scalar or array              what its tolist() returns; NaT is None
     a Path                               its text
     memoryview                           bytes
     another Mapping                      a dict
@@ -132,7 +154,14 @@ class _Plain:
         if kind is tuple:
             return tuple(self.items(value, depth))
         if kind is set or kind is frozenset:
-            return kind(self.items(value, depth))
+            members = self.items(value, depth)
+            try:
+                made = kind(members)
+            except TypeError:  # a member that is a list or a dict now
+                raise TypeError(f'{self.where()}a set of what becomes lists or dictionaries') from None
+            if len(made) != len(members):
+                raise TypeError(f'{self.where()}a set of which two members become the same')
+            return made
         if kind is datetime or kind is time:
             return self.zoned(value)
         return value
@@ -159,8 +188,14 @@ class _Plain:
             if type(key) is not str:
                 self.json = False
                 key = self.plain(key, depth + 1)
-            out[key] = item if type(item) is str else self.plain(item, depth + 1)
+            item = item if type(item) is str else self.plain(item, depth + 1)
+            try:
+                out[key] = item
+            except TypeError:
+                raise TypeError(f'{self.where()}a key that becomes a list or a dictionary') from None
         self.path.pop()
+        if len(out) != len(value):
+            raise TypeError(f'{self.where()}a dictionary of which two keys become the same')
         return out
 
     def zoned(self, value: Any) -> Any:
@@ -191,11 +226,13 @@ class _Plain:
         if kind is memoryview:
             return value.tobytes()
         if kind.__module__.partition('.')[0] == 'numpy' and hasattr(value, 'tolist'):
-            return value.tolist()
-        if isinstance(value, (datetime, time, timedelta)) and \
-                (getattr(value, 'nanosecond', None) or getattr(value, 'nanoseconds', None)):
-            raise TypeError(f'{self.where()}{_name(kind)} with nanoseconds, which Python\'s own has not: '
-                            'send its text, or round it')
+            return self.numpy(value)
+        if isinstance(value, (datetime, time, timedelta)):
+            if value != value:
+                return None  # NaT of pandas
+            if getattr(value, 'nanosecond', None) or getattr(value, 'nanoseconds', None):
+                raise TypeError(f'{self.where()}{_name(kind)} with nanoseconds, which Python\'s own has not: '
+                                'send its text, or round it')
         for base in _BASES:
             if isinstance(value, base):
                 return _as(base, value)
@@ -205,11 +242,27 @@ class _Plain:
             return {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
         if hasattr(kind, '__attrs_attrs__'):
             return {a.name: getattr(value, a.name) for a in kind.__attrs_attrs__}
-        if hasattr(kind, 'model_fields') and hasattr(value, 'model_dump'):
-            return value.model_dump()
+        dump = getattr(value, 'model_dump', None)
+        if dump is not None and hasattr(kind, 'model_fields'):
+            return dump()
         if isinstance(value, Mapping):
             return dict(value)
         return value
+
+    def numpy(self, value: Any) -> Any:
+        kind = value.dtype.kind
+        if kind in 'mM':  # datetime64 and timedelta64, which tolist makes ints of where they are finer than Python's
+            coarse = value.astype(f'{kind}8[us]')
+            if not ((coarse == value) | (coarse != coarse)).all():
+                raise TypeError(f'{self.where()}{value.dtype} with nanoseconds, which Python\'s own has not: '
+                                f'round it, as by .astype("{kind}8[us]")')
+            value = coarse
+        made = value.tolist()
+        if kind in 'mM' and any(isinstance(t, int) for t in value.ravel().tolist()):
+            raise TypeError(f'{self.where()}{value.dtype} of a year that Python\'s datetime has not')
+        if type(made) is type(value):  # longdouble, which has more digits than a float
+            raise TypeError(f'{self.where()}dictwire can\'t carry {_name(type(value))}: make it a float or a Decimal')
+        return made
 
     def where(self) -> str:
         if not self.path:

@@ -13,41 +13,39 @@ has sent nothing; after that, cancelling means nothing to the record.
 from __future__ import annotations
 
 import asyncio
+import heapq
+import itertools
 import os
 import secrets
 import time
+import weakref
 from collections import deque
-from collections.abc import AsyncIterable, Coroutine, Generator, Iterable, Iterator, Mapping
-from typing import Any, Optional, Union
+from collections.abc import AsyncIterable, Generator, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union
 
 from . import _core
-from ._address import CONNECT_TIMEOUT, TLS, Address, attempt, pauses
-from ._client import EXIT, IDLE, check_topic, reply_of
-from ._errors import (
-    Error,
-    NoReply,
-    NotSettled,
-    ProtocolError,
-    RejectedError,
-    Timeout,
-    Unavailable,
-    remote,
-)
+from ._address import CONNECT_TIMEOUT, TLS, Address, attempt, pauses, reason, refuse_self
+from ._client import READ_SIZE, besides
+from ._errors import Error, NotSettled, Timeout, Unavailable
 from ._records import Feed, Record
+from ._sending import CLOSE, EXIT, IDLE, Chunk, Deadline, Log, Window, check_topic, chunks, flushed
 from ._values import FORMATS, Default, encode
+
+if TYPE_CHECKING:
+    from datetime import datetime, timedelta
 
 __all__ = ['Client', 'Reader', 'Receipt', 'connect']
 
+_P = TypeVar('_P', bound=asyncio.Protocol)
 _Dictionaries = Union[Iterable[Mapping[Any, Any]], AsyncIterable[Mapping[Any, Any]]]
 
 
-def connect(addr: Optional[str] = None, **options: Any) -> Client:
-    """Returns a client, to be entered with `async with`; its options are those of `dictwire.connect`."""
-    return Client(addr, **options)
-
-
 class Receipt:
-    """A record on its way. Awaiting it returns when the record is stored, or raises `RejectedError`."""
+    """A record on its way. Awaiting it returns when the record is stored, or raises `RejectedError`.
+
+    Attributes:
+        number: its number among those of its producer in its topic, from 1 on.
+    """
 
     __slots__ = ('_topic', 'number')
 
@@ -56,16 +54,18 @@ class Receipt:
 
     @property
     def topic(self) -> str:
-        return self._topic.name
+        """Where the record goes."""
+        return self._topic.log.topic
 
     @property
     def producer(self) -> str:
-        return self._topic.core.producer
+        """The name under which it is numbered."""
+        return self._topic.log.core.producer
 
     @property
     def settled(self) -> bool:
-        """Whether it is known to be stored, or rejected."""
-        return self._topic.core.acked >= self.number
+        """Whether it is known to be stored, or rejected: awaiting it says which, and does not wait."""
+        return self._topic.log.core.acked >= self.number
 
     async def wait(self, timeout: Optional[float] = None) -> Receipt:
         """Returns when the record is stored: see `dictwire.Receipt.wait`."""
@@ -84,56 +84,66 @@ class Client:
 
     def __init__(self, addr: Optional[str] = None, *, token: Optional[str] = None, tls: TLS = None,
                  wait: float = 0.0, producer: str = 'python', window_records: int = 65536,
-                 window_bytes: int = 16 << 20, accept_lost: bool = False, default: Optional[Default] = None) -> None:
+                 window_bytes: int = 16 << 20, close_timeout: float = CLOSE, accept_lost: bool = False,
+                 default: Optional[Default] = None) -> None:
         self.producer = f'{producer}.{secrets.token_hex(8)}'
         self._address = Address(addr, tls)
         self._token = token or os.environ.get('DICTWIRE_TOKEN')
         self._default, self._accept_lost, self._wait = default, accept_lost, wait
-        self._window_records, self._window_bytes = window_records, window_bytes
+        self._close_timeout = close_timeout
         self._topics: dict[str, _Topic] = {}
-        self._records = self._bytes = 0
-        self._room: deque[asyncio.Future[None]] = deque()  # who waits for room in the window, in order
+        self._window = Window(window_records, window_bytes)
+        self._queue: deque[_Turn] = deque()  # who waits for room in the window, in order
+        self._granted = 0  # how many have room, and have not taken it yet
+        self._readers: weakref.WeakSet[Reader] = weakref.WeakSet()
         self._closed = False
 
     async def __aenter__(self) -> Client:
-        deadline = time.monotonic() + self._wait
+        deadline = Deadline(self._wait)
         for pause in pauses():
             try:
                 transport, _ = await self._open(asyncio.Protocol)
                 transport.close()
-                return self
+                break
             except Unavailable:
-                left = deadline - time.monotonic()
-                if left <= 0:
+                left = deadline.left()
+                if not left:
                     raise
                 await asyncio.sleep(min(pause, left))
         return self
 
     async def __aexit__(self, kind: Any, value: Any, trace: Any) -> None:
         if kind is None:
-            try:
-                await self.flush()
-            finally:
-                await self.close()
+            await self.close()
             return
         try:  # what was sent is settled, if that is quickly done; the exception is what is told
-            await self.close(timeout=EXIT)
-        except Error:
-            pass
+            await self.close(min(EXIT, self._close_timeout))
+        except Error as e:
+            besides(value, e)
 
-    async def _open(self, protocol: Any) -> tuple[asyncio.Transport, Any]:
+    async def _open(self, protocol: Callable[[], _P]) -> tuple[asyncio.Transport, _P]:
         loop, reasons = asyncio.get_running_loop(), []
-        for text, where, context in self._address.turns():
+        for turn, text, where, context in self._address.turns():
+            if isinstance(where, str):
+                opening: asyncio.Task[Any] = loop.create_task(loop.create_unix_connection(protocol, where))
+            else:
+                opening = loop.create_task(loop.create_connection(protocol, where[0], where[1], ssl=context))
+            used = False
             try:
-                if isinstance(where, str):
-                    opening: Coroutine[Any, Any, Any] = loop.create_unix_connection(protocol, where)
-                else:
-                    opening = loop.create_connection(protocol, where[0], where[1], ssl=context)
-                transport, p = await asyncio.wait_for(opening, CONNECT_TIMEOUT)
-                return transport, p
-            except (OSError, asyncio.TimeoutError) as e:
-                reasons.append(f'{text}: {getattr(e, "strerror", None) or e or "no answer"}')
-                self._address.failed()
+                await asyncio.wait([opening], timeout=CONNECT_TIMEOUT)
+                if opening.done():
+                    transport, made = opening.result()
+                    refuse_self(transport.get_extra_info('socket'))
+                    self._address.answered(turn)
+                    used = True
+                    return transport, made
+                reasons.append(f'{text}: no answer')
+            except (OSError, UnicodeError) as e:
+                reasons.append(reason(text, e))
+            finally:
+                if not used:
+                    opening.cancel()
+                    opening.add_done_callback(_drop)
         raise self._address.unreachable(reasons)
 
     # Sending
@@ -141,47 +151,29 @@ class Client:
     async def send(self, dictionary: Mapping[Any, Any], topic: str = 'default', *, timeout: Optional[float] = None,
                    default: Optional[Default] = None) -> Receipt:
         """Takes a dictionary to be sent, and returns its receipt when the record has its number."""
-        record = encode(dictionary, default or self._default)
-        t = self._topic(topic)
-        await self._take_room(t, 1, len(record), timeout)
-        return Receipt(t, t.send([record], len(record)))
+        t, chunk = self._topic(topic), Chunk()
+        chunk.add(encode(dictionary, default or self._default))
+        return Receipt(t, await self._send(t, chunk, timeout))
 
     async def send_many(self, dictionaries: _Dictionaries, topic: str = 'default', *, timeout: Optional[float] = None,
                         default: Optional[Default] = None) -> int:
-        """Sends any number of dictionaries, and returns how many when all are settled."""
+        """Sends any number of dictionaries, and returns how many when all are settled.
+
+        What comes from an asynchronous iterable is sent as it comes.
+        """
         default = default or self._default
-        t = self._topic(topic)
-        begin, number, count, size = 0, 0, 0, 0
-        chunk: list[bytes] = []
-
-        async def out() -> None:
-            nonlocal begin, number, count, size, chunk
-            if chunk:
-                await self._take_room(t, len(chunk), size, timeout)
-                number = t.send(chunk, size)
-                begin = begin or number - len(chunk) + 1
-                count += len(chunk)
-                chunk, size = [], 0
-
-        try:
-            if isinstance(dictionaries, AsyncIterable):
-                async for dictionary in dictionaries:
-                    record = encode(dictionary, default)
-                    chunk.append(record)
-                    size += len(record)
-                    await out()
-            else:
-                for dictionary in dictionaries:
-                    record = encode(dictionary, default)
-                    chunk.append(record)
-                    size += len(record)
-                    if len(chunk) >= 512 or size >= 128 << 10:
-                        await out()
-                        await asyncio.sleep(0)
-        except BaseException:
-            await out()
-            raise
-        await out()
+        t, begin, number, count = self._topic(topic), 0, 0, 0
+        if isinstance(dictionaries, AsyncIterable):
+            async for dictionary in dictionaries:
+                number = (await self.send(dictionary, topic, timeout=timeout, default=default)).number
+                begin = begin or number
+                count += 1
+        else:
+            for chunk in chunks(dictionaries, default):
+                number = await self._send(t, chunk, timeout)
+                begin = begin or number - len(chunk.records) + 1
+                count += len(chunk.records)
+                await asyncio.sleep(0)
         if count:
             await t.wait(begin, number, timeout)
         return count
@@ -189,180 +181,197 @@ class Client:
     async def ask(self, dictionary: Mapping[Any, Any], topic: str = 'default', *, timeout: Optional[float] = None,
                   default: Optional[Default] = None) -> dict[Any, Any]:
         """Sends a dictionary and returns what the server's handler replies to it."""
-        record = encode(dictionary, default or self._default)
-        t = self._topic(topic)
-        await self._take_room(t, 1, len(record), timeout)
-        number = t.send([record], len(record))
-        t.asked[number] = None
+        t, chunk = self._topic(topic), Chunk()
+        chunk.add(encode(dictionary, default or self._default))
+        number = await self._send(t, chunk, timeout)
+        t.log.asked[number] = None
         try:
             await t.wait(number, number, timeout)
-            reply = t.asked[number]
+            return t.log.reply(number)
         finally:
-            del t.asked[number]
-        if isinstance(reply, Exception):
-            raise reply
-        if reply is None:
-            raise NoReply(f'record {number} of topic {topic} is settled, and the server replied nothing to it')
-        return reply  # type: ignore[no-any-return]
+            del t.log.asked[number]
 
     async def flush(self, timeout: Optional[float] = None) -> None:
         """Returns when everything that was sent is settled: see `dictwire.Client.flush`."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        errors: list[Exception] = []
-        for t in list(self._topics.values()):
+        deadline, failures = Deadline(timeout), []
+        topics = list(self._topics.values())
+        for t in topics:
             try:
-                if t.core.last:
-                    await t.wait(1, t.core.last, None if deadline is None else max(0.0, deadline - time.monotonic()))
+                await t.settled(t.log.core.last, Deadline(deadline.left()))
             except Error as e:
-                errors.append(e)
-        if errors:
-            raise errors[0]
+                failures.append(e)
+        flushed([t.log for t in topics], failures)
 
     async def close(self, timeout: Optional[float] = None) -> None:
-        """Ends the client: see `dictwire.Client.close`."""
+        """Ends the client: see `dictwire.Client.close`. A reader that a task waits in ends, too."""
         if self._closed:
             return
-        failure: Optional[Exception] = None
-        if timeout is not None:
-            try:
-                await self.flush(timeout)
-            except Error as e:
-                failure = e
-        self._closed = True
-        left = 0
-        for t in list(self._topics.values()):
-            left += await t.close()
-        self._wake_room()
+        failure: Optional[Error] = None
+        try:
+            await self.flush(self._close_timeout if timeout is None else timeout)
+        except Error as e:
+            failure = e
+        finally:
+            self._closed = True
+            left = sum([t.close() for t in self._topics.values()])
+            self._grant()
+            for reader in list(self._readers):
+                await reader._end()
         if left:
-            raise NotSettled(left, str(failure or 'the client was closed'))
+            raise NotSettled(left, str(failure or 'they were sent while the client was closed')) from failure
         if failure is not None:
             raise failure
 
-    def read(self, topics: Union[str, list[str]] = '*', *, cursor: Optional[str] = None, start: str = 'earliest',
-             follow: bool = False, timeout: Optional[float] = None) -> Reader:
+    def read(self, topics: Union[str, list[str]] = '*', *, cursor: Optional[str] = None,
+             start: Union[str, datetime, timedelta] = 'earliest', follow: bool = False,
+             timeout: Optional[float] = None) -> Reader:
         """Returns an asynchronous iterator over records: see `dictwire.Client.read`."""
         self._check_open()
-        return Reader(self, _core.Reader(
-            topics, cursor=cursor, start=start, follow=follow, accept=FORMATS, token=self._token), timeout)
+        reader = Reader(self, _core.Reader(topics, cursor=cursor, start=_core.start(start), follow=follow,
+                                           accept=FORMATS, token=self._token), timeout)
+        self._readers.add(reader)
+        return reader
 
     def _check_open(self) -> None:
         if self._closed:
-            raise Error('the client is closed')
+            raise Error('the client is closed: make another by connect')
 
     def _topic(self, name: str) -> _Topic:
         t = self._topics.get(name)
         if t is None:
-            self._check_open()
             check_topic(name)
+            self._check_open()
             t = self._topics[name] = _Topic(self, name)
         return t
 
-    async def _take_room(self, t: _Topic, count: int, size: int, timeout: Optional[float]) -> None:
-        """Waits until the window has room, and takes it."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while True:
-            if t.failed is not None:
-                raise t.failed
-            self._check_open()
-            if self._records == 0 or (self._records + count <= self._window_records \
-                    and self._bytes + size <= self._window_bytes):
-                self._records += count
-                self._bytes += size
-                return
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
-                raise Timeout(f'the window is full for {timeout:g} s ({self._records} records not settled): not sent')
-            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._room.append(turn)
-            try:
-                await asyncio.wait_for(turn, left)
-            except asyncio.TimeoutError:
-                pass
+    async def _send(self, t: _Topic, chunk: Chunk, timeout: Optional[float]) -> int:
+        """Takes records when the window has room, in the order of the calls, and returns the last one's number."""
+        t.check()
+        if self._queue or self._granted or not self._window.has_room(len(chunk.records), chunk.size):
+            await self._wait_for_room(t, chunk, Deadline(timeout))
+        return t.take(chunk)
 
-    def _wake_room(self) -> None:
-        while self._room:
-            turn = self._room.popleft()
-            if not turn.done():
-                turn.set_result(None)
+    async def _wait_for_room(self, t: _Topic, chunk: Chunk, deadline: Deadline) -> None:
+        turn = _Turn(t, chunk)
+        self._queue.append(turn)
+        try:
+            await asyncio.wait([turn.granted], timeout=deadline.left())
+            if not turn.granted.done():
+                raise Timeout(self._window.full(deadline.timeout))
+            t.check()
+        finally:
+            if turn.granted.done():
+                self._granted -= 1
+                self._window.records -= len(chunk.records)
+                self._window.size -= chunk.size
+            else:
+                self._queue.remove(turn)
+            asyncio.get_running_loop().call_soon(self._grant)  # after the records were taken
+
+    def _grant(self) -> None:
+        """Gives room to those who wait, as far as there is any: they hold it until they take it."""
+        while self._queue:
+            turn = self._queue[0]
+            count, size = len(turn.chunk.records), turn.chunk.size
+            if not turn.topic.log.failed and not self._closed and not self._window.has_room(count, size):
+                return
+            self._queue.popleft()
+            self._granted += 1
+            self._window.records += count
+            self._window.size += size
+            turn.granted.set_result(None)
 
     def __repr__(self) -> str:
-        return f'<dictwire client of {self._address.text}: {self._records} records on their way>'
+        return (f'<dictwire client of {self._address.text}: '
+                f'{"closed" if self._closed else f"{self._window.records} records on their way"}>')
+
+
+class _Turn:
+    """Records that wait for room in the window."""
+
+    def __init__(self, topic: _Topic, chunk: Chunk) -> None:
+        self.topic, self.chunk = topic, chunk
+        self.granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+
+def _drop(opening: asyncio.Task[Any]) -> None:
+    """Closes the connection of an attempt that nobody waits for any more."""
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result()[0].abort()
 
 
 class _Topic:
     """A topic's records and the task that connects for them."""
 
     def __init__(self, client: Client, name: str) -> None:
-        self.client, self.name = client, name
-        self.core = _core.Writer(
-            name, client.producer, format='json+pickle', accept=FORMATS, token=client._token,
-            accept_lost=client._accept_lost)
-        self.failed: Optional[Error] = None
-        self.rejected: dict[int, RejectedError] = {}
-        self.asked: dict[int, Any] = {}
-        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+        self.client = client
+        self.log = Log(name, client.producer, client._window, token=client._token, accept_lost=client._accept_lost)
+        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []  # a heap: what for, a count, who
+        self._count = itertools.count()
         self._work = asyncio.Event()
         self._session: Optional[_Session] = None
         self._task = asyncio.get_running_loop().create_task(self._run(), name=f'dictwire {name}')
 
-    def send(self, chunk: list[bytes], size: int) -> int:
-        for record in chunk:
-            number = self.core.send(record)
+    def check(self) -> None:
+        """Raises why nothing can be sent."""
+        if self.log.failed is not None:
+            raise self.log.failed
+        self.client._check_open()
+
+    def take(self, chunk: Chunk) -> int:
+        number = self.log.take(chunk)
         self._work.set()
         if self._session is not None:
             self._session.write_soon()
         return number
 
     async def wait(self, begin: int, end: int, timeout: Optional[float]) -> None:
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while self.core.acked < end:
-            if self.failed is not None:
-                raise self.failed
-            self.client._check_open()
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
-                raise Timeout(f'{end - self.core.acked} records of topic {self.name} are not settled after '
-                              f'{timeout:g} s; they are sent all the same')
-            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting.append((end, turn))
-            try:
-                await asyncio.wait_for(turn, left)
-            except asyncio.TimeoutError:
-                pass
-        errors = [self.rejected.pop(n) for n in list(self.rejected) if begin <= n <= end]
-        if errors:
-            if hasattr(errors[0], 'add_note'):
-                for more in errors[1:10]:
-                    errors[0].add_note(str(more))
-            raise errors[0]
+        """Returns when records are stored, or raises why not."""
+        await self.settled(end, Deadline(timeout))
+        error = self.log.outcome(begin, end)
+        if error is not None:
+            raise error
 
-    async def close(self) -> int:
+    async def settled(self, number: int, deadline: Deadline) -> None:
+        """Returns when all records up to a number are settled."""
+        while self.log.core.acked < number:
+            self.check()
+            left = deadline.left()
+            if left == 0:
+                raise Timeout(self.log.late(number, deadline.timeout))
+            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            heapq.heappush(self._waiting, (number, next(self._count), turn))
+            try:
+                await asyncio.wait([turn], timeout=left)
+            finally:
+                turn.cancel()  # where it is not done: nobody waits any more
+
+    def close(self) -> int:
+        """Ends the task, and returns how many records are not settled."""
         self._task.cancel()
-        try:
-            await self._task
-        except asyncio.CancelledError:
-            pass
         self.tell()
-        return self.core.pending
+        return self.log.core.pending
 
     def tell(self) -> None:
-        """Wakes those who wait for what is settled now."""
-        done = self.core.acked
-        over = self.failed is not None or self.client._closed
-        still = []
-        for number, turn in self._waiting:
-            if over or number <= done:
-                if not turn.done():
-                    turn.set_result(None)
-            elif not turn.done():
-                still.append((number, turn))
-        self._waiting = still
-        self.client._wake_room()
+        """Wakes those who wait for what is known now."""
+        over = self.log.failed is not None or self.client._closed
+        while self._waiting and (over or self._waiting[0][0] <= self.log.core.acked):
+            turn = heapq.heappop(self._waiting)[2]
+            if not turn.done():
+                turn.set_result(None)
+        self.client._grant()
 
     async def _run(self) -> None:
-        pause = pauses()
-        while self.failed is None:
-            if not self.core.pending:
+        try:
+            await self._carry()
+        except Exception as e:  # nobody else would tell those who wait
+            self.log.fail(Error(f'topic {self.log.topic} can\'t go on: {type(e).__name__}: {e}'))
+            self.tell()
+
+    async def _carry(self) -> None:
+        log, pause = self.log, pauses()
+        while log.failed is None:
+            if not log.core.pending:
                 self._work.clear()
                 await self._work.wait()
             retry = 0.0
@@ -375,37 +384,12 @@ class _Topic:
                     self._session = None
                     session.close()
                 retry = session.retry
-                if self.core.welcomed:
+                if log.core.welcomed:
                     pause = pauses()
             except Unavailable:
                 pass
-            if self.core.pending and self.failed is None:
+            if log.core.pending and log.failed is None:
                 await asyncio.sleep(max(next(pause), retry))
-
-    def receive(self, data: bytes) -> Iterator[_core.Ended]:
-        """Takes what came, and yields how the session ends."""
-        core, client = self.core, self.client
-        records_, size = core.pending, core.size
-        try:
-            events = core.receive_data(data, time.monotonic())
-        except ProtocolError as e:
-            self.failed = e
-            self.tell()
-            yield _core.Ended('internal', str(e), stop=True)
-            return
-        client._records -= records_ - core.pending
-        client._bytes -= size - core.size
-        for event in events:
-            if isinstance(event, _core.Rejected):
-                self.rejected.setdefault(event.number, RejectedError(event.text, event.code, event.number, self.name))
-            elif isinstance(event, _core.Reply):
-                if event.number in self.asked:
-                    self.asked[event.number] = reply_of(event)
-            elif isinstance(event, _core.Ended):
-                if event.stop:
-                    self.failed = remote(event.code, event.text)
-                yield event
-        self.tell()
 
 
 class _Session(asyncio.Protocol):
@@ -423,14 +407,16 @@ class _Session(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        transport.write(self.topic.core.connect(time.monotonic(), attempt()))
+        transport.write(self.topic.log.core.connect(time.monotonic(), attempt()))
         self._check()
 
     def connection_lost(self, exc: Optional[Exception]) -> None:
         self._end()
 
     def data_received(self, data: bytes) -> None:
-        for end in self.topic.receive(data):
+        end = self.topic.log.receive(data, time.monotonic())
+        self.topic.tell()
+        if end is not None:
             self.retry = end.retry
             self._end()
         self.write_soon()
@@ -450,14 +436,14 @@ class _Session(asyncio.Protocol):
     def _write(self) -> None:
         self._scheduled = False
         while not self._paused and not self.ended.done() and self._transport is not None:
-            data = self.topic.core.data_to_send()
+            data = self.topic.log.core.data_to_send()
             if not data:
                 return
             self._transport.write(data)
 
     def _check(self) -> None:
         """Ends a connection that is dead, or idle."""
-        now, core = time.monotonic(), self.topic.core
+        now, core = time.monotonic(), self.topic.log.core
         self._idle_since = None if core.pending else self._idle_since or now
         if core.dead(now) or (self._idle_since is not None and now - self._idle_since >= IDLE):
             self._end()
@@ -476,53 +462,142 @@ class _Session(asyncio.Protocol):
             self._transport.abort()
 
 
+class _Stream(asyncio.Protocol):
+    """A connection that is read piece by piece: a wait that is cancelled loses none."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.transport: Optional[asyncio.Transport] = None
+        self._pieces: list[bytes] = []
+        self._size, self._ended = 0, False
+        self._news: Optional[asyncio.Future[None]] = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._pieces.append(data)
+        self._size += len(data)
+        if self._size >= READ_SIZE and self.transport is not None:
+            self.transport.pause_reading()
+        self._tell()
+
+    def connection_lost(self, exc: Optional[Exception]) -> None:
+        self._ended = True
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._news is not None and not self._news.done():
+            self._news.set_result(None)
+
+    async def read(self, timeout: float) -> Optional[bytes]:
+        """Returns what has come, b'' after the end, or None where nothing came in so many seconds."""
+        if not self._pieces and not self._ended:
+            self._news = self.loop.create_future()
+            await asyncio.wait([self._news], timeout=timeout)
+            if not self._news.done():
+                return None
+        data, self._pieces = b''.join(self._pieces), []
+        if self._size >= READ_SIZE and self.transport is not None and not self._ended:
+            self.transport.resume_reading()
+        self._size = 0
+        return data
+
+
+    def leave(self, last: bytes) -> None:
+        """Says a last thing, and ends the connection."""
+        if self.transport is not None and not self._ended:
+            self.transport.write(last)
+            self.transport.close()
+
+
 class Reader:
-    """An asynchronous iterator over the records of a subscription: see `dictwire.Reader`."""
+    """An asynchronous iterator over the records of a subscription, for one task: see `dictwire.Reader`."""
 
     def __init__(self, client: Client, core: _core.Reader, timeout: Optional[float]) -> None:
         self._client, self._core, self._timeout = client, core, timeout
         self._feed = Feed(core)
-        self._streams: Optional[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = None
+        self._stream: Optional[_Stream] = None
         self._pauses = pauses()
+        self._busy = self._closing = False
 
     @property
     def position(self) -> Optional[str]:
         """The position after the last record that was returned, or None before the first."""
-        return self._feed.reached
+        return self._feed.position
 
     def __aiter__(self) -> Reader:
         return self
 
     async def __anext__(self) -> Record:
-        self._feed.ask()
-        deadline = None if self._timeout is None else time.monotonic() + self._timeout
-        while True:
-            record = self._feed.take()
-            if record is not None:
-                return record
-            if self._feed.ended:
-                await self.close()
-                raise StopAsyncIteration
-            await self._more(deadline)
+        self._begin()
+        try:
+            self._feed.ask()
+            deadline = None
+            while True:
+                record = self._feed.take()
+                if record is not None:
+                    return record
+                if self._feed.ended:
+                    await self._finish()
+                    raise StopAsyncIteration
+                deadline = deadline or Deadline(self._timeout)
+                await self._more(deadline)
+        finally:
+            self._busy = False
 
     async def commit(self, timeout: Optional[float] = 15.0) -> None:
         """Moves the cursor after the record that was returned last, and returns when that is durable.
 
-        Raises `Timeout` where the server does not answer.
+        Raises:
+            Timeout: the server did not answer within so many seconds.
+            ValueError: there is no cursor.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
-        if self._feed.commit():
-            while self._core.uncommitted:
-                await self._more(deadline)
-                self._feed.check()
+        deadline = Deadline(timeout)
+        self._begin()
+        try:
+            if self._feed.commit():
+                while self._core.uncommitted:
+                    await self._more(deadline)
+                    self._feed.check()
+        finally:
+            self._busy = False
 
     async def close(self) -> None:
-        """Ends the reading. What was asked to be committed before is committed."""
+        """Ends the reading. What was asked to be committed before is committed, if that takes no more than 5 s."""
+        self._begin()
         try:
-            deadline = time.monotonic() + 5
-            while self._streams is not None and self._core.uncommitted:
+            await self._finish()
+        finally:
+            self._busy = False
+
+    def _begin(self) -> None:
+        if self._busy:
+            raise Error('another task uses the reader: make one for each')
+        self._busy = True
+
+    async def _end(self) -> None:
+        """Ends the reading with its client: at once where another task waits in it."""
+        if not self._busy:
+            await self.close()
+        elif self._stream is not None and self._stream.transport is not None:
+            self._stream.transport.abort()
+
+    def __del__(self) -> None:
+        """Says what is to be committed, without waiting, and closes the connection: the loop would keep it."""
+        stream, self._stream = self._stream, None
+        if stream is not None and stream.transport is not None:
+            try:
+                stream.loop.call_soon_threadsafe(stream.leave, self._core.data_to_send(time.monotonic()))
+            except RuntimeError:  # the loop has ended
+                pass
+
+    async def _finish(self) -> None:
+        deadline, self._closing = Deadline(5.0), True
+        try:
+            while self._core.uncommitted and self._feed.failed is None:
                 await self._more(deadline)
-                self._feed.check()
         except Error:
             pass
         finally:
@@ -535,49 +610,56 @@ class Reader:
     async def __aexit__(self, kind: Any, value: Any, trace: Any) -> None:
         await self.close()
 
+    def __repr__(self) -> str:
+        return f'<dictwire reader of {self._core.subscribe}: at {self.position or "its start"}>'
+
     def _disconnect(self) -> None:
-        streams, self._streams = self._streams, None
-        if streams is not None:
-            streams[1].transport.abort()
+        stream, self._stream = self._stream, None
+        if stream is not None and stream.transport is not None:
+            stream.transport.abort()
 
-    async def _pause(self, least: float, deadline: Optional[float]) -> None:
-        pause = max(least, next(self._pauses))
-        if deadline is not None:
-            pause = min(pause, max(0.0, deadline - time.monotonic()))
-        await asyncio.sleep(pause)
-
-    async def _more(self, deadline: Optional[float]) -> None:
+    async def _more(self, deadline: Deadline) -> None:
         """Waits for events, over a new connection where there is none."""
-        self._client._check_open()
-        now = time.monotonic()
-        if deadline is not None and now >= deadline:
-            raise Timeout('nothing came in time; asking again goes on')
-        if self._feed.broken is not None:
+        if not self._closing:
+            self._client._check_open()
+        left = deadline.left()
+        if left == 0:
+            raise Timeout(f'nothing came for {deadline.timeout:g} s; asking again goes on')
+        feed, core = self._feed, self._core
+        if feed.broken is not None:
             self._disconnect()
-            await self._pause(self._feed.broken, deadline)
-            self._feed.broken = None
-        if self._streams is None:
-            loop = asyncio.get_running_loop()
-            reader = asyncio.StreamReader(limit=1 << 20)
-            try:
-                transport, protocol = await self._client._open(lambda: asyncio.StreamReaderProtocol(reader))
-            except Unavailable:
-                await self._pause(0.0, deadline)
-                return
-            self._streams = reader, asyncio.StreamWriter(transport, protocol, reader, loop)
-            self._streams[1].write(self._core.connect(now, attempt()))
-        self._streams[1].write(self._core.data_to_send())
-        until = self._core.deadline() if deadline is None else min(deadline, self._core.deadline())
-        try:
-            data = await asyncio.wait_for(self._streams[0].read(256 << 10), max(0.001, until - now))
-        except asyncio.TimeoutError:
-            if self._core.dead(time.monotonic()):
-                self._disconnect()
+            pause = max(feed.broken, next(self._pauses))
+            await asyncio.sleep(pause if left is None else min(pause, left))
+            feed.broken = None
             return
-        except OSError:
-            data = b''
-        if data:
+        if self._stream is None:
+            try:
+                _, self._stream = await self._client._open(_Stream)
+            except Unavailable:
+                feed.broken = 0.0
+                return
+            self._write(feed.connect(time.monotonic(), attempt()))
+        now = time.monotonic()
+        self._write(core.data_to_send(now))
+        until = max(0.001, core.deadline() - now)
+        data = await self._stream.read(until if left is None else min(left, until))
+        if data is None:
+            if core.dead(time.monotonic()):
+                self._disconnect()
+        elif data:
             self._pauses = pauses()
-            self._feed.feed(data, time.monotonic())
+            feed.feed(data, time.monotonic())
         else:
-            self._feed.broken = 0.0
+            feed.broken = 0.0
+
+    def _write(self, data: bytes) -> None:
+        if data and self._stream is not None and self._stream.transport is not None:
+            self._stream.transport.write(data)
+
+
+def connect(addr: Optional[str] = None, *, token: Optional[str] = None, tls: TLS = None, wait: float = 0.0,
+            producer: str = 'python', window_records: int = 65536, window_bytes: int = 16 << 20,
+            close_timeout: float = CLOSE, accept_lost: bool = False, default: Optional[Default] = None) -> Client:
+    """Returns a client, to be entered with `async with`. The arguments and errors are those of `dictwire.connect`."""
+    return Client(addr, token=token, tls=tls, wait=wait, producer=producer, window_records=window_records,
+                  window_bytes=window_bytes, close_timeout=close_timeout, accept_lost=accept_lost, default=default)

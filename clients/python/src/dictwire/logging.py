@@ -17,15 +17,19 @@ from __future__ import annotations
 
 import atexit
 import logging
+import os
 import sys
 import threading
 import traceback
+import weakref
 from collections import deque
 from datetime import datetime, timezone
 from typing import Any, Optional
 
-from ._client import EXIT, Client
-from ._errors import Error, Unavailable
+from ._client import Client, at_end
+from ._errors import Error, RejectedError, Unavailable
+from ._sending import EXIT, Chunk, check_topic
+from ._values import encode
 
 __all__ = ['Handler', 'dictionary']
 
@@ -60,12 +64,30 @@ def dictionary(record: logging.LogRecord) -> dict[str, Any]:
     return d
 
 
+def _repr(value: Any) -> str:
+    """Returns what stands for a value that dictwire can't carry, whatever its own repr does."""
+    try:
+        return repr(value)
+    except Exception as e:
+        return f'<{type(value).__qualname__} whose repr raises {type(e).__name__}>'
+
+
+def _record(d: dict[str, Any]) -> bytes:
+    """Returns a dictionary as a record. One that can't be carried, such as a list that holds itself, is cut short."""
+    try:
+        return encode(d, _repr)
+    except Exception as e:
+        plain = {key: value if type(value) in (str, int, datetime) else _repr(value)[:1000] for key, value in d.items()}
+        return encode({**plain, 'cut': str(e)}, _repr)
+
+
 class Handler(logging.Handler):
     """Sends log records in the background: it never raises into the program, and never holds it up.
 
-    Up to `queue` records wait while the server is away or slow; beyond that the oldest are dropped, and the next
-    record that is sent has their number as `dropped`. At the program's end it waits up to 10 seconds for what is
-    queued.
+    A record is what it was when it was logged, whatever becomes of its arguments afterwards. Up to `queue` of them
+    wait while the server is away or slow; beyond that the oldest are dropped, and the next record that is sent has
+    their number as `dropped`. At the program's end it waits up to 10 seconds for what is queued. A forked child has
+    a queue of its own.
 
     Args:
         topic: where the records go.
@@ -77,28 +99,38 @@ class Handler(logging.Handler):
     def __init__(self, topic: str = 'logs', addr: Optional[str] = None, *, queue: int = 10_000,
                  level: int = logging.NOTSET, **options: Any) -> None:
         super().__init__(level)
-        self.topic, self._addr, self._options = topic, addr, options
-        self._queue: deque[dict[str, Any]] = deque()
-        self._limit, self._dropped = queue, 0
-        self._changed = threading.Condition(threading.Lock())
-        self._busy = self._ended = False
+        check_topic(topic)
+        self.topic, self._addr, self._options, self._limit = topic, addr, options, queue
+        self._ended, self._told = False, ''
         self._client: Optional[Client] = None
-        self._thread: Optional[threading.Thread] = None
+        self._reset()
+        _handlers.add(self)
         atexit.register(self.close)
 
+    def _reset(self) -> None:
+        self._changed = threading.Condition()  # of an RLock: a signal handler may log while a record is queued
+        self._queue: deque[bytes] = deque()
+        self._dropped = 0
+        self._busy = False
+        self._thread: Optional[threading.Thread] = None
+
     def emit(self, record: logging.LogRecord) -> None:
+        """Queues a record."""
         try:
             d = dictionary(record)
             with self._changed:
                 if self._ended:
                     return
+                if self._dropped and len(self._queue) < self._limit:
+                    d['dropped'], self._dropped = self._dropped, 0
                 if len(self._queue) >= self._limit:
                     self._queue.popleft()
                     self._dropped += 1
-                self._queue.append(d)
-                if self._thread is None or not self._thread.is_alive():  # the first, or after a fork
+                self._queue.append(_record(d))
+                if self._thread is None:
                     self._thread = threading.Thread(target=self._run, name='dictwire logging', daemon=True)
                     self._thread.start()
+                    at_end(self.close, 1)
                 self._changed.notify_all()
         except Exception:
             self.handleError(record)
@@ -115,6 +147,7 @@ class Handler(logging.Handler):
         with self._changed:
             self._ended = True
             left = len(self._queue)
+            self._queue.clear()
             self._changed.notify_all()
         atexit.unregister(self.close)
         thread, client = self._thread, self._client
@@ -122,41 +155,62 @@ class Handler(logging.Handler):
             thread.join(1)
         if client is not None:
             try:
-                client.close()
-            except Error:
-                pass
+                client.close(0)
+            except Error as e:
+                self._tell(str(e))
         if left:
-            print(f'dictwire: {left} log records were not sent', file=sys.stderr)
+            self._tell(f'{left} log records were not sent')
         super().close()
 
     def _run(self) -> None:
-        try:
-            while True:
-                with self._changed:
-                    self._changed.wait_for(lambda: self._queue or self._ended)
-                    if self._ended:
-                        return
-                    batch, self._busy = list(self._queue), True
-                    self._queue.clear()
-                    if self._dropped:
-                        batch[0]['dropped'], self._dropped = self._dropped, 0
-                self._send(batch)
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._queue or self._ended)
+                if self._ended:
+                    return
+                chunk, self._busy = Chunk(), True
+                while self._queue and not chunk.add(self._queue.popleft()):
+                    pass
+            try:
+                self._send(chunk)
+            finally:
                 with self._changed:
                     self._busy = False
                     self._changed.notify_all()
-        finally:
-            with self._changed:
-                self._busy = False
 
-    def _send(self, batch: list[dict[str, Any]]) -> None:
+    def _send(self, chunk: Chunk) -> None:
         while not self._ended:
             try:
                 if self._client is None:
-                    self._client = Client(self._addr, wait=1.0, default=repr, **self._options)
-                self._client.send_many(batch, self.topic)
+                    self._client = Client(self._addr, wait=1.0, **self._options)
+                topic = self._client._topic(self.topic)
+                last = topic.send(chunk, None)
+                topic.wait(last - len(chunk.records) + 1, last, None)
                 return
             except Unavailable:
                 continue
-            except Exception as e:
-                print(f'dictwire: {len(batch)} log records were not sent: {e}', file=sys.stderr)
+            except RejectedError as e:  # the others are stored
+                self._tell(f'{1 + len(e.others)} log records were not stored: {e}')
                 return
+            except Exception as e:
+                if not self._ended:
+                    self._tell(f'{len(chunk.records)} log records were not sent: {e}')
+                return
+
+    def _tell(self, text: str) -> None:
+        """Says what went wrong on standard error, once as long as it is the same."""
+        if text != self._told and sys.stderr is not None:
+            self._told = text
+            print(f'dictwire: {text}', file=sys.stderr)
+
+
+_handlers: weakref.WeakSet[Handler] = weakref.WeakSet()
+
+
+def _forked() -> None:
+    for handler in list(_handlers):
+        handler._reset()  # what its parent has queued is the parent's to send
+
+
+if hasattr(os, 'register_at_fork'):
+    os.register_at_fork(after_in_child=_forked)

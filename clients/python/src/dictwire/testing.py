@@ -15,6 +15,7 @@ As a pytest fixture:
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import socket
@@ -57,9 +58,7 @@ class Server:
         self._args = args
         self._dir = tempfile.mkdtemp(prefix='dictwire-')
         self.log = os.path.join(self._dir, 'log')
-        with socket.socket() as s:
-            s.bind(('127.0.0.1', 0))
-            self.addr = f'127.0.0.1:{s.getsockname()[1]}'
+        self.addr = f'127.0.0.1:{_free_port()}'
         self._process: Optional[subprocess.Popen[bytes]] = None
 
     def start(self) -> None:
@@ -123,6 +122,18 @@ class Server:
     def __exit__(self, kind: Any, value: Any, trace: Any) -> None:
         self.kill()
         shutil.rmtree(self._dir, ignore_errors=True)
+
+
+def _free_port() -> int:
+    """Returns a port below those that systems give to clients, so that none has it when a server comes back."""
+    while True:
+        port = random.randrange(10_000, 32_000)
+        with socket.socket() as s:
+            try:
+                s.bind(('127.0.0.1', port))
+            except OSError:
+                continue
+            return port
 
 
 def _fixture() -> Any:

@@ -18,10 +18,10 @@ from ._messages import (
     Skipped,
     Welcomed,
 )
-from ._reader import Reader, advanced, follows
+from ._reader import Reader, advanced, follows, start
 from ._writer import Writer
 
 __all__ = [
     'Batch', 'Committed', 'Damaged', 'End', 'Ended', 'Progress', 'Reader', 'Rejected', 'Reply', 'Settled',
-    'Skipped', 'Welcomed', 'Writer', 'advanced', 'follows',
+    'Skipped', 'Welcomed', 'Writer', 'advanced', 'follows', 'start',
 ]

@@ -11,6 +11,8 @@ from .._errors import ProtocolError
 VERSION = 1
 MAX_MESSAGE = 1 << 20  # bytes of one line
 MAX_NUMBER = (1 << 63) - 1
+MAX_BYTES = 1 << 30  # of one reply, or of the records of one message
+MAX_RETRY = 600.0  # seconds
 SILENCE = 15.0  # seconds after which a connection that says nothing is dead
 
 
@@ -60,11 +62,12 @@ class Ended:
 
 @dataclass(frozen=True)
 class Batch:
-    """Records of one topic, producer and format, at consecutive positions from `at` on."""
+    """Records of one topic, principal, producer and format, at consecutive positions from `at` on."""
 
     at: str
     next: str
     topic: str
+    principal: Optional[str]
     producer: Optional[str]
     first: Optional[int]
     time: str
@@ -144,7 +147,7 @@ class Lines:
         line = bytes(self._buffer[self._at:end])
         try:
             message = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             message = None
         if not isinstance(message, dict):
             raise ProtocolError(f'the server says {line[:60]!r}, which is no message of a native session')
@@ -168,11 +171,11 @@ def line(message: dict[str, Any]) -> bytes:
     return json.dumps(present, separators=(',', ':')).encode('ascii') + b'\n'
 
 
-def number(message: dict[str, Any], field: str, least: int = 0) -> int:
+def number(message: dict[str, Any], field: str, least: int = 0, most: int = MAX_NUMBER) -> int:
     """Returns an integer field, which must be there."""
     value = message.get(field)
-    if type(value) is not int or not least <= value <= MAX_NUMBER:
-        raise ProtocolError(f'the server says {field}: {value!r}, want an integer from {least} on')
+    if type(value) is not int or not least <= value <= most:
+        raise ProtocolError(f'the server says {field}: {value!r:.80}, want an integer from {least} to {most}')
     return value
 
 
@@ -180,7 +183,7 @@ def text(message: dict[str, Any], field: str) -> str:
     """Returns a text field, which must be there."""
     value = message.get(field)
     if not isinstance(value, str):
-        raise ProtocolError(f'the server says {field}: {value!r}, want a string')
+        raise ProtocolError(f'the server says {field}: {value!r:.80}, want a string')
     return value
 
 
@@ -197,4 +200,5 @@ def ended(message: dict[str, Any], welcomed: bool) -> Ended:
     code = code if isinstance(code, str) else 'internal'
     retry = message.get('retry_ms')
     stop = code in _FINAL or (not welcomed and code not in _PASSING)
-    return Ended(code, text(message, 'error'), stop, retry / 1000 if type(retry) is int and retry > 0 else 0.0)
+    return Ended(code, text(message, 'error'), stop,
+                 min(retry / 1000, MAX_RETRY) if type(retry) is int and 0 < retry <= MAX_NUMBER else 0.0)

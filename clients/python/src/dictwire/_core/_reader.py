@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta, timezone
 from typing import Any, Callable, Optional, Union
 
 from .._errors import ProtocolError
 from ._messages import (
+    MAX_BYTES,
     SILENCE,
     VERSION,
     Batch,
@@ -31,6 +33,16 @@ def _place(position: str) -> tuple[str, int, int]:
         return tag, int(block), int(index)
     except ValueError:
         raise ProtocolError(f'the server says the position {position!r}, want tag.number.number') from None
+
+
+def start(where: Union[str, datetime, timedelta]) -> str:
+    """Returns where reading begins as a greeting says it: a time is a datetime, an age a timedelta."""
+    if isinstance(where, datetime):
+        return where.astimezone(timezone.utc).isoformat().replace('+00:00', 'Z')
+    if isinstance(where, timedelta):
+        age = where // timedelta(milliseconds=1)
+        return f'{age}ms' if age > 0 else 'latest'
+    return where
 
 
 def advanced(position: str, by: int) -> str:
@@ -66,7 +78,7 @@ class Reader:
                  token: Optional[str] = None) -> None:
         self.position: Optional[str] = None  #: everything below it was returned
         self.committed: Optional[str] = None  #: where the cursor stands, as the server last said
-        self._subscribe, self._cursor, self._start, self._follow = subscribe, cursor, start, follow
+        self.subscribe, self._cursor, self._start, self._follow = subscribe, cursor, start, follow
         self._format, self._accept, self._token = format, accept, token
         self._state: Callable[[dict[str, Any]], list[Event]] = self._closed
         self._lines = Lines()
@@ -75,6 +87,7 @@ class Reader:
         self._welcomed = False
         self._wanted: Optional[str] = None  # the newest position that is to be committed
         self._asked: Optional[str] = None  # the one that was asked for in this connection
+        self._asked_at = 0.0
 
     def connect(self, now: float, attempt: int) -> bytes:
         """Begins a connection, and returns the greeting. attempt grows with each."""
@@ -82,7 +95,7 @@ class Reader:
         self._asked = None
         self._state = self._greeted
         return line({
-            'dictwire': VERSION, 'subscribe': self._subscribe, 'cursor': self._cursor,
+            'dictwire': VERSION, 'subscribe': self.subscribe, 'cursor': self._cursor,
             'from': (self.position if self._cursor is None else None) or self._start,
             'attempt': attempt if self._cursor is not None else None,
             'follow': self._follow, 'format': self._format, 'accept': self._accept, 'token': self._token,
@@ -104,11 +117,11 @@ class Reader:
         """Whether a commit is not answered yet."""
         return self._wanted is not None and self._wanted != self.committed
 
-    def data_to_send(self) -> bytes:
+    def data_to_send(self, now: float) -> bytes:
         """Returns what is to be written now. One commit is under way at most."""
         if not self._welcomed or self._wanted is None or self._asked is not None or self._wanted == self.committed:
             return b''
-        self._asked = self._wanted
+        self._asked, self._asked_at = self._wanted, now
         return line({'commit': self._asked})
 
     def receive_data(self, data: bytes, now: float) -> list[Event]:
@@ -135,12 +148,12 @@ class Reader:
                 return events  # what follows means nothing any more
 
     def dead(self, now: float) -> bool:
-        """Reports whether the server has been silent for so long that the connection is dead."""
-        return now - self._heard >= SILENCE
+        """Reports whether the server has been silent, or owed an answer, for so long that the connection is dead."""
+        return now >= self.deadline()
 
     def deadline(self) -> float:
         """Returns when the connection is dead unless something is heard."""
-        return self._heard + SILENCE
+        return (self._heard if self._asked is None else min(self._heard, self._asked_at)) + SILENCE
 
     # States
 
@@ -167,7 +180,8 @@ class Reader:
     def _open(self, message: dict[str, Any]) -> list[Event]:
         if 'lengths' in message:
             lengths = message['lengths']
-            if not isinstance(lengths, list) or not all(type(n) is int and n > 0 for n in lengths) or not lengths:
+            if not isinstance(lengths, list) or not all(type(n) is int and n > 0 for n in lengths) \
+                    or not 0 < sum(lengths) <= MAX_BYTES:
                 raise ProtocolError(f'the server says lengths: {lengths!r:.80}, want a list of integers')
             self._batch = message, lengths
             return []
@@ -214,12 +228,14 @@ class Reader:
         first = number(message, 'first', 1) if 'first' in message else None
         seen = 0  # records that came in an earlier connection
         if self.position is not None and follows(self.position, at):
-            seen = len(records) if follows(self.position, next) else _place(self.position)[2] - _place(at)[2]
-        if self._done(next) and seen >= len(records):
+            (_, done, index), (_, block, begin) = _place(self.position), _place(at)
+            seen = len(records) if done > block else min(index - begin, len(records))
+        self._done(next)
+        if seen == len(records):
             return []
-        producer = message.get('producer')
+        principal, producer = message.get('principal'), message.get('producer')
         return [Batch(
             advanced(at, seen) if seen else at, next, text(message, 'topic'),
-            producer if isinstance(producer, str) else None,
+            principal if isinstance(principal, str) else None, producer if isinstance(producer, str) else None,
             first + seen if first is not None else None, text(message, 'time'), text(message, 'format'), records[seen:],
         )]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
+from itertools import islice
 from typing import Any, Callable, Optional
 
 from .._errors import ProtocolError
 from ._crc32c import crc32c
 from ._messages import (
+    MAX_BYTES,
     SILENCE,
     VERSION,
     Ended,
@@ -79,8 +81,12 @@ class Writer:
 
     def send(self, record: bytes) -> int:
         """Takes a record, which is exactly one dictionary, and returns its number."""
-        self._held.append(record)
-        self.size += len(record)
+        return self.send_all([record], len(record))
+
+    def send_all(self, records: list[bytes], size: int) -> int:
+        """Takes records of size bytes in all, and returns the last one's number. It is done whole, or not at all."""
+        self._held.extend(records)
+        self.size += size
         return self.acked + len(self._held)
 
     # A connection
@@ -111,21 +117,12 @@ class Writer:
             return b''
         out, size = [], 0
         held = self._held
-        if begin == 0 or end - begin > 64:  # a deque is slow in its middle
-            for i, record in enumerate(held):
-                if i < begin:
-                    continue
-                if i >= end or size >= limit:
-                    break
-                out.append(record)
-                size += len(record)
-        else:
-            for i in range(begin, end):
-                record = held[i]
-                out.append(record)
-                size += len(record)
-                if size >= limit:
-                    break
+        few = end - begin <= 64 and begin > 0  # for which a deque need not be walked from its beginning
+        for record in (held[i] for i in range(begin, end)) if few else islice(held, begin, end):
+            out.append(record)
+            size += len(record)
+            if size >= limit:
+                break
         self._next += len(out)
         self._sent = max(self._sent, self._next - 1)
         return b''.join(out)
@@ -187,7 +184,7 @@ class Writer:
         """Reports whether what the server has under this producer's numbers is somebody else's."""
         if self.accept_lost and want > self.last + 1 and not self._held:
             return False  # numbers were given up
-        if want > self.last + 1 or (want <= self.acked and not self.accept_lost):
+        if not self.acked < want <= self.last + 1:
             return True
         known = message.get('sum')
         if not isinstance(known, str):
@@ -209,16 +206,24 @@ class Writer:
         if 'ack' in message:
             return self._ack(number(message, 'ack'))
         if 'rejected' in message:
-            return [Rejected(number(message, 'rejected', 1), text(message, 'code'), text(message, 'error'))]
+            return [Rejected(self._of(message, 'rejected'), text(message, 'code'), text(message, 'error'))]
         if 'reply' in message:
-            of = number(message, 'reply', 1)
+            of = self._of(message, 'reply')
             if 'error' in message:
                 return [Reply(of, None, text(message, 'error'))]
-            self._reply = of, number(message, 'length', 1)
+            self._reply = of, number(message, 'length', 1, MAX_BYTES)
             return []
         if 'error' in message:
             return self._error(message)
         raise ProtocolError(f'the server says {message!r:.80}, which a writer does not expect')
+
+    def _of(self, message: dict[str, Any], field: str) -> int:
+        """Returns the number of a record that was sent and is not settled."""
+        of = number(message, field, 1)
+        if not self.acked < of <= self._sent:
+            raise ProtocolError(f'the server says {field}: {of}, and records {self.acked + 1} to {self._sent} are '
+                                'not settled')
+        return of
 
     def _ack(self, to: int) -> list[Event]:
         if to > max(self._next - 1, self._sent):

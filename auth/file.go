@@ -1,0 +1,208 @@
+package auth
+
+import (
+	"cmp"
+	"context"
+	"crypto/subtle"
+	"crypto/x509"
+	"encoding/binary"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"reflect"
+	"slices"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/dictwire/dictwire"
+)
+
+// A File is a [dictwire.Authorizer] that knows whom a file names. When the file changes,
+// it is read again; one that can't be used is logged once, and what was read before stays
+// in force. The sessions of an entry that is no more, has expired or has other rights end;
+// all others go on.
+//
+// A peer is who its token says, else who its certificate says, else the user of a Unix
+// socket, else its address. A token or certificate that is not known is refused, whatever
+// the address.
+type File struct {
+	*watcher
+
+	path string
+	now  atomic.Pointer[credentials]
+}
+
+// Open reads a file and watches it.
+func Open(path string, o *Options) (*File, error) {
+	f := &File{path: path}
+	f.now.Store(new(credentials))
+	w, err := watch(o, f.load, path)
+	if err != nil {
+		return nil, err
+	}
+	f.watcher = w
+	return f, nil
+}
+
+// load reads the file. It is called by one goroutine at a time.
+func (f *File) load() error {
+	info, err := os.Stat(f.path)
+	if err == nil && othersWrite(info) {
+		err = fmt.Errorf("%s: everybody may write to it (mode %04o): want 0600", f.path, info.Mode().Perm())
+	}
+	if err != nil {
+		return err
+	}
+	list, err := Read(f.path)
+	if err != nil {
+		return err
+	}
+	before := f.now.Load()
+	f.now.Store(index(list, before))
+	before.end(f.now.Load())
+	return nil
+}
+
+// credentials are those of a file, by what tells them apart.
+type credentials struct {
+	all      map[string]*grant // by Entry.credentials
+	tokens   map[uint64]*grant // by the first bytes of the hash
+	networks []*grant          // narrowest first
+}
+
+// A grant is what one credential gives.
+type grant struct {
+	entry   Entry
+	hash    Hash // of a token
+	expires time.Time
+	ctx     context.Context //nolint:containedctx // the credential's life, which no call spans
+	end     context.CancelFunc
+}
+
+// index makes the credentials of a list. Those that are as before are the same grants.
+func index(list *List, before *credentials) *credentials {
+	c := &credentials{all: map[string]*grant{}, tokens: map[uint64]*grant{}}
+	for i := range list.Entries {
+		e := &list.Entries[i]
+		for _, key := range e.credentials() {
+			g := &grant{entry: *e, expires: e.Expires}
+			// These say nothing of what this credential gives.
+			g.entry.Token, g.entry.OldToken, g.entry.OldExpires, g.entry.Created = Hash{}, Hash{}, time.Time{}, time.Time{}
+			if h := e.OldToken; h != (Hash{}) && key == "sha256 "+h.String() {
+				g.hash = h
+				if g.expires.IsZero() || e.OldExpires.Before(g.expires) {
+					g.expires = e.OldExpires
+				}
+			} else {
+				g.hash = e.Token
+			}
+			c.add(key, g, before.all[key])
+		}
+	}
+	slices.SortStableFunc(c.networks, func(a, b *grant) int { return cmp.Compare(b.entry.Network.Bits(), a.entry.Network.Bits()) })
+	return c
+}
+
+// add adds a credential, or the same as it was before.
+func (c *credentials) add(key string, g, before *grant) {
+	if before != nil && before.expires.Equal(g.expires) && reflect.DeepEqual(before.entry, g.entry) {
+		g = before
+	} else if g.expires.IsZero() {
+		g.ctx, g.end = context.WithCancel(context.Background())
+	} else {
+		g.ctx, g.end = context.WithDeadline(context.Background(), g.expires)
+	}
+	c.all[key] = g
+	if g.hash != (Hash{}) {
+		c.tokens[g.hash.prefix()] = g
+	}
+	if g.entry.Network.IsValid() {
+		c.networks = append(c.networks, g)
+	}
+}
+
+// end ends the grants that are not among others.
+func (c *credentials) end(others *credentials) {
+	for key, g := range c.all {
+		if others.all[key] != g {
+			g.end()
+		}
+	}
+}
+
+func (h Hash) prefix() uint64 { return binary.BigEndian.Uint64(h[:]) }
+
+// Authorize implements [dictwire.Authorizer].
+func (f *File) Authorize(_ context.Context, c dictwire.Credentials) (dictwire.Grant, error) {
+	g := f.now.Load().find(c)
+	if g == nil && f.refreshNow() { // it may be new
+		g = f.now.Load().find(c)
+	}
+	if g == nil || g.ctx.Err() != nil || !g.expires.IsZero() && !time.Now().Before(g.expires) {
+		return dictwire.Grant{}, dictwire.ErrUnauthenticated
+	}
+	return dictwire.Grant{Principal: g.entry.Who(), Allows: g.entry.allows, Context: g.ctx}, nil
+}
+
+// find returns what a peer's credentials give, or nil.
+func (c *credentials) find(of dictwire.Credentials) *grant {
+	switch cert := certificateOf(of); {
+	case of.Token != "":
+		h := HashOf(of.Token)
+		// The index tells of a wrong token no more than that; a whole hash is compared in
+		// constant time.
+		g := c.tokens[h.prefix()]
+		if g == nil || subtle.ConstantTimeCompare(g.hash[:], h[:]) != 1 {
+			return nil
+		}
+		return g
+	case cert != nil:
+		for _, name := range namesOf(cert) {
+			if g := c.all["certificate "+name]; g != nil {
+				return g
+			}
+		}
+		return nil
+	case of.UID != nil:
+		return cmp.Or(c.all["unix "+strconv.FormatUint(uint64(*of.UID), 10)], c.all["unix *"])
+	}
+	addr := addrOf(of.RemoteAddr)
+	for _, g := range c.networks {
+		if g.entry.Network.Contains(addr) {
+			return g
+		}
+	}
+	return nil
+}
+
+// certificateOf returns the certificate that a peer has shown and the endpoint has
+// verified, or nil.
+func certificateOf(c dictwire.Credentials) *x509.Certificate {
+	if c.TLS == nil || len(c.TLS.VerifiedChains) == 0 {
+		return nil
+	}
+	return c.TLS.VerifiedChains[0][0]
+}
+
+// namesOf returns the subject alternative names of a certificate.
+func namesOf(cert *x509.Certificate) []string {
+	names := slices.Concat(cert.DNSNames, cert.EmailAddresses)
+	for _, u := range cert.URIs {
+		names = append(names, u.String())
+	}
+	return names
+}
+
+// addrOf returns an address without its port, or the zero value where it is none of IP.
+func addrOf(a net.Addr) netip.Addr {
+	if a == nil {
+		return netip.Addr{}
+	}
+	p, err := netip.ParseAddrPort(a.String())
+	if err != nil {
+		return netip.Addr{}
+	}
+	return p.Addr().Unmap().WithZone("")
+}

@@ -1,0 +1,81 @@
+package client
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/dictwire/dictwire/internal/address"
+	"github.com/dictwire/dictwire/internal/wire"
+)
+
+const connectTimeout = 10 * time.Second
+
+// A dialer connects to a server.
+type dialer struct {
+	addr string
+	tls  *tls.Config // nil: only where addr asks for it, by the defaults
+	alpn string
+	dial dialFunc // nil: a net.Dialer
+}
+
+type dialFunc = func(ctx context.Context, network, addr string) (net.Conn, error)
+
+// connect connects. With TLS, its handshake is done.
+func (d dialer) connect(ctx context.Context) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	network, where, withTLS, err := address.Dial(d.addr)
+	if err != nil {
+		return nil, err
+	}
+	dial := d.dial
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	conn, err := dial(ctx, network, where)
+	if err != nil {
+		return nil, fmt.Errorf("dictwire: can't connect to %s: %w", where, address.Cause(err))
+	}
+	if withTLS || d.tls != nil {
+		return d.secure(ctx, conn, network, where)
+	}
+	return conn, nil
+}
+
+// secure makes TLS of a connection, or closes it.
+func (d dialer) secure(ctx context.Context, conn net.Conn, network, where string) (net.Conn, error) {
+	config := d.tls.Clone()
+	if config == nil {
+		config = new(tls.Config)
+	}
+	config.MinVersion = max(config.MinVersion, tls.VersionTLS12)
+	if config.ServerName == "" {
+		host, _, err := net.SplitHostPort(where)
+		if network == "unix" || err != nil {
+			host = "localhost"
+		}
+		config.ServerName = cmp.Or(host, "localhost")
+	}
+	if config.NextProtos == nil && d.alpn != "" {
+		config.NextProtos = []string{d.alpn}
+	}
+	secure := tls.Client(conn, config)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		_ = conn.Close()
+		if plain := (tls.RecordHeaderError{}); errors.As(err, &plain) {
+			err = errors.New("the server does not speak it")
+		}
+		return nil, fmt.Errorf("dictwire: can't connect to %s: TLS: %w", where, address.Cause(err))
+	}
+	return secure, nil
+}
+
+// dialer returns how the client connects.
+func (c *Client) dialer() dialer {
+	return dialer{addr: c.addr, tls: c.o.TLS, alpn: wire.ALPN, dial: c.o.DialContext}
+}

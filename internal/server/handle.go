@@ -1,0 +1,97 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/fault"
+	"github.com/dictwire/dictwire/store"
+)
+
+// A RejectError is the error by which a handler rejects a record at once. All other
+// errors say that it has failed, and it is called again.
+type RejectError struct {
+	Reason string // the application's own word, or ""
+	Text   string
+}
+
+func (e *RejectError) Error() string { return e.Text }
+
+// Unwrap returns the *[fault.Error] that the sender is told.
+func (e *RejectError) Unwrap() error {
+	return &fault.Error{Code: fault.Handler, Reason: cut(e.Reason, store.MaxReason), Text: e.Text, At: -1}
+}
+
+// handle gives a record to the handler. The error is an *[fault.Error] why the record is
+// rejected, or why it can't be judged now. It reports false where the handler has failed
+// and is to be called again: see writer.pause. The records before are settled first.
+func (w *writer) handle(ctx context.Context, r *Request) (reply *dict.Dict, decided bool, err error) {
+	s := w.session.s
+	reply, err = w.call(ctx, r)
+	var rejected *RejectError
+	switch {
+	case err == nil, ctx.Err() != nil && errors.Is(err, context.Cause(ctx)), errors.Is(err, fault.ErrUnavailable):
+	case errors.As(err, &rejected):
+		err = rejected.Unwrap() // and nothing of what wraps it
+	default:
+		if w.failures++; w.failures <= s.handlerRetries {
+			s.logPeer("the handler failed, and is called again", "remote", w.session.peer,
+				"topic", w.topic, "producer", w.producer.Name, "number", r.Number, "failures", w.failures, "error", err)
+			return nil, false, nil
+		}
+		err = &fault.Error{Code: fault.Internal, Text: "the handler failed", At: -1, Err: err}
+	}
+	w.failures = 0
+	return reply, true, err
+}
+
+// call calls the handler. A panic of it is an error.
+func (w *writer) call(ctx context.Context, r *Request) (reply *dict.Dict, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	s := w.session.s
+	if s.handlerTimeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, s.handlerTimeout)
+		defer cancel()
+	}
+	return s.Handler(ctx, *r)
+}
+
+// Pauses before a handler that has failed is called again: each is twice the one
+// before.
+const (
+	minHandlerPause = 50 * time.Millisecond
+	maxHandlerPause = 5 * time.Second
+)
+
+// pause waits, where the handler has failed on the next record, until it is called
+// again. Where the connection is to end, that waits no longer: a record with a number
+// is sent again, and another one, which nobody has any more, has one chance left.
+func (w *writer) pause(ctx context.Context) error {
+	if w.failures == 0 {
+		return nil
+	}
+	conn := w.session.conn
+	conn.Rest()
+	pause := time.NewTimer(min(minHandlerPause<<min(w.failures-1, 16), maxHandlerPause))
+	defer pause.Stop()
+	select {
+	case <-pause.C:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-conn.Ending():
+		if !w.producer.IsZero() {
+			return conn.Ended()
+		}
+		w.failures = max(w.failures, w.session.s.handlerRetries)
+	}
+	return nil
+}

@@ -1,0 +1,195 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/dictwire/dictwire/fault"
+	"github.com/dictwire/dictwire/internal/dialect"
+)
+
+const (
+	// handshakeTime is how long a TLS handshake may take.
+	handshakeTime = 10 * time.Second
+
+	// maxHandshake is how many bytes of a peer it may take, its certificates included.
+	maxHandshake = 16 << 10
+
+	// handshakeCost is what it takes of memory at most.
+	handshakeCost = 4 * maxHandshake
+
+	// handshakePressed is after how long one ends while others wait for memory.
+	handshakePressed = time.Second
+)
+
+// security is what an endpoint has of TLS.
+type security struct {
+	config    *tls.Config    // nil: there is none
+	plaintext []netip.Prefix // who need not speak it
+	protocols []string       // what is offered within it
+
+	latest atomic.Pointer[configured]
+}
+
+// configured is a config that GetConfigForClient returned, as it is used.
+type configured struct{ from, used *tls.Config }
+
+// secure makes what an endpoint needs for TLS.
+func (s *security) secure(config *tls.Config, dialects map[dialect.Protocol]dialect.Dialect, kinds []dialect.Kind) {
+	if config == nil {
+		return
+	}
+	for _, k := range kinds {
+		if dialects[k.Protocols[0]] != nil {
+			s.protocols = append(s.protocols, k.ALPN...)
+		}
+	}
+	s.config = s.use(config)
+	if inner := s.config.GetConfigForClient; inner != nil {
+		s.config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+			config, err := inner(hello)
+			if config == nil || err != nil {
+				return config, err
+			}
+			// The same config gives the same one, which has the keys of its tickets.
+			latest := s.latest.Load()
+			if latest == nil || latest.from != config {
+				latest = &configured{config, s.use(config)}
+				s.latest.Store(latest)
+			}
+			return latest.used, nil
+		}
+	}
+}
+
+// use returns a config as an endpoint uses it.
+func (s *security) use(config *tls.Config) *tls.Config {
+	config = config.Clone()
+	config.MinVersion = max(config.MinVersion, tls.VersionTLS12)
+	if config.NextProtos == nil {
+		config.NextProtos = s.protocols
+	}
+	return config
+}
+
+// wants reports whether a peer has to speak TLS here.
+func (s *security) wants(c *dialect.Conn) bool {
+	if s.config == nil {
+		return false
+	}
+	addr, ok := c.IP()
+	return !ok || !slices.ContainsFunc(s.plaintext, func(p netip.Prefix) bool { return p.Contains(addr) })
+}
+
+// sniff tells what a connection speaks, within TLS where it has begun with that.
+func (s *security) sniff(ctx context.Context, c *dialect.Conn, active func() bool) (dialect.Protocol, error) {
+	p, err := c.Sniff(ctx, active)
+	if p == dialect.TLS && s.config != nil && err == nil {
+		if err := s.handshake(ctx, c); err != nil {
+			return p, err
+		}
+		return c.Sniff(ctx, nil)
+	}
+	if err != io.EOF && !c.Silent() && s.wants(c) && c.Ended() == nil {
+		return p, &fault.Error{
+			Code: fault.Plaintext, At: -1,
+			Text: "this server wants TLS; nothing of this connection was taken",
+			Hint: "connect with TLS, as to tls://HOST:PORT",
+		}
+	}
+	return p, err
+}
+
+// A handshakeError is why a connection has no TLS. The peer was told by an alert.
+type handshakeError struct{ error }
+
+func (e handshakeError) Error() string { return "TLS: " + e.error.Error() }
+func (e handshakeError) Unwrap() error { return e.error }
+
+// handshake makes TLS of a connection.
+func (s *security) handshake(ctx context.Context, c *dialect.Conn) error {
+	c.Rest()
+	shaking, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	held := make(chan struct{}) // closed when there is memory for it
+	go hasten(shaking, cancel, c, held)
+	below := &bounded{Conn: c.Hijack(), left: maxHandshake}
+	secure := tls.Server(below, s.config)
+	err := c.Hold(shaking, handshakeCost)
+	if err == nil {
+		close(held)
+		err = secure.HandshakeContext(shaking)
+	}
+	if err != nil {
+		c.Wrap(below.Conn)
+		switch {
+		case c.Ended() != nil:
+			return c.Ended()
+		case shaking.Err() != nil:
+			err = context.Cause(shaking)
+		}
+		return handshakeError{err}
+	}
+	below.left = -1
+	c.Wrap(secure)
+	return nil
+}
+
+// hasten ends a handshake that takes too long, until it has ended. held is closed when
+// there is memory for it, which others may wait for from then on.
+func hasten(shaking context.Context, end context.CancelCauseFunc, c *dialect.Conn, held <-chan struct{}) {
+	late := time.NewTimer(handshakeTime)
+	defer late.Stop()
+	look := time.NewTicker(handshakePressed)
+	defer look.Stop()
+	for {
+		select {
+		case <-held:
+			held = nil
+			look.Reset(handshakePressed)
+		case <-shaking.Done():
+			return
+		case <-c.Ending():
+			end(nil)
+		case <-late.C:
+			end(fmt.Errorf("no handshake within %v", handshakeTime))
+		case <-look.C:
+			if held == nil && c.Pressed() {
+				end(errors.New("the handshake came too slowly while others waited for memory"))
+			}
+		}
+	}
+}
+
+// bounded is a connection of which so many bytes are read; negative: any number.
+type bounded struct {
+	net.Conn
+	left int
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	switch {
+	case b.left < 0:
+		return b.Conn.Read(p)
+	case b.left == 0:
+		return 0, errors.New("more than a handshake takes")
+	}
+	n, err := b.Conn.Read(p[:min(len(p), b.left)])
+	b.left -= n
+	return n, err
+}
+
+func (b *bounded) CloseWrite() error {
+	if half, ok := b.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
