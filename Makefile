@@ -1,6 +1,6 @@
 # dictwire. `make help` lists the targets.
 
-.PHONY: help build demo test quick lint fuzz crash siege simulate mutants bench wheels generate clean
+.PHONY: help build demo test quick lint fuzz crash siege simulate pysimulate mutants bench wheels generate clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
@@ -31,6 +31,10 @@ siege: ## 2,000 hostile connections for DURATION (1m) beside honest ones
 
 simulate: ## 50,000 simulations of the whole; SIMULATIONS=n FIRST=seed
 	SIMULATIONS=$${SIMULATIONS:-50000} SIMULATEBUDGET=86400 scripts/test simulate
+
+pysimulate: build ## 5,000 scenarios of the Python client; PYSEEDS=n PYFIRST=seed
+	DICTWIRE=$$PWD/bin/dictwire PYTHONPATH=clients/python/src:clients/python PYSEEDS=$${PYSEEDS:-5000} \
+		.tools/python/bin/python -W error -m unittest -v tests.test_simulate
 
 mutants: ## broken promises, each of which the tests must find
 	MUTANTS= MUTANTSBUDGET=900 scripts/test mutants

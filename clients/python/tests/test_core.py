@@ -6,9 +6,9 @@ import json
 import random
 import unittest
 
-from dictwire import ProtocolError
 from dictwire._core import (
     Batch,
+    Broken,
     Committed,
     Damaged,
     End,
@@ -170,7 +170,7 @@ class Writing(unittest.TestCase):
             ('another', {'sum': '00000000'}, True),
             ('of the first bytes', {'sum': f'{crc32c(record[:5]):08x}', 'of': 5}, False),
             ('of other first bytes', {'sum': '00000000', 'of': 5}, True),
-            ('of more than there is', {'sum': '00000000', 'of': 500}, False),
+            ('of more than there is', {'sum': '00000000', 'of': 500}, True),
             ('not known', {}, False),
         ]:
             with self.subTest(name):
@@ -241,18 +241,23 @@ class Writing(unittest.TestCase):
     def test_strangers(self) -> None:
         """What is no native session is told, and nothing is taken for an ack."""
         for said in [b'SSH-2.0-OpenSSH_9.2\n', b'HTTP/1.1 400 Bad Request\r\n', b'[1]\n', b'{"ack":0}\n', b'{"dictwire":2}\n',
-                     b'{"dictwire":1}\n', b'{"dictwire":1,"next":0}\n', b'{"dictwire":1,"next":true}\n', b'x' * (2 << 20)]:
-            with self.subTest(said[:20]), self.assertRaises(ProtocolError):
+                     b'{"dictwire":1}\n', b'{"a":' * 5000 + b'\n', b'{"dictwire":1,"next":0}\n', b'{"dictwire":1,"next":true}\n', b'x' * (2 << 20)]:
+            with self.subTest(said[:20]):
                 w = writer()
                 w.connect(0.0, 1)
-                w.receive_data(said, 0.0)
+                self.assertIsInstance(w.receive_data(said, 0.0)[-1], Broken)
         for said in [b'{"ack":3}\n', b'{"ack":-1}\n', b'{"ack":"1"}\n', b'{"hello":1}\n', b'{"reply":1}\n', b'\n']:
-            with self.subTest(said), self.assertRaises(ProtocolError):
+            with self.subTest(said):
                 w = writer()
                 w.send(b'{}')
                 opened(w)
                 w.data_to_send()
-                w.receive_data(said, 0.0)
+                w.receive_data(b'{"rejected":1,"code":"handler","error":"no"}\n', 0.0)
+                said = b'{"rejected":1,"code":"handler","error":"no"}\n{"ack":1}\n' + said
+                events = w.receive_data(said, 0.0)
+                self.assertEqual(events[:2], [Rejected(1, 'handler', 'no'), Settled(1)], 'what stood before it')
+                self.assertIsInstance(events[2], Broken)
+                self.assertEqual(w.receive_data(b'{"ack":1}\n', 0.0), [], 'after it')
 
 
 RECORD = b'{"a":1}'
@@ -318,6 +323,23 @@ class Reading(unittest.TestCase):
         r.receive_data(b'{"committed":"t.2.0"}\n', 0.0)
         self.assertFalse(r.uncommitted)
 
+    def test_commit_without_an_answer(self) -> None:
+        """A server that goes on and does not answer a commit for 15 s is dead on that side."""
+        r = self.reader(cursor='c')
+        r.receive_data(AT, 0.0)
+        r.commit('t.2.0')
+        r.data_to_send(2.0)
+        r.receive_data(b'{"next":"t.2.0"}\n', 14.0)
+        self.assertEqual((r.deadline(), r.dead(16.9), r.dead(17.0)), (17.0, False, True))
+        r.receive_data(b'{"committed":"t.2.0"}\n', 15.0)
+        self.assertEqual(r.deadline(), 30.0)
+
+    def test_seen_beyond(self) -> None:
+        """What comes again after a position in a later block was all returned."""
+        r = self.reader(cursor='c')
+        r.position = 't.3.0'
+        self.assertEqual(r.receive_data(AT.replace(b't.2.0', b't.4.0'), 0.0), [])
+
     def test_commit_after_a_cut(self) -> None:
         r = self.reader(cursor='c')
         r.receive_data(AT, 0.0)
@@ -334,8 +356,8 @@ class Reading(unittest.TestCase):
     def test_strangers(self) -> None:
         for said in [b'{"lengths":[]}\n', b'{"lengths":[0]}\n', b'{"lengths":[1.5]}\n', b'{"lengths":7}\n', b'{"next":1}\n',
                      b'{"next":"x"}\n', b'{"next":"a.b.c"}\n', b'{"hello":1}\n', b'{"skipped":1,"next":"t.2.0"}\n']:
-            with self.subTest(said), self.assertRaises(ProtocolError):
-                self.reader().receive_data(said, 0.0)
+            with self.subTest(said):
+                self.assertIsInstance(self.reader().receive_data(said, 0.0)[-1], Broken)
 
     def test_positions(self) -> None:
         self.assertEqual(advanced('t.7.2', 3), 't.7.5')
@@ -372,7 +394,7 @@ class Cuts(unittest.TestCase):
             down += b'{"ack":%d}\n' % len(stored)
             alive = True
             while alive and len(settled) < total:
-                if rng.random() < 0.1:
+                if connection < 100 and rng.random() < 0.1:
                     down, alive = down[:rng.randrange(len(down) + 1)], False
                 while down:
                     n = rng.randrange(1, len(down) + 1)
@@ -390,7 +412,7 @@ class Cuts(unittest.TestCase):
                     w.send(records[queued])
                     queued += 1
                 up = w.data_to_send(rng.randrange(1, 200))
-                if up and rng.random() < 0.1:  # the server sees only the beginning
+                if up and connection < 100 and rng.random() < 0.1:  # the server sees only the beginning
                     up, alive = up[:rng.randrange(len(up))], False
                 while up:
                     record = records[len(stored)]

@@ -116,12 +116,18 @@ def reason(text: str, error: Exception) -> str:
     return f'{text}: {getattr(error, "strerror", None) or error or "no answer"}'
 
 
-def pauses(least: float = 0.05, most: float = 5.0) -> Iterator[float]:
-    """Yields seconds to wait between attempts to connect: each up to twice the one before, random in part."""
-    pause = least
-    while True:
-        yield pause * (0.5 + random.random() / 2)
-        pause = min(2 * pause, most)
+class Pauses:
+    """Seconds to wait between attempts to connect: each up to twice the one before, random in part."""
+
+    def __init__(self) -> None:
+        self._next = 0.05
+
+    def __iter__(self) -> Pauses:
+        return self
+
+    def __next__(self) -> float:
+        pause, self._next = self._next, min(2 * self._next, 5.0)
+        return pause * (0.5 + random.random() / 2)
 
 
 _last_attempt = 0

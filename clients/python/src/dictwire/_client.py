@@ -16,7 +16,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, Optional, Union
 
 from . import _core
-from ._address import TLS, Address, attempt, pauses
+from ._address import TLS, Address, Pauses, attempt
 from ._errors import Error, NotSettled, Timeout, Unavailable
 from ._records import Feed, Record
 from ._sending import CLOSE, EXIT, IDLE, Chunk, Deadline, Log, Window, check_topic, chunks, flushed
@@ -105,7 +105,8 @@ class Client:
         _clients.add(self)
 
     def _reset(self) -> None:
-        self._lock = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()
+        self._news = _News()
         self._closed = False
         self._topics: dict[str, _Topic] = {}
         self._readers: weakref.WeakSet[Reader] = weakref.WeakSet()
@@ -113,7 +114,7 @@ class Client:
 
     def _greet(self, wait: float) -> None:
         deadline = Deadline(wait)
-        for pause in pauses():
+        for pause in Pauses():
             try:
                 self._spare = self._address.connect()
                 return
@@ -252,7 +253,7 @@ class Client:
                 self._closed = True
                 topics = list(self._topics.values())
                 spare, self._spare = self._spare, None
-                self._lock.notify_all()
+                self._news.tell()
             if spare is not None:
                 spare.close()
             for reader in list(self._readers):
@@ -323,13 +324,41 @@ def besides(exception: BaseException, error: Error) -> None:
         warnings.warn(f'dictwire: {error}', RuntimeWarning, stacklevel=3)
 
 
+class _News:
+    """Wakes those who wait for something to change. The client's lock guards it.
+
+    It is a threading.Condition whose waits hold no lock, so that Ctrl-C leaves none held, or released twice. The lock
+    is a plain one for the same reason: Condition's own __enter__ can be interrupted when it has it.
+    """
+
+    def __init__(self) -> None:
+        self._waiters: list[threading.Lock] = []
+
+    def waiter(self) -> threading.Lock:
+        """Returns a lock that can be acquired when there are news."""
+        waiter = threading.Lock()
+        waiter.acquire()
+        self._waiters.append(waiter)
+        return waiter
+
+    def tell(self) -> None:
+        """Wakes all."""
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            waiter.release()
+
+
+def _wait(waiter: threading.Lock, left: Optional[float]) -> None:
+    waiter.acquire(timeout=-1 if left is None else min(left, threading.TIMEOUT_MAX))
+
+
 class _Topic:
     """A topic's records and the thread that carries them. The client's lock guards them."""
 
     def __init__(self, client: Client, name: str) -> None:
         self.client, self.closed = client, False
         self.log = Log(name, client.producer, client._window, token=client._token, accept_lost=client._accept_lost)
-        self.lock = client._lock
+        self.lock, self.news = client._lock, client._news
         self._asleep = False  # the thread waits for its socket, or for work
         self._retry = 0.0  # seconds that the server asked for
         self._wake, self._woken = socket.socketpair()
@@ -347,29 +376,25 @@ class _Topic:
 
     def send(self, chunk: Chunk, timeout: Optional[float], asked: bool = False) -> int:
         """Takes records, all or none, and returns the last one's number."""
-        with self.lock:
-            self._room(chunk, timeout)
-            number = self.log.take(chunk)
-            if asked:
-                self.log.asked[number] = None
-            if self._asleep:
-                self.wake()
-                self._asleep = False
-        return number
-
-    def _room(self, chunk: Chunk, timeout: Optional[float]) -> None:
-        """Waits until the window has room."""
         window, deadline = self.client._window, None
         while True:
-            self._check()
-            if window.has_room(len(chunk.records), chunk.size):
-                return
-            deadline = deadline or Deadline(timeout)
-            left = deadline.left()
-            if left == 0:
-                raise Timeout(window.full(deadline.timeout))
-            self.wake()  # for an earlier call that was interrupted before it did
-            self.lock.wait(left)
+            with self.lock:
+                self._check()
+                if window.has_room(len(chunk.records), chunk.size):
+                    number = self.log.take(chunk)
+                    if asked:
+                        self.log.asked[number] = None
+                    if self._asleep:
+                        self.wake()
+                        self._asleep = False
+                    return number
+                deadline = deadline or Deadline(timeout)
+                left = deadline.left()
+                if left == 0:
+                    raise Timeout(window.full(deadline.timeout))
+                waiter = self.news.waiter()
+                self.wake()  # for an earlier call that was interrupted before it did
+            _wait(waiter, left)
 
     def _check(self) -> None:
         if self.log.failed is not None:
@@ -386,35 +411,39 @@ class _Topic:
 
     def wait(self, begin: int, end: int, timeout: Optional[float]) -> None:
         """Returns when records are stored, or raises why not."""
-        deadline = Deadline(timeout)
+        self._settled(end, timeout)
         with self.lock:
-            self._settled(end, deadline)
             error = self.log.outcome(begin, end)
         if error is not None:
             raise error
 
     def flush(self, timeout: Optional[float]) -> None:
         """Returns when all records are settled."""
-        deadline = Deadline(timeout)
         with self.lock:
-            self._settled(self.log.core.last, deadline)
+            last = self.log.core.last
+        self._settled(last, timeout)
 
-    def _settled(self, number: int, deadline: Deadline) -> None:
-        core = self.log.core
-        while core.acked < number:
-            self._check()
-            left = deadline.left()
-            if left == 0:
-                raise Timeout(self.log.late(number, deadline.timeout))
-            if self._asleep and core.pending:
-                self.wake()  # for an earlier call that was interrupted before it did
-            self.lock.wait(left)
+    def _settled(self, number: int, timeout: Optional[float]) -> None:
+        """Returns when all records up to a number are settled."""
+        core, deadline = self.log.core, Deadline(timeout)
+        while True:
+            with self.lock:
+                if core.acked >= number:
+                    return
+                self._check()
+                left = deadline.left()
+                if left == 0:
+                    raise Timeout(self.log.late(number, deadline.timeout))
+                waiter = self.news.waiter()
+                if self._asleep and core.pending:
+                    self.wake()  # for an earlier call that was interrupted before it did
+            _wait(waiter, left)
 
     def close(self) -> None:
         """Has the thread end."""
         with self.lock:
             self.closed = True
-            self.lock.notify_all()
+            self.news.tell()
         self.wake()
 
     def join(self, deadline: Deadline) -> int:
@@ -424,7 +453,7 @@ class _Topic:
 
     def abandon(self) -> None:
         """Drops all in a forked child, where the thread does not exist."""
-        self.lock = threading.Condition(threading.Lock())
+        self.lock = threading.Lock()
         self.log.failed = self.log.failed or Error('the record was sent before the fork: it is the parent\'s to settle')
         self.closed = True
         self._release()
@@ -448,12 +477,12 @@ class _Topic:
         except Exception as e:  # nobody else would tell those who wait
             with self.lock:
                 self.log.fail(Error(f'topic {self.log.topic} can\'t go on: {type(e).__name__}: {e}'))
-                self.lock.notify_all()
+                self.news.tell()
         finally:
             self._release()
 
     def _carry(self) -> None:
-        log, pause = self.log, pauses()
+        log, pause = self.log, Pauses()
         while True:
             with self.lock:
                 idle = self._asleep = not log.core.pending
@@ -464,7 +493,7 @@ class _Topic:
             try:
                 self._sock = self.client._connect()
                 if self._session(self._sock):
-                    pause = pauses()
+                    pause = Pauses()
             except (OSError, Unavailable):
                 pass
             finally:
@@ -542,7 +571,7 @@ class _Topic:
                 return False
             with self.lock:
                 end = self.log.receive(data, time.monotonic())
-                self.lock.notify_all()
+                self.news.tell()
             if end is not None:
                 self._retry = end.retry
                 return False
@@ -578,8 +607,9 @@ class Reader:
         self._client, self._core, self._timeout = client, core, timeout
         self._feed = Feed(core)
         self._sock: Optional[socket.socket] = None
-        self._pauses = pauses()
-        self._busy = threading.Lock()  # held while a call is under way
+        self._pauses = Pauses()
+        self._until: Optional[float] = None  # when the next connection is tried
+        self._user: Optional[int] = None  # the thread whose call is under way, or was interrupted
         self._closing = False
 
     @property
@@ -605,7 +635,7 @@ class Reader:
                 deadline = deadline or Deadline(self._timeout)
                 self._more(deadline)
         finally:
-            self._busy.release()
+            self._user = None
 
     def commit(self, timeout: Optional[float] = 15.0) -> None:
         """Moves the cursor after the record that was returned last, and returns when that is durable.
@@ -622,7 +652,7 @@ class Reader:
                     self._more(deadline)
                     self._feed.check()
         finally:
-            self._busy.release()
+            self._user = None
 
     def close(self) -> None:
         """Ends the reading. What was asked to be committed before is committed, if that takes no more than 5 s."""
@@ -633,11 +663,12 @@ class Reader:
         try:
             self._finish(seconds)
         finally:
-            self._busy.release()
+            self._user = None
 
     def _begin(self) -> None:
-        if not self._busy.acquire(blocking=False):
+        if self._user not in (None, threading.get_ident()):
             raise Error('another thread uses the reader: make one for each')
+        self._user = threading.get_ident()
 
     def _finish(self, seconds: float) -> None:
         deadline, self._closing = Deadline(seconds), True
@@ -652,11 +683,8 @@ class Reader:
 
     def _end(self) -> None:
         """Ends the reading with its client: at once where another thread waits in it."""
-        if self._busy.acquire(blocking=False):
-            try:
-                self._finish(JOIN)
-            finally:
-                self._busy.release()
+        if self._user in (None, threading.get_ident()):
+            self._close(JOIN)
             return
         sock = self._sock
         if sock is not None:
@@ -667,8 +695,8 @@ class Reader:
 
     def _abandon(self) -> None:
         """Ends the reading in a forked child, without a word to the server."""
-        self._busy = threading.Lock()
-        self._feed.failed = Error('the reader was made before the fork: make another by read')
+        self._user = None
+        self._feed.fail(Error('the reader was made before the fork: make another by read'))
         self._disconnect()
 
     def __enter__(self) -> Reader:
@@ -710,10 +738,13 @@ class Reader:
         feed, core = self._feed, self._core
         if feed.broken is not None:
             self._disconnect()
-            pause = max(feed.broken, next(self._pauses))
-            time.sleep(pause if left is None else min(pause, left))
-            feed.broken = None
-            return
+            if self._until is None:
+                self._until = time.monotonic() + max(feed.broken, next(self._pauses))
+            pause = self._until - time.monotonic()
+            if pause > 0:
+                time.sleep(pause if left is None else min(pause, left))
+                return
+            feed.broken = self._until = None
         now = time.monotonic()
         try:
             if self._sock is None:
@@ -730,7 +761,7 @@ class Reader:
         except (OSError, Unavailable):
             data = b''
         if data:
-            self._pauses = pauses()
+            self._pauses = Pauses()
             feed.feed(data, time.monotonic())
         else:
             feed.broken = 0.0
@@ -766,9 +797,9 @@ _closes_at_end = 0  # the process that does
 
 def at_end(call: Callable[[], None], priority: int) -> None:
     """Has a child of multiprocessing call at its end what atexit would: such a child ends without it."""
-    util = sys.modules.get('multiprocessing.util')
-    if util is not None:
-        util.Finalize(None, call, exitpriority=priority)
+    finalize = getattr(sys.modules.get('multiprocessing.util'), 'Finalize', None)
+    if finalize is not None:
+        finalize(None, call, exitpriority=priority)
 
 
 atexit.register(_flush_all)

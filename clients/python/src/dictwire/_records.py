@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any, Optional, Union
 
 from . import _cbor, _core
 from ._core import Batch, advanced
-from ._errors import DamagedError, Error, LossError, ProtocolError, SkippedError, remote
+from ._errors import DamagedError, Error, LossError, SkippedError, remote
 from ._values import decode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from datetime import datetime
 
 
@@ -84,20 +83,6 @@ class Record:
         return f'<{self.topic} {self.position}: {self.data!r}>'
 
 
-def records(batch: Batch) -> Iterator[Union[Record, LossError]]:
-    """Yields the records of a batch, and what keeps one from being read in its place."""
-    source = _Source(batch)
-    for i, record in enumerate(batch.records):
-        try:
-            data = decode(record, batch.format)
-        except ValueError as e:
-            at, after = source.position(i), source.position(i + 1)
-            yield LossError(f'the record at {at}, topic {batch.topic}: {e}; ask for the next record to go on after it',
-                            position=at, after=after)
-        else:
-            yield Record(data, source, i)
-
-
 class Feed:
     """What both readers are but for their connection: the next record, and what is to be committed.
 
@@ -114,7 +99,9 @@ class Feed:
         self._reached: Union[Record, str, None] = None  # what was returned last, or the position after it
         self._events: deque[Any] = deque()
         self._fed: Optional[str] = None  # everything below it is in _events, or was returned
-        self._queue: Iterator[Union[Record, LossError]] = iter(())
+        self._batch: Optional[Batch] = None  # the first of _events, while its records are returned
+        self._index = 0  # of the next one
+        self._source: Any = None
         self._current: Optional[Record] = None
 
     def connect(self, now: float, attempt: int) -> bytes:
@@ -124,11 +111,13 @@ class Feed:
 
     def feed(self, data: bytes, now: float) -> None:
         """Takes what came."""
-        try:
-            self._events += self.core.receive_data(data, now)
-        except ProtocolError as e:
-            self.failed = e
+        self._events += self.core.receive_data(data, now)
         self._fed = self.core.position
+
+    def fail(self, error: Error) -> None:
+        """Drops what was not returned yet: it can't go on."""
+        self._events.clear()
+        self._batch, self._current, self.failed = None, None, error
 
     def ask(self) -> None:
         """Says that the next record is asked for: the one before may be committed."""
@@ -138,36 +127,62 @@ class Feed:
             self._current = None
 
     def take(self) -> Optional[Record]:
-        """Returns the next record, or None where more is to be received first, or nothing comes any more."""
+        """Returns the next record, or None where more is to be received first, or nothing comes any more.
+
+        An event is dropped when it is done with, and there is no generator that an interrupt would end: what a call
+        that was interrupted had not returned comes with the next one.
+        """
         while True:
-            for record in self._queue:
-                if isinstance(record, LossError):
-                    self._reached = record.after
-                    raise record
-                self._current = self._reached = record
-                return record
+            if self._batch is not None:
+                if self._index <= self._source.last:
+                    return self._record(self._batch)
+                if self._events and self._events[0] is self._batch:
+                    self._events.popleft()
+                self._batch = None
             if not self._events or self.broken is not None:
                 if self.failed is not None:
                     raise self.failed
                 return None
-            event = self._events.popleft()
+            event = self._events[0]
             if isinstance(event, Batch):
-                self._queue = records(event)
-            elif isinstance(event, _core.Progress):
+                self._source, self._index = _Source(event), 0
+                self._batch = event
+                continue
+            error: Optional[Error] = None
+            if isinstance(event, _core.Progress):
                 self._commit(event.next)
             elif isinstance(event, _core.End):
                 self._commit(event.next)
                 self.ended = True
             elif isinstance(event, _core.Skipped):
                 self._reached = event.next
-                raise SkippedError(event.start, event.end, event.topic)
+                error = SkippedError(event.start, event.end, event.topic)
             elif isinstance(event, _core.Damaged):
                 self._reached = event.next
-                raise DamagedError(event.start, event.end, event.topic, event.error)
+                error = DamagedError(event.start, event.end, event.topic, event.error)
             elif isinstance(event, _core.Ended):
                 if event.stop:
                     self.failed = remote(event.code, event.text)
                 self.broken = event.retry
+            elif isinstance(event, _core.Broken):
+                self.failed = event.error
+            self._events.popleft()
+            if error is not None:
+                raise error
+
+    def _record(self, batch: Batch) -> Record:
+        """Returns the next record of a batch. Raises LossError where it can't be read."""
+        index, source = self._index, self._source
+        try:
+            record = Record(decode(batch.records[index], batch.format), source, index)
+        except ValueError as e:
+            at, after = source.position(index), source.position(index + 1)
+            self._index, self._reached = index + 1, after
+            raise LossError(f'the record at {at}, topic {batch.topic}: {e}; ask for the next record to go on after it',
+                            position=at, after=after) from None
+        self._index = index + 1
+        self._current = self._reached = record
+        return record
 
     @property
     def position(self) -> Optional[str]:
@@ -188,6 +203,8 @@ class Feed:
         for event in self._events:
             if isinstance(event, _core.Ended) and event.stop:
                 raise remote(event.code, event.text)
+            if isinstance(event, _core.Broken):
+                raise event.error
 
     def _commit(self, position: str) -> None:
         if self.core.has_cursor:

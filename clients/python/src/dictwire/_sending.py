@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any, Optional
 
 from . import _core
-from ._errors import Error, NoReply, ProtocolError, RejectedError, remote
+from ._errors import Error, NoReply, RejectedError, remote
 from ._values import FORMATS, Default, decode, encode
 
 if TYPE_CHECKING:
@@ -109,11 +109,7 @@ class Log:
 
     def receive(self, data: bytes, now: float) -> Optional[_core.Ended]:
         """Takes what came, and returns how the session ended if it did."""
-        try:
-            events = self.core.receive_data(data, now)
-        except Exception as e:  # whatever a peer says must not end the thread or task that hears it
-            self.fail(e if isinstance(e, Error) else ProtocolError(f'the server says what can\'t be understood: {e!r}'))
-            return _core.Ended('internal', str(e), stop=True)
+        events = self.core.receive_data(data, now)
         self._count()
         for event in events:
             if isinstance(event, _core.Rejected):
@@ -125,6 +121,9 @@ class Log:
                 if event.stop:
                     self.fail(remote(event.code, event.text))
                 return event
+            elif isinstance(event, _core.Broken):
+                self.fail(event.error)
+                return _core.Ended('internal', str(event.error), stop=True)
         return None
 
     def fail(self, error: Error) -> None:

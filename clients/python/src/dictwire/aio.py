@@ -24,7 +24,7 @@ from collections.abc import AsyncIterable, Generator, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union
 
 from . import _core
-from ._address import CONNECT_TIMEOUT, TLS, Address, attempt, pauses, reason, refuse_self
+from ._address import CONNECT_TIMEOUT, TLS, Address, Pauses, attempt, reason, refuse_self
 from ._client import READ_SIZE, besides
 from ._errors import Error, NotSettled, Timeout, Unavailable
 from ._records import Feed, Record
@@ -100,7 +100,7 @@ class Client:
 
     async def __aenter__(self) -> Client:
         deadline = Deadline(self._wait)
-        for pause in pauses():
+        for pause in Pauses():
             try:
                 transport, _ = await self._open(asyncio.Protocol)
                 transport.close()
@@ -369,7 +369,7 @@ class _Topic:
             self.tell()
 
     async def _carry(self) -> None:
-        log, pause = self.log, pauses()
+        log, pause = self.log, Pauses()
         while log.failed is None:
             if not log.core.pending:
                 self._work.clear()
@@ -385,7 +385,7 @@ class _Topic:
                     session.close()
                 retry = session.retry
                 if log.core.welcomed:
-                    pause = pauses()
+                    pause = Pauses()
             except Unavailable:
                 pass
             if log.core.pending and log.failed is None:
@@ -519,7 +519,8 @@ class Reader:
         self._client, self._core, self._timeout = client, core, timeout
         self._feed = Feed(core)
         self._stream: Optional[_Stream] = None
-        self._pauses = pauses()
+        self._pauses = Pauses()
+        self._until: Optional[float] = None  # when the next connection is tried
         self._busy = self._closing = False
 
     @property
@@ -628,10 +629,13 @@ class Reader:
         feed, core = self._feed, self._core
         if feed.broken is not None:
             self._disconnect()
-            pause = max(feed.broken, next(self._pauses))
-            await asyncio.sleep(pause if left is None else min(pause, left))
-            feed.broken = None
-            return
+            if self._until is None:
+                self._until = time.monotonic() + max(feed.broken, next(self._pauses))
+            pause = self._until - time.monotonic()
+            if pause > 0:
+                await asyncio.sleep(pause if left is None else min(pause, left))
+                return
+            feed.broken = self._until = None
         if self._stream is None:
             try:
                 _, self._stream = await self._client._open(_Stream)
@@ -647,7 +651,7 @@ class Reader:
             if core.dead(time.monotonic()):
                 self._disconnect()
         elif data:
-            self._pauses = pauses()
+            self._pauses = Pauses()
             feed.feed(data, time.monotonic())
         else:
             feed.broken = 0.0

@@ -52,12 +52,13 @@ class Server:
     Attributes:
         addr: where it listens.
         log: the path of what it writes on standard error.
+        store: the path of its store.
     """
 
     def __init__(self, *args: str) -> None:
         self._args = args
         self._dir = tempfile.mkdtemp(prefix='dictwire-')
-        self.log = os.path.join(self._dir, 'log')
+        self.log, self.store = os.path.join(self._dir, 'log'), os.path.join(self._dir, 'store')
         self.addr = f'127.0.0.1:{_free_port()}'
         self._process: Optional[subprocess.Popen[bytes]] = None
 
@@ -65,7 +66,7 @@ class Server:
         """Starts the server, with what its store holds, and returns when it listens."""
         with open(self.log, 'ab') as log:
             self._process = subprocess.Popen(
-                [binary(), 'serve', '--listen', self.addr, '--store', os.path.join(self._dir, 'store'),
+                [binary(), 'serve', '--listen', self.addr, '--store', self.store,
                  '--print', 'none', '--reserve', '-1', *self._args],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         host, port = self.addr.rsplit(':', 1)

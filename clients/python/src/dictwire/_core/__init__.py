@@ -7,6 +7,7 @@ come with the time, and writes what they return. docs/protocol.md of the project
 
 from ._messages import (
     Batch,
+    Broken,
     Committed,
     Damaged,
     End,
@@ -22,6 +23,6 @@ from ._reader import Reader, advanced, follows, start
 from ._writer import Writer
 
 __all__ = [
-    'Batch', 'Committed', 'Damaged', 'End', 'Ended', 'Progress', 'Reader', 'Rejected', 'Reply', 'Settled',
+    'Batch', 'Broken', 'Committed', 'Damaged', 'End', 'Ended', 'Progress', 'Reader', 'Rejected', 'Reply', 'Settled',
     'Skipped', 'Welcomed', 'Writer', 'advanced', 'follows', 'start',
 ]

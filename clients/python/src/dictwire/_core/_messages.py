@@ -117,7 +117,14 @@ class End:
     next: str
 
 
-Event = Union[Welcomed, Settled, Rejected, Reply, Ended, Batch, Progress, Skipped, Damaged, Committed, End]
+@dataclass(frozen=True)
+class Broken:
+    """The peer broke the protocol: the connection is of no use, and it is not likely that another one is."""
+
+    error: ProtocolError
+
+
+Event = Union[Broken, Welcomed, Settled, Rejected, Reply, Ended, Batch, Progress, Skipped, Damaged, Committed, End]
 
 
 class Lines:

@@ -11,6 +11,7 @@ from ._messages import (
     SILENCE,
     VERSION,
     Batch,
+    Broken,
     Committed,
     Damaged,
     End,
@@ -127,25 +128,35 @@ class Reader:
     def receive_data(self, data: bytes, now: float) -> list[Event]:
         """Takes what came, and returns what it means.
 
-        Raises `ProtocolError` where the peer breaks the protocol; the connection is of no use then.
+        After a `Broken` or `Ended` the connection means nothing any more.
         """
         self._heard = now
         events: list[Event] = []
+        try:
+            self._receive(data, events)
+        except ProtocolError as e:
+            self._state = self._closed
+            events.append(Broken(e))
+        return events
+
+    def _receive(self, data: bytes, events: list[Event]) -> None:
+        if self._state == self._closed:
+            return
         self._lines.feed(data)
         while True:
             if self._batch is not None:
                 message, lengths = self._batch
                 joined = self._lines.take(sum(lengths))
                 if joined is None:
-                    return events
+                    return
                 self._batch = None
                 events += self._records(message, lengths, joined)
             said = self._lines.message()
             if said is None:
-                return events
+                return
             events += self._state(said)
             if self._state == self._closed:
-                return events  # what follows means nothing any more
+                return
 
     def dead(self, now: float) -> bool:
         """Reports whether the server has been silent, or owed an answer, for so long that the connection is dead."""
