@@ -115,8 +115,8 @@ func whoSpeaks(_ context.Context, c dictwire.Credentials) (dictwire.Grant, error
 // without, on the same port.
 func TestTLS(t *testing.T) {
 	p, st := newPKI(t), memory.New(nil)
-	var rec recorder
-	srv := &dictwire.Server{Store: st, Handler: &rec, Authorizer: dictwire.AuthorizerFunc(whoSpeaks)}
+	var log logBuffer
+	srv := &dictwire.Server{Store: st, Authorizer: dictwire.AuthorizerFunc(whoSpeaks), Logger: log.logger()}
 	addr := startAt(t, srv, dictwire.Endpoint{TLS: p.server(), PlaintextFrom: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 	ca := p.file("ca")
 
@@ -182,6 +182,12 @@ with connect() as s:
 			t.Errorf("%s is not stored once:\n%s", want, got)
 		}
 	}
+	if err := srv.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if text := log.String(); text != "" { // who ends TLS without a word ends as others do
+		t.Errorf("logged:\n%s", text)
+	}
 }
 
 // Who is not who an endpoint wants gets nothing in, and what he sees is an alert, or in
@@ -243,8 +249,8 @@ func TestTLSRefused(t *testing.T) {
 		_ = c.Close()
 	}
 	wantStored(t, st, "default")
-	if strings.Contains(log.String(), "secret") {
-		t.Errorf("a secret:\n%s", log.String())
+	if strings.Contains(log.String(), "secret") || !strings.Contains(log.String(), "unsupported application protocols") {
+		t.Errorf("a secret, or no word of handshakes that failed:\n%s", log.String())
 	}
 	c, err := dictwire.Dialer{TLS: p.client("")}.Dial(t.Context(), addr)
 	if err != nil {

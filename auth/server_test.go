@@ -189,7 +189,7 @@ func TestRevoke(t *testing.T) {
 	if err := f.Reload(); err != nil {
 		t.Fatal(err)
 	}
-	if told := w.all(); !strings.Contains(told, `"code":"unauthenticated"`) {
+	if told, _ := io.ReadAll(w.r); !strings.Contains(string(told), `"code":"unauthenticated"`) {
 		t.Errorf("the writer is told %s", told)
 	}
 	if told, _ := io.ReadAll(r.r); !strings.Contains(string(told), `"code":"unauthenticated"`) {

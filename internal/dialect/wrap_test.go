@@ -152,6 +152,27 @@ func TestWrapPatience(t *testing.T) {
 	})
 }
 
+// What hijacks a connection that is wrapped already, as HTTP does within TLS, is waited
+// for likewise.
+func TestHijackWrapped(t *testing.T) {
+	const size = 1 << 20
+	overTLS(t, func(t *testing.T, c *dialect.Conn) {
+		if p, err := c.Sniff(t.Context(), nil); p != dialect.HTTP || err != nil {
+			t.Fatalf("sniffed %v, %v", p, err)
+		}
+		nc := c.Hijack()
+		if n, err := nc.Write(make([]byte, size)); n != size || err != nil {
+			t.Errorf("Write = %d, %v", n, err)
+		}
+	}, func(t *testing.T, c *tls.Conn) {
+		_, _ = io.WriteString(c, "GET / HTTP/1.1\r\n\r\n")
+		time.Sleep(time.Minute)
+		if _, err := io.ReadFull(c, make([]byte, size)); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // What is hijacked has the bytes that had come, is left alone when the server drains,
 // and ends when the connection does.
 func TestHijack(t *testing.T) {

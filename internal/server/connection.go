@@ -24,6 +24,7 @@ func (s *Server) serve(c *dialect.Conn, e *endpoint, active func() bool) {
 		err = nil
 	case errors.As(err, &f):
 		s.tell(c, f)
+	case errors.As(err, new(handshakeError)): // the peer was told by an alert
 	case c.Silent(): // a probe that was reset
 		err = nil
 	}

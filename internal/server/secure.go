@@ -52,6 +52,9 @@ func (s *security) secure(config *tls.Config, dialects map[dialect.Protocol]dial
 			s.protocols = append(s.protocols, k.ALPN...)
 		}
 	}
+	if http := "http/1.1"; dialects[dialect.HTTP] != nil && !slices.Contains(s.protocols, http) {
+		s.protocols = append(s.protocols, http)
+	}
 	s.config = s.use(config)
 	if inner := s.config.GetConfigForClient; inner != nil {
 		s.config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
