@@ -161,6 +161,9 @@ def connect():
     return context.wrap_socket(socket.create_connection((host, int(port)), 20), server_hostname='localhost')
 with connect() as s:
     s.sendall(json.dumps({'by': 'python'}).encode())
+for i in range(20): # all that is sent before the end arrives, also where the end is at once
+    with connect() as s:
+        s.sendall(b'{"by":"many"}' * 1000)
 with connect() as s:
     s.sendall(pickle.dumps({'by': 'pickle'}))
 with connect() as s:
@@ -173,8 +176,11 @@ with connect() as s:
 	if said := say(t, addr, `{"by":"plain"}`); said != "" {
 		t.Errorf("in plain text: told %s", said)
 	}
-	for deadline := time.Now().Add(20 * time.Second); len(stored(t, st, "default")) < 5 && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(20 * time.Second); srv.Stats().Records < 20_007 && time.Now().Before(deadline); {
 		time.Sleep(5 * time.Millisecond)
+	}
+	if n := len(stored(t, st, "default")); n != 20_005 {
+		t.Errorf("%d records are stored, want %d", n, 20_005)
 	}
 	got := strings.Join(stored(t, st, "default"), "\n") + strings.Join(stored(t, st, "native"), "\n")
 	for _, want := range []string{`"openssl","n":0`, `"openssl","n":1`, "python", "pickle", "plain", "session"} {

@@ -255,7 +255,11 @@ func (c *Conn) Close() error {
 		c.work.End()
 	}
 	c.release(nil)
-	return errors.Join(err, c.top.Close())
+	closing := c.top.Close()
+	if c.tls != nil { // a peer that is gone can't be told that this is the end
+		closing = nil
+	}
+	return errors.Join(err, closing)
 }
 
 // linger reads what still comes until ctx is done, the read deadline, or the peer's

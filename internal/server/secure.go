@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/netip"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/dictwire/dictwire/fault"
@@ -35,12 +34,7 @@ type security struct {
 	config    *tls.Config    // nil: there is none
 	plaintext []netip.Prefix // who need not speak it
 	protocols []string       // what is offered within it
-
-	latest atomic.Pointer[configured]
 }
-
-// configured is a config that GetConfigForClient returned, as it is used.
-type configured struct{ from, used *tls.Config }
 
 // secure makes what an endpoint needs for TLS.
 func (s *security) secure(config *tls.Config, dialects map[dialect.Protocol]dialect.Dialect, kinds []dialect.Kind) {
@@ -62,13 +56,7 @@ func (s *security) secure(config *tls.Config, dialects map[dialect.Protocol]dial
 			if config == nil || err != nil {
 				return config, err
 			}
-			// The same config gives the same one, which has the keys of its tickets.
-			latest := s.latest.Load()
-			if latest == nil || latest.from != config {
-				latest = &configured{config, s.use(config)}
-				s.latest.Store(latest)
-			}
-			return latest.used, nil
+			return s.use(config), nil
 		}
 	}
 }
@@ -77,6 +65,9 @@ func (s *security) secure(config *tls.Config, dialects map[dialect.Protocol]dial
 func (s *security) use(config *tls.Config) *tls.Config {
 	config = config.Clone()
 	config.MinVersion = max(config.MinVersion, tls.VersionTLS12)
+	// A ticket comes after the handshake. Who closes the connection without having read it,
+	// as programs do that only send, resets it: what is on its way would be lost.
+	config.SessionTicketsDisabled = true
 	if config.NextProtos == nil {
 		config.NextProtos = s.protocols
 	}
