@@ -67,13 +67,12 @@ type Conn struct {
 	// Patient says that the peer may be silent between records for ever.
 	Patient bool
 
-	nc     net.Conn
-	host   string // of the peer
-	rules  *Rules
-	lease  *lease.Lease
-	known  atomic.Bool // see SetKnown
-	work   *lease.Turn // of the connection's goroutine
-	giving *lease.Turn // of the one that gives to a reader; nil where there is none
+	nc    net.Conn
+	host  string // of the peer
+	rules *Rules
+	lease *lease.Lease
+	known atomic.Bool // see SetKnown
+	work  *lease.Turn // of the connection's goroutine
 
 	buf    []byte // leased; nil while idle
 	beside int64  // what of the lease is for other memory
@@ -241,13 +240,10 @@ func (c *Conn) Sniff(ctx context.Context, active func() bool) (p Protocol, err e
 
 // SetKnown says whether the peer's records were good so far, or what it has read:
 // then it waits neither for its turn nor for a buffer after those whose were not,
-// and may have a larger one.
+// and may have a larger one. Any goroutine may call it.
 func (c *Conn) SetKnown(known bool) {
 	c.lease.SetKnown(known)
 	c.known.Store(known)
-	if c.busy = busyBuffer; known { // many may have work, and its turn comes seldom
-		c.busy = knownBuffer
-	}
 }
 
 // Known reports whether the peer does not wait for its turn: SetKnown said so, or it is
@@ -270,6 +266,9 @@ func (c *Conn) room(ctx context.Context, within bool, h Holder) error {
 		beside += int64(h.Scratch())
 	}
 	c.high = max(c.high, c.w)
+	if c.busy = busyBuffer; c.known.Load() { // many may have work, and its turn comes seldom
+		c.busy = knownBuffer
+	}
 	charge := c.lease.Size() - c.beside // for buf: its size, or more where a record was promised it
 	switch {
 	case c.full && size < c.busy && c.lease.TryResize(int64(2*size)+beside):
@@ -361,15 +360,6 @@ func (c *Conn) begin(ctx context.Context, t *lease.Turn) error {
 	return c.unlessOver(t.Begin(ctx, c.over))
 }
 
-// WorkLong waits until the connection's goroutine may do what may take long, until
-// Rest. It must hold no memory for building.
-func (c *Conn) WorkLong(ctx context.Context) error {
-	if c.Known() {
-		return nil
-	}
-	return c.unlessOver(c.work.BeginLong(ctx, c.over))
-}
-
 // unlessOver returns what End was told where that is why a turn did not begin.
 func (c *Conn) unlessOver(err error) error {
 	if err == lease.ErrStopped {
@@ -380,6 +370,34 @@ func (c *Conn) unlessOver(err error) error {
 
 // Rest ends the turn of the connection's goroutine, which is about to wait.
 func (c *Conn) Rest() { c.work.End() }
+
+// A Worker is a goroutine that does what the peer asks for, in turns of its own.
+type Worker struct {
+	c    *Conn
+	turn *lease.Turn
+}
+
+// Own returns the worker that is the connection's goroutine.
+func (c *Conn) Own() *Worker { return &Worker{c, c.work} }
+
+// Worker returns a worker that is another goroutine, for a dialect that does several
+// things of a connection at once. Any goroutine may call it.
+func (c *Conn) Worker() *Worker { return &Worker{c, c.rules.Turns.Turn(c.host)} }
+
+// Begin waits for the goroutine's turn, where it needs one.
+func (w *Worker) Begin(ctx context.Context) error { return w.c.begin(ctx, w.turn) }
+
+// BeginLong waits until the goroutine may do what may take long, until Rest. It must
+// hold no memory for building.
+func (w *Worker) BeginLong(ctx context.Context) error {
+	if w.c.Known() {
+		return nil
+	}
+	return w.c.unlessOver(w.turn.BeginLong(ctx, w.c.over))
+}
+
+// Rest ends the goroutine's turn. It is about to wait.
+func (w *Worker) Rest() { w.turn.End() }
 
 // patience says how long the next read may wait, or why none may. Nothing has come
 // since a time.

@@ -12,7 +12,8 @@ import (
 )
 
 // An Intake is the server as a connection sees it. All that a peer does there
-// belongs to a session.
+// belongs to a session. Any number of goroutines may use it at once, each with sessions
+// of its own: see [Credentials.Worker].
 type Intake interface {
 	// Open says who speaks. The error is an *[fault.Error] for the peer, as where
 	// the credentials are missing or unknown, or the cause of ctx.
@@ -22,6 +23,10 @@ type Intake interface {
 // Credentials are what a peer gives to say who it is. The zero value says nothing.
 type Credentials struct {
 	Token string
+
+	// Worker is the goroutine that writes in the session. Nil means the connection's
+	// own. Of two sessions that are used at once, one at least has another.
+	Worker *Worker
 }
 
 // A Session is what one principal does on a connection. Producers and cursors have
@@ -154,9 +159,6 @@ type ReadRequest struct {
 	// a block.
 	Progress time.Duration
 
-	// Room bounds the memory of what is read: see [Conn.Room].
-	Room store.Room
-
 	// Fence is called, from any goroutine, when another connection has taken
 	// the cursor.
 	Fence func(*fault.Error)
@@ -192,7 +194,8 @@ type Reader interface {
 	// Start is where reading begins.
 	Start() store.Position
 
-	// Batches yields what there is: see [store.Log]'s Read. Blocks that are converted
+	// Batches yields what there is: see [store.Log]'s Read. Its memory is that of all
+	// readers. Blocks that are converted
 	// come in parts, each of which is valid until the next step. A record that no
 	// form holds is an *[fault.Error] with the code loss.
 	Batches(ctx context.Context) iter.Seq2[Part, error]

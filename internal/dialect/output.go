@@ -289,37 +289,35 @@ func (c *Conn) linger(ctx context.Context) {
 // has work to do, and waits for its turn. It implements [store.Room], and belongs to
 // one goroutine.
 type Room struct {
-	c     *Conn
+	w     *Worker
 	lease *lease.Lease
 }
 
-// Room returns memory for what is given to the peer. All of a connection's belong to
-// one goroutine.
-func (c *Conn) Room() Room {
-	if c.giving == nil {
-		c.giving = c.rules.Turns.Turn(c.host)
-	}
-	return Room{c, c.rules.Reading.Lease()}
-}
+// Room returns memory for what is given to the peer, by a goroutine of its own. Any
+// goroutine may call it.
+func (c *Conn) Room() Room { return Room{c.Worker(), c.rules.Reading.Lease()} }
+
+// Beside returns more memory for the same goroutine.
+func (r Room) Beside() Room { return Room{r.w, r.w.c.rules.Reading.Lease()} }
 
 // Need waits until there is room for so many bytes in all.
 func (r Room) Need(ctx context.Context, bytes int64) error {
 	if bytes > r.lease.Size() {
-		r.c.giving.End()
+		r.w.Rest()
 	}
 	if err := r.lease.Resize(ctx, bytes); err != nil {
 		return err
 	}
-	return r.c.begin(ctx, r.c.giving)
+	return r.w.Begin(ctx)
 }
 
 // Want is Need that does not wait for memory, and reports whether there is room.
 // Giving back always succeeds; who gives back all is about to wait.
 func (r Room) Want(ctx context.Context, bytes int64) bool {
 	if bytes == 0 {
-		r.c.giving.End()
+		r.w.Rest()
 	} else {
-		_ = r.c.begin(ctx, r.c.giving) // a connection that has ended fails what follows
+		_ = r.w.Begin(ctx) // a connection that has ended fails what follows
 	}
 	if bytes > r.lease.Size() {
 		return r.lease.TryResize(bytes)

@@ -89,7 +89,7 @@ func (b *Budget) Share() int64 { return b.half / 4 }
 // one goroutine.
 type Lease struct {
 	b     *Budget
-	known bool
+	known atomic.Bool
 	size  int64
 	from  part
 }
@@ -109,7 +109,8 @@ func (b *Budget) Lease() *Lease { return &Lease{b: b} }
 
 // SetKnown says whether the lease is of a known peer, which does not wait in line
 // with all others for what a sender of ordinary records needs.
-func (l *Lease) SetKnown(known bool) { l.known = known }
+// Any goroutine may call it.
+func (l *Lease) SetKnown(known bool) { l.known.Store(known) }
 
 // Size returns what the lease holds, in bytes.
 func (l *Lease) Size() int64 { return l.size }
@@ -179,7 +180,7 @@ func (b *Budget) hasKnown(l *Lease, size int64) bool {
 	if l.from == knownPart {
 		free += l.size
 	}
-	return l.known && size <= knownMost && size <= free
+	return l.known.Load() && size <= knownMost && size <= free
 }
 
 // take moves l to a part that has room for size bytes. b.mu is held.

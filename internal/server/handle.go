@@ -80,7 +80,7 @@ func (w *writer) pause(ctx context.Context) error {
 		return nil
 	}
 	conn := w.session.conn
-	conn.Rest()
+	w.session.worker.Rest()
 	pause := time.NewTimer(min(minHandlerPause<<min(w.failures-1, 16), maxHandlerPause))
 	defer pause.Stop()
 	select {

@@ -22,11 +22,11 @@ type intake struct {
 	endpoint *endpoint
 	remote   net.Addr
 	peer     string // the same, as it is stored
-	refused  int
-	credit   int // see known
 
-	mu     sync.Mutex
-	grants map[context.Context]func() bool // guarded by mu; see endWith
+	mu      sync.Mutex
+	refused int                             // guarded by mu: records
+	credit  int                             // guarded by mu: see count
+	grants  map[context.Context]func() bool // guarded by mu; see endWith
 }
 
 func newIntake(s *Server, c *dialect.Conn, e *endpoint) *intake {
@@ -40,14 +40,21 @@ const (
 	maxCredit = 64 * faultPrice
 )
 
-// known reports whether most of what has come over the connection was good. Others
-// are served in their turn: see [lease.Pot].
-func (in *intake) known() bool { return in.credit > 0 }
-
 // settled notes how many records were good, and how many were not.
 func (in *intake) settled(good, bad int) {
-	in.credit = min(max(in.credit+good-faultPrice*bad, -maxCredit), maxCredit)
-	in.conn.SetKnown(in.known())
+	in.count(func(credit int) int { return credit + good - faultPrice*bad })
+}
+
+// vouch notes that the peer is known from elsewhere.
+func (in *intake) vouch() { in.count(func(credit int) int { return max(credit, 1) }) }
+
+// count changes what counts for the peer: it is known where most of what has come over
+// the connection was good. Others are served in their turn: see [lease.Pot].
+func (in *intake) count(change func(int) int) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.credit = min(max(change(in.credit), -maxCredit), maxCredit)
+	in.conn.SetKnown(in.credit > 0)
 }
 
 // retryAfter is when a peer should try again what the store can't do now.
@@ -120,7 +127,11 @@ func fenced() *fault.Error {
 const maxLogged = 16
 
 func (in *intake) refuse(dialectName, format string, f *fault.Error) {
-	if in.refused++; in.refused > maxLogged {
+	in.mu.Lock()
+	in.refused++
+	logged := in.refused <= maxLogged
+	in.mu.Unlock()
+	if !logged {
 		return
 	}
 	in.s.logPeer("record refused", append([]any{
@@ -130,7 +141,10 @@ func (in *intake) refuse(dialectName, format string, f *fault.Error) {
 
 // ended logs what is to be said at the connection's end.
 func (in *intake) ended(err error) {
-	if more := in.refused - maxLogged; more > 0 {
+	in.mu.Lock()
+	refused := in.refused
+	in.mu.Unlock()
+	if more := refused - maxLogged; more > 0 {
 		in.s.logPeer("more records refused", "remote", in.remote.String(), "count", more)
 	}
 	f := (*fault.Error)(nil)
@@ -139,7 +153,7 @@ func (in *intake) ended(err error) {
 	case errors.As(err, &f) && (f.Code == fault.Shutdown || f.Code == fault.Fenced): // as it should be
 	case errors.As(err, &f) && denial(f.Code): // see deny
 	case errors.As(err, &f):
-		if in.conn.Protocol() == dialect.Unknown || in.refused == 0 { // else it has been logged as a record's fault
+		if in.conn.Protocol() == dialect.Unknown || refused == 0 { // else it has been logged as a record's fault
 			in.s.logPeer("connection ended", append([]any{"remote", in.remote.String()}, faultAttrs(f)...)...)
 		}
 	default:

@@ -42,11 +42,12 @@ func (in *session) Read(ctx context.Context, q dialect.ReadRequest) (dialect.Rea
 			return nil, err
 		}
 	}
+	room := in.conn.Room()
 	topics := slices.Compact(slices.Sorted(slices.Values(q.Topics)))
 	r := &reader{
 		s: s, follower: in.follower(),
-		opts: store.ReadOptions{Topics: topics, Follow: q.Follow, Progress: q.Progress, Room: q.Room},
-		give: converter{codecs: s.codecs, conn: in.conn, forms: q.Forms, room: in.conn.Room()},
+		opts: store.ReadOptions{Topics: topics, Follow: q.Follow, Progress: q.Progress, Room: room},
+		give: converter{codecs: s.codecs, conn: in.conn, forms: q.Forms, room: room.Beside()},
 	}
 	if f := s.followed.take(r.follower, len(topics)); f != nil {
 		return nil, f
@@ -74,7 +75,7 @@ func (r *reader) open(ctx context.Context, in *session, q dialect.ReadRequest) (
 // claim claims the cursor. A new one is saved where reading begins, so that what
 // comes before the first commit is not lost to it.
 func (r *reader) claim(ctx context.Context, in *session, q dialect.ReadRequest) error {
-	in.conn.Rest()
+	in.worker.Rest()
 	request := store.CursorRequest{Attempt: q.Attempt}
 	_, known, err := r.s.store.Cursor(ctx, r.cursor)
 	if err != nil {

@@ -40,6 +40,7 @@ const (
 // A session is what a principal does on a connection: see [dialect.Session].
 type session struct {
 	*intake
+	worker    *dialect.Worker // the goroutine that writes
 	principal string
 	allows    func(right, topic string) bool // nil: everything
 }
@@ -49,11 +50,15 @@ const authorizeTime = 10 * time.Second
 
 // Open implements [dialect.Intake].
 func (in *intake) Open(ctx context.Context, c dialect.Credentials) (dialect.Session, error) {
+	worker := c.Worker
+	if worker == nil {
+		worker = in.conn.Own()
+	}
 	authorize := in.endpoint.authorize
 	if authorize == nil {
-		return &session{intake: in, principal: store.Anonymous}, nil
+		return &session{intake: in, worker: worker, principal: store.Anonymous}, nil
 	}
-	in.conn.Rest()
+	worker.Rest()
 	asking, cancel := context.WithTimeout(ctx, authorizeTime)
 	defer cancel()
 	who := Credentials{Token: c.Token, RemoteAddr: in.remote, TLS: in.conn.TLS(), UID: in.conn.UID()}
@@ -73,7 +78,7 @@ func (in *intake) Open(ctx context.Context, c dialect.Credentials) (dialect.Sess
 		g.Principal = store.Anonymous
 	}
 	in.endWith(g.Context)
-	return &session{intake: in, principal: g.Principal, allows: g.Allows}, nil
+	return &session{intake: in, worker: worker, principal: g.Principal, allows: g.Allows}, nil
 }
 
 // endWith ends the connection when a grant ends that a session of it was opened with.

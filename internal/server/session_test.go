@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"net"
 	"testing"
 
 	"github.com/dictwire/dictwire/codec/json"
@@ -19,11 +18,7 @@ func TestInfo(t *testing.T) {
 		}
 		return g, nil
 	}}
-	s.setup()
-	near, far := net.Pipe()
-	defer near.Close()
-	defer far.Close()
-	in := newIntake(s, dialect.NewConn(near, &s.rules), &endpoint{authorize: s.Authorize})
+	in := openIntake(t, s)
 	for _, name := range []string{"red", "blue"} {
 		session, err := in.Open(t.Context(), dialect.Credentials{Token: name})
 		if err != nil || session.Principal() != name {

@@ -52,7 +52,7 @@ func (in *session) Write(ctx context.Context, r dialect.WriteRequest) (dialect.W
 	if err := w.producer.Check(); err != nil {
 		return nil, &fault.Error{Code: fault.Malformed, At: -1, Text: err.Error(), Err: err}
 	}
-	in.conn.Rest()
+	in.worker.Rest()
 	var err error
 	if w.claim, err = s.store.Claim(ctx, w.producer, r.Claim); err != nil {
 		return nil, faultOfStore(ctx, err)
@@ -62,8 +62,7 @@ func (in *session) Write(ctx context.Context, r dialect.WriteRequest) (dialect.W
 	}
 	w.next = w.claim.Next
 	if len(w.claim.Note) > 0 {
-		in.credit = max(in.credit, 1) // it has stored something, over another connection
-		in.conn.SetKnown(in.known())
+		in.vouch() // it has stored something, over another connection
 	}
 	w.unfence = onFence(w.claim.Fenced, r.Fence)
 	return w, nil
@@ -143,17 +142,17 @@ func (w *writer) takeSome(ctx context.Context, b *dialect.Batch, from int, answe
 		failed = t.keepAll(ctx, w, b)
 	} else {
 		if s.Handler == nil { // which may wait for what it likes
-			if err := w.session.conn.WorkLong(ctx); err != nil {
+			if err := w.session.worker.BeginLong(ctx); err != nil {
 				return settled, err
 			}
-			defer w.session.conn.Rest()
+			defer w.session.worker.Rest()
 		}
 		failed = w.judgeAll(ctx, t, b, from)
 	}
 	if t.records > 0 {
 		t.note(w, b.LastSum(from+t.records))
 	}
-	w.session.conn.Rest()
+	w.session.worker.Rest()
 	if settled.Next, err = t.settle(ctx, w); err != nil {
 		return settled, err
 	}

@@ -2,8 +2,6 @@ package server
 
 import (
 	"context"
-	"errors"
-	"net"
 	"testing"
 
 	"github.com/dictwire/dictwire/codec/json"
@@ -16,10 +14,7 @@ import (
 // openSession opens a session of a server, as a dialect does.
 func openSession(t *testing.T, s *Server) dialect.Session {
 	t.Helper()
-	s.setup()
-	near, far := net.Pipe()
-	t.Cleanup(func() { _, _ = near.Close(), far.Close() })
-	session, err := newIntake(s, dialect.NewConn(near, &s.rules), &endpoint{authorize: s.Authorize}).Open(t.Context(), dialect.Credentials{})
+	session, err := openIntake(t, s).Open(t.Context(), dialect.Credentials{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +27,7 @@ func TestTake(t *testing.T) {
 	s := &Server{Topic: "default", Handler: func(_ context.Context, r Request) (*dict.Dict, error) {
 		switch string(r.Bytes) {
 		case `{"no":1}`:
-			return nil, errors.New("no")
+			return nil, &RejectError{Text: "no"}
 		case `{"wait":1}`:
 			return nil, fault.ErrUnavailable
 		}

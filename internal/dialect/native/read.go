@@ -45,7 +45,7 @@ func (d native) read(ctx context.Context, c *dialect.Conn, session dialect.Sessi
 	r, err := session.Read(ctx, dialect.ReadRequest{
 		Dialect: Kind.Name,
 		Topics:  g.Subscribe, Subscription: g.Subscription, Cursor: g.Cursor, From: g.From,
-		Follow: g.Follow, Forms: forms, Attempt: g.Attempt, Progress: wire.BeatEvery, Room: c.Room(),
+		Follow: g.Follow, Forms: forms, Attempt: g.Attempt, Progress: wire.BeatEvery,
 		Fence: func(e *fault.Error) { c.End(e) },
 	})
 	if err != nil {
