@@ -1,10 +1,19 @@
 package log_test
 
 import (
+	"bytes"
+	"errors"
+	"flag"
 	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/dictwire/dictwire/store"
 	"github.com/dictwire/dictwire/store/log"
@@ -111,4 +120,124 @@ func BenchmarkRead(b *testing.B) {
 			})
 		}
 	}
+}
+
+var openSegments = flag.Int("open.segments", 320, "how many segments the store has that BenchmarkOpen opens, as one of so many times 64 MiB")
+
+// BenchmarkOpen opens a store after its process was killed, when the active segment was
+// almost full. The others, which it does not read, are small.
+func BenchmarkOpen(b *testing.B) {
+	if dir := os.Getenv("DICTWIRE_BENCH_OPEN"); dir != "" {
+		fillAndDie(b, dir)
+	}
+	for _, n := range []int{1, 1024} {
+		b.Run(fmt.Sprintf("block=%d", n), func(b *testing.B) {
+			tmp := b.TempDir()
+			dir := filepath.Join(tmp, "killed")
+			cmd := exec.Command(os.Args[0], "-test.run=^$", "-test.bench=^BenchmarkOpen$", "-test.benchtime=1x", fmt.Sprint("-open.segments=", *openSegments))
+			cmd.Env = append(os.Environ(), "DICTWIRE_BENCH_OPEN="+dir, fmt.Sprint("DICTWIRE_BENCH_BLOCK=", n))
+			var out bytes.Buffer
+			cmd.Stdout, cmd.Stderr = &out, &out
+			if err := cmd.Run(); cmd.ProcessState == nil || cmd.ProcessState.Exited() {
+				b.Fatalf("%v: %s", err, &out)
+			}
+			segments, err := filepath.Glob(filepath.Join(dir, "*.seg"))
+			if err != nil {
+				b.Fatal(err)
+			}
+			for i := range b.N {
+				b.StopTimer()
+				again := filepath.Join(tmp, fmt.Sprint(i))
+				if err := copyStore(again, dir); err != nil {
+					b.Fatal(err)
+				}
+				syscall.Sync() // else the first sync waits for what was written before
+				b.StartTimer()
+				s, err := log.Open(b.Context(), again, &log.Options{Reserve: -1, KeepEvery: -1, Damaged: func(d log.Damage) { b.Error(d) }})
+				b.StopTimer()
+				if err != nil {
+					b.Fatal(err)
+				}
+				if err := errors.Join(s.Close(), os.RemoveAll(again)); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(len(segments)), "segments")
+			b.ReportMetric(float64(b.Elapsed().Milliseconds())/float64(b.N), "ms/open")
+		})
+	}
+}
+
+// fillAndDie fills a store, the last segment with blocks of a few records, and kills the
+// process.
+func fillAndDie(b *testing.B, dir string) {
+	o := log.Options{Reserve: -1, KeepEvery: -1, Durability: store.OS}
+	fill := func(n int, maxSegment int64, enough func(i log.Info) bool) *log.Store {
+		o.MaxSegment = maxSegment
+		s, err := log.Open(b.Context(), dir, &o)
+		if err != nil {
+			b.Fatal(err)
+		}
+		var done atomic.Bool
+		var wg sync.WaitGroup
+		for _, session := range sessions(b, s, 64) {
+			wg.Go(func() {
+				for !done.Load() && !b.Failed() {
+					session.append(b, n)
+				}
+			})
+		}
+		for !done.Load() && !b.Failed() {
+			i, err := s.Info(b.Context())
+			if err != nil {
+				b.Error(err)
+			}
+			done.Store(enough(i))
+			time.Sleep(time.Millisecond)
+		}
+		wg.Wait()
+		return s
+	}
+	s := fill(1024, 256<<10, func(i log.Info) bool { return i.Segments >= *openSegments })
+	if err := s.Close(); err != nil {
+		b.Fatal(err)
+	}
+	var n, began int
+	_, _ = fmt.Sscan(os.Getenv("DICTWIRE_BENCH_BLOCK"), &n)
+	full := uint64(0)
+	fill(n, 64<<20, func(i log.Info) bool {
+		if began == 0 {
+			began = i.Segments + 10 // the first ones are small
+		}
+		if full == 0 && i.Segments >= began {
+			full = i.DiskBytes
+		}
+		return full > 0 && i.DiskBytes-full > 56<<20
+	})
+	if b.Failed() {
+		return
+	}
+	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	select {}
+}
+
+// copyStore makes a store of the files of another one.
+func copyStore(to, from string) error {
+	if err := os.MkdirAll(filepath.Join(to, "states"), 0o700); err != nil {
+		return err
+	}
+	return filepath.WalkDir(from, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		name := filepath.Join(to, strings.TrimPrefix(path, from))
+		if ext := filepath.Ext(path); ext == ".seg" || ext == ".idx" {
+			return os.Link(path, name)
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(name, b, 0o600)
+	})
 }

@@ -97,7 +97,7 @@ func (s *Store) checkSegment(g *segment, tell func(*store.DamageError)) error {
 	if err != nil {
 		return err
 	}
-	if _, _, err := readHeader(f); err != nil {
+	if _, _, err := readHeader(f, true); err != nil {
 		tell(&store.DamageError{Err: fmt.Errorf("%s: %w", g.name(), err)})
 	}
 	if err := f.Close(); err != nil {

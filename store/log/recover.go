@@ -20,7 +20,7 @@ import (
 type recovery struct {
 	s      *Store
 	files  map[uint64][]uint64 // the revisions of the segments that are there
-	heads  map[uint64]*header  // of the segments that are there, or of which another one tells
+	heads  map[uint64]*header  // of the segments that are there, or of which another one tells; in brief
 	anew   []*header           // of files that are there, of segments that were rewritten
 	start  map[uint64]int64    // where their frames begin
 	rest   []string            // files that are of no use once the log is open
@@ -105,7 +105,7 @@ func (r *recovery) readHeads() error {
 	for n, revisions := range r.files {
 		slices.Sort(revisions)
 		for _, rev := range revisions {
-			h, start, err := r.readHead(n, rev)
+			h, start, err := r.readHead(n, rev, true)
 			if err != nil {
 				return err
 			}
@@ -126,8 +126,15 @@ func (r *recovery) readHeads() error {
 		return fmt.Errorf("%w: no segment has a valid header", ErrDamaged)
 	}
 	for _, h := range slices.Collect(maps.Values(r.heads)) {
-		if p := h.Previous; p != nil && r.heads[p.Number] == nil {
-			r.heads[p.Number] = p
+		if h.Number == h.Opening || r.heads[h.Number-1] != nil {
+			continue
+		}
+		h, _, err := r.readHead(h.Number, 0, false)
+		if err != nil {
+			return err
+		}
+		if h != nil && h.Previous != nil {
+			r.heads[h.Previous.Number] = h.Previous
 		}
 	}
 	for _, h := range r.heads {
@@ -155,14 +162,14 @@ func (r *recovery) note(h *header) {
 	}
 }
 
-// readHead reads one header, nil where it is not valid.
-func (r *recovery) readHead(n, rev uint64) (*header, int64, error) {
+// readHead reads one header, perhaps in brief; nil where it is not valid.
+func (r *recovery) readHead(n, rev uint64, brief bool) (*header, int64, error) {
 	f, err := r.s.fs.Open(r.s.path(fileName(n, rev, segmentSuffix)))
 	if err != nil {
 		return nil, 0, err
 	}
 	defer f.Close()
-	h, start, err := readHeader(f)
+	h, start, err := readHeader(f, brief)
 	if err != nil {
 		return nil, 0, nil // what it says may stand elsewhere
 	}
@@ -190,10 +197,22 @@ func (r *recovery) choose() error {
 				continue
 			}
 		}
-		r.newest = r.heads[newest]
-		return nil
+		return r.readNewest(newest)
 	}
 	return fmt.Errorf("%w: no opening of the log was finished", ErrDamaged)
+}
+
+// readNewest reads what the header says by which the log goes on.
+func (r *recovery) readNewest(n uint64) error {
+	r.newest = r.heads[n]
+	if _, ok := r.start[n]; !ok { // another segment repeats it
+		return nil
+	}
+	h, _, err := r.readHead(n, 0, false)
+	if h != nil {
+		r.newest = h
+	}
+	return err
 }
 
 // finished reports whether an opening of which there is one segment was.
@@ -257,6 +276,10 @@ func (r *recovery) read(g *segment) (events []event, err error) {
 	}
 	sc.limit = info.Size()
 	for sc.next() {
+		if n := len(events); n == cap(events) && n > 0 { // as many more as there should be, but at most 8 times as many
+			more := float64(n) * float64(sc.limit-sc.at) / float64(sc.at-g.Start)
+			events = slices.Grow(events, n+int(min(more, float64(8*n))))
+		}
 		f, d := &sc.frame, sc.damage
 		if d != nil && !d.known {
 			if d.end > d.off {
@@ -329,7 +352,7 @@ func (r *recovery) collect() error {
 		if !r.has(g) {
 			r.lose(g, r.at, fmt.Sprintf("%s is missing", g.name()))
 		}
-		var kept []event
+		kept := all[i][:0]
 		for _, e := range all[i] {
 			if !e.hole && (g.Number != h.Opening || e.seq > h.Base+h.Again) {
 				used = i + 1

@@ -1,6 +1,7 @@
 package log
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -154,6 +155,8 @@ func (sc *scanner) try() bool {
 	return len(b) == size && sc.frame.decode(b, sc.seed, sc.at) == nil
 }
 
+var zeros [512]byte
+
 // skip goes to the next offset at which a frame may begin.
 func (sc *scanner) skip() {
 	sc.at += frameAlign
@@ -163,6 +166,10 @@ func (sc *scanner) skip() {
 			break
 		}
 		b := sc.window[int(sc.at-sc.base):]
+		for len(b) >= len(zeros) && bytes.Equal(b[:len(zeros)], zeros[:]) {
+			b = b[len(zeros):]
+			sc.at += int64(len(zeros))
+		}
 		for len(b) >= frameAlign && binary.LittleEndian.Uint64(b) == 0 {
 			b = b[frameAlign:]
 			sc.at += frameAlign

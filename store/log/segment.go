@@ -1,6 +1,7 @@
 package log
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -123,8 +124,10 @@ func validHeader(b []byte) bool {
 	return len(b) >= headerAt && headerSum(b) == binary.LittleEndian.Uint32(b[magicSize+4:])
 }
 
-// readHeader reads the header of a segment, and returns where the frames begin.
-func readHeader(f vfs.File) (*header, int64, error) {
+// readHeader reads the header of a segment, and returns where the frames begin. In brief,
+// it lacks what a header says of other segments, which is most of it: of all segments of a
+// large store, that is much.
+func readHeader(f vfs.File, brief bool) (*header, int64, error) {
 	b := make([]byte, headerGap)
 	if n, err := f.ReadAt(b, 0); err != nil && !errors.Is(err, io.EOF) {
 		return nil, 0, err
@@ -145,7 +148,14 @@ func readHeader(f vfs.File) (*header, int64, error) {
 		return nil, 0, err
 	}
 	h := &header{}
-	if !validHeader(b) || json.Unmarshal(b[headerAt:], h) != nil || h.Number == 0 {
+	if !validHeader(b) {
+		return nil, 0, errHeader
+	}
+	b = b[headerAt:]
+	if before, _, ok := bytes.Cut(b, []byte(`,"live":[`)); ok && brief {
+		b = append(before, '}')
+	}
+	if json.Unmarshal(b, h) != nil || h.Number == 0 {
 		return nil, 0, errHeader
 	}
 	return h, end, nil

@@ -181,7 +181,7 @@ func (sn *snapshot) listStates() ([]string, error) {
 // long as it is. It reports whether there are frames.
 func (sn *snapshot) cut(v revision) (begun bool, err error) {
 	p := sn.pinned[sn.path(v.name())]
-	h, start, err := readHeader(p.file)
+	h, start, err := readHeader(p.file, true)
 	if errors.Is(err, errHeader) {
 		return false, nil
 	}
