@@ -352,16 +352,26 @@ func (r *recovery) collect() error {
 		if !r.has(g) {
 			r.lose(g, r.at, fmt.Sprintf("%s is missing", g.name()))
 		}
-		kept := all[i][:0]
+		kept, holed := all[i][:0], false
+		var lost *sealed
 		for _, e := range all[i] {
 			if !e.hole && (g.Number != h.Opening || e.seq > h.Base+h.Again) {
 				used = i + 1
 			}
+			exp, at := r.exp, r.at
 			if !r.ended && r.take(e, g) {
+				if len(kept) == 0 && e.seq > exp && !holed { // nothing in the segment tells of them
+					lost = &sealed{
+						First: exp, Last: e.seq - 1, Position: at, End: e.pos, Time: r.time,
+						Lost: fmt.Sprintf("frames %d to %d can't be read", exp, e.seq-1),
+					}
+					g.First, g.Position = e.seq, e.pos
+				}
 				kept = append(kept, e)
 			}
+			holed = holed || e.hole
 		}
-		r.found = append(r.found, found{g, kept})
+		r.found = append(r.found, found{g, kept, lost})
 	}
 	// A segment that was written to has a successor, even if that is empty.
 	if used > 0 {
@@ -449,6 +459,7 @@ func (r *recovery) covers(g *segment) (newest *rewriting) {
 type found struct {
 	g      *segment
 	events []event
+	lost   *sealed // frames that should stand before, and stand nowhere
 }
 
 // after returns where the frames of a segment begin that come after one, or a place before,
@@ -586,6 +597,9 @@ const maxGaps = 256
 // seal makes a segment that was found one that is sealed, up to the new opening's
 // base. What stands beyond that is to be written anew.
 func (r *recovery) seal(f found, h *header, again []raw) ([]raw, error) {
+	if f.lost != nil {
+		r.live = append(r.live, newSegment(*f.lost))
+	}
 	l := f.g.sealed
 	l.Last, l.Size, l.End, l.Time = 0, l.Start, l.Position, r.time
 	for i, e := range f.events {
