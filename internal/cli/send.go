@@ -63,8 +63,8 @@ func sendCommand() *cobra.Command {
 		Short: "Send dictionaries to a server",
 		Long: "send sends each DICT, which is a JSON text; or pairs that make one dictionary together,\n" +
 			"key=text and key:=json; or else a file's or standard input's sequence of JSON\n" +
-			"dictionaries, which may be compressed by gzip or zstd; or CSV: see convert. The first argument is the address if it has the form host:port or\n" +
-			"unix:PATH.\n\n" +
+			"dictionaries, which may be compressed by gzip or zstd; or CSV: see convert. The first argument is the address if it has the form host:port,\n" +
+			"tls://host:port or unix:PATH.\n\n" +
 			"It ends when all are settled: durable in the topic, or, if the server rejects one, among\n" +
 			"the rejected ones; then, or if one is bad, the exit code is 1. A connection that breaks\n" +
 			"is made again, and each is stored once. Standard input may go on for ever. The last line\n" +

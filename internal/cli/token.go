@@ -175,7 +175,12 @@ func tokenCreateCommand() *cobra.Command {
 			"  dictwire token create --tokens tokens.json --name worker --read='orders.*' --send=_rejected,bills --out worker.token\n" +
 			"  dictwire token create --tokens tokens.json --name sensors --network 10.1.0.0/16 --send=telemetry\n" +
 			"  dictwire token create --tokens tokens.json --name me --unix \"$USER\" --send --read --admin",
-		Args: cobra.NoArgs,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			return fmt.Errorf("unexpected %q; topics of a right stand behind an equals sign, as --send=%s", args[0], args[0])
+		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.run(cmd) },
 	}
 	flags := cmd.Flags()
