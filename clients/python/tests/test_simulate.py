@@ -147,7 +147,7 @@ class Scenario:
         lost = 0
         try:
             for phase in range(3):
-                before = list(self.acked[0])
+                before, numbers = list(self.acked[0]), self.next
                 if phase == 2 and lost and not accept:
                     try:
                         self.send(c, 5)
@@ -165,7 +165,7 @@ class Scenario:
                 if phase >= gone:
                     new = set(self.acked[0]) - set(before)
                     self.gone |= new
-                    lost = len(self.gone) + len(self.rejected)
+                    lost += self.next - numbers
                 turn()
         finally:
             try:

@@ -12,6 +12,7 @@ import struct
 import unittest
 import uuid
 from datetime import date, datetime, time, timedelta, timezone, tzinfo
+from decimal import Decimal
 from typing import Any, Optional
 
 import dictwire
@@ -79,6 +80,47 @@ class TestPlain(unittest.TestCase):
         ]:
             got = dictwire.plain({'v': value})['v']
             self.assertTrue(same(got, want), (value, got, want))
+
+    def test_other_packages(self) -> None:
+        """What numpy, pandas, pydantic and attrs have, by the rules of plain; and what they have and Python has not."""
+        import attrs
+        import numpy as np
+        import pandas as pd
+        import pydantic
+
+        class Model(pydantic.BaseModel):
+            when: datetime
+            points: list[Point]
+
+        @attrs.define
+        class Pair:
+            a: int
+            b: Any
+
+        when = datetime(2026, 1, 2, tzinfo=timezone.utc)
+        for value, want in [
+            (np.float32(1.5), 1.5), (np.int64(1 << 60), 1 << 60), (np.bool_(True), True), (np.str_('a'), 'a'), (np.complex128(1j), 1j),
+            (np.array([[1, 2], [3, 4]]), [[1, 2], [3, 4]]), (np.datetime64('2026-01-02', 'ns'), datetime(2026, 1, 2)),
+            (np.array(['2026-01-02', 'NaT'], 'M8[ns]'), [datetime(2026, 1, 2), None]), (np.timedelta64(5, 's'), timedelta(seconds=5)),
+            (pd.Timestamp(when), when), (pd.NaT, None), (pd.Timedelta(5, 's'), timedelta(seconds=5)),
+            (Model(when=when, points=[Point(1, (2,))]), {'when': when, 'points': [{'x': 1, 'y': (2,)}]}),
+            (Pair(1, Pair(2, b'x')), {'a': 1, 'b': {'a': 2, 'b': b'x'}}),
+        ]:
+            got = dictwire.plain({'v': value})['v']
+            self.assertTrue(same(got, want), (value, got, want))
+        for value, why in [
+            (np.datetime64('2026-01-01T00:00:00.000000001'), 'nanoseconds'), (np.array([1, 2], 'm8[ns]'), 'nanoseconds'),
+            (pd.Timestamp(1), 'nanoseconds'), (pd.Timedelta(1), 'nanoseconds'), (np.longdouble(1), 'longdouble'),
+            (np.datetime64('20260-01-01'), 'a year'), (np.array(['20260-01-01'], 'M8[us]'), 'a year'), (pd.NA, 'NAType'),
+        ]:
+            with self.assertRaisesRegex(TypeError, rf"\['v'\].*{why}"):
+                encode({'v': value})
+
+    def test_beyond_floats(self) -> None:
+        """A number that is no float is what it is."""
+        for text, want in [('1e400', Decimal('1e400')), ('-1e400', Decimal('-1e400')), ('1e-400', Decimal('1e-400')), ('0e400', 0.0),
+                           ('5e-324', 5e-324), ('1e308', 1e308), (f'1{"0" * 250}e99', Decimal(f'1{"0" * 250}e99'))]:
+            self.assertTrue(same(decode(f'{{"a":[{text}]}}'.encode(), 'json'), {'a': [want]}), text)
 
     def test_paths(self) -> None:
         class Opaque:
@@ -150,7 +192,12 @@ class TestCBOR(unittest.TestCase):
                 _cbor.loads(bytes(data[:r.randrange(len(data) + 1)]))
             except (ValueError, TypeError, ArithmeticError, KeyError, AttributeError):
                 pass
-        for data in [b'\x9b' + struct.pack('>Q', 1 << 62), b'\xbb' + b'\xff' * 8, b'\x5b' + b'\xff' * 8, b'\x81' * 100_000, b'']:
+        nested = b'\xd8\x1b\x82ifrozenset\x81' * 60 + b'\x80'  # each of them would be read twice
+        want: Any = ()
+        for _ in range(60):
+            want = frozenset([want])
+        self.assertEqual(_cbor.loads(nested), want)
+        for data in [b'\x81\xff', b'\xa1\x01\xff', b'\xc1\xff', b'\x9b' + struct.pack('>Q', 1 << 62), b'\xbb' + b'\xff' * 8, b'\x5b' + b'\xff' * 8, b'\x81' * 100_000, b'']:
             with self.assertRaises(ValueError):
                 _cbor.loads(data)
 

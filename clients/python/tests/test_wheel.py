@@ -35,7 +35,12 @@ class TestWheel(unittest.TestCase):
         with tempfile.TemporaryDirectory() as work:
             os.environ['OUT'] = work
             self.addCleanup(os.environ.pop, 'OUT')
-            wheel = run(sys.executable, ROOT / 'scripts' / 'wheels', f'linux/{machine}').strip()
+            wheel, sdist = run(sys.executable, ROOT / 'scripts' / 'wheels', f'linux/{machine}', 'sdist').split()
+            run(sys.executable, '-m', 'pip', 'wheel', '--no-index', '--no-build-isolation', '--no-deps', '--quiet', '--wheel-dir', work, sdist)
+            (pure,) = pathlib.Path(work).glob('*-none-any.whl')
+            names = [{n for n in zipfile.ZipFile(w).namelist() if n.startswith('dictwire/')} for w in (wheel, pure)]
+            self.assertEqual(*names)
+            self.assertIn('dictwire/py.typed', names[0])
             self.assertIsNone(zipfile.ZipFile(wheel).testzip())
             venv = pathlib.Path(work, 'venv')
             run(sys.executable, '-m', 'venv', venv)

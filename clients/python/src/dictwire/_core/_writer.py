@@ -58,7 +58,7 @@ class Writer:
         self._next = 1  # the number of the record that is sent next in this connection
         self._window, self._max_record = WINDOW, 1 << 20
         self._welcomed = False
-        self._ready = False  # the ack after the welcome has come
+        self.ready = False  #: the ack after the welcome has come: records may be sent
         self._lines = Lines()
         self._heard = 0.0
         self._reply: Optional[tuple[int, int]] = None  # the reply whose bytes are awaited: number, length
@@ -90,12 +90,17 @@ class Writer:
         self.size += size
         return self.acked + len(self._held)
 
+    @property
+    def unsent(self) -> bool:
+        """Whether there are records that this connection has not sent."""
+        return self.last >= self._next
+
     # A connection
 
     def connect(self, now: float, attempt: int) -> bytes:
         """Begins a connection, and returns the greeting. attempt grows with each."""
         self._lines, self._reply, self._heard = Lines(), None, now
-        self._welcomed = self._ready = self.closing = False
+        self._welcomed = self.ready = self.closing = False
         self._state = self._greeted
         return line({
             'dictwire': VERSION, 'topic': self.topic, 'producer': self.producer, 'format': self._format,
@@ -110,7 +115,7 @@ class Writer:
 
     def data_to_send(self, limit: int = 256 << 10) -> bytes:
         """Returns what is to be written now: records within the window, about limit bytes; or nothing."""
-        if not self._ready:
+        if not self.ready:
             return b''
         begin = self._next - self.acked - 1
         end = min(len(self._held), self._window)
@@ -234,7 +239,7 @@ class Writer:
     def _ack(self, to: int) -> list[Event]:
         if to >= self._next:
             raise ProtocolError(f'the server acknowledges record {to}, and {self._next - 1} were sent')
-        self._ready = True
+        self.ready = True
         if to <= self.acked:
             return []  # a heartbeat
         for _ in range(min(to - self.acked, len(self._held))):
@@ -244,5 +249,5 @@ class Writer:
         return [Settled(to)]
 
     def _error(self, message: dict[str, Any]) -> list[Event]:
-        self._state, self._ready = self._closed, False
+        self._state, self.ready = self._closed, False
         return [ended(message, self._welcomed)]
