@@ -405,12 +405,12 @@ class _Topic:
         core, sock = self.log.core, self._sock
         if core.pending > count or not core.ready or sock is None or isinstance(sock, ssl.SSLSocket):
             return False
-        self._out = memoryview(core.data_to_send())
         try:
+            self._out = memoryview(core.data_to_send())
             self._out = _write(sock, self._out)
         except OSError:
             return False  # the thread sees it, too
-        except BaseException:  # how much was written is not known: another connection goes on where the server is
+        except BaseException:  # how much was taken and written is not known: another connection goes on where the server is
             self.log.core.ready = False
             sock.shutdown(socket.SHUT_RDWR)
             raise

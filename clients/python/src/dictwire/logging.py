@@ -113,6 +113,7 @@ class Handler(logging.Handler):
         self._dropped = 0
         self._busy = False
         self._thread: Optional[threading.Thread] = None
+        self._unstarted = [threading.Thread(target=self._run, name='dictwire logging', daemon=True)]
 
     def emit(self, record: logging.LogRecord) -> None:
         """Queues a record."""
@@ -127,13 +128,20 @@ class Handler(logging.Handler):
                     self._queue.popleft()
                     self._dropped += 1
                 self._queue.append(_record(d))
-                if self._thread is None:
-                    self._thread = threading.Thread(target=self._run, name='dictwire logging', daemon=True)
-                    self._thread.start()
-                    at_end(self.close, 1)
+                if self._unstarted:
+                    self._start()
                 self._changed.notify_all()
         except Exception:
             self.handleError(record)
+
+    def _start(self) -> None:
+        try:
+            thread = self._unstarted.pop()  # which no signal handler that logs can come between
+        except IndexError:
+            return
+        thread.start()
+        self._thread = thread
+        at_end(self.close, 1)
 
     def flush(self, timeout: Optional[float] = EXIT) -> None:
         """Returns when all that was logged is settled, or after timeout seconds."""
