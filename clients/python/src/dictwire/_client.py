@@ -410,7 +410,7 @@ class _Topic:
             self._out = _write(sock, self._out)
         except OSError:
             return False  # the thread sees it, too
-        except BaseException:  # how much was taken and written is not known: another connection goes on where the server is
+        except BaseException:  # how much was written is not known: another connection goes on where the server is
             self.log.core.ready = False
             sock.shutdown(socket.SHUT_RDWR)
             raise
