@@ -62,6 +62,10 @@ type Server struct {
 	// JSON is how JSON is read and written.
 	JSON json.Codec
 
+	// Codecs are formats of native sessions beside those that every server has. Records
+	// that come in them are stored as CBOR.
+	Codecs []codec.Codec
+
 	// Limits bound one record.
 	Limits codec.Limits
 
@@ -106,7 +110,7 @@ type Server struct {
 func (s *Server) server() *server.Server {
 	s.once.Do(func() {
 		s.core = &server.Server{
-			Store: s.Store, Topic: cmp.Or(s.Topic, DefaultTopic), JSON: s.JSON, Limits: s.Limits,
+			Store: s.Store, Topic: cmp.Or(s.Topic, DefaultTopic), JSON: s.JSON, Codecs: s.Codecs, Limits: s.Limits,
 			MaxConns: s.MaxConns, MaxMemory: s.MaxMemory,
 			IdleTimeout: s.IdleTimeout, RecordTimeout: s.RecordTimeout, WriteTimeout: s.WriteTimeout,
 			HandlerTimeout: s.HandlerTimeout, HandlerRetries: s.HandlerRetries,

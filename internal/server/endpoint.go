@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"regexp"
 	"slices"
 	"sync"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/dictwire/dictwire/internal/dialect"
 	"github.com/dictwire/dictwire/internal/dialect/native"
 	"github.com/dictwire/dictwire/internal/dialect/stream"
+	"github.com/dictwire/dictwire/internal/wire"
 	"github.com/dictwire/dictwire/store"
 )
 
@@ -35,6 +37,10 @@ type endpoint struct {
 
 // open makes the endpoint. Where that fails, its listener is closed.
 func (s *Server) open(e Endpoint) (*endpoint, error) {
+	if err := s.checkCodecs(); err != nil {
+		_ = e.Listener.Close()
+		return nil, err
+	}
 	s.setup()
 	at := &endpoint{authorize: e.Authorize}
 	if at.authorize == nil {
@@ -51,6 +57,25 @@ func (s *Server) open(e Endpoint) (*endpoint, error) {
 	at.secure(e.TLS, at.dialects, s.dialects.kinds)
 	return at, nil
 }
+
+// checkCodecs returns an error where a codec has no name of its own, as it would stand
+// in greetings and in stored blocks.
+func (s *Server) checkCodecs() error {
+	taken := wire.Codecs()
+	for _, c := range s.Codecs {
+		name := c.Name()
+		if !codecName.MatchString(name) {
+			return fmt.Errorf("dictwire: Codecs: the name %.70q, want a word of a-z, 0-9, '_' and '-', of 64 bytes at most", name)
+		}
+		if taken[name] != nil {
+			return fmt.Errorf("dictwire: Codecs: there is another codec named %q", name)
+		}
+		taken[name] = c
+	}
+	return nil
+}
+
+var codecName = regexp.MustCompile(`^[a-z0-9_-]{1,64}$`)
 
 // kinds are the dialects that every server speaks.
 var kinds = []dialect.Kind{native.Kind, stream.Kind}

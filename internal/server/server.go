@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -37,6 +38,7 @@ type Server struct {
 	Topic         string         // has no default
 	Dialects      []dialect.Kind // beside those that every server speaks
 	JSON          json.Codec
+	Codecs        []codec.Codec // beside those that every server speaks
 	Limits        codec.Limits
 	MaxConns      int
 	MaxMemory     int64
@@ -92,7 +94,7 @@ func (s *Server) setup() {
 			s.store = memory.New(nil)
 		}
 		limits := s.limits().Effective()
-		s.codecs = wire.Codecs(s.JSON)
+		s.codecs = wire.Codecs(append(slices.Clip(s.Codecs), s.JSON)...)
 		s.dialects.build(s)
 		large := 2 * int64(limits.RecordBytes)
 		s.rules = dialect.Rules{

@@ -9,11 +9,11 @@ import (
 	"github.com/dictwire/dictwire/codec/python"
 )
 
-// Codecs returns the formats of the native session by their names. That of the
-// given codec's name is the given one.
-func Codecs(own codec.Codec) map[string]codec.Codec {
+// Codecs returns the formats of the native session by their names. Those of the given
+// codecs' names are the given ones.
+func Codecs(own ...codec.Codec) map[string]codec.Codec {
 	all := make(map[string]codec.Codec)
-	for _, c := range []codec.Codec{json.Codec{}, cbor.Codec{}, msgpack.Codec{}, pickle.Codec{}, python.Codec{}, own} {
+	for _, c := range append([]codec.Codec{json.Codec{}, cbor.Codec{}, msgpack.Codec{}, pickle.Codec{}, python.Codec{}}, own...) {
 		all[c.Name()] = c
 	}
 	return all

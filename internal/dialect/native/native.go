@@ -16,6 +16,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
+	"strings"
 
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/json"
@@ -132,6 +135,6 @@ func (d native) format(name string) (codec.Codec, error) {
 	return nil, &fault.Error{
 		Code: fault.Unsupported, At: -1,
 		Text: fmt.Sprintf("format %.40q is not served", name),
-		Hint: "json, cbor, msgpack, pickle and python are",
+		Hint: strings.Join(slices.Sorted(maps.Keys(d.Codecs)), ", ") + " are",
 	}
 }
