@@ -177,10 +177,10 @@ func (e Endpoint) endpoint() server.Endpoint {
 // rules.
 func (s *Server) Serve(e Endpoint) error { return s.server().Serve(e.endpoint()) }
 
-// ServeOne serves the first connection at an endpoint that sends a byte, and returns
-// when it has ended. Connections that end without a byte do not count; others that
-// send one are closed. It closes the listener when the connection has sent its first
-// byte, or as Serve does.
+// ServeOne serves the first connection at an endpoint that sends something, and returns
+// when it has ended. Connections that end without a byte do not count, nor do native
+// sessions that only greet, as [Dial] does; others are closed. It closes the listener
+// when there is the one, or as Serve does.
 func (s *Server) ServeOne(e Endpoint) error { return s.server().ServeOne(e.endpoint()) }
 
 // Shutdown ends the server without losing what has come: it stops listening,

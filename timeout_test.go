@@ -360,3 +360,49 @@ func (l *brokenListener) Accept() (net.Conn, error) {
 	}
 	return l.pipeListener.Accept()
 }
+
+// A client that asks who is there has not used up the one connection that it gets.
+func TestServeOneGreeted(t *testing.T) {
+	for name, use := range map[string]func(*dictwire.Client) error{
+		"sends": func(c *dictwire.Client) error {
+			_, err := c.Send(t.Context(), "t", n(1))
+			return err
+		},
+		"reads": func(c *dictwire.Client) error {
+			for _, err := range c.Subscribe(t.Context(), dictwire.SubscribeRequest{Topics: []string{"t"}}) {
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			srv := new(dictwire.Server)
+			defer srv.Close()
+			done := make(chan error, 1)
+			go func() { done <- srv.ServeOne(dictwire.Endpoint{Listener: l}) }()
+			c, err := dictwire.Dial(t.Context(), l.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			if err := c.Ping(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if err := use(c); err != nil {
+				t.Error(err)
+			}
+			if err := c.Close(); err != nil {
+				t.Error(err)
+			}
+			if err := <-done; err != nil {
+				t.Errorf("ServeOne = %v", err)
+			}
+		})
+	}
+}

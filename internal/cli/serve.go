@@ -91,7 +91,7 @@ func serveCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return s.run(cmd) },
 	}
 	flags := cmd.Flags()
-	flags.BoolVar(&s.once, "once", false, "serve one connection that sends something, then end")
+	flags.BoolVar(&s.once, "once", false, "serve one connection that sends or reads something, then end")
 	flags.StringVar(&s.store.dir, "store", "", "`directory` of the store, or memory (default dictwire in $XDG_STATE_HOME or ~/.local/state)")
 	s.keep.add(flags)
 	flags.Var(&s.print, "print", "what is printed: none or one of "+names(s.codecs()))

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"runtime/debug"
+	"sync"
 
 	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/fault"
@@ -13,7 +14,7 @@ import (
 )
 
 // serve serves one connection of an endpoint until its end, and closes it. active,
-// where not nil, says after the first byte whether to go on.
+// where not nil, says whether to go on when the peer has said what it wants.
 func (s *Server) serve(c *dialect.Conn, e *endpoint, active func() bool) {
 	in := newIntake(s, c, e)
 	err := s.session(c, in, active)
@@ -55,13 +56,23 @@ func (s *Server) session(c *dialect.Conn, in *intake, active func() bool) (err e
 			err = &fault.Error{Code: fault.Internal, Text: "internal error", Err: fmt.Errorf("panic: %v\n%s", p, debug.Stack())}
 		}
 	}()
+	if active != nil {
+		in.use = sync.OnceValue(func() error {
+			if !active() {
+				return net.ErrClosed
+			}
+			return nil
+		})
+	}
 	p, err := in.endpoint.sniff(s.ctx, c, func() bool {
-		if active != nil && !active() {
-			return false
-		}
 		s.stats.connections.Add(1)
 		return true
 	})
+	if p != dialect.Native && !c.Silent() { // one that greets may want no more: see used
+		if err := in.used(); err != nil {
+			return err
+		}
+	}
 	if err != nil {
 		return err
 	}

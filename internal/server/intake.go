@@ -23,6 +23,8 @@ type intake struct {
 	remote   net.Addr
 	peer     string // the same, as it is stored
 
+	use func() error // nil: see used
+
 	mu      sync.Mutex
 	refused int                             // guarded by mu: records
 	credit  int                             // guarded by mu: see count
@@ -31,6 +33,15 @@ type intake struct {
 
 func newIntake(s *Server, c *dialect.Conn, e *endpoint) *intake {
 	return &intake{s: s, conn: c, endpoint: e, remote: c.RemoteAddr(), peer: c.RemoteAddr().String()}
+}
+
+// used notes that the connection is used: it sends records or reads, and does not just
+// greet. It is an error where another connection is the one that the server serves.
+func (in *intake) used() error {
+	if in.use == nil {
+		return nil
+	}
+	return in.use()
 }
 
 const (

@@ -42,6 +42,9 @@ func (in *session) Read(ctx context.Context, q dialect.ReadRequest) (dialect.Rea
 			return nil, err
 		}
 	}
+	if err := in.used(); err != nil {
+		return nil, err
+	}
 	room := in.conn.Room()
 	topics := slices.Compact(slices.Sorted(slices.Values(q.Topics)))
 	r := &reader{

@@ -131,10 +131,10 @@ func (s *Server) Serve(e Endpoint) error {
 	return s.accept(e.Listener, func(c *dialect.Conn) { s.serve(c, at, nil) })
 }
 
-// ServeOne serves the first connection at an endpoint that sends a byte, and returns
-// when it has ended. Connections that end without a byte do not count; others that
-// send one are closed. It closes the listener when the connection has sent its first
-// byte, or as Serve does.
+// ServeOne serves the first connection at an endpoint that sends something, and returns
+// when it has ended. Connections that end without a byte do not count, nor do native
+// sessions that only greet; others are closed. It closes the listener when there is the
+// one, or as Serve does.
 func (s *Server) ServeOne(e Endpoint) error {
 	l := e.Listener
 	at, err := s.open(e)

@@ -52,6 +52,9 @@ func (in *session) Write(ctx context.Context, r dialect.WriteRequest) (dialect.W
 	if err := w.producer.Check(); err != nil {
 		return nil, &fault.Error{Code: fault.Malformed, At: -1, Text: err.Error(), Err: err}
 	}
+	if err := in.used(); err != nil {
+		return nil, err
+	}
 	in.worker.Rest()
 	var err error
 	if w.claim, err = s.store.Claim(ctx, w.producer, r.Claim); err != nil {
@@ -114,6 +117,9 @@ func (w *writer) Rejections(ctx context.Context, after uint64) iter.Seq2[store.R
 
 // Take implements [dialect.Writer].
 func (w *writer) Take(ctx context.Context, b *dialect.Batch, answer func(dialect.Answer) error) (settled dialect.Settled, err error) {
+	if err := w.session.used(); err != nil {
+		return settled, err
+	}
 	w.session.conn.Spoke()
 	for settled.Records < len(b.Records) && err == nil {
 		var some dialect.Settled
