@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// The library carries neither the engine nor the command line.
+// The library carries neither the engine, nor net/http, nor the command line.
 func TestDependencies(t *testing.T) {
 	for _, of := range []string{".", "./dict", "./codec/..."} {
 		out, err := exec.Command("go", "list", "-deps", of).Output()
@@ -20,7 +20,7 @@ func TestDependencies(t *testing.T) {
 		for _, dep := range deps {
 			for _, not := range []string{
 				"github.com/cockroachdb", "github.com/dictwire/dictwire/store/log", "github.com/dictwire/dictwire/spool/disk",
-				"github.com/dictwire/dictwire/internal/cli", "github.com/dictwire/dictwire/cmd", "github.com/spf13", "github.com/itchyny",
+				"github.com/dictwire/dictwire/internal/cli", "github.com/dictwire/dictwire/cmd", "github.com/spf13", "github.com/itchyny", "net/http",
 			} {
 				if dep == not || strings.HasPrefix(dep, not+"/") {
 					t.Errorf("%s imports %s", of, dep)

@@ -15,6 +15,7 @@ import (
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/internal/address"
 	"github.com/dictwire/dictwire/internal/client"
+	"github.com/dictwire/dictwire/internal/dialect"
 	"github.com/dictwire/dictwire/internal/server"
 	"github.com/dictwire/dictwire/store"
 )
@@ -58,6 +59,10 @@ type Server struct {
 	// Topic is where the records of connections go that name none. Empty means
 	// [DefaultTopic].
 	Topic string
+
+	// Dialects are what the server speaks beside native sessions and bare sequences,
+	// as web.Dialect of package dialect/web.
+	Dialects []Dialect
 
 	// JSON is how JSON is read and written.
 	JSON json.Codec
@@ -116,6 +121,9 @@ func (s *Server) server() *server.Server {
 			HandlerTimeout: s.HandlerTimeout, HandlerRetries: s.HandlerRetries,
 			Logger: s.Logger, Authorize: authorizeBy(s.Authorizer),
 		}
+		for _, d := range s.Dialects {
+			s.core.Dialects = append(s.core.Dialects, d.Kind())
+		}
 		if s.Handler != nil {
 			s.core.Handler = s.handle
 		}
@@ -140,13 +148,17 @@ func (s *Server) ListenAndServe(addr string) error {
 	return s.Serve(Endpoint{Listener: l})
 }
 
+// A Dialect is a way of putting dictionaries on a connection that a server can learn.
+// The packages below dialect have them.
+type Dialect interface{ Kind() dialect.Kind }
+
 // An Endpoint is where a server is reached, and the rules there.
 type Endpoint struct {
 	// Listener accepts the connections. Serve closes it.
 	Listener net.Listener
 
-	// Dialects are the names of those that are served here: "native", "stream".
-	// None means all.
+	// Dialects are the names of those that are served here: "native", "stream", and
+	// "http" where Server.Dialects has it. None means all.
 	Dialects []string
 
 	// Authorizer says who the peers are here and what they may do. Nil means the

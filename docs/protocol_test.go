@@ -7,9 +7,11 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -21,6 +23,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/dialect/web"
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/store/log"
 )
@@ -56,6 +59,7 @@ type transcript struct {
 	handler bool
 	tokens  bool
 	tls     bool
+	http    bool
 	steps   []step
 }
 
@@ -81,7 +85,7 @@ func transcripts(t *testing.T, page string) (blocks []*transcript) {
 		mark, isFence := strings.CutPrefix(line, "```")
 		switch {
 		case b == nil && isFence && strings.HasPrefix(mark, "transcript"):
-			b = &transcript{line: i + 1, handler: strings.HasSuffix(mark, " handler"), tokens: strings.HasSuffix(mark, " tokens"), tls: strings.HasSuffix(mark, " TLS")}
+			b = &transcript{line: i + 1, handler: strings.HasSuffix(mark, " handler"), tokens: strings.HasSuffix(mark, " tokens"), tls: strings.HasSuffix(mark, " TLS"), http: strings.HasSuffix(mark, " http")}
 		case b == nil || strings.HasPrefix(line, "#"):
 		case isFence:
 			blocks = append(blocks, b)
@@ -134,7 +138,7 @@ func (b *transcript) play(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	srv := &dictwire.Server{Store: s}
+	srv := &dictwire.Server{Store: s, Dialects: []dictwire.Dialect{web.Dialect}}
 	if b.handler {
 		srv.Handler = dictwire.HandlerFunc(handle)
 	}
@@ -157,6 +161,10 @@ func (b *transcript) play(t *testing.T) {
 	}()
 	p := player{t: t, addr: l.Addr().String(), conns: map[string]*conn{}, values: map[string]string{}}
 	defer p.hangUp()
+	if b.http {
+		p.requests(b.steps)
+		return
+	}
 	for i, s := range b.steps {
 		if s.line == 0 {
 			p.hangUp()
@@ -165,6 +173,57 @@ func (b *transcript) play(t *testing.T) {
 		p.play(s, b.steps[i+1:])
 	}
 }
+
+// requests plays a transcript of HTTP. Each request is C: lines, of which the first is
+// the method and the path, those that name a header are headers, and the others are the
+// body. Each answer is S: lines, of which the first is the status, and the others are the
+// body.
+func (p *player) requests(steps []step) {
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	for len(steps) > 0 {
+		first := steps[0]
+		if steps = steps[1:]; first.line == 0 {
+			continue
+		}
+		method, path, _ := strings.Cut(p.filled(first.text), " ")
+		var body strings.Builder
+		header := http.Header{}
+		for ; len(steps) > 0 && steps[0].kind == "C:"; steps = steps[1:] {
+			if m := headerLine.FindStringSubmatch(steps[0].text); m != nil {
+				header.Add(m[1], p.filled(m[2]))
+				continue
+			}
+			body.WriteString(steps[0].text + "\n")
+		}
+		r, err := http.NewRequestWithContext(p.t.Context(), method, "http://"+p.addr+path, strings.NewReader(body.String()))
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		r.Header = header
+		answer, err := client.Do(r)
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		text, err := io.ReadAll(answer.Body)
+		if err := errors.Join(err, answer.Body.Close()); err != nil {
+			p.t.Fatal(err)
+		}
+		said := append([]string{fmt.Sprint(answer.StatusCode)}, strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")...)
+		var want []string
+		for ; len(steps) > 0 && steps[0].kind == "S:"; steps = steps[1:] {
+			want = append(want, steps[0].text)
+		}
+		same := len(said) == len(want)
+		for i := 0; same && i < len(said); i++ {
+			same = p.match(want[i], said[i])
+		}
+		if !same {
+			p.t.Fatalf("protocol.md:%d: %s\nthe server says\n%s", first.line, first.text, strings.Join(said, "\n"))
+		}
+	}
+}
+
+var headerLine = regexp.MustCompile(`^([A-Z][A-Za-z-]+): (.*)$`)
 
 // A player plays the client of a transcript.
 type player struct {

@@ -3,13 +3,13 @@ package cli
 import (
 	"context"
 	"io"
-	"time"
 
 	"github.com/itchyny/gojq"
 
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/envelope"
 )
 
 // A rendering makes text of records, as tail prints them and gives them to
@@ -65,7 +65,7 @@ func (r *rendering) value(dst []byte, v any, b *dictwire.Batch, i int) ([]byte, 
 	text, isText := v.(string)
 	switch {
 	case isDict && r.write != nil && r.envelope:
-		e := envelope(b, i)
+		e := envelopeOf(b, i).Dict()
 		e.Set("record", d.Value())
 		return r.write(dst, e)
 	case isDict && r.write != nil:
@@ -85,33 +85,17 @@ func (r *rendering) value(dst []byte, v any, b *dictwire.Batch, i int) ([]byte, 
 func (r *rendering) json(dst []byte, d *dict.Dict, b *dictwire.Batch, i int) []byte {
 	r.report.Reset()
 	if r.envelope {
-		dst = json.Render(dst, envelope(b, i), nil)
-		dst = append(dst[:len(dst)-len("}")], `,"record":`...)
+		dst = envelopeOf(b, i).Append(dst, d, &r.report)
+	} else {
+		dst = json.Render(dst, d, &r.report)
 	}
-	dst = json.Render(dst, d, &r.report)
 	if lost := r.report.Lost; lost > 0 {
 		if r.substitute == 0 {
 			r.first = b.Position(i) + " in " + b.Topic + ": " + r.report.Losses[0].String()
 		}
 		r.substitute += lost
 	}
-	if r.envelope {
-		dst = append(appendLosses(dst, &r.report), '}')
-	}
 	return append(dst, '\n')
-}
-
-// appendLosses appends what an envelope says of destructive substitutes.
-func appendLosses(dst []byte, report *json.Report) []byte {
-	if report.Lost == 0 {
-		return dst
-	}
-	var lost []any
-	for _, l := range report.Losses {
-		lost = append(lost, dict.Of("path", l.Path, "what", l.What.Name()))
-	}
-	said := json.Render(nil, dict.Of("losses", report.Lost, "lost", lost), nil)
-	return append(append(dst, ','), said[len("{"):len(said)-len("}")]...)
 }
 
 // forget begins to count anew what was lost.
@@ -125,16 +109,10 @@ func (r *rendering) summary(w io.Writer) {
 	}
 }
 
-// envelope returns what is known of a record.
-func envelope(b *dictwire.Batch, i int) *dict.Dict {
-	d := dict.Of("position", b.Position(i), "topic", b.Topic)
-	if b.Principal != dictwire.Anonymous {
-		d.Set("principal", dict.String(string(b.Principal)))
+// envelopeOf returns what is known of a record.
+func envelopeOf(b *dictwire.Batch, i int) envelope.Envelope {
+	return envelope.Envelope{
+		Position: b.Position(i), Topic: b.Topic, Principal: string(b.Principal),
+		Producer: b.Producer, Number: b.First + uint64(i), Time: b.Time,
 	}
-	if b.Producer != "" {
-		d.Set("producer", dict.String(b.Producer))
-		d.Set("number", dict.Int(int64(b.First)+int64(i)))
-	}
-	d.Set("time", dict.String(b.Time.UTC().Format(time.RFC3339Nano)))
-	return d
 }

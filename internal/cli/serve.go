@@ -20,6 +20,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/dialect/web"
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/internal/heap"
 	"github.com/dictwire/dictwire/internal/storedir"
@@ -163,7 +164,7 @@ func (s *serve) run(cmd *cobra.Command) error {
 		}
 	}
 	s.srv = &dictwire.Server{
-		Handler: s.handler(), Store: st, Topic: s.topic,
+		Handler: s.handler(), Store: st, Topic: s.topic, Dialects: []dictwire.Dialect{web.Dialect},
 		JSON: s.json(), Limits: s.limits(),
 		MaxConns: int(s.maxConns), MaxMemory: int64(s.maxMemory),
 		IdleTimeout: time.Duration(s.idleTimeout), RecordTimeout: time.Duration(s.recordTimeout), WriteTimeout: time.Duration(s.writeTimeout),

@@ -286,15 +286,7 @@ func (c *Conn) room(ctx context.Context, within bool, h Holder) error {
 		c.w = copy(c.buf, c.buf[c.r:c.w])
 		c.r = 0
 	default:
-		// A record never outgrows the limit: its scanner refuses it before.
-		limit := max(size+firstBuffer, c.rules.MaxRecord+firstBuffer)
-		size = min(2*size, limit)
-		charge = max(charge, int64(size))
-		if size > lease.Small {
-			// One that is large is promised at once all that it may need, within
-			// reason. If it took it by and by, many halves could wait for each other.
-			charge = max(charge, min(int64(limit), c.rules.Memory.Share()))
-		}
+		size, charge = c.larger(size, charge)
 	}
 	if c.beside = beside; charge+beside != c.lease.Size() {
 		before := time.Now()
@@ -307,6 +299,21 @@ func (c *Conn) room(ctx context.Context, within bool, h Holder) error {
 		c.resize(size)
 	}
 	return nil
+}
+
+// larger returns the size that a buffer gets that a record has outgrown, and what is
+// to be charged for it, of which some is.
+func (c *Conn) larger(size int, charge int64) (int, int64) {
+	// A record never outgrows the limit: its scanner refuses it before.
+	limit := max(size+firstBuffer, c.rules.MaxRecord+firstBuffer)
+	size = min(2*size, limit)
+	charge = max(charge, int64(size))
+	if size > lease.Small {
+		// One that is large is promised at once all that it may need, within
+		// reason. If it took it by and by, many halves could wait for each other.
+		charge = max(charge, min(int64(limit), c.rules.Memory.Share()))
+	}
+	return size, charge
 }
 
 // resize moves what is buffered to a buffer of another size, which has been
@@ -417,22 +424,14 @@ func (c *Conn) patience(within bool, silent time.Time) (time.Duration, error) {
 			return 0, &fault.Error{Code: fault.Idle, Text: fmt.Sprintf("the first bytes tell no protocol, and no more came within %v", limit)}
 		}
 		if left <= 0 {
-			return 0, &fault.Error{
-				Code: fault.Rate, At: c.Offset(),
-				Text: fmt.Sprintf("the record did not end within %v", c.rules.RecordTimeout),
-				Hint: "Server.RecordTimeout raises the limit",
-			}
+			return 0, tooLate(c.Offset(), c.rules.RecordTimeout)
 		}
 		isSilent := now.Sub(silent) >= pressTime
 		if since := now.Sub(c.pressed); since >= pressTime || isSilent {
 			slow := isSilent || float64(c.read-c.pressAt) < minRate*since.Seconds()
 			c.pressed, c.pressAt = now, c.read
 			if slow && c.rules.Memory.Pressed() {
-				return 0, &fault.Error{
-					Code: fault.Rate, At: c.Offset(),
-					Text: "the record came too slowly while others waited for memory",
-					Hint: "Server.MaxMemory raises the limit",
-				}
+				return 0, tooSlow(c.Offset())
 			}
 		}
 		return min(left, pressTime), nil
@@ -447,6 +446,22 @@ func (c *Conn) patience(within bool, silent time.Time) (time.Duration, error) {
 		return option.Never, nil
 	default:
 		return max(c.rules.IdleTimeout-c.silence(), 0), nil
+	}
+}
+
+func tooLate(at int64, limit time.Duration) *fault.Error {
+	return &fault.Error{
+		Code: fault.Rate, At: at,
+		Text: fmt.Sprintf("the record did not end within %v", limit),
+		Hint: "Server.RecordTimeout raises the limit",
+	}
+}
+
+func tooSlow(at int64) *fault.Error {
+	return &fault.Error{
+		Code: fault.Rate, At: at,
+		Text: "the record came too slowly while others waited for memory",
+		Hint: "Server.MaxMemory raises the limit",
 	}
 }
 

@@ -31,6 +31,10 @@ type Config struct {
 	// What may change while the server runs.
 	Limits     func() codec.Limits     // of one record
 	Durability func() store.Durability // what an acknowledgement promises
+
+	// Ready returns nil where records can be stored now. Else the error is an
+	// *[fault.Error] for the peer, or the cause of ctx.
+	Ready func(ctx context.Context) error
 }
 
 // A Dialect is one way of putting serialized dictionaries on a connection, as one

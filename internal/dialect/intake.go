@@ -64,6 +64,11 @@ type WriteRequest struct {
 	Producer string
 	Claim    store.ClaimRequest
 
+	// Key is, in place of a producer, an idempotency key: what comes with it again
+	// within 24 hours is told by the claim from what is new. Keys and producers never
+	// meet. It is not empty where it is used, and of any length.
+	Key string
+
 	// Note is what the producer's next claim is given back, at most
 	// store.MaxNote bytes. Nil means the sum of the last record: see [Sum].
 	Note []byte
@@ -107,6 +112,18 @@ type Batch struct {
 	Codec   codec.Codec
 	Records [][]byte // each one serialized dictionary, or one of Bad; valid until Take returns
 	Bad     []Bad    // those that can't be read, in order
+}
+
+// From returns the batch without the first n records.
+func (b *Batch) From(n int) *Batch {
+	rest := &Batch{Codec: b.Codec, Records: b.Records[n:]}
+	for _, bad := range b.Bad {
+		if bad.Index >= n {
+			bad.Index -= n
+			rest.Bad = append(rest.Bad, bad)
+		}
+	}
+	return rest
 }
 
 // Settled says how many of a batch's first records are settled.

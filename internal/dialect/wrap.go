@@ -54,6 +54,10 @@ func (c *Conn) Hold(ctx context.Context, bytes int64) error { return c.lease.Res
 // Pressed reports whether others wait for such memory.
 func (c *Conn) Pressed() bool { return c.rules.Memory.Pressed() }
 
+// SetPatient says whether the peer of a hijacked connection may take its time, as who
+// reads records may: see [Conn.Send]. Else it has as long as for a reply.
+func (c *Conn) SetPatient(is bool) { c.layer.setPatient(is) }
+
 // A layer is a connection below what wraps it.
 type layer struct {
 	net.Conn

@@ -92,6 +92,12 @@ func (d *dialects) build(s *Server) {
 	config := dialect.Config{
 		Codecs: s.codecs, Limits: func() codec.Limits { return s.limits() },
 		Durability: func() store.Durability { return s.store.Limits().Durability },
+		Ready: func(ctx context.Context) error {
+			if err := s.store.Ready(ctx); err != nil {
+				return faultOfStore(ctx, err)
+			}
+			return nil
+		},
 	}
 	d.kinds = slices.Concat(kinds, s.Dialects)
 	for _, k := range d.kinds {

@@ -2,9 +2,12 @@ package server
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"iter"
 	"strings"
+	"time"
 
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/fault"
@@ -45,8 +48,16 @@ func (in *session) Write(ctx context.Context, r dialect.WriteRequest) (dialect.W
 	if err := in.allow(RightSend, w.topic); err != nil {
 		return nil, err
 	}
-	if r.Producer == "" {
+	switch {
+	case r.Key != "":
+		r.Producer, r.Claim.Expire = keyed(r.Key), keyExpire
+	case r.Producer == "":
 		return w, nil
+	case strings.HasPrefix(r.Producer, keyPrefix):
+		return nil, &fault.Error{
+			Code: fault.Malformed, At: -1,
+			Text: fmt.Sprintf("producer %.40q: names that begin with %s are the server's own", r.Producer, keyPrefix),
+		}
 	}
 	w.producer = store.Producer{Principal: in.principal, Topic: w.topic, Name: r.Producer}
 	if err := w.producer.Check(); err != nil {
@@ -69,6 +80,17 @@ func (in *session) Write(ctx context.Context, r dialect.WriteRequest) (dialect.W
 	}
 	w.unfence = onFence(w.claim.Fenced, r.Fence)
 	return w, nil
+}
+
+// An idempotency key is a producer with a name of its own kind, of bounded length.
+const (
+	keyPrefix = "_key."
+	keyExpire = 24 * time.Hour
+)
+
+func keyed(key string) string {
+	sum := sha256.Sum256([]byte(key))
+	return keyPrefix + hex.EncodeToString(sum[:])
 }
 
 func checkTopic(topic string) error {

@@ -1,0 +1,195 @@
+package web_test
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/dialect/web"
+	"github.com/dictwire/dictwire/internal/memnet"
+	"github.com/dictwire/dictwire/store/memory"
+)
+
+// raw sends bytes and returns what is answered until the connection's end, which the
+// client waits for without half-closing.
+func raw(t *testing.T, addr, send string) string {
+	t.Helper()
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	_, _ = io.WriteString(c, send) // which may be refused before it is read
+	text, err := io.ReadAll(c)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("%.60q: no end after %q", send, text)
+	}
+	return string(text)
+}
+
+// Requests that proxies read differently store nothing but what the server says.
+func TestHostileRequests(t *testing.T) {
+	const post = "POST /v1/topics/t HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+	const smuggled = "POST /v1/topics/t HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{\"bad\":1}"
+	for name, c := range map[string]struct {
+		send   string
+		status string // "" for none
+		stored string
+	}{
+		"two lengths":                 {post + "Content-Length: 7\r\nContent-Length: 8\r\n\r\n{\"a\":1}" + smuggled, "400", ""},
+		"the same length twice":       {post + "Content-Length: 7\r\nContent-Length: 7\r\n\r\n{\"a\":1}" + smuggled, "200", `{"a":1}`},
+		"a list of lengths":           {post + "Content-Length: 7, 8\r\n\r\n{\"a\":1}" + smuggled, "400", ""},
+		"a negative length":           {post + "Content-Length: -7\r\n\r\n{\"a\":1}", "400", ""},
+		"a length with a sign":        {post + "Content-Length: +7\r\n\r\n{\"a\":1}", "400", ""},
+		"a huge length":               {post + "Content-Length: 99999999999999999999\r\n\r\n{\"a\":1}", "400", ""},
+		"chunked and a length":        {post + "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n7\r\n{\"a\":1}\r\n0\r\n\r\n" + smuggled, "200", `{"a":1}`},
+		"another transfer coding":     {post + "Transfer-Encoding: gzip\r\n\r\n" + smuggled, "501", ""},
+		"chunked, written oddly":      {post + "Transfer-Encoding: xchunked\r\n\r\n" + smuggled, "501", ""},
+		"chunked twice":               {post + "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "501", ""},
+		"a space before the colon":    {post + "Content-Length : 7\r\n\r\n{\"a\":1}", "400", ""},
+		"a folded header":             {post + "X: a\r\n Content-Length: 7\r\n\r\n", "400", ""},
+		"a bare CR":                   {post + "X: a\rContent-Length: 7\r\n\r\n", "400", ""},
+		"a NUL":                       {post + "X: a\x00b\r\n\r\n", "400", ""},
+		"no host":                     {"POST /v1/topics/t HTTP/1.1\r\nContent-Length: 7\r\n\r\n{\"a\":1}", "400", ""},
+		"two hosts":                   {post + "Host: localhost\r\nContent-Length: 7\r\n\r\n{\"a\":1}", "400", ""},
+		"a chunk size that overflows": {post + "Transfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n{\"a\":1}", "", ""},
+		"a chunk that ends badly":     {post + "Transfer-Encoding: chunked\r\n\r\n7\r\n{\"a\":1}XX0\r\n\r\n", "", ""},
+		"a trailer":                   {post + "Transfer-Encoding: chunked\r\nTrailer: Host\r\n\r\n7\r\n{\"a\":1}\r\n0\r\nHost: evil\r\n\r\n", "200", `{"a":1}`},
+		"an absolute target":          {"POST http://evil.example/v1/topics/t HTTP/1.1\r\nHost: localhost\r\nContent-Length: 7\r\nConnection: close\r\n\r\n{\"a\":1}", "421", ""},
+		"a header of 64 KiB":          {post + "X: " + strings.Repeat("x", 64<<10) + "\r\n\r\n", "431", ""},
+		"ten thousand headers":        {post + strings.Repeat("X: x\r\n", 10_000) + "\r\n", "431", ""},
+		"HTTP/3.0":                    {"POST /v1/topics/t HTTP/3.0\r\nHost: localhost\r\nContent-Length: 7\r\n\r\n{\"a\":1}", "505", ""},
+		"HTTP/2":                      {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "505", ""},
+		"a method that is a pickle":   {"copy / HTTP/1.1\r\nHost: rebound.example\r\nUser-Agent: " + strings.Repeat("x", 105) + ".}U+{\"evil\":1}!K1s.\r\nConnection: close\r\n\r\n", "421", ""},
+		"a refusal before the body":   {post + "Expect: 100-continue\r\nContent-Type: image/png\r\nContent-Length: 7\r\n\r\n", "415", ""},
+		"what is expected is unknown": {post + "Expect: a miracle\r\nContent-Length: 7\r\n\r\n{\"a\":1}", "417", ""},
+		"HTTP/1.0":                    {"POST /v1/topics/t HTTP/1.0\r\nHost: localhost\r\nContent-Length: 7\r\n\r\n{\"a\":1}", "200", `{"a":1}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := memory.New(nil)
+			addr := start(t, &dictwire.Server{Store: s})
+			text := raw(t, addr, c.send)
+			status := ""
+			if fields := strings.Fields(text); len(fields) > 1 {
+				status = fields[1]
+			}
+			if status != c.status || strings.Count(text, "\nDate: ") > 1 {
+				t.Errorf("%q, want %s", text, c.status)
+			}
+			if got := stored(t, s, "*"); got != c.stored {
+				t.Errorf("stored %s, want %s", got, c.stored)
+			}
+		})
+	}
+}
+
+// A client that stops at any stage is not waited for for long; what has come whole by
+// then is stored.
+func TestSlow(t *testing.T) {
+	const post = "POST /v1/topics/t HTTP/1.1\r\nHost: localhost\r\n"
+	for name, c := range map[string]struct {
+		send   []string // a second apart
+		again  string   // and this each second from then on
+		most   time.Duration
+		status string
+		stored string
+	}{
+		"in the first line":       {send: []string{"POST /v1"}, most: 11 * time.Second, status: "400"},
+		"in the head":             {send: []string{post}, most: 11 * time.Second},
+		"a header each second":    {send: []string{post}, again: "X: x\r\n", most: 11 * time.Second},
+		"before the body":         {send: []string{post + "Content-Length: 7\r\n\r\n"}, most: 62 * time.Second, status: "408"},
+		"in a record":             {send: []string{post + "Content-Length: 14\r\n\r\n{\"a\":1}{\"b\""}, most: 62 * time.Second, status: "408", stored: `{"a":1}`},
+		"in a record, by bytes":   {send: []string{post + "Content-Length: 1000\r\n\r\n{\"a\":1}{\"b\":\""}, again: "x", most: 63 * time.Second, status: "408", stored: `{"a":1}`},
+		"in a chunk":              {send: []string{post + "Transfer-Encoding: chunked\r\n\r\n8\r\n{\"a\":1}"}, most: 62 * time.Second, status: "408"},
+		"in gzip":                 {send: []string{post + "Content-Encoding: gzip\r\nContent-Length: 100\r\n\r\n\x1f\x8b"}, most: 12 * time.Second, status: "408"},
+		"with a key":              {send: []string{post + "Idempotency-Key: k\r\nContent-Length: 14\r\n\r\n{\"a\":1}{\"b\""}, most: 62 * time.Second, status: "408"},
+		"a body that nobody want": {send: []string{post + "Content-Type: image/png\r\nContent-Length: 100\r\n\r\n"}, most: 3 * time.Second, status: "415"},
+		"after a request":         {send: []string{post + "Content-Length: 7\r\n\r\n{\"a\":1}"}, most: 2*time.Minute + time.Second, status: "200", stored: `{"a":1}`},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := memory.New(nil)
+			srv := &dictwire.Server{Store: s, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)), Dialects: []dictwire.Dialect{web.Dialect}}
+			network := memnet.New()
+			l := network.Host("server").Listen()
+			served := make(chan error, 1)
+			go func() { served <- srv.Serve(dictwire.Endpoint{Listener: l}) }()
+			nc, err := network.Host("client").Dial(t.Context(), "server")
+			if err != nil {
+				t.Fatal(err)
+			}
+			began := time.Now()
+			ended := make(chan string, 1)
+			go func() {
+				text, _ := io.ReadAll(nc)
+				ended <- string(text)
+			}()
+			for _, part := range c.send {
+				_, _ = io.WriteString(nc, part)
+				time.Sleep(time.Second)
+			}
+			text, is := "", false
+			for !is {
+				select {
+				case text = <-ended:
+					is = true
+				case <-time.After(time.Second):
+					_, _ = io.WriteString(nc, c.again) // the end is seen by the other goroutine
+				}
+			}
+			if took := time.Since(began); took > c.most {
+				t.Errorf("%s: ended after %v, want %v", name, took, c.most)
+			}
+			status := ""
+			if fields := strings.Fields(text); len(fields) > 1 {
+				status = fields[1]
+			}
+			if status != c.status {
+				t.Errorf("%s: %q, want %s", name, text, c.status)
+			}
+			if got := stored(t, s, "*"); got != c.stored {
+				t.Errorf("%s: stored %s, want %s", name, got, c.stored)
+			}
+			_ = nc.Close()
+			_ = srv.Close()
+			<-served
+		})
+	}
+}
+
+// Compressed bodies that become large take little memory, and are refused in time.
+func TestBombs(t *testing.T) {
+	s := memory.New(nil)
+	addr := start(t, &dictwire.Server{Store: s, MaxMemory: 16 << 20})
+	const much = 9 << 20
+	many := gzipped(t, strings.Repeat(`{"x":"`+strings.Repeat("x", 1000)+`"}`, much>>10))
+	for name, body := range map[string]string{
+		"white space":   gzipped(t, strings.Repeat(" ", much)),
+		"many records":  many,
+		"one record":    gzipped(t, `{"x":"`+strings.Repeat("x", much)+`"}`),
+		"in itself":     gzipped(t, many),
+		"many members":  strings.Repeat(gzipped(t, ""), 10_000),
+		"with a key":    many,
+		"one, as bytes": gzipped(t, "\xa1\x61x\x5b\x00\x00\x00\x00\x01\x00\x00\x00"+strings.Repeat("\x00", much)),
+	} {
+		header := "Content-Encoding: gzip"
+		if name == "with a key" {
+			header += "\nIdempotency-Key: k"
+		}
+		r, text := do(t, addr, ask{body: body, header: header})
+		if r.StatusCode < 400 || r.StatusCode >= 500 || len(text) > 2000 {
+			t.Errorf("%s: %d %.300s", name, r.StatusCode, text)
+		}
+	}
+	r, text := do(t, addr, ask{body: `{"a":1}`})
+	check(t, "afterwards", r, text, http.StatusOK, `.*"accepted":1,.*`)
+}

@@ -1,0 +1,64 @@
+package web_test
+
+import (
+	"crypto/tls"
+	"errors"
+	"net"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/dialect/web"
+	"github.com/dictwire/dictwire/internal/devca"
+	"github.com/dictwire/dictwire/store/memory"
+)
+
+// Within TLS all is as without, on the same port: curl finds HTTP there.
+func TestTLS(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name string) string { return filepath.Join(dir, name) }
+	ca, _, err := devca.Open(file("ca.pem"), file("ca.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ca.Issue(devca.Request{Names: []string{"127.0.0.1"}}, file("cert.pem"), file("key.pem")); err != nil {
+		t.Fatal(err)
+	}
+	pair, err := tls.LoadX509KeyPair(file("cert.pem"), file("key.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := memory.New(nil)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := &dictwire.Server{Store: s, Dialects: []dictwire.Dialect{web.Dialect}}
+	served := make(chan error, 1)
+	go func() {
+		served <- srv.Serve(dictwire.Endpoint{Listener: l, TLS: &tls.Config{Certificates: []tls.Certificate{pair}}})
+	}()
+	defer func() {
+		_ = srv.Close()
+		if err := <-served; !errors.Is(err, dictwire.ErrServerClosed) {
+			t.Error(err)
+		}
+	}()
+	url := "https://" + l.Addr().String() + "/v1/topics/t"
+	for _, args := range [][]string{
+		{"-d", `{"n":1}`}, {"-d", `{"n":2}`, "--http1.1"}, {"-d", `{"n":3}`, "-H", "Host: localhost"},
+	} {
+		out, err := exec.CommandContext(t.Context(), "curl", append(args, "-sSf", "-k", url)...).CombinedOutput()
+		if err != nil {
+			t.Errorf("%v: %v %s", args, err, out)
+		}
+	}
+	if got := stored(t, s, "t"); got != `{"n":1} {"n":2} {"n":3}` {
+		t.Errorf("stored %s", got)
+	}
+	out, err := exec.CommandContext(t.Context(), "curl", "-sSf", "-k", url).CombinedOutput()
+	if err != nil || string(out) != "{\"n\":1}\n{\"n\":2}\n{\"n\":3}\n" {
+		t.Errorf("%v %s", err, out)
+	}
+}

@@ -1,0 +1,138 @@
+package web
+
+import (
+	"fmt"
+	"net/http"
+
+	"github.com/dictwire/dictwire/codec/cbor"
+	"github.com/dictwire/dictwire/codec/json"
+	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/fault"
+	"github.com/dictwire/dictwire/internal/envelope"
+)
+
+// An item is a record that is given to a reader.
+type item struct {
+	envelope.Envelope
+	next   string // the position after it
+	record *dict.Dict
+}
+
+// A form is how an answer holds records.
+type form struct {
+	mediaType  string
+	begin, end string
+	first      string // before the first record
+	next       string // before each other one
+
+	item     func(dst []byte, it item, q query) ([]byte, error)
+	progress func(next string) string
+	fault    func(f *fault.Error) []byte // in the place of a record, after which the answer is not whole
+}
+
+// before returns what stands before a record, or a fault, after some that were given.
+func (f *form) before(given int) string {
+	if given == 0 {
+		return f.first
+	}
+	return f.next
+}
+
+// forms are those that are served, by their names.
+var forms = map[string]*form{
+	"ndjson": {mediaType: ndjson, item: line, progress: nothing, fault: lineOf},
+	"json":   {mediaType: "application/json", begin: "[", first: "\n", next: ",\n", end: "\n]\n", item: text, progress: nothing, fault: lineOf},
+	"cbor":   {mediaType: "application/cbor-seq", item: exact, progress: nothing, fault: exactOf}, // RFC 8742
+
+	// Server-sent events (the HTML standard, section 9.2). The id of each is the position
+	// after it, so that a browser goes on where it was.
+	"sse": {mediaType: "text/event-stream", item: event, progress: beat, fault: eventOf},
+}
+
+// formNames are the names of the media types that a request may accept.
+var formNames = []struct{ mediaType, name string }{
+	{ndjson, "ndjson"},
+	{"text/event-stream", "sse"},
+	{"application/cbor-seq", "cbor"},
+	{"application/cbor", "cbor"},
+	{"application/json", "json"},
+}
+
+// formOf returns the name of the form that a request asks for.
+func formOf(r *http.Request, name string) (string, error) {
+	if name != "" {
+		if forms[name] == nil {
+			return "", &fault.Error{
+				Code: fault.Malformed, At: -1, Text: fmt.Sprintf("format: %.40q is not served", name),
+				Hint: "ndjson, json, cbor and sse are",
+			}
+		}
+		return name, nil
+	}
+	for _, f := range formNames {
+		if accepts(r, f.mediaType) {
+			return f.name, nil
+		}
+	}
+	return "ndjson", nil
+}
+
+// text appends an item as JSON (RFC 8259).
+func text(dst []byte, it item, q query) ([]byte, error) {
+	switch {
+	case q.exact && q.envelope:
+		e := it.Dict()
+		e.Set("record", it.record.Value())
+		return json.Codec{Strict: true}.Append(dst, e)
+	case q.exact:
+		return json.Codec{Strict: true}.Append(dst, it.record)
+	case q.envelope:
+		return it.Append(dst, it.record, new(json.Report)), nil
+	default:
+		return json.Render(dst, it.record, nil), nil
+	}
+}
+
+// line appends an item as a line of JSON.
+func line(dst []byte, it item, q query) ([]byte, error) {
+	out, err := text(dst, it, q)
+	if err != nil {
+		return dst, err
+	}
+	return append(out, '\n'), nil
+}
+
+func lineOf(f *fault.Error) []byte { return append(json.Render(nil, f.Dict(), nil), '\n') }
+
+// exact appends an item as CBOR, which holds all.
+func exact(dst []byte, it item, q query) ([]byte, error) {
+	d := it.record
+	if q.envelope {
+		d = it.Dict()
+		d.Set("record", it.record.Value())
+	}
+	return cbor.Codec{}.Append(dst, d)
+}
+
+func exactOf(f *fault.Error) []byte {
+	out, _ := cbor.Codec{}.Append(nil, f.Dict()) // which CBOR holds
+	return out
+}
+
+// event appends an item as a server-sent event.
+func event(dst []byte, it item, q query) ([]byte, error) {
+	out, err := text(append(dst, "id: "+it.next+"\ndata: "...), it, q)
+	if err != nil {
+		return dst, err
+	}
+	return append(out, "\n\n"...), nil
+}
+
+func eventOf(f *fault.Error) []byte {
+	return append(json.Render([]byte("event: problem\ndata: "), f.Dict(), nil), "\n\n"...)
+}
+
+// beat says that there is nothing below a position.
+func beat(next string) string { return ": nothing\nid: " + next + "\n\n" }
+
+func nothing(string) string { return "" }

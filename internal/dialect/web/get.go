@@ -1,0 +1,311 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/fault"
+	"github.com/dictwire/dictwire/internal/dialect"
+	"github.com/dictwire/dictwire/internal/envelope"
+	"github.com/dictwire/dictwire/internal/point"
+	"github.com/dictwire/dictwire/internal/wire"
+	"github.com/dictwire/dictwire/store"
+)
+
+const (
+	fullPart = 16 << 10 // bytes of an answer that are kept until there are more, or its end
+	idlePart = 4 << 10  // bytes of memory that are kept while nothing comes
+)
+
+// A query is what a reader asks for.
+type query struct {
+	from     string
+	to       point.Point
+	hasTo    bool
+	follow   bool
+	limit    int // of records; negative: none
+	envelope bool
+	exact    bool
+	format   string
+}
+
+// parameters are the names of a query's parameters.
+var parameters = map[string]bool{
+	"from": true, "to": true, "follow": true, "limit": true, "envelope": true, "exact": true, "format": true,
+}
+
+// queryOf reads the query of a request.
+func queryOf(r *http.Request) (q query, err error) {
+	bad := func(name string, err error) (query, error) {
+		return q, &fault.Error{Code: fault.Malformed, At: -1, Text: fmt.Sprintf("%s: %v", name, err), Err: err}
+	}
+	values, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return bad("query", err)
+	}
+	for name, given := range values {
+		if !parameters[name] || len(given) > 1 {
+			return bad(fmt.Sprintf("%.40q", name), errors.New("want each of from, to, follow, limit, envelope, exact and format at most once"))
+		}
+	}
+	q.from, q.limit = values.Get("from"), -1
+	for name, is := range map[string]*bool{"follow": &q.follow, "envelope": &q.envelope, "exact": &q.exact} {
+		if values.Has(name) {
+			if *is, err = strconv.ParseBool(values.Get(name)); err != nil {
+				return bad(name, errors.New("want 1 or 0"))
+			}
+		}
+	}
+	if values.Has("limit") {
+		if q.limit, err = strconv.Atoi(values.Get("limit")); err != nil || q.limit < 0 {
+			return bad("limit", errors.New("want a number of records"))
+		}
+	}
+	if q.hasTo = values.Has("to"); q.hasTo {
+		if q.to, err = point.Parse(values.Get("to")); err != nil {
+			return bad("to", err)
+		}
+	}
+	if q.hasTo && (q.to == point.Latest() || q.to.Past(time.Now())) {
+		q.follow = false
+	}
+	q.format, err = formOf(r, values.Get("format"))
+	if id := r.Header.Get("Last-Event-ID"); id != "" {
+		q.from = id
+	}
+	return q, err
+}
+
+// A reading is the answer to a request that reads.
+type reading struct {
+	query
+	d   *web
+	c   *conn
+	w   http.ResponseWriter
+	r   *http.Request
+	rc  *http.ResponseController
+	out *form
+
+	started time.Time
+	part    []byte // of the answer: what is not written yet
+	begun   bool   // some was
+	given   int    // records
+}
+
+// read gives what is stored in a topic, or in all that a pattern names.
+func (d *web) read(w http.ResponseWriter, r *http.Request) error {
+	q, err := queryOf(r)
+	if err != nil {
+		return err
+	}
+	session, err := d.open(r)
+	if err != nil {
+		return err
+	}
+	g := &reading{query: q, d: d, c: connOf(r), w: w, r: r, rc: http.NewResponseController(w), started: time.Now()}
+	ctx, cancel := context.WithCancelCause(r.Context())
+	defer cancel(nil)
+	g.out = forms[q.format]
+	topic := r.PathValue("topic")
+	reader, err := session.Read(ctx, dialect.ReadRequest{
+		Dialect: name, Topics: []string{topic}, Subscription: topic, From: q.from, Follow: q.follow,
+		Forms: []dialect.Form{{Append: g.item}}, Progress: wire.BeatEvery,
+	})
+	if err != nil {
+		return err
+	}
+	defer reader.Close()
+	w.Header().Set("Content-Type", g.out.mediaType)
+	if r.Method == http.MethodHead {
+		return nil
+	}
+	g.c.dw.SetPatient(true)
+	defer g.c.dw.SetPatient(false)
+	ended := make(chan struct{})
+	go func() { // a server that ends does not wait for who reads
+		defer close(ended)
+		select {
+		case <-g.c.dw.Ending():
+			cancel(dialect.ErrDrained)
+		case <-ctx.Done():
+		}
+	}()
+	defer func() {
+		cancel(nil)
+		<-ended
+	}()
+	return g.failed(g.give(ctx, reader))
+}
+
+// errEnough ends an answer that has all that was asked for.
+var errEnough = errors.New("web: enough")
+
+// give gives batches until there is no more.
+func (g *reading) give(ctx context.Context, reader dialect.Reader) error {
+	g.part = append(g.part, g.out.begin...)
+	if g.limit == 0 {
+		return errEnough
+	}
+	if g.follow {
+		if err := g.flush(); err != nil { // who waits is told so
+			return err
+		}
+	}
+	for p, err := range reader.Batches(ctx) {
+		if err == nil && p.Block != nil {
+			err = g.records(p)
+		} else if err == nil {
+			err = g.progress(p.Next)
+		}
+		if err != nil {
+			return g.lost(p.Next, err)
+		}
+	}
+	return errEnough
+}
+
+// lost makes faults of what was damaged or trimmed. Reading goes on after it at next.
+func (g *reading) lost(next store.Position, err error) error {
+	var (
+		damage  *store.DamageError
+		trimmed *store.TrimmedError
+		f       *fault.Error
+	)
+	switch {
+	case errors.As(err, &damage):
+		return &fault.Error{
+			Code: fault.Lost, At: -1, Text: fmt.Sprintf("records from %v to %v can't be read: %v", damage.From, damage.To, damage.Err),
+			Hint: fmt.Sprintf("from=%v goes on after them", next), Err: err,
+		}
+	case errors.As(err, &trimmed):
+		return &fault.Error{
+			Code: fault.Lost, At: -1, Text: fmt.Sprintf("records of %s from %v to %v were trimmed", trimmed.Topic, trimmed.From, trimmed.To),
+			Hint: fmt.Sprintf("from=%v goes on after them", trimmed.To), Err: err,
+		}
+	case errors.As(err, &f) && f.Code == fault.Loss:
+		return &fault.Error{Code: f.Code, At: -1, Text: f.Text, Hint: "read it without exact=1, or as cbor", Err: err}
+	default:
+		return err
+	}
+}
+
+// item appends a record as the answer has it: see [dialect.Form].
+func (g *reading) item(dst []byte, b *store.Batch, index uint32, d *dict.Dict) ([]byte, error) {
+	at := b.At
+	at.Index = index
+	e := envelope.Envelope{
+		Position: at.String(), Topic: b.Block.Topic, Principal: b.Block.Principal, Producer: b.Block.Producer.Name,
+		Number: b.Block.First + uint64(index), Time: b.Time,
+	}
+	at.Index++
+	return g.out.item(dst, item{Envelope: e, next: at.String(), record: d}, g.query)
+}
+
+// records gives the records of a part.
+func (g *reading) records(p dialect.Part) error {
+	at, data := p.At, p.Data
+	for i, n := range p.Lengths {
+		if at.Index = p.At.Index + uint32(i); g.hasTo && g.passed(at, p.Time) {
+			return errEnough
+		}
+		g.part = append(g.part, g.out.before(g.given)...)
+		if err := g.add(data[:n]); err != nil {
+			return err
+		}
+		data = data[n:]
+		if g.given++; g.limit >= 0 && g.given >= g.limit {
+			return errEnough
+		}
+	}
+	if !g.follow {
+		return nil
+	}
+	return g.flush()
+}
+
+// add adds a record to the answer.
+func (g *reading) add(record []byte) error {
+	if len(g.part)+len(record) < fullPart {
+		g.part = append(g.part, record...)
+		return nil
+	}
+	if err := g.write(); err != nil {
+		return err
+	}
+	_, err := g.w.Write(record)
+	return begun(err)
+}
+
+// passed reports whether a record lies at or after the end.
+func (g *reading) passed(at store.Position, t time.Time) bool {
+	if end := g.to.Time(g.started); !end.IsZero() {
+		return !t.Before(end)
+	}
+	end := g.to.Position()
+	return !end.IsZero() && at.Compare(end) >= 0
+}
+
+// progress says that there is nothing below a position.
+func (g *reading) progress(next store.Position) error {
+	if g.hasTo && g.passed(next, time.Now()) {
+		return errEnough
+	}
+	if !g.follow {
+		return nil
+	}
+	g.part = append(g.part, g.out.progress(next.String())...)
+	return g.flush()
+}
+
+// write writes what there is of the answer.
+func (g *reading) write() error {
+	g.begun = true
+	_, err := g.w.Write(g.part)
+	g.part = g.part[:0]
+	return begun(err)
+}
+
+// begun makes the error of what can't be told any more of one that a write returned.
+func begun(err error) error {
+	if err != nil {
+		return errors.Join(errBegun, err)
+	}
+	return nil
+}
+
+// flush writes what there is, and lets it wait for no more.
+func (g *reading) flush() error {
+	if err := g.write(); err != nil {
+		return err
+	}
+	if cap(g.part) > idlePart {
+		g.part = nil
+	}
+	return begun(g.rc.Flush())
+}
+
+// failed ends the answer: well, or with what is wrong. Where some of it was given, the
+// peer sees that the rest is missing.
+func (g *reading) failed(err error) error {
+	var f *fault.Error
+	switch {
+	case err == errEnough, errors.Is(err, dialect.ErrDrained) && g.follow:
+		g.part = append(g.part, g.out.end...)
+		return g.write()
+	case errors.Is(err, dialect.ErrDrained):
+		f = &fault.Error{Code: fault.Shutdown, At: -1, Text: "the server is shutting down", Hint: "come again"}
+	case !errors.As(err, &f):
+		return err
+	}
+	if !g.begun && g.given == 0 {
+		return f
+	}
+	g.part = append(append(g.part, g.out.before(g.given)...), g.out.fault(f)...)
+	return errors.Join(errBegun, g.flush())
+}

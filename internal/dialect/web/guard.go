@@ -1,0 +1,82 @@
+package web
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+
+	"github.com/dictwire/dictwire/fault"
+)
+
+// A guard keeps web pages of others from using the server through a browser.
+//
+// At a loopback address the header Host must name that, so that a page gains nothing
+// by a name of its own that resolves to the address. What a page of another origin
+// asks for is refused, where it writes or moves a cursor; what it reads, the browser
+// does not give it.
+type guard struct{ origin http.CrossOriginProtection }
+
+// guarded returns a handler of what passes the guard.
+func (d *web) guarded(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		h.Set("Cache-Control", "no-store")
+		if p := d.guard.check(r); p != nil {
+			handle(func(http.ResponseWriter, *http.Request) error { return p }).ServeHTTP(w, r)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// check returns why a request is not served.
+func (g *guard) check(r *http.Request) *problem {
+	if r.ProtoMajor > 1 {
+		return &problem{status: http.StatusHTTPVersionNotSupported, fault: &fault.Error{
+			Code: fault.Version, At: -1, Text: r.Proto + " is not served here", Hint: "HTTP/1.1 is",
+		}}
+	}
+	if c := connOf(r); isLoopback(c.LocalAddr()) && !isLocalName(r.Host) {
+		return &problem{status: http.StatusMisdirectedRequest, fault: &fault.Error{
+			Code: fault.Forbidden, At: -1,
+			Text: fmt.Sprintf("this server is not %.100q", r.Host),
+			Hint: "at a loopback address it is reached as localhost, 127.0.0.1 or [::1]",
+		}}
+	}
+	asked := r
+	if r.URL.Query().Has("cursor") { // which reading claims
+		asked = r.Clone(r.Context())
+		asked.Method = http.MethodPost
+	}
+	if g.origin.Check(asked) != nil {
+		return &problem{fault: &fault.Error{
+			Code: fault.Forbidden, At: -1,
+			Text: "a page of another origin can't do this; nothing was taken",
+		}}
+	}
+	return nil
+}
+
+// isLoopback reports whether only this machine reaches an address. A Unix socket is
+// none, since no browser reaches it.
+func isLoopback(a net.Addr) bool {
+	tcp, ok := a.(*net.TCPAddr)
+	return ok && tcp.IP.IsLoopback()
+}
+
+// isLocalName reports whether a Host header names a loopback address.
+func isLocalName(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	host = strings.ToLower(strings.TrimSuffix(strings.Trim(host, "[]"), "."))
+	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Unmap().IsLoopback()
+}

@@ -1,0 +1,98 @@
+// Package web is the dialect of HTTP: dictionaries are posted to topics and read from
+// them.
+//
+//	POST /v1/topics/{topic}   one dictionary, an array or a sequence, in any format
+//	GET  /v1/topics/{topic}   what is stored and, with follow, what comes
+//	GET  /v1/topics, /v1/cursors, /v1/status, /healthz, /readyz
+//
+// docs/protocol.md specifies it. Requests are parsed by net/http, over the connection
+// that was sniffed. Each opens a session of its own; what is said about memory, time
+// and silent peers holds for it as for every other connection.
+package web
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/dictwire/dictwire/internal/dialect"
+)
+
+const (
+	name = "http"
+
+	maxHeader  = 16 << 10         // bytes of a request's head
+	headerTime = 10 * time.Second // that it may take
+	idleTime   = 2 * time.Minute  // between requests, at most
+)
+
+// Kind is the dialect.
+var Kind = dialect.Kind{
+	Name: name, Protocols: []dialect.Protocol{dialect.HTTP}, ALPN: []string{"http/1.1"},
+	New: func(c dialect.Config) dialect.Dialect { return newWeb(c) },
+}
+
+// A web serves HTTP.
+type web struct {
+	dialect.Config
+	server *http.Server
+	guard  guard
+	keys   keys
+}
+
+func newWeb(c dialect.Config) *web {
+	d := &web{Config: c}
+	d.server = &http.Server{
+		Handler:           d.handler(),
+		ReadHeaderTimeout: headerTime,
+		IdleTimeout:       idleTime,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          log.New(io.Discard, "", 0), // faults are the peer's, and panics are told by Serve
+		BaseContext:       func(l net.Listener) context.Context { return l.(*conn).ctx },
+		ConnContext:       func(ctx context.Context, nc net.Conn) context.Context { return context.WithValue(ctx, connKey{}, nc) },
+		ConnState: func(nc net.Conn, state http.ConnState) {
+			if state == http.StateClosed {
+				close(nc.(open).done)
+			}
+		},
+	}
+	return d
+}
+
+// Serve serves the requests of one connection. See [dialect.Dialect].
+func (d *web) Serve(ctx context.Context, c *dialect.Conn, in dialect.Intake) error {
+	if c.Ended() != nil {
+		return c.Ended()
+	}
+	nc := &conn{Conn: c.Hijack(), dw: c, in: in, ctx: ctx, unlistened: make(chan struct{}), done: make(chan struct{})}
+	c.SetPatient(false)
+	err := d.server.Serve(nc)
+	if !nc.accepted { // the server has ended
+		return dialect.ErrDrained
+	}
+	<-nc.done
+	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {
+		err = nil
+	}
+	return errors.Join(err, nc.failure)
+}
+
+// Shutdown waits for the requests that are under way. See [dialect.Dialect].
+func (d *web) Shutdown(ctx context.Context) error { return d.server.Shutdown(ctx) }
+
+// handler returns what serves all requests.
+func (d *web) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/healthz", methods{http.MethodGet: d.health})
+	mux.Handle("/readyz", methods{http.MethodGet: d.ready})
+	mux.Handle("/v1/status", methods{http.MethodGet: d.status})
+	mux.Handle("/v1/topics", methods{http.MethodGet: d.topics})
+	mux.Handle("/v1/cursors", methods{http.MethodGet: d.cursors})
+	mux.Handle("/v1/topics/{topic}", methods{http.MethodGet: d.read, http.MethodPost: d.write})
+	mux.Handle("/", handle(notFound))
+	return d.guarded(mux)
+}

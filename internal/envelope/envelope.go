@@ -1,0 +1,57 @@
+// Package envelope is what is told around a record: where it lies, whose it is and
+// when it came.
+package envelope
+
+import (
+	"time"
+
+	"github.com/dictwire/dictwire/codec/json"
+	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/store"
+)
+
+// An Envelope is what is known of a record.
+type Envelope struct {
+	Position  string
+	Topic     string
+	Principal string
+	Producer  string // "" where the record has no number
+	Number    uint64
+	Time      time.Time // when the server took it
+}
+
+// Dict returns the envelope without the record.
+func (e Envelope) Dict() *dict.Dict {
+	d := dict.Of("position", e.Position, "topic", e.Topic)
+	if e.Principal != store.Anonymous && e.Principal != "" {
+		d.Set("principal", dict.String(e.Principal))
+	}
+	if e.Producer != "" {
+		d.Set("producer", dict.String(e.Producer))
+		d.Set("number", dict.Int(int64(e.Number)))
+	}
+	d.Set("time", dict.String(e.Time.UTC().Format(time.RFC3339Nano)))
+	return d
+}
+
+// Append appends the envelope as JSON, with the record as [json.Render] writes it. It
+// names the destructive substitutes, which are in r as well.
+func (e Envelope) Append(dst []byte, record *dict.Dict, r *json.Report) []byte {
+	dst = json.Render(dst, e.Dict(), nil)
+	dst = append(dst[:len(dst)-len("}")], `,"record":`...)
+	dst = json.Render(dst, record, r)
+	return append(appendLosses(dst, r), '}')
+}
+
+// appendLosses appends what is said of destructive substitutes.
+func appendLosses(dst []byte, r *json.Report) []byte {
+	if r.Lost == 0 {
+		return dst
+	}
+	var lost []any
+	for _, l := range r.Losses {
+		lost = append(lost, dict.Of("path", l.Path, "what", l.What.Name()))
+	}
+	said := json.Render(nil, dict.Of("losses", r.Lost, "lost", lost), nil)
+	return append(append(dst, ','), said[len("{"):len(said)-len("}")]...)
+}
