@@ -1,6 +1,6 @@
 # dictwire. `make help` lists the targets.
 
-.PHONY: help build demo test quick lint fuzz crash siege simulate pysimulate mutants bench wheels generate clean
+.PHONY: help build demo test quick lint fuzz crash soak siege simulate pysimulate mutants bench wheels generate clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
@@ -25,6 +25,9 @@ fuzz: ## every fuzz target for FUZZTIME (10m)
 
 crash: ## 300 kills of real servers and clients under load, 5,000 losses of power
 	KILLS=$${KILLS:-300} SEEDS=$${SEEDS:-5000} CRASHBUDGET=86400 scripts/test crash
+
+soak: ## a store that trims and rewrites for DURATION (30m), whose retained records are compared
+	go test ./store/log -count 1 -timeout 0 -v -run '^TestSoak$$' -soak.duration $${DURATION:-30m}
 
 siege: ## 2,000 hostile connections for DURATION (1m) beside honest ones
 	DURATION=$${DURATION:-1m} SLOWER=3 SIEGEBUDGET=86400 scripts/test siege
