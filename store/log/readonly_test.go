@@ -423,3 +423,76 @@ func TestReadOnlyManySegments(t *testing.T) {
 		t.Errorf("%d files are open still", few.open)
 	}
 }
+
+// A restless is a file system with which something is done when it is used for the nth time
+// since a snapshot was begun, a few times.
+type restless struct {
+	vfs.FS
+
+	nth, uses, left int
+	do              func()
+}
+
+func (f *restless) use() {
+	if f.uses++; f.uses == f.nth && f.left > 0 {
+		f.left--
+		f.do()
+	}
+}
+
+func (f *restless) List(dir string) ([]string, error) {
+	f.use()
+	return f.FS.List(dir)
+}
+
+func (f *restless) Open(name string, o ...vfs.OpenOption) (vfs.File, error) {
+	if filepath.Base(name) == "synced" { // what is read first
+		f.uses = 0
+	}
+	f.use()
+	return f.FS.Open(name, o...)
+}
+
+// A checkpoint is made, and segments are freed, at the same moment of each try to open a
+// store read-only: the states are never those of frames that it does not see.
+func TestReadOnlyCheckpoints(t *testing.T) {
+	fs := crashfs.New(1)
+	s := open(t, log.Options{FS: fs, KeepEvery: -1, MaxSegment: 8 << 10})
+	n := 0
+	add := func() {
+		if err := appendNoise(t.Context(), s, n, 9000); err != nil {
+			t.Fatal(err)
+		}
+		n++
+	}
+	move := func() {
+		for range 3 {
+			add()
+		}
+		head, err := s.Head(t.Context())
+		if err := errors.Join(err, s.Trim(t.Context(), "a", head), s.Tidy(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+		add()
+	}
+	for nth := 1; ; nth++ {
+		move()
+		moves := &restless{FS: fs, nth: nth, left: 6, do: move} // more often than a view is tried again
+		r, err := log.Open(t.Context(), "store", &log.Options{
+			FS: moves, ReadOnly: true, Damaged: func(d log.Damage) { t.Errorf("moved at use %d: %+v", nth, d) },
+		})
+		if err != nil {
+			t.Fatalf("moved at use %d: %v", nth, err)
+		}
+		if _, err := r.Check(t.Context(), func(d *store.DamageError) { t.Errorf("moved at use %d: %v", nth, d) }); err != nil {
+			t.Error(err)
+		}
+		if err := r.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if moves.left == 6 {
+			t.Logf("%d moments", nth-1)
+			break
+		}
+	}
+}
