@@ -99,11 +99,11 @@ func TestRead(t *testing.T) {
 		},
 	} {
 		r, text := do(t, addr, ask{path: "/v1/topics/" + c.path, header: c.header})
-		if r.StatusCode != 200 || text != c.answer || r.Header.Get("Content-Type") != c.kind {
+		if r.StatusCode != http.StatusOK || text != c.answer || r.Header.Get("Content-Type") != c.kind {
 			t.Errorf("%s: %d %s\n%s\nwant\n%s", c.path, r.StatusCode, r.Header.Get("Content-Type"), text, c.answer)
 		}
 		r, text = do(t, addr, ask{method: "HEAD", path: "/v1/topics/" + c.path, header: c.header})
-		if r.StatusCode != 200 || text != "" || r.Header.Get("Content-Type") != c.kind {
+		if r.StatusCode != http.StatusOK || text != "" || r.Header.Get("Content-Type") != c.kind {
 			t.Errorf("HEAD %s: %d %s %s", c.path, r.StatusCode, r.Header.Get("Content-Type"), text)
 		}
 	}
@@ -180,7 +180,7 @@ func TestFollow(t *testing.T) {
 			r.Header.Set("Last-Event-ID", id)
 		}
 		transport := &http.Transport{DisableKeepAlives: true}
-		answer, err := transport.RoundTrip(r)
+		answer, err := transport.RoundTrip(r) //nolint:bodyclose // who follows closes it
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -67,8 +67,14 @@ type ask struct {
 	header string // lines
 }
 
+// An answer is what a request is answered, but for the body.
+type answer struct {
+	StatusCode int
+	Header     http.Header
+}
+
 // do sends a request over a connection of its own, and returns the answer.
-func do(t testing.TB, addr string, a ask) (*http.Response, string) {
+func do(t testing.TB, addr string, a ask) (answer, string) {
 	t.Helper()
 	r, text, err := try(t.Context(), addr, a)
 	if err != nil {
@@ -77,7 +83,7 @@ func do(t testing.TB, addr string, a ask) (*http.Response, string) {
 	return r, text
 }
 
-func try(ctx context.Context, addr string, a ask) (*http.Response, string, error) {
+func try(ctx context.Context, addr string, a ask) (answer, string, error) {
 	if a.method == "" {
 		a.method = http.MethodGet
 		if a.body != "" {
@@ -89,7 +95,7 @@ func try(ctx context.Context, addr string, a ask) (*http.Response, string, error
 	}
 	r, err := http.NewRequestWithContext(ctx, a.method, "http://"+addr+a.path, strings.NewReader(a.body))
 	if err != nil {
-		return nil, "", err
+		return answer{}, "", err
 	}
 	for line := range strings.Lines(a.header) {
 		name, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
@@ -99,13 +105,13 @@ func try(ctx context.Context, addr string, a ask) (*http.Response, string, error
 		}
 	}
 	transport := &http.Transport{DisableKeepAlives: true, DisableCompression: true}
-	answer, err := transport.RoundTrip(r)
+	response, err := transport.RoundTrip(r)
 	if err != nil {
-		return nil, "", err
+		return answer{}, "", err
 	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(answer.Body)
-	return answer, string(text), err
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	return answer{response.StatusCode, response.Header}, string(text), err
 }
 
 // stored returns the records of a topic, as Python writes them.
@@ -139,7 +145,7 @@ func stored(t testing.TB, s store.Store, topic string) string {
 }
 
 // check holds an answer to a status and a pattern of all of it.
-func check(t testing.TB, name string, r *http.Response, text string, status int, pattern string) {
+func check(t testing.TB, name string, r answer, text string, status int, pattern string) {
 	t.Helper()
 	if r.StatusCode != status || !regexp.MustCompile(`(?s)\A(?:`+pattern+`)\z`).MatchString(text) {
 		t.Errorf("%s: %d %s\nwant %d %s", name, r.StatusCode, text, status, pattern)
@@ -343,7 +349,7 @@ func TestGuard(t *testing.T) {
 		check(t, header, r, text, 200, `\{"accepted":1,.*`)
 	}
 	r, _ := do(t, addr, ask{method: "OPTIONS", header: "Origin: http://evil.example\nAccess-Control-Request-Method: POST"})
-	if r.StatusCode != 405 || r.Header.Get("Access-Control-Allow-Origin") != "" {
+	if r.StatusCode != http.StatusMethodNotAllowed || r.Header.Get("Access-Control-Allow-Origin") != "" {
 		t.Errorf("preflight: %d %v", r.StatusCode, r.Header)
 	}
 }
@@ -388,7 +394,7 @@ func TestTokens(t *testing.T) {
 func TestUnavailable(t *testing.T) {
 	s := memory.New(nil)
 	addr := start(t, &dictwire.Server{Store: s})
-	if r, text := do(t, addr, ask{path: "/readyz"}); r.StatusCode != 200 {
+	if r, text := do(t, addr, ask{path: "/readyz"}); r.StatusCode != http.StatusOK {
 		t.Errorf("%d %s", r.StatusCode, text)
 	}
 	if err := s.Close(); err != nil {

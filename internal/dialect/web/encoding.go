@@ -46,7 +46,8 @@ func unpacked(r *http.Request) (io.Reader, int64, error) {
 	sent := &counter{r: r.Body}
 	packed := bufio.NewReader(sent)
 	u := &unpacker{name: encoding, sent: sent}
-	needs, err := int64(flateMemory), error(nil)
+	needs := int64(flateMemory)
+	var err error
 	switch encoding {
 	case "deflate":
 		u.r, err = newDeflate(packed)
