@@ -17,7 +17,7 @@ from typing import Any, Optional
 
 import dictwire
 from dictwire import _cbor
-from dictwire._values import decode, encode
+from dictwire._values import BATCH, decode, encode, encode_all
 from dictwire.testing import Server
 
 from .generate import Generator, same
@@ -121,6 +121,34 @@ class TestPlain(unittest.TestCase):
         for text, want in [('1e400', Decimal('1e400')), ('-1e400', Decimal('-1e400')), ('1e-400', Decimal('1e-400')), ('0e400', 0.0),
                            ('5e-324', 5e-324), ('1e308', 1e308), (f'1{"0" * 250}e99', Decimal(f'1{"0" * 250}e99'))]:
             self.assertTrue(same(decode(f'{{"a":[{text}]}}'.encode(), 'json'), {'a': [want]}), text)
+
+    def test_many(self) -> None:
+        """A list's dictionaries become what each becomes alone, whatever stands beside them."""
+        g = Generator(1)
+        flat = [{'a': i, 'b': 'ü', 'c': None, 'd': 1.5, 'e': True} for i in range(3 * BATCH + 1)]
+        odd = [{1: 2}, {'a': (1,)}, {'a': [1]}, Config(a=1), {'a': Level.HIGH}, {'\ud83d\ude00': '\ud83d\ude00'}, {'a': '\ud800'}, {},
+               {'a': type('S', (str,), {})('x')}, {type('S', (str,), {})('x'): 1}, {'a': 10 ** 4299}, g.dictionary(), Point(1, ())]
+        for other in odd:
+            for at in [0, 1, BATCH - 1, BATCH, len(flat)]:
+                many = [*flat[:at], other, *flat[at:]]
+                self.assertEqual(list(encode_all(many, None)), [encode(d) for d in many], other)
+        for at in [0, 1, BATCH - 1, BATCH, len(flat)]:
+            for fault in [{'a': print}, {'a': 10 ** 4300}, 'text', None]:
+                got = []
+                with self.assertRaises(TypeError):
+                    for record in encode_all([*flat[:at], fault, *flat[at:]], None):
+                        got.append(record)
+                self.assertEqual(len(got), at)
+        self.assertEqual(list(encode_all([{'a': print}, *flat], lambda v: 7))[:2], [b'{"a":7}', encode(flat[0])])
+
+    def test_many_in_turn(self) -> None:
+        """What is no list is not read ahead: it may yield one dictionary again and again."""
+        def turns() -> Any:
+            d: dict[str, int] = {}
+            for i in range(3 * BATCH):
+                d['i'] = i
+                yield d
+        self.assertEqual([decode(r, 'json')['i'] for r in encode_all(turns(), None)], list(range(3 * BATCH)))
 
     def test_paths(self) -> None:
         class Opaque:

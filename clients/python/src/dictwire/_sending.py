@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from . import _core
 from ._errors import Error, NoReply, RejectedError, remote
-from ._values import FORMATS, Default, decode, encode
+from ._values import FORMATS, Default, decode, encode_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -52,8 +52,8 @@ def chunks(dictionaries: Iterable[Mapping[Any, Any]], default: Optional[Default]
     """Yields dictionaries as records, many at a time. An exception of theirs comes after what stood before it."""
     chunk, failure = Chunk(), None
     try:
-        for dictionary in dictionaries:
-            if chunk.add(encode(dictionary, default)):
+        for record in encode_all(dictionaries, default):
+            if chunk.add(record):
                 yield chunk
                 chunk = Chunk()
     except Exception as e:
