@@ -167,6 +167,21 @@ class TestHostileServer(unittest.TestCase):
             self.assertIsNone(log.outcome(100, 100))
             self.assertEqual([e.number for e in log.untold()], [90, 91, 92, 93, 94, 96, 97, 98, 99])
 
+    def test_reason(self) -> None:
+        """The word that a handler gave is with each error, and with what tells of several."""
+        log = _sending.Log('t', 'p', _sending.Window(10, 1000), token=None, accept_lost=False)
+        chunk = _sending.Chunk()
+        for _ in range(3):
+            chunk.add(b'{}')
+        log.take(chunk)
+        log.core.connect(0.0, 1)
+        log.receive(WELCOME, 0.0)
+        log.core.data_to_send()
+        log.receive(b'{"rejected":1,"code":"handler","reason":"sold_out","error":"y"}\n{"rejected":3,"code":"x","error":"y"}\n{"ack":3}\n', 0.0)
+        with self.assertRaises(dictwire.RejectedError) as told:
+            _sending.flushed([log], [])
+        self.assertEqual([e.reason for e in (told.exception, *told.exception.others)], ['sold_out', ''])
+
 
 class TestSystem(unittest.TestCase):
     def test_self_connect(self) -> None:
@@ -199,7 +214,7 @@ class TestSystem(unittest.TestCase):
 
     def test_errors(self) -> None:
         """Errors survive pickle and copy, as between processes."""
-        rejected = dictwire.RejectedError('t', 'handler', 7, 'x', (dictwire.RejectedError('u', 'handler', 8, 'x'),))
+        rejected = dictwire.RejectedError('t', 'handler', 7, 'x', (dictwire.RejectedError('u', 'handler', 8, 'x'),), 'sold_out')
         for error in [
             dictwire.Unavailable('a'), dictwire.Timeout('a'), dictwire.ProtocolError('a'), dictwire.NoReply('a'), rejected,
             dictwire.SkippedError('a', 'b', 'c'), dictwire.DamagedError('a', 'b', None, 'd'), dictwire.NotSettled(3, 'why'),

@@ -136,8 +136,8 @@ class Writing(unittest.TestCase):
         w.connect(0.0, 2)
         self.assertEqual(w.receive_data(WELCOME % 4, 0.0), [Welcomed(4, 'fsync', 1 << 20)])
         self.assertEqual(w.pending, 5)
-        self.assertEqual(w.receive_data(b'{"rejected":2,"code":"handler","error":"no"}\n{"ack":3}\n', 0.0),
-                         [Rejected(2, 'handler', 'no'), Settled(3)])
+        self.assertEqual(w.receive_data(b'{"rejected":2,"code":"handler","reason":"sold_out","error":"no"}\n{"ack":3}\n', 0.0),
+                         [Rejected(2, 'handler', 'no', 'sold_out'), Settled(3)])
         self.assertEqual(w.data_to_send(), b'{"n":3}{"n":4}')
         self.assertEqual(json.loads(w.connect(0.0, 3))['acked'], 3)
 

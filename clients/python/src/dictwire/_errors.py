@@ -48,12 +48,14 @@ class RejectedError(RemoteError):
         number: the record's number.
         topic: where it would have gone.
         others: the errors of the other records that the same call was told of.
+        reason: the word, for programs, that the server's handler gave; '' where it gave none.
     """
 
-    def __init__(self, text: str, code: str, number: int, topic: str, others: tuple[RejectedError, ...] = ()) -> None:
+    def __init__(self, text: str, code: str, number: int, topic: str, others: tuple[RejectedError, ...] = (),
+                 reason: str = '') -> None:
         super().__init__(text, code)
-        self.number, self.topic, self.others = number, topic, others
-        self.args = (text, code, number, topic, others)
+        self.number, self.topic, self.others, self.reason = number, topic, others, reason
+        self.args = (text, code, number, topic, others, reason)
 
     def __str__(self) -> str:
         more = f' (and {len(self.others)} more records)' if self.others else ''

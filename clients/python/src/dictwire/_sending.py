@@ -141,7 +141,8 @@ class Log:
     def _reject(self, event: _core.Rejected) -> None:
         if event.number in self._rejected:
             return  # it is told again after a new connection
-        self._rejected[event.number] = RejectedError(event.text, event.code, event.number, self.topic)
+        self._rejected[event.number] = RejectedError(
+            event.text, event.code, event.number, self.topic, reason=event.reason)
         self._untold[event.number] = None
         if len(self._rejected) > TOLD:
             self._forgotten = next(iter(self._rejected))
@@ -193,7 +194,7 @@ def _joined(errors: list[RejectedError]) -> Optional[RejectedError]:
     if len(errors) < 2:
         return errors[0] if errors else None
     first = errors[0]
-    return RejectedError(first.text, first.code, first.number, first.topic, tuple(errors[1:]))
+    return RejectedError(first.text, first.code, first.number, first.topic, tuple(errors[1:]), first.reason)
 
 
 def _reply(event: _core.Reply) -> Any:

@@ -39,6 +39,7 @@ class Rejected:
     number: int
     code: str
     text: str
+    reason: str = ''
 
 
 @dataclass(frozen=True)

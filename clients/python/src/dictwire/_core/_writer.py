@@ -217,7 +217,8 @@ class Writer:
         if 'ack' in message:
             return self._ack(number(message, 'ack'))
         if 'rejected' in message:
-            return [Rejected(self._of(message, 'rejected'), text(message, 'code'), text(message, 'error'))]
+            reason = text(message, 'reason') if 'reason' in message else ''
+            return [Rejected(self._of(message, 'rejected'), text(message, 'code'), text(message, 'error'), reason)]
         if 'reply' in message:
             of = self._of(message, 'reply')
             if 'error' in message:
