@@ -91,7 +91,7 @@ const (
 	RightSend Right = server.RightSend // to send records to it
 	RightRead Right = server.RightRead // to read its records
 
-	RightAdmin Right = server.RightAdmin // to delete its records, and to move cursors over it
+	RightAdmin Right = server.RightAdmin // kept for what changes a topic; no request asks for it yet
 )
 
 // authorizeBy returns a as the server's machinery takes it.

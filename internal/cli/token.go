@@ -190,7 +190,7 @@ func tokenCreateCommand() *cobra.Command {
 	flags.StringArrayVar(&c.topics, "topic", nil, "`topics` of the rights: orders, orders.* or *; may be repeated (default *)")
 	for name, right := range map[string]*rightFlag{"send": &c.send, "read": &c.read, "admin": &c.admin} {
 		flags.Var(right, name, "the right to "+map[string]string{
-			"send": "send to the topics", "read": "read them", "admin": "delete what they hold, and move cursors",
+			"send": "send to the topics", "read": "read them", "admin": "administer them (no request asks for this yet)",
 		}[name])
 		flags.Lookup(name).NoOptDefVal = byTopic
 	}

@@ -173,7 +173,7 @@ func (m methods) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // notAllowed says which methods there are.
 func (m methods) notAllowed(w http.ResponseWriter, r *http.Request) error {
-	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
+	for _, method := range []string{http.MethodGet, http.MethodPost} {
 		if m[method] != nil {
 			w.Header().Add("Allow", method)
 		}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/dialect"
 )
 
 const mediaJSON = "application/json"
@@ -36,13 +37,18 @@ func (d *web) status(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// topics lists the topics that who asks may read.
-func (d *web) topics(w http.ResponseWriter, r *http.Request) error {
+// info returns what who asks may know.
+func (d *web) info(r *http.Request) (dialect.Info, error) {
 	session, err := d.open(r)
 	if err != nil {
-		return err
+		return dialect.Info{}, err
 	}
-	info, err := session.Info(r.Context())
+	return session.Info(r.Context())
+}
+
+// topics lists the topics that who asks may read.
+func (d *web) topics(w http.ResponseWriter, r *http.Request) error {
+	info, err := d.info(r)
 	if err != nil {
 		return err
 	}
@@ -67,11 +73,7 @@ func timeText(t time.Time) any {
 
 // cursors lists the cursors of who asks.
 func (d *web) cursors(w http.ResponseWriter, r *http.Request) error {
-	session, err := d.open(r)
-	if err != nil {
-		return err
-	}
-	info, err := session.Info(r.Context())
+	info, err := d.info(r)
 	if err != nil {
 		return err
 	}
