@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
-from typing import Any, Callable, Optional, Union
+from typing import Any, Optional, Union
 
 from .._errors import ProtocolError
 from ._messages import (
@@ -11,7 +11,6 @@ from ._messages import (
     SILENCE,
     VERSION,
     Batch,
-    Broken,
     Committed,
     Damaged,
     End,
@@ -25,6 +24,7 @@ from ._messages import (
     number,
     text,
 )
+from ._session import Session
 
 
 def _place(position: str) -> tuple[str, int, int]:
@@ -58,7 +58,7 @@ def follows(position: str, other: str) -> bool:
     return a[0] == b[0] and a[1:] >= b[1:]
 
 
-class Reader:
+class Reader(Session):
     """What one subscription has read, across connections.
 
     A connection goes through the states closed → greeted → open → closed; where reading goes on stays.
@@ -77,13 +77,11 @@ class Reader:
     def __init__(self, subscribe: Union[str, list[str]], *, cursor: Optional[str] = None, start: str = 'earliest',
                  follow: bool = False, format: Optional[str] = None, accept: Optional[list[str]] = None,
                  token: Optional[str] = None) -> None:
+        super().__init__()
         self.position: Optional[str] = None  #: everything below it was returned
         self.committed: Optional[str] = None  #: where the cursor stands, as the server last said
         self.subscribe, self._cursor, self._start, self._follow = subscribe, cursor, start, follow
         self._format, self._accept, self._token = format, accept, token
-        self._state: Callable[[dict[str, Any]], list[Event]] = self._closed
-        self._lines = Lines()
-        self._heard = 0.0
         self._batch: Optional[tuple[dict[str, Any], list[int]]] = None  # whose records are awaited
         self._welcomed = False
         self._wanted: Optional[str] = None  # the newest position that is to be committed
@@ -125,38 +123,15 @@ class Reader:
         self._asked, self._asked_at = self._wanted, now
         return line({'commit': self._asked})
 
-    def receive_data(self, data: bytes, now: float) -> list[Event]:
-        """Takes what came, and returns what it means.
-
-        After a `Broken` or `Ended` the connection means nothing any more.
-        """
-        self._heard = now
-        events: list[Event] = []
-        try:
-            self._receive(data, events)
-        except ProtocolError as e:
-            self._state = self._closed
-            events.append(Broken(e))
-        return events
-
-    def _receive(self, data: bytes, events: list[Event]) -> None:
-        if self._state == self._closed:
-            return
-        self._lines.feed(data)
-        while True:
-            if self._batch is not None:
-                message, lengths = self._batch
-                joined = self._lines.take(sum(lengths))
-                if joined is None:
-                    return
-                self._batch = None
-                events += self._records(message, lengths, joined)
-            said = self._lines.message()
-            if said is None:
-                return
-            events += self._state(said)
-            if self._state == self._closed:
-                return
+    def _body(self, events: list[Event]) -> bool:
+        if self._batch is not None:
+            message, lengths = self._batch
+            joined = self._lines.take(sum(lengths))
+            if joined is None:
+                return False
+            self._batch = None
+            events += self._records(message, lengths, joined)
+        return True
 
     def dead(self, now: float) -> bool:
         """Reports whether the server has been silent, or owed an answer, for so long that the connection is dead."""
@@ -167,9 +142,6 @@ class Reader:
         return (self._heard if self._asked is None else min(self._heard, self._asked_at)) + SILENCE
 
     # States
-
-    def _closed(self, message: dict[str, Any]) -> list[Event]:
-        raise ProtocolError('nothing is expected after the end of a session')
 
     def _greeted(self, message: dict[str, Any]) -> list[Event]:
         if 'error' in message:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from itertools import islice
-from typing import Any, Callable, Optional
+from typing import Any, Optional
 
 from .._errors import ProtocolError
 from ._crc32c import crc32c
@@ -12,7 +12,6 @@ from ._messages import (
     MAX_BYTES,
     SILENCE,
     VERSION,
-    Broken,
     Ended,
     Event,
     Lines,
@@ -25,11 +24,12 @@ from ._messages import (
     number,
     text,
 )
+from ._session import Session
 
 WINDOW = 65536  # records in flight, until the welcome says more or less
 
 
-class Writer:
+class Writer(Session):
     """The numbered records of one producer in one topic, until they are settled.
 
     A connection goes through the states closed → greeted → (welcomed) open → closed; the records and
@@ -46,6 +46,7 @@ class Writer:
 
     def __init__(self, topic: str, producer: str, *, format: str = 'json', accept: Optional[list[str]] = None,
                  token: Optional[str] = None, accept_lost: bool = False) -> None:
+        super().__init__()
         self.topic, self.producer, self.accept_lost = topic, producer, accept_lost
         self.acked = 0  #: all records up to this number are settled
         self.closing = False  #: no more records are sent in this connection: it is half-closed
@@ -53,14 +54,11 @@ class Writer:
         self.size = 0  #: bytes of the records that are not settled
         self._held: deque[bytes] = deque()  # records acked+1, acked+2 …
         self._last: Optional[bytes] = None  # record acked, for the sum
-        self._state: Callable[[dict[str, Any]], list[Event]] = self._closed
         self._sent = 0  # the highest number that was sent, in any connection
         self._next = 1  # the number of the record that is sent next in this connection
         self._window, self._max_record = WINDOW, 1 << 20
         self._welcomed = False
         self.ready = False  #: the ack after the welcome has come: records may be sent
-        self._lines = Lines()
-        self._heard = 0.0
         self._reply: Optional[tuple[int, int]] = None  # the reply whose bytes are awaited: number, length
 
     # Records
@@ -133,38 +131,15 @@ class Writer:
         self._sent = max(self._sent, self._next - 1)
         return b''.join(out)
 
-    def receive_data(self, data: bytes, now: float) -> list[Event]:
-        """Takes what came, and returns what it means. Empty data is the connection's end.
-
-        After a `Broken` or `Ended` the connection means nothing any more.
-        """
-        self._heard = now
-        events: list[Event] = []
-        try:
-            self._receive(data, events)
-        except ProtocolError as e:
-            self._state = self._closed
-            events.append(Broken(e))
-        return events
-
-    def _receive(self, data: bytes, events: list[Event]) -> None:
-        if self._state == self._closed:
-            return
-        self._lines.feed(data)
-        while True:
-            if self._reply is not None:
-                of, length = self._reply
-                reply = self._lines.take(length)
-                if reply is None:
-                    return
-                self._reply = None
-                events.append(Reply(of, reply))
-            message = self._lines.message()
-            if message is None:
-                return
-            events += self._state(message)
-            if self._state == self._closed:
-                return
+    def _body(self, events: list[Event]) -> bool:
+        if self._reply is not None:
+            of, length = self._reply
+            reply = self._lines.take(length)
+            if reply is None:
+                return False
+            self._reply = None
+            events.append(Reply(of, reply))
+        return True
 
     def dead(self, now: float) -> bool:
         """Reports whether the server has been silent for so long that the connection is dead."""
@@ -175,9 +150,6 @@ class Writer:
         return self._heard + SILENCE
 
     # States
-
-    def _closed(self, message: dict[str, Any]) -> list[Event]:
-        raise ProtocolError('nothing is expected after the end of a session')
 
     def _greeted(self, message: dict[str, Any]) -> list[Event]:
         if 'error' in message:
