@@ -113,8 +113,8 @@ func TestClose(t *testing.T) {
 				t.Errorf("%v", err)
 			}
 		}
-		if st := c.Stats(); c.Pending() != 2 || c.Lost() != 2 || st.Pending != 0 || st.PendingBytes != 0 || st.Lost != 2 {
-			t.Errorf("%d pending, %d lost, %+v", c.Pending(), c.Lost(), st)
+		if st := c.Stats(); st.Pending != 0 || st.PendingBytes != 0 || st.Lost != 2 {
+			t.Errorf("%+v", st)
 		}
 		if err := c.Close(); err != nil {
 			t.Errorf("the second Close = %v", err)

@@ -139,10 +139,10 @@ func ExampleSubscription_Batches() {
 			fmt.Println(n, errors.Is(err, context.Canceled))
 			break
 		}
-		if batch.Len() == 0 && n == 0 { // it says where reading begins
+		if len(batch.Records) == 0 && n == 0 { // it says where reading begins
 			send3(c)
 		}
-		if n += batch.Len(); n == 3 {
+		if n += len(batch.Records); n == 3 {
 			cancel()
 		}
 	}
@@ -230,7 +230,7 @@ func ExampleClient_Subscribe() {
 		if err != nil {
 			log.Fatal(err)
 		}
-		if batch.Len() > 0 {
+		if len(batch.Records) > 0 {
 			fmt.Println(batch.Topic)
 		}
 	}

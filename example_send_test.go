@@ -76,7 +76,7 @@ func ExampleClient_Flush() {
 			log.Fatal(err)
 		}
 	}
-	fmt.Println(c.Flush(ctx), c.Pending())
+	fmt.Println(c.Flush(ctx), c.Stats().Pending)
 	// Output: <nil> 0
 }
 
@@ -152,9 +152,9 @@ func ExampleClient_Send_canceled() {
 	}))
 	defer end()
 	_, err := c.Send(ctx, "orders", dict.Of("what", "tea"))
-	fmt.Println(errors.Is(err, context.Canceled), c.Pending() == 1)
+	fmt.Println(errors.Is(err, context.Canceled), c.Stats().Pending == 1)
 	close(release)
-	fmt.Println(c.Flush(context.Background()), c.Pending())
+	fmt.Println(c.Flush(context.Background()), c.Stats().Pending)
 	// Output:
 	// true true
 	// <nil> 0

@@ -5,14 +5,12 @@ import (
 	"crypto/tls"
 	"net"
 
-	"github.com/dictwire/dictwire/fault"
 	"github.com/dictwire/dictwire/internal/server"
 	"github.com/dictwire/dictwire/store"
 )
 
 // A Principal is the name of who speaks, as the server's [Authorizer] says. Names of
-// producers and cursors are its own: two principals that use the same names never
-// meet. Names that begin with "_" are the server's own.
+// producers and cursors belong to it. Names that begin with "_" are the server's own.
 type Principal string
 
 // named returns the principal's name as messages and rows have it: "" is Anonymous.
@@ -26,18 +24,11 @@ func (p Principal) named() string {
 // Anonymous is the principal of whoever gave no credentials.
 const Anonymous Principal = store.Anonymous
 
-// ErrUnauthenticated is what an [Authorizer] returns, wrapped or not, where the
-// credentials are missing, unknown or not valid any more. On the other side, what a
-// [Client] returns is one where the server said so.
-var ErrUnauthenticated = fault.ErrUnauthenticated
-
-// An Authorizer says who a peer is, and what it may do. Its methods are called by
-// several goroutines at once.
+// An Authorizer says who a peer is, and what it may do. Any number of goroutines may
+// call it. It is called once for each session, before anything of it is taken in. An
+// error refuses the session: the peer is told [ErrUnauthenticated] or [ErrUnavailable];
+// another error is in the server's log alone.
 type Authorizer interface {
-	// Authorize is called once for each session, before anything of it is taken in.
-	// An error refuses the session: with [ErrUnauthenticated], the peer is told that
-	// its credentials are not good, with [ErrUnavailable] that it is to come again.
-	// Other errors are the server's own fault; their text is in its log alone.
 	Authorize(ctx context.Context, c Credentials) (Grant, error)
 }
 
@@ -51,35 +42,22 @@ func (f AuthorizerFunc) Authorize(ctx context.Context, c Credentials) (Grant, er
 
 // Credentials are what a peer gives to say who it is.
 type Credentials struct {
-	// Token is the secret that it sent, "" where it sent none. It must not be logged.
-	Token string
-
-	// RemoteAddr is the peer's address.
-	RemoteAddr net.Addr
-
-	// TLS is the state of the connection's TLS, with the certificates that the peer has
-	// shown; those that were verified are in VerifiedChains. Nil means that there is no
-	// TLS.
-	TLS *tls.ConnectionState
-
-	// UID is the user of the peer on a Unix socket. Nil means that there is none, or that
-	// the system does not tell.
-	UID *uint32
+	Token      string               // "" where it sent none; must not be logged
+	RemoteAddr net.Addr             // the peer's
+	TLS        *tls.ConnectionState // VerifiedChains are those that were verified; nil without TLS
+	UID        *uint32              // of a peer on a Unix socket, where the system tells; else nil
 }
 
 // A Grant says who a peer is, and what it may do.
 type Grant struct {
-	// Principal is who speaks, at most 512 bytes. Empty means [Anonymous].
-	Principal Principal
+	Principal Principal // at most 512 bytes; "": Anonymous
 
-	// Allows reports whether the peer has a right to a topic. To read, it may ask for
-	// all topics below one, as "orders.*", or for "*", all that don't begin with "_":
-	// then it must have the right to all of them. Nil allows everything.
+	// Allows reports whether the peer has a right to a topic or, to read, to all below
+	// one, as "orders.*", or to "*", all that don't begin with "_". Nil allows everything.
 	Allows func(right Right, topic string) bool
 
-	// Context ends when the grant does, since it was revoked or has expired: sessions
-	// that it opened end then, after what they have acknowledged, with
-	// [ErrUnauthenticated]. Nil means that it does not end.
+	// Context ends when the grant does: its sessions end then, after what they have
+	// acknowledged, with [ErrUnauthenticated]. Nil means that it does not end.
 	Context context.Context //nolint:containedctx // the grant's life, which no call spans
 }
 
@@ -88,9 +66,8 @@ type Right string
 
 // The rights that a grant is asked for.
 const (
-	RightSend Right = server.RightSend // to send records to it
-	RightRead Right = server.RightRead // to read its records
-
+	RightSend  Right = server.RightSend  // to send records to it
+	RightRead  Right = server.RightRead  // to read its records
 	RightAdmin Right = server.RightAdmin // kept for what changes a topic; no request asks for it yet
 )
 

@@ -8,16 +8,14 @@ import (
 	"github.com/dictwire/dictwire/internal/client"
 )
 
-// A Record is a dictionary that is serialized already. [Client.Send] and
-// [Client.SendAsync] take one in place of a value, check that it is exactly one
-// dictionary, and send its bytes as they are.
+// A Record is a dictionary that is serialized already. [Client.Send] checks that it is
+// exactly one, and sends its bytes as they are.
 type Record struct {
 	Codec codec.Codec // nil: the client's
 	Bytes []byte
 }
 
-// DictValue returns the dictionary, for a Record within a map or a struct that
-// [dict.From] converts. It needs a Codec.
+// DictValue returns the dictionary, for [dict.From]. It needs a Codec.
 func (r Record) DictValue() (dict.Value, error) {
 	if r.Codec == nil {
 		return dict.Value{}, errors.New("a Record within a value needs a Codec")

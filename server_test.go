@@ -216,8 +216,8 @@ func TestListenAndServe(t *testing.T) {
 	}
 }
 
-// ServeOne says nothing of the connections that it closes for the one that counts.
-func TestServeOneIsQuiet(t *testing.T) {
+// An endpoint that serves once says nothing of the connections that it closes for the one that counts.
+func TestOnceIsQuiet(t *testing.T) {
 	var log logBuffer
 	srv := &dictwire.Server{Logger: log.logger()}
 	l, err := dictwire.Listen(context.Background(), "127.0.0.1:0")
@@ -225,7 +225,7 @@ func TestServeOneIsQuiet(t *testing.T) {
 		t.Fatal(err)
 	}
 	done := make(chan error, 1)
-	go func() { done <- srv.ServeOne(dictwire.Endpoint{Listener: l}) }()
+	go func() { done <- srv.Serve(dictwire.Endpoint{Listener: l, Once: true}) }()
 	silent, first := dial(t, l.Addr().String()), dial(t, l.Addr().String())
 	fmt.Fprint(first, `{"a":1}`)
 	if _, err := silent.Read(make([]byte, 1)); err == nil {

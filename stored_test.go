@@ -157,7 +157,7 @@ func TestConvertedInParts(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if batch.Len() == 0 {
+			if len(batch.Records) == 0 {
 				continue
 			}
 			for d, err := range batch.All() {

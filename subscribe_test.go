@@ -39,7 +39,7 @@ func read(ctx context.Context, c *dictwire.Client, req dictwire.SubscribeRequest
 				continue
 			case err != nil:
 				seen <- b.Next + " " + err.Error()
-			case b.Len() == 0:
+			case len(b.Records) == 0:
 				seen <- b.Next
 			}
 			i := 0
@@ -187,11 +187,11 @@ func TestCommit(t *testing.T) {
 			if b.Next == "a.1.0" {
 				return nil
 			}
-			if b.Len() == 0 {
+			if len(b.Records) == 0 {
 				time.Sleep(40 * time.Second) // the last commit may take its time
 			}
 			err := b.Commit(t.Context())
-			if err == nil && b.Len() > 0 {
+			if err == nil && len(b.Records) > 0 {
 				err = errors.New("done")
 			}
 			return err
@@ -246,7 +246,7 @@ func TestCommitLate(t *testing.T) {
 		c := srv.dial(dictwire.Dialer{})
 		commit := make(chan struct{})
 		seen := read(t.Context(), c, dictwire.SubscribeRequest{Cursor: "c"}, func(b *dictwire.Batch) error {
-			if b.Len() == 0 {
+			if len(b.Records) == 0 {
 				return nil
 			}
 			<-commit
@@ -279,7 +279,7 @@ func TestCommitSwallowed(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
 		c := srv.dial(dictwire.Dialer{})
 		seen := read(t.Context(), c, dictwire.SubscribeRequest{Cursor: "c", Follow: true}, func(b *dictwire.Batch) error {
-			if b.Len() == 0 {
+			if len(b.Records) == 0 {
 				return nil
 			}
 			return b.Commit(t.Context())
@@ -520,7 +520,7 @@ func TestSubscribeReplaced(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
 		c := srv.dial(dictwire.Dialer{})
 		seen := read(t.Context(), c, dictwire.SubscribeRequest{Follow: true, Cursor: "billing"}, func(b *dictwire.Batch) error {
-			if b.Len() == 0 {
+			if len(b.Records) == 0 {
 				return nil
 			}
 			return b.Commit(t.Context())
@@ -604,7 +604,7 @@ func TestOnState(t *testing.T) {
 		for range 2 {
 			_ = srv.accept().conn.Close()
 		}
-		if n := c.Pending(); n != 1 {
+		if n := c.Stats().Pending; n != 1 {
 			t.Errorf("%d pending", n)
 		}
 		p = srv.accept()
@@ -612,16 +612,16 @@ func TestOnState(t *testing.T) {
 		p.want(line(1))
 		p.say(`{"ack":1}`)
 		wantSeen(t, told, "connection broke", "<nil>")
-		if err := c.Flush(t.Context()); err != nil || c.Pending() != 0 {
-			t.Error(err, c.Pending())
+		if err := c.Flush(t.Context()); err != nil || c.Stats().Pending != 0 {
+			t.Error(err, c.Stats())
 		}
 		if err := c.SendAsync(t.Context(), "t", map[string]int{"n": 2}); err != nil {
 			t.Fatal(err)
 		}
 		p.want(line(2))
 		p.say(`{"error":"no","code":"forbidden"}`)
-		if err := c.Flush(t.Context()); err == nil || c.Pending() != 1 {
-			t.Error(err, c.Pending())
+		if err := c.Flush(t.Context()); err == nil || c.Stats().Lost != 1 {
+			t.Error(err, c.Stats())
 		}
 		if len(told) > 0 {
 			t.Error(<-told)
@@ -644,18 +644,18 @@ func TestTruncate(t *testing.T) {
 		c := srv.dial(dictwire.Dialer{})
 		ctx, cancel := context.WithCancel(t.Context())
 		seen := read(ctx, c, dictwire.SubscribeRequest{Topics: []string{"t"}, Cursor: "c"}, func(b *dictwire.Batch) error {
-			if b.Len() == 0 {
+			if len(b.Records) == 0 {
 				return nil
 			}
 			b.Truncate(3)
 			b.Truncate(2)
-			if b.Len() != 2 || b.Next != "a.1.4" {
-				t.Errorf("%d records until %s", b.Len(), b.Next)
+			if len(b.Records) != 2 || b.Next != "a.1.4" {
+				t.Errorf("%d records until %s", len(b.Records), b.Next)
 			}
 			err := b.Commit(ctx)
 			b.Truncate(0)
-			if b.Len() != 0 || b.Next != b.At {
-				t.Errorf("%d records until %s", b.Len(), b.Next)
+			if len(b.Records) != 0 || b.Next != b.At {
+				t.Errorf("%d records until %s", len(b.Records), b.Next)
 			}
 			return err
 		})

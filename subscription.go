@@ -19,38 +19,26 @@ import (
 
 // A SubscribeRequest says what is read, and from where.
 type SubscribeRequest struct {
-	// Topics are topics, or all below one: "orders.*". Nil means all but those
-	// that begin with "_".
+	// Topics are topics, or all below one: "orders.*". Nil means all but those that begin
+	// with "_".
 	Topics []string
 
-	// Cursor is the name of a position that the server keeps for Topics, as they
-	// are written: see [Subscription.Commit]. Reading begins there. Of those who
-	// read with one name, the newest goes on, and the others get ErrFenced. ""
-	// means that nothing is kept.
+	// Cursor names a position that the server keeps for Topics, as they are written, where
+	// reading begins. Of those who read with one name, the newest goes on, and the others
+	// get ErrFenced. "" means that nothing is kept.
 	Cursor string
 
-	// From is where reading begins if there is no cursor, or a new one:
-	// "earliest", "latest", a position, a time of RFC 3339, or an age such as
-	// "10m". "" means "earliest".
+	// From is where reading begins without a cursor, or with a new one: "earliest" or "",
+	// "latest", a position, a time of RFC 3339, or an age such as "10m".
 	From string
 
-	// Follow waits for more records at the end.
-	Follow bool
+	Follow bool                 // wait for more records at the end
+	Codec  codec.Codec          // the format of records; nil: as they are stored, in JSON, CBOR or MessagePack
+	Lossy  bool                 // replace what Codec can't hold, in place of an error
+	Filter func(*Received) bool // nil, or which records are kept; called by the loop
 
-	// Codec is the format in which records come. Nil means as they are stored:
-	// JSON, CBOR or MessagePack.
-	Codec codec.Codec
-
-	// Lossy replaces what Codec can't hold, in place of an error.
-	Lossy bool
-
-	// Filter, where it is not nil, leaves out the records for which it returns
-	// false. It is called by the goroutine of the loop.
-	Filter func(*Received) bool
-
-	// Reuse lets the next step of a loop use the memory of a batch again: what
-	// the batch holds, its dictionaries included, is then valid only until that
-	// step. It saves garbage where records are many.
+	// Reuse makes what a batch holds, its dictionaries included, valid only until the next
+	// step of the loop. It saves garbage.
 	Reuse bool
 }
 
@@ -60,19 +48,12 @@ type SubscribeRequest struct {
 //	sub := c.Subscription(dictwire.SubscribeRequest{Topics: []string{"orders.*"}, Cursor: "billing", Follow: true})
 //	defer sub.Close()
 //	for r, err := range sub.Records(ctx) {
-//		if err != nil {
-//			return err
-//		}
-//		d, err := r.Dict()
 //		…
-//		if err := sub.Commit(ctx, r.Next()); err != nil {
-//			return err
-//		}
+//		err = sub.Commit(ctx, r.Next())
 //	}
 //
-// One loop runs at a time; it may be left, and another one goes on after what came
-// last. Commit, Reject and Close may be called by any goroutine, in the loop and
-// outside.
+// One loop runs at a time; after one that was left, another goes on after what came last.
+// Commit, Reject and Close may be called by any goroutine.
 type Subscription struct {
 	client *client.Client
 	core   *client.Subscriber
@@ -87,8 +68,7 @@ func (c *Client) Subscription(req SubscribeRequest) *Subscription {
 	})}
 }
 
-// Subscribe is a [Subscription] for one loop of [Subscription.Batches], which is
-// closed at its end.
+// Subscribe is [Subscription.Batches] of a subscription for one loop.
 func (c *Client) Subscribe(ctx context.Context, req SubscribeRequest) iter.Seq2[*Batch, error] {
 	return func(yield func(*Batch, error) bool) {
 		s := c.Subscription(req)
@@ -97,11 +77,9 @@ func (c *Client) Subscribe(ctx context.Context, req SubscribeRequest) iter.Seq2[
 	}
 }
 
-// Batches yields what comes, in batches. The loop ends after the last record,
-// unless the request follows, or with an error beside a nil batch.
-//
-// A *[SkippedError] and a *[DamagedError] come beside a batch without records,
-// and reading continues after them. Who does not want that leaves the loop.
+// Batches yields what comes. The loop ends after the last record, unless the request
+// follows, or with an error beside nil. A *[SkippedError] and a *[DamagedError] come
+// beside a batch without records, and reading continues after them.
 func (s *Subscription) Batches(ctx context.Context) iter.Seq2[*Batch, error] {
 	return func(yield func(*Batch, error) bool) {
 		for {
@@ -114,8 +92,7 @@ func (s *Subscription) Batches(ctx context.Context) iter.Seq2[*Batch, error] {
 	}
 }
 
-// Records yields what comes, one record after the other. The loop ends as one of
-// Batches; errors come beside a nil record.
+// Records yields what comes, one by one, as Batches does. Errors come beside nil.
 func (s *Subscription) Records(ctx context.Context) iter.Seq2[*Received, error] {
 	return func(yield func(*Received, error) bool) {
 		for b, err := range s.Batches(ctx) {
@@ -160,16 +137,14 @@ func (s *Subscription) release(b *Batch) {
 	}
 }
 
-// Commit moves the cursor to a position, as [Batch.Next] or [Received.Next] has
-// it, and returns when that is durable. A cursor never goes back: a position
-// before it changes nothing.
+// Commit moves the cursor to a position, as [Batch.Next] or [Received.Next] has it, and
+// returns when that is durable. A cursor never goes back.
 func (s *Subscription) Commit(ctx context.Context, position string) error {
 	return s.core.Commit(ctx, position)
 }
 
-// Reject keeps a record that the reader can't use in the topic "_rejected",
-// with the reason, and returns when it is durable there. The same record with the
-// same reason is kept once. It does not move the cursor.
+// Reject keeps a record that the reader can't use in the topic "_rejected", once for a
+// reason, and returns when it is durable there. It does not move the cursor.
 func (s *Subscription) Reject(ctx context.Context, r *Received, reason string) error {
 	row := rejection.Of(r.Bytes)
 	row.Code, row.Text, row.Dialect, row.Format = fault.Handler, reason, "reader", r.Codec.Name()
@@ -180,23 +155,20 @@ func (s *Subscription) Reject(ctx context.Context, r *Received, reason string) e
 	return nil
 }
 
-// Close ends reading. Loops end with an error, and calls that wait return one.
+// Close ends reading. Loops, and calls that wait, end with an error.
 func (s *Subscription) Close() error {
 	s.core.Close(errors.New("dictwire: the subscription is closed"))
 	return nil
 }
 
-// A Batch is records that were stored together, or none: then it says that
-// nothing else lies below Next. The first of a subscription has none, and says
-// where reading begins.
+// A Batch is records that were stored together, or none: then it says that there is
+// nothing else before Next. The first of a subscription says where reading begins.
 type Batch struct {
-	At    string // the position of the first record
-	Next  string // that after the last: what to commit, or to come back with
-	Topic string
-
+	At, Next  string // positions: of the first record; after the last, which is to be committed
+	Topic     string
 	Principal Principal // who sent them
-	Producer  string    // "" where the records have no numbers
-	First     uint64    // the number of the first record
+	Producer  string    // "" where they have no numbers
+	First     uint64    // the number of the first one
 	Time      time.Time // when the server took them
 	Codec     codec.Codec
 	Records   [][]byte
@@ -207,14 +179,10 @@ type Batch struct {
 	index  []uint32 // of each record, counted from At; nil: 0, 1, 2, …
 }
 
-// Len returns the number of records.
-func (b *Batch) Len() int { return len(b.Records) }
-
-// Dict decodes a record. The dictionary refers to the batch's memory: see
-// [SubscribeRequest.Reuse].
+// Dict decodes a record. The dictionary refers to the batch's memory.
 func (b *Batch) Dict(i int) (*dict.Dict, error) { return b.Codec.Decode(b.Records[i], b.limits) }
 
-// All decodes all records, as Dict does. It ends with the first error.
+// All decodes all records, up to the first error.
 func (b *Batch) All() iter.Seq2[*dict.Dict, error] {
 	return func(yield func(*dict.Dict, error) bool) {
 		for i := range b.Records {
@@ -226,9 +194,8 @@ func (b *Batch) All() iter.Seq2[*dict.Dict, error] {
 	}
 }
 
-// Position returns the position of a record: where a reader begins whose first
-// record it is to be. It is the same whenever the record is read, and no other
-// record's.
+// Position returns the position of a record, which is its own, always the same, and
+// where a reader begins whose first record it is to be.
 func (b *Batch) Position(i int) string { return client.Advance(b.At, b.offset(i)) }
 
 // offset returns how far after At a record lies.
@@ -239,8 +206,7 @@ func (b *Batch) offset(i int) uint32 {
 	return uint32(i)
 }
 
-// Truncate leaves out the records from n on: Next is the position of that one
-// then, so that Commit moves the cursor to it.
+// Truncate leaves out the records from n on: Next is then the position of that one.
 func (b *Batch) Truncate(n int) {
 	if n < len(b.Records) {
 		b.Next, b.Records = b.Position(n), b.Records[:n]
@@ -287,7 +253,7 @@ func (b *Batch) filter(keep func(*Received) bool) {
 	}
 }
 
-// Commit moves the cursor to b.Next: see [Subscription.Commit].
+// Commit moves the cursor to Next: see [Subscription.Commit].
 func (b *Batch) Commit(ctx context.Context) error {
 	if b.sub == nil {
 		return errors.New("dictwire: commit: the batch is of no subscription")
@@ -311,14 +277,14 @@ func (b *Batch) received(i int) *Received {
 	return r
 }
 
-// A Received is a record that was read.
+// A Received is a record that was read. Its fields are those of a [Batch].
 type Received struct {
 	Record
 	Topic     string
-	Principal Principal // who sent it
-	Producer  string    // "" where the record has no number
-	Number    uint64    // the producer's
-	Time      time.Time // when the server took it
+	Principal Principal
+	Producer  string
+	Number    uint64
+	Time      time.Time
 
 	limits codec.Limits
 	at     string
@@ -326,10 +292,10 @@ type Received struct {
 	next   string // "": the position after its own
 }
 
-// Dict decodes the record: see [Batch.Dict].
+// Dict decodes the record.
 func (r *Received) Dict() (*dict.Dict, error) { return r.Codec.Decode(r.Bytes, r.limits) }
 
-// Position returns the record's position: see [Batch.Position].
+// Position returns the record's position.
 func (r *Received) Position() string { return client.Advance(r.at, r.offset) }
 
 // Next returns the position after the record: what to commit when it is done.
@@ -347,12 +313,9 @@ func (e *SkippedError) Error() string {
 	return fmt.Sprintf("dictwire: records of topic %s between %s and %s were trimmed before they were read", e.Topic, e.From, e.To)
 }
 
-// A DamagedError says that records can't be read any more.
-type DamagedError struct {
-	From, To string
-	Topic    string // "" where it is not known
-	Text     string // what is wrong
-}
+// A DamagedError says that records can't be read any more, and what is wrong. Topic may
+// be "".
+type DamagedError struct{ From, To, Topic, Text string }
 
 func (e *DamagedError) Error() string {
 	return fmt.Sprintf("dictwire: records between %s and %s can't be read: %s", e.From, e.To, e.Text)

@@ -228,13 +228,13 @@ func TestShutdownGivesUp(t *testing.T) {
 	})
 }
 
-func TestServeOne(t *testing.T) {
+func TestServeOnce(t *testing.T) {
 	var rec recorder
 	srv := &dictwire.Server{Handler: &rec}
 	synctest.Test(t, func(t *testing.T) {
 		l := newPipeListener()
 		done := make(chan error, 1)
-		go func() { done <- srv.ServeOne(dictwire.Endpoint{Listener: l}) }()
+		go func() { done <- srv.Serve(dictwire.Endpoint{Listener: l, Once: true}) }()
 		probe := l.dial()
 		_ = probe.Close()
 		silent, first := l.dial(), l.dial()
@@ -245,7 +245,7 @@ func TestServeOne(t *testing.T) {
 		fmt.Fprint(first, `{"b":2}`)
 		_ = first.Close()
 		if err := <-done; err != nil {
-			t.Errorf("ServeOne = %v", err)
+			t.Errorf("Serve = %v", err)
 		}
 		if got := fmt.Sprint(rec.all()); got != "[{'a': 1} {'b': 2}]" {
 			t.Errorf("got %s", got)
@@ -255,12 +255,12 @@ func TestServeOne(t *testing.T) {
 	})
 }
 
-// ServeOne may wait for months, while probes come and go: it keeps none of them.
-func TestServeOneKeepsNoProbes(t *testing.T) {
+// One that serves once may wait for months, while probes come and go: it keeps none of them.
+func TestServeOnceKeepsNoProbes(t *testing.T) {
 	srv := new(dictwire.Server)
 	l := newPipeListener()
 	done := make(chan error, 1)
-	go func() { done <- srv.ServeOne(dictwire.Endpoint{Listener: l}) }()
+	go func() { done <- srv.Serve(dictwire.Endpoint{Listener: l, Once: true}) }()
 	const probes = 100
 	var gone atomic.Int64
 	for range probes {
@@ -362,7 +362,7 @@ func (l *brokenListener) Accept() (net.Conn, error) {
 }
 
 // A client that asks who is there has not used up the one connection that it gets.
-func TestServeOneGreeted(t *testing.T) {
+func TestServeOnceGreeted(t *testing.T) {
 	for name, use := range map[string]func(*dictwire.Client) error{
 		"sends": func(c *dictwire.Client) error {
 			_, err := c.Send(t.Context(), "t", n(1))
@@ -385,7 +385,7 @@ func TestServeOneGreeted(t *testing.T) {
 			srv := new(dictwire.Server)
 			defer srv.Close()
 			done := make(chan error, 1)
-			go func() { done <- srv.ServeOne(dictwire.Endpoint{Listener: l}) }()
+			go func() { done <- srv.Serve(dictwire.Endpoint{Listener: l, Once: true}) }()
 			c, err := dictwire.Dial(t.Context(), l.Addr().String())
 			if err != nil {
 				t.Fatal(err)
@@ -401,7 +401,7 @@ func TestServeOneGreeted(t *testing.T) {
 				t.Error(err)
 			}
 			if err := <-done; err != nil {
-				t.Errorf("ServeOne = %v", err)
+				t.Errorf("Serve = %v", err)
 			}
 		})
 	}

@@ -128,7 +128,7 @@ func TestTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	for b, err := range c.Subscribe(t.Context(), dictwire.SubscribeRequest{Topics: []string{"orders"}}) {
-		if err != nil || b.Len() > 0 && b.Principal != "till" {
+		if err != nil || len(b.Records) > 0 && b.Principal != "till" {
 			t.Errorf("read %v, %v", b, err)
 		}
 	}

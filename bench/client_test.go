@@ -165,7 +165,7 @@ func BenchmarkSubscribe(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			n += batch.Len()
+			n += len(batch.Records)
 			for _, r := range batch.Records {
 				size += len(r)
 			}

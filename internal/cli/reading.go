@@ -40,7 +40,7 @@ func (t *tail) read(ctx context.Context, c *dictwire.Client, out sink) error {
 		}
 		bad := t.render(ctx, b, &p, &left)
 		last = last || bad != nil || left == 0
-		settle := last || !req.Follow && b.Len() == 0 // it may be the end
+		settle := last || !req.Follow && len(b.Records) == 0 // it may be the end
 		if err := out.put(ctx, &p, settle); err != nil {
 			return err
 		}
@@ -55,7 +55,7 @@ func (t *tail) read(ctx context.Context, c *dictwire.Client, out sink) error {
 // ends all, or where no more are left, the batch ends there.
 func (t *tail) render(ctx context.Context, b *dictwire.Batch, p *parcel, left *int) error {
 	*p = parcel{batch: b, text: p.text[:0], records: p.records[:0]}
-	for i := range b.Len() {
+	for i := range b.Records {
 		text, err := t.rendering.record(ctx, p.text, b, i)
 		if err != nil {
 			err = fmt.Errorf("%s in %s: %w", b.Position(i), b.Topic, t.remedy(err))
@@ -100,7 +100,7 @@ func (t *tail) cut(b *dictwire.Batch) (bool, error) {
 	case t.to.text == "", t.to.text == "latest": // request does not follow then
 		return false, nil
 	case !at.IsZero():
-		if b.Len() == 0 || b.Time.Before(at) {
+		if len(b.Records) == 0 || b.Time.Before(at) {
 			return false, nil
 		}
 		b.Truncate(0)
@@ -115,7 +115,7 @@ func (t *tail) cut(b *dictwire.Batch) (bool, error) {
 	case next.Compare(end) < 0:
 		return false, nil
 	}
-	if b.Len() == 0 { // it says that there is nothing before Next
+	if len(b.Records) == 0 { // it says that there is nothing before Next
 		return true, nil
 	}
 	first, err := store.ParsePosition(b.At)
@@ -143,7 +143,7 @@ func hasRecords(ctx context.Context, c *dictwire.Client, topic string) (bool, er
 		switch {
 		case b == nil:
 			return false, err
-		case err != nil || b.Len() > 0: // damaged ones are there, too
+		case err != nil || len(b.Records) > 0: // damaged ones are there, too
 			return true, nil
 		}
 	}
@@ -193,7 +193,7 @@ func (t *tail) positions(ctx context.Context, c *dictwire.Client, from store.Pos
 		if err != nil {
 			return nil, err
 		}
-		for i := range b.Len() {
+		for i := range b.Records {
 			if t.filter.code != nil {
 				text, err = t.rendering.record(ctx, text[:0], b, i)
 				if err == nil && len(text) == 0 {

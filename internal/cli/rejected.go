@@ -78,7 +78,7 @@ func (r *rejectedReader) each(cmd *cobra.Command, do func(context.Context, *reje
 		if err != nil { // what was skipped, or is damaged
 			r.tell(err)
 		}
-		for i := range b.Len() {
+		for i := range b.Records {
 			d, err := b.Dict(i)
 			switch {
 			case err == nil && d.Len() == 0:

@@ -71,7 +71,10 @@ func (s *send) native(ctx context.Context, next source) (err error) {
 		return err
 	}
 	s.server.await()
-	s.use(c, c.Pending, nil)
+	s.use(c, func() int64 {
+		st := c.Stats()
+		return st.Pending + st.Lost
+	}, nil)
 	return s.mayLose(errors.Join(s.asyncAll(ctx, c, next), c.Flush(ctx)))
 }
 
@@ -135,13 +138,16 @@ func (s *send) numbered(ctx context.Context, _ source) error {
 		return err
 	}
 	s.server.await()
-	s.use(c, log.left, c.Lost)
+	s.use(c, log.left, lost(c))
 	err = c.Flush(ctx)
 	if errors.Is(err, dictwire.ErrConflict) {
 		err = hintError{err, "this is not the file that was sent under this name; give it a --producer of its own"}
 	}
 	return s.mayLose(err)
 }
+
+// lost returns what tells how many records the client has given up.
+func lost(c *dictwire.Client) func() int64 { return func() int64 { return c.Stats().Lost } }
 
 // mayLose adds what helps where records are lost.
 func (s *send) mayLose(err error) error {
@@ -217,7 +223,7 @@ func (s *send) spooled(ctx context.Context, next source) error {
 	s.use(c, func() int64 {
 		n, _ := w.left(context.Background())
 		return int64(n)
-	}, c.Lost)
+	}, lost(c))
 	sent := errors.Join(s.asyncAll(ctx, c, next), c.Flush(context.WithoutCancel(ctx)))
 	if sent != nil || ctx.Err() != nil {
 		return s.mayLose(sent)

@@ -171,12 +171,9 @@ func (s *serve) run(cmd *cobra.Command) error {
 		Logger: log,
 	}
 	s.say("listening on %s", where(l))
-	serve := s.srv.Serve
-	if s.once {
-		serve = s.srv.ServeOne
-	}
+	at.Once = s.once
 	served := make(chan error, 2)
-	go func() { served <- serve(at) }()
+	go func() { served <- s.srv.Serve(at) }()
 	end := s.runBeside(cmd.Context(), st, log, served)
 	err = s.wait(cmd.Context(), served, signals)
 	var exit exitError

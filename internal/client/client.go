@@ -389,12 +389,6 @@ func (c *Client) takeFailures(topics []string) (errs []error) {
 	return errs
 }
 
-// Pending returns the number of records that were taken and are not settled.
-func (c *Client) Pending() int64 { return c.window.records.Load() + c.lost.Load() }
-
-// Lost returns the number of records that will never be settled. They are pending.
-func (c *Client) Lost() int64 { return c.lost.Load() }
-
 // Limits are those of one record.
 func (c *Client) Limits() codec.Limits { return c.o.Limits }
 

@@ -45,7 +45,7 @@ func NewLogHandler(c *Client, topic string, o LogOptions) (*LogHandler, error) {
 }
 
 // Enabled reports whether records of a level are sent.
-func (h *LogHandler) Enabled(level slog.Level) bool {
+func (h *LogHandler) Enabled(_ context.Context, level slog.Level) bool {
 	least := slog.LevelInfo
 	if h.o.Level != nil {
 		least = h.o.Level.Level()
@@ -54,12 +54,12 @@ func (h *LogHandler) Enabled(level slog.Level) bool {
 }
 
 // WithAttrs returns a handler that adds attributes.
-func (h *LogHandler) WithAttrs(attrs []slog.Attr) *LogHandler {
+func (h *LogHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return h.with(opened{attrs: attrs}, len(attrs) > 0)
 }
 
 // WithGroup returns a handler that opens a group.
-func (h *LogHandler) WithGroup(name string) *LogHandler {
+func (h *LogHandler) WithGroup(name string) slog.Handler {
 	return h.with(opened{group: name}, name != "")
 }
 
@@ -73,7 +73,7 @@ func (h *LogHandler) with(o opened, some bool) *LogHandler {
 }
 
 // Handle sends a record, and does not wait.
-func (h *LogHandler) Handle(r slog.Record) error {
+func (h *LogHandler) Handle(_ context.Context, r slog.Record) error {
 	d := new(dict.Dict)
 	if !r.Time.IsZero() {
 		d.Set("time", valueOf(r.Time.Round(0)))

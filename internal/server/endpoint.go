@@ -26,6 +26,7 @@ type Endpoint struct {
 	Authorize func(context.Context, Credentials) (Grant, error) // nil: the server's
 	TLS       *tls.Config                                       // nil: there is none
 	Plaintext []netip.Prefix                                    // who need not speak TLS
+	Once      bool                                              // serve one connection alone: see serveOne
 }
 
 // An endpoint is an Endpoint that is served.

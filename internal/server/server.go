@@ -25,8 +25,7 @@ import (
 	"github.com/dictwire/dictwire/store/memory"
 )
 
-// ErrClosed is what Serve and ServeOne return after [Server.Shutdown] or
-// [Server.Close].
+// ErrClosed is what Serve returns after [Server.Shutdown] or [Server.Close].
 var ErrClosed = errors.New("dictwire: the server is closed")
 
 // A Server receives dictionaries. Its options are those of the public one, which
@@ -40,8 +39,8 @@ type Server struct {
 	JSON          json.Codec
 	Codecs        []codec.Codec // beside those that every server speaks
 	Limits        codec.Limits
-	MaxConns      int
-	MaxMemory     int64
+	MaxConns      int   // see slots
+	MaxMemory     int64 // five eighths for what is received, a quarter for what is built of that, an eighth for readers
 	IdleTimeout   time.Duration
 	RecordTimeout time.Duration
 	WriteTimeout  time.Duration
@@ -128,26 +127,24 @@ func (s *Server) Serve(e Endpoint) error {
 	if err != nil {
 		return err
 	}
+	if e.Once {
+		return s.serveOne(e.Listener, at)
+	}
 	return s.accept(e.Listener, func(c *dialect.Conn) { s.serve(c, at, nil) })
 }
 
-// ServeOne serves the first connection at an endpoint that sends something, and returns
+// serveOne serves the first connection at an endpoint that sends something, and returns
 // when it has ended. Connections that end without a byte do not count, nor do native
 // sessions that only greet; others are closed. It closes the listener when there is the
 // one, or as Serve does.
-func (s *Server) ServeOne(e Endpoint) error {
-	l := e.Listener
-	at, err := s.open(e)
-	if err != nil {
-		return err
-	}
+func (s *Server) serveOne(l net.Listener, at *endpoint) error {
 	var (
 		mu    sync.Mutex
 		conns = make(map[*dialect.Conn]struct{}) // open ones; guarded by mu
 		first *dialect.Conn                      // guarded by mu: the one that counts
 		done  = make(chan struct{})              // closed when it has ended
 	)
-	err = s.accept(l, func(c *dialect.Conn) {
+	err := s.accept(l, func(c *dialect.Conn) {
 		mu.Lock()
 		conns[c] = struct{}{}
 		if first != nil { // it was accepted before, and comes too late
