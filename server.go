@@ -51,11 +51,21 @@ type Server struct {
 	// way, new ones wait, or are told "unavailable".
 	MaxConns int
 
+	MaxHostConns int // connections of one address, of IPv6 one /64; default 5,000
+
+	// MaxRecordRate and MaxByteRate cap what a principal sends in a second; of
+	// [Anonymous], what a host does. Whoever is faster is read more slowly: nothing is
+	// refused, but for a request of HTTP that would wait for 10 seconds. Default
+	// 20,000,000 records and 4 GiB.
+	MaxRecordRate, MaxByteRate int64
+
 	// MaxMemory caps the bytes that the records of all connections take while they are
 	// received, decoded, converted and given to readers; default 256 MiB, negative the
 	// same. Beyond it, they wait.
 	MaxMemory int64
 
+	FirstTimeout  time.Duration // of silence before the first byte; default 5 minutes
+	OpenTimeout   time.Duration // of each: what tells the protocol, a TLS handshake, a greeting; default 10 seconds
 	IdleTimeout   time.Duration // of silence between records; default 1 hour
 	RecordTimeout time.Duration // of one record, from its first byte to its last; default 1 minute
 	WriteTimeout  time.Duration // of replies that the peer does not read; default 10 seconds
@@ -71,8 +81,9 @@ func (s *Server) server() *server.Server {
 	s.once.Do(func() {
 		s.core = &server.Server{
 			Store: s.Store, Topic: cmp.Or(s.Topic, DefaultTopic), JSON: s.JSON, Codecs: s.Codecs, Limits: s.Limits,
-			MaxConns: s.MaxConns, MaxMemory: s.MaxMemory,
-			IdleTimeout: s.IdleTimeout, RecordTimeout: s.RecordTimeout, WriteTimeout: s.WriteTimeout,
+			MaxConns: s.MaxConns, MaxHostConns: s.MaxHostConns, MaxMemory: s.MaxMemory,
+			MaxRecordRate: s.MaxRecordRate, MaxByteRate: s.MaxByteRate,
+			FirstTimeout: s.FirstTimeout, OpenTimeout: s.OpenTimeout, IdleTimeout: s.IdleTimeout, RecordTimeout: s.RecordTimeout, WriteTimeout: s.WriteTimeout,
 			HandlerTimeout: s.HandlerTimeout, HandlerRetries: s.HandlerRetries,
 			Logger: s.Logger, Authorize: authorizeBy(s.Authorizer),
 		}

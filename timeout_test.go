@@ -79,9 +79,10 @@ func TestTimeouts(t *testing.T) {
 		after      time.Duration
 		answer     string
 	}{
-		{"idle from the start", ``, time.Hour, `"nothing came for 1h0m0s; Server.IdleTimeout raises the limit","code":"idle"`},
+		{"idle from the start", ``, 5 * time.Minute, `"nothing came for 5m0s; Server.FirstTimeout raises the limit","code":"idle"`},
 		{"idle after a record", `{"a":1}`, time.Hour, `"nothing came for 1h0m0s; Server.IdleTimeout raises the limit","code":"idle"`},
 		{"half a record", `{"a":`, time.Minute, `"the record did not end within 1m0s; Server.RecordTimeout raises the limit","code":"rate"`},
+		{"half a greeting", `{"dictwire":1,`, 10 * time.Second, `"the greeting did not end within 10s; Server.OpenTimeout raises the limit","code":"rate"`},
 		{"no protocol yet", `{`, 10 * time.Second, `"the first bytes tell no protocol, and no more came within 10s","code":"idle"`},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -192,4 +193,19 @@ func TestBombs(t *testing.T) {
 	}
 	r, text := do(t, addr, ask{body: `{"a":1}`})
 	check(t, "afterwards", r, text, http.StatusOK, `.*"accepted":1,.*`)
+}
+
+// Who has sent more than it may, so that it would have to wait for long, is told when to
+// come again.
+func TestTooFast(t *testing.T) {
+	addr := start(t, &dictwire.Server{MaxRecordRate: 10})
+	r, text := do(t, addr, ask{body: strings.Repeat(`{"a":1} `, 200)})
+	check(t, "at once", r, text, 200, `.*"accepted":200,.*\n`)
+	for _, key := range []string{"", "Idempotency-Key: k"} {
+		r, text = do(t, addr, ask{body: `{"a":1}`, header: key})
+		check(t, "too much", r, text, 429, `.*"title":"Too Many Requests".*anonymous sends more.*"code":"unavailable".*\n`)
+		if after, err := strconv.Atoi(r.Header.Get("Retry-After")); err != nil || after < 11 || after > 20 {
+			t.Errorf("Retry-After %q", r.Header.Get("Retry-After"))
+		}
+	}
 }

@@ -26,7 +26,7 @@ type relaying struct {
 }
 
 func relayCommand() *cobra.Command {
-	r := &relaying{serve: serve{maxMemory: 256 << 20}}
+	r := &relaying{}
 	r.print = choice{value: "none"}
 	r.beside, r.prepare = r.pass, r.own
 	cmd := &cobra.Command{

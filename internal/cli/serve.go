@@ -23,6 +23,7 @@ import (
 	"github.com/dictwire/dictwire/dialect/web"
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/internal/heap"
+	"github.com/dictwire/dictwire/internal/option"
 	"github.com/dictwire/dictwire/internal/storedir"
 	"github.com/dictwire/dictwire/spool/disk"
 	"github.com/dictwire/dictwire/store"
@@ -47,6 +48,11 @@ type serve struct {
 	insecure      bool
 	doors         doors
 	maxConns      limit
+	maxHostConns  limit
+	recordRate    limit
+	byteRate      byteLimit
+	firstTimeout  timeLimit
+	openTimeout   timeLimit
 	maxTopics     limit
 	maxProducers  limit
 	maxCursors    limit
@@ -70,7 +76,7 @@ type serve struct {
 }
 
 func serveCommand() *cobra.Command {
-	s := &serve{maxMemory: 256 << 20}
+	s := &serve{}
 	s.print = choice{"python", append(slices.Sorted(maps.Keys(s.codecs())), "none")}
 	cmd := &cobra.Command{
 		Use:   "serve",
@@ -113,14 +119,21 @@ func (s *serve) addServing(flags *pflag.FlagSet) {
 	flags.BoolVar(&s.quiet, "quiet", false, quietUsage)
 	flags.BoolVar(&s.insecure, "insecure", false, "listen on an address that other machines reach, and let everybody send and read everything")
 	s.doors.add(flags)
-	s.maxConns = 10_000
+	s.maxConns, s.maxHostConns, s.maxMemory = option.Conns, option.HostConns, option.Memory
 	flags.Var(&s.maxConns, "max-conns", "most connections at once, -1 for no limit")
+	flags.Var(&s.maxHostConns, "max-host-conns", "most of them from one host, -1 for no limit")
+	s.recordRate, s.byteRate = option.RecordRate, byteLimit{option.ByteRate}
+	flags.Var(&s.recordRate, "max-record-rate", "most records of one principal, or host of who is anonymous, in a second; what is more is read more slowly; -1 for no limit")
+	flags.Var(&s.byteRate, "max-byte-rate", "likewise, `bytes` of records")
 	flags.Var(&s.maxTopics, "max-topics", "most topics; of one principal half of them; -1 for no limit (default 20000)")
 	flags.Var(&s.maxProducers, "max-producers", "most producers that the store remembers, as --max-topics (default 4000000, in memory 200000)")
 	flags.Var(&s.maxCursors, "max-cursors", "most cursors, as --max-topics (default 100000, in memory 20000)")
 	flags.Var(&s.maxMemory, "max-memory", "most `bytes` of memory for records that are being received and decoded")
-	s.idleTimeout, s.recordTimeout, s.writeTimeout = timeLimit(time.Hour), timeLimit(time.Minute), timeLimit(10*time.Second)
+	s.idleTimeout, s.recordTimeout, s.writeTimeout = timeLimit(option.IdleTime), timeLimit(option.RecordTime), timeLimit(option.WriteTime)
 	s.grace = timeLimit(10 * time.Second)
+	s.firstTimeout, s.openTimeout = timeLimit(option.FirstTime), timeLimit(option.OpenTime)
+	flags.Var(&s.firstTimeout, "first-timeout", "how long a connection may be silent before its first byte, -1s for no limit")
+	flags.Var(&s.openTimeout, "open-timeout", "how long the first bytes, a TLS handshake, and a greeting may take each, -1s for no limit")
 	flags.Var(&s.idleTimeout, "idle-timeout", "how long a connection may be silent between records, -1s for no limit")
 	flags.Var(&s.recordTimeout, "record-timeout", "how long one record may take, -1s for no limit")
 	flags.Var(&s.writeTimeout, "write-timeout", "how long a peer may leave its replies unread, -1s for no limit")
@@ -166,8 +179,9 @@ func (s *serve) run(cmd *cobra.Command) error {
 	s.srv = &dictwire.Server{
 		Handler: s.handler(), Store: st, Topic: s.topic, Dialects: []dictwire.Dialect{web.Dialect},
 		JSON: s.json(), Limits: s.limits(),
-		MaxConns: int(s.maxConns), MaxMemory: int64(s.maxMemory),
-		IdleTimeout: time.Duration(s.idleTimeout), RecordTimeout: time.Duration(s.recordTimeout), WriteTimeout: time.Duration(s.writeTimeout),
+		MaxConns: int(s.maxConns), MaxHostConns: int(s.maxHostConns), MaxMemory: int64(s.maxMemory),
+		MaxRecordRate: int64(s.recordRate), MaxByteRate: int64(s.byteRate.byteSize),
+		FirstTimeout: time.Duration(s.firstTimeout), OpenTimeout: time.Duration(s.openTimeout), IdleTimeout: time.Duration(s.idleTimeout), RecordTimeout: time.Duration(s.recordTimeout), WriteTimeout: time.Duration(s.writeTimeout),
 		Logger: log,
 	}
 	s.say("listening on %s", where(l))

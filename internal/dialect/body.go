@@ -163,7 +163,7 @@ func (b *Body) fault(ctx context.Context, err error) error {
 	case b.hurried.Load():
 		return tooSlow(b.Offset())
 	case errors.Is(err, os.ErrDeadlineExceeded): // for which net/http ends ctx, too
-		return tooLate(b.Offset(), b.c.rules.RecordTimeout)
+		return tooLate(b.Offset(), "record", b.c.rules.RecordTimeout, "Server.RecordTimeout")
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	default:

@@ -25,6 +25,8 @@ type Rules struct {
 	Reading       *lease.Budget // for what is being given to readers
 	Turns         *lease.Turns  // of the processors
 	MaxRecord     int           // bytes
+	FirstTimeout  time.Duration // until the first byte
+	OpenTimeout   time.Duration // for the first bytes to tell the protocol, and for a greeting
 	IdleTimeout   time.Duration
 	RecordTimeout time.Duration
 	WriteTimeout  time.Duration
@@ -35,7 +37,6 @@ const (
 	busyBuffer  = 64 << 10  // what it may grow to because bytes come fast
 	knownBuffer = 256 << 10 // the same, of a known peer
 
-	sniffTime  = 10 * time.Second       // how long the first bytes may take to tell the protocol
 	lingerTime = time.Second            // silence after which an idle connection gives its buffer back
 	quietTime  = 100 * time.Millisecond // silence that ends a connection of a server that drains
 	drainTime  = time.Second            // when it ends without silence, at a record's end
@@ -88,6 +89,7 @@ type Conn struct {
 	idle     time.Time // since when the peer is silent between records
 	protocol Protocol  // as Sniff found out
 	sniffing bool      // the record in hand is what Sniff waits for
+	greeting bool      // or it is a greeting
 	began    time.Time // when the record in hand began; zero between records
 	pressed  time.Time // when its progress was looked at last
 	pressAt  int64     // and what read was then
@@ -98,6 +100,7 @@ type Conn struct {
 	draining atomic.Bool
 	ended    atomic.Pointer[error] // by End
 	gaveWay  atomic.Bool           // by GiveWay
+	resume   atomic.Int64          // when the peer is to be read on, likewise; see Pause
 	spoke    atomic.Int64          // when the peer spoke last, in nanoseconds since 1970; 0: never
 	ending   chan struct{}         // closed by the first Drain or End
 	over     chan struct{}         // closed by End
@@ -156,6 +159,9 @@ func (c *Conn) More(ctx context.Context, within bool, h Holder) error {
 		c.began = time.Now()
 		c.pressed, c.pressAt = c.began, c.read
 	}
+	if err := c.paused(ctx, within, h); err != nil {
+		return err
+	}
 	if err := c.room(ctx, within, h); err != nil {
 		return err
 	}
@@ -197,6 +203,49 @@ func (c *Conn) More(ctx context.Context, within bool, h Holder) error {
 		}
 	}
 }
+
+// Pause makes More wait until a moment before it reads on. The peer is not to be read
+// faster than it may send. Any goroutine may call it.
+func (c *Conn) Pause(until time.Time) { c.resume.Store(until.UnixNano()) }
+
+// paused waits where Pause has said so, unless the connection is about to end. It gives
+// back the memory that nothing is in.
+func (c *Conn) paused(ctx context.Context, within bool, h Holder) error {
+	before, resume := time.Now(), time.Unix(0, c.resume.Load())
+	if !resume.After(before) {
+		return nil
+	}
+	if !within && c.buf != nil {
+		c.release(h)
+	}
+	for now := before; now.Before(resume) && c.Ended() == nil; now = time.Now() {
+		beat, err := c.beat()
+		if err != nil {
+			return err
+		}
+		awake := time.NewTimer(min(resume.Sub(now), beat))
+		select {
+		case <-awake.C:
+		case <-c.ending:
+		case <-ctx.Done():
+		}
+		awake.Stop()
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
+	c.excuse(before)
+	if !within {
+		c.idle = time.Now()
+	}
+	return nil
+}
+
+// OpenTimeout returns how long a handshake may take.
+func (c *Conn) OpenTimeout() time.Duration { return c.rules.OpenTimeout }
+
+// Greet says whether the record in hand is a greeting.
+func (c *Conn) Greet(is bool) { c.greeting = is }
 
 // Sniff waits for as many bytes as tell the protocol, without discarding them.
 // active, where not nil, is called when the first byte has come; false ends the
@@ -410,21 +459,25 @@ func (w *Worker) Rest() { w.turn.End() }
 // since a time.
 func (c *Conn) patience(within bool, silent time.Time) (time.Duration, error) {
 	draining := c.draining.Load()
+	limit, _ := c.idleLimit()
 	if draining && c.drainBy.IsZero() {
 		c.drainBy = time.Now().Add(drainTime)
 	}
 	switch {
 	case within:
 		now, limit := time.Now(), c.rules.RecordTimeout
-		if c.sniffing {
-			limit = min(limit, sniffTime)
+		if c.sniffing || c.greeting {
+			limit = min(limit, c.rules.OpenTimeout)
 		}
 		left := limit - now.Sub(c.began)
 		if left <= 0 && c.sniffing {
 			return 0, &fault.Error{Code: fault.Idle, Text: fmt.Sprintf("the first bytes tell no protocol, and no more came within %v", limit)}
 		}
+		if left <= 0 && c.greeting {
+			return 0, tooLate(c.Offset(), "greeting", limit, "Server.OpenTimeout")
+		}
 		if left <= 0 {
-			return 0, tooLate(c.Offset(), c.rules.RecordTimeout)
+			return 0, tooLate(c.Offset(), "record", limit, "Server.RecordTimeout")
 		}
 		isSilent := now.Sub(silent) >= pressTime
 		if since := now.Sub(c.pressed); since >= pressTime || isSilent {
@@ -441,19 +494,27 @@ func (c *Conn) patience(within bool, silent time.Time) (time.Duration, error) {
 		}
 		return quietTime, nil
 	case c.buf != nil:
-		return min(lingerTime, c.rules.IdleTimeout), nil
+		return min(lingerTime, limit), nil
 	case c.Patient:
 		return option.Never, nil
 	default:
-		return max(c.rules.IdleTimeout-c.silence(), 0), nil
+		return max(limit-c.silence(), 0), nil
 	}
 }
 
-func tooLate(at int64, limit time.Duration) *fault.Error {
+// idleLimit returns how long the peer may be silent now, and the option that says so.
+func (c *Conn) idleLimit() (limit time.Duration, option string) {
+	if c.sniffing && c.rules.FirstTimeout < c.rules.IdleTimeout {
+		return c.rules.FirstTimeout, "Server.FirstTimeout"
+	}
+	return c.rules.IdleTimeout, "Server.IdleTimeout"
+}
+
+func tooLate(at int64, what string, limit time.Duration, option string) *fault.Error {
 	return &fault.Error{
 		Code: fault.Rate, At: at,
-		Text: fmt.Sprintf("the record did not end within %v", limit),
-		Hint: "Server.RecordTimeout raises the limit",
+		Text: fmt.Sprintf("the %s did not end within %v", what, limit),
+		Hint: option + " raises the limit",
 	}
 }
 
@@ -492,6 +553,7 @@ func (c *Conn) beat() (time.Duration, error) {
 
 // waited says what follows from a read that waited as long as it might.
 func (c *Conn) waited(within bool, h Holder) error {
+	limit, option := c.idleLimit()
 	switch {
 	case within:
 		return nil // patience looks at the record's time
@@ -505,13 +567,13 @@ func (c *Conn) waited(within bool, h Holder) error {
 			c.release(h)
 		}
 		return nil
-	case c.Patient || c.silence() < c.rules.IdleTimeout:
+	case c.Patient || c.silence() < limit:
 		return nil // it was time to beat, or the peer took something
 	default:
 		return &fault.Error{
 			Code: fault.Idle, At: c.Offset(),
-			Text: fmt.Sprintf("nothing came for %v", c.rules.IdleTimeout),
-			Hint: "Server.IdleTimeout raises the limit",
+			Text: fmt.Sprintf("nothing came for %v", limit),
+			Hint: option + " raises the limit",
 		}
 	}
 }

@@ -24,7 +24,7 @@ import (
 func newRules() *dialect.Rules {
 	return &dialect.Rules{
 		Memory: lease.NewBudget(8<<20, 2<<20), Building: lease.NewPot(8 << 20), Reading: lease.NewBudget(8<<20, 2<<20), Turns: lease.NewTurns(), MaxRecord: 1 << 20,
-		IdleTimeout: time.Hour, RecordTimeout: time.Minute, WriteTimeout: 10 * time.Second,
+		FirstTimeout: time.Minute, OpenTimeout: 10 * time.Second, IdleTimeout: time.Hour, RecordTimeout: time.Minute, WriteTimeout: 10 * time.Second,
 	}
 }
 

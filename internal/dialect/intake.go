@@ -2,6 +2,7 @@ package dialect
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"time"
 
@@ -73,6 +74,11 @@ type WriteRequest struct {
 	// store.MaxNote bytes. Nil means the sum of the last record: see [Sum].
 	Note []byte
 
+	// Patience is how long the records of a batch may have to wait since the principal
+	// sends more than it may; for longer, Take returns a fault that wraps ErrTooFast.
+	// Zero means that they wait as long as it takes.
+	Patience time.Duration
+
 	// Fence is called, from any goroutine, when another connection has become
 	// the producer's writer. Nil means that nobody wants to know.
 	Fence func(*fault.Error)
@@ -82,6 +88,9 @@ type WriteRequest struct {
 	// disables the callback. Take returns its error.
 	Settled func(n int) error
 }
+
+// ErrTooFast is the cause of a fault that tells a peer that it sends more than it may.
+var ErrTooFast = errors.New("more than the principal may send")
 
 // A Writer takes in records. Close must be called in the end.
 type Writer interface {

@@ -11,24 +11,25 @@ const wrongTime = 10 * time.Second
 // pacePeers is how many addresses a paced tells apart.
 const pacePeers = 4096
 
-// A paced spreads what comes from each address over time: so many at once, and then one
-// every so often. It remembers a bounded number of addresses; all beyond them are one.
+// A paced spreads what comes from each peer over time. Each thing takes a time of its
+// own, in which nothing else comes, but for what may come at once. It remembers a bounded
+// number of peers; all beyond them are one.
 type paced struct {
-	every  time.Duration
-	atOnce int
-	ahead  time.Duration // how long one may have to wait and is counted; zero: who has to wait is not
+	atOnce time.Duration // of things that need not wait
 
 	mu    sync.Mutex
-	free  map[string]time.Time // when all is forgotten of an address; guarded by mu
+	free  map[string]time.Time // when all is forgotten of a peer; guarded by mu
 	swept time.Time            // guarded by mu
 }
 
-// take returns how long one more of an address has to wait; zero or less, not at all.
-func (p *paced) take(host string, now time.Time) (wait time.Duration) {
+// take returns how long one more thing of a peer, which takes some time, has to wait;
+// zero or less, not at all. What would have to wait for longer than patience is not
+// counted.
+func (p *paced) take(host string, cost, patience time.Duration, now time.Time) (wait time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if _, known := p.free[host]; !known {
-		if len(p.free) >= pacePeers && now.Sub(p.swept) >= p.every {
+		if len(p.free) >= pacePeers && now.Sub(p.swept) >= time.Second {
 			p.swept = now
 			for host, free := range p.free {
 				if !free.After(now) {
@@ -44,13 +45,13 @@ func (p *paced) take(host string, now time.Time) (wait time.Duration) {
 	if free.Before(now) {
 		free = now
 	}
-	wait = free.Sub(now) - time.Duration(p.atOnce-1)*p.every
-	if wait > p.ahead {
+	wait = free.Sub(now) - p.atOnce
+	if wait > patience {
 		return wait
 	}
 	if p.free == nil {
 		p.free = make(map[string]time.Time)
 	}
-	p.free[host] = free.Add(p.every)
+	p.free[host] = free.Add(cost)
 	return wait
 }

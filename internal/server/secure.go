@@ -16,9 +16,6 @@ import (
 )
 
 const (
-	// handshakeTime is how long a TLS handshake may take.
-	handshakeTime = 10 * time.Second
-
 	// maxHandshake is how many bytes of a peer it may take, its certificates included.
 	maxHandshake = 16 << 10
 
@@ -140,7 +137,7 @@ func (s *security) handshake(ctx context.Context, c *dialect.Conn) error {
 // hasten ends a handshake that takes too long, until it has ended. held is closed when
 // there is memory for it, which others may wait for from then on.
 func hasten(shaking context.Context, end context.CancelCauseFunc, c *dialect.Conn, held <-chan struct{}) {
-	late := time.NewTimer(handshakeTime)
+	late := time.NewTimer(c.OpenTimeout())
 	defer late.Stop()
 	look := time.NewTicker(handshakePressed)
 	defer look.Stop()
@@ -154,7 +151,7 @@ func hasten(shaking context.Context, end context.CancelCauseFunc, c *dialect.Con
 		case <-c.Ending():
 			end(nil)
 		case <-late.C:
-			end(fmt.Errorf("no handshake within %v", handshakeTime))
+			end(fmt.Errorf("no handshake within %v; Server.OpenTimeout raises the limit", c.OpenTimeout()))
 		case <-look.C:
 			if held == nil && c.Pressed() {
 				end(errors.New("the handshake came too slowly while others waited for memory"))

@@ -39,8 +39,13 @@ type Server struct {
 	JSON          json.Codec
 	Codecs        []codec.Codec // beside those that every server speaks
 	Limits        codec.Limits
-	MaxConns      int   // see slots
+	MaxConns      int // see slots
+	MaxHostConns  int
 	MaxMemory     int64 // five eighths for what is received, a quarter for what is built of that, an eighth for readers
+	MaxRecordRate int64 // of a principal, a second
+	MaxByteRate   int64 // likewise
+	FirstTimeout  time.Duration
+	OpenTimeout   time.Duration
 	IdleTimeout   time.Duration
 	RecordTimeout time.Duration
 	WriteTimeout  time.Duration
@@ -67,6 +72,7 @@ type Server struct {
 	logged logRate // lines about peers
 	denied paced   // lines about peers that were denied something; see deny
 	wrong  paced   // credentials that were wrong; see slowDown
+	rates  rates   // what principals send
 
 	mu        sync.Mutex
 	listeners map[net.Listener]struct{}  // guarded by mu
@@ -87,7 +93,7 @@ func (s *Server) setup() {
 	s.once.Do(func() {
 		total := s.MaxMemory
 		if total <= 0 {
-			total = 256 << 20
+			total = option.Memory
 		}
 		if s.store = s.Store; s.store == nil {
 			s.store = memory.New(nil)
@@ -102,16 +108,19 @@ func (s *Server) setup() {
 			Reading:       lease.NewBudget(total/8, large),
 			Turns:         lease.NewTurns(),
 			MaxRecord:     limits.RecordBytes,
-			IdleTimeout:   option.Timeout(s.IdleTimeout, time.Hour),
-			RecordTimeout: option.Timeout(s.RecordTimeout, time.Minute),
-			WriteTimeout:  option.Timeout(s.WriteTimeout, 10*time.Second),
+			FirstTimeout:  option.Timeout(s.FirstTimeout, option.FirstTime),
+			OpenTimeout:   option.Timeout(s.OpenTimeout, option.OpenTime),
+			IdleTimeout:   option.Timeout(s.IdleTimeout, option.IdleTime),
+			RecordTimeout: option.Timeout(s.RecordTimeout, option.RecordTime),
+			WriteTimeout:  option.Timeout(s.WriteTimeout, option.WriteTime),
 		}
-		s.handlerTimeout = max(cmp.Or(s.HandlerTimeout, time.Minute), 0)
-		s.handlerRetries = max(cmp.Or(s.HandlerRetries, 10), 0)
+		s.handlerTimeout = max(cmp.Or(s.HandlerTimeout, option.HandlerTime), 0)
+		s.handlerRetries = max(cmp.Or(s.HandlerRetries, option.HandlerTries), 0)
 		s.rules.Memory.KeepForKnown((total - total/4 - total/8) / 32)
-		s.denied = paced{every: time.Second, atOnce: 1}
-		s.wrong = paced{every: time.Second, atOnce: 5, ahead: wrongTime}
-		s.slots = newSlots(cmp.Or(s.MaxConns, 10_000))
+		s.wrong.atOnce = 4 * time.Second
+		s.rates.atOnce = time.Second
+		s.rates.set(s.MaxRecordRate, s.MaxByteRate)
+		s.slots = newSlots(cmp.Or(s.MaxConns, option.Conns), cmp.Or(s.MaxHostConns, option.HostConns))
 		s.ctx, s.cancel = context.WithCancelCause(context.Background())
 		s.ending = make(chan struct{})
 		s.listeners = make(map[net.Listener]struct{})

@@ -114,7 +114,7 @@ func (in *intake) slowDown(ctx context.Context, f *fault.Error, c Credentials) {
 	if f.Code != fault.Unauthenticated || !c.given() {
 		return
 	}
-	wait := in.s.wrong.take(in.conn.Host(), time.Now())
+	wait := in.s.wrong.take(in.conn.Host(), time.Second, wrongTime, time.Now())
 	if wait <= 0 {
 		return
 	}
@@ -221,7 +221,7 @@ func denial(c fault.Code) bool { return c == fault.Unauthenticated || c == fault
 // deny logs that a peer was denied something, and returns f. Only one line a second is
 // logged of one address.
 func (in *intake) deny(f *fault.Error) *fault.Error {
-	if in.s.Logger != nil && denial(f.Code) && in.s.denied.take(in.conn.Host(), time.Now()) <= 0 {
+	if in.s.Logger != nil && denial(f.Code) && in.s.denied.take(in.conn.Host(), time.Second, 0, time.Now()) <= 0 {
 		in.s.logPeer("access denied", append([]any{"remote", in.remote.String()}, faultAttrs(f)...)...)
 	}
 	return f

@@ -3,6 +3,7 @@ package server
 import (
 	"container/heap"
 	"container/list"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -42,6 +43,7 @@ const (
 // silentTime.
 type slots struct {
 	max  int           // negative: no limit
+	each int           // of one host; likewise
 	room chan struct{} // holds one when somebody left the lobby
 
 	mu        sync.Mutex
@@ -68,8 +70,8 @@ type slot struct {
 	ending bool          // in neither: it was told to give way
 }
 
-func newSlots(limit int) *slots {
-	return &slots{max: limit, room: make(chan struct{}, 1), hosts: make(map[string]int)}
+func newSlots(limit, each int) *slots {
+	return &slots{max: limit, each: each, room: make(chan struct{}, 1), hosts: make(map[string]int)}
 }
 
 // crowd is how many may wait, and how many may be about to leave.
@@ -95,6 +97,10 @@ func (s *slots) tryEnter(c *dialect.Conn) *slot {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := &slot{c: c, ready: make(chan struct{})}
+	if s.each >= 0 && s.hosts[c.Host()] >= s.each {
+		p.refuse(fmt.Sprintf("your host has %d connections, as many as Server.MaxHostConns allows", s.each))
+		return p
+	}
 	if s.max < 0 || s.open < s.max {
 		s.hosts[c.Host()]++
 		s.give(p)
@@ -124,10 +130,14 @@ func (s *slots) turnAway() {
 	}
 	p := s.lobby[away]
 	s.quit(away)
+	p.refuse("the server has no room for more connections, and your host has the most")
+}
+
+// refuse says why p gets no place.
+func (p *slot) refuse(text string) {
 	p.c.GiveWay(&fault.Error{
 		Code: fault.Unavailable, At: -1,
-		Text: "the server has no room for more connections, and your host has the most",
-		Hint: "use fewer connections, or connect again later",
+		Text: text, Hint: "use fewer connections, or connect again later",
 	})
 	close(p.ready)
 }

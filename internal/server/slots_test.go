@@ -33,7 +33,7 @@ type lounge struct {
 
 func newLounge(t *testing.T, limit int) *lounge {
 	return &lounge{
-		slots: newSlots(limit), t: t, ending: make(chan struct{}),
+		slots: newSlots(limit, -1), t: t, ending: make(chan struct{}),
 		rules: dialect.Rules{Memory: lease.NewBudget(1<<20, 1<<10), Turns: lease.NewTurns()},
 	}
 }

@@ -28,16 +28,17 @@ type writer struct {
 	next     uint64        // the number of the next record
 	scanner  codec.Scanner // of what is stored; nil until it is needed
 	unfence  func() bool
-	rows     int    // rejections that are rows of their own
-	folded   folded // those that are not, without a number
-	bare     bare   // likewise, with one
-	failures int    // how often the handler has failed on the next record
+	rows     int           // rejections that are rows of their own
+	folded   folded        // those that are not, without a number
+	bare     bare          // likewise, with one
+	failures int           // how often the handler has failed on the next record
+	patience time.Duration // see dialect.WriteRequest
 }
 
 // Write implements [dialect.Session].
 func (in *session) Write(ctx context.Context, r dialect.WriteRequest) (dialect.Writer, error) {
 	s := in.s
-	w := &writer{session: in, dialect: r.Dialect, topic: r.Topic, note: r.Note, onSome: r.Settled, next: 1}
+	w := &writer{session: in, dialect: r.Dialect, topic: r.Topic, note: r.Note, onSome: r.Settled, patience: r.Patience, next: 1}
 	if w.topic == "" {
 		w.topic = s.Topic
 	}
@@ -143,6 +144,9 @@ func (w *writer) Take(ctx context.Context, b *dialect.Batch, answer func(dialect
 		return settled, err
 	}
 	w.session.conn.Spoke()
+	if err := w.pace(ctx, b); err != nil {
+		return settled, err
+	}
 	for settled.Records < len(b.Records) && err == nil {
 		var some dialect.Settled
 		if err = w.pause(ctx); err == nil {

@@ -70,6 +70,8 @@ func (d native) Serve(ctx context.Context, c *dialect.Conn, in dialect.Intake) e
 // greeting waits for the greeting, and discards it.
 func greeting(ctx context.Context, c *dialect.Conn) (wire.Greeting, error) {
 	scanner := json.Codec{}.NewScanner(codec.Limits{RecordBytes: wire.MaxGreeting})
+	c.Greet(true)
+	defer c.Greet(false)
 	for {
 		buf := c.Buffered()
 		start, end, err := scanner.Next(buf)

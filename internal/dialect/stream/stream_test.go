@@ -95,7 +95,7 @@ func converse(t *testing.T, in *intake, pieces ...string) (told string, ended er
 		client, server := net.Pipe()
 		rules := &dialect.Rules{
 			Memory: lease.NewBudget(16<<20, 2<<20), Building: lease.NewPot(8 << 20), Reading: lease.NewBudget(8<<20, 2<<20), Turns: lease.NewTurns(), MaxRecord: 1 << 20,
-			IdleTimeout: time.Hour, RecordTimeout: time.Minute, WriteTimeout: time.Second,
+			FirstTimeout: time.Minute, OpenTimeout: 10 * time.Second, IdleTimeout: time.Hour, RecordTimeout: time.Minute, WriteTimeout: time.Second,
 		}
 		c := dialect.NewConn(server, rules)
 		heard := make(chan string)

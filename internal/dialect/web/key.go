@@ -111,7 +111,7 @@ func (d *web) writeOnce(p *posting, session dialect.Session, topic, key string, 
 	}
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%x", format, sha256.Sum256(all)))
 	p.once = true
-	p.records, err = session.Write(ctx, dialect.WriteRequest{Dialect: name, Topic: topic, Key: key, Note: sum[:]})
+	p.records, err = session.Write(ctx, dialect.WriteRequest{Dialect: name, Topic: topic, Key: key, Note: sum[:], Patience: patience})
 	if err != nil {
 		return err
 	}

@@ -22,6 +22,8 @@ const (
 	maxListed  = 100       // rejections that an answer lists
 	maxReplies = 256 << 10 // bytes of replies that wait until the body has been read
 
+	patience = 10 * time.Second // that a request waits whose principal sends too much
+
 	ndjson = "application/x-ndjson"
 )
 
@@ -66,7 +68,7 @@ func (d *web) write(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	ctx, topic := r.Context(), r.PathValue("topic")
-	records, err := session.Write(ctx, dialect.WriteRequest{Dialect: name, Topic: topic})
+	records, err := session.Write(ctx, dialect.WriteRequest{Dialect: name, Topic: topic, Patience: patience})
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"errors"
 	"math"
 	"net/http"
 	"strconv"
@@ -9,6 +10,7 @@ import (
 	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/fault"
+	"github.com/dictwire/dictwire/internal/dialect"
 )
 
 // A problem is a fault with a status that does not follow from its code, or with more
@@ -43,9 +45,12 @@ var statuses = map[fault.Code]int{
 	fault.Shutdown:        http.StatusServiceUnavailable,
 }
 
-// statusOf returns the status of a code.
-func statusOf(c fault.Code) int {
-	if status, ok := statuses[c]; ok {
+// statusOf returns the status of a fault.
+func statusOf(f *fault.Error) int {
+	if errors.Is(f.Err, dialect.ErrTooFast) {
+		return http.StatusTooManyRequests
+	}
+	if status, ok := statuses[f.Code]; ok {
 		return status
 	}
 	return http.StatusBadRequest
@@ -56,13 +61,13 @@ func statusOf(c fault.Code) int {
 func tell(w http.ResponseWriter, r *http.Request, p *problem) {
 	status := p.status
 	if status == 0 {
-		status = statusOf(p.fault.Code)
+		status = statusOf(p.fault)
 	}
 	h := w.Header()
 	switch status {
 	case http.StatusUnauthorized:
 		h.Set("WWW-Authenticate", `Bearer realm="dictwire"`)
-	case http.StatusServiceUnavailable:
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
 		after := int64(math.Ceil(max(p.fault.Retry, time.Second).Seconds()))
 		h.Set("Retry-After", strconv.FormatInt(after, 10))
 	}

@@ -1,0 +1,296 @@
+package dictwire_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/internal/memnet"
+	"github.com/dictwire/dictwire/store/memory"
+)
+
+// onNetwork runs a test in virtual time against a server that hosts of a network reach.
+// dial connects from a host.
+func onNetwork(t *testing.T, srv *dictwire.Server, test func(t *testing.T, dial func(host string) net.Conn)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		network := memnet.New()
+		l := network.Host("server").Listen()
+		done := make(chan error, 1)
+		go func() { done <- srv.Serve(dictwire.Endpoint{Listener: l}) }()
+		test(t, func(host string) net.Conn {
+			c, err := network.Host(host).Dial(t.Context(), "server")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return c
+		})
+		if err := srv.Close(); err != nil {
+			t.Error(err)
+		}
+		<-done
+	})
+}
+
+// A talk is a native session on a connection.
+type talk struct {
+	t *testing.T
+	c net.Conn
+	r *bufio.Reader
+}
+
+func talkTo(t *testing.T, c net.Conn, greeting string) *talk {
+	t.Helper()
+	k := &talk{t, c, bufio.NewReader(c)}
+	k.say(greeting + "\n")
+	return k
+}
+
+func (k *talk) say(text string) {
+	k.t.Helper()
+	if _, err := io.WriteString(k.c, text); err != nil {
+		k.t.Error(err)
+	}
+}
+
+// until reads lines to the first that contains a text, and returns it.
+func (k *talk) until(text string) string {
+	k.t.Helper()
+	for {
+		line, err := k.r.ReadString('\n')
+		if err != nil {
+			k.t.Errorf("%v after %q, want %s", err, line, text)
+			return ""
+		}
+		if strings.Contains(line, text) {
+			return line
+		}
+	}
+}
+
+// Thousands of connections from one host get no more places than one host may have, are
+// told so, and cost another host no time.
+func TestConnectionsOfOneHost(t *testing.T) {
+	const places, crowd = 50, 5000
+	onNetwork(t, &dictwire.Server{MaxHostConns: places}, func(t *testing.T, dial func(string) net.Conn) {
+		honest := talkTo(t, dial("honest"), `{"dictwire":1,"topic":"orders","producer":"till"}`)
+		honest.until(`"ack":0`)
+		began := time.Now()
+		var held []net.Conn
+		for i := range crowd {
+			c := dial("mallory")
+			held = append(held, c)
+			if i%100 == 0 {
+				honest.say("{}\n")
+				honest.until(fmt.Sprintf(`"ack":%d}`, i/100+1))
+			}
+			if i < places {
+				continue
+			}
+			const want = `"your host has 50 connections, as many as Server.MaxHostConns allows; use fewer connections, or connect again later","code":"unavailable"`
+			if told, _ := io.ReadAll(c); !strings.Contains(string(told), want) {
+				t.Fatalf("connection %d is told %q", i+1, told)
+			}
+		}
+		if took := time.Since(began); took > 0 {
+			t.Errorf("another host's records took %v", took)
+		}
+		_ = held[0].Close()
+		synctest.Wait()
+		again := talkTo(t, dial("mallory"), `{"dictwire":1}`)
+		again.until(`"ack":0`) // there is a place again
+		for _, c := range held {
+			_ = c.Close()
+		}
+		_ = again.c.Close()
+		_ = honest.c.Close()
+	})
+}
+
+// What comes faster than it may is read more slowly, whatever it comes over: all of it
+// is stored, and nobody else waits.
+func TestRates(t *testing.T) {
+	const rate, each, conns = 100, 500, 4
+	record := `{"n":"` + strings.Repeat("x", 92) + "\"}" // 100 bytes
+	for _, test := range []struct {
+		name     string
+		srv      *dictwire.Server
+		greeting string
+	}{
+		{"records of a session", &dictwire.Server{MaxRecordRate: rate}, `{"dictwire":1,"topic":"flood","producer":"p%d"}`},
+		{"records of a bare sequence", &dictwire.Server{MaxRecordRate: rate, Topic: "flood"}, ""},
+		{"bytes of a session", &dictwire.Server{MaxByteRate: rate * int64(len(record))}, `{"dictwire":1,"topic":"flood","producer":"p%d"}`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			st := memory.New(nil)
+			stored := func(topic string) (n int) {
+				all, err := st.Topics(context.Background())
+				if err != nil {
+					t.Error(err)
+				}
+				for _, s := range all {
+					if s.Name == topic {
+						n = int(s.Records)
+					}
+				}
+				return n
+			}
+			test.srv.Store = st
+			onNetwork(t, test.srv, func(t *testing.T, dial func(string) net.Conn) {
+				began := time.Now()
+				var sending sync.WaitGroup
+				for i := range conns {
+					sending.Go(func() {
+						c := dial("mallory")
+						defer c.Close()
+						if test.greeting != "" {
+							k := talkTo(t, c, fmt.Sprintf(test.greeting, i))
+							k.until(`"ack":0`)
+							for n := range each {
+								k.say(record + "\n")
+								k.until(fmt.Sprintf(`"ack":%d}`, n+1))
+							}
+							return
+						}
+						for range each {
+							_, _ = io.WriteString(c, record+"\n")
+							time.Sleep(time.Millisecond)
+						}
+						_ = c.(interface{ CloseWrite() error }).CloseWrite()
+						_, _ = io.ReadAll(c) // until the server has taken all
+					})
+				}
+				honest := talkTo(t, dial("honest"), `{"dictwire":1,"topic":"orders","producer":"till"}`)
+				honest.until(`"ack":0`)
+				for n := range 100 {
+					before := time.Now()
+					honest.say(record + "\n")
+					honest.until(fmt.Sprintf(`"ack":%d}`, n+1))
+					if took := time.Since(before); took > 0 {
+						t.Errorf("another host's record took %v", took)
+					}
+					time.Sleep(100 * time.Millisecond)
+					if most := rate * (int(time.Since(began)/time.Second) + 3); stored("flood") > most+conns {
+						t.Fatalf("%d records are stored after %v", stored("flood"), time.Since(began))
+					}
+				}
+				_ = honest.c.Close()
+				sending.Wait()
+				all := conns * each
+				if n := stored("flood"); n != all {
+					t.Errorf("%d of %d records are stored", n, all)
+				}
+				least := time.Duration(all/rate-2) * time.Second
+				if took := time.Since(began); took < least || took > least+10*time.Second {
+					t.Errorf("they took %v, want about %v", took, least)
+				}
+			})
+		})
+	}
+}
+
+// A server that ends takes what has come, however fast it came.
+func TestRateAtTheEnd(t *testing.T) {
+	st := memory.New(nil)
+	srv := &dictwire.Server{MaxRecordRate: 1, Store: st}
+	onNetwork(t, srv, func(t *testing.T, dial func(string) net.Conn) {
+		k := talkTo(t, dial("mallory"), `{"dictwire":1,"producer":"p"}`)
+		k.until(`"ack":0`)
+		for range 10 {
+			k.say("{}\n")
+			synctest.Wait()
+		}
+		began := time.Now()
+		go func() { _ = srv.Shutdown(t.Context()) }()
+		k.until(`"shutdown"`)
+		if took := time.Since(began); took > 3*time.Second {
+			t.Errorf("the end took %v", took)
+		}
+		_ = k.c.Close()
+	})
+}
+
+// One principal's floods of names and of bad records leave another one its pace.
+func TestFloods(t *testing.T) {
+	const flood = 500
+	st := memory.New(&memory.Options{MaxTopics: 100, MaxProducers: 100, MaxCursors: 100})
+	srv := &dictwire.Server{Store: st, Authorizer: dictwire.AuthorizerFunc(func(_ context.Context, c dictwire.Credentials) (dictwire.Grant, error) {
+		return dictwire.Grant{Principal: dictwire.Principal(c.Token)}, nil
+	})}
+	onNetwork(t, srv, func(t *testing.T, dial func(string) net.Conn) {
+		honest := talkTo(t, dial("honest"), `{"dictwire":1,"topic":"orders","producer":"till","token":"alice"}`)
+		honest.until(`"ack":0`)
+		n := 0
+		keeps := func(what string) {
+			t.Helper()
+			before := time.Now()
+			honest.say("{}\n")
+			n++
+			honest.until(fmt.Sprintf(`"ack":%d}`, n))
+			for _, greeting := range []string{
+				fmt.Sprintf(`{"dictwire":1,"topic":"mine.%s.%d","producer":"till","token":"alice"}`, what, n),
+				fmt.Sprintf(`{"dictwire":1,"subscribe":"orders","cursor":"mine.%s.%d","token":"alice"}`, what, n),
+			} {
+				k := talkTo(t, dial("honest"), greeting)
+				if told := k.until(`{`); !strings.Contains(told, `"next"`) {
+					t.Errorf("amid %s, alice is told %s", what, told)
+				}
+				if strings.Contains(greeting, `"producer"`) {
+					k.say("{}\n")
+					k.until(`"ack":1`)
+				}
+				_ = k.c.Close()
+			}
+			if took := time.Since(before); took > 0 {
+				t.Errorf("amid %s, a record took %v", what, took)
+			}
+		}
+		for what, greeting := range map[string]string{
+			"topics":    `{"dictwire":1,"topic":"flood.%d","token":"mallory"}`,
+			"producers": `{"dictwire":1,"topic":"flood","producer":"p%d","token":"mallory"}`,
+			"cursors":   `{"dictwire":1,"subscribe":"orders","cursor":"c%d","token":"mallory"}`,
+		} {
+			refused := 0
+			for i := range flood {
+				c := dial("mallory")
+				_, _ = io.WriteString(c, fmt.Sprintf(greeting, i)+"\n")
+				if what == "topics" {
+					_, _ = io.WriteString(c, "{}\n")
+				}
+				_ = c.(interface{ CloseWrite() error }).CloseWrite()
+				told, _ := io.ReadAll(c)
+				if strings.Contains(string(told), `\"mallory\", as many as half of Max`) {
+					refused++
+				}
+				_ = c.Close()
+				if i%100 == 0 {
+					keeps(what)
+				}
+			}
+			keeps(what)
+			if refused < flood/2 {
+				t.Errorf("%d of %d %s were refused", refused, flood, what)
+			}
+		}
+		for i := range flood {
+			c := dial("mallory")
+			_, _ = io.WriteString(c, `{"dictwire":1,"topic":"flood","token":"mallory"}`+"\n"+`{"a":1,"a":2}`+"\n")
+			_ = c.(interface{ CloseWrite() error }).CloseWrite()
+			_, _ = io.ReadAll(c)
+			_ = c.Close()
+			if i%100 == 0 {
+				keeps("rejections")
+			}
+		}
+		keeps("rejections")
+		_ = honest.c.Close()
+	})
+}
