@@ -68,7 +68,7 @@ type Right string
 const (
 	RightSend  Right = server.RightSend  // to send records to it
 	RightRead  Right = server.RightRead  // to read its records
-	RightAdmin Right = server.RightAdmin // kept for what changes a topic; no request asks for it yet
+	RightAdmin Right = server.RightAdmin // to trim it and move cursors; of "*", to have backups made, too; nobody has it without an Authorizer
 )
 
 // authorizeBy returns a as the server's machinery takes it.

@@ -70,6 +70,8 @@ type Server struct {
 	RecordTimeout time.Duration // of one record, from its first byte to its last; default 1 minute
 	WriteTimeout  time.Duration // of replies that the peer does not read; default 10 seconds
 
+	BackupDir string // where peers that may administer all topics have a store.Backuper copied; "": nowhere
+
 	Logger *slog.Logger // told of refused records and broken connections, never of contents; nil: nothing
 
 	once sync.Once
@@ -85,7 +87,7 @@ func (s *Server) server() *server.Server {
 			MaxRecordRate: s.MaxRecordRate, MaxByteRate: s.MaxByteRate,
 			FirstTimeout: s.FirstTimeout, OpenTimeout: s.OpenTimeout, IdleTimeout: s.IdleTimeout, RecordTimeout: s.RecordTimeout, WriteTimeout: s.WriteTimeout,
 			HandlerTimeout: s.HandlerTimeout, HandlerRetries: s.HandlerRetries,
-			Logger: s.Logger, Authorize: authorizeBy(s.Authorizer),
+			Logger: s.Logger, Authorize: authorizeBy(s.Authorizer), BackupDir: s.BackupDir,
 		}
 		for _, d := range s.Dialects {
 			s.core.Dialects = append(s.core.Dialects, d.Kind())

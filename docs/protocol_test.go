@@ -85,7 +85,8 @@ func transcripts(t *testing.T, page string) (blocks []*transcript) {
 		mark, isFence := strings.CutPrefix(line, "```")
 		switch {
 		case b == nil && isFence && strings.HasPrefix(mark, "transcript"):
-			b = &transcript{line: i + 1, handler: strings.HasSuffix(mark, " handler"), tokens: strings.HasSuffix(mark, " tokens"), tls: strings.HasSuffix(mark, " TLS"), http: strings.HasSuffix(mark, " http")}
+			with := func(word string) bool { return slices.Contains(strings.Fields(mark), word) }
+			b = &transcript{line: i + 1, handler: with("handler"), tokens: with("tokens"), tls: with("TLS"), http: with("http")}
 		case b == nil || strings.HasPrefix(line, "#"):
 		case isFence:
 			blocks = append(blocks, b)
@@ -127,6 +128,10 @@ func authorize(_ context.Context, c dictwire.Credentials) (dictwire.Grant, error
 		return dictwire.Grant{Principal: "blue", Allows: func(right dictwire.Right, topic string) bool {
 			return right == dictwire.RightRead && strings.HasPrefix(topic, "prices.")
 		}}, nil
+	case "green's token":
+		return dictwire.Grant{Principal: "green", Allows: func(_ dictwire.Right, topic string) bool {
+			return !strings.HasPrefix(topic, "_")
+		}}, nil
 	default:
 		return dictwire.Grant{}, dictwire.ErrUnauthenticated
 	}
@@ -138,7 +143,7 @@ func (b *transcript) play(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	srv := &dictwire.Server{Store: s, Dialects: []dictwire.Dialect{web.Dialect}}
+	srv := &dictwire.Server{Store: s, Dialects: []dictwire.Dialect{web.Dialect}, BackupDir: t.TempDir()}
 	if b.handler {
 		srv.Handler = dictwire.HandlerFunc(handle)
 	}

@@ -24,6 +24,13 @@ func (p Producer) Compare(q Producer) int {
 // IsZero reports whether p is none.
 func (p Producer) IsZero() bool { return p == Producer{} }
 
+// A KnownProducer is a producer and where it stands.
+type KnownProducer struct {
+	Producer
+	Next uint64    // the number that it comes to next
+	Seen time.Time // the last claim or append
+}
+
 // Expire is how long a producer is known after its last claim or append,
 // unless its claim says otherwise.
 const Expire = 90 * 24 * time.Hour

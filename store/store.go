@@ -102,6 +102,11 @@ type Log interface {
 	// their names.
 	Topics(ctx context.Context) ([]TopicStat, error)
 
+	// Backlog returns how many records a Read of the topics would yield from a
+	// position on, about: it may be an estimate, but where it is 0 there are none. The
+	// error is that of CheckPosition.
+	Backlog(ctx context.Context, from Position, topics []string) (records uint64, err error)
+
 	// Trim deletes a topic's blocks before a position, durably. It deletes
 	// whole blocks, so that the one that holds the position stays. It changes
 	// nothing that Claim returns. The error is ErrPosition, wrapped, where
@@ -129,6 +134,10 @@ type Producers interface {
 
 	// Forget makes p unknown, durably, and fences its writer. Its records stay.
 	Forget(ctx context.Context, p Producer) error
+
+	// Known returns producers of after.Principal that are known, in the order of
+	// [Producer.Compare]: those after the given one, at most limit.
+	Known(ctx context.Context, after Producer, limit int) ([]KnownProducer, error)
 }
 
 // Cursors are the saved positions of readers.

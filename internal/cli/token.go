@@ -190,7 +190,7 @@ func tokenCreateCommand() *cobra.Command {
 	flags.StringArrayVar(&c.topics, "topic", nil, "`topics` of the rights: orders, orders.* or *; may be repeated (default *)")
 	for name, right := range map[string]*rightFlag{"send": &c.send, "read": &c.read, "admin": &c.admin} {
 		flags.Var(right, name, "the right to "+map[string]string{
-			"send": "send to the topics", "read": "read them", "admin": "administer them (no request asks for this yet)",
+			"send": "send to the topics", "read": "read them", "admin": "trim them and move cursors of their readers; of '*', have backups made, too",
 		}[name])
 		flags.Lookup(name).NoOptDefVal = byTopic
 	}

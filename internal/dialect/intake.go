@@ -45,15 +45,7 @@ type Session interface {
 	// is fenced. The error is an *[fault.Error] for the peer, or the cause of ctx.
 	Read(ctx context.Context, r ReadRequest) (Reader, error)
 
-	// Info returns what the principal may see of the store. The error is an
-	// *[fault.Error] for the peer, or the cause of ctx.
-	Info(ctx context.Context) (Info, error)
-}
-
-// An Info is what a principal may see of the store.
-type Info struct {
-	Topics  []store.TopicStat   // those that it may read
-	Cursors []store.SavedCursor // its own
+	Operator
 }
 
 // A WriteRequest says what a connection wants to write.

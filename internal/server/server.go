@@ -54,6 +54,8 @@ type Server struct {
 	HandlerTimeout time.Duration
 	HandlerRetries int
 
+	BackupDir string // "": no peer may ask for backups
+
 	once     sync.Once
 	rules    dialect.Rules
 	store    store.Store
@@ -65,6 +67,9 @@ type Server struct {
 	ctx      context.Context //nolint:containedctx // the server's life, which no call spans
 	cancel   context.CancelCauseFunc
 	stats    counters
+	started  time.Time
+	listing  chan struct{} // see list
+	backups  sync.Mutex    // held while one is made
 
 	handlerTimeout time.Duration // of one call; 0: no limit
 	handlerRetries int
@@ -123,6 +128,7 @@ func (s *Server) setup() {
 		s.slots = newSlots(cmp.Or(s.MaxConns, option.Conns), cmp.Or(s.MaxHostConns, option.HostConns))
 		s.ctx, s.cancel = context.WithCancelCause(context.Background())
 		s.ending = make(chan struct{})
+		s.started, s.listing = time.Now(), make(chan struct{}, 2)
 		s.listeners = make(map[net.Listener]struct{})
 		s.conns = make(map[*dialect.Conn]struct{})
 	})

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"slices"
 	"strings"
 	"time"
 
@@ -195,24 +194,6 @@ func (in *session) allow(right, topic string) error {
 		Code: fault.Forbidden, At: -1,
 		Text: fmt.Sprintf("%s has no right to %s %s %s", in.principal, right, preposition, topic),
 	})
-}
-
-// Info implements [dialect.Session].
-func (in *session) Info(ctx context.Context) (dialect.Info, error) {
-	topics, err := in.s.store.Topics(ctx)
-	if err != nil {
-		return dialect.Info{}, faultOfStore(ctx, err)
-	}
-	cursors, err := in.s.store.Cursors(ctx)
-	if err != nil {
-		return dialect.Info{}, faultOfStore(ctx, err)
-	}
-	return dialect.Info{
-		Topics: slices.DeleteFunc(topics, func(t store.TopicStat) bool {
-			return in.allows != nil && !in.allows(RightRead, t.Name)
-		}),
-		Cursors: slices.DeleteFunc(cursors, func(c store.SavedCursor) bool { return c.Principal != in.principal }),
-	}, nil
 }
 
 // denial reports whether a peer is told a code since it may not do what it wants.

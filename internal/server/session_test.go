@@ -48,15 +48,18 @@ func TestInfo(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		info, err := session.Info(t.Context())
-		if err != nil || len(info.Topics) != len(want) || info.Topics[0].Name != want[0] {
-			t.Errorf("%q sees the topics %v, %v", name, info.Topics, err)
+		topics, _, err := session.Topics(t.Context(), dialect.Page{Limit: 10})
+		if err != nil || len(topics) != len(want) || topics[0].Name != want[0] {
+			t.Errorf("%q sees the topics %v, %v", name, topics, err)
 		}
+		cursors, _, err := session.Cursors(t.Context(), dialect.Page{Limit: 10})
 		switch {
-		case name == "" && (session.Principal() != store.Anonymous || len(info.Cursors) != 0):
-			t.Errorf("%s sees the cursors %v", session.Principal(), info.Cursors)
-		case name != "" && (len(info.Cursors) != 1 || info.Cursors[0].Name != "of "+name):
-			t.Errorf("%s sees the cursors %v", name, info.Cursors)
+		case err != nil:
+			t.Error(err)
+		case name == "" && (session.Principal() != store.Anonymous || len(cursors) != 0):
+			t.Errorf("%s sees the cursors %v", session.Principal(), cursors)
+		case name != "" && (len(cursors) != 1 || cursors[0].Name != "of "+name || cursors[0].Lag != 2):
+			t.Errorf("%s sees the cursors %v", name, cursors)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/json"
@@ -67,6 +68,19 @@ func written(v dict.Value) string {
 		return fmt.Sprint(v)
 	}
 	return string(out[len(`{"":`) : len(out)-1])
+}
+
+// Topics returns the topics of a subscription as it was written.
+func Topics(subscription string) []string {
+	if !strings.HasPrefix(subscription, "[") { // no topic does
+		return []string{subscription}
+	}
+	d, err := json.Codec{}.Decode([]byte(`{"":`+subscription+"}"), codec.Limits{})
+	if err != nil {
+		return nil
+	}
+	r := reader{d: d}
+	return r.texts("")
 }
 
 // Append appends the greeting, as a line.

@@ -246,6 +246,37 @@ func (s *Store) Forget(ctx context.Context, name store.Producer) error {
 	return s.forget(ctx, name, func(*producer) bool { return true })
 }
 
+// Known implements [store.Producers].
+func (s *Store) Known(ctx context.Context, after store.Producer, limit int) (all []store.KnownProducer, err error) {
+	if err := s.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer s.leave()
+	now := s.clock.Expiry()
+	whose := string(appendString([]byte{prefixProducer}, after.Principal))
+	var bad error
+	// What is after the names of a principal begins with a larger byte than any of theirs.
+	err = s.states.scan(producerKey(after)+"\x00", whose+"\xff", func(key string, v value) bool {
+		if v.data == nil {
+			return true
+		}
+		name, ok := parseProducerKey(key)
+		state, err := decodeState(v.data)
+		if !ok || err != nil {
+			bad = unavailable(errState)
+			return false
+		}
+		if state.Known(now) {
+			all = append(all, store.KnownProducer{Producer: name, Next: state.Next, Seen: state.Seen})
+		}
+		return len(all) < limit
+	})
+	if err == nil {
+		err = bad
+	}
+	return all, err
+}
+
 // forget makes a producer unknown where it still should be.
 func (s *Store) forget(ctx context.Context, name store.Producer, should func(*producer) bool) error {
 	p, err := s.acquire(ctx, name)

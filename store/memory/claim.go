@@ -106,6 +106,22 @@ func (s *Store) forget(p store.Producer) {
 	s.writers.End(p)
 }
 
+// Known implements [store.Producers].
+func (s *Store) Known(ctx context.Context, after store.Producer, limit int) (all []store.KnownProducer, err error) {
+	if err := s.lock(ctx); err != nil {
+		return nil, err
+	}
+	defer s.mu.Unlock()
+	now := s.now()
+	for name, p := range s.producers {
+		if name.Principal == after.Principal && name.Compare(after) > 0 && p.ProducerState.Known(now) {
+			all = append(all, store.KnownProducer{Producer: name, Next: p.Next, Seen: p.Seen})
+		}
+	}
+	slices.SortFunc(all, func(a, b store.KnownProducer) int { return a.Compare(b.Producer) })
+	return all[:min(len(all), limit)], nil
+}
+
 // ClaimCursor implements [store.Cursors].
 func (s *Store) ClaimCursor(ctx context.Context, c store.CursorName, r store.CursorRequest) (store.CursorClaim, error) {
 	if err := s.lock(ctx); err != nil {

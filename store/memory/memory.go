@@ -427,6 +427,27 @@ func (s *Store) Seek(ctx context.Context, t time.Time) (store.Position, error) {
 	return s.position(s.entries[i].at), nil
 }
 
+// Backlog implements [store.Log].
+func (s *Store) Backlog(ctx context.Context, from store.Position, topics []string) (records uint64, err error) {
+	if err := s.lock(ctx); err != nil {
+		return 0, err
+	}
+	defer s.mu.Unlock()
+	if err := from.Within(s.tag, s.position(s.next)); err != nil {
+		return 0, err
+	}
+	patterns := store.NewPatterns(topics)
+	for _, e := range s.entries[s.find(from.Block):] {
+		if patterns.Match(e.block.Topic) {
+			records += uint64(len(e.block.Lengths))
+			if e.at == from.Block {
+				records -= min(uint64(from.Index), records)
+			}
+		}
+	}
+	return records, nil
+}
+
 // Head implements [store.Log].
 func (s *Store) Head(ctx context.Context) (store.Position, error) {
 	if err := s.lock(ctx); err != nil {

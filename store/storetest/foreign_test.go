@@ -476,6 +476,30 @@ func (f *front) Seek(_ context.Context, t time.Time) (store.Position, error) {
 	return f.position(f.head), nil
 }
 
+func (f *front) Backlog(ctx context.Context, from store.Position, topics []string) (records uint64, err error) {
+	for b, err := range f.Read(ctx, from, store.ReadOptions{Topics: topics}) {
+		switch {
+		case err != nil && b.Next.IsZero():
+			return 0, err
+		case b.Block != nil:
+			records += uint64(len(b.Block.Lengths)) - uint64(b.At.Index)
+		}
+	}
+	return records, nil
+}
+
+func (f *front) Known(_ context.Context, after store.Producer, limit int) (all []store.KnownProducer, err error) {
+	f.do(func() {
+		for p, a := range f.b.producers {
+			if p.Principal == after.Principal && p.Compare(after) > 0 && a.ProducerState.Known(time.Now()) {
+				all = append(all, store.KnownProducer{Producer: p, Next: a.Next, Seen: a.Seen})
+			}
+		}
+	})
+	slices.SortFunc(all, func(a, b store.KnownProducer) int { return a.Compare(b.Producer) })
+	return all[:min(len(all), limit)], nil
+}
+
 func (f *front) Head(context.Context) (store.Position, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

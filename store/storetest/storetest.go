@@ -75,6 +75,8 @@ func Run(t *testing.T, d Driver) {
 		{"Trim", testTrim},
 		{"Overtaken", testOvertaken},
 		{"Seek", testSeek},
+		{"Backlog", testBacklog},
+		{"Known", testKnown},
 		{"Cursors", testCursors},
 		{"Fenced", testFenced},
 		{"Limits", testLimits},

@@ -25,6 +25,8 @@ import (
 
 // An intake keeps what it is given, and answers each record by answer.
 type intake struct {
+	dialect.Operator // nil: a bare sequence asks nothing
+
 	batches  [][]string
 	rejected []string // code and bytes
 	answer   func(record string) (dialect.Answer, error)
@@ -35,10 +37,6 @@ func (in *intake) Open(context.Context, dialect.Credentials) (dialect.Session, e
 }
 
 func (in *intake) Principal() string { return store.Anonymous }
-
-func (in *intake) Info(context.Context) (dialect.Info, error) {
-	return dialect.Info{}, errors.New("a bare sequence asks nothing")
-}
 
 func (in *intake) Write(context.Context, dialect.WriteRequest) (dialect.Writer, error) {
 	return in, nil

@@ -116,7 +116,11 @@ func (h handle) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			c.fail(told{f})
 			w.Header().Set("Connection", "close") // the log has it at once
 		}
-		tell(w, r, &problem{fault: f})
+		p = &problem{fault: f}
+		if errors.Is(f, dialect.ErrMissing) {
+			p.status = http.StatusNotFound
+		}
+		tell(w, r, p)
 	case errors.Is(err, errBegun):
 		panic(http.ErrAbortHandler) // so that the peer sees that something is missing
 	case r.Context().Err() != nil, errors.Is(err, dialect.ErrDrained):
@@ -173,7 +177,7 @@ func (m methods) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // notAllowed says which methods there are.
 func (m methods) notAllowed(w http.ResponseWriter, r *http.Request) error {
-	for _, method := range []string{http.MethodGet, http.MethodPost} {
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
 		if m[method] != nil {
 			w.Header().Add("Allow", method)
 		}

@@ -1,11 +1,18 @@
 package web
 
 import (
+	"fmt"
 	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/fault"
 	"github.com/dictwire/dictwire/internal/dialect"
+	"github.com/dictwire/dictwire/store"
 )
 
 const mediaJSON = "application/json"
@@ -27,40 +34,96 @@ func (d *web) ready(w http.ResponseWriter, r *http.Request) error {
 
 // status says what the server promises, and how it is.
 func (d *web) status(w http.ResponseWriter, r *http.Request) error {
-	if _, err := d.open(r); err != nil {
+	session, err := d.open(r)
+	if err != nil {
 		return err
 	}
-	answer(w, r, http.StatusOK, mediaJSON, dict.Of(
-		"durability", string(d.Durability()), "max_record", d.Limits().Effective().RecordBytes,
-		"ready", d.Ready(r.Context()) == nil,
-	))
+	s, err := session.Status(r.Context())
+	if err != nil {
+		return err
+	}
+	about := []any{"principal", s.Principal, "durability", string(s.Durability), "max_record", s.MaxRecord, "ready", s.Ready}
+	if c := s.Counts; c != nil {
+		about = append(about, "started", timeText(c.Started), "connections", c.Connections,
+			"records", c.Records, "rejected", c.Rejected, "bytes", c.Bytes)
+	}
+	answer(w, r, http.StatusOK, mediaJSON, dict.Of(about...))
 	return nil
 }
 
-// info returns what who asks may know.
-func (d *web) info(r *http.Request) (dialect.Info, error) {
-	session, err := d.open(r)
+// maxPage is how much of a list a page holds.
+const maxPage = 1000
+
+// pageOf reads which page of a list a request wants.
+func pageOf(r *http.Request, names ...string) (p dialect.Page, err error) {
+	q, err := valuesOf(r, append(names, "after", "limit")...)
 	if err != nil {
-		return dialect.Info{}, err
+		return p, err
 	}
-	return session.Info(r.Context())
+	p = dialect.Page{Principal: q.Get("principal"), After: q.Get("after"), Limit: maxPage}
+	if q.Has("limit") {
+		if p.Limit, err = strconv.Atoi(q.Get("limit")); err != nil || p.Limit < 1 || p.Limit > maxPage {
+			return p, &fault.Error{Code: fault.Malformed, At: -1, Text: fmt.Sprintf("limit: want a number from 1 to %d", maxPage)}
+		}
+	}
+	return p, nil
+}
+
+// valuesOf returns the parameters of a request, which has each of some at most once, and
+// no others.
+func valuesOf(r *http.Request, names ...string) (url.Values, error) {
+	q, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, &fault.Error{Code: fault.Malformed, At: -1, Text: fmt.Sprintf("query: %v", err), Err: err}
+	}
+	for name, given := range q {
+		if len(given) > 1 || !slices.Contains(names, name) {
+			slices.Sort(names)
+			return nil, &fault.Error{
+				Code: fault.Malformed, At: -1,
+				Text: fmt.Sprintf("%.40q: want each of %s at most once", name, strings.Join(names, ", ")),
+			}
+		}
+	}
+	return q, nil
+}
+
+// listed answers with a page of a list.
+func listed[T any](w http.ResponseWriter, r *http.Request, name string, page []T, next string, entry func(T) *dict.Dict) error {
+	list := make([]any, 0, len(page))
+	for _, e := range page {
+		list = append(list, entry(e))
+	}
+	about := []any{name, list}
+	if next != "" {
+		about = append(about, "next", next)
+	}
+	answer(w, r, http.StatusOK, mediaJSON, dict.Of(about...))
+	return nil
 }
 
 // topics lists the topics that who asks may read.
 func (d *web) topics(w http.ResponseWriter, r *http.Request) error {
-	info, err := d.info(r)
+	p, err := pageOf(r)
 	if err != nil {
 		return err
 	}
-	list := make([]any, 0, len(info.Topics))
-	for _, t := range info.Topics {
-		list = append(list, dict.Of(
-			"topic", t.Name, "records", int64(t.Records), "bytes", int64(t.Bytes),
-			"first", t.First.String(), "next", t.Next.String(), "oldest", timeText(t.Oldest), "newest", timeText(t.Newest),
-		))
+	session, err := d.open(r)
+	if err != nil {
+		return err
 	}
-	answer(w, r, http.StatusOK, mediaJSON, dict.Of("topics", list))
-	return nil
+	page, next, err := session.Topics(r.Context(), p)
+	if err != nil {
+		return err
+	}
+	return listed(w, r, "topics", page, next, ofTopic)
+}
+
+func ofTopic(t store.TopicStat) *dict.Dict {
+	return dict.Of(
+		"topic", t.Name, "records", int64(t.Records), "bytes", int64(t.Bytes),
+		"first", t.First.String(), "next", t.Next.String(), "oldest", timeText(t.Oldest), "newest", timeText(t.Newest),
+	)
 }
 
 // timeText returns a time as texts have it, or nil.
@@ -73,14 +136,99 @@ func timeText(t time.Time) any {
 
 // cursors lists the cursors of who asks.
 func (d *web) cursors(w http.ResponseWriter, r *http.Request) error {
-	info, err := d.info(r)
+	p, err := pageOf(r, "principal")
 	if err != nil {
 		return err
 	}
-	list := make([]any, 0, len(info.Cursors))
-	for _, c := range info.Cursors {
-		list = append(list, dict.Of("cursor", c.Name, "subscription", c.Subscription, "position", c.Position.String()))
+	session, err := d.open(r)
+	if err != nil {
+		return err
 	}
-	answer(w, r, http.StatusOK, mediaJSON, dict.Of("cursors", list))
+	page, next, err := session.Cursors(r.Context(), p)
+	if err != nil {
+		return err
+	}
+	return listed(w, r, "cursors", page, next, func(c dialect.Lagging) *dict.Dict {
+		return dict.Of(
+			"cursor", c.Name, "subscription", c.Subscription, "position", c.Position.String(),
+			"lag", int64(c.Lag), "saved", timeText(c.Saved),
+		)
+	})
+}
+
+// producers lists the producers of who asks.
+func (d *web) producers(w http.ResponseWriter, r *http.Request) error {
+	p, err := pageOf(r, "principal")
+	if err != nil {
+		return err
+	}
+	session, err := d.open(r)
+	if err != nil {
+		return err
+	}
+	page, next, err := session.Producers(r.Context(), p)
+	if err != nil {
+		return err
+	}
+	return listed(w, r, "producers", page, next, func(p store.KnownProducer) *dict.Dict {
+		return dict.Of("producer", p.Name, "topic", p.Topic, "next", int64(p.Next), "seen", timeText(p.Seen))
+	})
+}
+
+// reset moves a cursor.
+func (d *web) reset(w http.ResponseWriter, r *http.Request) error {
+	q, err := valuesOf(r, "to", "reads", "principal")
+	if err != nil {
+		return err
+	}
+	session, err := d.open(r)
+	if err != nil {
+		return err
+	}
+	m, err := session.ResetCursor(r.Context(), dialect.ResetRequest{
+		Principal: q.Get("principal"), Name: r.PathValue("name"), Subscription: q.Get("reads"), To: q.Get("to"),
+	})
+	if err != nil {
+		return err
+	}
+	answer(w, r, http.StatusOK, mediaJSON, dict.Of(
+		"cursor", m.Name, "subscription", m.Subscription, "from", m.From.String(), "position", m.To.String(),
+	))
+	return nil
+}
+
+// trim deletes the oldest of what a topic holds.
+func (d *web) trim(w http.ResponseWriter, r *http.Request) error {
+	q, err := valuesOf(r, "before")
+	if err != nil {
+		return err
+	}
+	session, err := d.open(r)
+	if err != nil {
+		return err
+	}
+	t, err := session.Trim(r.Context(), r.PathValue("topic"), q.Get("before"))
+	if err != nil {
+		return err
+	}
+	answer(w, r, http.StatusOK, mediaJSON, ofTopic(t))
+	return nil
+}
+
+// backup makes a copy of the store.
+func (d *web) backup(w http.ResponseWriter, r *http.Request) error {
+	q, err := valuesOf(r, "name")
+	if err != nil {
+		return err
+	}
+	session, err := d.open(r)
+	if err != nil {
+		return err
+	}
+	dir, err := session.Backup(r.Context(), q.Get("name"))
+	if err != nil {
+		return err
+	}
+	answer(w, r, http.StatusCreated, mediaJSON, dict.Of("directory", dir))
 	return nil
 }

@@ -3,7 +3,9 @@
 //
 //	POST /v1/topics/{topic}   one dictionary, an array or a sequence, in any format
 //	GET  /v1/topics/{topic}   what is stored and, with follow, what comes
-//	GET  /v1/topics, /v1/cursors, /v1/status, /healthz, /readyz
+//	DELETE /v1/topics/{topic} the oldest of what is stored
+//	POST /v1/cursors/{name}/reset, /v1/backup
+//	GET  /v1/topics, /v1/cursors, /v1/producers, /v1/status, /healthz, /readyz
 //
 // docs/protocol.md specifies it. Requests are parsed by net/http, over the connection
 // that was sniffed. Each opens a session of its own; what is said about memory, time
@@ -92,7 +94,10 @@ func (d *web) handler() http.Handler {
 	mux.Handle("/v1/status", methods{http.MethodGet: d.status})
 	mux.Handle("/v1/topics", methods{http.MethodGet: d.topics})
 	mux.Handle("/v1/cursors", methods{http.MethodGet: d.cursors})
-	mux.Handle("/v1/topics/{topic}", methods{http.MethodGet: d.read, http.MethodPost: d.write})
+	mux.Handle("/v1/cursors/{name}/reset", methods{http.MethodPost: d.reset})
+	mux.Handle("/v1/producers", methods{http.MethodGet: d.producers})
+	mux.Handle("/v1/backup", methods{http.MethodPost: d.backup})
+	mux.Handle("/v1/topics/{topic}", methods{http.MethodGet: d.read, http.MethodPost: d.write, http.MethodDelete: d.trim})
 	mux.Handle("/", handle(notFound))
 	return d.guarded(mux)
 }
