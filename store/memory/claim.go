@@ -114,7 +114,7 @@ func (s *Store) Known(ctx context.Context, after store.Producer, limit int) (all
 	defer s.mu.Unlock()
 	now := s.now()
 	for name, p := range s.producers {
-		if name.Principal == after.Principal && name.Compare(after) > 0 && p.ProducerState.Known(now) {
+		if name.Principal == after.Principal && name.Compare(after) > 0 && p.Known(now) {
 			all = append(all, store.KnownProducer{Producer: name, Next: p.Next, Seen: p.Seen})
 		}
 	}

@@ -491,7 +491,7 @@ func (f *front) Backlog(ctx context.Context, from store.Position, topics []strin
 func (f *front) Known(_ context.Context, after store.Producer, limit int) (all []store.KnownProducer, err error) {
 	f.do(func() {
 		for p, a := range f.b.producers {
-			if p.Principal == after.Principal && p.Compare(after) > 0 && a.ProducerState.Known(time.Now()) {
+			if p.Principal == after.Principal && p.Compare(after) > 0 && a.Known(time.Now()) {
 				all = append(all, store.KnownProducer{Producer: p, Next: a.Next, Seen: a.Seen})
 			}
 		}

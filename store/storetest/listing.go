@@ -59,14 +59,16 @@ func testKnown(t *testing.T, d Driver) {
 	want = slices.Delete(want, 3, 4)
 	for _, s := range servers {
 		var got []store.Producer
-		for page, after := []store.KnownProducer(nil), (store.Producer{Principal: "p"}); ; after = page[len(page)-1].Producer {
-			var err error
-			if page, err = s.Known(t.Context(), after, 2); err != nil || len(page) > 2 {
+		after := store.Producer{Principal: "p"}
+		for {
+			page, err := s.Known(t.Context(), after, 2)
+			if err != nil || len(page) > 2 {
 				t.Fatalf("%d producers, want at most 2: %v", len(page), err)
 			}
 			if len(page) == 0 {
 				break
 			}
+			after = page[len(page)-1].Producer
 			for _, p := range page {
 				got = append(got, p.Producer)
 				if n := p.Name[1] - '0'; p.Next != uint64(n)+2 || p.Seen.IsZero() {
