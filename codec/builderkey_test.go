@@ -36,6 +36,7 @@ func TestBuilderKeys(t *testing.T) {
 			if g.IntN(60) == 0 {
 				return dict.String("another")
 			}
+		default: // as it is
 		}
 		return v
 	}

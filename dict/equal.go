@@ -35,6 +35,7 @@ func Equal(a, b Value) bool {
 		return a.n == b.n && a.data == b.data
 	case KindDateTime, KindTime:
 		return a.data == b.data && a.zone() == b.zone() && a.nanosecond() == b.nanosecond()
+	default: // data says all of it
 	}
 	return a.data == b.data
 }

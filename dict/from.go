@@ -243,6 +243,7 @@ func (p *plan) addOwnWay(b *scratch, r reflect.Value) error {
 		return err
 	case hidden:
 		return fmt.Errorf("a %s has fields, but none that is exported, nor a method that tells its value", p.t)
+	default: // a Value says it
 	}
 	v, err := p.ownValue(r)
 	b.add(v)

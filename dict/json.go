@@ -102,6 +102,7 @@ func appendJSON(dst []byte, v Value) ([]byte, *LossError) {
 		return append(dst, ']'), nil
 	case KindDict:
 		return appendObject(dst, v)
+	default: // JSON has none
 	}
 	return dst, &LossError{Codec: "json", Kind: v.kind, Hint: jsonHint}
 }

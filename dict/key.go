@@ -23,6 +23,7 @@ func hashable(v Value) (because Kind, ok bool) {
 				return because, false
 			}
 		}
+	default: // always
 	}
 	return 0, true
 }
@@ -200,6 +201,7 @@ func appendTimeKey(dst []byte, v Value) []byte {
 	case KindTimeDelta:
 		dst = binary.BigEndian.AppendUint32(dst, v.n)
 		return binary.BigEndian.AppendUint64(dst, v.data)
+	default: // a datetime or a time
 	}
 	dst = binary.BigEndian.AppendUint16(dst, v.nanosecond())
 	switch kind := uint8(v.data >> zoneShift & 3); kind {

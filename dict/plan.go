@@ -46,6 +46,7 @@ func (p *plan) make() {
 		default:
 			p.way = hidden
 		}
+	default: // it has no parts
 	}
 }
 

@@ -116,6 +116,7 @@ func (m typeMaker) fill(r reflect.Value, depth int) {
 				m.fill(r.Field(i), depth-1)
 			}
 		}
+	default: // as it is
 	}
 }
 

@@ -169,6 +169,7 @@ func appendTimeRepr(dst []byte, v Value, py Python) []byte {
 	case KindTimeDelta:
 		t, _ := v.TimeDelta()
 		return appendDeltaRepr(dst, t)
+	default: // a datetime or a time
 	}
 	t := v.timeOfDay()
 	if v.kind == KindTime {

@@ -89,6 +89,7 @@ func (p *plan) set(r reflect.Value, v Value) error {
 		return v.toNumber(r)
 	case asBigFloat, asBigRat:
 		return v.toBig(r)
+	default: // the kind of v says it
 	}
 	if p.reads.json {
 		if text, loss := appendJSON(nil, v); loss == nil {
@@ -134,8 +135,10 @@ func (p *plan) setKind(r reflect.Value, v Value) error {
 			return p.setMap(r, v)
 		case reflect.Struct:
 			return p.setStruct(r, v)
+		default:
+			return v.misfit(r)
 		}
-		return v.misfit(r)
+	default: // times, below, and what fits nothing else
 	}
 	if p.way == asClock {
 		if same := reflect.ValueOf(v.any()); same.Type() == p.t {
@@ -454,6 +457,7 @@ func (v Value) toNumber(r reflect.Value) error {
 			r.SetString(text)
 			return nil
 		}
+	default: // no number
 	}
 	return v.misfit(r)
 }

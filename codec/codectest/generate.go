@@ -168,6 +168,7 @@ func (g *Generator) Of(k dict.Kind) (v dict.Value) {
 		return new(dict.Dict).Ordered().Value()
 	case dict.KindTagged:
 		return g.tagged(dict.Null())
+	case dict.KindNull: // as v is
 	}
 	return v
 }

@@ -52,6 +52,7 @@ func (c Codec) appendValue(dst []byte, v dict.Value) ([]byte, *codec.LossError) 
 		return c.appendItems(dst, v)
 	case dict.KindDict:
 		return c.appendPairs(dst, v)
+	default: // JSON has none
 	}
 	loss := substitute.Loss(name, v)
 	if v.Kind() == dict.KindFloat {

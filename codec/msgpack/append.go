@@ -61,6 +61,7 @@ func (c Codec) appendValue(dst []byte, v dict.Value, inKey bool) ([]byte, *codec
 		}
 	case dict.KindDict:
 		return c.appendPairs(dst, v)
+	default: // MessagePack has none
 	}
 	if c.Lossy {
 		return c.appendValue(dst, substitute.Of(v), inKey)

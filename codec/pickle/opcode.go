@@ -163,6 +163,7 @@ func operand(buf []byte, i, seen int) (from, to, next int) {
 		}
 		to = from + int(min(n, uint64(endless-from)))
 		return from, to, to
+	case line, lines: // see below
 	}
 	to = max(from, min(seen, len(buf)))
 	for n := op.form - line; ; n-- {

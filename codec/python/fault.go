@@ -148,6 +148,7 @@ func (p *parser) path() string {
 				}
 				path.Key(text)
 			}
+		default: // no step of the path
 		}
 	}
 	return path.String()

@@ -116,6 +116,7 @@ func dump(v dict.Value) string {
 		if space, tag, inner, _ := v.Tagged(); space == dict.CBORTag {
 			return "T(" + dump(tag) + ", " + dump(inner) + ")"
 		}
+	default: // its repr
 	}
 	return string(dict.AppendRepr(nil, v, dict.Python311))
 }

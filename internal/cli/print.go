@@ -140,13 +140,13 @@ func (p *printer) hold() {
 
 // close waits until all that is stored is printed. Nothing more may be stored
 // meanwhile. The error says how many records are lost by it.
-func (p *printer) close() error {
+func (p *printer) close(ctx context.Context) error {
 	p.stop()
 	<-p.ended
 	if p.err == nil {
 		return nil
 	}
-	for b, err := range p.s.Read(context.Background(), p.at, store.ReadOptions{Topics: []string{"*"}}) {
+	for b, err := range p.s.Read(ctx, p.at, store.ReadOptions{Topics: []string{"*"}}) {
 		if err == nil && b.Block != nil {
 			p.lost += len(b.Block.Lengths) - int(b.At.Index)
 		}

@@ -79,7 +79,7 @@ func TestPrinterMissesNothing(t *testing.T) {
 		}
 		close(out.release)
 		storing.Wait()
-		if err := p.close(); err != nil {
+		if err := p.close(t.Context()); err != nil {
 			t.Error(err)
 		}
 		if got := bytes.Count(bytes.Join(out.writes, nil), []byte("\n")); got != all {
@@ -105,7 +105,7 @@ func TestPrinterCountsLosses(t *testing.T) {
 		appendRecord(t, s, "b", "json", `{"late":1}`)
 		appendRecord(t, s, "_b", "json", `{"not printed":1}`)
 		want := "standard output: no more paper; 5 dictionaries were received, but not printed"
-		if err := p.close(); err == nil || err.Error() != want {
+		if err := p.close(t.Context()); err == nil || err.Error() != want {
 			t.Errorf("close = %v, want %s", err, want)
 		}
 	})
@@ -130,7 +130,7 @@ func TestPrinterPrints(t *testing.T) {
 		appendRecord(t, s, "b", "smoke", "signals")
 		appendRecord(t, s, "_rejected", "json", `{"code":"schema"}`)
 		appendRecord(t, s, "a", "json", `{"last":1}`)
-		if err := p.close(); err != nil {
+		if err := p.close(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if want := "{\"a\":2}\n{\"tags\":{\"x\":{}}}\n{\"last\":1}\n"; out.String() != want {

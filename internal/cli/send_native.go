@@ -221,7 +221,7 @@ func (s *send) spooled(ctx context.Context, next source) error {
 		return err
 	}
 	s.use(c, func() int64 {
-		n, _ := w.left(context.Background())
+		n, _ := w.left(context.WithoutCancel(ctx))
 		return int64(n)
 	}, lost(c))
 	sent := errors.Join(s.asyncAll(ctx, c, next), c.Flush(context.WithoutCancel(ctx)))

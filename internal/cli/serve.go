@@ -166,7 +166,7 @@ func (s *serve) run(cmd *cobra.Command) error {
 		return err
 	}
 	defer closeDoors()
-	st, err := s.openStore(cmd, log)
+	st, err := s.openStore(cmd.Context(), log)
 	if err != nil {
 		return err
 	}
@@ -229,7 +229,7 @@ type closingStore interface {
 }
 
 // openStore opens the store and says where it is.
-func (s *serve) openStore(cmd *cobra.Command, logger *slog.Logger) (closingStore, error) {
+func (s *serve) openStore(ctx context.Context, logger *slog.Logger) (closingStore, error) {
 	if s.store.dir == inMemory || s.once && s.store.dir == "" {
 		keep, ok := s.keep.bytes.of("*")
 		if !ok {
@@ -246,7 +246,7 @@ func (s *serve) openStore(cmd *cobra.Command, logger *slog.Logger) (closingStore
 	if err != nil {
 		return nil, err
 	}
-	st, err := log.Open(cmd.Context(), dir, &log.Options{
+	st, err := log.Open(ctx, dir, &log.Options{
 		Durability: store.Durability(s.durability.value), Reserve: int64(s.reserve.byteSize), Keep: s.keep.keep,
 		MaxTopics: int(s.maxTopics), MaxProducers: int(s.maxProducers), MaxCursors: int(s.maxCursors),
 		Fatal: s.die, Logger: logger,
@@ -265,7 +265,7 @@ func (s *serve) openStore(cmd *cobra.Command, logger *slog.Logger) (closingStore
 	if err != nil {
 		return nil, hinted(err)
 	}
-	if err := s.checkKind(cmd.Context(), st); err != nil {
+	if err := s.checkKind(ctx, st); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", dir, err), st.Close())
 	}
 	guard(dir, s.say)
@@ -348,7 +348,7 @@ func (s *serve) wait(ctx context.Context, served <-chan error, signals <-chan os
 	}
 	if s.printer != nil {
 		done := make(chan error, 1)
-		go func() { done <- s.printer.close() }()
+		go func() { done <- s.printer.close(context.WithoutCancel(ctx)) }()
 		printed := ending(done, signals, s.stderr, "standard output to take what is printed")
 		if errors.As(printed, new(exitError)) {
 			return printed

@@ -411,7 +411,7 @@ func (c *Client) logSession(level slog.Level, msg string, attrs ...any) {
 
 func (c *Client) log(level slog.Level, msg string, attrs ...any) {
 	if c.o.Logger != nil {
-		c.o.Logger.Log(context.Background(), level, msg, attrs...)
+		c.o.Logger.Log(c.ctx, level, msg, attrs...)
 	}
 }
 

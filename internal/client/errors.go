@@ -97,6 +97,7 @@ func ended(f *fault.Error, what string, greeted bool) error {
 		return stop("%w (%s): %w", ErrFenced, what, remote)
 	case fault.Forbidden, fault.Plaintext, fault.Topic, fault.Unauthenticated, fault.Unsupported, fault.Version:
 		return stop("%w (%s)", remote, what)
+	default: // passing, or the greeting's fault
 	}
 	if !greeted && !f.Code.Retryable() {
 		return stop("%w (%s)", remote, what)

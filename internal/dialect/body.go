@@ -56,7 +56,7 @@ func (b *Body) Close() {
 	b.c.work.End()
 	putBuffer(b.buf)
 	b.buf, b.r0, b.w = nil, 0, 0
-	_ = b.lease.Resize(context.Background(), 0) // giving back never waits
+	b.lease.Shrink(0)
 }
 
 // Buffered implements [Source].

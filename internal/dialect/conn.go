@@ -586,7 +586,7 @@ func (c *Conn) release(h Holder) {
 	c.resize(0)
 	c.drop()
 	c.high, c.beside = 0, 0
-	_ = c.lease.Resize(context.Background(), 0) // giving back never waits
+	c.lease.Shrink(0)
 }
 
 // arm sets the read deadline, unless it is about right already: to set it costs

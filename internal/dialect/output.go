@@ -268,7 +268,7 @@ func (c *Conn) linger(ctx context.Context) {
 	c.r, c.w = 0, 0
 	if len(c.buf) > firstBuffer {
 		c.resize(firstBuffer)
-		_ = c.lease.Resize(context.Background(), firstBuffer) // giving back never waits
+		c.lease.Shrink(firstBuffer)
 	}
 	into := c.buf
 	if len(into) == 0 {
@@ -328,7 +328,7 @@ func (r Room) Want(ctx context.Context, bytes int64) bool {
 
 // Keep gives back all but so many bytes.
 func (r Room) Keep(bytes int64) {
-	_ = r.lease.Resize(context.Background(), min(bytes, r.lease.Size())) // giving back never waits
+	r.lease.Shrink(bytes)
 }
 
 // Size returns how many bytes there is room for.

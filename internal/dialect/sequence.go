@@ -87,6 +87,7 @@ func (q *Sequence) Each(ctx context.Context, take func(*Batch) error) error {
 			if err := q.more(ctx); err != nil {
 				return err
 			}
+		case atMore: // scan goes on
 		}
 	}
 }

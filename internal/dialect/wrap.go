@@ -39,7 +39,7 @@ func (c *Conn) Wrap(nc net.Conn) {
 		c.tls = &state
 	}
 	c.layer.setPatient(false)
-	_ = c.lease.Resize(context.Background(), 0) // see Hold; giving back never waits
+	c.lease.Shrink(0) // see Hold
 	c.read, c.began, c.deadline = 0, time.Time{}, time.Time{}
 	c.hijacked.Store(false)
 	if c.draining.Load() || c.ended.Load() != nil { // which came between

@@ -153,6 +153,17 @@ func (l *Lease) Resize(ctx context.Context, size int64) error {
 	}
 }
 
+// Shrink makes the lease hold at most size bytes. It never waits.
+func (l *Lease) Shrink(size int64) {
+	if size >= l.size {
+		return
+	}
+	l.b.mu.Lock()
+	defer l.b.mu.Unlock()
+	l.b.take(l, size)
+	l.b.serve()
+}
+
 // TryResize is Resize for memory that would be nice to have: it takes no more
 // than half of the large part, together with all other leases. Where that is
 // spent, it returns false and the lease is as it was.
@@ -224,6 +235,7 @@ func (b *Budget) put(l *Lease) {
 		b.large += l.size
 	case lanePart:
 		b.lane = true
+	case nowhere:
 	}
 	l.size, l.from = 0, nowhere
 }
@@ -239,6 +251,7 @@ func (b *Budget) restore(l *Lease, size int64, from part) {
 		b.large -= size
 	case lanePart:
 		b.lane = false
+	case nowhere:
 	}
 	l.size, l.from = size, from
 }

@@ -223,6 +223,6 @@ func (s *Server) logPeer(msg string, attrs ...any) {
 
 func (s *Server) log(level slog.Level, msg string, attrs ...any) {
 	if s.Logger != nil {
-		s.Logger.Log(context.Background(), level, msg, attrs...)
+		s.Logger.Log(s.ctx, level, msg, attrs...)
 	}
 }

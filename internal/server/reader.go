@@ -98,8 +98,13 @@ func (r *reader) claim(ctx context.Context, in *session, q dialect.ReadRequest) 
 		return faultOfStore(ctx, err)
 	}
 	r.epoch, r.start, r.first = claim.Epoch, claim.Position, first && claim.New
-	r.unfence = onFence(claim.Fenced, q.Fence)
+	r.watch(claim, q.Fence)
 	return nil
+}
+
+// watch calls fence once the claim is lost.
+func (r *reader) watch(claim store.CursorClaim, fence func(*fault.Error)) {
+	r.unfence = onFence(claim.Fenced, fence)
 }
 
 // position returns the position that a peer names as from, and whether that is

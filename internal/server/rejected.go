@@ -173,7 +173,7 @@ func (w *writer) storeFolded(f *foldedBatch) error {
 		Topic: store.Rejected, Codec: rejection.Codec.Name(), Peer: w.session.peer, Received: time.Now(), Principal: w.session.principal,
 	}
 	b.Add(row)
-	ctx, cancel := context.WithTimeout(context.Background(), foldTime)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.session.s.ctx), foldTime)
 	defer cancel()
 	return w.session.s.store.Append(ctx, b)[0].Err
 }

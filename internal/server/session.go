@@ -76,14 +76,14 @@ func (in *intake) Open(ctx context.Context, c dialect.Credentials) (dialect.Sess
 	if g.Principal == "" {
 		g.Principal = store.Anonymous
 	}
-	in.endWith(g.Context)
+	in.endWith(&g)
 	return &session{intake: in, worker: worker, principal: g.Principal, allows: g.Allows}, nil
 }
 
 // endWith ends the connection when a grant ends that a session of it was opened with.
-// Nil never does.
-func (in *intake) endWith(grant context.Context) {
-	if grant == nil {
+func (in *intake) endWith(g *Grant) {
+	grant := g.Context
+	if grant == nil { // it does not end
 		return
 	}
 	in.mu.Lock()

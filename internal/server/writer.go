@@ -79,9 +79,12 @@ func (in *session) Write(ctx context.Context, r dialect.WriteRequest) (dialect.W
 	if len(w.claim.Note) > 0 {
 		in.vouch() // it has stored something, over another connection
 	}
-	w.unfence = onFence(w.claim.Fenced, r.Fence)
+	w.watch(r.Fence)
 	return w, nil
 }
+
+// watch calls fence once the claim is lost.
+func (w *writer) watch(fence func(*fault.Error)) { w.unfence = onFence(w.claim.Fenced, fence) }
 
 // An idempotency key is a producer with a name of its own kind, of bounded length.
 const (

@@ -66,6 +66,7 @@ func WithoutNanoseconds(v dict.Value) dict.Value {
 		t, _ := v.TimeDelta()
 		t.Nanoseconds = 0
 		v, _ = t.Value()
+	default: // no time
 	}
 	return v
 }

@@ -49,7 +49,7 @@ func (s *Spool) Append(ctx context.Context, topic, format string, records ...[]b
 	}
 	defer s.calls.Done()
 	for first || <-c.turn {
-		s.writePending()
+		s.writePending(context.WithoutCancel(ctx)) // a call that has begun goes to its end
 		first = false
 	}
 	return c.first, c.err
@@ -126,7 +126,7 @@ func (s *Spool) begin(ctx context.Context, c *call) (first bool, err error) {
 
 // writePending writes what is pending, and lets the next call do the same where
 // more has come meanwhile.
-func (s *Spool) writePending() {
+func (s *Spool) writePending(ctx context.Context) {
 	s.write.Lock()
 	defer s.write.Unlock()
 	s.mu.Lock()
@@ -139,7 +139,7 @@ func (s *Spool) writePending() {
 	s.pending = append(s.pending[:0], s.pending[n:]...)
 	s.mu.Unlock()
 
-	b.write(s)
+	b.write(ctx, s)
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -172,9 +172,9 @@ type part struct {
 }
 
 // write makes the calls' records durable, and answers them. s.write is held.
-func (b *batch) write(s *Spool) {
+func (b *batch) write(ctx context.Context, s *Spool) {
 	for _, c := range b.calls {
-		c.part = b.part(s, c.topic)
+		c.part = b.part(ctx, s, c.topic)
 		if p := &b.parts[c.part]; p.err == nil {
 			c.first = p.next
 			b.add(s, p, c)
@@ -185,10 +185,9 @@ func (b *batch) write(s *Spool) {
 		p.topic.given = max(p.topic.given, p.next)
 	}
 	s.mu.Unlock()
-	// A call that has begun goes to its end, whatever becomes of its context.
-	for i, r := range s.store.Append(context.Background(), b.blocks...) {
+	for i, r := range s.store.Append(ctx, b.blocks...) {
 		if r.Err != nil {
-			b.parts[b.part(s, b.blocks[i].Topic)].err = fmt.Errorf("spool: %w", r.Err)
+			b.parts[b.part(ctx, s, b.blocks[i].Topic)].err = fmt.Errorf("spool: %w", r.Err)
 		}
 	}
 	s.mu.Lock()
@@ -212,20 +211,20 @@ func (b *batch) write(s *Spool) {
 }
 
 // part returns the index of a topic's part.
-func (b *batch) part(s *Spool, name string) int {
+func (b *batch) part(ctx context.Context, s *Spool, name string) int {
 	for i := range b.parts {
 		if b.parts[i].topic.name == name {
 			return i
 		}
 	}
-	t, err := s.topic(name)
+	t, err := s.topic(ctx, name)
 	b.parts = append(b.parts, part{topic: t, next: t.next, err: err})
 	return len(b.parts) - 1
 }
 
 // topic returns a topic whose next number is known, and makes it where there is
 // none. s.write is held.
-func (s *Spool) topic(name string) (*topic, error) {
+func (s *Spool) topic(ctx context.Context, name string) (*topic, error) {
 	s.mu.Lock()
 	t := s.topics[name]
 	if t == nil {
@@ -236,7 +235,7 @@ func (s *Spool) topic(name string) (*topic, error) {
 	if t.claimed {
 		return t, nil
 	}
-	claim, err := ledger.Claim(context.Background(), s.store, s.producer(name))
+	claim, err := ledger.Claim(ctx, s.store, s.producer(name))
 	if err != nil {
 		return t, fmt.Errorf("spool: %w", err)
 	}

@@ -17,7 +17,7 @@ import (
 func (s *Store) Read(ctx context.Context, from store.Position, o store.ReadOptions) iter.Seq2[store.Batch, error] {
 	return func(yield func(store.Batch, error) bool) {
 		r := &reader{s: s, o: o, at: from, fresh: from.IsZero()}
-		defer r.free()
+		defer r.free(ctx)
 		err := r.begin(ctx)
 		if err == nil {
 			err = r.read(ctx, yield)
@@ -122,7 +122,7 @@ func (r *reader) read(ctx context.Context, yield func(store.Batch, error) bool) 
 
 // wait waits at the head, and reports whether it was in vain.
 func (r *reader) wait(ctx context.Context, grown waiter) bool {
-	r.free() // an idle reader holds nothing
+	r.free(ctx) // an idle reader holds nothing
 	timer := time.NewTimer(r.o.Progress)
 	defer timer.Stop()
 	select {

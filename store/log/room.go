@@ -48,11 +48,11 @@ func (r *reader) window(ctx context.Context) (int, error) {
 func (i *item) decoded() int64 { return int64(i.bytes) + 4*int64(i.records) }
 
 // free gives back all memory.
-func (r *reader) free() {
+func (r *reader) free(ctx context.Context) {
 	r.leave()
 	r.block = store.Block{}
 	if r.o.Room != nil && r.held > 0 {
-		r.o.Room.Want(context.Background(), 0)
+		r.o.Room.Want(ctx, 0)
 		r.held = 0
 	}
 }

@@ -179,6 +179,7 @@ func (w *Walk) Open(buf []byte, i, k int, kind dict.Kind, count uint64, endless 
 			kind = dict.KindTuple
 		case dict.KindSet:
 			kind = dict.KindFrozenSet
+		default: // it is hashable, or what is in it says why not
 		}
 	}
 	if n == cap(w.Frames) {

@@ -73,8 +73,7 @@ func (k *keys) end(u underway) {
 }
 
 // writeOnce is write of a request with a key.
-func (d *web) writeOnce(p *posting, session dialect.Session, topic, key string, cd codec.Codec, body *dialect.Body) error {
-	ctx := p.r.Context()
+func (d *web) writeOnce(ctx context.Context, p *posting, session dialect.Session, topic, key string, cd codec.Codec, body *dialect.Body) error {
 	u := underway{session.Principal(), topic, key}
 	if !d.keys.begin(u) {
 		return &problem{status: http.StatusConflict, fault: &fault.Error{

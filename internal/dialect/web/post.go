@@ -89,7 +89,7 @@ func (d *web) write(w http.ResponseWriter, r *http.Request) error {
 	defer body.Close()
 	p := &posting{w: w, r: r, listed: make([]any, 0), streams: accepts(r, ndjson)}
 	if key != "" {
-		return d.writeOnce(p, session, topic, key, cd, body)
+		return d.writeOnce(ctx, p, session, topic, key, cd, body)
 	}
 	q, err := d.sequence(ctx, cd, body)
 	if err != nil {

@@ -15,8 +15,7 @@ package web
 import (
 	"context"
 	"errors"
-	"io"
-	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"time"
@@ -53,7 +52,7 @@ func newWeb(c dialect.Config) *web {
 		ReadHeaderTimeout: headerTime,
 		IdleTimeout:       idleTime,
 		MaxHeaderBytes:    maxHeader,
-		ErrorLog:          log.New(io.Discard, "", 0), // faults are the peer's, and panics are told by Serve
+		ErrorLog:          slog.NewLogLogger(slog.DiscardHandler, slog.LevelError), // faults are the peer's, and panics are told by Serve
 		BaseContext:       func(l net.Listener) context.Context { return l.(*conn).ctx },
 		ConnContext:       func(ctx context.Context, nc net.Conn) context.Context { return context.WithValue(ctx, connKey{}, nc) },
 		ConnState: func(nc net.Conn, state http.ConnState) {
