@@ -122,8 +122,11 @@ func (sess *session) resume(ctx context.Context, at resumption, working *sync.Wa
 	}
 	s.sent = at.Next
 	sum, known := s.sum, s.sumKnown && last == s.acked && at.Of == 0
-	if compare {
-		sum, known = s.sumOf(last, at.Of)
+	if record, held := s.record(last); compare && held && at.Sum != "" {
+		if at.Of > uint64(len(record)) { // of one dictionary, as every record here is, no more is read than there is
+			return check(stop("%w (%v; record %d has %d bytes here, and more than that there)", ErrConflict, s, last, len(record)))
+		}
+		sum, known = sumOf(record, at.Of), true
 	}
 	if want, err := strconv.ParseUint(at.Sum, 16, 32); at.Sum != "" && known && (err != nil || uint32(want) != sum) {
 		return check(stop("%w (%v; record %d has the sum %08x here, %s there)", ErrConflict, s, last, sum, at.Sum))
@@ -158,15 +161,10 @@ func (sess *session) readSpool(ctx context.Context, next uint64, compare bool, w
 	}
 }
 
-// sumOf returns the sum of a record of segments, or of its first bytes where of is
-// not 0 and it has as many. The caller holds mu.
-func (s *sender) sumOf(number, of uint64) (uint32, bool) {
-	record, ok := s.record(number)
-	if !ok || of > uint64(len(record)) {
-		return 0, false
-	}
+// sumOf returns the sum of a record, or of its first bytes where of is not 0.
+func sumOf(record []byte, of uint64) uint32 {
 	if of > 0 {
 		record = record[:of]
 	}
-	return dialect.SumOf(record).CRC, true
+	return dialect.SumOf(record).CRC
 }
