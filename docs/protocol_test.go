@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coder/websocket"
 	"go.uber.org/goleak"
 
 	"github.com/dictwire/dictwire"
@@ -40,7 +41,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 //	C2:, S2:        another connection at the same time
 //	# text          says something to the reader
 //
-// and behind an empty line all connections are new. Positions and times stand
+// and behind an empty line all connections are new. In one that is marked as a WebSocket,
+// lines are text messages, and the client closes it where it half-closes. Positions and times stand
 // for what the server says where they first appear, and from then on for just
 // that. An ack may come in parts.
 func TestTranscripts(t *testing.T) {
@@ -60,6 +62,7 @@ type transcript struct {
 	tokens  bool
 	tls     bool
 	http    bool
+	socket  bool
 	steps   []step
 }
 
@@ -86,7 +89,7 @@ func transcripts(t *testing.T, page string) (blocks []*transcript) {
 		switch {
 		case b == nil && isFence && strings.HasPrefix(mark, "transcript"):
 			with := func(word string) bool { return slices.Contains(strings.Fields(mark), word) }
-			b = &transcript{line: i + 1, handler: with("handler"), tokens: with("tokens"), tls: with("TLS"), http: with("http")}
+			b = &transcript{line: i + 1, handler: with("handler"), tokens: with("tokens"), tls: with("TLS"), http: with("http"), socket: with("WebSocket")}
 		case b == nil || strings.HasPrefix(line, "#"):
 		case isFence:
 			blocks = append(blocks, b)
@@ -164,7 +167,7 @@ func (b *transcript) play(t *testing.T) {
 		srv.Close()
 		<-served
 	}()
-	p := player{t: t, addr: l.Addr().String(), conns: map[string]*conn{}, values: map[string]string{}}
+	p := player{t: t, addr: l.Addr().String(), socket: b.socket, conns: map[string]*conn{}, values: map[string]string{}}
 	defer p.hangUp()
 	if b.http {
 		p.requests(b.steps)
@@ -234,15 +237,69 @@ var headerLine = regexp.MustCompile(`^([A-Z][A-Za-z-]+): (.*)$`)
 type player struct {
 	t      *testing.T
 	addr   string
+	socket bool
 	conns  map[string]*conn
 	values map[string]string // what a position or a time of the page stands for
 }
 
 type conn struct {
-	*net.TCPConn
+	halfCloser
 	r   *bufio.Reader
 	say []byte // lines that are not written yet
 }
+
+type halfCloser interface {
+	net.Conn
+	CloseWrite() error
+}
+
+// upgrade makes a WebSocket of a connection.
+func (p *player) upgrade(nc net.Conn) halfCloser {
+	dial := func(context.Context, string, string) (net.Conn, error) { return nc, nil }
+	c, _, err := websocket.Dial(p.t.Context(), "ws://"+p.addr+"/v1/connect", &websocket.DialOptions{ //nolint:bodyclose // there is none
+		Subprotocols: []string{"dictwire.1"}, HTTPClient: &http.Client{Transport: &http.Transport{DialContext: dial}},
+	})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return &socket{Conn: nc, p: p, c: c}
+}
+
+// A socket is a WebSocket as a connection: each line is a message.
+type socket struct {
+	net.Conn
+	p    *player
+	c    *websocket.Conn
+	line []byte // what is left of a message
+}
+
+func (s *socket) Write(b []byte) (int, error) {
+	for line := range bytes.Lines(b) {
+		if err := s.c.Write(s.p.t.Context(), websocket.MessageText, bytes.TrimSuffix(line, []byte("\n"))); err != nil {
+			return 0, err
+		}
+	}
+	return len(b), nil
+}
+
+func (s *socket) Read(b []byte) (int, error) {
+	if len(s.line) == 0 {
+		_, m, err := s.c.Read(s.p.t.Context())
+		if errors.Is(err, net.ErrClosed) { // Close has seen the server close it
+			return 0, io.EOF
+		} else if err != nil {
+			return 0, err
+		}
+		s.line = append(m, '\n')
+	}
+	n := copy(b, s.line)
+	s.line = s.line[n:]
+	return n, nil
+}
+
+func (s *socket) CloseWrite() error { return s.c.Close(websocket.StatusNormalClosure, "") }
+
+func (s *socket) Close() error { return s.c.CloseNow() }
 
 func (p *player) hangUp() {
 	for _, c := range p.conns {
@@ -258,7 +315,11 @@ func (p *player) conn(name string) *conn {
 			p.t.Fatal(err)
 		}
 		nc.SetDeadline(time.Now().Add(20 * time.Second))
-		p.conns[name] = &conn{TCPConn: nc.(*net.TCPConn), r: bufio.NewReader(nc)}
+		half := nc.(halfCloser)
+		if p.socket {
+			half = p.upgrade(nc)
+		}
+		p.conns[name] = &conn{halfCloser: half, r: bufio.NewReader(half)}
 	}
 	return p.conns[name]
 }

@@ -1,6 +1,7 @@
 package dialect
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -67,11 +68,14 @@ func (o *output) drop() {
 func (c *Conn) Reply(cd codec.Codec, d *dict.Dict) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	at := c.open()
 	out, err := cd.Append(c.out, d)
 	if err != nil {
+		c.out = c.out[:at]
 		return err
 	}
 	c.out = append(out, cd.Terminator()...)
+	c.shut(at, true)
 	return c.mayFlush()
 }
 
@@ -80,16 +84,53 @@ type Message interface {
 	Append(dst []byte) []byte
 }
 
-// Say sends a message. It is written at the latest when More is called. Any
-// goroutine may call it.
-func (c *Conn) Say(m Message) error {
+// Data is bytes that follow a message.
+type Data struct {
+	Bytes []byte
+	Text  bool // they are text, which matters where the connection carries messages
+}
+
+// Say sends a message, and what follows it. It is written at the latest when More is
+// called. Any goroutine may call it.
+func (c *Conn) Say(m Message, data ...Data) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	at := c.open()
 	c.out = m.Append(c.out)
+	c.shut(at, true)
+	for _, d := range data {
+		at := c.open()
+		c.out = append(c.out, d.Bytes...)
+		c.shut(at, d.Text)
+	}
 	return c.mayFlush()
 }
 
-// Write sends bytes, as Say does.
+// maxHeader is the most that stands before a message: see [Framer].
+const maxHeader = 10
+
+// open begins a message at the end of what waits, and returns where. c.mu is held.
+func (c *Conn) open() int {
+	at := len(c.out)
+	if c.frames != nil {
+		c.out = append(c.out, make([]byte, maxHeader)...)
+	}
+	return at
+}
+
+// shut ends the message that began there. c.mu is held.
+func (c *Conn) shut(at int, text bool) {
+	if c.frames == nil {
+		return
+	}
+	body := c.out[at+maxHeader:]
+	if text {
+		body = bytes.TrimSuffix(body, []byte("\n"))
+	}
+	c.out = append(c.frames.AppendHeader(c.out[:at], text, len(body)), body...)
+}
+
+// Write sends bytes as they are, as Say does.
 func (c *Conn) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -143,16 +184,17 @@ func (c *Conn) haste() time.Duration {
 	return c.rules.WriteTimeout
 }
 
-// Send writes what waits, and then bufs: what is given to a reader. The peer may
+// Send writes what waits, then a line, and what follows it: what is given to a reader. The peer may
 // take its time while nobody waits for the memory of readers and the server does
 // not end, unless nothing of it is read for as long as it may be idle. Any
 // goroutine may call it.
-func (c *Conn) Send(bufs ...[]byte) (err error) {
+func (c *Conn) Send(line []byte, data ...Data) (err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := c.flush(); err != nil {
 		return err
 	}
+	bufs := c.messages(line, data)
 	p, begun := newPace(), false
 	defer func() {
 		c.flushed = time.Now()
@@ -182,6 +224,22 @@ func (c *Conn) Send(bufs ...[]byte) (err error) {
 		}
 	}
 	return nil
+}
+
+// messages returns what is written for a line and what follows it.
+func (c *Conn) messages(line []byte, data []Data) (bufs [][]byte) {
+	if c.frames != nil {
+		line = bytes.TrimSuffix(line, []byte("\n"))
+		line = append(c.frames.AppendHeader(nil, true, len(line)), line...)
+	}
+	bufs = append(bufs, line)
+	for _, d := range data {
+		if c.frames != nil {
+			bufs = append(bufs, c.frames.AppendHeader(nil, d.Text, len(d.Bytes)))
+		}
+		bufs = append(bufs, d.Bytes)
+	}
+	return bufs
 }
 
 // A pace is how fast a peer takes what it is sent.

@@ -38,6 +38,8 @@ func (c *Conn) Wrap(nc net.Conn) {
 		state := secure.ConnectionState()
 		c.tls = &state
 	}
+	c.frames, _ = nc.(Framer)
+	c.protocol = Unknown // what is within is not known
 	c.layer.setPatient(false)
 	c.lease.Shrink(0) // see Hold
 	c.read, c.began, c.deadline = 0, time.Time{}, time.Time{}
@@ -46,6 +48,18 @@ func (c *Conn) Wrap(nc net.Conn) {
 		_ = c.nc.SetReadDeadline(time.Now())
 	}
 }
+
+// A Framer is a connection that carries messages, as WebSocket does. What is said over
+// it, and what is sent with that, is a message each.
+type Framer interface {
+	net.Conn
+
+	// AppendHeader appends what stands before a message of n bytes.
+	AppendHeader(dst []byte, text bool, n int) []byte
+}
+
+// HasMessages reports whether the connection carries messages.
+func (c *Conn) HasMessages() bool { return c.frames != nil }
 
 // Hold waits for memory for what reads and writes the connection between Hijack and
 // Wrap, which gives it back.
@@ -140,5 +154,6 @@ type wrapped struct {
 	tls      *tls.ConnectionState
 	top      net.Conn    // what is read and written; the connection itself where nothing wraps it
 	layer    *layer      // below top; nil where nothing wraps it
+	frames   Framer      // top, where it carries messages
 	hijacked atomic.Bool // somebody else reads and writes
 }

@@ -273,8 +273,29 @@ func (s *reading) part(b dialect.Part) error {
 		m.Producer, m.First = p.Name, b.Block.First+uint64(b.At.Index)
 	}
 	s.line = m.Append(s.line[:0])
-	return s.c.Send(s.line, b.Data)
+	return s.c.Send(s.line, s.data(b)...)
 }
+
+// data returns the records of a part: at once, or as messages of some.
+func (s *reading) data(b dialect.Part) []dialect.Data {
+	text := b.Format == json.Codec{}.Name()
+	if !s.c.HasMessages() {
+		return []dialect.Data{{Bytes: b.Data, Text: text}}
+	}
+	var all []dialect.Data
+	from, to := 0, 0
+	for _, n := range b.Lengths {
+		if to > from && to+int(n)-from > maxMessage {
+			all = append(all, dialect.Data{Bytes: b.Data[from:to], Text: text})
+			from = to
+		}
+		to += int(n)
+	}
+	return append(all, dialect.Data{Bytes: b.Data[from:to], Text: text})
+}
+
+// maxMessage is how large a message of several records is: what clients take unasked.
+const maxMessage = 256 << 10
 
 // idleScratch is how many bytes of scratch are kept.
 const idleScratch = 4 << 10

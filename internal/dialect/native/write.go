@@ -145,7 +145,7 @@ func (s *writing) answer(a dialect.Answer) error {
 	if a.Err != nil {
 		return s.c.Say(wire.Rejected{Number: number, Code: a.Err.Code, Reason: a.Err.Reason, Text: a.Err.Told()})
 	}
-	m := wire.Reply{Number: number}
+	m, isText := wire.Reply{Number: number}, false
 	for _, cd := range s.formats {
 		var (
 			loss *codec.LossError
@@ -153,7 +153,7 @@ func (s *writing) answer(a dialect.Answer) error {
 		)
 		switch s.reply, err = cd.Append(s.reply[:0], a.Reply); {
 		case err == nil:
-			m = wire.Reply{Number: number, Length: uint64(len(s.reply))}
+			m, isText = wire.Reply{Number: number, Length: uint64(len(s.reply))}, cd.Name() == json.Codec{}.Name()
 			if s.named {
 				m.Format = cd.Name()
 			}
@@ -170,18 +170,9 @@ func (s *writing) answer(a dialect.Answer) error {
 	if m.Length == 0 {
 		return s.c.Say(m)
 	}
-	err := s.c.Say(reply{m, s.reply})
+	err := s.c.Say(m, dialect.Data{Bytes: s.reply, Text: isText})
 	if cap(s.reply) > 64<<10 {
 		s.reply = nil
 	}
 	return err
 }
-
-// A reply is the message and the bytes behind it, between which nobody says
-// anything.
-type reply struct {
-	wire.Reply
-	bytes []byte
-}
-
-func (r reply) Append(dst []byte) []byte { return append(r.Reply.Append(dst), r.bytes...) }

@@ -28,6 +28,9 @@ type conn struct {
 	unlisten   sync.Once
 	unlistened chan struct{}
 
+	socket *socket // what has become of it; nil: nothing
+	taken  bool    // from net/http
+
 	failure error         // for the log
 	closed  atomic.Bool   // by net/http
 	done    chan struct{} // closed when net/http has done with it

@@ -48,7 +48,7 @@ func (g *guard) check(r *http.Request) *problem {
 		}}
 	}
 	asked := r
-	if r.URL.Query().Has("cursor") { // which reading claims
+	if r.URL.Path == connectPath || r.URL.Query().Has("cursor") { // which reading claims
 		asked = r.Clone(r.Context())
 		asked.Method = http.MethodPost
 	}

@@ -30,13 +30,9 @@ const (
 // open opens the session of a request.
 func (d *web) open(r *http.Request) (dialect.Session, error) {
 	c := connOf(r)
-	var token string
-	if text := r.Header.Get("Authorization"); text != "" {
-		scheme, rest, _ := strings.Cut(text, " ")
-		if !strings.EqualFold(scheme, "Bearer") {
-			return nil, &fault.Error{Code: fault.Unauthenticated, At: -1, Text: "the header Authorization is of a scheme that is not served", Hint: bearerHint}
-		}
-		token = strings.TrimSpace(rest)
+	token, err := bearer(r)
+	if err != nil {
+		return nil, err
 	}
 	s, err := c.in.Open(r.Context(), dialect.Credentials{Token: token})
 	var f *fault.Error
@@ -49,6 +45,19 @@ func (d *web) open(r *http.Request) (dialect.Session, error) {
 		c.dw.Spoke()
 	}
 	return s, err
+}
+
+// bearer returns the token of a request, or "".
+func bearer(r *http.Request) (string, error) {
+	text := r.Header.Get("Authorization")
+	if text == "" {
+		return "", nil
+	}
+	scheme, token, _ := strings.Cut(text, " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return "", &fault.Error{Code: fault.Unauthenticated, At: -1, Text: "the header Authorization is of a scheme that is not served", Hint: bearerHint}
+	}
+	return strings.TrimSpace(token), nil
 }
 
 const bearerHint = "send the header Authorization: Bearer TOKEN"

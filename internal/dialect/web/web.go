@@ -5,6 +5,7 @@
 //	GET  /v1/topics/{topic}   what is stored and, with follow, what comes
 //	DELETE /v1/topics/{topic} the oldest of what is stored
 //	POST /v1/cursors/{name}/reset, /v1/backup
+//	GET  /v1/connect          a WebSocket that holds a native session
 //	GET  /v1/topics, /v1/cursors, /v1/producers, /v1/status, /healthz, /readyz
 //
 // docs/protocol.md specifies it. Requests are parsed by net/http, over the connection
@@ -21,6 +22,7 @@ import (
 	"time"
 
 	"github.com/dictwire/dictwire/internal/dialect"
+	"github.com/dictwire/dictwire/internal/dialect/native"
 )
 
 const (
@@ -41,12 +43,13 @@ var Kind = dialect.Kind{
 type web struct {
 	dialect.Config
 	server *http.Server
+	native dialect.Dialect // within a WebSocket
 	guard  guard
 	keys   keys
 }
 
 func newWeb(c dialect.Config) *web {
-	d := &web{Config: c}
+	d := &web{Config: c, native: native.Kind.New(c)}
 	d.server = &http.Server{
 		Handler:           d.handler(),
 		ReadHeaderTimeout: headerTime,
@@ -56,8 +59,11 @@ func newWeb(c dialect.Config) *web {
 		BaseContext:       func(l net.Listener) context.Context { return l.(*conn).ctx },
 		ConnContext:       func(ctx context.Context, nc net.Conn) context.Context { return context.WithValue(ctx, connKey{}, nc) },
 		ConnState: func(nc net.Conn, state http.ConnState) {
-			if state == http.StateClosed {
-				close(nc.(open).done)
+			switch c := nc.(open).conn; state {
+			case http.StateClosed:
+				close(c.done)
+			case http.StateHijacked: // its handler has not ended yet
+				c.taken = true
 			}
 		},
 	}
@@ -76,6 +82,9 @@ func (d *web) Serve(ctx context.Context, c *dialect.Conn, in dialect.Intake) err
 		return dialect.ErrDrained
 	}
 	<-nc.done
+	if nc.socket != nil {
+		return nc.socket.serve(ctx, d.native, c, in)
+	}
 	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {
 		err = nil
 	}
@@ -97,6 +106,16 @@ func (d *web) handler() http.Handler {
 	mux.Handle("/v1/producers", methods{http.MethodGet: d.producers})
 	mux.Handle("/v1/backup", methods{http.MethodPost: d.backup})
 	mux.Handle("/v1/topics/{topic}", methods{http.MethodGet: d.read, http.MethodPost: d.write, http.MethodDelete: d.trim})
+	mux.Handle(connectPath, methods{http.MethodGet: d.connect})
 	mux.Handle("/", handle(notFound))
-	return d.guarded(mux)
+	guarded := d.guarded(mux)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c := connOf(r)
+		defer func() {
+			if c.taken {
+				close(c.done)
+			}
+		}()
+		guarded.ServeHTTP(w, r)
+	})
 }

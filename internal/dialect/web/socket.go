@@ -1,0 +1,103 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+
+	"github.com/dictwire/dictwire/fault"
+	"github.com/dictwire/dictwire/internal/dialect"
+	"github.com/dictwire/dictwire/internal/websocket"
+	"github.com/dictwire/dictwire/internal/wire"
+)
+
+const connectPath = "/v1/connect"
+
+// connect makes a WebSocket of the connection. [web.Serve] goes on with it.
+func (d *web) connect(w http.ResponseWriter, r *http.Request) error {
+	bad := func(status int, text, hint string) error {
+		return &problem{status: status, fault: &fault.Error{Code: fault.Unsupported, At: -1, Text: text, Hint: hint}}
+	}
+	if r.ProtoMajor > 1 {
+		return bad(http.StatusBadRequest, "WebSocket is not served within HTTP/2", "connect with HTTP/1.1")
+	}
+	if r.Header.Get("Sec-Fetch-Site") != "" && r.Header.Get("Origin") == "" {
+		return &problem{fault: &fault.Error{Code: fault.Forbidden, At: -1, Text: "a browser that does not say which page asks"}}
+	}
+	token, err := bearer(r)
+	if err != nil {
+		return err
+	}
+	answer, err := websocket.Handshake(r, wire.ALPN)
+	switch {
+	case errors.Is(err, websocket.ErrVersion):
+		w.Header().Set("Sec-WebSocket-Version", "13")
+		return bad(http.StatusUpgradeRequired, "want version 13 of WebSocket", "")
+	case errors.Is(err, websocket.ErrNoUpgrade):
+		w.Header().Set("Upgrade", "websocket")
+		return bad(http.StatusUpgradeRequired, connectPath+" is for WebSocket", "new WebSocket(url, \""+wire.ALPN+"\") connects")
+	case err != nil:
+		return bad(http.StatusBadRequest, err.Error(), "")
+	}
+	nc, rw, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return err
+	}
+	if _, err := io.WriteString(nc, answer); err != nil {
+		return err
+	}
+	c := connOf(r)
+	came, _ := rw.Peek(rw.Reader.Buffered())
+	c.socket = &socket{token: token}
+	c.socket.Conn = websocket.New(c.Conn, append([]byte(nil), came...), func(frame []byte) error {
+		_, err := c.dw.Write(frame)
+		return err
+	})
+	return nil
+}
+
+// A socket is a WebSocket that a request has opened.
+type socket struct {
+	*websocket.Conn
+	token string // of the request
+}
+
+// serve serves the native session within the WebSocket.
+func (s *socket) serve(ctx context.Context, d dialect.Dialect, c *dialect.Conn, in dialect.Intake) error {
+	c.Wrap(s.Conn)
+	err := d.Serve(ctx, c, tokened{in, s.token})
+	var f *fault.Error
+	if errors.As(err, &f) {
+		code, ok := closeCodes[f.Code]
+		if !ok {
+			code = websocket.StatusPolicy
+		}
+		s.CloseWith(code, string(f.Code))
+	}
+	return err
+}
+
+// closeCodes are those with which a WebSocket is closed after a fault. After others it
+// is [websocket.StatusPolicy].
+var closeCodes = map[fault.Code]uint16{
+	fault.Shutdown:    websocket.StatusGoingAway,
+	fault.TooLarge:    websocket.StatusTooLarge,
+	fault.Internal:    websocket.StatusInternal,
+	fault.Unavailable: websocket.StatusTryAgain,
+}
+
+// A tokened intake opens sessions that name no token with that of a request, since a
+// program may have set a header where it can.
+type tokened struct {
+	dialect.Intake
+	token string
+}
+
+// Open implements [dialect.Intake].
+func (t tokened) Open(ctx context.Context, c dialect.Credentials) (dialect.Session, error) {
+	if c.Token == "" {
+		c.Token = t.token
+	}
+	return t.Intake.Open(ctx, c)
+}
