@@ -1,6 +1,10 @@
 package store
 
-import "strings"
+import (
+	"maps"
+	"slices"
+	"strings"
+)
 
 // Patterns is a set of patterns, as [ReadOptions.Topics]. To look for a topic in it
 // takes as long as the topic's name, however many patterns there are.
@@ -33,6 +37,12 @@ func add(set map[string]bool, s string) map[string]bool {
 	}
 	set[s] = true
 	return set
+}
+
+// Names returns the topics that the patterns name one by one, in their order, and
+// whether they name no others.
+func (s *Patterns) Names() (names []string, only bool) {
+	return slices.Sorted(maps.Keys(s.exact)), !s.every && !s.all && s.prefixes == nil
 }
 
 // Match reports whether the patterns name a topic.

@@ -98,9 +98,10 @@ type Log interface {
 	// can see.
 	Head(ctx context.Context) (Position, error)
 
-	// Topics returns all topics that hold or held records, in the order of
-	// their names.
-	Topics(ctx context.Context) ([]TopicStat, error)
+	// Topics returns the topics that hold or held records and that patterns name, as
+	// [ReadOptions.Topics], in the order of their names: all of them where there is no
+	// pattern. To look for single topics takes as long however many there are.
+	Topics(ctx context.Context, patterns ...string) ([]TopicStat, error)
 
 	// Backlog returns how many records a Read of the topics would yield from a
 	// position on, about: it may be an estimate, but where it is 0 there are none. The

@@ -138,14 +138,12 @@ const inMemory = "memory"
 
 // aTopic returns what the store says of a topic that it must have.
 func aTopic(ctx context.Context, s *log.Store, name string) (store.TopicStat, error) {
-	all, err := s.Topics(ctx)
+	found, err := s.Topics(ctx, name)
 	if err != nil {
 		return store.TopicStat{}, err
 	}
-	for _, t := range all {
-		if t.Name == name {
-			return t, nil
-		}
+	if len(found) == 1 && found[0].Name == name {
+		return found[0], nil
 	}
 	return store.TopicStat{}, hintError{fmt.Errorf("no topic %q in this store", name), "dictwire store info lists them"}
 }

@@ -279,15 +279,14 @@ func (in *session) Trim(ctx context.Context, topic, before string) (t store.Topi
 
 // topic returns what the store says of a topic.
 func (in *session) topic(ctx context.Context, name string) (store.TopicStat, error) {
-	all, err := in.s.store.Topics(ctx)
+	found, err := in.s.store.Topics(ctx, name)
 	if err != nil {
 		return store.TopicStat{}, faultOfStore(ctx, err)
 	}
-	i, ok := slices.BinarySearchFunc(all, name, func(t store.TopicStat, name string) int { return cmp.Compare(t.Name, name) })
-	if !ok {
+	if len(found) != 1 || found[0].Name != name {
 		return store.TopicStat{}, missing("there is no topic %s", name)
 	}
-	return all[i], nil
+	return found[0], nil
 }
 
 // backupName is what a backup may be called: one word within its directory.

@@ -267,16 +267,14 @@ func (q *quota) measure(s *Server, now time.Time) {
 	}
 	q.measured = now
 	q.mu.Unlock()
-	topics, err := s.store.Topics(s.ctx)
+	topics, err := s.store.Topics(s.ctx, store.Rejected)
 	q.mu.Lock()
 	if err != nil {
 		return // of a store that fails, which takes no rows
 	}
 	q.taken = 0
 	for _, t := range topics {
-		if t.Name == store.Rejected {
-			q.taken = float64(t.Bytes)
-		}
+		q.taken = float64(t.Bytes)
 	}
 }
 

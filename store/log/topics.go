@@ -126,8 +126,17 @@ func (t *topics) matching(patterns []string) []*topic {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	var all []*topic
+	wanted := store.NewPatterns(patterns)
+	if names, only := wanted.Names(); only {
+		for _, name := range names {
+			if tp := t.byName[name]; tp != nil && tp.next > 0 {
+				all = append(all, tp)
+			}
+		}
+		return all
+	}
 	for name, tp := range t.byName {
-		if tp.next > 0 && store.Match(patterns, name) {
+		if tp.next > 0 && wanted.Match(name) {
 			all = append(all, tp)
 		}
 	}
@@ -136,12 +145,12 @@ func (t *topics) matching(patterns []string) []*topic {
 }
 
 // Topics implements [store.Log].
-func (s *Store) Topics(ctx context.Context) ([]store.TopicStat, error) {
+func (s *Store) Topics(ctx context.Context, patterns ...string) ([]store.TopicStat, error) {
 	if err := s.enter(ctx); err != nil {
 		return nil, err
 	}
 	defer s.leave()
-	all := s.topics.matching(nil)
+	all := s.topics.matching(patterns)
 	s.topics.mu.RLock()
 	defer s.topics.mu.RUnlock()
 	stats := make([]store.TopicStat, len(all))
@@ -351,17 +360,17 @@ func (x *index) matching(patterns []string) (names []string) {
 		}
 	}
 	add(damagedTopic)
-	for _, p := range patterns {
-		if strings.HasSuffix(p, "*") {
-			names = names[:0]
-			for name := range x.topics {
-				if name == damagedTopic || store.Match(patterns, name) {
-					names = append(names, name)
-				}
-			}
-			return names
+	wanted := store.NewPatterns(patterns)
+	if named, only := wanted.Names(); only {
+		for _, name := range named {
+			add(name)
 		}
-		add(p)
+		return names
+	}
+	for name := range x.topics {
+		if name != damagedTopic && wanted.Match(name) {
+			names = append(names, name)
+		}
 	}
 	return names
 }

@@ -458,14 +458,25 @@ func (s *Store) Head(ctx context.Context) (store.Position, error) {
 }
 
 // Topics implements [store.Log].
-func (s *Store) Topics(ctx context.Context) ([]store.TopicStat, error) {
+func (s *Store) Topics(ctx context.Context, patterns ...string) ([]store.TopicStat, error) {
 	if err := s.lock(ctx); err != nil {
 		return nil, err
 	}
 	defer s.mu.Unlock()
-	stats := make([]store.TopicStat, 0, len(s.topics))
-	for _, t := range s.topics {
-		stats = append(stats, t.stat)
+	wanted := store.NewPatterns(patterns)
+	var stats []store.TopicStat
+	if names, only := wanted.Names(); only {
+		for _, name := range names {
+			if t := s.topics[name]; t != nil {
+				stats = append(stats, t.stat)
+			}
+		}
+		return stats, nil
+	}
+	for name, t := range s.topics {
+		if wanted.Match(name) {
+			stats = append(stats, t.stat)
+		}
 	}
 	slices.SortFunc(stats, func(a, b store.TopicStat) int { return strings.Compare(a.Name, b.Name) })
 	return stats, nil

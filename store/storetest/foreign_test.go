@@ -506,10 +506,11 @@ func (f *front) Head(context.Context) (store.Position, error) {
 	return f.position(f.head), nil
 }
 
-func (f *front) Topics(context.Context) ([]store.TopicStat, error) {
+func (f *front) Topics(_ context.Context, patterns ...string) ([]store.TopicStat, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return slices.SortedFunc(maps.Values(f.stats), func(a, b store.TopicStat) int { return strings.Compare(a.Name, b.Name) }), nil
+	all := slices.SortedFunc(maps.Values(f.stats), func(a, b store.TopicStat) int { return strings.Compare(a.Name, b.Name) })
+	return slices.DeleteFunc(all, func(t store.TopicStat) bool { return !store.Match(patterns, t.Name) }), nil
 }
 
 func (f *front) Trim(ctx context.Context, topic string, before store.Position) (err error) {

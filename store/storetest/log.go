@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -247,6 +248,21 @@ func testTrim(t *testing.T, d Driver) {
 	}
 	if a := stats[0]; a.Name != "a" || a.Blocks != 10 || a.Records != 10 || a.Bytes != 80 || a.First != at[20] || a.Next.Compare(at[38]) <= 0 || a.Next.Compare(at[39]) > 0 {
 		t.Fatalf("Topics: %+v", a)
+	}
+	for want, patterns := range map[string][]string{
+		"a": {"a", "a", "none"}, "b": {"b"}, "ab": {"b", "a"}, "a+": {"a", "none.*"}, "ab+": {"*"}, "": {"none"}, "+": {"a.*"},
+	} {
+		some, err := s.Topics(t.Context(), patterns...)
+		got := ""
+		for _, stat := range some {
+			got += stat.Name
+			if stat != stats[strings.Index("ab", stat.Name)] {
+				t.Errorf("Topics(%q): %+v", patterns, stat)
+			}
+		}
+		if want = strings.TrimSuffix(want, "+"); err != nil || got != want {
+			t.Errorf("Topics(%q): %q, %v, want %q", patterns, got, err, want)
+		}
 	}
 	head, _ := s.Head(t.Context())
 	trim("a", head)
