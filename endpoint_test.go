@@ -64,7 +64,7 @@ func TestEndpoints(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = srv.Serve(dictwire.Endpoint{Listener: l, Dialects: []string{"native", "gopher"}})
-	if err == nil || err.Error() != `dictwire: no dialect "gopher"; there are ["native" "stream"]` {
+	if err == nil || err.Error() != `dictwire: no dialect "gopher"; there are ["native" "stream" "framed"]` {
 		t.Errorf("Serve = %v", err)
 	}
 	if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {

@@ -41,7 +41,7 @@ type Server struct {
 	Store store.Store
 
 	Topic    string        // of connections that name none; "": DefaultTopic
-	Dialects []Dialect     // beside native sessions and bare sequences
+	Dialects []Dialect     // beside native sessions, bare sequences and frames
 	JSON     json.Codec    // how JSON is read and written
 	Codecs   []codec.Codec // further formats of native sessions, stored as CBOR
 	Limits   codec.Limits  // of one record
@@ -123,7 +123,7 @@ type Dialect interface{ Kind() dialect.Kind }
 // An Endpoint is where a server is reached, and the rules there.
 type Endpoint struct {
 	Listener   net.Listener // closed by Serve
-	Dialects   []string     // those that are served: "native", "stream", "http", …; nil: all
+	Dialects   []string     // those that are served: "native", "stream", "framed", "http", …; nil: all
 	Authorizer Authorizer   // nil: the server's
 	Once       bool         // serve only the first connection that sends something, and not only a greeting
 

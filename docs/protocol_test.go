@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -37,6 +38,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 //	C: text         the client sends a line
 //	S: text         the server sends a line
 //	S> text         the server sends these bytes, and no line feed
+//	C> text         likewise the client; where the block is marked "bytes", both are
+//	                written as within quotes in Go
 //	C: (half-closes), C: (breaks off), S: (closes)
 //	C2:, S2:        another connection at the same time
 //	# text          says something to the reader
@@ -63,6 +66,7 @@ type transcript struct {
 	tls     bool
 	http    bool
 	socket  bool
+	bytes   bool
 	steps   []step
 }
 
@@ -70,7 +74,7 @@ type transcript struct {
 type step struct {
 	line int
 	conn string // "", "2", …
-	kind string // "C:", "S:" or "S>"
+	kind string // "C:", "C>", "S:" or "S>"
 	text string
 }
 
@@ -89,7 +93,7 @@ func transcripts(t *testing.T, page string) (blocks []*transcript) {
 		switch {
 		case b == nil && isFence && strings.HasPrefix(mark, "transcript"):
 			with := func(word string) bool { return slices.Contains(strings.Fields(mark), word) }
-			b = &transcript{line: i + 1, handler: with("handler"), tokens: with("tokens"), tls: with("TLS"), http: with("http"), socket: with("WebSocket")}
+			b = &transcript{line: i + 1, handler: with("handler"), tokens: with("tokens"), tls: with("TLS"), http: with("http"), socket: with("WebSocket"), bytes: with("bytes")}
 		case b == nil || strings.HasPrefix(line, "#"):
 		case isFence:
 			blocks = append(blocks, b)
@@ -101,7 +105,13 @@ func transcripts(t *testing.T, page string) (blocks []*transcript) {
 			if m == nil {
 				t.Fatalf("%s:%d: no step of a transcript: %s", page, i+1, line)
 			}
-			b.steps = append(b.steps, step{line: i + 1, conn: m[2], kind: m[1] + m[3], text: m[4]})
+			text := m[4]
+			if b.bytes && m[3] == ">" {
+				if text, err = strconv.Unquote(`"` + text + `"`); err != nil {
+					t.Fatalf("%s:%d: %v", page, i+1, err)
+				}
+			}
+			b.steps = append(b.steps, step{line: i + 1, conn: m[2], kind: m[1] + m[3], text: text})
 		}
 	}
 	return blocks
@@ -341,6 +351,8 @@ func (p *player) play(s step, rest []step) {
 		}
 		_, err = c.Write(c.say)
 		c.say = nil
+	case s.kind == "C>":
+		_, err = io.WriteString(c, s.text)
 	case s.text == "(closes)":
 		var left []byte
 		if left, err = io.ReadAll(c.r); len(left) > 0 {

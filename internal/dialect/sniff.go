@@ -22,6 +22,8 @@ const (
 	CBOR                 // a bare sequence of CBOR maps
 	Forward              // Fluent Forward
 	Framed               // frames of a 4-byte length and a dictionary
+	Headed               // frames of a 2-byte length, a header in JSON, and a dictionary
+	Columns              // frames of a length in columns of decimal digits, and a dictionary
 	TLS
 	HTTP // HTTP/1.1, HTTP/2, WebSocket
 	protocols
@@ -29,7 +31,7 @@ const (
 
 var protocolNames = [protocols]string{
 	"unknown", "JSON", "a native session", "pickle", "MessagePack", "CBOR",
-	"Fluent Forward", "length-prefixed frames", "TLS", "HTTP",
+	"Fluent Forward", "length-prefixed frames", "frames with a header in JSON", "frames with a decimal length", "TLS", "HTTP",
 }
 
 // String returns the protocol's name as error messages write it.
@@ -38,6 +40,23 @@ func (p Protocol) String() string {
 		return protocolNames[Unknown]
 	}
 	return protocolNames[p]
+}
+
+// Format returns the name of the format that the protocol is a sequence of, or "". What
+// would be a greeting is a dictionary where no session can begin.
+func (p Protocol) Format() string {
+	switch p {
+	case JSON, Native:
+		return "json"
+	case CBOR:
+		return "cbor"
+	case MessagePack:
+		return "msgpack"
+	case Pickle:
+		return "pickle"
+	default:
+		return ""
+	}
 }
 
 const (
@@ -67,6 +86,9 @@ func sniff(b []byte, whole bool) (Protocol, error) {
 	switch c := b[0]; {
 	case c == '{':
 		if len(b) > 1 && b[1] == 0 {
+			if p, err := sniffLength(b, whole); err != nil {
+				return p, err
+			}
 			return sniffForeign(b, whole)
 		}
 		return sniffBrace(b)
@@ -93,6 +115,18 @@ func sniff(b []byte, whole bool) (Protocol, error) {
 			return p, err
 		}
 		return sniffForeign(b, whole)
+	case (c == 0x80 || c >= 0x82 && c <= 0x8F || c >= 0xA2 && c <= 0xB7) && mayBeZeros(b):
+		// A length of these many bytes: a map whose key 0 comes twice is none.
+		if len(b) < 4 && !whole {
+			return Unknown, codec.ErrIncomplete
+		}
+		if p, err := sniffLength(b, whole); err != nil {
+			return p, err
+		}
+		if c >= 0xA0 {
+			return CBOR, nil
+		}
+		return MessagePack, nil
 	case c == 0x80:
 		switch {
 		case len(b) >= 2 && b[1] >= 2 && b[1] <= 5: // PROTO 2 to 5
@@ -106,11 +140,11 @@ func sniff(b []byte, whole bool) (Protocol, error) {
 	case c > 0x80 && c <= 0x8F, c == 0xDE, c == 0xDF: // fixmap, map 16, map 32
 		return MessagePack, nil
 	case c >= 0x90 && c <= 0x9F: // fixarray
-		return sniffForward(b, 1, c >= 0x92 && c <= 0x94)
+		return sniffForward(b, 1, c >= 0x92 && c <= 0x94, whole)
 	case c == 0xDC: // array 16
-		return sniffForward(b, 3, true)
+		return sniffForward(b, 3, true, whole)
 	case c == 0xDD: // array 32
-		return sniffForward(b, 5, true)
+		return sniffForward(b, 5, true, whole)
 
 	case c == 0xAC: // a map of 12 pairs, or Java
 		if k, err := foreign.Of(b, whole); err != nil || k.Name != "" {
@@ -121,16 +155,27 @@ func sniff(b []byte, whole bool) (Protocol, error) {
 		return CBOR, nil
 	case c == 0xD9: // tag 55799: self-described CBOR
 		if len(b) >= 2 && b[1] != 0xD9 || len(b) >= 3 && b[2] != 0xF7 {
-			return refuse(cborTag, "")
+			return unnamed(b, whole, cborTag)
 		}
 		return prefix(b, CBOR, "\xD9\xD9\xF7")
 	case c >= 0xC0 && c <= 0xDB: // other tags
-		return refuse(cborTag, "")
+		return unnamed(b, whole, cborTag)
 
 	case c == 0x00, c == 0x01:
 		return sniffFrame(b, whole)
 	case c == 0x16:
-		return prefix(b, TLS, "\x16\x03")
+		if p, err := prefix(b, TLS, "\x16\x03"); p == TLS || err == codec.ErrIncomplete {
+			return p, err
+		}
+		return sniffForeign(b, whole)
+	case c >= '0' && c <= '9':
+		switch width, undecided := ColumnWidth(b); {
+		case width > 0:
+			return Columns, nil
+		case undecided && !whole:
+			return Unknown, codec.ErrIncomplete
+		}
+		return sniffForeign(b, whole)
 	default:
 		for _, m := range methods {
 			if p, err := prefix(b, HTTP, m); err == codec.ErrIncomplete || p == HTTP {
@@ -213,33 +258,14 @@ func sniffBracket(b []byte, whole bool) (Protocol, error) {
 
 // sniffForward tells Fluent Forward, an array that begins with a string (the
 // tag), from other MessagePack arrays. The first element stands at i.
-func sniffForward(b []byte, i int, fits bool) (Protocol, error) {
+func sniffForward(b []byte, i int, fits, whole bool) (Protocol, error) {
 	if fits && len(b) <= i {
 		return Unknown, codec.ErrIncomplete
 	}
 	if fits && (b[i] >= 0xA0 && b[i] <= 0xBF || b[i] >= 0xD9 && b[i] <= 0xDB) {
 		return Forward, nil
 	}
-	return refuse(fmt.Sprintf("byte 0x%02x begins no dictionary in any format (in MessagePack and CBOR, it begins an array)", b[0]), "")
-}
-
-// sniffFrame looks at what begins with the highest byte of a length.
-func sniffFrame(b []byte, whole bool) (Protocol, error) {
-	k, err := foreign.Of(b, whole)
-	switch {
-	case err != nil, k.Name != "":
-		return sniffForeign(b, whole)
-	case len(b) < 4:
-		return Unknown, codec.ErrIncomplete
-	case b[2] == '{' && b[3] == '"' && int(b[0])<<8|int(b[1]) >= 20:
-		return refuse("this looks like a 2-byte length and a JSON header, which is not served", "send the dictionary alone")
-	case b[0] == 1:
-		return refuse("byte 0x01 begins no dictionary in any format", "")
-	case b[1] == 0 && b[2] == 0 && b[3] == 0:
-		return refuse("a frame of length zero", "")
-	default:
-		return Framed, nil
-	}
+	return unnamed(b, whole, fmt.Sprintf("byte 0x%02x begins no dictionary in any format (in MessagePack and CBOR, it begins an array)", b[0]))
 }
 
 // sniffMark tells JSON after a byte order mark from other text.
@@ -263,6 +289,21 @@ func sniffMark(b []byte, whole bool) (Protocol, error) {
 
 // sniffForeign refuses what is none of the protocols, by its name where it has one.
 func sniffForeign(b []byte, whole bool) (Protocol, error) {
+	p, err := sniffForeignName(b, whole)
+	switch {
+	case err != nil || p != Unknown:
+		return p, err
+	case b[0] < 0x20 || b[0] >= 0x7F:
+		return unnamed(b, whole, fmt.Sprintf("byte 0x%02x begins no dictionary in any format", b[0]))
+	case bytes.IndexByte(b, '\n') > 0 && bytes.IndexByte(b, 0) < 0: // a line of text
+		return refuse(fmt.Sprintf("%q begins no dictionary in any format", b[0]), "")
+	default:
+		return unnamed(b, whole, fmt.Sprintf("%q begins no dictionary in any format", b[0]))
+	}
+}
+
+// sniffForeignName refuses what has a name. It returns no error where it has none.
+func sniffForeignName(b []byte, whole bool) (Protocol, error) {
 	k, err := foreign.Of(b, whole)
 	switch {
 	case err != nil:
@@ -271,11 +312,17 @@ func sniffForeign(b []byte, whole bool) (Protocol, error) {
 		return HTTP, nil
 	case k.Name != "":
 		return refuse("this looks like "+k.Name+", which is not served", k.Hint)
-	case b[0] < 0x20 || b[0] >= 0x7F:
-		return refuse(fmt.Sprintf("byte 0x%02x begins no dictionary in any format", b[0]), "")
 	default:
-		return refuse(fmt.Sprintf("%q begins no dictionary in any format", b[0]), "")
+		return Unknown, nil
 	}
+}
+
+// unnamed refuses what is known by no name but, perhaps, that of a length.
+func unnamed(b []byte, whole bool, text string) (Protocol, error) {
+	if p, err := sniffLength(b, whole); err != nil {
+		return p, err
+	}
+	return refuse(text, "")
 }
 
 // prefix answers p once b begins with all of s.

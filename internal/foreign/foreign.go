@@ -106,6 +106,7 @@ var patterns = []pattern{
 	text(`\d{10}(\d{3})?(\.\d+)? \D`, logLine, wrap),
 	text(`\d{1,3}(\.\d{1,3}){3} `, logLine, wrap),
 	text(`\[?(?i:trace|debug|info|notice|warn|warning|error|fatal|critical|panic)\b[\]:\s|]`, logLine, wrap),
+	text(`\d+ *[{\[]`, "a decimal length before a record", "send the records alone"),
 	text(`\w+=("[^"]*"|\S*)( \w+=|\s*$)`, "logfmt", "convert it to JSON"),
 	text(`(OrderedDict|dict|defaultdict|Counter)\(|\{'`, Python.Name, Python.Hint),
 	text(`---(\s|$)|%YAML|- \S|["'\w.-]+:(\s|$)`, "YAML", "convert it to JSON, as yq -o json does"),

@@ -13,6 +13,7 @@ import (
 
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/internal/dialect"
+	"github.com/dictwire/dictwire/internal/dialect/framed"
 	"github.com/dictwire/dictwire/internal/dialect/native"
 	"github.com/dictwire/dictwire/internal/dialect/stream"
 	"github.com/dictwire/dictwire/internal/wire"
@@ -79,7 +80,7 @@ func (s *Server) checkCodecs() error {
 var codecName = regexp.MustCompile(`^[a-z0-9_-]{1,64}$`)
 
 // kinds are the dialects that every server speaks.
-var kinds = []dialect.Kind{native.Kind, stream.Kind}
+var kinds = []dialect.Kind{native.Kind, stream.Kind, framed.Kind}
 
 // dialects are those of a server. Each is made once.
 type dialects struct {

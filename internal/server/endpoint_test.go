@@ -70,7 +70,7 @@ func (d masks) Shutdown(context.Context) error {
 func TestDialects(t *testing.T) {
 	var made, ended atomic.Int32
 	s := &Server{Topic: "default", Dialects: []dialect.Kind{{
-		Name: "masks", Protocols: []dialect.Protocol{dialect.Framed},
+		Name: "masks", Protocols: []dialect.Protocol{dialect.Forward},
 		New: func(c dialect.Config) dialect.Dialect {
 			made.Add(1)
 			return masks{c, &ended}
@@ -87,7 +87,7 @@ func TestDialects(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, _ = c.Write(append([]byte{0, 0, 0, 9}, unmasked([]byte(`{"a":1}{"a":2}`))...))
+		_, _ = c.Write(append([]byte{0x92, 0xa3, 0, 0}, unmasked([]byte(`{"a":1}{"a":2}`))...))
 		_ = c.(*net.TCPConn).CloseWrite()
 		told, err := io.ReadAll(c)
 		sum := 0

@@ -85,13 +85,16 @@ func (t *take) hold(ctx context.Context, n int64) (bool, error) {
 }
 
 // block returns the block for the next record, of n bytes: the last where there is
-// room, or any where the records take no numbers that are in a row.
+// room, or the last of the topic where the records take no numbers that are in a row.
+// Records of a topic keep their order.
 func (t *take) block(w *writer, topic, format string, n int) *store.Block {
 	room := w.session.s.store.Limits().BlockBytes - n
-	for i, b := range slices.Backward(t.blocks) {
-		if b.Topic == topic && b.Codec == format && (i == len(t.blocks)-1 || w.producer.IsZero()) &&
-			len(b.Data) <= room && len(b.Rejected) < store.MaxRejections {
+	for _, b := range slices.Backward(t.blocks) {
+		if b.Topic == topic && b.Codec == format && len(b.Data) <= room && len(b.Rejected) < store.MaxRejections {
 			return b
+		}
+		if b.Topic == topic || !w.producer.IsZero() {
+			break
 		}
 	}
 	b := &store.Block{}

@@ -37,28 +37,28 @@ var Kind = dialect.Kind{
 // A stream serves bare sequences.
 type stream struct{ dialect.Config }
 
-// formats are the names of the formats that protocols are sequences of.
-var formats = map[dialect.Protocol]string{
-	dialect.JSON: "json", dialect.CBOR: "cbor", dialect.MessagePack: "msgpack", dialect.Pickle: "pickle",
-}
-
 // Shutdown has nothing to do: sequences are connections.
 func (stream) Shutdown(context.Context) error { return nil }
 
 // Serve serves one sequence. See [dialect.Dialect].
 func (d stream) Serve(ctx context.Context, c *dialect.Conn, in dialect.Intake) error {
-	cd := d.Codecs[formats[c.Protocol()]]
+	return Take(ctx, c, in, Kind.Name, d.Codecs[c.Protocol().Format()], d.Limits())
+}
+
+// Take takes in the sequence that a connection is, and writes what is said about its
+// records. name is the dialect's.
+func Take(ctx context.Context, c *dialect.Conn, in dialect.Intake, name string, cd codec.Codec, limits codec.Limits) error {
 	c.Codec = cd
 	session, err := in.Open(ctx, dialect.Credentials{})
 	if err != nil {
 		return err
 	}
-	w, err := session.Write(ctx, dialect.WriteRequest{Dialect: Kind.Name})
+	w, err := session.Write(ctx, dialect.WriteRequest{Dialect: name})
 	if err != nil {
 		return err
 	}
 	defer w.Close()
-	q := dialect.NewSequence(c, cd, d.Limits())
+	q := dialect.NewSequence(c, cd, limits)
 	q.FirstAlone = codec.FramesOnly(cd)
 	first, told := q.FirstAlone, 0
 	var foreign *fault.Error // why the first record is none

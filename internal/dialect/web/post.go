@@ -122,11 +122,10 @@ func (d *web) sequence(ctx context.Context, cd codec.Codec, s dialect.Source) (*
 		case err != nil:
 			return nil, err
 		}
-		name, ok := sniffed[p]
-		if !ok {
+		if p.Format() == "" {
 			return nil, dialect.Refused(p, false)
 		}
-		cd = d.Codecs[name]
+		cd = d.Codecs[p.Format()]
 	}
 	q := dialect.NewSequence(s, cd, d.Limits())
 	q.FirstAlone = codec.FramesOnly(cd)
@@ -136,12 +135,6 @@ func (d *web) sequence(ctx context.Context, cd codec.Codec, s dialect.Source) (*
 var errEmpty = &fault.Error{
 	Code: fault.Malformed, At: -1,
 	Text: "the body is empty", Hint: `send a dictionary, as in curl -d '{"name":"Alice"}'`,
-}
-
-// sniffed are the names of the formats that bodies may be found to be in. What would
-// be a greeting is a dictionary here.
-var sniffed = map[dialect.Protocol]string{
-	dialect.JSON: "json", dialect.Native: "json", dialect.CBOR: "cbor", dialect.MessagePack: "msgpack", dialect.Pickle: "pickle",
 }
 
 // A posting is records that a request brings, and what becomes of them.

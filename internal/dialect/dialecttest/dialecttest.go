@@ -1,0 +1,216 @@
+// Package dialecttest is what every dialect must pass that takes records from a
+// connection's bytes: however they come and wherever they end, what was whole is stored
+// once, and nothing else.
+package dialecttest
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/codec/cbor"
+	"github.com/dictwire/dictwire/codec/json"
+	"github.com/dictwire/dictwire/codec/msgpack"
+	"github.com/dictwire/dictwire/internal/devca"
+	"github.com/dictwire/dictwire/internal/memnet"
+	"github.com/dictwire/dictwire/store"
+	"github.com/dictwire/dictwire/store/memory"
+)
+
+// A Conversation is what a client sends over one connection.
+type Conversation struct {
+	Dialects []dictwire.Dialect // beside those that every server speaks
+	Send     string
+	Ends     []int    // how many bytes of Send each record needs to be whole
+	Records  []string // as Python writes them
+	Topic    string   // "" means default
+}
+
+// A Peer is a server in memory, and its clients.
+type Peer struct {
+	Store *memory.Store
+	t     testing.TB
+	guest *memnet.Host
+}
+
+// Serve starts a server, with a TLS config or nil. It ends with the test.
+func Serve(t testing.TB, srv *dictwire.Server, config *tls.Config) *Peer {
+	t.Helper()
+	n := memnet.New()
+	p := &Peer{Store: memory.New(nil), t: t, guest: n.Host("client")}
+	srv.Store = p.Store
+	l := n.Host("server").Listen()
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(dictwire.Endpoint{Listener: l, TLS: config}) }()
+	t.Cleanup(func() {
+		_ = srv.Close()
+		if err := <-served; !errors.Is(err, dictwire.ErrServerClosed) {
+			t.Errorf("Serve = %v", err)
+		}
+	})
+	return p
+}
+
+// Dial connects to the server.
+func (p *Peer) Dial() net.Conn {
+	p.t.Helper()
+	c, err := p.guest.Dial(context.Background(), "server")
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return c
+}
+
+// Say sends parts over a connection of their own, half-closes, and returns what is
+// answered.
+func (p *Peer) Say(parts ...string) string {
+	p.t.Helper()
+	c := p.Dial()
+	defer c.Close()
+	for _, part := range parts {
+		_, _ = io.WriteString(c, part) // which may be refused before it is read
+	}
+	_ = c.(interface{ CloseWrite() error }).CloseWrite()
+	told, _ := io.ReadAll(c)
+	return string(told)
+}
+
+// Stored returns the records of a topic as Python writes them.
+func (p *Peer) Stored(topic string) (all []string) {
+	p.t.Helper()
+	codecs := map[string]codec.Codec{"json": json.Codec{}, "cbor": cbor.Codec{}, "msgpack": msgpack.Codec{}}
+	for b, err := range p.Store.Read(context.Background(), store.Position{}, store.ReadOptions{Topics: []string{topic}}) {
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		if b.Block == nil {
+			continue
+		}
+		for _, r := range b.Block.Records(0) {
+			d, err := codecs[b.Block.Codec].Decode(r, codec.Limits{})
+			if err != nil {
+				p.t.Fatal(err)
+			}
+			all = append(all, d.String())
+		}
+	}
+	return all
+}
+
+// Run tests that a conversation is taken in whatever happens to it.
+func Run(t *testing.T, c Conversation) {
+	if c.Topic == "" {
+		c.Topic = "default"
+	}
+	t.Run("cut at every byte", func(t *testing.T) {
+		for n := range len(c.Send) + 1 {
+			synctest.Test(t, func(t *testing.T) { c.check(t, n, c.Send[:n]) })
+		}
+	})
+	t.Run("byte by byte", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) { c.check(t, len(c.Send), strings.Split(c.Send, "")...) })
+	})
+	t.Run("garbage after it", func(t *testing.T) {
+		for _, garbage := range []string{"\xc1\xff\x00", "\xff\xff\xff\xff", "oops\n", strings.Repeat("\x00", 64)} {
+			synctest.Test(t, func(t *testing.T) { c.check(t, len(c.Send), c.Send+garbage) })
+		}
+	})
+	t.Run("silence within it", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) { c.stall(t) })
+	})
+	t.Run("TLS", func(t *testing.T) {
+		config := selfSigned(t)
+		synctest.Test(t, func(t *testing.T) {
+			p := Serve(t, c.server(), config)
+			secure := tls.Client(p.Dial(), &tls.Config{InsecureSkipVerify: true})
+			_, _ = io.WriteString(secure, c.Send)
+			_ = secure.CloseWrite()
+			_, _ = io.ReadAll(secure)
+			_ = secure.Close()
+			c.compare(t, p, len(c.Send))
+		})
+	})
+}
+
+func (c *Conversation) server() *dictwire.Server { return &dictwire.Server{Dialects: c.Dialects} }
+
+// check sends parts, of which the first n bytes are the conversation's.
+func (c *Conversation) check(t *testing.T, n int, parts ...string) {
+	t.Helper()
+	p := Serve(t, c.server(), nil)
+	p.Say(parts...)
+	c.compare(t, p, n)
+}
+
+// compare compares what is stored with what n bytes of the conversation hold.
+func (c *Conversation) compare(t *testing.T, p *Peer, n int) {
+	t.Helper()
+	whole := 0
+	for whole < len(c.Ends) && c.Ends[whole] <= n {
+		whole++
+	}
+	if got := p.Stored(c.Topic); !slices.Equal(got, c.Records[:whole]) {
+		t.Errorf("after %d bytes: stored %q, want %q", n, got, c.Records[:whole])
+	}
+	if n < len(c.Send) && len(p.Stored(store.Rejected)) > 1 {
+		t.Errorf("after %d bytes: rejected %q", n, p.Stored(store.Rejected))
+	}
+}
+
+// stall sends all but the last byte of the first record, and keeps the connection open.
+func (c *Conversation) stall(t *testing.T) {
+	p := Serve(t, c.server(), nil)
+	conn := p.Dial()
+	defer conn.Close()
+	began := time.Now()
+	_, _ = io.WriteString(conn, c.Send[:c.Ends[0]-1])
+	_, _ = io.ReadAll(conn)
+	if waited := time.Since(began); waited > 2*time.Minute {
+		t.Errorf("it was closed after %v", waited)
+	}
+	c.compare(t, p, c.Ends[0]-1)
+}
+
+// selfSigned returns a server's config.
+func selfSigned(t *testing.T) *tls.Config {
+	t.Helper()
+	file := func(name string) string { return filepath.Join(t.TempDir(), name) }
+	ca, _, err := devca.Open(file("ca.pem"), file("ca.key"))
+	cert, key := file("cert.pem"), file("key.pem")
+	if err == nil {
+		err = ca.Issue(devca.Request{Names: []string{"server"}}, cert, key)
+	}
+	pair, loading := tls.LoadX509KeyPair(cert, key)
+	if err := errors.Join(err, loading); err != nil {
+		t.Fatal(err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{pair}}
+}
+
+// Fuzz is the body of a fuzz target: whatever comes, in one piece or in two, the server
+// goes on, ends the connection, and stores the same.
+func Fuzz(t *testing.T, dialects []dictwire.Dialect, b []byte, cut int) {
+	said := make([]string, 2)
+	for i, parts := range [][]string{{string(b)}, {string(b[:cut]), string(b[cut:])}} {
+		p := Serve(t, &dictwire.Server{Dialects: dialects}, nil)
+		p.Say(parts...)
+		said[i] = fmt.Sprint(p.Stored("*"))
+		if after := fmt.Sprint(p.Say(`{"dictwire":1,"topic":"after"}`+"\n{}\n"), p.Stored("after")); !strings.Contains(after, "[{}]") {
+			t.Errorf("%q: the next session is told %s", b, after)
+		}
+	}
+	if said[0] != said[1] {
+		t.Errorf("%q, cut at %d: stored %s, else %s", b, cut, said[1], said[0])
+	}
+}
