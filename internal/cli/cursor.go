@@ -38,7 +38,7 @@ func cursorListCommand() *cobra.Command {
 					return err
 				}
 				out := newTable(cmd.OutOrStdout())
-				out.row("CURSOR", "READS", "POSITION", "SAVED", "PRINCIPAL")
+				out.heads("CURSOR", "READS", "POSITION", "SAVED", "PRINCIPAL")
 				for _, c := range all {
 					out.row(c.Name, c.Subscription, orDash(c.Position.String()), moment(c.Saved), orDash(c.Principal))
 				}

@@ -34,10 +34,10 @@ func (r *rejectedRecord) text(key string) string {
 	return s
 }
 
-func (r *rejectedRecord) number(key string) string {
+func (r *rejectedRecord) number(key string) quantity {
 	v, ok := r.dict.Get(key)
 	if n, isInt := v.Int(); ok && isInt {
-		return strconv.FormatInt(n, 10)
+		return quantity(strconv.FormatInt(n, 10))
 	}
 	return "-"
 }
@@ -171,7 +171,7 @@ func (r *rejectedList) run(cmd *cobra.Command, args []string) error {
 		}
 		if !some {
 			some = true
-			out.row("POSITION", "TIME", "TOPIC", "PRODUCER", "NUMBER", "CODE", "SIZE", "BYTES", "ERROR")
+			out.heads("POSITION", "TIME", "TOPIC", "PRODUCER", "NUMBER", "CODE", "SIZE", "BYTES", "ERROR")
 		}
 		e.row(out)
 		return nil
@@ -182,7 +182,7 @@ func (r *rejectedList) run(cmd *cobra.Command, args []string) error {
 // firstBytes is how many of a record are shown to people.
 const firstBytes = 24
 
-func (r *rejectedRecord) row(out table) {
+func (r *rejectedRecord) row(out *table) {
 	first := r.bytes()
 	more := ""
 	if len(first) > firstBytes {

@@ -47,6 +47,7 @@ type serve struct {
 	quiet         bool
 	insecure      bool
 	doors         doors
+	backups       string
 	maxConns      limit
 	maxHostConns  limit
 	recordRate    limit
@@ -119,6 +120,7 @@ func (s *serve) addServing(flags *pflag.FlagSet) {
 	flags.BoolVar(&s.quiet, "quiet", false, quietUsage)
 	flags.BoolVar(&s.insecure, "insecure", false, "listen on an address that other machines reach, and let everybody send and read everything")
 	s.doors.add(flags)
+	flags.StringVar(&s.backups, "backups", "", "`directory` in which those who may administer all topics have copies of the store made, over HTTP")
 	s.maxConns, s.maxHostConns, s.maxMemory = option.Conns, option.HostConns, option.Memory
 	flags.Var(&s.maxConns, "max-conns", "most connections at once, -1 for no limit")
 	flags.Var(&s.maxHostConns, "max-host-conns", "most of them from one host, -1 for no limit")
@@ -182,7 +184,7 @@ func (s *serve) run(cmd *cobra.Command) error {
 		MaxConns: int(s.maxConns), MaxHostConns: int(s.maxHostConns), MaxMemory: int64(s.maxMemory),
 		MaxRecordRate: int64(s.recordRate), MaxByteRate: int64(s.byteRate.byteSize),
 		FirstTimeout: time.Duration(s.firstTimeout), OpenTimeout: time.Duration(s.openTimeout), IdleTimeout: time.Duration(s.idleTimeout), RecordTimeout: time.Duration(s.recordTimeout), WriteTimeout: time.Duration(s.writeTimeout),
-		Logger: log,
+		Logger: log, BackupDir: s.backups,
 	}
 	s.say("listening on %s", where(l))
 	at.Once = s.once

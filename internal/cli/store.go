@@ -7,9 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -146,34 +144,4 @@ func aTopic(ctx context.Context, s *log.Store, name string) (store.TopicStat, er
 		return found[0], nil
 	}
 	return store.TopicStat{}, hintError{fmt.Errorf("no topic %q in this store", name), "dictwire store info lists them"}
-}
-
-// size writes a number of bytes for people.
-func size(n uint64) string {
-	switch {
-	case n >= 10<<30:
-		return strconv.FormatUint(n>>30, 10) + " GiB"
-	case n >= 10<<20:
-		return strconv.FormatUint(n>>20, 10) + " MiB"
-	case n >= 10<<10:
-		return strconv.FormatUint(n>>10, 10) + " KiB"
-	default:
-		return strconv.FormatUint(n, 10) + " B"
-	}
-}
-
-// moment writes a time for people, "-" for none.
-func moment(t time.Time) string {
-	if t.IsZero() {
-		return "-"
-	}
-	return t.UTC().Format("2006-01-02T15:04:05Z")
-}
-
-// orDash writes a text, "-" for none.
-func orDash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
 }

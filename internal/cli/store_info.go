@@ -46,10 +46,13 @@ func storeInfo(cmd *cobra.Command, s *log.Store) error {
 	if err := out.Flush(); err != nil || len(topics) == 0 {
 		return err
 	}
-	out.row()
-	out.row("TOPIC", "RECORDS", "BYTES", "FIRST", "OLDEST", "NEWEST")
+	fmt.Fprintln(cmd.OutOrStdout())
+	out.heads(topicHeads...)
 	for _, t := range topics {
 		out.row(t.Name, t.Records, size(t.Bytes), orDash(t.First.String()), moment(t.Oldest), moment(t.Newest))
 	}
 	return out.Flush()
 }
+
+// topicHeads are the columns of what topics hold.
+var topicHeads = []string{"TOPIC", "RECORDS", "BYTES", "FIRST", "OLDEST", "NEWEST"}

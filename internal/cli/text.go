@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"unicode/utf8"
 
 	"github.com/dictwire/dictwire"
@@ -130,23 +129,6 @@ func hintOf(err error) string {
 	default:
 		return ""
 	}
-}
-
-// A table is written for people, column under column.
-type table struct{ *tabwriter.Writer }
-
-func newTable(w io.Writer) table { return table{tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)} }
-
-// row adds a line.
-func (t table) row(cells ...any) {
-	cells = shown(cells)
-	for i, cell := range cells {
-		if i > 0 {
-			fmt.Fprint(t, "\t")
-		}
-		fmt.Fprint(t, cell)
-	}
-	fmt.Fprintln(t)
 }
 
 // A lineHandler writes what a client logs as lines for people.

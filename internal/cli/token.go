@@ -291,7 +291,7 @@ func tokenListCommand() *cobra.Command {
 				return err
 			}
 			out := newTable(cmd.OutOrStdout())
-			out.row("NAME", "PRINCIPAL", "CREDENTIAL", "SEND", "READ", "ADMIN", "EXPIRES")
+			out.heads("NAME", "PRINCIPAL", "CREDENTIAL", "SEND", "READ", "ADMIN", "EXPIRES")
 			for _, e := range list.Entries {
 				out.row(e.Name, string(e.Who()), credentialOf(&e), orDash(strings.Join(e.Send, ",")),
 					orDash(strings.Join(e.Read, ",")), orDash(strings.Join(e.Admin, ",")), expiryOf(&e, time.Now()))

@@ -25,6 +25,12 @@ type dialer struct {
 
 type dialFunc = func(ctx context.Context, network, addr string) (net.Conn, error)
 
+// Connect connects to the server at addr as a [Client] does, to speak the protocol that
+// alpn names. TLS is spoken where config is not nil, or addr asks for it.
+func Connect(ctx context.Context, addr string, config *tls.Config, alpn string) (net.Conn, error) {
+	return dialer{addr: addr, tls: config, alpn: alpn}.connect(ctx)
+}
+
 // connect connects. With TLS, its handshake is done.
 func (d dialer) connect(ctx context.Context) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)

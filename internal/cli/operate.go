@@ -1,0 +1,310 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/codec/json"
+	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/fault"
+	"github.com/dictwire/dictwire/internal/client"
+)
+
+// An operator asks a running server how it is, over HTTP on the port where it speaks
+// everything.
+type operator struct {
+	connectFlags
+
+	json bool
+}
+
+// command makes a command that asks a server.
+func (o *operator) command(cmd *cobra.Command, run func(*cobra.Command) error) *cobra.Command {
+	cmd.Use += " [ADDR]"
+	cmd.Args = cobra.ArbitraryArgs
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		args, err := o.arguments(cmd, args)
+		if err != nil {
+			return err
+		}
+		if len(args) > 0 {
+			return usagef("want an address, host:port or unix:PATH, got %q", args[0])
+		}
+		return run(cmd)
+	}
+	o.add(cmd.Flags())
+	cmd.Flags().BoolVar(&o.json, "json", false, "print what the server says, as JSON, one on each line")
+	return cmd
+}
+
+const (
+	answerTime = 15 * time.Second // until a server has answered a request
+	maxAnswer  = 16 << 20         // bytes of an answer
+)
+
+// ask asks the server for a path, and returns the dictionary that it answers.
+func (o *operator) ask(ctx context.Context, path string) (answer *dict.Dict, err error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(o.wait)+answerTime)
+	defer cancel()
+	asking := &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return client.Connect(ctx, o.addr, o.config, "http/1.1")
+		},
+	}}
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+o.host()+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	if o.token != "" {
+		r.Header.Set("Authorization", "Bearer "+o.token)
+	}
+	err = o.dial(ctx, func() error {
+		answer, err = asked(asking.Do(r))
+		return err
+	})
+	return answer, err
+}
+
+// host returns what the header Host says.
+func (o *operator) host() string {
+	host, port, err := net.SplitHostPort(strings.TrimPrefix(o.addr, "tls://"))
+	if err != nil || strings.HasPrefix(o.addr, "unix:") || host == "" {
+		return "localhost"
+	}
+	return net.JoinHostPort(host, port)
+}
+
+// asked returns what an answer holds: a dictionary, or the fault that it tells.
+func asked(r *http.Response, err error) (*dict.Dict, error) {
+	if err != nil {
+		var about *url.Error
+		if errors.As(err, &about) { // which names the path, and nobody asked for that
+			err = about.Err
+		}
+		switch {
+		case strings.Contains(err.Error(), "malformed HTTP"):
+			err = errors.New("what answers there is no dictwire server, or one that serves no HTTP")
+		case errors.Is(err, context.DeadlineExceeded):
+			err = fmt.Errorf("the server has not answered within %v", answerTime)
+		}
+		return nil, err
+	}
+	defer r.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxAnswer))
+	if err != nil {
+		return nil, fmt.Errorf("the server's answer broke off: %w", err)
+	}
+	d, err := json.Codec{}.Decode(body, codec.Limits{RecordBytes: maxAnswer, Items: maxAnswer})
+	if err != nil {
+		return nil, fmt.Errorf("what answers there is no dictwire server: %s, and no dictionary", r.Status)
+	}
+	if r.StatusCode == http.StatusOK {
+		return d, nil
+	}
+	text := textOf(d, "detail")
+	if text == "" {
+		text = textOf(d, "error")
+	}
+	return nil, &fault.Error{Code: fault.Code(textOf(d, "code")), Text: "the server says: " + text, At: -1}
+}
+
+// textOf returns a text of a dictionary, "" where there is none.
+func textOf(d *dict.Dict, key string) string {
+	v, _ := d.Get(key)
+	s, _ := v.Text()
+	return s
+}
+
+// numberOf returns a whole number of a dictionary, 0 where there is none.
+func numberOf(d *dict.Dict, key string) int64 {
+	v, _ := d.Get(key)
+	n, _ := v.Int()
+	return n
+}
+
+// timeOf returns a time that a dictionary has as a text.
+func timeOf(d *dict.Dict, key string) time.Time {
+	t, _ := time.Parse(time.RFC3339Nano, textOf(d, key))
+	return t
+}
+
+// print prints a dictionary as JSON.
+func (*operator) print(cmd *cobra.Command, d *dict.Dict) error {
+	_, err := cmd.OutOrStdout().Write(append(json.Render(nil, d, nil), '\n'))
+	return err
+}
+
+func pingCommand() *cobra.Command {
+	o := new(operator)
+	return o.command(&cobra.Command{
+		Use:   "ping",
+		Short: "Ask whether a server runs and takes records",
+		Long: "ping asks a server whether it answers and can store records, and says how long that took.\n" +
+			"The exit status is 0 where it can. No token is asked for, so that a supervisor may use it.",
+		Example: "  dictwire ping\n  dictwire ping --wait 10s unix:/run/dictwire/dictwire.sock",
+	}, func(cmd *cobra.Command) error {
+		began := time.Now()
+		d, err := o.ask(cmd.Context(), "/readyz")
+		if err != nil {
+			return err
+		}
+		took := time.Since(began).Round(10 * time.Microsecond)
+		if o.json {
+			return o.print(cmd, d)
+		}
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s takes records, and answered in %v\n", visible(o.addr), took)
+		return err
+	})
+}
+
+func statusCommand() *cobra.Command {
+	o := new(operator)
+	return o.command(&cobra.Command{
+		Use:   "status",
+		Short: "Print how a running server is",
+		Long: "status prints who you are to a server and what it promises; who may administer it is told\n" +
+			"what it has received, too.",
+		Example: "  dictwire status\n  dictwire status tls://logs.example:65432 --token-file admin.token",
+	}, func(cmd *cobra.Command) error {
+		d, err := o.ask(cmd.Context(), "/v1/status")
+		if err != nil || o.json {
+			if err == nil {
+				err = o.print(cmd, d)
+			}
+			return err
+		}
+		out := newTable(cmd.OutOrStdout())
+		ready := "no"
+		v, _ := d.Get("ready")
+		if is, _ := v.Bool(); is {
+			ready = "yes"
+		}
+		out.row("principal", textOf(d, "principal"))
+		out.row("durability", textOf(d, "durability"))
+		out.row("largest record", string(size(uint64(numberOf(d, "max_record")))))
+		out.row("takes records", ready)
+		if textOf(d, "started") != "" {
+			out.row("started", moment(timeOf(d, "started")))
+			out.row("connections", fmt.Sprint(numberOf(d, "connections")))
+			out.row("records since", fmt.Sprintf("%d, %s", numberOf(d, "records"), size(uint64(numberOf(d, "bytes")))))
+			out.row("rejected since", fmt.Sprint(numberOf(d, "rejected")))
+		}
+		return out.Flush()
+	})
+}
+
+// A listing is a command that prints a list of a running server.
+type listing struct {
+	operator
+
+	principal string
+	name      string // of the list
+	heads     []string
+	row       func(d *dict.Dict) []any
+}
+
+// list makes the command.
+func (l *listing) list(cmd *cobra.Command) *cobra.Command {
+	cmd.Use = l.name
+	return l.command(cmd, l.run)
+}
+
+// addPrincipal adds the flag for the names of others.
+func (l *listing) addPrincipal(flags *pflag.FlagSet) {
+	flags.StringVar(&l.principal, "principal", "", "`whose` they are, if not your own: wants the right to administer *")
+}
+
+func (l *listing) run(cmd *cobra.Command) error {
+	out := newTable(cmd.OutOrStdout())
+	out.heads(l.heads...)
+	query, some := url.Values{}, false
+	if l.principal != "" {
+		query.Set("principal", l.principal)
+	}
+	for {
+		page, err := l.ask(cmd.Context(), "/v1/"+l.name+"?"+query.Encode())
+		if err != nil {
+			return err
+		}
+		entries, _ := page.Get(l.name)
+		for entry := range entries.Items() {
+			d, ok := entry.Dict()
+			if !ok {
+				continue
+			}
+			some = true
+			if l.json {
+				if err := l.print(cmd, d); err != nil {
+					return err
+				}
+				continue
+			}
+			out.row(l.row(d)...)
+		}
+		next := textOf(page, "next")
+		if next == "" || next == query.Get("after") {
+			break
+		}
+		query.Set("after", next)
+	}
+	if l.json || !some {
+		return nil
+	}
+	return out.Flush()
+}
+
+func topicsCommand() *cobra.Command {
+	l := &listing{name: "topics", heads: topicHeads, row: func(d *dict.Dict) []any {
+		return []any{
+			textOf(d, "topic"), numberOf(d, "records"), size(uint64(numberOf(d, "bytes"))), orDash(textOf(d, "first")),
+			moment(timeOf(d, "oldest")), moment(timeOf(d, "newest")),
+		}
+	}}
+	return l.list(&cobra.Command{
+		Short:   "Print the topics of a running server",
+		Long:    "topics prints the topics that you may read, and what they hold.",
+		Example: "  dictwire topics\n  dictwire topics logs.example:65432 --token-file reader.token --json | jq .topic",
+	})
+}
+
+func cursorsCommand() *cobra.Command {
+	l := &listing{name: "cursors", heads: []string{"CURSOR", "READS", "POSITION", "LAG", "SAVED"}, row: func(d *dict.Dict) []any {
+		return []any{
+			textOf(d, "cursor"), textOf(d, "subscription"), orDash(textOf(d, "position")), numberOf(d, "lag"), moment(timeOf(d, "saved")),
+		}
+	}}
+	cmd := l.list(&cobra.Command{
+		Short: "Print the saved positions of readers of a running server",
+		Long: "cursors prints how far your readers have come, and how many records, about, they have not\n" +
+			"read. Of a store that no server has open, cursor list prints them.",
+		Example: "  dictwire cursors\n  dictwire cursors --token-file admin.token --principal billing",
+	})
+	l.addPrincipal(cmd.Flags())
+	return cmd
+}
+
+func producersCommand() *cobra.Command {
+	l := &listing{name: "producers", heads: []string{"PRODUCER", "TOPIC", "NEXT", "SEEN"}, row: func(d *dict.Dict) []any {
+		return []any{textOf(d, "producer"), textOf(d, "topic"), numberOf(d, "next"), moment(timeOf(d, "seen"))}
+	}}
+	cmd := l.list(&cobra.Command{
+		Short: "Print the producers that a running server knows",
+		Long: "producers prints your numbered logs of records: the number that each comes to next, and\n" +
+			"when it was heard of last.",
+		Example: "  dictwire producers\n  dictwire producers --token-file admin.token --principal till-7",
+	})
+	l.addPrincipal(cmd.Flags())
+	return cmd
+}
