@@ -67,6 +67,9 @@ func (b *Block) Add(record []byte) {
 	b.Data = append(b.Data, record...)
 }
 
+// Grow makes room for n more bytes of records.
+func (b *Block) Grow(n int) { b.Data = slices.Grow(b.Data, n) }
+
 // Reset takes the records out, and keeps their memory for the next ones.
 func (b *Block) Reset() {
 	b.Rejected, b.Times, b.Extended = b.Rejected[:0], b.Times[:0], false

@@ -1,8 +1,7 @@
 package store
 
 import (
-	"maps"
-	"slices"
+	"iter"
 	"strings"
 )
 
@@ -39,16 +38,13 @@ func add(set map[string]bool, s string) map[string]bool {
 	return set
 }
 
-// Names returns the topics that the patterns name one by one, in their order, and
-// whether they name no others.
-func (s *Patterns) Names() (names []string, only bool) {
-	return slices.Sorted(maps.Keys(s.exact)), !s.every && !s.all && s.prefixes == nil
-}
+// Every reports whether there are no patterns: then all topics are named.
+func (s *Patterns) Every() bool { return s.every }
 
 // Match reports whether the patterns name a topic.
 func (s *Patterns) Match(topic string) bool {
 	switch {
-	case s.every, s.all && topic[0] != '_', s.exact[topic]:
+	case s.every, s.all && !strings.HasPrefix(topic, "_"), s.exact[topic]:
 		return true
 	case len(s.prefixes) == 0:
 		return false
@@ -59,4 +55,25 @@ func (s *Patterns) Match(topic string) bool {
 		}
 	}
 	return false
+}
+
+// Named yields the entries of a map by topic whose topics the patterns name, in no
+// order. Where all patterns are names of topics, and there are fewer of them than
+// topics, these are looked up.
+func Named[T any](s *Patterns, topics map[string]T) iter.Seq2[string, T] {
+	return func(yield func(string, T) bool) {
+		if !s.every && !s.all && len(s.prefixes) == 0 && len(s.exact) < len(topics) {
+			for name := range s.exact {
+				if v, ok := topics[name]; ok && !yield(name, v) {
+					return
+				}
+			}
+			return
+		}
+		for name, v := range topics {
+			if s.Match(name) && !yield(name, v) {
+				return
+			}
+		}
+	}
 }

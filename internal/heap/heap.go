@@ -19,13 +19,18 @@ func Limit(bytes int64) {
 	}
 }
 
-// A mark is garbage whose finalizer runs behind each collection.
-type mark struct{ least int64 }
+// A mark is garbage whose finalizer runs after each collection. It holds a pointer, since
+// the allocator puts several small objects without one into one piece of memory, which
+// is garbage only when all of them are.
+type mark struct {
+	least int64
+	_     *byte
+}
 
-// follow sets the limit now, and behind each collection.
+// follow sets the limit now, and after each collection.
 func follow(least int64) {
 	debug.SetMemoryLimit(max(least, inUse()))
-	runtime.SetFinalizer(&mark{least}, func(m *mark) { follow(m.least) })
+	runtime.SetFinalizer(&mark{least: least}, func(m *mark) { follow(m.least) })
 }
 
 // inUse returns one and a half times what was live at the last collection, and all

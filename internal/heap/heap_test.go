@@ -49,3 +49,38 @@ func TestLimitFollows(t *testing.T) {
 	settle(func(limit int64) bool { return limit < 64*mib })
 	runtime.KeepAlive(live)
 }
+
+// The limit follows however many small objects are allocated and kept, wherever the
+// allocator puts them.
+func TestLimitFollowsAmongSmallObjects(t *testing.T) {
+	const mib = 1 << 20
+	before := debug.SetMemoryLimit(math.MaxInt64)
+	defer debug.SetMemoryLimit(before)
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // all are allocated at the same place
+	var kept []*int64
+	keep := func() {
+		for range 3 {
+			kept = append(kept, new(int64))
+		}
+	}
+	keep()
+	Limit(16 * mib)
+	keep()
+	for range 300 {
+		runtime.GC()
+		runtime.Gosched() // to the finalizer
+		keep()
+	}
+	live := make([]byte, 128*mib)
+	for range 1000 {
+		if debug.SetMemoryLimit(-1) > 190*mib {
+			runtime.KeepAlive(live)
+			runtime.KeepAlive(kept)
+			return
+		}
+		runtime.GC()
+		runtime.Gosched()
+		keep()
+	}
+	t.Errorf("with 128 MiB live, the limit is %d MiB", debug.SetMemoryLimit(-1)/mib)
+}

@@ -26,6 +26,7 @@ type take struct {
 	good    int   // of them, those that were not rejected
 	bytes   int   // of the good ones
 	size    int64 // of the blocks' records, in bytes
+	most    int   // bytes of records that a block holds
 
 	room *lease.Share
 }
@@ -41,9 +42,9 @@ const (
 	fullTake = 2 << 20
 )
 
-func newTake(pot *lease.Pot, known bool) *take {
+func newTake(room *lease.Share, most int) *take {
 	t := takes.Get().(*take)
-	t.room = pot.Share(known)
+	t.room, t.most = room, most
 	return t
 }
 
@@ -88,7 +89,7 @@ func (t *take) hold(ctx context.Context, n int64) (bool, error) {
 // room, or the last of the topic where the records take no numbers that are in a row.
 // Records of a topic keep their order.
 func (t *take) block(w *writer, topic, format string, n int) *store.Block {
-	room := w.session.s.store.Limits().BlockBytes - n
+	room := t.most - n
 	for _, b := range slices.Backward(t.blocks) {
 		if b.Topic == topic && b.Codec == format && len(b.Data) <= room && len(b.Rejected) < store.MaxRejections {
 			return b
@@ -128,6 +129,9 @@ func (t *take) keepAll(ctx context.Context, w *writer, b *dialect.Batch) error {
 	}
 	if _, err := t.hold(ctx, storingCost*int64(size)); err != nil {
 		return err
+	}
+	if size <= t.most {
+		t.block(w, w.topic, b.Codec.Name(), size).Grow(size)
 	}
 	for _, record := range b.Records {
 		t.keep(w, b.Codec.Name(), record)

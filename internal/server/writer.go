@@ -170,7 +170,7 @@ func (w *writer) Take(ctx context.Context, b *dialect.Batch, answer func(dialect
 // and one at least.
 func (w *writer) takeSome(ctx context.Context, b *dialect.Batch, from int, answer func(dialect.Answer) error) (settled dialect.Settled, err error) {
 	s := w.session.s
-	t := newTake(s.rules.Building, w.session.conn.Known())
+	t := newTake(s.rules.Building.Share(w.session.conn.Known()), s.store.Limits().BlockBytes)
 	defer t.recycle()
 	var failed error
 	if s.Handler == nil && storedAsItCame(b.Codec) && len(b.Bad) == 0 {

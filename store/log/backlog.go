@@ -21,7 +21,7 @@ func (s *Store) Backlog(ctx context.Context, from store.Position, patterns []str
 	if err := s.within(from); err != nil {
 		return 0, err
 	}
-	matching := s.topics.matching(patterns)
+	matching := s.topics.matching(store.NewPatterns(patterns))
 	var parts []store.TopicStat // of topics in which from lies
 	s.topics.mu.RLock()
 	for _, t := range matching {

@@ -35,7 +35,7 @@ func TestCrash(t *testing.T) {
 			rewritten++
 		}
 	}
-	if t.Logf("%d stores have segments that were rewritten", rewritten); rewritten == 0 && testrand.Many(*seeds) >= 100 {
+	if t.Logf("%d stores have segments that were rewritten", rewritten); rewritten == 0 && testrand.Many(*seeds) >= 500 {
 		t.Error("no segment was rewritten")
 	}
 }

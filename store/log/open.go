@@ -542,7 +542,7 @@ func (s *Store) recount() error {
 		t.blocks, t.records, t.bytes, t.changed = 0, 0, 0, true
 	}
 	var scratch store.Block
-	return s.walk(0, s.topics.head.Load(), nil, func(f *frame, it *item, pos uint64) bool {
+	return s.walk(0, s.topics.head.Load(), everyTopic, func(f *frame, it *item, pos uint64) bool {
 		if t := s.topic(topicOf(&scratch, it)); pos >= t.trimmed.Load() && t.name != damagedTopic {
 			t.add(pos, it.records, it.bytes, f.time)
 		}

@@ -16,13 +16,15 @@ import (
 // Read implements [store.Log].
 func (s *Store) Read(ctx context.Context, from store.Position, o store.ReadOptions) iter.Seq2[store.Batch, error] {
 	return func(yield func(store.Batch, error) bool) {
-		r := &reader{s: s, o: o, at: from, fresh: from.IsZero()}
+		r := &reader{s: s, o: o, topics: store.NewPatterns(o.Topics), at: from, fresh: from.IsZero()}
 		defer r.free(ctx)
 		err := r.begin(ctx)
 		if err == nil {
 			err = r.read(ctx, yield)
 		}
-		if err != nil && !errors.Is(err, errStop) {
+		if errors.Is(err, errStop) {
+			r.keepLast()
+		} else if err != nil {
 			yield(store.Batch{}, err)
 		}
 	}
@@ -31,23 +33,25 @@ func (s *Store) Read(ctx context.Context, from store.Position, o store.ReadOptio
 // A reader is one Read. While its caller works, and while it waits, it holds
 // nothing of the store but an open file.
 type reader struct {
-	s     *Store
-	o     store.ReadOptions
-	at    store.Position    // everything below is done
-	said  store.Position    // the caller knows that all below is done
-	fresh bool              // it misses nothing that was trimmed before
-	told  map[string]uint64 // the topics' trims that are told
+	s      *Store
+	o      store.ReadOptions
+	topics *store.Patterns   // o.Topics
+	at     store.Position    // everything below is done
+	said   store.Position    // the caller knows that all below is done
+	fresh  bool              // it misses nothing that was trimmed before
+	told   map[string]uint64 // the topics' trims that are told
 
 	trims uint64 // how many there had been when it looked last
 
-	segment *segment // that it was in last
-	off     int64    // nothing before it is to be read there
-	parts   []part   // of it, which are to be read
-	planned uint64   // everything below is in parts, or of no interest
-	sc      *scanner // of the first part
-	block   store.Block
-	held    int64     // bytes, of the read's room
-	quiet   time.Time // since when the reader has said nothing
+	segment *segment     // that it was in last
+	off     int64        // nothing before it is to be read there
+	parts   []part       // of it, which are to be read
+	planned uint64       // everything below is in parts, or of no interest
+	sc      *scanner     // of the first part
+	block   *store.Block // scratch; nil until it is needed
+	largest int64        // that was decoded into block, in bytes
+	held    int64        // bytes, of the read's room
+	quiet   time.Time    // since when the reader has said nothing
 }
 
 // errStop ends a read whose caller has stopped.
@@ -271,7 +275,7 @@ func (r *reader) plan(head uint64) (ok bool, err error) {
 		if r.segment != g {
 			r.segment, r.off = g, 0
 		}
-		if r.parts, err = r.s.spans(g, r.at.Block, r.o.Topics); err != nil {
+		if r.parts, err = r.s.spans(g, r.at.Block, r.topics); err != nil {
 			return false, unavailable(err)
 		}
 		r.parts = slices.DeleteFunc(r.parts, func(p part) bool { return p.to <= r.off })
@@ -290,8 +294,11 @@ func (r *reader) yield(ctx context.Context, yield func(store.Batch, error) bool,
 	if pos == r.at.Block {
 		at.Index = r.at.Index
 	}
-	if len(r.o.Topics) > 0 {
-		if _, err := r.block.PeekHead(it.data[:it.head]); err == nil && !store.Match(r.o.Topics, r.block.Topic) {
+	if r.block == nil {
+		r.block = blocks.Get().(*store.Block)
+	}
+	if !r.topics.Every() {
+		if _, err := r.block.PeekHead(it.data[:it.head]); err == nil && !r.topics.Match(r.block.Topic) {
 			r.at = next
 			return nil
 		}
@@ -299,6 +306,7 @@ func (r *reader) yield(ctx context.Context, yield func(store.Batch, error) bool,
 	if err := r.ask(ctx, int64(cap(r.sc.window))+it.decoded()); err != nil {
 		return err
 	}
+	r.largest = max(r.largest, it.decoded())
 	err := r.block.Decode(it.data)
 	if err != nil {
 		return r.broken(yield, it, at, next, err)
@@ -309,7 +317,7 @@ func (r *reader) yield(ctx context.Context, yield func(store.Batch, error) bool,
 		return nil
 	}
 	r.said = next
-	if !yield(store.Batch{At: at, Next: next, Time: stamp(time), Block: &r.block}, nil) {
+	if !yield(store.Batch{At: at, Next: next, Time: stamp(time), Block: r.block}, nil) {
 		return errStop
 	}
 	return nil
@@ -361,7 +369,7 @@ func (r *reader) trimmed(yield func(store.Batch, error) bool) error {
 	if r.trims = trims; r.s.topics.trimmed.Load() <= r.at.Block {
 		return nil
 	}
-	for _, t := range r.s.topics.matching(r.o.Topics) {
+	for _, t := range r.s.topics.matching(r.topics) {
 		to := t.trimmed.Load()
 		if to <= max(r.at.Block, r.told[t.name]) {
 			continue

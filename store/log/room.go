@@ -2,6 +2,7 @@ package log
 
 import (
 	"context"
+	"sync"
 
 	"github.com/dictwire/dictwire/store"
 )
@@ -47,10 +48,24 @@ func (r *reader) window(ctx context.Context) (int, error) {
 // frame that it is in.
 func (i *item) decoded() int64 { return int64(i.bytes) + 4*int64(i.records) }
 
+// blocks are those that no reader has.
+var blocks = sync.Pool{New: func() any { return new(store.Block) }}
+
+// keepLast leaves the last batch as it is, for a caller who has stopped at it.
+func (r *reader) keepLast() {
+	r.block = nil
+	if r.sc != nil {
+		r.sc.window = nil
+	}
+}
+
 // free gives back all memory.
 func (r *reader) free(ctx context.Context) {
 	r.leave()
-	r.block = store.Block{}
+	if r.block != nil && r.largest <= scanBytes {
+		blocks.Put(r.block)
+	}
+	r.block, r.largest = nil, 0
 	if r.o.Room != nil && r.held > 0 {
 		r.o.Room.Want(ctx, 0)
 		r.held = 0

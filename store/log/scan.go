@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -67,10 +68,26 @@ func (s *Store) scan(g *segment, from, limit int64) (*scanner, error) {
 	}, nil
 }
 
+// close closes the segment. The bytes of its frames are no longer valid.
 func (sc *scanner) close() {
 	if sc.file != nil {
 		_ = sc.file.Close()
 	}
+	sc.keepWindow()
+}
+
+// windows are those of scanBytes that no scanner has.
+var windows = sync.Pool{New: func() any {
+	b := make([]byte, scanBytes)
+	return &b
+}}
+
+// keepWindow leaves the window to another scanner.
+func (sc *scanner) keepWindow() {
+	if w := sc.window[:cap(sc.window)]; len(w) == scanBytes {
+		windows.Put(&w)
+	}
+	sc.window = nil
 }
 
 // next goes to the next frame or damage, and reports whether there is one.
@@ -194,7 +211,12 @@ func (sc *scanner) bytes(n int) []byte {
 	}
 	want := min(int64(max(n, size)), sc.limit-sc.at)
 	if int64(cap(sc.window)) < want || cap(sc.window) > max(n, size) {
-		sc.window = make([]byte, want)
+		sc.keepWindow()
+		if size == scanBytes && want <= scanBytes {
+			sc.window = *windows.Get().(*[]byte)
+		} else {
+			sc.window = make([]byte, want)
+		}
 	}
 	sc.window, sc.base = sc.window[:want], sc.at
 	k, err := sc.file.ReadAt(sc.window, sc.at)

@@ -121,22 +121,16 @@ func (s *Store) saveTopics() {
 
 func topicKey(name string) string { return string(rune(prefixTopic)) + name }
 
+// everyTopic names all topics.
+var everyTopic = store.NewPatterns(nil)
+
 // matching returns the topics that patterns name, by their names.
-func (t *topics) matching(patterns []string) []*topic {
+func (t *topics) matching(patterns *store.Patterns) []*topic {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	var all []*topic
-	wanted := store.NewPatterns(patterns)
-	if names, only := wanted.Names(); only {
-		for _, name := range names {
-			if tp := t.byName[name]; tp != nil && tp.next > 0 {
-				all = append(all, tp)
-			}
-		}
-		return all
-	}
-	for name, tp := range t.byName {
-		if tp.next > 0 && wanted.Match(name) {
+	for _, tp := range store.Named(patterns, t.byName) {
+		if tp.next > 0 {
 			all = append(all, tp)
 		}
 	}
@@ -150,7 +144,7 @@ func (s *Store) Topics(ctx context.Context, patterns ...string) ([]store.TopicSt
 		return nil, err
 	}
 	defer s.leave()
-	all := s.topics.matching(patterns)
+	all := s.topics.matching(store.NewPatterns(patterns))
 	s.topics.mu.RLock()
 	defer s.topics.mu.RUnlock()
 	stats := make([]store.TopicStat, len(all))
@@ -212,7 +206,7 @@ func (s *Store) Seek(ctx context.Context, t time.Time) (store.Position, error) {
 	}
 	found := head
 	var scratch store.Block
-	err := s.walk(at, head, nil, func(f *frame, it *item, pos uint64) bool {
+	err := s.walk(at, head, everyTopic, func(f *frame, it *item, pos uint64) bool {
 		if f.time < want || s.isTrimmed(topicOf(&scratch, it), pos) {
 			return true
 		}
@@ -232,7 +226,7 @@ type located struct {
 
 // walk calls yield with the blocks from a position on and below another one, of
 // a topic or of all, until it returns false. What can't be read is passed over.
-func (s *Store) walk(from, below uint64, topics []string, yield func(f *frame, it *item, pos uint64) bool) error {
+func (s *Store) walk(from, below uint64, topics *store.Patterns, yield func(f *frame, it *item, pos uint64) bool) error {
 	visit := func(f *frame, it *item, pos uint64) bool {
 		from = pos + 1
 		return yield(f, it, pos)
@@ -255,7 +249,7 @@ func (s *Store) walk(from, below uint64, topics []string, yield func(f *frame, i
 	return nil
 }
 
-func (s *Store) walkSegment(g *segment, from, below uint64, topics []string, yield func(f *frame, it *item, pos uint64) bool) (more bool, err error) {
+func (s *Store) walkSegment(g *segment, from, below uint64, topics *store.Patterns, yield func(f *frame, it *item, pos uint64) bool) (more bool, err error) {
 	if g.Lost != "" {
 		return true, nil
 	}
@@ -315,21 +309,22 @@ func (x *index) part(c int, g *segment) part {
 }
 
 // spans returns the parts of a segment that hold blocks of topics from a position
-// on, in order. Neighbours are one part.
-func (s *Store) spans(g *segment, from uint64, patterns []string) (parts []part, err error) {
+// on, in order. Neighbours are one part. A last chunk that is not large is one whatever
+// it holds: those who follow what is appended come back to it often, and there may be
+// many topics.
+func (s *Store) spans(g *segment, from uint64, topics *store.Patterns) (parts []part, err error) {
 	size := g.size.Load() // before the index, so that nothing is passed over
 	err = s.withIndex(g, func(x *index) error {
 		if len(x.chunks) == 0 {
 			return nil
 		}
 		begin := x.find(from)
-		if len(patterns) == 0 {
+		if last := begin == len(x.chunks)-1; topics.Every() || last && size-x.chunks[begin].off <= 2*chunkBytes {
 			parts = append(parts, part{x.chunks[begin].off, size, x.chunks[begin].pos, g.end.Load()})
 			return nil
 		}
 		in := make(map[int]bool)
-		for _, name := range x.matching(patterns) {
-			h := x.topics[name]
+		for _, h := range x.matching(topics) {
 			i := sort.Search(len(h.in), func(i int) bool { return h.in[i].chunk >= begin })
 			for _, sh := range h.in[i:] {
 				in[sh.chunk] = true
@@ -351,26 +346,16 @@ func (s *Store) spans(g *segment, from uint64, patterns []string) (parts []part,
 	return parts, err
 }
 
-// matching returns the topics of the segment that patterns name, and that for
-// what can't be read.
-func (x *index) matching(patterns []string) (names []string) {
-	add := func(name string) {
-		if x.topics[name] != nil {
-			names = append(names, name)
+// matching returns what the segment holds of the topics that patterns name, and of what
+// can't be read.
+func (x *index) matching(topics *store.Patterns) (all []*held) {
+	if h := x.topics[damagedTopic]; h != nil {
+		all = append(all, h)
+	}
+	for name, h := range store.Named(topics, x.topics) {
+		if name != damagedTopic {
+			all = append(all, h)
 		}
 	}
-	add(damagedTopic)
-	wanted := store.NewPatterns(patterns)
-	if named, only := wanted.Names(); only {
-		for _, name := range named {
-			add(name)
-		}
-		return names
-	}
-	for name := range x.topics {
-		if name != damagedTopic && wanted.Match(name) {
-			names = append(names, name)
-		}
-	}
-	return names
+	return all
 }

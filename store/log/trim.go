@@ -164,7 +164,7 @@ func (s *Store) cut(t *topic, before uint64) (c cut, err error) {
 func (s *Store) firstOf(topic string, from uint64) (b located, err error) {
 	var scratch store.Block
 	err = errNone
-	walkErr := s.walk(from, s.topics.head.Load(), []string{topic}, func(f *frame, it *item, pos uint64) bool {
+	walkErr := s.walk(from, s.topics.head.Load(), store.NewPatterns([]string{topic}), func(f *frame, it *item, pos uint64) bool {
 		if topicOf(&scratch, it) != topic {
 			return true
 		}
@@ -253,7 +253,7 @@ func (s *Store) Tidy(ctx context.Context) error {
 // trimAll is Tidy, but for what takes long.
 func (s *Store) trimAll(ctx context.Context) error {
 	var errs []error
-	for _, t := range s.topics.matching(nil) {
+	for _, t := range s.topics.matching(everyTopic) {
 		errs = append(errs, s.keepTopic(ctx, t))
 	}
 	return errors.Join(append(errs, s.forgetOld(ctx), s.reclaim(ctx))...)
@@ -279,7 +279,7 @@ func (s *Store) keepTopic(ctx context.Context, t *topic) error {
 	}
 	before, head := s.topics.head.Load(), s.topics.head.Load()
 	var scratch store.Block
-	if err := s.walk(first, head, []string{t.name}, func(f *frame, it *item, pos uint64) bool {
+	if err := s.walk(first, head, store.NewPatterns([]string{t.name}), func(f *frame, it *item, pos uint64) bool {
 		if topicOf(&scratch, it) != t.name {
 			return true
 		}

@@ -463,20 +463,9 @@ func (s *Store) Topics(ctx context.Context, patterns ...string) ([]store.TopicSt
 		return nil, err
 	}
 	defer s.mu.Unlock()
-	wanted := store.NewPatterns(patterns)
 	var stats []store.TopicStat
-	if names, only := wanted.Names(); only {
-		for _, name := range names {
-			if t := s.topics[name]; t != nil {
-				stats = append(stats, t.stat)
-			}
-		}
-		return stats, nil
-	}
-	for name, t := range s.topics {
-		if wanted.Match(name) {
-			stats = append(stats, t.stat)
-		}
+	for _, t := range store.Named(store.NewPatterns(patterns), s.topics) {
+		stats = append(stats, t.stat)
 	}
 	slices.SortFunc(stats, func(a, b store.TopicStat) int { return strings.Compare(a.Name, b.Name) })
 	return stats, nil
