@@ -10,7 +10,7 @@ import (
 )
 
 // Limit makes the garbage collector keep the process near so many bytes. Where more
-// of it is in use, the limit follows at half as much above that: a limit below what
+// of it is in use, the limit follows at a third above that: a limit below what
 // is in use would make the collector run without end. It does nothing where
 // GOMEMLIMIT says something else.
 func Limit(bytes int64) {
@@ -33,7 +33,7 @@ func follow(least int64) {
 	runtime.SetFinalizer(&mark{least: least}, func(m *mark) { follow(m.least) })
 }
 
-// inUse returns one and a half times what was live at the last collection, and all
+// inUse returns four thirds of what was live at the last collection, and all
 // that is not of the heap.
 func inUse() int64 {
 	s := []metrics.Sample{
@@ -49,5 +49,5 @@ func inUse() int64 {
 	for _, heap := range s[2:] {
 		other -= min(other, heap.Value.Uint64())
 	}
-	return int64(live + live/2 + other)
+	return int64(live + live/3 + other)
 }

@@ -34,7 +34,7 @@ func TestLimitFollows(t *testing.T) {
 	for i := range live {
 		live[i] = make([]byte, mib)
 	}
-	settle(func(limit int64) bool { return limit > 190*mib && limit < 260*mib })
+	settle(func(limit int64) bool { return limit > 165*mib && limit < 260*mib })
 
 	var from, to runtime.MemStats
 	runtime.ReadMemStats(&from)
@@ -73,7 +73,7 @@ func TestLimitFollowsAmongSmallObjects(t *testing.T) {
 	}
 	live := make([]byte, 128*mib)
 	for range 1000 {
-		if debug.SetMemoryLimit(-1) > 190*mib {
+		if debug.SetMemoryLimit(-1) > 165*mib {
 			runtime.KeepAlive(live)
 			runtime.KeepAlive(kept)
 			return

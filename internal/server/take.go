@@ -34,8 +34,9 @@ type take struct {
 var takes = sync.Pool{New: func() any { return new(take) }}
 
 const (
-	// maxKept is how many bytes of a block are kept for the next one.
-	maxKept = 256 << 10
+	// maxKept is how many bytes of one block are kept for the next one. They are
+	// charged to nobody, and hundreds of takes may wait for the store at a time.
+	maxKept = 64 << 10
 
 	// fullTake is how many bytes of memory a take may be charged before it is
 	// settled, though more records have come with it.
@@ -51,7 +52,7 @@ func newTake(room *lease.Share, most int) *take {
 func (t *take) recycle() {
 	t.room.Keep(0)
 	for _, b := range t.blocks {
-		if cap(b.Data) <= maxKept && len(t.spare) < 4 {
+		if cap(b.Data) <= maxKept && len(t.spare) == 0 {
 			t.spare = append(t.spare, b)
 		}
 	}

@@ -148,9 +148,12 @@ func newStub(t *testing.T) net.Listener {
 }
 
 // beside keeps the load at a rate for some time, while an attack on an address runs.
+// Other machines' processors are what attackers use: theirs have the lowest priority, so
+// that they wait for those of the server and the honest. The program that is started has
+// it from its first thread on, since on Linux each thread has a priority of its own.
 func (l *load) beside(t *testing.T, addr string, rate float64, d time.Duration) (took []time.Duration, figures []byte) {
 	t.Helper()
-	attack := exec.CommandContext(t.Context(), os.Args[0], os.Args[1:]...)
+	attack := exec.CommandContext(t.Context(), "nice", append([]string{"-n", "39", os.Args[0]}, os.Args[1:]...)...)
 	attack.Env = append(os.Environ(), attackEnv+"="+addr, durationEnv+"="+d.String())
 	var out bytes.Buffer
 	attack.Stdout, attack.Stderr = &out, &out
@@ -182,13 +185,9 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// attackAlone attacks, and prints what came of it. Other machines' processors are what
-// attackers use: theirs have to wait for those of the server and the honest.
+// attackAlone attacks, and prints what came of it.
 func attackAlone(addr string) error {
 	flag.Parse()
-	if err := syscall.Setpriority(syscall.PRIO_PROCESS, 0, 19); err != nil {
-		return fmt.Errorf("setpriority: %w", err)
-	}
 	d, err := time.ParseDuration(os.Getenv(durationEnv))
 	if err != nil {
 		return err
