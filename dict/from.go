@@ -132,7 +132,7 @@ func (b *scratch) convert(v any, depth int) error {
 	case bool:
 		b.Bool(v)
 	default:
-		return planOf(reflect.TypeOf(v)).add(b, reflect.ValueOf(v), depth)
+		return b.planOf(reflect.TypeOf(v)).add(b, reflect.ValueOf(v), depth)
 	}
 	return nil
 }
@@ -416,7 +416,7 @@ func (p *plan) addStruct(b *scratch, r reflect.Value, depth int) error {
 	if p.layout.err != nil {
 		return &ConversionError{Type: p.layout.err.Type, Msg: p.layout.err.Msg}
 	}
-	at, n, keys := b.Open(KindDict), 0, b.keysOf(p.layout)
+	at, n, keys := b.Open(KindDict), 0, b.place(p.layout)
 	for i := range p.layout.fields {
 		f := &p.layout.fields[i]
 		fr, ok := f.of(r)
@@ -424,7 +424,8 @@ func (p *plan) addStruct(b *scratch, r reflect.Value, depth int) error {
 			continue
 		}
 		key := f.key
-		key.data += keys
+		key.flags |= keys.flags
+		key.data += keys.at
 		b.nodes = append(b.nodes, key)
 		var err error
 		if f.isError {

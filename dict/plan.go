@@ -64,13 +64,16 @@ func readingOf(t reflect.Type) reading {
 type scratch struct {
 	Builder
 	layouts []placedLayout
+	last    *plan // of the conversion before, which is often of the same type
 }
 
-// A placedLayout says where the text of a layout's keys stands in Builder.own. All
-// dictionaries that are made of structs of one type share it.
+// A placedLayout says where the text of a layout's keys stands: that of the first one
+// is Builder.src, the others are in Builder.own. All dictionaries that are made of
+// structs of one type share it.
 type placedLayout struct {
 	*layout
-	at uint64
+	flags uint8
+	at    uint64
 }
 
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
@@ -92,15 +95,28 @@ func (b *scratch) free() {
 	}
 }
 
-// keysOf returns where the text of the keys of l begins.
-func (b *scratch) keysOf(l *layout) uint64 {
+// planOf is the function planOf.
+func (b *scratch) planOf(t reflect.Type) *plan {
+	if b.last == nil || b.last.t != t {
+		b.last = planOf(t)
+	}
+	return b.last
+}
+
+// place returns where the text of the keys of l stands.
+func (b *scratch) place(l *layout) placedLayout {
 	for _, p := range b.layouts {
 		if p.layout == l {
-			return p.at
+			return p
 		}
 	}
-	at := uint64(len(b.own))
-	b.own = append(b.own, l.keys...)
-	b.layouts = append(b.layouts, placedLayout{l, at})
-	return at
+	p := placedLayout{layout: l}
+	if len(b.layouts) == 0 {
+		b.src = l.keys
+	} else {
+		p.flags, p.at = flagOwn, uint64(len(b.own))
+		b.own = append(b.own, l.keys...)
+	}
+	b.layouts = append(b.layouts, p)
+	return p
 }
