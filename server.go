@@ -146,6 +146,11 @@ func (e Endpoint) endpoint() server.Endpoint {
 // It may be called for several endpoints at once.
 func (s *Server) Serve(e Endpoint) error { return s.server().Serve(e.endpoint()) }
 
+// Reload takes over the limits of another Server that can change while this one serves:
+// MaxConns, MaxHostConns, MaxRecordRate, MaxByteRate, and the time-outs, which hold for
+// connections that come from then on. What else the other one says counts for nothing.
+func (s *Server) Reload(from *Server) { s.server().Reload(from.server()) }
+
 // Shutdown ends the server without losing what has come: it stops listening, finishes
 // the records that are under way, and closes each connection as soon as it is silent,
 // or after a second at the end of a record. When ctx ends first, its error is returned,

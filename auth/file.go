@@ -143,7 +143,7 @@ func (f *File) Authorize(_ context.Context, c dictwire.Credentials) (dictwire.Gr
 	if g == nil || g.ctx.Err() != nil || !g.expires.IsZero() && !time.Now().Before(g.expires) {
 		return dictwire.Grant{}, dictwire.ErrUnauthenticated
 	}
-	return dictwire.Grant{Principal: g.entry.Who(), Allows: g.entry.allows, Context: g.ctx}, nil
+	return dictwire.Grant{Principal: g.entry.Who(), Allows: g.entry.Allows, Context: g.ctx}, nil
 }
 
 // find returns what a peer's credentials give, or nil.

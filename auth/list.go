@@ -367,9 +367,9 @@ func (e *Entry) dict() *dict.Dict {
 	return d
 }
 
-// allows reports whether the entry gives a right to a topic, or to all topics that a
+// Allows reports whether the entry gives a right to a topic, or to all topics that a
 // pattern names.
-func (e *Entry) allows(right dictwire.Right, topic string) bool {
+func (e *Entry) Allows(right dictwire.Right, topic string) bool {
 	var patterns []string
 	switch right {
 	case dictwire.RightSend:

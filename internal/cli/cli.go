@@ -50,7 +50,7 @@ func Root() *cobra.Command {
 			if err := checkNotEmpty(cmd); err != nil {
 				return err
 			}
-			return fromEnvironment(cmd)
+			return settle(cmd)
 		},
 	}
 	root.SetFlagErrorFunc(flagError)

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -9,28 +10,103 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/pflag"
 
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/auth"
+	"github.com/dictwire/dictwire/dialect/web"
+	"github.com/dictwire/dictwire/internal/server"
+	"github.com/dictwire/dictwire/store"
 )
 
-// doors are the flags of who is let in, and how.
-type doors struct {
+// dialects are what the command line speaks beside what every server does.
+var dialects = []dictwire.Dialect{web.Dialect}
+
+// A door is where a server is reached, and who is let in there, and how: an endpoint of
+// the file, or the one that flags describe.
+type door struct {
+	listen    string
+	insecure  bool
 	tokens    tokensFlag
 	files     auth.TLSFiles
 	plaintext networksFlag
+	dialects  listFlag
+	send      listFlag
+	read      listFlag
 }
 
-func (d *doors) add(flags *pflag.FlagSet) {
+func (d *door) add(flags *pflag.FlagSet) {
+	flags.StringVar(&d.listen, "listen", dictwire.DefaultAddr, "`address`: host:port, unix:PATH or fd:N")
+	flags.BoolVar(&d.insecure, "insecure", false, "listen on an address that other machines reach, and let everybody send and read everything")
 	d.tokens.add(flags)
 	flags.StringVar(&d.files.Cert, "tls-cert", "", "`file` with the server's certificate: clients have to speak TLS (see cert)")
 	flags.StringVar(&d.files.Key, "tls-key", "", "`file` with the private key of --tls-cert, where it is not in the same file")
 	flags.StringVar(&d.files.ClientCA, "tls-client-ca", "", "`file` with the roots of certificates by which clients may say who they are")
 	flags.Var(&d.plaintext, "plaintext-from", "networks from which clients need not speak TLS, as 10.1.0.0/16; may be repeated")
+	d.dialects.kind, d.dialects.check = "dialects", checkDialect
+	flags.Var(&d.dialects, "dialects", "what is spoken: "+strings.Join(dialectNames(), ", ")+"; may be repeated (default all)")
+	d.send.kind, d.send.check = "topics", store.CheckPattern
+	flags.Var(&d.send, "may-send", "topics to which clients may send here at most, as orders.*, or none; may be repeated (default all)")
+	d.read.kind, d.read.check = "topics", store.CheckPattern
+	flags.Var(&d.read, "may-read", "topics that clients may read here at most, as --may-send")
 }
+
+func dialectNames() []string {
+	var names []string
+	for _, k := range server.Kinds() {
+		names = append(names, k.Name)
+	}
+	for _, d := range dialects {
+		names = append(names, d.Kind().Name)
+	}
+	return names
+}
+
+func checkDialect(name string) error {
+	if names := dialectNames(); !slices.Contains(names, name) {
+		return fmt.Errorf("want one of %s", strings.Join(names, ", "))
+	}
+	return nil
+}
+
+// A listFlag is words of a kind. Nil is not the same as none.
+type listFlag struct {
+	kind  string
+	check func(string) error
+	all   []string
+}
+
+// none is the word for no words at all.
+const none = "none"
+
+// Set adds words.
+func (f *listFlag) Set(s string) error {
+	if s == none {
+		f.all = []string{}
+		return nil
+	}
+	for word := range strings.SplitSeq(s, ",") {
+		if err := f.check(word); err != nil {
+			return err
+		}
+		f.all = append(f.all, word)
+	}
+	return nil
+}
+
+func (f *listFlag) String() string {
+	if f.all != nil && len(f.all) == 0 {
+		return none
+	}
+	return strings.Join(f.all, ",")
+}
+
+// Type names the value in help texts.
+func (f *listFlag) Type() string { return f.kind }
 
 // A networksFlag is networks.
 type networksFlag struct{ all []netip.Prefix }
@@ -58,10 +134,62 @@ func (f *networksFlag) String() string {
 // Type names the value in help texts.
 func (*networksFlag) Type() string { return "networks" }
 
-// open reads the files, and returns the endpoint for a listener. end ends the watch over
-// them.
-func (d *doors) open(l net.Listener, log *slog.Logger, say func(string, ...any)) (at dictwire.Endpoint, end func(), err error) {
-	at = dictwire.Endpoint{Listener: l, PlaintextFrom: d.plaintext.all}
+// check returns an error where settings exclude each other.
+func (d *door) check() error {
+	var faults []error
+	if d.files.Cert == "" && (d.files.Key != "" || d.files.ClientCA != "" || len(d.plaintext.all) > 0) {
+		faults = append(faults, usagef("--tls-key, --tls-client-ca and --plaintext-from want --tls-cert, without which there is no TLS"))
+	}
+	if d.files.ClientCA != "" && d.tokens.path == "" {
+		faults = append(faults, usagef("--tls-client-ca wants --tokens, which says what a certificate is good for"))
+	}
+	return errors.Join(faults...)
+}
+
+// open listens, and reads the files. end ends the watch over them, and the listener.
+func (d *door) open(ctx context.Context, log *slog.Logger, say func(string, ...any)) (at dictwire.Endpoint, end func(), err error) {
+	l, err := d.bind(ctx)
+	if err != nil {
+		return at, nil, err
+	}
+	at, forget, err := d.behind(l, log, say)
+	if err != nil {
+		_ = l.Close()
+		return at, nil, err
+	}
+	return at, func() {
+		forget()
+		_ = l.Close()
+	}, nil
+}
+
+// bind listens, and refuses addresses that other machines reach.
+func (d *door) bind(ctx context.Context) (net.Listener, error) {
+	l, err := dictwire.Listen(ctx, d.listen)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		if strings.HasPrefix(d.listen, "unix:") {
+			return nil, hintError{err, "another program has the socket; stop it, or --listen unix:PATH with another path"}
+		}
+		return nil, hintError{err, "another server runs there; --listen 127.0.0.1:0 takes any free port"}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if isReached(l) && !d.insecure && d.tokens.path == "" {
+		_ = l.Close()
+		return nil, hintError{
+			fmt.Errorf("refusing to listen on %s: everybody who reaches it could send and read everything", l.Addr()),
+			"`dictwire token create --tokens tokens.json --name me --send --read` and `dictwire serve --listen " + d.listen +
+				" --tokens tokens.json` let in who has a token; --insecure lets in everybody",
+		}
+	}
+	return l, nil
+}
+
+// behind reads the files, and returns the endpoint of a listener. end ends the watch over
+// them. The listener is nil where they are only to be checked.
+func (d *door) behind(l net.Listener, log *slog.Logger, say func(string, ...any)) (at dictwire.Endpoint, end func(), err error) {
+	at = dictwire.Endpoint{Listener: l, PlaintextFrom: d.plaintext.all, Dialects: d.dialects.all}
 	var closing []func() error
 	end = func() {
 		for _, c := range closing {
@@ -74,12 +202,6 @@ func (d *doors) open(l net.Listener, log *slog.Logger, say func(string, ...any))
 		}
 	}()
 	o := &auth.Options{Logger: log}
-	if d.files.Cert == "" && (d.files.Key != "" || d.files.ClientCA != "" || len(d.plaintext.all) > 0) {
-		return at, end, usagef("--tls-key, --tls-client-ca and --plaintext-from want --tls-cert, without which there is no TLS")
-	}
-	if d.files.ClientCA != "" && d.tokens.path == "" {
-		return at, end, usagef("--tls-client-ca wants --tokens, which says what a certificate is good for")
-	}
 	if d.tokens.path != "" {
 		tokens, err := auth.Open(d.tokens.path, o)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -91,23 +213,64 @@ func (d *doors) open(l net.Listener, log *slog.Logger, say func(string, ...any))
 		closing = append(closing, tokens.Close)
 		at.Authorizer = tokens
 	}
-	if d.files.Cert == "" {
-		if at.Authorizer != nil && isReached(l) {
-			say("tokens and records cross the network in the clear: --tls-cert names a certificate, and dictwire cert makes one")
+	if d.files.Cert != "" {
+		secure, err := auth.OpenTLS(d.files, o)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = hintError{err, "dictwire cert makes a certificate for trying out"}
 		}
-		return at, end, nil
+		if err != nil {
+			return at, end, err
+		}
+		closing = append(closing, secure.Close)
+		at.TLS = secure.Config()
+		say("speaking TLS as %s", describe(at.TLS))
+	} else if at.Authorizer != nil && l != nil && isReached(l) {
+		say("tokens and records cross the network in the clear: --tls-cert names a certificate, and dictwire cert makes one")
 	}
-	secure, err := auth.OpenTLS(d.files, o)
-	if errors.Is(err, fs.ErrNotExist) {
-		err = hintError{err, "dictwire cert makes a certificate for trying out"}
-	}
-	if err != nil {
-		return at, end, err
-	}
-	closing = append(closing, secure.Close)
-	at.TLS = secure.Config()
-	say("speaking TLS as %s", describe(at.TLS))
+	at.Authorizer = d.limited(at.Authorizer)
 	return at, end, nil
+}
+
+// limited returns an Authorizer that gives the rights of another one, as far as they may
+// be had at the door.
+func (d *door) limited(by dictwire.Authorizer) dictwire.Authorizer {
+	if d.send.all == nil && d.read.all == nil {
+		return by
+	}
+	most := auth.Entry{Send: d.send.all, Read: d.read.all}
+	if d.send.all == nil {
+		most.Send = []string{"*", "_*"}
+	}
+	if d.read.all == nil {
+		most.Read = []string{"*", "_*"}
+	}
+	return dictwire.AuthorizerFunc(func(ctx context.Context, c dictwire.Credentials) (dictwire.Grant, error) {
+		var (
+			g   dictwire.Grant
+			err error
+		)
+		if by != nil {
+			g, err = by.Authorize(ctx, c)
+		}
+		allows := g.Allows
+		g.Allows = func(right dictwire.Right, topic string) bool {
+			return most.Allows(right, topic) && (allows == nil || allows(right, topic))
+		}
+		return g, err
+	})
+}
+
+// isReached reports whether other machines may reach a listener.
+func isReached(l net.Listener) bool {
+	tcp, ok := l.Addr().(*net.TCPAddr)
+	return ok && !tcp.IP.IsLoopback()
+}
+
+func where(l net.Listener) string {
+	if l.Addr().Network() == "unix" {
+		return "unix:" + l.Addr().String()
+	}
+	return l.Addr().String()
 }
 
 // describe says whose certificate a server shows.

@@ -52,9 +52,23 @@ func serverFlags() []string {
 // withFlags returns a text of the library with flags in the place of options.
 func withFlags(text string) string { return ofCommand.Replace(text) }
 
-// newLogger returns a logger that writes lines of key=value pairs to w.
-func newLogger(w io.Writer) *slog.Logger {
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{ReplaceAttr: attrWithFlags}))
+// newLogger returns a logger that writes to w: lines of key=value pairs, or of JSON.
+func newLogger(w io.Writer, format string) *slog.Logger {
+	o := &slog.HandlerOptions{ReplaceAttr: attrWithFlags}
+	if format == "json" {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}
+
+// A lineLogger logs the lines that a command writes about itself.
+type lineLogger struct{ log *slog.Logger }
+
+func (l lineLogger) Write(p []byte) (int, error) {
+	for line := range strings.SplitSeq(strings.TrimSuffix(string(p), "\n"), "\n") {
+		l.log.Info(strings.TrimPrefix(line, "dictwire: "))
+	}
+	return len(p), nil
 }
 
 // attrWithFlags is withFlags for what is logged of an error.

@@ -43,6 +43,14 @@ func (f *perTopic[V]) Set(s string) error {
 	return nil
 }
 
+// Under implements [perTopicFlag].
+func (f *perTopic[V]) Under(topic, text string) error {
+	if _, has := f.values[topic]; has {
+		return nil
+	}
+	return f.Set(topic + "=" + text)
+}
+
 func (f *perTopic[V]) String() string { return strings.Join(f.text, ",") }
 
 // Type names the value in help texts.

@@ -26,11 +26,11 @@ type relaying struct {
 }
 
 func relayCommand() *cobra.Command {
-	r := &relaying{}
+	r := &relaying{serve: serve{fresh: relayCommand}}
 	r.print = choice{value: "none"}
-	r.beside, r.prepare = r.pass, r.own
+	r.beside, r.prepare, r.more = r.pass, r.own, r.checkRelay
 	cmd := &cobra.Command{
-		Use:   "relay ADDRESS",
+		Use:   "relay [ADDRESS]",
 		Short: "Receive dictionaries and pass them on to another dictwire",
 		Long: "relay is a server near those who send, which passes on all that it stores to the server\n" +
 			"at ADDRESS: topic by topic, in order, each dictionary once, whatever is stopped, killed\n" +
@@ -40,11 +40,17 @@ func relayCommand() *cobra.Command {
 			"it as they end serve; what is not passed on by then is, after the next start.",
 		Example: "  dictwire relay central.example:65432\n" +
 			"  dictwire relay --store /var/lib/dictwire-relay --listen unix:/run/dictwire.sock 10.0.0.1:65432",
-		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return r.run(cmd, args[0]) },
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				r.to = args[0]
+			}
+			return r.run(cmd)
+		},
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&r.store.dir, "store", "", "`directory` of what waits (default dictwire-relay in $XDG_STATE_HOME or ~/.local/state)")
+	flags.StringVar(&r.to, "to", "", "`address` of the server to pass on to, in place of ADDRESS")
 	flags.StringVar(&r.name, "name", "", "beginning of the `name` under which the records are passed on, when the store is new")
 	flags.BoolVar(&r.acceptLost, "accept-lost", false, "go on where the other server has less than it acknowledged: it was restored from a backup, or is another one")
 	r.addIdentity(flags)
@@ -52,22 +58,9 @@ func relayCommand() *cobra.Command {
 	return cmd
 }
 
-func (r *relaying) run(cmd *cobra.Command, to string) error {
-	r.to = to
+func (r *relaying) run(cmd *cobra.Command) error {
 	if err := r.readIdentity(cmd); err != nil {
 		return err
-	}
-	if host, port, ok := strings.Cut(to, ":"); !ok || port == "" || host == "" {
-		return usagef("ADDRESS %q, want host:port or unix:PATH", to)
-	}
-	if err := ledger.CheckPrefix(r.name); err != nil {
-		return usagef("--name: %w", err)
-	}
-	if to == r.listen {
-		return usagef("--listen %s is the address to pass on to", to)
-	}
-	if r.store.dir == inMemory {
-		return usagef("--store wants a directory: what is in memory ends with the relay")
 	}
 	if r.store.dir == "" {
 		dir, err := r.store.path()
@@ -77,6 +70,28 @@ func (r *relaying) run(cmd *cobra.Command, to string) error {
 		r.store.dir = dir + "-relay"
 	}
 	return r.serve.run(cmd)
+}
+
+// checkRelay returns what is wrong with the settings that only a relay has.
+func (r *relaying) checkRelay() error {
+	if r.to == "" {
+		return usagef("ADDRESS, or --to, names the server to pass on to")
+	}
+	if host, port, ok := strings.Cut(r.to, ":"); !ok || port == "" || host == "" {
+		return usagef("ADDRESS %q, want host:port or unix:PATH", r.to)
+	}
+	if err := ledger.CheckPrefix(r.name); err != nil {
+		return usagef("--name: %w", err)
+	}
+	for _, d := range r.doors {
+		if r.to == d.listen {
+			return usagef("--listen %s is the address to pass on to", r.to)
+		}
+	}
+	if r.store.dir == inMemory {
+		return usagef("--store wants a directory: what is in memory ends with the relay")
+	}
+	return nil
 }
 
 func (r *relaying) relay(st store.Store, log *slog.Logger) *relay.Relay {

@@ -22,8 +22,8 @@ type screen struct {
 // onScreen returns what data is written to: w itself, with all its bytes, unless
 // it is a terminal.
 func onScreen(w io.Writer) io.Writer {
-	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		return &screen{terminal: f}
+	if isTerminal(w) {
+		return &screen{terminal: w}
 	}
 	return w
 }
@@ -63,4 +63,10 @@ func (s *screen) Write(p []byte) (int, error) {
 // commands reports whether a terminal obeys a rune instead of showing it.
 func commands(r rune) bool {
 	return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' || r == '\u2029'
+}
+
+// isTerminal reports whether w is one.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
 }

@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"maps"
-	"net"
 	"os"
 	"os/signal"
 	"slices"
@@ -20,7 +19,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/dictwire/dictwire"
-	"github.com/dictwire/dictwire/dialect/web"
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/internal/heap"
 	"github.com/dictwire/dictwire/internal/option"
@@ -35,18 +33,20 @@ import (
 type serve struct {
 	formatFlags
 
-	listen        string
 	once          bool
 	store         storeFlag
 	topic         string
 	durability    choice
 	reserve       byteLimit
 	keep          keepFlags
+	kept          atomic.Pointer[keepFlags] // the same, as it was reloaded
+	log           choice
 	print         choice
 	reply         bool
 	quiet         bool
-	insecure      bool
-	doors         doors
+	door          door    // as flags describe it
+	doors         []*door // where the server is reached
+	config        configFlag
 	backups       string
 	maxConns      limit
 	maxHostConns  limit
@@ -63,6 +63,16 @@ type serve struct {
 	writeTimeout  timeLimit
 	grace         timeLimit
 
+	current  *cobra.Command // with the settings in force
+	inMemory bool           // the store is, which keeps what it was told to at the start
+
+	// more returns what else is wrong with the settings. Nil means that there is nothing
+	// else.
+	more func() error
+
+	// fresh makes the command anew.
+	fresh func() *cobra.Command
+
 	// beside runs beside the server, on the same store. Its end is the server's.
 	// Nil means that there is nothing else.
 	beside func(context.Context, store.Store, *slog.Logger) error
@@ -77,7 +87,7 @@ type serve struct {
 }
 
 func serveCommand() *cobra.Command {
-	s := &serve{}
+	s := &serve{fresh: serveCommand}
 	s.print = choice{"python", append(slices.Sorted(maps.Keys(s.codecs())), "none")}
 	cmd := &cobra.Command{
 		Use:   "serve",
@@ -112,14 +122,16 @@ func serveCommand() *cobra.Command {
 
 // addServing adds the flags of all that serve.
 func (s *serve) addServing(flags *pflag.FlagSet) {
-	flags.StringVar(&s.listen, "listen", dictwire.DefaultAddr, "`address`: host:port, unix:PATH or fd:N")
+	s.config.of, s.doors = s, []*door{&s.door}
+	flags.Var(&s.config, "config", configUsage)
+	s.door.add(flags)
+	s.log = choice{"text", []string{"text", "json"}}
+	flags.Var(&s.log, "log", "how what is logged is written to standard error: as text, or as JSON, an object on each line")
 	flags.StringVar(&s.topic, "topic", dictwire.DefaultTopic, "`topic` of what comes over connections that name none")
 	s.durability = choice{string(store.Fsync), []string{string(store.Fsync), string(store.OS)}}
 	flags.Var(&s.durability, "durability", "what is waited for before a record is acknowledged: fsync, which survives the loss of power, or os, which survives the end of the server alone")
 	flags.Var(&s.reserve, "reserve", "`bytes` of the disk that stay free: below, nothing is stored; -1 for none (default 1 GiB, or 2 % of the disk if that is more, but at most a tenth of it)")
 	flags.BoolVar(&s.quiet, "quiet", false, quietUsage)
-	flags.BoolVar(&s.insecure, "insecure", false, "listen on an address that other machines reach, and let everybody send and read everything")
-	s.doors.add(flags)
 	flags.StringVar(&s.backups, "backups", "", "`directory` in which those who may administer all topics have copies of the store made, over HTTP")
 	s.maxConns, s.maxHostConns, s.maxMemory = option.Conns, option.HostConns, option.Memory
 	flags.Var(&s.maxConns, "max-conns", "most connections at once, -1 for no limit")
@@ -145,8 +157,21 @@ func (s *serve) addServing(flags *pflag.FlagSet) {
 
 func (s *serve) run(cmd *cobra.Command) error {
 	s.stderr = cmd.ErrOrStderr()
-	if s.maxMemory <= 0 {
-		return usagef("--max-memory wants a positive number of bytes")
+	log := newLogger(s.stderr, s.log.value)
+	if s.log.value == "json" {
+		s.stderr = lineLogger{log}
+	}
+	err := s.serve(cmd, log)
+	if err == nil || s.log.value != "json" || errors.As(err, new(exitError)) {
+		return err
+	}
+	tell(s.stderr, err)
+	return exitError(exitCode(err))
+}
+
+func (s *serve) serve(cmd *cobra.Command, log *slog.Logger) error {
+	if err := s.check(); err != nil {
+		return err
 	}
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
@@ -154,16 +179,14 @@ func (s *serve) run(cmd *cobra.Command) error {
 	signal.Ignore(syscall.SIGPIPE) // a reader of stdout that goes away is an error like others
 	defer signal.Reset(syscall.SIGPIPE)
 
-	if err := checkTopic(s.topic); err != nil {
-		return err
+	s.kept.Store(&s.keep)
+	s.current = cmd
+	hangups := make(chan os.Signal, 1)
+	if !signal.Ignored(syscall.SIGHUP) && !isTerminal(cmd.ErrOrStderr()) {
+		signal.Notify(hangups, syscall.SIGHUP)
+		defer signal.Stop(hangups)
 	}
-	l, err := s.open(cmd.Context())
-	if err != nil {
-		return err
-	}
-	defer l.Close()
-	log := newLogger(s.stderr)
-	at, closeDoors, err := s.doors.open(l, log, s.say)
+	endpoints, closeDoors, err := s.open(cmd.Context(), log)
 	if err != nil {
 		return err
 	}
@@ -178,20 +201,16 @@ func (s *serve) run(cmd *cobra.Command) error {
 			return errors.Join(err, st.Close())
 		}
 	}
-	s.srv = &dictwire.Server{
-		Handler: s.handler(), Store: st, Topic: s.topic, Dialects: []dictwire.Dialect{web.Dialect},
-		JSON: s.json(), Limits: s.limits(),
-		MaxConns: int(s.maxConns), MaxHostConns: int(s.maxHostConns), MaxMemory: int64(s.maxMemory),
-		MaxRecordRate: int64(s.recordRate), MaxByteRate: int64(s.byteRate.byteSize),
-		FirstTimeout: time.Duration(s.firstTimeout), OpenTimeout: time.Duration(s.openTimeout), IdleTimeout: time.Duration(s.idleTimeout), RecordTimeout: time.Duration(s.recordTimeout), WriteTimeout: time.Duration(s.writeTimeout),
-		Logger: log, BackupDir: s.backups,
+	s.srv = s.server()
+	s.srv.Handler, s.srv.Store, s.srv.Logger = s.handler(), st, log
+	served := make(chan error, len(endpoints)+1)
+	for _, at := range endpoints {
+		s.say("listening on %s", where(at.Listener))
+		at.Once = s.once
+		go func() { served <- s.srv.Serve(at) }()
 	}
-	s.say("listening on %s", where(l))
-	at.Once = s.once
-	served := make(chan error, 2)
-	go func() { served <- s.srv.Serve(at) }()
 	end := s.runBeside(cmd.Context(), st, log, served)
-	err = s.wait(cmd.Context(), served, signals)
+	err = s.wait(cmd.Context(), served, signals, hangups)
 	var exit exitError
 	if errors.As(err, &exit) {
 		return err // at once
@@ -237,6 +256,7 @@ func (s *serve) openStore(ctx context.Context, logger *slog.Logger) (closingStor
 		if !ok {
 			keep = 64 << 20
 		}
+		s.inMemory = true
 		limitHeap(int64(s.maxMemory) + 2*int64(keep))
 		s.say("storing the newest %s in memory: nothing outlives this process", &keep)
 		return memory.New(&memory.Options{
@@ -249,7 +269,7 @@ func (s *serve) openStore(ctx context.Context, logger *slog.Logger) (closingStor
 		return nil, err
 	}
 	st, err := log.Open(ctx, dir, &log.Options{
-		Durability: store.Durability(s.durability.value), Reserve: int64(s.reserve.byteSize), Keep: s.keep.keep,
+		Durability: store.Durability(s.durability.value), Reserve: int64(s.reserve.byteSize), Keep: func(topic string) log.Keep { return s.kept.Load().keep(topic) },
 		MaxTopics: int(s.maxTopics), MaxProducers: int(s.maxProducers), MaxCursors: int(s.maxCursors),
 		Fatal: s.die, Logger: logger,
 		Damaged: func(d log.Damage) {
@@ -317,32 +337,38 @@ func (s *serve) checkKind(ctx context.Context, st store.Store) error {
 }
 
 // wait waits for the server's end, and for what ends it.
-func (s *serve) wait(ctx context.Context, served <-chan error, signals <-chan os.Signal) error {
+func (s *serve) wait(ctx context.Context, served <-chan error, signals, hangups <-chan os.Signal) error {
 	var failed <-chan struct{}
 	if s.printer != nil {
 		failed = s.printer.failed
 	}
 	var err error
-	select {
-	case err = <-served:
-	case <-signals:
-		s.say("shutting down")
-		drained := make(chan error, 1)
-		go func() { drained <- s.drain(ctx) }()
-		done := make(chan error, 1)
-		go func() {
-			select {
-			case err := <-drained:
-				done <- err
-			case <-failed:
-				done <- nil
+	for waiting := true; waiting; {
+		waiting = false
+		select {
+		case <-hangups:
+			s.reload()
+			waiting = true
+		case err = <-served:
+		case <-signals:
+			s.say("shutting down")
+			drained := make(chan error, 1)
+			go func() { drained <- s.drain(ctx) }()
+			done := make(chan error, 1)
+			go func() {
+				select {
+				case err := <-drained:
+					done <- err
+				case <-failed:
+					done <- nil
+				}
+			}()
+			if err = ending(done, signals, s.stderr, "connections to finish what they send"); errors.As(err, new(exitError)) {
+				return err
 			}
-		}()
-		if err = ending(done, signals, s.stderr, "connections to finish what they send"); errors.As(err, new(exitError)) {
-			return err
+		case <-failed:
+		case <-ctx.Done():
 		}
-	case <-failed:
-	case <-ctx.Done():
 	}
 	_ = s.srv.Close()
 	if errors.Is(err, dictwire.ErrServerClosed) {
@@ -385,40 +411,55 @@ func (s *serve) die(err error) {
 	os.Exit(exitFailure)
 }
 
-// open listens, and refuses addresses that other machines reach.
-func (s *serve) open(ctx context.Context) (net.Listener, error) {
-	l, err := dictwire.Listen(ctx, s.listen)
-	if errors.Is(err, syscall.EADDRINUSE) {
-		if strings.HasPrefix(s.listen, "unix:") {
-			return nil, hintError{err, "another program has the socket; stop it, or --listen unix:PATH with another path"}
-		}
-		return nil, hintError{err, "another server runs there; --listen 127.0.0.1:0 takes any free port"}
-	}
-	if err != nil {
-		return nil, err
-	}
-	if isReached(l) && !s.insecure && s.doors.tokens.path == "" {
-		_ = l.Close()
-		return nil, hintError{
-			fmt.Errorf("refusing to listen on %s: everybody who reaches it could send and read everything", l.Addr()),
-			"`dictwire token create --tokens tokens.json --name me --send --read` and `dictwire serve --listen " + s.listen +
-				" --tokens tokens.json` let in who has a token; --insecure lets in everybody",
+// open listens at all doors. end ends that.
+func (s *serve) open(ctx context.Context, log *slog.Logger) (all []dictwire.Endpoint, end func(), err error) {
+	var ends []func()
+	end = func() {
+		for _, end := range ends {
+			end()
 		}
 	}
-	return l, nil
-}
-
-// isReached reports whether other machines may reach a listener.
-func isReached(l net.Listener) bool {
-	tcp, ok := l.Addr().(*net.TCPAddr)
-	return ok && !tcp.IP.IsLoopback()
-}
-
-func where(l net.Listener) string {
-	if l.Addr().Network() == "unix" {
-		return "unix:" + l.Addr().String()
+	for _, d := range s.doors {
+		at, endOne, err := d.open(ctx, log, s.say)
+		if err != nil {
+			end()
+			return nil, nil, err
+		}
+		all, ends = append(all, at), append(ends, endOne)
 	}
-	return l.Addr().String()
+	return all, end, nil
+}
+
+// server returns the server as the settings say, without what it works with.
+func (s *serve) server() *dictwire.Server {
+	return &dictwire.Server{
+		Topic: s.topic, Dialects: dialects, JSON: s.json(), Limits: s.limits(),
+		MaxConns: int(s.maxConns), MaxHostConns: int(s.maxHostConns), MaxMemory: int64(s.maxMemory),
+		MaxRecordRate: int64(s.recordRate), MaxByteRate: int64(s.byteRate.byteSize),
+		FirstTimeout: time.Duration(s.firstTimeout), OpenTimeout: time.Duration(s.openTimeout), IdleTimeout: time.Duration(s.idleTimeout),
+		RecordTimeout: time.Duration(s.recordTimeout), WriteTimeout: time.Duration(s.writeTimeout),
+		BackupDir: s.backups,
+	}
+}
+
+// check returns all that is wrong with the settings together.
+func (s *serve) check() error {
+	var faults []error
+	if s.maxMemory <= 0 {
+		faults = append(faults, usagef("--max-memory wants a positive number of bytes"))
+	}
+	if err := checkTopic(s.topic); err != nil {
+		faults = append(faults, err)
+	}
+	for _, d := range s.doors {
+		if err := d.check(); err != nil {
+			faults = append(faults, err)
+		}
+	}
+	if s.more != nil {
+		faults = append(faults, s.more())
+	}
+	return errors.Join(faults...)
 }
 
 // printed is what is printed for each dictionary.

@@ -1,9 +1,7 @@
 package cli
 
 import (
-	"bufio"
 	"errors"
-	"fmt"
 	"os"
 	"strconv"
 	"strings"
@@ -34,6 +32,20 @@ var ownFlags = map[string]bool{
 	"cert --expires": true, // a certificate's default is another one than a token's
 }
 
+// settle sets the flags that the command line does not, by the environment and a file.
+func settle(cmd *cobra.Command) error {
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		if f.Annotations == nil {
+			f.Annotations = make(map[string][]string)
+		}
+		f.Annotations[givenAnnotation] = []string{f.Value.String()}
+	})
+	if err := fromEnvironment(cmd); err != nil {
+		return err
+	}
+	return fromFile(cmd)
+}
+
 // fromEnvironment sets the flags that the command line does not. An empty
 // variable is like none.
 func fromEnvironment(cmd *cobra.Command) error {
@@ -48,17 +60,25 @@ func fromEnvironment(cmd *cobra.Command) error {
 			failed = usagef("invalid value %q of %s: %w", value, name, wanted(f, err))
 			return
 		}
-		f.Changed = true
-		if f.Annotations == nil {
-			f.Annotations = make(map[string][]string)
-		}
-		f.Annotations[fromAnnotation] = []string{name}
+		setFrom(f, name)
 	})
 	return failed
 }
 
-// fromAnnotation is where fromEnvironment notes what a flag was set by.
+// setFrom notes what a flag was set by.
+func setFrom(f *pflag.Flag, by string) {
+	f.Changed = true
+	if f.Annotations == nil {
+		f.Annotations = make(map[string][]string)
+	}
+	f.Annotations[fromAnnotation] = append(f.Annotations[fromAnnotation], by)
+}
+
+// fromAnnotation is where setFrom notes what a flag was set by.
 const fromAnnotation = "dictwire_from"
+
+// givenAnnotation is where settle notes what the command line has set a flag to.
+const givenAnnotation = "dictwire_given"
 
 // given reports whether the command line has a flag.
 func given(cmd *cobra.Command, name string) bool {
@@ -97,18 +117,32 @@ func flagError(cmd *cobra.Command, err error) error {
 
 // nearestFlag returns the flag of a command whose name is the most like another:
 // one that begins so, or has a few letters changed. "" means that none is.
-func nearestFlag(cmd *cobra.Command, name string) (nearest string) {
-	least := len(name)/3 + 2 // changes are too many
+func nearestFlag(cmd *cobra.Command, name string) string {
+	var names []string
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
-		n := changes(name, f.Name)
-		if len(name) > 1 && strings.HasPrefix(f.Name, name) {
-			n = 0
-		}
-		if n < least && !f.Hidden {
-			least, nearest = n, f.Name
+		if !f.Hidden {
+			names = append(names, f.Name)
 		}
 	})
-	return nearest
+	return nearest(name, names)
+}
+
+// nearest returns which of some names is the most like another one.
+func nearest(name string, names []string) (like string) {
+	if len(name) > 100 { // as long as no name is
+		return ""
+	}
+	least := len(name)/3 + 2 // changes are too many
+	for _, other := range names {
+		n := changes(name, other)
+		if len(name) > 1 && strings.HasPrefix(other, name) {
+			n = 0
+		}
+		if n < least {
+			least, like = n, other
+		}
+	}
+	return like
 }
 
 // changes returns how many letters must be put in, left out or exchanged to make
@@ -147,59 +181,6 @@ func wanted(f *pflag.Flag, err error) error {
 
 // quietUsage is what --quiet means.
 const quietUsage = "say nothing but what goes wrong"
-
-func configCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "config [COMMAND]",
-		Short: "Print each setting, its value and where it comes from",
-		Long: "config prints each setting of a command, or of all, with its value and where that\n" +
-			"comes from: the environment or the default, with the variable that would change it. A\n" +
-			"flag stands above both.\n\n" +
-			"The variable is named after the flag, DICTWIRE_MAX_MEMORY for --max-memory. Where a flag\n" +
-			"means something else in another command, the command stands in it: DICTWIRE_TAIL_FROM.\n" +
-			"Without COMMAND, variables that begin with DICTWIRE and set nothing are named, too.",
-		Example: "  dictwire config\n  DICTWIRE_MAX_MEMORY=1GiB dictwire config serve",
-		Args:    cobra.ArbitraryArgs,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			found := false
-			known := map[string]bool{"DICTWIRE_RECORDS": true, "DICTWIRE_FIRST": true, tokenVariable: true} // of tail --exec; see identityFlags
-			out := bufio.NewWriter(cmd.OutOrStdout())
-			for _, c := range below(cmd.Root()) {
-				name := strings.TrimPrefix(c.CommandPath(), cmd.Root().Name()+" ")
-				if len(args) > 0 && name != strings.Join(args, " ") || !hasSettings(c) {
-					continue
-				}
-				found = true
-				if err := fromEnvironment(c); err != nil {
-					return err
-				}
-				c.LocalFlags().VisitAll(func(f *pflag.Flag) {
-					if f.Name == "help" {
-						return
-					}
-					from := variable(c, f)
-					known[from] = true
-					if len(f.Annotations[fromAnnotation]) == 0 {
-						from = "default; " + from
-					}
-					fmt.Fprintf(out, "%s --%s=%s  (%s)\n", name, f.Name, visible(f.Value.String()), from)
-				})
-			}
-			if !found {
-				return usagef("no command %q with settings", strings.Join(args, " "))
-			}
-			if err := out.Flush(); err != nil || len(args) > 0 {
-				return err
-			}
-			for _, set := range os.Environ() {
-				if name, _, _ := strings.Cut(set, "="); strings.HasPrefix(name, "DICTWIRE_") && !known[name] {
-					say(cmd.ErrOrStderr(), "%s sets nothing", name)
-				}
-			}
-			return nil
-		},
-	}
-}
 
 // hasSettings reports whether a command has flags that say how it works.
 func hasSettings(cmd *cobra.Command) (has bool) {

@@ -82,6 +82,9 @@ var codecName = regexp.MustCompile(`^[a-z0-9_-]{1,64}$`)
 // kinds are the dialects that every server speaks.
 var kinds = []dialect.Kind{native.Kind, stream.Kind, framed.Kind}
 
+// Kinds returns the dialects that every server speaks.
+func Kinds() []dialect.Kind { return slices.Clone(kinds) }
+
 // dialects are those of a server. Each is made once.
 type dialects struct {
 	kinds []dialect.Kind

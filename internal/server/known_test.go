@@ -31,7 +31,7 @@ func TestKnown(t *testing.T) {
 	}
 	known := func(says ...say) bool {
 		near, far := net.Pipe()
-		c := dialect.NewConn(near, &s.rules)
+		c := dialect.NewConn(near, s.timed.Load())
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)

@@ -57,7 +57,8 @@ type Server struct {
 	BackupDir string // "": no peer may ask for backups
 
 	once     sync.Once
-	rules    dialect.Rules
+	rules    dialect.Rules                 // without time-outs
+	timed    atomic.Pointer[dialect.Rules] // the same with them, for connections that come
 	store    store.Store
 	codecs   map[string]codec.Codec // by name
 	dialects dialects
@@ -108,17 +109,13 @@ func (s *Server) setup() {
 		s.dialects.build(s)
 		large := 2 * int64(limits.RecordBytes)
 		s.rules = dialect.Rules{
-			Memory:        lease.NewBudget(total-total/4-total/8, large),
-			Building:      lease.NewPot(total / 4),
-			Reading:       lease.NewBudget(total/8, large),
-			Turns:         lease.NewTurns(),
-			MaxRecord:     limits.RecordBytes,
-			FirstTimeout:  option.Timeout(s.FirstTimeout, option.FirstTime),
-			OpenTimeout:   option.Timeout(s.OpenTimeout, option.OpenTime),
-			IdleTimeout:   option.Timeout(s.IdleTimeout, option.IdleTime),
-			RecordTimeout: option.Timeout(s.RecordTimeout, option.RecordTime),
-			WriteTimeout:  option.Timeout(s.WriteTimeout, option.WriteTime),
+			Memory:    lease.NewBudget(total-total/4-total/8, large),
+			Building:  lease.NewPot(total / 4),
+			Reading:   lease.NewBudget(total/8, large),
+			Turns:     lease.NewTurns(),
+			MaxRecord: limits.RecordBytes,
 		}
+		s.timed.Store(s.timeouts(s.rules))
 		s.handlerTimeout = max(cmp.Or(s.HandlerTimeout, option.HandlerTime), 0)
 		s.handlerRetries = max(cmp.Or(s.HandlerRetries, option.HandlerTries), 0)
 		s.rules.Memory.KeepForKnown((total - total/4 - total/8) / 32)
@@ -242,7 +239,7 @@ func (s *Server) accept(l net.Listener, serve func(*dialect.Conn)) error {
 			continue
 		}
 		pause = 0
-		c := dialect.NewConn(nc, &s.rules)
+		c := dialect.NewConn(nc, s.timed.Load())
 		place := s.slots.enter(c, s.ending)
 		if place == nil || !s.begin(c) {
 			_ = nc.Close()

@@ -26,7 +26,7 @@ func openIntake(t *testing.T, s *Server) *intake {
 	s.setup()
 	near, far := net.Pipe()
 	t.Cleanup(func() { _, _ = near.Close(), far.Close() })
-	return newIntake(s, dialect.NewConn(near, &s.rules), &endpoint{authorize: s.Authorize})
+	return newIntake(s, dialect.NewConn(near, s.timed.Load()), &endpoint{authorize: s.Authorize})
 }
 
 // Sessions of one connection write and read at once.

@@ -42,11 +42,11 @@ const (
 // looked at only where a place is wanted, and then each connection at most once in
 // silentTime.
 type slots struct {
-	max  int           // negative: no limit
-	each int           // of one host; likewise
 	room chan struct{} // holds one when somebody left the lobby
 
 	mu        sync.Mutex
+	max       int            // negative: no limit; guarded by mu, like all below
+	each      int            // of one host; likewise
 	open      int            // places that are taken
 	hosts     map[string]int // how many connections a host has, in places and in the lobby
 	lobby     []*slot        // those that wait, the first to come first
@@ -76,6 +76,14 @@ func newSlots(limit, each int) *slots {
 
 // crowd is how many may wait, and how many may be about to leave.
 func (s *slots) crowd() int { return max(s.max/crowdPart, minCrowd) }
+
+// set changes the limits. Who has a place keeps it.
+func (s *slots) set(limit, each int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.max, s.each = limit, each
+	s.look()
+}
 
 // enter gives the connection a place, or lets it wait for one. It waits itself where
 // the lobby is full of one host's connections, and returns nil when ending is closed.
@@ -229,7 +237,7 @@ func (s *slots) look() {
 
 // place gives the places that are free to those who wait. s.mu is held.
 func (s *slots) place() {
-	for s.open < s.max && len(s.lobby) > 0 {
+	for (s.max < 0 || s.open < s.max) && len(s.lobby) > 0 {
 		i, _ := s.first()
 		p := s.lobby[i]
 		s.lobby = slices.Delete(s.lobby, i, i+1)
