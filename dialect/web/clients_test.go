@@ -27,11 +27,14 @@ func TestClients(t *testing.T) {
 				printf '{"n":3}' | gzip | curl -sS "$URL" --data-binary @- -H 'Content-Encoding: gzip' -H 'Expect: 100-continue' >/dev/null
 				printf '{"n":4}' | curl -sS "$URL" -T - -X POST >/dev/null
 				curl -sS --http2 "$URL" -d '{"n":5}' >/dev/null
+				curl -sS --http2-prior-knowledge "$URL" -d '{"n":6}' -o /dev/null -w '%{http_version}\n'
+				printf '[{"n":7}]' | curl -sS --http2-prior-knowledge "$URL" --data-binary @- -H 'Content-Type: application/json' -o /dev/null
+				curl -sS --http2-prior-knowledge "$URL?limit=1"
 				curl -sS "$URL?limit=2"
 				curl -sS -o /dev/null -w '%{http_code}\n' "$URL" -d '[1]'
 			`,
-			prints: "{\"name\":\"Alice\"}\n{\"n\":1}\n400\n",
-			stored: `{"name":"Alice"} {"n":1} {"n":2} {"n":3} {"n":4} {"n":5}`,
+			prints: "2\n{\"name\":\"Alice\"}\n{\"name\":\"Alice\"}\n{\"n\":1}\n400\n",
+			stored: `{"name":"Alice"} {"n":1} {"n":2} {"n":3} {"n":4} {"n":5} {"n":6} {"n":7}`,
 		},
 		{
 			name: "urllib", command: []string{"/usr/bin/python3", "-"}, script: `

@@ -69,7 +69,7 @@ func TestHostileRequests(t *testing.T) {
 		"a header of 64 KiB":          {post + "X: " + strings.Repeat("x", 64<<10) + "\r\n\r\n", "431", ""},
 		"ten thousand headers":        {post + strings.Repeat("X: x\r\n", 10_000) + "\r\n", "431", ""},
 		"HTTP/3.0":                    {"POST /v1/topics/t HTTP/3.0\r\nHost: localhost\r\nContent-Length: 7\r\n\r\n{\"a\":1}", "505", ""},
-		"HTTP/2":                      {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "505", ""},
+		"HTTP/2, half of its preface": {"PRI * HTTP/2.0\r\n\r\nGET / HTTP/1.1\r\n\r\n", "421", ""},
 		"a method that is a pickle":   {"copy / HTTP/1.1\r\nHost: rebound.example\r\nUser-Agent: " + strings.Repeat("x", 105) + ".}U+{\"evil\":1}!K1s.\r\nConnection: close\r\n\r\n", "421", ""},
 		"a refusal before the body":   {post + "Expect: 100-continue\r\nContent-Type: image/png\r\nContent-Length: 7\r\n\r\n", "415", ""},
 		"what is expected is unknown": {post + "Expect: a miracle\r\nContent-Length: 7\r\n\r\n{\"a\":1}", "417", ""},

@@ -46,6 +46,12 @@ func TestTLS(t *testing.T) {
 		}
 	}()
 	url := "https://" + l.Addr().String() + "/v1/topics/t"
+	for args, version := range map[string]string{"--http1.1": "1.1", "--http2": "2"} {
+		out, err := exec.CommandContext(t.Context(), "curl", args, "-sSf", "-k", "-o", "/dev/null", "-w", "%{http_version}", url).Output()
+		if err != nil || string(out) != version {
+			t.Errorf("%s: %v %s", args, err, out)
+		}
+	}
 	for _, args := range [][]string{
 		{"-d", `{"n":1}`}, {"-d", `{"n":2}`, "--http1.1"}, {"-d", `{"n":3}`, "-H", "Host: localhost"},
 	} {

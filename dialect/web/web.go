@@ -13,7 +13,7 @@ import (
 	"github.com/dictwire/dictwire/internal/dialect/web"
 )
 
-// Dialect is HTTP/1.1.
+// Dialect is HTTP/1.1 and HTTP/2.
 var Dialect dictwire.Dialect = http{}
 
 type http struct{}

@@ -17,9 +17,10 @@ import (
 
 // A Body is a [Source] of bytes that come over a hijacked connection and are read by
 // other means, such as the body of a request. The connection's rules of memory, time
-// and turns hold for it. It belongs to the connection's goroutine.
+// and turns hold for it. It belongs to the goroutine of a worker.
 type Body struct {
 	c        *Conn
+	worker   *Worker
 	r        io.Reader
 	deadline func(time.Time) error // sets when reads of r fail
 	lease    *lease.Lease
@@ -42,8 +43,8 @@ type Body struct {
 // NewBody returns the body that r reads. needs is how much memory r holds, and
 // deadline sets, from any goroutine, when its reads fail with an error that is
 // [os.ErrDeadlineExceeded]. Close must be called in the end.
-func (c *Conn) NewBody(ctx context.Context, r io.Reader, needs int64, deadline func(time.Time) error) (*Body, error) {
-	b := &Body{c: c, r: r, deadline: deadline, needs: needs, lease: c.rules.Memory.Lease()}
+func (w *Worker) NewBody(ctx context.Context, r io.Reader, needs int64, deadline func(time.Time) error) (*Body, error) {
+	b := &Body{c: w.c, worker: w, r: r, deadline: deadline, needs: needs, lease: w.c.rules.Memory.Lease()}
 	if err := b.lease.Resize(ctx, needs+firstBuffer); err != nil {
 		return nil, err
 	}
@@ -51,9 +52,9 @@ func (c *Conn) NewBody(ctx context.Context, r io.Reader, needs int64, deadline f
 	return b, nil
 }
 
-// Close gives the body's memory back, and ends the connection's turn.
+// Close gives the body's memory back, and ends the worker's turn.
 func (b *Body) Close() {
-	b.c.work.End()
+	b.worker.Rest()
 	putBuffer(b.buf)
 	b.buf, b.r0, b.w = nil, 0, 0
 	b.lease.Shrink(0)
@@ -79,7 +80,7 @@ func (b *Body) Offset() int64 { return b.read - int64(b.w-b.r0) }
 // More implements [Source]. Between its records a body must go on as soon as a record
 // must end.
 func (b *Body) More(ctx context.Context, within bool, h Holder) error {
-	b.c.work.End()
+	b.worker.Rest()
 	if b.err != nil {
 		return b.err
 	}
@@ -114,7 +115,7 @@ func (b *Body) More(ctx context.Context, within bool, h Holder) error {
 	case b.err != nil && b.err != io.EOF: // nobody will be told what has become of n bytes
 		return b.err
 	case n > 0:
-		return b.c.begin(ctx, b.c.work)
+		return b.worker.Begin(ctx)
 	case b.err == nil:
 		return b.More(ctx, within, h)
 	default:

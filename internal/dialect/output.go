@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -288,6 +289,39 @@ func (c *Conn) patiently(rest net.Buffers, p *pace) error {
 		}
 	}
 	return nil
+}
+
+// Await calls giveUp, once, when a peer who takes nothing of an answer is not to be
+// waited for any more, until stop is called: as in Send where patient is true, else as
+// for a reply. It is for what waits above the connection. Any goroutine may call it.
+func (c *Conn) Await(patient bool, giveUp func()) (stop func()) {
+	began := time.Now()
+	var mu sync.Mutex
+	var timer *time.Timer // guarded by mu; nil: stopped
+	look := func() {
+		mu.Lock()
+		defer mu.Unlock()
+		waited, pressed := time.Since(began), c.rules.Reading.Pressed()
+		switch {
+		case timer == nil:
+		case !patient && waited >= c.haste(), patient && waited >= c.rules.IdleTimeout, pressed && waited >= c.patienceOf(pressed), c.Ended() != nil:
+			timer = nil
+			giveUp()
+		default:
+			timer.Reset(pressTime)
+		}
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	timer = time.AfterFunc(pressTime, look)
+	return func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if timer != nil {
+			timer.Stop()
+			timer = nil
+		}
+	}
 }
 
 // patienceOf returns after how long a reader's progress is looked at.

@@ -31,7 +31,16 @@ type conn struct {
 	socket *socket // what has become of it; nil: nothing
 	taken  bool    // from net/http
 
-	failure error         // for the log
+	mu       sync.Mutex
+	over     bool           // no more requests are served; guarded by mu
+	failure  error          // for the log; guarded by mu
+	requests sync.WaitGroup // of HTTP/2
+
+	patience sync.Mutex
+	patients int // requests whose answers may take their time; guarded by patience
+
+	reading sync.Mutex    // held during a read of net/http
+	writing sync.Mutex    // held during a write of net/http
 	closed  atomic.Bool   // by net/http
 	done    chan struct{} // closed when net/http has done with it
 }
@@ -85,13 +94,31 @@ func (c open) CloseWrite() error {
 	return errors.ErrUnsupported
 }
 
+// Read implements [net.Conn].
+func (c open) Read(p []byte) (int, error) {
+	c.reading.Lock()
+	defer c.reading.Unlock()
+	if c.closed.Load() {
+		return 0, net.ErrClosed
+	}
+	return c.Conn.Read(p)
+}
+
+// Write implements [net.Conn].
+func (c open) Write(p []byte) (int, error) {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	return c.Conn.Write(p)
+}
+
 type connKey struct{}
 
-// connOf returns the connection of a request.
-func connOf(r *http.Request) *conn { return r.Context().Value(connKey{}).(open).conn }
-
 // fail notes what the log is to be told at the connection's end.
-func (c *conn) fail(err error) { c.failure = err }
+func (c *conn) fail(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.failure = err
+}
 
 // A handle serves a request, or returns why it can't. An *[fault.Error] is told to the
 // peer, unless the answer has begun: then the connection ends.
@@ -99,8 +126,8 @@ type handle func(w http.ResponseWriter, r *http.Request) error
 
 // ServeHTTP implements [http.Handler].
 func (h handle) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c := connOf(r)
-	defer c.dw.Rest()
+	c := requestOf(r)
+	defer c.worker.Rest()
 	err := h.safely(w, r)
 	if r.ContentLength != 0 { // what still comes of the body is read for a moment
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(restTime))

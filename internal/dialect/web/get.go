@@ -86,7 +86,7 @@ func queryOf(r *http.Request) (q query, err error) {
 type reading struct {
 	query
 	d   *web
-	c   *conn
+	c   *request
 	w   http.ResponseWriter
 	r   *http.Request
 	rc  *http.ResponseController
@@ -108,7 +108,7 @@ func (d *web) read(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	g := &reading{query: q, d: d, c: connOf(r), w: w, r: r, rc: http.NewResponseController(w), started: time.Now()}
+	g := &reading{query: q, d: d, c: requestOf(r), w: w, r: r, rc: http.NewResponseController(w), started: time.Now()}
 	ctx, cancel := context.WithCancelCause(r.Context())
 	defer cancel(nil)
 	g.out = forms[q.format]
@@ -125,8 +125,8 @@ func (d *web) read(w http.ResponseWriter, r *http.Request) error {
 	if r.Method == http.MethodHead {
 		return nil
 	}
-	g.c.dw.SetPatient(true)
-	defer g.c.dw.SetPatient(false)
+	g.c.setPatient(true)
+	defer g.c.setPatient(false)
 	ended := make(chan struct{})
 	go func() { // a server that ends does not wait for who reads
 		defer close(ended)

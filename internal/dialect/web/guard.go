@@ -35,12 +35,7 @@ func (d *web) guarded(next http.Handler) http.Handler {
 
 // check returns why a request is not served.
 func (g *guard) check(r *http.Request) *problem {
-	if r.ProtoMajor > 1 {
-		return &problem{status: http.StatusHTTPVersionNotSupported, fault: &fault.Error{
-			Code: fault.Version, At: -1, Text: r.Proto + " is not served here", Hint: "HTTP/1.1 is",
-		}}
-	}
-	if c := connOf(r); isLoopback(c.LocalAddr()) && !isLocalName(r.Host) {
+	if c := requestOf(r); isLoopback(c.LocalAddr()) && !isLocalName(r.Host) {
 		return &problem{status: http.StatusMisdirectedRequest, fault: &fault.Error{
 			Code: fault.Forbidden, At: -1,
 			Text: fmt.Sprintf("this server is not %.100q", r.Host),

@@ -91,7 +91,7 @@ func (d *web) writeOnce(ctx context.Context, p *posting, session dialect.Session
 	if err != nil {
 		return err
 	}
-	if err := connOf(p.r).dw.Own().BeginLong(ctx); err != nil {
+	if err := requestOf(p.r).worker.BeginLong(ctx); err != nil {
 		return err
 	}
 	q, err := d.sequence(ctx, cd, dialect.NewChunk(all))

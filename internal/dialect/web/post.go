@@ -29,12 +29,12 @@ const (
 
 // open opens the session of a request.
 func (d *web) open(r *http.Request) (dialect.Session, error) {
-	c := connOf(r)
+	c := requestOf(r)
 	token, err := bearer(r)
 	if err != nil {
 		return nil, err
 	}
-	s, err := c.in.Open(r.Context(), dialect.Credentials{Token: token})
+	s, err := c.in.Open(r.Context(), dialect.Credentials{Token: token, Worker: c.worker})
 	var f *fault.Error
 	if errors.As(err, &f) && f.Code == fault.Unauthenticated && f.Hint != "" {
 		inHeader := *f
@@ -91,7 +91,7 @@ func (d *web) write(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	body, err := connOf(r).dw.NewBody(ctx, plain, needs, rc.SetReadDeadline)
+	body, err := requestOf(r).worker.NewBody(ctx, plain, needs, rc.SetReadDeadline)
 	if err != nil {
 		return err
 	}

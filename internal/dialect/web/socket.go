@@ -47,7 +47,7 @@ func (d *web) connect(w http.ResponseWriter, r *http.Request) error {
 	if _, err := io.WriteString(nc, answer); err != nil {
 		return err
 	}
-	c := connOf(r)
+	c := requestOf(r).conn
 	came, _ := rw.Peek(rw.Reader.Buffered())
 	c.socket = &socket{token: token}
 	c.socket.Conn = websocket.New(c.Conn, append([]byte(nil), came...), func(frame []byte) error {

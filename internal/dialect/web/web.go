@@ -31,11 +31,16 @@ const (
 	maxHeader  = 16 << 10         // bytes of a request's head
 	headerTime = 10 * time.Second // that it may take
 	idleTime   = 2 * time.Minute  // between requests, at most
+
+	// Of a connection of HTTP/2.
+	maxStreams  = 100
+	headerTable = 4 << 10  // bytes of memory of either side's headers (RFC 7541)
+	window      = 64 << 10 // bytes of bodies that have come and nobody has asked for
 )
 
 // Kind is the dialect.
 var Kind = dialect.Kind{
-	Name: name, Protocols: []dialect.Protocol{dialect.HTTP}, ALPN: []string{"http/1.1"},
+	Name: name, Protocols: []dialect.Protocol{dialect.HTTP}, ALPN: []string{"h2", "http/1.1"},
 	New: func(c dialect.Config) dialect.Dialect { return newWeb(c) },
 }
 
@@ -50,7 +55,18 @@ type web struct {
 
 func newWeb(c dialect.Config) *web {
 	d := &web{Config: c, native: native.Kind.New(c)}
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true) // within TLS, too, which is below
 	d.server = &http.Server{
+		Protocols: &protocols,
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams:          maxStreams,
+			MaxDecoderHeaderTableSize:     headerTable,
+			MaxEncoderHeaderTableSize:     headerTable,
+			MaxReceiveBufferPerConnection: window,
+			MaxReceiveBufferPerStream:     window,
+		},
 		Handler:           d.handler(),
 		ReadHeaderTimeout: headerTime,
 		IdleTimeout:       idleTime,
@@ -59,12 +75,11 @@ func newWeb(c dialect.Config) *web {
 		BaseContext:       func(l net.Listener) context.Context { return l.(*conn).ctx },
 		ConnContext:       func(ctx context.Context, nc net.Conn) context.Context { return context.WithValue(ctx, connKey{}, nc) },
 		ConnState: func(nc net.Conn, state http.ConnState) {
-			switch c := nc.(open).conn; state {
-			case http.StateClosed:
+			c := nc.(open).conn
+			if state == http.StateClosed {
 				close(c.done)
-			case http.StateHijacked: // its handler has not ended yet
-				c.taken = true
 			}
+			c.taken = c.taken || state == http.StateHijacked // its handler has not ended yet
 		},
 	}
 	return d
@@ -82,6 +97,7 @@ func (d *web) Serve(ctx context.Context, c *dialect.Conn, in dialect.Intake) err
 		return dialect.ErrDrained
 	}
 	<-nc.done
+	nc.finish()
 	if nc.socket != nil {
 		return nc.socket.serve(ctx, d.native, c, in)
 	}
@@ -108,14 +124,5 @@ func (d *web) handler() http.Handler {
 	mux.Handle("/v1/topics/{topic}", methods{http.MethodGet: d.read, http.MethodPost: d.write, http.MethodDelete: d.trim})
 	mux.Handle(connectPath, methods{http.MethodGet: d.connect})
 	mux.Handle("/", handle(notFound))
-	guarded := d.guarded(mux)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c := connOf(r)
-		defer func() {
-			if c.taken {
-				close(c.done)
-			}
-		}()
-		guarded.ServeHTTP(w, r)
-	})
+	return d.each(d.guarded(mux))
 }
