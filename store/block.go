@@ -70,6 +70,25 @@ func (b *Block) Add(record []byte) {
 // Grow makes room for n more bytes of records.
 func (b *Block) Grow(n int) { b.Data = slices.Grow(b.Data, n) }
 
+// AddTime says when the event of the record that was added last happened, or UnknownTime.
+func (b *Block) AddTime(event int64) {
+	if event == UnknownTime && len(b.Times) == 0 {
+		return
+	}
+	for len(b.Times) < len(b.Lengths)-1 {
+		b.Times = append(b.Times, UnknownTime)
+	}
+	b.Times = append(b.Times, event)
+}
+
+// Time returns when the event of a record happened, and whether that is known.
+func (b *Block) Time(index uint32) (time.Time, bool) {
+	if int(index) >= len(b.Times) || b.Times[index] == UnknownTime {
+		return time.Time{}, false
+	}
+	return time.Unix(0, b.Times[index]).UTC(), true
+}
+
 // Reset takes the records out, and keeps their memory for the next ones.
 func (b *Block) Reset() {
 	b.Rejected, b.Times, b.Extended = b.Rejected[:0], b.Times[:0], false

@@ -65,6 +65,10 @@ type Conn struct {
 	Beat      func() error
 	BeatEvery time.Duration
 
+	// MaxMessage is how many bytes may be buffered at once, where that is more than a
+	// record.
+	MaxMessage int
+
 	// Patient says that the peer may be silent between records for ever.
 	Patient bool
 
@@ -112,6 +116,9 @@ func NewConn(nc net.Conn, rules *Rules) *Conn {
 	host := hostOf(nc.RemoteAddr())
 	return &Conn{nc: nc, wrapped: wrapped{top: nc}, host: host, rules: rules, busy: busyBuffer, lease: rules.Memory.Lease(), work: rules.Turns.Turn(host), ending: make(chan struct{}), over: make(chan struct{}), output: output{mu: make(turn, 1), flushed: time.Now()}}
 }
+
+// SetProtocol says what the connection speaks, where Sniff need not find out.
+func (c *Conn) SetProtocol(p Protocol) { c.protocol = p }
 
 // Protocol returns what the connection speaks, as Sniff found out.
 func (c *Conn) Protocol() Protocol { return c.protocol }
@@ -354,7 +361,7 @@ func (c *Conn) room(ctx context.Context, within bool, h Holder) error {
 // to be charged for it, of which some is.
 func (c *Conn) larger(size int, charge int64) (int, int64) {
 	// A record never outgrows the limit: its scanner refuses it before.
-	limit := max(size+firstBuffer, c.rules.MaxRecord+firstBuffer)
+	limit := max(size+firstBuffer, c.MaxMessage, c.rules.MaxRecord+firstBuffer)
 	size = min(2*size, limit)
 	charge = max(charge, int64(size))
 	if size > lease.Small {

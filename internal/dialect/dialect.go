@@ -22,6 +22,10 @@ type Kind struct {
 	Protocols []Protocol // what it serves
 	ALPN      []string   // what its clients call it within TLS, preferred first (RFC 7301)
 	New       func(Config) Dialect
+
+	// Greets, where it is not Unknown, is what the server speaks first, in place of
+	// Protocols. So the dialect is served where an endpoint names it alone.
+	Greets Protocol
 }
 
 // A Config is what a server has for its dialects.

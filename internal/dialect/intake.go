@@ -25,6 +25,10 @@ type Intake interface {
 type Credentials struct {
 	Token string
 
+	// User is who the dialect itself has found out that speaks. It is the principal
+	// where nobody is authorized by other means.
+	User string
+
 	// Worker is the goroutine that writes in the session. Nil means the connection's
 	// own. Of two sessions that are used at once, one at least has another.
 	Worker *Worker
@@ -113,11 +117,23 @@ type Batch struct {
 	Codec   codec.Codec
 	Records [][]byte // each one serialized dictionary, or one of Bad; valid until Take returns
 	Bad     []Bad    // those that can't be read, in order
+	Times   []int64  // of the records, as in store.Block; nil: they have none
+}
+
+// Time returns the time of a record, or store.UnknownTime.
+func (b *Batch) Time(index int) int64 {
+	if index < len(b.Times) {
+		return b.Times[index]
+	}
+	return store.UnknownTime
 }
 
 // From returns the batch without the first n records.
 func (b *Batch) From(n int) *Batch {
 	rest := &Batch{Codec: b.Codec, Records: b.Records[n:]}
+	if b.Times != nil {
+		rest.Times = b.Times[n:]
+	}
 	for _, bad := range b.Bad {
 		if bad.Index >= n {
 			bad.Index -= n

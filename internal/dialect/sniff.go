@@ -153,6 +153,14 @@ func sniff(b []byte, whole bool) (Protocol, error) {
 		return CBOR, nil
 	case c >= 0xA0 && c <= 0xBB, c == 0xBF: // map, indefinite map
 		return CBOR, nil
+	case c == 0xC0: // nothing, in MessagePack: the heartbeat of Fluent Forward
+		switch {
+		case len(b) == 1 && !whole:
+			return Unknown, codec.ErrIncomplete
+		case len(b) == 1 || b[1] == 0xC0 || b[1] >= 0x92 && b[1] <= 0x94 || b[1] == 0xDC || b[1] == 0xDD:
+			return Forward, nil
+		}
+		return unnamed(b, whole, cborTag)
 	case c == 0xD9: // tag 55799: self-described CBOR
 		if len(b) >= 2 && b[1] != 0xD9 || len(b) >= 3 && b[2] != 0xF7 {
 			return unnamed(b, whole, cborTag)
@@ -244,6 +252,12 @@ func sniffBracket(b []byte, whole bool) (Protocol, error) {
 	case foreign.OfDictionaries:
 		return JSON, nil
 	case foreign.OfOthers:
+		switch is, undecided := forwardInJSON(b); {
+		case is:
+			return refuse("this looks like Fluent Forward in JSON, which is not served", "send it in MessagePack")
+		case undecided && !whole:
+			return Unknown, codec.ErrIncomplete
+		}
 		return Unknown, &fault.Error{
 			Code: fault.NotADictionary,
 			Text: "want a dictionary, got a JSON list of something else; " + nothingTaken,
@@ -254,6 +268,27 @@ func sniffBracket(b []byte, whole bool) (Protocol, error) {
 	default:
 		return Unknown, codec.ErrIncomplete
 	}
+}
+
+// maxTag is how much of a tag is looked at.
+const maxTag = 512
+
+// forwardInJSON reports whether an array begins with a tag, and a time or entries.
+func forwardInJSON(b []byte) (is, undecided bool) {
+	b = bytes.TrimLeft(b[1:], " \t\r\n")
+	if len(b) == 0 || b[0] != '"' {
+		return false, false
+	}
+	end := bytes.IndexByte(b[1:], '"')
+	if end < 0 {
+		return false, len(b) < maxTag
+	}
+	b = bytes.TrimLeft(b[end+2:], " \t\r\n")
+	if len(b) == 0 || b[0] != ',' {
+		return false, len(b) == 0
+	}
+	b = bytes.TrimLeft(b[1:], " \t\r\n")
+	return len(b) > 0 && (b[0] == '[' || b[0] >= '0' && b[0] <= '9'), len(b) == 0
 }
 
 // sniffForward tells Fluent Forward, an array that begins with a string (the

@@ -54,6 +54,10 @@ func (s *Server) open(e Endpoint) (*endpoint, error) {
 			return nil, fmt.Errorf("dictwire: no dialect %q; there are %q", name, s.dialects.names())
 		}
 	}
+	if at.greets = s.dialects.greets(e.Dialects); at.greets != dialect.Unknown && len(e.Dialects) > 1 {
+		_ = e.Listener.Close()
+		return nil, fmt.Errorf("dictwire: among the dialects %q is one that speaks first: it wants an endpoint of its own", e.Dialects)
+	}
 	at.dialects = s.dialects.of(e.Dialects)
 	at.plaintext = e.Plaintext
 	at.secure(e.TLS, at.dialects, s.dialects.kinds)
@@ -126,11 +130,24 @@ func (d *dialects) of(names []string) map[dialect.Protocol]dialect.Dialect {
 		if len(names) > 0 && !slices.Contains(names, k.Name) {
 			continue
 		}
+		if k.Greets != dialect.Unknown && len(names) == 1 {
+			by[k.Greets] = d.made[i]
+		}
 		for _, p := range k.Protocols {
 			by[p] = d.made[i]
 		}
 	}
 	return by
+}
+
+// greets returns what the server speaks first where it speaks the dialects of some names.
+func (d *dialects) greets(names []string) dialect.Protocol {
+	for _, k := range d.kinds {
+		if k.Greets != dialect.Unknown && slices.Contains(names, k.Name) {
+			return k.Greets
+		}
+	}
+	return dialect.Unknown
 }
 
 // shutdown ends what the dialects have open beside their connections. It may be called

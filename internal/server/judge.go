@@ -103,7 +103,7 @@ func (w *writer) judgeGood(ctx context.Context, t *take, b *dialect.Batch, index
 	case reply != nil:
 		t.answers = append(t.answers, dialect.Answer{Index: index, Reply: reply})
 	}
-	t.keep(w, format.Name(), stored)
+	t.keep(w, format.Name(), stored, b.Time(index))
 	return reply, true, nil
 }
 

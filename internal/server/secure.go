@@ -28,9 +28,10 @@ const (
 
 // security is what an endpoint has of TLS.
 type security struct {
-	config    *tls.Config    // nil: there is none
-	plaintext []netip.Prefix // who need not speak it
-	protocols []string       // what is offered within it
+	config    *tls.Config      // nil: there is none
+	plaintext []netip.Prefix   // who need not speak it
+	greets    dialect.Protocol // what the server speaks first; Unknown: the peer does
+	protocols []string         // what is offered within it
 }
 
 // secure makes what an endpoint needs for TLS.
@@ -39,7 +40,7 @@ func (s *security) secure(config *tls.Config, dialects map[dialect.Protocol]dial
 		return
 	}
 	for _, k := range kinds {
-		if dialects[k.Protocols[0]] != nil {
+		if len(k.Protocols) > 0 && dialects[k.Protocols[0]] != nil {
 			s.protocols = append(s.protocols, k.ALPN...)
 		}
 	}
@@ -76,16 +77,25 @@ func (s *security) wants(c *dialect.Conn) bool {
 	if s.config == nil {
 		return false
 	}
+	if s.greets != dialect.Unknown {
+		return true
+	}
 	addr, ok := c.IP()
 	return !ok || !slices.ContainsFunc(s.plaintext, func(p netip.Prefix) bool { return p.Contains(addr) })
 }
 
 // sniff tells what a connection speaks, within TLS where it has begun with that.
 func (s *security) sniff(ctx context.Context, c *dialect.Conn, active func() bool) (dialect.Protocol, error) {
+	if s.greets != dialect.Unknown && s.config == nil {
+		return s.greet(c, active)
+	}
 	p, err := c.Sniff(ctx, active)
 	if p == dialect.TLS && s.config != nil && err == nil {
 		if err := s.handshake(ctx, c); err != nil {
 			return p, err
+		}
+		if s.greets != dialect.Unknown {
+			return s.greet(c, nil)
 		}
 		return c.Sniff(ctx, nil)
 	}
@@ -97,6 +107,16 @@ func (s *security) sniff(ctx context.Context, c *dialect.Conn, active func() boo
 		}
 	}
 	return p, err
+}
+
+// greet says what a connection speaks where the server speaks first. Within TLS, all peers
+// of such an endpoint do.
+func (s *security) greet(c *dialect.Conn, active func() bool) (dialect.Protocol, error) {
+	if active != nil && !active() {
+		return dialect.Unknown, io.EOF
+	}
+	c.SetProtocol(s.greets)
+	return s.greets, nil
 }
 
 // A handshakeError is why a connection has no TLS. The peer was told by an alert.

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -55,7 +56,7 @@ func (in *intake) Open(ctx context.Context, c dialect.Credentials) (dialect.Sess
 	}
 	authorize := in.endpoint.authorize
 	if authorize == nil {
-		return &session{intake: in, worker: worker, principal: store.Anonymous}, nil
+		return &session{intake: in, worker: worker, principal: cmp.Or(c.User, store.Anonymous)}, nil
 	}
 	worker.Rest()
 	asking, cancel := context.WithTimeout(ctx, authorizeTime)

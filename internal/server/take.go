@@ -113,9 +113,11 @@ func (t *take) block(w *writer, topic, format string, n int) *store.Block {
 	return b
 }
 
-// keep takes in a good record.
-func (t *take) keep(w *writer, format string, record []byte) {
-	t.block(w, w.topic, format, len(record)).Add(record)
+// keep takes in a good record, and when its event happened, where that is known.
+func (t *take) keep(w *writer, format string, record []byte, event int64) {
+	b := t.block(w, w.topic, format, len(record))
+	b.Add(record)
+	b.AddTime(event)
 	t.size += int64(len(record))
 	t.records++
 	t.good++
@@ -134,8 +136,8 @@ func (t *take) keepAll(ctx context.Context, w *writer, b *dialect.Batch) error {
 	if size <= t.most {
 		t.block(w, w.topic, b.Codec.Name(), size).Grow(size)
 	}
-	for _, record := range b.Records {
-		t.keep(w, b.Codec.Name(), record)
+	for i, record := range b.Records {
+		t.keep(w, b.Codec.Name(), record, b.Time(i))
 	}
 	return nil
 }

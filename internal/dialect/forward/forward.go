@@ -1,0 +1,331 @@
+// Package forward is the dialect of Fluent Forward, version 1 of its protocol, as Fluentd,
+// Fluent Bit and the loggers of many languages speak it.
+//
+//	[tag, time, record, option?]            Message
+//	[tag, [[time, record], …], option?]     Forward
+//	[tag, bin or str, option?]              PackedForward: entries back to back,
+//	                                        perhaps compressed
+//
+// A message with the option chunk is acknowledged when its records are settled, and
+// stored once, however often it comes within 24 hours: its records are numbered, as those
+// of a producer that the chunk and the entries name. Others are not acknowledged. The tag
+// names the topic, and the time of an entry is kept beside its record.
+//
+// At an endpoint of its own, [Options.Kind] begins with the protocol's handshake.
+package forward
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/fault"
+	"github.com/dictwire/dictwire/internal/dialect"
+	"github.com/dictwire/dictwire/internal/unpack"
+	"github.com/dictwire/dictwire/store"
+)
+
+const (
+	name = "forward"
+
+	// maxMessage is the longest message, as it comes.
+	maxMessage = 16 << 20
+
+	// maxTogether is how many messages of one record are taken in together.
+	maxTogether = 1024
+)
+
+// Kind is the dialect where a connection begins with records.
+var Kind = dialect.Kind{
+	Name: name, Protocols: []dialect.Protocol{dialect.Forward},
+	New: func(c dialect.Config) dialect.Dialect { return forward{Config: c} },
+}
+
+// A forward serves Fluent Forward.
+type forward struct {
+	dialect.Config
+	options *Options // nil: without a handshake
+}
+
+// Shutdown has nothing to do: what comes, comes over connections.
+func (forward) Shutdown(context.Context) error { return nil }
+
+// Serve serves one connection. See [dialect.Dialect].
+func (d forward) Serve(ctx context.Context, c *dialect.Conn, in dialect.Intake) error {
+	c.Codec = d.Codecs["msgpack"]
+	user := ""
+	if d.options != nil {
+		var err error
+		if user, err = d.options.handshake(ctx, c); errors.Is(err, errSilent) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
+	session, err := in.Open(ctx, dialect.Credentials{User: user})
+	if err != nil {
+		return err
+	}
+	t := &taking{d: d, c: c, session: session}
+	defer t.close()
+	err = t.all(ctx)
+	if errors.Is(err, dialect.ErrDrained) {
+		return nil
+	}
+	return err
+}
+
+// A taking takes in what comes over one connection.
+type taking struct {
+	d       forward
+	c       *dialect.Conn
+	session dialect.Session
+
+	writer dialect.Writer // of messages without a chunk; nil until it is needed
+	topic  string         // its
+
+	// Messages of one record each that were not taken in yet. They are buffered.
+	batch   dialect.Batch
+	single  *entries
+	waiting int // their bytes
+}
+
+// close gives the writer back.
+func (t *taking) close() {
+	if t.writer != nil {
+		t.writer.Close()
+	}
+}
+
+// all takes in messages until the connection's end.
+func (t *taking) all(ctx context.Context) error {
+	w := newWalker()
+	for {
+		buf := t.c.Buffered()[t.waiting:]
+		if w.at == 0 && len(buf) > 0 && buf[0] == 0xc0 { // a heartbeat
+			if err := t.flush(ctx); err != nil {
+				return err
+			}
+			t.c.Discard(1)
+			continue
+		}
+		if w.at == 0 && len(buf) > 0 && !isArray(buf[0]) {
+			return errors.Join(t.flush(ctx), t.malformed(errors.New("want an array")))
+		}
+		whole, err := w.walk(buf)
+		switch {
+		case err != nil:
+			return errors.Join(t.flush(ctx), t.malformed(err))
+		case whole:
+			if err := t.message(ctx, buf[:w.at]); err != nil {
+				return err
+			}
+			w = newWalker()
+			continue
+		case w.at > maxMessage || len(buf) > maxMessage:
+			return errors.Join(t.flush(ctx), &fault.Error{
+				Code: fault.TooLarge, At: t.c.Offset(),
+				Text: fmt.Sprintf("a message of more than %d bytes", maxMessage),
+				Hint: "let chunk_limit_size be 8m",
+			})
+		}
+		if err := t.flush(ctx); err != nil {
+			return err
+		}
+		t.c.MaxMessage = min(max(w.at, 2*len(t.c.Buffered())), maxMessage) + maxAround
+		if err := t.c.More(ctx, len(t.c.Buffered()) > 0, nil); err == io.EOF {
+			return t.end()
+		} else if err != nil {
+			return err
+		}
+	}
+}
+
+// end returns a fault where the connection ends within a message.
+func (t *taking) end() error {
+	if n := len(t.c.Buffered()); n > 0 {
+		return &fault.Error{Code: fault.Truncated, At: t.c.Offset() + int64(n), Text: "the connection ended within a message; nothing of it was taken"}
+	}
+	return nil
+}
+
+// malformed returns the fault of what is no message.
+func (t *taking) malformed(err error) error {
+	return &fault.Error{
+		Code: fault.Malformed, At: t.c.Offset() + int64(t.waiting), Err: err,
+		Text: fmt.Sprintf("Fluent Forward: %v; what was sent from here on was not taken", err),
+	}
+}
+
+// message takes in a whole message, which is buffered.
+func (t *taking) message(ctx context.Context, b []byte) error {
+	m, err := parse(b)
+	if err != nil {
+		return errors.Join(t.flush(ctx), t.malformed(err))
+	}
+	if m.single && m.chunk == nil {
+		return t.one(ctx, m, len(b))
+	}
+	if err := t.flush(ctx); err != nil {
+		return err
+	}
+	if err := t.many(ctx, m); err != nil {
+		return err
+	}
+	if m.chunk != nil {
+		if _, err := t.c.Write(append([]byte("\x81\xa3ack"), m.chunk...)); err != nil {
+			return err
+		}
+	}
+	t.c.Discard(len(b))
+	return nil
+}
+
+// one notes a message of one record, which is taken in with those after it.
+func (t *taking) one(ctx context.Context, m message, size int) error {
+	topic := topic(m.tag)
+	if t.writer == nil || topic != t.topic || len(t.batch.Records) >= maxTogether {
+		if err := t.flush(ctx); err != nil {
+			return err
+		}
+	}
+	if err := t.open(ctx, topic); err != nil {
+		return err
+	}
+	if t.single == nil {
+		t.single = newEntries(t.d.Codecs["msgpack"], t.d.Limits())
+		t.batch.Codec = t.single
+	}
+	at := t.c.Offset() + int64(t.waiting)
+	record, time, err := t.single.scanner.alone(m.entries)
+	if err != nil {
+		t.batch.Bad = append(t.batch.Bad, dialect.Bad{Index: len(t.batch.Records), At: at, Err: dialect.FaultOf(err, at)})
+	}
+	t.batch.Records, t.batch.Times = append(t.batch.Records, record), append(t.batch.Times, time)
+	t.waiting += size
+	return nil
+}
+
+// flush takes in the messages that wait.
+func (t *taking) flush(ctx context.Context) error {
+	if t.waiting == 0 {
+		return nil
+	}
+	_, err := t.writer.Take(ctx, &t.batch, nil)
+	t.c.Discard(t.waiting)
+	t.batch.Records, t.batch.Bad, t.batch.Times, t.waiting = t.batch.Records[:0], t.batch.Bad[:0], t.batch.Times[:0], 0
+	return err
+}
+
+// open opens the writer of a topic.
+func (t *taking) open(ctx context.Context, topic string) error {
+	if t.writer != nil && topic == t.topic {
+		return nil
+	}
+	w, err := t.session.Write(ctx, dialect.WriteRequest{Dialect: name, Topic: topic})
+	if err != nil {
+		return err
+	}
+	t.close()
+	t.writer, t.topic = w, topic
+	return nil
+}
+
+// many takes in the records of a message.
+func (t *taking) many(ctx context.Context, m message) (err error) {
+	var (
+		w       dialect.Writer
+		settled int // of them, before
+	)
+	if m.chunk == nil {
+		if err := t.open(ctx, topic(m.tag)); err != nil {
+			return err
+		}
+		w = t.writer
+	} else {
+		sum := sha256.Sum256(m.entries)
+		w, err = t.session.Write(ctx, dialect.WriteRequest{
+			Dialect: name, Topic: topic(m.tag), Key: "forward\x00" + string(m.id) + "\x00" + string(sum[:]),
+		})
+		if err != nil {
+			return err
+		}
+		defer w.Close()
+		settled = int(w.Claim().Next - 1)
+	}
+	format := newEntries(t.d.Codecs["msgpack"], t.d.Limits())
+	if m.single {
+		return t.takeOne(ctx, w, format, m, settled)
+	}
+	var source dialect.Source = dialect.NewChunk(m.entries)
+	if m.compression != "" {
+		body, err := t.unpack(ctx, m)
+		if err != nil {
+			return err
+		}
+		defer body.Close()
+		source = body
+	}
+	q := dialect.NewSequence(source, format, t.d.Limits())
+	found := 0
+	err = q.Each(ctx, func(b *dialect.Batch) error {
+		b.Times = format.scanner.takeTimes()
+		from := min(max(settled-found, 0), len(b.Records))
+		if found += len(b.Records); from == len(b.Records) {
+			return nil
+		}
+		_, err := w.Take(ctx, b.From(from), nil)
+		return err
+	})
+	var f *fault.Error
+	if errors.As(err, &f) && q.Ends(f) { // it was rejected, and is settled
+		return nil
+	}
+	return err
+}
+
+// takeOne takes in a message of one record.
+func (t *taking) takeOne(ctx context.Context, w dialect.Writer, format *entries, m message, settled int) error {
+	if settled > 0 {
+		return nil
+	}
+	at := t.c.Offset()
+	record, time, err := format.scanner.alone(m.entries)
+	b := dialect.Batch{Codec: format, Records: [][]byte{record}, Times: []int64{time}}
+	if err != nil {
+		b.Bad = []dialect.Bad{{At: at, Err: dialect.FaultOf(err, at)}}
+	}
+	_, err = w.Take(ctx, &b, nil)
+	return err
+}
+
+// unpack returns the entries of a message without their compression.
+func (t *taking) unpack(ctx context.Context, m message) (*dialect.Body, error) {
+	if err := t.c.Own().BeginLong(ctx); err != nil {
+		return nil, err
+	}
+	plain, needs, err := unpack.New("the chunk", m.compression, bytes.NewReader(m.entries))
+	if err != nil {
+		return nil, err
+	}
+	return t.c.NewBody(ctx, plain, needs, func(time.Time) error { return nil })
+}
+
+// alone finds the record in what one message holds: a time and a record.
+func (s *scanner) alone(b []byte) (record []byte, time int64, err error) {
+	c := &cutter{rest: b}
+	if time, err = eventTime(c.item()); err != nil {
+		return c.rest, store.UnknownTime, &codec.SyntaxError{Codec: s.cd.Name(), Code: fault.Malformed, Msg: err.Error()}
+	}
+	if len(c.rest) > s.limits.RecordBytes {
+		err := s.tooLarge()
+		s.takeTimes()
+		return c.rest, store.UnknownTime, err
+	}
+	return c.rest, time, s.check(c.rest)
+}
