@@ -25,6 +25,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/dialect/forward"
 	"github.com/dictwire/dictwire/dialect/web"
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/store/log"
@@ -156,7 +157,7 @@ func (b *transcript) play(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	srv := &dictwire.Server{Store: s, Dialects: []dictwire.Dialect{web.Dialect}, BackupDir: t.TempDir()}
+	srv := &dictwire.Server{Store: s, Dialects: []dictwire.Dialect{web.Dialect, forward.Dialect}, BackupDir: t.TempDir()}
 	if b.handler {
 		srv.Handler = dictwire.HandlerFunc(handle)
 	}

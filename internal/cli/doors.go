@@ -18,13 +18,14 @@ import (
 
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/auth"
+	"github.com/dictwire/dictwire/dialect/forward"
 	"github.com/dictwire/dictwire/dialect/web"
 	"github.com/dictwire/dictwire/internal/server"
 	"github.com/dictwire/dictwire/store"
 )
 
 // dialects are what the command line speaks beside what every server does.
-var dialects = []dictwire.Dialect{web.Dialect}
+var dialects = []dictwire.Dialect{web.Dialect, forward.Dialect}
 
 // A door is where a server is reached, and who is let in there, and how: an endpoint of
 // the file, or the one that flags describe.

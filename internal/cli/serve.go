@@ -46,6 +46,7 @@ type serve struct {
 	quiet         bool
 	door          door    // as flags describe it
 	doors         []*door // where the server is reached
+	forward       forwardFlags
 	config        configFlag
 	backups       string
 	maxConns      limit
@@ -132,6 +133,7 @@ func (s *serve) addServing(flags *pflag.FlagSet) {
 	flags.Var(&s.durability, "durability", "what is waited for before a record is acknowledged: fsync, which survives the loss of power, or os, which survives the end of the server alone")
 	flags.Var(&s.reserve, "reserve", "`bytes` of the disk that stay free: below, nothing is stored; -1 for none (default 1 GiB, or 2 % of the disk if that is more, but at most a tenth of it)")
 	flags.BoolVar(&s.quiet, "quiet", false, quietUsage)
+	s.forward.add(flags)
 	flags.StringVar(&s.backups, "backups", "", "`directory` in which those who may administer all topics have copies of the store made, over HTTP")
 	s.maxConns, s.maxHostConns, s.maxMemory = option.Conns, option.HostConns, option.Memory
 	flags.Var(&s.maxConns, "max-conns", "most connections at once, -1 for no limit")
@@ -191,6 +193,13 @@ func (s *serve) serve(cmd *cobra.Command, log *slog.Logger) error {
 		return err
 	}
 	defer closeDoors()
+	secure, err := s.forward.open(cmd.Context(), endpoints[0])
+	if err != nil {
+		return err
+	}
+	if secure != nil {
+		defer secure.endpoint.Listener.Close()
+	}
 	st, err := s.openStore(cmd.Context(), log)
 	if err != nil {
 		return err
@@ -202,12 +211,19 @@ func (s *serve) serve(cmd *cobra.Command, log *slog.Logger) error {
 		}
 	}
 	s.srv = s.server()
+	if secure != nil {
+		s.srv.Dialects = append(slices.Clip(s.srv.Dialects), secure.dialect)
+	}
 	s.srv.Handler, s.srv.Store, s.srv.Logger = s.handler(), st, log
-	served := make(chan error, len(endpoints)+1)
+	served := make(chan error, len(endpoints)+2)
 	for _, at := range endpoints {
 		s.say("listening on %s", where(at.Listener))
 		at.Once = s.once
 		go func() { served <- s.srv.Serve(at) }()
+	}
+	if secure != nil {
+		s.say("listening on %s for Fluent Forward with a shared key", where(secure.endpoint.Listener))
+		go func() { served <- secure.serve(s.srv) }()
 	}
 	end := s.runBeside(cmd.Context(), st, log, served)
 	err = s.wait(cmd.Context(), served, signals, hangups)
