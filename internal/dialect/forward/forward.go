@@ -313,7 +313,7 @@ func (t *taking) unpack(ctx context.Context, m message) (*dialect.Body, error) {
 	if err != nil {
 		return nil, err
 	}
-	return t.c.NewBody(ctx, plain, needs, func(time.Time) error { return nil })
+	return t.c.Own().NewBody(ctx, plain, needs, func(time.Time) error { return nil })
 }
 
 // alone finds the record in what one message holds: a time and a record.
