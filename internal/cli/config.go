@@ -13,6 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/dictwire/dictwire/schema"
 )
 
 func configCommand() *cobra.Command {
@@ -197,6 +199,9 @@ func (s *serve) checkFiles() error {
 		}
 		end()
 	}
+	if err := new(schema.Set).Load(s.schemas.values); err != nil {
+		faults = append(faults, err)
+	}
 	return errors.Join(faults...)
 }
 
@@ -261,7 +266,7 @@ func closed(properties map[string]any) map[string]any {
 // flagSchema is the schema of what a flag may be in the file.
 func flagSchema(f *pflag.Flag) map[string]any {
 	_, usage := pflag.UnquoteUsage(f)
-	schema := map[string]any{"description": usage}
+	of := map[string]any{"description": usage}
 	k := kindOf(f)
 	text := map[string]any{"type": "string", "minLength": 1}
 	switch v := f.Value.(type) {
@@ -275,25 +280,25 @@ func flagSchema(f *pflag.Flag) map[string]any {
 	number := map[string]any{"type": "integer", "minimum": -1, "not": map[string]any{"const": 0}}
 	switch {
 	case k.boolean:
-		schema["type"] = "boolean"
+		of["type"] = "boolean"
 	case k.list:
-		schema["anyOf"] = []any{text, map[string]any{"type": "array", "minItems": 1, "items": text}}
+		of["anyOf"] = []any{text, map[string]any{"type": "array", "minItems": 1, "items": text}}
 	case k.integer && k.text:
-		schema["anyOf"] = []any{number, text}
+		of["anyOf"] = []any{number, text}
 	case k.integer:
-		merge(schema, number)
+		merge(of, number)
 	default:
-		merge(schema, text)
+		merge(of, text)
 	}
 	if f.DefValue != "" {
-		schema["default"] = f.DefValue
+		of["default"] = f.DefValue
 		if n, err := strconv.Atoi(f.DefValue); err == nil && k.integer {
-			schema["default"] = n
+			of["default"] = n
 		} else if k.boolean {
-			schema["default"] = f.DefValue == "true"
+			of["default"] = f.DefValue == "true"
 		}
 	}
-	return schema
+	return of
 }
 
 func merge(into, from map[string]any) {

@@ -163,7 +163,7 @@ func (f *file) checkTokens(tokens token.Tokens) error {
 		if t.Position.Line != line {
 			line, entries = t.Position.Line, 0
 		}
-		switch t.Type {
+		switch t.Type { //nolint:exhaustive // the others are what a file has
 		case token.AnchorType, token.AliasType, token.MergeKeyType:
 			return f.fault(t.Position, "write out what it stands for", "anchors and aliases are not taken")
 		case token.TagType, token.DirectiveType:
@@ -213,13 +213,13 @@ func (f *file) take(root *ast.MappingNode) {
 		}
 	})
 	f.each(root, names, func(name string, key, value ast.Node) {
-		switch flag := flags.Lookup(name); {
-		case name == keyTopics:
+		switch name {
+		case keyTopics:
 			f.topics(value)
-		case name == keyEndpoints:
+		case keyEndpoints:
 			f.doors(value)
 		default:
-			f.set(flags, flag, "", key, value)
+			f.set(flags.Lookup(name), "", key, value)
 		}
 	})
 	if len(f.endpoints) == 0 {
@@ -301,7 +301,7 @@ func (f *file) topics(n ast.Node) {
 			return
 		}
 		f.each(of, names, func(name string, key, value ast.Node) {
-			f.set(flags, flags.Lookup(name), topic, key, value)
+			f.set(flags.Lookup(name), topic, key, value)
 		})
 	})
 }
@@ -322,7 +322,7 @@ func (f *file) doors(n ast.Node) {
 		d, flags := newDoor()
 		var names []string
 		flags.VisitAll(func(flag *pflag.Flag) { names = append(names, flag.Name) })
-		f.each(m, names, func(name string, key, value ast.Node) {
+		f.each(m, names, func(name string, _, value ast.Node) {
 			if texts, ok := f.texts(flags.Lookup(name), value); ok {
 				f.try(flags.Lookup(name), name, value, texts)
 			}
@@ -355,7 +355,7 @@ func isOfDoor(name string) bool {
 func inFile(f *pflag.Flag) bool { return f.Name != "help" && f.Name != "config" }
 
 // set takes what is said of a flag.
-func (f *file) set(flags *pflag.FlagSet, flag *pflag.Flag, topic string, key, value ast.Node) {
+func (f *file) set(flag *pflag.Flag, topic string, key, value ast.Node) {
 	texts, ok := f.texts(flag, value)
 	if !ok {
 		return

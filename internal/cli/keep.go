@@ -74,6 +74,17 @@ func (f *perTopic[V]) of(topic string) (V, bool) {
 	return v, ok
 }
 
+// addSchemas adds the flag of the schemas that records have to fit.
+func (s *serve) addSchemas(flags *pflag.FlagSet) {
+	s.schemas.kind, s.schemas.parse = "file", func(path string) (string, error) {
+		if path == "" {
+			return "", fmt.Errorf("want the name of a file")
+		}
+		return path, nil
+	}
+	flags.Var(&s.schemas, "schema", "JSON Schema that the records of all topics have to fit, or of one; may be repeated (default none)")
+}
+
 // A keepFlags says what serve keeps.
 type keepFlags struct {
 	age   perTopic[time.Duration]

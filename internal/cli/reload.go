@@ -13,13 +13,17 @@ import (
 var reloaded = []string{
 	"max-conns", "max-host-conns", "max-record-rate", "max-byte-rate",
 	"first-timeout", "open-timeout", "idle-timeout", "record-timeout", "write-timeout", "grace",
-	"keep-age", "keep-bytes", "quiet",
+	"keep-age", "keep-bytes", "schema", "quiet",
 }
 
 // reload reads the settings anew, takes over those that can change, and names those that
 // can't. Where anything is wrong with them, all stay as they are.
 func (s *serve) reload() {
 	next, err := s.again()
+	if err == nil {
+		c, _ := configOf(next)
+		err = s.checked.Load(c.of.schemas.values) // whose files may have changed
+	}
 	if err != nil {
 		tell(s.stderr, err)
 		s.say("the settings stay as they are")
@@ -31,7 +35,7 @@ func (s *serve) reload() {
 		if was := before.Lookup(f.Name); was.Value.String() == f.Value.String() || isOfDoor(f.Name) {
 			return
 		}
-		if slices.Contains(reloaded, f.Name) && !(s.inMemory && isPerTopic(f)) {
+		if slices.Contains(reloaded, f.Name) && (!s.inMemory || f.Name != "keep-bytes" && f.Name != "keep-age") {
 			now = append(now, f.Name)
 		} else {
 			later = append(later, f.Name)
@@ -77,7 +81,7 @@ func (s *serve) again() (*cobra.Command, error) {
 
 func changesOf(names []string) string {
 	if len(names) == 0 {
-		return "nothing has changed"
+		return "no setting has changed"
 	}
 	return strings.Join(names, ", ")
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/dictwire/dictwire/internal/heap"
 	"github.com/dictwire/dictwire/internal/option"
 	"github.com/dictwire/dictwire/internal/storedir"
+	"github.com/dictwire/dictwire/schema"
 	"github.com/dictwire/dictwire/spool/disk"
 	"github.com/dictwire/dictwire/store"
 	"github.com/dictwire/dictwire/store/log"
@@ -41,6 +42,8 @@ type serve struct {
 	keep          keepFlags
 	kept          atomic.Pointer[keepFlags] // the same, as it was reloaded
 	log           choice
+	schemas       perTopic[string]
+	checked       schema.Set // the same, as they were read
 	print         choice
 	reply         bool
 	quiet         bool
@@ -135,6 +138,7 @@ func (s *serve) addServing(flags *pflag.FlagSet) {
 	flags.BoolVar(&s.quiet, "quiet", false, quietUsage)
 	s.forward.add(flags)
 	flags.StringVar(&s.backups, "backups", "", "`directory` in which those who may administer all topics have copies of the store made, over HTTP")
+	s.addSchemas(flags)
 	s.maxConns, s.maxHostConns, s.maxMemory = option.Conns, option.HostConns, option.Memory
 	flags.Var(&s.maxConns, "max-conns", "most connections at once, -1 for no limit")
 	flags.Var(&s.maxHostConns, "max-host-conns", "most of them from one host, -1 for no limit")
@@ -188,6 +192,9 @@ func (s *serve) serve(cmd *cobra.Command, log *slog.Logger) error {
 		signal.Notify(hangups, syscall.SIGHUP)
 		defer signal.Stop(hangups)
 	}
+	if err := s.checked.Load(s.schemas.values); err != nil {
+		return err
+	}
 	endpoints, closeDoors, err := s.open(cmd.Context(), log)
 	if err != nil {
 		return err
@@ -211,6 +218,7 @@ func (s *serve) serve(cmd *cobra.Command, log *slog.Logger) error {
 		}
 	}
 	s.srv = s.server()
+	s.srv.Schema = s.checked.Of
 	if secure != nil {
 		s.srv.Dialects = append(slices.Clip(s.srv.Dialects), secure.dialect)
 	}

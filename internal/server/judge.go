@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"slices"
 
 	"github.com/dictwire/dictwire/codec"
@@ -11,6 +12,7 @@ import (
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/fault"
 	"github.com/dictwire/dictwire/internal/dialect"
+	"github.com/dictwire/dictwire/store"
 )
 
 // storedAsItCame reports whether records of a format are stored in it. The others
@@ -86,6 +88,11 @@ func (w *writer) judgeGood(ctx context.Context, t *take, b *dialect.Batch, index
 			format = cbor.Codec{}
 		}
 	}
+	if err == nil && w.check != nil {
+		if room, err = w.fits(ctx, t, r, len(stored), held); err == nil && !room {
+			return nil, false, nil
+		}
+	}
 	if err == nil && s.Handler != nil {
 		if reply, room, err = w.handle(ctx, r); err == nil && !room {
 			return nil, false, nil
@@ -105,6 +112,29 @@ func (w *writer) judgeGood(ctx context.Context, t *take, b *dialect.Batch, index
 	}
 	t.keep(w, format.Name(), stored, b.Time(index))
 	return reply, true, nil
+}
+
+// fits checks a record by the topic's schema. It reports false where t is to be settled
+// first. n is how many bytes its stored form has, held what t held before the record.
+func (w *writer) fits(ctx context.Context, t *take, r *Request, n int, held int64) (room bool, err error) {
+	t.room.Keep(held)
+	if room, err := t.hold(ctx, w.judgingCost(r.Codec, len(r.Bytes))+checkingCost*int64(n)); err != nil || !room {
+		return room, err
+	}
+	if r.Decoded == nil {
+		if r.Decoded, err = r.Codec.Decode(r.Bytes, r.Limits); err != nil {
+			return true, err
+		}
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			err = &fault.Error{Code: fault.Internal, Text: "the schema failed", At: -1, Err: fmt.Errorf("panic: %v\n%s", p, debug.Stack())}
+		}
+	}()
+	if err := w.check(r.Decoded); err != nil {
+		return true, &fault.Error{Code: fault.Schema, Text: cut(err.Error(), store.MaxText), At: -1}
+	}
+	return true, nil
 }
 
 // storedForm returns what is stored of a record whose own format nothing is stored
@@ -177,9 +207,10 @@ func refusal(err error) *fault.Error {
 
 // What memory is charged for, in bytes.
 const (
-	storingCost = 2       // for each byte that is stored: in a block, and in its layout
-	rejectCost  = 2 << 10 // for a rejection, beside the record's bytes
-	nodeCost    = 32      // for each item that is decoded: 16, and as much to grow
+	storingCost  = 2       // for each byte that is stored: in a block, and in its layout
+	rejectCost   = 2 << 10 // for a rejection, beside the record's bytes
+	checkingCost = 256     // for each byte that is stored and is checked by a schema: as a Go value, with a fault for each
+	nodeCost     = 32      // for each item that is decoded: 16, and as much to grow
 
 	// A pickle may first have firstGrowth items for each of its bytes, and then
 	// nextGrowth times as many, until it is decoded or its limits are reached.
@@ -193,7 +224,7 @@ func (w *writer) judgingCost(c codec.Codec, n int) int64 {
 	switch {
 	case !storedAsItCame(c):
 		return decodingCost(c, n, growth(s.limits().Effective(), c, n, firstGrowth)) + rejectCost
-	case s.Handler != nil:
+	case s.Handler != nil || w.check != nil:
 		return (nodeCost+storingCost)*int64(n) + rejectCost
 	default:
 		return storingCost*int64(n) + rejectCost

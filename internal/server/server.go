@@ -32,6 +32,7 @@ var ErrClosed = errors.New("dictwire: the server is closed")
 // says what they are, with the same defaults.
 type Server struct {
 	Handler       func(context.Context, Request) (*dict.Dict, error)
+	Schema        func(topic string) func(*dict.Dict) error         // nil, like what it returns: records may be anything
 	Authorize     func(context.Context, Credentials) (Grant, error) // nil: all are store.Anonymous and may do everything
 	Store         store.Store
 	Topic         string         // has no default

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/fault"
 	"github.com/dictwire/dictwire/internal/dialect"
 	"github.com/dictwire/dictwire/store"
@@ -28,11 +29,12 @@ type writer struct {
 	next     uint64        // the number of the next record
 	scanner  codec.Scanner // of what is stored; nil until it is needed
 	unfence  func() bool
-	rows     int           // rejections that are rows of their own
-	folded   folded        // those that are not, without a number
-	bare     bare          // likewise, with one
-	failures int           // how often the handler has failed on the next record
-	patience time.Duration // see dialect.WriteRequest
+	rows     int                    // rejections that are rows of their own
+	folded   folded                 // those that are not, without a number
+	bare     bare                   // likewise, with one
+	check    func(*dict.Dict) error // what the topic's records have to be; nil: anything
+	failures int                    // how often the handler has failed on the next record
+	patience time.Duration          // see dialect.WriteRequest
 }
 
 // Write implements [dialect.Session].
@@ -172,8 +174,12 @@ func (w *writer) takeSome(ctx context.Context, b *dialect.Batch, from int, answe
 	s := w.session.s
 	t := newTake(s.rules.Building.Share(w.session.conn.Known()), s.store.Limits().BlockBytes)
 	defer t.recycle()
+	w.check = nil
+	if s.Schema != nil && !strings.HasPrefix(w.topic, "_") {
+		w.check = s.Schema(w.topic)
+	}
 	var failed error
-	if s.Handler == nil && storedAsItCame(b.Codec) && len(b.Bad) == 0 {
+	if s.Handler == nil && w.check == nil && storedAsItCame(b.Codec) && len(b.Bad) == 0 {
 		failed = t.keepAll(ctx, w, b)
 	} else {
 		if s.Handler == nil { // which may wait for what it likes
