@@ -15,6 +15,7 @@ import (
 	"github.com/dictwire/dictwire/fault"
 	"github.com/dictwire/dictwire/internal/client"
 	"github.com/dictwire/dictwire/internal/rejection"
+	"github.com/dictwire/dictwire/store"
 )
 
 // A SubscribeRequest says what is read, and from where.
@@ -197,6 +198,15 @@ func (b *Batch) All() iter.Seq2[*dict.Dict, error] {
 // Position returns the position of a record, which is its own, always the same, and
 // where a reader begins whose first record it is to be.
 func (b *Batch) Position(i int) string { return client.Advance(b.At, b.offset(i)) }
+
+// EventTime returns when the event happened that a record tells of, where its sender said
+// so beside the record, as Fluent Forward does; else the zero time.
+func (b *Batch) EventTime(i int) time.Time {
+	if n := int(b.offset(i)); n < len(b.core.Times) && b.core.Times[n] != store.UnknownTime {
+		return time.Unix(0, b.core.Times[n]).UTC()
+	}
+	return time.Time{}
+}
 
 // offset returns how far after At a record lies.
 func (b *Batch) offset(i int) uint32 {

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"io"
+	"time"
 
 	"github.com/itchyny/gojq"
 
@@ -18,6 +19,8 @@ type rendering struct {
 	filter   *filter
 	raw      bool // strings that the filter makes are written as they are
 	envelope bool
+	timeKey  string   // where the time of a record's event is written; "": nowhere
+	coarse   bool     // the format has whole microseconds
 	write    appender // nil: JSON with substitutes for what it lacks
 
 	report     json.Report // of one dictionary
@@ -28,7 +31,7 @@ type rendering struct {
 
 // renderingIn returns what writes a format.
 func (t *tail) renderingIn(format string) rendering {
-	r := rendering{filter: &t.filter, raw: t.raw, envelope: t.envelope}
+	r := rendering{filter: &t.filter, raw: t.raw, envelope: t.envelope, timeKey: t.timeKey, coarse: format == "python" || format == "pickle"}
 	if format != "json" || t.exact {
 		f := t.formatFlags
 		f.strict = true
@@ -44,6 +47,9 @@ func (r *rendering) record(ctx context.Context, dst []byte, b *dictwire.Batch, i
 	if err != nil {
 		return dst, err
 	}
+	if err := r.addTime(d, b, i); err != nil {
+		return dst, err
+	}
 	out, lost := dst, r.substitute
 	for v, err := range r.filter.run(ctx, d) {
 		if err != nil {
@@ -57,6 +63,24 @@ func (r *rendering) record(ctx context.Context, dst []byte, b *dictwire.Batch, i
 		r.records++
 	}
 	return out, nil
+}
+
+// addTime writes the time of a record's event into it, where that is wanted and known, and
+// the record has none there.
+func (r *rendering) addTime(d *dict.Dict, b *dictwire.Batch, i int) error {
+	event := b.EventTime(i)
+	if _, has := d.Get(r.timeKey); r.timeKey == "" || has || event.IsZero() {
+		return nil
+	}
+	if r.coarse {
+		event = event.Truncate(time.Microsecond)
+	}
+	v, err := dict.ValueOf(event)
+	if err != nil {
+		return err
+	}
+	d.Set(r.timeKey, v)
+	return nil
 }
 
 // value appends a line of what the filter yields.
@@ -113,6 +137,6 @@ func (r *rendering) summary(w io.Writer) {
 func envelopeOf(b *dictwire.Batch, i int) envelope.Envelope {
 	return envelope.Envelope{
 		Position: b.Position(i), Topic: b.Topic, Principal: string(b.Principal),
-		Producer: b.Producer, Number: b.First + uint64(i), Time: b.Time,
+		Producer: b.Producer, Number: b.First + uint64(i), Time: b.Time, EventTime: b.EventTime(i),
 	}
 }

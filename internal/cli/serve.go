@@ -46,6 +46,8 @@ type serve struct {
 	checked       schema.Set // the same, as they were read
 	print         choice
 	reply         bool
+	handlerCmd    string
+	handlers      limit
 	quiet         bool
 	door          door    // as flags describe it
 	doors         []*door // where the server is reached
@@ -108,7 +110,8 @@ func serveCommand() *cobra.Command {
 			"  dictwire serve --once --print json | jq .name\n" +
 			"  dictwire serve --listen unix:/run/dictwire.sock\n" +
 			"  dictwire serve --store /var/lib/dictwire --keep-age 30d --keep-bytes orders.*=50GiB\n" +
-			"  dictwire serve --reply",
+			"  dictwire serve --reply\n" +
+			"  dictwire serve --handler 'python3 -u check.py' --handlers 2",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return s.run(cmd) },
 	}
@@ -118,6 +121,9 @@ func serveCommand() *cobra.Command {
 	s.keep.add(flags)
 	flags.Var(&s.print, "print", "what is printed: none or one of "+names(s.codecs()))
 	flags.BoolVar(&s.reply, "reply", false, "answer each dictionary with {\"received\": n}, counted from 1: an example of a handler")
+	flags.StringVar(&s.handlerCmd, "handler", "", "`command` that judges each record: it reads lines of JSON and answers each with a line (see docs/guide/handler.md)")
+	s.handlers = 1
+	flags.Var(&s.handlers, "handlers", "how many processes of --handler run")
 	s.addServing(flags)
 	s.addLossy(flags)
 	s.addPython(flags)
@@ -223,6 +229,11 @@ func (s *serve) serve(cmd *cobra.Command, log *slog.Logger) error {
 		s.srv.Dialects = append(slices.Clip(s.srv.Dialects), secure.dialect)
 	}
 	s.srv.Handler, s.srv.Store, s.srv.Logger = s.handler(), st, log
+	if s.handlerCmd != "" {
+		h := startHandler(s.handlerCmd, int(s.handlers), cmd.ErrOrStderr(), log)
+		defer h.Close()
+		s.srv.Handler = h
+	}
 	served := make(chan error, len(endpoints)+2)
 	for _, at := range endpoints {
 		s.say("listening on %s", where(at.Listener))
@@ -474,6 +485,12 @@ func (s *serve) check() error {
 	}
 	if err := checkTopic(s.topic); err != nil {
 		faults = append(faults, err)
+	}
+	if s.handlerCmd != "" && s.reply {
+		faults = append(faults, usagef("--handler and --reply exclude each other"))
+	}
+	if s.handlers < 1 {
+		faults = append(faults, usagef("--handlers wants a number from 1 on"))
 	}
 	for _, d := range s.doors {
 		if err := d.check(); err != nil {

@@ -31,6 +31,7 @@ type tail struct {
 	raw         bool
 	print       choice
 	envelope    bool
+	timeKey     string
 	exact       bool
 	exec        string
 	format      choice
@@ -97,6 +98,7 @@ func tailCommand() *cobra.Command {
 	t.print = choice{"json", slices.Sorted(maps.Keys(t.codecs()))}
 	flags.Var(&t.print, "print", "what is printed: one of "+names(t.codecs()))
 	flags.BoolVar(&t.envelope, "envelope", false, "print position, topic, producer, number and time around each record")
+	flags.StringVar(&t.timeKey, "time-key", "", "write the time that came beside a record, as Fluent Forward has it, into the record under this `key`, unless it is there")
 	flags.BoolVar(&t.exact, "exact", false, "end at a record that the format can't hold, in place of writing a substitute")
 	flags.StringVar(&t.exec, "exec", "", "give the records to this `command`, with a cursor")
 	t.format = choice{"json", t.print.of}

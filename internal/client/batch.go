@@ -17,6 +17,7 @@ type Batch struct {
 	Producer  string    // "" where the records have no numbers
 	First     uint64    // the number of the first record
 	Time      time.Time // when the server took them
+	Times     []int64   // of the events that they tell of, as in store.Block; nil: none is known
 	Codec     codec.Codec
 	Records   [][]byte
 	Gap       *Gap // not nil: there are no records, and these are missing
@@ -54,6 +55,9 @@ func (b *Batch) skipTo(position string) bool {
 		return false
 	}
 	b.At, b.Records = p.String(), b.Records[n:]
+	if b.Times != nil {
+		b.Times = b.Times[n:]
+	}
 	if b.First > 0 {
 		b.First += uint64(n)
 	}

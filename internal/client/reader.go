@@ -218,7 +218,10 @@ func (s *Subscriber) misses(to, next string) bool {
 func (s *Subscriber) batch(ctx context.Context, in *wire.Reader, m wire.Batch) error {
 	b := &Batch{
 		At: m.At, Next: m.Next, Topic: m.Topic, Principal: m.Principal, Producer: m.Producer, First: m.First, Time: m.Time,
-		Codec: s.codec(m.Format),
+		Times: m.Times, Codec: s.codec(m.Format),
+	}
+	if m.Times != nil && len(m.Times) != len(m.Lengths) {
+		return stop("%w: a batch of %d records with %d times", ErrProtocol, len(m.Lengths), len(m.Times))
 	}
 	size := uint64(0)
 	for _, n := range m.Lengths {

@@ -18,6 +18,7 @@ type Envelope struct {
 	Producer  string // "" where the record has no number
 	Number    uint64
 	Time      time.Time // when the server took it
+	EventTime time.Time // when the event happened that it tells of; zero: not known
 }
 
 // Dict returns the envelope without the record.
@@ -31,6 +32,9 @@ func (e Envelope) Dict() *dict.Dict {
 		d.Set("number", dict.Int(int64(e.Number)))
 	}
 	d.Set("time", dict.String(e.Time.UTC().Format(time.RFC3339Nano)))
+	if !e.EventTime.IsZero() {
+		d.Set("event_time", dict.String(e.EventTime.UTC().Format(time.RFC3339Nano)))
+	}
 	return d
 }
 

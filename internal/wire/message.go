@@ -67,6 +67,7 @@ type Batch struct {
 	Producer  string // "" where there is none
 	First     uint64 // the number of the first record here, 0 where there is no producer
 	Time      time.Time
+	Times     []int64 // of the events that the records tell of, as in store.Block; nil: none is known
 	Format    string
 	Lengths   []uint32
 }
@@ -145,6 +146,7 @@ func (m Batch) Append(dst []byte) []byte {
 	b.number("first", m.First)
 	b.text("time", m.Time.UTC().Format(time.RFC3339Nano))
 	b.text("format", m.Format)
+	b.times("times", m.Times)
 	line := appendLine(dst, b.d)
 	line = append(line[:len(line)-len("}\n")], `,"lengths":[`...)
 	from, to := 0, 0 // the number before: the next one is often the same
@@ -300,7 +302,7 @@ func (r *reader) message(lengthsCut bool) Message {
 		m := Batch{
 			At: r.text("at"), Next: r.text("next"), Topic: r.text("topic"),
 			Principal: r.text("principal"), Producer: r.text("producer"), First: r.number("first"), Time: r.time("time"),
-			Format: r.text("format"),
+			Times: r.times("times"), Format: r.text("format"),
 		}
 		if !lengthsCut {
 			m.Lengths = r.lengths("lengths")

@@ -11,6 +11,7 @@ import (
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/store"
 )
 
 const (
@@ -72,6 +73,21 @@ func (b builder) yes(key string, is bool) {
 	if is {
 		b.d.Set(key, dict.Bool(true))
 	}
+}
+
+// times adds times in nanoseconds since 1970: null for one that is not known.
+func (b builder) times(key string, all []int64) {
+	if len(all) == 0 {
+		return
+	}
+	list := make([]any, len(all))
+	for i, t := range all {
+		if t != store.UnknownTime {
+			list[i] = time.Unix(0, t).UTC().Format(time.RFC3339Nano)
+		}
+	}
+	v, _ := dict.ValueOf(list) // strings and null
+	b.d.Set(key, v)
 }
 
 // A FieldError says which field of a message is not what it must be.
@@ -210,4 +226,31 @@ func (r *reader) time(key string) time.Time {
 		r.fault(key, "a time of RFC 3339")
 	}
 	return t.UTC()
+}
+
+// times reads a list of times, or null for those that are not known.
+func (r *reader) times(key string) []int64 {
+	v, ok := r.d.Get(key)
+	if !ok {
+		return nil
+	}
+	if v.Kind() != dict.KindList {
+		r.fault(key, "a list of times")
+		return nil
+	}
+	all := make([]int64, 0, v.Len())
+	for item := range v.Items() {
+		if item.IsNull() {
+			all = append(all, store.UnknownTime)
+			continue
+		}
+		text, _ := item.Text()
+		t, err := time.Parse(time.RFC3339Nano, text)
+		if err != nil {
+			r.fault(key, "a list of times of RFC 3339, or null")
+			return nil
+		}
+		all = append(all, t.UnixNano())
+	}
+	return all
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dictwire/dictwire/fault"
+	"github.com/dictwire/dictwire/store"
 )
 
 // Every message is read back as it was written.
@@ -31,6 +32,10 @@ func TestMessages(t *testing.T) {
 		Batch{
 			At: "k3f9.18234.5", Next: "k3f9.18234.6", Topic: "orders.eu", Principal: "shop", Producer: "till-7", First: 4182,
 			Time: time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC), Format: "json", Lengths: []uint32{45},
+		},
+		Batch{
+			At: "k3f9.18234.5", Next: "k3f9.18234.7", Topic: "logs", Time: time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC),
+			Times: []int64{1700000000000000005, store.UnknownTime}, Format: "msgpack", Lengths: []uint32{45, 46},
 		},
 		Progress{Next: "k3f9.18240.0"},
 		Committed{Position: "k3f9.18240.0"},

@@ -272,6 +272,9 @@ func (s *reading) part(b dialect.Part) error {
 	if p := b.Block.Producer; !p.IsZero() {
 		m.Producer, m.First = p.Name, b.Block.First+uint64(b.At.Index)
 	}
+	if from := int(b.At.Index); len(b.Block.Times) > from {
+		m.Times = b.Block.Times[from : from+len(b.Lengths)]
+	}
 	s.line = m.Append(s.line[:0])
 	return s.c.Send(s.line, s.data(b)...)
 }

@@ -203,6 +203,7 @@ func (g *reading) item(dst []byte, b *store.Batch, index uint32, d *dict.Dict) (
 		Position: at.String(), Topic: b.Block.Topic, Principal: b.Block.Principal, Producer: b.Block.Producer.Name,
 		Number: b.Block.First + uint64(index), Time: b.Time,
 	}
+	e.EventTime, _ = b.Block.Time(index)
 	at.Index++
 	return g.out.item(dst, item{Envelope: e, next: at.String(), record: d}, g.query)
 }

@@ -1,0 +1,100 @@
+package docs_test
+
+import (
+	"errors"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/codec/cbor"
+	"github.com/dictwire/dictwire/codec/json"
+	"github.com/dictwire/dictwire/codec/msgpack"
+	"github.com/dictwire/dictwire/dialect/forward"
+	"github.com/dictwire/dictwire/dialect/web"
+	"github.com/dictwire/dictwire/store"
+	"github.com/dictwire/dictwire/store/memory"
+)
+
+// TestClientTable types each line of README's table of clients, and compares what arrives.
+func TestClientTable(t *testing.T) {
+	bin, err := filepath.Abs("../.tools/python/bin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(read(t, "../README.md"), "| client | what to type | what arrives |\n")
+	table, _, _ = strings.Cut(table, "\n\n")
+	quoted := regexp.MustCompile("`([^`]+)`")
+	rows := strings.Split(table, "\n")[1:]
+	if len(rows) < 10 {
+		t.Fatalf("%d rows", len(rows))
+	}
+	for _, row := range rows {
+		cells := regexp.MustCompile(` \| `).Split(strings.Trim(row, "| "), -1)
+		if len(cells) != 3 {
+			t.Fatalf("not a row: %s", row)
+		}
+		t.Run(cells[0], func(t *testing.T) {
+			t.Parallel()
+			st := memory.New(nil)
+			srv := &dictwire.Server{Store: st, Dialects: []dictwire.Dialect{web.Dialect, forward.Dialect}}
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			served := make(chan error, 1)
+			go func() { served <- srv.Serve(dictwire.Endpoint{Listener: l}) }()
+			_, port, _ := net.SplitHostPort(l.Addr().String())
+			typed := strings.ReplaceAll(strings.ReplaceAll(strings.Trim(cells[1], "`"), `\|`, "|"), "65432", port)
+			cmd := exec.CommandContext(t.Context(), "bash", "-c", typed)
+			cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"))
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Errorf("%s: %v\n%s", typed, err, out)
+			}
+			if err := srv.Shutdown(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if err := <-served; !errors.Is(err, dictwire.ErrServerClosed) {
+				t.Error(err)
+			}
+			arrived := arrivals(t, st)
+			want := quoted.FindAllStringSubmatch(cells[2], -1)
+			if len(arrived) != len(want) {
+				t.Fatalf("arrived: %q", arrived)
+			}
+			for i, w := range want {
+				begin, part := strings.CutSuffix(w[1], "…")
+				if !strings.HasPrefix(arrived[i], begin) || !part && arrived[i] != w[1] {
+					t.Errorf("arrived: %s\nwant     %s", arrived[i], w[1])
+				}
+			}
+		})
+	}
+}
+
+// arrivals returns what a store holds: each record as Python writes it, after its topic.
+func arrivals(t *testing.T, st store.Store) (all []string) {
+	t.Helper()
+	codecs := map[string]codec.Codec{"json": json.Codec{}, "cbor": cbor.Codec{}, "msgpack": msgpack.Codec{}}
+	for b, err := range st.Read(t.Context(), store.Position{}, store.ReadOptions{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b.Block == nil {
+			continue
+		}
+		for _, r := range b.Block.Records(0) {
+			d, err := codecs[b.Block.Codec].Decode(r, codec.Limits{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, b.Block.Topic+": "+d.String())
+		}
+	}
+	return all
+}

@@ -1,0 +1,129 @@
+package cli
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/dictwiretest"
+)
+
+// guideHandler is the handler of the guide.
+func guideHandler(t *testing.T) string {
+	t.Helper()
+	page, err := os.ReadFile("../../docs/guide/handler.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, script, _ := strings.Cut(string(page), "```python\n")
+	script, _, _ = strings.Cut(script, "```")
+	file := t.TempDir() + "/check.py"
+	if err := os.WriteFile(file, []byte(script), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return "python3 " + file
+}
+
+// coServer is a server with a command for its handler.
+func coServer(t *testing.T, command string, n int) (s *dictwiretest.Server, log *lockedBuffer) {
+	t.Helper()
+	log = new(lockedBuffer)
+	h := startHandler(command, n, log, slog.New(slog.NewTextHandler(log, nil)))
+	t.Cleanup(h.Close)
+	return dictwiretest.NewServer(t, h), log
+}
+
+type lockedBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+func TestGuideHandler(t *testing.T) {
+	s, _ := coServer(t, guideHandler(t), 2)
+	c := s.NewClient(dictwire.Dialer{})
+	reply, err := c.Send(t.Context(), "quotes", dict.Of("price", 10))
+	if err != nil || reply.String() != "{'total': 11.9}" {
+		t.Errorf("replied %v, %v", reply, err)
+	}
+	_, err = c.Send(t.Context(), "orders", dict.Of("name", "tea"))
+	var rejected *dictwire.RejectedError
+	if !errors.As(err, &rejected) || rejected.Reason != "no_price" || !strings.Contains(rejected.Text, "a price is wanted") {
+		t.Errorf("rejected with %v", err)
+	}
+	if got := s.Records("quotes"); len(got) != 1 {
+		t.Errorf("quotes: %v", got)
+	}
+	if got := s.Records("_rejected"); len(got) != 1 {
+		t.Errorf("_rejected: %v", got)
+	}
+}
+
+// A process that writes something else, or ends, is started
+// again, and its records are asked about again: no answer is shifted onto another.
+func TestHandlerFaults(t *testing.T) {
+	flag := t.TempDir() + "/flag"
+	script := t.TempDir() + "/co.py"
+	if err := os.WriteFile(script, []byte(`
+import json, os, sys
+flag, fault = sys.argv[1:]
+first = not os.path.exists(flag)
+open(flag, 'w').close()
+held = []
+for line in sys.stdin:
+    ask = json.loads(line)
+    n = ask['record']['n']
+    if first and n == 7:
+        if fault == 'exit':
+            sys.exit(3)
+        print('debug: here I am' if fault == 'print' else json.dumps({'id': ask['id'] + 1000, 'reply': {'n': -1}}), flush=True)
+        continue
+    held.append({'id': ask['id'], 'reply': {'n': n, 'topic': ask['topic'], 'principal': ask['principal']}})
+    while held:
+        print(json.dumps(held.pop()), flush=True)
+`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, fault := range []string{"print", "shift", "exit"} {
+		t.Run(fault, func(t *testing.T) {
+			s, log := coServer(t, fmt.Sprintf("python3 %s %s.%s %s", script, flag, fault, fault), 1)
+			var all sync.WaitGroup
+			for i := range 4 {
+				c := s.NewClient(dictwire.Dialer{})
+				all.Go(func() {
+					for n := 5 * i; n < 5*i+5; n++ {
+						reply, err := c.Send(t.Context(), fmt.Sprintf("t%d", i), dict.Of("n", n))
+						if want := fmt.Sprintf("{'n': %d, 'topic': 't%d', 'principal': 'anonymous'}", n, i); err != nil || reply.String() != want {
+							t.Errorf("replied %v, %v, want %s", reply, err, want)
+						}
+					}
+				})
+			}
+			all.Wait()
+			if got := len(s.Records("_rejected")); got != 0 {
+				t.Errorf("%d rejected", got)
+			}
+			if want := "the handler ended, and is started again"; !strings.Contains(log.String(), want) {
+				t.Errorf("logged %s, want %s", log.String(), want)
+			}
+		})
+	}
+}
