@@ -1,7 +1,6 @@
 package json
 
 import (
-	"bytes"
 	"io"
 	"unsafe"
 
@@ -21,7 +20,6 @@ type scanner struct {
 	resumes  bool  // see codec.Scanner's Resume
 	within   bool  // a record has begun
 	array    place // in an array of dictionaries
-	skipping bool  // the end of a bad record is looked for
 	search   line.Search
 	patience scratch.Patience
 }
@@ -94,7 +92,7 @@ func (s *scanner) End(buf []byte) (start, end int, err error) {
 	case len(buf) > 0: // of a byte order mark, or of an array
 		s.p.reset()
 		s.within = true
-	case s.array != outside && !s.skipping:
+	case s.array != outside && !s.search.Skipping():
 		s.p.reset()
 		s.p.fail(nil, fault.Truncated, 0, "want the end of the array, got the end")
 		s.p.err.Final = true
@@ -131,17 +129,9 @@ func (s *scanner) ended(n int) {
 // between returns where the next record begins in buf, or, with an error, what Next
 // does where none begins.
 func (s *scanner) between(buf []byte) (start, end int, err error) {
-	i := 0
-	if s.skipping {
-		n, o := s.search.On(buf)
-		switch s.skipping = o == line.More; o {
-		case line.More:
-			return n, n, codec.ErrIncomplete
-		case line.None:
-			return 0, n, line.Late(name, 0, "a line feed within it")
-		default:
-			i = n
-		}
+	i, end, err := s.search.Skip(buf, name)
+	if err != nil {
+		return i, end, err
 	}
 	for i < len(buf) {
 		switch c := buf[i]; {
@@ -232,18 +222,11 @@ func (s *scanner) bad(buf []byte) (err *codec.SyntaxError, end int) {
 	}
 	inner := s.array != outside
 	s.array = outside
-	var o line.Outcome
-	if at := err.Offset; !inner && at < len(buf) && buf[at] == '\n' && (s.p.state == inString || s.p.state == inKey) &&
-		bytes.IndexByte(buf[:at], '\n') < 0 {
-		end, o = s.search.Cut(buf, at, s.p.tok)
-	} else {
-		end, o = s.search.Begin(buf, at, inner)
+	text := -1
+	if s.p.state == inString || s.p.state == inKey {
+		text = s.p.tok
 	}
-	s.skipping = o == line.More
-	if o == line.None {
-		line.Ends(err)
-	}
-	return err, end
+	return err, s.search.Bad(err, buf, text, inner)
 }
 
 // Release gives the scanner's memory back. See [codec.Scanner].

@@ -1,7 +1,6 @@
 package python
 
 import (
-	"bytes"
 	"io"
 	"unsafe"
 
@@ -20,7 +19,6 @@ type scanner struct {
 	p        parser
 	resumes  bool // see codec.Scanner's Resume
 	within   bool // a record has begun
-	skipping bool // the end of a bad record is looked for
 	search   line.Search
 	patience scratch.Patience
 }
@@ -41,16 +39,8 @@ func (s *scanner) Scratch() int { return s.p.scratch() }
 // Next finds the next dictionary. See [codec.Scanner].
 func (s *scanner) Next(buf []byte) (start, end int, err error) {
 	if !s.within {
-		if s.skipping {
-			n, o := s.search.On(buf)
-			switch s.skipping = o == line.More; o {
-			case line.More:
-				return n, n, codec.ErrIncomplete
-			case line.None:
-				return 0, n, line.Late(name, 0, "a line feed within it")
-			default:
-				start = n
-			}
+		if start, end, err = s.search.Skip(buf, name); err != nil {
+			return start, end, err
 		}
 		start += blanks(buf[start:])
 		if start == len(buf) {
@@ -94,18 +84,11 @@ func (s *scanner) bad(buf []byte) (err *codec.SyntaxError, end int) {
 		err.Final = true
 		return err, len(buf)
 	}
-	var o line.Outcome
-	at := err.Offset
-	if at < len(buf) && buf[at] == '\n' && s.p.state == inString && bytes.IndexByte(buf[:at], '\n') < 0 {
-		end, o = s.search.Cut(buf, at, s.p.tok)
-	} else {
-		end, o = s.search.Begin(buf, at, false)
+	text := -1
+	if s.p.state == inString {
+		text = s.p.tok
 	}
-	s.skipping = o == line.More
-	if o == line.None {
-		line.Ends(err)
-	}
-	return err, end
+	return err, s.search.Bad(err, buf, text, false)
 }
 
 // Release gives the scanner's memory back. See [codec.Scanner].

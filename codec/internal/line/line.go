@@ -52,8 +52,48 @@ type Search struct {
 	Separators string // that no record holds
 	Separated  bool   // one of them has been seen
 
-	line   line
-	passed bool // the line has ended, and the record has not: only a separator is certain
+	line     line
+	passed   bool // the line has ended, and the record has not: only a separator is certain
+	skipping bool // the next beginning is looked for
+}
+
+// Bad begins a search after the bad record whose bytes have come, as far as they have,
+// and returns where it ends as far as that is known. Where the fault is in a string,
+// that begins at text; else text is negative. inner says that the record is part of
+// something larger.
+func (s *Search) Bad(err *codec.SyntaxError, record []byte, text int, inner bool) (end int) {
+	var o Outcome
+	if at := err.Offset; text >= 0 && !inner && at < len(record) && record[at] == '\n' && bytes.IndexByte(record[:at], '\n') < 0 {
+		end, o = s.Cut(record, at, text)
+	} else {
+		end, o = s.Begin(record, at, inner)
+	}
+	s.skipping = o == More
+	if o == None {
+		Ends(err)
+	}
+	return end
+}
+
+// Skipping reports whether the next beginning is not found yet.
+func (s *Search) Skipping() bool { return s.skipping }
+
+// Skip goes on with the bytes that come next, where the next beginning is not found
+// yet. Without an error the next record begins at start, or after it; with one, it is
+// what a scanner's Next returns.
+func (s *Search) Skip(buf []byte, format string) (start, end int, err error) {
+	if !s.skipping {
+		return 0, 0, nil
+	}
+	n, o := s.On(buf)
+	switch s.skipping = o == More; o {
+	case More:
+		return n, n, codec.ErrIncomplete
+	case None:
+		return 0, n, Late(format, 0, "a line feed within it")
+	default:
+		return n, n, nil
+	}
 }
 
 // Begin begins a search after the bad record whose bytes have come, and in which the
