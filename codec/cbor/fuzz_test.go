@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"testing"
 
+	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/cbor"
 	"github.com/dictwire/dictwire/codec/codectest"
 	"github.com/dictwire/dictwire/dict"
@@ -38,5 +39,5 @@ func FuzzDecode(f *testing.F) {
 
 func FuzzScanner(f *testing.F) {
 	seeds(f)
-	codectest.FuzzScanner(f, cbor.Codec{})
+	codectest.FuzzScanner(f, cbor.Codec{}, codec.Limits{}, 64)
 }

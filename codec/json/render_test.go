@@ -42,7 +42,7 @@ func TestNumbersBeyondFloats(t *testing.T) {
 			}
 		}
 		for _, piece := range []int{1, 7, len(record)} {
-			if found := records(t, record, piece); len(found) != 1 {
+			if found := codectest.Records(t, json.Codec{}, codec.Limits{}, record, piece); len(found) != 1 {
 				t.Errorf("%.60s: the scanner finds %q", in, found)
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"testing"
 
+	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/codectest"
 	"github.com/dictwire/dictwire/codec/msgpack"
 )
@@ -37,5 +38,5 @@ func FuzzDecode(f *testing.F) {
 
 func FuzzScanner(f *testing.F) {
 	seeds(f)
-	codectest.FuzzScanner(f, msgpack.Codec{})
+	codectest.FuzzScanner(f, msgpack.Codec{}, codec.Limits{}, 64)
 }

@@ -1,11 +1,7 @@
 package pickle_test
 
 import (
-	"bytes"
-	"errors"
-	"io"
 	"runtime"
-	"slices"
 	"testing"
 
 	"github.com/dictwire/dictwire/codec"
@@ -63,74 +59,17 @@ func FuzzDecode(f *testing.F) {
 		lim := codec.Limits{Items: 10_000, RecordBytes: 100_000}
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		d, err := pickle.Codec{}.Decode(b, lim)
+		_, _ = pickle.Codec{}.Decode(b, lim)
 		runtime.ReadMemStats(&after)
 		// 4 times the texts, 64 bytes for each value, and what grows on the way.
 		if size := after.TotalAlloc - before.TotalAlloc; size > uint64(1000*len(b)+10*lim.RecordBytes+100*lim.Items+1<<20) {
 			t.Fatalf("%q: %d bytes of memory for %d", b, size, len(b))
 		}
-		if err != nil {
-			return
-		}
-		out, err := pickle.Codec{}.Append(nil, d)
-		if err != nil {
-			t.Fatalf("%q: %v", b, err)
-		}
-		back, err := pickle.Codec{}.Decode(out, codec.Limits{RecordBytes: -1})
-		if err != nil || !back.Equal(d) {
-			t.Fatalf("%q: %v came back as %v, %v", b, d, back, err)
-		}
-		if !d.Clone().Equal(d) {
-			t.Fatalf("%q: the clone of %v differs", b, d)
-		}
+		codectest.RoundTrip(t, pickle.Codec{}, b, lim)
 	})
 }
 
-// FuzzScanner: what Decode accepts the scanner frames alike, and it finds the same
-// in pieces as in the whole.
 func FuzzScanner(f *testing.F) {
 	seeds(f)
-	f.Fuzz(func(t *testing.T, b []byte) {
-		wholes := records(t, b, len(b)+1)
-		if _, err := (pickle.Codec{}).Decode(b, codec.Limits{RecordBytes: 4096}); err == nil && (len(wholes) != 1 || len(wholes[0]) != len(b)) {
-			t.Fatalf("%q: Decode accepts it, the scanner finds %q", b, wholes)
-		}
-		for _, piece := range []int{1, 3, 8, 17} {
-			if got := records(t, b, piece); !slices.EqualFunc(got, wholes, bytes.Equal) {
-				t.Fatalf("%q in pieces of %d: %q, whole: %q", b, piece, got, wholes)
-			}
-		}
-	})
-}
-
-// records returns the pickles of a sequence that arrives in pieces of the given
-// size, up to a bad one.
-func records(t *testing.T, b []byte, piece int) [][]byte {
-	t.Helper()
-	var all [][]byte
-	s := pickle.Codec{}.NewScanner(codec.Limits{RecordBytes: 4096})
-	begin, come := 0, 0
-	for {
-		start, end, err := s.Next(b[begin:come])
-		if errors.Is(err, codec.ErrIncomplete) {
-			begin += start
-			if come < len(b) {
-				come = min(come+piece, len(b))
-				continue
-			}
-			start, end, err = s.End(b[begin:])
-		}
-		var bad *codec.SyntaxError
-		switch {
-		case err == io.EOF:
-			return all
-		case err == nil:
-			all = append(all, b[begin+start:begin+end])
-			begin += end
-		case !errors.As(err, &bad) || !bad.Final:
-			t.Fatalf("%q: %v is not final", b, err)
-		default:
-			return all
-		}
-	}
+	codectest.FuzzScanner(f, pickle.Codec{}, codec.Limits{RecordBytes: 4096}, 64)
 }

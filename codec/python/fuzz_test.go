@@ -1,10 +1,6 @@
 package python_test
 
 import (
-	"bytes"
-	"errors"
-	"io"
-	"slices"
 	"testing"
 
 	"github.com/dictwire/dictwire/codec"
@@ -29,84 +25,12 @@ func seeds(f *testing.F) {
 	}
 }
 
-// FuzzDecode: no panic; what is decoded is written and decoded as the same.
 func FuzzDecode(f *testing.F) {
 	seeds(f)
-	f.Fuzz(func(t *testing.T, b []byte) {
-		c := python.Codec{}
-		d, err := c.Decode(b, codec.Limits{})
-		if err != nil {
-			return
-		}
-		out, _ := c.Append(nil, d)
-		back, err := c.Decode(out, codec.Limits{RecordBytes: -1})
-		if err != nil || !back.Equal(d) {
-			t.Fatalf("%q: %v came back as %v, %v", b, d, back, err)
-		}
-		if !d.Clone().Equal(d) {
-			t.Fatalf("%q: the clone of %v differs", b, d)
-		}
-	})
+	codectest.FuzzDecode(f, python.Codec{})
 }
 
-// FuzzScanner: the scanner accepts what Decode accepts and nothing else, finds
-// the same in pieces as in the whole, and holds a bounded multiple of the input.
 func FuzzScanner(f *testing.F) {
 	seeds(f)
-	f.Fuzz(func(t *testing.T, b []byte) {
-		wholes := records(t, b, len(b)+1)
-		for _, r := range wholes {
-			if _, err := (python.Codec{}).Decode(r, codec.Limits{}); err != nil {
-				t.Fatalf("%q: the scanner accepts it, Decode says %v", r, err)
-			}
-		}
-		if _, err := (python.Codec{}).Decode(b, codec.Limits{}); err == nil && len(wholes) != 1 {
-			t.Fatalf("%q: Decode accepts it, the scanner finds %q", b, wholes)
-		}
-		for _, piece := range []int{1, 3, 8, 17} {
-			if got := records(t, b, piece); !slices.EqualFunc(got, wholes, bytes.Equal) {
-				t.Fatalf("%q in pieces of %d: %q, whole: %q", b, piece, got, wholes)
-			}
-		}
-		s := python.Codec{}.NewScanner(codec.Limits{})
-		_, _, _ = s.Next(b)
-		if held, most := s.Scratch(), 200*len(b)+16384; held > most {
-			t.Fatalf("%q: %d bytes of scratch for %d", b, held, len(b))
-		}
-	})
-}
-
-// records returns the good records of a sequence that arrives in pieces of the
-// given size.
-func records(t *testing.T, b []byte, piece int) [][]byte {
-	t.Helper()
-	var all [][]byte
-	s := python.Codec{}.NewScanner(codec.Limits{})
-	s.Resume()
-	begin, come := 0, 0
-	for {
-		start, end, err := s.Next(b[begin:come])
-		if errors.Is(err, codec.ErrIncomplete) {
-			begin += start
-			if come < len(b) {
-				come = min(come+piece, len(b))
-				continue
-			}
-			start, end, err = s.End(b[begin:])
-		}
-		var bad *codec.SyntaxError
-		switch {
-		case err == io.EOF:
-			return all
-		case err == nil:
-			all = append(all, b[begin+start:begin+end])
-		case !errors.As(err, &bad):
-			t.Fatalf("%q: %v", b, err)
-		case bad.Final:
-			return all
-		case end <= 0:
-			t.Fatalf("%q: no progress behind %v", b[begin:], err)
-		}
-		begin += end
-	}
+	codectest.FuzzScanner(f, python.Codec{}, codec.Limits{}, 200)
 }
