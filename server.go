@@ -13,6 +13,7 @@ import (
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/fault"
 	"github.com/dictwire/dictwire/internal/address"
 	"github.com/dictwire/dictwire/internal/client"
 	"github.com/dictwire/dictwire/internal/dialect"
@@ -168,6 +169,12 @@ type Stats struct {
 	Records     int64 // stored, rejected ones not included
 	Rejected    int64 // records refused, or rejected by the handler
 	Bytes       int64 // of the records taken in
+
+	Open       int                  // connections, as of now
+	ByDialect  map[string]int64     // connections, by the dialect that they speak
+	RejectedBy map[fault.Code]int64 // records, by why
+
+	Receiving, Reading int64 // bytes of memory of records that are received, and given to readers, as of now
 }
 
 // Stats returns what the server has seen since it began.

@@ -23,6 +23,7 @@ import (
 	"github.com/dictwire/dictwire/internal/heap"
 	"github.com/dictwire/dictwire/internal/option"
 	"github.com/dictwire/dictwire/internal/storedir"
+	"github.com/dictwire/dictwire/metrics"
 	"github.com/dictwire/dictwire/schema"
 	"github.com/dictwire/dictwire/spool/disk"
 	"github.com/dictwire/dictwire/store"
@@ -54,6 +55,7 @@ type serve struct {
 	forward       forwardFlags
 	config        configFlag
 	backups       string
+	metrics       metricsFlag
 	maxConns      limit
 	maxHostConns  limit
 	recordRate    limit
@@ -143,6 +145,7 @@ func (s *serve) addServing(flags *pflag.FlagSet) {
 	flags.Var(&s.reserve, "reserve", "`bytes` of the disk that stay free: below, nothing is stored; -1 for none (default 1 GiB, or 2 % of the disk if that is more, but at most a tenth of it)")
 	flags.BoolVar(&s.quiet, "quiet", false, quietUsage)
 	s.forward.add(flags)
+	s.metrics.add(flags)
 	flags.StringVar(&s.backups, "backups", "", "`directory` in which those who may administer all topics have copies of the store made, over HTTP")
 	s.addSchemas(flags)
 	s.maxConns, s.maxHostConns, s.maxMemory = option.Conns, option.HostConns, option.Memory
@@ -201,6 +204,13 @@ func (s *serve) serve(cmd *cobra.Command, log *slog.Logger) error {
 	if err := s.checked.Load(s.schemas.values); err != nil {
 		return err
 	}
+	told, err := s.metrics.open(cmd.Context())
+	if err != nil {
+		return err
+	}
+	if told != nil {
+		defer told.Close()
+	}
 	endpoints, closeDoors, err := s.open(cmd.Context(), log)
 	if err != nil {
 		return err
@@ -245,6 +255,10 @@ func (s *serve) serve(cmd *cobra.Command, log *slog.Logger) error {
 		go func() { served <- secure.serve(s.srv) }()
 	}
 	end := s.runBeside(cmd.Context(), st, log, served)
+	if told != nil {
+		s.say("metrics at http://%s/metrics", told.Addr())
+	}
+	defer serveMetrics(told, metrics.Options{Server: s.srv, Store: st, Version: version()})()
 	err = s.wait(cmd.Context(), served, signals, hangups)
 	var exit exitError
 	if errors.As(err, &exit) {

@@ -33,6 +33,8 @@ const knownMost = 320 << 10
 type Budget struct {
 	waiting atomic.Int32 // how many are in line
 
+	total int64 // bytes, without the lane
+
 	mu    sync.Mutex
 	small int64 // free bytes
 	known int64 // free bytes
@@ -67,7 +69,15 @@ func NewBudget(total, laneBytes int64) *Budget {
 	b := &Budget{small: total / 8, lane: true}
 	b.large = total - b.small - min(laneBytes, total/4)
 	b.half = b.large / 2
+	b.total = b.small + b.large
 	return b
+}
+
+// InUse returns how many bytes are held, without the lane.
+func (b *Budget) InUse() int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.total - b.small - b.known - b.large
 }
 
 // KeepForKnown takes n bytes of the large part for known peers: see

@@ -80,6 +80,7 @@ func (s *Server) session(c *dialect.Conn, in *intake, active func() bool) (err e
 	if d == nil {
 		return dialect.Refused(p, s.dialects.all[p] != nil)
 	}
+	s.stats.spoken(s.dialects.name(p))
 	return d.Serve(s.ctx, c, in)
 }
 

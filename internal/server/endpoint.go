@@ -123,6 +123,12 @@ func (d *dialects) names() (names []string) {
 	return names
 }
 
+// name returns that of the dialect that serves a protocol.
+func (d *dialects) name(p dialect.Protocol) string {
+	i := slices.IndexFunc(d.kinds, func(k dialect.Kind) bool { return slices.Contains(k.Protocols, p) })
+	return d.kinds[i].Name
+}
+
 // of returns who serves which protocol, of the dialects of some names, or of all.
 func (d *dialects) of(names []string) map[dialect.Protocol]dialect.Dialect {
 	by := map[dialect.Protocol]dialect.Dialect{}

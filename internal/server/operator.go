@@ -31,12 +31,9 @@ func (in *session) Status(ctx context.Context) (dialect.Status, error) {
 		MaxRecord: s.limits().Effective().RecordBytes, Ready: s.store.Ready(ctx) == nil,
 	}
 	if in.allows == nil || in.allows(RightAdmin, everyTopic) {
-		s.mu.Lock()
-		open := len(s.conns)
-		s.mu.Unlock()
 		seen := s.Stats()
 		status.Counts = &dialect.Counts{
-			Started: s.started, Connections: open,
+			Started: s.started, Connections: seen.Open,
 			Records: seen.Records, Rejected: seen.Rejected, Bytes: seen.Bytes,
 		}
 	}

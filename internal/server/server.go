@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"slices"
 	"sync"
@@ -17,6 +18,7 @@ import (
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/fault"
 	"github.com/dictwire/dictwire/internal/dialect"
 	"github.com/dictwire/dictwire/internal/lease"
 	"github.com/dictwire/dictwire/internal/option"
@@ -354,16 +356,64 @@ type Stats struct {
 	Records     int64 // dictionaries that were stored, rejected ones not included
 	Rejected    int64 // records that were refused, or rejected by the handler
 	Bytes       int64 // of the records that were taken in
+
+	Open       int                  // connections, as of now
+	ByDialect  map[string]int64     // connections that have said what they speak
+	RejectedBy map[fault.Code]int64 // records
+
+	// Memory of records that are received and of those that are given to readers, as of
+	// now, in bytes.
+	Receiving, Reading int64
 }
 
-type counters struct{ connections, records, rejected, bytes atomic.Int64 }
+type counters struct {
+	connections, records, rejected, bytes atomic.Int64
+
+	mu       sync.Mutex
+	dialects map[string]int64     // guarded by mu
+	codes    map[fault.Code]int64 // guarded by mu
+}
+
+// rejectedBy counts records by why they were rejected.
+func (c *counters) rejectedBy(codes []fault.Code) {
+	if len(codes) == 0 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.codes == nil {
+		c.codes = make(map[fault.Code]int64)
+	}
+	for _, code := range codes {
+		c.codes[code]++
+	}
+}
+
+// spoken counts a connection by its dialect.
+func (c *counters) spoken(dialect string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.dialects == nil {
+		c.dialects = make(map[string]int64)
+	}
+	c.dialects[dialect]++
+}
 
 // Stats returns what the server has seen since it began.
 func (s *Server) Stats() Stats {
+	s.setup()
+	s.mu.Lock()
+	open := len(s.conns)
+	s.mu.Unlock()
+	s.stats.mu.Lock()
+	defer s.stats.mu.Unlock()
 	return Stats{
 		Connections: s.stats.connections.Load(),
 		Records:     s.stats.records.Load(),
 		Rejected:    s.stats.rejected.Load(),
 		Bytes:       s.stats.bytes.Load(),
+		Open:        open,
+		ByDialect:   maps.Clone(s.stats.dialects), RejectedBy: maps.Clone(s.stats.codes),
+		Receiving: s.rules.Memory.InUse(), Reading: s.rules.Reading.InUse(),
 	}
 }

@@ -22,11 +22,12 @@ type take struct {
 	spare   []*store.Block
 	scratch []byte // for a record's stored form
 	answers []dialect.Answer
-	records int   // that are settled with it
-	good    int   // of them, those that were not rejected
-	bytes   int   // of the good ones
-	size    int64 // of the blocks' records, in bytes
-	most    int   // bytes of records that a block holds
+	records int          // that are settled with it
+	codes   []fault.Code // of those that were rejected
+	good    int          // of them, those that were not rejected
+	bytes   int          // of the good ones
+	size    int64        // of the blocks' records, in bytes
+	most    int          // bytes of records that a block holds
 
 	room *lease.Share
 }
@@ -61,7 +62,7 @@ func (t *take) recycle() {
 	}
 	clear(t.blocks)
 	clear(t.answers)
-	*t = take{blocks: t.blocks[:0], spare: t.spare, scratch: t.scratch[:0], answers: t.answers[:0]}
+	*t = take{blocks: t.blocks[:0], spare: t.spare, scratch: t.scratch[:0], answers: t.answers[:0], codes: t.codes[:0]}
 	takes.Put(t)
 }
 
@@ -150,6 +151,7 @@ func (t *take) reject(w *writer, b *dialect.Batch, bytes []byte, f *fault.Error,
 	if err != nil {
 		return err
 	}
+	t.codes = append(t.codes, f.Code)
 	if record == nil {
 		t.records++
 		return nil
@@ -205,5 +207,6 @@ func (t *take) settle(ctx context.Context, w *writer) (next store.Position, err 
 	s.stats.records.Add(int64(t.good))
 	s.stats.bytes.Add(int64(t.bytes))
 	s.stats.rejected.Add(int64(t.records - t.good))
+	s.stats.rejectedBy(t.codes)
 	return next, nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/dictwire/dictwire/store"
 	"github.com/dictwire/dictwire/store/internal/names"
@@ -59,6 +60,7 @@ func (s *Store) append(ctx context.Context, blocks []*store.Block, results []sto
 	if f := s.failed(); f != nil {
 		return f
 	}
+	began := time.Now()
 	size, notes := 0, true
 	for i, b := range blocks {
 		if results[i].Err = b.Check(); results[i].Err == nil {
@@ -91,10 +93,12 @@ func (s *Store) append(ctx context.Context, blocks []*store.Block, results []sto
 	if err := s.commit(&a.commit); err != nil {
 		return err
 	}
+	s.measured.appends.Add(int64(time.Since(began)))
 	for i := range a.numbers {
 		a.turns[i].state = a.numbers[i].After
 	}
 	for i, b := range a.blocks {
+		s.measured.blocks.Add(int64(b.bytes))
 		results[b.index].Position = s.position(a.place.pos + uint64(i))
 	}
 	return nil

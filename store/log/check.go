@@ -163,14 +163,9 @@ func (s *Store) Info(ctx context.Context) (Info, error) {
 	segments := s.segments.list()
 	i := Info{
 		Dir: s.dir, Tag: s.tag, Durability: s.opts.Durability, Segments: len(segments),
-		Head: s.position(s.topics.head.Load()), DiskBytes: s.states.engine().Metrics().DiskSpaceUsage(),
+		Head: s.position(s.topics.head.Load()),
 	}
-	for _, g := range segments {
-		i.DiskBytes += uint64(g.size.Load())
-	}
-	if u, err := s.fs.GetDiskUsage(s.dir); err == nil {
-		i.FreeBytes = u.AvailBytes
-	}
+	i.DiskBytes, i.FreeBytes = s.room()
 	err := s.states.scan(string(rune(prefixProducer)), string(rune(prefixProducer+1)), func(_ string, v value) bool {
 		if v.data != nil {
 			i.Producers++

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -168,6 +169,7 @@ func (s *Store) lead() {
 	c := &s.committer
 	g, err := s.write()
 	c.landing <- struct{}{} // in the order of the groups: nobody else writes yet
+	began := time.Now()
 	c.mu.Lock()
 	c.writing = false
 	c.flights++
@@ -180,6 +182,7 @@ func (s *Store) lead() {
 		if err != nil {
 			s.fail(err)
 		} else {
+			s.measured.synced(s, began)
 			s.settle(g)
 		}
 	}

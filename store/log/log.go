@@ -119,6 +119,7 @@ type Store struct {
 	readers   claims.Table[store.CursorName]
 	waiters   waiters
 	reserve   reserve
+	measured  measured
 
 	appendings   sync.Pool    // of *appending
 	trimMu       sync.Mutex   // one trim, checkpoint or carry at a time
