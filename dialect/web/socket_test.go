@@ -159,6 +159,29 @@ func TestSocket(t *testing.T) {
 	}
 }
 
+// A reader that follows ends when the WebSocket is closed, and when the connection is.
+func TestSocketFollowerCloses(t *testing.T) {
+	addr := start(t, &dictwire.Server{})
+	const greeting = `{"dictwire":1,"subscribe":"t","follow":true}`
+	k := connect(t, addr, "")
+	k.say(greeting)
+	k.want(`{"dictwire":1,`)
+	if err := k.Close(websocket.StatusNormalClosure, ""); err != nil {
+		t.Error(err)
+	}
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	_, _ = io.WriteString(c, handshake+"\r\n"+sent(0x81, greeting))
+	_ = c.(*net.TCPConn).CloseWrite()
+	if text, err := io.ReadAll(c); err != nil || !strings.HasSuffix(string(text), "\x88\x02\x03\xe8") {
+		t.Errorf("%q, %v", text, err)
+	}
+}
+
 // What ends a session ends the WebSocket, with a code and the fault's name.
 func TestSocketCloses(t *testing.T) {
 	srv := &dictwire.Server{Limits: codec.Limits{RecordBytes: 1000}, Authorizer: dictwire.AuthorizerFunc(func(_ context.Context, c dictwire.Credentials) (dictwire.Grant, error) {

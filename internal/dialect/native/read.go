@@ -127,6 +127,12 @@ func (s *reading) serve(ctx context.Context) error {
 		given <- err
 	}()
 	err := s.take(ctx)
+	if err == nil && s.c.HasMessages() { // which has no half-close: the peer is gone
+		s.c.End(errDone)
+		cancel(errDone)
+		<-given
+		return nil
+	}
 	if err == nil { // the peer says no more, and may still read
 		select {
 		case err = <-given:

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"strconv"
 	"time"
 
@@ -35,24 +34,14 @@ type query struct {
 	format   string
 }
 
-// parameters are the names of a query's parameters.
-var parameters = map[string]bool{
-	"from": true, "to": true, "follow": true, "limit": true, "envelope": true, "exact": true, "format": true,
-}
-
 // queryOf reads the query of a request.
 func queryOf(r *http.Request) (q query, err error) {
 	bad := func(name string, err error) (query, error) {
 		return q, &fault.Error{Code: fault.Malformed, At: -1, Text: fmt.Sprintf("%s: %v", name, err), Err: err}
 	}
-	values, err := url.ParseQuery(r.URL.RawQuery)
+	values, err := valuesOf(r, "from", "to", "follow", "limit", "envelope", "exact", "format")
 	if err != nil {
-		return bad("query", err)
-	}
-	for name, given := range values {
-		if !parameters[name] || len(given) > 1 {
-			return bad(fmt.Sprintf("%.40q", name), errors.New("want each of from, to, follow, limit, envelope, exact and format at most once"))
-		}
+		return q, err
 	}
 	q.from, q.limit = values.Get("from"), -1
 	for name, is := range map[string]*bool{"follow": &q.follow, "envelope": &q.envelope, "exact": &q.exact} {

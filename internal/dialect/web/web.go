@@ -113,16 +113,26 @@ func (d *web) Shutdown(ctx context.Context) error { return d.server.Shutdown(ctx
 // handler returns what serves all requests.
 func (d *web) handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/healthz", methods{http.MethodGet: d.health})
-	mux.Handle("/readyz", methods{http.MethodGet: d.ready})
-	mux.Handle("/v1/status", methods{http.MethodGet: d.status})
-	mux.Handle("/v1/topics", methods{http.MethodGet: d.topics})
-	mux.Handle("/v1/cursors", methods{http.MethodGet: d.cursors})
-	mux.Handle("/v1/cursors/{name}/reset", methods{http.MethodPost: d.reset})
-	mux.Handle("/v1/producers", methods{http.MethodGet: d.producers})
-	mux.Handle("/v1/backup", methods{http.MethodPost: d.backup})
-	mux.Handle("/v1/topics/{topic}", methods{http.MethodGet: d.read, http.MethodPost: d.write, http.MethodDelete: d.trim})
-	mux.Handle(connectPath, methods{http.MethodGet: d.connect})
+	for path, by := range d.routes() {
+		mux.Handle(path, by)
+	}
 	mux.Handle("/", handle(notFound))
 	return d.each(d.guarded(mux))
+}
+
+// routes are what is served, by path and method. openapi.json describes them.
+func (d *web) routes() map[string]methods {
+	return map[string]methods{
+		"/healthz":                 {http.MethodGet: d.health},
+		"/readyz":                  {http.MethodGet: d.ready},
+		"/v1/status":               {http.MethodGet: d.status},
+		"/v1/topics":               {http.MethodGet: d.topics},
+		"/v1/cursors":              {http.MethodGet: d.cursors},
+		"/v1/cursors/{name}/reset": {http.MethodPost: d.reset},
+		"/v1/producers":            {http.MethodGet: d.producers},
+		"/v1/backup":               {http.MethodPost: d.backup},
+		"/v1/topics/{topic}":       {http.MethodGet: d.read, http.MethodPost: d.write, http.MethodDelete: d.trim},
+		connectPath:                {http.MethodGet: d.connect},
+		"/openapi.json":            {http.MethodGet: d.openapi},
+	}
 }
