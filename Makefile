@@ -1,6 +1,6 @@
 # dictwire. `make help` lists the targets.
 
-.PHONY: help build demo test quick lint fuzz crash soak siege simulate pysimulate mutants bench wheels generate clean
+.PHONY: help build demo test quick lint fuzz crash soak siege simulate pysimulate schemathesis mutants bench wheels generate clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
@@ -38,6 +38,9 @@ simulate: ## 50,000 simulations of the whole; SIMULATIONS=n FIRST=seed
 pysimulate: build ## 5,000 scenarios of the Python client; PYSEEDS=n PYFIRST=seed
 	DICTWIRE=$$PWD/bin/dictwire PYTHONPATH=clients/python/src:clients/python PYSEEDS=$${PYSEEDS:-5000} \
 		.tools/python/bin/python -W error -m unittest -v tests.test_simulate
+
+schemathesis: build ## requests of schemathesis (PyPI) by the OpenAPI document; EXAMPLES=n
+	scripts/schemathesis
 
 mutants: ## broken promises, each of which the tests must find
 	MUTANTS= MUTANTSBUDGET=900 scripts/test mutants
