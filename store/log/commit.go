@@ -66,6 +66,7 @@ type commit struct {
 	blocks  []drafted // of the frame
 	changes []change  // of states
 	then    func()    // done when it is durable, before anything is sealed after it
+	says    said      // of older segments
 	vital   bool      // it gives space back, and may use the room that is held for that
 
 	place place
@@ -380,6 +381,7 @@ func (s *Store) settle(g group) {
 		if seg.Time == 0 {
 			seg.Time = m.place.time
 		}
+		s.states.mark.pass(seg, m)
 		pos := m.place.pos
 		for i := range m.blocks {
 			b := &m.blocks[i]

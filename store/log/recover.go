@@ -28,6 +28,7 @@ type recovery struct {
 	fresh  bool                // the log is new
 	copied bool                // the directory is a backup that was never opened
 
+	mark    *mark   // of the states; nil where there is none
 	promise uint64  // the last frame of which anything says that it was synced
 	newest  *header // of the opening that counts; nil in a new log
 	next    uint64  // the number that no segment had
@@ -220,7 +221,7 @@ func (r *recovery) finished(h *header) (bool, error) {
 	if len(r.files[h.Number]) == 0 {
 		return false, nil
 	}
-	events, err := r.read(newSegment(r.open(h, h.Base+1)))
+	events, err := r.read(newSegment(r.open(h, h.Base+1)), nil)
 	if err != nil {
 		return false, err
 	}
@@ -244,11 +245,12 @@ func (r *recovery) open(h *header, first uint64) sealed {
 }
 
 // An event is what stands in a segment that may not be sealed: a frame, or what
-// is none.
+// is none, or all that comes before a mark.
 type event struct {
 	hole     bool
-	known    bool // a frame whose header is whole, and the rest is not
-	seq      uint64
+	known    bool   // a frame whose header is whole, and the rest is not
+	seq      uint64 // of the frame, or of the last one
+	more     uint64 // frames, before that one
 	pos, to  uint64 // positions
 	time     int64
 	off, end int64
@@ -262,14 +264,31 @@ type said struct {
 	notes []*rewriting // they were rewritten
 }
 
+// readOn reads a segment that may not be sealed from the mark on, if it has one.
+func (r *recovery) readOn(g *segment) ([]event, error) {
+	if !r.mark.isOf(g) {
+		return r.read(g, nil)
+	}
+	events, err := r.read(g, r.mark)
+	if err == nil && (len(events) < 2 || events[1].hole || events[1].seq != r.mark.Last+1) {
+		return r.read(g, nil)
+	}
+	return events, err
+}
+
 // read reads a segment that may not be sealed, and notes what its frames say was
 // synced.
-func (r *recovery) read(g *segment) (events []event, err error) {
+func (r *recovery) read(g *segment, from *mark) (events []event, err error) {
 	sc, err := r.s.scan(g, g.Start, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer sc.close()
+	if from != nil {
+		sc.at, sc.seq, sc.pos = from.Size, from.Last+1, from.End
+		events = append(events, from.event())
+		r.said[from.Last] = said{from.Frees, from.Notes}
+	}
 	info, err := sc.file.Stat()
 	if err != nil {
 		return nil, err
@@ -336,7 +355,7 @@ func (r *recovery) collect() error {
 			continue
 		}
 		var err error
-		if all[i], err = r.read(g); err != nil {
+		if all[i], err = r.readOn(g); err != nil {
 			return err
 		}
 		if n := len(all[i]); n > 0 && i+1 < len(open) {
@@ -360,12 +379,12 @@ func (r *recovery) collect() error {
 			}
 			exp, at := r.exp, r.at
 			if !r.ended && r.take(e, g) {
-				if len(kept) == 0 && e.seq > exp && !holed { // nothing in the segment tells of them
+				if first := e.seq - e.more; len(kept) == 0 && first > exp && !holed { // nothing in the segment tells of them
 					lost = &sealed{
-						First: exp, Last: e.seq - 1, Position: at, End: e.pos, Time: r.time,
-						Lost: fmt.Sprintf("frames %d to %d can't be read", exp, e.seq-1),
+						First: exp, Last: first - 1, Position: at, End: e.pos, Time: r.time,
+						Lost: fmt.Sprintf("frames %d to %d can't be read", exp, first-1),
 					}
-					g.First, g.Position = e.seq, e.pos
+					g.First, g.Position = first, e.pos
 				}
 				kept = append(kept, e)
 			}
@@ -463,30 +482,34 @@ type found struct {
 }
 
 // after returns where the frames of a segment begin that come after one, or a place before,
-// where that is not known.
-func (r *recovery) after(g *segment, seq uint64) int64 {
+// where that is not known: perhaps the mark, which it then returns, too.
+func (r *recovery) after(g *segment, seq uint64) (int64, *mark) {
 	for _, f := range r.found {
 		if f.g.Number == g.Number {
 			if i := slices.IndexFunc(f.events, func(e event) bool { return e.seq > seq }); i >= 0 {
-				return f.events[i].off
+				return f.events[i].off, nil
 			}
 		}
 	}
-	return g.Start
+	if r.mark.isOf(g) && r.mark.Last <= seq {
+		return r.mark.Size, r.mark
+	}
+	return g.Start, nil
 }
 
 // take reports whether an event is the next frame of the log. What is missing
 // before it is damaged, or the log has ended.
 func (r *recovery) take(e event, g *segment) bool {
-	if r.exp > r.promise && (e.hole || e.known || e.seq != r.exp) {
+	first := e.seq - e.more
+	if r.exp > r.promise && (e.hole || e.known || first != r.exp) {
 		r.ended = true
 		return false
 	}
 	if e.hole || e.seq < r.exp { // what comes after a hole says what stood there
 		return false
 	}
-	if e.seq > r.exp {
-		r.damage(r.at, e.pos, fmt.Sprintf("frames %d to %d of %s can't be read", r.exp, e.seq-1, g.name()))
+	if first > r.exp {
+		r.damage(r.at, e.pos, fmt.Sprintf("frames %d to %d of %s can't be read", r.exp, first-1, g.name()))
 	}
 	if e.known {
 		r.damages = append(r.damages, Damage{e.pos, e.to, fmt.Sprintf("frame %d of %s: %v", e.seq, g.name(), errBody), true})

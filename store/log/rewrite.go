@@ -571,7 +571,8 @@ func (w *rewriter) install(g *segment, x *index) (done bool, err error) {
 	d.buf = append(d.buf, note...)
 	d.addItem(kindRewritten, from)
 	s.indexes.put(g, x)
-	if err := s.commitNew(&commit{draft: &d, vital: true, then: func() { s.segments.replace(w.run, g) }}); err != nil {
+	m := &commit{draft: &d, vital: true, says: said{notes: []*rewriting{&w.to}}, then: func() { s.segments.replace(w.run, g) }}
+	if err := s.commitNew(m); err != nil {
 		return false, err
 	}
 	_ = s.writeIndex(g, x) // it is made anew where it is missing

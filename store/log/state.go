@@ -32,6 +32,7 @@ type states struct {
 	fresh   map[string]value
 	leaving map[string]value // on the way into the engine; nil while nothing is
 	seq     uint64           // of the last frame whose changes are there
+	mark    mark             // before that frame
 
 	one     sync.Mutex // one checkpoint at a time
 	durable uint64     // seq of the last checkpoint, guarded by mu
@@ -316,7 +317,7 @@ func (st *states) checkpoint(tag string, forget uint64, save func()) error {
 		maps.Copy(st.leaving, st.fresh)
 		st.fresh = map[string]value{}
 	}
-	seq := st.seq
+	seq, mark := st.seq, st.mark.encode(st.seq)
 	st.mu.Unlock()
 
 	b := st.db.NewBatch()
@@ -333,6 +334,7 @@ func (st *states) checkpoint(tag string, forget uint64, save func()) error {
 	}
 	if err := errors.Join(
 		b.Set([]byte(keyApplied), encodeValue(value{seq, []byte(tag)}), nil),
+		b.Set([]byte(keyMark), encodeValue(value{seq, mark}), nil),
 		st.db.Apply(b, engine.NoSync),
 		st.db.Flush(),
 	); err != nil {

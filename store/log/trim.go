@@ -478,7 +478,8 @@ func (s *Store) free(dead []*segment) error {
 	d.buf = appendNumbers(d.buf, numbers)
 	d.addItem(kindFree, from)
 	// No segment's header lists them from then on.
-	if err := s.commitNew(&commit{draft: &d, vital: true, then: func() { s.segments.replace(dead) }}); err != nil {
+	m := &commit{draft: &d, vital: true, says: said{frees: numbers}, then: func() { s.segments.replace(dead) }}
+	if err := s.commitNew(m); err != nil {
 		return err
 	}
 	s.removeFiles(dead)

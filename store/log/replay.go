@@ -1,0 +1,311 @@
+package log
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+
+	"github.com/dictwire/dictwire/store"
+	"github.com/dictwire/dictwire/store/internal/names"
+)
+
+// replay makes the states follow from the log to its end.
+//
+// What of sealed segments can't be read, and no header tells of, is noted in hidden:
+// nobody would miss the numbers and cursors that are lost with it.
+func (s *Store) replay(r *recovery, applied uint64, rebuild bool) error {
+	if err := s.loadTopics(); err != nil {
+		return err
+	}
+	if err := s.quotas.load(s.states); err != nil {
+		return err
+	}
+	p := &replayer{s: s, rebuild: rebuild, producers: map[store.Producer]*replayed{}}
+	for _, g := range s.segments.list() {
+		last := g.Last
+		if last == 0 {
+			last = s.committer.seq - 1
+		}
+		if last <= applied || g.Lost != "" {
+			continue
+		}
+		p.sealed = slices.Contains(r.old, g)
+		from, mark := r.after(g, applied)
+		if err := p.segment(g, from, mark, applied); err != nil {
+			return err
+		}
+	}
+	p.flush()
+	s.states.mu.Lock()
+	s.states.seq = s.committer.seq - 1
+	s.states.mu.Unlock()
+	if rebuild {
+		return s.recount()
+	}
+	return nil
+}
+
+// loadTopics loads the topics, as the states have them.
+func (s *Store) loadTopics() error {
+	s.topics.trims.Store(1)
+	return s.states.scan(string(rune(prefixTopic)), string(rune(prefixTopic+1)), func(key string, v value) bool {
+		t := &topic{name: key[1:]}
+		t.decode(v.data)
+		s.own(t, t.owner)
+		s.topics.byName[t.name] = t
+		s.topics.trimmed.Store(max(s.topics.trimmed.Load(), t.trimmed.Load()))
+		return true
+	})
+}
+
+// A replayer makes changes of states of the frames of the log.
+type replayer struct {
+	s       *Store
+	rebuild bool
+	sealed  bool // what is not valid in the segment is damage that nobody was told of
+	block   store.Block
+
+	// What blocks say of producers, which is not among the states yet: most frames say
+	// so, and only the last one counts.
+	producers map[store.Producer]*replayed
+}
+
+// maxReplayed is how many producers a replay keeps beside the states.
+const maxReplayed = 4096
+
+// A replayed is a producer as the blocks say.
+type replayed struct {
+	key    string
+	before []byte // what the states have
+	state  store.ProducerState
+	seq    uint64 // of the last frame
+}
+
+// producer returns a producer that a block is of.
+func (p *replayer) producer(name store.Producer) (*replayed, error) {
+	if r := p.producers[name]; r != nil {
+		return r, nil
+	}
+	r := &replayed{key: producerKey(name)}
+	v, err := p.s.states.get(r.key)
+	if err != nil {
+		return nil, err
+	}
+	if r.before = v.data; v.data != nil {
+		if r.state, err = decodeState(v.data); err != nil {
+			return nil, err
+		}
+	}
+	if r.state.Expire == 0 {
+		r.state.Expire = store.Expire
+	}
+	if len(p.producers) >= maxReplayed {
+		p.flush()
+	}
+	p.producers[name] = r
+	return r, nil
+}
+
+// flush puts the producers among the states.
+func (p *replayer) flush() {
+	for _, r := range p.producers {
+		p.put(r.key, r.seq, r.before, appendState(nil, r.state))
+	}
+	clear(p.producers)
+}
+
+func (p *replayer) segment(g *segment, from int64, mark *mark, applied uint64) error {
+	sc, err := p.s.scan(g, from, g.size.Load())
+	if err != nil {
+		return err
+	}
+	defer sc.close()
+	sc.gaps = sc.gaps || !p.sealed
+	if mark != nil {
+		sc.seq, sc.pos = mark.Last+1, mark.End
+	}
+	for sc.next() {
+		if d := sc.damage; d != nil && !d.known {
+			if p.sealed && (p.rebuild || d.last == 0 || d.last > applied) {
+				p.s.hide(g, d)
+			}
+			continue
+		}
+		if sc.frame.seq <= applied {
+			continue
+		}
+		if err := p.frame(&sc.frame, sc.damage != nil); err != nil {
+			return err
+		}
+	}
+	return sc.err
+}
+
+// hide notes that a part of a sealed segment can't be read.
+func (s *Store) hide(g *segment, h *hole) {
+	d := Damage{From: h.from, To: max(h.from, h.to), Text: fmt.Sprintf("%s at %d: %v", g.name(), h.off, h.err)}
+	if h.last == 0 {
+		d.To = max(h.from, g.End)
+	}
+	if !slices.Contains(s.hidden, d) && !slices.Contains(s.head.Damage, d) {
+		s.hidden = append(s.hidden, d)
+	}
+}
+
+func (p *replayer) frame(f *frame, damaged bool) error {
+	pos := f.pos
+	for i := range f.items {
+		it := &f.items[i]
+		switch it.kind {
+		case kindBlock, kindRejected:
+			if err := p.replayBlock(f, it, pos, damaged); err != nil {
+				return err
+			}
+		case kindEntry:
+			if key, data, ok := cutString(it.data); ok {
+				if err := p.entry(string(key), f.seq, data); err != nil {
+					return err
+				}
+			}
+		case kindCarry:
+			if err := p.carry(it.data); err != nil {
+				return err
+			}
+		}
+		pos += it.positions()
+	}
+	return nil
+}
+
+// replayBlock changes what a block changes: its topic, and its producer.
+func (p *replayer) replayBlock(f *frame, it *item, pos uint64, damaged bool) error {
+	b, s := &p.block, p.s
+	if _, err := b.PeekHead(it.data[:it.head]); err != nil {
+		return nil //nolint:nilerr // a reader tells
+	}
+	t := s.topic(b.Topic)
+	s.own(t, names.Owner(b))
+	if !p.rebuild {
+		t.add(pos, it.records, it.bytes, f.time)
+	}
+	t.next = max(t.next, pos+1)
+	if b.Producer.IsZero() {
+		return nil
+	}
+	r, err := p.producer(b.Producer)
+	if err != nil {
+		return err
+	}
+	st := &r.state
+	st.Epoch, st.Seen, st.Note = max(st.Epoch, b.Epoch), stamp(f.time), append(st.Note[:0], b.Note...)
+	st.Next, r.seq = max(st.Next, b.First+it.records), f.seq
+	if it.kind == kindRejected && !damaged {
+		first, producer := b.First, b.Producer
+		if err := b.Decode(it.data); err == nil {
+			s.states.put(rejectedKey(producer, first), f.seq, encodeRejections(b.Rejected))
+		}
+	}
+	return nil
+}
+
+// put sets a state, and counts it where it is a name that comes or goes.
+func (p *replayer) put(key string, seq uint64, before, data []byte) {
+	s, by := p.s, 0
+	switch {
+	case s.quotas.of(key[0]) == nil:
+	case before == nil && data != nil:
+		by = 1
+	case before != nil && data == nil:
+		by = -1
+	}
+	s.states.mu.Lock()
+	defer s.states.mu.Unlock()
+	s.states.set(key, seq, data)
+	s.quotas.count(key, by)
+}
+
+// entry sets a state as a frame says.
+func (p *replayer) entry(key string, seq uint64, data []byte) error {
+	if len(key) == 0 {
+		return nil
+	}
+	if len(data) == 0 {
+		data = nil
+	}
+	if key[0] == prefixProducer {
+		p.flush()
+	}
+	s := p.s
+	switch key[0] {
+	case prefixTopic:
+		to, _ := binary.Uvarint(data)
+		t := s.topic(key[1:])
+		if to <= t.trimmed.Load() {
+			return nil
+		}
+		if p.rebuild {
+			t.trimmed.Store(to)
+			t.next = max(t.next, to)
+			s.topics.trimmed.Store(max(s.topics.trimmed.Load(), to))
+		} else if c, err := s.cut(t, to); err == nil {
+			c.to = to
+			c.apply(s, t)
+		}
+		return nil
+	case prefixProducer:
+		if state, err := decodeState(data); err == nil {
+			s.states.put(expiryKey(state, key), seq, []byte{})
+		}
+	}
+	v, err := s.states.get(key)
+	if err != nil {
+		return err
+	}
+	p.put(key, seq, v.data, data)
+	return nil
+}
+
+// carry sets a state as an older frame did, unless a newer one has.
+func (p *replayer) carry(b []byte) error {
+	seq, n := binary.Uvarint(b)
+	if n <= 0 {
+		return nil
+	}
+	key, rest, ok := cutString(b[n:])
+	if !ok || len(rest) == 0 || len(key) == 0 {
+		return nil
+	}
+	if key[0] == prefixTopic {
+		if !p.rebuild {
+			return nil
+		}
+		var was topic
+		was.decode(rest[1:])
+		p.s.own(p.s.topic(string(key[1:])), was.owner)
+	}
+	if key[0] == prefixProducer {
+		p.flush()
+	}
+	v, err := p.s.states.get(string(key))
+	if err != nil || v.seq > seq || v.seq == seq && !p.rebuild { // a block says less of its producer
+		return err
+	}
+	if rest[0] == 0 {
+		return p.entry(string(key), seq, nil)
+	}
+	return p.entry(string(key), seq, rest[1:])
+}
+
+// recount counts what the topics hold, in all segments.
+func (s *Store) recount() error {
+	for _, t := range s.topics.byName {
+		t.blocks, t.records, t.bytes, t.changed = 0, 0, 0, true
+	}
+	var scratch store.Block
+	return s.walk(0, s.topics.head.Load(), everyTopic, func(f *frame, it *item, pos uint64) bool {
+		if t := s.topic(topicOf(&scratch, it)); pos >= t.trimmed.Load() && t.name != damagedTopic {
+			t.add(pos, it.records, it.bytes, f.time)
+		}
+		return true
+	})
+}
