@@ -326,6 +326,7 @@ func (s *Store) write() (g group, err error) {
 	g.end = c.off
 	c.groups++
 	c.bytes += c.off - at
+	s.zeroAhead()
 	return g, nil
 }
 
@@ -425,11 +426,14 @@ func (s *Store) roll(size int64) error {
 		return f
 	}
 	old, next := c.active, c.successor
-	if err := <-next.ready; err != nil {
-		next.prepare() // again
-		return err
+	if z := next.zeros; z != nil { // nil where it was tried before
+		if err := z.stop(); err != nil { // there may be no room for frames either
+			next.zeros = newZeroer(next)
+			next.zeros.upTo <- next.room
+			return err
+		}
+		next.zeros = nil
 	}
-	next.ready <- nil
 	if s.opts.Durability == store.OS { // what is sealed is synced
 		if err := old.file.SyncData(); err != nil {
 			s.fail(err)
@@ -518,7 +522,10 @@ func (s *Store) makeSuccessor(active *segment, done sealed, size int64) (*segmen
 func (s *Store) makeSegment(h *header, size int64) (_ *segment, err error) {
 	g := newSegment(sealed{Number: h.Number, Salt: h.Salt, First: h.Base + 1, Position: h.Position})
 	b := h.encode()
-	g.header, g.Start = h, int64(len(b))
+	g.header, g.Start, g.room = h, int64(len(b)), int64(len(b))+size
+	if h.Number == h.Opening { // it is written to at once: see zeroer
+		b = append(b, make([]byte, size)...)
+	}
 	name := s.path(g.name())
 	if g.file, err = s.create(name); err != nil {
 		return nil, err
@@ -528,7 +535,6 @@ func (s *Store) makeSegment(h *header, size int64) (_ *segment, err error) {
 			err = errors.Join(err, g.file.Close(), s.fs.Remove(name))
 		}
 	}()
-	g.room = g.Start + size
 	if err := g.file.Preallocate(0, g.room); err != nil {
 		return nil, err
 	}
@@ -544,11 +550,8 @@ func (s *Store) makeSegment(h *header, size int64) (_ *segment, err error) {
 	g.live = newIndex()
 	g.size.Store(g.Start)
 	g.end.Store(g.Position)
-	g.ready = make(chan error, 1)
-	if s.committer.large() {
-		g.ready <- nil
-	} else {
-		g.prepare()
+	if h.Number != h.Opening {
+		g.zeros = newZeroer(g)
 	}
 	return g, nil
 }
@@ -557,37 +560,13 @@ func (s *Store) makeSegment(h *header, size int64) (_ *segment, err error) {
 // write zeros ahead of it.
 func (c *committer) large() bool { return c.groups > 0 && c.bytes/c.groups > maxCopy }
 
-// wait waits until a segment can be written to.
-func (g *segment) wait() error {
-	err := <-g.ready
-	g.ready <- err
-	return err
-}
-
-// prepare writes zeros into a segment's space, in the background.
-func (g *segment) prepare() {
-	go func() { g.ready <- g.zero() }()
-}
-
-// zero writes zeros into the space of a segment, so that a sync of small groups
-// need not note which parts of it were written.
-func (g *segment) zero() error {
-	zeros := make([]byte, 256<<10)
-	for at := g.Start; at < g.room; {
-		n, err := g.file.WriteAt(zeros[:min(int64(len(zeros)), g.room-at)], at)
-		if err != nil {
-			return err
-		}
-		at += int64(n)
-	}
-	return g.file.SyncData()
-}
-
 func (c *committer) closeFiles() error {
 	var errs []error
 	for _, g := range []*segment{c.active, c.successor} {
 		if g != nil {
-			_ = g.wait()
+			if g.zeros != nil {
+				_ = g.zeros.stop()
+			}
 			errs = append(errs, g.file.Close())
 		}
 	}

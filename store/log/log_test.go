@@ -123,14 +123,10 @@ func (d *disk) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.Open
 
 type diskFile struct {
 	vfs.File
-	d    *disk
-	zero atomic.Bool // it was synced once, when its space was made ready
+	d *disk
 }
 
 func (f *diskFile) SyncData() error {
-	if !f.zero.Swap(true) {
-		return f.File.SyncData()
-	}
 	f.d.mu.Lock()
 	release := f.d.release
 	if release != nil {

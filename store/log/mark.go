@@ -5,9 +5,9 @@ import "encoding/json"
 // A mark is how far the active segment went when a checkpoint was made: an opening
 // after a crash reads on from there, since the states have what comes before.
 //
-// It stands before the last frame that the checkpoint has. Where that frame is missing
-// the segment is read from its beginning. Damage before the mark is found as that of
-// any sealed segment is, by whoever reads it.
+// It stands before the last frame that the checkpoint has, so that a segment that is not
+// what it was is missed. Damage before the mark is found as that of any sealed segment
+// is, by whoever reads it.
 type mark struct {
 	sealed              // what comes before the frame, as if that were all
 	Frees  []uint64     `json:"frees,omitempty"` // what it says of older segments

@@ -182,16 +182,15 @@ func (s *Store) start(r *recovery) error {
 		return err
 	}
 	c.active, c.off = g, g.Start
-	if err := g.wait(); err != nil {
-		return err
-	}
 	for _, w := range again {
 		if err := s.writeAgain(w.b); err != nil {
 			return err
 		}
 	}
-	if err := g.file.SyncData(); err != nil {
-		return err
+	if len(again) > 0 {
+		if err := g.file.SyncData(); err != nil {
+			return err
+		}
 	}
 	for _, old := range r.live {
 		s.segments.add(old)

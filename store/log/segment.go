@@ -233,8 +233,8 @@ type segment struct {
 	// Of the active segment and its successor, the committer's:
 	header *header
 	file   vfs.File
-	room   int64      // up to where space is allocated
-	ready  chan error // of capacity 1: has what came of that, once it is done
+	room   int64   // up to where space is allocated
+	zeros  *zeroer // of the successor
 }
 
 func newSegment(d sealed) *segment {
