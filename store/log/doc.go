@@ -101,7 +101,8 @@
 //
 // What a frame changes is in memory after its sync. From time to time a checkpoint
 // writes it into the engine, with the number of the last frame that counts; an opening
-// reads the frames after that. Before a segment goes, what all states are is written
+// reads the frames after that: a checkpoint marks its place in the active segment, see
+// mark. Before a segment goes, what all states are is written
 // into the log anew, each with the number of the frame that set it, so that the
 // segments that are left still say all. The same goes for a segment that is rewritten:
 // blocks alone are copied.

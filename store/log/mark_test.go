@@ -60,21 +60,24 @@ func TestMark(t *testing.T) {
 		}
 		return last
 	}
-	gone := fill("gone", 300<<10) // the first segment, and more
+	first := fill("first", 300<<10) // the first segment, and more
+	second := fill("second", 600<<10)
 	kept := n
-	fill("kept", 3<<20)
-	gone.Block++
-	if err := s.Trim(t.Context(), "gone", gone); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Tidy(t.Context()); err != nil { // makes a checkpoint, and frees
-		t.Fatal(err)
+	fill("kept", 2<<20)
+	for i, last := range []store.Position{first, second} {
+		last.Block++
+		if err := s.Trim(t.Context(), []string{"first", "second"}[i], last); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Tidy(t.Context()); err != nil { // makes a checkpoint, and frees
+			t.Fatal(err)
+		}
 	}
 	fill("kept", 50<<10)
 	fs = fs.Crash(false, nil)
 	names, _ := segments(fs)
-	if len(names) < 2 || names[0] == "log-0000000001.seg" {
-		t.Fatalf("%q: no segment was freed", names)
+	if len(names) < 2 || names[0] != "log-0000000003.seg" {
+		t.Fatalf("%q: want the first two to be freed", names)
 	}
 	active := path.Join("store", names[len(names)-2])
 

@@ -1,0 +1,48 @@
+package log_test
+
+import (
+	"path"
+	"testing"
+
+	"github.com/dictwire/dictwire/internal/crashfs"
+	"github.com/dictwire/dictwire/store"
+	"github.com/dictwire/dictwire/store/log"
+)
+
+// Zeros go ahead in the next segment while the active one fills, and not before: a store
+// that takes little writes none.
+func TestZeros(t *testing.T) {
+	for _, c := range []struct {
+		what     string
+		blocks   int
+		min, max int // zeros in the next segment, which has room for 512 KiB
+	}{
+		{"little", 5, 0, 0},
+		{"less than a quarter", 12, 0, 0},
+		{"half", 35, 1, 320 << 10},
+		{"almost full", 60, 1, 512 << 10},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			fs := crashfs.New(1)
+			s := open(t, log.Options{FS: fs, KeepEvery: -1, Reserve: -1})
+			for n := range c.blocks {
+				b := &store.Block{Topic: "a", Codec: "json"}
+				b.Add(noise(n, 900))
+				if r := s.Append(t.Context(), b)[0]; r.Err != nil {
+					t.Fatal(r.Err)
+				}
+			}
+			if err := s.Close(); err != nil { // and what writes zeros has ended
+				t.Fatal(err)
+			}
+			names, _ := segments(fs)
+			if len(names) != 2 {
+				t.Fatalf("%q: want two segments", names)
+			}
+			zeros := len(fs.Get(path.Join("store", names[1]))) - 4096
+			if zeros < c.min || zeros > c.max {
+				t.Errorf("%d zeros, want %d to %d", zeros, c.min, c.max)
+			}
+		})
+	}
+}
