@@ -68,6 +68,17 @@ var kinds = []kind{
 		c.say(pick(h, junk))
 		c.lasts(hold / 4)
 	}},
+	{"frames", func(h *hostile) { h.tell(hold, pick(h, framedJunk)) }},
+	{"forward", func(h *hostile) { h.tell(hold, pick(h, forwardJunk)) }},
+	{"forward-chunks", func(h *hostile) { // each a name that the store has to remember
+		c := h.open()
+		defer c.close()
+		for i := range 20 {
+			c.say(forwardMessage(forwardEntries(3), fmt.Sprintf("\x81\xa5chunk\xd9\x20%032x", h.Uint64()+uint64(i))))
+		}
+		c.half()
+		c.lasts(hold / 4)
+	}},
 	{"bomb-pickle", func(h *hostile) { h.tell(hold, pick(h, pickleBombs)) }},
 	{"bomb-cbor", func(h *hostile) { h.tell(hold, pick(h, cborBombs)) }},
 	{"bomb-msgpack", func(h *hostile) { h.tell(hold, pick(h, msgpackBombs)) }},
