@@ -10,9 +10,11 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -114,7 +116,7 @@ func Run(t *testing.T, c Conversation) {
 		c.Topic = "default"
 	}
 	t.Run("cut at every byte", func(t *testing.T) {
-		for n := range len(c.Send) + 1 {
+		for _, n := range c.cuts() {
 			synctest.Test(t, func(t *testing.T) { c.check(t, n, c.Send[:n]) })
 		}
 	})
@@ -130,7 +132,10 @@ func Run(t *testing.T, c Conversation) {
 		synctest.Test(t, func(t *testing.T) { c.stall(t) })
 	})
 	t.Run("TLS", func(t *testing.T) {
-		config := selfSigned(t)
+		config, err := selfSigned()
+		if err != nil {
+			t.Fatal(err)
+		}
 		synctest.Test(t, func(t *testing.T) {
 			p := Serve(t, c.server(), config)
 			secure := tls.Client(p.Dial(), &tls.Config{InsecureSkipVerify: true})
@@ -141,6 +146,21 @@ func Run(t *testing.T, c Conversation) {
 			c.compare(t, p, len(c.Send))
 		})
 	})
+}
+
+// cuts returns where the conversation is cut: everywhere, if it is short, else at as many
+// places, and around each record's end.
+func (c *Conversation) cuts() (all []int) {
+	const short = 50
+	step := 1 + len(c.Send)/short
+	for n := 0; n <= len(c.Send); n += step {
+		all = append(all, n)
+	}
+	for _, end := range c.Ends {
+		all = append(all, end-1, end)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 func (c *Conversation) server() *dictwire.Server { return &dictwire.Server{Dialects: c.Dialects} }
@@ -182,21 +202,24 @@ func (c *Conversation) stall(t *testing.T) {
 	c.compare(t, p, c.Ends[0]-1)
 }
 
-// selfSigned returns a server's config.
-func selfSigned(t *testing.T) *tls.Config {
-	t.Helper()
-	file := func(name string) string { return filepath.Join(t.TempDir(), name) }
+// selfSigned returns a server's config, always the same.
+var selfSigned = sync.OnceValues(func() (*tls.Config, error) {
+	dir, err := os.MkdirTemp("", "dialecttest")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	file := func(name string) string { return filepath.Join(dir, name) }
 	ca, _, err := devca.Open(file("ca.pem"), file("ca.key"))
-	cert, key := file("cert.pem"), file("key.pem")
-	if err == nil {
-		err = ca.Issue(devca.Request{Names: []string{"server"}}, cert, key)
+	if err != nil {
+		return nil, err
 	}
-	pair, loading := tls.LoadX509KeyPair(cert, key)
-	if err := errors.Join(err, loading); err != nil {
-		t.Fatal(err)
+	if err := ca.Issue(devca.Request{Names: []string{"server"}}, file("cert.pem"), file("key.pem")); err != nil {
+		return nil, err
 	}
-	return &tls.Config{Certificates: []tls.Certificate{pair}}
-}
+	pair, err := tls.LoadX509KeyPair(file("cert.pem"), file("key.pem"))
+	return &tls.Config{Certificates: []tls.Certificate{pair}}, err
+})
 
 // Fuzz is the body of a fuzz target: whatever comes, in one piece or in two, the server
 // goes on, ends the connection, and stores the same.
