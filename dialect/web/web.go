@@ -14,9 +14,35 @@ import (
 )
 
 // Dialect is HTTP/1.1 and HTTP/2.
-var Dialect dictwire.Dialect = http{}
+// Pages of the server's own origin alone use it
+// through a browser.
+var Dialect = must(New(nil))
 
-type http struct{}
+// Options are what HTTP has of its own.
+type Options struct {
+	// AllowOrigins are origins whose pages may read and write through a browser, as
+	// https://app.example (CORS). None means that no page of another origin may.
+	AllowOrigins []string
+}
+
+// New returns HTTP with options; nil means the defaults. The error says which origin is
+// none.
+func New(o *Options) (dictwire.Dialect, error) {
+	if o == nil {
+		o = new(Options)
+	}
+	kind, err := web.Kind(o.AllowOrigins...)
+	return http{kind}, err
+}
+
+type http struct{ kind dialect.Kind }
 
 // Kind returns the dialect as servers have it.
-func (http) Kind() dialect.Kind { return web.Kind }
+func (h http) Kind() dialect.Kind { return h.kind }
+
+func must(d dictwire.Dialect, err error) dictwire.Dialect {
+	if err != nil {
+		panic(err)
+	}
+	return d
+}

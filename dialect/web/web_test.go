@@ -47,7 +47,9 @@ func start(t testing.TB, srv *dictwire.Server) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv.Dialects = []dictwire.Dialect{web.Dialect}
+	if srv.Dialects == nil {
+		srv.Dialects = []dictwire.Dialect{web.Dialect}
+	}
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(dictwire.Endpoint{Listener: l}) }()
 	t.Cleanup(func() {
@@ -351,6 +353,50 @@ func TestGuard(t *testing.T) {
 	r, _ := do(t, addr, ask{method: "OPTIONS", header: "Origin: http://evil.example\nAccess-Control-Request-Method: POST"})
 	if r.StatusCode != http.StatusMethodNotAllowed || r.Header.Get("Access-Control-Allow-Origin") != "" {
 		t.Errorf("preflight: %d %v", r.StatusCode, r.Header)
+	}
+}
+
+// A page of an origin that is allowed reads and writes, and no other one does.
+func TestAllowOrigins(t *testing.T) {
+	d, err := web.New(&web.Options{AllowOrigins: []string{"https://app.example", "http://localhost:3000"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := memory.New(nil)
+	addr := start(t, &dictwire.Server{Store: s, Dialects: []dictwire.Dialect{d}})
+	for origin, allowed := range map[string]bool{
+		"https://app.example": true, "http://localhost:3000": true,
+		"http://app.example": false, "https://app.example.evil.example": false, "https://app.example:444": false, "null": false, "http://localhost:3001": false,
+	} {
+		header := "Sec-Fetch-Site: cross-site\nOrigin: " + origin
+		status, told := http.StatusForbidden, ""
+		if allowed {
+			status, told = http.StatusOK, origin
+		}
+		r, text := do(t, addr, ask{body: `{"a":1}`, header: header})
+		if r.StatusCode != status || r.Header.Get("Access-Control-Allow-Origin") != told {
+			t.Errorf("%s: %d %v %s", origin, r.StatusCode, r.Header, text)
+		}
+		r, _ = do(t, addr, ask{header: header})
+		if r.StatusCode != http.StatusOK || r.Header.Get("Access-Control-Allow-Origin") != told || (r.Header.Get("Cross-Origin-Resource-Policy") == "same-origin") == allowed {
+			t.Errorf("GET of %s: %d %v", origin, r.StatusCode, r.Header)
+		}
+		r, _ = do(t, addr, ask{method: "OPTIONS", header: header + "\nAccess-Control-Request-Method: POST"})
+		if isTold := strings.Contains(r.Header.Get("Access-Control-Allow-Headers"), "Idempotency-Key"); isTold != allowed || allowed && r.StatusCode != http.StatusNoContent {
+			t.Errorf("preflight of %s: %d %v", origin, r.StatusCode, r.Header)
+		}
+		head := answered(t, addr, handshake+"Origin: "+origin+"\r\n\r\n")
+		if opened := strings.HasPrefix(head, "HTTP/1.1 101 "); opened != allowed {
+			t.Errorf("WebSocket of %s: %s", origin, head)
+		}
+	}
+	if got := stored(t, s, "*"); got != `{"a":1} {"a":1}` {
+		t.Errorf("stored %s", got)
+	}
+	for _, origin := range []string{"app.example", "https://app.example/", "*", ""} {
+		if _, err := web.New(&web.Options{AllowOrigins: []string{origin}}); err == nil || !strings.Contains(err.Error(), "is no origin") {
+			t.Errorf("%q: %v", origin, err)
+		}
 	}
 }
 

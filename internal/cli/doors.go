@@ -24,7 +24,8 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// dialects are what the command line speaks beside what every server does.
+// dialects are what the command line speaks beside what every server does, the first of
+// them HTTP.
 var dialects = []dictwire.Dialect{web.Dialect, forward.Dialect}
 
 // A door is where a server is reached, and who is let in there, and how: an endpoint of
@@ -72,6 +73,11 @@ func checkDialect(name string) error {
 		return fmt.Errorf("want one of %s", strings.Join(names, ", "))
 	}
 	return nil
+}
+
+func checkOrigin(origin string) error {
+	_, err := web.New(&web.Options{AllowOrigins: []string{origin}})
+	return err
 }
 
 // A listFlag is words of a kind. Nil is not the same as none.

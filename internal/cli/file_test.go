@@ -204,6 +204,8 @@ func sample(f *pflag.Flag) string {
 	switch k := kindOf(f); {
 	case f.Name == "plaintext-from":
 		return "[10.0.0.0/8, 192.168.1.0/24]"
+	case f.Name == "allow-origin":
+		return "[https://app.example]"
 	case f.Name == "dialects":
 		return "[native, http]"
 	case k.list:

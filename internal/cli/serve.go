@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/dialect/web"
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/internal/heap"
 	"github.com/dictwire/dictwire/internal/option"
@@ -37,6 +38,7 @@ type serve struct {
 
 	once          bool
 	store         storeFlag
+	origins       listFlag // whose pages may use HTTP through a browser
 	topic         string
 	durability    choice
 	reserve       byteLimit
@@ -144,6 +146,8 @@ func (s *serve) addServing(flags *pflag.FlagSet) {
 	flags.Var(&s.durability, "durability", "what is waited for before a record is acknowledged: fsync, which survives the loss of power, or os, which survives the end of the server alone")
 	flags.Var(&s.reserve, "reserve", "`bytes` of the disk that stay free: below, nothing is stored; -1 for none (default 1 GiB, or 2 % of the disk if that is more, but at most a tenth of it)")
 	flags.BoolVar(&s.quiet, "quiet", false, quietUsage)
+	s.origins = listFlag{kind: "origins", check: checkOrigin}
+	flags.Var(&s.origins, "allow-origin", "origins whose pages may read and write through a browser, as https://app.example; may be repeated")
 	s.forward.add(flags)
 	s.metrics.add(flags)
 	flags.StringVar(&s.backups, "backups", "", "`directory` in which those who may administer all topics have copies of the store made, over HTTP")
@@ -481,8 +485,9 @@ func (s *serve) open(ctx context.Context, log *slog.Logger) (all []dictwire.Endp
 
 // server returns the server as the settings say, without what it works with.
 func (s *serve) server() *dictwire.Server {
+	http, _ := web.New(&web.Options{AllowOrigins: s.origins.all}) // each was checked
 	return &dictwire.Server{
-		Topic: s.topic, Dialects: dialects, JSON: s.json(), Limits: s.limits(),
+		Topic: s.topic, Dialects: append([]dictwire.Dialect{http}, dialects[1:]...), JSON: s.json(), Limits: s.limits(),
 		MaxConns: int(s.maxConns), MaxHostConns: int(s.maxHostConns), MaxMemory: int64(s.maxMemory),
 		MaxRecordRate: int64(s.recordRate), MaxByteRate: int64(s.byteRate.byteSize),
 		FirstTimeout: time.Duration(s.firstTimeout), OpenTimeout: time.Duration(s.openTimeout), IdleTimeout: time.Duration(s.idleTimeout),

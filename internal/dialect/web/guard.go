@@ -15,8 +15,43 @@ import (
 // At a loopback address the header Host must name that, so that a page gains nothing
 // by a name of its own that resolves to the address. What a page of another origin
 // asks for is refused, where it writes or moves a cursor; what it reads, the browser
-// does not give it.
-type guard struct{ origin http.CrossOriginProtection }
+// does not give it. Pages of origins that are allowed are as those of the server.
+type guard struct {
+	origin  http.CrossOriginProtection
+	allowed map[string]bool
+}
+
+// newGuard returns a guard that allows some origins.
+func newGuard(origins []string) (*guard, error) {
+	g := &guard{allowed: map[string]bool{}}
+	for _, o := range origins {
+		if err := g.origin.AddTrustedOrigin(o); err != nil {
+			return nil, fmt.Errorf("dictwire: %q is no origin: want scheme://host, as https://app.example", o)
+		}
+		g.allowed[o] = true
+	}
+	return g, nil
+}
+
+// share tells the browser that a page of an origin that is allowed may see the answer
+// (CORS), and reports whether the request asks for that alone.
+func (g *guard) share(h http.Header, r *http.Request) bool {
+	origin := r.Header.Get("Origin")
+	if !g.allowed[origin] {
+		return false
+	}
+	h.Set("Access-Control-Allow-Origin", origin)
+	h.Set("Access-Control-Expose-Headers", "Allow, Retry-After, WWW-Authenticate")
+	h.Set("Cross-Origin-Resource-Policy", "cross-origin")
+	h.Add("Vary", "Origin")
+	if r.Method != http.MethodOptions || r.Header.Get("Access-Control-Request-Method") == "" {
+		return false
+	}
+	h.Set("Access-Control-Allow-Methods", "GET, POST, DELETE")
+	h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Content-Encoding, Idempotency-Key, Last-Event-ID")
+	h.Set("Access-Control-Max-Age", "600")
+	return true
+}
 
 // guarded returns a handler of what passes the guard.
 func (d *web) guarded(next http.Handler) http.Handler {
@@ -27,6 +62,10 @@ func (d *web) guarded(next http.Handler) http.Handler {
 		h.Set("Cache-Control", "no-store")
 		if p := d.guard.check(r); p != nil {
 			handle(func(http.ResponseWriter, *http.Request) error { return p }).ServeHTTP(w, r)
+			return
+		}
+		if d.guard.share(h, r) {
+			w.WriteHeader(http.StatusNoContent)
 			return
 		}
 		next.ServeHTTP(w, r)

@@ -38,10 +38,14 @@ const (
 	window      = 64 << 10 // bytes of bodies that have come and nobody has asked for
 )
 
-// Kind is the dialect.
-var Kind = dialect.Kind{
-	Name: name, Protocols: []dialect.Protocol{dialect.HTTP}, ALPN: []string{"h2", "http/1.1"},
-	New: func(c dialect.Config) dialect.Dialect { return newWeb(c) },
+// Kind returns the dialect, where pages of some other origins may use it. The error says
+// which of them is none.
+func Kind(origins ...string) (dialect.Kind, error) {
+	g, err := newGuard(origins)
+	return dialect.Kind{
+		Name: name, Protocols: []dialect.Protocol{dialect.HTTP}, ALPN: []string{"h2", "http/1.1"},
+		New: func(c dialect.Config) dialect.Dialect { return newWeb(c, g) },
+	}, err
 }
 
 // A web serves HTTP.
@@ -49,12 +53,12 @@ type web struct {
 	dialect.Config
 	server *http.Server
 	native dialect.Dialect // within a WebSocket
-	guard  guard
+	guard  *guard
 	keys   keys
 }
 
-func newWeb(c dialect.Config) *web {
-	d := &web{Config: c, native: native.Kind.New(c)}
+func newWeb(c dialect.Config, g *guard) *web {
+	d := &web{Config: c, native: native.Kind.New(c), guard: g}
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true) // within TLS, too, which is below
