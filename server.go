@@ -31,11 +31,14 @@ const (
 // be changed once it serves. Limits of zero have the default that is named, negative
 // ones mean no limit.
 type Server struct {
-	Handler        Handler                                   // sees each record before it is stored; nil: all are stored
-	HandlerTimeout time.Duration                             // of one call, whose context ends then; default 1 minute
-	HandlerRetries int                                       // further calls for a record that Handler fails on; default 10, negative: none
-	Schema         func(topic string) func(*dict.Dict) error // why a topic's record is rejected, before Handler sees it; nil, as what it returns: nothing is; see package schema
-	Authorizer     Authorizer                                // says who peers are; nil: all are Anonymous and may do everything
+	Handler        Handler       // sees each record before it is stored; nil: all are stored
+	HandlerTimeout time.Duration // of one call, whose context ends then; default 1 minute
+	HandlerRetries int           // further calls for a record that Handler fails on; default 10, negative: none
+	Authorizer     Authorizer    // says who peers are; nil: all are Anonymous and may do everything
+
+	// Schema returns what checks the records of a topic before Handler sees them, as
+	// package schema makes it, or nil. Its error rejects a record. Nil means no check.
+	Schema func(topic string) func(*dict.Dict) error
 
 	// Store keeps the records. They are acknowledged, replied to and shown to readers
 	// when they are in it. The server does not close it. Nil means the newest 64 MiB in
