@@ -38,8 +38,8 @@ type coHandler struct {
 var _ dictwire.Handler = (*coHandler)(nil)
 
 // startHandler starts n processes of a command.
-func startHandler(command string, n int, stderr io.Writer, log *slog.Logger) *coHandler {
-	ctx, cancel := context.WithCancel(context.Background())
+func startHandler(ctx context.Context, command string, n int, stderr io.Writer, log *slog.Logger) *coHandler {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	h := &coHandler{slots: make(chan *coprocess, n*handlerWindow), stop: cancel}
 	for range n {
 		h.all = append(h.all, &coprocess{command: command, stderr: stderr, log: log, up: make(chan struct{})})
@@ -234,7 +234,7 @@ func (p *coprocess) listen(r *bufio.Reader) error {
 		case errors.Is(err, bufio.ErrBufferFull):
 			return fmt.Errorf("a line of more than %d bytes", handlerLine)
 		case err != nil:
-			return nil
+			return nil //nolint:nilerr // it is the end
 		}
 		if err := p.answer(line); err != nil {
 			return fmt.Errorf("it wrote what is no answer (%w): %.200q; what is not one goes to standard error", err, line)

@@ -35,7 +35,7 @@ func guideHandler(t *testing.T) string {
 func coServer(t *testing.T, command string, n int) (s *dictwiretest.Server, log *lockedBuffer) {
 	t.Helper()
 	log = new(lockedBuffer)
-	h := startHandler(command, n, log, slog.New(slog.NewTextHandler(log, nil)))
+	h := startHandler(t.Context(), command, n, log, slog.New(slog.NewTextHandler(log, nil)))
 	t.Cleanup(h.Close)
 	return dictwiretest.NewServer(t, h), log
 }

@@ -4,8 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"io"
-	stdlog "log"
+	"log/slog"
 	"net"
 	"net/http"
 	"time"
@@ -49,7 +48,7 @@ func serveMetrics(l net.Listener, o metrics.Options) (end func()) {
 	const patience = 30 * time.Second
 	s := &http.Server{
 		Handler: mux, ReadTimeout: patience, WriteTimeout: patience, IdleTimeout: 4 * patience, MaxHeaderBytes: 16 << 10,
-		ErrorLog: stdlog.New(io.Discard, "", 0), // faults are the peer's
+		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError), // faults are the peer's
 	}
 	done := make(chan struct{})
 	go func() {

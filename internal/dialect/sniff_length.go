@@ -134,10 +134,10 @@ func sniffLength(b []byte, whole bool) (Protocol, error) {
 // begins reports whether b certainly begins a record: JSON or a pickle, as all send who
 // count its bytes.
 func begins(b []byte) bool {
-	switch {
-	case b[0] == '{':
+	switch b[0] {
+	case '{':
 		return strings.IndexByte("\"'} \t\r\n", b[1]) >= 0
-	case b[0] == 0x80:
+	case 0x80:
 		return b[1] >= 2 && b[1] <= 5
 	default:
 		return b[0] == '}' && b[1] == 'q'
