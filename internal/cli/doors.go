@@ -20,7 +20,6 @@ import (
 	"github.com/dictwire/dictwire/auth"
 	"github.com/dictwire/dictwire/dialect/forward"
 	"github.com/dictwire/dictwire/dialect/web"
-	"github.com/dictwire/dictwire/internal/server"
 	"github.com/dictwire/dictwire/store"
 )
 
@@ -57,11 +56,9 @@ func (d *door) add(flags *pflag.FlagSet) {
 	flags.Var(&d.read, "may-read", "topics that clients may read here at most, as --may-send")
 }
 
+// dialectNames returns the names of all that a server speaks.
 func dialectNames() []string {
-	var names []string
-	for _, k := range server.Kinds() {
-		names = append(names, k.Name)
-	}
+	names := []string{"native", "stream", "framed"} // those of every server
 	for _, d := range dialects {
 		names = append(names, d.Kind().Name)
 	}

@@ -4,12 +4,15 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"github.com/dictwire/dictwire/internal/server"
 )
 
 // The table of limits in docs/operations.md has each flag that is one, with its default.
@@ -77,4 +80,18 @@ func inWords(f *pflag.Flag) string {
 		text = text[:i] + "," + text[i:]
 	}
 	return text
+}
+
+// What --dialects takes is what servers speak.
+func TestDialectNames(t *testing.T) {
+	var names []string
+	for _, k := range server.Kinds() {
+		names = append(names, k.Name)
+	}
+	for _, d := range dialects {
+		names = append(names, d.Kind().Name)
+	}
+	if got := dialectNames(); !slices.Equal(got, names) {
+		t.Errorf("%q, servers speak %q", got, names)
+	}
 }

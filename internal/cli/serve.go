@@ -400,7 +400,7 @@ func (s *serve) wait(ctx context.Context, served <-chan error, signals, hangups 
 		waiting = false
 		select {
 		case <-hangups:
-			s.reload()
+			s.reload() //nolint:contextcheck // it makes commands, and runs none
 			waiting = true
 		case err = <-served:
 		case <-signals:
