@@ -202,19 +202,23 @@ func TestRateAtTheEnd(t *testing.T) {
 	st := memory.New(nil)
 	srv := &dictwire.Server{MaxRecordRate: 1, Store: st}
 	onNetwork(t, srv, func(t *testing.T, dial func(string) net.Conn) {
-		k := talkTo(t, dial("mallory"), `{"dictwire":1,"producer":"p"}`)
-		k.until(`"ack":0`)
-		for range 10 {
-			k.say("{}\n")
-			synctest.Wait()
-		}
+		early := talkTo(t, dial("mallory"), `{"dictwire":1,"producer":"p"}`)
+		early.until(`"ack":0`)
+		early.say(strings.Repeat("{}\n", 30))
+		early.until(`"ack":30`)
+		late := talkTo(t, dial("mallory"), `{"dictwire":1,"producer":"q"}`)
+		late.until(`"ack":0`)
+		late.say("{}\n")
+		synctest.Wait()
 		began := time.Now()
 		go func() { _ = srv.Shutdown(t.Context()) }()
-		k.until(`"shutdown"`)
+		late.until(`"ack":1`)
+		late.until(`"shutdown"`)
 		if took := time.Since(began); took > 3*time.Second {
 			t.Errorf("the end took %v", took)
 		}
-		_ = k.c.Close()
+		_ = early.c.Close()
+		_ = late.c.Close()
 	})
 }
 
