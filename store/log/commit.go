@@ -275,13 +275,13 @@ func (s *Store) write() (g group, err error) {
 				g.commits = s.refuse(g.commits)
 			}
 		}
+		s.reserve.lacked(vfs.IsNoSpaceError(err))
 		if err != nil {
 			if !passes(err) {
 				s.fail(err)
 				return g, s.failed()
 			}
 			if vfs.IsNoSpaceError(err) {
-				s.reserve.lacked()
 				s.stir()
 			}
 			g.commits = c.putBack(g.commits)

@@ -32,7 +32,7 @@ type reserve struct {
 	spent  bool  // it was removed for what gives space back
 	never  bool  // no room can be held
 	users  int   // for whom it was removed, and who are not done
-	short  bool  // there was no room for a segment, or not enough could be held
+	short  bool  // there was no room for the last segment
 }
 
 const (
@@ -87,7 +87,6 @@ func (r *reserve) fill() error {
 	if err == nil {
 		err = errors.Join(f.Preallocate(0, r.size), f.Close())
 	}
-	r.short = err != nil
 	switch {
 	case err == nil:
 		r.held, r.spent, r.err, r.looked = r.size, false, nil, time.Time{}
@@ -129,11 +128,11 @@ func (r *reserve) use(n int64) (done func()) {
 	}
 }
 
-// lacked notes that there was no room for a segment.
-func (r *reserve) lacked() {
+// lacked notes whether there was no room for a segment.
+func (r *reserve) lacked(room bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.short = true
+	r.short = room
 }
 
 // isSpent reports whether the room is not there.
@@ -143,11 +142,11 @@ func (r *reserve) isSpent() bool {
 	return r.spent
 }
 
-// isShort reports whether appends wait for room.
+// isShort reports whether appends wait for room, or not enough is held.
 func (r *reserve) isShort() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.spent || r.short
+	return r.spent || r.short || r.size > r.held && !r.never
 }
 
 // release gives back the room, and reports whether there was any.
