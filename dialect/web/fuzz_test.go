@@ -12,7 +12,7 @@ import (
 
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/dialect/web"
-	"github.com/dictwire/dictwire/internal/dialect/dialecttest"
+	"github.com/dictwire/dictwire/internal/dialecttest"
 )
 
 // FuzzHTTP: whatever comes as HTTP/1.1, HTTP/2 or WebSocket, in one piece or in two, the

@@ -22,7 +22,7 @@ import (
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/dialect/forward"
-	"github.com/dictwire/dictwire/internal/dialect/dialecttest"
+	"github.com/dictwire/dictwire/internal/dialecttest"
 	"github.com/dictwire/dictwire/store"
 )
 

@@ -13,7 +13,7 @@ import (
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/dict"
-	"github.com/dictwire/dictwire/internal/dialect/dialecttest"
+	"github.com/dictwire/dictwire/internal/dialecttest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -138,7 +138,7 @@ func Run(t *testing.T, c Conversation) {
 		}
 		synctest.Test(t, func(t *testing.T) {
 			p := Serve(t, c.server(), config)
-			secure := tls.Client(p.Dial(), &tls.Config{InsecureSkipVerify: true})
+			secure := tls.Client(p.Dial(), &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // the certificate is the test's own
 			_, _ = io.WriteString(secure, c.Send)
 			_ = secure.CloseWrite()
 			_, _ = io.ReadAll(secure)
@@ -208,7 +208,7 @@ var selfSigned = sync.OnceValues(func() (*tls.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	file := func(name string) string { return filepath.Join(dir, name) }
 	ca, _, err := devca.Open(file("ca.pem"), file("ca.key"))
 	if err != nil {
