@@ -508,7 +508,7 @@ func (s *serve) check() error {
 	if s.handlerCmd != "" && s.reply {
 		faults = append(faults, usagef("--handler and --reply exclude each other"))
 	}
-	if s.handlers < 1 {
+	if s.handlerCmd != "" && s.handlers < 1 {
 		faults = append(faults, usagef("--handlers wants a number from 1 on"))
 	}
 	for _, d := range s.doors {
