@@ -126,9 +126,8 @@ func serveCommand() *cobra.Command {
 	flags.Var(&s.print, "print", "what is printed: none or one of "+names(s.codecs()))
 	flags.BoolVar(&s.reply, "reply", false, "answer each dictionary with {\"received\": n}, counted from 1: an example of a handler")
 	flags.StringVar(&s.handlerCmd, "handler", "", "`command` that judges each record: it reads lines of JSON and answers each with a line (see docs/guide/handler.md)")
-	s.handlers = 1
-	flags.Var(&s.handlers, "handlers", "how many processes of --handler run")
 	s.addServing(flags)
+	flags.Var(&s.handlers, "handlers", "how many processes of --handler run")
 	s.addLossy(flags)
 	s.addPython(flags)
 	return cmd
@@ -136,6 +135,7 @@ func serveCommand() *cobra.Command {
 
 // addServing adds the flags of all that serve.
 func (s *serve) addServing(flags *pflag.FlagSet) {
+	s.handlers = 1
 	s.config.of, s.doors = s, []*door{&s.door}
 	flags.Var(&s.config, "config", configUsage)
 	s.door.add(flags)

@@ -83,7 +83,9 @@ func newWeb(c dialect.Config, g *guard) *web {
 			if state == http.StateClosed {
 				close(c.done)
 			}
-			c.taken = c.taken || state == http.StateHijacked // its handler has not ended yet
+			if state == http.StateHijacked { // its handler has not ended yet
+				c.taken = true
+			}
 		},
 	}
 	return d
