@@ -400,7 +400,7 @@ func (s *serve) wait(ctx context.Context, served <-chan error, signals, hangups 
 		waiting = false
 		select {
 		case <-hangups:
-			s.reload() //nolint:contextcheck // it makes commands, and runs none
+			s.reload()
 			waiting = true
 		case err = <-served:
 		case <-signals:
