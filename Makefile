@@ -1,6 +1,6 @@
 # dictwire. `make help` lists the targets.
 
-.PHONY: help build demo test quick lint fuzz crash soak siege simulate pysimulate schemathesis mutants bench wheels generate clean
+.PHONY: help build demo test quick lint fuzz crash soak siege simulate pysimulate schemathesis mutants bench wheels debs release generate clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
@@ -50,6 +50,12 @@ bench: ## the benchmarks beside their peers, and their ratios
 
 wheels: ## the Python client with the binary, for pip, into dist/
 	scripts/wheels
+
+debs: ## the deb and the rpm into dist/, and the deb installed, upgraded and removed in a root of its own
+	scripts/deb-test
+
+release: ## binaries for all systems, built twice, packages, SBOMs and checksums, into dist/; VERSION=v1.2.3 or the tag
+	scripts/release $(VERSION)
 
 generate: ## tables, man pages
 	go generate ./...

@@ -92,6 +92,7 @@ type serve struct {
 	prepare func(context.Context, store.Store) error
 
 	stderr  io.Writer
+	system  supervisor
 	srv     *dictwire.Server
 	printer *printer // nil: nothing is printed
 }
@@ -200,6 +201,7 @@ func (s *serve) serve(cmd *cobra.Command, log *slog.Logger) error {
 
 	s.kept.Store(&s.keep)
 	s.current = cmd
+	s.system = supervisorOf()
 	hangups := make(chan os.Signal, 1)
 	if !signal.Ignored(syscall.SIGHUP) && !isTerminal(cmd.ErrOrStderr()) {
 		signal.Notify(hangups, syscall.SIGHUP)
@@ -262,6 +264,10 @@ func (s *serve) serve(cmd *cobra.Command, log *slog.Logger) error {
 	if told != nil {
 		s.say("metrics at http://%s/metrics", told.Addr())
 	}
+	watching, unwatch := context.WithCancel(cmd.Context())
+	defer unwatch()
+	s.system.watch(watching, func() { s.srv.Stats() })
+	s.system.tell("READY=1")
 	defer serveMetrics(told, metrics.Options{Server: s.srv, Store: st, Version: version()})()
 	err = s.wait(cmd.Context(), served, signals, hangups)
 	var exit exitError
@@ -400,11 +406,14 @@ func (s *serve) wait(ctx context.Context, served <-chan error, signals, hangups 
 		waiting = false
 		select {
 		case <-hangups:
+			s.system.tell("RELOADING=1")
 			s.reload()
+			s.system.tell("READY=1")
 			waiting = true
 		case err = <-served:
 		case <-signals:
 			s.say("shutting down")
+			s.system.tell("STOPPING=1")
 			drained := make(chan error, 1)
 			go func() { drained <- s.drain(ctx) }()
 			done := make(chan error, 1)

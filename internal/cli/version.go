@@ -22,9 +22,15 @@ func versionCommand() *cobra.Command {
 	}
 }
 
+// released is the version of a release, which scripts/release sets.
+var released string //nolint:gochecknoglobals // the linker sets it
+
 // version returns the module's version and, where the build says so, the
 // revision.
 func version() string {
+	if released != "" {
+		return released
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"

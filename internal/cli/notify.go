@@ -1,0 +1,65 @@
+package cli
+
+import (
+	"context"
+	"net"
+	"os"
+	"strconv"
+	"time"
+)
+
+// A supervisor is systemd, or whatever else has started the server and wants to know how
+// it is: see sd_notify(3). The zero value is none.
+type supervisor struct {
+	socket string
+	every  time.Duration // a sign of life is wanted, twice as often as needed; 0: none is
+}
+
+// supervisorOf reads what the environment says of the supervisor, and removes it, so that
+// programs that the server starts don't speak for it.
+func supervisorOf() (s supervisor) {
+	s.socket = os.Getenv("NOTIFY_SOCKET")
+	usec, err := strconv.ParseInt(os.Getenv("WATCHDOG_USEC"), 10, 64)
+	if pid := os.Getenv("WATCHDOG_PID"); err == nil && usec > 1 && (pid == "" || pid == strconv.Itoa(os.Getpid())) {
+		s.every = time.Duration(usec) * time.Microsecond / 2
+	}
+	for _, name := range []string{"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"} {
+		_ = os.Unsetenv(name)
+	}
+	return s
+}
+
+// tell tells the supervisor how the server is: READY=1, RELOADING=1, STOPPING=1. One that
+// does not listen misses it.
+func (s supervisor) tell(state string) {
+	if s.socket == "" {
+		return
+	}
+	c, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: s.socket, Net: "unixgram"}) // @ begins an abstract one
+	if err != nil {
+		return
+	}
+	defer c.Close()
+	_ = c.SetWriteDeadline(time.Now().Add(time.Second))
+	_, _ = c.Write([]byte(state))
+}
+
+// watch gives signs of life until ctx ends: as long as alive returns.
+func (s supervisor) watch(ctx context.Context, alive func()) {
+	if s.socket == "" || s.every == 0 {
+		return
+	}
+	go func() {
+		tick := time.NewTicker(s.every)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				alive()
+				s.tell("WATCHDOG=1")
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+}
