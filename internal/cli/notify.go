@@ -39,9 +39,9 @@ func (s supervisor) tell(state string) {
 	if err != nil {
 		return
 	}
-	defer c.Close()
 	_ = c.SetWriteDeadline(time.Now().Add(time.Second))
 	_, _ = c.Write([]byte(state))
+	_ = c.Close()
 }
 
 // watch gives signs of life until ctx ends: as long as alive returns.

@@ -15,8 +15,13 @@ type walker struct {
 
 func newWalker() walker { return walker{left: 1} }
 
-// maxItems bounds what one item may claim to hold.
-const maxItems = 1 << 32
+const (
+	maxItems = 1 << 30 // that an item may claim to hold in all
+
+	// maxNumber stands for larger numbers of items or bytes, so that all fit into an int
+	// of 32 bits. It is far more than a message may have.
+	maxNumber = 1 << 28
+)
 
 var errItem = errors.New("0xc1 begins no item of MessagePack")
 
@@ -57,7 +62,7 @@ func parseHead(b []byte) (head, payload, items int, err error) {
 		case 2:
 			return int(binary.BigEndian.Uint16(b[1:]))
 		default:
-			return int(binary.BigEndian.Uint32(b[1:]))
+			return int(min(binary.BigEndian.Uint32(b[1:]), maxNumber))
 		}
 	}
 	head = 1

@@ -92,6 +92,6 @@ func answer(w http.ResponseWriter, r *http.Request, status int, mediaType string
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
-		_, _ = w.Write(body) //nolint:gosec // it is JSON, and a peer that is gone is net/http's to notice
+		_, _ = w.Write(body) // a peer that is gone is net/http's to notice
 	}
 }
