@@ -1,6 +1,7 @@
 package docs_test
 
 import (
+	"context"
 	"errors"
 	"net"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/codec"
@@ -56,6 +58,8 @@ func TestClientTable(t *testing.T) {
 			if out, err := cmd.CombinedOutput(); err != nil {
 				t.Errorf("%s: %v\n%s", typed, err, out)
 			}
+			want := quoted.FindAllStringSubmatch(cells[2], -1)
+			await(t, st, len(want)) // a client may be gone before its connection is accepted
 			if err := srv.Shutdown(t.Context()); err != nil {
 				t.Error(err)
 			}
@@ -63,7 +67,6 @@ func TestClientTable(t *testing.T) {
 				t.Error(err)
 			}
 			arrived := arrivals(t, st)
-			want := quoted.FindAllStringSubmatch(cells[2], -1)
 			if len(arrived) != len(want) {
 				t.Fatalf("arrived: %q", arrived)
 			}
@@ -74,6 +77,25 @@ func TestClientTable(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// await waits until a store holds n records, for 20 seconds at most.
+func await(t *testing.T, st store.Store, n int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for b, err := range st.Read(ctx, store.Position{}, store.ReadOptions{Follow: true}) {
+		if err != nil {
+			t.Errorf("%d records have not come: %v", n, err)
+			return
+		}
+		if b.Block != nil {
+			n -= len(b.Block.Lengths)
+		}
+		if n <= 0 {
+			return
+		}
 	}
 }
 
