@@ -268,7 +268,7 @@ func TestRandomBytes(t *testing.T) {
 	seed := rand.Uint64()
 	r := rand.New(rand.NewPCG(seed, 0))
 	for range 300 {
-		b := make([]byte, 1+r.IntN(3000))
+		b := make([]byte, 16+r.IntN(3000)) // enough to tell what they begin
 		for i := range b {
 			b[i] = byte(r.Uint32())
 		}
