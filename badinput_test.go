@@ -284,6 +284,9 @@ func TestRandomBytes(t *testing.T) {
 		if b[0] == 0x16 && string(told) == "\x15\x03\x01\x00\x02\x02(" { // a TLS handshake, and the alert that it fails
 			continue
 		}
+		if p, _ := dialect.Sniff(b); p == dialect.Framed && len(told) > 4 {
+			told = told[4:] // an answer has its length before it
+		}
 		answers := bytes.SplitAfter(told, []byte("\n"))
 		var in codec.Codec = json.Codec{}
 		if binary := binaryFormat(b); binary != nil {
