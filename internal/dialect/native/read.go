@@ -130,7 +130,7 @@ func (s *reading) serve(ctx context.Context) error {
 	if err == nil && s.c.HasMessages() { // which has no half-close: the peer is gone
 		s.c.End(errDone)
 		cancel(errDone)
-		<-given // it says that it was ended
+		<-given //nolint:errcheck // it says that it was ended
 		return nil
 	}
 	if err == nil { // the peer says no more, and may still read
