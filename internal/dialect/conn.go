@@ -344,6 +344,12 @@ func (c *Conn) room(ctx context.Context, within bool, h Holder) error {
 	default:
 		size, charge = c.larger(size, charge)
 	}
+	// A buffer that is larger than what lies in it is not waited for.
+	for charge == int64(size) && charge+beside > c.lease.Size() && size > firstBuffer && c.w-c.r < size/2 &&
+		!c.lease.TryResize(charge+beside) {
+		size /= 2
+		charge = int64(size)
+	}
 	if c.beside = beside; charge+beside != c.lease.Size() {
 		before := time.Now()
 		if err := c.lease.Resize(ctx, charge+beside); err != nil {

@@ -166,7 +166,7 @@ func (t *Turn) end() {
 	if k != long {
 		t.timer.Stop()
 	}
-	if k == first || !of.isCrowded() {
+	if !of.isCrowded() {
 		of.leave(k)
 		return
 	}
