@@ -266,3 +266,50 @@ func TestSwapped(t *testing.T) {
 		}
 	}
 }
+
+// What was lost is not counted once that is accepted.
+func TestSalvagedIsCounted(t *testing.T) {
+	fs := crashfs.New(1)
+	s := open(t, log.Options{FS: fs, KeepEvery: -1, MaxSegment: 32 << 10})
+	for n := range 20 {
+		b := &store.Block{Topic: "a", Codec: "json"}
+		b.Add(noise(n, 9000))
+		if r := s.Append(t.Context(), b)[0]; r.Err != nil {
+			t.Fatal(r.Err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	names, _ := segments(fs)
+	fs = fs.Crash(false, nil)
+	if err := fs.Remove(path.Join("store", names[1])); err != nil {
+		t.Fatal(err)
+	}
+	for _, salvage := range []bool{true, false} {
+		s, err := log.Open(t.Context(), "store", &log.Options{FS: fs, KeepEvery: -1, Salvage: salvage})
+		if err != nil {
+			t.Fatal(err)
+		}
+		there := uint64(0)
+		for b, err := range s.Read(t.Context(), store.Position{}, store.ReadOptions{}) {
+			var d *store.DamageError
+			if err != nil && !errors.As(err, &d) {
+				t.Fatal(err)
+			}
+			if b.Block != nil {
+				there++
+			}
+		}
+		stats, err := s.Topics(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if there == 0 || there == 20 || stats[0].Blocks != there || stats[0].Records != there {
+			t.Errorf("salvage %v: a is said to hold %d blocks with %d records, and there are %d", salvage, stats[0].Blocks, stats[0].Records, there)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

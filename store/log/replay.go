@@ -39,7 +39,7 @@ func (s *Store) replay(r *recovery, applied uint64, rebuild bool) error {
 	s.states.mu.Lock()
 	s.states.seq = s.committer.seq - 1
 	s.states.mu.Unlock()
-	if rebuild {
+	if rebuild || r.salvages() {
 		return s.recount()
 	}
 	return nil
@@ -294,6 +294,12 @@ func (p *replayer) carry(b []byte) error {
 		return p.entry(string(key), seq, nil)
 	}
 	return p.entry(string(key), seq, rest[1:])
+}
+
+// salvages reports whether damage is accepted: what the topics held of it is not counted
+// any more.
+func (r *recovery) salvages() bool {
+	return r.s.opts.Salvage && r.newest != nil && len(r.damages)+len(r.newest.Damage) > 0
 }
 
 // recount counts what the topics hold, in all segments.

@@ -66,7 +66,7 @@ func (t *topic) add(pos, records, bytes uint64, time int64) {
 	t.blocks++
 	t.records += records
 	t.bytes += bytes
-	t.next, t.newest = pos+1, time
+	t.next, t.newest = max(t.next, pos+1), time
 	t.changed = true
 }
 
