@@ -127,13 +127,11 @@ func (s *reading) serve(ctx context.Context) error {
 		given <- err
 	}()
 	err := s.take(ctx)
-	if err == nil && s.c.HasMessages() { // which has no half-close: the peer is gone
+	gone := err == nil && s.c.HasMessages() // which has no half-close
+	switch {
+	case gone:
 		s.c.End(errDone)
-		cancel(errDone)
-		<-given //nolint:errcheck // it says that it was ended
-		return nil
-	}
-	if err == nil { // the peer says no more, and may still read
+	case err == nil: // the peer says no more, and may still read
 		select {
 		case err = <-given:
 			return err
@@ -142,7 +140,10 @@ func (s *reading) serve(ctx context.Context) error {
 		}
 	}
 	cancel(err)
-	if giving := <-given; errors.Is(err, errDone) {
+	switch giving := <-given; {
+	case gone: // and nothing was to be given any more
+		return nil
+	case errors.Is(err, errDone):
 		return giving
 	}
 	return err
