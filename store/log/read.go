@@ -51,8 +51,13 @@ type reader struct {
 	block   *store.Block // scratch; nil until it is needed
 	largest int64        // that was decoded into block, in bytes
 	held    int64        // bytes, of the read's room
+	worked  int64        // bytes that were decoded since others came first
 	quiet   time.Time    // since when the reader has said nothing
 }
+
+// politeBytes is how much a reader decodes before others come first: those who append wait
+// for little, again and again, and readers that lag would keep the processors from them.
+const politeBytes = 128 << 10
 
 // errStop ends a read whose caller has stopped.
 var errStop = errors.New("stop")
@@ -310,6 +315,10 @@ func (r *reader) yield(ctx context.Context, yield func(store.Batch, error) bool,
 	err := r.block.Decode(it.data)
 	if err != nil {
 		return r.broken(yield, it, at, next, err)
+	}
+	if r.worked += it.decoded(); r.worked >= politeBytes {
+		r.worked = 0
+		runtime.Gosched()
 	}
 	r.at = next
 	if int(at.Index) >= len(r.block.Lengths) || !r.o.Producer.IsZero() && r.block.Producer != r.o.Producer ||
