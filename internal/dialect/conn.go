@@ -73,7 +73,7 @@ type Conn struct {
 	Patient bool
 
 	nc    net.Conn
-	host  string // of the peer
+	host  *lease.Host
 	rules *Rules
 	lease *lease.Lease
 	known atomic.Bool // see SetKnown
@@ -113,8 +113,8 @@ type Conn struct {
 
 // NewConn returns the connection nc under the given rules.
 func NewConn(nc net.Conn, rules *Rules) *Conn {
-	host := hostOf(nc.RemoteAddr())
-	return &Conn{nc: nc, wrapped: wrapped{top: nc}, host: host, rules: rules, busy: busyBuffer, lease: rules.Memory.Lease(), work: rules.Turns.Turn(host), ending: make(chan struct{}), over: make(chan struct{}), output: output{mu: make(turn, 1), flushed: time.Now()}}
+	host := rules.Turns.Host(hostOf(nc.RemoteAddr()))
+	return &Conn{nc: nc, wrapped: wrapped{top: nc}, host: host, rules: rules, busy: busyBuffer, lease: rules.Memory.Lease(), work: host.Turn(), ending: make(chan struct{}), over: make(chan struct{}), output: output{mu: make(turn, 1), flushed: time.Now()}}
 }
 
 // SetProtocol says what the connection speaks, where Sniff need not find out.
@@ -451,7 +451,7 @@ func (c *Conn) Own() *Worker { return &Worker{c, c.work} }
 
 // Worker returns a worker that is another goroutine, for a dialect that does several
 // things of a connection at once. Any goroutine may call it.
-func (c *Conn) Worker() *Worker { return &Worker{c, c.rules.Turns.Turn(c.host)} }
+func (c *Conn) Worker() *Worker { return &Worker{c, c.host.Turn()} }
 
 // Begin waits for the goroutine's turn, where it needs one.
 func (w *Worker) Begin(ctx context.Context) error { return w.c.begin(ctx, w.turn) }

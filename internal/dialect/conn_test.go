@@ -199,7 +199,7 @@ func TestKnownReader(t *testing.T) {
 		c := dialect.NewConn(server, newRules())
 		chunk := make([]byte, 64<<10)
 		go func() {
-			for range 32 {
+			for range 512 {
 				if err := c.Send(chunk); err != nil {
 					return
 				}
@@ -211,11 +211,11 @@ func TestKnownReader(t *testing.T) {
 			}
 			synctest.Wait()
 		}
-		if take(1<<20 - 1); c.Known() {
-			t.Error("it is known before it has taken 1 MiB")
+		if take(16<<20 - 1); c.Known() {
+			t.Error("it is known before it has taken 16 MiB")
 		}
 		if take(1); !c.Known() {
-			t.Error("it has taken 1 MiB, and is not known")
+			t.Error("it has taken 16 MiB, and is not known")
 		}
 		_ = client.Close()
 		_ = server.Close()
@@ -263,6 +263,41 @@ func TestSilentWithinRecord(t *testing.T) {
 	})
 }
 
+// A scratch is a holder of some memory.
+type scratch int
+
+func (s scratch) Scratch() int { return int(s) }
+func (scratch) Release()       {}
+
+// A buffer that is larger than what lies in it gives way to other memory of its connection,
+// which is not waited for: strangers may hold all that there is.
+func TestBufferGivesWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, server := net.Pipe()
+		rules := newRules()
+		c := dialect.NewConn(server, rules)
+		read := func(n int, h dialect.Holder) {
+			t.Helper()
+			go func() { _, _ = client.Write(make([]byte, n)) }()
+			for got := 0; got < n; {
+				before := time.Now()
+				if err := c.More(t.Context(), false, h); err != nil || time.Since(before) > 0 {
+					t.Fatalf("after %v: %v", time.Since(before), err)
+				}
+				got += len(c.Buffered())
+				c.Discard(len(c.Buffered()))
+			}
+		}
+		read(1<<20, nil) // fast, so that the buffer grows
+		pressed(t, rules)
+		for rules.Memory.Lease().TryResize(1 << 10) { // the small part, too
+		}
+		read(1<<10, scratch(40<<10))
+		_ = client.Close()
+		_ = c.Close()
+	})
+}
+
 // To wait for its turn is not a record's fault.
 func TestTurnIsNoFault(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -270,14 +305,14 @@ func TestTurnIsNoFault(t *testing.T) {
 		rules := newRules()
 		c := dialect.NewConn(server, rules)
 		pressed(t, rules)
-		rules.Turns.Turn("known").Known()
+		rules.Turns.Host("known").Turn().Known()
 		for i := range 400 * max(runtime.GOMAXPROCS(0)/4, 1) { // 5 ms each
-			crowd := rules.Turns.Turn(fmt.Sprint(i))
+			crowd := rules.Turns.Host(fmt.Sprint(i)).Turn()
 			go func() { _ = crowd.Begin(t.Context(), nil) }()
 		}
 		go func() {
 			for range 4 { // known peers are there all the time
-				rules.Turns.Turn("known").Known()
+				rules.Turns.Host("known").Turn().Known()
 				time.Sleep(500 * time.Millisecond)
 			}
 		}()

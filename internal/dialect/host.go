@@ -7,7 +7,11 @@ import (
 
 // Host returns the peer's address without its port; of IPv6 the network, of which
 // one host has all addresses.
-func (c *Conn) Host() string { return c.host }
+func (c *Conn) Host() string { return c.host.Name() }
+
+// Credit counts good records for the peer's host, or, where n is below zero, bad ones
+// against it: see [lease.Host]. Any goroutine may call it.
+func (c *Conn) Credit(n int) { c.host.Credit(n) }
 
 // IP returns the peer's address, where it has one.
 func (c *Conn) IP() (netip.Addr, bool) {

@@ -19,7 +19,7 @@ import (
 const (
 	writeBuffer = 4 << 10               // what waits is written at the latest when there is as much
 	flushTime   = time.Millisecond      // how long it may wait for more
-	knownGiven  = 1 << 20               // what a reader has taken who is known
+	knownGiven  = 16 << 20              // what a reader has taken who is known: more than two sockets hold
 	wayTime     = 50 * time.Millisecond // how long a connection that gives way may take to write
 )
 
@@ -347,6 +347,7 @@ func (c *Conn) Close() error {
 		c.work.End()
 	}
 	c.release(nil)
+	c.host.Leave()
 	closing := c.top.Close()
 	if c.tls != nil { // a peer that is gone can't be told that this is the end
 		closing = nil

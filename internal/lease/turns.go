@@ -26,6 +26,7 @@ type Turns struct {
 	mu      sync.Mutex
 	working [kinds]int // how many have a turn
 	lines   [kinds]line
+	hosts   hosts
 }
 
 type kind uint8
@@ -45,9 +46,11 @@ const (
 
 	// restFor is how long a place stays empty after a turn, for each time it took,
 	// while known peers are at work: strangers leave some of the processors' time to
-	// others. It does not hold for first turns, and for a second at most: in a long
-	// turn, part of the time may have passed waiting for memory.
-	restFor = 2
+	// others. What a short turn took beyond turnTime it waited for a processor, of which
+	// maxTook counts: where others are at work, strangers rest for longer. In a long one,
+	// part of the time may have passed waiting for memory.
+	restFor = 8
+	maxTook = 4 * turnTime
 	maxRest = time.Second
 
 	// firstTurns is how many turns a peer has that are its first: one for a few
@@ -64,13 +67,10 @@ func NewTurns() *Turns {
 	return &Turns{few: max(n/4, 1), many: n}
 }
 
-// Turn returns the turns of one goroutine, which has none yet, and works for a host.
-func (t *Turns) Turn(host string) *Turn { return &Turn{of: t, host: host, kind: none} }
-
 // A Turn is one goroutine's.
 type Turn struct {
 	of   *Turns
-	host string
+	host *Host
 
 	had     int           // turns so far
 	granted chan struct{} // of capacity 1: told when a turn that was waited for begins
@@ -95,12 +95,18 @@ func (t *Turn) Known() {
 var ErrStopped = errors.New("lease: stopped")
 
 // Begin waits until it is the goroutine's turn, unless stop is closed, which may be
-// nil, or ctx is done, whose cause is the error. Within a turn it does nothing.
+// nil, or ctx is done, whose cause is the error. Within a turn it does nothing. A first
+// turn is not waited for where the host has the credit for it.
 func (t *Turn) Begin(ctx context.Context, stop <-chan struct{}) error {
-	if t.had < firstTurns {
+	switch {
+	case t.had >= firstTurns:
+		return t.begin(ctx, stop, later)
+	case !t.on.Load() && t.host.pay():
+		t.had++
+		return nil
+	default:
 		return t.begin(ctx, stop, first)
 	}
-	return t.begin(ctx, stop, later)
 }
 
 // BeginLong is Begin for work that may take long. The turn lasts until End, and the
@@ -170,7 +176,11 @@ func (t *Turn) end() {
 		of.leave(k)
 		return
 	}
-	time.AfterFunc(min(restFor*time.Since(t.began), maxRest), func() {
+	took := time.Since(t.began)
+	if k != long {
+		took = min(took, maxTook)
+	}
+	time.AfterFunc(min(restFor*took, maxRest), func() {
 		of.mu.Lock()
 		defer of.mu.Unlock()
 		of.leave(k)
@@ -228,53 +238,4 @@ func (t *Turns) most() int {
 // isCrowded reports whether known peers are at work.
 func (t *Turns) isCrowded() bool {
 	return time.Now().UnixNano()-t.seen.Load() < int64(knownTime)
-}
-
-// A line is who waits, by their hosts.
-type line struct {
-	hosts map[string]*list.Element // in ring
-	ring  list.List                // of *waiting, whose turn it is first
-}
-
-// waiting is who waits of one host, who came first first.
-type waiting struct {
-	host  string
-	turns list.List // of *Turn; not empty
-}
-
-func (l *line) push(t *Turn) {
-	if l.hosts == nil {
-		l.hosts = map[string]*list.Element{}
-	}
-	e := l.hosts[t.host]
-	if e == nil {
-		e = l.ring.PushBack(&waiting{host: t.host})
-		l.hosts[t.host] = e
-	}
-	t.place = e.Value.(*waiting).turns.PushBack(t)
-}
-
-// pop returns the next one, or nil.
-func (l *line) pop() *Turn {
-	e := l.ring.Front()
-	if e == nil {
-		return nil
-	}
-	t := e.Value.(*waiting).turns.Front().Value.(*Turn)
-	l.remove(t)
-	if l.hosts[t.host] != nil {
-		l.ring.MoveToBack(e)
-	}
-	return t
-}
-
-func (l *line) remove(t *Turn) {
-	e := l.hosts[t.host]
-	w := e.Value.(*waiting)
-	w.turns.Remove(t.place)
-	t.place = nil
-	if w.turns.Len() == 0 {
-		l.ring.Remove(e)
-		delete(l.hosts, t.host)
-	}
 }

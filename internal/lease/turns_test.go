@@ -27,7 +27,7 @@ func begin(ctx context.Context, turn *lease.Turn, stop <-chan struct{}) <-chan e
 // seasoned returns a turn that is no newcomer's.
 func seasoned(t *testing.T, all *lease.Turns) *lease.Turn {
 	t.Helper()
-	turn := all.Turn("h")
+	turn := all.Host("h").Turn()
 	for range 2 {
 		if err := turn.Begin(t.Context(), nil); err != nil {
 			t.Fatal(err)
@@ -37,12 +37,12 @@ func seasoned(t *testing.T, all *lease.Turns) *lease.Turn {
 	return turn
 }
 
-// While a known peer is at work, few others are, and a place stays empty for twice
+// While a known peer is at work, few others are, and a place stays empty for eight times
 // as long as it was used.
 func TestTurnsFew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		all := lease.NewTurns()
-		known := all.Turn("k")
+		known := all.Host("k").Turn()
 		var turns []*lease.Turn
 		for range few + 1 {
 			turns = append(turns, seasoned(t, all))
@@ -59,7 +59,7 @@ func TestTurnsFew(t *testing.T) {
 		}
 		time.Sleep(time.Millisecond)
 		turns[0].End()
-		time.Sleep(2*time.Millisecond - time.Nanosecond)
+		time.Sleep(8*time.Millisecond - time.Nanosecond)
 		if synctest.Wait(); len(waits) > 0 {
 			t.Error("the place did not rest")
 		}
@@ -67,7 +67,7 @@ func TestTurnsFew(t *testing.T) {
 		if synctest.Wait(); len(waits) == 0 {
 			t.Error("the place rests for too long")
 		}
-		if fresh := begin(t.Context(), all.Turn("h"), nil); len(fresh) == 0 {
+		if fresh := begin(t.Context(), all.Host("h").Turn(), nil); len(fresh) == 0 {
 			t.Error("a newcomer waits after those who are not")
 		}
 		time.Sleep(2 * time.Second) // the known peer is gone
@@ -86,7 +86,7 @@ func TestTurnsLapse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		all := lease.NewTurns()
 		hold := func(begin func(*lease.Turn) error) (next *lease.Turn) {
-			all.Turn("k").Known()
+			all.Host("k").Turn().Known()
 			for range few {
 				if err := begin(seasoned(t, all)); err != nil {
 					t.Fatal(err)
@@ -96,8 +96,8 @@ func TestTurnsLapse(t *testing.T) {
 		}
 		next := hold(func(t2 *lease.Turn) error { return t2.Begin(t.Context(), nil) })
 		before := time.Now()
-		if err := next.Begin(t.Context(), nil); err != nil || time.Since(before) != 15*time.Millisecond {
-			t.Errorf("it waits for %v, %v; want a turn of 5 ms, and a rest of 10", time.Since(before), err)
+		if err := next.Begin(t.Context(), nil); err != nil || time.Since(before) != 45*time.Millisecond {
+			t.Errorf("it waits for %v, %v; want a turn of 5 ms, and a rest of 40", time.Since(before), err)
 		}
 		next.End()
 		time.Sleep(time.Second)
@@ -133,17 +133,17 @@ func TestTurnsLapse(t *testing.T) {
 func TestTurnsHosts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		all := lease.NewTurns()
-		all.Turn("k").Known()
+		all.Host("k").Turn().Known()
 		hog := make([]*lease.Turn, few)
 		for i := range hog {
-			hog[i] = all.Turn("hog")
+			hog[i] = all.Host("hog").Turn()
 			if err := hog[i].Begin(t.Context(), nil); err != nil {
 				t.Fatal(err)
 			}
 		}
 		order := make(chan string, 200)
 		wait := func(host string, i int) {
-			turn := all.Turn(host)
+			turn := all.Host(host).Turn()
 			go func() {
 				if turn.Begin(t.Context(), nil) == nil {
 					order <- fmt.Sprint(host, i)
@@ -171,7 +171,7 @@ func TestTurnsHosts(t *testing.T) {
 
 func BenchmarkTurn(b *testing.B) {
 	b.ReportAllocs()
-	turn := lease.NewTurns().Turn("h")
+	turn := lease.NewTurns().Host("h").Turn()
 	for b.Loop() {
 		if err := turn.Begin(b.Context(), nil); err != nil {
 			b.Fatal(err)

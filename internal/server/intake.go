@@ -53,7 +53,9 @@ const (
 
 // settled notes how many records were good, and how many were not.
 func (in *intake) settled(good, bad int) {
-	in.count(func(credit int) int { return credit + good - faultPrice*bad })
+	n := good - faultPrice*bad
+	in.count(func(credit int) int { return credit + n })
+	in.conn.Credit(n)
 }
 
 // vouch notes that the peer is known from elsewhere.
