@@ -9,8 +9,14 @@ import (
 	"github.com/dictwire/dictwire/fault"
 )
 
-// maxBatch is how many records are taken in at once.
-const maxBatch = 4096
+const (
+	// maxBatch is how many records are taken in at once.
+	maxBatch = 4096
+
+	// maxBad is how many of them can't be read: what is told of them is charged to
+	// nobody, and hundreds of peers may wait with a batch.
+	maxBad = 64
+)
 
 // A Source is bytes that come by and by: a [Conn], a request's body, a chunk.
 type Source interface {
@@ -110,7 +116,7 @@ func (q *Sequence) scan(limit int) found {
 	buf := q.source.Buffered()
 	q.batch.Records, q.batch.Bad = q.batch.Records[:0], q.batch.Bad[:0]
 	q.done = 0
-	for len(q.batch.Records) < limit {
+	for len(q.batch.Records) < limit && len(q.batch.Bad) < maxBad {
 		rest := buf[q.done:]
 		start, end, err := q.scanner.Next(rest)
 		if q.ended && errors.Is(err, codec.ErrIncomplete) {

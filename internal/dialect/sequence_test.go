@@ -1,6 +1,7 @@
 package dialect_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -81,5 +82,20 @@ func TestSequenceOfBytes(t *testing.T) {
 				t.Errorf("%q in steps of %d:\n%s, want\n%s", test.text, step, text, test.want)
 			}
 		}
+	}
+}
+
+// What is told of records that can't be read is bounded, however many a peer sends at once.
+func TestBadRecordsAreFewAtATime(t *testing.T) {
+	const all = 10_000
+	q := dialect.NewSequence(&body{all: bytes.Repeat([]byte("7\n"), all), step: 1 << 20}, json.Codec{}, codec.Limits{})
+	bad := 0
+	if err := q.Each(t.Context(), func(b *dialect.Batch) error {
+		if bad += len(b.Bad); len(b.Bad) > 64 {
+			return fmt.Errorf("%d at once", len(b.Bad))
+		}
+		return nil
+	}); err != nil || bad != all {
+		t.Errorf("%d bad records, %v", bad, err)
 	}
 }

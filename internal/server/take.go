@@ -35,9 +35,9 @@ type take struct {
 var takes = sync.Pool{New: func() any { return new(take) }}
 
 const (
-	// maxKept is how many bytes of one block are kept for the next one. They are
-	// charged to nobody, and hundreds of takes may wait for the store at a time.
-	maxKept = 64 << 10
+	// maxKept is how many bytes of one block are kept for the next one: as many as a
+	// known peer may have buffered. As long as they are kept, they are charged to nobody.
+	maxKept = 256 << 10
 
 	// fullTake is how many bytes of memory a take may be charged before it is
 	// settled, though more records have come with it.

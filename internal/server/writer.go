@@ -172,22 +172,23 @@ func (w *writer) Take(ctx context.Context, b *dialect.Batch, answer func(dialect
 // and one at least.
 func (w *writer) takeSome(ctx context.Context, b *dialect.Batch, from int, answer func(dialect.Answer) error) (settled dialect.Settled, err error) {
 	s := w.session.s
-	t := newTake(s.rules.Building.Share(w.session.conn.Known()), s.store.Limits().BlockBytes)
-	defer t.recycle()
 	w.check = nil
 	if s.Schema != nil && !strings.HasPrefix(w.topic, "_") {
 		w.check = s.Schema(w.topic)
 	}
+	whole := s.Handler == nil && w.check == nil && storedAsItCame(b.Codec) && len(b.Bad) == 0
+	if !whole && s.Handler == nil { // which may wait for what it likes
+		if err := w.session.worker.BeginLong(ctx); err != nil {
+			return settled, err
+		}
+		defer w.session.worker.Rest()
+	}
+	t := newTake(s.rules.Building.Share(w.session.conn.Known()), s.store.Limits().BlockBytes) // not before: many may wait
+	defer t.recycle()
 	var failed error
-	if s.Handler == nil && w.check == nil && storedAsItCame(b.Codec) && len(b.Bad) == 0 {
+	if whole {
 		failed = t.keepAll(ctx, w, b)
 	} else {
-		if s.Handler == nil { // which may wait for what it likes
-			if err := w.session.worker.BeginLong(ctx); err != nil {
-				return settled, err
-			}
-			defer w.session.worker.Rest()
-		}
 		failed = w.judgeAll(ctx, t, b, from)
 	}
 	if t.records > 0 {
