@@ -119,13 +119,34 @@ func (b *browser) until(is func(reply) bool) (r reply) {
 // run runs a script in a page, and returns what it comes to, as text.
 func (b *browser) run(page, script string) string {
 	b.t.Helper()
+	tab := b.open(page)
+	defer tab.close()
+	return tab.run(script)
+}
+
+// A tab is a page that is open.
+type tab struct {
+	*browser
+	target, session string
+}
+
+// open opens a page.
+func (b *browser) open(page string) *tab {
+	b.t.Helper()
 	target := b.call("", "Target.createTarget", map[string]any{"url": "about:blank"}).Result.TargetID
 	session := b.call("", "Target.attachToTarget", map[string]any{"targetId": target, "flatten": true}).Result.SessionID
 	b.call(session, "Page.enable", nil)
 	b.call(session, "Page.navigate", map[string]any{"url": page})
 	b.until(func(r reply) bool { return r.Method == "Page.loadEventFired" })
-	r := b.call(session, "Runtime.evaluate", map[string]any{"expression": script, "awaitPromise": true, "returnByValue": true})
-	b.call("", "Target.closeTarget", map[string]any{"targetId": target})
+	return &tab{b, target, session}
+}
+
+func (t *tab) close() { t.call("", "Target.closeTarget", map[string]any{"targetId": t.target}) }
+
+// run runs a script in the page, and returns what it comes to, as text.
+func (t *tab) run(script string) string {
+	t.t.Helper()
+	r := t.call(t.session, "Runtime.evaluate", map[string]any{"expression": script, "awaitPromise": true, "returnByValue": true})
 	return fmt.Sprint(r.Result.Result.Value)
 }
 

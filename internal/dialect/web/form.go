@@ -6,6 +6,7 @@ import (
 
 	"github.com/dictwire/dictwire/codec/cbor"
 	"github.com/dictwire/dictwire/codec/json"
+	"github.com/dictwire/dictwire/codec/python"
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/fault"
 	"github.com/dictwire/dictwire/internal/envelope"
@@ -42,6 +43,7 @@ func (f *form) before(given int) string {
 var forms = map[string]*form{
 	"ndjson": {mediaType: ndjson, item: line, progress: nothing, fault: lineOf},
 	"json":   {mediaType: "application/json", begin: "[", first: "\n", next: ",\n", end: "\n]\n", item: text, progress: nothing, fault: lineOf},
+	"python": {mediaType: "text/x-python; charset=utf-8", item: literal, progress: nothing, fault: lineOf},
 	"cbor":   {mediaType: "application/cbor-seq", item: exact, progress: nothing, fault: exactOf}, // RFC 8742
 
 	// Server-sent events (the HTML standard, section 9.2). The id of each is the position
@@ -55,6 +57,7 @@ var formNames = []struct{ mediaType, name string }{
 	{"text/event-stream", "sse"},
 	{"application/cbor-seq", "cbor"},
 	{"application/cbor", "cbor"},
+	{"text/x-python", "python"},
 	{"application/json", "json"},
 }
 
@@ -64,7 +67,7 @@ func formOf(r *http.Request, name string) (string, error) {
 		if forms[name] == nil {
 			return "", &fault.Error{
 				Code: fault.Malformed, At: -1, Text: fmt.Sprintf("format: %.40q is not served", name),
-				Hint: "ndjson, json, cbor and sse are",
+				Hint: "ndjson, json, python, cbor and sse are",
 			}
 		}
 		return name, nil
@@ -103,6 +106,20 @@ func line(dst []byte, it item, q query) ([]byte, error) {
 }
 
 func lineOf(f *fault.Error) []byte { return append(json.Render(nil, f.Dict(), nil), '\n') }
+
+// literal appends an item as a line that is a Python literal.
+func literal(dst []byte, it item, q query) ([]byte, error) {
+	d := it.record
+	if q.envelope {
+		d = it.Dict()
+		d.Set("record", it.record.Value())
+	}
+	out, err := python.Codec{Lossy: !q.exact}.Append(dst, d)
+	if err != nil {
+		return dst, err
+	}
+	return append(out, '\n'), nil
+}
 
 // exact appends an item as CBOR, which holds all.
 func exact(dst []byte, it item, q query) ([]byte, error) {

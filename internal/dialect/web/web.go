@@ -7,6 +7,7 @@
 //	POST /v1/cursors/{name}/reset, /v1/backup
 //	GET  /v1/connect          a WebSocket that holds a native session
 //	GET  /v1/topics, /v1/cursors, /v1/producers, /v1/status, /healthz, /readyz
+//	GET  /                    to browsers, a page that shows what arrives
 //
 // docs/protocol.md specifies it. Requests are parsed by net/http, over the connection
 // that was sniffed. Each opens a session of its own; what is said about memory, time
@@ -120,6 +121,9 @@ func (d *web) Shutdown(ctx context.Context) error { return d.server.Shutdown(ctx
 func (d *web) handler() http.Handler {
 	mux := http.NewServeMux()
 	for path, by := range d.routes() {
+		mux.Handle(path, by)
+	}
+	for path, by := range pages() {
 		mux.Handle(path, by)
 	}
 	mux.Handle("/", handle(notFound))

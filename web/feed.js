@@ -1,0 +1,174 @@
+// What arrives, in a buffer of the newest records.
+
+import {get, Problem, problemOf, request, topicPath} from './api.js'
+import {decode, fields, skip} from './cbor.js'
+
+export const most = 100_000 // records
+const mostBytes = 128 << 20
+const drop = 5000 // records at a time, so that the list is seldom moved
+const overhead = 200 // bytes of memory a record, about
+
+// A Row is a record with what is known of it, read when it is looked at.
+export class Row {
+	static #last = null // a row, and where its fields are: most are read once
+	static #at
+
+	constructor(bytes, seq = 0) {
+		this.bytes = bytes
+		this.seq = seq // how many came before it
+	}
+
+	get #fields() {
+		if (Row.#last !== this) {
+			Row.#at = fields(this.bytes)
+			Row.#last = this
+		}
+		return Row.#at
+	}
+
+	field(name) {
+		const at = this.#fields.get(name)
+		return at === undefined ? undefined : decode(this.bytes, at).text
+	}
+
+	get record() { return decode(this.bytes, this.#fields.get('record')) }
+	get isFault() { return !this.#fields.has('record') }
+}
+
+// after returns the position after one.
+const after = (position) => position.replace(/\d+$/, (n) => String(BigInt(n) + 1n))
+
+// one returns a record by its topic and position.
+export async function one(topic, position) {
+	const answer = await get(topicPath(topic, {from: position, limit: 1, envelope: 1, format: 'cbor'}))
+	const bytes = new Uint8Array(await answer.arrayBuffer())
+	const row = bytes.length ? new Row(bytes) : null
+	if (!row || row.isFault || row.field('position') !== position) throw new Error(`there is no record at ${position} of ${topic} any more`)
+	return row
+}
+
+// A Feed follows topics. It calls changed when records came, say when its state changed.
+export class Feed {
+	rows = []
+	dropped = 0 // rows that were here once
+	#bytes = 0
+	#stop = new AbortController()
+	#resumed = () => {}
+
+	// mayDrop reports whether rows before a number may go now: nobody looks at them.
+	constructor({topic, from, changed, say, mayDrop}) {
+		Object.assign(this, {topic, from, changed, say, mayDrop})
+		this.#run()
+	}
+
+	close() {
+		this.#stop.abort()
+		this.#resumed()
+	}
+
+	// resume lets a feed go on that waits for room.
+	resume() { this.#resumed() }
+
+	async #run() {
+		const {signal} = this.#stop
+		let from = this.from, wait = 250, lost = false
+		while (!signal.aborted) {
+			const attempt = new AbortController()
+			const end = () => attempt.abort()
+			signal.addEventListener('abort', end)
+			let watch
+			try {
+				this.say(lost ? 'connecting again…' : 'connecting…', lost)
+				const answer = await request(topicPath(this.topic, {from, follow: 1, envelope: 1, format: 'cbor'}), {signal: attempt.signal})
+				if (!answer.ok) {
+					const p = await problemOf(answer)
+					const next = beyond(p)
+					if (next) {
+						from = next
+						this.say(p.message, true)
+						continue
+					}
+					if (answer.status < 500 && answer.status !== 429) {
+						this.say(p.message, true)
+						return
+					}
+					throw p
+				}
+				// What comes while nothing is known yet comes again from here.
+				if (from === 'latest') from = new Date(answer.headers.get('Date') ?? Date.now()).toISOString()
+				this.say(lost ? `connected again, from ${from}` : 'live')
+				lost = false
+				wait = 250
+				watch = setInterval(() => alive(signal).catch(end), 15_000)
+				from = await this.#read(answer.body.getReader(), from, signal)
+				throw new Error('the server ended the answer')
+			} catch (err) {
+				if (signal.aborted) return
+				from = err.next ?? from
+				lost = true
+				this.say(`not connected: ${err.cause?.message ?? err.message}; trying again from ${from}`, true)
+				await new Promise((resolve) => {
+					const timer = setTimeout(resolve, wait)
+					signal.addEventListener('abort', () => { clearTimeout(timer); resolve() }, {once: true})
+				})
+				wait = Math.min(2 * wait, 5000)
+			} finally {
+				clearInterval(watch)
+				signal.removeEventListener('abort', end)
+				attempt.abort()
+			}
+		}
+	}
+
+	// read takes records until the answer ends. An error of it has the position to go on from.
+	async #read(reader, from, signal) {
+		let rest = new Uint8Array(0)
+		try {
+			for (;;) {
+				const {value, done} = await reader.read()
+				if (done) return from
+				let buf = value
+				if (rest.length) {
+					buf = new Uint8Array(rest.length + value.length)
+					buf.set(rest)
+					buf.set(value, rest.length)
+				}
+				let i = 0, last = null
+				for (let end; (end = skip(buf, i)) > 0; i = end) {
+					const row = new Row(buf.subarray(i, end), this.dropped + this.rows.length)
+					if (row.bytes[1] !== 0x68) { // the length of "position", with which all but faults begin
+						const p = new Problem(0, {error: row.field('error'), code: row.field('code')})
+						throw Object.assign(p, {next: beyond(p)})
+					}
+					last = row
+					this.rows.push(row)
+					this.#bytes += row.bytes.length + overhead
+				}
+				rest = buf.slice(i)
+				if (!last) continue
+				from = after(last.field('position'))
+				this.changed()
+				while ((this.rows.length > most || this.#bytes > mostBytes) && !signal.aborted) {
+					if (this.mayDrop(this.dropped + drop)) this.#drop()
+					else await new Promise((resolve) => { this.#resumed = resolve })
+				}
+			}
+		} catch (err) {
+			throw Object.assign(new Error(err.message), {next: err.next ?? from})
+		}
+	}
+
+	#drop() {
+		const gone = this.rows.splice(0, Math.min(drop, this.rows.length))
+		for (const row of gone) this.#bytes -= row.bytes.length + overhead
+		this.dropped += gone.length
+		this.changed()
+	}
+}
+
+// beyond returns where reading goes on after what is lost.
+const beyond = (p) => p.code === 'lost' ? /from=(\S+) goes on/.exec(p.message)?.[1] : undefined
+
+async function alive(signal) {
+	await fetch('/healthz', {cache: 'no-store', signal: AbortSignal.any([signal, AbortSignal.timeout(10_000)])})
+}
