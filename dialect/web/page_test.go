@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -40,7 +41,7 @@ func TestPageIsForBrowsers(t *testing.T) {
 			t.Errorf("%+v: %d %s %.100q", c.ask, r.StatusCode, r.Header.Get("Content-Type"), text)
 		}
 		policy := r.Header.Get("Content-Security-Policy")
-		if r.StatusCode == 200 && (!strings.Contains(policy, "default-src 'none'; script-src 'self';") || strings.Contains(policy, "unsafe")) {
+		if r.StatusCode == http.StatusOK && (!strings.Contains(policy, "default-src 'none'; script-src 'self';") || strings.Contains(policy, "unsafe")) {
 			t.Errorf("%+v: Content-Security-Policy: %s", c.ask, policy)
 		}
 	}
@@ -172,7 +173,7 @@ func TestPageLive(t *testing.T) {
 	addr := start(t, &dictwire.Server{Store: memory.New(nil)})
 	post := func(topic, body string) {
 		t.Helper()
-		if r, text := do(t, addr, ask{path: "/v1/topics/" + topic, body: body}); r.StatusCode != 200 {
+		if r, text := do(t, addr, ask{path: "/v1/topics/" + topic, body: body}); r.StatusCode != http.StatusOK {
 			t.Fatal(text)
 		}
 	}

@@ -37,11 +37,11 @@ func pages() map[string]http.Handler {
 	for _, name := range names {
 		all[partsPath+name] = methods{http.MethodGet: part(name)}
 	}
-	index := part("index.html")
+	index, other := part("index.html"), handle(notFound)
 	all["GET /{$}"] = handle(func(w http.ResponseWriter, r *http.Request) error {
 		w.Header().Add("Vary", "Accept")
 		if !accepts(r, "text/html") {
-			return notFound(w, r)
+			return other(w, r)
 		}
 		return index(w, r)
 	})
