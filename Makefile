@@ -1,6 +1,6 @@
 # dictwire. `make help` lists the targets.
 
-.PHONY: help build demo test quick lint fuzz crash soak siege simulate pysimulate schemathesis mutants bench wheels debs release generate clean
+.PHONY: help build demo test quick lint fuzz crash soak siege simulate pysimulate schemathesis tlsscan mutants bench wheels debs release generate clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
@@ -41,6 +41,9 @@ pysimulate: build ## 5,000 scenarios of the Python client; PYSEEDS=n PYFIRST=see
 
 schemathesis: build ## requests of schemathesis (PyPI) by the OpenAPI document; EXAMPLES=n
 	scripts/schemathesis
+
+tlsscan: build ## sslyze (PyPI) and testssl.sh (Debian) on a server with TLS
+	scripts/tls-scan
 
 mutants: ## broken promises, each of which the tests must find
 	MUTANTS= MUTANTSBUDGET=900 scripts/test mutants
