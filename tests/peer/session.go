@@ -2,10 +2,12 @@ package peer
 
 import (
 	"bufio"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"time"
 )
 
@@ -36,6 +38,15 @@ type Session struct {
 	R *bufio.Reader
 }
 
+// A Pass is how sessions get in where not everybody may.
+type Pass struct {
+	TLS   *tls.Config // nil for none
+	Token string
+}
+
+// Shown is the pass that all sessions show. It is set before the first one begins.
+var Shown Pass
+
 // Greet connects and sends a greeting. The session lives for a minute, unless
 // another deadline is set.
 func Greet(addr, format string, args ...any) (*Session, error) {
@@ -44,7 +55,14 @@ func Greet(addr, format string, args ...any) (*Session, error) {
 		return nil, err
 	}
 	nc.SetDeadline(time.Now().Add(time.Minute))
-	if _, err := fmt.Fprintf(nc, format+"\n", args...); err != nil {
+	if Shown.TLS != nil {
+		nc = tls.Client(nc, Shown.TLS)
+	}
+	greeting := fmt.Sprintf(format+"\n", args...)
+	if Shown.Token != "" {
+		greeting = strings.Replace(greeting, `{"dictwire":1,`, fmt.Sprintf(`{"dictwire":1,"token":%q,`, Shown.Token), 1)
+	}
+	if _, err := io.WriteString(nc, greeting); err != nil {
 		nc.Close()
 		return nil, err
 	}

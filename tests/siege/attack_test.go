@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -129,8 +130,18 @@ func (h *hostile) dial() *conn {
 		return c
 	}
 	c.nc = nc.(*net.TCPConn)
+	c.stream = c.nc
+	if *secure {
+		c.stream = tls.Client(nc, &tls.Config{InsecureSkipVerify: true})
+	}
 	c.release = context.AfterFunc(h.ctx, func() { c.nc.Close() })
 	return c
+}
+
+// A stream is a connection, or TLS over it.
+type stream interface {
+	net.Conn
+	CloseWrite() error
 }
 
 // A conn is a connection of a hostile peer. Where it could not be made, or has
@@ -138,6 +149,7 @@ func (h *hostile) dial() *conn {
 type conn struct {
 	h       *hostile
 	nc      *net.TCPConn
+	stream  stream // over it
 	release func() bool
 	ended   chan struct{} // closed when there is nothing more to read
 	reading bool
@@ -155,7 +167,7 @@ func (h *hostile) open() *conn {
 		var last []byte // what came last
 		b := make([]byte, 4096)
 		for {
-			n, err := c.nc.Read(b)
+			n, err := c.stream.Read(b)
 			h.got.Add(int64(n))
 			last = append(last, b[:n]...)
 			last = last[max(0, len(last)-1024):]
@@ -179,8 +191,8 @@ func (c *conn) say(b ...[]byte) bool {
 		return false
 	}
 	for _, b := range b {
-		c.nc.SetWriteDeadline(time.Now().Add(10 * time.Second))
-		n, err := c.nc.Write(b)
+		c.stream.SetWriteDeadline(time.Now().Add(10 * time.Second))
+		n, err := c.stream.Write(b)
 		c.h.out.Add(int64(n))
 		if err != nil {
 			return false
@@ -213,7 +225,7 @@ func (c *conn) lasts(d time.Duration) bool {
 // half closes the writing half.
 func (c *conn) half() {
 	if c.nc != nil {
-		c.nc.CloseWrite()
+		c.stream.CloseWrite()
 	}
 }
 
@@ -270,7 +282,7 @@ func prepare(t *testing.T, addr string) {
 		fmt.Fprintf(s, `{"a":[%s0]}`, strings.Repeat("0,", 400_000))
 		fmt.Fprintf(s, `{"a":"%s"}`, strings.Repeat("x", 900_000))
 	}
-	s.Conn.(*net.TCPConn).CloseWrite()
+	s.Conn.(stream).CloseWrite()
 	if b, err := io.ReadAll(s.R); err != nil || !bytes.HasSuffix(b, []byte("{\"ack\":8}\n")) {
 		t.Fatalf("storing large records: %v, %s", err, b)
 	}

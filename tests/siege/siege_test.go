@@ -24,6 +24,7 @@ var (
 	connections = flag.Int("siege.conns", 2*len(kinds), "how many hostile connections there are")
 	slower      = flag.Int("siege.slower", 0, "how many times longer than beside the stub 99 of 100 acks may take, at most; 0 for no bound")
 	only        = flag.String("siege.only", "", "the kinds of attack, separated by commas; all of them where it is empty")
+	secure      = flag.Bool("siege.tls", false, "whether all speak TLS, the honest with a token and the hostile as a network that may send and read all")
 )
 
 const (
@@ -51,7 +52,12 @@ func TestSiege(t *testing.T) {
 	if err := raiseFiles(2**connections + 500); err != nil { // the server's, too
 		t.Fatal(err)
 	}
-	s := peer.Serve(t, peer.Build(t), "--store", t.TempDir(), "--max-memory", "64MiB", "--max-conns", "1500")
+	bin := peer.Build(t)
+	flags := []string{"--store", t.TempDir(), "--max-memory", "64MiB", "--max-conns", "1500"}
+	if *secure {
+		flags = append(flags, guard(t, bin)...)
+	}
+	s := peer.Serve(t, bin, flags...)
 	watch := observe(t, s)
 
 	l := newLoad(t, s.Addr)
