@@ -153,7 +153,7 @@ func verifyUpgraded(t *testing.T, dir string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		next := uint64(numbers + 1 + again)
+		next := numbers + 1 + again
 		readUpgraded(t, s, next)
 		known, err := s.Known(t.Context(), store.Producer{Principal: till.Principal}, 9)
 		if err != nil || len(known) != 2 || known[0].Producer != silent || known[0].Next != 1 || known[1].Producer != till || known[1].Next != next {
@@ -241,7 +241,7 @@ func copied(t *testing.T, dir string) string {
 		t.Fatal(err)
 	}
 	files := 0
-	if err := filepath.WalkDir(to, func(path string, d fs.DirEntry, err error) error {
+	if err := filepath.WalkDir(to, func(path string, _ fs.DirEntry, err error) error {
 		files++
 		return errors.Join(err, os.Chmod(path, 0o700))
 	}); err != nil {
