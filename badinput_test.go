@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"math/rand/v2"
 	"net"
 	"strings"
@@ -22,28 +21,9 @@ import (
 	"github.com/dictwire/dictwire/codec/pickle"
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/internal/dialect"
+	"github.com/dictwire/dictwire/internal/testlog"
 	"github.com/dictwire/dictwire/internal/testrand"
 )
-
-// A logBuffer is what a server logged.
-type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer // guarded by mu
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
-func (l *logBuffer) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
 
 // Each conversation: what a client sends, what is taken in, what it is told, and
 // what the log says.
@@ -194,8 +174,8 @@ func TestConversations(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var rec recorder
-			var log logBuffer
-			srv := &dictwire.Server{Handler: &rec, Logger: log.logger(), Limits: codec.Limits{RecordBytes: 1000}}
+			var log testlog.Buffer
+			srv := &dictwire.Server{Handler: &rec, Logger: log.Logger(), Limits: codec.Limits{RecordBytes: 1000}}
 			addr := start(t, srv)
 			// The same whole, and cut at every byte.
 			for _, parts := range [][]string{{test.send}, strings.Split(test.send, "")} {
@@ -347,8 +327,8 @@ func TestKeepLast(t *testing.T) {
 // what it is told, and the log stays short.
 func TestManyBadRecords(t *testing.T) {
 	n := testrand.Many(50_000)
-	var log logBuffer
-	srv := &dictwire.Server{Logger: log.logger()}
+	var log testlog.Buffer
+	srv := &dictwire.Server{Logger: log.Logger()}
 	addr := start(t, srv)
 	c := dial(t, addr)
 	chunk := strings.Repeat("{\"a\":oops}\n{\"a\":1}\n", 1000)

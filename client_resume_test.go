@@ -11,6 +11,7 @@ import (
 
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/fault"
+	"github.com/dictwire/dictwire/internal/testlog"
 )
 
 // What a server answers to a client that has sent 5 records, of which 2 were
@@ -158,8 +159,8 @@ func TestEnds(t *testing.T) {
 // Where the loss is accepted, the next greeting says so, and no other.
 func TestAcceptLost(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
-		var log logBuffer
-		c := srv.dial(dictwire.Dialer{AcceptLost: true, Logger: log.logger()})
+		var log testlog.Buffer
+		c := srv.dial(dictwire.Dialer{AcceptLost: true, Logger: log.Logger()})
 		sendAsync(t, c, 3)
 		p := srv.accept()
 		p.welcome(1)

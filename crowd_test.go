@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/internal/testlog"
 	"github.com/dictwire/dictwire/store"
 	"github.com/dictwire/dictwire/store/memory"
 )
@@ -90,8 +91,8 @@ func TestKnownPeers(t *testing.T) {
 
 // What a crowd of peers does is logged up to so many lines a second.
 func TestLogRate(t *testing.T) {
-	var log logBuffer
-	inBubble(t, &dictwire.Server{Logger: log.logger()}, func(t *testing.T, l *pipeListener) {
+	var log testlog.Buffer
+	inBubble(t, &dictwire.Server{Logger: log.Logger()}, func(t *testing.T, l *pipeListener) {
 		wrong := func(n int) {
 			for range n {
 				c := call(t, l)

@@ -16,6 +16,7 @@ import (
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/dictwiretest"
 	"github.com/dictwire/dictwire/fault"
+	"github.com/dictwire/dictwire/internal/testlog"
 	"github.com/dictwire/dictwire/store"
 	"github.com/dictwire/dictwire/store/memory"
 )
@@ -82,10 +83,10 @@ func TestHandlerFails(t *testing.T) {
 		for retries, want := range map[int]int64{0: 11, 2: 3, -1: 1} {
 			t.Run(fmt.Sprint(name, ", retries ", retries), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					var log logBuffer
+					var log testlog.Buffer
 					h, calls := failing(1e9, fail)
 					srv := dictwiretest.New(t, &dictwire.Server{
-						Handler: h, HandlerRetries: retries, HandlerTimeout: time.Second, Logger: log.logger(),
+						Handler: h, HandlerRetries: retries, HandlerTimeout: time.Second, Logger: log.Logger(),
 					})
 					sendAsync(t, srv.Client, 3)
 					var rejected *dictwire.RejectedError

@@ -14,6 +14,7 @@ import (
 
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/internal/memnet"
+	"github.com/dictwire/dictwire/internal/servertest"
 	"github.com/dictwire/dictwire/store/memory"
 )
 
@@ -23,9 +24,7 @@ func onNetwork(t *testing.T, srv *dictwire.Server, test func(t *testing.T, dial 
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		network := memnet.New()
-		l := network.Host("server").Listen()
-		done := make(chan error, 1)
-		go func() { done <- srv.Serve(dictwire.Endpoint{Listener: l}) }()
+		servertest.StartAt(t, srv, dictwire.Endpoint{Listener: network.Host("server").Listen()})
 		test(t, func(host string) net.Conn {
 			c, err := network.Host(host).Dial(t.Context(), "server")
 			if err != nil {
@@ -33,10 +32,6 @@ func onNetwork(t *testing.T, srv *dictwire.Server, test func(t *testing.T, dial 
 			}
 			return c
 		})
-		if err := srv.Close(); err != nil {
-			t.Error(err)
-		}
-		<-done
 	})
 }
 

@@ -15,10 +15,10 @@ import (
 	"time"
 
 	"github.com/dictwire/dictwire"
-	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/cbor"
 	"github.com/dictwire/dictwire/codec/pickle"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/servertest"
 	"github.com/dictwire/dictwire/store"
 	"github.com/dictwire/dictwire/store/memory"
 )
@@ -112,27 +112,15 @@ func refuser() dictwire.Handler {
 // number, as they are.
 func stored(t testing.TB, s store.Store, topic string) (all []string) {
 	t.Helper()
-	for b, err := range s.Read(t.Context(), store.Position{}, store.ReadOptions{Topics: []string{topic}}) {
-		if err != nil {
-			t.Fatal(err)
+	for r := range servertest.Records(t, s, topic) {
+		text := string(r.Bytes)
+		if r.Codec == "cbor" {
+			text = r.Dict(t).String()
 		}
-		if b.Block == nil {
-			continue
+		if !r.Producer.IsZero() {
+			text = fmt.Sprintf("%d %s", r.First+uint64(r.At.Index), text)
 		}
-		for i, r := range b.Block.Records(0) {
-			text := string(r)
-			if b.Block.Codec == "cbor" {
-				d, err := cbor.Codec{}.Decode(r, codec.Limits{})
-				if err != nil {
-					t.Fatal(err)
-				}
-				text = d.String()
-			}
-			if !b.Block.Producer.IsZero() {
-				text = fmt.Sprintf("%d %s", b.Block.First+uint64(i), text)
-			}
-			all = append(all, text)
-		}
+		all = append(all, text)
 	}
 	return all
 }

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
+	"net"
 	"regexp"
 	"strings"
 	"sync"
@@ -16,6 +16,8 @@ import (
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/internal/memnet"
+	"github.com/dictwire/dictwire/internal/servertest"
+	"github.com/dictwire/dictwire/internal/testlog"
 	"github.com/dictwire/dictwire/store"
 	"github.com/dictwire/dictwire/store/log"
 	"github.com/dictwire/dictwire/store/memory"
@@ -209,22 +211,15 @@ func TestAuthorizerBare(t *testing.T) {
 // one connection.
 func TestAuthorizerFails(t *testing.T) {
 	for token, want := range map[string]string{"hangs": `"code":"unavailable","retry_ms":500`, "panics": `"error":"internal error","code":"internal"`} {
-		synctest.Test(t, func(t *testing.T) {
-			network := memnet.New()
-			srv := &dictwire.Server{Authorizer: dictwire.AuthorizerFunc(func(ctx context.Context, c dictwire.Credentials) (dictwire.Grant, error) {
-				if c.Token == "panics" {
-					panic("on purpose")
-				}
-				<-ctx.Done()
-				return dictwire.Grant{}, ctx.Err()
-			})}
-			l := network.Host("server").Listen()
-			done := make(chan error, 1)
-			go func() { done <- srv.Serve(dictwire.Endpoint{Listener: l}) }()
-			c, err := network.Host("client").Dial(t.Context(), "server")
-			if err != nil {
-				t.Fatal(err)
+		srv := &dictwire.Server{Authorizer: dictwire.AuthorizerFunc(func(ctx context.Context, c dictwire.Credentials) (dictwire.Grant, error) {
+			if c.Token == "panics" {
+				panic("on purpose")
 			}
+			<-ctx.Done()
+			return dictwire.Grant{}, ctx.Err()
+		})}
+		onNetwork(t, srv, func(t *testing.T, dial func(string) net.Conn) {
+			c := dial("client")
 			_, _ = io.WriteString(c, `{"dictwire":1,"token":"`+token+`"}`+"\n")
 			began := time.Now()
 			told, _ := io.ReadAll(c)
@@ -232,26 +227,17 @@ func TestAuthorizerFails(t *testing.T) {
 				t.Errorf("%s: told %s after %v", token, told, time.Since(began))
 			}
 			_ = c.Close()
-			_ = srv.Close()
-			<-done
 		})
 	}
 }
 
 // The log says who was denied what, once a second for each address, and no secret.
 func TestAuthorizerLog(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var lines logBuffer
-		network := memnet.New()
-		srv := &dictwire.Server{Authorizer: dictwire.AuthorizerFunc(doorman), Logger: slog.New(slog.NewTextHandler(&lines, nil))}
-		l := network.Host("server").Listen()
-		done := make(chan error, 1)
-		go func() { done <- srv.Serve(dictwire.Endpoint{Listener: l}) }()
+	var lines testlog.Buffer
+	srv := &dictwire.Server{Authorizer: dictwire.AuthorizerFunc(doorman), Logger: lines.Logger()}
+	onNetwork(t, srv, func(t *testing.T, dial func(string) net.Conn) {
 		try := func(host, greeting string) {
-			c, err := network.Host(host).Dial(t.Context(), "server")
-			if err != nil {
-				t.Fatal(err)
-			}
+			c := dial(host)
 			_, _ = io.WriteString(c, greeting+"\n")
 			_, _ = io.ReadAll(c)
 			_ = c.Close()
@@ -267,7 +253,7 @@ func TestAuthorizerLog(t *testing.T) {
 		}
 		try("c", `{"dictwire":1,"token":"broken"}`)
 		_ = srv.Close()
-		<-done
+		synctest.Wait()
 		text := lines.String()
 		if n := strings.Count(text, "code=unauthenticated"); n != 3 {
 			t.Errorf("%d lines of one address in 6 s, want 3", n)
@@ -286,9 +272,7 @@ func TestWrongTokens(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		network := memnet.New()
 		srv := &dictwire.Server{Authorizer: dictwire.AuthorizerFunc(doorman)}
-		l := network.Host("server").Listen()
-		done := make(chan error, 1)
-		go func() { done <- srv.Serve(dictwire.Endpoint{Listener: l}) }()
+		servertest.StartAt(t, srv, dictwire.Endpoint{Listener: network.Host("server").Listen()})
 		try := func(host, token string) time.Duration {
 			began := time.Now()
 			c, err := network.Host(host).Dial(t.Context(), "server")
@@ -333,13 +317,10 @@ func TestWrongTokens(t *testing.T) {
 		if took := try("a", "guess"); took > quick {
 			t.Errorf("a minute later it is answered after %v", took)
 		}
-		go func() {
-			time.Sleep(time.Second)
-			_ = srv.Shutdown(t.Context())
-		}()
 		for range 20 {
 			go try("a", "guess")
 		}
-		<-done
+		time.Sleep(time.Second)
+		_ = srv.Shutdown(t.Context())
 	})
 }

@@ -10,9 +10,8 @@ import (
 	"time"
 
 	"github.com/dictwire/dictwire"
-	"github.com/dictwire/dictwire/codec"
-	"github.com/dictwire/dictwire/codec/cbor"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/servertest"
 	"github.com/dictwire/dictwire/store"
 	"github.com/dictwire/dictwire/store/memory"
 )
@@ -20,20 +19,8 @@ import (
 // rejectedIn returns the rows of the topic _rejected, and how many bytes they have.
 func rejectedIn(t *testing.T, s store.Store) (rows []*dict.Dict, size int) {
 	t.Helper()
-	for b, err := range s.Read(t.Context(), store.Position{}, store.ReadOptions{Topics: []string{store.Rejected}}) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		if b.Block == nil {
-			continue
-		}
-		for _, record := range b.Block.Clone().Records(0) {
-			d, err := cbor.Codec{}.Decode(record, codec.Limits{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			rows, size = append(rows, d), size+len(record)
-		}
+	for r := range servertest.Records(t, s, store.Rejected) {
+		rows, size = append(rows, r.Dict(t)), size+len(r.Bytes)
 	}
 	return rows, size
 }

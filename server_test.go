@@ -19,6 +19,8 @@ import (
 
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/servertest"
+	"github.com/dictwire/dictwire/internal/testlog"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -55,20 +57,11 @@ func startOn(t testing.TB, srv *dictwire.Server, addr string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	done := make(chan error, 1)
-	go func() { done <- srv.Serve(dictwire.Endpoint{Listener: l}) }()
-	t.Cleanup(func() {
-		if err := srv.Close(); err != nil {
-			t.Error(err)
-		}
-		if err := <-done; !errors.Is(err, dictwire.ErrServerClosed) {
-			t.Errorf("Serve = %v, want ErrServerClosed", err)
-		}
-	})
+	at := servertest.StartAt(t, srv, dictwire.Endpoint{Listener: l})
 	if l.Addr().Network() == "unix" {
 		return addr
 	}
-	return l.Addr().String()
+	return at
 }
 
 func dial(t testing.TB, addr string) net.Conn {
@@ -218,8 +211,8 @@ func TestListenAndServe(t *testing.T) {
 
 // An endpoint that serves once says nothing of the connections that it closes for the one that counts.
 func TestOnceIsQuiet(t *testing.T) {
-	var log logBuffer
-	srv := &dictwire.Server{Logger: log.logger()}
+	var log testlog.Buffer
+	srv := &dictwire.Server{Logger: log.Logger()}
 	l, err := dictwire.Listen(context.Background(), "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

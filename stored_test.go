@@ -12,6 +12,7 @@ import (
 	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/codec/pickle"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/servertest"
 	"github.com/dictwire/dictwire/store"
 	"github.com/dictwire/dictwire/store/memory"
 )
@@ -50,17 +51,9 @@ func TestStoredForm(t *testing.T) {
 		})
 	}
 	// What is stored can be read within the limits, and what is not is kept.
-	for b, err := range st.Read(t.Context(), store.Position{}, store.ReadOptions{Topics: []string{"t"}}) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		if b.Block == nil {
-			continue
-		}
-		for i, record := range b.Block.Records(0) {
-			if _, err := (cbor.Codec{}).Decode(record, limits); err != nil {
-				t.Errorf("record %d of %v: %v", i, b.At, err)
-			}
+	for r := range servertest.Records(t, st, "t") {
+		if _, err := (cbor.Codec{}).Decode(r.Bytes, limits); err != nil {
+			t.Errorf("a record at %v: %v", r.At, err)
 		}
 	}
 	rejected := stored(t, st, store.Rejected)

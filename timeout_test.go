@@ -18,6 +18,8 @@ import (
 
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/servertest"
+	"github.com/dictwire/dictwire/internal/testlog"
 )
 
 // A pipeListener is a listener in memory, for tests in which time is synctest's.
@@ -61,15 +63,8 @@ func inBubble(t *testing.T, srv *dictwire.Server, test func(t *testing.T, l *pip
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		l := newPipeListener()
-		done := make(chan error, 1)
-		go func() { done <- srv.Serve(dictwire.Endpoint{Listener: l}) }()
+		servertest.StartAt(t, srv, dictwire.Endpoint{Listener: l})
 		test(t, l)
-		if err := srv.Close(); err != nil {
-			t.Error(err)
-		}
-		if err := <-done; !errors.Is(err, dictwire.ErrServerClosed) {
-			t.Errorf("Serve = %v, want ErrServerClosed", err)
-		}
 	})
 }
 
@@ -137,8 +132,8 @@ func TestUnreadReplies(t *testing.T) {
 	echo := dictwire.HandlerFunc(func(_ context.Context, r *dictwire.Request) (*dict.Dict, error) {
 		return r.Dict(), nil
 	})
-	var log logBuffer
-	inBubble(t, &dictwire.Server{Handler: echo, Logger: log.logger()}, func(t *testing.T, l *pipeListener) {
+	var log testlog.Buffer
+	inBubble(t, &dictwire.Server{Handler: echo, Logger: log.Logger()}, func(t *testing.T, l *pipeListener) {
 		c, honest := l.dial(), l.dial()
 		began := time.Now()
 		if _, err := io.WriteString(c, `{"a":1}`); err != nil {
@@ -313,8 +308,8 @@ func TestIdleConnection(t *testing.T) {
 // A listener that can't accept for now is tried again, which is logged now and then;
 // one that broke ends Serve.
 func TestAcceptErrors(t *testing.T) {
-	var log logBuffer
-	srv := &dictwire.Server{Logger: log.logger(), MaxConns: -1}
+	var log testlog.Buffer
+	srv := &dictwire.Server{Logger: log.Logger(), MaxConns: -1}
 	synctest.Test(t, func(t *testing.T) {
 		l := &brokenListener{pipeListener: newPipeListener(), errs: []error{
 			&net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", syscall.EMFILE)},

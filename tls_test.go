@@ -23,6 +23,8 @@ import (
 	"github.com/dictwire/dictwire/auth"
 	"github.com/dictwire/dictwire/internal/devca"
 	"github.com/dictwire/dictwire/internal/memnet"
+	"github.com/dictwire/dictwire/internal/servertest"
+	"github.com/dictwire/dictwire/internal/testlog"
 	"github.com/dictwire/dictwire/store/memory"
 )
 
@@ -115,8 +117,8 @@ func whoSpeaks(_ context.Context, c dictwire.Credentials) (dictwire.Grant, error
 // without, on the same port.
 func TestTLS(t *testing.T) {
 	p, st := newPKI(t), memory.New(nil)
-	var log logBuffer
-	srv := &dictwire.Server{Store: st, Authorizer: dictwire.AuthorizerFunc(whoSpeaks), Logger: log.logger()}
+	var log testlog.Buffer
+	srv := &dictwire.Server{Store: st, Authorizer: dictwire.AuthorizerFunc(whoSpeaks), Logger: log.Logger()}
 	addr := startAt(t, srv, dictwire.Endpoint{TLS: p.server(), PlaintextFrom: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 	ca := p.file("ca")
 
@@ -201,8 +203,8 @@ with connect() as s:
 func TestTLSRefused(t *testing.T) {
 	p, other, st := newPKI(t), newPKI(t), memory.New(nil)
 	p.issue("old", devca.Request{Names: []string{"till"}, Client: true, Until: time.Now().Add(-time.Minute)})
-	var log logBuffer
-	srv := &dictwire.Server{Store: st, Authorizer: dictwire.AuthorizerFunc(whoSpeaks), Logger: log.logger()}
+	var log testlog.Buffer
+	srv := &dictwire.Server{Store: st, Authorizer: dictwire.AuthorizerFunc(whoSpeaks), Logger: log.Logger()}
 	addr := startAt(t, srv, dictwire.Endpoint{TLS: p.server(), PlaintextFrom: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}})
 
 	with := func(who *tls.Config) func(*tls.Config) {
@@ -282,12 +284,8 @@ func overMemory(t *testing.T, srv *dictwire.Server, do func(t *testing.T, h *mem
 		p := *p
 		p.t = t
 		network := memnet.New()
-		l := network.Host("server").Listen()
-		done := make(chan error, 1)
-		go func() { done <- srv.Serve(dictwire.Endpoint{Listener: l, TLS: p.server()}) }()
+		servertest.StartAt(t, srv, dictwire.Endpoint{Listener: network.Host("server").Listen(), TLS: p.server()})
 		do(t, network.Host("client"), &p)
-		_ = srv.Close()
-		<-done
 	})
 }
 

@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/netip"
 	"net/url"
@@ -20,6 +19,7 @@ import (
 
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/auth"
+	"github.com/dictwire/dictwire/internal/testlog"
 )
 
 const (
@@ -221,28 +221,6 @@ func holds(t *testing.T, f *auth.File, token string) (context.Context, bool) {
 	return g.Context, err == nil
 }
 
-// lines are what is logged.
-type lines struct {
-	mu   sync.Mutex
-	text []byte
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.text = append(l.text, p...)
-	return len(p), nil
-}
-
-// take returns what was logged since the last call.
-func (l *lines) take() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	text := string(l.text)
-	l.text = nil
-	return text
-}
-
 // A file that changes is read again, and one that can't be used changes nothing, and is
 // told once. The grants of what did not change go on.
 func TestReload(t *testing.T) {
@@ -250,8 +228,8 @@ func TestReload(t *testing.T) {
 	path := filepath.Join(dir, "tokens.json")
 	put(t, path, entry("a", tokenA, ""))
 	synctest.Test(t, func(t *testing.T) {
-		var log lines
-		f := open(t, path, &auth.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		var log testlog.Buffer
+		f := open(t, path, &auth.Options{Logger: log.Logger()})
 		wait := func() {
 			time.Sleep(2500 * time.Millisecond)
 			synctest.Wait()
@@ -267,11 +245,11 @@ func TestReload(t *testing.T) {
 			t.Errorf("a new entry: %v; the old one has ended: %v", ok, a.Err())
 		}
 		for _, broken := range []string{"", "{", entries(`{"name": "a"}`)} {
-			log.take()
+			log.Take()
 			write(t, path, broken)
 			wait()
 			wait()
-			if n := strings.Count(log.take(), "level=ERROR"); n != 1 || a.Err() != nil || b.Err() != nil {
+			if n := strings.Count(log.Take(), "level=ERROR"); n != 1 || a.Err() != nil || b.Err() != nil {
 				t.Errorf("%q: told %d times, %v, %v", broken, n, a.Err(), b.Err())
 			}
 		}

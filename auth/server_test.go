@@ -2,7 +2,7 @@ package auth_test
 
 import (
 	"bufio"
-	"errors"
+	"cmp"
 	"fmt"
 	"io"
 	"net"
@@ -14,6 +14,7 @@ import (
 
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/auth"
+	"github.com/dictwire/dictwire/internal/servertest"
 	"github.com/dictwire/dictwire/store/memory"
 )
 
@@ -64,12 +65,7 @@ func serve(t *testing.T, srv *dictwire.Server, f *auth.File) (addr, path string)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if addr == "" {
-			addr = l.Addr().String()
-		}
-		done := make(chan error, 1)
-		go func() { done <- srv.Serve(dictwire.Endpoint{Listener: l}) }()
-		t.Cleanup(func() { _ = errors.Join(srv.Close(), <-done) })
+		addr = cmp.Or(addr, servertest.StartAt(t, srv, dictwire.Endpoint{Listener: l}))
 	}
 	return addr, path
 }

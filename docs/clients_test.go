@@ -2,7 +2,6 @@ package docs_test
 
 import (
 	"context"
-	"errors"
 	"net"
 	"os"
 	"os/exec"
@@ -13,12 +12,9 @@ import (
 	"time"
 
 	"github.com/dictwire/dictwire"
-	"github.com/dictwire/dictwire/codec"
-	"github.com/dictwire/dictwire/codec/cbor"
-	"github.com/dictwire/dictwire/codec/json"
-	"github.com/dictwire/dictwire/codec/msgpack"
 	"github.com/dictwire/dictwire/dialect/forward"
 	"github.com/dictwire/dictwire/dialect/web"
+	"github.com/dictwire/dictwire/internal/servertest"
 	"github.com/dictwire/dictwire/store"
 	"github.com/dictwire/dictwire/store/memory"
 )
@@ -45,13 +41,7 @@ func TestClientTable(t *testing.T) {
 			t.Parallel()
 			st := memory.New(nil)
 			srv := &dictwire.Server{Store: st, Dialects: []dictwire.Dialect{web.Dialect, forward.Dialect}}
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			served := make(chan error, 1)
-			go func() { served <- srv.Serve(dictwire.Endpoint{Listener: l}) }()
-			_, port, _ := net.SplitHostPort(l.Addr().String())
+			_, port, _ := net.SplitHostPort(servertest.Start(t, srv))
 			typed := strings.ReplaceAll(strings.ReplaceAll(strings.Trim(cells[1], "`"), `\|`, "|"), "65432", port)
 			cmd := exec.CommandContext(t.Context(), "bash", "-c", typed)
 			cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"))
@@ -63,10 +53,10 @@ func TestClientTable(t *testing.T) {
 			if err := srv.Shutdown(t.Context()); err != nil {
 				t.Error(err)
 			}
-			if err := <-served; !errors.Is(err, dictwire.ErrServerClosed) {
-				t.Error(err)
+			var arrived []string // each record as Python writes it, after its topic
+			for r := range servertest.Records(t, st) {
+				arrived = append(arrived, r.Topic+": "+r.Dict(t).String())
 			}
-			arrived := arrivals(t, st)
 			if len(arrived) != len(want) {
 				t.Fatalf("arrived: %q", arrived)
 			}
@@ -97,26 +87,4 @@ func await(t *testing.T, st store.Store, n int) {
 			return
 		}
 	}
-}
-
-// arrivals returns what a store holds: each record as Python writes it, after its topic.
-func arrivals(t *testing.T, st store.Store) (all []string) {
-	t.Helper()
-	codecs := map[string]codec.Codec{"json": json.Codec{}, "cbor": cbor.Codec{}, "msgpack": msgpack.Codec{}}
-	for b, err := range st.Read(t.Context(), store.Position{}, store.ReadOptions{}) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		if b.Block == nil {
-			continue
-		}
-		for _, r := range b.Block.Records(0) {
-			d, err := codecs[b.Block.Codec].Decode(r, codec.Limits{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			all = append(all, b.Block.Topic+": "+d.String())
-		}
-	}
-	return all
 }

@@ -2,7 +2,6 @@ package docs_test
 
 import (
 	"encoding/json"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,36 +10,23 @@ import (
 	"testing"
 
 	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/internal/servertest"
 )
 
 // The programs of guide/go.md are what they claim to be: the first runs, against a
 // server of this process, and the others compile.
 func TestGoGuide(t *testing.T) {
-	page, err := os.ReadFile("guide/go.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	programs := regexp.MustCompile("(?ms)^```go\n(.*?)^```$").FindAllStringSubmatch(string(page), -1)
+	programs := regexp.MustCompile("(?ms)^```go\n(.*?)^```$").FindAllStringSubmatch(read(t, "guide/go.md"), -1)
 	if len(programs) < 2 {
 		t.Fatalf("%d programs", len(programs))
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	srv := new(dictwire.Server)
-	served := make(chan error, 1)
-	go func() { served <- srv.Serve(dictwire.Endpoint{Listener: l}) }()
-	defer func() {
-		srv.Close()
-		<-served
-	}()
+	addr := servertest.Start(t, new(dictwire.Server))
 	for i, program := range programs {
 		args := []string{"build", "-o", os.DevNull}
 		if i == 0 {
 			args = []string{"run"}
 		}
-		text := strings.ReplaceAll(program[1], dictwire.DefaultAddr, l.Addr().String())
+		text := strings.ReplaceAll(program[1], dictwire.DefaultAddr, addr)
 		out, err := goTool(t, text, args...)
 		if err != nil || i == 0 && out != "1000 orders\n" {
 			t.Errorf("program %d: %v\n%s", i+1, err, out)

@@ -446,11 +446,7 @@ func (p *player) match(want, got string) bool {
 
 // TestCodes holds the list of codes to those that the code has.
 func TestCodes(t *testing.T) {
-	page, err := os.ReadFile("protocol.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, list, _ := strings.Cut(string(page), "## 7. Codes")
+	_, list, _ := strings.Cut(read(t, "protocol.md"), "## 7. Codes")
 	list, _, _ = strings.Cut(list, "\n## ")
 	var told, later []string
 	for _, row := range strings.Split(list, "\n") {

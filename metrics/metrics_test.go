@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 
 	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/internal/servertest"
 	"github.com/dictwire/dictwire/metrics"
 	"github.com/dictwire/dictwire/store"
 	"github.com/dictwire/dictwire/store/log"
@@ -27,17 +28,7 @@ import (
 func used(t *testing.T, s store.Store) *dictwire.Server {
 	t.Helper()
 	srv := &dictwire.Server{Store: s}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	served := make(chan error, 1)
-	go func() { served <- srv.Serve(dictwire.Endpoint{Listener: l}) }()
-	t.Cleanup(func() {
-		_ = srv.Close()
-		<-served
-	})
-	c, err := net.Dial("tcp", l.Addr().String())
+	c, err := net.Dial("tcp", servertest.Start(t, srv))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,15 +1,12 @@
 package relay_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"net"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -21,6 +18,7 @@ import (
 	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/internal/crashfs"
+	"github.com/dictwire/dictwire/internal/testlog"
 	"github.com/dictwire/dictwire/relay"
 	"github.com/dictwire/dictwire/store"
 	"github.com/dictwire/dictwire/store/log"
@@ -38,28 +36,10 @@ type node struct {
 	handler   dictwire.Handler
 	maxRecord int    // 0: the default
 	addr      string // where it listens
-	log       logBuffer
+	log       testlog.Buffer
 
 	stop context.CancelFunc // of the relay
 	done chan error
-}
-
-// A logBuffer keeps what is logged.
-type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // newNode opens a store and serves it.
@@ -116,7 +96,7 @@ func (n *node) relay(up *node) {
 func (n *node) relayBy(addr string, dial func(context.Context, string, string) (net.Conn, error)) {
 	ctx, cancel := context.WithCancel(context.Background())
 	n.stop, n.done = cancel, make(chan error, 1)
-	r := &relay.Relay{Store: n.store, Addr: addr, Logger: slog.New(slog.NewTextHandler(&n.log, nil)), Dialer: dictwire.Dialer{
+	r := &relay.Relay{Store: n.store, Addr: addr, Logger: n.log.Logger(), Dialer: dictwire.Dialer{
 		MinBackoff: time.Millisecond, MaxBackoff: 10 * time.Millisecond, DialContext: dial,
 	}}
 	go func() { n.done <- r.Run(ctx) }()

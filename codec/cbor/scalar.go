@@ -4,6 +4,7 @@ import (
 	"math"
 	"strconv"
 
+	"github.com/dictwire/dictwire/codec/internal/half"
 	"github.com/dictwire/dictwire/dict"
 )
 
@@ -64,7 +65,7 @@ const (
 func float(c byte, bits uint64) (float64, bool) {
 	switch c {
 	case simple<<5 | 25:
-		return half(uint16(bits)), true
+		return half.Float64(uint16(bits)), true
 	case simple<<5 | 26:
 		return float64(math.Float32frombits(uint32(bits))), true
 	case simple<<5 | 27:
@@ -72,24 +73,4 @@ func float(c byte, bits uint64) (float64, bool) {
 	default:
 		return 0, false
 	}
-}
-
-// half returns the float of IEEE 754 binary16.
-func half(h uint16) float64 {
-	exp, fraction := int(h>>10&31), float64(h&1023)
-	var v float64
-	switch exp {
-	case 0:
-		v = math.Ldexp(fraction, -24)
-	case 31:
-		if v = math.Inf(1); fraction != 0 {
-			v = math.NaN()
-		}
-	default:
-		v = math.Ldexp(fraction+1024, exp-25)
-	}
-	if h>>15 != 0 {
-		v = -v
-	}
-	return v
 }

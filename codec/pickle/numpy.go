@@ -8,6 +8,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/dictwire/dictwire/codec/internal/half"
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/fault"
 )
@@ -169,7 +170,7 @@ func uintOf(order binary.ByteOrder, b []byte) (uint64, bool) {
 func floatOf(order binary.ByteOrder, b []byte) (float64, bool) {
 	switch len(b) {
 	case 2:
-		return half(order.Uint16(b)), true
+		return half.Float64(order.Uint16(b)), true
 	case 4:
 		return float64(math.Float32frombits(order.Uint32(b))), true
 	case 8:
@@ -177,21 +178,6 @@ func floatOf(order binary.ByteOrder, b []byte) (float64, bool) {
 	default:
 		return 0, false
 	}
-}
-
-// half returns the float of IEEE 754 binary16.
-func half(h uint16) float64 {
-	exp, fraction := int(h>>10&31), float64(h&1023)
-	v := math.Ldexp(fraction+1024, exp-25)
-	switch exp {
-	case 0:
-		v = math.Ldexp(fraction, -24)
-	case 31:
-		if v = math.Inf(1); fraction != 0 {
-			v = math.NaN()
-		}
-	}
-	return math.Copysign(v, 1-2*float64(h>>15))
 }
 
 // utf32 pushes a string of 32-bit characters.

@@ -1,74 +1,21 @@
 package forward_test
 
 import (
-	"bufio"
-	"context"
 	"encoding/binary"
 	"fmt"
 	"io"
 	"net"
-	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
-	"github.com/dictwire/dictwire"
-	"github.com/dictwire/dictwire/codec"
-	"github.com/dictwire/dictwire/codec/msgpack"
 	"github.com/dictwire/dictwire/dialect/forward"
-	"github.com/dictwire/dictwire/store"
+	"github.com/dictwire/dictwire/internal/servertest"
 	"github.com/dictwire/dictwire/store/log"
 )
 
-func TestMain(m *testing.M) {
-	if dir := os.Getenv("DICTWIRE_TEST_SERVE"); dir != "" {
-		serveUntilKilled(dir)
-	}
-	goleak.VerifyTestMain(m)
-}
-
-// serveUntilKilled serves a store, and says on standard output where.
-func serveUntilKilled(dir string) {
-	s, err := log.Open(context.Background(), dir, &log.Options{Reserve: -1})
-	if err != nil {
-		panic(err)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		panic(err)
-	}
-	fmt.Println(l.Addr())
-	srv := &dictwire.Server{Store: s, Dialects: []dictwire.Dialect{forward.Dialect}}
-	panic(srv.Serve(dictwire.Endpoint{Listener: l}))
-}
-
-// spawn serves a store in a process of its own.
-func spawn(t *testing.T, dir string) (addr string, kill func()) {
-	t.Helper()
-	cmd := exec.Command(os.Args[0], "-test.run=^$")
-	cmd.Env = append(os.Environ(), "DICTWIRE_TEST_SERVE="+dir)
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		t.Fatal(err)
-	}
-	return strings.TrimSpace(line), func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait() // it was killed
-	}
-}
+func TestMain(m *testing.M) { servertest.Main(m, forward.Dialect) }
 
 // chunk is a PackedForward message of three records, with its acknowledgement.
 func chunk(client, n int) (message, ack string) {
@@ -90,7 +37,7 @@ func TestKill(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "store")
 	next := make([]int, clients) // the chunk that each client has to send
 	for range rounds {
-		addr, kill := spawn(t, dir)
+		addr, kill := servertest.Spawn(t, dir)
 		var all sync.WaitGroup
 		enough := make(chan struct{}, clients*1000)
 		for i := range clients {
@@ -134,22 +81,10 @@ func TestKill(t *testing.T) {
 	}
 	defer s.Close()
 	times := map[int64]int{}
-	for b, err := range s.Read(t.Context(), store.Position{}, store.ReadOptions{Topics: []string{"t"}}) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		if b.Block == nil {
-			continue
-		}
-		for _, r := range b.Block.Records(0) {
-			d, err := msgpack.Codec{}.Decode(r, codec.Limits{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			v, _ := d.Get("n")
-			n, _ := v.Int()
-			times[n]++
-		}
+	for r := range servertest.Records(t, s, "t") {
+		v, _ := r.Dict(t).Get("n")
+		n, _ := v.Int()
+		times[n]++
 	}
 	for i := range clients {
 		for n := range next[i] {

@@ -12,7 +12,7 @@ import (
 
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/dialect/web"
-	"github.com/dictwire/dictwire/internal/dialecttest"
+	"github.com/dictwire/dictwire/internal/servertest"
 )
 
 // FuzzHTTP: whatever comes as HTTP/1.1, HTTP/2 or WebSocket, in one piece or in two, the
@@ -47,7 +47,7 @@ func FuzzHTTP(f *testing.F) {
 		}
 		at := int(cut) % (len(b) + 1)
 		synctest.Test(t, func(t *testing.T) {
-			p := dialecttest.Serve(t, &dictwire.Server{Dialects: []dictwire.Dialect{web.Dialect}}, nil)
+			p := servertest.InMemory(t, &dictwire.Server{Dialects: []dictwire.Dialect{web.Dialect}}, nil)
 			p.Say(string(b[:at]), string(b[at:]))
 			if after := fmt.Sprint(p.Say(`{"dictwire":1,"topic":"after"}`+"\n{}\n"), p.Stored("after")); !strings.Contains(after, "[{}]") {
 				t.Errorf("%q: the next session is told %s", b, after)

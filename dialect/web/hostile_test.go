@@ -15,7 +15,7 @@ import (
 
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/dialect/web"
-	"github.com/dictwire/dictwire/internal/memnet"
+	"github.com/dictwire/dictwire/internal/servertest"
 	"github.com/dictwire/dictwire/store/memory"
 )
 
@@ -99,55 +99,29 @@ func TestHostileRequests(t *testing.T) {
 func TestSlow(t *testing.T) {
 	const post = "POST /v1/topics/t HTTP/1.1\r\nHost: localhost\r\n"
 	for name, c := range map[string]struct {
-		send   []string // a second apart
-		again  string   // and this each second from then on
+		send   string
+		again  string // each second from then on
 		most   time.Duration
 		status string
 		stored string
 	}{
-		"in the first line":       {send: []string{"POST /v1"}, most: 11 * time.Second, status: "400"},
-		"in the head":             {send: []string{post}, most: 11 * time.Second},
-		"a header each second":    {send: []string{post}, again: "X: x\r\n", most: 11 * time.Second},
-		"before the body":         {send: []string{post + "Content-Length: 7\r\n\r\n"}, most: 62 * time.Second, status: "408"},
-		"in a record":             {send: []string{post + "Content-Length: 14\r\n\r\n{\"a\":1}{\"b\""}, most: 62 * time.Second, status: "408", stored: `{"a":1}`},
-		"in a record, by bytes":   {send: []string{post + "Content-Length: 1000\r\n\r\n{\"a\":1}{\"b\":\""}, again: "x", most: 63 * time.Second, status: "408", stored: `{"a":1}`},
-		"in a chunk":              {send: []string{post + "Transfer-Encoding: chunked\r\n\r\n8\r\n{\"a\":1}"}, most: 62 * time.Second, status: "408"},
-		"in gzip":                 {send: []string{post + "Content-Encoding: gzip\r\nContent-Length: 100\r\n\r\n\x1f\x8b"}, most: 12 * time.Second, status: "408"},
-		"with a key":              {send: []string{post + "Idempotency-Key: k\r\nContent-Length: 14\r\n\r\n{\"a\":1}{\"b\""}, most: 62 * time.Second, status: "408"},
-		"a body that nobody want": {send: []string{post + "Content-Type: image/png\r\nContent-Length: 100\r\n\r\n"}, most: 3 * time.Second, status: "415"},
-		"after a request":         {send: []string{post + "Content-Length: 7\r\n\r\n{\"a\":1}"}, most: 2*time.Minute + time.Second, status: "200", stored: `{"a":1}`},
+		"in the first line":       {send: "POST /v1", most: 11 * time.Second, status: "400"},
+		"in the head":             {send: post, most: 11 * time.Second},
+		"a header each second":    {send: post, again: "X: x\r\n", most: 11 * time.Second},
+		"before the body":         {send: post + "Content-Length: 7\r\n\r\n", most: 62 * time.Second, status: "408"},
+		"in a record":             {send: post + "Content-Length: 14\r\n\r\n{\"a\":1}{\"b\"", most: 62 * time.Second, status: "408", stored: `{"a":1}`},
+		"in a record, by bytes":   {send: post + "Content-Length: 1000\r\n\r\n{\"a\":1}{\"b\":\"", again: "x", most: 63 * time.Second, status: "408", stored: `{"a":1}`},
+		"in a chunk":              {send: post + "Transfer-Encoding: chunked\r\n\r\n8\r\n{\"a\":1}", most: 62 * time.Second, status: "408"},
+		"in gzip":                 {send: post + "Content-Encoding: gzip\r\nContent-Length: 100\r\n\r\n\x1f\x8b", most: 12 * time.Second, status: "408"},
+		"with a key":              {send: post + "Idempotency-Key: k\r\nContent-Length: 14\r\n\r\n{\"a\":1}{\"b\"", most: 62 * time.Second, status: "408"},
+		"a body that nobody want": {send: post + "Content-Type: image/png\r\nContent-Length: 100\r\n\r\n", most: 3 * time.Second, status: "415"},
+		"after a request":         {send: post + "Content-Length: 7\r\n\r\n{\"a\":1}", most: 2*time.Minute + time.Second, status: "200", stored: `{"a":1}`},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			s := memory.New(nil)
-			srv := &dictwire.Server{Store: s, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)), Dialects: []dictwire.Dialect{web.Dialect}}
-			network := memnet.New()
-			l := network.Host("server").Listen()
-			served := make(chan error, 1)
-			go func() { served <- srv.Serve(dictwire.Endpoint{Listener: l}) }()
-			nc, err := network.Host("client").Dial(t.Context(), "server")
-			if err != nil {
-				t.Fatal(err)
-			}
-			began := time.Now()
-			ended := make(chan string, 1)
-			go func() {
-				text, _ := io.ReadAll(nc)
-				ended <- string(text)
-			}()
-			for _, part := range c.send {
-				_, _ = io.WriteString(nc, part)
-				time.Sleep(time.Second)
-			}
-			text, is := "", false
-			for !is {
-				select {
-				case text = <-ended:
-					is = true
-				case <-time.After(time.Second):
-					_, _ = io.WriteString(nc, c.again) // the end is seen by the other goroutine
-				}
-			}
-			if took := time.Since(began); took > c.most {
+			srv := &dictwire.Server{Logger: slog.New(slog.NewTextHandler(t.Output(), nil)), Dialects: []dictwire.Dialect{web.Dialect}}
+			p := servertest.InMemory(t, srv, nil)
+			text, took := linger(p, c.send, c.again)
+			if took > c.most {
 				t.Errorf("%s: ended after %v, want %v", name, took, c.most)
 			}
 			status := ""
@@ -157,13 +131,32 @@ func TestSlow(t *testing.T) {
 			if status != c.status {
 				t.Errorf("%s: %q, want %s", name, text, c.status)
 			}
-			if got := stored(t, s, "*"); got != c.stored {
+			if got := stored(t, p.Store, "*"); got != c.stored {
 				t.Errorf("%s: stored %s, want %s", name, got, c.stored)
 			}
-			_ = nc.Close()
-			_ = srv.Close()
-			<-served
 		})
+	}
+}
+
+// linger sends a text, and another each second from then on, until the server ends the
+// connection. It returns what it was told, and how long that took.
+func linger(p *servertest.Peer, send, again string) (told string, took time.Duration) {
+	c := p.Dial()
+	defer c.Close()
+	began := time.Now()
+	ended := make(chan string, 1)
+	go func() {
+		text, _ := io.ReadAll(c)
+		ended <- string(text)
+	}()
+	for {
+		_, _ = io.WriteString(c, send) // the end is seen by the other goroutine
+		select {
+		case told = <-ended:
+			return told, time.Since(began)
+		case <-time.After(time.Second):
+			send = again
+		}
 	}
 }
 

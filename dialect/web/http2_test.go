@@ -22,7 +22,7 @@ import (
 
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/dialect/web"
-	"github.com/dictwire/dictwire/internal/memnet"
+	"github.com/dictwire/dictwire/internal/servertest"
 	"github.com/dictwire/dictwire/store/memory"
 )
 
@@ -261,17 +261,10 @@ func TestHTTP2Slow(t *testing.T) {
 		"a reader that stops":   {play: func(_ *testing.T, f *frames) { _ = f.ask(1, "GET", "/v1/topics/much", true) }, is: isEnd, most: time.Hour + 12*time.Second},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			s := memory.New(nil)
-			srv := &dictwire.Server{Store: s, Logger: slog.New(slog.DiscardHandler), Dialects: []dictwire.Dialect{web.Dialect}}
-			fill(t, s, 2000, "much")
-			network := memnet.New()
-			l := network.Host("server").Listen()
-			served := make(chan error, 1)
-			go func() { served <- srv.Serve(dictwire.Endpoint{Listener: l}) }()
-			nc, err := network.Host("client").Dial(t.Context(), "server")
-			if err != nil {
-				t.Fatal(err)
-			}
+			srv := &dictwire.Server{Logger: slog.New(slog.DiscardHandler), Dialects: []dictwire.Dialect{web.Dialect}}
+			p := servertest.InMemory(t, srv, nil)
+			fill(t, p.Store, 2000, "much")
+			nc := p.Dial()
 			began := time.Now()
 			var f *frames
 			if c.play == nil {
@@ -285,16 +278,15 @@ func TestHTTP2Slow(t *testing.T) {
 			if wanted == nil {
 				wanted = func(http2.Frame) bool { return false }
 			}
-			_, err = f.until(wanted)
+			_, err := f.until(wanted)
 			if took := time.Since(began); took > c.most || (c.is != nil) != (err == nil) {
 				t.Errorf("%s: %v after %v, want %v", name, err, took, c.most)
 			}
-			if got := stored(t, s, "t"); got != c.stored {
+			if got := stored(t, p.Store, "t"); got != c.stored {
 				t.Errorf("%s: stored %s, want %s", name, got, c.stored)
 			}
 			_ = nc.Close()
 			_ = srv.Shutdown(context.WithoutCancel(t.Context()))
-			<-served
 		})
 	}
 }

@@ -1,14 +1,10 @@
 package web_test
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -16,8 +12,8 @@ import (
 	"time"
 
 	"github.com/dictwire/dictwire"
-	"github.com/dictwire/dictwire/dialect/web"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/servertest"
 	"github.com/dictwire/dictwire/internal/testrand"
 	"github.com/dictwire/dictwire/store"
 	"github.com/dictwire/dictwire/store/log"
@@ -164,49 +160,14 @@ func (s *failing) Append(ctx context.Context, blocks ...*store.Block) []store.Re
 	return results
 }
 
-// serveUntilKilled serves a store, and says on standard output where.
-func serveUntilKilled(dir string) {
-	s, err := log.Open(context.Background(), dir, &log.Options{Reserve: -1})
-	if err != nil {
-		panic(err)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		panic(err)
-	}
-	fmt.Println(l.Addr())
-	srv := &dictwire.Server{Store: s, Dialects: []dictwire.Dialect{web.Dialect}}
-	panic(srv.Serve(dictwire.Endpoint{Listener: l}))
-}
-
 // What was answered is there after a kill, and a request that comes again until it is
 // answered is there once, its rejected records among them.
 func TestKill(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "store")
-	serve := func() (addr string, kill func()) {
-		cmd := exec.Command(os.Args[0], "-test.run=^$")
-		cmd.Env = append(os.Environ(), "DICTWIRE_TEST_SERVE="+dir)
-		cmd.Stderr = os.Stderr
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		line, err := bufio.NewReader(out).ReadString('\n')
-		if err != nil {
-			t.Fatal(err)
-		}
-		return strings.TrimSpace(line), func() {
-			_ = cmd.Process.Kill()
-			_ = cmd.Wait() // it was killed
-		}
-	}
 	n := 0
 	var want strings.Builder
 	for range testrand.Many(6) {
-		addr, kill := serve()
+		addr, kill := servertest.Spawn(t, dir)
 		// The server is killed while the last request of the round is under way.
 		for last := n + 3; n < last; n++ {
 			var body strings.Builder
@@ -225,7 +186,7 @@ func TestKill(t *testing.T) {
 				time.Sleep(time.Duration(n*n*7919%3000) * time.Microsecond) // a moment in which it is taken, or answered
 				kill()
 				<-told
-				addr, kill = serve()
+				addr, kill = servertest.Spawn(t, dir)
 			}
 			r, text := do(t, addr, a)
 			check(t, "a request", r, text, http.StatusOK, `\{"accepted":300,"rejections":1,"rejected":\[\{"index":300,"code":"duplicate_key",.*`)

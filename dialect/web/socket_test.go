@@ -23,7 +23,7 @@ import (
 	"github.com/dictwire/dictwire/codec/cbor"
 	"github.com/dictwire/dictwire/dialect/web"
 	"github.com/dictwire/dictwire/dict"
-	"github.com/dictwire/dictwire/internal/memnet"
+	"github.com/dictwire/dictwire/internal/servertest"
 	"github.com/dictwire/dictwire/store/memory"
 )
 
@@ -371,36 +371,10 @@ func TestSocketSlow(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			srv := &dictwire.Server{Logger: slog.New(slog.DiscardHandler), Dialects: []dictwire.Dialect{web.Dialect}}
-			network := memnet.New()
-			l := network.Host("server").Listen()
-			served := make(chan error, 1)
-			go func() { served <- srv.Serve(dictwire.Endpoint{Listener: l}) }()
-			nc, err := network.Host("client").Dial(t.Context(), "server")
-			if err != nil {
-				t.Fatal(err)
-			}
-			began := time.Now()
-			ended := make(chan string, 1)
-			go func() {
-				text, _ := io.ReadAll(nc)
-				ended <- string(text)
-			}()
-			_, _ = io.WriteString(nc, c.send)
-			text, is := "", false
-			for !is {
-				select {
-				case text = <-ended:
-					is = true
-				case <-time.After(time.Second):
-					_, _ = io.WriteString(nc, c.again) // the end is seen by the other goroutine
-				}
-			}
-			if took := time.Since(began); took > c.most || !strings.Contains(text, c.code) {
+			text, took := linger(servertest.InMemory(t, srv, nil), c.send, c.again)
+			if took > c.most || !strings.Contains(text, c.code) {
 				t.Errorf("%s: ended after %v, want %v: %.300q", name, took, c.most, text)
 			}
-			_ = nc.Close()
-			_ = srv.Close()
-			<-served
 		})
 	}
 }

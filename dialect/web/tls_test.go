@@ -2,8 +2,6 @@ package web_test
 
 import (
 	"crypto/tls"
-	"errors"
-	"net"
 	"os/exec"
 	"path/filepath"
 	"testing"
@@ -11,6 +9,7 @@ import (
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/dialect/web"
 	"github.com/dictwire/dictwire/internal/devca"
+	"github.com/dictwire/dictwire/internal/servertest"
 	"github.com/dictwire/dictwire/store/memory"
 )
 
@@ -30,22 +29,9 @@ func TestTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := memory.New(nil)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
 	srv := &dictwire.Server{Store: s, Dialects: []dictwire.Dialect{web.Dialect}}
-	served := make(chan error, 1)
-	go func() {
-		served <- srv.Serve(dictwire.Endpoint{Listener: l, TLS: &tls.Config{Certificates: []tls.Certificate{pair}}})
-	}()
-	defer func() {
-		_ = srv.Close()
-		if err := <-served; !errors.Is(err, dictwire.ErrServerClosed) {
-			t.Error(err)
-		}
-	}()
-	url := "https://" + l.Addr().String() + "/v1/topics/t"
+	addr := servertest.StartAt(t, srv, dictwire.Endpoint{TLS: &tls.Config{Certificates: []tls.Certificate{pair}}})
+	url := "https://" + addr + "/v1/topics/t"
 	for args, version := range map[string]string{"--http1.1": "1.1", "--http2": "2"} {
 		out, err := exec.CommandContext(t.Context(), "curl", args, "-sSf", "-k", "-o", "/dev/null", "-w", "%{http_version}", url).Output()
 		if err != nil || string(out) != version {

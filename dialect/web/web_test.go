@@ -12,14 +12,12 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
-	"go.uber.org/goleak"
 
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/codec"
@@ -29,36 +27,20 @@ import (
 	"github.com/dictwire/dictwire/codec/python"
 	"github.com/dictwire/dictwire/dialect/web"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/servertest"
 	"github.com/dictwire/dictwire/store"
 	"github.com/dictwire/dictwire/store/memory"
 )
 
-func TestMain(m *testing.M) {
-	if dir := os.Getenv("DICTWIRE_TEST_SERVE"); dir != "" {
-		serveUntilKilled(dir)
-	}
-	goleak.VerifyTestMain(m)
-}
+func TestMain(m *testing.M) { servertest.Main(m, web.Dialect) }
 
 // start runs a server that speaks HTTP, and returns its address.
 func start(t testing.TB, srv *dictwire.Server) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
 	if srv.Dialects == nil {
 		srv.Dialects = []dictwire.Dialect{web.Dialect}
 	}
-	served := make(chan error, 1)
-	go func() { served <- srv.Serve(dictwire.Endpoint{Listener: l}) }()
-	t.Cleanup(func() {
-		_ = srv.Close()
-		if err := <-served; !errors.Is(err, dictwire.ErrServerClosed) {
-			t.Errorf("Serve = %v", err)
-		}
-	})
-	return l.Addr().String()
+	return servertest.Start(t, srv)
 }
 
 // An ask is a request of a test.
@@ -120,28 +102,12 @@ func try(ctx context.Context, addr string, a ask) (answer, string, error) {
 func stored(t testing.TB, s store.Store, topic string) string {
 	t.Helper()
 	var all []string
-	codecs := map[string]codec.Codec{}
-	for _, c := range []codec.Codec{cbor.Codec{}, msgpack.Codec{}} {
-		codecs[c.Name()] = c
-	}
-	for b, err := range s.Read(t.Context(), store.Position{}, store.ReadOptions{Topics: []string{topic}}) {
-		if err != nil {
-			t.Fatal(err)
+	for r := range servertest.Records(t, s, topic) {
+		text := string(r.Bytes)
+		if r.Codec != "json" {
+			text = r.Dict(t).String()
 		}
-		if b.Block == nil {
-			continue
-		}
-		for _, r := range b.Block.Records(0) {
-			text := string(r)
-			if c := codecs[b.Block.Codec]; c != nil {
-				d, err := c.Decode(r, codec.Limits{})
-				if err != nil {
-					t.Fatal(err)
-				}
-				text = d.String()
-			}
-			all = append(all, text)
-		}
+		all = append(all, text)
 	}
 	return strings.Join(all, " ")
 }

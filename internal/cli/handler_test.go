@@ -1,10 +1,8 @@
 package cli
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"strings"
 	"sync"
@@ -13,16 +11,23 @@ import (
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/dictwiretest"
+	"github.com/dictwire/dictwire/internal/testlog"
 )
+
+// page returns a page of the documentation.
+func page(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile("../../docs/" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
 
 // guideHandler is the handler of the guide.
 func guideHandler(t *testing.T) string {
 	t.Helper()
-	page, err := os.ReadFile("../../docs/guide/handler.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, script, _ := strings.Cut(string(page), "```python\n")
+	_, script, _ := strings.Cut(page(t, "guide/handler.md"), "```python\n")
 	script, _, _ = strings.Cut(script, "```")
 	file := t.TempDir() + "/check.py"
 	if err := os.WriteFile(file, []byte(script), 0o600); err != nil {
@@ -32,29 +37,12 @@ func guideHandler(t *testing.T) string {
 }
 
 // coServer is a server with a command for its handler.
-func coServer(t *testing.T, command string, n int) (s *dictwiretest.Server, log *lockedBuffer) {
+func coServer(t *testing.T, command string, n int) (s *dictwiretest.Server, log *testlog.Buffer) {
 	t.Helper()
-	log = new(lockedBuffer)
-	h := startHandler(t.Context(), command, n, log, slog.New(slog.NewTextHandler(log, nil)))
+	log = new(testlog.Buffer)
+	h := startHandler(t.Context(), command, n, log, log.Logger())
 	t.Cleanup(h.Close)
 	return dictwiretest.NewServer(t, h), log
-}
-
-type lockedBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }
 
 func TestGuideHandler(t *testing.T) {

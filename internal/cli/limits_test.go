@@ -2,7 +2,6 @@ package cli
 
 import (
 	"fmt"
-	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -17,11 +16,7 @@ import (
 
 // The table of limits in docs/operations.md has each flag that is one, with its default.
 func TestLimitsDocumented(t *testing.T) {
-	page, err := os.ReadFile("../../docs/operations.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, table, _ := strings.Cut(string(page), "\n## Sizes and limits\n")
+	_, table, _ := strings.Cut(page(t, "operations.md"), "\n## Sizes and limits\n")
 	table, _, _ = strings.Cut(table, "\n## ")
 	documented := map[string]string{}
 	for _, row := range regexp.MustCompile(`(?m)^\| .* \| (.*) \| (.*) \|$`).FindAllStringSubmatch(table, -1) {

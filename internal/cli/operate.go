@@ -146,6 +146,18 @@ func (*operator) print(cmd *cobra.Command, d *dict.Dict) error {
 	return err
 }
 
+// show asks the server for a path and prints the answer: as JSON, or as text does.
+func (o *operator) show(cmd *cobra.Command, path string, text func(*dict.Dict) error) error {
+	d, err := o.ask(cmd.Context(), path)
+	if err != nil {
+		return err
+	}
+	if o.json {
+		return o.print(cmd, d)
+	}
+	return text(d)
+}
+
 func pingCommand() *cobra.Command {
 	o := new(operator)
 	return o.command(&cobra.Command{
@@ -156,16 +168,11 @@ func pingCommand() *cobra.Command {
 		Example: "  dictwire ping\n  dictwire ping --wait 10s unix:/run/dictwire/dictwire.sock",
 	}, func(cmd *cobra.Command) error {
 		began := time.Now()
-		d, err := o.ask(cmd.Context(), "/readyz")
-		if err != nil {
+		return o.show(cmd, "/readyz", func(*dict.Dict) error {
+			took := time.Since(began).Round(10 * time.Microsecond)
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s takes records, and answered in %v\n", visible(o.addr), took)
 			return err
-		}
-		took := time.Since(began).Round(10 * time.Microsecond)
-		if o.json {
-			return o.print(cmd, d)
-		}
-		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s takes records, and answered in %v\n", visible(o.addr), took)
-		return err
+		})
 	})
 }
 
@@ -178,30 +185,25 @@ func statusCommand() *cobra.Command {
 			"what it has received, too.",
 		Example: "  dictwire status\n  dictwire status tls://logs.example:65432 --token-file admin.token",
 	}, func(cmd *cobra.Command) error {
-		d, err := o.ask(cmd.Context(), "/v1/status")
-		if err != nil || o.json {
-			if err == nil {
-				err = o.print(cmd, d)
+		return o.show(cmd, "/v1/status", func(d *dict.Dict) error {
+			out := newTable(cmd.OutOrStdout())
+			ready := "no"
+			v, _ := d.Get("ready")
+			if is, _ := v.Bool(); is {
+				ready = "yes"
 			}
-			return err
-		}
-		out := newTable(cmd.OutOrStdout())
-		ready := "no"
-		v, _ := d.Get("ready")
-		if is, _ := v.Bool(); is {
-			ready = "yes"
-		}
-		out.row("principal", textOf(d, "principal"))
-		out.row("durability", textOf(d, "durability"))
-		out.row("largest record", string(size(uint64(numberOf(d, "max_record")))))
-		out.row("takes records", ready)
-		if textOf(d, "started") != "" {
-			out.row("started", moment(timeOf(d, "started")))
-			out.row("connections", fmt.Sprint(numberOf(d, "connections")))
-			out.row("records since", fmt.Sprintf("%d, %s", numberOf(d, "records"), size(uint64(numberOf(d, "bytes")))))
-			out.row("rejected since", fmt.Sprint(numberOf(d, "rejected")))
-		}
-		return out.Flush()
+			out.row("principal", textOf(d, "principal"))
+			out.row("durability", textOf(d, "durability"))
+			out.row("largest record", string(size(uint64(numberOf(d, "max_record")))))
+			out.row("takes records", ready)
+			if textOf(d, "started") != "" {
+				out.row("started", moment(timeOf(d, "started")))
+				out.row("connections", fmt.Sprint(numberOf(d, "connections")))
+				out.row("records since", fmt.Sprintf("%d, %s", numberOf(d, "records"), size(uint64(numberOf(d, "bytes")))))
+				out.row("rejected since", fmt.Sprint(numberOf(d, "rejected")))
+			}
+			return out.Flush()
+		})
 	})
 }
 

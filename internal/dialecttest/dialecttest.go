@@ -4,12 +4,9 @@
 package dialecttest
 
 import (
-	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,14 +17,9 @@ import (
 	"time"
 
 	"github.com/dictwire/dictwire"
-	"github.com/dictwire/dictwire/codec"
-	"github.com/dictwire/dictwire/codec/cbor"
-	"github.com/dictwire/dictwire/codec/json"
-	"github.com/dictwire/dictwire/codec/msgpack"
 	"github.com/dictwire/dictwire/internal/devca"
-	"github.com/dictwire/dictwire/internal/memnet"
+	"github.com/dictwire/dictwire/internal/servertest"
 	"github.com/dictwire/dictwire/store"
-	"github.com/dictwire/dictwire/store/memory"
 )
 
 // A Conversation is what a client sends over one connection.
@@ -37,77 +29,6 @@ type Conversation struct {
 	Ends     []int    // how many bytes of Send each record needs to be whole
 	Records  []string // as Python writes them
 	Topic    string   // "" means default
-}
-
-// A Peer is a server in memory, and its clients.
-type Peer struct {
-	Store *memory.Store
-	t     testing.TB
-	guest *memnet.Host
-}
-
-// Serve starts a server, with a TLS config or nil. It ends with the test.
-func Serve(t testing.TB, srv *dictwire.Server, config *tls.Config) *Peer {
-	t.Helper()
-	n := memnet.New()
-	p := &Peer{Store: memory.New(nil), t: t, guest: n.Host("client")}
-	srv.Store = p.Store
-	l := n.Host("server").Listen()
-	served := make(chan error, 1)
-	go func() { served <- srv.Serve(dictwire.Endpoint{Listener: l, TLS: config}) }()
-	t.Cleanup(func() {
-		_ = srv.Close()
-		if err := <-served; !errors.Is(err, dictwire.ErrServerClosed) {
-			t.Errorf("Serve = %v", err)
-		}
-	})
-	return p
-}
-
-// Dial connects to the server.
-func (p *Peer) Dial() net.Conn {
-	p.t.Helper()
-	c, err := p.guest.Dial(context.Background(), "server")
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	return c
-}
-
-// Say sends parts over a connection of their own, half-closes, and returns what is
-// answered.
-func (p *Peer) Say(parts ...string) string {
-	p.t.Helper()
-	c := p.Dial()
-	defer c.Close()
-	for _, part := range parts {
-		_, _ = io.WriteString(c, part) // which may be refused before it is read
-	}
-	_ = c.(interface{ CloseWrite() error }).CloseWrite()
-	told, _ := io.ReadAll(c)
-	return string(told)
-}
-
-// Stored returns the records of a topic as Python writes them.
-func (p *Peer) Stored(topic string) (all []string) {
-	p.t.Helper()
-	codecs := map[string]codec.Codec{"json": json.Codec{}, "cbor": cbor.Codec{}, "msgpack": msgpack.Codec{}}
-	for b, err := range p.Store.Read(context.Background(), store.Position{}, store.ReadOptions{Topics: []string{topic}}) {
-		if err != nil {
-			p.t.Fatal(err)
-		}
-		if b.Block == nil {
-			continue
-		}
-		for _, r := range b.Block.Records(0) {
-			d, err := codecs[b.Block.Codec].Decode(r, codec.Limits{})
-			if err != nil {
-				p.t.Fatal(err)
-			}
-			all = append(all, d.String())
-		}
-	}
-	return all
 }
 
 // Run tests that a conversation is taken in whatever happens to it.
@@ -137,7 +58,7 @@ func Run(t *testing.T, c Conversation) {
 			t.Fatal(err)
 		}
 		synctest.Test(t, func(t *testing.T) {
-			p := Serve(t, c.server(), config)
+			p := servertest.InMemory(t, c.server(), config)
 			secure := tls.Client(p.Dial(), &tls.Config{InsecureSkipVerify: true})
 			_, _ = io.WriteString(secure, c.Send)
 			_ = secure.CloseWrite()
@@ -168,13 +89,13 @@ func (c *Conversation) server() *dictwire.Server { return &dictwire.Server{Diale
 // check sends parts, of which the first n bytes are the conversation's.
 func (c *Conversation) check(t *testing.T, n int, parts ...string) {
 	t.Helper()
-	p := Serve(t, c.server(), nil)
+	p := servertest.InMemory(t, c.server(), nil)
 	p.Say(parts...)
 	c.compare(t, p, n)
 }
 
 // compare compares what is stored with what n bytes of the conversation hold.
-func (c *Conversation) compare(t *testing.T, p *Peer, n int) {
+func (c *Conversation) compare(t *testing.T, p *servertest.Peer, n int) {
 	t.Helper()
 	whole := 0
 	for whole < len(c.Ends) && c.Ends[whole] <= n {
@@ -190,7 +111,7 @@ func (c *Conversation) compare(t *testing.T, p *Peer, n int) {
 
 // stall sends all but the last byte of the first record, and keeps the connection open.
 func (c *Conversation) stall(t *testing.T) {
-	p := Serve(t, c.server(), nil)
+	p := servertest.InMemory(t, c.server(), nil)
 	conn := p.Dial()
 	defer conn.Close()
 	began := time.Now()
@@ -226,7 +147,7 @@ var selfSigned = sync.OnceValues(func() (*tls.Config, error) {
 func Fuzz(t *testing.T, dialects []dictwire.Dialect, b []byte, cut int) {
 	said := make([]string, 2)
 	for i, parts := range [][]string{{string(b)}, {string(b[:cut]), string(b[cut:])}} {
-		p := Serve(t, &dictwire.Server{Dialects: dialects}, nil)
+		p := servertest.InMemory(t, &dictwire.Server{Dialects: dialects}, nil)
 		p.Say(parts...)
 		said[i] = fmt.Sprint(p.Stored("*"))
 		if after := fmt.Sprint(p.Say(`{"dictwire":1,"topic":"after"}`+"\n{}\n"), p.Stored("after")); !strings.Contains(after, "[{}]") {

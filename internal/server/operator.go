@@ -40,24 +40,27 @@ func (in *session) Status(ctx context.Context) (dialect.Status, error) {
 	return status, nil
 }
 
-// list waits for its turn to list names: there may be many of them, and what is made of
-// them takes memory that nothing else counts.
-func (s *Server) list(ctx context.Context) (done func(), err error) {
+// list begins to list names: it returns whose they are, and after which the page begins.
+// It waits for its turn, as there may be many names, and what is made of them takes
+// memory that nothing else counts; done ends that.
+func (in *session) list(ctx context.Context, p dialect.Page, parts int) (whose string, after []string, done func(), err error) {
+	if whose, err = in.of(p.Principal); err != nil {
+		return "", nil, nil, err
+	}
+	if after, err = parseAfter(p.After, parts); err != nil {
+		return "", nil, nil, err
+	}
 	select {
-	case s.listing <- struct{}{}:
-		return func() { <-s.listing }, nil
+	case in.s.listing <- struct{}{}:
+		return whose, after, func() { <-in.s.listing }, nil
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		return "", nil, nil, context.Cause(ctx)
 	}
 }
 
 // Topics implements [dialect.Operator].
 func (in *session) Topics(ctx context.Context, p dialect.Page) (page []store.TopicStat, next string, err error) {
-	after, err := parseAfter(p.After, 1)
-	if err != nil {
-		return nil, "", err
-	}
-	done, err := in.s.list(ctx)
+	_, after, done, err := in.list(ctx, p, 1)
 	if err != nil {
 		return nil, "", err
 	}
@@ -80,15 +83,7 @@ func (in *session) Topics(ctx context.Context, p dialect.Page) (page []store.Top
 
 // Cursors implements [dialect.Operator].
 func (in *session) Cursors(ctx context.Context, p dialect.Page) (page []dialect.Lagging, next string, err error) {
-	whose, err := in.of(p.Principal)
-	if err != nil {
-		return nil, "", err
-	}
-	after, err := parseAfter(p.After, 2)
-	if err != nil {
-		return nil, "", err
-	}
-	done, err := in.s.list(ctx)
+	whose, after, done, err := in.list(ctx, p, 2)
 	if err != nil {
 		return nil, "", err
 	}
@@ -117,15 +112,7 @@ func (in *session) Cursors(ctx context.Context, p dialect.Page) (page []dialect.
 
 // Producers implements [dialect.Operator].
 func (in *session) Producers(ctx context.Context, p dialect.Page) (page []store.KnownProducer, next string, err error) {
-	whose, err := in.of(p.Principal)
-	if err != nil {
-		return nil, "", err
-	}
-	after, err := parseAfter(p.After, 2)
-	if err != nil {
-		return nil, "", err
-	}
-	done, err := in.s.list(ctx)
+	whose, after, done, err := in.list(ctx, p, 2)
 	if err != nil {
 		return nil, "", err
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/internal/crashfs"
+	"github.com/dictwire/dictwire/internal/servertest"
 	"github.com/dictwire/dictwire/spool/disk"
 	"github.com/dictwire/dictwire/store"
 	"github.com/dictwire/dictwire/store/log"
@@ -57,16 +58,8 @@ func (s *server) stop() {
 // records returns what a topic holds.
 func (s *server) records(topic string) (all []string) {
 	s.t.Helper()
-	for b, err := range s.store.Read(context.Background(), store.Position{}, store.ReadOptions{Topics: []string{topic}}) {
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		if b.Block == nil {
-			continue
-		}
-		for _, r := range b.Block.Records(0) {
-			all = append(all, string(r))
-		}
+	for r := range servertest.Records(s.t, s.store, topic) {
+		all = append(all, string(r.Bytes))
 	}
 	return all
 }

@@ -5,17 +5,17 @@ package peer
 
 import (
 	"bufio"
-	"bytes"
 	"errors"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/dictwire/dictwire/internal/testlog"
 )
 
 // Build builds the real binary and returns its path.
@@ -36,7 +36,7 @@ type Server struct {
 
 	cmd       *exec.Cmd
 	listening chan string // where it listens
-	log       safeBuffer
+	log       testlog.Buffer
 	logged    chan struct{} // closed when it has said its last
 }
 
@@ -122,21 +122,3 @@ func (s *Server) Stop(t *testing.T) {
 
 // Log returns what the server has logged.
 func (s *Server) Log() string { return s.log.String() }
-
-// A safeBuffer is a buffer for two goroutines.
-type safeBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer // guarded by mu
-}
-
-func (b *safeBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *safeBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}

@@ -65,6 +65,19 @@ class Scripted:
         self.listener.close()
 
 
+def sent(n: int) -> _sending.Log:
+    """A log of a connection over which n records were sent."""
+    log = _sending.Log('t', 'p', _sending.Window(10 ** 6, 10 ** 9), token=None, accept_lost=False)
+    chunk = _sending.Chunk()
+    for _ in range(n):
+        chunk.add(b'{}')
+    log.take(chunk)
+    log.core.connect(0.0, 1)
+    log.receive(WELCOME, 0.0)
+    log.core.data_to_send()
+    return log
+
+
 class TestHostileServer(unittest.TestCase):
     def test_writer(self) -> None:
         """Whatever a server says, a waiting caller is told within its time, and by an Error."""
@@ -151,15 +164,8 @@ class TestHostileServer(unittest.TestCase):
                 self.assertGreater(left.exception.count, 3)
 
     def test_rejections_are_bounded(self) -> None:
-        log = _sending.Log('t', 'p', _sending.Window(10 ** 6, 10 ** 9), token=None, accept_lost=False)
         with mock.patch.object(_sending, 'TOLD', 10):
-            chunk = _sending.Chunk()
-            for _ in range(100):
-                chunk.add(b'{}')
-            log.take(chunk)
-            log.core.connect(0.0, 1)
-            log.receive(WELCOME, 0.0)
-            log.core.data_to_send()
+            log = sent(100)
             log.receive(b''.join(b'{"rejected":%d,"code":"x","error":"y"}\n' % n for n in range(1, 100)) + b'{"ack":100}\n', 0.0)
             with self.assertRaisesRegex(dictwire.Error, 'too long ago'):
                 log.outcome(3, 3)
@@ -169,14 +175,7 @@ class TestHostileServer(unittest.TestCase):
 
     def test_reason(self) -> None:
         """The word that a handler gave is with each error, and with what tells of several."""
-        log = _sending.Log('t', 'p', _sending.Window(10, 1000), token=None, accept_lost=False)
-        chunk = _sending.Chunk()
-        for _ in range(3):
-            chunk.add(b'{}')
-        log.take(chunk)
-        log.core.connect(0.0, 1)
-        log.receive(WELCOME, 0.0)
-        log.core.data_to_send()
+        log = sent(3)
         log.receive(b'{"rejected":1,"code":"handler","reason":"sold_out","error":"y"}\n{"rejected":3,"code":"x","error":"y"}\n{"ack":3}\n', 0.0)
         with self.assertRaises(dictwire.RejectedError) as told:
             _sending.flushed([log], [])

@@ -23,7 +23,7 @@ import (
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/dialect/forward"
 	"github.com/dictwire/dictwire/internal/dialecttest"
-	"github.com/dictwire/dictwire/store"
+	"github.com/dictwire/dictwire/internal/servertest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -102,19 +102,11 @@ func TestConversations(t *testing.T) {
 }
 
 // times returns the event times of a topic's records.
-func times(t *testing.T, p *dialecttest.Peer, topic string) (all []string) {
+func times(t *testing.T, p *servertest.Peer, topic string) (all []string) {
 	t.Helper()
-	for b, err := range p.Store.Read(t.Context(), store.Position{}, store.ReadOptions{Topics: []string{topic}}) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		if b.Block == nil {
-			continue
-		}
-		for i := range b.Block.Records(0) {
-			when, ok := b.Block.Time(i)
-			all = append(all, fmt.Sprint(ok, " ", when.Format(time.RFC3339Nano)))
-		}
+	for r := range servertest.Records(t, p.Store, topic) {
+		when, ok := r.Time(r.At.Index)
+		all = append(all, fmt.Sprint(ok, " ", when.Format(time.RFC3339Nano)))
 	}
 	return all
 }
@@ -122,7 +114,7 @@ func times(t *testing.T, p *dialecttest.Peer, topic string) (all []string) {
 // The time of an entry is kept beside its record; zero is no time.
 func TestTimes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := dialecttest.Serve(t, &dictwire.Server{Dialects: dialects}, nil)
+		p := servertest.InMemory(t, &dictwire.Server{Dialects: dialects}, nil)
 		p.Say("\x93\xa1t\x00"+record(1), "\x93\xa1t"+at(1)+record(2), "\x93\xa1t\xcb\x3f\xf8\x00\x00\x00\x00\x00\x00"+record(3))
 		p.Say(packed("u", entry(1)+"\x92\x07\x05"+"\x92\xc0"+record(2)+"\x92\xc7\x08\x00\x00\x00\x00\x09\x00\x00\x00\x01"+record(3), "chunk", "x"))
 		none, want := "false 0001-01-01T00:00:00Z", "true 2023-11-14T22:13:21.000000005Z"
@@ -139,7 +131,7 @@ func TestTimes(t *testing.T) {
 // for 24 hours; the same chunk with other records is another.
 func TestChunks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := dialecttest.Serve(t, &dictwire.Server{Dialects: dialects}, nil)
+		p := servertest.InMemory(t, &dictwire.Server{Dialects: dialects}, nil)
 		const chunk = "p8n9gmxTQVC8/nh2wlKKeQ==\n"
 		first := packed("t", entry(1)+entry(2), "chunk", chunk)
 		ack := "\x81\xa3ack" + text(chunk)
@@ -203,7 +195,7 @@ func TestFaults(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				p := dialecttest.Serve(t, &dictwire.Server{Dialects: dialects, Limits: codec.Limits{RecordBytes: 1000}}, nil)
+				p := servertest.InMemory(t, &dictwire.Server{Dialects: dialects, Limits: codec.Limits{RecordBytes: 1000}}, nil)
 				told := p.Say(c.send)
 				got := strings.Join(p.Stored("t"), " ")
 				if len(got) > 1000 {
@@ -223,7 +215,7 @@ func TestFaults(t *testing.T) {
 // Every tag is a topic.
 func TestTags(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := dialecttest.Serve(t, &dictwire.Server{Dialects: dialects}, nil)
+		p := servertest.InMemory(t, &dictwire.Server{Dialects: dialects}, nil)
 		for tag, topic := range map[string]string{
 			"app.access": "app.access", "kube.var.log/x y": "kube.var.log-x-y", "docker.7f3c": "docker.7f3c", "": "default",
 			"_rejected": "-rejected", ".a..b.": "-.a.-.b.-", "ünï": "-n-", "\xff": "-", ".": "-.-", strings.Repeat("x", 199) + ".y": strings.Repeat("x", 199),
@@ -263,18 +255,8 @@ func digest(all ...string) string {
 // secure serves an endpoint of its own.
 func secure(t *testing.T, s forward.Secure) (addr string, srv *dictwire.Server) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
 	srv = &dictwire.Server{Dialects: []dictwire.Dialect{forward.Dialect, s}}
-	served := make(chan error, 1)
-	go func() { served <- srv.Serve(dictwire.Endpoint{Listener: l, Dialects: []string{forward.SecureName}}) }()
-	t.Cleanup(func() {
-		_ = srv.Close()
-		<-served
-	})
-	return l.Addr().String(), srv
+	return servertest.StartAt(t, srv, dictwire.Endpoint{Dialects: []string{forward.SecureName}}), srv
 }
 
 func read(t *testing.T, c net.Conn) []byte {

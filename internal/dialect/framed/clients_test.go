@@ -2,19 +2,14 @@ package framed_test
 
 import (
 	"context"
-	"errors"
-	"net"
 	"os"
 	"os/exec"
 	"strings"
 	"testing"
 
 	"github.com/dictwire/dictwire"
-	"github.com/dictwire/dictwire/codec"
-	"github.com/dictwire/dictwire/codec/cbor"
-	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/dict"
-	"github.com/dictwire/dictwire/store"
+	"github.com/dictwire/dictwire/internal/servertest"
 	"github.com/dictwire/dictwire/store/memory"
 )
 
@@ -151,14 +146,9 @@ send(DISCONNECT_MESSAGE)
 			t.Parallel()
 			st := memory.New(nil)
 			srv := &dictwire.Server{Store: st, Handler: c.handler}
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			served := make(chan error, 1)
-			go func() { served <- srv.Serve(dictwire.Endpoint{Listener: l}) }()
+			addr := servertest.Start(t, srv)
 			cmd := exec.CommandContext(t.Context(), "python3", "-")
-			cmd.Env = append(os.Environ(), "ADDR="+l.Addr().String(), "PYTHONUTF8=1")
+			cmd.Env = append(os.Environ(), "ADDR="+addr, "PYTHONUTF8=1")
 			cmd.Stdin = strings.NewReader(c.script)
 			out, err := cmd.CombinedOutput()
 			if err != nil || string(out) != c.prints {
@@ -167,10 +157,7 @@ send(DISCONNECT_MESSAGE)
 			if err := srv.Shutdown(t.Context()); err != nil {
 				t.Error(err)
 			}
-			if err := <-served; !errors.Is(err, dictwire.ErrServerClosed) {
-				t.Errorf("Serve = %v", err)
-			}
-			got := records(t, st)
+			got := strings.Join(servertest.Texts(t, st, "default"), "\n")
 			for _, want := range c.stored {
 				at := strings.Index(got, want)
 				if at < 0 {
@@ -180,30 +167,4 @@ send(DISCONNECT_MESSAGE)
 			}
 		})
 	}
-}
-
-// records returns the records of the topic default, as Python writes them.
-func records(t *testing.T, st store.Store) string {
-	t.Helper()
-	var all strings.Builder
-	for b, err := range st.Read(t.Context(), store.Position{}, store.ReadOptions{Topics: []string{"default"}}) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		if b.Block == nil {
-			continue
-		}
-		for _, r := range b.Block.Records(0) {
-			var c codec.Codec = json.Codec{}
-			if b.Block.Codec == "cbor" {
-				c = cbor.Codec{}
-			}
-			d, err := c.Decode(r, codec.Limits{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			all.WriteString(d.String() + "\n")
-		}
-	}
-	return all.String()
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/internal/dialecttest"
+	"github.com/dictwire/dictwire/internal/servertest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -106,7 +107,7 @@ func TestFaults(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for _, parts := range [][]string{{c.send}, strings.Split(c.send, "")} {
 				synctest.Test(t, func(t *testing.T) {
-					p := dialecttest.Serve(t, &dictwire.Server{Limits: codec.Limits{RecordBytes: 1000}}, nil)
+					p := servertest.InMemory(t, &dictwire.Server{Limits: codec.Limits{RecordBytes: 1000}}, nil)
 					told := p.Say(parts...)
 					if got := strings.Join(p.Stored("default"), " "); got != c.stored {
 						t.Errorf("stored %s, want %s", got, c.stored)
@@ -136,7 +137,7 @@ func TestReplies(t *testing.T) {
 		"10 columns, pickles": {column(10, pickled), "22        \x80\x04\x95"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			p := dialecttest.Serve(t, &dictwire.Server{Handler: handler}, nil)
+			p := servertest.InMemory(t, &dictwire.Server{Handler: handler}, nil)
 			if told := p.Say(c.send); !strings.HasPrefix(told, c.told) {
 				t.Errorf("%s: told %q, want %q", name, told, c.told)
 			}

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -88,13 +89,25 @@ func valuesOf(r *http.Request, names ...string) (url.Values, error) {
 	return q, nil
 }
 
-// listed answers with a page of a list.
-func listed[T any](w http.ResponseWriter, r *http.Request, name string, page []T, next string, entry func(T) *dict.Dict) error {
-	list := make([]any, 0, len(page))
-	for _, e := range page {
-		list = append(list, entry(e))
+// list answers with a page of a list, of which a request may give some parameters.
+func list[T any](d *web, w http.ResponseWriter, r *http.Request, name string, of func(dialect.Operator, context.Context, dialect.Page) ([]T, string, error), entry func(T) *dict.Dict, parameters ...string) error {
+	p, err := pageOf(r, parameters...)
+	if err != nil {
+		return err
 	}
-	about := []any{name, list}
+	session, err := d.open(r)
+	if err != nil {
+		return err
+	}
+	page, next, err := of(session, r.Context(), p)
+	if err != nil {
+		return err
+	}
+	entries := make([]any, 0, len(page))
+	for _, e := range page {
+		entries = append(entries, entry(e))
+	}
+	about := []any{name, entries}
 	if next != "" {
 		about = append(about, "next", next)
 	}
@@ -104,19 +117,7 @@ func listed[T any](w http.ResponseWriter, r *http.Request, name string, page []T
 
 // topics lists the topics that who asks may read.
 func (d *web) topics(w http.ResponseWriter, r *http.Request) error {
-	p, err := pageOf(r)
-	if err != nil {
-		return err
-	}
-	session, err := d.open(r)
-	if err != nil {
-		return err
-	}
-	page, next, err := session.Topics(r.Context(), p)
-	if err != nil {
-		return err
-	}
-	return listed(w, r, "topics", page, next, ofTopic)
+	return list(d, w, r, "topics", dialect.Operator.Topics, ofTopic)
 }
 
 func ofTopic(t store.TopicStat) *dict.Dict {
@@ -136,52 +137,35 @@ func timeText(t time.Time) any {
 
 // cursors lists the cursors of who asks.
 func (d *web) cursors(w http.ResponseWriter, r *http.Request) error {
-	p, err := pageOf(r, "principal")
-	if err != nil {
-		return err
-	}
-	session, err := d.open(r)
-	if err != nil {
-		return err
-	}
-	page, next, err := session.Cursors(r.Context(), p)
-	if err != nil {
-		return err
-	}
-	return listed(w, r, "cursors", page, next, func(c dialect.Lagging) *dict.Dict {
+	return list(d, w, r, "cursors", dialect.Operator.Cursors, func(c dialect.Lagging) *dict.Dict {
 		return dict.Of(
 			"cursor", c.Name, "subscription", c.Subscription, "position", c.Position.String(),
 			"lag", int64(c.Lag), "saved", timeText(c.Saved),
 		)
-	})
+	}, "principal")
 }
 
 // producers lists the producers of who asks.
 func (d *web) producers(w http.ResponseWriter, r *http.Request) error {
-	p, err := pageOf(r, "principal")
+	return list(d, w, r, "producers", dialect.Operator.Producers, func(p store.KnownProducer) *dict.Dict {
+		return dict.Of("producer", p.Name, "topic", p.Topic, "next", int64(p.Next), "seen", timeText(p.Seen))
+	}, "principal")
+}
+
+// begin reads the parameters of a request, which may give each of some once, and opens a
+// session for it.
+func (d *web) begin(r *http.Request, names ...string) (url.Values, dialect.Session, error) {
+	q, err := valuesOf(r, names...)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	session, err := d.open(r)
-	if err != nil {
-		return err
-	}
-	page, next, err := session.Producers(r.Context(), p)
-	if err != nil {
-		return err
-	}
-	return listed(w, r, "producers", page, next, func(p store.KnownProducer) *dict.Dict {
-		return dict.Of("producer", p.Name, "topic", p.Topic, "next", int64(p.Next), "seen", timeText(p.Seen))
-	})
+	return q, session, err
 }
 
 // reset moves a cursor.
 func (d *web) reset(w http.ResponseWriter, r *http.Request) error {
-	q, err := valuesOf(r, "to", "reads", "principal")
-	if err != nil {
-		return err
-	}
-	session, err := d.open(r)
+	q, session, err := d.begin(r, "to", "reads", "principal")
 	if err != nil {
 		return err
 	}
@@ -199,11 +183,7 @@ func (d *web) reset(w http.ResponseWriter, r *http.Request) error {
 
 // trim deletes the oldest of what a topic holds.
 func (d *web) trim(w http.ResponseWriter, r *http.Request) error {
-	q, err := valuesOf(r, "before")
-	if err != nil {
-		return err
-	}
-	session, err := d.open(r)
+	q, session, err := d.begin(r, "before")
 	if err != nil {
 		return err
 	}
@@ -217,11 +197,7 @@ func (d *web) trim(w http.ResponseWriter, r *http.Request) error {
 
 // backup makes a copy of the store.
 func (d *web) backup(w http.ResponseWriter, r *http.Request) error {
-	q, err := valuesOf(r, "name")
-	if err != nil {
-		return err
-	}
-	session, err := d.open(r)
+	q, session, err := d.begin(r, "name")
 	if err != nil {
 		return err
 	}
