@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/internal/csvrow"
 )
 
 func convertCommand() *cobra.Command {
@@ -43,9 +44,9 @@ func convertCommand() *cobra.Command {
 			}
 			format := f.appenders()[to.value]
 			if to.value == "csv" {
-				table.json = f.json()
+				table.JSON = f.json().Append
 				format = table.append
-			} else if table.columns != nil || table.spreadsheet {
+			} else if table.Columns != nil || table.Spreadsheet {
 				return usagef("--columns and --spreadsheet are for --to csv")
 			}
 			file, name, err := input(cmd, args)
@@ -60,8 +61,8 @@ func convertCommand() *cobra.Command {
 	f.addInput(flags, &in)
 	to = choice{"python", in.from.of}
 	flags.Var(&to, "to", "`format` that is written: "+strings.Join(to.of, ", "))
-	flags.StringSliceVar(&table.columns, "columns", nil, "`keys` that are the columns of CSV, separated by commas")
-	flags.BoolVar(&table.spreadsheet, "spreadsheet", false, "put a ' in front of texts in CSV that a spreadsheet would run as formulas")
+	flags.StringSliceVar(&table.Columns, "columns", nil, "`keys` that are the columns of CSV, separated by commas")
+	flags.BoolVar(&table.Spreadsheet, "spreadsheet", false, "put a ' in front of texts in CSV that a spreadsheet would run as formulas")
 	f.addReading(flags)
 	f.addLossy(flags)
 	f.addPython(flags)
@@ -95,7 +96,7 @@ func convert(cmd *cobra.Command, next source, format appender) error {
 		var loss *codec.LossError
 		switch {
 		case err == nil:
-		case errors.As(err, &bad), errors.As(err, &loss), errors.As(err, new(noColumnError)):
+		case errors.As(err, &bad), errors.As(err, &loss), errors.As(err, new(*csvrow.ColumnError)):
 			if err := out.Flush(); err != nil {
 				return err
 			}

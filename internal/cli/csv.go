@@ -17,6 +17,7 @@ import (
 	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/fault"
+	"github.com/dictwire/dictwire/internal/csvrow"
 )
 
 // CSV is no codec: what a row means, the first one says.
@@ -243,102 +244,27 @@ func (c *csvReader) value(text string) dict.Value {
 }
 
 // A csvWriter writes dictionaries as rows of CSV, after a row with the names of the
-// columns: those that are asked for, or the keys of the first dictionary.
+// columns.
 type csvWriter struct {
-	columns     []string
-	spreadsheet bool // what a spreadsheet would run has a ' in front
-	json        json.Codec
-	begun       bool
+	csvrow.Writer
+	begun bool
 }
 
-// append appends a row. The error names a key that has no column.
+// append appends a row.
 func (c *csvWriter) append(dst []byte, d *dict.Dict) ([]byte, error) {
-	if c.columns == nil {
-		for k := range d.All() {
-			name, ok := k.Text()
-			if !ok {
-				return dst, &codec.LossError{Codec: "csv", Kind: k.Kind(), Key: true, Hint: "columns are named by strings; use cbor.Codec"}
-			}
-			c.columns = append(c.columns, name)
-		}
-		if len(c.columns) == 0 {
-			return dst, usagef("the first dictionary is empty, so that it names no columns; --columns does")
-		}
+	if err := c.Begin(d); errors.Is(err, csvrow.ErrNoColumns) {
+		return dst, usagef("%v; --columns does", err)
+	} else if err != nil {
+		return dst, err
 	}
-	cells := make([]string, len(c.columns))
-	left := d.Len()
-	for i, name := range c.columns {
-		v, ok := d.Get(name)
-		if !ok {
-			continue
-		}
-		left--
-		var err error
-		if cells[i], err = c.cell(name, v); err != nil {
-			return dst, err
-		}
-	}
-	if left > 0 {
-		for k := range d.All() {
-			if name, ok := k.Text(); !ok || !slices.Contains(c.columns, name) {
-				return dst, noColumnError{k}
-			}
-		}
-	}
-	var out bytes.Buffer
-	w := csv.NewWriter(&out)
+	out := dst
 	if !c.begun {
-		header := slices.Clone(c.columns)
-		for i, name := range header {
-			header[i] = c.safe(name)
-		}
-		_ = w.Write(header) // to memory
-		c.begun = true
+		out = c.Header(dst)
 	}
-	_ = w.Write(cells)
-	w.Flush()
-	return append(dst, out.Bytes()...), nil
-}
-
-// A noColumnError says that a dictionary has a key that is no column.
-type noColumnError struct{ key dict.Value }
-
-func (e noColumnError) Error() string { return fmt.Sprintf("the key %v is none of the columns", e.key) }
-
-// cell returns the text of a value: a string as it is, nothing for null, and anything
-// else as JSON.
-func (c *csvWriter) cell(name string, v dict.Value) (string, error) {
-	if v.Kind() == dict.KindNull {
-		return "", nil
+	out, err := c.Row(out, d)
+	if err != nil {
+		return dst, err
 	}
-	text, isText := v.Text()
-	if !isText || !utf8.ValidString(text) {
-		record, err := c.json.Append(nil, dict.Of(name, v))
-		if err != nil {
-			return "", err
-		}
-		key, err := c.json.Append(nil, dict.Of(name, nil))
-		if err != nil {
-			return "", err
-		}
-		text = string(record[len(key)-len("null}") : len(record)-1])
-		if !strings.HasPrefix(text, `"`) {
-			return text, nil
-		}
-		back, err := (json.Codec{}).Decode(record, unlimited)
-		if err != nil {
-			return "", err
-		}
-		w, _ := back.Get(name)
-		text, _ = w.Text()
-	}
-	return c.safe(text), nil
-}
-
-// safe returns a text that a spreadsheet takes for a text.
-func (c *csvWriter) safe(text string) string {
-	if c.spreadsheet && text != "" && strings.ContainsRune("=+-@\t\r\n", rune(text[0])) {
-		return "'" + text
-	}
-	return text
+	c.begun = true
+	return out, nil
 }

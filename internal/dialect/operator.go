@@ -27,6 +27,11 @@ type Operator interface {
 	// the cursor reads.
 	ResetCursor(ctx context.Context, r ResetRequest) (Moved, error)
 
+	// CommitCursor saves a position of one of the principal's own cursors, which it has
+	// the right to read by, and returns where the cursor stands: it never goes back. The
+	// reader who holds the cursor, if any, goes on.
+	CommitCursor(ctx context.Context, r CommitRequest) (store.Position, error)
+
 	// Trim deletes what a topic holds before a point, and returns what is left. It wants
 	// the right to administer the topic.
 	Trim(ctx context.Context, topic, before string) (store.TopicStat, error)
@@ -79,6 +84,13 @@ type ResetRequest struct {
 	Name         string
 	Subscription string // as it was written; "" where only one cursor has the name
 	To           string // as ReadRequest.From, and not ""
+}
+
+// A CommitRequest says up to where a cursor's records are done with.
+type CommitRequest struct {
+	Name         string
+	Subscription string // as it was written
+	To           string // a position
 }
 
 // A Moved is a cursor that was moved.

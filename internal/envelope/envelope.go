@@ -13,6 +13,7 @@ import (
 // An Envelope is what is known of a record.
 type Envelope struct {
 	Position  string
+	Next      string // the position after it; "" where nobody wants to know
 	Topic     string
 	Principal string
 	Producer  string // "" where the record has no number
@@ -23,7 +24,11 @@ type Envelope struct {
 
 // Dict returns the envelope without the record.
 func (e Envelope) Dict() *dict.Dict {
-	d := dict.Of("position", e.Position, "topic", e.Topic)
+	d := dict.Of("position", e.Position)
+	if e.Next != "" {
+		d.Set("next", dict.String(e.Next))
+	}
+	d.Set("topic", dict.String(e.Topic))
 	if e.Principal != store.Anonymous && e.Principal != "" {
 		d.Set("principal", dict.String(e.Principal))
 	}

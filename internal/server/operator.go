@@ -235,6 +235,44 @@ func (in *session) ResetCursor(ctx context.Context, r dialect.ResetRequest) (dia
 	return moved, nil
 }
 
+// CommitCursor implements [dialect.Operator].
+func (in *session) CommitCursor(ctx context.Context, r dialect.CommitRequest) (at store.Position, err error) {
+	topics := wire.Topics(r.Subscription)
+	if len(topics) == 0 {
+		return at, &fault.Error{Code: fault.Malformed, At: -1, Text: "reads: want the cursor's subscription, as it was written"}
+	}
+	for _, pattern := range topics {
+		if err := in.mayRead(pattern); err != nil {
+			return at, err
+		}
+	}
+	p, err := store.ParsePosition(r.To)
+	if err == nil && p.IsZero() {
+		err = errors.New("want a position, as reading tells it")
+	}
+	if err != nil {
+		return at, &fault.Error{Code: fault.Malformed, At: -1, Text: "to: " + err.Error(), Err: err}
+	}
+	in.worker.Rest()
+	if err := in.s.store.CheckPosition(ctx, p); err != nil {
+		return at, faultOfStore(ctx, err)
+	}
+	c := store.CursorName{Principal: in.principal, Name: r.Name, Subscription: r.Subscription}
+	epoch, release, err := in.s.holders.borrow(ctx, in.s.store, c)
+	if err != nil {
+		return at, err
+	}
+	defer release()
+	held := reader{s: in.s, cursor: c, epoch: epoch}
+	if err := held.Commit(ctx, p); err != nil {
+		return at, err
+	}
+	if at, _, err = in.s.store.Cursor(ctx, c); err != nil {
+		return at, faultOfStore(ctx, err)
+	}
+	return at, nil
+}
+
 // Trim implements [dialect.Operator].
 func (in *session) Trim(ctx context.Context, topic, before string) (t store.TopicStat, err error) {
 	if err := store.CheckTopic(topic); err != nil {

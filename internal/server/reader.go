@@ -35,10 +35,7 @@ const maxCursor = 512
 func (in *session) Read(ctx context.Context, q dialect.ReadRequest) (dialect.Reader, error) {
 	s := in.s
 	for _, pattern := range q.Topics {
-		if err := store.CheckPattern(pattern); err != nil {
-			return nil, &fault.Error{Code: fault.Topic, At: -1, Text: err.Error(), Err: err}
-		}
-		if err := in.allow(RightRead, pattern); err != nil {
+		if err := in.mayRead(pattern); err != nil {
 			return nil, err
 		}
 	}
@@ -60,6 +57,14 @@ func (in *session) Read(ctx context.Context, q dialect.ReadRequest) (dialect.Rea
 		return nil, err
 	}
 	return r, nil
+}
+
+// mayRead returns an error where the session may not read all that a pattern covers.
+func (in *session) mayRead(pattern string) error {
+	if err := store.CheckPattern(pattern); err != nil {
+		return &fault.Error{Code: fault.Topic, At: -1, Text: err.Error(), Err: err}
+	}
+	return in.allow(RightRead, pattern)
 }
 
 // open finds where reading begins.
@@ -90,7 +95,7 @@ func (r *reader) claim(ctx context.Context, in *session, q dialect.ReadRequest) 
 			return err
 		}
 	}
-	claim, err := r.s.store.ClaimCursor(ctx, r.cursor, request)
+	claim, err := r.s.holders.claim(ctx, r.s.store, r.cursor, request)
 	if errors.Is(err, store.ErrStale) {
 		return stale("a later attempt has the cursor")
 	}
@@ -173,7 +178,7 @@ func (r *reader) Commit(ctx context.Context, p store.Position) error {
 func (r *reader) Close() {
 	if r.cursor != (store.CursorName{}) {
 		r.unfence()
-		r.s.store.ReleaseCursor(r.cursor, r.epoch)
+		r.s.holders.release(r.s.store, r.cursor, r.epoch)
 	}
 	r.s.followed.give(r.follower, len(r.opts.Topics))
 }

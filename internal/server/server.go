@@ -67,6 +67,7 @@ type Server struct {
 	dialects dialects
 	quota    quota
 	followed followed
+	holders  holders
 	slots    *slots
 	ctx      context.Context //nolint:containedctx // the server's life, which no call spans
 	cancel   context.CancelCauseFunc

@@ -21,10 +21,11 @@ type item struct {
 
 // A form is how an answer holds records.
 type form struct {
-	mediaType  string
-	begin, end string
-	first      string // before the first record
-	next       string // before each other one
+	mediaType string
+	begin     func(q query) []byte // nil: nothing
+	end       string
+	first     string // before the first record
+	next      string // before each other one
 
 	item     func(dst []byte, it item, q query) ([]byte, error)
 	progress func(next string) string
@@ -42,9 +43,10 @@ func (f *form) before(given int) string {
 // forms are those that are served, by their names.
 var forms = map[string]*form{
 	"ndjson": {mediaType: ndjson, item: line, progress: nothing, fault: lineOf},
-	"json":   {mediaType: "application/json", begin: "[", first: "\n", next: ",\n", end: "\n]\n", item: text, progress: nothing, fault: lineOf},
+	"json":   {mediaType: "application/json", begin: bracket, first: "\n", next: ",\n", end: "\n]\n", item: text, progress: nothing, fault: lineOf},
 	"python": {mediaType: "text/x-python; charset=utf-8", item: literal, progress: nothing, fault: lineOf},
 	"cbor":   {mediaType: "application/cbor-seq", item: exact, progress: nothing, fault: exactOf}, // RFC 8742
+	"csv":    {mediaType: "text/csv; charset=utf-8; header=present", begin: header, item: row, progress: nothing, fault: rowOf},
 
 	// Server-sent events (the HTML standard, section 9.2). The id of each is the position
 	// after it, so that a browser goes on where it was.
@@ -59,6 +61,7 @@ var formNames = []struct{ mediaType, name string }{
 	{"application/cbor", "cbor"},
 	{"text/x-python", "python"},
 	{"application/json", "json"},
+	{"text/csv", "csv"},
 }
 
 // formOf returns the name of the form that a request asks for.
@@ -67,7 +70,7 @@ func formOf(r *http.Request, name string) (string, error) {
 		if forms[name] == nil {
 			return "", &fault.Error{
 				Code: fault.Malformed, At: -1, Text: fmt.Sprintf("format: %.40q is not served", name),
-				Hint: "ndjson, json, python, cbor and sse are",
+				Hint: "ndjson, json, python, cbor, csv and sse are",
 			}
 		}
 		return name, nil
@@ -79,6 +82,8 @@ func formOf(r *http.Request, name string) (string, error) {
 	}
 	return "ndjson", nil
 }
+
+func bracket(query) []byte { return []byte("[") }
 
 // text appends an item as JSON (RFC 8259).
 func text(dst []byte, it item, q query) ([]byte, error) {

@@ -32,6 +32,8 @@ type query struct {
 	envelope bool
 	exact    bool
 	format   string
+	cursor   string
+	table    *table // of CSV
 }
 
 // queryOf reads the query of a request.
@@ -39,12 +41,16 @@ func queryOf(r *http.Request) (q query, err error) {
 	bad := func(name string, err error) (query, error) {
 		return q, &fault.Error{Code: fault.Malformed, At: -1, Text: fmt.Sprintf("%s: %v", name, err), Err: err}
 	}
-	values, err := valuesOf(r, "from", "to", "follow", "limit", "envelope", "exact", "format")
+	values, err := valuesOf(r, "from", "to", "follow", "limit", "envelope", "exact", "format", "columns", "spreadsheet", "cursor")
 	if err != nil {
 		return q, err
 	}
-	q.from, q.limit = values.Get("from"), -1
-	for name, is := range map[string]*bool{"follow": &q.follow, "envelope": &q.envelope, "exact": &q.exact} {
+	q.from, q.limit, q.cursor = values.Get("from"), -1, values.Get("cursor")
+	if values.Has("cursor") && q.cursor == "" {
+		return bad("cursor", errors.New("want a name"))
+	}
+	spreadsheet := false
+	for name, is := range map[string]*bool{"follow": &q.follow, "envelope": &q.envelope, "exact": &q.exact, "spreadsheet": &spreadsheet} {
 		if values.Has(name) {
 			if *is, err = strconv.ParseBool(values.Get(name)); err != nil {
 				return bad(name, errors.New("want 1 or 0"))
@@ -64,7 +70,14 @@ func queryOf(r *http.Request) (q query, err error) {
 	if q.hasTo && (q.to == point.Latest() || q.to.Past(time.Now())) {
 		q.follow = false
 	}
-	q.format, err = formOf(r, values.Get("format"))
+	if q.format, err = formOf(r, values.Get("format")); err != nil {
+		return q, err
+	}
+	if q.format == "csv" {
+		q.table, err = q.newTable(values, spreadsheet)
+	} else if values.Has("columns") || values.Has("spreadsheet") {
+		return q, &fault.Error{Code: fault.Malformed, At: -1, Text: "columns and spreadsheet are for format=csv"}
+	}
 	if id := r.Header.Get("Last-Event-ID"); id != "" {
 		q.from = id
 	}
@@ -102,9 +115,13 @@ func (d *web) read(w http.ResponseWriter, r *http.Request) error {
 	defer cancel(nil)
 	g.out = forms[q.format]
 	topic := r.PathValue("topic")
+	if r.Method == http.MethodHead { // which changes nothing
+		q.cursor = ""
+	}
 	reader, err := session.Read(ctx, dialect.ReadRequest{
 		Dialect: name, Topics: []string{topic}, Subscription: topic, From: q.from, Follow: q.follow,
 		Forms: []dialect.Form{{Append: g.item}}, Progress: wire.BeatEvery,
+		Cursor: q.cursor, Fence: func(f *fault.Error) { cancel(f) },
 	})
 	if err != nil {
 		return err
@@ -137,7 +154,9 @@ var errEnough = errors.New("web: enough")
 
 // give gives batches until there is no more.
 func (g *reading) give(ctx context.Context, reader dialect.Reader) error {
-	g.part = append(g.part, g.out.begin...)
+	if g.out.begin != nil {
+		g.part = append(g.part, g.out.begin(g.query)...)
+	}
 	if g.limit == 0 {
 		return errEnough
 	}
@@ -177,7 +196,7 @@ func (g *reading) lost(next store.Position, err error) error {
 			Code: fault.Lost, At: -1, Text: fmt.Sprintf("records of %s from %v to %v were trimmed", trimmed.Topic, trimmed.From, trimmed.To),
 			Hint: fmt.Sprintf("from=%v goes on after them", trimmed.To), Err: err,
 		}
-	case errors.As(err, &f) && f.Code == fault.Loss:
+	case errors.As(err, &f) && f.Code == fault.Loss && f.Hint == "":
 		return &fault.Error{Code: f.Code, At: -1, Text: f.Text, Hint: "read it without exact=1, or as cbor", Err: err}
 	default:
 		return err
@@ -194,7 +213,11 @@ func (g *reading) item(dst []byte, b *store.Batch, index uint32, d *dict.Dict) (
 	}
 	e.EventTime, _ = b.Block.Time(index)
 	at.Index++
-	return g.out.item(dst, item{Envelope: e, next: at.String(), record: d}, g.query)
+	next := at.String()
+	if g.cursor != "" {
+		e.Next = next
+	}
+	return g.out.item(dst, item{Envelope: e, next: next, record: d}, g.query)
 }
 
 // records gives the records of a part.

@@ -181,6 +181,25 @@ func (d *web) reset(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// commit saves a cursor's position.
+func (d *web) commit(w http.ResponseWriter, r *http.Request) error {
+	q, err := valuesOf(r, "to", "reads")
+	if err != nil {
+		return err
+	}
+	session, err := d.open(r)
+	if err != nil {
+		return err
+	}
+	c := dialect.CommitRequest{Name: r.PathValue("name"), Subscription: q.Get("reads"), To: q.Get("to")}
+	at, err := session.CommitCursor(r.Context(), c)
+	if err != nil {
+		return err
+	}
+	answer(w, r, http.StatusOK, mediaJSON, dict.Of("cursor", c.Name, "subscription", c.Subscription, "position", at.String()))
+	return nil
+}
+
 // trim deletes the oldest of what a topic holds.
 func (d *web) trim(w http.ResponseWriter, r *http.Request) error {
 	q, session, err := d.begin(r, "before")

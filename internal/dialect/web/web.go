@@ -4,6 +4,7 @@
 //	POST /v1/topics/{topic}   one dictionary, an array or a sequence, in any format
 //	GET  /v1/topics/{topic}   what is stored and, with follow, what comes
 //	DELETE /v1/topics/{topic} the oldest of what is stored
+//	POST /v1/cursors/{name}   a reader's position
 //	POST /v1/cursors/{name}/reset, /v1/backup
 //	GET  /v1/connect          a WebSocket that holds a native session
 //	GET  /v1/topics, /v1/cursors, /v1/producers, /v1/status, /healthz, /readyz
@@ -138,6 +139,7 @@ func (d *web) routes() map[string]methods {
 		"/v1/status":               {http.MethodGet: d.status},
 		"/v1/topics":               {http.MethodGet: d.topics},
 		"/v1/cursors":              {http.MethodGet: d.cursors},
+		"/v1/cursors/{name}":       {http.MethodPost: d.commit},
 		"/v1/cursors/{name}/reset": {http.MethodPost: d.reset},
 		"/v1/producers":            {http.MethodGet: d.producers},
 		"/v1/backup":               {http.MethodPost: d.backup},

@@ -1,0 +1,161 @@
+package web
+
+import (
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/dictwire/dictwire/codec/json"
+	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/fault"
+	"github.com/dictwire/dictwire/internal/csvrow"
+	"github.com/dictwire/dictwire/internal/substitute"
+)
+
+// Of an answer in CSV, the names of the columns are kept to its end, and each row has a
+// place for all of them.
+const (
+	maxColumns     = 1024
+	maxColumnBytes = 16 << 10 // of all their names
+)
+
+// A table is an answer in CSV.
+type table struct {
+	csvrow.Writer
+	asked bool   // columns were
+	first string // the position of the record after the header, where it names the columns
+}
+
+// enveloped are the columns of records within their envelopes.
+var enveloped = []string{"position", "next", "topic", "principal", "producer", "number", "time", "event_time", "record", "losses"}
+
+// newTable returns the table that a request asks for.
+func (q query) newTable(values url.Values, spreadsheet bool) (*table, error) {
+	t := &table{Writer: csvrow.Writer{Spreadsheet: spreadsheet, JSON: rendered, KeyOf: keyText}}
+	if q.exact {
+		t.JSON, t.KeyOf = json.Codec{Strict: true}.Append, nil
+	}
+	if values.Has("columns") {
+		names, err := columnsOf(values.Get("columns"))
+		if err != nil {
+			return nil, &fault.Error{Code: fault.Malformed, At: -1, Text: "columns: " + err.Error(), Err: err}
+		}
+		t.asked, t.Columns, t.Others = true, names, !q.exact
+	} else if q.envelope {
+		t.asked, t.Columns, t.Others = true, enveloped, true
+	}
+	if t.asked {
+		return t, t.Begin(nil)
+	}
+	return t, nil
+}
+
+// columnsOf reads names of columns: a row of CSV.
+func columnsOf(text string) ([]string, error) {
+	r := csv.NewReader(strings.NewReader(text))
+	names, err := r.Read()
+	if err == nil {
+		_, err = r.Read()
+	}
+	switch {
+	case err != io.EOF, len(names) == 0:
+		return nil, errors.New("want keys with commas between them, as one row of CSV")
+	case len(names) > maxColumns:
+		return nil, fmt.Errorf("%d are more than %d", len(names), maxColumns)
+	}
+	sorted := slices.Sorted(slices.Values(names))
+	if i := len(slices.Compact(sorted)); i < len(names) {
+		return nil, errors.New("a key comes twice")
+	}
+	return names, nil
+}
+
+// rendered appends a dictionary as RFC 8259 JSON, whatever it holds.
+func rendered(dst []byte, d *dict.Dict) ([]byte, error) { return json.Render(dst, d, nil), nil }
+
+// keyText returns a key as JSON would have it.
+func keyText(k dict.Value) (string, bool) {
+	text := substitute.OfKey(k)
+	if text.HasSurrogates() {
+		text = substitute.Of(text)
+	}
+	return text.Text()
+}
+
+// header returns the row that names the columns, where the request does.
+func header(q query) []byte {
+	if !q.table.asked {
+		return nil
+	}
+	return q.table.Header(nil)
+}
+
+// row appends an item as a row, the first one after the header. It may be called again
+// for the same one.
+func row(dst []byte, it item, q query) ([]byte, error) {
+	t, d := q.table, it.record
+	if q.envelope {
+		d = it.Dict()
+		d.Set("record", it.record.Value())
+		var r json.Report
+		if json.Render(nil, it.record, &r); r.Lost > 0 {
+			d.Set("losses", dict.Int(int64(r.Lost)))
+		}
+	}
+	if !t.asked && t.first == "" {
+		if err := t.name(it, q); err != nil {
+			return dst, err
+		}
+	}
+	out := dst
+	if it.Position == t.first {
+		out = t.Header(out)
+	}
+	out, err := t.Row(out, d)
+	var other *csvrow.ColumnError
+	if errors.As(err, &other) {
+		return dst, it.lacks(err, q)
+	}
+	return out, err
+}
+
+// name takes the columns from a record.
+func (t *table) name(it item, q query) error {
+	bytes := 0
+	for k := range it.record.All() {
+		text, _ := keyText(k)
+		bytes += len(text)
+	}
+	if n := it.record.Len(); n > maxColumns || bytes > maxColumnBytes {
+		return it.lacks(fmt.Errorf("its keys are more than %d, or %d bytes", maxColumns, maxColumnBytes), q)
+	}
+	if err := t.Begin(it.record); errors.Is(err, csvrow.ErrNoColumns) {
+		return it.lacks(errors.New("it is empty, and names no columns"), q)
+	} else if err != nil {
+		return err
+	}
+	t.first = it.Position
+	return nil
+}
+
+// lacks says that a record is none of the table.
+func (it item) lacks(err error, q query) error {
+	f := &fault.Error{
+		Code: fault.Loss, At: -1, Text: fmt.Sprintf("the record at %s: %v", it.Position, err),
+		Hint: "columns=KEY,KEY gives those keys of each record, and no others", Err: err,
+	}
+	if q.table.asked {
+		f.Hint = "without exact=1, keys that are none of the columns are left out"
+	}
+	return f
+}
+
+// rowOf is a row of one cell.
+func rowOf(f *fault.Error) []byte {
+	text := string(json.Render(nil, f.Dict(), nil))
+	return []byte(`"` + strings.ReplaceAll(text, `"`, `""`) + "\"\n")
+}
