@@ -3,6 +3,7 @@ package web_test
 import (
 	"encoding/csv"
 	"fmt"
+	"net/http"
 	"os/exec"
 	"strings"
 	"testing"
@@ -27,7 +28,7 @@ func TestReadCSV(t *testing.T) {
 		"many":     `{` + keys(1025) + `}`,
 		"long":     `{"` + strings.Repeat("k", 17<<10) + `":1}`,
 	} {
-		if r, text := do(t, addr, ask{path: "/v1/topics/" + topic, body: body}); r.StatusCode != 200 {
+		if r, text := do(t, addr, ask{path: "/v1/topics/" + topic, body: body}); r.StatusCode != http.StatusOK {
 			t.Fatal(topic, text)
 		}
 	}
@@ -65,7 +66,7 @@ func TestReadCSV(t *testing.T) {
 		{"many?format=csv&columns=k7", "", "k7\n1\n"},
 	} {
 		r, text := do(t, addr, ask{path: "/v1/topics/" + c.path, header: c.header})
-		if r.StatusCode != 200 || text != c.answer || r.Header.Get("Content-Type") != kind {
+		if r.StatusCode != http.StatusOK || text != c.answer || r.Header.Get("Content-Type") != kind {
 			t.Errorf("%s: %d %s\n%q\nwant\n%q", c.path, r.StatusCode, r.Header.Get("Content-Type"), text, c.answer)
 		}
 	}

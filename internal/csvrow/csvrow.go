@@ -11,6 +11,7 @@ import (
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/substitute"
 )
 
 // A Writer writes dictionaries as rows of the same columns: the text of a string as it
@@ -84,6 +85,15 @@ func (w *Writer) textOf(k dict.Value) (string, bool) {
 		return w.KeyOf(k)
 	}
 	return k.Text()
+}
+
+// RenderedKey returns a key as [json.Render] writes it: any key has a text.
+func RenderedKey(k dict.Value) (text string, ok bool) {
+	key := substitute.OfKey(k)
+	if key.HasSurrogates() {
+		key = substitute.Of(key)
+	}
+	return key.Text()
 }
 
 // Header appends the row that names the columns.

@@ -13,7 +13,6 @@ import (
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/fault"
 	"github.com/dictwire/dictwire/internal/csvrow"
-	"github.com/dictwire/dictwire/internal/substitute"
 )
 
 // Of an answer in CSV, the names of the columns are kept to its end, and each row has a
@@ -35,7 +34,7 @@ var enveloped = []string{"position", "next", "topic", "principal", "producer", "
 
 // newTable returns the table that a request asks for.
 func (q query) newTable(values url.Values, spreadsheet bool) (*table, error) {
-	t := &table{Writer: csvrow.Writer{Spreadsheet: spreadsheet, JSON: rendered, KeyOf: keyText}}
+	t := &table{Writer: csvrow.Writer{Spreadsheet: spreadsheet, JSON: rendered, KeyOf: csvrow.RenderedKey}}
 	if q.exact {
 		t.JSON, t.KeyOf = json.Codec{Strict: true}.Append, nil
 	}
@@ -76,15 +75,6 @@ func columnsOf(text string) ([]string, error) {
 
 // rendered appends a dictionary as RFC 8259 JSON, whatever it holds.
 func rendered(dst []byte, d *dict.Dict) ([]byte, error) { return json.Render(dst, d, nil), nil }
-
-// keyText returns a key as JSON would have it.
-func keyText(k dict.Value) (string, bool) {
-	text := substitute.OfKey(k)
-	if text.HasSurrogates() {
-		text = substitute.Of(text)
-	}
-	return text.Text()
-}
 
 // header returns the row that names the columns, where the request does.
 func header(q query) []byte {
@@ -127,7 +117,7 @@ func row(dst []byte, it item, q query) ([]byte, error) {
 func (t *table) name(it item, q query) error {
 	bytes := 0
 	for k := range it.record.All() {
-		text, _ := keyText(k)
+		text, _ := csvrow.RenderedKey(k)
 		bytes += len(text)
 	}
 	if n := it.record.Len(); n > maxColumns || bytes > maxColumnBytes {

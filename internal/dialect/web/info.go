@@ -196,7 +196,7 @@ func (d *web) commit(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	answer(w, r, http.StatusOK, mediaJSON, dict.Of("cursor", c.Name, "subscription", c.Subscription, "position", at.String()))
+	answer(w, r, http.StatusOK, mediaJSON, dict.Of("position", at.String()))
 	return nil
 }
 
