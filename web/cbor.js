@@ -79,7 +79,7 @@ class Reader {
 		case 2: return {kind: 'bytes', bytes: this.take(n)}
 		case 3: return {kind: 'str', text: strict.decode(this.take(n))}
 		case 4: return {kind: 'list', items: this.values(n)}
-		case 5: return {kind: 'dict', entries: Array.from({length: Number(n)}, () => [this.value(), this.value()])}
+		case 5: return {kind: 'dict', entries: Array.from({length: Number(n)}, () => [hashable(this.value()), this.value()])}
 		case 6: return tagged(n, this.value())
 		}
 		switch (info) {
@@ -92,6 +92,12 @@ class Reader {
 		default: return {kind: 'tagged', tag: 'simple', items: [{kind: 'int', text: String(n)}]}
 		}
 	}
+}
+
+// hashable returns what a list or a set is in a key or in a set, where neither could stand.
+function hashable(v) {
+	if (v.kind === 'list' || v.kind === 'tuple') return {kind: 'tuple', items: v.items.map(hashable)}
+	return v.kind === 'set' ? {kind: 'frozenset', items: v.items} : v
 }
 
 function half(n) {
@@ -115,7 +121,7 @@ function tagged(tag, v) {
 	case 4: return {kind: 'decimal', text: decimal(BigInt(v.items[0].text), v.items[1].text)}
 	case 27: return object(v.items[0].text, v.items.slice(1), v)
 	case 37: return {kind: 'uuid', text: hex(v.bytes).replace(/(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-')}
-	case 258: return {kind: 'set', items: v.items}
+	case 258: return {kind: 'set', items: v.items.map(hashable)}
 	case 273: return {kind: 'str', text: surrogates(v.bytes)}
 	case 1002: return {kind: 'timedelta', text: duration(v.entries)}
 	case 1004: return {kind: 'date', text: v.text}
@@ -133,7 +139,7 @@ function object(name, args, whole) {
 	case 'bytearray': return {kind: 'bytearray', bytes: args[0].bytes}
 	case 'datetime': return {kind: 'datetime', text: args[0].text + zone(args)}
 	case 'time': return {kind: 'time of day', text: args[0].text + zone(args)}
-	case 'frozenset': return {kind: 'frozenset', items: args[0].items}
+	case 'frozenset': return {kind: 'frozenset', items: args[0].items.map(hashable)}
 	case 'str': return {kind: 'str', text: surrogates(args[0].bytes)}
 	case 'timedelta': return {kind: 'timedelta', text: clock(...args.slice(0, 3).map((a) => BigInt(a.text)), BigInt(args[3]?.text ?? 0))}
 	case 'tuple': return {kind: 'tuple', items: args[0].items}

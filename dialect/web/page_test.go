@@ -166,10 +166,29 @@ func numbered(from, to int) string {
 	return b.String()
 }
 
+// The page in a browser.
+func TestPage(t *testing.T) {
+	b := openBrowser(t)
+	for _, c := range []struct {
+		name string
+		test func(*testing.T, *browser)
+	}{
+		{"live", testLive},
+		{"record", testRecord},
+		{"tables", testTables},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			was := b.t
+			b.t = t
+			defer func() { b.t = was }()
+			c.test(t, b)
+		})
+	}
+}
+
 // What arrives is shown as it comes, exactly and as text. Nothing moves while somebody
 // reads, and nothing is missing after a connection that was lost.
-func TestPageLive(t *testing.T) {
-	b := openBrowser(t)
+func testLive(t *testing.T, b *browser) {
 	addr := start(t, &dictwire.Server{Store: memory.New(nil)})
 	post := func(topic, body string) {
 		t.Helper()
@@ -223,4 +242,144 @@ func TestPageLive(t *testing.T) {
 		type('#topic', 'orders.*')
 		await until(() => rows().length === 1)
 		return lines()[0] + ' ' + location.hash`, `orders.eu {"n": 1} #topic=orders.*`)
+}
+
+// Records with all kinds of values are shown, found and copied exactly.
+func testRecord(t *testing.T, b *browser) {
+	s := memory.New(nil)
+	addr := start(t, &dictwire.Server{Store: s})
+	kinds := []struct{ python, shown string }{
+		{"9007199254740993", "9007199254740993"},
+		{"-18446744073709551617", "-18446744073709551617"},
+		{"1e300", "1e+300"},
+		{"-0.0", "-0.0"},
+		{"0.1", "0.1"},
+		{"1e22", "1e+22"},
+		{"nan", "nan"},
+		{"(1+2j)", "(1+2j)"},
+		{"Decimal('1.50')", "Decimal('1.50')"},
+		{"Decimal('-1E+400')", "Decimal('-1E+400')"},
+		{"Decimal('0.00000012')", "Decimal('1.2E-7')"},
+		{"Decimal('NaN')", "Decimal('NaN')"},
+		{"'\\ud800'", `"\ud800"`},
+		{"b'a\\x00\\xff'", `b'a\x00\xff'`},
+		{"bytearray(b'ab')", "bytearray(b'ab')"},
+		{"UUID('00000000-0000-0000-0000-000000000005')", "00000000-0000-0000-0000-000000000005"},
+		{"datetime.datetime(2026, 11, 25, 10, 0, 0, 500000, tzinfo=datetime.timezone.utc)", "2026-11-25T10:00:00.5Z"},
+		{"datetime.datetime(2026, 11, 25, 10, 0)", "2026-11-25T10:00:00"},
+		{"datetime.date(2026, 11, 25)", "2026-11-25"},
+		{"datetime.time(10, 0)", "10:00:00"},
+		{"datetime.timedelta(days=1, seconds=2)", "1 day, 0:00:02"},
+		{"datetime.timedelta(days=-1)", "-1 days, 0:00:00"},
+		{"[1, (2,)]", "[1, (2,)]"},
+		{"{1, 2}", "{1, 2}"},
+		{"frozenset({1})", "frozenset({1})"},
+		{"OrderedDict([('a', 1)])", `OrderedDict({"a": 1})`},
+		{"CBORTag(4000, 1)", "tag 4000(1)"},
+	}
+	var sent strings.Builder
+	for _, k := range kinds {
+		fmt.Fprintf(&sent, "{'v': %s}\n", k.python)
+	}
+	sent.WriteString("{(1, 'x'): '<b>', 'deep': {'er': {'number': 9007199254740993}}}\n")
+	r, text := do(t, addr, ask{path: "/v1/topics/kinds", body: sent.String(), header: "Content-Type: text/x-python"})
+	check(t, "kinds", r, text, http.StatusOK, `.*"rejections":0.*`)
+
+	tab := b.open("http://" + addr + "/")
+	defer tab.close()
+	var shown strings.Builder
+	for _, k := range kinds {
+		fmt.Fprintf(&shown, "kinds {\"v\": %s}\n", k.shown)
+	}
+	shown.WriteString(`kinds {(1, "x"): "<b>", "deep": {"er": {"number": 9007199254740993}}}`)
+	tab.expect("lines", fmt.Sprintf(`
+		await until(() => $('#count').textContent === '%d records')
+		await until(() => rows().length > 10)
+		return lines().join('\n')`, len(kinds)+1), shown.String())
+
+	tab.expect("found", `
+		const found = []
+		for (const query of ['number', 'v:9007199254740993', 'deep.er.number>9007199254740992', 'deep.er.number>9007199254740993', '"1 day"', '-v:1 deep', 'v:nan']) {
+			type('#find', query, 'input')
+			await until(() => new URLSearchParams(location.hash.slice(1)).get('find') === query)
+			await until(() => / of /.test($('#count').textContent))
+			found.push($('#count').textContent.split(' ')[0])
+		}
+		return found.join(' ')`, "1 1 1 0 2 1 2")
+
+	tab.expect("opened", `
+		type('#find', 'deep', 'input')
+		await until(() => rows().length === 1)
+		rows()[0].click()
+		await until(() => !$('#record').hidden && $('.tree'))
+		await until(() => all('.tree details').length === 2 && all('.tree .leaf').length === 2)
+		return all('.tree .leaf').map((e) => e.textContent).join('; ') + ' ' + all('b').length`,
+		`(…): "<b>"; "number": 9007199254740993 int 0`)
+	tab.expect("copied", `
+		const texts = []
+		navigator.clipboard.writeText = async (text) => { texts.push(text) }
+		const buttons = all('#record button')
+		for (const [i, b] of buttons.slice(0, 4).entries()) {
+			b.click()
+			await until(() => texts.length === i + 1)
+		}
+		window.link = texts.pop()
+		return texts.join('\n')`,
+		`{"(1, 'x')":"<b>","deep":{"er":{"number":9007199254740993}}}
+{(1, 'x'): '<b>', 'deep': {'er': {'number': 9007199254740993}}}
+curl -s -H 'Content-Type: text/x-python' --data-binary '{(1, '\''x'\''): '\''<b>'\'', '\''deep'\'': {'\''er'\'': {'\''number'\'': 9007199254740993}}}' 'http://`+addr+`/v1/topics/kinds'`)
+
+	again := b.open(tab.on(`return window.link`))
+	defer again.close()
+	again.expect("a link", `
+		await until(() => !$('#record').hidden && $('.tree'))
+		return all('#record dd')[0].textContent + ' ' + $('.tree .leaf').textContent + ' ' + $('#find').value`, `kinds (…): "<b>" deep`)
+}
+
+// Who has a token sees and sends what is his own to, and the token is in no address.
+func testTables(t *testing.T, b *browser) {
+	addr, _, _ := lookedAfter(t)
+	tab := b.open("http://" + addr + "/#view=topics")
+	defer tab.close()
+	const cells = `
+		const cells = (n) => all('#table tbody tr').map((r) => all('td', r).slice(0, n).map((c) => c.textContent).join(' ')).join('; ')
+		const go = async (view) => {
+			$('nav a[data-view=' + view + ']').click()
+			await until(() => location.hash.includes('view=' + view) && $('#' + (view === 'send' ? 'send' : 'table')).hidden === false)
+		}
+	`
+	tab.expect("a token", cells+`
+		await until(() => $('#login').open)
+		$('#token').value = 'nobody'
+		$('#login button').click()
+		await until(() => $('#login').open && $('#token').value === '')
+		$('#token').value = 'red'
+		$('#login button').click()
+		await until(() => cells(2))
+		return cells(2) + ' ' + location.hash + ' ' + sessionStorage.length`, "red.a 6 #view=topics 1")
+	tab.expect("producers", cells+`await go('producers'); await until(() => cells(2)); return cells(3)`, "p blue.a 1; p red.a 1")
+	tab.expect("cursors", cells+`await go('cursors'); await until(() => cells(2)); return cells(3)`, "c red.a 6")
+	tab.expect("server", cells+`await go('server'); await until(() => cells(2)); return cells(2).split('; ')[0]`, "principal red")
+	tab.expect("sent", cells+`
+		await go('send')
+		const said = []
+		for (const [topic, format, text] of [
+			['red.a', 'application/json', '{"big":9007199254740993}'],
+			['red.a', 'application/json', '{"a":1,"a":2}'],
+			['red.a', 'text/x-python', "{'t': (1, 2)}"],
+			['_no', 'application/json', '{}'],
+		]) {
+			$('#send-topic').value = topic
+			$('#send-format').value = format
+			$('#send-text').value = text
+			$('#sending button').click()
+			await until(() => $('#sent').className)
+			said.push($('#sent').className + ' ' + $('#sent').textContent.match(/\((\d+)\): .*?("accepted":\d|"code":"\w+")/).slice(1).join(' '))
+		}
+		return said.join('; ')`, `good 200 "accepted":1; bad 422 "code":"duplicate_key"; good 200 "accepted":1; bad 404 "code":"topic"`)
+	tab.expect("what was sent", cells+`
+		$('nav a[data-view=live]').click()
+		type('#topic', 'red.*')
+		await until(() => lines().at(-1) === 'red.a {"t": (1, 2)}')
+		return lines().at(-2)`, `red.a {"big": 9007199254740993}`)
 }

@@ -37,15 +37,21 @@ func pages() map[string]http.Handler {
 	for _, name := range names {
 		all[partsPath+name] = methods{http.MethodGet: part(name)}
 	}
-	index, other := part("index.html"), handle(notFound)
-	all["GET /{$}"] = handle(func(w http.ResponseWriter, r *http.Request) error {
-		w.Header().Add("Vary", "Accept")
-		if !accepts(r, "text/html") {
-			return other(w, r)
-		}
-		return index(w, r)
-	})
+	all["GET /{$}"] = forBrowsers{part("index.html"), handle(notFound)}
 	return all
+}
+
+// forBrowsers serves browsers, and others by another handler.
+type forBrowsers struct{ page, other http.Handler }
+
+// ServeHTTP implements [http.Handler].
+func (b forBrowsers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Add("Vary", "Accept")
+	if accepts(r, "text/html") {
+		b.page.ServeHTTP(w, r)
+	} else {
+		b.other.ServeHTTP(w, r)
+	}
 }
 
 // part gives a file of the page.
