@@ -122,7 +122,7 @@ function tell() {
 	$('pause').ariaPressed = String(list.paused)
 	$('pause').textContent = list.paused ? 'Paused' : 'Pause'
 	const rows = feed?.rows.length ?? 0
-	$('count').textContent = match ? `${n(list.rows.length)} of ${n(rows)}` : `${n(rows)} record${rows === 1 ? '' : 's'}`
+	$('count').textContent = match ? `${n(list.rows.length)} of ${n(rows)}${searching ? ' …' : ''}` : `${n(rows)} record${rows === 1 ? '' : 's'}`
 	if (!list.paused) feed?.resume()
 }
 
