@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -87,20 +86,6 @@ func (p *pki) client(name string) *tls.Config {
 	return c
 }
 
-// startAt serves an endpoint on a free loopback port and returns its address.
-func startAt(t testing.TB, srv *dictwire.Server, at dictwire.Endpoint) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	at.Listener = l
-	done := make(chan error, 1)
-	go func() { done <- srv.Serve(at) }()
-	t.Cleanup(func() { _ = errors.Join(srv.Close(), <-done) })
-	return l.Addr().String()
-}
-
 // whoSpeaks gives a principal to who has a certificate, and to who has not.
 func whoSpeaks(_ context.Context, c dictwire.Credentials) (dictwire.Grant, error) {
 	switch {
@@ -119,7 +104,7 @@ func TestTLS(t *testing.T) {
 	p, st := newPKI(t), memory.New(nil)
 	var log testlog.Buffer
 	srv := &dictwire.Server{Store: st, Authorizer: dictwire.AuthorizerFunc(whoSpeaks), Logger: log.Logger()}
-	addr := startAt(t, srv, dictwire.Endpoint{TLS: p.server(), PlaintextFrom: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+	addr := servertest.StartAt(t, srv, dictwire.Endpoint{TLS: p.server(), PlaintextFrom: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 	ca := p.file("ca")
 
 	c, err := dictwire.Dialer{TLS: p.client("till")}.Dial(t.Context(), addr)
@@ -205,7 +190,7 @@ func TestTLSRefused(t *testing.T) {
 	p.issue("old", devca.Request{Names: []string{"till"}, Client: true, Until: time.Now().Add(-time.Minute)})
 	var log testlog.Buffer
 	srv := &dictwire.Server{Store: st, Authorizer: dictwire.AuthorizerFunc(whoSpeaks), Logger: log.Logger()}
-	addr := startAt(t, srv, dictwire.Endpoint{TLS: p.server(), PlaintextFrom: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}})
+	addr := servertest.StartAt(t, srv, dictwire.Endpoint{TLS: p.server(), PlaintextFrom: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}})
 
 	with := func(who *tls.Config) func(*tls.Config) {
 		return func(c *tls.Config) { c.Certificates = who.Certificates }
@@ -377,7 +362,7 @@ func TestTLSReload(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr := startAt(t, new(dictwire.Server), dictwire.Endpoint{TLS: files.Config()})
+	addr := servertest.StartAt(t, new(dictwire.Server), dictwire.Endpoint{TLS: files.Config()})
 	connect := func() (*tls.Conn, string) {
 		c, err := tls.Dial("tcp", addr, p.client(""))
 		if err != nil {
@@ -447,7 +432,7 @@ func TestTLSSlowReader(t *testing.T) {
 // Who asks within TLS for another handshake gets none, and the server goes on.
 func TestTLSRenegotiation(t *testing.T) {
 	p, st := newPKI(t), memory.New(nil)
-	addr := startAt(t, &dictwire.Server{Store: st}, dictwire.Endpoint{TLS: p.server()})
+	addr := servertest.StartAt(t, &dictwire.Server{Store: st}, dictwire.Endpoint{TLS: p.server()})
 	cmd := exec.CommandContext(t.Context(), "openssl", "s_client", "-tls1_2", "-CAfile", p.file("ca"), "-connect", addr)
 	cmd.Stdin = strings.NewReader("R\n")
 	out, _ := cmd.CombinedOutput()

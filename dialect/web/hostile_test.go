@@ -19,17 +19,24 @@ import (
 	"github.com/dictwire/dictwire/store/memory"
 )
 
-// raw sends bytes and returns what is answered until the connection's end, which the
-// client waits for without half-closing.
-func raw(t *testing.T, addr, send string) string {
+// dialed connects and sends bytes.
+func dialed(t *testing.T, addr, send string) net.Conn {
 	t.Helper()
 	c, err := net.Dial("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
 	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
 	_, _ = io.WriteString(c, send) // which may be refused before it is read
+	return c
+}
+
+// raw sends bytes and returns what is answered until the connection's end, which the
+// client waits for without half-closing.
+func raw(t *testing.T, addr, send string) string {
+	t.Helper()
+	c := dialed(t, addr, send)
+	defer c.Close()
 	text, err := io.ReadAll(c)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("%.60q: no end after %q", send, text)

@@ -286,13 +286,8 @@ func TestSocketHandshake(t *testing.T) {
 // answered sends bytes and returns the head of what is answered.
 func answered(t *testing.T, addr, send string) string {
 	t.Helper()
-	c, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := dialed(t, addr, send)
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
-	_, _ = io.WriteString(c, send) // which may be refused before it is read
 	in, head := bufio.NewReader(c), ""
 	for !strings.HasSuffix(head, "\r\n\r\n") {
 		line, err := in.ReadString('\n')

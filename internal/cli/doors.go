@@ -93,13 +93,20 @@ func (f *listFlag) Set(s string) error {
 		f.all = []string{}
 		return nil
 	}
-	for word := range strings.SplitSeq(s, ",") {
-		if err := f.check(word); err != nil {
-			return err
+	words, err := wordsOf(s, f.check)
+	f.all = append(f.all, words...)
+	return err
+}
+
+// wordsOf returns what commas separate, each of which must pass a check.
+func wordsOf(s string, check func(string) error) ([]string, error) {
+	words := strings.Split(s, ",")
+	for _, word := range words {
+		if err := check(word); err != nil {
+			return nil, err
 		}
-		f.all = append(f.all, word)
 	}
-	return nil
+	return words, nil
 }
 
 func (f *listFlag) String() string {

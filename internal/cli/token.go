@@ -74,13 +74,9 @@ func (r *rightFlag) Set(s string) error {
 	if s == byTopic {
 		return nil
 	}
-	for topic := range strings.SplitSeq(s, ",") {
-		if err := store.CheckPattern(topic); err != nil {
-			return err
-		}
-		r.topics = append(r.topics, topic)
-	}
-	return nil
+	topics, err := wordsOf(s, store.CheckPattern)
+	r.topics = append(r.topics, topics...)
+	return err
 }
 
 func (r *rightFlag) String() string { return strings.Join(r.topics, ",") }
