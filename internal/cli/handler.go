@@ -37,12 +37,12 @@ type coHandler struct {
 
 var _ dictwire.Handler = (*coHandler)(nil)
 
-// startHandler starts n processes of a command.
-func startHandler(ctx context.Context, command string, n int, stderr io.Writer, log *slog.Logger) *coHandler {
+// startHandler starts n processes of a command, which has so long for a record.
+func startHandler(ctx context.Context, command string, n int, limit time.Duration, stderr io.Writer, log *slog.Logger) *coHandler {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	h := &coHandler{slots: make(chan *coprocess, n*handlerWindow), stop: cancel}
 	for range n {
-		h.all = append(h.all, &coprocess{command: command, stderr: stderr, log: log, up: make(chan struct{})})
+		h.all = append(h.all, &coprocess{command: command, limit: limit, stderr: stderr, log: log, up: make(chan struct{})})
 	}
 	for range handlerWindow {
 		for _, p := range h.all {
@@ -87,6 +87,7 @@ func (h *coHandler) Handle(ctx context.Context, r *dictwire.Request) (*dict.Dict
 // A coprocess is one process of a handler, started again whenever it ends.
 type coprocess struct {
 	command string
+	limit   time.Duration // for a record
 	stderr  io.Writer
 	log     *slog.Logger
 
@@ -110,7 +111,7 @@ type coAnswer struct {
 // ask asks about a record. An error that is no rejection says that it is to be asked
 // about again.
 func (p *coprocess) ask(ctx context.Context, asked *dict.Dict) (*dict.Dict, error) {
-	late := time.NewTimer(handlerTime)
+	late := time.NewTimer(p.limit)
 	defer late.Stop()
 	for {
 		p.mu.Lock()
@@ -134,7 +135,7 @@ func (p *coprocess) ask(ctx context.Context, asked *dict.Dict) (*dict.Dict, erro
 	in, kill := p.in, p.kill
 	p.mu.Unlock()
 
-	hangs := time.AfterFunc(handlerTime, kill)
+	hangs := time.AfterFunc(p.limit, kill)
 	defer hangs.Stop()
 	p.writing.Lock()
 	_, _ = in.Write(append(json.Render(nil, asked, nil), '\n')) // a process that is gone fails what waits

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/dict"
@@ -37,16 +38,16 @@ func guideHandler(t *testing.T) string {
 }
 
 // coServer is a server with a command for its handler.
-func coServer(t *testing.T, command string, n int) (s *dictwiretest.Server, log *testlog.Buffer) {
+func coServer(t *testing.T, command string, n int, limit time.Duration) (s *dictwiretest.Server, log *testlog.Buffer) {
 	t.Helper()
 	log = new(testlog.Buffer)
-	h := startHandler(t.Context(), command, n, log, log.Logger())
+	h := startHandler(t.Context(), command, n, limit, log, log.Logger())
 	t.Cleanup(h.Close)
 	return dictwiretest.NewServer(t, h), log
 }
 
 func TestGuideHandler(t *testing.T) {
-	s, _ := coServer(t, guideHandler(t), 2)
+	s, _ := coServer(t, guideHandler(t), 2, handlerTime)
 	c := s.NewClient(dictwire.Dialer{})
 	reply, err := c.Send(t.Context(), "quotes", dict.Of("price", 10))
 	if err != nil || reply.String() != "{'total': 11.9}" {
@@ -92,7 +93,7 @@ for line in sys.stdin:
 	}
 	for _, fault := range []string{"print", "shift", "exit"} {
 		t.Run(fault, func(t *testing.T) {
-			s, log := coServer(t, fmt.Sprintf("python3 %s %s.%s %s", script, flag, fault, fault), 1)
+			s, log := coServer(t, fmt.Sprintf("python3 %s %s.%s %s", script, flag, fault, fault), 1, handlerTime)
 			var all sync.WaitGroup
 			for i := range 4 {
 				c := s.NewClient(dictwire.Dialer{})
@@ -113,5 +114,65 @@ for line in sys.stdin:
 				t.Errorf("logged %s, want %s", log.String(), want)
 			}
 		})
+	}
+}
+
+// answering is a handler whose replies say which process they are of, but for the first
+// record where it hangs.
+func answering(t *testing.T, hangs bool) string {
+	t.Helper()
+	once := t.TempDir() + "/once"
+	if !hangs {
+		if err := os.Mkdir(once, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return `while read -r line; do
+		mkdir '` + once + `' 2>/dev/null && continue
+		id=${line#*\"id\":}
+		echo "{\"id\":${id%%,*},\"reply\":{\"process\":$$}}"
+	done`
+}
+
+// A process that says nothing for too long is killed, and its record asked about again.
+func TestHandlerHangs(t *testing.T) {
+	const limit = time.Second
+	s, log := coServer(t, answering(t, true), 1, limit)
+	began := time.Now()
+	reply, err := s.NewClient(dictwire.Dialer{}).Send(t.Context(), "t", dict.Of("n", 1))
+	if err != nil || reply.Len() != 1 {
+		t.Errorf("replied %v, %v", reply, err)
+	}
+	if took := time.Since(began); took < limit {
+		t.Errorf("after %v", took)
+	}
+	if want := "the handler ended, and is started again"; !strings.Contains(log.String(), want) {
+		t.Errorf("logged %s, want %s", log.String(), want)
+	}
+	if stored, rejected := len(s.Records("t")), len(s.Records("_rejected")); stored != 1 || rejected != 0 {
+		t.Errorf("%d stored, %d rejected", stored, rejected)
+	}
+}
+
+// All processes take their share.
+func TestHandlers(t *testing.T) {
+	const n, each = 4, 3
+	s, _ := coServer(t, answering(t, false), n, handlerTime)
+	c := s.NewClient(dictwire.Dialer{})
+	shares := map[string]int{}
+	for i := range n * each {
+		reply, err := c.Send(t.Context(), "t", dict.Of("n", i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		shares[reply.String()]++
+	}
+	if len(shares) != n {
+		t.Errorf("%v, want %d processes", shares, n)
+	}
+	for process, got := range shares {
+		if got != each {
+			t.Errorf("%s: %d records, want %d", process, got, each)
+		}
 	}
 }

@@ -246,7 +246,7 @@ func (s *serve) serve(cmd *cobra.Command, log *slog.Logger) error {
 	}
 	s.srv.Handler, s.srv.Store, s.srv.Logger = s.handler(), st, log
 	if s.handlerCmd != "" {
-		h := startHandler(cmd.Context(), s.handlerCmd, int(s.handlers), cmd.ErrOrStderr(), log)
+		h := startHandler(cmd.Context(), s.handlerCmd, int(s.handlers), handlerTime, cmd.ErrOrStderr(), log)
 		defer h.Close()
 		s.srv.Handler = h
 	}
