@@ -10,7 +10,10 @@ import {fill, isTable} from './tables.js'
 
 const $ = (id) => document.getElementById(id)
 const every = 3000 // ms between two looks at a table
+const pause = 100 // ms between two drawings of what comes
 const slice = 8 // ms of work at a time
+
+const digits = new Intl.NumberFormat('en-US')
 
 const defaults = {view: 'live', topic: '*', from: '10m', find: '', open: ''}
 let state = {}
@@ -86,13 +89,26 @@ function search() {
 	searched = feed.dropped
 	list.show([])
 	arrived()
+	tell()
 }
 
 // arrived shows what has come and is looked for, a slice of time after the other.
 function arrived() {
 	list.drop(feed.dropped)
 	compare()
-	tell()
+}
+
+let drawing = 0 // a timer
+let drawn = 0
+
+// soon shows what has come, a few times a second: nobody reads faster.
+function soon() {
+	drawing ||= setTimeout(() => {
+		drawing = 0
+		drawn = performance.now()
+		list.draw()
+		tell()
+	}, Math.max(0, drawn + pause - performance.now()))
 }
 
 function compare() {
@@ -104,19 +120,18 @@ function compare() {
 			setTimeout(() => {
 				searching = false
 				compare()
-				tell()
 			})
 			break
 		}
 		const row = feed.rows[searched - feed.dropped]
 		if (!match || match(row)) list.rows.push(row)
 	}
-	list.draw()
+	soon()
 }
 
 // tell says how much there is.
 function tell() {
-	const fresh = list.fresh, n = (v) => v.toLocaleString('en-US')
+	const fresh = list.fresh, n = (v) => digits.format(v)
 	$('new').hidden = fresh === 0
 	$('new').textContent = `${n(fresh)} new ↓`
 	$('pause').ariaPressed = String(list.paused)
