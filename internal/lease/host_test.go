@@ -47,7 +47,7 @@ func TestCreditPays(t *testing.T) {
 		host.Leave()
 		crowd(t, all)
 		for n := range 3 {
-			waits := begin(t.Context(), all.Host("good").Turn(), nil)
+			waits := begin(t.Context(), all.Host("good").Turn())
 			if waited := len(waits) == 0; waited != (n == 2) {
 				t.Errorf("turn %d waits: %v", n+1, waited)
 			}
@@ -65,7 +65,7 @@ func TestCreditIsBounded(t *testing.T) {
 			for {
 				crowd(t, all)
 				turn := host.Turn()
-				waits := begin(t.Context(), turn, nil)
+				waits := begin(t.Context(), turn)
 				if len(waits) == 0 {
 					<-waits
 					turn.End()

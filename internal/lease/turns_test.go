@@ -17,9 +17,9 @@ import (
 var few = max(runtime.GOMAXPROCS(0)/4, 1)
 
 // begin begins a turn in a goroutine, and returns a channel that gets its error.
-func begin(ctx context.Context, turn *lease.Turn, stop <-chan struct{}) <-chan error {
+func begin(ctx context.Context, turn *lease.Turn) <-chan error {
 	begun := make(chan error, 1)
-	go func() { begun <- turn.Begin(ctx, stop) }()
+	go func() { begun <- turn.Begin(ctx, nil) }()
 	synctest.Wait()
 	return begun
 }
@@ -53,7 +53,7 @@ func TestTurnsFew(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		waits := begin(t.Context(), turns[few], nil)
+		waits := begin(t.Context(), turns[few])
 		if len(waits) > 0 {
 			t.Fatalf("more than %d work", few)
 		}
@@ -67,7 +67,7 @@ func TestTurnsFew(t *testing.T) {
 		if synctest.Wait(); len(waits) == 0 {
 			t.Error("the place rests for too long")
 		}
-		if fresh := begin(t.Context(), all.Host("h").Turn(), nil); len(fresh) == 0 {
+		if fresh := begin(t.Context(), all.Host("h").Turn()); len(fresh) == 0 {
 			t.Error("a newcomer waits after those who are not")
 		}
 		time.Sleep(2 * time.Second) // the known peer is gone
@@ -103,7 +103,7 @@ func TestTurnsLapse(t *testing.T) {
 		time.Sleep(time.Second)
 
 		next = hold(func(t2 *lease.Turn) error { return t2.BeginLong(t.Context(), nil) })
-		if got := begin(t.Context(), seasoned(t, all), nil); len(got) == 0 {
+		if got := begin(t.Context(), seasoned(t, all)); len(got) == 0 {
 			t.Error("a short turn waits for long ones")
 		}
 		ctx, cancel := context.WithCancelCause(t.Context())
