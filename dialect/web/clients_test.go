@@ -192,6 +192,7 @@ func TestRecorded(t *testing.T) {
 					t.Fatal(err)
 				}
 				text, err := io.ReadAll(answer.Body)
+				_ = answer.Body.Close()
 				if err != nil || answer.StatusCode != http.StatusOK || answer.Close {
 					t.Errorf("%d %s, %v", answer.StatusCode, text, err)
 				}

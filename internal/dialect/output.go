@@ -19,7 +19,7 @@ import (
 const (
 	writeBuffer = 4 << 10               // what waits is written at the latest when there is as much
 	flushTime   = time.Millisecond      // how long it may wait for more
-	knownGiven  = 16 << 20              // what a reader has taken who is known: more than two sockets hold
+	knownGiven  = 1 << 20               // what a reader has taken who is known
 	wayTime     = 50 * time.Millisecond // how long a connection that gives way may take to write
 )
 
