@@ -42,8 +42,10 @@ type Body struct {
 
 // NewBody returns the body that r reads. needs is how much memory r holds, and
 // deadline sets, from any goroutine, when its reads fail with an error that is
-// [os.ErrDeadlineExceeded]. Close must be called in the end.
+// [os.ErrDeadlineExceeded]. It ends the worker's turn, since it may wait for memory. Close
+// must be called in the end.
 func (w *Worker) NewBody(ctx context.Context, r io.Reader, needs int64, deadline func(time.Time) error) (*Body, error) {
+	w.Rest()
 	b := &Body{c: w.c, worker: w, r: r, deadline: deadline, needs: needs, lease: w.c.rules.Memory.Lease()}
 	if err := b.lease.Resize(ctx, needs+firstBuffer); err != nil {
 		return nil, err

@@ -298,6 +298,34 @@ func TestBufferGivesWay(t *testing.T) {
 	})
 }
 
+// Who waits for memory for a body has no turn meanwhile: those who wait for turns hold
+// memory.
+func TestBodyWaitsWithoutTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, server := net.Pipe()
+		rules := newRules()
+		c := dialect.NewConn(server, rules)
+		ctx, cancel := context.WithCancel(t.Context())
+		pressed(t, rules)
+		for rules.Memory.Lease().TryResize(1 << 10) { // the small part, too
+		}
+		rules.Turns.Host("known").Turn().Known()
+		for range max(runtime.GOMAXPROCS(0)/4, 1) {
+			w := c.Worker()
+			if err := w.BeginLong(ctx); err != nil {
+				t.Fatal(err)
+			}
+			go func() { _, _ = w.NewBody(ctx, strings.NewReader(""), 64<<10, func(time.Time) error { return nil }) }()
+		}
+		synctest.Wait()
+		if err := c.Worker().BeginLong(ctx); err != nil {
+			t.Error(err)
+		}
+		cancel()
+		_ = c.Abort()
+	})
+}
+
 // To wait for its turn is not a record's fault.
 func TestTurnIsNoFault(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
