@@ -236,6 +236,14 @@ func pressed(t *testing.T, rules *dialect.Rules) {
 	}
 }
 
+// spent is pressed, and lets nobody have even little memory.
+func spent(t *testing.T, rules *dialect.Rules) {
+	t.Helper()
+	pressed(t, rules)
+	for rules.Memory.Lease().TryResize(1 << 10) {
+	}
+}
+
 // While others wait for memory, a record of which nothing comes for a second is given
 // up after that second, however much came before.
 func TestSilentWithinRecord(t *testing.T) {
@@ -289,9 +297,7 @@ func TestBufferGivesWay(t *testing.T) {
 			}
 		}
 		read(1<<20, nil) // fast, so that the buffer grows
-		pressed(t, rules)
-		for rules.Memory.Lease().TryResize(1 << 10) { // the small part, too
-		}
+		spent(t, rules)
 		read(1<<10, scratch(40<<10))
 		_ = client.Close()
 		_ = c.Close()
@@ -306,9 +312,7 @@ func TestBodyWaitsWithoutTurn(t *testing.T) {
 		rules := newRules()
 		c := dialect.NewConn(server, rules)
 		ctx, cancel := context.WithCancel(t.Context())
-		pressed(t, rules)
-		for rules.Memory.Lease().TryResize(1 << 10) { // the small part, too
-		}
+		spent(t, rules)
 		rules.Turns.Host("known").Turn().Known()
 		for range max(runtime.GOMAXPROCS(0)/4, 1) {
 			w := c.Worker()
