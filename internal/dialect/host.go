@@ -13,6 +13,10 @@ func (c *Conn) Host() string { return c.host.Name() }
 // against it: see [lease.Host]. Any goroutine may call it.
 func (c *Conn) Credit(n int) { c.host.Credit(n) }
 
+// LeaveHost says that the connection has ended: its host is remembered for what it has given,
+// or forgotten. It is called once for each connection, however that was closed.
+func (c *Conn) LeaveHost() { c.host.Leave() }
+
 // IP returns the peer's address, where it has one.
 func (c *Conn) IP() (netip.Addr, bool) {
 	p, err := netip.ParseAddrPort(c.nc.RemoteAddr().String())

@@ -347,7 +347,6 @@ func (c *Conn) Close() error {
 		c.work.End()
 	}
 	c.release(nil)
-	c.host.Leave()
 	closing := c.top.Close()
 	if c.tls != nil { // a peer that is gone can't be told that this is the end
 		closing = nil

@@ -85,3 +85,30 @@ func TestKnown(t *testing.T) {
 		}
 	}
 }
+
+// A connection that has got no place leaves nothing of its host behind.
+func TestTurnedAwayIsForgotten(t *testing.T) {
+	s := &Server{Topic: "default"}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if _, err := s.open(Endpoint{Listener: l}); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	near, far := net.Pipe()
+	defer far.Close()
+	c := dialect.NewConn(near, s.timed.Load())
+	host := s.timed.Load().Turns.Host(c.Host())
+	host.Leave() // the connection has it still
+	if !s.begin(c) {
+		t.Fatal("the server has ended")
+	}
+	s.turnAway(c)
+	s.end(c)
+	if s.timed.Load().Turns.Host(c.Host()) == host {
+		t.Error("the host is remembered, and has given nothing")
+	}
+}

@@ -277,6 +277,7 @@ func (s *Server) end(c *dialect.Conn) {
 	s.mu.Lock()
 	delete(s.conns, c)
 	s.mu.Unlock()
+	c.LeaveHost()
 	s.running.Done()
 }
 
