@@ -4,15 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"math/rand/v2"
 	"net/http"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/crashfs"
 	"github.com/dictwire/dictwire/internal/servertest"
 	"github.com/dictwire/dictwire/internal/testrand"
 	"github.com/dictwire/dictwire/store"
@@ -120,37 +124,87 @@ func TestOnceAtOnce(t *testing.T) {
 	}
 }
 
-// A store that fails in the middle settles a part, and the same request settles the
-// rest.
-func TestOnceInParts(t *testing.T) {
-	s := &failing{Store: memory.New(nil), after: 1}
-	addr := start(t, &dictwire.Server{Store: s})
+// All records of a request are settled by one append, the rejected ones among them, or
+// none is: whether the store fails, the handler can't say, or what is rejected is too
+// much. The same request then settles all.
+func TestOnceWhole(t *testing.T) {
 	var body, want strings.Builder
-	body.WriteString("[0")
+	body.WriteString("[")
 	for i := range 20_000 {
-		fmt.Fprintf(&body, ",{\"n\":%d}", i)
+		fmt.Fprintf(&body, "{\"n\":%d},", i)
 		fmt.Fprintf(&want, "{\"n\":%d} ", i)
+		if i%5000 == 0 {
+			body.WriteString("0,")
+		}
 	}
-	body.WriteString(",false]")
-	a := ask{body: body.String()[:1] + body.String()[3:], header: "Idempotency-Key: k\nContent-Type: application/json"}
-	r, text := do(t, addr, a)
-	check(t, "the first", r, text, 503, `.*"code":"unavailable",.*"accepted":\d{4},.*`)
-	r, text = do(t, addr, a)
-	check(t, "the second", r, text, 200, `\{"accepted":20000,"rejections":1,"rejected":\[\{"index":20000,.*`)
-	if got := stored(t, s, "t"); got+" " != want.String() {
-		t.Errorf("stored %d bytes, want %d", len(got)+1, want.Len())
+	body.WriteString("false]")
+	a := ask{body: body.String(), header: "Idempotency-Key: k\nContent-Type: application/json"}
+	const all = `\{"accepted":20000,"rejections":5,"rejected":\[\{"index":1,.*\{"index":20004,.*`
+	for name, broken := range map[string]func(s *failing) dictwire.Handler{
+		"the store": func(s *failing) dictwire.Handler { s.fails = 1; return nil },
+		"the handler": func(*failing) dictwire.Handler {
+			var once atomic.Bool
+			return dictwire.HandlerFunc(func(_ context.Context, r *dictwire.Request) (*dict.Dict, error) {
+				if string(r.Bytes) == `{"n":7000}` && once.CompareAndSwap(false, true) {
+					return nil, dictwire.ErrUnavailable
+				}
+				return dict.Of("seen", 1), nil
+			})
+		},
+	} {
+		s := &failing{Store: memory.New(nil)}
+		addr := start(t, &dictwire.Server{Store: s, Handler: broken(s)})
+		r, text := do(t, addr, a)
+		check(t, name+" at first", r, text, 503, `.*"code":"unavailable","retry_ms":\d+\}`+"\n")
+		if got := stored(t, s, "t") + stored(t, s, store.Rejected); got != "" {
+			t.Errorf("%s: %d bytes are stored", name, len(got))
+		}
+		before := s.n.Load()
+		r, text = do(t, addr, a)
+		check(t, name+" then", r, text, 200, all)
+		if n := s.n.Load() - before; n != 1 {
+			t.Errorf("%s: %d appends", name, n)
+		}
+		if got := stored(t, s, "t"); got+" " != want.String() {
+			t.Errorf("%s: stored %d bytes, want %d", name, len(got)+1, want.Len())
+		}
+	}
+	s := &failing{Store: memory.New(nil)}
+	addr := start(t, &dictwire.Server{Store: s})
+	r, text := do(t, addr, ask{body: "[{}" + strings.Repeat(",1", 65_000) + "]", header: a.header})
+	check(t, "too much is rejected", r, text, 413, `.*takes more memory.*nothing was taken.*`)
+	if n := s.n.Load(); n != 0 {
+		t.Errorf("too much is rejected: %d appends", n)
+	}
+	// A handler that fails on a record is asked again, before anything is settled.
+	var calls atomic.Int64
+	addr = start(t, &dictwire.Server{Store: s, Handler: dictwire.HandlerFunc(func(_ context.Context, r *dictwire.Request) (*dict.Dict, error) {
+		if calls.Add(1) == 2 {
+			return nil, errors.New("not yet")
+		}
+		if string(r.Bytes) == `{"n":3}` {
+			return nil, dictwire.Reject("odd", "three")
+		}
+		return nil, nil //nolint:nilnil // nothing to say
+	})})
+	for range 2 {
+		r, text = do(t, addr, ask{body: `[{"n":1},{"n":2},{"n":3}]`, header: a.header})
+		check(t, "a handler that fails", r, text, 200, `\{"accepted":2,"rejections":1,"rejected":\[\{"index":2,"code":"handler","error":"three","reason":"odd"\}\]\}`+"\n")
+	}
+	if n, calls := s.n.Load(), calls.Load(); n != 1 || calls != 4 {
+		t.Errorf("a handler that fails: %d appends, %d calls", n, calls)
 	}
 }
 
-// A failing store can't write once, after some appends.
+// A failing store can't write the first few times.
 type failing struct {
 	*memory.Store
-	after int64
-	n     atomic.Int64
+	fails int64
+	n     atomic.Int64 // appends
 }
 
 func (s *failing) Append(ctx context.Context, blocks ...*store.Block) []store.Result {
-	if s.n.Add(1) != s.after+1 {
+	if s.n.Add(1) > s.fails {
 		return s.Store.Append(ctx, blocks...)
 	}
 	results := make([]store.Result, len(blocks))
@@ -172,10 +226,12 @@ func TestKill(t *testing.T) {
 		for last := n + 3; n < last; n++ {
 			var body strings.Builder
 			for i := range 300 {
+				if i == 150 {
+					body.WriteString("{\"a\":1,\"a\":2}\n")
+				}
 				fmt.Fprintf(&body, "{\"n\":%d,\"i\":%d}\n", n, i)
 				fmt.Fprintf(&want, "{\"n\":%d,\"i\":%d} ", n, i)
 			}
-			body.WriteString("{\"a\":1,\"a\":2}\n")
 			a := ask{body: body.String(), header: fmt.Sprintf("Idempotency-Key: %d\nContent-Type: application/x-ndjson", n)}
 			if n == last-1 {
 				told := make(chan error, 1)
@@ -187,9 +243,13 @@ func TestKill(t *testing.T) {
 				kill()
 				<-told
 				addr, kill = servertest.Spawn(t, dir)
+				_, got := do(t, addr, ask{path: "/v1/topics/t"})
+				if some := strings.Count(got, fmt.Sprintf("{\"n\":%d,", n)); some != 0 && some != 300 {
+					t.Errorf("after a kill %d records of a request are there", some)
+				}
 			}
 			r, text := do(t, addr, a)
-			check(t, "a request", r, text, http.StatusOK, `\{"accepted":300,"rejections":1,"rejected":\[\{"index":300,"code":"duplicate_key",.*`)
+			check(t, "a request", r, text, http.StatusOK, `\{"accepted":300,"rejections":1,"rejected":\[\{"index":150,"code":"duplicate_key",.*`)
 		}
 		kill()
 	}
@@ -205,6 +265,140 @@ func TestKill(t *testing.T) {
 		t.Errorf("%d rejections are kept, want %d", rows, n)
 	}
 	if err := errors.Join(s.Close()); err != nil {
+		t.Error(err)
+	}
+}
+
+// After a loss of power, or a kill, at any write of the store, all of a request is there
+// or nothing, all where it was answered; and when it comes again, perhaps over two
+// connections at once, it is answered the same and is there once.
+func TestOncePowerLoss(t *testing.T) {
+	seed := testrand.Seed(t)
+	for range testrand.Many(30) {
+		seed++
+		w := &lives{rng: rand.New(rand.NewPCG(seed, 1)), fs: crashfs.New(seed), answers: map[int]string{}}
+		for range 3 {
+			w.live(t)
+		}
+		w.end(t)
+		if t.Failed() {
+			return
+		}
+	}
+}
+
+// lives are those of a store to which the same requests are sent.
+type lives struct {
+	rng *rand.Rand
+	fs  *crashfs.FS
+
+	mu      sync.Mutex
+	answers map[int]string // by request
+	before  map[int]string // those before the crash
+}
+
+const keyed = 12 // requests
+
+// request returns the body of a request, how many of its records are good, and how many
+// are not.
+func request(n int) (body string, good, bad int) {
+	rng := rand.New(rand.NewPCG(uint64(n), 2))
+	var b strings.Builder
+	for i := range rng.IntN(200) + 1 {
+		if rng.IntN(4) == 0 {
+			b.WriteString("{\"a\":1,\"a\":2}\n")
+			bad++
+			continue
+		}
+		fmt.Fprintf(&b, "{\"n\":%d,\"i\":%d}\n", n, i)
+		good++
+	}
+	return b.String(), good, bad
+}
+
+func (w *lives) open(t *testing.T) *log.Store {
+	s, err := log.Open(t.Context(), "store", &log.Options{FS: w.fs, Reserve: -1, KeepEvery: -1, MaxSegment: 32 << 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// live sends the requests until the crash.
+func (w *lives) live(t *testing.T) {
+	w.fs.CrashAfter(w.rng.IntN(80)+1, w.rng.IntN(2) == 0, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.before = maps.Clone(w.answers)
+	})
+	s := w.open(t)
+	w.compare(t, s)
+	t.Run("life", func(t *testing.T) {
+		addr := start(t, &dictwire.Server{Store: s})
+		for n := 0; n < keyed || !w.fs.Crashed(); n++ {
+			var both sync.WaitGroup
+			for range w.rng.IntN(2) + 1 {
+				both.Go(func() { w.send(t, addr, n%keyed) })
+			}
+			both.Wait()
+		}
+	})
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	w.fs, w.answers = w.fs.After(), w.before
+}
+
+// send sends a request and compares its answer with the one before.
+func (w *lives) send(t *testing.T, addr string, n int) {
+	body, good, bad := request(n)
+	r, text, err := try(t.Context(), addr, ask{body: body, header: fmt.Sprintf("Idempotency-Key: %d\nContent-Type: application/x-ndjson", n)})
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch before := w.answers[n]; {
+	case err != nil:
+		t.Error(err)
+	case r.StatusCode == http.StatusConflict: // the other connection's is under way
+	case before != "" && text != before:
+		t.Errorf("request %d is answered %s, before %s", n, text, before)
+	case good+bad == 1 && bad == 1:
+		check(t, "a bad record alone", r, text, http.StatusUnprocessableEntity, `.*duplicate_key.*`)
+		w.answers[n] = text
+	default:
+		check(t, "a request", r, text, http.StatusOK, fmt.Sprintf(`\{"accepted":%d,"rejections":%d,.*`, good, bad))
+		w.answers[n] = text
+	}
+}
+
+// compare holds a store to what was answered.
+func (w *lives) compare(t *testing.T, s store.Store) {
+	all, rejected := stored(t, s, "t"), strings.Count(stored(t, s, store.Rejected), "duplicate_key")
+	for n := range keyed {
+		_, good, bad := request(n)
+		got := strings.Count(all, fmt.Sprintf("{\"n\":%d,", n))
+		if got != good && (got != 0 || w.answers[n] != "") {
+			t.Errorf("%d of %d records of request %d are there; it was answered %q", got, good, n, w.answers[n])
+		}
+		if got == good && (good > 0 || w.answers[n] != "") {
+			rejected -= bad
+		}
+	}
+	if rejected != 0 && rejected != 1 { // of a request that has no other record
+		t.Errorf("%d rejections are there beyond those of the requests that are", rejected)
+	}
+}
+
+// end sends all requests once more, and finds each stored once.
+func (w *lives) end(t *testing.T) {
+	s := w.open(t)
+	t.Run("end", func(t *testing.T) {
+		addr := start(t, &dictwire.Server{Store: s})
+		for n := range keyed {
+			w.send(t, addr, n)
+		}
+	})
+	w.compare(t, s)
+	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
 }

@@ -254,6 +254,17 @@ func (b *Body) All(ctx context.Context, size int64, limit int) ([]byte, error) {
 	}
 }
 
+// Hold makes the body's memory n bytes more, for what is built of it. It may wait, and
+// ends the worker's turn.
+func (b *Body) Hold(ctx context.Context, n int64) error {
+	b.worker.Rest()
+	if err := b.lease.Resize(ctx, b.lease.Size()+n); err != nil {
+		return err
+	}
+	b.needs += n
+	return nil
+}
+
 // A Chunk is a [Source] of bytes that are all there.
 type Chunk struct {
 	all []byte

@@ -70,6 +70,12 @@ type WriteRequest struct {
 	// store.MaxNote bytes. Nil means the sum of the last record: see [Sum].
 	Note []byte
 
+	// Whole, where it is not nil, makes Take settle a batch in one append, or nothing of
+	// it. Nobody is told replies then. It is called with how many bytes of memory the
+	// batch takes until it is settled, more each time, and waits for them, or returns the
+	// fault that ends Take.
+	Whole func(ctx context.Context, bytes int64) error
+
 	// Patience is how long the records of a batch may have to wait since the principal
 	// sends more than it may; for longer, Take returns a fault that wraps ErrTooFast.
 	// Zero means that they wait as long as it takes.

@@ -44,6 +44,40 @@ func (w *writer) judgeAll(ctx context.Context, t *take, b *dialect.Batch, from i
 	return nil
 }
 
+// longJudging is how many records are judged in one turn.
+const longJudging = 4096
+
+// judgeWhole is judgeAll for records that are settled together. Where the handler fails,
+// it waits.
+func (w *writer) judgeWhole(ctx context.Context, t *take, b *dialect.Batch) error {
+	bad := b.Bad
+	for i := range b.Records {
+		var f *dialect.Bad
+		if len(bad) > 0 && bad[0].Index == i {
+			f, bad = &bad[0], bad[1:]
+		}
+		for decided := false; !decided; {
+			if err := w.pause(ctx); err != nil {
+				return err
+			}
+			var err error
+			if decided, err = w.judge(ctx, t, b, i, f); err != nil {
+				return err
+			}
+		}
+		if err := t.charge(ctx, w, 0); err != nil {
+			return err
+		}
+		if i%longJudging == longJudging-1 { // others have their turns
+			w.session.worker.Rest()
+			if err := w.beginLong(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // judge decides what becomes of one record, and charges t for it. It reports false
 // where t is to be settled first. An error is why nothing from it on can be taken
 // in.
@@ -96,6 +130,9 @@ func (w *writer) judgeGood(ctx context.Context, t *take, b *dialect.Batch, index
 	if err == nil && s.Handler != nil {
 		if reply, room, err = w.handle(ctx, r); err == nil && !room {
 			return nil, false, nil
+		}
+		if w.whole != nil {
+			reply = nil
 		}
 	}
 	switch {

@@ -30,6 +30,12 @@ type take struct {
 	most    int          // bytes of records that a block holds
 
 	room *lease.Share
+
+	// What a take of a batch that is settled as a whole keeps is charged to whoever sends
+	// it: see charge. Its room is then for the record in hand alone.
+	ahead   bool
+	charged int64
+	faults  int64 // bytes of what is told of rejections
 }
 
 var takes = sync.Pool{New: func() any { return new(take) }}
@@ -73,6 +79,10 @@ func (t *take) hold(ctx context.Context, n int64) (bool, error) {
 	if ctx.Err() != nil {
 		return false, context.Cause(ctx)
 	}
+	if t.ahead {
+		t.room.Keep(0)
+		return true, t.room.Take(ctx, n)
+	}
 	if t.records > 0 && t.room.Size() >= fullTake {
 		return false, nil
 	}
@@ -85,6 +95,30 @@ func (t *take) hold(ctx context.Context, n int64) (bool, error) {
 	t.room.Keep(0)
 	err := t.room.Take(ctx, n)
 	return err == nil, err
+}
+
+// What a take that is settled as a whole is charged, in bytes, beside storingCost.
+const (
+	blockCost = 1 << 10 // for each block
+	faultCost = 512     // for each rejection, beside its text
+	minCharge = 64 << 10
+)
+
+// charge charges the sender of a batch that is settled as a whole what is kept of it, with
+// n more bytes to store.
+func (t *take) charge(ctx context.Context, w *writer, n int64) error {
+	t.room.Keep(0) // before it waits
+	cost := storingCost*(t.size+n) + blockCost*int64(len(t.blocks)) + t.faults
+	if cost <= t.charged {
+		return nil
+	}
+	cost = max(cost, 2*t.charged, minCharge)
+	w.session.worker.Rest()
+	if err := w.whole(ctx, cost); err != nil {
+		return err
+	}
+	t.charged = cost
+	return w.beginLong(ctx)
 }
 
 // block returns the block for the next record, of n bytes: the last where there is
@@ -131,7 +165,13 @@ func (t *take) keepAll(ctx context.Context, w *writer, b *dialect.Batch) error {
 	for _, record := range b.Records {
 		size += len(record)
 	}
-	if _, err := t.hold(ctx, storingCost*int64(size)); err != nil {
+	var err error
+	if t.ahead {
+		err = t.charge(ctx, w, int64(size))
+	} else {
+		_, err = t.hold(ctx, storingCost*int64(size))
+	}
+	if err != nil {
 		return err
 	}
 	if size <= t.most {
@@ -152,6 +192,7 @@ func (t *take) reject(w *writer, b *dialect.Batch, bytes []byte, f *fault.Error,
 		return err
 	}
 	t.codes = append(t.codes, f.Code)
+	t.faults += faultCost + 2*int64(len(f.Text)+len(f.Hint))
 	if record == nil {
 		t.records++
 		return nil

@@ -35,12 +35,14 @@ type writer struct {
 	check    func(*dict.Dict) error // what the topic's records have to be; nil: anything
 	failures int                    // how often the handler has failed on the next record
 	patience time.Duration          // see dialect.WriteRequest
+
+	whole func(context.Context, int64) error // likewise
 }
 
 // Write implements [dialect.Session].
 func (in *session) Write(ctx context.Context, r dialect.WriteRequest) (dialect.Writer, error) {
 	s := in.s
-	w := &writer{session: in, dialect: r.Dialect, topic: r.Topic, note: r.Note, onSome: r.Settled, patience: r.Patience, next: 1}
+	w := &writer{session: in, dialect: r.Dialect, topic: r.Topic, note: r.Note, onSome: r.Settled, patience: r.Patience, whole: r.Whole, next: 1}
 	if w.topic == "" {
 		w.topic = s.Topic
 	}
@@ -168,6 +170,15 @@ func (w *writer) Take(ctx context.Context, b *dialect.Batch, answer func(dialect
 	return settled, err
 }
 
+// beginLong waits for the turn in which records are judged. A handler has none, since it
+// may wait for what it likes.
+func (w *writer) beginLong(ctx context.Context) error {
+	if w.session.s.Handler != nil {
+		return nil
+	}
+	return w.session.worker.BeginLong(ctx)
+}
+
 // takeSome takes in records from an index on: all, where there is memory for it,
 // and one at least.
 func (w *writer) takeSome(ctx context.Context, b *dialect.Batch, from int, answer func(dialect.Answer) error) (settled dialect.Settled, err error) {
@@ -176,20 +187,27 @@ func (w *writer) takeSome(ctx context.Context, b *dialect.Batch, from int, answe
 	if s.Schema != nil && !strings.HasPrefix(w.topic, "_") {
 		w.check = s.Schema(w.topic)
 	}
-	whole := s.Handler == nil && w.check == nil && storedAsItCame(b.Codec) && len(b.Bad) == 0
-	if !whole && s.Handler == nil { // which may wait for what it likes
-		if err := w.session.worker.BeginLong(ctx); err != nil {
+	plain := s.Handler == nil && w.check == nil && storedAsItCame(b.Codec) && len(b.Bad) == 0
+	if !plain {
+		if err := w.beginLong(ctx); err != nil {
 			return settled, err
 		}
 		defer w.session.worker.Rest()
 	}
 	t := newTake(s.rules.Building.Share(w.session.conn.Known()), s.store.Limits().BlockBytes) // not before: many may wait
+	t.ahead = w.whole != nil
 	defer t.recycle()
 	var failed error
-	if whole {
+	switch {
+	case plain:
 		failed = t.keepAll(ctx, w, b)
-	} else {
+	case w.whole != nil:
+		failed = w.judgeWhole(ctx, t, b)
+	default:
 		failed = w.judgeAll(ctx, t, b, from)
+	}
+	if failed != nil && w.whole != nil {
+		return settled, failed
 	}
 	if t.records > 0 {
 		t.note(w, b.LastSum(from+t.records))

@@ -2,6 +2,7 @@ package web
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -16,15 +17,16 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// A request with an Idempotency-Key is settled once. Its records are numbered, as those
-// of a producer that the key names, and each of their blocks has the sum of the whole
-// body as its note. So a request that comes again goes on after what is settled,
-// however the first one ended, and is told the same.
+// A request with an Idempotency-Key is settled once: all its records, and the rejections
+// among them, in one append. They are numbered, as those of a producer that the key names,
+// whose note is the sum of the whole body. So a request that comes again is told the same
+// from what the store has, whatever became of the first one.
 
 const (
 	maxKey      = 255          // bytes of a key
 	maxOnce     = 8 << 20      // bytes of a body that has one
 	maxOnceSize = store.Window // records in it: so many keep their rejections
+	maxOnceRoom = 32 << 20     // bytes of memory for what becomes of it
 )
 
 // keyOf returns the key of a request, without quotes; "" where it has none.
@@ -91,76 +93,147 @@ func (d *web) writeOnce(ctx context.Context, p *posting, session dialect.Session
 	if err != nil {
 		return err
 	}
-	if err := requestOf(p.r).worker.BeginLong(ctx); err != nil {
-		return err
-	}
-	q, err := d.sequence(ctx, cd, dialect.NewChunk(all))
-	if err != nil {
-		return err
-	}
-	if err := p.count(ctx, d, q); err != nil {
-		return err
-	}
-	if q, err = d.sequence(ctx, cd, dialect.NewChunk(all)); err != nil {
-		return err
-	}
 	format := ""
 	if cd != nil {
 		format = cd.Name()
 	}
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%x", format, sha256.Sum256(all)))
+	o := &once{body: body}
+	if err := o.scan(ctx, d, requestOf(p.r).worker, cd, all); err != nil {
+		return err
+	}
 	p.once = true
-	p.records, err = session.Write(ctx, dialect.WriteRequest{Dialect: name, Topic: topic, Key: key, Note: sum[:], Patience: patience})
+	p.records, err = session.Write(ctx, dialect.WriteRequest{
+		Dialect: name, Topic: topic, Key: key, Note: noteOf(sum, o.ends != nil), Patience: patience, Whole: o.hold,
+	})
 	if err != nil {
 		return err
 	}
 	defer p.records.Close()
-	claim := p.records.Claim()
-	if claim.Next > 1 && !bytes.Equal(claim.Note, sum[:]) {
+	if claim := p.records.Claim(); claim.Next > 1 {
+		return p.again(ctx, claim, sum, o.ends)
+	}
+	p.found = len(o.batch.Records)
+	settled, err := p.records.Take(ctx, &o.batch, func(a dialect.Answer) error {
+		p.reject(a.Index, a.Err)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	p.settled = settled.Records
+	p.ends = o.ends
+	return p.answer()
+}
+
+// again answers a request as the one before was that had its key. ends is what ends the
+// sequence by the limits of today.
+func (p *posting) again(ctx context.Context, claim store.Claim, sum [sha256.Size]byte, ends *fault.Error) error {
+	ended := bytes.Equal(claim.Note, noteOf(sum, true))
+	if !ended && !bytes.Equal(claim.Note, noteOf(sum, false)) {
 		return &fault.Error{
 			Code: fault.Conflict, At: -1,
 			Text: "the Idempotency-Key was used for another body; nothing was taken",
 			Hint: "each request has a key of its own",
 		}
 	}
-	p.skip = int(claim.Next - 1)
-	p.settled = p.skip
+	p.found = int(claim.Next - 1)
+	p.settled = p.found
 	for rejection, err := range p.records.Rejections(ctx, 0) {
 		if err != nil {
 			return err
 		}
 		p.reject(int(rejection.Number-1), &fault.Error{Code: fault.Code(rejection.Code), Text: rejection.Text, Reason: rejection.Reason, At: -1})
 	}
-	if err := p.each(ctx, q); err != nil {
-		return p.failed(err)
+	if ended {
+		p.ends = cmp.Or(ends, p.last)
 	}
 	return p.answer()
 }
 
-// count looks at all records before one is taken. It returns a fault where there are too
-// many, and finds out whether the first one ends the sequence, which only its decoding
-// tells: see [dialect.Sequence.FirstAlone].
-func (p *posting) count(ctx context.Context, d *web, q *dialect.Sequence) error {
-	n := 0
-	err := q.Each(ctx, func(b *dialect.Batch) error {
+// noteOf is what the store keeps of a request: the sum of its body, and whether its last
+// record is a bad one that ended the sequence.
+func noteOf(sum [sha256.Size]byte, ends bool) []byte {
+	if ends {
+		return append(sum[:], 1)
+	}
+	return append(sum[:], 0)
+}
+
+// A once is the records of a request that has a key.
+type once struct {
+	body  *dialect.Body
+	batch dialect.Batch
+	ends  *fault.Error // of the last one, which ends the sequence; nil: the body's end does
+	held  int64        // bytes of memory that hold was called with
+}
+
+// What a record takes in memory beside its bytes, and what is told of a bad one.
+const (
+	recordCost = 64
+	badCost    = 512
+)
+
+// scan finds all records before one is taken: where there are too many, none is. It finds
+// out, too, whether the first one ends the sequence, which only its decoding tells: see
+// [dialect.Sequence.FirstAlone].
+func (o *once) scan(ctx context.Context, d *web, worker *dialect.Worker, cd codec.Codec, all []byte) error {
+	if err := worker.BeginLong(ctx); err != nil {
+		return err
+	}
+	q, err := d.sequence(ctx, cd, dialect.NewChunk(all))
+	if err != nil {
+		return err
+	}
+	var first *fault.Error
+	err = q.Each(ctx, func(b *dialect.Batch) error {
+		n := len(o.batch.Records)
+		if n+len(b.Records) > maxOnceSize {
+			return tooMuch(fmt.Sprintf("more than %d records in a request with an Idempotency-Key", maxOnceSize))
+		}
+		if err := o.body.Hold(ctx, recordCost*int64(len(b.Records))+badCost*int64(len(b.Bad))); err != nil {
+			return err
+		}
+		if err := worker.BeginLong(ctx); err != nil {
+			return err
+		}
+		o.batch.Codec = b.Codec
+		o.batch.Records = append(o.batch.Records, b.Records...)
+		for _, bad := range b.Bad {
+			bad.Index += n
+			o.batch.Bad = append(o.batch.Bad, bad)
+		}
 		if n == 0 && q.FirstAlone && len(b.Bad) == 0 {
 			if _, err := b.Codec.Decode(b.Records[0], d.Limits()); err != nil {
-				p.ends = dialect.FaultOf(err, 0)
-				return p.ends
+				first = dialect.FaultOf(err, 0)
+				return first
 			}
-		}
-		if n += len(b.Records); n > maxOnceSize {
-			return &problem{status: http.StatusRequestEntityTooLarge, fault: &fault.Error{
-				Code: fault.OverLimit, At: -1,
-				Text: fmt.Sprintf("more than %d records in a request with an Idempotency-Key", maxOnceSize),
-				Hint: "send them in several requests",
-			}}
 		}
 		return nil
 	})
 	var f *fault.Error
-	if errors.As(err, &f) && (q.Ends(f) || f == p.ends) {
-		return nil
+	if errors.As(err, &f) && (f == first || q.Ends(f)) {
+		o.ends, err = f, nil
+	}
+	if err == nil && len(o.batch.Records) == 0 {
+		err = errEmpty
 	}
 	return err
+}
+
+// hold is [dialect.WriteRequest]'s Whole.
+func (o *once) hold(ctx context.Context, bytes int64) error {
+	if bytes > maxOnceRoom {
+		return tooMuch("what becomes of the records takes more memory than a request with an Idempotency-Key may have")
+	}
+	err := o.body.Hold(ctx, bytes-o.held)
+	o.held = bytes
+	return err
+}
+
+// tooMuch refuses a request that has a key.
+func tooMuch(text string) error {
+	return &problem{status: http.StatusRequestEntityTooLarge, fault: &fault.Error{
+		Code: fault.OverLimit, At: -1, Text: text + "; nothing was taken", Hint: "send them in several requests",
+	}}
 }

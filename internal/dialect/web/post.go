@@ -145,13 +145,12 @@ type posting struct {
 
 	found    int            // records
 	settled  int            // of them
-	skip     int            // the first ones, which were settled before
 	rejected int            // of the settled ones
 	listed   []any          // the first rejections, as the answer has them
 	last     *fault.Error   // the last rejection
 	ends     *fault.Error   // the one that ended the sequence
 	next     store.Position // after what was stored
-	once     bool           // there is a key
+	once     bool           // there is a key: what comes again has to be told the same
 
 	reply   *dict.Dict // to the only record
 	streams bool       // replies are the body
@@ -175,12 +174,6 @@ func (p *posting) each(ctx context.Context, q *dialect.Sequence) error {
 func (p *posting) take(ctx context.Context, b *dialect.Batch, firstAlone bool) error {
 	base := p.found
 	p.found += len(b.Records)
-	if p.skip >= p.found {
-		return p.over()
-	}
-	if from := p.skip - base; from > 0 {
-		b, base = b.From(from), p.skip
-	}
 	settled, err := p.records.Take(ctx, b, func(a dialect.Answer) error {
 		if a.Err == nil {
 			return p.replied(a.Reply)
@@ -232,10 +225,7 @@ func (p *posting) reject(index int, f *fault.Error) {
 
 // replied notes what a record is answered, where replies are wanted.
 func (p *posting) replied(d *dict.Dict) error {
-	switch {
-	case p.once:
-		return nil // what comes again could not be told the same
-	case !p.streams:
+	if !p.streams {
 		p.reply = d
 		return nil
 	}
