@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"testing"
 
 	"github.com/dictwire/dictwire"
@@ -45,6 +46,10 @@ func TestTLS(t *testing.T) {
 		if err != nil {
 			t.Errorf("%v: %v %s", args, err, out)
 		}
+	}
+	login := exec.CommandContext(t.Context(), "curl", "-sSf", "-k", "-D", "-", "-X", "POST", "-H", "Authorization: Bearer x", "https://"+addr+"/v1/login")
+	if out, err := login.Output(); err != nil || !regexp.MustCompile(`(?i)set-cookie: __Host-dictwire_\d+=\w+; Path=/; Max-Age=43200; HttpOnly; Secure; SameSite=Strict\r`).Match(out) {
+		t.Errorf("login: %v %s", err, out)
 	}
 	if got := stored(t, s, "t"); got != `{"n":1} {"n":2} {"n":3}` {
 		t.Errorf("stored %s", got)

@@ -30,7 +30,7 @@ const (
 // open opens the session of a request.
 func (d *web) open(r *http.Request) (dialect.Session, error) {
 	c := requestOf(r)
-	token, err := bearer(r)
+	token, err := d.tokenOf(r)
 	if err != nil {
 		return nil, err
 	}

@@ -18,7 +18,8 @@ import (
 type problem struct {
 	status int
 	fault  *fault.Error
-	more   *dict.Dict // other members of the document; nil: none
+	cookie *http.Cookie // to set; nil: none
+	more   *dict.Dict   // other members of the document; nil: none
 }
 
 func (p *problem) Error() string { return p.fault.Error() }
@@ -62,6 +63,9 @@ func tell(w http.ResponseWriter, r *http.Request, p *problem) {
 	status := p.status
 	if status == 0 {
 		status = statusOf(p.fault)
+	}
+	if p.cookie != nil {
+		http.SetCookie(w, p.cookie)
 	}
 	h := w.Header()
 	switch status {

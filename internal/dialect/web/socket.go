@@ -25,7 +25,7 @@ func (d *web) connect(w http.ResponseWriter, r *http.Request) error {
 	if r.Header.Get("Sec-Fetch-Site") != "" && r.Header.Get("Origin") == "" {
 		return &problem{fault: &fault.Error{Code: fault.Forbidden, At: -1, Text: "a browser that does not say which page asks"}}
 	}
-	token, err := bearer(r)
+	token, err := d.tokenOf(r)
 	if err != nil {
 		return err
 	}

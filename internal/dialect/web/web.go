@@ -7,6 +7,7 @@
 //	POST /v1/cursors/{name}   a reader's position
 //	POST /v1/cursors/{name}/reset, /v1/backup
 //	GET  /v1/connect          a WebSocket that holds a native session
+//	POST /v1/login, /v1/logout  a cookie for a page's EventSource and WebSocket
 //	GET  /v1/topics, /v1/cursors, /v1/producers, /v1/status, /healthz, /readyz
 //	GET  /                    to browsers, a page that shows what arrives
 //
@@ -57,6 +58,7 @@ type web struct {
 	native dialect.Dialect // within a WebSocket
 	guard  *guard
 	keys   keys
+	logins logins
 }
 
 func newWeb(c dialect.Config, g *guard) *web {
@@ -144,6 +146,8 @@ func (d *web) routes() map[string]methods {
 		"/v1/producers":            {http.MethodGet: d.producers},
 		"/v1/backup":               {http.MethodPost: d.backup},
 		"/v1/topics/{topic}":       {http.MethodGet: d.read, http.MethodPost: d.write, http.MethodDelete: d.trim},
+		"/v1/login":                {http.MethodPost: d.login},
+		"/v1/logout":               {http.MethodPost: d.logout},
 		connectPath:                {http.MethodGet: d.connect},
 		"/openapi.json":            {http.MethodGet: d.openapi},
 	}
