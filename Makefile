@@ -29,8 +29,8 @@ crash: ## 300 kills of real servers and clients under load, 5,000 losses of powe
 soak: ## a store that trims and rewrites for DURATION (30m), whose retained records are compared
 	go test ./store/log -count 1 -timeout 0 -v -run '^TestSoak$$' -soak.duration $${DURATION:-30m}
 
-siege: ## 2,000 hostile connections for DURATION (1m) beside honest ones
-	DURATION=$${DURATION:-1m} SLOWER=3 SIEGEBUDGET=86400 scripts/test siege
+siege: ## 2,000 hostile connections for DURATION (1m) beside honest ones; TLS=1 for all of it over TLS with tokens
+	DURATION=$${DURATION:-1m} SLOWER=$(if $(TLS),20,3) TLS=$(TLS) SIEGEBUDGET=86400 scripts/test siege
 
 simulate: ## 50,000 simulations of the whole; SIMULATIONS=n FIRST=seed
 	SIMULATIONS=$${SIMULATIONS:-50000} SIMULATEBUDGET=86400 scripts/test simulate

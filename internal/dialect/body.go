@@ -46,7 +46,7 @@ type Body struct {
 // must be called in the end.
 func (w *Worker) NewBody(ctx context.Context, r io.Reader, needs int64, deadline func(time.Time) error) (*Body, error) {
 	w.Rest()
-	b := &Body{c: w.c, worker: w, r: r, deadline: deadline, needs: needs, lease: w.c.rules.Memory.Lease()}
+	b := &Body{c: w.c, worker: w, r: r, deadline: deadline, needs: needs, lease: w.c.rules.Memory.Lease(w.c.host)}
 	if err := b.lease.Resize(ctx, needs+firstBuffer); err != nil {
 		return nil, err
 	}

@@ -114,7 +114,7 @@ type Conn struct {
 // NewConn returns the connection nc under the given rules.
 func NewConn(nc net.Conn, rules *Rules) *Conn {
 	host := rules.Turns.Host(hostOf(nc.RemoteAddr()))
-	return &Conn{nc: nc, wrapped: wrapped{top: nc}, host: host, rules: rules, busy: busyBuffer, lease: rules.Memory.Lease(), work: host.Turn(), ending: make(chan struct{}), over: make(chan struct{}), output: output{mu: make(turn, 1), flushed: time.Now()}}
+	return &Conn{nc: nc, wrapped: wrapped{top: nc}, host: host, rules: rules, busy: busyBuffer, lease: rules.Memory.Lease(host), work: host.Turn(), ending: make(chan struct{}), over: make(chan struct{}), output: output{mu: make(turn, 1), flushed: time.Now()}}
 }
 
 // SetProtocol says what the connection speaks, where Sniff need not find out.

@@ -228,7 +228,7 @@ func pressed(t *testing.T, rules *dialect.Rules) {
 	ctx, cancel := context.WithCancel(t.Context())
 	t.Cleanup(cancel)
 	for range 3 {
-		go func() { _ = rules.Memory.Lease().Resize(ctx, 8<<20) }()
+		go func() { _ = rules.Memory.Lease(nil).Resize(ctx, 8<<20) }()
 	}
 	synctest.Wait()
 	if !rules.Memory.Pressed() {
@@ -240,7 +240,7 @@ func pressed(t *testing.T, rules *dialect.Rules) {
 func spent(t *testing.T, rules *dialect.Rules) {
 	t.Helper()
 	pressed(t, rules)
-	for rules.Memory.Lease().TryResize(1 << 10) {
+	for rules.Memory.Lease(nil).TryResize(1 << 10) {
 	}
 }
 

@@ -387,10 +387,10 @@ type Room struct {
 
 // Room returns memory for what is given to the peer, by a goroutine of its own. Any
 // goroutine may call it.
-func (c *Conn) Room() Room { return Room{c.Worker(), c.rules.Reading.Lease()} }
+func (c *Conn) Room() Room { return Room{c.Worker(), c.rules.Reading.Lease(c.host)} }
 
 // Beside returns more memory for the same goroutine.
-func (r Room) Beside() Room { return Room{r.w, r.w.c.rules.Reading.Lease()} }
+func (r Room) Beside() Room { return Room{r.w, r.w.c.rules.Reading.Lease(r.w.c.host)} }
 
 // Need waits until there is room for so many bytes in all.
 func (r Room) Need(ctx context.Context, bytes int64) error {

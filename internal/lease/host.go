@@ -22,7 +22,7 @@ const (
 	// turnPrice is how many good records pay for a turn.
 	turnPrice = 64
 	// maxCredit bounds how much of what was counts, for and against a host.
-	maxCredit = 64 * turnPrice
+	maxCredit = 256 * turnPrice
 	// maxRemembered is how many hosts with credit are remembered that have no users.
 	maxRemembered = 4096
 )
@@ -88,6 +88,10 @@ func (h *Host) Credit(n int) {
 		}
 	}
 }
+
+// HasCredit reports whether the host's records were good, for the most part, and not all of
+// them have paid for a turn. A nil host has none. Any goroutine may call it.
+func (h *Host) HasCredit() bool { return h != nil && h.credit.Load() > 0 }
 
 // pay pays for a turn, and reports whether there was the credit for it.
 func (h *Host) pay() bool {

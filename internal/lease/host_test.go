@@ -75,11 +75,11 @@ func TestCreditIsBounded(t *testing.T) {
 			}
 		}
 		host.Credit(1 << 30)
-		if n := turns(); n != 64 {
-			t.Errorf("%d turns are paid for, want 64", n)
+		if n := turns(); n != 256 {
+			t.Errorf("%d turns are paid for, want 256", n)
 		}
 		host.Credit(-1 << 30)
-		host.Credit(64*64 + 64)
+		host.Credit(256*64 + 64)
 		if n := turns(); n != 1 {
 			t.Errorf("%d turns are paid for, want 1", n)
 		}

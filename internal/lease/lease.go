@@ -10,13 +10,12 @@
 //
 // Senders of ordinary records live in the small part, where large records
 // can't starve them. When the large part is spent, those that want more wait in
-// line, and the first in line takes the lane: one large record at a time is
-// always under way. Whoever holds memory while others wait can be asked to hurry
+// line, where the hosts that they come from take turns, and the first in line takes
+// the lane: one large record at a time is always under way. Whoever holds memory while others wait can be asked to hurry
 // ([Budget.Pressed]).
 package lease
 
 import (
-	"container/list"
 	"context"
 	"sync"
 	"sync/atomic"
@@ -38,22 +37,27 @@ type Budget struct {
 	mu    sync.Mutex
 	small int64 // free bytes
 	known int64 // free bytes
+	need  int64 // of the known part, for those that can't do without
 	large int64 // free bytes
 	half  int64 // of the large part
 	lane  bool  // the lane is free
 
-	// Who waits, the first come first: *request of at most Small bytes, and others.
-	// They are apart so that what is given back finds its taker at once: with
-	// hundreds in line, a look at each of them would hold up everybody.
-	little, much list.List
+	// Who waits: for at most Small bytes, known peers, and others for more. They are apart
+	// so that what is given back finds its taker at once: with hundreds in line, a look at
+	// each of them would hold up everybody.
+	little, familiar, much line[*request]
 }
 
-// line returns where a request waits.
-func (b *Budget) line(size int64) *list.List {
-	if size <= Small {
+// line returns where a request waits that l makes. b.mu is held.
+func (b *Budget) line(l *Lease, size int64) *line[*request] {
+	switch {
+	case size <= Small:
 		return &b.little
+	case size <= knownMost && l.isKnown():
+		return &b.familiar
+	default:
+		return &b.much
 	}
-	return &b.much
 }
 
 // A request waits in line.
@@ -81,9 +85,10 @@ func (b *Budget) InUse() int64 {
 }
 
 // KeepForKnown takes n bytes of the large part for known peers: see
-// [Lease.SetKnown]. It is called before the budget is used.
+// [Lease.SetKnown]. TryResize has half of them. It is called before the budget is used.
 func (b *Budget) KeepForKnown(n int64) {
 	b.known = min(n, b.large)
+	b.need = b.known / 2
 	b.large -= b.known
 	b.half = b.large / 2
 }
@@ -99,6 +104,7 @@ func (b *Budget) Share() int64 { return b.half / 4 }
 // one goroutine.
 type Lease struct {
 	b     *Budget
+	host  *Host
 	known atomic.Bool
 	size  int64
 	from  part
@@ -114,13 +120,16 @@ const (
 	lanePart
 )
 
-// Lease returns a lease of nothing.
-func (b *Budget) Lease() *Lease { return &Lease{b: b} }
+// Lease returns a lease of nothing, of a peer that comes from a host, or, where that is
+// nil, from nowhere.
+func (b *Budget) Lease(h *Host) *Lease { return &Lease{b: b, host: h} }
 
 // SetKnown says whether the lease is of a known peer, which does not wait in line
-// with all others for what a sender of ordinary records needs.
-// Any goroutine may call it.
+// with all others for what a sender of ordinary records needs. Those whose host has
+// credit are known as well. Any goroutine may call it.
 func (l *Lease) SetKnown(known bool) { l.known.Store(known) }
+
+func (l *Lease) isKnown() bool { return l.known.Load() || l.host.HasCredit() }
 
 // Size returns what the lease holds, in bytes.
 func (l *Lease) Size() int64 { return l.size }
@@ -134,13 +143,14 @@ func (l *Lease) Resize(ctx context.Context, size int64) error {
 	}
 	b := l.b
 	b.mu.Lock()
-	if b.mayPass(l, size) && b.take(l, size) {
+	if b.mayPass(l, size, 0) && b.take(l, size, 0) {
 		b.serve()
 		b.mu.Unlock()
 		return nil
 	}
 	r := &request{l: l, size: size, granted: make(chan struct{})}
-	e := b.line(size).PushBack(r)
+	line := b.line(l, size)
+	at := line.push(l.host, r)
 	b.waiting.Add(1)
 	b.serve()
 	b.mu.Unlock()
@@ -156,7 +166,7 @@ func (l *Lease) Resize(ctx context.Context, size int64) error {
 	case <-r.granted:
 		return nil
 	default:
-		b.line(size).Remove(e)
+		line.remove(at)
 		b.waiting.Add(-1)
 		b.serve()
 		return context.Cause(ctx)
@@ -170,7 +180,7 @@ func (l *Lease) Shrink(size int64) {
 	}
 	l.b.mu.Lock()
 	defer l.b.mu.Unlock()
-	l.b.take(l, size)
+	l.b.take(l, size, 0)
 	l.b.serve()
 }
 
@@ -181,31 +191,32 @@ func (l *Lease) TryResize(size int64) bool {
 	b := l.b
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if size > Small && b.large < b.half && !b.hasKnown(l, size) || !b.mayPass(l, size) || !b.take(l, size) {
+	if size > Small && b.large < b.half && !b.hasKnown(l, size, b.need) || !b.mayPass(l, size, b.need) || !b.take(l, size, b.need) {
 		return false
 	}
 	b.serve()
 	return true
 }
 
-// mayPass reports whether l may take size bytes without waiting in line. b.mu is
-// held.
-func (b *Budget) mayPass(l *Lease, size int64) bool {
-	return b.waiting.Load() == 0 || size <= l.size || size <= Small || l.from == lanePart || b.hasKnown(l, size)
+// mayPass reports whether l may take size bytes without waiting in line, of which the part
+// for known peers keeps some. b.mu is held.
+func (b *Budget) mayPass(l *Lease, size, keeps int64) bool {
+	return b.waiting.Load() == 0 || size <= l.size || size <= Small || l.from == lanePart || b.hasKnown(l, size, keeps)
 }
 
 // hasKnown reports whether the part for known peers has room for l to take size
-// bytes. b.mu is held.
-func (b *Budget) hasKnown(l *Lease, size int64) bool {
-	free := b.known
+// bytes, and keeps some. b.mu is held.
+func (b *Budget) hasKnown(l *Lease, size, keeps int64) bool {
+	free := b.known - keeps
 	if l.from == knownPart {
 		free += l.size
 	}
-	return l.known.Load() && size <= knownMost && size <= free
+	return l.isKnown() && size <= knownMost && size <= free
 }
 
-// take moves l to a part that has room for size bytes. b.mu is held.
-func (b *Budget) take(l *Lease, size int64) bool {
+// take moves l to a part that has room for size bytes, of which the one for known peers
+// keeps some. b.mu is held.
+func (b *Budget) take(l *Lease, size, keeps int64) bool {
 	had, from := l.size, l.from
 	b.put(l)
 	switch {
@@ -214,7 +225,7 @@ func (b *Budget) take(l *Lease, size int64) bool {
 	case size <= Small && b.small >= size:
 		b.small -= size
 		l.from = smallPart
-	case b.hasKnown(l, size):
+	case b.hasKnown(l, size, keeps):
 		b.known -= size
 		l.from = knownPart
 	case b.large >= size:
@@ -269,7 +280,9 @@ func (b *Budget) restore(l *Lease, size int64, from part) {
 // serve grants what is waited for, in order; who wants little does not wait behind
 // who wants much. b.mu is held.
 func (b *Budget) serve() {
-	for b.grant(&b.little, b.much.Len() == 0) {
+	for b.grant(&b.little, b.much.isEmpty()) {
+	}
+	for b.grant(&b.familiar, b.much.isEmpty()) {
 	}
 	for b.grant(&b.much, true) {
 	}
@@ -277,13 +290,12 @@ func (b *Budget) serve() {
 
 // grant grants what the first of a line wants, if there is room, or if it may have
 // the lane and that is free. b.mu is held.
-func (b *Budget) grant(line *list.List, lane bool) bool {
-	e := line.Front()
-	if e == nil {
+func (b *Budget) grant(line *line[*request], lane bool) bool {
+	r, ok := line.first()
+	if !ok {
 		return false
 	}
-	r := e.Value.(*request)
-	if !b.take(r.l, r.size) {
+	if !b.take(r.l, r.size, 0) {
 		if !lane || !b.lane {
 			return false
 		}
@@ -291,7 +303,7 @@ func (b *Budget) grant(line *list.List, lane bool) bool {
 		b.lane = false
 		r.l.size, r.l.from = r.size, lanePart
 	}
-	line.Remove(e)
+	line.pop()
 	b.waiting.Add(-1)
 	close(r.granted)
 	return true

@@ -48,7 +48,7 @@ func isGranted(c <-chan struct{}) bool {
 func TestLineAndLane(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := lease.NewBudget(8*mib, 2*mib) // small 1, lane 2, large 5
-		hog, first, second, third, small := b.Lease(), b.Lease(), b.Lease(), b.Lease(), b.Lease()
+		hog, first, second, third, small := b.Lease(nil), b.Lease(nil), b.Lease(nil), b.Lease(nil), b.Lease(nil)
 		if !isGranted(ask(t, hog, 5*mib)) {
 			t.Fatal("the large part was not granted")
 		}
@@ -84,7 +84,7 @@ func TestLineAndLane(t *testing.T) {
 func TestResizeEndsWithContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := lease.NewBudget(8*mib, 2*mib)
-		hog, lane, waiter := b.Lease(), b.Lease(), b.Lease()
+		hog, lane, waiter := b.Lease(nil), b.Lease(nil), b.Lease(nil)
 		ask(t, hog, 5*mib)
 		ask(t, lane, 5*mib)
 		cause := errors.New("enough")
@@ -116,7 +116,7 @@ func TestSoak(t *testing.T) {
 	for h := range holders {
 		wg.Go(func() {
 			r := rand.New(rand.NewPCG(1, uint64(h)))
-			l := b.Lease()
+			l := b.Lease(nil)
 			for range rounds {
 				size := int64(r.IntN(8 * kib))
 				if r.IntN(4) == 0 {
@@ -151,28 +151,28 @@ func TestSoak(t *testing.T) {
 	if peak.Load() > total+largest {
 		t.Errorf("%d bytes were leased at once, of %d and %d in the lane", peak.Load(), total, largest)
 	}
-	l := b.Lease()
+	l := b.Lease(nil)
 	if !l.TryResize(total - total/8 - mib) {
 		t.Error("not all came back")
 	}
 }
 
 // A known peer gets what a sender of ordinary records needs, while others wait for
-// more than there is.
+// more than there is; what would be nice to have leaves half of it to what is needed.
 func TestKnown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := lease.NewBudget(64*mib, 2*mib)
-		b.KeepForKnown(mib)
+		b.KeepForKnown(2 * mib)
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		for range 100 {
-			go func() { _ = b.Lease().Resize(ctx, mib) }()
+			go func() { _ = b.Lease(nil).Resize(ctx, mib) }()
 		}
 		synctest.Wait()
 		if !b.Pressed() {
 			t.Fatal("nobody waits")
 		}
-		stranger, known := b.Lease(), b.Lease()
+		stranger, known := b.Lease(nil), b.Lease(nil)
 		known.SetKnown(true)
 		if stranger.TryResize(64 * kib) {
 			t.Error("who is not known does not wait")
@@ -183,23 +183,92 @@ func TestKnown(t *testing.T) {
 		if known.TryResize(321 * kib) {
 			t.Error("who is known passes with what is large")
 		}
-		for range 3 {
-			l := b.Lease()
+		another := func() *lease.Lease {
+			l := b.Lease(nil)
 			l.SetKnown(true)
-			if !l.TryResize(256 * kib) {
+			return l
+		}
+		for range 3 {
+			if !another().TryResize(256 * kib) {
 				t.Error("a known peer waits with room for it")
 			}
 		}
-		other := b.Lease()
-		other.SetKnown(true)
+		other := another()
 		if other.TryResize(64 * kib) {
+			t.Error("what is needed by known peers is taken for what is not")
+		}
+		for range 4 {
+			if !isGranted(ask(t, another(), 256*kib)) {
+				t.Error("a known peer waits for what it needs, and there is some")
+			}
+		}
+		last := another()
+		if isGranted(ask(t, last, 64*kib)) {
 			t.Error("there is more for known peers than was kept")
 		}
-		if err := known.Resize(t.Context(), 0); err != nil || !other.TryResize(256*kib) {
-			t.Errorf("what was given back is gone: %v", err)
+		known.Shrink(0)
+		if synctest.Wait(); last.Size() != 64*kib || other.TryResize(64*kib) {
+			t.Errorf("of what was given back, %d bytes are needed and were granted", last.Size())
 		}
 		cancel()
 		synctest.Wait()
+	})
+}
+
+// Hosts take turns: who comes of one with hundreds in line does not make others wait for
+// all of those.
+func TestHostsTakeTurnsForMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := lease.NewBudget(8*mib, 2*mib) // small 1, lane 2, large 5
+		hosts := lease.NewTurns()
+		crowd, other := hosts.Host("crowd"), hosts.Host("other")
+		hogs := make([]*lease.Lease, 6)
+		for i, size := range []int64{mib, mib, mib, mib, mib, 2 * mib} { // the last one has the lane
+			hogs[i] = b.Lease(nil)
+			if !isGranted(ask(t, hogs[i], size)) {
+				t.Fatal("there is less memory than was made")
+			}
+		}
+		var granted atomic.Int32
+		for range 100 {
+			l := b.Lease(crowd)
+			go func() {
+				if err := l.Resize(t.Context(), mib); err != nil {
+					return
+				}
+				granted.Add(1)
+			}()
+		}
+		synctest.Wait()
+		one := ask(t, b.Lease(other), mib)
+		hogs[0].Shrink(0)
+		if isGranted(one) || granted.Load() != 1 {
+			t.Errorf("%d of the host that came first have memory", granted.Load())
+		}
+		hogs[1].Shrink(0)
+		if !isGranted(one) || granted.Load() != 1 {
+			t.Errorf("%d of a host have memory, and the other one has none", granted.Load())
+		}
+	})
+}
+
+// Good records of a host open the part for known peers to who comes from it later.
+func TestCreditIsKnown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := lease.NewBudget(8*mib, mib)
+		b.KeepForKnown(mib)
+		ask(t, b.Lease(nil), 5*mib)
+		ask(t, b.Lease(nil), mib) // the lane
+		hosts := lease.NewTurns()
+		good, bad := hosts.Host("good"), hosts.Host("bad")
+		good.Credit(1)
+		bad.Credit(-1)
+		if b.Lease(bad).TryResize(64*kib) || b.Lease(hosts.Host("new")).TryResize(64*kib) {
+			t.Error("who is not known has the memory of those who are")
+		}
+		if !b.Lease(good).TryResize(64 * kib) {
+			t.Error("who comes from a host of good records waits")
+		}
 	})
 }
 
@@ -208,7 +277,7 @@ func TestGiveBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := lease.NewBudget(8*mib, mib) // small 1, lane 1, known 1, large 5
 		b.KeepForKnown(mib)
-		l, hog, little := b.Lease(), b.Lease(), b.Lease()
+		l, hog, little := b.Lease(nil), b.Lease(nil), b.Lease(nil)
 		l.SetKnown(true)
 		if !l.TryResize(256 * kib) {
 			t.Fatal("a known peer gets nothing")
@@ -216,7 +285,7 @@ func TestGiveBack(t *testing.T) {
 		l.SetKnown(false)
 		ask(t, hog, 5*mib)
 		for range mib / lease.Small {
-			if !b.Lease().TryResize(lease.Small) {
+			if !b.Lease(nil).TryResize(lease.Small) {
 				t.Fatal("the small part is not what it was")
 			}
 		}
@@ -228,9 +297,9 @@ func TestGiveBack(t *testing.T) {
 				t.Fatalf("to give back all but %d bytes waits", size)
 			}
 		}
-		known := b.Lease()
+		known := b.Lease(nil)
 		known.SetKnown(true)
-		if !known.TryResize(320*kib) || b.Lease().TryResize(1) {
+		if !known.TryResize(320*kib) || b.Lease(nil).TryResize(1) {
 			t.Error("what was given back is not what is free")
 		}
 	})

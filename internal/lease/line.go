@@ -2,51 +2,72 @@ package lease
 
 import "container/list"
 
-// A line is who waits, by their hosts.
-type line struct {
+// A line is who waits, by their hosts, which take turns: who comes of a host with hundreds
+// in line does not make others wait for longer.
+type line[T any] struct {
 	hosts map[*Host]*list.Element // in ring
-	ring  list.List               // of *waiting, whose turn it is first
+	ring  list.List               // of *waiting[T], whose turn it is first
 }
 
 // waiting is who waits of one host, who came first first.
-type waiting struct {
-	host  *Host
-	turns list.List // of *Turn; not empty
+type waiting[T any] struct {
+	host *Host
+	line list.List // of T; not empty
 }
 
-func (l *line) push(t *Turn) {
+// A place is where somebody waits in a line.
+type place struct {
+	host *Host
+	e    *list.Element
+}
+
+// push adds who comes of a host last.
+func (l *line[T]) push(h *Host, who T) place {
 	if l.hosts == nil {
 		l.hosts = map[*Host]*list.Element{}
 	}
-	e := l.hosts[t.host]
+	e := l.hosts[h]
 	if e == nil {
-		e = l.ring.PushBack(&waiting{host: t.host})
-		l.hosts[t.host] = e
+		e = l.ring.PushBack(&waiting[T]{host: h})
+		l.hosts[h] = e
 	}
-	t.place = e.Value.(*waiting).turns.PushBack(t)
+	return place{h, e.Value.(*waiting[T]).line.PushBack(who)}
 }
 
-// pop returns the next one, or nil.
-func (l *line) pop() *Turn {
+// first returns whose turn it is, or false where nobody waits.
+func (l *line[T]) first() (who T, ok bool) {
 	e := l.ring.Front()
 	if e == nil {
-		return nil
+		return who, false
 	}
-	t := e.Value.(*waiting).turns.Front().Value.(*Turn)
-	l.remove(t)
-	if l.hosts[t.host] != nil {
-		l.ring.MoveToBack(e)
-	}
-	return t
+	return e.Value.(*waiting[T]).line.Front().Value.(T), true
 }
 
-func (l *line) remove(t *Turn) {
-	e := l.hosts[t.host]
-	w := e.Value.(*waiting)
-	w.turns.Remove(t.place)
-	t.place = nil
-	if w.turns.Len() == 0 {
+// pop removes the first one; then it is the next host's turn.
+func (l *line[T]) pop() (who T, ok bool) {
+	e := l.ring.Front()
+	if e == nil {
+		return who, false
+	}
+	w := e.Value.(*waiting[T])
+	f := w.line.Front()
+	l.remove(place{w.host, f})
+	if l.hosts[w.host] != nil {
+		l.ring.MoveToBack(e)
+	}
+	return f.Value.(T), true
+}
+
+// remove removes who does not wait any longer.
+func (l *line[T]) remove(p place) {
+	e := l.hosts[p.host]
+	w := e.Value.(*waiting[T])
+	w.line.Remove(p.e)
+	if w.line.Len() == 0 {
 		l.ring.Remove(e)
-		delete(l.hosts, t.host)
+		delete(l.hosts, p.host)
 	}
 }
+
+// isEmpty reports whether nobody waits.
+func (l *line[T]) isEmpty() bool { return l.ring.Len() == 0 }

@@ -1,7 +1,6 @@
 package lease
 
 import (
-	"container/list"
 	"context"
 	"errors"
 	"runtime"
@@ -25,7 +24,7 @@ type Turns struct {
 
 	mu      sync.Mutex
 	working [kinds]int // how many have a turn
-	lines   [kinds]line
+	lines   [kinds]line[*Turn]
 	hosts   hosts
 }
 
@@ -54,8 +53,8 @@ const (
 	maxRest = time.Second
 
 	// firstTurns is how many turns a peer has that are its first: one for a few
-	// bytes that have come, and one for more.
-	firstTurns = 2
+	// bytes that have come, and others for more. A TLS handshake takes three.
+	firstTurns = 3
 
 	// knownTime is how long after their last work known peers count as being there.
 	knownTime = time.Second
@@ -78,8 +77,8 @@ type Turn struct {
 	on      atomic.Bool   // kind is not none
 
 	// Guarded by of.mu.
-	kind  kind          // of the turn that goes on
-	place *list.Element // in line; nil where it does not wait
+	kind  kind   // of the turn that goes on
+	place *place // in line; nil where it does not wait
 	began time.Time
 }
 
@@ -131,7 +130,8 @@ func (t *Turn) begin(ctx context.Context, stop <-chan struct{}, k kind) (err err
 	if t.granted == nil {
 		t.granted = make(chan struct{}, 1)
 	}
-	of.lines[k].push(t)
+	at := of.lines[k].push(t.host, t)
+	t.place = &at
 	of.mu.Unlock()
 	select {
 	case <-t.granted:
@@ -147,7 +147,8 @@ func (t *Turn) begin(ctx context.Context, stop <-chan struct{}, k kind) (err err
 		<-t.granted
 		return nil
 	}
-	of.lines[k].remove(t)
+	of.lines[k].remove(*t.place)
+	t.place = nil
 	return err
 }
 
@@ -205,10 +206,11 @@ func (t *Turns) leave(k kind) {
 // serve begins the turns of those who wait, where there is a place. t.mu is held.
 func (t *Turns) serve(k kind) {
 	for most := t.most(); t.working[k] < most; {
-		next := t.lines[k].pop()
-		if next == nil {
+		next, ok := t.lines[k].pop()
+		if !ok {
 			return
 		}
+		next.place = nil
 		t.start(next, k)
 		next.granted <- struct{}{}
 	}

@@ -28,7 +28,7 @@ func begin(ctx context.Context, turn *lease.Turn) <-chan error {
 func seasoned(t *testing.T, all *lease.Turns) *lease.Turn {
 	t.Helper()
 	turn := all.Host("h").Turn()
-	for range 2 {
+	for range 3 {
 		if err := turn.Begin(t.Context(), nil); err != nil {
 			t.Fatal(err)
 		}

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/dictwire/dictwire/fault"
@@ -22,7 +23,7 @@ const (
 	// handshakeCost is what it takes of memory at most.
 	handshakeCost = 4 * maxHandshake
 
-	// handshakePressed is after how long one ends while others wait for memory.
+	// handshakePressed is for how long one waits for its peer while others wait for memory.
 	handshakePressed = time.Second
 )
 
@@ -125,18 +126,19 @@ type handshakeError struct{ error }
 func (e handshakeError) Error() string { return "TLS: " + e.error.Error() }
 func (e handshakeError) Unwrap() error { return e.error }
 
-// handshake makes TLS of a connection.
+// handshake makes TLS of a connection. It computes in turns of its own, as for whatever
+// else a stranger asks.
 func (s *security) handshake(ctx context.Context, c *dialect.Conn) error {
 	c.Rest()
 	shaking, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	held := make(chan struct{}) // closed when there is memory for it
-	go hasten(shaking, cancel, c, held)
-	below := &bounded{Conn: c.Hijack(), left: maxHandshake}
+	work := c.Worker()
+	defer work.Rest()
+	below := &handshake{Conn: c.Hijack(), left: maxHandshake, ctx: shaking, work: work}
+	go below.hasten(cancel, c)
 	secure := tls.Server(below, s.config)
 	err := c.Hold(shaking, handshakeCost)
 	if err == nil {
-		close(held)
 		err = secure.HandshakeContext(shaking)
 	}
 	if err != nil {
@@ -149,58 +151,62 @@ func (s *security) handshake(ctx context.Context, c *dialect.Conn) error {
 		}
 		return handshakeError{err}
 	}
-	below.left = -1
+	below.work = nil
 	c.Wrap(secure)
 	return nil
 }
 
-// hasten ends a handshake that takes too long, until it has ended. held is closed when
-// there is memory for it, which others may wait for from then on.
-func hasten(shaking context.Context, end context.CancelCauseFunc, c *dialect.Conn, held <-chan struct{}) {
+// A handshake is a connection of which it reads so many bytes; beyond it, any number.
+type handshake struct {
+	net.Conn
+	ctx  context.Context //nolint:containedctx // the handshake's, whose reads know no other
+	work *dialect.Worker // nil beyond it
+	left int
+
+	reading atomic.Int64 // since when the peer is waited for, in nanoseconds since 1970; 0: it is not
+	waited  atomic.Int64 // for how long it was before, in nanoseconds
+}
+
+func (h *handshake) Read(p []byte) (int, error) {
+	switch {
+	case h.work == nil:
+		return h.Conn.Read(p)
+	case h.left == 0:
+		return 0, errors.New("more than a handshake takes")
+	}
+	h.work.Rest()
+	began := time.Now()
+	h.reading.Store(began.UnixNano())
+	n, err := h.Conn.Read(p[:min(len(p), h.left)])
+	h.reading.Store(0)
+	h.waited.Add(int64(time.Since(began)))
+	h.left -= n
+	if err == nil {
+		err = h.work.Begin(h.ctx)
+	}
+	return n, err
+}
+
+// hasten ends a handshake that takes too long, until it has ended. It has less time while
+// others wait for memory.
+func (h *handshake) hasten(end context.CancelCauseFunc, c *dialect.Conn) {
 	late := time.NewTimer(c.OpenTimeout())
 	defer late.Stop()
-	look := time.NewTicker(handshakePressed)
+	look := time.NewTicker(handshakePressed / 4)
 	defer look.Stop()
 	for {
 		select {
-		case <-held:
-			held = nil
-			look.Reset(handshakePressed)
-		case <-shaking.Done():
+		case <-h.ctx.Done():
 			return
 		case <-c.Ending():
 			end(nil)
 		case <-late.C:
 			end(fmt.Errorf("no handshake within %v; Server.OpenTimeout raises the limit", c.OpenTimeout()))
-		case <-look.C:
-			if held == nil && c.Pressed() {
+		case now := <-look.C:
+			since := h.reading.Load()
+			if since != 0 && h.waited.Load()+now.UnixNano()-since >= int64(handshakePressed) && c.Pressed() {
 				end(errors.New("the handshake came too slowly while others waited for memory"))
 			}
 		}
 	}
-}
-
-// bounded is a connection of which so many bytes are read; negative: any number.
-type bounded struct {
-	net.Conn
-	left int
-}
-
-func (b *bounded) Read(p []byte) (int, error) {
-	switch {
-	case b.left < 0:
-		return b.Conn.Read(p)
-	case b.left == 0:
-		return 0, errors.New("more than a handshake takes")
-	}
-	n, err := b.Conn.Read(p[:min(len(p), b.left)])
-	b.left -= n
-	return n, err
-}
-
-func (b *bounded) CloseWrite() error {
-	if half, ok := b.Conn.(interface{ CloseWrite() error }); ok {
-		return half.CloseWrite()
-	}
-	return errors.ErrUnsupported
 }

@@ -122,7 +122,7 @@ func (s *Server) setup() {
 		s.timed.Store(s.timeouts(s.rules))
 		s.handlerTimeout = max(cmp.Or(s.HandlerTimeout, option.HandlerTime), 0)
 		s.handlerRetries = max(cmp.Or(s.HandlerRetries, option.HandlerTries), 0)
-		s.rules.Memory.KeepForKnown((total - total/4 - total/8) / 32)
+		s.rules.Memory.KeepForKnown((total - total/4 - total/8) / 16)
 		s.wrong.atOnce = 4 * time.Second
 		s.rates.atOnce = time.Second
 		s.rates.set(s.MaxRecordRate, s.MaxByteRate)
