@@ -217,6 +217,71 @@ func TestRateAtTheEnd(t *testing.T) {
 	})
 }
 
+// A principal that has stored as much as it may is pushed back, and told so. What it was
+// not acked, it sends again once there is room; another keeps its pace meanwhile.
+func TestQuotaOfPrincipal(t *testing.T) {
+	st := memory.New(&memory.Options{KeepBytes: -1, MaxStoredBytes: 256 << 10})
+	srv := &dictwire.Server{Store: st, Authorizer: dictwire.AuthorizerFunc(func(_ context.Context, c dictwire.Credentials) (dictwire.Grant, error) {
+		return dictwire.Grant{Principal: dictwire.Principal(c.Token)}, nil
+	})}
+	record := fmt.Sprintf(`{"text":%q}`+"\n", strings.Repeat("x", 8<<10))
+	onNetwork(t, srv, func(t *testing.T, dial func(string) net.Conn) {
+		honest := talkTo(t, dial("honest"), `{"dictwire":1,"topic":"orders","producer":"till","token":"alice"}`)
+		honest.until(`"ack":0`)
+		kept := 0
+		keeps := func() {
+			t.Helper()
+			before := time.Now()
+			honest.say("{}\n")
+			kept++
+			honest.until(fmt.Sprintf(`"ack":%d}`, kept))
+			if took := time.Since(before); took > 0 {
+				t.Errorf("a record took %v", took)
+			}
+		}
+		stored := 0
+		flood := func() (told string) {
+			t.Helper()
+			k := talkTo(t, dial("mallory"), `{"dictwire":1,"topic":"flood","producer":"p","token":"mallory"}`)
+			defer k.c.Close()
+			if told := k.until(`"next":`); !strings.Contains(told, fmt.Sprintf(`"next":%d`, stored+1)) {
+				t.Fatalf("%d records are acked, and a new session is told %s", stored, told)
+			}
+			for k.until(`"ack":`); ; stored++ {
+				k.say(record)
+				if told := k.until("}"); !strings.Contains(told, fmt.Sprintf(`"ack":%d`, stored+1)) {
+					return told
+				}
+				if stored > 100 {
+					t.Fatal("nobody stops it")
+				}
+				keeps()
+			}
+		}
+		for range 3 {
+			if told := flood(); !strings.Contains(told, `"unavailable"`) || !strings.Contains(told, `there are `) || !strings.Contains(told, ` stored bytes of \"mallory\", as many as MaxStoredBytes allows`) {
+				t.Fatalf("beyond what it may, it is told %s", told)
+			}
+			keeps()
+		}
+		if stored < 20 || stored > 32 {
+			t.Errorf("%d records of 8 KiB are stored", stored)
+		}
+		before := stored
+		head, err := st.Head(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := st.Trim(t.Context(), "flood", head); err != nil {
+			t.Fatal(err)
+		}
+		if flood(); stored != 2*before {
+			t.Errorf("%d records were trimmed, and %d more are stored", before, stored-before)
+		}
+		_ = honest.c.Close()
+	})
+}
+
 // One principal's floods of names and of bad records leave another one its pace.
 func TestFloods(t *testing.T) {
 	const flood = 500

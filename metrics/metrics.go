@@ -12,6 +12,7 @@ import (
 	"math"
 	"net/http"
 	"runtime/metrics"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -25,12 +26,18 @@ import (
 // Options say what is told of.
 type Options struct {
 	Server  *dictwire.Server
-	Store   store.Store // of the server; a store.Measurer tells more
+	Store   store.Store // of the server; a store.Measurer and a store.Accountant tell more
 	Version string      // of the program
 }
 
-// maxReaders is of how many cursors the lag is told: the first ones by name.
-const maxReaders = 100
+const (
+	// maxReaders is of how many cursors the lag is told: the first ones by name.
+	maxReaders = 100
+
+	// maxPrincipals is of how many principals it is told what they have stored: those
+	// that have the most.
+	maxPrincipals = 100
+)
 
 // scrapeTime is how long the store may take to answer.
 const scrapeTime = 10 * time.Second
@@ -70,6 +77,8 @@ var (
 	stored      = desc("stored_records", "Records that are kept.")
 	storedBytes = desc("stored_bytes", "Bytes of the records that are kept, as they were received.")
 	oldest      = desc("oldest_record_timestamp_seconds", "When the oldest record that is kept was stored, in seconds since 1970; 0 for none.")
+	has         = desc("principal_stored_bytes", "Bytes that the records of a principal take in the store. Of the 100 that have the most.", "principal")
+	may         = desc("principal_stored_limit_bytes", "How many they may take before no more are taken of the principal. Of the same, where there is a limit.", "principal")
 	cursors     = desc("cursors", "Cursors.")
 	lag         = desc("reader_lag_records", "Records that the reader of a cursor has not read, about. Of the first 100 cursors.", "principal", "cursor", "reads")
 	appends     = desc("append_seconds", "How long it took to store what was received together.")
@@ -80,7 +89,7 @@ var (
 
 	all = []*prometheus.Desc{
 		build, start, ready, durability, records, bytes, rejections, connections, open, memory, topics, stored,
-		storedBytes, oldest, cursors, lag, appends, syncs, blocks, disk, free,
+		storedBytes, oldest, has, may, cursors, lag, appends, syncs, blocks, disk, free,
 	}
 )
 
@@ -127,6 +136,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(memory, float64(heap[0].Value.Uint64()), "heap")
 
 	c.holds(ctx, gauge)
+	c.principals(ctx, gauge)
 	c.readers(ctx, gauge)
 	if m, ok := c.Store.(store.Measurer); ok {
 		if m, err := m.Measures(ctx); err == nil {
@@ -157,6 +167,25 @@ func (c *collector) holds(ctx context.Context, gauge func(*prometheus.Desc, floa
 	gauge(stored, float64(n))
 	gauge(storedBytes, float64(size))
 	gauge(oldest, seconds(first))
+}
+
+// principals tells how much is stored of whom.
+func (c *collector) principals(ctx context.Context, gauge func(*prometheus.Desc, float64, ...string)) {
+	a, ok := c.Store.(store.Accountant)
+	if !ok {
+		return
+	}
+	list, err := a.Stored(ctx)
+	if err != nil {
+		return
+	}
+	slices.SortStableFunc(list, func(a, b store.StoredStat) int { return cmp.Compare(b.Bytes, a.Bytes) })
+	for _, p := range list[:min(len(list), maxPrincipals)] {
+		gauge(has, float64(p.Bytes), label(p.Principal))
+		if p.Max > 0 {
+			gauge(may, float64(p.Max), label(p.Principal))
+		}
+	}
 }
 
 // readers tells how far readers are behind.

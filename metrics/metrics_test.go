@@ -74,7 +74,7 @@ func scrape(t *testing.T, o metrics.Options) (kinds map[string]string, values ma
 
 func openLog(t *testing.T) store.Store {
 	t.Helper()
-	s, err := log.Open(t.Context(), t.TempDir(), &log.Options{Reserve: -1})
+	s, err := log.Open(t.Context(), t.TempDir(), &log.Options{Reserve: -1, MaxStoredBytes: 1 << 30})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,12 +120,13 @@ func TestDocumented(t *testing.T) {
 	for name, want := range map[string]float64{
 		"records_total": 2, "received_bytes_total": 14, "rejections_total": 1, "connections_total": 1, "ready": 1,
 		"topics": 2, "stored_records": 3, "cursors": 1, "reader_lag_records": 2, "durability_info": 1, "build_info": 1,
+		"principal_stored_limit_bytes": 1 << 30,
 	} {
 		if got := values["dictwire_"+name]; got != want {
 			t.Errorf("%s: %v, want %v", name, got, want)
 		}
 	}
-	for _, name := range []string{"append_seconds", "sync_seconds", "block_bytes", "store_disk_bytes", "disk_free_bytes", "memory_bytes", "start_time_seconds", "oldest_record_timestamp_seconds"} {
+	for _, name := range []string{"append_seconds", "sync_seconds", "block_bytes", "store_disk_bytes", "disk_free_bytes", "principal_stored_bytes", "memory_bytes", "start_time_seconds", "oldest_record_timestamp_seconds"} {
 		if values["dictwire_"+name] <= 0 && name != "memory_bytes" {
 			t.Errorf("%s: %v", name, values["dictwire_"+name])
 		}
@@ -133,7 +134,7 @@ func TestDocumented(t *testing.T) {
 }
 
 // A store in memory measures nothing, and the rest is there. Of very many readers, some
-// are told of.
+// are told of, and of very many principals those that have the most.
 func TestBounded(t *testing.T) {
 	s := memory.New(nil)
 	srv := used(t, s)
@@ -143,9 +144,19 @@ func TestBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	for i := range 300 {
+		b := &store.Block{Topic: "x", Codec: "json", Principal: fmt.Sprint("p", i)}
+		b.Add(make([]byte, i+1))
+		if err := s.Append(t.Context(), b)[0].Err; err != nil {
+			t.Fatal(err)
+		}
+	}
 	w := httptest.NewRecorder()
 	metrics.Handler(metrics.Options{Server: srv, Store: s}).ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", "/metrics", nil))
 	text := w.Body.String()
+	if n := strings.Count(text, "\ndictwire_principal_stored_bytes{"); n != 100 || !strings.Contains(text, `{principal="p299"}`) || strings.Contains(text, `{principal="p0"}`) {
+		t.Errorf("%d principals\n%s", n, text)
+	}
 	if n := strings.Count(text, "\ndictwire_reader_lag_records{"); n != 100 || !strings.Contains(text, "\ndictwire_cursors 301\n") {
 		t.Errorf("%d readers\n%s", n, text)
 	}

@@ -43,12 +43,13 @@ func (e *SequenceError) Error() string {
 }
 
 // A LimitError is what an append or a claim is answered that would make a name
-// where there are as many as the store has room for. Names that it knows are not
-// affected.
+// where there are as many as the store has room for, and an append of a principal that
+// has stored as much as it may. Names that the store knows, and what others append, are
+// not affected.
 type LimitError struct {
-	What      string // "topics", "producers", "cursors"
+	What      string // "topics", "producers", "cursors", "stored bytes"
 	Principal string // whose names are too many; "" where all are together
-	Max       int    // how many there may be
+	Max       int64  // how many there may be
 	Option    string // that says how many: "MaxTopics"
 }
 

@@ -23,3 +23,17 @@ type Histogram struct {
 	Counts [65]uint64 // of values below 2 to the power of the index, and not below half of that
 	Sum    uint64     // of all values
 }
+
+// An Accountant is a [Store] that knows how much each principal has stored.
+type Accountant interface {
+	// Stored returns that of each principal that has something stored, in the order of
+	// their names. What the server itself notes, and what it has rejected, is nobody's.
+	Stored(ctx context.Context) ([]StoredStat, error)
+}
+
+// A StoredStat says how much the blocks of a principal take.
+type StoredStat struct {
+	Principal string
+	Bytes     uint64 // of the disk, or of memory; it may be an estimate
+	Max       uint64 // from which on the principal's appends are refused; 0 where there is no limit
+}

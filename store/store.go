@@ -49,7 +49,8 @@ type Log interface {
 	//     comes to next. It is also the answer to a block of which a part was
 	//     stored before;
 	//   - ErrFenced: its epoch is not that of the producer's last claim;
-	//   - *LimitError: it would make a name that is one too many;
+	//   - *LimitError: it would make a name that is one too many, or its principal
+	//     has stored as much as it may;
 	//   - ErrUnavailable, wrapped: the store can't write now;
 	//   - another one: the block breaks a rule of Block or is larger than
 	//     Limits, or ctx ended before the write began.

@@ -67,6 +67,7 @@ type serve struct {
 	maxTopics     limit
 	maxProducers  limit
 	maxCursors    limit
+	maxStored     byteLimit
 	maxMemory     byteSize
 	idleTimeout   timeLimit
 	recordTimeout timeLimit
@@ -162,6 +163,7 @@ func (s *serve) addServing(flags *pflag.FlagSet) {
 	flags.Var(&s.maxTopics, "max-topics", "most topics; of one principal half of them; -1 for no limit (default 20000)")
 	flags.Var(&s.maxProducers, "max-producers", "most producers that the store remembers, as --max-topics (default 4000000, in memory 200000)")
 	flags.Var(&s.maxCursors, "max-cursors", "most cursors, as --max-topics (default 100000, in memory 20000)")
+	flags.Var(&s.maxStored, "max-stored", "most `bytes` of the disk that the records of one principal take, -1 for no limit (default half of what the disk has beside the reserve; all of it for who is anonymous)")
 	flags.Var(&s.maxMemory, "max-memory", "most `bytes` of memory for records that are being received and decoded")
 	s.idleTimeout, s.recordTimeout, s.writeTimeout = timeLimit(option.IdleTime), timeLimit(option.RecordTime), timeLimit(option.WriteTime)
 	s.grace = timeLimit(10 * time.Second)
@@ -321,6 +323,7 @@ func (s *serve) openStore(ctx context.Context, logger *slog.Logger) (closingStor
 		return memory.New(&memory.Options{
 			KeepBytes: int64(keep),
 			MaxTopics: int(s.maxTopics), MaxProducers: int(s.maxProducers), MaxCursors: int(s.maxCursors),
+			MaxStoredBytes: int64(s.maxStored.byteSize),
 		}), nil
 	}
 	dir, err := s.store.path()
@@ -330,7 +333,8 @@ func (s *serve) openStore(ctx context.Context, logger *slog.Logger) (closingStor
 	st, err := log.Open(ctx, dir, &log.Options{
 		Durability: store.Durability(s.durability.value), Reserve: int64(s.reserve.byteSize), Keep: func(topic string) log.Keep { return s.kept.Load().keep(topic) },
 		MaxTopics: int(s.maxTopics), MaxProducers: int(s.maxProducers), MaxCursors: int(s.maxCursors),
-		Fatal: s.die, Logger: logger,
+		MaxStoredBytes: int64(s.maxStored.byteSize),
+		Fatal:          s.die, Logger: logger,
 		Damaged: func(d log.Damage) {
 			logger.Error("the store is damaged; dictwire store check lists what is lost", "damage", d.Text)
 		},

@@ -151,7 +151,7 @@ func Open(ctx context.Context, dir string, o *Options) (*Spool, error) {
 		KeepEvery:  -1, // what is settled is trimmed, and nothing else
 		MaxTopics:  -1, // the program names them
 		// The spool's own:
-		MaxProducers: -1, MaxCursors: -1,
+		MaxProducers: -1, MaxCursors: -1, MaxStoredBytes: -1,
 		Salvage: s.opts.AcceptLost,
 		Damaged: func(d log.Damage) {
 			if !d.Known { // else Read says so

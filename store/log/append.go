@@ -170,7 +170,7 @@ func (a *appending) encode(s *Store, blocks []*store.Block, results []store.Resu
 		}
 		d.addBlock(kind, from, head, uint64(len(b.Lengths)), uint64(len(b.Data)))
 		a.blocks = append(a.blocks, drafted{
-			t, names.Owner(b), i, uint64(len(b.Lengths)), uint64(len(b.Data)), uint64(len(d.buf) - from),
+			t, names.Owner(b), i, uint64(len(b.Lengths)), uint64(len(b.Data)), uint64(len(d.buf) - from), weigh(len(d.buf) - from),
 		})
 	}
 	d.finish()

@@ -78,10 +78,11 @@ type commit struct {
 // A drafted is what is known of a block that is about to be written.
 type drafted struct {
 	topic          *topic
-	owner          string // of the topic, where the block makes it
+	owner          string // of the block, and of the topic where the block makes it
 	index          int    // in the call
 	records, bytes uint64
 	size           uint64 // in the file
+	weight         uint64
 }
 
 // A change is one of a state.
@@ -386,9 +387,10 @@ func (s *Store) settle(g group) {
 		pos := m.place.pos
 		for i := range m.blocks {
 			b := &m.blocks[i]
-			seg.live.block(b.topic.name, pos, b.records, b.bytes, b.size)
+			seg.live.block(b.topic.name, pos, b.records, b.bytes, b.size).by.add(b.owner, b.weight)
 			s.own(b.topic, b.owner)
 			b.topic.add(pos, b.records, b.bytes, m.place.time)
+			s.topics.stored.add(b.owner, b.weight)
 			pos++
 		}
 	}

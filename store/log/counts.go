@@ -106,13 +106,15 @@ func (q *quotas) load(st *states) error {
 	})
 }
 
-// mayHave returns a *store.LimitError where a block's topic is one too many.
+// mayHave returns a *store.LimitError where a block's topic is one too many, or its
+// owner has stored as much as it may.
 func (s *Store) mayHave(b *store.Block) error {
+	owner := names.Owner(b)
 	s.topics.mu.RLock()
-	t := s.topics.byName[b.Topic]
+	t, has := s.topics.byName[b.Topic], s.topics.stored.by[owner]
 	s.topics.mu.RUnlock()
-	if t != nil {
-		return nil
+	if err := s.mayStore(owner, has); err != nil || t != nil {
+		return err
 	}
-	return s.quotas.topics.Check(names.Owner(b))
+	return s.quotas.topics.Check(owner)
 }

@@ -3,11 +3,14 @@ package log_test
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/dictwire/dictwire/internal/crashfs"
+	"github.com/dictwire/dictwire/internal/testrand"
 	"github.com/dictwire/dictwire/store"
 	"github.com/dictwire/dictwire/store/log"
 )
@@ -93,4 +96,106 @@ func TestForgotten(t *testing.T) {
 	if err := claim("y"); err != nil {
 		t.Errorf("another one: %v", err)
 	}
+}
+
+// How much each principal has stored is what a count of all that is there says, whatever
+// was appended, trimmed and rewritten, and however the store was opened again: from the
+// log's frames, with indexes made anew, and with those of an older version.
+func TestStored(t *testing.T) {
+	seed := testrand.Seed(t)
+	r := rand.New(rand.NewPCG(seed, 1))
+	fs := crashfs.New(seed)
+	o := log.Options{FS: fs, KeepEvery: -1, MaxSegment: 16 << 10, MaxStoredBytes: -1}
+	s := open(t, o)
+	principals, topics := []string{"a", "b", "c", store.Anonymous}, []string{"x", "y", "z"}
+	for round := range testrand.Many(60) {
+		for range r.IntN(60) {
+			var blocks []*store.Block
+			for range 1 + r.IntN(3) {
+				b := &store.Block{Topic: topics[r.IntN(len(topics))], Codec: "json", Principal: principals[r.IntN(len(principals))]}
+				for range 1 + r.IntN(3) {
+					b.Add(noise(r.IntN(1<<16), 2+2*r.IntN(500)))
+				}
+				blocks = append(blocks, b)
+			}
+			for _, result := range s.Append(t.Context(), blocks...) {
+				if result.Err != nil {
+					t.Fatal(result.Err)
+				}
+			}
+		}
+		for range r.IntN(3) {
+			stats, err := s.Topics(t.Context(), topics[r.IntN(len(topics))])
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, stat := range stats {
+				to := stat.First
+				to.Block += r.Uint64N(2 * (stat.Next.Block - stat.First.Block + 1) / 2)
+				if err := s.Trim(t.Context(), stat.Name, to); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if r.IntN(4) == 0 {
+			if err := s.Tidy(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got := storedIn(t, s)
+		if r.IntN(4) == 0 { // closed, or killed
+			left := fs
+			if r.IntN(2) == 0 {
+				left = fs.Crash(false, nil)
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			drop := func(part string) {
+				for _, name := range left.Files() {
+					if strings.Contains(name, part) {
+						left.Delete(name)
+					}
+				}
+			}
+			if r.IntN(2) == 0 {
+				drop(".idx")
+			}
+			fs, o.FS = left, left
+			s = open(t, o)
+			if again := storedIn(t, s); !maps.Equal(got, again) {
+				t.Fatalf("round %d: opened again, there are %v; there were %v", round, again, got)
+			}
+		}
+		counted := fs.Crash(false, nil)
+		for _, name := range counted.Files() {
+			if strings.Contains(name, "/states/") {
+				counted.Delete(name)
+			}
+		}
+		view, err := log.Open(t.Context(), "store", &log.Options{FS: counted, ReadOnly: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := storedIn(t, view); !maps.Equal(got, want) {
+			t.Fatalf("round %d: %v are counted, and there are %v", round, got, want)
+		}
+		if err := view.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// storedIn returns how much each principal has stored.
+func storedIn(t *testing.T, s *log.Store) map[string]uint64 {
+	t.Helper()
+	all, err := s.Stored(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	by := map[string]uint64{}
+	for _, stat := range all {
+		by[stat.Principal] = stat.Bytes
+	}
+	return by
 }

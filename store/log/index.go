@@ -14,11 +14,13 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/dictwire/dictwire/store"
+	"github.com/dictwire/dictwire/store/internal/names"
 )
 
 // An index says what a segment holds. It is sparse: it knows chunks, which are
 // frames that together take chunkBytes or a little more, and how much of each
-// topic lies in them. It is a function of the segment.
+// topic lies in them; and how much of each topic's blocks is whose. It is a function of
+// the segment.
 type index struct {
 	chunks []chunk
 	topics map[string]*held
@@ -38,6 +40,7 @@ type chunk struct {
 type held struct {
 	first, last uint64 // positions of the first and the last block
 	in          []share
+	by          shares // what the blocks weigh
 }
 
 // A share is what one chunk holds of a topic.
@@ -60,7 +63,8 @@ func (x *index) add(off int64, f *frame) error {
 		if _, err := x.last.PeekHead(it.data[:it.head]); err != nil {
 			return err
 		}
-		x.block(x.last.Topic, pos, it.records, it.bytes, overhead+uint64(len(it.data)))
+		h := x.block(x.last.Topic, pos, it.records, it.bytes, overhead+uint64(len(it.data)))
+		h.by.add(names.Owner(&x.last), weigh(len(it.data)))
 	}
 	return nil
 }
@@ -72,8 +76,9 @@ func (x *index) chunk(off int64, pos uint64, time int64) {
 	}
 }
 
-// block adds a block of the frame that was added last.
-func (x *index) block(topic string, pos, records, bytes, size uint64) {
+// block adds a block of the frame that was added last, and returns what is held of its
+// topic.
+func (x *index) block(topic string, pos, records, bytes, size uint64) *held {
 	n := len(x.chunks) - 1
 	h := x.topics[topic]
 	if h == nil {
@@ -89,14 +94,14 @@ func (x *index) block(topic string, pos, records, bytes, size uint64) {
 	s.records += records
 	s.bytes += bytes
 	s.size += size
+	return h
 }
 
 // damage notes that nothing can be read from an offset on, where the positions
 // begin that may be lost.
 func (x *index) damage(off int64, from, to uint64, time int64) {
 	x.chunk(off, from, time)
-	x.block(damagedTopic, from, 0, 0, 0)
-	x.topics[damagedTopic].last = max(from, to-1)
+	x.block(damagedTopic, from, 0, 0, 0).last = max(from, to-1)
 }
 
 // find returns the chunk in which a position stands, and the first one where it
@@ -138,6 +143,11 @@ func (x *index) encode(g *segment) []byte {
 			b = binary.AppendUvarint(b, s.bytes)
 			b = binary.AppendUvarint(b, s.size)
 			at = s.chunk
+		}
+		b = binary.AppendUvarint(b, uint64(len(h.by)))
+		for _, o := range h.by {
+			b = appendString(b, o.owner)
+			b = binary.AppendUvarint(b, o.bytes)
 		}
 	}
 	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
@@ -196,6 +206,14 @@ func decodeIndex(b []byte, g *segment) (*index, error) {
 			if at >= len(x.chunks) {
 				return nil, errIndex
 			}
+		}
+		for k := number(); k > 0 && !bad; k-- {
+			owner, after, ok := cutString(rest)
+			if !ok {
+				return nil, errIndex
+			}
+			rest = after
+			h.by = append(h.by, ownerShare{string(owner), number()})
 		}
 		x.topics[string(name)] = h
 	}

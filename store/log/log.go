@@ -43,6 +43,15 @@ type Options struct {
 	// Zero means 20,000, 4,000,000 and 100,000; negative means no limit.
 	MaxTopics, MaxProducers, MaxCursors int
 
+	// MaxStoredBytes is how much one principal may have stored, in bytes that its
+	// blocks take in the log, and 64 more of each. Beyond it, its appends are refused
+	// with a *store.LimitError until something of it is trimmed; what is on its way
+	// may exceed it. Zero means half of what the disk has beside the reserve, since the
+	// files take up to 1.3 times what is retained; store.Anonymous, which everybody is
+	// where nobody is kept apart, is bounded by the reserve alone then. Negative means
+	// no limit.
+	MaxStoredBytes int64
+
 	// MaxSegment is how large segments grow, in bytes. Zero means 64 MiB.
 	MaxSegment int64
 

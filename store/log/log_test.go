@@ -64,6 +64,9 @@ func TestStore(t *testing.T) {
 		Bounded: func(t testing.TB, n int) store.Store {
 			return open(t, log.Options{FS: crashfs.New(1), KeepEvery: -1, MaxTopics: n, MaxProducers: n, MaxCursors: n})
 		},
+		Quota: func(t testing.TB, bytes int64) store.Store {
+			return open(t, log.Options{FS: crashfs.New(1), KeepEvery: -1, MaxStoredBytes: bytes})
+		},
 		Faulty: func(t testing.TB) (store.Store, storetest.Disk) {
 			d := newDisk()
 			return open(t, log.Options{FS: d, KeepEvery: -1}), d

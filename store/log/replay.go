@@ -20,6 +20,7 @@ func (s *Store) replay(r *recovery, applied uint64, rebuild bool) error {
 	if err := s.quotas.load(s.states); err != nil {
 		return err
 	}
+	counted := s.isCounted()
 	p := &replayer{s: s, rebuild: rebuild, producers: map[store.Producer]*replayed{}}
 	for _, g := range s.segments.list() {
 		last := g.Last
@@ -39,15 +40,19 @@ func (s *Store) replay(r *recovery, applied uint64, rebuild bool) error {
 	s.states.mu.Lock()
 	s.states.seq = s.committer.seq - 1
 	s.states.mu.Unlock()
-	if rebuild || r.salvages() {
+	if rebuild || r.salvages() || !counted {
 		return s.recount()
 	}
 	return nil
 }
 
-// loadTopics loads the topics, as the states have them.
+// loadTopics loads the topics, as the states have them, and how much each principal has
+// stored.
 func (s *Store) loadTopics() error {
 	s.topics.trims.Store(1)
+	if err := s.topics.stored.load(s.states); err != nil {
+		return err
+	}
 	return s.states.scan(string(rune(prefixTopic)), string(rune(prefixTopic+1)), func(key string, v value) bool {
 		t := &topic{name: key[1:]}
 		t.decode(v.data)
@@ -187,6 +192,7 @@ func (p *replayer) replayBlock(f *frame, it *item, pos uint64, damaged bool) err
 	s.own(t, names.Owner(b))
 	if !p.rebuild {
 		t.add(pos, it.records, it.bytes, f.time)
+		s.topics.stored.add(names.Owner(b), weigh(len(it.data)))
 	}
 	t.next = max(t.next, pos+1)
 	if b.Producer.IsZero() {
@@ -302,8 +308,10 @@ func (r *recovery) salvages() bool {
 	return r.s.opts.Salvage && r.newest != nil && len(r.damages)+len(r.newest.Damage) > 0
 }
 
-// recount counts what the topics hold, in all segments.
+// recount counts what the topics hold, and how much each principal has stored, in all
+// segments.
 func (s *Store) recount() error {
+	s.topics.stored.clear()
 	for _, t := range s.topics.byName {
 		t.blocks, t.records, t.bytes, t.changed = 0, 0, 0, true
 	}
@@ -311,6 +319,7 @@ func (s *Store) recount() error {
 	return s.walk(0, s.topics.head.Load(), everyTopic, func(f *frame, it *item, pos uint64) bool {
 		if t := s.topic(topicOf(&scratch, it)); pos >= t.trimmed.Load() && t.name != damagedTopic {
 			t.add(pos, it.records, it.bytes, f.time)
+			s.topics.stored.add(names.Owner(&scratch), weigh(len(it.data)))
 		}
 		return true
 	})

@@ -24,6 +24,7 @@ type topics struct {
 
 	mu     sync.RWMutex
 	byName map[string]*topic
+	stored stored // guarded by mu
 }
 
 // A topic is what is known of one. All but its name and shrinkage is guarded by topics.mu.
@@ -106,8 +107,8 @@ func (t *topic) decode(b []byte) {
 	t.oldest, t.newest, t.owner = oldest, newest, string(b[max(n, 0):])
 }
 
-// saveTopics puts the topics that have changed among the states. states.mu is
-// held.
+// saveTopics puts the topics that have changed among the states, and how much each
+// principal has stored. states.mu is held.
 func (s *Store) saveTopics() {
 	s.topics.mu.Lock()
 	defer s.topics.mu.Unlock()
@@ -117,6 +118,7 @@ func (s *Store) saveTopics() {
 			t.changed = false
 		}
 	}
+	s.topics.stored.save(s.states)
 }
 
 func topicKey(name string) string { return string(rune(prefixTopic)) + name }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dictwire/dictwire/store"
+	"github.com/dictwire/dictwire/store/internal/names"
 )
 
 // Keep bounds what of a topic is kept. The zero value keeps all.
@@ -84,10 +85,12 @@ func (s *Store) trim(t *topic, before uint64) error {
 type cut struct {
 	to                     uint64 // the position after the last block
 	blocks, records, bytes uint64
+	by                     shares  // what the blocks weigh
 	first                  located // what is first then; zero where nothing is
 }
 
-// cut returns what is taken away of a topic when it is trimmed before a position.
+// cut returns what is taken away of a topic when it is trimmed before a position. Of
+// segments all of whose blocks go, the index says it; others are read.
 func (s *Store) cut(t *topic, before uint64) (c cut, err error) {
 	s.topics.mu.RLock()
 	from, blocks := t.first, t.blocks
@@ -97,26 +100,22 @@ func (s *Store) cut(t *topic, before uint64) (c cut, err error) {
 		return c, nil
 	}
 	var scratch store.Block
-	var whole *segment // whose chunk was the last one that is taken as a whole
-	var last part      // that chunk
 	for _, g := range s.segments.list() {
 		if g.end.Load() <= from || g.Position >= before {
 			continue
 		}
-		var edges []part // chunks that may hold more
+		var edges []part
 		if err := s.withIndex(g, func(x *index) error {
 			h := x.topics[t.name]
 			if h == nil || h.last < from || h.first >= before {
 				return nil
 			}
+			if h.first >= from && h.last < before {
+				c.whole(h)
+				return nil
+			}
 			for _, sh := range h.in {
-				p := x.part(sh.chunk, g)
-				switch {
-				case p.end <= from || p.pos >= before:
-				case p.pos >= from && p.end <= before:
-					c.blocks, c.records, c.bytes = c.blocks+sh.blocks, c.records+sh.records, c.bytes+sh.bytes
-					whole, last = g, p
-				default:
+				if p := x.part(sh.chunk, g); p.end > from && p.pos < before {
 					edges = append(edges, p)
 				}
 			}
@@ -129,6 +128,7 @@ func (s *Store) cut(t *topic, before uint64) (c cut, err error) {
 				if topicOf(&scratch, it) == t.name {
 					c.to = pos + 1
 					c.blocks, c.records, c.bytes = c.blocks+1, c.records+it.records, c.bytes+it.bytes
+					c.by.add(names.Owner(&scratch), weigh(len(it.data)))
 				}
 				return true
 			}); err != nil {
@@ -136,27 +136,25 @@ func (s *Store) cut(t *topic, before uint64) (c cut, err error) {
 			}
 		}
 	}
-	if whole != nil && c.to <= last.pos {
-		if _, err := s.walkSpan(whole, last, from, before, func(_ *frame, it *item, pos uint64) bool {
-			if topicOf(&scratch, it) == t.name {
-				c.to = pos + 1
-			}
-			return true
-		}); err != nil {
-			return c, err
-		}
-	}
 	if c.blocks == 0 {
 		return c, nil
-	}
-	if c.to == 0 {
-		c.to = last.end
 	}
 	c.first, err = s.firstOf(t.name, max(from, c.to))
 	if errors.Is(err, errNone) {
 		err = nil
 	}
 	return c, err
+}
+
+// whole takes all that a segment holds of the topic.
+func (c *cut) whole(h *held) {
+	c.to = h.last + 1
+	for _, sh := range h.in {
+		c.blocks, c.records, c.bytes = c.blocks+sh.blocks, c.records+sh.records, c.bytes+sh.bytes
+	}
+	for _, o := range h.by {
+		c.by.add(o.owner, o.bytes)
+	}
 }
 
 // firstOf returns the first block of a topic from a position on, errNone where
@@ -182,6 +180,7 @@ func (c cut) apply(s *Store, t *topic) {
 	t.blocks, t.records, t.bytes = minus(t.blocks, c.blocks), minus(t.records, c.records), minus(t.bytes, c.bytes)
 	t.first, t.oldest = c.first.pos, c.first.time
 	t.changed = true
+	s.topics.stored.take(c.by)
 	s.topics.trimmed.Store(max(s.topics.trimmed.Load(), c.to))
 	s.topics.trims.Add(1)
 }

@@ -41,8 +41,8 @@ const (
 	segmentVersion = 2
 	segmentStart   = segmentMagic + "2\r\n"
 
-	indexVersion = 2
-	indexStart   = indexMagic + "2\n"
+	indexVersion = 3
+	indexStart   = indexMagic + "3\n"
 
 	slotsVersion = 1
 

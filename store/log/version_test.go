@@ -36,12 +36,12 @@ func TestVersions(t *testing.T) {
 		"older segment": {"1.seg", func(b []byte) []byte { return header(b, "1") }, "log-0000000001.seg has format version 1, this dictwire reads version 2"},
 		"flipped":       {"1.seg", func(b []byte) []byte { b[13] = '3'; return b }, ""},
 		"index": {".idx", func(b []byte) []byte {
-			copy(b, "dictwire index3")
+			copy(b, "dictwire index4")
 			n := len(b) - 4
 			binary.LittleEndian.PutUint32(b[n:], sum(b[:n]))
 			return b
-		}, "log-0000000001.idx has format version 3, this dictwire reads up to version 2"},
-		"flipped index": {".idx", func(b []byte) []byte { b[14] = '3'; return b }, ""},
+		}, "log-0000000001.idx has format version 4, this dictwire reads up to version 3"},
+		"flipped index": {".idx", func(b []byte) []byte { b[14] = '4'; return b }, ""},
 		"slots":         {"synced", func(b []byte) []byte { copy(b, "dictwire slots 3"); return b }, "synced has format version 3, this dictwire reads up to version 1"},
 		"states":        {"states/marker.format-version.999999.999", nil, "states has format version 999, this dictwire reads up to version"},
 	} {

@@ -35,21 +35,28 @@ type Options struct {
 	// Zero means 20,000, 200,000 and 20,000; negative means no limit.
 	MaxTopics, MaxProducers, MaxCursors int
 
+	// MaxStoredBytes is how many bytes of memory one principal's records may take.
+	// Beyond it, its appends are refused with a *store.LimitError until something of it
+	// is trimmed. Zero and negative mean no limit: what is kept is bounded.
+	MaxStoredBytes int64
+
 	// Now is the clock. Nil means time.Now.
 	Now func() time.Time
 }
 
 // A Store is a [store.Store] in memory.
 type Store struct {
-	keep int64
-	now  func() time.Time
-	tag  string
+	keep      int64
+	maxStored int64 // 0: no limit
+	now       func() time.Time
+	tag       string
 
 	mu        sync.Mutex
 	closed    bool
-	entries   []entry // by position
-	bytes     int64   // of memory that they take
-	next      uint64  // the position of the next block
+	entries   []entry          // by position
+	bytes     int64            // of memory that they take
+	stored    map[string]int64 // the same by owners; without zeros
+	next      uint64           // the position of the next block
 	last      time.Time
 	grown     chan struct{}     // closed, and replaced, when there is something new to read
 	hold      uint64            // the position from which on nothing is trimmed for room; 0: none
@@ -98,9 +105,10 @@ func New(o *Options) *Store {
 		o = &Options{}
 	}
 	s := &Store{
-		keep: o.KeepBytes, now: o.Now, tag: store.NewTag(), next: 1,
+		keep: o.KeepBytes, maxStored: max(o.MaxStoredBytes, 0), now: o.Now, tag: store.NewTag(), next: 1,
 		grown:     make(chan struct{}),
 		room:      make(chan struct{}),
+		stored:    map[string]int64{},
 		topics:    map[string]*topic{},
 		producers: map[store.Producer]*producer{},
 		cursors:   map[store.CursorName]store.SavedCursor{},
@@ -186,8 +194,8 @@ func (s *Store) Append(ctx context.Context, blocks ...*store.Block) []store.Resu
 	defer s.mu.Unlock()
 	before := s.next
 	for i, b := range blocks {
-		if results[i].Err = b.Check(); results[i].Err == nil && s.topics[b.Topic] == nil {
-			results[i].Err = s.ofTopics.Check(names.Owner(b))
+		if results[i].Err = b.Check(); results[i].Err == nil {
+			results[i].Err = s.mayHave(b)
 		}
 	}
 	s.number(blocks, results)
@@ -202,6 +210,35 @@ func (s *Store) Append(ctx context.Context, blocks ...*store.Block) []store.Resu
 		s.grown = make(chan struct{})
 	}
 	return results
+}
+
+// mayHave returns a *store.LimitError where a block's topic is one too many, or its
+// owner has stored as much as it may. s.mu is held.
+func (s *Store) mayHave(b *store.Block) error {
+	owner := names.Owner(b)
+	if s.maxStored > 0 && s.stored[owner] >= s.maxStored && !strings.HasPrefix(owner, "_") {
+		return &store.LimitError{What: "stored bytes", Principal: owner, Max: s.maxStored, Option: "MaxStoredBytes"}
+	}
+	if s.topics[b.Topic] != nil {
+		return nil
+	}
+	return s.ofTopics.Check(owner)
+}
+
+// Stored implements [store.Accountant].
+func (s *Store) Stored(ctx context.Context) ([]store.StoredStat, error) {
+	if err := s.lock(ctx); err != nil {
+		return nil, err
+	}
+	defer s.mu.Unlock()
+	all := make([]store.StoredStat, 0, len(s.stored))
+	for owner, n := range s.stored {
+		if !strings.HasPrefix(owner, "_") {
+			all = append(all, store.StoredStat{Principal: owner, Bytes: uint64(n), Max: uint64(s.maxStored)})
+		}
+	}
+	slices.SortFunc(all, func(a, b store.StoredStat) int { return cmp.Compare(a.Principal, b.Principal) })
+	return all, nil
 }
 
 // lockForRoom locks s, as lock does, when there is room for blocks beside those
@@ -322,6 +359,7 @@ func (s *Store) add(b *store.Block) store.Position {
 	s.next++
 	s.entries = append(s.entries, e)
 	s.bytes += e.cost()
+	s.stored[names.Owner(e.block)] += e.cost()
 	if s.hold > 0 {
 		s.held += e.cost()
 	}
@@ -362,6 +400,10 @@ func (s *Store) evict() {
 // s.mu is held.
 func (s *Store) remove(e entry) {
 	s.bytes -= e.cost()
+	owner := names.Owner(e.block)
+	if s.stored[owner] -= e.cost(); s.stored[owner] == 0 {
+		delete(s.stored, owner)
+	}
 	if s.hold > 0 && e.at >= s.hold {
 		s.held -= e.cost()
 	}

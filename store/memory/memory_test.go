@@ -27,6 +27,11 @@ func TestStore(t *testing.T) {
 			t.Cleanup(func() { _ = s.Close() })
 			return s
 		},
+		Quota: func(t testing.TB, bytes int64) store.Store {
+			s := memory.New(&memory.Options{MaxStoredBytes: bytes})
+			t.Cleanup(func() { _ = s.Close() })
+			return s
+		},
 	})
 }
 

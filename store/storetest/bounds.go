@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/dictwire/dictwire/store"
@@ -107,4 +110,112 @@ func testBounds(t *testing.T, d Driver) {
 			}
 		}
 	})
+}
+
+// testQuota fills what one principal may have stored: it is pushed back, others are not,
+// and what it trims is room again.
+func testQuota(t *testing.T, d Driver) {
+	if d.Quota == nil {
+		return
+	}
+	const quota, size = 64 << 10, 4 << 10
+	s, ctx := d.Quota(t, quota), t.Context()
+	random := rand.NewChaCha8([32]byte{})
+	appendOf := func(principal, topic string) error {
+		record := make([]byte, size) // that does not become smaller
+		_, _ = random.Read(record)   // never fails
+		b := &store.Block{Topic: topic, Codec: "json", Principal: principal}
+		b.Add(record)
+		return s.Append(ctx, b)[0].Err
+	}
+	fill := func(principal string, topics ...string) (blocks int) {
+		t.Helper()
+		for {
+			err := appendOf(principal, topics[blocks%len(topics)])
+			var full *store.LimitError
+			switch {
+			case errors.As(err, &full):
+				if full.What != "stored bytes" || full.Principal != principal || full.Max != quota || full.Option == "" {
+					t.Fatalf("%s: %+v", principal, full)
+				}
+				return blocks
+			case err != nil:
+				t.Fatal(err)
+			case blocks > quota/size:
+				t.Fatalf("%s has stored %d blocks of %d bytes, and may have %d", principal, blocks+1, size, quota)
+			}
+			blocks++
+		}
+	}
+	stored := func(principal string) uint64 {
+		t.Helper()
+		all, err := s.(store.Accountant).Stored(ctx)
+		if err != nil || !slices.IsSortedFunc(all, func(a, b store.StoredStat) int { return strings.Compare(a.Principal, b.Principal) }) {
+			t.Fatalf("%+v, %v", all, err)
+		}
+		for _, stat := range all {
+			if strings.HasPrefix(stat.Principal, "_") || stat.Bytes == 0 || stat.Max != quota {
+				t.Fatalf("%+v", stat)
+			}
+			if stat.Principal == principal {
+				return stat.Bytes
+			}
+		}
+		return 0
+	}
+	within := func(what, principal string, blocks int) {
+		t.Helper()
+		if n, least := stored(principal), uint64(blocks*size); n < least || n > least+uint64(blocks)*size/2 {
+			t.Fatalf("%s: %d bytes of %s, want those of %d blocks of %d", what, n, principal, blocks, size)
+		}
+	}
+	blocks := fill("mallory", "a", "b")
+	if blocks < quota/size/2 {
+		t.Fatalf("full after %d blocks of %d bytes", blocks, size)
+	}
+	within("full", "mallory", blocks)
+	others := fill("alice", "a", "c")
+	within("beside", "alice", others)
+	for _, own := range []string{"_own", store.Rejected} { // what the server keeps is bounded otherwise
+		for range 2 * quota / size {
+			if err := appendOf("mallory", own); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if d.Reopen != nil {
+		s = d.Reopen(t, s)
+		if n := fill("mallory", "a") + fill("alice", "a"); n > 0 {
+			t.Fatalf("%d blocks more after it was opened again", n)
+		}
+	}
+	within("opened again", "mallory", blocks)
+	trim := func(topics ...string) {
+		t.Helper()
+		head, err := s.Head(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, topic := range topics {
+			if err := s.Trim(ctx, topic, head); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	// What others had makes no room.
+	trim("c")
+	within("trimmed", "alice", others-others/2)
+	if n := fill("mallory", "a"); n > 0 {
+		t.Fatalf("%d blocks more after a trim of what another had stored", n)
+	}
+	trim("b")
+	within("trimmed", "mallory", blocks-blocks/2)
+	within("trimmed", "alice", others-others/2)
+	if n := fill("mallory", "b"); n != blocks/2 {
+		t.Fatalf("%d blocks were trimmed, and there was room for %d", blocks/2, n)
+	}
+	trim("a", "b", "c")
+	if m, a := stored("mallory"), stored("alice"); m+a > 0 {
+		t.Fatalf("all is trimmed, and there are %d bytes of mallory and %d of alice", m, a)
+	}
 }

@@ -38,6 +38,10 @@ type Driver struct {
 	// for all.
 	Bounded func(t testing.TB, n int) store.Store
 
+	// Quota returns a new, empty store in which each principal may have so many bytes
+	// stored. It is a [store.Accountant]. Nil means that there is no such bound.
+	Quota func(t testing.TB, bytes int64) store.Store
+
 	// Faulty returns a new, empty store whose syncs can be held up and made to
 	// fail. Nil means that it has none.
 	Faulty func(t testing.TB) (store.Store, Disk)
@@ -81,6 +85,7 @@ func Run(t *testing.T, d Driver) {
 		{"Fenced", testFenced},
 		{"Limits", testLimits},
 		{"Bounds", testBounds},
+		{"Quota", testQuota},
 		{"Reopen", testReopen},
 		{"Servers", testServers},
 		{"Concurrent", testConcurrent},

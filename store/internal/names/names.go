@@ -44,9 +44,9 @@ func (q *Quota) Check(principal string) error {
 	half := q.max - q.max/2
 	switch {
 	case q.each[principal] >= half:
-		return &store.LimitError{What: q.what, Principal: principal, Max: half, Option: "half of " + q.option}
+		return &store.LimitError{What: q.what, Principal: principal, Max: int64(half), Option: "half of " + q.option}
 	case q.all >= q.max:
-		return &store.LimitError{What: q.what, Max: q.max, Option: q.option}
+		return &store.LimitError{What: q.what, Max: int64(q.max), Option: q.option}
 	default:
 		return nil
 	}
