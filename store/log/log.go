@@ -48,7 +48,8 @@ type Options struct {
 	// with a *store.LimitError until something of it is trimmed; what is on its way
 	// may exceed it. Zero means half of what the disk has beside the reserve, since the
 	// files take up to 1.3 times what is retained; store.Anonymous, which everybody is
-	// where nobody is kept apart, is bounded by the reserve alone then. Negative means
+	// where nobody is kept apart, and whom nobody knows, are bounded by the reserve
+	// alone then. Negative means
 	// no limit.
 	MaxStoredBytes int64
 

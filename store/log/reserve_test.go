@@ -1,6 +1,7 @@
 package log_test
 
 import (
+	"errors"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -75,5 +76,51 @@ func TestSegmentsGrowWhileRewriting(t *testing.T) {
 	m.fill(256, 8)
 	if after := fs.size(); after <= before {
 		t.Errorf("segments of %d bytes were made at most, and then of %d while others were rewritten", before, after)
+	}
+}
+
+// A sized is a file system on a disk of a size, of which all is always free.
+type sized struct {
+	*crashfs.FS
+
+	total uint64
+}
+
+func (f *sized) GetDiskUsage(string) (vfs.DiskUsage, error) {
+	return vfs.DiskUsage{AvailBytes: f.total, TotalBytes: f.total}, nil
+}
+
+// Without a limit, a principal has half of what the disk has beside the reserve, and then
+// others go on. Who is nobody in particular has all of it.
+func TestDefaultQuota(t *testing.T) {
+	const total, reserve, half = 64 << 20, 8 << 20, (64 - 8) << 20 / 2
+	s := open(t, log.Options{FS: &sized{crashfs.New(1), total}, KeepEvery: -1, Reserve: reserve})
+	n := 0
+	appendOf := func(principal string) error {
+		n++
+		b := &store.Block{Topic: "a", Codec: "json", Principal: principal}
+		b.Add(noise(n, 1<<20))
+		return s.Append(t.Context(), b)[0].Err
+	}
+	var err error
+	for err == nil && n < total>>20 {
+		err = appendOf("mallory")
+	}
+	if limit := (*store.LimitError)(nil); !errors.As(err, &limit) || limit.Max != half || n < half>>20 {
+		t.Fatalf("append %d of 1 MiB: %v", n, err)
+	}
+	for _, principal := range []string{"alice", store.Anonymous, ""} {
+		if err := appendOf(principal); err != nil {
+			t.Errorf("%q: %v", principal, err)
+		}
+	}
+	all, err := s.Stored(t.Context())
+	if err != nil || len(all) != 4 {
+		t.Fatal(all, err)
+	}
+	for i, want := range []uint64{0, half, 0, half} {
+		if all[i].Max != want {
+			t.Errorf("%+v, want at most %d", all[i], want)
+		}
 	}
 }

@@ -115,9 +115,9 @@ func (s *Store) isCounted() bool {
 // maxStored returns how much may be stored of an owner, 0 where nothing but the reserve
 // bounds it.
 func (s *Store) maxStored(owner string) uint64 {
-	own := strings.HasPrefix(owner, "_")
+	own, nobody := strings.HasPrefix(owner, "_"), owner == "" || owner == store.Anonymous
 	switch limit := s.opts.MaxStoredBytes; {
-	case own || limit < 0 || limit == 0 && owner == store.Anonymous:
+	case own || limit < 0 || limit == 0 && nobody:
 		return 0
 	case limit > 0:
 		return uint64(limit)
