@@ -1,6 +1,6 @@
 # dictwire. `make help` lists the targets.
 
-.PHONY: help build demo test quick lint fuzz crash soak siege simulate pysimulate schemathesis tlsscan mutants bench wheels debs release generate clean
+.PHONY: help build demo test quick lint fuzz crash soak siege simulate pysimulate schemathesis tlsscan mutants bench wheels debs units image release generate clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
@@ -54,8 +54,15 @@ bench: ## the benchmarks beside their peers, and their ratios
 wheels: ## the Python client with the binary, for pip, into dist/
 	scripts/wheels
 
-debs: ## the deb and the rpm into dist/, and the deb installed, upgraded and removed in a root of its own
-	scripts/deb-test
+debs: ## the deb and the rpm into dist/, each installed, upgraded and removed in a root of its own
+	scripts/package-test deb
+	scripts/package-test rpm
+
+units: ## the deb and its units under a systemd of their own, in a container
+	scripts/systemd-test
+
+image: ## packaging/Dockerfile, built and run without Docker
+	scripts/image-test
 
 release: ## binaries for all systems, built twice, packages, SBOMs and checksums, into dist/; VERSION=v1.2.3 or the tag
 	scripts/release $(VERSION)
