@@ -448,3 +448,67 @@ func TestTLSRenegotiation(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Thousands of connections of one host that speak TLS get no more places than one host may
+// have, whether they greet, keep silent or stop within the handshake. Another host's
+// handshakes and records wait for none of them.
+func TestTLSConnectionsOfOneHost(t *testing.T) {
+	const places, crowd = 50, 5000
+	const unavailable = "\x15\x03\x01\x00\x02\x02\x50" // an alert
+	p := newPKI(t)
+	synctest.Test(t, func(t *testing.T) {
+		p := *p
+		p.t = t
+		network := memnet.New()
+		servertest.StartAt(t, &dictwire.Server{MaxHostConns: places}, dictwire.Endpoint{Listener: network.Host("server").Listen(), TLS: p.server()})
+		dial := func(host string) net.Conn {
+			c, err := network.Host(host).Dial(t.Context(), "server")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return c
+		}
+		within := func(c net.Conn) *tls.Conn { return tls.Client(c, &tls.Config{InsecureSkipVerify: true}) }
+		honest := talkTo(t, within(dial("honest")), `{"dictwire":1,"topic":"orders","producer":"till"}`)
+		honest.until(`"ack":0`)
+		began := time.Now()
+		var held []net.Conn
+		for i := range crowd {
+			c := dial("mallory")
+			held = append(held, c)
+			if i%500 == 0 {
+				honest.say("{}\n")
+				honest.until(fmt.Sprintf(`"ack":%d}`, i/500+1))
+				again := talkTo(t, within(dial("honest")), `{"dictwire":1}`)
+				again.until(`"ack":0`)
+				_ = again.c.Close()
+			}
+			switch {
+			case i < places && i%3 == 0:
+				_, _ = io.WriteString(c, "\x16\x03\x01\x02\x00\x01")
+			case i < places && i%3 == 1:
+				talkTo(t, within(c), `{"dictwire":1}`).until(`"ack":0`)
+			case i < places: // silent
+			default: // told without a handshake
+				if told, _ := io.ReadAll(c); string(told) != unavailable {
+					t.Fatalf("connection %d is told %q", i+1, told)
+				}
+			}
+		}
+		if took := time.Since(began); took > 0 {
+			t.Errorf("another host's records took %v", took)
+		}
+		for _, c := range append(held, honest.c) {
+			_ = c.Close()
+		}
+		near, far := net.Pipe() // what TLS makes of it
+		go func() {
+			_, _ = far.Read(make([]byte, 1<<14))
+			_, _ = io.WriteString(far, unavailable)
+			_ = far.Close()
+		}()
+		if err := within(near).HandshakeContext(t.Context()); err == nil || err.Error() != "remote error: tls: internal error" {
+			t.Errorf("a handshake that is told of it ends with %v", err)
+		}
+	})
+}

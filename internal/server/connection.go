@@ -24,7 +24,7 @@ func (s *Server) serve(c *dialect.Conn, e *endpoint, active func() bool) {
 	case err == nil, err == io.EOF, errors.Is(err, dialect.ErrDrained), errors.Is(err, net.ErrClosed): // the last is Abort's doing
 		err = nil
 	case errors.As(err, &f):
-		s.tell(c, f)
+		s.tell(c, e, f)
 	case errors.As(err, new(handshakeError)): // the peer was told by an alert
 	case c.Silent(): // a probe that was reset
 		err = nil
@@ -40,9 +40,9 @@ func (s *Server) serve(c *dialect.Conn, e *endpoint, active func() bool) {
 
 // turnAway closes a connection that has got no place, and says why, if the peer
 // listens.
-func (s *Server) turnAway(c *dialect.Conn) {
+func (s *Server) turnAway(c *dialect.Conn, e *endpoint) {
 	if f := (*fault.Error)(nil); errors.As(c.Ended(), &f) {
-		s.tell(c, f)
+		s.tell(c, e, f)
 		_ = c.Flush()
 	}
 	_ = c.Abort()
@@ -84,13 +84,18 @@ func (s *Server) session(c *dialect.Conn, in *intake, active func() bool) (err e
 	return d.Serve(s.ctx, c, in)
 }
 
-// tell writes a fault to the peer, in its own protocol.
-func (s *Server) tell(c *dialect.Conn, f *fault.Error) {
+// tell writes a fault to the peer of an endpoint, in its own protocol: that is TLS, too,
+// for who has said nothing yet where it is wanted.
+func (s *Server) tell(c *dialect.Conn, e *endpoint, f *fault.Error) {
 	cd := c.Codec
 	if cd == nil {
 		cd = json.Codec{}
 	}
-	switch c.Protocol() {
+	protocol := c.Protocol()
+	if c.Silent() && e.wants(c) {
+		protocol = dialect.TLS
+	}
+	switch protocol {
 	case dialect.HTTP:
 		body, err := cd.Append(nil, f.Dict())
 		if err != nil {
@@ -100,9 +105,14 @@ func (s *Server) tell(c *dialect.Conn, f *fault.Error) {
 		_, _ = fmt.Fprintf(c, "HTTP/1.1 501 Not Implemented\r\nContent-Type: %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
 			cd.MediaType(), len(body), body)
 	case dialect.TLS:
-		// There is none here. A record of TLS 1.0, which all versions understand: the
-		// fatal alert handshake_failure (RFC 8446, section 6).
-		_, _ = c.Write([]byte{21, 3, 1, 0, 2, 2, 40})
+		// A record of TLS 1.0, which all versions understand, with a fatal alert (RFC 8446,
+		// section 6): handshake_failure where there is no TLS, else internal_error, which
+		// is also for who can't be served now.
+		alert := byte(40)
+		if e.config != nil {
+			alert = 80
+		}
+		_, _ = c.Write([]byte{21, 3, 1, 0, 2, 2, alert})
 	default:
 		_ = c.Reply(cd, f.Dict())
 	}

@@ -94,7 +94,8 @@ func TestTurnedAwayIsForgotten(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	if _, err := s.open(Endpoint{Listener: l}); err != nil {
+	at, err := s.open(Endpoint{Listener: l})
+	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
@@ -106,7 +107,7 @@ func TestTurnedAwayIsForgotten(t *testing.T) {
 	if !s.begin(c) {
 		t.Fatal("the server has ended")
 	}
-	s.turnAway(c)
+	s.turnAway(c, at)
 	s.end(c)
 	if s.timed.Load().Turns.Host(c.Host()) == host {
 		t.Error("the host is remembered, and has given nothing")

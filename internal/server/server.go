@@ -146,7 +146,7 @@ func (s *Server) Serve(e Endpoint) error {
 	if e.Once {
 		return s.serveOne(e.Listener, at)
 	}
-	return s.accept(e.Listener, func(c *dialect.Conn) { s.serve(c, at, nil) })
+	return s.accept(e.Listener, at, func(c *dialect.Conn) { s.serve(c, at, nil) })
 }
 
 // serveOne serves the first connection at an endpoint that sends something, and returns
@@ -160,7 +160,7 @@ func (s *Server) serveOne(l net.Listener, at *endpoint) error {
 		first *dialect.Conn                      // guarded by mu: the one that counts
 		done  = make(chan struct{})              // closed when it has ended
 	)
-	err := s.accept(l, func(c *dialect.Conn) {
+	err := s.accept(l, at, func(c *dialect.Conn) {
 		mu.Lock()
 		conns[c] = struct{}{}
 		if first != nil { // it was accepted before, and comes too late
@@ -201,8 +201,8 @@ func (s *Server) serveOne(l net.Listener, at *endpoint) error {
 	return err
 }
 
-// accept accepts connections on l until that fails.
-func (s *Server) accept(l net.Listener, serve func(*dialect.Conn)) error {
+// accept accepts connections on l, which is at's, until that fails.
+func (s *Server) accept(l net.Listener, at *endpoint, serve func(*dialect.Conn)) error {
 	defer l.Close()
 	s.mu.Lock()
 	if s.hasEnded() {
@@ -252,7 +252,7 @@ func (s *Server) accept(l net.Listener, serve func(*dialect.Conn)) error {
 		go func() {
 			defer s.end(c)
 			if !s.slots.wait(place, s.ending) {
-				s.turnAway(c)
+				s.turnAway(c, at)
 				return
 			}
 			defer s.slots.leave(place)
