@@ -57,7 +57,7 @@ func Root() *cobra.Command {
 	root.SetHelpCommand(helpCommand())
 	root.SetHelpFunc(help)
 	root.AddCommand(serveCommand(), relayCommand(), sendCommand(), tailCommand(), rejectedCommand(), convertCommand(),
-		pingCommand(), statusCommand(), topicsCommand(), cursorsCommand(), producersCommand(),
+		pingCommand(), statusCommand(), benchCommand(), topicsCommand(), cursorsCommand(), producersCommand(),
 		storeCommand(), cursorCommand(), tokenCommand(), certCommand(),
 		configCommand(), versionCommand())
 	for _, cmd := range below(root) {

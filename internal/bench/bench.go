@@ -1,0 +1,450 @@
+// Package bench puts load on a server, and measures how much of it is settled and how
+// long that takes: on dictwire in several dialects, and on its peers.
+//
+// One generator serves all of them, so that what it costs is the same on both sides: it
+// holds the records ready, writes so many as may be in flight, and notes when each batch
+// was sent. What speaks to a peer is a few lines of its protocol, since a client library
+// would be measured, too. Those lines know what the load needs, and nothing else.
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+)
+
+// Options say what is sent, where to, and how fast.
+type Options struct {
+	Target Target
+	Token  string // for dictwire
+	Topic  string // of dictwire; what the peer has in its place: a stream, a table
+	Dial   func(context.Context) (net.Conn, error)
+
+	Records *Records
+
+	// Connections, and how many records may be sent on each and not be settled.
+	Connections, InFlight int
+
+	// Bare asks for no acknowledgements, where the target can do without.
+	Bare bool
+
+	// Rate is how many records are sent a second over all connections, whether or not
+	// the server keeps up. Their latency counts from when each was to be sent. Zero
+	// means that each connection sends as soon as something of it is settled.
+	Rate float64
+
+	Duration time.Duration
+}
+
+// A Result is what was measured.
+type Result struct {
+	Records  uint64        // that were settled or, without acknowledgements, taken
+	Rejected uint64        // of them
+	Bytes    uint64        // of the records
+	Elapsed  time.Duration // from the first record to the last answer
+
+	// Latency is of records, in microseconds. Nil where nothing is acknowledged.
+	Latency *hdrhistogram.Histogram
+}
+
+// Rate returns how many records were settled a second.
+func (r *Result) Rate() float64 { return float64(r.Records) / r.Elapsed.Seconds() }
+
+// A conn sends to one server over one connection.
+type conn interface {
+	// send writes records.
+	send(records [][]byte) error
+
+	// settle waits for answers, and returns how many records they settle, and how many
+	// of those were refused. Another goroutine may send meanwhile.
+	settle() (settled, refused int, err error)
+
+	// end says that no more is sent. Where nothing is acknowledged, it returns when the
+	// server has read everything.
+	end() error
+}
+
+const (
+	// drainTime is how long what is in flight at the end may take.
+	drainTime = 30 * time.Second
+
+	// maxSend is how many records are sent at once, where each is answered on its own.
+	maxSend = 1024
+
+	shards = 16 // of the latencies
+
+	maxLatency = int64(10 * time.Minute / time.Microsecond)
+)
+
+// A run is one measurement.
+type run struct {
+	*Options
+	began   time.Time
+	until   time.Time
+	settled atomic.Uint64
+	refused atomic.Uint64
+	last    atomic.Int64 // when the last answer came, since began
+	shards  [shards]shard
+}
+
+// A shard is the latencies of some connections.
+type shard struct {
+	mu   sync.Mutex
+	hist *hdrhistogram.Histogram
+}
+
+// Run puts on the load, and calls progress, where that is not nil, every second. The
+// first connection that fails ends it all.
+func Run(ctx context.Context, o Options, progress func(elapsed time.Duration, so Result)) (*Result, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	r := &run{Options: &o}
+	for i := range r.shards {
+		r.shards[i].hist = hdrhistogram.New(1, maxLatency, 3)
+	}
+	links, err := r.connect(ctx)
+	defer func() {
+		for _, l := range links {
+			_ = l.nc.Close() // nothing that counts is under way
+		}
+	}()
+	if err != nil {
+		return nil, err
+	}
+	defer context.AfterFunc(ctx, func() {
+		for _, l := range links {
+			_ = l.nc.Close() // which ends its reads and writes
+		}
+	})()
+
+	r.began = time.Now()
+	r.until = r.began.Add(o.Duration)
+	var working sync.WaitGroup
+	fail := func(err error) {
+		if err != nil {
+			cancel(err)
+		}
+	}
+	for i, l := range links {
+		working.Go(func() { fail(r.write(ctx, l, i)) })
+		if !o.Bare {
+			working.Go(func() { fail(r.read(l, i)) })
+		}
+	}
+	done := make(chan struct{})
+	go func() { working.Wait(); close(done) }()
+	late := time.NewTimer(o.Duration + drainTime)
+	defer late.Stop()
+	look := time.NewTicker(time.Second)
+	defer look.Stop()
+	for {
+		select {
+		case <-done:
+			if err := context.Cause(ctx); err != nil {
+				return nil, err
+			}
+			return r.result(time.Duration(r.last.Load())), nil
+		case <-late.C:
+			cancel(fmt.Errorf("what was in flight at the end was not settled within %v", drainTime))
+		case <-look.C:
+			if progress != nil {
+				now := time.Since(r.began)
+				progress(now, *r.result(now))
+			}
+		}
+	}
+}
+
+// check returns what is wrong with the options.
+func (o *Options) check() error {
+	switch {
+	case o.Connections < 1 || o.InFlight < 1:
+		return errors.New("want at least one connection, and one record in flight")
+	case o.Duration <= 0:
+		return errors.New("want some time")
+	case o.Bare && !o.Target.bare:
+		return fmt.Errorf("%s acknowledges everything", o.Target.Name)
+	case !o.Bare && !o.Target.acks:
+		return fmt.Errorf("%s acknowledges nothing; Bare does without", o.Target.Name)
+	case o.Target.format != "" && o.Records.Format != o.Target.format:
+		return fmt.Errorf("%s takes records of %s", o.Target.Name, o.Target.format)
+	}
+	return nil
+}
+
+// connect opens all connections, some at a time.
+func (r *run) connect(ctx context.Context) ([]*link, error) {
+	links := make([]*link, r.Connections)
+	errs := make([]error, r.Connections)
+	slots := make(chan struct{}, 64)
+	var dialing sync.WaitGroup
+	for i := range links {
+		slots <- struct{}{}
+		dial := func() {
+			defer func() { <-slots }()
+			if links[i], errs[i] = r.open(ctx, i); errs[i] == nil {
+				_ = links[i].nc.SetDeadline(time.Now().Add(r.Duration + 2*drainTime))
+			}
+		}
+		if i == 0 { // which makes what the others use
+			if dial(); errs[0] != nil {
+				return nil, errs[0]
+			}
+			continue
+		}
+		dialing.Go(dial)
+	}
+	dialing.Wait()
+	var open []*link
+	for _, l := range links {
+		if l != nil {
+			open = append(open, l)
+		}
+	}
+	return open, errors.Join(errs...)
+}
+
+// A link is one connection, and what is in flight on it.
+type link struct {
+	nc net.Conn
+	conn
+
+	mu      sync.Mutex
+	changed sync.Cond
+	sent    uint64  // guarded by mu
+	settled uint64  // guarded by mu
+	over    bool    // guarded by mu: no more is sent
+	failed  bool    // guarded by mu: nothing more is settled
+	batches []batch // guarded by mu: of what is in flight, the oldest first
+}
+
+// A batch is records that were sent at one time.
+type batch struct {
+	n    int
+	sent time.Duration // since the run began
+}
+
+func (r *run) open(ctx context.Context, i int) (*link, error) {
+	dialing, cancel := context.WithTimeout(ctx, drainTime)
+	defer cancel()
+	nc, err := r.Dial(dialing)
+	if err != nil {
+		return nil, err
+	}
+	_ = nc.SetDeadline(time.Now().Add(drainTime)) // a connection that is gone fails the first write
+	c, err := r.Target.open(nc, r.Options, i)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", r.Target.Name, err), nc.Close())
+	}
+	l := &link{nc: nc, conn: c}
+	l.changed.L = &l.mu
+	return l, nil
+}
+
+// write sends until the time is over.
+func (r *run) write(ctx context.Context, l *link, i int) error {
+	defer l.finish()
+	at := r.Records.begin(i)
+	every := time.Duration(0)
+	if r.Rate > 0 {
+		every = time.Duration(float64(time.Second) * float64(r.Connections) / r.Rate)
+	}
+	for sent := 0; time.Now().Before(r.until) && ctx.Err() == nil; {
+		n := r.InFlight
+		if !r.Bare {
+			if n = l.room(r.InFlight); n == 0 {
+				return nil
+			}
+		}
+		if !r.Target.whole {
+			n = min(n, maxSend)
+		}
+		if every > 0 {
+			due := int(time.Since(r.began)/every) + 1 - sent
+			if due <= 0 {
+				pause(ctx, min(time.Until(r.began.Add(time.Duration(sent)*every)), time.Until(r.until)))
+				continue
+			}
+			n = min(n, due)
+		}
+		var records [][]byte
+		records, at = r.Records.take(at, n)
+		l.sending(len(records), time.Since(r.began))
+		if err := l.send(records); err != nil {
+			return err
+		}
+		sent += len(records)
+		if r.Bare {
+			r.settled.Add(uint64(len(records)))
+		}
+	}
+	if !r.Bare {
+		return nil
+	}
+	err := l.end()
+	r.answered()
+	return err
+}
+
+// pause waits, at most until ctx is done.
+func pause(ctx context.Context, d time.Duration) {
+	over := time.NewTimer(d)
+	defer over.Stop()
+	select {
+	case <-over.C:
+	case <-ctx.Done():
+	}
+}
+
+// answered notes that an answer came now.
+func (r *run) answered() {
+	now := int64(time.Since(r.began))
+	for {
+		last := r.last.Load()
+		if now <= last || r.last.CompareAndSwap(last, now) {
+			return
+		}
+	}
+}
+
+// room waits until something may be sent, and returns how much. It is nothing where the
+// connection has failed.
+func (l *link) room(inFlight int) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for int(l.sent-l.settled) >= inFlight && !l.failed {
+		l.changed.Wait()
+	}
+	if l.failed {
+		return 0
+	}
+	return inFlight - int(l.sent-l.settled)
+}
+
+// sending notes that records are sent.
+func (l *link) sending(n int, at time.Duration) {
+	l.mu.Lock()
+	l.sent += uint64(n)
+	l.batches = append(l.batches, batch{n, at})
+	l.changed.Broadcast()
+	l.mu.Unlock()
+}
+
+// finish says that no more is sent.
+func (l *link) finish() {
+	l.mu.Lock()
+	l.over = true
+	l.changed.Broadcast()
+	l.mu.Unlock()
+}
+
+// await waits until something is in flight, and reports whether something is.
+func (l *link) await() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for l.sent == l.settled && !l.over {
+		l.changed.Wait()
+	}
+	return l.sent > l.settled
+}
+
+// read takes answers until all is settled.
+func (r *run) read(l *link, i int) error {
+	every := time.Duration(0)
+	if r.Rate > 0 {
+		every = time.Duration(float64(time.Second) * float64(r.Connections) / r.Rate)
+	}
+	shard := &r.shards[i%shards]
+	var done []batch
+	for l.await() {
+		n, refused, err := l.settle()
+		if err != nil {
+			l.mu.Lock()
+			l.failed = true
+			l.changed.Broadcast()
+			l.mu.Unlock()
+			return err
+		}
+		if n == 0 {
+			continue
+		}
+		now := time.Since(r.began)
+		var first uint64
+		if first, done, err = l.take(n, done[:0]); err != nil {
+			return err
+		}
+		r.settled.Add(uint64(n))
+		r.refused.Add(uint64(refused))
+		shard.mu.Lock()
+		for _, b := range done {
+			if every == 0 {
+				_ = shard.hist.RecordValues(micros(now-b.sent), int64(b.n))
+			} else { // from when each was to be sent
+				for k := range b.n {
+					_ = shard.hist.RecordValue(micros(now - time.Duration(first+uint64(k))*every))
+				}
+			}
+			first += uint64(b.n)
+		}
+		shard.mu.Unlock()
+		r.answered()
+	}
+	return l.end()
+}
+
+// micros returns a latency as it is counted: at most as long as can be.
+func micros(d time.Duration) int64 {
+	return min(max(int64(math.Ceil(float64(d)/float64(time.Microsecond))), 1), maxLatency)
+}
+
+// take takes n records out of what is in flight. It returns the first one's number, and
+// when they were sent.
+func (l *link) take(n int, done []batch) (first uint64, _ []batch, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if uint64(n) > l.sent-l.settled {
+		return 0, nil, fmt.Errorf("%d records are settled, and %d are in flight", n, l.sent-l.settled)
+	}
+	first = l.settled
+	l.settled += uint64(n)
+	taken := 0
+	for n > 0 {
+		b := &l.batches[taken]
+		some := min(b.n, n)
+		done = append(done, batch{some, b.sent})
+		n -= some
+		if b.n -= some; b.n == 0 {
+			taken++
+		}
+	}
+	l.batches = append(l.batches[:0], l.batches[taken:]...)
+	l.changed.Broadcast()
+	return first, done, nil
+}
+
+// result returns what was measured in a time.
+func (r *run) result(elapsed time.Duration) *Result {
+	so := &Result{Records: r.settled.Load(), Rejected: r.refused.Load(), Elapsed: elapsed}
+	so.Bytes = uint64(float64(so.Records) * r.Records.Mean())
+	if r.Bare {
+		return so
+	}
+	so.Latency = hdrhistogram.New(1, maxLatency, 3)
+	for i := range r.shards {
+		s := &r.shards[i]
+		s.mu.Lock()
+		so.Latency.Merge(s.hist)
+		s.mu.Unlock()
+	}
+	return so
+}

@@ -1,0 +1,69 @@
+package bench
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+)
+
+// An overHTTP posts records: what is sent at once is a request.
+type overHTTP struct {
+	nc   net.Conn
+	in   *bufio.Reader
+	head []byte
+	buf  []byte
+	sent chan int // records of the requests that are under way
+}
+
+var mediaTypes = map[string]string{
+	"json": "application/x-ndjson", "cbor": "application/cbor-seq", "msgpack": "application/msgpack",
+	"pickle": "application/x-python-pickle", "python": "text/x-python",
+}
+
+func openHTTP(nc net.Conn, o *Options, _ int) (conn, error) {
+	h := &overHTTP{nc: nc, in: bufio.NewReader(nc), sent: make(chan int, o.InFlight)}
+	h.head = fmt.Appendf(nil, "POST /v1/topics/%s HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\n", url.PathEscape(o.Topic), mediaTypes[o.Records.Format])
+	if o.Token != "" {
+		h.head = fmt.Appendf(h.head, "Authorization: Bearer %s\r\n", o.Token)
+	}
+	return h, nil
+}
+
+func (h *overHTTP) send(records [][]byte) error {
+	size := len(records)
+	for _, r := range records {
+		size += len(r)
+	}
+	h.buf = append(h.buf[:0], h.head...)
+	h.buf = fmt.Appendf(h.buf, "Content-Length: %d\r\n\r\n", size)
+	for _, r := range records {
+		h.buf = append(append(h.buf, r...), '\n')
+	}
+	h.sent <- len(records)
+	_, err := h.nc.Write(h.buf)
+	return err
+}
+
+func (h *overHTTP) settle() (settled, refused int, err error) {
+	response, err := http.ReadResponse(h.in, nil)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		return 0, 0, err
+	}
+	if response.StatusCode/100 != 2 {
+		return 0, 0, fmt.Errorf("%s: %.500s", response.Status, body)
+	}
+	var told struct{ Rejections int }
+	_ = json.Unmarshal(body, &told) // of another server that says nothing of the kind
+	return <-h.sent, told.Rejections, nil
+}
+
+func (h *overHTTP) end() error { return nil }

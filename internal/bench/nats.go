@@ -1,0 +1,141 @@
+package bench
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"sync"
+)
+
+// A nats publishes each record to a subject: with acknowledgements one that a stream of
+// JetStream has.
+type nats struct {
+	nc   net.Conn
+	in   *bufio.Reader
+	bare bool
+	head []byte
+	buf  []byte
+
+	writing sync.Mutex // answers to pings are written, too
+}
+
+func openNATS(nc net.Conn, o *Options, i int) (conn, error) {
+	c := &nats{nc: nc, bare: o.Bare, in: bufio.NewReaderSize(nc, 64<<10)}
+	if line, err := c.in.ReadString('\n'); err != nil || len(line) < 5 || line[:5] != "INFO " {
+		return nil, fmt.Errorf("the server says %q (%w)", line, err)
+	}
+	inbox := "_INBOX." + rand.Text()
+	if _, err := fmt.Fprintf(nc, "CONNECT {\"verbose\":false,\"pedantic\":false,\"lang\":\"go\",\"version\":\"1\",\"protocol\":1}\r\nSUB %s 1\r\n", inbox); err != nil {
+		return nil, err
+	}
+	if !o.Bare && i == 0 {
+		about, err := json.Marshal(map[string]any{"name": o.Topic, "subjects": []string{o.Topic}, "storage": "file"})
+		if err != nil {
+			return nil, err
+		}
+		if _, err := fmt.Fprintf(nc, "PUB $JS.API.STREAM.CREATE.%s %s %d\r\n%s\r\n", o.Topic, inbox, len(about), about); err != nil {
+			return nil, err
+		}
+		if err := c.message(); err != nil {
+			return nil, err
+		}
+	}
+	c.head = fmt.Appendf(nil, "PUB %s ", o.Topic)
+	if !o.Bare {
+		c.head = fmt.Appendf(c.head, "%s ", inbox)
+	}
+	return c, c.flush()
+}
+
+// flush returns when the server has read everything.
+func (c *nats) flush() error {
+	if _, err := io.WriteString(c.nc, "PING\r\n"); err != nil {
+		return err
+	}
+	for {
+		line, err := c.in.ReadSlice('\n')
+		switch {
+		case err != nil:
+			return err
+		case string(line) == "PONG\r\n":
+			return nil
+		case string(line) == "PING\r\n":
+			_, err = io.WriteString(c.nc, "PONG\r\n")
+		case line[0] == '-':
+			err = fmt.Errorf("the server says %q", line)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (c *nats) send(records [][]byte) error {
+	c.buf = c.buf[:0]
+	for _, r := range records {
+		c.buf = append(c.buf, c.head...)
+		c.buf = strconv.AppendInt(c.buf, int64(len(r)), 10)
+		c.buf = append(append(append(c.buf, "\r\n"...), r...), "\r\n"...)
+	}
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	_, err := c.nc.Write(c.buf)
+	return err
+}
+
+// message waits for the next message, which is an acknowledgement.
+func (c *nats) message() error {
+	for {
+		line, err := c.in.ReadSlice('\n')
+		if err != nil {
+			return err
+		}
+		switch {
+		case bytes.HasPrefix(line, []byte("MSG ")):
+			fields := bytes.Fields(line)
+			n, err := strconv.Atoi(string(fields[len(fields)-1]))
+			if err != nil || n > 1<<20 {
+				return fmt.Errorf("the server says %q", line)
+			}
+			m := make([]byte, n+2)
+			if _, err := io.ReadFull(c.in, m); err != nil {
+				return err
+			}
+			if bytes.Contains(m, []byte(`"error"`)) {
+				return fmt.Errorf("the server says %s", m)
+			}
+			return nil
+		case string(line) == "PING\r\n":
+			c.writing.Lock()
+			_, err := io.WriteString(c.nc, "PONG\r\n")
+			c.writing.Unlock()
+			if err != nil {
+				return err
+			}
+		case line[0] == '-':
+			return fmt.Errorf("the server says %q", line)
+		}
+	}
+}
+
+func (c *nats) settle() (settled, refused int, err error) {
+	for settled == 0 || c.in.Buffered() > 0 {
+		if err := c.message(); err != nil {
+			return 0, 0, err
+		}
+		settled++
+	}
+	return settled, 0, nil
+}
+
+func (c *nats) end() error {
+	if c.bare {
+		return c.flush()
+	}
+	return nil
+}

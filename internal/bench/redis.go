@@ -1,0 +1,61 @@
+package bench
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+)
+
+// A redis adds each record to a stream, by a command of its own.
+type redis struct {
+	nc   net.Conn
+	in   *bufio.Reader
+	head []byte
+	buf  []byte
+}
+
+func openRedis(nc net.Conn, o *Options, _ int) (conn, error) {
+	return &redis{
+		nc: nc, in: bufio.NewReaderSize(nc, 64<<10),
+		head: fmt.Appendf(nil, "*5\r\n$4\r\nXADD\r\n$%d\r\n%s\r\n$1\r\n*\r\n$1\r\nd\r\n$", len(o.Topic), o.Topic),
+	}, nil
+}
+
+func (c *redis) send(records [][]byte) error {
+	c.buf = c.buf[:0]
+	for _, r := range records {
+		c.buf = append(c.buf, c.head...)
+		c.buf = strconv.AppendInt(c.buf, int64(len(r)), 10)
+		c.buf = append(append(append(c.buf, "\r\n"...), r...), "\r\n"...)
+	}
+	_, err := c.nc.Write(c.buf)
+	return err
+}
+
+// settle reads all answers that have come.
+func (c *redis) settle() (settled, refused int, err error) {
+	for settled == 0 || c.in.Buffered() > 0 {
+		line, err := c.in.ReadSlice('\n')
+		if err != nil {
+			return 0, 0, err
+		}
+		switch line[0] {
+		case '$': // the ID
+			n, err := strconv.Atoi(string(line[1 : len(line)-2]))
+			if err == nil {
+				_, err = io.CopyN(io.Discard, c.in, int64(n)+2)
+			}
+			if err != nil {
+				return 0, 0, err
+			}
+		default:
+			return 0, 0, fmt.Errorf("the server answers %q", line)
+		}
+		settled++
+	}
+	return settled, 0, nil
+}
+
+func (c *redis) end() error { return nil }

@@ -1,0 +1,54 @@
+package bench
+
+import (
+	"net"
+	"slices"
+)
+
+// A Target is a kind of server that load can be put on.
+type Target struct {
+	Name string
+	Addr string // where it is by default
+
+	format     string // of the records; "" means any
+	acks, bare bool   // it can acknowledge, and do without
+	whole      bool   // what is sent at once is answered as a whole
+
+	// open speaks to a server over the connection of an index. The first one makes what
+	// the others use.
+	open func(nc net.Conn, o *Options, i int) (conn, error)
+}
+
+const dictwireAddr = "127.0.0.1:65432"
+
+// Targets are those that there are.
+var Targets = []Target{
+	{Name: "dictwire", Addr: dictwireAddr, acks: true, bare: true, open: openNative},
+	{Name: "http", Addr: dictwireAddr, acks: true, whole: true, open: openHTTP},
+	{Name: "forward", Addr: dictwireAddr, format: "msgpack", acks: true, bare: true, whole: true, open: openForward},
+	{Name: "redis", Addr: "127.0.0.1:6379", acks: true, open: openRedis},
+	{Name: "nats", Addr: "127.0.0.1:4222", bare: true, open: openNATS},
+	{Name: "jetstream", Addr: "127.0.0.1:4222", acks: true, open: openNATS},
+	{Name: "postgres", Addr: "127.0.0.1:5432", format: "json", acks: true, whole: true, open: openPostgres},
+	{Name: "postgres-copy", Addr: "127.0.0.1:5432", format: "json", acks: true, whole: true, open: openPostgres},
+}
+
+// TargetOf returns the target of a name.
+func TargetOf(name string) (Target, bool) {
+	i := slices.IndexFunc(Targets, func(t Target) bool { return t.Name == name })
+	if i < 0 {
+		return Target{}, false
+	}
+	return Targets[i], true
+}
+
+// BareOnly reports whether a target acknowledges nothing.
+func (t Target) BareOnly() bool { return !t.acks }
+
+// Format returns the format in which a target takes records by default.
+func (t Target) Format() string {
+	if t.format == "" {
+		return "json"
+	}
+	return t.format
+}
