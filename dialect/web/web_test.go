@@ -12,6 +12,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os/exec"
 	"regexp"
 	"strings"
 	"testing"
@@ -471,5 +472,62 @@ func TestEnds(t *testing.T) {
 	}
 	if err := <-done; err != nil {
 		t.Error(err)
+	}
+}
+
+// A body that comes at once is settled by one append, since each is a sync. What comes
+// by and by is settled as it comes.
+func TestGather(t *testing.T) {
+	s := &failing{Store: memory.New(nil)}
+	addr := start(t, &dictwire.Server{Store: s})
+	body := strings.Repeat(`{"name":"Alice","age":30,"city":"Paris"}`+"\n", 1000)
+	for range 3 {
+		before := s.n.Load()
+		r, text := do(t, addr, ask{body: body})
+		check(t, "1,000 records", r, text, 200, `\{"accepted":1000,.*`)
+		if n := s.n.Load() - before; n > 2 { // two where the machine was busy
+			t.Errorf("%d appends", n)
+		}
+	}
+	before := s.n.Load()
+	nc, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	_, _ = fmt.Fprintf(nc, "POST /v1/topics/t HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n", len(body))
+	for _, part := range []string{body[:50], body[50:100], body[100:150]} {
+		_, _ = io.WriteString(nc, part)
+		time.Sleep(100 * time.Millisecond)
+	}
+	for range 500 {
+		if s.n.Load() > before {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if s.n.Load() == before {
+		t.Error("what has come waits for the rest")
+	}
+}
+
+// A peer that half-closes after its request, as nc -N does, is answered as any other.
+func TestHalfClose(t *testing.T) {
+	s := memory.New(nil)
+	addr := start(t, &dictwire.Server{Store: s, Handler: dictwire.HandlerFunc(func(ctx context.Context, _ *dictwire.Request) (*dict.Dict, error) {
+		time.Sleep(20 * time.Millisecond) // so that the end is seen before the record is settled
+		return nil, context.Cause(ctx)
+	})})
+	for i, key := range []string{"", "Idempotency-Key: k\r\n"} {
+		nc := exec.CommandContext(t.Context(), "nc.openbsd", "-N", "127.0.0.1", addr[strings.LastIndex(addr, ":")+1:])
+		nc.Stdin = strings.NewReader("POST /v1/topics/t HTTP/1.1\r\nHost: localhost\r\n" + key + "Content-Length: 7\r\n\r\n{\"a\":1}")
+		if out, err := nc.CombinedOutput(); err != nil || !strings.Contains(string(out), "200 OK") || len(servertest.Texts(t, s, "t")) != i+1 {
+			t.Errorf("a request: %v %s", err, out)
+		}
+	}
+	nc := exec.CommandContext(t.Context(), "nc.openbsd", "-N", "127.0.0.1", addr[strings.LastIndex(addr, ":")+1:])
+	nc.Stdin = strings.NewReader("GET /v1/topics/t HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	if out, err := nc.CombinedOutput(); err != nil || strings.Count(string(out), `{"a":1}`) != 2 {
+		t.Errorf("reading: %v %s", err, out)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/bits"
 	"os"
 	"sync/atomic"
 	"time"
@@ -25,6 +26,10 @@ type Body struct {
 	deadline func(time.Time) error // sets when reads of r fail
 	lease    *lease.Lease
 	needs    int64 // of the lease: what r itself holds
+
+	// Length is how many bytes are expected in all, where that is known and r goes on after
+	// a deadline: those that come at once are taken in together. Zero means that nobody knows.
+	Length int64
 
 	buf  []byte // leased
 	r0   int    // buf[r0:w] has come and was not discarded
@@ -102,11 +107,9 @@ func (b *Body) More(ctx context.Context, within bool, h Holder) error {
 	}
 	_ = b.deadline(b.began.Add(b.c.rules.RecordTimeout)) // a connection that is gone fails the read
 	silence := b.hurryLater(b.turn.Add(1))
-	n, err := b.r.Read(b.buf[b.w:])
+	n, err := b.gather()
 	b.turn.Add(1)
 	silence.Stop()
-	b.w += n
-	b.read += int64(n)
 	b.full = b.w == len(b.buf)
 	if err != nil {
 		b.err = b.fault(ctx, err)
@@ -122,6 +125,27 @@ func (b *Body) More(ctx context.Context, within bool, h Holder) error {
 		return b.More(ctx, within, h)
 	default:
 		return io.EOF
+	}
+}
+
+// gatherTime is how long more of a body is waited for whose length is known.
+const gatherTime = 5 * time.Millisecond
+
+// gather reads what comes and, of a body whose length is known, what comes at once after
+// it, since each append is a sync.
+func (b *Body) gather() (all int, err error) {
+	for more := false; ; more = true {
+		n, err := b.r.Read(b.buf[b.w:])
+		b.w += n
+		b.read += int64(n)
+		all += n
+		switch {
+		case more && errors.Is(err, os.ErrDeadlineExceeded) && !b.hurried.Load():
+			return all, nil
+		case err != nil || b.w == len(b.buf) || b.read >= b.Length:
+			return all, err
+		}
+		_ = b.deadline(time.Now().Add(gatherTime)) // as in More
 	}
 }
 
@@ -182,7 +206,10 @@ func (b *Body) room(ctx context.Context, h Holder) error {
 	}
 	size := len(b.buf)
 	charge := b.lease.Size()
-	switch {
+	switch more := b.more(); {
+	case size < more && b.lease.TryResize(int64(more)+beside):
+		size = more
+		charge = b.lease.Size()
 	case b.full && size < b.c.busy && b.lease.TryResize(int64(2*size)+beside):
 		size *= 2 // bytes come fast
 		charge = b.lease.Size()
@@ -210,6 +237,20 @@ func (b *Body) room(ctx context.Context, h Holder) error {
 		b.buf = buf
 	}
 	return nil
+}
+
+// more returns how large the buffer is to be for what is still expected of the body: no
+// larger than one to which bytes come fast.
+func (b *Body) more() int {
+	busy := busyBuffer
+	if b.c.Known() {
+		busy = knownBuffer
+	}
+	rest := min(b.Length-b.read+int64(b.w), int64(busy))
+	if rest <= firstBuffer {
+		return firstBuffer
+	}
+	return 1 << bits.Len64(uint64(rest-1))
 }
 
 // All reads the body to its end and returns it: at most limit bytes, else it returns

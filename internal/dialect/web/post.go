@@ -96,6 +96,9 @@ func (d *web) write(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer body.Close()
+	if r.Header.Get("Content-Encoding") == "" && r.ProtoMajor == 1 { // a deadline ends a stream of HTTP/2
+		body.Length = r.ContentLength
+	}
 	p := &posting{w: w, r: r, listed: make([]any, 0), streams: accepts(r, ndjson)}
 	if key != "" {
 		return d.writeOnce(ctx, p, session, topic, key, cd, body)

@@ -43,8 +43,25 @@ func (d *web) each(next http.Handler) http.Handler {
 				close(c.done)
 			}
 		}()
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), requestKey{}, q)))
+		ctx, done := lasting(r, c)
+		defer done()
+		next.ServeHTTP(w, r.WithContext(context.WithValue(ctx, requestKey{}, q))) //nolint:contextcheck // it is made of the request's
 	})
+}
+
+// lasting returns the context of a request. net/http takes the end of what a peer of
+// HTTP/1 says for the peer's, who may have half-closed and wait for the answer: all of the
+// request has come then, and only one who follows is taken to be gone.
+func lasting(r *http.Request, c *conn) (_ context.Context, done func()) {
+	if r.ProtoMajor > 1 || r.URL.Query().Has("follow") {
+		return r.Context(), func() {}
+	}
+	ctx, end := context.WithCancelCause(context.WithoutCancel(r.Context()))
+	stop := context.AfterFunc(c.ctx, func() { end(context.Cause(c.ctx)) })
+	return ctx, func() {
+		stop()
+		end(nil)
+	}
 }
 
 // answerTime is how long the end of an answer may take that a peer of HTTP/2 does not
