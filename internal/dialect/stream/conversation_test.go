@@ -1,0 +1,40 @@
+package stream_test
+
+import (
+	"testing"
+
+	"github.com/dictwire/dictwire/internal/dialecttest"
+)
+
+// Bare sequences of all formats, GELF's among them, and a native session of a writer
+// without a producer: cut at every byte, byte by byte, with garbage after them, silent, and
+// within TLS.
+func TestConversations(t *testing.T) {
+	for name, c := range map[string]struct {
+		before  string
+		records []string
+		between string
+		after   string
+		want    []string
+		topic   string
+	}{
+		"JSON":           {records: []string{`{"a":1}`, `{"a":"é"}`, `{"a":[2]}`}, want: []string{"{'a': 1}", "{'a': 'é'}", "{'a': [2]}"}},
+		"lines of JSON":  {records: []string{`{"a":1}`, `{"a":2}`}, between: "\r\n", want: []string{"{'a': 1}", "{'a': 2}"}},
+		"GELF":           {records: []string{`{"version":"1.1"}`, `{"version":"1.1"}`}, between: "\x00", want: []string{"{'version': '1.1'}", "{'version': '1.1'}"}},
+		"RFC 7464":       {before: "\x1e", records: []string{`{"a":1}`, `{"a":2}`}, between: "\n\x1e", want: []string{"{'a': 1}", "{'a': 2}"}},
+		"CBOR":           {records: []string{"\xa1\x61a\x01", "\xa1\x61a\x82\x01\x02"}, want: []string{"{'a': 1}", "{'a': [1, 2]}"}},
+		"MessagePack":    {records: []string{"\x81\xa1a\x01", "\x81\xa1a\xc0"}, want: []string{"{'a': 1}", "{'a': None}"}},
+		"pickles":        {records: []string{"}U\x01aK\x01s.", "\x80\x02}q\x00X\x01\x00\x00\x00aq\x01K\x02s."}, want: []string{"{'a': 1}", "{'a': 2}"}},
+		"native session": {before: `{"dictwire":1,"topic":"t"}` + "\n", records: []string{`{"a":1}`, `{"a":2}`}, between: "\n", want: []string{"{'a': 1}", "{'a': 2}"}, topic: "t"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := dialecttest.Conversation{Send: c.before, Records: c.want, Topic: c.topic}
+			for _, r := range c.records {
+				d.Send += r
+				d.Ends = append(d.Ends, len(d.Send))
+				d.Send += c.between
+			}
+			dialecttest.Run(t, d)
+		})
+	}
+}
