@@ -1,6 +1,6 @@
 # dictwire. `make help` lists the targets.
 
-.PHONY: help build demo test quick lint fuzz crash soak siege simulate pysimulate schemathesis tlsscan mutants bench wheels debs units image release generate clean
+.PHONY: help build demo test quick lint fuzz crash soak siege simulate pysimulate schemathesis tlsscan mutants bench peers wheels debs units image release generate clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
@@ -50,6 +50,9 @@ mutants: ## broken promises, each of which the tests must find
 
 bench: ## the benchmarks beside their peers, and their ratios
 	scripts/bench
+
+peers: build ## dictwire beside Redis, JetStream and PostgreSQL, by one load generator; PEERS, CASES, ROUNDS
+	scripts/peers
 
 wheels: ## the Python client with the binary, for pip, into dist/
 	scripts/wheels
