@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/dictwire/dictwire/internal/terminal"
 )
 
 //go:generate go -C ../../tools run ./man ../docs/man
@@ -28,13 +30,14 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root := Root()
 	root.SetArgs(args)
 	root.SetIn(stdin)
-	root.SetOut(onScreen(stdout))
+	root.SetOut(terminal.NewOutput(stdout))
 	root.SetErr(stderr)
 	return report(root.ExecuteContext(ctx), stderr)
 }
 
 // Root returns the command dictwire with all that stands below it.
 func Root() *cobra.Command {
+	color := choice{terminal.Auto, []string{terminal.Auto, terminal.Always, terminal.Never}}
 	root := &cobra.Command{
 		Use:   "dictwire",
 		Short: "Send a dictionary from any program; it arrives whole",
@@ -50,9 +53,14 @@ func Root() *cobra.Command {
 			if err := checkNotEmpty(cmd); err != nil {
 				return err
 			}
-			return settle(cmd)
+			if err := settle(cmd); err != nil {
+				return err
+			}
+			outputOf(cmd).SetColor(color.value)
+			return nil
 		},
 	}
+	root.PersistentFlags().Var(&color, "color", "when to use colours: auto, which is on a terminal unless NO_COLOR is set; always, as for a pager; or never")
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpCommand(helpCommand())
 	root.SetHelpFunc(help)

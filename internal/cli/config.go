@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/dictwire/dictwire/internal/terminal"
 	"github.com/dictwire/dictwire/schema"
 )
 
@@ -57,8 +58,9 @@ func showSettings(cmd *cobra.Command, args []string, path string) error {
 	found := false
 	known := map[string]bool{"DICTWIRE_RECORDS": true, "DICTWIRE_FIRST": true, tokenVariable: true} // of tail --exec; see identityFlags
 	out := bufio.NewWriter(cmd.OutOrStdout())
-	for _, c := range below(Root()) {
-		name := strings.TrimPrefix(c.CommandPath(), c.Root().Name()+" ")
+	root := Root()
+	for _, c := range append([]*cobra.Command{root}, below(root)...) {
+		name := strings.TrimPrefix(c.CommandPath(), root.Name()+" ")
 		if len(args) > 0 && name != strings.Join(args, " ") || !hasSettings(c) {
 			continue
 		}
@@ -89,7 +91,7 @@ func showSettings(cmd *cobra.Command, args []string, path string) error {
 			} else {
 				from = "default; " + from
 			}
-			fmt.Fprintf(out, "%s --%s=%s  (%s)\n", name, f.Name, visible(f.Value.String()), visible(from))
+			fmt.Fprintf(out, "%s --%s=%s  (%s)\n", name, f.Name, terminal.Visible(f.Value.String()), terminal.Visible(from))
 		})
 		if isServing {
 			serving.of.showDoors(out, name, serving.path)
@@ -129,7 +131,7 @@ func (s *serve) showDoors(out *bufio.Writer, name, path string) {
 		*shown = *d
 		flags.VisitAll(func(f *pflag.Flag) {
 			if text := f.Value.String(); text != "" && text != "false" {
-				fmt.Fprintf(out, "%s endpoints[%d] %s=%s  (%s)\n", name, i, f.Name, visible(text), visible(path))
+				fmt.Fprintf(out, "%s endpoints[%d] %s=%s  (%s)\n", name, i, f.Name, terminal.Visible(text), terminal.Visible(path))
 			}
 		})
 	}
@@ -163,7 +165,7 @@ func configCheckCommand() *cobra.Command {
 			if err := c.of.checkFiles(); err != nil {
 				return inFileOf(path, err)
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s: %s can use it\n", visible(path), f.command.Name())
+			fmt.Fprintf(cmd.OutOrStdout(), "%s: %s can use it\n", terminal.Visible(path), f.command.Name())
 			return nil
 		},
 	}

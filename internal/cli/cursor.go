@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/internal/point"
 	"github.com/dictwire/dictwire/store"
 	"github.com/dictwire/dictwire/store/log"
@@ -24,7 +25,10 @@ func cursorCommand() *cobra.Command {
 }
 
 func cursorListCommand() *cobra.Command {
-	var f storeFlag
+	var (
+		f    storeFlag
+		list jsonFlag
+	)
 	cmd := &cobra.Command{
 		Use:     "list",
 		Short:   "Print all cursors and where they stand",
@@ -34,19 +38,23 @@ func cursorListCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.look(cmd, func(s *log.Store) error {
 				all, err := s.Cursors(cmd.Context())
-				if err != nil || len(all) == 0 {
+				if err != nil {
 					return err
 				}
-				out := newTable(cmd.OutOrStdout())
-				out.heads("CURSOR", "READS", "POSITION", "SAVED", "PRINCIPAL")
+				out := list.listing(cmd, "CURSOR", "READS", "POSITION", "SAVED", "PRINCIPAL")
 				for _, c := range all {
-					out.row(c.Name, c.Subscription, orDash(c.Position.String()), moment(c.Saved), orDash(c.Principal))
+					at := c.Position.String()
+					out.add(
+						dict.Of("cursor", c.Name, "subscription", c.Subscription, "position", at, "saved", timestamp(c.Saved), "principal", c.Principal),
+						c.Name, c.Subscription, at, c.Saved, c.Principal,
+					)
 				}
-				return out.Flush()
+				return out.end()
 			})
 		},
 	}
 	f.add(cmd.Flags())
+	list.add(cmd.Flags())
 	return cmd
 }
 

@@ -19,14 +19,14 @@ import (
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/fault"
 	"github.com/dictwire/dictwire/internal/client"
+	"github.com/dictwire/dictwire/internal/terminal"
 )
 
 // An operator asks a running server how it is, over HTTP on the port where it speaks
 // everything.
 type operator struct {
 	connectFlags
-
-	json bool
+	jsonFlag
 }
 
 // command makes a command that asks a server.
@@ -43,8 +43,8 @@ func (o *operator) command(cmd *cobra.Command, run func(*cobra.Command) error) *
 		}
 		return run(cmd)
 	}
-	o.add(cmd.Flags())
-	cmd.Flags().BoolVar(&o.json, "json", false, "print what the server says, as JSON, one on each line")
+	o.connectFlags.add(cmd.Flags())
+	o.jsonFlag.add(cmd.Flags())
 	return cmd
 }
 
@@ -140,12 +140,6 @@ func timeOf(d *dict.Dict, key string) time.Time {
 	return t
 }
 
-// print prints a dictionary as JSON.
-func (*operator) print(cmd *cobra.Command, d *dict.Dict) error {
-	_, err := cmd.OutOrStdout().Write(append(json.Render(nil, d, nil), '\n'))
-	return err
-}
-
 // show asks the server for a path and prints the answer: as JSON, or as text does.
 func (o *operator) show(cmd *cobra.Command, path string, text func(*dict.Dict) error) error {
 	d, err := o.ask(cmd.Context(), path)
@@ -153,7 +147,7 @@ func (o *operator) show(cmd *cobra.Command, path string, text func(*dict.Dict) e
 		return err
 	}
 	if o.json {
-		return o.print(cmd, d)
+		return o.print(outputOf(cmd), d)
 	}
 	return text(d)
 }
@@ -170,7 +164,7 @@ func pingCommand() *cobra.Command {
 		began := time.Now()
 		return o.show(cmd, "/readyz", func(*dict.Dict) error {
 			took := time.Since(began).Round(10 * time.Microsecond)
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s takes records, and answered in %v\n", visible(o.addr), took)
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s takes records, and answered in %v\n", terminal.Visible(o.addr), took)
 			return err
 		})
 	})
@@ -186,29 +180,29 @@ func statusCommand() *cobra.Command {
 		Example: "  dictwire status\n  dictwire status tls://logs.example:65432 --token-file admin.token",
 	}, func(cmd *cobra.Command) error {
 		return o.show(cmd, "/v1/status", func(d *dict.Dict) error {
-			out := newTable(cmd.OutOrStdout())
+			out := terminal.NewTable(outputOf(cmd))
 			ready := "no"
 			v, _ := d.Get("ready")
 			if is, _ := v.Bool(); is {
 				ready = "yes"
 			}
-			out.row("principal", textOf(d, "principal"))
-			out.row("durability", textOf(d, "durability"))
-			out.row("largest record", string(size(uint64(numberOf(d, "max_record")))))
-			out.row("takes records", ready)
+			out.Row("principal", textOf(d, "principal"))
+			out.Row("durability", textOf(d, "durability"))
+			out.Row("largest record", string(size(uint64(numberOf(d, "max_record")))))
+			out.Row("takes records", ready)
 			if textOf(d, "started") != "" {
-				out.row("started", moment(timeOf(d, "started")))
-				out.row("connections", fmt.Sprint(numberOf(d, "connections")))
-				out.row("records since", fmt.Sprintf("%d, %s", numberOf(d, "records"), size(uint64(numberOf(d, "bytes")))))
-				out.row("rejected since", fmt.Sprint(numberOf(d, "rejected")))
+				out.Row("started", timeOf(d, "started"))
+				out.Row("connections", fmt.Sprint(numberOf(d, "connections")))
+				out.Row("records since", fmt.Sprintf("%d, %s", numberOf(d, "records"), size(uint64(numberOf(d, "bytes")))))
+				out.Row("rejected since", fmt.Sprint(numberOf(d, "rejected")))
 			}
 			return out.Flush()
 		})
 	})
 }
 
-// A listing is a command that prints a list of a running server.
-type listing struct {
+// A serverList is a command that prints a list of a running server.
+type serverList struct {
 	operator
 
 	principal string
@@ -218,20 +212,18 @@ type listing struct {
 }
 
 // list makes the command.
-func (l *listing) list(cmd *cobra.Command) *cobra.Command {
+func (l *serverList) list(cmd *cobra.Command) *cobra.Command {
 	cmd.Use = l.name
 	return l.command(cmd, l.run)
 }
 
 // addPrincipal adds the flag for the names of others.
-func (l *listing) addPrincipal(flags *pflag.FlagSet) {
+func (l *serverList) addPrincipal(flags *pflag.FlagSet) {
 	flags.StringVar(&l.principal, "principal", "", "`whose` they are, if not your own: wants the right to administer *")
 }
 
-func (l *listing) run(cmd *cobra.Command) error {
-	out := newTable(cmd.OutOrStdout())
-	out.heads(l.heads...)
-	query, some := url.Values{}, false
+func (l *serverList) run(cmd *cobra.Command) error {
+	out, query := l.listing(cmd, l.heads...), url.Values{}
 	if l.principal != "" {
 		query.Set("principal", l.principal)
 	}
@@ -246,14 +238,7 @@ func (l *listing) run(cmd *cobra.Command) error {
 			if !ok {
 				continue
 			}
-			some = true
-			if l.json {
-				if err := l.print(cmd, d); err != nil {
-					return err
-				}
-				continue
-			}
-			out.row(l.row(d)...)
+			out.add(d, l.row(d)...)
 		}
 		next := textOf(page, "next")
 		if next == "" || next == query.Get("after") {
@@ -261,17 +246,14 @@ func (l *listing) run(cmd *cobra.Command) error {
 		}
 		query.Set("after", next)
 	}
-	if l.json || !some {
-		return nil
-	}
-	return out.Flush()
+	return out.end()
 }
 
 func topicsCommand() *cobra.Command {
-	l := &listing{name: "topics", heads: topicHeads, row: func(d *dict.Dict) []any {
+	l := &serverList{name: "topics", heads: topicHeads, row: func(d *dict.Dict) []any {
 		return []any{
-			textOf(d, "topic"), numberOf(d, "records"), size(uint64(numberOf(d, "bytes"))), orDash(textOf(d, "first")),
-			moment(timeOf(d, "oldest")), moment(timeOf(d, "newest")),
+			textOf(d, "topic"), numberOf(d, "records"), size(uint64(numberOf(d, "bytes"))), textOf(d, "first"),
+			timeOf(d, "oldest"), timeOf(d, "newest"),
 		}
 	}}
 	return l.list(&cobra.Command{
@@ -282,9 +264,9 @@ func topicsCommand() *cobra.Command {
 }
 
 func cursorsCommand() *cobra.Command {
-	l := &listing{name: "cursors", heads: []string{"CURSOR", "READS", "POSITION", "LAG", "SAVED"}, row: func(d *dict.Dict) []any {
+	l := &serverList{name: "cursors", heads: []string{"CURSOR", "READS", "POSITION", "LAG", "SAVED"}, row: func(d *dict.Dict) []any {
 		return []any{
-			textOf(d, "cursor"), textOf(d, "subscription"), orDash(textOf(d, "position")), numberOf(d, "lag"), moment(timeOf(d, "saved")),
+			textOf(d, "cursor"), textOf(d, "subscription"), textOf(d, "position"), numberOf(d, "lag"), timeOf(d, "saved"),
 		}
 	}}
 	cmd := l.list(&cobra.Command{
@@ -298,8 +280,8 @@ func cursorsCommand() *cobra.Command {
 }
 
 func producersCommand() *cobra.Command {
-	l := &listing{name: "producers", heads: []string{"PRODUCER", "TOPIC", "NEXT", "SEEN"}, row: func(d *dict.Dict) []any {
-		return []any{textOf(d, "producer"), textOf(d, "topic"), numberOf(d, "next"), moment(timeOf(d, "seen"))}
+	l := &serverList{name: "producers", heads: []string{"PRODUCER", "TOPIC", "NEXT", "SEEN"}, row: func(d *dict.Dict) []any {
+		return []any{textOf(d, "producer"), textOf(d, "topic"), numberOf(d, "next"), timeOf(d, "seen")}
 	}}
 	cmd := l.list(&cobra.Command{
 		Short: "Print the producers that a running server knows",

@@ -18,6 +18,7 @@ import (
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/internal/client"
 	"github.com/dictwire/dictwire/internal/point"
+	"github.com/dictwire/dictwire/internal/terminal"
 	"github.com/dictwire/dictwire/store"
 )
 
@@ -34,10 +35,10 @@ func (r *rejectedRecord) text(key string) string {
 	return s
 }
 
-func (r *rejectedRecord) number(key string) quantity {
+func (r *rejectedRecord) number(key string) terminal.Quantity {
 	v, ok := r.dict.Get(key)
 	if n, isInt := v.Int(); ok && isInt {
-		return quantity(strconv.FormatInt(n, 10))
+		return terminal.Quantity(strconv.FormatInt(n, 10))
 	}
 	return "-"
 }
@@ -118,6 +119,7 @@ func (r *rejectedReader) end() error {
 type rejectedList struct {
 	formatFlags
 	rejectedReader
+	jsonFlag
 
 	print choice
 }
@@ -141,7 +143,8 @@ func rejectedCommand() *cobra.Command {
 	}
 	slices.Sort(r.print.of)
 	flags := cmd.Flags()
-	r.add(flags)
+	r.connectFlags.add(flags)
+	r.jsonFlag.add(flags)
 	flags.Var(&r.from, "from", "where to begin: "+point.Help+" (default earliest)")
 	flags.Var(&r.print, "print", "what is printed: table, for people, or one of "+names(r.codecs())+", for programs")
 	r.addPython(flags)
@@ -159,36 +162,37 @@ func (r *rejectedList) run(cmd *cobra.Command, args []string) error {
 	}
 	r.lossy = true // bytes are no JSON
 	format := r.appenders()[r.print.value]
-	out := newTable(cmd.OutOrStdout())
+	out := r.listing(cmd, "POSITION", "TIME", "TOPIC", "PRODUCER", "NUMBER", "CODE", "SIZE", "BYTES", "ERROR")
 	var line []byte
-	some := false
 	err = r.each(cmd, func(_ context.Context, e *rejectedRecord) (err error) {
-		if format != nil {
-			if line, err = format(line[:0], e.dict); err == nil {
-				_, err = cmd.OutOrStdout().Write(line)
-			}
-			return err
+		if format == nil {
+			e.list(out)
+			return out.err
 		}
-		if !some {
-			some = true
-			out.heads("POSITION", "TIME", "TOPIC", "PRODUCER", "NUMBER", "CODE", "SIZE", "BYTES", "ERROR")
+		if line, err = format(line[:0], e.dict); err == nil {
+			_, err = cmd.OutOrStdout().Write(line)
 		}
-		e.row(out)
-		return nil
+		return err
 	})
-	return cmp.Or(errors.Join(err, out.Flush()), r.end())
+	return cmp.Or(errors.Join(err, out.end()), r.end())
 }
 
 // firstBytes is how many of a record are shown to people.
 const firstBytes = 24
 
-func (r *rejectedRecord) row(out *table) {
+func (r *rejectedRecord) list(out *listing) {
 	first := r.bytes()
 	more := ""
 	if len(first) > firstBytes {
 		first, more = first[:firstBytes], "…"
 	}
-	out.row(r.position, moment(r.time), orDash(r.text("topic")), orDash(r.text("producer")), r.number("number"), r.text("code"),
+	d := dict.Of("position", r.position, "time", timestamp(r.time))
+	for k, v := range r.dict.All() {
+		if name, ok := k.Text(); ok {
+			d.Set(name, v)
+		}
+	}
+	out.add(d, r.position, r.time, r.text("topic"), r.text("producer"), r.number("number"), r.text("code"),
 		r.number("size"), strconv.Quote(string(first))+more, strconv.Quote(ofServer.Replace(r.text("error"))))
 }
 

@@ -47,7 +47,7 @@ func TestMain(m *testing.M) {
 
 // TestScript runs the real commands as the scripts in testdata/script say.
 func TestScript(t *testing.T) {
-	for _, program := range []string{"nc.openbsd", "script", "curl", "sqlite3", "/usr/bin/python3"} {
+	for _, program := range []string{"nc.openbsd", "script", "curl", "sqlite3", "tmux", "/usr/bin/python3"} {
 		if _, err := exec.LookPath(program); err != nil {
 			t.Fatalf("these tests need %s: %v", program, err)
 		}
@@ -63,10 +63,15 @@ func TestScript(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"await":  await,
+			"ends":   ends,
 			"fill":   fill,
 			"guard":  guard,
 			"hold":   hold,
+			"pane":   pane,
+			"press":  press,
+			"resize": resize,
 			"save":   save,
+			"shows":  shows,
 			"status": status,
 		},
 	})

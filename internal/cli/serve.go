@@ -24,6 +24,7 @@ import (
 	"github.com/dictwire/dictwire/internal/heap"
 	"github.com/dictwire/dictwire/internal/option"
 	"github.com/dictwire/dictwire/internal/storedir"
+	"github.com/dictwire/dictwire/internal/terminal"
 	"github.com/dictwire/dictwire/metrics"
 	"github.com/dictwire/dictwire/schema"
 	"github.com/dictwire/dictwire/spool/disk"
@@ -205,7 +206,7 @@ func (s *serve) serve(cmd *cobra.Command, log *slog.Logger) error {
 	s.current = cmd
 	s.system = supervisorOf()
 	hangups := make(chan os.Signal, 1)
-	if !signal.Ignored(syscall.SIGHUP) && !isTerminal(cmd.ErrOrStderr()) {
+	if !signal.Ignored(syscall.SIGHUP) && !terminal.Is(cmd.ErrOrStderr()) {
 		signal.Notify(hangups, syscall.SIGHUP)
 		defer signal.Stop(hangups)
 	}

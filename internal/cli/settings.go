@@ -50,7 +50,7 @@ func settle(cmd *cobra.Command) error {
 // variable is like none.
 func fromEnvironment(cmd *cobra.Command) error {
 	var failed error
-	cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
+	fromVariable := func(f *pflag.Flag) {
 		name := variable(cmd, f)
 		value := os.Getenv(name)
 		if value == "" || f.Changed || f.Name == "help" || failed != nil {
@@ -61,7 +61,9 @@ func fromEnvironment(cmd *cobra.Command) error {
 			return
 		}
 		setFrom(f, name)
-	})
+	}
+	cmd.LocalFlags().VisitAll(fromVariable)
+	cmd.InheritedFlags().VisitAll(fromVariable)
 	return failed
 }
 
@@ -185,5 +187,5 @@ const quietUsage = "say nothing but what goes wrong"
 // hasSettings reports whether a command has flags that say how it works.
 func hasSettings(cmd *cobra.Command) (has bool) {
 	cmd.LocalFlags().VisitAll(func(f *pflag.Flag) { has = has || f.Name != "help" })
-	return has && cmd.Parent().Name() != "completion"
+	return has && (!cmd.HasParent() || cmd.Parent().Name() != "completion")
 }

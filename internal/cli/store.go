@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/dictwire/dictwire/internal/terminal"
 	"github.com/dictwire/dictwire/store"
 	"github.com/dictwire/dictwire/store/log"
 )
@@ -103,7 +104,7 @@ func (f *storeFlag) look(cmd *cobra.Command, do func(*log.Store) error) error {
 	var damaged error
 	return f.read(cmd.Context(), log.Options{Damaged: func(d log.Damage) {
 		damaged = exitError(exitFailure)
-		say(cmd.ErrOrStderr(), "damaged: %s", visible(d.Text))
+		say(cmd.ErrOrStderr(), "damaged: %s", terminal.Visible(d.Text))
 	}}, func(s *log.Store) error {
 		if err := do(s); err != nil {
 			return err

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/dictwire/dictwire/internal/terminal"
 	"github.com/dictwire/dictwire/store"
 	"github.com/dictwire/dictwire/store/log"
 )
@@ -53,14 +54,14 @@ func storeCheck(cmd *cobra.Command, s *log.Store) error {
 	out := bufio.NewWriter(cmd.OutOrStdout())
 	r, err := s.Check(cmd.Context(), func(d *store.DamageError) {
 		if d.To.IsZero() { // not in the log
-			fmt.Fprintf(out, "damaged: %s\n", visible(d.Err.Error()))
+			fmt.Fprintf(out, "damaged: %s\n", terminal.Visible(d.Err.Error()))
 			return
 		}
 		topic := d.Topic
 		if topic == "" {
 			topic = "an unknown topic"
 		}
-		fmt.Fprintf(out, "damaged: from %v to %v in %s: %s\n", d.From, d.To, visible(topic), visible(d.Err.Error()))
+		fmt.Fprintf(out, "damaged: from %v to %v in %s: %s\n", d.From, d.To, terminal.Visible(topic), terminal.Visible(d.Err.Error()))
 	})
 	if err != nil {
 		return errors.Join(err, out.Flush())

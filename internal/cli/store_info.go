@@ -5,11 +5,17 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/terminal"
+	"github.com/dictwire/dictwire/store"
 	"github.com/dictwire/dictwire/store/log"
 )
 
 func storeInfoCommand() *cobra.Command {
-	var f storeFlag
+	var (
+		f    storeFlag
+		list jsonFlag
+	)
 	cmd := &cobra.Command{
 		Use:     "info",
 		Short:   "Print what a store holds",
@@ -17,14 +23,15 @@ func storeInfoCommand() *cobra.Command {
 		Example: "  dictwire store info\n  dictwire store info --store /var/lib/dictwire",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return f.look(cmd, func(s *log.Store) error { return storeInfo(cmd, s) })
+			return f.look(cmd, func(s *log.Store) error { return storeInfo(cmd, s, &list) })
 		},
 	}
 	f.add(cmd.Flags())
+	list.add(cmd.Flags())
 	return cmd
 }
 
-func storeInfo(cmd *cobra.Command, s *log.Store) error {
+func storeInfo(cmd *cobra.Command, s *log.Store, list *jsonFlag) error {
 	i, err := s.Info(cmd.Context())
 	if err != nil {
 		return err
@@ -37,22 +44,38 @@ func storeInfo(cmd *cobra.Command, s *log.Store) error {
 	if err != nil {
 		return err
 	}
-	out := newTable(cmd.OutOrStdout())
-	out.row("directory", i.Dir)
-	out.row("head", i.Head)
-	out.row("on disk", fmt.Sprintf("%s, %s free", size(i.DiskBytes), size(i.FreeBytes)))
-	out.row("producers", i.Producers)
-	out.row("cursors", len(cursors))
+	if list.json {
+		all := []any{}
+		for _, t := range topics {
+			all = append(all, topicDict(t))
+		}
+		return list.print(outputOf(cmd), dict.Of(
+			"directory", i.Dir, "head", i.Head.String(), "disk_bytes", i.DiskBytes, "free_bytes", i.FreeBytes,
+			"producers", i.Producers, "cursors", len(cursors), "topics", all,
+		))
+	}
+	out := terminal.NewTable(outputOf(cmd))
+	out.Row("directory", i.Dir)
+	out.Row("head", i.Head)
+	out.Row("on disk", fmt.Sprintf("%s, %s free", size(i.DiskBytes), size(i.FreeBytes)))
+	out.Row("producers", i.Producers)
+	out.Row("cursors", len(cursors))
 	if err := out.Flush(); err != nil || len(topics) == 0 {
 		return err
 	}
 	fmt.Fprintln(cmd.OutOrStdout())
-	out.heads(topicHeads...)
+	held := list.listing(cmd, topicHeads...)
 	for _, t := range topics {
-		out.row(t.Name, t.Records, size(t.Bytes), orDash(t.First.String()), moment(t.Oldest), moment(t.Newest))
+		held.add(nil, t.Name, t.Records, size(t.Bytes), t.First, t.Oldest, t.Newest)
 	}
-	return out.Flush()
+	return held.end()
 }
 
 // topicHeads are the columns of what topics hold.
 var topicHeads = []string{"TOPIC", "RECORDS", "BYTES", "FIRST", "OLDEST", "NEWEST"}
+
+// topicDict is what a topic holds, as a server says it.
+func topicDict(t store.TopicStat) *dict.Dict {
+	return dict.Of("topic", t.Name, "records", t.Records, "bytes", t.Bytes, "first", t.First.String(), "next", t.Next.String(),
+		"oldest", timestamp(t.Oldest), "newest", timestamp(t.Newest))
+}

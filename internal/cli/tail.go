@@ -15,6 +15,7 @@ import (
 
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/internal/point"
+	"github.com/dictwire/dictwire/internal/terminal"
 )
 
 // A tail is the command tail with its flags.
@@ -38,10 +39,11 @@ type tail struct {
 	attempts    int
 	maxRejected limit
 
-	stdout, stderr io.Writer
-	began          time.Time
-	rendering      rendering
-	failed         bool // something could not be read or printed
+	stdout    *terminal.Output
+	stderr    io.Writer
+	began     time.Time
+	rendering rendering
+	failed    bool // something could not be read or printed
 }
 
 func tailCommand() *cobra.Command {
@@ -149,7 +151,7 @@ func (t *tail) check(cmd *cobra.Command, args []string) (format string, err erro
 }
 
 func (t *tail) run(cmd *cobra.Command, args []string) error {
-	t.stdout, t.stderr = cmd.OutOrStdout(), cmd.ErrOrStderr()
+	t.stdout, t.stderr = outputOf(cmd), cmd.ErrOrStderr()
 	format, err := t.check(cmd, args)
 	if err != nil {
 		return err
@@ -217,7 +219,7 @@ func (t *tail) sink(ctx context.Context) sink {
 	}
 	e := &executor{
 		command: t.exec, attempts: t.attempts, maxRejected: int(t.maxRejected),
-		stdout: unescaped(t.stdout), stderr: t.stderr, addr: t.addr, identity: &t.identityFlags,
+		stdout: t.stdout.Raw(), stderr: t.stderr, addr: t.addr, identity: &t.identityFlags,
 	}
 	e.start(ctx)
 	return e

@@ -9,43 +9,26 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf8"
+	"time"
 
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/internal/terminal"
 )
 
 // All text for people is written by what is in this file. What others have chosen
 // in it (names, errors of peers, bytes of records) can neither move the cursor of
 // a terminal nor look like another line.
 
-// visible returns a text with all that is not printable as an escape of Go: what
-// terminals obey, what turns the direction of writing, and ends of lines.
-func visible(s string) string {
-	var b strings.Builder
-	for s != "" {
-		r, size := utf8.DecodeRuneInString(s)
-		if r == utf8.RuneError && size == 1 || !strconv.IsPrint(r) {
-			escaped := strconv.Quote(s[:size])
-			b.WriteString(escaped[1 : len(escaped)-1])
-		} else {
-			b.WriteString(s[:size])
-		}
-		s = s[size:]
-	}
-	return b.String()
-}
-
-// shown returns what is written for the arguments of a format or the cells of a
-// row.
+// shown returns what is written for the arguments of a format.
 func shown(args []any) []any {
 	out := slices.Clone(args)
 	for i, arg := range out {
 		switch arg := arg.(type) {
 		case string:
-			out[i] = visible(arg)
+			out[i] = terminal.Visible(arg)
 		case error:
-			out[i] = visible(withFlags(trimName(arg.Error())))
+			out[i] = terminal.Visible(withFlags(trimName(arg.Error())))
 		}
 	}
 	return out
@@ -77,7 +60,7 @@ func tell(w io.Writer, err error) {
 }
 
 // hint writes what helps against what was said before.
-func hint(w io.Writer, text string) { fmt.Fprintln(w, "hint: "+visible(withFlags(text))) }
+func hint(w io.Writer, text string) { fmt.Fprintln(w, "hint: "+terminal.Visible(withFlags(text))) }
 
 // joined returns the errors that err is nothing but the sequence of.
 func joined(err error) ([]error, bool) {
@@ -165,4 +148,24 @@ func count(n int64, one, many string) string {
 		return "1 " + one
 	}
 	return strconv.FormatInt(n, 10) + " " + many
+}
+
+// size writes a number of bytes for people.
+func size(n uint64) terminal.Quantity {
+	unit := 0
+	for ; n >= 10<<10 && unit < 3; unit++ {
+		n >>= 10
+	}
+	return terminal.Quantity(fmt.Sprintf("%d %s", n, []string{"B", "KiB", "MiB", "GiB"}[unit]))
+}
+
+// moment writes a time in a sentence.
+func moment(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05Z") }
+
+// orDash writes a text, "-" for none.
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
 }

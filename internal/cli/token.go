@@ -16,6 +16,7 @@ import (
 
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/auth"
+	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/internal/point"
 	"github.com/dictwire/dictwire/store"
 )
@@ -271,7 +272,10 @@ func userNumber(name string) (string, error) {
 }
 
 func tokenListCommand() *cobra.Command {
-	var f tokensFlag
+	var (
+		f    tokensFlag
+		json jsonFlag
+	)
 	cmd := &cobra.Command{
 		Use:     "list --tokens FILE",
 		Short:   "Print who may do what",
@@ -286,18 +290,24 @@ func tokenListCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			out := newTable(cmd.OutOrStdout())
-			out.heads("NAME", "PRINCIPAL", "CREDENTIAL", "SEND", "READ", "ADMIN", "EXPIRES")
+			out := json.listing(cmd, "NAME", "PRINCIPAL", "CREDENTIAL", "SEND", "READ", "ADMIN", "EXPIRES")
 			for _, e := range list.Entries {
-				out.row(e.Name, string(e.Who()), credentialOf(&e), orDash(strings.Join(e.Send, ",")),
-					orDash(strings.Join(e.Read, ",")), orDash(strings.Join(e.Admin, ",")), expiryOf(&e, time.Now()))
+				who, by := string(e.Who()), credentialOf(&e)
+				out.add(
+					dict.Of("name", e.Name, "principal", who, "credential", by, "send", listed(e.Send), "read", listed(e.Read), "admin", listed(e.Admin), "expires", timestamp(e.Expires)),
+					e.Name, who, by, strings.Join(e.Send, ","), strings.Join(e.Read, ","), strings.Join(e.Admin, ","), expiryOf(&e, time.Now()),
+				)
 			}
-			return out.Flush()
+			return out.end()
 		},
 	}
 	f.add(cmd.Flags())
+	json.add(cmd.Flags())
 	return cmd
 }
+
+// listed returns topics as a list, which may be empty.
+func listed(topics []string) []string { return append([]string{}, topics...) }
 
 // credentialOf writes an entry's credential for people.
 func credentialOf(e *auth.Entry) string {
@@ -315,16 +325,12 @@ func credentialOf(e *auth.Entry) string {
 	}
 }
 
-// expiryOf writes when an entry ends to be valid.
-func expiryOf(e *auth.Entry, now time.Time) string {
-	switch {
-	case e.Expires.IsZero():
-		return "-"
-	case now.Before(e.Expires):
-		return moment(e.Expires)
-	default:
-		return "expired " + moment(e.Expires)
+// expiryOf returns a cell that says when an entry ends to be valid.
+func expiryOf(e *auth.Entry, now time.Time) any {
+	if e.Expires.IsZero() || now.Before(e.Expires) {
+		return e.Expires
 	}
+	return "expired " + moment(e.Expires)
 }
 
 func tokenRotateCommand() *cobra.Command {

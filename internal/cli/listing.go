@@ -1,0 +1,83 @@
+package cli
+
+import (
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/dictwire/dictwire/codec/json"
+	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/terminal"
+)
+
+// outputOf returns what a command writes data to.
+func outputOf(cmd *cobra.Command) *terminal.Output {
+	if out, ok := cmd.OutOrStdout().(*terminal.Output); ok {
+		return out
+	}
+	return terminal.NewOutput(cmd.OutOrStdout())
+}
+
+// A jsonFlag says that what is listed is for programs.
+type jsonFlag struct{ json bool }
+
+func (f *jsonFlag) add(flags *pflag.FlagSet) {
+	flags.BoolVar(&f.json, "json", false, "print JSON, an object on each line")
+}
+
+// print prints a dictionary as JSON.
+func (*jsonFlag) print(out *terminal.Output, d *dict.Dict) error {
+	line := json.Render(nil, d, nil)
+	if out.Color() {
+		line = terminal.AppendJSON(nil, line, false, true)
+		_, err := out.Raw().Write(append(line, '\n'))
+		return err
+	}
+	_, err := out.Write(append(line, '\n'))
+	return err
+}
+
+// A listing is what a command lists: a table for people, or JSON for programs. Nothing is
+// printed where there is nothing to list.
+type listing struct {
+	flag  *jsonFlag
+	out   *terminal.Output
+	table *terminal.Table // where it is for people
+	heads []string
+	err   error // of writing JSON
+}
+
+// listing returns what a command lists, with the names of the table's columns.
+func (f *jsonFlag) listing(cmd *cobra.Command, heads ...string) *listing {
+	out := outputOf(cmd)
+	return &listing{flag: f, out: out, table: terminal.NewTable(out), heads: heads}
+}
+
+// add adds an entry: d for programs, and the cells for people.
+func (l *listing) add(d *dict.Dict, cells ...any) {
+	if l.flag.json {
+		if l.err == nil {
+			l.err = l.flag.print(l.out, d)
+		}
+		return
+	}
+	l.table.Heads(l.heads...)
+	l.table.Row(cells...)
+}
+
+// end prints what was not printed yet.
+func (l *listing) end() error {
+	if l.flag.json {
+		return l.err
+	}
+	return l.table.Flush()
+}
+
+// timestamp writes a time for programs, null for none.
+func timestamp(t time.Time) any {
+	if t.IsZero() {
+		return nil
+	}
+	return t.UTC().Format(time.RFC3339Nano)
+}
