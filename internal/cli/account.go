@@ -45,6 +45,19 @@ func (a *account) tally() tally {
 	return t
 }
 
+// state is how far it has come.
+func (s *send) state() state {
+	t := s.tally()
+	st := state{text: fmt.Sprintf("%s sent, %d stored", count(t.sent, "dictionary", "dictionaries"), t.stored), count: float64(t.stored), share: -1}
+	switch {
+	case s.reading.total > 0 && t.sent > 0: // what was read, but for what is on its way
+		st.share = float64(s.reading.bytes.Load()) / float64(s.reading.total) * float64(t.sent-t.left) / float64(t.sent)
+	case t.all > 0:
+		st.share = float64(t.sent-t.left) / float64(t.all)
+	}
+	return st
+}
+
 // end closes what was used, says what has become of all that was sent, and
 // returns the error of the command.
 func (s *send) end(err error) error {

@@ -36,7 +36,7 @@ func cursorListCommand() *cobra.Command {
 		Example: "  dictwire cursor list",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return f.look(cmd, func(s *log.Store) error {
+			return f.look(cmd, nil, func(s *log.Store) error {
 				all, err := s.Cursors(cmd.Context())
 				if err != nil {
 					return err
@@ -54,7 +54,7 @@ func cursorListCommand() *cobra.Command {
 		},
 	}
 	f.add(cmd.Flags())
-	list.add(cmd.Flags())
+	list.addJSON(cmd.Flags())
 	return cmd
 }
 

@@ -22,12 +22,12 @@ func outputOf(cmd *cobra.Command) *terminal.Output {
 // A jsonFlag says that what is listed is for programs.
 type jsonFlag struct{ json bool }
 
-func (f *jsonFlag) add(flags *pflag.FlagSet) {
+func (f *jsonFlag) addJSON(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.json, "json", false, "print JSON, an object on each line")
 }
 
-// print prints a dictionary as JSON.
-func (*jsonFlag) print(out *terminal.Output, d *dict.Dict) error {
+// write prints a dictionary as JSON.
+func (*jsonFlag) write(out *terminal.Output, d *dict.Dict) error {
 	line := json.Render(nil, d, nil)
 	if out.Color() {
 		line = terminal.AppendJSON(nil, line, false, true)
@@ -58,7 +58,7 @@ func (f *jsonFlag) listing(cmd *cobra.Command, heads ...string) *listing {
 func (l *listing) add(d *dict.Dict, cells ...any) {
 	if l.flag.json {
 		if l.err == nil {
-			l.err = l.flag.print(l.out, d)
+			l.err = l.flag.write(l.out, d)
 		}
 		return
 	}

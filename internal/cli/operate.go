@@ -43,8 +43,8 @@ func (o *operator) command(cmd *cobra.Command, run func(*cobra.Command) error) *
 		}
 		return run(cmd)
 	}
-	o.connectFlags.add(cmd.Flags())
-	o.jsonFlag.add(cmd.Flags())
+	o.add(cmd.Flags())
+	o.addJSON(cmd.Flags())
 	return cmd
 }
 
@@ -147,7 +147,7 @@ func (o *operator) show(cmd *cobra.Command, path string, text func(*dict.Dict) e
 		return err
 	}
 	if o.json {
-		return o.print(outputOf(cmd), d)
+		return o.write(outputOf(cmd), d)
 	}
 	return text(d)
 }

@@ -22,6 +22,7 @@ type printer struct {
 	s      store.Store
 	w      io.Writer
 	record *written
+	looks  *dress // nil: records are written as they are
 	log    *slog.Logger
 
 	failed chan struct{} // closed when nothing more is printed, by a failure
@@ -37,12 +38,15 @@ type printer struct {
 }
 
 // newPrinter returns a printer that ends with close.
-func newPrinter(ctx context.Context, s store.Store, w io.Writer, record *written, log *slog.Logger) (*printer, error) {
+func newPrinter(ctx context.Context, s store.Store, w io.Writer, record *written, looks *dress, log *slog.Logger) (*printer, error) {
 	at, err := s.Head(ctx)
 	if err != nil {
 		return nil, err
 	}
-	p := &printer{s: s, w: w, record: record, log: log, at: at, failed: make(chan struct{}), ended: make(chan struct{})}
+	p := &printer{s: s, w: w, record: record, looks: looks, log: log, at: at, failed: make(chan struct{}), ended: make(chan struct{})}
+	if looks != nil {
+		p.w = looks.out.Raw()
+	}
 	p.hold()
 	ctx, p.stop = context.WithCancel(context.WithoutCancel(ctx))
 	go p.run(ctx)
@@ -108,7 +112,11 @@ func (p *printer) block(b store.Batch) {
 			p.log.Warn("a dictionary can't be printed", attrs...)
 			continue
 		}
+		from := len(p.pending)
 		p.pending = append(p.pending, line...)
+		if p.looks != nil {
+			p.pending = p.looks.dress(p.pending, from, b.Block.Topic, b.Time)
+		}
 		p.ends = append(p.ends, len(p.pending))
 	}
 }

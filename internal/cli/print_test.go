@@ -40,7 +40,7 @@ func newTestPrinter(t *testing.T, s store.Store, w io.Writer, log io.Writer) *pr
 	t.Helper()
 	flags := new(formatFlags)
 	record := &written{format: flags.appenders()["json"], codecs: flags.stored()}
-	p, err := newPrinter(t.Context(), s, w, record, newLogger(log, "text"))
+	p, err := newPrinter(t.Context(), s, w, record, nil, newLogger(log, "text"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,31 +1,35 @@
 package cli
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
-	"golang.org/x/term"
+	"github.com/spf13/cobra"
+
+	"github.com/dictwire/dictwire/internal/terminal"
 )
 
 const (
 	progressAfter = time.Second            // nothing is shown of what is quick
 	progressEvery = 200 * time.Millisecond // between two looks
-	progressWidth = 24
+	progressWidth = 24                     // of the bar
 )
 
-// A progress shows on a terminal how far what is sent has come. It is the writer
-// of messages, too, so that they and the bar do not mix.
+// A progress shows on a terminal how far long work has come, how fast it is, and how much
+// time is left. It is the writer of messages, too, so that they and the bar do not mix.
 type progress struct {
 	w        io.Writer
-	terminal bool // else no bar is shown
-	tally    func() tally
-	total    int64        // bytes of the file, 0 where that is not known
-	bytes    atomic.Int64 // of it, that were read
+	terminal bool         // else no bar is shown
+	state    func() state // how far it has come
 	began    time.Time
 
 	ending chan struct{}
@@ -36,33 +40,22 @@ type progress struct {
 	ever  bool // guarded by mu: it has
 }
 
+// A state is how far work has come.
+type state struct {
+	text  string  // what is done
+	count float64 // how much that is
+	unit  string  // of count, as it stands before "/s"
+	share float64 // of all, from 0 to 1; negative where that is not known
+}
+
 // newProgress returns what writes messages and, if stderr is a terminal, shows a
-// bar.
-func newProgress(stderr io.Writer, tally func() tally) *progress {
-	p := &progress{w: stderr, tally: tally, began: time.Now(), ending: make(chan struct{}), ended: make(chan struct{})}
-	if f, ok := stderr.(*os.File); ok {
-		p.terminal = term.IsTerminal(int(f.Fd()))
+// bar from run to end.
+func newProgress(stderr io.Writer, state func() state) *progress {
+	return &progress{
+		w: stderr, terminal: terminal.Is(stderr) && !terminal.Dumb(), state: state, began: time.Now(),
+		ending: make(chan struct{}), ended: make(chan struct{}),
 	}
-	return p
 }
-
-// reading counts what is read of a file.
-func (p *progress) reading(in io.Reader) io.Reader {
-	if f, ok := in.(*os.File); ok {
-		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
-			p.total = info.Size()
-		}
-	}
-	return readerFunc(func(b []byte) (int, error) {
-		n, err := in.Read(b)
-		p.bytes.Add(int64(n))
-		return n, err
-	})
-}
-
-type readerFunc func([]byte) (int, error)
-
-func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
 
 // run shows the bar until end.
 func (p *progress) run() {
@@ -97,7 +90,7 @@ func (p *progress) end() {
 }
 
 func (p *progress) draw(now time.Time, end string) {
-	line := p.line(now)
+	line := p.state().line(now.Sub(p.began), terminal.WidthOf(p.w)-1) // a full line would be two
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.drawn, p.ever = end == "", true
@@ -108,30 +101,141 @@ func (p *progress) draw(now time.Time, end string) {
 const clearLine = "\x1b[K"
 
 // Write writes a message in the place of the bar.
-func (p *progress) Write(b []byte) (int, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.drawn {
-		p.drawn = false
-		fmt.Fprint(p.w, "\r"+clearLine)
-	}
-	return p.w.Write(b)
+func (p *progress) Write(b []byte) (int, error) { return p.over(p.w).Write(b) }
+
+// over returns what writes to w, which is the same terminal, in the place of the bar.
+func (p *progress) over(w io.Writer) io.Writer {
+	return writerFunc(func(b []byte) (int, error) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.drawn {
+			p.drawn = false
+			fmt.Fprint(p.w, "\r"+clearLine)
+		}
+		return w.Write(b)
+	})
 }
 
-// line is what is shown.
-func (p *progress) line(now time.Time) string {
-	t := p.tally()
-	rate := float64(t.stored) / now.Sub(p.began).Seconds()
-	line := fmt.Sprintf("%s sent, %d stored, %.0f/s", count(t.sent, "dictionary", "dictionaries"), t.stored, rate)
-	var done float64
-	switch {
-	case p.total > 0:
-		done = min(float64(p.bytes.Load())/float64(p.total), 1)
-	case t.all > 0:
-		done = float64(t.sent-t.left) / float64(t.all)
-	default:
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
+
+// line is what is shown after some time in so many columns.
+func (s state) line(took time.Duration, width int) string {
+	line := fmt.Sprintf("%s, %s/s", s.text, rate(s.count/max(took.Seconds(), 1e-3), s.unit))
+	if s.share >= 0 {
+		share := min(s.share, 1)
+		if left := time.Duration(float64(took) * (1 - share) / max(share, 1e-6)); share < 1 && share > 0.01 {
+			line += ", " + about(left) + " left"
+		}
+		n := int(share * progressWidth)
+		percent := fmt.Sprintf("%3.0f %%  ", 100*share)
+		bar := "[" + strings.Repeat("#", n) + strings.Repeat("-", progressWidth-n) + "] "
+		if line = percent + line; len(bar)+terminal.Columns(line) <= width {
+			line = bar + line
+		}
+	}
+	if width <= 0 {
 		return line
 	}
-	n := int(done * progressWidth)
-	return fmt.Sprintf("[%s%s] %3.0f %%  %s", strings.Repeat("#", n), strings.Repeat("-", progressWidth-n), 100*done, line)
+	return terminal.Shorten(line, width)
+}
+
+// rate writes how much is done in a second.
+func rate(n float64, unit string) string {
+	if unit == "B" {
+		return string(size(uint64(n)))
+	}
+	return fmt.Sprintf("%.0f%s", n, unit)
+}
+
+// about writes a duration for people who wait.
+func about(d time.Duration) string {
+	switch {
+	case d < 100*time.Second:
+		return fmt.Sprintf("%.0f s", d.Seconds())
+	case d < 100*time.Minute:
+		return fmt.Sprintf("%.0f min", d.Minutes())
+	default:
+		return fmt.Sprintf("%.0f h", d.Hours())
+	}
+}
+
+// A fileReading counts what is read of a file.
+type fileReading struct {
+	total int64        // bytes of the file, 0 where that is not known
+	bytes atomic.Int64 // of it, that were read
+}
+
+// of returns a reader that is counted.
+func (r *fileReading) of(in io.Reader) io.Reader {
+	if f, ok := in.(*os.File); ok {
+		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+			r.total = info.Size()
+		}
+	}
+	return io.TeeReader(in, writerFunc(func(b []byte) (int, error) {
+		r.bytes.Add(int64(len(b)))
+		return len(b), nil
+	}))
+}
+
+// A work is long work on the files of a store, which is counted in bytes. The first SIGINT
+// or SIGTERM ends it in order, the second at once.
+type work struct {
+	*progress
+
+	verb        string       // what is done to the bytes
+	other       func() state // how far it has come, where that is not bytes; nil: it is
+	done, total atomic.Uint64
+
+	interrupted bool // by a signal; valid after end
+}
+
+// begin begins the work. The command gets a context that signals end, and says what it says
+// in the place of the bar. end must be called.
+func (w *work) begin(cmd *cobra.Command) (end func()) {
+	w.progress = newProgress(cmd.ErrOrStderr(), w.state)
+	if w.other != nil {
+		w.progress.state = w.other
+		w.progress.terminal = w.progress.terminal && !outputOf(cmd).IsTerminal() // where records are shown
+	}
+	ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
+	again := context.AfterFunc(ctx, stop) // the next signal has its usual effect
+	cmd.SetContext(ctx)
+	cmd.SetErr(w.progress)
+	go w.run()
+	return func() {
+		again()
+		w.interrupted = ctx.Err() != nil
+		w.progress.end()
+		stop()
+	}
+}
+
+// set says how far it has come.
+func (w *work) set(done, total uint64) {
+	w.total.Store(total)
+	w.done.Store(done)
+}
+
+func (w *work) state() state {
+	done, total := w.done.Load(), w.total.Load()
+	s := state{text: fmt.Sprintf("%s of %s %s", size(done), size(total), w.verb), count: float64(done), unit: "B", share: -1}
+	if total > 0 {
+		s.share = float64(done) / float64(total)
+	}
+	return s
+}
+
+// summary says what was done, also where a signal has ended it, which then is the error.
+func (w *work) summary(cmd *cobra.Command, err error, what string) error {
+	if err != nil && w.interrupted {
+		what, err = "interrupted: "+what, exitError(exitInterrupted)
+	}
+	var exit exitError
+	if err == nil || errors.As(err, &exit) {
+		say(cmd.ErrOrStderr(), "%s in %v", what, time.Since(w.began).Round(10*time.Millisecond))
+	}
+	return err
 }

@@ -13,6 +13,9 @@ import (
 // read gives the sink what the server has, and what comes until ctx ends.
 func (t *tail) read(ctx context.Context, c *dictwire.Client, out sink) error {
 	t.nameUnknown(ctx, c)
+	if t.reverse {
+		return t.backwards(ctx, c, out)
+	}
 	req := t.request()
 	left := -1 // records until the end
 	switch {
@@ -55,6 +58,7 @@ func (t *tail) read(ctx context.Context, c *dictwire.Client, out sink) error {
 // ends all, or where no more are left, the batch ends there.
 func (t *tail) render(ctx context.Context, b *dictwire.Batch, p *parcel, left *int) error {
 	*p = parcel{batch: b, text: p.text[:0], records: p.records[:0]}
+	defer func() { p.text = t.rendering.columns.text(p.text) }()
 	for i := range b.Records {
 		text, err := t.rendering.record(ctx, p.text, b, i)
 		if err != nil {
@@ -106,14 +110,17 @@ func (t *tail) cut(b *dictwire.Batch) (bool, error) {
 		b.Truncate(0)
 		return true, nil
 	}
-	next, err := store.ParsePosition(b.Next)
-	switch {
-	case err != nil:
-		return false, err
-	case end.Tag != "" && end.Tag != next.Tag:
+	if next, err := store.ParsePosition(b.Next); err == nil && end.Tag != "" && end.Tag != next.Tag {
 		return false, fmt.Errorf("--to: %w: %v is of another one", store.ErrPosition, end)
-	case next.Compare(end) < 0:
-		return false, nil
+	}
+	return cutAt(b, end)
+}
+
+// cutAt leaves out what lies from a position on, and reports whether that is reached.
+func cutAt(b *dictwire.Batch, end store.Position) (bool, error) {
+	next, err := store.ParsePosition(b.Next)
+	if err != nil || next.Compare(end) < 0 {
+		return false, err
 	}
 	if len(b.Records) == 0 { // it says that there is nothing before Next
 		return true, nil

@@ -143,8 +143,8 @@ func rejectedCommand() *cobra.Command {
 	}
 	slices.Sort(r.print.of)
 	flags := cmd.Flags()
-	r.connectFlags.add(flags)
-	r.jsonFlag.add(flags)
+	r.add(flags)
+	r.addJSON(flags)
 	flags.Var(&r.from, "from", "where to begin: "+point.Help+" (default earliest)")
 	flags.Var(&r.print, "print", "what is printed: table, for people, or one of "+names(r.codecs())+", for programs")
 	r.addPython(flags)

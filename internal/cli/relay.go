@@ -101,14 +101,14 @@ func (r *relaying) relay(st store.Store, log *slog.Logger) *relay.Relay {
 	}
 }
 
-// own makes the store the relay's.
+// own makes the store the relay's, and says where it goes on.
 func (r *relaying) own(ctx context.Context, st store.Store) error {
+	r.tell("relay to", "passing on to", "%s", r.to)
 	return r.relay(st, nil).Prepare(ctx)
 }
 
 // pass passes on what is stored.
 func (r *relaying) pass(ctx context.Context, st store.Store, log *slog.Logger) error {
-	r.say("passing on to %s", r.to)
 	on := r.relay(st, log)
 	err := on.Run(ctx)
 	if n := on.Pending(); n > 0 && errors.Is(err, context.Canceled) {

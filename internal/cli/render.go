@@ -22,6 +22,8 @@ type rendering struct {
 	timeKey  string   // where the time of a record's event is written; "": nowhere
 	coarse   bool     // the format has whole microseconds
 	write    appender // nil: JSON with substitutes for what it lacks
+	dress    *dress   // nil: it is for programs
+	columns  *columns // nil: all keys are written
 
 	report     json.Report // of one dictionary
 	substitute int         // how many destructive substitutes were written
@@ -55,8 +57,12 @@ func (r *rendering) record(ctx context.Context, dst []byte, b *dictwire.Batch, i
 		if err != nil {
 			return dst, err
 		}
+		from := len(out)
 		if out, err = r.value(out, v, b, i); err != nil {
 			return dst, err
+		}
+		if r.dress != nil {
+			out = r.dress.dress(out, from, b.Topic, b.Time)
 		}
 	}
 	if r.substitute > lost {
@@ -88,6 +94,8 @@ func (r *rendering) value(dst []byte, v any, b *dictwire.Batch, i int) ([]byte, 
 	d, isDict := v.(*dict.Dict)
 	text, isText := v.(string)
 	switch {
+	case isDict && r.columns != nil:
+		return r.columns.append(dst, d, b), nil
 	case isDict && r.write != nil && r.envelope:
 		e := envelopeOf(b, i).Dict()
 		e.Set("record", d.Value())

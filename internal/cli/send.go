@@ -45,6 +45,7 @@ type send struct {
 
 	stdout, stderr io.Writer
 	progress       *progress
+	reading        fileReading // of file
 	server         *presence
 	resume         string       // how what is not settled is sent again
 	closing        func() error // of the spool; nil: there is none
@@ -106,7 +107,7 @@ var isAddr = regexp.MustCompile(`^(unix:.+|[^={}"'\s]*:\d+)$`)
 
 func (s *send) run(cmd *cobra.Command, args []string) error {
 	s.stdout = cmd.OutOrStdout()
-	s.progress = newProgress(cmd.ErrOrStderr(), s.tally)
+	s.progress = newProgress(cmd.ErrOrStderr(), s.state)
 	s.stderr = s.progress
 	next, closing, err := s.source(cmd, args)
 	if err != nil {
@@ -203,7 +204,7 @@ func (s *send) source(cmd *cobra.Command, args []string) (next source, closing f
 	if err != nil {
 		return nil, nil, err
 	}
-	return s.readFile(name, s.progress.reading(in), &s.input), func() { _ = in.Close() }, nil
+	return s.readFile(name, s.reading.of(in), &s.input), func() { _ = in.Close() }, nil
 }
 
 // A source yields dictionaries, io.EOF at the end, or a *recordError.

@@ -93,10 +93,11 @@ type serve struct {
 	// nothing to look at.
 	prepare func(context.Context, store.Store) error
 
-	stderr  io.Writer
-	system  supervisor
-	srv     *dictwire.Server
-	printer *printer // nil: nothing is printed
+	stderr   io.Writer
+	greeting *greeting // nil: programs look
+	system   supervisor
+	srv      *dictwire.Server
+	printer  *printer // nil: nothing is printed
 }
 
 func serveCommand() *cobra.Command {
@@ -204,6 +205,7 @@ func (s *serve) serve(cmd *cobra.Command, log *slog.Logger) error {
 
 	s.kept.Store(&s.keep)
 	s.current = cmd
+	s.greeting = s.newGreeting(cmd)
 	s.system = supervisorOf()
 	hangups := make(chan os.Signal, 1)
 	if !signal.Ignored(syscall.SIGHUP) && !terminal.Is(cmd.ErrOrStderr()) {
@@ -237,7 +239,8 @@ func (s *serve) serve(cmd *cobra.Command, log *slog.Logger) error {
 		return err
 	}
 	if s.print.value != "none" {
-		s.printer, err = newPrinter(cmd.Context(), st, cmd.OutOrStdout(), &written{format: s.printed(), codecs: s.stored()}, log)
+		looks := dressed(outputOf(cmd), s.print.value, false)
+		s.printer, err = newPrinter(cmd.Context(), st, outputOf(cmd), &written{format: s.printed(looks), codecs: s.stored()}, looks, log)
 		if err != nil {
 			return errors.Join(err, st.Close())
 		}
@@ -255,17 +258,21 @@ func (s *serve) serve(cmd *cobra.Command, log *slog.Logger) error {
 	}
 	served := make(chan error, len(endpoints)+2)
 	for _, at := range endpoints {
-		s.say("listening on %s", where(at.Listener))
+		s.tell("address", "listening on", "%s", where(at.Listener))
 		at.Once = s.once
 		go func() { served <- s.srv.Serve(at) }()
 	}
 	if secure != nil {
-		s.say("listening on %s for Fluent Forward with a shared key", where(secure.endpoint.Listener))
+		s.tell("forward", "listening on", "%s for Fluent Forward with a shared key", where(secure.endpoint.Listener))
 		go func() { served <- secure.serve(s.srv) }()
 	}
 	end := s.runBeside(cmd.Context(), st, log, served)
 	if told != nil {
-		s.say("metrics at http://%s/metrics", told.Addr())
+		s.tell("metrics", "metrics at", "http://%s/metrics", told.Addr())
+	}
+	if s.greeting != nil {
+		s.greeting.next(&endpoints[0])
+		s.greeting.write()
 	}
 	watching, unwatch := context.WithCancel(cmd.Context())
 	defer unwatch()
@@ -320,7 +327,7 @@ func (s *serve) openStore(ctx context.Context, logger *slog.Logger) (closingStor
 		}
 		s.inMemory = true
 		limitHeap(int64(s.maxMemory) + 2*int64(keep))
-		s.say("storing the newest %s in memory: nothing outlives this process", &keep)
+		s.tell("store", "storing", "the newest %s in memory: nothing outlives this process", &keep)
 		return memory.New(&memory.Options{
 			KeepBytes: int64(keep),
 			MaxTopics: int(s.maxTopics), MaxProducers: int(s.maxProducers), MaxCursors: int(s.maxCursors),
@@ -357,7 +364,7 @@ func (s *serve) openStore(ctx context.Context, logger *slog.Logger) (closingStor
 	guard(dir, s.say)
 	const engine = 64 << 20
 	limitHeap(int64(s.maxMemory) + engine)
-	s.say("storing in %s, durability %s", dir, st.Limits().Durability)
+	s.tell("store", "storing in", "%s, durability %s", dir, st.Limits().Durability)
 	return st, nil
 }
 
@@ -536,13 +543,14 @@ func (s *serve) check() error {
 	return errors.Join(faults...)
 }
 
-// printed is what is printed for each dictionary.
-func (s *serve) printed() appender {
+// printed is what is printed for each dictionary. What looks say stands in the place of the
+// line before each.
+func (s *serve) printed(looks *dress) appender {
 	format := s.appenders()[s.print.value]
 	if s.print.value == "json" {
 		return rendered
 	}
-	if s.print.value != "python" {
+	if s.print.value != "python" || looks != nil {
 		return format
 	}
 	return func(dst []byte, d *dict.Dict) ([]byte, error) {

@@ -99,10 +99,10 @@ func (f *storeFlag) read(ctx context.Context, o log.Options, do func(*log.Store)
 }
 
 // look is read for what does not say itself what is damaged. That is told before do is
-// called, and the command fails.
-func (f *storeFlag) look(cmd *cobra.Command, do func(*log.Store) error) error {
+// called, and the command fails. Progress is that of [log.Options].
+func (f *storeFlag) look(cmd *cobra.Command, progress func(done, total uint64), do func(*log.Store) error) error {
 	var damaged error
-	return f.read(cmd.Context(), log.Options{Damaged: func(d log.Damage) {
+	return f.read(cmd.Context(), log.Options{Progress: progress, Damaged: func(d log.Damage) {
 		damaged = exitError(exitFailure)
 		say(cmd.ErrOrStderr(), "damaged: %s", terminal.Visible(d.Text))
 	}}, func(s *log.Store) error {

@@ -25,13 +25,17 @@ func storeBackupCommand() *cobra.Command {
 			"  dictwire store check --store /backup/dictwire",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return f.look(cmd, func(s *log.Store) error {
+			w := &work{verb: "copied"}
+			end := w.begin(cmd)
+			err := f.look(cmd, w.set, func(s *log.Store) error {
 				err := s.Backup(cmd.Context(), args[0])
 				if errors.Is(err, fs.ErrExist) {
 					return hintError{err, "a backup goes into a directory that does not exist yet"}
 				}
 				return err
 			})
+			end()
+			return w.summary(cmd, err, string(size(w.done.Load()))+" copied to "+args[0])
 		},
 	}
 	f.add(cmd.Flags())

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -33,15 +34,14 @@ func storeCheckCommand() *cobra.Command {
 		Example: "  dictwire store check\n  dictwire store check --store /var/lib/dictwire --salvage",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			check := func(s *log.Store) error { return storeCheck(cmd, s) }
-			if salvage {
-				err := f.with(cmd.Context(), log.Options{Salvage: true}, check)
-				if !errors.Is(err, store.ErrLocked) && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, syscall.EROFS) {
-					return err
-				}
-				say(cmd.ErrOrStderr(), "nothing is noted: %v", err)
+			w := &work{verb: "read"}
+			end := w.begin(cmd)
+			err := storeCheck(cmd, &f, w, salvage)
+			end()
+			if w.interrupted { // else what is printed says it
+				err = w.summary(cmd, err, string(size(w.done.Load()))+" read")
 			}
-			return f.read(cmd.Context(), log.Options{}, check)
+			return err
 		},
 	}
 	flags := cmd.Flags()
@@ -50,9 +50,23 @@ func storeCheckCommand() *cobra.Command {
 	return cmd
 }
 
-func storeCheck(cmd *cobra.Command, s *log.Store) error {
-	out := bufio.NewWriter(cmd.OutOrStdout())
-	r, err := s.Check(cmd.Context(), func(d *store.DamageError) {
+// storeCheck checks a store.
+func storeCheck(cmd *cobra.Command, f *storeFlag, w *work, salvage bool) error {
+	out := bufio.NewWriter(w.over(cmd.OutOrStdout()))
+	check := func(s *log.Store) error { return checked(cmd.Context(), out, s) }
+	if salvage {
+		err := f.with(cmd.Context(), log.Options{Salvage: true, Progress: w.set}, check)
+		if !errors.Is(err, store.ErrLocked) && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, syscall.EROFS) {
+			return err
+		}
+		say(cmd.ErrOrStderr(), "nothing is noted: %v", err)
+	}
+	return f.read(cmd.Context(), log.Options{Progress: w.set}, check)
+}
+
+// checked writes what a check finds.
+func checked(ctx context.Context, out *bufio.Writer, s *log.Store) error {
+	r, err := s.Check(ctx, func(d *store.DamageError) {
 		if d.To.IsZero() { // not in the log
 			fmt.Fprintf(out, "damaged: %s\n", terminal.Visible(d.Err.Error()))
 			return

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 
 	"github.com/spf13/cobra"
 
@@ -22,6 +23,18 @@ type export struct {
 	topics   []string
 	format   choice
 	from, to pointFlag
+
+	records, bytes atomic.Int64 // that were written
+	blocks, all    atomic.Int64 // of the store, that were passed, and of how many
+}
+
+// state is how far it has come.
+func (e *export) state() state {
+	s := state{text: count(e.records.Load(), "record", "records") + " exported", count: float64(e.records.Load()), share: -1}
+	if all := e.all.Load(); all > 0 {
+		s.share = float64(e.blocks.Load()) / float64(all)
+	}
+	return s
 }
 
 func storeExportCommand() *cobra.Command {
@@ -40,7 +53,11 @@ func storeExportCommand() *cobra.Command {
 			if err := checkPatterns(e.topics); err != nil {
 				return err
 			}
-			return e.read(cmd.Context(), log.Options{}, func(s *log.Store) error { return e.run(cmd, s) })
+			w := &work{other: e.state}
+			end := w.begin(cmd)
+			err := e.read(cmd.Context(), log.Options{}, func(s *log.Store) error { return e.run(cmd, s) })
+			end()
+			return w.summary(cmd, err, count(e.records.Load(), "record", "records")+" exported, "+string(size(uint64(e.bytes.Load()))))
 		},
 	}
 	flags := cmd.Flags()
@@ -87,10 +104,12 @@ func (e *export) run(cmd *cobra.Command, s *log.Store) error {
 		tell(cmd.ErrOrStderr(), err)
 		return nil
 	}
+	e.all.Store(int64(end.Block - min(from.Block, end.Block)))
 	for b, err := range s.Read(ctx, from, store.ReadOptions{Topics: topicsOr(e.topics)}) {
 		if b.At.Compare(end) >= 0 && !b.Next.IsZero() {
 			break
 		}
+		e.blocks.Store(int64(b.At.Block - min(from.Block, b.At.Block)))
 		var damage *store.DamageError
 		var trim *store.TrimmedError
 		switch {
@@ -114,6 +133,8 @@ func (e *export) run(cmd *cobra.Command, s *log.Store) error {
 				err = report(fmt.Errorf("%v in %s: %w", at, b.Block.Topic, instead(err, "--format cbor")))
 			} else {
 				_, err = out.Write(line)
+				e.records.Add(1)
+				e.bytes.Add(int64(len(line)))
 			}
 			if err != nil {
 				return err
@@ -123,6 +144,7 @@ func (e *export) run(cmd *cobra.Command, s *log.Store) error {
 	if err := out.Flush(); err != nil {
 		return err
 	}
+	e.blocks.Store(e.all.Load())
 	return failed
 }
 

@@ -23,11 +23,11 @@ func storeInfoCommand() *cobra.Command {
 		Example: "  dictwire store info\n  dictwire store info --store /var/lib/dictwire",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return f.look(cmd, func(s *log.Store) error { return storeInfo(cmd, s, &list) })
+			return f.look(cmd, nil, func(s *log.Store) error { return storeInfo(cmd, s, &list) })
 		},
 	}
 	f.add(cmd.Flags())
-	list.add(cmd.Flags())
+	list.addJSON(cmd.Flags())
 	return cmd
 }
 
@@ -49,7 +49,7 @@ func storeInfo(cmd *cobra.Command, s *log.Store, list *jsonFlag) error {
 		for _, t := range topics {
 			all = append(all, topicDict(t))
 		}
-		return list.print(outputOf(cmd), dict.Of(
+		return list.write(outputOf(cmd), dict.Of(
 			"directory", i.Dir, "head", i.Head.String(), "disk_bytes", i.DiskBytes, "free_bytes", i.FreeBytes,
 			"producers", i.Producers, "cursors", len(cursors), "topics", all,
 		))

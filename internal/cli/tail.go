@@ -30,6 +30,9 @@ type tail struct {
 	noFollow    bool
 	filter      filter
 	raw         bool
+	pretty      bool
+	columns     []string
+	reverse     bool
 	print       choice
 	envelope    bool
 	timeKey     string
@@ -64,6 +67,9 @@ func tailCommand() *cobra.Command {
 			"tuple as a list, bytes in base64, a Decimal as a string, keys as strings. Where that\n" +
 			"loses something, as NaN that becomes null, --envelope names it, and a line at the end\n" +
 			"counts it. --exact writes no substitute and ends at the record.\n\n" +
+			"On a terminal, each record stands after the time at which it came and its topic, and JSON\n" +
+			"is coloured; in a pipe it is one line of JSON. --reverse, or -r without --filter, prints\n" +
+			"the newest first.\n\n" +
 			"--filter is an expression of the language jq. It sees a dictionary as JSON has it. A\n" +
 			"dictionary that it selects is printed as it was stored, with all its kinds; one that it\n" +
 			"makes anew has JSON's kinds, its keys in the order of their names; any other value is\n" +
@@ -79,6 +85,8 @@ func tailCommand() *cobra.Command {
 			"docs/guide/tail-exec.md shows how positions make it exact.",
 		Example: "  dictwire tail\n" +
 			"  dictwire tail -n 10\n" +
+			"  dictwire tail -r -n 100 --pretty\n" +
+			"  dictwire tail --topic people --columns name,age\n" +
 			"  dictwire tail 127.0.0.1:65432 --topic 'orders.*' --from 10m --print python\n" +
 			"  dictwire tail --no-follow --from yesterday --to today\n" +
 			"  dictwire tail --no-follow --filter 'select(.age > 30) | .name' -r\n" +
@@ -96,7 +104,10 @@ func tailCommand() *cobra.Command {
 	flags.StringVar(&t.cursor, "cursor", "", "`name` under which the server keeps how far this has come")
 	flags.BoolVar(&t.noFollow, "no-follow", false, "end when all that is stored is printed")
 	flags.Var(&t.filter, "filter", "print what this `expression` of jq makes of each dictionary")
-	flags.BoolVarP(&t.raw, "raw", "r", false, "print strings that --filter makes without quotes")
+	flags.BoolVarP(&t.raw, "raw", "r", false, "print strings that --filter makes without quotes; without --filter, -r is --reverse")
+	flags.BoolVar(&t.reverse, "reverse", false, "print the newest first, and end at the oldest")
+	flags.BoolVar(&t.pretty, "pretty", false, "print JSON over several lines")
+	flags.StringSliceVar(&t.columns, "columns", nil, "print these `keys` alone, as name,address.city: a table on a terminal, else with tabs between")
 	t.print = choice{"json", slices.Sorted(maps.Keys(t.codecs()))}
 	flags.Var(&t.print, "print", "what is printed: one of "+names(t.codecs()))
 	flags.BoolVar(&t.envelope, "envelope", false, "print position, topic, producer, number and time around each record")
@@ -129,13 +140,20 @@ func (t *tail) check(cmd *cobra.Command, args []string) (format string, err erro
 	if err := checkPatterns(t.topics); err != nil {
 		return "", err
 	}
+	if t.raw && t.filter.code == nil { // the letter means that then
+		t.raw, t.reverse = false, true
+	}
 	switch {
 	case given(cmd, "number") && t.number < 1:
 		return "", usagef("--number wants a number from 1 on")
 	case t.exact && t.lossy:
 		return "", usagef("--exact and --lossy exclude each other")
-	case t.raw && t.filter.code == nil:
-		return "", usagef("--raw is about the strings that --filter makes")
+	case t.reverse && (t.exec != "" || t.cursor != ""):
+		return "", usagef("--reverse excludes --exec and --cursor, which go forward")
+	case len(t.columns) > 0 && (t.exec != "" || t.envelope || t.pretty || t.raw || given(cmd, "print")):
+		return "", usagef("--columns says what is printed, and excludes --print, --pretty, --raw, --envelope and --exec")
+	case t.pretty && (t.exec != "" || t.print.value != "json"):
+		return "", usagef("--pretty is about JSON that is printed")
 	case t.exec == "" && (given(cmd, "format") || given(cmd, "attempts") || given(cmd, "max-rejected")):
 		return "", usagef("--format, --attempts and --max-rejected are about the command of --exec; --print says what is printed")
 	case t.exec == "":
@@ -157,10 +175,13 @@ func (t *tail) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	t.rendering, t.began = t.renderingIn(format), time.Now()
+	if t.exec == "" {
+		t.look(format)
+	}
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	defer signal.Stop(signals)
-	server := t.present(cmd.Context(), !t.noFollow, t.stderr)
+	server := t.present(cmd.Context(), !t.noFollow && !t.reverse, t.stderr)
 	defer server.close()
 	dialing, dialed := signal.NotifyContext(server.ctx, syscall.SIGINT, syscall.SIGTERM)
 	c, err := t.reader(dialing, cmd, server)
@@ -177,6 +198,17 @@ func (t *tail) run(cmd *cobra.Command, args []string) error {
 		err = exitError(exitFailure)
 	}
 	return err
+}
+
+// look says how what is printed looks.
+func (t *tail) look(format string) {
+	if t.rendering.columns = newColumns(t.stdout, t.columns); t.rendering.columns != nil {
+		return
+	}
+	t.rendering.dress = dressed(t.stdout, format, t.pretty)
+	if d := t.rendering.dress; d != nil && (t.envelope || t.raw) { // which says it; which is as the filter makes it
+		d.beside = false
+	}
 }
 
 // work reads until the end, or until a signal.
@@ -215,7 +247,11 @@ func (t *tail) work(ctx context.Context, c *dictwire.Client, server *presence, s
 // sink returns what takes the records.
 func (t *tail) sink(ctx context.Context) sink {
 	if t.exec == "" {
-		return newPrinting(ctx, t.stdout, t.cursor != "")
+		var out io.Writer = t.stdout
+		if t.rendering.dress != nil || t.rendering.columns != nil {
+			out = t.stdout.Raw()
+		}
+		return newPrinting(ctx, out, t.cursor != "")
 	}
 	e := &executor{
 		command: t.exec, attempts: t.attempts, maxRejected: int(t.maxRejected),
@@ -236,6 +272,6 @@ func (t *tail) request() dictwire.SubscribeRequest {
 	return dictwire.SubscribeRequest{
 		Reuse:  true,
 		Topics: t.topics, Cursor: t.cursor, From: t.from.from(),
-		Follow: !t.noFollow && (t.to.text == "" || !t.to.Past(t.began)),
+		Follow: !t.noFollow && !t.reverse && (t.to.text == "" || !t.to.Past(t.began)),
 	}
 }

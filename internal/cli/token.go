@@ -302,7 +302,7 @@ func tokenListCommand() *cobra.Command {
 		},
 	}
 	f.add(cmd.Flags())
-	json.add(cmd.Flags())
+	json.addJSON(cmd.Flags())
 	return cmd
 }
 

@@ -84,3 +84,7 @@ func unpackError(kind string, err error) error {
 		return fmt.Errorf("the %s data is damaged: %w", kind, err)
 	}
 }
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(b []byte) (int, error) { return f(b) }

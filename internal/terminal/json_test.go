@@ -14,7 +14,7 @@ func TestAppendJSON(t *testing.T) {
 	for _, indent := range []bool{false, true} {
 		plain := AppendJSON(nil, []byte(in), indent, false)
 		colored := AppendJSON(nil, []byte(in), indent, true)
-		if got := regexp.MustCompile("\x1b\\[[0-9]+m").ReplaceAll(colored, nil); !bytes.Equal(got, plain) {
+		if got := regexp.MustCompile("\x1b\\[[0-9;]+m").ReplaceAll(colored, nil); !bytes.Equal(got, plain) {
 			t.Errorf("without colours:\n%s\nwant\n%s", got, plain)
 		}
 		if bytes.ContainsAny(plain, "\x1b\u009b\u202e") {
@@ -31,7 +31,7 @@ func TestAppendJSON(t *testing.T) {
 			t.Errorf("%s\nwant\n%s", &got, &want)
 		}
 	}
-	const want = "{\n  \x1b[34m\"a\"\x1b[0m: [\n    \x1b[36m1\x1b[0m,\n    \x1b[35mfalse\x1b[0m\n  ],\n  \x1b[34m\"b\"\x1b[0m: \x1b[32m\"c\"\x1b[0m\n}"
+	const want = "{\n  \x1b[1;34m\"a\"\x1b[0m: [\n    \x1b[36m1\x1b[0m,\n    \x1b[35mfalse\x1b[0m\n  ],\n  \x1b[1;34m\"b\"\x1b[0m: \x1b[32m\"c\"\x1b[0m\n}"
 	if got := string(AppendJSON(nil, []byte(`{"a":[1,false],"b":"c"}`), true, true)); got != want {
 		t.Errorf("%q\nwant\n%q", got, want)
 	}

@@ -41,8 +41,8 @@ type Output struct {
 // NewOutput returns an Output that writes to w, with colours as Auto has them.
 func NewOutput(w io.Writer) *Output {
 	o := &Output{w: w}
-	if Is(w) {
-		o.file = w.(*os.File) //nolint:errcheck // Is says so
+	if f, ok := w.(*os.File); ok && Is(f) {
+		o.file = f
 	}
 	o.SetColor(Auto)
 	return o
@@ -163,9 +163,9 @@ type Style string
 // The styles that there are.
 const (
 	Plain   Style = ""
-	Bold    Style = "1"  // heads
-	Quiet   Style = "2"  // what stands beside data: times, topics
-	key     Style = "34" // of JSON
+	Bold    Style = "1"    // heads
+	Quiet   Style = "2"    // what stands beside data: times, topics
+	key     Style = "1;34" // of JSON
 	text    Style = "32"
 	number  Style = "36"
 	literal Style = "35" // true, false, null

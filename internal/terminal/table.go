@@ -89,10 +89,16 @@ func (t *Table) person(at time.Time) string {
 // Flush writes the lines. Unless the table grows, others that are added then are a table
 // of their own.
 func (t *Table) Flush() error {
+	_, err := io.WriteString(t.out.Raw(), t.Text())
+	return err
+}
+
+// Text returns what Flush writes.
+func (t *Table) Text() string {
 	rows, heads := t.rows, t.heads
 	t.rows = nil
 	if len(rows) == 0 && t.Grows {
-		return nil
+		return ""
 	}
 	widths := t.natural(heads, rows)
 	var all strings.Builder
@@ -116,8 +122,7 @@ func (t *Table) Flush() error {
 	} else {
 		t.heads = nil
 	}
-	_, err := io.WriteString(t.out.Raw(), all.String())
-	return err
+	return all.String()
 }
 
 // natural returns how wide the columns would like to be.
@@ -131,6 +136,9 @@ func (t *Table) natural(heads []string, rows [][]cell) []int {
 	}
 	for i, name := range heads {
 		at(i, Columns(name))
+		if t.Grows && t.width() > 0 && (len(rows) == 0 || !rows[0][i].whole) {
+			at(i, min(roomyWidth, t.width()/len(heads)-gap)) // the next rows may want it
+		}
 	}
 	for _, row := range rows {
 		for i, c := range row {
@@ -142,6 +150,10 @@ func (t *Table) natural(heads []string, rows [][]cell) []int {
 	}
 	return widths
 }
+
+// roomyWidth is how wide columns of a table that grows are from the beginning, if there is
+// room.
+const roomyWidth = 12
 
 // leastWidth is how narrow columns become where a terminal is too narrow for all.
 const leastWidth = 8

@@ -29,14 +29,14 @@ func (s *Store) Backup(ctx context.Context, dir string) (err error) {
 	defer s.leave()
 	dir = filepath.Clean(dir) // else a slash at its end would put the copy inside it
 	if s.snapshot != nil {
-		return s.snapshot.backup(ctx, dir)
+		return s.snapshot.backup(ctx, dir, s.meter(s.snapshot.size()))
 	}
 	for range backupTries {
 		var sn *snapshot
 		if sn, err = takeSnapshot(s.fs, s.dir); err != nil {
 			return fmt.Errorf("store: backup: %w", cause(err))
 		}
-		if err = errors.Join(sn.backup(ctx, dir), sn.Close()); !errors.Is(err, errRemoved) {
+		if err = errors.Join(sn.backup(ctx, dir, s.meter(sn.size())), sn.Close()); !errors.Is(err, errRemoved) {
 			break
 		}
 	}
@@ -47,8 +47,25 @@ func (s *Store) Backup(ctx context.Context, dir string) (err error) {
 // which no file is open.
 const backupTries = 3
 
+// size returns how many bytes the segments have.
+func (sn *snapshot) size() (n uint64) {
+	for _, v := range sn.segments {
+		n += sn.sizeOf(v)
+	}
+	return n
+}
+
+// sizeOf returns how many bytes a segment has, 0 where it was removed meanwhile.
+func (sn *snapshot) sizeOf(v revision) uint64 {
+	info, err := sn.Stat(sn.path(v.name()))
+	if err != nil {
+		return 0
+	}
+	return uint64(info.Size())
+}
+
 // backup makes a copy.
-func (sn *snapshot) backup(ctx context.Context, dir string) (err error) {
+func (sn *snapshot) backup(ctx context.Context, dir string, m *meter) (err error) {
 	to, part := sn.FS, dir+".part"
 	if _, err := to.Stat(dir); err == nil || !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("store: backup to %s: %w", dir, fs.ErrExist)
@@ -58,7 +75,7 @@ func (sn *snapshot) backup(ctx context.Context, dir string) (err error) {
 			return fmt.Errorf("store: backup to %s: %s is there, and is no unfinished backup: %w", dir, part, fs.ErrExist)
 		}
 	}
-	if err = sn.copyTo(ctx, part); err == nil {
+	if err = sn.copyTo(ctx, part, m); err == nil {
 		err = errors.Join(to.Rename(part, dir), syncDir(to, to.PathDir(dir)))
 	}
 	if err != nil {
@@ -68,13 +85,13 @@ func (sn *snapshot) backup(ctx context.Context, dir string) (err error) {
 }
 
 // copyTo makes a copy in a directory, durably. The mark says that it was never opened.
-func (sn *snapshot) copyTo(ctx context.Context, dir string) error {
+func (sn *snapshot) copyTo(ctx context.Context, dir string, m *meter) error {
 	to := sn.FS
 	path := func(name string) string { return to.PathJoin(dir, name) }
 	if err := errors.Join(to.RemoveAll(dir), makeDir(to, dir)); err != nil {
 		return err
 	}
-	if err := errors.Join(copyFile(to, nil, path(incompleteName)), syncDir(to, dir)); err != nil {
+	if err := errors.Join(copyFile(to, nil, path(incompleteName), nil), syncDir(to, dir)); err != nil {
 		return err
 	}
 	for i, v := range sn.segments {
@@ -83,39 +100,40 @@ func (sn *snapshot) copyTo(ctx context.Context, dir string) error {
 		}
 		from := sn.path(v.name())
 		if i < sn.sealed() && to.Link(from, path(v.name())) == nil {
-			if err := copyFile(to, nil, path(v.name())); err != nil {
+			if err := copyFile(to, nil, path(v.name()), nil); err != nil {
 				return err
 			}
+			m.add(sn.sizeOf(v))
 			continue
 		}
-		if err := sn.copyFile(from, path(v.name())); err != nil {
+		if err := sn.copyFile(from, path(v.name()), m); err != nil {
 			return err
 		}
 	}
-	if err := sn.copyFile(sn.path(slotsName), path(slotsName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := sn.copyFile(sn.path(slotsName), path(slotsName), nil); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return errors.Join(copyFile(to, nil, path(backupName)), syncDir(to, dir), to.Remove(path(incompleteName)), syncDir(to, dir))
+	return errors.Join(copyFile(to, nil, path(backupName), nil), syncDir(to, dir), to.Remove(path(incompleteName)), syncDir(to, dir))
 }
 
 // copyFile makes a copy of one of the files, durably.
-func (sn *snapshot) copyFile(from, to string) error {
+func (sn *snapshot) copyFile(from, to string, m *meter) error {
 	f, err := sn.Open(from)
 	if err != nil {
 		return err
 	}
-	return errors.Join(copyFile(sn.FS, f, to), f.Close())
+	return errors.Join(copyFile(sn.FS, f, to, m), f.Close())
 }
 
 // copyFile makes a file durable: the copy of another one, or, where from is nil, one
 // that is there, or empty.
-func copyFile(fsys vfs.FS, from vfs.File, to string) error {
+func copyFile(fsys vfs.FS, from vfs.File, to string, m *meter) error {
 	f, err := fsys.OpenReadWrite(to, vfs.WriteCategoryUnspecified)
 	if err != nil {
 		return err
 	}
 	if from != nil {
-		_, err = io.CopyBuffer(struct{ io.Writer }{f}, struct{ io.Reader }{from}, make([]byte, 1<<20))
+		_, err = io.CopyBuffer(struct{ io.Writer }{f}, struct{ io.Reader }{io.TeeReader(from, m)}, make([]byte, 1<<20))
 	}
 	return errors.Join(err, f.Sync(), f.Close())
 }

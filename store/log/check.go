@@ -23,6 +23,11 @@ type Report struct {
 // with its positions where blocks are lost. It may run beside appends and reads.
 func (s *Store) Check(ctx context.Context, damaged func(*store.DamageError)) (r Report, err error) {
 	r.Missing = s.missing
+	stats, err := s.Topics(ctx)
+	if err != nil {
+		return r, err
+	}
+	m := s.meter(s.toCheck(stats))
 	tell := func(d *store.DamageError) {
 		r.Damages++
 		damaged(d)
@@ -42,6 +47,7 @@ func (s *Store) Check(ctx context.Context, damaged func(*store.DamageError)) (r 
 			r.Blocks++
 			r.Records += uint64(len(b.Block.Lengths))
 			r.Bytes += uint64(len(b.Block.Data))
+			m.add(uint64(len(b.Block.Data)))
 		}
 	}
 	// What was found when the log was opened, and no reader is told of.
@@ -56,11 +62,10 @@ func (s *Store) Check(ctx context.Context, damaged func(*store.DamageError)) (r 
 			tell(found)
 		}
 	}
-	if err := s.checkFrames(ctx, tell); err != nil {
+	if err := s.checkFrames(ctx, tell, m); err != nil {
 		return r, err
 	}
-	stats, err := s.Topics(ctx)
-	if err != nil {
+	if stats, err = s.Topics(ctx); err != nil {
 		return r, err
 	}
 	held := uint64(0)
@@ -73,9 +78,21 @@ func (s *Store) Check(ctx context.Context, damaged func(*store.DamageError)) (r 
 	return r, s.checkStates(ctx, tell)
 }
 
+// toCheck returns about how many bytes Check reads: those of the records, and then those of
+// the files.
+func (s *Store) toCheck(stats []store.TopicStat) (n uint64) {
+	for _, t := range stats {
+		n += t.Bytes
+	}
+	for _, g := range s.segments.list() {
+		n += uint64(g.size.Load())
+	}
+	return n
+}
+
 // checkFrames looks for damage in frames that have no blocks: a reader does not
 // miss those.
-func (s *Store) checkFrames(ctx context.Context, tell func(*store.DamageError)) error {
+func (s *Store) checkFrames(ctx context.Context, tell func(*store.DamageError), m *meter) error {
 	for _, g := range s.segments.list() {
 		if err := s.enter(ctx); err != nil {
 			return err
@@ -85,6 +102,7 @@ func (s *Store) checkFrames(ctx context.Context, tell func(*store.DamageError)) 
 		if err != nil && !s.freed(g, err) {
 			return unavailable(err)
 		}
+		m.add(uint64(g.size.Load()))
 	}
 	return nil
 }

@@ -82,6 +82,10 @@ type Options struct {
 	// disables it.
 	Damaged func(Damage)
 
+	// Progress is told how many bytes Check has read, and Backup has copied, of how
+	// many, one call after the other. Nil disables it.
+	Progress func(done, total uint64)
+
 	// Fatal is told, once, that the log can't go on. It should end the process
 	// with an exit status that is not zero, and may do so at once: what was
 	// acknowledged is safe. It must not call the store. Where it returns, or is
