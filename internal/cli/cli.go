@@ -68,6 +68,7 @@ func Root() *cobra.Command {
 		pingCommand(), statusCommand(), benchCommand(), topicsCommand(), cursorsCommand(), producersCommand(),
 		storeCommand(), cursorCommand(), tokenCommand(), certCommand(),
 		configCommand(), versionCommand())
+	complete(root)
 	for _, cmd := range below(root) {
 		if check := cmd.Args; check != nil {
 			cmd.Args = func(cmd *cobra.Command, args []string) error {

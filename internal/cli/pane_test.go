@@ -78,7 +78,7 @@ func press(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
 		ts.Fatalf("usage: press KEY…")
 	}
-	tmux(ts, append([]string{"send-keys"}, args...)...)
+	tmux(ts, append([]string{"send-keys", "--"}, args...)...)
 }
 
 // shows REGEXP waits until the terminal shows something.
@@ -147,4 +147,30 @@ func capture(ts *testscript.TestScript, how ...string) string {
 		lines = append(lines, strings.TrimRight(line, " \n"))
 	}
 	return strings.TrimRight(strings.Join(lines, "\n"), "\n") + "\n"
+}
+
+// guide FILE plays the transcripts of a page: the lines after each command that begins with
+// "$ " are what it shows in a terminal of 80 columns, where … stands for anything.
+func guide(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: guide FILE")
+	}
+	page, err := os.ReadFile(args[0]) // of the repository, not of the script
+	ts.Check(err)
+	played := 0
+	for _, block := range regexp.MustCompile("(?ms)^```\n(\\$ .*?)^```$").FindAllStringSubmatch(string(page), -1) {
+		for _, command := range strings.Split(block[1], "$ ")[1:] {
+			command, want, _ := strings.Cut(command, "\n")
+			pane(ts, false, []string{"80x24", command})
+			ends(ts, false, nil)
+			pattern := "^" + strings.ReplaceAll(regexp.QuoteMeta(want), "…", ".*") + "$"
+			if got := ts.ReadFile("screen"); !regexp.MustCompile(pattern).MatchString(got) {
+				ts.Fatalf("%s: %s shows\n%s\nwant\n%s", args[0], command, got, want)
+			}
+			played++
+		}
+	}
+	if played < 5 {
+		ts.Fatalf("%s: %d commands", args[0], played)
+	}
 }

@@ -66,6 +66,7 @@ func TestScript(t *testing.T) {
 			"ends":   ends,
 			"fill":   fill,
 			"guard":  guard,
+			"guide":  guide,
 			"hold":   hold,
 			"pane":   pane,
 			"press":  press,
