@@ -116,9 +116,8 @@ func (n namesOf) is(cmd *cobra.Command, entry *dict.Dict) bool {
 // isPlain reports whether a shell takes a name as one word that means nothing else: what
 // others have chosen is not to be run.
 func isPlain(name string) bool {
-	return !strings.ContainsFunc(name, func(r rune) bool {
-		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("._-+@/", r))
-	})
+	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-+@/"
+	return strings.Trim(name, plain) == ""
 }
 
 // asking returns what asks the server that a command would connect to.

@@ -198,7 +198,7 @@ func (w *work) begin(cmd *cobra.Command) (end func()) {
 	w.progress = newProgress(cmd.ErrOrStderr(), w.state)
 	if w.other != nil {
 		w.progress.state = w.other
-		w.progress.terminal = w.progress.terminal && !outputOf(cmd).IsTerminal() // where records are shown
+		w.terminal = w.terminal && !outputOf(cmd).IsTerminal() // where records are shown
 	}
 	ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
 	again := context.AfterFunc(ctx, stop) // the next signal has its usual effect
@@ -208,7 +208,7 @@ func (w *work) begin(cmd *cobra.Command) (end func()) {
 	return func() {
 		again()
 		w.interrupted = ctx.Err() != nil
-		w.progress.end()
+		w.end()
 		stop()
 	}
 }
