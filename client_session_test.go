@@ -18,7 +18,7 @@ func TestSession(t *testing.T) {
 		a := send(c, "orders", dict.Of("a", 1))
 		p := srv.accept()
 		g := p.welcome(1)
-		if g.Topic != "orders" || g.Producer != c.Producer() || !strings.HasPrefix(g.Producer, "till-7.") ||
+		if g.Topic != "orders" || g.Producer != c.Stats().Producer || !strings.HasPrefix(g.Producer, "till-7.") ||
 			g.Format != "json" || g.Token != "secret" || g.Attempt == 0 || g.Acked != 0 || g.First != 1 || g.AcceptLost {
 			t.Errorf("greeting %+v", g)
 		}

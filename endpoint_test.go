@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/access"
 	"github.com/dictwire/dictwire/store/memory"
 )
 
@@ -16,12 +17,12 @@ import (
 func TestEndpoints(t *testing.T) {
 	st := memory.New(nil)
 	srv := &dictwire.Server{Store: st}
-	strict := dictwire.AuthorizerFunc(func(_ context.Context, c dictwire.Credentials) (dictwire.Grant, error) {
+	strict := func(_ context.Context, c access.Credentials) (access.Grant, error) {
 		if c.Token != "till's secret" {
-			return dictwire.Grant{}, dictwire.ErrUnauthenticated
+			return access.Grant{}, dictwire.ErrUnauthenticated
 		}
-		return dictwire.Grant{Principal: "till"}, nil
-	})
+		return access.Grant{Principal: "till"}, nil
+	}
 	open := start(t, srv)
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

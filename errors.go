@@ -8,43 +8,33 @@ import (
 	"github.com/dictwire/dictwire/internal/server"
 )
 
-// What a [Client] returns wraps one of these, or the *[fault.Error] that the server
-// told, or both. After ErrLost, ErrConflict, ErrFenced, ErrProtocol and
-// [spool.ErrDamaged] the topic can't go on: later calls for it return the same, and what
-// is not settled is lost with the client, unless a Spool holds it.
+// Errors of a [Client] wrap one of these, the server's *[fault.Error], or both. After
+// ErrLost, ErrConflict, ErrFenced, ErrProtocol and [spool.ErrDamaged] all calls for the
+// topic return the same, and only a Spool keeps its records.
 var (
-	// ErrLost: the server has less than it acknowledged, or a reader's position is not of
-	// its store: it is another one, or was restored. See [Dialer.AcceptLost].
-	ErrLost = client.ErrLost
-
-	// ErrConflict: the server holds another record under a number of this producer: two
-	// logs use one name, or an old copy of a spool came back.
-	ErrConflict = client.ErrConflict
-
-	ErrFenced       = client.ErrFenced   // another connection took over the producer, or the cursor
-	ErrProtocol     = client.ErrProtocol // what the server sends is not the protocol
-	ErrNotSent      = client.ErrNotSent  // the record was not taken, and nothing of it will be sent
-	ErrExpired      = client.ErrExpired  // the record was not settled within Dialer.MaxAge; it may be yet
-	ErrDropped      = client.ErrDropped  // a LogHandler found the window full
+	ErrLost         = client.ErrLost     // the server has less than it acknowledged, or not a reader's position: see Dialer.AcceptLost
+	ErrConflict     = client.ErrConflict // the server has another record under that number: a producer's name or a copied spool is used twice
+	ErrFenced       = client.ErrFenced   // another connection took over the producer or the cursor
+	ErrProtocol     = client.ErrProtocol // the server broke the protocol
+	ErrNotSent      = client.ErrNotSent  // the record was not accepted, and nothing of it will be sent
+	ErrExpired      = client.ErrExpired  // the record was not settled within Dialer.MaxAge, and may be settled later
+	ErrDropped      = client.ErrDropped  // from a LogHandler: the client's window is full
 	ErrClientClosed = client.ErrClosed   // after Client.Close
+
+	ErrServerClosed          = server.ErrClosed      // from Serve, after Shutdown or Close
+	ErrUnauthenticated error = fault.Unauthenticated // from an Authorizer, and told to a Client: bad credentials
+	ErrUnavailable     error = fault.Unavailable     // from a Handler or an Authorizer, and told to a Client: try again later
 )
 
-// Errors of a server, of which a [Client] returns those that the server told.
-var (
-	ErrServerClosed    = server.ErrClosed         // what Serve returns after Shutdown or Close
-	ErrUnauthenticated = fault.ErrUnauthenticated // from an Authorizer: bad credentials
-	ErrUnavailable     = fault.ErrUnavailable     // from a Handler or an Authorizer: come again
-)
-
-// A RejectedError says that a record is settled in the topic "_rejected". It wraps the
-// *[fault.Error].
+// A RejectedError says that a record was rejected: it is settled in the topic "_rejected".
+// It wraps a *[fault.Error].
 type RejectedError struct {
 	Topic  string
-	Number uint64 // the producer's
+	Number uint64 // counted by the producer
 	Code   fault.Code
-	Reason string // what the handler gave to Reject, or ""
+	Reason string // passed to Reject, or ""
 	Text   string // what is wrong
-	Record []byte // serialized; nil where the client does not hold it any more
+	Record []byte // serialized; nil if the client no longer holds it
 }
 
 func (e *RejectedError) Error() string {

@@ -240,7 +240,7 @@ func ExampleClient_Subscribe() {
 }
 
 // A position kept beside the work makes each record's work exactly once.
-func ExampleBatch_Position() {
+func ExampleReceived_Position() {
 	c, end := dialed(nil)
 	defer end()
 	send3(c)
@@ -252,7 +252,7 @@ func ExampleBatch_Position() {
 				log.Fatal(err)
 			}
 			for i := range batch.Records {
-				if p := batch.Position(i); !done[p] {
+				if p := batch.Record(i).Position(); !done[p] {
 					done[p] = true
 				}
 			}

@@ -9,67 +9,63 @@ import (
 	"github.com/dictwire/dictwire/codec/cbor"
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/internal/server"
+	"github.com/dictwire/dictwire/store"
 )
 
-// Reject returns the error by which a [Handler] rejects a record at once. Its sender is
-// told the text and the reason, a word for programs such as "sold_out" of at most 64
-// bytes, or "". Both are kept with the record in the topic "_rejected".
+// Reject returns the error by which a [Handler] rejects a record at once. The sender is
+// told the text and the reason: "" or a word for programs of at most 64 bytes, such as
+// "sold_out". The topic "_rejected" keeps both with the record.
 func Reject(reason, text string) error { return &server.RejectError{Reason: reason, Text: text} }
 
-// A Handler sees each dictionary before it is stored. A returned dictionary is the
-// reply, which the sender gets in its own format when the record is stored; nil means no
-// reply. An error that [Reject] made rejects the record.
+// A Handler sees each dictionary before it is stored. It returns a reply, which is sent in
+// the sender's format once the record is stored, or nil. It must not retain r.
 //
-// With [ErrUnavailable], the sender is told to come again. With any other error, and
-// with a panic, Handle has failed and is called again: see [Server.HandlerRetries].
-// A record that it fails on each time is rejected with the code internal; the error is
-// in the server's log alone.
+// An error made by [Reject] rejects the record; [ErrUnavailable] tells the sender to try
+// again later. After any other error, or a panic, the server calls Handle again: see
+// [Server.HandlerRetries]. In the end the record is rejected with the code internal, and the
+// error goes to the server's log only.
 //
-// A record is stored once, but Handle may see it again, where the connection or the store
-// fails before. What is to be done with stored records is done by a reader.
-//
-// Handle is called by several goroutines at once, but for one connection by one, in the
-// order of the records. It must not retain r.
+// A record is stored once, but Handle may see it again after a connection or the store
+// failed. Work on stored records belongs in a reader. Calls for one connection are made in
+// order, one at a time; those for several run concurrently.
 type Handler interface {
 	Handle(ctx context.Context, r *Request) (*dict.Dict, error)
 }
 
-// A HandlerFunc is a function as a [Handler].
+// A HandlerFunc is a function that is a [Handler].
 type HandlerFunc func(ctx context.Context, r *Request) (*dict.Dict, error)
 
 // Handle calls f.
 func (f HandlerFunc) Handle(ctx context.Context, r *Request) (*dict.Dict, error) { return f(ctx, r) }
 
-// A Request is one dictionary that was received, and where it came from.
+// A Request is a dictionary that was received, and where it came from.
 type Request struct {
 	Topic      string
-	Principal  Principal // who sent it
-	Producer   string    // that numbers it, or ""
-	Number     uint64    // the producer's, or counted from 1 in this connection
-	Dialect    string    // of the connection: "native", "stream", …
+	Principal  string // the sender
+	Producer   string // that numbers the record, or ""
+	Number     uint64 // counted by the producer, or else from 1 in this connection
+	Dialect    string // of the connection: "native", "stream", …
 	RemoteAddr net.Addr
 	Codec      codec.Codec
-	Bytes      []byte // as they were received
+	Bytes      []byte // as received
 
 	limits codec.Limits
 	dict   *dict.Dict
 }
 
-// NewRequest returns a request for the tests of handlers. The empty topic is
-// [DefaultTopic].
+// NewRequest returns a request for tests of handlers. "" is [DefaultTopic].
 func NewRequest(topic string, d *dict.Dict) *Request {
 	record, err := cbor.Codec{}.Append(nil, d)
 	if err != nil {
 		panic("dictwire: CBOR holds every dictionary: " + err.Error())
 	}
 	return &Request{
-		Codec: cbor.Codec{}, Dialect: "native", Topic: cmp.Or(topic, DefaultTopic), Principal: Anonymous, Number: 1,
+		Codec: cbor.Codec{}, Dialect: "native", Topic: cmp.Or(topic, DefaultTopic), Principal: store.Anonymous, Number: 1,
 		RemoteAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}, Bytes: record, dict: d,
 	}
 }
 
-// Dict returns the dictionary, decoded once. It refers to r.Bytes: [dict.Dict.Clone]
-// makes one that may be retained.
+// Dict returns the decoded dictionary. It refers to r.Bytes: to retain it, clone it.
 func (r *Request) Dict() *dict.Dict {
 	if r.dict == nil {
 		d, err := r.Codec.Decode(r.Bytes, r.limits)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/access"
 	"github.com/dictwire/dictwire/internal/memnet"
 	"github.com/dictwire/dictwire/internal/servertest"
 	"github.com/dictwire/dictwire/store/memory"
@@ -286,9 +287,9 @@ func TestQuotaOfPrincipal(t *testing.T) {
 func TestFloods(t *testing.T) {
 	const flood = 500
 	st := memory.New(&memory.Options{MaxTopics: 100, MaxProducers: 100, MaxCursors: 100})
-	srv := &dictwire.Server{Store: st, Authorizer: dictwire.AuthorizerFunc(func(_ context.Context, c dictwire.Credentials) (dictwire.Grant, error) {
-		return dictwire.Grant{Principal: dictwire.Principal(c.Token)}, nil
-	})}
+	srv := &dictwire.Server{Store: st, Authorizer: func(_ context.Context, c access.Credentials) (access.Grant, error) {
+		return access.Grant{Principal: c.Token}, nil
+	}}
 	onNetwork(t, srv, func(t *testing.T, dial func(string) net.Conn) {
 		honest := talkTo(t, dial("honest"), `{"dictwire":1,"topic":"orders","producer":"till","token":"alice"}`)
 		honest.until(`"ack":0`)

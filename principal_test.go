@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/access"
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/internal/memnet"
 	"github.com/dictwire/dictwire/internal/servertest"
@@ -24,28 +25,28 @@ import (
 )
 
 // doorman knows three tokens, and who has no token.
-func doorman(_ context.Context, c dictwire.Credentials) (dictwire.Grant, error) {
+func doorman(_ context.Context, c access.Credentials) (access.Grant, error) {
 	switch c.Token {
 	case "":
-		return dictwire.Grant{}, nil
+		return access.Grant{}, nil
 	case "red's secret":
-		return dictwire.Grant{Principal: "red"}, nil
+		return access.Grant{Principal: "red"}, nil
 	case "blue's secret":
-		return dictwire.Grant{Principal: "blue"}, nil
+		return access.Grant{Principal: "blue"}, nil
 	case "shop's secret":
-		return dictwire.Grant{Principal: "shop", Allows: func(right dictwire.Right, topic string) bool {
-			return right == dictwire.RightSend && topic == "orders" || right == dictwire.RightRead && strings.HasPrefix(topic, "prices.")
+		return access.Grant{Principal: "shop", Allows: func(right access.Right, topic string) bool {
+			return right == access.Send && topic == "orders" || right == access.Read && strings.HasPrefix(topic, "prices.")
 		}}, nil
 	case "a name of the server's":
-		return dictwire.Grant{Principal: "_relay"}, nil
+		return access.Grant{Principal: "_relay"}, nil
 	case "too long":
-		return dictwire.Grant{Principal: dictwire.Principal(strings.Repeat("x", 513))}, nil
+		return access.Grant{Principal: strings.Repeat("x", 513)}, nil
 	case "broken":
-		return dictwire.Grant{}, fmt.Errorf("the list of tokens can't be read, looking for %s", c.Token)
+		return access.Grant{}, fmt.Errorf("the list of tokens can't be read, looking for %s", c.Token)
 	case "away":
-		return dictwire.Grant{}, fmt.Errorf("the list of tokens is away: %w", dictwire.ErrUnavailable)
+		return access.Grant{}, fmt.Errorf("the list of tokens is away: %w", dictwire.ErrUnavailable)
 	default:
-		return dictwire.Grant{}, fmt.Errorf("no such token: %w", dictwire.ErrUnauthenticated)
+		return access.Grant{}, fmt.Errorf("no such token: %w", dictwire.ErrUnauthenticated)
 	}
 }
 
@@ -57,7 +58,7 @@ func TestPrincipals(t *testing.T) {
 	dir := t.TempDir()
 	who := dictwire.HandlerFunc(func(_ context.Context, r *dictwire.Request) (*dict.Dict, error) {
 		if strings.Contains(string(r.Bytes), "reject") {
-			return nil, dictwire.Reject("", "not of "+string(r.Principal))
+			return nil, dictwire.Reject("", "not of "+r.Principal)
 		}
 		return nil, nil
 	})
@@ -66,7 +67,7 @@ func TestPrincipals(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		srv := &dictwire.Server{Store: st, Handler: who, Authorizer: dictwire.AuthorizerFunc(doorman)}
+		srv := &dictwire.Server{Store: st, Handler: who, Authorizer: doorman}
 		addr := start(t, srv)
 		writers, readers := map[string]*session{}, map[string]*session{}
 		for name, token := range tokens {
@@ -153,7 +154,7 @@ func TestPrincipals(t *testing.T) {
 // Who may not do something is told so, and nothing of it is taken in.
 func TestAuthorizer(t *testing.T) {
 	st := memory.New(nil)
-	addr := start(t, &dictwire.Server{Store: st, Topic: "orders", Authorizer: dictwire.AuthorizerFunc(doorman)})
+	addr := start(t, &dictwire.Server{Store: st, Topic: "orders", Authorizer: doorman})
 	for greeting, want := range map[string]string{
 		`"topic":"orders","producer":"p","token":"guess"`:                    `"error":"the token is unknown, or not valid any more","code":"unauthenticated"`,
 		`"subscribe":"*","token":"guess"`:                                    `"code":"unauthenticated"`,
@@ -191,9 +192,9 @@ func TestAuthorizer(t *testing.T) {
 // A bare sequence has no credentials: where they are wanted, it is refused whole.
 func TestAuthorizerBare(t *testing.T) {
 	st := memory.New(nil)
-	strict := dictwire.AuthorizerFunc(func(context.Context, dictwire.Credentials) (dictwire.Grant, error) {
-		return dictwire.Grant{}, dictwire.ErrUnauthenticated
-	})
+	strict := func(context.Context, access.Credentials) (access.Grant, error) {
+		return access.Grant{}, dictwire.ErrUnauthenticated
+	}
 	c := dial(t, start(t, &dictwire.Server{Store: st, Authorizer: strict}))
 	defer c.Close()
 	if _, err := io.WriteString(c, `{"a":1}{"a":`); err != nil {
@@ -211,13 +212,13 @@ func TestAuthorizerBare(t *testing.T) {
 // one connection.
 func TestAuthorizerFails(t *testing.T) {
 	for token, want := range map[string]string{"hangs": `"code":"unavailable","retry_ms":500`, "panics": `"error":"internal error","code":"internal"`} {
-		srv := &dictwire.Server{Authorizer: dictwire.AuthorizerFunc(func(ctx context.Context, c dictwire.Credentials) (dictwire.Grant, error) {
+		srv := &dictwire.Server{Authorizer: func(ctx context.Context, c access.Credentials) (access.Grant, error) {
 			if c.Token == "panics" {
 				panic("on purpose")
 			}
 			<-ctx.Done()
-			return dictwire.Grant{}, ctx.Err()
-		})}
+			return access.Grant{}, ctx.Err()
+		}}
 		onNetwork(t, srv, func(t *testing.T, dial func(string) net.Conn) {
 			c := dial("client")
 			_, _ = io.WriteString(c, `{"dictwire":1,"token":"`+token+`"}`+"\n")
@@ -234,7 +235,7 @@ func TestAuthorizerFails(t *testing.T) {
 // The log says who was denied what, once a second for each address, and no secret.
 func TestAuthorizerLog(t *testing.T) {
 	var lines testlog.Buffer
-	srv := &dictwire.Server{Authorizer: dictwire.AuthorizerFunc(doorman), Logger: lines.Logger()}
+	srv := &dictwire.Server{Authorizer: doorman, Logger: lines.Logger()}
 	onNetwork(t, srv, func(t *testing.T, dial func(string) net.Conn) {
 		try := func(host, greeting string) {
 			c := dial(host)
@@ -271,7 +272,7 @@ func TestAuthorizerLog(t *testing.T) {
 func TestWrongTokens(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		network := memnet.New()
-		srv := &dictwire.Server{Authorizer: dictwire.AuthorizerFunc(doorman)}
+		srv := &dictwire.Server{Authorizer: doorman}
 		servertest.StartAt(t, srv, dictwire.Endpoint{Listener: network.Host("server").Listen()})
 		try := func(host, token string) time.Duration {
 			began := time.Now()

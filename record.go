@@ -8,14 +8,13 @@ import (
 	"github.com/dictwire/dictwire/internal/client"
 )
 
-// A Record is a dictionary that is serialized already. [Client.Send] checks that it is
-// exactly one, and sends its bytes as they are.
+// A Record is a serialized dictionary. [Client.Send] checks it and sends its bytes unchanged.
 type Record struct {
 	Codec codec.Codec // nil: the client's
 	Bytes []byte
 }
 
-// DictValue returns the dictionary, for [dict.From]. It needs a Codec.
+// DictValue decodes the record, for [dict.From]. Codec must be set.
 func (r Record) DictValue() (dict.Value, error) {
 	if r.Codec == nil {
 		return dict.Value{}, errors.New("a Record within a value needs a Codec")
@@ -27,7 +26,7 @@ func (r Record) DictValue() (dict.Value, error) {
 	return d.Value(), nil
 }
 
-// sent is v as what does the work knows it.
+// sent returns v, or the machinery's type for a Record.
 func sent(v any) any {
 	switch r := v.(type) {
 	case Record:

@@ -35,7 +35,7 @@ func logged(t *testing.T, c *dictwire.Client, topic string) []*dict.Dict {
 	return all
 }
 
-func logHandler(t *testing.T, c *dictwire.Client, topic string, o *dictwire.LogOptions) *dictwire.LogHandler {
+func logHandler(t *testing.T, c *dictwire.Client, topic string, o *slog.HandlerOptions) *dictwire.LogHandler {
 	t.Helper()
 	h, err := dictwire.NewLogHandler(c, topic, o)
 	if err != nil {
@@ -94,7 +94,7 @@ func TestLogValues(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	h := logHandler(t, c, "log", &dictwire.LogOptions{AddSource: true, Level: slog.LevelDebug})
+	h := logHandler(t, c, "log", &slog.HandlerOptions{AddSource: true, Level: slog.LevelDebug})
 	l := slog.New(h)
 	l.Debug("all", "int", 1, "float", 0.5, "nan", math.NaN(), "text", "x", "bytes", []byte("b"), "took", 1500*time.Microsecond,
 		"error", errors.New("broken"), "struct", struct {
@@ -124,6 +124,35 @@ func TestLogValues(t *testing.T) {
 	source, _ := got.Get("source")
 	if at.Kind() != dict.KindDateTime || !strings.HasPrefix(channel.String(), "'0x") || !strings.Contains(source.String(), "slog_test.go") {
 		t.Errorf("%v", got)
+	}
+}
+
+// ReplaceAttr sees and changes every attribute, as with the handlers of log/slog.
+func TestLogReplaceAttr(t *testing.T) {
+	c, err := dictwire.Dial(t.Context(), start(t, new(dictwire.Server)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	replace := func(groups []string, a slog.Attr) slog.Attr {
+		switch a.Key {
+		case slog.TimeKey:
+			return slog.Attr{}
+		case slog.MessageKey:
+			a.Key = "message"
+		case "card":
+			a.Value = slog.StringValue(strings.Join(append(groups, a.Key), "."))
+		}
+		return a
+	}
+	log := slog.New(logHandler(t, c, "log", &slog.HandlerOptions{ReplaceAttr: replace}))
+	log.With("card", 1).WithGroup("http").With("card", 2).Info("paid", "card", 3, slog.Group("form", "card", 4), "n", 5)
+	if err := c.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	const want = "[{'level': 'INFO', 'message': 'paid', 'card': 'card', 'http': {'card': 'http.card', 'form': {'card': 'http.form.card'}, 'n': 5}}]"
+	if got := fmt.Sprint(logged(t, c, "log")); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }
 

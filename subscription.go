@@ -20,13 +20,10 @@ import (
 
 // A SubscribeRequest says what is read, and from where.
 type SubscribeRequest struct {
-	// Topics are topics, or all below one: "orders.*". Nil means all but those that begin
-	// with "_".
-	Topics []string
+	Topics []string // "orders", or "orders.*" for all below one; nil: all without "_" in front
 
 	// Cursor names a position that the server keeps for Topics, as they are written, where
-	// reading begins. Of those who read with one name, the newest goes on, and the others
-	// get ErrFenced. "" means that nothing is kept.
+	// reading begins; "": none. The newest reader of a cursor fences the others: ErrFenced.
 	Cursor string
 
 	// From is where reading begins without a cursor, or with a new one: "earliest" or "",
@@ -34,17 +31,14 @@ type SubscribeRequest struct {
 	From string
 
 	Follow bool                 // wait for more records at the end
-	Codec  codec.Codec          // the format of records; nil: as they are stored, in JSON, CBOR or MessagePack
-	Lossy  bool                 // replace what Codec can't hold, in place of an error
-	Filter func(*Received) bool // nil, or which records are kept; called by the loop
-
-	// Reuse makes what a batch holds, its dictionaries included, valid only until the next
-	// step of the loop. It saves garbage.
-	Reuse bool
+	Codec  codec.Codec          // of the records; nil: as they are stored, in JSON, CBOR or MessagePack
+	Lossy  bool                 // replace what Codec can't hold, instead of an error
+	Filter func(*Received) bool // selects records; called by the loop; nil: all
+	Reuse  bool                 // reuse a batch's memory, its dictionaries' too, in the loop's next step: less garbage
 }
 
-// A Subscription reads records: at least once each, in the order of the store. A
-// connection that breaks is made again, and no record comes twice because of that.
+// A Subscription reads records, at least once each, in the order of the store. It replaces
+// a broken connection, after which no record comes again.
 //
 //	sub := c.Subscription(dictwire.SubscribeRequest{Topics: []string{"orders.*"}, Cursor: "billing", Follow: true})
 //	defer sub.Close()
@@ -53,23 +47,23 @@ type SubscribeRequest struct {
 //		err = sub.Commit(ctx, r.Next())
 //	}
 //
-// One loop runs at a time; after one that was left, another goes on after what came last.
-// Commit, Reject and Close may be called by any goroutine.
+// One loop runs at a time; the next one continues where it was left. Commit, Reject and
+// Close may be called concurrently.
 type Subscription struct {
 	client *client.Client
 	core   *client.Subscriber
 	req    SubscribeRequest
-	rest   *Batch // what a loop of Records has left
+	rest   *Batch // the records of a batch after the one at which a loop of Records was left
 }
 
-// Subscription begins to read. It ends with its Close, or with the client.
+// Subscription begins to read. It must be closed, or ends with the client.
 func (c *Client) Subscription(req SubscribeRequest) *Subscription {
 	return &Subscription{client: c.core, req: req, core: c.core.Subscribe(client.Request{
 		Topics: req.Topics, Cursor: req.Cursor, From: req.From, Follow: req.Follow, Codec: req.Codec, Lossy: req.Lossy,
 	})}
 }
 
-// Subscribe is [Subscription.Batches] of a subscription for one loop.
+// Subscribe is the short form of [Subscription.Batches], for one loop.
 func (c *Client) Subscribe(ctx context.Context, req SubscribeRequest) iter.Seq2[*Batch, error] {
 	return func(yield func(*Batch, error) bool) {
 		s := c.Subscription(req)
@@ -78,9 +72,9 @@ func (c *Client) Subscribe(ctx context.Context, req SubscribeRequest) iter.Seq2[
 	}
 }
 
-// Batches yields what comes. The loop ends after the last record, unless the request
-// follows, or with an error beside nil. A *[SkippedError] and a *[DamagedError] come
-// beside a batch without records, and reading continues after them.
+// Batches yields what is read. The loop ends after the last record, unless Follow is set,
+// or with a nil batch and an error. A *[SkippedError] or *[DamagedError] comes with a batch
+// without records, and does not end it.
 func (s *Subscription) Batches(ctx context.Context) iter.Seq2[*Batch, error] {
 	return func(yield func(*Batch, error) bool) {
 		for {
@@ -93,7 +87,7 @@ func (s *Subscription) Batches(ctx context.Context) iter.Seq2[*Batch, error] {
 	}
 }
 
-// Records yields what comes, one by one, as Batches does. Errors come beside nil.
+// Records is Batches by single records. Errors come with nil.
 func (s *Subscription) Records(ctx context.Context) iter.Seq2[*Received, error] {
 	return func(yield func(*Received, error) bool) {
 		for b, err := range s.Batches(ctx) {
@@ -101,7 +95,7 @@ func (s *Subscription) Records(ctx context.Context) iter.Seq2[*Received, error] 
 				return
 			}
 			for i := range b.Records {
-				if !yield(b.received(i), nil) {
+				if !yield(b.Record(i), nil) {
 					s.rest = b.after(i)
 					return
 				}
@@ -121,8 +115,8 @@ func (s *Subscription) next(ctx context.Context) (*Batch, error) {
 		return nil, err
 	}
 	b := &Batch{
-		At: core.At, Next: core.Next, Topic: core.Topic, Principal: cmp.Or(Principal(core.Principal), Anonymous), Producer: core.Producer, First: core.First, Time: core.Time,
-		Codec: core.Codec, Records: core.Records, limits: s.client.Limits(), sub: s, core: core,
+		At: core.At, Next: core.Next, Topic: core.Topic, Principal: cmp.Or(core.Principal, store.Anonymous), Producer: core.Producer, First: core.First, Time: core.Time,
+		Codec: core.Codec, Records: core.Records, times: core.Times, limits: s.client.Limits(), sub: s, core: core,
 	}
 	if s.req.Filter != nil {
 		b.filter(s.req.Filter)
@@ -130,7 +124,7 @@ func (s *Subscription) next(ctx context.Context) (*Batch, error) {
 	return b, missing(core.Gap)
 }
 
-// release gives the memory of a batch back, where that is asked for.
+// release gives back the memory of a batch, if Reuse is set.
 func (s *Subscription) release(b *Batch) {
 	if s.req.Reuse {
 		b.Records = nil
@@ -138,74 +132,61 @@ func (s *Subscription) release(b *Batch) {
 	}
 }
 
-// Commit moves the cursor to a position, as [Batch.Next] or [Received.Next] has it, and
-// returns when that is durable. A cursor never goes back.
+// Commit moves the cursor forward to a [Batch.Next] or [Received.Next], durably.
 func (s *Subscription) Commit(ctx context.Context, position string) error {
 	return s.core.Commit(ctx, position)
 }
 
-// Reject keeps a record that the reader can't use in the topic "_rejected", once for a
-// reason, and returns when it is durable there. It does not move the cursor.
+// Reject stores a record that the reader can't use in "_rejected", once per reason, durably.
+// It does not move the cursor.
 func (s *Subscription) Reject(ctx context.Context, r *Received, reason string) error {
 	row := rejection.Of(r.Bytes)
 	row.Code, row.Text, row.Dialect, row.Format = fault.Handler, reason, "reader", r.Codec.Name()
-	row.Topic, row.Position, row.Principal, row.Producer, row.Number = r.Topic, r.Position(), r.Principal.named(), r.Producer, r.Number
+	row.Topic, row.Position, row.Producer, row.Number = r.Topic, r.Position(), r.Producer, r.Number
+	if r.Principal != store.Anonymous {
+		row.Principal = r.Principal
+	}
 	if err := s.core.Reject(ctx, row); err != nil {
 		return fmt.Errorf("dictwire: reject: %w", err)
 	}
 	return nil
 }
 
-// Close ends reading. Loops, and calls that wait, end with an error.
+// Close ends reading; loops and waiting calls end with an error.
 func (s *Subscription) Close() error {
 	s.core.Close(errors.New("dictwire: the subscription is closed"))
 	return nil
 }
 
-// A Batch is records that were stored together, or none: then it says that there is
-// nothing else before Next. The first of a subscription says where reading begins.
+// A Batch is records that were stored together. Without records it says that there are no
+// others before Next, or, as the first one of a subscription, where reading begins.
 type Batch struct {
-	At, Next  string // positions: of the first record; after the last, which is to be committed
+	At, Next  string // positions: of the first record; after the last, to be committed
 	Topic     string
-	Principal Principal // who sent them
-	Producer  string    // "" where they have no numbers
-	First     uint64    // the number of the first one
-	Time      time.Time // when the server took them
+	Principal string    // the sender
+	Producer  string    // "" if the records have no numbers
+	First     uint64    // the number of the first record
+	Time      time.Time // when the server accepted them
 	Codec     codec.Codec
 	Records   [][]byte
 
 	limits codec.Limits
 	sub    *Subscription
 	core   *client.Batch
+	times  []int64  // of the events, counted from At, as in store.Block; nil: none is known
 	index  []uint32 // of each record, counted from At; nil: 0, 1, 2, …
 }
 
-// Dict decodes a record. The dictionary refers to the batch's memory.
-func (b *Batch) Dict(i int) (*dict.Dict, error) { return b.Codec.Decode(b.Records[i], b.limits) }
-
-// All decodes all records, up to the first error.
+// All decodes the records, up to the first error.
 func (b *Batch) All() iter.Seq2[*dict.Dict, error] {
 	return func(yield func(*dict.Dict, error) bool) {
 		for i := range b.Records {
-			d, err := b.Dict(i)
+			d, err := b.Codec.Decode(b.Records[i], b.limits)
 			if !yield(d, err) || err != nil {
 				return
 			}
 		}
 	}
-}
-
-// Position returns the position of a record, which is its own, always the same, and
-// where a reader begins whose first record it is to be.
-func (b *Batch) Position(i int) string { return client.Advance(b.At, b.offset(i)) }
-
-// EventTime returns when the event happened that a record tells of, where its sender said
-// so beside the record, as Fluent Forward does; else the zero time.
-func (b *Batch) EventTime(i int) time.Time {
-	if n := int(b.offset(i)); n < len(b.core.Times) && b.core.Times[n] != store.UnknownTime {
-		return time.Unix(0, b.core.Times[n]).UTC()
-	}
-	return time.Time{}
 }
 
 // offset returns how far after At a record lies.
@@ -214,13 +195,6 @@ func (b *Batch) offset(i int) uint32 {
 		return b.index[i]
 	}
 	return uint32(i)
-}
-
-// Truncate leaves out the records from n on: Next is then the position of that one.
-func (b *Batch) Truncate(n int) {
-	if n < len(b.Records) {
-		b.Next, b.Records = b.Position(n), b.Records[:n]
-	}
 }
 
 // after returns the records after record i, which share the batch's memory.
@@ -244,6 +218,9 @@ func (b *Batch) startAt(offset uint32) {
 	if b.First > 0 {
 		b.First += uint64(offset)
 	}
+	if b.times != nil {
+		b.times = b.times[offset:]
+	}
 	for i := range b.index {
 		b.index[i] -= offset
 	}
@@ -253,7 +230,7 @@ func (b *Batch) startAt(offset uint32) {
 func (b *Batch) filter(keep func(*Received) bool) {
 	records, index := make([][]byte, 0, len(b.Records)), make([]uint32, 0, len(b.Records))
 	for i, record := range b.Records {
-		if keep(b.received(i)) {
+		if keep(b.Record(i)) {
 			records, index = append(records, record), append(index, uint32(i))
 		}
 	}
@@ -263,7 +240,7 @@ func (b *Batch) filter(keep func(*Received) bool) {
 	}
 }
 
-// Commit moves the cursor to Next: see [Subscription.Commit].
+// Commit commits Next.
 func (b *Batch) Commit(ctx context.Context) error {
 	if b.sub == nil {
 		return errors.New("dictwire: commit: the batch is of no subscription")
@@ -271,18 +248,22 @@ func (b *Batch) Commit(ctx context.Context) error {
 	return b.sub.Commit(ctx, b.Next)
 }
 
-// received returns record i.
-func (b *Batch) received(i int) *Received {
+// Record returns record i, which shares the batch's memory.
+func (b *Batch) Record(i int) *Received {
+	offset := b.offset(i)
 	r := &Received{
 		Record: Record{Codec: b.Codec, Bytes: b.Records[i]}, Topic: b.Topic, Principal: b.Principal,
 		Producer: b.Producer, Time: b.Time,
-		limits: b.limits, at: b.At, offset: b.offset(i),
+		limits: b.limits, at: b.At, offset: offset,
+	}
+	if b.times != nil && b.times[offset] != store.UnknownTime {
+		r.EventTime = time.Unix(0, b.times[offset]).UTC()
 	}
 	if i+1 == len(b.Records) {
 		r.next = b.Next
 	}
 	if b.First > 0 {
-		r.Number = b.First + uint64(r.offset)
+		r.Number = b.First + uint64(offset)
 	}
 	return r
 }
@@ -291,10 +272,11 @@ func (b *Batch) received(i int) *Received {
 type Received struct {
 	Record
 	Topic     string
-	Principal Principal
+	Principal string
 	Producer  string
 	Number    uint64
 	Time      time.Time
+	EventTime time.Time // of the event, if the sender gave it outside the record, as with Fluent Forward; else zero
 
 	limits codec.Limits
 	at     string
@@ -305,10 +287,10 @@ type Received struct {
 // Dict decodes the record.
 func (r *Received) Dict() (*dict.Dict, error) { return r.Codec.Decode(r.Bytes, r.limits) }
 
-// Position returns the record's position.
+// Position returns the record's own, permanent position, where reading may begin.
 func (r *Received) Position() string { return client.Advance(r.at, r.offset) }
 
-// Next returns the position after the record: what to commit when it is done.
+// Next returns the position after the record, to be committed when it is done.
 func (r *Received) Next() string {
 	if r.next != "" {
 		return r.next
@@ -323,8 +305,7 @@ func (e *SkippedError) Error() string {
 	return fmt.Sprintf("dictwire: records of topic %s between %s and %s were trimmed before they were read", e.Topic, e.From, e.To)
 }
 
-// A DamagedError says that records can't be read any more, and what is wrong. Topic may
-// be "".
+// A DamagedError says why records can't be read any more. Topic may be "".
 type DamagedError struct{ From, To, Topic, Text string }
 
 func (e *DamagedError) Error() string {

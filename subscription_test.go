@@ -115,8 +115,8 @@ func TestSubscriptionPositions(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i := range b.Records {
-			if got := firstFrom(t, c, b.Position(i)); line(int(got)) != string(b.Records[i]) {
-				t.Errorf("at %s begins record %d, want %s", b.Position(i), got, b.Records[i])
+			if got := firstFrom(t, c, b.Record(i).Position()); line(int(got)) != string(b.Records[i]) {
+				t.Errorf("at %s begins record %d, want %s", b.Record(i).Position(), got, b.Records[i])
 			}
 		}
 	}

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/access"
 	"github.com/dictwire/dictwire/auth"
 	"github.com/dictwire/dictwire/internal/devca"
 	"github.com/dictwire/dictwire/internal/memnet"
@@ -87,14 +88,14 @@ func (p *pki) client(name string) *tls.Config {
 }
 
 // whoSpeaks gives a principal to who has a certificate, and to who has not.
-func whoSpeaks(_ context.Context, c dictwire.Credentials) (dictwire.Grant, error) {
+func whoSpeaks(_ context.Context, c access.Credentials) (access.Grant, error) {
 	switch {
 	case c.TLS == nil:
-		return dictwire.Grant{Principal: "plain"}, nil
+		return access.Grant{Principal: "plain"}, nil
 	case len(c.TLS.VerifiedChains) > 0:
-		return dictwire.Grant{Principal: dictwire.Principal(c.TLS.PeerCertificates[0].DNSNames[0])}, nil
+		return access.Grant{Principal: c.TLS.PeerCertificates[0].DNSNames[0]}, nil
 	default:
-		return dictwire.Grant{Principal: "secure"}, nil
+		return access.Grant{Principal: "secure"}, nil
 	}
 }
 
@@ -103,7 +104,7 @@ func whoSpeaks(_ context.Context, c dictwire.Credentials) (dictwire.Grant, error
 func TestTLS(t *testing.T) {
 	p, st := newPKI(t), memory.New(nil)
 	var log testlog.Buffer
-	srv := &dictwire.Server{Store: st, Authorizer: dictwire.AuthorizerFunc(whoSpeaks), Logger: log.Logger()}
+	srv := &dictwire.Server{Store: st, Authorizer: whoSpeaks, Logger: log.Logger()}
 	addr := servertest.StartAt(t, srv, dictwire.Endpoint{TLS: p.server(), PlaintextFrom: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 	ca := p.file("ca")
 
@@ -189,7 +190,7 @@ func TestTLSRefused(t *testing.T) {
 	p, other, st := newPKI(t), newPKI(t), memory.New(nil)
 	p.issue("old", devca.Request{Names: []string{"till"}, Client: true, Until: time.Now().Add(-time.Minute)})
 	var log testlog.Buffer
-	srv := &dictwire.Server{Store: st, Authorizer: dictwire.AuthorizerFunc(whoSpeaks), Logger: log.Logger()}
+	srv := &dictwire.Server{Store: st, Authorizer: whoSpeaks, Logger: log.Logger()}
 	addr := servertest.StartAt(t, srv, dictwire.Endpoint{TLS: p.server(), PlaintextFrom: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}})
 
 	with := func(who *tls.Config) func(*tls.Config) {

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/access"
 	"github.com/dictwire/dictwire/auth"
 	"github.com/dictwire/dictwire/internal/testlog"
 )
@@ -92,30 +93,30 @@ func TestAuthorize(t *testing.T) {
 	}, ",")), nil)
 	uri, _ := url.Parse("spiffe://shop/till")
 	tests := map[string]struct {
-		c    dictwire.Credentials
-		want dictwire.Principal // "": unauthenticated
+		c    access.Credentials
+		want string // "": unauthenticated
 	}{
-		"token":                     {dictwire.Credentials{Token: tokenA}, "shop"},
-		"token from a network":      {dictwire.Credentials{Token: tokenA, RemoteAddr: tcp("10.1.1.1:5")}, "shop"},
-		"wrong token":               {dictwire.Credentials{Token: "dw_x"}, ""},
-		"token cut off":             {dictwire.Credentials{Token: tokenA[:3], RemoteAddr: tcp("10.1.1.1:5")}, ""},
-		"wrong token, good address": {dictwire.Credentials{Token: "dw_x", RemoteAddr: tcp("10.1.1.1:5")}, ""},
-		"its hash":                  {dictwire.Credentials{Token: auth.HashOf(tokenA).String()}, ""},
-		"expired":                   {dictwire.Credentials{Token: tokenB}, ""},
-		"nothing":                   {dictwire.Credentials{}, ""},
-		"another address":           {dictwire.Credentials{RemoteAddr: tcp("11.1.1.1:5")}, ""},
-		"network":                   {dictwire.Credentials{RemoteAddr: tcp("10.1.1.1:5")}, "lan"},
-		"network, mapped":           {dictwire.Credentials{RemoteAddr: tcp("[::ffff:10.1.1.1]:5")}, "lan"},
-		"narrowest network":         {dictwire.Credentials{RemoteAddr: tcp("10.1.2.3:5")}, "till"},
-		"IPv6":                      {dictwire.Credentials{RemoteAddr: tcp("[2001:db8::7%eth0]:5")}, "six"},
-		"user":                      {dictwire.Credentials{UID: uid(1000), RemoteAddr: &net.UnixAddr{}}, "me"},
-		"another user":              {dictwire.Credentials{UID: uid(0), RemoteAddr: &net.UnixAddr{}}, ""},
-		"certificate":               {dictwire.Credentials{TLS: withCert(true, x509.Certificate{DNSNames: []string{"x", "till.example"}})}, "c"},
-		"certificate's URI":         {dictwire.Credentials{TLS: withCert(true, x509.Certificate{URIs: []*url.URL{uri}})}, "ci"},
-		"not verified":              {dictwire.Credentials{TLS: withCert(false, x509.Certificate{DNSNames: []string{"till.example"}})}, ""},
-		"certificate without name":  {dictwire.Credentials{TLS: withCert(true, x509.Certificate{}), RemoteAddr: tcp("10.1.1.1:5")}, ""},
-		"token before certificate":  {dictwire.Credentials{Token: tokenA, TLS: withCert(true, x509.Certificate{DNSNames: []string{"till.example"}})}, "shop"},
-		"TLS without certificate":   {dictwire.Credentials{TLS: new(tls.ConnectionState), RemoteAddr: tcp("10.1.1.1:5")}, "lan"},
+		"token":                     {access.Credentials{Token: tokenA}, "shop"},
+		"token from a network":      {access.Credentials{Token: tokenA, RemoteAddr: tcp("10.1.1.1:5")}, "shop"},
+		"wrong token":               {access.Credentials{Token: "dw_x"}, ""},
+		"token cut off":             {access.Credentials{Token: tokenA[:3], RemoteAddr: tcp("10.1.1.1:5")}, ""},
+		"wrong token, good address": {access.Credentials{Token: "dw_x", RemoteAddr: tcp("10.1.1.1:5")}, ""},
+		"its hash":                  {access.Credentials{Token: auth.HashOf(tokenA).String()}, ""},
+		"expired":                   {access.Credentials{Token: tokenB}, ""},
+		"nothing":                   {access.Credentials{}, ""},
+		"another address":           {access.Credentials{RemoteAddr: tcp("11.1.1.1:5")}, ""},
+		"network":                   {access.Credentials{RemoteAddr: tcp("10.1.1.1:5")}, "lan"},
+		"network, mapped":           {access.Credentials{RemoteAddr: tcp("[::ffff:10.1.1.1]:5")}, "lan"},
+		"narrowest network":         {access.Credentials{RemoteAddr: tcp("10.1.2.3:5")}, "till"},
+		"IPv6":                      {access.Credentials{RemoteAddr: tcp("[2001:db8::7%eth0]:5")}, "six"},
+		"user":                      {access.Credentials{UID: uid(1000), RemoteAddr: &net.UnixAddr{}}, "me"},
+		"another user":              {access.Credentials{UID: uid(0), RemoteAddr: &net.UnixAddr{}}, ""},
+		"certificate":               {access.Credentials{TLS: withCert(true, x509.Certificate{DNSNames: []string{"x", "till.example"}})}, "c"},
+		"certificate's URI":         {access.Credentials{TLS: withCert(true, x509.Certificate{URIs: []*url.URL{uri}})}, "ci"},
+		"not verified":              {access.Credentials{TLS: withCert(false, x509.Certificate{DNSNames: []string{"till.example"}})}, ""},
+		"certificate without name":  {access.Credentials{TLS: withCert(true, x509.Certificate{}), RemoteAddr: tcp("10.1.1.1:5")}, ""},
+		"token before certificate":  {access.Credentials{Token: tokenA, TLS: withCert(true, x509.Certificate{DNSNames: []string{"till.example"}})}, "shop"},
+		"TLS without certificate":   {access.Credentials{TLS: new(tls.ConnectionState), RemoteAddr: tcp("10.1.1.1:5")}, "lan"},
 	}
 	for name, test := range tests {
 		g, err := f.Authorize(t.Context(), test.c)
@@ -129,15 +130,15 @@ func TestAuthorize(t *testing.T) {
 // that the pattern names must be.
 func TestRights(t *testing.T) {
 	f := open(t, file(t, entry("a", tokenA, `, "send": ["orders.*", "bills", "_rejected"], "read": ["*"], "admin": ["orders.eu.*"]`)), nil)
-	g, err := f.Authorize(t.Context(), dictwire.Credentials{Token: tokenA})
+	g, err := f.Authorize(t.Context(), access.Credentials{Token: tokenA})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for right, topics := range map[dictwire.Right]struct{ yes, no string }{
-		dictwire.RightSend:  {"orders.eu orders.eu.7 orders.* orders.eu.* bills _rejected", "orders ordersx ordersx.y * bills.x bill _log _rejectedx"},
-		dictwire.RightRead:  {"orders orders.* * x", "_rejected _x.*"},
-		dictwire.RightAdmin: {"orders.eu.x orders.eu.*", "orders.eu orders.* orders.us.x * _rejected"},
-		"other":             {"", "orders.eu bills *"},
+	for right, topics := range map[access.Right]struct{ yes, no string }{
+		access.Send:  {"orders.eu orders.eu.7 orders.* orders.eu.* bills _rejected", "orders ordersx ordersx.y * bills.x bill _log _rejectedx"},
+		access.Read:  {"orders orders.* * x", "_rejected _x.*"},
+		access.Admin: {"orders.eu.x orders.eu.*", "orders.eu orders.* orders.us.x * _rejected"},
+		"other":      {"", "orders.eu bills *"},
 	} {
 		for _, topic := range strings.Fields(topics.yes) {
 			if !g.Allows(right, topic) {
@@ -217,7 +218,7 @@ func FuzzParse(f *testing.F) {
 // holds reports whether a token is good.
 func holds(t *testing.T, f *auth.File, token string) (context.Context, bool) {
 	t.Helper()
-	g, err := f.Authorize(t.Context(), dictwire.Credentials{Token: token})
+	g, err := f.Authorize(t.Context(), access.Credentials{Token: token})
 	return g.Context, err == nil
 }
 

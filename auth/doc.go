@@ -1,5 +1,5 @@
 // Package auth says who a server's peers are and what they may do, by files: it holds
-// the tokens, certificates and networks that a [dictwire.Authorizer] knows, and the
+// the tokens, certificates and networks that a [access.Authorizer] knows, and the
 // certificates that a server shows.
 //
 //	tokens, err := auth.Open("tokens.json", nil)
@@ -7,7 +7,7 @@
 //		return err
 //	}
 //	defer tokens.Close()
-//	srv := &dictwire.Server{Authorizer: tokens}
+//	srv := &dictwire.Server{Authorizer: tokens.Authorize}
 //
 // # The file
 //

@@ -38,7 +38,7 @@ func ExampleOpen() {
 	}
 	defer tokens.Close()
 	srv := &dictwire.Server{
-		Authorizer: tokens,
+		Authorizer: tokens.Authorize,
 		Handler: dictwire.HandlerFunc(func(_ context.Context, r *dictwire.Request) (*dict.Dict, error) {
 			fmt.Println(r.Principal, "sends", r.Dict(), "to", r.Topic)
 			return nil, nil

@@ -16,10 +16,11 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/access"
+	"github.com/dictwire/dictwire/fault"
 )
 
-// A File is a [dictwire.Authorizer] that knows whom a file names. When the file changes,
+// A File knows the peers that a file names: File.Authorize is an [access.Authorizer]. When the file changes,
 // it is read again; one that can't be used is logged once, and what was read before stays
 // in force. The sessions of an entry that is no more, has expired or has other rights end;
 // all others go on.
@@ -134,20 +135,20 @@ func (c *credentials) end(others *credentials) {
 
 func (h Hash) prefix() uint64 { return binary.BigEndian.Uint64(h[:]) }
 
-// Authorize implements [dictwire.Authorizer].
-func (f *File) Authorize(_ context.Context, c dictwire.Credentials) (dictwire.Grant, error) {
+// Authorize is an [access.Authorizer].
+func (f *File) Authorize(_ context.Context, c access.Credentials) (access.Grant, error) {
 	g := f.now.Load().find(c)
 	if g == nil && f.refreshNow() { // it may be new
 		g = f.now.Load().find(c)
 	}
 	if g == nil || g.ctx.Err() != nil || !g.expires.IsZero() && !time.Now().Before(g.expires) {
-		return dictwire.Grant{}, dictwire.ErrUnauthenticated
+		return access.Grant{}, fault.Unauthenticated
 	}
-	return dictwire.Grant{Principal: g.entry.Who(), Allows: g.entry.Allows, Context: g.ctx}, nil
+	return access.Grant{Principal: g.entry.Who(), Allows: g.entry.Allows, Context: g.ctx}, nil
 }
 
 // find returns what a peer's credentials give, or nil.
-func (c *credentials) find(of dictwire.Credentials) *grant {
+func (c *credentials) find(of access.Credentials) *grant {
 	switch cert := certificateOf(of); {
 	case of.Token != "":
 		h := HashOf(of.Token)
@@ -179,7 +180,7 @@ func (c *credentials) find(of dictwire.Credentials) *grant {
 
 // certificateOf returns the certificate that a peer has shown and the endpoint has
 // verified, or nil.
-func certificateOf(c dictwire.Credentials) *x509.Certificate {
+func certificateOf(c access.Credentials) *x509.Certificate {
 	if c.TLS == nil || len(c.TLS.VerifiedChains) == 0 {
 		return nil
 	}

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/access"
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/dict"
@@ -25,8 +25,8 @@ type List struct {
 
 // An Entry is one credential, who gives it and what he may do: see the package's comment.
 type Entry struct {
-	Name      string             // unique; letters, digits, and . _ - between them
-	Principal dictwire.Principal // who speaks; "" means Name
+	Name      string // unique; letters, digits, and . _ - between them
+	Principal string // who speaks; "" means Name
 
 	// The credential: one of them.
 	Token       Hash
@@ -46,9 +46,9 @@ type Entry struct {
 }
 
 // Who returns the principal.
-func (e *Entry) Who() dictwire.Principal {
+func (e *Entry) Who() string {
 	if e.Principal == "" {
-		return dictwire.Principal(e.Name)
+		return e.Name
 	}
 	return e.Principal
 }
@@ -196,7 +196,7 @@ func (e *Entry) set(key string, v dict.Value) (err error) {
 	case "name":
 		e.Name = text
 	case "principal":
-		e.Principal = dictwire.Principal(text)
+		e.Principal = text
 	case "sha256":
 		e.Token, err = parseHash(text)
 	case "old_sha256":
@@ -264,7 +264,7 @@ func (e *Entry) Check() error {
 	if err := checkName(e.Name); err != nil {
 		fault("%w", err)
 	}
-	if who := string(e.Who()); strings.HasPrefix(who, "_") || len(who) > store.MaxPrincipal {
+	if who := e.Who(); strings.HasPrefix(who, "_") || len(who) > store.MaxPrincipal {
 		fault("principal: want at most %d bytes that don't begin with _", store.MaxPrincipal)
 	}
 	kinds := 0
@@ -332,7 +332,7 @@ func (e *Entry) dict() *dict.Dict {
 			d.Set(key, dict.String(value))
 		}
 	}
-	text("principal", string(e.Principal))
+	text("principal", e.Principal)
 	if e.Token != (Hash{}) {
 		text("sha256", e.Token.String())
 	}
@@ -369,14 +369,14 @@ func (e *Entry) dict() *dict.Dict {
 
 // Allows reports whether the entry gives a right to a topic, or to all topics that a
 // pattern names.
-func (e *Entry) Allows(right dictwire.Right, topic string) bool {
+func (e *Entry) Allows(right access.Right, topic string) bool {
 	var patterns []string
 	switch right {
-	case dictwire.RightSend:
+	case access.Send:
 		patterns = e.Send
-	case dictwire.RightRead:
+	case access.Read:
 		patterns = e.Read
-	case dictwire.RightAdmin:
+	case access.Admin:
 		patterns = e.Admin
 	}
 	return slices.ContainsFunc(patterns, func(p string) bool { return covers(p, topic) })

@@ -58,7 +58,7 @@ func (p *peer) all() string {
 // serve serves those whom a file names, at a free port and at a Unix socket.
 func serve(t *testing.T, srv *dictwire.Server, f *auth.File) (addr, path string) {
 	t.Helper()
-	srv.Authorizer = f
+	srv.Authorizer = f.Authorize
 	path = filepath.Join(t.TempDir(), "s")
 	for _, at := range []string{"127.0.0.1:0", "unix:" + path} {
 		l, err := dictwire.Listen(t.Context(), at)

@@ -25,9 +25,11 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/access"
 	"github.com/dictwire/dictwire/dialect/forward"
 	"github.com/dictwire/dictwire/dialect/web"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/store"
 	"github.com/dictwire/dictwire/store/log"
 )
 
@@ -132,22 +134,22 @@ func handle(_ context.Context, r *dictwire.Request) (*dict.Dict, error) {
 }
 
 // authorize knows the peers of those transcripts that have tokens.
-func authorize(_ context.Context, c dictwire.Credentials) (dictwire.Grant, error) {
+func authorize(_ context.Context, c access.Credentials) (access.Grant, error) {
 	switch c.Token {
 	case "":
-		return dictwire.Grant{Principal: dictwire.Anonymous}, nil
+		return access.Grant{Principal: store.Anonymous}, nil
 	case "red's token":
-		return dictwire.Grant{Principal: "red"}, nil
+		return access.Grant{Principal: "red"}, nil
 	case "blue's token":
-		return dictwire.Grant{Principal: "blue", Allows: func(right dictwire.Right, topic string) bool {
-			return right == dictwire.RightRead && strings.HasPrefix(topic, "prices.")
+		return access.Grant{Principal: "blue", Allows: func(right access.Right, topic string) bool {
+			return right == access.Read && strings.HasPrefix(topic, "prices.")
 		}}, nil
 	case "green's token":
-		return dictwire.Grant{Principal: "green", Allows: func(_ dictwire.Right, topic string) bool {
+		return access.Grant{Principal: "green", Allows: func(_ access.Right, topic string) bool {
 			return !strings.HasPrefix(topic, "_")
 		}}, nil
 	default:
-		return dictwire.Grant{}, dictwire.ErrUnauthenticated
+		return access.Grant{}, dictwire.ErrUnauthenticated
 	}
 }
 
@@ -162,7 +164,7 @@ func (b *transcript) play(t *testing.T) {
 		srv.Handler = dictwire.HandlerFunc(handle)
 	}
 	if b.tokens {
-		srv.Authorizer = dictwire.AuthorizerFunc(authorize)
+		srv.Authorizer = authorize
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -1,7 +1,10 @@
 package fault
 
-// A Code names a kind of fault on the wire. The list is closed.
+// A Code names a kind of fault on the wire. The list is closed. It is an error, so that
+// errors.Is(err, fault.Fenced) finds it in an [Error].
 type Code string
+
+func (c Code) Error() string { return string(c) }
 
 // The codes that a record itself can earn.
 const (

@@ -3,21 +3,10 @@
 package fault
 
 import (
-	"errors"
 	"time"
 
 	"github.com/dictwire/dictwire/dict"
 )
-
-// ErrUnavailable says that the server can't take a record now, and that it is to be
-// sent again. A handler returns it, wrapped or not, where it can't judge a record;
-// on the other side, an [Error] with the code Unavailable is one.
-var ErrUnavailable = errors.New("dictwire: unavailable")
-
-// ErrUnauthenticated says that the server does not know who speaks: the token is
-// missing, unknown or not valid any more. An Authorizer returns it, wrapped or not; on
-// the other side, an [Error] with the code Unauthenticated is one.
-var ErrUnauthenticated = errors.New("dictwire: unauthenticated")
 
 // An Error is a fault that a peer is told, or was told.
 type Error struct {
@@ -37,11 +26,8 @@ func (e *Error) Error() string { return e.Text }
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Is reports whether the fault is target: [ErrUnavailable] or [ErrUnauthenticated].
-func (e *Error) Is(target error) bool {
-	return target == ErrUnavailable && e.Code == Unavailable ||
-		target == ErrUnauthenticated && e.Code == Unauthenticated
-}
+// Is reports whether target is the fault's [Code].
+func (e *Error) Is(target error) bool { return target == e.Code }
 
 // Told returns the text for the peer, the hint included.
 func (e *Error) Told() string {

@@ -53,7 +53,7 @@ func TestDocumented(t *testing.T) {
 func TestUnavailable(t *testing.T) {
 	for code, want := range map[Code]bool{Unavailable: true, Internal: false} {
 		err := fmt.Errorf("send: %w", &Error{Code: code})
-		if got := errors.Is(err, ErrUnavailable); got != want {
+		if got := errors.Is(err, Unavailable); got != want {
 			t.Errorf("%s: %v, want %v", code, got, want)
 		}
 	}

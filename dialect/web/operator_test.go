@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/access"
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/store"
@@ -17,10 +18,10 @@ import (
 
 // rights are those of the tokens that looked knows: topics by right, with * for all but
 // those that begin with "_".
-var rights = map[string]map[dictwire.Right]string{
-	"red":  {dictwire.RightSend: "*", dictwire.RightRead: "red.*"},
-	"blue": {dictwire.RightSend: "*", dictwire.RightRead: "*", dictwire.RightAdmin: "blue.*"},
-	"root": {dictwire.RightRead: "*", dictwire.RightAdmin: "*"},
+var rights = map[string]map[access.Right]string{
+	"red":  {access.Send: "*", access.Read: "red.*"},
+	"blue": {access.Send: "*", access.Read: "*", access.Admin: "blue.*"},
+	"root": {access.Read: "*", access.Admin: "*"},
 }
 
 // lookedAfter starts a server with a store on disk and those who have rights. Each
@@ -35,16 +36,16 @@ func lookedAfter(t *testing.T) (addr string, s *log.Store, backups string) {
 	backups = t.TempDir()
 	addr = start(t, &dictwire.Server{
 		Store: s, BackupDir: backups,
-		Authorizer: dictwire.AuthorizerFunc(func(_ context.Context, c dictwire.Credentials) (dictwire.Grant, error) {
+		Authorizer: func(_ context.Context, c access.Credentials) (access.Grant, error) {
 			may, ok := rights[c.Token]
 			if !ok {
-				return dictwire.Grant{}, dictwire.ErrUnauthenticated
+				return access.Grant{}, dictwire.ErrUnauthenticated
 			}
-			return dictwire.Grant{Principal: dictwire.Principal(c.Token), Allows: func(right dictwire.Right, topic string) bool {
+			return access.Grant{Principal: c.Token, Allows: func(right access.Right, topic string) bool {
 				pattern := may[right]
 				return pattern == topic || pattern != "" && store.Match([]string{pattern}, topic)
 			}}, nil
-		}),
+		},
 	})
 	for _, who := range []string{"red", "blue"} {
 		for i, topic := range []string{"red.a", "blue.a"} {

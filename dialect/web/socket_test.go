@@ -19,6 +19,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/access"
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/cbor"
 	"github.com/dictwire/dictwire/dialect/web"
@@ -184,12 +185,12 @@ func TestSocketFollowerCloses(t *testing.T) {
 
 // What ends a session ends the WebSocket, with a code and the fault's name.
 func TestSocketCloses(t *testing.T) {
-	srv := &dictwire.Server{Limits: codec.Limits{RecordBytes: 1000}, Authorizer: dictwire.AuthorizerFunc(func(_ context.Context, c dictwire.Credentials) (dictwire.Grant, error) {
+	srv := &dictwire.Server{Limits: codec.Limits{RecordBytes: 1000}, Authorizer: func(_ context.Context, c access.Credentials) (access.Grant, error) {
 		if c.Token != "red's token" {
-			return dictwire.Grant{}, dictwire.ErrUnauthenticated
+			return access.Grant{}, dictwire.ErrUnauthenticated
 		}
-		return dictwire.Grant{Principal: "red", Allows: func(dictwire.Right, string) bool { return true }}, nil
-	})}
+		return access.Grant{Principal: "red", Allows: func(access.Right, string) bool { return true }}, nil
+	}}
 	addr := start(t, srv)
 	const token = "Authorization: Bearer red's token"
 	for _, c := range []struct {

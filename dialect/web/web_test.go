@@ -21,6 +21,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/access"
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/cbor"
 	"github.com/dictwire/dictwire/codec/msgpack"
@@ -370,12 +371,12 @@ func TestAllowOrigins(t *testing.T) {
 // Who speaks is asked for as everywhere.
 func TestTokens(t *testing.T) {
 	s := memory.New(nil)
-	addr := start(t, &dictwire.Server{Store: s, Authorizer: dictwire.AuthorizerFunc(func(_ context.Context, c dictwire.Credentials) (dictwire.Grant, error) {
+	addr := start(t, &dictwire.Server{Store: s, Authorizer: func(_ context.Context, c access.Credentials) (access.Grant, error) {
 		if c.Token != "red's token" {
-			return dictwire.Grant{}, dictwire.ErrUnauthenticated
+			return access.Grant{}, dictwire.ErrUnauthenticated
 		}
-		return dictwire.Grant{Principal: "red", Allows: func(_ dictwire.Right, topic string) bool { return topic == "t" }}, nil
-	})})
+		return access.Grant{Principal: "red", Allows: func(_ access.Right, topic string) bool { return topic == "t" }}, nil
+	}})
 	for _, c := range []struct {
 		ask    ask
 		status int

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/access"
 	"github.com/dictwire/dictwire/auth"
 	"github.com/dictwire/dictwire/dialect/forward"
 	"github.com/dictwire/dictwire/dialect/web"
@@ -222,7 +223,7 @@ func (d *door) behind(l net.Listener, log *slog.Logger, say func(string, ...any)
 			return at, end, err
 		}
 		closing = append(closing, tokens.Close)
-		at.Authorizer = tokens
+		at.Authorizer = tokens.Authorize
 	}
 	if d.files.Cert != "" {
 		secure, err := auth.OpenTLS(d.files, o)
@@ -244,7 +245,7 @@ func (d *door) behind(l net.Listener, log *slog.Logger, say func(string, ...any)
 
 // limited returns an Authorizer that gives the rights of another one, as far as they may
 // be had at the door.
-func (d *door) limited(by dictwire.Authorizer) dictwire.Authorizer {
+func (d *door) limited(by access.Authorizer) access.Authorizer {
 	if d.send.all == nil && d.read.all == nil {
 		return by
 	}
@@ -255,20 +256,20 @@ func (d *door) limited(by dictwire.Authorizer) dictwire.Authorizer {
 	if d.read.all == nil {
 		most.Read = []string{"*", "_*"}
 	}
-	return dictwire.AuthorizerFunc(func(ctx context.Context, c dictwire.Credentials) (dictwire.Grant, error) {
+	return func(ctx context.Context, c access.Credentials) (access.Grant, error) {
 		var (
-			g   dictwire.Grant
+			g   access.Grant
 			err error
 		)
 		if by != nil {
-			g, err = by.Authorize(ctx, c)
+			g, err = by(ctx, c)
 		}
 		allows := g.Allows
-		g.Allows = func(right dictwire.Right, topic string) bool {
+		g.Allows = func(right access.Right, topic string) bool {
 			return most.Allows(right, topic) && (allows == nil || allows(right, topic))
 		}
 		return g, err
-	})
+	}
 }
 
 // isReached reports whether other machines may reach a listener.

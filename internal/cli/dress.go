@@ -100,7 +100,7 @@ func newColumns(out *terminal.Output, keys []string) *columns {
 }
 
 // append appends the line of a dictionary: one that text replaces, where there is a table.
-func (c *columns) append(dst []byte, d *dict.Dict, b *dictwire.Batch) []byte {
+func (c *columns) append(dst []byte, d *dict.Dict, r *dictwire.Received) []byte {
 	var cells []any
 	for i, key := range c.keys {
 		text, isNumber := "", false
@@ -119,7 +119,7 @@ func (c *columns) append(dst []byte, d *dict.Dict, b *dictwire.Batch) []byte {
 		dst = append(dst, terminal.Visible(text)...)
 	}
 	if c.table != nil {
-		c.table.Row(append([]any{b.Time, b.Topic}, cells...)...)
+		c.table.Row(append([]any{r.Time, r.Topic}, cells...)...)
 	}
 	return append(dst, '\n')
 }

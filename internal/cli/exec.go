@@ -43,13 +43,14 @@ func (p *parcel) deliveries() []delivery {
 	b, all, begin := p.batch, make([]delivery, 0, len(p.records)), 0
 	text := slices.Clone(p.text)
 	principal := ""
-	if b.Principal != dictwire.Anonymous {
-		principal = string(b.Principal)
+	if b.Principal != store.Anonymous {
+		principal = b.Principal
 	}
 	for _, r := range p.records {
+		record := b.Record(r.index)
 		all = append(all, delivery{
-			record: slices.Clone(b.Records[r.index]), format: b.Codec.Name(), topic: b.Topic, principal: principal, producer: b.Producer,
-			number: b.First + uint64(r.index), position: b.Position(r.index), line: text[begin:r.end],
+			record: slices.Clone(record.Bytes), format: b.Codec.Name(), topic: b.Topic, principal: principal, producer: b.Producer,
+			number: record.Number, position: record.Position(), line: text[begin:r.end],
 		})
 		begin = r.end
 	}

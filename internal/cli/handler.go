@@ -79,7 +79,7 @@ func (h *coHandler) Handle(ctx context.Context, r *dictwire.Request) (*dict.Dict
 	if r.Producer != "" {
 		asked.Set("producer", dict.String(r.Producer))
 	}
-	asked.Set("principal", dict.String(string(r.Principal)))
+	asked.Set("principal", dict.String(r.Principal))
 	asked.Set("record", r.Dict().Value())
 	return p.ask(ctx, asked)
 }

@@ -60,11 +60,11 @@ func (t *tail) render(ctx context.Context, b *dictwire.Batch, p *parcel, left *i
 	*p = parcel{batch: b, text: p.text[:0], records: p.records[:0]}
 	defer func() { p.text = t.rendering.columns.text(p.text) }()
 	for i := range b.Records {
-		text, err := t.rendering.record(ctx, p.text, b, i)
+		text, err := t.rendering.record(ctx, p.text, b.Record(i))
 		if err != nil {
-			err = fmt.Errorf("%s in %s: %w", b.Position(i), b.Topic, t.remedy(err))
+			err = fmt.Errorf("%s in %s: %w", b.Record(i).Position(), b.Topic, t.remedy(err))
 			if t.exact || t.cursor != "" { // a cursor moves after nothing that was not rendered
-				b.Truncate(i)
+				truncate(b, i)
 				return err
 			}
 			t.tell(err)
@@ -77,7 +77,7 @@ func (t *tail) render(ctx context.Context, b *dictwire.Batch, p *parcel, left *i
 		p.records = append(p.records, piece{i, len(text)})
 		if *left > 0 {
 			if *left--; *left == 0 {
-				b.Truncate(i + 1)
+				truncate(b, i + 1)
 				return nil
 			}
 		}
@@ -107,7 +107,7 @@ func (t *tail) cut(b *dictwire.Batch) (bool, error) {
 		if len(b.Records) == 0 || b.Time.Before(at) {
 			return false, nil
 		}
-		b.Truncate(0)
+		truncate(b, 0)
 		return true, nil
 	}
 	if next, err := store.ParsePosition(b.Next); err == nil && end.Tag != "" && end.Tag != next.Tag {
@@ -129,9 +129,9 @@ func cutAt(b *dictwire.Batch, end store.Position) (bool, error) {
 	switch {
 	case err != nil:
 	case first.Compare(end) >= 0:
-		b.Truncate(0)
+		truncate(b, 0)
 	case first.Block == end.Block:
-		b.Truncate(int(end.Index - first.Index))
+		truncate(b, int(end.Index - first.Index))
 	}
 	return true, err
 }
@@ -202,12 +202,12 @@ func (t *tail) positions(ctx context.Context, c *dictwire.Client, from store.Pos
 		}
 		for i := range b.Records {
 			if t.filter.code != nil {
-				text, err = t.rendering.record(ctx, text[:0], b, i)
+				text, err = t.rendering.record(ctx, text[:0], b.Record(i))
 				if err == nil && len(text) == 0 {
 					continue
 				}
 			}
-			if found = append(found, b.Position(i)); len(found) > t.number {
+			if found = append(found, b.Record(i).Position()); len(found) > t.number {
 				found = found[1:]
 			}
 		}
@@ -216,4 +216,11 @@ func (t *tail) positions(ctx context.Context, c *dictwire.Client, from store.Pos
 		}
 	}
 	return found, nil
+}
+
+// truncate removes the records of a batch from n on.
+func truncate(b *dictwire.Batch, n int) {
+	if n < len(b.Records) {
+		b.Next, b.Records = b.Record(n).Position(), b.Records[:n]
+	}
 }

@@ -80,14 +80,15 @@ func (r *rejectedReader) each(cmd *cobra.Command, do func(context.Context, *reje
 			r.tell(err)
 		}
 		for i := range b.Records {
-			d, err := b.Dict(i)
+			record := b.Record(i)
+			d, err := record.Dict()
 			switch {
 			case err == nil && d.Len() == 0:
 				r.bare++
 			case err == nil:
-				err = do(server.ctx, &rejectedRecord{position: b.Position(i), time: b.Time, dict: d})
+				err = do(server.ctx, &rejectedRecord{position: record.Position(), time: record.Time, dict: d})
 			default:
-				r.tell(fmt.Errorf("%s: %w", b.Position(i), err))
+				r.tell(fmt.Errorf("%s: %w", record.Position(), err))
 				err = nil
 			}
 			if err != nil {

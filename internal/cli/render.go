@@ -44,12 +44,12 @@ func (t *tail) renderingIn(format string) rendering {
 
 // record appends what is printed of a record: nothing where the filter does not
 // select it.
-func (r *rendering) record(ctx context.Context, dst []byte, b *dictwire.Batch, i int) (_ []byte, err error) {
-	d, err := b.Dict(i)
+func (r *rendering) record(ctx context.Context, dst []byte, record *dictwire.Received) (_ []byte, err error) {
+	d, err := record.Dict()
 	if err != nil {
 		return dst, err
 	}
-	if err := r.addTime(d, b, i); err != nil {
+	if err := r.addTime(d, record.EventTime); err != nil {
 		return dst, err
 	}
 	out, lost := dst, r.substitute
@@ -58,11 +58,11 @@ func (r *rendering) record(ctx context.Context, dst []byte, b *dictwire.Batch, i
 			return dst, err
 		}
 		from := len(out)
-		if out, err = r.value(out, v, b, i); err != nil {
+		if out, err = r.value(out, v, record); err != nil {
 			return dst, err
 		}
 		if r.dress != nil {
-			out = r.dress.dress(out, from, b.Topic, b.Time)
+			out = r.dress.dress(out, from, record.Topic, record.Time)
 		}
 	}
 	if r.substitute > lost {
@@ -73,8 +73,7 @@ func (r *rendering) record(ctx context.Context, dst []byte, b *dictwire.Batch, i
 
 // addTime writes the time of a record's event into it, where that is wanted and known, and
 // the record has none there.
-func (r *rendering) addTime(d *dict.Dict, b *dictwire.Batch, i int) error {
-	event := b.EventTime(i)
+func (r *rendering) addTime(d *dict.Dict, event time.Time) error {
 	if _, has := d.Get(r.timeKey); r.timeKey == "" || has || event.IsZero() {
 		return nil
 	}
@@ -90,20 +89,20 @@ func (r *rendering) addTime(d *dict.Dict, b *dictwire.Batch, i int) error {
 }
 
 // value appends a line of what the filter yields.
-func (r *rendering) value(dst []byte, v any, b *dictwire.Batch, i int) ([]byte, error) {
+func (r *rendering) value(dst []byte, v any, record *dictwire.Received) ([]byte, error) {
 	d, isDict := v.(*dict.Dict)
 	text, isText := v.(string)
 	switch {
 	case isDict && r.columns != nil:
-		return r.columns.append(dst, d, b), nil
+		return r.columns.append(dst, d, record), nil
 	case isDict && r.write != nil && r.envelope:
-		e := envelopeOf(b, i).Dict()
+		e := envelopeOf(record).Dict()
 		e.Set("record", d.Value())
 		return r.write(dst, e)
 	case isDict && r.write != nil:
 		return r.write(dst, d)
 	case isDict:
-		return r.json(dst, d, b, i), nil
+		return r.json(dst, d, record), nil
 	case isText && r.raw:
 		return append(append(dst, text...), '\n'), nil
 	default:
@@ -114,16 +113,16 @@ func (r *rendering) value(dst []byte, v any, b *dictwire.Batch, i int) ([]byte, 
 
 // json appends a line of JSON with substitutes. The envelope names those that are
 // destructive.
-func (r *rendering) json(dst []byte, d *dict.Dict, b *dictwire.Batch, i int) []byte {
+func (r *rendering) json(dst []byte, d *dict.Dict, record *dictwire.Received) []byte {
 	r.report.Reset()
 	if r.envelope {
-		dst = envelopeOf(b, i).Append(dst, d, &r.report)
+		dst = envelopeOf(record).Append(dst, d, &r.report)
 	} else {
 		dst = json.Render(dst, d, &r.report)
 	}
 	if lost := r.report.Lost; lost > 0 {
 		if r.substitute == 0 {
-			r.first = b.Position(i) + " in " + b.Topic + ": " + r.report.Losses[0].String()
+			r.first = record.Position() + " in " + record.Topic + ": " + r.report.Losses[0].String()
 		}
 		r.substitute += lost
 	}
@@ -142,9 +141,9 @@ func (r *rendering) summary(w io.Writer) {
 }
 
 // envelopeOf returns what is known of a record.
-func envelopeOf(b *dictwire.Batch, i int) envelope.Envelope {
+func envelopeOf(r *dictwire.Received) envelope.Envelope {
 	return envelope.Envelope{
-		Position: b.Position(i), Topic: b.Topic, Principal: string(b.Principal),
-		Producer: b.Producer, Number: b.First + uint64(i), Time: b.Time, EventTime: b.EventTime(i),
+		Position: r.Position(), Topic: r.Topic, Principal: r.Principal,
+		Producer: r.Producer, Number: r.Number, Time: r.Time, EventTime: r.EventTime,
 	}
 }

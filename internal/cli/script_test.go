@@ -17,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/access"
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/cbor"
 	"github.com/dictwire/dictwire/codec/python"
@@ -113,12 +114,12 @@ func guard(ts *testscript.TestScript, neg bool, args []string) {
 	network, path, _ := strings.Cut(args[0], ":")
 	l, err := dictwire.Listen(context.Background(), network+":"+ts.MkAbs(path))
 	ts.Check(err)
-	srv := &dictwire.Server{Authorizer: dictwire.AuthorizerFunc(func(_ context.Context, c dictwire.Credentials) (dictwire.Grant, error) {
+	srv := &dictwire.Server{Authorizer: func(_ context.Context, c access.Credentials) (access.Grant, error) {
 		if !strings.HasPrefix(c.Token, "secret-of-") {
-			return dictwire.Grant{}, dictwire.ErrUnauthenticated
+			return access.Grant{}, dictwire.ErrUnauthenticated
 		}
-		return dictwire.Grant{Principal: dictwire.Principal(strings.TrimPrefix(c.Token, "secret-of-"))}, nil
-	})}
+		return access.Grant{Principal: strings.TrimPrefix(c.Token, "secret-of-")}, nil
+	}}
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(dictwire.Endpoint{Listener: l}) }()
 	ts.Defer(func() {

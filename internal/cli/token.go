@@ -14,7 +14,6 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/auth"
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/internal/point"
@@ -215,7 +214,7 @@ func (c *tokenCreate) run(cmd *cobra.Command) error {
 	}
 	now := time.Now()
 	e := auth.Entry{
-		Name: c.name, Principal: dictwire.Principal(c.principal), Certificate: c.certificate,
+		Name: c.name, Principal: c.principal, Certificate: c.certificate,
 		Send: c.send.of(topics), Read: c.read.of(topics), Admin: c.admin.of(topics),
 		Created: now.UTC().Truncate(time.Second), Expires: c.expires.from(now),
 	}
@@ -292,7 +291,7 @@ func tokenListCommand() *cobra.Command {
 			}
 			out := json.listing(cmd, "NAME", "PRINCIPAL", "CREDENTIAL", "SEND", "READ", "ADMIN", "EXPIRES")
 			for _, e := range list.Entries {
-				who, by := string(e.Who()), credentialOf(&e)
+				who, by := e.Who(), credentialOf(&e)
 				out.add(
 					dict.Of("name", e.Name, "principal", who, "credential", by, "send", listed(e.Send), "read", listed(e.Read), "admin", listed(e.Admin), "expires", timestamp(e.Expires)),
 					e.Name, who, by, strings.Join(e.Send, ","), strings.Join(e.Read, ","), strings.Join(e.Admin, ","), expiryOf(&e, time.Now()),

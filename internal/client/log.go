@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
-	"runtime"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -18,15 +17,9 @@ import (
 // A LogHandler sends log records to a topic: see the public one.
 type LogHandler struct {
 	s       *sender
-	o       LogOptions
+	o       slog.HandlerOptions
 	dropped *atomic.Int64
 	open    []opened
-}
-
-// LogOptions are those of a [LogHandler].
-type LogOptions struct {
-	Level     slog.Leveler // nil means [slog.LevelInfo]
-	AddSource bool
 }
 
 // An opened is a group, or attributes, that With has opened or added.
@@ -36,7 +29,7 @@ type opened struct {
 }
 
 // NewLogHandler returns a handler that sends to a topic.
-func NewLogHandler(c *Client, topic string, o LogOptions) (*LogHandler, error) {
+func NewLogHandler(c *Client, topic string, o slog.HandlerOptions) (*LogHandler, error) {
 	s, err := c.sender(topic)
 	if err != nil {
 		return nil, err
@@ -76,19 +69,19 @@ func (h *LogHandler) with(o opened, some bool) *LogHandler {
 func (h *LogHandler) Handle(_ context.Context, r slog.Record) error {
 	d := new(dict.Dict)
 	if !r.Time.IsZero() {
-		d.Set("time", valueOf(r.Time.Round(0)))
+		h.setBuiltin(d, slog.Time(slog.TimeKey, r.Time))
 	}
-	d.Set("level", dict.String(r.Level.String()))
-	d.Set("msg", dict.String(r.Message))
-	if f := source(r.PC); h.o.AddSource && f != nil {
-		d.Set("source", dict.Of("function", f.Function, "file", f.File, "line", f.Line).Value())
+	h.setBuiltin(d, slog.Any(slog.LevelKey, r.Level))
+	h.setBuiltin(d, slog.String(slog.MessageKey, r.Message))
+	if at := r.Source(); h.o.AddSource && at != nil {
+		h.setBuiltin(d, slog.Any(slog.SourceKey, at))
 	}
 	var own []slog.Attr
 	r.Attrs(func(a slog.Attr) bool {
 		own = append(own, a)
 		return true
 	})
-	addOpened(d, h.open, own, true)
+	h.addOpened(d, h.open, own, nil)
 	if err := h.say(); err != nil {
 		h.dropped.Add(1)
 		return err
@@ -139,54 +132,64 @@ func (h *LogHandler) Flush(ctx context.Context) error {
 	return h.s.c.Flush(ctx)
 }
 
-func source(pc uintptr) *runtime.Frame {
-	if pc == 0 {
-		return nil
+// setBuiltin sets the time, level, message or source of a record.
+func (h *LogHandler) setBuiltin(d *dict.Dict, a slog.Attr) {
+	if a = h.replaced(nil, a); !a.Equal(slog.Attr{}) {
+		d.Set(a.Key, valueOf(a.Value.Any()))
 	}
-	f, _ := runtime.CallersFrames([]uintptr{pc}).Next()
-	return &f
+}
+
+// replaced returns what ReplaceAttr makes of an attribute, which is not a group, with its
+// value resolved.
+func (h *LogHandler) replaced(groups []string, a slog.Attr) slog.Attr {
+	if a.Value = a.Value.Resolve(); h.o.ReplaceAttr == nil || a.Value.Kind() == slog.KindGroup {
+		return a
+	}
+	a = h.o.ReplaceAttr(groups, a)
+	a.Value = a.Value.Resolve()
+	return a
 }
 
 // addOpened adds what With has added, and then the record's own attributes in the
 // group that was opened last. A group without attributes is left out.
-func addOpened(d *dict.Dict, open []opened, own []slog.Attr, top bool) {
+func (h *LogHandler) addOpened(d *dict.Dict, open []opened, own []slog.Attr, groups []string) {
 	for i, o := range open {
 		if o.group == "" {
-			addAttrs(d, o.attrs, top)
+			h.addAttrs(d, o.attrs, groups)
 			continue
 		}
 		group := new(dict.Dict)
-		addOpened(group, open[i+1:], own, false)
+		h.addOpened(group, open[i+1:], own, append(slices.Clip(groups), o.group))
 		if group.Len() > 0 {
-			set(d, o.group, group.Value(), top)
+			set(d, o.group, group.Value(), groups)
 		}
 		return
 	}
-	addAttrs(d, own, top)
+	h.addAttrs(d, own, groups)
 }
 
-func addAttrs(d *dict.Dict, attrs []slog.Attr, top bool) {
+func (h *LogHandler) addAttrs(d *dict.Dict, attrs []slog.Attr, groups []string) {
 	for _, a := range attrs {
-		v := a.Value.Resolve()
+		a = h.replaced(groups, a)
 		switch {
-		case a.Key == "" && v.Kind() == slog.KindGroup: // its attributes belong here
-			addAttrs(d, v.Group(), top)
+		case a.Key == "" && a.Value.Kind() == slog.KindGroup: // its attributes belong here
+			h.addAttrs(d, a.Value.Group(), groups)
 		case a.Equal(slog.Attr{}):
-		case v.Kind() == slog.KindGroup:
+		case a.Value.Kind() == slog.KindGroup:
 			group := new(dict.Dict)
-			addAttrs(group, v.Group(), false)
+			h.addAttrs(group, a.Value.Group(), append(slices.Clip(groups), a.Key))
 			if group.Len() > 0 {
-				set(d, a.Key, group.Value(), top)
+				set(d, a.Key, group.Value(), groups)
 			}
 		default:
-			set(d, a.Key, valueOf(v.Any()), top)
+			set(d, a.Key, valueOf(a.Value.Any()), groups)
 		}
 	}
 }
 
-// set sets a key, beside those of the record itself.
-func set(d *dict.Dict, key string, v dict.Value, top bool) {
-	if top && (key == slog.TimeKey || key == slog.LevelKey || key == slog.MessageKey) {
+// set sets a key. Outside of groups, a key that the record itself has gets a "_".
+func set(d *dict.Dict, key string, v dict.Value, groups []string) {
+	if len(groups) == 0 && (key == slog.TimeKey || key == slog.LevelKey || key == slog.MessageKey) {
 		key += "_"
 	}
 	d.Set(key, v)
@@ -204,8 +207,13 @@ func valueOf(v any) (value dict.Value) {
 			value = dict.String(fmt.Sprintf("!PANIC: %v", r))
 		}
 	}()
-	if err, ok := v.(error); ok {
-		return dict.String(err.Error())
+	switch v := v.(type) {
+	case error:
+		return dict.String(v.Error())
+	case slog.Level:
+		return dict.String(v.String())
+	case *slog.Source:
+		return dict.Of("function", v.Function, "file", v.File, "line", v.Line).Value()
 	}
 	value, err := dict.ValueOf(v)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/dictwire/dictwire/access"
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/internal/dialect"
 	"github.com/dictwire/dictwire/internal/dialect/framed"
@@ -23,17 +24,17 @@ import (
 // An Endpoint is where a server is reached, and the rules there.
 type Endpoint struct {
 	Listener  net.Listener
-	Dialects  []string                                          // names; none: all that the server speaks
-	Authorize func(context.Context, Credentials) (Grant, error) // nil: the server's
-	TLS       *tls.Config                                       // nil: there is none
-	Plaintext []netip.Prefix                                    // who need not speak TLS
-	Once      bool                                              // serve one connection alone: see serveOne
+	Dialects  []string          // names; none: all that the server speaks
+	Authorize access.Authorizer // nil: the server's
+	TLS       *tls.Config       // nil: there is none
+	Plaintext []netip.Prefix    // who need not speak TLS
+	Once      bool              // serve one connection alone: see serveOne
 }
 
 // An endpoint is an Endpoint that is served.
 type endpoint struct {
 	dialects  map[dialect.Protocol]dialect.Dialect
-	authorize func(context.Context, Credentials) (Grant, error) // nil: all are store.Anonymous
+	authorize access.Authorizer // nil: all are store.Anonymous
 	security
 }
 

@@ -34,7 +34,7 @@ func (w *writer) handle(ctx context.Context, r *Request) (reply *dict.Dict, deci
 	reply, err = w.call(ctx, r)
 	var rejected *RejectError
 	switch {
-	case err == nil, ctx.Err() != nil && errors.Is(err, context.Cause(ctx)), errors.Is(err, fault.ErrUnavailable):
+	case err == nil, ctx.Err() != nil && errors.Is(err, context.Cause(ctx)), errors.Is(err, fault.Unavailable):
 	case errors.As(err, &rejected):
 		err = rejected.Unwrap() // and nothing of what wraps it
 	default:

@@ -110,7 +110,7 @@ func faultOfStore(ctx context.Context, err error) error {
 	case errors.As(err, &limit):
 		f.Code, f.Retry = fault.Unavailable, retryLimit
 		f.Text = strings.TrimPrefix(limit.Error(), "store: ")
-	case errors.Is(err, store.ErrUnavailable), errors.Is(err, fault.ErrUnavailable):
+	case errors.Is(err, store.ErrUnavailable), errors.Is(err, fault.Unavailable):
 		f.Code, f.Text, f.Retry = fault.Unavailable, "nothing can be stored for now", retryAfter
 	default:
 		f.Code, f.Text = fault.Internal, "the store failed"

@@ -138,7 +138,7 @@ func (w *writer) judgeGood(ctx context.Context, t *take, b *dialect.Batch, index
 	switch {
 	case ctx.Err() != nil && errors.Is(err, context.Cause(ctx)):
 		return nil, false, err
-	case errors.Is(err, fault.ErrUnavailable):
+	case errors.Is(err, fault.Unavailable):
 		return nil, false, faultOfStore(ctx, err)
 	case err != nil:
 		f := refusal(err)

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dictwire/dictwire/access"
 	"github.com/dictwire/dictwire/fault"
 	"github.com/dictwire/dictwire/internal/dialect"
 	"github.com/dictwire/dictwire/internal/point"
@@ -30,7 +31,7 @@ func (in *session) Status(ctx context.Context) (dialect.Status, error) {
 		Principal: in.principal, Durability: s.store.Limits().Durability,
 		MaxRecord: s.limits().Effective().RecordBytes, Ready: s.store.Ready(ctx) == nil,
 	}
-	if in.allows == nil || in.allows(RightAdmin, everyTopic) {
+	if in.allows == nil || in.allows(access.Admin, everyTopic) {
 		seen := s.Stats()
 		status.Counts = &dialect.Counts{
 			Started: s.started, Connections: seen.Open,
@@ -70,7 +71,7 @@ func (in *session) Topics(ctx context.Context, p dialect.Page) (page []store.Top
 		return nil, "", faultOfStore(ctx, err)
 	}
 	for _, t := range all {
-		if t.Name <= after[0] || in.allows != nil && !in.allows(RightRead, t.Name) {
+		if t.Name <= after[0] || in.allows != nil && !in.allows(access.Read, t.Name) {
 			continue
 		}
 		if len(page) == p.Limit {
@@ -157,7 +158,7 @@ func parseAfter(after string, n int) ([]string, error) {
 // administer returns an error where the principal has no right to administer a topic, or
 // all that a pattern covers. Who is let in without being asked who he is has it never.
 func (in *session) administer(topic string) error {
-	if in.endpoint.authorize != nil && (in.allows == nil || in.allows(RightAdmin, topic)) {
+	if in.endpoint.authorize != nil && (in.allows == nil || in.allows(access.Admin, topic)) {
 		return nil
 	}
 	f := &fault.Error{Code: fault.Forbidden, At: -1, Text: fmt.Sprintf("%s has no right to administer %s", in.principal, topic)}

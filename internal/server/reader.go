@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/dictwire/dictwire/access"
 	"github.com/dictwire/dictwire/fault"
 	"github.com/dictwire/dictwire/internal/dialect"
 	"github.com/dictwire/dictwire/internal/point"
@@ -64,7 +65,7 @@ func (in *session) mayRead(pattern string) error {
 	if err := store.CheckPattern(pattern); err != nil {
 		return &fault.Error{Code: fault.Topic, At: -1, Text: err.Error(), Err: err}
 	}
-	return in.allow(RightRead, pattern)
+	return in.allow(access.Read, pattern)
 }
 
 // open finds where reading begins.

@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/dictwire/dictwire/access"
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/dict"
@@ -34,8 +35,8 @@ var ErrClosed = errors.New("dictwire: the server is closed")
 // says what they are, with the same defaults.
 type Server struct {
 	Handler       func(context.Context, Request) (*dict.Dict, error)
-	Schema        func(topic string) func(*dict.Dict) error         // nil, like what it returns: records may be anything
-	Authorize     func(context.Context, Credentials) (Grant, error) // nil: all are store.Anonymous and may do everything
+	Schema        func(topic string) func(*dict.Dict) error // nil, like what it returns: records may be anything
+	Authorize     access.Authorizer                         // nil: all are store.Anonymous and may do everything
 	Store         store.Store
 	Topic         string         // has no default
 	Dialects      []dialect.Kind // beside those that every server speaks

@@ -3,38 +3,15 @@ package server
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"strings"
 	"time"
 
+	"github.com/dictwire/dictwire/access"
 	"github.com/dictwire/dictwire/fault"
 	"github.com/dictwire/dictwire/internal/dialect"
 	"github.com/dictwire/dictwire/store"
-)
-
-// Credentials are what a peer gives to say who it is.
-type Credentials struct {
-	Token      string
-	RemoteAddr net.Addr
-	TLS        *tls.ConnectionState // nil: there is none
-	UID        *uint32              // of a peer on a Unix socket
-}
-
-// A Grant says who somebody is, and what he may do.
-type Grant struct {
-	Principal string
-	Allows    func(right, topic string) bool // nil: everything
-	Context   context.Context                //nolint:containedctx // the grant's life, which no call spans; nil: it does not end
-}
-
-// The rights that a grant is asked for.
-const (
-	RightSend  = "send"
-	RightRead  = "read"
-	RightAdmin = "admin"
 )
 
 // A session is what a principal does on a connection: see [dialect.Session].
@@ -42,7 +19,7 @@ type session struct {
 	*intake
 	worker    *dialect.Worker // the goroutine that writes
 	principal string
-	allows    func(right, topic string) bool // nil: everything
+	allows    func(right access.Right, topic string) bool // nil: everything
 }
 
 // authorizeTime is how long it may take to find out who somebody is.
@@ -61,7 +38,7 @@ func (in *intake) Open(ctx context.Context, c dialect.Credentials) (dialect.Sess
 	worker.Rest()
 	asking, cancel := context.WithTimeout(ctx, authorizeTime)
 	defer cancel()
-	who := Credentials{Token: c.Token, RemoteAddr: in.remote, TLS: in.conn.TLS(), UID: in.conn.UID()}
+	who := access.Credentials{Token: c.Token, RemoteAddr: in.remote, TLS: in.conn.TLS(), UID: in.conn.UID()}
 	g, err := authorize(asking, who)
 	if err == nil {
 		err = checkPrincipal(g.Principal)
@@ -82,7 +59,7 @@ func (in *intake) Open(ctx context.Context, c dialect.Credentials) (dialect.Sess
 }
 
 // endWith ends the connection when a grant ends that a session of it was opened with.
-func (in *intake) endWith(g *Grant) {
+func (in *intake) endWith(g *access.Grant) {
 	grant := g.Context
 	if grant == nil { // it does not end
 		return
@@ -110,8 +87,8 @@ func (in *intake) forgetGrants() {
 
 // slowDown lets a peer wait whose credentials are wrong, the longer the more often those
 // of its address were. Right ones never wait.
-func (in *intake) slowDown(ctx context.Context, f *fault.Error, c Credentials) {
-	if f.Code != fault.Unauthenticated || !c.given() {
+func (in *intake) slowDown(ctx context.Context, f *fault.Error, c access.Credentials) {
+	if f.Code != fault.Unauthenticated || !given(c) {
 		return
 	}
 	wait := in.s.wrong.take(in.conn.Host(), time.Second, wrongTime, time.Now())
@@ -128,7 +105,7 @@ func (in *intake) slowDown(ctx context.Context, f *fault.Error, c Credentials) {
 }
 
 // given reports whether there are credentials that may be wrong.
-func (c Credentials) given() bool {
+func given(c access.Credentials) bool {
 	return c.Token != "" || c.TLS != nil && len(c.TLS.PeerCertificates) > 0
 }
 
@@ -145,11 +122,11 @@ func checkPrincipal(name string) error {
 
 // faultOfAuthorizer returns what a peer is told of an error of the Authorizer. The
 // log has the cause where the Authorizer failed, without the token.
-func faultOfAuthorizer(err error, c Credentials) *fault.Error {
-	switch unauthenticated := errors.Is(err, fault.ErrUnauthenticated); {
+func faultOfAuthorizer(err error, c access.Credentials) *fault.Error {
+	switch unauthenticated := errors.Is(err, fault.Unauthenticated); {
 	case unauthenticated && c.Token != "":
 		return notKnown()
-	case unauthenticated && c.given():
+	case unauthenticated && given(c):
 		return &fault.Error{Code: fault.Unauthenticated, At: -1, Text: "the certificate has no name that is known here"}
 	case unauthenticated:
 		return &fault.Error{Code: fault.Unauthenticated, At: -1, Text: "this server wants to know who speaks", Hint: `send a "token" in the greeting`}
@@ -159,7 +136,7 @@ func faultOfAuthorizer(err error, c Credentials) *fault.Error {
 		text = strings.ReplaceAll(text, c.Token, "…")
 	}
 	f := &fault.Error{Code: fault.Internal, At: -1, Text: "the server can't find out who speaks", Err: errors.New(text)}
-	if errors.Is(err, fault.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) {
+	if errors.Is(err, fault.Unavailable) || errors.Is(err, context.DeadlineExceeded) {
 		f.Code, f.Retry = fault.Unavailable, retryAfter
 	}
 	return f
@@ -183,12 +160,12 @@ func (in *session) named() string {
 
 // allow returns an error where the principal has no right to a topic, or to all that a
 // pattern covers.
-func (in *session) allow(right, topic string) error {
+func (in *session) allow(right access.Right, topic string) error {
 	if in.allows == nil || in.allows(right, topic) {
 		return nil
 	}
 	preposition := "to"
-	if right == RightRead {
+	if right == access.Read {
 		preposition = "from"
 	}
 	return in.deny(&fault.Error{

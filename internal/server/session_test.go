@@ -4,6 +4,7 @@ import (
 	"context"
 	"testing"
 
+	"github.com/dictwire/dictwire/access"
 	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/internal/dialect"
 	"github.com/dictwire/dictwire/store"
@@ -11,10 +12,10 @@ import (
 
 // A principal sees the topics that it may read, and its own cursors.
 func TestInfo(t *testing.T) {
-	s := &Server{Topic: "default", Authorize: func(_ context.Context, c Credentials) (Grant, error) {
-		g := Grant{Principal: c.Token}
+	s := &Server{Topic: "default", Authorize: func(_ context.Context, c access.Credentials) (access.Grant, error) {
+		g := access.Grant{Principal: c.Token}
 		if c.Token == "blue" {
-			g.Allows = func(_, topic string) bool { return topic == "prices" }
+			g.Allows = func(_ access.Right, topic string) bool { return topic == "prices" }
 		}
 		return g, nil
 	}}

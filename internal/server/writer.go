@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dictwire/dictwire/access"
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/fault"
@@ -50,7 +51,7 @@ func (in *session) Write(ctx context.Context, r dialect.WriteRequest) (dialect.W
 	if err := checkTopic(w.topic); err != nil && (w.topic != store.Rejected || r.Producer == "") {
 		return nil, err
 	}
-	if err := in.allow(RightSend, w.topic); err != nil {
+	if err := in.allow(access.Send, w.topic); err != nil {
 		return nil, err
 	}
 	switch {

@@ -29,7 +29,7 @@ func TestTake(t *testing.T) {
 		case `{"no":1}`:
 			return nil, &RejectError{Text: "no"}
 		case `{"wait":1}`:
-			return nil, fault.ErrUnavailable
+			return nil, fault.Unavailable
 		}
 		return nil, nil //nolint:nilnil // a handler that has nothing to say
 	}}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/access"
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/internal/memnet"
 	"github.com/dictwire/dictwire/relay"
@@ -85,7 +86,7 @@ func (m *machine) start(ctx context.Context) error {
 	m.copied = false
 	r.store = s
 	r.server = &dictwire.Server{
-		Store: s, Handler: dictwire.HandlerFunc(m.handle), Authorizer: dictwire.AuthorizerFunc(authorize),
+		Store: s, Handler: dictwire.HandlerFunc(m.handle), Authorizer: authorize,
 		IdleTimeout: time.Minute, RecordTimeout: 30 * time.Second,
 	}
 	l := r.host.Listen()
@@ -98,8 +99,8 @@ func (m *machine) start(ctx context.Context) error {
 }
 
 // authorize takes everyone's token for his name.
-func authorize(_ context.Context, c dictwire.Credentials) (dictwire.Grant, error) {
-	return dictwire.Grant{Principal: dictwire.Principal(c.Token)}, nil
+func authorize(_ context.Context, c access.Credentials) (access.Grant, error) {
+	return access.Grant{Principal: c.Token}, nil
 }
 
 // pass passes on what is stored.
