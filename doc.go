@@ -1,5 +1,4 @@
-// Package dictwire sends dictionaries from one program to another, in the shape of
-// net/http.
+// Package dictwire sends dictionaries between programs, in the shape of net/http.
 //
 //	srv := &dictwire.Server{Handler: dictwire.HandlerFunc(
 //		func(ctx context.Context, r *dictwire.Request) (*dict.Dict, error) {
@@ -16,20 +15,19 @@
 //		…
 //	}
 //
-// The first bytes of a connection select its protocol: a native session with
-// acknowledgements and reading, a bare sequence of dictionaries in JSON, CBOR, MessagePack
-// or pickle, or one of [Server.Dialects]. [The wire] specifies them. A record is settled
-// when it is durable in its topic or, if it was rejected, in the topic "_rejected".
+// A connection's first bytes select its protocol, as [The wire] specifies: a native session
+// with acknowledgements and reading, a bare sequence of dictionaries in JSON, CBOR,
+// MessagePack or pickle, or one of [Server.Dialects]. A record is settled when it is durable,
+// in its topic or, if it was rejected, in the topic "_rejected".
 //
-//   - Every whole dictionary is stored, in the order of its connection, before it is
-//     acknowledged, replied to or shown to a reader. [Server.Store] says what that survives.
-//   - A [Client] resends what was not acknowledged. Each record is stored exactly once
-//     while the client lives, and with a [spool.Spool] beyond that. Bare sequences are not
-//     acknowledged: what is in flight when a connection breaks is lost.
-//   - A bad dictionary or a panic of the handler costs one record, where the next one can
-//     be found.
-//   - Memory and time are bounded. TCP slows down fast senders; slow senders are cut off;
-//     slow readers lag, and slow nobody.
+//   - Each whole dictionary is stored before it is acknowledged, replied to or shown to a
+//     reader, in the order of its connection. [Server.Store] says what that survives.
+//   - A [Client] resends what was not acknowledged: each record is stored exactly once while
+//     the client lives, with a [spool.Spool] also after that. Bare sequences lose what is in
+//     flight when a connection breaks.
+//   - A bad dictionary, or a panic of the handler, costs one record if the next can be found.
+//   - Memory and time are bounded. Fast senders are slowed down by TCP, slow ones are cut off,
+//     slow readers lag.
 //
 // [The wire]: https://github.com/dictwire/dictwire/blob/main/docs/protocol.md
 package dictwire

@@ -8,26 +8,24 @@ import (
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/cbor"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/client"
 	"github.com/dictwire/dictwire/internal/server"
 	"github.com/dictwire/dictwire/store"
 )
 
-// Reject returns the error by which a [Handler] rejects a record at once. The sender is
-// told the text and the reason: "" or a word for programs of at most 64 bytes, such as
-// "sold_out". The topic "_rejected" keeps both with the record.
+// Reject returns a [Handler]'s error that rejects a record. The sender gets both. reason is
+// for programs: "" or at most 64 bytes, such as "sold_out".
 func Reject(reason, text string) error { return &server.RejectError{Reason: reason, Text: text} }
 
 // A Handler sees each dictionary before it is stored. It returns a reply, which is sent in
 // the sender's format once the record is stored, or nil. It must not retain r.
 //
-// An error made by [Reject] rejects the record; [ErrUnavailable] tells the sender to try
-// again later. After any other error, or a panic, the server calls Handle again: see
-// [Server.HandlerRetries]. In the end the record is rejected with the code internal, and the
-// error goes to the server's log only.
+// The error of [Reject] rejects a record; [ErrUnavailable] tells the sender to try again
+// later. After other errors and panics, Handle is called again: see Server.HandlerRetries.
+// Finally the record is rejected as internal; only the server's log has the error.
 //
-// A record is stored once, but Handle may see it again after a connection or the store
-// failed. Work on stored records belongs in a reader. Calls for one connection are made in
-// order, one at a time; those for several run concurrently.
+// A record is stored once, but Handle may see it again after a fault; work on stored records
+// belongs in a reader. Calls are concurrent, but for one connection sequential, in order.
 type Handler interface {
 	Handle(ctx context.Context, r *Request) (*dict.Dict, error)
 }
@@ -53,19 +51,19 @@ type Request struct {
 	dict   *dict.Dict
 }
 
-// NewRequest returns a request for tests of handlers. "" is [DefaultTopic].
+// NewRequest returns a request for tests of handlers. Topic "" is "default".
 func NewRequest(topic string, d *dict.Dict) *Request {
 	record, err := cbor.Codec{}.Append(nil, d)
 	if err != nil {
 		panic("dictwire: CBOR holds every dictionary: " + err.Error())
 	}
 	return &Request{
-		Codec: cbor.Codec{}, Dialect: "native", Topic: cmp.Or(topic, DefaultTopic), Principal: store.Anonymous, Number: 1,
+		Codec: cbor.Codec{}, Dialect: "native", Topic: cmp.Or(topic, client.DefaultTopic), Principal: store.Anonymous, Number: 1,
 		RemoteAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}, Bytes: record, dict: d,
 	}
 }
 
-// Dict returns the decoded dictionary. It refers to r.Bytes: to retain it, clone it.
+// Dict decodes r.Bytes once, and refers to them: Clone it to retain it.
 func (r *Request) Dict() *dict.Dict {
 	if r.dict == nil {
 		d, err := r.Codec.Decode(r.Bytes, r.limits)

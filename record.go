@@ -8,7 +8,7 @@ import (
 	"github.com/dictwire/dictwire/internal/client"
 )
 
-// A Record is a serialized dictionary. [Client.Send] checks it and sends its bytes unchanged.
+// A Record is a serialized dictionary. It is checked, and its bytes are sent.
 type Record struct {
 	Codec codec.Codec // nil: the client's
 	Bytes []byte

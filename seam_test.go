@@ -49,16 +49,16 @@ func TestClaimAgain(t *testing.T) {
 			t.Fatal(dialing)
 		}
 		defer c.Close()
-		if _, err := c.Send(t.Context(), dictwire.DefaultTopic, map[string]int{"n": 1}); err != nil {
+		if _, err := c.Send(t.Context(), "default", map[string]int{"n": 1}); err != nil {
 			t.Fatal(err)
 		}
 		s.next.Store(&err)
 		for n := range 3 {
-			if _, err := c.Send(t.Context(), dictwire.DefaultTopic, map[string]int{"n": n + 2}); err != nil {
+			if _, err := c.Send(t.Context(), "default", map[string]int{"n": n + 2}); err != nil {
 				t.Fatalf("%v: %v", err, err)
 			}
 		}
-		if got := strings.Join(stored(t, s, dictwire.DefaultTopic), ", "); got != `1 {"n":1}, 2 {"n":2}, 3 {"n":3}, 4 {"n":4}` {
+		if got := strings.Join(stored(t, s, "default"), ", "); got != `1 {"n":1}, 2 {"n":2}, 3 {"n":3}, 4 {"n":4}` {
 			t.Errorf("%v: stored %s", err, got)
 		}
 	}
@@ -81,7 +81,7 @@ func TestTwoServers(t *testing.T) {
 	late := greet(t, one, `{"dictwire":1,"producer":"p","attempt":1}`)
 	late.hear(exact(`{"error":"a later attempt has the producer","code":"stale"}`))
 
-	topic := dictwire.DefaultTopic
+	topic := "default"
 	x := greet(t, one, fmt.Sprintf(`{"dictwire":1,"subscribe":%q,"cursor":"c","follow":true,"attempt":5}`, topic))
 	x.hear(`.*"next":.*`)
 	late = greet(t, two, fmt.Sprintf(`{"dictwire":1,"subscribe":%q,"cursor":"c","follow":true,"attempt":4}`, topic))
@@ -127,7 +127,7 @@ func TestSmallBlocks(t *testing.T) {
 	for line := ""; line != `{"ack":20}`; {
 		line = peer.hear(`\{"ack":\d+\}`)
 	}
-	if n := len(stored(t, s, dictwire.DefaultTopic)); n != 20 {
+	if n := len(stored(t, s, "default")); n != 20 {
 		t.Errorf("%d records, want 20", n)
 	}
 	peer.say(`{"x":"` + strings.Repeat("x", smallBlock) + `"}` + "\n")

@@ -22,54 +22,43 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// Defaults where no address or topic is named.
-const (
-	DefaultAddr  = address.Default     // 127.0.0.1:65432
-	DefaultTopic = client.DefaultTopic // "default"
-)
-
 // A Server receives dictionaries. The zero Server is ready to use. Its fields must not be
 // changed once it serves. A zero limit means the default, a negative one no limit.
 type Server struct {
 	Handler        Handler           // sees each record before it is stored; nil: all are stored
 	HandlerTimeout time.Duration     // of one call, by its context; default 1 minute
 	HandlerRetries int               // calls after the first one failed for a record; default 10, negative: none
-	Authorizer     access.Authorizer // identifies peers; nil: all are Anonymous and may do everything
-
-	// Schema returns a check of a topic's records, as package schema makes it, or nil. It
-	// runs before Handler, and its error rejects a record.
-	Schema func(topic string) func(*dict.Dict) error
+	Authorizer     access.Authorizer // identifies peers; nil: all are store.Anonymous and may do everything
 
 	// Store keeps the records. They are acknowledged, replied to and shown to readers when
 	// they are in it. The server does not close it. Nil: the newest 64 MiB, in memory.
 	Store store.Store
 
-	Topic    string        // of connections that name none; "": DefaultTopic
-	Dialects []Dialect     // in addition to native sessions, bare sequences and frames
-	JSON     json.Codec    // how JSON is read and written
-	Codecs   []codec.Codec // further formats of native sessions, stored as CBOR
-	Limits   codec.Limits  // of one record
+	Topic    string                                    // of connections that name none; "": "default"
+	Dialects []Dialect                                 // in addition to native sessions, bare sequences and frames
+	JSON     json.Codec                                // how JSON is read and written
+	Codecs   []codec.Codec                             // further formats of native sessions, stored as CBOR
+	Limits   codec.Limits                              // of one record
+	Schema   func(topic string) func(*dict.Dict) error // returns nil, or a check before Handler, whose error rejects a record: see package schema
 
 	// MaxConns caps open connections; default 10,000. Beyond it, those that are silent for
 	// longest are closed as "idle"; if there are none, new ones wait or are "unavailable".
 	MaxConns     int
 	MaxHostConns int // open connections of one IPv4 address or IPv6 /64; default 5,000
 
-	// Caps per second of what a principal sends, if Anonymous a host; default 20,000,000 and
-	// 4 GiB. Beyond, it is read more slowly; HTTP requests that would wait for 10 seconds fail.
-	MaxRecordRate, MaxByteRate int64
+	// Rates per second of a principal, or of an anonymous host, beyond which it is read more
+	// slowly. An HTTP request fails if it would wait for 10 seconds.
+	MaxRecordRate int64 // default 20,000,000 records
+	MaxByteRate   int64 // default 4 GiB
 
-	// MaxMemory caps the bytes of records that are being received, decoded, converted and
-	// read, over all connections, which wait beyond it; default and negative 256 MiB.
-	MaxMemory int64
-
+	MaxMemory     int64         // bytes of records being received, decoded, converted and read, which wait beyond it; default and negative 256 MiB
 	FirstTimeout  time.Duration // of silence before the first byte; default 5 minutes
 	OpenTimeout   time.Duration // of each: the protocol's first bytes, a TLS handshake, a greeting; default 10 seconds
 	IdleTimeout   time.Duration // of silence between records; default 1 hour
 	RecordTimeout time.Duration // of one record, from its first byte to its last; default 1 minute
 	WriteTimeout  time.Duration // of replies that the peer does not read; default 10 seconds
 
-	BackupDir string       // where a store.Backuper is copied for peers with RightAdmin for "*"; "": nowhere
+	BackupDir string       // where a store.Backuper is copied for peers with access.Admin of "*"; "": nowhere
 	Logger    *slog.Logger // of refused records and broken connections, without contents; nil: none
 
 	once sync.Once
@@ -80,7 +69,7 @@ type Server struct {
 func (s *Server) server() *server.Server {
 	s.once.Do(func() {
 		s.core = &server.Server{
-			Store: s.Store, Topic: cmp.Or(s.Topic, DefaultTopic), JSON: s.JSON, Codecs: s.Codecs, Limits: s.Limits,
+			Store: s.Store, Topic: cmp.Or(s.Topic, client.DefaultTopic), JSON: s.JSON, Codecs: s.Codecs, Limits: s.Limits,
 			MaxConns: s.MaxConns, MaxHostConns: s.MaxHostConns, MaxMemory: s.MaxMemory,
 			MaxRecordRate: s.MaxRecordRate, MaxByteRate: s.MaxByteRate,
 			FirstTimeout: s.FirstTimeout, OpenTimeout: s.OpenTimeout, IdleTimeout: s.IdleTimeout, RecordTimeout: s.RecordTimeout, WriteTimeout: s.WriteTimeout,
@@ -114,21 +103,17 @@ func (s *Server) ListenAndServe(addr string) error {
 	return s.Serve(Endpoint{Listener: l})
 }
 
-// A Dialect is a way of putting dictionaries on a connection; the packages below dialect
-// have some.
+// A Dialect puts dictionaries on a connection: see the packages below dialect.
 type Dialect interface{ Kind() dialect.Kind }
 
 // An Endpoint is a listener, and the rules there.
 type Endpoint struct {
-	Listener   net.Listener      // closed by Serve
-	Dialects   []string          // names of those served: "native", "stream", "framed", "http", …; nil: all
-	Authorizer access.Authorizer // nil: the server's
-	Once       bool              // serve only the first connection that sends more than a greeting
-
-	// TLS makes peers speak TLS 1.2 or newer: see package auth. Dialects add NextProtos if
-	// there are none. Nil: no TLS.
-	TLS           *tls.Config
-	PlaintextFrom []netip.Prefix // networks whose peers need no TLS
+	Listener      net.Listener      // closed by Serve
+	Dialects      []string          // names of those served: "native", "stream", "framed", "http", …; nil: all
+	Authorizer    access.Authorizer // nil: the server's
+	Once          bool              // serve only the first connection that sends more than a greeting
+	TLS           *tls.Config       // 1.2 or newer, see package auth; dialects add missing NextProtos; nil: no TLS
+	PlaintextFrom []netip.Prefix    // networks whose peers need no TLS
 }
 
 // endpoint returns e for the machinery.
@@ -139,42 +124,37 @@ func (e Endpoint) endpoint() server.Endpoint {
 	}
 }
 
-// Serve serves each connection of an endpoint in a goroutine of its own, until the listener
-// fails or the server ends, then with [ErrServerClosed]. It may be called several times.
+// Serve serves each connection in a goroutine, until the listener fails or, with
+// [ErrServerClosed], the server ends. It may be called for several endpoints.
 func (s *Server) Serve(e Endpoint) error { return s.server().Serve(e.endpoint()) }
 
 // Reload takes MaxConns, MaxHostConns, MaxRecordRate, MaxByteRate and the timeouts, for
 // future connections, from another Server.
 func (s *Server) Reload(from *Server) { s.server().Reload(from.server()) }
 
-// Shutdown ends the server without losing received records: it stops listening, finishes
-// the records in progress, and closes each connection as soon as it is silent, or after a
-// second at the end of a record. When ctx ends first, the remaining connections go on.
+// Shutdown stops listening, finishes records in progress, and closes each connection once it
+// is silent, or after a second at a record's end. Nothing received is lost. If ctx ends
+// first, its error is returned, and the remaining connections go on.
 func (s *Server) Shutdown(ctx context.Context) error { return s.server().Shutdown(ctx) }
 
-// Close ends all connections and the contexts of all handlers, and waits for the handlers.
+// Close ends all connections and handler contexts, and waits for handlers.
 func (s *Server) Close() error { return s.server().Close() }
 
 // Stats are counters of a server since it began.
 type Stats struct {
-	Connections int64 // that sent at least one byte
-	Records     int64 // stored, without rejected ones
-	Rejected    int64 // records refused by the server or rejected by the handler
-	Bytes       int64 // of accepted records
-
-	Open       int                  // connections, now
-	ByDialect  map[string]int64     // connections
-	RejectedBy map[fault.Code]int64 // records
-
-	Receiving, Reading int64 // bytes of memory of records being received, and being read, now
+	Connections, Open        int64                // that sent at least one byte; open now
+	Records, Rejected, Bytes int64                // stored; rejected by the server or the handler; bytes of both
+	Receiving, Reading       int64                // bytes of memory of records being received, and being read, now
+	ByDialect                map[string]int64     // connections
+	RejectedBy               map[fault.Code]int64 // records
 }
 
 // Stats returns the server's counters.
 func (s *Server) Stats() Stats { return Stats(s.server().Stats()) }
 
-// Listen listens on addr, or if that is "" on [DefaultAddr]:
+// Listen listens on addr; "" is 127.0.0.1:65432:
 //
 //	host:port   TCP; without host on all interfaces; 0.0.0.0 means all of IPv4 only
-//	unix:PATH   a Unix socket, guarded by the lock PATH.lock; on Linux, unix:@NAME is abstract
+//	unix:PATH   a Unix socket, with the lock PATH.lock; on Linux, unix:@NAME is abstract
 //	fd:N        the listening socket that this process has as descriptor N
 func Listen(ctx context.Context, addr string) (net.Listener, error) { return address.Listen(ctx, addr) }

@@ -7,23 +7,20 @@ import (
 	"github.com/dictwire/dictwire/internal/client"
 )
 
-// A LogHandler is a [slog.Handler] that sends each log record to a topic as a dictionary
-// in CBOR:
+// A LogHandler is a [slog.Handler] that sends log records to a topic, in CBOR:
 //
 //	{'time': datetime.datetime(…), 'level': 'INFO', 'msg': 'paid', 'order': 4711, 'http': {'method': 'POST'}}
 //
 // Groups become dictionaries; other values are converted by [dict.ValueOf], or to text. Of
-// equal keys the last counts. An attribute named time, level or msg gets a "_".
-//
-// Handle never waits: while the client's window is full it drops records and returns
-// ErrDropped. The next record that is sent comes after one that counts the dropped ones.
+// equal keys the last counts. An attribute named time, level or msg gets a "_". While the
+// client's window is full, Handle does not wait but drops records, with ErrDropped; the next
+// record is sent after one that counts them.
 type LogHandler struct {
 	slog.Handler
 	core *client.LogHandler
 }
 
-// NewLogHandler returns a handler that sends to a topic. Nil options are the zero
-// [slog.HandlerOptions]. The error says that the topic's name is invalid.
+// NewLogHandler returns an error if the topic's name is invalid. o may be nil.
 func NewLogHandler(c *Client, topic string, o *slog.HandlerOptions) (*LogHandler, error) {
 	if o == nil {
 		o = new(slog.HandlerOptions)
@@ -35,8 +32,8 @@ func NewLogHandler(c *Client, topic string, o *slog.HandlerOptions) (*LogHandler
 	return &LogHandler{core, core}, nil
 }
 
-// Dropped returns how many records were dropped since the last report of that was sent.
+// Dropped returns the number of dropped records that are not reported yet.
 func (h *LogHandler) Dropped() int64 { return h.core.Dropped() }
 
-// Flush reports the dropped records to the topic, and returns when all records are settled.
+// Flush reports dropped records, and returns when all records are settled.
 func (h *LogHandler) Flush(ctx context.Context) error { return h.core.Flush(ctx) }

@@ -20,35 +20,22 @@ import (
 
 // A SubscribeRequest says what is read, and from where.
 type SubscribeRequest struct {
-	Topics []string // "orders", or "orders.*" for all below one; nil: all without "_" in front
-
-	// Cursor names a position that the server keeps for Topics, as they are written, where
-	// reading begins; "": none. The newest reader of a cursor fences the others: ErrFenced.
-	Cursor string
-
-	// From is where reading begins without a cursor, or with a new one: "earliest" or "",
-	// "latest", a position, a time of RFC 3339, or an age such as "10m".
-	From string
-
+	Topics []string             // "orders", or "orders.*" for all below one; nil: all without "_" in front
+	From   string               // "earliest" or "", "latest", a position, a time of RFC 3339, or an age as "10m"
 	Follow bool                 // wait for more records at the end
 	Codec  codec.Codec          // of the records; nil: as they are stored, in JSON, CBOR or MessagePack
 	Lossy  bool                 // replace what Codec can't hold, instead of an error
 	Filter func(*Received) bool // selects records; called by the loop; nil: all
 	Reuse  bool                 // reuse a batch's memory, its dictionaries' too, in the loop's next step: less garbage
+
+	// Cursor names a position that the server keeps for Topics, as they are written, where
+	// reading begins, once committed. Its newest reader fences others, with ErrFenced.
+	Cursor string
 }
 
-// A Subscription reads records, at least once each, in the order of the store. It replaces
-// a broken connection, after which no record comes again.
-//
-//	sub := c.Subscription(dictwire.SubscribeRequest{Topics: []string{"orders.*"}, Cursor: "billing", Follow: true})
-//	defer sub.Close()
-//	for r, err := range sub.Records(ctx) {
-//		…
-//		err = sub.Commit(ctx, r.Next())
-//	}
-//
-// One loop runs at a time; the next one continues where it was left. Commit, Reject and
-// Close may be called concurrently.
+// A Subscription reads records at least once each, in the order of the store. After a broken
+// connection no record comes again. One loop may run at a time, and the next one continues
+// it. Other methods may be called concurrently.
 type Subscription struct {
 	client *client.Client
 	core   *client.Subscriber
@@ -72,9 +59,8 @@ func (c *Client) Subscribe(ctx context.Context, req SubscribeRequest) iter.Seq2[
 	}
 }
 
-// Batches yields what is read. The loop ends after the last record, unless Follow is set,
-// or with a nil batch and an error. A *[SkippedError] or *[DamagedError] comes with a batch
-// without records, and does not end it.
+// Batches ends after the last record, unless Follow is set, or with nil and an error. After a
+// *[GapError], which comes with an empty batch, it continues.
 func (s *Subscription) Batches(ctx context.Context) iter.Seq2[*Batch, error] {
 	return func(yield func(*Batch, error) bool) {
 		for {
@@ -121,7 +107,11 @@ func (s *Subscription) next(ctx context.Context) (*Batch, error) {
 	if s.req.Filter != nil {
 		b.filter(s.req.Filter)
 	}
-	return b, missing(core.Gap)
+	if core.Gap != nil {
+		gap := GapError(*core.Gap)
+		return b, &gap
+	}
+	return b, nil
 }
 
 // release gives back the memory of a batch, if Reuse is set.
@@ -132,13 +122,12 @@ func (s *Subscription) release(b *Batch) {
 	}
 }
 
-// Commit moves the cursor forward to a [Batch.Next] or [Received.Next], durably.
+// Commit moves the cursor forward to Batch.Next or Received.Next, durably.
 func (s *Subscription) Commit(ctx context.Context, position string) error {
 	return s.core.Commit(ctx, position)
 }
 
-// Reject stores a record that the reader can't use in "_rejected", once per reason, durably.
-// It does not move the cursor.
+// Reject stores an unusable record in "_rejected", durably, once per reason.
 func (s *Subscription) Reject(ctx context.Context, r *Received, reason string) error {
 	row := rejection.Of(r.Bytes)
 	row.Code, row.Text, row.Dialect, row.Format = fault.Handler, reason, "reader", r.Codec.Name()
@@ -158,17 +147,16 @@ func (s *Subscription) Close() error {
 	return nil
 }
 
-// A Batch is records that were stored together. Without records it says that there are no
-// others before Next, or, as the first one of a subscription, where reading begins.
+// A Batch is records that were stored together. Without records it says where reading
+// begins, or that there are no others before Next.
 type Batch struct {
-	At, Next  string // positions: of the first record; after the last, to be committed
-	Topic     string
-	Principal string    // the sender
-	Producer  string    // "" if the records have no numbers
-	First     uint64    // the number of the first record
-	Time      time.Time // when the server accepted them
-	Codec     codec.Codec
-	Records   [][]byte
+	At, Next         string    // positions: of the first record; after the last, to be committed
+	Topic, Principal string    // Principal is the sender
+	Producer         string    // "" if the records have no numbers
+	First            uint64    // the number of the first record
+	Time             time.Time // when the server accepted them
+	Codec            codec.Codec
+	Records          [][]byte
 
 	limits codec.Limits
 	sub    *Subscription
@@ -271,12 +259,9 @@ func (b *Batch) Record(i int) *Received {
 // A Received is a record that was read. Its fields are those of a [Batch].
 type Received struct {
 	Record
-	Topic     string
-	Principal string
-	Producer  string
-	Number    uint64
-	Time      time.Time
-	EventTime time.Time // of the event, if the sender gave it outside the record, as with Fluent Forward; else zero
+	Topic, Principal, Producer string
+	Number                     uint64
+	Time, EventTime            time.Time // EventTime: if the sender gave one beside the record, as with Fluent Forward; else zero
 
 	limits codec.Limits
 	at     string
@@ -287,7 +272,7 @@ type Received struct {
 // Dict decodes the record.
 func (r *Received) Dict() (*dict.Dict, error) { return r.Codec.Decode(r.Bytes, r.limits) }
 
-// Position returns the record's own, permanent position, where reading may begin.
+// Position returns the record's permanent position, where reading may begin.
 func (r *Received) Position() string { return client.Advance(r.at, r.offset) }
 
 // Next returns the position after the record, to be committed when it is done.
@@ -298,28 +283,12 @@ func (r *Received) Next() string {
 	return client.Advance(r.at, r.offset+1)
 }
 
-// A SkippedError says that records were trimmed before they were read.
-type SkippedError struct{ From, To, Topic string }
+// A GapError is damaged or, if Text is "", trimmed records. Topic may be "".
+type GapError struct{ From, To, Topic, Text string }
 
-func (e *SkippedError) Error() string {
-	return fmt.Sprintf("dictwire: records of topic %s between %s and %s were trimmed before they were read", e.Topic, e.From, e.To)
-}
-
-// A DamagedError says why records can't be read any more. Topic may be "".
-type DamagedError struct{ From, To, Topic, Text string }
-
-func (e *DamagedError) Error() string {
-	return fmt.Sprintf("dictwire: records between %s and %s can't be read: %s", e.From, e.To, e.Text)
-}
-
-// missing is the error that says which records are missing, or nil.
-func missing(g *client.Gap) error {
-	switch {
-	case g == nil:
-		return nil
-	case g.Trimmed:
-		return &SkippedError{From: g.From, To: g.To, Topic: g.Topic}
-	default:
-		return &DamagedError{From: g.From, To: g.To, Topic: g.Topic, Text: g.Text}
+func (e *GapError) Error() string {
+	if e.Text == "" {
+		return fmt.Sprintf("dictwire: records of topic %s between %s and %s were trimmed before they were read", e.Topic, e.From, e.To)
 	}
+	return fmt.Sprintf("dictwire: records between %s and %s can't be read: %s", e.From, e.To, e.Text)
 }

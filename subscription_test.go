@@ -300,3 +300,41 @@ func TestRejectCloses(t *testing.T) {
 		})
 	}
 }
+
+// Event times stay with their records when a filter, or a loop that was left, takes out
+// the first ones of a batch.
+func TestEventTimesFiltered(t *testing.T) {
+	st := memory.New(nil)
+	b := &store.Block{Topic: "orders", Codec: "json"}
+	for n := range 5 {
+		b.Add([]byte(line(n)))
+		b.AddTime(int64(n))
+	}
+	if r := st.Append(t.Context(), b); r[0].Err != nil {
+		t.Fatal(r[0].Err)
+	}
+	c, err := dictwire.Dial(t.Context(), start(t, &dictwire.Server{Store: st}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	sub := c.Subscription(dictwire.SubscribeRequest{Topics: []string{"orders"}, Filter: func(r *dictwire.Received) bool {
+		return r.EventTime.UnixNano() != 0 && r.EventTime.UnixNano() != 3
+	}})
+	defer sub.Close()
+	var got []string
+	for range 2 {
+		for r, err := range sub.Records(t.Context()) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, fmt.Sprint(string(r.Bytes), " ", r.EventTime.UnixNano()))
+			if len(got) == 1 {
+				break
+			}
+		}
+	}
+	if want := []string{line(1) + " 1", line(2) + " 2", line(4) + " 4"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

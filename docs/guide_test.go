@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/internal/address"
 	"github.com/dictwire/dictwire/internal/servertest"
 )
 
@@ -26,7 +27,7 @@ func TestGoGuide(t *testing.T) {
 		if i == 0 {
 			args = []string{"run"}
 		}
-		text := strings.ReplaceAll(program[1], dictwire.DefaultAddr, addr)
+		text := strings.ReplaceAll(program[1], address.Default, addr)
 		out, err := goTool(t, text, args...)
 		if err != nil || i == 0 && out != "1000 orders\n" {
 			t.Errorf("program %d: %v\n%s", i+1, err, out)

@@ -265,10 +265,10 @@ func TestFormats(t *testing.T) {
 		_ = conn.Close()
 		want = append(want, string(record))
 		eventually(t, func() string { return fmt.Sprint(i, " is stored") }, func() bool {
-			return len(up.records(dictwire.DefaultTopic)) == i+1
+			return len(up.records("default")) == i+1
 		})
 	}
-	if got := up.records(dictwire.DefaultTopic); strings.Join(got, "\n") != strings.Join(want, "\n") {
+	if got := up.records("default"); strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("%q, want %q", got, want)
 	}
 }

@@ -236,7 +236,7 @@ func TestServer(t *testing.T) {
 	for _, topic := range topics {
 		counts[topic.Name] = topic.Records
 	}
-	if counts[dictwire.DefaultTopic] != 8 || counts[store.Rejected] != 4 {
+	if counts["default"] != 8 || counts[store.Rejected] != 4 {
 		t.Errorf("stored: %v", counts)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/fault"
+	"github.com/dictwire/dictwire/internal/address"
 )
 
 // connectFlags are what the commands that talk to a server share.
@@ -27,7 +28,7 @@ type connectFlags struct {
 }
 
 func (f *connectFlags) add(flags *pflag.FlagSet) {
-	flags.StringVar(&f.addr, "addr", dictwire.DefaultAddr, "`address` of the server, where ADDR is not given")
+	flags.StringVar(&f.addr, "addr", address.Default, "`address` of the server, where ADDR is not given")
 	flags.Var(&f.wait, "wait", "how long to try again while no server answers")
 	f.addIdentity(flags)
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/dictwire/dictwire/auth"
 	"github.com/dictwire/dictwire/dialect/forward"
 	"github.com/dictwire/dictwire/dialect/web"
+	"github.com/dictwire/dictwire/internal/address"
 	"github.com/dictwire/dictwire/store"
 )
 
@@ -42,7 +43,7 @@ type door struct {
 }
 
 func (d *door) add(flags *pflag.FlagSet) {
-	flags.StringVar(&d.listen, "listen", dictwire.DefaultAddr, "`address`: host:port, unix:PATH or fd:N")
+	flags.StringVar(&d.listen, "listen", address.Default, "`address`: host:port, unix:PATH or fd:N")
 	flags.BoolVar(&d.insecure, "insecure", false, "listen on an address that other machines reach, and let everybody send and read everything")
 	d.tokens.add(flags)
 	flags.StringVar(&d.files.Cert, "tls-cert", "", "`file` with the server's certificate: clients have to speak TLS (see cert)")

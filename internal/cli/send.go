@@ -21,6 +21,7 @@ import (
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/client"
 	"github.com/dictwire/dictwire/store"
 )
 
@@ -89,7 +90,7 @@ func sendCommand() *cobra.Command {
 	s.format = choice{"json", slices.Sorted(maps.Keys(s.wire()))}
 	flags.Var(&s.format, "format", "what is sent: "+strings.Join(s.format.of, ", "))
 	s.addInput(flags, &s.input)
-	flags.StringVar(&s.topic, "topic", dictwire.DefaultTopic, "`topic` to send to")
+	flags.StringVar(&s.topic, "topic", client.DefaultTopic, "`topic` to send to")
 	flags.StringVar(&s.producer, "producer", "", "send a file under this `name`: run again, it goes on where it stopped")
 	flags.StringVar(&s.spool, "spool", "", "keep what is not settled in this `directory`, and send what is there from before")
 	flags.BoolVar(&s.acceptLost, "accept-lost", false, "go on where the server has less than it acknowledged, as after a backup was restored, or where the spool is damaged")
@@ -219,7 +220,7 @@ func (s *send) way() (func(context.Context, source) error, error) {
 	switch {
 	case s.bare && s.tokenFile != "":
 		return nil, usagef("--token-file is of the native session: it can't be had with --bare")
-	case s.bare && (s.producer != "" || s.spool != "" || s.topic != dictwire.DefaultTopic || s.acceptLost):
+	case s.bare && (s.producer != "" || s.spool != "" || s.topic != client.DefaultTopic || s.acceptLost):
 		return nil, usagef("--bare has no --topic, --producer, --spool and --accept-lost: a plain socket can't say them")
 	case s.producer != "" && s.spool != "":
 		return nil, usagef("--producer and --spool exclude each other: a spool has its own producer")

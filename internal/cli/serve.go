@@ -21,6 +21,7 @@ import (
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/dialect/web"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/client"
 	"github.com/dictwire/dictwire/internal/heap"
 	"github.com/dictwire/dictwire/internal/option"
 	"github.com/dictwire/dictwire/internal/storedir"
@@ -145,7 +146,7 @@ func (s *serve) addServing(flags *pflag.FlagSet) {
 	s.door.add(flags)
 	s.log = choice{"text", []string{"text", "json"}}
 	flags.Var(&s.log, "log", "how what is logged is written to standard error: as text, or as JSON, an object on each line")
-	flags.StringVar(&s.topic, "topic", dictwire.DefaultTopic, "`topic` of what comes over connections that name none")
+	flags.StringVar(&s.topic, "topic", client.DefaultTopic, "`topic` of what comes over connections that name none")
 	s.durability = choice{string(store.Fsync), []string{string(store.Fsync), string(store.OS)}}
 	flags.Var(&s.durability, "durability", "what is waited for before a record is acknowledged: fsync, which survives the loss of power, or os, which survives the end of the server alone")
 	flags.Var(&s.reserve, "reserve", "`bytes` of the disk that stay free: below, nothing is stored; -1 for none (default 1 GiB, or 2 % of the disk if that is more, but at most a tenth of it)")

@@ -29,8 +29,7 @@ type Batch struct {
 type Gap struct {
 	From, To string
 	Topic    string // "" where it is not known
-	Trimmed  bool   // they were trimmed; else they are damaged
-	Text     string // what is wrong with those that are damaged
+	Text     string // what is wrong with those that are damaged; "": they were trimmed
 }
 
 // A space is the memory of a batch.

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -157,11 +158,11 @@ func (s *Subscriber) message(ctx context.Context, in *wire.Reader, m wire.Messag
 		}
 	case wire.Skipped:
 		if s.misses(m.To, m.Next) {
-			s.put(&Batch{Next: m.Next, Topic: m.Topic, Gap: &Gap{From: m.From, To: m.To, Topic: m.Topic, Trimmed: true}})
+			s.put(&Batch{Next: m.Next, Topic: m.Topic, Gap: &Gap{From: m.From, To: m.To, Topic: m.Topic}})
 		}
 	case wire.Damaged:
 		if s.misses(m.To, m.Next) {
-			s.put(&Batch{Next: m.Next, Topic: m.Topic, Gap: &Gap{From: m.From, To: m.To, Topic: m.Topic, Text: m.Text}})
+			s.put(&Batch{Next: m.Next, Topic: m.Topic, Gap: &Gap{From: m.From, To: m.To, Topic: m.Topic, Text: cmp.Or(m.Text, "damaged")}})
 		}
 	case wire.End:
 		s.last(m.Position)

@@ -34,7 +34,7 @@ func (in *session) Status(ctx context.Context) (dialect.Status, error) {
 	if in.allows == nil || in.allows(access.Admin, everyTopic) {
 		seen := s.Stats()
 		status.Counts = &dialect.Counts{
-			Started: s.started, Connections: seen.Open,
+			Started: s.started, Connections: int(seen.Open),
 			Records: seen.Records, Rejected: seen.Rejected, Bytes: seen.Bytes,
 		}
 	}

@@ -353,20 +353,13 @@ func passing(err error) bool {
 	return false
 }
 
-// Stats is what a server has seen since it began.
+// Stats are counters of a server: see the public ones.
 type Stats struct {
-	Connections int64 // that sent at least one byte
-	Records     int64 // dictionaries that were stored, rejected ones not included
-	Rejected    int64 // records that were refused, or rejected by the handler
-	Bytes       int64 // of the records that were taken in
-
-	Open       int                  // connections, as of now
-	ByDialect  map[string]int64     // connections that have said what they speak
-	RejectedBy map[fault.Code]int64 // records
-
-	// Memory of records that are received and of those that are given to readers, as of
-	// now, in bytes.
-	Receiving, Reading int64
+	Connections, Open        int64
+	Records, Rejected, Bytes int64
+	Receiving, Reading       int64
+	ByDialect                map[string]int64
+	RejectedBy               map[fault.Code]int64
 }
 
 type counters struct {
@@ -415,7 +408,7 @@ func (s *Server) Stats() Stats {
 		Records:     s.stats.records.Load(),
 		Rejected:    s.stats.rejected.Load(),
 		Bytes:       s.stats.bytes.Load(),
-		Open:        open,
+		Open:        int64(open),
 		ByDialect:   maps.Clone(s.stats.dialects), RejectedBy: maps.Clone(s.stats.codes),
 		Receiving: s.rules.Memory.InUse(), Reading: s.rules.Reading.InUse(),
 	}

@@ -46,9 +46,9 @@ func (r *reader) loop(ctx context.Context, client *dictwire.Client) error {
 	for b, err := range client.Subscribe(ctx, dictwire.SubscribeRequest{
 		Topics: []string{r.subscribe}, Cursor: r.cursor, From: "earliest", Follow: true,
 	}) {
-		var skipped *dictwire.SkippedError
+		var skipped *dictwire.GapError
 		switch {
-		case errors.As(err, &skipped):
+		case errors.As(err, &skipped) && skipped.Text == "": // trimmed
 			r.ledger.say(r.name, "%v", err)
 			r.gaps = append(r.gaps, gap{skipped.From, skipped.To, skipped.Topic})
 		case err != nil:
