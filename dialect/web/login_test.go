@@ -13,17 +13,18 @@ import (
 	"testing"
 
 	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/access"
 	"github.com/dictwire/dictwire/store/memory"
 )
 
 // authorized is a server that knows some tokens, which are also who has them.
 func authorized(s *memory.Store, revoked *atomic.Bool) *dictwire.Server {
-	return &dictwire.Server{Store: s, Authorizer: dictwire.AuthorizerFunc(func(_ context.Context, c dictwire.Credentials) (dictwire.Grant, error) {
+	return &dictwire.Server{Store: s, Authorizer: func(_ context.Context, c access.Credentials) (access.Grant, error) {
 		if c.Token != "red" && c.Token != "blue" || revoked.Load() {
-			return dictwire.Grant{}, dictwire.ErrUnauthenticated
+			return access.Grant{}, dictwire.ErrUnauthenticated
 		}
-		return dictwire.Grant{Principal: dictwire.Principal(c.Token)}, nil
-	})}
+		return access.Grant{Principal: c.Token}, nil
+	}}
 }
 
 // loginAs logs in, and returns the cookie, as a browser sends it.

@@ -77,7 +77,7 @@ func (t *tail) render(ctx context.Context, b *dictwire.Batch, p *parcel, left *i
 		p.records = append(p.records, piece{i, len(text)})
 		if *left > 0 {
 			if *left--; *left == 0 {
-				truncate(b, i + 1)
+				truncate(b, i+1)
 				return nil
 			}
 		}
@@ -131,7 +131,7 @@ func cutAt(b *dictwire.Batch, end store.Position) (bool, error) {
 	case first.Compare(end) >= 0:
 		truncate(b, 0)
 	case first.Block == end.Block:
-		truncate(b, int(end.Index - first.Index))
+		truncate(b, int(end.Index-first.Index))
 	}
 	return true, err
 }
