@@ -12,10 +12,10 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// A RejectError is the error by which a handler rejects a record at once. All other
-// errors say that it has failed, and it is called again.
+// A RejectError is the error by which a handler rejects a record at once. After any other
+// error, the handler is called again.
 type RejectError struct {
-	Reason string // the application's own word, or ""
+	Reason string // a word of the application, or ""
 	Text   string
 }
 
@@ -26,9 +26,9 @@ func (e *RejectError) Unwrap() error {
 	return &fault.Error{Code: fault.Handler, Reason: cut(e.Reason, store.MaxReason), Text: e.Text, At: -1}
 }
 
-// handle gives a record to the handler. The error is an *[fault.Error] why the record is
-// rejected, or why it can't be judged now. It reports false where the handler has failed
-// and is to be called again: see writer.pause. The records before are settled first.
+// handle calls the handler for a record. It reports false if the handler failed and must be
+// called again, after the records before this one are settled: see writer.pause. The error is
+// a *[fault.Error] that rejects the record, or says why it can't be decided now.
 func (w *writer) handle(ctx context.Context, r *Request) (reply *dict.Dict, decided bool, err error) {
 	s := w.session.s
 	reply, err = w.call(ctx, r)
@@ -36,7 +36,7 @@ func (w *writer) handle(ctx context.Context, r *Request) (reply *dict.Dict, deci
 	switch {
 	case err == nil, ctx.Err() != nil && errors.Is(err, context.Cause(ctx)), errors.Is(err, fault.Unavailable):
 	case errors.As(err, &rejected):
-		err = rejected.Unwrap() // and nothing of what wraps it
+		err = rejected.Unwrap() // without the text of errors that wrap it
 	default:
 		if w.failures++; w.failures <= s.handlerRetries {
 			s.logPeer("the handler failed, and is called again", "remote", w.session.peer,
@@ -49,7 +49,7 @@ func (w *writer) handle(ctx context.Context, r *Request) (reply *dict.Dict, deci
 	return reply, true, err
 }
 
-// call calls the handler. A panic of it is an error.
+// call calls the handler and converts a panic to an error.
 func (w *writer) call(ctx context.Context, r *Request) (reply *dict.Dict, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -65,16 +65,15 @@ func (w *writer) call(ctx context.Context, r *Request) (reply *dict.Dict, err er
 	return s.Handler(ctx, *r)
 }
 
-// Pauses before a handler that has failed is called again: each is twice the one
-// before.
+// Limits of the pause before a failed handler is called again, which doubles each time.
 const (
 	minHandlerPause = 50 * time.Millisecond
 	maxHandlerPause = 5 * time.Second
 )
 
-// pause waits, where the handler has failed on the next record, until it is called
-// again. Where the connection is to end, that waits no longer: a record with a number
-// is sent again, and another one, which nobody has any more, has one chance left.
+// pause waits before the handler is called again for a record that it failed on. When the
+// connection is to end, pause stops waiting: a numbered record will be sent again, and one
+// without a number, which nobody else holds any more, gets one last attempt.
 func (w *writer) pause(ctx context.Context) error {
 	if w.failures == 0 {
 		return nil

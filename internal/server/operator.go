@@ -259,7 +259,7 @@ func (in *session) CommitCursor(ctx context.Context, r dialect.CommitRequest) (a
 		return at, faultOfStore(ctx, err)
 	}
 	c := store.CursorName{Principal: in.principal, Name: r.Name, Subscription: r.Subscription}
-	epoch, release, err := in.s.holders.borrow(ctx, in.s.store, c)
+	epoch, release, err := in.s.cursors.borrow(ctx, in.s.store, c)
 	if err != nil {
 		return at, err
 	}

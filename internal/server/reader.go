@@ -96,7 +96,7 @@ func (r *reader) claim(ctx context.Context, in *session, q dialect.ReadRequest) 
 			return err
 		}
 	}
-	claim, err := r.s.holders.claim(ctx, r.s.store, r.cursor, request)
+	claim, err := r.s.cursors.claim(ctx, r.s.store, r.cursor, request)
 	if errors.Is(err, store.ErrStale) {
 		return stale("a later attempt has the cursor")
 	}
@@ -179,7 +179,7 @@ func (r *reader) Commit(ctx context.Context, p store.Position) error {
 func (r *reader) Close() {
 	if r.cursor != (store.CursorName{}) {
 		r.unfence()
-		r.s.holders.release(r.s.store, r.cursor, r.epoch)
+		r.s.cursors.release(r.s.store, r.cursor, r.epoch)
 	}
 	r.s.followed.give(r.follower, len(r.opts.Topics))
 }

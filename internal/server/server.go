@@ -68,7 +68,7 @@ type Server struct {
 	dialects dialects
 	quota    quota
 	followed followed
-	holders  holders
+	cursors  cursorClaims
 	slots    *slots
 	ctx      context.Context //nolint:containedctx // the server's life, which no call spans
 	cancel   context.CancelCauseFunc

@@ -17,24 +17,24 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// A writer takes in the records of one topic from one connection: see
+// A writer accepts the records of one topic from one connection. It implements
 // [dialect.Writer].
 type writer struct {
 	session  *session
 	dialect  string
 	topic    string
-	producer store.Producer // the zero value where the records take no numbers
+	producer store.Producer // the zero value if the records are not numbered
 	claim    store.Claim
-	note     []byte // for the producer's next claim; nil: the sum of the last record
+	note     []byte // for the producer's next claim; nil: the checksum of the last record
 	onSome   func(int) error
 	next     uint64        // the number of the next record
-	scanner  codec.Scanner // of what is stored; nil until it is needed
+	scanner  codec.Scanner // checks converted records; nil until it is needed
 	unfence  func() bool
-	rows     int                    // rejections that are rows of their own
-	folded   folded                 // those that are not, without a number
-	bare     bare                   // likewise, with one
-	check    func(*dict.Dict) error // what the topic's records have to be; nil: anything
-	failures int                    // how often the handler has failed on the next record
+	rows     int                    // rejections that have a row of their own
+	folded   folded                 // rejections of records without numbers that share a row
+	bare     bare                   // rejections of numbered records that are kept as codes only
+	check    func(*dict.Dict) error // the topic's schema, or nil
+	failures int                    // of the handler, in a row, for the next record
 	patience time.Duration          // see dialect.WriteRequest
 
 	whole func(context.Context, int64) error // likewise
@@ -47,7 +47,7 @@ func (in *session) Write(ctx context.Context, r dialect.WriteRequest) (dialect.W
 	if w.topic == "" {
 		w.topic = s.Topic
 	}
-	// A reader that can't use a record may reject it, too.
+	// A reader rejects records that it can't use by writing to _rejected.
 	if err := checkTopic(w.topic); err != nil && (w.topic != store.Rejected || r.Producer == "") {
 		return nil, err
 	}
@@ -82,16 +82,16 @@ func (in *session) Write(ctx context.Context, r dialect.WriteRequest) (dialect.W
 	}
 	w.next = w.claim.Next
 	if len(w.claim.Note) > 0 {
-		in.vouch() // it has stored something, over another connection
+		in.vouch() // the producer has stored records over another connection
 	}
 	w.watch(r.Fence)
 	return w, nil
 }
 
-// watch calls fence once the claim is lost.
+// watch calls fence when the claim is lost.
 func (w *writer) watch(fence func(*fault.Error)) { w.unfence = onFence(w.claim.Fenced, fence) }
 
-// An idempotency key is a producer with a name of its own kind, of bounded length.
+// An idempotency key becomes the name of a producer: a hash, so that its length is bounded.
 const (
 	keyPrefix = "_key."
 	keyExpire = 24 * time.Hour
@@ -138,7 +138,7 @@ func (w *writer) Rejections(ctx context.Context, after uint64) iter.Seq2[store.R
 				yield(r, faultOfStore(ctx, err))
 				return
 			}
-			// Another claim may have come meanwhile, and rejections of its records.
+			// A newer claim may have added rejections of its own records.
 			if r.Number >= w.claim.Next || !yield(r, nil) {
 				return
 			}
@@ -171,8 +171,8 @@ func (w *writer) Take(ctx context.Context, b *dialect.Batch, answer func(dialect
 	return settled, err
 }
 
-// beginLong waits for the turn in which records are judged. A handler has none, since it
-// may wait for what it likes.
+// beginLong waits for a turn to decide about records. With a handler there is no turn, since
+// the handler may wait for anything.
 func (w *writer) beginLong(ctx context.Context) error {
 	if w.session.s.Handler != nil {
 		return nil
@@ -180,8 +180,8 @@ func (w *writer) beginLong(ctx context.Context) error {
 	return w.session.worker.BeginLong(ctx)
 }
 
-// takeSome takes in records from an index on: all, where there is memory for it,
-// and one at least.
+// takeSome accepts and settles records from an index on: all of them if there is enough
+// memory, and at least one.
 func (w *writer) takeSome(ctx context.Context, b *dialect.Batch, from int, answer func(dialect.Answer) error) (settled dialect.Settled, err error) {
 	s := w.session.s
 	w.check = nil
@@ -195,7 +195,7 @@ func (w *writer) takeSome(ctx context.Context, b *dialect.Batch, from int, answe
 		}
 		defer w.session.worker.Rest()
 	}
-	t := newTake(s.rules.Building.Share(w.session.conn.Known()), s.store.Limits().BlockBytes) // not before: many may wait
+	t := newPendingAppend(s.rules.Building.Share(w.session.conn.Known()), s.store.Limits().BlockBytes) // after the turn has begun, since many writers may wait for theirs
 	t.ahead = w.whole != nil
 	defer t.recycle()
 	var failed error
@@ -203,9 +203,9 @@ func (w *writer) takeSome(ctx context.Context, b *dialect.Batch, from int, answe
 	case plain:
 		failed = t.keepAll(ctx, w, b)
 	case w.whole != nil:
-		failed = w.judgeWhole(ctx, t, b)
+		failed = w.decideWhole(ctx, t, b)
 	default:
-		failed = w.judgeAll(ctx, t, b, from)
+		failed = w.decideAll(ctx, t, b, from)
 	}
 	if failed != nil && w.whole != nil {
 		return settled, failed

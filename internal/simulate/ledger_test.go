@@ -221,7 +221,7 @@ func (l *ledger) audit(all []stored) error {
 		}
 		last[n] = r.number
 		if bytes.HasPrefix(r.bytes, []byte(`{"w":"c`)) {
-			continue // see customer.audit
+			continue // see clientProducer.audit
 		}
 		if !slices.ContainsFunc(l.books, func(b *book) bool { return b.has(r) }) {
 			return fmt.Errorf("%s number %d at %v was not sent: code %q, %.60q", r.producer, r.number, r.at, r.code, r.bytes)

@@ -34,8 +34,8 @@ type world struct {
 	harmed  bool     // stores and logs may be damaged, and names used twice
 
 	actors    []*actor
-	customers []*customer
-	copies    []*disk // of spools, by customer; nil where there is none
+	clientProducers []*clientProducer
+	copies    []*disk // of spools, by client; nil where there is none
 	backups   []backup
 }
 
@@ -183,16 +183,16 @@ func (w *world) addReader(subscribe string) *actor {
 	return a
 }
 
-func (w *world) addCustomer(h habits) *customer {
-	c := &customer{
-		name: fmt.Sprintf("c%d", len(w.customers)), ledger: w.ledger, net: w.net,
-		rng: rand.New(rand.NewPCG(w.seed, 300+uint64(len(w.customers)))), habits: h,
+func (w *world) addClientProducer(h habits) *clientProducer {
+	c := &clientProducer{
+		name: fmt.Sprintf("c%d", len(w.clientProducers)), ledger: w.ledger, net: w.net,
+		rng: rand.New(rand.NewPCG(w.seed, 300+uint64(len(w.clientProducers)))), habits: h,
 		count: 1 + w.rng.Uint64N(60), sent: map[uint64]*parcel{},
 	}
 	if h.spool {
 		c.disk = newDisk()
 	}
-	w.customers, w.copies = append(w.customers, c), append(w.copies, nil)
+	w.clientProducers, w.copies = append(w.clientProducers, c), append(w.copies, nil)
 	return c
 }
 
@@ -209,8 +209,8 @@ func (w *world) someHabits() habits {
 	return h
 }
 
-// again starts a customer's process anew where it is dead.
-func (w *world) again(c *customer) {
+// again starts a client's process anew where it is dead.
+func (w *world) again(c *clientProducer) {
 	select {
 	case <-c.process.died:
 		<-c.process.done
@@ -245,7 +245,7 @@ func (w *world) run() error {
 		}
 	}
 	for range 1 + w.rng.IntN(3) {
-		w.addCustomer(w.someHabits()).start(w.ctx)
+		w.addClientProducer(w.someHabits()).start(w.ctx)
 	}
 	for i, principal := range principals(w.rng.IntN(2)) {
 		a := w.addReader([]string{"orders", store.Rejected, "*"}[(i+w.rng.IntN(2))%3])
@@ -279,7 +279,7 @@ func (w *world) end(power bool) error {
 	for _, a := range w.actors {
 		w.kill(a, false)
 	}
-	for _, c := range w.customers {
+	for _, c := range w.clientProducers {
 		c.die(c.process, false)
 		<-c.process.done
 	}
@@ -383,11 +383,11 @@ func (w *world) fault() {
 		w.kill(a, rng.IntN(2) == 0)
 		w.live(a)
 	case 12:
-		c := w.customers[rng.IntN(len(w.customers))]
+		c := w.clientProducers[rng.IntN(len(w.clientProducers))]
 		c.die(c.process, rng.IntN(2) == 0)
 		w.again(c)
 	case 13:
-		c := w.customers[rng.IntN(len(w.customers))]
+		c := w.clientProducers[rng.IntN(len(w.clientProducers))]
 		if d := c.process.disk; d != nil {
 			p := c.process
 			d.after(1+rng.Int64N(40), func() { c.die(p, true) })
@@ -395,7 +395,7 @@ func (w *world) fault() {
 			w.again(c)
 		}
 	case 14:
-		c := w.customers[rng.IntN(len(w.customers))]
+		c := w.clientProducers[rng.IntN(len(w.clientProducers))]
 		c.process.host.Reset()
 		w.say(c.name, "its connections break")
 	case 15, 16:
@@ -413,7 +413,7 @@ func (w *world) fault() {
 	case 20:
 		w.twin()
 	default:
-		w.copySpool(rng.IntN(len(w.customers)))
+		w.copySpool(rng.IntN(len(w.clientProducers)))
 	}
 }
 
@@ -440,10 +440,10 @@ func (w *world) twin() {
 	w.live(b)
 }
 
-// copySpool makes a copy of a customer's spool, or puts one back that was made
-// before, or lets another customer use it.
+// copySpool makes a copy of a client's spool, or puts one back that was made
+// before, or lets another client use it.
 func (w *world) copySpool(i int) {
-	c := w.customers[i]
+	c := w.clientProducers[i]
 	if c.disk == nil {
 		return
 	}
@@ -460,7 +460,7 @@ func (w *world) copySpool(i int) {
 		w.do(func() { c.disk, c.restored = w.copies[i], true })
 		c.start(w.ctx)
 	} else {
-		other := w.addCustomer(c.habits)
+		other := w.addClientProducer(c.habits)
 		w.say(other.name, "uses a copy of the spool of %s", c.name)
 		other.disk, other.rivals = w.copies[i], true
 		other.start(w.ctx)
@@ -513,7 +513,7 @@ func (w *world) heal() {
 		}
 	}
 	synctest.Wait()
-	for _, c := range w.customers {
+	for _, c := range w.clientProducers {
 		if d := c.process.disk; d != nil {
 			d.after(0, nil)
 		}
@@ -548,7 +548,7 @@ func (w *world) more() {
 		default:
 		}
 	}
-	for _, c := range w.customers {
+	for _, c := range w.clientProducers {
 		w.do(func() {
 			c.count += 1 + w.rng.Uint64N(5)
 			c.finished = false
@@ -594,7 +594,7 @@ func (w *world) waits() string {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, c := range w.customers {
+	for _, c := range w.clientProducers {
 		if !c.finished && c.stopped == nil {
 			return fmt.Sprintf("%s has sent %d of %d", c.name, c.last, c.count)
 		}
@@ -624,7 +624,7 @@ func (w *world) audits(isRead bool) error {
 		}
 	}
 	errs := []error{w.audit(written)}
-	for _, c := range w.customers {
+	for _, c := range w.clientProducers {
 		errs = append(errs, c.audit(written))
 	}
 	for _, a := range w.actors {

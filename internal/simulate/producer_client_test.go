@@ -19,13 +19,13 @@ import (
 	spooldisk "github.com/dictwire/dictwire/spool/disk"
 )
 
-// A customer is a program that sends by the project's own client, with or
+// A clientProducer is a program that sends by the project's own client, with or
 // without a spool. It can die and start again.
-type customer struct {
+type clientProducer struct {
 	name   string
 	ledger *ledger
 	net    *memnet.Network
-	rng    *rand.Rand // of the goroutine that runs the customer
+	rng    *rand.Rand // of the goroutine that runs the client
 	habits habits
 	rivals bool // an old copy of its spool, or another one, is or was in use
 
@@ -44,7 +44,7 @@ type customer struct {
 	process *process
 }
 
-// A process is what a customer has open.
+// A process is what a client has open.
 type process struct {
 	host   *memnet.Host
 	disk   *disk
@@ -54,18 +54,18 @@ type process struct {
 	done   chan struct{}
 }
 
-// A parcel is a record that a customer sent.
+// A parcel is a record that a client sent.
 type parcel struct {
 	text     string
 	bad      bool
 	promised bool      // it was settled, or is in the spool
-	spooled  bool      // it is in the spool alone, as far as the customer knows
-	rejected bool      // the customer was told so
+	spooled  bool      // it is in the spool alone, as far as the client knows
+	rejected bool      // the client was told so
 	at       time.Time // when it was sent
 	process  *process
 }
 
-// habits are what makes customers differ.
+// habits are what makes clientProducers differ.
 type habits struct {
 	spool   bool
 	atSpool bool // it does not wait for more than the spool
@@ -78,7 +78,7 @@ type habits struct {
 }
 
 // start makes a new process.
-func (c *customer) start(ctx context.Context) {
+func (c *clientProducer) start(ctx context.Context) {
 	p := &process{host: c.net.Host(c.name), died: make(chan struct{}), done: make(chan struct{})}
 	p.ctx, p.cancel = context.WithCancel(ctx)
 	c.ledger.do(func() { c.dead, c.finished, p.disk = false, false, c.disk })
@@ -90,7 +90,7 @@ func (c *customer) start(ctx context.Context) {
 }
 
 // die is the end of a process, at once.
-func (c *customer) die(p *process, power bool) {
+func (c *clientProducer) die(p *process, power bool) {
 	gone := false
 	c.ledger.do(func() {
 		gone = c.dead || c.process != p
@@ -110,7 +110,7 @@ func (c *customer) die(p *process, power bool) {
 }
 
 // Handle takes the log of the client, which says what is lost. See [slog.Handler].
-func (c *customer) Handle(_ context.Context, r slog.Record) error {
+func (c *clientProducer) Handle(_ context.Context, r slog.Record) error {
 	text := r.Message
 	r.Attrs(func(a slog.Attr) bool {
 		text += fmt.Sprintf(" %s=%v", a.Key, a.Value)
@@ -125,12 +125,12 @@ func (c *customer) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-func (c *customer) Enabled(context.Context, slog.Level) bool { return true }
-func (c *customer) WithAttrs([]slog.Attr) slog.Handler       { return c }
-func (c *customer) WithGroup(string) slog.Handler            { return c }
+func (c *clientProducer) Enabled(context.Context, slog.Level) bool { return true }
+func (c *clientProducer) WithAttrs([]slog.Attr) slog.Handler       { return c }
+func (c *clientProducer) WithGroup(string) slog.Handler            { return c }
 
 // run sends until all is sent and settled, or it must stop.
-func (c *customer) run(p *process) {
+func (c *clientProducer) run(p *process) {
 	d := dictwire.Dialer{
 		Producer: c.name, AtSpool: c.habits.atSpool, AcceptLost: c.habits.accepts, WindowRecords: c.habits.window,
 		MaxBackoff: time.Second, OnRejected: func(e *dictwire.RejectedError) { c.rejected(p, e) }, Logger: slog.New(c),
@@ -170,7 +170,7 @@ func (c *customer) run(p *process) {
 }
 
 // sleep waits for up to d, unless the process ends.
-func (c *customer) sleep(p *process, d time.Duration) bool {
+func (c *clientProducer) sleep(p *process, d time.Duration) bool {
 	select {
 	case <-time.After(time.Duration(c.rng.Int64N(int64(d)))):
 		return true
@@ -180,7 +180,7 @@ func (c *customer) sleep(p *process, d time.Duration) bool {
 }
 
 // isDone reports whether all that was in the spool has been settled.
-func (c *customer) isDone(p *process, s spool.Spool) bool {
+func (c *clientProducer) isDone(p *process, s spool.Spool) bool {
 	if s == nil {
 		return true
 	}
@@ -190,7 +190,7 @@ func (c *customer) isDone(p *process, s spool.Spool) bool {
 
 // work sends the records that are left, and waits. It reports whether it may go
 // on.
-func (c *customer) work(p *process, client *dictwire.Client) bool {
+func (c *clientProducer) work(p *process, client *dictwire.Client) bool {
 	for {
 		n := 0
 		for range 1 + c.rng.IntN(c.habits.flushes) {
@@ -217,7 +217,7 @@ func (c *customer) work(p *process, client *dictwire.Client) bool {
 }
 
 // goesOn reports whether it goes on after an error.
-func (c *customer) goesOn(p *process, err error) bool {
+func (c *clientProducer) goesOn(p *process, err error) bool {
 	if p.ctx.Err() != nil {
 		return false
 	}
@@ -244,13 +244,13 @@ func (c *customer) goesOn(p *process, err error) bool {
 	return false
 }
 
-func (c *customer) hasMore() (is bool) {
+func (c *clientProducer) hasMore() (is bool) {
 	c.ledger.do(func() { is = c.last < c.count })
 	return is
 }
 
 // bind makes the next record.
-func (c *customer) bind(p *process) dictwire.Record {
+func (c *clientProducer) bind(p *process) dictwire.Record {
 	bad := c.habits.bad > 0 && c.rng.IntN(c.habits.bad) == 0
 	size := c.rng.IntN(c.habits.size + 1)
 	var text string
@@ -266,7 +266,7 @@ func (c *customer) bind(p *process) dictwire.Record {
 }
 
 // promise notes that all that the process has sent is settled, or in the spool.
-func (c *customer) promise(p *process) {
+func (c *clientProducer) promise(p *process) {
 	c.ledger.do(func() {
 		if c.dead || c.process != p {
 			return
@@ -288,7 +288,7 @@ func (c *customer) promise(p *process) {
 	})
 }
 
-func (c *customer) rejected(p *process, e *dictwire.RejectedError) {
+func (c *clientProducer) rejected(p *process, e *dictwire.RejectedError) {
 	c.ledger.do(func() {
 		if c.dead || c.process != p {
 			return
@@ -304,8 +304,8 @@ func (c *customer) rejected(p *process, e *dictwire.RejectedError) {
 	})
 }
 
-// audit holds an inventory against what the customer sent and was promised.
-func (c *customer) audit(all []stored) error {
+// audit holds an inventory against what the client sent and was promised.
+func (c *clientProducer) audit(all []stored) error {
 	c.ledger.mu.Lock()
 	defer c.ledger.mu.Unlock()
 	prefix := fmt.Sprintf(`{"w":%q,`, c.name)

@@ -8,26 +8,26 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// holders are the claims of cursors that readers have, so that who commits without
-// reading takes none of them away. The zero value is ready to use.
-type holders struct {
+// cursorClaims tracks which cursors readers have claimed, so that a commit without a reader
+// does not take a claim away from one. The zero value is ready to use.
+type cursorClaims struct {
 	mu     sync.Mutex
 	epochs map[store.CursorName]uint64 // guarded by mu
 
-	claims [64]sync.Mutex // of the cursors with one hash: held during a claim
+	claims [64]sync.Mutex // by the cursor's hash; held during a claim
 }
 
-var holderSeed = maphash.MakeSeed()
+var cursorSeed = maphash.MakeSeed()
 
-// claiming lets nobody else claim a cursor until the returned function is called.
-func (h *holders) claiming(c store.CursorName) (done func()) {
-	m := &h.claims[maphash.Comparable(holderSeed, c)%uint64(len(h.claims))]
+// claiming locks a cursor against other claims until done is called.
+func (h *cursorClaims) claiming(c store.CursorName) (done func()) {
+	m := &h.claims[maphash.Comparable(cursorSeed, c)%uint64(len(h.claims))]
 	m.Lock()
 	return m.Unlock
 }
 
 // claim claims a cursor for a reader.
-func (h *holders) claim(ctx context.Context, s store.Cursors, c store.CursorName, r store.CursorRequest) (store.CursorClaim, error) {
+func (h *cursorClaims) claim(ctx context.Context, s store.Cursors, c store.CursorName, r store.CursorRequest) (store.CursorClaim, error) {
 	defer h.claiming(c)()
 	claim, err := s.ClaimCursor(ctx, c, r)
 	if err != nil {
@@ -43,7 +43,7 @@ func (h *holders) claim(ctx context.Context, s store.Cursors, c store.CursorName
 }
 
 // release ends a reader's claim.
-func (h *holders) release(s store.Cursors, c store.CursorName, epoch uint64) {
+func (h *cursorClaims) release(s store.Cursors, c store.CursorName, epoch uint64) {
 	s.ReleaseCursor(c, epoch)
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -52,10 +52,9 @@ func (h *holders) release(s store.Cursors, c store.CursorName, epoch uint64) {
 	}
 }
 
-// borrow returns the epoch of the claim that a reader has, or of one that lasts until
-// release is called. The error is of a cursor that is not there, or as faultOfStore
-// returns it.
-func (h *holders) borrow(ctx context.Context, s store.Cursors, c store.CursorName) (epoch uint64, release func(), err error) {
+// borrow returns the epoch of a reader's claim or, if no reader has the cursor, of a new
+// claim that release ends. The error is that of an unknown cursor, or from faultOfStore.
+func (h *cursorClaims) borrow(ctx context.Context, s store.Cursors, c store.CursorName) (epoch uint64, release func(), err error) {
 	defer h.claiming(c)()
 	h.mu.Lock()
 	epoch, held := h.epochs[c]

@@ -15,16 +15,16 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// storedAsItCame reports whether records of a format are stored in it. The others
-// are stored as CBOR, which holds everything.
+// storedAsItCame reports whether records of a format are stored unchanged. Other formats are
+// converted to CBOR, which holds every kind of value.
 func storedAsItCame(c codec.Codec) bool {
 	return slices.Contains([]string{"json", "cbor", "msgpack"}, c.Name())
 }
 
-// judgeAll decides what becomes of each record from an index on. An error is why
-// those behind t's can't be taken in; without one, t is to be settled before the
-// others are looked at.
-func (w *writer) judgeAll(ctx context.Context, t *take, b *dialect.Batch, from int) error {
+// decideAll decides about the records from an index on: each is kept, replied to or rejected.
+// It stops early if t must be settled first, without an error, or with the error that stops
+// the records after those in t.
+func (w *writer) decideAll(ctx context.Context, t *pendingAppend, b *dialect.Batch, from int) error {
 	bad := b.Bad
 	for i := range b.Records {
 		isBad := len(bad) > 0 && bad[0].Index == i
@@ -33,7 +33,7 @@ func (w *writer) judgeAll(ctx context.Context, t *take, b *dialect.Batch, from i
 			if isBad {
 				f = &bad[0]
 			}
-			if room, err := w.judge(ctx, t, b, i, f); err != nil || !room {
+			if room, err := w.decide(ctx, t, b, i, f); err != nil || !room {
 				return err
 			}
 		}
@@ -44,12 +44,12 @@ func (w *writer) judgeAll(ctx context.Context, t *take, b *dialect.Batch, from i
 	return nil
 }
 
-// longJudging is how many records are judged in one turn.
-const longJudging = 4096
+// longDeciding is the number of records that are decided in one turn.
+const longDeciding = 4096
 
-// judgeWhole is judgeAll for records that are settled together. Where the handler fails,
-// it waits.
-func (w *writer) judgeWhole(ctx context.Context, t *take, b *dialect.Batch) error {
+// decideWhole is decideAll for records that are settled together: it waits for a failing
+// handler instead of stopping early.
+func (w *writer) decideWhole(ctx context.Context, t *pendingAppend, b *dialect.Batch) error {
 	bad := b.Bad
 	for i := range b.Records {
 		var f *dialect.Bad
@@ -61,14 +61,14 @@ func (w *writer) judgeWhole(ctx context.Context, t *take, b *dialect.Batch) erro
 				return err
 			}
 			var err error
-			if decided, err = w.judge(ctx, t, b, i, f); err != nil {
+			if decided, err = w.decide(ctx, t, b, i, f); err != nil {
 				return err
 			}
 		}
 		if err := t.charge(ctx, w, 0); err != nil {
 			return err
 		}
-		if i%longJudging == longJudging-1 { // others have their turns
+		if i%longDeciding == longDeciding-1 { // let others have their turns
 			w.session.worker.Rest()
 			if err := w.beginLong(ctx); err != nil {
 				return err
@@ -78,13 +78,12 @@ func (w *writer) judgeWhole(ctx context.Context, t *take, b *dialect.Batch) erro
 	return nil
 }
 
-// judge decides what becomes of one record, and charges t for it. It reports false
-// where t is to be settled first. An error is why nothing from it on can be taken
-// in.
-func (w *writer) judge(ctx context.Context, t *take, b *dialect.Batch, index int, bad *dialect.Bad) (room bool, err error) {
+// decide decides about one record, and charges t for it. It reports false if t must be
+// settled first. An error stops this record and all after it.
+func (w *writer) decide(ctx context.Context, t *pendingAppend, b *dialect.Batch, index int, bad *dialect.Bad) (room bool, err error) {
 	record := b.Records[index]
 	held, size := t.room.Size(), t.size
-	if room, err := t.hold(ctx, w.judgingCost(codec.Of(b.Codec, record), len(record))); err != nil || !room {
+	if room, err := t.hold(ctx, w.decidingCost(codec.Of(b.Codec, record), len(record))); err != nil || !room {
 		return false, err
 	}
 	if bad != nil {
@@ -92,7 +91,7 @@ func (w *writer) judge(ctx context.Context, t *take, b *dialect.Batch, index int
 		err = t.reject(w, b, record, bad.Err, max(bad.Err.At-bad.At, -1))
 	} else {
 		var reply *dict.Dict
-		if reply, room, err = w.judgeGood(ctx, t, b, index, held); err != nil || !room {
+		if reply, room, err = w.decideGood(ctx, t, b, index, held); err != nil || !room {
 			return false, err
 		}
 		if reply != nil { // it may refer to what was decoded
@@ -103,9 +102,9 @@ func (w *writer) judge(ctx context.Context, t *take, b *dialect.Batch, index int
 	return true, err
 }
 
-// judgeGood is judge for a record that could be read. It returns the handler's
-// reply. held is what t held before the record.
-func (w *writer) judgeGood(ctx context.Context, t *take, b *dialect.Batch, index int, held int64) (reply *dict.Dict, room bool, err error) {
+// decideGood is decide for a well-formed record. It returns the handler's reply. held is
+// t's charge before the record.
+func (w *writer) decideGood(ctx context.Context, t *pendingAppend, b *dialect.Batch, index int, held int64) (reply *dict.Dict, room bool, err error) {
 	s, record := w.session.s, b.Records[index]
 	format := codec.Of(b.Codec, record)
 	r := &Request{
@@ -151,11 +150,11 @@ func (w *writer) judgeGood(ctx context.Context, t *take, b *dialect.Batch, index
 	return reply, true, nil
 }
 
-// fits checks a record by the topic's schema. It reports false where t is to be settled
-// first. n is how many bytes its stored form has, held what t held before the record.
-func (w *writer) fits(ctx context.Context, t *take, r *Request, n int, held int64) (room bool, err error) {
+// fits checks a record by the topic's schema. It reports false if t must be settled first. n
+// is the size of the record's stored form, held t's charge before the record.
+func (w *writer) fits(ctx context.Context, t *pendingAppend, r *Request, n int, held int64) (room bool, err error) {
 	t.room.Keep(held)
-	if room, err := t.hold(ctx, w.judgingCost(r.Codec, len(r.Bytes))+checkingCost*int64(n)); err != nil || !room {
+	if room, err := t.hold(ctx, w.decidingCost(r.Codec, len(r.Bytes))+checkingCost*int64(n)); err != nil || !room {
 		return room, err
 	}
 	if r.Decoded == nil {
@@ -174,10 +173,10 @@ func (w *writer) fits(ctx context.Context, t *take, r *Request, n int, held int6
 	return true, nil
 }
 
-// storedForm returns what is stored of a record whose own format nothing is stored
-// in. The limits hold for it, too, so that what is taken in can be passed on,
-// exported and sent again. It is valid until the next call.
-func (w *writer) storedForm(t *take, c codec.Codec, record []byte, d *dict.Dict) ([]byte, error) {
+// storedForm converts a record to CBOR, for formats that are not stored unchanged. The
+// result obeys the limits, too, so that every accepted record can be relayed, exported and
+// sent again. It is valid until the next call.
+func (w *writer) storedForm(t *pendingAppend, c codec.Codec, record []byte, d *dict.Dict) ([]byte, error) {
 	s := w.session.s
 	stored, err := cbor.Codec{}.Append(t.scratch[:0], d)
 	if err != nil {
@@ -195,7 +194,7 @@ func (w *writer) storedForm(t *take, c codec.Codec, record []byte, d *dict.Dict)
 		w.scanner = cbor.Codec{}.NewScanner(s.limits())
 	}
 	_, _, err = w.scanner.Next(stored)
-	if err != nil { // it may be in the middle of the record
+	if err != nil { // the scanner may have stopped within the record
 		w.scanner = nil
 		f := refusal(err)
 		f.Text = "as it is stored: " + f.Text
@@ -207,14 +206,13 @@ func (w *writer) storedForm(t *take, c codec.Codec, record []byte, d *dict.Dict)
 	return stored, nil
 }
 
-// decode decodes a record whose own format nothing is stored in. It reports false
-// where t is to be settled first. held is what t held before the record.
+// decode decodes a record of a format that is not stored unchanged. It reports false if t
+// must be settled first. held is t's charge before the record.
 //
-// What a pickle holds once and refers to often is written out, so that its size
-// says little about that of the dictionary. It is decoded within limits that most
-// stay within, and those that do not are decoded once more within wider ones,
-// which are charged first.
-func (w *writer) decode(ctx context.Context, t *take, c codec.Codec, record []byte, held int64) (*dict.Dict, bool, error) {
+// A pickle may refer to one value many times, and each reference is written out, so its size
+// says little about the dictionary's. It is decoded within limits that suffice for most
+// pickles; if they don't, larger ones are charged, and it is decoded again.
+func (w *writer) decode(ctx context.Context, t *pendingAppend, c codec.Codec, record []byte, held int64) (*dict.Dict, bool, error) {
 	limits := w.session.s.limits().Effective()
 	for factor := firstGrowth; ; factor *= nextGrowth {
 		tight := growth(limits, c, len(record), factor)
@@ -232,31 +230,31 @@ func (w *writer) decode(ctx context.Context, t *take, c codec.Codec, record []by
 	}
 }
 
-// refusal returns the fault of a record that a decoder or the handler refused.
+// refusal returns the fault for an error of a decoder or of the handler.
 func refusal(err error) *fault.Error {
 	if f := (*fault.Error)(nil); errors.As(err, &f) {
 		return f
 	}
 	f := dialect.FaultOf(err, 0)
-	f.At = -1 // what its text says counts from the record's first byte
+	f.At = -1 // the text counts from the record's first byte, not from the connection's
 	return f
 }
 
-// What memory is charged for, in bytes.
+// Charges of memory, in bytes.
 const (
-	storingCost  = 2       // for each byte that is stored: in a block, and in its layout
-	rejectCost   = 2 << 10 // for a rejection, beside the record's bytes
-	checkingCost = 256     // for each byte that is stored and is checked by a schema: as a Go value, with a fault for each
-	nodeCost     = 32      // for each item that is decoded: 16, and as much to grow
+	storingCost  = 2       // for each stored byte: once in a block, once in the block's layout
+	rejectCost   = 2 << 10 // for a rejection, in addition to the record's bytes
+	checkingCost = 256     // for each stored byte that a schema checks: its Go value, and a fault for each
+	nodeCost     = 32      // for each decoded item: 16, doubled for growth
 
-	// A pickle may first have firstGrowth items for each of its bytes, and then
-	// nextGrowth times as many, until it is decoded or its limits are reached.
+	// A pickle may have firstGrowth items for each of its bytes, then nextGrowth times as
+	// many, and so on, until it is decoded or reaches the limits.
 	firstGrowth, nextGrowth = 2, 4
 )
 
-// judgingCost returns how many bytes of memory it takes to judge and keep a record
-// of n bytes.
-func (w *writer) judgingCost(c codec.Codec, n int) int64 {
+// decidingCost returns the memory that it takes to decide about a record of n bytes and keep
+// it, in bytes.
+func (w *writer) decidingCost(c codec.Codec, n int) int64 {
 	s := w.session.s
 	switch {
 	case !storedAsItCame(c):
@@ -268,10 +266,10 @@ func (w *writer) judgingCost(c codec.Codec, n int) int64 {
 	}
 }
 
-// growth returns limits within which a record of n bytes is decoded, with as many
-// items for each of them as factor says.
+// growth returns the limits for decoding a record of n bytes with at most factor items for
+// each byte.
 func growth(limits codec.Limits, c codec.Codec, n, factor int) codec.Limits {
-	if codec.FramesOnly(c) { // else there are no more items than bytes
+	if codec.FramesOnly(c) { // other formats have no more items than bytes
 		most := int64(n) * int64(factor)
 		limits.Items = int(min(int64(limits.Items), most))
 		limits.RecordBytes = int(min(int64(limits.RecordBytes), most))
@@ -279,14 +277,14 @@ func growth(limits codec.Limits, c codec.Codec, n, factor int) codec.Limits {
 	return limits
 }
 
-// decodingCost returns how many bytes of memory it takes to decode a record of n
-// bytes within limits, and to make its stored form.
+// decodingCost returns the memory that it takes to decode a record of n bytes within limits
+// and to convert it to its stored form, in bytes.
 func decodingCost(c codec.Codec, n int, limits codec.Limits) int64 {
 	if !codec.FramesOnly(c) {
 		return 2 * nodeCost * int64(n)
 	}
-	// The machine; the items with what is made for each, and their stored form; the
-	// texts, of which there are four times as many bytes as a record may have.
+	// For each byte of the pickle, the machine; for each item, its nodes and stored form; for
+	// each byte of text, of which there may be four times the record's limit, three copies.
 	const machine, item, text = 128, 128, 3 * 4
 	return machine*int64(n) + item*int64(limits.Items) + text*int64(limits.RecordBytes)
 }

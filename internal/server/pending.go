@@ -15,48 +15,48 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// A take is records on their way into the store, as blocks of those that lie in
-// one topic.
-type take struct {
+// A pendingAppend collects the records of one batch that the store gets in one append,
+// grouped into blocks by topic and format.
+type pendingAppend struct {
 	blocks  []*store.Block
 	spare   []*store.Block
 	scratch []byte // for a record's stored form
 	answers []dialect.Answer
-	records int          // that are settled with it
-	codes   []fault.Code // of those that were rejected
-	good    int          // of them, those that were not rejected
+	records int          // all that the append settles
+	codes   []fault.Code // of the rejected ones
+	good    int          // how many are not rejected
 	bytes   int          // of the good ones
-	size    int64        // of the blocks' records, in bytes
-	most    int          // bytes of records that a block holds
+	size    int64        // of the records in blocks, in bytes
+	most    int          // limit of a block's records, in bytes
 
 	room *lease.Share
 
-	// What a take of a batch that is settled as a whole keeps is charged to whoever sends
-	// it: see charge. Its room is then for the record in hand alone.
+	// A batch that is settled as a whole (ahead) is charged to its sender: see charge. room
+	// is then only for the current record.
 	ahead   bool
 	charged int64
-	faults  int64 // bytes of what is told of rejections
+	faults  int64 // bytes of the texts of rejections
 }
 
-var takes = sync.Pool{New: func() any { return new(take) }}
+var pendingAppends = sync.Pool{New: func() any { return new(pendingAppend) }}
 
 const (
-	// maxKept is how many bytes of one block are kept for the next one: as many as a
-	// known peer may have buffered. As long as they are kept, they are charged to nobody.
+	// maxKept limits the memory of a block that is reused, in bytes: as much as a known peer
+	// may have buffered. While it waits for reuse, it is charged to nobody.
 	maxKept = 256 << 10
 
-	// fullTake is how many bytes of memory a take may be charged before it is
-	// settled, though more records have come with it.
-	fullTake = 2 << 20
+	// fullAppend is the charge, in bytes of memory, at which an append is settled before the
+	// rest of its batch.
+	fullAppend = 2 << 20
 )
 
-func newTake(room *lease.Share, most int) *take {
-	t := takes.Get().(*take)
+func newPendingAppend(room *lease.Share, most int) *pendingAppend {
+	t := pendingAppends.Get().(*pendingAppend)
 	t.room, t.most = room, most
 	return t
 }
 
-func (t *take) recycle() {
+func (t *pendingAppend) recycle() {
 	t.room.Keep(0)
 	for _, b := range t.blocks {
 		if cap(b.Data) <= maxKept && len(t.spare) == 0 {
@@ -68,14 +68,14 @@ func (t *take) recycle() {
 	}
 	clear(t.blocks)
 	clear(t.answers)
-	*t = take{blocks: t.blocks[:0], spare: t.spare, scratch: t.scratch[:0], answers: t.answers[:0], codes: t.codes[:0]}
-	takes.Put(t)
+	*t = pendingAppend{blocks: t.blocks[:0], spare: t.spare, scratch: t.scratch[:0], answers: t.answers[:0], codes: t.codes[:0]}
+	pendingAppends.Put(t)
 }
 
-// hold charges the take n more bytes, before they are built. Only one that holds
-// no records waits for them: false says that it is to be settled first. Once ctx is
-// done, nothing more is built.
-func (t *take) hold(ctx context.Context, n int64) (bool, error) {
+// hold charges n more bytes before they are built. It waits for memory only if t has no
+// records yet; else it reports false if there is none, and t must be settled first. After ctx
+// ends it returns an error.
+func (t *pendingAppend) hold(ctx context.Context, n int64) (bool, error) {
 	if ctx.Err() != nil {
 		return false, context.Cause(ctx)
 	}
@@ -83,7 +83,7 @@ func (t *take) hold(ctx context.Context, n int64) (bool, error) {
 		t.room.Keep(0)
 		return true, t.room.Take(ctx, n)
 	}
-	if t.records > 0 && t.room.Size() >= fullTake {
+	if t.records > 0 && t.room.Size() >= fullAppend {
 		return false, nil
 	}
 	if t.room.TryTake(n) {
@@ -97,16 +97,16 @@ func (t *take) hold(ctx context.Context, n int64) (bool, error) {
 	return err == nil, err
 }
 
-// What a take that is settled as a whole is charged, in bytes, beside storingCost.
+// Charges of a batch that is settled as a whole, in bytes, in addition to storingCost.
 const (
 	blockCost = 1 << 10 // for each block
-	faultCost = 512     // for each rejection, beside its text
+	faultCost = 512     // for each rejection, in addition to its text
 	minCharge = 64 << 10
 )
 
-// charge charges the sender of a batch that is settled as a whole what is kept of it, with
-// n more bytes to store.
-func (t *take) charge(ctx context.Context, w *writer, n int64) error {
+// charge charges the sender of a batch that is settled as a whole for all that t holds and
+// for n more bytes to store.
+func (t *pendingAppend) charge(ctx context.Context, w *writer, n int64) error {
 	t.room.Keep(0) // before it waits
 	cost := storingCost*(t.size+n) + blockCost*int64(len(t.blocks)) + t.faults
 	if cost <= t.charged {
@@ -121,10 +121,10 @@ func (t *take) charge(ctx context.Context, w *writer, n int64) error {
 	return w.beginLong(ctx)
 }
 
-// block returns the block for the next record, of n bytes: the last where there is
-// room, or the last of the topic where the records take no numbers that are in a row.
-// Records of a topic keep their order.
-func (t *take) block(w *writer, topic, format string, n int) *store.Block {
+// block returns the block for the next record, of n bytes. Numbered records must be
+// consecutive within a block, so only the last block can take one; others go to the last
+// block of their topic. Records of a topic keep their order.
+func (t *pendingAppend) block(w *writer, topic, format string, n int) *store.Block {
 	room := t.most - n
 	for _, b := range slices.Backward(t.blocks) {
 		if b.Topic == topic && b.Codec == format && len(b.Data) <= room && len(b.Rejected) < store.MaxRejections {
@@ -148,8 +148,8 @@ func (t *take) block(w *writer, topic, format string, n int) *store.Block {
 	return b
 }
 
-// keep takes in a good record, and when its event happened, where that is known.
-func (t *take) keep(w *writer, format string, record []byte, event int64) {
+// keep adds a good record and the time of its event, or store.UnknownTime.
+func (t *pendingAppend) keep(w *writer, format string, record []byte, event int64) {
 	b := t.block(w, w.topic, format, len(record))
 	b.Add(record)
 	b.AddTime(event)
@@ -159,8 +159,8 @@ func (t *take) keep(w *writer, format string, record []byte, event int64) {
 	t.bytes += len(record)
 }
 
-// keepAll takes in all records of a batch, which are good and stored as they came.
-func (t *take) keepAll(ctx context.Context, w *writer, b *dialect.Batch) error {
+// keepAll adds all records of a batch whose records are all good and stored unchanged.
+func (t *pendingAppend) keepAll(ctx context.Context, w *writer, b *dialect.Batch) error {
 	size := 0
 	for _, record := range b.Records {
 		size += len(record)
@@ -183,9 +183,9 @@ func (t *take) keepAll(ctx context.Context, w *writer, b *dialect.Batch) error {
 	return nil
 }
 
-// reject takes in a record that is rejected: the bytes that there are of it.
-// offset is where its fault is, -1 where there is no place.
-func (t *take) reject(w *writer, b *dialect.Batch, bytes []byte, f *fault.Error, offset int64) error {
+// reject adds the rejection of a record, of which bytes is what was received. offset is
+// the place of the fault in it, or -1.
+func (t *pendingAppend) reject(w *writer, b *dialect.Batch, bytes []byte, f *fault.Error, offset int64) error {
 	number := w.next + uint64(t.records)
 	record, err := w.row(codec.Of(b.Codec, bytes).Name(), bytes, f, offset, number)
 	if err != nil {
@@ -209,9 +209,9 @@ func (t *take) reject(w *writer, b *dialect.Batch, bytes []byte, f *fault.Error,
 	return nil
 }
 
-// note gives the last block the sum of the last record, for the producer's next
-// claim.
-func (t *take) note(w *writer, sum dialect.Sum) {
+// note puts the writer's note or the last record's checksum into the last block, where the
+// producer's next claim finds it.
+func (t *pendingAppend) note(w *writer, sum dialect.Sum) {
 	if w.producer.IsZero() || len(t.blocks) == 0 {
 		return
 	}
@@ -223,8 +223,8 @@ func (t *take) note(w *writer, sum dialect.Sum) {
 	b.Note = sum.Append(b.Note[:0])
 }
 
-// settle makes all durable, and returns the position after it.
-func (t *take) settle(ctx context.Context, w *writer) (next store.Position, err error) {
+// settle appends the blocks to the store, and returns the position after them.
+func (t *pendingAppend) settle(ctx context.Context, w *writer) (next store.Position, err error) {
 	if t.records == 0 {
 		return next, nil
 	}
@@ -232,7 +232,7 @@ func (t *take) settle(ctx context.Context, w *writer) (next store.Position, err 
 	for _, b := range t.blocks {
 		b.Extended = b.Codec == json.Codec{}.Name() && json.Extended(b.Data)
 	}
-	if len(t.blocks) > 0 { // else all were folded
+	if len(t.blocks) > 0 { // without blocks, all records were folded rejections
 		for i, r := range s.store.Append(ctx, t.blocks...) {
 			if r.Err != nil {
 				return store.Position{}, faultOfStore(ctx, r.Err)
