@@ -17,27 +17,27 @@ import (
 	"github.com/dictwire/dictwire/internal/dialect"
 )
 
-// A BareConn is a connection over which a bare sequence is sent.
+// A BareConn is a connection for sending a bare sequence of dictionaries.
 type BareConn struct {
 	conn    net.Conn
 	codec   codec.Codec
-	sending chan *sending // holds one: who has it may write
+	sending chan *sending // holds one token; its owner may write
 	receive chan *receiver
 }
 
 // A sending is the writing side of a connection.
 type sending struct {
-	begun bool // something may have been written
+	begun bool // bytes may have been written
 }
 
 // A receiver reads replies.
 type receiver struct {
 	scanner codec.Scanner
-	buf     []byte // read and not returned yet
+	buf     []byte // received, and not returned yet
 }
 
-// DialBare connects to the server at addr. What is sent is in a format; nil means
-// JSON. config is of TLS; nil means that there is none, unless addr asks for it.
+// DialBare connects to the server at addr. format is that of what is sent; nil means JSON. A
+// nil config means no TLS, unless addr begins with tls://.
 func DialBare(ctx context.Context, addr string, format codec.Codec, config *tls.Config) (*BareConn, error) {
 	if format == nil {
 		format = json.Codec{}
@@ -83,7 +83,7 @@ func (c *BareConn) Send(ctx context.Context, v any) error {
 var errGreeting = errors.New(`dictwire: send: a server takes a connection's first dictionary for a greeting ` +
 	`if its first key is "dictwire"; send it over a native session, or with another key in front`)
 
-// record serializes what is sent.
+// record serializes v.
 func (c *BareConn) record(v any) ([]byte, error) {
 	d, err := dict.From(v)
 	if err != nil {
@@ -136,7 +136,7 @@ func (c *BareConn) Receive(ctx context.Context) (*dict.Dict, error) {
 	}
 }
 
-// CloseWrite tells the server that no more records come. Replies still do.
+// CloseWrite tells the server that no more records follow. Replies can still be received.
 func (c *BareConn) CloseWrite() error {
 	half, ok := c.conn.(interface{ CloseWrite() error })
 	if !ok {
@@ -148,11 +148,11 @@ func (c *BareConn) CloseWrite() error {
 	return nil
 }
 
-// Close closes the connection. Send and Receive that wait return an error.
+// Close closes the connection. Waiting calls of Send and Receive return an error.
 func (c *BareConn) Close() error { return c.conn.Close() }
 
-// until makes what waits on the connection end when ctx does. The returned
-// function ends that.
+// until interrupts reads and writes of the connection when ctx ends. The returned function
+// must be called in the end.
 func (c *BareConn) until(ctx context.Context, setDeadline func(time.Time) error) (stop func()) {
 	ended := make(chan struct{})
 	unhook := context.AfterFunc(ctx, func() {
@@ -167,7 +167,7 @@ func (c *BareConn) until(ctx context.Context, setDeadline func(time.Time) error)
 	}
 }
 
-// cause returns ctx's cause where that is why a call failed.
+// cause returns ctx's cause if that is why a call failed, or else err.
 func cause(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -180,7 +180,7 @@ func textOf(d *dict.Dict, key string) (string, bool) {
 	return v.Text()
 }
 
-// reported returns the fault that d reports, or nil where it is a reply.
+// reported returns the fault that d describes, or nil if d is a reply.
 func reported(d *dict.Dict) *fault.Error {
 	text, isText := textOf(d, "error")
 	code, isCode := textOf(d, "code")

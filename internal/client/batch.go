@@ -7,20 +7,20 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// A Batch is records that were stored together, or none: then it says that
-// nothing else lies below Next.
+// A Batch is records that were stored together. Without records it says that there are no others
+// before Next.
 type Batch struct {
 	At        string // the position of the first record
-	Next      string // that after the last
+	Next      string // the position after the last
 	Topic     string
 	Principal string    // who sent them; "" means anonymous
 	Producer  string    // "" where the records have no numbers
 	First     uint64    // the number of the first record
 	Time      time.Time // when the server took them
-	Times     []int64   // of the events that they tell of, as in store.Block; nil: none is known
+	Times     []int64   // of the events, as in store.Block; nil: none is known
 	Codec     codec.Codec
 	Records   [][]byte
-	Gap       *Gap // not nil: there are no records, and these are missing
+	Gap       *Gap // if not nil, there are no records in the batch, and these are missing
 
 	space space
 }
@@ -29,7 +29,7 @@ type Batch struct {
 type Gap struct {
 	From, To string
 	Topic    string // "" where it is not known
-	Text     string // what is wrong with those that are damaged; "": they were trimmed
+	Text     string // the damage; "": the records were trimmed
 }
 
 // A space is the memory of a batch.
@@ -38,11 +38,10 @@ type space struct {
 	records [][]byte
 }
 
-// isProgress reports whether the batch says nothing but how far reading is.
+// isProgress reports whether the batch only says how far reading has come.
 func (b *Batch) isProgress() bool { return b != nil && b.Gap == nil && len(b.Records) == 0 }
 
-// skipTo leaves out the records below a position, and reports whether others are
-// left.
+// skipTo removes the records before a position, and reports whether any are left.
 func (b *Batch) skipTo(position string) bool {
 	p, err := store.ParsePosition(position)
 	at, atErr := store.ParsePosition(b.At)
@@ -63,8 +62,8 @@ func (b *Batch) skipTo(position string) bool {
 	return true
 }
 
-// Advance returns the position that lies n records after another of the same
-// block, or "" where that is none.
+// Advance returns the position n records after a position in the same block, or "" if that is
+// not a position.
 func Advance(position string, n uint32) string {
 	p, err := store.ParsePosition(position)
 	if err != nil {

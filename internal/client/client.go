@@ -1,5 +1,5 @@
-// Package client is the client: what it holds of each topic's log, its sessions,
-// its spool and its subscriptions.
+// Package client is the machinery of a client: for each topic a log of unsettled records and
+// its session, the spool, and subscriptions.
 package client
 
 import (
@@ -27,11 +27,10 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// DefaultTopic is where records go whose sender names no topic.
+// DefaultTopic is the topic of records whose sender names none.
 const DefaultTopic = "default"
 
-// Options are those of the public Dialer, which says what they are, with the same
-// defaults.
+// Options are the fields of the public Dialer, which documents them.
 type Options struct {
 	Codec                  codec.Codec
 	Limits                 codec.Limits
@@ -51,8 +50,8 @@ type Options struct {
 	Logger                 *slog.Logger
 	DialContext            dialFunc
 
-	Rejected   func(Rejection) error // makes the error that says so; it is required
-	OnRejected func(error)           // is told of what Rejected made
+	Rejected   func(Rejection) error // makes the public error; required
+	OnRejected func(error)           // gets what Rejected made
 }
 
 // A State is a change of a session: see the public one.
@@ -71,33 +70,33 @@ type Client struct {
 	checkers map[string]*checker
 	waiters  sync.Pool // of *waiter
 
-	window  window          // records that were accepted; with a spool, until they are in it
-	atOnce  int             // most bytes that the spool takes at once
-	flight  window          // records that were read from the spool and are not settled
+	window  window          // accepted records that are not settled or, with a spool, not in it yet
+	atOnce  int             // limit of one append to the spool, in bytes
+	flight  window          // records read from the spool that are not settled
 	ctx     context.Context //nolint:containedctx // the client's life, which no call spans
 	cancel  context.CancelCauseFunc
 	running sync.WaitGroup
 	appends sync.WaitGroup  // the goroutines that write to the spool
-	append  context.Context //nolint:containedctx // of theirs
+	append  context.Context //nolint:containedctx // the life of appends
 	giveUp  context.CancelFunc
 	lost    atomic.Int64 // records that will never be settled
 	open    atomic.Int64 // sessions
-	broken  atomic.Int64 // sessions that could not be made or broke, the first of each row
+	broken  atomic.Int64 // sessions that failed or broke, without repetitions in a row
 
 	mu       sync.RWMutex
 	senders  map[string]*sender     // guarded by mu, by topic
-	spooled  map[string]spool.Topic // guarded by mu: where topics stood at the start
-	spare    net.Conn               // guarded by mu: connected and not used yet
+	spooled  map[string]spool.Topic // guarded by mu: the state of topics at the start
+	spare    net.Conn               // guarded by mu: connected, for the first session
 	closed   bool                   // guarded by mu
-	failures []failure              // guarded by mu: what the next Flush returns
-	more     int                    // guarded by mu: and how many it does not
+	failures []failure              // guarded by mu: errors for the next Flush
+	more     int                    // guarded by mu: errors beyond maxFailures, counted only
 }
 
 // maxFailures is how many errors Flush returns in full.
 const maxFailures = 100
 
-// Dial returns a client of the server at addr, which has answered it, unless there
-// is a spool or OnState tells of the first session.
+// Dial returns a client of the server at addr. Without a spool and OnState, it opens a session
+// first to see that a dictwire server answers.
 func Dial(ctx context.Context, addr string, o Options) (*Client, error) {
 	c, err := New(ctx, addr, o)
 	if err != nil || o.Spool != nil || o.OnState != nil {
@@ -111,8 +110,8 @@ func Dial(ctx context.Context, addr string, o Options) (*Client, error) {
 	return nil, errors.Join(err, c.Close())
 }
 
-// New returns a client of the server at addr. Without a spool, a connection was
-// made that the first session uses.
+// New returns a client of the server at addr. Without a spool, it connects first; the first
+// session uses that connection.
 func New(ctx context.Context, addr string, o Options) (*Client, error) {
 	if o.Codec == nil {
 		o.Codec = cbor.Codec{}
@@ -161,7 +160,7 @@ func New(ctx context.Context, addr string, o Options) (*Client, error) {
 	return c, nil
 }
 
-// bound returns a bound: what stands for zero, or none for what is negative.
+// bound returns a limit: the default for zero, the largest number for a negative value.
 func bound(v, byDefault int64) int64 {
 	if v < 0 {
 		return math.MaxInt64
@@ -169,7 +168,7 @@ func bound(v, byDefault int64) int64 {
 	return cmp.Or(v, byDefault)
 }
 
-// within returns a context that ends with ctx, and with a life.
+// within returns a context that ends with ctx or with life.
 func within(ctx, life context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	end := func() { cancel(context.Cause(life)) }
@@ -198,8 +197,7 @@ func (c *Client) connect(ctx context.Context) (net.Conn, error) {
 // spoolTimeout is how long Close waits for the spool.
 const spoolTimeout = 10 * time.Second
 
-// Producer returns the name under which the client's records take their
-// numbers.
+// Producer returns the name of the producer that numbers the client's records.
 func (c *Client) Producer() string { return c.producer }
 
 // Send sends one dictionary to a topic and returns when it is settled.
@@ -222,7 +220,7 @@ func (c *Client) Send(ctx context.Context, topic string, v any) (reply *dict.Dic
 	}
 }
 
-// SendAsync takes a dictionary to be sent to a topic.
+// SendAsync queues a dictionary to be sent to a topic.
 func (c *Client) SendAsync(ctx context.Context, topic string, v any) error {
 	s, err := c.sender(topic)
 	if err == nil {
@@ -234,7 +232,7 @@ func (c *Client) SendAsync(ctx context.Context, topic string, v any) error {
 	return nil
 }
 
-// Flush returns when all that was sent before is settled.
+// Flush returns when all that was sent before to the topics is settled; none means all.
 func (c *Client) Flush(ctx context.Context, topics ...string) error {
 	var errs []error
 	waiters := make(map[*sender]*waiter)
@@ -335,7 +333,7 @@ func (c *Client) sender(topic string) (*sender, error) {
 	return s, nil
 }
 
-// all returns the senders of some topics, in their order; none means all.
+// all returns the senders of the given topics, in their order, or without any all senders.
 func (c *Client) all(topics []string) []*sender {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
@@ -349,7 +347,7 @@ func (c *Client) all(topics []string) []*sender {
 	return all
 }
 
-// isOf reports whether a topic is one of some; none means all.
+// isOf reports whether a topic is one of topics, or topics is empty.
 func isOf(topics []string, topic string) bool {
 	return len(topics) == 0 || slices.Contains(topics, topic) || topic == DefaultTopic && slices.Contains(topics, "")
 }
@@ -365,13 +363,13 @@ func (c *Client) failed(topic string, err error) {
 	c.failures = append(c.failures, failure{topic, err})
 }
 
-// A failure is an error of a topic that a Flush returns.
+// A failure is an error of a topic for the next Flush.
 type failure struct {
 	topic string
 	err   error
 }
 
-// takeFailures takes the errors of some topics; none means all.
+// takeFailures removes and returns the errors of the given topics, or without any all errors.
 func (c *Client) takeFailures(topics []string) (errs []error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -389,10 +387,10 @@ func (c *Client) takeFailures(topics []string) (errs []error) {
 	return errs
 }
 
-// Limits are those of one record.
+// Limits returns the limits of one record.
 func (c *Client) Limits() codec.Limits { return c.o.Limits }
 
-// changed tells of a session that has begun, or why there is none.
+// changed reports to OnState that a session has begun, or why there is none.
 func (c *Client) changed(s State) {
 	if s.Err != nil {
 		c.broken.Add(1)
@@ -402,7 +400,7 @@ func (c *Client) changed(s State) {
 	}
 }
 
-// logSession logs what is told otherwise where there is an OnState.
+// logSession logs a change of a session, unless OnState gets it.
 func (c *Client) logSession(level slog.Level, msg string, attrs ...any) {
 	if c.o.OnState == nil {
 		c.log(level, msg, attrs...)
@@ -418,8 +416,8 @@ func (c *Client) log(level slog.Level, msg string, attrs ...any) {
 // lastAttempt is the highest attempt of this process.
 var lastAttempt atomic.Uint64
 
-// clockAttempt returns a number for a greeting: the microseconds of the clock,
-// above all that it returned before.
+// clockAttempt returns an attempt for a greeting: the clock's microseconds, or the number after
+// the last one returned, whichever is higher.
 func clockAttempt() uint64 {
 	for {
 		last := lastAttempt.Load()
@@ -430,7 +428,7 @@ func clockAttempt() uint64 {
 	}
 }
 
-// attempt returns a number for a writer's greeting, above all before it.
+// attempt returns an attempt for a writer's greeting, higher than all earlier ones.
 func (c *Client) attempt(ctx context.Context) (uint64, error) {
 	if c.o.Spool != nil {
 		return c.o.Spool.Attempt(ctx)
@@ -438,7 +436,7 @@ func (c *Client) attempt(ctx context.Context) (uint64, error) {
 	return clockAttempt(), nil
 }
 
-// countOf says how many things there are.
+// countOf returns "1 thing" or "2 things".
 func countOf(n int64, thing string) string {
 	if n == 1 {
 		return "1 " + thing

@@ -11,17 +11,17 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// A commit waits until the cursor stands at a position.
+// A commit waits until the server has moved the cursor to a position.
 type commit struct {
 	text     string
 	position store.Position
-	sent     bool       // on this connection
+	sent     bool       // on the current connection
 	at       time.Time  // when
-	beats    int        // how often the server had nothing else to say since
+	beats    int        // progress messages since then
 	done     chan error // holds the outcome
 }
 
-// Commit moves the cursor, and returns when that is durable.
+// Commit moves the cursor, and returns when the new position is durable.
 func (s *Subscriber) Commit(ctx context.Context, text string) error {
 	if s.req.Cursor == "" {
 		return errors.New("dictwire: commit: the subscription has no cursor")
@@ -51,7 +51,7 @@ func (s *Subscriber) Commit(ctx context.Context, text string) error {
 	}
 }
 
-// sendCommits sends what can be committed on this connection: what it has told.
+// sendCommits sends the waiting commits up to the position that this connection has reached.
 func (s *Subscriber) sendCommits() {
 	s.mu.Lock()
 	conn := s.conn
@@ -64,17 +64,16 @@ func (s *Subscriber) sendCommits() {
 	}
 	s.mu.Unlock()
 	if len(lines) > 0 {
-		_ = conn.SetReadDeadline(time.Now().Add(wire.BeatWithin)) // reading may wait without one: see beat
+		_ = conn.SetReadDeadline(time.Now().Add(wire.BeatWithin)) // reading may have no deadline: see beat
 		_ = conn.SetWriteDeadline(time.Now().Add(wire.BeatWithin))
 		if _, err := conn.Write(lines); err != nil {
-			_ = conn.Close() // reading will say so, and they are sent again
+			_ = conn.Close() // reading fails then, and the next connection sends the commits
 		}
 	}
 }
 
-// unanswered reports whether the server has passed over a commit: it had nothing
-// to send for a while, and did not say that the cursor stands there. What was said
-// is progress, or else a batch.
+// unanswered reports whether the server has ignored a commit: it has sent maxBeats progress
+// messages since, and no answer. progress says whether the latest message is one.
 func (s *Subscriber) unanswered(progress bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -89,11 +88,11 @@ func (s *Subscriber) unanswered(progress bool) bool {
 	return false
 }
 
-// maxBeats is how often a server may have nothing to say before it answers a
+// maxBeats is the number of progress messages that a server may send before it answers a
 // commit.
 const maxBeats = 3
 
-// committed ends the waiting for a position and those before it.
+// committed ends the commits of a position and of those before it.
 func (s *Subscriber) committed(text string) {
 	p, err := store.ParsePosition(text)
 	if err != nil {
@@ -110,7 +109,7 @@ func (s *Subscriber) committed(text string) {
 	})
 }
 
-// failCommits makes all commits fail, now and later.
+// failCommits fails all commits, present and future, with err.
 func (s *Subscriber) failCommits(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

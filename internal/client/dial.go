@@ -18,20 +18,20 @@ const connectTimeout = 10 * time.Second
 // A dialer connects to a server.
 type dialer struct {
 	addr string
-	tls  *tls.Config // nil: only where addr asks for it, by the defaults
+	tls  *tls.Config // nil: the zero Config for tls:// addresses, else no TLS
 	alpn string
 	dial dialFunc // nil: a net.Dialer
 }
 
 type dialFunc = func(ctx context.Context, network, addr string) (net.Conn, error)
 
-// Connect connects to the server at addr as a [Client] does, to speak the protocol that
-// alpn names. TLS is spoken where config is not nil, or addr asks for it.
+// Connect connects to the server at addr as a [Client] does. alpn names the protocol for TLS,
+// which is used if config is not nil or addr begins with tls://.
 func Connect(ctx context.Context, addr string, config *tls.Config, alpn string) (net.Conn, error) {
 	return dialer{addr: addr, tls: config, alpn: alpn}.connect(ctx)
 }
 
-// connect connects. With TLS, its handshake is done.
+// connect connects and, with TLS, completes the handshake.
 func (d dialer) connect(ctx context.Context) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
@@ -53,7 +53,7 @@ func (d dialer) connect(ctx context.Context) (net.Conn, error) {
 	return conn, nil
 }
 
-// secure makes TLS of a connection, or closes it.
+// secure begins TLS on a connection. If that fails, it closes the connection.
 func (d dialer) secure(ctx context.Context, conn net.Conn, network, where string) (net.Conn, error) {
 	config := d.tls.Clone()
 	if config == nil {
@@ -81,7 +81,7 @@ func (d dialer) secure(ctx context.Context, conn net.Conn, network, where string
 	return secure, nil
 }
 
-// dialer returns how the client connects.
+// dialer returns the client's dialer.
 func (c *Client) dialer() dialer {
 	return dialer{addr: c.addr, tls: c.o.TLS, alpn: wire.ALPN, dial: c.o.DialContext}
 }

@@ -11,8 +11,7 @@ import (
 	"github.com/dictwire/dictwire/internal/wire"
 )
 
-// The public package documents these under the same names, ErrClosed as
-// ErrClientClosed.
+// The root package documents these errors, ErrClosed as ErrClientClosed.
 var (
 	ErrLost = errors.New("dictwire: the server has less than it acknowledged: " +
 		"it was restored from a backup, or is another one; accept the loss to go on")
@@ -27,16 +26,15 @@ var (
 	ErrDropped  = errors.New("dictwire: a log record was dropped: the window is full")
 )
 
-// A notSentError is [ErrNotSent] with the reason.
+// A notSentError is [ErrNotSent] with a cause.
 type notSentError struct{ error }
 
 func (e notSentError) Unwrap() []error { return []error{ErrNotSent, e.error} }
 
-// NotSent returns err as the reason of an [ErrNotSent].
+// NotSent returns an [ErrNotSent] with err as its cause.
 func NotSent(err error) error { return notSentError{err} }
 
-// A RemoteError is the fault that the server tells, against a session or against
-// what came as a bare sequence.
+// A RemoteError is a fault that the server reported, about a session or a bare sequence.
 type RemoteError struct{ Fault *fault.Error }
 
 func (e *RemoteError) Error() string { return "dictwire: the server says: " + e.Fault.Text }
@@ -44,15 +42,15 @@ func (e *RemoteError) Error() string { return "dictwire: the server says: " + e.
 // Unwrap returns the fault.
 func (e *RemoteError) Unwrap() error { return e.Fault }
 
-// A lostPositionError is [ErrLost] where a reader names a position that the server
-// does not have: there is no loss to accept, and the server says what helps.
+// A lostPositionError is an [ErrLost] of a reader whose position the server does not have. There
+// is no loss to accept; the server's text names the remedy.
 type lostPositionError struct{ remote *RemoteError }
 
 func (e *lostPositionError) Error() string { return e.remote.Error() }
 
 func (e *lostPositionError) Unwrap() []error { return []error{ErrLost, e.remote} }
 
-// A stopError is what no new connection helps against.
+// A stopError is an error that a new connection would not remedy.
 type stopError struct{ err error }
 
 func (e *stopError) Error() string { return e.err.Error() }
@@ -61,8 +59,8 @@ func (e *stopError) Unwrap() error { return e.err }
 
 func stop(format string, a ...any) error { return &stopError{fmt.Errorf(format, a...)} }
 
-// broken makes the error of a connection of who, on which writing failed with wrote,
-// or reading ended with read. What the server said last counts more than either.
+// broken returns the error of a broken connection. wrote and read are the errors of writing and
+// reading, who names its log or subscription. The server's last message has precedence.
 func broken(wrote, read error, who any) error {
 	var (
 		bad     *wire.MessageError
@@ -83,9 +81,8 @@ func broken(wrote, read error, who any) error {
 	return fmt.Errorf("dictwire: the connection broke: %w", address.Cause(read))
 }
 
-// ended makes the error of a session that the server ended by f. It is a
-// *stopError where no new connection helps; greeted says whether the server had
-// accepted the greeting.
+// ended returns the error of a session that the server ended with f: a *stopError if a new
+// session would not help. greeted says whether the server had accepted the greeting.
 func ended(f *fault.Error, what string, greeted bool) error {
 	remote := &RemoteError{f}
 	switch f.Code {
@@ -97,7 +94,7 @@ func ended(f *fault.Error, what string, greeted bool) error {
 		return stop("%w (%s): %w", ErrFenced, what, remote)
 	case fault.Forbidden, fault.Plaintext, fault.Topic, fault.Unauthenticated, fault.Unsupported, fault.Version:
 		return stop("%w (%s)", remote, what)
-	default: // passing, or the greeting's fault
+	default: // transient, or a fault of the greeting
 	}
 	if !greeted && !f.Code.Retryable() {
 		return stop("%w (%s)", remote, what)

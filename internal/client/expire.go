@@ -6,18 +6,16 @@ import (
 	"time"
 )
 
-// Without a spool, records that wait for longer than MaxAge are given up: they
-// leave the log as if they were settled, and the next session accepts that the
-// server has less.
+// Without a spool, records that wait for longer than MaxAge are given up: they leave the log
+// as if they were settled, and the next greeting accepts that the server has less.
 
-// expiresBefore reports whether a segment is so old that a new record would expire
-// much too early with it.
+// expiresBefore reports whether a segment is so old that a new record must not share its
+// expiry.
 func (s *sender) expiresBefore(seg *segment) bool {
 	return !seg.since.IsZero() && time.Since(seg.since) > s.c.o.MaxAge/16
 }
 
-// age takes note of when the first record of a segment came, where records expire.
-// The caller holds mu.
+// age sets the time of a segment's first record, if records expire. The caller holds mu.
 func (s *sender) age(seg *segment) {
 	if s.c.o.MaxAge <= 0 || !seg.since.IsZero() {
 		return
@@ -63,7 +61,7 @@ func (s *sender) giveUpTo(next uint64) {
 	s.sumKnown = false
 	s.held.add(-freed.records, -freed.bytes)
 	s.goOn = true
-	if s.session != nil && (s.sent < next || !s.session.resumed) { // it can't leave records out
+	if s.session != nil && (s.sent < next || !s.session.resumed) { // a running session can't skip records
 		s.session.cut = over
 		_ = s.session.conn.Close()
 	}

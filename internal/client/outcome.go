@@ -7,14 +7,14 @@ import (
 	"github.com/dictwire/dictwire/dict"
 )
 
-// An outcome is what the server says of a record besides that it is settled.
+// An outcome is what the server says about a settled record: a reply, a rejection, or neither.
 type outcome struct {
 	reply    *dict.Dict
 	err      error
 	rejected bool // err is what Options.Rejected made
 }
 
-// reports are what is to be told without sender.mu.
+// reports are the callbacks and flushes that follow, without sender.mu, from what is settled.
 type reports struct {
 	outcomes []numbered // that no Send waits for
 	flushed  []*waiter
@@ -25,10 +25,10 @@ type numbered struct {
 	outcome
 }
 
-// deliver ends the waiting for what is settled. The caller holds mu.
+// deliver ends the waits for settled records. The caller holds mu.
 func (s *sender) deliver() (r reports) {
 	limit := s.acked
-	if s.spooling { // who waits for later ones is not known yet
+	if s.spooling { // waiters of later records have no numbers yet
 		limit = min(limit, s.known-1)
 	}
 	n := 0
@@ -57,7 +57,7 @@ func (s *sender) deliver() (r reports) {
 	return r
 }
 
-// report tells, and then lets the flushes go that came meanwhile. The caller
+// report runs callbacks, then ends flushes, until nothing new is settled meanwhile. The caller
 // holds reporting, and not mu.
 func (s *sender) report(r reports) {
 	for len(r.outcomes) > 0 || len(r.flushed) > 0 {
@@ -73,8 +73,8 @@ func (s *sender) report(r reports) {
 	}
 }
 
-// tell tells what no Send waits for: of replies, that they can't be had only where
-// somebody listens.
+// tell reports an outcome that no Send waits for to its callback, or to the next Flush. An
+// unreadable reply counts only if OnReply is set.
 func (s *sender) tell(o numbered) {
 	switch {
 	case o.rejected && s.c.o.OnRejected != nil:
@@ -86,7 +86,7 @@ func (s *sender) tell(o numbered) {
 	}
 }
 
-// wants reports whether somebody wants the reply to a record.
+// wants reports whether a call or a callback wants the reply to a record.
 func (s *sender) wants(number uint64) bool {
 	if s.c.o.OnReply != nil {
 		return true
@@ -102,7 +102,7 @@ func (s *sender) wants(number uint64) bool {
 	return ok && !s.waiters[i].flush // of one number, a Send comes first
 }
 
-// replied takes note of the reply to a record.
+// replied stores the reply to a record until it is settled.
 func (s *sender) replied(number uint64, o outcome) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

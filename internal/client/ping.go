@@ -25,7 +25,7 @@ func (c *Client) Ping(ctx context.Context) error {
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
 	g := wire.Greeting{Version: wire.Version, Topic: DefaultTopic, Format: c.o.Codec.Name(), Token: c.o.Token}
-	_, writeErr := conn.Write(g.Append(nil)) // where that fails, the server may say why
+	_, writeErr := conn.Write(g.Append(nil)) // if writing fails, the server may still say why
 	m, err := wire.NewReader(conn).Message()
 	switch {
 	case err != nil && ctx.Err() == context.DeadlineExceeded:
@@ -39,7 +39,7 @@ func (c *Client) Ping(ctx context.Context) error {
 	case wire.Welcome:
 		return nil
 	case wire.Error:
-		if m.Fault.Code == fault.Forbidden || m.Fault.Code == fault.Topic { // it may have rights on other topics
+		if m.Fault.Code == fault.Forbidden || m.Fault.Code == fault.Topic { // a client that may use other topics only has reached a dictwire server, too
 			return nil
 		}
 		return &RemoteError{m.Fault}

@@ -14,8 +14,8 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// A beat is a connection on which a server is heard in time, as long as it is
-// expected to say something: records, or the answer to a commit.
+// A beat is a connection whose reads time out while the server owes something: records, or
+// the answer to a commit.
 type beat struct {
 	net.Conn
 	s *Subscriber
@@ -27,13 +27,13 @@ func (b beat) Read(p []byte) (int, error) {
 	if !b.s.ended || len(b.s.commits) > 0 {
 		deadline = time.Now().Add(wire.BeatWithin)
 	}
-	_ = b.SetReadDeadline(deadline) // with mu: a commit that comes now sets it after that
+	_ = b.SetReadDeadline(deadline) // under mu, so that a commit that is sent now sets its deadline after this one
 	b.s.mu.Unlock()
 	return b.Conn.Read(p)
 }
 
-// connect makes one connection and reads it to its end. heard says whether the
-// server accepted the greeting.
+// connect makes one connection and reads it to its end. heard reports whether the server
+// accepted the greeting.
 func (s *Subscriber) connect(ctx context.Context) (heard bool, err error) {
 	conn, err := s.c.connect(ctx)
 	if err != nil {
@@ -67,7 +67,7 @@ func (s *Subscriber) connect(ctx context.Context) (heard bool, err error) {
 	return true, s.read(ctx, in)
 }
 
-// read reads what the server says, until that fails, and returns why.
+// read handles messages until reading fails, and returns the error.
 func (s *Subscriber) read(ctx context.Context, in *wire.Reader) error {
 	for {
 		m, err := in.Message()
@@ -83,7 +83,7 @@ func (s *Subscriber) read(ctx context.Context, in *wire.Reader) error {
 	}
 }
 
-// greeting returns what the server is greeted with.
+// greeting returns the greeting of the next connection.
 func (s *Subscriber) greeting() wire.Greeting {
 	g := wire.Greeting{
 		Version: wire.Version, Token: s.c.o.Token, Subscribe: s.req.Topics, Subscription: s.req.Topics[0],
@@ -98,19 +98,19 @@ func (s *Subscriber) greeting() wire.Greeting {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	earliest := s.next == s.first && (s.req.From == "" || s.req.From == "earliest")
-	if s.begun && !earliest { // which stays that, whatever is trimmed meanwhile
+	if s.begun && !earliest { // "earliest" must not move to a later record if the first is trimmed meanwhile
 		g.From = s.next
 	}
 	return g
 }
 
-// remote makes the error of what the server ended the session by.
+// remote returns the error for a fault by which the server ended the session.
 func (s *Subscriber) remote(f *fault.Error, greeted bool) error {
 	if f.Code == fault.Lost {
 		return &stopError{&lostPositionError{&RemoteError{f}}}
 	}
 	err := ended(f, s.String(), greeted)
-	if !f.Code.Retryable() || f.Code == fault.Internal { // else it would come again
+	if !f.Code.Retryable() || f.Code == fault.Internal { // the next connection would end by the same fault
 		return &stopError{err}
 	}
 	if f.Retry > 0 {
@@ -119,8 +119,8 @@ func (s *Subscriber) remote(f *fault.Error, greeted bool) error {
 	return err
 }
 
-// begin takes note of a new connection. It is an error where the store is not the
-// one that was read: what is to be committed means nothing there.
+// begin sets the state for a new connection. It returns an error if the store is not the one
+// that was read before, since the positions to commit mean nothing there.
 func (s *Subscriber) begin(conn net.Conn, next string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -140,14 +140,14 @@ func (s *Subscriber) begin(conn net.Conn, next string) error {
 	return nil
 }
 
-// between takes note that a connection has ended.
+// between sets the state after a connection has ended.
 func (s *Subscriber) between() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.conn = nil
 }
 
-// message takes in what the server says.
+// message handles a message of the server.
 func (s *Subscriber) message(ctx context.Context, in *wire.Reader, m wire.Message) error {
 	switch m := m.(type) {
 	case wire.Batch:
@@ -176,7 +176,7 @@ func (s *Subscriber) message(ctx context.Context, in *wire.Reader, m wire.Messag
 	return nil
 }
 
-// last takes note that all has come.
+// last handles the end of what is read.
 func (s *Subscriber) last(position string) {
 	s.tell(position)
 	s.mu.Lock()
@@ -189,8 +189,8 @@ func (s *Subscriber) last(position string) {
 	}
 }
 
-// tell takes note of a position that this connection has told, and reports
-// whether what lies before it is news.
+// tell records a position that this connection has reached, and reports whether what lies
+// before it is new.
 func (s *Subscriber) tell(next string) bool {
 	p, err := store.ParsePosition(next)
 	s.mu.Lock()
@@ -205,8 +205,8 @@ func (s *Subscriber) tell(next string) bool {
 	return news
 }
 
-// misses is tell for what can't be read up to a position. Where others are read
-// meanwhile, next may stay where it is: news is what ends after that.
+// misses is tell for records that can't be read up to a position. The server may be reading
+// others meanwhile, so next need not advance: the gap is new if it ends after s.next.
 func (s *Subscriber) misses(to, next string) bool {
 	s.mu.Lock()
 	known, knownErr := store.ParsePosition(s.next)

@@ -10,21 +10,21 @@ import (
 	"github.com/dictwire/dictwire/fault"
 )
 
-// A Record is a dictionary that is serialized already.
+// A Record is a serialized dictionary.
 type Record struct {
 	Codec codec.Codec // nil: the client's
 	Bytes []byte
 }
 
-// A checker tells whether bytes are exactly one dictionary of a format.
+// A checker checks that bytes are exactly one dictionary of a format.
 type checker struct {
 	codec    codec.Codec
 	limits   codec.Limits
 	scanners sync.Pool // of codec.Scanner
 }
 
-// check returns the bytes of the one dictionary that b holds, without what
-// stands around it.
+// check returns the bytes of the only dictionary in b, without white space or separators around
+// it.
 func (c *checker) check(b []byte) ([]byte, error) {
 	s, ok := c.scanners.Get().(codec.Scanner)
 	if !ok {
@@ -53,7 +53,7 @@ func (c *checker) check(b []byte) ([]byte, error) {
 	return record, nil
 }
 
-// An item is what is sent: a dictionary, or one that is serialized.
+// An item is what is sent: a dictionary, or a serialized one.
 type item struct {
 	codec codec.Codec
 	dict  *dict.Dict // nil: bytes
@@ -68,7 +68,7 @@ func (i *item) append(dst []byte) ([]byte, error) {
 	return i.codec.Append(dst, i.dict)
 }
 
-// item makes an item of what a caller sends.
+// item converts the value of a caller to an item.
 func (c *Client) item(v any) (item, error) {
 	r, ok := v.(Record)
 	if !ok {

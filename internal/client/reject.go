@@ -14,16 +14,16 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// Reject keeps a record in the topic _rejected, and returns when it is durable
-// there: once for each position and text, however often it is called, since its
-// producer is named by both. The server may be away meanwhile.
+// Reject stores a record in the topic _rejected, and returns when it is durable there. Calls
+// with the same position and text store it once, since both name the producer. It keeps trying
+// while the server is away.
 func (s *Subscriber) Reject(ctx context.Context, r rejection.Rejection) error {
 	ctx, leave := within(ctx, s.life)
 	defer leave()
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	record, err := r.Append(nil) // without a time: it is the same at each call
+	record, err := r.Append(nil) // without a time, so that each call sends the same bytes
 	if err != nil {
 		return err
 	}
@@ -31,7 +31,7 @@ func (s *Subscriber) Reject(ctx context.Context, r rejection.Rejection) error {
 	o := s.c.o
 	o.Codec, o.Limits, o.Logger = rejection.Codec, codec.Limits{RecordBytes: -1}, slog.New(slog.DiscardHandler)
 	o.AtSpool, o.OnReply, o.OnState = false, nil, nil
-	o.OnRejected = func(error) {} // it is kept all the same
+	o.OnRejected = func(error) {} // the record stays in _rejected even if the server rejects it
 	o.Spool = &OneRecord{
 		Name: fmt.Sprintf("%s.%s.%x", r.Dialect, r.Position, sum[:8]), Topic: store.Rejected, Codec: rejection.Codec, Record: record,
 	}
@@ -42,8 +42,8 @@ func (s *Subscriber) Reject(ctx context.Context, r rejection.Rejection) error {
 	return errors.Join(one.Flush(ctx), one.Close())
 }
 
-// A OneRecord is the log of a producer that sends one record. It is a spool, so
-// that the record is sent again under its number whoever sends it.
+// A OneRecord is a spool with the only record of a producer, so that whoever sends it again
+// uses the same number.
 type OneRecord struct {
 	Name   string // the producer's
 	Topic  string
@@ -54,11 +54,11 @@ type OneRecord struct {
 // Producer implements [spool.Spool].
 func (o *OneRecord) Producer() string { return o.Name }
 
-// Attempt implements [spool.Spool]: none. Who sends it later sends the same,
-// and need not wait until a clock that was ahead is overtaken.
+// Attempt implements [spool.Spool]. It is always 0: a later sender sends the same record, and
+// must not be refused because an earlier one's clock was ahead.
 func (o *OneRecord) Attempt(context.Context) (uint64, error) { return 0, nil }
 
-// Append implements [spool.Spool]: there is nothing else to send.
+// Append implements [spool.Spool]. It is never called, since there is nothing else to send.
 func (o *OneRecord) Append(context.Context, string, string, ...[]byte) (uint64, error) {
 	return 0, errors.ErrUnsupported
 }
@@ -78,5 +78,5 @@ func (o *OneRecord) Read(ctx context.Context, _ string, from uint64) iter.Seq2[s
 	}
 }
 
-// Settle implements [spool.Spool]: the server remembers.
+// Settle implements [spool.Spool]. It does nothing: the server keeps the state.
 func (o *OneRecord) Settle(context.Context, string, uint64, uint32) error { return nil }

@@ -7,18 +7,17 @@ import (
 	"github.com/dictwire/dictwire/internal/wire"
 )
 
-// A Rejection says that a record was rejected: it is settled, but not in its
-// topic.
+// A Rejection says that a record was rejected: it is settled, in _rejected.
 type Rejection struct {
 	Topic  string
 	Number uint64
 	Code   fault.Code
-	Reason string // the application's own word, or ""
+	Reason string // a word of the application, or ""
 	Text   string
-	Record []byte // nil where the client does not hold it any more
+	Record []byte // nil if the client no longer holds it
 }
 
-// rejected takes note that a record was rejected.
+// rejected handles the rejection of a record.
 func (s *sender) rejected(m wire.Rejected) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -26,7 +25,7 @@ func (s *sender) rejected(m wire.Rejected) error {
 		return stop("%w: record %d is rejected, %d were sent (%v)", ErrProtocol, m.Number, s.sent-1, s)
 	}
 	if m.Number <= s.acked {
-		return nil // it has been told
+		return nil // reported before
 	}
 	r := Rejection{Topic: s.topic, Number: m.Number, Code: m.Code, Reason: m.Reason, Text: m.Text}
 	if record, ok := s.record(m.Number); ok {

@@ -14,11 +14,11 @@ import (
 	"github.com/dictwire/dictwire/internal/wire"
 )
 
-// A resumption is where a session begins.
+// A resumption is the state of a log when a session begins.
 type resumption struct {
 	wire.Welcome
-	first uint64 // the oldest record that is held
-	known uint64 // after the last
+	first uint64 // the oldest record that the client has
+	known uint64 // the number after the last one
 }
 
 // greet greets the server, and returns its answer.
@@ -29,7 +29,7 @@ func (sess *session) greet(ctx context.Context) (at resumption, v verdict) {
 	}
 	_ = sess.conn.SetWriteDeadline(time.Now().Add(connectTimeout))
 	if _, err := sess.conn.Write(g.Append(nil)); err != nil {
-		sess.failed.Store(true) // it may say why
+		sess.failed.Store(true) // the server may still say why
 		sess.writeErr = err
 	}
 	_ = sess.conn.SetWriteDeadline(time.Time{})
@@ -48,7 +48,7 @@ func (sess *session) greet(ctx context.Context) (at resumption, v verdict) {
 	}
 }
 
-// greeting returns what the server is greeted with, and what the client holds.
+// greeting returns the greeting, and the state of the log.
 func (sess *session) greeting(ctx context.Context) (g wire.Greeting, at resumption, err error) {
 	s := sess.s
 	attempt, err := s.c.attempt(ctx)
@@ -72,8 +72,8 @@ func (sess *session) greeting(ctx context.Context) (g wire.Greeting, at resumpti
 	return g, at, nil
 }
 
-// endedBy decides after the fault that the server ended the session by: where it
-// has lost records and that is accepted, the next session says so.
+// endedBy handles the fault by which the server ended the session. If the server has lost
+// records and AcceptLost is set, the next greeting accepts the loss.
 func (sess *session) endedBy(f *fault.Error, greeted bool) verdict {
 	s := sess.s
 	if f.Code == fault.Lost && s.c.o.AcceptLost {
@@ -94,7 +94,8 @@ func (sess *session) endedBy(f *fault.Error, greeted bool) verdict {
 	return check(err)
 }
 
-// resume goes on where the server says, unless that is not this log.
+// resume continues the log at the number that the server names. It returns an error if the
+// server has another log.
 func (sess *session) resume(ctx context.Context, at resumption, working *sync.WaitGroup) verdict {
 	s := sess.s
 	if sess.window = at.Window; sess.window == 0 {
@@ -123,7 +124,7 @@ func (sess *session) resume(ctx context.Context, at resumption, working *sync.Wa
 	s.sent = at.Next
 	sum, known := s.sum, s.sumKnown && last == s.acked && at.Of == 0
 	if record, held := s.record(last); compare && held && at.Sum != "" {
-		if at.Of > uint64(len(record)) { // of one dictionary, as every record here is, no more is read than there is
+		if at.Of > uint64(len(record)) { // a record is exactly one dictionary, so the server reads no further than its end
 			return check(stop("%w (%v; record %d has %d bytes here, and more than that there)", ErrConflict, s, last, len(record)))
 		}
 		sum, known = sumOf(record, at.Of), true
@@ -135,9 +136,9 @@ func (sess *session) resume(ctx context.Context, at resumption, working *sync.Wa
 	return proceed
 }
 
-// readSpool reads the spool into segments from number next on, and writes to it
-// what is settled. Where compare is set, it reads the record before, too, and
-// returns when that is there. The caller holds s.mu, which is released meanwhile.
+// readSpool starts reading the spool into segments from number next on, and writing to it what
+// is settled. If compare is set, it begins one record earlier and returns when that record has
+// been read. The caller holds s.mu, which is released meanwhile.
 func (sess *session) readSpool(ctx context.Context, next uint64, compare bool, working *sync.WaitGroup) {
 	s := sess.s
 	from := next
@@ -161,7 +162,7 @@ func (sess *session) readSpool(ctx context.Context, next uint64, compare bool, w
 	}
 }
 
-// sumOf returns the sum of a record, or of its first bytes where of is not 0.
+// sumOf returns the checksum of a record, or of its first bytes if of is not 0.
 func sumOf(record []byte, of uint64) uint32 {
 	if of > 0 {
 		record = record[:of]

@@ -8,17 +8,17 @@ import (
 	"time"
 )
 
-// A backoff is the pauses between connections.
+// A backoff computes the pauses between attempts to connect.
 type backoff struct{ min, max, next time.Duration }
 
-// pause returns how long the next pause is.
+// pause returns the next pause.
 func (b *backoff) pause() time.Duration {
 	d := max(b.next, b.min)
 	b.next = min(2*d, b.max)
 	return d/2 + rand.N(d/2+1)
 }
 
-// wait waits, and reports whether ctx has not ended.
+// wait waits for the next pause, and reports false if ctx ended.
 func wait(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -36,15 +36,15 @@ type retryError struct {
 	err   error
 }
 
-// pause returns how long to wait: a little longer than the server says, and not
-// all clients the same.
+// pause returns a pause that is a little longer than the server asks for, and different for
+// each client.
 func (e *retryError) pause() time.Duration { return e.after + rand.N(e.after/4+1) }
 
 func (e *retryError) Error() string { return e.err.Error() }
 
 func (e *retryError) Unwrap() error { return e.err }
 
-// run makes connections as long as there is something to send.
+// run makes sessions as long as there is something to send.
 func (s *sender) run() {
 	c := s.c
 	again := backoff{min: c.o.MinBackoff, max: c.o.MaxBackoff}
@@ -72,7 +72,7 @@ func (s *sender) run() {
 			continue
 		case errors.As(err, &later):
 			pause = later.pause()
-		case errors.As(err, &remote) && progress && !remote.Fault.Code.Retryable(): // after a bad record
+		case errors.As(err, &remote) && progress && !remote.Fault.Code.Retryable(): // the session made progress before the fault
 			c.logSession(slog.LevelWarn, "a record ended the session", "topic", s.topic, "error", err)
 			continue
 		default:
@@ -92,7 +92,7 @@ func (s *sender) run() {
 	}
 }
 
-// busy reports whether there is something to send. If not, run ends.
+// busy reports whether there is something to send. If not, the caller, run, must end.
 func (s *sender) busy() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

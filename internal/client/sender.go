@@ -16,57 +16,57 @@ import (
 	"github.com/dictwire/dictwire/spool"
 )
 
-// A sender is a topic's log as far as the client holds it, and who waits for
-// what.
+// A sender is the part of a topic's log that the client holds, and the calls that wait for
+// records of it.
 //
 //	settled        written             to be written
 //	────────┬──────────────────────┬───────────────────────┬──────
 //	      acked                  sent                    next        numbers
 //	        └─ segments ─────────────────────────────────────┘
 //
-// Without a spool, segments hold all that is not settled. With one they hold what
-// the connection has read from it, and what is to be spooled is pending.
+// Without a spool, segments hold all unsettled records. With one, segments hold those that
+// the session has read from the spool, and pending those that are not in the spool yet.
 type sender struct {
 	c     *Client
 	topic string
-	wake  chan struct{} // holds one when the writer is to look again
+	wake  chan struct{} // holds one element when the writer must look again
 
-	reporting sync.Mutex // held while callbacks are called; before mu
+	reporting sync.Mutex // held while callbacks run; locked before mu
 
 	mu                                       sync.Mutex
-	err                                      error              // why nothing more is sent
+	err                                      error              // final: nothing more is sent
 	told                                     bool               // a Flush has returned err
-	session                                  *session           // that writes, or nil
-	expiry                                   *time.Timer        // calls expire; nil where nothing waits
-	trouble                                  error              // why there is no session now
-	running                                  bool               // run runs
+	session                                  *session           // the current one, or nil
+	expiry                                   *time.Timer        // calls expire; nil if no record waits
+	trouble                                  error              // why there is no session at present
+	running                                  bool               // the goroutine of run exists
 	idle                                     bool               // the writer waits for wake
-	segments                                 []*segment         // from the oldest on; none is empty
-	next                                     uint64             // after the last record of segments
-	sent                                     uint64             // after the last that the connection was given
-	handed                                   uint64             // the highest sent of all connections of this client
-	acked                                    uint64             // settled
-	sum                                      uint32             // of record acked
+	segments                                 []*segment         // in order; none is empty
+	next                                     uint64             // the number after the last record of segments
+	sent                                     uint64             // the number after the last one written to the current connection
+	handed                                   uint64             // the highest sent of all connections
+	acked                                    uint64             // the last settled number
+	sum                                      uint32             // checksum of record acked
 	sumKnown                                 bool               // sum is known
 	format                                   codec.Codec        // of the next session
 	goOn                                     bool               // the next greeting accepts the loss
-	beyond                                   uint64             // no record below it is left in the spool, whatever that says
+	beyond                                   uint64             // the spool has no records below it, whatever it says
 	waiters                                  []*waiter          // by number
-	telling                                  bool               // of outcomes that were delivered, not all are told
-	outcomes                                 map[uint64]outcome // of records above what was delivered
+	telling                                  bool               // callbacks for delivered outcomes are not finished
+	outcomes                                 map[uint64]outcome // of records that are not delivered yet
 	settledRecords, settledBytes, rejections int64
 
 	held place // in Client.window
 
 	// With a spool:
-	pending  []*segment // records without a number
-	spooled  []*segment // those that are being spooled
-	spooling bool       // spool runs
-	known    uint64     // after the last number that the spool has given
+	pending  []*segment // records without numbers, to be spooled
+	spooled  []*segment // records that are being spooled
+	spooling bool       // the goroutine of spool exists
+	known    uint64     // the number after the last one that the spool assigned
 	flying   place      // in Client.flight
 }
 
-// A place is what records take of a window.
+// A place is how many records and bytes occupy a window.
 type place struct{ records, bytes int }
 
 func (p *place) add(records, bytes int) {
@@ -74,7 +74,7 @@ func (p *place) add(records, bytes int) {
 	p.bytes += bytes
 }
 
-// take takes out all.
+// take empties p and returns what it was.
 func (p *place) take() place {
 	q := *p
 	*p = place{}
@@ -90,10 +90,11 @@ func newSender(c *Client, topic string, at spool.Topic) *sender {
 	}
 }
 
-// String says whose log it is.
+// String names the log for error texts.
 func (s *sender) String() string { return fmt.Sprintf("producer %s, topic %s", s.c.producer, s.topic) }
 
-// send takes a record. w, where it is not nil, waits for it.
+// send adds a record to the log when the window has room. If w is not nil, it waits for the
+// record.
 func (s *sender) send(ctx context.Context, v any, w *waiter) error {
 	it, err := s.c.item(v)
 	if err != nil {
@@ -108,8 +109,8 @@ func (s *sender) send(ctx context.Context, v any, w *waiter) error {
 	return s.add(it, w)
 }
 
-// interrupted makes the error of a call whose context ended. fate says what that
-// means for the record.
+// interrupted returns the error of a call whose context ended. fate tells what becomes of the
+// record.
 func (s *sender) interrupted(err error, fate string) error {
 	s.mu.Lock()
 	trouble := s.trouble
@@ -120,8 +121,8 @@ func (s *sender) interrupted(err error, fate string) error {
 	return fmt.Errorf("dictwire: send to topic %s: %s: %w", s.topic, fate, err)
 }
 
-// giveUp ends the waiting of w, whose record is in the log. What has been said to
-// w meanwhile counts: nobody else is told.
+// giveUp ends the wait of w, whose record stays in the log. An outcome that w got meanwhile is
+// returned, since nobody else gets it.
 func (s *sender) giveUp(ctx context.Context, w *waiter) (*dict.Dict, error) {
 	if s.leave(w) {
 		return w.reply, w.err
@@ -129,7 +130,7 @@ func (s *sender) giveUp(ctx context.Context, w *waiter) (*dict.Dict, error) {
 	return nil, s.interrupted(context.Cause(ctx), "not settled yet")
 }
 
-// leave makes w wait no more. It reports whether its waiting has ended before.
+// leave removes w from the waiters. It reports whether w had its outcome already.
 func (s *sender) leave(w *waiter) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -149,7 +150,7 @@ func (s *sender) leave(w *waiter) bool {
 	if !w.flush {
 		return false
 	}
-	for _, log := range [][]*segment{s.spooled, s.pending} { // of records, the window bounds them
+	for _, log := range [][]*segment{s.spooled, s.pending} { // bounded by the window
 		for _, seg := range log {
 			seg.waiters = slices.DeleteFunc(seg.waiters, func(other waiting) bool { return other.w == w })
 		}
@@ -157,8 +158,8 @@ func (s *sender) leave(w *waiter) bool {
 	return false
 }
 
-// trySend is send of an item without a waiter, where the window is not full. It
-// reports whether it has tried.
+// trySend is send without a waiter, and without waiting: it reports false if the window is
+// full.
 func (s *sender) trySend(it item) (bool, error) {
 	if !s.c.window.tryEnter() {
 		return false, nil
@@ -166,11 +167,11 @@ func (s *sender) trySend(it item) (bool, error) {
 	return true, s.add(it, nil)
 }
 
-// add puts a record, which has a place in the window, into the log.
+// add adds a record that has its place in the window to the log.
 func (s *sender) add(it item, w *waiter) error {
 	added := false
 	defer func() {
-		if !added { // it, or its codec has panicked
+		if !added { // an error, or a panic of the codec
 			s.c.window.leave(1, 0)
 		}
 	}()
@@ -183,7 +184,7 @@ func (s *sender) add(it item, w *waiter) error {
 	return nil
 }
 
-// append is add without the window. It returns the bytes that the record takes.
+// append adds a record to the log, and returns its size in bytes.
 func (s *sender) append(it item, w *waiter) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -208,9 +209,9 @@ func (s *sender) append(it item, w *waiter) (int, error) {
 	return size, nil
 }
 
-// serialize appends a record to the last segment of a log, or to a new one that
-// begins with number first. It returns the segment, and the bytes that the record
-// takes in it. The caller holds mu.
+// serialize appends a record to the last segment of a log, or to a new segment that begins with
+// number first. It returns the segment, and the record's size in it in bytes. The caller holds
+// mu.
 func (s *sender) serialize(log *[]*segment, first uint64, it item) (*segment, int, error) {
 	var seg *segment
 	if n := len(*log); n > 0 && (*log)[n-1].takes(it.codec) && !s.expiresBefore((*log)[n-1]) {
@@ -221,7 +222,7 @@ func (s *sender) serialize(log *[]*segment, first uint64, it item) (*segment, in
 	from := len(seg.data)
 	data, err := it.append(seg.data)
 	if err == nil && len(seg.ends) > 0 && len(data)+len(seg.term) > s.c.atOnce {
-		seg = newSegment(first, it.codec) // the spool takes it, but not with the others
+		seg = newSegment(first, it.codec) // the spool accepts the record, but not together with the others
 		data, from = append(seg.data, data[from:]...), 0
 	}
 	if most := s.c.o.Limits.Effective().RecordBytes; err == nil && len(data)-from > most {
@@ -246,7 +247,7 @@ func (s *sender) serialize(log *[]*segment, first uint64, it item) (*segment, in
 	return seg, size, nil
 }
 
-// notify makes what is new be written. The caller holds mu.
+// notify wakes or starts the writer. The caller holds mu.
 func (s *sender) notify() {
 	if !s.running && s.err == nil {
 		s.running = true
@@ -256,14 +257,14 @@ func (s *sender) notify() {
 		s.idle = false
 		select {
 		case s.wake <- struct{}{}:
-		default: // left by a connection that has ended
+		default: // an element is left from an earlier connection
 		}
 	}
 }
 
-// whyStopped is why nothing more is sent, for a Flush: one of them is told, so that
-// this topic does not fail those that follow, unless the client is closed or a
-// spool holds records that wait. The caller holds mu.
+// whyStopped returns the final error for a Flush, or nil. Only the first Flush gets it, so that
+// this topic does not fail later ones, unless the client is closed or a spool holds waiting
+// records. The caller holds mu.
 func (s *sender) whyStopped() error {
 	if s.told && s.err != ErrClosed && s.c.o.Spool == nil {
 		return nil
@@ -272,8 +273,8 @@ func (s *sender) whyStopped() error {
 	return s.err
 }
 
-// flush makes w wait until all is settled that was sent before. It reports
-// whether there is anything to wait for.
+// flush makes w wait until all records that were sent before are settled. It reports false if
+// there is nothing to wait for.
 func (s *sender) flush(w *waiter) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -281,7 +282,7 @@ func (s *sender) flush(w *waiter) (bool, error) {
 		return false, s.whyStopped()
 	}
 	w.number = s.known - 1
-	var last *segment // with records that have no number yet
+	var last *segment // the last one whose records have no numbers yet
 	switch {
 	case len(s.pending) > 0:
 		last = s.pending[len(s.pending)-1]
@@ -297,7 +298,7 @@ func (s *sender) flush(w *waiter) (bool, error) {
 	return true, nil
 }
 
-// fail ends the sender because of err.
+// fail ends the sender with a final error.
 func (s *sender) fail(err error) {
 	s.mu.Lock()
 	again := s.err != nil
@@ -311,17 +312,17 @@ func (s *sender) fail(err error) {
 	}
 }
 
-// lose counts as lost what is held and no spool has. The caller holds mu.
+// lose counts the records that no spool has as lost. The caller holds mu.
 func (s *sender) lose() {
 	if s.c.o.Spool != nil {
 		return
 	}
 	lost := s.held.take()
-	s.c.lost.Add(int64(lost.records)) // first: Pending never misses them
+	s.c.lost.Add(int64(lost.records)) // first, so that Stats counts each record as pending or lost
 	s.c.window.leave(lost.records, lost.bytes)
 }
 
-// stop makes err the answer to all who wait. The caller holds mu.
+// stop ends all waiters with err. The caller holds mu.
 func (s *sender) stop(err error) {
 	s.err = err
 	for _, w := range s.waiters {
@@ -335,7 +336,7 @@ func (s *sender) stop(err error) {
 	s.dropSegments()
 }
 
-// dropSegments forgets all records of segments. The caller holds mu.
+// dropSegments removes all segments. The caller holds mu.
 func (s *sender) dropSegments() {
 	for _, seg := range s.segments {
 		seg.drop()
@@ -356,8 +357,8 @@ func (s *sender) close() {
 	s.stop(ErrClosed)
 }
 
-// take returns what a connection writes next: records in a row, in its format.
-// It sets format where only another session can go on. The caller holds mu.
+// take returns the records that a session writes next, in the session's format. If the next
+// records have another format, it sets s.format for the next session. The caller holds mu.
 func (s *sender) take(sess *session) (data []byte, format codec.Codec) {
 	if sess.holds != nil {
 		sess.holds.release()
@@ -388,7 +389,7 @@ func (s *sender) take(sess *session) (data []byte, format codec.Codec) {
 	return seg.data[seg.end(from):seg.end(to)], nil
 }
 
-// settle takes note that all records up to n are settled.
+// settle handles an ack of all records up to n.
 func (s *sender) settle(n uint64) error {
 	s.reporting.Lock()
 	defer s.reporting.Unlock()
@@ -412,18 +413,18 @@ func (s *sender) settle(n uint64) error {
 	} else {
 		s.held.add(-freed.records, -freed.bytes)
 	}
-	if s.idle && s.sent < s.next { // the server's window was full
+	if s.idle && s.sent < s.next { // the writer waited for the server's window
 		s.notify()
 	}
-	window.leave(freed.records, freed.bytes) // first: who is told sees it
+	window.leave(freed.records, freed.bytes) // first, so that a caller who learns of it finds room
 	r := s.deliver()
 	s.mu.Unlock()
 	s.report(r)
 	return nil
 }
 
-// dropSettled drops the records up to n from segments, and returns the room that
-// they took. The caller holds mu.
+// dropSettled removes the records up to n from segments, and returns the place that they
+// occupied. The caller holds mu.
 func (s *sender) dropSettled(n uint64) (freed place) {
 	s.acked, s.sumKnown = n, false
 	drop := 0
@@ -449,7 +450,7 @@ func (s *sender) dropSettled(n uint64) (freed place) {
 	return freed
 }
 
-// record returns a record of segments. The caller holds mu.
+// record returns a record in segments by its number. The caller holds mu.
 func (s *sender) record(number uint64) ([]byte, bool) {
 	for _, seg := range s.segments {
 		if number >= seg.first && number < seg.next() {

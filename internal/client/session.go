@@ -23,26 +23,25 @@ type session struct {
 	codec  codec.Codec // of the session
 	window uint64      // of the server
 
-	holds   *segment        // guarded by s.mu: whose bytes are being written
-	cut     verdict         // guarded by s.mu: why it ends, where that is not for the connection
-	resumed bool            // guarded by s.mu: its place in the log is known
-	gap     *spool.GapError // guarded by s.mu: where it can't be read any more
+	holds   *segment        // guarded by s.mu: being written
+	cut     verdict         // guarded by s.mu: why the client ends it, if not because of the connection
+	resumed bool            // guarded by s.mu: its position in the log is known
+	gap     *spool.GapError // guarded by s.mu: records that the spool can't read
 	turning bool            // guarded by s.mu: the session ends when all that was sent is settled
-	acked   uint64          // guarded by s.mu: settled, and its rejections are told
-	sum     uint32          // guarded by s.mu: of record acked; 0 where it is not known
+	acked   uint64          // guarded by s.mu: the last settled number whose rejections are reported
+	sum     uint32          // guarded by s.mu: checksum of record acked, or 0 if unknown
 
 	failed   atomic.Bool   // writing has failed
-	writeErr error         // why; read when the writer has ended
+	writeErr error         // why; to be read after the writer has ended
 	done     chan struct{} // closed when reading has ended
-	settled  chan struct{} // holds one when the spool is to be told
-	active   time.Time     // when something was settled
+	settled  chan struct{} // holds one element when the spool must be updated
+	active   time.Time     // of the last ack
 }
 
-// lingering is how long the server's last words are waited for when writing
-// has failed.
+// lingering is how long a session waits for the server's last messages after writing failed.
 const lingering = time.Second
 
-// Read reads from the connection, and ends where nothing comes for too long.
+// Read reads from the connection, with a deadline.
 func (sess *session) Read(p []byte) (int, error) {
 	_ = sess.conn.SetReadDeadline(time.Now().Add(wire.BeatWithin))
 	if sess.failed.Load() {
@@ -51,8 +50,8 @@ func (sess *session) Read(p []byte) (int, error) {
 	return sess.conn.Read(p)
 }
 
-// connect makes one connection and uses it to its end. Its error is nil where
-// the session ended in order.
+// connect makes one session and runs it to its end. The error is nil if the session ended
+// regularly.
 func (s *sender) connect(ctx context.Context) error {
 	conn, err := s.c.connect(ctx)
 	if err != nil {
@@ -86,7 +85,7 @@ func (s *sender) connect(ctx context.Context) error {
 	return sess.ended(err)
 }
 
-// ended ends the session's part in its sender, and returns why it has ended.
+// ended detaches the session from its sender, and returns why it ended.
 func (sess *session) ended(err error) error {
 	s := sess.s
 	s.mu.Lock()
@@ -105,10 +104,10 @@ func (sess *session) ended(err error) error {
 	return broken(sess.writeErr, err, s)
 }
 
-// A verdict says whether a session goes on.
+// A verdict says whether a session continues.
 type verdict struct {
 	over bool
-	err  error // of one that is over: nil where it ended in order, so that the next may follow at once
+	err  error // if it is over: why, or nil if it ended regularly, so that the next may follow at once
 }
 
 var (
@@ -116,11 +115,11 @@ var (
 	over    = verdict{over: true}
 )
 
-// check is the verdict on what may have failed.
+// check returns the verdict for an error or nil.
 func check(err error) verdict { return verdict{err != nil, err} }
 
-// read reads what the server says. Its error is nil where the session ended in
-// order.
+// read handles the server's messages to the end. The error is nil if the session ended
+// regularly.
 func (sess *session) read() error {
 	for {
 		m, err := sess.in.Message()
@@ -136,7 +135,7 @@ func (sess *session) read() error {
 	}
 }
 
-// message takes in what the server says.
+// message handles a message of the server.
 func (sess *session) message(m wire.Message) verdict {
 	switch m := m.(type) {
 	case wire.Ack:
@@ -155,7 +154,7 @@ func (sess *session) message(m wire.Message) verdict {
 	}
 }
 
-// settledSome decides after an ack.
+// settledSome returns the verdict after an ack.
 func (sess *session) settledSome() verdict {
 	s := sess.s
 	s.mu.Lock()
@@ -181,14 +180,14 @@ func (sess *session) settledSome() verdict {
 	return proceed
 }
 
-// turned reports whether the session ends because another format comes.
+// turned reports whether the session ends because the next records have another format.
 func (sess *session) turned() bool {
 	sess.s.mu.Lock()
 	defer sess.s.mu.Unlock()
 	return sess.turning && sess.s.acked+1 == sess.s.sent
 }
 
-// reply reads a reply. One beyond the limits says nothing against the session.
+// reply reads a reply. The session continues after a reply that is beyond the limits.
 func (sess *session) reply(m wire.Reply) error {
 	s := sess.s
 	if !s.wants(m.Number) {
@@ -225,7 +224,7 @@ func replyError(number uint64, err error) error {
 	return fmt.Errorf("dictwire: the reply to record %d, which is settled: %w", number, err)
 }
 
-// write writes what there is to be sent, and waits for more.
+// write writes records as they are added, until the session ends.
 func (sess *session) write() {
 	s := sess.s
 	for {

@@ -12,10 +12,10 @@ import (
 	"github.com/dictwire/dictwire/spool"
 )
 
-// maxSpooling is how many bytes are spooled at once, roughly.
+// maxSpooling is roughly the size of one append to the spool, in bytes.
 const maxSpooling = 1 << 20
 
-// drain begins to send what the spool holds.
+// drain begins to send what the spool holds already.
 func (c *Client) drain(ctx context.Context) error {
 	topics, err := c.o.Spool.Topics(ctx)
 	if err != nil {
@@ -39,8 +39,8 @@ func (c *Client) drain(ctx context.Context) error {
 	return nil
 }
 
-// inSpool takes note that the spool holds a topic's records up to the one before
-// next, where not the client but others put them there.
+// inSpool handles that others than the client have added records to the spool: next is the
+// number after the topic's last one.
 func (c *Client) inSpool(topic string, next uint64) error {
 	s, err := c.sender(topic)
 	if err != nil {
@@ -55,8 +55,8 @@ func (c *Client) inSpool(topic string, next uint64) error {
 	return nil
 }
 
-// inSpool returns the oldest record that the spool holds of the topic, and the
-// number after the last; zero where there is no spool, or nothing in it.
+// inSpool returns the number of the topic's oldest record in the spool, and the number after the
+// last. Both are 0 without a spool, or if it has none.
 func (s *sender) inSpool(ctx context.Context) (first, next uint64, err error) {
 	if s.c.o.Spool == nil {
 		return 0, 0, nil
@@ -72,8 +72,7 @@ func (s *sender) inSpool(ctx context.Context) (first, next uint64, err error) {
 	return topics[i].First, topics[i].Next, nil
 }
 
-// appendPending is append where there is a spool: the record gets its number
-// there. The caller holds mu.
+// appendPending is append with a spool, which will number the record. The caller holds mu.
 func (s *sender) appendPending(it item, w *waiter) (int, error) {
 	seg, size, err := s.serialize(&s.pending, 0, it)
 	if err != nil {
@@ -89,7 +88,7 @@ func (s *sender) appendPending(it item, w *waiter) (int, error) {
 	return size, nil
 }
 
-// spool puts what is pending into the spool, until nothing is.
+// spool moves pending records to the spool until there are none.
 func (s *sender) spool() {
 	var records [][]byte
 	for {
@@ -114,7 +113,7 @@ func (s *sender) spool() {
 			err = fmt.Errorf("dictwire: spool: %w", err)
 			s.notSpooled(len(records), err)
 		}
-		s.c.window.leave(len(records), size) // before who waits is told
+		s.c.window.leave(len(records), size) // before the waiters return
 		s.held.add(-len(records), -size)
 		flushed := s.numbered(first, err)
 		r := s.deliver()
@@ -125,8 +124,8 @@ func (s *sender) spool() {
 	}
 }
 
-// takePending moves what is spooled at once from pending to spooled, and returns
-// its size.
+// takePending moves the records of the next append from pending to spooled, and returns their
+// size.
 func (s *sender) takePending() (size int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -141,7 +140,7 @@ func (s *sender) takePending() (size int) {
 	return size
 }
 
-// rest ends spool where nothing is pending.
+// rest reports whether nothing is pending, so that spool ends.
 func (s *sender) rest() bool {
 	s.reporting.Lock()
 	defer s.reporting.Unlock()
@@ -157,13 +156,12 @@ func (s *sender) rest() bool {
 	return true
 }
 
-// notSpooled takes note that the records of spooled are not in the spool. The
-// caller holds mu.
+// notSpooled handles a failed append of the records in spooled. The caller holds mu.
 func (s *sender) notSpooled(records int, err error) {
 	for _, seg := range s.spooled {
 		for _, at := range seg.waiters {
 			if !at.w.gone && !at.w.flush {
-				records-- // whose Send says so
+				records-- // its Send returns the error
 			}
 		}
 	}
@@ -173,16 +171,15 @@ func (s *sender) notSpooled(records int, err error) {
 	}
 }
 
-// numbered takes note of the numbers that the records of spooled got, or why they
-// are not in the spool. It returns the flushes that have waited for that. The
-// caller holds mu.
+// numbered assigns numbers to the records in spooled after an append, or handles its error. It
+// returns the flushes that waited for the append. The caller holds mu.
 func (s *sender) numbered(first uint64, err error) (flushed []*waiter) {
 	for _, seg := range s.spooled {
 		for _, at := range seg.waiters {
 			w := at.w
 			w.number = first + uint64(at.index)
 			if err != nil {
-				w.number = s.known - 1 // a flush waits for what is there; err is among the failures
+				w.number = s.known - 1 // a flush waits for the records before; err is among the failures
 			}
 			switch {
 			case w.gone:
@@ -190,7 +187,7 @@ func (s *sender) numbered(first uint64, err error) (flushed []*waiter) {
 				flushed = append(flushed, w)
 			case w.flush, err == nil && !s.c.o.AtSpool:
 				s.await(w)
-			default: // where the spool is not full, what it has of the record is not known
+			default: // unless the spool is full, it may have the record or not
 				w.end(outcome{err: notTaken(err)})
 			}
 		}
@@ -205,8 +202,8 @@ func (s *sender) numbered(first uint64, err error) (flushed []*waiter) {
 	return flushed
 }
 
-// await makes w wait until its number is settled, unless nothing more is. The
-// caller holds mu.
+// await makes w wait until its number is settled, unless the sender has stopped. The caller
+// holds mu.
 func (s *sender) await(w *waiter) {
 	if s.err != nil {
 		w.end(outcome{err: s.err})
@@ -215,7 +212,7 @@ func (s *sender) await(w *waiter) {
 	s.waiters = append(s.waiters, w)
 }
 
-// notTaken says that a record was not taken where err says so: nil stays nil.
+// notTaken makes an ErrNotSent of an error that says that the record was not taken. nil stays nil.
 func notTaken(err error) error {
 	if errors.Is(err, spool.ErrFull) {
 		return notSentError{err}
@@ -223,9 +220,8 @@ func notTaken(err error) error {
 	return err
 }
 
-// feed reads the spool into segments, from a number on, until the session ends or
-// the spool can't be read. It closes begun when it has read the first record, or
-// none.
+// feed reads the spool into segments, from a number on, until the session ends or the spool
+// can't be read. It closes begun after the first record, or if there is none.
 func (sess *session) feed(ctx context.Context, from uint64, begun chan struct{}) {
 	s := sess.s
 	err := sess.readRecords(ctx, from, sync.OnceFunc(func() { close(begun) }))
@@ -237,7 +233,7 @@ func (sess *session) feed(ctx context.Context, from uint64, begun chan struct{})
 	defer s.mu.Unlock()
 	if errors.As(err, &sess.gap) {
 		if s.acked+1 < sess.gap.From {
-			return // what is before it is settled first
+			return // the records before the gap are settled first
 		}
 		sess.cut = s.pass(sess.gap)
 	} else {
@@ -246,7 +242,7 @@ func (sess *session) feed(ctx context.Context, from uint64, begun chan struct{})
 	_ = sess.conn.Close()
 }
 
-// readRecords reads the spool until that ends, and returns why.
+// readRecords reads the spool to the end, and returns why it ended.
 func (sess *session) readRecords(ctx context.Context, from uint64, begun func()) error {
 	defer begun()
 	s := sess.s
@@ -274,8 +270,8 @@ func (sess *session) readRecords(ctx context.Context, from uint64, begun func())
 	return errors.New("its reader has ended")
 }
 
-// addSpooled adds as many records of the spool to segments as go into one, once
-// there is room in the window.
+// addSpooled adds records from the spool to the segments, as many as fit into one, when the
+// window has room.
 func (s *sender) addSpooled(ctx context.Context, cd codec.Codec, records [][]byte) (n int, err error) {
 	size := 0
 	for n < len(records) && int64(n) < s.c.flight.maxRecords && n < maxSegmentRecords && size < fullSegment {
@@ -305,8 +301,8 @@ func (s *sender) addSpooled(ctx context.Context, cd codec.Codec, records [][]byt
 	return n, nil
 }
 
-// pass ends the session at records that the spool can't give back: the next one
-// goes on after them, where that is accepted. The caller holds mu.
+// pass handles records that the spool can't read: it ends the session and, with AcceptLost, the
+// next one continues after them. The caller holds mu.
 func (s *sender) pass(gap *spool.GapError) verdict {
 	from := max(gap.From, s.acked+1)
 	if from >= gap.To {
@@ -329,7 +325,7 @@ func (s *sender) pass(gap *spool.GapError) verdict {
 	return over
 }
 
-// tell tells the spool what is settled, until the session ends.
+// tell reports settled records to the spool until the session ends.
 func (sess *session) tell(ctx context.Context) {
 	s := sess.s
 	told := uint64(0)

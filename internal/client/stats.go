@@ -1,6 +1,6 @@
 package client
 
-// Stats is where a client stands: see the public ClientStats.
+// Stats are a client's counters: see the public ClientStats.
 type Stats struct {
 	Sessions     int64
 	Broken       int64
@@ -18,7 +18,7 @@ type TopicStats struct {
 	Pending  int64
 }
 
-// Stats returns where the client stands.
+// Stats returns the client's counters.
 func (c *Client) Stats() Stats {
 	st := Stats{
 		Sessions: c.open.Load(), Broken: c.broken.Load(), Lost: c.lost.Load(), Topics: make(map[string]TopicStats),

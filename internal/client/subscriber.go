@@ -22,35 +22,35 @@ type Request struct {
 	Lossy  bool
 }
 
-// A Subscriber is the client's end of a reader. One goroutine reads its
-// connections into a queue.
+// A Subscriber is the client's side of a reader. One goroutine reads from its connections into
+// a queue.
 type Subscriber struct {
 	c       *Client
 	req     Request
 	life    context.Context //nolint:containedctx // of reading, which no call spans
 	cancel  context.CancelCauseFunc
 	running sync.WaitGroup
-	arrived chan struct{} // holds one when Next is to look at the queue
-	asked   chan struct{} // holds one when run is to look at what it waits for
+	arrived chan struct{} // holds one element when Next must look at the queue
+	asked   chan struct{} // holds one element when run must look at what it waits for
 
 	mu        sync.Mutex
 	queue     []*Batch
-	finished  error          // what comes after the queue
+	finished  error          // returned after the queue is empty
 	bytes     int            // of the records in queue
-	spare     []space        // of batches that are done with
+	spare     []space        // memory of batches, to be reused
 	kept      int            // bytes of spare
 	begun     bool           // the first connection was accepted
-	first     string         // where reading began
-	next      string         // after what has come
-	ended     bool           // all has come
+	first     string         // the position where reading began
+	next      string         // the position after all that was read
+	ended     bool           // everything was read
 	conn      net.Conn       // nil between connections
-	told      store.Position // the highest that this connection has told
+	told      store.Position // the highest that this connection has reached
 	commits   []*commit
-	commitErr error // why no commit succeeds any more
+	commitErr error // final: all commits fail
 }
 
-// Beyond maxQueued bytes or maxEvents in the queue nothing more is read, unless a
-// commit waits for its answer.
+// The subscriber stops reading when the queue has maxQueued bytes or maxEvents, unless a commit
+// waits for its answer.
 const (
 	maxQueued = 1 << 20
 	maxEvents = 4096
@@ -67,10 +67,10 @@ func (c *Client) Subscribe(req Request) *Subscriber {
 	return s
 }
 
-// String says what is read.
+// String names the subscription for error texts.
 func (s *Subscriber) String() string { return fmt.Sprintf("subscription to %v", s.req.Topics) }
 
-// Close ends reading. Commits and rejections that wait fail with err.
+// Close ends reading. Waiting commits and rejections fail with err.
 func (s *Subscriber) Close(err error) {
 	s.failCommits(err)
 	s.cancel(err)
@@ -84,8 +84,8 @@ func signal(c chan struct{}) {
 	}
 }
 
-// Next returns what comes next: io.EOF after the last record, unless the request
-// follows. One goroutine calls it at a time.
+// Next returns the next batch, or io.EOF after the last record unless the request follows. Only
+// one goroutine may call it at a time.
 func (s *Subscriber) Next(ctx context.Context) (*Batch, error) {
 	for {
 		s.mu.Lock()
@@ -122,8 +122,7 @@ func (s *Subscriber) Recycle(b *Batch) {
 	b.Records, b.space = nil, space{}
 }
 
-// put puts a batch into the queue. Of progress that nobody has seen, the last
-// counts.
+// put adds a batch to the queue. Progress replaces progress that is still in the queue.
 func (s *Subscriber) put(b *Batch) {
 	s.mu.Lock()
 	if n := len(s.queue); n > 0 && b.isProgress() && s.queue[n-1].isProgress() {
@@ -136,7 +135,7 @@ func (s *Subscriber) put(b *Batch) {
 	signal(s.arrived)
 }
 
-// finish says that nothing more comes after the queue, and why.
+// finish sets the error that Next returns after the queue.
 func (s *Subscriber) finish(err error) {
 	s.mu.Lock()
 	if s.finished == nil {
@@ -146,7 +145,7 @@ func (s *Subscriber) finish(err error) {
 	signal(s.arrived)
 }
 
-// run reads until the end, over as many connections as it takes.
+// run reads to the end, and replaces broken connections.
 func (s *Subscriber) run(ctx context.Context) {
 	again := backoff{min: s.c.o.MinBackoff, max: s.c.o.MaxBackoff}
 	quiet := true
@@ -183,7 +182,7 @@ func (s *Subscriber) run(ctx context.Context) {
 	s.failCommits(context.Cause(ctx))
 }
 
-// wanted waits, where all has come, until a commit needs a connection.
+// wanted waits, after everything was read, until a commit needs a connection.
 func (s *Subscriber) wanted(ctx context.Context) bool {
 	for {
 		s.mu.Lock()
@@ -200,8 +199,8 @@ func (s *Subscriber) wanted(ctx context.Context) bool {
 	}
 }
 
-// room waits until there is room in the queue, or a commit waits for its answer,
-// which lies after what comes next.
+// room waits until the queue has room, or a commit waits for its answer, which the server sends
+// after the batches in flight.
 func (s *Subscriber) room(ctx context.Context) error {
 	for {
 		s.mu.Lock()

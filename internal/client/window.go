@@ -6,15 +6,15 @@ import (
 	"sync/atomic"
 )
 
-// A window bounds records in number and bytes. Each of several goroutines that
-// enter at once may pass the bounds by one record.
+// A window limits the number of records and their bytes. Goroutines that enter at the same
+// moment may exceed the limits by one record each.
 type window struct {
 	maxRecords, maxBytes int64
 	records, bytes       atomic.Int64
 
 	waiting atomic.Bool // room is not nil
 	mu      sync.Mutex
-	room    chan struct{} // guarded by mu: closed when there is room; nil where nobody waits
+	room    chan struct{} // guarded by mu: closed when there is room; nil if nobody waits
 	closed  bool          // guarded by mu
 }
 
@@ -22,8 +22,8 @@ func (w *window) hasRoom() bool {
 	return w.records.Load() < w.maxRecords && w.bytes.Load() < w.maxBytes
 }
 
-// enter takes the place of n records once there is room for one. Where ctx has
-// ended, it takes none.
+// enter waits until there is room for one record, and then takes the place of n. If ctx ends, it
+// takes none.
 func (w *window) enter(ctx context.Context, n int) error {
 	if err := w.await(ctx); err != nil {
 		return err
@@ -52,7 +52,7 @@ func (w *window) await(ctx context.Context) error {
 	}
 }
 
-// tryEnter takes the place of a record if there is room.
+// tryEnter takes the place of a record, or reports false if there is no room.
 func (w *window) tryEnter() bool {
 	if !w.hasRoom() {
 		return false
@@ -73,13 +73,13 @@ func (w *window) wait() (<-chan struct{}, error) {
 	}
 	w.waiting.Store(true)
 	room := w.room
-	if w.hasRoom() { // since the caller looked
+	if w.hasRoom() { // it may have been made since the caller looked
 		w.open()
 	}
 	return room, nil
 }
 
-// open lets those in that wait. The caller holds mu.
+// open wakes all who wait. The caller holds mu.
 func (w *window) open() {
 	if w.room != nil {
 		close(w.room)
@@ -88,10 +88,10 @@ func (w *window) open() {
 	w.waiting.Store(false)
 }
 
-// grow takes place for bytes of records that have entered.
+// grow adds the bytes of records that have entered.
 func (w *window) grow(bytes int) { w.bytes.Add(int64(bytes)) }
 
-// leave gives back the place of records.
+// leave frees the place of records and bytes.
 func (w *window) leave(records, bytes int) {
 	if records == 0 && bytes == 0 {
 		return
@@ -105,7 +105,7 @@ func (w *window) leave(records, bytes int) {
 	}
 }
 
-// close makes enter return ErrClosed where there is no room.
+// close makes waiting calls of enter return ErrClosed.
 func (w *window) close() {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -33,10 +33,10 @@ type world struct {
 	central *machine // to which it passes on what it stores; nil where it does not
 	harmed  bool     // stores and logs may be damaged, and names used twice
 
-	actors    []*actor
+	actors          []*actor
 	clientProducers []*clientProducer
-	copies    []*disk // of spools, by client; nil where there is none
-	backups   []backup
+	copies          []*disk // of spools, by client; nil where there is none
+	backups         []backup
 }
 
 // An actor is a client's process.
