@@ -19,64 +19,64 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// An outbox is a store as a [spool.Spool]. A record's number is that of one
-// whose number is known, plus the records of its topic that stand between them:
+// An outbox presents a store as a [spool.Spool]. A record's number is counted from a record of
+// its topic whose number is known:
 //
 //	trimmed    settled    in flight    counted    not looked at yet
 //	────────┬──────────┬──────────────────────┬───────────────────▶ positions
 //	      saved      done                   tail
 //
-// saved is durable, so that all numbers are found again.
+// saved is durable, so that a restart finds the same numbers.
 type outbox struct {
-	added func(topic string, next uint64) error // tells the client what it is to send
+	added func(topic string, next uint64) error // tells the client what it can send
 
 	store  store.Store
 	ledger *ledger.Ledger
 	logger *slog.Logger
 	tag    string         // of the store
-	from   store.Position // count's: below, everything is counted
+	from   store.Position // count has counted everything before it
 
-	settled chan struct{} // of capacity 1: something is to be saved
+	settled chan struct{} // of capacity 1: settled numbers must be saved
 
 	mu     sync.Mutex
 	topics map[string]*topic // guarded by mu
 	broken error             // guarded by mu: why nothing more can be counted
 }
 
-// A place is a position in a topic, and the number of the record that stands
-// there or will be the next.
+// A place is a position in a topic, and the number of the record there or, at the end, of the
+// next record.
 type place struct {
 	at     store.Position
 	number uint64
 }
 
-// A span is records of one block: where they begin, and what comes behind.
+// A span is records of one block: its first place, and the place after it.
 type span struct{ from, next place }
 
-// A topic is where one topic stands. It is guarded by outbox.mu.
+// A topic is the state of one topic. It is guarded by outbox.mu.
 type topic struct {
 	name   string
 	saved  place
-	done   place // below acked+1 only until that record has been read
+	done   place // lower than acked+1 until record acked has been read
 	tail   place
-	flight []span // what was read and is not settled, in a row from done on
+	flight []span // consecutive, from done on: read, and not settled
 	acked  uint64
 	sum    uint32 // of record acked
-	stuck  bool   // what stands behind tail can't be counted
+	stuck  bool   // records after tail can't be counted
 
-	rejected uint64 // the last one that is kept
-	unkept   uint64 // one that could not be kept: it is not settled either; 0 where there is none
+	rejected uint64 // the last rejected record that was stored in _rejected
+	unkept   uint64 // a rejected record that could not be stored, and so is not settled; or 0
 }
 
 const (
 	own          = "_relay"   // the topic of the ledger
-	noteSettled  = "settled"  // the kind of notes that say how far a topic is
-	noteRejected = "rejected" // the kind of notes that say which record was rejected last
+	noteSettled  = "settled"  // the kind of notes about settled numbers
+	noteRejected = "rejected" // the kind of notes about the last rejected record
 
 	saveEvery = time.Second
 )
 
-// open finds out where the store's topics stand.
+// open reads the state of the store's topics.
 func open(ctx context.Context, s store.Store, prefix string, logger *slog.Logger) (*outbox, error) {
 	o := &outbox{store: s, logger: logger, topics: map[string]*topic{}, settled: make(chan struct{}, 1)}
 	head, err := s.Head(ctx)
@@ -106,8 +106,8 @@ func open(ctx context.Context, s store.Store, prefix string, logger *slog.Logger
 	return o, o.count(ctx, false, func(string, uint64) error { return nil })
 }
 
-// load loads a topic. One of which nothing was ever settled begins with the
-// first record that is there.
+// load reads the state of a topic. If none of its records was ever settled, it begins with its
+// first record.
 func (o *outbox) load(ctx context.Context, name string, first store.Position) (*topic, error) {
 	t := &topic{name: name, saved: place{first, 1}}
 	note, err := o.ledger.Note(ctx, noteSettled, name)
@@ -131,15 +131,14 @@ func (o *outbox) load(ctx context.Context, name string, first store.Position) (*
 	return t, nil
 }
 
-// topic returns a topic, nil where it was not seen yet.
+// topic returns a topic, or nil if it is unknown.
 func (o *outbox) topic(name string) *topic {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.topics[name]
 }
 
-// count counts the records of all topics from o.from on, and tells of each topic
-// that there are more.
+// count counts the records of all topics from o.from on, and tells the client about new ones.
 func (o *outbox) count(ctx context.Context, follow bool, more func(topic string, next uint64) error) error {
 	all := store.ReadOptions{Topics: []string{"*"}, Follow: follow, Progress: time.Hour}
 	for b, err := range o.store.Read(ctx, o.from, all) {
@@ -163,8 +162,8 @@ func (o *outbox) count(ctx context.Context, follow bool, more func(topic string,
 	return nil
 }
 
-// pass counts a block, unless a reader of its topic has been faster, and returns
-// the number behind all that is counted.
+// pass counts a block, unless a reader of its topic has counted it already. It returns the number
+// after the last one that is counted.
 func (o *outbox) pass(t *topic, b store.Batch) uint64 {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -178,8 +177,8 @@ func (o *outbox) pass(t *topic, b store.Batch) uint64 {
 	return t.tail.number
 }
 
-// gap takes note of records that are gone or damaged: of those behind them it is
-// not known which numbers they have. It reports whether err is such an error.
+// gap handles records that are trimmed or damaged, after which the numbers of records are
+// unknown. It reports whether err is such an error.
 func (o *outbox) gap(err error) bool {
 	var (
 		damage  *store.DamageError
@@ -207,8 +206,8 @@ func (o *outbox) gap(err error) bool {
 	return true
 }
 
-// stick takes note that what stands behind a position can't be counted, and
-// reports whether that is news.
+// stick marks a topic whose records after a position can't be counted. It reports whether that
+// was not known before.
 func (o *outbox) stick(t *topic, to store.Position) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -299,7 +298,7 @@ func (o *outbox) read(ctx context.Context, t *topic, from uint64, yield func(spo
 	return nil
 }
 
-// begin returns the last place at or below a number that is known.
+// begin returns the last known place whose number is at most number.
 func (o *outbox) begin(t *topic, number uint64) place {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -313,7 +312,7 @@ func (o *outbox) begin(t *topic, number uint64) place {
 	return at
 }
 
-// fly takes note of what is read.
+// fly adds a span that was read to the flight.
 func (o *outbox) fly(t *topic, sp span) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -330,8 +329,7 @@ func (o *outbox) fly(t *topic, sp span) {
 	}
 }
 
-// land moves done up to what is settled, as far as it was read. The outbox's mu
-// is held.
+// land moves done over the settled part of the flight. The outbox's mu is held.
 func (t *topic) land() {
 	for len(t.flight) > 0 && t.flight[0].next.number <= t.acked+1 {
 		t.done = t.flight[0].next
@@ -364,7 +362,7 @@ func (o *outbox) Settle(_ context.Context, name string, number uint64, sum uint3
 	return nil
 }
 
-// keep saves what is settled, until ctx ends.
+// keep saves settled numbers until ctx ends.
 func (o *outbox) keep(ctx context.Context) {
 	tick := time.NewTicker(saveEvery)
 	defer tick.Stop()
@@ -385,7 +383,7 @@ func (o *outbox) keep(ctx context.Context) {
 	}
 }
 
-// save makes durable what is settled, and then trims it.
+// save makes settled numbers durable, and then trims the records.
 func (o *outbox) save(ctx context.Context) error {
 	var (
 		all   []*topic
@@ -420,7 +418,7 @@ var errNote = errors.New("a note that this version does not know")
 
 const settledSize = 8 + 4 + 8 + crc32.Size
 
-// appendSettled appends a note: a place, and the sum of the record before it.
+// appendSettled appends a note: a place, and the checksum of the record before it.
 func appendSettled(dst []byte, p place, sum uint32) []byte {
 	dst = binary.BigEndian.AppendUint64(dst, p.at.Block)
 	dst = binary.BigEndian.AppendUint32(dst, p.at.Index)

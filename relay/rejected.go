@@ -12,13 +12,12 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// keepAgain is how soon what could not be kept is tried again.
+// keepAgain is the pause before reject tries again to store a record.
 const keepAgain = time.Second
 
-// reject logs a record that the upstream server rejected, and keeps it in
-// _rejected, once: the note that says so is stored with it. It does not return
-// before, unless ctx ends; then the record is not settled, and will be told
-// again.
+// reject logs a record that the upstream server rejected, and stores it in _rejected exactly
+// once, together with a note of its number. It tries until it succeeds or ctx ends. In that
+// case the record is not settled, and the upstream server will report its rejection again.
 func (o *outbox) reject(ctx context.Context, e *dictwire.RejectedError) {
 	t := o.topic(e.Topic)
 	o.mu.Lock()
@@ -64,8 +63,8 @@ func (o *outbox) keepRejected(ctx context.Context, t *topic, e *dictwire.Rejecte
 	})
 }
 
-// rejection returns what is kept of a rejected record: all of it. Producer, number and peer
-// are those of the one who sent it here.
+// rejection returns the whole record with its rejection. Producer, number and peer are those of
+// its original sender.
 func (o *outbox) rejection(ctx context.Context, t *topic, e *dictwire.RejectedError) ([]byte, error) {
 	b, index, err := o.find(ctx, t, e.Number)
 	var damage *store.DamageError
@@ -79,7 +78,7 @@ func (o *outbox) rejection(ctx context.Context, t *topic, e *dictwire.RejectedEr
 		}
 	}
 	r := rejection.Of(record)
-	r.Bytes = record // whole: it was acknowledged, and is trimmed from its topic
+	r.Bytes = record // whole, since it was acknowledged, and its topic will lose it
 	r.Code, r.Reason, r.Text, r.Topic = e.Code, e.Reason, e.Text, e.Topic
 	if b != nil && !b.Producer.IsZero() {
 		r.Producer, r.Number = b.Producer.Name, b.First+uint64(index)
@@ -94,8 +93,7 @@ func (o *outbox) rejection(ctx context.Context, t *topic, e *dictwire.RejectedEr
 	return r.Append(nil)
 }
 
-// find returns the block that holds a record, and where in it; nil where there
-// is none.
+// find returns the block that holds a record, and its index there, or nil.
 func (o *outbox) find(ctx context.Context, t *topic, number uint64) (*store.Block, uint32, error) {
 	at := o.begin(t, number)
 	for b, err := range o.store.Read(ctx, at.at, store.ReadOptions{Topics: []string{t.name}}) {
@@ -114,7 +112,7 @@ func (o *outbox) find(ctx context.Context, t *topic, number uint64) (*store.Bloc
 	return nil, 0, nil
 }
 
-// parseRejected reads the note of the last record that was rejected.
+// parseRejected parses the note about the last rejected record.
 func parseRejected(note []byte) (uint64, error) {
 	if len(note) != 8 {
 		return 0, errNote

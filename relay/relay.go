@@ -1,5 +1,5 @@
-// Package relay passes what a server has stored on to another server: in order,
-// exactly once, through days without the network.
+// Package relay sends the records that a server has stored to another server: in order, each
+// exactly once, even after days without a network.
 //
 //	s, err := log.Open(ctx, dir, nil)
 //	…
@@ -12,10 +12,9 @@
 //   - What the server acknowledged to its senders is passed on, topic by topic, in
 //     the order in which readers of the store see it. Topics that begin with "_"
 //     stay.
-//   - Each record is stored once by the upstream server, whatever is killed or cut
-//     off how often: the relay's records are numbered by their order in the store,
-//     which nothing changes. There is no copy, and so no moment in which a record
-//     is in two places or in none.
+//   - The upstream server stores each record once, however often processes are killed
+//     and connections cut: records are numbered by their order in the store, which
+//     never changes. The relay makes no copy that could get out of step.
 //   - A record stays in the store until the upstream server has settled it. Then it
 //     is trimmed.
 //   - What the upstream server rejects is logged and kept whole in _rejected, once.
@@ -23,20 +22,19 @@
 //
 // # Limits
 //
-// Upstream, the producer of all records of a topic is the relay, and their time is
-// when they came there; who sent them is known here alone. A handler's rejection
-// upstream comes too late for the sender, to whom the record was settled when it
-// was durable here. Nothing else may trim the topics: a relay that finds records
-// gone, or damaged, stops with that topic and says so. So it does where the
-// upstream server has less than it acknowledged, or another record under a number:
-// see dictwire.ErrLost and dictwire.ErrConflict. A relay begins with reading once
-// what is not passed on yet.
+// For the upstream server, the relay is the producer of all records, and their time is
+// that of their arrival there; only this server knows their senders. A rejection by the
+// upstream server's handler comes too late for the sender, to whom this server has
+// acknowledged the record. Nothing else may trim the topics: if records are gone or
+// damaged, the relay stops with that topic and logs why. It does the same if the
+// upstream server has less than it acknowledged, or another record under a number: see
+// dictwire.ErrLost and dictwire.ErrConflict. When it starts, a relay reads all records
+// that are not passed on yet, to count them.
 //
 // # In the store
 //
-// The topic _relay is the relay's: its name, and for each topic how far it is
-// settled (position, number and CRC-32C), as the notes of producers. See
-// docs/decisions.
+// The topic _relay holds the relay's name and, for each topic, the settled position, number
+// and CRC-32C, as the notes of producers. See docs/decisions.
 package relay
 
 import (
@@ -54,29 +52,28 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// A Relay passes the topics of a store on. Its fields must not be changed once it
-// runs.
+// A Relay sends the records of a store to another server. Its fields must not be changed once
+// it runs.
 type Relay struct {
-	// Store is what the server stores into. One relay runs on it at a time.
+	// Store is the server's store. Only one relay may run on it at a time.
 	Store store.Store
 
-	// Addr is the upstream server's, as [dictwire.Dial] has it.
+	// Addr is the address of the upstream server, as in [dictwire.Dial].
 	Addr string
 
-	// Dialer is how it is connected to. Its Spool is the relay's, and so is its
-	// OnRejected. Its Producer begins the relay's name when the relay is made,
-	// and counts no more later; it has at most 32 bytes.
+	// Dialer has the options of the connection. The relay sets Spool and OnRejected. Producer is
+	// the prefix of the relay's name, at most 32 bytes; it is used only when the relay is
+	// created.
 	Dialer dictwire.Dialer
 
-	// Logger is told of what is rejected upstream and of what can't be passed
-	// on. Nil means that of Dialer.
+	// Logger gets rejections by the upstream server, and failures. Nil means that of Dialer.
 	Logger *slog.Logger
 
 	outbox atomic.Pointer[outbox]
 }
 
-// Pending returns how many records of the store are not settled upstream, as far
-// as they are counted: those that were there when Run began are, once it sends.
+// Pending returns the number of records that the upstream server has not settled, as far as they
+// are counted. When Run begins to send, it has counted those that were in the store before.
 func (r *Relay) Pending() uint64 {
 	o := r.outbox.Load()
 	if o == nil {
@@ -85,9 +82,8 @@ func (r *Relay) Pending() uint64 {
 	return o.pending()
 }
 
-// Prepare makes a new store the relay's, as Run does, before there is anything in it.
-// The error says where it has been a server's: what it holds would be deleted when it
-// is passed on.
+// Prepare marks an empty store as the relay's, as Run does. It refuses a store with records of a
+// server that was not a relay, since they would be deleted after they are passed on.
 func (r *Relay) Prepare(ctx context.Context) error {
 	topics, err := r.Store.Topics(ctx)
 	if err != nil {
@@ -102,8 +98,8 @@ func (r *Relay) Prepare(ctx context.Context) error {
 	return nil
 }
 
-// Run passes on what the store has and gets, until ctx ends or the store is
-// closed: then its error says so.
+// Run sends all records that are in the store or are added, until ctx ends or the store is
+// closed, which is its error.
 func (r *Relay) Run(ctx context.Context) (err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

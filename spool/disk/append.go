@@ -13,28 +13,28 @@ import (
 )
 
 const (
-	maxBlock = 1 << 20 // bytes of records in a block, if one record is not more
-	maxBatch = 4 << 20 // bytes of records that are written at once, if one call has not more
-	maxFree  = 4       // blocks that are kept to be used again
+	maxBlock = 1 << 20 // limit of the records of a block, in bytes, unless a single record is larger
+	maxBatch = 4 << 20 // limit of the records that are written at once, in bytes, unless a single call has more
+	maxFree  = 4       // blocks that are kept for reuse
 )
 
-// A call is an Append that is under way.
+// A call is an Append in progress.
 type call struct {
 	topic   string
 	format  string
 	records [][]byte
 	size    int64
 
-	part  int    // of the batch
-	first uint64 // the answer
+	part  int    // index in the batch
+	first uint64 // the result
 	err   error
-	turn  chan bool // of capacity 1: true where the call is to write what is pending, false where it is done
+	turn  chan bool // of capacity 1: true if the call must write the pending calls, false if it is done
 }
 
 func newCall() any { return &call{turn: make(chan bool, 1)} }
 
-// Append implements [spool.Spool]. An error that wraps
-// spool.ErrFull, or the cause of ctx, says that nothing was kept.
+// Append implements [spool.Spool]. After an error that wraps spool.ErrFull or the cause of ctx,
+// nothing was kept.
 func (s *Spool) Append(ctx context.Context, topic, format string, records ...[]byte) (uint64, error) {
 	size, err := s.check(topic, format, records)
 	if err != nil {
@@ -49,14 +49,14 @@ func (s *Spool) Append(ctx context.Context, topic, format string, records ...[]b
 	}
 	defer s.calls.Done()
 	for first || <-c.turn {
-		s.writePending(context.WithoutCancel(ctx)) // a call that has begun goes to its end
+		s.writePending(context.WithoutCancel(ctx)) // a write must not be cut short
 		first = false
 	}
 	return c.first, c.err
 }
 
-// MaxAppend returns how many bytes of records one Append takes. Beyond them, it
-// never has room.
+// MaxAppend returns the limit of one Append, in bytes of records: the spool never has room for
+// more.
 func (s *Spool) MaxAppend() int64 { return min(s.opts.MaxBytes, store.MaxBlockBytes) }
 
 func (s *Spool) recycle(c *call) {
@@ -64,7 +64,7 @@ func (s *Spool) recycle(c *call) {
 	s.idle.Put(c)
 }
 
-// check returns how many bytes the records have, or why they can't be kept.
+// check returns the size of the records in bytes, or why they can't be kept.
 func (s *Spool) check(topic, format string, records [][]byte) (size int64, err error) {
 	if err := store.CheckTopic(topic); err != nil {
 		return 0, fmt.Errorf("spool: %w", err)
@@ -93,8 +93,8 @@ func (s *Spool) check(topic, format string, records [][]byte) (size int64, err e
 	return size, nil
 }
 
-// begin waits for room and takes it. It reports whether the call is the one that
-// writes what is pending.
+// begin waits for room and reserves it. It reports whether the call must write the pending
+// calls.
 func (s *Spool) begin(ctx context.Context, c *call) (first bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -124,8 +124,8 @@ func (s *Spool) begin(ctx context.Context, c *call) (first bool, err error) {
 	return first, nil
 }
 
-// writePending writes what is pending, and lets the next call do the same where
-// more has come meanwhile.
+// writePending writes the pending calls. If more have come meanwhile, it makes one of them write
+// those.
 func (s *Spool) writePending(ctx context.Context) {
 	s.write.Lock()
 	defer s.write.Unlock()
@@ -155,7 +155,7 @@ func (s *Spool) writePending(ctx context.Context) {
 	b.recycle()
 }
 
-// A batch is calls that are written together.
+// A batch is a group of calls that are written together.
 type batch struct {
 	calls  []*call
 	parts  []part
@@ -166,12 +166,12 @@ type batch struct {
 // A part is a topic's share of a batch.
 type part struct {
 	topic *topic
-	next  uint64       // the number behind its records
-	last  *store.Block // that its records go into
+	next  uint64       // the number after its records
+	last  *store.Block // receives its next records
 	err   error
 }
 
-// write makes the calls' records durable, and answers them. s.write is held.
+// write makes the records of calls durable, and sets the calls' results. s.write is held.
 func (b *batch) write(ctx context.Context, s *Spool) {
 	for _, c := range b.calls {
 		c.part = b.part(ctx, s, c.topic)
@@ -196,7 +196,7 @@ func (b *batch) write(ctx context.Context, s *Spool) {
 		p := &b.parts[c.part]
 		t := p.topic
 		if p.err != nil {
-			// Only another claim tells which number comes next.
+			// A new claim must find out the next number.
 			c.err, t.claimed = p.err, false
 			s.bytes -= c.size
 			continue
@@ -210,7 +210,7 @@ func (b *batch) write(ctx context.Context, s *Spool) {
 	}
 }
 
-// part returns the index of a topic's part.
+// part returns the index of a topic's part of the batch.
 func (b *batch) part(ctx context.Context, s *Spool, name string) int {
 	for i := range b.parts {
 		if b.parts[i].topic.name == name {
@@ -222,8 +222,8 @@ func (b *batch) part(ctx context.Context, s *Spool, name string) int {
 	return len(b.parts) - 1
 }
 
-// topic returns a topic whose next number is known, and makes it where there is
-// none. s.write is held.
+// topic returns a topic, after it has claimed it so that its next number is known. It creates
+// the topic if there is none. s.write is held.
 func (s *Spool) topic(ctx context.Context, name string) (*topic, error) {
 	s.mu.Lock()
 	t := s.topics[name]
@@ -268,7 +268,7 @@ func (b *batch) block() *store.Block {
 	return new(store.Block)
 }
 
-// recycle keeps a little memory for the next batch.
+// recycle clears the batch, and keeps some of its memory for the next one.
 func (b *batch) recycle() {
 	for _, block := range b.blocks {
 		if len(b.free) < maxFree && cap(block.Data) <= 2*maxBlock {

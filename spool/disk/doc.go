@@ -23,16 +23,15 @@
 //     all was settled and the spool was opened anew.
 //   - The records of one Append are kept together or not at all. After an error
 //     that wraps store.ErrUnavailable it is not known which.
-//   - Nothing is dropped that is not settled. A spool has a bound in bytes, one in
-//     age, and a reserve of the disk; at any of them it is full, and Append waits
-//     or says so: see [Options] and [Stats].
+//   - Unsettled records are never dropped. A spool has limits of bytes and age, and a
+//     reserve of free disk space; at any of them it is full, and Append waits or
+//     returns an error: see [Options] and [Stats].
 //   - Appends that come at the same time share a sync.
 //   - One process owns the directory. A second one gets store.ErrLocked.
 //
-// What is known to be settled becomes durable up to a second late. A spool that
-// is opened after a loss of power may say less than it was told, never more; the
-// server's answer to the next greeting puts that right, and nothing is stored
-// twice.
+// Settle becomes durable up to a second later. A spool that is opened after a loss of
+// power may know a lower settled number than it was given, never a higher one; the
+// server's answer to the next greeting corrects it, and nothing is stored twice.
 //
 // # When a directory is lost, copied or put back
 //
@@ -41,18 +40,18 @@
 //
 //   - The directory is lost: the new one has another name. What it had not sent is
 //     gone with it; nothing is stored twice.
-//   - An old copy is put back: its attempts are lower than those that the server
-//     saw, and it gets stale. Where it has been opened often enough to pass them,
-//     the server has numbers above its own, or another record at the last of
-//     them: the client stops with a conflict.
+//   - An old copy is put back: its attempts are lower than those that the server has
+//     seen, and the server refuses it as stale. If it was opened often enough to pass
+//     them, the server has higher numbers, or another record under its last number:
+//     the client stops with a conflict.
 //   - Two copies are in use: one fences the other, which stops; or a conflict, as
 //     above.
 //   - The server is restored from a backup, or replaced: lost. Where the client
 //     accepts that, all that is still here is sent again.
 //
-// With store.OS, what the operating system had not written is gone after a loss
-// of power. Numbers may then be used again, and if some of them were sent, the
-// server's sum tells: a conflict.
+// With store.OS, a loss of power loses what the operating system had not written.
+// Numbers may then be used again. If some of them had been sent, the server finds
+// another checksum: a conflict.
 //
 // # Limits
 //

@@ -10,17 +10,17 @@ import (
 	"github.com/dictwire/dictwire/internal/storedir"
 )
 
-// lookEvery is how often it is looked how much of the disk is free.
+// lookEvery is how often the free space of the disk is read.
 const lookEvery = time.Second
 
-// A disk is what was last seen of how much of it is free.
+// A disk is the free space of the disk when it was last read.
 type disk struct {
 	looked time.Time
 	full   error
 }
 
-// full returns an error where there is no room for so many bytes, and how soon
-// to look again where that may end by itself. s.mu is held.
+// full returns an error if there is no room for n more bytes, and when to look again if room may
+// appear without a Settle. s.mu is held.
 func (s *Spool) full(size int64) (again time.Duration, err error) {
 	if size > s.opts.MaxBytes-s.bytes {
 		return 0, fmt.Errorf("%w: it holds %d bytes of %d", spool.ErrFull, s.bytes, s.opts.MaxBytes)
@@ -35,27 +35,27 @@ func (s *Spool) full(size int64) (again time.Duration, err error) {
 	return lookEvery, s.disk.full
 }
 
-// look returns an error where less of the disk is free than the reserve.
+// look returns an error if the disk has less free space than the reserve.
 func (s *Spool) look() error {
 	u, err := s.opts.FS.GetDiskUsage(s.dir)
 	if err != nil || u.AvailBytes >= s.least {
-		return nil //nolint:nilerr // a file system that can't tell has no reserve
+		return nil //nolint:nilerr // without a reserve if the file system can't report free space
 	}
 	return fmt.Errorf("%w: %d MiB of the disk are free, and %d are the reserve", spool.ErrFull, u.AvailBytes>>20, s.least>>20)
 }
 
-// setReserve works out how many bytes of the disk stay free.
+// setReserve computes the reserve of free disk space.
 func (s *Spool) setReserve() error {
 	u, err := s.opts.FS.GetDiskUsage(s.dir)
 	if err != nil {
-		return nil //nolint:nilerr // a file system that can't tell has no reserve
+		return nil //nolint:nilerr // without a reserve if the file system can't report free space
 	}
 	s.least, err = storedir.Reserve(s.opts.Reserve, 64<<20, u.TotalBytes, 0)
 	return err
 }
 
-// wait waits until there may be more room, or for a time that is not zero. s.mu
-// is held, but not meanwhile.
+// wait waits until there may be more room, or until a time-out unless that is 0. s.mu is held
+// before and after, but not meanwhile.
 func (s *Spool) wait(ctx context.Context, again time.Duration) {
 	var tick <-chan time.Time
 	if again > 0 {

@@ -12,14 +12,14 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// only reads a topic's records, and neither follows nor tells of progress.
+// only reads a topic's records, and does not follow.
 func (s *Spool) only(topic string) store.ReadOptions {
 	return store.ReadOptions{Topics: []string{topic}, Producer: s.producer(topic)}
 }
 
-// Read implements [spool.Spool]. The last that it yields is an error: the
-// cause of ctx; one that wraps store.ErrUnavailable where the spool is closed;
-// or a *spool.GapError, which wraps a *store.DamageError.
+// Read implements [spool.Spool]. It ends with an error: the cause of ctx; one that wraps
+// store.ErrUnavailable if the spool is closed; or a *spool.GapError that wraps a
+// *store.DamageError.
 func (s *Spool) Read(ctx context.Context, topic string, from uint64) iter.Seq2[spool.Batch, error] {
 	return func(yield func(spool.Batch, error) bool) {
 		err := s.read(ctx, topic, from, func(b spool.Batch) bool { return yield(b, nil) })
@@ -37,10 +37,10 @@ func (s *Spool) read(ctx context.Context, topic string, from uint64, yield func(
 	o := s.only(topic)
 	o.Follow, o.Progress = true, time.Hour
 	var records [][]byte
-	want := uint64(0) // the next block's first, where that is known
+	want := uint64(0) // the next block's first number, or 0 if unknown
 	for b, err := range s.store.Read(ctx, begin.at, o) {
 		if trimmed := (*store.TrimmedError)(nil); errors.As(err, &trimmed) {
-			want = 0 // what is settled may be gone
+			want = 0 // settled records may be gone
 			continue
 		}
 		if damage := (*store.DamageError)(nil); errors.As(err, &damage) {
@@ -73,13 +73,13 @@ func (s *Spool) read(ctx context.Context, topic string, from uint64, yield func(
 	return nil
 }
 
-// gap returns which records of a topic a damaged place held, from a number on; nil
-// where it held none.
+// gap returns the records of a topic, from a number on, that a damaged range held, or nil if it
+// held none.
 func (s *Spool) gap(ctx context.Context, topic string, from uint64, d *store.DamageError) error {
 	s.mu.Lock()
-	to := uint64(0) // behind all of which it is known that they were stored
+	to := uint64(0) // the number after the last one that is known to have been stored
 	if t := s.topics[topic]; t != nil {
-		to = t.behind()
+		to = t.after()
 	}
 	s.mu.Unlock()
 	next, ok, err := s.firstFrom(ctx, topic, d.To)
@@ -92,23 +92,21 @@ func (s *Spool) gap(ctx context.Context, topic string, from uint64, d *store.Dam
 	return &spool.GapError{From: from, To: to, Err: d}
 }
 
-// A stored is a block of a topic: where it stands, and the numbers it holds.
+// A stored is a block of a topic: its position, and the numbers of its records.
 type stored struct {
 	at, behind store.Position
 	first, end uint64
 }
 
-// find returns the last block of a topic that begins with a number or a lower
-// one; the zero value where there is none.
-//
-// Blocks of a topic stand by their numbers: the first one from a position on
-// begins with a number that grows with the position.
+// find returns the last block of a topic whose first number is at most number, or the zero
+// value if there is none. It is a binary search, since the first numbers of a topic's blocks
+// grow with their positions.
 func (s *Spool) find(ctx context.Context, topic string, number uint64) (b stored, err error) {
 	head, err := s.store.Head(ctx)
 	if err != nil {
 		return b, err
 	}
-	low, high := uint64(0), head.Block // b stands at low; what is sought, at low or between
+	low, high := uint64(0), head.Block // b is at low; the result is at low or between low and high
 	for low+1 < high {
 		middle := low + (high-low)/2
 		next, ok, err := s.firstFrom(ctx, topic, store.Position{Tag: head.Tag, Block: middle})
@@ -124,12 +122,11 @@ func (s *Spool) find(ctx context.Context, topic string, number uint64) (b stored
 	return b, nil
 }
 
-// firstFrom returns the first block of a topic from a position on, and whether
-// there is one.
+// firstFrom returns the first block of a topic from a position on, or false if there is none.
 func (s *Spool) firstFrom(ctx context.Context, topic string, from store.Position) (b stored, ok bool, err error) {
 	for batch, err := range s.store.Read(ctx, from, s.only(topic)) {
 		if damage, trimmed := (*store.DamageError)(nil), (*store.TrimmedError)(nil); errors.As(err, &damage) || errors.As(err, &trimmed) {
-			continue // the next one's numbers are above those of what is missing
+			continue // the next block has higher numbers than the missing ones
 		}
 		if err != nil {
 			return b, false, err

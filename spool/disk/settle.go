@@ -14,13 +14,12 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// saveEvery is how late what is settled becomes durable. Until then the spool
-// that is opened after a crash knows a lower number: the server says where it
-// stands, and nothing is sent twice.
+// saveEvery is how late Settle becomes durable. A spool that is opened after a crash may know a
+// lower settled number; the server then tells the right one, and nothing is sent twice.
 const saveEvery = time.Second
 
-// Settle implements [spool.Spool]. Its error is that of an earlier one which
-// could not be saved.
+// Settle implements [spool.Spool]. It returns the error of an earlier Settle that could not be
+// saved.
 func (s *Spool) Settle(_ context.Context, topic string, number uint64, sum uint32) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -46,7 +45,7 @@ func (s *Spool) Settle(_ context.Context, topic string, number uint64, sum uint3
 	return err
 }
 
-// keep saves what is settled, until the spool is closed.
+// keep saves settled numbers until the spool is closed.
 func (s *Spool) keep() {
 	for {
 		select {
@@ -71,16 +70,16 @@ func (s *Spool) keep() {
 	}
 }
 
-// A saving is how far a topic is settled, which is to be saved.
+// A saving is the settled number of a topic that must be saved.
 type saving struct {
 	topic *topic
 	acked uint64
 	sum   uint32
 }
 
-// save makes durable what is settled, and then trims it: the other way round, a
-// spool could open that holds less than it knows to be settled. One save runs at
-// a time.
+// save makes settled numbers durable, and then trims the records. In the other order, a spool
+// could be opened after a crash that lacks records which it does not know to be settled. Only
+// one save runs at a time.
 func (s *Spool) save(ctx context.Context) error {
 	s.mu.Lock()
 	settles := s.settles
@@ -117,7 +116,7 @@ func (s *Spool) saveAll(ctx context.Context, all []saving) error {
 	return errors.Join(append(errs, s.count(ctx, all))...)
 }
 
-// trim deletes a topic's blocks whose records are settled.
+// trim deletes a topic's blocks whose records are all settled.
 func (s *Spool) trim(ctx context.Context, sv saving) error {
 	b, err := s.find(ctx, sv.topic.name, sv.acked+1)
 	if err != nil {
@@ -136,7 +135,7 @@ func (s *Spool) trim(ctx context.Context, sv saving) error {
 	return nil
 }
 
-// count takes stock of topics of which something was trimmed.
+// count counts the records of topics that were trimmed.
 func (s *Spool) count(ctx context.Context, all []saving) error {
 	s.write.Lock() // so that all that is stored is counted
 	defer s.write.Unlock()
@@ -164,7 +163,7 @@ func (s *Spool) count(ctx context.Context, all []saving) error {
 
 const markSize = 8 + crc32.Size
 
-// appendMark appends a note that says what is settled.
+// appendMark appends a note with the settled number and its checksum.
 func appendMark(dst []byte, acked uint64, sum uint32) []byte {
 	return binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint64(dst, acked), sum)
 }

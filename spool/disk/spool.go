@@ -19,40 +19,33 @@ import (
 	"github.com/dictwire/dictwire/store/log"
 )
 
-// Options are what a spool can be told. Nil and the zero value mean the
-// defaults.
+// Options are options of a spool. Nil and the zero value mean the defaults.
 type Options struct {
-	// Name begins the producer's name, so that people know it: at most 32
-	// bytes of printable ASCII without spaces. It counts when the spool is
-	// made, and not later.
+	// Name is the prefix of the producer's name, for people: at most 32 bytes of printable ASCII
+	// without spaces. It is used only when the spool is created.
 	Name string
 
-	// MaxBytes is how many bytes of records the spool holds; it is full when
-	// there is no room for what is to be appended. Zero means 1 GiB, negative no
-	// limit.
+	// MaxBytes limits the records in the spool, in bytes. Zero means 1 GiB, negative no limit.
 	MaxBytes int64
 
-	// MaxAge is how long the oldest record may wait to be settled. Beyond that
-	// the spool is full, whatever it holds, until the record is settled: it is
-	// not dropped. Zero means 60 days, negative no limit.
+	// MaxAge limits the age of the oldest unsettled record. The spool does not drop an older one,
+	// but is full until it is settled. Zero means 60 days, negative no limit.
 	MaxAge time.Duration
 
-	// NoWait lets Append return spool.ErrFull where the spool is full,
-	// instead of waiting for room.
+	// NoWait makes Append return spool.ErrFull if the spool is full, instead of waiting for room.
 	NoWait bool
 
-	// Durability is what Append promises: store.Fsync (the default) or
-	// store.OS, which survives the end of the process and not the loss of
-	// power.
+	// Durability is what Append promises: store.Fsync (the default), or store.OS, which survives
+	// the end of the process but not a loss of power.
 	Durability store.Durability
 
-	// Reserve is how many bytes of the disk stay free. The spool is full while
-	// fewer are. Zero means 64 MiB, but at most a tenth of the disk; negative
-	// means none. Open refuses a reserve that the disk can never have.
+	// Reserve is the disk space that must stay free, in bytes: the spool is full while less is
+	// free. Zero means 64 MiB, but at most a tenth of the disk; negative means none. Open refuses
+	// a reserve that is larger than the disk.
 	Reserve int64
 
-	// AcceptLost opens a spool of which a part is missing, and goes on without it:
-	// nobody knows which records were there. Else Open fails.
+	// AcceptLost makes Open accept that files of the spool are missing, with records that nobody
+	// knows. Without it, Open fails.
 	AcceptLost bool
 
 	// Now is the clock. Nil means time.Now.
@@ -66,28 +59,28 @@ type Options struct {
 type Spool struct {
 	store  *log.Store
 	opts   Options
-	least  uint64 // bytes of the disk that stay free
+	least  uint64 // the reserve, in bytes
 	dir    string
 	ledger *ledger.Ledger
 	idle   sync.Pool // of *call
 
-	// write is held by whoever writes what is pending, until it is counted.
+	// write is held while a batch is written and counted.
 	write sync.Mutex
 	batch batch // guarded by write
 
 	mu      sync.Mutex
 	topics  map[string]*topic // guarded by mu
-	pending []*call           // guarded by mu: those that wait to be written
-	writing bool              // guarded by mu: one call writes what is pending
-	bytes   int64             // guarded by mu: of all records, those of calls that are under way included
-	oldest  time.Time         // guarded by mu: when the oldest record came; zero where there is none
-	settles uint64            // guarded by mu: how often something was settled
-	unsaved bool              // guarded by mu: some of it is not saved yet
+	pending []*call           // guarded by mu: calls to be written
+	writing bool              // guarded by mu: a call is writing
+	bytes   int64             // guarded by mu: of all records, including those of calls in progress
+	oldest  time.Time         // guarded by mu: the time of the oldest record, or zero
+	settles uint64            // guarded by mu: the number of Settle calls that had an effect
+	unsaved bool              // guarded by mu: settled numbers are not saved yet
 	disk    disk              // guarded by mu
 	waiting int               // guarded by mu: calls that wait for room
 	room    chan struct{}     // guarded by mu: closed when there may be more room
 	closed  bool              // guarded by mu
-	failure error             // guarded by mu: why it could not be saved
+	failure error             // guarded by mu: why settled numbers could not be saved
 	refused uint64            // guarded by mu
 	calls   sync.WaitGroup    // Append; Add under mu before closed
 	settled chan struct{}     // of capacity 1: something is unsaved
@@ -96,38 +89,38 @@ type Spool struct {
 	keeper  sync.WaitGroup
 }
 
-// A topic is where one of the spool's topics stands. It is guarded by Spool.mu;
-// what the writer and the keeper need of it has its own comment.
+// A topic is the state of a topic. It is guarded by Spool.mu, unless a field's comment says
+// otherwise.
 type topic struct {
 	name    string
-	claimed bool   // epoch is the store's; guarded by Spool.write
+	claimed bool   // epoch is that of a claim; guarded by Spool.write
 	epoch   uint64 // guarded by Spool.write
-	next    uint64 // behind what is durable; written under both Spool.write and Spool.mu
-	given   uint64 // behind what is durable or about to be: a reader may be faster than its writer
+	next    uint64 // the number after the last durable one; written under both Spool.write and Spool.mu
+	given   uint64 // the number after the last one that is durable or being written: a reader may see it before its writer returns
 
-	first  uint64 // the oldest record that is held, or next
+	first  uint64 // the number of the oldest record, or next
 	acked  uint64
 	sum    uint32
-	bytes  int64     // of the records that are held
-	oldest time.Time // when the first of them came; zero where there is none
+	bytes  int64     // of the records
+	oldest time.Time // the time of the oldest record, or zero
 
-	saved uint64 // the acked that is durable, and below which all is trimmed
+	saved uint64 // the acked that is durable, up to which records are trimmed
 }
 
-// Topic is where a spool keeps its notes in its store: it tells a spool from a
+// Topic is the topic of a spool's notes in its store. Its presence distinguishes a spool from a
 // server's store.
 const Topic = "_spool"
 
 const (
-	settled    = "settled" // the kind of notes that say what is
-	concurrent = 64        // topics that are loaded at a time when a spool is opened
+	settled    = "settled" // the kind of notes about settled numbers
+	concurrent = 64        // topics that Open loads at a time
 )
 
 var errClosed = fmt.Errorf("spool: closed: %w", store.ErrUnavailable)
 
-// Open opens the spool in a directory, and makes it where there is none. The
-// error wraps store.ErrLocked where another process has it open, and
-// spool.ErrDamaged where some of it is lost: see Options.AcceptLost.
+// Open opens the spool in a directory, or creates it. The error wraps store.ErrLocked if
+// another process has it open, and spool.ErrDamaged if parts of it are lost: see
+// Options.AcceptLost.
 func Open(ctx context.Context, dir string, o *Options) (*Spool, error) {
 	s := &Spool{
 		dir:     dir,
@@ -147,14 +140,14 @@ func Open(ctx context.Context, dir string, o *Options) (*Spool, error) {
 	var damages []log.Damage
 	db, err := log.Open(ctx, dir, &log.Options{
 		Durability: s.opts.Durability,
-		Reserve:    -1, // full sees to it: what is settled is saved on a full disk, too
-		KeepEvery:  -1, // what is settled is trimmed, and nothing else
-		MaxTopics:  -1, // the program names them
+		Reserve:    -1, // the spool checks its own, so that settled numbers can be saved on a full disk
+		KeepEvery:  -1, // only settled records are trimmed
+		MaxTopics:  -1, // the program chooses its topics
 		// The spool's own:
 		MaxProducers: -1, MaxCursors: -1, MaxStoredBytes: -1,
 		Salvage: s.opts.AcceptLost,
 		Damaged: func(d log.Damage) {
-			if !d.Known { // else Read says so
+			if !d.Known { // Read reports known damage
 				damages = append(damages, d)
 			}
 		},
@@ -208,7 +201,7 @@ func (o *Options) fill() error {
 	return errors.Join(errs...)
 }
 
-// load finds out where the spool stands.
+// load reads the state of the spool from its store.
 func (s *Spool) load(ctx context.Context) error {
 	stats, err := s.store.Topics(ctx)
 	if err != nil {
@@ -247,7 +240,7 @@ func (s *Spool) load(ctx context.Context) error {
 	return g.Wait()
 }
 
-// loadTopic loads where a topic stands.
+// loadTopic reads the state of a topic.
 func (s *Spool) loadTopic(ctx context.Context, stat store.TopicStat) (*topic, error) {
 	t := &topic{name: stat.Name, bytes: int64(stat.Bytes), oldest: stat.Oldest}
 	claim, err := ledger.Claim(ctx, s.store, s.producer(t.name))
@@ -269,14 +262,14 @@ func (s *Spool) loadTopic(ctx context.Context, stat store.TopicStat) (*topic, er
 	} else if ok {
 		t.first = b.first
 	}
-	t.first = min(t.first, t.acked+1) // what is not settled was not trimmed: it is damaged, and Read says so
+	t.first = min(t.first, t.acked+1) // unsettled records are never trimmed, so missing ones are damaged, which Read reports
 	if t.first <= t.acked {
-		t.saved = t.first - 1 // they are to be trimmed
+		t.saved = t.first - 1 // they must be trimmed
 	}
 	return t, nil
 }
 
-// older notes when a record came. s.mu is held.
+// older lowers the time of the oldest record to t. s.mu is held.
 func (s *Spool) older(t time.Time) {
 	if !t.IsZero() && (s.oldest.IsZero() || t.Before(s.oldest)) {
 		s.oldest = t
@@ -287,8 +280,8 @@ func (s *Spool) producer(topic string) store.Producer {
 	return store.Producer{Topic: topic, Name: s.ledger.Name()}
 }
 
-// behind returns the number behind what is known to be durable.
-func (t *topic) behind() uint64 { return max(t.next, t.acked+1) }
+// after returns the number after the last one that is known to be durable.
+func (t *topic) after() uint64 { return max(t.next, t.acked+1) }
 
 // Producer implements [spool.Spool].
 func (s *Spool) Producer() string { return s.ledger.Name() }
@@ -311,7 +304,7 @@ func (s *Spool) Topics(context.Context) ([]spool.Topic, error) {
 	}
 	all := make([]spool.Topic, 0, len(s.topics))
 	for _, t := range s.topics {
-		if next := t.behind(); next > 1 {
+		if next := t.after(); next > 1 {
 			all = append(all, spool.Topic{Topic: t.name, First: t.first, Next: next, Acked: t.acked, Sum: t.sum})
 		}
 	}
@@ -319,28 +312,28 @@ func (s *Spool) Topics(context.Context) ([]spool.Topic, error) {
 	return all, nil
 }
 
-// Stats is what a spool holds, and what it has refused since it was opened.
+// Stats are counters of a spool.
 type Stats struct {
-	Records uint64    // that are not settled
+	Records uint64    // unsettled
 	Bytes   int64     // of records on disk, some of which may be settled
-	Oldest  time.Time // when the oldest of them came; zero where there is none
-	Waiting int       // appends that wait for room
-	Refused uint64    // appends that got spool.ErrFull
+	Oldest  time.Time // the time of the oldest unsettled record, or zero
+	Waiting int       // calls of Append that wait for room
+	Refused uint64    // calls of Append, since Open, that returned spool.ErrFull
 }
 
-// Stats returns what the spool holds.
+// Stats returns the spool's counters.
 func (s *Spool) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := Stats{Bytes: s.bytes, Oldest: s.oldest, Waiting: s.waiting, Refused: s.refused}
 	for _, t := range s.topics {
-		st.Records += t.behind() - max(t.first, t.acked+1)
+		st.Records += t.after() - max(t.first, t.acked+1)
 	}
 	return st
 }
 
-// Close ends all reads, waits for the appends that are under way, saves what is
-// settled, and closes the spool. What comes later is store.ErrUnavailable.
+// Close ends all reads, waits for appends in progress, saves settled numbers, and closes the
+// spool. Later calls return store.ErrUnavailable.
 func (s *Spool) Close() error {
 	s.mu.Lock()
 	if s.closed {
