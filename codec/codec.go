@@ -1,5 +1,5 @@
-// Package codec is the seam between bytes and dictionaries. A [Codec] is one
-// serialization; each has a package of its own below this one.
+// Package codec is the seam between bytes and dictionaries. A [Codec] is one serialization
+// format; each is implemented by a package below this one.
 package codec
 
 import (
@@ -8,77 +8,69 @@ import (
 	"github.com/dictwire/dictwire/dict"
 )
 
-// A Codec is one serialization of dictionaries: a configured value such as
-// json.Codec{}, which any number of goroutines may use at once.
+// A Codec is one serialization format: a configured value such as json.Codec{}, which any number
+// of goroutines may use at once.
 type Codec interface {
-	// Name is the format's name, in lower case: "json".
+	// Name returns the format's name, in lower case: "json".
 	Name() string
 
-	// MediaType is the format's media type: "application/json".
+	// MediaType returns the format's media type: "application/json".
 	MediaType() string
 
-	// Terminator is what a writer puts behind each dictionary of a sequence: a
-	// line feed in text formats, nothing where a dictionary tells its own end.
+	// Terminator returns what a writer appends to each dictionary of a sequence: a line feed in
+	// text formats, "" if dictionaries mark their own end.
 	Terminator() string
 
 	// NewScanner returns a scanner for one connection.
 	NewScanner(lim Limits) Scanner
 
-	// Decode returns the one dictionary that src holds. The dictionary refers
-	// to src, which must not change as long as it is in use. The error is a
-	// *[SyntaxError].
+	// Decode decodes src, which must be exactly one dictionary. The dictionary refers to src, which
+	// must not change while the dictionary is in use. The error is a *[SyntaxError].
 	Decode(src []byte, lim Limits) (*dict.Dict, error)
 
-	// Append appends the serialization of d to dst. The error is a
-	// *[LossError], where the format can't hold a value; dst is then as it was.
+	// Append appends the serialization of d to dst. If the format can't hold a value, it returns
+	// dst unchanged and a *[LossError].
 	Append(dst []byte, d *dict.Dict) ([]byte, error)
 }
 
-// A Scanner finds the dictionaries of a sequence in a growing buffer. It
-// checks all that Decode checks, and builds nothing: what it accepts, Decode
-// decodes. Only where a format can't be checked without being decoded, as pickle
-// can't, a scanner just frames: what Decode accepts, it frames alike. It belongs
-// to one goroutine.
+// A Scanner finds the dictionaries of a sequence in a growing buffer. It makes all checks of
+// Decode, without decoding: Decode accepts whatever a scanner accepts. The exception are
+// formats such as pickle, which can't be checked without decoding; their scanners only find
+// where each dictionary ends. A Scanner must be used by one goroutine only.
 type Scanner interface {
-	// Next finds the next dictionary. buf begins where the answer before it
-	// says:
+	// Next finds the next dictionary. Its error says where the buf of the next call must begin:
 	//
-	//   - nil: the dictionary is buf[start:end]. The next call's buf begins at
-	//     end.
-	//   - ErrIncomplete: nothing is wrong so far. The next call's buf begins at
-	//     start and holds more behind the same bytes; the scanner goes on where
-	//     it stopped, so that the work is linear however the bytes arrive. Where
-	//     start is len(buf), nothing of a record has come yet, and the sequence
-	//     may end here.
-	//   - *SyntaxError: the record that begins at start is bad, and not a record
-	//     begins before end. Unless the error is Final, the next call's buf
-	//     begins at end, and Next goes on with the next record.
+	//   - nil: the dictionary is buf[start:end]. The next buf begins at end.
+	//   - ErrIncomplete: there is no fault so far. The next buf begins at start, with the same
+	//     bytes and more after them. The scanner continues where it stopped, so the work is
+	//     linear however the bytes arrive. If start is len(buf), no record has begun, and the
+	//     sequence may end here.
+	//   - *SyntaxError: the record at start is bad, and no other record begins before end. Unless
+	//     the error is Final, the next buf begins at end, and Next finds the next record.
 	//
-	// In the steady state it allocates nothing.
+	// In the steady state Next does not allocate.
 	Next(buf []byte) (start, end int, err error)
 
-	// End says what the sequence ends with, once no more bytes come: buf is what
-	// Next would be called with. It returns io.EOF where nothing is left, else a
-	// *SyntaxError as Next does, for a record that is cut off. Unless that is
-	// Final, Next goes on at end.
+	// End is called instead of Next, with the same buf, when there are no more bytes. It returns
+	// io.EOF if nothing is left, or a *SyntaxError for a truncated record. Unless that is Final,
+	// Next continues at end.
 	End(buf []byte) (start, end int, err error)
 
-	// Resume makes the scanner one of a bare sequence. After a bad record it goes
-	// on where the next beginning is certain, and an array of dictionaries is a
-	// sequence of its items, in formats whose package says so. Otherwise every
-	// fault is Final. It is called before the first Next.
+	// Resume makes the scanner one of a bare sequence, before the first call of Next. After a bad
+	// record it continues at the next record whose beginning is certain, and in formats whose
+	// package says so, an array of dictionaries is a sequence of its items. Without Resume,
+	// every fault is Final.
 	Resume()
 
-	// Scratch returns the bytes of memory that the scanner holds.
+	// Scratch returns the scanner's memory, in bytes.
 	Scratch() int
 
-	// Release gives that memory back, where no record has begun. It is for
-	// connections that fall silent.
+	// Release frees that memory, if no record has begun. It is for connections that are idle.
 	Release()
 }
 
-// A Framer is a Codec whose scanners only find where a dictionary ends: only
-// Decode tells whether it is one.
+// A Framer is a Codec whose scanners may only find where a dictionary ends, and leave all checks
+// to Decode.
 type Framer interface {
 	Codec
 	FramesOnly() bool
@@ -90,15 +82,15 @@ func FramesOnly(c Codec) bool {
 	return ok && f.FramesOnly()
 }
 
-// A Mixed is a Codec whose records are each in one of several formats.
+// A Mixed is a Codec for sequences whose records have different formats.
 type Mixed interface {
 	Codec
 
-	// Of returns the codec of a record that a scanner has found.
+	// Of returns the codec of a record that its scanner found.
 	Of(record []byte) Codec
 }
 
-// Of returns the codec that a record of c is in: c, unless that is [Mixed].
+// Of returns the codec of a record of c, which is c itself unless c is [Mixed].
 func Of(c Codec, record []byte) Codec {
 	if m, ok := c.(Mixed); ok {
 		return m.Of(record)
@@ -106,6 +98,5 @@ func Of(c Codec, record []byte) Codec {
 	return c
 }
 
-// ErrIncomplete is what [Scanner.Next] returns when the dictionary does not
-// end in the buffer.
+// ErrIncomplete is returned by [Scanner.Next] if the dictionary does not end in the buffer.
 var ErrIncomplete = errors.New("codec: incomplete")

@@ -13,11 +13,11 @@ type SyntaxError struct {
 	Code   fault.Code
 	Offset int    // of the fault, in bytes from the beginning of the record
 	Path   string // of the value with the fault, as in /user/tags/2; "" at the top
-	Msg    string // what was expected, or which limit was passed
+	Msg    string // what was expected, or which limit was exceeded
 	Hint   string // the remedy, where there is one
 
-	// Final says that the sequence has no next record: where it would begin
-	// can't be known.
+	// Final says that the sequence ends here, because the beginning of the next record can't be
+	// known.
 	Final bool
 }
 

@@ -2,15 +2,15 @@ package codec
 
 import "math"
 
-// Limits bound what a record may cost. The zero value means the defaults; a
-// negative field means no limit.
+// Limits are the limits of one record. A field of zero means the default, a negative one no
+// limit.
 type Limits struct {
-	// RecordBytes caps one serialized dictionary, in bytes. Zero means 1 MiB.
-	// No record can be of 2 GiB or more.
+	// RecordBytes caps one serialized dictionary, in bytes. Zero means 1 MiB. A record is always
+	// smaller than 2 GiB.
 	RecordBytes int
 
-	// Depth caps how deep containers nest, the dictionary itself being 1. Zero
-	// means 128.
+	// Depth caps the nesting of containers, where the dictionary itself counts as 1. Zero means
+	// 128.
 	Depth int
 
 	// Items caps the keys and values of one record, at all depths together.
@@ -22,8 +22,8 @@ type Limits struct {
 	Digits int
 }
 
-// Effective returns l with every default filled in and every absent limit as
-// the largest number that works.
+// Effective returns l with defaults in place of zeros, and the largest possible number in place of
+// negative fields.
 func (l Limits) Effective() Limits {
 	return Limits{
 		RecordBytes: effective(l.RecordBytes, 1<<20),

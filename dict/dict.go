@@ -62,7 +62,7 @@ func (d *Dict) Kind() Kind {
 	return KindDict
 }
 
-// Ordered returns what d holds as a dictionary of kind KindOrderedDict. It
+// Ordered returns the content of d as a dictionary of kind KindOrderedDict. It
 // shares d's memory until one of them is changed.
 func (d *Dict) Ordered() *Dict {
 	v := d.Value()
@@ -88,8 +88,8 @@ func (d *Dict) All() iter.Seq2[Value, Value] {
 	return d.v.Pairs()
 }
 
-// Value returns what d holds now as a Value, which later changes of d leave as
-// it is. It takes no time: d's memory is shared until d is changed.
+// Value returns the present content of d as a Value, which later changes of d don't affect. It
+// takes constant time: d's memory is shared until d is changed.
 func (d *Dict) Value() Value {
 	if d == nil || !d.v.kind.IsDict() {
 		return treeValue(KindDict, nil, 0)

@@ -1,7 +1,7 @@
-// Package line looks for the record after a bad one in sequences of text formats. The
-// next beginning is certain after a separator that no record holds, and after a line
-// feed where the bad record has ended with its line. Otherwise there is none: what
-// stands on the next line could be the inside of the bad record.
+// Package line finds the record after a bad one in sequences of text formats. The beginning of
+// the next record is certain after a separator, which records can't contain, and after a line
+// feed if the bad record ended with its line. Otherwise the sequence ends: the next line could
+// be part of the bad record.
 package line
 
 import (
@@ -12,10 +12,10 @@ import (
 	"github.com/dictwire/dictwire/fault"
 )
 
-// EndsHere is the hint of what ends a sequence.
+// EndsHere is the hint of errors that end a sequence.
 const EndsHere = "the sequence ends here, since where the next record begins is not certain"
 
-// Ends makes err that of a record which ends the sequence.
+// Ends makes err Final.
 func Ends(err *codec.SyntaxError) {
 	err.Final = true
 	if err.Hint == "" && err.Code != fault.Truncated {
@@ -23,8 +23,8 @@ func Ends(err *codec.SyntaxError) {
 	}
 }
 
-// Late returns the fault of a bad record of which only now is known that it ends the
-// sequence, because of what stands at an offset of the bytes that came last.
+// Late returns the error of a bad record, found before, that is only now known to end the
+// sequence, because of what was found at an offset of the latest bytes.
 func Late(format string, offset int, got string) *codec.SyntaxError {
 	return &codec.SyntaxError{
 		Codec: format, Code: fault.Malformed, Offset: offset, Msg: late + got, Hint: EndsHere, Final: true,
@@ -33,34 +33,33 @@ func Late(format string, offset int, got string) *codec.SyntaxError {
 
 const late = "want the end of the bad record, got "
 
-// IsLate reports whether err is of Late.
+// IsLate reports whether Late made err.
 func IsLate(err *codec.SyntaxError) bool { return strings.HasPrefix(err.Msg, late) }
 
-// An Outcome is how far a search has come.
+// An Outcome is the state of a search.
 type Outcome uint8
 
 // The outcomes of a search.
 const (
-	More  Outcome = iota // the beginning is not among the bytes that have come
-	Found                // it is certain
-	None                 // it can't be known
+	More  Outcome = iota // the next record does not begin in the bytes so far
+	Found                // the beginning is certain
+	None                 // the beginning can't be known
 )
 
 // A Search looks for the beginning of the record after a bad one.
 type Search struct {
-	Quotes     string // that begin and end strings
-	Separators string // that no record holds
-	Separated  bool   // one of them has been seen
+	Quotes     string // characters that begin and end strings
+	Separators string // characters that no record contains
+	Separated  bool   // the sequence has had a separator
 
 	line     line
-	passed   bool // the line has ended, and the record has not: only a separator is certain
-	skipping bool // the next beginning is looked for
+	passed   bool // the record goes beyond its line, so that only a separator is certain
+	skipping bool // the beginning of the next record is not found yet
 }
 
-// Bad begins a search after the bad record whose bytes have come, as far as they have,
-// and returns where it ends as far as that is known. Where the fault is in a string,
-// that begins at text; else text is negative. inner says that the record is part of
-// something larger.
+// Bad begins a search after a bad record, of which record has the bytes so far. It returns the
+// end of the bad record as far as it is known. text is the beginning of the string that
+// contains the fault, or negative. inner says that the record is part of a larger value.
 func (s *Search) Bad(err *codec.SyntaxError, record []byte, text int, inner bool) (end int) {
 	var o Outcome
 	if at := err.Offset; text >= 0 && !inner && at < len(record) && record[at] == '\n' && bytes.IndexByte(record[:at], '\n') < 0 {
@@ -75,12 +74,11 @@ func (s *Search) Bad(err *codec.SyntaxError, record []byte, text int, inner bool
 	return end
 }
 
-// Skipping reports whether the next beginning is not found yet.
+// Skipping reports whether the beginning of the next record is not found yet.
 func (s *Search) Skipping() bool { return s.skipping }
 
-// Skip goes on with the bytes that come next, where the next beginning is not found
-// yet. Without an error the next record begins at start, or after it; with one, it is
-// what a scanner's Next returns.
+// Skip continues the search, if there is one, in the next bytes. Without an error, the next
+// record begins at start or later. With an error, the results are those for a scanner's Next.
 func (s *Search) Skip(buf []byte, format string) (start, end int, err error) {
 	if !s.skipping {
 		return 0, 0, nil
@@ -96,9 +94,9 @@ func (s *Search) Skip(buf []byte, format string) (start, end int, err error) {
 	}
 }
 
-// Begin begins a search after the bad record whose bytes have come, and in which the
-// fault stands at the given place. inner says that the record is part of something
-// larger. It returns where the next record begins, or how many bytes it has looked at.
+// Begin begins a search after a bad record, of which record has the bytes so far and fault is the
+// offset of its fault. inner says that the record is part of a larger value. Begin returns
+// the offset of the next record, or the number of bytes that it has searched.
 func (s *Search) Begin(record []byte, fault int, inner bool) (n int, o Outcome) {
 	fault = min(fault, len(record))
 	if fault < len(record) && s.separator(record[fault]) {
@@ -113,10 +111,10 @@ func (s *Search) Begin(record []byte, fault int, inner bool) (n int, o Outcome) 
 	return s.On(record)
 }
 
-// Cut is Begin where the fault is a line feed in the string that begins at the given
-// place. No string holds one, so the record ends there: it was cut off. Where
-// the string holds a brace, it may be a text that was put there as it is, and what
-// stands on the next lines is the inside of the record.
+// Cut is Begin for a fault that is a line feed in the string that begins at text. Strings can't
+// contain line feeds, so the record was cut off there, and ends. But if the string contains a
+// brace, it may be a JSON text that was inserted without escapes, and the next lines may be
+// part of the record.
 func (s *Search) Cut(record []byte, fault, text int) (n int, o Outcome) {
 	if s.passed = bytes.IndexByte(record[text:fault], '{') >= 0; s.passed {
 		return s.On(record[fault:])
@@ -124,7 +122,7 @@ func (s *Search) Cut(record []byte, fault, text int) (n int, o Outcome) {
 	return fault + 1, Found
 }
 
-// On goes on with the bytes that come next. It returns what Begin does.
+// On continues a search in the next bytes, with the results of Begin.
 func (s *Search) On(b []byte) (n int, o Outcome) {
 	if !s.passed {
 		n = s.line.follow(b, s)

@@ -1,8 +1,6 @@
-// Package walk is the way of a parser through one dictionary of a binary format, in
-// which the head of an item says what it is and how much comes behind it: the
-// containers that are open and their keys, the limits, the places where it stops for
-// more bytes, the faults, and sequences without anything between two dictionaries.
-// What heads there are, and what they stand for, the codecs know.
+// Package walk is the part that parsers of binary formats share, in which each item begins with
+// a head that tells its kind and length. It keeps the open containers and their keys, checks
+// limits, stops where more bytes are needed, and makes errors. The codecs know the heads.
 package walk
 
 import (
@@ -16,15 +14,15 @@ import (
 	"github.com/dictwire/dictwire/fault"
 )
 
-// What functions that read return beside the end of what they have read.
+// Results of reading functions, which otherwise return the offset after what they have read.
 const (
 	Incomplete = -1
 	Failed     = -2 // Walk.Err says why
 )
 
-// A Walk is where a parser stands in a record, whose first byte all offsets count
-// from. A scanner's parser and Decode's are the same: with a Builder it writes down
-// what it reads, without one it only checks.
+// A Walk is the state of a parser within a record. All offsets count from the record's first
+// byte. Scanners and Decode use the same parser: with a Builder it decodes, without one it
+// only checks.
 //
 // It stops only between items: one whose head, or whose body, has not come whole
 // is read again from its first byte. A string is not looked into before it is
