@@ -222,9 +222,9 @@ func TestRateAtTheEnd(t *testing.T) {
 // not acked, it sends again once there is room; another keeps its pace meanwhile.
 func TestQuotaOfPrincipal(t *testing.T) {
 	st := memory.New(&memory.Options{KeepBytes: -1, MaxStoredBytes: 256 << 10})
-	srv := &dictwire.Server{Store: st, Authorizer: dictwire.AuthorizerFunc(func(_ context.Context, c dictwire.Credentials) (dictwire.Grant, error) {
-		return dictwire.Grant{Principal: dictwire.Principal(c.Token)}, nil
-	})}
+	srv := &dictwire.Server{Store: st, Authorizer: func(_ context.Context, c access.Credentials) (access.Grant, error) {
+		return access.Grant{Principal: c.Token}, nil
+	}}
 	record := fmt.Sprintf(`{"text":%q}`+"\n", strings.Repeat("x", 8<<10))
 	onNetwork(t, srv, func(t *testing.T, dial func(string) net.Conn) {
 		honest := talkTo(t, dial("honest"), `{"dictwire":1,"topic":"orders","producer":"till","token":"alice"}`)
