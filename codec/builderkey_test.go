@@ -83,7 +83,7 @@ func TestBuilderKeys(t *testing.T) {
 			t.Fatalf("%v is repeated as %v", w, b.At(copied))
 		}
 	}
-	if same < 20 || other < 20 {
+	if same < 5 || other < 5 {
 		t.Errorf("%d were the same, %d not", same, other)
 	}
 }
