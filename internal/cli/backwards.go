@@ -109,9 +109,9 @@ func (t *tail) printBackwards(ctx context.Context, part []*dictwire.Batch, out s
 		p.batch, p.text = b, p.text[:0]
 		var failed error
 		for i := len(b.Records) - 1; i >= 0 && *left != 0; i-- {
-			text, err := t.rendering.record(ctx, p.text, b, i)
+			text, err := t.rendering.record(ctx, p.text, b.Record(i))
 			if err != nil {
-				if err = fmt.Errorf("%s in %s: %w", b.Position(i), b.Topic, t.remedy(err)); t.exact {
+				if err = fmt.Errorf("%s in %s: %w", b.Record(i).Position(), b.Topic, t.remedy(err)); t.exact {
 					failed = err
 					break
 				}

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/internal/address"
 	"github.com/dictwire/dictwire/internal/terminal"
 )
 
@@ -51,7 +52,7 @@ func (g *greeting) next(at *dictwire.Endpoint) {
 	var to, who string
 	if at.TLS != nil {
 		to = " tls://" + addr
-	} else if addr != dictwire.DefaultAddr {
+	} else if addr != address.Default {
 		to = " " + addr
 	}
 	if at.Authorizer != nil {
