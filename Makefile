@@ -45,6 +45,14 @@ schemathesis: build ## requests of schemathesis (PyPI) by the OpenAPI document; 
 tlsscan: build ## sslyze (PyPI) and testssl.sh (Debian) on a server with TLS
 	scripts/tls-scan
 
+.PHONY: pageload pageshots
+
+pageload: ## the page in Chromium at 2,000 records a second for DURATION (10m)
+	go test ./dialect/web -count 1 -timeout 0 -v -run '^TestPageLoad$$' -page.load $${DURATION:-10m} -page.wall
+
+pageshots: ## pictures of all views of the page, light, dark and on a phone, in docs/img
+	mkdir -p docs/img && go test ./dialect/web -count 1 -v -run '^TestPage$$/looks' -page.shots $$PWD/docs/img
+
 mutants: ## broken promises, each of which the tests must find
 	MUTANTS= MUTANTSBUDGET=900 scripts/test mutants
 

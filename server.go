@@ -59,6 +59,7 @@ type Server struct {
 	WriteTimeout  time.Duration // of replies that the peer does not read; default 10 seconds
 
 	BackupDir string       // where a store.Backuper is copied for peers with access.Admin of "*"; "": nowhere
+	Version   string       // of the program, told to peers with access.Admin of "*"; "": it is not told
 	Logger    *slog.Logger // of refused records and broken connections, without contents; nil: none
 
 	once sync.Once
@@ -74,7 +75,7 @@ func (s *Server) server() *server.Server {
 			MaxRecordRate: s.MaxRecordRate, MaxByteRate: s.MaxByteRate,
 			FirstTimeout: s.FirstTimeout, OpenTimeout: s.OpenTimeout, IdleTimeout: s.IdleTimeout, RecordTimeout: s.RecordTimeout, WriteTimeout: s.WriteTimeout,
 			HandlerTimeout: s.HandlerTimeout, HandlerRetries: s.HandlerRetries,
-			Schema: s.Schema, Logger: s.Logger, Authorize: s.Authorizer, BackupDir: s.BackupDir,
+			Schema: s.Schema, Logger: s.Logger, Authorize: s.Authorizer, BackupDir: s.BackupDir, Version: s.Version,
 		}
 		for _, d := range s.Dialects {
 			s.core.Dialects = append(s.core.Dialects, d.Kind())

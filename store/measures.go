@@ -1,6 +1,10 @@
 package store
 
-import "context"
+import (
+	"context"
+	"math"
+	"time"
+)
 
 // A Measurer is a [Store] that measures itself.
 type Measurer interface {
@@ -18,10 +22,43 @@ type Measures struct {
 	FreeBytes uint64 // of its disk that are left to it
 }
 
+// A Keeper is a [Store] that trims its topics by itself.
+type Keeper interface {
+	// Keeps returns what of a topic is kept.
+	Keeps(topic string) Keep
+}
+
+// Keep bounds what of a topic is kept. The zero value keeps all.
+type Keep struct {
+	Age   time.Duration // blocks that the store took longer ago are trimmed
+	Bytes uint64        // of records: older blocks beyond are trimmed
+}
+
 // A Histogram is how often values of a size came.
 type Histogram struct {
 	Counts [65]uint64 // of values below 2 to the power of the index, and not below half of that
 	Sum    uint64     // of all values
+}
+
+// Quantile returns a value that a part of all values, from 0 to 1, do not exceed: at
+// most twice as large as the smallest such value. It is 0 where there are no values.
+func (h Histogram) Quantile(part float64) uint64 {
+	rest := uint64(math.Ceil(part * float64(h.Count())))
+	for i, n := range h.Counts {
+		if n >= rest && rest > 0 {
+			return 1<<i - 1
+		}
+		rest -= n
+	}
+	return 0
+}
+
+// Count returns how many values there are.
+func (h Histogram) Count() (n uint64) {
+	for _, c := range h.Counts {
+		n += c
+	}
+	return n
 }
 
 // An Accountant is a [Store] that knows how much each principal has stored.

@@ -1,15 +1,6 @@
 // Requests to the server that the page comes from.
 
-const key = 'dictwire-token'
-let token = sessionStorage.getItem(key) ?? ''
 let asked = null // a promise, while a token is asked for
-
-export const hasToken = () => token !== ''
-
-export function forgetToken() {
-	token = ''
-	sessionStorage.removeItem(key)
-}
 
 // A Problem is what the server says is wrong (RFC 9457).
 export class Problem extends Error {
@@ -20,17 +11,15 @@ export class Problem extends Error {
 	}
 }
 
+const send = (path, options) => fetch(path, {...options, cache: 'no-store', credentials: 'same-origin', redirect: 'error'})
+
 // request returns an answer, whatever its status. Where the server wants a token, it
-// asks for one, and tries again.
-export async function request(path, options = {}) {
+// logs in with one, and tries again.
+export async function request(path, options) {
 	for (;;) {
-		const used = token
-		const headers = {...options.headers}
-		if (used) headers.Authorization = `Bearer ${used}`
-		const answer = await fetch(path, {...options, headers, cache: 'no-store', credentials: 'omit', redirect: 'error'})
+		const answer = await send(path, options)
 		if (answer.status !== 401) return answer
-		const p = await problemOf(answer)
-		if (used === token) await ask(p.message)
+		await (asked ??= logIn(await problemOf(answer)))
 	}
 }
 
@@ -57,24 +46,27 @@ export async function list(path) {
 	return JSON.parse(text, (_, v, context) => typeof v === 'number' && !Number.isSafeInteger(v) ? context?.source ?? v : v)
 }
 
-// ask asks for a token, once for all who want one.
-function ask(why) {
-	asked ??= new Promise((resolve) => {
-		const dialog = document.getElementById('login'), input = document.getElementById('token')
-		document.getElementById('why').textContent = why
-		input.value = ''
-		dialog.onclose = () => {
-			asked = null
-			token = input.value.trim()
-			input.value = ''
-			if (token) sessionStorage.setItem(key, token)
-			document.getElementById('forget').hidden = !token
-			resolve()
-		}
-		dialog.oncancel = (event) => event.preventDefault()
-		dialog.showModal()
-	})
-	return asked
+// logIn asks for a token, once for all who want one, until the server takes it. The token
+// itself is kept nowhere: a cookie that no script can read stands for it.
+async function logIn(why) {
+	const dialog = document.getElementById('login'), input = document.getElementById('token')
+	for (let wrong = why; wrong;) {
+		document.getElementById('why').textContent = wrong.message
+		const token = await new Promise((resolve) => {
+			dialog.onclose = () => {
+				resolve(input.value.trim())
+				input.value = ''
+			}
+			dialog.oncancel = (event) => event.preventDefault()
+			if (!dialog.open) dialog.showModal()
+		})
+		wrong = await send('/v1/login', {method: 'POST', headers: {Authorization: `Bearer ${token}`}})
+			.then((answer) => answer.ok ? null : problemOf(answer), (err) => err)
+	}
+	asked = null
+	dispatchEvent(new Event('login'))
 }
+
+export const logOut = () => send('/v1/logout', {method: 'POST'})
 
 export const topicPath = (topic, query) => `/v1/topics/${encodeURIComponent(topic)}?${new URLSearchParams(query)}`

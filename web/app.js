@@ -1,21 +1,25 @@
 // The page: its views, and its address, which has all that is to be seen in it.
 
-import {forgetToken, hasToken, list as ask} from './api.js'
+import {list as ask, logOut} from './api.js'
+import {save} from './export.js'
 import {Feed, one} from './feed.js'
-import {matcher} from './find.js'
+import {matcher, pathOf, pathsOf, pathTo} from './find.js'
 import {List} from './list.js'
+import {Rate} from './rate.js'
 import {showRecord} from './record.js'
 import {startSending} from './send.js'
 import {fill, isTable} from './tables.js'
+import {element, localTime, number} from './text.js'
+import {startTheme} from './theme.js'
 
 const $ = (id) => document.getElementById(id)
 const every = 3000 // ms between two looks at a table
 const pause = 100 // ms between two drawings of what comes
 const slice = 8 // ms of work at a time
+const looked = 200 // records in whose keys columns are offered
 
-const digits = new Intl.NumberFormat('en-US')
-
-const defaults = {view: 'live', topic: '*', from: '10m', find: '', open: ''}
+const defaults = {view: 'live', topic: '*', from: '10m', to: '', find: '', columns: '', open: ''}
+const rejected = {view: 'live', topic: '_rejected', from: '24h', to: '', find: '', columns: 'code,reason,error,topic,producer,bytes', open: ''}
 let state = {}
 let feed = null
 let match = null
@@ -23,7 +27,8 @@ let searched = 0 // rows of the feed that were compared, of all that it had
 let searching = false
 let table = 0 // a timer
 
-const list = new List($('list'), {open: (row) => go({open: `${row.field('topic')}@${row.field('position')}`}), changed: tell})
+const list = new List($('list'), {open: (row) => go({open: `${row.field('topic')}@${row.field('position')}`}), changed: tell, fit})
+const rate = new Rate($('rate'), (from, to) => go({from: from.toISOString(), to: to.toISOString()}))
 
 // go changes the address, and with it what is seen.
 function go(change, replace = false) {
@@ -41,10 +46,13 @@ function address(change) {
 function follow() {
 	const before = state
 	state = {...defaults, ...Object.fromEntries([...new URLSearchParams(location.hash.slice(1))].filter(([name]) => name in defaults))}
-	const live = state.view === 'live'
+	const live = state.view === 'live', refused = live && state.topic === rejected.topic
 	for (const a of document.querySelectorAll('nav a')) {
-		a.href = address({view: a.dataset.view, open: ''})
-		a.ariaCurrent = a.dataset.view === state.view ? 'page' : null
+		const {view} = a.dataset
+		if (view === 'rejected') a.href = address(rejected)
+		else if (view === 'live' && refused) a.href = address(defaults)
+		else a.href = address({view, open: ''})
+		a.ariaCurrent = view === (refused ? 'rejected' : state.view) ? 'page' : null
 	}
 	$('live').hidden = !live
 	$('send').hidden = state.view !== 'send'
@@ -52,9 +60,12 @@ function follow() {
 	if (live) {
 		$('topic').value = state.topic === '*' ? '' : state.topic
 		$('find').value = state.find
-		if (![...$('from').options].some((o) => o.value === state.from)) $('from').add(new Option(state.from))
+		if (![...$('from').options].some((o) => o.value === state.from)) $('from').add(new Option(localTime(state.from) || state.from, state.from))
 		$('from').value = state.from
-		if (!feed || before.topic !== state.topic || before.from !== state.from) start()
+		$('until').hidden = state.to === ''
+		$('until').textContent = `until ${localTime(state.to) || state.to} ✕`
+		if (before.columns !== state.columns) heads()
+		if (!feed || before.topic !== state.topic || before.from !== state.from || before.to !== state.to) start()
 		else if (before.find !== state.find) search()
 		if (before.open !== state.open) open()
 	}
@@ -77,7 +88,8 @@ function start() {
 	searched = 0
 	let mine = null
 	feed = mine = new Feed({
-		topic: state.topic, from: state.from, say: (...what) => (mine === null || mine === feed) && say(...what), changed: () => mine === feed && arrived(),
+		topic: state.topic, from: state.from, to: state.to,
+		say: (...what) => (mine === null || mine === feed) && say(...what), changed: () => mine === feed && arrived(),
 		mayDrop: (seq) => !list.looksAt(seq),
 	})
 	search()
@@ -88,13 +100,14 @@ function search() {
 	match = matcher(state.find)
 	searched = feed.dropped
 	list.show([])
+	rate.clear()
 	arrived()
 	tell()
 }
 
 // arrived shows what has come and is looked for, a slice of time after the other.
 function arrived() {
-	list.drop(feed.dropped)
+	for (const row of list.drop(feed.dropped)) rate.count(row, -1)
 	compare()
 }
 
@@ -107,6 +120,7 @@ function soon() {
 		drawing = 0
 		drawn = performance.now()
 		list.draw()
+		rate.draw()
 		tell()
 	}, Math.max(0, drawn + pause - performance.now()))
 }
@@ -115,7 +129,7 @@ function compare() {
 	if (searching) return
 	const until = performance.now() + slice
 	for (searched = Math.max(searched, feed.dropped); searched < feed.dropped + feed.rows.length; searched++) {
-		if (match && searched % 16 === 0 && performance.now() > until) {
+		if (performance.now() > until) {
 			searching = true
 			setTimeout(() => {
 				searching = false
@@ -124,21 +138,67 @@ function compare() {
 			break
 		}
 		const row = feed.rows[searched - feed.dropped]
-		if (!match || match(row)) list.rows.push(row)
+		if (match && !match(row)) continue
+		list.rows.push(row)
+		rate.count(row, 1)
 	}
 	soon()
 }
 
 // tell says how much there is.
 function tell() {
-	const fresh = list.fresh, n = (v) => digits.format(v)
+	const fresh = list.fresh
 	$('new').hidden = fresh === 0
-	$('new').textContent = `${n(fresh)} new ↓`
+	$('new').textContent = `${number(fresh)} new ↓`
 	$('pause').ariaPressed = String(list.paused)
 	$('pause').textContent = list.paused ? 'Paused' : 'Pause'
 	const rows = feed?.rows.length ?? 0
-	$('count').textContent = match ? `${n(list.rows.length)} of ${n(rows)}${searching ? ' …' : ''}` : `${n(rows)} record${rows === 1 ? '' : 's'}`
+	$('count').textContent = match ? `${number(list.rows.length)} of ${number(rows)}${searching ? ' …' : ''}` : `${number(rows)} record${rows === 1 ? '' : 's'}`
 	if (!list.paused) feed?.resume()
+}
+
+// heads shows the columns, and lets each be taken away.
+function heads() {
+	const paths = pathsOf(state.columns)
+	$('heads').hidden = paths.length === 0
+	$('heads').replaceChildren(element('span', 'time', 'time'), element('span', 'topic', 'topic'), ...paths.map((path) => {
+		const b = element('button', 'pick', '✕')
+		b.type = 'button'
+		b.title = b.ariaLabel = `take the column ${path} away`
+		b.addEventListener('click', () => toggle(path))
+		return element('span', 'cell', element('bdi', '', path), b)
+	}))
+	$('list').classList.toggle('cells', paths.length > 0)
+	list.columns = paths
+}
+
+// fit gives each column room for what is in it: short ones all that they want, long ones
+// and the last a share of the rest.
+function fit(widths) {
+	const room = (w, i) => w > 20 || i === widths.length - 1 ? `${Math.min(Math.max(w, 10), 60)}fr` : `${w + 1}ch`
+	$('live').style.setProperty('--columns', widths.map((w, i) => `minmax(${i === widths.length - 1 ? '6ch' : 0}, ${room(w, i)})`).join(' '))
+}
+
+// toggle shows a path as a column, or no more.
+function toggle(path) {
+	const paths = pathsOf(state.columns)
+	go({columns: (paths.includes(path) ? paths.filter((p) => p !== path) : [...paths, path]).join(',')})
+}
+
+// offer lists the keys of the newest records as columns.
+function offer() {
+	const paths = new Set(pathsOf(state.columns))
+	for (const row of list.rows.slice(-looked)) {
+		for (const [key] of row.some(4096).entries) if (key.kind === 'str' && paths.size < 100) paths.add(pathTo([key.text]))
+	}
+	$('columns').replaceChildren(...[...paths].map((path) => {
+		const box = element('input', '')
+		box.type = 'checkbox'
+		box.checked = pathsOf(state.columns).includes(path)
+		box.addEventListener('change', () => toggle(path))
+		return element('label', '', box, element('bdi', '', pathOf(path).join('.')))
+	}))
+	if (paths.size === 0) $('columns').replaceChildren('No records, no keys.')
 }
 
 // open shows the record that the address names.
@@ -149,11 +209,11 @@ async function open() {
 		$('record').replaceChildren()
 		return
 	}
-	const close = () => go({open: ''})
+	const by = {close: () => go({open: ''}), look: (term) => go({find: `${state.find} ${term}`.trim()}), column: toggle}
 	try {
 		const is = (row) => row.field('position') === wanted.slice(at + 1) && row.field('topic') === wanted.slice(0, at)
 		const row = list.selected && is(list.selected) ? list.selected : await one(wanted.slice(0, at), wanted.slice(at + 1))
-		if (state.open === wanted) showRecord($('record'), row, close)
+		if (state.open === wanted) showRecord($('record'), row, by)
 	} catch (err) {
 		if (state.open !== wanted) return
 		$('record').replaceChildren(err.message)
@@ -190,14 +250,49 @@ $('find').addEventListener('input', () => {
 })
 $('pause').addEventListener('click', () => list.pause(!list.paused))
 $('new').addEventListener('click', () => list.pause(false))
-$('forget').addEventListener('click', () => {
-	forgetToken()
+$('until').addEventListener('click', () => go({from: defaults.from, to: ''}))
+$('range').addEventListener('submit', (event) => {
+	event.preventDefault()
+	const [from, to] = ['range-from', 'range-to'].map((id) => $(id).value && new Date($(id).value).toISOString())
+	go({from: from || 'earliest', to})
+})
+for (const menu of document.querySelectorAll('details.menu')) {
+	menu.addEventListener('toggle', () => menu.open && menu.contains($('columns')) && offer())
+}
+document.addEventListener('click', (event) => {
+	for (const menu of document.querySelectorAll('details.menu[open]')) if (!menu.contains(event.target)) menu.open = false
+})
+for (const b of document.querySelectorAll('[data-save]')) {
+	b.addEventListener('click', async () => {
+		try {
+			const {topic, rows} = feed
+			await save(b.dataset.save, {topic, all: [...rows], shown: [...list.rows], columns: [...new Set(pathsOf(state.columns).map((p) => pathOf(p)[0]))], say})
+		} catch (err) {
+			say(err.message, true)
+		}
+	})
+}
+$('keys').addEventListener('click', () => $('help').showModal())
+$('logout').addEventListener('click', async () => {
+	await logOut().catch((err) => say(err.message, true))
 	location.reload()
 })
-$('forget').hidden = !hasToken()
+async function who() {
+	const {principal} = await ask('/v1/status').catch(() => ({principal: 'anonymous'}))
+	$('logout').hidden = principal === 'anonymous'
+	$('logout').title = principal
+}
+addEventListener('login', who)
+who()
 
 document.addEventListener('keydown', (event) => {
 	if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector('dialog[open]')) return
+	const menu = document.querySelector('details.menu[open]')
+	if (event.key === 'Escape' && menu) {
+		menu.open = false
+		menu.firstElementChild.focus()
+		return
+	}
 	if (event.key === 'Escape' && state.open) return go({open: ''})
 	if (event.target.closest('input, select, textarea')) return
 	if (event.key === '?') return $('help').showModal()
@@ -228,4 +323,5 @@ document.addEventListener('keydown', (event) => {
 
 addEventListener('popstate', follow)
 startSending($('sending'))
+startTheme($('theme'))
 follow()

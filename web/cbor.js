@@ -5,6 +5,7 @@
 // text of a number is all of its digits.
 
 const strict = new TextDecoder('utf-8', {fatal: true, ignoreBOM: true})
+const lenient = new TextDecoder('utf-8', {ignoreBOM: true})
 
 // skip returns where the item at i ends, or -1 where some of it is still to come.
 export function skip(buf, i) {
@@ -39,13 +40,15 @@ export function fields(buf) {
 	return at
 }
 
-// decode returns the value at i.
-export const decode = (buf, i = 0) => new Reader(buf, i).value()
+// decode returns the value at i, of which about most bytes are wanted: what comes after
+// them is left out.
+export const decode = (buf, i = 0, most = Infinity) => new Reader(buf, i, most).value()
 
 class Reader {
-	constructor(buf, i = 0) {
+	constructor(buf, i = 0, left = Infinity) {
 		this.buf = buf
 		this.i = i
+		this.left = left // bytes that are wanted; once there are none, i is not where a value begins
 		this.view = new DataView(buf.buffer, buf.byteOffset, buf.byteLength)
 	}
 
@@ -67,20 +70,34 @@ class Reader {
 		return this.buf.subarray(from, this.i)
 	}
 
-	values(n) {
-		return Array.from({length: Number(n)}, () => this.value())
+	// some returns up to n things that make returns.
+	some(n, make) {
+		const all = []
+		for (; n > 0 && this.left > 0; n--) all.push(make())
+		return all
+	}
+
+	text(n) {
+		const bytes = this.take(n), cut = bytes.length > this.left
+		const text = cut ? lenient.decode(bytes.subarray(0, this.left)) : strict.decode(bytes)
+		this.left -= bytes.length
+		return text
 	}
 
 	value() {
 		const at = this.i, {major, info, n} = this.head()
+		this.left -= 4
 		switch (major) {
 		case 0: return {kind: 'int', text: String(n)}
 		case 1: return {kind: 'int', text: String(-1n - BigInt(n))}
 		case 2: return {kind: 'bytes', bytes: this.take(n)}
-		case 3: return {kind: 'str', text: strict.decode(this.take(n))}
-		case 4: return {kind: 'list', items: this.values(n)}
-		case 5: return {kind: 'dict', entries: Array.from({length: Number(n)}, () => [hashable(this.value()), this.value()])}
-		case 6: return tagged(n, this.value())
+		case 3: return {kind: 'str', text: this.text(n)}
+		case 4: return {kind: 'list', items: this.some(Number(n), () => this.value())}
+		case 5: return {kind: 'dict', entries: this.some(Number(n), () => [hashable(this.value()), this.value()])}
+		case 6: {
+			const v = this.value()
+			return this.left > 0 ? tagged(n, v) : v // which may not be whole
+		}
 		}
 		switch (info) {
 		case 20: return {kind: 'bool', text: 'false'}

@@ -7,11 +7,13 @@ export const most = 100_000 // records
 const mostBytes = 128 << 20
 const drop = 5000 // records at a time, so that the list is seldom moved
 const overhead = 200 // bytes of memory a record, about
+const slice = 8 // ms of work at a time
 
 // A Row is a record with what is known of it, read when it is looked at.
 export class Row {
 	static #last = null // a row, and where its fields are: most are read once
 	static #at
+	#second = 0
 
 	constructor(bytes, seq = 0) {
 		this.bytes = bytes
@@ -32,6 +34,13 @@ export class Row {
 	}
 
 	get record() { return decode(this.bytes, this.#fields.get('record')) }
+
+	// some returns the record, of which about so many bytes are wanted.
+	some(most) { return decode(this.bytes, this.#fields.get('record'), most) }
+
+	// second returns when it was stored, in seconds since 1970.
+	get second() { return this.#second ||= Math.floor(Date.parse(this.field('time')) / 1000) }
+
 	get isFault() { return !this.#fields.has('record') }
 }
 
@@ -56,8 +65,8 @@ export class Feed {
 	#resumed = () => {}
 
 	// mayDrop reports whether rows before a number may go now: nobody looks at them.
-	constructor({topic, from, changed, say, mayDrop}) {
-		Object.assign(this, {topic, from, changed, say, mayDrop})
+	constructor({topic, from, to, changed, say, mayDrop}) {
+		Object.assign(this, {topic, from, to, changed, say, mayDrop})
 		this.#run()
 	}
 
@@ -79,7 +88,8 @@ export class Feed {
 			let watch
 			try {
 				this.say(lost ? 'connecting again…' : 'connecting…', lost)
-				const answer = await request(topicPath(this.topic, {from, follow: 1, envelope: 1, format: 'cbor'}), {signal: attempt.signal})
+				const query = {from, follow: 1, envelope: 1, format: 'cbor', ...this.to && {to: this.to}}
+				const answer = await request(topicPath(this.topic, query), {signal: attempt.signal})
 				if (!answer.ok) {
 					const p = await problemOf(answer)
 					const next = beyond(p)
@@ -101,7 +111,11 @@ export class Feed {
 				wait = 250
 				watch = setInterval(() => alive(signal).catch(end), 15_000)
 				from = await this.#read(answer.body.getReader(), from, signal)
-				throw new Error('the server ended the answer')
+				if (this.to && Date.parse(this.to) < Date.now()) {
+					this.say('all of that time')
+					return
+				}
+				throw Object.assign(new Error('the server ended the answer'), {next: from})
 			} catch (err) {
 				if (signal.aborted) return
 				from = err.next ?? from
@@ -133,8 +147,12 @@ export class Feed {
 					buf.set(rest)
 					buf.set(value, rest.length)
 				}
-				let i = 0, last = null
+				let i = 0, last = null, until = performance.now() + slice
 				for (let end; (end = skip(buf, i)) > 0; i = end) {
+					if (performance.now() > until) {
+						await new Promise((resolve) => { setTimeout(resolve) })
+						until = performance.now() + slice
+					}
 					const row = new Row(buf.subarray(i, end), this.dropped + this.rows.length)
 					if (row.bytes[1] !== 0x68) { // the length of "position", with which all but faults begin
 						const p = new Problem(0, {error: row.field('error'), code: row.field('code')})

@@ -1,15 +1,33 @@
-// What is looked for: words that a record has, key:value, key>5, and what it has not.
+// What is looked for: words that a record has; key:value, key=value and key>5; and, after
+// "-", what it has not. A key may be a path, as a.b, through lists, too; @topic and the
+// like are of what is known of the record. What has spaces or signs stands in quotes.
 
-import {line} from './text.js'
+import {leaf, line} from './text.js'
 
-const term = /(-?)(?:"((?:[^"\\]|\\.)*)"|([^\s"<>=:]+)(:|>=|<=|>|<)(?:"((?:[^"\\]|\\.)*)"|(\S+))|(\S+))/g
-const plain = (s) => s?.replace(/\\(.)/g, '$1')
+const quote = String.raw`"(?:[^"\\]|\\.)*"`
+const part = String.raw`(?:${quote}|[^\s"<>=:.]+)`
+const term = new RegExp(String.raw`(-?)(?:(${part}(?:\.${part})*)(>=|<=|[:=<>])(${quote}|\S+)|(${quote}|\S+))`, 'g')
+const parts = new RegExp(part, 'g')
+const plain = (s) => s.length > 1 && s.startsWith('"') && s.endsWith('"') ? s.slice(1, -1).replace(/\\(.)/g, '$1') : s
+const quoted = (s) => '"' + s.replace(/["\\]/g, '\\$&') + '"'
+
+// pathOf returns the keys of a path, pathTo the path of keys.
+export const pathOf = (text) => (text.match(parts) ?? []).map(plain)
+export const pathTo = (keys) => keys.map((k) => /^[^\s"<>=:.@,-][^\s"<>=:.,]*$/.test(k) ? k : quoted(k)).join('.')
+
+// pathsOf returns the paths of a list.
+export const pathsOf = (text) => text.match(new RegExp(`(?:${quote}|[^",])+`, 'g'))?.map((p) => p.trim()).filter(Boolean) ?? []
+
+// termOf returns the term that finds what has a value at a path.
+export const termOf = (path, v) => `${path}=${quoted(textOf(v))}`
+
+const textOf = (v) => v.text ?? (v.bytes ? leaf(v) : line(v))
 
 // matcher returns what reports whether a row is looked for, or null where all are.
 export function matcher(query) {
 	const tests = []
-	for (const [, not, quoted, key, is, quotedValue, value, word] of query.matchAll(term)) {
-		const test = key ? has(key.split('.'), is, plain(quotedValue) ?? value) : says(plain(quoted) ?? word)
+	for (const [, not, path, is, value, word] of query.matchAll(term)) {
+		const test = path ? has(path, is, plain(value)) : says(plain(word))
 		tests.push(not ? (row) => !test(row) : test)
 	}
 	return tests.length ? (row) => tests.every((test) => test(row)) : null
@@ -20,31 +38,48 @@ function says(text) {
 	return (row) => (row.field('topic') + ' ' + (row.field('producer') ?? '') + ' ' + line(row.record)).toLowerCase().includes(wanted)
 }
 
-// has tests the value at a path: whether it is another one, or has it as a part of its text.
-function has(path, is, wanted) {
-	const lower = wanted.toLowerCase()
-	return (row) => values(row.record, path).some((v) => {
-		if (is !== ':') return compares(v, is, wanted)
-		if (v.kind === 'str') return v.text.toLowerCase().includes(lower)
-		return v.text === undefined ? line(v).toLowerCase().includes(lower) : v.text.toLowerCase() === lower
-	})
+// has compares the values at a path.
+function has(text, is, wanted) {
+	const path = pathOf(text), field = text.startsWith('@') && path.length === 1 ? path[0].slice(1) : ''
+	const test = compare(is, wanted)
+	if (field) {
+		return (row) => {
+			const v = row.field(field)
+			return v !== undefined && test({kind: /^\d+$/.test(v) ? 'int' : 'str', text: v})
+		}
+	}
+	return (row) => at(row.record, path).some((v) => test(v) || v.items?.some(test))
 }
 
-// values returns what is at a path, through lists.
-function values(v, path) {
+// at returns the values at a path, through lists.
+export function at(v, path) {
 	if (path.length === 0) return [v]
-	if (v.items) return v.items.flatMap((item) => values(item, path))
-	return (v.entries ?? []).flatMap(([key, value]) => key.text === path[0] ? values(value, path.slice(1)) : [])
+	if (v.items) return v.items.flatMap((item) => at(item, path))
+	return (v.entries ?? []).flatMap(([key, value]) => key.text === path[0] ? at(value, path.slice(1)) : [])
+}
+
+// compare returns what compares a value with one that is wanted. A colon finds a part of
+// a text, and * any value.
+function compare(is, wanted) {
+	if (is === '=') return (v) => textOf(v) === wanted
+	if (is !== ':') return (v) => compares(v, is, wanted)
+	if (wanted === '*') return () => true
+	const lower = wanted.toLowerCase()
+	return (v) => {
+		const text = textOf(v).toLowerCase()
+		return v.kind === 'str' || v.text === undefined ? text.includes(lower) : text === lower
+	}
 }
 
 const whole = /^-?\d+$/
 
 function compares(v, is, wanted) {
 	let a = v.text, b = wanted
+	if (a === undefined || v.kind === 'null' || v.kind === 'bool') return false
 	if (['int', 'float', 'decimal'].includes(v.kind)) {
 		const exact = whole.test(a) && whole.test(b);
 		[a, b] = exact ? [BigInt(a), BigInt(b)] : [Number(a), Number(b)]
-	} else if (v.text === undefined) return false
+	}
 	switch (is) {
 	case '>': return a > b
 	case '<': return a < b

@@ -1,14 +1,19 @@
 // A record that is opened.
 
-import {get, topicPath} from './api.js'
+import {get, problemOf, request, topicPath} from './api.js'
 import {hex} from './cbor.js'
+import {pathTo, termOf} from './find.js'
 import {brackets, className, element, leaf, literal, localTime, visible} from './text.js'
 
 const part = 200 // of a container that are shown at once
 const long = 10_000 // characters of a text, or bytes, that are shown
 
-// showRecord shows a row in a place. close is called where who looks is done.
-export function showRecord(place, row, close) {
+const deep = 8 // levels of containers that are open at first
+const short = 200 // characters of a value that can be looked for by a click
+
+// showRecord shows a row in a place. Where who looks is done, close is called; look with a
+// term that is to be found; column with a path.
+export function showRecord(place, row, {close, look, column}) {
 	const said = element('span', 'note')
 	said.role = 'status'
 	const button = (text, act) => {
@@ -17,35 +22,42 @@ export function showRecord(place, row, close) {
 		b.addEventListener('click', act)
 		return b
 	}
-	const copy = (name, text) => button(name, async () => {
+	const attempt = (name, act) => button(name, async () => {
 		try {
-			await toClipboard(await text())
-			said.textContent = `${name}: copied`
+			said.textContent = `${name}: ${await act()}`
 			said.className = 'good'
 		} catch (err) {
 			said.textContent = err.message
 			said.className = 'bad'
 		}
 	})
+	const copy = (name, text) => attempt(name, async () => {
+		await toClipboard(await text())
+		return 'copied'
+	})
 	const about = element('dl', '')
 	const tell = (name, ...text) => about.append(element('dt', '', name), element('dd', '', ...text))
 	const topic = row.field('topic'), position = row.field('position'), time = row.field('time')
-	tell('topic', element('bdi', '', visible(topic)))
+	const known = (name, text) => tell(name, element('bdi', '', visible(text)), ...picks(`@${name}`, {text}, {look, column}))
+	known('topic', topic)
 	tell('position', position)
 	tell('time', `${localTime(time)} (${time})`)
 	const happened = row.field('event_time')
 	if (happened) tell('event time', `${localTime(happened)} (${happened})`)
 	for (const name of ['producer', 'number', 'principal']) {
 		const text = row.field(name)
-		if (text !== undefined) tell(name, element('bdi', '', visible(text)))
+		if (text !== undefined) known(name, text)
 	}
-	const tree = element('div', 'tree', ...branches(row.record))
+	const record = row.record
+	const tree = element('div', 'tree', ...branches(record, [], {look, column}))
 	place.replaceChildren(
 		element('div', 'buttons',
+			element('span', 'note', 'Copy'),
 			copy('JSON', () => as(topic, position, {format: 'ndjson'})),
 			copy('Python', () => as(topic, position, {format: 'python', exact: 1})),
 			copy('curl', () => curl(topic, position)),
 			copy('Link', () => location.href),
+			...topic === '_rejected' ? [attempt('Retry', () => retry(record, position))] : [],
 			button('Close', close), said),
 		about, tree)
 	place.hidden = false
@@ -77,12 +89,36 @@ async function toClipboard(text) {
 	if (!done) throw new Error('the browser lets nothing be copied')
 }
 
-// branches returns the elements of the parts of a container, some at first.
-function branches(v) {
+// retry sends what was rejected to its topic again. Told twice, it is stored once.
+async function retry(record, position) {
+	const of = (name) => record.entries.find(([key]) => key.text === name)?.[1]
+	const topic = of('topic')?.text, bytes = of('bytes')?.bytes, type = types[of('format')?.text]
+	if (of('position')) throw new Error(`it is in ${topic}, at ${of('position').text}: a reader failed with it`)
+	if (!topic || !bytes) throw new Error('where it was to go, or what it was, is not kept')
+	if (of('truncated')?.text === 'true') throw new Error(`only ${bytes.length} of its ${of('size')?.text} bytes are kept`)
+	if (!type) throw new Error('its format is not known')
+	const answer = await request(topicPath(topic, {}), {method: 'POST', body: bytes, headers: {'Content-Type': type, 'Idempotency-Key': `retry.${position}`}})
+	if (!answer.ok) throw await problemOf(answer)
+	const {accepted, rejections, rejected} = await answer.json()
+	if (rejections) throw new Error(`rejected again: ${rejected[0].error}`)
+	return `${accepted} stored in ${topic}`
+}
+
+// types are the media types of the formats that records come in.
+const types = {
+	json: 'application/json', cbor: 'application/cbor', msgpack: 'application/msgpack',
+	pickle: 'application/x-python-pickle', python: 'text/x-python',
+}
+
+// branches returns the elements of the parts of a container at a path, some at first.
+function branches(v, path, by, level = 1) {
 	const all = v.entries ?? v.items
-	const made = []
 	const make = (from) => {
-		const next = all.slice(from, from + part).map((entry, i) => v.entries ? node(entry[1], keyOf(entry[0])) : node(entry, element('span', 'note', String(from + i))))
+		const next = all.slice(from, from + part).map((entry, i) => {
+			if (!v.entries) return node(entry, element('span', 'note', String(from + i)), path, by, level)
+			const [key, value] = entry, has = path && !key.items && !key.entries && key.kind === 'str'
+			return node(value, keyOf(key), has ? [...path, key.text] : null, by, level)
+		})
 		const rest = all.length - from - next.length
 		if (rest > 0) {
 			const more = element('button', '', `${rest} more`)
@@ -92,22 +128,41 @@ function branches(v) {
 		}
 		return next
 	}
-	made.push(...make(0))
+	return make(0)
+}
+
+const keyOf = (key) => element('bdi', 'key', key.items || key.entries ? `${brackets(key)[0]}…${brackets(key)[1]}` : leaf(key, short))
+
+// picks returns buttons that find what has a value at a path, or has not, or show it as a
+// column.
+function picks(text, v, {look, column}) {
+	const pick = (sign, title, act) => {
+		const b = element('button', 'pick', sign)
+		b.type = 'button'
+		b.title = b.ariaLabel = title
+		b.addEventListener('click', act)
+		return b
+	}
+	const made = []
+	if ((v.text ?? v.bytes ?? '').length <= short) {
+		made.push(pick('+', `only records with this ${text}`, () => look(termOf(text, v))),
+			pick('−', `only records without this ${text}`, () => look('-' + termOf(text, v))))
+	}
+	if (!text.startsWith('@')) made.push(pick('▥', `${text} as a column`, () => column(text)))
 	return made
 }
 
-const keyOf = (key) => element('bdi', 'key', key.items || key.entries ? `${brackets(key)[0]}…${brackets(key)[1]}` : leaf(key, 200))
-
-// node returns the element of a value, after its name.
-function node(v, name) {
-	if (!v.items && !v.entries) return element('div', 'leaf', name, ': ', ...leafNodes(v))
+// node returns the element of a value, after its name. It may be at a path.
+function node(v, name, path, by, level) {
+	const picked = path?.length ? picks(pathTo(path), v, by) : []
+	if (!v.items && !v.entries) return element('div', 'leaf', name, ': ', ...leafNodes(v), ' ', ...picked)
 	const [open, close] = brackets(v), n = (v.items ?? v.entries).length
 	const d = element('details', '', element('summary', '', name, ': ', open + (n ? '…' : '') + close, ' ', element('span', 'note', `${v.kind} of ${n}`)))
 	const fill = () => {
-		if (d.open && d.children.length === 1) d.append(...branches(v))
+		if (d.open && d.children.length === 1) d.append(...branches(v, path, by, level + 1))
 	}
 	d.addEventListener('toggle', fill)
-	d.open = n > 0 && n <= 20
+	d.open = n > 0 && n <= 20 && level <= deep
 	return d
 }
 

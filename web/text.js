@@ -97,3 +97,6 @@ export function localTime(text, withDate = true) {
 	const time = `${two(t.getHours())}:${two(t.getMinutes())}:${two(t.getSeconds())}.${String(t.getMilliseconds()).padStart(3, '0')}`
 	return withDate ? `${t.getFullYear()}-${two(t.getMonth() + 1)}-${two(t.getDate())} ${time}` : time
 }
+
+// number returns a number as people read it. Intl would take longer than all else to load.
+export const number = (v) => String(v ?? '').replace(/^-?\d+/, (digits) => digits.replace(/\B(?=(\d{3})+$)/g, ','))

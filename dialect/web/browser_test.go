@@ -39,7 +39,7 @@ func openBrowser(t testing.TB) *browser {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(t.Context(), "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-		"--disable-extensions", "--disable-background-networking", "--disable-sync", "--no-first-run", "--no-proxy-server",
+		"--disable-extensions", "--disable-background-networking", "--disable-sync", "--no-first-run", "--window-size=1280,900", "--force-color-profile=srgb", "--no-proxy-server",
 		"--host-resolver-rules=MAP * 127.0.0.1", "--user-data-dir="+t.TempDir(), "--remote-debugging-pipe", "about:blank")
 	cmd.ExtraFiles = []*os.File{theirs, written} // 3 and 4
 	var log bytes.Buffer
@@ -63,15 +63,20 @@ func openBrowser(t testing.TB) *browser {
 
 // A reply is what the browser says: a result or an event.
 type reply struct {
-	ID     int
-	Method string
-	Error  json.RawMessage
-	Result struct {
-		TargetID         string
-		SessionID        string
-		ErrorText        string
-		Result           struct{ Value any }
-		ExceptionDetails json.RawMessage
+	ID        int
+	Method    string
+	SessionID string
+	Error     json.RawMessage
+	Params    json.RawMessage
+	Result    struct {
+		Data               []byte
+		UsedSize           float64
+		BackingStorageSize float64
+		TargetID           string
+		SessionID          string
+		ErrorText          string
+		Result             struct{ Value any }
+		ExceptionDetails   json.RawMessage
 	}
 }
 

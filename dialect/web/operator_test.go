@@ -70,7 +70,7 @@ func TestOperator(t *testing.T) {
 	addr, s, backups := lookedAfter(t)
 	const time, position = `"\d{4}-[^"]+Z"`, `"[a-z2-7]{8}\.\d+\.\d+"`
 	topic := func(name, records string) string {
-		return `\{"topic":"` + name + `","records":` + records + `,"bytes":\d+,"first":` + position + `,"next":` + position + `,"oldest":(null|` + time + `),"newest":(null|` + time + `)\}`
+		return `\{"topic":"` + name + `","records":` + records + `,"bytes":\d+,"first":` + position + `,"next":` + position + `,"oldest":(null|` + time + `),"newest":(null|` + time + `)(,"keep":\{[^}]*\})?\}`
 	}
 	const forbidden, missing = `.*"code":"forbidden"\}\n`, `.*"code":"unsupported"\}\n`
 	for _, c := range []struct {
@@ -93,7 +93,7 @@ func TestOperator(t *testing.T) {
 		{"blue", "GET", "producers?principal=red", 403, forbidden},
 		{"root", "GET", "producers?principal=red", 200, `\{"producers":\[\{"producer":"p","topic":"blue.a",.*`},
 		{"red", "GET", "status", 200, `\{"principal":"red","durability":"fsync","max_record":1048576,"ready":true\}\n`},
-		{"root", "GET", "status", 200, `\{"principal":"root",.*"ready":true,"started":` + time + `,"connections":\d+,"records":12,"rejected":4,"bytes":84\}\n`},
+		{"root", "GET", "status", 200, `\{"principal":"root",.*"ready":true,"started":` + time + `,"connections":\d+,"records":12,"rejected":4,"bytes":84,"memory":\{"receiving":\d+,"reading":\d+,"heap":\d+\},"disk":\{"bytes":\d+,"free":\d+\},"syncs":\{"count":\d+,"p50":[\d.e-]+,"p99":[\d.e-]+\}\}\n`},
 
 		{"red", "DELETE", "topics/red.a?before=latest", 403, forbidden},
 		{"blue", "DELETE", "topics/red.a?before=latest", 403, forbidden},

@@ -1,6 +1,7 @@
 package web_test
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"net"
@@ -47,11 +48,13 @@ func TestPageIsForBrowsers(t *testing.T) {
 	}
 }
 
-// A way is one to a server that can be cut. Its address stays the same.
+// A way is one to a server that can be cut, and lead to another one. Its address stays
+// the same.
 type way struct {
 	addr string
 
 	mu    sync.Mutex
+	to    string
 	cut   bool
 	conns map[net.Conn]bool
 }
@@ -63,7 +66,7 @@ func newWay(t testing.TB, to string) *way {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &way{addr: l.Addr().String(), conns: map[net.Conn]bool{}}
+	w := &way{addr: l.Addr().String(), to: to, conns: map[net.Conn]bool{}}
 	var serving sync.WaitGroup
 	serving.Go(func() {
 		for {
@@ -71,19 +74,22 @@ func newWay(t testing.TB, to string) *way {
 			if err != nil {
 				return
 			}
-			serving.Go(func() { w.pass(from, to) })
+			serving.Go(func() { w.pass(from) })
 		}
 	})
 	t.Cleanup(func() {
 		_ = l.Close()
-		w.set(true)
+		w.set(true, "")
 		serving.Wait()
 	})
 	return w
 }
 
-func (w *way) pass(from net.Conn, addr string) {
+func (w *way) pass(from net.Conn) {
 	defer from.Close()
+	w.mu.Lock()
+	addr := w.to
+	w.mu.Unlock()
 	to, err := net.Dial("tcp", addr)
 	if err != nil {
 		return
@@ -111,11 +117,12 @@ func (w *way) pass(from net.Conn, addr string) {
 	back.Wait()
 }
 
-// set cuts the way, with all that go along it, or makes it whole.
-func (w *way) set(cut bool) {
+// set cuts the way, with all that go along it, or makes it whole, to where it led or to
+// another server.
+func (w *way) set(cut bool, to string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.cut = cut
+	w.cut, w.to = cut, cmp.Or(to, w.to)
 	for c := range w.conns {
 		if cut {
 			_ = c.Close()
@@ -134,6 +141,11 @@ const until = async (is, what = is) => {
 		await new Promise((resolve) => setTimeout(resolve, 10))
 	}
 	throw new Error('waited for ' + what + '; ' + $('#state').textContent + '; ' + $('#count').textContent)
+}
+const text = (e) => {
+	const copy = e.cloneNode(true)
+	for (const b of all('button', copy)) b.remove()
+	return copy.textContent.trim()
 }
 const rows = () => all('#list .row').sort((a, b) => a.offsetTop - b.offsetTop)
 const lines = () => rows().map((r) => r.textContent.replace(/^\d\d:\d\d:\d\d\.\d{3} /, ''))
@@ -174,8 +186,16 @@ func TestPage(t *testing.T) {
 		test func(*testing.T, *browser)
 	}{
 		{"live", testLive},
+		{"killed", testKilled},
+		{"slow", testSlow},
 		{"record", testRecord},
+		{"hostile", testHostile},
+		{"find", testFind},
+		{"export", testExport},
+		{"keys", testKeys},
+		{"rejected", testRejected},
 		{"tables", testTables},
+		{"looks", testLooks},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			was := b.t
@@ -205,7 +225,7 @@ func testLive(t *testing.T, b *browser) {
 		const types = all('bdi:not(.topic) span', rows()[0]).map((e) => e.className)
 		return lines()[0] + ' ' + types + ' ' + all('img').length`,
 		`people {"name": "<img src=x onerror=alert(1)>", "big": 1267650600228229401496703205376, "pi": 1.0, "no": null, "yes": true, "in": [1, {"a": "\u202egnp"}]} `+
-			`key,str,key,int,key,float,key,null,key,bool,key,int,key,str 0`)
+			`str,int,float,null,bool,int,str 0`)
 
 	post("n", numbered(0, 1000))
 	tab.expect("the newest at the bottom", `
@@ -217,6 +237,15 @@ func testLive(t *testing.T, b *browser) {
 		await until(() => $('#pause').textContent === 'Paused')
 		await until(() => lines().includes('n {"n": 199}'))
 		return $('#new').hidden`, "true")
+	tab.expect("selected", `
+		$('#new').click()
+		await until(() => $('#pause').textContent === 'Pause')
+		getSelection().selectAllChildren(rows().at(-2))
+		await until(() => $('#pause').textContent === 'Paused')
+		getSelection().removeAllRanges()
+		$('#list').scrollTop = 4000
+		await until(() => lines().includes('n {"n": 199}'))
+		return ''`, "")
 	post("n", numbered(1000, 1500))
 	tab.expect("paused", `
 		await until(() => $('#new').textContent === '500 new ↓')
@@ -226,12 +255,12 @@ func testLive(t *testing.T, b *browser) {
 		await until(() => lines().at(-1) === 'n {"n": 1499}')
 		return $('#new').hidden + ' ' + $('#pause').textContent`, "true Pause")
 
-	w.set(true)
+	w.set(true, "")
 	tab.expect("cut", `
 		await until(() => /^(not connected|connecting again)/.test($('#state').textContent))
 		return $('#state').className`, "bad")
 	post("n", numbered(1500, 1600))
-	w.set(false)
+	w.set(false, "")
 	tab.expect("connected again", `
 		await until(() => lines().at(-1) === 'n {"n": 1599}' && $('#count').textContent === '1,601 records')
 		return $('#state').textContent.replace(/from .*/, 'from')`, "connected again, from")
@@ -312,12 +341,12 @@ func testRecord(t *testing.T, b *browser) {
 		rows()[0].click()
 		await until(() => !$('#record').hidden && $('.tree'))
 		await until(() => all('.tree details').length === 2 && all('.tree .leaf').length === 2)
-		return all('.tree .leaf').map((e) => e.textContent).join('; ') + ' ' + all('b').length`,
+		return all('.tree .leaf').map(text).join('; ') + ' ' + all('b').length`,
 		`(…): "<b>"; "number": 9007199254740993 int 0`)
 	tab.expect("copied", `
 		const texts = []
 		navigator.clipboard.writeText = async (text) => { texts.push(text) }
-		const buttons = all('#record button')
+		const buttons = all('#record .buttons button')
 		for (const [i, b] of buttons.slice(0, 4).entries()) {
 			b.click()
 			await until(() => texts.length === i + 1)
@@ -332,7 +361,7 @@ curl -s -H 'Content-Type: text/x-python' --data-binary '{(1, '\''x'\''): '\''<b>
 	defer again.close()
 	again.expect("a link", `
 		await until(() => !$('#record').hidden && $('.tree'))
-		return all('#record dd')[0].textContent + ' ' + $('.tree .leaf').textContent + ' ' + $('#find').value`, `kinds (…): "<b>" deep`)
+		return text($('#record dd')) + ' ' + text($('.tree .leaf')) + ' ' + $('#find').value`, `kinds (…): "<b>" deep`)
 }
 
 // Who has a token sees and sends what is his own to, and the token is in no address.
@@ -354,11 +383,11 @@ func testTables(t *testing.T, b *browser) {
 		await until(() => $('#login').open && $('#token').value === '')
 		$('#token').value = 'red'
 		$('#login button').click()
-		await until(() => cells(2))
-		return cells(2) + ' ' + location.hash + ' ' + sessionStorage.length`, "red.a 6 #view=topics 1")
+		await until(() => cells(2) && !$('#logout').hidden)
+		return cells(2) + ' ' + [location.hash, $('#logout').title, sessionStorage.length, localStorage.length, document.cookie].join(' ')`, "red.a 6 #view=topics red 0 0 ")
 	tab.expect("producers", cells+`await go('producers'); await until(() => cells(2)); return cells(3)`, "p blue.a 1; p red.a 1")
 	tab.expect("cursors", cells+`await go('cursors'); await until(() => cells(2)); return cells(3)`, "c red.a 6")
-	tab.expect("server", cells+`await go('server'); await until(() => cells(2)); return cells(2).split('; ')[0]`, "principal red")
+	tab.expect("server", cells+`await go('server'); await until(() => cells(2)); return all('#table tr').map((r) => r.textContent).join('; ').replace(/; largest.*/, '')`, "you arered; an acknowledged record survivesloss of power (fsync); takes recordsyes")
 	tab.expect("sent", cells+`
 		await go('send')
 		const said = []
@@ -381,4 +410,7 @@ func testTables(t *testing.T, b *browser) {
 		type('#topic', 'red.*')
 		await until(() => lines().at(-1) === 'red.a {"t": (1, 2)}')
 		return lines().at(-2)`, `red.a {"big": 9007199254740993}`)
+	tab.on(`$('#logout').click(); return ''`)
+	b.until(func(r reply) bool { return r.Method == "Page.loadEventFired" && r.SessionID == tab.session })
+	tab.expect("logged out", `await until(() => $('#login').open); return rows().length`, "0")
 }

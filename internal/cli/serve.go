@@ -514,7 +514,7 @@ func (s *serve) server() *dictwire.Server {
 		MaxRecordRate: int64(s.recordRate), MaxByteRate: int64(s.byteRate.byteSize),
 		FirstTimeout: time.Duration(s.firstTimeout), OpenTimeout: time.Duration(s.openTimeout), IdleTimeout: time.Duration(s.idleTimeout),
 		RecordTimeout: time.Duration(s.recordTimeout), WriteTimeout: time.Duration(s.writeTimeout),
-		BackupDir: s.backups,
+		BackupDir: s.backups, Version: version(),
 	}
 }
 

@@ -19,7 +19,7 @@ type Operator interface {
 
 	// Topics, Cursors and Producers return a page of what the principal may see, in
 	// order, and what Page.After is for the next one, "" where there is none.
-	Topics(ctx context.Context, p Page) (page []store.TopicStat, next string, err error)
+	Topics(ctx context.Context, p Page) (page []Kept, next string, err error)
 	Cursors(ctx context.Context, p Page) (page []Lagging, next string, err error)
 	Producers(ctx context.Context, p Page) (page []store.KnownProducer, next string, err error)
 
@@ -52,6 +52,12 @@ type Page struct {
 	Limit     int    // how many, at least 1
 }
 
+// A Kept is a topic, and what of it is kept, nil where the store does not say so.
+type Kept struct {
+	store.TopicStat
+	Keep *store.Keep
+}
+
 // A Lagging is a cursor, and about how many records its reader has not read.
 type Lagging struct {
 	store.SavedCursor
@@ -76,6 +82,12 @@ type Counts struct {
 	Records     int64 // that were stored, rejected ones not included
 	Rejected    int64
 	Bytes       int64 // of the records that were taken in
+
+	Version   string          // of the program, or ""
+	Receiving int64           // bytes of memory of records that are received
+	Reading   int64           // and of those that are given to readers
+	Heap      uint64          // bytes of memory of all values of the program
+	Measures  *store.Measures // nil where the store does not measure itself
 }
 
 // A ResetRequest says which cursor is to stand where.

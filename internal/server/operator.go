@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"regexp"
+	"runtime/metrics"
 	"slices"
 	"strings"
 	"time"
@@ -36,9 +37,24 @@ func (in *session) Status(ctx context.Context) (dialect.Status, error) {
 		status.Counts = &dialect.Counts{
 			Started: s.started, Connections: int(seen.Open),
 			Records: seen.Records, Rejected: seen.Rejected, Bytes: seen.Bytes,
+			Version: s.Version, Receiving: seen.Receiving, Reading: seen.Reading, Heap: heapBytes(),
+		}
+		if m, ok := s.store.(store.Measurer); ok {
+			measures, err := m.Measures(ctx)
+			if err != nil {
+				return dialect.Status{}, faultOfStore(ctx, err)
+			}
+			status.Counts.Measures = &measures
 		}
 	}
 	return status, nil
+}
+
+// heapBytes returns how many bytes of memory the values of the program take.
+func heapBytes() uint64 {
+	sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+	metrics.Read(sample)
+	return sample[0].Value.Uint64()
 }
 
 // list begins to list names: it returns whose they are, and after which the page begins.
@@ -60,7 +76,7 @@ func (in *session) list(ctx context.Context, p dialect.Page, parts int) (whose s
 }
 
 // Topics implements [dialect.Operator].
-func (in *session) Topics(ctx context.Context, p dialect.Page) (page []store.TopicStat, next string, err error) {
+func (in *session) Topics(ctx context.Context, p dialect.Page) (page []dialect.Kept, next string, err error) {
 	_, after, done, err := in.list(ctx, p, 1)
 	if err != nil {
 		return nil, "", err
@@ -77,7 +93,11 @@ func (in *session) Topics(ctx context.Context, p dialect.Page) (page []store.Top
 		if len(page) == p.Limit {
 			return page, afterOf(page[len(page)-1].Name), nil
 		}
-		page = append(page, t)
+		page = append(page, dialect.Kept{TopicStat: t})
+		if k, ok := in.s.store.(store.Keeper); ok {
+			keep := k.Keeps(t.Name)
+			page[len(page)-1].Keep = &keep
+		}
 	}
 	return page, "", nil
 }

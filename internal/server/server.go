@@ -59,6 +59,7 @@ type Server struct {
 	HandlerRetries int
 
 	BackupDir string // "": no peer may ask for backups
+	Version   string // of the program
 
 	once     sync.Once
 	rules    dialect.Rules                 // without time-outs

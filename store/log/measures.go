@@ -31,6 +31,9 @@ func (s *Store) Measures(ctx context.Context) (store.Measures, error) {
 	return m, nil
 }
 
+// Keeps implements [store.Keeper].
+func (s *Store) Keeps(topic string) store.Keep { return s.opts.Keep(topic) }
+
 // room returns how much of the disk the store takes, and how much is left to it.
 func (s *Store) room() (taken, free uint64) {
 	taken = s.states.engine().Metrics().DiskSpaceUsage()

@@ -13,10 +13,7 @@ import (
 )
 
 // Keep bounds what of a topic is kept. The zero value keeps all.
-type Keep struct {
-	Age   time.Duration // blocks that the store took longer ago are trimmed
-	Bytes uint64        // of records: older blocks beyond are trimmed
-}
+type Keep = store.Keep
 
 // DefaultKeep keeps all but what was rejected, of which it keeps 7 days and at
 // most 256 MiB.

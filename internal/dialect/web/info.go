@@ -46,10 +46,24 @@ func (d *web) status(w http.ResponseWriter, r *http.Request) error {
 	about := []any{"principal", s.Principal, "durability", string(s.Durability), "max_record", s.MaxRecord, "ready", s.Ready}
 	if c := s.Counts; c != nil {
 		about = append(about, "started", timeText(c.Started), "connections", c.Connections,
-			"records", c.Records, "rejected", c.Rejected, "bytes", c.Bytes)
+			"records", c.Records, "rejected", c.Rejected, "bytes", c.Bytes,
+			"memory", dict.Of("receiving", c.Receiving, "reading", c.Reading, "heap", int64(c.Heap)))
+		if c.Version != "" {
+			about = append(about, "version", c.Version)
+		}
+		if m := c.Measures; m != nil {
+			about = append(about, "disk", dict.Of("bytes", int64(m.DiskBytes), "free", int64(m.FreeBytes)), "syncs", ofTimes(m.Syncs))
+		}
 	}
 	answer(w, r, http.StatusOK, mediaJSON, dict.Of(about...))
 	return nil
+}
+
+// ofTimes says how many times were measured, and which half of them and 99 of 100 do not
+// exceed, in seconds.
+func ofTimes(h store.Histogram) *dict.Dict {
+	seconds := func(part float64) float64 { return time.Duration(h.Quantile(part)).Seconds() }
+	return dict.Of("count", int64(h.Count()), "p50", seconds(0.5), "p99", seconds(0.99))
 }
 
 // maxPage is how much of a list a page holds.
@@ -117,14 +131,31 @@ func list[T any](d *web, w http.ResponseWriter, r *http.Request, name string, of
 
 // topics lists the topics that who asks may read.
 func (d *web) topics(w http.ResponseWriter, r *http.Request) error {
-	return list(d, w, r, "topics", dialect.Operator.Topics, ofTopic)
+	return list(d, w, r, "topics", dialect.Operator.Topics, func(t dialect.Kept) *dict.Dict {
+		if t.Keep == nil {
+			return ofTopic(t.TopicStat)
+		}
+		return ofTopic(t.TopicStat, "keep", ofKeep(*t.Keep))
+	})
 }
 
-func ofTopic(t store.TopicStat) *dict.Dict {
-	return dict.Of(
+func ofTopic(t store.TopicStat, more ...any) *dict.Dict {
+	return dict.Of(append([]any{
 		"topic", t.Name, "records", int64(t.Records), "bytes", int64(t.Bytes),
 		"first", t.First.String(), "next", t.Next.String(), "oldest", timeText(t.Oldest), "newest", timeText(t.Newest),
-	)
+	}, more...)...)
+}
+
+// ofKeep says what of a topic is kept: all, where nothing is said.
+func ofKeep(k store.Keep) *dict.Dict {
+	var about []any
+	if k.Age > 0 {
+		about = append(about, "seconds", k.Age.Seconds())
+	}
+	if k.Bytes > 0 {
+		about = append(about, "bytes", int64(k.Bytes))
+	}
+	return dict.Of(about...)
 }
 
 // timeText returns a time as texts have it, or nil.
