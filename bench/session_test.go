@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"encoding/base64"
+	"flag"
 	"fmt"
 	"io"
 	mathrand "math/rand/v2"
@@ -456,6 +457,9 @@ func fill(b *testing.B, dir, kind string, size int) (total int) {
 		case "noise":
 			_, _ = rand.Read(noise) // never fails
 			block.Add(fmt.Appendf(nil, `{"x":"%x"}`, noise))
+		case "single":
+			_, _ = rand.Read(noise[:246])
+			block.Add(fmt.Appendf(nil, `{"x":"%x"}`, noise[:246]))
 		}
 		if r := s.Append(b.Context(), &block)[0]; r.Err != nil {
 			b.Fatal(r.Err)
@@ -507,11 +511,16 @@ func replay(addr string) (total int, err error) {
 	}
 }
 
-// BenchmarkSessionStart starts a server with a store of 1 GB, up to where it
+var (
+	startGB   = flag.Float64("start.gb", 1, "how many GB of records the store has that BenchmarkSessionStart opens")
+	startKind = flag.String("start.kind", "noise", "its records: noise, 128 KiB each, or single, 500 bytes, each a block of its own")
+)
+
+// BenchmarkSessionStart starts a server with a store of some GB, up to where it
 // listens: after a shutdown, and after a kill in the middle of appends.
 func BenchmarkSessionStart(b *testing.B) {
 	dir := diskDir(b)
-	fill(b, dir, "noise", 1e9)
+	fill(b, dir, *startKind, int(*startGB*1e9))
 	for _, how := range []string{"shutdown", "kill"} {
 		b.Run(how, func(b *testing.B) {
 			for range b.N {
@@ -524,10 +533,26 @@ func BenchmarkSessionStart(b *testing.B) {
 				b.StartTimer()
 				s = newServer(b, dir)
 				b.StopTimer()
+				b.ReportMetric(s.resident(b), "MB")
 				s.stop()
 			}
 		})
 	}
+}
+
+// resident returns how much memory the process has, in MB.
+func (s *server) resident(b *testing.B) float64 {
+	b.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
+	if err != nil {
+		b.Fatal(err)
+	}
+	_, text, _ := strings.Cut(string(status), "VmRSS:")
+	var kib float64
+	if _, err := fmt.Sscan(text, &kib); err != nil {
+		b.Fatal(err)
+	}
+	return kib * 1024 / 1e6
 }
 
 // kill kills the server while it appends records.
