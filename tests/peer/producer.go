@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"net"
 	"slices"
 	"sync"
 	"time"
@@ -29,6 +30,8 @@ type Producer struct {
 	Again []string
 	// Acked is called with each ack that settles something. Nil disables it.
 	Acked func(n uint64)
+	// Dial connects. Nil means over TCP.
+	Dial func(addr string) (net.Conn, error)
 
 	mu      sync.Mutex
 	moved   sync.Cond
@@ -99,7 +102,7 @@ func (p *Producer) session(addr string) error {
 	attempt, acked := p.attempt, p.acked
 	p.broken = false
 	p.mu.Unlock()
-	s, err := Greet(addr, `{"dictwire":1,"topic":%q,"producer":%q,"attempt":%d,"acked":%d}`, p.Topic, p.Name, attempt, acked)
+	s, err := p.greet(addr, attempt, acked)
 	if err != nil {
 		time.Sleep(5 * time.Millisecond) // there is no server
 		return err
@@ -122,6 +125,18 @@ func (p *Producer) session(addr string) error {
 	p.Send(p, s, next)
 	s.Close()
 	return <-read
+}
+
+func (p *Producer) greet(addr string, attempt, acked uint64) (*Session, error) {
+	const greeting = `{"dictwire":1,"topic":%q,"producer":%q,"attempt":%d,"acked":%d}`
+	if p.Dial == nil {
+		return Greet(addr, greeting, p.Topic, p.Name, attempt, acked)
+	}
+	nc, err := p.Dial(addr)
+	if err != nil {
+		return nil, err
+	}
+	return GreetOver(nc, greeting, p.Topic, p.Name, attempt, acked)
 }
 
 // welcomed reads the answer to a greeting.

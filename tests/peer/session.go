@@ -54,10 +54,15 @@ func Greet(addr, format string, args ...any) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	nc.SetDeadline(time.Now().Add(time.Minute))
 	if Shown.TLS != nil {
 		nc = tls.Client(nc, Shown.TLS)
 	}
+	return GreetOver(nc, format, args...)
+}
+
+// GreetOver is Greet over a connection that is there, which it closes where it fails.
+func GreetOver(nc net.Conn, format string, args ...any) (*Session, error) {
+	nc.SetDeadline(time.Now().Add(time.Minute))
 	greeting := fmt.Sprintf(format+"\n", args...)
 	if Shown.Token != "" {
 		greeting = strings.Replace(greeting, `{"dictwire":1,`, fmt.Sprintf(`{"dictwire":1,"token":%q,`, Shown.Token), 1)

@@ -1,0 +1,176 @@
+package soak_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/dictwire/dictwire/tests/peer"
+)
+
+// A reader follows all topics, from one position to the next.
+type reader struct {
+	name    string
+	follow  func(ctx context.Context, addr string) error
+	promise map[string]promise // of each topic
+
+	from      string // where it goes on
+	connected int
+
+	mu            sync.Mutex
+	last          map[string]uint64 // of each topic
+	count         int
+	lost, doubled int
+	faults        []string // the first ones
+}
+
+func newReader(name string, senders []*sender) *reader {
+	r := &reader{name: name, from: "earliest", last: map[string]uint64{}, promise: map[string]promise{}}
+	for _, x := range senders {
+		r.promise[x.topic] = x.promise
+	}
+	r.follow = r.followNative
+	if name == "sse" {
+		r.follow = r.followEvents
+	}
+	return r
+}
+
+func (r *reader) lastOf(topic string) uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.last[topic]
+}
+
+// run follows until ctx is done.
+func (r *reader) run(ctx context.Context, addr string) {
+	for ctx.Err() == nil {
+		r.connected++
+		if err := r.follow(ctx, addr); err != nil && ctx.Err() == nil {
+			time.Sleep(5 * time.Millisecond)
+		}
+	}
+}
+
+// see takes note of a record.
+func (r *reader) see(topic string, record []byte) {
+	var d struct {
+		Topic string
+		N     uint64
+		Text  string
+	}
+	err := json.Unmarshal(record, &d)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.count++
+	last := r.last[topic]
+	switch promise, known := r.promise[topic]; {
+	case err != nil || !known || d.Topic != topic || d.Text != text[d.N*31%3000:][:100+d.N%64]:
+		r.tell("a record of %s that nobody sent: %s", topic, record)
+		return
+	case d.N <= last:
+		r.doubled++
+		r.tell("%s: %d after %d", topic, d.N, last)
+		return
+	case promise == onceAll && d.N > last+1:
+		r.lost += int(d.N - last - 1)
+		r.tell("%s: %d after %d", topic, d.N, last)
+	}
+	r.last[topic] = d.N
+}
+
+// tell notes a fault. r.mu is held.
+func (r *reader) tell(format string, args ...any) {
+	if len(r.faults) < 10 {
+		r.faults = append(r.faults, fmt.Sprintf(format, args...))
+	}
+}
+
+// followNative reads over a native session.
+func (r *reader) followNative(_ context.Context, addr string) error {
+	s, err := peer.Greet(addr, `{"dictwire":1,"subscribe":"*","follow":true,"format":"json","from":%q}`, r.from)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	for {
+		_ = s.SetDeadline(time.Now().Add(20 * time.Second))
+		m, err := s.Next()
+		if err != nil {
+			return err
+		}
+		records := make([][]byte, len(m.Lengths))
+		for i, n := range m.Lengths {
+			records[i] = make([]byte, n)
+			if _, err := io.ReadFull(s.R, records[i]); err != nil {
+				return err // all of them come again
+			}
+		}
+		var next string
+		if m.Code != "" || json.Unmarshal(m.Next, &next) != nil {
+			if m.Code != "unavailable" && m.Code != "idle" && m.Code != "rate" {
+				r.mu.Lock()
+				r.tell("told %s: %s", m.Code, m.Error)
+				r.mu.Unlock()
+			}
+			return errBroken
+		}
+		for _, b := range records {
+			r.see(m.Topic, b)
+		}
+		r.from = next
+	}
+}
+
+// followEvents reads server-sent events, each with the position after it.
+func (r *reader) followEvents(ctx context.Context, addr string) error {
+	q, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/v1/topics/*?follow=1&format=sse&envelope=1&from="+r.from, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(q)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("status %d", resp.StatusCode)
+	}
+	in := bufio.NewReaderSize(resp.Body, 256<<10)
+	var id, data string
+	for {
+		line, err := in.ReadString('\n')
+		if err != nil {
+			return err // an event that has no end comes again
+		}
+		line = strings.TrimSuffix(line, "\n")
+		switch {
+		case strings.HasPrefix(line, "id: "):
+			id = line[4:]
+		case strings.HasPrefix(line, "data: "):
+			data = line[6:]
+		case line == "" && data != "":
+			var e struct {
+				Topic  string
+				Record json.RawMessage
+			}
+			if json.Unmarshal([]byte(data), &e) != nil || e.Topic == "" {
+				return errBroken // a problem: the server ends
+			}
+			r.see(e.Topic, e.Record)
+			r.from, data = id, ""
+		}
+	}
+}
+
+// An atomicSet is a set that several goroutines use.
+type atomicSet[T comparable] struct{ m sync.Map }
+
+func (s *atomicSet[T]) add(x T)      { s.m.Store(x, true) }
+func (s *atomicSet[T]) has(x T) bool { _, ok := s.m.Load(x); return ok }
