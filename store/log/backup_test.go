@@ -3,8 +3,10 @@ package log_test
 import (
 	"errors"
 	iofs "io/fs"
+	"path"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -198,6 +200,16 @@ func TestBackupMoves(t *testing.T) {
 		}
 		if s, err = log.Open(t.Context(), "store", &o); err != nil {
 			t.Fatal(err)
+		}
+		fill("later", 2)
+		for began := time.Now(); ; time.Sleep(time.Millisecond) { // until there are zeros in the next segment
+			names, _ := segments(fs)
+			if len(fs.Get(path.Join("store", names[len(names)-1]))) > 4096 {
+				break
+			}
+			if time.Since(began) > time.Minute {
+				t.Fatal("no zeros go ahead")
+			}
 		}
 		moves := &moving{FS: fs, left: n, move: func() {
 			fill("later", 10)
