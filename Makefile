@@ -1,9 +1,9 @@
 # dictwire. `make help` lists the targets.
 
-.PHONY: help build demo test quick lint fuzz crash soak siege simulate pysimulate schemathesis tlsscan mutants bench peers wheels debs units image release generate clean
+.PHONY: help build demo test quick lint fuzz crash soak soak-store siege simulate pysimulate schemathesis tlsscan mutants bench peers wheels debs units image release generate clean
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
 
 build: ## bin/dictwire, one static binary
 	CGO_ENABLED=0 go build -trimpath -o bin/dictwire ./cmd/dictwire
@@ -26,7 +26,10 @@ fuzz: ## every fuzz target for FUZZTIME (10m)
 crash: ## 300 kills of real servers and clients under load, 5,000 losses of power
 	KILLS=$${KILLS:-300} SEEDS=$${SEEDS:-5000} CRASHBUDGET=86400 scripts/test crash
 
-soak: ## a store that trims and rewrites for DURATION (30m), whose retained records are compared
+soak: ## for DURATION (30m), a server whose senders of all dialects and readers live through kills, restarts and cuts
+	go test ./tests/soak -count 1 -timeout 0 -v -soak.duration $${DURATION:-30m}
+
+soak-store: ## for DURATION (30m), a store that trims and rewrites, whose retained records are compared
 	go test ./store/log -count 1 -timeout 0 -v -run '^TestSoak$$' -soak.duration $${DURATION:-30m}
 
 siege: ## 2,000 hostile connections for DURATION (1m) beside honest ones; TLS=1 for all of it over TLS with tokens

@@ -28,7 +28,7 @@ func senders() []*sender {
 		numbered("native.0", nil), numbered("native.1", nil), numbered("ws.0", dialWebSocket),
 		inBatches("http.0", post), inBatches("http.1", post),
 		inBatches("forward.0", forward), inBatches("forward.1", forward),
-		bare("bare.0"),
+		bare("default"),
 	}
 }
 
@@ -54,7 +54,7 @@ func numbered(topic string, dial func(string) (net.Conn, error)) *sender {
 		Append: func(b []byte, n uint64) []byte { return appendRecord(b, topic, n) },
 		Code:   func(uint64) string { return "" },
 		Send:   sendBursts,
-		Again:  []string{"idle", "unavailable", "rate"},
+		Again:  []string{"idle", "unavailable", "rate", "shutdown"},
 	}
 	return &sender{topic: topic, state: p.State, run: func(ctx context.Context, addr string) error {
 		ended := make(chan error, 1)
@@ -120,8 +120,34 @@ func dialWebSocket(addr string) (net.Conn, error) {
 	if resp.Body != nil {
 		_ = resp.Body.Close()
 	}
-	return websocket.NetConn(context.Background(), c, websocket.MessageText), nil
+	return &messages{Conn: websocket.NetConn(context.Background(), c, websocket.MessageText), c: c}, nil
 }
+
+// messages reads each message of a WebSocket as a line.
+type messages struct {
+	net.Conn
+	c *websocket.Conn
+	r io.Reader // the message that is read; nil between messages
+}
+
+func (m *messages) Read(p []byte) (n int, err error) {
+	if m.r == nil {
+		if _, m.r, err = m.c.Reader(context.Background()); err != nil {
+			return 0, err
+		}
+	}
+	n, err = m.r.Read(p)
+	if err == io.EOF && n < len(p) {
+		p[n] = '\n'
+		m.r = nil
+		return n + 1, nil
+	} else if err == io.EOF {
+		err = nil
+	}
+	return n, err
+}
+
+func (m *messages) SetDeadline(time.Time) error { return nil } // the network cuts it
 
 // inBatches sends batches one after another, each again and again until it is settled.
 func inBatches(topic string, settle func(ctx context.Context, addr, topic string, batch int, first, n uint64) error) *sender {

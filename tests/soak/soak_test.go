@@ -41,7 +41,7 @@ type promise uint8
 
 const (
 	onceAll  promise = iota // each once, in order
-	onceSome                // in order, none twice: what was under way may be lost
+	onceSome                // none twice: what was under way may be lost, or come after what was sent later over another connection
 )
 
 func TestSoak(t *testing.T) {
