@@ -6,7 +6,7 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
 
 build: ## bin/dictwire, one static binary
-	CGO_ENABLED=0 go build -trimpath -o bin/dictwire ./cmd/dictwire
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/dictwire ./cmd/dictwire
 
 demo: build ## the main job: dictionaries from real clients to a server that prints them
 	scripts/demo
