@@ -20,7 +20,7 @@ func TestDependencies(t *testing.T) {
 		for _, dep := range deps {
 			for _, not := range []string{
 				"github.com/cockroachdb", "github.com/dictwire/dictwire/store/log", "github.com/dictwire/dictwire/spool/disk",
-				"github.com/dictwire/dictwire/internal/cli", "github.com/dictwire/dictwire/cmd", "github.com/spf13", "github.com/itchyny", "github.com/goccy", "github.com/santhosh-tekuri", "net/http",
+				"github.com/nats-io", "github.com/dictwire/dictwire/store/nats", "github.com/dictwire/dictwire/internal/cli", "github.com/dictwire/dictwire/cmd", "github.com/spf13", "github.com/itchyny", "github.com/goccy", "github.com/santhosh-tekuri", "net/http",
 			} {
 				if dep == not || strings.HasPrefix(dep, not+"/") {
 					t.Errorf("%s imports %s", of, dep)

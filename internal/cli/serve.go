@@ -40,6 +40,7 @@ type serve struct {
 
 	once          bool
 	store         storeFlag
+	nats          natsFlags
 	origins       listFlag // whose pages may use HTTP through a browser
 	topic         string
 	durability    choice
@@ -126,7 +127,8 @@ func serveCommand() *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.BoolVar(&s.once, "once", false, "serve one connection that sends or reads something, then end")
-	flags.StringVar(&s.store.dir, "store", "", "`directory` of the store, or memory (default dictwire in $XDG_STATE_HOME or ~/.local/state)")
+	flags.StringVar(&s.store.dir, "store", "", "`directory` of the store, memory, or nats://HOST:PORT,… of a cluster (default dictwire in $XDG_STATE_HOME or ~/.local/state)")
+	s.nats.add(flags)
 	s.keep.add(flags)
 	flags.Var(&s.print, "print", "what is printed: none or one of "+names(s.codecs()))
 	flags.BoolVar(&s.reply, "reply", false, "answer each dictionary with {\"received\": n}, counted from 1: an example of a handler")
@@ -335,6 +337,9 @@ func (s *serve) openStore(ctx context.Context, logger *slog.Logger) (closingStor
 			MaxStoredBytes: int64(s.maxStored.byteSize),
 		}), nil
 	}
+	if inBroker(s.store.dir) {
+		return s.openBroker(ctx, logger)
+	}
 	dir, err := s.store.path()
 	if err != nil {
 		return nil, err
@@ -343,7 +348,10 @@ func (s *serve) openStore(ctx context.Context, logger *slog.Logger) (closingStor
 		Durability: store.Durability(s.durability.value), Reserve: int64(s.reserve.byteSize), Keep: func(topic string) log.Keep { return s.kept.Load().keep(topic) },
 		MaxTopics: int(s.maxTopics), MaxProducers: int(s.maxProducers), MaxCursors: int(s.maxCursors),
 		MaxStoredBytes: int64(s.maxStored.byteSize),
-		Fatal:          s.die, Logger: logger,
+		Fatal: func(err error) {
+			s.die(hintError{err, "what was acknowledged is safe; look after the disk, then start again"})
+		},
+		Logger: logger,
 		Damaged: func(d log.Damage) {
 			logger.Error("the store is damaged; dictwire store check lists what is lost", "damage", d.Text)
 		},
@@ -482,7 +490,7 @@ func (s *serve) drain(ctx context.Context) error {
 // die says why the store can't go on, and ends the process: what was
 // acknowledged is safe, and nothing else may be waited for.
 func (s *serve) die(err error) {
-	tell(s.stderr, hintError{err, "what was acknowledged is safe; look after the disk, then start again"})
+	tell(s.stderr, err)
 	os.Exit(exitFailure)
 }
 
@@ -537,6 +545,9 @@ func (s *serve) check() error {
 		if err := d.check(); err != nil {
 			faults = append(faults, err)
 		}
+	}
+	if err := s.checkBroker(); err != nil {
+		faults = append(faults, err)
 	}
 	if s.more != nil {
 		faults = append(faults, s.more())

@@ -1,0 +1,200 @@
+// Package brokertest runs NATS JetStream brokers as processes, for tests.
+package brokertest
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// binary is the nats-server that tests/broker pins, built where it was not.
+var binary = sync.OnceValues(func() (string, error) {
+	root, err := exec.Command("go", "env", "GOMOD").Output()
+	if err != nil {
+		return "", err
+	}
+	cmd := exec.Command("go", "tool", "-n", "nats-server")
+	cmd.Dir = filepath.Join(filepath.Dir(string(bytes.TrimSpace(root))), "tests", "broker")
+	cmd.Env = append(os.Environ(), "GOFLAGS=-trimpath", "CGO_ENABLED=0")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("building nats-server: %w: %s", err, stderr.String())
+	}
+	return string(bytes.TrimSpace(out)), nil
+})
+
+// A Node is a nats-server.
+type Node struct {
+	tb     testing.TB
+	name   string
+	dir    string
+	config string
+	URL    string // where clients connect
+
+	monitor string // where it tells how it is
+
+	mu    sync.Mutex
+	cmd   *exec.Cmd     // guarded by mu: nil where it does not run
+	ended chan struct{} // guarded by mu
+}
+
+// Cluster starts nodes, each with a directory of its own, that know each other. More is
+// what else their configuration says. They end with the test.
+func Cluster(tb testing.TB, n int, more string) []*Node {
+	tb.Helper()
+	ports := freePorts(tb, 3*n)
+	var routes []string
+	for i := range n {
+		routes = append(routes, fmt.Sprintf("nats://127.0.0.1:%d", ports[n+i]))
+	}
+	dir := tb.TempDir()
+	var nodes []*Node
+	for i := range n {
+		node := &Node{tb: tb, name: fmt.Sprintf("n%d", i+1), dir: filepath.Join(dir, fmt.Sprintf("n%d", i+1)), URL: fmt.Sprintf("nats://127.0.0.1:%d", ports[i]), monitor: fmt.Sprintf("http://127.0.0.1:%d", ports[2*n+i])}
+		text := fmt.Sprintf("server_name: %s\nlisten: 127.0.0.1:%d\njetstream {store_dir: %q, max_file_store: 20GB}\n%s\nhttp: 127.0.0.1:%d\n", node.name, ports[i], node.dir, more, ports[2*n+i])
+		if n > 1 {
+			text += fmt.Sprintf("cluster {name: test, listen: 127.0.0.1:%d, routes: [%s]}\n", ports[n+i], strings.Join(routes, ", "))
+		}
+		node.config = filepath.Join(dir, node.name+".conf")
+		if err := os.WriteFile(node.config, []byte(text), 0o600); err != nil {
+			tb.Fatal(err)
+		}
+		nodes = append(nodes, node)
+		tb.Cleanup(node.Kill)
+	}
+	for _, node := range nodes {
+		node.Start()
+	}
+	for _, node := range nodes {
+		node.Ready()
+	}
+	return nodes
+}
+
+// Ready waits until the node takes part in JetStream.
+func (n *Node) Ready() {
+	n.tb.Helper()
+	for begin := time.Now(); ; time.Sleep(20 * time.Millisecond) {
+		r, err := http.Get(n.monitor + "/healthz")
+		if err == nil {
+			r.Body.Close()
+			if r.StatusCode == http.StatusOK {
+				return
+			}
+		}
+		if time.Since(begin) > time.Minute {
+			n.tb.Fatalf("%s is not ready: %v\n%s", n.name, err, n.Log())
+		}
+	}
+}
+
+// URLs returns where clients connect to nodes.
+func URLs(nodes []*Node) string {
+	var all []string
+	for _, n := range nodes {
+		all = append(all, n.URL)
+	}
+	return strings.Join(all, ",")
+}
+
+// freePorts returns ports of the loopback that nobody listens at.
+func freePorts(tb testing.TB, n int) (ports []int) {
+	tb.Helper()
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			tb.Fatal(err)
+		}
+		defer l.Close()
+		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+	}
+	return ports
+}
+
+// Dir returns the node's directory.
+func (n *Node) Dir() string { return n.dir }
+
+// Start starts the node, and waits until it listens.
+func (n *Node) Start() {
+	n.tb.Helper()
+	bin, err := binary()
+	if err != nil {
+		n.tb.Fatal(err)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.cmd = exec.Command(bin, "-c", n.config, "-l", n.dir+".log")
+	n.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := n.cmd.Start(); err != nil {
+		n.tb.Fatal(err)
+	}
+	n.ended = make(chan struct{})
+	go func(cmd *exec.Cmd, ended chan struct{}) { _ = cmd.Wait(); close(ended) }(n.cmd, n.ended)
+	address := strings.TrimPrefix(n.URL, "nats://")
+	for begin := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+		c, err := net.Dial("tcp", address)
+		if err == nil {
+			c.Close()
+			return
+		}
+		select {
+		case <-n.ended:
+			n.tb.Fatalf("%s has ended:\n%s", n.name, n.Log())
+		default:
+		}
+		if time.Since(begin) > 30*time.Second {
+			n.tb.Fatalf("%s does not listen: %v\n%s", n.name, err, n.Log())
+		}
+	}
+}
+
+// Log returns what the node has logged last.
+func (n *Node) Log() string {
+	text, _ := os.ReadFile(n.dir + ".log")
+	return string(text[max(len(text)-4000, 0):])
+}
+
+// Signal sends a signal to the node.
+func (n *Node) Signal(s syscall.Signal) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.cmd != nil {
+		_ = n.cmd.Process.Signal(s)
+	}
+}
+
+// Kill kills the node, and waits for its end.
+func (n *Node) Kill() { n.end(syscall.SIGKILL) }
+
+// Stop lets the node end in its own time.
+func (n *Node) Stop() { n.end(syscall.SIGTERM) }
+
+func (n *Node) end(s syscall.Signal) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.cmd == nil {
+		return
+	}
+	if err := n.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		n.tb.Errorf("%s: %v", n.name, err)
+	}
+	select {
+	case <-n.ended:
+	case <-time.After(20 * time.Second):
+		_ = n.cmd.Process.Kill()
+		<-n.ended
+	}
+	n.cmd = nil
+}

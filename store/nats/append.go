@@ -1,0 +1,232 @@
+package nats
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nuid"
+
+	"github.com/dictwire/dictwire/store"
+	"github.com/dictwire/dictwire/store/internal/names"
+)
+
+// A writing is a producer that this server appends for or claims.
+type writing struct {
+	lock chan struct{} // held by who uses w
+	w    writer
+	uses int  // guarded by Store.mu: who holds or waits for it
+	kept bool // guarded by Store.mu: it is claimed here
+}
+
+// use locks a producer's writer. It is given back by done.
+func (s *Store) use(ctx context.Context, p store.Producer) (u *writing, done func(), err error) {
+	pid := producerID(p)
+	s.mu.Lock()
+	u = s.writing[pid]
+	if u == nil {
+		u = &writing{lock: make(chan struct{}, 1), w: writer{home: home{subject: s.home(p)}}}
+		s.writing[pid] = u
+	}
+	u.uses++
+	s.mu.Unlock()
+	left := func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if u.uses--; u.uses == 0 && !u.kept {
+			delete(s.writing, pid)
+		}
+	}
+	select {
+	case u.lock <- struct{}{}:
+		return u, func() { <-u.lock; left() }, nil
+	case <-ctx.Done():
+		left()
+		return nil, nil, context.Cause(ctx)
+	}
+}
+
+// keep says whether what is known of a producer is kept.
+func (s *Store) keep(pid string, u *writing, kept bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	u.kept = kept
+	if u.uses == 0 && !kept && s.writing[pid] == u {
+		delete(s.writing, pid)
+	}
+}
+
+// lately returns what is known of how well blocks of a topic compress.
+func (s *Store) lately(topic string) *store.Shrinkage {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.shrinkage[topic]
+	if l == nil {
+		l = new(store.Shrinkage)
+		s.shrinkage[topic] = l
+	}
+	return l
+}
+
+// Append implements [store.Log].
+func (s *Store) Append(ctx context.Context, blocks ...*store.Block) []store.Result {
+	results := make([]store.Result, len(blocks))
+	if err := s.open(ctx); err != nil {
+		for i := range results {
+			results[i].Err = err
+		}
+		return results
+	}
+	limit := s.Limits().BlockBytes
+	for i, b := range blocks {
+		if results[i].Err = b.Check(); results[i].Err != nil {
+			continue
+		}
+		if len(b.Data) > limit {
+			results[i].Err = fmt.Errorf("nats: a block of %d bytes, want at most %d", len(b.Data), limit)
+			continue
+		}
+		results[i].Err = s.register(ctx, b)
+	}
+	var groups [][]int // indices of blocks that settle together
+	of := map[store.Producer]int{}
+	for i, b := range blocks {
+		if b.Producer.IsZero() {
+			if results[i].Err == nil {
+				groups = append(groups, []int{i})
+			}
+			continue
+		}
+		g, ok := of[b.Producer]
+		if !ok {
+			g = len(groups)
+			of[b.Producer] = g
+			groups = append(groups, nil)
+		}
+		groups[g] = append(groups[g], i)
+	}
+	one := func(group []int) {
+		mine, theirs := make([]*store.Block, len(group)), make([]store.Result, len(group))
+		for n, i := range group {
+			mine[n], theirs[n] = blocks[i], results[i]
+		}
+		if mine[0].Producer.IsZero() {
+			theirs[0] = s.appendLoose(ctx, mine[0])
+		} else {
+			s.appendOf(ctx, mine, theirs)
+		}
+		for n, i := range group {
+			results[i] = theirs[n]
+		}
+	}
+	if len(groups) == 1 {
+		one(groups[0])
+		return results
+	}
+	const atOnce = 32
+	for some := range slices.Chunk(groups, atOnce) {
+		var running sync.WaitGroup
+		for _, group := range some {
+			running.Go(func() { one(group) })
+		}
+		running.Wait()
+	}
+	return results
+}
+
+// appendOf appends blocks of one producer.
+func (s *Store) appendOf(ctx context.Context, blocks []*store.Block, results []store.Result) {
+	u, done, err := s.use(ctx, blocks[0].Producer)
+	if err != nil {
+		for i := range results {
+			results[i].Err = err
+		}
+		return
+	}
+	defer done()
+	writing, end := s.until(context.WithoutCancel(ctx))
+	defer end()
+	u.w.append(writing, s.conn, s.barrier(), s.tag, blocks, results, time.Now(), func(blocks []*store.Block, next state) ([]message, int, []int) {
+		return s.encode(blocks, next, s.part(), s.lately)
+	})
+	for i, r := range results {
+		if r.Err == nil {
+			s.ack(u.w.seq)
+		} else if !isAnswer(r.Err) {
+			results[i].Err = s.wrong(writing, r.Err)
+		}
+	}
+}
+
+// isAnswer reports whether an error is one that Append answers as it is.
+func isAnswer(err error) bool {
+	return errors.Is(err, store.ErrDuplicate) || errors.Is(err, store.ErrFenced) || errors.As(err, new(*store.SequenceError)) ||
+		errors.As(err, new(*store.LimitError)) || !errors.Is(err, errNotStored) && !errors.Is(err, errUnknown) && !errors.Is(err, store.ErrUnavailable)
+}
+
+// appendLoose appends a block without a producer.
+func (s *Store) appendLoose(ctx context.Context, b *store.Block) store.Result {
+	if err := s.open(ctx); err != nil {
+		return store.Result{Err: err}
+	}
+	ctx, end := s.until(context.WithoutCancel(ctx))
+	defer end()
+	messages := encodeBlock(nil, s.block(b.Topic, nobody), b, nil, s.part(), s.lately(b.Topic))
+	if len(messages) == 1 {
+		messages[0].id = nuid.Next() // so that it is stored once, however often it is sent
+	}
+	tries := pace{}
+	for tries.wait(ctx) {
+		seq, err := s.publish(ctx, nil, messages...)
+		if err == nil {
+			s.ack(seq)
+			return store.Result{Position: store.Position{Tag: s.tag, Block: seq - uint64(len(messages)-1)}}
+		}
+		if !tries.again(err) || len(messages) > 1 && errors.Is(err, errUnknown) {
+			return store.Result{Err: s.wrong(ctx, err)}
+		}
+	}
+	return store.Result{Err: s.wrong(ctx, tries.err(ctx))}
+}
+
+// register makes a block's topic, where there is none, before anything is stored in it.
+func (s *Store) register(ctx context.Context, b *store.Block) error {
+	s.mu.Lock()
+	t := s.topics[b.Topic]
+	known := t != nil && t.registered
+	s.mu.Unlock()
+	if known {
+		return nil
+	}
+	owner := names.Owner(b)
+	if err := s.ofTopics.Check(owner); err != nil {
+		return err
+	}
+	ctx, end := s.until(ctx)
+	defer end()
+	subject := s.topic(b.Topic)
+	tries := pace{}
+	for tries.wait(ctx) {
+		_, err := s.publish(ctx, &check{subject, 0}, message{subject: subject, mark: topicMark(b.Topic, owner, 0), rollup: true})
+		if err != nil && !errors.Is(err, errConflict) { // where there is one, it has been made meanwhile
+			if tries.again(err) {
+				continue
+			}
+			return s.wrong(ctx, err)
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.topics[b.Topic] == nil {
+			s.topics[b.Topic] = &topic{}
+		}
+		if t := s.topics[b.Topic]; !t.registered {
+			t.registered = true
+			s.ofTopics.Add(owner, 1)
+		}
+		return nil
+	}
+	return s.wrong(ctx, tries.err(ctx))
+}

@@ -1,0 +1,334 @@
+package nats
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nuid"
+)
+
+// answerTime is how long one request waits for its answer.
+const answerTime = 2 * time.Second
+
+// A conn is a connection to the broker. It implements broker for one stream.
+type conn struct {
+	nc     *nats.Conn
+	stream string
+
+	inbox    string
+	answers  *nats.Subscription
+	counter  atomic.Uint64
+	mu       sync.Mutex
+	awaiting map[string]chan<- *nats.Msg // guarded by mu: by the last word of the reply's subject
+}
+
+func newConn(nc *nats.Conn, stream string) (*conn, error) {
+	c := &conn{nc: nc, stream: stream, inbox: nats.NewInbox(), awaiting: map[string]chan<- *nats.Msg{}}
+	var err error
+	c.answers, err = nc.Subscribe(c.inbox+".*", func(m *nats.Msg) {
+		c.mu.Lock()
+		to := c.awaiting[m.Subject[len(c.inbox)+1:]]
+		c.mu.Unlock()
+		select {
+		case to <- m: // there is room for all that was asked for
+		default:
+		}
+	})
+	if err == nil {
+		err = c.answers.SetPendingLimits(-1, -1) // what is asked for is bounded
+	}
+	return c, err
+}
+
+// A getRequest is what direct gets are asked for.
+type getRequest struct {
+	Seq       uint64   `json:"seq,omitempty"`
+	LastFor   string   `json:"last_by_subj,omitempty"`
+	NextFor   string   `json:"next_by_subj,omitempty"`
+	Batch     int      `json:"batch,omitempty"`
+	MaxBytes  int      `json:"max_bytes,omitempty"`
+	StartTime string   `json:"start_time,omitempty"`
+	MultiLast []string `json:"multi_last,omitempty"`
+}
+
+// get reads messages, at most as many as the request's batch, from whatever replica
+// answers. None is no error.
+func (c *conn) get(ctx context.Context, r getRequest) ([]stored, error) {
+	body, err := json.Marshal(r)
+	if err != nil {
+		return nil, err
+	}
+	word := strconv.FormatUint(c.counter.Add(1), 36)
+	answers := make(chan *nats.Msg, r.Batch+2)
+	c.mu.Lock()
+	c.awaiting[word] = answers
+	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		delete(c.awaiting, word)
+		c.mu.Unlock()
+	}()
+	if err := c.nc.PublishRequest("$JS.API.DIRECT.GET."+c.stream, c.inbox+"."+word, body); err != nil {
+		return nil, err
+	}
+	timer := time.NewTimer(answerTime)
+	defer timer.Stop()
+	var all []stored
+	for {
+		var m *nats.Msg
+		select {
+		case m = <-answers:
+		case <-timer.C:
+			return nil, errPatience
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+		timer.Reset(answerTime)
+		switch status := m.Header.Get("Status"); status {
+		case "":
+			s, err := parseStored(m)
+			if err != nil {
+				return nil, err
+			}
+			if all = append(all, s); r.Batch == 0 {
+				return all, nil
+			}
+		case "204", "404": // that was all
+			return all, nil
+		case "503":
+			return nil, nats.ErrNoResponders
+		default:
+			return nil, fmt.Errorf("%s %s", status, m.Header.Get("Description"))
+		}
+	}
+}
+
+// parseStored returns a message that a direct get answers.
+func parseStored(m *nats.Msg) (s stored, err error) {
+	s = stored{subject: m.Header.Get("Nats-Subject"), mark: m.Header.Get(markHeader), data: m.Data}
+	s.seq, err = strconv.ParseUint(m.Header.Get("Nats-Sequence"), 10, 64)
+	if err == nil {
+		s.time, err = time.Parse(time.RFC3339Nano, m.Header.Get("Nats-Time-Stamp"))
+	}
+	if err != nil {
+		return s, fmt.Errorf("an answer to a direct get: %w", err)
+	}
+	return s, nil
+}
+
+func (c *conn) one(ctx context.Context, r getRequest) (stored, error) {
+	all, err := c.get(ctx, r)
+	if err != nil || len(all) == 0 {
+		return stored{}, err
+	}
+	return all[0], nil
+}
+
+// last implements broker.
+func (c *conn) last(ctx context.Context, subject string) (stored, error) {
+	return c.one(ctx, getRequest{LastFor: subject})
+}
+
+// next implements broker.
+func (c *conn) next(ctx context.Context, subject string, from uint64) (stored, error) {
+	return c.one(ctx, getRequest{NextFor: subject, Seq: from})
+}
+
+// An answer is what the broker says of a publication.
+type answer struct {
+	Seq   uint64 `json:"seq"`
+	Error *struct {
+		Code        int    `json:"code"`
+		Err         int    `json:"err_code"`
+		Description string `json:"description"`
+	} `json:"error"`
+}
+
+// Errors of the broker by their numbers.
+const (
+	codeConflict = 10071 // the check failed
+	codeBusy     = 10164 // something is on its way that the check is about; nothing is stored
+	codeTorn     = 10176 // messages of a batch are missing, or there were too many batches
+	codeStore    = 10077 // the store failed, with whatever was done
+	codeLeader   = 10008 // no leader
+)
+
+// publish implements broker.
+func (c *conn) publish(ctx context.Context, k *check, messages ...message) (uint64, error) {
+	if len(messages) > maxBatch {
+		return 0, errLarge(len(messages))
+	}
+	batch := ""
+	if len(messages) > 1 {
+		batch = nuid.Next()
+	}
+	for i, m := range messages {
+		msg := nats.NewMsg(m.subject)
+		msg.Data = m.data
+		set := func(name, value string) { msg.Header[name] = []string{value} }
+		set("Nats-Expected-Stream", c.stream)
+		if m.mark != "" {
+			set(markHeader, m.mark)
+		}
+		if k != nil && i == 0 {
+			set("Nats-Expected-Last-Subject-Sequence", strconv.FormatUint(k.seq, 10))
+			set("Nats-Expected-Last-Subject-Sequence-Subject", k.subject)
+		}
+		if m.rollup {
+			set("Nats-Rollup", "sub")
+		}
+		if m.ttl > 0 {
+			set("Nats-TTL", m.ttl.String())
+		}
+		if m.id != "" {
+			set("Nats-Msg-Id", m.id)
+		}
+		if batch != "" {
+			set("Nats-Batch-Id", batch)
+			set("Nats-Batch-Sequence", strconv.Itoa(i+1))
+		}
+		if i < len(messages)-1 {
+			if err := c.nc.PublishMsg(msg); err != nil {
+				return 0, notSent(err)
+			}
+			continue
+		}
+		if batch != "" {
+			set("Nats-Batch-Commit", "1")
+		}
+		limit, cancel := context.WithTimeout(ctx, answerTime)
+		defer cancel()
+		reply, err := c.nc.RequestMsgWithContext(limit, msg)
+		if err != nil {
+			return 0, notAnswered(err)
+		}
+		return parseAnswer(reply.Data)
+	}
+	return 0, nil
+}
+
+// notSent returns what it means that something could not be sent.
+func notSent(err error) error {
+	if errors.Is(err, nats.ErrMaxPayload) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", errNotStored, err)
+}
+
+// notAnswered returns what it means that a request failed.
+func notAnswered(err error) error {
+	switch {
+	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, nats.ErrReconnectBufExceeded):
+		return fmt.Errorf("%w: %w", errNotStored, err)
+	case errors.Is(err, nats.ErrMaxPayload):
+		return err
+	default:
+		return fmt.Errorf("%w: %w", errUnknown, err)
+	}
+}
+
+func parseAnswer(data []byte) (uint64, error) {
+	var a answer
+	if err := json.Unmarshal(data, &a); err != nil {
+		return 0, fmt.Errorf("%w: %w", errUnknown, err)
+	}
+	if a.Error == nil {
+		if a.Seq == 0 {
+			return 0, fmt.Errorf("%w: no sequence in %.100q", errUnknown, data)
+		}
+		return a.Seq, nil
+	}
+	err := fmt.Errorf("%s (%d)", strings.TrimSpace(a.Error.Description), a.Error.Err)
+	switch {
+	case a.Error.Err == codeConflict:
+		return 0, fmt.Errorf("%w: %w", errConflict, err)
+	case a.Error.Err == codeBusy, a.Error.Err == codeTorn, a.Error.Code == 429:
+		return 0, fmt.Errorf("%w: %w", errNotStored, err)
+	case a.Error.Err == codeStore, a.Error.Code >= 500:
+		return 0, fmt.Errorf("%w: %w", errUnknown, err)
+	default:
+		return 0, err
+	}
+}
+
+// leaderNext returns the first message of a subject from a sequence on as the leader
+// has it, which no replica is ahead of.
+func (c *conn) leaderNext(ctx context.Context, subject string, from uint64) (s stored, err error) {
+	body, err := json.Marshal(getRequest{NextFor: subject, Seq: from})
+	if err != nil {
+		return s, err
+	}
+	limit, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	reply, err := c.nc.RequestWithContext(limit, "$JS.API.STREAM.MSG.GET."+c.stream, body)
+	if err != nil {
+		return s, err
+	}
+	var a struct {
+		Message struct {
+			Subject string    `json:"subject"`
+			Seq     uint64    `json:"seq"`
+			Headers []byte    `json:"hdrs"`
+			Data    []byte    `json:"data"`
+			Time    time.Time `json:"time"`
+		} `json:"message"`
+		Error *struct {
+			Code        int    `json:"code"`
+			Description string `json:"description"`
+		} `json:"error"`
+	}
+	if err := json.Unmarshal(reply.Data, &a); err != nil {
+		return s, err
+	}
+	if a.Error != nil {
+		if a.Error.Code == 404 {
+			return s, nil
+		}
+		return s, errors.New(a.Error.Description)
+	}
+	s = stored{subject: a.Message.Subject, seq: a.Message.Seq, time: a.Message.Time, data: a.Message.Data}
+	if len(a.Message.Headers) > 0 {
+		h, err := nats.DecodeHeadersMsg(a.Message.Headers)
+		if err != nil {
+			return s, err
+		}
+		s.mark = h.Get(markHeader)
+	}
+	return s, nil
+}
+
+// each calls do with all messages of a subject from a sequence on, in order, until it
+// returns false.
+func (c *conn) each(ctx context.Context, subject string, from uint64, do func(stored) bool) error {
+	tries := pace{}
+	for tries.wait(ctx) {
+		all, err := c.get(ctx, getRequest{NextFor: subject, Seq: from, Batch: 512, MaxBytes: 1 << 20})
+		if err == nil && len(all) == 0 { // as far as that replica knows
+			var m stored
+			if m, err = c.leaderNext(ctx, subject, from); err == nil && m.seq == 0 {
+				return nil
+			}
+			all = []stored{m}
+		}
+		if err != nil {
+			tries.failed(err)
+			continue
+		}
+		tries = pace{}
+		for _, m := range all {
+			if !do(m) {
+				return nil
+			}
+			from = m.seq + 1
+		}
+	}
+	return tries.err(ctx)
+}

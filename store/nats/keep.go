@@ -1,0 +1,81 @@
+package nats
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"github.com/dictwire/dictwire/store"
+)
+
+// keepEvery is how often a server looks for what is to be trimmed.
+const keepEvery = time.Minute
+
+// retain trims what is not to be kept, until the store is closed. All servers do: what
+// one has trimmed, the others do not find.
+func (s *Store) retain() {
+	if s.keeps == nil {
+		return
+	}
+	for {
+		timer := time.NewTimer(keepEvery/2 + rand.N(keepEvery))
+		select {
+		case <-timer.C:
+		case <-s.ctx.Done():
+			timer.Stop()
+			return
+		}
+		if err := s.trimOld(s.ctx, time.Now()); err != nil && s.ctx.Err() == nil {
+			s.logger.Warn("nothing is trimmed", "err", err)
+		}
+	}
+}
+
+// trimOld trims all topics as they are to be kept.
+func (s *Store) trimOld(ctx context.Context, now time.Time) error {
+	topics, err := s.Topics(ctx)
+	if err != nil {
+		return err
+	}
+	for _, t := range topics {
+		age, bytes := s.keeps(t.Name)
+		var before store.Position
+		if age > 0 && t.Blocks > 0 && t.Oldest.Before(now.Add(-age)) {
+			if before, err = s.Seek(ctx, now.Add(-age)); err != nil {
+				return err
+			}
+		}
+		if bytes > 0 && t.Bytes > bytes {
+			if p := s.beyond(t.Name, bytes); p.Compare(before) > 0 {
+				before = p
+			}
+		}
+		if before.IsZero() {
+			continue
+		}
+		if err := s.Trim(ctx, t.Name, before); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// beyond returns where the oldest blocks of a topic end that are more than so many bytes
+// of records.
+func (s *Store) beyond(name string, bytes uint64) (p store.Position) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.topics[name]
+	var sum uint64
+	for _, r := range t.runs {
+		sum += r.bytes
+	}
+	for _, r := range t.runs {
+		if sum-r.bytes < bytes {
+			break
+		}
+		sum -= r.bytes
+		p = s.position(r.next)
+	}
+	return p
+}

@@ -1,0 +1,87 @@
+package nats
+
+import (
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/binary"
+	"strings"
+
+	"github.com/dictwire/dictwire/store"
+)
+
+// A layout is the subjects of a store, which all begin with its prefix:
+//
+//	P.b.<topic>.$.<pid>   blocks of a producer, and its states
+//	P.b.<topic>.$.0       blocks without a producer
+//	P.r.<pid>             the rejections of a producer
+//	P.k.<principal>.<pid> a producer that was claimed, by the hash of its principal
+//	P.t.<topic>           a topic, by its hash, and how far it was trimmed
+//	P.c.<cursor>          a cursor, by its hash
+//	P.f.<front>           a server, as long as it is there
+//	P.m                   barriers
+type layout struct{ prefix string }
+
+const nobody = "0" // stands for the producer of blocks without one
+
+func (l layout) all() string                    { return l.prefix + ".>" }
+func (l layout) block(topic, pid string) string { return l.prefix + ".b." + topic + ".$." + pid }
+func (l layout) rejections(pid string) string   { return l.prefix + ".r." + pid }
+func (l layout) topic(name string) string       { return l.prefix + ".t." + hashOf("topic", name) }
+func (l layout) cursor(id string) string        { return l.prefix + ".c." + id }
+func (l layout) cursors() string                { return l.prefix + ".c.*" }
+func (l layout) front(id string) string         { return l.prefix + ".f." + id }
+func (l layout) barrier() string                { return l.prefix + ".m" }
+func (l layout) knownOf(principal string) string {
+	return l.prefix + ".k." + hashOf("principal", principal) + ".*"
+}
+
+func (l layout) known(p store.Producer) string {
+	return l.prefix + ".k." + hashOf("principal", p.Principal) + "." + producerID(p)
+}
+
+// home is the subject whose last message is the producer's state.
+func (l layout) home(p store.Producer) string { return l.block(p.Topic, producerID(p)) }
+
+// blocks returns the subjects with the blocks that a pattern names; there may be others.
+func (l layout) blocks(pattern string) string {
+	switch below, ok := strings.CutSuffix(pattern, "*"); {
+	case pattern == "" || pattern == "*":
+		return l.prefix + ".b.>"
+	case ok:
+		return l.prefix + ".b." + below + ">"
+	default:
+		return l.block(pattern, "*")
+	}
+}
+
+// parse takes the subject of a block or a state apart.
+func (l layout) parse(subject string) (topic, pid string, ok bool) {
+	rest, ok := strings.CutPrefix(subject, l.prefix+".b.")
+	i := strings.LastIndex(rest, ".$.")
+	if !ok || i < 0 {
+		return "", "", false
+	}
+	return rest[:i], rest[i+3:], true
+}
+
+// of returns what lies below a kind of subjects, as "t" for topics.
+func (l layout) of(kind, subject string) (rest string, ok bool) {
+	return strings.CutPrefix(subject, l.prefix+"."+kind+".")
+}
+
+// hashOf returns 26 letters and digits that stand for strings: nobody finds others with
+// the same.
+func hashOf(kind string, names ...string) string {
+	h := sha256.New()
+	for _, s := range append([]string{kind}, names...) {
+		h.Write(binary.AppendUvarint(nil, uint64(len(s))))
+		h.Write([]byte(s))
+	}
+	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(h.Sum(nil)[:16]))
+}
+
+func producerID(p store.Producer) string { return hashOf("producer", p.Principal, p.Topic, p.Name) }
+
+func cursorID(c store.CursorName) string {
+	return hashOf("cursor", c.Principal, c.Name, c.Subscription)
+}

@@ -1,0 +1,267 @@
+package nats
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dictwire/dictwire/store"
+	"github.com/dictwire/dictwire/store/internal/claims"
+)
+
+// fence ends a claim that is lost to one with a higher epoch, and remembers it for who
+// is about to note his. s.mu is held.
+func (s *Store) fence(t *claims.Table[string], id string, epoch uint64) {
+	if _, ok := s.fences[id]; ok {
+		s.fences[id] = epoch
+	}
+	if mine, _ := t.Get(id); mine != 0 && mine < epoch {
+		t.End(id)
+	}
+}
+
+// claiming prepares for a claim that is going to be made. Put notes it, and whether it
+// was lost meanwhile.
+func (s *Store) claiming(t *claims.Table[string], id string) (put func(epoch, attempt uint64) context.Context, end func()) {
+	s.mu.Lock()
+	s.fences[id] = 0
+	s.mu.Unlock()
+	put = func(epoch, attempt uint64) context.Context {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		ctx := t.Put(id, epoch, attempt)
+		if s.fences[id] > epoch {
+			t.End(id)
+		}
+		return ctx
+	}
+	end = func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.fences, id)
+	}
+	return put, end
+}
+
+// Claim implements [store.Producers].
+func (s *Store) Claim(ctx context.Context, p store.Producer, r store.ClaimRequest) (store.Claim, error) {
+	if err := p.Check(); err != nil {
+		return store.Claim{}, err
+	}
+	if err := s.open(ctx); err != nil {
+		return store.Claim{}, err
+	}
+	u, done, err := s.use(ctx, p)
+	if err != nil {
+		return store.Claim{}, err
+	}
+	defer done()
+	ctx, end := s.until(ctx)
+	defer end()
+	pid := producerID(p)
+	put, noted := s.claiming(&s.writers, pid)
+	defer noted()
+	now := time.Now()
+	if h, err := readHome(ctx, s.conn, u.w.subject); err == nil && !h.state.Known(now) {
+		if _, _, err := h.state.Claim(r, 0, now); err == nil {
+			if err := s.know(ctx, p, true); err != nil {
+				return store.Claim{}, s.wrong(ctx, err)
+			}
+		}
+	}
+	h, claim, err := claimHome(ctx, s.conn, u.w.subject, s.barrier(), r, now)
+	if err != nil {
+		return store.Claim{}, s.wrong(ctx, err)
+	}
+	u.w.home, u.w.known = h, true
+	s.keep(pid, u, true)
+	claim.Fenced = put(claim.Epoch, 0)
+	return claim, nil
+}
+
+// know makes a producer one of those that are counted and listed, or ends that.
+func (s *Store) know(ctx context.Context, p store.Producer, known bool) error {
+	s.mu.Lock()
+	counted := s.producers[producerID(p)[:13]]
+	s.mu.Unlock()
+	if known && !counted {
+		if err := s.ofProducers.Check(p.Principal); err != nil {
+			return err
+		}
+	}
+	subject := s.known(p)
+	tries := pace{}
+	for tries.wait(ctx) {
+		m, err := s.last(ctx, subject)
+		if err != nil {
+			tries.failed(err)
+			continue
+		}
+		value := knownMark(known, p.Principal)
+		if m.mark != value && (m.seq > 0 || known) {
+			says := message{subject: subject, mark: value, rollup: true, data: []byte(p.Topic + " " + p.Name)}
+			if !known {
+				says.ttl = goneTime
+			}
+			_, err = s.publish(ctx, &check{subject, m.seq}, says)
+			if err != nil && tries.again(err) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.noteKnown(strings.TrimPrefix(subject, s.prefix+".k."), value)
+		return nil
+	}
+	return tries.err(ctx)
+}
+
+// Release implements [store.Producers].
+func (s *Store) Release(p store.Producer, epoch uint64) {
+	pid := producerID(p)
+	if mine, _ := s.writers.Get(pid); mine != epoch {
+		return
+	}
+	s.writers.Release(pid, epoch)
+	s.mu.Lock()
+	u := s.writing[pid]
+	s.mu.Unlock()
+	if u != nil {
+		s.keep(pid, u, false)
+	}
+}
+
+// Forget implements [store.Producers].
+func (s *Store) Forget(ctx context.Context, p store.Producer) error {
+	if err := s.open(ctx); err != nil {
+		return err
+	}
+	u, done, err := s.use(ctx, p)
+	if err != nil {
+		return err
+	}
+	defer done()
+	ctx, end := s.until(ctx)
+	defer end()
+	u.w.known = false
+	if h, err := readHome(ctx, s.conn, u.w.subject); err == nil && h.seq == 0 {
+		if ok, _ := confirm(ctx, s.conn, s.barrier(), check{u.w.subject, 0}); ok {
+			return nil
+		}
+	}
+	if _, err := forgetHome(ctx, s.conn, u.w.subject); err != nil {
+		return s.wrong(ctx, err)
+	}
+	pid := producerID(p)
+	s.writers.End(pid)
+	s.keep(pid, u, false)
+	return s.wrong(ctx, s.know(ctx, p, false))
+}
+
+// Rejections implements [store.Producers].
+func (s *Store) Rejections(ctx context.Context, p store.Producer, after uint64) iter.Seq2[store.Rejection, error] {
+	return func(yield func(store.Rejection, error) bool) {
+		if err := s.open(ctx); err != nil {
+			yield(store.Rejection{}, err)
+			return
+		}
+		if err := s.rejectionsOf(ctx, p, after, func(r store.Rejection) bool { return yield(r, nil) }); err != nil {
+			yield(store.Rejection{}, err)
+		}
+	}
+}
+
+func (s *Store) rejectionsOf(ctx context.Context, p store.Producer, after uint64, yield func(store.Rejection) bool) error {
+	h, err := s.current(ctx, p)
+	if err != nil || !h.state.Known(time.Now()) {
+		return err
+	}
+	low := max(h.state.Next, store.Window) - store.Window
+	ctx, end := s.until(ctx)
+	defer end()
+	var bad error
+	err = s.each(ctx, s.rejections(producerID(p)), h.state.since, func(m stored) bool {
+		if m.seq > h.seq+maxBatch { // of an append that came since
+			return false
+		}
+		rejected, err := decodeRejections(m.data)
+		if err != nil {
+			bad = fmt.Errorf("message %d: %w", m.seq, err)
+			return false
+		}
+		for _, r := range rejected {
+			if r.Number > after && r.Number >= low && r.Number < h.state.Next && !yield(r) {
+				return false
+			}
+		}
+		return true
+	})
+	return cmp.Or(bad, s.wrong(ctx, err))
+}
+
+// current returns a producer's home as it is now, confirmed.
+func (s *Store) current(ctx context.Context, p store.Producer) (home, error) {
+	ctx, end := s.until(ctx)
+	defer end()
+	tries := pace{}
+	for tries.wait(ctx) {
+		h, err := readHome(ctx, s.conn, s.home(p))
+		ok := false
+		if err == nil {
+			ok, err = confirm(ctx, s.conn, s.barrier(), check{h.subject, h.seq})
+		}
+		if ok {
+			return h, nil
+		}
+		tries.failed(err)
+	}
+	return home{}, s.wrong(ctx, tries.err(ctx))
+}
+
+// Known implements [store.Producers].
+func (s *Store) Known(ctx context.Context, after store.Producer, limit int) ([]store.KnownProducer, error) {
+	if err := s.open(ctx); err != nil {
+		return nil, err
+	}
+	known := map[store.Producer]bool{}
+	listing, end := s.until(ctx)
+	err := s.each(listing, s.knownOf(after.Principal), 1, func(m stored) bool {
+		topic, name, _ := strings.Cut(string(m.data), " ")
+		known[store.Producer{Principal: after.Principal, Topic: topic, Name: name}] = strings.HasPrefix(m.mark, "k ")
+		return true
+	})
+	end()
+	if err != nil {
+		return nil, s.wrong(listing, err)
+	}
+	var all []store.Producer
+	for p, is := range known {
+		if is && p.Compare(after) > 0 {
+			all = append(all, p)
+		}
+	}
+	slices.SortFunc(all, store.Producer.Compare)
+	var page []store.KnownProducer
+	for _, p := range all {
+		if len(page) == limit {
+			break
+		}
+		ctx, end := s.until(ctx)
+		h, err := readHome(ctx, s.conn, s.home(p))
+		end()
+		if err != nil {
+			return nil, s.wrong(ctx, err)
+		}
+		if h.state.Known(time.Now()) {
+			page = append(page, store.KnownProducer{Producer: p, Next: h.state.Next, Seen: h.state.Seen})
+		}
+	}
+	return page, nil
+}

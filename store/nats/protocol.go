@@ -1,0 +1,323 @@
+package nats
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/dictwire/dictwire/store"
+)
+
+// What becomes of a publication that is not acknowledged.
+var (
+	// errConflict: the check failed. Nothing was stored, and nothing will be.
+	errConflict = errors.New("another message came before")
+
+	// errNotStored: nothing was stored, and nothing will be. The same may succeed later.
+	errNotStored = errors.New("not stored")
+
+	// errUnknown: it may be stored, or may be stored later.
+	errUnknown = errors.New("not acknowledged")
+)
+
+// patience is how long an operation tries to find out what became of what it does.
+const patience = 5 * time.Second
+
+// A broker stores messages by subjects, in one order. It is what the protocol of
+// producers and cursors needs of a stream; the tests have one that misbehaves.
+type broker interface {
+	// last returns the last message of a subject, or one that was the last before:
+	// a replica may be behind. Its sequence is 0 where there is none.
+	last(ctx context.Context, subject string) (stored, error)
+
+	// next returns the first message of a subject from a sequence on, under the same
+	// terms as last.
+	next(ctx context.Context, subject string, from uint64) (stored, error)
+
+	// publish stores messages one after another, or none of them, where the last
+	// message of the check's subject has the check's sequence. It returns the
+	// sequence of the last one. The error is errConflict, errNotStored, errUnknown,
+	// wrapped, or another one, which is no use to try again.
+	publish(ctx context.Context, c *check, messages ...message) (seq uint64, err error)
+}
+
+// A message is one that is to be published.
+type message struct {
+	subject string
+	mark    string
+	id      string // by which the broker knows it when it comes again, or ""
+	rollup  bool   // it replaces all before it on the subject
+	ttl     time.Duration
+	data    []byte
+}
+
+// A check is a condition of a publication.
+type check struct {
+	subject string
+	seq     uint64 // of its last message, 0 for none
+}
+
+// A stored message is one that was read.
+type stored struct {
+	subject string
+	seq     uint64
+	mark    string
+	time    time.Time
+	data    []byte
+}
+
+// A home is the last message of a producer's subject.
+type home struct {
+	subject string
+	seq     uint64
+	state   state
+}
+
+// readHome returns a producer's home as a replica has it.
+func readHome(ctx context.Context, b broker, subject string) (home, error) {
+	h := home{subject: subject}
+	m, err := b.last(ctx, subject)
+	if err != nil || m.seq == 0 {
+		return h, err
+	}
+	at, err := parseMark(m.mark, m.seq)
+	if err == nil && at.state == nil {
+		err = errMark
+	}
+	if err != nil {
+		return h, fmt.Errorf("message %d on %s: %w", m.seq, subject, err)
+	}
+	h.seq, h.state = m.seq, *at.state
+	return h, nil
+}
+
+// confirm reports whether a subject's last message has a sequence: the broker stores
+// a barrier under that condition, which only a leader that the others follow can do.
+func confirm(ctx context.Context, b broker, barrier string, c check) (bool, error) {
+	switch _, err := b.publish(ctx, &c, message{subject: barrier, rollup: true}); {
+	case err == nil:
+		return true, nil
+	case errors.Is(err, errConflict):
+		return false, nil
+	default:
+		return false, err
+	}
+}
+
+// claimHome claims a producer. It returns its home with the new claim, and what the
+// writer is answered. An error that the rules of claims give is confirmed.
+func claimHome(ctx context.Context, b broker, subject, barrier string, r store.ClaimRequest, now time.Time) (home, store.Claim, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, errPatience)
+	defer cancel()
+	nonce := rand.Uint64()
+	var made store.Claim // what is answered when the claim is found
+	tries := pace{}
+	for tries.wait(ctx) {
+		h, err := readHome(ctx, b, subject)
+		if err != nil {
+			tries.failed(err)
+			continue
+		}
+		if h.seq > 0 && h.state.claim == nonce {
+			made.Epoch = h.state.Epoch
+			return h, made, nil
+		}
+		after, claim, err := h.state.Claim(r, 0, now)
+		if err != nil {
+			ok, failed := confirm(ctx, b, barrier, check{subject, h.seq})
+			if ok {
+				return h, claim, err
+			}
+			tries.failed(failed)
+			continue
+		}
+		next := state{ProducerState: after, claim: nonce, since: h.state.since}
+		if claim.New {
+			next.since = 0
+		}
+		made = claim
+		seq, err := b.publish(ctx, &check{subject, h.seq}, message{subject: subject, mark: mark{kind: kindState, state: &next}.String()})
+		if err == nil {
+			next.Epoch, made.Epoch = seq, seq
+			if next.since == 0 {
+				next.since = seq
+			}
+			return home{subject: subject, seq: seq, state: next}, made, nil
+		}
+		if !tries.again(err) {
+			return h, claim, err
+		}
+	}
+	return home{}, store.Claim{}, tries.err(ctx)
+}
+
+// appendHome publishes messages of a producer, after which it stands at next. At is
+// the index of the message on the home subject that says so. It returns the sequence of
+// the first message. The error is store.ErrFenced; errMoved where the producer stands
+// elsewhere than h said; or store.ErrUnavailable, wrapped. In both cases h is as it was
+// found.
+func appendHome(ctx context.Context, b broker, h *home, next state, messages []message, at int) (first uint64, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, errPatience)
+	defer cancel()
+	begin := h.seq // what was there before anything of this append
+	tries := pace{}
+	for tries.wait(ctx) {
+		seq, err := b.publish(ctx, &check{h.subject, h.seq}, messages...)
+		if err == nil {
+			first = seq - uint64(len(messages)-1)
+			*h = home{h.subject, first + uint64(at), next}
+			return first, nil
+		}
+		if !tries.again(err) {
+			return 0, err
+		}
+		if errors.Is(err, errNotStored) {
+			continue
+		}
+		for tries.wait(ctx) {
+			now, err := readHome(ctx, b, h.subject)
+			if err != nil {
+				tries.failed(err)
+				continue
+			}
+			if now.seq < h.seq { // a replica that is behind
+				tries.failed(nil)
+				continue
+			}
+			if now.seq == h.seq { // nothing came, or nothing yet: the same again can't be stored twice
+				break
+			}
+			switch {
+			case now.state.Epoch != h.state.Epoch:
+				*h = now
+				return 0, store.ErrFenced
+			case now.state.Next == h.state.Next:
+				*h = now
+			case now.state.Next == next.Next:
+				m, err := b.next(ctx, h.subject, begin+1)
+				for err == nil && m.seq > 0 && m.seq <= now.seq {
+					if at, e := parseMark(m.mark, m.seq); e == nil && at.state != nil && at.state.Next == next.Next {
+						break
+					}
+					m, err = b.next(ctx, h.subject, m.seq+1)
+				}
+				if err != nil || m.seq == 0 {
+					tries.failed(err)
+					continue
+				}
+				*h = now
+				return m.seq - uint64(at), nil
+			default:
+				*h = now
+				return 0, errMoved
+			}
+			break
+		}
+	}
+	return 0, tries.err(ctx)
+}
+
+// errMoved says that a producer stands elsewhere than was known, by its own claim: what
+// an append that was given up had sent came later.
+var errMoved = errors.New("the producer has moved on")
+
+// copyState stores a producer's state anew, where its last message is below a sequence:
+// what is below it may be deleted then. One that is not known any more is not kept.
+func copyState(ctx context.Context, b broker, subject string, below uint64, now time.Time) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, errPatience)
+	defer cancel()
+	tries := pace{}
+	for tries.wait(ctx) {
+		h, err := readHome(ctx, b, subject)
+		if err != nil {
+			tries.failed(err)
+			continue
+		}
+		if h.seq >= below || h.seq == 0 || !h.state.Known(now) {
+			return nil
+		}
+		_, err = b.publish(ctx, &check{subject, h.seq}, message{subject: subject, mark: mark{kind: kindState, state: &h.state}.String()})
+		if err == nil || !tries.again(err) {
+			return err
+		}
+	}
+	return tries.err(ctx)
+}
+
+// forgetHome makes a producer unknown, and fences its writer. It returns the sequence of
+// what says so.
+func forgetHome(ctx context.Context, b broker, subject string) (seq uint64, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, errPatience)
+	defer cancel()
+	nonce := rand.Uint64()
+	tries := pace{}
+	for tries.wait(ctx) {
+		h, err := readHome(ctx, b, subject)
+		if err != nil {
+			tries.failed(err)
+			continue
+		}
+		if h.seq > 0 && h.state.claim == nonce {
+			return h.seq, nil
+		}
+		gone := &state{claim: nonce}
+		seq, err = b.publish(ctx, &check{subject, h.seq}, message{subject: subject, mark: mark{kind: kindState, state: gone}.String()})
+		if err == nil || !tries.again(err) {
+			return seq, err
+		}
+	}
+	return 0, tries.err(ctx)
+}
+
+var errPatience = errors.New("the broker does not answer")
+
+// A pace tries something again and again, less and less often, until a context ends.
+type pace struct {
+	last  error
+	tried int
+}
+
+// wait waits before the next try. It reports whether there is one.
+func (p *pace) wait(ctx context.Context) bool {
+	p.tried++
+	if p.tried == 1 {
+		return ctx.Err() == nil
+	}
+	most := min(time.Millisecond<<min(p.tried, 10), 200*time.Millisecond)
+	t := time.NewTimer(most/2 + rand.N(most/2))
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return ctx.Err() == nil
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// failed notes why a try failed, or nil where there is nothing to say.
+func (p *pace) failed(err error) {
+	if err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		p.last = err
+	}
+}
+
+// again notes why a publication failed, and reports whether to try again.
+func (p *pace) again(err error) bool {
+	p.failed(err)
+	return errors.Is(err, errConflict) || errors.Is(err, errNotStored) || errors.Is(err, errUnknown)
+}
+
+// err returns why all tries failed.
+func (p *pace) err(ctx context.Context) error {
+	cause := context.Cause(ctx)
+	switch {
+	case cause != nil && cause != errPatience:
+		return cause
+	case p.last != nil:
+		return fmt.Errorf("%w: %w", store.ErrUnavailable, p.last)
+	default:
+		return fmt.Errorf("%w: %w", store.ErrUnavailable, errPatience)
+	}
+}

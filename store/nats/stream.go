@@ -1,0 +1,210 @@
+package nats
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/dictwire/dictwire/store"
+)
+
+// The oldest broker that this works with: before, a leader that was replaced could
+// still store what it was sent.
+const oldest = "2.14.4"
+
+// Keys of the stream's metadata.
+const (
+	keyTag    = "dictwire.tag"
+	keyLayout = "dictwire.layout"
+	ourLayout = "1"
+)
+
+// minPayload is the smallest max_payload of the broker that this works with.
+const minPayload = 64 << 10
+
+// openTime is how long Open waits for a broker whose nodes find each other.
+const openTime = 30 * time.Second
+
+// openStream makes the stream, or takes the one that is there and checks it.
+func (s *Store) openStream(ctx context.Context, o *Options) error {
+	if err := checkVersion("node "+s.nc.ConnectedServerName(), s.nc.ConnectedServerVersion()); err != nil {
+		return err
+	}
+	if n := s.nc.MaxPayload(); n < minPayload {
+		return fmt.Errorf("the broker takes messages of %d bytes, want at least %d: raise max_payload", n, minPayload)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, openTime, errPatience)
+	defer cancel()
+	tries := pace{}
+	for tries.wait(ctx) {
+		stream, err := s.js.Stream(ctx, s.prefix)
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			stream, err = s.js.CreateStream(ctx, s.config(o))
+			if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+				continue // another server has made it meanwhile, with another tag
+			}
+		}
+		if err == nil {
+			return s.adopt(stream.CachedInfo())
+		}
+		hopeless, err := explain(err)
+		if hopeless {
+			return err
+		}
+		tries.failed(err)
+	}
+	return tries.err(ctx)
+}
+
+// config is the configuration of a new stream.
+func (s *Store) config(o *Options) jetstream.StreamConfig {
+	c := jetstream.StreamConfig{
+		Name: s.prefix, Subjects: []string{s.all()}, Description: "records of dictwire",
+		Storage: jetstream.FileStorage, Replicas: s.replicas, Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew,
+		MaxBytes: o.MaxBytes, Duplicates: 2 * time.Minute,
+		AllowDirect: true, AllowRollup: true, AllowMsgTTL: true, AllowAtomicPublish: true,
+		Metadata: map[string]string{keyTag: store.NewTag(), keyLayout: ourLayout},
+	}
+	if c.MaxBytes == 0 {
+		c.MaxBytes = -1
+	}
+	return c
+}
+
+// adopt takes a stream that is there, or says everything that is wrong with it.
+func (s *Store) adopt(info *jetstream.StreamInfo) error {
+	c := info.Config
+	var errs []error
+	want := func(ok bool, what string, is any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf("%s: want %s, not %v", s.where(), what, is))
+		}
+	}
+	want(len(c.Subjects) == 1 && c.Subjects[0] == s.all(), "subjects ["+s.all()+"]", c.Subjects)
+	want(c.Retention == jetstream.LimitsPolicy, "retention limits", c.Retention)
+	want(c.Storage == jetstream.FileStorage, "storage file", c.Storage)
+	want(c.Discard == jetstream.DiscardNew, "discard new", c.Discard)
+	want(c.MaxAge == 0, "no max_age", c.MaxAge)
+	want(c.MaxMsgs <= 0, "no max_msgs", c.MaxMsgs)
+	want(c.MaxMsgsPerSubject <= 0, "no max_msgs_per_subject", c.MaxMsgsPerSubject)
+	want(c.MaxMsgSize <= 0, "no max_msg_size", c.MaxMsgSize)
+	want(c.AllowDirect, "allow_direct", false)
+	want(c.AllowRollup, "allow_rollup_hdrs", false)
+	want(c.AllowMsgTTL, "allow_msg_ttl", false)
+	want(c.AllowAtomicPublish, "allow_atomic", false)
+	want(!c.DenyPurge && !c.DenyDelete, "neither deny_purge nor deny_delete", "one of them")
+	want(c.Mirror == nil && len(c.Sources) == 0 && c.SubjectTransform == nil && !c.Sealed, "a stream that is neither a mirror, nor sourced, transformed or sealed", "this one")
+	want(c.Duplicates >= 10*time.Second, "a duplicate_window of at least 10 s", c.Duplicates)
+	want(c.Metadata[keyLayout] == ourLayout, "metadata "+keyLayout+"="+ourLayout, strconv.Quote(c.Metadata[keyLayout]))
+	_, err := store.ParsePosition(c.Metadata[keyTag] + ".1.0")
+	want(err == nil, "metadata "+keyTag+", eight letters and digits", strconv.Quote(c.Metadata[keyTag]))
+	if v := c.Metadata["_nats.ver"]; v != "" {
+		if err := checkVersion("the leader of the "+s.where(), v); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	s.tag, s.created, s.replicas = c.Metadata[keyTag], info.Created, c.Replicas
+	return nil
+}
+
+// checkVersion returns an error where a version is older than the oldest.
+func checkVersion(who, version string) error {
+	parse := func(s string) (n [3]int) {
+		s, _, _ = strings.Cut(s, "-")
+		for i, part := range strings.SplitN(s, ".", 3) {
+			n[i], _ = strconv.Atoi(part)
+		}
+		return n
+	}
+	have, want := parse(version), parse(oldest)
+	for i := range have {
+		if have[i] != want[i] {
+			if have[i] < want[i] {
+				return fmt.Errorf("%s is nats-server %s, want %s or newer", who, version, oldest)
+			}
+			break
+		}
+	}
+	return nil
+}
+
+// explain says more about an error that no waiting helps against.
+func explain(err error) (hopeless bool, _ error) {
+	var api *jetstream.APIError
+	if !errors.As(err, &api) {
+		return errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount), err
+	}
+	switch code := int(api.ErrorCode); code {
+	case 10039:
+		return true, errors.New("JetStream is not enabled for this account")
+	case 10076, 10035:
+		return true, errors.New("JetStream is not enabled on this broker")
+	case 10113:
+		return true, errors.New("the account wants a limit of the stream's bytes: set MaxBytes")
+	case 10002, 10028, 10047, 10122:
+		return true, fmt.Errorf("the account or the broker has no room for the stream: %s", api.Description)
+	case 10074:
+		return true, fmt.Errorf("the broker is not a cluster, or has too few nodes for so many replicas: %s", api.Description)
+	case 10005:
+		return false, err // nodes may be missing yet
+	}
+	return api.Code >= 400 && api.Code < 500, err
+}
+
+// stay tells the other servers of the store that this one is there, and looks whether
+// the stream is still the one that was opened.
+func (s *Store) stay() {
+	for {
+		ctx, cancel := s.until(s.ctx)
+		_, err := s.publish(ctx, nil, message{subject: s.layout.front(s.front), mark: "f", rollup: true, ttl: frontTime})
+		if err != nil && s.ctx.Err() == nil {
+			s.logger.Debug("not told that this server is there", "err", err)
+		}
+		info, err := s.js.Stream(ctx, s.prefix)
+		cancel()
+		gone := errors.Is(err, jetstream.ErrStreamNotFound)
+		if err == nil {
+			now := info.CachedInfo()
+			gone = now.Config.Metadata[keyTag] != s.tag || !now.Created.Equal(s.created)
+		}
+		if gone && s.ctx.Err() == nil {
+			err := fmt.Errorf("%w: %s: %w", store.ErrUnavailable, s.where(), errAnother)
+			s.end(err)
+			if s.fatal != nil {
+				s.fatal(err)
+			}
+			return
+		}
+		timer := time.NewTimer(frontTime / 5)
+		select {
+		case <-timer.C:
+		case <-s.ctx.Done():
+			timer.Stop()
+			return
+		}
+	}
+}
+
+// frontTime is how long a server counts as being there after it last said so.
+const frontTime = 15 * time.Second
+
+// leave says that this server is gone, as well as it can.
+func (s *Store) leave() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_, _ = s.publish(ctx, nil, message{subject: s.layout.front(s.front), mark: "g", rollup: true, ttl: time.Second})
+}
+
+// isThere reports whether another server of the store is there.
+func (s *Store) isThere(ctx context.Context, front string) (bool, error) {
+	m, err := s.last(ctx, s.layout.front(front))
+	return err == nil && m.mark == "f", err
+}

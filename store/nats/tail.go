@@ -1,0 +1,226 @@
+package nats
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// follow hears of all messages of the stream, by their headers alone, until the store
+// is closed.
+func (s *Store) follow() {
+	tries := pace{}
+	for tries.wait(s.ctx) {
+		if err := s.hear(&tries); err != nil && s.ctx.Err() == nil {
+			s.logger.Debug("the stream's headers stopped coming", "err", err)
+		}
+	}
+}
+
+// hear reads the stream's headers from where it was on.
+func (s *Store) hear(tries *pace) error {
+	s.mu.Lock()
+	from := s.seen + 1
+	s.mu.Unlock()
+	ctx, cancel := context.WithTimeout(s.ctx, patience)
+	defer cancel()
+	c, err := s.js.OrderedConsumer(ctx, s.stream, jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{s.all()}, HeadersOnly: true,
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: from,
+		InactiveThreshold: 30 * time.Second, MaxResetAttempts: 3,
+	})
+	if err != nil {
+		return err
+	}
+	it, err := c.Messages(jetstream.PullHeartbeat(time.Second), jetstream.PullExpiry(10*time.Second), jetstream.PullMaxMessages(4096))
+	if err != nil {
+		return err
+	}
+	defer it.Stop()
+	defer context.AfterFunc(s.ctx, it.Stop)()
+	for {
+		m, err := it.Next()
+		if err != nil {
+			return err
+		}
+		about, err := m.Metadata()
+		if err != nil {
+			return err
+		}
+		*tries = pace{}
+		s.note(m.Subject(), about.Sequence.Stream, m.Headers().Get(markHeader), about.Timestamp)
+	}
+}
+
+// note takes note of a message.
+func (s *Store) note(subject string, seq uint64, value string, stored time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if seq <= s.seen {
+		return
+	}
+	s.seen = seq
+	if s.changed != nil {
+		close(s.changed)
+		s.changed = make(chan struct{})
+	}
+	if topic, pid, ok := s.parse(subject); ok {
+		s.noteBlock(topic, pid, seq, value, stored)
+	} else if hash, ok := s.of("t", subject); ok {
+		s.noteTopic(hash, value)
+	} else if id, ok := s.of("c", subject); ok {
+		s.noteCursor(id, seq, value)
+	} else if id, ok := s.of("k", subject); ok {
+		s.noteKnown(id, value)
+	}
+}
+
+// noteBlock takes note of a block or a state. s.mu is held.
+func (s *Store) noteBlock(name, pid string, seq uint64, value string, stored time.Time) {
+	m, err := parseMark(value, seq)
+	if err != nil {
+		return // nobody but us writes here
+	}
+	if st := m.state; m.kind == kindState && st.Epoch == seq {
+		s.fence(&s.writers, pid, seq)
+	}
+	if m.kind != kindBlock {
+		return
+	}
+	t := s.topics[name]
+	if t == nil {
+		t = &topic{}
+		s.topics[name] = t
+	}
+	at := seq - uint64(m.parts-1)
+	t.add(at, seq+1, m, stored)
+	s.head = max(s.head, seq+1)
+	if stored.After(s.newest) {
+		s.newest = stored
+	}
+	if len(s.recent) >= 2*maxRecent {
+		s.recent = append(s.recent[:0], s.recent[maxRecent:]...)
+		s.recentAll = s.recent[0].at
+	}
+	s.recent = append(s.recent, recent{at, name})
+}
+
+// noteTopic takes note of a topic's registration or trim. s.mu is held.
+func (s *Store) noteTopic(_, value string) {
+	f := fields{rest: value}
+	kind, to := f.text(), f.number(10)
+	name, errName := decodeName(f.text())
+	owner, errOwner := decodeName(f.text())
+	if kind != "t" || f.err != nil || errName != nil || errOwner != nil {
+		return
+	}
+	t := s.topics[name]
+	if t == nil {
+		t = &topic{}
+		s.topics[name] = t
+	}
+	if !t.registered {
+		t.registered = true
+		s.ofTopics.Add(owner, 1)
+	}
+	t.trim(to)
+	s.trimmed = max(s.trimmed, to)
+	s.head = max(s.head, to)
+}
+
+// topicMark is what a message on a topic's own subject says.
+func topicMark(name, owner string, to uint64) string {
+	return "t " + strconv.FormatUint(to, 10) + " " + encodeName(name) + " " + encodeName(owner)
+}
+
+// noteKnown takes note of a producer that became known, or is forgotten. s.mu is held.
+func (s *Store) noteKnown(id, value string) {
+	_, pid, _ := strings.Cut(id, ".")
+	f := fields{rest: value}
+	kind := f.text()
+	principal, err := decodeName(f.text())
+	if err != nil || len(pid) < 13 {
+		return
+	}
+	switch pid = pid[:13]; {
+	case kind == "k" && !s.producers[pid]:
+		s.producers[pid] = true
+		s.ofProducers.Add(principal, 1)
+	case kind == "g" && s.producers[pid]:
+		delete(s.producers, pid)
+		s.ofProducers.Add(principal, -1)
+	}
+}
+
+// knownMark is what a message on a producer's own subject says: that it is known, or
+// was.
+func knownMark(known bool, principal string) string {
+	if known {
+		return "k " + encodeName(principal)
+	}
+	return "g " + encodeName(principal)
+}
+
+// settled waits until readers can see what this server has stored.
+func (s *Store) settled(ctx context.Context) error { return s.heard(ctx, s.acked.Load()) }
+
+// heard waits until all messages up to a sequence are known.
+func (s *Store) heard(ctx context.Context, seq uint64) error {
+	if err := s.open(ctx); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	if s.seen >= seq {
+		s.mu.Unlock()
+		return nil
+	}
+	s.mu.Unlock()
+	ctx, cancel := s.until(ctx)
+	defer cancel()
+	for {
+		s.mu.Lock()
+		seen, changed := s.seen, s.changed
+		s.mu.Unlock()
+		if seen >= seq {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return s.wrong(ctx, context.Cause(ctx))
+		}
+	}
+}
+
+// ack notes what this server has stored: its readers see it.
+func (s *Store) ack(seq uint64) {
+	for {
+		was := s.acked.Load()
+		if seq <= was || s.acked.CompareAndSwap(was, seq) {
+			return
+		}
+	}
+}
+
+// catchUp waits until all is known that was stored when it was called, for as long as
+// it goes on.
+func (s *Store) catchUp(ctx context.Context) error {
+	seq, err := s.barrierNow(ctx)
+	for err == nil {
+		s.mu.Lock()
+		before := s.seen
+		s.mu.Unlock()
+		if err = s.heard(ctx, seq); err == nil {
+			return nil
+		}
+		s.mu.Lock()
+		if s.seen > before && ctx.Err() == nil && s.ctx.Err() == nil {
+			err = nil
+		}
+		s.mu.Unlock()
+	}
+	return err
+}

@@ -1,0 +1,215 @@
+package nats
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/dictwire/dictwire/store"
+)
+
+// Trim implements [store.Log].
+//
+// The states of producers that lie among the blocks are stored anew first. Then it is
+// noted how far the topic is trimmed, which hides the blocks, and at last they are
+// deleted. Whatever ends in between, the next trim of the topic takes up.
+func (s *Store) Trim(ctx context.Context, topic string, before store.Position) error {
+	if err := s.CheckPosition(ctx, before); err != nil {
+		return err
+	}
+	select {
+	case s.trimming <- struct{}{}: // one at a time
+		defer func() { <-s.trimming }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-s.ctx.Done():
+		return context.Cause(s.ctx)
+	}
+	found, err := s.scan(ctx, topic, before.Block)
+	if err != nil || found.messages == 0 {
+		return s.wrong(ctx, err)
+	}
+	now := time.Now()
+	for pid := range found.states {
+		if err := copyState(ctx, s.conn, s.block(topic, pid), found.purge, now); err != nil {
+			return s.wrong(ctx, err)
+		}
+	}
+	if found.to > 0 {
+		if err := s.markTrim(ctx, topic, found.to); err != nil {
+			return s.wrong(ctx, err)
+		}
+	}
+	return s.wrong(ctx, s.purge(ctx, s.block(topic, "*"), found.purge))
+}
+
+// found is what a trim is about.
+type found struct {
+	messages int
+	states   map[string]bool // the producers whose states are among them
+	to       uint64          // the position after the last block
+	purge    uint64          // what is before it is deleted
+}
+
+// scan looks at the headers of what is before a position in a topic, from the beginning
+// again where some of them got lost.
+func (s *Store) scan(ctx context.Context, topic string, before uint64) (found, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer context.AfterFunc(s.ctx, func() { cancel(context.Cause(s.ctx)) })()
+	defer cancel(nil)
+	tries := pace{}
+	for tries.wait(ctx) && tries.tried < 10 {
+		f := found{states: map[string]bool{}, purge: before}
+		err := s.scanOnce(ctx, &f, topic, before)
+		if err == nil {
+			return f, nil
+		}
+		tries.failed(err)
+	}
+	return found{}, tries.err(ctx)
+}
+
+func (s *Store) scanOnce(ctx context.Context, f *found, topic string, before uint64) error {
+	making, end := s.until(ctx)
+	defer end()
+	c, err := s.js.CreateConsumer(making, s.stream, jetstream.ConsumerConfig{
+		FilterSubject: s.block(topic, "*"), HeadersOnly: true, AckPolicy: jetstream.AckNonePolicy, DeliverPolicy: jetstream.DeliverAllPolicy,
+		MemoryStorage: true, Replicas: 1, InactiveThreshold: 30 * time.Second,
+	})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		leaving, end := s.until(context.WithoutCancel(ctx))
+		defer end()
+		_ = s.js.DeleteConsumer(leaving, s.stream, c.CachedInfo().Name)
+	}()
+	pending, last := c.CachedInfo().NumPending, uint64(0)
+	tries := pace{}
+	for pending > 0 {
+		if !tries.wait(ctx) || tries.tried > 15 {
+			return tries.err(ctx)
+		}
+		batch, err := c.FetchNoWait(1000)
+		if err != nil {
+			tries.failed(err)
+			continue
+		}
+		for m := range batch.Messages() {
+			about, err := m.Metadata()
+			if err != nil {
+				return err
+			}
+			if last++; about.Sequence.Consumer != last {
+				return errLost
+			}
+			tries, pending = pace{}, about.NumPending
+			done, err := f.add(s, m.Subject(), m.Headers().Get(markHeader), about.Sequence.Stream, before)
+			if done || err != nil {
+				return err
+			}
+		}
+		tries.failed(batch.Error())
+	}
+	return nil
+}
+
+var errLost = errors.New("headers got lost")
+
+// add looks at a message. It reports whether it is after all that are to be deleted.
+func (f *found) add(s *Store, subject, value string, seq, before uint64) (done bool, err error) {
+	m, err := parseMark(value, seq)
+	if err != nil {
+		return false, fmt.Errorf("message %d: %w", seq, err)
+	}
+	begin := seq
+	if m.kind == kindBlock {
+		begin = seq - uint64(m.parts-1)
+	}
+	if begin >= before {
+		return m.kind != kindPart || seq > before+maxBatch, nil
+	}
+	f.messages++
+	if _, pid, ok := s.parse(subject); ok && m.state != nil {
+		f.states[pid] = true
+	}
+	if m.kind == kindBlock {
+		f.to = seq + 1
+		f.purge = max(f.purge, f.to)
+	}
+	return false, nil
+}
+
+// markTrim notes how far a topic is trimmed, and waits until this server knows it.
+func (s *Store) markTrim(ctx context.Context, name string, to uint64) error {
+	ctx, end := s.until(ctx)
+	defer end()
+	subject := s.topic(name)
+	tries := pace{}
+	for tries.wait(ctx) {
+		m, err := s.last(ctx, subject)
+		if err != nil {
+			tries.failed(err)
+			continue
+		}
+		f := fields{rest: m.mark}
+		_, was := f.text(), f.number(10)
+		_, owner := f.text(), f.text()
+		if m.seq > 0 && f.err == nil && was >= to {
+			return s.heard(ctx, m.seq)
+		}
+		as, err := decodeName(owner)
+		if err != nil {
+			return err
+		}
+		seq, err := s.publish(ctx, &check{subject, m.seq}, message{subject: subject, mark: topicMark(name, as, to), rollup: true})
+		if err == nil {
+			s.ack(seq)
+			return s.heard(ctx, seq)
+		}
+		if !tries.again(err) {
+			return err
+		}
+	}
+	return tries.err(ctx)
+}
+
+// purge deletes the messages of a subject that are before a sequence.
+func (s *Store) purge(ctx context.Context, subject string, before uint64) error {
+	body, err := json.Marshal(map[string]any{"filter": subject, "seq": before})
+	if err != nil {
+		return err
+	}
+	ctx, end := s.until(ctx)
+	defer end()
+	tries := pace{}
+	for tries.wait(ctx) {
+		limit, cancel := context.WithTimeout(ctx, answerTime)
+		reply, err := s.nc.RequestWithContext(limit, "$JS.API.STREAM.PURGE."+s.stream, body)
+		cancel()
+		if err != nil {
+			tries.failed(err)
+			continue
+		}
+		var a struct {
+			Success bool `json:"success"`
+			Error   *struct {
+				Description string `json:"description"`
+			} `json:"error"`
+		}
+		if err := json.Unmarshal(reply.Data, &a); err != nil {
+			return err
+		}
+		if a.Success {
+			return nil
+		}
+		if a.Error != nil {
+			tries.failed(errors.New(a.Error.Description))
+		}
+	}
+	return tries.err(ctx)
+}
