@@ -40,6 +40,7 @@ type reader struct {
 	patterns *store.Patterns
 	pid      string            // of the producer whose blocks are read, or ""
 	at       store.Position    // everything below is done
+	end      uint64            // where the read ends that does not follow
 	told     map[string]uint64 // the topics' trims that are told
 	time     time.Time         // of the last batch
 	block    store.Block
@@ -78,6 +79,12 @@ func (r *reader) begin(ctx context.Context) error {
 	}
 	r.at.Tag = r.s.tag
 	r.at.Block = max(r.at.Block, 1)
+	if err := r.s.settled(ctx); err != nil {
+		return err
+	}
+	r.s.mu.Lock()
+	r.end = r.s.head
+	r.s.mu.Unlock()
 	return nil
 }
 
@@ -171,8 +178,13 @@ func (r *reader) next() (b store.Batch, more bool, changed <-chan struct{}, err 
 	if t := r.trimmed(); t != nil {
 		return store.Batch{At: r.at, Next: r.at}, false, nil, t
 	}
-	for len(r.queue) > 0 {
+	ended := !r.o.Follow && r.at.Block >= r.end
+	for len(r.queue) > 0 && !ended {
 		p := r.queue[0]
+		if !r.o.Follow && p.at >= r.end {
+			ended = true
+			break
+		}
 		t := s.topics[p.topic]
 		if p.at < r.at.Block || t != nil && p.at < t.to || !r.wants(p) {
 			r.at = max2(r.at, s.position(p.next))
@@ -190,10 +202,14 @@ func (r *reader) next() (b store.Batch, more bool, changed <-chan struct{}, err 
 		}
 		return store.Batch{At: at, Next: s.position(p.next), Time: p.time, Block: &r.block}, false, nil, nil
 	}
-	if r.at.Block <= r.last() {
+	head := s.head
+	if !r.o.Follow {
+		head = r.end
+	}
+	if !ended && r.at.Block <= r.last() && r.at.Block < head {
 		return b, true, nil, nil
 	}
-	r.at = max2(r.at, s.position(s.head))
+	r.at = max2(r.at, s.position(head))
 	return store.Batch{At: r.at, Next: r.at}, false, s.changed, nil
 }
 

@@ -15,7 +15,7 @@ func (s *Store) follow() {
 	tries := pace{}
 	for tries.wait(s.ctx) {
 		if err := s.hear(&tries); err != nil && s.ctx.Err() == nil {
-			s.logger.Debug("the stream's headers stopped coming", "err", err)
+			s.logger.Warn("the stream's headers stopped coming", "err", err)
 		}
 	}
 }
