@@ -1,6 +1,6 @@
 # dictwire. `make help` lists the targets.
 
-.PHONY: help build demo test quick lint fuzz crash soak soak-store siege simulate pysimulate schemathesis tlsscan mutants bench peers wheels debs units image release generate clean
+.PHONY: help build demo test quick lint fuzz crash soak soak-store siege cluster simulate pysimulate schemathesis tlsscan mutants bench peers wheels debs units image release generate clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
@@ -34,6 +34,9 @@ soak-store: ## for DURATION (30m), a store that trims and rewrites, whose retain
 
 siege: ## 2,000 hostile connections for DURATION (1m) beside honest ones; TLS=1 for all of it over TLS with tokens
 	DURATION=$${DURATION:-1m} SLOWER=$(if $(TLS),20,3) TLS=$(TLS) SIEGEBUDGET=86400 scripts/test siege
+
+cluster: ## 300 faults of NATS clusters and of the servers in front, under load; FAULTS=n
+	FAULTS=$${FAULTS:-300} CLUSTERBUDGET=86400 scripts/test cluster
 
 simulate: ## 50,000 simulations of the whole; SIMULATIONS=n FIRST=seed
 	SIMULATIONS=$${SIMULATIONS:-50000} SIMULATEBUDGET=86400 scripts/test simulate

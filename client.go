@@ -64,7 +64,8 @@ type Client struct {
 }
 
 // Dial is that of the zero [Dialer]. addr is host:port, tls://host:port, unix:PATH or "" for
-// 127.0.0.1:65432.
+// 127.0.0.1:65432; several with commas between are servers of one store, any of which will
+// do: the client goes to another one if its own can't be reached, or does nothing for it.
 func Dial(ctx context.Context, addr string) (*Client, error) { return Dialer{}.Dial(ctx, addr) }
 
 // Dial fails if no dictwire server answers at addr, unless there is a Spool. It opens a session

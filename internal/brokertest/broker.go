@@ -3,6 +3,7 @@ package brokertest
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -98,6 +99,41 @@ func (n *Node) Ready() {
 			n.tb.Fatalf("%s is not ready: %v\n%s", n.name, err, n.Log())
 		}
 	}
+}
+
+// Leader returns the node that leads a stream, or nil where none says so.
+func Leader(nodes []*Node, stream string) *Node {
+	for _, n := range nodes {
+		r, err := (&http.Client{Timeout: time.Second}).Get(n.monitor + "/jsz?accounts=true&streams=true")
+		if err != nil {
+			continue
+		}
+		var about struct {
+			Accounts []struct {
+				Streams []struct {
+					Name    string `json:"name"`
+					Cluster struct {
+						Leader string `json:"leader"`
+					} `json:"cluster"`
+				} `json:"stream_detail"`
+			} `json:"account_details"`
+		}
+		err = json.NewDecoder(r.Body).Decode(&about)
+		r.Body.Close()
+		if err != nil {
+			continue
+		}
+		for _, a := range about.Accounts {
+			for _, s := range a.Streams {
+				for _, leader := range nodes {
+					if s.Name == stream && leader.name == s.Cluster.Leader {
+						return leader
+					}
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // URLs returns where clients connect to nodes.

@@ -42,7 +42,7 @@ func DialBare(ctx context.Context, addr string, format codec.Codec, config *tls.
 	if format == nil {
 		format = json.Codec{}
 	}
-	conn, err := dialer{addr: addr, tls: config}.connect(ctx)
+	conn, err := dialer{servers: newChoice(addr), tls: config}.connect(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -64,7 +64,8 @@ type State struct {
 // A Client sends dictionaries to a server, and reads them back.
 type Client struct {
 	o        Options
-	addr     string
+	addr     string  // as it was given: several with commas between
+	servers  *choice // the same
 	producer string
 	codecs   map[string]codec.Codec
 	checkers map[string]*checker
@@ -117,7 +118,7 @@ func New(ctx context.Context, addr string, o Options) (*Client, error) {
 		o.Codec = cbor.Codec{}
 	}
 	c := &Client{
-		o: o, addr: addr, producer: cmp.Or(o.Producer, "go") + "." + strings.ToLower(rand.Text()[:16]),
+		o: o, addr: addr, servers: newChoice(addr), producer: cmp.Or(o.Producer, "go") + "." + strings.ToLower(rand.Text()[:16]),
 		codecs: wire.Codecs(o.Codec), checkers: make(map[string]*checker), atOnce: math.MaxInt,
 		senders: make(map[string]*sender), spooled: make(map[string]spool.Topic),
 	}

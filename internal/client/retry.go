@@ -72,11 +72,15 @@ func (s *sender) run() {
 			continue
 		case errors.As(err, &later):
 			pause = later.pause()
+			c.servers.next()
 		case errors.As(err, &remote) && progress && !remote.Fault.Code.Retryable(): // the session made progress before the fault
 			c.logSession(slog.LevelWarn, "a record ended the session", "topic", s.topic, "error", err)
 			continue
 		default:
 			pause = again.pause()
+			if !progress {
+				c.servers.next()
+			}
 		}
 		s.mu.Lock()
 		first := s.trouble == nil

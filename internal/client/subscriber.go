@@ -170,6 +170,9 @@ func (s *Subscriber) run(ctx context.Context) {
 			if errors.As(err, &later) {
 				pause = later.pause()
 			}
+			if !heard {
+				s.c.servers.next()
+			}
 			if quiet {
 				s.c.changed(State{Topics: s.req.Topics, Reads: true, Err: err})
 				s.c.logSession(slog.LevelWarn, "no session for now", "topics", s.req.Topics, "error", err)

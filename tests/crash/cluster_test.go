@@ -1,0 +1,311 @@
+package crash_test
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/dictwire/dictwire/internal/brokertest"
+	"github.com/dictwire/dictwire/tests/peer"
+)
+
+var clusterRounds = flag.Int("cluster.rounds", 4, "how many faults a cluster has")
+
+// perCluster is how many faults one cluster goes through.
+const perCluster = 50
+
+// TestCluster kills, stops and restarts nodes of a NATS cluster, the leader above all,
+// and the servers before it, at random moments under load from 8 producers, who go from
+// server to server, and 4 readers, who do with their cursors. Every record that was
+// acknowledged is there, once and in its producer's order; no cursor passes a record
+// that was not given out; and everyone goes on within 30 s of each fault.
+func TestCluster(t *testing.T) {
+	bin := peer.Build(t)
+	for i, left := 0, *clusterRounds; left > 0 && !t.Failed(); i, left = i+1, left-perCluster {
+		t.Run(fmt.Sprintf("cluster=%d", i+1), func(t *testing.T) { clusterFaults(t, bin, min(left, perCluster)) })
+	}
+}
+
+// recovers is how long it may take after a fault until everyone goes on.
+const recovers = 30 * time.Second
+
+// A fleet is the servers before a cluster.
+type fleet struct {
+	bin   string
+	flags []string
+	addrs []string
+	all   []*peer.Server
+}
+
+func (f *fleet) start(t *testing.T, i int) {
+	f.all[i] = peer.Serve(t, f.bin, append([]string{"--listen", f.addrs[i]}, f.flags...)...)
+}
+
+// any returns the address of one of the servers.
+func (f *fleet) any() string { return f.addrs[rand.IntN(len(f.addrs))] }
+
+func clusterFaults(t *testing.T, bin string, rounds int) {
+	nodes := brokertest.Cluster(t, 3, "")
+	f := &fleet{
+		bin: bin, flags: []string{"--store", brokertest.URLs(nodes), "--nats-prefix", "dw"},
+		addrs: []string{freeAddr(t), freeAddr(t)}, all: make([]*peer.Server, 2),
+	}
+	for i := range f.all {
+		f.start(t, i)
+	}
+	l := newLog()
+	var running sync.WaitGroup
+	for i := range 8 {
+		p := newProducer(i, "replicated")
+		p.Send = sendSlowly // so that readers keep up
+		p.Again = []string{"unavailable", "fenced", "shutdown", "stale"}
+		l.producers[p.Name] = &written{producer: p, rejected: map[uint64]bool{}}
+		running.Go(func() {
+			if err := p.Run(f.any); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	var stopped atomic.Bool
+	readers := make([]*cursorReader, 4)
+	for i := range readers {
+		readers[i] = &cursorReader{name: fmt.Sprint("c", i), log: l, seen: map[string]uint64{}}
+		running.Go(func() {
+			if err := readers[i].run(f.any, &stopped); err != nil {
+				t.Errorf("reader %d: %v", i, err)
+			}
+		})
+	}
+	defer func() {
+		stopped.Store(true)
+		for _, w := range l.producers {
+			w.Stop()
+		}
+		running.Wait()
+		for _, s := range f.all {
+			s.Kill(t)
+		}
+		read := uint64(0)
+		for _, r := range readers {
+			read += r.records.Load()
+		}
+		t.Logf("%d faults, %d records, %d read with cursors", rounds, l.records, read)
+	}()
+	counts := map[string]int{}
+	for range rounds {
+		time.Sleep(time.Duration(100+rand.IntN(700)) * time.Millisecond) // the moment is random
+		begin := time.Now()
+		what := clusterFault(t, nodes, f)
+		counts[what]++
+		healed := time.Now()
+		if err := goOn(l, readers, healed.Add(recovers)); err != nil {
+			t.Fatalf("after %s: %v", what, err)
+		}
+		wentOn := time.Since(healed)
+		if err := verified(l, f.any(), healed.Add(recovers)); err != nil {
+			t.Fatalf("after %s: %v", what, err)
+		}
+		t.Logf("%s: %v, on after %v, verified after %v", what, healed.Sub(begin).Round(time.Millisecond),
+			wentOn.Round(time.Millisecond), time.Since(healed).Round(time.Millisecond))
+		if t.Failed() {
+			return
+		}
+	}
+	t.Logf("%v", counts)
+}
+
+// verified verifies the log, and again while a server is not available.
+func verified(l *log, addr string, until time.Time) error {
+	for {
+		err := l.verify(addr)
+		broken := errors.As(err, new(*peer.BrokenError)) && !strings.Contains(err.Error(), "told unavailable")
+		if err == nil || broken || time.Now().After(until) {
+			return err
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// clusterFault does one of the things that may happen, and ends it.
+func clusterFault(t *testing.T, nodes []*brokertest.Node, f *fleet) string {
+	node, which := nodes[rand.IntN(len(nodes))], "a node"
+	if rand.IntN(2) == 0 {
+		if leader := brokertest.Leader(nodes, "dw"); leader != nil {
+			node, which = leader, "the leader"
+		}
+	}
+	away := time.Duration(200+rand.IntN(4000)) * time.Millisecond
+	switch rand.IntN(6) {
+	case 0, 1:
+		node.Kill()
+		time.Sleep(away)
+		node.Start()
+		return "kill of " + which
+	case 2, 3:
+		node.Signal(syscall.SIGSTOP)
+		time.Sleep(2 * away)
+		node.Signal(syscall.SIGCONT)
+		return "pause of " + which
+	case 4:
+		node.Stop()
+		node.Start()
+		return "restart of " + which
+	default:
+		i := rand.IntN(len(f.all))
+		f.all[i].Kill(t)
+		f.start(t, i)
+		return "kill of a server"
+	}
+}
+
+// goOn waits until every producer has another acknowledgement, and every reader another
+// record.
+func goOn(l *log, readers []*cursorReader, until time.Time) error {
+	acked := map[string]uint64{}
+	for name, w := range l.producers {
+		acked[name], _ = w.State()
+	}
+	read := make([]uint64, len(readers))
+	for i, r := range readers {
+		read[i] = r.records.Load()
+	}
+	for {
+		waiting := ""
+		for name, w := range l.producers {
+			if now, _ := w.State(); now <= acked[name] {
+				waiting = name
+			}
+		}
+		for i, r := range readers {
+			if r.records.Load() <= read[i] {
+				waiting = r.name
+			}
+		}
+		if waiting == "" {
+			return nil
+		}
+		if time.Now().After(until) {
+			return fmt.Errorf("%s does not go on within %v", waiting, recovers)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// A cursorReader reads with a cursor, at one server after another.
+type cursorReader struct {
+	name    string
+	log     *log
+	seen    map[string]uint64 // the last record of each producer
+	records atomic.Uint64
+}
+
+func (r *cursorReader) run(addr func() string, stopped *atomic.Bool) error {
+	for attempt := 1; !stopped.Load(); attempt++ {
+		err := r.session(addr(), attempt, time.Now().Add(time.Duration(200+rand.IntN(3000))*time.Millisecond))
+		if errors.As(err, new(*peer.BrokenError)) {
+			return err
+		}
+		if err != nil {
+			time.Sleep(5 * time.Millisecond)
+		}
+	}
+	return nil
+}
+
+// session reads until a time, and commits some of what it was given.
+func (r *cursorReader) session(addr string, attempt int, until time.Time) error {
+	s, err := peer.Greet(addr, `{"dictwire":1,"subscribe":"load.*","cursor":%q,"attempt":%d,"from":"earliest","follow":true}`, r.name, attempt)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	s.SetDeadline(until)
+	var committed time.Time
+	for {
+		m, err := s.Next()
+		if err != nil {
+			return err
+		}
+		switch m.Code {
+		case "":
+		case "unavailable", "fenced", "shutdown", "stale":
+			return fmt.Errorf("told %s: %s", m.Code, m.Error)
+		default:
+			return peer.Fault("reading, and told %s: %s", m.Code, m.Error)
+		}
+		for i, n := range m.Lengths {
+			b := make([]byte, n)
+			if _, err := io.ReadFull(s.R, b); err != nil {
+				return err
+			}
+			if err := r.see(m.Producer, m.First+uint64(i), b); err != nil {
+				return err
+			}
+		}
+		if len(m.Lengths) > 0 && time.Since(committed) > 100*time.Millisecond {
+			committed = time.Now()
+			if _, err := fmt.Fprintf(s, "{\"commit\":%s}\n", m.Next); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// see looks whether a record is one that was given before, or the next one.
+func (r *cursorReader) see(producer string, n uint64, b []byte) error {
+	w := r.log.producers[producer]
+	if w == nil || !bytes.Equal(b, w.append(nil, n)) {
+		return peer.Fault("record %d of %s is %q", n, producer, b)
+	}
+	want := r.seen[producer] + 1
+	for w.poisonous(want) {
+		want++
+	}
+	if n > want {
+		return peer.Fault("record %d of %s comes after %d", n, producer, r.seen[producer])
+	}
+	r.seen[producer] = max(r.seen[producer], n)
+	r.records.Add(1)
+	return nil
+}
+
+// sendSlowly is send with pauses.
+func sendSlowly(p *peer.Producer, s *peer.Session, next uint64) {
+	window := []uint64{1, 16, 1000}[rand.IntN(3)]
+	for {
+		room, ok := p.Room(next, window)
+		if !ok {
+			return
+		}
+		end := next + min(room, 1+rand.Uint64N(64))
+		p.Sending(end - 1)
+		var burst []byte
+		for ; next < end; next++ {
+			burst = p.Append(appendSpace(burst), next)
+		}
+		if _, err := s.Write(append(burst, '\n')); err != nil {
+			return
+		}
+		time.Sleep(time.Duration(rand.IntN(40)) * time.Millisecond)
+	}
+}
+
+// freeAddr returns an address that nobody listens at.
+func freeAddr(t *testing.T) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
