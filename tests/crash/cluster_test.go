@@ -30,6 +30,9 @@ const perCluster = 50
 // acknowledged is there, once and in its producer's order; no cursor passes a record
 // that was not given out; and everyone goes on within 30 s of each fault.
 func TestCluster(t *testing.T) {
+	if testing.Short() {
+		return // the stage cluster runs it
+	}
 	bin := peer.Build(t)
 	for i, left := 0, *clusterRounds; left > 0 && !t.Failed(); i, left = i+1, left-perCluster {
 		t.Run(fmt.Sprintf("cluster=%d", i+1), func(t *testing.T) { clusterFaults(t, bin, min(left, perCluster)) })

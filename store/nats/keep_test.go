@@ -1,0 +1,61 @@
+package nats
+
+import (
+	"testing"
+	"time"
+
+	"github.com/dictwire/dictwire/internal/brokertest"
+	"github.com/dictwire/dictwire/store"
+)
+
+// TestKeep trims by bytes and by age.
+func TestKeep(t *testing.T) {
+	s, err := Open(t.Context(), brokertest.URLs(brokertest.Cluster(t, 1, "")), &Options{
+		Replicas: 1,
+		Keep: func(topic string) (time.Duration, uint64) {
+			return map[string]time.Duration{"old": time.Hour}[topic], map[string]uint64{"long": 5000}[topic]
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for range 20 {
+		for _, topic := range []string{"old", "long", "all"} {
+			b := &store.Block{Topic: topic, Codec: "json"}
+			b.Add(make([]byte, 1000))
+			if r := s.Append(t.Context(), b)[0]; r.Err != nil {
+				t.Fatal(r.Err)
+			}
+		}
+	}
+	for _, c := range []struct {
+		now  time.Time
+		want [3]uint64 // of all, long and old
+	}{
+		{time.Now(), [3]uint64{20, 5, 20}},
+		{time.Now().Add(2 * time.Hour), [3]uint64{20, 5, 0}},
+	} {
+		if err := s.trimOld(t.Context(), c.now); err != nil {
+			t.Fatal(err)
+		}
+		topics, err := s.Topics(t.Context())
+		if err != nil || len(topics) != 3 {
+			t.Fatal(topics, err)
+		}
+		for i, topic := range topics {
+			if topic.Blocks != c.want[i] {
+				t.Errorf("%s: %d blocks, want %d", topic.Name, topic.Blocks, c.want[i])
+			}
+		}
+	}
+}
+
+// TestVersions refuses brokers that are too old.
+func TestVersions(t *testing.T) {
+	for version, ok := range map[string]bool{"2.14.4": true, "2.14.10": true, "2.15.0-RC.1": true, "3.0.0": true, "2.14.3": false, "2.12.9": false, "1.99.99": false} {
+		if err := checkVersion("node n", version); (err == nil) != ok {
+			t.Errorf("%s: %v", version, err)
+		}
+	}
+}
