@@ -172,7 +172,7 @@ func (n *Node) Start() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.cmd = exec.Command(bin, "-c", n.config, "-l", n.dir+".log")
-	n.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	dieWithUs(n.cmd)
 	if err := n.cmd.Start(); err != nil {
 		n.tb.Fatal(err)
 	}
