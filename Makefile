@@ -1,6 +1,6 @@
 # dictwire. `make help` lists the targets.
 
-.PHONY: help build demo test quick lint fuzz crash soak soak-store siege cluster simulate pysimulate schemathesis tlsscan mutants bench peers wheels debs units image release generate clean
+.PHONY: help build demo test quick lint fuzz crash soak soak-store siege cluster simulate pysimulate schemathesis tlsscan pageload pageshots mutants bench peers wheels debs units image release generate clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
@@ -50,8 +50,6 @@ schemathesis: build ## requests of schemathesis (PyPI) by the OpenAPI document; 
 
 tlsscan: build ## sslyze (PyPI) and testssl.sh (Debian) on a server with TLS
 	scripts/tls-scan
-
-.PHONY: pageload pageshots
 
 pageload: ## the page in Chromium at 2,000 records a second for DURATION (10m)
 	go test ./dialect/web -count 1 -timeout 0 -v -run '^TestPageLoad$$' -page.load $${DURATION:-10m} -page.wall
