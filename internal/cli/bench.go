@@ -80,7 +80,7 @@ func benchCommand() *cobra.Command {
 	flags.Var(&b.duration, "duration", "how long to send")
 	flags.Float64Var(&b.rate, "rate", 0, "send so many records a second, over all connections (default as many as are settled)")
 	flags.BoolVar(&b.bare, "bare", false, "use a plain socket, over which nothing is acknowledged")
-	flags.BoolVar(&b.json, "json", false, "print JSON, an object on each line")
+	flags.BoolVar(&b.json, "json", false, jsonUsage)
 	return cmd
 }
 

@@ -23,8 +23,11 @@ func outputOf(cmd *cobra.Command) *terminal.Output {
 type jsonFlag struct{ json bool }
 
 func (f *jsonFlag) addJSON(flags *pflag.FlagSet) {
-	flags.BoolVar(&f.json, "json", false, "print JSON, an object on each line")
+	flags.BoolVar(&f.json, "json", false, jsonUsage)
 }
+
+// jsonUsage is what --json means.
+const jsonUsage = "print JSON, an object on each line"
 
 // write prints a dictionary as JSON.
 func (*jsonFlag) write(out *terminal.Output, d *dict.Dict) error {

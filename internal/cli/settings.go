@@ -30,6 +30,7 @@ var ownMeaning = map[string]bool{"format": true, "from": true, "print": true, "r
 var ownFlags = map[string]bool{
 	"relay --store": true, "create --name": true, "create --principal": true,
 	"cert --expires": true, // a certificate's default is another one than a token's
+	"tail --columns": true, // for people; of convert they are CSV's
 }
 
 // settle sets the flags that the command line does not, by the environment and a file.

@@ -33,7 +33,7 @@ func TestVariables(t *testing.T) {
 			t.Errorf("no flag has %s", name)
 		}
 	}
-	for _, name := range []string{"DICTWIRE_TAIL_FROM", "DICTWIRE_CURSOR_RESET_TO", "DICTWIRE_RELAY_STORE", "DICTWIRE_STORE_FORGET_PRODUCER_TOPIC"} {
+	for _, name := range []string{"DICTWIRE_TAIL_FROM", "DICTWIRE_CURSOR_RESET_TO", "DICTWIRE_RELAY_STORE", "DICTWIRE_STORE_FORGET_PRODUCER_TOPIC", "DICTWIRE_TAIL_COLUMNS"} {
 		if seen[name] == nil {
 			t.Errorf("no flag has %s", name)
 		}
