@@ -163,6 +163,33 @@ func (r *recovery) collect() error {
 	return nil
 }
 
+// isBeyond reports whether frames after one were freed, or rewritten. Before they are, the
+// states have them.
+func (r *recovery) isBeyond(applied uint64) bool {
+	next := applied + 1
+	for _, g := range r.live {
+		if g.Last < next {
+			continue
+		}
+		if g.First > next || g.Revision > 0 {
+			return true
+		}
+		next = g.Last + 1
+	}
+	for _, f := range r.found {
+		if f.lost != nil { // by damage
+			next = max(next, f.lost.Last+1)
+		}
+		if n := len(f.events); n > 0 && f.events[n-1].seq >= next {
+			if f.g.First > next {
+				return true
+			}
+			next = f.events[n-1].seq + 1
+		}
+	}
+	return false
+}
+
 func (r *recovery) has(g *segment) bool { return slices.Contains(r.files[g.Number], g.Revision) }
 
 // rewritten makes the sealed segments those whose files count. That is what the frames

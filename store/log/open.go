@@ -36,14 +36,11 @@ func (s *Store) recover(r *recovery) error {
 			return err
 		}
 	}
-	applied, rebuild, err := s.openStates(r)
+	r, applied, rebuild, err := s.survey(r)
 	if err != nil {
 		return err
 	}
 	if !r.fresh {
-		if err := r.judge(applied, rebuild); err != nil {
-			return err
-		}
 		if len(r.missing) > 0 && !s.opts.Salvage {
 			return fmt.Errorf("%w: %s", ErrDamaged, strings.Join(r.missing, "; "))
 		}
@@ -93,6 +90,23 @@ func (s *Store) tellDamage() {
 	}
 }
 
+// survey opens the states and finds out how far the log goes, in the recovery that it
+// returns. States that are older than what was freed, as an old copy of them is, miss what
+// that said, and are made anew: the log has it once more, for that.
+func (s *Store) survey(r *recovery) (_ *recovery, applied uint64, rebuild bool, err error) {
+	if applied, rebuild, err = s.openStates(r); err != nil || r.fresh {
+		return r, applied, rebuild, err
+	}
+	if err := r.judge(applied, rebuild); err != nil || rebuild || !r.isBeyond(applied) {
+		return r, applied, rebuild, err
+	}
+	again := &recovery{s: s, exp: 1, at: 1, rebuild: true}
+	if err := errors.Join(s.states.close(), again.list(), again.readHeads()); err != nil {
+		return r, 0, false, err
+	}
+	return s.survey(again)
+}
+
 // judge finds out how far the log goes, and what is damaged. The states have all up to
 // the frame applied, or are to be made anew.
 func (r *recovery) judge(applied uint64, rebuild bool) error {
@@ -130,7 +144,12 @@ func (s *Store) know(r *recovery, applied uint64, rebuild bool) error {
 // log. Where they can't be read, or are of another log, they are made anew.
 func (s *Store) openStates(r *recovery) (applied uint64, rebuild bool, err error) {
 	dir := s.path(statesName)
-	if s.states, err = openStates(s.fs, dir, s.opts.ReadOnly); err == nil {
+	if r.rebuild {
+		err = errState
+	} else {
+		s.states, err = openStates(s.fs, dir, s.opts.ReadOnly)
+	}
+	if err == nil {
 		var of string
 		of, applied, err = s.states.applied()
 		ours := len(r.heads) == 0 && of == ""

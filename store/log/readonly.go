@@ -56,11 +56,8 @@ func (s *Store) view() error {
 	if r.fresh {
 		return os.ErrNotExist
 	}
-	applied, rebuild, err := s.openStates(r)
+	r, applied, rebuild, err := s.survey(r)
 	if err != nil {
-		return err
-	}
-	if err := r.judge(applied, rebuild); err != nil {
 		return err
 	}
 	h, _, err := r.begin()

@@ -25,6 +25,7 @@ type recovery struct {
 	fresh  bool                // the log is new
 	copied bool                // the directory is a backup that was never opened
 
+	rebuild bool    // the states are made anew, whatever they are
 	mark    *mark   // of the states; nil where there is none
 	promise uint64  // the last frame of which anything says that it was synced
 	newest  *header // of the opening that counts; nil in a new log

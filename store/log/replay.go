@@ -2,7 +2,6 @@ package log
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -41,20 +40,10 @@ func (s *Store) replay(r *recovery, applied uint64, rebuild bool) error {
 	s.states.mu.Lock()
 	s.states.seq = s.committer.seq - 1
 	s.states.mu.Unlock()
-	if rebuild || r.salvages() || !counted || p.miscounted {
+	if rebuild || r.salvages() || !counted {
 		return s.recount()
 	}
 	return nil
-}
-
-// isOver reports whether a topic is said to hold blocks after a trim that is replayed, and
-// none is there.
-func (s *Store) isOver(t *topic) bool {
-	if t.blocks == 0 || t.first > 0 {
-		return false
-	}
-	first, err := s.firstOf(t.name, t.trimmed.Load())
-	return errors.Is(err, errNone) || err == nil && first.pos >= t.next
 }
 
 // loadTopics loads the topics, as the states have them, and how much each principal has
@@ -78,9 +67,6 @@ func (s *Store) loadTopics() error {
 type replayer struct {
 	s       *Store
 	rebuild bool
-	// What a topic is said to hold is not there: the states are older than the segments that
-	// held it, as where a file of theirs was cut off.
-	miscounted bool
 	sealed     bool // what is not valid in the segment is damage that nobody was told of
 	block      store.Block
 
@@ -270,7 +256,6 @@ func (p *replayer) entry(key string, seq uint64, data []byte) error {
 		} else if c, err := s.cut(t, to); err == nil {
 			c.to = to
 			c.apply(s, t)
-			p.miscounted = p.miscounted || s.isOver(t)
 		}
 		return nil
 	case prefixProducer:

@@ -1,6 +1,8 @@
 package log_test
 
 import (
+	"bytes"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -11,8 +13,17 @@ import (
 )
 
 // What a segment says of a producer, a cursor and a trim is in the log after the
-// segment was freed, too: the states are made of it where their own files are lost.
+// segment was freed, too: the states are made of it where their own files are lost, or
+// are older than what was freed. So it is where the segment was rewritten.
 func TestStatesOutliveTheirSegments(t *testing.T) {
+	for _, older := range []bool{false, true} {
+		for _, rewritten := range []bool{false, true} {
+			t.Run(fmt.Sprintf("older=%v/rewritten=%v", older, rewritten), func(t *testing.T) { outlive(t, older, rewritten) })
+		}
+	}
+}
+
+func outlive(t *testing.T, older, rewritten bool) {
 	fs := crashfs.New(1)
 	s := open(t, log.Options{FS: fs, KeepEvery: -1})
 	put := func(topic string, n int, p store.Producer, epoch uint64) store.Position {
@@ -45,8 +56,22 @@ func TestStatesOutliveTheirSegments(t *testing.T) {
 		for range 40 {
 			put("freed", 3, none, 0)
 		}
+		if rewritten {
+			want = append(want, put("kept", 2, none, 0))
+			for range 40 {
+				put("freed", 3, none, 0)
+			}
+		}
 	}
 	fill()
+	must(s.Close())
+	states := map[string][]byte{}
+	for _, name := range fs.Files() {
+		if strings.Contains(name, "/states/") {
+			states[name] = bytes.Clone(fs.Get(name))
+		}
+	}
+	s = open(t, log.Options{FS: fs, KeepEvery: -1})
 	p := store.Producer{Topic: "freed", Name: "x"}
 	claim, err := s.Claim(t.Context(), p, store.ClaimRequest{})
 	must(err)
@@ -74,20 +99,39 @@ func TestStatesOutliveTheirSegments(t *testing.T) {
 			left.Delete(name)
 		}
 	}
-	s = open(t, log.Options{FS: left, KeepEvery: -1, Damaged: func(d log.Damage) { t.Error(d) }})
-	var there []store.Position
-	for b, err := range s.Read(t.Context(), store.Position{}, store.ReadOptions{}) {
-		must(err)
-		if b.Block != nil {
-			there = append(there, b.At)
+	if older {
+		for name, b := range states {
+			left.Put(name, b)
 		}
 	}
-	if !slices.Equal(there, want) {
-		t.Errorf("there are blocks at %v, want %v", there, want)
+	check := func(s *log.Store) {
+		t.Helper()
+		var there []store.Position
+		for b, err := range s.Read(t.Context(), store.Position{}, store.ReadOptions{}) {
+			must(err)
+			if b.Block != nil {
+				there = append(there, b.At)
+			}
+		}
+		if !slices.Equal(there, want) {
+			t.Errorf("there are blocks at %v, want %v", there, want)
+		}
+		stats, err := s.Topics(t.Context())
+		must(err)
+		for _, topic := range stats {
+			if has := uint64(len(want)); topic.Name == "kept" && topic.Blocks != has || topic.Name == "freed" && topic.Blocks != 0 {
+				t.Errorf("%s is said to hold %d blocks", topic.Name, topic.Blocks)
+			}
+		}
+		if at, found, err := s.Cursor(t.Context(), cursor); err != nil || !found || at != kept {
+			t.Errorf("the cursor is at %v (%v, %v), want %v", at, found, err, kept)
+		}
 	}
-	if at, found, err := s.Cursor(t.Context(), cursor); err != nil || !found || at != kept {
-		t.Errorf("the cursor is at %v (%v, %v), want %v", at, found, err, kept)
-	}
+	r := open(t, log.Options{FS: left, KeepEvery: -1, ReadOnly: true})
+	check(r)
+	must(r.Close())
+	s = open(t, log.Options{FS: left, KeepEvery: -1, Damaged: func(d log.Damage) { t.Error(d) }})
+	check(s)
 	if claim, err := s.Claim(t.Context(), p, store.ClaimRequest{}); err != nil || claim.Next != 2 {
 		t.Errorf("the producer's next number is %d (%v), want 2", claim.Next, err)
 	}
