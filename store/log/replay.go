@@ -67,8 +67,8 @@ func (s *Store) loadTopics() error {
 type replayer struct {
 	s       *Store
 	rebuild bool
-	sealed     bool // what is not valid in the segment is damage that nobody was told of
-	block      store.Block
+	sealed  bool // what is not valid in the segment is damage that nobody was told of
+	block   store.Block
 
 	// What blocks say of producers, which is not among the states yet: most frames say
 	// so, and only the last one counts.
