@@ -14,6 +14,7 @@ import (
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/dialect/web"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/servertest"
 	"github.com/dictwire/dictwire/store/log"
 	"github.com/dictwire/dictwire/store/memory"
 )
@@ -64,18 +65,19 @@ func testKilled(t *testing.T, b *browser) {
 		}
 	}
 	addr, kill := begin()
-	w := newWay(t, addr)
-	tab := b.open("http://" + w.addr + "/#find=n:*")
+	w := servertest.NewProxy(t, addr)
+	tab := b.open("http://" + w.Addr + "/#find=n:*")
 	defer tab.close()
 	post(t, addr, "n", numbered(0, 50))
 	tab.expect("before", `await until(() => lines().at(-1) === 'n {"n": 49}' && !/^0/.test($('#count').textContent)); return $('#count').textContent`, "50 of 50")
-	w.set(true, "")
+	w.To("")
+	w.Cut()
 	kill()
 	tab.expect("dead", `await until(() => /^not connected: .*; trying again from .*\.\d+\.50$/.test($('#state').textContent)); return $('#state').className`, "bad")
 	addr, kill = begin()
 	defer kill()
 	post(t, addr, "n", numbered(50, 60))
-	w.set(false, addr)
+	w.To(addr)
 	tab.expect("back", `
 		await until(() => lines().at(-1) === 'n {"n": 59}')
 		const seen = lines().map((l) => Number(l.match(/\d+/)[0]))

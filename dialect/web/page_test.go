@@ -1,16 +1,13 @@
 package web_test
 
 import (
-	"cmp"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/internal/servertest"
 	"github.com/dictwire/dictwire/store/memory"
 )
 
@@ -44,88 +41,6 @@ func TestPageIsForBrowsers(t *testing.T) {
 		policy := r.Header.Get("Content-Security-Policy")
 		if r.StatusCode == http.StatusOK && (!strings.Contains(policy, "default-src 'none'; script-src 'self';") || strings.Contains(policy, "unsafe")) {
 			t.Errorf("%+v: Content-Security-Policy: %s", c.ask, policy)
-		}
-	}
-}
-
-// A way is one to a server that can be cut, and lead to another one. Its address stays
-// the same.
-type way struct {
-	addr string
-
-	mu    sync.Mutex
-	to    string
-	cut   bool
-	conns map[net.Conn]bool
-}
-
-// newWay returns a way to a server.
-func newWay(t testing.TB, to string) *way {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &way{addr: l.Addr().String(), to: to, conns: map[net.Conn]bool{}}
-	var serving sync.WaitGroup
-	serving.Go(func() {
-		for {
-			from, err := l.Accept()
-			if err != nil {
-				return
-			}
-			serving.Go(func() { w.pass(from) })
-		}
-	})
-	t.Cleanup(func() {
-		_ = l.Close()
-		w.set(true, "")
-		serving.Wait()
-	})
-	return w
-}
-
-func (w *way) pass(from net.Conn) {
-	defer from.Close()
-	w.mu.Lock()
-	addr := w.to
-	w.mu.Unlock()
-	to, err := net.Dial("tcp", addr)
-	if err != nil {
-		return
-	}
-	defer to.Close()
-	w.mu.Lock()
-	if w.cut {
-		w.mu.Unlock()
-		return
-	}
-	w.conns[from] = true
-	w.mu.Unlock()
-	defer func() {
-		w.mu.Lock()
-		delete(w.conns, from)
-		w.mu.Unlock()
-	}()
-	var back sync.WaitGroup
-	back.Go(func() {
-		_, _ = io.Copy(from, to)
-		_ = from.Close()
-	})
-	_, _ = io.Copy(to, from)
-	_ = to.Close()
-	back.Wait()
-}
-
-// set cuts the way, with all that go along it, or makes it whole, to where it led or to
-// another server.
-func (w *way) set(cut bool, to string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.cut, w.to = cut, cmp.Or(to, w.to)
-	for c := range w.conns {
-		if cut {
-			_ = c.Close()
 		}
 	}
 }
@@ -216,8 +131,8 @@ func testLive(t *testing.T, b *browser) {
 			t.Fatal(text)
 		}
 	}
-	w := newWay(t, addr)
-	tab := b.open("http://" + w.addr + "/")
+	w := servertest.NewProxy(t, addr)
+	tab := b.open("http://" + w.Addr + "/")
 
 	post("people", `{"name":"<img src=x onerror=alert(1)>","big":1267650600228229401496703205376,"pi":1.0,"no":null,"yes":true,"in":[1,{"a":"\u202egnp"}]}`)
 	tab.expect("a line", `
@@ -239,7 +154,7 @@ func testLive(t *testing.T, b *browser) {
 		return $('#new').hidden`, "true")
 	tab.expect("selected", `
 		$('#new').click()
-		await until(() => $('#pause').textContent === 'Pause')
+		await until(() => $('#pause').textContent === 'Pause' && lines().at(-1) === 'n {"n": 999}')
 		getSelection().selectAllChildren(rows().at(-2))
 		await until(() => $('#pause').textContent === 'Paused')
 		getSelection().removeAllRanges()
@@ -255,12 +170,13 @@ func testLive(t *testing.T, b *browser) {
 		await until(() => lines().at(-1) === 'n {"n": 1499}')
 		return $('#new').hidden + ' ' + $('#pause').textContent`, "true Pause")
 
-	w.set(true, "")
+	w.To("")
+	w.Cut()
 	tab.expect("cut", `
 		await until(() => /^(not connected|connecting again)/.test($('#state').textContent))
 		return $('#state').className`, "bad")
 	post("n", numbered(1500, 1600))
-	w.set(false, "")
+	w.To(addr)
 	tab.expect("connected again", `
 		await until(() => lines().at(-1) === 'n {"n": 1599}' && $('#count').textContent === '1,601 records')
 		return $('#state').textContent.replace(/from .*/, 'from')`, "connected again, from")

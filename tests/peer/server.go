@@ -6,6 +6,7 @@ package peer
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -102,6 +103,22 @@ func (s *Server) Kill(t *testing.T) {
 	if t.Failed() {
 		t.Logf("the server said\n%s", &s.log)
 	}
+}
+
+// Memory returns how much memory the process has, in bytes: what /proc/PID/status calls
+// VmRSS for now, and VmHWM at most.
+func (s *Server) Memory(t *testing.T, what string) int64 {
+	t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.Pid()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(string(b), what+":")
+	var kib int64
+	if _, err := fmt.Sscan(text, &kib); err != nil {
+		t.Fatal(err)
+	}
+	return kib << 10
 }
 
 // Pid returns the number of the process.

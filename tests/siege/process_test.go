@@ -83,19 +83,3 @@ func (w *watch) rest(t *testing.T) {
 		}
 	}
 }
-
-// peak returns the most memory that the server ever had, in bytes.
-func (w *watch) peak(t *testing.T) int64 {
-	t.Helper()
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", w.pid))
-	if err != nil {
-		t.Error(err)
-		return 0
-	}
-	var kib int64
-	_, after, _ := strings.Cut(string(b), "VmHWM:")
-	if _, err := fmt.Sscan(after, &kib); err != nil {
-		t.Error(err)
-	}
-	return kib << 10
-}

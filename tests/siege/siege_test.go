@@ -85,7 +85,7 @@ func TestSiege(t *testing.T) {
 	l.finish(t)
 	t.Logf("%v", l)
 	l.verifyRejected(t)
-	if peak := watch.peak(t); peak > maxMemory+allowance {
+	if peak := s.Memory(t, "VmHWM"); peak > maxMemory+allowance {
 		t.Errorf("the server took %d MiB, and may take %d", peak>>20, (maxMemory+allowance)>>20)
 	} else {
 		t.Logf("memory: %d MiB at most, of a budget of %d MiB and %d MiB beside it", peak>>20, maxMemory>>20, allowance>>20)

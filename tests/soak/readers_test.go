@@ -177,9 +177,3 @@ func (r *reader) followEvents(ctx context.Context, addr string) error {
 		}
 	}
 }
-
-// An atomicSet is a set that several goroutines use.
-type atomicSet[T comparable] struct{ m sync.Map }
-
-func (s *atomicSet[T]) add(x T)      { s.m.Store(x, true) }
-func (s *atomicSet[T]) has(x T) bool { _, ok := s.m.Load(x); return ok }

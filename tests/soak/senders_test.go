@@ -53,36 +53,28 @@ func numbered(topic string, dial func(string) (net.Conn, error)) *sender {
 		Name: fmt.Sprintf("%s-%x", topic, rand.Uint64()), Topic: topic, Durability: "fsync", Dial: dial,
 		Append: func(b []byte, n uint64) []byte { return appendRecord(b, topic, n) },
 		Code:   func(uint64) string { return "" },
-		Send:   sendBursts,
 		Again:  []string{"idle", "unavailable", "rate", "shutdown"},
 	}
 	return &sender{topic: topic, state: p.State, run: func(ctx context.Context, addr string) error {
+		p.Send = func(p *peer.Producer, s *peer.Session, next uint64) { sendBursts(ctx, p, s, next) }
 		ended := make(chan error, 1)
 		go func() { ended <- p.Run(func() string { return addr }) }()
-		select {
-		case err := <-ended:
-			return err
-		case <-ctx.Done():
-		}
-		finish(p)
-		for settled, sent := p.State(); settled < sent; settled, sent = p.State() {
+		for {
 			select {
 			case err := <-ended:
 				return err
 			case <-time.After(pace):
 			}
+			if settled, sent := p.State(); ctx.Err() != nil && settled == sent {
+				p.Stop()
+				return <-ended
+			}
 		}
-		p.Stop()
-		return <-ended
 	}}
 }
 
-// finished are producers that send nothing new.
-var finished atomicSet[*peer.Producer]
-
-func finish(p *peer.Producer) { finished.add(p) }
-
-func sendBursts(p *peer.Producer, s *peer.Session, next uint64) {
+// sendBursts sends over one session: what was sent before, and, until ctx is done, more.
+func sendBursts(ctx context.Context, p *peer.Producer, s *peer.Session, next uint64) {
 	for {
 		room, ok := p.Room(next, 2000)
 		if !ok {
@@ -90,7 +82,7 @@ func sendBursts(p *peer.Producer, s *peer.Session, next uint64) {
 		}
 		_, sent := p.State()
 		end := next + min(room, 1+rand.Uint64N(64))
-		if finished.has(p) {
+		if ctx.Err() != nil {
 			end = min(end, sent+1)
 		}
 		if end <= next {

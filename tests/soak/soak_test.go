@@ -9,7 +9,6 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"os"
 	"slices"
 	"strings"
@@ -18,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dictwire/dictwire/internal/servertest"
 	"github.com/dictwire/dictwire/tests/peer"
 )
 
@@ -47,16 +47,15 @@ const (
 func TestSoak(t *testing.T) {
 	bin := peer.Build(t)
 	flags := []string{"--store", t.TempDir(), "--max-memory", "64MiB", "--keep-bytes", "1GiB"}
-	n := newNetwork(t)
 	s := peer.Serve(t, bin, flags...)
-	n.to(s.Addr)
+	n := servertest.NewProxy(t, s.Addr)
 
 	senders := senders()
 	ctx, stop := context.WithCancel(t.Context())
 	var sending, reading sync.WaitGroup
 	for _, x := range senders {
 		sending.Go(func() {
-			if err := x.run(ctx, n.addr()); err != nil {
+			if err := x.run(ctx, n.Addr); err != nil {
 				t.Errorf("%s: %v", x.topic, err)
 			}
 		})
@@ -64,7 +63,7 @@ func TestSoak(t *testing.T) {
 	all, done := context.WithCancel(t.Context())
 	readers := []*reader{newReader("native", senders), newReader("sse", senders)}
 	for _, r := range readers {
-		reading.Go(func() { r.run(all, n.addr()) })
+		reading.Go(func() { r.run(all, n.Addr) })
 	}
 
 	var grown samples
@@ -82,17 +81,17 @@ func TestSoak(t *testing.T) {
 		case "kill":
 			s.Kill(t)
 			s = peer.Serve(t, bin, flags...)
-			n.to(s.Addr)
+			n.To(s.Addr)
 		case "restart":
 			s.Stop(t)
 			s = peer.Serve(t, bin, flags...)
-			n.to(s.Addr)
+			n.To(s.Addr)
 		case "stall":
 			signal(t, s, syscall.SIGSTOP)
 			time.Sleep(time.Duration(rand.IntN(1000)) * time.Millisecond)
 			signal(t, s, syscall.SIGCONT)
 		case "cut":
-			n.cut()
+			n.Cut()
 		}
 	}
 	stop()
@@ -103,7 +102,7 @@ func TestSoak(t *testing.T) {
 	}
 	late.Stop()
 	done()
-	n.cut()
+	n.Cut()
 	reading.Wait()
 	s.Stop(t)
 
@@ -144,127 +143,16 @@ func behind(senders []*sender, readers []*reader) string {
 	return b.String()
 }
 
-// A network is between the peers and the server, wherever that listens.
-type network struct {
-	listener net.Listener
-	mu       sync.Mutex
-	server   string
-	open     []net.Conn
-	running  sync.WaitGroup
-}
-
-func newNetwork(t *testing.T) *network {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	n := &network{listener: l}
-	n.running.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			n.running.Go(func() { n.carry(c) })
-		}
-	})
-	t.Cleanup(func() {
-		_ = l.Close()
-		n.cut()
-		n.running.Wait()
-	})
-	return n
-}
-
-func (n *network) addr() string { return n.listener.Addr().String() }
-
-func (n *network) to(server string) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.server = server
-}
-
-// cut breaks all connections.
-func (n *network) cut() {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	for _, c := range n.open {
-		if tcp, ok := c.(*net.TCPConn); ok && rand.IntN(2) == 0 {
-			_ = tcp.SetLinger(0) // what is under way is lost
-		}
-		_ = c.Close()
-	}
-	n.open = nil
-}
-
-// carry carries bytes both ways until one end closes.
-func (n *network) carry(c net.Conn) {
-	defer c.Close()
-	n.mu.Lock()
-	server := n.server
-	n.mu.Unlock()
-	s, err := net.Dial("tcp", server)
-	if err != nil {
-		return
-	}
-	defer s.Close()
-	n.mu.Lock()
-	n.open = append(n.open, c, s)
-	n.mu.Unlock()
-	back := make(chan struct{})
-	go func() {
-		defer close(back)
-		copyUntilClosed(c, s)
-	}()
-	copyUntilClosed(s, c)
-	<-back
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.open = slices.DeleteFunc(n.open, func(o net.Conn) bool { return o == c || o == s })
-}
-
-// copyUntilClosed passes on the end of what comes, and closes both where one breaks.
-func copyUntilClosed(to, from net.Conn) {
-	b := make([]byte, 32<<10)
-	for {
-		n, err := from.Read(b)
-		if _, werr := to.Write(b[:n]); werr != nil {
-			err = werr
-		}
-		var eof bool
-		if eof = err != nil && err.Error() == "EOF"; eof {
-			if tcp, ok := to.(*net.TCPConn); ok && tcp.CloseWrite() == nil {
-				return
-			}
-		}
-		if err != nil {
-			_ = to.Close()
-			_ = from.Close()
-			return
-		}
-	}
-}
-
 // samples are what the server's processes held, one after another.
 type samples struct{ memory, files []int }
 
 func (s *samples) take(t *testing.T, server *peer.Server, peers int) {
 	t.Helper()
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", server.Pid()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, text, _ := strings.Cut(string(status), "VmRSS:")
-	var kib int
-	if _, err := fmt.Sscan(text, &kib); err != nil {
-		t.Fatal(err)
-	}
 	open, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", server.Pid()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.memory, s.files = append(s.memory, kib>>10), append(s.files, len(open)-peers)
+	s.memory, s.files = append(s.memory, int(server.Memory(t, "VmRSS")>>20)), append(s.files, len(open)-peers)
 }
 
 // verify compares the last third with the first.
