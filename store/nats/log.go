@@ -65,12 +65,7 @@ func (s *Store) Seek(ctx context.Context, t time.Time) (store.Position, error) {
 	defer end()
 	ask := getRequest{NextFor: s.blocks(""), StartTime: t.UTC().Format(time.RFC3339Nano), Batch: 1}
 	tries := pace{}
-	for tries.wait(ctx) {
-		all, err := s.get(ctx, ask)
-		if err != nil {
-			tries.failed(err)
-			continue
-		}
+	for all := range read(ctx, &tries, func() ([]stored, error) { return s.get(ctx, ask) }) {
 		if len(all) == 0 {
 			if ask.StartTime == "" { // the rest is no blocks
 				return s.position(head), nil

@@ -95,19 +95,14 @@ func (s *Store) know(ctx context.Context, p store.Producer, known bool) error {
 	}
 	subject := s.known(p)
 	tries := pace{}
-	for tries.wait(ctx) {
-		m, err := s.last(ctx, subject)
-		if err != nil {
-			tries.failed(err)
-			continue
-		}
+	for m := range read(ctx, &tries, func() (stored, error) { return s.last(ctx, subject) }) {
 		value := knownMark(known, p.Principal)
 		if m.mark != value && (m.seq > 0 || known) {
 			says := message{subject: subject, mark: value, rollup: true, data: []byte(p.Topic + " " + p.Name)}
 			if !known {
 				says.ttl = goneTime
 			}
-			_, err = s.publish(ctx, &check{subject, m.seq}, says)
+			_, err := s.publish(ctx, &check{subject, m.seq}, says)
 			if err != nil && tries.again(err) {
 				continue
 			}
@@ -211,12 +206,8 @@ func (s *Store) current(ctx context.Context, p store.Producer) (home, error) {
 	ctx, end := s.until(ctx)
 	defer end()
 	tries := pace{}
-	for tries.wait(ctx) {
-		h, err := readHome(ctx, s.conn, s.home(p))
-		ok := false
-		if err == nil {
-			ok, err = confirm(ctx, s.conn, s.barrier(), check{h.subject, h.seq})
-		}
+	for h := range homes(ctx, &tries, s.conn, s.home(p)) {
+		ok, err := confirm(ctx, s.conn, s.barrier(), check{h.subject, h.seq})
 		if ok {
 			return h, nil
 		}

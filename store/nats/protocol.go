@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"time"
 
@@ -93,6 +94,11 @@ func readHome(ctx context.Context, b broker, subject string) (home, error) {
 	return h, nil
 }
 
+// homes gives a producer's home as replicas have it, once for each try.
+func homes(ctx context.Context, tries *pace, b broker, subject string) iter.Seq[home] {
+	return read(ctx, tries, func() (home, error) { return readHome(ctx, b, subject) })
+}
+
 // confirm reports whether a subject's last message has a sequence: the broker stores
 // a barrier under that condition, which only a leader that the others follow can do.
 func confirm(ctx context.Context, b broker, barrier string, c check) (bool, error) {
@@ -114,12 +120,7 @@ func claimHome(ctx context.Context, b broker, subject, barrier string, r store.C
 	nonce := rand.Uint64()
 	var made store.Claim // what is answered when the claim is found
 	tries := pace{}
-	for tries.wait(ctx) {
-		h, err := readHome(ctx, b, subject)
-		if err != nil {
-			tries.failed(err)
-			continue
-		}
+	for h := range homes(ctx, &tries, b, subject) {
 		if h.seq > 0 && h.state.claim == nonce {
 			made.Epoch = h.state.Epoch
 			return h, made, nil
@@ -176,12 +177,7 @@ func appendHome(ctx context.Context, b broker, h *home, next state, messages []m
 		if errors.Is(err, errNotStored) {
 			continue
 		}
-		for tries.wait(ctx) {
-			now, err := readHome(ctx, b, h.subject)
-			if err != nil {
-				tries.failed(err)
-				continue
-			}
+		for now := range homes(ctx, &tries, b, h.subject) {
 			if now.seq < h.seq { // a replica that is behind
 				tries.failed(nil)
 				continue
@@ -229,16 +225,11 @@ func copyState(ctx context.Context, b broker, subject string, below uint64, now 
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, errPatience)
 	defer cancel()
 	tries := pace{}
-	for tries.wait(ctx) {
-		h, err := readHome(ctx, b, subject)
-		if err != nil {
-			tries.failed(err)
-			continue
-		}
+	for h := range homes(ctx, &tries, b, subject) {
 		if h.seq >= below || h.seq == 0 || !h.state.Known(now) {
 			return nil
 		}
-		_, err = b.publish(ctx, &check{subject, h.seq}, message{subject: subject, mark: mark{kind: kindState, state: &h.state}.String()})
+		_, err := b.publish(ctx, &check{subject, h.seq}, message{subject: subject, mark: mark{kind: kindState, state: &h.state}.String()})
 		if err == nil || !tries.again(err) {
 			return err
 		}
@@ -253,12 +244,7 @@ func forgetHome(ctx context.Context, b broker, subject string) (seq uint64, err 
 	defer cancel()
 	nonce := rand.Uint64()
 	tries := pace{}
-	for tries.wait(ctx) {
-		h, err := readHome(ctx, b, subject)
-		if err != nil {
-			tries.failed(err)
-			continue
-		}
+	for h := range homes(ctx, &tries, b, subject) {
 		if h.seq > 0 && h.state.claim == nonce {
 			return h.seq, nil
 		}
@@ -293,6 +279,23 @@ func (p *pace) wait(ctx context.Context) bool {
 		return ctx.Err() == nil
 	case <-ctx.Done():
 		return false
+	}
+}
+
+// read gives what get returns, once for each try of those who range over it and are not
+// done. Where get fails, that was the try.
+func read[T any](ctx context.Context, tries *pace, get func() (T, error)) iter.Seq[T] {
+	return func(yield func(T) bool) {
+		for tries.wait(ctx) {
+			got, err := get()
+			if err != nil {
+				tries.failed(err)
+				continue
+			}
+			if !yield(got) {
+				return
+			}
+		}
 	}
 }
 

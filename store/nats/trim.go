@@ -150,12 +150,7 @@ func (s *Store) markTrim(ctx context.Context, name string, to uint64) error {
 	defer end()
 	subject := s.topic(name)
 	tries := pace{}
-	for tries.wait(ctx) {
-		m, err := s.last(ctx, subject)
-		if err != nil {
-			tries.failed(err)
-			continue
-		}
+	for m := range read(ctx, &tries, func() (stored, error) { return s.last(ctx, subject) }) {
 		f := fields{rest: m.mark}
 		_, was := f.text(), f.number(10)
 		_, owner := f.text(), f.text()
