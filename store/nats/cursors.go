@@ -204,9 +204,12 @@ func (s *Store) ClaimCursor(ctx context.Context, c store.CursorName, r store.Cur
 		return store.CursorClaim{}, err
 	}
 	s.mu.Lock()
-	s.cursors[id] = &cursor{lock: make(chan struct{}, 1), seq: seq, v: v}
-	s.mu.Unlock()
-	return store.CursorClaim{Epoch: v.Epoch, Position: v.Position, New: isNew, Fenced: put(v.Epoch, r.Attempt)}, nil
+	defer s.mu.Unlock()
+	fenced := put(v.Epoch, r.Attempt)
+	if fenced.Err() == nil {
+		s.cursors[id] = &cursor{lock: make(chan struct{}, 1), seq: seq, v: v}
+	}
+	return store.CursorClaim{Epoch: v.Epoch, Position: v.Position, New: isNew, Fenced: fenced}, nil
 }
 
 // lasts reports whether the claim of a cursor lasts: where it was made here, this server

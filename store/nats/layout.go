@@ -36,7 +36,11 @@ func (l layout) knownOf(principal string) string {
 }
 
 func (l layout) known(p store.Producer) string {
-	return l.prefix + ".k." + hashOf("principal", p.Principal) + "." + producerID(p)
+	return l.prefix + ".k." + l.knownID(p)
+}
+
+func (l layout) knownID(p store.Producer) string {
+	return hashOf("principal", p.Principal) + "." + producerID(p)
 }
 
 // home is the subject whose last message is the producer's state.

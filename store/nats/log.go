@@ -40,11 +40,7 @@ func (s *Store) CheckPosition(ctx context.Context, p store.Position) error {
 	if s.within(p) == nil {
 		return nil
 	}
-	seq, err := s.barrierNow(ctx)
-	if err == nil {
-		err = s.heard(ctx, seq)
-	}
-	if err != nil {
+	if err := s.upToDate(ctx); err != nil {
 		return err
 	}
 	return s.within(p)

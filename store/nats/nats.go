@@ -72,6 +72,7 @@ type Store struct {
 	layout
 
 	js       jetstream.JetStream
+	handle   jetstream.Stream
 	tag      string
 	created  time.Time // of the stream
 	replicas int
@@ -90,21 +91,21 @@ type Store struct {
 	acked atomic.Uint64 // what readers of this Store must see
 
 	mu        sync.Mutex
-	seen      uint64            // guarded by mu: all messages up to this sequence are known
-	head      uint64            // guarded by mu: the position after the last block
-	newest    time.Time         // guarded by mu: of that block
-	topics    map[string]*topic // guarded by mu
-	trimmed   uint64            // guarded by mu: the largest topic.to
-	recent    []recent          // guarded by mu: the last blocks
-	recentAll uint64            // guarded by mu: all blocks from here on are in recent
-	producers map[string]bool   // guarded by mu: known ones, by the first half of their hash
-	cursorsOf map[string]bool   // guarded by mu: cursors that are there, by their hash
-	changed   chan struct{}     // guarded by mu: closed when seen has grown
-	writing   map[string]*writing
-	cursors   map[string]*cursor // guarded by mu: those that are claimed here, by their hash
-	shrinkage map[string]*store.Shrinkage
-	fences    map[string]uint64 // guarded by mu: the last claims of what is being claimed here
-	round     *round            // guarded by mu: the barrier that will be next
+	seen      uint64                      // guarded by mu: all messages up to this sequence are known
+	head      uint64                      // guarded by mu: the position after the last block
+	newest    time.Time                   // guarded by mu: of that block
+	topics    map[string]*topic           // guarded by mu
+	trimmed   uint64                      // guarded by mu: the largest topic.to
+	recent    []recent                    // guarded by mu: the last blocks
+	recentAll uint64                      // guarded by mu: all blocks from here on are in recent
+	producers map[string]bool             // guarded by mu: known ones, by the first half of their hash
+	cursorsOf map[string]bool             // guarded by mu: cursors that are there, by their hash
+	changed   chan struct{}               // guarded by mu: closed when seen has grown
+	writing   map[string]*writing         // guarded by mu: by the producers' hashes
+	cursors   map[string]*cursor          // guarded by mu: those that are claimed here, by their hash
+	shrinkage map[string]*store.Shrinkage // guarded by mu: by topics
+	fences    map[string]*fences          // guarded by mu: of what is being claimed here
+	round     *round                      // guarded by mu: the barrier that will be next
 
 	rounds   sync.Mutex    // held while a barrier is on its way
 	trimming chan struct{} // held by a trim
@@ -129,7 +130,7 @@ func Open(ctx context.Context, servers string, o *Options) (*Store, error) {
 	s := &Store{
 		layout: layout{o.Prefix}, replicas: o.Replicas, synced: o.Synced, front: hex.EncodeToString(name[:]), logger: o.Logger, fatal: o.Fatal, keeps: o.Keep,
 		topics: map[string]*topic{}, producers: map[string]bool{}, cursorsOf: map[string]bool{}, changed: make(chan struct{}),
-		writing: map[string]*writing{}, cursors: map[string]*cursor{}, shrinkage: map[string]*store.Shrinkage{}, fences: map[string]uint64{},
+		writing: map[string]*writing{}, cursors: map[string]*cursor{}, shrinkage: map[string]*store.Shrinkage{}, fences: map[string]*fences{},
 		head: 1, trimming: make(chan struct{}, 1),
 
 		ofTopics:    names.New("topics", "MaxTopics", o.MaxTopics, 20_000),
@@ -222,7 +223,9 @@ func (s *Store) Close() error {
 	if s.ctx.Err() == nil {
 		s.leave()
 	}
+	s.mu.Lock() // who looks at ctx under it, and goes on, is waited for
 	s.end(errClosed)
+	s.mu.Unlock()
 	s.work.Wait()
 	s.nc.Close()
 	return nil
@@ -301,6 +304,15 @@ func (s *Store) wrong(ctx context.Context, err error) error {
 	}
 }
 
+// upToDate waits until all is known that was stored when it was called.
+func (s *Store) upToDate(ctx context.Context) error {
+	seq, err := s.barrierNow(ctx)
+	if err != nil {
+		return err
+	}
+	return s.heard(ctx, seq)
+}
+
 // A round is a barrier that several wait for.
 type round struct {
 	done chan struct{}
@@ -312,6 +324,10 @@ type round struct {
 // before it. Callers that come while one is on its way share the next one.
 func (s *Store) barrierNow(ctx context.Context) (uint64, error) {
 	s.mu.Lock()
+	if s.ctx.Err() != nil {
+		s.mu.Unlock()
+		return 0, context.Cause(s.ctx)
+	}
 	r := s.round
 	if r == nil {
 		r = &round{done: make(chan struct{})}

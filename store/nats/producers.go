@@ -13,36 +13,47 @@ import (
 	"github.com/dictwire/dictwire/store/internal/claims"
 )
 
+// fences are what is heard of a name while it is claimed here.
+type fences struct {
+	claims int    // how many are on their way
+	epoch  uint64 // of the last claim that was heard of
+}
+
 // fence ends a claim that is lost to one with a higher epoch, and remembers it for who
 // is about to note his. s.mu is held.
 func (s *Store) fence(t *claims.Table[string], id string, epoch uint64) {
-	if _, ok := s.fences[id]; ok {
-		s.fences[id] = epoch
+	if f := s.fences[id]; f != nil {
+		f.epoch = epoch
 	}
 	if mine, _ := t.Get(id); mine != 0 && mine < epoch {
 		t.End(id)
 	}
 }
 
-// claiming prepares for a claim that is going to be made. Put notes it, and whether it
-// was lost meanwhile.
+// claiming prepares for a claim that is going to be made. Put, which is called with s.mu
+// held, notes it, and whether it was lost meanwhile.
 func (s *Store) claiming(t *claims.Table[string], id string) (put func(epoch, attempt uint64) context.Context, end func()) {
 	s.mu.Lock()
-	s.fences[id] = 0
+	f := s.fences[id]
+	if f == nil {
+		f = &fences{}
+		s.fences[id] = f
+	}
+	f.claims++
 	s.mu.Unlock()
 	put = func(epoch, attempt uint64) context.Context {
-		s.mu.Lock()
-		defer s.mu.Unlock()
 		ctx := t.Put(id, epoch, attempt)
-		if s.fences[id] > epoch {
-			t.End(id)
+		if f.epoch > epoch {
+			t.Release(id, epoch)
 		}
 		return ctx
 	}
 	end = func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		delete(s.fences, id)
+		if f.claims--; f.claims == 0 {
+			delete(s.fences, id)
+		}
 	}
 	return put, end
 }
@@ -79,7 +90,9 @@ func (s *Store) Claim(ctx context.Context, p store.Producer, r store.ClaimReques
 	}
 	u.w.home, u.w.known = h, true
 	s.keep(pid, u, true)
+	s.mu.Lock()
 	claim.Fenced = put(claim.Epoch, 0)
+	s.mu.Unlock()
 	return claim, nil
 }
 
@@ -112,7 +125,7 @@ func (s *Store) know(ctx context.Context, p store.Producer, known bool) error {
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.noteKnown(strings.TrimPrefix(subject, s.prefix+".k."), value)
+		s.noteKnown(s.knownID(p), value)
 		return nil
 	}
 	return tries.err(ctx)

@@ -387,15 +387,14 @@ func (r *reader) complete(ctx context.Context, from uint64, all []stored) error 
 	if !missing {
 		return nil
 	}
-	for {
-		seq, err := s.barrierNow(ctx)
-		if err == nil {
-			err = s.heard(ctx, seq)
-		}
+	tries := pace{}
+	for tries.wait(ctx) {
+		err := s.upToDate(ctx)
 		if err == nil || s.open(ctx) != nil || !r.o.Follow {
 			return err
 		}
 	}
+	return context.Cause(ctx)
 }
 
 // take puts the blocks of messages into the queue, those that are before the head.

@@ -50,6 +50,7 @@ func (s *Store) openStream(ctx context.Context, o *Options) error {
 			}
 		}
 		if err == nil {
+			s.handle = stream
 			return s.adopt(stream.CachedInfo())
 		}
 		hopeless, err := explain(err)

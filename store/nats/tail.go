@@ -69,8 +69,8 @@ func (s *Store) note(subject string, seq uint64, value string, stored time.Time)
 	}
 	if topic, pid, ok := s.parse(subject); ok {
 		s.noteBlock(topic, pid, seq, value, stored)
-	} else if hash, ok := s.of("t", subject); ok {
-		s.noteTopic(hash, value)
+	} else if _, ok := s.of("t", subject); ok {
+		s.noteTopic(value)
 	} else if id, ok := s.of("c", subject); ok {
 		s.noteCursor(id, seq, value)
 	} else if id, ok := s.of("k", subject); ok {
@@ -90,11 +90,7 @@ func (s *Store) noteBlock(name, pid string, seq uint64, value string, stored tim
 	if m.kind != kindBlock {
 		return
 	}
-	t := s.topics[name]
-	if t == nil {
-		t = &topic{}
-		s.topics[name] = t
-	}
+	t := s.topicOf(name)
 	at := seq - uint64(m.parts-1)
 	t.add(at, seq+1, m, stored)
 	s.head = max(s.head, seq+1)
@@ -109,31 +105,51 @@ func (s *Store) noteBlock(name, pid string, seq uint64, value string, stored tim
 }
 
 // noteTopic takes note of a topic's registration or trim. s.mu is held.
-func (s *Store) noteTopic(_, value string) {
-	f := fields{rest: value}
-	kind, to := f.text(), f.number(10)
-	name, errName := decodeName(f.text())
-	owner, errOwner := decodeName(f.text())
-	if kind != "t" || f.err != nil || errName != nil || errOwner != nil {
-		return
+func (s *Store) noteTopic(value string) {
+	name, owner, to, err := parseTopicMark(value)
+	if err != nil {
+		return // nobody but us writes here
 	}
+	s.registered(name, owner).trim(to)
+	s.trimmed = max(s.trimmed, to)
+	s.head = max(s.head, to)
+}
+
+// topicOf returns what is known of a topic. s.mu is held.
+func (s *Store) topicOf(name string) *topic {
 	t := s.topics[name]
 	if t == nil {
 		t = &topic{}
 		s.topics[name] = t
 	}
+	return t
+}
+
+// registered takes note that a topic is registered. s.mu is held.
+func (s *Store) registered(name, owner string) *topic {
+	t := s.topicOf(name)
 	if !t.registered {
 		t.registered = true
 		s.ofTopics.Add(owner, 1)
 	}
-	t.trim(to)
-	s.trimmed = max(s.trimmed, to)
-	s.head = max(s.head, to)
+	return t
 }
 
 // topicMark is what a message on a topic's own subject says.
 func topicMark(name, owner string, to uint64) string {
 	return "t " + strconv.FormatUint(to, 10) + " " + encodeName(name) + " " + encodeName(owner)
+}
+
+// parseTopicMark is the inverse of topicMark.
+func parseTopicMark(value string) (name, owner string, to uint64, err error) {
+	f := fields{rest: value}
+	kind, to := f.text(), f.number(10)
+	name, errName := decodeName(f.text())
+	owner, errOwner := decodeName(f.text())
+	if kind != "t" || f.err != nil || errName != nil || errOwner != nil {
+		return "", "", 0, errMark
+	}
+	return name, owner, to, nil
 }
 
 // noteKnown takes note of a producer that became known, or is forgotten. s.mu is held.

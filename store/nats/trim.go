@@ -2,7 +2,6 @@ package nats
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -151,17 +150,15 @@ func (s *Store) markTrim(ctx context.Context, name string, to uint64) error {
 	subject := s.topic(name)
 	tries := pace{}
 	for m := range read(ctx, &tries, func() (stored, error) { return s.last(ctx, subject) }) {
-		f := fields{rest: m.mark}
-		_, was := f.text(), f.number(10)
-		_, owner := f.text(), f.text()
-		if m.seq > 0 && f.err == nil && was >= to {
+		_, owner, was, err := parseTopicMark(m.mark)
+		switch {
+		case m.seq == 0:
+		case err != nil:
+			return fmt.Errorf("message %d on %s: %w", m.seq, subject, err)
+		case was >= to:
 			return s.heard(ctx, m.seq)
 		}
-		as, err := decodeName(owner)
-		if err != nil {
-			return err
-		}
-		seq, err := s.publish(ctx, &check{subject, m.seq}, message{subject: subject, mark: topicMark(name, as, to), rollup: true})
+		seq, err := s.publish(ctx, &check{subject, m.seq}, message{subject: subject, mark: topicMark(name, owner, to), rollup: true})
 		if err == nil {
 			s.ack(seq)
 			return s.heard(ctx, seq)
@@ -175,36 +172,17 @@ func (s *Store) markTrim(ctx context.Context, name string, to uint64) error {
 
 // purge deletes the messages of a subject that are before a sequence.
 func (s *Store) purge(ctx context.Context, subject string, before uint64) error {
-	body, err := json.Marshal(map[string]any{"filter": subject, "seq": before})
-	if err != nil {
-		return err
-	}
 	ctx, end := s.until(ctx)
 	defer end()
 	tries := pace{}
 	for tries.wait(ctx) {
 		limit, cancel := context.WithTimeout(ctx, answerTime)
-		reply, err := s.nc.RequestWithContext(limit, "$JS.API.STREAM.PURGE."+s.stream, body)
+		err := s.handle.Purge(limit, jetstream.WithPurgeSubject(subject), jetstream.WithPurgeSequence(before))
 		cancel()
-		if err != nil {
-			tries.failed(err)
-			continue
-		}
-		var a struct {
-			Success bool `json:"success"`
-			Error   *struct {
-				Description string `json:"description"`
-			} `json:"error"`
-		}
-		if err := json.Unmarshal(reply.Data, &a); err != nil {
-			return err
-		}
-		if a.Success {
+		if err == nil {
 			return nil
 		}
-		if a.Error != nil {
-			tries.failed(errors.New(a.Error.Description))
-		}
+		tries.failed(err)
 	}
 	return tries.err(ctx)
 }

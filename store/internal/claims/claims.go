@@ -1,5 +1,5 @@
-// Package claims has the claims that last in one process: what the drivers whose
-// stores belong to one process tell those by who are fenced.
+// Package claims has the claims that last in one process: what drivers tell those by who
+// are fenced.
 package claims
 
 import (
@@ -19,8 +19,8 @@ type claim struct {
 	end            context.CancelFunc
 }
 
-// Put makes a claim in place of the one that lasted, which ends. The context is
-// done when it ends itself.
+// Put makes a claim in place of the one that lasted, which ends. Where that one has a
+// higher epoch, the claim has ended already. The context is done when it ends itself.
 func (t *Table[K]) Put(name K, epoch, attempt uint64) context.Context {
 	ctx, end := context.WithCancel(context.Background())
 	t.mu.Lock()
@@ -29,6 +29,10 @@ func (t *Table[K]) Put(name K, epoch, attempt uint64) context.Context {
 		t.claims = map[K]claim{}
 	}
 	if old, ok := t.claims[name]; ok {
+		if old.epoch > epoch {
+			end()
+			return ctx
+		}
 		old.end()
 	}
 	t.claims[name] = claim{epoch, attempt, end}
