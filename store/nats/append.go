@@ -149,13 +149,12 @@ func (s *Store) appendOf(ctx context.Context, blocks []*store.Block, results []s
 	defer done()
 	writing, end := s.until(context.WithoutCancel(ctx))
 	defer end()
-	u.w.append(writing, s.conn, s.barrier(), s.tag, blocks, results, time.Now(), func(blocks []*store.Block, next state) ([]message, int, []int) {
+	last := u.w.append(writing, s.conn, s.barrier(), s.tag, blocks, results, time.Now(), func(blocks []*store.Block, next state) ([]message, int, []int) {
 		return s.encode(blocks, next, s.part(), s.lately)
 	})
+	s.ack(last)
 	for i, r := range results {
-		if r.Err == nil {
-			s.ack(u.w.seq)
-		} else if !isAnswer(r.Err) {
+		if r.Err != nil && !isAnswer(r.Err) {
 			results[i].Err = s.wrong(writing, r.Err)
 		}
 	}
@@ -219,13 +218,7 @@ func (s *Store) register(ctx context.Context, b *store.Block) error {
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if s.topics[b.Topic] == nil {
-			s.topics[b.Topic] = &topic{}
-		}
-		if t := s.topics[b.Topic]; !t.registered {
-			t.registered = true
-			s.ofTopics.Add(owner, 1)
-		}
+		s.registered(b.Topic, owner)
 		return nil
 	}
 	return s.wrong(ctx, tries.err(ctx))

@@ -162,3 +162,30 @@ func TestRefused(t *testing.T) {
 		}
 	}
 }
+
+// TestHead appends blocks whose last one is not on its producer's own topic: the head is
+// after it at once.
+func TestHead(t *testing.T) {
+	b, _ := single(t, "")
+	s, ctx := b.open(t, b.fresh()), t.Context()
+	p := store.Producer{Principal: "p", Topic: "a", Name: "x"}
+	c, err := s.Claim(ctx, p, store.ClaimRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := uint64(1); n < 200; n += 2 {
+		var blocks []*store.Block
+		for i, topic := range []string{"a", store.Rejected} {
+			bl := &store.Block{Topic: topic, Codec: "json", Principal: "p", Producer: p, Epoch: c.Epoch, First: n + uint64(i)}
+			bl.Add([]byte("{}"))
+			blocks = append(blocks, bl)
+		}
+		last := s.Append(ctx, blocks...)[1]
+		if last.Err != nil {
+			t.Fatal(last.Err)
+		}
+		if head, err := s.Head(ctx); err != nil || head.Compare(last.Position) <= 0 {
+			t.Fatalf("Head: %v, %v, with a block at %v", head, err, last.Position)
+		}
+	}
+}

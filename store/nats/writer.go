@@ -17,10 +17,11 @@ type writer struct {
 
 // append appends blocks of one producer, those whose results have no error, and sets
 // their results. Encode makes messages of blocks, after which the producer stands at a
-// state, and tells at which the state and each block is.
+// state, and tells at which the state and each block is. It returns the sequence of the
+// last message that it stored, 0 for none.
 func (w *writer) append(ctx context.Context, b broker, barrier, tag string, blocks []*store.Block, results []store.Result, now time.Time,
 	encode func([]*store.Block, state) (messages []message, at int, begins []int),
-) {
+) (last uint64) {
 	checked := append([]store.Result(nil), results...)
 	fail := func(err error) {
 		for i := range results {
@@ -60,7 +61,7 @@ func (w *writer) append(ctx context.Context, b broker, barrier, tag string, bloc
 			}
 		}
 		if len(stored) == 0 {
-			return
+			return 0
 		}
 		next := state{ProducerState: numbers[0].After, claim: w.state.claim, since: w.state.since}
 		messages, at, begins := encode(stored, next)
@@ -74,7 +75,7 @@ func (w *writer) append(ctx context.Context, b broker, barrier, tag string, bloc
 					n++
 				}
 			}
-			return
+			return first + uint64(len(messages)-1)
 		case errors.Is(err, errMoved):
 			w.known = true
 			continue
@@ -84,8 +85,9 @@ func (w *writer) append(ctx context.Context, b broker, barrier, tag string, bloc
 			w.known = false
 		}
 		fail(err)
-		return
+		return 0
 	}
 	copy(results, checked)
 	fail(tries.err(limit))
+	return 0
 }
