@@ -305,30 +305,25 @@ func (c *conn) leaderNext(ctx context.Context, subject string, from uint64) (s s
 	return s, nil
 }
 
-// each calls do with all messages of a subject from a sequence on, in order, until it
-// returns false.
-func (c *conn) each(ctx context.Context, subject string, from uint64, do func(stored) bool) error {
+// some returns messages of a subject from a sequence on, in order, or none where there
+// are no more.
+func (c *conn) some(ctx context.Context, subject string, from uint64) ([]stored, error) {
 	tries := pace{}
-	for tries.wait(ctx) {
-		all, err := c.get(ctx, getRequest{NextFor: subject, Seq: from, Batch: 512, MaxBytes: 1 << 20})
-		if err == nil && len(all) == 0 { // as far as that replica knows
-			var m stored
-			if m, err = c.leaderNext(ctx, subject, from); err == nil && m.seq == 0 {
-				return nil
-			}
-			all = []stored{m}
+	for all := range read(ctx, &tries, func() ([]stored, error) {
+		return c.get(ctx, getRequest{NextFor: subject, Seq: from, Batch: 512, MaxBytes: 1 << 20})
+	}) {
+		if len(all) > 0 {
+			return all, nil
 		}
-		if err != nil {
+		m, err := c.leaderNext(ctx, subject, from) // it was as far as that replica knows
+		switch {
+		case err != nil:
 			tries.failed(err)
-			continue
-		}
-		tries = pace{}
-		for _, m := range all {
-			if !do(m) {
-				return nil
-			}
-			from = m.seq + 1
+		case m.seq == 0:
+			return nil, nil
+		default:
+			return []stored{m}, nil
 		}
 	}
-	return tries.err(ctx)
+	return nil, tries.err(ctx)
 }

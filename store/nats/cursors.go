@@ -372,24 +372,19 @@ func (s *Store) Cursors(ctx context.Context) ([]store.SavedCursor, error) {
 	if err := s.open(ctx); err != nil {
 		return nil, err
 	}
-	ctx, end := s.until(ctx)
-	defer end()
 	found := map[store.CursorName]store.SavedCursor{}
-	var bad error
-	err := s.each(ctx, s.layout.cursors(), 1, func(m stored) bool {
+	if err := s.each(ctx, s.layout.cursors(), 1, func(m stored) (bool, error) {
 		v, err := parseSaved(m)
 		if err != nil {
-			bad = err
-			return false
+			return false, err
 		}
 		c := v.name()
 		if delete(found, c); !v.Gone {
 			found[c] = store.SavedCursor{CursorName: c, Position: v.Position, Saved: v.Saved}
 		}
-		return true
-	})
-	if err := errors.Join(bad, err); err != nil {
-		return nil, s.wrong(ctx, err)
+		return true, nil
+	}); err != nil {
+		return nil, err
 	}
 	all := make([]store.SavedCursor, 0, len(found))
 	for _, c := range found {

@@ -11,12 +11,13 @@ import (
 // keepEvery is how often a server looks for what is to be trimmed.
 const keepEvery = time.Minute
 
-// retain trims what is not to be kept, until the store is closed. All servers do: what
-// one has trimmed, the others do not find.
+// expireEvery is how often a server looks for producers whose time is over.
+const expireEvery = time.Hour
+
+// retain trims what is not to be kept, and looks for producers whose time is over, until
+// the store is closed. All servers do: what one has trimmed, the others do not find.
 func (s *Store) retain() {
-	if s.keeps == nil {
-		return
-	}
+	expired := time.Now()
 	for {
 		timer := time.NewTimer(keepEvery/2 + rand.N(keepEvery))
 		select {
@@ -28,11 +29,21 @@ func (s *Store) retain() {
 		if err := s.trimOld(s.ctx, time.Now()); err != nil && s.ctx.Err() == nil {
 			s.logger.Warn("nothing is trimmed", "err", err)
 		}
+		if time.Since(expired) < expireEvery {
+			continue
+		}
+		expired = time.Now()
+		if err := s.expire(s.ctx, expired); err != nil && s.ctx.Err() == nil {
+			s.logger.Warn("producers whose time is over are still counted", "err", err)
+		}
 	}
 }
 
 // trimOld trims all topics as they are to be kept.
 func (s *Store) trimOld(ctx context.Context, now time.Time) error {
+	if s.keeps == nil {
+		return nil
+	}
 	topics, err := s.Topics(ctx)
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package nats
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -58,4 +59,59 @@ func TestVersions(t *testing.T) {
 			t.Errorf("%s: %v", version, err)
 		}
 	}
+}
+
+// TestExpire takes producers out of the count whose time is over, and counts those that
+// come again.
+func TestExpire(t *testing.T) {
+	o := &Options{Replicas: 1, MaxProducers: 4}
+	urls := brokertest.URLs(brokertest.Cluster(t, 1, ""))
+	var all []*Store
+	for range 2 {
+		s, err := Open(t.Context(), urls, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		all = append(all, s)
+	}
+	s, ctx := all[0], t.Context()
+	claim := func(name string, expire time.Duration) error {
+		_, err := s.Claim(ctx, store.Producer{Principal: "p", Topic: "a", Name: name}, store.ClaimRequest{Expire: expire})
+		return err
+	}
+	counted := func(want int) {
+		t.Helper()
+		for _, s := range all {
+			if err := s.upToDate(ctx); err != nil {
+				t.Fatal(err)
+			}
+			if n := s.ofProducers.All(); n != want {
+				t.Fatalf("%d producers are counted, want %d", n, want)
+			}
+		}
+	}
+	for name, expire := range map[string]time.Duration{"short": time.Minute, "long": 10 * time.Hour} {
+		if err := claim(name, expire); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := claim("more", time.Minute); !errors.As(err, new(*store.LimitError)) {
+		t.Fatalf("Claim of a third one: %v, want a limit", err)
+	}
+	counted(2)
+	for _, early := range []time.Duration{0, expireEvery / 2} { // its time is not over, or it may be being claimed
+		if err := s.expire(ctx, time.Now().Add(early)); err != nil {
+			t.Fatal(err)
+		}
+		counted(2)
+	}
+	if err := s.expire(ctx, time.Now().Add(2*expireEvery)); err != nil {
+		t.Fatal(err)
+	}
+	counted(1)
+	if err := claim("more", time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	counted(2)
 }

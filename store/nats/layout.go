@@ -31,9 +31,7 @@ func (l layout) cursor(id string) string        { return l.prefix + ".c." + id }
 func (l layout) cursors() string                { return l.prefix + ".c.*" }
 func (l layout) front(id string) string         { return l.prefix + ".f." + id }
 func (l layout) barrier() string                { return l.prefix + ".m" }
-func (l layout) knownOf(principal string) string {
-	return l.prefix + ".k." + hashOf("principal", principal) + ".*"
-}
+func (l layout) knownOf(hash string) string     { return l.prefix + ".k." + hash + ".*" }
 
 func (l layout) known(p store.Producer) string {
 	return l.prefix + ".k." + l.knownID(p)

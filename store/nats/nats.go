@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -209,6 +210,9 @@ func (s *Store) connect(servers string, o *Options) (*nats.Conn, error) {
 		options = append(options, nats.ClientCert(o.Certificate, o.Key))
 	}
 	nc, err := nats.Connect(servers, options...)
+	if bad := (*url.Error)(nil); errors.As(err, &bad) {
+		return nil, fmt.Errorf("the broker's address: %w", bad.Err) // without the address, which may have a password
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: connecting to the broker: %w", store.ErrUnavailable, err)
 	}
@@ -284,6 +288,27 @@ func (s *Store) until(ctx context.Context) (context.Context, context.CancelFunc)
 	stop := context.AfterFunc(s.ctx, func() { cancel(context.Cause(s.ctx)) })
 	ctx, end := context.WithTimeoutCause(ctx, patience, errPatience)
 	return ctx, func() { stop(); end(); cancel(context.Canceled) }
+}
+
+// each calls do with all messages of a subject from a sequence on, in order, until it
+// returns an error, or false with none. However long that takes, the broker is waited for
+// no longer than ever.
+func (s *Store) each(ctx context.Context, subject string, from uint64, do func(stored) (bool, error)) error {
+	for {
+		limit, end := s.until(ctx)
+		all, err := s.some(limit, subject, from)
+		err = s.wrong(limit, err)
+		end()
+		if err != nil || len(all) == 0 {
+			return err
+		}
+		for _, m := range all {
+			if more, err := do(m); err != nil || !more {
+				return s.wrong(ctx, err)
+			}
+			from = m.seq + 1
+		}
+	}
 }
 
 // wrong returns err as methods return it: without what is the broker's own, every

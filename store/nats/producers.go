@@ -1,8 +1,8 @@
 package nats
 
 import (
-	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -96,7 +96,8 @@ func (s *Store) Claim(ctx context.Context, p store.Producer, r store.ClaimReques
 	return claim, nil
 }
 
-// know makes a producer one of those that are counted and listed, or ends that.
+// know makes a producer one of those that are counted and listed, or ends that. What
+// makes it one is stored even where it is one: see expire.
 func (s *Store) know(ctx context.Context, p store.Producer, known bool) error {
 	s.mu.Lock()
 	counted := s.producers[producerID(p)[:13]]
@@ -110,16 +111,11 @@ func (s *Store) know(ctx context.Context, p store.Producer, known bool) error {
 	tries := pace{}
 	for m := range read(ctx, &tries, func() (stored, error) { return s.last(ctx, subject) }) {
 		value := knownMark(known, p.Principal)
-		if m.mark != value && (m.seq > 0 || known) {
-			says := message{subject: subject, mark: value, rollup: true, data: []byte(p.Topic + " " + p.Name)}
-			if !known {
-				says.ttl = goneTime
-			}
-			_, err := s.publish(ctx, &check{subject, m.seq}, says)
-			if err != nil && tries.again(err) {
-				continue
-			}
-			if err != nil {
+		if known || m.mark != value && m.seq > 0 {
+			if err := s.writeKnown(ctx, p, known, m.seq); err != nil {
+				if tries.again(err) {
+					continue
+				}
 				return err
 			}
 		}
@@ -129,6 +125,53 @@ func (s *Store) know(ctx context.Context, p store.Producer, known bool) error {
 		return nil
 	}
 	return tries.err(ctx)
+}
+
+// writeKnown stores whether a producer is known, where the last message that says so has
+// a sequence.
+func (s *Store) writeKnown(ctx context.Context, p store.Producer, known bool, seq uint64) error {
+	m := message{subject: s.known(p), mark: knownMark(known, p.Principal), rollup: true, data: []byte(p.Topic + " " + p.Name)}
+	if !known {
+		m.ttl = goneTime
+	}
+	_, err := s.publish(ctx, &check{m.subject, seq}, m)
+	return err
+}
+
+// parseKnown returns the producer that a message is about, and whether it was known then.
+func parseKnown(m stored) (p store.Producer, known bool, err error) {
+	f := fields{rest: m.mark}
+	kind := f.text()
+	if p.Principal, err = decodeName(f.text()); err != nil {
+		return p, false, errMark
+	}
+	p.Topic, p.Name, _ = strings.Cut(string(m.data), " ")
+	return p, kind == "k", nil
+}
+
+// expire takes the producers out of the count whose time is over: nobody says so
+// otherwise. Who claims one says first that it is known, so that one who says so now is
+// left alone.
+func (s *Store) expire(ctx context.Context, now time.Time) error {
+	return s.each(ctx, s.knownOf("*"), 1, func(m stored) (bool, error) {
+		p, known, err := parseKnown(m)
+		if err != nil || !known || now.Before(m.time.Add(expireEvery)) {
+			return true, err
+		}
+		ctx, end := s.until(ctx)
+		defer end()
+		h, err := readHome(ctx, s.conn, s.home(p))
+		if err == nil && !h.state.Known(now) { // as a replica has it
+			h, err = s.current(ctx, p)
+		}
+		if err != nil || h.state.Known(now) {
+			return true, s.wrong(ctx, err)
+		}
+		if err := s.writeKnown(ctx, p, false, m.seq); err != nil && !errors.Is(err, errConflict) {
+			return false, s.wrong(ctx, err)
+		}
+		return true, nil
+	})
 }
 
 // Release implements [store.Producers].
@@ -192,26 +235,21 @@ func (s *Store) rejectionsOf(ctx context.Context, p store.Producer, after uint64
 		return err
 	}
 	low := max(h.state.Next, store.Window) - store.Window
-	ctx, end := s.until(ctx)
-	defer end()
-	var bad error
-	err = s.each(ctx, s.rejections(producerID(p)), h.state.since, func(m stored) bool {
+	return s.each(ctx, s.rejections(producerID(p)), h.state.since, func(m stored) (bool, error) {
 		if m.seq > h.seq+maxBatch { // of an append that came since
-			return false
+			return false, nil
 		}
 		rejected, err := decodeRejections(m.data)
 		if err != nil {
-			bad = fmt.Errorf("message %d: %w", m.seq, err)
-			return false
+			return false, fmt.Errorf("message %d: %w", m.seq, err)
 		}
 		for _, r := range rejected {
 			if r.Number > after && r.Number >= low && r.Number < h.state.Next && !yield(r) {
-				return false
+				return false, nil
 			}
 		}
-		return true
+		return true, nil
 	})
-	return cmp.Or(bad, s.wrong(ctx, err))
 }
 
 // current returns a producer's home as it is now, confirmed.
@@ -235,15 +273,12 @@ func (s *Store) Known(ctx context.Context, after store.Producer, limit int) ([]s
 		return nil, err
 	}
 	known := map[store.Producer]bool{}
-	listing, end := s.until(ctx)
-	err := s.each(listing, s.knownOf(after.Principal), 1, func(m stored) bool {
-		topic, name, _ := strings.Cut(string(m.data), " ")
-		known[store.Producer{Principal: after.Principal, Topic: topic, Name: name}] = strings.HasPrefix(m.mark, "k ")
-		return true
-	})
-	end()
-	if err != nil {
-		return nil, s.wrong(listing, err)
+	if err := s.each(ctx, s.knownOf(hashOf("principal", after.Principal)), 1, func(m stored) (bool, error) {
+		p, is, err := parseKnown(m)
+		known[p] = is
+		return true, err
+	}); err != nil {
+		return nil, err
 	}
 	var all []store.Producer
 	for p, is := range known {
