@@ -68,8 +68,7 @@ func tailCommand() *cobra.Command {
 			"loses something, as NaN that becomes null, --envelope names it, and a line at the end\n" +
 			"counts it. --exact writes no substitute and ends at the record.\n\n" +
 			"On a terminal, each record stands after the time at which it came and its topic, and JSON\n" +
-			"is coloured; in a pipe it is one line of JSON. --reverse, or -r without --filter, prints\n" +
-			"the newest first.\n\n" +
+			"is coloured; in a pipe it is one line of JSON. --reverse prints the newest first.\n\n" +
 			"--filter is an expression of the language jq. It sees a dictionary as JSON has it. A\n" +
 			"dictionary that it selects is printed as it was stored, with all its kinds; one that it\n" +
 			"makes anew has JSON's kinds, its keys in the order of their names; any other value is\n" +
@@ -85,7 +84,7 @@ func tailCommand() *cobra.Command {
 			"docs/guide/tail-exec.md shows how positions make it exact.",
 		Example: "  dictwire tail\n" +
 			"  dictwire tail -n 10\n" +
-			"  dictwire tail -r -n 100 --pretty\n" +
+			"  dictwire tail --reverse -n 100 --pretty\n" +
 			"  dictwire tail --topic people --columns name,age\n" +
 			"  dictwire tail 127.0.0.1:65432 --topic 'orders.*' --from 10m --print python\n" +
 			"  dictwire tail --no-follow --from yesterday --to today\n" +
@@ -104,7 +103,7 @@ func tailCommand() *cobra.Command {
 	flags.StringVar(&t.cursor, "cursor", "", "`name` under which the server keeps how far this has come")
 	flags.BoolVar(&t.noFollow, "no-follow", false, "end when all that is stored is printed")
 	flags.Var(&t.filter, "filter", "print what this `expression` of jq makes of each dictionary")
-	flags.BoolVarP(&t.raw, "raw", "r", false, "print strings that --filter makes without quotes; without --filter, -r is --reverse")
+	flags.BoolVarP(&t.raw, "raw", "r", false, "print strings that --filter makes without quotes, as jq does")
 	flags.BoolVar(&t.reverse, "reverse", false, "print the newest first, and end at the oldest")
 	flags.BoolVar(&t.pretty, "pretty", false, "print JSON over several lines")
 	flags.StringSliceVar(&t.columns, "columns", nil, "print these `keys` alone, as name,address.city: a table on a terminal, else with tabs between")
@@ -140,14 +139,13 @@ func (t *tail) check(cmd *cobra.Command, args []string) (format string, err erro
 	if err := checkPatterns(t.topics); err != nil {
 		return "", err
 	}
-	if t.raw && t.filter.code == nil { // the letter means that then
-		t.raw, t.reverse = false, true
-	}
 	switch {
 	case given(cmd, "number") && t.number < 1:
 		return "", usagef("--number wants a number from 1 on")
 	case t.exact && t.lossy:
 		return "", usagef("--exact and --lossy exclude each other")
+	case t.raw && t.filter.code == nil:
+		return "", hintError{usagef("--raw is about the strings that --filter makes"), "--reverse prints the newest first"}
 	case t.reverse && (t.exec != "" || t.cursor != ""):
 		return "", usagef("--reverse excludes --exec and --cursor, which go forward")
 	case len(t.columns) > 0 && (t.exec != "" || t.envelope || t.pretty || t.raw || given(cmd, "print")):
