@@ -16,6 +16,7 @@ import (
 
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/dictwiretest"
+	"github.com/dictwire/dictwire/internal/servertest"
 )
 
 func TestDialErrors(t *testing.T) {
@@ -66,25 +67,10 @@ func TestDialWrongPeer(t *testing.T) {
 // banner listens, reads a line, answers and closes. It returns its address.
 func banner(t *testing.T, text string) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			_, _ = bufio.NewReader(conn).ReadString('\n')
-			_, _ = io.WriteString(conn, text)
-			_ = conn.Close()
-		}
-	}()
-	t.Cleanup(func() { _ = l.Close(); <-done })
-	return l.Addr().String()
+	return servertest.Answer(t, func(conn net.Conn) {
+		_, _ = bufio.NewReader(conn).ReadString('\n')
+		_, _ = io.WriteString(conn, text)
+	})
 }
 
 // A peer that says nothing is given up, and a context ends the waiting.

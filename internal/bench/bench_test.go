@@ -122,31 +122,13 @@ func TestRedis(t *testing.T) {
 // fake serves connections as a Redis does that some times takes longer.
 func fake(t *testing.T, pause func(answers int) time.Duration) (addr string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			nc, err := l.Accept()
-			if err != nil {
-				return
-			}
-			in := bufio.NewReader(nc)
-			for n := 0; ; n++ {
-				if err := skipLines(in, 11); err != nil {
-					break
-				}
-				time.Sleep(pause(n))
-				_, _ = io.WriteString(nc, "$3\r\n1-0\r\n")
-			}
-			_ = nc.Close()
+	return servertest.Answer(t, func(nc net.Conn) {
+		in := bufio.NewReader(nc)
+		for n := 0; skipLines(in, 11) == nil; n++ {
+			time.Sleep(pause(n))
+			_, _ = io.WriteString(nc, "$3\r\n1-0\r\n")
 		}
-	}()
-	t.Cleanup(func() { _ = l.Close(); <-done })
-	return l.Addr().String()
+	})
 }
 
 func skipLines(in *bufio.Reader, n int) error {
@@ -193,25 +175,14 @@ func TestRate(t *testing.T) {
 // A server that refuses, or goes away, ends the run with what it says.
 func TestFaults(t *testing.T) {
 	for said, pattern := range map[string]string{"-ERR no room\r\n": "no room", "": "EOF"} {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			nc, err := l.Accept()
-			if err != nil {
-				return
-			}
+		addr := servertest.Answer(t, func(nc net.Conn) {
 			_ = skipLines(bufio.NewReader(nc), 11)
 			_, _ = io.WriteString(nc, said)
 			if half, ok := nc.(*net.TCPConn); ok {
 				_ = half.CloseWrite()
 				_, _ = io.Copy(io.Discard, nc)
 			}
-			_ = nc.Close()
-		}()
+		})
 		to, _ := TargetOf("redis")
 		records, err := Generate(45, wire.Codecs()["json"])
 		if err != nil {
@@ -220,14 +191,12 @@ func TestFaults(t *testing.T) {
 		_, err = Run(t.Context(), Options{
 			Target: to, Topic: "bench", Connections: 1, InFlight: 8, Duration: 5 * time.Second, Records: records,
 			Dial: func(ctx context.Context) (net.Conn, error) {
-				return new(net.Dialer).DialContext(ctx, "tcp", l.Addr().String())
+				return new(net.Dialer).DialContext(ctx, "tcp", addr)
 			},
 		}, nil)
 		if err == nil || !strings.Contains(err.Error(), pattern) {
 			t.Errorf("%q: %v", said, err)
 		}
-		_ = l.Close()
-		<-done
 	}
 }
 

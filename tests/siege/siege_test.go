@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dictwire/dictwire/internal/servertest"
 	"github.com/dictwire/dictwire/tests/peer"
 )
 
@@ -66,9 +67,9 @@ func TestSiege(t *testing.T) {
 	t.Logf("capacity: %d producers and %d readers settle and read %.0f records a second; %.0f %% of it follows", len(l.producers), len(l.readers), capacity, 100*share)
 
 	// Half of it before, half after: the machine may have other work, now and then.
-	stub := newStub(t)
+	stub := servertest.Answer(t, func(net.Conn) {}) // accepts connections and closes them
 	harmless := func() []time.Duration {
-		took, _ := l.beside(t, stub.Addr().String(), capacity*share, max(time.Second, *duration/6))
+		took, _ := l.beside(t, stub, capacity*share, max(time.Second, *duration/6))
 		return took
 	}
 	beside := harmless()
@@ -126,31 +127,6 @@ func raiseFiles(n int) error {
 	}
 	l.Cur = l.Max
 	return syscall.Setrlimit(syscall.RLIMIT_NOFILE, &l)
-}
-
-// newStub starts a server that accepts connections and closes them.
-func newStub(t *testing.T) net.Listener {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			c.Close()
-		}
-	}()
-	t.Cleanup(func() {
-		l.Close()
-		<-done
-	})
-	return l
 }
 
 // beside keeps the load at a rate for some time, while an attack on an address runs.
