@@ -72,7 +72,7 @@ func TestTargets(t *testing.T) {
 		{"dictwire", "bench", func(o *Options) { o.Rate = 1000 }},
 		{"http", "bench", func(o *Options) { o.Rate = 1000 }},
 	} {
-		s := memory.New(nil)
+		s := memory.New(&memory.Options{KeepBytes: -1})
 		addr := servertest.Start(t, &dictwire.Server{Store: s, Dialects: []dictwire.Dialect{web.Dialect, fluent.Dialect}})
 		r := load(t, c.target, addr, c.change)
 		there := uint64(0)
