@@ -100,6 +100,14 @@ type shard struct {
 	hist *hdrhistogram.Histogram
 }
 
+// every returns how far apart records are sent on one connection, 0 where no rate says it.
+func (r *run) every() time.Duration {
+	if r.Rate == 0 {
+		return 0
+	}
+	return time.Duration(float64(time.Second) * float64(r.Connections) / r.Rate)
+}
+
 // Run puts on the load, and calls progress, where that is not nil, every second. The
 // first connection that fails ends it all.
 func Run(ctx context.Context, o Options, progress func(elapsed time.Duration, so Result)) (*Result, error) {
@@ -254,11 +262,7 @@ func (r *run) open(ctx context.Context, i int) (*link, error) {
 // write sends until the time is over.
 func (r *run) write(ctx context.Context, l *link, i int) error {
 	defer l.finish()
-	at := r.Records.begin(i)
-	every := time.Duration(0)
-	if r.Rate > 0 {
-		every = time.Duration(float64(time.Second) * float64(r.Connections) / r.Rate)
-	}
+	at, every := r.Records.begin(i), r.every()
 	for sent := 0; time.Now().Before(r.until) && ctx.Err() == nil; {
 		n := r.InFlight
 		if !r.Bare {
@@ -279,7 +283,9 @@ func (r *run) write(ctx context.Context, l *link, i int) error {
 		}
 		var records [][]byte
 		records, at = r.Records.take(at, n)
-		l.sending(len(records), time.Since(r.began))
+		if !r.Bare {
+			l.sending(len(records), time.Since(r.began))
+		}
 		if err := l.send(records); err != nil {
 			return err
 		}
@@ -348,6 +354,14 @@ func (l *link) finish() {
 	l.mu.Unlock()
 }
 
+// fail says that nothing more is settled.
+func (l *link) fail() {
+	l.mu.Lock()
+	l.failed = true
+	l.changed.Broadcast()
+	l.mu.Unlock()
+}
+
 // await waits until something is in flight, and reports whether something is.
 func (l *link) await() bool {
 	l.mu.Lock()
@@ -360,19 +374,12 @@ func (l *link) await() bool {
 
 // read takes answers until all is settled.
 func (r *run) read(l *link, i int) error {
-	every := time.Duration(0)
-	if r.Rate > 0 {
-		every = time.Duration(float64(time.Second) * float64(r.Connections) / r.Rate)
-	}
-	shard := &r.shards[i%shards]
+	defer l.fail() // nobody takes answers any more
+	every, shard := r.every(), &r.shards[i%shards]
 	var done []batch
 	for l.await() {
 		n, refused, err := l.settle()
 		if err != nil {
-			l.mu.Lock()
-			l.failed = true
-			l.changed.Broadcast()
-			l.mu.Unlock()
 			return err
 		}
 		if n == 0 {

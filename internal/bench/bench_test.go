@@ -174,7 +174,10 @@ func TestRate(t *testing.T) {
 
 // A server that refuses, or goes away, ends the run with what it says.
 func TestFaults(t *testing.T) {
-	for said, pattern := range map[string]string{"-ERR no room\r\n": "no room", "": "EOF"} {
+	for said, pattern := range map[string]string{
+		"-ERR no room\r\n": "no room", "$\n": "parsing", "": "EOF",
+		strings.Repeat("$3\r\n1-0\r\n", 9): "records are settled, and",
+	} {
 		addr := servertest.Answer(t, func(nc net.Conn) {
 			_ = skipLines(bufio.NewReader(nc), 11)
 			_, _ = io.WriteString(nc, said)
