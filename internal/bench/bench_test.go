@@ -59,14 +59,21 @@ func load(t *testing.T, target, addr string, change func(*Options)) *Result {
 // What is said to be settled is in the store, whatever is spoken.
 func TestTargets(t *testing.T) {
 	bare := func(o *Options) { o.Bare = true }
+	of := func(format string) func(*Options) {
+		return func(o *Options) { o.Records, _ = Generate(45, wire.Codecs()[format]) }
+	}
 	for _, c := range []struct {
 		target, topic string
 		change        func(*Options)
 	}{
 		{"dictwire", "bench", nil},
 		{"dictwire", "default", bare},
-		{"dictwire", "bench", func(o *Options) { o.Records, _ = Generate(45, wire.Codecs()["cbor"]) }},
+		{"dictwire", "bench", of("cbor")},
 		{"http", "bench", nil},
+		{"http", "bench", of("cbor")},
+		{"http", "bench", of("msgpack")},
+		{"http", "bench", of("pickle")},
+		{"http", "bench", of("python")},
 		{"forward", "bench", nil},
 		{"forward", "bench", bare},
 		{"dictwire", "bench", func(o *Options) { o.Rate = 1000 }},

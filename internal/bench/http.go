@@ -12,21 +12,24 @@ import (
 
 // An overHTTP posts records: what is sent at once is a request.
 type overHTTP struct {
-	nc   net.Conn
-	in   *bufio.Reader
-	head []byte
-	buf  []byte
-	sent chan int // records of the requests that are under way
+	nc    net.Conn
+	in    *bufio.Reader
+	head  []byte
+	after string // each record
+	buf   []byte
+	sent  chan int // records of the requests that are under way
 }
 
-var mediaTypes = map[string]string{
-	"json": "application/x-ndjson", "cbor": "application/cbor-seq", "msgpack": "application/msgpack",
-	"pickle": "application/x-python-pickle", "python": "text/x-python",
+// sequences are what sequences of records are called, and what ends a record in them.
+var sequences = map[string]struct{ mediaType, end string }{
+	"json": {"application/x-ndjson", "\n"}, "python": {"text/x-python", "\n"},
+	"cbor": {"application/cbor-seq", ""}, "msgpack": {"application/msgpack", ""}, "pickle": {"application/x-python-pickle", ""},
 }
 
 func openHTTP(nc net.Conn, o *Options, _ int) (conn, error) {
-	h := &overHTTP{nc: nc, in: bufio.NewReader(nc), sent: make(chan int, o.InFlight)}
-	h.head = fmt.Appendf(nil, "POST /v1/topics/%s HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\n", url.PathEscape(o.Topic), mediaTypes[o.Records.Format])
+	sequence := sequences[o.Records.Format]
+	h := &overHTTP{nc: nc, in: bufio.NewReader(nc), after: sequence.end, sent: make(chan int, o.InFlight)}
+	h.head = fmt.Appendf(nil, "POST /v1/topics/%s HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\n", url.PathEscape(o.Topic), sequence.mediaType)
 	if o.Token != "" {
 		h.head = fmt.Appendf(h.head, "Authorization: Bearer %s\r\n", o.Token)
 	}
@@ -34,14 +37,14 @@ func openHTTP(nc net.Conn, o *Options, _ int) (conn, error) {
 }
 
 func (h *overHTTP) send(records [][]byte) error {
-	size := len(records)
+	size := len(records) * len(h.after)
 	for _, r := range records {
 		size += len(r)
 	}
 	h.buf = append(h.buf[:0], h.head...)
 	h.buf = fmt.Appendf(h.buf, "Content-Length: %d\r\n\r\n", size)
 	for _, r := range records {
-		h.buf = append(append(h.buf, r...), '\n')
+		h.buf = append(append(h.buf, r...), h.after...)
 	}
 	h.sent <- len(records)
 	_, err := h.nc.Write(h.buf)
