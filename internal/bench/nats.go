@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"strconv"
+	"strings"
 	"sync"
 )
 
@@ -26,8 +27,10 @@ type nats struct {
 
 func openNATS(nc net.Conn, o *Options, i int) (conn, error) {
 	c := &nats{nc: nc, bare: o.Bare, in: bufio.NewReaderSize(nc, 64<<10)}
-	if line, err := c.in.ReadString('\n'); err != nil || len(line) < 5 || line[:5] != "INFO " {
-		return nil, fmt.Errorf("the server says %q (%w)", line, err)
+	if line, err := c.in.ReadString('\n'); err != nil {
+		return nil, err
+	} else if !strings.HasPrefix(line, "INFO ") {
+		return nil, fmt.Errorf("the server says %q", line)
 	}
 	inbox := "_INBOX." + rand.Text()
 	if _, err := fmt.Fprintf(nc, "CONNECT {\"verbose\":false,\"pedantic\":false,\"lang\":\"go\",\"version\":\"1\",\"protocol\":1}\r\nSUB %s 1\r\n", inbox); err != nil {
@@ -76,12 +79,7 @@ func (c *nats) flush() error {
 }
 
 func (c *nats) send(records [][]byte) error {
-	c.buf = c.buf[:0]
-	for _, r := range records {
-		c.buf = append(c.buf, c.head...)
-		c.buf = strconv.AppendInt(c.buf, int64(len(r)), 10)
-		c.buf = append(append(append(c.buf, "\r\n"...), r...), "\r\n"...)
-	}
+	c.buf = appendSized(c.buf[:0], c.head, records)
 	c.writing.Lock()
 	defer c.writing.Unlock()
 	_, err := c.nc.Write(c.buf)
@@ -99,7 +97,7 @@ func (c *nats) message() error {
 		case bytes.HasPrefix(line, []byte("MSG ")):
 			fields := bytes.Fields(line)
 			n, err := strconv.Atoi(string(fields[len(fields)-1]))
-			if err != nil || n > 1<<20 {
+			if err != nil || n < 0 || n > 1<<20 {
 				return fmt.Errorf("the server says %q", line)
 			}
 			m := make([]byte, n+2)

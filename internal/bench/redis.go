@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"io"
 	"net"
@@ -24,14 +25,20 @@ func openRedis(nc net.Conn, o *Options, _ int) (conn, error) {
 }
 
 func (c *redis) send(records [][]byte) error {
-	c.buf = c.buf[:0]
-	for _, r := range records {
-		c.buf = append(c.buf, c.head...)
-		c.buf = strconv.AppendInt(c.buf, int64(len(r)), 10)
-		c.buf = append(append(append(c.buf, "\r\n"...), r...), "\r\n"...)
-	}
+	c.buf = appendSized(c.buf[:0], c.head, records)
 	_, err := c.nc.Write(c.buf)
 	return err
+}
+
+// appendSized appends records as the protocols of Redis and NATS have them: each after a head
+// that ends with its length.
+func appendSized(dst, head []byte, records [][]byte) []byte {
+	for _, r := range records {
+		dst = append(dst, head...)
+		dst = strconv.AppendInt(dst, int64(len(r)), 10)
+		dst = append(append(append(dst, "\r\n"...), r...), "\r\n"...)
+	}
+	return dst
 }
 
 // settle reads all answers that have come.
@@ -43,7 +50,7 @@ func (c *redis) settle() (settled, refused int, err error) {
 		}
 		switch line[0] {
 		case '$': // the ID
-			n, err := strconv.Atoi(string(line[1 : len(line)-2]))
+			n, err := strconv.Atoi(string(bytes.TrimSuffix(line[1:], []byte("\r\n"))))
 			if err == nil {
 				_, err = io.CopyN(io.Discard, c.in, int64(n)+2)
 			}
