@@ -110,8 +110,8 @@ func (r *run) every() time.Duration {
 
 // Run puts on the load, and calls progress, where that is not nil, every second. The
 // first connection that fails ends it all.
-func Run(ctx context.Context, o Options, progress func(elapsed time.Duration, so Result)) (*Result, error) {
-	if err := o.check(); err != nil {
+func Run(ctx context.Context, o Options, progress func(*Result)) (*Result, error) {
+	if err := o.Check(); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -166,24 +166,34 @@ func Run(ctx context.Context, o Options, progress func(elapsed time.Duration, so
 			cancel(fmt.Errorf("what was in flight at the end was not settled within %v", drainTime))
 		case <-look.C:
 			if progress != nil {
-				now := time.Since(r.began)
-				progress(now, *r.result(now))
+				progress(r.result(time.Since(r.began)))
 			}
 		}
 	}
 }
 
-// check returns what is wrong with the options.
-func (o *Options) check() error {
+// The most connections, records in flight on each, and records a second.
+const (
+	MaxConnections = 1 << 16
+	MaxInFlight    = 1 << 20
+	MaxRate        = 1e9
+)
+
+// Check returns what is wrong with the options.
+func (o *Options) Check() error {
 	switch {
-	case o.Connections < 1 || o.InFlight < 1:
-		return errors.New("want at least one connection, and one record in flight")
+	case o.Connections < 1 || o.Connections > MaxConnections:
+		return fmt.Errorf("want 1 to %d connections", MaxConnections)
+	case o.InFlight < 1 || o.InFlight > MaxInFlight:
+		return fmt.Errorf("want 1 to %d records in flight", MaxInFlight)
+	case o.Rate < 0 || o.Rate > MaxRate || math.IsNaN(o.Rate):
+		return fmt.Errorf("want a rate of 0 to %.0f records a second", MaxRate)
 	case o.Duration <= 0:
-		return errors.New("want some time")
+		return errors.New("want a duration of more than 0s")
 	case o.Bare && !o.Target.bare:
 		return fmt.Errorf("%s acknowledges everything", o.Target.Name)
 	case !o.Bare && !o.Target.acks:
-		return fmt.Errorf("%s acknowledges nothing; Bare does without", o.Target.Name)
+		return fmt.Errorf("%s acknowledges nothing: Options.Bare does without", o.Target.Name)
 	case o.Target.format != "" && o.Records.Format != o.Target.format:
 		return fmt.Errorf("%s takes records of %s", o.Target.Name, o.Target.format)
 	}

@@ -8,7 +8,7 @@ import (
 // A Target is a kind of server that load can be put on.
 type Target struct {
 	Name string
-	Addr string // where it is by default
+	Addr string // where it is by default; "" where dictwire is
 
 	format     string // of the records; "" means any
 	acks, bare bool   // it can acknowledge, and do without
@@ -19,13 +19,11 @@ type Target struct {
 	open func(nc net.Conn, o *Options, i int) (conn, error)
 }
 
-const dictwireAddr = "127.0.0.1:65432"
-
 // Targets are those that there are.
 var Targets = []Target{
-	{Name: "dictwire", Addr: dictwireAddr, acks: true, bare: true, open: openNative},
-	{Name: "http", Addr: dictwireAddr, acks: true, whole: true, open: openHTTP},
-	{Name: "forward", Addr: dictwireAddr, format: "msgpack", acks: true, bare: true, whole: true, open: openForward},
+	{Name: "dictwire", acks: true, bare: true, open: openNative},
+	{Name: "http", acks: true, whole: true, open: openHTTP},
+	{Name: "forward", format: "msgpack", acks: true, bare: true, whole: true, open: openForward},
 	{Name: "redis", Addr: "127.0.0.1:6379", acks: true, open: openRedis},
 	{Name: "nats", Addr: "127.0.0.1:4222", bare: true, open: openNATS},
 	{Name: "jetstream", Addr: "127.0.0.1:4222", acks: true, open: openNATS},
@@ -41,9 +39,6 @@ func TargetOf(name string) (Target, bool) {
 	}
 	return Targets[i], true
 }
-
-// BareOnly reports whether a target acknowledges nothing.
-func (t Target) BareOnly() bool { return !t.acks }
 
 // Format returns the format in which a target takes records by default.
 func (t Target) Format() string {

@@ -6,26 +6,27 @@ import (
 	"io"
 	"maps"
 	"net"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/internal/bench"
 	"github.com/dictwire/dictwire/internal/client"
+	"github.com/dictwire/dictwire/internal/terminal"
 	"github.com/dictwire/dictwire/internal/wire"
 )
 
 // A benchmark is the command bench with its flags.
 type benchmark struct {
 	connectFlags
+	jsonFlag
 
 	target   choice
 	topic    string
@@ -37,7 +38,9 @@ type benchmark struct {
 	duration waitTime
 	rate     float64
 	bare     bool
-	json     bool
+
+	began time.Time
+	now   atomic.Pointer[bench.Result] // nil: nothing is known yet
 }
 
 func benchCommand() *cobra.Command {
@@ -80,7 +83,7 @@ func benchCommand() *cobra.Command {
 	flags.Var(&b.duration, "duration", "how long to send")
 	flags.Float64Var(&b.rate, "rate", 0, "send so many records a second, over all connections (default as many as are settled)")
 	flags.BoolVar(&b.bare, "bare", false, "use a plain socket, over which nothing is acknowledged")
-	flags.BoolVar(&b.json, "json", false, jsonUsage)
+	b.addJSON(flags)
 	return cmd
 }
 
@@ -93,16 +96,10 @@ func (b *benchmark) run(cmd *cobra.Command, args []string) error {
 		return usagef("want an address, host:port or unix:PATH, got %q", args[0])
 	}
 	target, _ := bench.TargetOf(b.target.value)
-	if !given(cmd, "addr") && len(cmd.Flags().Args()) == 0 {
+	if target.Addr != "" && !given(cmd, "addr") && len(cmd.Flags().Args()) == 0 { // settings say where dictwire is
 		b.addr = target.Addr
 	}
 	switch {
-	case b.rate < 0 || b.rate > 1e9:
-		return usagef("--rate: want a number of records a second, up to 1000000000")
-	case b.conns < 1 || b.inFlight < 1 || b.conns > 1<<16 || b.inFlight > 1<<20:
-		return usagef("--connections and --in-flight: want 1 to 65536, and 1 to 1048576")
-	case b.duration <= 0:
-		return usagef("--duration: want more than 0s")
 	case b.file != "" && given(cmd, "size"):
 		return usagef("--file and --size exclude each other")
 	case b.format.value == "":
@@ -118,18 +115,21 @@ func (b *benchmark) run(cmd *cobra.Command, args []string) error {
 	if o.Records, err = b.records(cmd); err != nil {
 		return err
 	}
-	if target.BareOnly() && !b.bare {
-		return usagef("%s acknowledges nothing: --bare does without", target.Name)
+	if err := o.Check(); err != nil {
+		return usagef("%w", err)
 	}
-	result, err := bench.Run(cmd.Context(), o, b.live(cmd.ErrOrStderr()))
+	bar := newProgress(cmd.ErrOrStderr(), b.state)
+	b.began = bar.began
+	go bar.run()
+	result, err := bench.Run(cmd.Context(), o, func(so *bench.Result) { b.now.Store(so) })
+	bar.end()
 	if err != nil {
 		return err
 	}
 	if b.json {
-		_, err = cmd.OutOrStdout().Write(append(json.Render(nil, b.result(o, result), nil), '\n'))
-		return err
+		return b.write(outputOf(cmd), b.result(o, result))
 	}
-	return b.print(cmd.OutOrStdout(), o, result)
+	return b.print(outputOf(cmd), o, result)
 }
 
 // connect opens a connection, at first while --wait lasts.
@@ -174,24 +174,18 @@ func (b *benchmark) records(cmd *cobra.Command) (*bench.Records, error) {
 	return r, nil
 }
 
-// live returns what shows on a terminal how it goes, or nil.
-func (b *benchmark) live(stderr io.Writer) func(time.Duration, bench.Result) {
-	f, ok := stderr.(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) {
-		return nil
+// state is how far it has come.
+func (b *benchmark) state() state {
+	s := state{text: "0 settled", share: float64(time.Since(b.began)) / float64(b.duration)}
+	so := b.now.Load()
+	if so == nil {
+		return s
 	}
-	var before uint64
-	return func(elapsed time.Duration, so bench.Result) {
-		line := fmt.Sprintf("\r%3.0f of %v  %s/s", elapsed.Seconds(), time.Duration(b.duration), grouped(float64(so.Records-before)))
-		before = so.Records
-		if h := so.Latency; h != nil && h.TotalCount() > 0 {
-			line += fmt.Sprintf("  p50 %s  p99 %s  max %s", micros(h.ValueAtQuantile(50)), micros(h.ValueAtQuantile(99)), micros(h.Max()))
-		}
-		if elapsed >= time.Duration(b.duration)-time.Second {
-			line = "\r"
-		}
-		fmt.Fprint(stderr, line+clearLine)
+	s.text, s.count = grouped(float64(so.Records))+" settled", so.Rate()*time.Since(b.began).Seconds()
+	if h := so.Latency; h != nil {
+		s.text += fmt.Sprintf(", p50 %s, p99 %s", micros(h.ValueAtQuantile(50)), micros(h.ValueAtQuantile(99)))
 	}
+	return s
 }
 
 // quantiles are those of the latency that are told.
@@ -201,30 +195,30 @@ var quantiles = []struct {
 }{{"p50", 50}, {"p90", 90}, {"p99", 99}, {"p99.9", 99.9}}
 
 // print writes a result for people.
-func (b *benchmark) print(w io.Writer, o bench.Options, r *bench.Result) error {
-	lines := []string{
-		fmt.Sprintf("target   %s at %s, %s with %d in flight", o.Target.Name, b.addr, count(int64(o.Connections), "connection", "connections"), o.InFlight),
-		fmt.Sprintf("records  %.0f bytes of %s", o.Records.Mean(), o.Records.Format),
-		fmt.Sprintf("settled  %s in %.1f s: %s/s, %.1f MB/s", grouped(float64(r.Records)), r.Elapsed.Seconds(), grouped(r.Rate()), float64(r.Bytes)/r.Elapsed.Seconds()/1e6),
-	}
+func (b *benchmark) print(w *terminal.Output, o bench.Options, r *bench.Result) error {
+	out := terminal.NewTable(w)
+	target := fmt.Sprintf("%s at %s, %s with %d in flight", o.Target.Name, b.addr, count(int64(o.Connections), "connection", "connections"), o.InFlight)
 	if o.Rate > 0 {
-		lines[0] += fmt.Sprintf(", %s/s", grouped(o.Rate))
+		target += fmt.Sprintf(", %s/s", grouped(o.Rate))
 	}
+	verb, note := "settled", ""
 	if o.Bare {
-		lines[2] = strings.Replace(lines[2], "settled", "sent   ", 1) + "; nothing is acknowledged"
+		verb, note = "sent", "; nothing is acknowledged"
 	}
+	out.Row("target", target)
+	out.Row("records", fmt.Sprintf("%.0f bytes of %s", o.Records.Mean(), o.Records.Format))
+	out.Row(verb, fmt.Sprintf("%s in %.1f s: %s/s, %.1f MB/s", grouped(float64(r.Records)), r.Elapsed.Seconds(), grouped(r.Rate()), float64(r.Bytes)/r.Elapsed.Seconds()/1e6)+note)
 	if r.Rejected > 0 {
-		lines = append(lines, fmt.Sprintf("rejected %s", grouped(float64(r.Rejected))))
+		out.Row("rejected", grouped(float64(r.Rejected)))
 	}
 	if h := r.Latency; h != nil {
 		var parts []string
 		for _, q := range quantiles {
 			parts = append(parts, q.name+" "+micros(h.ValueAtQuantile(q.of)))
 		}
-		lines = append(lines, "latency  "+strings.Join(append(parts, "max "+micros(h.Max())), ", "))
+		out.Row("latency", strings.Join(append(parts, "max "+micros(h.Max())), ", "))
 	}
-	_, err := fmt.Fprintln(w, strings.Join(lines, "\n"))
-	return err
+	return out.Flush()
 }
 
 // result returns a result for programs.

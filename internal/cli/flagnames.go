@@ -31,6 +31,7 @@ var flagNames = []string{
 	"json.Codec", "--from json",
 	otherFormat, "--to cbor",
 	"Codec.Lossy", "--lossy",
+	"Options.Bare", "--bare",
 }
 
 // otherFormat is the format to write where another can't hold a value.
