@@ -111,7 +111,7 @@ func (q *quotas) load(st *states) error {
 func (s *Store) mayHave(b *store.Block) error {
 	owner := names.Owner(b)
 	s.topics.mu.RLock()
-	t, has := s.topics.byName[b.Topic], s.topics.stored.by[owner]
+	t, has := s.topics.byName[b.Topic], s.topics.stored.of(owner)
 	s.topics.mu.RUnlock()
 	if err := s.mayStore(owner, has); err != nil || t != nil {
 		return err

@@ -47,10 +47,8 @@ type Options struct {
 	// blocks take in the log, and 64 more of each. Beyond it, its appends are refused
 	// with a *store.LimitError until something of it is trimmed; what is on its way
 	// may exceed it. Zero means half of what the disk has beside the reserve, since the
-	// files take up to 1.3 times what is retained; store.Anonymous, which everybody is
-	// where nobody is kept apart, and whom nobody knows, are bounded by the reserve
-	// alone then. Negative means
-	// no limit.
+	// files take up to 1.3 times what is retained; but no limit for store.Anonymous,
+	// which everybody is where nobody is kept apart. Negative means no limit.
 	MaxStoredBytes int64
 
 	// MaxSegment is how large segments grow, in bytes. Zero means 64 MiB.

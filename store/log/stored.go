@@ -43,33 +43,52 @@ func (s *shares) add(owner string, bytes uint64) {
 
 // stored is what the blocks of all topics weigh that are not trimmed, by owners.
 type stored struct {
-	by      map[string]uint64 // without zeros
-	changed map[string]bool   // since the last checkpoint
+	accounts map[string]*account
+	changed  []*account // since the last checkpoint
 }
 
-func (s *stored) add(owner string, bytes uint64) {
-	if _, known := s.by[owner]; !known {
-		owner = strings.Clone(owner)
-	}
-	s.by[owner] += bytes
-	s.changed[owner] = true
+type account struct {
+	owner   string
+	bytes   uint64
+	changed bool // it is in stored.changed
 }
+
+// of returns what an owner has stored.
+func (s *stored) of(owner string) uint64 {
+	if a := s.accounts[owner]; a != nil {
+		return a.bytes
+	}
+	return 0
+}
+
+// change returns an owner's account, which is about to change.
+func (s *stored) change(owner string) *account {
+	a := s.accounts[owner]
+	if a == nil {
+		a = &account{owner: strings.Clone(owner)}
+		s.accounts[a.owner] = a
+	}
+	if !a.changed {
+		a.changed = true
+		s.changed = append(s.changed, a)
+	}
+	return a
+}
+
+func (s *stored) add(owner string, bytes uint64) { s.change(owner).bytes += bytes }
 
 func (s *stored) take(gone shares) {
 	for _, g := range gone {
-		if s.by[g.owner] = minus(s.by[g.owner], g.bytes); s.by[g.owner] == 0 {
-			delete(s.by, g.owner)
-		}
-		s.changed[g.owner] = true
+		a := s.change(g.owner)
+		a.bytes = minus(a.bytes, g.bytes)
 	}
 }
 
 // clear forgets all that was counted.
 func (s *stored) clear() {
-	for owner := range s.by {
-		s.changed[owner] = true
+	for owner := range s.accounts {
+		s.change(owner).bytes = 0
 	}
-	clear(s.by)
 }
 
 // storedPrefix is what the keys of the counts begin with among the states.
@@ -77,22 +96,26 @@ var storedPrefix = string([]byte{prefixCount, prefixTopic})
 
 // save puts the counts that have changed among the states. states.mu is held.
 func (s *stored) save(st *states) {
-	for owner := range s.changed {
+	for _, a := range s.changed {
 		var data []byte
-		if n := s.by[owner]; n > 0 {
-			data = binary.AppendUvarint(nil, n)
+		if a.changed = false; a.bytes > 0 {
+			data = binary.AppendUvarint(nil, a.bytes)
+		} else {
+			delete(s.accounts, a.owner)
 		}
-		st.set(storedPrefix+owner, st.seq, data)
+		st.set(storedPrefix+a.owner, st.seq, data)
 	}
 	clear(s.changed)
+	s.changed = s.changed[:0]
 }
 
 // load loads the counts that are among the states.
 func (s *stored) load(st *states) error {
-	s.by, s.changed = map[string]uint64{}, map[string]bool{}
+	s.accounts, s.changed = map[string]*account{}, nil
 	return st.scan(storedPrefix, storedPrefix[:1]+string(rune(prefixTopic+1)), func(key string, v value) bool {
 		if n, _ := binary.Uvarint(v.data); n > 0 {
-			s.by[key[len(storedPrefix):]] = n
+			owner := key[len(storedPrefix):]
+			s.accounts[owner] = &account{owner: owner, bytes: n}
 		}
 		return true
 	})
@@ -101,7 +124,7 @@ func (s *stored) load(st *states) error {
 // isCounted reports whether the states, as they were loaded, say how much each principal
 // has stored. Those of older versions don't.
 func (s *Store) isCounted() bool {
-	if len(s.topics.stored.by) > 0 {
+	if len(s.topics.stored.accounts) > 0 {
 		return true
 	}
 	for _, t := range s.topics.byName {
@@ -145,10 +168,10 @@ func (s *Store) Stored(ctx context.Context) ([]store.StoredStat, error) {
 	defer s.leave()
 	s.topics.mu.RLock()
 	defer s.topics.mu.RUnlock()
-	all := make([]store.StoredStat, 0, len(s.topics.stored.by))
-	for owner, n := range s.topics.stored.by {
-		if !strings.HasPrefix(owner, "_") {
-			all = append(all, store.StoredStat{Principal: owner, Bytes: n, Max: s.maxStored(owner)})
+	all := make([]store.StoredStat, 0, len(s.topics.stored.accounts))
+	for owner, a := range s.topics.stored.accounts {
+		if a.bytes > 0 && !strings.HasPrefix(owner, "_") {
+			all = append(all, store.StoredStat{Principal: owner, Bytes: a.bytes, Max: s.maxStored(owner)})
 		}
 	}
 	slices.SortFunc(all, func(a, b store.StoredStat) int { return cmp.Compare(a.Principal, b.Principal) })
