@@ -113,7 +113,7 @@ func (s *Store) mayHave(b *store.Block) error {
 	s.topics.mu.RLock()
 	t, has := s.topics.byName[b.Topic], s.topics.stored.of(owner)
 	s.topics.mu.RUnlock()
-	if err := s.mayStore(owner, has); err != nil || t != nil {
+	if err := names.CheckStored(owner, has, s.maxStored(owner)); err != nil || t != nil {
 		return err
 	}
 	return s.quotas.topics.Check(owner)

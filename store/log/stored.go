@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/binary"
-	"math"
 	"slices"
 	"strings"
 
@@ -138,25 +137,14 @@ func (s *Store) isCounted() bool {
 // maxStored returns how much may be stored of an owner, 0 where nothing but the reserve
 // bounds it.
 func (s *Store) maxStored(owner string) uint64 {
-	own, nobody := strings.HasPrefix(owner, "_"), owner == "" || owner == store.Anonymous
+	nobody := owner == "" || owner == store.Anonymous
 	switch limit := s.opts.MaxStoredBytes; {
-	case own || limit < 0 || limit == 0 && nobody:
+	case limit < 0 || limit == 0 && nobody:
 		return 0
 	case limit > 0:
 		return uint64(limit)
 	default:
 		return minus(s.reserve.total, s.reserve.want) / 2
-	}
-}
-
-// mayStore returns a *store.LimitError where an owner has stored as much as it may.
-func (s *Store) mayStore(owner string, has uint64) error {
-	limit := s.maxStored(owner)
-	if limit == 0 || has < limit {
-		return nil
-	}
-	return &store.LimitError{
-		What: "stored bytes", Principal: owner, Max: int64(min(limit, math.MaxInt64)), Option: "MaxStoredBytes",
 	}
 }
 

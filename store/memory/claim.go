@@ -3,6 +3,7 @@ package memory
 import (
 	"context"
 	"iter"
+	"maps"
 	"slices"
 	"time"
 
@@ -223,10 +224,5 @@ func (s *Store) Cursors(ctx context.Context) ([]store.SavedCursor, error) {
 		return nil, err
 	}
 	defer s.mu.Unlock()
-	all := make([]store.SavedCursor, 0, len(s.cursors))
-	for _, c := range s.cursors {
-		all = append(all, c)
-	}
-	slices.SortFunc(all, func(a, b store.SavedCursor) int { return a.Compare(b.CursorName) })
-	return all, nil
+	return slices.SortedFunc(maps.Values(s.cursors), func(a, b store.SavedCursor) int { return a.Compare(b.CursorName) }), nil
 }

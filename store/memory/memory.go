@@ -216,11 +216,9 @@ func (s *Store) Append(ctx context.Context, blocks ...*store.Block) []store.Resu
 // owner has stored as much as it may. s.mu is held.
 func (s *Store) mayHave(b *store.Block) error {
 	owner := names.Owner(b)
-	if s.maxStored > 0 && s.stored[owner] >= s.maxStored && !strings.HasPrefix(owner, "_") {
-		return &store.LimitError{What: "stored bytes", Principal: owner, Max: s.maxStored, Option: "MaxStoredBytes"}
-	}
-	if s.topics[b.Topic] != nil {
-		return nil
+	err := names.CheckStored(owner, uint64(s.stored[owner]), uint64(s.maxStored))
+	if err != nil || s.topics[b.Topic] != nil {
+		return err
 	}
 	return s.ofTopics.Check(owner)
 }

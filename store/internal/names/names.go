@@ -71,6 +71,17 @@ func (q *Quota) All() int {
 	return q.all
 }
 
+// CheckStored returns a *store.LimitError where an owner has stored as many bytes as it
+// may; limit 0 is none. The server's own topics, which begin with "_", always may.
+func CheckStored(owner string, has, limit uint64) error {
+	if limit == 0 || has < limit || strings.HasPrefix(owner, "_") {
+		return nil
+	}
+	return &store.LimitError{
+		What: "stored bytes", Principal: owner, Max: int64(min(limit, math.MaxInt64)), Option: "MaxStoredBytes",
+	}
+}
+
 // Owner returns whose name a block's topic is when the block makes it. The server's
 // own topics, which begin with "_", are their own.
 func Owner(b *store.Block) string {
