@@ -7,9 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"os"
 	"os/exec"
 	"strings"
@@ -155,6 +155,21 @@ func (t *tab) run(script string) string {
 	return fmt.Sprint(r.Result.Result.Value)
 }
 
+// servePage serves a page of somebody else's, and returns its port of 127.0.0.1.
+func servePage(t *testing.T, html string) (port string) {
+	t.Helper()
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		_, _ = io.WriteString(w, html)
+	}))
+	t.Cleanup(srv.Close)
+	_, port, err := net.SplitHostPort(srv.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
+}
+
 // A page that the server's own origin has writes and reads as programs do; one of another
 // origin, and one whose name resolves to the server, gain nothing.
 func TestBrowser(t *testing.T) {
@@ -189,16 +204,8 @@ func TestBrowser(t *testing.T) {
 	expect("WebSocket", "http://localhost:"+port+"/healthz", strings.Replace(socketScript, "location.href", "location.origin + '/'", 1)+`all()`,
 		strings.Replace(socketPrints, socketStored, socketStored+" "+socketStored, 1))
 
-	evil := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/html")
-		_, _ = io.WriteString(w, "<!doctype html><iframe name=frame></iframe>")
-	}))
-	defer evil.Close()
-	at, err := url.Parse(evil.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, page := range []string{"http://evil.example:" + at.Port(), "http://localhost:" + at.Port()} {
+	evil := servePage(t, "<!doctype html><iframe name=frame></iframe>")
+	for _, page := range []string{"http://evil.example:" + evil, "http://localhost:" + evil} {
 		expect("a page of "+page, page, `(async () => {
 			const topic = 'http://`+addr+`/v1/topics/t', tried = []
 			for (const options of [{}, {mode: 'no-cors'}, {headers: {'Content-Type': 'application/json'}}, {keepalive: true, mode: 'no-cors'}]) {

@@ -155,12 +155,12 @@ func (d *web) login(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if before := loginOf(r); before != "" {
+		d.logins.end(before) // which makes room
+	}
 	value, ok := d.logins.begin(session.Principal(), token)
 	if !ok {
 		return &fault.Error{Code: fault.Unavailable, At: -1, Text: "more pages are logged in than there is room for", Retry: time.Minute}
-	}
-	if before := loginOf(r); before != "" {
-		d.logins.end(before)
 	}
 	http.SetCookie(w, cookie(r, value, int(loginTime/time.Second)))
 	answer(w, r, http.StatusOK, mediaJSON, dict.Of("principal", session.Principal()))
