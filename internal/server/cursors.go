@@ -9,35 +9,49 @@ import (
 )
 
 // cursorClaims tracks which cursors readers have claimed, so that a commit without a reader
-// does not take a claim away from one. The zero value is ready to use.
+// does not take a claim away from one.
 type cursorClaims struct {
 	mu     sync.Mutex
 	epochs map[store.CursorName]uint64 // guarded by mu
 
-	claims [64]sync.Mutex // by the cursor's hash; held during a claim
+	claims [64]chan struct{} // by the cursor's hash; full during a claim
+}
+
+func newCursorClaims() *cursorClaims {
+	h := &cursorClaims{epochs: make(map[store.CursorName]uint64)}
+	for i := range h.claims {
+		h.claims[i] = make(chan struct{}, 1)
+	}
+	return h
 }
 
 var cursorSeed = maphash.MakeSeed()
 
-// claiming locks a cursor against other claims until done is called.
-func (h *cursorClaims) claiming(c store.CursorName) (done func()) {
-	m := &h.claims[maphash.Comparable(cursorSeed, c)%uint64(len(h.claims))]
-	m.Lock()
-	return m.Unlock
+// claiming locks a cursor against other claims until done is called. Each may take as long
+// as the store does, so that one waits for it no longer than ctx lasts.
+func (h *cursorClaims) claiming(ctx context.Context, c store.CursorName) (done func(), err error) {
+	claims := h.claims[maphash.Comparable(cursorSeed, c)%uint64(len(h.claims))]
+	select {
+	case claims <- struct{}{}:
+		return func() { <-claims }, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 }
 
 // claim claims a cursor for a reader.
 func (h *cursorClaims) claim(ctx context.Context, s store.Cursors, c store.CursorName, r store.CursorRequest) (store.CursorClaim, error) {
-	defer h.claiming(c)()
+	done, err := h.claiming(ctx, c)
+	if err != nil {
+		return store.CursorClaim{}, err
+	}
+	defer done()
 	claim, err := s.ClaimCursor(ctx, c, r)
 	if err != nil {
 		return claim, err
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.epochs == nil {
-		h.epochs = make(map[store.CursorName]uint64)
-	}
 	h.epochs[c] = claim.Epoch
 	return claim, nil
 }
@@ -55,7 +69,11 @@ func (h *cursorClaims) release(s store.Cursors, c store.CursorName, epoch uint64
 // borrow returns the epoch of a reader's claim or, if no reader has the cursor, of a new
 // claim that release ends. The error is that of an unknown cursor, or from faultOfStore.
 func (h *cursorClaims) borrow(ctx context.Context, s store.Cursors, c store.CursorName) (epoch uint64, release func(), err error) {
-	defer h.claiming(c)()
+	done, err := h.claiming(ctx, c)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer done()
 	h.mu.Lock()
 	epoch, held := h.epochs[c]
 	h.mu.Unlock()

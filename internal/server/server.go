@@ -69,7 +69,7 @@ type Server struct {
 	dialects dialects
 	quota    quota
 	followed followed
-	cursors  cursorClaims
+	cursors  *cursorClaims
 	slots    *slots
 	ctx      context.Context //nolint:containedctx // the server's life, which no call spans
 	cancel   context.CancelCauseFunc
@@ -132,6 +132,7 @@ func (s *Server) setup() {
 		s.ctx, s.cancel = context.WithCancelCause(context.Background())
 		s.ending = make(chan struct{})
 		s.started, s.listing = time.Now(), make(chan struct{}, 2)
+		s.cursors = newCursorClaims()
 		s.listeners = make(map[net.Listener]struct{})
 		s.conns = make(map[*dialect.Conn]struct{})
 	})
