@@ -67,6 +67,9 @@ async function logIn(why) {
 	dispatchEvent(new Event('login'))
 }
 
-export const logOut = () => send('/v1/logout', {method: 'POST'})
+export async function logOut() {
+	const answer = await send('/v1/logout', {method: 'POST'})
+	if (!answer.ok) throw await problemOf(answer)
+}
 
 export const topicPath = (topic, query) => `/v1/topics/${encodeURIComponent(topic)}?${new URLSearchParams(query)}`

@@ -274,8 +274,12 @@ for (const b of document.querySelectorAll('[data-save]')) {
 }
 $('keys').addEventListener('click', () => $('help').showModal())
 $('logout').addEventListener('click', async () => {
-	await logOut().catch((err) => say(err.message, true))
-	location.reload()
+	try {
+		await logOut()
+		location.reload()
+	} catch (err) {
+		say(err.message, true)
+	}
 })
 async function who() {
 	const {principal} = await ask('/v1/status').catch(() => ({principal: 'anonymous'}))
