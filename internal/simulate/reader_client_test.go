@@ -73,12 +73,8 @@ func (r *reader) loop(ctx context.Context, client *dictwire.Client) error {
 			r.done[key]++
 		}
 		r.ledger.do(func() { r.at = next })
-		if r.pause > 0 && r.rng.IntN(4) == 0 {
-			select {
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			case <-time.After(time.Duration(r.rng.Int64N(int64(r.pause)))):
-			}
+		if err := r.dawdle(ctx); err != nil {
+			return err
 		}
 		if r.nocommit > 0 && r.rng.IntN(r.nocommit) > 0 || next.Compare(r.asked) <= 0 && next.Tag == r.asked.Tag {
 			continue

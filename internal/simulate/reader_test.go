@@ -137,12 +137,8 @@ func (r *reader) session(ctx context.Context) error {
 		}
 		at = next
 		r.ledger.do(func() { r.at = at })
-		if r.pause > 0 && r.rng.IntN(4) == 0 {
-			select {
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			case <-time.After(time.Duration(r.rng.Int64N(int64(r.pause)))):
-			}
+		if err := r.dawdle(ctx); err != nil {
+			return err
 		}
 		if r.nocommit > 0 && r.rng.IntN(r.nocommit) > 0 || at.Compare(r.asked) <= 0 {
 			continue
@@ -152,6 +148,19 @@ func (r *reader) session(ctx context.Context) error {
 		if _, err := fmt.Fprintf(t, "{\"commit\":%q}\n", at); err != nil {
 			return err
 		}
+	}
+}
+
+// dawdle takes its time over a batch, now and then.
+func (r *reader) dawdle(ctx context.Context) error {
+	if r.pause == 0 || r.rng.IntN(4) > 0 {
+		return nil
+	}
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(time.Duration(r.rng.Int64N(int64(r.pause)))):
+		return nil
 	}
 }
 
