@@ -72,33 +72,42 @@ func (k *talk) until(text string) string {
 	}
 }
 
+// besideCrowd sends a record beside each so many of n connections that another host opens,
+// which are dealt with one by one. It returns them. No record may wait for any of them.
+func (k *talk) besideCrowd(n, each int, dial func(host string) net.Conn, deal func(i int, c net.Conn)) (held []net.Conn) {
+	k.t.Helper()
+	k.until(`"ack":0`)
+	began := time.Now()
+	for i := range n {
+		c := dial("mallory")
+		held = append(held, c)
+		if i%each == 0 {
+			k.say("{}\n")
+			k.until(fmt.Sprintf(`"ack":%d}`, i/each+1))
+		}
+		deal(i, c)
+	}
+	if took := time.Since(began); took > 0 {
+		k.t.Errorf("another host's records took %v", took)
+	}
+	return held
+}
+
 // Thousands of connections from one host get no more places than one host may have, are
 // told so, and cost another host no time.
 func TestConnectionsOfOneHost(t *testing.T) {
 	const places, crowd = 50, 5000
 	onNetwork(t, &dictwire.Server{MaxHostConns: places}, func(t *testing.T, dial func(string) net.Conn) {
 		honest := talkTo(t, dial("honest"), `{"dictwire":1,"topic":"orders","producer":"till"}`)
-		honest.until(`"ack":0`)
-		began := time.Now()
-		var held []net.Conn
-		for i := range crowd {
-			c := dial("mallory")
-			held = append(held, c)
-			if i%100 == 0 {
-				honest.say("{}\n")
-				honest.until(fmt.Sprintf(`"ack":%d}`, i/100+1))
-			}
+		held := honest.besideCrowd(crowd, 100, dial, func(i int, c net.Conn) {
 			if i < places {
-				continue
+				return
 			}
 			const want = `"your host has 50 connections, as many as Server.MaxHostConns allows; use fewer connections, or connect again later","code":"unavailable"`
 			if told, _ := io.ReadAll(c); !strings.Contains(string(told), want) {
 				t.Fatalf("connection %d is told %q", i+1, told)
 			}
-		}
-		if took := time.Since(began); took > 0 {
-			t.Errorf("another host's records took %v", took)
-		}
+		})
 		_ = held[0].Close()
 		synctest.Wait()
 		again := talkTo(t, dial("mallory"), `{"dictwire":1}`)
