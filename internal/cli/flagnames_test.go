@@ -19,6 +19,7 @@ import (
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/cbor"
 	"github.com/dictwire/dictwire/codec/json"
+	"github.com/dictwire/dictwire/internal/bench"
 )
 
 // libraryTexts calls f for the string literals of all packages but the command line's
@@ -67,7 +68,7 @@ func libraryTexts(t *testing.T, f func(at token.Position, text string)) {
 // it is there.
 func TestLibraryTextsNameNoFlags(t *testing.T) {
 	flag := regexp.MustCompile(`--[a-z]`)
-	option := regexp.MustCompile(`\b(?:Limits|Server|Dialer|Client|SubscribeRequest|Codec|json|cbor|pickle|python)\.[A-Z][A-Za-z]*`)
+	option := regexp.MustCompile(`\b(?:Limits|Server|Dialer|Client|Options|SubscribeRequest|Codec|json|cbor|pickle|python)\.[A-Z][A-Za-z]*`)
 	named := map[string]bool{}
 	libraryTexts(t, func(at token.Position, text string) {
 		if flag.MatchString(text) {
@@ -81,7 +82,7 @@ func TestLibraryTextsNameNoFlags(t *testing.T) {
 		}
 	})
 	exists := map[string]bool{"json.KeepLast": json.KeepLast != json.Refuse, "json.Codec": json.Codec{}.Name() != "", "cbor.Codec": cbor.Codec{}.Name() != ""}
-	for prefix, of := range map[string]any{"Limits.": codec.Limits{}, "Server.": dictwire.Server{}, "Codec.": json.Codec{}} {
+	for prefix, of := range map[string]any{"Limits.": codec.Limits{}, "Server.": dictwire.Server{}, "Codec.": json.Codec{}, "Options.": bench.Options{}} {
 		for _, f := range reflect.VisibleFields(reflect.TypeOf(of)) {
 			exists[prefix+f.Name] = f.IsExported()
 		}
