@@ -84,7 +84,7 @@ func tailCommand() *cobra.Command {
 			"docs/guide/tail-exec.md shows how positions make it exact.",
 		Example: "  dictwire tail\n" +
 			"  dictwire tail -n 10\n" +
-			"  dictwire tail --reverse -n 100 --pretty\n" +
+			"  dictwire tail -r -n 100 --pretty\n" +
 			"  dictwire tail --topic people --columns name,age\n" +
 			"  dictwire tail 127.0.0.1:65432 --topic 'orders.*' --from 10m --print python\n" +
 			"  dictwire tail --no-follow --from yesterday --to today\n" +
@@ -103,8 +103,8 @@ func tailCommand() *cobra.Command {
 	flags.StringVar(&t.cursor, "cursor", "", "`name` under which the server keeps how far this has come")
 	flags.BoolVar(&t.noFollow, "no-follow", false, "end when all that is stored is printed")
 	flags.Var(&t.filter, "filter", "print what this `expression` of jq makes of each dictionary")
-	flags.BoolVarP(&t.raw, "raw", "r", false, "print strings that --filter makes without quotes, as jq does")
-	flags.BoolVar(&t.reverse, "reverse", false, "print the newest first, and end at the oldest")
+	flags.BoolVar(&t.raw, "raw", false, "print strings that --filter makes without quotes")
+	flags.BoolVarP(&t.reverse, "reverse", "r", false, "print the newest first, and end at the oldest")
 	flags.BoolVar(&t.pretty, "pretty", false, "print JSON over several lines")
 	flags.StringSliceVar(&t.columns, "columns", nil, "print these `keys` alone, as name,address.city: a table on a terminal, else with tabs between")
 	t.print = choice{"json", slices.Sorted(maps.Keys(t.codecs()))}
@@ -145,7 +145,7 @@ func (t *tail) check(cmd *cobra.Command, args []string) (format string, err erro
 	case t.exact && t.lossy:
 		return "", usagef("--exact and --lossy exclude each other")
 	case t.raw && t.filter.code == nil:
-		return "", hintError{usagef("--raw is about the strings that --filter makes"), "--reverse prints the newest first"}
+		return "", usagef("--raw is about the strings that --filter makes")
 	case t.reverse && (t.exec != "" || t.cursor != ""):
 		return "", usagef("--reverse excludes --exec and --cursor, which go forward")
 	case len(t.columns) > 0 && (t.exec != "" || t.envelope || t.pretty || t.raw || given(cmd, "print")):
