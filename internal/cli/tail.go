@@ -88,7 +88,7 @@ func tailCommand() *cobra.Command {
 			"  dictwire tail --topic people --columns name,age\n" +
 			"  dictwire tail 127.0.0.1:65432 --topic 'orders.*' --from 10m --print python\n" +
 			"  dictwire tail --no-follow --from yesterday --to today\n" +
-			"  dictwire tail --no-follow --filter 'select(.age > 30) | .name' -r\n" +
+			"  dictwire tail --no-follow --filter 'select(.age > 30) | .name' --raw\n" +
 			"  dictwire tail --topic orders --cursor billing\n" +
 			"  dictwire tail --topic orders --cursor db --envelope --exec 'python3 insert.py'",
 		Args: cobra.ArbitraryArgs,
