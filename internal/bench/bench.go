@@ -25,12 +25,16 @@ type Options struct {
 	Target Target
 	Token  string // for dictwire
 	Topic  string // of dictwire; what the peer has in its place: a stream, a table
+	Topics int    // the connections are spread over so many, NAME.0 and so on; 0 is the topic alone
 	Dial   func(context.Context) (net.Conn, error)
 
 	Records *Records
 
 	// Connections, and how many records may be sent on each and not be settled.
 	Connections, InFlight int
+
+	// Followers are sessions beside those connections that read what comes, of dictwire.
+	Followers int
 
 	// Bare asks for no acknowledgements, where the target can do without.
 	Bare bool
@@ -48,6 +52,7 @@ type Result struct {
 	Records  uint64        // that were settled or, without acknowledgements, taken
 	Rejected uint64        // of them
 	Bytes    uint64        // of the records
+	Read     uint64        // records, by all followers together
 	Elapsed  time.Duration // from the first record to the last answer
 
 	// Latency is of records, in microseconds. Nil where nothing is acknowledged.
@@ -90,6 +95,7 @@ type run struct {
 	until   time.Time
 	settled atomic.Uint64
 	refused atomic.Uint64
+	readers *followers
 	last    atomic.Int64 // when the last answer came, since began
 	shards  [shards]shard
 }
@@ -129,6 +135,10 @@ func Run(ctx context.Context, o Options, progress func(*Result)) (*Result, error
 	if err != nil {
 		return nil, err
 	}
+	if r.readers, err = follow(ctx, r.Options, cancel); err != nil {
+		return nil, err
+	}
+	defer r.readers.end()
 	defer context.AfterFunc(ctx, func() {
 		for _, l := range links {
 			_ = l.nc.Close() // which ends its reads and writes
@@ -188,6 +198,12 @@ func (o *Options) Check() error {
 		return fmt.Errorf("want 1 to %d records in flight", MaxInFlight)
 	case o.Rate < 0 || o.Rate > MaxRate || math.IsNaN(o.Rate):
 		return fmt.Errorf("want a rate of 0 to %.0f records a second", MaxRate)
+	case o.Topics < 0 || o.Topics > o.Connections:
+		return errors.New("want at most as many topics as connections")
+	case o.Followers < 0 || o.Followers > MaxConnections:
+		return fmt.Errorf("want 0 to %d followers", MaxConnections)
+	case o.Target.Addr != "" && (o.Topics > 0 || o.Followers > 0):
+		return fmt.Errorf("topics and followers are dictwire's, not those of %s", o.Target.Name)
 	case o.Duration <= 0:
 		return errors.New("want a duration of more than 0s")
 	case o.Bare && !o.Target.bare:
@@ -260,7 +276,11 @@ func (r *run) open(ctx context.Context, i int) (*link, error) {
 		return nil, err
 	}
 	_ = nc.SetDeadline(time.Now().Add(drainTime)) // a connection that is gone fails the first write
-	c, err := r.Target.open(nc, r.Options, i)
+	o := *r.Options
+	if o.Topics > 0 {
+		o.Topic = fmt.Sprintf("%s.%d", o.Topic, i%o.Topics)
+	}
+	c, err := r.Target.open(nc, &o, i)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", r.Target.Name, err), nc.Close())
 	}
@@ -451,7 +471,7 @@ func (l *link) take(n int, done []batch) (first uint64, _ []batch, err error) {
 
 // result returns what was measured in a time.
 func (r *run) result(elapsed time.Duration) *Result {
-	so := &Result{Records: r.settled.Load(), Rejected: r.refused.Load(), Elapsed: elapsed}
+	so := &Result{Records: r.settled.Load(), Rejected: r.refused.Load(), Read: r.readers.read.Load(), Elapsed: elapsed}
 	so.Bytes = uint64(float64(so.Records) * r.Records.Mean())
 	if r.Bare {
 		return so

@@ -98,6 +98,20 @@ func TestTargets(t *testing.T) {
 	}
 }
 
+// Connections are spread over topics, which followers read.
+func TestTopics(t *testing.T) {
+	s := memory.New(&memory.Options{KeepBytes: -1})
+	addr := servertest.Start(t, &dictwire.Server{Store: s})
+	r := load(t, "dictwire", addr, func(o *Options) { o.Connections, o.Topics, o.Followers = 4, 2, 3 })
+	topics, err := s.Topics(t.Context())
+	if err != nil || len(topics) != 2 || topics[0].Name != "bench.0" || topics[1].Name != "bench.1" || topics[0].Records+topics[1].Records != r.Records {
+		t.Errorf("%d records are settled, in %+v (%v)", r.Records, topics, err)
+	}
+	if r.Read == 0 || r.Read > 3*r.Records {
+		t.Errorf("%d records are read, of %d by 3 followers", r.Read, r.Records)
+	}
+}
+
 // Redis has what it is said to have settled.
 func TestRedis(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")

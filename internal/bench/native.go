@@ -36,7 +36,7 @@ func openNative(nc net.Conn, o *Options, _ int) (conn, error) {
 func (s *native) welcome() error {
 	m, err := s.in.Message()
 	switch m := m.(type) {
-	case wire.Welcome:
+	case wire.Welcome, wire.Ready: // of who sends, of who reads
 		return nil
 	case wire.Error:
 		return m.Fault

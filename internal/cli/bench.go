@@ -30,10 +30,12 @@ type benchmark struct {
 
 	target   choice
 	topic    string
+	topics   int
 	size     byteSize
 	file     string
 	format   choice
 	conns    int
+	follow   int
 	inFlight int
 	duration waitTime
 	rate     float64
@@ -74,11 +76,13 @@ func benchCommand() *cobra.Command {
 	}
 	flags.Var(&b.target, "target", "what the server is, or what is spoken with it: "+strings.Join(b.target.of, ", "))
 	flags.StringVar(&b.topic, "topic", "bench", "`topic` to send to, or stream, subject, table or tag")
+	flags.IntVar(&b.topics, "topics", 0, "spread the connections over so many topics, TOPIC.0 and so on")
 	flags.Var(&b.size, "size", "`bytes` of a generated dictionary as JSON")
 	flags.StringVarP(&b.file, "file", "f", "", "send the dictionaries of a `file`, - for standard input")
 	b.format = choice{"", slices.Sorted(maps.Keys(wire.Codecs()))}
 	flags.Var(&b.format, "format", "what is sent: "+strings.Join(b.format.of, ", ")+" (default json, and msgpack for forward)")
 	flags.IntVar(&b.conns, "connections", 1, "how many connections there are")
+	flags.IntVar(&b.follow, "followers", 0, "let so many sessions read what comes meanwhile")
 	flags.IntVar(&b.inFlight, "in-flight", 64, "how many records may be sent on each and not be settled")
 	flags.Var(&b.duration, "duration", "how long to send")
 	flags.Float64Var(&b.rate, "rate", 0, "send so many records a second, over all connections (default as many as are settled)")
@@ -109,7 +113,7 @@ func (b *benchmark) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	o := bench.Options{
-		Target: target, Token: b.token, Topic: b.topic, Connections: b.conns, InFlight: b.inFlight, Bare: b.bare,
+		Target: target, Token: b.token, Topic: b.topic, Topics: b.topics, Connections: b.conns, Followers: b.follow, InFlight: b.inFlight, Bare: b.bare,
 		Rate: b.rate, Duration: time.Duration(b.duration), Dial: b.connect,
 	}
 	if o.Records, err = b.records(cmd); err != nil {
@@ -211,6 +215,9 @@ func (b *benchmark) print(w *terminal.Output, o bench.Options, r *bench.Result) 
 	if r.Rejected > 0 {
 		out.Row("rejected", grouped(float64(r.Rejected)))
 	}
+	if o.Followers > 0 {
+		out.Row("read", fmt.Sprintf("%s by %s", grouped(float64(r.Read)), count(int64(o.Followers), "follower", "followers")))
+	}
 	if h := r.Latency; h != nil {
 		var parts []string
 		for _, q := range quantiles {
@@ -224,8 +231,8 @@ func (b *benchmark) print(w *terminal.Output, o bench.Options, r *bench.Result) 
 // result returns a result for programs.
 func (b *benchmark) result(o bench.Options, r *bench.Result) *dict.Dict {
 	d := dict.Of("target", o.Target.Name, "addr", b.addr, "format", o.Records.Format, "record_bytes", o.Records.Mean(),
-		"connections", o.Connections, "in_flight", o.InFlight, "acknowledged", !o.Bare, "rate", o.Rate,
-		"records", r.Records, "rejected", r.Rejected, "seconds", r.Elapsed.Seconds(),
+		"connections", o.Connections, "topics", max(o.Topics, 1), "in_flight", o.InFlight, "acknowledged", !o.Bare, "rate", o.Rate,
+		"records", r.Records, "rejected", r.Rejected, "followers", o.Followers, "read", r.Read, "seconds", r.Elapsed.Seconds(),
 		"records_per_s", r.Rate(), "bytes_per_s", float64(r.Bytes)/r.Elapsed.Seconds())
 	if h := r.Latency; h != nil {
 		of := dict.Of()
