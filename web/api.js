@@ -1,6 +1,7 @@
 // Requests to the server that the page comes from.
 
 let asked = null // a promise, while a token is asked for
+let logins = 0
 
 // A Problem is what the server says is wrong (RFC 9457).
 export class Problem extends Error {
@@ -17,9 +18,11 @@ const send = (path, options) => fetch(path, {...options, cache: 'no-store', cred
 // logs in with one, and tries again.
 export async function request(path, options) {
 	for (;;) {
+		const before = logins
 		const answer = await send(path, options)
 		if (answer.status !== 401) return answer
-		await (asked ??= logIn(await problemOf(answer)))
+		const why = await problemOf(answer)
+		if (logins === before) await (asked ??= logIn(why)) // else another request has logged in meanwhile
 	}
 }
 
@@ -64,6 +67,7 @@ async function logIn(why) {
 			.then((answer) => answer.ok ? null : problemOf(answer), (err) => err)
 	}
 	asked = null
+	logins++
 	dispatchEvent(new Event('login'))
 }
 

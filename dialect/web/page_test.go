@@ -329,4 +329,16 @@ func testTables(t *testing.T, b *browser) {
 	tab.on(`$('#logout').click(); return ''`)
 	b.until(func(r reply) bool { return r.Method == "Page.loadEventFired" && r.SessionID == tab.session })
 	tab.expect("logged out", `await until(() => $('#login').open); return rows().length`, "0")
+	tab.expect("many requests that want one login", `
+		const {get} = await import('/page/api.js'), log = () => {
+			$('#token').value = 'red'
+			$('#login button').click()
+		}
+		log()
+		await until(() => !$('#logout').hidden)
+		await fetch('/v1/logout', {method: 'POST'})
+		const answers = Promise.all(Array.from({length: 5}, () => get('/v1/status')))
+		await until(() => $('#login').open)
+		log()
+		return (await answers).map((answer) => answer.status).join(' ') + ' ' + $('#login').open`, "200 200 200 200 200 false")
 }
