@@ -78,7 +78,10 @@ type conn interface {
 
 const (
 	// drainTime is how long what is in flight at the end may take.
-	drainTime = 30 * time.Second
+	drainTime = 2 * time.Minute
+
+	// dialTime is how long a connection may take to open.
+	dialTime = 30 * time.Second
 
 	// maxSend is how many records are sent at once, where each is answered on its own.
 	maxSend = 1024
@@ -269,13 +272,13 @@ type batch struct {
 }
 
 func (r *run) open(ctx context.Context, i int) (*link, error) {
-	dialing, cancel := context.WithTimeout(ctx, drainTime)
+	dialing, cancel := context.WithTimeout(ctx, dialTime)
 	defer cancel()
 	nc, err := r.Dial(dialing)
 	if err != nil {
 		return nil, err
 	}
-	_ = nc.SetDeadline(time.Now().Add(drainTime)) // a connection that is gone fails the first write
+	_ = nc.SetDeadline(time.Now().Add(dialTime)) // a connection that is gone fails the first write
 	o := *r.Options
 	if o.Topics > 0 {
 		o.Topic = fmt.Sprintf("%s.%d", o.Topic, i%o.Topics)

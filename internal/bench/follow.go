@@ -40,14 +40,14 @@ func follow(ctx context.Context, o *Options, fail func(error)) (*followers, erro
 }
 
 func (f *followers) open(ctx context.Context, o *Options) (*native, error) {
-	dialing, cancel := context.WithTimeout(ctx, drainTime)
+	dialing, cancel := context.WithTimeout(ctx, dialTime)
 	defer cancel()
 	nc, err := o.Dial(dialing)
 	if err != nil {
 		return nil, err
 	}
 	f.conns = append(f.conns, nc)
-	_ = nc.SetDeadline(time.Now().Add(drainTime)) // a connection that is gone fails the first write
+	_ = nc.SetDeadline(time.Now().Add(dialTime)) // a connection that is gone fails the first write
 	g := wire.Greeting{Version: wire.Version, Subscribe: []string{o.Topic}, Token: o.Token, From: "latest", Follow: true}
 	if o.Topics > 0 {
 		g.Subscribe[0] += ".*"

@@ -1,0 +1,134 @@
+#!/usr/bin/env python3
+"""What programs use today to get dictionaries from one process to another, beside dictwire.
+
+    make build tools && PYTHONPATH=clients/python/src DICTWIRE=bin/dictwire .tools/python/bin/python bench/loops.py
+
+Python's socket loop with JSON lines, multiprocessing.connection (pickle) and ZeroMQ's
+send_json promise nothing: what is on its way when a process dies is gone. dictwire stores
+each dictionary and syncs it: a bare socket, to which the same loop sends, is told nothing
+of that, and with the client each send is settled before the time is taken. One Python
+program sends the same dictionaries to all of them, which take turns; each receiver is a
+process of its own and has all before the time is taken.
+"""
+
+import json
+import multiprocessing
+import multiprocessing.connection
+import os
+import socket
+import statistics
+import sys
+import time
+
+import zmq
+
+import dictwire
+from dictwire.testing import Server
+
+N = int(os.environ.get('N', '100000'))
+ROUNDS = int(os.environ.get('ROUNDS', '5'))
+ORDERS = [{'name': f'Alice{i}', 'age': i % 90, 'city': 'Paris'} for i in range(N)]
+
+
+def loop_receiver(ready, total):
+    """Reads JSON lines, as tutorials do, and says how many came."""
+    with socket.create_server(('127.0.0.1', 0)) as listener:
+        ready.send(listener.getsockname())
+        conn, _ = listener.accept()
+        with conn, conn.makefile('rb') as lines:
+            ready.send(sum(1 for line in lines if json.loads(line)))
+
+
+def connection_receiver(ready, total):
+    with multiprocessing.connection.Listener(('127.0.0.1', 0)) as listener:
+        ready.send(listener.address)
+        with listener.accept() as conn:
+            ready.send(sum(1 for _ in range(total) if conn.recv()))
+
+
+def zmq_receiver(ready, total):
+    with zmq.Context() as context, context.socket(zmq.PULL) as pull:
+        port = pull.bind_to_random_port('tcp://127.0.0.1')
+        ready.send(('127.0.0.1', port))
+        ready.send(sum(1 for _ in range(total) if pull.recv_json()))
+
+
+def received_by(receiver, send):
+    """Returns how long a receiver took for all dictionaries."""
+    here, there = multiprocessing.Pipe()
+    process = multiprocessing.Process(target=receiver, args=(there, N))
+    process.start()
+    address = here.recv()
+    begin = time.perf_counter()
+    send(tuple(address))
+    count = here.recv()
+    took = time.perf_counter() - begin
+    process.join()
+    if count != N:
+        sys.exit(f'{receiver.__name__}: {count} of {N} came')
+    return took
+
+
+def send_lines(address):
+    with socket.create_connection(address) as s:
+        for d in ORDERS:
+            s.sendall(json.dumps(d).encode() + b'\n')
+
+
+def send_connection(address):
+    with multiprocessing.connection.Client(address) as conn:
+        for d in ORDERS:
+            conn.send(d)
+
+
+def send_zmq(address):
+    with zmq.Context() as context, context.socket(zmq.PUSH) as push:
+        push.connect('tcp://{}:{}'.format(*address))
+        for d in ORDERS:
+            push.send_json(d)
+
+
+def bare(server):
+    host, port = server.addr.rsplit(':', 1)
+    begin = time.perf_counter()
+    with socket.create_connection((host, int(port))) as s:
+        for d in ORDERS:
+            s.sendall(json.dumps(d).encode() + b'\n')
+        s.shutdown(socket.SHUT_WR)
+        while s.recv(4096):  # until the server has read and stored everything
+            pass
+    return time.perf_counter() - begin
+
+
+def settled(server):
+    begin = time.perf_counter()
+    with dictwire.connect(server.addr) as c:
+        for d in ORDERS:
+            c.send(d, 'orders')
+        c.flush()
+    return time.perf_counter() - begin
+
+
+def main():
+    with Server() as server:
+        ways = {
+            'dictwire, a bare socket': lambda: bare(server),
+            'dictwire, its client, settled': lambda: settled(server),
+            'socket loop, JSON lines': lambda: received_by(loop_receiver, send_lines),
+            'multiprocessing.connection': lambda: received_by(connection_receiver, send_connection),
+            'ZeroMQ send_json': lambda: received_by(zmq_receiver, send_zmq),
+        }
+        rates = {way: [] for way in ways}
+        for _ in range(ROUNDS):
+            for way, run in ways.items():
+                rates[way].append(N / run())
+    print('from Python to another process | dictionaries a second | dictwire bare is | its client is')
+    print('---|--:|--:|--:')
+    own = [rates[way] for way in list(ways)[:2]]
+    for way, of in rates.items():
+        ratios = [statistics.median(a / b for a, b in zip(mine, of)) for mine in own]
+        print(f'{way} | {statistics.median(of):,.0f} ({min(of):,.0f}–{max(of):,.0f}) | {ratios[0]:.2f} × | {ratios[1]:.2f} ×')
+
+
+if __name__ == '__main__':
+    main()
