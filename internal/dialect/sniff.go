@@ -83,6 +83,15 @@ func sniff(b []byte, whole bool) (Protocol, error) {
 	if len(b) == 0 {
 		return Unknown, codec.ErrIncomplete
 	}
+	if b[0] < 0x80 {
+		return sniffASCII(b, whole)
+	}
+	return sniffBinary(b, whole)
+}
+
+// sniffASCII tells what begins with a byte below 0x80: text formats, the text protocols
+// of pickle, lengths, TLS and HTTP.
+func sniffASCII(b []byte, whole bool) (Protocol, error) {
 	switch c := b[0]; {
 	case c == '{':
 		if len(b) > 1 && b[1] == 0 {
@@ -94,8 +103,6 @@ func sniff(b []byte, whole bool) (Protocol, error) {
 		return sniffBrace(b)
 	case c == 0x1E: // RS, RFC 7464
 		return JSON, nil
-	case c == 0xEF:
-		return sniffMark(b, whole)
 	case c == '[':
 		return sniffBracket(b, whole)
 
@@ -111,22 +118,26 @@ func sniff(b []byte, whole bool) (Protocol, error) {
 			return Pickle, nil
 		}
 	case c == 'c': // an OrderedDict in either
-		if p, err := prefix(b, Pickle, foreign.OrderedDict); p == Pickle || err == codec.ErrIncomplete {
-			return p, err
-		}
-		return sniffForeign(b, whole)
+		return sniffPrefix(b, whole, Pickle, foreign.OrderedDict)
+
+	case c == 0x00, c == 0x01:
+		return sniffFrame(b, whole)
+	case c >= '0' && c <= '9':
+		return sniffColumns(b, whole)
+
+	case c == 0x16:
+		return sniffPrefix(b, whole, TLS, "\x16\x03")
+	default:
+		return sniffMethod(b, whole)
+	}
+}
+
+// sniffBinary tells what begins with a byte of 0x80 or more: binary formats, Fluent
+// Forward, and text after a byte order mark.
+func sniffBinary(b []byte, whole bool) (Protocol, error) {
+	switch c := b[0]; {
 	case (c == 0x80 || c >= 0x82 && c <= 0x8F || c >= 0xA2 && c <= 0xB7) && mayBeZeros(b):
-		// A length of these many bytes: a map whose key 0 comes twice is none.
-		if len(b) < 4 && !whole {
-			return Unknown, codec.ErrIncomplete
-		}
-		if p, err := sniffLength(b, whole); err != nil {
-			return p, err
-		}
-		if c >= 0xA0 {
-			return CBOR, nil
-		}
-		return MessagePack, nil
+		return sniffZeros(b, whole)
 	case c == 0x80:
 		switch {
 		case len(b) >= 2 && b[1] >= 2 && b[1] <= 5: // PROTO 2 to 5
@@ -137,9 +148,9 @@ func sniff(b []byte, whole bool) (Protocol, error) {
 			return Unknown, codec.ErrIncomplete
 		}
 
-	case c > 0x80 && c <= 0x8F, c == 0xDE, c == 0xDF: // fixmap, map 16, map 32
+	case c <= 0x8F, c == 0xDE, c == 0xDF: // fixmap, map 16, map 32
 		return MessagePack, nil
-	case c >= 0x90 && c <= 0x9F: // fixarray
+	case c <= 0x9F: // fixarray
 		return sniffForward(b, 1, c >= 0x92 && c <= 0x94, whole)
 	case c == 0xDC: // array 16
 		return sniffForward(b, 3, true, whole)
@@ -151,7 +162,7 @@ func sniff(b []byte, whole bool) (Protocol, error) {
 			return sniffForeign(b, whole)
 		}
 		return CBOR, nil
-	case c >= 0xA0 && c <= 0xBB, c == 0xBF: // map, indefinite map
+	case c <= 0xBB, c == 0xBF: // map, indefinite map
 		return CBOR, nil
 	case c == 0xC0: // nothing, in MessagePack: the heartbeat of Fluent Forward
 		switch {
@@ -169,36 +180,54 @@ func sniff(b []byte, whole bool) (Protocol, error) {
 	case c >= 0xC0 && c <= 0xDB: // other tags
 		return unnamed(b, whole, cborTag)
 
-	case c == 0x00, c == 0x01:
-		return sniffFrame(b, whole)
-	case c == 0x16:
-		if p, err := prefix(b, TLS, "\x16\x03"); p == TLS || err == codec.ErrIncomplete {
-			return p, err
-		}
-		return sniffForeign(b, whole)
-	case c >= '0' && c <= '9':
-		switch width, undecided := ColumnWidth(b); {
-		case width > 0:
-			return Columns, nil
-		case undecided && !whole:
-			return Unknown, codec.ErrIncomplete
-		}
-		return sniffForeign(b, whole)
+	case c == 0xEF:
+		return sniffMark(b, whole)
 	default:
-		for _, m := range methods {
-			if p, err := prefix(b, HTTP, m); err == codec.ErrIncomplete || p == HTTP {
-				return p, err
-			}
-		}
 		return sniffForeign(b, whole)
 	}
 }
 
 const cborTag = "a CBOR tag in front of the first dictionary; only 55799 may stand there"
 
-// methods are what HTTP clients send first. A method that is not among them is told by
-// its line.
+// methods are what HTTP clients send first. Any other method is recognized by its whole
+// request line.
 var methods = []string{"GET /", "POST ", "PUT ", "HEAD ", "OPTIONS ", "DELETE ", "PATCH ", "TRACE ", "PRI * "}
+
+// sniffMethod tells HTTP by its method from other text.
+func sniffMethod(b []byte, whole bool) (Protocol, error) {
+	for _, m := range methods {
+		if p, err := prefix(b, HTTP, m); err == codec.ErrIncomplete || p == HTTP {
+			return p, err
+		}
+	}
+	return sniffForeign(b, whole)
+}
+
+// sniffColumns tells a length in columns of decimal digits from other text.
+func sniffColumns(b []byte, whole bool) (Protocol, error) {
+	switch width, undecided := ColumnWidth(b); {
+	case width > 0:
+		return Columns, nil
+	case undecided && !whole:
+		return Unknown, codec.ErrIncomplete
+	}
+	return sniffForeign(b, whole)
+}
+
+// sniffZeros tells a map in MessagePack or CBOR from a length of several bytes. A map
+// that begins like that would have the key 0 twice.
+func sniffZeros(b []byte, whole bool) (Protocol, error) {
+	if len(b) < 4 && !whole {
+		return Unknown, codec.ErrIncomplete
+	}
+	if p, err := sniffLength(b, whole); err != nil {
+		return p, err
+	}
+	if b[0] >= 0xA0 {
+		return CBOR, nil
+	}
+	return MessagePack, nil
+}
 
 // sniffBrace tells a greeting from other JSON: its first key is "dictwire" and
 // the value is an integer.
@@ -358,6 +387,14 @@ func unnamed(b []byte, whole bool, text string) (Protocol, error) {
 		return p, err
 	}
 	return refuse(text, "")
+}
+
+// sniffPrefix tells p, which begins with s, from what is not served.
+func sniffPrefix(b []byte, whole bool, p Protocol, s string) (Protocol, error) {
+	if is, err := prefix(b, p, s); is == p || err == codec.ErrIncomplete {
+		return is, err
+	}
+	return sniffForeign(b, whole)
 }
 
 // prefix answers p once b begins with all of s.
