@@ -1,0 +1,203 @@
+package dialect
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/dictwire/dictwire/fault"
+	"github.com/dictwire/dictwire/internal/option"
+)
+
+const (
+	lingerTime = time.Second            // silence after which an idle connection gives its buffer back
+	quietTime  = 100 * time.Millisecond // silence that ends a connection of a server that drains
+	drainTime  = time.Second            // when it ends without silence, at a record's end
+	pressTime  = time.Second            // how often a record's progress is looked at
+	stallTime  = 2 * time.Second        // how often a reader's progress is, while others wait for memory
+	minRate    = 4 << 10                // bytes a second that a record or a reader must make while others wait for memory
+)
+
+// paused waits where Pause has said so, unless the connection is about to end. It gives
+// back the memory that nothing is in.
+func (c *Conn) paused(ctx context.Context, within bool, h Holder) error {
+	before, resume := time.Now(), time.Unix(0, c.resume.Load())
+	if !resume.After(before) {
+		return nil
+	}
+	if !within && c.buf != nil {
+		c.release(h)
+	}
+	for now := before; now.Before(resume) && c.Ended() == nil; now = time.Now() {
+		beat, err := c.beat()
+		if err != nil {
+			return err
+		}
+		awake := time.NewTimer(min(resume.Sub(now), beat))
+		select {
+		case <-awake.C:
+		case <-c.ending:
+		case <-ctx.Done():
+		}
+		awake.Stop()
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
+	c.excuse(before)
+	if !within {
+		c.idle = time.Now()
+	}
+	return nil
+}
+
+// Pause makes More wait until a moment before it reads on. The peer is not to be read
+// faster than it may send. Any goroutine may call it.
+func (c *Conn) Pause(until time.Time) { c.resume.Store(until.UnixNano()) }
+
+// excuse takes it off the record's time that it has waited since a moment for the
+// server: for memory, or for its turn.
+func (c *Conn) excuse(since time.Time) {
+	now := time.Now()
+	if waited := now.Sub(since); waited > time.Millisecond && !c.began.IsZero() {
+		c.began = c.began.Add(waited)
+		c.pressed, c.pressAt = now, c.read
+	}
+}
+
+// patience says how long the next read may wait, or why none may. Nothing has come
+// since a time.
+func (c *Conn) patience(within bool, silent time.Time) (time.Duration, error) {
+	draining := c.draining.Load()
+	limit, _ := c.idleLimit()
+	if draining && c.drainBy.IsZero() {
+		c.drainBy = time.Now().Add(drainTime)
+	}
+	switch {
+	case within:
+		now, limit := time.Now(), c.rules.RecordTimeout
+		if c.sniffing || c.greeting {
+			limit = min(limit, c.rules.OpenTimeout)
+		}
+		left := limit - now.Sub(c.began)
+		if left <= 0 && c.sniffing {
+			return 0, &fault.Error{Code: fault.Idle, Text: fmt.Sprintf("the first bytes tell no protocol, and no more came within %v", limit)}
+		}
+		if left <= 0 && c.greeting {
+			return 0, tooLate(c.Offset(), "greeting", limit, "Server.OpenTimeout")
+		}
+		if left <= 0 {
+			return 0, tooLate(c.Offset(), "record", limit, "Server.RecordTimeout")
+		}
+		isSilent := now.Sub(silent) >= pressTime
+		if since := now.Sub(c.pressed); since >= pressTime || isSilent {
+			slow := isSilent || float64(c.read-c.pressAt) < minRate*since.Seconds()
+			c.pressed, c.pressAt = now, c.read
+			if slow && c.rules.Memory.Pressed() {
+				return 0, tooSlow(c.Offset())
+			}
+		}
+		return min(left, pressTime), nil
+	case draining:
+		if time.Now().After(c.drainBy) {
+			return 0, ErrDrained
+		}
+		return quietTime, nil
+	case c.buf != nil:
+		return min(lingerTime, limit), nil
+	case c.Patient:
+		return option.Never, nil
+	default:
+		return max(limit-c.silence(), 0), nil
+	}
+}
+
+// idleLimit returns how long the peer may be silent now, and the option that says so.
+func (c *Conn) idleLimit() (limit time.Duration, option string) {
+	if c.sniffing && c.rules.FirstTimeout < c.rules.IdleTimeout {
+		return c.rules.FirstTimeout, "Server.FirstTimeout"
+	}
+	return c.rules.IdleTimeout, "Server.IdleTimeout"
+}
+
+func tooLate(at int64, what string, limit time.Duration, option string) *fault.Error {
+	return &fault.Error{
+		Code: fault.Rate, At: at,
+		Text: fmt.Sprintf("the %s did not end within %v", what, limit),
+		Hint: option + " raises the limit",
+	}
+}
+
+func tooSlow(at int64) *fault.Error {
+	return &fault.Error{
+		Code: fault.Rate, At: at,
+		Text: "the record came too slowly while others waited for memory",
+		Hint: "Server.MaxMemory raises the limit",
+	}
+}
+
+// silence is how long the peer has been silent between records. One who takes
+// what is sent is not, but for what is sent to hear whether he is there.
+func (c *Conn) silence() time.Duration {
+	since := time.Since(c.idle)
+	if c.Beat == nil {
+		since = min(since, c.quiet())
+	}
+	return since
+}
+
+// beat calls Beat where it is time, and returns how long it is until then.
+func (c *Conn) beat() (time.Duration, error) {
+	if c.Beat == nil {
+		return option.Never, nil
+	}
+	left := c.BeatEvery - c.quiet()
+	if left > 0 {
+		return left, nil
+	}
+	if err := c.Beat(); err != nil {
+		return 0, err
+	}
+	return c.BeatEvery, c.Flush()
+}
+
+// waited says what follows from a read that waited as long as it might.
+func (c *Conn) waited(within bool, h Holder) error {
+	limit, option := c.idleLimit()
+	switch {
+	case within:
+		return nil // patience looks at the record's time
+	case c.draining.Load():
+		if c.drainBy.IsZero() {
+			return nil // this was Drain, which woke the read up
+		}
+		return ErrDrained
+	case c.buf != nil:
+		if c.Beat == nil || time.Since(c.idle) >= lingerTime {
+			c.release(h)
+		}
+		return nil
+	case c.Patient || c.silence() < limit:
+		return nil // it was time to beat, or the peer took something
+	default:
+		return &fault.Error{
+			Code: fault.Idle, At: c.Offset(),
+			Text: fmt.Sprintf("nothing came for %v", limit),
+			Hint: option + " raises the limit",
+		}
+	}
+}
+
+// arm sets the read deadline, unless it is about right already: to set it costs
+// more than to let it pass a little early.
+func (c *Conn) arm(wait time.Duration) {
+	now := time.Now()
+	if left := c.deadline.Sub(now); left > wait/2 && left <= wait && !c.draining.Load() {
+		return
+	}
+	c.deadline = now.Add(wait)
+	_ = c.nc.SetReadDeadline(c.deadline) // a connection that is gone fails the read
+	if c.draining.Load() && c.drainBy.IsZero() || c.ended.Load() != nil {
+		_ = c.nc.SetReadDeadline(now) // Drain or End came between
+	}
+}
