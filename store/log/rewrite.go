@@ -2,7 +2,6 @@ package log
 
 import (
 	"context"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,198 +27,14 @@ type rewriting struct {
 }
 
 const (
-	// Segments are rewritten while all of them together take more than this much of
-	// what is left in them, in hundredths.
-	maxSparse = 120
-
-	// No segment is rewritten that would lose less than this part of it.
-	minGain = 8
-
-	// maxRun is how many segments become one. Their numbers fit into a header that
-	// takes headerGap.
+	// maxRun is how many segments become one at most. A header of headerGap bytes has
+	// room for their numbers.
 	maxRun = 64
 
-	// So much is read or written at a time, and synced, before others come first.
+	// rewriteStep is how many bytes are read or written, and synced, before other work
+	// comes first.
 	rewriteStep = 1 << 20
 )
-
-// smallGain is how much must be gained in all, and how large segments are that always
-// become one with those beside them, in bytes.
-func (s *Store) smallGain() int64 { return min(1<<20, s.opts.MaxSegment/4) }
-
-// A weight is how much a sealed segment holds of one topic.
-type weight struct {
-	topic             string
-	first, last, size uint64
-}
-
-// maxWeights is of how many topics a segment keeps in memory how much it holds.
-const maxWeights = 64
-
-// weights returns how much a sealed segment holds of each topic. trimMu is held.
-func (s *Store) weights(g *segment) ([]weight, error) {
-	if g.weights != nil {
-		return g.weights, nil
-	}
-	var all []weight
-	if err := s.withIndex(g, func(x *index) error {
-		all = make([]weight, 0, len(x.topics))
-		for name, h := range x.topics {
-			w := weight{topic: name, first: h.first, last: h.last}
-			for _, sh := range h.in {
-				w.size += sh.size
-			}
-			all = append(all, w)
-		}
-		return nil
-	}); err != nil {
-		return nil, err
-	}
-	if len(all) <= maxWeights {
-		g.weights = all
-	}
-	return all, nil
-}
-
-// isDead reports whether all blocks of a sealed segment are trimmed. trimMu is held.
-func (s *Store) isDead(g *segment) (bool, error) {
-	all, err := s.weights(g)
-	if err != nil {
-		return false, err
-	}
-	for _, w := range all {
-		if w.topic == damagedTopic || !s.isTrimmed(w.topic, w.last) {
-			return false, nil
-		}
-	}
-	return true, nil
-}
-
-// waste returns how many bytes of a sealed segment would be gained if it was
-// rewritten. What it says of states is waste once that was carried. trimMu is held.
-func (s *Store) waste(g *segment) (int64, error) {
-	all, err := s.weights(g)
-	if err != nil {
-		return 0, err
-	}
-	blocks, dead := uint64(0), uint64(0)
-	var partly []weight
-	for _, w := range all {
-		blocks += w.size
-		switch {
-		case w.topic == damagedTopic || !s.isTrimmed(w.topic, w.first):
-		case s.isTrimmed(w.topic, w.last):
-			dead += w.size
-		default:
-			partly = append(partly, w)
-		}
-	}
-	if len(partly) > 0 {
-		if err := s.withIndex(g, func(x *index) error {
-			for _, w := range partly {
-				for _, sh := range x.topics[w.topic].in {
-					if s.isTrimmed(w.topic, x.part(sh.chunk, g).end-1) {
-						dead += sh.size
-					}
-				}
-			}
-			return nil
-		}); err != nil {
-			return 0, err
-		}
-	}
-	waste := int64(dead)
-	if g.Last <= s.carried {
-		waste += g.frameBytes() - int64(blocks)
-	}
-	return max(0, waste-g.stuck), nil
-}
-
-// frameBytes returns how many bytes the frames of a sealed segment take.
-func (g *segment) frameBytes() int64 { return g.Size - g.Start }
-
-// A sparse is a sealed segment, and what would be gained.
-type sparse struct {
-	g           *segment
-	size, waste int64
-	fixed       bool // it stays as it is
-}
-
-// sparsest returns segments that follow each other and are to be rewritten into one,
-// none where nothing is. trimMu is held.
-func (s *Store) sparsest() []*segment {
-	var all []sparse
-	var size, waste, fresh int64
-	for _, g := range s.segments.list() {
-		if !g.isSealed() {
-			continue
-		}
-		e := sparse{g: g, size: g.frameBytes(), fixed: g.Lost != "" || g.spoilt}
-		if !e.fixed {
-			var err error
-			if e.waste, err = s.waste(g); err != nil {
-				e.fixed = true
-			}
-		}
-		all = append(all, e)
-		size, waste = size+e.size, waste+e.waste
-		if g.Last > s.carried {
-			fresh += e.waste
-		}
-	}
-	if waste < s.smallGain() || size*100 <= (size-waste)*maxSparse {
-		return nil
-	}
-	// To write all states anew must pay.
-	limit := ^uint64(0)
-	if fresh < s.carriedBytes {
-		limit = s.carried
-	}
-	// Where there is little room, what needs little comes first, and alone.
-	alone := s.reserve.lacks(s.maxSegment() + roomToCheckpoint)
-	best := -1
-	for i, e := range all {
-		switch {
-		case e.waste*minGain < e.size || e.waste == 0 || e.g.Last > limit:
-		case best < 0, alone && e.size-e.waste < all[best].size-all[best].waste,
-			!alone && float64(e.waste)*float64(all[best].size) > float64(all[best].waste)*float64(e.size):
-			best = i
-		}
-	}
-	if best < 0 {
-		return nil
-	}
-	if alone {
-		return []*segment{all[best].g}
-	}
-	if all[best].g.Last <= s.carried {
-		limit = s.carried
-	}
-	// Beside it, what is sparse, too, or not much: else small files would add up.
-	from, to, left := best, best+1, all[best].size-all[best].waste
-	joins := func(i int) bool {
-		if i < 0 || i >= len(all) || to-from >= maxRun || all[i].fixed || all[i].g.Last > limit {
-			return false
-		}
-		more := all[i].size - all[i].waste
-		if left+more > s.maxSegment() || all[i].waste*minGain < all[i].size && more > max(2*left, s.smallGain()) {
-			return false
-		}
-		left += more
-		return true
-	}
-	for joins(from - 1) {
-		from--
-	}
-	for joins(to) {
-		to++
-	}
-	var run []*segment
-	for _, e := range all[from:to] {
-		run = append(run, e.g)
-	}
-	return run
-}
 
 // rewriteSparse rewrites segments until no more than maxSparse is wasted.
 func (s *Store) rewriteSparse(ctx context.Context, paced bool) error {
@@ -581,28 +396,4 @@ func (w *rewriter) install(g *segment, x *index) (done bool, err error) {
 	}
 	s.removeFiles(w.run)
 	return true, nil
-}
-
-// append appends the hole as a rewritten segment tells of it: the numbers of the last
-// frame and the position after it, both after those of the frame that tells of it, and
-// the error's text.
-func (d *hole) append(dst []byte) []byte {
-	dst = binary.AppendUvarint(dst, d.last+1-d.first)
-	dst = binary.AppendUvarint(dst, d.to-d.from)
-	return append(dst, d.err.Error()...)
-}
-
-// hole returns what the frame says that could not be read, nil where it says nothing
-// of that kind.
-func (f *frame) hole() *hole {
-	if len(f.items) != 1 || f.items[0].kind != kindHole {
-		return nil
-	}
-	b := f.items[0].data
-	frames, n := binary.Uvarint(b)
-	positions, k := binary.Uvarint(b[max(n, 0):])
-	if n <= 0 || k <= 0 {
-		return nil
-	}
-	return &hole{first: f.seq, last: f.seq + frames - 1, from: f.pos, to: f.pos + positions, err: errors.New(string(b[n+k:]))}
 }

@@ -229,3 +229,27 @@ func (sc *scanner) bytes(n int) []byte {
 	}
 	return sc.window[:min(n, k)]
 }
+
+// append appends the hole as a rewritten segment tells of it: the numbers of the last
+// frame and the position after it, both after those of the frame that tells of it, and
+// the error's text.
+func (d *hole) append(dst []byte) []byte {
+	dst = binary.AppendUvarint(dst, d.last+1-d.first)
+	dst = binary.AppendUvarint(dst, d.to-d.from)
+	return append(dst, d.err.Error()...)
+}
+
+// hole returns what the frame says that could not be read, nil where it says nothing
+// of that kind.
+func (f *frame) hole() *hole {
+	if len(f.items) != 1 || f.items[0].kind != kindHole {
+		return nil
+	}
+	b := f.items[0].data
+	frames, n := binary.Uvarint(b)
+	positions, k := binary.Uvarint(b[max(n, 0):])
+	if n <= 0 || k <= 0 {
+		return nil
+	}
+	return &hole{first: f.seq, last: f.seq + frames - 1, from: f.pos, to: f.pos + positions, err: errors.New(string(b[n+k:]))}
+}
