@@ -102,62 +102,12 @@ func (m *machine) sealedCopy(k dict.Kind, of value) {
 // pickles have.
 func (m *machine) everyday(g uint64, args []value) bool {
 	switch g {
-	case globalCounter:
-		switch {
-		case len(args) == 0:
-			m.push(m.object(dict.KindDict, growing))
-		case m.kindsAre(args, kindRef) && m.objects[args[0].data].kind == dict.KindDict:
-			m.sealedCopy(dict.KindDict, args[0])
-		default:
-			return false
-		}
-	case globalDefaultDict:
-		ok := len(args) == 0 || m.kindsAre(args, kindNull) || m.kindsAre(args, kindGlobal) && isFactory(args[0].data)
-		if !ok {
-			return false
-		}
-		m.push(m.object(dict.KindDict, growing))
-	case globalDeque:
-		ok := len(args) == 0 || (len(args) == 1 || len(args) == 2 && args[1].kind() == kindInt) &&
-			args[0].kind() == kindRef && m.objects[args[0].data].kind == dict.KindTuple && m.objects[args[0].data].n == 0
-		if !ok {
-			return false
-		}
-		m.push(m.object(dict.KindList, growing))
+	case globalCounter, globalDefaultDict, globalDeque:
+		return m.collection(g, args)
 	case globalPosixPath, globalPurePosixPath, globalWindowsPath, globalPureWindowsPath:
-		parts := make([]string, 0, min(len(args), 16))
-		for _, a := range args {
-			if a.kind() != kindText {
-				return false
-			}
-			if m.room.text -= int(a.n()) + 8; m.room.text < 0 {
-				return m.tooMuchCalled()
-			}
-			parts = append(parts, string(m.bytesOf(a)))
-		}
-		if g == globalPosixPath || g == globalPurePosixPath {
-			m.pushString(posixPath(parts))
-		} else {
-			m.pushString(windowsPath(parts))
-		}
+		return m.pathText(g, args)
 	case globalFraction:
-		switch {
-		case m.kindsAre(args, kindText):
-			m.push(args[0])
-		case len(args) == 2:
-			num, ok := m.bigOf(args[0])
-			den, fine := m.bigOf(args[1])
-			if !ok || !fine || den.Sign() <= 0 {
-				return false
-			}
-			text := num.String()
-			if den.Cmp(big.NewInt(1)) != 0 {
-				text += "/" + den.String()
-			}
-			m.pushString(text)
-		default:
-			return false
-		}
+		return m.fraction(args)
 	case globalIPv4Address, globalIPv6Address:
 		if m.kindsAre(args, kindText) {
 			m.push(args[0])
@@ -198,18 +148,85 @@ func (m *machine) everyday(g uint64, args []value) bool {
 		}
 		m.pushZone(dict.FixedZone(time.Duration(int64(args[0].data)) * time.Minute))
 	case globalTzOffset:
-		if len(args) != 2 || args[1].kind() != kindMade || args[0].kind() != kindNull && args[0].kind() != kindText {
-			return false
-		}
-		args = []value{args[1], args[0]}
-		if args[1].kind() == kindNull {
-			args = args[:1]
-		}
-		return m.timeZone(args)
+		return m.dateutilOffset(args)
 	default:
 		return false
 	}
 	return true
+}
+
+// collection pushes the container that a type of collections begins with.
+func (m *machine) collection(g uint64, args []value) bool {
+	switch {
+	case g == globalCounter && m.kindsAre(args, kindRef) && m.objects[args[0].data].kind == dict.KindDict:
+		m.sealedCopy(dict.KindDict, args[0])
+	case g == globalCounter && len(args) == 0,
+		g == globalDefaultDict && (len(args) == 0 || m.kindsAre(args, kindNull) || m.kindsAre(args, kindGlobal) && isFactory(args[0].data)):
+		m.push(m.object(dict.KindDict, growing))
+	case g == globalDeque && (len(args) == 0 || (len(args) == 1 || len(args) == 2 && args[1].kind() == kindInt) && m.isEmptyTuple(args[0])):
+		m.push(m.object(dict.KindList, growing))
+	default:
+		return false
+	}
+	return true
+}
+
+func (m *machine) isEmptyTuple(v value) bool {
+	return v.kind() == kindRef && m.objects[v.data].kind == dict.KindTuple && m.objects[v.data].n == 0
+}
+
+// pathText pushes the text of a path, as str has it, from its parts.
+func (m *machine) pathText(g uint64, args []value) bool {
+	parts := make([]string, 0, min(len(args), 16))
+	for _, a := range args {
+		if a.kind() != kindText {
+			return false
+		}
+		if m.room.text -= int(a.n()) + 8; m.room.text < 0 {
+			return m.tooMuchCalled()
+		}
+		parts = append(parts, string(m.bytesOf(a)))
+	}
+	if g == globalPosixPath || g == globalPurePosixPath {
+		m.pushString(posixPath(parts))
+	} else {
+		m.pushString(windowsPath(parts))
+	}
+	return true
+}
+
+// fraction pushes the text of a fraction: its argument, or that of two ints.
+func (m *machine) fraction(args []value) bool {
+	if m.kindsAre(args, kindText) {
+		m.push(args[0])
+		return true
+	}
+	if len(args) != 2 {
+		return false
+	}
+	num, ok := m.bigOf(args[0])
+	den, fine := m.bigOf(args[1])
+	if !ok || !fine || den.Sign() <= 0 {
+		return false
+	}
+	text := num.String()
+	if den.Cmp(big.NewInt(1)) != 0 {
+		text += "/" + den.String()
+	}
+	m.pushString(text)
+	return true
+}
+
+// dateutilOffset pushes the zone of dateutil.tz.tzoffset: a name or None, and a timedelta.
+func (m *machine) dateutilOffset(args []value) bool {
+	if len(args) != 2 || args[1].kind() != kindMade || args[0].kind() != kindNull && args[0].kind() != kindText {
+		return false
+	}
+	args = []value{args[1], args[0]}
+	if args[1].kind() == kindNull {
+		args = args[:1]
+	}
+	return m.timeZone(args)
 }
 
 func isFactory(g uint64) bool {
