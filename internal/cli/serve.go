@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"net"
 	"os"
 	"os/signal"
 	"slices"
@@ -200,94 +201,140 @@ func (s *serve) serve(cmd *cobra.Command, log *slog.Logger) error {
 	if err := s.check(); err != nil {
 		return err
 	}
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
-	defer signal.Stop(signals)
-	signal.Ignore(syscall.SIGPIPE) // a reader of stdout that goes away is an error like others
-	defer signal.Reset(syscall.SIGPIPE)
-
+	signals, hangups, uncatch := catchSignals(!terminal.Is(cmd.ErrOrStderr()))
+	defer uncatch()
 	s.kept.Store(&s.keep)
 	s.current = cmd
 	s.greeting = s.newGreeting(cmd)
 	s.system = supervisorOf()
-	hangups := make(chan os.Signal, 1)
-	if !signal.Ignored(syscall.SIGHUP) && !terminal.Is(cmd.ErrOrStderr()) {
-		signal.Notify(hangups, syscall.SIGHUP)
-		defer signal.Stop(hangups)
-	}
 	if err := s.checked.Load(s.schemas.values); err != nil {
 		return err
 	}
-	told, err := s.metrics.open(cmd.Context())
+	at, err := s.listen(cmd.Context(), log)
 	if err != nil {
 		return err
 	}
-	if told != nil {
-		defer told.Close()
-	}
-	endpoints, closeDoors, err := s.open(cmd.Context(), log)
-	if err != nil {
-		return err
-	}
-	defer closeDoors()
-	secure, err := s.forward.open(cmd.Context(), endpoints[0])
-	if err != nil {
-		return err
-	}
-	if secure != nil {
-		defer secure.endpoint.Listener.Close()
-	}
+	defer at.close()
 	st, err := s.openStore(cmd.Context(), log)
 	if err != nil {
 		return err
 	}
-	if s.print.value != "none" {
-		looks := dressed(outputOf(cmd), s.print.value, false)
-		s.printer, err = newPrinter(cmd.Context(), st, outputOf(cmd), &written{format: s.printed(looks), codecs: s.stored()}, looks, log)
-		if err != nil {
-			return errors.Join(err, st.Close())
-		}
+	if err := s.openPrinter(cmd.Context(), outputOf(cmd), st, log); err != nil {
+		return errors.Join(err, st.Close())
 	}
 	s.srv = s.server()
-	s.srv.Schema = s.checked.Of
-	if secure != nil {
-		s.srv.Dialects = append(slices.Clip(s.srv.Dialects), secure.dialect)
+	if at.forward != nil {
+		s.srv.Dialects = append(slices.Clip(s.srv.Dialects), at.forward.dialect)
 	}
-	s.srv.Handler, s.srv.Store, s.srv.Logger = s.handler(), st, log
+	s.srv.Schema, s.srv.Handler, s.srv.Store, s.srv.Logger = s.checked.Of, s.handler(), st, log
 	if s.handlerCmd != "" {
 		h := startHandler(cmd.Context(), s.handlerCmd, int(s.handlers), handlerTime, cmd.ErrOrStderr(), log)
 		defer h.Close()
 		s.srv.Handler = h
 	}
-	served := make(chan error, len(endpoints)+2)
-	for _, at := range endpoints {
-		s.tell("address", "listening on", "%s", where(at.Listener))
-		at.Once = s.once
-		go func() { served <- s.srv.Serve(at) }()
-	}
-	if secure != nil {
-		s.tell("forward", "listening on", "%s for Fluent Forward with a shared key", where(secure.endpoint.Listener))
-		go func() { served <- secure.serve(s.srv) }()
-	}
+	served := s.start(at)
 	end := s.runBeside(cmd.Context(), st, log, served)
-	if told != nil {
-		s.tell("metrics", "metrics at", "http://%s/metrics", told.Addr())
+	if at.metrics != nil {
+		s.tell("metrics", "metrics at", "http://%s/metrics", at.metrics.Addr())
 	}
 	if s.greeting != nil {
-		s.greeting.next(&endpoints[0])
+		s.greeting.next(&at.endpoints[0])
 		s.greeting.write()
 	}
 	watching, unwatch := context.WithCancel(cmd.Context())
 	defer unwatch()
 	s.system.watch(watching, func() { s.srv.Stats() })
 	s.system.tell("READY=1")
-	defer serveMetrics(told, metrics.Options{Server: s.srv, Store: st, Version: version()})()
+	defer serveMetrics(at.metrics, metrics.Options{Server: s.srv, Store: st, Version: version()})()
 	err = s.wait(cmd.Context(), served, signals, hangups)
 	var exit exitError
 	if errors.As(err, &exit) {
 		return err // at once
 	}
 	return errors.Join(err, end(), st.Close())
+}
+
+// catchSignals catches what ends the server, and unless they are ignored, the hangups that
+// make it read its settings again. uncatch undoes it.
+func catchSignals(reloads bool) (signals, hangups <-chan os.Signal, uncatch func()) {
+	ends, again := make(chan os.Signal, 2), make(chan os.Signal, 1)
+	signal.Notify(ends, syscall.SIGINT, syscall.SIGTERM)
+	signal.Ignore(syscall.SIGPIPE) // a reader of stdout that goes away is an error like others
+	if reloads && !signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(again, syscall.SIGHUP)
+	}
+	return ends, again, func() {
+		signal.Stop(again)
+		signal.Reset(syscall.SIGPIPE)
+		signal.Stop(ends)
+	}
+}
+
+// listeners are all that a server listens on.
+type listeners struct {
+	endpoints []dictwire.Endpoint // one for each door
+	doors     func()              // closes them
+	forward   *forwardDoor        // Fluent Forward with a shared key, or nil
+	metrics   net.Listener        // or nil
+}
+
+// listen opens all listeners, or none.
+func (s *serve) listen(ctx context.Context, log *slog.Logger) (_ *listeners, err error) {
+	at := new(listeners)
+	defer func() {
+		if err != nil {
+			at.close()
+		}
+	}()
+	if at.metrics, err = s.metrics.open(ctx); err != nil {
+		return nil, err
+	}
+	if at.endpoints, at.doors, err = s.open(ctx, log); err != nil {
+		return nil, err
+	}
+	if at.forward, err = s.forward.open(ctx, at.endpoints[0]); err != nil {
+		return nil, err
+	}
+	return at, nil
+}
+
+func (at *listeners) close() {
+	if at.forward != nil {
+		at.forward.endpoint.Listener.Close()
+	}
+	if at.doors != nil {
+		at.doors()
+	}
+	if at.metrics != nil {
+		at.metrics.Close()
+	}
+}
+
+// openPrinter starts the printer on out, unless nothing is to be printed.
+func (s *serve) openPrinter(ctx context.Context, out *terminal.Output, st store.Store, log *slog.Logger) (err error) {
+	if s.print.value == "none" {
+		return nil
+	}
+	looks := dressed(out, s.print.value, false)
+	what := &written{format: s.printed(looks), codecs: s.stored()}
+	s.printer, err = newPrinter(ctx, st, out, what, looks, log)
+	return err
+}
+
+// start serves all listeners, and tells where they are. served receives the result of each,
+// and has room for one more.
+func (s *serve) start(at *listeners) (served chan error) {
+	served = make(chan error, len(at.endpoints)+2)
+	for _, e := range at.endpoints {
+		s.tell("address", "listening on", "%s", where(e.Listener))
+		e.Once = s.once
+		go func() { served <- s.srv.Serve(e) }()
+	}
+	if f := at.forward; f != nil {
+		s.tell("forward", "listening on", "%s for Fluent Forward with a shared key", where(f.endpoint.Listener))
+		go func() { served <- f.serve(s.srv) }()
+	}
+	return served
 }
 
 // runBeside runs what is to run beside the server, which is ended by its error.
