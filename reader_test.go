@@ -133,7 +133,7 @@ func TestSlowReadersHoldNoMemory(t *testing.T) {
 // A panicking store panics when it is read.
 type panicking struct{ *memory.Store }
 
-func (panicking) Read(context.Context, store.Position, store.ReadOptions) iter.Seq2[store.Batch, error] {
+func (panicking) Read(context.Context, store.Position, store.ReadOptions) iter.Seq2[store.ReadBatch, error] {
 	panic("injected")
 }
 

@@ -164,7 +164,7 @@ func (o *outbox) count(ctx context.Context, follow bool, more func(topic string,
 
 // pass counts a block, unless a reader of its topic has counted it already. It returns the number
 // after the last one that is counted.
-func (o *outbox) pass(t *topic, b store.Batch) uint64 {
+func (o *outbox) pass(t *topic, b store.ReadBatch) uint64 {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if !t.stuck && o.broken == nil && b.Next.Compare(t.tail.at) > 0 {

@@ -83,7 +83,7 @@ type Log interface {
 	//
 	// The batch is valid until the loop's next step. A reader that pauses holds
 	// nothing but one batch, and slows nobody.
-	Read(ctx context.Context, from Position, o ReadOptions) iter.Seq2[Batch, error]
+	Read(ctx context.Context, from Position, o ReadOptions) iter.Seq2[ReadBatch, error]
 
 	// CheckPosition returns nil where p is the beginning, or a position of this
 	// store that is not beyond its head, whoever has written there. Else the
@@ -92,7 +92,7 @@ type Log interface {
 	CheckPosition(ctx context.Context, p Position) error
 
 	// Seek returns the position of the first block that was stored at t or
-	// later, or the head. The time is Batch.Time.
+	// later, or the head. The time is ReadBatch.Time.
 	Seek(ctx context.Context, t time.Time) (Position, error)
 
 	// Head returns the position after the last block that readers of this Store
@@ -223,8 +223,8 @@ type Room interface {
 	Want(ctx context.Context, bytes int64) bool
 }
 
-// A Batch is what a read yields: a block, or progress.
-type Batch struct {
+// A ReadBatch is what a read yields: a block, or progress.
+type ReadBatch struct {
 	// At is the position of the first record that is to be read: where the read
 	// began within the block, those before At.Index were read before.
 	At Position

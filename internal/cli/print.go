@@ -99,7 +99,7 @@ func (p *printer) isHead(ctx context.Context) bool {
 }
 
 // block prints the records of a batch.
-func (p *printer) block(b store.Batch) {
+func (p *printer) block(b store.ReadBatch) {
 	for i, record := range b.Block.Records(b.At.Index) {
 		line, err := p.record.record(b.Block.Codec, record)
 		if err != nil {

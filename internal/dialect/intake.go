@@ -112,14 +112,14 @@ type Writer interface {
 	//
 	// What is settled is returned with an error, too. The error is an
 	// *[fault.Error] for the peer that ends the connection, or the cause of ctx.
-	Take(ctx context.Context, b *Batch, answer func(Answer) error) (Settled, error)
+	Take(ctx context.Context, b *WriteBatch, answer func(Answer) error) (Settled, error)
 
 	// Close gives the producer back.
 	Close()
 }
 
-// A Batch is records of one codec that were received together.
-type Batch struct {
+// A WriteBatch is records of one codec that were received together.
+type WriteBatch struct {
 	Codec   codec.Codec
 	Records [][]byte // each one serialized dictionary, or one of Bad; valid until Take returns
 	Bad     []Bad    // those that can't be read, in order
@@ -127,7 +127,7 @@ type Batch struct {
 }
 
 // Time returns the time of a record, or store.UnknownTime.
-func (b *Batch) Time(index int) int64 {
+func (b *WriteBatch) Time(index int) int64 {
 	if index < len(b.Times) {
 		return b.Times[index]
 	}
@@ -135,8 +135,8 @@ func (b *Batch) Time(index int) int64 {
 }
 
 // From returns the batch without the first n records.
-func (b *Batch) From(n int) *Batch {
-	rest := &Batch{Codec: b.Codec, Records: b.Records[n:]}
+func (b *WriteBatch) From(n int) *WriteBatch {
+	rest := &WriteBatch{Codec: b.Codec, Records: b.Records[n:]}
 	if b.Times != nil {
 		rest.Times = b.Times[n:]
 	}
@@ -160,7 +160,7 @@ type Settled struct {
 
 // A Bad is a record that can't be read.
 type Bad struct {
-	Index int          // in Batch.Records: what has come of it so far
+	Index int          // in WriteBatch.Records: what has come of it so far
 	At    int64        // offset of its first byte from the connection's first
 	Err   *fault.Error // why
 }
@@ -170,7 +170,7 @@ type Answer struct {
 	Index int          // of the record in its batch
 	Reply *dict.Dict   // what the handler replies, if anything
 	Err   *fault.Error // why the record was rejected
-	Bad   bool         // it was one of Batch.Bad
+	Bad   bool         // it was one of WriteBatch.Bad
 }
 
 // A ReadRequest says what a connection wants to read.
@@ -211,18 +211,18 @@ type Form struct {
 	Format string
 
 	// Append appends the record of an index of a block, which is d.
-	Append func(dst []byte, b *store.Batch, index uint32, d *dict.Dict) ([]byte, error)
+	Append func(dst []byte, b *store.ReadBatch, index uint32, d *dict.Dict) ([]byte, error)
 }
 
 // FormOf is the form of a codec's format.
 func FormOf(c codec.Codec) Form {
-	return Form{c.Name(), func(dst []byte, _ *store.Batch, _ uint32, d *dict.Dict) ([]byte, error) { return c.Append(dst, d) }}
+	return Form{c.Name(), func(dst []byte, _ *store.ReadBatch, _ uint32, d *dict.Dict) ([]byte, error) { return c.Append(dst, d) }}
 }
 
 // A Part is records of a block that are given together: those from At on, before Next.
 // Without a block it is progress.
 type Part struct {
-	store.Batch
+	store.ReadBatch
 	Format  string   // of the form
 	Lengths []uint32 // of the records, in bytes
 	Data    []byte   // the records, one after the other

@@ -39,7 +39,7 @@ type Source interface {
 // A Sequence finds records that stand back to back in a source.
 //
 //	q := dialect.NewSequence(source, cd, limits)
-//	err := q.Each(ctx, func(b *dialect.Batch) error { … }) // takes b in
+//	err := q.Each(ctx, func(b *dialect.WriteBatch) error { … }) // takes b in
 type Sequence struct {
 	// Strict says that the first record that can't be read ends the sequence,
 	// and that one that the connection's end cuts off is none. Otherwise the
@@ -51,7 +51,7 @@ type Sequence struct {
 
 	source  Source
 	scanner codec.Scanner
-	batch   Batch
+	batch   WriteBatch
 	fault   *fault.Error // what ends the sequence
 	done    int          // buffered bytes that were scanned
 	within  bool         // the beginning of a record is behind them
@@ -60,14 +60,14 @@ type Sequence struct {
 
 // NewSequence returns the sequence of records in the given format.
 func NewSequence(s Source, cd codec.Codec, limits codec.Limits) *Sequence {
-	return &Sequence{source: s, scanner: cd.NewScanner(limits), batch: Batch{Codec: cd}}
+	return &Sequence{source: s, scanner: cd.NewScanner(limits), batch: WriteBatch{Codec: cd}}
 }
 
 // Each gives take the records in batches, bad ones included, until the sequence
 // ends. A batch is valid until take returns. The error is nil where the source
 // has ended, an *[fault.Error] where a bad record ends the sequence, what take returned,
 // or that of [Source.More].
-func (q *Sequence) Each(ctx context.Context, take func(*Batch) error) error {
+func (q *Sequence) Each(ctx context.Context, take func(*WriteBatch) error) error {
 	if !q.Strict {
 		q.scanner.Resume()
 	}

@@ -55,7 +55,7 @@ func TestSequenceOfBytes(t *testing.T) {
 			q := dialect.NewSequence(&body{all: []byte(test.text), step: step}, test.codec, codec.Limits{})
 			q.Strict = test.strict
 			var got []string
-			err := q.Each(t.Context(), func(b *dialect.Batch) error {
+			err := q.Each(t.Context(), func(b *dialect.WriteBatch) error {
 				for i, r := range b.Records {
 					if k := slices.IndexFunc(b.Bad, func(bad dialect.Bad) bool { return bad.Index == i }); k >= 0 {
 						got = append(got, fmt.Sprintf("!%s@%d", b.Bad[k].Err.Code, b.Bad[k].Err.At))
@@ -90,7 +90,7 @@ func TestBadRecordsAreFewAtATime(t *testing.T) {
 	const all = 10_000
 	q := dialect.NewSequence(&body{all: bytes.Repeat([]byte("7\n"), all), step: 1 << 20}, json.Codec{}, codec.Limits{})
 	bad := 0
-	if err := q.Each(t.Context(), func(b *dialect.Batch) error {
+	if err := q.Each(t.Context(), func(b *dialect.WriteBatch) error {
 		if bad += len(b.Bad); len(b.Bad) > 64 {
 			return fmt.Errorf("%d at once", len(b.Bad))
 		}

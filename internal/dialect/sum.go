@@ -23,7 +23,7 @@ func SumOf(record []byte) Sum { return Sum{CRC: crc32.Checksum(record, castagnol
 // LastSum returns the sum of record n−1 of the batch. What was received of a bad
 // one may be more than the record: what separates it from the next, and others
 // that the search for that passed over. So the sum is of what was read.
-func (b *Batch) LastSum(n int) Sum {
+func (b *WriteBatch) LastSum(n int) Sum {
 	record := b.Records[n-1]
 	for _, bad := range b.Bad {
 		if bad.Index != n-1 {

@@ -34,28 +34,28 @@ const (
 
 // parts yields the records of a block: all at once as they are stored, where the peer
 // takes that, else in parts. It reports whether more is wanted.
-func (c *converter) parts(ctx context.Context, b store.Batch, yield func(dialect.Part, error) bool) bool {
+func (c *converter) parts(ctx context.Context, b store.ReadBatch, yield func(dialect.Part, error) bool) bool {
 	defer c.forget()
 	if len(c.forms) == 0 || slices.ContainsFunc(c.forms, func(f dialect.Form) bool { return f.Format == b.Block.Codec }) {
 		if err := c.room.Need(ctx, int64(lengthCost*len(b.Block.Lengths))); err != nil {
-			return yield(dialect.Part{Batch: b}, err) && false
+			return yield(dialect.Part{ReadBatch: b}, err) && false
 		}
 		skip := 0
 		for _, n := range b.Block.Lengths[:b.At.Index] {
 			skip += int(n)
 		}
-		return yield(dialect.Part{Batch: b, Format: b.Block.Codec, Lengths: b.Block.Lengths[b.At.Index:], Data: b.Block.Data[skip:]}, nil)
+		return yield(dialect.Part{ReadBatch: b, Format: b.Block.Codec, Lengths: b.Block.Lengths[b.At.Index:], Data: b.Block.Data[skip:]}, nil)
 	}
 	end := b.Next
 	for b.Next = b.At; b.Next != end; {
 		b.At = b.Next
 		if err := c.part(ctx, &b); err != nil {
-			return yield(dialect.Part{Batch: b}, err) && false
+			return yield(dialect.Part{ReadBatch: b}, err) && false
 		}
 		if int(b.Next.Index) == len(b.Block.Lengths) {
 			b.Next = end
 		}
-		if !yield(dialect.Part{Batch: b, Format: c.form.Format, Lengths: c.lengths, Data: c.data}, nil) {
+		if !yield(dialect.Part{ReadBatch: b, Format: c.form.Format, Lengths: c.lengths, Data: c.data}, nil) {
 			return false
 		}
 	}
@@ -64,7 +64,7 @@ func (c *converter) parts(ctx context.Context, b store.Batch, yield func(dialect
 
 // part converts records from b.At on to the first form that holds them, and sets b.Next
 // after the last of them.
-func (c *converter) part(ctx context.Context, b *store.Batch) (err error) {
+func (c *converter) part(ctx context.Context, b *store.ReadBatch) (err error) {
 	for i, form := range c.forms {
 		var (
 			f    *fault.Error
@@ -87,7 +87,7 @@ func (c *converter) part(ctx context.Context, b *store.Batch) (err error) {
 
 // convert converts records from b.At on to c.form, at most as many as it is told, and
 // sets b.Next after the last of them. The error is of the first one.
-func (c *converter) convert(ctx context.Context, b *store.Batch, most int) error {
+func (c *converter) convert(ctx context.Context, b *store.ReadBatch, most int) error {
 	stored, ok := c.codecs[b.Block.Codec]
 	if !ok {
 		return &fault.Error{Code: fault.Unsupported, At: -1, Text: fmt.Sprintf("%v is in format %q, which can't be read here", b.At, b.Block.Codec)}
@@ -116,7 +116,7 @@ func (c *converter) convert(ctx context.Context, b *store.Batch, most int) error
 
 // convertOne converts one record. It reports false where there is no room for it beside
 // those before it.
-func (c *converter) convertOne(ctx context.Context, stored codec.Codec, b *store.Batch, index uint32, record []byte) (room bool, err error) {
+func (c *converter) convertOne(ctx context.Context, stored codec.Codec, b *store.ReadBatch, index uint32, record []byte) (room bool, err error) {
 	others := len(c.data) + lengthCost*(len(c.lengths)+1)
 	for need := int64(others + resultCost*len(record)); ; {
 		if need > c.room.Size() && !c.room.Want(ctx, need) {
@@ -140,7 +140,7 @@ func (c *converter) convertOne(ctx context.Context, stored codec.Codec, b *store
 }
 
 // build returns c.data with a converted record after it.
-func (c *converter) build(ctx context.Context, stored codec.Codec, b *store.Batch, index uint32, record []byte) ([]byte, error) {
+func (c *converter) build(ctx context.Context, stored codec.Codec, b *store.ReadBatch, index uint32, record []byte) ([]byte, error) {
 	room := c.conn.Building().Share(c.conn.Known())
 	if err := room.Take(ctx, convertCost*int64(len(record))); err != nil {
 		return nil, err
@@ -155,7 +155,7 @@ func (c *converter) build(ctx context.Context, stored codec.Codec, b *store.Batc
 
 // faultOfConversion returns the fault of a record that can't be converted, or err where
 // that is not the record's.
-func faultOfConversion(b store.Batch, index uint32, err error) error {
+func faultOfConversion(b store.ReadBatch, index uint32, err error) error {
 	at := b.At
 	at.Index = index
 	var (

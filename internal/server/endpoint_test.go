@@ -53,7 +53,7 @@ func (d masks) Serve(ctx context.Context, c *dialect.Conn, in dialect.Intake) er
 		return err
 	}
 	defer w.Close()
-	return dialect.NewSequence(c, d.Codecs["json"], d.Limits()).Each(ctx, func(b *dialect.Batch) error {
+	return dialect.NewSequence(c, d.Codecs["json"], d.Limits()).Each(ctx, func(b *dialect.WriteBatch) error {
 		settled, err := w.Take(ctx, b, nil)
 		_, writing := c.Write([]byte{byte(settled.Records)})
 		return errors.Join(err, writing)

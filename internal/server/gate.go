@@ -24,7 +24,7 @@ func storedAsItCame(c codec.Codec) bool {
 // decideAll decides about the records from an index on: each is kept, replied to or rejected.
 // It stops early if t must be settled first, without an error, or with the error that stops
 // the records after those in t.
-func (w *writer) decideAll(ctx context.Context, t *pendingAppend, b *dialect.Batch, from int) error {
+func (w *writer) decideAll(ctx context.Context, t *pendingAppend, b *dialect.WriteBatch, from int) error {
 	bad := b.Bad
 	for i := range b.Records {
 		isBad := len(bad) > 0 && bad[0].Index == i
@@ -49,7 +49,7 @@ const longDeciding = 4096
 
 // decideWhole is decideAll for records that are settled together: it waits for a failing
 // handler instead of stopping early.
-func (w *writer) decideWhole(ctx context.Context, t *pendingAppend, b *dialect.Batch) error {
+func (w *writer) decideWhole(ctx context.Context, t *pendingAppend, b *dialect.WriteBatch) error {
 	bad := b.Bad
 	for i := range b.Records {
 		var f *dialect.Bad
@@ -80,7 +80,7 @@ func (w *writer) decideWhole(ctx context.Context, t *pendingAppend, b *dialect.B
 
 // decide decides about one record, and charges t for it. It reports false if t must be
 // settled first. An error stops this record and all after it.
-func (w *writer) decide(ctx context.Context, t *pendingAppend, b *dialect.Batch, index int, bad *dialect.Bad) (room bool, err error) {
+func (w *writer) decide(ctx context.Context, t *pendingAppend, b *dialect.WriteBatch, index int, bad *dialect.Bad) (room bool, err error) {
 	record := b.Records[index]
 	held, size := t.room.Size(), t.size
 	if room, err := t.hold(ctx, w.decidingCost(codec.Of(b.Codec, record), len(record))); err != nil || !room {
@@ -104,7 +104,7 @@ func (w *writer) decide(ctx context.Context, t *pendingAppend, b *dialect.Batch,
 
 // decideGood is decide for a well-formed record. It returns the handler's reply. held is
 // t's charge before the record.
-func (w *writer) decideGood(ctx context.Context, t *pendingAppend, b *dialect.Batch, index int, held int64) (reply *dict.Dict, room bool, err error) {
+func (w *writer) decideGood(ctx context.Context, t *pendingAppend, b *dialect.WriteBatch, index int, held int64) (reply *dict.Dict, room bool, err error) {
 	s, record := w.session.s, b.Records[index]
 	format := codec.Of(b.Codec, record)
 	r := &Request{

@@ -160,7 +160,7 @@ func (t *pendingAppend) keep(w *writer, format string, record []byte, event int6
 }
 
 // keepAll adds all records of a batch whose records are all good and stored unchanged.
-func (t *pendingAppend) keepAll(ctx context.Context, w *writer, b *dialect.Batch) error {
+func (t *pendingAppend) keepAll(ctx context.Context, w *writer, b *dialect.WriteBatch) error {
 	size := 0
 	for _, record := range b.Records {
 		size += len(record)
@@ -185,7 +185,7 @@ func (t *pendingAppend) keepAll(ctx context.Context, w *writer, b *dialect.Batch
 
 // reject adds the rejection of a record, of which bytes is what was received. offset is
 // the place of the fault in it, or -1.
-func (t *pendingAppend) reject(w *writer, b *dialect.Batch, bytes []byte, f *fault.Error, offset int64) error {
+func (t *pendingAppend) reject(w *writer, b *dialect.WriteBatch, bytes []byte, f *fault.Error, offset int64) error {
 	number := w.next + uint64(t.records)
 	record, err := w.row(codec.Of(b.Codec, bytes).Name(), bytes, f, offset, number)
 	if err != nil {

@@ -28,7 +28,7 @@ func (r *rates) set(records, bytes int64) {
 
 // cost returns how long a principal must wait after a batch until it may send the next
 // one, if it does nothing but send.
-func (r *rates) cost(b *dialect.Batch) time.Duration {
+func (r *rates) cost(b *dialect.WriteBatch) time.Duration {
 	size := 0
 	for _, record := range b.Records {
 		size += len(record)
@@ -47,7 +47,7 @@ func share(n int, rate int64) time.Duration {
 // pace waits until the writer's principal may send a batch, and charges it. Where its
 // connection is about to end, it is charged and does not wait. Neither does it while
 // others wait for the memory that the batch lies in: More waits all the longer.
-func (w *writer) pace(ctx context.Context, b *dialect.Batch) error {
+func (w *writer) pace(ctx context.Context, b *dialect.WriteBatch) error {
 	r, conn := &w.session.s.rates, w.session.conn
 	cost := r.cost(b)
 	if cost == 0 {

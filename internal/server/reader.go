@@ -157,7 +157,7 @@ func (r *reader) Batches(ctx context.Context) iter.Seq2[dialect.Part, error] {
 				if !r.give.parts(ctx, b, yield) {
 					return
 				}
-			} else if !yield(dialect.Part{Batch: b}, err) {
+			} else if !yield(dialect.Part{ReadBatch: b}, err) {
 				return
 			}
 		}

@@ -38,7 +38,7 @@ func TestInfo(t *testing.T) {
 			if err != nil {
 				continue
 			}
-			if _, err := w.Take(t.Context(), &dialect.Batch{Codec: json.Codec{}, Records: [][]byte{[]byte("{}")}}, nil); err != nil {
+			if _, err := w.Take(t.Context(), &dialect.WriteBatch{Codec: json.Codec{}, Records: [][]byte{[]byte("{}")}}, nil); err != nil {
 				t.Fatal(err)
 			}
 			w.Close()

@@ -54,7 +54,7 @@ func TestSessionsAtOnce(t *testing.T) {
 				if err != nil {
 					t.Error(err)
 				}
-				for _, b := range []*dialect.Batch{
+				for _, b := range []*dialect.WriteBatch{
 					{Codec: json.Codec{}, Records: [][]byte{fmt.Appendf(nil, `{"n":%d}`, n)}},
 					{Codec: pickle.Codec{}, Records: [][]byte{pickled, []byte("bad")}},
 				} {
@@ -102,7 +102,7 @@ func TestForms(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer w.Close()
-	b := &dialect.Batch{Codec: cbor.Codec{}}
+	b := &dialect.WriteBatch{Codec: cbor.Codec{}}
 	for _, v := range []any{1, []byte{2}, 3} {
 		record, err := cbor.Codec{}.Append(nil, dict.Of("n", v))
 		if err != nil {
@@ -114,7 +114,7 @@ func TestForms(t *testing.T) {
 		t.Fatal(err)
 	}
 	own := func(keep string) dialect.Form {
-		return dialect.Form{Append: func(dst []byte, b *store.Batch, i uint32, d *dict.Dict) ([]byte, error) {
+		return dialect.Form{Append: func(dst []byte, b *store.ReadBatch, i uint32, d *dict.Dict) ([]byte, error) {
 			v, _ := d.Get("n")
 			if _, isBytes := v.Bytes(); isBytes && keep == "" {
 				return nil, &codec.LossError{Codec: "own", Path: "/n"}

@@ -147,7 +147,7 @@ func (w *writer) Rejections(ctx context.Context, after uint64) iter.Seq2[store.R
 }
 
 // Take implements [dialect.Writer].
-func (w *writer) Take(ctx context.Context, b *dialect.Batch, answer func(dialect.Answer) error) (settled dialect.Settled, err error) {
+func (w *writer) Take(ctx context.Context, b *dialect.WriteBatch, answer func(dialect.Answer) error) (settled dialect.Settled, err error) {
 	if err := w.session.used(); err != nil {
 		return settled, err
 	}
@@ -182,7 +182,7 @@ func (w *writer) beginLong(ctx context.Context) error {
 
 // takeSome accepts and settles records from an index on: all of them if there is enough
 // memory, and at least one.
-func (w *writer) takeSome(ctx context.Context, b *dialect.Batch, from int, answer func(dialect.Answer) error) (settled dialect.Settled, err error) {
+func (w *writer) takeSome(ctx context.Context, b *dialect.WriteBatch, from int, answer func(dialect.Answer) error) (settled dialect.Settled, err error) {
 	s := w.session.s
 	w.check = nil
 	if s.Schema != nil && !strings.HasPrefix(w.topic, "_") {

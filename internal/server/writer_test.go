@@ -53,7 +53,7 @@ func TestTake(t *testing.T) {
 		{[]string{`{"a":4}`, `{"wait":1}`, `{"a":5}`}, 1, true},
 		{[]string{`{"wait":1}`}, 0, true},
 	} {
-		b := &dialect.Batch{Codec: json.Codec{}}
+		b := &dialect.WriteBatch{Codec: json.Codec{}}
 		for _, r := range test.records {
 			b.Records = append(b.Records, []byte(r))
 		}

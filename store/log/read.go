@@ -14,8 +14,8 @@ import (
 )
 
 // Read implements [store.Log].
-func (s *Store) Read(ctx context.Context, from store.Position, o store.ReadOptions) iter.Seq2[store.Batch, error] {
-	return func(yield func(store.Batch, error) bool) {
+func (s *Store) Read(ctx context.Context, from store.Position, o store.ReadOptions) iter.Seq2[store.ReadBatch, error] {
+	return func(yield func(store.ReadBatch, error) bool) {
 		r := &reader{s: s, o: o, topics: store.NewPatterns(o.Topics), at: from, fresh: from.IsZero()}
 		defer r.free(ctx)
 		err := r.begin(ctx)
@@ -25,7 +25,7 @@ func (s *Store) Read(ctx context.Context, from store.Position, o store.ReadOptio
 		if errors.Is(err, errStop) {
 			r.keepLast()
 		} else if err != nil {
-			yield(store.Batch{}, err)
+			yield(store.ReadBatch{}, err)
 		}
 	}
 }
@@ -91,7 +91,7 @@ func (r *reader) leave() {
 	r.sc, r.parts, r.planned = nil, nil, 0
 }
 
-func (r *reader) read(ctx context.Context, yield func(store.Batch, error) bool) error {
+func (r *reader) read(ctx context.Context, yield func(store.ReadBatch, error) bool) error {
 	if err := r.gap(yield); err != nil {
 		return err
 	}
@@ -116,7 +116,7 @@ func (r *reader) read(ctx context.Context, yield func(store.Batch, error) bool) 
 		}
 		if r.at != r.said {
 			r.said = r.at
-			if !yield(store.Batch{At: r.at, Next: r.at}, nil) {
+			if !yield(store.ReadBatch{At: r.at, Next: r.at}, nil) {
 				return nil
 			}
 		}
@@ -146,7 +146,7 @@ func (r *reader) wait(ctx context.Context, grown waiter) bool {
 
 // step reads the next frame, and yields what it has. It reports whether there was
 // one; else all below head is done.
-func (r *reader) step(ctx context.Context, yield func(store.Batch, error) bool) (head uint64, more bool, err error) {
+func (r *reader) step(ctx context.Context, yield func(store.ReadBatch, error) bool) (head uint64, more bool, err error) {
 	window, err := r.window(ctx)
 	if err != nil {
 		return 0, false, err
@@ -190,13 +190,13 @@ func (r *reader) step(ctx context.Context, yield func(store.Batch, error) bool) 
 }
 
 // progress says how far the reader is, where it has said nothing for a while.
-func (r *reader) progress(yield func(store.Batch, error) bool) error {
+func (r *reader) progress(yield func(store.ReadBatch, error) bool) error {
 	switch now := time.Now(); {
 	case r.at == r.said || r.quiet.IsZero():
 		r.quiet = now
 	case now.Sub(r.quiet) >= r.o.Progress:
 		r.quiet, r.said = now, r.at
-		if !yield(store.Batch{At: r.at, Next: r.at}, nil) {
+		if !yield(store.ReadBatch{At: r.at, Next: r.at}, nil) {
 			return errStop
 		}
 	}
@@ -294,7 +294,7 @@ func (r *reader) plan(head uint64) (ok bool, err error) {
 }
 
 // yield yields a block that the reader is to see.
-func (r *reader) yield(ctx context.Context, yield func(store.Batch, error) bool, it *item, pos uint64, time int64) error {
+func (r *reader) yield(ctx context.Context, yield func(store.ReadBatch, error) bool, it *item, pos uint64, time int64) error {
 	at, next := r.s.position(pos), r.s.position(pos+1)
 	if pos == r.at.Block {
 		at.Index = r.at.Index
@@ -326,14 +326,14 @@ func (r *reader) yield(ctx context.Context, yield func(store.Batch, error) bool,
 		return nil
 	}
 	r.said = next
-	if !yield(store.Batch{At: at, Next: next, Time: stamp(time), Block: r.block}, nil) {
+	if !yield(store.ReadBatch{At: at, Next: next, Time: stamp(time), Block: r.block}, nil) {
 		return errStop
 	}
 	return nil
 }
 
 // broken yields that a block is damaged whose head is whole.
-func (r *reader) broken(yield func(store.Batch, error) bool, it *item, at, next store.Position, err error) error {
+func (r *reader) broken(yield func(store.ReadBatch, error) bool, it *item, at, next store.Position, err error) error {
 	var b store.Block
 	topic := topicOf(&b, it)
 	if r.s.isTrimmed(topic, at.Block) {
@@ -344,7 +344,7 @@ func (r *reader) broken(yield func(store.Batch, error) bool, it *item, at, next 
 }
 
 // damaged yields that a part of a segment can't be read.
-func (r *reader) damaged(yield func(store.Batch, error) bool, d *hole) error {
+func (r *reader) damaged(yield func(store.ReadBatch, error) bool, d *hole) error {
 	from, to := r.at, r.s.position(d.to)
 	if d.to == 0 {
 		to = r.s.position(r.parts[0].end)
@@ -359,16 +359,16 @@ func (r *reader) damaged(yield func(store.Batch, error) bool, d *hole) error {
 	return r.tell(yield, &store.DamageError{From: from, To: to, Err: err})
 }
 
-func (r *reader) tell(yield func(store.Batch, error) bool, d *store.DamageError) error {
+func (r *reader) tell(yield func(store.ReadBatch, error) bool, d *store.DamageError) error {
 	r.at, r.said = d.To, d.To
-	if !yield(store.Batch{At: d.From, Next: d.To}, d) {
+	if !yield(store.ReadBatch{At: d.From, Next: d.To}, d) {
 		return errStop
 	}
 	return nil
 }
 
 // trimmed yields what was trimmed where the reader would have come to.
-func (r *reader) trimmed(yield func(store.Batch, error) bool) error {
+func (r *reader) trimmed(yield func(store.ReadBatch, error) bool) error {
 	fresh := r.fresh
 	r.fresh = false
 	trims := r.s.topics.trims.Load()
@@ -395,7 +395,7 @@ func (r *reader) trimmed(yield func(store.Batch, error) bool) error {
 			r.at = err.To
 			r.leave()
 		}
-		if !yield(store.Batch{At: err.From, Next: r.at}, err) {
+		if !yield(store.ReadBatch{At: err.From, Next: r.at}, err) {
 			return errStop
 		}
 	}
@@ -407,7 +407,7 @@ func (r *reader) only() bool { return len(r.o.Topics) == 1 && !strings.HasSuffix
 
 // gap yields that a reader's position was given before the log was opened, and is
 // not known to it: what stood there is lost.
-func (r *reader) gap(yield func(store.Batch, error) bool) error {
+func (r *reader) gap(yield func(store.ReadBatch, error) bool) error {
 	for _, g := range r.s.head.Gaps {
 		if g.From < r.at.Block && r.at.Block < g.To {
 			return r.tell(yield, &store.DamageError{From: r.at, To: r.s.position(g.To), Err: errGap})

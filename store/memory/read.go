@@ -11,8 +11,8 @@ import (
 )
 
 // Read implements [store.Log].
-func (s *Store) Read(ctx context.Context, from store.Position, o store.ReadOptions) iter.Seq2[store.Batch, error] {
-	return func(yield func(store.Batch, error) bool) {
+func (s *Store) Read(ctx context.Context, from store.Position, o store.ReadOptions) iter.Seq2[store.ReadBatch, error] {
+	return func(yield func(store.ReadBatch, error) bool) {
 		r := &reader{s: s, o: o, topics: store.NewPatterns(o.Topics), at: from}
 		if o.Room != nil {
 			defer o.Room.Want(ctx, 0)
@@ -33,10 +33,10 @@ type reader struct {
 	told   map[string]uint64 // the topics' trims that are told
 }
 
-func (r *reader) read(ctx context.Context, yield func(store.Batch, error) bool) {
+func (r *reader) read(ctx context.Context, yield func(store.ReadBatch, error) bool) {
 	fresh := r.at.IsZero() // then it misses nothing that was trimmed before
 	if err := r.begin(ctx); err != nil {
-		yield(store.Batch{}, err)
+		yield(store.ReadBatch{}, err)
 		return
 	}
 	said := store.Position{}
@@ -46,7 +46,7 @@ func (r *reader) read(ctx context.Context, yield func(store.Batch, error) bool) 
 		if b.Block != nil && r.o.Room != nil {
 			// The block may be trimmed while it is read.
 			if err := r.o.Room.Need(ctx, entry{block: b.Block}.cost()); err != nil {
-				yield(store.Batch{}, err)
+				yield(store.ReadBatch{}, err)
 				return
 			}
 		} else if r.o.Room != nil {
@@ -96,14 +96,14 @@ func (r *reader) begin(ctx context.Context) error {
 
 // next returns the next batch, or progress to the head and what tells that it
 // has moved. An error without a Next is the last.
-func (r *reader) next(ctx context.Context, fresh bool) (store.Batch, <-chan struct{}, error) {
+func (r *reader) next(ctx context.Context, fresh bool) (store.ReadBatch, <-chan struct{}, error) {
 	s := r.s
 	if err := s.lock(ctx); err != nil {
-		return store.Batch{}, nil, err
+		return store.ReadBatch{}, nil, err
 	}
 	defer s.mu.Unlock()
 	if t := r.trimmed(fresh); t != nil {
-		return store.Batch{At: r.at, Next: r.at}, nil, t
+		return store.ReadBatch{At: r.at, Next: r.at}, nil, t
 	}
 	i, _ := slices.BinarySearchFunc(s.entries, r.at.Block, func(e entry, at uint64) int {
 		if e.at < at {
@@ -120,10 +120,10 @@ func (r *reader) next(ctx context.Context, fresh bool) (store.Batch, <-chan stru
 			continue
 		}
 		r.at = s.position(e.at + 1)
-		return store.Batch{At: at, Next: r.at, Time: e.time, Block: e.block}, nil, nil
+		return store.ReadBatch{At: at, Next: r.at, Time: e.time, Block: e.block}, nil, nil
 	}
 	r.at = s.position(s.next)
-	return store.Batch{At: r.at, Next: r.at}, s.grown, nil
+	return store.ReadBatch{At: r.at, Next: r.at}, s.grown, nil
 }
 
 func (r *reader) wants(b *store.Block) bool {

@@ -15,8 +15,8 @@ import (
 // A reader asks for what it reads next, window by window, and holds nothing at the
 // broker meanwhile. Whether there is more it knows from the headers that its server
 // hears of.
-func (s *Store) Read(ctx context.Context, from store.Position, o store.ReadOptions) iter.Seq2[store.Batch, error] {
-	return func(yield func(store.Batch, error) bool) {
+func (s *Store) Read(ctx context.Context, from store.Position, o store.ReadOptions) iter.Seq2[store.ReadBatch, error] {
+	return func(yield func(store.ReadBatch, error) bool) {
 		r := &reader{s: s, o: o, patterns: store.NewPatterns(o.Topics), at: from, told: map[string]uint64{}}
 		if o.Room != nil {
 			defer o.Room.Want(ctx, 0)
@@ -28,7 +28,7 @@ func (s *Store) Read(ctx context.Context, from store.Position, o store.ReadOptio
 			r.pid = producerID(o.Producer)
 		}
 		if err := r.read(ctx, yield); err != nil {
-			yield(store.Batch{}, err)
+			yield(store.ReadBatch{}, err)
 		}
 	}
 }
@@ -88,7 +88,7 @@ func (r *reader) begin(ctx context.Context) error {
 	return nil
 }
 
-func (r *reader) read(ctx context.Context, yield func(store.Batch, error) bool) error {
+func (r *reader) read(ctx context.Context, yield func(store.ReadBatch, error) bool) error {
 	if err := r.begin(ctx); err != nil {
 		return err
 	}
@@ -110,7 +110,7 @@ func (r *reader) read(ctx context.Context, yield func(store.Batch, error) bool) 
 					return err
 				}
 				if err := r.decode(&batch); err != nil {
-					if !yield(store.Batch{At: batch.At, Next: batch.Next}, err) {
+					if !yield(store.ReadBatch{At: batch.At, Next: batch.Next}, err) {
 						return nil
 					}
 					continue
@@ -124,7 +124,7 @@ func (r *reader) read(ctx context.Context, yield func(store.Batch, error) bool) 
 		case more:
 			if time.Since(saidAt) >= r.o.Progress && r.at != said {
 				said, saidAt = r.at, time.Now()
-				if !yield(store.Batch{At: r.at, Next: r.at}, nil) {
+				if !yield(store.ReadBatch{At: r.at, Next: r.at}, nil) {
 					return nil
 				}
 			}
@@ -171,12 +171,12 @@ func (r *reader) mark() mark { return r.queue[0].mark }
 
 // next returns the next batch, whose block is to be decoded; or that there is more to be
 // got; or progress to the head, and what tells that it has moved.
-func (r *reader) next() (b store.Batch, more bool, changed <-chan struct{}, err error) {
+func (r *reader) next() (b store.ReadBatch, more bool, changed <-chan struct{}, err error) {
 	s := r.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if t := r.trimmed(); t != nil {
-		return store.Batch{At: r.at, Next: r.at}, false, nil, t
+		return store.ReadBatch{At: r.at, Next: r.at}, false, nil, t
 	}
 	ended := !r.o.Follow && r.at.Block >= r.end
 	for len(r.queue) > 0 && !ended {
@@ -200,7 +200,7 @@ func (r *reader) next() (b store.Batch, more bool, changed <-chan struct{}, err 
 			r.drop()
 			continue
 		}
-		return store.Batch{At: at, Next: s.position(p.next), Time: p.time, Block: &r.block}, false, nil, nil
+		return store.ReadBatch{At: at, Next: s.position(p.next), Time: p.time, Block: &r.block}, false, nil, nil
 	}
 	head := s.head
 	if !r.o.Follow {
@@ -210,7 +210,7 @@ func (r *reader) next() (b store.Batch, more bool, changed <-chan struct{}, err 
 		return b, true, nil, nil
 	}
 	r.at = max2(r.at, s.position(head))
-	return store.Batch{At: r.at, Next: r.at}, false, s.changed, nil
+	return store.ReadBatch{At: r.at, Next: r.at}, false, s.changed, nil
 }
 
 func max2(p, q store.Position) store.Position {
@@ -242,7 +242,7 @@ func (r *reader) wants(p parcel) bool {
 }
 
 // decode decodes the block that is next.
-func (r *reader) decode(b *store.Batch) error {
+func (r *reader) decode(b *store.ReadBatch) error {
 	p := r.queue[0]
 	r.drop()
 	r.at = b.Next

@@ -320,10 +320,10 @@ func (f *front) Append(ctx context.Context, blocks ...*store.Block) []store.Resu
 	return results
 }
 
-func (f *front) Read(ctx context.Context, from store.Position, o store.ReadOptions) iter.Seq2[store.Batch, error] {
-	return func(yield func(store.Batch, error) bool) {
+func (f *front) Read(ctx context.Context, from store.Position, o store.ReadOptions) iter.Seq2[store.ReadBatch, error] {
+	return func(yield func(store.ReadBatch, error) bool) {
 		if err := f.begin(ctx, from, o); err != nil {
-			yield(store.Batch{}, err)
+			yield(store.ReadBatch{}, err)
 			return
 		}
 		if o.Room != nil {
@@ -342,7 +342,7 @@ func (f *front) Read(ctx context.Context, from store.Position, o store.ReadOptio
 			batch, changed, err := r.next()
 			if batch.Block != nil && o.Room != nil {
 				if err := o.Room.Need(ctx, int64(len(batch.Block.Data))); err != nil {
-					yield(store.Batch{}, err)
+					yield(store.ReadBatch{}, err)
 					return
 				}
 			}
@@ -371,7 +371,7 @@ func (f *front) Read(ctx context.Context, from store.Position, o store.ReadOptio
 			}
 			progress.Stop()
 		}
-		yield(store.Batch{}, context.Cause(ctx))
+		yield(store.ReadBatch{}, context.Cause(ctx))
 	}
 }
 
@@ -395,12 +395,12 @@ type reader struct {
 }
 
 // next returns the next batch, or progress and what tells of more.
-func (r *reader) next() (store.Batch, <-chan struct{}, error) {
+func (r *reader) next() (store.ReadBatch, <-chan struct{}, error) {
 	r.f.mu.Lock()
 	defer r.f.mu.Unlock()
 	if e := r.trim(); e != nil {
 		r.told[e.topic] = e.at
-		return store.Batch{At: r.at, Next: r.at}, nil, &store.TrimmedError{From: r.at, To: r.f.position(e.at), Topic: e.topic}
+		return store.ReadBatch{At: r.at, Next: r.at}, nil, &store.TrimmedError{From: r.at, To: r.f.position(e.at), Topic: e.topic}
 	}
 	for _, e := range r.f.blocks {
 		at := r.f.position(e.at)
@@ -413,10 +413,10 @@ func (r *reader) next() (store.Batch, <-chan struct{}, error) {
 		}
 		r.at = r.f.position(e.at + 1)
 		r.last = max(r.last, e.time)
-		return store.Batch{At: at, Next: r.at, Time: time.Unix(0, r.last).UTC(), Block: b}, nil, nil
+		return store.ReadBatch{At: at, Next: r.at, Time: time.Unix(0, r.last).UTC(), Block: b}, nil, nil
 	}
 	r.at = r.f.position(max(r.f.head, r.at.Block))
-	return store.Batch{At: r.at, Next: r.at}, r.f.changed, nil
+	return store.ReadBatch{At: r.at, Next: r.at}, r.f.changed, nil
 }
 
 func (r *reader) wants(b *store.Block) bool {

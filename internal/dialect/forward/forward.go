@@ -90,7 +90,7 @@ type taking struct {
 	topic  string         // its
 
 	// Messages of one record each that were not taken in yet. They are buffered.
-	batch   dialect.Batch
+	batch   dialect.WriteBatch
 	single  *entries
 	waiting int // their bytes
 }
@@ -273,7 +273,7 @@ func (t *taking) many(ctx context.Context, m message) (err error) {
 	}
 	q := dialect.NewSequence(source, format, t.d.Limits())
 	found := 0
-	err = q.Each(ctx, func(b *dialect.Batch) error {
+	err = q.Each(ctx, func(b *dialect.WriteBatch) error {
 		b.Times = format.scanner.takeTimes()
 		from := min(max(settled-found, 0), len(b.Records))
 		if found += len(b.Records); from == len(b.Records) {
@@ -296,7 +296,7 @@ func (t *taking) takeOne(ctx context.Context, w dialect.Writer, format *entries,
 	}
 	at := t.c.Offset()
 	record, time, err := format.scanner.alone(m.entries)
-	b := dialect.Batch{Codec: format, Records: [][]byte{record}, Times: []int64{time}}
+	b := dialect.WriteBatch{Codec: format, Records: [][]byte{record}, Times: []int64{time}}
 	if err != nil {
 		b.Bad = []dialect.Bad{{At: at, Err: dialect.FaultOf(err, at)}}
 	}

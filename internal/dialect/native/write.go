@@ -61,7 +61,7 @@ func (d native) write(ctx context.Context, c *dialect.Conn, session dialect.Sess
 	beats := newBeater(func() {
 		_ = errors.Join(s.again(), c.Flush()) // a connection that is gone fails More
 	})
-	return q.Each(ctx, func(b *dialect.Batch) (err error) {
+	return q.Each(ctx, func(b *dialect.WriteBatch) (err error) {
 		var settled dialect.Settled
 		beats.while(func() { settled, err = w.Take(ctx, b, s.answer) })
 		s.next += uint64(settled.Records)

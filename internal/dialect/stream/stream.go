@@ -75,7 +75,7 @@ func Take(ctx context.Context, c *dialect.Conn, in dialect.Intake, name string, 
 		}
 		return tell(c, a)
 	}
-	err = q.Each(ctx, func(b *dialect.Batch) error {
+	err = q.Each(ctx, func(b *dialect.WriteBatch) error {
 		_, err := w.Take(ctx, b, answer)
 		first = false
 		if err == nil && foreign != nil {

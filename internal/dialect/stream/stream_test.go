@@ -54,7 +54,7 @@ func (in *intake) Rejections(context.Context, uint64) iter.Seq2[store.Rejection,
 
 func (in *intake) Close() {}
 
-func (in *intake) Take(_ context.Context, b *dialect.Batch, answer func(dialect.Answer) error) (dialect.Settled, error) {
+func (in *intake) Take(_ context.Context, b *dialect.WriteBatch, answer func(dialect.Answer) error) (dialect.Settled, error) {
 	var batch []string
 	bad := b.Bad
 	for i, r := range b.Records {

@@ -204,7 +204,7 @@ func (g *reading) lost(next store.Position, err error) error {
 }
 
 // item appends a record as the answer has it: see [dialect.Form].
-func (g *reading) item(dst []byte, b *store.Batch, index uint32, d *dict.Dict) ([]byte, error) {
+func (g *reading) item(dst []byte, b *store.ReadBatch, index uint32, d *dict.Dict) ([]byte, error) {
 	at := b.At
 	at.Index = index
 	e := envelope.Envelope{

@@ -163,7 +163,7 @@ func noteOf(sum [sha256.Size]byte, ends bool) []byte {
 // A once is the records of a request that has a key.
 type once struct {
 	body  *dialect.Body
-	batch dialect.Batch
+	batch dialect.WriteBatch
 	ends  *fault.Error // of the last one, which ends the sequence; nil: the body's end does
 	held  int64        // bytes of memory that hold was called with
 }
@@ -186,7 +186,7 @@ func (o *once) scan(ctx context.Context, d *web, worker *dialect.Worker, cd code
 		return err
 	}
 	var first *fault.Error
-	err = q.Each(ctx, func(b *dialect.Batch) error {
+	err = q.Each(ctx, func(b *dialect.WriteBatch) error {
 		n := len(o.batch.Records)
 		if n+len(b.Records) > maxOnceSize {
 			return tooMuch(fmt.Sprintf("more than %d records in a request with an Idempotency-Key", maxOnceSize))

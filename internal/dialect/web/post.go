@@ -163,7 +163,7 @@ type posting struct {
 
 // each takes in the records of a sequence.
 func (p *posting) each(ctx context.Context, q *dialect.Sequence) error {
-	err := q.Each(ctx, func(b *dialect.Batch) error { return p.take(ctx, b, q.FirstAlone) })
+	err := q.Each(ctx, func(b *dialect.WriteBatch) error { return p.take(ctx, b, q.FirstAlone) })
 	var f *fault.Error
 	if errors.As(err, &f) && (q.Ends(f) || p.ends == f) {
 		p.ends = f
@@ -174,7 +174,7 @@ func (p *posting) each(ctx context.Context, q *dialect.Sequence) error {
 
 // take takes in a batch. firstAlone says that a first record that only decoding finds
 // to be bad ends it all.
-func (p *posting) take(ctx context.Context, b *dialect.Batch, firstAlone bool) error {
+func (p *posting) take(ctx context.Context, b *dialect.WriteBatch, firstAlone bool) error {
 	base := p.found
 	p.found += len(b.Records)
 	settled, err := p.records.Take(ctx, b, func(a dialect.Answer) error {
