@@ -13,15 +13,15 @@ import (
 	"github.com/dictwire/dictwire/internal/dialect"
 )
 
-// serve serves one connection of an endpoint until its end, and closes it. active,
-// where not nil, says whether to go on when the peer has said what it wants.
+// serve serves one connection of an endpoint until it ends, and closes it. active, if not
+// nil, is called once the protocol is known, and reports whether to go on.
 func (s *Server) serve(c *dialect.Conn, e *endpoint, active func() bool) {
 	in := newIntake(s, c, e)
 	err := s.session(c, in, active)
 	in.forgetGrants()
 	f := (*fault.Error)(nil)
 	switch {
-	case err == nil, err == io.EOF, errors.Is(err, dialect.ErrDrained), errors.Is(err, net.ErrClosed): // the last is Abort's doing
+	case err == nil, err == io.EOF, errors.Is(err, dialect.ErrDrained), errors.Is(err, net.ErrClosed): // closed by Abort
 		err = nil
 	case errors.As(err, &f):
 		s.tell(c, e, f)
@@ -29,7 +29,7 @@ func (s *Server) serve(c *dialect.Conn, e *endpoint, active func() bool) {
 	case c.Silent(): // a probe that was reset
 		err = nil
 	}
-	if c.GaveWay() { // which is not to fill the log
+	if c.GaveWay() { // the log is not filled with these
 		err = nil
 	}
 	if closing := c.Close(); err == nil && !c.GaveWay() && !errors.Is(closing, net.ErrClosed) {
@@ -38,8 +38,7 @@ func (s *Server) serve(c *dialect.Conn, e *endpoint, active func() bool) {
 	in.ended(err)
 }
 
-// turnAway closes a connection that has got no place, and says why, if the peer
-// listens.
+// turnAway closes a connection that got no place, and tells the peer why.
 func (s *Server) turnAway(c *dialect.Conn, e *endpoint) {
 	if f := (*fault.Error)(nil); errors.As(c.Ended(), &f) {
 		s.tell(c, e, f)
@@ -48,7 +47,7 @@ func (s *Server) turnAway(c *dialect.Conn, e *endpoint) {
 	_ = c.Abort()
 }
 
-// session tells what the connection speaks and serves that. A panic ends the
+// session finds out which protocol the connection speaks and serves it. A panic ends the
 // connection, not the server.
 func (s *Server) session(c *dialect.Conn, in *intake, active func() bool) (err error) {
 	defer func() {
@@ -68,7 +67,7 @@ func (s *Server) session(c *dialect.Conn, in *intake, active func() bool) (err e
 		s.stats.connections.Add(1)
 		return true
 	})
-	if p != dialect.Native && !c.Silent() { // one that greets may want no more: see used
+	if p != dialect.Native && !c.Silent() { // a session that has only greeted may not count: see used
 		if err := in.used(); err != nil {
 			return err
 		}
@@ -84,8 +83,8 @@ func (s *Server) session(c *dialect.Conn, in *intake, active func() bool) (err e
 	return d.Serve(s.ctx, c, in)
 }
 
-// tell writes a fault to the peer of an endpoint, in its own protocol: that is TLS, too,
-// for who has said nothing yet where it is wanted.
+// tell writes a fault to the peer in its own protocol. A peer that has said nothing yet
+// gets a TLS alert if the endpoint requires TLS.
 func (s *Server) tell(c *dialect.Conn, e *endpoint, f *fault.Error) {
 	cd := c.Codec
 	if cd == nil {
@@ -105,9 +104,9 @@ func (s *Server) tell(c *dialect.Conn, e *endpoint, f *fault.Error) {
 		_, _ = fmt.Fprintf(c, "HTTP/1.1 501 Not Implemented\r\nContent-Type: %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
 			cd.MediaType(), len(body), body)
 	case dialect.TLS:
-		// A record of TLS 1.0, which all versions understand, with a fatal alert (RFC 8446,
-		// section 6): handshake_failure where there is no TLS, else internal_error, which
-		// is also for who can't be served now.
+		// An alert in a record of TLS 1.0, which every version understands (RFC 8446,
+		// section 6): handshake_failure if the endpoint has no TLS, otherwise
+		// internal_error, which also stands for "no place".
 		alert := byte(40)
 		if e.config != nil {
 			alert = 80
@@ -116,5 +115,5 @@ func (s *Server) tell(c *dialect.Conn, e *endpoint, f *fault.Error) {
 	default:
 		_ = c.Reply(cd, f.Dict())
 	}
-	// Close reports what Flush says.
+	// Close returns the error of Flush
 }

@@ -12,28 +12,29 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// A converter makes of stored blocks what a peer takes.
+// A converter converts stored blocks to the formats that a peer accepts.
 type converter struct {
 	codecs map[string]codec.Codec // by name
 	conn   *dialect.Conn
-	forms  []dialect.Form // preferred first; none: all formats
-	room   dialect.Room   // for what is converted
+	forms  []dialect.Form // in order of preference; empty: all formats
+	room   dialect.Room   // for converted records
 
-	form    dialect.Form // what records are converted to now
-	lengths []uint32     // of what was converted
+	form    dialect.Form // the target of the conversion
+	lengths []uint32     // of the converted records
 	data    []byte
 }
 
 const (
-	fullPart    = 64 << 10 // bytes of converted records at which others are another part
-	convertCost = 64       // bytes of memory that it takes to convert one, at most: 32 for its items, and the result
-	resultCost  = 4        // bytes of the result for each of a record, mostly
-	lengthCost  = 12       // bytes of a part's head for each record
-	idleScratch = 4 << 10  // bytes of scratch that are kept
+	fullPart    = 64 << 10 // bytes of converted records after which a new part begins
+	convertCost = 64       // bytes of memory for each byte of a record: 32 for its items, and the result
+	resultCost  = 4        // bytes of result for each byte of a record, usually at most
+	lengthCost  = 12       // bytes of a part's header for each record
+	idleScratch = 4 << 10  // bytes of scratch memory that are kept
 )
 
-// parts yields the records of a block: all at once as they are stored, where the peer
-// takes that, else in parts. It reports whether more is wanted.
+// parts yields the records of a block: as they are stored, in one part, if the peer
+// accepts that format; otherwise converted, in several parts. It reports whether the
+// caller wants more.
 func (c *converter) parts(ctx context.Context, b store.ReadBatch, yield func(dialect.Part, error) bool) bool {
 	defer c.forget()
 	if len(c.forms) == 0 || slices.ContainsFunc(c.forms, func(f dialect.Form) bool { return f.Format == b.Block.Codec }) {
@@ -62,8 +63,8 @@ func (c *converter) parts(ctx context.Context, b store.ReadBatch, yield func(dia
 	return true
 }
 
-// part converts records from b.At on to the first form that holds them, and sets b.Next
-// after the last of them.
+// part converts records from b.At on to the first form that can hold them, and sets
+// b.Next to the position after the last converted one.
 func (c *converter) part(ctx context.Context, b *store.ReadBatch) (err error) {
 	for i, form := range c.forms {
 		var (
@@ -71,7 +72,7 @@ func (c *converter) part(ctx context.Context, b *store.ReadBatch) (err error) {
 			most = len(b.Block.Lengths)
 		)
 		if i > 0 {
-			most = 1 // a preferred form may hold the next one
+			most = 1 // a preferred form may hold the one after it
 		}
 		c.form = form
 		converted := c.convert(ctx, b, most)
@@ -85,8 +86,9 @@ func (c *converter) part(ctx context.Context, b *store.ReadBatch) (err error) {
 	return err
 }
 
-// convert converts records from b.At on to c.form, at most as many as it is told, and
-// sets b.Next after the last of them. The error is of the first one.
+// convert converts at most the given number of records to c.form, from b.At on, and sets
+// b.Next to the position after the last one. It returns an error if the first record
+// fails.
 func (c *converter) convert(ctx context.Context, b *store.ReadBatch, most int) error {
 	stored, ok := c.codecs[b.Block.Codec]
 	if !ok {
@@ -97,7 +99,7 @@ func (c *converter) convert(ctx context.Context, b *store.ReadBatch, most int) e
 		before := len(c.data)
 		room, err := c.convertOne(ctx, stored, b, i, record)
 		if err != nil && i > b.At.Index {
-			break // those before it are given first
+			break // the records before it are delivered first
 		}
 		if err != nil {
 			return faultOfConversion(*b, i, err)
@@ -114,8 +116,8 @@ func (c *converter) convert(ctx context.Context, b *store.ReadBatch, most int) e
 	return nil
 }
 
-// convertOne converts one record. It reports false where there is no room for it beside
-// those before it.
+// convertOne converts one record. It reports false if there is no room for it in this
+// part.
 func (c *converter) convertOne(ctx context.Context, stored codec.Codec, b *store.ReadBatch, index uint32, record []byte) (room bool, err error) {
 	others := len(c.data) + lengthCost*(len(c.lengths)+1)
 	for need := int64(others + resultCost*len(record)); ; {
@@ -135,11 +137,12 @@ func (c *converter) convertOne(ctx context.Context, stored codec.Codec, b *store
 			c.data = data
 			return true, nil
 		}
-		// It is larger than expected: it is made again when there is room for it.
+		// The result is larger than expected. The record is converted again once there is
+		// room.
 	}
 }
 
-// build returns c.data with a converted record after it.
+// build appends a converted record to c.data and returns the result.
 func (c *converter) build(ctx context.Context, stored codec.Codec, b *store.ReadBatch, index uint32, record []byte) ([]byte, error) {
 	room := c.conn.Building().Share(c.conn.Known())
 	if err := room.Take(ctx, convertCost*int64(len(record))); err != nil {
@@ -153,8 +156,8 @@ func (c *converter) build(ctx context.Context, stored codec.Codec, b *store.Read
 	return c.form.Append(c.data, b, index, d)
 }
 
-// faultOfConversion returns the fault of a record that can't be converted, or err where
-// that is not the record's.
+// faultOfConversion returns the fault of a record that can't be converted, or err if the
+// record is not to blame.
 func faultOfConversion(b store.ReadBatch, index uint32, err error) error {
 	at := b.At
 	at.Index = index
@@ -172,7 +175,7 @@ func faultOfConversion(b store.ReadBatch, index uint32, err error) error {
 	return f
 }
 
-// forget gives back what was needed for a block.
+// forget gives back the memory that a block needed.
 func (c *converter) forget() {
 	if cap(c.data)+4*cap(c.lengths) > idleScratch {
 		c.lengths, c.data = nil, nil

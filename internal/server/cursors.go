@@ -27,8 +27,8 @@ func newCursorClaims() *cursorClaims {
 
 var cursorSeed = maphash.MakeSeed()
 
-// claiming locks a cursor against other claims until done is called. Each may take as long
-// as the store does, so that one waits for it no longer than ctx lasts.
+// claiming locks a cursor against other claims until done is called. A claim may take as
+// long as the store does, so waiting for the lock ends with ctx.
 func (h *cursorClaims) claiming(ctx context.Context, c store.CursorName) (done func(), err error) {
 	claims := h.claims[maphash.Comparable(cursorSeed, c)%uint64(len(h.claims))]
 	select {

@@ -21,14 +21,14 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// An Endpoint is where a server is reached, and the rules there.
+// An Endpoint is a listener with the rules for its connections.
 type Endpoint struct {
 	Listener  net.Listener
-	Dialects  []string          // names; none: all that the server speaks
+	Dialects  []string          // names; empty: all that the server speaks
 	Authorize access.Authorizer // nil: the server's
-	TLS       *tls.Config       // nil: there is none
-	Plaintext []netip.Prefix    // who need not speak TLS
-	Once      bool              // serve one connection alone: see serveOne
+	TLS       *tls.Config       // or nil
+	Plaintext []netip.Prefix    // hosts that may connect without TLS
+	Once      bool              // serve a single connection: see serveOne
 }
 
 // An endpoint is an Endpoint that is served.
@@ -38,7 +38,7 @@ type endpoint struct {
 	security
 }
 
-// open makes the endpoint. Where that fails, its listener is closed.
+// open makes the endpoint. If it fails, it closes the listener.
 func (s *Server) open(e Endpoint) (*endpoint, error) {
 	if err := s.checkCodecs(); err != nil {
 		_ = e.Listener.Close()
@@ -65,8 +65,8 @@ func (s *Server) open(e Endpoint) (*endpoint, error) {
 	return at, nil
 }
 
-// checkCodecs returns an error where a codec has no name of its own, as it would stand
-// in greetings and in stored blocks.
+// checkCodecs returns an error if two codecs have the same name, or one has none:
+// greetings and stored blocks name codecs.
 func (s *Server) checkCodecs() error {
 	taken := wire.Codecs()
 	for _, c := range s.Codecs {
@@ -90,14 +90,14 @@ var kinds = []dialect.Kind{native.Kind, stream.Kind, framed.Kind}
 // Kinds returns the dialects that every server speaks.
 func Kinds() []dialect.Kind { return slices.Clone(kinds) }
 
-// dialects are those of a server. Each is made once.
+// dialects holds the dialects of a server. Each is made once.
 type dialects struct {
 	kinds []dialect.Kind
 	made  []dialect.Dialect // likewise
 	all   map[dialect.Protocol]dialect.Dialect
 }
 
-// build makes them, for a server.
+// build makes the dialects of a server.
 func (d *dialects) build(s *Server) {
 	config := dialect.Config{
 		Codecs: s.codecs, Limits: func() codec.Limits { return s.limits() },
@@ -116,7 +116,7 @@ func (d *dialects) build(s *Server) {
 	d.all = d.of(nil)
 }
 
-// names returns those of all dialects.
+// names returns the names of all dialects.
 func (d *dialects) names() (names []string) {
 	for _, k := range d.kinds {
 		names = append(names, k.Name)
@@ -124,13 +124,14 @@ func (d *dialects) names() (names []string) {
 	return names
 }
 
-// name returns that of the dialect that serves a protocol.
+// name returns the name of the dialect that serves a protocol.
 func (d *dialects) name(p dialect.Protocol) string {
 	i := slices.IndexFunc(d.kinds, func(k dialect.Kind) bool { return slices.Contains(k.Protocols, p) })
 	return d.kinds[i].Name
 }
 
-// of returns who serves which protocol, of the dialects of some names, or of all.
+// of maps each protocol to its dialect, for the dialects with the given names, or for
+// all.
 func (d *dialects) of(names []string) map[dialect.Protocol]dialect.Dialect {
 	by := map[dialect.Protocol]dialect.Dialect{}
 	for i, k := range d.kinds {
@@ -147,7 +148,8 @@ func (d *dialects) of(names []string) map[dialect.Protocol]dialect.Dialect {
 	return by
 }
 
-// greets returns what the server speaks first where it speaks the dialects of some names.
+// greets returns the protocol in which the server speaks first, given the names of an
+// endpoint's dialects.
 func (d *dialects) greets(names []string) dialect.Protocol {
 	for _, k := range d.kinds {
 		if k.Greets != dialect.Unknown && slices.Contains(names, k.Name) {
@@ -157,8 +159,8 @@ func (d *dialects) greets(names []string) dialect.Protocol {
 	return dialect.Unknown
 }
 
-// shutdown ends what the dialects have open beside their connections. It may be called
-// again.
+// shutdown ends what the dialects have open in addition to their connections. It may be
+// called more than once.
 func (d *dialects) shutdown(ctx context.Context, log func(slog.Level, string, ...any)) {
 	var all sync.WaitGroup
 	for i, made := range d.made {

@@ -10,22 +10,21 @@ import (
 )
 
 const (
-	// maxPatterns is how many different topics one subscription may name.
+	// maxPatterns is the most topics and patterns that one subscription may name.
 	maxPatterns = 256
 
 	// freePatterns is how many of them are not counted.
 	freePatterns = 8
 
-	// maxFollowed is how many topics all subscriptions may name together that
-	// name more, and a quarter of it those of one principal.
+	// maxFollowed is the most topics that all counted subscriptions may name together.
+	// One principal may have a quarter of them.
 	maxFollowed = 65_536
 
-	// followAgain is when a peer should try again for which there are too many.
+	// followAgain is how long a peer should wait after its subscription exceeded a limit.
 	followAgain = 5 * time.Second
 )
 
-// followed counts the topics that are named by subscriptions, each of which is
-// kept as long as the subscription.
+// followed counts the topics that open subscriptions name.
 type followed struct {
 	mu  sync.Mutex
 	all int            // guarded by mu
@@ -74,8 +73,8 @@ func (f *followed) give(follower string, n int) {
 	}
 }
 
-// follower returns whom the topics of a subscription are counted for: the principal,
-// or an address where nobody has said who he is.
+// follower returns in whose name the topics of a subscription are counted: the
+// principal's, or the address's for an anonymous peer.
 func (in *session) follower() string {
 	if in.principal != store.Anonymous {
 		return in.principal

@@ -21,22 +21,22 @@ type intake struct {
 	conn     *dialect.Conn
 	endpoint *endpoint
 	remote   net.Addr
-	peer     string // the same, as it is stored
+	peer     string // remote, as text
 
 	use func() error // nil: see used
 
 	mu      sync.Mutex
-	refused int                             // guarded by mu: records
-	credit  int                             // guarded by mu: see count
-	grants  map[context.Context]func() bool // guarded by mu; see endWith
+	refused int                             // rejected records; guarded by mu
+	credit  int                             // see count; guarded by mu
+	grants  map[context.Context]func() bool // see endWith; guarded by mu
 }
 
 func newIntake(s *Server, c *dialect.Conn, e *endpoint) *intake {
 	return &intake{s: s, conn: c, endpoint: e, remote: c.RemoteAddr(), peer: c.RemoteAddr().String()}
 }
 
-// used notes that the connection is used: it sends records or reads, and does not just
-// greet. It is an error where another connection is the one that the server serves.
+// used notes that the connection has begun to send or read records, beyond a greeting. It
+// returns an error if the server serves one connection only, and that is another one.
 func (in *intake) used() error {
 	if in.use == nil {
 		return nil
@@ -45,24 +45,24 @@ func (in *intake) used() error {
 }
 
 const (
-	// faultPrice is how many good records make up for one that is not.
+	// faultPrice is how many good records outweigh a bad one.
 	faultPrice = 64
-	// maxCredit bounds how much of what was counts, for and against a peer.
+	// maxCredit bounds the credit of a peer, up and down.
 	maxCredit = 64 * faultPrice
 )
 
-// settled notes how many records were good, and how many were not.
+// settled counts good and bad records for and against the peer.
 func (in *intake) settled(good, bad int) {
 	n := good - faultPrice*bad
 	in.count(func(credit int) int { return credit + n })
 	in.conn.Credit(n)
 }
 
-// vouch notes that the peer is known from elsewhere.
+// vouch notes that the peer is known from another connection.
 func (in *intake) vouch() { in.count(func(credit int) int { return max(credit, 1) }) }
 
-// count changes what counts for the peer: it is known where most of what has come over
-// the connection was good. Others are served in their turn: see [lease.Pot].
+// count changes the peer's credit. A peer with positive credit, most of whose records
+// were good, is known; the others wait for turns and share less memory: see [lease.Pot].
 func (in *intake) count(change func(int) int) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -70,14 +70,14 @@ func (in *intake) count(change func(int) int) {
 	in.conn.SetKnown(in.credit > 0)
 }
 
-// retryAfter is when a peer should try again what the store can't do now.
+// retryAfter is how long a peer should wait after the store was unavailable.
 const retryAfter = 500 * time.Millisecond
 
-// retryLimit is when a peer should try again a name for which there is no room.
+// retryLimit is how long a peer should wait after it reached a limit on names.
 const retryLimit = time.Minute
 
-// faultOfStore returns what a peer is told of an error of the store, or the
-// cause of ctx where that is why.
+// faultOfStore returns the fault that a peer is told for an error of the store, or the
+// cause of ctx if ctx has ended.
 func faultOfStore(ctx context.Context, err error) error {
 	var (
 		lost     *store.LostError
@@ -103,8 +103,8 @@ func faultOfStore(ctx context.Context, err error) error {
 		f.Code, f.Text = fault.Lost, err.Error()
 		f.Hint = "the store is another one, or was restored: begin anew with a cursor of another name"
 	case errors.Is(err, store.ErrDuplicate), errors.As(err, &sequence):
-		// The producer stands elsewhere than the claim said: another server, or
-		// an append of which it was not known what became.
+		// The producer's next number is not the claimed one: another server has moved it,
+		// or the outcome of an earlier append was unknown.
 		f.Code, f.Retry = fault.Unavailable, retryAfter
 		f.Text = "what the store has of the producer has changed: connect again"
 	case errors.As(err, &limit):
@@ -118,8 +118,7 @@ func faultOfStore(ctx context.Context, err error) error {
 	return f
 }
 
-// onFence calls fence, where that is not nil, once a claim is lost, unless stop
-// is called before.
+// onFence calls fence, unless it is nil, when a claim is lost. stop prevents the call.
 func onFence(claim context.Context, fence func(*fault.Error)) (stop func() bool) {
 	return context.AfterFunc(claim, func() {
 		if fence != nil {
@@ -152,7 +151,7 @@ func (in *intake) refuse(dialectName, format string, f *fault.Error) {
 	}, faultAttrs(f)...)...)
 }
 
-// ended logs what is to be said at the connection's end.
+// ended logs how the connection ended, if that is worth a line.
 func (in *intake) ended(err error) {
 	in.mu.Lock()
 	refused := in.refused
@@ -163,10 +162,10 @@ func (in *intake) ended(err error) {
 	f := (*fault.Error)(nil)
 	switch {
 	case err == nil:
-	case errors.As(err, &f) && (f.Code == fault.Shutdown || f.Code == fault.Fenced): // as it should be
+	case errors.As(err, &f) && (f.Code == fault.Shutdown || f.Code == fault.Fenced): // a regular end
 	case errors.As(err, &f) && denial(f.Code): // see deny
 	case errors.As(err, &f):
-		if in.conn.Protocol() == dialect.Unknown || refused == 0 { // else it has been logged as a record's fault
+		if in.conn.Protocol() == dialect.Unknown || refused == 0 { // otherwise it was logged as a record's fault
 			in.s.logPeer("connection ended", append([]any{"remote", in.remote.String()}, faultAttrs(f)...)...)
 		}
 	default:
@@ -185,8 +184,8 @@ func faultAttrs(f *fault.Error) []any {
 	return attrs
 }
 
-// maxLogRate is how many lines a second are logged of what peers do: a crowd of
-// them is not to fill the disk, nor to wait for the log.
+// maxLogRate is how many lines a second the log gets about peers, so that a crowd of them
+// neither fills the disk nor waits for the log.
 const maxLogRate = 200
 
 // A logRate counts the lines of a second.
@@ -196,8 +195,8 @@ type logRate struct {
 	lines  int
 }
 
-// take reports whether one more line is to be logged, and how many there were too
-// many in the last second that had any.
+// take reports whether one more line may be logged, and how many were dropped in the last
+// second with any.
 func (r *logRate) take(now time.Time) (ok bool, missed int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -22,7 +22,7 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// everyTopic is what one administers who administers the server.
+// everyTopic is the pattern whose administrators may administer the server.
 const everyTopic = "*"
 
 // Status implements [dialect.Operator].
@@ -50,16 +50,16 @@ func (in *session) Status(ctx context.Context) (dialect.Status, error) {
 	return status, nil
 }
 
-// heapBytes returns how many bytes of memory the values of the program take.
+// heapBytes returns the size of the heap's live and dead objects, in bytes.
 func heapBytes() uint64 {
 	sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
 	metrics.Read(sample)
 	return sample[0].Value.Uint64()
 }
 
-// list begins to list names: it returns whose they are, and after which the page begins.
-// It waits for its turn, as there may be many names, and what is made of them takes
-// memory that nothing else counts; done ends that.
+// list prepares a page of names: it returns the principal they belong to, and the names
+// after which the page begins. There may be many names, and the memory for them is not
+// charged, so list waits for its turn; done ends the turn.
 func (in *session) list(ctx context.Context, p dialect.Page, parts int) (whose string, after []string, done func(), err error) {
 	if whose, err = in.of(p.Principal); err != nil {
 		return "", nil, nil, err
@@ -150,7 +150,7 @@ func (in *session) Producers(ctx context.Context, p dialect.Page) (page []store.
 	return slices.DeleteFunc(all, func(k store.KnownProducer) bool { return strings.HasPrefix(k.Name, keyPrefix) }), next, nil
 }
 
-// of returns whose names are to be shown.
+// of returns the principal whose names are listed.
 func (in *session) of(principal string) (string, error) {
 	if principal == "" || principal == in.principal {
 		return in.principal, nil
@@ -158,7 +158,8 @@ func (in *session) of(principal string) (string, error) {
 	return principal, in.administer(everyTopic)
 }
 
-// afterOf returns the Page.After of the page that follows names, and parseAfter the names.
+// afterOf encodes names as Page.After of the page that follows them. parseAfter decodes
+// it.
 func afterOf(names ...string) string {
 	return base64.RawURLEncoding.EncodeToString([]byte(strings.Join(names, "\x00")))
 }
@@ -175,8 +176,8 @@ func parseAfter(after string, n int) ([]string, error) {
 	return names, nil
 }
 
-// administer returns an error where the principal has no right to administer a topic, or
-// all that a pattern covers. Who is let in without being asked who he is has it never.
+// administer returns an error if the principal may not administer a topic, or all topics
+// of a pattern. Anonymous peers never may.
 func (in *session) administer(topic string) error {
 	if in.endpoint.authorize != nil && (in.allows == nil || in.allows(access.Admin, topic)) {
 		return nil
@@ -188,7 +189,7 @@ func (in *session) administer(topic string) error {
 	return in.deny(f)
 }
 
-// missing says that something is not there.
+// missing returns the fault for a name that does not exist.
 func missing(format string, args ...any) error {
 	return &fault.Error{Code: fault.Unsupported, At: -1, Text: fmt.Sprintf(format, args...), Err: dialect.ErrMissing}
 }
@@ -320,7 +321,7 @@ func (in *session) Trim(ctx context.Context, topic, before string) (t store.Topi
 	return t, err
 }
 
-// topic returns what the store says of a topic.
+// topic returns the store's figures for a topic.
 func (in *session) topic(ctx context.Context, name string) (store.TopicStat, error) {
 	found, err := in.s.store.Topics(ctx, name)
 	if err != nil {
@@ -332,7 +333,7 @@ func (in *session) topic(ctx context.Context, name string) (store.TopicStat, err
 	return found[0], nil
 }
 
-// backupName is what a backup may be called: one word within its directory.
+// backupName matches valid names of backups: one word, a file name within BackupDir.
 var backupName = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$`)
 
 // Backup implements [dialect.Operator].

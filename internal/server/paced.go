@@ -5,26 +5,26 @@ import (
 	"time"
 )
 
-// wrongTime is how long a peer waits at most that gives wrong credentials.
+// wrongTime is the longest delay of a peer that gave wrong credentials.
 const wrongTime = 10 * time.Second
 
-// pacePeers is how many addresses a paced tells apart.
+// pacePeers is how many addresses a paced keeps apart.
 const pacePeers = 4096
 
-// A paced spreads what comes from each peer over time. Each thing takes a time of its
-// own, in which nothing else comes, but for what may come at once. It remembers a bounded
-// number of peers; all beyond them are one.
+// A paced limits the rate of events for each peer. Every event has a cost in time, and a
+// peer may run up a small debt before its next event has to wait. The number of peers is
+// bounded; all others share one account.
 type paced struct {
-	atOnce time.Duration // of things that need not wait
+	atOnce time.Duration // the debt that needs no waiting
 
 	mu    sync.Mutex
-	free  map[string]time.Time // when all is forgotten of a peer; guarded by mu
+	free  map[string]time.Time // when a peer's debt is paid off; guarded by mu
 	swept time.Time            // guarded by mu
 }
 
-// take returns how long one more thing of a peer, which takes some time, has to wait;
-// zero or less, not at all. What would have to wait for longer than patience is not
-// counted.
+// take charges a peer for one more event and returns how long the event has to wait; zero
+// or less means not at all. An event that would wait for longer than patience is not
+// charged.
 func (p *paced) take(host string, cost, patience time.Duration, now time.Time) (wait time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

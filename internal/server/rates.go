@@ -13,8 +13,8 @@ import (
 	"github.com/dictwire/dictwire/internal/option"
 )
 
-// rates bound what each principal sends in a second. What is too much waits: its
-// connections are read no faster. Up to a second's worth may come at once.
+// rates limit what each principal sends in a second. Beyond the limit, its connections
+// are read more slowly. Up to a second's worth may come at once.
 type rates struct {
 	paced
 	records, bytes atomic.Int64 // a second; negative: no limit
@@ -36,7 +36,7 @@ func (r *rates) cost(b *dialect.WriteBatch) time.Duration {
 	return max(share(len(b.Records), r.records.Load()), share(size, r.bytes.Load()))
 }
 
-// share returns the time in which n may come at a rate.
+// share returns the time that n takes at a rate.
 func share(n int, rate int64) time.Duration {
 	if rate < 0 {
 		return 0
@@ -44,9 +44,9 @@ func share(n int, rate int64) time.Duration {
 	return time.Duration(float64(n) / float64(rate) * float64(time.Second))
 }
 
-// pace waits until the writer's principal may send a batch, and charges it. Where its
-// connection is about to end, it is charged and does not wait. Neither does it while
-// others wait for the memory that the batch lies in: More waits all the longer.
+// pace charges the writer's principal for a batch, and waits until it may be sent. It
+// does not wait if the connection is about to end, or if others wait for the memory that
+// the batch occupies; More then waits for longer instead.
 func (w *writer) pace(ctx context.Context, b *dialect.WriteBatch) error {
 	r, conn := &w.session.s.rates, w.session.conn
 	cost := r.cost(b)
@@ -54,7 +54,7 @@ func (w *writer) pace(ctx context.Context, b *dialect.WriteBatch) error {
 		return nil
 	}
 	patience := cmp.Or(w.patience, math.MaxInt64)
-	w.patience = 0 // who has begun is read more slowly
+	w.patience = 0 // a sender that has begun is slowed down by reading less
 	began := time.Now()
 	wait := r.take(w.session.follower(), cost, patience, began)
 	if wait > patience {
@@ -68,7 +68,7 @@ func (w *writer) pace(ctx context.Context, b *dialect.WriteBatch) error {
 	if wait <= 0 {
 		return nil
 	}
-	if err := conn.Flush(); err != nil { // what was settled before is to be known meanwhile
+	if err := conn.Flush(); err != nil { // the peer should learn meanwhile what was settled before
 		return err
 	}
 	w.session.worker.Rest()

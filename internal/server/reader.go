@@ -15,21 +15,21 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// A reader gives records out to one connection: see [dialect.Reader].
+// A reader delivers records to one connection: see [dialect.Reader].
 type reader struct {
 	s      *Server
-	cursor store.CursorName // the zero value where no position is saved
+	cursor store.CursorName // the zero value if no position is saved
 	epoch  uint64           // of the cursor's claim
-	start  store.Position   // as the peer is told
-	first  bool             // reading begins with the first record that is there, whatever was trimmed before it
+	start  store.Position   // as told to the peer
+	first  bool             // begin with the oldest record; trimmed ones before it are no error
 	opts   store.ReadOptions
 	give   converter
 
-	follower string // whom the topics are counted for
+	follower string // in whose name the topics are counted
 	unfence  func() bool
 }
 
-// maxCursor is how long a cursor's name and its subscription may be, in bytes.
+// maxCursor is the longest name of a cursor together with its subscription, in bytes.
 const maxCursor = 512
 
 // Read implements [dialect.Session].
@@ -60,7 +60,7 @@ func (in *session) Read(ctx context.Context, q dialect.ReadRequest) (dialect.Rea
 	return r, nil
 }
 
-// mayRead returns an error where the session may not read all that a pattern covers.
+// mayRead returns an error if the session may not read all topics of a pattern.
 func (in *session) mayRead(pattern string) error {
 	if err := store.CheckPattern(pattern); err != nil {
 		return &fault.Error{Code: fault.Topic, At: -1, Text: err.Error(), Err: err}
@@ -68,7 +68,7 @@ func (in *session) mayRead(pattern string) error {
 	return in.allow(access.Read, pattern)
 }
 
-// open finds where reading begins.
+// open finds the position where reading begins.
 func (r *reader) open(ctx context.Context, in *session, q dialect.ReadRequest) (err error) {
 	if q.Cursor == "" {
 		r.start, r.first, err = r.s.position(ctx, q.From)
@@ -81,8 +81,8 @@ func (r *reader) open(ctx context.Context, in *session, q dialect.ReadRequest) (
 	return r.claim(ctx, in, q)
 }
 
-// claim claims the cursor. A new one is saved where reading begins, so that what
-// comes before the first commit is not lost to it.
+// claim claims the cursor. A new cursor is saved at the position where reading begins, so
+// that a reader which fails before its first commit misses nothing.
 func (r *reader) claim(ctx context.Context, in *session, q dialect.ReadRequest) error {
 	in.worker.Rest()
 	request := store.CursorRequest{Attempt: q.Attempt}
@@ -108,13 +108,13 @@ func (r *reader) claim(ctx context.Context, in *session, q dialect.ReadRequest) 
 	return nil
 }
 
-// watch calls fence once the claim is lost.
+// watch calls fence when the claim is lost.
 func (r *reader) watch(claim store.CursorClaim, fence func(*fault.Error)) {
 	r.unfence = onFence(claim.Fenced, fence)
 }
 
-// position returns the position that a peer names as from, and whether that is
-// the first record there is.
+// position returns the position that a peer names as from, and whether it means the
+// oldest record.
 func (s *Server) position(ctx context.Context, from string) (_ store.Position, first bool, _ error) {
 	where, err := point.Parse(from)
 	if err != nil {
@@ -124,7 +124,7 @@ func (s *Server) position(ctx context.Context, from string) (_ store.Position, f
 	first = p.IsZero()
 	switch {
 	case err != nil:
-	case first: // the peer is to be told a position
+	case first: // the peer must be told an actual position
 		p, err = s.store.Seek(ctx, time.Unix(0, 0))
 	default:
 		err = s.store.CheckPosition(ctx, p)

@@ -14,20 +14,21 @@ import (
 )
 
 const (
-	// ownRows is how many records of a connection that can't be read are rows of
-	// their own in the topic _rejected, where nobody waits for their numbers. Those
-	// after them are one row.
+	// ownRows is how many unreadable, unnumbered records of a connection get a row each
+	// in the topic _rejected. Those after them share rows.
 	ownRows = 16
 
-	foldedBytes = 1 << 10         // of the first record of that row that are kept
-	foldTime    = 5 * time.Second // that storing it may take
+	foldedBytes = 1 << 10         // of the first record of a shared row that are kept
+	foldTime    = 5 * time.Second // for storing a shared row
 )
 
-// row returns what is stored of a record that was rejected, or nil where it is folded
-// into a row of the connection. offset is where its fault is, -1 where there is no
-// place. What takes a number is a row in any case, if only of its code, or of nothing
-// where that is the code of the row before: the acknowledgement speaks for it. Where
-// there is no room for that either, the record has to wait.
+// row returns the row that is stored for a rejected record, or nil if the record joins a
+// shared row of the connection. offset is the place of the fault, or -1.
+//
+// A numbered record always has a row of its own, since the acknowledgement covers its
+// number. If the quota does not allow a full row, it holds the code alone, or nothing if
+// the code is that of the row before. If there is no room even for that, row returns an
+// error and the sender has to wait.
 func (w *writer) row(format string, record []byte, f *fault.Error, offset int64, number uint64) ([]byte, error) {
 	numbered := !w.producer.IsZero()
 	readable := f.Code == fault.Handler || f.Code == fault.Internal
@@ -63,26 +64,26 @@ func (w *writer) row(format string, record []byte, f *fault.Error, offset int64,
 	return row, nil
 }
 
-// A bare is the last number whose row is at most its code.
+// A bare is the last number whose row holds its code at most.
 type bare struct {
 	number uint64
 	code   fault.Code
 }
 
-// A folded is records of a connection that were rejected and are one row together: those
-// since the row before. It is stored in bounded time, so that neither the end of the
-// server nor a connection that has none loses it.
+// A folded collects the rejected records of a connection that share a row. The row is
+// stored after a bounded time, so that neither the end of the server nor a connection
+// that never ends loses it.
 type folded struct {
 	storing sync.Mutex // held while a row is stored
 
 	mu     sync.Mutex
 	batch  foldedBatch
-	timer  *time.Timer   // of the next row; nil where there is none to come
+	timer  *time.Timer   // stores the next row; nil if there is none
 	pause  time.Duration // until it is stored
 	closed bool
 }
 
-// A foldedBatch is what is told of records in one row.
+// A foldedBatch describes the records of a shared row.
 type foldedBatch struct {
 	count  int
 	size   int64
@@ -93,11 +94,11 @@ type foldedBatch struct {
 }
 
 const (
-	firstFold = 5 * time.Second // until the row of the first records is stored
-	lastFold  = 5 * time.Minute // likewise, at most: each time it is twice as long
+	firstFold = 5 * time.Second // until the first shared row is stored
+	lastFold  = 5 * time.Minute // the longest pause; each is twice as long as the one before
 )
 
-// add folds a record into the next row of w's connection.
+// add adds a record to the next shared row of w's connection.
 func (f *folded) add(w *writer, format string, record []byte, why *fault.Error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -111,7 +112,7 @@ func (f *folded) add(w *writer, format string, record []byte, why *fault.Error) 
 	f.arm(w)
 }
 
-// arm sets the timer where it is not set. f.mu is held.
+// arm sets the timer, unless it is set. f.mu is held.
 func (f *folded) arm(w *writer) {
 	if f.timer == nil && !f.closed {
 		f.pause = min(max(2*f.pause, firstFold), lastFold)
@@ -119,7 +120,7 @@ func (f *folded) arm(w *writer) {
 	}
 }
 
-// close stores what there is, and waits for what is being stored.
+// close stores the last row, and waits for one that is being stored.
 func (f *folded) close(w *writer) {
 	f.mu.Lock()
 	f.closed = true
@@ -189,24 +190,24 @@ func cut(s string, n int) string {
 	return s[:n]
 }
 
-// What is kept of rejected records is bounded for each peer, so that none fills more
-// than half of the room that the topic _rejected has by default in the week that it
-// keeps, and for all who have no producer together. What no acknowledgement speaks for
-// is kept only while less than half of that room is taken, so that it never pushes out
-// what one does.
+// Quotas of rejected records. No peer may fill more than half of the room that the topic
+// _rejected has by default in the week that it keeps, and neither may all peers without a
+// producer together. A row that no acknowledgement speaks for is kept only while less
+// than half of that room is taken, so that it never displaces one that an acknowledgement
+// does speak for.
 const (
-	peerBytes   = 16 << 20 // of rows, at once, and in each day
-	commonBytes = 64 << 20 // likewise, of those without a producer, at once and in each week
-	summaries   = 2 << 20  // beyond that, for what is folded
+	peerBytes   = 16 << 20 // of rows, at once and per day
+	commonBytes = 64 << 20 // of rows without a producer, at once and per week
+	summaries   = 2 << 20  // in addition, for rows of a code at most
 
-	rowBytes   = 400  // that a row is longer than its record and text, and costs where it is stored
-	quotaPeers = 4096 // that are told apart
+	rowBytes   = 400  // added to the length of the record and the text
+	quotaPeers = 4096 // peers that are kept apart
 
-	measureTime = 10 * time.Second // how often the room that is taken is looked up
+	measureTime = 10 * time.Second // how often the room taken is looked up
 )
 
-// A quota bounds what is kept of the records that were rejected. The zero quota is
-// ready to use.
+// A quota bounds how many bytes of rejected records are kept. The zero quota is ready to
+// use.
 type quota struct {
 	mu     sync.Mutex
 	peers  map[string]*bucket // guarded by mu
@@ -214,16 +215,16 @@ type quota struct {
 	swept  time.Time          // guarded by mu
 
 	measured time.Time // guarded by mu
-	taken    float64   // of the topic's room, as it was measured and with what came since; guarded by mu
+	taken    float64   // bytes of the topic, as last measured, and added since; guarded by mu
 }
 
-// A bucket is what was kept lately.
+// A bucket counts the bytes that were kept lately.
 type bucket struct {
 	used float64
 	at   time.Time
 }
 
-// leak forgets what time allows, of size bytes in each period.
+// leak reduces the count as time passes: by size bytes per period.
 func (b *bucket) leak(now time.Time, size float64, period time.Duration) {
 	b.used = max(0, b.used-size*float64(now.Sub(b.at))/float64(period))
 	b.at = now
@@ -231,8 +232,8 @@ func (b *bucket) leak(now time.Time, size float64, period time.Duration) {
 
 const day = 24 * time.Hour
 
-// take reports whether a row of n bytes may be kept, of a peer, and charges it. more is
-// what may be kept beyond the bounds.
+// take reports whether a peer's row of n bytes may be kept, and charges the peer. more is
+// allowed in addition to the quota.
 func (q *quota) take(in *session, numbered bool, n int, more float64) bool {
 	peer, now := in.follower(), time.Now()
 	limit := float64(in.s.store.Limits().RejectedBytes)
@@ -259,8 +260,8 @@ func (q *quota) take(in *session, numbered bool, n int, more float64) bool {
 	return true
 }
 
-// measure looks up what room is taken, where that was some time ago. q.mu is held, but
-// not meanwhile.
+// measure looks up the room taken, if the last figure is old. q.mu is held, except while
+// the store is asked.
 func (q *quota) measure(s *Server, now time.Time) {
 	if now.Sub(q.measured) < measureTime {
 		return
@@ -270,7 +271,7 @@ func (q *quota) measure(s *Server, now time.Time) {
 	topics, err := s.store.Topics(s.ctx, store.Rejected)
 	q.mu.Lock()
 	if err != nil {
-		return // of a store that fails, which takes no rows
+		return // the store fails, and takes no rows either
 	}
 	q.taken = 0
 	for _, t := range topics {
@@ -278,7 +279,7 @@ func (q *quota) measure(s *Server, now time.Time) {
 	}
 }
 
-// peer returns the bucket of a peer. Those that do not fit share one. q.mu is held.
+// peer returns the bucket of a peer. Beyond quotaPeers, peers share one. q.mu is held.
 func (q *quota) peer(name string, now time.Time) *bucket {
 	if b := q.peers[name]; b != nil {
 		return b

@@ -17,25 +17,27 @@ import (
 )
 
 const (
-	// maxHandshake is how many bytes of a peer it may take, its certificates included.
+	// maxHandshake is the most bytes that a peer may send in a handshake, its
+	// certificates included.
 	maxHandshake = 16 << 10
 
-	// handshakeCost is what it takes of memory at most.
+	// handshakeCost is the memory charged for a handshake, in bytes.
 	handshakeCost = 4 * maxHandshake
 
-	// handshakePressed is for how long one waits for its peer while others wait for memory.
+	// handshakePressed is how long a handshake may wait for its peer while others wait
+	// for memory.
 	handshakePressed = time.Second
 )
 
-// security is what an endpoint has of TLS.
+// security is the TLS of an endpoint.
 type security struct {
-	config    *tls.Config      // nil: there is none
-	plaintext []netip.Prefix   // who need not speak it
-	greets    dialect.Protocol // what the server speaks first; Unknown: the peer does
-	protocols []string         // what is offered within it
+	config    *tls.Config      // or nil
+	plaintext []netip.Prefix   // hosts that may connect without it
+	greets    dialect.Protocol // the protocol in which the server speaks first, or Unknown
+	protocols []string         // offered by ALPN
 }
 
-// secure makes what an endpoint needs for TLS.
+// secure prepares the TLS of an endpoint.
 func (s *security) secure(config *tls.Config, dialects map[dialect.Protocol]dialect.Dialect, kinds []dialect.Kind) {
 	if config == nil {
 		return
@@ -60,12 +62,12 @@ func (s *security) secure(config *tls.Config, dialects map[dialect.Protocol]dial
 	}
 }
 
-// use returns a config as an endpoint uses it.
+// use returns a copy of config with the settings that an endpoint needs.
 func (s *security) use(config *tls.Config) *tls.Config {
 	config = config.Clone()
 	config.MinVersion = max(config.MinVersion, tls.VersionTLS12)
-	// A ticket comes after the handshake. Who closes the connection without having read it,
-	// as programs do that only send, resets it: what is on its way would be lost.
+	// A session ticket is sent after the handshake. A peer that only sends, and closes
+	// the connection without reading the ticket, would reset it and lose data in flight.
 	config.SessionTicketsDisabled = true
 	if config.NextProtos == nil {
 		config.NextProtos = s.protocols
@@ -73,7 +75,7 @@ func (s *security) use(config *tls.Config) *tls.Config {
 	return config
 }
 
-// wants reports whether a peer has to speak TLS here.
+// wants reports whether the peer must use TLS here.
 func (s *security) wants(c *dialect.Conn) bool {
 	if s.config == nil {
 		return false
@@ -85,7 +87,8 @@ func (s *security) wants(c *dialect.Conn) bool {
 	return !ok || !slices.ContainsFunc(s.plaintext, func(p netip.Prefix) bool { return p.Contains(addr) })
 }
 
-// sniff tells what a connection speaks, within TLS where it has begun with that.
+// sniff finds out which protocol a connection speaks, inside TLS if the connection begins
+// with a handshake.
 func (s *security) sniff(ctx context.Context, c *dialect.Conn, active func() bool) (dialect.Protocol, error) {
 	if s.greets != dialect.Unknown && s.config == nil {
 		return s.greet(c, active)
@@ -110,8 +113,8 @@ func (s *security) sniff(ctx context.Context, c *dialect.Conn, active func() boo
 	return p, err
 }
 
-// greet says what a connection speaks where the server speaks first. Within TLS, all peers
-// of such an endpoint do.
+// greet sets the protocol of a connection on which the server speaks first. On an
+// endpoint with TLS, every peer of that protocol must use TLS.
 func (s *security) greet(c *dialect.Conn, active func() bool) (dialect.Protocol, error) {
 	if active != nil && !active() {
 		return dialect.Unknown, io.EOF
@@ -120,14 +123,14 @@ func (s *security) greet(c *dialect.Conn, active func() bool) (dialect.Protocol,
 	return s.greets, nil
 }
 
-// A handshakeError is why a connection has no TLS. The peer was told by an alert.
+// A handshakeError says why a handshake failed. The peer has been told by an alert.
 type handshakeError struct{ error }
 
 func (e handshakeError) Error() string { return "TLS: " + e.error.Error() }
 func (e handshakeError) Unwrap() error { return e.error }
 
-// handshake makes TLS of a connection. It computes in turns of its own, as for whatever
-// else a stranger asks.
+// handshake makes the TLS handshake. Its computations take turns, like everything else
+// that an unknown peer can ask for.
 func (s *security) handshake(ctx context.Context, c *dialect.Conn) error {
 	c.Rest()
 	shaking, cancel := context.WithCancelCause(ctx)
@@ -156,15 +159,16 @@ func (s *security) handshake(ctx context.Context, c *dialect.Conn) error {
 	return nil
 }
 
-// A handshake is a connection of which it reads so many bytes; beyond it, any number.
+// A handshake is a connection that limits how many bytes are read during the handshake,
+// and none after it.
 type handshake struct {
 	net.Conn
-	ctx  context.Context //nolint:containedctx // the handshake's, whose reads know no other
-	work *dialect.Worker // nil beyond it
+	ctx  context.Context //nolint:containedctx // net.Conn.Read has no context
+	work *dialect.Worker // nil after the handshake
 	left int
 
-	reading atomic.Int64 // since when the peer is waited for, in nanoseconds since 1970; 0: it is not
-	waited  atomic.Int64 // for how long it was before, in nanoseconds
+	reading atomic.Int64 // when the current wait for the peer began, in nanoseconds since 1970; 0: none
+	waited  atomic.Int64 // total of all earlier waits, in nanoseconds
 }
 
 func (h *handshake) Read(p []byte) (int, error) {
@@ -187,8 +191,8 @@ func (h *handshake) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// hasten ends a handshake that takes too long, until it has ended. It has less time while
-// others wait for memory.
+// hasten cancels a handshake that takes too long, and earlier if others wait for memory. It
+// returns when the handshake has ended.
 func (h *handshake) hasten(end context.CancelCauseFunc, c *dialect.Conn) {
 	late := time.NewTimer(c.OpenTimeout())
 	defer late.Stop()

@@ -1,4 +1,5 @@
-// Package server is the server: what it accepts, takes in, stores and gives out.
+// Package server is the machinery of the public Server: connections, sessions, what
+// becomes of records, and readers.
 package server
 
 import (
@@ -31,23 +32,23 @@ import (
 // ErrClosed is what Serve returns after [Server.Shutdown] or [Server.Close].
 var ErrClosed = errors.New("dictwire: the server is closed")
 
-// A Server receives dictionaries. Its options are those of the public one, which
-// says what they are, with the same defaults.
+// A Server receives dictionaries. Its options and their defaults are documented at the
+// public Server.
 type Server struct {
 	Handler       func(context.Context, Request) (*dict.Dict, error)
-	Schema        func(topic string) func(*dict.Dict) error // nil, like what it returns: records may be anything
-	Authorize     access.Authorizer                         // nil: all are store.Anonymous and may do everything
+	Schema        func(topic string) func(*dict.Dict) error // nil, or a nil result: records may be anything
+	Authorize     access.Authorizer                         // nil: all peers are store.Anonymous and may do everything
 	Store         store.Store
 	Topic         string         // has no default
-	Dialects      []dialect.Kind // beside those that every server speaks
+	Dialects      []dialect.Kind // in addition to those that every server speaks
 	JSON          json.Codec
-	Codecs        []codec.Codec // beside those that every server speaks
+	Codecs        []codec.Codec // in addition to those that every server speaks
 	Limits        codec.Limits
 	MaxConns      int // see slots
 	MaxHostConns  int
-	MaxMemory     int64 // five eighths for what is received, a quarter for what is built of that, an eighth for readers
-	MaxRecordRate int64 // of a principal, a second
-	MaxByteRate   int64 // likewise
+	MaxMemory     int64 // 5/8 for received bytes, 1/4 for what is built of them, 1/8 for readers
+	MaxRecordRate int64 // per principal and second
+	MaxByteRate   int64 // per principal and second
 	FirstTimeout  time.Duration
 	OpenTimeout   time.Duration
 	IdleTimeout   time.Duration
@@ -58,12 +59,12 @@ type Server struct {
 	HandlerTimeout time.Duration
 	HandlerRetries int
 
-	BackupDir string // "": no peer may ask for backups
+	BackupDir string // "": peers can't ask for backups
 	Version   string // of the program
 
 	once     sync.Once
 	rules    dialect.Rules                 // without time-outs
-	timed    atomic.Pointer[dialect.Rules] // the same with them, for connections that come
+	timed    atomic.Pointer[dialect.Rules] // rules with time-outs, for new connections
 	store    store.Store
 	codecs   map[string]codec.Codec // by name
 	dialects dialects
@@ -76,15 +77,15 @@ type Server struct {
 	stats    counters
 	started  time.Time
 	listing  chan struct{} // see list
-	backups  sync.Mutex    // held while one is made
+	backups  sync.Mutex    // held during a backup
 
 	handlerTimeout time.Duration // of one call; 0: no limit
 	handlerRetries int
 
-	logged logRate // lines about peers
-	denied paced   // lines about peers that were denied something; see deny
-	wrong  paced   // credentials that were wrong; see slowDown
-	rates  rates   // what principals send
+	logged logRate // limits lines about peers
+	denied paced   // limits lines about denials; see deny
+	wrong  paced   // delays peers with wrong credentials; see slowDown
+	rates  rates   // limits what principals send
 
 	mu        sync.Mutex
 	listeners map[net.Listener]struct{}  // guarded by mu
@@ -93,14 +94,14 @@ type Server struct {
 	running   sync.WaitGroup             // one for each connection; Add under mu before ending
 }
 
-// limits are those of one record, which must fit into a block of the store.
+// limits returns the limits of one record, which must fit into a block of the store.
 func (s *Server) limits() codec.Limits {
 	l := s.Limits
 	l.RecordBytes = min(l.Effective().RecordBytes, s.store.Limits().BlockBytes)
 	return l
 }
 
-// setup fills in what the fields leave to the defaults.
+// setup applies the defaults.
 func (s *Server) setup() {
 	s.once.Do(func() {
 		total := s.MaxMemory
@@ -138,9 +139,10 @@ func (s *Server) setup() {
 	})
 }
 
-// Serve accepts connections at an endpoint and serves each in a goroutine of its own.
-// It closes the listener and returns when that fails or the server ends, then with
-// [ErrClosed]. It may be called for several endpoints at once.
+// Serve accepts connections at an endpoint and serves each in its own goroutine. It
+// returns when the listener fails, or [ErrClosed] after [Server.Shutdown] or
+// [Server.Close]; the listener is then closed. It may be called for several endpoints at
+// once.
 func (s *Server) Serve(e Endpoint) error {
 	at, err := s.open(e)
 	if err != nil {
@@ -153,20 +155,20 @@ func (s *Server) Serve(e Endpoint) error {
 }
 
 // serveOne serves the first connection at an endpoint that sends something, and returns
-// when it has ended. Connections that end without a byte do not count, nor do native
-// sessions that only greet; others are closed. It closes the listener when there is the
-// one, or as Serve does.
+// when that connection has ended. Connections that end without a byte, and native
+// sessions that only greet, do not count. All other connections are closed. The listener
+// is closed as soon as there is such a connection, or as in Serve.
 func (s *Server) serveOne(l net.Listener, at *endpoint) error {
 	var (
 		mu    sync.Mutex
 		conns = make(map[*dialect.Conn]struct{}) // open ones; guarded by mu
-		first *dialect.Conn                      // guarded by mu: the one that counts
+		first *dialect.Conn                      // the one that counts; guarded by mu
 		done  = make(chan struct{})              // closed when it has ended
 	)
 	err := s.accept(l, at, func(c *dialect.Conn) {
 		mu.Lock()
 		conns[c] = struct{}{}
-		if first != nil { // it was accepted before, and comes too late
+		if first != nil { // accepted before first was known: too late
 			_ = c.Abort()
 		}
 		mu.Unlock()
@@ -204,7 +206,7 @@ func (s *Server) serveOne(l net.Listener, at *endpoint) error {
 	return err
 }
 
-// accept accepts connections on l, which is at's, until that fails.
+// accept accepts the connections of an endpoint's listener l until the listener fails.
 func (s *Server) accept(l net.Listener, at *endpoint, serve func(*dialect.Conn)) error {
 	defer l.Close()
 	s.mu.Lock()
@@ -222,7 +224,7 @@ func (s *Server) accept(l net.Listener, at *endpoint, serve func(*dialect.Conn))
 
 	var (
 		pause time.Duration
-		told  time.Time // when the log was told that no connection can be accepted
+		told  time.Time // when it was last logged that accepting fails
 	)
 	for {
 		nc, err := l.Accept()
@@ -264,7 +266,7 @@ func (s *Server) accept(l net.Listener, at *endpoint, serve func(*dialect.Conn))
 	}
 }
 
-// begin takes note of a connection, unless the server has ended.
+// begin registers a connection. It reports false if the server is ending.
 func (s *Server) begin(c *dialect.Conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -293,11 +295,10 @@ func (s *Server) hasEnded() bool {
 	}
 }
 
-// Shutdown ends the server without losing what has come: it stops listening,
-// finishes the records that are under way, closes each connection as soon as it
-// is silent or a second later at the end of a record, and returns when all are
-// closed. When ctx ends first, it returns ctx's error, and the connections that
-// are left go on: see [Server.Close].
+// Shutdown ends the server without losing what has arrived. It stops listening, finishes
+// the records in progress, closes each connection as soon as it is silent, or after a
+// second at the end of a record, and returns when all are closed. If ctx ends first, it
+// returns the error of ctx, and the remaining connections go on until [Server.Close].
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.stop((*dialect.Conn).Drain)
 	done := make(chan struct{})
@@ -315,8 +316,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 }
 
-// Close ends the server at once: it closes all listeners and connections, ends
-// the context of all handlers, and waits for them.
+// Close ends the server at once: it closes all listeners and connections, cancels the
+// contexts of the handlers, and waits for them to return.
 func (s *Server) Close() error {
 	s.stop(func(c *dialect.Conn) { _ = c.Abort() })
 	s.cancel(ErrClosed)
@@ -324,7 +325,7 @@ func (s *Server) Close() error {
 	return nil
 }
 
-// stop closes the listeners and does what is to be done with each connection.
+// stop closes the listeners and calls each for every connection.
 func (s *Server) stop(each func(*dialect.Conn)) {
 	s.setup()
 	s.mu.Lock()
@@ -340,10 +341,10 @@ func (s *Server) stop(each func(*dialect.Conn)) {
 	}
 }
 
-// tellAccept is how often the log is told that no connection can be accepted.
+// tellAccept is the interval at which failures to accept are logged.
 const tellAccept = 10 * time.Second
 
-// passing reports whether an error of Accept may pass.
+// passing reports whether an error of Accept is transient.
 func passing(err error) bool {
 	for _, e := range []error{
 		syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED, syscall.EINTR,
@@ -372,7 +373,7 @@ type counters struct {
 	codes    map[fault.Code]int64 // guarded by mu
 }
 
-// rejectedBy counts records by why they were rejected.
+// rejectedBy counts rejected records by code.
 func (c *counters) rejectedBy(codes []fault.Code) {
 	if len(codes) == 0 {
 		return
@@ -387,7 +388,7 @@ func (c *counters) rejectedBy(codes []fault.Code) {
 	}
 }
 
-// spoken counts a connection by its dialect.
+// spoken counts a connection by dialect.
 func (c *counters) spoken(dialect string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -397,7 +398,7 @@ func (c *counters) spoken(dialect string) {
 	c.dialects[dialect]++
 }
 
-// Stats returns what the server has seen since it began.
+// Stats returns the counters since the server started.
 func (s *Server) Stats() Stats {
 	s.setup()
 	s.mu.Lock()

@@ -14,15 +14,15 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// A session is what a principal does on a connection: see [dialect.Session].
+// A session is a principal on a connection: see [dialect.Session].
 type session struct {
 	*intake
-	worker    *dialect.Worker // the goroutine that writes
+	worker    *dialect.Worker // for the goroutine that writes
 	principal string
 	allows    func(right access.Right, topic string) bool // nil: everything
 }
 
-// authorizeTime is how long it may take to find out who somebody is.
+// authorizeTime limits how long the Authorizer may take.
 const authorizeTime = 10 * time.Second
 
 // Open implements [dialect.Intake].
@@ -58,10 +58,10 @@ func (in *intake) Open(ctx context.Context, c dialect.Credentials) (dialect.Sess
 	return &session{intake: in, worker: worker, principal: g.Principal, allows: g.Allows}, nil
 }
 
-// endWith ends the connection when a grant ends that a session of it was opened with.
+// endWith ends the connection when the grant of one of its sessions ends.
 func (in *intake) endWith(g *access.Grant) {
 	grant := g.Context
-	if grant == nil { // it does not end
+	if grant == nil { // the grant never ends
 		return
 	}
 	in.mu.Lock()
@@ -75,7 +75,7 @@ func (in *intake) endWith(g *access.Grant) {
 	in.grants[grant] = context.AfterFunc(grant, func() { in.conn.End(notKnown()) })
 }
 
-// forgetGrants ends what endWith began.
+// forgetGrants undoes endWith.
 func (in *intake) forgetGrants() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -85,8 +85,8 @@ func (in *intake) forgetGrants() {
 	in.grants = nil
 }
 
-// slowDown lets a peer wait whose credentials are wrong, the longer the more often those
-// of its address were. Right ones never wait.
+// slowDown delays a peer that gave wrong credentials, for longer the more often its
+// address gave wrong ones. Right credentials are never delayed.
 func (in *intake) slowDown(ctx context.Context, f *fault.Error, c access.Credentials) {
 	if f.Code != fault.Unauthenticated || !given(c) {
 		return
@@ -104,12 +104,12 @@ func (in *intake) slowDown(ctx context.Context, f *fault.Error, c access.Credent
 	}
 }
 
-// given reports whether there are credentials that may be wrong.
+// given reports whether c holds credentials at all.
 func given(c access.Credentials) bool {
 	return c.Token != "" || c.TLS != nil && len(c.TLS.PeerCertificates) > 0
 }
 
-// checkPrincipal returns an error where a name can't be a peer's principal.
+// checkPrincipal returns an error if a name can't be the principal of a peer.
 func checkPrincipal(name string) error {
 	if strings.HasPrefix(name, "_") {
 		return fmt.Errorf("principal %.40q: names that begin with _ are the server's own", name)
@@ -120,8 +120,8 @@ func checkPrincipal(name string) error {
 	return nil
 }
 
-// faultOfAuthorizer returns what a peer is told of an error of the Authorizer. The
-// log has the cause where the Authorizer failed, without the token.
+// faultOfAuthorizer returns the fault that a peer is told for an error of the Authorizer.
+// If the Authorizer itself failed, the log has the cause, without the token.
 func faultOfAuthorizer(err error, c access.Credentials) *fault.Error {
 	switch unauthenticated := errors.Is(err, fault.Unauthenticated); {
 	case unauthenticated && c.Token != "":
@@ -142,7 +142,7 @@ func faultOfAuthorizer(err error, c access.Credentials) *fault.Error {
 	return f
 }
 
-// notKnown is what is told of a token, or other credentials, that are not valid any more.
+// notKnown is the fault for credentials that are no longer valid.
 func notKnown() *fault.Error {
 	return &fault.Error{Code: fault.Unauthenticated, At: -1, Text: "the token is unknown, or not valid any more"}
 }
@@ -150,7 +150,7 @@ func notKnown() *fault.Error {
 // Principal implements [dialect.Session].
 func (in *session) Principal() string { return in.principal }
 
-// named returns who speaks, "" where that is [store.Anonymous].
+// named returns the principal, or "" for [store.Anonymous].
 func (in *session) named() string {
 	if in.principal == store.Anonymous {
 		return ""
@@ -158,8 +158,8 @@ func (in *session) named() string {
 	return in.principal
 }
 
-// allow returns an error where the principal has no right to a topic, or to all that a
-// pattern covers.
+// allow returns an error if the principal lacks a right to a topic, or to all topics of a
+// pattern.
 func (in *session) allow(right access.Right, topic string) error {
 	if in.allows == nil || in.allows(right, topic) {
 		return nil
@@ -174,11 +174,11 @@ func (in *session) allow(right access.Right, topic string) error {
 	})
 }
 
-// denial reports whether a peer is told a code since it may not do what it wants.
+// denial reports whether a code means that the peer lacks a right.
 func denial(c fault.Code) bool { return c == fault.Unauthenticated || c == fault.Forbidden }
 
-// deny logs that a peer was denied something, and returns f. Only one line a second is
-// logged of one address.
+// deny logs that a peer was denied something, and returns f. It logs at most one line a
+// second for each address.
 func (in *intake) deny(f *fault.Error) *fault.Error {
 	if in.s.Logger != nil && denial(f.Code) && in.s.denied.take(in.conn.Host(), time.Second, 0, time.Now()) <= 0 {
 		in.s.logPeer("access denied", append([]any{"remote", in.remote.String()}, faultAttrs(f)...)...)

@@ -13,48 +13,47 @@ import (
 )
 
 const (
-	// silentTime is how long a connection must have said nothing before it gives
-	// way to another one.
+	// silentTime is how long a connection must be silent before it may have to give way
+	// to another one.
 	silentTime = time.Second
 
-	// fairTime is silentTime for one that has opened no session, where its host has
-	// more places than the one that waits.
+	// fairTime replaces silentTime for a connection without a session whose host has more
+	// places than the host of the waiting one.
 	fairTime = 100 * time.Millisecond
 
-	// lookTime is how long it takes at least from one vain look for somebody who may
-	// give way to the next.
+	// lookTime is the shortest time between a vain search for a connection that may give
+	// way and the next search.
 	lookTime = 10 * time.Millisecond
 
-	// crowdPart is how many places there are for each connection that may wait for
-	// one, and for each that may take its time to leave; minCrowd is how many may.
+	// At most max/crowdPart connections may wait for a place, and as many may be on their
+	// way out; but minCrowd always may.
 	crowdPart = 64
 	minCrowd  = 8
 )
 
-// slots are the places of a server's open connections. Where all are taken, the next
-// connections wait in a lobby, in which those go first whose hosts have the fewest
-// places, and one that says nothing gives way: first those that have not opened a
-// session, the oldest of them, then the one that has been silent for the longest.
-// Where the lobby is full, the host that has the most turns one of its own away, so
-// that one host's crowd does not keep the others out.
+// slots hands out the places of a server's open connections. If all places are taken, new
+// connections wait in a lobby. The next place goes to the host with the fewest
+// connections, and a silent connection gives way for it: the oldest one without a session
+// or, if there is none, the one that has been silent for the longest. If the lobby is
+// full, the host with the most connections has one of them turned away, so that a crowd
+// from one host does not keep others out.
 //
-// When a connection speaks, it notes that itself: see [dialect.Conn.Spoke]. It is
-// looked at only where a place is wanted, and then each connection at most once in
-// silentTime.
+// Each connection notes when its peer last spoke: see [dialect.Conn.Spoke]. slots reads
+// that only when a place is wanted, and at most once in silentTime for each connection.
 type slots struct {
-	room chan struct{} // holds one when somebody left the lobby
+	room chan struct{} // holds a value when a place in the lobby became free
 
 	mu        sync.Mutex
 	max       int            // negative: no limit; guarded by mu, like all below
-	each      int            // of one host; likewise
+	each      int            // limit for one host; likewise
 	open      int            // places that are taken
-	hosts     map[string]int // how many connections a host has, in places and in the lobby
-	lobby     []*slot        // those that wait, the first to come first
-	strangers list.List      // of *slot: those that had not spoken when they were looked at, the oldest first
+	hosts     map[string]int // the connections of each host, those in the lobby included
+	lobby     []*slot        // waiting connections, in order of arrival
+	strangers list.List      // of *slot: those that had not spoken when last looked at, oldest first
 	speakers  speakers       // the others
-	ending    int            // how many gave way, and have not left: they have no place
-	vain      time.Time      // when nobody was found who may give way
-	timer     *time.Timer    // looks again, while somebody waits
+	ending    int            // connections that were told to give way and are still open; they have no place
+	vain      time.Time      // the last vain search
+	timer     *time.Timer    // searches again while connections wait
 }
 
 // A slot is a connection's place, or its wait for one.
@@ -64,20 +63,20 @@ type slot struct {
 	taken bool          // it has a place; written before ready is closed
 
 	// Guarded by slots.mu.
-	since  time.Time     // when it got its place or, of a speaker, spoke when it was looked at
-	e      *list.Element // in strangers; else nil
+	since  time.Time     // when it got its place; for a speaker, when it last spoke, as of the last look
+	e      *list.Element // in strangers, or nil
 	index  int           // in speakers
-	ending bool          // in neither: it was told to give way
+	ending bool          // it was told to give way, and is in neither
 }
 
 func newSlots(limit, each int) *slots {
 	return &slots{max: limit, each: each, room: make(chan struct{}, 1), hosts: make(map[string]int)}
 }
 
-// crowd is how many may wait, and how many may be about to leave.
+// crowd is the limit of the lobby, and of connections that are on their way out.
 func (s *slots) crowd() int { return max(s.max/crowdPart, minCrowd) }
 
-// set changes the limits. Who has a place keeps it.
+// set changes the limits. Connections that have a place keep it.
 func (s *slots) set(limit, each int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -85,8 +84,8 @@ func (s *slots) set(limit, each int) {
 	s.look()
 }
 
-// enter gives the connection a place, or lets it wait for one. It waits itself where
-// the lobby is full of one host's connections, and returns nil when ending is closed.
+// enter gives the connection a place, or lets it wait in the lobby. If the lobby is full
+// of connections of its own host, enter blocks. It returns nil when ending is closed.
 func (s *slots) enter(c *dialect.Conn, ending <-chan struct{}) *slot {
 	for {
 		if p := s.tryEnter(c); p != nil {
@@ -100,7 +99,7 @@ func (s *slots) enter(c *dialect.Conn, ending <-chan struct{}) *slot {
 	}
 }
 
-// tryEnter is enter, and returns nil where it would wait.
+// tryEnter is enter, but returns nil instead of blocking.
 func (s *slots) tryEnter(c *dialect.Conn) *slot {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -127,7 +126,7 @@ func (s *slots) tryEnter(c *dialect.Conn) *slot {
 	return p
 }
 
-// turnAway turns the newest in the lobby away of the host that has the most. s.mu is
+// turnAway turns away the newest waiting connection of the host with the most. s.mu is
 // held.
 func (s *slots) turnAway() {
 	var away int
@@ -150,7 +149,7 @@ func (p *slot) refuse(text string) {
 	close(p.ready)
 }
 
-// quit takes who is at i out of the lobby. s.mu is held.
+// quit removes the connection at i from the lobby. s.mu is held.
 func (s *slots) quit(i int) {
 	s.forget(s.lobby[i].c.Host())
 	s.lobby = slices.Delete(s.lobby, i, i+1)
@@ -164,7 +163,7 @@ func (s *slots) hasRoom() {
 	}
 }
 
-// forget counts one connection of a host less. s.mu is held.
+// forget uncounts one connection of a host. s.mu is held.
 func (s *slots) forget(host string) {
 	if s.hosts[host]--; s.hosts[host] == 0 {
 		delete(s.hosts, host)
@@ -179,8 +178,8 @@ func (s *slots) give(p *slot) {
 	close(p.ready)
 }
 
-// wait waits until p has a place. It reports false where p is turned away, or ending
-// is closed before.
+// wait waits until p has a place. It reports false if p is turned away, or if ending is
+// closed first.
 func (s *slots) wait(p *slot, ending <-chan struct{}) bool {
 	select {
 	case <-p.ready:
@@ -200,7 +199,7 @@ func (s *slots) wait(p *slot, ending <-chan struct{}) bool {
 	return p.taken
 }
 
-// leave gives a place back, when its connection is closed.
+// leave frees the place of a connection that is closed.
 func (s *slots) leave(p *slot) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -212,8 +211,8 @@ func (s *slots) leave(p *slot) {
 	s.look()
 }
 
-// look gives the places that are free to those who wait, and makes others give way
-// for those who are left. s.mu is held.
+// look hands out free places, and makes connections give way for those still waiting.
+// s.mu is held.
 func (s *slots) look() {
 	s.place()
 	if len(s.lobby) == 0 {
@@ -235,7 +234,7 @@ func (s *slots) look() {
 	s.timer.Reset(wait)
 }
 
-// place gives the places that are free to those who wait. s.mu is held.
+// place hands out free places. s.mu is held.
 func (s *slots) place() {
 	for (s.max < 0 || s.open < s.max) && len(s.lobby) > 0 {
 		i, _ := s.first()
@@ -246,8 +245,8 @@ func (s *slots) place() {
 	}
 }
 
-// first returns who in the lobby is the next, and how many of its host wait there.
-// s.mu is held.
+// first returns the index in the lobby of the connection that is next, and how many of
+// its host wait there. s.mu is held.
 func (s *slots) first() (first, same int) {
 	for i, p := range s.lobby {
 		host, best := p.c.Host(), s.lobby[first].c.Host()
@@ -261,18 +260,18 @@ func (s *slots) first() (first, same int) {
 	return first, same
 }
 
-// makeRoom makes a connection give way, where one has been silent.
+// makeRoom makes one silent connection give way, if there is one.
 func (s *slots) makeRoom() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.giveWay(1)
 }
 
-// giveWay makes connections give way for n that wait, as far as there are any that
-// may, and returns when to look again. s.mu is held.
+// giveWay makes up to n connections give way, and returns when to search again. s.mu is
+// held.
 func (s *slots) giveWay(n int) time.Duration {
 	if n = min(n, s.crowd()-s.ending); n <= 0 {
-		return silentTime // or when one of them has left
+		return silentTime // or as soon as one of them has left
 	}
 	now := time.Now()
 	if left := lookTime - now.Sub(s.vain); left > 0 {
@@ -289,10 +288,10 @@ func (s *slots) giveWay(n int) time.Duration {
 	return max(wait, lookTime)
 }
 
-// endStrangers makes up to n that have opened no session give way. Where there are
-// none, it returns how long it is until there may be one. s.mu is held.
+// endStrangers makes up to n connections without a session give way. If none may yet, it
+// returns the time until one may. s.mu is held.
 func (s *slots) endStrangers(now time.Time, n int) time.Duration {
-	few, fair := 0, 0 // how many connections the host has that is the next, and for how many of it there is to be room
+	few, fair := 0, 0 // the connections of the next host, and for how many of them to make room
 	if len(s.lobby) > 0 {
 		var first int
 		first, fair = s.first()
@@ -329,8 +328,8 @@ func (s *slots) endStrangers(now time.Time, n int) time.Duration {
 	return wait
 }
 
-// endSpeaker makes the one give way that has been silent for the longest, and for
-// silentTime at least. It returns how long it is until then. s.mu is held.
+// endSpeaker makes the connection give way that has been silent for the longest, if that
+// is at least silentTime; otherwise it returns the time that is left. s.mu is held.
 func (s *slots) endSpeaker(now time.Time) time.Duration {
 	for {
 		p := s.speakers[0]
@@ -348,7 +347,7 @@ func (s *slots) endSpeaker(now time.Time) time.Duration {
 	}
 }
 
-// end makes p give way. s.mu is held.
+// end tells p to give way. s.mu is held.
 func (s *slots) end(p *slot) {
 	s.remove(p)
 	p.ending = true
@@ -360,7 +359,7 @@ func (s *slots) end(p *slot) {
 	})
 }
 
-// remove takes p out of those that have a place. s.mu is held.
+// remove takes p out of strangers or speakers. s.mu is held.
 func (s *slots) remove(p *slot) {
 	s.open--
 	s.forget(p.c.Host())
@@ -371,8 +370,7 @@ func (s *slots) remove(p *slot) {
 	}
 }
 
-// speakers is a heap of slots: the one that has been silent for the longest is the
-// first.
+// speakers is a heap of slots. The first one has been silent for the longest.
 type speakers []*slot
 
 func (h speakers) Len() int           { return len(h) }

@@ -47,7 +47,7 @@ func (in *session) Write(ctx context.Context, r dialect.WriteRequest) (dialect.W
 	if w.topic == "" {
 		w.topic = s.Topic
 	}
-	// A reader rejects records that it can't use by writing to _rejected.
+	// A reader rejects a record that it can't use by writing it to _rejected.
 	if err := checkTopic(w.topic); err != nil && (w.topic != store.Rejected || r.Producer == "") {
 		return nil, err
 	}
