@@ -17,18 +17,19 @@ import (
 )
 
 // A Body is a [Source] of bytes that come over a hijacked connection and are read by
-// other means, such as the body of a request. The connection's rules of memory, time
-// and turns hold for it. It belongs to the goroutine of a worker.
+// other means, such as the body of a request. The connection's rules for memory, time and
+// turns apply to it. A Body belongs to the goroutine of its worker.
 type Body struct {
 	c        *Conn
 	worker   *Worker
 	r        io.Reader
 	deadline func(time.Time) error // sets when reads of r fail
 	lease    *lease.Lease
-	needs    int64 // of the lease: what r itself holds
+	needs    int64 // bytes that r itself holds, part of the lease
 
-	// Length is how many bytes are expected in all, where that is known and r goes on after
-	// a deadline: those that come at once are taken in together. Zero means that nobody knows.
+	// Length is the expected total in bytes, if it is known and reads of r can go on
+	// after a deadline. More then gathers bytes that arrive in quick succession. Zero
+	// means unknown.
 	Length int64
 
 	buf  []byte // leased
@@ -36,19 +37,19 @@ type Body struct {
 	w    int
 	read int64 // bytes read since the body began
 	full bool  // the last read filled buf
-	err  error // of r, behind what is buffered
+	err  error // of r, to be returned after the buffered bytes
 
-	began   time.Time    // when the record in hand began; zero between records
-	looked  time.Time    // when its progress was looked at last
-	then    int64        // and what read was then
-	turn    atomic.Int64 // of the read under way; even: there is none
+	began   time.Time    // when the current record began; zero between records
+	looked  time.Time    // when its progress was last checked
+	then    int64        // the value of read at that time
+	turn    atomic.Int64 // number of the current read; even: none
 	hurried atomic.Bool
 }
 
-// NewBody returns the body that r reads. needs is how much memory r holds, and
-// deadline sets, from any goroutine, when its reads fail with an error that is
-// [os.ErrDeadlineExceeded]. It ends the worker's turn, since it may wait for memory. Close
-// must be called in the end.
+// NewBody returns a Body that reads from r, which itself holds needs bytes of memory.
+// deadline sets the time after which reads of r fail with [os.ErrDeadlineExceeded]; it is
+// called from any goroutine. NewBody may wait for memory, so it ends the worker's turn.
+// The caller must close the Body.
 func (w *Worker) NewBody(ctx context.Context, r io.Reader, needs int64, deadline func(time.Time) error) (*Body, error) {
 	w.Rest()
 	b := &Body{c: w.c, worker: w, r: r, deadline: deadline, needs: needs, lease: w.c.rules.Memory.Lease(w.c.host)}
@@ -59,7 +60,7 @@ func (w *Worker) NewBody(ctx context.Context, r io.Reader, needs int64, deadline
 	return b, nil
 }
 
-// Close gives the body's memory back, and ends the worker's turn.
+// Close gives the memory back and ends the worker's turn.
 func (b *Body) Close() {
 	b.worker.Rest()
 	putBuffer(b.buf)
@@ -84,8 +85,8 @@ func (b *Body) Discard(n int) {
 // Offset implements [Source].
 func (b *Body) Offset() int64 { return b.read - int64(b.w-b.r0) }
 
-// More implements [Source]. Between its records a body must go on as soon as a record
-// must end.
+// More implements [Source]. Between records, the next bytes must come within the record
+// time-out.
 func (b *Body) More(ctx context.Context, within bool, h Holder) error {
 	b.worker.Rest()
 	if b.err != nil {
@@ -98,14 +99,14 @@ func (b *Body) More(ctx context.Context, within bool, h Holder) error {
 	if err := b.room(ctx, h); err != nil {
 		return err
 	}
-	if waited := time.Since(now); waited > time.Millisecond { // for the server
+	if waited := time.Since(now); waited > time.Millisecond { // waiting for the server does not count
 		b.began = b.began.Add(waited)
 		b.looked, b.then = time.Now(), b.read
 	}
 	if err := b.c.Ended(); err != nil && err != ErrDrained {
 		return err
 	}
-	_ = b.deadline(b.began.Add(b.c.rules.RecordTimeout)) // a connection that is gone fails the read
+	_ = b.deadline(b.began.Add(b.c.rules.RecordTimeout)) // a failure shows in the read
 	silence := b.hurryLater(b.turn.Add(1))
 	n, err := b.gather()
 	b.turn.Add(1)
@@ -117,7 +118,7 @@ func (b *Body) More(ctx context.Context, within bool, h Holder) error {
 		b.err = f
 	}
 	switch {
-	case b.err != nil && b.err != io.EOF: // nobody will be told what has become of n bytes
+	case b.err != nil && b.err != io.EOF: // the peer can't be told about these n bytes
 		return b.err
 	case n > 0:
 		return b.worker.Begin(ctx)
@@ -128,11 +129,11 @@ func (b *Body) More(ctx context.Context, within bool, h Holder) error {
 	}
 }
 
-// gatherTime is how long more of a body is waited for whose length is known.
+// gatherTime is how long gather waits for more bytes.
 const gatherTime = 5 * time.Millisecond
 
-// gather reads what comes and, of a body whose length is known, what comes at once after
-// it, since each append is a sync.
+// gather reads what has come. If the length of the body is known, it also waits briefly
+// for more, since each append costs a sync.
 func (b *Body) gather() (all int, err error) {
 	for more := false; ; more = true {
 		n, err := b.r.Read(b.buf[b.w:])
@@ -149,12 +150,12 @@ func (b *Body) gather() (all int, err error) {
 	}
 }
 
-// hurryLater ends the read of a turn when it has brought nothing for a while and
+// hurryLater aborts the read with the given number if it brings nothing for a while and
 // others wait for memory.
 func (b *Body) hurryLater(turn int64) *time.Timer {
 	return time.AfterFunc(pressTime, func() {
 		switch {
-		case b.turn.Load() != turn: // it has ended
+		case b.turn.Load() != turn: // the read has ended
 		case b.c.rules.Memory.Pressed():
 			b.hurried.Store(true)
 			_ = b.deadline(time.Now()) // as in More
@@ -164,8 +165,7 @@ func (b *Body) hurryLater(turn int64) *time.Timer {
 	})
 }
 
-// pressed returns a fault where the record came too slowly while others waited for
-// memory.
+// pressed returns a fault if the record came too slowly while others waited for memory.
 func (b *Body) pressed() error {
 	now := time.Now()
 	since := now.Sub(b.looked)
@@ -180,7 +180,7 @@ func (b *Body) pressed() error {
 	return nil
 }
 
-// fault returns what an error of a read means.
+// fault returns the fault for an error of a read.
 func (b *Body) fault(ctx context.Context, err error) error {
 	switch {
 	case err == io.EOF:
@@ -189,7 +189,7 @@ func (b *Body) fault(ctx context.Context, err error) error {
 		return err
 	case b.hurried.Load():
 		return tooSlow(b.Offset())
-	case errors.Is(err, os.ErrDeadlineExceeded): // for which net/http ends ctx, too
+	case errors.Is(err, os.ErrDeadlineExceeded): // net/http then ends ctx, too
 		return tooLate(b.Offset(), "record", b.c.rules.RecordTimeout, "Server.RecordTimeout")
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
@@ -239,8 +239,8 @@ func (b *Body) room(ctx context.Context, h Holder) error {
 	return nil
 }
 
-// more returns how large the buffer is to be for what is still expected of the body: no
-// larger than one to which bytes come fast.
+// more returns the buffer size for the rest of the body, but at most the size that a fast
+// connection gets.
 func (b *Body) more() int {
 	busy := busyBuffer
 	if b.c.Known() {
@@ -253,9 +253,8 @@ func (b *Body) more() int {
 	return 1 << bits.Len64(uint64(rest-1))
 }
 
-// All reads the body to its end and returns it: at most limit bytes, else it returns
-// a fault. size is how long it is expected to be, or negative. What is returned is
-// valid until Close.
+// All reads the body to its end and returns it; a body of more than limit bytes is a
+// fault. size is the expected length, or negative. The result is valid until Close.
 func (b *Body) All(ctx context.Context, size int64, limit int) ([]byte, error) {
 	var all []byte
 	grow := func(to int) error {
@@ -291,11 +290,11 @@ func (b *Body) All(ctx context.Context, size int64, limit int) ([]byte, error) {
 			}
 		}
 		all = append(all, more...)
-		b.r0, b.w = 0, 0 // the body is one record
+		b.r0, b.w = 0, 0 // the whole body is one record
 	}
 }
 
-// Hold makes the body's memory n bytes more, for what is built of it. It may wait, and
+// Hold leases n more bytes for what is built from the body. It may wait for memory, so it
 // ends the worker's turn.
 func (b *Body) Hold(ctx context.Context, n int64) error {
 	b.worker.Rest()
@@ -306,7 +305,7 @@ func (b *Body) Hold(ctx context.Context, n int64) error {
 	return nil
 }
 
-// A Chunk is a [Source] of bytes that are all there.
+// A Chunk is a [Source] whose bytes are all in memory.
 type Chunk struct {
 	all []byte
 	at  int
@@ -327,8 +326,8 @@ func (c *Chunk) Offset() int64 { return int64(c.at) }
 // More implements [Source]: nothing more comes.
 func (c *Chunk) More(context.Context, bool, Holder) error { return io.EOF }
 
-// SniffSource tells what a source holds, as [Sniff] does of a connection, without
-// discarding anything. Where it is empty, but for white space, it returns io.EOF.
+// SniffSource finds out what a source holds, as [Sniff] does for a connection, without
+// discarding anything. It returns io.EOF if the source holds nothing but white space.
 func SniffSource(ctx context.Context, s Source) (Protocol, error) {
 	for {
 		p, err := Sniff(s.Buffered())

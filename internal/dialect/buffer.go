@@ -10,13 +10,13 @@ import (
 )
 
 const (
-	firstBuffer = 4 << 10   // what a connection starts with when bytes come
-	busyBuffer  = 64 << 10  // what it may grow to because bytes come fast
-	knownBuffer = 256 << 10 // the same, of a known peer
+	firstBuffer = 4 << 10   // the first buffer of a connection
+	busyBuffer  = 64 << 10  // its largest size without a large record
+	knownBuffer = 256 << 10 // the same for a known peer
 )
 
-// A Holder is memory that a dialect holds for a connection beside its buffer: a
-// codec.Scanner.
+// A Holder is memory that a dialect holds for a connection in addition to its buffer,
+// such as a codec.Scanner.
 type Holder interface {
 	Scratch() int // in bytes
 	Release()
@@ -34,10 +34,10 @@ func (c *Conn) room(ctx context.Context, within bool, h Holder) error {
 		beside += int64(h.Scratch())
 	}
 	c.high = max(c.high, c.w)
-	if c.busy = busyBuffer; c.known.Load() { // many may have work, and its turn comes seldom
+	if c.busy = busyBuffer; c.known.Load() { // its turns may come seldom, with much to do in each
 		c.busy = knownBuffer
 	}
-	charge := c.lease.Size() - c.beside // for buf: its size, or more where a record was promised it
+	charge := c.lease.Size() - c.beside // what buf is charged for: its size, or more if memory was promised to a record
 	switch {
 	case c.full && size < c.busy && c.lease.TryResize(int64(2*size)+beside):
 		size *= 2 // bytes come fast
@@ -50,13 +50,13 @@ func (c *Conn) room(ctx context.Context, within bool, h Holder) error {
 		if !within {
 			charge = int64(size)
 		}
-	case c.r >= c.w-c.r: // moving is cheaper than what was read since
+	case c.r >= c.w-c.r: // moving costs less than the reads since the last move
 		c.w = copy(c.buf, c.buf[c.r:c.w])
 		c.r = 0
 	default:
 		size, charge = c.larger(size, charge)
 	}
-	// A buffer that is larger than what lies in it is not waited for.
+	// No need to wait for memory for a buffer that is mostly empty: take a smaller one.
 	for charge == int64(size) && charge+beside > c.lease.Size() && size > firstBuffer && c.w-c.r < size/2 &&
 		!c.lease.TryResize(charge+beside) {
 		size /= 2
@@ -75,23 +75,22 @@ func (c *Conn) room(ctx context.Context, within bool, h Holder) error {
 	return nil
 }
 
-// larger returns the size that a buffer gets that a record has outgrown, and what is
-// to be charged for it, of which some is.
+// larger returns the next size of a buffer that a record has outgrown, and the charge for
+// it.
 func (c *Conn) larger(size int, charge int64) (int, int64) {
-	// A record never outgrows the limit: its scanner refuses it before.
+	// A record never outgrows the limit, since its scanner refuses it first.
 	limit := max(size+firstBuffer, c.MaxMessage, c.rules.MaxRecord+firstBuffer)
 	size = min(2*size, limit)
 	charge = max(charge, int64(size))
 	if size > lease.Small {
-		// One that is large is promised at once all that it may need, within
-		// reason. If it took it by and by, many halves could wait for each other.
+		// A large record is charged at once for all that it may need, within reason. If
+		// records grew step by step, many half-read ones could wait for each other.
 		charge = max(charge, min(int64(limit), c.rules.Memory.Share()))
 	}
 	return size, charge
 }
 
-// resize moves what is buffered to a buffer of another size, which has been
-// leased.
+// resize moves the buffered bytes to a buffer of another size, which has been leased.
 func (c *Conn) resize(size int) {
 	var buf []byte
 	if size > 0 {
@@ -103,7 +102,7 @@ func (c *Conn) resize(size int) {
 	c.buf = buf
 }
 
-// came takes note of n bytes that were read.
+// came takes in n bytes that were read.
 func (c *Conn) came(ctx context.Context, n int) error {
 	c.read += int64(n)
 	if c.buf != nil {
@@ -122,7 +121,7 @@ func (c *Conn) came(ctx context.Context, n int) error {
 	return err
 }
 
-// release gives back the buffer, which is empty, and all other memory.
+// release gives back the buffer, which must be empty, and all other memory.
 func (c *Conn) release(h Holder) {
 	if h != nil {
 		h.Release()
@@ -133,7 +132,7 @@ func (c *Conn) release(h Holder) {
 	c.lease.Shrink(0)
 }
 
-// buffers holds spare buffers by the binary logarithm of their size.
+// buffers holds spare buffers, indexed by the binary logarithm of their size.
 var buffers [32]sync.Pool // of *[]byte
 
 // getBuffer returns a buffer of the given size.
@@ -147,7 +146,8 @@ func getBuffer(size int) []byte {
 	return make([]byte, size)
 }
 
-// putBuffer takes a buffer back. Those of odd sizes are left to the collector.
+// putBuffer takes a buffer back. Buffers of other sizes are left to the garbage
+// collector.
 func putBuffer(b []byte) {
 	class := bits.Len(uint(len(b) - 1))
 	if len(b) > 0 && class < len(buffers) && len(b) == 1<<class {

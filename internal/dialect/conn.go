@@ -17,38 +17,36 @@ import (
 	"github.com/dictwire/dictwire/internal/lease"
 )
 
-// Rules are what all connections of a server share.
+// Rules are shared by all connections of a server.
 type Rules struct {
-	Memory        *lease.Budget // for what is being received
-	Building      *lease.Pot    // for what is built of records
-	Reading       *lease.Budget // for what is being given to readers
-	Turns         *lease.Turns  // of the processors
+	Memory        *lease.Budget // for received bytes
+	Building      *lease.Pot    // for what is built from records
+	Reading       *lease.Budget // for what is sent to readers
+	Turns         *lease.Turns  // on the processors
 	MaxRecord     int           // bytes
 	FirstTimeout  time.Duration // until the first byte
-	OpenTimeout   time.Duration // for the first bytes to tell the protocol, and for a greeting
+	OpenTimeout   time.Duration // for the bytes that Sniff needs, and for a greeting
 	IdleTimeout   time.Duration
 	RecordTimeout time.Duration
 	WriteTimeout  time.Duration
 }
 
-// A Conn is a connection as a dialect sees it: bytes that have come, and a way
-// to wait for more within the server's rules. An idle Conn holds no buffer.
+// A Conn is a connection as a dialect sees it: received bytes, and a way to wait for more
+// within the server's rules. An idle Conn holds no buffer.
 //
 // Its methods belong to one goroutine, except those that say otherwise.
 type Conn struct {
-	// Codec is what the peer is told its errors in. Nil means JSON, on a line.
+	// Codec encodes the errors that the peer is told. Nil means JSON, on a line.
 	Codec codec.Codec
 
-	// Beat, where not nil, is called by More when nothing was written for
-	// BeatEvery.
+	// Beat, if not nil, is called by More when nothing was written for BeatEvery.
 	Beat      func() error
 	BeatEvery time.Duration
 
-	// MaxMessage is how many bytes may be buffered at once, where that is more than a
-	// record.
+	// MaxMessage is the most bytes that may be buffered, if that is more than a record.
 	MaxMessage int
 
-	// Patient says that the peer may be silent between records for ever.
+	// Patient lets the peer be silent between records for ever.
 	Patient bool
 
 	nc    net.Conn
@@ -56,34 +54,34 @@ type Conn struct {
 	rules *Rules
 	lease *lease.Lease
 	known atomic.Bool // see SetKnown
-	work  *lease.Turn // of the connection's goroutine
+	work  *lease.Turn // the turn of the connection's goroutine
 
 	buf    []byte // leased; nil while idle
-	beside int64  // what of the lease is for other memory
+	beside int64  // bytes of the lease for memory other than buf
 	r, w   int    // buf[r:w] has come and was not discarded
-	high   int    // the most of buf that was in use lately
+	high   int    // the most of buf that was in use recently
 	full   bool   // the last read filled buf
-	busy   int    // how large buf may become because bytes come fast
+	busy   int    // how large buf may become without a large record
 	read   int64  // bytes read since the connection began
 
-	tiny [64]byte // where an idle connection's first bytes come
+	tiny [64]byte // receives the first bytes of an idle connection
 
-	deadline time.Time // what the read deadline was set to last
-	idle     time.Time // since when the peer is silent between records
-	protocol Protocol  // as Sniff found out
-	sniffing bool      // the record in hand is what Sniff waits for
-	greeting bool      // or it is a greeting
-	began    time.Time // when the record in hand began; zero between records
-	pressed  time.Time // when its progress was looked at last
-	pressAt  int64     // and what read was then
-	drainBy  time.Time // when a draining connection ends; zero before it knows
+	deadline time.Time // the current read deadline
+	idle     time.Time // since when the peer has been silent between records
+	protocol Protocol  // the result of Sniff
+	sniffing bool      // the current record is what Sniff waits for
+	greeting bool      // the current record is a greeting
+	began    time.Time // when the current record began; zero between records
+	pressed  time.Time // when its progress was last checked
+	pressAt  int64     // the value of read at that time
+	drainBy  time.Time // when a draining connection ends; zero until More has seen that it drains
 
 	wrapped
 	output
 	draining atomic.Bool
 	ended    atomic.Pointer[error] // by End
 	gaveWay  atomic.Bool           // by GiveWay
-	resume   atomic.Int64          // when the peer is to be read on, likewise; see Pause
+	resume   atomic.Int64          // when More may read again, in nanoseconds since 1970; see Pause
 	spoke    atomic.Int64          // when the peer spoke last, in nanoseconds since 1970; 0: never
 	ending   chan struct{}         // closed by the first Drain or End
 	over     chan struct{}         // closed by End
@@ -96,21 +94,21 @@ func NewConn(nc net.Conn, rules *Rules) *Conn {
 	return &Conn{nc: nc, wrapped: wrapped{top: nc}, host: host, rules: rules, busy: busyBuffer, lease: rules.Memory.Lease(host), work: host.Turn(), ending: make(chan struct{}), over: make(chan struct{}), output: output{mu: make(turn, 1), flushed: time.Now()}}
 }
 
-// SetProtocol says what the connection speaks, where Sniff need not find out.
+// SetProtocol sets what the connection speaks, in place of Sniff.
 func (c *Conn) SetProtocol(p Protocol) { c.protocol = p }
 
-// Protocol returns what the connection speaks, as Sniff found out.
+// Protocol returns what the connection speaks, as found by Sniff.
 func (c *Conn) Protocol() Protocol { return c.protocol }
 
 // RemoteAddr returns the peer's address.
 func (c *Conn) RemoteAddr() net.Addr { return c.nc.RemoteAddr() }
 
-// Buffered returns the bytes that have come and were not discarded. They are
-// valid until the next call of Discard or More.
+// Buffered returns the bytes that have come and were not discarded. The slice is valid
+// until the next call of Discard or More.
 func (c *Conn) Buffered() []byte { return c.buf[c.r:c.w] }
 
-// Discard drops the first n buffered bytes. What stands behind them is another
-// record, which has its own time.
+// Discard drops the first n buffered bytes. The bytes after them belong to another
+// record, with a time limit of its own.
 func (c *Conn) Discard(n int) {
 	c.r += n
 	if n > 0 {
@@ -121,19 +119,19 @@ func (c *Conn) Discard(n int) {
 	}
 }
 
-// Offset returns how many bytes came before the first one that is buffered.
+// Offset returns the offset of the first buffered byte, from the connection's first.
 func (c *Conn) Offset() int64 { return c.read - int64(c.w-c.r) }
 
-// Silent reports whether no byte has come.
+// Silent reports whether nothing has been received.
 func (c *Conn) Silent() bool { return c.read == 0 }
 
-// More waits until more bytes are buffered. within says that a record has
-// begun: it must then end within the record time-out. Otherwise the connection
-// is idle, and gives back its memory and h's if that takes long.
+// More waits until more bytes are buffered. within says that a record has begun; it must
+// then end within the record time-out. Otherwise the connection is idle, and after a
+// while gives back its memory and that of h.
 //
-// It returns io.EOF at the end of what the peer sends, an *[fault.Error] where a rule
-// is broken, ErrDrained where the server ends and this connection may end here,
-// or an error of the connection.
+// More returns io.EOF when the peer has ended its side, an *[fault.Error] if the peer
+// breaks a rule, ErrDrained if the server is ending and so may this connection, or an
+// error of the connection.
 func (c *Conn) More(ctx context.Context, within bool, h Holder) error {
 	c.work.End()
 	if err := c.Flush(); err != nil {
@@ -178,8 +176,8 @@ func (c *Conn) More(ctx context.Context, within bool, h Holder) error {
 				return err
 			}
 		case err == io.EOF, err == io.ErrUnexpectedEOF && c.tls != nil:
-			// The latter is a peer that ends TLS without saying so, as many do. What it
-			// sent is not promised to be all; neither is it without TLS.
+			// The latter is a peer that ends without closing TLS, as many do. It may have
+			// been cut off, but so may a peer without TLS.
 			return io.EOF
 		case err == nil: // nothing yet
 		case ctx.Err() != nil:
@@ -190,16 +188,16 @@ func (c *Conn) More(ctx context.Context, within bool, h Holder) error {
 	}
 }
 
-// OpenTimeout returns how long a handshake may take.
+// OpenTimeout returns the time limit of a handshake.
 func (c *Conn) OpenTimeout() time.Duration { return c.rules.OpenTimeout }
 
-// Greet says whether the record in hand is a greeting.
+// Greet says whether the current record is a greeting.
 func (c *Conn) Greet(is bool) { c.greeting = is }
 
-// Sniff waits for as many bytes as tell the protocol, without discarding them.
-// active, where not nil, is called when the first byte has come; false ends the
-// connection. Beyond Sniff's and More's errors it returns io.EOF for a
-// connection that ends without a byte, or white space alone.
+// Sniff waits until the first bytes tell the protocol, without discarding them. active,
+// if not nil, is called when the first byte has come; if it returns false, the connection
+// ends. In addition to the errors of the function Sniff and of More, Sniff returns io.EOF
+// for a connection that ends with nothing but white space.
 func (c *Conn) Sniff(ctx context.Context, active func() bool) (p Protocol, err error) {
 	c.sniffing = true
 	defer func() { c.sniffing, c.protocol = false, p }()
@@ -223,7 +221,7 @@ func (c *Conn) Sniff(ctx context.Context, active func() bool) (p Protocol, err e
 		switch {
 		case errors.As(err, &f) && f.Code == fault.Idle:
 			if _, refusal := sniff(b, true); errors.As(refusal, &f) {
-				return Unknown, f // what has come has a name
+				return Unknown, f // what came can be named
 			}
 			return Unknown, err
 		case err != io.EOF || len(bytes.TrimLeft(b, " \t\r\n")) == 0:
@@ -236,25 +234,25 @@ func (c *Conn) Sniff(ctx context.Context, active func() bool) (p Protocol, err e
 	}
 }
 
-// SetKnown says whether the peer's records were good so far, or what it has read:
-// then it waits neither for its turn nor for a buffer after those whose were not,
-// and may have a larger one. Any goroutine may call it.
+// SetKnown says whether the peer is known: its records were good so far, or it has read a
+// lot. A known peer needs no turns, gets memory before others, and may have a larger
+// buffer. Any goroutine may call it.
 func (c *Conn) SetKnown(known bool) {
 	c.lease.SetKnown(known)
 	c.known.Store(known)
 }
 
-// Known reports whether the peer does not wait for its turn: SetKnown said so, or it is
-// a reader that has taken a lot. Any goroutine may call it.
+// Known reports whether the peer is known and needs no turns: by SetKnown, or as a reader
+// that has taken a lot. Any goroutine may call it.
 func (c *Conn) Known() bool { return c.known.Load() || c.hasTaken.Load() }
 
 // Spoke notes that the peer has spoken: it has opened a session, sent a record or a
-// commit, or taken what it asked for. Bytes alone are nothing, and neither are
-// beats. Any goroutine may call it.
+// commit, or taken what it asked for. Mere bytes and beats do not count. Any goroutine
+// may call it.
 func (c *Conn) Spoke() { c.spoke.Store(time.Now().UnixNano()) }
 
-// LastSpoke returns when the peer spoke last, the zero time where it never has. It
-// may be called from any goroutine.
+// LastSpoke returns when the peer last spoke, or the zero time. Any goroutine may call
+// it.
 func (c *Conn) LastSpoke() time.Time {
 	if t := c.spoke.Load(); t != 0 {
 		return time.Unix(0, t)

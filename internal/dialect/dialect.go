@@ -1,7 +1,7 @@
-// Package dialect is the seam between connections and records. A [Dialect] is
-// one way of putting serialized dictionaries on a connection; [Sniff] tells from
-// the first bytes which one a connection speaks; a [Conn] is the connection as a
-// dialect sees it, with bounded memory and time.
+// Package dialect is the seam between connections and records. A [Dialect] is one way of
+// sending serialized dictionaries over a connection. [Sniff] recognizes a connection's
+// dialect by its first bytes. A [Conn] is the connection as a dialect sees it, with
+// bounded memory and time.
 //
 //	listener ─▶ Conn ─▶ Sniff ─▶ Dialect ─▶ codec.Scanner ─▶ Intake
 package dialect
@@ -23,41 +23,41 @@ type Kind struct {
 	ALPN      []string   // what its clients call it within TLS, preferred first (RFC 7301)
 	New       func(Config) Dialect
 
-	// Greets, where it is not Unknown, is what the server speaks first, in place of
-	// Protocols. So the dialect is served where an endpoint names it alone.
+	// Greets is the protocol in which the server speaks first, in place of Protocols.
+	// Such a dialect is served only by an endpoint that names it alone. Unknown means
+	// that the peer speaks first.
 	Greets Protocol
 }
 
-// A Config is what a server has for its dialects.
+// A Config is what a server provides to its dialects.
 type Config struct {
-	Codecs map[string]codec.Codec // the formats that are served, by their names
+	Codecs map[string]codec.Codec // by name
 
-	// What may change while the server runs.
+	// These may change while the server runs.
 	Limits     func() codec.Limits     // of one record
 	Durability func() store.Durability // what an acknowledgement promises
 
-	// Ready returns nil where records can be stored now. Else the error is an
+	// Ready returns nil if records can be stored now. Otherwise the error is an
 	// *[fault.Error] for the peer, or the cause of ctx.
 	Ready func(ctx context.Context) error
 }
 
-// A Dialect is one way of putting serialized dictionaries on a connection, as one
-// server speaks it. It is made once. Any number of goroutines may use it at once.
+// A Dialect is one way of sending serialized dictionaries over a connection, set up for
+// one server. Any number of goroutines may use it at once.
 type Dialect interface {
-	// Serve serves one connection until its end, which may be the peer's, a
-	// fault's or the server's. It returns nil where all that came was whole, an
-	// *fault.Error that the peer should be told, or an error of the connection. It
-	// does not close c.
+	// Serve serves one connection until the peer, a fault or the server ends it. It
+	// returns nil if everything received was complete, an *fault.Error that the peer
+	// should be told, or an error of the connection. It does not close c.
 	Serve(ctx context.Context, c *Conn, in Intake) error
 
-	// Shutdown is called when the server drains, and may be called again: what the dialect has open
-	// beside its connections, which drain themselves, is to end without losing
-	// anything. It returns when that has ended, or the cause of ctx.
+	// Shutdown is called when the server drains, perhaps more than once. Connections
+	// drain themselves; whatever else the dialect has open must end without losing
+	// anything. Shutdown returns when it has ended, or the cause of ctx.
 	Shutdown(ctx context.Context) error
 }
 
-// FaultOf makes the Error of what a codec says about a record that began at the
-// given offset of the connection.
+// FaultOf converts a codec's error to a fault. The record begins at the given offset of
+// the connection.
 func FaultOf(err error, at int64) *fault.Error {
 	var s *codec.SyntaxError
 	if errors.As(err, &s) {

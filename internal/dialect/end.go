@@ -7,12 +7,12 @@ import (
 	"github.com/dictwire/dictwire/fault"
 )
 
-// ErrDrained is what [Conn.More] returns where the server ends and nothing of
-// this connection is under way.
+// ErrDrained is returned by [Conn.More] when the server is ending and the connection has
+// nothing in progress.
 var ErrDrained = errors.New("dialect: the server is shutting down")
 
-// Drain makes the connection end at the next record's end: at once if nothing
-// is under way. It may be called from any goroutine.
+// Drain makes the connection end at the end of the current record, or at once if there is
+// none. Any goroutine may call it.
 func (c *Conn) Drain() {
 	c.draining.Store(true)
 	c.endOnce.Do(func() { close(c.ending) })
@@ -21,19 +21,19 @@ func (c *Conn) Drain() {
 	}
 }
 
-// End makes More and Send return err, at once where they wait. It may be called
-// from any goroutine, and only the first time counts.
+// End makes More and Send return err, even if they are waiting. Only the first call
+// counts. Any goroutine may call it.
 func (c *Conn) End(err error) {
 	if c.ended.CompareAndSwap(nil, &err) {
 		close(c.over)
 		c.endOnce.Do(func() { close(c.ending) })
-		_ = c.nc.SetWriteDeadline(time.Now()) // first: whoever reads may tell the peer why
+		_ = c.nc.SetWriteDeadline(time.Now()) // first, since the reader may then tell the peer why
 		_ = c.nc.SetReadDeadline(time.Now())
 	}
 }
 
-// GiveWay ends the connection, as End does, in favour of another one: its peer is
-// told e, if it listens. It may be called from any goroutine.
+// GiveWay ends the connection, as End does, in favour of another one. The peer is told e.
+// Any goroutine may call it.
 func (c *Conn) GiveWay(e *fault.Error) {
 	c.gaveWay.Store(true)
 	c.End(e)
@@ -45,7 +45,7 @@ func (c *Conn) GaveWay() bool { return c.gaveWay.Load() }
 // Ending is closed by the first Drain or End.
 func (c *Conn) Ending() <-chan struct{} { return c.ending }
 
-// Ended returns what End was told, ErrDrained behind Drain, or nil.
+// Ended returns the error that End was called with, ErrDrained after Drain, or nil.
 func (c *Conn) Ended() error {
 	if e := c.ended.Load(); e != nil {
 		return *e
@@ -56,5 +56,5 @@ func (c *Conn) Ended() error {
 	return nil
 }
 
-// Abort closes the connection at once. It may be called from any goroutine.
+// Abort closes the connection at once. Any goroutine may call it.
 func (c *Conn) Abort() error { return c.nc.Close() }

@@ -5,19 +5,19 @@ import (
 	"net/netip"
 )
 
-// Host returns the peer's address without its port; of IPv6 the network, of which
+// Host returns the peer's address without its port. For IPv6 it is the network of which
 // one host has all addresses.
 func (c *Conn) Host() string { return c.host.Name() }
 
-// Credit counts good records for the peer's host, or, where n is below zero, bad ones
-// against it: see [lease.Host]. Any goroutine may call it.
+// Credit counts n good records in favour of the peer's host or, if n is negative, −n bad
+// ones against it: see [lease.Host]. Any goroutine may call it.
 func (c *Conn) Credit(n int) { c.host.Credit(n) }
 
-// LeaveHost says that the connection has ended: its host is remembered for what it has given,
-// or forgotten. It is called once for each connection, however that was closed.
+// LeaveHost says that the connection has ended, however it was closed. It is called once
+// for each connection. The host is remembered if it has earned credit.
 func (c *Conn) LeaveHost() { c.host.Leave() }
 
-// IP returns the peer's address, where it has one.
+// IP returns the peer's address, if it has one.
 func (c *Conn) IP() (netip.Addr, bool) {
 	p, err := netip.ParseAddrPort(c.nc.RemoteAddr().String())
 	if err != nil {
@@ -39,8 +39,7 @@ func hostOf(a net.Addr) string {
 	return host
 }
 
-// UID returns the user of the peer on a Unix socket, or nil where there is none, or the
-// system does not tell.
+// UID returns the user of the peer on a Unix socket, or nil if it is not known.
 func (c *Conn) UID() *uint32 {
 	unix, ok := c.nc.(*net.UnixConn)
 	if !ok {

@@ -12,41 +12,41 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// An Intake is the server as a connection sees it. All that a peer does there
-// belongs to a session. Any number of goroutines may use it at once, each with sessions
-// of its own: see [Credentials.Worker].
+// An Intake is the server as a connection sees it. Everything that a peer does belongs to
+// a session. Several goroutines may use an Intake at once, each with its own sessions:
+// see [Credentials.Worker].
 type Intake interface {
-	// Open says who speaks. The error is an *[fault.Error] for the peer, as where
-	// the credentials are missing or unknown, or the cause of ctx.
+	// Open opens a session. The error is an *[fault.Error] for the peer, for example for
+	// missing or unknown credentials, or the cause of ctx.
 	Open(ctx context.Context, c Credentials) (Session, error)
 }
 
-// Credentials are what a peer gives to say who it is. The zero value says nothing.
+// Credentials say who a peer is. The zero value is an anonymous peer.
 type Credentials struct {
 	Token string
 
-	// User is who the dialect itself has found out that speaks. It is the principal
-	// where nobody is authorized by other means.
+	// User is who the peer is according to the dialect itself. It becomes the principal
+	// if nothing else authorizes the peer.
 	User string
 
-	// Worker is the goroutine that writes in the session. Nil means the connection's
-	// own. Of two sessions that are used at once, one at least has another.
+	// Worker is the goroutine that writes in the session. Nil means the goroutine of the
+	// connection. Sessions that are used at once need different workers.
 	Worker *Worker
 }
 
-// A Session is what one principal does on a connection. Producers and cursors have
-// their names in its principal's name space.
+// A Session is what one principal does on a connection. Names of producers and cursors
+// belong to the principal.
 type Session interface {
-	// Principal returns who speaks.
+	// Principal returns the name of the peer.
 	Principal() string
 
-	// Write opens a way for records into a topic. Where w names a producer, it
-	// is claimed, and another connection that writes for it is fenced. The
-	// error is an *[fault.Error] for the peer, or the cause of ctx.
+	// Write opens a Writer for a topic. If w names a producer, the producer is claimed,
+	// and another connection that writes for it is fenced. The error is an *[fault.Error]
+	// for the peer, or the cause of ctx.
 	Write(ctx context.Context, w WriteRequest) (Writer, error)
 
-	// Read opens a subscription. Another connection that holds the same cursor
-	// is fenced. The error is an *[fault.Error] for the peer, or the cause of ctx.
+	// Read opens a subscription. Another connection that reads with the same cursor is
+	// fenced. The error is an *[fault.Error] for the peer, or the cause of ctx.
 	Read(ctx context.Context, r ReadRequest) (Reader, error)
 
 	Operator
@@ -56,74 +56,72 @@ type Session interface {
 type WriteRequest struct {
 	Dialect string // its name
 	Topic   string // "" means the server's topic for connections that name none
-	// Producer is the name of the producer whose numbers the records take; ""
-	// means that they take none.
+	// Producer is the name of the producer that numbers the records; "" means that they
+	// are not numbered.
 	Producer string
 	Claim    store.ClaimRequest
 
-	// Key is, in place of a producer, an idempotency key: what comes with it again
-	// within 24 hours is told by the claim from what is new. Keys and producers never
-	// meet. It is not empty where it is used, and of any length.
+	// Key is an idempotency key in place of a producer, of any length; "" means none. The
+	// claim tells what was already received with the same key within the last 24 hours.
+	// Keys never collide with the names of producers.
 	Key string
 
-	// Note is what the producer's next claim is given back, at most
-	// store.MaxNote bytes. Nil means the sum of the last record: see [Sum].
+	// Note is returned by the producer's next claim. It has at most store.MaxNote bytes.
+	// Nil means the sum of the last record: see [Sum].
 	Note []byte
 
-	// Whole, where it is not nil, makes Take settle a batch in one append, or nothing of
-	// it. Nobody is told replies then. It is called with how many bytes of memory the
-	// batch takes until it is settled, more each time, and waits for them, or returns the
-	// fault that ends Take.
+	// Whole, if not nil, makes Take settle a batch in a single append or not at all,
+	// without replies. Take calls it with the bytes of memory that the batch needs so
+	// far. It waits until they are available, or returns the fault that ends Take.
 	Whole func(ctx context.Context, bytes int64) error
 
-	// Patience is how long the records of a batch may have to wait since the principal
-	// sends more than it may; for longer, Take returns a fault that wraps ErrTooFast.
-	// Zero means that they wait as long as it takes.
+	// Patience is the longest that a batch may wait because the principal sends more than
+	// it may. If it would have to wait for longer, Take returns a fault that wraps
+	// ErrTooFast. Zero means no limit.
 	Patience time.Duration
 
-	// Fence is called, from any goroutine, when another connection has become
-	// the producer's writer. Nil means that nobody wants to know.
+	// Fence is called, from any goroutine, when another connection has claimed the
+	// producer. Nil disables the callback.
 	Fence func(*fault.Error)
 
-	// Settled is called by Take when the first n records of its batch are settled
-	// and the others take longer, so that the peer need not wait for them. Nil
-	// disables the callback. Take returns its error.
+	// Settled is called by Take when the first n records of its batch are settled and the
+	// rest takes longer, so that the peer need not wait for the rest. If it returns an
+	// error, so does Take. Nil disables the callback.
 	Settled func(n int) error
 }
 
-// ErrTooFast is the cause of a fault that tells a peer that it sends more than it may.
+// ErrTooFast is wrapped by the fault of a peer that sends more than it may.
 var ErrTooFast = errors.New("more than the principal may send")
 
-// A Writer takes in records. Close must be called in the end.
+// A Writer accepts the records of one topic. It must be closed.
 type Writer interface {
-	// Claim says where the producer stands. It is the zero value where there is
-	// none.
+	// Claim returns the claim of the producer. It is the zero value without a producer.
 	Claim() store.Claim
 
-	// Rejections yields the rejections of the producer's numbers above after, and
-	// below the claim's Next.
+	// Rejections yields the rejections of the producer's numbers after the given one and
+	// before the claim's Next.
 	Rejections(ctx context.Context, after uint64) iter.Seq2[store.Rejection, error]
 
-	// Take takes in records that were received together, and returns when they
-	// are settled. Each takes a number, those that can't be read like any other.
-	// It calls answer, where that is not nil, for each record that
-	// was rejected or is replied to, in order, from the calling goroutine, once
-	// all of them are settled. An error of answer is returned.
+	// Take accepts records that were received together, and returns when they are
+	// settled. Every record takes a number, even one that can't be read. Once all are
+	// settled, Take calls answer, if not nil, for each record that was rejected or has a
+	// reply, in order, on the calling goroutine. If answer returns an error, so does
+	// Take.
 	//
-	// What is settled is returned with an error, too. The error is an
-	// *[fault.Error] for the peer that ends the connection, or the cause of ctx.
+	// The result says what was settled, even with an error. The error is an
+	// *[fault.Error] for the peer, which ends the connection, or the cause of ctx.
 	Take(ctx context.Context, b *WriteBatch, answer func(Answer) error) (Settled, error)
 
-	// Close gives the producer back.
+	// Close releases the claim of the producer.
 	Close()
 }
 
 // A WriteBatch is records of one codec that were received together.
 type WriteBatch struct {
 	Codec   codec.Codec
-	Records [][]byte // each one serialized dictionary, or one of Bad; valid until Take returns
-	Bad     []Bad    // those that can't be read, in order
-	Times   []int64  // of the records, as in store.Block; nil: they have none
+	Records [][]byte // one serialized dictionary each, or one of Bad; valid until Take returns
+	Bad     []Bad    // the unreadable ones, in order
+	Times   []int64  // of the events, as in store.Block; nil: unknown
 }
 
 // Time returns the time of a record, or store.UnknownTime.
@@ -153,23 +151,23 @@ func (b *WriteBatch) From(n int) *WriteBatch {
 type Settled struct {
 	Records int
 
-	// Next is the position after the last of them: whoever reads from there on
-	// misses nothing that comes later. It is the zero value where nothing was stored.
+	// Next is the position after the last of them: whoever reads from there misses
+	// nothing that comes later. It is the zero value if nothing was stored.
 	Next store.Position
 }
 
-// A Bad is a record that can't be read.
+// A Bad is an unreadable record.
 type Bad struct {
-	Index int          // in WriteBatch.Records: what has come of it so far
+	Index int          // in WriteBatch.Records, which has what was received of it
 	At    int64        // offset of its first byte from the connection's first
 	Err   *fault.Error // why
 }
 
-// An Answer is what is said about one record.
+// An Answer is the answer to one record.
 type Answer struct {
 	Index int          // of the record in its batch
-	Reply *dict.Dict   // what the handler replies, if anything
-	Err   *fault.Error // why the record was rejected
+	Reply *dict.Dict   // of the handler, or nil
+	Err   *fault.Error // why the record was rejected, or nil
 	Bad   bool         // it was one of WriteBatch.Bad
 }
 
@@ -177,73 +175,72 @@ type Answer struct {
 type ReadRequest struct {
 	Dialect      string   // its name
 	Topics       []string // as store.ReadOptions.Topics, and not empty
-	Subscription string   // the same as the peer wrote it
-	Cursor       string   // "" means that no position is saved
+	Subscription string   // as the peer wrote it
+	Cursor       string   // "": no position is saved
 
-	// From is where reading begins, unless the cursor knows better: "earliest",
-	// "latest", a position, a time of RFC 3339, or an age as "10m". "" means
-	// earliest.
+	// From is where reading begins if the cursor is new: "earliest", "latest", a
+	// position, a time in RFC 3339, or an age such as "10m". "" means earliest.
 	From   string
 	Follow bool
 
-	// Forms are those in which the peer takes records, preferred first. None means
-	// as they are stored.
+	// Forms are the forms that the peer accepts, in order of preference. None means
+	// records as they are stored.
 	Forms []Form
 
-	// Attempt grows with each connection of the cursor's reader. A lower one
-	// than that of the reader who holds the cursor is stale. Zero means that
-	// nobody counts: the newest connection wins.
+	// Attempt grows with each connection of the cursor's reader. An attempt lower than
+	// that of the current reader is stale. Zero means that attempts are not counted, and
+	// the newest connection wins.
 	Attempt uint64
 
-	// Progress is how long a reader that follows waits before a batch without
-	// a block.
+	// Progress is how long a reader waits at the head before it yields a batch without a
+	// block.
 	Progress time.Duration
 
-	// Fence is called, from any goroutine, when another connection has taken
-	// the cursor.
+	// Fence is called, from any goroutine, when another connection has claimed the
+	// cursor.
 	Fence func(*fault.Error)
 }
 
-// A Form is a way in which a peer takes records.
+// A Form is a format in which a peer accepts records.
 type Form struct {
-	// Format is the name of the format. Records that are stored in it are given as
-	// they are. "" means that none are.
+	// Format is the name of the format. Records that are stored in it are sent unchanged.
+	// "" means that no record is.
 	Format string
 
-	// Append appends the record of an index of a block, which is d.
+	// Append appends the record at an index of a block, which was decoded as d.
 	Append func(dst []byte, b *store.ReadBatch, index uint32, d *dict.Dict) ([]byte, error)
 }
 
-// FormOf is the form of a codec's format.
+// FormOf returns the form of a codec's format.
 func FormOf(c codec.Codec) Form {
 	return Form{c.Name(), func(dst []byte, _ *store.ReadBatch, _ uint32, d *dict.Dict) ([]byte, error) { return c.Append(dst, d) }}
 }
 
-// A Part is records of a block that are given together: those from At on, before Next.
-// Without a block it is progress.
+// A Part is consecutive records of a block: those from At on, before Next. Without a
+// block it is progress.
 type Part struct {
 	store.ReadBatch
-	Format  string   // of the form
+	Format  string   // the format of the records
 	Lengths []uint32 // of the records, in bytes
 	Data    []byte   // the records, one after the other
 }
 
-// A Reader gives records out. Close must be called in the end. Batches and
-// Commit may be used at once, each by one goroutine.
+// A Reader delivers records. It must be closed. Batches and Commit may run at the same
+// time, each on one goroutine.
 type Reader interface {
-	// Start is where reading begins.
+	// Start returns the position where reading begins.
 	Start() store.Position
 
-	// Batches yields what there is: see [store.Log]'s Read. Its memory is that of all
-	// readers. Blocks that are converted
-	// come in parts, each of which is valid until the next step. A record that no
-	// form holds is an *[fault.Error] with the code loss.
+	// Batches yields what a store's Read yields: see [store.Log]. Its memory is taken
+	// from the share of all readers. Converted blocks come in parts, each of which is
+	// valid until the next step. A record that fits no form is an *[fault.Error] with the
+	// code loss.
 	Batches(ctx context.Context) iter.Seq2[Part, error]
 
-	// Commit saves a position, which the peer has been told as a batch's Next.
-	// The error is an *[fault.Error] for the peer, or the cause of ctx.
+	// Commit saves a position that the peer received as the Next of a batch. The error is
+	// an *[fault.Error] for the peer, or the cause of ctx.
 	Commit(ctx context.Context, p store.Position) error
 
-	// Close gives the cursor back.
+	// Close releases the claim of the cursor.
 	Close()
 }

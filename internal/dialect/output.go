@@ -17,46 +17,46 @@ import (
 )
 
 const (
-	writeBuffer = 4 << 10               // what waits is written at the latest when there is as much
-	flushTime   = time.Millisecond      // how long it may wait for more
-	knownGiven  = 1 << 20               // what a reader has taken who is known
-	wayTime     = 50 * time.Millisecond // how long a connection that gives way may take to write
+	writeBuffer = 4 << 10               // this many waiting bytes are written at once
+	flushTime   = time.Millisecond      // how long fewer bytes may wait
+	knownGiven  = 1 << 20               // a reader that has taken this many bytes is known
+	wayTime     = 50 * time.Millisecond // write time-out of a connection that gives way
 )
 
-// An output is what a connection says to its peer.
+// An output is the writing side of a connection.
 type output struct {
 	mu       turn        // held while writing
-	out      []byte      // what waits to be written
-	flushed  time.Time   // when something was written last
+	out      []byte      // bytes waiting to be written
+	flushed  time.Time   // the last write
 	given    int64       // bytes that Send wrote
-	hasTaken atomic.Bool // given is a lot
-	broken   error       // why nothing more is written: the peer has a part of something
+	hasTaken atomic.Bool // given has reached knownGiven
+	broken   error       // why nothing more can be written: a message was cut off
 }
 
-// A turn is a mutex whose holder may wait for long, for the peer. It is a channel
-// of one place, because testing/synctest lets no time pass while a goroutine waits
-// for a sync.Mutex.
+// A turn is a mutex that may be held for long, while waiting for the peer. It is a
+// channel of capacity 1, because in a bubble of testing/synctest no time passes while a
+// goroutine waits for a sync.Mutex.
 type turn chan struct{}
 
 func (t turn) Lock()   { t <- struct{}{} }
 func (t turn) Unlock() { <-t }
 
-// quiet returns for how long nothing was written.
+// quiet returns the time since the last write.
 func (o *output) quiet() time.Duration {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return time.Since(o.flushed)
 }
 
-// held returns how much memory waits to be written.
+// held returns how many bytes of memory the waiting output takes.
 func (o *output) held() int64 {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return int64(cap(o.out))
 }
 
-// drop gives the memory up, where nothing waits: another goroutine may have said
-// something, and not flushed it yet.
+// drop frees the memory if nothing is waiting. Another goroutine may have called Say and
+// not flushed yet.
 func (o *output) drop() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -80,7 +80,7 @@ func (c *Conn) Reply(cd codec.Codec, d *dict.Dict) error {
 	return c.mayFlush()
 }
 
-// A Message is something that can be written.
+// A Message is something that can be written to a peer.
 type Message interface {
 	Append(dst []byte) []byte
 }
@@ -88,11 +88,11 @@ type Message interface {
 // Data is bytes that follow a message.
 type Data struct {
 	Bytes []byte
-	Text  bool // they are text, which matters where the connection carries messages
+	Text  bool // for connections that carry messages: it is text
 }
 
-// Say sends a message, and what follows it. It is written at the latest when More is
-// called. Any goroutine may call it.
+// Say sends a message and the data that follow it. More writes them at the latest. Any
+// goroutine may call it.
 func (c *Conn) Say(m Message, data ...Data) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -107,10 +107,11 @@ func (c *Conn) Say(m Message, data ...Data) error {
 	return c.mayFlush()
 }
 
-// maxHeader is the most that stands before a message: see [Framer].
+// maxHeader is the longest header of a message: see [Framer].
 const maxHeader = 10
 
-// open begins a message at the end of what waits, and returns where. c.mu is held.
+// open begins a message at the end of the waiting output, and returns its offset. c.mu is
+// held.
 func (c *Conn) open() int {
 	at := len(c.out)
 	if c.frames != nil {
@@ -119,7 +120,7 @@ func (c *Conn) open() int {
 	return at
 }
 
-// shut ends the message that began there. c.mu is held.
+// shut ends the message that began at an offset. c.mu is held.
 func (c *Conn) shut(at int, text bool) {
 	if c.frames == nil {
 		return
@@ -131,7 +132,7 @@ func (c *Conn) shut(at int, text bool) {
 	c.out = append(c.frames.AppendHeader(c.out[:at], text, len(body)), body...)
 }
 
-// Write sends bytes as they are, as Say does.
+// Write is Say for bytes that are sent as they are.
 func (c *Conn) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -139,7 +140,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 	return len(p), c.mayFlush()
 }
 
-// mayFlush writes what waits where it is much or has waited long. c.mu is held.
+// mayFlush flushes if much is waiting, or has waited for long. c.mu is held.
 func (c *Conn) mayFlush() error {
 	if len(c.out) < writeBuffer && time.Since(c.flushed) < flushTime {
 		return nil
@@ -147,7 +148,7 @@ func (c *Conn) mayFlush() error {
 	return c.flush()
 }
 
-// Flush writes what waits. Any goroutine may call it.
+// Flush writes the waiting output. Any goroutine may call it.
 func (c *Conn) Flush() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -177,7 +178,7 @@ func (c *Conn) flush() error {
 	return c.broken
 }
 
-// haste returns how long a reply may wait for the peer.
+// haste returns the write time-out of a reply.
 func (c *Conn) haste() time.Duration {
 	if c.gaveWay.Load() {
 		return min(c.rules.WriteTimeout, wayTime)
@@ -185,9 +186,9 @@ func (c *Conn) haste() time.Duration {
 	return c.rules.WriteTimeout
 }
 
-// Send writes what waits, then a line, and what follows it: what is given to a reader. The peer may
-// take its time while nobody waits for the memory of readers and the server does
-// not end, unless nothing of it is read for as long as it may be idle. Any
+// Send writes the waiting output, a line and the data that follow it: records for a
+// reader. The peer may be slow as long as nobody waits for the readers' memory and the
+// server is not ending, but it must take something within the idle time-out. Any
 // goroutine may call it.
 func (c *Conn) Send(line []byte, data ...Data) (err error) {
 	c.mu.Lock()
@@ -227,7 +228,7 @@ func (c *Conn) Send(line []byte, data ...Data) (err error) {
 	return nil
 }
 
-// messages returns what is written for a line and what follows it.
+// messages returns what to write for a line and the data that follow it.
 func (c *Conn) messages(line []byte, data []Data) (bufs [][]byte) {
 	if c.frames != nil {
 		line = bytes.TrimSuffix(line, []byte("\n"))
@@ -243,12 +244,12 @@ func (c *Conn) messages(line []byte, data []Data) (bufs [][]byte) {
 	return bufs
 }
 
-// A pace is how fast a peer takes what it is sent.
+// A pace measures how fast a peer takes what it is sent.
 type pace struct {
 	sent   int64
 	last   time.Time // when the peer took something
-	looked time.Time // when its progress was looked at
-	then   int64     // what was sent then
+	looked time.Time // when its progress was last checked
+	then   int64     // what had been sent then
 }
 
 func newPace() pace {
@@ -256,7 +257,7 @@ func newPace() pace {
 	return pace{last: now, looked: now}
 }
 
-// patiently writes to the connection below all that wraps it: see Send.
+// patiently writes to the innermost connection, below all wrappers: see Send.
 func (c *Conn) patiently(rest net.Buffers, p *pace) error {
 	for len(rest) > 0 {
 		if e := c.ended.Load(); e != nil {
@@ -291,9 +292,9 @@ func (c *Conn) patiently(rest net.Buffers, p *pace) error {
 	return nil
 }
 
-// Await calls giveUp, once, when a peer who takes nothing of an answer is not to be
-// waited for any more, until stop is called: as in Send where patient is true, else as
-// for a reply. It is for what waits above the connection. Any goroutine may call it.
+// Await calls giveUp, once, when a peer that takes nothing of an answer has used up its
+// time: that of Send if patient is true, otherwise that of a reply. stop ends the watch.
+// It is for writers that wait above the connection. Any goroutine may call it.
 func (c *Conn) Await(patient bool, giveUp func()) (stop func()) {
 	began := time.Now()
 	var mu sync.Mutex
@@ -324,7 +325,7 @@ func (c *Conn) Await(patient bool, giveUp func()) (stop func()) {
 	}
 }
 
-// patienceOf returns after how long a reader's progress is looked at.
+// patienceOf returns the interval at which a reader's progress is checked.
 func (c *Conn) patienceOf(pressed bool) time.Duration {
 	if pressed {
 		return min(stallTime, c.rules.WriteTimeout)
@@ -332,9 +333,9 @@ func (c *Conn) patienceOf(pressed bool) time.Duration {
 	return c.rules.WriteTimeout
 }
 
-// Close ends the connection: what waits is written, and whatever still comes
-// is read for at most a second, so that the peer gets to read its replies, unless
-// the connection gives way to another one.
+// Close ends the connection. It writes the waiting output, and then reads for up to a
+// second whatever still comes, so that the peer receives its replies. A connection that
+// gives way does not wait.
 func (c *Conn) Close() error {
 	c.work.End()
 	err := c.Flush()
@@ -348,14 +349,14 @@ func (c *Conn) Close() error {
 	}
 	c.release(nil)
 	closing := c.top.Close()
-	if c.tls != nil { // a peer that is gone can't be told that this is the end
+	if c.tls != nil { // ignore errors: a peer that is gone can't be told
 		closing = nil
 	}
 	return errors.Join(err, closing)
 }
 
-// linger reads what still comes until ctx is done, the read deadline, or the peer's
-// end. It needs little memory for that.
+// linger reads and discards until ctx is done, the read deadline, or the peer's end. It
+// needs little memory.
 func (c *Conn) linger(ctx context.Context) {
 	c.r, c.w = 0, 0
 	if len(c.buf) > firstBuffer {
@@ -377,22 +378,22 @@ func (c *Conn) linger(ctx context.Context) {
 	}
 }
 
-// A Room is memory of a reader, within that of all readers. Who asks for some of it
-// has work to do, and waits for its turn. It implements [store.Room], and belongs to
-// one goroutine.
+// A Room is one reader's share of the readers' memory. A goroutine that asks for memory
+// has work to do, so it also waits for its turn. Room implements [store.Room] and belongs
+// to one goroutine.
 type Room struct {
 	w     *Worker
 	lease *lease.Lease
 }
 
-// Room returns memory for what is given to the peer, by a goroutine of its own. Any
-// goroutine may call it.
+// Room returns a Room for another goroutine that sends to the peer. Any goroutine may
+// call it.
 func (c *Conn) Room() Room { return Room{c.Worker(), c.rules.Reading.Lease(c.host)} }
 
-// Beside returns more memory for the same goroutine.
+// Beside returns a second Room for the same goroutine.
 func (r Room) Beside() Room { return Room{r.w, r.w.c.rules.Reading.Lease(r.w.c.host)} }
 
-// Need waits until there is room for so many bytes in all.
+// Need waits until the Room may hold a total of bytes.
 func (r Room) Need(ctx context.Context, bytes int64) error {
 	if bytes > r.lease.Size() {
 		r.w.Rest()
@@ -403,13 +404,14 @@ func (r Room) Need(ctx context.Context, bytes int64) error {
 	return r.w.Begin(ctx)
 }
 
-// Want is Need that does not wait for memory, and reports whether there is room.
-// Giving back always succeeds; who gives back all is about to wait.
+// Want is Need without waiting for memory. It reports whether the memory is available,
+// which is always so for less than before. A goroutine that gives back all is about to
+// wait.
 func (r Room) Want(ctx context.Context, bytes int64) bool {
 	if bytes == 0 {
 		r.w.Rest()
 	} else {
-		_ = r.w.Begin(ctx) // a connection that has ended fails what follows
+		_ = r.w.Begin(ctx) // an error shows in what follows
 	}
 	if bytes > r.lease.Size() {
 		return r.lease.TryResize(bytes)
@@ -418,14 +420,13 @@ func (r Room) Want(ctx context.Context, bytes int64) bool {
 	return true
 }
 
-// Keep gives back all but so many bytes.
+// Keep gives back all but the given number of bytes.
 func (r Room) Keep(bytes int64) {
 	r.lease.Shrink(bytes)
 }
 
-// Size returns how many bytes there is room for.
+// Size returns how many bytes the Room may hold.
 func (r Room) Size() int64 { return r.lease.Size() }
 
-// Building returns the memory for what is built of records, which all connections
-// share.
+// Building returns the memory for what is built from records, shared by all connections.
 func (c *Conn) Building() *lease.Pot { return c.rules.Building }

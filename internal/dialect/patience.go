@@ -10,16 +10,16 @@ import (
 )
 
 const (
-	lingerTime = time.Second            // silence after which an idle connection gives its buffer back
-	quietTime  = 100 * time.Millisecond // silence that ends a connection of a server that drains
-	drainTime  = time.Second            // when it ends without silence, at a record's end
-	pressTime  = time.Second            // how often a record's progress is looked at
-	stallTime  = 2 * time.Second        // how often a reader's progress is, while others wait for memory
-	minRate    = 4 << 10                // bytes a second that a record or a reader must make while others wait for memory
+	lingerTime = time.Second            // an idle connection that is silent for this long gives back its buffer
+	quietTime  = 100 * time.Millisecond // a draining connection that is silent for this long ends
+	drainTime  = time.Second            // a draining connection that is not silent ends after this, at the end of a record
+	pressTime  = time.Second            // interval at which a record's progress is checked
+	stallTime  = 2 * time.Second        // interval at which a reader's progress is checked while others wait for memory
+	minRate    = 4 << 10                // least bytes a second of a record or a reader while others wait for memory
 )
 
-// paused waits where Pause has said so, unless the connection is about to end. It gives
-// back the memory that nothing is in.
+// paused waits for the time set by Pause, unless the connection is about to end. An empty
+// buffer is given back.
 func (c *Conn) paused(ctx context.Context, within bool, h Holder) error {
 	before, resume := time.Now(), time.Unix(0, c.resume.Load())
 	if !resume.After(before) {
@@ -51,12 +51,12 @@ func (c *Conn) paused(ctx context.Context, within bool, h Holder) error {
 	return nil
 }
 
-// Pause makes More wait until a moment before it reads on. The peer is not to be read
-// faster than it may send. Any goroutine may call it.
+// Pause makes More wait until the given time before it reads on, to slow down a peer that
+// sends more than it may. Any goroutine may call it.
 func (c *Conn) Pause(until time.Time) { c.resume.Store(until.UnixNano()) }
 
-// excuse takes it off the record's time that it has waited since a moment for the
-// server: for memory, or for its turn.
+// excuse extends the record's time limit by the time since a moment, which was spent
+// waiting for the server: for memory, or for a turn.
 func (c *Conn) excuse(since time.Time) {
 	now := time.Now()
 	if waited := now.Sub(since); waited > time.Millisecond && !c.began.IsZero() {
@@ -65,8 +65,8 @@ func (c *Conn) excuse(since time.Time) {
 	}
 }
 
-// patience says how long the next read may wait, or why none may. Nothing has come
-// since a time.
+// patience returns how long the next read may wait, or the error if it may not wait at
+// all. silent is the time since which nothing has come.
 func (c *Conn) patience(within bool, silent time.Time) (time.Duration, error) {
 	draining := c.draining.Load()
 	limit, _ := c.idleLimit()
@@ -112,7 +112,7 @@ func (c *Conn) patience(within bool, silent time.Time) (time.Duration, error) {
 	}
 }
 
-// idleLimit returns how long the peer may be silent now, and the option that says so.
+// idleLimit returns the current limit of silence, and the name of its option.
 func (c *Conn) idleLimit() (limit time.Duration, option string) {
 	if c.sniffing && c.rules.FirstTimeout < c.rules.IdleTimeout {
 		return c.rules.FirstTimeout, "Server.FirstTimeout"
@@ -136,8 +136,8 @@ func tooSlow(at int64) *fault.Error {
 	}
 }
 
-// silence is how long the peer has been silent between records. One who takes
-// what is sent is not, but for what is sent to hear whether he is there.
+// silence returns how long the peer has been silent between records. A peer that takes
+// what it is sent is not silent, unless it is only sent beats.
 func (c *Conn) silence() time.Duration {
 	since := time.Since(c.idle)
 	if c.Beat == nil {
@@ -146,7 +146,7 @@ func (c *Conn) silence() time.Duration {
 	return since
 }
 
-// beat calls Beat where it is time, and returns how long it is until then.
+// beat calls Beat if it is due, and returns the time until it is due next.
 func (c *Conn) beat() (time.Duration, error) {
 	if c.Beat == nil {
 		return option.Never, nil
@@ -161,15 +161,15 @@ func (c *Conn) beat() (time.Duration, error) {
 	return c.BeatEvery, c.Flush()
 }
 
-// waited says what follows from a read that waited as long as it might.
+// waited decides what follows from a read that has timed out.
 func (c *Conn) waited(within bool, h Holder) error {
 	limit, option := c.idleLimit()
 	switch {
 	case within:
-		return nil // patience looks at the record's time
+		return nil // patience checks the record's time
 	case c.draining.Load():
 		if c.drainBy.IsZero() {
-			return nil // this was Drain, which woke the read up
+			return nil // Drain aborted the read
 		}
 		return ErrDrained
 	case c.buf != nil:
@@ -178,7 +178,7 @@ func (c *Conn) waited(within bool, h Holder) error {
 		}
 		return nil
 	case c.Patient || c.silence() < limit:
-		return nil // it was time to beat, or the peer took something
+		return nil // a beat was due, or the peer took something
 	default:
 		return &fault.Error{
 			Code: fault.Idle, At: c.Offset(),
@@ -188,16 +188,16 @@ func (c *Conn) waited(within bool, h Holder) error {
 	}
 }
 
-// arm sets the read deadline, unless it is about right already: to set it costs
-// more than to let it pass a little early.
+// arm sets the read deadline, unless the current one is about right: setting it costs
+// more than letting it pass a little early.
 func (c *Conn) arm(wait time.Duration) {
 	now := time.Now()
 	if left := c.deadline.Sub(now); left > wait/2 && left <= wait && !c.draining.Load() {
 		return
 	}
 	c.deadline = now.Add(wait)
-	_ = c.nc.SetReadDeadline(c.deadline) // a connection that is gone fails the read
+	_ = c.nc.SetReadDeadline(c.deadline) // a failure shows in the read
 	if c.draining.Load() && c.drainBy.IsZero() || c.ended.Load() != nil {
-		_ = c.nc.SetReadDeadline(now) // Drain or End came between
+		_ = c.nc.SetReadDeadline(now) // Drain or End was called meanwhile
 	}
 }

@@ -10,29 +10,29 @@ import (
 )
 
 const (
-	// maxBatch is how many records are taken in at once.
+	// maxBatch is the most records in a batch.
 	maxBatch = 4096
 
-	// maxBad is how many of them can't be read: what is told of them is charged to
-	// nobody, and hundreds of peers may wait with a batch.
+	// maxBad is the most unreadable records in a batch: their faults are not charged, and
+	// hundreds of peers may have a batch waiting.
 	maxBad = 64
 )
 
-// A Source is bytes that come by and by: a [Conn], a request's body, a chunk.
+// A Source provides bytes over time: a [Conn], the body of a request, a chunk.
 type Source interface {
-	// Buffered returns the bytes that have come and were not discarded. They are
+	// Buffered returns the bytes that have come and were not discarded. The slice is
 	// valid until the next call of Discard or More.
 	Buffered() []byte
 
 	// Discard drops the first n buffered bytes.
 	Discard(n int)
 
-	// Offset returns how many bytes came before the first one that is buffered.
+	// Offset returns the offset of the first buffered byte.
 	Offset() int64
 
-	// More waits until more bytes are buffered. within says that a record has begun.
-	// h is memory that may be given back while nothing comes. It returns io.EOF at
-	// the end, or what ends the sequence: see [Conn.More].
+	// More waits until more bytes are buffered. within says that a record has begun. h is
+	// memory that may be given back during the wait. More returns io.EOF at the end of
+	// the source, or the error that ends the sequence: see [Conn.More].
 	More(ctx context.Context, within bool, h Holder) error
 }
 
@@ -41,12 +41,12 @@ type Source interface {
 //	q := dialect.NewSequence(source, cd, limits)
 //	err := q.Each(ctx, func(b *dialect.WriteBatch) error { … }) // takes b in
 type Sequence struct {
-	// Strict says that the first record that can't be read ends the sequence,
-	// and that one that the connection's end cuts off is none. Otherwise the
-	// sequence is a bare one: see [codec.Scanner]'s Resume.
+	// Strict makes the first unreadable record end the sequence, and a record that is cut
+	// off by the end of the connection count as none. Otherwise the sequence is a bare
+	// one and goes on where it can: see [codec.Scanner]'s Resume.
 	Strict bool
 
-	// FirstAlone says that the first record is a batch of its own.
+	// FirstAlone makes the first record a batch of its own.
 	FirstAlone bool
 
 	source  Source
@@ -54,7 +54,7 @@ type Sequence struct {
 	batch   WriteBatch
 	fault   *fault.Error // what ends the sequence
 	done    int          // buffered bytes that were scanned
-	within  bool         // the beginning of a record is behind them
+	within  bool         // a record has begun
 	ended   bool         // no more bytes come
 }
 
@@ -63,10 +63,10 @@ func NewSequence(s Source, cd codec.Codec, limits codec.Limits) *Sequence {
 	return &Sequence{source: s, scanner: cd.NewScanner(limits), batch: WriteBatch{Codec: cd}}
 }
 
-// Each gives take the records in batches, bad ones included, until the sequence
-// ends. A batch is valid until take returns. The error is nil where the source
-// has ended, an *[fault.Error] where a bad record ends the sequence, what take returned,
-// or that of [Source.More].
+// Each passes the records to take in batches, including unreadable ones, until the
+// sequence ends. A batch is valid until take returns. The error is nil at the end of the
+// source, an *[fault.Error] if a bad record ends the sequence, or the error of take or
+// [Source.More].
 func (q *Sequence) Each(ctx context.Context, take func(*WriteBatch) error) error {
 	if !q.Strict {
 		q.scanner.Resume()
@@ -98,20 +98,20 @@ func (q *Sequence) Each(ctx context.Context, take func(*WriteBatch) error) error
 	}
 }
 
-// Ends reports whether a bad record is what ends the sequence.
+// Ends reports whether f is the fault that ends the sequence.
 func (q *Sequence) Ends(f *fault.Error) bool { return q.fault == f }
 
-// What stands behind the records that scan found.
+// A found says what follows the records that scan has found.
 type found uint8
 
 const (
-	atNothing found = iota // more bytes are needed, if more come
+	atNothing found = iota // more bytes are needed
 	atMore                 // there may be more records
-	atFault                // nothing that could be read
+	atFault                // unreadable bytes
 	atEnd                  // no more bytes come
 )
 
-// scan finds the records that are buffered, but no more than a limit.
+// scan finds the buffered records, up to a limit.
 func (q *Sequence) scan(limit int) found {
 	buf := q.source.Buffered()
 	q.batch.Records, q.batch.Bad = q.batch.Records[:0], q.batch.Bad[:0]
@@ -146,8 +146,7 @@ func (q *Sequence) scan(limit int) found {
 	return atMore
 }
 
-// bad takes note of a record that can't be read, and reports whether it ends the
-// sequence.
+// bad notes an unreadable record and reports whether it ends the sequence.
 func (q *Sequence) bad(record []byte, at int64, err error) bool {
 	b := Bad{Index: len(q.batch.Records), At: at, Err: FaultOf(err, at)}
 	if q.Strict || final(err) {
@@ -164,7 +163,7 @@ func final(err error) bool {
 	return !errors.As(err, &e) || e.Final
 }
 
-// more waits until more bytes are buffered, or no more come: see [Source.More].
+// more waits until more bytes are buffered, or the source has ended: see [Source.More].
 func (q *Sequence) more(ctx context.Context) error {
 	err := q.source.More(ctx, q.within, q)
 	if err == io.EOF {

@@ -9,10 +9,10 @@ import (
 	"github.com/dictwire/dictwire/internal/foreign"
 )
 
-// A Protocol is what a connection speaks, as its first bytes tell.
+// A Protocol is what a connection speaks, as recognized by its first bytes.
 type Protocol uint8
 
-// The protocols that Sniff tells apart.
+// The protocols that Sniff recognizes.
 const (
 	Unknown     Protocol = iota
 	JSON                 // a bare sequence of JSON dictionaries
@@ -42,8 +42,8 @@ func (p Protocol) String() string {
 	return protocolNames[p]
 }
 
-// Format returns the name of the format that the protocol is a sequence of, or "". What
-// would be a greeting is a dictionary where no session can begin.
+// Format returns the name of the format of a bare sequence, or "". A greeting is itself a
+// JSON dictionary, for callers that serve no sessions.
 func (p Protocol) Format() string {
 	switch p {
 	case JSON, Native:
@@ -60,17 +60,15 @@ func (p Protocol) Format() string {
 }
 
 const (
-	// maxSpace is how much white space may stand before the first byte that
-	// tells something.
+	// maxSpace is the most white space before the first significant byte.
 	maxSpace = 4 << 10
-	// maxGreeting is how long a native session's greeting may be.
+	// maxGreeting is the longest greeting of a native session, in bytes.
 	maxGreeting = 8 << 10
 )
 
-// Sniff tells the protocol from a connection's first bytes. It returns
-// [codec.ErrIncomplete] while they do not decide, and an *[fault.Error] where they
-// begin nothing that is served. It consumes nothing: the protocol's dialect
-// sees the same bytes again.
+// Sniff recognizes the protocol of a connection by its first bytes. It returns
+// [codec.ErrIncomplete] if it needs more of them, and an *[fault.Error] if they begin
+// nothing that is served. It consumes nothing: the dialect sees the same bytes again.
 func Sniff(b []byte) (Protocol, error) { return sniff(b, false) }
 
 // sniff is Sniff. whole says that no more bytes come.
@@ -89,8 +87,8 @@ func sniff(b []byte, whole bool) (Protocol, error) {
 	return sniffBinary(b, whole)
 }
 
-// sniffASCII tells what begins with a byte below 0x80: text formats, the text protocols
-// of pickle, lengths, TLS and HTTP.
+// sniffASCII handles first bytes below 0x80: text formats, the text protocols of pickle,
+// lengths, TLS and HTTP.
 func sniffASCII(b []byte, whole bool) (Protocol, error) {
 	switch c := b[0]; {
 	case c == '{':
@@ -132,8 +130,8 @@ func sniffASCII(b []byte, whole bool) (Protocol, error) {
 	}
 }
 
-// sniffBinary tells what begins with a byte of 0x80 or more: binary formats, Fluent
-// Forward, and text after a byte order mark.
+// sniffBinary handles first bytes from 0x80 on: binary formats, Fluent Forward, and text
+// after a byte order mark.
 func sniffBinary(b []byte, whole bool) (Protocol, error) {
 	switch c := b[0]; {
 	case (c == 0x80 || c >= 0x82 && c <= 0x8F || c >= 0xA2 && c <= 0xB7) && mayBeZeros(b):
@@ -299,7 +297,7 @@ func sniffBracket(b []byte, whole bool) (Protocol, error) {
 	}
 }
 
-// maxTag is how much of a tag is looked at.
+// maxTag is how many bytes are searched for the end of a tag.
 const maxTag = 512
 
 // forwardInJSON reports whether an array begins with a tag, and a time or entries.
@@ -351,7 +349,7 @@ func sniffMark(b []byte, whole bool) (Protocol, error) {
 	return JSON, nil
 }
 
-// sniffForeign refuses what is none of the protocols, by its name where it has one.
+// sniffForeign refuses what is none of the protocols, by name if it has one.
 func sniffForeign(b []byte, whole bool) (Protocol, error) {
 	p, err := sniffForeignName(b, whole)
 	switch {
@@ -366,7 +364,7 @@ func sniffForeign(b []byte, whole bool) (Protocol, error) {
 	}
 }
 
-// sniffForeignName refuses what has a name. It returns no error where it has none.
+// sniffForeignName refuses input of a known kind. It returns Unknown, nil for any other.
 func sniffForeignName(b []byte, whole bool) (Protocol, error) {
 	k, err := foreign.Of(b, whole)
 	switch {
@@ -381,7 +379,7 @@ func sniffForeignName(b []byte, whole bool) (Protocol, error) {
 	}
 }
 
-// unnamed refuses what is known by no name but, perhaps, that of a length.
+// unnamed refuses input of no known kind, unless it is a length of a known kind.
 func unnamed(b []byte, whole bool, text string) (Protocol, error) {
 	if p, err := sniffLength(b, whole); err != nil {
 		return p, err
@@ -389,7 +387,7 @@ func unnamed(b []byte, whole bool, text string) (Protocol, error) {
 	return refuse(text, "")
 }
 
-// sniffPrefix tells p, which begins with s, from what is not served.
+// sniffPrefix recognizes p, which begins with s.
 func sniffPrefix(b []byte, whole bool, p Protocol, s string) (Protocol, error) {
 	if is, err := prefix(b, p, s); is == p || err == codec.ErrIncomplete {
 		return is, err
@@ -397,7 +395,7 @@ func sniffPrefix(b []byte, whole bool, p Protocol, s string) (Protocol, error) {
 	return sniffForeign(b, whole)
 }
 
-// prefix answers p once b begins with all of s.
+// prefix returns p if b begins with s, and ErrIncomplete while b is a part of s.
 func prefix(b []byte, p Protocol, s string) (Protocol, error) {
 	switch {
 	case len(b) >= len(s) && string(b[:len(s)]) == s:
@@ -409,15 +407,15 @@ func prefix(b []byte, p Protocol, s string) (Protocol, error) {
 	}
 }
 
-// nothingTaken is what every refusal of a whole connection says.
+// nothingTaken ends every refusal of a whole connection.
 const nothingTaken = "nothing of this connection was taken"
 
 func refuse(text, hint string) (Protocol, error) {
 	return Unknown, &fault.Error{Code: fault.Unsupported, Text: text + "; " + nothingTaken, Hint: hint}
 }
 
-// Refused returns the refusal of a connection whose protocol is not served, or not at
-// this endpoint.
+// Refused returns the refusal of a protocol that is not served. elsewhere says that it is
+// served, but not at this endpoint.
 func Refused(p Protocol, elsewhere bool) *fault.Error {
 	if elsewhere {
 		return &fault.Error{

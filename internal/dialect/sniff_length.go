@@ -11,14 +11,14 @@ import (
 	"github.com/dictwire/dictwire/fault"
 )
 
-// FramesHint says what to send in place of a length that is not served.
+// FramesHint is the hint for peers that send a length which is not served.
 const FramesHint = "send struct.pack('>I', len(record)) before each record, or the records alone"
 
-// MaxFrame is the longest frame whose length is told from other bytes: of a length of
-// 4 bytes, the first is zero.
+// MaxFrame is the longest frame. Longer ones would be taken for something else: the first
+// byte of a 4-byte length must be zero.
 const MaxFrame = 1<<24 - 1
 
-// sniffFrame looks at what may begin with the highest byte of a length.
+// sniffFrame handles first bytes that may be the highest byte of a length.
 func sniffFrame(b []byte, whole bool) (Protocol, error) {
 	if p, err := sniffForeignName(b, whole); err != nil {
 		return p, err
@@ -45,7 +45,7 @@ func sniffFrame(b []byte, whole bool) (Protocol, error) {
 	}
 }
 
-// minHeader is the shortest header that says how long its content is.
+// minHeader is the shortest header that can state the length of its content.
 const minHeader = 20
 
 // beginsRecord reports whether b may be the first bytes of a record in any format.
@@ -66,9 +66,9 @@ const (
 	wide   = 64
 )
 
-// ColumnWidth returns how many columns the decimal length takes that b begins with: 10 or
-// 64, of which two at least are blank. It is 0 for any other text, and while that is
-// undecided.
+// ColumnWidth returns the width of the decimal length that b begins with: 10 or 64
+// columns, at least two of them blank. It returns 0 for any other text. undecided says
+// that more bytes are needed.
 func ColumnWidth(b []byte) (width int, undecided bool) {
 	digits := len(b) - len(bytes.TrimLeft(b, "0123456789"))
 	end := len(b) - len(bytes.TrimLeft(b[digits:], " "))
@@ -84,11 +84,11 @@ func ColumnWidth(b []byte) (width int, undecided bool) {
 	}
 }
 
-// mayBeZeros reports whether the three bytes after the first are zero, as far as they
-// are there.
+// mayBeZeros reports whether those of the three bytes after the first that have come are
+// zero.
 func mayBeZeros(b []byte) bool { return len(bytes.Trim(b[1:min(len(b), 4)], "\x00")) == 0 }
 
-// A lengthKind is a length in front of a record that is not served.
+// A lengthKind is a kind of length before a record that is not served.
 type lengthKind struct {
 	name  string
 	width int
@@ -103,11 +103,11 @@ var lengthKinds = []lengthKind{
 	{"a 2-byte little-endian length", 2, func(b []byte) uint64 { return uint64(binary.LittleEndian.Uint16(b)) }},
 }
 
-// maxGuess is the largest number that is taken for such a length.
+// maxGuess is the largest number that is taken for a length.
 const maxGuess = 1 << 20
 
-// sniffLength refuses, by its name, a length before a record. It returns no error where
-// there is none.
+// sniffLength refuses a length before a record, by its name. It returns no error for
+// anything else.
 func sniffLength(b []byte, whole bool) (Protocol, error) {
 	undecided, name, least := false, "", uint64(maxGuess+1)
 	for _, k := range lengthKinds {
@@ -131,8 +131,8 @@ func sniffLength(b []byte, whole bool) (Protocol, error) {
 	}
 }
 
-// begins reports whether b certainly begins a record: JSON or a pickle, as all send who
-// count its bytes.
+// begins reports whether b certainly begins a record. Programs that send a length before
+// each record send JSON or pickles.
 func begins(b []byte) bool {
 	switch b[0] {
 	case '{':
@@ -144,8 +144,8 @@ func begins(b []byte) bool {
 	}
 }
 
-// SniffRecord tells the protocol of one record, which is all of b. The error is an
-// *[fault.Error].
+// SniffRecord recognizes the protocol of a single record, which is all of b. The error is
+// an *[fault.Error].
 func SniffRecord(b []byte) (Protocol, error) {
 	p, err := sniff(b, true)
 	var f *fault.Error

@@ -5,13 +5,12 @@ import (
 	"hash/crc32"
 )
 
-// A Sum is the CRC-32C of a producer's last record as it was received, by which
-// the producer knows at its next connection that the record is its own.
+// A Sum is the CRC-32C of a producer's last record as received. It lets the producer
+// check, when it connects again, that the record is its own.
 type Sum struct {
 	CRC uint32
-	// Of is how many of the record's first bytes it is of, where it could not be
-	// read to its end: up to and including the one at which it was refused. Zero
-	// means all.
+	// Of is the number of summed bytes, if the record could not be read to its end: those
+	// up to and including the byte at which it was refused. Zero means the whole record.
 	Of uint64
 }
 
@@ -20,9 +19,9 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // SumOf returns the sum of a whole record.
 func SumOf(record []byte) Sum { return Sum{CRC: crc32.Checksum(record, castagnoli)} }
 
-// LastSum returns the sum of record n−1 of the batch. What was received of a bad
-// one may be more than the record: what separates it from the next, and others
-// that the search for that passed over. So the sum is of what was read.
+// LastSum returns the sum of record n−1 of the batch. For a bad record, the received
+// bytes may include a separator and skipped records after it, so the sum is of the bytes
+// that were read.
 func (b *WriteBatch) LastSum(n int) Sum {
 	record := b.Records[n-1]
 	for _, bad := range b.Bad {
@@ -40,7 +39,7 @@ func (b *WriteBatch) LastSum(n int) Sum {
 	return SumOf(record)
 }
 
-// Append appends s as stores keep it, in a block's note.
+// Append appends s in the form that stores keep in a block's note.
 func (s Sum) Append(dst []byte) []byte {
 	dst = binary.BigEndian.AppendUint32(dst, s.CRC)
 	if s.Of > 0 {

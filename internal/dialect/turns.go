@@ -6,7 +6,7 @@ import (
 	"github.com/dictwire/dictwire/internal/lease"
 )
 
-// begin begins a goroutine's turn, where it needs one.
+// begin begins the turn of a goroutine, unless the peer is known.
 func (c *Conn) begin(ctx context.Context, t *lease.Turn) error {
 	if c.Known() {
 		t.Known()
@@ -15,7 +15,8 @@ func (c *Conn) begin(ctx context.Context, t *lease.Turn) error {
 	return c.unlessOver(t.Begin(ctx, c.over))
 }
 
-// unlessOver returns what End was told where that is why a turn did not begin.
+// unlessOver returns the error that End was called with if that is why a turn did not
+// begin.
 func (c *Conn) unlessOver(err error) error {
 	if err == lease.ErrStopped {
 		return *c.ended.Load()
@@ -23,27 +24,27 @@ func (c *Conn) unlessOver(err error) error {
 	return err
 }
 
-// Rest ends the turn of the connection's goroutine, which is about to wait.
+// Rest ends the turn of the connection's goroutine before it waits.
 func (c *Conn) Rest() { c.work.End() }
 
-// A Worker is a goroutine that does what the peer asks for, in turns of its own.
+// A Worker is a goroutine that works for the peer, in turns of its own.
 type Worker struct {
 	c    *Conn
 	turn *lease.Turn
 }
 
-// Own returns the worker that is the connection's goroutine.
+// Own returns the worker for the goroutine of the connection.
 func (c *Conn) Own() *Worker { return &Worker{c, c.work} }
 
-// Worker returns a worker that is another goroutine, for a dialect that does several
-// things of a connection at once. Any goroutine may call it.
+// Worker returns a worker for another goroutine, for dialects that do several things at
+// once on a connection. Any goroutine may call it.
 func (c *Conn) Worker() *Worker { return &Worker{c, c.host.Turn()} }
 
-// Begin waits for the goroutine's turn, where it needs one.
+// Begin waits for the goroutine's turn, unless the peer is known.
 func (w *Worker) Begin(ctx context.Context) error { return w.c.begin(ctx, w.turn) }
 
-// BeginLong waits until the goroutine may do what may take long, until Rest. It must
-// hold no memory for building.
+// BeginLong waits until the goroutine may begin work that takes long, which lasts until
+// Rest. The goroutine must not hold memory for building.
 func (w *Worker) BeginLong(ctx context.Context) error {
 	if w.c.Known() {
 		return nil
@@ -51,5 +52,5 @@ func (w *Worker) BeginLong(ctx context.Context) error {
 	return w.c.unlessOver(w.turn.BeginLong(ctx, w.c.over))
 }
 
-// Rest ends the goroutine's turn. It is about to wait.
+// Rest ends the goroutine's turn before it waits.
 func (w *Worker) Rest() { w.turn.End() }

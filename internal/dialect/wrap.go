@@ -9,17 +9,17 @@ import (
 	"time"
 )
 
-// Hijack returns the connection with the bytes that have come, for a dialect that
+// Hijack returns the connection, including the bytes that have come, for a dialect that
 // reads and writes it by other means, or wraps it:
 //
 //	c.Wrap(tls.Server(c.Hijack(), config))
 //
-// The peer may take its time as in Send: a write gives up where that does, and not by
-// a deadline, which would leave a TLS connection dead. Until Wrap is called, c is not
-// read or written and gives its memory back; it drains where the dialect does, and End
-// ends what is under way.
+// Writes to a slow peer are as patient as in Send. They fail by themselves and not by a
+// deadline, since a TLS connection is dead after a write that timed out. Until Wrap is
+// called, c neither reads nor writes and holds no memory. Draining is up to the dialect,
+// and End aborts what is in progress.
 func (c *Conn) Hijack() net.Conn {
-	_ = c.Flush() // a connection that is gone fails what follows
+	_ = c.Flush() // an error shows in what follows
 	l := &layer{Conn: c.top, c: c, below: c.layer, turn: make(turn, 1)}
 	l.setPatient(true)
 	l.pending = append(l.pending, c.Buffered()...)
@@ -30,8 +30,9 @@ func (c *Conn) Hijack() net.Conn {
 	return l
 }
 
-// Wrap makes c read and write by nc, which wraps what Hijack returned. Deadlines,
-// draining and memory are as they were; the offsets of bytes are those within nc.
+// Wrap makes c read and write through nc, which wraps the connection that Hijack
+// returned. Deadlines, draining and memory work as before. Offsets count the bytes within
+// nc.
 func (c *Conn) Wrap(nc net.Conn) {
 	c.top = nc
 	if secure, ok := nc.(*tls.Conn); ok {
@@ -39,45 +40,45 @@ func (c *Conn) Wrap(nc net.Conn) {
 		c.tls = &state
 	}
 	c.frames, _ = nc.(Framer)
-	c.protocol = Unknown // what is within is not known
+	c.protocol = Unknown // to be found out within nc
 	c.layer.setPatient(false)
 	c.lease.Shrink(0) // see Hold
 	c.read, c.began, c.deadline = 0, time.Time{}, time.Time{}
 	c.hijacked.Store(false)
-	if c.draining.Load() || c.ended.Load() != nil { // which came between
+	if c.draining.Load() || c.ended.Load() != nil { // called meanwhile
 		_ = c.nc.SetReadDeadline(time.Now())
 	}
 }
 
-// A Framer is a connection that carries messages, as WebSocket does. What is said over
-// it, and what is sent with that, is a message each.
+// A Framer is a connection that carries messages, as WebSocket does. Each message that is
+// said, and each piece of data that follows it, is a message of its own.
 type Framer interface {
 	net.Conn
 
-	// AppendHeader appends what stands before a message of n bytes.
+	// AppendHeader appends the header of a message of n bytes.
 	AppendHeader(dst []byte, text bool, n int) []byte
 }
 
 // HasMessages reports whether the connection carries messages.
 func (c *Conn) HasMessages() bool { return c.frames != nil }
 
-// Hold waits for memory for what reads and writes the connection between Hijack and
-// Wrap, which gives it back.
+// Hold leases memory for whatever uses the connection between Hijack and Wrap. Wrap gives
+// it back.
 func (c *Conn) Hold(ctx context.Context, bytes int64) error { return c.lease.Resize(ctx, bytes) }
 
-// Pressed reports whether others wait for such memory.
+// Pressed reports whether others wait for the memory of received bytes.
 func (c *Conn) Pressed() bool { return c.rules.Memory.Pressed() }
 
-// SetPatient says whether the peer of a hijacked connection may take its time, as who
-// reads records may: see [Conn.Send]. Else it has as long as for a reply.
+// SetPatient says whether writes to a hijacked connection are patient, as for a reader:
+// see [Conn.Send]. Otherwise they have the time of a reply.
 func (c *Conn) SetPatient(is bool) { c.layer.setPatient(is) }
 
-// A layer is a connection below what wraps it.
+// A layer is a connection below its wrapper.
 type layer struct {
 	net.Conn
 	c       *Conn
-	below   *layer // nil where the connection itself is
-	pending []byte // came before it was wrapped; belongs to who reads
+	below   *layer // nil for the connection itself
+	pending []byte // came before the wrapping; belongs to the reader
 
 	turn    turn // held while writing
 	pace    pace // guarded by turn
@@ -137,7 +138,7 @@ func (l *layer) SetReadDeadline(t time.Time) error {
 // SetWriteDeadline changes nothing: see [Conn.Hijack].
 func (l *layer) SetWriteDeadline(time.Time) error { return nil }
 
-// CloseWrite closes the connection for writing, where it can be.
+// CloseWrite closes the writing side of the connection, if it has one.
 func (l *layer) CloseWrite() error {
 	if half, ok := l.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
@@ -145,15 +146,14 @@ func (l *layer) CloseWrite() error {
 	return os.ErrInvalid
 }
 
-// TLS returns the state of the connection's TLS, or nil where there is none. It must not
-// be changed.
+// TLS returns the state of the connection's TLS, or nil. It must not be changed.
 func (c *Conn) TLS() *tls.ConnectionState { return c.tls }
 
-// wrapped is what a Conn has of its wrapping.
+// wrapped is the state of a Conn's wrapping.
 type wrapped struct {
 	tls      *tls.ConnectionState
-	top      net.Conn    // what is read and written; the connection itself where nothing wraps it
-	layer    *layer      // below top; nil where nothing wraps it
-	frames   Framer      // top, where it carries messages
-	hijacked atomic.Bool // somebody else reads and writes
+	top      net.Conn    // the outermost wrapper, or the connection itself
+	layer    *layer      // below top; nil without a wrapper
+	frames   Framer      // top, if it carries messages
+	hijacked atomic.Bool // the connection is used by other means
 }
