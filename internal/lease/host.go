@@ -5,9 +5,9 @@ import (
 	"sync/atomic"
 )
 
-// A Host is where peers come from. Good records that came from it pay for the first turns
-// of those who come later: a known peer that connects again does not wait for them after
-// hundreds of strangers.
+// A Host is where peers come from. Good records from a host pay for the first turns of
+// later connections from it, so that a known peer that connects again does not wait for
+// turns after hundreds of unknown ones.
 type Host struct {
 	of     *Turns
 	name   string
@@ -15,25 +15,25 @@ type Host struct {
 
 	// Guarded by of.mu.
 	users int
-	place *list.Element // among those that are remembered; nil while it has users
+	place *list.Element // in hosts.past; nil while the host has users
 }
 
 const (
-	// turnPrice is how many good records pay for a turn.
+	// turnPrice is the price of a turn, in good records.
 	turnPrice = 64
-	// maxCredit bounds how much of what was counts, for and against a host.
+	// maxCredit bounds the credit of a host, up and down.
 	maxCredit = 256 * turnPrice
-	// maxRemembered is how many hosts with credit are remembered that have no users.
+	// maxRemembered is how many hosts without users are remembered for their credit.
 	maxRemembered = 4096
 )
 
-// hosts are those that have users, or are remembered.
+// hosts are those with users, and those that are remembered.
 type hosts struct {
 	byName map[string]*Host
-	past   list.List // of *Host: remembered, the longest first
+	past   list.List // of *Host: remembered ones, the longest first
 }
 
-// Host returns a host that is used from now on, until its Leave is called.
+// Host returns the host of that name, which is in use until Leave is called.
 func (t *Turns) Host(name string) *Host {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -74,11 +74,11 @@ func (h *Host) Leave() {
 // Name returns the host's name.
 func (h *Host) Name() string { return h.name }
 
-// Turn returns the turns of one goroutine, which has none yet, and works for the host.
+// Turn returns a Turn for a goroutine that works for the host.
 func (h *Host) Turn() *Turn { return &Turn{of: h.of, host: h, kind: none} }
 
-// Credit counts good records for the host, or, where n is below zero, bad ones against it.
-// Any goroutine may call it.
+// Credit counts n good records in favour of the host or, if n is negative, −n bad ones
+// against it. Any goroutine may call it.
 func (h *Host) Credit(n int) {
 	for {
 		had := h.credit.Load()
@@ -89,11 +89,11 @@ func (h *Host) Credit(n int) {
 	}
 }
 
-// HasCredit reports whether the host's records were good, for the most part, and not all of
-// them have paid for a turn. A nil host has none. Any goroutine may call it.
+// HasCredit reports whether the host can pay for a turn. A nil host can't. Any goroutine
+// may call it.
 func (h *Host) HasCredit() bool { return h != nil && h.credit.Load() > 0 }
 
-// pay pays for a turn, and reports whether there was the credit for it.
+// pay pays for a turn, and reports whether there was credit for it.
 func (h *Host) pay() bool {
 	for {
 		had := h.credit.Load()

@@ -8,11 +8,10 @@
 //	       └ large   the rest: leases above 16 KiB, and small ones that found
 //	                 no room in their part
 //
-// Senders of ordinary records live in the small part, where large records
-// can't starve them. When the large part is spent, those that want more wait in
-// line, where the hosts that they come from take turns, and the first in line takes
-// the lane: one large record at a time is always under way. Whoever holds memory while others wait can be asked to hurry
-// ([Budget.Pressed]).
+// Senders of ordinary records live in the small part, where large records can't starve
+// them. If the large part is used up, further requests wait in line, in which hosts take
+// turns. The first in line takes the lane, so that one large record is always in
+// progress. A holder can ask whether others wait, and hurry ([Budget.Pressed]).
 package lease
 
 import (
@@ -21,34 +20,33 @@ import (
 	"sync/atomic"
 )
 
-// Small is the largest lease, in bytes, that the small part serves.
+// Small is the largest lease in the small part, in bytes.
 const Small = 16 << 10
 
-// knownMost is the largest lease, in bytes, that the part for known peers serves.
+// knownMost is the largest lease in the part for known peers, in bytes.
 const knownMost = 320 << 10
 
-// A Budget is an amount of memory to lease. Its methods may be called by
-// several goroutines at once.
+// A Budget is an amount of memory to lease. Any number of goroutines may use it at once.
 type Budget struct {
-	waiting atomic.Int32 // how many are in line
+	waiting atomic.Int32 // requests in line
 
 	total int64 // bytes, without the lane
 
 	mu    sync.Mutex
 	small int64 // free bytes
 	known int64 // free bytes
-	need  int64 // of the known part, for those that can't do without
+	need  int64 // of the known part, kept from TryResize
 	large int64 // free bytes
 	half  int64 // of the large part
 	lane  bool  // the lane is free
 
-	// Who waits: for at most Small bytes, known peers, and others for more. They are apart
-	// so that what is given back finds its taker at once: with hundreds in line, a look at
-	// each of them would hold up everybody.
+	// Requests in line: for at most Small bytes, of known peers, and others. Separate
+	// lines find the next request for freed memory at once; with hundreds in line,
+	// looking at each would hold up everybody.
 	little, familiar, much line[*request]
 }
 
-// line returns where a request waits that l makes. b.mu is held.
+// line returns the line for a request of l. b.mu is held.
 func (b *Budget) line(l *Lease, size int64) *line[*request] {
 	switch {
 	case size <= Small:
@@ -60,15 +58,15 @@ func (b *Budget) line(l *Lease, size int64) *line[*request] {
 	}
 }
 
-// A request waits in line.
+// A request waits for memory.
 type request struct {
 	l       *Lease
 	size    int64
-	granted chan struct{} // closed when it is, under Budget.mu
+	granted chan struct{} // closed under Budget.mu when the request is granted
 }
 
-// NewBudget returns a budget of total bytes, of which the lane keeps laneBytes
-// free for one lease, but no more than a quarter.
+// NewBudget returns a budget of total bytes. Of these, the lane has laneBytes, but a
+// quarter at most.
 func NewBudget(total, laneBytes int64) *Budget {
 	b := &Budget{small: total / 8, lane: true}
 	b.large = total - b.small - min(laneBytes, total/4)
@@ -77,15 +75,16 @@ func NewBudget(total, laneBytes int64) *Budget {
 	return b
 }
 
-// InUse returns how many bytes are held, without the lane.
+// InUse returns how many bytes are leased, without the lane.
 func (b *Budget) InUse() int64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.total - b.small - b.known - b.large
 }
 
-// KeepForKnown takes n bytes of the large part for known peers: see
-// [Lease.SetKnown]. TryResize has half of them. It is called before the budget is used.
+// KeepForKnown sets n bytes of the large part aside for known peers: see
+// [Lease.SetKnown]. Half of them are available to TryResize. It must be called before the
+// budget is used.
 func (b *Budget) KeepForKnown(n int64) {
 	b.known = min(n, b.large)
 	b.need = b.known / 2
@@ -93,15 +92,14 @@ func (b *Budget) KeepForKnown(n int64) {
 	b.half = b.large / 2
 }
 
-// Pressed reports whether somebody waits for memory.
+// Pressed reports whether a request is waiting for memory.
 func (b *Budget) Pressed() bool { return b.waiting.Load() > 0 }
 
-// Share returns how much one of several large holders can be promised without
-// leaving little for the others: an eighth of the large part.
+// Share returns how much one of several large leases may be promised while others still
+// get enough: an eighth of the large part.
 func (b *Budget) Share() int64 { return b.half / 4 }
 
-// A Lease is one holder's memory. The zero size holds nothing. It belongs to
-// one goroutine.
+// A Lease is the memory of one holder. It belongs to one goroutine.
 type Lease struct {
 	b     *Budget
 	host  *Host
@@ -120,23 +118,22 @@ const (
 	lanePart
 )
 
-// Lease returns a lease of nothing, of a peer that comes from a host, or, where that is
-// nil, from nowhere.
+// Lease returns an empty lease for a peer from a host, which may be nil.
 func (b *Budget) Lease(h *Host) *Lease { return &Lease{b: b, host: h} }
 
-// SetKnown says whether the lease is of a known peer, which does not wait in line
-// with all others for what a sender of ordinary records needs. Those whose host has
-// credit are known as well. Any goroutine may call it.
+// SetKnown says whether the lease belongs to a known peer. For ordinary amounts, known
+// peers do not wait in line with the others. A peer whose host has credit counts as
+// known, too. Any goroutine may call it.
 func (l *Lease) SetKnown(known bool) { l.known.Store(known) }
 
 func (l *Lease) isKnown() bool { return l.known.Load() || l.host.HasCredit() }
 
-// Size returns what the lease holds, in bytes.
+// Size returns the size of the lease, in bytes.
 func (l *Lease) Size() int64 { return l.size }
 
-// Resize makes the lease hold size bytes. To give back is immediate; to get
-// more waits until there is room, or until ctx is done, whose cause is then the
-// error and the lease is as it was.
+// Resize changes the lease to size bytes. Shrinking is immediate; growing waits until
+// there is room, or until ctx is done. Then it returns the cause of ctx, and the lease is
+// unchanged.
 func (l *Lease) Resize(ctx context.Context, size int64) error {
 	if size == l.size {
 		return nil
@@ -173,7 +170,7 @@ func (l *Lease) Resize(ctx context.Context, size int64) error {
 	}
 }
 
-// Shrink makes the lease hold at most size bytes. It never waits.
+// Shrink reduces the lease to at most size bytes, without waiting.
 func (l *Lease) Shrink(size int64) {
 	if size >= l.size {
 		return
@@ -184,9 +181,9 @@ func (l *Lease) Shrink(size int64) {
 	l.b.serve()
 }
 
-// TryResize is Resize for memory that would be nice to have: it takes no more
-// than half of the large part, together with all other leases. Where that is
-// spent, it returns false and the lease is as it was.
+// TryResize is Resize for memory that is useful but not necessary. All such leases
+// together may take half of the large part. It returns false, with the lease unchanged,
+// if that is used up.
 func (l *Lease) TryResize(size int64) bool {
 	b := l.b
 	b.mu.Lock()
@@ -198,14 +195,14 @@ func (l *Lease) TryResize(size int64) bool {
 	return true
 }
 
-// mayPass reports whether l may take size bytes without waiting in line, of which the part
-// for known peers keeps some. b.mu is held.
+// mayPass reports whether l may take size bytes without waiting in line, if keeps bytes
+// of the part for known peers stay free. b.mu is held.
 func (b *Budget) mayPass(l *Lease, size, keeps int64) bool {
 	return b.waiting.Load() == 0 || size <= l.size || size <= Small || l.from == lanePart || b.hasKnown(l, size, keeps)
 }
 
-// hasKnown reports whether the part for known peers has room for l to take size
-// bytes, and keeps some. b.mu is held.
+// hasKnown reports whether the part for known peers has room for size bytes of l, with
+// keeps bytes to spare. b.mu is held.
 func (b *Budget) hasKnown(l *Lease, size, keeps int64) bool {
 	free := b.known - keeps
 	if l.from == knownPart {
@@ -214,8 +211,8 @@ func (b *Budget) hasKnown(l *Lease, size, keeps int64) bool {
 	return l.isKnown() && size <= knownMost && size <= free
 }
 
-// take moves l to a part that has room for size bytes, of which the one for known peers
-// keeps some. b.mu is held.
+// take moves l to a part with room for size bytes. keeps bytes of the part for known
+// peers stay free. b.mu is held.
 func (b *Budget) take(l *Lease, size, keeps int64) bool {
 	had, from := l.size, l.from
 	b.put(l)
@@ -231,7 +228,7 @@ func (b *Budget) take(l *Lease, size, keeps int64) bool {
 	case b.large >= size:
 		b.large -= size
 		l.from = largePart
-	case size <= had: // whatever part it is of, and whoever has become unknown
+	case size <= had: // it may always keep what it has
 		b.restore(l, size, from)
 		return true
 	case from == lanePart:
@@ -245,7 +242,7 @@ func (b *Budget) take(l *Lease, size, keeps int64) bool {
 	return true
 }
 
-// put gives back all that l holds. b.mu is held.
+// put gives all of l back. b.mu is held.
 func (b *Budget) put(l *Lease) {
 	switch l.from {
 	case smallPart:
@@ -277,8 +274,8 @@ func (b *Budget) restore(l *Lease, size int64, from part) {
 	l.size, l.from = size, from
 }
 
-// serve grants what is waited for, in order; who wants little does not wait behind
-// who wants much. b.mu is held.
+// serve grants waiting requests in order. Small ones do not wait for large ones. b.mu is
+// held.
 func (b *Budget) serve() {
 	for b.grant(&b.little, b.much.isEmpty()) {
 	}
@@ -288,8 +285,8 @@ func (b *Budget) serve() {
 	}
 }
 
-// grant grants what the first of a line wants, if there is room, or if it may have
-// the lane and that is free. b.mu is held.
+// grant grants the first request of a line if there is room or if it may have the lane,
+// and that is free. b.mu is held.
 func (b *Budget) grant(line *line[*request], lane bool) bool {
 	r, ok := line.first()
 	if !ok {

@@ -2,26 +2,26 @@ package lease
 
 import "container/list"
 
-// A line is who waits, by their hosts, which take turns: who comes of a host with hundreds
-// in line does not make others wait for longer.
+// A line is a queue in which hosts take turns, so that a host with hundreds of entries
+// does not make others wait for longer.
 type line[T any] struct {
 	hosts map[*Host]*list.Element // in ring
-	ring  list.List               // of *waiting[T], whose turn it is first
+	ring  list.List               // of *waiting[T], the next one first
 }
 
-// waiting is who waits of one host, who came first first.
+// A waiting is the queue of one host.
 type waiting[T any] struct {
 	host *Host
 	line list.List // of T; not empty
 }
 
-// A place is where somebody waits in a line.
+// A place is an entry's place in a line.
 type place struct {
 	host *Host
 	e    *list.Element
 }
 
-// push adds who comes of a host last.
+// push adds an entry to the end of a host's queue.
 func (l *line[T]) push(h *Host, who T) place {
 	if l.hosts == nil {
 		l.hosts = map[*Host]*list.Element{}
@@ -34,7 +34,7 @@ func (l *line[T]) push(h *Host, who T) place {
 	return place{h, e.Value.(*waiting[T]).line.PushBack(who)}
 }
 
-// first returns whose turn it is, or false where nobody waits.
+// first returns the next entry, or false if the line is empty.
 func (l *line[T]) first() (who T, ok bool) {
 	e := l.ring.Front()
 	if e == nil {
@@ -43,7 +43,7 @@ func (l *line[T]) first() (who T, ok bool) {
 	return e.Value.(*waiting[T]).line.Front().Value.(T), true
 }
 
-// pop removes the first one; then it is the next host's turn.
+// pop removes the next entry. Then it is the next host's turn.
 func (l *line[T]) pop() (who T, ok bool) {
 	e := l.ring.Front()
 	if e == nil {
@@ -58,7 +58,7 @@ func (l *line[T]) pop() (who T, ok bool) {
 	return f.Value.(T), true
 }
 
-// remove removes who does not wait any longer.
+// remove removes an entry that gives up.
 func (l *line[T]) remove(p place) {
 	e := l.hosts[p.host]
 	w := e.Value.(*waiting[T])
@@ -69,5 +69,5 @@ func (l *line[T]) remove(p place) {
 	}
 }
 
-// isEmpty reports whether nobody waits.
+// isEmpty reports whether the line is empty.
 func (l *line[T]) isEmpty() bool { return l.ring.Len() == 0 }

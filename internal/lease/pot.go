@@ -6,17 +6,15 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// A Pot is memory for what is built of records: decoded, converted, put into
-// blocks. Whoever holds some of it waits for the processor or the store, never
-// for a peer and never for more memory, so that those who wait for it always get
-// on.
+// A Pot is memory for what is built from records: decoded, converted, put into blocks. A
+// holder waits for the processor or the store, but never for a peer nor for more memory,
+// so whoever waits for a Pot always gets some in the end.
 //
-// One half of it is for what is large: who wants little does not wait in line
-// after those who want much, nor do all of those keep the processors busy at once.
-// The other half is for known and unknown peers, a quarter each, so that those who
-// have been served well do not wait after a crowd of those who have not.
+// Half of it is for large requests, so that small ones do not wait for them, and so that
+// not too many large ones keep the processors busy at once. Known and unknown peers have
+// a quarter each, so that known peers do not wait behind a crowd of unknown ones.
 type Pot struct {
-	most  int64 // of a quarter that one may want at a time
+	most  int64 // the most of a quarter that one request may take
 	parts [3]section
 }
 
@@ -42,14 +40,14 @@ func NewPot(total int64) *Pot {
 	return p
 }
 
-// A Share is what one holds of a pot. It belongs to one goroutine.
+// A Share is what one goroutine holds of a pot.
 type Share struct {
 	pot  *Pot
-	part int      // of what is not large
+	part int      // for small requests: known or unknown
 	held [3]int64 // of each part
 }
 
-// Share returns a share of nothing, of a peer that is known or not.
+// Share returns an empty share for a known or an unknown peer.
 func (p *Pot) Share(isKnown bool) *Share {
 	s := &Share{pot: p, part: unknown}
 	if isKnown {
@@ -61,8 +59,8 @@ func (p *Pot) Share(isKnown bool) *Share {
 // Size returns how many bytes the share holds.
 func (s *Share) Size() int64 { return s.held[unknown] + s.held[known] + s.held[large] }
 
-// of returns which part n bytes are taken of, and how many are: all there are
-// where n is more.
+// of returns the part that serves a request for n bytes, and how many bytes it takes: all
+// that the part has if n is more.
 func (s *Share) of(n int64) (int, int64) {
 	if n <= s.pot.most {
 		return s.part, n
@@ -70,8 +68,7 @@ func (s *Share) of(n int64) (int, int64) {
 	return large, min(n, s.pot.parts[large].total)
 }
 
-// Take waits for n bytes, in line. The share holds nothing. The error is the cause
-// of ctx.
+// Take waits in line for n bytes. The share must be empty. The error is the cause of ctx.
 func (s *Share) Take(ctx context.Context, n int64) error {
 	i, n := s.of(n)
 	if ctx.Err() != nil || s.pot.parts[i].free.Acquire(ctx, n) != nil {
@@ -81,8 +78,7 @@ func (s *Share) Take(ctx context.Context, n int64) error {
 	return nil
 }
 
-// TryTake takes n bytes more. It reports false where there is no room, or somebody
-// waits.
+// TryTake takes n more bytes. It reports false if there is no room, or if others wait.
 func (s *Share) TryTake(n int64) bool {
 	i, n := s.of(n)
 	if !s.pot.parts[i].free.TryAcquire(n) {
@@ -92,8 +88,7 @@ func (s *Share) TryTake(n int64) bool {
 	return true
 }
 
-// Keep gives back what the share holds beyond n bytes, and of what is for
-// large ones first.
+// Keep gives back all but n bytes, those of the large part first.
 func (s *Share) Keep(n int64) {
 	for i := len(s.held) - 1; i >= 0; i-- {
 		if back := min(s.Size()-n, s.held[i]); back > 0 {

@@ -9,21 +9,21 @@ import (
 	"time"
 )
 
-// Turns share the processors out between known peers, who never wait for a turn,
-// and all others. While known peers are at work, as few others work at a time as a
-// quarter of the processors, one at least; else one for each processor. Without
-// that, each record of a known peer would wait for the processor after hundreds of
-// goroutines that do what strangers ask for.
+// Turns share the processors between known peers, which never wait for a turn, and all
+// others. While known peers are at work, unknown ones get turns on a quarter of the
+// processors, at least one; otherwise on all of them. Without turns, each record of a
+// known peer would wait for a processor behind hundreds of goroutines that serve unknown
+// peers.
 //
-// There are three kinds of turns, each with as many places: a peer's first ones,
-// which tell who it is; those after them; and those for work that may take long, so
-// that no other waits for it. In each line the turn goes round the hosts.
+// There are three kinds of turns, with as many places each: the first turns of a peer,
+// which show whether it becomes known; later ones; and turns for work that may take long,
+// so that no short turn waits for it. In each line, hosts take turns.
 type Turns struct {
 	few, many int
-	seen      atomic.Int64 // when a known peer worked, in nanoseconds since 1970, about
+	seen      atomic.Int64 // when a known peer last worked, in nanoseconds since 1970; approximate
 
 	mu      sync.Mutex
-	working [kinds]int // how many have a turn
+	working [kinds]int // turns in progress
 	lines   [kinds]line[*Turn]
 	hosts   hosts
 }
@@ -39,50 +39,50 @@ const (
 )
 
 const (
-	// turnTime is how long a turn lasts at most, unless it is a long one: who waits
-	// for the store or its peer does not keep others from working.
+	// turnTime is the longest turn of the short kinds. A goroutine that waits for the
+	// store or its peer does not keep others from working.
 	turnTime = 5 * time.Millisecond
 
-	// restFor is how long a place stays empty after a turn, for each time it took,
-	// while known peers are at work: strangers leave some of the processors' time to
-	// others. What a short turn took beyond turnTime it waited for a processor, of which
-	// maxTook counts: where others are at work, strangers rest for longer. In a long one,
-	// part of the time may have passed waiting for memory.
+	// restFor is how long a place stays empty after a turn, as a multiple of the turn's
+	// length, while known peers are at work: unknown peers leave part of the processors'
+	// time to others. Of a short turn, what exceeds turnTime was spent waiting for a
+	// processor and counts up to maxTook: on a busy machine, unknown peers rest for
+	// longer. Part of a long turn may have been spent waiting for memory.
 	restFor = 8
 	maxTook = 4 * turnTime
 	maxRest = time.Second
 
-	// firstTurns is how many turns a peer has that are its first: one for a few
-	// bytes that have come, and others for more. A TLS handshake takes three.
+	// firstTurns is how many turns of a peer are first ones: one for its first bytes, and
+	// others for more. A TLS handshake takes three.
 	firstTurns = 3
 
-	// knownTime is how long after their last work known peers count as being there.
+	// knownTime is how long known peers count as present after their last work.
 	knownTime = time.Second
 )
 
-// NewTurns returns turns for the processors that there are.
+// NewTurns returns Turns for the processors of this machine.
 func NewTurns() *Turns {
 	n := runtime.GOMAXPROCS(0)
 	return &Turns{few: max(n/4, 1), many: n}
 }
 
-// A Turn is one goroutine's.
+// A Turn belongs to one goroutine.
 type Turn struct {
 	of   *Turns
 	host *Host
 
 	had     int           // turns so far
-	granted chan struct{} // of capacity 1: told when a turn that was waited for begins
+	granted chan struct{} // of capacity 1: receives a value when an awaited turn begins
 	timer   *time.Timer   // ends a turn
 	on      atomic.Bool   // kind is not none
 
 	// Guarded by of.mu.
-	kind  kind   // of the turn that goes on
-	place *place // in line; nil where it does not wait
+	kind  kind   // of the current turn
+	place *place // in line, or nil
 	began time.Time
 }
 
-// Known notes that a known peer works. It costs next to nothing.
+// Known notes that a known peer is working. It costs next to nothing.
 func (t *Turn) Known() {
 	now := time.Now().UnixNano()
 	if now-t.of.seen.Load() > int64(knownTime/4) {
@@ -90,12 +90,12 @@ func (t *Turn) Known() {
 	}
 }
 
-// ErrStopped is what is returned where stop was closed.
+// ErrStopped is returned when stop is closed.
 var ErrStopped = errors.New("lease: stopped")
 
-// Begin waits until it is the goroutine's turn, unless stop is closed, which may be
-// nil, or ctx is done, whose cause is the error. Within a turn it does nothing. A first
-// turn is not waited for where the host has the credit for it.
+// Begin waits for the goroutine's turn. It returns ErrStopped if stop, which may be nil,
+// is closed, or the cause of ctx. Within a turn it does nothing. A first turn begins at
+// once if the host has credit for it.
 func (t *Turn) Begin(ctx context.Context, stop <-chan struct{}) error {
 	switch {
 	case t.had >= firstTurns:
@@ -108,8 +108,8 @@ func (t *Turn) Begin(ctx context.Context, stop <-chan struct{}) error {
 	}
 }
 
-// BeginLong is Begin for work that may take long. The turn lasts until End, and the
-// goroutine must not wait meanwhile for anybody who may need one.
+// BeginLong is Begin for work that may take long. The turn lasts until End. Meanwhile the
+// goroutine must not wait for another one that may need a turn.
 func (t *Turn) BeginLong(ctx context.Context, stop <-chan struct{}) error {
 	t.End()
 	return t.begin(ctx, stop, long)
@@ -152,7 +152,7 @@ func (t *Turn) begin(ctx context.Context, stop <-chan struct{}, k kind) (err err
 	return err
 }
 
-// End ends the turn, if there is one. It costs next to nothing where there is none.
+// End ends the turn, if there is one. Otherwise it costs next to nothing.
 func (t *Turn) End() {
 	if !t.on.Load() {
 		return
@@ -188,7 +188,7 @@ func (t *Turn) end() {
 	})
 }
 
-// lapse ends a turn whose time is over, but a long one.
+// lapse ends a short turn whose time is up.
 func (t *Turn) lapse() {
 	t.of.mu.Lock()
 	defer t.of.mu.Unlock()
@@ -203,7 +203,7 @@ func (t *Turns) leave(k kind) {
 	t.serve(k)
 }
 
-// serve begins the turns of those who wait, where there is a place. t.mu is held.
+// serve begins waiting turns, while there are places. t.mu is held.
 func (t *Turns) serve(k kind) {
 	for most := t.most(); t.working[k] < most; {
 		next, ok := t.lines[k].pop()
@@ -229,7 +229,7 @@ func (t *Turns) start(turn *Turn, k kind) {
 	}
 }
 
-// most returns how many may have a turn of a kind.
+// most returns the number of places for each kind of turn.
 func (t *Turns) most() int {
 	if t.isCrowded() {
 		return t.few
