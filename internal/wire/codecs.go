@@ -9,8 +9,8 @@ import (
 	"github.com/dictwire/dictwire/codec/python"
 )
 
-// Codecs returns the formats of the native session by their names. Those of the given
-// codecs' names are the given ones.
+// Codecs returns the formats of the native session by name. The given codecs replace
+// those of the same name.
 func Codecs(own ...codec.Codec) map[string]codec.Codec {
 	all := make(map[string]codec.Codec)
 	for _, c := range append([]codec.Codec{json.Codec{}, cbor.Codec{}, msgpack.Codec{}, pickle.Codec{}, python.Codec{}}, own...) {

@@ -9,23 +9,23 @@ import (
 	"github.com/dictwire/dictwire/dict"
 )
 
-// A Greeting is a client's first message. It writes where Subscribe is empty,
-// and reads otherwise.
+// A Greeting is a client's first message. It reads if Subscribe is not empty, and writes
+// otherwise.
 type Greeting struct {
 	Version uint64
-	Format  string   // "" means json for a writer, as stored for a reader
-	Accept  []string // formats of what is read or replied, preferred first; none: Format
+	Format  string   // "": json for a writer, as stored for a reader
+	Accept  []string // formats of records or replies, in order of preference; none: Format
 	Token   string
 	Attempt uint64
 
-	// Of a writer.
+	// For writers.
 	Topic      string
-	Producer   string // "" means that the session's numbers are its own
+	Producer   string // "": the numbers belong to the session
 	Acked      uint64
 	First      uint64
 	AcceptLost bool
 
-	// Of a reader.
+	// For readers.
 	Subscribe    []string
 	Subscription string // as written: part of the cursor's name
 	Cursor       string

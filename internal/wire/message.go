@@ -13,7 +13,7 @@ import (
 	"github.com/dictwire/dictwire/fault"
 )
 
-// A Message is what a server says: one of the types below.
+// A Message is a message of the server: one of the types below.
 type Message interface {
 	// Append appends the message, as a line.
 	Append(dst []byte) []byte
@@ -22,12 +22,12 @@ type Message interface {
 // A Welcome answers a writer's greeting.
 type Welcome struct {
 	Next       uint64 // the number that the server wants
-	Sum        string // CRC-32C of record Next−1 in hex, "" where it is not known
-	Of         uint64 // Sum is of so many of its first bytes, 0 for all
+	Sum        string // CRC-32C of record Next−1 in hexadecimal, or "" if unknown
+	Of         uint64 // how many of the record's first bytes Sum covers; 0: all
 	Durability string
 	MaxRecord  uint64
 	Window     uint64
-	Forgets    time.Duration // how long the producer is known after its last session
+	Forgets    time.Duration // how long the producer is remembered after its last session
 	Features   []string
 }
 
@@ -43,13 +43,12 @@ type Ack struct{ Number uint64 }
 type Rejected struct {
 	Number uint64
 	Code   fault.Code
-	Reason string // the application's own word, or ""
+	Reason string // a word of the application, or ""
 	Text   string
 }
 
-// A Reply is what a handler replies to a record: Length bytes in its
-// format follow the line. Where the reply can't be sent in one, there is
-// Code and Text instead.
+// A Reply is a handler's reply to a record. Length bytes in its format follow the line.
+// If the reply can't be sent, Code and Text say why.
 type Reply struct {
 	Number uint64
 	Length uint64
@@ -58,24 +57,25 @@ type Reply struct {
 	Text   string
 }
 
-// A Batch is records of one block: the bytes of Lengths follow the line.
+// A Batch is consecutive records of one block. The records follow the line; Lengths are
+// their lengths in bytes.
 type Batch struct {
 	At, Next string
 	Topic    string
 
-	Principal string // whose records they are; "" means anonymous
-	Producer  string // "" where there is none
-	First     uint64 // the number of the first record here, 0 where there is no producer
+	Principal string // of the records; "" means anonymous
+	Producer  string // "" if the records are not numbered
+	First     uint64 // the number of the first record, or 0
 	Time      time.Time
-	Times     []int64 // of the events that the records tell of, as in store.Block; nil: none is known
+	Times     []int64 // of the events, as in store.Block; nil: unknown
 	Format    string
 	Lengths   []uint32
 }
 
-// A Progress says that all below a position is done.
+// A Progress says that everything before a position has been delivered.
 type Progress struct{ Next string }
 
-// A Committed says that a cursor stands at a position, durably.
+// A Committed says that a cursor's position has been saved durably.
 type Committed struct{ Position string }
 
 // A Skipped says that records were trimmed before they were read.
@@ -84,13 +84,13 @@ type Skipped struct {
 	Next            string
 }
 
-// A Damaged says that records can't be read any more.
+// A Damaged says that records have become unreadable.
 type Damaged struct {
 	From, To, Topic, Text string
 	Next                  string
 }
 
-// An End says that there is no more, of a session that does not follow.
+// An End ends the session of a reader that does not follow.
 type End struct{ Position string }
 
 // An Error ends a session.
@@ -149,7 +149,7 @@ func (m Batch) Append(dst []byte) []byte {
 	b.times("times", m.Times)
 	line := appendLine(dst, b.d)
 	line = append(line[:len(line)-len("}\n")], `,"lengths":[`...)
-	from, to := 0, 0 // the number before: the next one is often the same
+	from, to := 0, 0 // the number before: often the same
 	for i, n := range m.Lengths {
 		if i > 0 {
 			line = append(line, ',')
@@ -194,8 +194,8 @@ func (m End) Append(dst []byte) []byte { return appendLine(dst, dict.Of("end", m
 // Append appends the message, as a line.
 func (m Error) Append(dst []byte) []byte { return appendLine(dst, m.Fault.Dict()) }
 
-// ParseMessage reads what a server says. Its error is a *[codec.SyntaxError], a
-// *[FieldError], or says that the message is not known.
+// ParseMessage parses a message of the server. The error is a *[codec.SyntaxError], a
+// *[FieldError], or says that the message is unknown.
 func ParseMessage(line []byte) (Message, error) {
 	if n, ok := parseAck(line); ok {
 		return Ack{n}, nil
@@ -224,7 +224,7 @@ func ParseMessage(line []byte) (Message, error) {
 	return m, nil
 }
 
-// parseAck reads what most messages are, without a dictionary.
+// parseAck parses an ack, the most frequent message, without building a dictionary.
 func parseAck(line []byte) (uint64, bool) {
 	const before, behind = `{"ack":`, '}'
 	if len(line) < len(before)+2 || string(line[:len(before)]) != before || line[len(line)-1] != behind {
@@ -234,8 +234,8 @@ func parseAck(line []byte) (uint64, bool) {
 	return n, err == nil
 }
 
-// cutLengths takes the lengths out of a batch where they stand at its end, as our
-// servers write them: there are thousands of them.
+// cutLengths cuts the lengths out of a batch if they are its last field, as our servers
+// write them. There may be thousands of them.
 func cutLengths(line []byte) (header []byte, lengths []uint32, ok bool) {
 	const key, behind = `,"lengths":[`, "]}"
 	list, ok := bytes.CutSuffix(line, []byte(behind))
@@ -329,7 +329,7 @@ func (r *reader) message(lengthsCut bool) Message {
 	}
 }
 
-// ParseCommit reads what a reader says: the position that it commits.
+// ParseCommit parses a reader's message, and returns the position that it commits.
 func ParseCommit(line []byte) (string, error) {
 	d, err := json.Codec{}.Decode(line, codec.Limits{RecordBytes: MaxGreeting})
 	if err != nil {
@@ -342,7 +342,7 @@ func ParseCommit(line []byte) (string, error) {
 	return r.text("commit"), r.err
 }
 
-// AppendCommit appends a reader's message that commits a position, as a line.
+// AppendCommit appends the message that commits a position, as a line.
 func AppendCommit(dst []byte, position string) []byte {
 	return appendLine(dst, dict.Of("commit", position))
 }

@@ -2,7 +2,7 @@ package wire
 
 import "bytes"
 
-// peers are the first bytes of what answers in place of a dictwire server.
+// peers are the first bytes of other servers' answers.
 var peers = []struct{ prefix, name string }{
 	{"SSH-", "an SSH server"},
 	{"\x15\x03", "a server that wants TLS"},
@@ -17,7 +17,7 @@ var peers = []struct{ prefix, name string }{
 	{"RFB ", "a VNC server"},
 }
 
-// peerOf names what has sent first bytes that are no message, or returns "".
+// peerOf names the kind of server that sent the first bytes, or returns "".
 func peerOf(first []byte) string {
 	for _, p := range peers {
 		if bytes.HasPrefix(first, []byte(p.prefix)) {

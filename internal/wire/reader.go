@@ -8,13 +8,13 @@ import (
 	"slices"
 )
 
-// A Reader reads what a server says.
+// A Reader reads the messages of a server.
 type Reader struct {
 	br   *bufio.Reader
-	line []byte // one that did not fit into br's buffer
+	line []byte // the current line, if it did not fit into br's buffer
 }
 
-// NewReader returns a reader of what r yields.
+// NewReader returns a Reader that reads from r.
 func NewReader(r io.Reader) *Reader { return &Reader{br: bufio.NewReaderSize(r, 16<<10)} }
 
 // A MessageError says that a line is not a message.
@@ -25,9 +25,9 @@ func (e *MessageError) Error() string { return e.Err.Error() }
 // Unwrap returns what is wrong with the line.
 func (e *MessageError) Unwrap() error { return e.Err }
 
-// Message reads the next message. The error is io.EOF where the server has
-// closed the connection between messages, a *MessageError for what is not a
-// message, or the connection's.
+// Message reads the next message. The error is io.EOF if the server has closed the
+// connection between messages, a *MessageError for a line that is not a message, or an
+// error of the connection.
 func (r *Reader) Message() (Message, error) {
 	first, err := r.br.Peek(1)
 	if err != nil {
@@ -51,7 +51,7 @@ func (r *Reader) Message() (Message, error) {
 	return m, nil
 }
 
-// readLine reads a line, without its end. It is valid until the next read.
+// readLine reads a line, without its end. The result is valid until the next read.
 func (r *Reader) readLine() ([]byte, error) {
 	r.line = r.line[:0]
 	for {
@@ -74,8 +74,7 @@ func (r *Reader) readLine() ([]byte, error) {
 	}
 }
 
-// Append appends the n bytes that follow a message to dst. Memory is taken as
-// they come.
+// Append appends the n bytes that follow a message to dst, which grows as they arrive.
 func (r *Reader) Append(dst []byte, n uint64) ([]byte, error) {
 	const piece = 1 << 20
 	for n > 0 {
@@ -92,7 +91,7 @@ func (r *Reader) Append(dst []byte, n uint64) ([]byte, error) {
 	return dst, nil
 }
 
-// Skip leaves out the n bytes that follow a message.
+// Skip skips the n bytes that follow a message.
 func (r *Reader) Skip(n uint64) error {
 	_, err := io.CopyN(io.Discard, r.br, int64(n))
 	if err == io.EOF {

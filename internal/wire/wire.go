@@ -1,6 +1,6 @@
-// Package wire has the messages of the native session: what docs/protocol.md
-// specifies, as types that both sides share. Each message is a JSON dictionary on
-// one line, ended by exactly one LF; unknown fields are ignored.
+// Package wire has the messages of the native session, which docs/protocol.md specifies,
+// as types for both sides. Each message is a JSON dictionary on one line, ended by
+// exactly one LF. Unknown fields are ignored.
 package wire
 
 import (
@@ -15,46 +15,46 @@ import (
 )
 
 const (
-	// Version is that of the protocol.
+	// Version is the version of the protocol.
 	Version = 1
 
-	// ALPN is what clients call the protocol within TLS (RFC 7301).
+	// ALPN is the name of the protocol in TLS (RFC 7301).
 	ALPN = "dictwire.1"
 
-	// MaxGreeting is how long a greeting may be, in bytes.
+	// MaxGreeting is the longest greeting, in bytes.
 	MaxGreeting = 8 << 10
 
-	// MaxLine is how long any other message may be, in bytes, the records
-	// behind it not included. It is lengths of a block's records that are many.
+	// MaxLine is the longest message other than a greeting, in bytes, without the records
+	// that follow it. The longest lines list the lengths of many records.
 	MaxLine = 16 << 20
 
-	// Window is how many records of a session may be in flight.
+	// Window is the most records of a session that may be in flight.
 	Window = 65536
 
-	// MaxNumber is the highest number of a record that a greeting may name: so
-	// high that those behind it don't come to an end, and all fit into messages.
+	// MaxNumber is the highest record number in a greeting. The numbers after it suffice
+	// for ever and still fit into messages.
 	MaxNumber = 1 << 62
 
-	// BeatEvery is how often a server says something at least.
+	// BeatEvery is the longest time in which a server sends nothing.
 	BeatEvery = 5 * time.Second
 
-	// BeatWithin is how long a client waits for that.
+	// BeatWithin is how long a client waits for a message.
 	BeatWithin = 15 * time.Second
 )
 
-// limits bound a message. The longest has one length for each record.
+// limits bound a message. The longest messages have a length for each of many records.
 var limits = codec.Limits{RecordBytes: MaxLine, Items: 4_000_000}
 
-// A message is a dictionary on a line.
+// appendLine appends a message: a dictionary on a line.
 func appendLine(dst []byte, d *dict.Dict) []byte {
 	dst, err := json.Codec{}.Append(dst, d)
 	if err != nil {
-		panic("wire: " + err.Error()) // messages hold what JSON holds
+		panic("wire: " + err.Error()) // messages hold nothing that JSON can't
 	}
 	return append(dst, '\n')
 }
 
-// A builder makes a message's dictionary, without the fields that say nothing.
+// A builder builds a message's dictionary, leaving out empty fields.
 type builder struct{ d *dict.Dict }
 
 func (b builder) number(key string, n uint64) {
@@ -75,7 +75,7 @@ func (b builder) yes(key string, is bool) {
 	}
 }
 
-// times adds times in nanoseconds since 1970: null for one that is not known.
+// times adds times in nanoseconds since 1970. Unknown ones become null.
 func (b builder) times(key string, all []int64) {
 	if len(all) == 0 {
 		return
@@ -90,7 +90,7 @@ func (b builder) times(key string, all []int64) {
 	b.d.Set(key, v)
 }
 
-// A FieldError says which field of a message is not what it must be.
+// A FieldError says which field of a message is wrong.
 type FieldError struct {
 	Field string
 	Want  string
@@ -98,7 +98,7 @@ type FieldError struct {
 
 func (e *FieldError) Error() string { return fmt.Sprintf("/%s: want %s", e.Field, e.Want) }
 
-// A reader reads a message's fields, and keeps the first fault.
+// A reader reads the fields of a message and keeps the first fault.
 type reader struct {
 	d   *dict.Dict
 	err error
@@ -115,7 +115,7 @@ func (r *reader) has(key string) bool {
 	return ok
 }
 
-// number reads an integer from 0 to 2^63−1; 0 where it is not there.
+// number reads an integer from 0 to 2^63−1. A missing field is 0.
 func (r *reader) number(key string) uint64 {
 	v, ok := r.d.Get(key)
 	if !ok {
@@ -162,7 +162,7 @@ func (r *reader) yes(key string) bool {
 	return is
 }
 
-// texts reads a list of strings, or one as a list of one.
+// texts reads a list of strings. A single string is a list of one.
 func (r *reader) texts(key string) []string {
 	v, ok := r.d.Get(key)
 	if !ok {
@@ -228,7 +228,7 @@ func (r *reader) time(key string) time.Time {
 	return t.UTC()
 }
 
-// times reads a list of times, or null for those that are not known.
+// times reads a list of times. Unknown ones are null.
 func (r *reader) times(key string) []int64 {
 	v, ok := r.d.Get(key)
 	if !ok {
