@@ -10,8 +10,8 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// entries are the format of what a message holds: records of MessagePack, each in an
-// array after its time.
+// entries is the format of what a message holds: MessagePack records, each in an array
+// after its time.
 type entries struct {
 	codec.Codec // MessagePack
 	scanner     *scanner
@@ -30,13 +30,13 @@ type scanner struct {
 	cd     codec.Codec
 	limits codec.Limits
 	record codec.Scanner // nil until it is needed
-	times  []int64       // of all that was found since they were taken
-	walker walker        // of the entry in hand, once it did not end in the buffer
+	times  []int64       // of the records found since takeTimes
+	walker walker        // of the current entry, if it did not end in the buffer
 	walks  bool
-	skips  bool // the entry in hand was refused
+	skips  bool // the current entry was refused
 }
 
-// maxAround is how many bytes an entry may have beside its record.
+// maxAround is the most bytes of an entry in addition to its record.
 const maxAround = 4 << 10
 
 // Next implements [codec.Scanner].
@@ -83,12 +83,11 @@ func (s *scanner) Next(buf []byte) (start, end int, err error) {
 		return 0, end, s.bad(err)
 	}
 	s.times = append(s.times, time)
-	// What follows the record in its array is nothing: the array has two items.
+	// Nothing follows the record, since the array has two items.
 	return start, end, nil
 }
 
-// fast finds the record of an entry as all send it who speak the protocol of today: an
-// array of a time, and a record.
+// fast finds the record of an entry in today's form: an array of a time and a record.
 func (s *scanner) fast(buf []byte) (start, end int, ok bool) {
 	if len(buf) < 12 || buf[0] != 0x92 {
 		return 0, 0, false
@@ -136,7 +135,7 @@ func (s *scanner) entry(entry []byte) (start int, time int64, err error) {
 	return len(entry) - len(c.rest), time, s.check(c.rest)
 }
 
-// check returns an error where a record is no dictionary.
+// check returns an error if a record is not a dictionary.
 func (s *scanner) check(record []byte) error {
 	if s.record == nil {
 		s.record = s.cd.NewScanner(s.limits)
@@ -157,7 +156,7 @@ func (s *scanner) check(record []byte) error {
 	return err
 }
 
-// bad notes the time of a record that can't be read.
+// bad notes the time of an unreadable record.
 func (s *scanner) bad(err error) error {
 	s.times = append(s.times, store.UnknownTime)
 	return err
@@ -170,8 +169,8 @@ func (s *scanner) tooLarge() error {
 	})
 }
 
-// takeTimes returns the times of what was found since it was called last, which are
-// valid until the next record is looked for.
+// takeTimes returns the times of the records found since the last call. The result is
+// valid until the next call of Next.
 func (s *scanner) takeTimes() []int64 {
 	times := s.times
 	s.times = s.times[:0]
@@ -188,7 +187,7 @@ func (s *scanner) End(buf []byte) (start, end int, err error) {
 	})
 }
 
-// Resume changes nothing: an item tells its own end.
+// Resume does nothing: every item tells where it ends.
 func (*scanner) Resume() {}
 
 // Scratch implements [codec.Scanner].

@@ -1,17 +1,18 @@
-// Package forward is the dialect of Fluent Forward, version 1 of its protocol, as Fluentd,
-// Fluent Bit and the loggers of many languages speak it.
+// Package forward is the dialect of Fluent Forward, protocol version 1, spoken by
+// Fluentd, Fluent Bit and loggers in many languages.
 //
 //	[tag, time, record, option?]            Message
 //	[tag, [[time, record], …], option?]     Forward
 //	[tag, bin or str, option?]              PackedForward: entries back to back,
 //	                                        perhaps compressed
 //
-// A message with the option chunk is acknowledged when its records are settled, and
-// stored once, however often it comes within 24 hours: its records are numbered, as those
-// of a producer that the chunk and the entries name. Others are not acknowledged. The tag
-// names the topic, and the time of an entry is kept beside its record.
+// A message with the option chunk is acknowledged when its records are settled. It is
+// stored once, even if it is sent again within 24 hours: its records are numbered by a
+// producer that is named after the chunk and the entries. Other messages are not
+// acknowledged. The tag becomes the topic, and the time of an entry is stored with its
+// record.
 //
-// At an endpoint of its own, [Options.Kind] begins with the protocol's handshake.
+// An endpoint that speaks [Options.Kind] begins with the protocol's handshake.
 package forward
 
 import (
@@ -33,14 +34,14 @@ import (
 const (
 	name = "forward"
 
-	// maxMessage is the longest message, as it comes.
+	// maxMessage is the longest message, in bytes as received.
 	maxMessage = 16 << 20
 
-	// maxTogether is how many messages of one record are taken in together.
+	// maxTogether is the most single-record messages in a batch.
 	maxTogether = 1024
 )
 
-// Kind is the dialect where a connection begins with records.
+// Kind is the dialect without a handshake.
 var Kind = dialect.Kind{
 	Name: name, Protocols: []dialect.Protocol{dialect.Forward},
 	New: func(c dialect.Config) dialect.Dialect { return forward{Config: c} },
@@ -52,7 +53,7 @@ type forward struct {
 	options *Options // nil: without a handshake
 }
 
-// Shutdown has nothing to do: what comes, comes over connections.
+// Shutdown does nothing: everything comes over connections.
 func (forward) Shutdown(context.Context) error { return nil }
 
 // Serve serves one connection. See [dialect.Dialect].
@@ -80,29 +81,29 @@ func (d forward) Serve(ctx context.Context, c *dialect.Conn, in dialect.Intake) 
 	return err
 }
 
-// A taking takes in what comes over one connection.
+// A taking receives the messages of one connection.
 type taking struct {
 	d       forward
 	c       *dialect.Conn
 	session dialect.Session
 
-	writer dialect.Writer // of messages without a chunk; nil until it is needed
-	topic  string         // its
+	writer dialect.Writer // for messages without a chunk; nil until needed
+	topic  string         // of the writer
 
-	// Messages of one record each that were not taken in yet. They are buffered.
+	// batch holds the records of single-record messages that are still buffered.
 	batch   dialect.WriteBatch
 	single  *entries
 	waiting int // their bytes
 }
 
-// close gives the writer back.
+// close closes the writer.
 func (t *taking) close() {
 	if t.writer != nil {
 		t.writer.Close()
 	}
 }
 
-// all takes in messages until the connection's end.
+// all takes messages until the connection ends.
 func (t *taking) all(ctx context.Context) error {
 	w := newWalker()
 	for {
@@ -146,7 +147,7 @@ func (t *taking) all(ctx context.Context) error {
 	}
 }
 
-// end returns a fault where the connection ends within a message.
+// end returns a fault if the connection ends within a message.
 func (t *taking) end() error {
 	if n := len(t.c.Buffered()); n > 0 {
 		return &fault.Error{Code: fault.Truncated, At: t.c.Offset() + int64(n), Text: "the connection ended within a message; nothing of it was taken"}
@@ -154,7 +155,7 @@ func (t *taking) end() error {
 	return nil
 }
 
-// malformed returns the fault of what is no message.
+// malformed returns the fault for bytes that are not a message.
 func (t *taking) malformed(err error) error {
 	return &fault.Error{
 		Code: fault.Malformed, At: t.c.Offset() + int64(t.waiting), Err: err,
@@ -162,7 +163,7 @@ func (t *taking) malformed(err error) error {
 	}
 }
 
-// message takes in a whole message, which is buffered.
+// message takes a complete message, which is buffered.
 func (t *taking) message(ctx context.Context, b []byte) error {
 	m, err := parse(b)
 	if err != nil {
@@ -186,7 +187,7 @@ func (t *taking) message(ctx context.Context, b []byte) error {
 	return nil
 }
 
-// one notes a message of one record, which is taken in with those after it.
+// one adds a single-record message to the batch.
 func (t *taking) one(ctx context.Context, m message, size int) error {
 	topic := topic(m.tag)
 	if t.writer == nil || topic != t.topic || len(t.batch.Records) >= maxTogether {
@@ -211,7 +212,7 @@ func (t *taking) one(ctx context.Context, m message, size int) error {
 	return nil
 }
 
-// flush takes in the messages that wait.
+// flush takes the batch.
 func (t *taking) flush(ctx context.Context) error {
 	if t.waiting == 0 {
 		return nil
@@ -236,7 +237,7 @@ func (t *taking) open(ctx context.Context, topic string) error {
 	return nil
 }
 
-// many takes in the records of a message.
+// many takes the records of a message.
 func (t *taking) many(ctx context.Context, m message) (err error) {
 	var (
 		w       dialect.Writer
@@ -283,13 +284,13 @@ func (t *taking) many(ctx context.Context, m message) (err error) {
 		return err
 	})
 	var f *fault.Error
-	if errors.As(err, &f) && q.Ends(f) { // it was rejected, and is settled
+	if errors.As(err, &f) && q.Ends(f) { // it was rejected, which settles it
 		return nil
 	}
 	return err
 }
 
-// takeOne takes in a message of one record.
+// takeOne takes a single-record message.
 func (t *taking) takeOne(ctx context.Context, w dialect.Writer, format *entries, m message, settled int) error {
 	if settled > 0 {
 		return nil
@@ -304,7 +305,7 @@ func (t *taking) takeOne(ctx context.Context, w dialect.Writer, format *entries,
 	return err
 }
 
-// unpack returns the entries of a message without their compression.
+// unpack returns the decompressed entries of a message.
 func (t *taking) unpack(ctx context.Context, m message) (*dialect.Body, error) {
 	if err := t.c.Own().BeginLong(ctx); err != nil {
 		return nil, err
@@ -316,7 +317,7 @@ func (t *taking) unpack(ctx context.Context, m message) (*dialect.Body, error) {
 	return t.c.Own().NewBody(ctx, plain, needs, func(time.Time) error { return nil })
 }
 
-// alone finds the record in what one message holds: a time and a record.
+// alone finds the record in the content of a single-record message: a time and a record.
 func (s *scanner) alone(b []byte) (record []byte, time int64, err error) {
 	c := &cutter{rest: b}
 	if time, err = eventTime(c.item()); err != nil {

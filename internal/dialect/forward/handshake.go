@@ -16,23 +16,24 @@ import (
 	"github.com/dictwire/dictwire/internal/dialect"
 )
 
-// Options are those of an endpoint where connections begin with the handshake.
+// Options configure an endpoint whose connections begin with the handshake.
 type Options struct {
-	// SharedKey is what clients have to know.
+	// SharedKey must be known to clients.
 	SharedKey string
 
-	// Users are passwords by the names of users. Where there are any, a client names one.
+	// Users maps the names of users to passwords. If it is not empty, clients must log
+	// in.
 	Users map[string]string
 
-	// Hostname is what the server calls itself. Clients refuse their own name.
+	// Hostname is the server's name. Clients refuse a server with their own name.
 	Hostname string
 }
 
 // SecureName is the name of the dialect with the handshake.
 const SecureName = "forward-secure"
 
-// Kind returns the dialect with the handshake. The server speaks first, so that it is
-// alone at its endpoint.
+// Kind returns the dialect with the handshake. The server speaks first, so an endpoint
+// can have no other dialect.
 func (o *Options) Kind() dialect.Kind {
 	return dialect.Kind{
 		Name: SecureName, Greets: dialect.Forward,
@@ -40,14 +41,15 @@ func (o *Options) Kind() dialect.Kind {
 	}
 }
 
-// errSilent is why a connection has no handshake: nothing was said, as by a heartbeat.
+// errSilent ends a connection without a handshake on which nothing was said, such as a
+// health check.
 var errSilent = errors.New("forward: nothing was said")
 
-// saltBytes is how long the random strings of the handshake are.
+// saltBytes is the length of the handshake's random strings.
 const saltBytes = 16
 
-// handshake lets a client show that it knows the shared key and, where there are users,
-// a password. It returns the user, or "".
+// handshake checks that a client knows the shared key and, if there are users, a
+// password. It returns the user, or "".
 func (o *Options) handshake(ctx context.Context, c *dialect.Conn) (user string, err error) {
 	nonce, auth := make([]byte, saltBytes), []byte(nil)
 	_, _ = rand.Read(nonce) // it never fails
@@ -83,15 +85,15 @@ func (o *Options) handshake(ctx context.Context, c *dialect.Conn) (user string, 
 	return string(ping.user), err
 }
 
-// A handshakeError is a refusal that the peer was told in the protocol's own words.
+// A handshakeError is a refusal that the peer was told by a PONG.
 type handshakeError struct{ cause *fault.Error }
 
 func (e handshakeError) Error() string { return e.cause.Error() }
 
-// A pinged is what a client says of itself.
+// A pinged is the content of a client's PING.
 type pinged struct{ host, salt, digest, user, password []byte }
 
-// maxPing is the longest one.
+// maxPing is the longest PING, in bytes.
 const maxPing = 4 << 10
 
 // ping waits for a client's PING.
@@ -134,7 +136,7 @@ func ping(ctx context.Context, c *dialect.Conn) (p pinged, size int, err error) 
 	}
 }
 
-// refuse returns why a client is not let in, or "".
+// refuse returns why a client is refused, or "".
 func (o *Options) refuse(p pinged, nonce, auth []byte) string {
 	if !same(p.digest, digest(p.salt, p.host, nonce, []byte(o.SharedKey))) {
 		return "shared_key mismatch"
@@ -149,7 +151,7 @@ func (o *Options) refuse(p pinged, nonce, auth []byte) string {
 	return ""
 }
 
-// digest returns the SHA-512 of all, in hexadecimal digits.
+// digest returns the SHA-512 of all parts, in hexadecimal.
 func digest(all ...[]byte) string {
 	h := sha512.New()
 	for _, b := range all {

@@ -7,25 +7,25 @@ import (
 	"github.com/dictwire/dictwire/codec"
 )
 
-// A walker finds the end of a MessagePack item, however its bytes come.
+// A walker finds the end of a MessagePack item that arrives in pieces.
 type walker struct {
-	at   int // so many bytes were walked over; may be more than there are
-	left int // items that are still to begin
+	at   int // offset reached; may be beyond the bytes that have come
+	left int // items that have not begun
 }
 
 func newWalker() walker { return walker{left: 1} }
 
 const (
-	maxItems = 1 << 30 // that an item may claim to hold in all
+	maxItems = 1 << 30 // the most items that an item may claim to hold
 
-	// maxNumber stands for larger numbers of items or bytes, so that all fit into an int
-	// of 32 bits. It is far more than a message may have.
+	// maxNumber replaces larger numbers of items or bytes, so that all fit into an int of
+	// 32 bits. It is far more than a message may hold.
 	maxNumber = 1 << 28
 )
 
 var errItem = errors.New("0xc1 begins no item of MessagePack")
 
-// walk goes on in b, and reports whether the item ends at w.at.
+// walk goes on in b and reports whether the item is complete; it then ends at w.at.
 func (w *walker) walk(b []byte) (whole bool, err error) {
 	for w.left > 0 {
 		if w.at >= len(b) {
@@ -46,8 +46,8 @@ func (w *walker) walk(b []byte) (whole bool, err error) {
 	return w.at <= len(b), nil
 }
 
-// parseHead reads the first bytes of an item: how many bytes say what it is, how many
-// follow them, and how many items do.
+// parseHead parses the head of an item: its length in bytes, and how many bytes and items
+// follow it.
 func parseHead(b []byte) (head, payload, items int, err error) {
 	c := b[0]
 	number := func(width int) int {
@@ -105,18 +105,18 @@ func isArray(c byte) bool { return c >= 0x90 && c <= 0x9f || c == 0xdc || c == 0
 // isMap reports whether an item is a map.
 func isMap(c byte) bool { return c >= 0x80 && c <= 0x8f || c == 0xde || c == 0xdf }
 
-// isText reports whether an item is a string, of text or bytes.
+// isText reports whether an item is a string or binary.
 func isText(c byte) bool {
 	return c >= 0xa0 && c <= 0xbf || c >= 0xd9 && c <= 0xdb || c >= 0xc4 && c <= 0xc6
 }
 
-// A cutter takes whole items from bytes that hold them.
+// A cutter cuts complete items off a slice of bytes.
 type cutter struct {
 	rest []byte
 	err  error
 }
 
-// item takes one.
+// item cuts off an item.
 func (c *cutter) item() []byte {
 	w := newWalker()
 	whole, err := w.walk(c.rest)
@@ -132,10 +132,10 @@ func (c *cutter) item() []byte {
 	return item
 }
 
-// text takes a string, and returns its content.
+// text cuts off a string or binary and returns its content.
 func (c *cutter) text(what string) []byte { return c.content(c.item(), what) }
 
-// content returns that of a string.
+// content returns the content of a string or binary.
 func (c *cutter) content(item []byte, what string) []byte {
 	if !isText(item[0]) {
 		c.fail(what)
@@ -145,7 +145,7 @@ func (c *cutter) content(item []byte, what string) []byte {
 	return item[head:]
 }
 
-// array enters an array, or a map, and returns how many items follow.
+// enter cuts off the head of an array or map and returns its number of items.
 func (c *cutter) enter(is func(byte) bool, what string) int {
 	if len(c.rest) == 0 || !is(c.rest[0]) {
 		c.fail(what)

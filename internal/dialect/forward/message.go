@@ -10,17 +10,17 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// A message is what a client sends: records that share a tag.
+// A message is what a client sends: records with one tag.
 type message struct {
 	tag         []byte
-	single      bool   // entries is the time and the record of one entry, without its array
+	single      bool   // entries is one time and record, without an array
 	entries     []byte // back to back
 	compression string // of entries: "gzip", "zstd" or ""
-	chunk       []byte // as it came, to be echoed; nil: no acknowledgement is wanted
-	id          []byte // its content
+	chunk       []byte // as received, to be echoed; nil: no acknowledgement is wanted
+	id          []byte // the content of chunk
 }
 
-// parse reads a whole message.
+// parse parses a complete message.
 func parse(b []byte) (m message, err error) {
 	c := &cutter{rest: b}
 	n := c.enter(isArray, "an array")
@@ -60,7 +60,7 @@ func parse(b []byte) (m message, err error) {
 	return m, c.err
 }
 
-// options reads a message's option: a map, or nil.
+// options parses a message's option: a map, or nil.
 func (m *message) options(c *cutter) {
 	if len(c.rest) > 0 && c.rest[0] == 0xc0 {
 		c.item()
@@ -87,12 +87,12 @@ func (m *message) options(c *cutter) {
 	}
 }
 
-// maxTopic is how long the name of a topic may be: see store.CheckTopic.
+// maxTopic is the longest name of a topic: see store.CheckTopic.
 const maxTopic = 200
 
-// topic returns the topic of a tag: what no topic's name may have is a "-", and so are a
-// leading "_" and a word that is empty. What is longer than 200 bytes is cut off. The
-// empty tag is the server's own topic, "".
+// topic converts a tag to the name of a topic. Characters that a topic can't have, a
+// leading "_" and empty words become "-", and the name is cut at 200 bytes. The empty tag
+// becomes "", the server's own topic.
 func topic(tag []byte) string {
 	var name []byte
 	for i, word := range bytes.Split(tag, []byte{'.'}) {
@@ -120,8 +120,8 @@ func topic(tag []byte) string {
 	return string(name)
 }
 
-// eventTime returns the time of an entry, in nanoseconds since 1970; store.UnknownTime
-// where that is 0, which means now. An entry may have metadata beside it.
+// eventTime returns the time of an entry in nanoseconds since 1970. The time 0 means now,
+// and becomes store.UnknownTime. An entry may have metadata in addition to its time.
 func eventTime(item []byte) (int64, error) {
 	if isArray(item[0]) {
 		c := &cutter{rest: item}
@@ -145,7 +145,7 @@ func eventTime(item []byte) (int64, error) {
 		seconds, nanoseconds = uint64(binary.BigEndian.Uint32(item[2:])), uint64(binary.BigEndian.Uint32(item[6:]))
 	case c == 0xc7 && len(item) == 11 && item[2] == 0:
 		seconds, nanoseconds = uint64(binary.BigEndian.Uint32(item[3:])), uint64(binary.BigEndian.Uint32(item[7:]))
-	case c == 0xcb, c == 0xca: // of clients that are older than EventTime
+	case c == 0xcb, c == 0xca: // clients from before EventTime
 		return floatTime(item)
 	case c == 0xc0:
 		return store.UnknownTime, nil
@@ -162,7 +162,7 @@ func eventTime(item []byte) (int64, error) {
 	return int64(seconds*1e9 + nanoseconds), nil
 }
 
-// floatTime returns the time of a floating-point number of seconds.
+// floatTime converts a floating-point number of seconds.
 func floatTime(item []byte) (int64, error) {
 	var seconds float64
 	if item[0] == 0xcb {

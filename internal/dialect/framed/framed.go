@@ -1,17 +1,17 @@
-// Package framed is the dialect of frames: before each record stands how long it is. A
-// record is one dictionary, in any format, which its first bytes tell.
+// Package framed is the dialect of frames: records with a length before each. A record is
+// one dictionary in any format, recognized by its first bytes.
 //
 //	00 00 00 10  {"name": "Alice"}        4 bytes, big endian: struct.pack('>I', n)
 //	00 32  {"content-length": 17, …}  {"name": "Alice"}    2 bytes and a header in JSON
 //	17␣␣␣␣␣␣␣␣  {"name": "Alice"}         decimal digits, blanks up to 10 or 64 columns
 //
-// The first is that of Python's logging.handlers.SocketHandler; the others are those of
-// popular tutorials. There is no acknowledgement. What the server's handler replies, and
-// what is said of bad records, is framed likewise, in the format of the first good record.
+// The first kind is that of Python's logging.handlers.SocketHandler; the others come from
+// popular tutorials. There is no acknowledgement. Replies of the handler, and errors, are
+// framed in the same way, in the format of the first good record.
 //
-// A bad record costs only itself, since its length says where the next one begins. Of the
-// last two kinds nothing is taken until the first frame is whole and its record is a
-// dictionary, since other text may begin alike.
+// A bad record costs only itself, since its length tells where the next one begins. The
+// last two kinds could be other text, so nothing is taken until the first frame is
+// complete and holds a dictionary.
 package framed
 
 import (
@@ -36,7 +36,7 @@ var Kind = dialect.Kind{
 // A framed serves frames.
 type framed struct{ dialect.Config }
 
-// Shutdown has nothing to do: frames are connections.
+// Shutdown does nothing: everything comes over connections.
 func (framed) Shutdown(context.Context) error { return nil }
 
 // Serve serves one connection. See [dialect.Dialect].
@@ -62,8 +62,8 @@ func (d framed) Serve(ctx context.Context, c *dialect.Conn, in dialect.Intake) e
 	return stream.Take(ctx, c, in, Kind.Name, f, d.Limits())
 }
 
-// first waits until the first frame is whole. It returns a refusal where its record is no
-// dictionary.
+// first waits until the first frame is complete. It returns a refusal if its record is
+// not a dictionary.
 func (d framed) first(ctx context.Context, c *dialect.Conn, f *frames) error {
 	scanner := f.NewScanner(d.Limits())
 	for {
@@ -92,7 +92,7 @@ func (d framed) first(ctx context.Context, c *dialect.Conn, f *frames) error {
 	}
 }
 
-// refuse returns the refusal of a connection whose first frame is none.
+// refuse returns the refusal of a connection that does not begin with a frame.
 func (f *frames) refuse(why string, at int) error {
 	return &fault.Error{
 		Code: fault.Unsupported, At: int64(at),

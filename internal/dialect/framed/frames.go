@@ -13,12 +13,12 @@ import (
 	"github.com/dictwire/dictwire/internal/dialect"
 )
 
-// frames are the format of a connection: each record is in a format of its own, and has
-// its head before it.
+// frames is the format of a connection: each record has a format of its own, and a head
+// before it.
 type frames struct {
 	framing framing
 	codecs  map[string]codec.Codec
-	format  codec.Codec // of the first good record; nil before it
+	format  codec.Codec // of the first good record; nil before that
 }
 
 var _ codec.Mixed = (*frames)(nil)
@@ -26,13 +26,13 @@ var _ codec.Mixed = (*frames)(nil)
 // Name returns "framed".
 func (*frames) Name() string { return Kind.Name }
 
-// MediaType returns that of any bytes, since none is registered.
+// MediaType returns the type of arbitrary bytes, since none is registered.
 func (*frames) MediaType() string { return "application/octet-stream" }
 
 // Terminator returns nothing: a frame tells its own end.
 func (*frames) Terminator() string { return "" }
 
-// Of returns the codec of a record. What is in none is told as JSON.
+// Of returns the codec of a record. For a record in no format it is JSON.
 func (f *frames) Of(record []byte) codec.Codec {
 	if c, err := f.codec(record); err == nil {
 		return c
@@ -76,7 +76,7 @@ func (f *frames) NewScanner(lim codec.Limits) codec.Scanner {
 type scanner struct {
 	f      *frames
 	limits codec.Limits
-	skip   int64 // bytes that are still to come of a record that was refused
+	skip   int64 // bytes of a refused record that are still to come
 	within map[string]codec.Scanner
 }
 
@@ -123,7 +123,7 @@ func (s *scanner) lost(text string) error {
 	}
 }
 
-// refused returns why a record is passed over.
+// refused returns why a record is skipped.
 func (s *scanner) refused(h head) error {
 	if h.refuse != "" {
 		return &codec.SyntaxError{Codec: Kind.Name, Code: fault.Unsupported, Msg: h.refuse}
@@ -181,7 +181,7 @@ func (s *scanner) End(buf []byte) (start, end int, err error) {
 	}
 }
 
-// Resume changes nothing: a length says where the next record begins.
+// Resume does nothing: a length says where the next record begins.
 func (*scanner) Resume() {}
 
 // Scratch implements [codec.Scanner].

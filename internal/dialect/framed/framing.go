@@ -14,26 +14,26 @@ import (
 	"github.com/dictwire/dictwire/internal/dialect"
 )
 
-// A head is what stands before a record.
+// A head is what precedes a record.
 type head struct {
 	size   int    // of the head, in bytes
 	length int64  // of the record
-	refuse string // why the record can't be taken, though it is known where it ends
+	refuse string // why the record can't be taken, or ""
 }
 
-// A framing is a way to say how long a record is.
+// A framing is a way to state the length of a record.
 type framing interface {
 	fmt.Stringer // as in "this looks like …"
 
-	// parse reads the head that b begins with. It returns codec.ErrIncomplete while that
-	// is not whole, and another error where there is none.
+	// parse parses the head at the beginning of b. It returns codec.ErrIncomplete if more
+	// bytes are needed, and another error if b does not begin with a head.
 	parse(b []byte) (head, error)
 
 	// append appends a frame.
 	append(dst []byte, format codec.Codec, record []byte) []byte
 }
 
-// lengths are 4 bytes, big endian.
+// lengths are 4 bytes, big-endian.
 type lengths struct{}
 
 func (lengths) String() string { return "a 4-byte length" }
@@ -49,8 +49,8 @@ func (lengths) append(dst []byte, _ codec.Codec, record []byte) []byte {
 	return append(binary.BigEndian.AppendUint32(dst, uint32(len(record))), record...)
 }
 
-// headers are 2 bytes, big endian, and so many bytes of JSON, which say how long the
-// content is, as Real Python's guide to sockets teaches.
+// headers are 2 bytes, big-endian, and that many bytes of JSON, which state the length of
+// the content. Real Python's guide to sockets teaches this.
 type headers struct{}
 
 func (headers) String() string { return "a 2-byte length" }
@@ -92,7 +92,7 @@ func (headers) append(dst []byte, format codec.Codec, record []byte) []byte {
 	return append(append(dst, h...), record...)
 }
 
-// columns are so many bytes of decimal digits, with blanks after them.
+// columns is the width of a length in decimal digits, padded with blanks.
 type columns int
 
 func (c columns) String() string { return fmt.Sprintf("a decimal length of %d columns", int(c)) }
@@ -115,7 +115,8 @@ func (c columns) append(dst []byte, _ codec.Codec, record []byte) []byte {
 	return append(fmt.Appendf(dst, "%-*d", int(c), len(record)), record...)
 }
 
-// maxLength returns the longest frame after which it is certain where the next begins.
+// maxLength returns the longest frame that may be skipped, since it is certain where the
+// next one begins.
 func maxLength(limits codec.Limits) int64 {
 	return max(dialect.MaxFrame, int64(limits.RecordBytes))
 }

@@ -6,12 +6,12 @@ import (
 	"github.com/dictwire/dictwire/internal/wire"
 )
 
-// A beater says, while something takes long, that the session goes on: without
-// that, the client would take the connection for dead, and begin it all anew.
+// A beater tells the client, while something takes long, that the session is alive.
+// Otherwise the client would give the connection up and start again.
 type beater struct {
 	say   func()
 	timer *time.Timer
-	turn  chan struct{} // of capacity 1: held while on is used, and while it speaks
+	turn  chan struct{} // of capacity 1: held while on is used, and while the beater writes
 	on    bool
 }
 
@@ -31,7 +31,7 @@ func (b *beater) beat() {
 	}
 }
 
-// while does something. What say uses is not to be changed by it.
+// while runs do, beating meanwhile. do must not change what say uses.
 func (b *beater) while(do func()) {
 	b.set(true)
 	b.timer.Reset(wire.BeatEvery)

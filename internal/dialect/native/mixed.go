@@ -11,9 +11,9 @@ import (
 	"github.com/dictwire/dictwire/dict"
 )
 
-// mixed is the format "json+pickle": each record is JSON or a pickle of protocol 2
-// or later, told apart by its first byte. It is what Python programs send, whose
-// dictionaries JSON holds mostly and pickles always.
+// mixed is the format "json+pickle": each record is JSON or a pickle of protocol 2 or
+// later, told apart by its first byte. Python programs send it, since JSON holds most of
+// their dictionaries and pickle the rest.
 type mixed struct {
 	json   json.Codec
 	pickle pickle.Codec
@@ -24,7 +24,7 @@ var _ codec.Mixed = mixed{}
 // Name returns "json+pickle".
 func (mixed) Name() string { return "json+pickle" }
 
-// MediaType returns that of any bytes, since none is registered.
+// MediaType returns the type of arbitrary bytes, since none is registered.
 func (mixed) MediaType() string { return "application/octet-stream" }
 
 // Terminator returns nothing: a dictionary tells its own end.
@@ -41,12 +41,12 @@ func (m mixed) Of(record []byte) codec.Codec {
 // pickleProto is the first byte of a pickle of protocol 2 or later, and of no JSON.
 const pickleProto = 0x80
 
-// Decode decodes a record by the codec that it is of.
+// Decode decodes a record with its codec.
 func (m mixed) Decode(src []byte, lim codec.Limits) (*dict.Dict, error) {
 	return m.Of(src).Decode(src, lim)
 }
 
-// Append writes JSON where that is exact, else a pickle.
+// Append appends JSON if that is exact, and a pickle otherwise.
 func (m mixed) Append(dst []byte, d *dict.Dict) ([]byte, error) {
 	if out, err := m.json.Append(dst, d); err == nil {
 		return out, nil
@@ -54,22 +54,22 @@ func (m mixed) Append(dst []byte, d *dict.Dict) ([]byte, error) {
 	return m.pickle.Append(dst, d)
 }
 
-// NewScanner returns a scanner that tells each record by its first byte.
+// NewScanner returns a scanner that recognizes each record by its first byte.
 func (m mixed) NewScanner(lim codec.Limits) codec.Scanner {
 	s := &mixedScanner{json: m.json.NewScanner(lim), pickle: m.pickle.NewScanner(lim)}
 	s.of = s.json
 	return s
 }
 
-// A mixedScanner hands each record to the scanner of its codec.
+// A mixedScanner passes each record to the scanner of its codec.
 type mixedScanner struct {
 	json, pickle codec.Scanner
-	of           codec.Scanner // of the record that begins next, or has begun
+	of           codec.Scanner // for the current or next record
 	begun        bool          // a record has begun
 }
 
-// choose finds out whose record begins, and returns how many bytes of white space
-// stand before it.
+// choose chooses the scanner for the next record, and returns how many bytes of white
+// space precede it.
 func (s *mixedScanner) choose(buf []byte) int {
 	if s.begun {
 		return 0
@@ -107,7 +107,7 @@ func (s *mixedScanner) End(buf []byte) (start, end int, err error) {
 	return i + start, i + end, err
 }
 
-// Resume changes nothing: no bare sequence is of this format.
+// Resume does nothing: no bare sequence has this format.
 func (s *mixedScanner) Resume() {}
 
 // Scratch implements [codec.Scanner].

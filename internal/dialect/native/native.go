@@ -1,5 +1,5 @@
-// Package native is the dialect of the native session: numbered records that
-// are acknowledged when they are settled, and subscriptions that give them back.
+// Package native is the dialect of the native session: numbered records that are
+// acknowledged when they are settled, and subscriptions that deliver them.
 //
 //	C: {"dictwire":1,"topic":"orders","producer":"till-7.k2x9"}
 //	S: {"dictwire":1,"next":1,"durability":"fsync",…}
@@ -7,8 +7,8 @@
 //	C: {"id":1}⏎{"id":2}⏎
 //	S: {"ack":2}
 //
-// docs/protocol.md specifies it, and package wire has its messages. The first of
-// a connection tells whether it writes or reads; each is a file of this package.
+// docs/protocol.md specifies it, and package wire has its messages. The greeting decides
+// whether a connection writes or reads; write.go and read.go serve the two.
 package native
 
 import (
@@ -36,7 +36,7 @@ var Kind = dialect.Kind{
 // A native serves native sessions.
 type native struct{ dialect.Config }
 
-// Shutdown has nothing to do: sessions are connections.
+// Shutdown does nothing: everything comes over connections.
 func (native) Shutdown(context.Context) error { return nil }
 
 // Serve serves one session. See [dialect.Dialect].
@@ -67,7 +67,7 @@ func (d native) Serve(ctx context.Context, c *dialect.Conn, in dialect.Intake) e
 	return err
 }
 
-// greeting waits for the greeting, and discards it.
+// greeting waits for the greeting and discards it.
 func greeting(ctx context.Context, c *dialect.Conn) (wire.Greeting, error) {
 	scanner := json.Codec{}.NewScanner(codec.Limits{RecordBytes: wire.MaxGreeting})
 	c.Greet(true)
@@ -81,7 +81,7 @@ func greeting(ctx context.Context, c *dialect.Conn) (wire.Greeting, error) {
 		case err != nil && !errors.Is(err, codec.ErrIncomplete):
 			return wire.Greeting{}, dialect.FaultOf(err, c.Offset()+int64(start))
 		case err == nil:
-			scanner.Release() // it is scanned once more, when there is a byte behind it
+			scanner.Release() // it is scanned again when a byte follows it
 		}
 		if err := c.More(ctx, true, nil); err == io.EOF {
 			return wire.Greeting{}, &fault.Error{
@@ -94,7 +94,7 @@ func greeting(ctx context.Context, c *dialect.Conn) (wire.Greeting, error) {
 	}
 }
 
-// parse reads the greeting that stands at buf[start:end].
+// parse parses the greeting at buf[start:end].
 func parse(c *dialect.Conn, buf []byte, start, end int) (g wire.Greeting, err error) {
 	if buf[end] != '\n' {
 		return g, &fault.Error{
@@ -114,8 +114,8 @@ func parse(c *dialect.Conn, buf []byte, start, end int) (g wire.Greeting, err er
 	return g, nil
 }
 
-// accepted returns the codecs of the formats that a greeting accepts, preferred
-// first. Those that are not known here are left out, unless none is known.
+// accepted returns the codecs of the formats that a greeting accepts, in order of
+// preference. Unknown formats are left out; it is an error if all are unknown.
 func (d native) accepted(g wire.Greeting) (all []codec.Codec, err error) {
 	for _, name := range g.Accept {
 		var cd codec.Codec

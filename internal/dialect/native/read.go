@@ -19,8 +19,8 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// A reading is the session of a connection that reads. One goroutine gives
-// batches, another takes commits.
+// A reading is the session of a connection that reads. One goroutine delivers batches,
+// another one receives commits.
 type reading struct {
 	c       *dialect.Conn
 	r       dialect.Reader
@@ -28,12 +28,12 @@ type reading struct {
 	accepts bool // the greeting has "accept"
 
 	mu   sync.Mutex
-	sent store.Position // the highest that the peer was told; guarded by mu
+	sent store.Position // the highest position that the peer was told; guarded by mu
 
 	line []byte // scratch
 }
 
-// errDone ends the connection of a reader that has got all.
+// errDone ends the connection of a reader that has received everything.
 var errDone = errors.New("native: the reading is done")
 
 func (d native) read(ctx context.Context, c *dialect.Conn, session dialect.Session, g wire.Greeting) error {
@@ -85,7 +85,7 @@ func (d native) forms(g wire.Greeting) (forms []dialect.Form, err error) {
 	return forms, nil
 }
 
-// explain says what helps where a record can't be converted.
+// explain adds a hint to the error of a record that can't be converted.
 func (s *reading) explain(err error) error {
 	var f *fault.Error
 	if errors.As(err, &f) && f.Code == fault.Loss {
@@ -114,7 +114,7 @@ func lossy(cd codec.Codec) codec.Codec {
 	}
 }
 
-// serve gives batches and takes commits until one of them ends.
+// serve delivers batches and receives commits until one of the two ends.
 func (s *reading) serve(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -127,11 +127,11 @@ func (s *reading) serve(ctx context.Context) error {
 		given <- err
 	}()
 	err := s.take(ctx)
-	gone := err == nil && s.c.HasMessages() // which has no half-close
+	gone := err == nil && s.c.HasMessages() // messages have no half-close
 	switch {
 	case gone:
 		s.c.End(errDone)
-	case err == nil: // the peer says no more, and may still read
+	case err == nil: // the peer has closed its side, and may still read
 		select {
 		case err = <-given:
 			return err
@@ -141,7 +141,7 @@ func (s *reading) serve(ctx context.Context) error {
 	}
 	cancel(err)
 	switch giving := <-given; {
-	case gone: // and nothing was to be given any more
+	case gone: // and there was nothing left to deliver
 		return nil
 	case errors.Is(err, errDone):
 		return giving
@@ -149,7 +149,7 @@ func (s *reading) serve(ctx context.Context) error {
 	return err
 }
 
-// take takes commits until the peer says no more.
+// take receives commits until the peer closes its side.
 func (s *reading) take(ctx context.Context) error {
 	for {
 		buf := s.c.Buffered()
@@ -203,7 +203,7 @@ func (s *reading) commit(ctx context.Context, line []byte) error {
 	return s.c.Say(wire.Committed{Position: text})
 }
 
-// tell notes a position that the peer is about to be told.
+// tell notes a position that is about to be sent to the peer, and returns its text.
 func (s *reading) tell(p store.Position) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -213,7 +213,7 @@ func (s *reading) tell(p store.Position) string {
 	return p.String()
 }
 
-// giveSafely is give, of which a panic ends the connection, not the server.
+// giveSafely is give, but a panic ends the connection and not the server.
 func (s *reading) giveSafely(ctx context.Context) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -226,7 +226,8 @@ func (s *reading) giveSafely(ctx context.Context) (err error) {
 	return s.give(ctx)
 }
 
-// give gives batches, and returns nil where there is no more.
+// give delivers batches. It returns nil at the end of a subscription that does not
+// follow.
 func (s *reading) give(ctx context.Context) error {
 	next := s.r.Start()
 	for b, err := range s.r.Batches(ctx) {
@@ -262,7 +263,7 @@ func (s *reading) give(ctx context.Context) error {
 	return errors.Join(s.c.Say(wire.End{Position: s.tell(next)}), s.c.Flush())
 }
 
-// part gives some records of a block.
+// part delivers some records of a block.
 func (s *reading) part(b dialect.Part) error {
 	defer func() {
 		if cap(s.line) > idleScratch {
@@ -286,7 +287,8 @@ func (s *reading) part(b dialect.Part) error {
 	return s.c.Send(s.line, s.data(b)...)
 }
 
-// data returns the records of a part: at once, or as messages of some.
+// data returns the records of a part, as one piece or as messages of several records
+// each.
 func (s *reading) data(b dialect.Part) []dialect.Data {
 	text := b.Format == json.Codec{}.Name()
 	if !s.c.HasMessages() {
@@ -304,8 +306,9 @@ func (s *reading) data(b dialect.Part) []dialect.Data {
 	return append(all, dialect.Data{Bytes: b.Data[from:to], Text: text})
 }
 
-// maxMessage is how large a message of several records is: what clients take unasked.
+// maxMessage is the largest message of several records, within what clients accept by
+// default.
 const maxMessage = 256 << 10
 
-// idleScratch is how many bytes of scratch are kept.
+// idleScratch is how many bytes of scratch memory are kept.
 const idleScratch = 4 << 10

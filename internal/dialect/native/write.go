@@ -19,12 +19,12 @@ type writing struct {
 	c       *dialect.Conn
 	w       dialect.Writer
 	next    uint64        // the number of the next record
-	formats []codec.Codec // of the replies, preferred first
-	named   bool          // a reply says its format
+	formats []codec.Codec // for replies, in order of preference
+	named   bool          // replies name their format
 	reply   []byte        // scratch
 
-	saying sync.Mutex // held while an ack is said
-	acked  uint64     // guarded by saying: what the last one said
+	saying sync.Mutex // held while an ack is written
+	acked  uint64     // the number in the last ack; guarded by saying
 }
 
 func (d native) write(ctx context.Context, c *dialect.Conn, session dialect.Session, g wire.Greeting) error {
@@ -59,7 +59,7 @@ func (d native) write(ctx context.Context, c *dialect.Conn, session dialect.Sess
 	q := dialect.NewSequence(c, cd, d.Limits())
 	q.Strict = true
 	beats := newBeater(func() {
-		_ = errors.Join(s.again(), c.Flush()) // a connection that is gone fails More
+		_ = errors.Join(s.again(), c.Flush()) // a failure shows in More
 	})
 	return q.Each(ctx, func(b *dialect.WriteBatch) (err error) {
 		var settled dialect.Settled
@@ -72,7 +72,7 @@ func (d native) write(ctx context.Context, c *dialect.Conn, session dialect.Sess
 	})
 }
 
-// writeFormats returns the format of the records, and those of the replies.
+// writeFormats returns the codec of the records and those of the replies.
 func (d native) writeFormats(g wire.Greeting) (records codec.Codec, replies []codec.Codec, err error) {
 	switch g.Format {
 	case "":
@@ -92,13 +92,13 @@ func (d native) writeFormats(g wire.Greeting) (records codec.Codec, replies []co
 	return records, replies, err
 }
 
-// json returns the JSON codec as the server has it.
+// json returns the server's JSON codec.
 func (d native) json() json.Codec {
 	cd, _ := d.Codecs["json"].(json.Codec)
 	return cd
 }
 
-// welcome answers the greeting, with all that it settles.
+// welcome answers the greeting, including everything that it settles.
 func (s *writing) welcome(ctx context.Context, d native, g wire.Greeting) error {
 	m := wire.Welcome{
 		Next: s.next, Durability: string(d.Durability()),
@@ -124,7 +124,7 @@ func (s *writing) welcome(ctx context.Context, d native, g wire.Greeting) error 
 	return s.ack(s.next - 1)
 }
 
-// ack says that all records up to a number are settled.
+// ack tells the peer that all records up to a number are settled.
 func (s *writing) ack(number uint64) error {
 	s.saying.Lock()
 	defer s.saying.Unlock()
@@ -132,14 +132,14 @@ func (s *writing) ack(number uint64) error {
 	return s.c.Say(wire.Ack{Number: number})
 }
 
-// again says the last ack again.
+// again repeats the last ack.
 func (s *writing) again() error {
 	s.saying.Lock()
 	defer s.saying.Unlock()
 	return s.c.Say(wire.Ack{Number: s.acked})
 }
 
-// answer says what became of a record of the batch in hand.
+// answer sends the answer to a record of the current batch.
 func (s *writing) answer(a dialect.Answer) error {
 	number := s.next + uint64(a.Index)
 	if a.Err != nil {

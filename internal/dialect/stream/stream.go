@@ -1,18 +1,17 @@
-// Package stream is the dialect of bare sequences: dictionaries of one format
-// back to back, and nothing else on the connection.
+// Package stream is the dialect of bare sequences: dictionaries of one format back to
+// back, and nothing else.
 //
 //	{"name": "Alice"}⏎{"name": "Bob"}⏎…end
 //
-// The end of the connection ends the sequence; a record that it cuts off is
-// rejected. There is no acknowledgement. Where the server's handler replies,
-// each reply is a dictionary of the same format, in the order of the records.
+// The end of the connection ends the sequence; a record that it cuts off is rejected.
+// There is no acknowledgement. Each reply of the server's handler is a dictionary of the
+// same format, in the order of the records.
 //
-// A bad record costs only itself where the next beginning is certain. Otherwise the
-// peer is told, as {"error": …, "code": …, "at": offset}, and the sequence ends. So it
-// does where its first record is one that only decoding finds to be bad: what begins
-// like a pickle and holds none may be anything. Bad records that do not end the sequence are told as well, the
-// first 16 of a connection, since a peer that never reads must not be stopped by
-// that.
+// A bad record costs only itself if it is certain where the next one begins. Otherwise
+// the sequence ends, and the peer is told {"error": …, "code": …, "at": offset}. It also
+// ends if the first record can't be decoded, since what merely begins like a pickle may
+// be anything. Bad records that do not end the sequence are told, too, but only the first
+// 16, since a peer that never reads must not be blocked by that.
 package stream
 
 import (
@@ -24,7 +23,7 @@ import (
 	"github.com/dictwire/dictwire/internal/dialect"
 )
 
-// maxTold is how many bad records of a connection the peer is told of.
+// maxTold is how many bad records of a connection are told to the peer.
 const maxTold = 16
 
 // Kind is the dialect.
@@ -37,7 +36,7 @@ var Kind = dialect.Kind{
 // A stream serves bare sequences.
 type stream struct{ dialect.Config }
 
-// Shutdown has nothing to do: sequences are connections.
+// Shutdown does nothing: everything comes over connections.
 func (stream) Shutdown(context.Context) error { return nil }
 
 // Serve serves one sequence. See [dialect.Dialect].
@@ -45,8 +44,8 @@ func (d stream) Serve(ctx context.Context, c *dialect.Conn, in dialect.Intake) e
 	return Take(ctx, c, in, Kind.Name, d.Codecs[c.Protocol().Format()], d.Limits())
 }
 
-// Take takes in the sequence that a connection is, and writes what is said about its
-// records. name is the dialect's.
+// Take takes a connection's sequence and writes the answers to its records. name is the
+// name of the dialect.
 func Take(ctx context.Context, c *dialect.Conn, in dialect.Intake, name string, cd codec.Codec, limits codec.Limits) error {
 	c.Codec = cd
 	session, err := in.Open(ctx, dialect.Credentials{})
@@ -61,15 +60,15 @@ func Take(ctx context.Context, c *dialect.Conn, in dialect.Intake, name string, 
 	q := dialect.NewSequence(c, cd, limits)
 	q.FirstAlone = codec.FramesOnly(cd)
 	first, told := q.FirstAlone, 0
-	var foreign *fault.Error // why the first record is none
+	var foreign *fault.Error // why the first record is refused
 	answer := func(a dialect.Answer) error {
 		var syntax *codec.SyntaxError
 		if first && a.Err != nil && errors.As(a.Err, &syntax) {
-			foreign = a.Err // which the server tells
+			foreign = a.Err // the server tells the peer
 			return nil
 		}
 		if a.Bad {
-			if told++; told > maxTold || q.Ends(a.Err) { // which the server tells
+			if told++; told > maxTold || q.Ends(a.Err) { // the server tells the peer
 				return nil
 			}
 		}
@@ -89,7 +88,7 @@ func Take(ctx context.Context, c *dialect.Conn, in dialect.Intake, name string, 
 	return err
 }
 
-// tell writes what is said about a record.
+// tell writes the answer to a record.
 func tell(c *dialect.Conn, a dialect.Answer) error {
 	if a.Err != nil {
 		return c.Reply(c.Codec, a.Err.Dict())
