@@ -9,56 +9,55 @@ import (
 	"time"
 )
 
-// Bounds of a block.
+// Limits of a block.
 const (
-	MaxNote       = 64      // bytes of Block.Note
-	MaxName       = 128     // bytes of Producer.Name
-	MaxPrincipal  = 512     // bytes of Block.Principal
-	MaxBlockBytes = 1 << 30 // bytes of Block.Data; a store may take less: see Limits
-	MaxRejections = Window  // of Block.Rejected
+	MaxNote       = 64      // bytes in Block.Note
+	MaxName       = 128     // bytes in Producer.Name
+	MaxPrincipal  = 512     // bytes in Block.Principal
+	MaxBlockBytes = 1 << 30 // bytes in Block.Data; a store may allow fewer: see Limits
+	MaxRejections = Window  // entries in Block.Rejected
 )
 
-// Anonymous is the principal of whoever gave no credentials.
+// Anonymous is the principal of peers without credentials.
 const Anonymous = "anonymous"
 
-// UnknownTime stands in Block.Times for the time of a record that has none.
+// UnknownTime in Block.Times stands for an unknown time.
 const UnknownTime = math.MinInt64
 
-// A Block is records of one topic and one codec that were received together:
-// the unit that is stored. It has at least one record.
+// A Block is the unit of storage: records of one topic and one codec that were received
+// together. It has at least one record.
 type Block struct {
-	Topic    string    // where the records lie
-	Codec    string    // the name of their format: "json"
+	Topic    string    // of the records
+	Codec    string    // the name of the records' format: "json"
 	Received time.Time // when they came from the peer
-	Peer     string    // its address
+	Peer     string    // the address of the sender
 
-	// Principal is who sent the records, as authenticated: Anonymous where
-	// nobody asked, "" where nobody knows.
+	// Principal is the authenticated sender of the records: Anonymous if there were no
+	// credentials, "" if it is not known.
 	Principal string
 
-	// Producer is whose numbers the records take: First, First+1 and so on. Its
-	// principal is the block's; its topic differs from the block's where the
-	// records are rejections. It is the zero value, as are the four fields after
-	// it, where the records take no numbers.
+	// Producer is the producer that numbers the records: First, First+1 and so on. Its
+	// principal is the block's. Its topic differs from the block's if the records are
+	// rejections. If the records are not numbered, Producer and the next four fields are
+	// zero.
 	Producer Producer
 	Epoch    uint64      // of the claim
 	First    uint64      // from 1
-	Note     []byte      // kept for the producer's next claim, at most MaxNote bytes
-	Rejected []Rejection // why each record was rejected, or empty
+	Note     []byte      // returned by the producer's next claim; at most MaxNote bytes
+	Rejected []Rejection // one entry for each record, or empty
 
-	// Times are when the events happened that the records tell of, in
-	// nanoseconds since 1970, UnknownTime for a record without. Empty where no
-	// record has a time.
+	// Times are the times of the events that the records describe, in nanoseconds since
+	// 1970, or UnknownTime. It is empty if no record has a time.
 	Times []int64
 
-	// Extended says that some record may be JSON beyond RFC 8259. The records of
-	// other blocks may be handed to strict readers as they are.
+	// Extended says that some record may be JSON beyond RFC 8259. Records of other blocks
+	// may be sent to strict readers unchanged.
 	Extended bool
 
-	Lengths []uint32 // of the records, in bytes; none is zero
-	Data    []byte   // the records, one after the other
+	Lengths []uint32 // of the records, in bytes; never zero
+	Data    []byte   // the records, back to back
 
-	scratch []byte // of Decode
+	scratch []byte // reused by Decode
 }
 
 // Add appends a record.
@@ -67,10 +66,10 @@ func (b *Block) Add(record []byte) {
 	b.Data = append(b.Data, record...)
 }
 
-// Grow makes room for n more bytes of records.
+// Grow reserves n more bytes for records.
 func (b *Block) Grow(n int) { b.Data = slices.Grow(b.Data, n) }
 
-// AddTime says when the event of the record that was added last happened, or UnknownTime.
+// AddTime sets the time of the event of the record added last, or UnknownTime.
 func (b *Block) AddTime(event int64) {
 	if event == UnknownTime && len(b.Times) == 0 {
 		return
@@ -81,7 +80,7 @@ func (b *Block) AddTime(event int64) {
 	b.Times = append(b.Times, event)
 }
 
-// Time returns when the event of a record happened, and whether that is known.
+// Time returns the time of a record's event, if it is known.
 func (b *Block) Time(index uint32) (time.Time, bool) {
 	if int(index) >= len(b.Times) || b.Times[index] == UnknownTime {
 		return time.Time{}, false
@@ -89,13 +88,13 @@ func (b *Block) Time(index uint32) (time.Time, bool) {
 	return time.Unix(0, b.Times[index]).UTC(), true
 }
 
-// Reset takes the records out, and keeps their memory for the next ones.
+// Reset removes the records and keeps their memory for the next ones.
 func (b *Block) Reset() {
 	b.Rejected, b.Times, b.Extended = b.Rejected[:0], b.Times[:0], false
 	b.Lengths, b.Data = b.Lengths[:0], b.Data[:0]
 }
 
-// Records yields the records and their indices, from one index on.
+// Records yields the records and their indices, beginning with an index.
 func (b *Block) Records(from uint32) iter.Seq2[uint32, []byte] {
 	return func(yield func(uint32, []byte) bool) {
 		at := 0
@@ -121,11 +120,11 @@ func (b *Block) Clone() *Block {
 	return &c
 }
 
-// clone returns a copy of s, nil where it is empty.
+// clone returns a copy of s, or nil if it is empty.
 func clone[E any](s []E) []E { return append([]E(nil), s...) }
 
-// Check returns an error where b breaks a rule, all of them where there are
-// several. Drivers call it before they store a block.
+// Check returns an error that joins all rules that b breaks. Drivers call it before they
+// store a block.
 func (b *Block) Check() error {
 	var errs []error
 	fault := func(is bool, format string, a ...any) {
@@ -171,9 +170,9 @@ func (b *Block) Check() error {
 	return errors.Join(errs...)
 }
 
-// Check returns an error where p breaks a rule: a topic, a name of at most
-// MaxName bytes of printable ASCII without spaces, a principal of at most
-// MaxPrincipal bytes.
+// Check returns an error if p breaks a rule. The topic must be valid, the name at most
+// MaxName bytes of printable ASCII without spaces, and the principal at most MaxPrincipal
+// bytes.
 func (p Producer) Check() error {
 	if err := CheckTopic(p.Topic); err != nil {
 		return err

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// A CursorName names a reader's saved position: one for all topics of a
-// subscription, as it was written.
+// A CursorName names a reader's saved position. There is one for each subscription, as
+// the reader wrote it.
 type CursorName struct {
 	Principal    string
 	Name         string
@@ -19,34 +19,34 @@ func (c CursorName) Compare(d CursorName) int {
 	return cmp.Or(cmp.Compare(c.Principal, d.Principal), cmp.Compare(c.Name, d.Name), cmp.Compare(c.Subscription, d.Subscription))
 }
 
-// A SavedCursor is a cursor and where it stands.
+// A SavedCursor is a cursor with its position.
 type SavedCursor struct {
 	CursorName
 	Position Position
-	Saved    time.Time // when it was last committed or reset
+	Saved    time.Time // the last commit or reset
 }
 
-// A CursorRequest is what a reader says of the cursor that it claims.
+// A CursorRequest is a reader's request to claim a cursor.
 type CursorRequest struct {
-	// Attempt grows with each connection of the reader. Zero means that nobody
-	// counts: the newest connection wins.
+	// Attempt grows with each connection of the reader. Zero means that attempts are not
+	// counted, and the newest connection wins.
 	Attempt uint64
 
-	// From is where a cursor begins that the store does not know.
+	// From is the position at which a new cursor begins.
 	From Position
 }
 
-// A CursorClaim is the right to be the only one who commits a cursor.
+// A CursorClaim is the exclusive right to commit a cursor.
 type CursorClaim struct {
-	// Epoch is what Commit is called with. It is never used for another claim.
+	// Epoch is the argument of Commit. No other claim ever has it.
 	Epoch uint64
 
-	// Position is where the cursor stands.
+	// Position is the cursor's position.
 	Position Position
 
-	// New says that the store did not know the cursor.
+	// New says that the cursor did not exist.
 	New bool
 
-	// Fenced is done when the claim is lost: see [Claim].
+	// Fenced ends when the claim is lost: see [Claim].
 	Fenced context.Context //nolint:containedctx // the claim's life
 }

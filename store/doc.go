@@ -1,6 +1,6 @@
-// Package store keeps records: durable, in one order, each once. It is the seam
-// between the server and what it stores into; the drivers are packages below
-// this one, and storetest is the contract that they all pass.
+// Package store is the seam between the server and its storage: records, durable, in one
+// order, each stored once. The drivers are packages below this one. Package storetest is
+// the contract that all of them pass.
 //
 //	s, err := log.Open(ctx, dir, nil)
 //	…
@@ -17,12 +17,12 @@
 //
 // # Guarantees
 //
-//   - A block whose [Result] has no error survives what [Limits] says.
-//   - A number of a producer is stored at most once, whoever sends it how often.
-//   - Blocks of one producer in one append are stored together, or none of them.
-//   - All readers see the same order, in which each producer's records stand by
-//     their numbers. Positions are never used again.
-//   - Damage is found by a checksum at every read, and reported with its place.
+//   - A block whose [Result] has no error survives whatever [Limits] promises.
+//   - A number of a producer is stored at most once, however often and by whomever it is sent.
+//   - Blocks of one producer in one append are stored together or not at all.
+//   - All readers see the same order, in which the records of each producer are in the order
+//     of their numbers. Positions are never reused.
+//   - Every read verifies a checksum. Damage is reported with its place.
 //
 // # The layout of a block
 //

@@ -6,34 +6,34 @@ import (
 )
 
 var (
-	// ErrDuplicate is what [Log.Append] answers where all numbers of a block
-	// were stored before.
+	// ErrDuplicate is the result of [Log.Append] for a block whose numbers were all
+	// stored before.
 	ErrDuplicate = errors.New("store: the records were stored before")
 
-	// ErrFenced is what [Log.Append] answers where the producer has been claimed
-	// by another writer, was forgotten or was never claimed, and what
-	// [Cursors.Commit] returns for a claim that does not last.
+	// ErrFenced is the result of [Log.Append] if another writer has claimed the producer,
+	// or if it was forgotten or never claimed. [Cursors.Commit] returns it for a claim
+	// that has ended.
 	ErrFenced = errors.New("store: another one has claimed it")
 
-	// ErrStale is what [Producers.Claim] and [Cursors.ClaimCursor] return where a
-	// claim with a higher attempt came before.
+	// ErrStale is returned by [Producers.Claim] and [Cursors.ClaimCursor] if there was a
+	// claim with a higher attempt.
 	ErrStale = errors.New("store: a later attempt has claimed it")
 
-	// ErrUnavailable is what methods wrap where the store can't do its work for
-	// now: the disk is full or fails, or the store is closed.
+	// ErrUnavailable is wrapped by errors of a store that can't work at present: the disk
+	// is full or fails, or the store is closed.
 	ErrUnavailable = errors.New("store: unavailable")
 
-	// ErrPosition is what methods wrap where a position is not one of this
-	// store: of another one, from before a restore, or beyond the head.
+	// ErrPosition is wrapped by errors for a position that is not one of this store: from
+	// another store, from before a restore, or beyond the head.
 	ErrPosition = errors.New("store: not a position of this store")
 
-	// ErrLocked is what a driver's Open wraps where another process has the
+	// ErrLocked is wrapped by the error of a driver's Open if another process has the
 	// store open.
 	ErrLocked = errors.New("store: in use by another process")
 )
 
-// A SequenceError is what [Log.Append] answers where a block does not begin
-// with the number that its producer comes to next.
+// A SequenceError is the result of [Log.Append] for a block that does not begin with the
+// next number of its producer.
 type SequenceError struct {
 	Want uint64
 }
@@ -42,15 +42,14 @@ func (e *SequenceError) Error() string {
 	return fmt.Sprintf("store: want a block that begins with number %d", e.Want)
 }
 
-// A LimitError is what an append or a claim is answered that would make a name
-// where there are as many as the store has room for, and an append of a principal that
-// has stored as much as it may. Names that the store knows, and what others append, are
-// not affected.
+// A LimitError is the error of an append or a claim that would create one name too many,
+// or of an append by a principal that has stored as much as it may. Existing names, and
+// appends of other principals, are not affected.
 type LimitError struct {
 	What      string // "topics", "producers", "cursors", "stored bytes"
-	Principal string // whose names are too many; "" where all are together
-	Max       int64  // how many there may be
-	Option    string // that says how many: "MaxTopics"
+	Principal string // whose limit it is; "": that of all principals together
+	Max       int64  // the limit
+	Option    string // that sets the limit: "MaxTopics"
 }
 
 func (e *LimitError) Error() string {
@@ -61,15 +60,14 @@ func (e *LimitError) Error() string {
 	return fmt.Sprintf("store: there are %d %s%s, as many as %s allows", e.Max, e.What, whose, e.Option)
 }
 
-// A LostError is what [Producers.Claim] returns where the store has less of a
-// producer than it promised, as after a backup was restored.
+// A LostError is returned by [Producers.Claim] if the store has fewer records of a
+// producer than it acknowledged, for example after a backup was restored.
 type LostError struct {
-	// Next is the number behind the last that the store has: 1 where it has
-	// none.
+	// Next is the number after the last record that the store has, at least 1.
 	Next uint64
 
-	// GivenUp is not zero where another claim went on behind records that the
-	// store did not have: not all below this number were stored.
+	// GivenUp, if not zero, says that an earlier claim accepted a loss: some records
+	// below this number were never stored.
 	GivenUp uint64
 }
 
@@ -80,11 +78,11 @@ func (e *LostError) Error() string {
 	return fmt.Sprintf("store: records from number %d on were stored before and are lost", e.Next)
 }
 
-// A DamageError is what a read yields for what can't be read.
+// A DamageError is yielded by a read for records that can't be read.
 type DamageError struct {
-	From, To Position // what may be lost, without To
-	Topic    string   // "" where it is not known
-	Err      error    // why
+	From, To Position // what may be lost; To is exclusive
+	Topic    string   // "" if unknown
+	Err      error    // the cause
 }
 
 func (e *DamageError) Error() string {
@@ -95,13 +93,12 @@ func (e *DamageError) Error() string {
 	return fmt.Sprintf("store: damaged from %v to %v in %s: %v", e.From, e.To, topic, e.Err)
 }
 
-// Unwrap returns why it can't be read.
+// Unwrap returns the cause.
 func (e *DamageError) Unwrap() error { return e.Err }
 
-// A TrimmedError is what a read yields where blocks of a topic that it would
-// have come to have been trimmed.
+// A TrimmedError is yielded by a read if blocks that it would have read were trimmed.
 type TrimmedError struct {
-	From, To Position // what is gone, without To
+	From, To Position // what is gone; To is exclusive
 	Topic    string
 }
 

@@ -5,9 +5,9 @@ import (
 	"fmt"
 )
 
-// CheckIndex returns an error, which wraps ErrPosition, where a position lies after
-// the end of its block: whoever went on there would miss the block's records. The
-// end itself is a position. What can't be read is not looked at.
+// CheckIndex returns an error that wraps ErrPosition if a position lies beyond the end of
+// its block: a reader that went on there would skip records of the block. The end itself
+// is valid. A block that can't be read is not checked.
 func CheckIndex(ctx context.Context, l Log, p Position) error {
 	if p.Index == 0 {
 		return nil

@@ -25,13 +25,13 @@ const (
 	flagsAll = 1<<iota - 1
 )
 
-// minCompressed is how long records must be together for compression to be
-// tried, in bytes.
+// minCompressed is the least total length of records, in bytes, that is worth
+// compressing.
 const minCompressed = 256
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// MaxEncoded returns a length that the layout of b does not pass, in bytes.
+// MaxEncoded returns an upper bound for the length of b's layout, in bytes.
 func (b *Block) MaxEncoded() int {
 	const numbers = 2 + 8 + 4 + 12*binary.MaxVarintLen64
 	n := numbers + len(b.Codec) + len(b.Topic) + len(b.Principal) + len(b.Peer) + len(b.Note) +
@@ -43,9 +43,8 @@ func (b *Block) MaxEncoded() int {
 	return n + max(len(b.Data), s2.MaxEncodedLen(len(b.Data)))
 }
 
-// AppendEncoded appends the layout of b to dst. Records are compressed where
-// that saves at least an eighth of them, unless lately says that it would not, which
-// may be nil.
+// AppendEncoded appends the layout of b to dst. Records are compressed if that saves at
+// least an eighth. lately, if not nil, predicts when trying is in vain.
 func (b *Block) AppendEncoded(dst []byte, lately *Shrinkage) []byte {
 	begin := len(dst)
 	flags := b.flags()
@@ -102,8 +101,8 @@ func (b *Block) flags() (flags byte) {
 	return flags
 }
 
-// appendRejections appends rejections, those in a row that say the same only
-// once: how many there are, code, reason and text.
+// appendRejections appends rejections, with equal ones in a row encoded once: their
+// number, code, reason and text.
 func appendRejections(dst []byte, all []Rejection) []byte {
 	for len(all) > 0 {
 		r, n := all[0], 1
@@ -165,9 +164,8 @@ func fromNanoseconds(n int64) time.Time {
 	return time.Unix(0, n).UTC()
 }
 
-// Decode makes b the block whose layout src is. b may refer to src, and to
-// memory that the next Decode uses again. The error says what is wrong with src; b is then of
-// no use.
+// Decode sets b to the block whose layout is src. b may refer to src, and to memory that
+// the next Decode reuses. If it returns an error, src is malformed and b is unusable.
 func (b *Block) Decode(src []byte) error {
 	r, flags, err := b.decodeHead(src)
 	if err != nil {
@@ -207,8 +205,8 @@ func (b *Block) Decode(src []byte) error {
 	return nil
 }
 
-// DecodeHead is Decode without the records and what is told of each: Rejected,
-// Times, Lengths and Data are empty.
+// DecodeHead is Decode without the fields for single records: Rejected, Times, Lengths
+// and Data are empty.
 func (b *Block) DecodeHead(src []byte) error {
 	_, _, err := b.decodeHead(src)
 	return err
@@ -228,7 +226,7 @@ func (b *Block) decodeHead(src []byte) (r reader, flags byte, err error) {
 	return b.head(body)
 }
 
-// head decodes the fields before the count, of which src has at least two bytes.
+// head decodes the fields before the count. src has at least two bytes.
 func (b *Block) head(src []byte) (r reader, flags byte, err error) {
 	flags = src[1]
 	if flags&^flagsAll != 0 || flags&flagRejected != 0 && flags&flagProducer == 0 {
@@ -317,8 +315,8 @@ func (r *reader) rejections(dst []Rejection, first uint64, count int) []Rejectio
 	return dst
 }
 
-// lengths returns the lengths of count records, in dst where there is room. No
-// more memory is taken than what comes after them calls for.
+// lengths returns the lengths of count records, in dst if there is room. A false count
+// can't make it allocate more than the bytes that follow justify.
 func (r *reader) lengths(dst []uint32, flags byte, count uint64) (_ []uint32, sum uint64, err error) {
 	dst = dst[:0]
 	if flags&flagUniform != 0 {
@@ -369,8 +367,8 @@ func growLengths(s []uint32, n int) []uint32 {
 	return s
 }
 
-// intern returns b as a string: s where they are equal, as they mostly are from
-// one block to the next.
+// intern returns b as a string. It is usually equal to s, the string of the block before,
+// which is then reused.
 func intern(b []byte, s string) string {
 	if string(b) == s {
 		return s
@@ -378,8 +376,7 @@ func intern(b []byte, s string) string {
 	return string(b)
 }
 
-// A reader reads the fields of a layout. It notes what is bad and goes on with
-// zeros.
+// A reader reads the fields of a layout. After a malformed field it reads zeros.
 type reader struct {
 	rest []byte
 	bad  bool

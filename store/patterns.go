@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// Patterns is a set of patterns, as [ReadOptions.Topics]. To look for a topic in it
-// takes as long as the topic's name, however many patterns there are.
+// Patterns is a set of patterns, as in [ReadOptions.Topics]. Matching a topic takes time
+// proportional to the length of its name, however many patterns there are.
 type Patterns struct {
-	every    bool            // no pattern at all: all topics
+	every    bool            // no patterns: all topics
 	all      bool            // "*": all topics that don't begin with "_"
 	exact    map[string]bool // "orders.eu"
 	prefixes map[string]bool // "orders.", of "orders.*"
@@ -38,10 +38,10 @@ func add(set map[string]bool, s string) map[string]bool {
 	return set
 }
 
-// Every reports whether there are no patterns: then all topics are named.
+// Every reports whether there are no patterns, so that all topics match.
 func (s *Patterns) Every() bool { return s.every }
 
-// Match reports whether the patterns name a topic.
+// Match reports whether a topic matches one of the patterns.
 func (s *Patterns) Match(topic string) bool {
 	switch {
 	case s.every, s.all && !strings.HasPrefix(topic, "_"), s.exact[topic]:
@@ -57,9 +57,9 @@ func (s *Patterns) Match(topic string) bool {
 	return false
 }
 
-// Named yields the entries of a map by topic whose topics the patterns name, in no
-// order. Where all patterns are names of topics, and there are fewer of them than
-// topics, these are looked up.
+// Named yields the entries of a map by topic whose topics match, in no order. If all
+// patterns are names of topics, and there are fewer of them than topics, it looks each
+// name up.
 func Named[T any](s *Patterns, topics map[string]T) iter.Seq2[string, T] {
 	return func(yield func(string, T) bool) {
 		if !s.every && !s.all && len(s.prefixes) == 0 && len(s.exact) < len(topics) {

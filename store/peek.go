@@ -2,10 +2,9 @@ package store
 
 import "fmt"
 
-// PeekHead is DecodeHead of a layout whose rest may be missing or damaged: it
-// compares no checksum. It returns how many bytes it has read. A driver that sums
-// them itself, and knows that they are whole, needs no more to know whose the
-// records are.
+// PeekHead is DecodeHead for a layout whose rest may be missing or damaged: it verifies
+// no checksum. It returns the length of the head. Drivers that verify the bytes
+// themselves use it to learn whose the records are.
 func (b *Block) PeekHead(src []byte) (n int, err error) {
 	if len(src) < 2 {
 		return 0, errShort

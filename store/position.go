@@ -9,18 +9,17 @@ import (
 	"strings"
 )
 
-// A Position is where a record stands in a store, or what lies between two
-// records. The zero value is the beginning of every store. Positions of one
-// store are never used again, and grow in the order in which readers see the
-// records.
+// A Position is the place of a record in a store, or a point between two records. The
+// zero value is the beginning of every store. Positions of a store grow in the order that
+// readers see, and are never reused.
 type Position struct {
-	Tag   string // the store's; see NewTag
+	Tag   string // identifies the store: see NewTag
 	Block uint64 // from 1
 	Index uint32 // within the block, from 0
 }
 
-// NewTag returns a store's tag: 8 random letters and digits. A store gets one
-// when it is made, and another when it is restored from a copy.
+// NewTag returns a tag for a store: 8 random letters and digits. A store gets one when it
+// is created, and another one when it is restored from a copy.
 func NewTag() string {
 	var b [5]byte
 	_, _ = rand.Read(b[:]) // never fails
@@ -35,8 +34,8 @@ func (p Position) Compare(q Position) int {
 	return cmp.Or(cmp.Compare(p.Block, q.Block), cmp.Compare(p.Index, q.Index))
 }
 
-// String returns p in the form that clients keep, "k3f9.18234.5": tag, block,
-// index. The zero value is "".
+// String returns p in the form that clients keep, "k3f9.18234.5": tag, block, index. For
+// the zero value it is "".
 func (p Position) String() string {
 	if p.IsZero() {
 		return ""
@@ -53,8 +52,7 @@ func (p *Position) UnmarshalText(text []byte) (err error) {
 	return err
 }
 
-// ParsePosition is the inverse of [Position.String]. The error wraps
-// ErrPosition.
+// ParsePosition is the inverse of [Position.String]. Its error wraps ErrPosition.
 func ParsePosition(s string) (Position, error) {
 	if s == "" {
 		return Position{}, nil
@@ -82,8 +80,8 @@ func isTag(s string) bool {
 	return true
 }
 
-// Within returns nil where p is a position of the store with that tag, not
-// beyond head; else an error that wraps ErrPosition.
+// Within returns nil if p is the beginning, or a position of the store with that tag up
+// to head. Otherwise the error wraps ErrPosition.
 func (p Position) Within(tag string, head Position) error {
 	switch {
 	case p.IsZero():

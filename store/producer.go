@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// A Producer is one numbered log of records into one topic, in the name space
-// of a principal. The zero value is none.
+// A Producer names a numbered log of records into one topic, which belongs to a
+// principal. The zero value means none.
 type Producer struct {
 	Principal string
-	Topic     string // in which its records lie, or would, had they not been rejected
+	Topic     string // of its records, unless they were rejected
 	Name      string
 }
 
@@ -21,63 +21,61 @@ func (p Producer) Compare(q Producer) int {
 	return cmp.Or(cmp.Compare(p.Principal, q.Principal), cmp.Compare(p.Topic, q.Topic), cmp.Compare(p.Name, q.Name))
 }
 
-// IsZero reports whether p is none.
+// IsZero reports whether p is the zero value.
 func (p Producer) IsZero() bool { return p == Producer{} }
 
-// A KnownProducer is a producer and where it stands.
+// A KnownProducer is a producer with its next number.
 type KnownProducer struct {
 	Producer
-	Next uint64    // the number that it comes to next
+	Next uint64    // its next number
 	Seen time.Time // the last claim or append
 }
 
-// Expire is how long a producer is known after its last claim or append,
-// unless its claim says otherwise.
+// Expire is how long a producer is remembered after its last claim or append, unless its
+// claim says otherwise.
 const Expire = 90 * 24 * time.Hour
 
-// A ClaimRequest is what a writer says of the producer that it claims.
+// A ClaimRequest is a writer's request to claim a producer.
 type ClaimRequest struct {
-	// Attempt grows with each connection of the producer. Zero means that
-	// nobody counts: the newest connection wins.
+	// Attempt grows with each connection of the producer. Zero means that attempts are
+	// not counted, and the newest connection wins.
 	Attempt uint64
 
-	// Acked is the highest number whose acknowledgement the writer saw, or zero.
+	// Acked is the highest number whose acknowledgement the writer received, or zero.
 	Acked uint64
 
-	// First is the oldest record that the writer holds. Zero means Acked+1.
+	// First is the number of the oldest record that the writer still has. Zero means
+	// Acked+1.
 	First uint64
 
-	// AcceptLost goes on where the store has less than it promised.
+	// AcceptLost makes the claim succeed even if the store has lost acknowledged records.
 	AcceptLost bool
 
-	// Expire is how long the producer is known after its last claim or append.
-	// Zero means 90 days.
+	// Expire is how long the producer is remembered after its last claim or append. Zero
+	// means 90 days.
 	Expire time.Duration
 }
 
-// A Claim is the right to be a producer's only writer.
+// A Claim is the exclusive right to write for a producer.
 type Claim struct {
-	// Epoch is what the writer's blocks carry. It is never used for another
-	// claim of any producer in this store.
+	// Epoch must be set in the writer's blocks. No other claim in this store ever has it.
 	Epoch uint64
 
-	// Next is the number that the store wants. What lies below is durable.
+	// Next is the number that the store expects. All lower numbers are durable.
 	Next uint64
 
-	// New says that the store did not know the producer.
+	// New says that the producer did not exist.
 	New bool
 
-	// Lost says that the writer accepted a loss, which deserves a line in the
-	// log.
+	// Lost says that the writer accepted a loss, which should be logged.
 	Lost bool
 
-	// Note is the note of the block that holds record Next−1, or nil.
+	// Note is the note of the block with record Next−1, or nil.
 	Note []byte
 
-	// Fenced is done when the claim is lost to another one, wherever that was
-	// made, or the producer is forgotten. It may be done late: what counts is
-	// ErrFenced. Its Done is a channel; context.AfterFunc with it costs no
-	// goroutine. See [Producers.Release].
+	// Fenced ends when another writer claims the producer, on whatever server, or when it
+	// is forgotten. It may end late; only ErrFenced is certain. Using it with
+	// context.AfterFunc costs no goroutine. See [Producers.Release].
 	Fenced context.Context //nolint:containedctx // the claim's life
 }
 
@@ -85,32 +83,32 @@ type Claim struct {
 type Rejection struct {
 	Number uint64
 	Code   string
-	Reason string // the application's own word, at most MaxReason bytes; often ""
+	Reason string // a word of the application, at most MaxReason bytes; often ""
 	Text   string // at most MaxText bytes
 }
 
-// SaysAs reports whether both say the same, of whatever records.
+// SaysAs reports whether two rejections differ in the number alone.
 func (r Rejection) SaysAs(other Rejection) bool {
 	other.Number = r.Number
 	return r == other
 }
 
-// How long a rejection's reason and text may be, in bytes.
+// Limits of a rejection's reason and text, in bytes.
 const (
 	MaxReason = 64
 	MaxText   = 1024
 )
 
-// A ProducerState is what a driver keeps of a producer. The zero value is a
-// producer that is not known.
+// A ProducerState is a driver's state of a producer. The zero value is an unknown
+// producer.
 type ProducerState struct {
 	Epoch   uint64        // of the last claim
 	Attempt uint64        // the highest of all claims
-	Next    uint64        // the number that it comes to next
-	GivenUp uint64        // not all below this number were stored: claims went on behind them
-	Note    []byte        // of the block that holds Next−1; never changed in place
+	Next    uint64        // the next number
+	GivenUp uint64        // some records below this number were never stored: claims accepted a loss
+	Note    []byte        // of the block with number Next−1; never changed in place
 	Seen    time.Time     // the last claim or append
-	Expire  time.Duration // how long it is known after Seen
+	Expire  time.Duration // how long the state is kept after Seen
 }
 
 // Known reports whether the producer is known at a time.
@@ -118,21 +116,18 @@ func (s ProducerState) Known(now time.Time) bool {
 	return s.Next > 0 && now.Before(s.Seen.Add(s.Expire))
 }
 
-// Claim returns the state behind a claim that gets the given epoch, and what
-// the writer is answered. These are the rules:
+// Claim returns the state after a claim, which gets the given epoch, and the answer to
+// the writer. These are the rules:
 //
-//   - A lower attempt than one before is ErrStale. An equal or a higher one,
-//     or none, wins.
-//   - Where the producer is known, the store's next number is the answer. It
-//     is a *LostError where Acked is at or above it, or First above it.
-//   - Where it is not known, First is the answer. It is a *LostError where
-//     Acked is not zero.
-//   - AcceptLost goes on at the larger of First and the next number. Numbers
-//     that it goes on behind are given up, as are those below the First of a
-//     producer that is not known.
-//   - It is a *LostError, too, where the writer holds records below a number
-//     that was given up whose acknowledgement it did not see: the answer would
-//     settle them.
+//   - ErrStale if the attempt is lower than an earlier one. An equal or higher attempt, or
+//     none, wins.
+//   - For a known producer, the answer is the store's next number. It is a *LostError if
+//     Acked is at or above that number, or First above it.
+//   - For an unknown producer, the answer is First. It is a *LostError if Acked is not zero.
+//   - With AcceptLost, the answer is the larger of First and the store's next number. Numbers
+//     that this skips are given up, as are those below the First of an unknown producer.
+//   - It is also a *LostError if the writer has unacknowledged records below a number that was
+//     given up: the answer would wrongly settle them.
 func (s ProducerState) Claim(r ClaimRequest, epoch uint64, now time.Time) (ProducerState, Claim, error) {
 	known := s.Known(now)
 	if !known {
@@ -167,19 +162,19 @@ func (s ProducerState) Claim(r ClaimRequest, epoch uint64, now time.Time) (Produ
 	return s, Claim{Epoch: epoch, Next: s.Next, New: !known, Lost: lost, Note: s.Note}, nil
 }
 
-// A Numbering is a producer in the course of one append.
+// A Numbering is the state of a producer during one append.
 type Numbering struct {
 	Producer Producer
-	Before   ProducerState // what is durable
-	After    ProducerState // with the blocks that are to be stored
+	Before   ProducerState // the durable state
+	After    ProducerState // including the blocks to be stored
 
-	failed error // why none of them is
+	failed error // why none of its blocks can be stored
 }
 
-// Decide says what becomes of the blocks of an append, under the rules of
-// [Log.Append]: those whose result has no error are to be stored. The caller has
-// put what [Block.Check] says into the results, and the producers of the other
-// blocks into all, in the order of [Producer.Compare]; Decide sets their After.
+// Decide applies the rules of [Log.Append] to the blocks of an append. Blocks whose
+// result then has no error are to be stored. The caller sets the results of blocks that
+// fail [Block.Check], and passes the producers of the others in all, in the order of
+// [Producer.Compare]. Decide sets their After.
 func Decide(blocks []*Block, results []Result, all []Numbering, now time.Time) {
 	find := func(b *Block) *Numbering {
 		i, ok := slices.BinarySearchFunc(all, b.Producer, func(n Numbering, p Producer) int { return n.Producer.Compare(p) })
@@ -213,7 +208,7 @@ func Decide(blocks []*Block, results []Result, all []Numbering, now time.Time) {
 			continue
 		}
 		n.After = n.Before
-		// What this append was to store before the block counts no more.
+		// The earlier blocks of this append are not stored either.
 		switch _, err := n.Before.append(b, now); {
 		case results[i].Err != nil && !errors.Is(results[i].Err, ErrDuplicate) && !errors.As(results[i].Err, new(*SequenceError)):
 		case errors.Is(err, ErrDuplicate):
@@ -226,8 +221,8 @@ func Decide(blocks []*Block, results []Result, all []Numbering, now time.Time) {
 	}
 }
 
-// append returns the state after a block of the producer, or why the block can't
-// be stored: ErrFenced, ErrDuplicate or a *SequenceError.
+// append returns the state after a block of the producer, or ErrFenced, ErrDuplicate or a
+// *SequenceError if it can't be stored.
 func (s ProducerState) append(b *Block, now time.Time) (ProducerState, error) {
 	end := b.First + uint64(len(b.Lengths))
 	switch {

@@ -6,12 +6,12 @@ import (
 	"strings"
 )
 
-// Rejected is the topic of the records that were rejected.
+// Rejected is the topic of rejected records.
 const Rejected = "_rejected"
 
-// CheckTopic returns an error that says why a name is not a topic's: words of
-// letters, digits, "_" and "-", with dots between them, at most 200 bytes in
-// all. Names that begin with "_" are the server's own.
+// CheckTopic returns an error that says why a name is not valid for a topic. A valid name
+// is words of letters, digits, "_" and "-", separated by dots, of at most 200 bytes.
+// Names that begin with "_" are reserved for the server.
 func CheckTopic(name string) error {
 	if len(name) > 200 {
 		return fmt.Errorf("topic %.40q…: %d bytes, want at most 200", name, len(name))
@@ -36,7 +36,7 @@ func CheckTopic(name string) error {
 	return nil
 }
 
-// CheckPattern returns an error that says why a name is not one of
+// CheckPattern returns an error that says why a pattern is not valid in
 // [ReadOptions.Topics].
 func CheckPattern(pattern string) error {
 	if pattern == "*" {
@@ -45,6 +45,6 @@ func CheckPattern(pattern string) error {
 	return CheckTopic(strings.TrimSuffix(pattern, ".*"))
 }
 
-// Match reports whether a topic is one of those that patterns name. Whoever asks
-// often makes [Patterns] of them.
+// Match reports whether a topic matches one of the patterns. For repeated matching, make
+// a [Patterns] once.
 func Match(patterns []string, topic string) bool { return NewPatterns(patterns).Match(topic) }
