@@ -18,7 +18,7 @@ type appending struct {
 	draft draft
 
 	numbers []store.Numbering
-	turns   []*producer // of numbers: whose turn it is
+	turns   []*producer // of the numbered blocks' producers, held by the append
 	head    store.Block
 	keys    []byte
 }
@@ -30,7 +30,7 @@ func newAppending() any {
 	return a
 }
 
-// maxScratch is how much scratch an append leaves to the next one, in bytes.
+// maxScratch is how much scratch memory an append leaves to the next one, in bytes.
 const maxScratch = 2 << 20
 
 // maxAppend bounds the records of one append, in bytes.
@@ -41,7 +41,7 @@ func (s *Store) Append(ctx context.Context, blocks ...*store.Block) []store.Resu
 	results := make([]store.Result, len(blocks))
 	if err := s.append(ctx, blocks, results); err != nil {
 		for i, b := range blocks {
-			// What was answered from this append's own blocks is not durable.
+			// A duplicate of a block of this very append is not durable yet.
 			if b.Check() == nil && !errors.As(results[i].Err, new(*store.LimitError)) {
 				results[i] = store.Result{Err: err}
 			}
@@ -50,8 +50,8 @@ func (s *Store) Append(ctx context.Context, blocks ...*store.Block) []store.Resu
 	return results
 }
 
-// append answers for each block in results, or for all that have no error there
-// with its own.
+// append sets the result of each block, or returns the error for all whose result has
+// none.
 func (s *Store) append(ctx context.Context, blocks []*store.Block, results []store.Result) error {
 	if err := s.enter(ctx); err != nil {
 		return err
@@ -104,12 +104,12 @@ func (s *Store) append(ctx context.Context, blocks []*store.Block, results []sto
 	return nil
 }
 
-// isNote reports whether a topic holds what the process notes for itself: without
-// that, nothing may be trimmed where the disk is full.
+// isNote reports whether a topic holds the process's own notes. They are always accepted;
+// otherwise nothing could be trimmed when the disk is full.
 func isNote(topic string) bool { return strings.HasPrefix(topic, "_") && topic != store.Rejected }
 
-// acquire waits for the turns of all producers, in one order for all appends, so
-// that none waits for another in a circle.
+// acquire waits for the turns of all producers. All appends take them in the same order,
+// so that none wait for each other in a circle.
 func (a *appending) acquire(ctx context.Context, s *Store, blocks []*store.Block, results []store.Result) error {
 	for i, b := range blocks {
 		if results[i].Err == nil && !b.Producer.IsZero() &&
@@ -130,8 +130,7 @@ func (a *appending) acquire(ctx context.Context, s *Store, blocks []*store.Block
 	return nil
 }
 
-// release gives the turns back, and the scratch, unless a group may have it
-// still.
+// release gives the turns back, and the scratch unless a group may still use it.
 func (a *appending) release(s *Store) {
 	for i, p := range a.turns {
 		s.releaseTurn(a.numbers[i].Producer, p)
@@ -148,7 +147,7 @@ func (a *appending) release(s *Store) {
 	s.appendings.Put(a)
 }
 
-// encode makes the frame, and the changes of producers that it makes.
+// encode makes the frame and the changes of the producers' states.
 func (a *appending) encode(s *Store, blocks []*store.Block, results []store.Result) error {
 	d := &a.draft
 	d.reset()
@@ -178,7 +177,7 @@ func (a *appending) encode(s *Store, blocks []*store.Block, results []store.Resu
 	for i := range a.blocks {
 		overhead -= a.blocks[i].size
 	}
-	for i := range a.blocks { // as frame.overhead says
+	for i := range a.blocks { // see frame.overhead
 		a.blocks[i].size += overhead / uint64(len(a.blocks))
 	}
 	for i := range a.numbers {

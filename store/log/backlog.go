@@ -7,12 +7,12 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// maxCounted is how many segments Backlog counts in. What begins further back is
-// estimated, so that no time goes into it.
+// maxCounted is how many of the last segments Backlog counts. For positions before them
+// it estimates, which takes no time.
 const maxCounted = 4
 
-// Backlog implements [store.Log]. It is exact where the position lies in one of the last
-// segments, or before all or after all records of a topic.
+// Backlog implements [store.Log]. It is exact for positions in one of the last segments,
+// and before or after all records of a topic.
 func (s *Store) Backlog(ctx context.Context, from store.Position, patterns []string) (records uint64, err error) {
 	if err := s.enter(ctx); err != nil {
 		return 0, err
@@ -22,7 +22,7 @@ func (s *Store) Backlog(ctx context.Context, from store.Position, patterns []str
 		return 0, err
 	}
 	matching := s.topics.matching(store.NewPatterns(patterns))
-	var parts []store.TopicStat // of topics in which from lies
+	var parts []store.TopicStat // of topics that from lies within
 	s.topics.mu.RLock()
 	for _, t := range matching {
 		switch {
@@ -48,7 +48,7 @@ func (s *Store) Backlog(ctx context.Context, from store.Position, patterns []str
 		return records + counted, err
 	}
 	for _, t := range parts {
-		// As if the records were spread evenly.
+		// Assume that the records are spread evenly.
 		high, low := bits.Mul64(t.Records, t.Next.Block-from.Block)
 		share, _ := bits.Div64(high, low, t.Next.Block-t.First.Block) // less than t.Records
 		records += max(share, 1)
@@ -56,7 +56,7 @@ func (s *Store) Backlog(ctx context.Context, from store.Position, patterns []str
 	return records, nil
 }
 
-// count counts the records of topics in some segments from a position on.
+// count counts the records of topics in the given segments from a position on.
 func (s *Store) count(in []*segment, from store.Position, topics []store.TopicStat) (records uint64, err error) {
 	for _, g := range in {
 		var edges []part

@@ -11,23 +11,23 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// incompleteName is a file that a directory with a store can't have.
+// incompleteName is a file that marks an unfinished copy.
 const incompleteName = "incomplete"
 
-// Backup implements [store.Backuper]. The store may be opened read-only, beside the
-// process that has it open; the copy then is of what there was when it was opened.
-// Sealed segments are linked, not copied, where the file system allows it. Until the
-// copy is whole it stands beside dir, as dir.part, which does not open. One that was
-// never finished is removed; anything else of that name is left alone, and the error
-// wraps fs.ErrExist, as where dir exists.
+// Backup implements [store.Backuper]. The store may also be opened read-only while
+// another process has it open; the copy then has what was there when it was opened.
+// Sealed segments are linked instead of copied if the file system can do that. The copy
+// is made in dir.part, which can't be opened as a store, and renamed when it is complete.
+// An unfinished dir.part is replaced; anything else of that name is left alone, and the
+// error wraps fs.ErrExist, as it does if dir exists.
 //
-// The states are not copied, as they follow from the log.
+// The states are not copied, since they follow from the log.
 func (s *Store) Backup(ctx context.Context, dir string) (err error) {
 	if err := s.enter(ctx); err != nil {
 		return err
 	}
 	defer s.leave()
-	dir = filepath.Clean(dir) // else a slash at its end would put the copy inside it
+	dir = filepath.Clean(dir) // or a slash at its end would put the copy inside it
 	if s.snapshot != nil {
 		return s.snapshot.backup(ctx, dir, s.meter(s.snapshot.size()))
 	}
@@ -43,11 +43,11 @@ func (s *Store) Backup(ctx context.Context, dir string) (err error) {
 	return err
 }
 
-// backupTries is how often a backup is begun, where segments are removed meanwhile of
-// which no file is open.
+// backupTries is how often a backup is started again because segments were removed before
+// their files were opened.
 const backupTries = 3
 
-// size returns how many bytes the segments have.
+// size returns the size of the segments, in bytes.
 func (sn *snapshot) size() (n uint64) {
 	for _, v := range sn.segments {
 		n += sn.sizeOf(v)
@@ -55,7 +55,7 @@ func (sn *snapshot) size() (n uint64) {
 	return n
 }
 
-// sizeOf returns how many bytes a segment has, 0 where it was removed meanwhile.
+// sizeOf returns the size of a segment in bytes, or 0 if it was removed meanwhile.
 func (sn *snapshot) sizeOf(v revision) uint64 {
 	info, err := sn.Stat(sn.path(v.name()))
 	if err != nil {
@@ -84,7 +84,8 @@ func (sn *snapshot) backup(ctx context.Context, dir string, m *meter) (err error
 	return nil
 }
 
-// copyTo makes a copy in a directory, durably. The mark says that it was never opened.
+// copyTo makes a copy in a directory, durably. A file marks it as one that was never
+// opened.
 func (sn *snapshot) copyTo(ctx context.Context, dir string, m *meter) error {
 	to := sn.FS
 	path := func(name string) string { return to.PathJoin(dir, name) }
@@ -116,7 +117,7 @@ func (sn *snapshot) copyTo(ctx context.Context, dir string, m *meter) error {
 	return errors.Join(copyFile(to, nil, path(backupName), nil), syncDir(to, dir), to.Remove(path(incompleteName)), syncDir(to, dir))
 }
 
-// copyFile makes a copy of one of the files, durably.
+// copyFile copies one of the files, durably.
 func (sn *snapshot) copyFile(from, to string, m *meter) error {
 	f, err := sn.Open(from)
 	if err != nil {
@@ -125,8 +126,8 @@ func (sn *snapshot) copyFile(from, to string, m *meter) error {
 	return errors.Join(copyFile(sn.FS, f, to, m), f.Close())
 }
 
-// copyFile makes a file durable: the copy of another one, or, where from is nil, one
-// that is there, or empty.
+// copyFile makes a file durable: a copy of another one or, if from is nil, a file that
+// exists already or an empty one.
 func copyFile(fsys vfs.FS, from vfs.File, to string, m *meter) error {
 	f, err := fsys.OpenReadWrite(to, vfs.WriteCategoryUnspecified)
 	if err != nil {

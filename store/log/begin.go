@@ -7,10 +7,10 @@ import (
 	"slices"
 )
 
-// leap is how far positions go on where nobody knows which were used.
+// leap is how far positions jump ahead when it is not known which were used.
 const leap = 1 << 32
 
-// begin decides how the log goes on.
+// begin decides how the log continues.
 func (r *recovery) begin() (h *header, again []raw, err error) {
 	s, last := r.s, r.exp-1
 	h = &header{Number: r.next + 1, Opening: r.next + 1, Salt: random(), Generation: r.gen + 1, Base: last}
@@ -67,11 +67,11 @@ func (r *recovery) begin() (h *header, again []raw, err error) {
 	return h, again, nil
 }
 
-// maxGaps is how many gaps a header tells of.
+// maxGaps is the most gaps in a header.
 const maxGaps = 256
 
-// seal makes a segment that was found one that is sealed, up to the new opening's
-// base. What stands beyond that is to be written anew.
+// seal seals a segment that was found, up to the base of the new opening. It returns the
+// frames after that, which are to be written again.
 func (r *recovery) seal(f found, h *header, again []raw) ([]raw, error) {
 	if f.lost != nil {
 		r.live = append(r.live, newSegment(*f.lost))

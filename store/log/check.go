@@ -9,18 +9,19 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// A Report says what a check found.
+// A Report is the result of a check.
 type Report struct {
-	Blocks, Records, Bytes uint64 // that can be read; bytes are those of the records
+	Blocks, Records, Bytes uint64 // readable ones; bytes are those of the records
 	Damages                int    // how often damaged was called
-	Lost                   uint64 // records that damage hides, as far as it is known
+	Lost                   uint64 // records lost to damage, as far as it is known
 
-	// Missing is why Open fails, unless Options.ReadOnly or Options.Salvage is set.
+	// Missing lists missing files. With any of them, Open fails unless Options.ReadOnly
+	// or Options.Salvage is set.
 	Missing []string
 }
 
-// Check reads all there is and calls damaged for everything that can't be read,
-// with its positions where blocks are lost. It may run beside appends and reads.
+// Check reads everything and calls damaged for whatever can't be read, with its positions
+// if blocks are lost. Appends and reads may go on meanwhile.
 func (s *Store) Check(ctx context.Context, damaged func(*store.DamageError)) (r Report, err error) {
 	r.Missing = s.missing
 	stats, err := s.Topics(ctx)
@@ -50,7 +51,7 @@ func (s *Store) Check(ctx context.Context, damaged func(*store.DamageError)) (r 
 			m.add(uint64(len(b.Block.Data)))
 		}
 	}
-	// What was found when the log was opened, and no reader is told of.
+	// Damage that was found when the log was opened, and that no reader is told.
 	for _, d := range s.damages {
 		found := &store.DamageError{Err: errors.New(d.Text)}
 		if d.To > d.From {
@@ -78,7 +79,7 @@ func (s *Store) Check(ctx context.Context, damaged func(*store.DamageError)) (r 
 	return r, s.checkStates(ctx, tell)
 }
 
-// toCheck returns about how many bytes Check reads: those of the records, and then those of
+// toCheck returns about how many bytes Check reads: those of the records, then those of
 // the files.
 func (s *Store) toCheck(stats []store.TopicStat) (n uint64) {
 	for _, t := range stats {
@@ -90,8 +91,7 @@ func (s *Store) toCheck(stats []store.TopicStat) (n uint64) {
 	return n
 }
 
-// checkFrames looks for damage in frames that have no blocks: a reader does not
-// miss those.
+// checkFrames looks for damage in frames without blocks, which no reader misses.
 func (s *Store) checkFrames(ctx context.Context, tell func(*store.DamageError), m *meter) error {
 	for _, g := range s.segments.list() {
 		if err := s.enter(ctx); err != nil {
@@ -134,7 +134,7 @@ func (s *Store) checkSegment(g *segment, tell func(*store.DamageError)) error {
 	return sc.err
 }
 
-// checkStates reads what is known of producers and cursors.
+// checkStates reads the states of producers and cursors.
 func (s *Store) checkStates(ctx context.Context, tell func(*store.DamageError)) error {
 	if err := s.enter(ctx); err != nil {
 		return err
@@ -160,19 +160,19 @@ func (s *Store) checkStates(ctx context.Context, tell func(*store.DamageError)) 
 	return nil
 }
 
-// Info is what is known of a store as a whole.
+// Info describes a store as a whole.
 type Info struct {
 	Dir        string
 	Tag        string // of its positions
 	Durability store.Durability
 	Head       store.Position
-	DiskBytes  uint64 // that its files take
-	FreeBytes  uint64 // of the disk; zero where it is not known
+	DiskBytes  uint64 // of its files
+	FreeBytes  uint64 // on the disk; zero if unknown
 	Producers  int
 	Segments   int
 }
 
-// Info returns what is known of the store as a whole.
+// Info describes the store as a whole.
 func (s *Store) Info(ctx context.Context) (Info, error) {
 	if err := s.enter(ctx); err != nil {
 		return Info{}, err

@@ -7,28 +7,28 @@ import (
 	"slices"
 )
 
-// An event is what stands in a segment that may not be sealed: a frame, or what
-// is none, or all that comes before a mark.
+// An event is one step through a segment that may not be sealed: a frame, bytes that are
+// not a frame, or everything before a mark.
 type event struct {
 	hole     bool
-	known    bool   // a frame whose header is whole, and the rest is not
-	seq      uint64 // of the frame, or of the last one
-	more     uint64 // frames, before that one
+	known    bool   // only the frame's header is intact
+	seq      uint64 // of the frame; for a mark, of the last one before it
+	more     uint64 // for a mark: how many frames come before that one
 	pos, to  uint64 // positions
 	time     int64
 	off, end int64
 	closes   bool
-	says     bool // more: see recovery.said
+	says     bool // there is more to it: see recovery.said
 }
 
-// A said is what a frame says of older segments.
+// A said is what a frame says about older segments.
 type said struct {
-	frees []uint64     // they are not needed
-	notes []*rewriting // they were rewritten
+	frees []uint64     // no longer needed
+	notes []*rewriting // rewritten
 }
 
-// read reads a segment that may not be sealed, perhaps from the mark on, and notes what
-// its frames say was synced.
+// read reads a segment that may not be sealed, from the mark on if it has one. It notes
+// which frames are said to have been synced.
 func (r *recovery) read(g *segment, from *mark) (events []event, err error) {
 	sc, err := r.s.scan(g, g.Start, 0)
 	if err != nil {
@@ -47,7 +47,7 @@ func (r *recovery) read(g *segment, from *mark) (events []event, err error) {
 	sc.limit = info.Size()
 	began := sc.at
 	for sc.next() {
-		if n := len(events); n == cap(events) && n > 0 { // as many more as there should be, but at most 8 times as many
+		if n := len(events); n == cap(events) && n > 0 { // grow to the expected number, but at most 8 times as many
 			more := float64(n) * float64(sc.limit-sc.at) / float64(sc.at-began)
 			events = slices.Grow(events, n+int(min(more, float64(8*n))))
 		}
@@ -81,9 +81,9 @@ func (r *recovery) read(g *segment, from *mark) (events []event, err error) {
 	return events, sc.err
 }
 
-// collect reads the segments that are not sealed, and says what is damaged: what
-// can't be read though something says that it was synced. Beyond that, the first
-// frame that is not valid ends the log, whatever stands after it.
+// collect reads the segments that are not sealed and finds the damage: whatever can't be
+// read although it was synced, according to a frame, a header, the slots or the states.
+// Beyond that, the first invalid frame ends the log, whatever comes after it.
 func (r *recovery) collect() error {
 	h := r.newest
 	first := h.Base + 1
@@ -100,7 +100,7 @@ func (r *recovery) collect() error {
 		r.live, first = append(r.live, g), l.Last+1
 	}
 	open = append(open, newSegment(r.open(h, max(first, h.Base+1))))
-	// All that says what was synced counts, before anything is judged by it.
+	// First find out what was synced; only then decide what is damage.
 	all := make([][]event, len(open))
 	for i, g := range open {
 		if !r.has(g) {
@@ -131,7 +131,7 @@ func (r *recovery) collect() error {
 			}
 			exp, at := r.exp, r.at
 			if !r.ended && r.take(e, g) {
-				if first := e.seq - e.more; len(kept) == 0 && first > exp && !holed { // nothing in the segment tells of them
+				if first := e.seq - e.more; len(kept) == 0 && first > exp && !holed { // frames are missing, and no hole in the segment stands for them
 					lost = &sealed{
 						First: exp, Last: first - 1, Position: at, End: e.pos, Time: r.time,
 						Lost: fmt.Sprintf("frames %d to %d can't be read", exp, first-1),
@@ -144,7 +144,7 @@ func (r *recovery) collect() error {
 		}
 		r.found = append(r.found, found{g, kept, lost})
 	}
-	// A segment that was written to has a successor, even if that is empty.
+	// A segment with frames has a successor, even if that is empty.
 	if used > 0 {
 		if n := open[used-1].Number + 1; len(r.files[n]) == 0 {
 			r.lose(nil, r.at, fmt.Sprintf("%s is missing", fileName(n, 0, segmentSuffix)))
@@ -163,8 +163,8 @@ func (r *recovery) collect() error {
 	return nil
 }
 
-// isBeyond reports whether frames after one were freed, or rewritten. Before they are, the
-// states have them.
+// isBeyond reports whether frames after the given one were freed or rewritten. That
+// happens only to frames that the states have, so these states are too old.
 func (r *recovery) isBeyond(applied uint64) bool {
 	next := applied + 1
 	for _, g := range r.live {
@@ -177,7 +177,7 @@ func (r *recovery) isBeyond(applied uint64) bool {
 		next = g.Last + 1
 	}
 	for _, f := range r.found {
-		if f.lost != nil { // by damage
+		if f.lost != nil { // lost by damage
 			next = max(next, f.lost.Last+1)
 		}
 		if n := len(f.events); n > 0 && f.events[n-1].seq >= next {
@@ -192,9 +192,9 @@ func (r *recovery) isBeyond(applied uint64) bool {
 
 func (r *recovery) has(g *segment) bool { return slices.Contains(r.files[g.Number], g.Revision) }
 
-// rewritten makes the sealed segments those whose files count. That is what the frames
-// say, unless such a file is not there, and what has the same is: in a copy that was
-// made meanwhile, or where the frame that says so is damaged.
+// rewritten updates the sealed segments to those whose files count. That is what the
+// frames say, unless such a file is missing and others hold the same: in a copy that was
+// made during a rewriting, or if the frame that tells of it is damaged.
 func (r *recovery) rewritten() {
 	was := map[*segment][]*segment{}
 	for _, w := range r.notes {
@@ -219,9 +219,9 @@ func (r *recovery) rewritten() {
 	r.live = all
 }
 
-// stands appends the segments whose files hold what a sealed segment does.
+// stands appends the segments whose files hold the content of a sealed segment.
 func (r *recovery) stands(all []*segment, g *segment, was map[*segment][]*segment) []*segment {
-	if n := len(all); n > 0 && all[n-1].Last >= g.Last { // it became one with others
+	if n := len(all); n > 0 && all[n-1].Last >= g.Last { // joined with the one before
 		return all
 	}
 	if g.Lost != "" || r.has(g) {
@@ -240,8 +240,7 @@ func (r *recovery) stands(all []*segment, g *segment, was map[*segment][]*segmen
 	return all
 }
 
-// covers returns the newest file with what is left of a segment, and perhaps of others,
-// nil where there is none.
+// covers returns the newest rewritten file that includes a segment, or nil.
 func (r *recovery) covers(g *segment) (newest *rewriting) {
 	for _, h := range r.anew {
 		w := h.Rewritten
@@ -253,15 +252,16 @@ func (r *recovery) covers(g *segment) (newest *rewriting) {
 	return newest
 }
 
-// A found is a segment that was not sealed, and the frames in it that count.
+// A found is a segment that was not sealed, with its frames that count.
 type found struct {
 	g      *segment
 	events []event
-	lost   *sealed // frames that should stand before, and stand nowhere
+	lost   *sealed // frames before these that are missing
 }
 
-// after returns where the frames of a segment begin that come after one, or a place before,
-// where that is not known: perhaps the mark, which it then returns, too.
+// after returns the offset in a segment after the frame with a sequence number. If it is
+// not known, it returns an offset before that: perhaps that of the mark, which it then
+// returns, too.
 func (r *recovery) after(g *segment, seq uint64) (int64, *mark) {
 	for _, f := range r.found {
 		if f.g.Number == g.Number {
@@ -276,15 +276,15 @@ func (r *recovery) after(g *segment, seq uint64) (int64, *mark) {
 	return g.Start, nil
 }
 
-// take reports whether an event is the next frame of the log. What is missing
-// before it is damaged, or the log has ended.
+// take reports whether an event is the next frame of the log. If frames are missing
+// before it, they are damage, or the log has ended.
 func (r *recovery) take(e event, g *segment) bool {
 	first := e.seq - e.more
 	if r.exp > r.promise && (e.hole || e.known || first != r.exp) {
 		r.ended = true
 		return false
 	}
-	if e.hole || e.seq < r.exp { // what comes after a hole says what stood there
+	if e.hole || e.seq < r.exp { // the frame after a hole shows what was lost in it
 		return false
 	}
 	if first > r.exp {
@@ -304,7 +304,7 @@ func (r *recovery) damage(from, to uint64, text string) {
 	r.damages = append(r.damages, Damage{From: from, To: to, Text: text})
 }
 
-// lose notes that a file is missing, and perhaps a segment with it.
+// lose notes that a file is missing, and with it perhaps a segment.
 func (r *recovery) lose(g *segment, from uint64, text string) {
 	r.missing = append(r.missing, text)
 	end := uint64(0)

@@ -14,33 +14,33 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// A committer writes what comes at the same time together, with one sync. There
-// is no goroutine for it: who commits and finds nobody at it leads a group.
+// A committer writes concurrent commits in groups, with one sync for each. There is no
+// goroutine for it: a caller who finds no group being written leads the next one.
 //
-//	Append, Claim, … ─▶ pending ─▶ written ─▶ synced ─▶ shown to readers, answered
-//	                    └──── the leader of a group ────┘
+//		Append, Claim, … ─▶ pending ─▶ written ─▶ synced ─▶ shown to readers, answered
+//	                      └──── the leader of a group ────┘
 //
-// While a group is synced, the next one is written if it is large: what is small
-// is the better the more share a sync. A sync answers only for what was written
-// before it began.
+// The next group is written during the sync of the one before only if it is large. Small
+// commits gain more from sharing a sync. A sync counts only for what was written before
+// it began.
 type committer struct {
 	mu      sync.Mutex
 	pending []*commit
 	size    int  // of pending, in bytes
-	waiting int  // of pending: those that somebody waits for
-	writing bool // somebody leads a group that is not written yet
-	flights int  // groups that are written and not shown
+	waiting int  // pending commits that a caller waits for
+	writing bool // a leader has not finished writing its group
+	flights int  // groups that are written but not yet shown
 
-	// What follows is the leader's who writes.
+	// These belong to the leader that writes.
 	active    *segment
 	successor *segment
-	off       int64  // where the next frame goes
+	off       int64  // of the next frame
 	seq       uint64 // of the next frame
 	pos       uint64 // of the next block
 	time      int64  // of the last frame
 	buf       []byte
-	groups    int64 // that were written into the active segment
-	bytes     int64 // of them
+	groups    int64 // written into the active segment
+	bytes     int64 // in these groups
 
 	landing chan struct{} // of capacity 1: one sync at a time, in the order of the groups
 	synced  atomic.Uint64 // the last frame that is durable
@@ -48,51 +48,51 @@ type committer struct {
 }
 
 const (
-	// maxGroup is the size from which on a group takes no more, in bytes.
+	// maxGroup is the size, in bytes, at which a group is full.
 	maxGroup = 1 << 20
 
-	// While a group is synced, the next one is written only when it has as many
-	// bytes.
+	// overlap is how many bytes must be pending for a group to be written during a sync.
 	overlap = 128 << 10
 
-	// What is larger is written by itself, not copied to others.
+	// maxCopy is the largest frame, in bytes, that is copied into a buffer with others.
+	// Larger ones are written by themselves.
 	maxCopy = 64 << 10
 )
 
-// A commit is one frame on its way. Nothing in it is the caller's, who may give
-// up before it is written.
+// A commit is a frame on its way to the disk. It holds nothing that belongs to the
+// caller, who may give up before it is written.
 type commit struct {
 	*draft
 	blocks  []drafted // of the frame
-	changes []change  // of states
+	changes []change  // done when the frame is durable, before anything after it is sealed
 	then    func()    // done when it is durable, before anything is sealed after it
-	says    said      // of older segments
-	vital   bool      // it gives space back, and may use the room that is held for that
+	says    said      // about older segments
+	vital   bool      // it frees disk space, and may use the reserved room
 
 	place place
 	off   int64 // in the segment
 	err   error
-	turn  chan bool // of capacity 1: true where its waiter is to lead, false where it is answered; nil where nobody waits
+	turn  chan bool // of capacity 1: true tells the waiter to lead, false that m is done; nil if nobody waits
 }
 
-// A drafted is what is known of a block that is about to be written.
+// A drafted describes a block that is about to be written.
 type drafted struct {
 	topic          *topic
-	owner          string // of the block, and of the topic where the block makes it
-	index          int    // in the call
+	owner          string // of the block; also of the topic if the block creates it
+	index          int    // in the arguments of Append
 	records, bytes uint64
 	size           uint64 // in the file
 	weight         uint64
 }
 
-// A change is one of a state.
+// A change is a change of one state.
 type change struct {
 	key  string
 	data []byte // nil deletes the key
-	by   int    // how many names there are more
+	by   int    // by how much the number of names grows
 }
 
-// commit returns when m is durable.
+// commit waits until m is durable.
 func (s *Store) commit(m *commit) error {
 	c := &s.committer
 	c.mu.Lock()
@@ -120,9 +120,9 @@ func (s *Store) commit(m *commit) error {
 	}
 }
 
-// commitHasty commits m, which is written before any later commit is, and durable
-// when that is. It reports whether it did: where so much waits that a group is full,
-// whoever comes has to wait.
+// commitHasty enqueues m without waiting. m is written before any later commit and
+// durable when that is. It reports false if a full group is waiting already; the caller
+// must then wait.
 func (s *Store) commitHasty(m *commit) bool {
 	c := &s.committer
 	c.mu.Lock()
@@ -142,8 +142,7 @@ func (s *Store) commitHasty(m *commit) bool {
 	return true
 }
 
-// mayLead reports whether a group should be written now, by who asks. c.mu is
-// held.
+// mayLead reports whether the caller should write a group now. c.mu is held.
 func (c *committer) mayLead() bool {
 	if c.writing || c.waiting == 0 || c.flights > 0 && c.size < overlap {
 		return false
@@ -152,8 +151,8 @@ func (c *committer) mayLead() bool {
 	return true
 }
 
-// handOver lets somebody of those who wait lead the next group, if there should
-// be one. c.mu is held.
+// handOver makes one of the waiting callers the next leader, if a group should be
+// written. c.mu is held.
 func (c *committer) handOver() {
 	if !c.mayLead() {
 		return
@@ -166,11 +165,11 @@ func (c *committer) handOver() {
 	}
 }
 
-// lead writes a group, syncs it and answers.
+// lead writes a group, syncs it, and answers its callers.
 func (s *Store) lead() {
 	c := &s.committer
 	g, err := s.write()
-	c.landing <- struct{}{} // in the order of the groups: nobody else writes yet
+	c.landing <- struct{}{} // in the order of the groups: no other leader writes yet
 	began := time.Now()
 	c.mu.Lock()
 	c.writing = false
@@ -195,7 +194,7 @@ func (s *Store) lead() {
 	c.handOver()
 	c.mu.Unlock()
 	if f := s.failed(); f != nil {
-		return // all who wait are told
+		return // fail has told all callers
 	}
 	for _, m := range g.commits {
 		if m.turn != nil {
@@ -205,7 +204,7 @@ func (s *Store) lead() {
 	}
 }
 
-// A group is commits that are synced together, all in one segment.
+// A group is commits that are synced together. All are in one segment.
 type group struct {
 	commits []*commit
 	segment *segment
@@ -253,8 +252,7 @@ func (c *committer) putBack(all []*commit) (waited []*commit) {
 	return waited
 }
 
-// write writes the next group. Where the error is not nil, the commits of the
-// group are answered with it.
+// write writes the next group. If it fails, the commits of the group get the error.
 func (s *Store) write() (g group, err error) {
 	c := &s.committer
 	var all int64
@@ -264,11 +262,11 @@ func (s *Store) write() (g group, err error) {
 	}
 	if c.off+all > c.active.room && c.off > c.active.Start {
 		size := s.segmentSize(c.successor.room)
-		err := s.reserve.hold(size) // what is larger than the room that is held could not be rewritten in it
+		err := s.reserve.hold(size) // a segment larger than the reserved room could not be rewritten within it
 		if err == nil {
 			err = s.roll(size)
 		}
-		if vfs.IsNoSpaceError(err) && !s.reserve.isSpent() { // less may be there
+		if vfs.IsNoSpaceError(err) && !s.reserve.isSpent() { // a smaller segment may fit
 			err = s.roll(s.small(g.commits))
 		}
 		if vfs.IsNoSpaceError(err) && slices.ContainsFunc(g.commits, func(m *commit) bool { return m.vital }) && s.reserve.release() {
@@ -319,8 +317,8 @@ func (s *Store) write() (g group, err error) {
 	flush()
 	c.buf = buf
 	if err != nil {
-		// What is in the file now may be read as frames after a crash: nothing
-		// else may be written over it.
+		// After a crash, what is in the file now may be read as frames, so nothing else
+		// may be written over it.
 		s.fail(fmt.Errorf("write %s at %d: %w", c.active.name(), at, err))
 		return g, s.failed()
 	}
@@ -335,7 +333,7 @@ func noRoom(err error) error {
 	return fmt.Errorf("%w: no room for another segment: %w", store.ErrUnavailable, err)
 }
 
-// small returns how large a segment is at least, in which there is room for commits.
+// small returns the smallest size of a segment with room for the commits.
 func (s *Store) small(all []*commit) int64 {
 	size := min(minSegment, s.opts.MaxSegment)
 	for _, m := range all {
@@ -344,8 +342,8 @@ func (s *Store) small(all []*commit) int64 {
 	return size
 }
 
-// refuse answers the commits of a full disk that don't give space back. It returns the
-// others, and those that nobody waits for, which are in memory.
+// refuse answers those commits of a full disk that do not free space. It returns the
+// others, and those that nobody waits for, which are already in memory.
 func (s *Store) refuse(all []*commit) (left []*commit) {
 	for _, m := range all {
 		if m.vital || m.turn == nil {
@@ -358,7 +356,7 @@ func (s *Store) refuse(all []*commit) (left []*commit) {
 	return left
 }
 
-// settle shows a group, which is durable, to readers.
+// settle shows a durable group to readers.
 func (s *Store) settle(g group) {
 	c := &s.committer
 	last := g.commits[len(g.commits)-1].place
@@ -396,7 +394,7 @@ func (s *Store) settle(g group) {
 	}
 	s.topics.mu.Unlock()
 	seg.mu.Unlock()
-	s.states.mu.Unlock() // a checkpoint has all of a group or nothing
+	s.states.mu.Unlock() // so that a checkpoint has the whole group or nothing of it
 	if behind {
 		s.stir()
 	}
@@ -418,8 +416,8 @@ func (s *Store) settle(g group) {
 	}
 }
 
-// roll goes on with the successor and makes the next one, with room for so many bytes.
-// All that was written is settled first.
+// roll seals the active segment, goes on with its successor, and makes the next successor
+// with room for size bytes. Everything written must have been settled.
 func (s *Store) roll(size int64) error {
 	c := &s.committer
 	c.landing <- struct{}{}
@@ -428,7 +426,7 @@ func (s *Store) roll(size int64) error {
 		return f
 	}
 	old, next := c.active, c.successor
-	if z := next.zeros; z != nil { // nil where it was tried before
+	if z := next.zeros; z != nil { // nil after an earlier attempt
 		if err := z.stop(); err != nil { // there may be no room for frames either
 			next.zeros = newZeroer(next)
 			next.zeros.upTo <- next.room
@@ -436,7 +434,7 @@ func (s *Store) roll(size int64) error {
 		}
 		next.zeros = nil
 	}
-	if s.opts.Durability == store.OS { // what is sealed is synced
+	if s.opts.Durability == store.OS { // sealed segments are synced in any case
 		if err := old.file.SyncData(); err != nil {
 			s.fail(err)
 			return s.failed()
@@ -444,7 +442,7 @@ func (s *Store) roll(size int64) error {
 	}
 	done := old.sealed
 	done.Last, done.End, done.Size = c.seq-1, old.end.Load(), c.off
-	// The successor is durable before the first frame of its predecessor is.
+	// The next successor is durable before the first frame of its predecessor is.
 	next.First, next.Position = c.seq, c.pos
 	after, err := s.makeSuccessor(next, done, size)
 	if err != nil {
@@ -461,15 +459,14 @@ func (s *Store) roll(size int64) error {
 	s.indexes.put(old, x)
 	s.segments.add(next)
 	if t, ok := old.file.(interface{ Truncate(size int64) error }); ok {
-		_ = t.Truncate(done.Size) // gives back what was allocated ahead
+		_ = t.Truncate(done.Size) // free the space allocated ahead
 	}
 	_ = old.file.Close()
 	s.stir()
 	return nil
 }
 
-// passes reports whether what kept a file from being made may pass while the
-// process runs.
+// passes reports whether an error that kept a file from being made is transient.
 func passes(err error) bool {
 	return vfs.IsNoSpaceError(err) || slices.ContainsFunc([]error{
 		syscall.EDQUOT, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM,
@@ -483,17 +480,17 @@ func (s *Store) stir() {
 	}
 }
 
-// segmentSize returns how large the segment after one is to be.
+// segmentSize returns the size of the segment after one of the given size.
 func (s *Store) segmentSize(before int64) int64 {
 	return min(max(2*before, minSegment), s.maxSegment())
 }
 
-// minSegment is how large the first segment is, in bytes.
+// minSegment is the size of the first segment, in bytes.
 const minSegment = 256 << 10
 
-// makeSuccessor makes the segment after the given one, which is or will be the
-// active one: its file says so, durably. done is the segment that was sealed
-// with it, if there was one.
+// makeSuccessor makes the segment after the given one, which is the active one or is
+// about to be: the successor's header says so, durably. done is the segment that is
+// sealed at the same time, if any.
 func (s *Store) makeSuccessor(active *segment, done sealed, size int64) (*segment, error) {
 	previous := s.head
 	if active.header != nil {
@@ -520,12 +517,12 @@ func (s *Store) makeSuccessor(active *segment, done sealed, size int64) (*segmen
 	return s.makeSegment(h, size)
 }
 
-// makeSegment makes the file of a segment, with its header, durably.
+// makeSegment makes a segment's file with its header, durably.
 func (s *Store) makeSegment(h *header, size int64) (_ *segment, err error) {
 	g := newSegment(sealed{Number: h.Number, Salt: h.Salt, First: h.Base + 1, Position: h.Position})
 	b := h.encode()
 	g.header, g.Start, g.room = h, int64(len(b)), int64(len(b))+size
-	if h.Number == h.Opening { // it is written to at once: see zeroer
+	if h.Number == h.Opening { // it gets frames at once: see zeroer
 		b = append(b, make([]byte, size)...)
 	}
 	name := s.path(g.name())
@@ -558,8 +555,8 @@ func (s *Store) makeSegment(h *header, size int64) (_ *segment, err error) {
 	return g, nil
 }
 
-// large reports whether so much is written at a time that it does not pay to
-// write zeros ahead of it.
+// large reports whether groups are so large that writing zeros ahead of them does not
+// pay.
 func (c *committer) large() bool { return c.groups > 0 && c.bytes/c.groups > maxCopy }
 
 func (c *committer) closeFiles() error {

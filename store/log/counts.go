@@ -7,15 +7,14 @@ import (
 	"github.com/dictwire/dictwire/store/internal/names"
 )
 
-// quotas count names. Those of topics are counted as the topics are loaded; how
-// many producers and cursors there are is among the states, for there may be
-// millions.
+// quotas count names. Topics are counted when they are loaded. The numbers of producers
+// and cursors are kept among the states, since there may be millions of them.
 type quotas struct {
 	topics, producers, cursors *names.Quota
 
-	// By the keys of the counts, guarded by states.mu: those that have changed
-	// since the last checkpoint, and how much of them comes of commits that nobody
-	// waits for, which are not written yet.
+	// These are by the keys of the counts and guarded by states.mu: the counts that have
+	// changed since the last checkpoint, and the part of each that comes from commits
+	// without a waiter that are not written yet.
 	changed map[string]bool
 	ahead   map[string]int
 }
@@ -30,8 +29,7 @@ func newQuotas(o *Options) quotas {
 	}
 }
 
-// of returns the quota of what a key of the states names, nil where that is not
-// counted by its keys.
+// of returns the quota for keys with a prefix, or nil if such keys are not counted.
 func (q *quotas) of(prefix byte) *names.Quota {
 	switch prefix {
 	case prefixProducer:
@@ -43,9 +41,9 @@ func (q *quotas) of(prefix byte) *names.Quota {
 	}
 }
 
-// count counts a key that comes or goes. states.mu is held.
+// count counts a key that is added or removed. states.mu is held.
 func (q *quotas) count(key string, by int) {
-	if by == 0 { // as with all appends
+	if by == 0 { // as in all appends
 		return
 	}
 	of := countKey(key)
@@ -53,8 +51,8 @@ func (q *quotas) count(key string, by int) {
 	q.changed[of] = true
 }
 
-// hasten counts a change of a commit that nobody waits for, as soon as it is on its
-// way: else one who waits for nothing has no bound. states.mu is held.
+// hasten counts a commit without a waiter when it is enqueued, not when it is written:
+// otherwise a caller who never waits would have no limit. states.mu is held.
 func (q *quotas) hasten(key string, by int) {
 	if by == 0 {
 		return
@@ -64,7 +62,7 @@ func (q *quotas) hasten(key string, by int) {
 	q.ahead[of] += by
 }
 
-// arrive counts what hasten has counted, now that it is written. states.mu is held.
+// arrive moves what hasten has counted to the written ones. states.mu is held.
 func (q *quotas) arrive(key string, by int) {
 	if by == 0 {
 		return
@@ -76,14 +74,14 @@ func (q *quotas) arrive(key string, by int) {
 	}
 }
 
-// countKey returns the key of the count of a producer's or a cursor's key: the
+// countKey returns the key of the count that includes a producer's or cursor's key: the
 // prefix, the kind, and the principal.
 func countKey(key string) string {
 	principal, _, _ := cutString([]byte(key[1:]))
 	return string([]byte{prefixCount, key[0]}) + string(principal)
 }
 
-// save puts the counts that have changed among the states. states.mu is held.
+// save writes the changed counts into the states. states.mu is held.
 func (q *quotas) save(st *states) {
 	for key := range q.changed {
 		var data []byte
@@ -95,7 +93,7 @@ func (q *quotas) save(st *states) {
 	clear(q.changed)
 }
 
-// load loads the counts that are among the states.
+// load loads the counts from the states.
 func (q *quotas) load(st *states) error {
 	return st.scan(string(rune(prefixCount)), string(rune(prefixCount+1)), func(key string, v value) bool {
 		n, _ := binary.Uvarint(v.data)
@@ -106,8 +104,8 @@ func (q *quotas) load(st *states) error {
 	})
 }
 
-// mayHave returns a *store.LimitError where a block's topic is one too many, or its
-// owner has stored as much as it may.
+// mayHave returns a *store.LimitError if a block would create one topic too many, or if
+// its owner has stored as much as it may.
 func (s *Store) mayHave(b *store.Block) error {
 	owner := names.Owner(b)
 	s.topics.mu.RLock()

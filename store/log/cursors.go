@@ -11,7 +11,7 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// cursors are the locks of the cursors: a name's is held while one is read, and
+// cursors holds the locks of the cursors. A cursor's lock is held while it is read, and
 // until a commit is durable.
 type cursors struct {
 	seed maphash.Seed
@@ -28,7 +28,7 @@ func (s *Store) Cursor(ctx context.Context, c store.CursorName) (store.Position,
 		return store.Position{}, false, err
 	}
 	defer s.leave()
-	mu := s.cursors.of(c) // no commit is in flight then
+	mu := s.cursors.of(c) // so that no commit is in progress
 	mu.Lock()
 	defer mu.Unlock()
 	saved, ok, err := s.cursor(c)
@@ -142,8 +142,8 @@ func (s *Store) ForgetCursor(ctx context.Context, c store.CursorName) error {
 	})
 }
 
-// change does what an operator wants to be done with a cursor, which was there or
-// not, and ends the claim that lasts.
+// change makes an operator's change to a cursor and ends its claim. do is told whether
+// the cursor exists.
 func (s *Store) change(ctx context.Context, c store.CursorName, do func(found bool) error) error {
 	if err := s.enter(ctx); err != nil {
 		return err
@@ -153,20 +153,20 @@ func (s *Store) change(ctx context.Context, c store.CursorName, do func(found bo
 	mu.Lock()
 	defer mu.Unlock()
 	v, err := s.states.get(cursorKey(c))
-	if err := do(err != nil || v.data != nil); err != nil { // what can't be read is there
+	if err := do(err != nil || v.data != nil); err != nil { // an unreadable one exists
 		return err
 	}
 	s.readers.End(c)
 	return nil
 }
 
-// within returns an error where p is not of this store or beyond its head.
+// within returns an error if p is not a position of this store, or beyond its head.
 func (s *Store) within(p store.Position) error {
 	return p.Within(s.tag, s.position(s.topics.head.Load()))
 }
 
-// save saves where a cursor stands, with which there are so many more. The cursor's
-// lock is held.
+// save saves the position of a cursor. by is how many cursors it adds. The cursor's lock
+// is held.
 func (s *Store) save(c store.CursorName, p store.Position, by int) error {
 	v := binary.LittleEndian.AppendUint64(nil, p.Block)
 	v = binary.LittleEndian.AppendUint32(v, p.Index)

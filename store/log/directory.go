@@ -8,8 +8,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// private is the operating system's file system, where what is made is its
-// owner's alone, whatever the process's umask.
+// private is the operating system's file system, with files and directories that only
+// their owner can access, whatever the umask.
 type private struct{ vfs.FS }
 
 // MkdirAll implements [vfs.FS].
@@ -29,7 +29,7 @@ func (p private) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.Op
 	return narrow(f, name, err)
 }
 
-// narrow closes a file that was made, if it was, to everyone but its owner.
+// narrow takes a new file away from everyone but its owner.
 func narrow(f vfs.File, name string, err error) (vfs.File, error) {
 	if err != nil {
 		return nil, err
@@ -40,8 +40,8 @@ func narrow(f vfs.File, name string, err error) (vfs.File, error) {
 	return f, nil
 }
 
-// Lock implements [vfs.FS]. It narrows the other files of the directory as well:
-// a backup may have been restored with modes of its own.
+// Lock implements [vfs.FS]. It also narrows the other files of the directory, since a
+// backup may have been restored with other modes.
 func (p private) Lock(name string) (io.Closer, error) {
 	l, err := p.FS.Lock(name)
 	if err != nil {
@@ -64,7 +64,7 @@ func (p private) Lock(name string) (io.Closer, error) {
 // Unwrap implements [vfs.FS].
 func (p private) Unwrap() vfs.FS { return p.FS }
 
-// syncDir makes durable which files are in a directory.
+// syncDir makes the entries of a directory durable.
 func syncDir(fs vfs.FS, dir string) error {
 	d, err := fs.OpenDir(dir)
 	if err != nil {
@@ -73,10 +73,9 @@ func syncDir(fs vfs.FS, dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// makeDir makes a directory, and those above it, so that a loss of power leaves
-// it.
+// makeDir makes a directory and its parents, durably.
 func makeDir(fs vfs.FS, dir string) error {
-	var parents []string // of what is made
+	var parents []string // that were made
 	for at := dir; ; at = fs.PathDir(at) {
 		if _, err := fs.Stat(at); err == nil || at == fs.PathDir(at) {
 			break

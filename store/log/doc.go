@@ -1,5 +1,5 @@
-// Package log is a store on disk, in a directory that one process owns: a log that
-// is only appended to, and what follows from it.
+// Package log is a store on disk, in a directory that one process owns: an append-only
+// log, and what is derived from it.
 //
 //	s, err := log.Open(ctx, dir, nil)
 //	…
@@ -7,29 +7,26 @@
 //
 // # Guarantees
 //
-//   - An append is one frame of the log, synced before Append returns: its blocks,
-//     their places in the order, the numbers of its producers and their rejections
-//     are there together or not at all. Appends that come at the same time share a
-//     sync, which one of their callers leads.
-//   - What was acknowledged is there, or its loss is told: damage below the place
-//     that anything says was synced is damage, however it looks like the end of
-//     the log. Not promised: the loss of power together with damage to what was
-//     written last before it.
-//   - No position is given twice. Where the log was not closed, positions go on 2^32
-//     higher.
-//   - Nothing is deleted unasked but what lies in _rejected for 7 days or beyond
-//     256 MiB, and producers whose time is over.
-//   - What is trimmed gives its space back: the files take at most 1.3 times what
-//     is retained and four segments. A segment goes when all in it is trimmed, and
-//     is rewritten when much of it is; what can't be read is never dropped.
-//   - When less than Options.Reserve is free on the disk, appends are refused and
-//     reads go on. What the process notes for itself, in topics that begin with "_",
-//     is taken always. Where the disk is full, there is room of its own to trim, to
-//     free and to rewrite segments, if the file system can set room aside.
-//   - After a sync or a write that failed, nothing is acknowledged any more, and
-//     Options.Fatal is told: the process should end and start anew.
+//   - An append is one frame of the log, which is synced before Append returns. Its blocks,
+//     their order, their producers' numbers and their rejections are stored together or not
+//     at all. Concurrent appends share a sync, which one of the callers performs.
+//   - What was acknowledged can be read, or its loss is reported: damage before a place that
+//     was synced, according to anything on the disk, is reported as damage even if it looks
+//     like the end of the log. The exception is a loss of power together with damage to what
+//     was written last before it.
+//   - No position is used twice. If the log was not closed, positions jump ahead by 2^32.
+//   - Nothing is deleted unasked, except records in _rejected after 7 days or beyond 256 MiB,
+//     and expired producers.
+//   - Trimming frees disk space: the files take at most 1.3 times the size of what is retained,
+//     and four segments. A segment is removed when everything in it is trimmed, and rewritten
+//     when much of it is. What can't be read is never dropped.
+//   - When less than Options.Reserve is free on the disk, appends are refused and reads go on.
+//     The process's own notes, in topics that begin with "_", are always accepted. If the file
+//     system can reserve space, segments can be trimmed, freed and rewritten on a full disk.
+//   - After a failed write or sync, nothing more is acknowledged, and Options.Fatal is called:
+//     the process should end and start again.
 //
-// It assumes that to overwrite a part of a sector leaves its rest intact.
+// It assumes that overwriting a part of a sector leaves the rest of it intact.
 //
 // # The files
 //
@@ -41,15 +38,15 @@
 //	backup               in a copy that was never opened
 //	reserve              room for what gives space back, with no content
 //
-// Only the segments count. An index that is missing or not valid is made anew, and
-// so are the states: all that they hold follows from the frames.
+// Only the segments count. A missing or invalid index is rebuilt from its segment, and
+// the states from the frames.
 //
 // # A segment
 //
-// A segment is a header, frames, and space that was allocated ahead. The header is
-// JSON: number, generation, a salt, which segments have frames, what its predecessor's
-// header says, and more (see header). The frames begin at a multiple of 4096. The magic
-// has the format's version, and the sum is of magic and JSON: see checkVersions.
+// A segment is a header, frames, and space allocated ahead. The header is JSON: the
+// number, the generation, a salt, the list of segments with frames, the predecessor's
+// header, and more (see header). Frames begin at a multiple of 4096. The magic includes
+// the version of the format, and the checksum covers magic and JSON: see checkVersions.
 //
 //	┌────────┬─────────┬──────────┬──────────┬────────────┬────────┬────────┬────────┬────────┬───
 //	│ magic  │ size    │ CRC-32C  │ header   │ zeros      │ frame  │ frame  │ frame  │ zeros …
@@ -58,8 +55,8 @@
 //
 // # A frame
 //
-// Numbers are little endian, those without a width unsigned varints. A frame takes
-// a multiple of 8 bytes.
+// Numbers are little-endian; those without a width are unsigned varints. The length of a
+// frame is a multiple of 8 bytes.
 //
 //	 0  length     4   of all of it
 //	 4  sum        4   CRC-32C of the segment's number and salt, the frame's offset, the
@@ -75,35 +72,37 @@
 //	    table          of each item: kind, size; of a block also the size of its head,
 //	                   its records, and their bytes as they were received
 //
-// A block whose body is damaged so still names its topic, producer and numbers.
+// A block with a damaged body thus still tells its topic, producer and numbers.
 //
 // # Rewriting
 //
-// What is left of segments that follow each other is copied into one file, with a new
-// revision and a salt of its own. Its frames are those of the old files, with their
-// numbers and positions; a block that was trimmed leaves its place in its frame, a part
-// that can't be read leaves a frame that says so. They stand one after the other, and
-// the header says where the last one ends. Once the file is durable and was read, a frame of the
-// log says that it counts, and the old files go: see rewriting and recovery.rewritten.
+// What is left of consecutive segments is copied into one file, with a new revision and a
+// salt of its own. Its frames are those of the old files, with their numbers and
+// positions. A trimmed block leaves a placeholder in its frame, and a part that can't be
+// read becomes a frame that says so. The header says where the last frame ends. When the
+// file is durable and has been verified, a frame of the log makes it count, and the old
+// files are removed: see rewriting and recovery.rewritten.
 //
 // # Opening
 //
-// An opening never appends to an old segment. It makes one of its own, and writes the
-// frames anew into it of which nothing says that they were synced: the page cache may
-// show what the disk lacks. The new segment's header says how many there are, so that
-// an opening that a crash ended is told from one that was finished: see recovery.choose.
-// Before a segment gets its first frame, the header of its successor is durable.
+// Opening a log never appends to an old segment. It starts a new one, and writes into it
+// again those frames that nothing says were synced, since the page cache may show what is
+// not on the disk. The header of the new segment says how many there are, which
+// distinguishes an opening that was interrupted by a crash from a finished one: see
+// recovery.choose. The header of a segment's successor is durable before the segment gets
+// its first frame.
 //
-// A frame that is not valid is damage where it, or any after it, is known to be synced:
-// by a later frame, a header, the slots or the states. Else it is the end of the log.
+// An invalid frame is damage if it, or a later one, is known to have been synced: from a
+// later frame, a header, the slots or the states. Otherwise it is the end of the log.
 //
 // # States
 //
-// What a frame changes is in memory after its sync. From time to time a checkpoint
-// writes it into the engine, with the number of the last frame that counts; an opening
-// reads the frames after that: a checkpoint marks its place in the active segment, see
-// mark. Before a segment goes, what all states are is written
-// into the log anew, each with the number of the frame that set it, so that the
-// segments that are left still say all. The same goes for a segment that is rewritten:
+// What a frame changes is applied in memory after its sync. From time to time, a
+// checkpoint writes the changes to the engine, with the number of the last frame
+// included. Opening reads the frames after that one; to find it quickly, the checkpoint
+// also stores its place in the active segment: see mark. Before a segment is removed, all
+// states are written into the log again, each with the number of the frame that set it,
+// so that the remaining segments still say everything. The same is done before a segment
+// is rewritten, since only its blocks are copied.
 // blocks alone are copied.
 package log

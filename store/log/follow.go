@@ -5,12 +5,12 @@ import (
 	"sync"
 )
 
-// A waiter is a reader that follows. Its channel holds a token when there may
-// be something new.
+// A waiter is a reader that follows. A token in its channel says that there may be
+// something new.
 type waiter chan struct{}
 
-// waiters are the readers that follow, by what they wait for, so that a block
-// of one topic costs nothing to those who wait for another.
+// waiters are the following readers by what they wait for, so that a block of one topic
+// costs readers of other topics nothing.
 type waiters struct {
 	mu       sync.Mutex
 	all      map[waiter]bool
@@ -18,7 +18,7 @@ type waiters struct {
 	prefixes map[string]map[waiter]bool // "orders."
 }
 
-// wake wakes those who wait for what a group has.
+// wake wakes the readers that wait for a topic of the group.
 func (w *waiters) wake(g group) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -58,7 +58,7 @@ func wake(set map[waiter]bool) {
 	}
 }
 
-// sets calls f with each of the maps in which a reader of topics is noted.
+// sets calls f for each map that holds a reader of the topics.
 func (w *waiters) sets(topics []string, f func(m map[string]map[waiter]bool, key string)) (all bool) {
 	for _, t := range topics {
 		prefix, below := strings.CutSuffix(t, "*")
@@ -74,7 +74,7 @@ func (w *waiters) sets(topics []string, f func(m map[string]map[waiter]bool, key
 	return len(topics) == 0
 }
 
-// follow notes a reader of topics.
+// follow adds a reader of topics.
 func (w *waiters) follow(topics []string) waiter {
 	w.mu.Lock()
 	defer w.mu.Unlock()

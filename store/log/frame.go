@@ -7,38 +7,38 @@ import (
 	"iter"
 )
 
-// A frame is what one commit writes: blocks, changes of states, or notes of the
-// log itself. The package comment draws it.
+// A frame is what one commit writes: blocks, changes of states, or notes of the log
+// itself. The package comment shows its layout.
 type frame struct {
 	size   int    // in the file, with padding
 	seq    uint64 // without gaps
-	synced uint64 // what was known to be synced when the frame was written
-	pos    uint64 // of the first block, or of the next one where there is none
+	synced uint64 // the last frame known to be synced when this one was written
+	pos    uint64 // of the first block, or the next block's
 	time   int64  // nanoseconds since 1970
 	items  []item
-	body   uint32 // the sum of what follows the heads of blocks
+	body   uint32 // checksum of everything after the heads of the blocks
 }
 
 // An item is one part of a frame.
 type item struct {
 	kind    byte
 	data    []byte
-	head    int    // so much of data is summed with the frame's header
+	head    int    // how many bytes of data the header's checksum covers
 	records uint64 // of a block
-	bytes   uint64 // of its records, as they were received
+	bytes   uint64 // of its records as received
 }
 
 // The kinds of items.
 const (
 	kindBlock     = 1 + iota // a block in its layout
 	kindRejected             // a block with rejections
-	kindEntry                // a key of the states and its new value; none deletes it
-	kindCarry                // the same, as it was set by an older frame
-	kindFree                 // segments that are not needed any more
+	kindEntry                // a key of the states and its new value; no value deletes the key
+	kindCarry                // the same, as set by an older frame
+	kindFree                 // segments that are no longer needed
 	kindClose                // the log was closed
-	kindGone                 // a block that was trimmed, in a segment that was rewritten
-	kindHole                 // what could not be read when the segment was rewritten
-	kindRewritten            // segments of which another file has taken the place
+	kindGone                 // the place of a trimmed block, in a rewritten segment
+	kindHole                 // the place of something unreadable, in a rewritten segment
+	kindRewritten            // segments that were rewritten into another file
 	kinds
 )
 
@@ -52,7 +52,7 @@ func (i *item) positions() uint64 {
 	return 0
 }
 
-// overhead returns how many bytes of the frame each of its blocks has a share in.
+// overhead returns each block's share of the bytes of the frame that belong to no block.
 func (f *frame) overhead() uint64 {
 	n, size := 0, f.size
 	for i := range f.items {
@@ -64,7 +64,7 @@ func (f *frame) overhead() uint64 {
 	return uint64(size / max(n, 1))
 }
 
-// blocks yields the blocks that are there, with their positions.
+// blocks yields the frame's blocks and their positions.
 func (f *frame) blocks() iter.Seq2[uint64, *item] {
 	return func(yield func(uint64, *item) bool) {
 		pos := f.pos
@@ -95,8 +95,7 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// A draft is a frame that is about to be written. Its place in the log is not
-// known yet.
+// A draft is a frame to be written. Its place in the log is not known yet.
 type draft struct {
 	buf    []byte // header, items
 	table  []byte
@@ -112,8 +111,8 @@ func (d *draft) reset() {
 	d.table, d.heads, d.blocks, d.body = d.table[:0], d.heads[:0], 0, 0
 }
 
-// addBlock adds what encode appends: a block in its layout, of which the first
-// head bytes are summed with the frame's header.
+// addBlock adds the block that was appended to buf at from. The header's checksum covers
+// its first head bytes.
 func (d *draft) addBlock(kind byte, from, head int, records, bytes uint64) {
 	size := len(d.buf) - from
 	d.table = append(d.table, kind)
@@ -126,7 +125,7 @@ func (d *draft) addBlock(kind byte, from, head int, records, bytes uint64) {
 	d.blocks++
 }
 
-// addEntry adds a key and its value; none deletes it.
+// addEntry adds a key and its value. No value deletes the key.
 func (d *draft) addEntry(key string, value []byte) {
 	from := len(d.buf)
 	d.buf = appendString(d.buf, key)
@@ -134,14 +133,14 @@ func (d *draft) addEntry(key string, value []byte) {
 	d.addItem(kindEntry, from)
 }
 
-// addItem adds what stands in buf from a place on.
+// addItem adds the item that was appended to buf at from.
 func (d *draft) addItem(kind byte, from int) {
 	d.table = append(d.table, kind)
 	d.table = binary.AppendUvarint(d.table, uint64(len(d.buf)-from))
 	d.heads = append(d.heads, span{from, len(d.buf)})
 }
 
-// finish adds the table. size then returns how long the frame is in a file.
+// finish adds the table. Then size returns the length of the frame in a file.
 func (d *draft) finish() {
 	tableAt := len(d.buf)
 	d.buf = append(d.buf, d.table...)
@@ -156,13 +155,13 @@ func (d *draft) finish() {
 
 func (d *draft) size() int { return len(d.buf) }
 
-// A place is where a frame stands.
+// A place is the place of a frame in the log.
 type place struct {
 	seq, synced, pos uint64
 	time             int64
 }
 
-// seal gives a finished frame its place, in a segment at an offset.
+// seal completes a finished frame with its place, at an offset of a segment.
 func (d *draft) seal(seed uint32, off int64, p place) []byte {
 	b := d.buf
 	binary.LittleEndian.PutUint64(b[16:], p.seq)
@@ -177,11 +176,11 @@ func (d *draft) seal(seed uint32, off int64, p place) []byte {
 	return b
 }
 
-// reseal gives a whole frame that was read another place, with its own number.
+// reseal moves a frame that was read to another segment and offset. Its number stays.
 func reseal(b []byte, seed uint32, off int64, synced uint64) {
 	binary.LittleEndian.PutUint32(b[40:], uint32(binary.LittleEndian.Uint64(b[16:])-synced))
 	var f frame
-	_ = f.decode(b, seed, off) // finds the items, whatever the sum is
+	_ = f.decode(b, seed, off) // for its items; the checksum need not match
 	sum := frameSum(seed, off, b)
 	for i := range f.items {
 		sum = crc32.Update(sum, castagnoli, f.items[i].data[:f.items[i].head])
@@ -189,7 +188,7 @@ func reseal(b []byte, seed uint32, off int64, synced uint64) {
 	binary.LittleEndian.PutUint32(b[4:], sum)
 }
 
-// frameSum sums the header and the table of a frame.
+// frameSum returns the checksum of a frame's header and table.
 func frameSum(seed uint32, off int64, b []byte) uint32 {
 	var at [8]byte
 	binary.LittleEndian.PutUint64(at[:], uint64(off))
@@ -204,8 +203,8 @@ var (
 	errBody  = errors.New("the records of a frame are damaged")
 )
 
-// frameSize returns how long the frame is that seems to begin at an offset, at
-// most limit bytes; 0 where none does.
+// frameSize returns the length of the frame that seems to begin at b, at most limit, or 0
+// if none does.
 func frameSize(b []byte, limit int64) int {
 	if len(b) < frameHeader {
 		return 0
@@ -218,8 +217,9 @@ func frameSize(b []byte, limit int64) int {
 	return int(size)
 }
 
-// decode makes f the frame that b is, which stands at an offset of a segment.
-// The frame refers to b. It checks the header and the heads, see checkBody.
+// decode parses the frame b, which was read at an offset of a segment. The frame refers
+// to b. decode verifies the header and the heads of the blocks; checkBody verifies the
+// rest.
 func (f *frame) decode(b []byte, seed uint32, off int64) error {
 	if frameSize(b, int64(len(b))) != len(b) {
 		return errFrame
@@ -272,7 +272,7 @@ func (f *frame) decode(b []byte, seed uint32, off int64) error {
 	return nil
 }
 
-// checkBody returns an error where what follows the heads is damaged.
+// checkBody returns an error if anything after the heads is damaged.
 func (f *frame) checkBody() error {
 	sum := uint32(0)
 	for i := range f.items {

@@ -7,15 +7,14 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// A fuse is the file system of the engine. After the first write that fails, it
-// takes all that follows for granted and changes nothing any more: the engine
-// would end the process. The states then stay in memory, and what is on the disk
-// is what the last checkpoint wrote; the log says the rest. The next checkpoint opens
-// the engine anew.
+// A fuse is the engine's file system. The engine would end the process after a failed
+// write. So, after the first failure, a fuse pretends that all further writes succeed,
+// and writes nothing. The states then stay in memory, and the disk has those of the last
+// checkpoint; the log has the rest. The next checkpoint reopens the engine.
 type fuse struct {
 	vfs.FS
 	blown  *atomic.Pointer[error]
-	locked bool // the directory is
+	locked bool // the directory is locked
 }
 
 func newFuse(fs vfs.FS) fuse { return fuse{FS: fs, blown: new(atomic.Pointer[error])} }
@@ -28,7 +27,7 @@ func (f fuse) Lock(name string) (io.Closer, error) {
 	return f.FS.Lock(name)
 }
 
-// err returns why nothing is written any more, or nil.
+// err returns the failure that blew the fuse, or nil.
 func (f fuse) err() error {
 	if p := f.blown.Load(); p != nil {
 		return *p
@@ -36,7 +35,7 @@ func (f fuse) err() error {
 	return nil
 }
 
-// try does what changes something, unless the fuse is blown.
+// try calls do, which changes something, unless the fuse is blown.
 func (f fuse) try(do func() error) error {
 	if f.err() == nil {
 		if err := do(); err != nil {

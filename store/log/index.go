@@ -17,10 +17,9 @@ import (
 	"github.com/dictwire/dictwire/store/internal/names"
 )
 
-// An index says what a segment holds. It is sparse: it knows chunks, which are
-// frames that together take chunkBytes or a little more, and how much of each
-// topic lies in them; and how much of each topic's blocks is whose. It is a function of
-// the segment.
+// An index describes the content of a segment, from which it is derived. It is sparse: it
+// knows chunks, which are consecutive frames of chunkBytes or a little more, and how much
+// of each topic lies in each chunk, and whose the blocks of each topic are.
 type index struct {
 	chunks []chunk
 	topics map[string]*held
@@ -29,33 +28,33 @@ type index struct {
 
 const chunkBytes = 64 << 10
 
-// A chunk is where one begins.
+// A chunk is the beginning of a chunk.
 type chunk struct {
 	off  int64
 	pos  uint64 // of its first block
 	time int64
 }
 
-// A held is what a segment holds of one topic.
+// A held is a segment's content of one topic.
 type held struct {
 	first, last uint64 // positions of the first and the last block
 	in          []share
-	by          shares // what the blocks weigh
+	by          shares // the weight of the blocks
 }
 
-// A share is what one chunk holds of a topic.
+// A share is a chunk's content of one topic.
 type share struct {
 	chunk                  int
 	blocks, records, bytes uint64
 	size                   uint64 // in the file
 }
 
-// damagedTopic stands for what can't be read: it may be of any topic.
+// damagedTopic stands for what can't be read, which may be of any topic.
 const damagedTopic = ""
 
 func newIndex() *index { return &index{topics: map[string]*held{}} }
 
-// add adds a frame that stands at an offset.
+// add adds the frame at an offset.
 func (x *index) add(off int64, f *frame) error {
 	x.chunk(off, f.pos, f.time)
 	overhead := f.overhead()
@@ -69,15 +68,14 @@ func (x *index) add(off int64, f *frame) error {
 	return nil
 }
 
-// chunk notes that a frame begins, and perhaps a chunk with it.
+// chunk notes that a frame begins, which may begin a chunk.
 func (x *index) chunk(off int64, pos uint64, time int64) {
 	if n := len(x.chunks); n == 0 || off-x.chunks[n-1].off >= chunkBytes {
 		x.chunks = append(x.chunks, chunk{off, pos, time})
 	}
 }
 
-// block adds a block of the frame that was added last, and returns what is held of its
-// topic.
+// block adds a block of the last frame, and returns what is held of its topic.
 func (x *index) block(topic string, pos, records, bytes, size uint64) *held {
 	n := len(x.chunks) - 1
 	h := x.topics[topic]
@@ -97,20 +95,19 @@ func (x *index) block(topic string, pos, records, bytes, size uint64) *held {
 	return h
 }
 
-// damage notes that nothing can be read from an offset on, where the positions
-// begin that may be lost.
+// damage notes that the segment is unreadable at an offset. The positions from from up to
+// to may be lost.
 func (x *index) damage(off int64, from, to uint64, time int64) {
 	x.chunk(off, from, time)
 	x.block(damagedTopic, from, 0, 0, 0).last = max(from, to-1)
 }
 
-// find returns the chunk in which a position stands, and the first one where it
-// stands before all.
+// find returns the chunk of a position, or the first chunk if the position is before all.
 func (x *index) find(pos uint64) int {
 	return max(0, sort.Search(len(x.chunks), func(i int) bool { return x.chunks[i].pos > pos })-1)
 }
 
-// encode returns the file of an index of a segment.
+// encode returns the content of the file of a segment's index.
 func (x *index) encode(g *segment) []byte {
 	b := []byte(indexStart)
 	b = binary.LittleEndian.AppendUint64(b, g.Salt)
@@ -223,7 +220,7 @@ func decodeIndex(b []byte, g *segment) (*index, error) {
 	return x, nil
 }
 
-// readAll returns what a file holds.
+// readAll returns the content of a file.
 func readAll(fsys vfs.FS, name string) ([]byte, error) {
 	f, err := fsys.Open(name)
 	if err != nil {
@@ -241,8 +238,7 @@ func readAll(fsys vfs.FS, name string) ([]byte, error) {
 	return b, nil
 }
 
-// withIndex calls do with the index of a segment, which it must not change or
-// keep.
+// withIndex calls do with the index of a segment. do must not change or keep it.
 func (s *Store) withIndex(g *segment, do func(*index) error) error {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
@@ -256,8 +252,8 @@ func (s *Store) withIndex(g *segment, do func(*index) error) error {
 	return do(x)
 }
 
-// sealedIndex returns the index of a sealed segment: from its file, or made anew
-// where that is missing or not valid.
+// sealedIndex returns the index of a sealed segment, from its file or, if that is missing
+// or invalid, rebuilt.
 func (s *Store) sealedIndex(g *segment) (*index, error) {
 	if g.Lost != "" {
 		x := newIndex()
@@ -279,9 +275,9 @@ func (s *Store) sealedIndex(g *segment) (*index, error) {
 	if err != nil {
 		return nil, err
 	}
-	_ = s.writeIndex(g, x) // it is made anew where it is missing
+	_ = s.writeIndex(g, x) // it is rebuilt if it is missing
 	if s.freed(g, fs.ErrNotExist) {
-		_ = s.fs.Remove(name) // it is one of nothing
+		_ = s.fs.Remove(name) // the segment is gone
 	}
 	s.indexes.put(g, x)
 	return x, nil
@@ -327,10 +323,10 @@ func (s *Store) writeIndex(g *segment, x *index) error {
 	return nil
 }
 
-// indexes keeps the indexes of sealed segments that were used last.
+// indexes is a cache of sealed segments' indexes.
 type indexes struct {
 	mu  sync.Mutex
-	all []cached // the last one used comes last
+	all []cached // the most recently used one is last
 }
 
 type cached struct {

@@ -19,86 +19,83 @@ import (
 	"github.com/dictwire/dictwire/store/internal/claims"
 )
 
-// Options are what a store can be told. Nil and the zero value mean the
-// defaults.
+// Options configure a store. Nil and the zero value mean the defaults.
 type Options struct {
-	// Durability is store.Fsync (the default) or store.OS, which does not wait
-	// for the disk. In a file system in memory (tmpfs), it is store.OS.
+	// Durability is store.Fsync (the default) or store.OS, which does not wait for the
+	// disk. On a file system in memory (tmpfs) it is always store.OS.
 	Durability store.Durability
 
-	// Reserve is how many bytes of the disk stay free. Zero means 1 GiB or 2 %
-	// of the disk, whichever is larger, but at most a tenth of the disk;
-	// negative means none. Open refuses a reserve that leaves nothing.
+	// Reserve is how many bytes must stay free on the disk. Zero means 1 GiB or 2 % of
+	// the disk, whichever is larger, but at most a tenth of the disk. Negative means
+	// none. Open refuses a reserve that leaves nothing.
 	Reserve int64
 
-	// Keep says what of a topic is kept. Nil means DefaultKeep.
+	// Keep returns the retention of a topic. Nil means DefaultKeep.
 	Keep func(topic string) Keep
 
-	// KeepEvery is how often that is looked after. Zero means a minute;
-	// negative means never.
+	// KeepEvery is the interval at which records beyond their retention are trimmed. Zero
+	// means a minute; negative means never.
 	KeepEvery time.Duration
 
-	// MaxTopics, MaxProducers and MaxCursors are how many of them there may be;
-	// one principal may have half. One more is refused with a *store.LimitError.
-	// Zero means 20,000, 4,000,000 and 100,000; negative means no limit.
+	// MaxTopics, MaxProducers and MaxCursors limit their numbers. One principal may have
+	// half of them. Creating one more fails with a *store.LimitError. Zero means 20,000,
+	// 4,000,000 and 100,000; negative means no limit.
 	MaxTopics, MaxProducers, MaxCursors int
 
-	// MaxStoredBytes is how much one principal may have stored, in bytes that its
-	// blocks take in the log, and 64 more of each. Beyond it, its appends are refused
-	// with a *store.LimitError until something of it is trimmed; what is on its way
-	// may exceed it. Zero means half of what the disk has beside the reserve, since the
-	// files take up to 1.3 times what is retained; but no limit for store.Anonymous,
-	// which everybody is where nobody is kept apart. Negative means no limit.
+	// MaxStoredBytes limits what one principal may have stored: the bytes that its blocks
+	// take in the log, plus 64 for each block. Beyond that, its appends fail with a
+	// *store.LimitError until something is trimmed; appends in progress may exceed it.
+	// Zero means half of the disk without the reserve, since the files take up to 1.3
+	// times what is retained; but no limit for store.Anonymous, the principal of
+	// everybody on servers without authentication. Negative means no limit.
 	MaxStoredBytes int64
 
-	// MaxSegment is how large segments grow, in bytes. Zero means 64 MiB.
+	// MaxSegment is the largest size of a segment, in bytes. Zero means 64 MiB.
 	MaxSegment int64
 
-	// Existing makes Open fail where there is no store, instead of making one.
-	// The error wraps os.ErrNotExist.
+	// Existing makes Open fail if there is no store, with an error that wraps
+	// os.ErrNotExist, instead of creating one.
 	Existing bool
 
-	// ReadOnly opens a store as it is at that moment, without a lock and without
-	// changing anything: another process may have it open, and it may lie where
-	// nothing can be written. There must be one. What is written later is not seen,
-	// and Follow waits in vain. Where files are missing, the rest can be read.
-	// What would change something is refused with ErrReadOnly. Salvage, Restored
-	// and what bounds the store don't count.
+	// ReadOnly opens a store as it is at that moment, without a lock and without changing
+	// anything. Another process may have it open, and the directory may be read-only. The
+	// store must exist. Later writes are not seen, and Follow waits in vain. Missing
+	// files do not matter to what the others hold. Changes are refused with ErrReadOnly.
+	// Salvage, Restored and all limits are ignored.
 	ReadOnly bool
 
-	// Salvage opens a store some of whose files are missing, and takes note that
-	// the damage is known: what the files held is lost, and everything else can
-	// be read.
+	// Salvage opens a store with missing files, and accepts their loss for good.
+	// Everything else can be read.
 	Salvage bool
 
-	// Restored says that the directory is a copy, made earlier, of a store that
-	// went on meanwhile. It gets another tag, so that positions from after the
-	// copy are refused, and don't stand for other records. Cursors are kept.
+	// Restored says that the directory is an older copy of a store that went on without
+	// it. The copy gets another tag, so that positions from after the copy are refused
+	// instead of naming other records. Cursors are kept.
 	Restored bool
 
-	// Damaged is told what Open finds damaged, until that was salvaged. Nil
-	// disables it.
+	// Damaged is called for damage that Open finds, until it is salvaged. Nil disables
+	// it.
 	Damaged func(Damage)
 
-	// Progress is told how many bytes Check has read, and Backup has copied, of how
-	// many, one call after the other. Nil disables it.
+	// Progress is called with the number of bytes that Check has read, or Backup has
+	// copied, and their total. Calls do not overlap. Nil disables it.
 	Progress func(done, total uint64)
 
-	// Fatal is told, once, that the log can't go on. It should end the process
-	// with an exit status that is not zero, and may do so at once: what was
-	// acknowledged is safe. It must not call the store. Where it returns, or is
-	// nil, all writes are refused from then on.
+	// Fatal is called, once, if the log can't go on. It should end the process with an
+	// exit status other than zero, and may do so at once, since whatever was acknowledged
+	// is safe. It must not call the store. If it returns, or is nil, all further writes
+	// are refused.
 	Fatal func(error)
 
-	// Now is the clock. Nil means time.Now. Where it jumps ahead, nothing is
-	// deleted for an hour because of an age that it has by that alone.
+	// Now is the clock. Nil means time.Now. If the clock jumps ahead, nothing is deleted
+	// for an hour that has become old enough only by the jump.
 	Now func() time.Time
 
-	// Logger is told when the clock jumps, and which segments can't be rewritten or
-	// removed. Nil disables it.
+	// Logger logs jumps of the clock, and segments that can't be rewritten or removed.
+	// Nil disables it.
 	Logger *slog.Logger
 
-	// FS is the file system. Nil means that of the operating system.
+	// FS is the file system. Nil means the operating system's.
 	FS vfs.FS
 }
 
@@ -109,15 +106,15 @@ type Store struct {
 	opts Options
 	dir  string
 
-	clock   *steady.Clock // by which things grow old
+	clock   *steady.Clock // for the age of records and producers
 	tag     string
-	head    header // of this opening; read only
+	head    header // of this opening; never changed
 	epoch   atomic.Uint64
 	damages []Damage
-	hidden  []Damage // which a replay came upon, and the next header is to tell of
+	hidden  []Damage // found by a replay, to be noted in the next header
 
-	snapshot *snapshot // of a store that is opened read-only
-	missing  []string  // its files
+	snapshot *snapshot // of a store that was opened read-only
+	missing  []string  // files
 
 	segments  segments
 	indexes   indexes
@@ -135,11 +132,11 @@ type Store struct {
 
 	appendings   sync.Pool    // of *appending
 	trimMu       sync.Mutex   // one trim, checkpoint or carry at a time
-	carried      uint64       // no state was set by a frame up to it alone; guarded by trimMu
-	carriedFrom  uint64       // where the frames end that carried them; guarded by trimMu
-	carriedBytes int64        // that they took; guarded by trimMu
+	carried      uint64       // all states of frames up to this one were carried; guarded by trimMu
+	carriedFrom  uint64       // the end of the frames that carried them; guarded by trimMu
+	carriedBytes int64        // the size of those frames; guarded by trimMu
 	rewriting    sync.Mutex   // one rewriting at a time; taken before trimMu
-	hurry        atomic.Int32 // who wait for it
+	hurry        atomic.Int32 // callers that wait for a rewriting
 	failure      atomic.Pointer[error]
 	broken       chan struct{} // closed when the log can't go on
 
@@ -151,11 +148,10 @@ type Store struct {
 	sparse chan struct{} // of capacity 1: there may be something to rewrite
 }
 
-// Open opens the store in a directory, and makes it where there is none. The
-// error wraps store.ErrLocked where another process has it open,
-// storedir.ErrForeign where the directory holds something else,
-// storedir.ErrReserve where Options.Reserve leaves nothing, and ErrDamaged where
-// files are missing.
+// Open opens the store in a directory, and creates it if there is none. The error wraps
+// store.ErrLocked if another process has it open, storedir.ErrForeign if the directory
+// holds something else, storedir.ErrReserve if Options.Reserve leaves no space, and
+// ErrDamaged if files are missing.
 func Open(ctx context.Context, dir string, o *Options) (*Store, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
@@ -190,8 +186,8 @@ func Open(ctx context.Context, dir string, o *Options) (*Store, error) {
 	}
 }
 
-// errHidden says that a replay has come upon damage of which the opening's header does
-// not tell: another opening is made, which does.
+// errHidden says that a replay has found damage that the opening's header does not
+// mention. Another opening, which mentions it, must be made.
 var errHidden = errors.New("damage was found")
 
 func newStore(dir string, opts Options) *Store {
@@ -207,7 +203,7 @@ func newStore(dir string, opts Options) *Store {
 
 func (s *Store) open() error {
 	r := &recovery{s: s, exp: 1, at: 1}
-	// Nothing is made where something else is.
+	// Create nothing in a directory that holds something else.
 	switch err := r.list(); {
 	case errors.Is(err, os.ErrNotExist):
 		if s.opts.Existing {
@@ -222,7 +218,7 @@ func (s *Store) open() error {
 		return os.ErrNotExist
 	}
 	lock, err := engine.LockDirectory(s.dir, s.fs)
-	if errors.As(err, new(*os.PathError)) { // the file can't be opened, whoever has a lock on it
+	if errors.As(err, new(*os.PathError)) { // the lock file can't be opened at all
 		return err
 	}
 	if err != nil {
@@ -232,7 +228,7 @@ func (s *Store) open() error {
 	return s.recover(r)
 }
 
-// release gives back what an opening took.
+// release releases what an opening has acquired.
 func (s *Store) release() error {
 	var errs []error
 	if s.states != nil {
@@ -245,7 +241,7 @@ func (s *Store) release() error {
 	return errors.Join(errs...)
 }
 
-// cause strips what repeats the name of a directory.
+// cause strips a repeated name of the directory.
 func cause(err error) error {
 	var path *os.PathError
 	var call *os.SyscallError
@@ -288,7 +284,7 @@ func (o *Options) fill() error {
 // path returns the path of a file in the store's directory.
 func (s *Store) path(name string) string { return s.fs.PathJoin(s.dir, name) }
 
-// create makes a file that can be read and written.
+// create creates a file for reading and writing.
 func (s *Store) create(name string) (vfs.File, error) {
 	return s.fs.OpenReadWrite(name, vfs.WriteCategoryUnspecified)
 }
@@ -314,7 +310,7 @@ func (s *Store) Ready(ctx context.Context) error {
 
 var errClosed = fmt.Errorf("%w: closed", store.ErrUnavailable)
 
-// enter begins a use of the store, which leave ends.
+// enter begins a use of the store, which ends with leave.
 func (s *Store) enter(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -337,8 +333,8 @@ func (s *Store) failed() error {
 	return nil
 }
 
-// fail notes that the log can't go on: after a failed sync nobody knows what is
-// on the disk, and a second one would not tell.
+// fail notes that the log can't go on: after a failed sync, the content of the disk is
+// unknown, and syncing again would not reveal it.
 func (s *Store) fail(err error) {
 	err = fmt.Errorf("%w: the log can't go on: %w", store.ErrUnavailable, err)
 	if !s.failure.CompareAndSwap(nil, &err) {
@@ -355,8 +351,8 @@ func (s *Store) position(block uint64) store.Position {
 	return store.Position{Tag: s.tag, Block: block}
 }
 
-// Close ends all reads, waits for the appends that are under way, and closes the
-// store. What comes later is store.ErrUnavailable.
+// Close ends all reads, waits for appends in progress, and closes the store. Later calls
+// return store.ErrUnavailable.
 func (s *Store) Close() error {
 	s.gate.Lock()
 	if s.closed {
@@ -372,13 +368,13 @@ func (s *Store) Close() error {
 		errs = append(errs, s.finish())
 	}
 	if f := s.failed(); f != nil && !s.opts.ReadOnly {
-		errs = []error{f} // of a log that gave up, nothing else is worth to be told
+		errs = []error{f} // after a failure of the log, other errors say nothing
 	}
 	return errors.Join(append(errs, s.release())...)
 }
 
-// finish writes that the log was closed, so that the next opening knows all
-// positions that were given.
+// finish writes that the log was closed, so that the next opening knows all used
+// positions.
 func (s *Store) finish() error {
 	var d draft
 	d.reset()

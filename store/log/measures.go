@@ -8,10 +8,10 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// measured is what a store measures of itself.
+// measured is what a store measures about itself.
 type measured struct{ appends, syncs, blocks histogram.Histogram }
 
-// synced notes that a group is durable, whose sync began at a time.
+// synced notes that a group is durable whose sync began at the given time.
 func (m *measured) synced(s *Store, began time.Time) {
 	if s.opts.Durability == store.Fsync {
 		m.syncs.Add(int64(time.Since(began)))
@@ -34,7 +34,7 @@ func (s *Store) Measures(ctx context.Context) (store.Measures, error) {
 // Keeps implements [store.Keeper].
 func (s *Store) Keeps(topic string) store.Keep { return s.opts.Keep(topic) }
 
-// room returns how much of the disk the store takes, and how much is left to it.
+// room returns how many bytes of the disk the store takes, and how many are free.
 func (s *Store) room() (taken, free uint64) {
 	taken = s.states.engine().Metrics().DiskSpaceUsage()
 	for _, g := range s.segments.list() {

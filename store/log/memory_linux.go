@@ -8,8 +8,8 @@ const (
 	magicRamfs = 0x858458f6
 )
 
-// inMemory reports whether a directory's file system is in memory, so that what is synced
-// survives the process and not the loss of power.
+// inMemory reports whether a directory's file system is in memory, where a sync does not
+// protect against the loss of power.
 func inMemory(dir string) bool {
 	var s syscall.Statfs_t
 	if err := syscall.Statfs(dir, &s); err != nil {

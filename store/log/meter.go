@@ -1,12 +1,13 @@
 package log
 
-// A meter tells how far a long work has come: see Options.Progress. Nil tells nobody.
+// A meter reports the progress of long work: see Options.Progress. A nil meter does
+// nothing.
 type meter struct {
 	tell        func(done, total uint64)
 	done, total uint64 // bytes
 }
 
-// meter returns what tells of a work of so many bytes.
+// meter returns a meter for work on the given number of bytes.
 func (s *Store) meter(total uint64) *meter {
 	if s.opts.Progress == nil {
 		return nil
@@ -14,7 +15,7 @@ func (s *Store) meter(total uint64) *meter {
 	return &meter{tell: s.opts.Progress, total: total}
 }
 
-// add takes note that so many bytes more are done.
+// add reports that n more bytes are done.
 func (m *meter) add(n uint64) {
 	if m == nil {
 		return
@@ -23,7 +24,7 @@ func (m *meter) add(n uint64) {
 	m.tell(min(m.done, m.total), m.total)
 }
 
-// Write implements [io.Writer]: it counts.
+// Write implements [io.Writer]: it counts p as done.
 func (m *meter) Write(p []byte) (int, error) {
 	m.add(uint64(len(p)))
 	return len(p), nil

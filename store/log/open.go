@@ -16,22 +16,22 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// recover opens the log that a recovery has listed the files of.
+// recover opens the log whose files a recovery has listed.
 func (s *Store) recover(r *recovery) error {
 	s.weaken()
 	if err := s.reserve.open(s.fs, s.dir, s.opts.Reserve); err != nil {
 		return err
 	}
-	s.reserve.spend(roomToCheckpoint) // what an opening writes, and so much more
+	s.reserve.spend(roomToCheckpoint) // for what an opening writes, and a checkpoint
 	if err := r.readHeads(); err != nil {
 		return err
 	}
-	switch { // the first segment is there before all else
+	switch { // the first segment is created before everything else
 	case r.fresh:
 		if err := s.start(r); err != nil {
 			return err
 		}
-	case !r.used: // a process was killed before it knew that
+	case !r.used: // a process was killed right after that
 		if err := r.syncFiles(); err != nil {
 			return err
 		}
@@ -58,7 +58,7 @@ func (s *Store) recover(r *recovery) error {
 	if len(r.damages) == 0 {
 		r.discard()
 	}
-	if s.opts.Salvage { // what is accepted is not come upon again
+	if s.opts.Salvage { // accepted damage is not found again
 		if err := s.checkpoint(); err != nil {
 			return err
 		}
@@ -75,7 +75,7 @@ func (s *Store) recover(r *recovery) error {
 	return nil
 }
 
-// weaken promises less where the disk is memory.
+// weaken lowers the durability if the disk is memory.
 func (s *Store) weaken() {
 	if vfs.Root(s.opts.FS) == vfs.Default && inMemory(s.dir) {
 		s.opts.Durability = store.OS
@@ -90,9 +90,10 @@ func (s *Store) tellDamage() {
 	}
 }
 
-// survey opens the states and finds out how far the log goes, in the recovery that it
-// returns. States that are older than what was freed, as an old copy of them is, miss what
-// that said, and are made anew: the log has it once more, for that.
+// survey opens the states and finds out how far the log goes, as the recovery that it
+// returns says. States may be older than frames that were freed, for example after they
+// were restored from a copy. They miss what those frames said, so they are rebuilt; the
+// log has everything once more for that purpose.
 func (s *Store) survey(r *recovery) (_ *recovery, applied uint64, rebuild bool, err error) {
 	if applied, rebuild, err = s.openStates(r); err != nil || r.fresh {
 		return r, applied, rebuild, err
@@ -107,8 +108,8 @@ func (s *Store) survey(r *recovery) (_ *recovery, applied uint64, rebuild bool, 
 	return s.survey(again)
 }
 
-// judge finds out how far the log goes, and what is damaged. The states have all up to
-// the frame applied, or are to be made anew.
+// judge finds out how far the log goes and what is damaged. The states include everything
+// up to the frame applied, or are to be rebuilt.
 func (r *recovery) judge(applied uint64, rebuild bool) error {
 	if !rebuild {
 		r.promise = max(r.promise, applied)
@@ -128,7 +129,7 @@ func (r *recovery) judge(applied uint64, rebuild bool) error {
 	return r.collect()
 }
 
-// know makes what is in memory follow from the log and the states.
+// know derives what is kept in memory from the log and the states.
 func (s *Store) know(r *recovery, applied uint64, rebuild bool) error {
 	var newest time.Time
 	if r.time > 0 {
@@ -140,8 +141,8 @@ func (s *Store) know(r *recovery, applied uint64, rebuild bool) error {
 	return s.replay(r, applied, rebuild)
 }
 
-// openStates opens the states, and says up to which frame they follow from the
-// log. Where they can't be read, or are of another log, they are made anew.
+// openStates opens the states and returns the last frame that they include. If they can't
+// be read, or belong to another log, they are rebuilt.
 func (s *Store) openStates(r *recovery) (applied uint64, rebuild bool, err error) {
 	dir := s.path(statesName)
 	if r.rebuild {
@@ -181,8 +182,8 @@ func (s *Store) openStates(r *recovery) (applied uint64, rebuild bool, err error
 	return 0, true, err
 }
 
-// start begins the opening: a segment of its own, with the frames that are to be
-// written anew, and its successor.
+// start begins the opening: it makes a segment, writes those frames into it that are to
+// be written again, and makes its successor.
 func (s *Store) start(r *recovery) error {
 	h, again, err := r.begin()
 	if err != nil {
@@ -228,7 +229,7 @@ func (s *Store) start(r *recovery) error {
 	return c.slots.write(h.Log, c.seq-1)
 }
 
-// begin makes the store one that goes on after a header.
+// begin makes the store continue after a header.
 func (s *Store) begin(h *header, time int64) {
 	s.tag, s.head, s.damages = h.Tag, *h, h.Damage
 	s.epoch.Store(h.Generation << 32)
@@ -264,7 +265,7 @@ func (s *Store) writeAgain(b []byte) error {
 	return nil
 }
 
-// syncOld syncs the segments that were not sealed, where they stay as they are.
+// syncOld syncs the unsealed segments that stay as they are.
 func (r *recovery) syncOld() error {
 	if len(r.damages) == 0 {
 		return nil
@@ -284,7 +285,7 @@ func (r *recovery) syncOld() error {
 	return nil
 }
 
-// syncFiles makes the files of all segments durable.
+// syncFiles makes all segments' files durable.
 func (r *recovery) syncFiles() error {
 	for n, revisions := range r.files {
 		for _, rev := range revisions {
@@ -300,8 +301,8 @@ func (r *recovery) syncFiles() error {
 	return syncDir(r.s.fs, r.s.dir)
 }
 
-// discard removes files that are of no use once the log is open: of openings that
-// were not finished, and of segments that were freed.
+// discard removes files that are useless once the log is open: those of unfinished
+// openings, and of freed segments.
 func (r *recovery) discard() {
 	live := r.s.segments.list()
 	for n, revisions := range r.files {
@@ -309,7 +310,7 @@ func (r *recovery) discard() {
 			if slices.ContainsFunc(live, func(g *segment) bool { return g.Number == n && g.Revision == rev }) {
 				continue
 			}
-			_ = r.s.fs.Remove(r.s.path(fileName(n, rev, segmentSuffix))) // the next opening does it, too
+			_ = r.s.fs.Remove(r.s.path(fileName(n, rev, segmentSuffix))) // the next opening tries again
 			_ = r.s.fs.Remove(r.s.path(fileName(n, rev, indexSuffix)))
 		}
 	}
