@@ -12,14 +12,14 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// producers are those that are in use, and some that were. The others are among
-// the states alone, so that memory does not grow with their number.
+// producers holds the producers in use, and some recent ones. All others are in the
+// states alone, so that memory does not grow with their number.
 type producers struct {
 	seed   maphash.Seed
 	shards [64]shard
 }
 
-// maxIdle is how many producers of a shard stay in memory.
+// maxIdle is how many unused producers of a shard stay in memory.
 const maxIdle = 64
 
 type shard struct {
@@ -27,15 +27,15 @@ type shard struct {
 	held map[store.Producer]*producer
 }
 
-// A producer belongs to whoever holds its turn: one append or claim at a time,
-// to its end.
+// A producer belongs to the holder of its turn: one append or claim at a time, until it
+// has ended.
 type producer struct {
 	turn chan struct{} // of capacity 1
-	uses int           // those who hold or wait for turn; guarded by shard.mu
+	uses int           // holders of turn, and those waiting for it; guarded by shard.mu
 
-	key    string // among the states
+	key    string // in the states
 	loaded bool
-	state  store.ProducerState // what is durable
+	state  store.ProducerState // the durable state
 }
 
 func (p *producers) init() {
@@ -49,7 +49,7 @@ func (p *producers) shard(name store.Producer) *shard {
 	return &p.shards[maphash.Comparable(p.seed, name)%uint64(len(p.shards))]
 }
 
-// acquire waits for the turn of a producer, and loads it.
+// acquire waits for the turn of a producer and loads it.
 func (s *Store) acquire(ctx context.Context, name store.Producer) (*producer, error) {
 	sh := s.producers.shard(name)
 	sh.mu.Lock()
@@ -93,7 +93,7 @@ func (s *Store) releaseTurn(name store.Producer, p *producer) {
 	sh.mu.Unlock()
 }
 
-// evict makes room for one more. sh.mu is held.
+// evict makes room for one more producer. sh.mu is held.
 func (sh *shard) evict() {
 	if len(sh.held) < maxIdle {
 		return
@@ -138,7 +138,7 @@ func (s *Store) Claim(ctx context.Context, name store.Producer, r store.ClaimReq
 	d.reset()
 	m := &commit{draft: &d}
 	if claim.New && p.state.Next > 0 {
-		// Those of a life before, which ended.
+		// Delete the rejections of an expired producer of the same name.
 		if err := s.deleteRejections(m, name, ^uint64(0)); err != nil {
 			return store.Claim{}, err
 		}
@@ -157,25 +157,23 @@ func (s *Store) Claim(ctx context.Context, name store.Producer, r store.ClaimReq
 	return claim, nil
 }
 
-// set adds a change of a state to the frame, with which there are so many names
-// more.
+// set adds a change of a state to the frame. by is how many names it adds.
 func (m *commit) set(key string, data []byte, by int) {
 	m.addEntry(key, data)
 	m.changes = append(m.changes, change{key, data, by})
 }
 
-// commitNew commits a frame that has all it is to have.
+// commitNew finishes the frame and commits it.
 func (s *Store) commitNew(m *commit) error {
 	m.finish()
 	m.turn = make(chan bool, 1)
 	return s.commit(m)
 }
 
-// needsNoSync reports whether a claim need not wait for the disk. Where nobody
-// counts the attempts of a new producer, a crash takes back nothing that the
-// answer says: a producer that is not known is answered the same. The claim is in
-// the log before the first append and before any other claim, which is answered
-// after its own sync.
+// needsNoSync reports whether a claim need not wait for the disk. For a new producer
+// whose attempts are not counted, a crash takes nothing back: an unknown producer gets
+// the same answer. The claim is in the log before the first append, and before any other
+// claim, which is synced before it is answered.
 func needsNoSync(c store.Claim, r store.ClaimRequest) bool {
 	return c.New && r.Attempt == 0 && !c.Lost
 }
@@ -198,13 +196,13 @@ func (s *Store) Rejections(ctx context.Context, name store.Producer, after uint6
 	}
 }
 
-// rejections returns the rejections above a number that are kept.
+// rejections returns the kept rejections after a number.
 func (s *Store) rejections(ctx context.Context, name store.Producer, after uint64) (all []store.Rejection, err error) {
 	if err := s.enter(ctx); err != nil {
 		return nil, err
 	}
 	defer s.leave()
-	p, err := s.acquire(ctx, name) // nothing is in flight then
+	p, err := s.acquire(ctx, name) // so that no append is in progress
 	if err != nil {
 		return nil, err
 	}
@@ -255,7 +253,7 @@ func (s *Store) Known(ctx context.Context, after store.Producer, limit int) (all
 	now := s.clock.Expiry()
 	whose := string(appendString([]byte{prefixProducer}, after.Principal))
 	var bad error
-	// What is after the names of a principal begins with a larger byte than any of theirs.
+	// What follows the names of a principal begins with a larger byte than any of them.
 	err = s.states.scan(producerKey(after)+"\x00", whose+"\xff", func(key string, v value) bool {
 		if v.data == nil {
 			return true
@@ -277,7 +275,7 @@ func (s *Store) Known(ctx context.Context, after store.Producer, limit int) (all
 	return all, err
 }
 
-// forget makes a producer unknown where it still should be.
+// forget removes a producer if should, called with its turn held, agrees.
 func (s *Store) forget(ctx context.Context, name store.Producer, should func(*producer) bool) error {
 	p, err := s.acquire(ctx, name)
 	if err != nil {
@@ -306,8 +304,8 @@ func (s *Store) forget(ctx context.Context, name store.Producer, should func(*pr
 	return nil
 }
 
-// deleteRejections adds to a frame that a producer's rejections below a number
-// are deleted, where there are any.
+// deleteRejections adds to a frame that a producer's rejections below a number are
+// deleted, if there are any.
 func (s *Store) deleteRejections(m *commit, name store.Producer, below uint64) error {
 	return s.states.scan(rejectedKey(name, 0), rejectedKey(name, below), func(key string, v value) bool {
 		if v.data != nil {
@@ -317,8 +315,8 @@ func (s *Store) deleteRejections(m *commit, name store.Producer, below uint64) e
 	})
 }
 
-// forgetOld forgets the producers whose time is over. They stand in the order in
-// which that comes, at the latest that was known when they were claimed.
+// forgetOld forgets expired producers. They are ordered by their expiry as it was known
+// when they were claimed.
 func (s *Store) forgetOld(ctx context.Context) error {
 	var keys []string
 	now := s.clock.Expiry()
@@ -338,8 +336,8 @@ func (s *Store) forgetOld(ctx context.Context) error {
 	return nil
 }
 
-// expire forgets the producer of an expiry key, or gives it the key of the time
-// that it has by now.
+// expire forgets the producer of an expiry key, or moves the key to the producer's
+// present expiry.
 func (s *Store) expire(ctx context.Context, key string, now time.Time) error {
 	if err := s.enter(ctx); err != nil {
 		return err
@@ -367,8 +365,8 @@ func (s *Store) expire(ctx context.Context, key string, now time.Time) error {
 	return nil
 }
 
-// appendProducer appends a producer so that those of a principal, and of a topic,
-// stand together.
+// producerName returns a key under which the producers of a principal, and of a topic,
+// are consecutive.
 func producerName(prefix byte, p store.Producer) string {
 	b := appendString([]byte{prefix}, p.Principal)
 	b = append(append(b, p.Topic...), 0)
@@ -393,7 +391,7 @@ func parseProducerKey(key string) (p store.Producer, ok bool) {
 	return store.Producer{Principal: string(principal), Topic: string(rest[:i]), Name: string(rest[i+1:])}, true
 }
 
-// rejectedKey is the key of the rejections of a block that begins with a number.
+// rejectedKey returns the key of the rejections of a block that begins with a number.
 func rejectedKey(p store.Producer, first uint64) string {
 	b := append([]byte(producerName(prefixRejected, p)), 0)
 	return string(binary.BigEndian.AppendUint64(b, first))
@@ -407,8 +405,8 @@ func expiryTime(t time.Time) string {
 	return string(binary.BigEndian.AppendUint64([]byte{prefixExpiry}, uint64(max(0, t.Unix()))))
 }
 
-// encodeRejections encodes rejections with consecutive numbers, those in a row
-// that say the same only once.
+// encodeRejections encodes rejections with consecutive numbers. Equal ones in a row are
+// encoded once.
 func encodeRejections(all []store.Rejection) (b []byte) {
 	for len(all) > 0 {
 		r, n := all[0], 1

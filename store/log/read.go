@@ -30,39 +30,39 @@ func (s *Store) Read(ctx context.Context, from store.Position, o store.ReadOptio
 	}
 }
 
-// A reader is one Read. While its caller works, and while it waits, it holds
-// nothing of the store but an open file.
+// A reader is one Read. While it waits, or its caller works, it holds nothing of the
+// store except an open file.
 type reader struct {
 	s      *Store
 	o      store.ReadOptions
 	topics *store.Patterns   // o.Topics
-	at     store.Position    // everything below is done
-	said   store.Position    // the caller knows that all below is done
-	fresh  bool              // it misses nothing that was trimmed before
-	told   map[string]uint64 // the topics' trims that are told
+	at     store.Position    // everything before it is done
+	said   store.Position    // the caller knows that everything before it is done
+	fresh  bool              // trims before the reading are not reported
+	told   map[string]uint64 // the trims of each topic that were reported
 
-	trims uint64 // how many there had been when it looked last
+	trims uint64 // topics.trims as of the last look
 
-	segment *segment     // that it was in last
-	off     int64        // nothing before it is to be read there
-	parts   []part       // of it, which are to be read
-	planned uint64       // everything below is in parts, or of no interest
+	segment *segment     // the last one read
+	off     int64        // where reading goes on in it
+	parts   []part       // of it, still to be read
+	planned uint64       // everything before it is in parts, or not selected
 	sc      *scanner     // of the first part
-	block   *store.Block // scratch; nil until it is needed
-	largest int64        // that was decoded into block, in bytes
-	held    int64        // bytes, of the read's room
-	worked  int64        // bytes that were decoded since others came first
-	quiet   time.Time    // since when the reader has said nothing
+	block   *store.Block // scratch; nil until needed
+	largest int64        // largest size decoded into block, in bytes
+	held    int64        // bytes held of the read's room
+	worked  int64        // bytes decoded since the reader last yielded the processor
+	quiet   time.Time    // when the reader last yielded a batch
 }
 
-// politeBytes is how much a reader decodes before others come first: those who append wait
-// for little, again and again, and readers that lag would keep the processors from them.
+// politeBytes is how much a reader decodes before it yields the processor. Appends need
+// it for short times, again and again, and must not wait for readers that lag behind.
 const politeBytes = 128 << 10
 
-// errStop ends a read whose caller has stopped.
+// errStop ends a read whose loop has ended.
 var errStop = errors.New("stop")
 
-// begin checks where and what is read.
+// begin checks the arguments of the read.
 func (r *reader) begin(ctx context.Context) error {
 	for _, p := range r.o.Topics {
 		if err := store.CheckPattern(p); err != nil {
@@ -129,7 +129,7 @@ func (r *reader) read(ctx context.Context, yield func(store.ReadBatch, error) bo
 	}
 }
 
-// wait waits at the head, and reports whether it was in vain.
+// wait waits at the head for something new. It reports whether it timed out.
 func (r *reader) wait(ctx context.Context, grown waiter) bool {
 	r.free(ctx) // an idle reader holds nothing
 	timer := time.NewTimer(r.o.Progress)
@@ -144,8 +144,8 @@ func (r *reader) wait(ctx context.Context, grown waiter) bool {
 	return false
 }
 
-// step reads the next frame, and yields what it has. It reports whether there was
-// one; else all below head is done.
+// step reads the next frame and yields its blocks. It reports whether there was a frame;
+// if not, everything before head is done.
 func (r *reader) step(ctx context.Context, yield func(store.ReadBatch, error) bool) (head uint64, more bool, err error) {
 	window, err := r.window(ctx)
 	if err != nil {
@@ -177,7 +177,7 @@ func (r *reader) step(ctx context.Context, yield func(store.ReadBatch, error) bo
 		if pos < r.at.Block {
 			continue
 		}
-		// What is read is settled; the head says so a moment later.
+		// What was read is settled, but the head is updated a moment later.
 		for r.s.topics.head.Load() <= pos && ctx.Err() == nil {
 			runtime.Gosched()
 		}
@@ -189,7 +189,7 @@ func (r *reader) step(ctx context.Context, yield func(store.ReadBatch, error) bo
 	return head, true, r.progress(yield)
 }
 
-// progress says how far the reader is, where it has said nothing for a while.
+// progress yields the reader's position if it has yielded nothing for a while.
 func (r *reader) progress(yield func(store.ReadBatch, error) bool) error {
 	switch now := time.Now(); {
 	case r.at == r.said || r.quiet.IsZero():
@@ -203,7 +203,7 @@ func (r *reader) progress(yield func(store.ReadBatch, error) bool) error {
 	return nil
 }
 
-// next goes to the next frame or damage.
+// next advances to the next frame or damage.
 func (r *reader) next(ctx context.Context, window int) (found bool, head uint64, err error) {
 	if err := r.s.enter(ctx); err != nil {
 		return false, 0, err
@@ -224,7 +224,7 @@ func (r *reader) next(ctx context.Context, window int) (found bool, head uint64,
 			r.off, r.parts = r.parts[0].to, r.parts[1:]
 		}
 		if len(r.parts) == 0 {
-			if r.at.Block < r.planned { // the rest is of no interest
+			if r.at.Block < r.planned { // the rest is not selected
 				r.at = r.s.position(r.planned)
 			}
 			if r.at.Block >= head {
@@ -247,13 +247,13 @@ func (r *reader) next(ctx context.Context, window int) (found bool, head uint64,
 		if err != nil {
 			return false, head, unavailable(err)
 		}
-		r.sc.heads = true // blocks are checked when they are decoded
+		r.sc.heads = true // bodies are verified when blocks are decoded
 		r.sc.pos, r.sc.gaps, r.sc.room = p.pos, true, window
 	}
 }
 
-// freed reports whether an error says that the reader's segment is gone, since all
-// in it is trimmed. The reader then goes on after it.
+// freed reports whether err means that the reader's segment is gone because everything in
+// it was trimmed. The reader then goes on after it.
 func (r *reader) freed(err error) bool {
 	if !r.s.freed(r.segment, err) {
 		return false
@@ -262,15 +262,15 @@ func (r *reader) freed(err error) bool {
 	return true
 }
 
-// errTrimmed says that something was trimmed, which is to be told first.
+// errTrimmed says that something was trimmed, which must be reported first.
 var errTrimmed = errors.New("trimmed")
 
-// plan decides what is to be read next: parts of the segment where the reader is,
-// or of the next one. It reports whether there is any.
+// plan chooses the parts to read next, of the current segment or the next one. It reports
+// whether there are any.
 func (r *reader) plan(head uint64) (ok bool, err error) {
 	all := r.s.segments.list()
 	if r.trims != r.s.topics.trims.Load() {
-		return false, errTrimmed // what was trimmed may be in none of them
+		return false, errTrimmed // the trimmed blocks may be in none of them
 	}
 	for _, g := range all {
 		end := min(g.end.Load(), head)
@@ -293,7 +293,7 @@ func (r *reader) plan(head uint64) (ok bool, err error) {
 	return false, nil
 }
 
-// yield yields a block that the reader is to see.
+// yield yields a block that the reader selects.
 func (r *reader) yield(ctx context.Context, yield func(store.ReadBatch, error) bool, it *item, pos uint64, time int64) error {
 	at, next := r.s.position(pos), r.s.position(pos+1)
 	if pos == r.at.Block {
@@ -332,7 +332,7 @@ func (r *reader) yield(ctx context.Context, yield func(store.ReadBatch, error) b
 	return nil
 }
 
-// broken yields that a block is damaged whose head is whole.
+// broken yields the damage of a block whose head is intact.
 func (r *reader) broken(yield func(store.ReadBatch, error) bool, it *item, at, next store.Position, err error) error {
 	var b store.Block
 	topic := topicOf(&b, it)
@@ -349,11 +349,11 @@ func (r *reader) damaged(yield func(store.ReadBatch, error) bool, d *hole) error
 	if d.to == 0 {
 		to = r.s.position(r.parts[0].end)
 	}
-	if to.Block <= from.Block { // no block was there
+	if to.Block <= from.Block { // it held no block
 		return nil
 	}
 	err := d.err
-	if r.segment.Lost == "" { // else that says all
+	if r.segment.Lost == "" { // Lost says everything
 		err = fmt.Errorf("%s at %d: %w", r.segment.name(), d.off, err)
 	}
 	return r.tell(yield, &store.DamageError{From: from, To: to, Err: err})
@@ -367,7 +367,7 @@ func (r *reader) tell(yield func(store.ReadBatch, error) bool, d *store.DamageEr
 	return nil
 }
 
-// trimmed yields what was trimmed where the reader would have come to.
+// trimmed yields what was trimmed of the topics since the reader's position.
 func (r *reader) trimmed(yield func(store.ReadBatch, error) bool) error {
 	fresh := r.fresh
 	r.fresh = false
@@ -402,11 +402,11 @@ func (r *reader) trimmed(yield func(store.ReadBatch, error) bool) error {
 	return nil
 }
 
-// only reports whether one topic is read, by its name.
+// only reports whether the reader selects a single topic by name.
 func (r *reader) only() bool { return len(r.o.Topics) == 1 && !strings.HasSuffix(r.o.Topics[0], "*") }
 
-// gap yields that a reader's position was given before the log was opened, and is
-// not known to it: what stood there is lost.
+// gap yields the loss of a position that was handed out before the log was opened, and
+// that the log does not know.
 func (r *reader) gap(yield func(store.ReadBatch, error) bool) error {
 	for _, g := range r.s.head.Gaps {
 		if g.From < r.at.Block && r.at.Block < g.To {

@@ -8,11 +8,11 @@ import (
 	"slices"
 )
 
-// viewTries is how often a store is opened read-only that seems damaged. A process that
-// has it open changes it meanwhile; what is damaged is so each time.
+// viewTries is how often a store that seems damaged is opened again. Another process may
+// be changing it, which looks like damage; real damage is found every time.
 const viewTries = 5
 
-// openReadOnly opens what a snapshot holds.
+// openReadOnly opens the store that a snapshot holds.
 func openReadOnly(ctx context.Context, dir string, o Options) (*Store, error) {
 	var told []string
 	for try := 1; ; try++ {
@@ -38,7 +38,7 @@ func openReadOnly(ctx context.Context, dir string, o Options) (*Store, error) {
 	}
 }
 
-// view opens the store as it is. What an opening does to go on with a log, it leaves.
+// view opens the store as it is, without the steps by which an opening continues a log.
 func (s *Store) view() error {
 	sn, err := takeSnapshot(s.opts.FS, s.dir)
 	if err != nil {

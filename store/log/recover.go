@@ -9,47 +9,47 @@ import (
 	"github.com/dictwire/dictwire/internal/storedir"
 )
 
-// A recovery is what an opening finds, and what follows from it.
+// A recovery is what an opening finds on the disk, and its conclusions.
 //
-// A log is opened anew with a segment of its own. Nothing is appended to an older
-// one: what stands there beyond what was known to be synced may not be on the
-// disk, though it can be read. It is written anew.
+// An opening starts a segment of its own, and appends nothing to older ones: frames there
+// that were not known to be synced may be readable without being on the disk. They are
+// written again.
 type recovery struct {
 	s      *Store
-	files  map[uint64][]uint64 // the revisions of the segments that are there
-	heads  map[uint64]*header  // of the segments that are there, or of which another one tells; in brief
-	anew   []*header           // of files that are there, of segments that were rewritten
-	start  map[uint64]int64    // where their frames begin
-	rest   []string            // files that are of no use once the log is open
-	used   bool                // there is more than segments
+	files  map[uint64][]uint64 // the revisions of each segment
+	heads  map[uint64]*header  // of the segments, also those that only another header describes; in brief
+	anew   []*header           // of rewritten segments' files
+	start  map[uint64]int64    // where the frames of each segment begin
+	rest   []string            // files that are useless once the log is open
+	used   bool                // there are files other than segments
 	fresh  bool                // the log is new
 	copied bool                // the directory is a backup that was never opened
 
-	rebuild bool    // the states are made anew, whatever they are
-	mark    *mark   // of the states; nil where there is none
-	promise uint64  // the last frame of which anything says that it was synced
-	newest  *header // of the opening that counts; nil in a new log
-	next    uint64  // the number that no segment had
+	rebuild bool    // the states must be rebuilt
+	mark    *mark   // of the states, or nil
+	promise uint64  // the last frame that is said to be synced
+	newest  *header // of the opening that counts; nil for a new log
+	next    uint64  // a segment number above all others
 	gen     uint64  // the highest generation
-	pos     uint64  // no block has a higher position
+	pos     uint64  // above all positions of blocks
 	time    int64   // of the last frame
 
 	live    []*segment      // sealed
 	found   []found         // not sealed
 	exp     uint64          // the sequence number after the last frame
-	at      uint64          // the position after it
-	closed  bool            // it says that the log was closed
-	ended   bool            // beyond, nothing counts
-	freed   []uint64        // segments that the frames say are not needed
-	notes   []*rewriting    // of which the frames tell
-	said    map[uint64]said // by frame: so events, which are many, hold no pointers
-	old     []*segment      // sealed, before this opening
+	at      uint64          // the position after that frame
+	closed  bool            // that frame says that the log was closed
+	ended   bool            // no more frames count
+	freed   []uint64        // segments that are no longer needed, according to the frames
+	notes   []*rewriting    // rewritings, according to the frames
+	said    map[uint64]said // by frame; kept apart, so that the many events hold no pointers
+	old     []*segment      // sealed ones, before this opening
 	damages []Damage
 	missing []string // files
 }
 
-// ErrDamaged is what Open wraps where files of the store are missing or can't be
-// read: see Options.Salvage.
+// ErrDamaged is wrapped by the error of Open if files of the store are missing or can't
+// be read: see Options.Salvage.
 var ErrDamaged = errors.New("files of the store are missing or damaged")
 
 const (
@@ -59,7 +59,7 @@ const (
 	temporary  = ".tmp"
 )
 
-// list looks at what is in the directory, and refuses what is not ours.
+// list lists the directory, and refuses one that holds something else.
 func (r *recovery) list() error {
 	names, err := r.s.fs.List(r.s.dir)
 	if err != nil {
@@ -100,7 +100,7 @@ func (r *recovery) list() error {
 
 // readHeads reads the headers of all segments.
 func (r *recovery) readHeads() error {
-	var stray []*header // in a file that has another one's name
+	var stray []*header // in files named after another segment
 	for n, revisions := range r.files {
 		slices.Sort(revisions)
 		for _, rev := range revisions {
@@ -120,7 +120,7 @@ func (r *recovery) readHeads() error {
 			}
 		}
 	}
-	// What else there is was made after the first header was durable.
+	// Anything else was made after the first header was durable.
 	if r.fresh = len(r.heads) == 0 && !r.used; len(r.heads) == 0 && r.used {
 		return fmt.Errorf("%w: no segment has a valid header", ErrDamaged)
 	}
@@ -147,8 +147,8 @@ func (r *recovery) readHeads() error {
 	return nil
 }
 
-// note notes what a header says of the log that is true wherever it stands: what was
-// synced, and which numbers and positions were given.
+// note notes what a header says that holds even if its opening does not count: what was
+// synced, and which numbers and positions were used.
 func (r *recovery) note(h *header) {
 	r.promise = max(r.promise, h.Synced)
 	r.gen = max(r.gen, h.Generation)
@@ -161,7 +161,7 @@ func (r *recovery) note(h *header) {
 	}
 }
 
-// readHead reads one header, perhaps in brief; nil where it is not valid.
+// readHead reads a header, perhaps in brief. It returns nil if the header is invalid.
 func (r *recovery) readHead(n, rev uint64, brief bool) (*header, int64, error) {
 	f, err := r.s.fs.Open(r.s.path(fileName(n, rev, segmentSuffix)))
 	if err != nil {
@@ -170,18 +170,18 @@ func (r *recovery) readHead(n, rev uint64, brief bool) (*header, int64, error) {
 	defer f.Close()
 	h, start, err := readHeader(f, brief)
 	if err != nil {
-		return nil, 0, nil // what it says may stand elsewhere
+		return nil, 0, nil // another header may repeat it
 	}
 	return h, start, nil
 }
 
-// choose finds the newest opening that was finished, and its newest header.
+// choose finds the newest finished opening and its newest header.
 //
-// An opening was finished when a segment follows its own, or a frame stands
-// after those that it wrote anew, or those are whole. Another one is as if it had
-// not begun: what it wrote anew stands where it was.
+// An opening is finished if its segment has a successor, or has a frame after those that
+// it wrote again, or if those are all intact. An unfinished opening does not count:
+// whatever it wrote again is still in the old segments.
 func (r *recovery) choose() error {
-	openings := map[uint64]uint64{} // with the number of its newest segment
+	openings := map[uint64]uint64{} // the newest segment of each
 	for n, h := range r.heads {
 		openings[h.Opening] = max(openings[h.Opening], n)
 	}
@@ -201,10 +201,10 @@ func (r *recovery) choose() error {
 	return fmt.Errorf("%w: no opening of the log was finished", ErrDamaged)
 }
 
-// readNewest reads what the header says by which the log goes on.
+// readNewest reads the header by which the log continues.
 func (r *recovery) readNewest(n uint64) error {
 	r.newest = r.heads[n]
-	if _, ok := r.start[n]; !ok { // another segment repeats it
+	if _, ok := r.start[n]; !ok { // the header of another segment repeats it
 		return nil
 	}
 	h, _, err := r.readHead(n, 0, false)
@@ -214,7 +214,7 @@ func (r *recovery) readNewest(n uint64) error {
 	return err
 }
 
-// finished reports whether an opening of which there is one segment was.
+// finished reports whether an opening with a single segment was finished.
 func (r *recovery) finished(h *header) (bool, error) {
 	if len(r.files[h.Number]) == 0 {
 		return false, nil
@@ -233,7 +233,7 @@ func (r *recovery) finished(h *header) (bool, error) {
 	return beyond || whole >= h.Again || r.promise > top, nil
 }
 
-// open returns what is known of a segment that is not sealed.
+// open describes a segment that is not sealed.
 func (r *recovery) open(h *header, first uint64) sealed {
 	l := sealed{Number: h.Number, Salt: h.Salt, First: first, Position: h.Position, Start: h.Start}
 	if start, ok := r.start[h.Number]; ok {

@@ -9,10 +9,10 @@ import (
 	"github.com/dictwire/dictwire/store/internal/names"
 )
 
-// replay makes the states follow from the log to its end.
+// replay brings the states up to date with the log.
 //
-// What of sealed segments can't be read, and no header tells of, is noted in hidden:
-// nobody would miss the numbers and cursors that are lost with it.
+// Unreadable parts of sealed segments that no header mentions are noted in hidden:
+// otherwise nobody would notice that numbers and cursors were lost with them.
 func (s *Store) replay(r *recovery, applied uint64, rebuild bool) error {
 	if err := s.loadTopics(); err != nil {
 		return err
@@ -46,8 +46,7 @@ func (s *Store) replay(r *recovery, applied uint64, rebuild bool) error {
 	return nil
 }
 
-// loadTopics loads the topics, as the states have them, and how much each principal has
-// stored.
+// loadTopics loads the topics from the states, and how much each principal has stored.
 func (s *Store) loadTopics() error {
 	s.topics.trims.Store(1)
 	if err := s.topics.stored.load(s.states); err != nil {
@@ -63,30 +62,30 @@ func (s *Store) loadTopics() error {
 	})
 }
 
-// A replayer makes changes of states of the frames of the log.
+// A replayer applies the frames of the log to the states.
 type replayer struct {
 	s       *Store
 	rebuild bool
-	sealed  bool // what is not valid in the segment is damage that nobody was told of
+	sealed  bool // invalid bytes in the segment are damage that was not reported
 	block   store.Block
 
-	// What blocks say of producers, which is not among the states yet: most frames say
-	// so, and only the last one counts.
+	// producers holds changes by blocks that are not in the states yet. Most frames have
+	// one, and only the last one of each producer counts.
 	producers map[store.Producer]*replayed
 }
 
-// maxReplayed is how many producers a replay keeps beside the states.
+// maxReplayed is how many producers are held outside the states.
 const maxReplayed = 4096
 
-// A replayed is a producer as the blocks say.
+// A replayed is a producer according to the blocks.
 type replayed struct {
 	key    string
-	before []byte // what the states have
+	before []byte // its value in the states
 	state  store.ProducerState
 	seq    uint64 // of the last frame
 }
 
-// producer returns a producer that a block is of.
+// producer returns the producer of a block.
 func (p *replayer) producer(name store.Producer) (*replayed, error) {
 	if r := p.producers[name]; r != nil {
 		return r, nil
@@ -111,7 +110,7 @@ func (p *replayer) producer(name store.Producer) (*replayed, error) {
 	return r, nil
 }
 
-// flush puts the producers among the states.
+// flush writes the producers to the states.
 func (p *replayer) flush() {
 	for _, r := range p.producers {
 		p.put(r.key, r.seq, r.before, appendState(nil, r.state))
@@ -182,11 +181,11 @@ func (p *replayer) frame(f *frame, damaged bool) error {
 	return nil
 }
 
-// replayBlock changes what a block changes: its topic, and its producer.
+// replayBlock applies a block to its topic and its producer.
 func (p *replayer) replayBlock(f *frame, it *item, pos uint64, damaged bool) error {
 	b, s := &p.block, p.s
 	if _, err := b.PeekHead(it.data[:it.head]); err != nil {
-		return nil //nolint:nilerr // a reader tells
+		return nil //nolint:nilerr // readers report it
 	}
 	t := s.topic(b.Topic)
 	s.own(t, names.Owner(b))
@@ -214,7 +213,7 @@ func (p *replayer) replayBlock(f *frame, it *item, pos uint64, damaged bool) err
 	return nil
 }
 
-// put sets a state, and counts it where it is a name that comes or goes.
+// put sets a state, and counts a name that is added or removed.
 func (p *replayer) put(key string, seq uint64, before, data []byte) {
 	s, by := p.s, 0
 	switch {
@@ -230,7 +229,7 @@ func (p *replayer) put(key string, seq uint64, before, data []byte) {
 	s.quotas.count(key, by)
 }
 
-// entry sets a state as a frame says.
+// entry applies a frame's change of a state.
 func (p *replayer) entry(key string, seq uint64, data []byte) error {
 	if len(key) == 0 {
 		return nil
@@ -271,7 +270,7 @@ func (p *replayer) entry(key string, seq uint64, data []byte) error {
 	return nil
 }
 
-// carry sets a state as an older frame did, unless a newer one has.
+// carry sets a state as an older frame did, unless a newer frame has set it.
 func (p *replayer) carry(b []byte) error {
 	seq, n := binary.Uvarint(b)
 	if n <= 0 {
@@ -293,7 +292,7 @@ func (p *replayer) carry(b []byte) error {
 		p.flush()
 	}
 	v, err := p.s.states.get(string(key))
-	if err != nil || v.seq > seq || v.seq == seq && !p.rebuild { // a block says less of its producer
+	if err != nil || v.seq > seq || v.seq == seq && !p.rebuild { // a block in the same frame says less about its producer
 		return err
 	}
 	if rest[0] == 0 {
@@ -302,14 +301,14 @@ func (p *replayer) carry(b []byte) error {
 	return p.entry(string(key), seq, rest[1:])
 }
 
-// salvages reports whether damage is accepted: what the topics held of it is not counted
-// any more.
+// salvages reports whether damage is to be accepted: what was lost is then no longer
+// counted in its topics.
 func (r *recovery) salvages() bool {
 	return r.s.opts.Salvage && r.newest != nil && len(r.damages)+len(r.newest.Damage) > 0
 }
 
-// recount counts what the topics hold, and how much each principal has stored, in all
-// segments.
+// recount recounts the content of the topics, and how much each principal has stored,
+// from all segments.
 func (s *Store) recount() error {
 	s.topics.stored.clear()
 	for _, t := range s.topics.byName {

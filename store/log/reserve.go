@@ -13,37 +13,37 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// A reserve watches how much of the disk is free while something is written, and holds
-// room for what gives space back: a file that is as large as a segment, and has no
-// content. Where the disk is full, it is removed before something is trimmed, freed or
-// rewritten, and nothing else is written until it is there again.
+// A reserve checks that enough of the disk stays free, and reserves room for work that
+// frees space: a file as large as a segment, without content. On a full disk it is
+// removed before a trim, a free or a rewriting. Until it is there again, nothing else is
+// written.
 type reserve struct {
 	fs    vfs.FS
 	dir   string
 	want  uint64 // bytes that stay free
-	total uint64 // of the disk; 0 where it is not known
+	total uint64 // of the disk; 0 if unknown
 
 	mu     sync.Mutex
 	looked time.Time
-	left   int64 // bytes that may be written until it looks again
-	err    error // why nothing more is written
-	size   int64 // that the file should have
-	held   int64 // that it has
-	spent  bool  // it was removed for what gives space back
-	never  bool  // no room can be held
-	users  int   // for whom it was removed, and who are not done
-	short  bool  // there was no room for the last segment
+	left   int64 // bytes that may be written before the next look
+	err    error // why nothing more may be written
+	size   int64 // wanted size of the file
+	held   int64 // actual size
+	spent  bool  // it was removed for work that frees space
+	never  bool  // room can't be reserved
+	users  int   // work in progress for which it was removed
+	short  bool  // there was no room for the latest segment
 }
 
 const (
-	// lookEvery is how long what was seen of the disk counts.
+	// lookEvery is how long a look at the disk counts.
 	lookEvery = time.Second
 
 	reserveName = "reserve"
 	minHeld     = 1 << 20
 )
 
-// open begins to watch. The error says that nothing could ever be written.
+// open takes the first look. It returns an error if nothing could ever be written.
 func (r *reserve) open(fs vfs.FS, dir string, want int64) error {
 	r.fs, r.dir = fs, dir
 	if info, err := fs.Stat(r.path()); err == nil && !info.IsDir() {
@@ -52,20 +52,20 @@ func (r *reserve) open(fs vfs.FS, dir string, want int64) error {
 	u, err := fs.GetDiskUsage(dir)
 	if err != nil {
 		r.want = 0
-		return nil //nolint:nilerr // a file system that can't tell has no reserve
+		return nil //nolint:nilerr // no figures, no reserve
 	}
 	r.total = u.TotalBytes
 	r.want, err = storedir.Reserve(want, storedir.Usual(u.TotalBytes), u.TotalBytes, working)
 	return err
 }
 
-// working is what the first segments and a checkpoint of the states take.
+// working is the space for the first segments and a checkpoint.
 const working = 12 << 20
 
 func (r *reserve) path() string { return r.fs.PathJoin(r.dir, reserveName) }
 
-// hold makes the file at least as large as size. What was spent is there again then.
-// The error says why it is not, and passes.
+// hold makes the file at least as large as size, and makes it again if it was removed.
+// The error is transient.
 func (r *reserve) hold(size int64) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -75,12 +75,12 @@ func (r *reserve) hold(size int64) error {
 	return nil
 }
 
-// fill makes the file as large as it should be. r.mu is held.
+// fill makes the file as large as wanted. r.mu is held.
 func (r *reserve) fill() error {
 	switch {
 	case r.never:
 		return nil
-	case r.users > 0 && r.spent: // it is theirs
+	case r.users > 0 && r.spent: // the room is in use
 		return syscall.ENOSPC
 	}
 	f, err := r.fs.OpenReadWrite(r.path(), vfs.WriteCategoryUnspecified)
@@ -90,7 +90,7 @@ func (r *reserve) fill() error {
 	switch {
 	case err == nil:
 		r.held, r.spent, r.err, r.looked = r.size, false, nil, time.Time{}
-	case passes(err) && r.held > 0: // what there is stays
+	case passes(err) && r.held > 0: // keep what there is
 	case passes(err):
 		r.remove()
 		r.spent = true
@@ -101,21 +101,21 @@ func (r *reserve) fill() error {
 	return err
 }
 
-// spend gives back the room for something of n bytes, if there is less on the disk.
+// spend frees the room for work that needs n bytes, unless the disk has them free.
 func (r *reserve) spend(n int64) {
 	if r.lacks(n) {
 		r.release()
 	}
 }
 
-// lacks reports whether fewer bytes than n are free on the disk.
+// lacks reports whether fewer than n bytes are free on the disk.
 func (r *reserve) lacks(n int64) bool {
 	u, err := r.fs.GetDiskUsage(r.dir)
 	return err == nil && u.AvailBytes < uint64(n)
 }
 
-// use is spend for something that takes a while, in which nobody else takes the room;
-// it returns what ends that.
+// use is spend for work that takes a while. Nobody else takes the room until done is
+// called.
 func (r *reserve) use(n int64) (done func()) {
 	r.mu.Lock()
 	r.users++
@@ -135,21 +135,21 @@ func (r *reserve) lacked(room bool) {
 	r.short = room
 }
 
-// isSpent reports whether the room is not there.
+// isSpent reports whether the file was removed.
 func (r *reserve) isSpent() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.spent
 }
 
-// isShort reports whether appends wait for room, or not enough is held.
+// isShort reports whether appends wait for room, or the file is too small.
 func (r *reserve) isShort() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.spent || r.short || r.size > r.held && !r.never
 }
 
-// release gives back the room, and reports whether there was any.
+// release removes the file, and reports whether there was one.
 func (r *reserve) release() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -163,10 +163,10 @@ func (r *reserve) release() bool {
 
 func (r *reserve) remove() {
 	r.held = 0
-	_ = r.fs.Remove(r.path()) // where it stays, it is tried again
+	_ = r.fs.Remove(r.path()) // if that fails, it is tried again
 }
 
-// check returns an error where there is no room to write n bytes.
+// check returns an error if there is no room to write n bytes.
 func (r *reserve) check(n int) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -189,7 +189,7 @@ func (r *reserve) look() error {
 	}
 	u, err := r.fs.GetDiskUsage(r.dir)
 	if err != nil || r.want == 0 {
-		return nil //nolint:nilerr // a file system that can't tell has no reserve
+		return nil //nolint:nilerr // no figures, no reserve
 	}
 	if u.AvailBytes >= r.want {
 		r.left = min(r.left, int64((u.AvailBytes-r.want)/2))
@@ -198,7 +198,7 @@ func (r *reserve) look() error {
 	return fmt.Errorf("%w: %d MiB of the disk are free, and %d are the reserve", store.ErrUnavailable, u.AvailBytes>>20, r.want>>20)
 }
 
-// maxSegment returns how large segments grow: on a small disk, to a sixteenth of it.
+// maxSegment returns the largest size of a segment: on a small disk, a sixteenth of it.
 func (s *Store) maxSegment() int64 {
 	if s.reserve.total == 0 {
 		return s.opts.MaxSegment
@@ -206,7 +206,7 @@ func (s *Store) maxSegment() int64 {
 	return min(s.opts.MaxSegment, max(int64(min(s.reserve.total/16, 1<<62)), minSegment))
 }
 
-// holdRoom holds as much room as the largest segment takes, where there is so much.
+// holdRoom reserves room for the largest segment, if the disk has it.
 func (s *Store) holdRoom() {
 	size := min(minHeld, s.opts.MaxSegment)
 	for _, g := range s.segments.list() {

@@ -13,13 +13,13 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// A rewriting says that sealed segments that followed each other were rewritten into
-// one: what of them was not trimmed, with its numbers and positions, and damage as
-// damage. It stands in the header of the file, and in a frame of the log: that frame
-// decides which files count.
+// A rewriting says that consecutive sealed segments were rewritten into one, which holds
+// what was not trimmed, under the same numbers and positions, and their damage as damage.
+// It is in the header of the file and in a frame of the log. That frame decides which
+// files count.
 //
-//	copy, sync, rename, sync the directory ─▶ frame ─▶ unlink the old files
-//	      the old files count                  │ the new file counts
+//		copy, sync, rename, sync the directory ─▶ frame ─▶ unlink the old files
+//	        the old files count                  │ the new file counts
 type rewriting struct {
 	sealed
 	Of     []uint64 `json:"of"` // their numbers
@@ -36,7 +36,7 @@ const (
 	rewriteStep = 1 << 20
 )
 
-// rewriteSparse rewrites segments until no more than maxSparse is wasted.
+// rewriteSparse rewrites segments until no more space is wasted than maxSparse allows.
 func (s *Store) rewriteSparse(ctx context.Context, paced bool) error {
 	if !paced {
 		s.hurry.Add(1)
@@ -69,7 +69,7 @@ func (s *Store) rewriteSparse(ctx context.Context, paced bool) error {
 	}
 }
 
-// rewrite rewrites segments into one. Where that fails, they stay as they are.
+// rewrite rewrites segments into one. If it fails, they stay as they are.
 func (s *Store) rewrite(ctx context.Context, run []*segment) error {
 	w := &rewriter{s: s, run: run}
 	err := w.rewrite(ctx)
@@ -78,7 +78,7 @@ func (s *Store) rewrite(ctx context.Context, run []*segment) error {
 	}
 	switch {
 	case s.freed(w.run[0], err):
-		return nil // others are to be rewritten now
+		return nil // the choice must be made again
 	case err == nil, passes(err), errors.Is(err, errClosed), ctx.Err() != nil, s.failed() != nil:
 		return err
 	}
@@ -93,12 +93,12 @@ func (s *Store) rewrite(ctx context.Context, run []*segment) error {
 	return spoiltError{fmt.Errorf("rewrite %s: %w", w.run[0].name(), err)}
 }
 
-// A spoiltError says that a segment can't be rewritten, and others perhaps can.
+// A spoiltError says that a segment can't be rewritten; others may be.
 type spoiltError struct{ error }
 
 func (e spoiltError) Unwrap() error { return e.error }
 
-// A rewriter copies what is left of segments into a file.
+// A rewriter copies what is left of segments into one file.
 type rewriter struct {
 	s       *Store
 	run     []*segment
@@ -107,12 +107,12 @@ type rewriter struct {
 	to      rewriting
 	file    vfs.File
 	seed    uint32
-	off     int64 // where the next frame goes
+	off     int64 // of the next frame
 	buf     []byte
-	damages uint64 // that were copied
+	damages uint64 // unreadable parts that were copied
 	draft   draft
 	block   store.Block
-	began   time.Time // the step
+	began   time.Time // of the current step
 }
 
 func (w *rewriter) rewrite(ctx context.Context) (err error) {
@@ -163,7 +163,7 @@ func (w *rewriter) rewrite(ctx context.Context) (err error) {
 		return err
 	}
 	installed, err := w.install(g, x)
-	if installed || s.failed() != nil { // which of the files counts, the log says
+	if installed || s.failed() != nil { // the log says which of the files counts
 		made = ""
 	}
 	return err
@@ -176,7 +176,7 @@ func (w *rewriter) enter(ctx context.Context) error {
 	return err
 }
 
-// breathe ends a step: what was written is synced, and others come first for a while.
+// breathe ends a step: it syncs what was written and lets others work for a while.
 func (w *rewriter) breathe(ctx context.Context) error {
 	if err := w.flush(); err != nil {
 		return err
@@ -201,7 +201,7 @@ func (w *rewriter) breathe(ctx context.Context) error {
 func (w *rewriter) copy(ctx context.Context, g *segment) error {
 	sc, err := w.s.scan(g, g.Start, g.Size)
 	if err != nil {
-		w.run = []*segment{g} // only this one is to blame
+		w.run = []*segment{g} // the others may be rewritten
 		return err
 	}
 	defer sc.close()
@@ -219,7 +219,7 @@ func (w *rewriter) copy(ctx context.Context, g *segment) error {
 			}
 		}
 	}
-	if sc.err != nil { // only this one is to blame
+	if sc.err != nil { // the others may be rewritten
 		w.run = []*segment{g}
 	}
 	return sc.err
@@ -239,7 +239,7 @@ func (w *rewriter) frame(sc *scanner) error {
 	if left == 0 {
 		return nil
 	}
-	if sc.damage != nil { // whose it is can't be told
+	if sc.damage != nil { // its owner is unknown
 		w.damages++
 		b := sc.raw()
 		reseal(b, w.seed, w.off, f.synced)
@@ -276,7 +276,7 @@ func (w *rewriter) isLeft(pos uint64, it *item) bool {
 	return !w.s.isTrimmed(topicOf(&w.block, it), pos)
 }
 
-// hole writes that something can't be read.
+// hole writes a frame for something that can't be read.
 func (w *rewriter) hole(g *segment, sc *scanner) {
 	d := *sc.damage
 	if d.last == 0 {
@@ -309,7 +309,7 @@ func (w *rewriter) flush() error {
 	return err
 }
 
-// finish makes the file whole, durably.
+// finish completes the file, durably.
 func (w *rewriter) finish() error {
 	s := w.s
 	w.to.Size = w.off
@@ -342,8 +342,8 @@ func (w *rewriter) close() error {
 	return f.Close()
 }
 
-// check reads the file and returns its index. Until it is known to be whole, the old
-// files stay.
+// check reads the file and returns its index. The old files stay until it is known to be
+// intact.
 func (w *rewriter) check(g *segment) (*index, error) {
 	x, err := w.s.buildIndex(g)
 	if err != nil {
@@ -361,8 +361,8 @@ func (w *rewriter) check(g *segment) (*index, error) {
 	return x, nil
 }
 
-// install puts the new file in the place of the old ones, and reports whether it did.
-// Where some of them were freed meanwhile it does not.
+// install replaces the old files by the new one. It reports false if some of the old
+// segments were freed meanwhile.
 func (w *rewriter) install(g *segment, x *index) (done bool, err error) {
 	s := w.s
 	s.trimMu.Lock()
@@ -390,7 +390,7 @@ func (w *rewriter) install(g *segment, x *index) (done bool, err error) {
 	if err := s.commitNew(m); err != nil {
 		return false, err
 	}
-	_ = s.writeIndex(g, x) // it is made anew where it is missing
+	_ = s.writeIndex(g, x) // it is rebuilt if it is missing
 	if waste, err := s.waste(g); err == nil {
 		g.stuck = waste
 	}

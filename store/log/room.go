@@ -7,15 +7,14 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// What a reader holds while it reads blocks that are not large: as much as would be
-// good, and as little as will do.
+// What a reader holds while it reads blocks of ordinary size: the preferred amount, and
+// the least.
 const (
 	goodRoom = 2 * scanBytes
 	someRoom = 12 << 10
 )
 
-// ask makes sure that the reader has so many bytes of its [store.Room]. Nothing is
-// locked.
+// ask makes sure that the reader holds enough of its [store.Room]. Nothing is locked.
 func (r *reader) ask(ctx context.Context, bytes int64) error {
 	if r.o.Room == nil || bytes <= r.held {
 		return nil
@@ -29,8 +28,7 @@ func (r *reader) ask(ctx context.Context, bytes int64) error {
 	return nil
 }
 
-// window returns how much of a file is read at a time, with the room that there
-// is.
+// window returns how much of a file to read at a time, within the room that is available.
 func (r *reader) window(ctx context.Context) (int, error) {
 	switch {
 	case r.o.Room == nil:
@@ -44,14 +42,13 @@ func (r *reader) window(ctx context.Context) (int, error) {
 	return scanBytes, nil
 }
 
-// decoded returns how many bytes a block takes when it is decoded, beside the
-// frame that it is in.
+// decoded returns how many bytes a decoded block takes in addition to its frame.
 func (i *item) decoded() int64 { return int64(i.bytes) + 4*int64(i.records) }
 
-// blocks are those that no reader has.
+// blocks holds spare blocks of readers.
 var blocks = sync.Pool{New: func() any { return new(store.Block) }}
 
-// keepLast leaves the last batch as it is, for a caller who has stopped at it.
+// keepLast keeps the last batch valid after the loop has ended.
 func (r *reader) keepLast() {
 	r.block = nil
 	if r.sc != nil {

@@ -11,44 +11,44 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// A scanner reads the frames of a segment in order. Where there is no valid one
-// it looks for the next.
+// A scanner reads the frames of a segment in order. If there is no valid frame, it
+// searches for the next one.
 //
 //	for sc.next() {
 //		if sc.damage != nil { … } else { … sc.frame … }
 //	}
 //	err := sc.err
 type scanner struct {
-	off    int64 // of the frame, or where the damage begins
+	off    int64 // of the frame or the damage
 	frame  frame
-	damage *hole // what can't be read; then there is no frame
+	damage *hole // an unreadable part, in place of a frame
 	err    error // of the file
 
-	seq  uint64 // of the next frame, where there is no damage
+	seq  uint64 // of the next frame, if it is intact
 	pos  uint64 // of the next block
 	time int64  // of the last frame
-	gaps bool   // frames may be missing: the segment was rewritten
+	gaps bool   // frames may be missing, since the segment was rewritten
 
 	file   vfs.File
 	seed   uint32
 	at     int64 // the next frame's offset
 	limit  int64
-	window []byte // what was read, from base on
+	window []byte // bytes read, beginning at base
 	base   int64
-	held   bool  // frame was found beyond damage, which is told first
-	heads  bool  // bodies are not checked
-	lost   *hole // all there is, where there is no file
-	room   int   // how much is read at a time, and how large a frame may be; 0 for no bound
-	want   int   // how large a frame is that is larger
+	held   bool  // a frame was found after damage, which is reported first
+	heads  bool  // bodies are not verified
+	lost   *hole // the whole segment, if there is no file
+	room   int   // bytes to read at a time, and the largest frame; 0: no limit
+	want   int   // the size of a frame that is larger than room
 }
 
-// A hole is a part of a segment that can't be read.
+// A hole is an unreadable part of a segment.
 type hole struct {
 	off, end    int64
-	first, last uint64 // sequence numbers of the frames that stood there
+	first, last uint64 // sequence numbers of the lost frames
 	from, to    uint64 // positions that may be lost
 	err         error
-	known       bool // the frame's header is whole: it says what is lost
+	known       bool // the frame's header is intact, and says what is lost
 }
 
 const scanBytes = 256 << 10
@@ -68,7 +68,7 @@ func (s *Store) scan(g *segment, from, limit int64) (*scanner, error) {
 	}, nil
 }
 
-// close closes the segment. The bytes of its frames are no longer valid.
+// close closes the segment. The bytes of its frames become invalid.
 func (sc *scanner) close() {
 	if sc.file != nil {
 		_ = sc.file.Close()
@@ -76,13 +76,13 @@ func (sc *scanner) close() {
 	sc.keepWindow()
 }
 
-// windows are those of scanBytes that no scanner has.
+// windows holds spare windows of scanners.
 var windows = sync.Pool{New: func() any {
 	b := make([]byte, scanBytes)
 	return &b
 }}
 
-// keepWindow leaves the window to another scanner.
+// keepWindow gives the window to windows.
 func (sc *scanner) keepWindow() {
 	if w := sc.window[:cap(sc.window)]; len(w) == scanBytes {
 		windows.Put(&w)
@@ -90,7 +90,7 @@ func (sc *scanner) keepWindow() {
 	sc.window = nil
 }
 
-// next goes to the next frame or damage, and reports whether there is one.
+// next advances to the next frame or damage, and reports whether there is one.
 func (sc *scanner) next() bool {
 	sc.damage, sc.lost, sc.want = sc.lost, nil, 0
 	if sc.damage != nil {
@@ -126,7 +126,7 @@ func (sc *scanner) next() bool {
 	return true
 }
 
-// accept takes the frame that was found. Where its body is damaged, that is told
+// accept accepts the frame that was found. If its body is damaged, it reports damage
 // instead.
 func (sc *scanner) accept() bool {
 	f := &sc.frame
@@ -160,7 +160,8 @@ func (sc *scanner) try() bool {
 	if size == 0 {
 		return false
 	}
-	// What is no frame has a length at random: it is not read to see that.
+	// Bytes that are not a frame have a random length. Check the number before reading so
+	// much.
 	if seq := binary.LittleEndian.Uint64(b[16:]); seq < sc.seq || !sc.gaps && seq-sc.seq > uint64(sc.limit)/frameHeader {
 		return false
 	}
@@ -174,10 +175,10 @@ func (sc *scanner) try() bool {
 
 var zeros [512]byte
 
-// skip goes to the next offset at which a frame may begin.
+// skip advances to the next offset at which a frame may begin.
 func (sc *scanner) skip() {
 	sc.at += frameAlign
-	// Space that was allocated ahead is zero.
+	// Space allocated ahead is zero.
 	for sc.at < sc.limit && sc.err == nil {
 		if len(sc.bytes(frameHeader)) < frameHeader {
 			break
@@ -200,7 +201,7 @@ func (sc *scanner) skip() {
 	}
 }
 
-// bytes returns n bytes at sc.at, fewer where the file ends.
+// bytes returns n bytes at sc.at, or fewer at the end of the file.
 func (sc *scanner) bytes(n int) []byte {
 	if k := sc.at - sc.base; k >= 0 && k+int64(n) <= int64(len(sc.window)) {
 		return sc.window[k : k+int64(n)]
@@ -230,17 +231,15 @@ func (sc *scanner) bytes(n int) []byte {
 	return sc.window[:min(n, k)]
 }
 
-// append appends the hole as a rewritten segment tells of it: the numbers of the last
-// frame and the position after it, both after those of the frame that tells of it, and
-// the error's text.
+// append appends the hole as a frame of a rewritten segment stores it: the number of lost
+// frames and positions, counted from the frame's own, and the error's text.
 func (d *hole) append(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, d.last+1-d.first)
 	dst = binary.AppendUvarint(dst, d.to-d.from)
 	return append(dst, d.err.Error()...)
 }
 
-// hole returns what the frame says that could not be read, nil where it says nothing
-// of that kind.
+// hole returns the hole that the frame stores, or nil if it is another kind of frame.
 func (f *frame) hole() *hole {
 	if len(f.items) != 1 || f.items[0].kind != kindHole {
 		return nil

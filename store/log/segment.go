@@ -19,45 +19,45 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// A header is what a segment's file begins with. It is JSON, so that people can
-// read it.
+// A header is at the beginning of a segment's file. It is JSON, so that people can read
+// it.
 type header struct {
 	Number     uint64 `json:"number"`  // of the segment
 	Opening    uint64 `json:"opening"` // the segment with which the log was opened
-	Salt       uint64 `json:"salt"`    // random; in the sums of the segment's frames
+	Salt       uint64 `json:"salt"`    // random; part of the frames' checksums
 	Generation uint64 `json:"generation"`
-	Log        string `json:"log"` // random, of all segments of a log and of its copies
+	Log        string `json:"log"` // random, the same in all segments of a log and its copies
 	Tag        string `json:"tag"` // of the positions
 
-	// Base is the sequence number before the first frame of an opening's
-	// segment, of which the first Again ones were written anew: they stood in an
-	// older segment, and it was not known that they were synced.
+	// Base is the sequence number before the first frame of an opening's segment. The
+	// first Again frames after it were written again: they were in an older segment, and
+	// were not known to be synced.
 	Base  uint64 `json:"base"`
 	Again uint64 `json:"again,omitempty"`
 
 	Synced   uint64   `json:"synced"`   // the last frame that was synced
-	Position uint64   `json:"position"` // of the segment's first block, or a lower one
-	Next     uint64   `json:"next"`     // no block had this position or a higher one before
+	Position uint64   `json:"position"` // of the segment's first block, or lower
+	Next     uint64   `json:"next"`     // all blocks before have lower positions
 	Time     int64    `json:"time"`     // of the frame before
 	Live     []sealed `json:"live,omitempty"`
-	Damage   []Damage `json:"damage,omitempty"` // that was found and not accepted yet
+	Damage   []Damage `json:"damage,omitempty"` // found, and not accepted yet
 	Gaps     []gap    `json:"gaps,omitempty"`
 
-	// Rewritten is of a file that has taken the place of others. Such a header says
-	// nothing of an opening.
+	// Rewritten is set in a file that has replaced others. Such a header does not
+	// describe an opening.
 	Rewritten *rewriting `json:"rewritten,omitempty"`
 
-	Previous *header `json:"previous,omitempty"` // that of the segment before, of the same opening
+	Previous *header `json:"previous,omitempty"` // of the segment before, of the same opening
 	Start    int64   `json:"start,omitempty"`    // in Previous: where its frames begin
 }
 
-// A sealed is what a header says of a segment with older frames.
+// A sealed describes a segment with older frames.
 type sealed struct {
 	Number   uint64 `json:"n"`
 	Revision uint64 `json:"rev,omitempty"` // how often it was rewritten
 	Salt     uint64 `json:"salt"`
 	First    uint64 `json:"first"`          // sequence numbers
-	Last     uint64 `json:"last,omitempty"` // 0 where the segment is the active one
+	Last     uint64 `json:"last,omitempty"` // 0 for the active segment
 	Position uint64 `json:"pos"`            // of the first block
 	End      uint64 `json:"end,omitempty"`  // after the last one
 	Start    int64  `json:"start"`          // where the first frame stands
@@ -66,34 +66,34 @@ type sealed struct {
 	Lost     string `json:"lost,omitempty"` // why nothing of it can be read
 }
 
-// A gap is positions that were passed over, since nobody knew whether they were
-// used.
+// A gap is a range of positions that was skipped, since it was not known which were used.
 type gap struct {
 	From uint64 `json:"from"`
 	To   uint64 `json:"to"`
 }
 
-// A Damage is something that could not be read when the log was opened.
+// A Damage is something that was unreadable when the log was opened.
 type Damage struct {
-	From uint64 `json:"from,omitempty"` // positions; To is 0 where no block is lost
+	From uint64 `json:"from,omitempty"` // positions; To is 0 if no block is lost
 	To   uint64 `json:"to,omitempty"`
 	Text string `json:"text"`
 
-	// Known says that only records are lost: their topic, producer and numbers are
+	// Known says that only records are lost, and their topic, producer and numbers are
 	// known.
 	Known bool `json:"known,omitempty"`
 }
 
-// headerGap is what headers end at a multiple of: no frame shares a page with one.
+// headerGap is the alignment of the end of a header, so that no frame shares a page with
+// one.
 const headerGap = 4096
 
 var errHeader = errors.New("no valid header")
 
-// encode returns the header as a file begins with it.
+// encode returns the header as it is at the beginning of a file.
 func (h *header) encode() []byte {
 	body, err := json.Marshal(h)
 	if err != nil {
-		panic(err) // numbers and strings
+		panic(err) // it holds only numbers and strings
 	}
 	b := append([]byte(segmentStart), make([]byte, headerAt-magicSize)...)
 	binary.LittleEndian.PutUint32(b[magicSize:], uint32(len(body)))
@@ -102,16 +102,16 @@ func (h *header) encode() []byte {
 	return append(b, make([]byte, -len(b)&(headerGap-1))...)
 }
 
-// headerAt is where the JSON of a header begins.
+// headerAt is the offset of a header's JSON.
 const headerAt = magicSize + 4 + 4
 
-// headerSum sums a header: what the file begins with, and the JSON.
+// headerSum returns the checksum of a header: of the magic, and of the JSON.
 func headerSum(b []byte) uint32 {
 	return crc32.Update(crc32.Checksum(b[:magicSize], castagnoli), castagnoli, b[headerAt:])
 }
 
-// headerSize returns how long a header is, without the zeros after it, or 0 where b
-// can't be what one begins with.
+// headerSize returns the length of a header without the zeros after it, or 0 if b can't
+// be the beginning of one.
 func headerSize(b []byte) int64 {
 	if len(b) < headerAt {
 		return 0
@@ -119,14 +119,14 @@ func headerSize(b []byte) int64 {
 	return headerAt + int64(binary.LittleEndian.Uint32(b[magicSize:]))
 }
 
-// validHeader reports whether a header's sum is right, of whatever version it is.
+// validHeader reports whether a header's checksum is right, in whatever version.
 func validHeader(b []byte) bool {
 	return len(b) >= headerAt && headerSum(b) == binary.LittleEndian.Uint32(b[magicSize+4:])
 }
 
 // readHeader reads the header of a segment, and returns where the frames begin. In brief,
-// it lacks what a header says of other segments, which is most of it: of all segments of a
-// large store, that is much.
+// it leaves out what the header says about other segments: most of it, which adds up in a
+// large store.
 func readHeader(f vfs.File, brief bool) (*header, int64, error) {
 	b := make([]byte, headerGap)
 	if n, err := f.ReadAt(b, 0); err != nil && !errors.Is(err, io.EOF) {
@@ -161,7 +161,7 @@ func readHeader(f vfs.File, brief bool) (*header, int64, error) {
 	return h, end, nil
 }
 
-// seed returns what the sums of a segment's frames begin with.
+// seed returns the initial value of the checksums of a segment's frames.
 func seed(number, salt uint64) uint32 {
 	var b [16]byte
 	binary.LittleEndian.PutUint64(b[:], number)
@@ -169,7 +169,7 @@ func seed(number, salt uint64) uint32 {
 	return crc32.Checksum(b[:], castagnoli)
 }
 
-// revision returns how often the file was rewritten that the header stands in.
+// revision returns how often the header's file was rewritten.
 func (h *header) revision() uint64 {
 	if h.Rewritten == nil {
 		return 0
@@ -177,7 +177,7 @@ func (h *header) revision() uint64 {
 	return h.Rewritten.Revision
 }
 
-// isTemporary reports whether a name is that of a file that was not finished.
+// isTemporary reports whether a name is that of an unfinished file.
 func isTemporary(name string) bool {
 	name, ok := strings.CutSuffix(name, temporary)
 	_, _, segment := parseName(name, segmentSuffix)
@@ -213,27 +213,27 @@ func parseName(name, suffix string) (number, revision uint64, ok bool) {
 	return number, revision, number > 0 && fileName(number, revision, suffix) == name
 }
 
-// A segment is one that has frames, or will have: the active one.
+// A segment is a segment with frames, or the active segment's successor.
 type segment struct {
-	sealed // Last, End and Size count once it is sealed
+	sealed // Last, End and Size are set when it is sealed
 
 	seed uint32
 
-	end  atomic.Uint64 // the position after the last block that readers may see
-	size atomic.Int64  // where that block's frame ends
+	end  atomic.Uint64 // the position after the last block visible to readers
+	size atomic.Int64  // the end of that block's frame
 
 	mu   sync.RWMutex
 	live *index // of the active segment, guarded by mu; nil once it is sealed
 
-	// Of a sealed one, guarded by Store.trimMu:
-	weights []weight // once that was asked
-	stuck   int64    // bytes that nothing gives back
+	// Of a sealed segment, guarded by Store.trimMu:
+	weights []weight // nil until they are asked for
+	stuck   int64    // wasted bytes that a rewriting could not free
 	spoilt  bool     // it can't be rewritten
 
-	// Of the active segment and its successor, the committer's:
+	// Of the active segment and its successor; these belong to the committer:
 	header *header
 	file   vfs.File
-	room   int64   // up to where space is allocated
+	room   int64   // where the allocated space ends
 	zeros  *zeroer // of the successor
 }
 
@@ -242,12 +242,12 @@ func newSegment(d sealed) *segment {
 	g.end.Store(d.End)
 	g.size.Store(d.Size)
 	if d.Lost != "" {
-		g.size.Store(max(d.Size, 1)) // a reader comes to it, and tells
+		g.size.Store(max(d.Size, 1)) // so that a reader looks at it and reports the loss
 	}
 	return g
 }
 
-// isSealed reports whether no frame comes to the segment any more.
+// isSealed reports whether the segment gets no more frames.
 func (g *segment) isSealed() bool {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
@@ -257,7 +257,7 @@ func (g *segment) isSealed() bool {
 // name returns the name of the segment's file.
 func (g *segment) name() string { return fileName(g.Number, g.Revision, segmentSuffix) }
 
-// segments are those that have frames, in their order; the last one is active.
+// segments lists the segments with frames, in order. The last one is active.
 type segments struct {
 	mu  sync.RWMutex
 	all []*segment // never changed in place
@@ -275,7 +275,7 @@ func (s *segments) add(g *segment) {
 	s.all = append(s.all[:len(s.all):len(s.all)], g)
 }
 
-// after returns the first segment that ends after a position, nil where none does.
+// after returns the first segment that ends after a position, or nil.
 func (s *segments) after(pos uint64) *segment {
 	all := s.list()
 	i := sort.Search(len(all), func(i int) bool { return all[i].end.Load() > pos })
@@ -285,7 +285,7 @@ func (s *segments) after(pos uint64) *segment {
 	return all[i]
 }
 
-// replace takes segments out, and puts others where the first of them was.
+// replace replaces consecutive segments by others.
 func (s *segments) replace(gone []*segment, by ...*segment) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -300,8 +300,8 @@ func (s *segments) replace(gone []*segment, by ...*segment) {
 	s.all = kept
 }
 
-// freed reports whether an error says that a segment's file is gone, since all in
-// it is trimmed, or what is left stands elsewhere.
+// freed reports whether err means that a segment's file is gone: everything in it is
+// trimmed, or it was rewritten.
 func (s *Store) freed(g *segment, err error) bool {
 	return errors.Is(err, fs.ErrNotExist) && !slices.Contains(s.segments.list(), g)
 }

@@ -7,9 +7,10 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// slots is a small file that says what is synced, after each sync. It is never
-// synced itself: it is for a process that was killed, whose last frames no later
-// frame vouches for. There are two slots, so that a torn one leaves the other.
+// slots is a small file that is overwritten after each sync with what is synced. It is
+// never synced itself: it serves a process that was killed, for whose last frames there
+// is no later frame that says so. Two slots are written in turn, so that a torn one
+// leaves the other.
 //
 //	tag       16 bytes, with zeros after it
 //	sequence   8 bytes
@@ -26,8 +27,8 @@ const (
 	slotGap   = 4096
 )
 
-// promised returns the last frame that the slots say was synced. Slots of
-// another log don't count.
+// promised returns the last synced frame according to the slots. Slots of another log
+// don't count.
 func promised(b []byte, tag string) (seq uint64) {
 	for at := 0; at+slotSize <= len(b); at += slotGap {
 		s := b[at : at+slotSize]

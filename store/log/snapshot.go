@@ -13,33 +13,34 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// A snapshot is the files of a store as they were at one moment, while a process may
-// have it open: no lock is taken, and nothing is changed. It is a file system, which
-// holds that one directory.
+// A snapshot is the files of a store at one moment, taken without a lock and without
+// changing anything, while another process may have the store open. It is a file system
+// that holds that one directory.
 //
-// What it holds is open, so that what is removed meanwhile can still be read; of the
-// segments, the oldest ones, which go first, and the newest two, since descriptors are
-// scarce. The slots are read first, then come the states, then the segments, the newest one first: so
-// nothing tells of a frame that is not there. A file ends where it did, and a segment
-// that may be written to after the last frame that stood in it.
+// Files are kept open, so that they can be read even if they are removed. Of the segments
+// it keeps only the oldest, which are removed first, and the newest two, since
+// descriptors are scarce. It reads the slots first, then the states, then the segments
+// from the newest to the oldest, so that nothing mentions a frame that is missing. Each
+// file ends where it ended then; a segment that is still written to ends after its last
+// complete frame.
 type snapshot struct {
 	vfs.FS
 
 	dir      string
 	names    []string           // of the directory
-	states   []string           // of the directory of the states; nil where there is none
-	pinned   map[string]*pinned // by path: the slots, the states, the segments
-	segments []revision         // in their order
+	states   []string           // of the states' directory; nil if there is none
+	pinned   map[string]*pinned // by path: slots, states, segments
+	segments []revision         // in order
 }
 
-// A pinned is a file of a snapshot.
+// A pinned is an open file of a snapshot.
 type pinned struct {
 	file vfs.File
 	size int64
 	read io.ReaderAt // the first size bytes
 }
 
-// maxPinned is how many files of segments are kept open, beside the newest two.
+// maxPinned is how many segments are kept open in addition to the newest two.
 const maxPinned = 126
 
 // A revision is a file of a segment.
@@ -47,17 +48,18 @@ type revision struct{ number, revision uint64 }
 
 func (v revision) name() string { return fileName(v.number, v.revision, segmentSuffix) }
 
-// snapshotTries is how often a snapshot is begun, where the files change meanwhile.
+// snapshotTries is how often a snapshot is started again because the files changed
+// meanwhile.
 const snapshotTries = 100
 
 var (
 	errMoved = errors.New("its files change faster than they can be opened")
 
-	// errRemoved says that a process that has the store open has removed a segment. It
-	// wraps store.ErrUnavailable.
+	// errRemoved says that another process has removed a segment. It wraps
+	// store.ErrUnavailable.
 	errRemoved = unavailable(errors.New("removed since the store was opened read-only: open it again"))
 
-	// ErrReadOnly is what changes wrap of a store that was opened with
+	// ErrReadOnly is wrapped by the error of any change to a store that was opened with
 	// Options.ReadOnly. It wraps store.ErrUnavailable.
 	ErrReadOnly = unavailable(errors.New("opened read-only"))
 )
@@ -94,7 +96,7 @@ func (sn *snapshot) take() (err error) {
 	slices.SortFunc(sn.segments, func(a, b revision) int {
 		return cmp.Or(cmp.Compare(a.number, b.number), cmp.Compare(a.revision, b.revision))
 	})
-	begun := false // the newest one has frames
+	begun := false // the newest segment has frames
 	for i, v := range slices.Backward(sn.segments) {
 		if i >= maxPinned && i < sn.sealed() {
 			continue
@@ -114,14 +116,14 @@ func (sn *snapshot) take() (err error) {
 	return sn.check(begun)
 }
 
-// sealed returns how many of the segments, in their order, nothing is written to any
-// more: all but the newest two.
+// sealed returns how many of the segments are certainly no longer written to: all but the
+// newest two.
 func (sn *snapshot) sealed() int { return max(0, len(sn.segments)-2) }
 
 func (sn *snapshot) path(name string) string { return sn.PathJoin(sn.dir, name) }
 
-// pin opens a file, and notes how long it is. What the file is gone by now, it was
-// there when the directory was listed.
+// pin opens a file and notes its length. If the file is gone, the snapshot must be
+// started again.
 func (sn *snapshot) pin(path string) error {
 	f, err := sn.FS.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -166,7 +168,7 @@ func (sn *snapshot) pinStates() (err error) {
 	return err
 }
 
-// listStates returns the names of the files of the states, nil where there are none.
+// listStates returns the names of the states' files, or nil.
 func (sn *snapshot) listStates() ([]string, error) {
 	names, err := sn.FS.List(sn.path(statesName))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -176,9 +178,9 @@ func (sn *snapshot) listStates() ([]string, error) {
 	return slices.DeleteFunc(names, func(name string) bool { return name == lockName }), err
 }
 
-// cut notes where the last frame ends that stands in a segment by now: all frames
-// before that one were written before. If the header can't be read, the file stays as
-// long as it is. It reports whether there are frames.
+// cut finds the end of a segment's last complete frame: all frames before that one were
+// complete earlier. If the header can't be read, the file keeps its length. It reports
+// whether there are frames.
 func (sn *snapshot) cut(v revision) (begun bool, err error) {
 	p := sn.pinned[sn.path(v.name())]
 	h, start, err := readHeader(p.file, true)
@@ -199,9 +201,9 @@ func (sn *snapshot) cut(v revision) (begun bool, err error) {
 	return end > start, sc.err
 }
 
-// check returns errMoved where the states have changed since they were opened: segments
-// may have been freed that they need. If the newest segment has frames, it has a
-// successor, which may have come after the directory was listed.
+// check returns errMoved if the states have changed since they were opened: segments that
+// they need may have been freed. If the newest segment has frames, its successor must
+// exist, perhaps since after the directory was listed.
 func (sn *snapshot) check(begun bool) error {
 	names, err := sn.listStates()
 	if err != nil {
@@ -255,7 +257,8 @@ func (sn *snapshot) List(dir string) ([]string, error) {
 	return nil, missing("open", dir)
 }
 
-// Open implements [vfs.FS]. What is not pinned is a segment, an index, or of no interest.
+// Open implements [vfs.FS]. A file that is not pinned is a segment, an index, or not
+// needed.
 func (sn *snapshot) Open(name string, _ ...vfs.OpenOption) (vfs.File, error) {
 	if p := sn.pinned[name]; p != nil {
 		return &view{File: p.file, SectionReader: io.NewSectionReader(p.read, 0, p.size)}, nil
@@ -270,7 +273,7 @@ func (sn *snapshot) Open(name string, _ ...vfs.OpenOption) (vfs.File, error) {
 	return f, err
 }
 
-// isSegment reports whether a path is that of a segment that was there.
+// isSegment reports whether a path is that of a segment of the snapshot.
 func (sn *snapshot) isSegment(path string) bool {
 	return slices.ContainsFunc(sn.segments, func(v revision) bool { return sn.path(v.name()) == path })
 }
@@ -295,10 +298,10 @@ func (sn *snapshot) Stat(name string) (vfs.FileInfo, error) {
 
 func missing(op, name string) error { return &os.PathError{Op: op, Path: name, Err: fs.ErrNotExist} }
 
-// Lock implements [vfs.FS]. Nothing is locked.
+// Lock implements [vfs.FS]. It locks nothing.
 func (*snapshot) Lock(string) (io.Closer, error) { return io.NopCloser(nil), nil }
 
-// What changes something fails.
+// Changes fail.
 
 func (*snapshot) Create(string, vfs.DiskWriteCategory) (vfs.File, error) { return nil, ErrReadOnly }
 func (*snapshot) Link(string, string) error                              { return ErrReadOnly }
@@ -317,7 +320,7 @@ func (*snapshot) ReuseForWrite(string, string, vfs.DiskWriteCategory) (vfs.File,
 
 // A view is an open file of a snapshot, or its directory.
 type view struct {
-	vfs.File // of all views of the file; nil of a directory
+	vfs.File // shared by all views of the file; nil for a directory
 	*io.SectionReader
 }
 
@@ -338,7 +341,7 @@ func (v *view) Stat() (vfs.FileInfo, error) {
 	return viewInfo{info, v.Size()}, err
 }
 
-// A viewInfo says how long a file was.
+// A viewInfo reports the length that a file had.
 type viewInfo struct {
 	vfs.FileInfo
 

@@ -15,10 +15,10 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// states are what is known of producers, cursors and topics: keys and values,
-// each with the sequence number of the frame that set it. They follow from the
-// log. The engine has what a checkpoint wrote; what came later is in memory, and
-// read again from the log when it is opened.
+// states holds what is known of producers, cursors and topics: keys and values, each with
+// the sequence number of the frame that set it. They are derived from the log. The engine
+// has them as of the last checkpoint. Later changes are in memory, and are read from the
+// log again when the store is opened.
 //
 //	changes ─▶ fresh ─▶ leaving ─▶ engine
 //	              a checkpoint, with the number of the last frame that counts
@@ -28,29 +28,29 @@ type states struct {
 	mu      sync.Mutex
 	db      *engine.DB
 	fuse    fuse
-	blown   []*engine.DB // that write nothing any more
+	blown   []*engine.DB // no longer written to
 	fresh   map[string]value
-	leaving map[string]value // on the way into the engine; nil while nothing is
-	seq     uint64           // of the last frame whose changes are there
+	leaving map[string]value // on the way to the engine, or nil
+	seq     uint64           // of the last frame that is included
 	mark    mark             // before that frame
 
 	one     sync.Mutex // one checkpoint at a time
-	durable uint64     // seq of the last checkpoint, guarded by mu
+	durable uint64     // seq of the last checkpoint; guarded by mu
 	damaged error      // guarded by mu
 }
 
-// A value is what a key has. None stands for a key that was deleted, until no
-// older frame is left that could set it.
+// A value is the value of a key. A deleted key has a value without data until no older
+// frame is left that could set it.
 type value struct {
 	seq  uint64
 	data []byte
 }
 
-// The keys of the states begin with what they are.
+// The first byte of a key.
 const (
 	prefixCursor   = 'c'
-	prefixExpiry   = 'e' // of producers, by time; derived, not in the log
-	prefixCount    = 'n' // of a principal's names of a kind; derived, not in the log
+	prefixExpiry   = 'e' // producers by expiry; derived, not in the log
+	prefixCount    = 'n' // numbers of a principal's names; derived, not in the log
 	prefixMeta     = 'm'
 	prefixProducer = 'p'
 	prefixRejected = 'r'
@@ -59,8 +59,8 @@ const (
 
 const (
 	keyApplied = "mapplied" // tag and sequence number
-	maxFresh   = 1 << 15    // changes from which on a checkpoint is due
-	maxFrames  = 1 << 16    // frames
+	maxFresh   = 1 << 15    // changes at which a checkpoint is due
+	maxFrames  = 1 << 16    // frames at which a checkpoint is due
 )
 
 // openStates opens the engine in a directory.
@@ -79,7 +79,7 @@ func openEngine(fs vfs.FS, dir string, readOnly bool) (*engine.DB, error) {
 	defer cache.Unref()
 	o := &engine.Options{
 		Cache: cache, FS: fs, FormatMajorVersion: engine.FormatNewest, ReadOnly: readOnly,
-		DisableWAL:    true, // the log is
+		DisableWAL:    true, // the log serves as one
 		MemTableSize:  4 << 20,
 		MaxOpenFiles:  256,
 		Logger:        quiet{},
@@ -93,8 +93,8 @@ func openEngine(fs vfs.FS, dir string, readOnly bool) (*engine.DB, error) {
 	return db, nil
 }
 
-// mend opens the engine anew, after a write that failed: the disk may have been full.
-// What the engine lacks since is in memory. st.one is held.
+// mend reopens the engine after a failed write; perhaps the disk was full. The changes
+// that the engine missed are in memory. st.one is held.
 func (st *states) mend() error {
 	blown := st.fuse.err()
 	if blown == nil || len(st.blown) == maxMends {
@@ -111,13 +111,13 @@ func (st *states) mend() error {
 	}
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	// Whoever reads the old one may go on.
+	// Readers of the old engine may go on.
 	st.blown = append(st.blown, st.db)
 	st.db, st.fuse = db, fuse
 	return nil
 }
 
-// maxMends is how often the engine is opened anew.
+// maxMends is how often the engine is reopened.
 const maxMends = 16
 
 func (st *states) engine() *engine.DB {
@@ -134,15 +134,15 @@ func (st *states) close() error {
 	return errors.Join(errs...)
 }
 
-// quiet is a logger that says nothing. The engine has no reason to end the
-// process: see fuse.
+// quiet is a logger that logs nothing. The engine never has a reason to end the process:
+// see fuse.
 type quiet struct{}
 
 func (quiet) Infof(string, ...any)           {}
 func (quiet) Errorf(string, ...any)          {}
 func (quiet) Fatalf(format string, a ...any) { panic(fmt.Errorf(format, a...)) }
 
-// A brief is an error of the engine without the lines of details after it.
+// A brief is an error of the engine without the details on further lines.
 type brief struct{ error }
 
 func (b brief) Error() string {
@@ -152,8 +152,7 @@ func (b brief) Error() string {
 
 func (b brief) Unwrap() error { return b.error }
 
-// applied returns the tag of the log that the states follow from, and the last
-// frame that counts.
+// applied returns the tag of the states' log, and the last frame that they include.
 func (st *states) applied() (tag string, seq uint64, err error) {
 	v, err := st.get(keyApplied)
 	if err != nil || v.data == nil {
@@ -162,23 +161,23 @@ func (st *states) applied() (tag string, seq uint64, err error) {
 	return string(v.data), v.seq, nil
 }
 
-// put sets a key. It takes data, nil for a key that is deleted.
+// put sets a key. It keeps data, which is nil for a deleted key.
 func (st *states) put(key string, seq uint64, data []byte) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	st.set(key, seq, data)
 }
 
-// set is put for who holds st.mu. Of what a key had it uses the memory again.
+// set is put with st.mu held. It reuses the memory of the key's old value.
 func (st *states) set(key string, seq uint64, data []byte) {
 	old := st.fresh[key].data
 	if data != nil {
-		data = append(append(old, 0)[:0], data...) // not nil where it is empty
+		data = append(append(old, 0)[:0], data...) // not nil even if it is empty
 	}
 	st.fresh[key] = value{seq, data}
 }
 
-// get returns the value of a key, zero where there is none or was none yet.
+// get returns the value of a key, or the zero value.
 func (st *states) get(key string) (value, error) {
 	st.mu.Lock()
 	v, ok := st.fresh[key]
@@ -225,8 +224,8 @@ func decodeValue(b []byte) (value, error) {
 
 var errState = errors.New("a state that can't be read")
 
-// unreadable notes that the engine's files are damaged: the next time, the
-// states are made anew from the log.
+// unreadable notes that the engine's files are damaged, so that the next opening rebuilds
+// the states from the log.
 func (st *states) unreadable(err error) error {
 	err = unavailable(brief{err})
 	st.mu.Lock()
@@ -239,9 +238,8 @@ func (st *states) unreadable(err error) error {
 
 func unavailable(err error) error { return fmt.Errorf("%w: %w", store.ErrUnavailable, err) }
 
-// scan calls yield with the keys from one on and below another, in order, until
-// it returns false. Those that were deleted have no data. It sees what there was
-// when it began.
+// scan calls yield with the keys of a range, in order, until it returns false. Deleted
+// keys have no data. It sees the states as of its beginning.
 func (st *states) scan(from, below string, yield func(key string, v value) bool) error {
 	st.mu.Lock()
 	fresh := map[string]value{}
@@ -252,7 +250,7 @@ func (st *states) scan(from, below string, yield func(key string, v value) bool)
 			}
 		}
 	}
-	// The engine is read as it is now, so that nothing is between the two.
+	// Take the iterator of the engine now, so that no change is missed between the two.
 	it, err := st.db.NewIter(&engine.IterOptions{LowerBound: []byte(from), UpperBound: []byte(below)})
 	st.mu.Unlock()
 	if err != nil {
@@ -290,19 +288,19 @@ func (st *states) scan(from, below string, yield func(key string, v value) bool)
 	return nil
 }
 
-// due reports whether a checkpoint should be made: also after one that failed.
+// due reports whether a checkpoint should be made, which is also so after a failed one.
 func (st *states) due() bool {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	return len(st.fresh) >= maxFresh || st.behind() || st.leaving != nil
 }
 
-// behind reports whether an opening after a crash would have many frames to read again,
+// behind reports whether an opening after a crash would have to read many frames again,
 // however small they are. mu is held.
 func (st *states) behind() bool { return st.seq-st.durable > maxFrames }
 
-// checkpoint makes durable what there is, with what save adds while mu is held, and
-// forgets the keys that were deleted before a frame.
+// checkpoint makes the states durable, including what save adds while mu is held, and
+// removes keys that were deleted before the frame forget.
 func (st *states) checkpoint(tag string, forget uint64, save func()) error {
 	st.one.Lock()
 	defer st.one.Unlock()
@@ -313,7 +311,7 @@ func (st *states) checkpoint(tag string, forget uint64, save func()) error {
 	save()
 	if st.leaving == nil {
 		st.leaving, st.fresh = st.fresh, make(map[string]value, len(st.fresh)/2)
-	} else { // the last one failed
+	} else { // the last checkpoint failed
 		maps.Copy(st.leaving, st.fresh)
 		st.fresh = map[string]value{}
 	}
@@ -349,19 +347,19 @@ func (st *states) checkpoint(tag string, forget uint64, save func()) error {
 	return nil
 }
 
-// purge takes keys out of the engine. Those that have been set since are not
+// purge removes keys from the engine, except those that were set again; they are not
 // there yet.
 func (st *states) purge(keys []string) {
 	db := st.engine()
 	b := db.NewBatch()
 	for _, key := range keys {
-		_ = b.Delete([]byte(key), nil) // fails where a batch has been applied
+		_ = b.Delete([]byte(key), nil) // fails only for a batch that was applied
 	}
-	_ = db.Apply(b, engine.NoSync) // what stays is purged the next time
+	_ = db.Apply(b, engine.NoSync) // the rest is purged the next time
 }
 
-// verify reads all there is, where that is not much, so that damage is found
-// while the states can be made anew. It notes the positions that they know.
+// verify reads all states, unless that is much, so that damage is found while they can
+// still be rebuilt. It notes the positions in them.
 func (st *states) verify(r *recovery) error {
 	size := st.engine().Metrics().DiskSpaceUsage()
 	if size > maxVerify {

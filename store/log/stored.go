@@ -10,21 +10,21 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// How much each principal has stored is the sum of what its blocks weigh:
+// How much a principal has stored is the sum of the weights of its blocks:
 //
-//	settle: + a block      cut: − what a trim takes away, by the indexes where it can be
-//	recount: all of it anew, where the states are, too, or where damage was accepted
+//	settle: adds a block    cut: subtracts what is trimmed, by the indexes if possible
+//	recount: starts again, when the states are rebuilt or damage was accepted
 //
-// What a block weighs does not change when its segment is rewritten, so that the sum is
-// exact, but for blocks that damage has hidden: those count until it is accepted.
+// A block keeps its weight when its segment is rewritten, so the sum is exact, except for
+// blocks hidden by damage, which count until the damage is accepted.
 
-// blockRest is what a block weighs beside its layout: what a frame of one block takes.
+// blockRest is added to the layout of a block: the rest of a frame with a single block.
 const blockRest = 64
 
-// weigh returns what a block weighs whose layout has so many bytes.
+// weigh returns the weight of a block with a layout of the given length.
 func weigh(layout int) uint64 { return uint64(layout) + blockRest }
 
-// shares are what blocks weigh, by owners, in the order of their names.
+// shares are weights by owner, in order of name.
 type shares []ownerShare
 
 type ownerShare struct {
@@ -40,10 +40,10 @@ func (s *shares) add(owner string, bytes uint64) {
 	(*s)[i].bytes += bytes
 }
 
-// stored is what the blocks of all topics weigh that are not trimmed, by owners.
+// stored is the total weight of the blocks that are not trimmed, by owner.
 type stored struct {
 	accounts map[string]*account
-	changed  []*account // since the last checkpoint
+	changed  []*account // accounts changed since the last checkpoint
 }
 
 type account struct {
@@ -52,7 +52,7 @@ type account struct {
 	changed bool // it is in stored.changed
 }
 
-// of returns what an owner has stored.
+// of returns how much an owner has stored.
 func (s *stored) of(owner string) uint64 {
 	if a := s.accounts[owner]; a != nil {
 		return a.bytes
@@ -60,7 +60,7 @@ func (s *stored) of(owner string) uint64 {
 	return 0
 }
 
-// change returns an owner's account, which is about to change.
+// change returns an owner's account, to be changed.
 func (s *stored) change(owner string) *account {
 	a := s.accounts[owner]
 	if a == nil {
@@ -83,17 +83,17 @@ func (s *stored) take(gone shares) {
 	}
 }
 
-// clear forgets all that was counted.
+// clear removes all accounts.
 func (s *stored) clear() {
 	for owner := range s.accounts {
 		s.change(owner).bytes = 0
 	}
 }
 
-// storedPrefix is what the keys of the counts begin with among the states.
+// storedPrefix is the prefix of the accounts' keys in the states.
 var storedPrefix = string([]byte{prefixCount, prefixTopic})
 
-// save puts the counts that have changed among the states. states.mu is held.
+// save writes the changed accounts into the states. states.mu is held.
 func (s *stored) save(st *states) {
 	for _, a := range s.changed {
 		var data []byte
@@ -108,7 +108,7 @@ func (s *stored) save(st *states) {
 	s.changed = s.changed[:0]
 }
 
-// load loads the counts that are among the states.
+// load loads the accounts from the states.
 func (s *stored) load(st *states) error {
 	s.accounts, s.changed = map[string]*account{}, nil
 	return st.scan(storedPrefix, storedPrefix[:1]+string(rune(prefixTopic+1)), func(key string, v value) bool {
@@ -120,8 +120,8 @@ func (s *stored) load(st *states) error {
 	})
 }
 
-// isCounted reports whether the states, as they were loaded, say how much each principal
-// has stored. Those of older versions don't.
+// isCounted reports whether the loaded states include the accounts. Those of older
+// versions don't.
 func (s *Store) isCounted() bool {
 	if len(s.topics.stored.accounts) > 0 {
 		return true
@@ -134,8 +134,8 @@ func (s *Store) isCounted() bool {
 	return true
 }
 
-// maxStored returns how much may be stored of an owner, 0 where nothing but the reserve
-// bounds it.
+// maxStored returns the most that an owner may have stored, or 0 if only the reserve
+// limits it.
 func (s *Store) maxStored(owner string) uint64 {
 	nobody := owner == "" || owner == store.Anonymous
 	switch limit := s.opts.MaxStoredBytes; {

@@ -16,33 +16,33 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// topics are all topics there ever were, by name.
+// topics holds all topics there ever were, by name.
 type topics struct {
-	head    atomic.Uint64 // readers see the positions below
-	trimmed atomic.Uint64 // the largest of all topics
-	trims   atomic.Uint64 // how many there were, and one
+	head    atomic.Uint64 // readers see the positions before it
+	trimmed atomic.Uint64 // the highest of all topics
+	trims   atomic.Uint64 // the number of trims, plus one
 
 	mu     sync.RWMutex
 	byName map[string]*topic
 	stored stored // guarded by mu
 }
 
-// A topic is what is known of one. All but its name and shrinkage is guarded by topics.mu.
+// A topic is guarded by topics.mu, except its name and shrinkage.
 type topic struct {
 	name    string
-	owner   string        // who made it
-	counted bool          // as a name of its owner
-	trimmed atomic.Uint64 // the position after the last block that was trimmed; set under mu
+	owner   string        // who created it
+	counted bool          // among the names of its owner
+	trimmed atomic.Uint64 // the position after the last trimmed block; set under mu
 	changed bool          // since the last checkpoint
 
 	blocks, records, bytes uint64
-	first, next            uint64 // the position of the first block, and that after the last
-	oldest, newest         int64  // when the store took them
+	first, next            uint64 // positions of the first block, and after the last
+	oldest, newest         int64  // when the store accepted them
 
-	shrinkage store.Shrinkage // of its blocks; guards itself
+	shrinkage store.Shrinkage // of its blocks; safe for concurrent use
 }
 
-// topic returns a topic, and makes it where there is none.
+// topic returns a topic, which it creates if necessary.
 func (s *Store) topic(name string) *topic {
 	s.topics.mu.RLock()
 	t := s.topics.byName[name]
@@ -71,7 +71,7 @@ func (t *topic) add(pos, records, bytes uint64, time int64) {
 	t.changed = true
 }
 
-// own notes who made a topic, and counts it once. topics.mu is held.
+// own sets the owner of a topic, and counts the topic once. topics.mu is held.
 func (s *Store) own(t *topic, owner string) {
 	if !t.counted {
 		t.owner, t.counted = strings.Clone(owner), true
@@ -107,8 +107,8 @@ func (t *topic) decode(b []byte) {
 	t.oldest, t.newest, t.owner = oldest, newest, string(b[max(n, 0):])
 }
 
-// saveTopics puts the topics that have changed among the states, and how much each
-// principal has stored. states.mu is held.
+// saveTopics writes the changed topics into the states, and how much each principal has
+// stored. states.mu is held.
 func (s *Store) saveTopics() {
 	s.topics.mu.Lock()
 	defer s.topics.mu.Unlock()
@@ -123,10 +123,10 @@ func (s *Store) saveTopics() {
 
 func topicKey(name string) string { return string(rune(prefixTopic)) + name }
 
-// everyTopic names all topics.
+// everyTopic matches all topics.
 var everyTopic = store.NewPatterns(nil)
 
-// matching returns the topics that patterns name, by their names.
+// matching returns the topics that match, in order of name.
 func (t *topics) matching(patterns *store.Patterns) []*topic {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
@@ -194,7 +194,7 @@ func (s *Store) Seek(ctx context.Context, t time.Time) (store.Position, error) {
 	if t.Year() < 1971 {
 		want = 0
 	}
-	at := uint64(0) // blocks before are too old
+	at := uint64(0) // blocks before it are too old
 	for _, g := range s.segments.list() {
 		if err := s.withIndex(g, func(x *index) error {
 			i := sort.Search(len(x.chunks), func(i int) bool { return x.chunks[i].time >= want })
@@ -220,14 +220,14 @@ func (s *Store) Seek(ctx context.Context, t time.Time) (store.Position, error) {
 
 var errNone = errors.New("none")
 
-// A located is where a block stands.
+// A located is the place of a block.
 type located struct {
 	pos  uint64
 	time int64
 }
 
-// walk calls yield with the blocks from a position on and below another one, of
-// a topic or of all, until it returns false. What can't be read is passed over.
+// walk calls yield with the blocks of the topics between two positions, until it returns
+// false. Unreadable ones are skipped.
 func (s *Store) walk(from, below uint64, topics *store.Patterns, yield func(f *frame, it *item, pos uint64) bool) error {
 	visit := func(f *frame, it *item, pos uint64) bool {
 		from = pos + 1
@@ -241,7 +241,7 @@ func (s *Store) walk(from, below uint64, topics *store.Patterns, yield func(f *f
 		end := g.end.Load()
 		more, err := s.walkSegment(g, from, below, topics, visit)
 		switch {
-		case s.freed(g, err): // what is left of it stands elsewhere
+		case s.freed(g, err): // what is left of it is in another file
 			continue
 		case err != nil || !more:
 			return err
@@ -295,13 +295,13 @@ func topicOf(scratch *store.Block, it *item) string {
 	return scratch.Topic
 }
 
-// A part is a part of a segment that a reader is to look at.
+// A part is a part of a segment that a reader must look at.
 type part struct {
 	from, to int64
-	pos, end uint64 // the positions of the first block, and after the last
+	pos, end uint64 // positions of the first block, and after the last
 }
 
-// part returns a chunk as a part of its segment.
+// part returns the part of the segment that a chunk is.
 func (x *index) part(c int, g *segment) part {
 	p := part{x.chunks[c].off, g.size.Load(), x.chunks[c].pos, g.end.Load()}
 	if c+1 < len(x.chunks) {
@@ -310,12 +310,12 @@ func (x *index) part(c int, g *segment) part {
 	return p
 }
 
-// spans returns the parts of a segment that hold blocks of topics from a position
-// on, in order. Neighbours are one part. A last chunk that is not large is one whatever
-// it holds: those who follow what is appended come back to it often, and there may be
-// many topics.
+// spans returns the parts of a segment with blocks of topics from a position on, in
+// order. Neighbouring chunks are one part. A small last chunk is always included:
+// following readers come back to it often, and looking through its many topics would cost
+// more.
 func (s *Store) spans(g *segment, from uint64, topics *store.Patterns) (parts []part, err error) {
-	size := g.size.Load() // before the index, so that nothing is passed over
+	size := g.size.Load() // before the index, so that nothing is missed
 	err = s.withIndex(g, func(x *index) error {
 		if len(x.chunks) == 0 {
 			return nil
@@ -348,8 +348,7 @@ func (s *Store) spans(g *segment, from uint64, topics *store.Patterns) (parts []
 	return parts, err
 }
 
-// matching returns what the segment holds of the topics that patterns name, and of what
-// can't be read.
+// matching returns what the segment holds of matching topics, and what can't be read.
 func (x *index) matching(topics *store.Patterns) (all []*held) {
 	if h := x.topics[damagedTopic]; h != nil {
 		all = append(all, h)

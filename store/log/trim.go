@@ -12,10 +12,10 @@ import (
 	"github.com/dictwire/dictwire/store/internal/names"
 )
 
-// Keep bounds what of a topic is kept. The zero value keeps all.
+// Keep is the retention of a topic. The zero value keeps everything.
 type Keep = store.Keep
 
-// DefaultKeep keeps all but what was rejected, of which it keeps 7 days and at
+// DefaultKeep keeps everything, except rejected records, of which it keeps 7 days and at
 // most 256 MiB.
 func DefaultKeep(topic string) Keep {
 	if topic == store.Rejected {
@@ -44,13 +44,13 @@ func (s *Store) Trim(ctx context.Context, name string, before store.Position) er
 	return s.trim(t, before.Block)
 }
 
-// trim deletes a topic's blocks below a position. trimMu is held.
+// trim deletes a topic's blocks before a position. trimMu is held.
 func (s *Store) trim(t *topic, before uint64) error {
 	if before <= t.trimmed.Load() {
 		return nil
 	}
 	c, err := s.cut(t, before)
-	if err != nil || c.blocks == 0 { // only what was there has been trimmed
+	if err != nil || c.blocks == 0 { // blocks that came meanwhile are not trimmed
 		return err
 	}
 	var d draft
@@ -63,7 +63,7 @@ func (s *Store) trim(t *topic, before uint64) error {
 	s.topics.mu.RLock()
 	lost := t.blocks > 0 && t.first == 0
 	s.topics.mu.RUnlock()
-	if lost { // what is first now came meanwhile
+	if lost { // the first block came meanwhile
 		first, err := s.firstOf(t.name, c.to)
 		if err != nil && !errors.Is(err, errNone) {
 			return err
@@ -78,16 +78,16 @@ func (s *Store) trim(t *topic, before uint64) error {
 	return nil
 }
 
-// A cut is what a trim takes away.
+// A cut is what a trim removes.
 type cut struct {
 	to                     uint64 // the position after the last block
 	blocks, records, bytes uint64
-	by                     shares  // what the blocks weigh
-	first                  located // what is first then; zero where nothing is
+	by                     shares  // the weight of the blocks
+	first                  located // the first block that is left, or zero
 }
 
-// cut returns what is taken away of a topic when it is trimmed before a position. Of
-// segments all of whose blocks go, the index says it; others are read.
+// cut returns what a trim of a topic before a position removes. For segments that lose
+// all their blocks, the index tells; others are read.
 func (s *Store) cut(t *topic, before uint64) (c cut, err error) {
 	s.topics.mu.RLock()
 	from, blocks := t.first, t.blocks
@@ -143,7 +143,7 @@ func (s *Store) cut(t *topic, before uint64) (c cut, err error) {
 	return c, err
 }
 
-// whole takes all that a segment holds of the topic.
+// whole adds everything that a segment holds of the topic.
 func (c *cut) whole(h *held) {
 	c.to = h.last + 1
 	for _, sh := range h.in {
@@ -154,8 +154,7 @@ func (c *cut) whole(h *held) {
 	}
 }
 
-// firstOf returns the first block of a topic from a position on, errNone where
-// there is none.
+// firstOf returns the first block of a topic from a position on, or errNone.
 func (s *Store) firstOf(topic string, from uint64) (b located, err error) {
 	var scratch store.Block
 	err = errNone
@@ -169,7 +168,7 @@ func (s *Store) firstOf(topic string, from uint64) (b located, err error) {
 	return b, errors.Join(walkErr, err)
 }
 
-// apply takes the cut's blocks out of the books.
+// apply subtracts the cut from the topic's figures.
 func (c cut) apply(s *Store, t *topic) {
 	s.topics.mu.Lock()
 	defer s.topics.mu.Unlock()
@@ -182,7 +181,7 @@ func (c cut) apply(s *Store, t *topic) {
 	s.topics.trims.Add(1)
 }
 
-// minus is a−b, or zero: what damage hid is not counted.
+// minus returns a−b, or zero if damage has hidden some of a.
 func minus(a, b uint64) uint64 {
 	if a < b {
 		return 0
@@ -190,7 +189,7 @@ func minus(a, b uint64) uint64 {
 	return a - b
 }
 
-// keep looks after the store until it is closed.
+// keep does periodic work until the store is closed.
 func (s *Store) keep() {
 	var tick <-chan time.Time
 	if s.opts.KeepEvery > 0 {
@@ -213,11 +212,11 @@ func (s *Store) keep() {
 		case <-again:
 			_ = s.reclaim(ctx)
 		case <-tick:
-			_ = s.trimAll(ctx) // it is tried again
+			_ = s.trimAll(ctx) // it is tried again later
 		case <-s.tidy:
 			_ = s.reclaim(ctx)
 		}
-		select { // so that nothing else waits for it
+		select { // do not block the sender
 		case s.sparse <- struct{}{}:
 		default:
 		}
@@ -235,18 +234,18 @@ func (s *Store) rewriteAll() {
 		case <-s.broken:
 			return
 		case <-s.sparse:
-			_ = s.rewriteSparse(ctx, true) // it is tried again
+			_ = s.rewriteSparse(ctx, true) // it is tried again later
 		}
 	}
 }
 
-// Tidy trims what is not to be kept and forgets producers whose time is over, as
-// it happens every Options.KeepEvery, and gives back the disk's space.
+// Tidy trims records beyond their retention, forgets expired producers, and frees disk
+// space, as happens every Options.KeepEvery.
 func (s *Store) Tidy(ctx context.Context) error {
 	return errors.Join(s.trimAll(ctx), s.rewriteSparse(ctx, false))
 }
 
-// trimAll is Tidy, but for what takes long.
+// trimAll is Tidy without the rewriting of segments.
 func (s *Store) trimAll(ctx context.Context) error {
 	var errs []error
 	for _, t := range s.topics.matching(everyTopic) {
@@ -291,11 +290,11 @@ func (s *Store) keepTopic(ctx context.Context, t *topic) error {
 	return s.trim(t, before)
 }
 
-// reclaim makes a checkpoint where one is due, and gives back the space of
-// segments in which all is trimmed.
+// reclaim makes a checkpoint if one is due, and removes segments in which everything is
+// trimmed.
 //
-// What such a segment says of producers, cursors and topics is written anew
-// before, so that the log alone still says all that counts.
+// What such a segment says of producers, cursors and topics is written into the log again
+// first, so that the log alone still says everything.
 func (s *Store) reclaim(ctx context.Context) error {
 	if err := s.enter(ctx); err != nil {
 		return err
@@ -306,7 +305,7 @@ func (s *Store) reclaim(ctx context.Context) error {
 	}
 	s.trimMu.Lock()
 	defer s.trimMu.Unlock()
-	defer s.holdRoom() // once the room is not used
+	defer s.holdRoom() // once the room is no longer used
 	dead, err := s.dead()
 	if err != nil {
 		return err
@@ -328,9 +327,9 @@ func (s *Store) reclaim(ctx context.Context) error {
 	return s.free(dead)
 }
 
-// outlive makes what frames up to one say of states known without them: it is in the
-// engine, durably, so that nobody needs the segments to know it; and in the log, where
-// that is lost. trimMu is held.
+// outlive makes sure that the frames up to one are no longer needed for the states that
+// they set: these are in the engine, durably, and written again in the log, in case the
+// engine is lost. trimMu is held.
 func (s *Store) outlive(last uint64) error {
 	room := int64(roomToCheckpoint)
 	if last > s.carried {
@@ -343,14 +342,14 @@ func (s *Store) outlive(last uint64) error {
 	return s.carry()
 }
 
-// roomToCheckpoint is what the disk needs for a checkpoint, in bytes.
+// roomToCheckpoint is the disk space that a checkpoint needs, in bytes.
 const roomToCheckpoint = 4 << 20
 
-// maxReplay is how many bytes of the log may have to be read again when it is
-// opened after a crash.
+// maxReplay is the most bytes of the log that an opening after a crash should have to
+// read again.
 const maxReplay = 64 << 20
 
-// behind returns how many bytes of the log came after the last checkpoint, about.
+// behind returns about how many bytes of the log were written since the last checkpoint.
 func (s *Store) behind() (n int64) {
 	s.states.mu.Lock()
 	durable := s.states.durable
@@ -367,9 +366,9 @@ func (s *Store) behind() (n int64) {
 	return n
 }
 
-// checkpoint makes durable what the states are.
+// checkpoint makes the states durable.
 func (s *Store) checkpoint() error {
-	if s.states.due() && s.reserve.lacks(minHeld) { // the engine would have to be opened anew
+	if s.states.due() && s.reserve.lacks(minHeld) { // a failed write would blow the fuse
 		return fmt.Errorf("%w: no room for a checkpoint", store.ErrUnavailable)
 	}
 	return s.states.checkpoint(s.head.Log, s.forgettable(), func() {
@@ -378,8 +377,8 @@ func (s *Store) checkpoint() error {
 	})
 }
 
-// forgettable returns the sequence number before which nothing is said of a key
-// that was deleted.
+// forgettable returns a sequence number: keys that were deleted before it can be forgotten,
+// since no frame that is left mentions them.
 func (s *Store) forgettable() uint64 {
 	list := s.segments.list()
 	if len(list) == 0 || list[0].First <= s.carriedFrom {
@@ -388,7 +387,7 @@ func (s *Store) forgettable() uint64 {
 	return list[0].First
 }
 
-// dead returns the sealed segments in which all is trimmed.
+// dead returns the sealed segments in which everything is trimmed.
 func (s *Store) dead() (dead []*segment, err error) {
 	for _, g := range s.segments.list() {
 		if !g.isSealed() {
@@ -405,8 +404,8 @@ func (s *Store) dead() (dead []*segment, err error) {
 	return dead, nil
 }
 
-// carry writes into the log what all states are, so that no frame before it need
-// say so.
+// carry writes all states into the log again, so that no earlier frame is needed for
+// them.
 func (s *Store) carry() error {
 	s.states.mu.Lock()
 	upTo := s.states.seq
@@ -416,7 +415,7 @@ func (s *Store) carry() error {
 	var d draft
 	d.reset()
 	var bad error
-	var old []string // deleted, and no frame says otherwise
+	var old []string // deleted keys that can be forgotten
 	flush := func() {
 		if len(d.table) > 0 {
 			bad = s.commitNew(&commit{draft: &d, vital: true})
@@ -460,7 +459,7 @@ func (s *Store) carry() error {
 	return nil
 }
 
-// free notes that segments are not needed any more, and removes their files.
+// free notes in the log that segments are no longer needed, and removes their files.
 func (s *Store) free(dead []*segment) error {
 	var numbers []uint64
 	for _, g := range dead {
@@ -473,7 +472,7 @@ func (s *Store) free(dead []*segment) error {
 	from := len(d.buf)
 	d.buf = appendNumbers(d.buf, numbers)
 	d.addItem(kindFree, from)
-	// No segment's header lists them from then on.
+	// From then on, the headers of new segments do not list them.
 	m := &commit{draft: &d, vital: true, says: said{frees: numbers}, then: func() { s.segments.replace(dead) }}
 	if err := s.commitNew(m); err != nil {
 		return err
@@ -482,8 +481,8 @@ func (s *Store) free(dead []*segment) error {
 	return nil
 }
 
-// removeFiles removes the files of segments that are not needed any more. The next
-// opening removes what stays.
+// removeFiles removes the files of unneeded segments. The next opening removes whatever
+// is left.
 func (s *Store) removeFiles(gone []*segment) {
 	for _, g := range gone {
 		if g.Lost != "" {

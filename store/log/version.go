@@ -14,12 +14,12 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// A VersionError is what Open wraps where a file of the store has a format that this
-// package does not read: it changes nothing then.
+// A VersionError is wrapped by the error of Open if a file of the store has a format that
+// this package does not read. Nothing is changed then.
 type VersionError struct {
 	File    string
 	Version uint64
-	Reads   uint64 // the version that this package reads and writes
+	Reads   uint64 // the version of this package
 }
 
 func (e *VersionError) Error() string {
@@ -30,7 +30,7 @@ func (e *VersionError) Error() string {
 	return fmt.Sprintf("%s has format version %d, this dictwire reads %sversion %d", e.File, e.Version, upTo, e.Reads)
 }
 
-// What files begin with, before their version. Slots of this version begin otherwise.
+// The magics of files, without the version. Slots of this version begin otherwise.
 const (
 	segmentMagic = "dictwire log "
 	indexMagic   = "dictwire index"
@@ -49,7 +49,7 @@ const (
 	magicSize = 16
 )
 
-// parseMagic returns the version of what a file begins with.
+// parseMagic returns the version in the magic of a kind of file.
 func parseMagic(kind string, b []byte) (version uint64, ok bool) {
 	digits, ok := strings.CutPrefix(string(b), kind)
 	if !ok {
@@ -59,9 +59,9 @@ func parseMagic(kind string, b []byte) (version uint64, ok bool) {
 	return version, err == nil
 }
 
-// checkVersions refuses files of other versions. Such a file has a sum that is right:
-// else it is damaged. The sum of a segment's header follows its size, and that of an
-// index ends the file; both are CRC-32C of what the file begins with, too.
+// checkVersions refuses files of other versions whose checksum is right; if it is not,
+// the file is damaged. The checksum of a segment's header follows the size, and that of
+// an index is at the end of the file. Both are CRC-32C and cover the magic.
 func (r *recovery) checkVersions(names []string) error {
 	for _, name := range names {
 		var err error
@@ -109,9 +109,9 @@ func (r *recovery) checkVersion(name, kind string, reads uint64, valid func(f vf
 	}
 	defer f.Close()
 	b := make([]byte, magicSize)
-	_, _ = f.ReadAt(b, 0) // whoever needs the file says what is wrong
+	_, _ = f.ReadAt(b, 0) // an error shows when the file is needed
 	version, ok := parseMagic(kind, b)
-	if !ok || version == reads || version < reads && kind == indexMagic { // that one is made anew
+	if !ok || version == reads || version < reads && kind == indexMagic { // an old index is rebuilt
 		return nil
 	}
 	info, err := f.Stat()
@@ -124,7 +124,7 @@ func (r *recovery) checkVersion(name, kind string, reads uint64, valid func(f vf
 	return &VersionError{name, version, reads}
 }
 
-// checkEngine refuses states of a newer engine, which says so in a file's name.
+// checkEngine refuses states of a newer engine, which shows in the name of a file.
 func (r *recovery) checkEngine() error {
 	names, err := r.s.fs.List(r.s.path(statesName))
 	for _, name := range names {

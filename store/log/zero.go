@@ -2,19 +2,19 @@ package log
 
 import "github.com/dictwire/dictwire/store"
 
-// A zeroer writes zeros into the space of the successor while the active segment fills:
-// a sync of small groups then need not note which parts of the file were written. It
-// keeps in step, so that there is no burst of them when a segment is sealed, and a store
-// that takes little writes none.
+// A zeroer writes zeros into the successor while the active segment fills. Syncing small
+// groups over written space is faster, since the file system need not note which parts of
+// the file were written. It keeps pace with the active segment, so that there is no burst
+// of zeros when a segment is sealed, and a store with little traffic writes none.
 type zeroer struct {
 	g     *segment
-	at    int64      // up to where there are zeros
-	asked int64      // up to where there are to be; the committer's
+	at    int64      // the end of the zeros
+	asked int64      // the wanted end; the committer's
 	upTo  chan int64 // of capacity 1
-	done  chan error // of capacity 1: what came of it
+	done  chan error // of capacity 1: the result
 }
 
-// zeroStep is how much is written and synced at a time, in bytes.
+// zeroStep is how many bytes are written and synced at a time.
 const zeroStep = 1 << 20
 
 func newZeroer(g *segment) *zeroer {
@@ -47,14 +47,14 @@ func (z *zeroer) zero(to int64) error {
 	return z.g.file.SyncData()
 }
 
-// stop ends the goroutine, and returns once nothing is written any more.
+// stop ends the goroutine and waits for it.
 func (z *zeroer) stop() error {
 	close(z.upTo)
 	return <-z.done
 }
 
-// zeroAhead asks for as many zeros in the successor as fit how full the active segment
-// is, from a quarter on. Large groups don't need them.
+// zeroAhead asks for zeros in the successor, in proportion to how full the active segment
+// is beyond a quarter. Large groups don't need them.
 func (s *Store) zeroAhead() {
 	c := &s.committer
 	z, size := c.successor.zeros, c.successor.room-c.successor.Start
@@ -74,6 +74,6 @@ func (s *Store) zeroAhead() {
 	select {
 	case z.upTo <- to:
 		z.asked = to
-	default: // it has not come to what it was asked before
+	default: // the zeroer has not reached the last target yet
 	}
 }
