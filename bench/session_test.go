@@ -603,3 +603,35 @@ func newRedis(b *testing.B) *server {
 		time.Sleep(5 * time.Millisecond)
 	}
 }
+
+// BenchmarkSessionInProcess is a server in the process of the load, for profiles of what
+// its goroutines wait for: scripts/profile takes that of the processors, and
+// -mutexprofile and -blockprofile those of locks.
+func BenchmarkSessionInProcess(b *testing.B) {
+	for _, inflight := range []int{1, 64, 1024} {
+		b.Run(fmt.Sprintf("%dx%d", sessions, inflight), func(b *testing.B) {
+			s, err := log.Open(b.Context(), diskDir(b), nil)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer s.Close()
+			clients := (&server{process{addr: served(b, s)}}).connect(b, inflight)
+			each := (b.N + sessions - 1) / sessions
+			b.ResetTimer()
+			var wg sync.WaitGroup
+			for _, c := range clients {
+				wg.Go(func() {
+					if err := c.send(each); err != nil {
+						b.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+			b.StopTimer()
+			perRecord(b, b.Elapsed().Seconds()/float64(each*sessions))
+			for _, c := range clients {
+				_ = c.conn.Close()
+			}
+		})
+	}
+}

@@ -202,6 +202,9 @@ func (p *producer) session(ctx context.Context) error {
 		return err
 	}
 	p.ledger.say(p.writer, "has greeted: %s", greeting)
+	if p.accept && p.rivals { // the server may tell the others nothing of the loss, even if its answer is lost
+		p.ledger.do(func() { p.lost = append(p.lost, span{1, p.kept + 1}) })
+	}
 	defer end()
 	defer func() { p.spoke = t.spoke() }()
 	m, err := t.hear()
