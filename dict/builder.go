@@ -5,19 +5,18 @@ import (
 	"unicode/utf8"
 )
 
-// A Builder writes the dictionary that a codec decodes. It is for codecs: it
-// trusts its caller to nest containers correctly, to name text that is valid,
-// and to have checked that keys are unique ([Dict.Set] checks everything, and
-// is for everybody else).
+// A Builder writes the dictionary that a codec decodes. It trusts the codec to nest
+// containers correctly, to pass valid text, and to have checked that keys are unique. All
+// other code uses [Dict.Set], which checks everything.
 //
-// The zero Builder is ready for [Builder.Reset]. It keeps its scratch memory
-// between dictionaries and is not safe for concurrent use.
+// The zero Builder is ready for [Builder.Reset]. It keeps its scratch memory from one
+// dictionary to the next and is not safe for concurrent use.
 type Builder struct {
 	src   []byte
 	own   []byte
 	nodes []node
 	keys  map[int]setKey // of frozensets within keys, by their places; see AppendKey
-	view  tape           // what At's values refer to
+	view  tape           // behind the values that At returns
 }
 
 // Reset begins a dictionary over src. The dictionary will refer to src without
@@ -26,10 +25,10 @@ func (b *Builder) Reset(src []byte) {
 	b.src, b.own, b.nodes, b.keys = src, b.own[:0], b.nodes[:0], nil
 }
 
-// Extend replaces src by bytes that begin with it.
+// Extend replaces src by a longer slice that begins with the same bytes.
 func (b *Builder) Extend(src []byte) { b.src = src }
 
-// Scratch returns the bytes of memory that the Builder keeps.
+// Scratch returns how many bytes of memory the Builder keeps.
 func (b *Builder) Scratch() int { return cap(b.own) + 16*cap(b.nodes) + 128*len(b.keys) }
 
 // Null adds null.
@@ -61,19 +60,18 @@ func (b *Builder) Float(v float64) {
 // Text adds the string src[off:off+n], which must be valid UTF-8.
 func (b *Builder) Text(off, n int) { b.Ref(KindString, off, n) }
 
-// Ref adds the value of kind k whose content is src[off:off+n]: a string in valid
-// UTF-8, bytes, a bytearray, a UUID in 16 bytes, or a decimal as [AppendDecimal]
-// writes it.
+// Ref adds a value of kind k with the content src[off:off+n]: a string in valid UTF-8,
+// bytes, a bytearray, a UUID in 16 bytes, or a decimal as [AppendDecimal] writes it.
 func (b *Builder) Ref(k Kind, off, n int) {
 	b.nodes = append(b.nodes, node{kind: k, n: uint32(n), data: uint64(off)})
 }
 
-// Own returns the buffer for content that src does not hold as it is. Append to
-// it and hand the result to one of the methods whose names begin with Own.
+// Own returns the buffer for content that is not in src, such as decoded escapes. Append
+// to it and pass the result to one of the methods whose names begin with Own.
 func (b *Builder) Own() []byte { return b.own }
 
-// OwnText adds the string that was appended to what [Builder.Own] returned.
-// surrogates says that it holds lone surrogates, as WTF-8.
+// OwnText adds the string that was appended to the result of [Builder.Own]. surrogates
+// says that it holds lone surrogates, as WTF-8.
 func (b *Builder) OwnText(own []byte, surrogates bool) {
 	b.OwnRef(KindString, own)
 	if surrogates {
@@ -81,15 +79,15 @@ func (b *Builder) OwnText(own []byte, surrogates bool) {
 	}
 }
 
-// OwnRef is Ref for content that was appended to what [Builder.Own] returned.
+// OwnRef is Ref for content that was appended to the result of [Builder.Own].
 func (b *Builder) OwnRef(k Kind, own []byte) {
 	off := len(b.own)
 	b.own = own
 	b.nodes = append(b.nodes, node{kind: k, flags: flagOwn, n: uint32(len(own) - off), data: uint64(off)})
 }
 
-// OwnInt adds the int whose canonical decimal digits (no leading zero, '-' in
-// front) were appended to what [Builder.Own] returned.
+// OwnInt adds the int whose canonical decimal digits (no leading zero, '-' in front) were
+// appended to the result of [Builder.Own].
 func (b *Builder) OwnInt(own []byte) {
 	digits := own[len(b.own):]
 	negative := digits[0] == '-'
@@ -160,38 +158,36 @@ func (b *Builder) zoned(k Kind, data uint64, t *TimeOfDay) {
 	b.nodes = append(b.nodes, n)
 }
 
-// Len returns how many values have been added: the place of the next one.
+// Len returns the number of values added so far, which is the place of the next one.
 func (b *Builder) Len() int { return len(b.nodes) }
 
 // end returns the place after the value at the given one.
 func (b *Builder) end(place int) int { return int(b.nodes[place].end(uint32(place))) }
 
-// At returns the value at the given place, which is complete. It is valid until
-// the Builder is used again.
+// At returns the complete value at the given place. It is valid until the Builder is used
+// again.
 func (b *Builder) At(place int) Value {
 	b.view = tape{src: b.src, own: b.own, nodes: b.nodes}
 	return Value{t: &b.view, node: b.nodes[place]}
 }
 
-// Open begins a container of kind k and returns its place, which Close wants.
-// Its children follow: keys and values in turn for a dictionary.
+// Open begins a container of kind k and returns its place, to be passed to Close. Its
+// children follow: in a dictionary, keys and values in turn.
 func (b *Builder) Open(k Kind) int {
 	b.nodes = append(b.nodes, node{kind: k})
 	return len(b.nodes) - 1
 }
 
-// OpenTagged begins a tagged value. Its tag follows, then its value, then Close
-// with n 2.
+// OpenTagged begins a tagged value. Its tag and its value follow, then Close with n 2.
 func (b *Builder) OpenTagged(s Space) int {
 	b.nodes = append(b.nodes, node{kind: KindTagged, flags: uint8(s) << spaceShift})
 	return len(b.nodes) - 1
 }
 
-// SetKind makes the container that Open put at the given place one of kind k.
+// SetKind changes the kind of the container at a place to k.
 func (b *Builder) SetKind(at int, k Kind) { b.nodes[at].kind = k }
 
-// Unwrap puts the only item of the container that Open put at the given place,
-// which need not be closed, in its place.
+// Unwrap replaces the container at a place, which may still be open, by its only item.
 func (b *Builder) Unwrap(at int) {
 	b.keys = nil
 	b.nodes = append(b.nodes[:at], b.nodes[at+1:]...)
@@ -200,18 +196,17 @@ func (b *Builder) Unwrap(at int) {
 	}
 }
 
-// Drop removes the values from the given place on.
+// Drop removes all values from a place on.
 func (b *Builder) Drop(at int) { b.nodes, b.keys = b.nodes[:at], nil }
 
-// Grow makes room for n values.
+// Grow reserves memory for n more values.
 func (b *Builder) Grow(n int) {
 	if n > cap(b.nodes)-len(b.nodes) {
 		b.nodes = append(make([]node, 0, len(b.nodes)+n), b.nodes...)
 	}
 }
 
-// Repeat adds the value at the given place, which is complete, once more. Its content
-// is shared.
+// Repeat adds the complete value at a place again. Both share their content.
 func (b *Builder) Repeat(place int) {
 	end := b.end(place)
 	move := uint32(len(b.nodes) - place)
@@ -221,16 +216,15 @@ func (b *Builder) Repeat(place int) {
 	}
 }
 
-// Close ends the container that Open put at the given place, with n items, or
-// pairs.
+// Close ends the container at a place, which has n items or pairs.
 func (b *Builder) Close(at, n int) {
 	c := &b.nodes[at]
 	c.n = uint32(n)
 	c.data = uint64(at+1) | uint64(len(b.nodes))<<32
 }
 
-// KeepLast makes the keys of the dictionary that Close put at the given place
-// unique, as Python's dict does: the first place, the last value.
+// KeepLast makes the keys of the closed dictionary at a place unique, as Python's dict
+// does: a key keeps its first place and its last value.
 func (b *Builder) KeepLast(at int) {
 	var unique Dict
 	b.keys = nil
@@ -249,7 +243,7 @@ func (b *Builder) KeepLast(at int) {
 	b.Close(at, unique.Len())
 }
 
-// appendMoved appends v's nodes to kept, whose first node will stand at base.
+// appendMoved appends v's nodes to kept, whose first node will be at base.
 func appendMoved(kept []node, base int, v Value) []node {
 	if !v.kind.IsContainer() {
 		return append(kept, v.node)
@@ -272,8 +266,8 @@ func (n *node) shift(by uint32) {
 	}
 }
 
-// Dict returns the dictionary built since Reset. It holds a copy of the tape
-// at its exact size and refers to src.
+// Dict returns the dictionary built since Reset. It copies the tape at its exact size and
+// refers to src.
 func (b *Builder) Dict() *Dict {
 	d, t := newTape(len(b.nodes), len(b.own))
 	t.src = b.src
@@ -283,8 +277,8 @@ func (b *Builder) Dict() *Dict {
 	return d
 }
 
-// newTape returns a dictionary and a tape of n nodes and own bytes of its own: small
-// ones in a single allocation of a size that the allocator has, others in up to three.
+// newTape returns a dictionary with a tape of n nodes and own bytes: small ones in one
+// allocation that fits a size class of the allocator, others in up to three.
 func newTape(n, own int) (*Dict, *tape) {
 	type head struct {
 		d Dict

@@ -13,13 +13,13 @@ type setKey struct {
 	equals bool // itself
 }
 
-// smallKey is how many values a container has at most whose key is as AppendKey has it.
+// smallKey is the largest container, in values, whose key is the same as AppendKey's.
 const smallKey = 16
 
-// AppendKey is [AppendKey] of the value at the given place, which is complete and
-// hashable. Keys of the same Builder alone are to be compared. A frozenset within others
-// is looked at once, however often what holds it is asked for: its key is the SHA-256 of
-// those of its items.
+// AppendKey is [AppendKey] for the complete, hashable value at a place. The result may
+// only be compared with keys from the same Builder. A frozenset within another container
+// is hashed once, however often its container is asked for: its key is the SHA-256 of its
+// items' keys.
 func (b *Builder) AppendKey(dst []byte, place int) (key []byte, equals bool) {
 	v := b.At(place)
 	if b.end(place)-place-1 <= smallKey {

@@ -5,8 +5,8 @@ import (
 	"reflect"
 )
 
-// A ConversionError says why a Go value has no dictionary, or why a dictionary
-// does not fit a Go type.
+// A ConversionError says why a Go value can't be converted to a dictionary, or a
+// dictionary to a Go type.
 type ConversionError struct {
 	Path string       // of the value, as in /user/tags/2; "" at the top
 	Type reflect.Type // the Go type; nil for an untyped nil
@@ -20,7 +20,7 @@ func (e *ConversionError) Error() string {
 	return "dict: " + e.Path + ": " + e.Msg
 }
 
-// under puts a key or an index in front of an error's path.
+// under prepends a key or an index to the path of an error.
 func under(err error, key any) error {
 	if c, ok := err.(*ConversionError); ok { //nolint:errorlint // conversion wraps nothing
 		c.Path = fmt.Sprintf("/%v%s", key, c.Path)
@@ -28,7 +28,7 @@ func under(err error, key any) error {
 	return err
 }
 
-// pathKey returns a key as paths name it: a string's text, or else its repr.
+// pathKey returns a key as it is in paths: the text of a string, or else its repr.
 func pathKey(k Value) string {
 	if text, ok := k.Text(); ok {
 		return text
@@ -36,5 +36,5 @@ func pathKey(k Value) string {
 	return k.String()
 }
 
-// maxDepth is how deep Go values may nest: whatever is deeper is a cycle.
+// maxDepth is how deep Go values may nest. Deeper ones are taken for cycles.
 const maxDepth = 1000

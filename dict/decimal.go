@@ -14,10 +14,10 @@ const (
 	minExponent = -1_999_999_999_999_999_997
 )
 
-// Decimal returns the decimal that text spells: an optional sign and digits
-// with an optional point and exponent, "Infinity", "NaN" or "sNaN", the last two
-// with optional digits, in any case. Trailing zeros and the exponent count:
-// 1.0 and 1.00 are two values and one key.
+// Decimal parses a decimal: an optional sign and digits with an optional point and
+// exponent, or "Infinity", "NaN" or "sNaN", the last two with optional digits, in any
+// case. Trailing zeros and the exponent are significant: 1.0 and 1.00 are two values, but
+// one key.
 func Decimal(text string) (Value, error) {
 	b, err := appendDecimal(nil, text)
 	if err != nil {
@@ -28,7 +28,7 @@ func Decimal(text string) (Value, error) {
 
 var errDecimal = errors.New("dict: not a decimal")
 
-// appendDecimal appends what Python's str prints for Decimal(text).
+// appendDecimal appends Decimal(text) as Python's str prints it.
 func appendDecimal(dst []byte, text string) ([]byte, error) {
 	rest := text
 	negative := strings.HasPrefix(rest, "-")
@@ -82,15 +82,14 @@ func cutDigits(s string) (word, digits string) {
 
 func allDigits(s string) bool { return strings.Trim(s, "0123456789") == "" }
 
-// DecimalFits reports whether a decimal of n digits × 10^exp is one that Python can
-// hold. It is for codecs.
+// DecimalFits reports whether Python can hold a decimal of n digits × 10^exp. It is for
+// codecs.
 func DecimalFits(n int, exp int64) bool {
 	return exp >= minExponent && exp+int64(n)-1 <= maxAdjusted
 }
 
-// AppendDecimal appends the text of the decimal digits × 10^exp, which
-// [Builder.Own] text of kind decimal must be: what Python's str prints. digits
-// are ASCII. It is for codecs.
+// AppendDecimal appends digits × 10^exp as Python's str prints it, which is the content
+// of a decimal in [Builder.Own]. digits are ASCII. It is for codecs.
 func AppendDecimal(dst []byte, negative bool, digits []byte, exp int64) ([]byte, error) {
 	for len(digits) > 1 && digits[0] == '0' {
 		digits = digits[1:]
@@ -128,9 +127,8 @@ func AppendDecimal(dst []byte, negative bool, digits []byte, exp int64) ([]byte,
 	}
 }
 
-// DecimalParts returns the digits (ASCII, without leading zeros) and the
-// exponent of a finite decimal, ±digits × 10^exp. finite is false for infinities
-// and NaNs, and for any other kind.
+// DecimalParts returns a finite decimal as ±digits × 10^exp, with ASCII digits without
+// leading zeros. finite is false for infinities, NaNs, and all other kinds.
 func (v Value) DecimalParts() (negative bool, digits []byte, exp int64, finite bool) {
 	if v.kind != KindDecimal {
 		return false, nil, 0, false
@@ -167,8 +165,8 @@ func trimZeros(digits []byte) []byte {
 	return digits
 }
 
-// DecimalText returns a decimal as Python's str prints it, and "", false for any
-// other kind.
+// DecimalText returns a decimal as Python's str prints it, or "", false for any other
+// kind.
 func (v Value) DecimalText() (string, bool) {
 	if v.kind != KindDecimal {
 		return "", false

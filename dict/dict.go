@@ -6,19 +6,18 @@ import (
 	"sync/atomic"
 )
 
-// A Dict is an ordered map with unique keys. The zero Dict is empty and ready
-// to use, and so is, for reading, a nil *Dict.
+// A Dict is an ordered map with unique keys. The zero Dict is empty and ready to use. A
+// nil *Dict is empty and can be read.
 //
-// Keys keep the order in which they were first set. They may be of any
-// hashable kind and are compared as Python compares them: 1, 1.0 and True are
-// one key, and NaN never equals anything.
+// Keys keep the order in which they were first set. They may be of any hashable kind and
+// are compared as in Python: 1, 1.0 and True are the same key, and NaN never equals
+// anything.
 //
-// A Dict that a codec decoded refers to the bytes it was decoded from, which
-// must not change as long as it or a Value of it is in use; [Dict.Clone] makes
-// one that stands on its own.
+// A Dict that a codec decoded refers to the bytes it was decoded from. They must not
+// change while the Dict or a Value of it is in use. [Dict.Clone] returns an independent
+// copy.
 //
-// Any number of goroutines may read a Dict at once; changing it excludes all
-// other use.
+// Any number of goroutines may read a Dict at once. Changing it excludes all other use.
 type Dict struct {
 	v      Value       // the content; the zero Value is the empty dictionary
 	shared atomic.Bool // v's items were handed out: copy them before a change
@@ -30,8 +29,8 @@ type Dict struct {
 //
 //	dict.Of("name", "Alice", "age", 30)
 //
-// It panics on an odd number of arguments, a value that cannot be converted
-// and a key that is not hashable: programming errors.
+// It panics on programming errors: an odd number of arguments, a value that can't be
+// converted, or a key that is not hashable.
 func Of(keysAndValues ...any) *Dict {
 	if len(keysAndValues)%2 != 0 {
 		panic("dict: Of wants keys and values in turn, and the last key has no value")
@@ -79,8 +78,8 @@ func (d *Dict) Len() int {
 	return int(d.v.n)
 }
 
-// All iterates over the keys and values in order. The dictionary must not be
-// changed meanwhile.
+// All iterates over the keys and values in order. The dictionary must not be changed
+// during the iteration.
 func (d *Dict) All() iter.Seq2[Value, Value] {
 	if d == nil {
 		return Value{}.Pairs()
@@ -88,8 +87,8 @@ func (d *Dict) All() iter.Seq2[Value, Value] {
 	return d.v.Pairs()
 }
 
-// Value returns the present content of d as a Value, which later changes of d don't affect. It
-// takes constant time: d's memory is shared until d is changed.
+// Value returns the current content of d. Later changes of d do not affect it. It takes
+// constant time, since the memory is shared until d is changed.
 func (d *Dict) Value() Value {
 	if d == nil || !d.v.kind.IsDict() {
 		return treeValue(KindDict, nil, 0)
@@ -122,12 +121,12 @@ func (d *Dict) GetKey(key Value) (Value, bool) {
 	return v, ok
 }
 
-// Set sets the value of a string key. A key that is there keeps its place.
+// Set sets the value of a string key. An existing key keeps its place.
 func (d *Dict) Set(key string, v Value) { d.put(String(key), v) }
 
-// SetKey sets the value of a key of any hashable kind. Where an equal key is
-// there, it stays as it is and its value is replaced, as in Python. The error
-// is a *[HashError], for a key that is not hashable.
+// SetKey sets the value of a key of any hashable kind. If an equal key exists, that key
+// stays and its value is replaced, as in Python. The error is a *[HashError] for a key
+// that is not hashable.
 func (d *Dict) SetKey(key, v Value) error {
 	if err := Hashable(key); err != nil {
 		return err
@@ -136,10 +135,10 @@ func (d *Dict) SetKey(key, v Value) error {
 	return nil
 }
 
-// Delete removes a string key and reports whether it was there.
+// Delete removes a string key and reports whether it existed.
 func (d *Dict) Delete(key string) bool { return d.DeleteKey(String(key)) }
 
-// DeleteKey removes a key of any kind and reports whether it was there.
+// DeleteKey removes a key of any kind and reports whether it existed.
 func (d *Dict) DeleteKey(key Value) bool {
 	if d.Len() == 0 {
 		return false
@@ -162,8 +161,8 @@ func (d *Dict) DeleteKey(key Value) bool {
 // order, by the rules of [Equal].
 func (d *Dict) Equal(o *Dict) bool { return Equal(d.Value(), o.Value()) }
 
-// Clone returns a copy of d that refers to none of d's memory, nor to the
-// bytes that d was decoded from.
+// Clone returns a copy of d that shares no memory with d, nor with the bytes that d was
+// decoded from.
 func (d *Dict) Clone() *Dict {
 	var b Builder
 	b.Reset(nil)
@@ -171,7 +170,7 @@ func (d *Dict) Clone() *Dict {
 	return b.Dict()
 }
 
-// String returns what CPython prints for d: [Repr] with [DefaultPython].
+// String returns d as CPython prints it: [Repr] with [DefaultPython].
 func (d *Dict) String() string { return d.Value().String() }
 
 // put sets a hashable key.
@@ -191,7 +190,7 @@ func (d *Dict) put(key, v Value) {
 	}
 }
 
-// toTree makes d the owner of items that can be changed.
+// toTree gives d its own items, which can be changed.
 func (d *Dict) toTree() {
 	if d.v.flags&flagTree != 0 && !d.shared.Load() {
 		return

@@ -2,12 +2,11 @@ package dict
 
 import "math"
 
-// Equal reports whether a and b are the same value: of the same kind, equal,
-// and for dictionaries with the same keys in the same order. It is stricter
-// than Python's ==: 1, 1.0 and True are three values, and so are two decimals
-// with other trailing zeros, or two times with other zones. NaN equals NaN, and
-// 0.0 does not equal -0.0, so that what was decoded equals what was encoded. The
-// order of a set does not count.
+// Equal reports whether a and b have the same kind and value and, for dictionaries, the
+// same keys in the same order. It is stricter than Python's ==: 1, 1.0 and True differ,
+// as do decimals with different trailing zeros, and times in different zones. NaN equals
+// NaN, and 0.0 differs from -0.0, so that a decoded value equals the encoded one. The
+// order of a set does not matter.
 func Equal(a, b Value) bool {
 	if a.kind != b.kind {
 		return false

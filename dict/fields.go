@@ -8,29 +8,29 @@ import (
 	"strings"
 )
 
-// A field is a field of a struct as a key of a dictionary.
+// A field is a struct field that is a key of the dictionary.
 type field struct {
 	name      string
 	key       node  // name in WTF-8, whose text stands in layout.keys
 	plan      *plan // of the field's type
-	index     []int // as reflect.Value.FieldByIndex wants it
+	index     []int // for reflect.Value.FieldByIndex
 	omitEmpty bool
 	omitZero  bool
 	tagged    bool
 	isError   bool // an embedded error, which has no exported name
 }
 
-// A layout is the fields of a struct type, or why it has none.
+// A layout is the converted fields of a struct type, or why it can't be converted.
 type layout struct {
 	fields []field
 	keys   []byte           // the text of their keys
-	byKey  map[string]int   // the places of fields, by that text
+	byKey  map[string]int   // indices of fields, by key
 	err    *ConversionError // without a path
-	hidden bool             // it has fields, and none that is a key
+	hidden bool             // it has fields, but none is a key
 }
 
-// newLayout returns the fields of a struct type that are converted, in order: the
-// rules of encoding/json, but that nothing is left out without a word.
+// newLayout returns the layout of a struct type: the fields in order, by the rules of
+// encoding/json, except that nothing is left out silently.
 func newLayout(t reflect.Type) *layout {
 	l := &layout{byKey: make(map[string]int)}
 	all, err := candidates(t)
@@ -40,7 +40,7 @@ func newLayout(t reflect.Type) *layout {
 	})
 	for i, f := range all {
 		if i > 0 && all[i-1].name == f.name {
-			continue // hidden by the one before it
+			continue // hidden by the field before it
 		}
 		if i+1 < len(all) && all[i+1].name == f.name && len(all[i+1].index) == len(f.index) && all[i+1].tagged == f.tagged && l.err == nil {
 			l.err = &ConversionError{Type: t, Msg: fmt.Sprintf("the fields %s and %s of %s are both named %q",
@@ -62,7 +62,7 @@ func newLayout(t reflect.Type) *layout {
 	return l
 }
 
-// find returns the field of a key, or nil. guess is the field that it probably is.
+// find returns the field of a key, or nil. guess is the most likely index.
 func (l *layout) find(key []byte, guess int) (f *field, at int) {
 	if guess < len(l.fields) {
 		f := &l.fields[guess]
@@ -83,7 +83,7 @@ func boolean(b bool) int {
 	return 0
 }
 
-// pathOf names a field by those that lead to it.
+// pathOf returns the names of the fields that lead to a field.
 func pathOf(t reflect.Type, index []int) string {
 	var names []string
 	for i := range index {
@@ -92,7 +92,8 @@ func pathOf(t reflect.Type, index []int) string {
 	return strings.Join(names, ".")
 }
 
-// hasHidden reports whether a struct without keys has fields that no tag leaves out.
+// hasHidden reports whether a struct without keys has fields that are not excluded by a
+// tag.
 func hasHidden(t reflect.Type) bool {
 	for i := range t.NumField() {
 		f := t.Field(i)
@@ -103,7 +104,7 @@ func hasHidden(t reflect.Type) bool {
 	return false
 }
 
-// candidates returns all fields that may be keys, also those of embedded structs.
+// candidates returns all fields that may be keys, including those of embedded structs.
 func candidates(t reflect.Type) (all []field, err *ConversionError) {
 	type level struct {
 		t     reflect.Type
@@ -141,7 +142,7 @@ func candidates(t reflect.Type) (all []field, err *ConversionError) {
 						f.omitEmpty = true
 					case option == "omitzero":
 						f.omitZero = true
-					case option == "string" && !own: // of JSON's text alone
+					case option == "string" && !own: // in encoding/json it concerns the JSON text alone
 					default:
 						err = &ConversionError{Type: t, Msg: fmt.Sprintf(
 							"the tag of the field %s of %s has the unknown option %q; dict knows omitempty and omitzero",
@@ -155,7 +156,7 @@ func candidates(t reflect.Type) (all []field, err *ConversionError) {
 	return all, err
 }
 
-// tagOf returns the tag dict, or else the tag json, and whether it is the former.
+// tagOf returns the tag dict, or else the tag json. own says that it is dict.
 func tagOf(f reflect.StructField) (tag string, own bool) {
 	if tag, own = f.Tag.Lookup("dict"); own {
 		return tag, true
@@ -163,7 +164,7 @@ func tagOf(f reflect.StructField) (tag string, own bool) {
 	return f.Tag.Get("json"), false
 }
 
-// embedded returns the struct whose fields are taken in for an embedded one, or nil.
+// embedded returns the embedded struct whose fields are promoted, or nil.
 func embedded(f reflect.StructField) reflect.Type {
 	if !f.Anonymous {
 		return nil

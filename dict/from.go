@@ -17,18 +17,22 @@ import (
 // From converts a Go map or struct, or a pointer to one, to a dictionary; a
 // *Dict is returned as it is. The error is a *[ConversionError].
 //
-// The keys of a struct are its exported fields in order, named by the tag
-// `dict:"name"`, else by the tag `json:"name"`, else as the field. As in
-// encoding/json, "-" leaves a field out, the option omitempty leaves it out where
-// it is false, 0, nil or empty, omitzero where it is the zero value or its IsZero
-// says so, and the fields of an embedded struct without a name are taken in, of
-// which those less deep hide others of the same name. An embedded interface is a field
-// under the name of its type; one that is not exported is left out, but for error, whose
-// text is the key "error". Two fields of one depth and
-// name are an error, and so is any other option of a tag; but string, in a json
-// tag, is that of JSON's text alone, and a number stays one. The keys of a map are
-// sorted, since a Go map has no order; two that are one key in Python, as 1 and 1.0
-// in a map[any]any, are an error. For values, see [ValueOf].
+// The keys of a struct are its exported fields in order, named by the tag `dict:"name"`,
+// else by the tag `json:"name"`, else by the field's name. As in encoding/json,
+//
+//   - "-" leaves a field out;
+//   - the option omitempty leaves it out if it is false, 0, nil or empty;
+//   - omitzero leaves it out if it is the zero value, or if its IsZero method says so;
+//   - the fields of an embedded struct without a name in its tag are promoted. Of fields with the
+//     same name, the least nested one counts.
+//
+// An embedded interface is a field with the name of its type. Unexported embedded
+// interfaces are left out, except error, whose text becomes the key "error". Two fields
+// of the same name and depth are an error, and so is any other option, except string in a
+// json tag: it concerns JSON text alone, and a number stays a number.
+//
+// The keys of a map are sorted, since a Go map has no order. Keys that are equal in
+// Python, such as 1 and 1.0 in a map[any]any, are an error. For values, see [ValueOf].
 func From(v any) (*Dict, error) {
 	if d, ok := v.(*Dict); ok && d != nil {
 		return d, nil
@@ -61,7 +65,7 @@ func From(v any) (*Dict, error) {
 //	map, struct, Dict                            dictionary, see [From]
 //	Value                                        as it is
 //
-// What a type says of itself goes before that, in this order:
+// Methods and special types take precedence, in this order:
 //
 //	Marshaler                                    what it returns
 //	[16]byte named UUID, or with the text of one uuid
@@ -72,16 +76,17 @@ func From(v any) (*Dict, error) {
 //	a struct without exported fields that is a   string
 //	fmt.Stringer
 //
-// A method that a struct only has because it embeds another type does not count: its
-// fields do. JSON text in which a key comes twice is an error. Methods of pointers count, and get a copy of what can't be addressed.
-// Pointers and interfaces stand for what they refer to.
+// Methods that a struct has only by embedding another type are ignored in favour of its
+// fields. JSON text with a duplicate key is an error. Methods of pointer receivers count,
+// and are called on a copy if the value is not addressable. Pointers and interfaces are
+// followed.
 //
-// Times keep their nanoseconds, which Python's own lack. The error is a
-// *[ConversionError]: for a type that is not listed, such as a channel, a function or
-// a struct that hides all that it has, a time out of Python's range, and for what
-// nests deeper than 1,000 levels, as a cycle does.
+// Times keep their nanoseconds, which Python's own times lack. The error is a
+// *[ConversionError]: for an unlisted type such as a channel, a function or a struct
+// without anything visible, for a time outside Python's range, and for nesting deeper
+// than 1,000 levels, as in a cycle.
 func ValueOf(v any) (Value, error) {
-	switch v := v.(type) { // the usual ones without reflection
+	switch v := v.(type) { // common types, without reflection
 	case nil:
 		return Null(), nil
 	case Value:
@@ -137,7 +142,7 @@ func (b *scratch) convert(v any, depth int) error {
 	return nil
 }
 
-// converted makes the error of a conversion that failed with err.
+// converted returns the error of a conversion that failed with err.
 func converted(t reflect.Type, err error) error {
 	if err == nil {
 		return nil
@@ -213,7 +218,7 @@ func (p *plan) add(b *scratch, r reflect.Value, depth int) error {
 	return nil
 }
 
-// addOwnWay adds a value of a type that is not what its reflect.Kind says.
+// addOwnWay adds a value whose type, not its reflect.Kind, decides the conversion.
 func (p *plan) addOwnWay(b *scratch, r reflect.Value) error {
 	switch p.way {
 	case asValue:
@@ -250,7 +255,7 @@ func (p *plan) addOwnWay(b *scratch, r reflect.Value) error {
 	return err
 }
 
-// timeOf returns a time without a copy on the heap, where it can.
+// timeOf returns a time, without copying it to the heap if possible.
 func timeOf(r reflect.Value) time.Time {
 	if r.CanAddr() {
 		return *r.Addr().Interface().(*time.Time)
@@ -258,7 +263,7 @@ func timeOf(r reflect.Value) time.Time {
 	return r.Interface().(time.Time)
 }
 
-// ownValue is addOwnWay for what comes as a Value.
+// ownValue is addOwnWay for types that are converted to a Value first.
 func (p *plan) ownValue(r reflect.Value) (Value, error) {
 	switch p.way {
 	case asBigFloat:
@@ -270,7 +275,7 @@ func (p *plan) ownValue(r reflect.Value) (Value, error) {
 	case byDict:
 		return receiver(r, marshalerType).(Marshaler).DictValue()
 	case asNumber:
-		return jsonNumber(cmp.Or(r.String(), "0")) // as encoding/json has it
+		return jsonNumber(cmp.Or(r.String(), "0")) // as in encoding/json
 	case asUUID:
 		return fromUUID(r)
 	case asDecimal:
@@ -291,8 +296,8 @@ func (p *plan) ownValue(r reflect.Value) (Value, error) {
 	}
 }
 
-// fromUUID returns the UUID of an array of 16 bytes; or its text, where it is of
-// another form.
+// fromUUID returns the UUID of an array of 16 bytes, or a string if its text has another
+// form.
 func fromUUID(r reflect.Value) (Value, error) {
 	var u [16]byte
 	reflect.Copy(reflect.ValueOf(u[:]), r)
@@ -311,7 +316,7 @@ func fromUUID(r reflect.Value) (Value, error) {
 
 // fromBigFloat returns a decimal of the same number.
 func fromBigFloat(f *big.Float) (Value, error) {
-	const most = 100_000 // digits, about
+	const most = 100_000 // approximate number of digits
 	exp := f.MantExp(nil)
 	switch {
 	case f.IsInf():
@@ -319,7 +324,7 @@ func fromBigFloat(f *big.Float) (Value, error) {
 	case exp > most || exp < -most:
 		return Value{}, fmt.Errorf("a big.Float of the exponent %d has too many digits", exp)
 	}
-	// Every binary fraction ends after as many digits as it has bits.
+	// A binary fraction has as many decimal places as it has bits.
 	places := max(0, int(f.MinPrec())-exp)
 	text := f.Text('f', places)
 	return Decimal(text)
@@ -365,7 +370,7 @@ func (p *plan) addMap(b *scratch, r reflect.Value, depth int) error {
 		pairs = append(pairs, pair{key, len(pairs)})
 	}
 	slices.SortFunc(pairs, func(a, b pair) int { return compareKeys(a.key, b.key) })
-	var unique Dict // of the keys but strings
+	var unique Dict // of the keys that are not strings
 	at := b.Open(KindDict)
 	for i, pair := range pairs {
 		var twice bool
@@ -388,8 +393,8 @@ func (p *plan) addMap(b *scratch, r reflect.Value, depth int) error {
 	return nil
 }
 
-// compareKeys orders keys by kind, numbers by value, strings by bytes, others in
-// an order that is always the same.
+// compareKeys orders keys by kind, numbers by value, strings by bytes, and others in some
+// fixed order.
 func compareKeys(a, b Value) int {
 	if c := cmp.Compare(a.kind, b.kind); c != 0 {
 		return c
@@ -442,7 +447,7 @@ func (p *plan) addStruct(b *scratch, r reflect.Value, depth int) error {
 	return nil
 }
 
-// of returns the field of r, and false where it is in an embedded nil pointer.
+// of returns the field of r. It returns false for a field within a nil embedded pointer.
 func (f *field) of(r reflect.Value) (reflect.Value, bool) {
 	if len(f.index) == 1 {
 		return r.Field(f.index[0]), true
@@ -451,8 +456,8 @@ func (f *field) of(r reflect.Value) (reflect.Value, bool) {
 	return fr, err == nil
 }
 
-// addEmbeddedError adds the text of the embedded error fr, which stands in r at the
-// given index. It is not exported, so that its text is had from the struct around it.
+// addEmbeddedError adds the text of the embedded error fr, which is in r at the given
+// index. It is not exported, so its text is obtained through the surrounding struct.
 func addEmbeddedError(b *scratch, r, fr reflect.Value, index []int) error {
 	if fr.IsNil() {
 		b.Null()

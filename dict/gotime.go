@@ -16,7 +16,7 @@ func fromTime(t time.Time) DateTime {
 	return wallClock(t, zone)
 }
 
-// wallClock returns what t's calendar and clock show, in the given zone.
+// wallClock returns what calendar and clock show at t, in the given zone.
 func wallClock(t time.Time, zone Zone) DateTime {
 	return DateTime{
 		Date: Date{t.Year(), int(t.Month()), t.Day()},
@@ -60,9 +60,9 @@ func (v Value) toTime(r reflect.Value) error {
 	return nil
 }
 
-// offsetAt returns the offset from UTC that clocks in loc show the given time at,
-// which utc has as if it were UTC. Where they show it twice, or never, fold takes the
-// offset behind the change, else that before it: PEP 495.
+// offsetAt returns the offset from UTC at which clocks in loc show the given time, which
+// utc holds as if it were UTC. If they show it twice, or never, fold selects the offset
+// after the change, otherwise the one before it: PEP 495.
 func offsetAt(utc time.Time, loc *time.Location, fold bool) time.Duration {
 	at := func(t time.Time) time.Duration {
 		_, offset := t.In(loc).Zone()
@@ -72,8 +72,8 @@ func offsetAt(utc time.Time, loc *time.Location, fold bool) time.Duration {
 	if before == behind {
 		return at(utc.Add(-before))
 	}
-	// One change lies near. Which side of it a time is on is plain unless both
-	// readings, or neither, are their own offset's.
+	// A change is near. A time is on one side of it unless both readings, or neither,
+	// have the offset that they assume.
 	early, late := at(utc.Add(-before)) == before, at(utc.Add(-behind)) == behind
 	if early && !late || early == late && !fold {
 		return before
@@ -87,7 +87,7 @@ func (v Value) toDuration(r reflect.Value) error {
 	t, _ := v.TimeDelta()
 	days := int64(t.Days)
 	rest := int64(t.Seconds)*int64(time.Second) + int64(t.Microseconds)*int64(time.Microsecond) + int64(t.Nanoseconds)
-	if days < 0 { // so that the smallest one fits, too
+	if days < 0 { // so that the smallest duration fits
 		days, rest = days+1, rest-day
 	}
 	if days < math.MinInt64/day || days > math.MaxInt64/day ||

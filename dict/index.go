@@ -5,7 +5,7 @@ import (
 	"hash/maphash"
 )
 
-// indexFrom is the number of keys from which a lookup builds an index.
+// indexFrom is the number of keys at which a lookup builds an index.
 const indexFrom = 8
 
 // An index finds keys by hash: open addressing over the numbers of pairs.
@@ -34,7 +34,7 @@ func (d *Dict) find(key Value) (at int, v Value, ok bool) {
 	ix := d.ix.Load()
 	if ix == nil {
 		ix = newIndex(d.v)
-		d.ix.Store(ix) // readers that build it at once store the same
+		d.ix.Store(ix) // concurrent readers store the same index
 	}
 	h := keyHash(key)
 	mask := uint64(len(ix.slots) - 1)
@@ -72,7 +72,7 @@ func (ix *index) pair(v Value, at int) (key, value Value) {
 	return Value{t: v.t, node: k}, Value{t: v.t, node: v.t.nodes[k.end(i)]}
 }
 
-// add takes in the last pair of v, which is in tree form.
+// add adds the last pair of v, which is in tree form.
 func (ix *index) add(v Value) {
 	ix.hashes = append(ix.hashes, keyHash(v.t.items[len(v.t.items)-2]))
 	if 2*len(ix.hashes) > len(ix.slots) {
@@ -102,7 +102,7 @@ func (ix *index) insert(at int) {
 	ix.slots[s] = uint32(at + 1)
 }
 
-// keyHash returns equal numbers for keys that are equal.
+// keyHash returns a hash of a key. Equal keys have equal hashes.
 func keyHash(v Value) uint64 {
 	switch {
 	case v.kind == KindString:

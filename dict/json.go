@@ -11,20 +11,21 @@ import (
 	"github.com/dictwire/dictwire/internal/jsontext"
 )
 
-// MarshalJSON returns d as RFC 8259 JSON, in the order of its keys. What that can't
-// hold is a *[LossError]: NaN, an infinity, lone surrogates, a key that is no string,
-// and every kind that JSON has not. codec/json writes more, and substitutes.
+// MarshalJSON returns d as RFC 8259 JSON, in the order of its keys. Values that JSON
+// can't hold are a *[LossError]: NaN, infinities, lone surrogates, keys that are not
+// strings, and all kinds that JSON lacks. Package codec/json writes them as extensions,
+// or substitutes.
 func (d *Dict) MarshalJSON() ([]byte, error) { return d.Value().MarshalJSON() }
 
-// UnmarshalJSON sets d to a JSON object. Of keys that come twice it keeps the first
-// place and the last value.
+// UnmarshalJSON sets d to a JSON object. A duplicate key keeps its first place and its
+// last value.
 func (d *Dict) UnmarshalJSON(text []byte) error {
 	var v Value
 	if err := v.UnmarshalJSON(text); err != nil {
 		return err
 	}
 	if v.kind == KindNull {
-		return nil // as encoding/json wants it
+		return nil // by the convention of encoding/json
 	}
 	if !v.kind.IsDict() {
 		return fmt.Errorf("dict: want a JSON object, got a %s", v.kind)
@@ -44,27 +45,26 @@ func (v Value) MarshalJSON() ([]byte, error) {
 	return text, nil
 }
 
-// UnmarshalJSON sets v to what a JSON text holds: null, a bool, an int of any size, a
-// float, a string, a list or a dictionary; or a decimal, for a number that no float is
-// near.
+// UnmarshalJSON sets v to the value of a JSON text: null, a bool, an int of any size, a
+// float, a string, a list or a dictionary; or a decimal, for a number beyond the range of
+// floats.
 func (v *Value) UnmarshalJSON(text []byte) (err error) {
 	*v, err = readJSON(text, false)
 	return err
 }
 
-// readJSON returns what a JSON text holds. unique says that a key which comes twice is
-// an error.
+// readJSON returns the value of a JSON text. unique makes a duplicate key an error.
 func readJSON(text []byte, unique bool) (Value, error) {
 	if !json.Valid(text) {
 		var raw json.RawMessage
-		return Value{}, json.Unmarshal(text, &raw) // which says where
+		return Value{}, json.Unmarshal(text, &raw) // for its error
 	}
 	r := jsonReader{text: text, unique: unique}
 	v := r.value()
 	return v, r.err
 }
 
-// appendJSON appends v, or tells what in it JSON lacks.
+// appendJSON appends v, or returns what JSON can't hold.
 func appendJSON(dst []byte, v Value) ([]byte, *LossError) {
 	switch v.kind {
 	case KindNull:
@@ -102,7 +102,7 @@ func appendJSON(dst []byte, v Value) ([]byte, *LossError) {
 		return append(dst, ']'), nil
 	case KindDict:
 		return appendObject(dst, v)
-	default: // JSON has none
+	default: // kinds that JSON lacks
 	}
 	return dst, &LossError{Codec: "json", Kind: v.kind, Hint: jsonHint}
 }
@@ -131,12 +131,12 @@ func appendObject(dst []byte, v Value) ([]byte, *LossError) {
 	return append(dst, '}'), nil
 }
 
-// A jsonReader reads a text that is valid JSON.
+// A jsonReader reads valid JSON text.
 type jsonReader struct {
 	text   []byte
 	i      int
-	unique bool  // a key that comes twice is an error
-	err    error // the first one, with the path to it
+	unique bool  // a duplicate key is an error
+	err    error // the first error, with its path
 }
 
 // item reads the value of a key, or of an index.
@@ -155,7 +155,7 @@ func (r *jsonReader) fail(err error) {
 	}
 }
 
-// next returns the next byte that is no white space, or between values.
+// next returns the next byte that is neither white space nor a separator.
 func (r *jsonReader) next() byte {
 	for strings.IndexByte(" \t\r\n,:", r.text[r.i]) >= 0 {
 		r.i++
@@ -220,14 +220,14 @@ func (r *jsonReader) string() Value {
 	text, surrogates := jsontext.Unescape(nil, r.text[begin:r.i])
 	r.i++
 	if !surrogates {
-		return String(string(text)) // which is UTF-8, or not: encoding/json does not say
+		return String(string(text)) // encoding/json accepts invalid UTF-8
 	}
 	return textValue(text, node{kind: KindString, flags: flagSurrogate})
 }
 
-// AppendJSONNumber appends a decimal that no float is near, which is what a JSON number
-// beyond the range of floats is read as. It reports false, and appends nothing, for any
-// other value. It is for codecs.
+// AppendJSONNumber appends a decimal beyond the range of floats, as a JSON number of that
+// size is read. For any other value it appends nothing and returns false. It is for
+// codecs.
 func AppendJSONNumber(dst []byte, v Value) ([]byte, bool) {
 	_, digits, _, finite := v.DecimalParts()
 	if !finite || string(digits) == "0" {
@@ -242,7 +242,7 @@ func AppendJSONNumber(dst []byte, v Value) ([]byte, bool) {
 	if exponent == "" && strings.Contains(mantissa, ".") {
 		return dst, true
 	}
-	// An exponent of 0, so that it does not look like an int.
+	// The exponent 0 tells it from an int.
 	return append(append(dst, 'e'), strings.TrimPrefix(cmp.Or(exponent, "0"), "+")...), true
 }
 

@@ -8,8 +8,8 @@ import (
 	"strconv"
 )
 
-// hashable reports whether v can be a key, or in a set. If not, it says which
-// kind in v prevents that.
+// hashable reports whether v can be a key or an item of a set. If not, because is the
+// kind that prevents it.
 func hashable(v Value) (because Kind, ok bool) {
 	switch v.kind {
 	case KindByteArray, KindList, KindSet, KindDict, KindOrderedDict:
@@ -28,8 +28,7 @@ func hashable(v Value) (because Kind, ok bool) {
 	return 0, true
 }
 
-// Hashable returns nil if v can be a key, or an item of a set, and else a
-// *[HashError].
+// Hashable returns nil if v can be a key or an item of a set, otherwise a *[HashError].
 func Hashable(v Value) error {
 	if because, ok := hashable(v); !ok {
 		return &HashError{Kind: because}
@@ -37,14 +36,14 @@ func Hashable(v Value) error {
 	return nil
 }
 
-// AppendKey appends bytes that are the same for two hashable values if and only
-// if Python's == says that they are equal: 1, 1.0, True and Decimal(1) are, and
-// "a" and b"a" are not. ok is false for a NaN and for what holds one, which
-// equal nothing. It is for codecs, which look for keys that come twice.
+// AppendKey appends bytes that are the same for two hashable values if and only if they
+// are equal by Python's ==: 1, 1.0, True and Decimal(1) are, and "a" and b"a" are not. ok
+// is false for a NaN, or a value that holds one, which equals nothing. It is for codecs,
+// which look for duplicate keys.
 //
-// Two datetimes with fixed zones are equal if they are the same instant; one in
-// a zone of the time zone database equals another if all but the fold is the same,
-// since no database is looked into. This is where keys differ from Python's.
+// Datetimes in fixed zones are equal if they are the same instant. A datetime in a zone
+// of the time zone database equals another if everything but the fold is the same, since
+// the database is not consulted. In that, keys differ from Python's.
 func AppendKey(dst []byte, v Value) (key []byte, ok bool) {
 	switch v.kind {
 	case KindNull:
@@ -131,7 +130,7 @@ func appendDecimalKey(dst []byte, v Value) ([]byte, bool) {
 	}
 	digits, exp = normal(digits, exp)
 	if exp < 0 && exp > -1100 && len(digits) < 1100 {
-		// One that is a float exactly is the float's key.
+		// A decimal equal to a float has the float's key.
 		f, _ := strconv.ParseFloat(string(digits)+"e"+strconv.FormatInt(exp, 10), 64)
 		if _, d, e := decimalOf(f); !math.IsInf(f, 0) {
 			if d, e = normal(d, e); e == exp && bytes.Equal(d, digits) {
@@ -156,7 +155,7 @@ func normal(digits []byte, exp int64) ([]byte, int64) {
 	return digits, exp
 }
 
-// appendNumberKey appends the key of ±digits × 10^exp that is no float with a
+// appendNumberKey appends the key of ±digits × 10^exp, unless that is a float with a
 // fraction.
 func appendNumberKey(dst []byte, negative bool, digits []byte, exp int64) []byte {
 	digits, exp = normal(digits, exp)
@@ -181,7 +180,7 @@ func appendNumberKey(dst []byte, negative bool, digits []byte, exp int64) []byte
 	return append(dst, digits...)
 }
 
-// signed returns ±i, if that is an int64.
+// signed returns ±i, if that fits into an int64.
 func signed(negative bool, i uint64) (int64, bool) {
 	switch {
 	case negative && i <= 1<<63:
@@ -221,8 +220,7 @@ func appendTimeKey(dst []byte, v Value) []byte {
 	}
 }
 
-// appendSetKey appends the keys of a frozenset's items, in an order that is the
-// same whatever theirs is.
+// appendSetKey appends the keys of a frozenset's items in sorted order.
 func appendSetKey(dst []byte, v Value) ([]byte, bool) {
 	ok := true
 	keys := make([][]byte, 0, v.n)

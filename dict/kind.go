@@ -2,8 +2,8 @@ package dict
 
 // A Kind is the type of a [Value]. The zero Kind is [KindNull].
 //
-// The kinds are those that Python programs send. A Go program meets them as
-// the Go types that [From] and [Dict.To] name.
+// The kinds are those of Python programs. [From] and [Dict.To] list the corresponding Go
+// types.
 type Kind uint8
 
 // The kinds, in the order in which docs/formats.md lists them: scalars, then
@@ -25,11 +25,11 @@ const (
 	KindTimeDelta
 	KindList
 	KindTuple
-	KindSet         // hashable items, each once, in the order of their arrival
-	KindFrozenSet   // the same, itself hashable
+	KindSet         // hashable items, each once, in order of insertion
+	KindFrozenSet   // the same, and hashable itself
 	KindDict        //
 	KindOrderedDict // Python's collections.OrderedDict
-	KindTagged      // what a format carries and Python has no type for: see [Tagged]
+	KindTagged      // a value of a format for which Python has no type: see [Tagged]
 	kinds           // their number
 )
 
@@ -39,7 +39,7 @@ var kindNames = [kinds]string{
 	"list", "tuple", "set", "frozenset", "dict", "ordered dict", "tagged value",
 }
 
-// String returns the kind's name as error messages and docs write it: "int".
+// String returns the kind's name in error messages and documentation: "int".
 func (k Kind) String() string {
 	if k >= kinds {
 		return "unknown kind"
@@ -73,5 +73,5 @@ func (k Kind) IsDict() bool { return k == KindDict || k == KindOrderedDict }
 // hasItems reports whether values of kind k are sequences or sets.
 func (k Kind) hasItems() bool { return k >= KindList && k <= KindFrozenSet }
 
-// hasText reports whether values of kind k are bytes in their tape.
+// hasText reports whether values of kind k have their content as bytes in the tape.
 func (k Kind) hasText() bool { return k >= KindComplex && k <= KindUUID }

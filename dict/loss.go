@@ -3,13 +3,13 @@ package dict
 // A LossError says that a format can't hold a value.
 type LossError struct {
 	Codec string // the codec's name
-	Path  string // of the value, as in /user/tags/2
+	Path  string // to the value, as in /user/tags/2
 	Kind  Kind
-	Key   bool   // it is a key that can't be held
-	Hint  string // the remedy, which names an option of the library
+	Key   bool   // a key, not a value, can't be held
+	Hint  string // a remedy that names an option of the library, or ""
 }
 
-// Error returns what the format can't hold, and the remedy.
+// Error returns the loss and the hint.
 func (e *LossError) Error() string {
 	if e.Hint == "" {
 		return e.Text()
@@ -17,7 +17,7 @@ func (e *LossError) Error() string {
 	return e.Text() + "; " + e.Hint
 }
 
-// Text is Error without the remedy.
+// Text returns the loss without the hint.
 func (e *LossError) Text() string {
 	what := e.Kind.withArticle()
 	if e.Key {

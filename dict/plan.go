@@ -5,13 +5,13 @@ import (
 	"sync"
 )
 
-// A plan is how values of one Go type are converted, both ways. It is made when it is
-// first used, so that a type may refer to itself.
+// A plan is how values of one Go type are converted, in both directions. It is completed
+// when it is first used, so that a type may refer to itself.
 type plan struct {
 	t    reflect.Type
 	kind reflect.Kind
 
-	once   sync.Once // makes what follows
+	once   sync.Once // completes the plan
 	way    way
 	reads  reading
 	key    *plan        // of a map
@@ -46,11 +46,11 @@ func (p *plan) make() {
 		default:
 			p.way = hidden
 		}
-	default: // it has no parts
+	default: // no parts
 	}
 }
 
-// A reading is what a pointer to a type reads by itself.
+// A reading is the set of unmarshalling methods of a pointer to a type.
 type reading struct{ dict, json, text bool }
 
 func readingOf(t reflect.Type) reading {
@@ -64,12 +64,12 @@ func readingOf(t reflect.Type) reading {
 type scratch struct {
 	Builder
 	layouts []placedLayout
-	last    *plan // of the conversion before, which is often of the same type
+	last    *plan // of the last conversion; types often repeat
 }
 
-// A placedLayout says where the text of a layout's keys stands: that of the first one
-// is Builder.src, the others are in Builder.own. All dictionaries that are made of
-// structs of one type share it.
+// A placedLayout says where the text of a layout's keys is. The text of the first layout
+// is Builder.src, so that dictionaries made from structs of one type share it; that of
+// others is copied into Builder.own.
 type placedLayout struct {
 	*layout
 	flags uint8
@@ -78,7 +78,7 @@ type placedLayout struct {
 
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
 
-// keepScratch is how many bytes a scratch may keep until the next conversion.
+// keepScratch is how many bytes a scratch may keep for the next conversion.
 const keepScratch = 64 << 10
 
 // newScratch returns a scratch, to be freed.
@@ -95,7 +95,7 @@ func (b *scratch) free() {
 	}
 }
 
-// planOf is the function planOf.
+// planOf is the function planOf with a cache of one.
 func (b *scratch) planOf(t reflect.Type) *plan {
 	if b.last == nil || b.last.t != t {
 		b.last = planOf(t)
@@ -103,7 +103,7 @@ func (b *scratch) planOf(t reflect.Type) *plan {
 	return b.last
 }
 
-// place returns where the text of the keys of l stands.
+// place returns where the text of l's keys is.
 func (b *scratch) place(l *layout) placedLayout {
 	for _, p := range b.layouts {
 		if p.layout == l {

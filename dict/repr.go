@@ -7,8 +7,8 @@ import (
 	"github.com/dictwire/dictwire/dict/internal/pytext"
 )
 
-// A Python is a CPython version, whose way of printing [AppendRepr] follows:
-// which characters are printable depends on its version of Unicode.
+// A Python is a version of CPython for [AppendRepr]. Which characters are printable
+// depends on the version's Unicode.
 type Python = pytext.Version
 
 // The versions of CPython.
@@ -25,12 +25,11 @@ const (
 	DefaultPython = Python313
 )
 
-// AppendRepr appends to dst what repr(v) returns in that version of CPython,
-// to the byte. The result is valid UTF-8: lone surrogates are escaped. Sets are
-// written in the order of their items, tagged values as [Tagged] says. A time of less
-// than a whole microsecond, which Python has not, is told by an argument that Python's
-// types refuse: datetime.datetime(2024, 1, 2, 3, 4, 5, 6, nanosecond=7),
-// datetime.timedelta(seconds=1, nanoseconds=7).
+// AppendRepr appends repr(v) as that version of CPython returns it, to the byte. The
+// result is valid UTF-8: lone surrogates are escaped. Sets are written in the order of
+// their items, and tagged values as [Tagged] says. Nanoseconds, which Python lacks, are
+// written as an argument that Python's types refuse: datetime.datetime(2024, 1, 2, 3, 4,
+// 5, 6, nanosecond=7), datetime.timedelta(seconds=1, nanoseconds=7).
 func AppendRepr(dst []byte, v Value, py Python) []byte {
 	switch v.kind {
 	case KindNull:
@@ -106,7 +105,8 @@ func appendItems(dst []byte, v Value, py Python) []byte {
 	return dst
 }
 
-// appendPairs appends the pairs of a dictionary, each between the given texts.
+// appendPairs appends the pairs of a dictionary with the given texts around keys and
+// values.
 func appendPairs(dst []byte, v Value, before, between, behind string, py Python) []byte {
 	c := v.children()
 	for i := range v.n {
@@ -120,8 +120,7 @@ func appendPairs(dst []byte, v Value, before, between, behind string, py Python)
 	return dst
 }
 
-// appendNext appends the next child. Most are strings of a tape, for which there
-// is a short way.
+// appendNext appends the next child, with a fast path for strings of a tape.
 func appendNext(dst []byte, c *cursor, py Python) []byte {
 	if !c.tree {
 		if n := &c.t.nodes[c.i]; n.kind == KindString {

@@ -2,8 +2,9 @@ package dict
 
 import "unicode/utf8"
 
-// toWTF8 appends s to dst as WTF-8: valid UTF-8 and lone surrogates stay,
-// any other byte becomes the lone surrogate U+DC00+b. It reports whether lone surrogates are left.
+// toWTF8 appends s to dst as WTF-8: valid UTF-8 and lone surrogates are kept, and any
+// other byte becomes the lone surrogate U+DC00+b. It reports whether the result has lone
+// surrogates.
 func toWTF8(dst []byte, s string) (text []byte, surrogates bool) {
 	for i := 0; i < len(s); {
 		r, size := utf8.DecodeRuneInString(s[i:])
@@ -29,7 +30,7 @@ const (
 	surrogateMax = 0xDFFF
 )
 
-// surrogateAt returns the surrogate that s begins with, or size 0.
+// surrogateAt returns the surrogate at the beginning of s, or size 0.
 func surrogateAt(s string) (r rune, size int) {
 	if len(s) < 3 || s[0] != 0xED || s[1] < 0xA0 || s[1] > 0xBF || s[2] < 0x80 || s[2] > 0xBF {
 		return 0, 0
@@ -37,8 +38,8 @@ func surrogateAt(s string) (r rune, size int) {
 	return 0xD000 | rune(s[1]&0x3F)<<6 | rune(s[2]&0x3F), 3
 }
 
-// hasSurrogatePairs reports whether a high surrogate in text, which is WTF-8, stands
-// directly before a low one.
+// hasSurrogatePairs reports whether text, in WTF-8, has a high surrogate directly before
+// a low one.
 func hasSurrogatePairs(text []byte) bool {
 	for i := 0; i+6 <= len(text); i++ {
 		if text[i] == 0xED && text[i+1]&0xF0 == 0xA0 && text[i+3] == 0xED && text[i+4]&0xF0 == 0xB0 {

@@ -5,7 +5,7 @@ type Space uint8
 
 // The name spaces.
 const (
-	CBORTag        Space = 1 + iota // a CBOR tag that has no kind here; the tag is its number
+	CBORTag        Space = 1 + iota // a CBOR tag without a kind of its own; the tag is its number
 	CBORSimple                      // a CBOR simple value; the tag is its number, the value null
 	MessagePackExt                  // a MessagePack extension; the tag is its number, the value bytes
 )
@@ -27,17 +27,16 @@ func (s Space) String() string {
 // CBORUndefined is the number of the CBOR simple value "undefined".
 const CBORUndefined = 23
 
-// Tagged returns a value with a tag, which is an int or a string: what a format
-// carries and Python has no type for. Its repr is that of the Python libraries
-// cbor2 and msgpack: CBORTag(4000, 'x'), CBORSimpleValue(value=99), undefined,
-// ExtType(code=5, data=b'x').
+// Tagged returns a value with a tag, which is an int or a string: a value of a format for
+// which Python has no type. Its repr is that of the Python libraries cbor2 and msgpack:
+// CBORTag(4000, 'x'), CBORSimpleValue(value=99), undefined, ExtType(code=5, data=b'x').
 func Tagged(s Space, tag, v Value) Value {
 	t := treeValue(KindTagged, []Value{tag, v}, 2)
 	t.flags |= uint8(s) << spaceShift
 	return t
 }
 
-// Tagged returns the parts of a tagged value, and ok false for any other kind.
+// Tagged returns the parts of a tagged value. ok is false for any other kind.
 func (v Value) Tagged() (s Space, tag, value Value, ok bool) {
 	if v.kind != KindTagged {
 		return 0, Value{}, Value{}, false

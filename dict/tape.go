@@ -1,8 +1,8 @@
 package dict
 
-// A tape is what the values of one message are made of: a flat array of nodes
-// in document order over the received bytes. It never changes once a Value
-// refers to it, so values are free to copy and to share between goroutines.
+// A tape holds the values of one dictionary: a flat array of nodes in document order,
+// over the received bytes. It never changes once a Value refers to it, so values can be
+// copied and shared between goroutines.
 //
 //	{"a": [1, "x"], "b": null}
 //
@@ -11,11 +11,11 @@ package dict
 //	       n=2           n=2
 //	       1..7          3..5                             first and end
 //
-// A container that was built by hand (not decoded) has a tape of its own whose
-// items are Values, and no nodes: the tree form, told by flagTree.
+// A container that was not decoded has a tape of its own in tree form, marked by
+// flagTree: its items are Values, and there are no nodes.
 type tape struct {
 	src   []byte  // the received bytes, not copied
-	own   []byte  // text that src does not hold as it is: decoded escapes
+	own   []byte  // text that is not in src, such as decoded escapes
 	nodes []node  // tape form
 	items []Value // tree form: a list's items, or a dictionary's keys and values in turn
 }
@@ -56,7 +56,7 @@ const (
 
 func (n node) first() uint32 { return uint32(n.data) }
 
-// end is the index behind a node that stands at i, its children included.
+// end returns the index after the node at i and its children.
 func (n node) end(i uint32) uint32 {
 	if !n.kind.IsContainer() {
 		return i + 1
@@ -64,7 +64,7 @@ func (n node) end(i uint32) uint32 {
 	return uint32(n.data >> 32)
 }
 
-// children returns how many values stand directly in a container.
+// children returns the number of direct children of a container.
 func (n node) children() uint32 {
 	if n.kind.IsDict() {
 		return 2 * n.n

@@ -6,8 +6,7 @@ import (
 	"time"
 )
 
-// The kinds of time hold what Python's datetime module holds, and three digits
-// more, to the nanosecond:
+// Times hold what Python's datetime module holds, to the nanosecond:
 //
 //	data        fold 1 bit | zone 2 | year 14 | month 4 | day 5 | hour 5 | minute 6 | second 6 | microsecond 20
 //	naive       x: nanosecond << 6
@@ -40,34 +39,34 @@ const (
 	zoneKey          // a name in the IANA time zone database
 )
 
-// A Zone is what a datetime or a time refers to. The zero Zone is that of naive
-// ones, which say nothing about it. Zones are compared by ==.
+// A Zone is the time zone of a datetime or time. The zero Zone means a naive one. Zones
+// can be compared by ==.
 type Zone struct {
 	kind   uint8
 	offset int64 // microseconds
 	text   string
 }
 
-// FixedZone returns the zone with an offset from UTC, in whole microseconds and
-// less than 24 hours either way.
+// FixedZone returns a zone with an offset from UTC, in whole microseconds and less than
+// 24 hours.
 func FixedZone(offset time.Duration) Zone {
 	return Zone{kind: zoneFixed, offset: offset.Microseconds()}
 }
 
-// NamedFixedZone returns the zone with an offset from UTC and a name, as
-// Python's timezone(offset, name) has them.
+// NamedFixedZone returns a zone with an offset from UTC and a name: Python's
+// timezone(offset, name).
 func NamedFixedZone(offset time.Duration, name string) Zone {
 	return Zone{kind: zoneNamed, offset: offset.Microseconds(), text: name}
 }
 
-// KeyZone returns the zone of that name in the IANA time zone database, such as
-// Europe/Paris: Python's zoneinfo.ZoneInfo(key). Nothing is looked up.
+// KeyZone returns the zone with a name in the IANA time zone database, such as
+// Europe/Paris: Python's zoneinfo.ZoneInfo(key). The name is not looked up.
 func KeyZone(key string) Zone { return Zone{kind: zoneKey, text: key} }
 
-// UTC is the zone without an offset: Python's datetime.timezone.utc.
+// UTC returns the zone UTC: Python's datetime.timezone.utc.
 func UTC() Zone { return Zone{kind: zoneFixed} }
 
-// IsNaive reports whether z is no zone.
+// IsNaive reports whether z is the zero Zone.
 func (z Zone) IsNaive() bool { return z.kind == zoneNone }
 
 // Offset returns the offset from UTC of a fixed zone.
@@ -91,27 +90,27 @@ func (z Zone) textIf(kind uint8) (string, bool) {
 // A Date is a day of the Gregorian calendar, from year 1 to 9999.
 type Date struct{ Year, Month, Day int }
 
-// A TimeOfDay is a time of day: Python's time, and three digits more.
+// A TimeOfDay is a time of day: Python's time, with nanoseconds.
 type TimeOfDay struct {
 	Hour, Minute, Second, Microsecond int
 
-	// Nanosecond is what there is beyond Microsecond, from 0 to 999, as in a
-	// Timestamp of pandas. Python's own times have none.
+	// Nanosecond is the part below Microsecond, from 0 to 999, as in a Timestamp of
+	// pandas. Python's own times lack it.
 	Nanosecond int
 
-	Fold bool // the second of two equal times, where clocks were set back
+	Fold bool // the second of two equal times when clocks are set back
 	Zone Zone
 }
 
-// A DateTime is a day and a time of day. Its Zone is the datetime's.
+// A DateTime is a date and a time of day with its zone.
 type DateTime struct {
 	Date
 	TimeOfDay
 }
 
-// A TimeDelta is a span of time. In its normal form Days is from -999999999 to
-// 999999999, Seconds from 0 to 86399, Microseconds from 0 to 999999 and Nanoseconds,
-// which Python's timedelta lacks, from 0 to 999; the whole is their sum.
+// A TimeDelta is a span of time: the sum of its fields. In its normal form, Days is from
+// -999999999 to 999999999, Seconds from 0 to 86399, Microseconds from 0 to 999999, and
+// Nanoseconds, which Python's timedelta lacks, from 0 to 999.
 type TimeDelta struct{ Days, Seconds, Microseconds, Nanoseconds int }
 
 // DeltaOf returns d as a timedelta in its normal form.
@@ -194,8 +193,8 @@ const (
 	maxZoneText = 1024
 )
 
-// zoned returns the value of a datetime or time whose other parts, but for the
-// nanosecond, are packed.
+// zoned returns a datetime or time. data holds everything but the nanosecond and the
+// zone.
 func zoned(k Kind, data uint64, t *TimeOfDay) Value {
 	n := zonedNode(k, data, t)
 	if t.Zone.kind < zoneNamed {
@@ -206,7 +205,7 @@ func zoned(k Kind, data uint64, t *TimeOfDay) Value {
 	return Value{t: &tape{src: text}, node: n}
 }
 
-// zonedNode returns zoned's node without the place of the zone's text.
+// zonedNode returns the node of zoned. The offset of the zone's text is not set.
 func zonedNode(k Kind, data uint64, t *TimeOfDay) node {
 	n := node{kind: k, data: data | uint64(t.Zone.kind)<<zoneShift}
 	switch t.Zone.kind {
@@ -219,14 +218,14 @@ func zonedNode(k Kind, data uint64, t *TimeOfDay) node {
 	return n
 }
 
-// The text of a zone that has one is the time's nanosecond in 2 bytes; for a fixed
-// zone, its offset in 8; then the name.
+// The text of a zone that needs one: the nanosecond in 2 bytes; for a fixed zone, its
+// offset in 8 bytes; then the name.
 const (
 	nanoSize   = 2
 	offsetSize = 8
 )
 
-// appendZone appends the text of a zone that has one.
+// appendZone appends the text of a zone that needs one.
 func (t *TimeOfDay) appendZone(dst []byte) []byte {
 	dst = binary.BigEndian.AppendUint16(dst, uint16(t.Nanosecond))
 	if t.Zone.kind == zoneNamed {
@@ -236,7 +235,7 @@ func (t *TimeOfDay) appendZone(dst []byte) []byte {
 	return text
 }
 
-// zoneText returns the text of a datetime's or time's zone, if that has one.
+// zoneText returns the text of a datetime's or time's zone, or nil.
 func (v Value) zoneText() []byte {
 	if v.data>>zoneShift&3 < zoneNamed {
 		return nil
@@ -271,7 +270,7 @@ func (v Value) offset() int64 {
 	}
 }
 
-// nanosecond returns the nanosecond beyond the microsecond of a datetime or time.
+// nanosecond returns the part of a datetime or time below the microsecond.
 func (v Value) nanosecond() uint16 {
 	if text := v.zoneText(); text != nil {
 		return binary.BigEndian.Uint16(text)
@@ -305,8 +304,8 @@ func (v Value) clock() TimeOfDay {
 	}
 }
 
-// HasNanoseconds reports whether v is a datetime, time or timedelta of less than a
-// whole microsecond, which Python has not.
+// HasNanoseconds reports whether v is a datetime, time or timedelta that is not in whole
+// microseconds, so that Python can't hold it.
 func (v Value) HasNanoseconds() bool {
 	switch v.kind {
 	case KindDateTime, KindTime:
@@ -373,7 +372,7 @@ func (t TimeDelta) normal() TimeDelta {
 	return TimeDelta{Days: t.Days + days + next + carry/86_400, Seconds: seconds, Microseconds: micros, Nanoseconds: nanos}
 }
 
-// divmod is Python's: the remainder is never negative.
+// divmod is Python's divmod: the remainder is never negative.
 func divmod(a, b int) (q, r int) {
 	q, r = a/b, a%b
 	if r < 0 {
@@ -382,7 +381,7 @@ func divmod(a, b int) (q, r int) {
 	return q, r
 }
 
-// Date returns a date, and false for any other kind: a datetime is none.
+// Date returns a date. ok is false for any other kind, including a datetime.
 func (v Value) Date() (Date, bool) {
 	if v.kind != KindDate {
 		return Date{}, false
@@ -390,7 +389,7 @@ func (v Value) Date() (Date, bool) {
 	return v.date(), true
 }
 
-// TimeOfDay returns a time, and false for any other kind.
+// TimeOfDay returns a time. ok is false for any other kind.
 func (v Value) TimeOfDay() (TimeOfDay, bool) {
 	if v.kind != KindTime {
 		return TimeOfDay{}, false
@@ -398,7 +397,7 @@ func (v Value) TimeOfDay() (TimeOfDay, bool) {
 	return v.timeOfDay(), true
 }
 
-// DateTime returns a datetime, and false for any other kind.
+// DateTime returns a datetime. ok is false for any other kind.
 func (v Value) DateTime() (DateTime, bool) {
 	if v.kind != KindDateTime {
 		return DateTime{}, false
@@ -406,8 +405,7 @@ func (v Value) DateTime() (DateTime, bool) {
 	return DateTime{v.date(), v.timeOfDay()}, true
 }
 
-// TimeDelta returns a timedelta in its normal form, and false for any other
-// kind.
+// TimeDelta returns a timedelta in its normal form. ok is false for any other kind.
 func (v Value) TimeDelta() (TimeDelta, bool) {
 	if v.kind != KindTimeDelta {
 		return TimeDelta{}, false

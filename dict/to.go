@@ -13,7 +13,7 @@ import (
 // To converts d into the map or struct that p points to. See [Value.To].
 func (d *Dict) To(p any) error { return d.Value().To(p) }
 
-// To converts v into the Go variable that p points to, exactly or not at all:
+// To converts v to the Go variable that p points to, exactly or not at all:
 //
 //	null                 nil; the zero value of a type without nil
 //	bool                 bool
@@ -32,14 +32,14 @@ func (d *Dict) To(p any) error { return d.Value().To(p) }
 //	dictionaries         map, struct, Dict
 //	any                  Unmarshaler, which goes before all others; Value, and any
 //
-// An any is set to nil, bool, int64 (or *big.Int), float64, complex128, string,
-// []byte, DateTime, Date, TimeOfDay, TimeDelta, []any or *Dict, or to a Value of kind
-// decimal, uuid or tagged. The zone of a datetime that names one is looked up
-// by [time.LoadLocation]. Keys are matched with the fields of a struct by their exact names, as
-// [From] gives them; keys without a field are ignored, and fields without a key
-// are left as they are. A map is added to, nil pointers, maps and slices are
-// allocated. The error is a *[ConversionError]; what p points to may then have
-// been changed in part.
+// An any is set to nil, bool, int64 (or *big.Int), float64, complex128, string, []byte,
+// DateTime, Date, TimeOfDay, TimeDelta, []any or *Dict, or to a Value of kind decimal,
+// uuid or tagged. A named zone of a datetime is looked up by [time.LoadLocation].
+//
+// Keys are matched with fields of a struct by their exact names, as for [From]. Keys
+// without a field are ignored, and fields without a key are left unchanged. Entries are
+// added to an existing map; nil pointers, maps and slices are allocated. The error is a
+// *[ConversionError]; part of the variable may then have been set.
 func (v Value) To(p any) error {
 	r := reflect.ValueOf(p)
 	if r.Kind() != reflect.Pointer || r.IsNil() {
@@ -104,7 +104,7 @@ func (p *plan) set(r reflect.Value, v Value) error {
 	return p.setKind(r, v)
 }
 
-// setKind is set by the kinds of r and v.
+// setKind sets r according to the kinds of r and v.
 func (p *plan) setKind(r reflect.Value, v Value) error {
 	if p.kind == reflect.Interface && p.t.NumMethod() == 0 {
 		r.Set(reflect.ValueOf(v.any()))
@@ -149,8 +149,8 @@ func (p *plan) setKind(r reflect.Value, v Value) error {
 	return v.misfit(r)
 }
 
-// spelling returns the text of a value that an encoding.TextUnmarshaler gets, and
-// nil where it gets none.
+// spelling returns the text of a value for an encoding.TextUnmarshaler, or nil if it has
+// none.
 func (v Value) spelling() []byte {
 	switch v.kind {
 	case KindString, KindDecimal:
@@ -162,7 +162,7 @@ func (v Value) spelling() []byte {
 	}
 }
 
-// misfit is the error where v is of another kind than r, or does not fit.
+// misfit returns the error for a v of the wrong kind for r, or that does not fit.
 func (v Value) misfit(r reflect.Value) error {
 	what := v.String()
 	if len(what) > 40 {
@@ -171,7 +171,7 @@ func (v Value) misfit(r reflect.Value) error {
 	return &ConversionError{Type: r.Type(), Msg: fmt.Sprintf("the %s %s does not fit in %s", v.kind, what, r.Type())}
 }
 
-// any returns what an any is set to.
+// any returns the Go value for an any.
 func (v Value) any() any {
 	switch v.kind {
 	case KindBool:
@@ -218,9 +218,9 @@ func (v Value) any() any {
 	}
 }
 
-// Map returns what d holds as Go's maps and slices, all the way down: as [Value.To] sets
-// an any, but that dictionaries are maps, too. The error is a *[ConversionError], for a
-// key that is no string.
+// Map returns d as Go maps and slices at all levels. Values are those that [Value.To]
+// sets an any to, except that dictionaries are maps. The error is a *[ConversionError],
+// for a key that is not a string.
 func (d *Dict) Map() (map[string]any, error) { return d.Value().goMap() }
 
 func (v Value) goMap() (map[string]any, error) {
@@ -239,7 +239,7 @@ func (v Value) goMap() (map[string]any, error) {
 	return m, nil
 }
 
-// goValue is what Map has for a value.
+// goValue returns the Go value for Map.
 func (v Value) goValue() (any, error) {
 	switch {
 	case v.kind.IsDict():
@@ -344,7 +344,7 @@ func (p *plan) setList(r reflect.Value, v Value) error {
 			r.Set(reflect.MakeSlice(p.t, n, n))
 		} else {
 			r.SetLen(n)
-			r.Clear() // nothing of the old items shows in the new ones
+			r.Clear() // so that no old item shows through
 		}
 	case reflect.Array:
 		if r.Len() != n {
@@ -376,7 +376,7 @@ func (p *plan) setMap(r reflect.Value, v Value) error {
 		if err := p.elem.set(value, item); err != nil {
 			return under(err, pathKey(k))
 		}
-		if !key.Comparable() { // an any that holds a big.Int is a pointer, which is
+		if !key.Comparable() { // an any with a big.Int holds a pointer
 			return k.misfit(key)
 		}
 		r.SetMapIndex(key, value)
@@ -424,7 +424,7 @@ func (f *field) set(r reflect.Value, v Value) error {
 	}
 }
 
-// fieldToSet is FieldByIndex that allocates the embedded pointers on the way.
+// fieldToSet is FieldByIndex that allocates nil embedded pointers.
 func fieldToSet(r reflect.Value, index []int) (reflect.Value, error) {
 	for i, x := range index {
 		if i > 0 && r.Kind() == reflect.Pointer {

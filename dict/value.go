@@ -10,15 +10,15 @@ import (
 	"unicode/utf8"
 )
 
-// A Value is one typed value: a scalar, or a container with all that it holds.
-// It never changes, is 24 bytes, is copied by assignment, and may be used by
-// several goroutines at once. The zero Value is null.
+// A Value is one typed value: a scalar, or a container with its content. It never
+// changes, is 24 bytes, is copied by assignment, and may be used by several goroutines at
+// once. The zero Value is null.
 //
-// A Value that was decoded refers to the bytes it was decoded from: see [Dict].
+// A decoded Value refers to the bytes it was decoded from: see [Dict].
 //
-// Values are compared with [Equal]; == compares how they are stored.
+// Compare Values with [Equal]; == compares how they are stored.
 type Value struct {
-	t *tape // where text and children are; nil where there are none
+	t *tape // text and children, or nil
 	node
 }
 
@@ -63,10 +63,9 @@ func appendComplex(dst []byte, v complex128) []byte {
 	return binary.BigEndian.AppendUint64(dst, math.Float64bits(imag(v)))
 }
 
-// String returns a string. v is UTF-8, or WTF-8: a lone surrogate is the three
-// bytes that UTF-8's scheme would give it (ED A0 80 to ED BF BF). Any other
-// invalid byte b becomes the lone surrogate U+DC00+b, as Python's
-// "surrogateescape" does.
+// String returns a string. v is UTF-8, or WTF-8, in which a lone surrogate is the three
+// bytes that UTF-8's scheme would give it (ED A0 80 to ED BF BF). Any other invalid byte
+// b becomes the lone surrogate U+DC00+b, as with Python's "surrogateescape".
 func String(v string) Value {
 	if utf8.ValidString(v) {
 		return textValue([]byte(v), node{kind: KindString})
@@ -90,7 +89,7 @@ func ByteArray(b []byte) Value {
 // UUID returns a UUID.
 func UUID(u [16]byte) Value { return textValue(u[:], node{kind: KindUUID}) }
 
-// textValue takes over text.
+// textValue returns a value with the given text, which it keeps.
 func textValue(text []byte, n node) Value {
 	n.n = uint32(len(text))
 	return Value{t: &tape{src: text}, node: n}
@@ -106,12 +105,11 @@ func Tuple(items ...Value) Value {
 	return treeValue(KindTuple, append([]Value(nil), items...), len(items))
 }
 
-// SetOf returns a set of the given items in their order. Of equal ones the first
-// is kept, as in Python. The error is a *[HashError], for an item that is not
-// hashable.
+// SetOf returns a set of the given items in their order. Of equal items, the first is
+// kept, as in Python. The error is a *[HashError] for an item that is not hashable.
 func SetOf(items ...Value) (Value, error) { return setValue(KindSet, items) }
 
-// FrozenSet is [SetOf] for a frozenset.
+// FrozenSet is [SetOf] for frozensets.
 func FrozenSet(items ...Value) (Value, error) { return setValue(KindFrozenSet, items) }
 
 func setValue(k Kind, items []Value) (Value, error) {
@@ -193,8 +191,8 @@ func (v Value) Text() (string, bool) {
 	return string(v.t.text(v.node)), true
 }
 
-// TextBytes returns a string's bytes without copying, and nil, false for any
-// other kind. They must not be changed, and live as long as v.
+// TextBytes returns a string's bytes without copying, and nil, false for any other kind.
+// The caller must not change them.
 func (v Value) TextBytes() (text []byte, ok bool) {
 	if v.kind != KindString {
 		return nil, false
@@ -202,15 +200,15 @@ func (v Value) TextBytes() (text []byte, ok bool) {
 	return v.t.text(v.node), true
 }
 
-// HasSurrogatePairs reports whether v is a string in which a high surrogate stands
-// directly before a low one, as two code points: Python holds these, but UTF-16, and
-// JSON's escapes, would make one character of them.
+// HasSurrogatePairs reports whether v is a string with a high surrogate directly before a
+// low one, as two code points. Python can hold that, but in UTF-16 and in JSON's escapes
+// they become one character.
 func (v Value) HasSurrogatePairs() bool {
 	return v.HasSurrogates() && hasSurrogatePairs(v.t.text(v.node))
 }
 
-// HasSurrogates reports whether v is a string with lone surrogates, which
-// UTF-8 cannot hold.
+// HasSurrogates reports whether v is a string with lone surrogates, which UTF-8 can't
+// hold.
 func (v Value) HasSurrogates() bool { return v.kind == KindString && v.flags&flagSurrogate != 0 }
 
 // Complex returns a complex number, and 0, false for any other kind: a float is
@@ -226,8 +224,8 @@ func (v Value) Complex() (complex128, bool) {
 	), true
 }
 
-// Bytes returns bytes or a bytearray without copying, and nil, false for any
-// other kind. They must not be changed, and live as long as v.
+// Bytes returns bytes or a bytearray without copying, and nil, false for any other kind.
+// The caller must not change them.
 func (v Value) Bytes() ([]byte, bool) {
 	if v.kind != KindBytes && v.kind != KindByteArray {
 		return nil, false
@@ -235,7 +233,7 @@ func (v Value) Bytes() ([]byte, bool) {
 	return v.t.text(v.node), true
 }
 
-// UUID returns a UUID, and false for any other kind.
+// UUID returns a UUID. ok is false for any other kind.
 func (v Value) UUID() (u [16]byte, ok bool) {
 	if v.kind != KindUUID {
 		return u, false
@@ -244,8 +242,8 @@ func (v Value) UUID() (u [16]byte, ok bool) {
 	return u, true
 }
 
-// Len returns the number of bytes of a string, bytes or bytearray, of items of a
-// list, tuple or set, or of pairs of a dictionary, and 0 for any other kind.
+// Len returns the number of bytes of a string, bytes or bytearray, the number of items of
+// a list, tuple or set, the number of pairs of a dictionary, or 0 for any other kind.
 func (v Value) Len() int {
 	switch {
 	case v.kind.IsDict(), v.kind.hasItems(), v.kind == KindString, v.kind == KindBytes, v.kind == KindByteArray:
@@ -288,8 +286,8 @@ func (v Value) Pairs() iter.Seq2[Value, Value] {
 	}
 }
 
-// A cursor walks over the children of a container: items, keys and values in
-// turn, or a tag and what it is on.
+// A cursor walks over the children of a container: items, keys and values in turn, or a
+// tag and its value.
 type cursor struct {
 	t    *tape
 	i    uint32
@@ -314,9 +312,8 @@ func (c *cursor) next() Value {
 	return Value{t: c.t, node: n}
 }
 
-// Dict returns a dictionary, ordered or not, that can be changed without
-// changing v, and nil, false for any other kind. It shares v's memory until it is
-// changed.
+// Dict returns a dictionary of either kind that can be changed without changing v, and
+// nil, false for any other kind. Memory is shared until it is changed.
 func (v Value) Dict() (*Dict, bool) {
 	if !v.kind.IsDict() {
 		return nil, false
@@ -326,7 +323,7 @@ func (v Value) Dict() (*Dict, bool) {
 	return d, true
 }
 
-// String returns what CPython prints for v: [Repr] with [DefaultPython].
+// String returns v as CPython prints it: [Repr] with [DefaultPython].
 func (v Value) String() string { return string(AppendRepr(nil, v, DefaultPython)) }
 
 var _ fmt.Stringer = Value{}
