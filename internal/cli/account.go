@@ -7,22 +7,22 @@ import (
 	"sync/atomic"
 )
 
-// An account counts what becomes of what is sent.
+// An account counts the records that are sent, and their outcomes.
 type account struct {
-	all      atomic.Int64 // how many there are in all; 0 where that is not known
+	all      atomic.Int64 // the total, or 0 if unknown
 	sent     atomic.Int64
 	rejected atomic.Int64
 
 	counting  sync.Mutex
-	unsettled func() int64 // guarded by counting: how many are not settled
-	gone      func() int64 // guarded by counting: how many never will be, beside those; nil for none
+	unsettled func() int64 // how many are not settled; guarded by counting
+	gone      func() int64 // how many never will be, in addition to those; nil: none; guarded by counting
 }
 
-// A tally is an account at one moment.
+// A tally is the state of an account at one moment.
 type tally struct{ all, sent, stored, rejected, left, lost int64 }
 
-// count says how many of those that were sent are not settled, and how many a spool
-// can't give back.
+// count sets the functions that return how many of the sent records are not settled, and
+// how many a spool can't give back.
 func (a *account) count(left, lost func() int64) {
 	a.counting.Lock()
 	defer a.counting.Unlock()
@@ -45,12 +45,12 @@ func (a *account) tally() tally {
 	return t
 }
 
-// state is how far it has come.
+// state returns the progress so far.
 func (s *send) state() state {
 	t := s.tally()
 	st := state{text: fmt.Sprintf("%s sent, %d stored", count(t.sent, "dictionary", "dictionaries"), t.stored), count: float64(t.stored), share: -1}
 	switch {
-	case s.reading.total > 0 && t.sent > 0: // what was read, but for what is on its way
+	case s.reading.total > 0 && t.sent > 0: // what was read, without records in flight
 		st.share = float64(s.reading.bytes.Load()) / float64(s.reading.total) * float64(t.sent-t.left) / float64(t.sent)
 	case t.all > 0:
 		st.share = float64(t.sent-t.left) / float64(t.all)
@@ -58,17 +58,16 @@ func (s *send) state() state {
 	return st
 }
 
-// end closes what was used, says what has become of all that was sent, and
-// returns the error of the command.
+// end closes what was used, prints the summary, and returns the error of the command.
 func (s *send) end(err error) error {
 	s.mu.Lock()
 	client, failed := s.client, s.failed
 	s.mu.Unlock()
 	t := s.tally()
 	if client != nil {
-		_ = client.Close() // what is not settled is counted
+		_ = client.Close() // unsettled records are in the summary
 	}
-	if s.producer != "" { // what is settled is noted when the client ends
+	if s.producer != "" { // settled records are noted when the client ends
 		t = s.tally()
 	}
 	if s.closing != nil {
@@ -88,7 +87,7 @@ func (s *send) end(err error) error {
 	return err
 }
 
-// summary says what has become of all that was sent.
+// summary prints what became of the sent records.
 func (s *send) summary(t tally) {
 	switch {
 	case s.quiet && t.left == 0 && t.lost == 0:

@@ -10,15 +10,15 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// Servers read forward. What is wanted newest first is read in parts of the store, from its
-// end on, each of them forward, and printed backward.
+// Servers only read forwards. To print the newest records first, the store is read in
+// parts, from its end backwards. Each part is read forwards and printed backwards.
 const (
 	firstPart = 64      // blocks of the first part
-	largePart = 1 << 20 // bytes of records from which on parts do not grow
-	mostPart  = 8 << 20 // bytes from which on a part is read again in pieces
+	largePart = 1 << 20 // bytes of records at which parts stop growing
+	mostPart  = 8 << 20 // bytes at which a part is read again in smaller parts
 )
 
-// backwards gives the sink what the server has, the newest first.
+// backwards passes the server's records to the sink, the newest first.
 func (t *tail) backwards(ctx context.Context, c *dictwire.Client, out sink) error {
 	begin, err := t.place(ctx, c, t.from.from())
 	if err != nil {
@@ -70,14 +70,14 @@ func (t *tail) place(ctx context.Context, c *dictwire.Client, from string) (stor
 	return store.Position{}, nil
 }
 
-// part returns what is stored between two positions, and how many bytes it has; or, where
-// those are too many, how many there are at least.
+// part returns the records between two positions and their size in bytes. If there are
+// too many, it returns no records, and a lower bound of the size.
 func (t *tail) part(ctx context.Context, c *dictwire.Client, from, to store.Position) (part []*dictwire.Batch, bytes int, err error) {
 	for b, err := range c.Subscribe(ctx, dictwire.SubscribeRequest{Topics: t.topics, From: from.String()}) {
 		if b == nil {
 			return nil, 0, err
 		}
-		if err != nil { // what was skipped, or is damaged
+		if err != nil { // records that were skipped or are damaged
 			t.tell(err)
 		}
 		last, err := cutAt(b, to)
@@ -100,8 +100,8 @@ func (t *tail) part(ctx context.Context, c *dictwire.Client, from, to store.Posi
 	return part, bytes, nil
 }
 
-// printBackwards gives the sink the records of a part, the last of them first, until none
-// is left to be printed.
+// printBackwards passes the records of a part to the sink, the last one first, until left
+// is zero.
 func (t *tail) printBackwards(ctx context.Context, part []*dictwire.Batch, out sink, left *int) error {
 	var p parcel
 	for n := len(part) - 1; n >= 0 && *left != 0; n-- {

@@ -42,7 +42,7 @@ type benchmark struct {
 	bare     bool
 
 	began time.Time
-	now   atomic.Pointer[bench.Result] // nil: nothing is known yet
+	now   atomic.Pointer[bench.Result] // nil: no result yet
 }
 
 func benchCommand() *cobra.Command {
@@ -100,7 +100,7 @@ func (b *benchmark) run(cmd *cobra.Command, args []string) error {
 		return usagef("want an address, host:port or unix:PATH, got %q", args[0])
 	}
 	target, _ := bench.TargetOf(b.target.value)
-	if target.Addr != "" && !given(cmd, "addr") && len(cmd.Flags().Args()) == 0 { // settings say where dictwire is
+	if target.Addr != "" && !given(cmd, "addr") && len(cmd.Flags().Args()) == 0 { // the settings say where dictwire is
 		b.addr = target.Addr
 	}
 	switch {
@@ -136,7 +136,7 @@ func (b *benchmark) run(cmd *cobra.Command, args []string) error {
 	return b.print(outputOf(cmd), o, result)
 }
 
-// connect opens a connection, at first while --wait lasts.
+// connect opens a connection, and retries for --wait at the beginning.
 func (b *benchmark) connect(ctx context.Context) (nc net.Conn, err error) {
 	err = b.dial(ctx, func() error {
 		nc, err = client.Connect(ctx, b.addr, b.config, wire.ALPN)
@@ -145,7 +145,7 @@ func (b *benchmark) connect(ctx context.Context) (nc net.Conn, err error) {
 	return nc, err
 }
 
-// records returns what is sent.
+// records returns the records to send.
 func (b *benchmark) records(cmd *cobra.Command) (*bench.Records, error) {
 	c := wire.Codecs()[b.format.value]
 	if b.file == "" {
@@ -178,7 +178,7 @@ func (b *benchmark) records(cmd *cobra.Command) (*bench.Records, error) {
 	return r, nil
 }
 
-// state is how far it has come.
+// state returns the progress so far.
 func (b *benchmark) state() state {
 	s := state{text: "0 settled", share: float64(time.Since(b.began)) / float64(b.duration)}
 	so := b.now.Load()
@@ -192,7 +192,7 @@ func (b *benchmark) state() state {
 	return s
 }
 
-// quantiles are those of the latency that are told.
+// quantiles are the latencies that are printed.
 var quantiles = []struct {
 	name string
 	of   float64
@@ -257,7 +257,7 @@ func micros(n int64) string {
 	}
 }
 
-// grouped writes a number with its thousands apart.
+// grouped writes a number with separators between thousands.
 func grouped(n float64) string {
 	s := strconv.FormatFloat(n, 'f', 0, 64)
 	for i := len(s) - 3; i > 0; i -= 3 {

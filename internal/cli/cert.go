@@ -46,7 +46,7 @@ func certCommand() *cobra.Command {
 	return cmd
 }
 
-// isHost matches what a certificate may be of.
+// isHost matches the names and addresses that a certificate may be for.
 var isHost = regexp.MustCompile(`^(\*\.)?[A-Za-z0-9_]([A-Za-z0-9._:-]*[A-Za-z0-9_])?$|^::[0-9a-fA-F:.]*$`)
 
 func (c *certs) run(cmd *cobra.Command, args []string) error {

@@ -1,5 +1,5 @@
-// Package cli is the command line of dictwire: one file a command. Data goes to
-// standard output, everything else to standard error.
+// Package cli is the command line of dictwire, with one file for each command. Data goes
+// to standard output, everything else to standard error.
 package cli
 
 import (
@@ -24,8 +24,8 @@ const (
 	exitInterrupted = 130 // by a second SIGINT, as a shell reports it
 )
 
-// Run runs the command that args name and returns the exit code. ctx ends what
-// runs at once; SIGINT and SIGTERM end it in order.
+// Run runs the command that args name and returns the exit code. When ctx ends, the
+// command stops at once. SIGINT and SIGTERM make it finish in order.
 func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root := Root()
 	root.SetArgs(args)
@@ -35,7 +35,7 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	return report(root.ExecuteContext(ctx), stderr)
 }
 
-// Root returns the command dictwire with all that stands below it.
+// Root returns the command dictwire with all its subcommands.
 func Root() *cobra.Command {
 	color := choice{terminal.Auto, []string{terminal.Auto, terminal.Always, terminal.Never}}
 	root := &cobra.Command{
@@ -47,7 +47,7 @@ func Root() *cobra.Command {
 			"  dictwire send name=Alice age:=30 city=Paris\n" +
 			"  dictwire tail --from 1h\n" +
 			"  echo '{\"name\": \"Alice\"}' | nc -N 127.0.0.1 65432",
-		SilenceErrors: true, // report does that
+		SilenceErrors: true, // report prints them
 		SilenceUsage:  true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			if err := checkNotEmpty(cmd); err != nil {
@@ -86,7 +86,7 @@ func Root() *cobra.Command {
 	return root
 }
 
-// help writes the help text of a command, which leads with examples.
+// help prints the help text of a command, which begins with examples.
 func help(cmd *cobra.Command, _ []string) {
 	out, usage := cmd.OutOrStdout(), cmd.UsageString()
 	fmt.Fprint(out, cmd.Short, "\n\n")
@@ -101,7 +101,7 @@ func help(cmd *cobra.Command, _ []string) {
 	fmt.Fprint(out, usage)
 }
 
-// helpCommand is cobra's, but for what it says of a command that is not there.
+// helpCommand is cobra's, with another error for an unknown command.
 func helpCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "help [command]",
@@ -128,7 +128,7 @@ func helpCommand() *cobra.Command {
 	}
 }
 
-// below returns all commands below one, in the order of their names.
+// below returns all subcommands of a command, in order of name.
 func below(cmd *cobra.Command) (all []*cobra.Command) {
 	for _, c := range cmd.Commands() {
 		all = append(append(all, c), below(c)...)
@@ -143,7 +143,7 @@ func (e usageError) Unwrap() error { return e.error }
 
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
-// A hintError is an error with what helps against it.
+// A hintError is an error with a remedy.
 type hintError struct {
 	error
 	hint string
@@ -151,13 +151,12 @@ type hintError struct {
 
 func (e hintError) Unwrap() error { return e.error }
 
-// An exitError ends the program with a code, where all has been said.
+// An exitError ends the program with a code; everything has been printed.
 type exitError int
 
 func (e exitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
-// report writes an error, and a hint where there is one, and returns the exit
-// code.
+// report prints an error and its hint, if there is one, and returns the exit code.
 func report(err error, stderr io.Writer) int {
 	if err == nil {
 		return exitOK
@@ -170,7 +169,7 @@ func report(err error, stderr io.Writer) int {
 	return exitCode(err)
 }
 
-// exitCode returns what the command exits with for an error.
+// exitCode returns the exit code for an error.
 func exitCode(err error) int {
 	var usage usageError
 	if errors.As(err, &usage) || isUnknownCommand(err) {
@@ -179,8 +178,8 @@ func exitCode(err error) int {
 	return exitFailure
 }
 
-// isUnknownCommand reports whether err is cobra's for a command that is not
-// there, which has no type.
+// isUnknownCommand reports whether err is cobra's error for an unknown command, which has
+// no type.
 func isUnknownCommand(err error) bool {
 	const prefix = "unknown command"
 	text := err.Error()

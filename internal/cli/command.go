@@ -11,14 +11,14 @@ import (
 	"time"
 )
 
-// What a shell and its commands exit with.
+// Exit codes of a shell and its commands.
 const (
-	// exitTemporary is what a command exits with that shall be run again until
-	// it succeeds: EX_TEMPFAIL of sysexits.h.
+	// exitTemporary is the exit code of a command that should be run again until it
+	// succeeds: EX_TEMPFAIL of sysexits.h.
 	exitTemporary = 75
 
-	exitNoPermission = 126 // the shell found the command, and may not run it
-	exitNoCommand    = 127 // the shell did not find it
+	exitNoPermission = 126 // the shell found the command but may not run it
+	exitNoCommand    = 127 // the shell did not find the command
 )
 
 const shell = "/bin/sh"
@@ -37,13 +37,12 @@ func (e *executor) once(ctx context.Context, batch []delivery) error {
 	return cmd.Run()
 }
 
-// unrunnable says why a command does not run, whatever it is given; "" where it
-// ran.
+// unrunnable returns why a command can't run, whatever its input, or "" if it ran.
 func unrunnable(err error) string {
 	var exit *exec.ExitError
 	switch {
 	case !errors.As(err, &exit):
-		if errors.Is(err, exec.ErrWaitDelay) { // it left its output to others
+		if errors.Is(err, exec.ErrWaitDelay) { // it left its output to a background process
 			return ""
 		}
 		return "it does not start"
@@ -55,7 +54,8 @@ func unrunnable(err error) string {
 	return ""
 }
 
-// checkCommand has the shell look at a command before it is given anything.
+// checkCommand makes the shell check the syntax of a command before the command gets any
+// input.
 func checkCommand(ctx context.Context, command string) error {
 	out, err := exec.CommandContext(ctx, shell, "-n", "-c", command).CombinedOutput() //nolint:gosec // it is the user's
 	if err == nil {

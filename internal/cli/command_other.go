@@ -4,6 +4,6 @@ package cli
 
 import "os/exec"
 
-// ownGroup does nothing: a command is run by sh, which must be there, and only it is
+// ownGroup does nothing. Commands are run by sh, which must be installed, and only sh is
 // killed.
 func ownGroup(*exec.Cmd) {}

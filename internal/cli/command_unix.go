@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// ownGroup makes a command and all that it starts a group of their own, which a
-// terminal's SIGINT is not for, and which is killed as one.
+// ownGroup puts a command and its children into a process group of their own. The
+// terminal's SIGINT does not reach it, and it is killed as a whole.
 func ownGroup(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }

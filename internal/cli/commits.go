@@ -7,16 +7,16 @@ import (
 	"github.com/dictwire/dictwire"
 )
 
-// commits moves a cursor behind its reader without holding that up: where it
-// falls behind, the last batch counts.
+// commits moves a cursor after its reader, without blocking the reader: if it lags, only
+// the last batch is committed.
 type commits struct {
-	latest chan *dictwire.Batch // holds one
+	latest chan *dictwire.Batch // of capacity 1
 	ending sync.Once
 	ended  chan struct{}
-	err    error // why it ended before its time; valid when ended is closed
+	err    error // why committing failed; valid when ended is closed
 }
 
-// newCommits returns what ends with end, or with ctx.
+// newCommits returns commits that run until end is called or ctx ends.
 func newCommits(ctx context.Context) *commits {
 	c := &commits{latest: make(chan *dictwire.Batch, 1), ended: make(chan struct{})}
 	go func() {
@@ -30,7 +30,7 @@ func newCommits(ctx context.Context) *commits {
 	return c
 }
 
-// put has a batch committed. It must not be called once end was.
+// put commits a batch. It must not be called after end.
 func (c *commits) put(b *dictwire.Batch) {
 	select {
 	case <-c.latest:
@@ -39,7 +39,7 @@ func (c *commits) put(b *dictwire.Batch) {
 	c.latest <- b
 }
 
-// failed returns why nothing is committed any more, if that is so.
+// failed returns why committing failed, or nil.
 func (c *commits) failed() error {
 	select {
 	case <-c.ended:
@@ -49,8 +49,7 @@ func (c *commits) failed() error {
 	}
 }
 
-// end ends it when all that was put is committed. Then what it returns is
-// closed.
+// end stops accepting batches. The result is closed when everything is committed.
 func (c *commits) end() <-chan struct{} {
 	c.ending.Do(func() { close(c.latest) })
 	return c.ended

@@ -14,11 +14,11 @@ import (
 	"github.com/dictwire/dictwire/dict"
 )
 
-// completionTime is how long the shell waits for a server that is asked for its names.
+// completionTime is how long the shell waits for a server's names.
 const completionTime = time.Second
 
-// complete makes the shell complete what the flags of a command and of those below it
-// take: words that are known, and names that the running server knows.
+// complete makes the shell complete flag values: fixed words, and names that the running
+// server knows.
 func complete(root *cobra.Command) {
 	for _, cmd := range append([]*cobra.Command{root}, below(root)...) {
 		cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
@@ -31,12 +31,12 @@ func complete(root *cobra.Command) {
 			}
 		})
 		if cmd.ValidArgsFunction == nil && cmd.Flags().Lookup("addr") != nil {
-			cmd.ValidArgsFunction = fixed([]string{defaultAddr(cmd)}) // else files are offered
+			cmd.ValidArgsFunction = fixed([]string{defaultAddr(cmd)}) // otherwise files are offered
 		}
 	}
 }
 
-// defaultAddr returns where a command connects to by itself.
+// defaultAddr returns the address that a command connects to by default.
 func defaultAddr(cmd *cobra.Command) string { return cmd.Flags().Lookup("addr").DefValue }
 
 // fixed completes words.
@@ -51,18 +51,18 @@ func fixed(words []string) cobra.CompletionFunc {
 	}
 }
 
-// A namesOf is a list of a server, and the key of its names.
+// A namesOf is a list of a server, and the key of the names in it.
 type namesOf struct{ list, key string }
 
-// completed are the flags that take a name of a server.
+// completed maps flags to the names that complete them.
 var completed = map[string]namesOf{
 	"topic":    {"topics", "topic"},
 	"cursor":   {"cursors", "cursor"},
 	"producer": {"producers", "producer"},
 }
 
-// ask completes names that the server knows to which the command would connect. Where it
-// does not answer in time, or refuses, there are none.
+// ask completes names known to the server that the command would connect to. It offers
+// none if the server refuses, or does not answer in time.
 func (n namesOf) ask(cmd *cobra.Command, args []string, begin string) ([]string, cobra.ShellCompDirective) {
 	ctx, cancel := context.WithTimeout(context.Background(), completionTime)
 	defer cancel()
@@ -71,12 +71,12 @@ func (n namesOf) ask(cmd *cobra.Command, args []string, begin string) ([]string,
 	select {
 	case names := <-asked:
 		return names, cobra.ShellCompDirectiveNoFileComp
-	case <-ctx.Done(): // what reads a file, or looks up a host, can't be woken
+	case <-ctx.Done(): // reading a file or looking up a host can't be interrupted
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 }
 
-// mostNames is how many names are offered at most.
+// mostNames is the most names that are offered.
 const mostNames = 1000
 
 func (n namesOf) names(ctx context.Context, cmd *cobra.Command, args []string, begin string) []string {
@@ -107,20 +107,21 @@ func (n namesOf) names(ctx context.Context, cmd *cobra.Command, args []string, b
 	return names[:min(len(names), mostNames)]
 }
 
-// is reports whether an entry of a list is meant: a producer writes to one topic.
+// is reports whether an entry of the list fits the command: a producer writes to one
+// topic.
 func (n namesOf) is(cmd *cobra.Command, entry *dict.Dict) bool {
 	topic := cmd.Flags().Lookup("topic")
 	return n.list != "producers" || topic == nil || !topic.Changed || textOf(entry, "topic") == topic.Value.String()
 }
 
-// isPlain reports whether a shell takes a name as one word that means nothing else: what
-// others have chosen is not to be run.
+// isPlain reports whether a shell takes a name as one plain word. Names are chosen by
+// others, and must not be run.
 func isPlain(name string) bool {
 	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-+@/"
 	return strings.Trim(name, plain) == ""
 }
 
-// asking returns what asks the server that a command would connect to.
+// asking returns an operator for the server that a command would connect to.
 func asking(cmd *cobra.Command, args []string) (*operator, error) {
 	if err := fromEnvironment(cmd); err != nil {
 		return nil, err

@@ -72,7 +72,7 @@ func showSettings(cmd *cobra.Command, args []string, path string) error {
 			}
 		}
 		err := settle(c)
-		if isServing && len(args) == 0 && err != nil { // the file is for one of them
+		if isServing && len(args) == 0 && err != nil { // the file belongs to one of the commands
 			err = fromEnvironment(c)
 		}
 		if err != nil {
@@ -86,7 +86,7 @@ func showSettings(cmd *cobra.Command, args []string, path string) error {
 			known[from] = true
 			if by := f.Annotations[fromAnnotation]; len(by) > 0 {
 				from = strings.Join(by, ", ")
-			} else if f.Changed { // --config of this command
+			} else if f.Changed { // the command line has --config
 				from = "--" + f.Name
 			} else {
 				from = "default; " + from
@@ -111,7 +111,7 @@ func showSettings(cmd *cobra.Command, args []string, path string) error {
 	return nil
 }
 
-// configOf returns the flag of a command that names a file, where it serves.
+// configOf returns the --config flag of a command that serves.
 func configOf(cmd *cobra.Command) (*configFlag, bool) {
 	f := cmd.Flags().Lookup("config")
 	if f == nil {
@@ -171,7 +171,7 @@ func configCheckCommand() *cobra.Command {
 	}
 }
 
-// inFileOf returns errors that say which file they are of, for they have no place in it.
+// inFileOf returns errors with the name of their file, for errors without a place in it.
 func inFileOf(path string, err error) error {
 	all, ok := joined(err)
 	if !ok {
@@ -187,7 +187,7 @@ func inFileOf(path string, err error) error {
 	return errors.Join(all...)
 }
 
-// checkFiles returns what is wrong with the settings, and with the files that they name.
+// checkFiles returns what is wrong with the settings and the files that they name.
 func (s *serve) checkFiles() error {
 	var faults []error
 	if err := s.check(); err != nil {
@@ -255,17 +255,17 @@ func fileSchema() []byte {
 	root["title"] = "Configuration of dictwire serve and dictwire relay"
 	text, err := json.MarshalIndent(root, "", "  ")
 	if err != nil {
-		panic(err) // of texts and numbers
+		panic(err) // it holds only texts and numbers
 	}
 	return append(text, '\n')
 }
 
-// closed is the schema of an object with some properties and no others.
+// closed returns the schema of an object that has no other properties.
 func closed(properties map[string]any) map[string]any {
 	return map[string]any{"type": "object", "properties": properties, "additionalProperties": false}
 }
 
-// flagSchema is the schema of what a flag may be in the file.
+// flagSchema returns the schema of a flag's value in the file.
 func flagSchema(f *pflag.Flag) map[string]any {
 	_, usage := pflag.UnquoteUsage(f)
 	of := map[string]any{"description": usage}

@@ -19,7 +19,7 @@ import (
 	"github.com/dictwire/dictwire/internal/address"
 )
 
-// connectFlags are what the commands that talk to a server share.
+// connectFlags are the flags of all commands that connect to a server.
 type connectFlags struct {
 	identityFlags
 
@@ -33,8 +33,8 @@ func (f *connectFlags) add(flags *pflag.FlagSet) {
 	f.addIdentity(flags)
 }
 
-// arguments reads who speaks, and takes the address from the front of the arguments,
-// where there is one.
+// arguments reads the identity of the caller, and takes the address from the arguments if
+// the first one is an address.
 func (f *connectFlags) arguments(cmd *cobra.Command, args []string) ([]string, error) {
 	if err := f.readIdentity(cmd); err != nil {
 		return nil, err
@@ -46,7 +46,7 @@ func (f *connectFlags) arguments(cmd *cobra.Command, args []string) ([]string, e
 	return args, nil
 }
 
-// dial calls do, and again for f.wait while nothing listens.
+// dial calls do, and retries for f.wait while nothing listens.
 func (f *connectFlags) dial(ctx context.Context, do func() error) error {
 	deadline := time.Now().Add(time.Duration(f.wait))
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, 500*time.Millisecond) {
@@ -66,34 +66,33 @@ func (f *connectFlags) dial(ctx context.Context, do func() error) error {
 	}
 }
 
-// A presence ends a command when its server has been away for longer than
-// --wait: one that accepts connections and answers none is away, too. A command
-// that follows goes on once it has had an answer, and says when the server goes
-// and comes.
+// A presence ends a command when its server has been away for longer than --wait. A
+// server that accepts connections but never answers counts as away. A command that
+// follows stays after the first answer, and says when the server goes away and comes
+// back.
 type presence struct {
 	wait    time.Duration
-	until   time.Time // wait is over for the first answer
+	until   time.Time // when waiting for the first answer ends
 	follows bool
-	stays   bool // what is not sent is kept: no answer ends the command, or is waited for
+	stays   bool // unsent records are kept, so the command may end without an answer
 	stderr  io.Writer
 	ctx     context.Context //nolint:containedctx // of the command
 	end     context.CancelCauseFunc
 
 	mu   sync.Mutex
-	had  bool        // an answer
-	away error       // why there is no session now
+	had  bool        // there was an answer
+	away error       // why there is no session, or nil
 	late *time.Timer // ends the command; nil: nothing does
 }
 
-// present returns what watches over the sessions of a command, and the context
-// that it ends.
+// present returns a presence for the sessions of a command, and the context that it ends.
 func (f *connectFlags) present(ctx context.Context, follows bool, stderr io.Writer) *presence {
 	p := &presence{wait: time.Duration(f.wait), until: time.Now().Add(time.Duration(f.wait)), follows: follows, stderr: stderr}
 	p.ctx, p.end = context.WithCancelCause(ctx)
 	return p
 }
 
-// await begins to wait for the first answer of a server that listens.
+// await starts waiting for the first answer of a server that listens.
 func (p *presence) await() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -119,7 +118,7 @@ func (p *presence) gone(err error) {
 	p.end(err)
 }
 
-// changed takes note that there is a session, or why not: see
+// changed notes that a session has begun, or why there is none: see
 // [dictwire.Dialer.OnState].
 func (p *presence) changed(state dictwire.State) {
 	err := state.Err
@@ -139,7 +138,7 @@ func (p *presence) changed(state dictwire.State) {
 		}
 		p.had = true
 	case p.stays && !p.had:
-	case p.follows && (p.had || errors.As(err, &remote)): // it is there, and may take more later
+	case p.follows && (p.had || errors.As(err, &remote)): // the server is there, and may accept it later
 		p.had = true
 		say(p.stderr, "%s; trying again", err)
 	case p.late == nil:
@@ -157,7 +156,7 @@ func (p *presence) close() {
 	p.end(context.Canceled)
 }
 
-// cause returns why a command has ended: err, unless its context ended before.
+// cause returns why a command has ended: the cause of its context, or else err.
 func (p *presence) cause(err error) error {
 	if ended := context.Cause(p.ctx); err != nil && ended != nil && !errors.Is(ended, context.Canceled) {
 		return ended
@@ -165,7 +164,7 @@ func (p *presence) cause(err error) error {
 	return err
 }
 
-// reader returns a client that reads whatever is stored.
+// reader returns a client that accepts all stored formats.
 func (f *connectFlags) reader(ctx context.Context, cmd *cobra.Command, p *presence) (c *dictwire.Client, err error) {
 	err = f.dial(ctx, func() error {
 		c, err = f.as(dictwire.Dialer{

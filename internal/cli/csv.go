@@ -20,9 +20,9 @@ import (
 	"github.com/dictwire/dictwire/internal/csvrow"
 )
 
-// CSV is no codec: what a row means, the first one says.
+// CSV is not a codec, since the first row says what the others mean.
 
-// A csvReader reads rows of CSV as dictionaries whose keys the first row names.
+// A csvReader reads rows of CSV as dictionaries. The first row has the keys.
 type csvReader struct {
 	name   string // of the file, for errors
 	in     *bounded
@@ -31,12 +31,12 @@ type csvReader struct {
 	infer  bool
 	limits codec.Limits
 	header []string
-	line   int   // where the next row begins, as far as is known
+	line   int   // of the next row, as far as known
 	broken error // why no more rows can be read
 }
 
-// newCSV returns the source of a CSV file. With infer, values that are numbers or
-// booleans are such, and not text.
+// newCSV returns the source of a CSV file. With infer, values that look like numbers or
+// booleans are converted.
 func newCSV(name string, r io.Reader, infer bool, lim codec.Limits) *csvReader {
 	in := &bounded{r: r, most: int64(lim.Effective().RecordBytes)}
 	b := bufio.NewReaderSize(in, 4<<10)
@@ -209,7 +209,7 @@ func (c *csvReader) tooLarge() string {
 	return fmt.Sprintf("the row has more than %d bytes; --max-record raises the limit", c.in.most)
 }
 
-// passed notes where the next row begins.
+// passed notes the line where the next row begins.
 func (c *csvReader) passed(row []string) {
 	last := len(row) - 1
 	line, _ := c.rows.FieldPos(last)
@@ -225,8 +225,8 @@ func (c *csvReader) fault(line, column int, code fault.Code, msg, hint string) *
 
 var isNumber = regexp.MustCompile(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?$`)
 
-// value returns what a field stands for: a text, or a number or boolean where that is
-// wanted. A number is what JSON reads as one, so that 007 stays a text.
+// value returns the value of a field: a text or, with infer, a number or boolean. Only
+// what JSON reads as a number is one, so 007 stays a text.
 func (c *csvReader) value(text string) dict.Value {
 	switch {
 	case !c.infer:
@@ -243,8 +243,7 @@ func (c *csvReader) value(text string) dict.Value {
 	return dict.String(text)
 }
 
-// A csvWriter writes dictionaries as rows of CSV, after a row with the names of the
-// columns.
+// A csvWriter writes dictionaries as rows of CSV, after a row with the keys.
 type csvWriter struct {
 	csvrow.Writer
 	begun bool

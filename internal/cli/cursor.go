@@ -58,7 +58,7 @@ func cursorListCommand() *cobra.Command {
 	return cmd
 }
 
-// A cursorFlags is which cursor of a store a command is about.
+// A cursorFlags selects a cursor of a store.
 type cursorFlags struct {
 	storeFlag
 
@@ -145,7 +145,7 @@ func (c *cursorReset) run(cmd *cobra.Command, s *log.Store, name string) error {
 	return nil
 }
 
-// find returns the one cursor that has the name.
+// find returns the only cursor with the name.
 func (c *cursorFlags) find(ctx context.Context, s *log.Store, name string) (store.SavedCursor, error) {
 	all, err := s.Cursors(ctx)
 	if err != nil {

@@ -25,12 +25,12 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// dialects are what the command line speaks beside what every server does, the first of
-// them HTTP.
+// dialects are those of the command line in addition to those of every server. HTTP is
+// the first.
 var dialects = []dictwire.Dialect{web.Dialect, forward.Dialect}
 
-// A door is where a server is reached, and who is let in there, and how: an endpoint of
-// the file, or the one that flags describe.
+// A door is where a server is reached, who is let in, and how: an endpoint of the
+// configuration file, or the one that flags describe.
 type door struct {
 	listen    string
 	insecure  bool
@@ -58,9 +58,9 @@ func (d *door) add(flags *pflag.FlagSet) {
 	flags.Var(&d.read, "may-read", "topics that clients may read here at most, as --may-send")
 }
 
-// dialectNames returns the names of all that a server speaks.
+// dialectNames returns the names of all dialects of a server.
 func dialectNames() []string {
-	names := []string{"native", "stream", "framed"} // those of every server
+	names := []string{"native", "stream", "framed"} // of every server
 	for _, d := range dialects {
 		names = append(names, d.Kind().Name)
 	}
@@ -79,14 +79,14 @@ func checkOrigin(origin string) error {
 	return err
 }
 
-// A listFlag is words of a kind. Nil is not the same as none.
+// A listFlag is a list of words. A nil list and an empty one differ.
 type listFlag struct {
 	kind  string
 	check func(string) error
 	all   []string
 }
 
-// none is the word for no words at all.
+// none is the word for an empty list.
 const none = "none"
 
 // Set adds words.
@@ -100,7 +100,7 @@ func (f *listFlag) Set(s string) error {
 	return err
 }
 
-// wordsOf returns what commas separate, each of which must pass a check.
+// wordsOf splits a comma-separated list, and checks each word.
 func wordsOf(s string, check func(string) error) ([]string, error) {
 	words := strings.Split(s, ",")
 	for _, word := range words {
@@ -147,7 +147,7 @@ func (f *networksFlag) String() string {
 // Type names the value in help texts.
 func (*networksFlag) Type() string { return "networks" }
 
-// check returns an error where settings exclude each other.
+// check returns an error if settings exclude each other.
 func (d *door) check() error {
 	var faults []error
 	if d.files.Cert == "" && (d.files.Key != "" || d.files.ClientCA != "" || len(d.plaintext.all) > 0) {
@@ -159,7 +159,7 @@ func (d *door) check() error {
 	return errors.Join(faults...)
 }
 
-// open listens, and reads the files. end ends the watch over them, and the listener.
+// open listens, and reads the files. end stops watching them and closes the listener.
 func (d *door) open(ctx context.Context, log *slog.Logger, say func(string, ...any)) (at dictwire.Endpoint, end func(), err error) {
 	l, err := d.bind(ctx)
 	if err != nil {
@@ -176,7 +176,7 @@ func (d *door) open(ctx context.Context, log *slog.Logger, say func(string, ...a
 	}, nil
 }
 
-// bind listens, and refuses addresses that other machines reach.
+// bind listens. It refuses unprotected addresses that other machines can reach.
 func (d *door) bind(ctx context.Context) (net.Listener, error) {
 	l, err := dictwire.Listen(ctx, d.listen)
 	if errors.Is(err, syscall.EADDRINUSE) {
@@ -199,14 +199,14 @@ func (d *door) bind(ctx context.Context) (net.Listener, error) {
 	return l, nil
 }
 
-// behind reads the files, and returns the endpoint of a listener. end ends the watch over
-// them. The listener is nil where they are only to be checked.
+// behind reads the files and returns the endpoint of a listener, which is nil if the
+// files are only to be checked. end stops watching them.
 func (d *door) behind(l net.Listener, log *slog.Logger, say func(string, ...any)) (at dictwire.Endpoint, end func(), err error) {
 	at = dictwire.Endpoint{Listener: l, PlaintextFrom: d.plaintext.all, Dialects: d.dialects.all}
 	var closing []func() error
 	end = func() {
 		for _, c := range closing {
-			_ = c() // it has nothing to say
+			_ = c() // its error says nothing
 		}
 	}
 	defer func() {
@@ -244,8 +244,8 @@ func (d *door) behind(l net.Listener, log *slog.Logger, say func(string, ...any)
 	return at, end, nil
 }
 
-// limited returns an Authorizer that gives the rights of another one, as far as they may
-// be had at the door.
+// limited returns an Authorizer that grants the rights of another one, as far as the door
+// allows them.
 func (d *door) limited(by access.Authorizer) access.Authorizer {
 	if d.send.all == nil && d.read.all == nil {
 		return by
@@ -273,7 +273,7 @@ func (d *door) limited(by access.Authorizer) access.Authorizer {
 	}
 }
 
-// isReached reports whether other machines may reach a listener.
+// isReached reports whether other machines can reach a listener.
 func isReached(l net.Listener) bool {
 	tcp, ok := l.Addr().(*net.TCPAddr)
 	return ok && !tcp.IP.IsLoopback()
@@ -286,7 +286,7 @@ func where(l net.Listener) string {
 	return l.Addr().String()
 }
 
-// describe says whose certificate a server shows.
+// describe returns a description of a server's certificate.
 func describe(c *tls.Config) string {
 	c, err := c.GetConfigForClient(nil)
 	if err != nil || len(c.Certificates) == 0 || c.Certificates[0].Leaf == nil {
@@ -296,7 +296,7 @@ func describe(c *tls.Config) string {
 	return fmt.Sprintf("%s, until %s", strings.Join(hosts(leaf), ", "), moment(leaf.NotAfter))
 }
 
-// hosts returns the names and addresses that a certificate is of.
+// hosts returns the names and addresses of a certificate.
 func hosts(c *x509.Certificate) []string {
 	all := append([]string(nil), c.DNSNames...)
 	for _, ip := range c.IPAddresses {

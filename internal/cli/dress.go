@@ -11,26 +11,27 @@ import (
 	"github.com/dictwire/dictwire/internal/terminal"
 )
 
-// A dress is how records look where a person looks: after their time and topic on a
-// terminal, and JSON in colours. It belongs to one goroutine.
+// A dress is how records look on a terminal: with time and topic, and JSON in colours. It
+// belongs to one goroutine.
 type dress struct {
 	out    *terminal.Output
-	beside bool // time and topic stand beside each record
-	json   bool // what is written is JSON
+	beside bool // time and topic are written before each record
+	json   bool // the output is JSON
 	indent bool // over several lines
 
-	day    string // of the record before
-	topics int    // how wide they were so far
+	day    string // of the last record
+	topics int    // width of the topic column so far
 	line   []byte
 }
 
-// How much of the line topics take.
+// Widths of the topic column.
 const (
 	leastTopic  = 8
 	widestTopic = 24
 )
 
-// dressed returns how records look, nil where they stay as they are. Formats of bytes do.
+// dressed returns how records look, or nil if they are written unchanged, as in binary
+// formats.
 func dressed(out *terminal.Output, format string, indent bool) *dress {
 	d := &dress{
 		out: out, beside: out.IsTerminal() && (format == "json" || format == "python"),
@@ -43,8 +44,8 @@ func dressed(out *terminal.Output, format string, indent bool) *dress {
 	return d
 }
 
-// dress gives the text of a record at the end of dst, which begins at from, its looks. What
-// is written so is written to the terminal as it is.
+// dress styles the text of a record, which is the end of dst from an offset on. The
+// result is written to the terminal without escaping.
 func (d *dress) dress(dst []byte, from int, topic string, at time.Time) []byte {
 	d.line = append(d.line[:0], bytes.TrimSuffix(dst[from:], []byte("\n"))...)
 	dst = dst[:from]
@@ -59,7 +60,7 @@ func (d *dress) dress(dst []byte, from int, topic string, at time.Time) []byte {
 	return append(dst, '\n')
 }
 
-// appendBeside appends time and topic, after the day where it is another than before.
+// appendBeside appends time and topic, preceded by the day if it has changed.
 func (d *dress) appendBeside(dst []byte, topic string, at time.Time) []byte {
 	at = at.Local()
 	if day := at.Format(time.DateOnly); day != d.day {
@@ -78,14 +79,14 @@ func (d *dress) appendBeside(dst []byte, topic string, at time.Time) []byte {
 // clock is how times of day are written.
 const clock = "15:04:05.000"
 
-// A columns writes some keys of each dictionary: as a table on a terminal, and elsewhere
-// with tabs between.
+// A columns writes some keys of each dictionary: as a table on a terminal, and separated
+// by tabs elsewhere.
 type columns struct {
 	keys  []string
-	table *terminal.Table // nil: it is no terminal
+	table *terminal.Table // nil: not a terminal
 }
 
-// newColumns returns what writes keys, nil where there are none.
+// newColumns returns a writer for the keys, or nil without any.
 func newColumns(out *terminal.Output, keys []string) *columns {
 	if len(keys) == 0 {
 		return nil
@@ -99,7 +100,8 @@ func newColumns(out *terminal.Output, keys []string) *columns {
 	return c
 }
 
-// append appends the line of a dictionary: one that text replaces, where there is a table.
+// append appends the line of a dictionary. For a table, that is a placeholder which text
+// replaces.
 func (c *columns) append(dst []byte, d *dict.Dict, r *dictwire.Received) []byte {
 	var cells []any
 	for i, key := range c.keys {
@@ -124,10 +126,10 @@ func (c *columns) append(dst []byte, d *dict.Dict, r *dictwire.Received) []byte 
 	return append(dst, '\n')
 }
 
-// widestNumber is from where on a number may be shortened in a table.
+// widestNumber is the width beyond which a table may shorten a number.
 const widestNumber = 24
 
-// text returns what is written for lines that append has made.
+// text returns the output for lines that append has made.
 func (c *columns) text(lines []byte) []byte {
 	if c == nil || c.table == nil {
 		return lines
@@ -135,7 +137,7 @@ func (c *columns) text(lines []byte) []byte {
 	return append(lines[:0], c.table.Text()...)
 }
 
-// find returns the value of a key, or of one within another: user.name.
+// find returns the value of a key, or of a key within another: user.name.
 func find(d *dict.Dict, key string) (dict.Value, bool) {
 	if v, ok := d.Get(key); ok {
 		return v, true

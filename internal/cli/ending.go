@@ -7,17 +7,16 @@ import (
 )
 
 const (
-	// patience is how long a server may leave unanswered what a command that
-	// ends waits for.
+	// patience is how long a command that is ending waits for an answer of the server.
 	patience = 5 * time.Second
 
-	// slowEnd is how long a signal's effect may take until it is said what is
-	// waited for. A server lets its connections finish for a second.
+	// slowEnd is how long an end may take before the user is told what it waits for. A
+	// server lets its connections finish for a second.
 	slowEnd = 2 * time.Second
 )
 
-// ending waits for the end that a signal has begun. Where that takes long, it says
-// what it waits for; a second signal does not wait.
+// ending waits until what a signal has asked to end is done. If that takes long, it
+// prints what it waits for. A second signal ends the wait.
 func ending(done <-chan error, signals <-chan os.Signal, stderr io.Writer, what string) error {
 	slow := time.NewTimer(slowEnd)
 	defer slow.Stop()

@@ -19,14 +19,14 @@ import (
 )
 
 const (
-	execRecords = 1000    // most records that a command is given at once, if one batch is not more
-	execBytes   = 1 << 20 // and bytes
+	execRecords = 1000    // the most records for one run of a command, unless one batch has more
+	execBytes   = 1 << 20 // and the most bytes
 
 	minExecPause = 100 * time.Millisecond
 	maxExecPause = 30 * time.Second
 )
 
-// A delivery is a record as it is given to a command.
+// A delivery is a record for a command.
 type delivery struct {
 	record    []byte // as it is stored
 	format    string
@@ -57,15 +57,15 @@ func (p *parcel) deliveries() []delivery {
 	return all
 }
 
-// A load is what a command is given of a batch, with that of others.
+// A load is what a command gets of one batch; it may get several at once.
 type load struct {
 	batch      *dictwire.Batch
 	deliveries []delivery
 	bytes      int
-	done       chan struct{} // closed when it is committed; nil: nobody waits
+	done       chan struct{} // closed after the commit; nil: nobody waits
 }
 
-// An executor is the sink that gives records to a command.
+// An executor is the sink that passes records to a command.
 type executor struct {
 	command        string
 	attempts       int
@@ -75,22 +75,22 @@ type executor struct {
 	identity       *identityFlags
 
 	loads  chan *load
-	enough chan struct{} // closed when no other command is to be run
+	enough chan struct{} // closed when no further command is to be run
 	ended  chan struct{}
 	err    error // why it ended; valid when ended is closed
 
-	// Of run:
-	failed    []failure // of the records in work, to be rejected when all of them are done
-	failedRow int       // records in a row that the command failed with
+	// These belong to run:
+	failed    []failure // current records that are to be rejected once the others are done
+	failedRow int       // consecutive records on which the command failed
 }
 
-// A failure is a record that the command fails with.
+// A failure is a record on which the command failed.
 type failure struct {
 	delivery
 	text string
 }
 
-// start begins to run the command.
+// start starts running the command.
 func (e *executor) start(ctx context.Context) {
 	e.loads = make(chan *load, 16)
 	e.enough = make(chan struct{})
@@ -121,7 +121,7 @@ func (e *executor) put(ctx context.Context, p *parcel, settle bool) error {
 	select {
 	case e.loads <- l:
 	case <-e.ended:
-		return errStopped // run says why
+		return errStopped // run has the cause
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
@@ -160,8 +160,8 @@ func (e *executor) run(ctx context.Context) error {
 	}
 }
 
-// take gives a load to the command, with those that wait, and then moves the
-// cursor.
+// take passes a load to the command, together with the loads that wait, and then moves
+// the cursor.
 func (e *executor) take(ctx context.Context, l *load) error {
 	batch, size := l.deliveries, l.bytes
 	for more := true; more && len(batch) < execRecords && size < execBytes && l.done == nil; {
@@ -191,9 +191,9 @@ func (e *executor) take(ctx context.Context, l *load) error {
 	return nil
 }
 
-// deliver gives records to the command until that has taken them. Where it does
-// not after so many attempts, it gets their halves; one that stands alone then
-// is to be rejected.
+// deliver passes records to the command until it has accepted them. After the given
+// number of failed attempts, each half is delivered separately. A single record that
+// still fails is rejected.
 func (e *executor) deliver(ctx context.Context, batch []delivery, attempts int) error {
 	if len(batch) == 0 {
 		return nil
@@ -232,7 +232,7 @@ func (e *executor) deliver(ctx context.Context, batch []delivery, attempts int) 
 	}
 	say(e.stderr, "the command failed with %s from %s on, which are halved", many, batch[0].position)
 	for _, half := range [][]delivery{batch[:len(batch)/2], batch[len(batch)/2:]} {
-		again := 1 // it is known by now that something is wrong with these
+		again := 1 // one attempt suffices: something is known to be wrong with these
 		if len(half) == 1 {
 			again = e.attempts
 		}
@@ -243,8 +243,8 @@ func (e *executor) deliver(ctx context.Context, batch []delivery, attempts int) 
 	return nil
 }
 
-// giveUp notes a record that the command fails with, unless it fails with so many
-// that it is rather the command that is bad.
+// giveUp notes a record on which the command failed. After too many of them in a row, the
+// command itself must be wrong, and giveUp returns an error.
 func (e *executor) giveUp(d delivery, err error) error {
 	text := fmt.Sprintf("%s: %v", e.command, err)
 	e.failedRow++
@@ -258,8 +258,8 @@ func (e *executor) giveUp(d delivery, err error) error {
 	return nil
 }
 
-// sleep waits before another try, unless there is enough, and returns how long the
-// next pause is.
+// sleep waits before another attempt, unless enough is closed, and returns the length of
+// the next pause.
 func (e *executor) sleep(ctx context.Context, pause time.Duration) (time.Duration, error) {
 	select {
 	case <-time.After(pause):
@@ -271,8 +271,8 @@ func (e *executor) sleep(ctx context.Context, pause time.Duration) (time.Duratio
 	}
 }
 
-// patiently calls what waits for the server. Once there is enough, it waits a
-// moment at most, since the server may be away.
+// patiently calls do, which waits for the server. After enough is closed it waits only
+// for a moment, since the server may be away.
 func (e *executor) patiently(ctx context.Context, do func(context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -288,11 +288,11 @@ func (e *executor) patiently(ctx context.Context, do func(context.Context) error
 	return <-done
 }
 
-// reject keeps a record in the topic _rejected, once for each text, however often
-// it is delivered: its producer is named by both, so that another text, of another
+// reject stores a record in the topic _rejected, once for each text, however often it is
+// delivered. Record and text name the producer, so that a different text, of another
 // command or at another time, is no conflict.
 func (e *executor) reject(ctx context.Context, f failure) error {
-	r := rejection.Of(f.record) // without a time: it is the same at each delivery
+	r := rejection.Of(f.record) // without a time, so that each delivery is the same
 	r.Code, r.Text, r.Dialect, r.Format = fault.Handler, f.text, "exec", f.format
 	r.Topic, r.Position, r.Principal, r.Producer, r.Number = f.topic, f.position, f.principal, f.producer, f.number
 	record, err := r.Append(nil)
@@ -310,7 +310,7 @@ func (e *executor) reject(ctx context.Context, f failure) error {
 		if err == nil {
 			err = errors.Join(e.patiently(ctx, func(ctx context.Context) error { return c.Flush(ctx) }), c.Close())
 		}
-		if refused := (*dictwire.RejectedError)(nil); errors.As(err, &refused) { // it is kept all the same
+		if refused := (*dictwire.RejectedError)(nil); errors.As(err, &refused) { // it was stored as rejected
 			say(e.stderr, "%v", refused)
 			return nil
 		}

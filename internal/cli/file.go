@@ -21,41 +21,41 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// The file of --config says what flags say: its keys are their names. Two keys have more
-// below them: "topics" what holds for some topics, and "endpoints" what else than --listen
-// a server is reached at. The flags are the one table of settings: what they are, the
-// variables, the file, its JSON Schema and `config show` all come from them.
+// The file of --config has the names of flags as its keys. Two keys have more below them:
+// "topics", with settings for some topics, and "endpoints", with further addresses of a
+// server. The flags are the only table of settings: their names, the variables, the file,
+// its JSON Schema and `config show` are derived from it.
 
 const (
-	maxFile      = 64 << 10 // bytes: what parses it takes the square of that
+	maxFile      = 64 << 10 // bytes: its parser takes quadratic time
 	maxFileDepth = 16
-	maxFaults    = 100 // that are told
+	maxFaults    = 100 // that are reported
 
 	keyTopics    = "topics"
 	keyEndpoints = "endpoints"
 )
 
-// A file is what a configuration file says.
+// A file is a parsed configuration file.
 type file struct {
 	path      string
-	command   *cobra.Command // whose settings they are, which they were tried on
+	command   *cobra.Command // the command with these settings; they were tried on it
 	settings  []said
 	endpoints []*door
 	faults    []error
-	more      int // faults, which are not told
+	more      int // number of faults that are not reported
 }
 
-// A said is a setting as a file says it.
+// A said is a setting in a file.
 type said struct {
 	flag  string
-	topic string // under "topics"; else ""
+	topic string // for settings under "topics"; otherwise ""
 	texts []string
 	at    string // file:line:column
 }
 
-// readFile reads a configuration file for a command of its own, which serves. Without one
-// it is for relay where it says what only that has, and for serve else. It reports all
-// faults at once.
+// readFile reads a configuration file for a command that serves. Without a command, the
+// file is taken for relay's if it has settings that only relay has, and for serve's
+// otherwise. It reports all faults at once.
 func readFile(path string, command *cobra.Command) (*file, error) {
 	f := &file{path: path, command: command}
 	root, err := f.parse()
@@ -81,7 +81,7 @@ func readFile(path string, command *cobra.Command) (*file, error) {
 	return f, errors.Join(f.faults...)
 }
 
-// parse returns the mapping that the file is, or nil where it says nothing.
+// parse returns the root mapping of the file, or nil if the file is empty.
 func (f *file) parse() (root *ast.MappingNode, err error) {
 	in, err := os.Open(f.path)
 	if err != nil {
@@ -128,7 +128,8 @@ func (f *file) parse() (root *ast.MappingNode, err error) {
 	return nil, f.fault(body.GetToken().Position, "write KEY: VALUE on each line", "%s, want a mapping", described(body))
 }
 
-// hostile returns what is wrong with a text before it is looked at as YAML, and where.
+// hostile checks a text before it is parsed as YAML. It returns what is wrong with it,
+// and where.
 func hostile(text []byte) (at int, what, remedy string) {
 	if len(text) > maxFile {
 		return 0, fmt.Sprintf("more than %d bytes", maxFile), "name another file"
@@ -155,8 +156,8 @@ func hostile(text []byte) (at int, what, remedy string) {
 	return 0, "", ""
 }
 
-// checkTokens refuses what is nested more deeply than any setting, before anything
-// follows it down, and what a configuration has no use for.
+// checkTokens refuses deeper nesting than any setting has, before it is followed
+// recursively, and YAML features that a configuration does not need.
 func (f *file) checkTokens(tokens token.Tokens) error {
 	depth, line, entries := 0, 0, 0
 	for _, t := range tokens {
@@ -182,7 +183,7 @@ func (f *file) checkTokens(tokens token.Tokens) error {
 	return nil
 }
 
-// fault makes the error of a place in the file.
+// fault returns an error for a place in the file.
 func (f *file) fault(at *token.Position, remedy, format string, args ...any) error {
 	err := usageError{fmt.Errorf("%s: %s", f.place(at), fmt.Sprintf(format, args...))}
 	if remedy == "" {
@@ -203,7 +204,7 @@ func (f *file) wrong(n ast.Node, remedy, format string, args ...any) {
 	f.faults = append(f.faults, f.fault(n.GetToken().Position, remedy, format, args...))
 }
 
-// take takes what the root says.
+// take takes the settings of the root.
 func (f *file) take(root *ast.MappingNode) {
 	flags := f.command.Flags()
 	names := []string{keyTopics, keyEndpoints}
@@ -234,7 +235,7 @@ func (f *file) take(root *ast.MappingNode) {
 	}
 }
 
-// each calls do for the keys of a mapping, which must be among names.
+// each calls do for each key of a mapping. Keys that are not among names are faults.
 func (f *file) each(m *ast.MappingNode, names []string, do func(name string, key, value ast.Node)) {
 	seen := map[string]bool{}
 	for _, v := range m.Values {
@@ -255,7 +256,7 @@ func (f *file) each(m *ast.MappingNode, names []string, do func(name string, key
 	}
 }
 
-// remedy returns what helps against a key that is none.
+// remedy returns a hint for an unknown key.
 func (f *file) remedy(name string, names []string) string {
 	if len(f.faults) >= maxFaults {
 		return ""
@@ -276,7 +277,7 @@ func (f *file) remedy(name string, names []string) string {
 	return "dictwire config show lists all"
 }
 
-// topics takes what holds for some topics.
+// topics takes the settings for some topics.
 func (f *file) topics(n ast.Node) {
 	m, ok := n.(*ast.MappingNode)
 	if !ok {
@@ -345,16 +346,16 @@ func newDoor() (*door, *pflag.FlagSet) {
 	return d, flags
 }
 
-// isOfDoor reports whether a flag says something of one endpoint.
+// isOfDoor reports whether a flag belongs to an endpoint.
 func isOfDoor(name string) bool {
 	_, flags := newDoor()
 	return flags.Lookup(name) != nil
 }
 
-// inFile reports whether a flag may stand in the file.
+// inFile reports whether a flag may be set in the file.
 func inFile(f *pflag.Flag) bool { return f.Name != "help" && f.Name != "config" }
 
-// set takes what is said of a flag.
+// set takes the value of a flag.
 func (f *file) set(flag *pflag.Flag, topic string, key, value ast.Node) {
 	texts, ok := f.texts(flag, value)
 	if !ok {
@@ -369,7 +370,7 @@ func (f *file) set(flag *pflag.Flag, topic string, key, value ast.Node) {
 	}
 }
 
-// try sets a flag, and notes a fault where it does not take that.
+// try sets a flag, and notes a fault if the flag refuses the value.
 func (f *file) try(flag *pflag.Flag, name string, n ast.Node, texts []string) bool {
 	for _, text := range texts {
 		if text == "" {
@@ -384,7 +385,7 @@ func (f *file) try(flag *pflag.Flag, name string, n ast.Node, texts []string) bo
 	return true
 }
 
-// texts returns what a node says, as a command line would say it to a flag.
+// texts returns the values of a node as a command line would pass them to a flag.
 func (f *file) texts(flag *pflag.Flag, n ast.Node) ([]string, bool) {
 	kind := kindOf(flag)
 	if list, ok := n.(*ast.SequenceNode); ok && kind.list {
@@ -420,7 +421,7 @@ func (f *file) texts(flag *pflag.Flag, n ast.Node) ([]string, bool) {
 	return nil, false
 }
 
-// described says what a node is.
+// described describes a node for an error text.
 func described(n ast.Node) string {
 	switch n.(type) {
 	case nil, *ast.NullNode, *ast.CommentGroupNode:
@@ -442,13 +443,13 @@ func described(n ast.Node) string {
 	}
 }
 
-// A kind is what a setting may be in the file.
+// A kind is a kind of value in the file.
 type kind struct {
 	name, example                string
 	boolean, integer, text, list bool
 }
 
-// kindOf returns what a flag's value is.
+// kindOf returns the kind of a flag's value.
 func kindOf(f *pflag.Flag) kind {
 	switch f.Value.(type) {
 	case *limit:
@@ -466,18 +467,18 @@ func kindOf(f *pflag.Flag) kind {
 	return kind{name: "a text", example: "a text, in quotes where it looks like something else", text: true}
 }
 
-// A perTopicFlag is a flag whose value is one for each topic.
+// A perTopicFlag is a flag with a value for each topic.
 type perTopicFlag interface {
 	pflag.Value
 
-	// Under sets the value of a topic where it has none yet.
+	// Under sets the value of a topic, unless it has one.
 	Under(topic, text string) error
 }
 
 func isPerTopic(f *pflag.Flag) bool { _, is := f.Value.(perTopicFlag); return is }
 
-// apply sets the flags of a command that neither its command line nor the environment
-// has set.
+// apply sets the flags of a command that are set neither by its command line nor by the
+// environment.
 func (f *file) apply(cmd *cobra.Command) error {
 	changed := map[string]bool{}
 	cmd.Flags().VisitAll(func(flag *pflag.Flag) { changed[flag.Name] = flag.Changed })
@@ -501,7 +502,7 @@ func (f *file) apply(cmd *cobra.Command) error {
 	return nil
 }
 
-// A configFlag is the file, and the command that it is for.
+// A configFlag is the path of the file, and the command that it is for.
 type configFlag struct {
 	path string
 	of   *serve
@@ -515,7 +516,8 @@ func (c *configFlag) String() string { return c.path }
 // Type names the value in help texts.
 func (*configFlag) Type() string { return "file" }
 
-// fromFile sets the flags that the file of a command that serves sets, where there is one.
+// fromFile sets flags from the configuration file of a command that serves, if there is
+// one.
 func fromFile(cmd *cobra.Command) error {
 	c, ok := configOf(cmd)
 	if !ok || c.path == "" {
@@ -531,8 +533,8 @@ func fromFile(cmd *cobra.Command) error {
 	return c.of.use(cmd, f)
 }
 
-// use makes the endpoints of a file those of a server, unless its command line or
-// environment says where else to listen.
+// use adds the endpoints of a file to a server, unless the command line or the
+// environment says where to listen.
 func (s *serve) use(cmd *cobra.Command, f *file) error {
 	if len(f.endpoints) == 0 {
 		return nil

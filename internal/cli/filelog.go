@@ -14,22 +14,21 @@ import (
 	"github.com/dictwire/dictwire/codec"
 )
 
-// A fileLog is a file as the log of a producer: its records have their numbers
-// by their order, so that whoever sends it again, after whatever end, goes on
-// where that was.
+// A fileLog is a file as the log of a producer. Its records are numbered in order, so
+// that sending the file again continues after the last settled record.
 type fileLog struct {
 	path     string
 	producer string
 	topic    string
 	read     func(io.Reader) source // reads the file
-	to       codec.Codec            // of what is sent
-	next     uint64                 // behind the last record
+	to       codec.Codec            // of the records that are sent
+	next     uint64                 // the number after the last record
 	settled  atomic.Uint64
 }
 
-// open reads the file once and counts its records. It returns those that are
-// bad: where one is, nothing may be sent, as mending it would shift the numbers
-// of those behind it.
+// open reads the file once and counts its records. It returns the bad ones. If there are
+// any, nothing may be sent, since repairing them would shift the numbers of later
+// records.
 func (f *fileLog) open(ctx context.Context) (bad []error, err error) {
 	f.next = 1
 	for _, err := range f.records(ctx) {
@@ -45,8 +44,8 @@ func (f *fileLog) open(ctx context.Context) (bad []error, err error) {
 	return bad, nil
 }
 
-// records yields the file's records as they are sent. A *recordError is not the
-// last.
+// records yields the records in the form in which they are sent. It continues after a
+// *recordError.
 func (f *fileLog) records(ctx context.Context) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
 		in, err := os.Open(f.path)
@@ -78,12 +77,12 @@ func (f *fileLog) records(ctx context.Context) iter.Seq2[[]byte, error] {
 // Producer implements [spool.Spool].
 func (f *fileLog) Producer() string { return f.producer }
 
-// Attempt implements [spool.Spool]: none, so that the newest connection wins.
-// Who sends the file later sends the same under the same numbers, and need not
-// wait until a clock that was ahead is overtaken.
+// Attempt implements [spool.Spool]. Attempts are not counted, so the newest connection
+// wins: whoever sends the file later sends the same records under the same numbers, and
+// must not be refused because an earlier clock was ahead.
 func (f *fileLog) Attempt(context.Context) (uint64, error) { return 0, nil }
 
-// Append implements [spool.Spool]: nothing is added to a file.
+// Append implements [spool.Spool]. A file can't be appended to.
 func (f *fileLog) Append(context.Context, string, string, ...[]byte) (uint64, error) {
 	return 0, errors.ErrUnsupported
 }
@@ -122,11 +121,11 @@ func (f *fileLog) Read(ctx context.Context, _ string, from uint64) iter.Seq2[spo
 	}
 }
 
-// Settle implements [spool.Spool]: the server remembers.
+// Settle implements [spool.Spool]. The server remembers what is settled.
 func (f *fileLog) Settle(_ context.Context, _ string, number uint64, _ uint32) error {
 	f.settled.Store(number)
 	return nil
 }
 
-// left returns how many records are not settled.
+// left returns the number of unsettled records.
 func (f *fileLog) left() int64 { return int64(f.next - 1 - f.settled.Load()) }

@@ -13,7 +13,7 @@ import (
 	"github.com/dictwire/dictwire/internal/substitute"
 )
 
-// A filter is an expression of the language jq, as a flag's value.
+// A filter is a flag's value: an expression in jq's language.
 type filter struct {
 	text string
 	code *gojq.Code // nil: all dictionaries pass
@@ -35,9 +35,8 @@ func (f *filter) String() string { return f.text }
 // Type names the value in help texts.
 func (*filter) Type() string { return "jq" }
 
-// run yields what the expression makes of a dictionary: the same one where it
-// selects it, a dictionary, or any other value that jq has. An error is the last
-// that is yielded.
+// run yields the results of the filter for a dictionary: the same dictionary if it is
+// selected, another dictionary, or any other value of jq. It ends after an error.
 func (f *filter) run(ctx context.Context, d *dict.Dict) iter.Seq2[any, error] {
 	return func(yield func(any, error) bool) {
 		if f.code == nil {
@@ -78,7 +77,7 @@ func (f *filter) run(ctx context.Context, d *dict.Dict) iter.Seq2[any, error] {
 	}
 }
 
-// madeByJQ returns an object of jq as a dictionary.
+// madeByJQ converts an object of jq to a dictionary.
 func madeByJQ(object map[string]any) (*dict.Dict, error) {
 	text, err := gojq.Marshal(object)
 	if err != nil {
@@ -87,8 +86,7 @@ func madeByJQ(object map[string]any) (*dict.Dict, error) {
 	return json.Codec{}.Decode(text, unlimited)
 }
 
-// jqValue returns a value as jq has it: what it lacks is what [substitute.Of]
-// writes for it.
+// jqValue converts a value for jq. What jq lacks is substituted by [substitute.Of].
 func jqValue(v dict.Value) any {
 	switch v.Kind() {
 	case dict.KindNull:
@@ -124,8 +122,8 @@ func jqValue(v dict.Value) any {
 	}
 }
 
-// jqObject returns a dict as jq has it. Where keys would become the same, it is
-// what [json.Render] writes for that.
+// jqObject converts a dictionary for jq. Keys that would collide are substituted as by
+// [json.Render].
 func jqObject(v dict.Value) map[string]any {
 	object := make(map[string]any, v.Len())
 	var pairs []any

@@ -9,11 +9,10 @@ import (
 	"github.com/dictwire/dictwire/codec"
 )
 
-// The library's texts name its own options, which a user of the command line sets by
-// flags. They are put in their place here alone.
+// Error texts of the library name its options. Users of the command line set these by
+// flags, so the names are replaced here, and nowhere else.
 
-// flagNames are the options that texts of the library name, and the flags that set them,
-// in turn.
+// flagNames are pairs: an option as texts of the library name it, and its flag.
 var flagNames = []string{
 	"Limits.RecordBytes", "--max-record",
 	"Limits.Depth", "--max-depth",
@@ -39,7 +38,7 @@ const otherFormat = "cbor.Codec"
 
 var (
 	ofCommand = strings.NewReplacer(flagNames...)
-	ofServer  = strings.NewReplacer(serverFlags()...) // in a text that a server made
+	ofServer  = strings.NewReplacer(serverFlags()...) // for texts made by a server
 )
 
 func serverFlags() []string {
@@ -50,7 +49,7 @@ func serverFlags() []string {
 	return pairs
 }
 
-// withFlags returns a text of the library with flags in the place of options.
+// withFlags replaces options by flags in a text of the library.
 func withFlags(text string) string { return ofCommand.Replace(text) }
 
 // newLogger returns a logger that writes to w: lines of key=value pairs, or of JSON.
@@ -72,7 +71,7 @@ func (l lineLogger) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// attrWithFlags is withFlags for what is logged of an error.
+// attrWithFlags is withFlags for attributes of log lines.
 func attrWithFlags(_ []string, a slog.Attr) slog.Attr {
 	if a.Key == "error" || a.Key == "hint" {
 		return slog.String(a.Key, withFlags(a.Value.String()))
@@ -80,8 +79,8 @@ func attrWithFlags(_ []string, a slog.Attr) slog.Attr {
 	return a
 }
 
-// instead names the flag by which a command writes another format, in the hint of an
-// error that says what the format can't hold.
+// instead adds to an error about what a format can't hold the flag that selects another
+// format.
 func instead(err error, flag string) error {
 	var loss *codec.LossError
 	if !errors.As(err, &loss) {

@@ -17,19 +17,19 @@ import (
 	"github.com/dictwire/dictwire/dict"
 )
 
-// formatFlags are what the commands that read or write a format share.
+// formatFlags are the flags of all commands that read or write a format.
 type formatFlags struct {
 	duplicateKeys choice
 	python        choice
 	lossy         bool
-	strict        bool // JSON is written as RFC 8259 alone
+	strict        bool // write RFC 8259 JSON only
 	maxRecord     byteLimit
 	maxDepth      limit
 	maxItems      limit
 	maxDigits     limit
 }
 
-// addReading adds the flags of what is read.
+// addReading adds the flags for reading.
 func (f *formatFlags) addReading(flags *pflag.FlagSet) {
 	lim := codec.Limits{}.Effective()
 	f.duplicateKeys = choice{"error", []string{"error", "last"}}
@@ -42,12 +42,12 @@ func (f *formatFlags) addReading(flags *pflag.FlagSet) {
 	flags.Var(&f.maxDigits, "max-digits", "most digits of an integer, -1 for no limit")
 }
 
-// addLossy adds the flag of what a format can't hold.
+// addLossy adds the flag for what a format can't hold.
 func (f *formatFlags) addLossy(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.lossy, "lossy", false, "write a substitute for a value that the format can't hold (see docs/formats.md)")
 }
 
-// addPython adds the flag of what is printed as Python does.
+// addPython adds the flag for printing as Python does.
 func (f *formatFlags) addPython(flags *pflag.FlagSet) {
 	f.python = choice{value: dict.DefaultPython.String()}
 	for v := dict.Python38; v <= dict.Python314; v++ {
@@ -71,8 +71,8 @@ func (f *formatFlags) limits() codec.Limits {
 	}
 }
 
-// pythonVersion is the version whose repr is written: the default one for a
-// command without the flag.
+// pythonVersion returns the version whose repr is written, which is the default without
+// the flag.
 func (f *formatFlags) pythonVersion() dict.Python {
 	if f.python.of == nil {
 		return dict.DefaultPython
@@ -102,15 +102,15 @@ func (f *formatFlags) wire() map[string]codec.Codec {
 	return all
 }
 
-// stored are the formats in which records are stored, by name. What was stored
-// under other settings is read, too.
+// stored returns the formats of stored records, by name. Records stored under other
+// settings can be read, too.
 func (f *formatFlags) stored() map[string]codec.Codec {
 	all := f.codecs()
 	all["json"] = json.Codec{DuplicateKeys: json.KeepLast}
 	return all
 }
 
-// An inputFlags says what a file is that is read.
+// An inputFlags describes a file to read.
 type inputFlags struct {
 	from     choice
 	infer    bool
@@ -126,7 +126,7 @@ func (f *formatFlags) addInput(flags *pflag.FlagSet, i *inputFlags) {
 	flags.BoolVar(&i.rawLines, "raw-lines", false, "take each line by itself, and wrap one that is no dictionary as {\"line\": …}")
 }
 
-// check returns an error where the flags exclude each other.
+// check returns an error if flags exclude each other.
 func (i *inputFlags) check() error {
 	switch {
 	case i.infer && i.from.value != "csv":
@@ -137,7 +137,7 @@ func (i *inputFlags) check() error {
 	return nil
 }
 
-// readFile returns what yields the dictionaries of a file, which may be compressed.
+// readFile returns the source of a file's dictionaries. The file may be compressed.
 func (f *formatFlags) readFile(name string, r io.Reader, i *inputFlags) source {
 	r = unpacked(r)
 	switch c := f.codecs()[i.from.value]; {
@@ -150,14 +150,14 @@ func (f *formatFlags) readFile(name string, r io.Reader, i *inputFlags) source {
 	}
 }
 
-// unlimited are the limits of what a store has taken in before.
+// unlimited is for records that a store has accepted before.
 var unlimited = codec.Limits{RecordBytes: -1, Depth: -1, Items: -1, Digits: -1}
 
 // An appender appends a dictionary in some format.
 type appender func(dst []byte, d *dict.Dict) ([]byte, error)
 
-// appenders are the formats that can be written, by name, each record with its
-// end.
+// appenders returns the formats that can be written, by name. Each record is written with
+// its terminator.
 func (f *formatFlags) appenders() map[string]appender {
 	all := make(map[string]appender)
 	for name, c := range f.codecs() {
@@ -172,8 +172,7 @@ func (f *formatFlags) appenders() map[string]appender {
 	return all
 }
 
-// rendered is the appender of JSON for other programs, with substitutes for what
-// JSON lacks.
+// rendered is the appender of JSON for other programs. What JSON lacks is substituted.
 func rendered(dst []byte, d *dict.Dict) ([]byte, error) {
 	return append(json.Render(dst, d, nil), '\n'), nil
 }
