@@ -437,63 +437,47 @@ func TestSubscribeProgress(t *testing.T) {
 	})
 }
 
-// A slow loop slows the server: no more is read than a bound.
+// A slow loop slows the server: no more is read than a bound, of large records and of
+// small ones that come alone.
 func TestSubscribeSlow(t *testing.T) {
-	scriptedTest(t, func(t *testing.T, srv *scripted) {
-		c := srv.dial(dictwire.Dialer{})
-		release := make(chan struct{})
-		seen := read(t.Context(), c, dictwire.SubscribeRequest{Follow: true}, func(*dictwire.Batch) error { <-release; return nil })
-		p := srv.accept()
-		p.greeting()
-		p.ready("a.0.0")
-		big := `{"a":"` + strings.Repeat("x", 100_000) + `"}`
-		var written int
-		for i := range 100 {
-			_ = p.conn.SetWriteDeadline(time.Now().Add(time.Second))
-			if _, err := fmt.Fprint(p.conn, batch(fmt.Sprintf("a.%d.0", i), fmt.Sprintf("a.%d.0", i+1), i, big)); err != nil {
-				break
-			}
-			written++
-		}
-		if written < 10 || written > 15 {
-			t.Errorf("%d batches were read", written)
-		}
-		close(release)
-		go func() {
-			for range seen {
-			}
-		}()
-		settled(t, c)
-	})
-}
-
-// So it does where records are small and come alone.
-func TestSubscribeSlowly(t *testing.T) {
-	scriptedTest(t, func(t *testing.T, srv *scripted) {
-		c := srv.dial(dictwire.Dialer{})
-		release := make(chan struct{})
-		seen := read(t.Context(), c, dictwire.SubscribeRequest{Follow: true}, func(*dictwire.Batch) error { <-release; return nil })
-		p := srv.accept()
-		p.greeting()
-		p.ready("a.0.0")
-		written := 0
-		for i := range 10_000 {
-			_ = p.conn.SetWriteDeadline(time.Now().Add(time.Second))
-			if _, err := fmt.Fprint(p.conn, batch(fmt.Sprintf("a.%d.0", i), fmt.Sprintf("a.%d.0", i+1), i, line(1))); err != nil {
-				break
-			}
-			written++
-		}
-		if written < 4000 || written > 6000 {
-			t.Errorf("%d batches were read", written)
-		}
-		close(release)
-		go func() {
-			for range seen {
-			}
-		}()
-		settled(t, c)
-	})
+	big := `{"a":"` + strings.Repeat("x", 100_000) + `"}`
+	for _, test := range []struct {
+		name            string
+		record          string
+		batches         int
+		atLeast, atMost int
+	}{
+		{"large", big, 100, 10, 15},
+		{"small", line(1), 10_000, 4000, 6000},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			scriptedTest(t, func(t *testing.T, srv *scripted) {
+				c := srv.dial(dictwire.Dialer{})
+				release := make(chan struct{})
+				seen := read(t.Context(), c, dictwire.SubscribeRequest{Follow: true}, func(*dictwire.Batch) error { <-release; return nil })
+				p := srv.accept()
+				p.greeting()
+				p.ready("a.0.0")
+				written := 0
+				for i := range test.batches {
+					_ = p.conn.SetWriteDeadline(time.Now().Add(time.Second))
+					if _, err := fmt.Fprint(p.conn, batch(fmt.Sprintf("a.%d.0", i), fmt.Sprintf("a.%d.0", i+1), i, test.record)); err != nil {
+						break
+					}
+					written++
+				}
+				if written < test.atLeast || written > test.atMost {
+					t.Errorf("%d batches were read", written)
+				}
+				close(release)
+				go func() {
+					for range seen {
+					}
+				}()
+				settled(t, c)
+			})
+		})
+	}
 }
 
 // What was trimmed is told, too, where others are read meanwhile and the

@@ -242,6 +242,32 @@ func checkBadThenGood(t T, c Config, g *Generator) {
 	}
 }
 
+// CheckSkipping checks that c's scanner refuses a record of more than 1,000 bytes at its
+// first bytes, which are head, skips the rest, of which head lacks left bytes, as it
+// arrives, and finds the next record.
+func CheckSkipping(t T, c codec.Codec, head string, left int, next string) {
+	t.Helper()
+	s := c.NewScanner(codec.Limits{RecordBytes: 1000})
+	s.Resume()
+	_, end, err := s.Next([]byte(head))
+	var large *codec.SyntaxError
+	if !errors.As(err, &large) || large.Final || large.Code != fault.TooLarge || end != len(head) {
+		t.Errorf("%d, %v", end, err)
+		return
+	}
+	for left > 0 {
+		n := min(left, 600)
+		if _, end, err := s.Next(make([]byte, n)); !errors.Is(err, codec.ErrIncomplete) || end != n {
+			t.Errorf("%d bytes left: %d, %v", left, end, err)
+			return
+		}
+		left -= n
+	}
+	if start, end, err := s.Next([]byte(next)); start != 0 || end != len(next) || err != nil {
+		t.Errorf("%d, %d, %v", start, end, err)
+	}
+}
+
 // CheckSequence checks what c's scanner finds in a bare sequence, however it is cut
 // into pieces: records as they stand there, and faults as "!malformed"; "!!malformed"
 // is a fault that ends the sequence before its end.

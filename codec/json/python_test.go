@@ -45,28 +45,6 @@ while head := read(4):
     write(struct.pack('>I', len(out)) + out)
 `
 
-// askPython returns python's answers.
-func askPython(t *testing.T, documents [][]byte) []string {
-	t.Helper()
-	var in, stderr bytes.Buffer
-	for _, d := range documents {
-		in.Write(binary.BigEndian.AppendUint32(nil, uint32(len(d))))
-		in.Write(d)
-	}
-	cmd := exec.Command("/usr/bin/python3", "-c", python)
-	cmd.Stdin, cmd.Stderr = &in, &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, stderr.Bytes())
-	}
-	answers := make([]string, len(documents))
-	for i := range answers {
-		n := binary.BigEndian.Uint32(out)
-		answers[i], out = string(out[4:4+n]), out[4+n:]
-	}
-	return answers
-}
-
 // dump writes a value as python does.
 func dump(v dict.Value) string {
 	switch v.Kind() {
@@ -168,7 +146,7 @@ func TestAgainstPython(t *testing.T) {
 		documents[i] = document(g)
 	}
 	accepted, twice := 0, 0
-	for i, want := range askPython(t, documents) {
+	for i, want := range codectest.AskPython(t, python, documents) {
 		b := documents[i]
 		d, err := json.Codec{DuplicateKeys: json.KeepLast}.Decode(b, codec.Limits{})
 		got := fmt.Sprintf("-%v", err)
@@ -238,7 +216,7 @@ func TestAppendAgainstPython(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for i, got := range askPython(t, documents) {
+	for i, got := range codectest.AskPython(t, python, documents) {
 		if got != want[i] {
 			t.Fatalf("%q\npython %s\nwe     %s", documents[i], got, want[i])
 		}

@@ -2,7 +2,6 @@ package msgpack_test
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
 	"os/exec"
 	"slices"
@@ -52,27 +51,6 @@ while head := read(4):
     write(struct.pack('>I', len(out)) + out)
 `
 
-func ask(t *testing.T, records [][]byte) []string {
-	t.Helper()
-	var in, stderr bytes.Buffer
-	for _, r := range records {
-		in.Write(binary.BigEndian.AppendUint32(nil, uint32(len(r))))
-		in.Write(r)
-	}
-	cmd := exec.Command("/usr/bin/python3", "-X", "utf8", "-c", oracle)
-	cmd.Stdin, cmd.Stderr = &in, &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, stderr.Bytes())
-	}
-	answers := make([]string, len(records))
-	for i := range answers {
-		n := binary.BigEndian.Uint32(out)
-		answers[i], out = string(out[4:4+n]), out[4+n:]
-	}
-	return answers
-}
-
 // dump writes a value as the oracle does.
 func dump(v dict.Value) string {
 	var all []string
@@ -121,7 +99,7 @@ func TestAppendAgainstPython(t *testing.T) {
 			t.Fatalf("%v came back as %v, %v", d, back, err)
 		}
 	}
-	for i, got := range ask(t, records) {
+	for i, got := range codectest.AskPython(t, oracle, records) {
 		if got != want[i] {
 			t.Fatalf("%x\npython %q\nwe     %q", records[i], got, want[i])
 		}
@@ -163,7 +141,7 @@ func TestAgainstPython(t *testing.T) {
 		records[i] = mutated(g)
 	}
 	accepted := 0
-	for i, answer := range ask(t, records) {
+	for i, answer := range codectest.AskPython(t, oracle, records) {
 		b := records[i]
 		want, _, _ := strings.Cut(answer, "\n")
 		d, err := msgpack.Codec{}.Decode(b, codec.Limits{})

@@ -2,9 +2,7 @@ package python_test
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
-	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -63,23 +61,7 @@ while head := read(4):
 
 func ask(t *testing.T, how string, documents [][]byte) []string {
 	t.Helper()
-	var in, stderr bytes.Buffer
-	for _, d := range documents {
-		in.Write(binary.BigEndian.AppendUint32(nil, uint32(len(d))))
-		in.Write(d)
-	}
-	cmd := exec.Command("/usr/bin/python3", "-X", "utf8", "-c", oracle, how)
-	cmd.Stdin, cmd.Stderr = &in, &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, stderr.Bytes())
-	}
-	answers := make([]string, len(documents))
-	for i := range answers {
-		n := binary.BigEndian.Uint32(out)
-		answers[i], out = string(out[4:4+n]), out[4+n:]
-	}
-	return answers
+	return codectest.AskPython(t, oracle, documents, how)
 }
 
 // dump writes a value as the oracle does.

@@ -10,19 +10,26 @@ import (
 	"github.com/dictwire/dictwire/internal/dialect"
 )
 
-// A peer is known for what it has stored or read, and for nothing that it says.
-func TestKnown(t *testing.T) {
+// openEndpoint returns a server with an open endpoint.
+func openEndpoint(t *testing.T) (*Server, *endpoint) {
+	t.Helper()
 	s := &Server{Topic: "default"}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	t.Cleanup(func() { _ = l.Close() })
 	at, err := s.open(Endpoint{Listener: l})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close()
+	t.Cleanup(func() { _ = s.Close() })
+	return s, at
+}
+
+// A peer is known for what it has stored or read, and for nothing that it says.
+func TestKnown(t *testing.T) {
+	s, at := openEndpoint(t)
 	// A say is a line, in which $next is the last position told, and how many values
 	// are the answer to it.
 	type say struct {
@@ -88,17 +95,7 @@ func TestKnown(t *testing.T) {
 
 // A connection that has got no place leaves nothing of its host behind.
 func TestTurnedAwayIsForgotten(t *testing.T) {
-	s := &Server{Topic: "default"}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	at, err := s.open(Endpoint{Listener: l})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
+	s, at := openEndpoint(t)
 	near, far := net.Pipe()
 	defer far.Close()
 	c := dialect.NewConn(near, s.timed.Load())

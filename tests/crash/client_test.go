@@ -51,9 +51,23 @@ func (p *producer) code(n uint64) string {
 	}
 }
 
-// send sends records from next on, with so many in flight at most, until the
-// connection breaks or it is stopped.
+// send sends records until the connection breaks or it is stopped.
 func send(p *peer.Producer, s *peer.Session, next uint64) {
+	sendBursts(p, next, func(burst []byte) error {
+		// The connection may break within a record.
+		cut := rand.IntN(len(burst))
+		for _, part := range [][]byte{burst[:cut], burst[cut:]} {
+			if _, err := s.Write(part); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// sendBursts writes records from next on in bursts, with a random number of them in flight
+// at most, until write fails or p is stopped.
+func sendBursts(p *peer.Producer, next uint64, write func(burst []byte) error) {
 	window := []uint64{1, 16, 1000}[rand.IntN(3)]
 	for {
 		room, ok := p.Room(next, window)
@@ -66,12 +80,8 @@ func send(p *peer.Producer, s *peer.Session, next uint64) {
 		for ; next < end; next++ {
 			burst = p.Append(appendSpace(burst), next)
 		}
-		// The connection may break within a record.
-		cut := rand.IntN(len(burst) + 1)
-		for _, part := range [][]byte{burst[:cut], append(burst[cut:], '\n')} {
-			if _, err := s.Write(part); err != nil {
-				return
-			}
+		if write(append(burst, '\n')) != nil {
+			return
 		}
 	}
 }

@@ -284,23 +284,13 @@ func (r *cursorReader) see(producer string, n uint64, b []byte) error {
 
 // sendSlowly is send with pauses.
 func sendSlowly(p *peer.Producer, s *peer.Session, next uint64) {
-	window := []uint64{1, 16, 1000}[rand.IntN(3)]
-	for {
-		room, ok := p.Room(next, window)
-		if !ok {
-			return
-		}
-		end := next + min(room, 1+rand.Uint64N(64))
-		p.Sending(end - 1)
-		var burst []byte
-		for ; next < end; next++ {
-			burst = p.Append(appendSpace(burst), next)
-		}
-		if _, err := s.Write(append(burst, '\n')); err != nil {
-			return
+	sendBursts(p, next, func(burst []byte) error {
+		if _, err := s.Write(burst); err != nil {
+			return err
 		}
 		time.Sleep(time.Duration(rand.IntN(40)) * time.Millisecond)
-	}
+		return nil
+	})
 }
 
 // freeAddr returns an address that nobody listens at.
