@@ -16,8 +16,7 @@ import (
 	"github.com/dictwire/dictwire/dialect/forward"
 )
 
-// forwardFlags are the flags of an endpoint where Fluent Forward begins with its
-// handshake.
+// forwardFlags are the flags of an endpoint for Fluent Forward with a handshake.
 type forwardFlags struct{ listen, key, users string }
 
 func (f *forwardFlags) add(flags *pflag.FlagSet) {
@@ -26,15 +25,15 @@ func (f *forwardFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.users, "forward-users", "", "`file` with a user and a password on each line, of whom clients have to name one")
 }
 
-// A forwardDoor is that endpoint.
+// A forwardDoor is an open endpoint for Fluent Forward with a handshake.
 type forwardDoor struct {
 	endpoint   dictwire.Endpoint
 	dialect    forward.Secure
-	heartbeats net.PacketConn // nil where there is no UDP
+	heartbeats net.PacketConn // nil without UDP
 }
 
-// open opens the endpoint, with the rules of another one. It returns nil where none is
-// wanted.
+// open opens the endpoint, with the rules of another one. It returns nil if the flags ask
+// for none.
 func (f *forwardFlags) open(ctx context.Context, rules dictwire.Endpoint) (*forwardDoor, error) {
 	if f.listen == "" {
 		if f.key != "" || f.users != "" {
@@ -68,7 +67,7 @@ func (f *forwardFlags) open(ctx context.Context, rules dictwire.Endpoint) (*forw
 	return d, nil
 }
 
-// readUsers reads a file of users and passwords; none for the empty path.
+// readUsers reads a file of users and passwords. An empty path means none.
 func readUsers(path string) (map[string]string, error) {
 	if path == "" {
 		return nil, nil
@@ -102,7 +101,7 @@ func (d *forwardDoor) serve(srv *dictwire.Server) error {
 	go func() {
 		defer close(done)
 		if d.heartbeats != nil {
-			_ = forward.Heartbeat(ctx, d.heartbeats) // who sends none is served all the same
+			_ = forward.Heartbeat(ctx, d.heartbeats) // clients that send no heartbeats are served all the same
 		}
 	}()
 	err := srv.Serve(d.endpoint)

@@ -14,14 +14,14 @@ import (
 	"github.com/dictwire/dictwire/internal/terminal"
 )
 
-// A greeting is what a server says at its start to a person who looks: where it is, where
-// the records are, and what to type next. Programs are told the same in single lines.
+// A greeting is what a server prints at its start for a person: where it is, where the
+// records are, and what to type next. Programs get single lines instead.
 type greeting struct {
 	out   *terminal.Output
 	lines [][2]string
 }
 
-// newGreeting returns a greeting, nil where no person looks.
+// newGreeting returns a greeting, or nil if the output is not a terminal.
 func (s *serve) newGreeting(cmd *cobra.Command) *greeting {
 	if s.quiet || s.log.value != "text" || !terminal.Is(cmd.ErrOrStderr()) {
 		return nil
@@ -31,7 +31,7 @@ func (s *serve) newGreeting(cmd *cobra.Command) *greeting {
 	return &greeting{out: out}
 }
 
-// tell says something in the greeting, or in a line where there is none.
+// tell adds a line to the greeting or, without one, prints it.
 func (s *serve) tell(name, line, format string, args ...any) {
 	if s.greeting == nil {
 		s.say(line+" "+format, args...)
@@ -43,7 +43,7 @@ func (s *serve) tell(name, line, format string, args ...any) {
 // add adds a line.
 func (g *greeting) add(name, text string) { g.lines = append(g.lines, [2]string{name, text}) }
 
-// next adds what to type next.
+// next adds the commands to type next.
 func (g *greeting) next(at *dictwire.Endpoint) {
 	addr := where(at.Listener)
 	if page := pageOf(at); page != "" {
@@ -63,7 +63,7 @@ func (g *greeting) next(at *dictwire.Endpoint) {
 	g.add("stop", "Ctrl-C")
 }
 
-// pageOf returns the address of the page for a browser, "" where there is none.
+// pageOf returns the address of the page for a browser, or "".
 func pageOf(at *dictwire.Endpoint) string {
 	tcp, ok := at.Listener.Addr().(*net.TCPAddr)
 	if !ok || at.Dialects != nil && !slices.Contains(at.Dialects, dialects[0].Kind().Name) {
@@ -79,7 +79,7 @@ func pageOf(at *dictwire.Endpoint) string {
 	return scheme + net.JoinHostPort(host, fmt.Sprint(tcp.Port)) + "/"
 }
 
-// order is that of the lines.
+// order is the order of the lines.
 var order = []string{"address", "page", "forward", "metrics", "store", "relay to", "send", "read", "stop"}
 
 // write writes the greeting.

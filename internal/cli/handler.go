@@ -18,18 +18,18 @@ import (
 )
 
 const (
-	handlerTime   = 10 * time.Second // that a handler may take for a record
-	handlerWindow = 64               // records that one process may have at once
-	handlerLine   = 8 << 20          // bytes of an answer
+	handlerTime   = 10 * time.Second // limit for one record
+	handlerWindow = 64               // most records in one process at once
+	handlerLine   = 8 << 20          // most bytes of an answer
 
-	minHandlerPause = 100 * time.Millisecond // before a process that has ended is started again
+	minHandlerPause = 100 * time.Millisecond // before a process is started again
 	maxHandlerPause = 10 * time.Second
 )
 
-// A coHandler is a handler that is another program: processes that get each record as a
-// line of JSON, and answer with a line.
+// A coHandler is a handler in another program. Its processes read each record as a line
+// of JSON, and answer with a line.
 type coHandler struct {
-	slots chan *coprocess // one for each record that may be there at once
+	slots chan *coprocess // one entry for each record that may be in progress
 	all   []*coprocess
 	stop  context.CancelFunc
 	done  sync.WaitGroup
@@ -37,7 +37,7 @@ type coHandler struct {
 
 var _ dictwire.Handler = (*coHandler)(nil)
 
-// startHandler starts n processes of a command, which has so long for a record.
+// startHandler starts n processes of a command. limit is the time for one record.
 func startHandler(ctx context.Context, command string, n int, limit time.Duration, stderr io.Writer, log *slog.Logger) *coHandler {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	h := &coHandler{slots: make(chan *coprocess, n*handlerWindow), stop: cancel}
@@ -55,7 +55,7 @@ func startHandler(ctx context.Context, command string, n int, limit time.Duratio
 	return h
 }
 
-// Close ends the processes: at the end of their input, and a second later by a signal.
+// Close ends the processes by closing their input and, a second later, by a signal.
 func (h *coHandler) Close() {
 	for _, p := range h.all {
 		p.finish()
@@ -84,7 +84,7 @@ func (h *coHandler) Handle(ctx context.Context, r *dictwire.Request) (*dict.Dict
 	return p.ask(ctx, asked)
 }
 
-// A coprocess is one process of a handler, started again whenever it ends.
+// A coprocess is one process of a handler. It is started again when it ends.
 type coprocess struct {
 	command string
 	limit   time.Duration // for a record
@@ -94,22 +94,22 @@ type coprocess struct {
 	writing sync.Mutex // held while a line is written
 
 	mu       sync.Mutex
-	in       io.WriteCloser // nil while there is no process; guarded by mu
-	kill     func()         // likewise
+	in       io.WriteCloser // nil without a process; guarded by mu
+	kill     func()         // nil without a process; guarded by mu
 	up       chan struct{}  // closed when there is a process; guarded by mu
 	finished bool           // guarded by mu
-	last     uint64         // id that was given; guarded by mu
+	last     uint64         // the last id; guarded by mu
 	waiting  map[uint64]chan<- coAnswer
 }
 
-// A coAnswer is what is said about a record.
+// A coAnswer is the answer to a record.
 type coAnswer struct {
 	reply *dict.Dict
 	err   error
 }
 
-// ask asks about a record. An error that is no rejection says that it is to be asked
-// about again.
+// ask asks the process about a record. After an error other than a rejection, the caller
+// must ask again.
 func (p *coprocess) ask(ctx context.Context, asked *dict.Dict) (*dict.Dict, error) {
 	late := time.NewTimer(p.limit)
 	defer late.Stop()
@@ -138,7 +138,7 @@ func (p *coprocess) ask(ctx context.Context, asked *dict.Dict) (*dict.Dict, erro
 	hangs := time.AfterFunc(p.limit, kill)
 	defer hangs.Stop()
 	p.writing.Lock()
-	_, _ = in.Write(append(json.Render(nil, asked, nil), '\n')) // a process that is gone fails what waits
+	_, _ = in.Write(append(json.Render(nil, asked, nil), '\n')) // if the process is gone, all that wait get an error
 	p.writing.Unlock()
 	select {
 	case a := <-answered:
@@ -148,7 +148,7 @@ func (p *coprocess) ask(ctx context.Context, asked *dict.Dict) (*dict.Dict, erro
 	}
 }
 
-// finish ends the process's input, and lets no other be started.
+// finish closes the process's input. No other process is started.
 func (p *coprocess) finish() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -223,7 +223,7 @@ func (p *coprocess) once(ctx context.Context) error {
 	return said
 }
 
-// listen takes answers. It returns why no more can be taken: nil at the end.
+// listen reads answers. It returns why no more can be read, or nil at the end.
 func (p *coprocess) listen(r *bufio.Reader) error {
 	var line []byte
 	for {
@@ -244,7 +244,7 @@ func (p *coprocess) listen(r *bufio.Reader) error {
 	}
 }
 
-// answer takes one answer.
+// answer handles one answer.
 func (p *coprocess) answer(line []byte) error {
 	d, err := json.Codec{}.Decode(line, codec.Limits{RecordBytes: handlerLine})
 	if err != nil {

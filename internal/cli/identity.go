@@ -16,18 +16,18 @@ import (
 	"github.com/dictwire/dictwire/auth"
 )
 
-// tokenVariable has the token itself. Command lines are seen by everybody, so that no
-// flag has it.
+// tokenVariable holds the token itself. There is no flag for it, since everybody can see
+// command lines.
 const tokenVariable = "DICTWIRE_TOKEN" //nolint:gosec // the name, not the token
 
-// identityFlags say to a server who speaks, and who the server has to be.
+// identityFlags say who the client is, and who the server must be.
 type identityFlags struct {
 	tokenFile string
-	token     string // as readToken found it
+	token     string // set by readToken
 
 	tls           bool
 	ca, cert, key string
-	config        *tls.Config // of TLS, as readTLS made it; nil: there is none, unless the address asks for it
+	config        *tls.Config // set by readTLS; nil: no TLS unless the address asks for it
 }
 
 func (t *identityFlags) addIdentity(flags *pflag.FlagSet) {
@@ -46,7 +46,7 @@ func (t *identityFlags) readIdentity(cmd *cobra.Command) error {
 	return t.readTLS()
 }
 
-// readTLS makes the configuration of TLS.
+// readTLS makes the TLS configuration.
 func (t *identityFlags) readTLS() error {
 	if t.key != "" && t.cert == "" {
 		return usagef("--key wants --cert, whose private key it is")
@@ -72,7 +72,7 @@ func (t *identityFlags) readTLS() error {
 	if _, err := load(); err != nil {
 		return fmt.Errorf("--cert: %w", err)
 	}
-	// It is read again for each connection: it may have been renewed.
+	// Read it again for each connection, since it may have been renewed.
 	t.config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return load() }
 	return nil
 }
@@ -83,8 +83,8 @@ func (t *identityFlags) as(d dictwire.Dialer) dictwire.Dialer {
 	return d
 }
 
-// readToken finds the token: in the file of the flag, else in the variable, else in the
-// file of the flag's variable.
+// readToken finds the token: in the file of the flag, or in tokenVariable, or in the file
+// of the flag's variable.
 func (t *identityFlags) readToken(cmd *cobra.Command) error {
 	t.token = os.Getenv(tokenVariable)
 	from := tokenVariable
@@ -104,7 +104,7 @@ func (t *identityFlags) readToken(cmd *cobra.Command) error {
 	return nil
 }
 
-// maxToken is how long a token may be, in bytes: it has to fit into a greeting.
+// maxToken is the longest token, in bytes, that fits into a greeting.
 const maxToken = 4 << 10
 
 // readFirst returns at most n bytes of a file.

@@ -12,13 +12,13 @@ import (
 	"github.com/dictwire/dictwire/store/log"
 )
 
-// A perTopic is a flag's values, one for all topics and others for some:
+// A perTopic is a flag with one value for all topics and others for some:
 // "30d,orders.*=1d".
 type perTopic[V any] struct {
 	kind   string
 	parse  func(string) (V, error)
 	text   []string
-	values map[string]V // by topic, or topics: "*" for all
+	values map[string]V // by topic or pattern; "*" for all
 }
 
 // Set adds values.
@@ -56,8 +56,8 @@ func (f *perTopic[V]) String() string { return strings.Join(f.text, ",") }
 // Type names the value in help texts.
 func (f *perTopic[V]) Type() string { return "[topic=]" + f.kind }
 
-// of returns the value of a topic: that of the longest name that is its own.
-// Topics that begin with "_" have none unless they are named.
+// of returns the value for a topic: that of the longest matching name. Topics that begin
+// with "_" match only if they are named.
 func (f *perTopic[V]) of(topic string) (V, bool) {
 	best, longest := "*", 0
 	for name := range f.values {
@@ -74,7 +74,7 @@ func (f *perTopic[V]) of(topic string) (V, bool) {
 	return v, ok
 }
 
-// addSchemas adds the flag of the schemas that records have to fit.
+// addSchemas adds the flag for the schemas of records.
 func (s *serve) addSchemas(flags *pflag.FlagSet) {
 	s.schemas.kind, s.schemas.parse = "file", func(path string) (string, error) {
 		if path == "" {
@@ -85,7 +85,7 @@ func (s *serve) addSchemas(flags *pflag.FlagSet) {
 	flags.Var(&s.schemas, "schema", "JSON Schema that the records of all topics have to fit, or of one; may be repeated (default none)")
 }
 
-// A keepFlags says what serve keeps.
+// A keepFlags is the retention of serve.
 type keepFlags struct {
 	age   perTopic[time.Duration]
 	bytes perTopic[byteSize]
@@ -103,7 +103,7 @@ func (f *keepFlags) add(flags *pflag.FlagSet) {
 	flags.Var(&f.bytes, "keep-bytes", "delete the oldest records of each topic, or of one, beyond so many bytes; may be repeated (default nothing; in memory, which has one bound for all, 64MiB)")
 }
 
-// keep says what of a topic is kept on disk.
+// keep returns the retention of a topic on disk.
 func (f *keepFlags) keep(topic string) log.Keep {
 	keep := log.DefaultKeep(topic)
 	if age, ok := f.age.of(topic); ok {

@@ -19,8 +19,8 @@ import (
 type lineReader struct {
 	name string // of the file, for errors
 	r    *bufio.Reader
-	most int // bytes of a line; negative for no limit
-	line int // the number of the line that was read last
+	most int // most bytes of a line; negative: no limit
+	line int // the number of the last line
 	buf  []byte
 }
 
@@ -28,8 +28,8 @@ func newLineReader(name string, r io.Reader, lim codec.Limits) *lineReader {
 	return &lineReader{name: name, r: bufio.NewReaderSize(r, 64<<10), most: lim.Effective().RecordBytes}
 }
 
-// next returns the next line without its end, which is valid until the next call. A
-// line that is too long is a *recordError, and passed over.
+// next returns the next line without its end. It is valid until the next call. A line
+// that is too long is skipped and returned as a *recordError.
 func (l *lineReader) next(ctx context.Context) ([]byte, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
@@ -57,7 +57,7 @@ func (l *lineReader) next(ctx context.Context) ([]byte, error) {
 	}
 }
 
-// fault makes the error of the line that was read last.
+// fault returns an error for the last line.
 func (l *lineReader) fault(format string, code fault.Code, msg string) error {
 	return &recordError{
 		where:       fmt.Sprintf("%s:%d:1", l.name, l.line),
@@ -65,9 +65,9 @@ func (l *lineReader) fault(format string, code fault.Code, msg string) error {
 	}
 }
 
-// rawLines returns the source of a text whose lines are dictionaries in c's format, or
-// else what becomes the value of the key "line". Lines of nothing but white space are
-// passed over.
+// rawLines returns the source of a text. A line that is a dictionary in c's format
+// becomes that dictionary. Any other line becomes the value of the key "line". Blank
+// lines are skipped.
 func rawLines(name string, r io.Reader, c codec.Codec, lim codec.Limits) source {
 	l := newLineReader(name, r, lim)
 	return func(ctx context.Context) (*dict.Dict, error) {
@@ -91,8 +91,8 @@ func rawLines(name string, r io.Reader, c codec.Codec, lim codec.Limits) source 
 	}
 }
 
-// escaped returns a text in which bytes that are not UTF-8 are lone surrogates, as
-// Python's surrogateescape has them: nothing is lost.
+// escaped replaces bytes that are not UTF-8 by lone surrogates, like Python's
+// surrogateescape, so that nothing is lost.
 func escaped(b []byte) string {
 	if utf8.Valid(b) {
 		return string(b)
@@ -110,10 +110,10 @@ func escaped(b []byte) string {
 	return string(out)
 }
 
-// readError makes the error of a file that can't be read on.
+// readError returns an error for a file that can't be read.
 func readError(name string, err error) error {
 	if path := (*fs.PathError)(nil); errors.As(err, &path) {
-		err = path.Err // the name is said
+		err = path.Err // without the name, which precedes it
 	}
 	return fmt.Errorf("%s: %w", name, err)
 }

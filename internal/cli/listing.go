@@ -11,7 +11,7 @@ import (
 	"github.com/dictwire/dictwire/internal/terminal"
 )
 
-// outputOf returns what a command writes data to.
+// outputOf returns the output for a command's data.
 func outputOf(cmd *cobra.Command) *terminal.Output {
 	if out, ok := cmd.OutOrStdout().(*terminal.Output); ok {
 		return out
@@ -19,14 +19,14 @@ func outputOf(cmd *cobra.Command) *terminal.Output {
 	return terminal.NewOutput(cmd.OutOrStdout())
 }
 
-// A jsonFlag says that what is listed is for programs.
+// A jsonFlag selects a list for programs.
 type jsonFlag struct{ json bool }
 
 func (f *jsonFlag) addJSON(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.json, "json", false, jsonUsage)
 }
 
-// jsonUsage is what --json means.
+// jsonUsage documents --json.
 const jsonUsage = "print JSON, an object on each line"
 
 // write prints a dictionary as JSON.
@@ -41,17 +41,17 @@ func (*jsonFlag) write(out *terminal.Output, d *dict.Dict) error {
 	return err
 }
 
-// A listing is what a command lists: a table for people, or JSON for programs. Nothing is
-// printed where there is nothing to list.
+// A listing is a command's list: a table for people, or JSON for programs. An empty list
+// prints nothing.
 type listing struct {
 	flag  *jsonFlag
 	out   *terminal.Output
-	table *terminal.Table // where it is for people
+	table *terminal.Table // nil for programs
 	heads []string
-	err   error // of writing JSON
+	err   error // the first error of writing JSON
 }
 
-// listing returns what a command lists, with the names of the table's columns.
+// listing returns an empty list. heads are the names of the table's columns.
 func (f *jsonFlag) listing(cmd *cobra.Command, heads ...string) *listing {
 	out := outputOf(cmd)
 	return &listing{flag: f, out: out, table: terminal.NewTable(out), heads: heads}
@@ -69,7 +69,7 @@ func (l *listing) add(d *dict.Dict, cells ...any) {
 	l.table.Row(cells...)
 }
 
-// end prints what was not printed yet.
+// end prints the rest.
 func (l *listing) end() error {
 	if l.flag.json {
 		return l.err
@@ -77,7 +77,7 @@ func (l *listing) end() error {
 	return l.table.Flush()
 }
 
-// timestamp writes a time for programs, null for none.
+// timestamp returns a time for programs, or null for the zero time.
 func timestamp(t time.Time) any {
 	if t.IsZero() {
 		return nil

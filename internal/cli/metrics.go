@@ -15,14 +15,14 @@ import (
 	"github.com/dictwire/dictwire/metrics"
 )
 
-// A metricsFlag says where metrics are served.
+// A metricsFlag is the address where metrics are served.
 type metricsFlag struct{ addr string }
 
 func (f *metricsFlag) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.addr, "metrics", "", "`address` where Prometheus reads /metrics, which ask nobody who he is; of this machine alone where it names no host, as :9464")
 }
 
-// open listens, where that is wanted.
+// open listens at the address, if there is one.
 func (f *metricsFlag) open(ctx context.Context) (net.Listener, error) {
 	if f.addr == "" {
 		return nil, nil //nolint:nilnil // there is none
@@ -38,7 +38,7 @@ func (f *metricsFlag) open(ctx context.Context) (net.Listener, error) {
 	return l, nil
 }
 
-// serveMetrics serves them on a listener, if there is one, until end is called.
+// serveMetrics serves metrics on a listener, if it is not nil, until end is called.
 func serveMetrics(l net.Listener, o metrics.Options) (end func()) {
 	if l == nil {
 		return func() {}

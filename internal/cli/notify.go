@@ -8,15 +8,15 @@ import (
 	"time"
 )
 
-// A supervisor is systemd, or whatever else has started the server and wants to know how
-// it is: see sd_notify(3). The zero value is none.
+// A supervisor is systemd, or another program that has started the server and wants to
+// know its state: see sd_notify(3). The zero value is none.
 type supervisor struct {
 	socket string
-	every  time.Duration // a sign of life is wanted, twice as often as needed; 0: none is
+	every  time.Duration // interval of signs of life; 0: none are wanted
 }
 
-// supervisorOf reads what the environment says of the supervisor, and removes it, so that
-// programs that the server starts don't speak for it.
+// supervisorOf reads the supervisor from the environment and removes it there, so that
+// programs started by the server don't speak for it.
 func supervisorOf() (s supervisor) {
 	s.socket = os.Getenv("NOTIFY_SOCKET")
 	usec, err := strconv.ParseInt(os.Getenv("WATCHDOG_USEC"), 10, 64)
@@ -29,13 +29,13 @@ func supervisorOf() (s supervisor) {
 	return s
 }
 
-// tell tells the supervisor how the server is: READY=1, RELOADING=1, STOPPING=1. One that
-// does not listen misses it.
+// tell tells the supervisor the state of the server: READY=1, RELOADING=1, STOPPING=1. If
+// it can't be reached, the message is lost.
 func (s supervisor) tell(state string) {
 	if s.socket == "" {
 		return
 	}
-	c, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: s.socket, Net: "unixgram"}) // @ begins an abstract one
+	c, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: s.socket, Net: "unixgram"}) // a leading @ means an abstract address
 	if err != nil {
 		return
 	}
@@ -44,7 +44,7 @@ func (s supervisor) tell(state string) {
 	_ = c.Close()
 }
 
-// watch gives signs of life until ctx ends: as long as alive returns.
+// watch sends signs of life until ctx ends, each time that alive returns.
 func (s supervisor) watch(ctx context.Context, alive func()) {
 	if s.socket == "" || s.every == 0 {
 		return

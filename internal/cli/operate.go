@@ -22,14 +22,13 @@ import (
 	"github.com/dictwire/dictwire/internal/terminal"
 )
 
-// An operator asks a running server how it is, over HTTP on the port where it speaks
-// everything.
+// An operator queries a running server over HTTP, on the port that serves all protocols.
 type operator struct {
 	connectFlags
 	jsonFlag
 }
 
-// command makes a command that asks a server.
+// command makes a command that queries a server.
 func (o *operator) command(cmd *cobra.Command, run func(*cobra.Command) error) *cobra.Command {
 	cmd.Use += " [ADDR]"
 	cmd.Args = cobra.ArbitraryArgs
@@ -49,11 +48,11 @@ func (o *operator) command(cmd *cobra.Command, run func(*cobra.Command) error) *
 }
 
 const (
-	answerTime = 15 * time.Second // until a server has answered a request
-	maxAnswer  = 16 << 20         // bytes of an answer
+	answerTime = 15 * time.Second // limit for the answer to a request
+	maxAnswer  = 16 << 20         // most bytes of an answer
 )
 
-// ask asks the server for a path, and returns the dictionary that it answers.
+// ask requests a path from the server and returns the dictionary in the answer.
 func (o *operator) ask(ctx context.Context, path string) (answer *dict.Dict, err error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(o.wait)+answerTime)
 	defer cancel()
@@ -77,7 +76,7 @@ func (o *operator) ask(ctx context.Context, path string) (answer *dict.Dict, err
 	return answer, err
 }
 
-// host returns what the header Host says.
+// host returns the header Host.
 func (o *operator) host() string {
 	host, port, err := net.SplitHostPort(strings.TrimPrefix(o.addr, "tls://"))
 	if err != nil || strings.HasPrefix(o.addr, "unix:") || host == "" {
@@ -86,11 +85,11 @@ func (o *operator) host() string {
 	return net.JoinHostPort(host, port)
 }
 
-// asked returns what an answer holds: a dictionary, or the fault that it tells.
+// asked returns the dictionary in an answer, or the fault that it describes.
 func asked(r *http.Response, err error) (*dict.Dict, error) {
 	if err != nil {
 		var about *url.Error
-		if errors.As(err, &about) { // which names the path, and nobody asked for that
+		if errors.As(err, &about) { // it names the path, which the user did not type
 			err = about.Err
 		}
 		switch {
@@ -120,27 +119,27 @@ func asked(r *http.Response, err error) (*dict.Dict, error) {
 	return nil, &fault.Error{Code: fault.Code(textOf(d, "code")), Text: "the server says: " + text, At: -1}
 }
 
-// textOf returns a text of a dictionary, "" where there is none.
+// textOf returns a string of a dictionary, or "".
 func textOf(d *dict.Dict, key string) string {
 	v, _ := d.Get(key)
 	s, _ := v.Text()
 	return s
 }
 
-// numberOf returns a whole number of a dictionary, 0 where there is none.
+// numberOf returns an integer of a dictionary, or 0.
 func numberOf(d *dict.Dict, key string) int64 {
 	v, _ := d.Get(key)
 	n, _ := v.Int()
 	return n
 }
 
-// timeOf returns a time that a dictionary has as a text.
+// timeOf returns a time that is a string in a dictionary.
 func timeOf(d *dict.Dict, key string) time.Time {
 	t, _ := time.Parse(time.RFC3339Nano, textOf(d, key))
 	return t
 }
 
-// show asks the server for a path and prints the answer: as JSON, or as text does.
+// show requests a path and prints the answer, as JSON or by text.
 func (o *operator) show(cmd *cobra.Command, path string, text func(*dict.Dict) error) error {
 	d, err := o.ask(cmd.Context(), path)
 	if err != nil {
@@ -201,7 +200,7 @@ func statusCommand() *cobra.Command {
 	})
 }
 
-// A serverList is a command that prints a list of a running server.
+// A serverList is a command that prints a list from a running server.
 type serverList struct {
 	operator
 
@@ -217,7 +216,7 @@ func (l *serverList) list(cmd *cobra.Command) *cobra.Command {
 	return l.command(cmd, l.run)
 }
 
-// addPrincipal adds the flag for the names of others.
+// addPrincipal adds the flag for the names of another principal.
 func (l *serverList) addPrincipal(flags *pflag.FlagSet) {
 	flags.StringVar(&l.principal, "principal", "", "`whose` they are, if not your own: wants the right to administer *")
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/dictwire/dictwire/internal/point"
 )
 
-// A pointFlag is a flag's value that says where in a store to begin or to end.
+// A pointFlag is a flag's value: a point in a store where to begin or end.
 type pointFlag struct {
 	point.Point
 	text string // as it was written
@@ -28,7 +28,7 @@ func (f *pointFlag) String() string { return f.text }
 // Type names the value in help texts.
 func (*pointFlag) Type() string { return "point" }
 
-// from returns the point as a greeting has it.
+// from returns the point as it is in a greeting.
 func (f *pointFlag) from() string {
 	if f.text == "" {
 		return ""

@@ -11,33 +11,32 @@ import (
 	"github.com/dictwire/dictwire/store/memory"
 )
 
-// printBytes is how much is written at once, if one block is not more.
+// printBytes is how much is written at once, unless one block is larger.
 const printBytes = 64 << 10
 
-// A printer is a reader of a store that writes what it comes to on an output:
-// all records of topics that don't begin with "_", from the head on. An output
-// that is slow slows nobody down but the writers of a store in memory, of which
-// the printer misses nothing.
+// A printer is a reader of a store that prints all records of topics that don't begin
+// with "_", from the head on. A slow output slows nobody down, except writers of a store
+// in memory, of which the printer misses nothing.
 type printer struct {
 	s      store.Store
 	w      io.Writer
 	record *written
-	looks  *dress // nil: records are written as they are
+	looks  *dress // nil: records are written unchanged
 	log    *slog.Logger
 
-	failed chan struct{} // closed when nothing more is printed, by a failure
+	failed chan struct{} // closed when printing has failed
 	ended  chan struct{} // closed when run ends
 	stop   context.CancelFunc
 
-	// Of run, until it ends.
-	at      store.Position // all below is in pending or was written
+	// These belong to run, until it ends:
+	at      store.Position // everything before it is pending or written
 	pending []byte
-	ends    []int // of each record in pending
-	lost    int   // records that can't be written, as the output failed
-	err     error // why it failed
+	ends    []int // the end of each record in pending
+	lost    int   // records that could not be written, since the output failed
+	err     error // the failure
 }
 
-// newPrinter returns a printer that ends with close.
+// newPrinter starts a printer, which must be closed.
 func newPrinter(ctx context.Context, s store.Store, w io.Writer, record *written, looks *dress, log *slog.Logger) (*printer, error) {
 	at, err := s.Head(ctx)
 	if err != nil {
@@ -53,7 +52,7 @@ func newPrinter(ctx context.Context, s store.Store, w io.Writer, record *written
 	return p, nil
 }
 
-// run prints until ctx ends, and then all that is stored.
+// run prints until ctx ends, and then whatever else is stored.
 func (p *printer) run(ctx context.Context) {
 	defer close(p.ended)
 	for _, follow := range []bool{true, false} {
@@ -65,7 +64,7 @@ func (p *printer) run(ctx context.Context) {
 	}
 }
 
-// print prints what there is, and what comes until ctx ends.
+// print prints the stored records and, with follow, new ones until ctx ends.
 func (p *printer) print(ctx context.Context, follow bool) error {
 	for b, err := range p.s.Read(ctx, p.at, store.ReadOptions{Topics: []string{"*"}, Follow: follow}) {
 		var damage *store.DamageError
@@ -82,7 +81,7 @@ func (p *printer) print(ctx context.Context, follow bool) error {
 		}
 		p.at = b.Next
 		if len(p.pending) < printBytes && b.Block != nil && !p.isHead(ctx) {
-			continue // more comes at once
+			continue // more is coming
 		}
 		if err := p.flush(); err != nil {
 			return err
@@ -92,7 +91,7 @@ func (p *printer) print(ctx context.Context, follow bool) error {
 	return p.flush()
 }
 
-// isHead reports whether there is nothing more to print for now.
+// isHead reports whether everything stored has been printed.
 func (p *printer) isHead(ctx context.Context) bool {
 	head, err := p.s.Head(ctx)
 	return err != nil || p.at.Compare(head) >= 0
@@ -121,7 +120,7 @@ func (p *printer) block(b store.ReadBatch) {
 	}
 }
 
-// flush writes what is pending. Where that fails, it counts what is lost.
+// flush writes the pending records. If that fails, it counts them as lost.
 func (p *printer) flush() error {
 	if len(p.pending) == 0 {
 		return nil
@@ -139,15 +138,15 @@ func (p *printer) flush() error {
 	return err
 }
 
-// hold keeps a store in memory from dropping what is not printed yet.
+// hold keeps a store in memory from dropping records that are not printed yet.
 func (p *printer) hold() {
 	if m, ok := p.s.(*memory.Store); ok {
-		_ = m.Hold(p.at) // it is one of this store
+		_ = m.Hold(p.at) // the position is the store's own
 	}
 }
 
-// close waits until all that is stored is printed. Nothing more may be stored
-// meanwhile. The error says how many records are lost by it.
+// close waits until everything stored is printed. Nothing more may be stored meanwhile.
+// The error says how many records could not be printed.
 func (p *printer) close(ctx context.Context) error {
 	p.stop()
 	<-p.ended

@@ -19,37 +19,38 @@ import (
 )
 
 const (
-	progressAfter = time.Second            // nothing is shown of what is quick
-	progressEvery = 200 * time.Millisecond // between two looks
+	progressAfter = time.Second            // shorter work shows no bar
+	progressEvery = 200 * time.Millisecond // interval of updates
 	progressWidth = 24                     // of the bar
 )
 
-// A progress shows on a terminal how far long work has come, how fast it is, and how much
-// time is left. It is the writer of messages, too, so that they and the bar do not mix.
+// A progress shows a bar on a terminal: how far long work has come, its speed, and the
+// time that is left. Messages are written through it, so that they and the bar do not
+// mix.
 type progress struct {
 	w        io.Writer
-	terminal bool         // else no bar is shown
-	state    func() state // how far it has come
+	terminal bool         // otherwise there is no bar
+	state    func() state // returns the progress so far
 	began    time.Time
 
 	ending chan struct{}
 	ended  chan struct{}
 
 	mu    sync.Mutex
-	drawn bool // guarded by mu: the bar stands on the terminal
-	ever  bool // guarded by mu: it has
+	drawn bool // the bar is on the terminal; guarded by mu
+	ever  bool // it has been drawn before; guarded by mu
 }
 
-// A state is how far work has come.
+// A state is the progress of work.
 type state struct {
-	text  string  // what is done
-	count float64 // how much that is
-	unit  string  // of count, as it stands before "/s"
-	share float64 // of all, from 0 to 1; negative where that is not known
+	text  string  // what has been done
+	count float64 // the same as a number
+	unit  string  // of count, as written before "/s"
+	share float64 // of the total, from 0 to 1; negative if unknown
 }
 
-// newProgress returns what writes messages and, if stderr is a terminal, shows a
-// bar from run to end.
+// newProgress returns a progress for messages. If stderr is a terminal, it shows a bar
+// from run to end.
 func newProgress(stderr io.Writer, state func() state) *progress {
 	return &progress{
 		w: stderr, terminal: terminal.Is(stderr) && !terminal.Dumb(), state: state, began: time.Now(),
@@ -77,7 +78,7 @@ func (p *progress) run() {
 	}
 }
 
-// end leaves the last state on the terminal.
+// end leaves the final state on the terminal.
 func (p *progress) end() {
 	close(p.ending)
 	<-p.ended
@@ -90,20 +91,20 @@ func (p *progress) end() {
 }
 
 func (p *progress) draw(now time.Time, end string) {
-	line := p.state().line(now.Sub(p.began), terminal.WidthOf(p.w)-1) // a full line would be two
+	line := p.state().line(now.Sub(p.began), terminal.WidthOf(p.w)-1) // a full line would wrap
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.drawn, p.ever = end == "", true
 	fmt.Fprint(p.w, "\r"+line+clearLine+end)
 }
 
-// clearLine removes what stands right of the cursor.
+// clearLine clears the line to the right of the cursor.
 const clearLine = "\x1b[K"
 
-// Write writes a message in the place of the bar.
+// Write writes a message above the bar.
 func (p *progress) Write(b []byte) (int, error) { return p.over(p.w).Write(b) }
 
-// over returns what writes to w, which is the same terminal, in the place of the bar.
+// over returns a writer to w, which is the same terminal, that writes above the bar.
 func (p *progress) over(w io.Writer) io.Writer {
 	return writerFunc(func(b []byte) (int, error) {
 		p.mu.Lock()
@@ -120,7 +121,7 @@ type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
 
-// line is what is shown after some time in so many columns.
+// line returns the bar after some time, in a number of columns.
 func (s state) line(took time.Duration, width int) string {
 	line := fmt.Sprintf("%s, %s/s", s.text, rate(s.count/max(took.Seconds(), 1e-3), s.unit))
 	if s.share >= 0 {
@@ -161,13 +162,13 @@ func about(d time.Duration) string {
 	}
 }
 
-// A fileReading counts what is read of a file.
+// A fileReading counts the bytes read from a file.
 type fileReading struct {
-	total int64        // bytes of the file, 0 where that is not known
-	bytes atomic.Int64 // of it, that were read
+	total int64        // size of the file; 0 if unknown
+	bytes atomic.Int64 // bytes read so far
 }
 
-// of returns a reader that is counted.
+// of returns a reader whose bytes are counted.
 func (r *fileReading) of(in io.Reader) io.Reader {
 	if f, ok := in.(*os.File); ok {
 		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
@@ -180,28 +181,28 @@ func (r *fileReading) of(in io.Reader) io.Reader {
 	}))
 }
 
-// A work is long work on the files of a store, which is counted in bytes. The first SIGINT
-// or SIGTERM ends it in order, the second at once.
+// A work is long work on the files of a store, measured in bytes. The first SIGINT or
+// SIGTERM ends it in order, the second at once.
 type work struct {
 	*progress
 
-	verb        string       // what is done to the bytes
-	other       func() state // how far it has come, where that is not bytes; nil: it is
+	verb        string       // what is done with the bytes
+	other       func() state // progress that is not measured in bytes, or nil
 	done, total atomic.Uint64
 
 	interrupted bool // by a signal; valid after end
 }
 
-// begin begins the work. The command gets a context that signals end, and says what it says
-// in the place of the bar. end must be called.
+// begin begins the work. It gives the command a context that a signal ends, and a writer
+// for messages above the bar. end must be called.
 func (w *work) begin(cmd *cobra.Command) (end func()) {
 	w.progress = newProgress(cmd.ErrOrStderr(), w.state)
 	if w.other != nil {
 		w.progress.state = w.other
-		w.terminal = w.terminal && !outputOf(cmd).IsTerminal() // where records are shown
+		w.terminal = w.terminal && !outputOf(cmd).IsTerminal() // no bar over records
 	}
 	ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
-	again := context.AfterFunc(ctx, stop) // the next signal has its usual effect
+	again := context.AfterFunc(ctx, stop) // so that the next signal has its usual effect
 	cmd.SetContext(ctx)
 	cmd.SetErr(w.progress)
 	go w.run()
@@ -213,7 +214,7 @@ func (w *work) begin(cmd *cobra.Command) (end func()) {
 	}
 }
 
-// set says how far it has come.
+// set sets the progress.
 func (w *work) set(done, total uint64) {
 	w.total.Store(total)
 	w.done.Store(done)
@@ -228,7 +229,7 @@ func (w *work) state() state {
 	return s
 }
 
-// summary says what was done, also where a signal has ended it, which then is the error.
+// summary prints what was done. If a signal has ended the work, it returns an error.
 func (w *work) summary(cmd *cobra.Command, err error, what string) error {
 	if err != nil && w.interrupted {
 		what, err = "interrupted: "+what, exitError(exitInterrupted)

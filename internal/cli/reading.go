@@ -10,7 +10,7 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// read gives the sink what the server has, and what comes until ctx ends.
+// read passes the server's records to the sink, and new ones until ctx ends.
 func (t *tail) read(ctx context.Context, c *dictwire.Client, out sink) error {
 	t.nameUnknown(ctx, c)
 	if t.reverse {
@@ -34,7 +34,7 @@ func (t *tail) read(ctx context.Context, c *dictwire.Client, out sink) error {
 		if b == nil {
 			return err
 		}
-		if err != nil { // what was skipped, or is damaged
+		if err != nil { // records that were skipped or are damaged
 			t.tell(err)
 		}
 		last, err := t.cut(b)
@@ -54,8 +54,8 @@ func (t *tail) read(ctx context.Context, c *dictwire.Client, out sink) error {
 	return nil
 }
 
-// render makes the parcel of a batch. Where a record can't be rendered and that
-// ends all, or where no more are left, the batch ends there.
+// render converts a batch to a parcel. The batch is cut at a record that can't be
+// rendered, if that ends the command, and when no more records are wanted.
 func (t *tail) render(ctx context.Context, b *dictwire.Batch, p *parcel, left *int) error {
 	*p = parcel{batch: b, text: p.text[:0], records: p.records[:0]}
 	defer func() { p.text = t.rendering.columns.text(p.text) }()
@@ -63,7 +63,7 @@ func (t *tail) render(ctx context.Context, b *dictwire.Batch, p *parcel, left *i
 		text, err := t.rendering.record(ctx, p.text, b.Record(i))
 		if err != nil {
 			err = fmt.Errorf("%s in %s: %w", b.Record(i).Position(), b.Topic, t.remedy(err))
-			if t.exact || t.cursor != "" { // a cursor moves after nothing that was not rendered
+			if t.exact || t.cursor != "" { // a cursor never moves past a record that was not rendered
 				truncate(b, i)
 				return err
 			}
@@ -85,7 +85,7 @@ func (t *tail) render(ctx context.Context, b *dictwire.Batch, p *parcel, left *i
 	return nil
 }
 
-// remedy adds what helps where a record can't be rendered.
+// remedy adds a hint to the error of a record that can't be rendered.
 func (t *tail) remedy(err error) error {
 	other := "--print python"
 	if t.exec != "" {
@@ -97,11 +97,11 @@ func (t *tail) remedy(err error) error {
 	return instead(err, other)
 }
 
-// cut leaves out what lies after --to, and reports whether that is reached.
+// cut removes records after --to, and reports whether that was reached.
 func (t *tail) cut(b *dictwire.Batch) (bool, error) {
 	end, at := t.to.Position(), t.to.Time(t.began)
 	switch {
-	case t.to.text == "", t.to.text == "latest": // request does not follow then
+	case t.to.text == "", t.to.text == "latest": // request then does not follow
 		return false, nil
 	case !at.IsZero():
 		if len(b.Records) == 0 || b.Time.Before(at) {
@@ -116,13 +116,13 @@ func (t *tail) cut(b *dictwire.Batch) (bool, error) {
 	return cutAt(b, end)
 }
 
-// cutAt leaves out what lies from a position on, and reports whether that is reached.
+// cutAt removes records from a position on, and reports whether it was reached.
 func cutAt(b *dictwire.Batch, end store.Position) (bool, error) {
 	next, err := store.ParsePosition(b.Next)
 	if err != nil || next.Compare(end) < 0 {
 		return false, err
 	}
-	if len(b.Records) == 0 { // it says that there is nothing before Next
+	if len(b.Records) == 0 { // there is nothing before Next
 		return true, nil
 	}
 	first, err := store.ParsePosition(b.At)
@@ -136,7 +136,7 @@ func cutAt(b *dictwire.Batch, end store.Position) (bool, error) {
 	return true, err
 }
 
-// nameUnknown says which topics of the command line have no records.
+// nameUnknown prints which topics of the command line have no records.
 func (t *tail) nameUnknown(ctx context.Context, c *dictwire.Client) {
 	for _, topic := range t.topics {
 		if known, err := hasRecords(ctx, c, topic); err == nil && !known {
@@ -150,15 +150,15 @@ func hasRecords(ctx context.Context, c *dictwire.Client, topic string) (bool, er
 		switch {
 		case b == nil:
 			return false, err
-		case err != nil || len(b.Records) > 0: // damaged ones are there, too
+		case err != nil || len(b.Records) > 0: // damaged records exist, too
 			return true, nil
 		}
 	}
 	return false, nil
 }
 
-// newest returns where the newest records begin of which something is printed. It
-// looks at ever more of the store, from its end.
+// newest returns the position of the first of the newest records that are printed. It
+// searches ever larger parts of the store, from its end.
 func (t *tail) newest(ctx context.Context, c *dictwire.Client) (from string, err error) {
 	var head store.Position
 	for b, err := range c.Subscribe(ctx, dictwire.SubscribeRequest{Topics: t.topics, From: "latest", Reuse: true}) {
@@ -185,7 +185,7 @@ func (t *tail) newest(ctx context.Context, c *dictwire.Client) (from string, err
 	}
 }
 
-// positions returns the positions of the newest records from a place on.
+// positions returns the positions of the newest records that follow a position.
 func (t *tail) positions(ctx context.Context, c *dictwire.Client, from store.Position, all bool) (found []string, err error) {
 	req := dictwire.SubscribeRequest{Topics: t.topics, From: from.String(), Reuse: true}
 	if all {

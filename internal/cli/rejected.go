@@ -49,7 +49,7 @@ func (r *rejectedRecord) bytes() []byte {
 	return b
 }
 
-// A rejectedReader reads what a server has rejected, for the commands rejected and
+// A rejectedReader reads a server's rejected records, for the commands rejected and
 // rejected retry.
 type rejectedReader struct {
 	connectFlags
@@ -57,11 +57,11 @@ type rejectedReader struct {
 	from   pointFlag
 	stderr io.Writer
 	failed bool // something could not be read
-	bare   int  // records of which only the number is kept
+	bare   int  // records kept without their bytes
 }
 
-// each calls do for each record. What do is given is valid until it returns. What
-// was trimmed or is damaged is told, and the others are read.
+// each calls do for each record, which is valid until do returns. Trimmed and damaged
+// records are reported, and the others are read.
 func (r *rejectedReader) each(cmd *cobra.Command, do func(context.Context, *rejectedRecord) error) error {
 	r.stderr = cmd.ErrOrStderr()
 	server := r.present(cmd.Context(), false, r.stderr)
@@ -76,7 +76,7 @@ func (r *rejectedReader) each(cmd *cobra.Command, do func(context.Context, *reje
 		if b == nil {
 			return server.cause(err)
 		}
-		if err != nil { // what was skipped, or is damaged
+		if err != nil { // records that were skipped or are damaged
 			r.tell(err)
 		}
 		for i := range b.Records {
@@ -102,13 +102,13 @@ func (r *rejectedReader) each(cmd *cobra.Command, do func(context.Context, *reje
 	return nil
 }
 
-// tell tells what makes the exit code 1.
+// tell prints an error that makes the exit code 1.
 func (r *rejectedReader) tell(err error) {
 	r.failed = true
 	tell(r.stderr, err)
 }
 
-// end returns the exit code of what was told.
+// end returns the exit code after what was told.
 func (r *rejectedReader) end() error {
 	if r.failed {
 		return exitError(exitFailure)
@@ -178,7 +178,7 @@ func (r *rejectedList) run(cmd *cobra.Command, args []string) error {
 	return cmp.Or(errors.Join(err, out.end()), r.end())
 }
 
-// firstBytes is how many of a record are shown to people.
+// firstBytes is how many bytes of a record are shown to people.
 const firstBytes = 24
 
 func (r *rejectedRecord) list(out *listing) {
@@ -292,7 +292,7 @@ func (r *retry) again(ctx context.Context, e *rejectedRecord) error {
 	if !ok {
 		return fmt.Errorf("the format %q is not known", e.text("format"))
 	}
-	// Where it was not read to its end, what came behind it may be there, too.
+	// If the record was not read to its end, bytes after it may have been kept, too.
 	first := newSequence(e.position, bytes.NewReader(record), cd, unlimited)
 	record, err := first.next(ctx)
 	if err == nil {

@@ -72,7 +72,7 @@ func (r *relaying) run(cmd *cobra.Command) error {
 	return r.serve.run(cmd)
 }
 
-// checkRelay returns what is wrong with the settings that only a relay has.
+// checkRelay returns what is wrong with the settings of a relay.
 func (r *relaying) checkRelay() error {
 	if r.to == "" {
 		return usagef("ADDRESS, or --to, names the server to pass on to")
@@ -101,13 +101,13 @@ func (r *relaying) relay(st store.Store, log *slog.Logger) *relay.Relay {
 	}
 }
 
-// own makes the store the relay's, and says where it goes on.
+// own claims the store for the relay, and prints where it continues.
 func (r *relaying) own(ctx context.Context, st store.Store) error {
 	r.tell("relay to", "passing on to", "%s", r.to)
 	return r.relay(st, nil).Prepare(ctx)
 }
 
-// pass passes on what is stored.
+// pass relays what is stored.
 func (r *relaying) pass(ctx context.Context, st store.Store, log *slog.Logger) error {
 	on := r.relay(st, log)
 	err := on.Run(ctx)

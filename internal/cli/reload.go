@@ -8,21 +8,21 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// reloaded are the settings that SIGHUP changes. The others wait for the next start.
-// Tokens and certificates are read again by themselves.
+// reloaded are the settings that SIGHUP changes. Others take effect at the next start.
+// Tokens and certificates are read again automatically.
 var reloaded = []string{
 	"max-conns", "max-host-conns", "max-record-rate", "max-byte-rate",
 	"first-timeout", "open-timeout", "idle-timeout", "record-timeout", "write-timeout", "grace",
 	"keep-age", "keep-bytes", "schema", "quiet",
 }
 
-// reload reads the settings anew, takes over those that can change, and names those that
-// can't. Where anything is wrong with them, all stay as they are.
+// reload reads the settings again, applies those that can change, and names those that
+// can't. If any is wrong, nothing changes.
 func (s *serve) reload() {
 	next, err := s.again()
 	if err == nil {
 		c, _ := configOf(next)
-		err = s.checked.Load(c.of.schemas.values) // whose files may have changed
+		err = s.checked.Load(c.of.schemas.values) // the files may have changed
 	}
 	if err != nil {
 		tell(s.stderr, err)
@@ -56,10 +56,10 @@ func (s *serve) reload() {
 	}
 }
 
-// again returns the command with the settings as they are now.
+// again returns a command with the current settings.
 func (s *serve) again() (*cobra.Command, error) {
 	next := s.fresh()
-	(&cobra.Command{Use: s.current.Root().Name()}).AddCommand(next) // which names its variables
+	(&cobra.Command{Use: s.current.Root().Name()}).AddCommand(next) // for the names of its variables
 	var failed error
 	s.current.Flags().VisitAll(func(f *pflag.Flag) {
 		if given := f.Annotations[givenAnnotation]; len(given) > 0 && failed == nil {
@@ -73,7 +73,7 @@ func (s *serve) again() (*cobra.Command, error) {
 		return nil, failed
 	}
 	c, _ := configOf(next)
-	if s.more != nil { // it is a relay, whose address may be an argument
+	if s.more != nil { // a relay, whose address may be an argument
 		c.of.more = nil
 	}
 	return next, c.of.check()
@@ -90,7 +90,7 @@ func sameDoors(a, b []*door) bool {
 	return slices.EqualFunc(a, b, func(a, b *door) bool { return a.text() == b.text() })
 }
 
-// text returns all that is said of a door.
+// text returns all settings of a door.
 func (d *door) text() string {
 	shown, flags := newDoor()
 	*shown = *d

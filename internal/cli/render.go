@@ -13,25 +13,24 @@ import (
 	"github.com/dictwire/dictwire/internal/envelope"
 )
 
-// A rendering makes text of records, as tail prints them and gives them to
-// commands.
+// A rendering converts records to text, as tail prints them and passes them to commands.
 type rendering struct {
 	filter   *filter
-	raw      bool // strings that the filter makes are written as they are
+	raw      bool // strings from the filter are written unquoted
 	envelope bool
-	timeKey  string   // where the time of a record's event is written; "": nowhere
-	coarse   bool     // the format has whole microseconds
-	write    appender // nil: JSON with substitutes for what it lacks
-	dress    *dress   // nil: it is for programs
+	timeKey  string   // where the time of the event is added; "": nowhere
+	coarse   bool     // the format has microseconds only
+	write    appender // nil: JSON with substitutes
+	dress    *dress   // nil: for programs
 	columns  *columns // nil: all keys are written
 
-	report     json.Report // of one dictionary
-	substitute int         // how many destructive substitutes were written
-	records    int         // in so many records
-	first      string      // the first of them, and where
+	report     json.Report // for one dictionary
+	substitute int         // number of destructive substitutes
+	records    int         // number of records with them
+	first      string      // description of the first
 }
 
-// renderingIn returns what writes a format.
+// renderingIn returns a rendering in a format.
 func (t *tail) renderingIn(format string) rendering {
 	r := rendering{filter: &t.filter, raw: t.raw, envelope: t.envelope, timeKey: t.timeKey, coarse: format == "python" || format == "pickle"}
 	if format != "json" || t.exact {
@@ -42,8 +41,7 @@ func (t *tail) renderingIn(format string) rendering {
 	return r
 }
 
-// record appends what is printed of a record: nothing where the filter does not
-// select it.
+// record appends the text of a record, which is empty if the filter does not select it.
 func (r *rendering) record(ctx context.Context, dst []byte, record *dictwire.Received) (_ []byte, err error) {
 	d, err := record.Dict()
 	if err != nil {
@@ -71,8 +69,8 @@ func (r *rendering) record(ctx context.Context, dst []byte, record *dictwire.Rec
 	return out, nil
 }
 
-// addTime writes the time of a record's event into it, where that is wanted and known, and
-// the record has none there.
+// addTime adds the time of a record's event to it, if that is wanted and known, and the
+// key is free.
 func (r *rendering) addTime(d *dict.Dict, event time.Time) error {
 	if _, has := d.Get(r.timeKey); r.timeKey == "" || has || event.IsZero() {
 		return nil
@@ -88,7 +86,7 @@ func (r *rendering) addTime(d *dict.Dict, event time.Time) error {
 	return nil
 }
 
-// value appends a line of what the filter yields.
+// value appends a line for a result of the filter.
 func (r *rendering) value(dst []byte, v any, record *dictwire.Received) ([]byte, error) {
 	d, isDict := v.(*dict.Dict)
 	text, isText := v.(string)
@@ -111,8 +109,8 @@ func (r *rendering) value(dst []byte, v any, record *dictwire.Received) ([]byte,
 	}
 }
 
-// json appends a line of JSON with substitutes. The envelope names those that are
-// destructive.
+// json appends a line of JSON with substitutes. Destructive ones are named in the
+// envelope.
 func (r *rendering) json(dst []byte, d *dict.Dict, record *dictwire.Received) []byte {
 	r.report.Reset()
 	if r.envelope {
@@ -129,10 +127,10 @@ func (r *rendering) json(dst []byte, d *dict.Dict, record *dictwire.Received) []
 	return append(dst, '\n')
 }
 
-// forget begins to count anew what was lost.
+// forget resets the counts.
 func (r *rendering) forget() { r.substitute, r.records, r.first = 0, 0, "" }
 
-// summary says in one line what was lost.
+// summary prints a line about destructive substitutes.
 func (r *rendering) summary(w io.Writer) {
 	if r.substitute > 0 {
 		say(w, "%s in %s: JSON lacks what was there (first %s); --envelope names them, --exact ends there",
@@ -140,7 +138,7 @@ func (r *rendering) summary(w io.Writer) {
 	}
 }
 
-// envelopeOf returns what is known of a record.
+// envelopeOf returns the metadata of a record.
 func envelopeOf(r *dictwire.Received) envelope.Envelope {
 	return envelope.Envelope{
 		Position: r.Position(), Topic: r.Topic, Principal: r.Principal,

@@ -33,7 +33,7 @@ type send struct {
 
 	file   string
 	input  inputFlags // of file
-	format choice     // what is sent
+	format choice     // in which records are sent
 	reply  bool
 	bare   bool
 
@@ -46,16 +46,16 @@ type send struct {
 
 	stdout, stderr io.Writer
 	progress       *progress
-	reading        fileReading // of file
+	reading        fileReading // of input
 	server         *presence
-	resume         string       // how what is not settled is sent again
-	closing        func() error // of the spool; nil: there is none
+	resume         string       // how to send unsettled records again
+	closing        func() error // closes the spool; nil without one
 
 	account
 
 	mu     sync.Mutex
-	failed bool             // a record was bad, or refused; guarded by mu
-	client *dictwire.Client // whose records are to be settled; guarded by mu
+	failed bool             // a record was bad or refused; guarded by mu
+	client *dictwire.Client // whose records must be settled; guarded by mu
 }
 
 func sendCommand() *cobra.Command {
@@ -103,7 +103,7 @@ func sendCommand() *cobra.Command {
 	return cmd
 }
 
-// isAddr matches the arguments that are addresses: host:port, :port, unix:PATH.
+// isAddr matches arguments that are addresses: host:port, :port, unix:PATH.
 var isAddr = regexp.MustCompile(`^(unix:.+|[^={}"'\s]*:\d+)$`)
 
 func (s *send) run(cmd *cobra.Command, args []string) error {
@@ -141,7 +141,7 @@ func (s *send) run(cmd *cobra.Command, args []string) error {
 	return s.end(err)
 }
 
-// wait waits until all is sent and settled, or until what ends it before.
+// wait waits until everything is sent and settled, or until something ends it earlier.
 func (s *send) wait(send func(context.Context, source) error, next source, signals <-chan os.Signal) error {
 	reading, enough := context.WithCancel(s.server.ctx)
 	defer enough()
@@ -156,16 +156,16 @@ func (s *send) wait(send func(context.Context, source) error, next source, signa
 	}
 	enough()
 	settled := make(chan error, 1)
-	go func() { // what reads a pipe or terminal can't be woken, so it is not waited for
+	go func() { // reading a pipe or terminal can't be interrupted, so there is no waiting for it
 		ctx, cancel := context.WithTimeout(s.server.ctx, patience)
 		defer cancel()
 		settled <- s.flush(ctx)
 	}()
-	_ = ending(settled, signals, s.stderr, "the server to settle what was sent") // the summary says what is not
+	_ = ending(settled, signals, s.stderr, "the server to settle what was sent") // the summary has the unsettled records
 	return exitError(exitInterrupted)
 }
 
-// source returns what yields the dictionaries that are to be sent.
+// source returns the source of the dictionaries to send.
 func (s *send) source(cmd *cobra.Command, args []string) (next source, closing func(), err error) {
 	closing = func() {}
 	if err := s.input.check(); err != nil {
@@ -208,11 +208,11 @@ func (s *send) source(cmd *cobra.Command, args []string) (next source, closing f
 	return s.readFile(name, s.reading.of(in), &s.input), func() { _ = in.Close() }, nil
 }
 
-// A source yields dictionaries, io.EOF at the end, or a *recordError.
+// A source returns the next dictionary, io.EOF at the end, or a *recordError.
 type source func(context.Context) (*dict.Dict, error)
 
-// way returns how the flags have dictionaries sent. What it returns takes a
-// context that ends reading.
+// way returns the function that sends as the flags say. The context of the source ends
+// reading.
 func (s *send) way() (func(context.Context, source) error, error) {
 	if err := checkTopic(s.topic); err != nil {
 		return nil, err
@@ -243,7 +243,7 @@ func (s *send) way() (func(context.Context, source) error, error) {
 	}
 }
 
-// parse reads the dictionaries of the command line.
+// parse parses the dictionaries on the command line.
 func (s *send) parse(args []string) ([]*dict.Dict, error) {
 	var all []*dict.Dict
 	pairs := new(dict.Dict)
@@ -282,7 +282,7 @@ func (s *send) parse(args []string) ([]*dict.Dict, error) {
 	return all, nil
 }
 
-// parsePair reads the value of key:=json.
+// parsePair parses the value of key:=json.
 func (s *send) parsePair(key, text string) (string, dict.Value, error) {
 	const before = `{"":`
 	d, err := s.json().Decode([]byte(before+text+"}"), s.limits())

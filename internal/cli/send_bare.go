@@ -12,8 +12,7 @@ import (
 	"github.com/dictwire/dictwire/fault"
 )
 
-// overBare sends what next yields as a bare sequence, and shows what is
-// answered.
+// overBare sends a source as a bare sequence, and prints the answers.
 func (s *send) overBare(ctx context.Context, next source) error {
 	var c *client.BareConn
 	err := s.dial(ctx, func() (err error) {
@@ -32,7 +31,7 @@ func (s *send) overBare(ctx context.Context, next source) error {
 		answered <- err
 	}()
 	sent := s.each(ctx, next, func(d *dict.Dict) error { return c.Send(ctx, d) })
-	if err := c.CloseWrite(); sent == nil { // in any case: the server answers what it has
+	if err := c.CloseWrite(); sent == nil { // in any case, for the answers
 		sent = err
 	}
 	if ctx.Err() != nil {
@@ -40,7 +39,7 @@ func (s *send) overBare(ctx context.Context, next source) error {
 	}
 	err = <-answered
 	if refused {
-		return nil // what the server said is why writing failed, if it did
+		return nil // the refusal explains why writing failed
 	}
 	if sent != nil {
 		return sent
@@ -48,8 +47,8 @@ func (s *send) overBare(ctx context.Context, next source) error {
 	return err
 }
 
-// receive shows what the server answers until it closes the connection. It
-// reports whether that was a refusal.
+// receive prints the server's answers until the server closes the connection, and reports
+// whether one was a refusal.
 func (s *send) receive(ctx context.Context, c *client.BareConn) (refused bool, err error) {
 	var line []byte
 	for {

@@ -19,7 +19,7 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// dialer says how native sessions are made.
+// dialer returns the settings for native sessions.
 func (s *send) dialer() dictwire.Dialer {
 	return s.as(dictwire.Dialer{
 		Codec: s.wire()[s.format.value], Limits: unlimited, Producer: "send", AcceptLost: s.acceptLost,
@@ -33,8 +33,7 @@ func (s *send) dialer() dictwire.Dialer {
 	})
 }
 
-// A serverError is an error whose text a server has made: the flags that it names
-// are the server's.
+// A serverError has a text made by the server, so flags in it are the server's.
 type serverError struct{ error }
 
 func (e serverError) Error() string {
@@ -52,7 +51,7 @@ func (s *send) showReply(_ string, _ uint64, reply *dict.Dict) {
 	}
 }
 
-// tell writes an error that ends nothing but the command with an exit code.
+// tell prints an error after which the command goes on; its exit code will be 1.
 func (s *send) tell(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -60,8 +59,7 @@ func (s *send) tell(err error) {
 	tell(s.stderr, err)
 }
 
-// native sends what next yields over native sessions, and returns when all is
-// settled.
+// native sends a source over native sessions, and returns when everything is settled.
 func (s *send) native(ctx context.Context, next source) (err error) {
 	var c *dictwire.Client
 	if err := s.dial(ctx, func() (err error) {
@@ -78,8 +76,8 @@ func (s *send) native(ctx context.Context, next source) (err error) {
 	return s.mayLose(errors.Join(s.asyncAll(ctx, c, next), c.Flush(ctx)))
 }
 
-// use notes the client that is to be closed at the end, and whose records are to
-// be settled when a signal ends the command.
+// use sets the client that is closed at the end, and whose records must be settled if a
+// signal ends the command.
 func (s *send) use(c *dictwire.Client, left, lost func() int64) {
 	s.count(left, lost)
 	s.mu.Lock()
@@ -87,8 +85,8 @@ func (s *send) use(c *dictwire.Client, left, lost func() int64) {
 	s.client = c
 }
 
-// flush waits until what was sent is settled. A file under a producer's name need
-// not be: the next run goes on.
+// flush waits until everything sent is settled, except for a file with a producer's name,
+// which the next run continues.
 func (s *send) flush(ctx context.Context) error {
 	s.mu.Lock()
 	c := s.client
@@ -99,7 +97,7 @@ func (s *send) flush(ctx context.Context) error {
 	return c.Flush(ctx)
 }
 
-// asyncAll hands all that next yields to the client.
+// asyncAll passes a source to the client.
 func (s *send) asyncAll(ctx context.Context, c *dictwire.Client, next source) error {
 	return s.each(ctx, next, func(d *dict.Dict) error { return c.SendAsync(ctx, s.topic, d) })
 }
@@ -146,10 +144,10 @@ func (s *send) numbered(ctx context.Context, _ source) error {
 	return s.mayLose(err)
 }
 
-// lost returns what tells how many records the client has given up.
+// lost returns a function that returns how many records the client has given up.
 func lost(c *dictwire.Client) func() int64 { return func() int64 { return c.Stats().Lost } }
 
-// mayLose adds what helps where records are lost.
+// mayLose adds a hint to an error after which records may be lost.
 func (s *send) mayLose(err error) error {
 	if errors.Is(err, dictwire.ErrLost) || errors.Is(err, spool.ErrDamaged) && !s.acceptLost {
 		return hintError{err, "--accept-lost goes on without what is lost"}
@@ -157,7 +155,7 @@ func (s *send) mayLose(err error) error {
 	return err
 }
 
-// knock returns an error where nobody listens.
+// knock returns an error if nothing listens at the address.
 func (s *send) knock(ctx context.Context) error {
 	return s.dial(ctx, func() error {
 		c, err := client.DialBare(ctx, s.addr, nil, s.config)
@@ -168,10 +166,10 @@ func (s *send) knock(ctx context.Context) error {
 	})
 }
 
-// A watched is a spool that tells when something is settled.
+// A watched is a spool that reports when something is settled.
 type watched struct {
 	*disk.Spool
-	settled chan struct{} // holds one
+	settled chan struct{} // of capacity 1
 }
 
 // Settle implements [spool.Spool].
@@ -184,7 +182,7 @@ func (w *watched) Settle(ctx context.Context, topic string, number uint64, sum u
 	return err
 }
 
-// left returns how many records are not settled.
+// left returns the number of unsettled records.
 func (w *watched) left(ctx context.Context) (n uint64, err error) {
 	topics, err := w.Topics(ctx)
 	for _, t := range topics {
@@ -193,8 +191,8 @@ func (w *watched) left(ctx context.Context) (n uint64, err error) {
 	return n, err
 }
 
-// spooled puts what next yields into the spool, and sends what is in it as far
-// as the server takes it.
+// spooled appends a source to the spool, and sends the spool's records as far as the
+// server accepts them.
 func (s *send) spooled(ctx context.Context, next source) error {
 	sp, err := disk.Open(ctx, s.spool, &disk.Options{AcceptLost: s.acceptLost})
 	switch {
@@ -231,11 +229,11 @@ func (s *send) spooled(ctx context.Context, next source) error {
 	return s.drain(ctx, c, w)
 }
 
-// drain waits until the server has settled all that is in the spool. Where it is
-// away, it says what stays there.
+// drain waits until everything in the spool is settled. If the server is away, it prints
+// what stays in the spool.
 func (s *send) drain(ctx context.Context, c *dictwire.Client, w *watched) error {
 	wait := time.Duration(0)
-	if s.knock(ctx) == nil { // which tries for --wait
+	if s.knock(ctx) == nil { // it retries for --wait
 		wait = patience
 	}
 	for {
@@ -255,7 +253,7 @@ func (s *send) drain(ctx context.Context, c *dictwire.Client, w *watched) error 
 			late.Stop()
 			return context.Cause(ctx)
 		case <-late.C:
-			if err := c.Flush(ctx); err != nil { // why the topic can't go on
+			if err := c.Flush(ctx); err != nil { // why the topic can't continue
 				return s.mayLose(err)
 			}
 			say(s.stderr, "%s in the spool: the server at %s does not take them now",
@@ -265,7 +263,7 @@ func (s *send) drain(ctx context.Context, c *dictwire.Client, w *watched) error 
 	}
 }
 
-// each calls do for all that next yields, and tells what can't be read.
+// each calls do for each dictionary of a source, and prints faults.
 func (s *send) each(ctx context.Context, next source, do func(*dict.Dict) error) error {
 	for ctx.Err() == nil {
 		d, err := next(ctx)

@@ -23,13 +23,13 @@ type sequence struct {
 	scanner codec.Scanner
 
 	buf     []byte
-	begin   int   // buf[begin:] was not scanned
+	begin   int   // where scanning continues
 	offset  int64 // of buf[begin] in the file
 	line    int   // of buf[begin], from 1
 	column  int   // bytes before buf[begin] in its line
-	checked bool  // it is known that the file is not something else
-	ended   bool  // r has no more
-	broken  error // why no more records can be read
+	checked bool  // the file is known to be of the right kind
+	ended   bool  // r is at its end
+	broken  error // why no more can be read
 }
 
 func newSequence(name string, r io.Reader, c codec.Codec, lim codec.Limits) *sequence {
@@ -46,15 +46,14 @@ func (s *sequence) dict(ctx context.Context) (*dict.Dict, error) {
 	}
 	d, err := s.codec.Decode(record, s.limits)
 	var bad *codec.SyntaxError
-	if errors.As(err, &bad) { // the scanner only framed it
+	if errors.As(err, &bad) { // the scanner does not check everything
 		return nil, &recordError{where: fmt.Sprintf("%s, record at byte %d", s.name, s.offset-int64(len(record))), SyntaxError: bad}
 	}
 	return d, err
 }
 
-// next returns the next record, which is valid until the next call, io.EOF at
-// the end, or a *recordError. After one of those, next goes on behind the bad
-// record.
+// next returns the next record, which is valid until the next call; io.EOF at the end; or
+// a *recordError, after which next continues with the following record.
 func (s *sequence) next(ctx context.Context) ([]byte, error) {
 	if s.broken == nil && !s.checked {
 		s.broken = s.check(ctx)
@@ -94,8 +93,8 @@ func (s *sequence) next(ctx context.Context) ([]byte, error) {
 	}
 }
 
-// check reads as much as tells that the file is not something else than records in
-// the format that is wanted.
+// check reads enough to find out whether the file is something other than records in the
+// wanted format.
 func (s *sequence) check(ctx context.Context) error {
 	for {
 		k, err := foreign.File(s.codec.Name(), s.buf, s.ended)
@@ -123,7 +122,7 @@ func (s *sequence) check(ctx context.Context) error {
 }
 
 // isTable reports whether the file's name says that it is CSV, and its first byte does
-// not say otherwise.
+// not contradict that.
 func (s *sequence) isTable() bool {
 	switch filepath.Ext(strings.TrimSuffix(strings.TrimSuffix(s.name, ".gz"), ".zst")) {
 	case ".csv", ".tsv", ".tab":
@@ -159,14 +158,14 @@ func (s *sequence) read(ctx context.Context) error {
 	return nil
 }
 
-// advance goes n bytes on.
+// advance skips n bytes.
 func (s *sequence) advance(n int) {
 	s.line, s.column = place(s.buf[s.begin:s.begin+n], s.line, s.column)
 	s.begin += n
 	s.offset += int64(n)
 }
 
-// place returns the line and column behind b, which begins at the given ones.
+// place returns the line and column after b, which begins at the given ones.
 func place(b []byte, line, column int) (int, int) {
 	if last := bytes.LastIndexByte(b, '\n'); last >= 0 {
 		return line + bytes.Count(b, []byte{'\n'}), len(b) - last - 1
@@ -183,9 +182,9 @@ type recordError struct {
 func (e *recordError) Error() string { return e.where + ": " + e.SyntaxError.Error() }
 func (e *recordError) Unwrap() error { return e.SyntaxError }
 
-// fault makes the error of the bad record at the beginning of rest.
+// fault returns an error for the bad record at the beginning of rest.
 func (s *sequence) fault(bad *codec.SyntaxError, rest []byte) error {
-	if s.codec.Terminator() == "" { // not a text format
+	if s.codec.Terminator() == "" { // a binary format
 		return &recordError{where: fmt.Sprintf("%s, record at byte %d", s.name, s.offset), SyntaxError: bad}
 	}
 	line, column := place(rest[:min(bad.Offset, len(rest))], s.line, s.column)

@@ -42,22 +42,22 @@ type serve struct {
 	once          bool
 	store         storeFlag
 	nats          natsFlags
-	origins       listFlag // whose pages may use HTTP through a browser
+	origins       listFlag // that may use HTTP through a browser
 	topic         string
 	durability    choice
 	reserve       byteLimit
 	keep          keepFlags
-	kept          atomic.Pointer[keepFlags] // the same, as it was reloaded
+	kept          atomic.Pointer[keepFlags] // keep, as last reloaded
 	log           choice
 	schemas       perTopic[string]
-	checked       schema.Set // the same, as they were read
+	checked       schema.Set // schemas, as last loaded
 	print         choice
 	reply         bool
 	handlerCmd    string
 	handlers      limit
 	quiet         bool
-	door          door    // as flags describe it
-	doors         []*door // where the server is reached
+	door          door    // set by flags
+	doors         []*door // all endpoints
 	forward       forwardFlags
 	config        configFlag
 	backups       string
@@ -78,26 +78,24 @@ type serve struct {
 	writeTimeout  timeLimit
 	grace         timeLimit
 
-	current  *cobra.Command // with the settings in force
-	inMemory bool           // the store is, which keeps what it was told to at the start
+	current  *cobra.Command // the command with the settings in force
+	inMemory bool           // the store is in memory; its retention can't be reloaded
 
-	// more returns what else is wrong with the settings. Nil means that there is nothing
-	// else.
+	// more returns further errors in the settings. Nil means none.
 	more func() error
 
-	// fresh makes the command anew.
+	// fresh returns a new command of the same kind.
 	fresh func() *cobra.Command
 
-	// beside runs beside the server, on the same store. Its end is the server's.
-	// Nil means that there is nothing else.
+	// beside runs beside the server, on the same store. If it ends, so does the server.
+	// Nil means nothing.
 	beside func(context.Context, store.Store, *slog.Logger) error
 
-	// prepare looks at the store before it takes anything. Nil means that there is
-	// nothing to look at.
+	// prepare checks the store before it accepts anything. Nil means no check.
 	prepare func(context.Context, store.Store) error
 
 	stderr   io.Writer
-	greeting *greeting // nil: programs look
+	greeting *greeting // nil: not for a person
 	system   supervisor
 	srv      *dictwire.Server
 	printer  *printer // nil: nothing is printed
@@ -141,7 +139,7 @@ func serveCommand() *cobra.Command {
 	return cmd
 }
 
-// addServing adds the flags of all that serve.
+// addServing adds the flags of all commands that serve.
 func (s *serve) addServing(flags *pflag.FlagSet) {
 	s.handlers = 1
 	s.config.of, s.doors = s, []*door{&s.door}
@@ -259,7 +257,7 @@ func (s *serve) serve(cmd *cobra.Command, log *slog.Logger) error {
 func catchSignals(reloads bool) (signals, hangups <-chan os.Signal, uncatch func()) {
 	ends, again := make(chan os.Signal, 2), make(chan os.Signal, 1)
 	signal.Notify(ends, syscall.SIGINT, syscall.SIGTERM)
-	signal.Ignore(syscall.SIGPIPE) // a reader of stdout that goes away is an error like others
+	signal.Ignore(syscall.SIGPIPE) // a reader of stdout that goes away is an ordinary error
 	if reloads && !signal.Ignored(syscall.SIGHUP) {
 		signal.Notify(again, syscall.SIGHUP)
 	}
@@ -321,8 +319,8 @@ func (s *serve) openPrinter(ctx context.Context, out *terminal.Output, st store.
 	return err
 }
 
-// start serves all listeners, and tells where they are. served receives the result of each,
-// and has room for one more.
+// start serves all listeners and prints their addresses. served receives the result of
+// each, and has room for one more.
 func (s *serve) start(at *listeners) (served chan error) {
 	served = make(chan error, len(at.endpoints)+2)
 	for _, e := range at.endpoints {
@@ -337,8 +335,7 @@ func (s *serve) start(at *listeners) (served chan error) {
 	return served
 }
 
-// runBeside runs what is to run beside the server, which is ended by its error.
-// end ends it.
+// runBeside runs s.beside, whose error ends the server. end ends it.
 func (s *serve) runBeside(ctx context.Context, st store.Store, log *slog.Logger, served chan<- error) (end func() error) {
 	if s.beside == nil {
 		return func() error { return nil }
@@ -368,7 +365,7 @@ type closingStore interface {
 	Close() error
 }
 
-// openStore opens the store and says where it is.
+// openStore opens the store and prints where it is.
 func (s *serve) openStore(ctx context.Context, logger *slog.Logger) (closingStore, error) {
 	if s.store.dir == inMemory || s.once && s.store.dir == "" {
 		keep, ok := s.keep.bytes.of("*")
@@ -424,7 +421,8 @@ func (s *serve) openStore(ctx context.Context, logger *slog.Logger) (closingStor
 	return st, nil
 }
 
-// guard takes a directory with records in it away from other users, and says so.
+// guard makes a directory with records accessible to its owner only, and prints what it
+// changes.
 func guard(dir string, say func(format string, args ...any)) {
 	switch had, err := storedir.Guard(dir); {
 	case err != nil:
@@ -445,7 +443,7 @@ func checkTopic(name string) error {
 	return nil
 }
 
-// checkKind refuses a store that is another's.
+// checkKind refuses a store that belongs to something else.
 func (s *serve) checkKind(ctx context.Context, st store.Store) error {
 	topics, err := st.Topics(ctx)
 	if err != nil {
@@ -463,7 +461,7 @@ func (s *serve) checkKind(ctx context.Context, st store.Store) error {
 	return err
 }
 
-// wait waits for the server's end, and for what ends it.
+// wait waits until the server ends, or is to be ended.
 func (s *serve) wait(ctx context.Context, served <-chan error, signals, hangups <-chan os.Signal) error {
 	var failed <-chan struct{}
 	if s.printer != nil {
@@ -519,7 +517,7 @@ func (s *serve) wait(ctx context.Context, served <-chan error, signals, hangups 
 	return err
 }
 
-// drain lets connections finish what they send, for as long as they may take.
+// drain lets connections finish what they send, within the grace period.
 func (s *serve) drain(ctx context.Context) error {
 	if s.grace >= 0 {
 		var cancel context.CancelFunc
@@ -534,14 +532,14 @@ func (s *serve) drain(ctx context.Context) error {
 	return err
 }
 
-// die says why the store can't go on, and ends the process: what was
-// acknowledged is safe, and nothing else may be waited for.
+// die prints why the store can't go on, and ends the process. What was acknowledged is
+// safe, and there is nothing else to wait for.
 func (s *serve) die(err error) {
 	tell(s.stderr, err)
 	os.Exit(exitFailure)
 }
 
-// open listens at all doors. end ends that.
+// open listens at all doors. end closes them.
 func (s *serve) open(ctx context.Context, log *slog.Logger) (all []dictwire.Endpoint, end func(), err error) {
 	var ends []func()
 	end = func() {
@@ -560,7 +558,7 @@ func (s *serve) open(ctx context.Context, log *slog.Logger) (all []dictwire.Endp
 	return all, end, nil
 }
 
-// server returns the server as the settings say, without what it works with.
+// server returns a server with the settings, without handler, store and logger.
 func (s *serve) server() *dictwire.Server {
 	http, _ := web.New(&web.Options{AllowOrigins: s.origins.all}) // each was checked
 	return &dictwire.Server{
@@ -573,7 +571,7 @@ func (s *serve) server() *dictwire.Server {
 	}
 }
 
-// check returns all that is wrong with the settings together.
+// check returns all errors in the settings at once.
 func (s *serve) check() error {
 	var faults []error
 	if s.maxMemory <= 0 {
@@ -602,8 +600,8 @@ func (s *serve) check() error {
 	return errors.Join(faults...)
 }
 
-// printed is what is printed for each dictionary. What looks say stands in the place of the
-// line before each.
+// printed returns the appender for printing. With looks, time and topic replace the line
+// before each record.
 func (s *serve) printed(looks *dress) appender {
 	format := s.appenders()[s.print.value]
 	if s.print.value == "json" {
@@ -617,7 +615,7 @@ func (s *serve) printed(looks *dress) appender {
 	}
 }
 
-// handler replies. It is nil where that is not wanted.
+// handler returns the handler of --reply, or nil.
 func (s *serve) handler() dictwire.Handler {
 	if !s.reply {
 		return nil
@@ -628,15 +626,15 @@ func (s *serve) handler() dictwire.Handler {
 	})
 }
 
-// say writes a line about the server itself.
+// say prints a line about the server.
 func (s *serve) say(format string, args ...any) {
 	if !s.quiet {
 		say(s.stderr, format, args...)
 	}
 }
 
-// limitHeap makes the garbage collector keep the heap near what may be in use.
+// limitHeap makes the garbage collector keep the heap near the memory in use.
 func limitHeap(inUse int64) {
-	const rest = 12 << 20 // of a server without records
+	const rest = 12 << 20 // a server without records
 	heap.Limit(inUse + inUse/4 + rest)
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/dictwire/dictwire/store/nats"
 )
 
-// natsFlags say how a store on a NATS JetStream broker is reached and made.
+// natsFlags are the flags for a store on a NATS JetStream broker.
 type natsFlags struct {
 	prefix      string
 	replicas    limit
@@ -40,7 +40,7 @@ func inBroker(store string) bool {
 	return strings.HasPrefix(store, "nats://") || strings.HasPrefix(store, "tls://")
 }
 
-// options returns what the store is told.
+// options returns the options of the store.
 func (f *natsFlags) options(logger *slog.Logger) *nats.Options {
 	return &nats.Options{
 		Prefix: f.prefix, Replicas: int(f.replicas), MaxBytes: int64(f.maxBytes), Synced: f.synced,
@@ -48,7 +48,7 @@ func (f *natsFlags) options(logger *slog.Logger) *nats.Options {
 	}
 }
 
-// openBroker opens the store at a broker and says where it is.
+// openBroker opens the store at a broker and prints where it is.
 func (s *serve) openBroker(ctx context.Context, logger *slog.Logger) (closingStore, error) {
 	o := s.nats.options(logger)
 	o.MaxTopics, o.MaxProducers, o.MaxCursors = int(s.maxTopics), int(s.maxProducers), int(s.maxCursors)
@@ -64,7 +64,7 @@ func (s *serve) openBroker(ctx context.Context, logger *slog.Logger) (closingSto
 	if err := s.checkKind(ctx, st); err != nil {
 		return nil, errors.Join(err, st.Close())
 	}
-	const known = 64 << 20 // topics, producers and cursors
+	const known = 64 << 20 // for topics, producers and cursors
 	limitHeap(int64(s.maxMemory) + known)
 	s.say("storing in stream %s of %s, durability %s", s.nats.prefix, redacted(s.store.dir), st.Limits().Durability)
 	return st, nil
@@ -88,7 +88,7 @@ func redacted(servers string) string {
 	return strings.Join(all, ",")
 }
 
-// checkBroker returns what settings do not fit a store at a broker.
+// checkBroker returns which settings do not apply to a store at a broker.
 func (s *serve) checkBroker() error {
 	if !inBroker(s.store.dir) {
 		return nil

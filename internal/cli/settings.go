@@ -10,9 +10,9 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// variable returns the environment variable of a command's flag:
-// DICTWIRE_MAX_MEMORY for --max-memory of serve. A flag that means something
-// else in another command has the command's name in it: DICTWIRE_TAIL_FROM.
+// variable returns the environment variable of a command's flag, such as
+// DICTWIRE_MAX_MEMORY for --max-memory of serve. For a flag whose meaning differs between
+// commands, it includes the command's name: DICTWIRE_TAIL_FROM.
 func variable(cmd *cobra.Command, flag *pflag.Flag) string {
 	words := []string{cmd.Root().Name(), flag.Name}
 	if ownMeaning[flag.Name] || ownFlags[cmd.Name()+" --"+flag.Name] {
@@ -21,19 +21,20 @@ func variable(cmd *cobra.Command, flag *pflag.Flag) string {
 	return strings.ToUpper(strings.NewReplacer("-", "_", " ", "_").Replace(strings.Join(words, " ")))
 }
 
-// ownMeaning are the flags that several commands have, with a meaning in each.
-// That others mean the same everywhere is a test.
+// ownMeaning are flags whose meaning differs between commands. A test checks that no
+// other flag's does.
 var ownMeaning = map[string]bool{"format": true, "from": true, "print": true, "reply": true, "to": true, "topic": true}
 
-// ownFlags are other flags that mean something else in one command. The store of relay is
-// another one than that of serve: what it has passed on, it deletes.
+// ownFlags are further flags with another meaning in one command. The store of relay is
+// not that of serve, since relay deletes what it has relayed.
 var ownFlags = map[string]bool{
 	"relay --store": true, "create --name": true, "create --principal": true,
-	"cert --expires": true, // a certificate's default is another one than a token's
-	"tail --columns": true, // for people; of convert they are CSV's
+	"cert --expires": true, // the default of a certificate differs from a token's
+	"tail --columns": true, // convert's are for CSV
 }
 
-// settle sets the flags that the command line does not, by the environment and a file.
+// settle sets the flags that are not on the command line, from the environment and a
+// file.
 func settle(cmd *cobra.Command) error {
 	cmd.Flags().Visit(func(f *pflag.Flag) {
 		if f.Annotations == nil {
@@ -47,8 +48,8 @@ func settle(cmd *cobra.Command) error {
 	return fromFile(cmd)
 }
 
-// fromEnvironment sets the flags that the command line does not. An empty
-// variable is like none.
+// fromEnvironment sets the flags that are not on the command line. An empty variable
+// counts as unset.
 func fromEnvironment(cmd *cobra.Command) error {
 	var failed error
 	fromVariable := func(f *pflag.Flag) {
@@ -68,7 +69,7 @@ func fromEnvironment(cmd *cobra.Command) error {
 	return failed
 }
 
-// setFrom notes what a flag was set by.
+// setFrom notes where the value of a flag comes from.
 func setFrom(f *pflag.Flag, by string) {
 	f.Changed = true
 	if f.Annotations == nil {
@@ -77,20 +78,20 @@ func setFrom(f *pflag.Flag, by string) {
 	f.Annotations[fromAnnotation] = append(f.Annotations[fromAnnotation], by)
 }
 
-// fromAnnotation is where setFrom notes what a flag was set by.
+// fromAnnotation is where setFrom keeps that.
 const fromAnnotation = "dictwire_from"
 
-// givenAnnotation is where settle notes what the command line has set a flag to.
+// givenAnnotation is where settle keeps a flag's value from the command line.
 const givenAnnotation = "dictwire_given"
 
-// given reports whether the command line has a flag.
+// given reports whether a flag is on the command line.
 func given(cmd *cobra.Command, name string) bool {
 	f := cmd.Flag(name)
 	return f.Changed && len(f.Annotations[fromAnnotation]) == 0
 }
 
-// checkNotEmpty refuses flags like --cursor "$CURSOR" where the variable of the
-// shell is not set: it would be as if they had not been given.
+// checkNotEmpty refuses empty values, as in --cursor "$CURSOR" with an unset variable:
+// the flag would have no effect.
 func checkNotEmpty(cmd *cobra.Command) error {
 	var failed error
 	cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
@@ -102,7 +103,7 @@ func checkNotEmpty(cmd *cobra.Command) error {
 	return failed
 }
 
-// flagError makes the error of a wrong command line.
+// flagError returns the error for a wrong command line.
 func flagError(cmd *cobra.Command, err error) error {
 	var invalid *pflag.InvalidValueError
 	if errors.As(err, &invalid) {
@@ -118,8 +119,8 @@ func flagError(cmd *cobra.Command, err error) error {
 	return usageError{err}
 }
 
-// nearestFlag returns the flag of a command whose name is the most like another:
-// one that begins so, or has a few letters changed. "" means that none is.
+// nearestFlag returns the most similar flag of a command: one that begins with name, or
+// differs by a few letters. It returns "" if there is none.
 func nearestFlag(cmd *cobra.Command, name string) string {
 	var names []string
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
@@ -130,12 +131,12 @@ func nearestFlag(cmd *cobra.Command, name string) string {
 	return nearest(name, names)
 }
 
-// nearest returns which of some names is the most like another one.
+// nearest returns the most similar of some names.
 func nearest(name string, names []string) (like string) {
-	if len(name) > 100 { // as long as no name is
+	if len(name) > 100 { // longer than any name
 		return ""
 	}
-	least := len(name)/3 + 2 // changes are too many
+	least := len(name)/3 + 2 // this many changes are too many
 	for _, other := range names {
 		n := changes(name, other)
 		if len(name) > 1 && strings.HasPrefix(other, name) {
@@ -148,8 +149,8 @@ func nearest(name string, names []string) (like string) {
 	return like
 }
 
-// changes returns how many letters must be put in, left out or exchanged to make
-// one word of another (Levenshtein's distance).
+// changes returns how many letters must be inserted, deleted or replaced to turn one word
+// into another (the Levenshtein distance).
 func changes(from, to string) int {
 	row := make([]int, len(to)+1)
 	for j := range row {
@@ -170,7 +171,7 @@ func changes(from, to string) int {
 	return row[len(to)]
 }
 
-// wanted is the error of a flag's value, in words where it is in Go's.
+// wanted returns the error of a flag's value, in plain words instead of Go's.
 func wanted(f *pflag.Flag, err error) error {
 	switch {
 	case !errors.As(err, new(*strconv.NumError)):
@@ -182,10 +183,10 @@ func wanted(f *pflag.Flag, err error) error {
 	}
 }
 
-// quietUsage is what --quiet means.
+// quietUsage documents --quiet.
 const quietUsage = "say nothing but what goes wrong"
 
-// hasSettings reports whether a command has flags that say how it works.
+// hasSettings reports whether a command has flags for settings.
 func hasSettings(cmd *cobra.Command) (has bool) {
 	cmd.LocalFlags().VisitAll(func(f *pflag.Flag) { has = has || f.Name != "help" })
 	return has && (!cmd.HasParent() || cmd.Parent().Name() != "completion")

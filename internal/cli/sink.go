@@ -10,40 +10,40 @@ import (
 	"github.com/dictwire/dictwire"
 )
 
-// A parcel is what was made of the records of a batch.
+// A parcel is the rendered records of a batch.
 type parcel struct {
 	batch   *dictwire.Batch
 	text    []byte
-	records []piece // those of which something was made
+	records []piece // the records with output
 }
 
-// A piece is what was made of one record.
-type piece struct{ index, end int } // in the batch; and of its text
+// A piece is a record with output.
+type piece struct{ index, end int } // index in the batch; end of its text
 
-// A sink takes what is read, and moves the cursor after what it has taken.
+// A sink accepts what is read, and moves the cursor after it.
 type sink interface {
-	// put takes a parcel, which is valid until it returns. With settle, it
-	// returns when the cursor stands after it.
+	// put accepts a parcel, which is valid until put returns. With settle, put returns
+	// when the cursor is after it.
 	put(ctx context.Context, p *parcel, settle bool) error
 
-	// stop ends it: what it works on is finished, and the cursor moved. What it
-	// returns yields the error that ended it, or nil.
+	// stop ends the sink: current work is finished, and the cursor is moved. The channel
+	// then yields the error that ended the sink, or nil.
 	stop() <-chan error
 
-	// waits says what stop may wait for.
+	// waits returns what stop may have to wait for.
 	waits() string
 }
 
-// errStopped is what put returns after stop.
+// errStopped is returned by put after stop.
 var errStopped = errors.New("no more is taken")
 
 // A printing is the sink that writes to an output.
 type printing struct {
 	ctx     context.Context //nolint:containedctx // the command's life
 	out     io.Writer
-	commits *commits // nil where there is no cursor
+	commits *commits // nil without a cursor
 
-	busy     sync.Mutex // held while something is written
+	busy     sync.Mutex // held during a write
 	stopping bool       // guarded by busy
 }
 

@@ -123,7 +123,7 @@ func tailCommand() *cobra.Command {
 	return cmd
 }
 
-// check looks at the command line, and returns the format that is written.
+// check checks the command line, and returns the output format.
 func (t *tail) check(cmd *cobra.Command, args []string) (format string, err error) {
 	args, err = t.arguments(cmd, args)
 	if err != nil {
@@ -186,7 +186,7 @@ func (t *tail) run(cmd *cobra.Command, args []string) error {
 	stopped := dialing.Err() != nil && server.ctx.Err() == nil
 	dialed()
 	if err != nil {
-		if stopped { // nothing was begun
+		if stopped { // nothing was started
 			return nil
 		}
 		return server.cause(err)
@@ -198,18 +198,18 @@ func (t *tail) run(cmd *cobra.Command, args []string) error {
 	return err
 }
 
-// look says how what is printed looks.
+// look decides how the output looks.
 func (t *tail) look(format string) {
 	if t.rendering.columns = newColumns(t.stdout, t.columns); t.rendering.columns != nil {
 		return
 	}
 	t.rendering.dress = dressed(t.stdout, format, t.pretty)
-	if d := t.rendering.dress; d != nil && (t.envelope || t.raw) { // which says it; which is as the filter makes it
+	if d := t.rendering.dress; d != nil && (t.envelope || t.raw) { // the envelope has time and topic; raw output is unchanged
 		d.beside = false
 	}
 }
 
-// work reads until the end, or until a signal.
+// work reads until the end or a signal.
 func (t *tail) work(ctx context.Context, c *dictwire.Client, server *presence, signals <-chan os.Signal) (err error) {
 	ctx, kill := context.WithCancel(ctx)
 	defer kill()
@@ -235,14 +235,14 @@ func (t *tail) work(ctx context.Context, c *dictwire.Client, server *presence, s
 			err = nil
 		}
 	}
-	if errors.Is(err, errStopped) { // ended says why
+	if errors.Is(err, errStopped) { // ended has the cause
 		err = nil
 	}
 	t.rendering.summary(t.stderr)
 	return errors.Join(server.cause(err), ended)
 }
 
-// sink returns what takes the records.
+// sink returns the sink for the records.
 func (t *tail) sink(ctx context.Context) sink {
 	if t.exec == "" {
 		var out io.Writer = t.stdout
@@ -259,13 +259,13 @@ func (t *tail) sink(ctx context.Context) sink {
 	return e
 }
 
-// tell tells what makes the exit code 1.
+// tell prints an error that makes the exit code 1.
 func (t *tail) tell(err error) {
 	t.failed = true
 	tell(t.stderr, err)
 }
 
-// request says what is read.
+// request returns what to read.
 func (t *tail) request() dictwire.SubscribeRequest {
 	return dictwire.SubscribeRequest{
 		Reuse:  true,

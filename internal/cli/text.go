@@ -16,11 +16,11 @@ import (
 	"github.com/dictwire/dictwire/internal/terminal"
 )
 
-// All text for people is written by what is in this file. What others have chosen
-// in it (names, errors of peers, bytes of records) can neither move the cursor of
-// a terminal nor look like another line.
+// All text for people is written by the functions in this file. Parts that others have
+// chosen (names, errors of peers, bytes of records) can neither move a terminal's cursor
+// nor imitate another line.
 
-// shown returns what is written for the arguments of a format.
+// shown returns the arguments of a format, made safe for a terminal.
 func shown(args []any) []any {
 	out := slices.Clone(args)
 	for i, arg := range out {
@@ -34,17 +34,17 @@ func shown(args []any) []any {
 	return out
 }
 
-// trimName removes the library's name from an error's text: the command has the
-// same.
+// trimName removes the library's name from an error's text, since the command has the
+// same name.
 func trimName(text string) string { return strings.TrimPrefix(text, "dictwire: ") }
 
-// say writes a line of the command itself.
+// say prints a line of the command itself.
 func say(w io.Writer, format string, args ...any) {
 	fmt.Fprintf(w, "dictwire: "+format+"\n", shown(args)...)
 }
 
-// tell writes an error, and a hint where there is one. Errors that were joined
-// have lines of their own.
+// tell prints an error and its hint, if there is one. Joined errors are printed on
+// separate lines.
 func tell(w io.Writer, err error) {
 	if all, ok := joined(err); ok {
 		for _, err := range all {
@@ -59,10 +59,10 @@ func tell(w io.Writer, err error) {
 	}
 }
 
-// hint writes what helps against what was said before.
+// hint prints a remedy.
 func hint(w io.Writer, text string) { fmt.Fprintln(w, "hint: "+terminal.Visible(withFlags(text))) }
 
-// joined returns the errors that err is nothing but the sequence of.
+// joined returns the errors of which err is only the sequence.
 func joined(err error) ([]error, bool) {
 	several, ok := err.(interface{ Unwrap() []error })
 	if !ok {
@@ -75,11 +75,10 @@ func joined(err error) ([]error, bool) {
 	return several.Unwrap(), err.Error() == strings.Join(texts, "\n")
 }
 
-// meant is what cobra puts between an unknown command and those that are like
-// it.
+// meant is what cobra writes between an unknown command and similar ones.
 const meant = "\n\nDid you mean this?\n"
 
-// withoutHint returns err's text without what hintOf returns.
+// withoutHint returns err's text without the hint.
 func withoutHint(err error) string {
 	var loss *codec.LossError
 	if errors.As(err, &loss) {
@@ -114,7 +113,7 @@ func hintOf(err error) string {
 	}
 }
 
-// A lineHandler writes what a client logs as lines for people.
+// A lineHandler prints a client's log as lines for people.
 type lineHandler struct{ w io.Writer }
 
 // Enabled implements [slog.Handler].
@@ -136,10 +135,10 @@ func (h lineHandler) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// WithAttrs implements [slog.Handler]: clients do not use it.
+// WithAttrs implements [slog.Handler]. Clients do not use it.
 func (h lineHandler) WithAttrs([]slog.Attr) slog.Handler { return h }
 
-// WithGroup implements [slog.Handler]: clients do not use it.
+// WithGroup implements [slog.Handler]. Clients do not use it.
 func (h lineHandler) WithGroup(string) slog.Handler { return h }
 
 // count writes a number and what is counted.
@@ -159,10 +158,10 @@ func size(n uint64) terminal.Quantity {
 	return terminal.Quantity(fmt.Sprintf("%d %s", n, []string{"B", "KiB", "MiB", "GiB"}[unit]))
 }
 
-// moment writes a time in a sentence.
+// moment formats a time for a sentence.
 func moment(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05Z") }
 
-// orDash writes a text, "-" for none.
+// orDash returns a text, or "-" if it is empty.
 func orDash(s string) string {
 	if s == "" {
 		return "-"

@@ -35,7 +35,7 @@ func tokenCommand() *cobra.Command {
 	}, tokenCreateCommand(), tokenListCommand(), tokenRotateCommand(), tokenRevokeCommand())
 }
 
-// A tokensFlag is the file that says who may do what.
+// A tokensFlag is the file with everybody's rights.
 type tokensFlag struct{ path string }
 
 func (f *tokensFlag) add(flags *pflag.FlagSet) {
@@ -51,7 +51,7 @@ func (f *tokensFlag) edit(create bool, change func(*auth.List) error) error {
 	return err
 }
 
-// check returns an error where the flag is missing.
+// check returns an error if the flag is missing.
 func (f *tokensFlag) check() error {
 	if f.path == "" {
 		return usagef("--tokens names the file that says who may use the server")
@@ -59,13 +59,13 @@ func (f *tokensFlag) check() error {
 	return nil
 }
 
-// A rightFlag is the topics of a right: those that it names, or those of --topic.
+// A rightFlag is the topics of a right: those named, or those of --topic.
 type rightFlag struct {
 	given  bool
 	topics []string
 }
 
-// byTopic is the value of a right's flag that names no topics.
+// byTopic is the value of a right's flag without topics.
 const byTopic = "of --topic"
 
 // Set adds topics.
@@ -92,7 +92,7 @@ func (r *rightFlag) of(topics []string) []string {
 	return r.topics
 }
 
-// An ageFlag is for how long something is valid.
+// An ageFlag is a period of validity.
 type ageFlag struct {
 	text string
 	age  time.Duration
@@ -110,7 +110,7 @@ func (a *ageFlag) String() string { return a.text }
 // Type names the value in help texts.
 func (*ageFlag) Type() string { return "age" }
 
-// from returns the end, or the zero time where there is none.
+// from returns the end of the period, or the zero time.
 func (a *ageFlag) from(now time.Time) time.Time {
 	if a.age == 0 {
 		return time.Time{}
@@ -118,7 +118,7 @@ func (a *ageFlag) from(now time.Time) time.Time {
 	return now.Add(a.age).UTC().Truncate(time.Second)
 }
 
-// expiresUsage is what --expires means.
+// expiresUsage documents --expires.
 const expiresUsage = "how long it is valid, as 90d (default for ever)"
 
 // An outFlag says where a new token goes.
@@ -128,7 +128,7 @@ func (f *outFlag) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.path, "out", "", "new `file` for the token, for its owner alone, in place of standard output")
 }
 
-// write writes a token. It is called before the token is valid, so that none is lost.
+// write writes a token before it becomes valid, so that no token is lost.
 func (f *outFlag) write(cmd *cobra.Command, token string) error {
 	if f.path == "" {
 		_, err := fmt.Fprintln(cmd.OutOrStdout(), token)
@@ -258,7 +258,7 @@ func (c *tokenCreate) run(cmd *cobra.Command) error {
 	return err
 }
 
-// userNumber returns the number of a user who is named, or numbered.
+// userNumber returns the number of a user, who is given by name or number.
 func userNumber(name string) (string, error) {
 	if name == "*" || strings.Trim(name, "0123456789") == "" {
 		return name, nil
@@ -305,10 +305,10 @@ func tokenListCommand() *cobra.Command {
 	return cmd
 }
 
-// listed returns topics as a list, which may be empty.
+// listed returns topics as a list, never nil.
 func listed(topics []string) []string { return append([]string{}, topics...) }
 
-// credentialOf writes an entry's credential for people.
+// credentialOf describes an entry's credential for people.
 func credentialOf(e *auth.Entry) string {
 	switch {
 	case e.Certificate != "":
@@ -324,7 +324,7 @@ func credentialOf(e *auth.Entry) string {
 	}
 }
 
-// expiryOf returns a cell that says when an entry ends to be valid.
+// expiryOf returns a cell that says when an entry expires.
 func expiryOf(e *auth.Entry, now time.Time) any {
 	if e.Expires.IsZero() || now.Before(e.Expires) {
 		return e.Expires

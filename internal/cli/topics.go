@@ -8,12 +8,12 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// addTopics adds the flag of the topics that are read.
+// addTopics adds the flag for the topics to read.
 func addTopics(flags *pflag.FlagSet, topics *[]string) {
 	flags.StringArrayVar(topics, "topic", nil, "a `topic`, or all below one as orders.*; may be repeated (default all that don't begin with _)")
 }
 
-// checkPatterns returns an error that says which are no topics.
+// checkPatterns returns an error that names the invalid patterns.
 func checkPatterns(topics []string) error {
 	var errs []error
 	for _, t := range topics {
@@ -25,7 +25,7 @@ func checkPatterns(topics []string) error {
 	return nil
 }
 
-// topicsOr returns the topics that are read, where some are named.
+// topicsOr returns the topics to read, or the default.
 func topicsOr(topics []string) []string {
 	if len(topics) == 0 {
 		return []string{"*"}

@@ -11,13 +11,12 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// maxWindow bounds how far zstd may look back, and so the memory that reading takes:
-// what zstd --long=27 makes at the most.
+// maxWindow bounds zstd's window, and so the memory for reading: the largest window of
+// zstd --long=27.
 const maxWindow = 128 << 20
 
-// unpacked returns what r holds, decompressed where its first bytes say that it is
-// gzip or zstd. Members that stand one after the other are read as one. It waits for
-// no more bytes than tell.
+// unpacked returns a reader of r that decompresses gzip and zstd, recognized by the first
+// bytes. Concatenated members are read as one. It waits for no more bytes than it needs.
 func unpacked(r io.Reader) io.Reader {
 	b := bufio.NewReaderSize(r, 64<<10)
 	var in io.Reader
@@ -53,11 +52,11 @@ func decompressor(b *bufio.Reader) (io.Reader, error) {
 	}
 }
 
-// packed is what is read of compressed data.
+// A packed decompresses its input.
 type packed struct {
 	kind   string
 	r      io.Reader
-	broken error // what the next Read returns
+	broken error // of the next Read
 }
 
 func (p *packed) Read(b []byte) (int, error) {
@@ -65,7 +64,7 @@ func (p *packed) Read(b []byte) (int, error) {
 		return 0, p.broken
 	}
 	n, err := p.r.Read(b)
-	if err = unpackError(p.kind, err); err != nil && n > 0 { // what came before it counts
+	if err = unpackError(p.kind, err); err != nil && n > 0 { // the bytes before the error count
 		p.broken, err = err, nil
 	}
 	return n, err

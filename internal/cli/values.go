@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// These are the values of flags.
+// The types of flag values.
 
-// A byteSize is a flag's value in bytes: 1048576, 64KB, 32MiB.
+// A byteSize is a number of bytes: 1048576, 64KB, 32MiB.
 type byteSize int64
 
 var units = []struct {
@@ -59,8 +59,8 @@ func (b *byteSize) String() string {
 // Type names the value in help texts.
 func (*byteSize) Type() string { return "bytes" }
 
-// A limit is a flag's value that is a number, or -1 for none. Zero, which would
-// be the library's word for the default, is neither.
+// A limit is a number, or -1 for no limit. Zero is refused, since it would mean the
+// library's default.
 type limit int
 
 // Set parses a number.
@@ -78,7 +78,7 @@ func (l *limit) String() string { return strconv.Itoa(int(*l)) }
 // Type names the value in help texts.
 func (*limit) Type() string { return "int" }
 
-// A byteLimit is the same in bytes.
+// A byteLimit is a limit in bytes.
 type byteLimit struct{ byteSize }
 
 // Set parses a size.
@@ -91,7 +91,7 @@ func (l *byteLimit) Set(s string) error {
 	return nil
 }
 
-// A timeLimit is the same of time.
+// A timeLimit is a limit of time.
 type timeLimit time.Duration
 
 // Set parses a duration.
@@ -109,7 +109,7 @@ func (l *timeLimit) String() string { return time.Duration(*l).String() }
 // Type names the value in help texts.
 func (*timeLimit) Type() string { return "duration" }
 
-// A waitTime is a flag's value that is a duration from nothing on.
+// A waitTime is a duration that is not negative.
 type waitTime time.Duration
 
 // Set parses a duration.
@@ -127,7 +127,7 @@ func (w *waitTime) String() string { return time.Duration(*w).String() }
 // Type names the value in help texts.
 func (*waitTime) Type() string { return "duration" }
 
-// A choice is a flag's value that is one of a few words.
+// A choice is one of a few words.
 type choice struct {
 	value string
 	of    []string

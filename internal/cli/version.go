@@ -22,11 +22,10 @@ func versionCommand() *cobra.Command {
 	}
 }
 
-// released is the version of a release, which scripts/release sets.
+// released is the version of a release, set by scripts/release.
 var released string //nolint:gochecknoglobals // the linker sets it
 
-// version returns the module's version and, where the build says so, the
-// revision.
+// version returns the module's version, with the revision if the build has it.
 func version() string {
 	if released != "" {
 		return released
