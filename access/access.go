@@ -1,5 +1,5 @@
-// Package access is the seam between a server and who decides what its peers may do.
-// Package auth is one who does, by files.
+// Package access is the seam between a server and the authorizer of its peers. Package
+// auth implements one with files.
 package access
 
 import (

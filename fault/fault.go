@@ -1,5 +1,5 @@
-// Package fault has what one side of a connection tells the other of a fault: the
-// [Code] and the one [Error] that carries it. docs/errors.md says what helps.
+// Package fault has the faults that one side of a connection reports to the other: the
+// [Code] and the [Error] that carries it. docs/errors.md has the remedies.
 package fault
 
 import (
@@ -8,15 +8,15 @@ import (
 	"github.com/dictwire/dictwire/dict"
 )
 
-// An Error is a fault that a peer is told, or was told.
+// An Error is a fault that is or was reported over a connection.
 type Error struct {
 	Code Code
 	Text string // what is wrong, without secrets
-	Hint string // the remedy, where there is one; an Error from a peer has it in Text
-	At   int64  // offset of the fault from the connection's first byte; -1 where there is none
-	Err  error  // the cause, for the log alone; may be nil
+	Hint string // the remedy, or ""; an Error from a peer has it in Text
+	At   int64  // offset of the fault from the connection's first byte, or -1
+	Err  error  // the cause, for the log only; may be nil
 
-	Reason string        // of Handler: the application's own word, or ""
+	Reason string        // of Handler: a word of the application, or ""
 	Next   uint64        // of Lost: the number after the last that the server has
 	Retry  time.Duration // of Unavailable: when to try again
 }
@@ -29,7 +29,7 @@ func (e *Error) Unwrap() error { return e.Err }
 // Is reports whether target is the fault's [Code].
 func (e *Error) Is(target error) bool { return target == e.Code }
 
-// Told returns the text for the peer, the hint included.
+// Told returns the text for the peer, including the hint.
 func (e *Error) Told() string {
 	if e.Hint == "" {
 		return e.Text
@@ -37,8 +37,8 @@ func (e *Error) Told() string {
 	return e.Text + "; " + e.Hint
 }
 
-// Dict returns the dictionary that tells the peer: error, code and, where they
-// say something, reason, at, next and retry_ms.
+// Dict returns the dictionary for the peer: error, code and, unless they are empty,
+// reason, at, next and retry_ms.
 func (e *Error) Dict() *dict.Dict {
 	d := dict.Of("error", e.Told(), "code", string(e.Code))
 	if e.Reason != "" {

@@ -1,5 +1,5 @@
-// Package envelope is what is told around a record: where it lies, whose it is and
-// when it came.
+// Package envelope has the metadata of a record as a dictionary: its position, sender and
+// times.
 package envelope
 
 import (
@@ -10,16 +10,16 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// An Envelope is what is known of a record.
+// An Envelope is the metadata of a record.
 type Envelope struct {
 	Position  string
-	Next      string // the position after it; "" where nobody wants to know
+	Next      string // the position after it, or ""
 	Topic     string
 	Principal string
-	Producer  string // "" where the record has no number
+	Producer  string // "" if the record has no number
 	Number    uint64
-	Time      time.Time // when the server took it
-	EventTime time.Time // when the event happened that it tells of; zero: not known
+	Time      time.Time // when the server accepted it
+	EventTime time.Time // when the event happened; zero if unknown
 }
 
 // Dict returns the envelope without the record.
@@ -43,8 +43,8 @@ func (e Envelope) Dict() *dict.Dict {
 	return d
 }
 
-// Append appends the envelope as JSON, with the record as [json.Render] writes it. It
-// names the destructive substitutes, which are in r as well.
+// Append appends the envelope as JSON, with the record as [json.Render] writes it.
+// Destructive substitutes are named in the envelope and in r.
 func (e Envelope) Append(dst []byte, record *dict.Dict, r *json.Report) []byte {
 	dst = json.Render(dst, e.Dict(), nil)
 	dst = append(dst[:len(dst)-len("}")], `,"record":`...)
@@ -52,7 +52,7 @@ func (e Envelope) Append(dst []byte, record *dict.Dict, r *json.Report) []byte {
 	return append(appendLosses(dst, r), '}')
 }
 
-// appendLosses appends what is said of destructive substitutes.
+// appendLosses appends the names of destructive substitutes.
 func appendLosses(dst []byte, r *json.Report) []byte {
 	if r.Lost == 0 {
 		return dst

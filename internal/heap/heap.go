@@ -1,5 +1,5 @@
-// Package heap makes the garbage collector keep a process small without keeping
-// its processors busy.
+// Package heap sets the garbage collector's limit, so that a process stays small without
+// spending its time on garbage collection.
 package heap
 
 import (
@@ -9,10 +9,9 @@ import (
 	"runtime/metrics"
 )
 
-// Limit makes the garbage collector keep the process near so many bytes. Where more
-// of it is in use, the limit follows at a third above that: a limit below what
-// is in use would make the collector run without end. It does nothing where
-// GOMEMLIMIT says something else.
+// Limit makes the garbage collector keep the process near the given size. If more is in
+// use, the limit rises to a third above that, since the collector would run without end
+// below it. If GOMEMLIMIT is set, Limit does nothing.
 func Limit(bytes int64) {
 	if debug.SetMemoryLimit(-1) == math.MaxInt64 {
 		follow(bytes)
@@ -20,21 +19,21 @@ func Limit(bytes int64) {
 }
 
 // A mark is garbage whose finalizer runs after each collection. It holds a pointer, since
-// the allocator puts several small objects without one into one piece of memory, which
-// is garbage only when all of them are.
+// the allocator packs small objects without pointers into one block, which becomes
+// garbage only as a whole.
 type mark struct {
 	least int64
 	_     *byte
 }
 
-// follow sets the limit now, and after each collection.
+// follow sets the limit, now and after each collection.
 func follow(least int64) {
 	debug.SetMemoryLimit(max(least, inUse()))
 	runtime.SetFinalizer(&mark{least: least}, func(m *mark) { follow(m.least) })
 }
 
-// inUse returns four thirds of what was live at the last collection, and all
-// that is not of the heap.
+// inUse returns four thirds of the live heap as of the last collection, plus all memory
+// outside the heap.
 func inUse() int64 {
 	s := []metrics.Sample{
 		{Name: "/gc/heap/live:bytes"},

@@ -1,11 +1,11 @@
-// Package ledger keeps in a store what one who sends its records on must not
-// forget: under which name, how often it has connected, and notes about topics.
+// Package ledger keeps in a store what a sender must remember: its producer's name, its
+// number of connections, and notes about topics.
 //
-// All of it lies in one topic, whose name begins with "_", and is of a principal
-// of that name, which nobody else can be. The name is the note of a producer, and
-// so is each note (name: the note's kind; topic: the one it is about): notes
-// outlive the records that brought them. Attempts are the epochs of claims, which
-// a store never uses again.
+// Everything is in one topic, whose name begins with "_", under a principal of the same
+// name, which no peer can have. The name is stored as the note of a producer, and so is
+// each note (the producer's name is the note's kind, its topic the note's subject): notes
+// outlive the records that they came with. Attempts are epochs of claims, which a store
+// never reuses.
 package ledger
 
 import (
@@ -19,17 +19,17 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// MaxPrefix is the length of the beginning of a name, in bytes.
+// MaxPrefix is the longest prefix of a name, in bytes.
 const MaxPrefix = 32
 
 const (
-	name    = "ledger"                   // of the producer whose note is the name
-	forever = 200 * 365 * 24 * time.Hour // none of them is forgotten
-	keep    = 1024                       // notes whose records are kept, roughly
+	name    = "ledger"                   // the producer whose note is the name
+	forever = 200 * 365 * 24 * time.Hour // so that no producer expires
+	keep    = 1024                       // approximate number of notes whose records are kept
 )
 
-// A Ledger is what is kept in one topic of a store. Any number of goroutines may
-// use it at once, one for each note.
+// A Ledger is the content of one topic of a store. Any number of goroutines may use it at
+// once, one for each note.
 type Ledger struct {
 	store store.Store
 	topic string
@@ -38,11 +38,11 @@ type Ledger struct {
 
 	mu     sync.Mutex
 	claims map[store.Producer]store.Claim // guarded by mu
-	saved  int                            // guarded by mu: notes since the topic was trimmed
+	saved  int                            // notes since the last trim; guarded by mu
 }
 
-// Open opens the ledger in a topic. Where there is none, its name begins with
-// prefix, behind which random letters and digits make it its own.
+// Open opens the ledger in a topic. A new ledger gets a name that is prefix followed by
+// random letters and digits.
 func Open(ctx context.Context, s store.Store, topic, prefix string, now func() time.Time) (*Ledger, error) {
 	if err := CheckPrefix(prefix); err != nil {
 		return nil, err
@@ -65,7 +65,7 @@ func Open(ctx context.Context, s store.Store, topic, prefix string, now func() t
 	return l, s.Append(ctx, b)[0].Err
 }
 
-// CheckPrefix returns an error that says why a name can't begin so.
+// CheckPrefix returns an error that says why a prefix is invalid.
 func CheckPrefix(prefix string) error {
 	if prefix == "" {
 		return nil
@@ -76,7 +76,7 @@ func CheckPrefix(prefix string) error {
 	return store.Producer{Topic: "_", Name: prefix}.Check()
 }
 
-// Claim claims a producer that is never to be forgotten.
+// Claim claims a producer that never expires.
 func Claim(ctx context.Context, s store.Store, p store.Producer) (store.Claim, error) {
 	return s.Claim(ctx, p, store.ClaimRequest{Expire: forever})
 }
@@ -85,7 +85,7 @@ func (l *Ledger) self() store.Producer {
 	return store.Producer{Principal: l.topic, Topic: l.topic, Name: name}
 }
 
-// note returns the producer whose note is one of a kind about a topic.
+// note returns the producer that stores a note of a kind about a topic.
 func (l *Ledger) note(kind, topic string) store.Producer {
 	return store.Producer{Principal: l.topic, Topic: topic, Name: kind}
 }
@@ -96,10 +96,10 @@ func (l *Ledger) block() *store.Block {
 	return b
 }
 
-// Name returns the name, which is that of a producer.
+// Name returns the producer's name.
 func (l *Ledger) Name() string { return l.name }
 
-// Attempt returns a number above all that it returned before, durably.
+// Attempt returns a number higher than all that it returned before, durably.
 func (l *Ledger) Attempt(ctx context.Context) (uint64, error) {
 	claim, err := Claim(ctx, l.store, l.self())
 	return claim.Epoch, err
@@ -111,7 +111,7 @@ func (l *Ledger) Note(ctx context.Context, kind, topic string) ([]byte, error) {
 	return claim.Note, err
 }
 
-// claim returns the claim that the next note is saved with.
+// claim returns the claim with which the next note is saved.
 func (l *Ledger) claim(ctx context.Context, p store.Producer) (store.Claim, error) {
 	l.mu.Lock()
 	claim, ok := l.claims[p]
@@ -129,18 +129,18 @@ func (l *Ledger) claim(ctx context.Context, p store.Producer) (store.Claim, erro
 	return claim, nil
 }
 
-// A Note is to be saved.
+// A Note is a note to be saved.
 type Note struct {
-	Kind, Topic string // the kind is not "ledger"
+	Kind, Topic string // Kind must not be "ledger"
 	Text        []byte // at most store.MaxNote bytes
 
-	// Block is stored with the note, both or none: its producer becomes that of
-	// the note. Nil means a record without content.
+	// Block is stored together with the note. Save sets its producer. Nil means a record
+	// without content.
 	Block *store.Block
 }
 
-// Save makes notes durable, each or none where it fails: that it returns nil says
-// that all are.
+// Save makes notes durable, each of them or not at all. It returns nil if all of them
+// are.
 func (l *Ledger) Save(ctx context.Context, notes ...Note) error {
 	blocks := make([]*store.Block, len(notes))
 	for i, n := range notes {
@@ -169,7 +169,7 @@ func (l *Ledger) Save(ctx context.Context, notes ...Note) error {
 		claim.Note = b.Note
 		l.claims[b.Producer] = claim
 		if err != nil {
-			delete(l.claims, b.Producer) // another claim tells
+			delete(l.claims, b.Producer) // claim again
 		}
 	}
 	l.saved += len(blocks)

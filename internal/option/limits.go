@@ -2,13 +2,13 @@ package option
 
 import "time"
 
-// The limits of a server where its options say nothing.
+// The default limits of a server.
 const (
 	Conns        = 10_000
 	HostConns    = 5_000
 	Memory       = 256 << 20
-	RecordRate   = 20_000_000 // more than one machine stores
-	ByteRate     = 4 << 30    // likewise
+	RecordRate   = 20_000_000 // more than one machine can store
+	ByteRate     = 4 << 30    // more than one machine can store
 	FirstTime    = 5 * time.Minute
 	OpenTime     = 10 * time.Second
 	IdleTime     = time.Hour

@@ -3,11 +3,11 @@ package option
 
 import "time"
 
-// Never is a time-out that no process lives to see.
+// Never is a time-out longer than the life of any process.
 const Never = 100 * 365 * 24 * time.Hour
 
-// Timeout returns a time-out as an option gives it: zero means the default,
-// negative none.
+// Timeout returns the time-out for an option's value: zero means the default, negative
+// none.
 func Timeout(d, byDefault time.Duration) time.Duration {
 	switch {
 	case d == 0:

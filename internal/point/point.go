@@ -1,5 +1,5 @@
-// Package point reads what says a place in a store: earliest, latest, a position,
-// a time of RFC 3339, or an age; and, of people, dates and times of their own zone.
+// Package point parses points in a store: earliest, latest, a position, an RFC 3339 time,
+// or an age; from people also dates and times in their own zone.
 package point
 
 import (
@@ -12,13 +12,13 @@ import (
 )
 
 const (
-	// Help says what ParseLocal takes.
+	// Help describes what ParseLocal accepts.
 	Help = "earliest, latest, a position, a time as 2026-11-23T10:00Z, '2026-11-23 10:00', 2026-11-23, 10:00, today or yesterday, or an age as 10m, 7d or 1w"
 
 	strict = "earliest, latest, a position, a time as 2026-11-23T10:00Z, or an age as 10m, 7d or 1w"
 )
 
-// A Point is a place in a store. The zero value is its beginning.
+// A Point is a point in a store. The zero value is the beginning.
 type Point struct {
 	latest   bool
 	position store.Position
@@ -29,7 +29,7 @@ type Point struct {
 // Latest returns the head of a store.
 func Latest() Point { return Point{latest: true} }
 
-// Parse reads a point that means the same everywhere; "" is earliest.
+// Parse parses a point that means the same everywhere. "" is earliest.
 func Parse(s string) (Point, error) {
 	switch s {
 	case "", "earliest":
@@ -56,7 +56,7 @@ var local = []string{
 	time.DateOnly, time.DateTime, "2006-01-02 15:04", "2006-01-02T15:04:05", "2006-01-02T15:04",
 }
 
-// ParseLocal reads a point as Parse does, and dates and times in the zone of now.
+// ParseLocal is Parse, but also accepts dates and times in the zone of now.
 func ParseLocal(s string, now time.Time) (Point, error) {
 	if p, err := Parse(s); err == nil {
 		return p, nil
@@ -84,7 +84,7 @@ func ParseLocal(s string, now time.Time) (Point, error) {
 	return Point{}, errors.New("want " + Help)
 }
 
-// String writes the point as Parse reads it.
+// String returns the point in the form that Parse accepts.
 func (p Point) String() string {
 	switch {
 	case p.latest:
@@ -100,10 +100,10 @@ func (p Point) String() string {
 	}
 }
 
-// Position returns the position that was written, or the zero one.
+// Position returns the position of a point that is one, or the zero position.
 func (p Point) Position() store.Position { return p.position }
 
-// Time returns the time that was written, or the one of an age as of now; else the
+// Time returns the time of a point that is a time, or an age as of now; otherwise the
 // zero time.
 func (p Point) Time(now time.Time) time.Time {
 	if p.age > 0 {
@@ -112,14 +112,14 @@ func (p Point) Time(now time.Time) time.Time {
 	return p.time
 }
 
-// Past reports whether nothing that is stored after now can lie before the point.
+// Past reports whether the point is before everything that is stored after now.
 func (p Point) Past(now time.Time) bool {
 	return p.position.IsZero() && !p.Time(now).After(now)
 }
 
-// In returns the position of the point in a store, the zero one for its
-// beginning. A position that was written is not looked at, but for its index: the
-// error wraps store.ErrPosition where that is after the end of its block.
+// In returns the point's position in a store, which is zero for the beginning. A given
+// position is not looked up, except to check its index: the error wraps store.ErrPosition
+// if it is beyond the end of its block.
 func (p Point) In(ctx context.Context, s store.Log) (store.Position, error) {
 	switch {
 	case p.latest:
@@ -133,7 +133,7 @@ func (p Point) In(ctx context.Context, s store.Log) (store.Position, error) {
 	}
 }
 
-// ParseAge reads an age: 90s, 10m, 12h, 7d, 1w.
+// ParseAge parses an age: 90s, 10m, 12h, 7d, 1w.
 func ParseAge(s string) (time.Duration, error) {
 	text, factor := s, 1.0
 	for unit, days := range map[string]float64{"d": 1, "w": 7} {

@@ -1,5 +1,5 @@
-// Package rejection has what is kept of a record that was rejected: a dictionary
-// in the topic _rejected, as docs/protocol.md has it (section 5).
+// Package rejection has the dictionary that the topic _rejected stores for a rejected
+// record, as docs/protocol.md specifies it (section 5).
 package rejection
 
 import (
@@ -12,38 +12,38 @@ import (
 	"github.com/dictwire/dictwire/fault"
 )
 
-// MaxBytes is how many bytes are kept of a record whose sender was told that it was
-// rejected.
+// MaxBytes is how many bytes of a rejected record are kept, if its sender was told that
+// it was rejected.
 const MaxBytes = 64 << 10
 
-// Codec is the format in which rejections are kept.
+// Codec is the format of rejections.
 var Codec = cbor.Codec{}
 
-// A Rejection is a record that was rejected. What is not known is left out.
+// A Rejection describes a rejected record. Unknown fields are left out.
 type Rejection struct {
 	Code   fault.Code
-	Reason string // the application's own word
+	Reason string // a word of the application
 	Text   string
-	Offset int64 // of the fault in the record; -1 where there is no place
+	Offset int64 // of the fault in the record, or -1
 
 	Topic    string
-	Position string // of the record in the topic, where it lies there
+	Position string // of the record, if it is stored in the topic
 
-	Principal string // who sent it; "" means anonymous
-	Producer  string // "" where it takes no number
+	Principal string // the sender; "" means anonymous
+	Producer  string // "" if the record has no number
 	Number    uint64
 
 	Dialect, Format, Peer string
-	Time                  time.Time // zero: not known
+	Time                  time.Time // zero if unknown
 
-	Folded int // how many records it is of: their first, and the size of all. 0: one
+	Folded int // number of records in a shared row, which has the first one and the total size; 0: one
 
-	Size   int // of the record
+	Size   int // of the record, in bytes
 	SHA256 [sha256.Size]byte
-	Bytes  []byte // the first of the record
+	Bytes  []byte // the first bytes of the record
 }
 
-// Of returns the rejection of a record, to whose first MaxBytes it refers.
+// Of returns the rejection of a record. It refers to the record's first MaxBytes.
 func Of(record []byte) Rejection {
 	return Rejection{
 		Offset: -1, Size: len(record), SHA256: sha256.Sum256(record),
@@ -51,7 +51,7 @@ func Of(record []byte) Rejection {
 	}
 }
 
-// Append appends the dictionary in CBOR.
+// Append appends the dictionary, in CBOR.
 func (r *Rejection) Append(dst []byte) ([]byte, error) {
 	d := dict.Of("code", string(r.Code))
 	text := func(key, s string) {
@@ -94,12 +94,11 @@ func (r *Rejection) Append(dst []byte) ([]byte, error) {
 	return Codec.Append(dst, d)
 }
 
-// Same is what is kept of a rejection, in CBOR, whose code is that of the number before
-// and of which nothing else is kept: the empty dictionary.
+// Same is stored, in CBOR, for a rejection with the code of the number before, of which
+// nothing else is kept: the empty dictionary.
 var Same = []byte{0xa0}
 
-// OfCode returns what is kept of a rejection, in CBOR, where all that there is room for
-// is its code.
+// OfCode returns what is stored, in CBOR, for a rejection of which only the code is kept.
 func OfCode(code fault.Code) []byte {
 	row, err := Codec.Append(nil, dict.Of("code", string(code)))
 	if err != nil {

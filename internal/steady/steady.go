@@ -1,4 +1,4 @@
-// Package steady keeps a clock that jumps from ending what depends on age.
+// Package steady protects what depends on age from jumps of the clock.
 package steady
 
 import (
@@ -8,33 +8,32 @@ import (
 )
 
 const (
-	// jump is by how much a clock may differ from the time that passed before it
-	// counts as having jumped.
+	// jump is the least difference between the clock and the time passed that counts as a
+	// jump.
 	jump = time.Minute
 
-	// trial is how long a clock must have gone on after a jump ahead to be believed.
+	// trial is how long a clock that has jumped ahead must go on until it is believed.
 	trial = time.Hour
 )
 
-// A Clock tells by which time stored things grow old. It reads a clock of the
-// machine, which may jump: a wrong battery clock at boot, a mistyped date, a bad
-// time server. What is deleted because of that does not come back when the clock
-// does.
+// A Clock tells the time by which stored things age. The machine's clock may jump: a
+// wrong battery clock at boot, a mistyped date, a bad time server. What is deleted
+// because of that does not come back with the right time.
 type Clock struct {
-	read func() (shown time.Time, passed time.Duration) // what the clock shows, and what has passed since New
+	read func() (shown time.Time, passed time.Duration) // the clock's time, and the time since New
 	log  *slog.Logger
 
 	mu     sync.Mutex
-	shown  time.Time // as read last
+	shown  time.Time // the clock's time as last read
 	passed time.Duration
-	ahead  time.Duration // by which the clock has jumped ahead and is not believed yet
+	ahead  time.Duration // how far the clock has jumped ahead without being believed yet
 	since  time.Duration // when it jumped
 }
 
-// New returns a Clock that reads now, whose times should have a monotonic reading,
-// as those of time.Now have. newest is the time of the newest thing that is stored,
-// zero where there is none: how long the machine was off can't be known, so what is
-// beyond newest counts as a jump. log is told of jumps; nil disables it.
+// New returns a Clock that reads now, whose times should have a monotonic reading, like
+// those of time.Now. newest is the time of the newest stored thing, or zero: how long the
+// machine was off is unknown, so the time beyond newest counts as a jump. log is told of
+// jumps; nil disables it.
 func New(now func() time.Time, newest time.Time, log *slog.Logger) *Clock {
 	start := now()
 	return begin(func() (time.Time, time.Duration) {
@@ -62,9 +61,9 @@ func begin(read func() (time.Time, time.Duration), newest time.Time, log *slog.L
 	return c
 }
 
-// Expiry returns the time by which things grow old. That is the clock's own time,
-// but for an hour after the clock jumped ahead, or after New: then it is the time
-// before, and what has passed since.
+// Expiry returns the time by which things age. That is the clock's time, except for an
+// hour after a jump ahead, and after New: then it is the earlier time plus the time that
+// has passed since.
 func (c *Clock) Expiry() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()

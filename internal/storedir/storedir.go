@@ -1,6 +1,6 @@
-// Package storedir holds the rules for the directory of a store on disk, whatever
-// engine writes it: what may lie there before, who may read it, and how much of the
-// disk stays free.
+// Package storedir has the rules for the directory of a store on disk, whatever engine
+// writes it: what it may hold before, who may read it, and how much of the disk stays
+// free.
 package storedir
 
 import (
@@ -15,8 +15,8 @@ import (
 // ErrForeign is wrapped by the error for a directory that holds files of others.
 var ErrForeign = errors.New("the directory holds other files")
 
-// CheckEmpty returns an error where a directory with these names in it is not one
-// to make a store in. What a file system itself puts into its root does not count.
+// CheckEmpty returns an error if a directory with these entries is not suitable for a new
+// store. Entries that the file system puts into its root do not count.
 func CheckEmpty(names []string) error {
 	names = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return name == "lost+found" })
 	if len(names) == 0 {
@@ -26,7 +26,7 @@ func CheckEmpty(names []string) error {
 	return fmt.Errorf("%w: %s", ErrForeign, List(names))
 }
 
-// List writes names for people: the first few, and how many more there are.
+// List returns names for people: the first few, and the number of others.
 func List(names []string) string {
 	const most = 3
 	quoted := make([]string, 0, most)
@@ -40,9 +40,9 @@ func List(names []string) string {
 	return text
 }
 
-// Guard takes a directory away from everyone but its owner, if others than the
-// owner and its group could use it. It returns the permissions that the directory
-// had, or zero where nothing had to be changed. The error is why it could not be.
+// Guard makes a directory accessible to its owner only, if others than the owner and its
+// group had access. It returns the directory's previous permissions, or zero if nothing
+// had to be changed. The error says why it could not be changed.
 func Guard(dir string) (had fs.FileMode, err error) {
 	info, err := os.Stat(dir)
 	if err != nil {
@@ -57,14 +57,13 @@ func Guard(dir string) (had fs.FileMode, err error) {
 // ErrReserve is wrapped by the error for a reserve that a disk can never have.
 var ErrReserve = errors.New("nothing could ever be stored")
 
-// Usual returns the reserve of a server on a disk with total bytes that is not small:
-// 1 GiB, or 2 % of the disk if that is more.
+// Usual returns the default reserve on a disk of total bytes that is not small: 1 GiB, or
+// 2 % of the disk if that is more.
 func Usual(total uint64) uint64 { return max(1<<30, total/50) }
 
-// Reserve returns how many bytes of a disk with total bytes stay free. want is what
-// was asked for: zero for the default, which is usual, but at most a tenth of the
-// disk; negative for none. working is what is needed besides. An error wraps
-// ErrReserve.
+// Reserve returns how many bytes of a disk of total bytes stay free. want is the option's
+// value: zero means usual, but at most a tenth of the disk; negative means none. working
+// is how many other bytes must be free. An error wraps ErrReserve.
 func Reserve(want int64, usual, total, working uint64) (uint64, error) {
 	switch {
 	case want < 0:
@@ -78,7 +77,7 @@ func Reserve(want int64, usual, total, working uint64) (uint64, error) {
 	return uint64(want), nil
 }
 
-// size writes bytes in the largest unit of which there are ten or more.
+// size writes bytes in the largest unit with a value of at least ten.
 func size(n uint64) string {
 	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
 	i := 0

@@ -50,7 +50,7 @@ func (s *Store) Claim(ctx context.Context, p store.Producer, r store.ClaimReques
 // Release implements [store.Producers].
 func (s *Store) Release(p store.Producer, epoch uint64) { s.writers.Release(p, epoch) }
 
-// forgetOld forgets the producers whose time is over. s.mu is held.
+// forgetOld forgets expired producers. s.mu is held.
 func (s *Store) forgetOld(now time.Time) {
 	for {
 		p, ok := s.due.Take(now)
@@ -60,7 +60,7 @@ func (s *Store) forgetOld(now time.Time) {
 		known := s.producers[p]
 		switch {
 		case known == nil:
-		case known.Known(now): // something came since
+		case known.Known(now): // it was used again
 			s.due.Add(known.Seen.Add(known.Expire), p)
 		default:
 			s.forget(p)
@@ -98,7 +98,7 @@ func (s *Store) Forget(ctx context.Context, p store.Producer) error {
 	return nil
 }
 
-// forget makes a producer unknown. s.mu is held.
+// forget removes a producer. s.mu is held.
 func (s *Store) forget(p store.Producer) {
 	if s.producers[p] != nil {
 		delete(s.producers, p)
@@ -193,7 +193,7 @@ func (s *Store) Reset(ctx context.Context, c store.CursorName, p store.Position)
 	return nil
 }
 
-// save saves where a cursor stands. s.mu is held.
+// save saves a cursor's position. s.mu is held.
 func (s *Store) save(c store.CursorName, p store.Position) store.SavedCursor {
 	if _, known := s.cursors[c]; !known {
 		s.ofCursors.Add(c.Principal, 1)

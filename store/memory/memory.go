@@ -1,11 +1,11 @@
-// Package memory is a store in memory: for programs that only look at what they
-// receive, for one run, and for tests. Nothing in it survives the process.
+// Package memory is a store in memory: for programs that only look at what they receive,
+// for a single run, and for tests. Nothing in it survives the process.
 //
 //	s := memory.New(nil)
 //
-// It keeps the newest records, 64 MiB of them unless told otherwise. Older
-// blocks are trimmed, oldest first, and a reader that comes too late is told. A
-// reader that must miss nothing holds them: see [Store.Hold].
+// It keeps the newest records, by default 64 MiB of them. Older blocks are trimmed,
+// oldest first, and a reader that is too late is told. A reader that must miss nothing
+// holds them: see [Store.Hold].
 package memory
 
 import (
@@ -23,21 +23,20 @@ import (
 	"github.com/dictwire/dictwire/store/internal/names"
 )
 
-// Options are what a store can be told. Nil and the zero value mean the
-// defaults.
+// Options configure a store. Nil and the zero value mean the defaults.
 type Options struct {
-	// KeepBytes is how many bytes of memory the records that are kept take, at
-	// least. Zero means 64 MiB; negative means that all are kept.
+	// KeepBytes is how many bytes of memory the kept records take, at least. Zero means
+	// 64 MiB; negative means that all records are kept.
 	KeepBytes int64
 
-	// MaxTopics, MaxProducers and MaxCursors are how many of them there may be;
-	// one principal may have half. One more is refused with a *store.LimitError.
-	// Zero means 20,000, 200,000 and 20,000; negative means no limit.
+	// MaxTopics, MaxProducers and MaxCursors limit their numbers. One principal may have
+	// half of them. Creating one more fails with a *store.LimitError. Zero means 20,000,
+	// 200,000 and 20,000; negative means no limit.
 	MaxTopics, MaxProducers, MaxCursors int
 
-	// MaxStoredBytes is how many bytes of memory one principal's records may take.
-	// Beyond it, its appends are refused with a *store.LimitError until something of it
-	// is trimmed. Zero and negative mean no limit: what is kept is bounded.
+	// MaxStoredBytes limits the bytes of memory that one principal's records may take.
+	// Beyond that, its appends fail with a *store.LimitError until something is trimmed.
+	// Zero and negative mean no limit, since KeepBytes limits the total.
 	MaxStoredBytes int64
 
 	// Now is the clock. Nil means time.Now.
@@ -54,19 +53,19 @@ type Store struct {
 	mu        sync.Mutex
 	closed    bool
 	entries   []entry          // by position
-	bytes     int64            // of memory that they take
-	stored    map[string]int64 // the same by owners; without zeros
+	bytes     int64            // of memory of all entries
+	stored    map[string]int64 // the same by owner; without zeros
 	next      uint64           // the position of the next block
 	last      time.Time
-	grown     chan struct{}     // closed, and replaced, when there is something new to read
-	hold      uint64            // the position from which on nothing is trimmed for room; 0: none
+	grown     chan struct{}     // closed and replaced when there is something new to read
+	hold      uint64            // blocks from this position on are not trimmed for room; 0: none
 	held      int64             // bytes of memory of the entries from hold on
-	room      chan struct{}     // closed, and replaced, when held has become less
+	room      chan struct{}     // closed and replaced when held has decreased
 	topics    map[string]*topic // all there ever were
 	trimmed   uint64            // the largest topic.trimmed
 	epoch     uint64            // of the last claim
 	producers map[store.Producer]*producer
-	due       due.Queue[store.Producer] // when they may have to be forgotten
+	due       due.Queue[store.Producer] // when producers may expire
 	cursors   map[store.CursorName]store.SavedCursor
 
 	ofTopics, ofProducers, ofCursors *names.Quota
@@ -75,23 +74,23 @@ type Store struct {
 	readers claims.Table[store.CursorName]
 }
 
-// An entry is a block in the log. It is never changed.
+// An entry is a block in the log. It never changes.
 type entry struct {
 	at    uint64
 	time  time.Time
 	block *store.Block
 }
 
-// cost is how many bytes of memory an entry takes.
+// cost returns how many bytes of memory an entry takes.
 func (e entry) cost() int64 {
-	const rest = 320 // of the entry and its block
+	const rest = 320 // the entry and the block without records
 	n := len(e.block.Data) + 4*len(e.block.Lengths) + 8*len(e.block.Times) + 40*len(e.block.Rejected)
 	return int64(n) + rest
 }
 
 type topic struct {
-	stat    store.TopicStat // of what is there
-	trimmed uint64          // the position behind the last block that was trimmed
+	stat    store.TopicStat // of the present blocks
+	trimmed uint64          // the position after the last trimmed block
 }
 
 type producer struct {
@@ -128,7 +127,8 @@ func New(o *Options) *Store {
 
 // Limits implements [store.Store].
 func (s *Store) Limits() store.Limits {
-	// What is trimmed is the oldest of all topics: half of the room is for others.
+	// The oldest records of all topics are trimmed, so half of the room is left to
+	// others.
 	return store.Limits{Durability: store.Memory, BlockBytes: store.MaxBlockBytes, RejectedBytes: uint64(max(s.keep, 0)) / 2}
 }
 
@@ -150,7 +150,7 @@ func (s *Store) CheckPosition(ctx context.Context, p store.Position) error {
 	return p.Within(s.tag, s.position(s.next))
 }
 
-// Close ends all reads. What comes later is store.ErrUnavailable.
+// Close ends all reads. Later calls return store.ErrUnavailable.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -164,7 +164,7 @@ func (s *Store) Close() error {
 
 var errClosed = fmt.Errorf("%w: closed", store.ErrUnavailable)
 
-// lock locks s for a caller that has not given up, where s is open.
+// lock locks s, unless s is closed or the caller's ctx has ended.
 func (s *Store) lock(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -212,8 +212,8 @@ func (s *Store) Append(ctx context.Context, blocks ...*store.Block) []store.Resu
 	return results
 }
 
-// mayHave returns a *store.LimitError where a block's topic is one too many, or its
-// owner has stored as much as it may. s.mu is held.
+// mayHave returns a *store.LimitError if a block would create one topic too many, or if
+// its owner has stored as much as it may. s.mu is held.
 func (s *Store) mayHave(b *store.Block) error {
 	owner := names.Owner(b)
 	err := names.CheckStored(owner, uint64(s.stored[owner]), uint64(s.maxStored))
@@ -239,9 +239,8 @@ func (s *Store) Stored(ctx context.Context) ([]store.StoredStat, error) {
 	return all, nil
 }
 
-// lockForRoom locks s, as lock does, when there is room for blocks beside those
-// that are held. What is more than all that may be kept is let in when nothing
-// is held.
+// lockForRoom is lock, but waits until there is room for blocks in addition to the held
+// ones. Blocks larger than everything that may be kept are accepted when nothing is held.
 func (s *Store) lockForRoom(ctx context.Context, blocks []*store.Block) error {
 	var n int64
 	for _, b := range blocks {
@@ -263,10 +262,10 @@ func (s *Store) lockForRoom(ctx context.Context, blocks []*store.Block) error {
 	}
 }
 
-// Hold keeps all blocks from a position on: they are not trimmed for room, and
-// an Append that finds none waits until Hold is called with a later position, the
-// store is closed, or its context ends. The zero Position ends that. There is one
-// hold in a store. The error is that of [store.Position.Within].
+// Hold keeps all blocks from a position on: they are not trimmed for room. An Append
+// without room waits until Hold is called with a later position, the store is closed, or
+// its context ends. The zero Position ends the hold. A store has one hold. The error is
+// that of [store.Position.Within].
 func (s *Store) Hold(from store.Position) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -291,7 +290,7 @@ func (s *Store) Hold(from store.Position) error {
 	return nil
 }
 
-// makeRoom wakes the appends that wait for room. s.mu is held.
+// makeRoom wakes appends that wait for room. s.mu is held.
 func (s *Store) makeRoom() {
 	if !s.closed {
 		close(s.room)
@@ -299,14 +298,13 @@ func (s *Store) makeRoom() {
 	}
 }
 
-// find returns the index of the first entry from a position on. s.mu is held.
+// find returns the index of the first entry at or after a position. s.mu is held.
 func (s *Store) find(at uint64) int {
 	i, _ := slices.BinarySearchFunc(s.entries, at, func(e entry, at uint64) int { return cmp.Compare(e.at, at) })
 	return i
 }
 
-// number decides which blocks are stored, and gives them the numbers of their
-// producers. s.mu is held.
+// number decides which blocks are stored, and updates their producers. s.mu is held.
 func (s *Store) number(blocks []*store.Block, results []store.Result) {
 	var all []store.Numbering
 	for i, b := range blocks {
@@ -336,7 +334,7 @@ func (s *Store) number(blocks []*store.Block, results []store.Result) {
 	}
 }
 
-// reject keeps rejections, those within the window.
+// reject keeps rejections within the window.
 func (p *producer) reject(rejected []store.Rejection) {
 	p.rejected = append(p.rejected, rejected...)
 	if low := max(p.Next, store.Window) - store.Window; p.rejected[0].Number < low {

@@ -1,5 +1,5 @@
-// Package claims has the claims that last in one process: what drivers tell those by who
-// are fenced.
+// Package claims has claims that last as long as the process. Drivers use it to tell
+// claimants that they were fenced.
 package claims
 
 import (
@@ -7,8 +7,8 @@ import (
 	"sync"
 )
 
-// A Table holds the claims of producers or cursors by their names. The zero Table
-// is empty and ready to use.
+// A Table holds the claims of producers or cursors by name. The zero Table is empty and
+// ready to use.
 type Table[K comparable] struct {
 	mu     sync.Mutex
 	claims map[K]claim // guarded by mu
@@ -19,8 +19,8 @@ type claim struct {
 	end            context.CancelFunc
 }
 
-// Put makes a claim in place of the one that lasted, which ends. Where that one has a
-// higher epoch, the claim has ended already. The context is done when it ends itself.
+// Put replaces the current claim, which ends. If that claim has a higher epoch, the new
+// one has ended already. The context is done when the new claim ends.
 func (t *Table[K]) Put(name K, epoch, attempt uint64) context.Context {
 	ctx, end := context.WithCancel(context.Background())
 	t.mu.Lock()
@@ -39,8 +39,7 @@ func (t *Table[K]) Put(name K, epoch, attempt uint64) context.Context {
 	return ctx
 }
 
-// Get returns the epoch and the attempt of the claim that lasts, zeros where
-// there is none.
+// Get returns the epoch and the attempt of the current claim, or zeros.
 func (t *Table[K]) Get(name K) (epoch, attempt uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -48,7 +47,7 @@ func (t *Table[K]) Get(name K) (epoch, attempt uint64) {
 	return c.epoch, c.attempt
 }
 
-// Release ends the claim with an epoch, if it lasts.
+// Release ends the claim with the given epoch, if it is the current one.
 func (t *Table[K]) Release(name K, epoch uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -58,7 +57,7 @@ func (t *Table[K]) Release(name K, epoch uint64) {
 	}
 }
 
-// End ends the claim that lasts, if there is one.
+// End ends the current claim, if there is one.
 func (t *Table[K]) End(name K) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -1,5 +1,4 @@
-// Package due orders what is to be looked at later by when, so that nobody looks at
-// everything to find what is due.
+// Package due has a queue of things ordered by the time when they are due.
 package due
 
 import (
@@ -7,8 +6,8 @@ import (
 	"time"
 )
 
-// A Queue holds things by when they are due. The zero Queue is empty and ready to
-// use, by one goroutine at a time.
+// A Queue holds things by the time when they are due. The zero Queue is empty and ready
+// to use, by one goroutine at a time.
 type Queue[T any] struct{ items items[T] }
 
 type item[T any] struct {
@@ -16,10 +15,10 @@ type item[T any] struct {
 	value T
 }
 
-// Add adds what is due at a time.
+// Add adds a thing that is due at a time.
 func (q *Queue[T]) Add(at time.Time, v T) { heap.Push(&q.items, item[T]{at, v}) }
 
-// Take takes out what has been due the longest at a time, if anything is.
+// Take removes and returns the thing that has been due for the longest, if any is due.
 func (q *Queue[T]) Take(now time.Time) (v T, ok bool) {
 	if len(q.items) == 0 || q.items[0].at.After(now) {
 		return v, false
@@ -27,7 +26,7 @@ func (q *Queue[T]) Take(now time.Time) (v T, ok bool) {
 	return heap.Pop(&q.items).(item[T]).value, true
 }
 
-// Len returns how many things it holds.
+// Len returns the number of things in the queue.
 func (q *Queue[T]) Len() int { return len(q.items) }
 
 type items[T any] []item[T]

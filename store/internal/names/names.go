@@ -1,4 +1,4 @@
-// Package names counts what peers name, so that a store has room for all of it.
+// Package names counts and limits the names that peers create.
 package names
 
 import (
@@ -9,20 +9,20 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// A Quota counts names of one kind: in all, and those of each principal, who may
-// have half of them. It bounds new names; those that are there are counted, however
-// many they are. Any number of goroutines may use it.
+// A Quota counts names of one kind: in all, and those of each principal, who may have
+// half of them. It limits new names only; existing ones are counted, however many there
+// are. Any number of goroutines may use it.
 type Quota struct {
 	what, option string
 	max          int
 
 	mu   sync.Mutex
 	all  int            // guarded by mu
-	each map[string]int // guarded by mu: without zeros
+	each map[string]int // without zeros; guarded by mu
 }
 
-// New returns a quota of max names, as an option of the store says, where zero means
-// the default and negative no limit. what is their kind.
+// New returns a quota for names of the kind what. limit is the value of the store's
+// option, where zero means the default and negative no limit.
 func New(what, option string, limit, preset int) *Quota {
 	switch {
 	case limit == 0:
@@ -33,8 +33,8 @@ func New(what, option string, limit, preset int) *Quota {
 	return &Quota{what: what, option: option, max: limit, each: map[string]int{}}
 }
 
-// Check returns a *store.LimitError where a principal can have no more names. The
-// server's own, which begin with "_", always can.
+// Check returns a *store.LimitError if a principal can have no more names. The server's
+// own principals, which begin with "_", always can.
 func (q *Quota) Check(principal string) error {
 	if strings.HasPrefix(principal, "_") {
 		return nil
@@ -52,7 +52,8 @@ func (q *Quota) Check(principal string) error {
 	}
 }
 
-// Add counts n names of a principal more, or fewer, and returns how many there are.
+// Add adds n, which may be negative, to a principal's names, and returns their new
+// number.
 func (q *Quota) Add(principal string, n int) int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -64,15 +65,16 @@ func (q *Quota) Add(principal string, n int) int {
 	return count
 }
 
-// All returns how many names there are.
+// All returns the total number of names.
 func (q *Quota) All() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.all
 }
 
-// CheckStored returns a *store.LimitError where an owner has stored as many bytes as it
-// may; limit 0 is none. The server's own topics, which begin with "_", always may.
+// CheckStored returns a *store.LimitError if an owner has stored as many bytes as it may;
+// limit 0 means no limit. The server's own topics, which begin with "_", always may
+// store.
 func CheckStored(owner string, has, limit uint64) error {
 	if limit == 0 || has < limit || strings.HasPrefix(owner, "_") {
 		return nil
@@ -82,8 +84,8 @@ func CheckStored(owner string, has, limit uint64) error {
 	}
 }
 
-// Owner returns whose name a block's topic is when the block makes it. The server's
-// own topics, which begin with "_", are their own.
+// Owner returns the principal that owns a block's topic if the block creates it. The
+// server's own topics, which begin with "_", own themselves.
 func Owner(b *store.Block) string {
 	if b.Topic[0] == '_' {
 		return b.Topic
