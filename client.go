@@ -63,9 +63,9 @@ type Client struct {
 	core *client.Client
 }
 
-// Dial is that of the zero [Dialer]. addr is host:port, tls://host:port, unix:PATH or "" for
-// 127.0.0.1:65432; several with commas between are servers of one store, any of which will
-// do: the client goes to another one if its own can't be reached, or does nothing for it.
+// Dial is that of the zero [Dialer]. addr is host:port, tls://host:port, unix:PATH, "" for
+// 127.0.0.1:65432, or several servers of one store with commas between; the client uses
+// one that it can reach and that serves it.
 func Dial(ctx context.Context, addr string) (*Client, error) { return Dialer{}.Dial(ctx, addr) }
 
 // Dial fails if no dictwire server answers at addr, unless there is a Spool. It opens a session
@@ -122,10 +122,10 @@ func (c *Client) SendAsync(ctx context.Context, topic string, v any) error {
 	return c.core.SendAsync(ctx, topic, sent(v))
 }
 
-// Flush returns when all records that were sent before, or that a Spool holds, are settled;
-// with [Dialer.AtSpool], when they are in the spool. Topics select records. Unless OnRejected
-// is set, the error joins a *[RejectedError] for each record whose rejection no Flush or Send
-// has returned. Why a topic can't go on is returned once.
+// Flush returns when all records sent before, or in the Spool, are settled; with
+// [Dialer.AtSpool], when they are in the Spool. Topics restrict it. Unless OnRejected is set,
+// the error joins a *[RejectedError] for each rejection that no Flush or Send has
+// returned. Why a topic can't go on is returned once.
 func (c *Client) Flush(ctx context.Context, topics ...string) error {
 	return c.core.Flush(ctx, topics...)
 }
