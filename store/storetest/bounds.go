@@ -12,17 +12,17 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// testBounds makes names until there is no room for more: what is there goes on, and
-// nobody takes the room of others.
+// testBounds creates names up to the limits: existing names go on working, and nobody
+// takes the room of others.
 func testBounds(t *testing.T, d Driver) {
 	if d.Bounded == nil {
-		return // what it keeps is somebody else's to bound
+		return // its names are limited elsewhere
 	}
 	const limit = 6
 	for _, kind := range []struct {
 		what string
-		name func(ctx context.Context, s store.Store, principal string, n int) error // makes it, or uses it
-		drop func(ctx context.Context, s store.Store, principal string, n int) error // nil: it stays
+		name func(ctx context.Context, s store.Store, principal string, n int) error // creates or uses a name
+		drop func(ctx context.Context, s store.Store, principal string, n int) error // removes it; nil: it stays
 	}{
 		{"topics", func(ctx context.Context, s store.Store, principal string, n int) error {
 			b := loose(fmt.Sprintf("%s-%d", principal, n), `{}`)
@@ -77,7 +77,7 @@ func testBounds(t *testing.T, d Driver) {
 			if kind.drop == nil {
 				return
 			}
-			for _, name := range []string{"_own", "mallory", "mallory"} { // what is gone is not counted again
+			for _, name := range []string{"_own", "mallory", "mallory"} { // a removed name is uncounted once
 				if err := kind.drop(ctx, s, name, 0); err != nil {
 					t.Fatal(err)
 				}
@@ -112,8 +112,8 @@ func testBounds(t *testing.T, d Driver) {
 	})
 }
 
-// testQuota fills what one principal may have stored: it is pushed back, others are not,
-// and what it trims is room again.
+// testQuota stores as much as one principal may: it is pushed back, others are not, and
+// trimming makes room for it.
 func testQuota(t *testing.T, d Driver) {
 	if d.Quota == nil {
 		return
@@ -122,7 +122,7 @@ func testQuota(t *testing.T, d Driver) {
 	s, ctx := d.Quota(t, quota), t.Context()
 	random := rand.NewChaCha8([32]byte{})
 	appendOf := func(principal, topic string) error {
-		record := make([]byte, size) // that does not become smaller
+		record := make([]byte, size) // incompressible
 		_, _ = random.Read(record)   // never fails
 		b := &store.Block{Topic: topic, Codec: "json", Principal: principal}
 		b.Add(record)
@@ -176,7 +176,7 @@ func testQuota(t *testing.T, d Driver) {
 	within("full", "mallory", blocks)
 	others := fill("alice", "a", "c")
 	within("beside", "alice", others)
-	for _, own := range []string{"_own", store.Rejected} { // what the server keeps is bounded otherwise
+	for _, own := range []string{"_own", store.Rejected} { // the server's own topics have other limits
 		for range 2 * quota / size {
 			if err := appendOf("mallory", own); err != nil {
 				t.Fatal(err)
@@ -202,7 +202,7 @@ func testQuota(t *testing.T, d Driver) {
 			}
 		}
 	}
-	// What others had makes no room.
+	// Trimming others' records makes no room.
 	trim("c")
 	within("trimmed", "alice", others-others/2)
 	if n := fill("mallory", "a"); n > 0 {

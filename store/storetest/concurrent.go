@@ -11,9 +11,9 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// testConcurrent has producers whose writers fence each other, readers that
-// follow, and trims of another topic, all at once. Every reader sees every
-// number of each producer once and in order.
+// testConcurrent has producers whose writers fence each other, following readers, and
+// trims of another topic, all at once. Every reader gets every number of each producer
+// once and in order.
 func testConcurrent(t *testing.T, d Driver) {
 	servers := d.servers(t)
 	const producers, numbers = 8, 400
@@ -58,7 +58,7 @@ func testConcurrent(t *testing.T, d Driver) {
 	}
 	for i := range producers {
 		p := producer("a", fmt.Sprintf("w%d", i))
-		for j := range 2 { // two writers, who take the producer from each other
+		for j := range 2 { // two writers that fence each other
 			s := servers[j%len(servers)]
 			writers.Go(func() {
 				for {
@@ -115,7 +115,7 @@ func testConcurrent(t *testing.T, d Driver) {
 	watchdog.Stop()
 }
 
-// testBlockedSync holds up a sync: nothing of its append can be seen.
+// testBlockedSync blocks a sync: nothing of its append may be seen.
 func testBlockedSync(t *testing.T, d Driver) {
 	if d.Faulty == nil {
 		return // a store without a disk has no syncs
@@ -172,8 +172,8 @@ func testBlockedSync(t *testing.T, d Driver) {
 	}
 }
 
-// testFailedSync makes a sync fail: nothing is acknowledged any more, reads go
-// on, and the store opens again.
+// testFailedSync makes a sync fail: nothing more is acknowledged, reads go on, and the
+// store can be opened again.
 func testFailedSync(t *testing.T, d Driver) {
 	if d.Faulty == nil {
 		return

@@ -122,7 +122,7 @@ func lasts(claim context.Context, t testing.TB, what string) {
 	}
 }
 
-// testFenced looks at whom claims tell that they are lost.
+// testFenced checks which claims are told that they are lost.
 func testFenced(t *testing.T, d Driver) {
 	s := d.Open(t)
 	ctx := t.Context()
@@ -162,7 +162,7 @@ func testFenced(t *testing.T, d Driver) {
 	ends(two.Fenced, t, "the second reader")
 }
 
-// testLimits appends a block that is as large as it may be, and one that is not.
+// testLimits appends the largest block that is allowed, and a larger one.
 func testLimits(t *testing.T, d Driver) {
 	s := d.Open(t)
 	l := s.Limits()

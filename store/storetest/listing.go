@@ -8,8 +8,8 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// testBacklog compares Backlog with what a Read yields, from every position on. Stores
-// as small as these have no reason to estimate.
+// testBacklog compares Backlog with what Read yields, from every position. Stores this
+// small need not estimate.
 func testBacklog(t *testing.T, d Driver) {
 	s := d.Open(t)
 	ctx := t.Context()

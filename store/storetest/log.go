@@ -281,8 +281,8 @@ func testTrim(t *testing.T, d Driver) {
 	}
 }
 
-// testOvertaken trims what a reader is about to come to: it is told, and reads all
-// that is left.
+// testOvertaken trims what a reader is about to read: the reader is told, and reads
+// everything that is left.
 func testOvertaken(t *testing.T, d Driver) {
 	for _, topics := range [][]string{nil, {"a"}, {"*"}, {"a", "b"}} {
 		for trimAt := range 4 {

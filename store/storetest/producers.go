@@ -136,8 +136,8 @@ func testClaim(t *testing.T, d Driver) {
 	}
 }
 
-// testGivenUp lets one writer go on behind records that the store does not have.
-// Another one that holds such records must not take them for settled.
+// testGivenUp lets a writer accept the loss of records. Another writer with such records
+// must not take them for settled.
 func testGivenUp(t *testing.T, d Driver) {
 	s := d.Open(t)
 	p := producer("a", "x")
@@ -172,8 +172,8 @@ func testGivenUp(t *testing.T, d Driver) {
 	want(store.ClaimRequest{Attempt: 5, Acked: 4}, 11, true)
 }
 
-// testTogether appends several blocks of a producer in one call: those of one
-// producer settle together, those of others apart.
+// testTogether appends several blocks in one call: those of one producer are stored
+// together, those of different producers independently.
 func testTogether(t *testing.T, d Driver) {
 	s := d.Open(t)
 	w, _ := claim(t, s, producer("a", "w"), store.ClaimRequest{})

@@ -12,7 +12,7 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// A room is a store.Room that notes what it gives, and gives as little as it may.
+// A room is a store.Room that records what it grants, and grants as little as allowed.
 type room struct {
 	generous bool
 	held     int64
@@ -119,13 +119,13 @@ func testRoom(t *testing.T, d Driver) {
 	}
 }
 
-// A full room has no room.
+// A full room grants nothing.
 type full struct{ err error }
 
 func (f full) Need(context.Context, int64) error  { return f.err }
 func (full) Want(_ context.Context, n int64) bool { return n == 0 }
 
-// fading is a room whose reader is gone once it has been given room left times.
+// A fading room cancels its reader's context after it has granted memory left times.
 type fading struct {
 	room
 	left   int

@@ -1,12 +1,11 @@
-// Package storetest is the contract of package store as tests that every driver
-// passes.
+// Package storetest has the contract of package store, as tests that every driver passes.
 //
 //	func TestStore(t *testing.T) {
 //		storetest.Run(t, storetest.Driver{Open: …, Second: …, Reopen: …, Faulty: …})
 //	}
 //
-// It asks of a driver nothing that only one in the same process can do: no clock
-// of the tests, and no end of a store.
+// The tests need nothing of a driver that only a store within one process could offer:
+// they set no clock, and close no store.
 package storetest
 
 import (
@@ -19,43 +18,40 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// A Driver is how the tests get the stores of one.
+// A Driver makes stores for the tests.
 type Driver struct {
-	// Open returns a new, empty store. What it holds is given back at the end of
-	// t.
+	// Open returns a new, empty store, which is closed at the end of t.
 	Open func(t testing.TB) store.Store
 
-	// Second returns the Store of another server that has the same store as s.
-	// Nil means that a store belongs to one server.
+	// Second returns another server's Store of the same store as s. Nil means that a
+	// store belongs to one server.
 	Second func(t testing.TB, s store.Store) store.Store
 
-	// Reopen closes a store and opens what it left. Nil means that nothing
-	// outlives a store.
+	// Reopen closes a store and opens it again. Nil means that nothing survives closing.
 	Reopen func(t testing.TB, s store.Store) store.Store
 
-	// Bounded returns a new, empty store that has room for n topics, producers and
-	// cursors each, half of them of one principal. Nil means that it has room
-	// for all.
+	// Bounded returns a new, empty store with room for n topics, producers and cursors
+	// each, half of them for one principal. Nil means that there is no such limit.
 	Bounded func(t testing.TB, n int) store.Store
 
-	// Quota returns a new, empty store in which each principal may have so many bytes
-	// stored. It is a [store.Accountant]. Nil means that there is no such bound.
+	// Quota returns a new, empty store in which each principal may have stored that many
+	// bytes. It is a [store.Accountant]. Nil means that there is no such limit.
 	Quota func(t testing.TB, bytes int64) store.Store
 
-	// Faulty returns a new, empty store whose syncs can be held up and made to
-	// fail. Nil means that it has none.
+	// Faulty returns a new, empty store whose syncs can be blocked and made to fail. Nil
+	// means that the store has no syncs.
 	Faulty func(t testing.TB) (store.Store, Disk)
 }
 
-// A Disk is what lies under a store.
+// A Disk is the disk of a faulty store.
 type Disk interface {
-	// Block holds up all syncs from now on. It returns what lets them go on.
+	// Block blocks all syncs until release is called.
 	Block() (release func())
 
-	// Blocked is closed when a sync is held up.
+	// Blocked is closed when a sync is blocked.
 	Blocked() <-chan struct{}
 
-	// Fail makes all syncs fail from now on. It returns what ends that.
+	// Fail makes all syncs fail until heal is called.
 	Fail() (heal func())
 }
 
@@ -97,7 +93,7 @@ func Run(t *testing.T, d Driver) {
 	}
 }
 
-// servers returns the Stores of one or two servers of a new, empty store.
+// servers returns one or two servers' Stores of a new, empty store.
 func (d Driver) servers(t testing.TB) []store.Store {
 	all := []store.Store{d.Open(t)}
 	if d.Second != nil {
@@ -106,7 +102,7 @@ func (d Driver) servers(t testing.TB) []store.Store {
 	return all
 }
 
-// A writer is a claimed producer that makes records which tell their number.
+// A writer is a claimed producer. Its records contain their number.
 type writer struct {
 	s     store.Store
 	p     store.Producer
@@ -127,7 +123,7 @@ func producer(topic, name string) store.Producer {
 	return store.Producer{Principal: "p", Topic: topic, Name: name}
 }
 
-// record is the record that a producer gives a number.
+// record returns the record of a producer for a number.
 func record(p store.Producer, number uint64) []byte {
 	return fmt.Appendf(nil, `{"producer":%q,"number":%d}`, p.Name, number)
 }
@@ -155,7 +151,7 @@ func (w *writer) append(t testing.TB, n int) {
 	w.next += uint64(n)
 }
 
-// loose returns a block of one record without a producer.
+// loose returns a block with one record and without a producer.
 func loose(topic, text string) *store.Block {
 	b := &store.Block{Topic: topic, Codec: "json"}
 	b.Add([]byte(text))
@@ -171,7 +167,7 @@ func appendLoose(t testing.TB, s store.Store, topic, text string) store.Position
 	return r.Position
 }
 
-// A read is what a Read yielded to its end.
+// A read is everything that a Read yielded.
 type read struct {
 	records []string
 	at      []store.Position // of each record
