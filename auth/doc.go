@@ -1,6 +1,6 @@
-// Package auth says who a server's peers are and what they may do, by files: it holds
-// the tokens, certificates and networks that a [access.Authorizer] knows, and the
-// certificates that a server shows.
+// Package auth identifies a server's peers and says what they may do, from files. It
+// holds the tokens, certificates and networks for an [access.Authorizer], and the
+// server's own certificates.
 //
 //	tokens, err := auth.Open("tokens.json", nil)
 //	if err != nil {
@@ -11,8 +11,8 @@
 //
 // # The file
 //
-// One JSON dictionary, with an entry for each credential. dictwire token writes it; it
-// may be written by hand, too:
+// The file is a JSON dictionary with an entry for each credential. dictwire token edits
+// it; it can also be written by hand:
 //
 //	{"dictwire_tokens": 1, "entries": [
 //		{"name": "till-7", "sha256": "…", "send": ["orders.*"], "expires": "2027-02-28T00:00:00Z"},
@@ -30,12 +30,13 @@
 //	network      addresses, as 10.1.0.0/16, of those who give no credential; of several
 //	             that hold an address, the narrowest counts
 //
-// principal is who speaks; without it, the entry's name. Producers and cursors are a
-// principal's: one token may follow another, or two may hold at once, without a change
-// of any number. send, read and admin are the topics of each right: orders, all below one
-// as orders.*, or *, all that don't begin with _. A right that is absent is none.
-// old_sha256 is a token's predecessor, until old_expires.
+// principal is the principal of the peer; without it, it is the entry's name. Producers
+// and cursors belong to principals, so a token can replace another one, or be valid
+// beside it, without a change of any number. send, read and admin list the topics of each
+// right: orders, all below a topic as orders.*, or * for all that don't begin with _. A
+// missing right is not granted. old_sha256 is the token's predecessor, valid until
+// old_expires.
 //
-// A token is 256 random bits; the file has its hash alone, and needs no protection from
-// being read. Whoever can write to it can give rights.
+// A token is 256 random bits. The file has only its hash, so reading the file reveals no
+// token. Whoever can write to the file can grant rights.
 package auth

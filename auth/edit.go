@@ -38,13 +38,13 @@ func readFile(path string) ([]byte, error) {
 	return b, err
 }
 
-// Edit changes a file: it reads it, calls change and writes what that has made of the
-// list, unless it returns an error. Whoever reads the file has the old list or the new
-// one, and no other Edit gets between. Where there is no file, create says whether the
-// list is empty then, and the file is made, for its owner alone.
+// Edit changes a file: it reads the file, calls change, and writes the changed list
+// unless change returns an error. Readers see the old list or the new one, and no other
+// Edit comes between. If there is no file and create is set, the list is empty, and the
+// file is created for its owner only.
 func Edit(path string, create bool, change func(*List) error) error {
 	if target, err := filepath.EvalSymlinks(path); err == nil {
-		path = target // which is written, and not the link
+		path = target // write the file, not the link
 	}
 	unlock, err := lockDir(filepath.Dir(path))
 	if err != nil {

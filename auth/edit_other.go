@@ -4,8 +4,8 @@ package auth
 
 import "io/fs"
 
-// lockDir locks nothing: this system has no lock that ends with its process.
+// lockDir does nothing: this system has no lock that ends with its process.
 func lockDir(string) (unlock func(), err error) { return func() {}, nil }
 
-// othersWrite reports false: the permissions do not tell.
+// othersWrite reports false: permissions do not tell on this system.
 func othersWrite(fs.FileInfo) bool { return false }

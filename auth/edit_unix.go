@@ -10,8 +10,8 @@ import (
 	"syscall"
 )
 
-// lockDir waits until no other process has a directory locked, and locks it. unlock, or
-// the end of the process, ends that.
+// lockDir waits until no other process has locked a directory, and locks it until unlock
+// is called or the process ends.
 func lockDir(dir string) (unlock func(), err error) {
 	f, err := os.Open(dir) //nolint:gosec // of the caller's file
 	if err != nil {

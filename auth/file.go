@@ -20,14 +20,14 @@ import (
 	"github.com/dictwire/dictwire/fault"
 )
 
-// A File knows the peers that a file names: File.Authorize is an [access.Authorizer]. When the file changes,
-// it is read again; one that can't be used is logged once, and what was read before stays
-// in force. The sessions of an entry that is no more, has expired or has other rights end;
-// all others go on.
+// A File knows the peers that a file names: File.Authorize is an [access.Authorizer]. The
+// file is read again when it changes; an invalid one is logged once, and the last valid
+// one stays in force. When an entry is removed, expires or has other rights, its sessions
+// end. All others go on.
 //
-// A peer is who its token says, else who its certificate says, else the user of a Unix
-// socket, else its address. A token or certificate that is not known is refused, whatever
-// the address.
+// A peer is identified by its token, or else by its certificate, the user of a Unix
+// socket, or its address, in this order. An unknown token or certificate is refused,
+// whatever the address.
 type File struct {
 	*watcher
 
@@ -47,7 +47,7 @@ func Open(path string, o *Options) (*File, error) {
 	return f, nil
 }
 
-// load reads the file. It is called by one goroutine at a time.
+// load reads the file. Calls must not overlap.
 func (f *File) load() error {
 	info, err := os.Stat(f.path)
 	if err == nil && othersWrite(info) {
@@ -66,14 +66,14 @@ func (f *File) load() error {
 	return nil
 }
 
-// credentials are those of a file, by what tells them apart.
+// credentials are the credentials of a file, indexed.
 type credentials struct {
 	all      map[string]*grant // by Entry.credentials
 	tokens   map[uint64]*grant // by the first bytes of the hash
 	networks []*grant          // narrowest first
 }
 
-// A grant is what one credential gives.
+// A grant is what one credential grants.
 type grant struct {
 	entry   Entry
 	hash    Hash // of a token
@@ -82,14 +82,14 @@ type grant struct {
 	end     context.CancelFunc
 }
 
-// index makes the credentials of a list. Those that are as before are the same grants.
+// index returns the credentials of a list. Unchanged ones keep their grants.
 func index(list *List, before *credentials) *credentials {
 	c := &credentials{all: map[string]*grant{}, tokens: map[uint64]*grant{}}
 	for i := range list.Entries {
 		e := &list.Entries[i]
 		for _, key := range e.credentials() {
 			g := &grant{entry: *e, expires: e.Expires}
-			// These say nothing of what this credential gives.
+			// These do not affect what this credential grants.
 			g.entry.Token, g.entry.OldToken, g.entry.OldExpires, g.entry.Created = Hash{}, Hash{}, time.Time{}, time.Time{}
 			if h := e.OldToken; h != (Hash{}) && key == "sha256 "+h.String() {
 				g.hash = h
@@ -106,7 +106,7 @@ func index(list *List, before *credentials) *credentials {
 	return c
 }
 
-// add adds a credential, or the same as it was before.
+// add adds a credential, with its grant from before if that is the same.
 func (c *credentials) add(key string, g, before *grant) {
 	if before != nil && before.expires.Equal(g.expires) && reflect.DeepEqual(before.entry, g.entry) {
 		g = before
@@ -147,13 +147,13 @@ func (f *File) Authorize(_ context.Context, c access.Credentials) (access.Grant,
 	return access.Grant{Principal: g.entry.Who(), Allows: g.entry.Allows, Context: g.ctx}, nil
 }
 
-// find returns what a peer's credentials give, or nil.
+// find returns the grant for a peer's credentials, or nil.
 func (c *credentials) find(of access.Credentials) *grant {
 	switch cert := certificateOf(of); {
 	case of.Token != "":
 		h := HashOf(of.Token)
-		// The index tells of a wrong token no more than that; a whole hash is compared in
-		// constant time.
+		// The time of the look-up reveals only the index's prefix of a wrong token; whole
+		// hashes are compared in constant time.
 		g := c.tokens[h.prefix()]
 		if g == nil || subtle.ConstantTimeCompare(g.hash[:], h[:]) != 1 {
 			return nil
@@ -178,8 +178,7 @@ func (c *credentials) find(of access.Credentials) *grant {
 	return nil
 }
 
-// certificateOf returns the certificate that a peer has shown and the endpoint has
-// verified, or nil.
+// certificateOf returns the certificate of a peer, verified by the endpoint, or nil.
 func certificateOf(c access.Credentials) *x509.Certificate {
 	if c.TLS == nil || len(c.TLS.VerifiedChains) == 0 {
 		return nil
@@ -196,7 +195,8 @@ func namesOf(cert *x509.Certificate) []string {
 	return names
 }
 
-// addrOf returns an address without its port, or the zero value where it is none of IP.
+// addrOf returns an address without its port, or the zero value if it is not an IP
+// address.
 func addrOf(a net.Addr) netip.Addr {
 	if a == nil {
 		return netip.Addr{}

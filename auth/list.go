@@ -18,34 +18,34 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// A List is what a file holds.
+// A List is the content of a file.
 type List struct {
 	Entries []Entry
 }
 
-// An Entry is one credential, who gives it and what he may do: see the package's comment.
+// An Entry is a credential and its rights: see the package comment.
 type Entry struct {
 	Name      string // unique; letters, digits, and . _ - between them
-	Principal string // who speaks; "" means Name
+	Principal string // "" means Name
 
-	// The credential: one of them.
+	// The credential: exactly one of these.
 	Token       Hash
 	Certificate string
 	Unix        string
 	Network     netip.Prefix
 
-	// A token's predecessor, which is valid until then.
+	// The token's predecessor, which is valid until then.
 	OldToken   Hash
 	OldExpires time.Time
 
 	// The topics, or patterns of topics, of each right.
 	Send, Read, Admin []string
 
-	Created time.Time // the zero value: not known
+	Created time.Time // zero: unknown
 	Expires time.Time // the zero value: never
 }
 
-// Who returns the principal.
+// Who returns the entry's principal.
 func (e *Entry) Who() string {
 	if e.Principal == "" {
 		return e.Name
@@ -63,16 +63,16 @@ func (l *List) Find(name string) *Entry {
 	return nil
 }
 
-// maxEntries bounds a file, as maxFile does.
+// These limit a file.
 const (
 	maxEntries = 100_000
 	maxFile    = 64 << 20 // bytes
 )
 
-// limits are those of the JSON of a file.
+// limits are for the JSON of a file.
 var limits = codec.Limits{RecordBytes: maxFile, Depth: 4, Items: 100 * maxEntries}
 
-// Parse reads the contents of a file. The error names all that is wrong in its entries.
+// Parse parses the content of a file. The error has all faults of its entries.
 func Parse(b []byte) (*List, error) {
 	start, end, err := json.Codec{}.NewScanner(limits).Next(b)
 	if errors.Is(err, codec.ErrIncomplete) {
@@ -125,7 +125,7 @@ func (l *List) parse(v dict.Value) (faults []error) {
 	return append(faults, l.checkUnique()...)
 }
 
-// checkUnique returns an error for each name and credential that comes twice.
+// checkUnique returns an error for each duplicate name and credential.
 func (l *List) checkUnique() (faults []error) {
 	names, credentials := map[string]bool{}, map[string]string{}
 	for i := range l.Entries {
@@ -144,7 +144,7 @@ func (l *List) checkUnique() (faults []error) {
 	return faults
 }
 
-// credentials returns what tells the entry's credentials from all others.
+// credentials returns keys that identify the entry's credentials.
 func (e *Entry) credentials() (all []string) {
 	for _, h := range []Hash{e.Token, e.OldToken} {
 		if h != (Hash{}) {
@@ -163,7 +163,7 @@ func (e *Entry) credentials() (all []string) {
 	return all
 }
 
-// parse reads an entry.
+// parse parses an entry.
 func (e *Entry) parse(d *dict.Dict) error {
 	var faults []error
 	for key, v := range d.All() {
@@ -175,7 +175,7 @@ func (e *Entry) parse(d *dict.Dict) error {
 	return errors.Join(append(faults, e.Check())...)
 }
 
-// set reads one value of an entry.
+// set sets one field of an entry.
 func (e *Entry) set(key string, v dict.Value) (err error) {
 	switch key {
 	case "send":
@@ -241,7 +241,8 @@ func parseTime(text string) (time.Time, error) {
 	return t, nil
 }
 
-// ParseNetwork reads a network, as 10.1.0.0/16 or 2001:db8::/32, or one address.
+// ParseNetwork parses a network, such as 10.1.0.0/16 or 2001:db8::/32, or a single
+// address.
 func ParseNetwork(text string) (netip.Prefix, error) {
 	if a, err := netip.ParseAddr(text); err == nil && a.Zone() == "" {
 		a = a.Unmap()
@@ -254,10 +255,10 @@ func ParseNetwork(text string) (netip.Prefix, error) {
 	return p, nil
 }
 
-// maxName is how long an entry's name may be, in bytes.
+// maxName is the longest name of an entry, in bytes.
 const maxName = 128
 
-// Check returns an error that says all that is wrong in an entry by itself.
+// Check returns an error with all faults of a single entry.
 func (e *Entry) Check() error {
 	var faults []error
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
@@ -307,7 +308,7 @@ func checkName(name string) error {
 	return nil
 }
 
-// Append appends the contents of a file, with an entry on each line.
+// Append appends the content of a file, with one entry per line.
 func (l *List) Append(dst []byte) []byte {
 	dst = append(dst, "{\"dictwire_tokens\": 1, \"entries\": ["...)
 	for i := range l.Entries {
@@ -316,7 +317,7 @@ func (l *List) Append(dst []byte) []byte {
 		}
 		dst = append(dst, "\n\t"...)
 		line, err := json.Codec{}.Append(dst, l.Entries[i].dict())
-		if err != nil { // texts, and lists of them
+		if err != nil { // it holds only texts and lists of them
 			panic(err)
 		}
 		dst = line
@@ -324,7 +325,7 @@ func (l *List) Append(dst []byte) []byte {
 	return append(dst, "\n]}\n"...)
 }
 
-// dict returns the entry as the file has it.
+// dict returns the entry as it is in the file.
 func (e *Entry) dict() *dict.Dict {
 	d := dict.Of("name", e.Name)
 	text := func(key, value string) {
@@ -367,8 +368,8 @@ func (e *Entry) dict() *dict.Dict {
 	return d
 }
 
-// Allows reports whether the entry gives a right to a topic, or to all topics that a
-// pattern names.
+// Allows reports whether the entry grants a right to a topic, or to all topics of a
+// pattern.
 func (e *Entry) Allows(right access.Right, topic string) bool {
 	var patterns []string
 	switch right {
@@ -382,8 +383,7 @@ func (e *Entry) Allows(right access.Right, topic string) bool {
 	return slices.ContainsFunc(patterns, func(p string) bool { return covers(p, topic) })
 }
 
-// covers reports whether a pattern names a topic, or all topics that another pattern
-// names.
+// covers reports whether a pattern matches a topic, or all topics of another pattern.
 func covers(pattern, topic string) bool {
 	prefix, below := strings.CutSuffix(pattern, "*")
 	switch {

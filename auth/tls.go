@@ -7,19 +7,19 @@ import (
 	"sync/atomic"
 )
 
-// A TLSFiles names the files of a server's TLS, all PEM.
+// A TLSFiles has the names of a server's TLS files, all in PEM.
 type TLSFiles struct {
-	Cert string // the certificate, and those between it and its root
-	Key  string // its private key; "" means that it is in Cert, too
+	Cert string // the certificate, and its intermediate certificates
+	Key  string // the private key; "" means that it is in Cert
 
-	// ClientCA has the roots of clients' certificates: who shows one of theirs is who an
-	// entry with its name says. "" means that clients are not asked for any.
+	// ClientCA has the roots of client certificates. A client with such a certificate is
+	// identified by the entry with its name. "" means that clients are not asked for one.
 	ClientCA string
 }
 
-// A TLS is what a server shows of itself, and whom it believes. When the files change, it
-// is read again, for the handshakes that follow; where they can't be used, that is logged
-// once, and what was read before stays in force.
+// A TLS holds a server's certificate and the roots it trusts. The files are read again
+// when they change, for later handshakes; invalid ones are logged once, and the last
+// valid ones stay in force.
 type TLS struct {
 	*watcher
 
@@ -69,7 +69,7 @@ func (t *TLS) Config() *tls.Config {
 	}
 }
 
-// ReadRoots reads the certificates of a file, in PEM, as those that are believed.
+// ReadRoots reads the certificates in a PEM file as trusted roots.
 func ReadRoots(path string) (*x509.CertPool, error) {
 	b, err := readFile(path)
 	if err != nil {

@@ -7,8 +7,8 @@ import (
 	"encoding/hex"
 )
 
-// A Hash is what is kept of a token: its SHA-256. A token is random, so that nothing
-// slower is needed to keep it from being guessed.
+// A Hash is the SHA-256 of a token. Tokens are random, so no slower hash is needed to
+// prevent guessing.
 type Hash [sha256.Size]byte
 
 // String returns the hash as 64 hexadecimal digits.
@@ -17,8 +17,7 @@ func (h Hash) String() string { return hex.EncodeToString(h[:]) }
 // HashOf returns the hash of a token.
 func HashOf(token string) Hash { return sha256.Sum256([]byte(token)) }
 
-// tokenPrefix is what all tokens begin with, so that programs that look for secrets in
-// the wrong places know one.
+// tokenPrefix begins all tokens, so that secret scanners recognize them.
 const tokenPrefix = "dw_"
 
 // NewToken returns a new token: 256 random bits, as 46 letters, digits, - and _.

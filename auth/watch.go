@@ -8,14 +8,14 @@ import (
 	"time"
 )
 
-// Options are those of what is read from files again when they change.
+// Options configure the watching of files.
 type Options struct {
-	// Every is how often the files are looked at. Zero means every second, negative
-	// never: then Reload alone reads them again.
+	// Every is the interval of checks for changes. Zero means every second; negative
+	// means never, so that only Reload reads the files again.
 	Every time.Duration
 
-	// Logger is told when files were read again, and once why they can't be. Nil
-	// means that nothing is logged.
+	// Logger is told when files were read again, and once why they can't be. Nil disables
+	// it.
 	Logger *slog.Logger
 }
 
@@ -25,12 +25,12 @@ type watcher struct {
 	load  func() error
 	log   *slog.Logger
 
-	watches bool // the files are looked at by themselves
+	watches bool // checks happen by themselves
 
 	mu     sync.Mutex
-	seen   []fs.FileInfo // of the files as they were loaded last; guarded by mu
-	failed string        // why they can't be loaded, "" where they could be; guarded by mu
-	told   bool          // that is logged; guarded by mu
+	seen   []fs.FileInfo // the files as last loaded; guarded by mu
+	failed string        // why they can't be loaded, or ""; guarded by mu
+	told   bool          // failed has been logged; guarded by mu
 	stop   chan struct{}
 	done   chan struct{}
 	once   sync.Once
@@ -73,7 +73,7 @@ func (w *watcher) run(every time.Duration) {
 	}
 }
 
-// look returns what the files are now, links followed; nil for one that is not there.
+// look returns the present state of the files, following links; nil for a missing one.
 func (w *watcher) look() []fs.FileInfo {
 	now := make([]fs.FileInfo, len(w.paths))
 	for i, path := range w.paths {
@@ -82,8 +82,8 @@ func (w *watcher) look() []fs.FileInfo {
 	return now
 }
 
-// check loads the files where they have changed. One that can't be loaded is perhaps half
-// written: that is said when it has not become better by the next time.
+// check loads the files if they have changed. A file that can't be loaded may be half
+// written, so it is logged only if the next check fails, too.
 func (w *watcher) check() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -92,8 +92,8 @@ func (w *watcher) check() {
 	}
 }
 
-// refreshNow loads the files where they have changed, for who can't wait for the next
-// check, and reports whether they had.
+// refreshNow loads the files if they have changed, for callers that can't wait for the
+// next check, and reports whether they had.
 func (w *watcher) refreshNow() bool {
 	if !w.watches {
 		return false
@@ -103,7 +103,7 @@ func (w *watcher) refreshNow() bool {
 	return w.refresh()
 }
 
-// refresh loads the files where they have changed, and reports whether they had. w.mu is
+// refresh loads the files if they have changed, and reports whether they had. w.mu is
 // held.
 func (w *watcher) refresh() (changed bool) {
 	now := w.look()
@@ -141,18 +141,18 @@ func (w *watcher) tell() {
 	}
 }
 
-// Reload reads the files again now. Where they can't be used, what was read before stays
-// in force, and the error says why.
+// Reload reads the files again now. If that fails, the last valid ones stay in force, and
+// the error says why.
 func (w *watcher) Reload() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.seen = w.look()
 	err := w.reload()
-	w.told = err != nil // by the caller
+	w.told = err != nil // the caller is told
 	return err
 }
 
-// Close ends the watch. What was read stays in force.
+// Close stops the checks. What was read stays in force.
 func (w *watcher) Close() error {
 	w.once.Do(func() { close(w.stop) })
 	<-w.done

@@ -1,9 +1,9 @@
-// Package metrics tells Prometheus how a server is:
+// Package metrics exports the state of a server to Prometheus:
 //
 //	http.Handle("/metrics", metrics.Handler(metrics.Options{Server: srv, Store: st}))
 //
-// The list of metrics is fixed, and so is what labels may say: docs/operations.md has
-// it. It is a package of its own, so that nothing else links what it needs.
+// The metrics and the values of labels are fixed: see docs/operations.md. It is a package
+// of its own, so that nothing else links its dependencies.
 package metrics
 
 import (
@@ -23,23 +23,23 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// Options say what is told of.
+// Options say what to export.
 type Options struct {
 	Server  *dictwire.Server
-	Store   store.Store // of the server; a store.Measurer and a store.Accountant tell more
+	Store   store.Store // the server's; more is exported of a store.Measurer and a store.Accountant
 	Version string      // of the program
 }
 
 const (
-	// maxReaders is of how many cursors the lag is told: the first ones by name.
+	// maxReaders is the most cursors whose lag is exported: the first ones by name.
 	maxReaders = 100
 
-	// maxPrincipals is of how many principals it is told what they have stored: those
-	// that have the most.
+	// maxPrincipals is the most principals whose stored bytes are exported: those with
+	// the most.
 	maxPrincipals = 100
 )
 
-// scrapeTime is how long the store may take to answer.
+// scrapeTime limits how long the store may take.
 const scrapeTime = 10 * time.Second
 
 // Handler returns a handler that serves the metrics.
@@ -49,7 +49,7 @@ func Handler(o Options) http.Handler {
 	return promhttp.HandlerFor(r, promhttp.HandlerOpts{MaxRequestsInFlight: 2, ErrorHandling: promhttp.ContinueOnError})
 }
 
-// Collector returns the metrics, for a registry that has others, too.
+// Collector returns the metrics for a registry with other metrics.
 func Collector(o Options) prometheus.Collector { return &collector{Options: o, started: time.Now()} }
 
 type collector struct {
@@ -100,7 +100,8 @@ func (*collector) Describe(ch chan<- *prometheus.Desc) {
 	}
 }
 
-// Collect implements [prometheus.Collector]. What the store can't tell is left out.
+// Collect implements [prometheus.Collector]. Figures that the store can't provide are
+// left out.
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), scrapeTime)
 	defer cancel()
@@ -149,7 +150,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// holds tells what the store holds.
+// holds exports what the store holds.
 func (c *collector) holds(ctx context.Context, gauge func(*prometheus.Desc, float64, ...string)) {
 	list, err := c.Store.Topics(ctx)
 	if err != nil {
@@ -169,7 +170,7 @@ func (c *collector) holds(ctx context.Context, gauge func(*prometheus.Desc, floa
 	gauge(oldest, seconds(first))
 }
 
-// principals tells how much is stored of whom.
+// principals exports how much principals have stored.
 func (c *collector) principals(ctx context.Context, gauge func(*prometheus.Desc, float64, ...string)) {
 	a, ok := c.Store.(store.Accountant)
 	if !ok {
@@ -188,7 +189,7 @@ func (c *collector) principals(ctx context.Context, gauge func(*prometheus.Desc,
 	}
 }
 
-// readers tells how far readers are behind.
+// readers exports the lag of readers.
 func (c *collector) readers(ctx context.Context, gauge func(*prometheus.Desc, float64, ...string)) {
 	list, err := c.Store.Cursors(ctx)
 	if err != nil {
@@ -202,7 +203,7 @@ func (c *collector) readers(ctx context.Context, gauge func(*prometheus.Desc, fl
 	}
 }
 
-// seconds returns a time as Prometheus has it, 0 for none.
+// seconds returns a time in Unix seconds, or 0 for the zero time.
 func seconds(t time.Time) float64 {
 	if t.IsZero() {
 		return 0
@@ -210,18 +211,18 @@ func seconds(t time.Time) float64 {
 	return float64(t.UnixMilli()) / 1e3
 }
 
-// label returns a name as the value of a label, which is UTF-8.
+// label converts a name to a label's value, which must be UTF-8.
 func label(s string) string { return string([]rune(s)) }
 
-// histogram returns what was counted, in units of so many, with a bucket for each power
-// of two within bounds.
+// histogram converts a histogram with values in units of unit, with a bucket for each
+// power of two from 2^from to 2^to.
 func histogram(d *prometheus.Desc, h store.Histogram, unit float64, from, to int) prometheus.Metric {
 	buckets := map[float64]uint64{}
 	var n uint64
 	for i, k := range h.Counts {
 		n += k
 		if i >= from && i <= to {
-			buckets[math.Ldexp(1, i)/unit] = n // all values below it; as good as at most it
+			buckets[math.Ldexp(1, i)/unit] = n // counts values below the bound, which is close enough to "at most"
 		}
 	}
 	return prometheus.MustNewConstHistogram(d, n, float64(h.Sum)/unit, buckets)
