@@ -25,7 +25,7 @@ import (
 
 var (
 	shots = flag.String("page.shots", "", "a directory for pictures of all views of the page")
-	axe   = filepath.Join("..", "..", ".tools", "page", "node_modules", "axe-core", "axe.min.js")
+	axe   = filepath.Join("..", "..", ".tools", "npm", "node_modules", "axe-core", "axe.min.js")
 )
 
 // shop starts a server that has something to show in each view.
