@@ -28,7 +28,7 @@ type browser struct {
 	ids int
 }
 
-func openBrowser(t testing.TB) *browser {
+func openBrowser(t testing.TB, flags ...string) *browser {
 	t.Helper()
 	theirs, ours, err := os.Pipe()
 	if err != nil {
@@ -38,9 +38,9 @@ func openBrowser(t testing.TB) *browser {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+	cmd := exec.CommandContext(t.Context(), "chromium", append(flags, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
 		"--disable-extensions", "--disable-background-networking", "--disable-sync", "--no-first-run", "--window-size=1280,900", "--force-color-profile=srgb", "--no-proxy-server",
-		"--host-resolver-rules=MAP * 127.0.0.1", "--user-data-dir="+t.TempDir(), "--remote-debugging-pipe", "about:blank")
+		"--host-resolver-rules=MAP * 127.0.0.1", "--user-data-dir="+t.TempDir(), "--remote-debugging-pipe", "about:blank")...)
 	cmd.ExtraFiles = []*os.File{theirs, written} // 3 and 4
 	var log bytes.Buffer
 	cmd.Stderr = &log
@@ -201,7 +201,7 @@ func TestBrowser(t *testing.T) {
 	if got := stored(t, s, "t"); got != socketStored {
 		t.Errorf("stored %s", got)
 	}
-	expect("WebSocket", "http://localhost:"+port+"/healthz", strings.Replace(socketScript, "location.href", "location.origin + '/'", 1)+`all()`,
+	expect("WebSocket", "http://localhost:"+port+"/healthz", socketScript("ws://localhost:"+port, "")+`all()`,
 		strings.Replace(socketPrints, socketStored, socketStored+" "+socketStored, 1))
 
 	evil := servePage(t, "<!doctype html><iframe name=frame></iframe>")

@@ -3,6 +3,8 @@ package web_test
 import (
 	"bufio"
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -375,15 +377,19 @@ func TestSocketSlow(t *testing.T) {
 	}
 }
 
-// socketScript is what a page or a program does with the WebSocket of browsers. It prints
-// what it hears, without positions.
-const socketScript = `
+// socketScript is what a page or a program does with the WebSocket of browsers at a URL,
+// where it needs a token, or none. It prints what it hears, without positions.
+func socketScript(url, token string) string {
+	return fmt.Sprintf("const url = %q, token = %q\n", url, token) + socketFunctions
+}
+
+const socketFunctions = `
 function talk(greeting, send, until) {
   return new Promise((resolve) => {
-    const socket = new WebSocket(location.href.replace('http', 'ws') + 'v1/connect', 'dictwire.1')
+    const socket = new WebSocket(url + '/v1/connect', 'dictwire.1')
     const heard = []
     socket.binaryType = 'arraybuffer'
-    socket.onopen = () => socket.send(JSON.stringify(greeting))
+    socket.onopen = () => socket.send(JSON.stringify(token ? {...greeting, token} : greeting))
     socket.onerror = () => resolve('an error')
     socket.onclose = (event) => resolve([...heard, event.code].join(' ').replaceAll('}{', '} {'))
     socket.onmessage = (event) => {
@@ -414,14 +420,66 @@ const (
 func TestSocketNode(t *testing.T) {
 	s := memory.New(nil)
 	addr := start(t, &dictwire.Server{Store: s})
-	node := exec.CommandContext(t.Context(), "node", "--experimental-websocket", "-")
-	node.Env = append(os.Environ(), "NODE_NO_WARNINGS=1")
-	node.Stdin = strings.NewReader("const location = {href: 'http://" + addr + "/'}\n" + socketScript + "all().then(console.log)")
-	out, err := node.CombinedOutput()
-	if got := strings.TrimSpace(string(out)); err != nil || got != socketPrints {
-		t.Errorf("%v %s\nwant %s", err, got, socketPrints)
+	if got := ofNode(t, socketScript("ws://"+addr, "")); got != socketPrints {
+		t.Errorf("%s\nwant %s", got, socketPrints)
 	}
 	if got := stored(t, s, "t"); got != socketStored {
 		t.Errorf("stored %s", got)
+	}
+}
+
+// ofNode returns what the script of sockets prints in Node, with more of the environment.
+func ofNode(t *testing.T, script string, env ...string) string {
+	t.Helper()
+	node := exec.CommandContext(t.Context(), "node", "--experimental-websocket", "-")
+	node.Env = append(append(os.Environ(), "NODE_NO_WARNINGS=1"), env...)
+	node.Stdin = strings.NewReader(script + "all().then(console.log)")
+	out, err := node.CombinedOutput()
+	if err != nil {
+		t.Errorf("%v %s", err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// Within TLS, with a token in the greeting, the WebSockets of Node and of Chromium are as
+// without; and who has no token, or another one, gets nothing.
+func TestSocketTLS(t *testing.T) {
+	const token = "red's token"
+	config, ca := certified(t)
+	key := sha256.Sum256(config.Certificates[0].Leaf.RawSubjectPublicKeyInfo)
+	b := openBrowser(t, "--ignore-certificate-errors-spki-list="+base64.StdEncoding.EncodeToString(key[:]))
+	want := strings.Replace(socketPrints, `"at":34`, fmt.Sprintf(`"at":%d`, 34+len(`,"token":"`+token+`"`)), 1)
+	for name, run := range map[string]func(host, token string) string{
+		"Node": func(host, token string) string {
+			return ofNode(t, socketScript("wss://"+host, token), "NODE_EXTRA_CA_CERTS="+ca)
+		},
+		"Chromium": func(host, token string) string {
+			return b.run("https://"+host+"/healthz", socketScript("wss://"+host, token)+"all()")
+		},
+	} {
+		s := memory.New(nil)
+		srv := &dictwire.Server{
+			Store: s, Dialects: []dictwire.Dialect{web.Dialect}, Logger: slog.New(slog.DiscardHandler),
+			Authorizer: func(_ context.Context, c access.Credentials) (access.Grant, error) {
+				if c.Token != token {
+					return access.Grant{}, dictwire.ErrUnauthenticated
+				}
+				return access.Grant{Principal: "red", Allows: func(access.Right, string) bool { return true }}, nil
+			},
+		}
+		_, port, _ := strings.Cut(servertest.StartAt(t, srv, dictwire.Endpoint{TLS: config}), ":")
+		host := "localhost:" + port
+		for _, wrong := range []string{"", "blue's token"} {
+			got := run(host, wrong)
+			if strings.Count(got, `"code":"unauthenticated"} 1008`) != 3 || strings.Contains(got, `"dictwire":`) || stored(t, s, "*") != "" {
+				t.Errorf("%s with the token %q: %s", name, wrong, got)
+			}
+		}
+		if got := run(host, token); got != want {
+			t.Errorf("%s: %s\nwant %s", name, got, want)
+		}
+		if got := stored(t, s, "t"); got != socketStored {
+			t.Errorf("%s: stored %s", name, got)
+		}
 	}
 }
