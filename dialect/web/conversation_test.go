@@ -1,17 +1,30 @@
 package web_test
 
 import (
+	"bytes"
+	"context"
+	"encoding/json"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/net/http2"
 
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/dialect/web"
 	"github.com/dictwire/dictwire/internal/dialecttest"
+	"github.com/dictwire/dictwire/internal/servertest"
 )
 
 // A request with a key is taken when all of it has come, and nothing of it before,
-// whatever happens to its connection; and a WebSocket's records are taken as they come.
+// whatever happens to its connection, of HTTP/2 among others; and a WebSocket's records are
+// taken as they come.
 func TestConversations(t *testing.T) {
 	const head = "POST /v1/topics/t HTTP/1.1\r\nHost: server\r\nIdempotency-Key: k\r\n"
 	body := `[{"a":1},` + "\n" + `{"a":2}]`
@@ -45,4 +58,113 @@ func TestConversations(t *testing.T) {
 			Send: last, Ends: []int{len(first), len(last)}, Records: []string{"{'a': 1}", "{'a': 2}"},
 		})
 	})
+
+	t.Run("HTTP/2", func(t *testing.T) {
+		c := dialecttest.Conversation{
+			Dialects: []dictwire.Dialect{web.Dialect}, Topic: "t", Multiplexed: true, Silence: 4 * time.Minute, Acked: acked,
+			Records: []string{"{'a': 1}", "{'a': 2}", "{'a': 3}", "{'a': 4}", "{'a': 5}"},
+		}
+		synctest.Test(t, func(t *testing.T) { c.Send = recorded(t) })
+		c.Ends = ends(t, c.Send, map[uint32]int{1: 2, 5: 2, 7: 1})
+		dialecttest.Run(t, c)
+	})
+}
+
+// recorded returns what net/http sends over a connection of HTTP/2: two requests with a
+// key, one of them in parts, between them one that reads, and one without.
+func recorded(t *testing.T) string {
+	p := servertest.InMemory(t, &dictwire.Server{Dialects: []dictwire.Dialect{web.Dialect}}, nil)
+	var sent recorder
+	client := overHTTP2(t)
+	transport := client.Transport.(*http.Transport)
+	transport.DialContext = func(context.Context, string, string) (net.Conn, error) {
+		sent.Conn = p.Dial()
+		return &sent, nil
+	}
+	for _, c := range []struct {
+		method, key string
+		parts       []string
+	}{
+		{"POST", "first", []string{`[{"a":1},{"a":2}]`}},
+		{"GET", "", nil},
+		{"POST", "second", []string{`{"a":3}{`, `"a":`, `4}`}},
+		{"POST", "", []string{`{"a":5}`}},
+	} {
+		body, parts := io.Pipe()
+		r, err := http.NewRequestWithContext(t.Context(), c.method, "http://server/v1/topics/t", body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch {
+		case len(c.parts) == 0:
+			r.Body = nil
+		case len(c.parts) == 1: // with its length
+			r, _ = http.NewRequestWithContext(t.Context(), c.method, r.URL.String(), strings.NewReader(c.parts[0]))
+		default:
+			go func() {
+				for _, part := range c.parts {
+					_, _ = io.WriteString(parts, part)
+				}
+				_ = parts.Close()
+			}()
+		}
+		if c.key != "" {
+			r.Header.Set("Idempotency-Key", c.key)
+		}
+		answer, err := client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(answer.Body)
+		_ = answer.Body.Close()
+		if err != nil || answer.ProtoMajor != 2 || answer.StatusCode != http.StatusOK {
+			t.Errorf("%v %s %s %s", err, answer.Proto, answer.Status, text)
+		}
+		synctest.Wait() // until all is sent
+	}
+	transport.CloseIdleConnections()
+	return sent.all.String()
+}
+
+// A recorder keeps what is written to a connection.
+type recorder struct {
+	net.Conn
+	all bytes.Buffer
+}
+
+func (r *recorder) Write(b []byte) (int, error) {
+	r.all.Write(b)
+	return r.Conn.Write(b)
+}
+
+// ends returns where the requests end that a client of HTTP/2 sends: a place for each of
+// their records, of which there are so many in each stream.
+func ends(t *testing.T, send string, records map[uint32]int) (all []int) {
+	left := strings.NewReader(strings.TrimPrefix(send, http2.ClientPreface))
+	for f := http2.NewFramer(nil, left); left.Len() > 0; {
+		frame, err := f.ReadFrame()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if data, ok := frame.(*http2.DataFrame); ok && data.StreamEnded() {
+			all = append(all, slices.Repeat([]int{len(send) - left.Len()}, records[data.StreamID])...)
+		}
+	}
+	return all
+}
+
+// acked returns how many records the answers in what a server of HTTP/2 says are about.
+func acked(told string) (n int) {
+	f := http2.NewFramer(nil, strings.NewReader(told))
+	for {
+		frame, err := f.ReadFrame()
+		if err != nil {
+			return n
+		}
+		if data, ok := frame.(*http2.DataFrame); ok {
+			var answer struct{ Accepted int }
+			_ = json.Unmarshal(data.Data(), &answer) // the others are what was read
+			n += answer.Accepted
+		}
+	}
 }
