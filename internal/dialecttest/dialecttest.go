@@ -281,7 +281,9 @@ func Fuzz(t *testing.T, dialects []dictwire.Dialect, b []byte, cut int) {
 	said := make([]string, 2)
 	for i, parts := range [][]string{{string(b)}, {string(b[:cut]), string(b[cut:])}} {
 		p := servertest.InMemory(t, &dictwire.Server{Dialects: dialects}, nil)
-		p.Say(parts...)
+		conn := p.Dial()
+		_ = conn.SetReadDeadline(time.Now().Add(time.Minute)) // a reader that follows goes on
+		new(Conversation).say(&served{Peer: p}, conn.(halfCloser), parts...)
 		said[i] = fmt.Sprint(p.Stored("*"))
 		if after := fmt.Sprint(p.Say(`{"dictwire":1,"topic":"after"}`+"\n{}\n"), p.Stored("after")); !strings.Contains(after, "[{}]") {
 			t.Errorf("%q: the next session is told %s", b, after)
