@@ -2,6 +2,7 @@ package web_test
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -101,6 +102,11 @@ func TestHostileRequests(t *testing.T) {
 	}
 }
 
+// chunk is a chunk of a body: n times the same.
+func chunk(what string, n int) string {
+	return fmt.Sprintf("%x\r\n%s\r\n", n*len(what), strings.Repeat(what, n))
+}
+
 // A client that stops at any stage is not waited for for long; what has come whole by
 // then is stored.
 func TestSlow(t *testing.T) {
@@ -119,6 +125,9 @@ func TestSlow(t *testing.T) {
 		"in a record":             {send: post + "Content-Length: 14\r\n\r\n{\"a\":1}{\"b\"", most: 62 * time.Second, status: "408", stored: `{"a":1}`},
 		"in a record, by bytes":   {send: post + "Content-Length: 1000\r\n\r\n{\"a\":1}{\"b\":\"", again: "x", most: 63 * time.Second, status: "408", stored: `{"a":1}`},
 		"in a chunk":              {send: post + "Transfer-Encoding: chunked\r\n\r\n8\r\n{\"a\":1}", most: 62 * time.Second, status: "408"},
+		"white space without end": {send: post + "Transfer-Encoding: chunked\r\n\r\n", again: "1\r\n \r\n", most: 63 * time.Second, status: "408"},
+		"a record without end":    {send: post + "Transfer-Encoding: chunked\r\n\r\nd\r\n{\"a\":1}{\"b\":\"\r\n", again: chunk("x", 4<<10), most: 63 * time.Second, status: "408", stored: `{"a":1}`},
+		"a key, and no end":       {send: post + "Idempotency-Key: k\r\nTransfer-Encoding: chunked\r\n\r\n", again: chunk(`{"a":1}`, 32<<10), most: 63 * time.Second, status: "413"},
 		"in gzip":                 {send: post + "Content-Encoding: gzip\r\nContent-Length: 100\r\n\r\n\x1f\x8b", most: 12 * time.Second, status: "408"},
 		"with a key":              {send: post + "Idempotency-Key: k\r\nContent-Length: 14\r\n\r\n{\"a\":1}{\"b\"", most: 62 * time.Second, status: "408"},
 		"a body that nobody want": {send: post + "Content-Type: image/png\r\nContent-Length: 100\r\n\r\n", most: 3 * time.Second, status: "415"},
@@ -172,23 +181,27 @@ func TestBombs(t *testing.T) {
 	s := memory.New(nil)
 	addr := start(t, &dictwire.Server{Store: s, MaxMemory: 16 << 20})
 	const much = 9 << 20
-	many := gzipped(t, strings.Repeat(`{"x":"`+strings.Repeat("x", 1000)+`"}`, much>>10))
-	for name, body := range map[string]string{
-		"white space":   gzipped(t, strings.Repeat(" ", much)),
-		"many records":  many,
-		"one record":    gzipped(t, `{"x":"`+strings.Repeat("x", much)+`"}`),
-		"in itself":     gzipped(t, many),
-		"many members":  strings.Repeat(gzipped(t, ""), 10_000),
-		"with a key":    many,
-		"one, as bytes": gzipped(t, "\xa1\x61x\x5b\x00\x00\x00\x00\x01\x00\x00\x00"+strings.Repeat("\x00", much)),
-	} {
-		header := "Content-Encoding: gzip"
-		if name == "with a key" {
-			header += "\nIdempotency-Key: k"
-		}
-		r, text := do(t, addr, ask{body: body, header: header})
-		if r.StatusCode < 400 || r.StatusCode >= 500 || len(text) > 2000 {
-			t.Errorf("%s: %d %.300s", name, r.StatusCode, text)
+	for encoding, compressed := range map[string]func(testing.TB, string) string{"gzip": gzipped, "zstd": zstandard, "deflate": deflated} {
+		many := compressed(t, strings.Repeat(`{"x":"`+strings.Repeat("x", 1000)+`"}`, much>>10))
+		for name, body := range map[string]string{
+			"white space":       compressed(t, strings.Repeat(" ", much)),
+			"many records":      many,
+			"one record":        compressed(t, `{"x":"`+strings.Repeat("x", much)+`"}`),
+			"in itself":         compressed(t, many),
+			"many members":      strings.Repeat(compressed(t, ""), 10_000),
+			"with a key":        many,
+			"one, as bytes":     compressed(t, "\xa1\x61x\x5b\x00\x00\x00\x00\x01\x00\x00\x00"+strings.Repeat("\x00", much)),
+			"a window of 2^29":  "\x28\xb5\x2f\xfd\x00\x98\x11\x00\x00{}",
+			"a content of 2^40": "\x28\xb5\x2f\xfd\xe0\x00\x00\x00\x00\x00\x01\x00\x00\x11\x00\x00{}",
+		} {
+			header := "Content-Encoding: " + encoding
+			if name == "with a key" {
+				header += "\nIdempotency-Key: k"
+			}
+			r, text := do(t, addr, ask{body: body, header: header})
+			if r.StatusCode < 400 || r.StatusCode >= 500 || len(text) > 2000 {
+				t.Errorf("%s, %s: %d %.300s", encoding, name, r.StatusCode, text)
+			}
 		}
 	}
 	r, text := do(t, addr, ask{body: `{"a":1}`})

@@ -140,6 +140,20 @@ func gzipped(t testing.TB, text string) string {
 	return packed(t, w, &b, text)
 }
 
+func zstandard(t testing.TB, text string) string {
+	var b bytes.Buffer
+	w, err := zstd.NewWriter(&b, zstd.WithZeroFrames(true))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return packed(t, w, &b, text)
+}
+
+func deflated(t testing.TB, text string) string {
+	var b bytes.Buffer
+	return packed(t, zlib.NewWriter(&b), &b, text)
+}
+
 // encoded returns a dictionary in a format.
 func encoded(t testing.TB, c codec.Codec, d *dict.Dict) string {
 	t.Helper()
@@ -166,9 +180,8 @@ func TestPost(t *testing.T) {
 	}
 	rich := dict.Of("a", set)
 	const asJSON = "Content-Type: application/json"
-	var zlibbed, flated, zstded bytes.Buffer
+	var flated bytes.Buffer
 	flater, _ := flate.NewWriter(&flated, 9)
-	zstder, _ := zstd.NewWriter(&zstded)
 	for _, c := range []struct {
 		name   string
 		ask    ask
@@ -190,9 +203,9 @@ func TestPost(t *testing.T) {
 		{"what would be a greeting", ask{body: `{"dictwire":1}`}, 200, accepted(1), `{"dictwire":1}`},
 		{"gzip", ask{body: gzipped(t, `{"a":1}`), header: "Content-Encoding: gzip"}, 200, accepted(1), `{"a":1}`},
 		{"gzip of two members", ask{body: gzipped(t, `{"a":1}`) + gzipped(t, `{"b":2}`), header: "Content-Encoding: gzip"}, 200, accepted(2), `{"a":1} {"b":2}`},
-		{"deflate", ask{body: packed(t, zlib.NewWriter(&zlibbed), &zlibbed, `{"a":1}`), header: "Content-Encoding: deflate"}, 200, accepted(1), `{"a":1}`},
+		{"deflate", ask{body: deflated(t, `{"a":1}`), header: "Content-Encoding: deflate"}, 200, accepted(1), `{"a":1}`},
 		{"deflate without zlib", ask{body: packed(t, flater, &flated, `{"a":1}`), header: "Content-Encoding: deflate"}, 200, accepted(1), `{"a":1}`},
-		{"zstd", ask{body: packed(t, zstder, &zstded, `{"a":1}`), header: "Content-Encoding: zstd"}, 200, accepted(1), `{"a":1}`},
+		{"zstd", ask{body: zstandard(t, `{"a":1}`), header: "Content-Encoding: zstd"}, 200, accepted(1), `{"a":1}`},
 
 		{
 			"one of several is bad",
