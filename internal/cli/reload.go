@@ -13,8 +13,11 @@ import (
 var reloaded = []string{
 	"max-conns", "max-host-conns", "max-record-rate", "max-byte-rate",
 	"first-timeout", "open-timeout", "idle-timeout", "record-timeout", "write-timeout", "grace",
-	"keep-age", "keep-bytes", "schema", "quiet",
+	"keep-age", "keep-bytes", "max-stored", "schema", "quiet",
 }
+
+// notInMemory are those of them that a store in memory takes at the start.
+var notInMemory = []string{"keep-age", "keep-bytes", "max-stored"}
 
 // reload reads the settings again, applies those that can change, and names those that
 // can't. If any is wrong, nothing changes.
@@ -35,7 +38,7 @@ func (s *serve) reload() {
 		if was := before.Lookup(f.Name); was.Value.String() == f.Value.String() || isOfDoor(f.Name) {
 			return
 		}
-		if slices.Contains(reloaded, f.Name) && (!s.inMemory || f.Name != "keep-bytes" && f.Name != "keep-age") {
+		if slices.Contains(reloaded, f.Name) && (!s.inMemory || !slices.Contains(notInMemory, f.Name)) {
 			now = append(now, f.Name)
 		} else {
 			later = append(later, f.Name)
@@ -48,6 +51,9 @@ func (s *serve) reload() {
 	}
 	s.srv.Reload(c.of.server())
 	s.kept.Store(&c.of.keep)
+	if s.disk != nil {
+		s.disk.SetMaxStoredBytes(int64(c.of.maxStored.byteSize))
+	}
 	s.grace, s.quiet = c.of.grace, c.of.quiet
 	s.current = next
 	s.say("reloaded: %s", changesOf(now))

@@ -80,6 +80,7 @@ type serve struct {
 
 	current  *cobra.Command // the command with the settings in force
 	inMemory bool           // the store is in memory; its retention can't be reloaded
+	disk     *log.Store     // the store if it is on disk, otherwise nil
 
 	// more returns further errors in the settings. Nil means none.
 	more func() error
@@ -414,6 +415,7 @@ func (s *serve) openStore(ctx context.Context, logger *slog.Logger) (closingStor
 	if err := s.checkKind(ctx, st); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", dir, err), st.Close())
 	}
+	s.disk = st
 	guard(dir, s.say)
 	const engine = 64 << 20
 	limitHeap(int64(s.maxMemory) + engine)

@@ -130,6 +130,8 @@ type Store struct {
 	reserve   reserve
 	measured  measured
 
+	maxStoredBytes atomic.Int64 // as in the options
+
 	appendings   sync.Pool    // of *appending
 	trimMu       sync.Mutex   // one trim, checkpoint or carry at a time
 	carried      uint64       // all states of frames up to this one were carried; guarded by trimMu
@@ -198,6 +200,7 @@ func newStore(dir string, opts Options) *Store {
 		committer:  committer{landing: make(chan struct{}, 1)},
 	}
 	s.quotas = newQuotas(&s.opts)
+	s.maxStoredBytes.Store(opts.MaxStoredBytes)
 	return s
 }
 

@@ -134,11 +134,14 @@ func (s *Store) isCounted() bool {
 	return true
 }
 
+// SetMaxStoredBytes changes [Options.MaxStoredBytes] for all later appends.
+func (s *Store) SetMaxStoredBytes(n int64) { s.maxStoredBytes.Store(n) }
+
 // maxStored returns the most that an owner may have stored, or 0 if only the reserve
 // limits it.
 func (s *Store) maxStored(owner string) uint64 {
 	nobody := owner == "" || owner == store.Anonymous
-	switch limit := s.opts.MaxStoredBytes; {
+	switch limit := s.maxStoredBytes.Load(); {
 	case limit < 0 || limit == 0 && nobody:
 		return 0
 	case limit > 0:
