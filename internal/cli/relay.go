@@ -27,7 +27,7 @@ type relaying struct {
 
 func relayCommand() *cobra.Command {
 	r := &relaying{serve: serve{fresh: relayCommand}}
-	r.print = choice{value: "none"}
+	r.print, r.store.name = choice{value: "none"}, "dictwire-relay"
 	r.beside, r.prepare, r.more = r.pass, r.own, r.checkRelay
 	cmd := &cobra.Command{
 		Use:   "relay [ADDRESS]",
@@ -43,7 +43,9 @@ func relayCommand() *cobra.Command {
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				r.to = args[0]
+				if err := give(cmd, "to", args[0]); err != nil {
+					return err
+				}
 			}
 			return r.run(cmd)
 		},
@@ -61,13 +63,6 @@ func relayCommand() *cobra.Command {
 func (r *relaying) run(cmd *cobra.Command) error {
 	if err := r.readIdentity(cmd); err != nil {
 		return err
-	}
-	if r.store.dir == "" {
-		dir, err := r.store.path()
-		if err != nil {
-			return err
-		}
-		r.store.dir = dir + "-relay"
 	}
 	return r.serve.run(cmd)
 }

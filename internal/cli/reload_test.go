@@ -138,6 +138,20 @@ func TestReloadNamesAll(t *testing.T) {
 	}
 }
 
+// The address that a relay has as an argument is no change, nor is its default directory.
+func TestReloadOfRelay(t *testing.T) {
+	r := newReloading(t, relayCommand, "")
+	if err := give(r.current, "to", "127.0.0.1:1"); err != nil {
+		t.Fatal(err)
+	}
+	if dir, err := r.store.path(); err != nil || filepath.Base(dir) != "dictwire-relay" {
+		t.Errorf("it stores in %s, %v", dir, err)
+	}
+	if now, later := r.hangUp(); len(now)+len(later) > 0 {
+		t.Errorf("nothing has changed, and it says %q and %q", now, later)
+	}
+}
+
 // needs returns what else a file has to say where it says something of a flag.
 func needs(name string) string {
 	switch {

@@ -84,6 +84,16 @@ const fromAnnotation = "dictwire_from"
 // givenAnnotation is where settle keeps a flag's value from the command line.
 const givenAnnotation = "dictwire_given"
 
+// give sets a flag to the argument that stands for it on the command line.
+func give(cmd *cobra.Command, name, value string) error {
+	f := cmd.Flags().Lookup(name)
+	if f.Annotations == nil {
+		f.Annotations = make(map[string][]string)
+	}
+	f.Annotations[givenAnnotation] = []string{value}
+	return f.Value.Set(value)
+}
+
 // given reports whether a flag is on the command line.
 func given(cmd *cobra.Command, name string) bool {
 	f := cmd.Flag(name)

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,7 +41,10 @@ func group(cmd *cobra.Command, below ...*cobra.Command) *cobra.Command {
 }
 
 // A storeFlag is the directory of a store.
-type storeFlag struct{ dir string }
+type storeFlag struct {
+	dir  string
+	name string // of the default directory; "" means dictwire
+}
 
 func (f *storeFlag) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.dir, "store", "", "`directory` of the store (default dictwire in $XDG_STATE_HOME or ~/.local/state)")
@@ -59,7 +63,7 @@ func (f *storeFlag) path() (string, error) {
 		}
 		state = filepath.Join(home, ".local", "state")
 	}
-	return filepath.Join(state, "dictwire"), nil
+	return filepath.Join(state, cmp.Or(f.name, "dictwire")), nil
 }
 
 // directory returns the directory of a store on disk.
