@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/dictwire/dictwire/store"
 	"github.com/dictwire/dictwire/store/nats"
 )
 
@@ -25,7 +26,7 @@ type natsFlags struct {
 
 func (f *natsFlags) add(flags *pflag.FlagSet) {
 	f.prefix, f.replicas = "dictwire", 3
-	flags.StringVar(&f.prefix, "nats-prefix", f.prefix, "`name` of the stream of --store nats://…, with which its subjects begin")
+	flags.StringVar(&f.prefix, "nats-prefix", f.prefix, "`name` of the stream of a store at nats://…, with which its subjects begin")
 	flags.Var(&f.replicas, "nats-replicas", "how many nodes have each message, where the stream is made: 1, 3 or 5")
 	flags.Var(&f.maxBytes, "nats-max-bytes", "most `bytes` of the stream, where it is made; when it is full, nothing is stored")
 	flags.BoolVar(&f.synced, "nats-synced", false, "says that all nodes have the option sync_interval: always, so that acknowledged records survive the loss of power of all of them")
@@ -58,6 +59,9 @@ func (s *serve) openBroker(ctx context.Context, logger *slog.Logger) (closingSto
 	}
 	o.Fatal = s.die
 	st, err := nats.Open(ctx, s.store.dir, o)
+	if errors.Is(err, store.ErrHalf) {
+		return nil, hinted(err)
+	}
 	if err != nil {
 		return nil, hintError{err, "--store names the nodes of a NATS cluster with JetStream, as nats://a:4222,b:4222,c:4222"}
 	}

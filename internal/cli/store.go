@@ -29,7 +29,7 @@ func storeCommand() *cobra.Command {
 			"  dictwire store check --store /var/lib/dictwire\n" +
 			"  dictwire store export --topic orders --from 24h >orders.ndjson\n" +
 			"  dictwire store trim orders --before 30d",
-	}, storeInfoCommand(), storeCheckCommand(), storeBackupCommand(), storeExportCommand(), storeTrimCommand(), storeDropCommand(), storeForgetCommand(), storeRestoredCommand())
+	}, storeInfoCommand(), storeCheckCommand(), storeBackupCommand(), storeCopyCommand(), storeExportCommand(), storeTrimCommand(), storeDropCommand(), storeForgetCommand(), storeRestoredCommand())
 }
 
 // group makes cmd a command that only has others below it.
@@ -125,6 +125,8 @@ func hinted(err error) error {
 		return hintError{err, "the dictwire that wrote it reads it: its store export, sent to a new store, keeps the records"}
 	case errors.As(err, &version):
 		return hintError{err, "the dictwire that wrote it reads it, and so does a newer one"}
+	case errors.Is(err, store.ErrHalf):
+		return hintError{err, "dictwire store copy, as it was begun, goes on with it"}
 	case errors.Is(err, log.ErrDamaged):
 		return hintError{err, "dictwire store check --salvage makes the rest readable"}
 	case errors.Is(err, fs.ErrPermission):

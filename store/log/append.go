@@ -172,14 +172,7 @@ func (a *appending) encode(s *Store, blocks []*store.Block, results []store.Resu
 			t, names.Owner(b), i, uint64(len(b.Lengths)), uint64(len(b.Data)), uint64(len(d.buf) - from), weigh(len(d.buf) - from),
 		})
 	}
-	d.finish()
-	overhead := uint64(d.size())
-	for i := range a.blocks {
-		overhead -= a.blocks[i].size
-	}
-	for i := range a.blocks { // see frame.overhead
-		a.blocks[i].size += overhead / uint64(len(a.blocks))
-	}
+	a.finish()
 	for i := range a.numbers {
 		if n := &a.numbers[i]; n.After.Next != n.Before.Next {
 			from := len(a.keys)

@@ -65,6 +65,7 @@ type commit struct {
 	*draft
 	blocks  []drafted // of the frame
 	changes []change  // done when the frame is durable, before anything after it is sealed
+	time    int64     // when its blocks were taken; zero means when they are written
 	then    func()    // done when it is durable, before anything is sealed after it
 	says    said      // about older segments
 	vital   bool      // it frees disk space, and may use the reserved room
@@ -73,6 +74,19 @@ type commit struct {
 	off   int64 // in the segment
 	err   error
 	turn  chan bool // of capacity 1: true tells the waiter to lead, false that m is done; nil if nobody waits
+}
+
+// finish finishes the frame, and adds to the size of each block its share in what else is
+// in it: see frame.overhead.
+func (m *commit) finish() {
+	m.draft.finish()
+	overhead := uint64(m.size())
+	for i := range m.blocks {
+		overhead -= m.blocks[i].size
+	}
+	for i := range m.blocks {
+		m.blocks[i].size += overhead / uint64(len(m.blocks))
+	}
 }
 
 // A drafted describes a block that is about to be written.
@@ -288,7 +302,9 @@ func (s *Store) write() (g group, err error) {
 		}
 	}
 	g.segment = c.active
-	c.time = max(c.time, s.opts.Now().UnixNano())
+	if !s.half.Load() {
+		c.time = max(c.time, s.opts.Now().UnixNano())
+	}
 	at := c.off
 	buf := c.buf[:0]
 	flush := func() {
@@ -298,6 +314,7 @@ func (s *Store) write() (g group, err error) {
 		buf = buf[:0]
 	}
 	for _, m := range g.commits {
+		c.time = max(c.time, m.time)
 		m.place, m.off = place{seq: c.seq, synced: c.synced.Load(), pos: c.pos, time: c.time}, c.off
 		b := m.seal(c.active.seed, c.off, m.place)
 		c.seq++

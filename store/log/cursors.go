@@ -168,10 +168,7 @@ func (s *Store) within(p store.Position) error {
 // save saves the position of a cursor. by is how many cursors it adds. The cursor's lock
 // is held.
 func (s *Store) save(c store.CursorName, p store.Position, by int) error {
-	v := binary.LittleEndian.AppendUint64(nil, p.Block)
-	v = binary.LittleEndian.AppendUint32(v, p.Index)
-	v = binary.LittleEndian.AppendUint64(v, uint64(s.opts.Now().UnixNano()))
-	return s.set(cursorKey(c), v, by)
+	return s.set(cursorKey(c), encodeCursor(p, s.opts.Now()), by)
 }
 
 // set changes one state.

@@ -105,4 +105,7 @@
 // so that the remaining segments still say everything. The same is done before a segment
 // is rewritten, since only its blocks are copied.
 // blocks alone are copied.
+//
+// In a copy of another store, each frame says how far the copy is with it, and has the
+// time at which the other store took its blocks: see store.Importer.
 package log

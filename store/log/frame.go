@@ -39,10 +39,13 @@ const (
 	kindGone                 // the place of a trimmed block, in a rewritten segment
 	kindHole                 // the place of something unreadable, in a rewritten segment
 	kindRewritten            // segments that were rewritten into another file
+	kindImported             // a block of another store, without its producer's state
 	kinds
 )
 
-func (i *item) isBlock() bool { return i.kind == kindBlock || i.kind == kindRejected }
+func (i *item) isBlock() bool {
+	return i.kind == kindBlock || i.kind == kindRejected || i.kind == kindImported
+}
 
 // positions returns how many positions the item takes.
 func (i *item) positions() uint64 {

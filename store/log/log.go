@@ -73,6 +73,10 @@ type Options struct {
 	// instead of naming other records. Cursors are kept.
 	Restored bool
 
+	// Import opens a store that is half a copy of another one, so that the copy can go
+	// on: see store.Importer.
+	Import bool
+
 	// Damaged is called for damage that Open finds, until it is salvaged. Nil disables
 	// it.
 	Damaged func(Damage)
@@ -132,6 +136,8 @@ type Store struct {
 
 	maxStoredBytes atomic.Int64 // as in the options
 
+	importing    sync.Mutex   // one import at a time
+	half         atomic.Bool  // it is half a copy of another store: frames have the times of its blocks
 	appendings   sync.Pool    // of *appending
 	trimMu       sync.Mutex   // one trim, checkpoint or carry at a time
 	carried      uint64       // all states of frames up to this one were carried; guarded by trimMu
@@ -152,8 +158,8 @@ type Store struct {
 
 // Open opens the store in a directory, and creates it if there is none. The error wraps
 // store.ErrLocked if another process has it open, storedir.ErrForeign if the directory
-// holds something else, storedir.ErrReserve if Options.Reserve leaves no space, and
-// ErrDamaged if files are missing.
+// holds something else, storedir.ErrReserve if Options.Reserve leaves no space,
+// store.ErrHalf if it is half a copy, and ErrDamaged if files are missing.
 func Open(ctx context.Context, dir string, o *Options) (*Store, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
@@ -173,6 +179,8 @@ func Open(ctx context.Context, dir string, o *Options) (*Store, error) {
 		s := newStore(dir, opts)
 		s.hidden = hidden
 		switch err := s.open(); {
+		case err == nil && s.half.Load() && !opts.Import:
+			return nil, fmt.Errorf("store: open %s: %w", dir, errors.Join(store.ErrHalf, s.Close()))
 		case err == nil:
 			return s, nil
 		case errors.Is(err, store.ErrLocked):

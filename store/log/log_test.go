@@ -61,6 +61,23 @@ func TestStore(t *testing.T) {
 			return open(t, log.Options{FS: crashfs.New(1), KeepEvery: -1})
 		},
 		Reopen: reopen,
+		Importing: func(t testing.TB) (storetest.Importing, func(bool) (storetest.Importing, error)) {
+			o := log.Options{FS: crashfs.New(1), KeepEvery: -1, Import: true}
+			s := open(t, o)
+			return s, func(goesOn bool) (storetest.Importing, error) {
+				if err := s.Close(); err != nil {
+					t.Fatal(err)
+				}
+				o.Import = goesOn
+				again, err := log.Open(t.Context(), "store", &o)
+				if err != nil {
+					return nil, err
+				}
+				s = again
+				t.Cleanup(func() { _ = again.Close() })
+				return s, nil
+			}
+		},
 		Bounded: func(t testing.TB, n int) store.Store {
 			return open(t, log.Options{FS: crashfs.New(1), KeepEvery: -1, MaxTopics: n, MaxProducers: n, MaxCursors: n})
 		},

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"slices"
+
+	"github.com/dictwire/dictwire/store"
 )
 
 // viewTries is how often a store that seems damaged is opened again. Another process may
@@ -32,6 +34,9 @@ func openReadOnly(ctx context.Context, dir string, o Options) (*Store, error) {
 		}
 		if err != nil {
 			return nil, fmt.Errorf("store: open %s: %w", dir, errors.Join(err, s.release()))
+		}
+		if s.half.Load() && !o.Import {
+			return nil, fmt.Errorf("store: open %s: %w", dir, errors.Join(store.ErrHalf, s.release()))
 		}
 		s.tellDamage()
 		return s, nil

@@ -37,6 +37,11 @@ func (s *Store) replay(r *recovery, applied uint64, rebuild bool) error {
 		}
 	}
 	p.flush()
+	if c, err := s.imported(); err != nil {
+		return err
+	} else if c != (store.Copied{}) || s.opts.Import {
+		s.half.Store(!c.Complete)
+	}
 	s.states.mu.Lock()
 	s.states.seq = s.committer.seq - 1
 	s.states.mu.Unlock()
@@ -161,7 +166,7 @@ func (p *replayer) frame(f *frame, damaged bool) error {
 	for i := range f.items {
 		it := &f.items[i]
 		switch it.kind {
-		case kindBlock, kindRejected:
+		case kindBlock, kindRejected, kindImported:
 			if err := p.replayBlock(f, it, pos, damaged); err != nil {
 				return err
 			}
@@ -194,7 +199,7 @@ func (p *replayer) replayBlock(f *frame, it *item, pos uint64, damaged bool) err
 		s.topics.stored.add(names.Owner(b), weigh(len(it.data)))
 	}
 	t.next = max(t.next, pos+1)
-	if b.Producer.IsZero() {
+	if b.Producer.IsZero() || it.kind == kindImported {
 		return nil
 	}
 	r, err := p.producer(b.Producer)

@@ -51,6 +51,7 @@ const (
 	prefixCursor   = 'c'
 	prefixExpiry   = 'e' // producers by expiry; derived, not in the log
 	prefixCount    = 'n' // numbers of a principal's names; derived, not in the log
+	prefixImport   = 'i' // how far a copy of another store is
 	prefixMeta     = 'm'
 	prefixProducer = 'p'
 	prefixRejected = 'r'

@@ -17,6 +17,7 @@
 //	P.t.<topic>              a topic, by its hash, and how far it was trimmed
 //	P.c.<cursor>             a cursor, by its hash
 //	P.f.<server>             a server, as long as it is there
+//	P.i                      how far a copy of another store is
 //	P.m                      barriers
 //
 // A position is a sequence of the stream. A block is a message with the layout of

@@ -18,6 +18,7 @@ import (
 //	P.t.<topic>           a topic, by its hash, and how far it was trimmed
 //	P.c.<cursor>          a cursor, by its hash
 //	P.f.<front>           a server, as long as it is there
+//	P.i                   how far a copy of another store is
 //	P.m                   barriers
 type layout struct{ prefix string }
 
@@ -30,6 +31,7 @@ func (l layout) topic(name string) string       { return l.prefix + ".t." + hash
 func (l layout) cursor(id string) string        { return l.prefix + ".c." + id }
 func (l layout) cursors() string                { return l.prefix + ".c.*" }
 func (l layout) front(id string) string         { return l.prefix + ".f." + id }
+func (l layout) imported() string               { return l.prefix + ".i" }
 func (l layout) barrier() string                { return l.prefix + ".m" }
 func (l layout) knownOf(hash string) string     { return l.prefix + ".k." + hash + ".*" }
 

@@ -58,6 +58,13 @@ type Options struct {
 	// means that all is kept.
 	Keep func(topic string) (age time.Duration, bytes uint64)
 
+	// Import opens a store that is half a copy of another one, which is to go on: see
+	// store.Importer.
+	Import bool
+
+	// Unserved says that nobody is served by this Store: see Others.
+	Unserved bool
+
 	// Fatal is called when the stream is another one than that which was opened, or is
 	// gone: nothing that this Store knows holds any more. Nil means that methods return
 	// store.ErrUnavailable alone.
@@ -82,6 +89,8 @@ type Store struct {
 	logger   *slog.Logger
 	fatal    func(error)
 	keeps    func(topic string) (age time.Duration, bytes uint64)
+	unserved bool // nobody is served
+	imports  bool // a copy of another store into this one goes on
 
 	ctx  context.Context //nolint:containedctx // the store's life
 	end  context.CancelCauseFunc
@@ -107,6 +116,9 @@ type Store struct {
 	shrinkage map[string]*store.Shrinkage // guarded by mu: by topics
 	fences    map[string]*fences          // guarded by mu: of what is being claimed here
 	round     *round                      // guarded by mu: the barrier that will be next
+	half      bool                        // guarded by mu: it is half a copy of another store
+	opened    bool                        // guarded by mu: Open knows what there was
+	step      step                        // guarded by mu: of such a copy, the last one that was made here
 
 	rounds   sync.Mutex    // held while a barrier is on its way
 	trimming chan struct{} // held by a trim
@@ -129,7 +141,7 @@ func Open(ctx context.Context, servers string, o *Options) (*Store, error) {
 	var name [6]byte
 	_, _ = rand.Read(name[:])
 	s := &Store{
-		layout: layout{o.Prefix}, replicas: o.Replicas, synced: o.Synced, front: hex.EncodeToString(name[:]), logger: o.Logger, fatal: o.Fatal, keeps: o.Keep,
+		layout: layout{o.Prefix}, replicas: o.Replicas, synced: o.Synced, front: hex.EncodeToString(name[:]), logger: o.Logger, fatal: o.Fatal, keeps: o.Keep, unserved: o.Unserved, imports: o.Import,
 		topics: map[string]*topic{}, producers: map[string]bool{}, cursorsOf: map[string]bool{}, changed: make(chan struct{}),
 		writing: map[string]*writing{}, cursors: map[string]*cursor{}, shrinkage: map[string]*store.Shrinkage{}, fences: map[string]*fences{},
 		head: 1, trimming: make(chan struct{}, 1),
@@ -171,6 +183,13 @@ func Open(ctx context.Context, servers string, o *Options) (*Store, error) {
 	s.work.Go(s.retain)
 	if err := s.catchUp(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: reading what there is: %w", s.where(), err), s.Close())
+	}
+	s.mu.Lock()
+	s.opened = true
+	refused := s.refused()
+	s.mu.Unlock()
+	if refused {
+		return nil, errors.Join(fmt.Errorf("%s: %w", s.where(), store.ErrHalf), s.Close())
 	}
 	return s, nil
 }

@@ -51,6 +51,25 @@ func (b *broker) driver() storetest.Driver {
 			}
 			return b.open(t, o)
 		},
+		Importing: func(t testing.TB) (storetest.Importing, func(bool) (storetest.Importing, error)) {
+			o := b.fresh()
+			o.Import = true
+			s := b.open(t, o).(*nats.Store)
+			return s, func(goesOn bool) (storetest.Importing, error) {
+				if err := s.Close(); err != nil {
+					t.Fatal(err)
+				}
+				next := *o
+				next.Import = goesOn
+				again, err := nats.Open(t.Context(), b.urls, &next)
+				if err != nil {
+					return nil, err
+				}
+				s = again
+				t.Cleanup(func() { _ = again.Close() })
+				return s, nil
+			}
+		},
 		Bounded: func(t testing.TB, n int) store.Store {
 			o := b.fresh()
 			o.MaxTopics, o.MaxProducers, o.MaxCursors = n, n, n

@@ -165,7 +165,11 @@ func explain(err error) (hopeless bool, _ error) {
 func (s *Store) stay() {
 	for {
 		ctx, cancel := s.until(s.ctx)
-		_, err := s.publish(ctx, nil, message{subject: s.layout.front(s.front), mark: "f", rollup: true, ttl: frontTime})
+		mark := "f"
+		if s.unserved {
+			mark = "u"
+		}
+		_, err := s.publish(ctx, nil, message{subject: s.layout.front(s.front), mark: mark, rollup: true, ttl: frontTime})
 		if err != nil && s.ctx.Err() == nil {
 			s.logger.Debug("not told that this server is there", "err", err)
 		}

@@ -2,11 +2,14 @@ package nats
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/dictwire/dictwire/store"
 )
 
 // follow hears of all messages of the stream, by their headers alone, until the store
@@ -51,16 +54,24 @@ func (s *Store) hear(tries *pace) error {
 			return err
 		}
 		*tries = pace{}
-		s.note(m.Subject(), about.Sequence.Stream, m.Headers().Get(markHeader), about.Timestamp)
+		if s.note(m.Subject(), about.Sequence.Stream, m.Headers().Get(markHeader), about.Timestamp) {
+			err := fmt.Errorf("%w: %s: %w", store.ErrUnavailable, s.where(), store.ErrHalf)
+			s.end(err)
+			if s.fatal != nil {
+				s.fatal(err)
+			}
+			return err
+		}
 	}
 }
 
-// note takes note of a message.
-func (s *Store) note(subject string, seq uint64, value string, stored time.Time) {
+// note takes note of a message. It reports whether this server has to go, since the store
+// becomes a copy of another one.
+func (s *Store) note(subject string, seq uint64, value string, stored time.Time) (refused bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if seq <= s.seen {
-		return
+		return false
 	}
 	s.seen = seq
 	if s.changed != nil {
@@ -75,7 +86,11 @@ func (s *Store) note(subject string, seq uint64, value string, stored time.Time)
 		s.noteCursor(id, seq, value)
 	} else if id, ok := s.of("k", subject); ok {
 		s.noteKnown(id, value)
+	} else if subject == s.imported() {
+		s.half = value != completeMark
+		return s.opened && s.refused()
 	}
+	return false
 }
 
 // noteBlock takes note of a block or a state. s.mu is held.

@@ -33,6 +33,16 @@ func TestForeign(t *testing.T) {
 		Second: func(_ testing.TB, s store.Store) store.Store {
 			return add(brokers[s.(*front)], -time.Hour)
 		},
+		Importing: func(t testing.TB) (storetest.Importing, func(bool) (storetest.Importing, error)) {
+			b := newBroker(t)
+			return newFront(b, 0), func(goesOn bool) (storetest.Importing, error) {
+				f := newFront(b, 0)
+				if is, err := f.Imported(t.Context()); err != nil || !goesOn && !is.Complete {
+					return nil, cmp.Or(err, store.ErrHalf)
+				}
+				return f, nil
+			}
+		},
 	})
 }
 
@@ -51,6 +61,7 @@ type broker struct {
 	epoch     uint64
 	producers map[store.Producer]*account
 	cursors   map[store.CursorName]*account
+	copied    store.Copied
 	fronts    []chan<- event
 }
 
@@ -693,4 +704,50 @@ func (f *front) Cursors(ctx context.Context) (all []store.SavedCursor, err error
 	})
 	slices.SortFunc(all, func(a, b store.SavedCursor) int { return a.Compare(b.CursorName) })
 	return all, err
+}
+
+func (f *front) Saved(context.Context) iter.Seq2[store.SavedProducer, error] {
+	return func(yield func(store.SavedProducer, error) bool) {
+		var all []store.SavedProducer
+		f.do(func() {
+			for p, a := range f.b.producers {
+				if a.Known(time.Now()) {
+					all = append(all, store.SavedProducer{Producer: p, ProducerState: a.ProducerState})
+				}
+			}
+		})
+		for _, p := range all {
+			if !yield(p, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (f *front) Imported(context.Context) (is store.Copied, err error) {
+	f.do(func() { is = f.b.copied })
+	return is, nil
+}
+
+func (f *front) Import(ctx context.Context, was, to store.Copied, what store.Import) (err error) {
+	return cmp.Or(f.change(ctx, func() {
+		if f.b.copied != was {
+			err = store.ErrFenced
+			return
+		}
+		for _, batch := range what.Blocks {
+			f.b.tell(event{topic: batch.Block.Topic, block: batch.Block.AppendEncoded(nil, nil), at: f.b.head, time: batch.Time.UnixNano()})
+			f.b.head += step
+		}
+		for _, p := range what.Producers {
+			f.b.epoch++
+			a := &account{ProducerState: p.ProducerState, rejected: p.Rejected}
+			a.Epoch = f.b.epoch
+			f.b.producers[p.Producer] = a
+		}
+		for _, c := range what.Cursors {
+			f.b.cursors[c.CursorName] = &account{saved: c}
+		}
+		f.b.copied = to
+	}), err)
 }

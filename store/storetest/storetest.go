@@ -38,6 +38,11 @@ type Driver struct {
 	// bytes. It is a [store.Accountant]. Nil means that there is no such limit.
 	Quota func(t testing.TB, bytes int64) store.Store
 
+	// Importing returns a new, empty store that is to become a copy, and a function that
+	// closes it and opens it again, for the copy to go on or for use. Nil means that the
+	// driver is no [store.Importer].
+	Importing func(t testing.TB) (s Importing, again func(goesOn bool) (Importing, error))
+
 	// Faulty returns a new, empty store whose syncs can be blocked and made to fail. Nil
 	// means that the store has no syncs.
 	Faulty func(t testing.TB) (store.Store, Disk)
@@ -83,6 +88,7 @@ func Run(t *testing.T, d Driver) {
 		{"Bounds", testBounds},
 		{"Quota", testQuota},
 		{"Reopen", testReopen},
+		{"Import", testImport},
 		{"Servers", testServers},
 		{"Concurrent", testConcurrent},
 		{"BlockedSync", testBlockedSync},

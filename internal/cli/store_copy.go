@@ -1,0 +1,210 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dictwire/dictwire/internal/storecopy"
+	"github.com/dictwire/dictwire/internal/terminal"
+	"github.com/dictwire/dictwire/store"
+	"github.com/dictwire/dictwire/store/log"
+	"github.com/dictwire/dictwire/store/nats"
+)
+
+// A storeCopy is the command store copy with its flags.
+type storeCopy struct {
+	nats        natsFlags
+	done, total atomic.Uint64 // records, copied and compared
+}
+
+func storeCopyCommand() *cobra.Command {
+	c := &storeCopy{}
+	cmd := &cobra.Command{
+		Use:   "copy FROM TO",
+		Short: "Move a store between a disk and a NATS cluster",
+		Long: "copy makes TO a copy of FROM; each is the directory of a store, or the address of a\n" +
+			"broker, nats://a:4222,b:4222. All that is kept goes along: records in their order, with\n" +
+			"who sent them and when, what was rejected, where producers stand, so that each goes on\n" +
+			"where it was, and cursors, which stand at the same records. Positions are new.\n\n" +
+			"No server may have either of them open. TO must be empty, or half a copy of FROM: a copy\n" +
+			"that was interrupted, however it was, goes on when the command runs again. Until all was\n" +
+			"compared, serve refuses TO.",
+		Example: "  dictwire store copy /var/lib/dictwire nats://a:4222,b:4222,c:4222\n" +
+			"  dictwire store copy nats://a:4222,b:4222,c:4222 /var/lib/dictwire",
+		Args: cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			w := &work{other: c.state}
+			end := w.begin(cmd)
+			r, err := c.run(cmd, args[0], args[1])
+			end()
+			if err == nil && r.Already {
+				say(cmd.ErrOrStderr(), "%s is a complete copy already: nothing was done", redacted(args[1]))
+				return nil
+			}
+			if err == nil {
+				err = told(cmd, r)
+			}
+			return w.summary(cmd, err, copied(r))
+		},
+	}
+	c.nats.add(cmd.Flags())
+	return cmd
+}
+
+// state is how far it has come.
+func (c *storeCopy) state() state {
+	done, total := c.done.Load(), c.total.Load()
+	s := state{text: count(int64(done/2), "record", "records") + " copied and compared", count: float64(done) / 2, share: -1}
+	if total > 0 {
+		s.share = float64(done) / float64(total)
+	}
+	return s
+}
+
+// told prints what each topic of the copy holds.
+func told(cmd *cobra.Command, r storecopy.Report) error {
+	t := terminal.NewTable(outputOf(cmd))
+	t.Row("TOPIC", "RECORDS", "BLOCKS", "BYTES", "SHA-256")
+	for _, topic := range r.Topics {
+		t.Row(topic.Name, topic.Records, topic.Blocks, size(topic.Bytes), fmt.Sprintf("%.8x", topic.Digest))
+	}
+	return t.Flush()
+}
+
+// copied says what was copied.
+func copied(r storecopy.Report) string {
+	var records int64
+	for _, t := range r.Topics {
+		records += int64(t.Records)
+	}
+	return fmt.Sprintf("%s, %s and %s copied, all compared", count(records, "record", "records"),
+		count(int64(r.Producers), "producer", "producers"), count(int64(r.Cursors), "cursor", "cursors"))
+}
+
+func (c *storeCopy) run(cmd *cobra.Command, from, to string) (r storecopy.Report, err error) {
+	if err := c.check(from, to); err != nil {
+		return r, err
+	}
+	ctx := cmd.Context()
+	logger := slog.New(lineHandler{cmd.ErrOrStderr()})
+	source, err := c.open(ctx, from, false, logger)
+	if err != nil {
+		return r, err
+	}
+	defer func() { err = errors.Join(err, source.Close()) }()
+	target, err := c.open(ctx, to, true, logger)
+	if err != nil {
+		return r, err
+	}
+	defer func() { err = errors.Join(err, target.Close()) }()
+	r, err = storecopy.Copy(ctx, source, target, func(done, total uint64) {
+		c.total.Store(total)
+		c.done.Store(done)
+	})
+	return r, explained(err, from, to)
+}
+
+// explained adds what helps against an error of a copy.
+func explained(err error, from, to string) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, new(*store.DamageError)):
+		return hintError{err, "dictwire store check --store " + cmp.Or(from, "DIR") + " says what is damaged; what was trimmed need not be copied"}
+	case errors.Is(err, storecopy.ErrNotEmpty):
+		return hintError{fmt.Errorf("%s: %w", redacted(to), err), "a copy is made in a directory that does not exist, or in a stream that does not: --nats-prefix names another one"}
+	case errors.Is(err, storecopy.ErrAnother):
+		return hintError{fmt.Errorf("%s: %w", redacted(to), err), "a copy goes on from the store where it began; to begin anew, delete it"}
+	case errors.Is(err, storecopy.ErrUsed):
+		return hintError{err, "stop all servers of both stores, delete the copy, and begin anew"}
+	default:
+		return err
+	}
+}
+
+// check returns what is wrong with the arguments.
+func (c *storeCopy) check(from, to string) error {
+	if inBroker(from) && inBroker(to) {
+		return usagef("FROM and TO are both at a broker: nats stream backup copies streams")
+	}
+	for _, name := range []string{from, to} {
+		if name == inMemory || name == "" {
+			return usagef("want a directory or nats://…, not %q", name)
+		}
+	}
+	a, errA := filepath.Abs(from)
+	b, errB := filepath.Abs(to)
+	if errA == nil && errB == nil && a == b {
+		return usagef("FROM and TO are the same")
+	}
+	return nil
+}
+
+// A movable is a store of which a copy is made, or one that becomes a copy.
+type movable interface {
+	storecopy.Target
+	Close() error
+}
+
+// open opens one of the stores.
+func (c *storeCopy) open(ctx context.Context, name string, target bool, logger *slog.Logger) (movable, error) {
+	if inBroker(name) {
+		return c.openBroker(ctx, name, target, logger)
+	}
+	var damaged error
+	s, err := log.Open(ctx, name, &log.Options{
+		Existing: !target, Import: target, KeepEvery: -1, MaxTopics: -1, MaxProducers: -1, MaxCursors: -1, MaxStoredBytes: -1,
+		Damaged: func(d log.Damage) { damaged = cmp.Or(damaged, errors.New(d.Text)) },
+	})
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("no store in %s", name)
+	case errors.Is(err, store.ErrLocked):
+		return nil, hintError{err, "stop the server that has it open, then try again"}
+	case err != nil:
+		return nil, hinted(err)
+	case damaged != nil:
+		return nil, errors.Join(hintError{fmt.Errorf("%s is damaged: %w", name, damaged), "dictwire store check --store " + name + " says what is lost"}, s.Close())
+	}
+	return s, nil
+}
+
+// openBroker opens a store at a broker that no server has open.
+func (c *storeCopy) openBroker(ctx context.Context, name string, target bool, logger *slog.Logger) (movable, error) {
+	o := c.nats.options(logger)
+	o.Import, o.Unserved = target, true
+	o.MaxTopics, o.MaxProducers, o.MaxCursors = -1, -1, -1
+	s, err := nats.Open(ctx, name, o)
+	if err != nil {
+		return nil, hinted(err)
+	}
+	// A server that was killed counts for some seconds yet.
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		n, err := s.Others(ctx)
+		if err == nil && n == 0 {
+			return s, nil
+		}
+		if err == nil && time.Now().After(deadline) {
+			err = hintError{
+				fmt.Errorf("%s %s stream %s open", count(int64(n), "server", "servers"), map[bool]string{true: "has", false: "have"}[n == 1], c.nats.prefix),
+				"stop all servers of the stream, then try again",
+			}
+		}
+		if err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+		}
+	}
+}
