@@ -21,7 +21,7 @@ import (
 func storeCommand() *cobra.Command {
 	return group(&cobra.Command{
 		Use:   "store",
-		Short: "Look at a store on disk, check it, take records out of it",
+		Short: "Look at a store on disk, check it, take records out of it, move it",
 		Long: "store works on the directory in which serve keeps records. What only reads it (info,\n" +
 			"check, export, backup) does so beside a server that has it open, too, and changes nothing;\n" +
 			"for the others, the server must be stopped.",

@@ -119,7 +119,7 @@ func explained(err error, from, to string) error {
 	case err == nil:
 		return nil
 	case errors.As(err, new(*store.DamageError)):
-		return hintError{err, "dictwire store check --store " + cmp.Or(from, "DIR") + " says what is damaged; what was trimmed need not be copied"}
+		return hintError{err, "dictwire store check --store " + from + " says what is damaged; what is trimmed or dropped need not be copied"}
 	case errors.Is(err, storecopy.ErrNotEmpty):
 		return hintError{fmt.Errorf("%s: %w", redacted(to), err), "a copy is made in a directory that does not exist, or in a stream that does not: --nats-prefix names another one"}
 	case errors.Is(err, storecopy.ErrAnother):
@@ -188,6 +188,7 @@ func (c *storeCopy) openBroker(ctx context.Context, name string, target bool, lo
 		return nil, hinted(err)
 	}
 	// A server that was killed counts for some seconds yet.
+	said := false
 	for deadline := time.Now().Add(20 * time.Second); ; {
 		n, err := s.Others(ctx)
 		if err == nil && n == 0 {
@@ -200,7 +201,11 @@ func (c *storeCopy) openBroker(ctx context.Context, name string, target bool, lo
 			}
 		}
 		if err != nil {
-			return nil, errors.Join(err, s.Close())
+			return nil, errors.Join(err, s.Close()) //nolint:contextcheck // a Close has no context
+		}
+		if !said {
+			said = true
+			logger.Info("waiting for the servers that have the stream open", "stream", c.nats.prefix)
 		}
 		select {
 		case <-time.After(time.Second):

@@ -25,7 +25,7 @@ func (c *copying) compare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	m := &mover{tag: head.Tag, head: head, from: c.trims, to: theirs}
+	m := &mover{head: head, from: c.trims, to: theirs}
 	if m.rest, err = c.from.Cursors(ctx); err != nil {
 		return err
 	}
@@ -98,8 +98,7 @@ func blocks(ctx context.Context, s store.Log, tag string) iter.Seq2[store.ReadBa
 // A mover finds the positions of cursors in a copy. It is told of the blocks of both stores,
 // in order; a cursor goes where the first one is that it had before it, be it trimmed.
 type mover struct {
-	tag      string
-	head     store.Position
+	head     store.Position // of the copy
 	from, to []trimmed
 	rest     []store.SavedCursor // by their positions
 	moved    []store.SavedCursor
@@ -116,27 +115,19 @@ func (m *mover) pass(from, to uint64) {
 
 func (m *mover) place(from, to uint64) {
 	for len(m.rest) > 0 && m.rest[0].Position.Block <= from {
-		p := store.Position{Tag: m.tag, Block: to}
-		if was := m.rest[0].Position; was.Block == from {
-			p.Index = was.Index
+		c := m.rest[0]
+		was := c.Position
+		if c.Position = (store.Position{Tag: m.head.Tag, Block: to}); was.Block == from {
+			c.Position.Index = was.Index
 		}
-		m.add(p)
+		m.moved, m.rest = append(m.moved, c), m.rest[1:]
 	}
-}
-
-func (m *mover) add(p store.Position) {
-	c := m.rest[0]
-	c.Position = p
-	m.moved, m.rest = append(m.moved, c), m.rest[1:]
 }
 
 // end returns the cursors in the order of their names.
 func (m *mover) end() []store.SavedCursor {
 	m.pass(^uint64(0), m.head.Block)
-	for len(m.rest) > 0 {
-		m.add(m.head)
-	}
-	slices.SortFunc(m.moved, func(a, b store.SavedCursor) int { return a.CursorName.Compare(b.CursorName) })
+	slices.SortFunc(m.moved, func(a, b store.SavedCursor) int { return a.Compare(b.CursorName) })
 	return m.moved
 }
 

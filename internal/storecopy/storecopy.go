@@ -109,8 +109,11 @@ type trimmed struct {
 func trims(ctx context.Context, s store.Log, tag string) (all []trimmed, err error) {
 	for _, err := range s.Read(ctx, beginning(tag), store.ReadOptions{}) {
 		var trim *store.TrimmedError
-		if !errors.As(err, &trim) {
-			break // what else is wrong is found by who reads on
+		if !errors.As(err, &trim) { // they come first
+			if err != nil {
+				return nil, err
+			}
+			break
 		}
 		all = append(all, trimmed{trim.Topic, trim.To.Block - 1, trim.To})
 	}
@@ -152,7 +155,9 @@ func (c *copying) begin(ctx context.Context) (done bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	c.trims, err = trims(ctx, c.from, c.tag)
+	if c.trims, err = trims(ctx, c.from, c.tag); err != nil {
+		err = fmt.Errorf("the source: %w", err)
+	}
 	return false, err
 }
 

@@ -17,7 +17,7 @@ import (
 	"github.com/dictwire/dictwire/tests/peer"
 )
 
-var rounds = flag.Int("kill.rounds", 3, "how often to kill the server")
+var rounds = flag.Int("kill.rounds", 3, "how often to kill a server, or a command")
 
 // perStore is how many kills one store is put through.
 const perStore = 25

@@ -1,0 +1,201 @@
+package crash_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dictwire/dictwire/internal/brokertest"
+	"github.com/dictwire/dictwire/store"
+	storelog "github.com/dictwire/dictwire/store/log"
+	"github.com/dictwire/dictwire/tests/peer"
+)
+
+// TestKillCopy kills store copy at random moments on the way from a disk to a broker and
+// back to a disk. In between, serve refuses what is not complete. At the end all blocks are
+// there once and in order, and so are producers and cursors.
+func TestKillCopy(t *testing.T) {
+	bin := peer.Build(t)
+	urls := brokertest.URLs(brokertest.Cluster(t, 1, ""))
+	dir := t.TempDir()
+	places := []string{filepath.Join(dir, "a"), urls, filepath.Join(dir, "b"), filepath.Join(dir, "c")}
+	fillStore(t, places[0])
+	want := contents(t, places[0])
+	half := 0
+	for i, from := range places[:len(places)-1] {
+		if copyOverKills(t, bin, from, places[i+1]) {
+			half++
+		}
+	}
+	if half == 0 && *rounds >= 10 { // fewer may all have missed it
+		t.Error("no kill came in the middle of a copy")
+	}
+	got := contents(t, places[len(places)-1])
+	if want != got {
+		t.Errorf("after three ways the store holds\n%s\nwant\n%s", got, want)
+	}
+}
+
+// copyOverKills copies a store, over kills. It reports whether serve was seen to refuse half
+// a copy.
+func copyOverKills(t *testing.T, bin, from, to string) bool {
+	t.Helper()
+	flags := []string{"--nats-replicas", "1"}
+	half, kills := false, 0
+	const shortest, longest = 50 * time.Millisecond, 500 * time.Millisecond // opening takes some, and all of it less than a second
+	for {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		cmd := exec.CommandContext(ctx, bin, append([]string{"store", "copy", from, to}, flags...)...)
+		var out bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &out
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error, 1)
+		go func() { done <- cmd.Wait() }()
+		var err error
+		if kills < *rounds {
+			select {
+			case err = <-done:
+			case <-time.After(shortest + rand.N(longest)): // the moment is random
+				_ = cmd.Process.Kill()
+				err = <-done
+			}
+		} else {
+			err = <-done
+		}
+		cancel()
+		var exit *exec.ExitError
+		switch {
+		case err == nil && !strings.Contains(out.String(), "all compared"), err != nil && !errors.As(err, &exit), err != nil && exit.ExitCode() >= 0:
+			if err == nil && strings.Contains(out.String(), "complete copy already") {
+				break
+			}
+			t.Fatalf("store copy: %v\n%s", err, &out)
+		}
+		if err == nil {
+			t.Logf("%s to %s: %d kills: %s", filepath.Base(from), filepath.Base(to), kills, strings.TrimSpace(out.String()))
+			return half
+		}
+		kills++
+		half = half || refusesHalf(t, bin, to)
+	}
+}
+
+// refusesHalf reports whether serve refuses a store that is half a copy. It may not be there
+// yet, or be complete: then it is served for a moment.
+func refusesHalf(t *testing.T, bin, to string) bool {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, bin, "serve", "--store", to, "--nats-replicas", "1", "--listen", "127.0.0.1:0", "--print", "none")
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 10 * time.Second
+	out, _ := cmd.CombinedOutput()
+	is := bytes.Contains(out, []byte("a copy of another store that is not complete"))
+	if is && !bytes.Contains(out, []byte("hint: dictwire store copy")) {
+		t.Errorf("no hint: %s", out)
+	}
+	return is
+}
+
+// fillStore makes a store with many small blocks, producers and cursors.
+func fillStore(t *testing.T, dir string) {
+	t.Helper()
+	s, err := storelog.Open(t.Context(), dir, &storelog.Options{Durability: store.OS, KeepEvery: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 40 {
+		p := store.Producer{Principal: "p", Topic: fmt.Sprintf("t%d", i%4), Name: fmt.Sprintf("n%d", i)}
+		c, err := s.Claim(t.Context(), p, store.ClaimRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		next := c.Next
+		var last store.Position
+		for n := range 200 {
+			b := &store.Block{Topic: p.Topic, Codec: "json", Principal: "p", Producer: p, Epoch: c.Epoch, First: next}
+			for range 1 + rand.IntN(8) {
+				b.Add(fmt.Appendf(nil, `{"n":%d,"text":%q}`, next, strings.Repeat("x", rand.IntN(500))))
+				next++
+			}
+			b.Note = fmt.Appendf(nil, "%d", next)
+			if n%50 == 49 {
+				b.Topic = store.Rejected
+				for i := range b.Lengths {
+					b.Rejected = append(b.Rejected, store.Rejection{Number: b.First + uint64(i), Code: "invalid"})
+				}
+			}
+			r := s.Append(t.Context(), b)[0]
+			if r.Err != nil {
+				t.Fatal(r.Err)
+			}
+			last = r.Position
+		}
+		if err := s.Reset(t.Context(), store.CursorName{Principal: "p", Name: fmt.Sprintf("c%d", i), Subscription: p.Topic}, last); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// contents is what a store holds, without its positions.
+func contents(t *testing.T, dir string) string {
+	t.Helper()
+	s, err := storelog.Open(t.Context(), dir, &storelog.Options{ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	h := sha256.New()
+	blocks := 0
+	for b, err := range s.Read(t.Context(), store.Position{}, store.ReadOptions{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b.Block != nil {
+			h.Write(b.Block.AppendEncoded(nil, nil))
+			blocks++
+		}
+	}
+	producers := 0
+	for p, err := range s.Saved(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.Write(fmt.Appendf(nil, "%v %d %d %d %s %v %v", p.Producer, p.Attempt, p.Next, p.GivenUp, p.Note, p.Seen, p.Expire))
+		for r, err := range s.Rejections(t.Context(), p.Producer, 0) {
+			h.Write(fmt.Append(nil, r, err))
+		}
+		producers++
+	}
+	cursors, err := s.Cursors(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range cursors {
+		left := 0
+		for b, err := range s.Read(t.Context(), c.Position, store.ReadOptions{}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if b.Block != nil {
+				left += len(b.Block.Lengths)
+			}
+		}
+		h.Write(fmt.Append(nil, c.CursorName, c.Saved, left))
+	}
+	return fmt.Sprintf("%d blocks, %d producers, %d cursors: %x", blocks, producers, len(cursors), h.Sum(nil))
+}
