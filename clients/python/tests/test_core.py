@@ -341,6 +341,7 @@ class Reading(unittest.TestCase):
         self.assertEqual(r.receive_data(AT.replace(b't.2.0', b't.4.0'), 0.0), [])
 
     def test_commit_after_a_cut(self) -> None:
+        """A server refuses a commit of what it has not sent in the connection: the commit waits until it comes again."""
         r = self.reader(cursor='c')
         r.receive_data(AT, 0.0)
         r.commit('t.2.0')
@@ -348,6 +349,8 @@ class Reading(unittest.TestCase):
         r.connect(0.0, 2)
         self.assertEqual(r.data_to_send(0.0), b'')
         r.receive_data(b'{"dictwire":1,"next":"t.1.0"}\n', 0.0)
+        self.assertEqual(r.data_to_send(0.0), b'')
+        self.assertEqual(r.receive_data(AT, 0.0), [])
         self.assertEqual(r.data_to_send(0.0), b'{"commit":"t.2.0"}\n')
         r.connect(0.0, 3)
         r.receive_data(b'{"dictwire":1,"next":"t.2.0"}\n', 0.0)  # it was committed, and the answer was lost

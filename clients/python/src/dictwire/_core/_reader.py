@@ -85,13 +85,14 @@ class Reader(Session):
         self._batch: Optional[tuple[dict[str, Any], list[int]]] = None  # whose records are awaited
         self._welcomed = False
         self._wanted: Optional[str] = None  # the newest position that is to be committed
+        self._told: Optional[str] = None  # up to where this connection has sent all
         self._asked: Optional[str] = None  # the one that was asked for in this connection
         self._asked_at = 0.0
 
     def connect(self, now: float, attempt: int) -> bytes:
         """Begins a connection, and returns the greeting. attempt grows with each."""
         self._lines, self._batch, self._heard, self._welcomed = Lines(), None, now, False
-        self._asked = None
+        self._asked = self._told = None
         self._state = self._greeted
         return line({
             'dictwire': VERSION, 'subscribe': self.subscribe, 'cursor': self._cursor,
@@ -107,6 +108,11 @@ class Reader(Session):
         self._wanted = position
 
     @property
+    def served(self) -> bool:
+        """Whether this connection's greeting was answered."""
+        return self._told is not None
+
+    @property
     def has_cursor(self) -> bool:
         """Whether there is a saved position."""
         return self._cursor is not None
@@ -117,8 +123,13 @@ class Reader(Session):
         return self._wanted is not None and self._wanted != self.committed
 
     def data_to_send(self, now: float) -> bytes:
-        """Returns what is to be written now. One commit is under way at most."""
+        """Returns what is to be written now. One commit is under way at most.
+
+        A commit waits until this connection has sent what is committed: after a new one, it comes again first.
+        """
         if not self._welcomed or self._wanted is None or self._asked is not None or self._wanted == self.committed:
+            return b''
+        if self._told is None or not follows(self._told, self._wanted):
             return b''
         self._asked, self._asked_at = self._wanted, now
         return line({'commit': self._asked})
@@ -157,6 +168,7 @@ class Reader(Session):
                 self._wanted = None  # it was committed, and the answer was lost
         if self.position is None:
             self.position = begin
+        self._told = begin
         self._state, self._welcomed = self._open, True
         return [Welcomed(begin)]
 
@@ -198,6 +210,7 @@ class Reader(Session):
         return hole
 
     def _done(self, next: str) -> str:
+        self._told = next
         if self.position is None or follows(next, self.position):
             self.position = next
         return next
