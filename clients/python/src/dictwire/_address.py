@@ -10,6 +10,7 @@ import ssl
 import time
 from typing import TYPE_CHECKING, Optional, Union
 
+from . import _core
 from ._errors import Unavailable
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ TLS = Union[None, bool, ssl.SSLContext]
 
 
 class Address:
-    """One or several addresses of a server, tried in turn.
+    """One or several addresses of a server, or of several that have one store.
 
     Args:
         addr: host:port or unix:PATH, several of them with commas between; tls://host:port asks for TLS. None is
@@ -34,7 +35,8 @@ class Address:
     def __init__(self, addr: Optional[str] = None, tls: TLS = None) -> None:
         self.text = addr or os.environ.get('DICTWIRE_ADDR') or DEFAULT
         self._places = [self._parse(one.strip(), tls) for one in self.text.split(',')]
-        self._turn = 0
+        self.servers = _core.Servers(len(self._places), random.randrange(len(self._places)))
+        self.timeout = CONNECT_TIMEOUT / min(len(self._places), 4)  #: seconds for each, less where there are others
 
     def _parse(self, one: str, tls: TLS) -> tuple[str, Place, Optional[ssl.SSLContext]]:
         if one.startswith('unix:'):
@@ -53,32 +55,26 @@ class Address:
         return one, (host.strip('[]') or '127.0.0.1', int(port)), context
 
     def turns(self) -> Iterator[tuple[int, str, Place, Optional[ssl.SSLContext]]]:
-        """Yields each address once, from the one on that answered last: its turn, its text, where it is, and TLS."""
-        first = self._turn
-        for turn in range(first, first + len(self._places)):
-            text, where, context = self._places[turn % len(self._places)]
-            yield turn, text, where, context
-
-    def answered(self, turn: int) -> None:
-        """Says which address is tried first from now on."""
-        self._turn = turn % len(self._places)
+        """Yields each address once, as they are to be tried: which it is, its text, where it is, and TLS."""
+        for server in self.servers.turns():
+            yield server, *self._places[server]
 
     def unreachable(self, reasons: list[str]) -> Unavailable:
         """Returns the exception that says why none of them answered."""
         return Unavailable(f'no dictwire server can be reached at {"; ".join(reasons)} '
                            '(`dictwire serve` starts one; wait= waits for it)')
 
-    def connect(self, timeout: float = CONNECT_TIMEOUT) -> socket.socket:
-        """Connects to the first address that answers. Raises `Unavailable`."""
+    def connect(self) -> tuple[socket.socket, int]:
+        """Connects to the first address that answers, and returns which it is, too. Raises `Unavailable`."""
         reasons = []
-        for turn, text, where, context in self.turns():
+        for server, text, where, context in self.turns():
             try:
-                sock = _open(where, context, timeout)
+                sock = _open(where, context, self.timeout)
             except (OSError, UnicodeError) as e:
                 reasons.append(reason(text, e))
             else:
-                self.answered(turn)
-                return sock
+                self.servers.answered(server)
+                return sock, server
         raise self.unreachable(reasons)
 
 

@@ -99,7 +99,7 @@ class Client:
         self._token = token or os.environ.get('DICTWIRE_TOKEN')
         self._default, self._accept_lost, self._close_timeout = default, accept_lost, close_timeout
         self._window_records, self._window_bytes = window_records, window_bytes
-        self._spare: Optional[socket.socket] = None
+        self._spare: Optional[tuple[socket.socket, int]] = None
         self._reset()
         self._greet(wait)
         _clients.add(self)
@@ -124,7 +124,8 @@ class Client:
                     raise
                 time.sleep(min(pause, left))
 
-    def _connect(self) -> socket.socket:
+    def _connect(self) -> tuple[socket.socket, int]:
+        """Returns a connection, and with which server it is."""
         with self._lock:
             spare, self._spare = self._spare, None
         return spare or self._address.connect()
@@ -255,7 +256,7 @@ class Client:
                 spare, self._spare = self._spare, None
                 self._news.tell()
             if spare is not None:
-                spare.close()
+                spare[0].close()
             for reader in list(self._readers):
                 reader._end()
             for t in topics:
@@ -310,7 +311,7 @@ class Client:
         for reader in self._readers:
             reader._abandon()
         if spare is not None:
-            spare.close()
+            spare[0].close()
         self._reset()
         self._closed = closed
         self.producer = f'{self._prefix}.{secrets.token_hex(8)}'
@@ -510,8 +511,9 @@ class _Topic:
                 self._sleep(None)
             if self.closed or log.failed is not None:
                 return
+            server: Optional[int] = None
             try:
-                self._sock = self.client._connect()
+                self._sock, server = self.client._connect()
                 if self._session(self._sock):
                     pause = Pauses()
             except (OSError, Unavailable):
@@ -521,6 +523,8 @@ class _Topic:
                 if sock is not None:
                     sock.close()
             if log.core.pending and not self.closed and log.failed is None:
+                if server is not None:
+                    self.client._address.servers.ended(server, log.core.served, self._retry)
                 self._sleep(max(next(pause), self._retry))
 
     def _sleep(self, timeout: Optional[float]) -> None:
@@ -628,6 +632,7 @@ class Reader:
         self._client, self._core, self._timeout = client, core, timeout
         self._feed = Feed(core)
         self._sock: Optional[socket.socket] = None
+        self._server = 0  # with which it is
         self._pauses = Pauses()
         self._until: Optional[float] = None  # when the next connection is tried
         self._user: Optional[int] = None  # the thread whose call is under way, or was interrupted
@@ -758,6 +763,8 @@ class Reader:
             raise Timeout(f'nothing came for {deadline.timeout:g} s; asking again goes on')
         feed, core = self._feed, self._core
         if feed.broken is not None:
+            if self._sock is not None:
+                self._client._address.servers.ended(self._server, core.served, feed.broken)
             self._disconnect()
             if self._until is None:
                 self._until = time.monotonic() + max(feed.broken, next(self._pauses))
@@ -769,7 +776,7 @@ class Reader:
         now = time.monotonic()
         try:
             if self._sock is None:
-                self._sock = self._client._connect()
+                self._sock, self._server = self._client._connect()
                 self._send(feed.connect(now, attempt()), left)
             self._send(core.data_to_send(now), left)
             until = max(0.001, core.deadline() - now)
@@ -777,6 +784,7 @@ class Reader:
             data = self._sock.recv(READ_SIZE)
         except socket.timeout:  # TimeoutError from Python 3.10 on
             if core.dead(time.monotonic()):
+                self._client._address.servers.ended(self._server, core.served, 0.0)
                 self._disconnect()
             return
         except (OSError, Unavailable):

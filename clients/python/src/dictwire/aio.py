@@ -24,7 +24,7 @@ from collections.abc import AsyncIterable, Generator, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union
 
 from . import _core
-from ._address import CONNECT_TIMEOUT, TLS, Address, Pauses, attempt, reason, refuse_self
+from ._address import TLS, Address, Pauses, attempt, reason, refuse_self
 from ._client import READ_SIZE, besides
 from ._errors import Error, NotSettled, Timeout, Unavailable
 from ._records import Feed, Record
@@ -102,7 +102,7 @@ class Client:
         deadline = Deadline(self._wait)
         for pause in Pauses():
             try:
-                transport, _ = await self._open(asyncio.Protocol)
+                transport, _, _ = await self._open(asyncio.Protocol)
                 transport.close()
                 break
             except Unavailable:
@@ -121,22 +121,23 @@ class Client:
         except Error as e:
             besides(value, e)
 
-    async def _open(self, protocol: Callable[[], _P]) -> tuple[asyncio.Transport, _P]:
+    async def _open(self, protocol: Callable[[], _P]) -> tuple[asyncio.Transport, _P, int]:
+        """Connects, and returns with which server that is, too."""
         loop, reasons = asyncio.get_running_loop(), []
-        for turn, text, where, context in self._address.turns():
+        for server, text, where, context in self._address.turns():
             if isinstance(where, str):
                 opening: asyncio.Task[Any] = loop.create_task(loop.create_unix_connection(protocol, where))
             else:
                 opening = loop.create_task(loop.create_connection(protocol, where[0], where[1], ssl=context))
             used = False
             try:
-                await asyncio.wait([opening], timeout=CONNECT_TIMEOUT)
+                await asyncio.wait([opening], timeout=self._address.timeout)
                 if opening.done():
                     transport, made = opening.result()
                     refuse_self(transport.get_extra_info('socket'))
-                    self._address.answered(turn)
+                    self._address.servers.answered(server)
                     used = True
-                    return transport, made
+                    return transport, made, server
                 reasons.append(f'{text}: no answer')
             except (OSError, UnicodeError) as e:
                 reasons.append(reason(text, e))
@@ -375,8 +376,9 @@ class _Topic:
                 self._work.clear()
                 await self._work.wait()
             retry = 0.0
+            server: Optional[int] = None
             try:
-                _, session = await self.client._open(lambda: _Session(self))
+                _, session, server = await self.client._open(lambda: _Session(self))
                 self._session = session
                 try:
                     await session.ended
@@ -389,6 +391,8 @@ class _Topic:
             except Unavailable:
                 pass
             if log.core.pending and log.failed is None:
+                if server is not None:
+                    self.client._address.servers.ended(server, log.core.served, retry)
                 await asyncio.sleep(max(next(pause), retry))
 
 
@@ -519,6 +523,7 @@ class Reader:
         self._client, self._core, self._timeout = client, core, timeout
         self._feed = Feed(core)
         self._stream: Optional[_Stream] = None
+        self._server = 0  # with which it is
         self._pauses = Pauses()
         self._until: Optional[float] = None  # when the next connection is tried
         self._busy = self._closing = False
@@ -628,6 +633,8 @@ class Reader:
             raise Timeout(f'nothing came for {deadline.timeout:g} s; asking again goes on')
         feed, core = self._feed, self._core
         if feed.broken is not None:
+            if self._stream is not None:
+                self._client._address.servers.ended(self._server, core.served, feed.broken)
             self._disconnect()
             if self._until is None:
                 self._until = time.monotonic() + max(feed.broken, next(self._pauses))
@@ -638,7 +645,7 @@ class Reader:
             feed.broken = self._until = None
         if self._stream is None:
             try:
-                _, self._stream = await self._client._open(_Stream)
+                _, self._stream, self._server = await self._client._open(_Stream)
             except Unavailable:
                 feed.broken = 0.0
                 return
@@ -649,6 +656,7 @@ class Reader:
         data = await self._stream.read(until if left is None else min(left, until))
         if data is None:
             if core.dead(time.monotonic()):
+                self._client._address.servers.ended(self._server, core.served, 0.0)
                 self._disconnect()
         elif data:
             self._pauses = Pauses()

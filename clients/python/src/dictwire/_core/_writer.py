@@ -58,6 +58,7 @@ class Writer(Session):
         self._next = 1  # the number of the record that is sent next in this connection
         self._window, self._max_record = WINDOW, 1 << 20
         self._welcomed = False
+        self._began = 0  # acked when this connection began
         self.ready = False  #: the ack after the welcome has come: records may be sent
         self._reply: Optional[tuple[int, int]] = None  # the reply whose bytes are awaited: number, length
 
@@ -99,6 +100,7 @@ class Writer(Session):
         """Begins a connection, and returns the greeting. attempt grows with each."""
         self._lines, self._reply, self._heard = Lines(), None, now
         self._welcomed = self.ready = self.closing = False
+        self._began = self.acked
         self._state = self._greeted
         return line({
             'dictwire': VERSION, 'topic': self.topic, 'producer': self.producer, 'format': self._format,
@@ -110,6 +112,11 @@ class Writer(Session):
     def welcomed(self) -> bool:
         """Whether the server has answered this connection's greeting."""
         return self._welcomed
+
+    @property
+    def served(self) -> bool:
+        """Whether this connection has settled anything."""
+        return self.acked > self._began
 
     def data_to_send(self, limit: int = 256 << 10) -> bytes:
         """Returns what is to be written now: records within the window, about limit bytes; or nothing."""
