@@ -60,8 +60,9 @@ type Log interface {
 	//
 	// All blocks of one producer are stored together, whatever their topics, or none is;
 	// those with ErrDuplicate do not count. If one of them can't be stored, the others
-	// get its error. Blocks of different producers, and unnumbered ones, are independent.
-	// A block without a producer needs no claim.
+	// get its error. A store may split a long append into parts, in order: then blocks before
+	// such an error may be stored. Blocks of different producers, and unnumbered ones, are
+	// independent. A block without a producer needs no claim.
 	//
 	// Append does not change the blocks. The caller may reuse them when it returns. Once
 	// writing has begun, Append waits for its end, even if ctx ends.

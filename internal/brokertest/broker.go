@@ -41,7 +41,8 @@ type Node struct {
 	tb     testing.TB
 	name   string
 	dir    string
-	config string
+	config string // its file
+	always string // what that says, beside what it was told to
 	URL    string // where clients connect
 
 	monitor string // where it tells how it is
@@ -55,23 +56,26 @@ type Node struct {
 // what else their configuration says. They end with the test.
 func Cluster(tb testing.TB, n int, more string) []*Node {
 	tb.Helper()
+	return ClusterIn(tb, tb.TempDir(), n, more)
+}
+
+// ClusterIn is Cluster with the nodes' directories in one that is there.
+func ClusterIn(tb testing.TB, dir string, n int, more string) []*Node {
+	tb.Helper()
 	ports := freePorts(tb, 3*n)
 	var routes []string
 	for i := range n {
 		routes = append(routes, fmt.Sprintf("nats://127.0.0.1:%d", ports[n+i]))
 	}
-	dir := tb.TempDir()
 	var nodes []*Node
 	for i := range n {
 		node := &Node{tb: tb, name: fmt.Sprintf("n%d", i+1), dir: filepath.Join(dir, fmt.Sprintf("n%d", i+1)), URL: fmt.Sprintf("nats://127.0.0.1:%d", ports[i]), monitor: fmt.Sprintf("http://127.0.0.1:%d", ports[2*n+i])}
-		text := fmt.Sprintf("server_name: %s\nlisten: 127.0.0.1:%d\njetstream {store_dir: %q, max_file_store: 20GB}\n%s\nhttp: 127.0.0.1:%d\n", node.name, ports[i], node.dir, more, ports[2*n+i])
+		node.always = fmt.Sprintf("server_name: %s\nlisten: 127.0.0.1:%d\njetstream {store_dir: %q, max_file_store: 20GB}\nhttp: 127.0.0.1:%d\n", node.name, ports[i], node.dir, ports[2*n+i])
 		if n > 1 {
-			text += fmt.Sprintf("cluster {name: test, listen: 127.0.0.1:%d, routes: [%s]}\n", ports[n+i], strings.Join(routes, ", "))
+			node.always += fmt.Sprintf("cluster {name: test, listen: 127.0.0.1:%d, routes: [%s]}\n", ports[n+i], strings.Join(routes, ", "))
 		}
 		node.config = filepath.Join(dir, node.name+".conf")
-		if err := os.WriteFile(node.config, []byte(text), 0o600); err != nil {
-			tb.Fatal(err)
-		}
+		node.write(more)
 		nodes = append(nodes, node)
 		tb.Cleanup(node.Kill)
 	}
@@ -82,6 +86,21 @@ func Cluster(tb testing.TB, n int, more string) []*Node {
 		node.Ready()
 	}
 	return nodes
+}
+
+// write writes the node's configuration.
+func (n *Node) write(more string) {
+	n.tb.Helper()
+	if err := os.WriteFile(n.config, []byte(n.always+more+"\n"), 0o600); err != nil {
+		n.tb.Fatal(err)
+	}
+}
+
+// Configure changes what else the node's configuration says, while it runs.
+func (n *Node) Configure(more string) {
+	n.tb.Helper()
+	n.write(more)
+	n.Signal(syscall.SIGHUP)
 }
 
 // Ready waits until the node takes part in JetStream.

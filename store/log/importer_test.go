@@ -18,11 +18,11 @@ func TestImportReplayed(t *testing.T) {
 	o := log.Options{FS: fs, KeepEvery: -1, Import: true}
 	s := open(t, o)
 	p, gone := store.Producer{Principal: "p", Topic: "a", Name: "x"}, store.Producer{Principal: "p", Topic: "a", Name: "gone"}
-	var blocks []store.Batch
+	var blocks []store.ReadBatch
 	for i, of := range []store.Producer{p, gone} {
 		b := &store.Block{Topic: "a", Codec: "json", Principal: "p", Producer: of, Epoch: 9, First: 5}
 		b.Add([]byte("{}"))
-		blocks = append(blocks, store.Batch{Next: store.Position{Tag: "source", Block: uint64(i) + 2}, Time: time.Unix(1.7e9, 0), Block: b})
+		blocks = append(blocks, store.ReadBatch{Next: store.Position{Tag: "source", Block: uint64(i) + 2}, Time: time.Unix(1.7e9, 0), Block: b})
 	}
 	at := store.Copied{Source: "source", Next: blocks[1].Next}
 	state := store.ProducerState{Attempt: 3, Next: 4, Seen: time.Now().UTC(), Expire: time.Hour} // less than its block says

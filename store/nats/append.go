@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/nats-io/nuid"
 
@@ -149,15 +148,46 @@ func (s *Store) appendOf(ctx context.Context, blocks []*store.Block, results []s
 	defer done()
 	writing, end := s.until(context.WithoutCancel(ctx))
 	defer end()
-	last := u.w.append(writing, s.conn, s.barrier(), s.tag, blocks, results, time.Now(), func(blocks []*store.Block, next state) ([]message, int, []int) {
-		return s.encode(blocks, next, s.part(), s.lately)
-	})
-	s.ack(last)
+	part := s.part()
+	for i := 0; i < len(blocks); {
+		n := inBatch(blocks[i:], results[i:], part)
+		last := u.w.append(writing, s.conn, s.barrier(), s.tag, blocks[i:i+n], results[i:i+n], s.now(), func(blocks []*store.Block, next state) ([]message, int, []int) {
+			return s.encode(blocks, next, part, s.lately)
+		})
+		s.ack(last)
+		some := results[i : i+n]
+		i += n
+		if at := slices.IndexFunc(some, func(r store.Result) bool { return r.Err != nil && !errors.Is(r.Err, store.ErrDuplicate) }); at >= 0 {
+			for ; i < len(results); i++ {
+				results[i].Err = some[at].Err
+			}
+		}
+	}
 	for i, r := range results {
 		if r.Err != nil && !isAnswer(r.Err) {
 			results[i].Err = s.wrong(writing, r.Err)
 		}
 	}
+}
+
+// inBatch returns how many of the blocks of one producer the broker stores together:
+// all, but where that would take too many messages. Where one of them can't be stored,
+// none is, so that there is nothing to part.
+func inBatch(blocks []*store.Block, results []store.Result, part int) int {
+	messages, rejected := 2, 0 // a state, and the rejections
+	if slices.ContainsFunc(results, func(r store.Result) bool { return r.Err != nil }) {
+		return len(blocks)
+	}
+	for i, b := range blocks {
+		for _, r := range b.Rejected {
+			rejected += 32 + len(r.Code) + len(r.Reason) + len(r.Text)
+		}
+		messages += 1 + costOf(b)/part
+		if i > 0 && messages+rejected/part > maxBatch {
+			return i
+		}
+	}
+	return len(blocks)
 }
 
 // isAnswer reports whether an error is one that Append answers as it is.

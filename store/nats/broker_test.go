@@ -100,6 +100,7 @@ func TestParts(t *testing.T) {
 
 // TestStreamGone deletes the stream under a store, which ends; the next one has another tag.
 func TestStreamGone(t *testing.T) {
+	t.Parallel()
 	b, js := single(t, "")
 	gone := make(chan error, 1)
 	o := b.fresh()
@@ -141,7 +142,7 @@ func TestAdopt(t *testing.T) {
 	if err == nil {
 		t.Fatal("it is taken")
 	}
-	for _, want := range []string{"subjects", "max_age", "discard new", "allow_direct", "allow_atomic", "allow_msg_ttl", "allow_rollup_hdrs", "dictwire.tag"} {
+	for _, want := range []string{"subjects", "max_age", "discard new", "allow_direct", "allow_atomic", "allow_msg_ttl", "allow_rollup_hdrs", "dictwire.layout"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("nothing is said of %s: %v", want, err)
 		}

@@ -217,19 +217,14 @@ func (c *conn) publish(ctx context.Context, k *check, messages ...message) (uint
 
 // notSent returns what it means that something could not be sent.
 func notSent(err error) error {
-	if errors.Is(err, nats.ErrMaxPayload) {
-		return err
-	}
 	return fmt.Errorf("%w: %w", errNotStored, err)
 }
 
 // notAnswered returns what it means that a request failed.
 func notAnswered(err error) error {
 	switch {
-	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, nats.ErrReconnectBufExceeded):
-		return fmt.Errorf("%w: %w", errNotStored, err)
-	case errors.Is(err, nats.ErrMaxPayload):
-		return err
+	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrMaxPayload):
+		return fmt.Errorf("%w: %w", errNotStored, err) // max_payload may have been lowered: the next append is cut smaller
 	default:
 		return fmt.Errorf("%w: %w", errUnknown, err)
 	}
@@ -257,6 +252,12 @@ func parseAnswer(data []byte) (uint64, error) {
 	default:
 		return 0, err
 	}
+}
+
+// erase deletes a message that another one has taken the place of, if the broker hears of
+// it: nobody waits for that.
+func (c *conn) erase(seq uint64) {
+	_ = c.nc.PublishRequest("$JS.API.STREAM.MSG.DELETE."+c.stream, c.inbox+".-", fmt.Appendf(nil, `{"seq":%d,"no_erase":true}`, seq))
 }
 
 // leaderNext returns the first message of a subject from a sequence on as the leader

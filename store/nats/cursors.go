@@ -84,16 +84,19 @@ func (s *Store) readCursor(ctx context.Context, id string) (seq uint64, v saved,
 	if err != nil || m.seq == 0 {
 		return 0, v, err
 	}
-	v, err = parseSaved(m)
+	v, err = s.parseSaved(m)
 	return m.seq, v, err
 }
 
-func parseSaved(m stored) (v saved, err error) {
+func (s *Store) parseSaved(m stored) (v saved, err error) {
 	if err := json.Unmarshal(m.data, &v); err != nil {
 		return v, fmt.Errorf("message %d on %s: %w", m.seq, m.subject, err)
 	}
 	if v.Epoch == 0 {
 		v.Epoch = m.seq
+	}
+	if !v.Position.IsZero() { // it is in the stream itself, whichever tag that had
+		v.Position.Tag = s.tag
 	}
 	return v, nil
 }
@@ -194,7 +197,7 @@ func (s *Store) ClaimCursor(ctx context.Context, c store.CursorName, r store.Cur
 				return v, false, err
 			}
 			v = newSaved(c)
-			v.Position, v.Saved = r.From, time.Now().UTC()
+			v.Position, v.Saved = r.From, s.now().UTC()
 			v.Position.Tag = s.tag
 		}
 		v.Epoch, v.Attempt, v.Front, v.Lasts = 0, r.Attempt, s.front, true
@@ -257,7 +260,7 @@ func (s *Store) Commit(ctx context.Context, c store.CursorName, epoch uint64, p 
 			return nil
 		}
 		next := mine.v
-		next.Position, next.Saved, next.Nonce = p, time.Now().UTC(), 0
+		next.Position, next.Saved, next.Nonce = p, s.now().UTC(), 0
 		next.Position.Tag = s.tag
 		seq, err := s.writeCursor(ctx, id, mine.seq, next)
 		if err == nil {
@@ -332,7 +335,7 @@ func (s *Store) Reset(ctx context.Context, c store.CursorName, p store.Position)
 			}
 			v = newSaved(c)
 		}
-		v.Position, v.Saved = p, time.Now().UTC()
+		v.Position, v.Saved = p, s.now().UTC()
 		v.Position.Tag = s.tag
 		return v, true, nil
 	})
@@ -374,7 +377,7 @@ func (s *Store) Cursors(ctx context.Context) ([]store.SavedCursor, error) {
 	}
 	found := map[store.CursorName]store.SavedCursor{}
 	if err := s.each(ctx, s.layout.cursors(), 1, func(m stored) (bool, error) {
-		v, err := parseSaved(m)
+		v, err := s.parseSaved(m)
 		if err != nil {
 			return false, err
 		}

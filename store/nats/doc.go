@@ -19,6 +19,7 @@
 //	P.f.<server>             a server, as long as it is there
 //	P.i                      how far a copy of another store is
 //	P.m                      barriers
+//	P.s                      the tag by which positions begin, the first message
 //
 // A position is a sequence of the stream. A block is a message with the layout of
 // package store, or several, stored together, where it is larger than the broker takes.
@@ -39,6 +40,9 @@
 // so that nothing that was sent before a claim is stored after it. What is not
 // acknowledged is sent again as it is, and found by the state where it had been stored.
 // An error that stops a client is answered when a barrier was stored under the same
-// condition. Tests run this protocol against a broker that misbehaves in all ways that
+// condition. A state alone is deleted when a claim has taken its place.
+//
+// All times are those of the broker: a server measures by how much its own clock differs.
+// Tests run this protocol against a broker that misbehaves in all ways that
 // were thought of, and break it in each.
 package nats

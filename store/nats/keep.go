@@ -26,14 +26,14 @@ func (s *Store) retain() {
 			timer.Stop()
 			return
 		}
-		if err := s.trimOld(s.ctx, time.Now()); err != nil && s.ctx.Err() == nil {
+		if err := s.trimOld(s.ctx, s.now()); err != nil && s.ctx.Err() == nil {
 			s.logger.Warn("nothing is trimmed", "err", err)
 		}
 		if time.Since(expired) < expireEvery {
 			continue
 		}
 		expired = time.Now()
-		if err := s.expire(s.ctx, expired); err != nil && s.ctx.Err() == nil {
+		if err := s.expire(s.ctx, s.now()); err != nil && s.ctx.Err() == nil {
 			s.logger.Warn("producers whose time is over are still counted", "err", err)
 		}
 	}

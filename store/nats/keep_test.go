@@ -115,3 +115,52 @@ func TestExpire(t *testing.T) {
 	}
 	counted(2)
 }
+
+// TestClocks has servers whose clocks are ten minutes apart: no producer expires early, and
+// nothing is trimmed early, or late.
+func TestClocks(t *testing.T) {
+	urls := brokertest.URLs(brokertest.Cluster(t, 1, ""))
+	ctx := t.Context()
+	var all []*Store
+	for _, ahead := range []time.Duration{-5 * time.Minute, 5 * time.Minute} {
+		s, err := Open(ctx, urls, &Options{
+			Replicas: 1,
+			Keep:     func(string) (time.Duration, uint64) { return 3 * time.Minute, 0 },
+			clock:    func() time.Time { return time.Now().Add(ahead) },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		if off := time.Until(s.now()); off.Abs() > time.Second {
+			t.Errorf("a server whose clock is %v ahead takes the time to be %v ahead", ahead, off)
+		}
+		all = append(all, s)
+	}
+	p := store.Producer{Principal: "p", Topic: "a", Name: "x"}
+	for n := range uint64(4) {
+		s := all[n%2]
+		c, err := s.Claim(ctx, p, store.ClaimRequest{Attempt: n + 1, Acked: n, Expire: time.Minute})
+		if err != nil {
+			t.Fatalf("Claim %d: %v", n, err)
+		}
+		b := &store.Block{Topic: "a", Codec: "json", Principal: "p", Producer: p, Epoch: c.Epoch, First: n + 1}
+		b.Add([]byte("{}"))
+		if err := s.Append(ctx, b)[0].Err; err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, s := range all {
+		if err := s.trimOld(ctx, s.now()); err != nil {
+			t.Fatal(err)
+		}
+		topics, err := s.Topics(ctx)
+		if err != nil || len(topics) != 1 || topics[0].Blocks != 4 {
+			t.Errorf("%+v, %v, want 4 blocks", topics, err)
+		}
+		known, err := s.Known(ctx, store.Producer{Principal: "p"}, 10)
+		if err != nil || len(known) != 1 || time.Until(known[0].Seen).Abs() > time.Minute {
+			t.Errorf("%+v, %v, want one that was seen now", known, err)
+		}
+	}
+}

@@ -20,6 +20,7 @@ import (
 //	P.f.<front>           a server, as long as it is there
 //	P.i                   how far a copy of another store is
 //	P.m                   barriers
+//	P.s                   the store's tag, the first message
 type layout struct{ prefix string }
 
 const nobody = "0" // stands for the producer of blocks without one
@@ -33,6 +34,7 @@ func (l layout) cursors() string                { return l.prefix + ".c.*" }
 func (l layout) front(id string) string         { return l.prefix + ".f." + id }
 func (l layout) imported() string               { return l.prefix + ".i" }
 func (l layout) barrier() string                { return l.prefix + ".m" }
+func (l layout) root() string                   { return l.prefix + ".s" }
 func (l layout) knownOf(hash string) string     { return l.prefix + ".k." + hash + ".*" }
 
 func (l layout) known(p store.Producer) string {

@@ -221,6 +221,20 @@ func (s *sea) publish(ctx context.Context, c *check, messages ...message) (seq u
 	return seq, err
 }
 
+// erase deletes a message that a claim has taken the place of, at some time.
+func (s *sea) erase(seq uint64) {
+	s.late.Go(func() {
+		time.Sleep(time.Duration(s.roll(9000)) * time.Millisecond)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if m := &s.log[seq-1]; s.lastOf(m.subject).seq == seq {
+			s.faults = append(s.faults, fmt.Sprintf("the last message %d of %s is deleted", seq, m.subject))
+		} else {
+			*m = stored{seq: seq}
+		}
+	})
+}
+
 const barrier = "p.m"
 
 // simulate runs producers on a broker, and returns what went wrong.

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -65,13 +66,16 @@ type Options struct {
 	// Unserved says that nobody is served by this Store: see Others.
 	Unserved bool
 
-	// Fatal is called when the stream is another one than that which was opened, or is
-	// gone: nothing that this Store knows holds any more. Nil means that methods return
-	// store.ErrUnavailable alone.
+	// Fatal is called when the stream is another one than that which was opened, was
+	// purged or has gone back to what it was before, or is gone: nothing that this Store
+	// knows holds any more; and when the broker has closed the connection for good. Nil
+	// means that methods return store.ErrUnavailable alone.
 	Fatal func(error)
 
 	// Logger is told when the broker goes away and comes back. Nil discards that.
 	Logger *slog.Logger
+
+	clock func() time.Time // nil: time.Now
 }
 
 // A Store is a [store.Store] on a stream of a NATS JetStream broker.
@@ -88,6 +92,10 @@ type Store struct {
 	front    string // the name of this Store among those of the same stream
 	logger   *slog.Logger
 	fatal    func(error)
+	clock    func() time.Time
+	ahead    atomic.Int64 // by how much the broker's clock is ahead of clock, in nanoseconds
+	set      atomic.Bool  // ahead is known
+	rooted   uint64       // the message that holds the tag
 	keeps    func(topic string) (age time.Duration, bytes uint64)
 	unserved bool // nobody is served
 	imports  bool // a copy of another store into this one goes on
@@ -103,6 +111,8 @@ type Store struct {
 	mu        sync.Mutex
 	seen      uint64                      // guarded by mu: all messages up to this sequence are known
 	head      uint64                      // guarded by mu: the position after the last block
+	lastBlock heard                       // guarded by mu: the last block
+	unsure    []heard                     // guarded by mu: likewise, each time when the broker was gone, but for those that are known to be there
 	newest    time.Time                   // guarded by mu: of that block
 	topics    map[string]*topic           // guarded by mu
 	trimmed   uint64                      // guarded by mu: the largest topic.to
@@ -127,10 +137,7 @@ type Store struct {
 	readers claims.Table[string]
 }
 
-var (
-	errClosed  = fmt.Errorf("%w: closed", store.ErrUnavailable)
-	errAnother = errors.New("the stream was deleted, or is another one: start the server again")
-)
+var errClosed = fmt.Errorf("%w: closed", store.ErrUnavailable)
 
 // Open opens the store at a broker, whose nodes' addresses are "nats://a:4222,b:4222",
 // and makes the stream where it does not exist. Close ends it.
@@ -141,7 +148,7 @@ func Open(ctx context.Context, servers string, o *Options) (*Store, error) {
 	var name [6]byte
 	_, _ = rand.Read(name[:])
 	s := &Store{
-		layout: layout{o.Prefix}, replicas: o.Replicas, synced: o.Synced, front: hex.EncodeToString(name[:]), logger: o.Logger, fatal: o.Fatal, keeps: o.Keep, unserved: o.Unserved, imports: o.Import,
+		layout: layout{o.Prefix}, replicas: o.Replicas, synced: o.Synced, front: hex.EncodeToString(name[:]), logger: o.Logger, fatal: o.Fatal, clock: o.clock, keeps: o.Keep, unserved: o.Unserved, imports: o.Import,
 		topics: map[string]*topic{}, producers: map[string]bool{}, cursorsOf: map[string]bool{}, changed: make(chan struct{}),
 		writing: map[string]*writing{}, cursors: map[string]*cursor{}, shrinkage: map[string]*store.Shrinkage{}, fences: map[string]*fences{},
 		head: 1, trimming: make(chan struct{}, 1),
@@ -155,6 +162,9 @@ func Open(ctx context.Context, servers string, o *Options) (*Store, error) {
 	}
 	if s.replicas == 0 {
 		s.replicas = 3
+	}
+	if s.clock == nil {
+		s.clock = time.Now
 	}
 	if s.logger == nil {
 		s.logger = slog.New(slog.DiscardHandler)
@@ -178,10 +188,14 @@ func Open(ctx context.Context, servers string, o *Options) (*Store, error) {
 		return nil, err
 	}
 	s.ctx, s.end = context.WithCancelCause(context.Background())
+	err = s.setClock(ctx)
 	s.work.Go(s.follow)
 	s.work.Go(s.stay)
 	s.work.Go(s.retain)
-	if err := s.catchUp(ctx); err != nil {
+	if err == nil {
+		err = s.catchUp(ctx)
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: reading what there is: %w", s.where(), err), s.Close())
 	}
 	s.mu.Lock()
@@ -212,6 +226,11 @@ func (s *Store) connect(servers string, o *Options) (*nats.Conn, error) {
 		nats.ReconnectBufSize(-1), // what can't be sent now is not sent later
 		nats.MaxReconnects(-1), nats.ReconnectWait(200 * time.Millisecond), nats.ReconnectJitter(100*time.Millisecond, 100*time.Millisecond),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			s.mu.Lock()
+			if s.unsure = append(s.unsure, s.lastBlock); len(s.unsure) > maxUnsure {
+				s.unsure = slices.Delete(s.unsure, maxUnsure/2, maxUnsure/2+1) // neither the oldest nor the newest
+			}
+			s.mu.Unlock()
 			if err != nil {
 				s.logger.Warn("the broker is gone", "err", err)
 			}
@@ -279,7 +298,7 @@ func (s *Store) durability() store.Durability {
 }
 
 // part is how many bytes a message may have beside its headers.
-func (s *Store) part() int { return int(s.nc.MaxPayload()) - headerRoom }
+func (s *Store) part() int { return int(max(s.nc.MaxPayload(), minPayload)) - headerRoom }
 
 // Ready implements [store.Store].
 func (s *Store) Ready(ctx context.Context) error {
@@ -354,7 +373,7 @@ func (s *Store) upToDate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.heard(ctx, seq)
+	return s.heardOf(ctx, seq)
 }
 
 // A round is a barrier that several wait for.

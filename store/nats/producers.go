@@ -76,7 +76,7 @@ func (s *Store) Claim(ctx context.Context, p store.Producer, r store.ClaimReques
 	pid := producerID(p)
 	put, noted := s.claiming(&s.writers, pid)
 	defer noted()
-	now := time.Now()
+	now := s.now()
 	if h, err := readHome(ctx, s.conn, u.w.subject); err == nil && !h.state.Known(now) {
 		if _, _, err := h.state.Claim(r, 0, now); err == nil {
 			if err := s.know(ctx, p, true); err != nil {
@@ -231,7 +231,7 @@ func (s *Store) Rejections(ctx context.Context, p store.Producer, after uint64) 
 
 func (s *Store) rejectionsOf(ctx context.Context, p store.Producer, after uint64, yield func(store.Rejection) bool) error {
 	h, err := s.current(ctx, p)
-	if err != nil || !h.state.Known(time.Now()) {
+	if err != nil || !h.state.Known(s.now()) {
 		return err
 	}
 	low := max(h.state.Next, store.Window) - store.Window
@@ -298,7 +298,7 @@ func (s *Store) Known(ctx context.Context, after store.Producer, limit int) ([]s
 		if err != nil {
 			return nil, s.wrong(ctx, err)
 		}
-		if h.state.Known(time.Now()) {
+		if h.state.Known(s.now()) {
 			page = append(page, store.KnownProducer{Producer: p, Next: h.state.Next, Seen: h.state.Seen})
 		}
 	}

@@ -42,6 +42,9 @@ type broker interface {
 	// sequence of the last one. The error is errConflict, errNotStored, errUnknown,
 	// wrapped, or another one, which is no use to try again.
 	publish(ctx context.Context, c *check, messages ...message) (seq uint64, err error)
+
+	// erase deletes a message, now, later or never.
+	erase(seq uint64)
 }
 
 // A message is one that is to be published.
@@ -74,6 +77,7 @@ type home struct {
 	subject string
 	seq     uint64
 	state   state
+	alone   bool // it holds no block
 }
 
 // readHome returns a producer's home as a replica has it.
@@ -90,7 +94,7 @@ func readHome(ctx context.Context, b broker, subject string) (home, error) {
 	if err != nil {
 		return h, fmt.Errorf("message %d on %s: %w", m.seq, subject, err)
 	}
-	h.seq, h.state = m.seq, *at.state
+	h.seq, h.state, h.alone = m.seq, *at.state, at.kind == kindState
 	return h, nil
 }
 
@@ -145,7 +149,10 @@ func claimHome(ctx context.Context, b broker, subject, barrier string, r store.C
 			if next.since == 0 {
 				next.since = seq
 			}
-			return home{subject: subject, seq: seq, state: next}, made, nil
+			if h.alone { // so that claims alone take no room
+				b.erase(h.seq)
+			}
+			return home{subject: subject, seq: seq, state: next, alone: true}, made, nil
 		}
 		if !tries.again(err) {
 			return h, claim, err
@@ -168,7 +175,7 @@ func appendHome(ctx context.Context, b broker, h *home, next state, messages []m
 		seq, err := b.publish(ctx, &check{h.subject, h.seq}, messages...)
 		if err == nil {
 			first = seq - uint64(len(messages)-1)
-			*h = home{h.subject, first + uint64(at), next}
+			*h = home{subject: h.subject, seq: first + uint64(at), state: next}
 			return first, nil
 		}
 		if !tries.again(err) {

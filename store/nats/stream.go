@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,9 +18,8 @@ import (
 // still store what it was sent.
 const oldest = "2.14.4"
 
-// Keys of the stream's metadata.
+// What the stream's metadata say of it.
 const (
-	keyTag    = "dictwire.tag"
 	keyLayout = "dictwire.layout"
 	ourLayout = "1"
 )
@@ -51,7 +51,10 @@ func (s *Store) openStream(ctx context.Context, o *Options) error {
 		}
 		if err == nil {
 			s.handle = stream
-			return s.adopt(stream.CachedInfo())
+			if err := s.adopt(stream.CachedInfo()); err != nil {
+				return err
+			}
+			return s.plant(ctx)
 		}
 		hopeless, err := explain(err)
 		if hopeless {
@@ -69,7 +72,7 @@ func (s *Store) config(o *Options) jetstream.StreamConfig {
 		Storage: jetstream.FileStorage, Replicas: s.replicas, Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew,
 		MaxBytes: o.MaxBytes, Duplicates: 2 * time.Minute,
 		AllowDirect: true, AllowRollup: true, AllowMsgTTL: true, AllowAtomicPublish: true,
-		Metadata: map[string]string{keyTag: store.NewTag(), keyLayout: ourLayout},
+		Metadata: map[string]string{keyLayout: ourLayout},
 	}
 	if c.MaxBytes == 0 {
 		c.MaxBytes = -1
@@ -102,8 +105,6 @@ func (s *Store) adopt(info *jetstream.StreamInfo) error {
 	want(c.Mirror == nil && len(c.Sources) == 0 && c.SubjectTransform == nil && !c.Sealed, "a stream that is neither a mirror, nor sourced, transformed or sealed", "this one")
 	want(c.Duplicates >= 10*time.Second, "a duplicate_window of at least 10 s", c.Duplicates)
 	want(c.Metadata[keyLayout] == ourLayout, "metadata "+keyLayout+"="+ourLayout, strconv.Quote(c.Metadata[keyLayout]))
-	_, err := store.ParsePosition(c.Metadata[keyTag] + ".1.0")
-	want(err == nil, "metadata "+keyTag+", eight letters and digits", strconv.Quote(c.Metadata[keyTag]))
 	if v := c.Metadata["_nats.ver"]; v != "" {
 		if err := checkVersion("the leader of the "+s.where(), v); err != nil {
 			errs = append(errs, err)
@@ -112,8 +113,27 @@ func (s *Store) adopt(info *jetstream.StreamInfo) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	s.tag, s.created, s.replicas = c.Metadata[keyTag], info.Created, c.Replicas
+	s.created, s.replicas = info.Created, c.Replicas
 	return nil
+}
+
+// plant finds the message that holds the store's tag, or stores it. Whoever purges the
+// stream deletes it, so that what is stored then has another tag.
+func (s *Store) plant(ctx context.Context) error {
+	tries := pace{}
+	for m := range read(ctx, &tries, func() (stored, error) { return s.leaderNext(ctx, s.root(), 1) }) {
+		if m.seq > 0 {
+			if _, err := store.ParsePosition(m.mark + ".1.0"); err != nil {
+				return fmt.Errorf("message %d on %s: %w", m.seq, m.subject, errMark)
+			}
+			s.tag, s.rooted = m.mark, m.seq
+			return nil
+		}
+		if _, err := s.publish(ctx, &check{s.root(), 0}, message{subject: s.root(), mark: store.NewTag()}); err != nil && !tries.again(err) {
+			return err
+		}
+	}
+	return tries.err(ctx)
 }
 
 // checkVersion returns an error where a version is older than the oldest.
@@ -165,28 +185,16 @@ func explain(err error) (hopeless bool, _ error) {
 func (s *Store) stay() {
 	for {
 		ctx, cancel := s.until(s.ctx)
-		mark := "f"
-		if s.unserved {
-			mark = "u"
-		}
-		_, err := s.publish(ctx, nil, message{subject: s.layout.front(s.front), mark: mark, rollup: true, ttl: frontTime})
-		if err != nil && s.ctx.Err() == nil {
-			s.logger.Debug("not told that this server is there", "err", err)
-		}
-		info, err := s.js.Stream(ctx, s.prefix)
+		err := s.appear(ctx)
 		cancel()
-		gone := errors.Is(err, jetstream.ErrStreamNotFound)
-		if err == nil {
-			now := info.CachedInfo()
-			gone = now.Config.Metadata[keyTag] != s.tag || !now.Created.Equal(s.created)
-		}
-		if gone && s.ctx.Err() == nil {
-			err := fmt.Errorf("%w: %s: %w", store.ErrUnavailable, s.where(), errAnother)
-			s.end(err)
-			if s.fatal != nil {
-				s.fatal(err)
-			}
+		switch {
+		case s.ctx.Err() != nil:
 			return
+		case errors.Is(err, errAnother), errors.Is(err, errBack), errors.Is(err, errCut):
+			s.die(err)
+			return
+		case err != nil:
+			s.logger.Debug("not told that this server is there", "err", err)
 		}
 		timer := time.NewTimer(frontTime / 5)
 		select {
@@ -196,6 +204,93 @@ func (s *Store) stay() {
 			return
 		}
 	}
+}
+
+// Why a store ends by itself.
+var (
+	errAnother = errors.New("the stream was deleted or purged, or is another one: start the server again")
+	errBack    = errors.New("the stream has gone back to what it was before, and less is there than was acknowledged: start the server again")
+	errCut     = errors.New("the broker has closed the connection for good: start the server again")
+)
+
+// die ends the store, and says why.
+func (s *Store) die(err error) {
+	err = fmt.Errorf("%w: %s: %w", store.ErrUnavailable, s.where(), err)
+	s.end(err)
+	if s.fatal != nil {
+		s.fatal(err)
+	}
+}
+
+// appear says once that this server is there, and looks at the broker's clock. The error
+// is errAnother, errBack or errCut where the store is not what it was: a block that was
+// there is another one.
+func (s *Store) appear(ctx context.Context) error {
+	if s.nc.IsClosed() {
+		return fmt.Errorf("%w: %w", errCut, s.nc.LastError())
+	}
+	s.mu.Lock()
+	seen, there := s.seen, append(slices.Clone(s.unsure), s.lastBlock)
+	s.mu.Unlock()
+	mark := "f"
+	if s.unserved {
+		mark = "u"
+	}
+	begin := s.clock()
+	seq, err := s.publish(ctx, &check{s.root(), s.rooted}, message{subject: s.layout.front(s.front), mark: mark, rollup: true, ttl: frontTime})
+	end := s.clock()
+	switch {
+	case errors.Is(err, errConflict):
+		if root, err := s.leaderNext(ctx, s.root(), 1); err == nil && (root.seq != s.rooted || root.mark != s.tag) {
+			return errAnother
+		}
+		return err
+	case err != nil:
+		if stream, err := s.js.Stream(ctx, s.prefix); errors.Is(err, jetstream.ErrStreamNotFound) || err == nil && !stream.CachedInfo().Created.Equal(s.created) {
+			return errAnother
+		}
+		return err
+	}
+	if m, err := s.one(ctx, getRequest{Seq: s.rooted}); err == nil && m.seq > 0 && m.mark != s.tag {
+		return errAnother
+	}
+	if seq <= seen {
+		return errBack
+	}
+	for _, h := range there {
+		if m, err := s.one(ctx, getRequest{Seq: max(h.seq, 1)}); err == nil && m.seq == h.seq && !m.time.Equal(h.time) {
+			return errBack
+		}
+	}
+	s.mu.Lock()
+	s.unsure = slices.DeleteFunc(s.unsure, func(h heard) bool { return slices.Contains(there, h) })
+	s.mu.Unlock()
+	if m, err := s.one(ctx, getRequest{Seq: seq}); err == nil && m.seq == seq {
+		s.ahead.Store(int64(m.time.Sub(begin.Add(end.Sub(begin) / 2))))
+		s.set.Store(true)
+	}
+	return nil
+}
+
+// maxUnsure is how many blocks there are at most that are to be looked for.
+const maxUnsure = 16
+
+// now returns the time by the broker's clock, which all servers of a store share.
+func (s *Store) now() time.Time { return s.clock().Add(time.Duration(s.ahead.Load())) }
+
+// setClock looks at the broker's clock for the first time.
+func (s *Store) setClock(ctx context.Context) error {
+	ctx, cancel := s.until(ctx)
+	defer cancel()
+	tries := pace{}
+	for tries.wait(ctx) {
+		err := s.appear(ctx)
+		if s.set.Load() || errors.Is(err, errAnother) {
+			return err
+		}
+		tries.failed(err)
+	}
+	return tries.err(ctx)
 }
 
 // frontTime is how long a server counts as being there after it last said so.

@@ -108,6 +108,7 @@ func (s *Store) noteBlock(name, pid string, seq uint64, value string, stored tim
 	t := s.topicOf(name)
 	at := seq - uint64(m.parts-1)
 	t.add(at, seq+1, m, stored)
+	s.lastBlock = heard{seq, stored}
 	s.head = max(s.head, seq+1)
 	if stored.After(s.newest) {
 		s.newest = stored
@@ -196,10 +197,16 @@ func knownMark(known bool, principal string) string {
 }
 
 // settled waits until readers can see what this server has stored.
-func (s *Store) settled(ctx context.Context) error { return s.heard(ctx, s.acked.Load()) }
+func (s *Store) settled(ctx context.Context) error { return s.heardOf(ctx, s.acked.Load()) }
 
-// heard waits until all messages up to a sequence are known.
-func (s *Store) heard(ctx context.Context, seq uint64) error {
+// A heard message is one whose header was heard of.
+type heard struct {
+	seq  uint64
+	time time.Time
+}
+
+// heardOf waits until all messages up to a sequence are known.
+func (s *Store) heardOf(ctx context.Context, seq uint64) error {
 	if err := s.open(ctx); err != nil {
 		return err
 	}
@@ -244,7 +251,7 @@ func (s *Store) catchUp(ctx context.Context) error {
 		s.mu.Lock()
 		before := s.seen
 		s.mu.Unlock()
-		if err = s.heard(ctx, seq); err == nil {
+		if err = s.heardOf(ctx, seq); err == nil {
 			return nil
 		}
 		s.mu.Lock()

@@ -28,11 +28,14 @@ func (s *Store) Trim(ctx context.Context, topic string, before store.Position) e
 	case <-s.ctx.Done():
 		return context.Cause(s.ctx)
 	}
+	if _, err := s.barrierNow(ctx); err != nil { // all that is to be deleted is before it
+		return err
+	}
 	found, err := s.scan(ctx, topic, before.Block)
 	if err != nil || found.messages == 0 {
 		return s.wrong(ctx, err)
 	}
-	now := time.Now()
+	now := s.now()
 	for pid := range found.states {
 		if err := copyState(ctx, s.conn, s.block(topic, pid), found.purge, now); err != nil {
 			return s.wrong(ctx, err)
@@ -76,7 +79,7 @@ func (s *Store) scanOnce(ctx context.Context, f *found, topic string, before uin
 	making, end := s.until(ctx)
 	defer end()
 	c, err := s.js.CreateConsumer(making, s.stream, jetstream.ConsumerConfig{
-		FilterSubject: s.block(topic, "*"), HeadersOnly: true, AckPolicy: jetstream.AckNonePolicy, DeliverPolicy: jetstream.DeliverAllPolicy,
+		FilterSubjects: []string{s.block(topic, "*"), s.barrier()}, HeadersOnly: true, AckPolicy: jetstream.AckNonePolicy, DeliverPolicy: jetstream.DeliverAllPolicy,
 		MemoryStorage: true, Replicas: 1, InactiveThreshold: 30 * time.Second,
 	})
 	if err != nil {
@@ -87,9 +90,9 @@ func (s *Store) scanOnce(ctx context.Context, f *found, topic string, before uin
 		defer end()
 		_ = s.js.DeleteConsumer(leaving, s.stream, c.CachedInfo().Name)
 	}()
-	pending, last := c.CachedInfo().NumPending, uint64(0)
+	last := uint64(0)
 	tries := pace{}
-	for pending > 0 {
+	for { // up to the barrier: without it, the replica that gives the headers is behind
 		if !tries.wait(ctx) || tries.tried > 15 {
 			return tries.err(ctx)
 		}
@@ -106,7 +109,7 @@ func (s *Store) scanOnce(ctx context.Context, f *found, topic string, before uin
 			if last++; about.Sequence.Consumer != last {
 				return errLost
 			}
-			tries, pending = pace{}, about.NumPending
+			tries = pace{}
 			done, err := f.add(s, m.Subject(), m.Headers().Get(markHeader), about.Sequence.Stream, before)
 			if done || err != nil {
 				return err
@@ -114,13 +117,15 @@ func (s *Store) scanOnce(ctx context.Context, f *found, topic string, before uin
 		}
 		tries.failed(batch.Error())
 	}
-	return nil
 }
 
 var errLost = errors.New("headers got lost")
 
 // add looks at a message. It reports whether it is after all that are to be deleted.
 func (f *found) add(s *Store, subject, value string, seq, before uint64) (done bool, err error) {
+	if subject == s.barrier() {
+		return seq >= before, nil
+	}
 	m, err := parseMark(value, seq)
 	if err != nil {
 		return false, fmt.Errorf("message %d: %w", seq, err)
@@ -156,12 +161,12 @@ func (s *Store) markTrim(ctx context.Context, name string, to uint64) error {
 		case err != nil:
 			return fmt.Errorf("message %d on %s: %w", m.seq, subject, err)
 		case was >= to:
-			return s.heard(ctx, m.seq)
+			return s.heardOf(ctx, m.seq)
 		}
 		seq, err := s.publish(ctx, &check{subject, m.seq}, message{subject: subject, mark: topicMark(name, owner, to), rollup: true})
 		if err == nil {
 			s.ack(seq)
-			return s.heard(ctx, seq)
+			return s.heardOf(ctx, seq)
 		}
 		if !tries.again(err) {
 			return err
