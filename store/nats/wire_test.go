@@ -1,0 +1,262 @@
+package nats_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/dictwire/dictwire/store"
+	"github.com/dictwire/dictwire/store/nats"
+)
+
+// A wire stands between a store and a broker, and knows their protocol: it loses messages
+// either way, or holds them back while later ones pass.
+type wire struct {
+	url string
+	to  string
+
+	mu   sync.Mutex
+	lose func(toStore bool, subject string, message []byte) bool // guarded by mu: nil loses nothing
+	hold func(subject string, message []byte) time.Duration      // guarded by mu: nil holds nothing
+	lost int                                                     // guarded by mu
+	held int                                                     // guarded by mu
+}
+
+func newWire(t *testing.T, url string) *wire {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &wire{url: "nats://" + l.Addr().String(), to: strings.TrimPrefix(url, "nats://")}
+	ctx, end := context.WithCancel(context.Background())
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			serving.Go(func() { w.carry(ctx, c) })
+		}
+	})
+	t.Cleanup(func() {
+		l.Close()
+		end()
+		serving.Wait()
+	})
+	return w
+}
+
+// calm loses and holds nothing any more.
+func (w *wire) calm() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.lose, w.hold = nil, nil
+}
+
+// carry carries frames both ways. What is held gets to the broker even when the store has
+// given up its connection.
+func (w *wire) carry(ctx context.Context, from net.Conn) {
+	defer from.Close()
+	to, err := net.Dial("tcp", w.to)
+	if err != nil {
+		return
+	}
+	defer to.Close()
+	defer context.AfterFunc(ctx, func() { from.Close(); to.Close() })()
+	var back, late sync.WaitGroup
+	back.Go(func() {
+		defer from.Close()
+		_ = frames(to, func(subject string, frame []byte) error {
+			w.mu.Lock()
+			lose := subject != "" && w.lose != nil && w.lose(true, subject, frame)
+			if lose {
+				w.lost++
+			}
+			w.mu.Unlock()
+			if lose {
+				return nil
+			}
+			_, err := from.Write(frame)
+			return err
+		})
+	})
+	var writing sync.Mutex
+	write := func(frame []byte) error {
+		writing.Lock()
+		defer writing.Unlock()
+		_, err := to.Write(frame)
+		return err
+	}
+	_ = frames(from, func(subject string, frame []byte) error {
+		w.mu.Lock()
+		var wait time.Duration
+		lose := subject != "" && w.lose != nil && w.lose(false, subject, frame)
+		if subject != "" && w.hold != nil {
+			wait = w.hold(subject, frame)
+		}
+		if lose {
+			w.lost++
+		} else if wait > 0 {
+			w.held++
+		}
+		w.mu.Unlock()
+		switch {
+		case lose:
+			return nil
+		case wait > 0:
+			late.Go(func() {
+				select {
+				case <-time.After(wait):
+					_ = write(frame)
+				case <-ctx.Done():
+				}
+			})
+			return nil
+		default:
+			return write(frame)
+		}
+	})
+	late.Wait()
+	to.Close()
+	back.Wait()
+}
+
+// frames calls do with each frame of a connection, and the subject of messages.
+func frames(c net.Conn, do func(subject string, frame []byte) error) error {
+	r := bufio.NewReader(c)
+	for {
+		line, err := r.ReadBytes('\n')
+		if err != nil {
+			return err
+		}
+		subject := ""
+		words := strings.Fields(string(line))
+		if len(words) > 2 && (strings.HasSuffix(words[0], "PUB") || strings.HasSuffix(words[0], "MSG")) {
+			subject = words[1]
+			n, err := strconv.Atoi(words[len(words)-1])
+			if err != nil {
+				return err
+			}
+			at := len(line)
+			line = append(line, make([]byte, n+2)...)
+			if _, err := io.ReadFull(r, line[at:]); err != nil {
+				return err
+			}
+		}
+		if err := do(subject, line); err != nil {
+			return err
+		}
+	}
+}
+
+// TestLossy has authors append on two stores, one of which gets one answer in ten not at
+// all, and whose publications are lost or come seconds later.
+func TestLossy(t *testing.T) {
+	t.Parallel()
+	b, _ := single(t, "")
+	w := newWire(t, b.urls)
+	o := b.fresh()
+	direct := b.open(t, o)
+	far, err := nats.Open(t.Context(), w.url, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer far.Close()
+	w.mu.Lock()
+	w.lose = func(toStore bool, subject string, frame []byte) bool {
+		if toStore {
+			return strings.HasPrefix(subject, "_INBOX.") && rand.IntN(10) == 0
+		}
+		return strings.HasPrefix(subject, o.Prefix+".") && rand.IntN(30) == 0
+	}
+	w.hold = func(subject string, frame []byte) time.Duration {
+		if strings.HasPrefix(subject, o.Prefix+".b.") && rand.IntN(10) == 0 {
+			return rand.N(8 * time.Second)
+		}
+		return 0
+	}
+	w.mu.Unlock()
+	authors := cast(8)
+	ctx, stop := context.WithTimeout(t.Context(), 15*time.Second)
+	defer stop()
+	stores := []store.Store{direct, far, far}
+	all(t, authors, func(a *author) error {
+		for ctx.Err() == nil {
+			if err := a.session(t.Context(), stores[rand.IntN(len(stores))], a.acked+40, time.Millisecond); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	w.calm()
+	all(t, authors, func(a *author) error { return a.write(t.Context(), []store.Store{far}, a.acked+20, 0) })
+	w.mu.Lock()
+	total := uint64(0)
+	for _, a := range authors {
+		total += a.acked
+	}
+	t.Logf("%d records, %d messages lost, %d held back", total, w.lost, w.held)
+	if w.lost < 20 || w.held < 5 {
+		t.Errorf("the wire lost %d messages and held %d", w.lost, w.held)
+	}
+	w.mu.Unlock()
+	time.Sleep(100 * time.Millisecond)
+	check(t, direct, authors...)
+	check(t, far, authors...)
+}
+
+// TestDelayed has an append on its way while another store claims the producer and appends
+// the same: it comes later, and is not stored.
+func TestDelayed(t *testing.T) {
+	t.Parallel()
+	b, _ := single(t, "")
+	w := newWire(t, b.urls)
+	o := b.fresh()
+	direct := b.open(t, o)
+	far, err := nats.Open(t.Context(), w.url, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer far.Close()
+	ctx := t.Context()
+	a := cast(1)[0]
+	for range 5 {
+		c, err := far.Claim(ctx, a.p, store.ClaimRequest{Acked: a.acked})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.mu.Lock()
+		w.hold = func(subject string, frame []byte) time.Duration {
+			if strings.HasPrefix(subject, o.Prefix+".b.") && bytes.Contains(frame, []byte("Dictwire: b ")) {
+				return 500 * time.Millisecond
+			}
+			return 0
+		}
+		w.mu.Unlock()
+		late := make(chan error, 1)
+		go func() { late <- far.Append(ctx, a.blocks(c.Epoch, c.Next, c.Next+4)[0])[0].Err }()
+		time.Sleep(100 * time.Millisecond)
+		if err := a.write(ctx, []store.Store{direct}, a.acked+4, 0); err != nil {
+			t.Fatal(err)
+		}
+		w.calm()
+		if err := <-late; !errors.Is(err, store.ErrFenced) {
+			t.Errorf("what came after another claim is answered %v", err)
+		}
+	}
+	check(t, direct, a)
+	if w.held < 5 {
+		t.Errorf("the wire held %d messages", w.held)
+	}
+}
