@@ -174,13 +174,13 @@ func TestLossy(t *testing.T) {
 	}
 	defer far.Close()
 	w.mu.Lock()
-	w.lose = func(toStore bool, subject string, frame []byte) bool {
+	w.lose = func(toStore bool, subject string, _ []byte) bool {
 		if toStore {
 			return strings.HasPrefix(subject, "_INBOX.") && rand.IntN(10) == 0
 		}
 		return strings.HasPrefix(subject, o.Prefix+".") && rand.IntN(30) == 0
 	}
-	w.hold = func(subject string, frame []byte) time.Duration {
+	w.hold = func(subject string, _ []byte) time.Duration {
 		if strings.HasPrefix(subject, o.Prefix+".b.") && rand.IntN(10) == 0 {
 			return rand.N(8 * time.Second)
 		}
