@@ -44,6 +44,7 @@ type Node struct {
 	config string // its file
 	always string // what that says, beside what it was told to
 	URL    string // where clients connect
+	Host   *Host  // where it runs, or nil
 
 	monitor string // where it tells how it is
 
@@ -59,20 +60,30 @@ func Cluster(tb testing.TB, n int, more string) []*Node {
 	return ClusterIn(tb, tb.TempDir(), n, more)
 }
 
-// ClusterIn is Cluster with the nodes' directories in one that is there.
-func ClusterIn(tb testing.TB, dir string, n int, more string) []*Node {
+// ClusterIn is Cluster with the nodes' directories in one that is there, and where there
+// are hosts, one node on each.
+func ClusterIn(tb testing.TB, dir string, n int, more string, hosts ...*Host) []*Node {
 	tb.Helper()
+	at := func(i, port int) string {
+		if len(hosts) > 0 {
+			return fmt.Sprintf("%s:%d", hosts[i].Addr, port)
+		}
+		return fmt.Sprintf("127.0.0.1:%d", port)
+	}
 	ports := freePorts(tb, 3*n)
 	var routes []string
 	for i := range n {
-		routes = append(routes, fmt.Sprintf("nats://127.0.0.1:%d", ports[n+i]))
+		routes = append(routes, "nats://"+at(i, ports[n+i]))
 	}
 	var nodes []*Node
 	for i := range n {
-		node := &Node{tb: tb, name: fmt.Sprintf("n%d", i+1), dir: filepath.Join(dir, fmt.Sprintf("n%d", i+1)), URL: fmt.Sprintf("nats://127.0.0.1:%d", ports[i]), monitor: fmt.Sprintf("http://127.0.0.1:%d", ports[2*n+i])}
-		node.always = fmt.Sprintf("server_name: %s\nlisten: 127.0.0.1:%d\njetstream {store_dir: %q, max_file_store: 20GB}\nhttp: 127.0.0.1:%d\n", node.name, ports[i], node.dir, ports[2*n+i])
+		node := &Node{tb: tb, name: fmt.Sprintf("n%d", i+1), dir: filepath.Join(dir, fmt.Sprintf("n%d", i+1)), URL: "nats://" + at(i, ports[i]), monitor: "http://" + at(i, ports[2*n+i])}
+		if len(hosts) > 0 {
+			node.Host = hosts[i]
+		}
+		node.always = fmt.Sprintf("server_name: %s\nlisten: %s\njetstream {store_dir: %q, max_file_store: 20GB}\nhttp: %q\n", node.name, at(i, ports[i]), node.dir, at(i, ports[2*n+i]))
 		if n > 1 {
-			node.always += fmt.Sprintf("cluster {name: test, listen: 127.0.0.1:%d, routes: [%s]}\n", ports[n+i], strings.Join(routes, ", "))
+			node.always += fmt.Sprintf("cluster {name: test, listen: %q, routes: [%s]}\n", at(i, ports[n+i]), strings.Join(routes, ", "))
 		}
 		node.config = filepath.Join(dir, node.name+".conf")
 		node.write(more)
@@ -187,6 +198,9 @@ func (n *Node) Start() {
 	bin, err := binary()
 	if err != nil {
 		n.tb.Fatal(err)
+	}
+	if n.Host != nil {
+		bin = n.Host.Program(bin)
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -8,6 +8,8 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -30,7 +32,7 @@ const perCluster = 50
 // acknowledged is there, once and in its producer's order; no cursor passes a record
 // that was not given out; and everyone goes on within 30 s of each fault.
 func TestCluster(t *testing.T) {
-	if testing.Short() {
+	if testing.Short() || !brokertest.Networked(t) {
 		return // the stage cluster runs it
 	}
 	bin := peer.Build(t)
@@ -44,25 +46,36 @@ const recovers = 30 * time.Second
 
 // A fleet is the servers before a cluster.
 type fleet struct {
-	bin   string
+	bins  []string
+	hosts []*brokertest.Host // of each server, or none
 	flags []string
 	addrs []string
 	all   []*peer.Server
 }
 
 func (f *fleet) start(t *testing.T, i int) {
-	f.all[i] = peer.Serve(t, f.bin, append([]string{"--listen", f.addrs[i]}, f.flags...)...)
+	f.all[i] = peer.Serve(t, f.bins[i], append([]string{"--listen", f.addrs[i]}, f.flags...)...)
 }
 
 // any returns the address of one of the servers.
 func (f *fleet) any() string { return f.addrs[rand.IntN(len(f.addrs))] }
 
 func clusterFaults(t *testing.T, bin string, rounds int) {
-	nodes := brokertest.Cluster(t, 3, "")
+	hosts := brokertest.Hosts(t, 5)
 	f := &fleet{
-		bin: bin, flags: []string{"--store", brokertest.URLs(nodes), "--nats-prefix", "dw"},
-		addrs: []string{freeAddr(t), freeAddr(t)}, all: make([]*peer.Server, 2),
+		bins: []string{bin, bin}, addrs: []string{freeAddr(t, "127.0.0.1"), freeAddr(t, "127.0.0.1")}, all: make([]*peer.Server, 2),
 	}
+	var nodes []*brokertest.Node
+	if len(hosts) == 0 {
+		nodes = brokertest.Cluster(t, 3, "")
+	} else {
+		nodes = brokertest.ClusterIn(t, t.TempDir(), 3, "", hosts[:3]...)
+		f.hosts = hosts[3:]
+		for i, h := range f.hosts {
+			f.bins[i], f.addrs[i] = h.Program(bin), h.Addr+":7000"
+		}
+	}
+	f.flags = []string{"--store", brokertest.URLs(nodes), "--nats-prefix", "dw", "--insecure"}
 	for i := range f.all {
 		f.start(t, i)
 	}
@@ -148,7 +161,13 @@ func clusterFault(t *testing.T, nodes []*brokertest.Node, f *fleet) string {
 		}
 	}
 	away := time.Duration(200+rand.IntN(4000)) * time.Millisecond
-	switch rand.IntN(6) {
+	others := slices.DeleteFunc(slices.Clone(nodes), func(n *brokertest.Node) bool { return n == node })
+	i := rand.IntN(len(f.all))
+	kinds := 12
+	if len(f.hosts) == 0 {
+		kinds = 8 // nothing that cuts networks
+	}
+	switch rand.IntN(kinds) {
 	case 0, 1:
 		node.Kill()
 		time.Sleep(away)
@@ -163,11 +182,50 @@ func clusterFault(t *testing.T, nodes []*brokertest.Node, f *fleet) string {
 		node.Stop()
 		node.Start()
 		return "restart of " + which
-	default:
-		i := rand.IntN(len(f.all))
+	case 5:
 		f.all[i].Kill(t)
 		f.start(t, i)
 		return "kill of a server"
+	case 6:
+		node.Wipe()
+		node.Ready() // the other two had everything until now
+		return "wipe of " + which
+	case 7:
+		copied := filepath.Join(t.TempDir(), "copy")
+		node.Copy(copied)
+		node.Ready()
+		time.Sleep(away)
+		node.GoBack(copied)
+		node.Ready()
+		return "loss of what was written lately of " + which
+	case 8:
+		node.Host.Unplug()
+		time.Sleep(2 * away)
+		node.Host.Plug()
+		return "isolation of " + which
+	case 9: // servers still reach it
+		for _, other := range others {
+			node.Host.Cut(other.Host)
+		}
+		time.Sleep(2 * away)
+		for _, other := range others {
+			node.Host.Join(other.Host)
+		}
+		return "isolation from other nodes of " + which
+	case 10: // its clients still reach it
+		for _, n := range nodes {
+			f.hosts[i].Cut(n.Host)
+		}
+		time.Sleep(2 * away)
+		for _, n := range nodes {
+			f.hosts[i].Join(n.Host)
+		}
+		return "isolation from nodes of a server"
+	default:
+		f.hosts[i].Unplug()
+		time.Sleep(2 * away)
+		f.hosts[i].Plug()
+		return "isolation of a server"
 	}
 }
 
@@ -294,8 +352,8 @@ func sendSlowly(p *peer.Producer, s *peer.Session, next uint64) {
 }
 
 // freeAddr returns an address that nobody listens at.
-func freeAddr(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+func freeAddr(t *testing.T, ip string) string {
+	l, err := net.Listen("tcp", ip+":0")
 	if err != nil {
 		t.Fatal(err)
 	}

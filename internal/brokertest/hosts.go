@@ -1,0 +1,144 @@
+package brokertest
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// networked is set where a test runs in a network namespace of its own.
+const networked = "DICTWIRE_TEST_NETWORK"
+
+// Networked runs the test that calls it once more, in a network namespace of its own, and
+// returns false when that has ended: there it returns true, and Hosts may be called. Where
+// the system allows no namespaces it returns true at once, and Hosts returns none.
+func Networked(t *testing.T) bool {
+	t.Helper()
+	if os.Getenv(networked) != "" {
+		return true
+	}
+	const enter = `mkdir -p /run/netns && mount -t tmpfs none /run/netns && ip link set lo up && exec "$@"`
+	begin := []string{"unshare", "--net", "--mount", "--map-root-user", "sh", "-c", enter, "sh"}
+	if out, err := exec.Command(begin[0], append(begin[1:], "true")...).CombinedOutput(); err != nil {
+		t.Logf("NOT RUN: what cuts networks, as there are no namespaces: %v: %s", err, out)
+		return true
+	}
+	args := append(begin, os.Args[0])
+	for _, a := range os.Args[1:] {
+		if !strings.HasPrefix(a, "-test.run") && !strings.HasPrefix(a, "-test.testlogfile") && !strings.HasPrefix(a, "-test.paniconexit0") {
+			args = append(args, a)
+		}
+	}
+	cmd := exec.CommandContext(t.Context(), args[0], append(args[1:], "-test.run=^"+t.Name()+"$")...)
+	cmd.Env = append(os.Environ(), networked+"=1")
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	dieWithUs(cmd)
+	if err := cmd.Run(); err != nil {
+		t.Errorf("in a network of its own: %v", err)
+	}
+	return false
+}
+
+// A Host is a machine of a test's network.
+type Host struct {
+	tb   testing.TB
+	Addr string // an IP address
+	name string
+}
+
+// Hosts makes a network of n hosts, and of this process, which reaches all of them. It
+// returns nothing where there are no namespaces.
+func Hosts(tb testing.TB, n int) (hosts []*Host) {
+	tb.Helper()
+	if os.Getenv(networked) == "" {
+		return nil
+	}
+	run(tb, "ip link add hub type bridge")
+	run(tb, "ip addr add 10.99.0.1/24 dev hub")
+	run(tb, "ip link set hub up")
+	tb.Cleanup(func() { run(tb, "ip link del hub") })
+	for i := range n {
+		h := &Host{tb: tb, Addr: fmt.Sprintf("10.99.0.%d", 11+i), name: fmt.Sprint("h", i+1)}
+		run(tb, "ip netns add "+h.name)
+		tb.Cleanup(func() { run(tb, "ip netns del "+h.name) })
+		run(tb, fmt.Sprintf("ip link add %s master hub up type veth peer name eth0 netns %s", h.name, h.name))
+		run(tb, fmt.Sprintf("ip -n %s addr add %s/24 dev eth0", h.name, h.Addr))
+		run(tb, fmt.Sprintf("ip -n %s link set eth0 up", h.name))
+		run(tb, fmt.Sprintf("ip -n %s link set lo up", h.name))
+		hosts = append(hosts, h)
+	}
+	return hosts
+}
+
+func run(tb testing.TB, command string) {
+	tb.Helper()
+	words := strings.Fields(command)
+	if out, err := exec.Command(words[0], words[1:]...).CombinedOutput(); err != nil {
+		tb.Errorf("%s: %v: %s", command, err, out)
+	}
+}
+
+// Unplug cuts the host off from all others, which see nothing but silence.
+func (h *Host) Unplug() { run(h.tb, "ip link set "+h.name+" down") }
+
+// Plug is the inverse of Unplug.
+func (h *Host) Plug() { run(h.tb, "ip link set "+h.name+" up") }
+
+// Cut cuts two hosts off from each other.
+func (h *Host) Cut(other *Host) {
+	run(h.tb, fmt.Sprintf("ip -n %s route add blackhole %s", h.name, other.Addr))
+	run(h.tb, fmt.Sprintf("ip -n %s route add blackhole %s", other.name, h.Addr))
+}
+
+// Join is the inverse of Cut.
+func (h *Host) Join(other *Host) {
+	run(h.tb, fmt.Sprintf("ip -n %s route del blackhole %s", h.name, other.Addr))
+	run(h.tb, fmt.Sprintf("ip -n %s route del blackhole %s", other.name, h.Addr))
+}
+
+// Program returns the path of a program that runs another one on the host, as the same
+// process.
+func (h *Host) Program(bin string) string {
+	path := filepath.Join(h.tb.TempDir(), filepath.Base(bin))
+	text := fmt.Sprintf("#!/bin/sh\nexec ip netns exec %s %s \"$@\"\n", h.name, bin)
+	if err := os.WriteFile(path, []byte(text), 0o700); err != nil {
+		h.tb.Fatal(err)
+	}
+	return path
+}
+
+// Wipe ends the node, deletes its directory and starts it again.
+func (n *Node) Wipe() {
+	n.tb.Helper()
+	n.Kill()
+	if err := os.RemoveAll(n.dir); err != nil {
+		n.tb.Fatal(err)
+	}
+	n.Start()
+}
+
+// Copy ends the node, copies its directory to another one that does not exist, and starts
+// it again.
+func (n *Node) Copy(to string) {
+	n.tb.Helper()
+	n.Stop()
+	if err := os.CopyFS(to, os.DirFS(n.dir)); err != nil {
+		n.tb.Fatal(err)
+	}
+	n.Start()
+}
+
+// GoBack ends the node, gives it the directory that Copy has copied, and starts it again:
+// what it has written since is lost, as by a loss of power.
+func (n *Node) GoBack(copied string) {
+	n.tb.Helper()
+	n.Kill()
+	if err := errors.Join(os.RemoveAll(n.dir), os.CopyFS(n.dir, os.DirFS(copied))); err != nil {
+		n.tb.Fatal(err)
+	}
+	n.Start()
+}
