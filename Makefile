@@ -1,6 +1,6 @@
 # dictwire. `make help` lists the targets.
 
-.PHONY: help build demo test quick lint fuzz crash soak soak-store siege cluster simulate pysimulate schemathesis tlsscan pageload pageshots mutants bench peers wheels debs units image release generate clean
+.PHONY: help build demo test quick lint fuzz crash soak soak-store siege cluster cluster-bench simulate pysimulate schemathesis tlsscan pageload pageshots mutants bench peers wheels debs units image release generate clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
@@ -37,6 +37,9 @@ siege: ## 2,000 hostile connections for DURATION (1m) beside honest ones; TLS=1 
 
 cluster: ## 300 faults of NATS clusters and of the servers in front, under load, and 100,000 claims; FAULTS=n RECLAIMS=n
 	FAULTS=$${FAULTS:-300} RECLAIMS=$${RECLAIMS:-100000} CLUSTERBUDGET=86400 scripts/test cluster
+
+cluster-bench: ## a server in front of three nodes beside the broker itself, on this machine: ratios
+	go test ./store/nats -count 1 -timeout 0 -v -run '^TestFigures$$' -figures
 
 simulate: ## 50,000 simulations of the whole; SIMULATIONS=n FIRST=seed
 	SIMULATIONS=$${SIMULATIONS:-50000} SIMULATEBUDGET=86400 scripts/test simulate

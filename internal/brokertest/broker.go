@@ -81,7 +81,7 @@ func ClusterIn(tb testing.TB, dir string, n int, more string, hosts ...*Host) []
 		if len(hosts) > 0 {
 			node.Host = hosts[i]
 		}
-		node.always = fmt.Sprintf("server_name: %s\nlisten: %s\njetstream {store_dir: %q, max_file_store: 20GB}\nhttp: %q\n", node.name, at(i, ports[i]), node.dir, at(i, ports[2*n+i]))
+		node.always = fmt.Sprintf("server_name: %s\nlisten: %s\njetstream {store_dir: %q, max_file_store: 20GB%%s}\nhttp: %q\n", node.name, at(i, ports[i]), node.dir, at(i, ports[2*n+i]))
 		if n > 1 {
 			node.always += fmt.Sprintf("cluster {name: test, listen: %q, routes: [%s]}\n", at(i, ports[n+i]), strings.Join(routes, ", "))
 		}
@@ -102,7 +102,12 @@ func ClusterIn(tb testing.TB, dir string, n int, more string, hosts ...*Host) []
 // write writes the node's configuration.
 func (n *Node) write(more string) {
 	n.tb.Helper()
-	if err := os.WriteFile(n.config, []byte(n.always+more+"\n"), 0o600); err != nil {
+	more, synced := strings.CutPrefix(more, Synced)
+	inside := ""
+	if synced {
+		inside = ", sync_interval: always"
+	}
+	if err := os.WriteFile(n.config, []byte(fmt.Sprintf(n.always, inside)+more+"\n"), 0o600); err != nil {
 		n.tb.Fatal(err)
 	}
 }
@@ -113,6 +118,10 @@ func (n *Node) Configure(more string) {
 	n.write(more)
 	n.Signal(syscall.SIGHUP)
 }
+
+// Synced, at the beginning of what else a configuration says, has nodes sync before they
+// answer.
+const Synced = "# synced\n"
 
 // Ready waits until the node takes part in JetStream.
 func (n *Node) Ready() {

@@ -2,6 +2,7 @@ package brokertest
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -28,11 +29,11 @@ func Networked(t *testing.T) bool {
 		return true
 	}
 	args := append(begin, os.Args[0])
-	for _, a := range os.Args[1:] {
-		if !strings.HasPrefix(a, "-test.run") && !strings.HasPrefix(a, "-test.testlogfile") && !strings.HasPrefix(a, "-test.paniconexit0") {
-			args = append(args, a)
+	flag.Visit(func(f *flag.Flag) {
+		if f.Name != "test.run" && f.Name != "test.testlogfile" && f.Name != "test.paniconexit0" {
+			args = append(args, "-"+f.Name+"="+f.Value.String())
 		}
-	}
+	})
 	cmd := exec.CommandContext(t.Context(), args[0], append(args[1:], "-test.run=^"+t.Name()+"$")...)
 	cmd.Env = append(os.Environ(), networked+"=1")
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
