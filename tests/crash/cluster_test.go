@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"path/filepath"
@@ -143,7 +144,18 @@ func clusterFaults(t *testing.T, bin string, rounds int) {
 // verified verifies the log, and again while a server is not available.
 func verified(l *log, addr string, until time.Time) error {
 	for {
+		before := *l
+		seen := map[string]written{}
+		for name, w := range l.producers {
+			seen[name] = written{w.producer, w.last, w.checked, maps.Clone(w.rejected)}
+		}
 		err := l.verify(addr)
+		if err != nil { // what was read of it is read again
+			*l = before
+			for name, w := range l.producers {
+				*w = seen[name]
+			}
+		}
 		broken := errors.As(err, new(*peer.BrokenError)) && !strings.Contains(err.Error(), "told unavailable")
 		if err == nil || broken || time.Now().After(until) {
 			return err
