@@ -23,7 +23,15 @@ type Options struct {
 	// AllowOrigins are origins whose pages may read and write through a browser, as
 	// https://app.example (CORS). None means that no page of another origin may.
 	AllowOrigins []string
+
+	// Filters runs the expressions of jq that requests may have (filter=). Nil means that
+	// they may have none. What runs them is the program dictwire's own, since each is to be
+	// a process with limits of the system's.
+	Filters Filters
 }
+
+// Filters starts filters. No other package can make one yet.
+type Filters = dialect.Filters
 
 // New returns HTTP with options; nil means the defaults. The error says which origin is
 // none.
@@ -31,7 +39,7 @@ func New(o *Options) (dictwire.Dialect, error) {
 	if o == nil {
 		o = new(Options)
 	}
-	kind, err := web.Kind(o.AllowOrigins...)
+	kind, err := web.Kind(web.Options{AllowOrigins: o.AllowOrigins, Filters: o.Filters})
 	return http{kind}, err
 }
 

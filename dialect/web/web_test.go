@@ -12,6 +12,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"os/exec"
 	"regexp"
 	"strings"
@@ -29,12 +30,22 @@ import (
 	"github.com/dictwire/dictwire/codec/python"
 	"github.com/dictwire/dictwire/dialect/web"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/filter"
 	"github.com/dictwire/dictwire/internal/servertest"
 	"github.com/dictwire/dictwire/store"
 	"github.com/dictwire/dictwire/store/memory"
 )
 
-func TestMain(m *testing.M) { servertest.Main(m, web.Dialect) }
+func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == filter.Command {
+		if err := filter.Work(os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	servertest.Main(m, web.Dialect)
+}
 
 // start runs a server that speaks HTTP, and returns its address.
 func start(t testing.TB, srv *dictwire.Server) string {

@@ -67,7 +67,7 @@ func Root() *cobra.Command {
 	root.AddCommand(serveCommand(), relayCommand(), sendCommand(), tailCommand(), rejectedCommand(), convertCommand(),
 		pingCommand(), statusCommand(), benchCommand(), topicsCommand(), cursorsCommand(), producersCommand(),
 		storeCommand(), cursorCommand(), tokenCommand(), certCommand(),
-		configCommand(), versionCommand())
+		configCommand(), versionCommand(), filterWorkerCommand())
 	complete(root)
 	for _, cmd := range below(root) {
 		if check := cmd.Args; check != nil {

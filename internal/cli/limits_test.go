@@ -27,7 +27,7 @@ func TestLimitsDocumented(t *testing.T) {
 	limits := 0
 	serveCommand().Flags().VisitAll(func(f *pflag.Flag) {
 		switch f.Value.(type) {
-		case *limit, *timeLimit, *byteSize, *byteLimit:
+		case *limit, *places, *timeLimit, *byteSize, *byteLimit:
 		default:
 			return
 		}

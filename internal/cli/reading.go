@@ -201,7 +201,7 @@ func (t *tail) positions(ctx context.Context, c *dictwire.Client, from store.Pos
 			return nil, err
 		}
 		for i := range b.Records {
-			if t.filter.code != nil {
+			if t.filter.expr != nil {
 				text, err = t.rendering.record(ctx, text[:0], b.Record(i))
 				if err == nil && len(text) == 0 {
 					continue

@@ -5,12 +5,11 @@ import (
 	"io"
 	"time"
 
-	"github.com/itchyny/gojq"
-
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/internal/envelope"
+	jq "github.com/dictwire/dictwire/internal/filter"
 )
 
 // A rendering converts records to text, as tail prints them and passes them to commands.
@@ -104,7 +103,7 @@ func (r *rendering) value(dst []byte, v any, record *dictwire.Received) ([]byte,
 	case isText && r.raw:
 		return append(append(dst, text...), '\n'), nil
 	default:
-		made, err := gojq.Marshal(v)
+		made, err := jq.Marshal(v)
 		return append(append(dst, made...), '\n'), err
 	}
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/dictwire/dictwire/dialect/web"
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/internal/client"
+	jq "github.com/dictwire/dictwire/internal/filter"
 	"github.com/dictwire/dictwire/internal/heap"
 	"github.com/dictwire/dictwire/internal/option"
 	"github.com/dictwire/dictwire/internal/storedir"
@@ -64,6 +65,7 @@ type serve struct {
 	metrics       metricsFlag
 	maxConns      limit
 	maxHostConns  limit
+	maxFilters    places
 	recordRate    limit
 	byteRate      byteLimit
 	firstTimeout  timeLimit
@@ -162,6 +164,8 @@ func (s *serve) addServing(flags *pflag.FlagSet) {
 	s.maxConns, s.maxHostConns, s.maxMemory = option.Conns, option.HostConns, option.Memory
 	flags.Var(&s.maxConns, "max-conns", "most connections at once, -1 for no limit")
 	flags.Var(&s.maxHostConns, "max-host-conns", "most of them from one host, -1 for no limit")
+	s.maxFilters = 8
+	flags.Var(&s.maxFilters, "max-filters", "most readers over HTTP with a filter, each of which is a process; of one principal, or host of who is anonymous, half of them; 0 for none")
 	s.recordRate, s.byteRate = option.RecordRate, byteLimit{option.ByteRate}
 	flags.Var(&s.recordRate, "max-record-rate", "most records of one principal, or host of who is anonymous, in a second; what is more is read more slowly; -1 for no limit")
 	flags.Var(&s.byteRate, "max-byte-rate", "likewise, `bytes` of records")
@@ -562,7 +566,11 @@ func (s *serve) open(ctx context.Context, log *slog.Logger) (all []dictwire.Endp
 
 // server returns a server with the settings, without handler, store and logger.
 func (s *serve) server() *dictwire.Server {
-	http, _ := web.New(&web.Options{AllowOrigins: s.origins.all}) // each was checked
+	options := &web.Options{AllowOrigins: s.origins.all}
+	if s.maxFilters > 0 {
+		options.Filters = jq.New(int(s.maxFilters))
+	}
+	http, _ := web.New(options) // each origin was checked
 	return &dictwire.Server{
 		Topic: s.topic, Dialects: append([]dictwire.Dialect{http}, dialects[1:]...), JSON: s.json(), Limits: s.limits(),
 		MaxConns: int(s.maxConns), MaxHostConns: int(s.maxHostConns), MaxMemory: int64(s.maxMemory),

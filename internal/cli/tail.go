@@ -144,7 +144,7 @@ func (t *tail) check(cmd *cobra.Command, args []string) (format string, err erro
 		return "", usagef("--number wants a number from 1 on")
 	case t.exact && t.lossy:
 		return "", usagef("--exact and --lossy exclude each other")
-	case t.raw && t.filter.code == nil:
+	case t.raw && t.filter.expr == nil:
 		return "", usagef("--raw is about the strings that --filter makes")
 	case t.reverse && (t.exec != "" || t.cursor != ""):
 		return "", usagef("--reverse excludes --exec and --cursor, which go forward")

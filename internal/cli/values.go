@@ -78,6 +78,24 @@ func (l *limit) String() string { return strconv.Itoa(int(*l)) }
 // Type names the value in help texts.
 func (*limit) Type() string { return "int" }
 
+// A places is a number of what may run at once, which may be none.
+type places int
+
+// Set parses a number.
+func (p *places) Set(s string) error {
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 0 {
+		return errors.New("want a number, or 0 for none")
+	}
+	*p = places(n)
+	return nil
+}
+
+func (p *places) String() string { return strconv.Itoa(int(*p)) }
+
+// Type names the value in help texts.
+func (*places) Type() string { return "int" }
+
 // A byteLimit is a limit in bytes.
 type byteLimit struct{ byteSize }
 

@@ -187,6 +187,10 @@ type ReadRequest struct {
 	// records as they are stored.
 	Forms []Form
 
+	// Filtering decides which records are sent. Nil means all. The reader closes the filter
+	// at the end of Batches.
+	Filtering *Filtering
+
 	// Attempt grows with each connection of the cursor's reader. An attempt lower than
 	// that of the current reader is stale. Zero means that attempts are not counted, and
 	// the newest connection wins.
@@ -223,6 +227,18 @@ type Part struct {
 	Format  string   // the format of the records
 	Lengths []uint32 // of the records, in bytes
 	Data    []byte   // the records, one after the other
+
+	// Indexes are those of the records in the block, of which several may be made of one.
+	// Nil means all from At on.
+	Indexes []uint32
+}
+
+// Index returns the index in the block of one of the records.
+func (p *Part) Index(i int) uint32 {
+	if p.Indexes != nil {
+		return p.Indexes[i]
+	}
+	return p.At.Index + uint32(i)
 }
 
 // A Reader delivers records. It must be closed. Batches and Commit may run at the same

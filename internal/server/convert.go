@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/dictwire/dictwire/codec"
+	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/fault"
 	"github.com/dictwire/dictwire/internal/dialect"
 	"github.com/dictwire/dictwire/store"
@@ -21,8 +22,12 @@ type converter struct {
 
 	form    dialect.Form // the target of the conversion
 	lengths []uint32     // of the converted records
+	indexes []uint32     // of their records in the block, if there is a filter
 	data    []byte
 }
+
+// unlimited is for what was within the limits when it was stored.
+var unlimited = codec.Limits{RecordBytes: -1, Depth: -1, Items: -1, Digits: -1}
 
 const (
 	fullPart    = 64 << 10 // bytes of converted records after which a new part begins
@@ -97,7 +102,7 @@ func (c *converter) convert(ctx context.Context, b *store.ReadBatch, most int) e
 	c.data, c.lengths = c.data[:0], c.lengths[:0]
 	for i, record := range b.Block.Records(b.At.Index) {
 		before := len(c.data)
-		room, err := c.convertOne(ctx, stored, b, i, record)
+		room, err := c.convertOne(ctx, len(record), func() ([]byte, error) { return c.build(ctx, stored, unlimited, record, b, i, c.form.Append) })
 		if err != nil && i > b.At.Index {
 			break // the records before it are delivered first
 		}
@@ -116,11 +121,11 @@ func (c *converter) convert(ctx context.Context, b *store.ReadBatch, most int) e
 	return nil
 }
 
-// convertOne converts one record. It reports false if there is no room for it in this
-// part.
-func (c *converter) convertOne(ctx context.Context, stored codec.Codec, b *store.ReadBatch, index uint32, record []byte) (room bool, err error) {
+// convertOne converts one record of that many bytes: build appends it to c.data and returns
+// the result. It reports false if there is no room for it in this part.
+func (c *converter) convertOne(ctx context.Context, bytes int, build func() ([]byte, error)) (room bool, err error) {
 	others := len(c.data) + lengthCost*(len(c.lengths)+1)
-	for need := int64(others + resultCost*len(record)); ; {
+	for need := int64(others + resultCost*bytes); ; {
 		if need > c.room.Size() && !c.room.Want(ctx, need) {
 			if len(c.data) > 0 {
 				return false, nil
@@ -129,7 +134,7 @@ func (c *converter) convertOne(ctx context.Context, stored codec.Codec, b *store
 				return false, err
 			}
 		}
-		data, err := c.build(ctx, stored, b, index, record)
+		data, err := build()
 		if err != nil {
 			return false, err
 		}
@@ -142,19 +147,22 @@ func (c *converter) convertOne(ctx context.Context, stored codec.Codec, b *store
 	}
 }
 
-// build appends a converted record to c.data and returns the result.
-func (c *converter) build(ctx context.Context, stored codec.Codec, b *store.ReadBatch, index uint32, record []byte) ([]byte, error) {
+// build appends a converted record to c.data, by form, and returns the result.
+func (c *converter) build(ctx context.Context, stored codec.Codec, limits codec.Limits, record []byte, b *store.ReadBatch, index uint32, form formFunc) ([]byte, error) {
 	room := c.conn.Building().Share(c.conn.Known())
 	if err := room.Take(ctx, convertCost*int64(len(record))); err != nil {
 		return nil, err
 	}
 	defer room.Keep(0)
-	d, err := stored.Decode(record, codec.Limits{RecordBytes: -1, Depth: -1, Items: -1, Digits: -1})
+	d, err := stored.Decode(record, limits)
 	if err != nil {
 		return nil, err
 	}
-	return c.form.Append(c.data, b, index, d)
+	return form(c.data, b, index, d)
 }
+
+// A formFunc is [dialect.Form]'s Append.
+type formFunc = func(dst []byte, b *store.ReadBatch, index uint32, d *dict.Dict) ([]byte, error)
 
 // faultOfConversion returns the fault of a record that can't be converted, or err if the
 // record is not to blame.
@@ -177,8 +185,8 @@ func faultOfConversion(b store.ReadBatch, index uint32, err error) error {
 
 // forget gives back the memory that a block needed.
 func (c *converter) forget() {
-	if cap(c.data)+4*cap(c.lengths) > idleScratch {
-		c.lengths, c.data = nil, nil
+	if cap(c.data)+4*cap(c.lengths)+4*cap(c.indexes) > idleScratch {
+		c.lengths, c.indexes, c.data = nil, nil, nil
 	}
 	c.room.Keep(0)
 }

@@ -24,6 +24,7 @@ type reader struct {
 	first  bool             // begin with the oldest record; trimmed ones before it are no error
 	opts   store.ReadOptions
 	give   converter
+	filter *filtered // nil: all records are given
 
 	follower string // in whose name the topics are counted
 	unfence  func() bool
@@ -49,6 +50,10 @@ func (in *session) Read(ctx context.Context, q dialect.ReadRequest) (dialect.Rea
 		s: s, follower: in.follower(),
 		opts: store.ReadOptions{Topics: topics, Follow: q.Follow, Progress: q.Progress, Room: room},
 		give: converter{codecs: s.codecs, conn: in.conn, forms: q.Forms, room: room.Beside()},
+	}
+	if q.Filtering != nil {
+		r.filter = &filtered{Filtering: *q.Filtering, codecs: s.codecs, held: room.Beside(), every: q.Progress}
+		r.give.room = in.conn.Room() // of the goroutine that takes what was filtered
 	}
 	if f := s.followed.take(r.follower, len(topics)); f != nil {
 		return nil, f
@@ -141,6 +146,25 @@ func (r *reader) Start() store.Position { return r.start }
 // Batches implements [dialect.Reader].
 func (r *reader) Batches(ctx context.Context) iter.Seq2[dialect.Part, error] {
 	return func(yield func(dialect.Part, error) bool) {
+		if r.filter != nil {
+			r.filter.parts(ctx, &r.give, r.blocks, yield)
+			return
+		}
+		for b, err := range r.blocks(ctx) {
+			if err == nil && b.Block != nil {
+				if !r.give.parts(ctx, b, yield) {
+					return
+				}
+			} else if !yield(dialect.Part{ReadBatch: b}, err) {
+				return
+			}
+		}
+	}
+}
+
+// blocks yields what the store has, with errors for the peer.
+func (r *reader) blocks(ctx context.Context) iter.Seq2[store.ReadBatch, error] {
+	return func(yield func(store.ReadBatch, error) bool) {
 		from := r.start
 		if r.first {
 			from = store.Position{}
@@ -153,11 +177,7 @@ func (r *reader) Batches(ctx context.Context) iter.Seq2[dialect.Part, error] {
 			if err != nil && !errors.As(err, &damage) && !errors.As(err, &trimmed) {
 				err = faultOfStore(ctx, err)
 			}
-			if err == nil && b.Block != nil {
-				if !r.give.parts(ctx, b, yield) {
-					return
-				}
-			} else if !yield(dialect.Part{ReadBatch: b}, err) {
+			if !yield(b, err) {
 				return
 			}
 		}

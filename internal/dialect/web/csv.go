@@ -25,8 +25,8 @@ const (
 // A table is an answer in CSV.
 type table struct {
 	csvrow.Writer
-	asked bool   // columns were
-	first string // the position of the record after the header, where it names the columns
+	asked bool // columns were
+	named bool // the first record has named them
 }
 
 // enveloped are the columns of records within their envelopes.
@@ -84,28 +84,39 @@ func header(q query) []byte {
 	return q.table.Header(nil)
 }
 
-// row appends an item as a row, the first one after the header. It may be called again
-// for the same one.
+// firstHeader returns the same, where the first record does.
+func firstHeader(q query) []byte {
+	if !q.table.named {
+		return nil
+	}
+	return q.table.Header(nil)
+}
+
+// row appends an item as a row. It may be called again for the same one.
 func row(dst []byte, it item, q query) ([]byte, error) {
 	t, d := q.table, it.record
-	if q.envelope {
-		d = it.Dict()
-		d.Set("record", it.record.Value())
+	switch {
+	case q.envelope:
+		d = it.enveloped()
 		var r json.Report
-		if json.Render(nil, it.record, &r); r.Lost > 0 {
+		if it.record != nil {
+			json.Render(nil, it.record, &r)
+		}
+		if r.Lost > 0 {
 			d.Set("losses", dict.Int(int64(r.Lost)))
 		}
+	case d == nil:
+		return dst, &fault.Error{
+			Code: fault.Loss, At: -1, Text: fmt.Sprintf("the record at %s: the filter makes %.40s of it, and a row is made of a dictionary", it.Position, it.value),
+			Hint: "a filter for csv makes dictionaries, as {name, age}",
+		}
 	}
-	if !t.asked && t.first == "" {
+	if !t.asked && !t.named {
 		if err := t.name(it, q); err != nil {
 			return dst, err
 		}
 	}
-	out := dst
-	if it.Position == t.first {
-		out = t.Header(out)
-	}
-	out, err := t.Row(out, d)
+	out, err := t.Row(dst, d)
 	var other *csvrow.ColumnError
 	if errors.As(err, &other) {
 		return dst, it.lacks(err, q)
@@ -128,7 +139,7 @@ func (t *table) name(it item, q query) error {
 	} else if err != nil {
 		return err
 	}
-	t.first = it.Position
+	t.named = true
 	return nil
 }
 

@@ -15,8 +15,10 @@ import (
 // An item is a record that is given to a reader.
 type item struct {
 	envelope.Envelope
-	next   string // the position after it
-	record *dict.Dict
+	next   string     // the position after it
+	record *dict.Dict // nil: a filter has made a value of it, or failed
+	value  dict.Value
+	failed string // why
 }
 
 // A form is how an answer holds records.
@@ -24,29 +26,32 @@ type form struct {
 	mediaType string
 	begin     func(q query) []byte // nil: nothing
 	end       string
-	first     string // before the first record
-	next      string // before each other one
+	first     func(q query) []byte // before the first record, or fault; nil: nothing
+	next      string               // before each other one
 
 	item     func(dst []byte, it item, q query) ([]byte, error)
 	progress func(next string) string
 	fault    func(f *fault.Error) []byte // in the place of a record, after which the answer is not whole
 }
 
-// before returns what stands before a record, or a fault, after some that were given.
-func (f *form) before(given int) string {
-	if given == 0 {
-		return f.first
+// before appends what stands before a record, or a fault, after some that were given.
+func (f *form) before(dst []byte, q query, given int) []byte {
+	switch {
+	case given > 0:
+		return append(dst, f.next...)
+	case f.first != nil:
+		return append(dst, f.first(q)...)
 	}
-	return f.next
+	return dst
 }
 
 // forms are those that are served, by their names.
 var forms = map[string]*form{
 	"ndjson": {mediaType: ndjson, item: line, progress: nothing, fault: lineOf},
-	"json":   {mediaType: "application/json", begin: bracket, first: "\n", next: ",\n", end: "\n]\n", item: text, progress: nothing, fault: lineOf},
+	"json":   {mediaType: "application/json", begin: bracket, first: lineBreak, next: ",\n", end: "\n]\n", item: text, progress: nothing, fault: lineOf},
 	"python": {mediaType: "text/x-python; charset=utf-8", item: literal, progress: nothing, fault: lineOf},
 	"cbor":   {mediaType: "application/cbor-seq", item: exact, progress: nothing, fault: exactOf}, // RFC 8742
-	"csv":    {mediaType: "text/csv; charset=utf-8; header=present", begin: header, item: row, progress: nothing, fault: rowOf},
+	"csv":    {mediaType: "text/csv; charset=utf-8; header=present", begin: header, first: firstHeader, item: row, progress: nothing, fault: rowOf},
 
 	// Server-sent events (the HTML standard, section 9.2). The id of each is the position
 	// after it, so that a browser goes on where it was.
@@ -83,19 +88,37 @@ func formOf(r *http.Request, name string) (string, error) {
 	return "ndjson", nil
 }
 
-func bracket(query) []byte { return []byte("[") }
+func bracket(query) []byte   { return []byte("[") }
+func lineBreak(query) []byte { return []byte("\n") }
+
+// enveloped returns an item within its envelope.
+func (it item) enveloped() *dict.Dict {
+	e := it.Dict()
+	switch {
+	case it.failed != "":
+		e.Set("error", dict.String(it.failed))
+	case it.record == nil:
+		e.Set("record", it.value)
+	default:
+		e.Set("record", it.record.Value())
+	}
+	return e
+}
 
 // text appends an item as JSON (RFC 8259).
 func text(dst []byte, it item, q query) ([]byte, error) {
 	switch {
-	case q.exact && q.envelope:
-		e := it.Dict()
-		e.Set("record", it.record.Value())
-		return json.Codec{Strict: true}.Append(dst, e)
+	case q.envelope && q.exact:
+		return json.Codec{Strict: true}.Append(dst, it.enveloped())
+	case q.envelope && it.record != nil:
+		return it.Append(dst, it.record, new(json.Report)), nil
+	case q.envelope:
+		return json.Render(dst, it.enveloped(), nil), nil
+	case it.record == nil:
+		made, err := it.value.MarshalJSON()
+		return append(dst, made...), err
 	case q.exact:
 		return json.Codec{Strict: true}.Append(dst, it.record)
-	case q.envelope:
-		return it.Append(dst, it.record, new(json.Report)), nil
 	default:
 		return json.Render(dst, it.record, nil), nil
 	}
@@ -115,9 +138,11 @@ func lineOf(f *fault.Error) []byte { return append(json.Render(nil, f.Dict(), ni
 // literal appends an item as a line that is a Python literal.
 func literal(dst []byte, it item, q query) ([]byte, error) {
 	d := it.record
-	if q.envelope {
-		d = it.Dict()
-		d.Set("record", it.record.Value())
+	switch {
+	case q.envelope:
+		d = it.enveloped()
+	case d == nil:
+		return append(append(dst, it.value.String()...), '\n'), nil
 	}
 	out, err := python.Codec{Lossy: !q.exact}.Append(dst, d)
 	if err != nil {
@@ -129,9 +154,12 @@ func literal(dst []byte, it item, q query) ([]byte, error) {
 // exact appends an item as CBOR, which holds all.
 func exact(dst []byte, it item, q query) ([]byte, error) {
 	d := it.record
-	if q.envelope {
-		d = it.Dict()
-		d.Set("record", it.record.Value())
+	switch {
+	case q.envelope:
+		d = it.enveloped()
+	case d == nil:
+		out, err := cbor.Codec{}.Append(nil, dict.Of("", it.value))
+		return append(dst, out[len("\xa1\x60"):]...), err // without the map and its key
 	}
 	return cbor.Codec{}.Append(dst, d)
 }

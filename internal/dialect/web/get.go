@@ -33,6 +33,7 @@ type query struct {
 	exact    bool
 	format   string
 	cursor   string
+	filter   string // an expression; "": all records are given
 	table    *table // of CSV
 }
 
@@ -41,13 +42,16 @@ func queryOf(r *http.Request) (q query, err error) {
 	bad := func(name string, err error) (query, error) {
 		return q, &fault.Error{Code: fault.Malformed, At: -1, Text: fmt.Sprintf("%s: %v", name, err), Err: err}
 	}
-	values, err := valuesOf(r, "from", "to", "follow", "limit", "envelope", "exact", "format", "columns", "spreadsheet", "cursor")
+	values, err := valuesOf(r, "from", "to", "follow", "limit", "envelope", "exact", "format", "columns", "spreadsheet", "cursor", "filter")
 	if err != nil {
 		return q, err
 	}
 	q.from, q.limit, q.cursor = values.Get("from"), -1, values.Get("cursor")
 	if values.Has("cursor") && q.cursor == "" {
 		return bad("cursor", errors.New("want a name"))
+	}
+	if q.filter = values.Get("filter"); values.Has("filter") && q.filter == "" {
+		return bad("filter", errors.New("want an expression of jq"))
 	}
 	spreadsheet := false
 	for name, is := range map[string]*bool{"follow": &q.follow, "envelope": &q.envelope, "exact": &q.exact, "spreadsheet": &spreadsheet} {
@@ -94,10 +98,12 @@ type reading struct {
 	rc  *http.ResponseController
 	out *form
 
-	started time.Time
-	part    []byte // of the answer: what is not written yet
-	begun   bool   // some was
-	given   int    // records
+	filtering *dialect.Filtering // nil: all records are given
+	started   time.Time
+	part      []byte // of the answer: what is not written yet
+	begun     bool   // some was
+	given     int    // records, or what a filter has made of them
+	records   int    // of which that is
 }
 
 // read gives what is stored in a topic, or in all that a pattern names.
@@ -114,13 +120,21 @@ func (d *web) read(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := context.WithCancelCause(r.Context())
 	defer cancel(nil)
 	g.out = forms[q.format]
+	if q.filter != "" {
+		filter, err := d.startFilter(ctx, g.c, session, q.filter)
+		if err != nil {
+			return err
+		}
+		defer filter.Close()
+		g.filtering = &dialect.Filtering{Filter: filter, Value: g.value, Failed: g.failing}
+	}
 	topic := r.PathValue("topic")
 	if r.Method == http.MethodHead { // which changes nothing
 		q.cursor = ""
 	}
 	reader, err := session.Read(ctx, dialect.ReadRequest{
 		Dialect: name, Topics: []string{topic}, Subscription: topic, From: q.from, Follow: q.follow,
-		Forms: []dialect.Form{{Append: g.item}}, Progress: wire.BeatEvery,
+		Forms: []dialect.Form{{Append: g.item}}, Filtering: g.filtering, Progress: wire.BeatEvery,
 		Cursor: q.cursor, Fence: func(f *fault.Error) { cancel(f) },
 	})
 	if err != nil {
@@ -167,7 +181,7 @@ func (g *reading) give(ctx context.Context, reader dialect.Reader) error {
 	}
 	for p, err := range reader.Batches(ctx) {
 		if err == nil && p.Block != nil {
-			err = g.records(p)
+			err = g.giveRecords(p)
 		} else if err == nil {
 			err = g.progress(p.Next)
 		}
@@ -196,6 +210,10 @@ func (g *reading) lost(next store.Position, err error) error {
 			Code: fault.Lost, At: -1, Text: fmt.Sprintf("records of %s from %v to %v were trimmed", trimmed.Topic, trimmed.From, trimmed.To),
 			Hint: fmt.Sprintf("from=%v goes on after them", trimmed.To), Err: err,
 		}
+	case g.filter != "" && errors.As(err, &f) && f.Hint == "" && (f.Code == fault.OverLimit || f.Code == fault.Unavailable):
+		told := *f
+		told.Hint = fmt.Sprintf("from=%v goes on after it", next)
+		return &told
 	case errors.As(err, &f) && f.Code == fault.Loss && f.Hint == "":
 		return &fault.Error{Code: f.Code, At: -1, Text: f.Text, Hint: "read it without exact=1, or as cbor", Err: err}
 	default:
@@ -205,6 +223,13 @@ func (g *reading) lost(next store.Position, err error) error {
 
 // item appends a record as the answer has it: see [dialect.Form].
 func (g *reading) item(dst []byte, b *store.ReadBatch, index uint32, d *dict.Dict) ([]byte, error) {
+	it := g.itemOf(b, index)
+	it.record = d
+	return g.out.item(dst, it, g.query)
+}
+
+// itemOf returns what is known of a record.
+func (g *reading) itemOf(b *store.ReadBatch, index uint32) item {
 	at := b.At
 	at.Index = index
 	e := envelope.Envelope{
@@ -217,22 +242,32 @@ func (g *reading) item(dst []byte, b *store.ReadBatch, index uint32, d *dict.Dic
 	if g.cursor != "" {
 		e.Next = next
 	}
-	return g.out.item(dst, item{Envelope: e, next: next, record: d}, g.query)
+	return item{Envelope: e, next: next}
 }
 
-// records gives the records of a part.
-func (g *reading) records(p dialect.Part) error {
-	at, data := p.At, p.Data
-	for i, n := range p.Lengths {
-		if at.Index = p.At.Index + uint32(i); g.hasTo && g.passed(at, p.Time) {
+// giveRecords gives the records of a part.
+func (g *reading) giveRecords(p dialect.Part) error {
+	if len(p.Lengths) == 0 { // a filter gives nothing of it
+		if g.hasTo && g.passed(p.Next, p.Time) {
 			return errEnough
 		}
-		g.part = append(g.part, g.out.before(g.given)...)
+		return nil
+	}
+	at, data := p.At, p.Data
+	for i, n := range p.Lengths {
+		if at.Index = p.Index(i); g.hasTo && g.passed(at, p.Time) {
+			return errEnough
+		}
+		g.part = g.out.before(g.part, g.query, g.given)
 		if err := g.add(data[:n]); err != nil {
 			return err
 		}
 		data = data[n:]
-		if g.given++; g.limit >= 0 && g.given >= g.limit {
+		g.given++
+		if i+1 < len(p.Lengths) && p.Index(i+1) == at.Index { // more of the same record
+			continue
+		}
+		if g.records++; g.limit >= 0 && g.records >= g.limit {
 			return errEnough
 		}
 	}
@@ -319,6 +354,6 @@ func (g *reading) failed(err error) error {
 	if !g.begun && g.given == 0 {
 		return f
 	}
-	g.part = append(append(g.part, g.out.before(g.given)...), g.out.fault(f)...)
+	g.part = append(g.out.before(g.part, g.query, g.given), g.out.fault(f)...)
 	return errors.Join(errBegun, g.flush())
 }

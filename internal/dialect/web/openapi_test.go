@@ -31,7 +31,7 @@ func TestOpenAPI(t *testing.T) {
 	if err := json.Unmarshal(document, &doc); err != nil || doc.OpenAPI != "3.1.0" {
 		t.Fatal(doc.OpenAPI, err)
 	}
-	d := newWeb(dialect.Config{}, nil)
+	d := newWeb(dialect.Config{}, nil, nil)
 	routes := d.routes()
 	if got, want := slices.Sorted(maps.Keys(doc.Paths)), slices.Sorted(maps.Keys(routes)); !slices.Equal(got, want) {
 		t.Fatalf("paths %q\nserved are %q", got, want)

@@ -51,9 +51,10 @@ func (d *web) each(next http.Handler) http.Handler {
 
 // lasting returns the context of a request. net/http takes the end of what a peer of
 // HTTP/1 says for the peer's, who may have half-closed and wait for the answer: all of the
-// request has come then, and only one who follows is taken to be gone.
+// request has come then, and only one who follows is taken to be gone, or who has a filter,
+// of which a long search may give nothing.
 func lasting(r *http.Request, c *conn) (_ context.Context, done func()) {
-	if r.ProtoMajor > 1 || r.URL.Query().Has("follow") {
+	if q := r.URL.Query(); r.ProtoMajor > 1 || q.Has("follow") || q.Has("filter") {
 		return r.Context(), func() {}
 	}
 	ctx, end := context.WithCancelCause(context.WithoutCancel(r.Context()))

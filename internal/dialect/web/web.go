@@ -41,28 +41,34 @@ const (
 	window      = 64 << 10 // bytes of bodies that have come and nobody has asked for
 )
 
-// Kind returns the dialect, where pages of some other origins may use it. The error says
-// which of them is none.
-func Kind(origins ...string) (dialect.Kind, error) {
-	g, err := newGuard(origins)
+// Options are what the dialect has of its own.
+type Options struct {
+	AllowOrigins []string        // whose pages may use it
+	Filters      dialect.Filters // nil: there are none
+}
+
+// Kind returns the dialect with options. The error says which origin is none.
+func Kind(o Options) (dialect.Kind, error) {
+	g, err := newGuard(o.AllowOrigins)
 	return dialect.Kind{
 		Name: name, Protocols: []dialect.Protocol{dialect.HTTP}, ALPN: []string{"h2", "http/1.1"},
-		New: func(c dialect.Config) dialect.Dialect { return newWeb(c, g) },
+		New: func(c dialect.Config) dialect.Dialect { return newWeb(c, g, o.Filters) },
 	}, err
 }
 
 // A web serves HTTP.
 type web struct {
 	dialect.Config
-	server *http.Server
-	native dialect.Dialect // within a WebSocket
-	guard  *guard
-	keys   keys
-	logins logins
+	server  *http.Server
+	native  dialect.Dialect // within a WebSocket
+	guard   *guard
+	filters dialect.Filters // nil: there are none
+	keys    keys
+	logins  logins
 }
 
-func newWeb(c dialect.Config, g *guard) *web {
-	d := &web{Config: c, native: native.Kind.New(c), guard: g}
+func newWeb(c dialect.Config, g *guard, filters dialect.Filters) *web {
+	d := &web{Config: c, native: native.Kind.New(c), guard: g, filters: filters}
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true) // within TLS, too, which is below

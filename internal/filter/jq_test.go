@@ -1,18 +1,16 @@
-package cli
+package filter
 
 import (
 	"fmt"
 	"strings"
 	"testing"
 
-	"github.com/itchyny/gojq"
-
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/python"
 	"github.com/dictwire/dictwire/dict"
 )
 
-func TestFilter(t *testing.T) {
+func TestExpression(t *testing.T) {
 	const rich = "{'z': 1, 'a': (1.5, {b'x'}), 2: datetime.date(2026, 11, 25), 'big': 36893488147419103232, 'n': {'m': None}, 's': 'é', 't': True}"
 	for _, tt := range []struct{ in, expression, want string }{
 		{rich, ".", rich},
@@ -25,15 +23,15 @@ func TestFilter(t *testing.T) {
 		{rich, "{z, a: .s}", "{'a': 'é', 'z': 1}"},
 		{rich, "{big}", "{'big': 36893488147419103232}"},
 		{rich, ".n", "{'m': None}"},
-		{rich, ".z, .s.t", "1\n!--filter: expected an object but got: string (\"é\")"},
-		{rich, "error(\"no\")", "!--filter: error: no"},
+		{rich, ".z, .s.t", "1\n!expected an object but got: string (\"é\")"},
+		{rich, "error(\"no\")", "!error: no"},
 		{"{}", ".", "{}"},
 		{"{}", "{}", "{}"},
 		{"{'a': '\\ud800', '\\ud801': 1}", ". | tojson | fromjson", "{'a': '�', '�': 1}"},
 		{"{1: 'a', '1': 'b'}", "._pairs", `[[1,"a"],["1","b"]]`},
 	} {
-		var f filter
-		if err := f.Set(tt.expression); err != nil {
+		f, err := Compile(tt.expression)
+		if err != nil {
 			t.Fatal(err)
 		}
 		d, err := python.Codec{}.Decode([]byte(tt.in), codec.Limits{})
@@ -41,7 +39,7 @@ func TestFilter(t *testing.T) {
 			t.Fatal(err)
 		}
 		var got []string
-		for v, err := range f.run(t.Context(), d) {
+		for v, err := range f.Run(t.Context(), d, codec.Limits{}) {
 			switch v := v.(type) {
 			case *dict.Dict:
 				got = append(got, v.String())
@@ -50,7 +48,7 @@ func TestFilter(t *testing.T) {
 					got = append(got, "!"+err.Error())
 					continue
 				}
-				text, err := gojq.Marshal(v)
+				text, err := Marshal(v)
 				got = append(got, strings.TrimSuffix(fmt.Sprint(string(text), err), "<nil>"))
 			}
 		}
@@ -58,10 +56,10 @@ func TestFilter(t *testing.T) {
 			t.Errorf("%s: %s\ngot  %s\nwant %s", tt.in, tt.expression, text, tt.want)
 		}
 	}
-	if err := new(filter).Set(".a |"); err == nil {
+	if _, err := Compile(".a |"); err == nil {
 		t.Error("an expression that is cut off is taken")
 	}
-	if err := new(filter).Set("nonsense"); err == nil {
+	if _, err := Compile("nonsense"); err == nil {
 		t.Error("an unknown function is taken")
 	}
 }

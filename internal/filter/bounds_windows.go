@@ -1,0 +1,3 @@
+package filter
+
+func bound() error { return nil }
