@@ -3,7 +3,7 @@
 import {list as ask, logOut} from './api.js'
 import {save} from './export.js'
 import {Feed, one} from './feed.js'
-import {matcher, pathOf, pathsOf, pathTo} from './find.js'
+import {join, matcher, pathOf, pathsOf, pathTo, split} from './find.js'
 import {List} from './list.js'
 import {Rate} from './rate.js'
 import {showRecord} from './record.js'
@@ -23,6 +23,7 @@ const rejected = {view: 'live', topic: '_rejected', from: '24h', to: '', find: '
 let state = {}
 let feed = null
 let match = null
+let refused = '' // why the expression of jq can't be used
 let searched = 0 // rows of the feed that were compared, of all that it had
 let searching = false
 let table = 0 // a timer
@@ -46,13 +47,13 @@ function address(change) {
 function follow() {
 	const before = state
 	state = {...defaults, ...Object.fromEntries([...new URLSearchParams(location.hash.slice(1))].filter(([name]) => name in defaults))}
-	const live = state.view === 'live', refused = live && state.topic === rejected.topic
+	const live = state.view === 'live', isRejected = live && state.topic === rejected.topic
 	for (const a of document.querySelectorAll('nav a')) {
 		const {view} = a.dataset
 		if (view === 'rejected') a.href = address(rejected)
-		else if (view === 'live' && refused) a.href = address(defaults)
+		else if (view === 'live' && isRejected) a.href = address(defaults)
 		else a.href = address({view, open: ''})
-		a.ariaCurrent = view === (refused ? 'rejected' : state.view) ? 'page' : null
+		a.ariaCurrent = view === (isRejected ? 'rejected' : state.view) ? 'page' : null
 	}
 	$('live').hidden = !live
 	$('send').hidden = state.view !== 'send'
@@ -65,7 +66,8 @@ function follow() {
 		$('until').hidden = state.to === ''
 		$('until').textContent = `until ${localTime(state.to) || state.to} ✕`
 		if (before.columns !== state.columns) heads()
-		if (!feed || before.topic !== state.topic || before.from !== state.from || before.to !== state.to) start()
+		const filter = split(state.find).expression
+		if (!feed || before.topic !== state.topic || before.from !== state.from || before.to !== state.to || feed.filter !== filter) start()
 		else if (before.find !== state.find) search()
 		if (before.open !== state.open) open()
 	}
@@ -85,10 +87,16 @@ function say(text, bad = false) {
 // start reads anew.
 function start() {
 	feed?.close()
+	refused = ''
 	searched = 0
 	let mine = null
 	feed = mine = new Feed({
-		topic: state.topic, from: state.from, to: state.to,
+		topic: state.topic, from: state.from, to: state.to, filter: split(state.find).expression,
+		refuse: (why) => {
+			if (mine !== feed) return
+			refused = why
+			tell()
+		},
 		say: (...what) => (mine === null || mine === feed) && say(...what), changed: () => mine === feed && arrived(),
 		mayDrop: (seq) => !list.looksAt(seq),
 	})
@@ -97,7 +105,7 @@ function start() {
 
 // search compares all rows anew.
 function search() {
-	match = matcher(state.find)
+	match = matcher(split(state.find).terms)
 	searched = feed.dropped
 	list.show([])
 	rate.clear()
@@ -154,6 +162,11 @@ function tell() {
 	$('pause').textContent = list.paused ? 'Paused' : 'Pause'
 	const rows = feed?.rows.length ?? 0
 	$('count').textContent = match ? `${number(list.rows.length)} of ${number(rows)}${searching ? ' …' : ''}` : `${number(rows)} record${rows === 1 ? '' : 's'}`
+	const why = refused || feed?.failed && `jq fails for ${number(feed.failed)} record${feed.failed === 1 ? '' : 's'}: ${feed.why}`
+	$('wrong').hidden = !why
+	if ($('wrong').textContent !== (why || '')) $('wrong').textContent = why || ''
+	$('wrong').className = refused ? 'bad' : ''
+	$('find').ariaInvalid = String(refused !== '')
 	if (!list.paused) feed?.resume()
 }
 
@@ -209,7 +222,7 @@ async function open() {
 		$('record').replaceChildren()
 		return
 	}
-	const by = {close: () => go({open: ''}), look: (term) => go({find: `${state.find} ${term}`.trim()}), column: toggle}
+	const by = {close: () => go({open: ''}), look: (term) => go({find: join(split(state.find), term)}), column: toggle}
 	try {
 		const is = (row) => row.field('position') === wanted.slice(at + 1) && row.field('topic') === wanted.slice(0, at)
 		const row = list.selected && is(list.selected) ? list.selected : await one(wanted.slice(0, at), wanted.slice(at + 1))
@@ -246,7 +259,12 @@ $('from').addEventListener('change', () => go({from: $('from').value}))
 let typed = 0
 $('find').addEventListener('input', () => {
 	clearTimeout(typed)
-	typed = setTimeout(() => go({find: $('find').value}, true), 200)
+	const far = split($('find').value).expression !== split(state.find).expression // the server reads anew for it
+	typed = setTimeout(() => go({find: $('find').value}, true), far ? 800 : 200)
+})
+$('find').addEventListener('change', () => {
+	clearTimeout(typed)
+	if ($('find').value !== state.find) go({find: $('find').value}, true)
 })
 $('pause').addEventListener('click', () => list.pause(!list.paused))
 $('new').addEventListener('click', () => list.pause(false))
@@ -265,8 +283,8 @@ document.addEventListener('click', (event) => {
 for (const b of document.querySelectorAll('[data-save]')) {
 	b.addEventListener('click', async () => {
 		try {
-			const {topic, rows} = feed
-			await save(b.dataset.save, {topic, all: [...rows], shown: [...list.rows], columns: [...new Set(pathsOf(state.columns).map((p) => pathOf(p)[0]))], say})
+			const {topic, filter, rows} = feed
+			await save(b.dataset.save, {topic, filter, all: [...rows], shown: [...list.rows], columns: [...new Set(pathsOf(state.columns).map((p) => pathOf(p)[0]))], say})
 		} catch (err) {
 			say(err.message, true)
 		}

@@ -2,6 +2,7 @@
 // of them the page takes those that it shows.
 
 import {get, topicPath} from './api.js'
+import {selecting} from './find.js'
 import {element} from './text.js'
 
 const slice = 8 // ms of work at a time
@@ -10,9 +11,9 @@ const mostColumns = 1000
 const types = {ndjson: 'application/x-ndjson', json: 'application/json', csv: 'text/csv'}
 
 // save lets who reads keep rows of a feed's topic as a file. say is told how far it is.
-export async function save(format, {topic, all, shown, columns, say}) {
+export async function save(format, {topic, filter, all, shown, columns, say}) {
 	if (shown.length === 0) throw new Error('there is nothing to keep')
-	const query = {from: all[0].field('position'), limit: all.length, format: format === 'json' ? 'ndjson' : format}
+	const query = {from: all[0].field('position'), limit: all.length, format: format === 'json' ? 'ndjson' : format, ...filter && {filter: selecting(filter)}}
 	if (format === 'csv') {
 		const names = columns.length ? columns : await keys(shown)
 		Object.assign(query, {columns: names.map(cell).join(','), spreadsheet: 1})

@@ -2,6 +2,7 @@
 
 import {get, Problem, problemOf, request, topicPath} from './api.js'
 import {decode, fields, skip} from './cbor.js'
+import {selecting} from './find.js'
 
 export const most = 100_000 // records
 const mostBytes = 128 << 20
@@ -56,17 +57,20 @@ export async function one(topic, position) {
 	return row
 }
 
-// A Feed follows topics. It calls changed when records came, say when its state changed.
+// A Feed follows topics. It calls changed when records came, say when its state changed, and
+// refuse when its filter, an expression of jq, can't be used.
 export class Feed {
 	rows = []
+	failed = 0 // records for which the filter fails,
+	why = '' // as it did for the last of them
 	dropped = 0 // rows that were here once
 	#bytes = 0
 	#stop = new AbortController()
 	#resumed = () => {}
 
 	// mayDrop reports whether rows before a number may go now: nobody looks at them.
-	constructor({topic, from, to, changed, say, mayDrop}) {
-		Object.assign(this, {topic, from, to, changed, say, mayDrop})
+	constructor({topic, from, to, filter, changed, say, refuse, mayDrop}) {
+		Object.assign(this, {topic, from, to, filter, changed, say, refuse, mayDrop})
 		this.#run()
 	}
 
@@ -88,7 +92,7 @@ export class Feed {
 			let watch
 			try {
 				this.say(lost ? 'connecting again…' : 'connecting…', lost)
-				const query = {from, follow: 1, envelope: 1, format: 'cbor', ...this.to && {to: this.to}}
+				const query = {from, follow: 1, envelope: 1, format: 'cbor', ...this.to && {to: this.to}, ...this.filter && {filter: selecting(this.filter)}}
 				const answer = await request(topicPath(this.topic, query), {signal: attempt.signal})
 				if (!answer.ok) {
 					const p = await problemOf(answer)
@@ -97,6 +101,11 @@ export class Feed {
 						from = next
 						this.say(p.message, true)
 						continue
+					}
+					if (this.#isFilters(p)) {
+						this.say('')
+						this.refuse(await this.#reason(p, attempt.signal))
+						return
 					}
 					if (answer.status < 500 && answer.status !== 429) {
 						this.say(p.message, true)
@@ -118,6 +127,11 @@ export class Feed {
 				throw Object.assign(new Error('the server ended the answer'), {next: from})
 			} catch (err) {
 				if (signal.aborted) return
+				if (this.#isFilters(err)) {
+					this.say('')
+					this.refuse(err.message)
+					return
+				}
 				from = err.next ?? from
 				lost = true
 				this.say(`not connected: ${err.cause?.message ?? err.message}; trying again from ${from}`, true)
@@ -132,6 +146,18 @@ export class Feed {
 				attempt.abort()
 			}
 		}
+	}
+
+	// isFilters reports whether a problem is that of the filter: of its expression, of what
+	// that takes for a record, or that the server runs none.
+	#isFilters(p) { return this.filter && (['malformed', 'limit'].includes(p.code) && /filter/.test(p.message) || p.status === 501) }
+
+	// reason returns why the server does not take the expression, in its own words where it
+	// stands alone: within another one, its places are not those of who has written it.
+	async #reason(p, signal) {
+		if (p.code !== 'malformed') return p.message
+		const alone = await request(topicPath(this.topic, {filter: this.filter, limit: 0}), {signal})
+		return alone.ok ? p.message : (await problemOf(alone)).message
 	}
 
 	// read takes records until the answer ends. An error of it has the position to go on from.
@@ -159,6 +185,11 @@ export class Feed {
 						throw Object.assign(p, {next: beyond(p)})
 					}
 					last = row
+					if (this.filter && row.isFault) {
+						this.failed++
+						this.why = row.field('error')
+						continue
+					}
 					this.rows.push(row)
 					this.#bytes += row.bytes.length + overhead
 				}
@@ -172,7 +203,7 @@ export class Feed {
 				}
 			}
 		} catch (err) {
-			throw Object.assign(new Error(err.message), {next: err.next ?? from})
+			throw Object.assign(new Error(err.message), {code: err.code, next: err.next ?? from})
 		}
 	}
 

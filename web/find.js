@@ -1,6 +1,7 @@
 // What is looked for: words that a record has; key:value, key=value and key>5; and, after
 // "-", what it has not. A key may be a path, as a.b, through lists, too; @topic and the
 // like are of what is known of the record. What has spaces or signs stands in quotes.
+// After "jq:", to the end, is an expression of jq, with which the server chooses.
 
 import {leaf, line} from './text.js'
 
@@ -9,6 +10,7 @@ const part = String.raw`(?:${quote}|[^\s"<>=:.]+)`
 const term = new RegExp(String.raw`(-?)(?:(${part}(?:\.${part})*)(>=|<=|[:=<>])(${quote}|\S+)|(${quote}|\S+))`, 'g')
 const parts = new RegExp(part, 'g')
 const plain = (s) => s.length > 1 && s.startsWith('"') && s.endsWith('"') ? s.slice(1, -1).replace(/\\(.)/g, '$1') : s
+const jq = 'jq:'
 const quoted = (s) => '"' + s.replace(/["\\]/g, '\\$&') + '"'
 
 // pathOf returns the keys of a path, pathTo the path of keys.
@@ -22,6 +24,23 @@ export const pathsOf = (text) => text.match(new RegExp(`(?:${quote}|[^",])+`, 'g
 export const termOf = (path, v) => `${path}=${quoted(textOf(v))}`
 
 const textOf = (v) => v.text ?? (v.bytes ? leaf(v) : line(v))
+
+// split returns the terms that are looked for here, and the expression for the server.
+export function split(query) {
+	for (const {0: text, index} of query.matchAll(term)) {
+		if (text.startsWith(jq)) return {terms: query.slice(0, index).trim(), expression: query.slice(index + jq.length).trim()}
+	}
+	return {terms: query.trim(), expression: ''}
+}
+
+// join returns what has both, with another term.
+export function join({terms, expression}, more) {
+	return `${terms} ${more} ${expression && jq + ' ' + expression}`.trim()
+}
+
+// selecting returns an expression that gives a record, once, where another one makes
+// anything that is true of it.
+export const selecting = (expression) => `select(any((${expression}\n); .))`
 
 // matcher returns what reports whether a row is looked for, or null where all are.
 export function matcher(query) {

@@ -106,6 +106,7 @@ func TestPage(t *testing.T) {
 		{"record", testRecord},
 		{"hostile", testHostile},
 		{"find", testFind},
+		{"jq", testJQ},
 		{"export", testExport},
 		{"keys", testKeys},
 		{"rejected", testRejected},
