@@ -150,6 +150,13 @@ func (w *rewriter) rewrite(ctx context.Context) (err error) {
 	if err := w.finish(); err != nil {
 		return err
 	}
+	// The states come first: an opening that lacks an old file uses this one, which has none.
+	s.trimMu.Lock()
+	err = s.outlive(w.to.Last)
+	s.trimMu.Unlock()
+	if err != nil {
+		return err
+	}
 	if err := s.fs.Rename(made, name); err != nil {
 		return err
 	}
@@ -372,9 +379,6 @@ func (w *rewriter) install(g *segment, x *index) (done bool, err error) {
 		if !slices.Contains(all, old) {
 			return false, nil
 		}
-	}
-	if err := s.outlive(w.to.Last); err != nil {
-		return false, err
 	}
 	note, err := json.Marshal(&w.to)
 	if err != nil {

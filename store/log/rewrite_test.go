@@ -220,6 +220,45 @@ func TestRewriteCrash(t *testing.T) {
 	}
 }
 
+// If a rewriting ends with both files there, and then the old one and the states are lost,
+// the new file is used: what the old one said of producers was written anew before.
+func TestRewriteCarriesStates(t *testing.T) {
+	p, both := store.Producer{Topic: "gone", Name: "x"}, 0
+	for ops := 1; ; ops++ {
+		m := newMix(t, 1000, 64<<10)
+		claim, err := m.s.Claim(t.Context(), p, store.ClaimRequest{})
+		m.must(err)
+		b := &store.Block{Topic: "gone", Codec: "json", Producer: p, Epoch: claim.Epoch, First: 1}
+		b.Add([]byte(`{}`))
+		m.must(m.s.Append(t.Context(), b)[0].Err)
+		m.fill(200, 5)
+		m.trim()
+		m.fs.CrashAfter(ops, false, nil)
+		m.must(m.s.Tidy(t.Context()))
+		left := m.fs.After()
+		m.must(m.s.Close())
+		if left == nil {
+			break
+		}
+		old, rewritten := "store/log-0000000001.seg", "store/log-0000000001-1.seg"
+		if files := left.Files(); !slices.Contains(files, old) || !slices.Contains(files, rewritten) {
+			continue
+		}
+		both++
+		left = withoutStates(left)
+		left.Delete(old)
+		s := open(t, log.Options{FS: left, KeepEvery: -1})
+		m.verify(s)
+		if claim, err = s.Claim(t.Context(), p, store.ClaimRequest{Acked: 1}); err != nil || claim.Next != 2 {
+			t.Errorf("after %d operations: the producer's next number is %d (%v), want 2", ops, claim.Next, err)
+		}
+		m.must(s.Close())
+	}
+	if both == 0 {
+		t.Error("both files were never there")
+	}
+}
+
 // A reader that is inside a file that is rewritten goes on, in it and after it.
 func TestRewriteUnderReader(t *testing.T) {
 	m := newMix(t, 1000, 64<<10)
