@@ -119,8 +119,7 @@ func (n *Node) Configure(more string) {
 	n.Signal(syscall.SIGHUP)
 }
 
-// Synced, at the beginning of what else a configuration says, has nodes sync before they
-// answer.
+// Synced makes nodes sync before they answer. It stands at the beginning of a configuration.
 const Synced = "# synced\n"
 
 // Ready waits until the node takes part in JetStream.

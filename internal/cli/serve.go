@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -392,6 +393,11 @@ func (s *serve) openStore(ctx context.Context, logger *slog.Logger) (closingStor
 	dir, err := s.store.path()
 	if err != nil {
 		return nil, err
+	}
+	// One more than there are processors: the goroutine that waits for the disk keeps one from
+	// the others, until the runtime notices. With a single one, nothing else would run.
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
 	}
 	st, err := log.Open(ctx, dir, &log.Options{
 		Durability: store.Durability(s.durability.value), Reserve: int64(s.reserve.byteSize), Keep: func(topic string) log.Keep { return s.kept.Load().keep(topic) },

@@ -62,7 +62,7 @@ const (
 
 // NewTurns returns Turns for the processors of this machine.
 func NewTurns() *Turns {
-	n := runtime.GOMAXPROCS(0)
+	n := min(runtime.GOMAXPROCS(0), runtime.NumCPU())
 	return &Turns{few: max(n/4, 1), many: n}
 }
 
