@@ -30,7 +30,7 @@ func loginAs(t *testing.T, addr, token, header string) string {
 	check(t, "login", r, text, 200, `\{"principal":"`+token+`"\}`+"\n")
 	_, port, _ := strings.Cut(addr, ":")
 	all := r.Header["Set-Cookie"]
-	if len(all) != 1 || !regexp.MustCompile(`^dictwire_`+port+`=[A-Z2-7]{26,}; Path=/; Max-Age=43200; HttpOnly; SameSite=Strict$`).MatchString(all[0]) {
+	if len(all) != 1 || !regexp.MustCompile(`^dictwire_`+port+`=[A-Z2-7]{26,}; Path=/; HttpOnly; SameSite=Strict$`).MatchString(all[0]) {
 		t.Fatalf("cookies %q", all)
 	}
 	cookie, _, _ := strings.Cut(all[0], ";")

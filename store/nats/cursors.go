@@ -376,7 +376,7 @@ func (s *Store) Cursors(ctx context.Context) ([]store.SavedCursor, error) {
 		return nil, err
 	}
 	found := map[store.CursorName]store.SavedCursor{}
-	if err := s.each(ctx, s.layout.cursors(), 1, func(m stored) (bool, error) {
+	if err := s.each(ctx, s.layout.cursors(), func(m stored) (bool, error) {
 		v, err := s.parseSaved(m)
 		if err != nil {
 			return false, err

@@ -19,7 +19,7 @@ func (s *Store) Saved(ctx context.Context) iter.Seq2[store.SavedProducer, error]
 	return func(yield func(store.SavedProducer, error) bool) {
 		err := s.open(ctx)
 		if err == nil {
-			err = s.each(ctx, s.knownOf("*"), 1, func(m stored) (bool, error) {
+			err = s.each(ctx, s.knownOf("*"), func(m stored) (bool, error) {
 				p, known, err := parseKnown(m)
 				if err != nil || !known {
 					return err == nil, err
@@ -44,7 +44,7 @@ func (s *Store) Others(ctx context.Context) (n int, err error) {
 		return 0, err
 	}
 	there := map[string]bool{}
-	err = s.each(ctx, s.layout.front("*"), 1, func(m stored) (bool, error) {
+	err = s.each(ctx, s.layout.front("*"), func(m stored) (bool, error) {
 		there[m.subject] = m.mark == "f" && m.subject != s.layout.front(s.front)
 		return true, nil
 	})

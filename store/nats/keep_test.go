@@ -164,3 +164,61 @@ func TestClocks(t *testing.T) {
 		}
 	}
 }
+
+// TestRejectionsGo has a producer with rejections that are older than its window, and one
+// that is forgotten: they take no room any more.
+func TestRejectionsGo(t *testing.T) {
+	s, err := Open(t.Context(), brokertest.URLs(brokertest.Cluster(t, 1, "")), &Options{Replicas: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	ctx := t.Context()
+	p := store.Producer{Principal: "p", Topic: "a", Name: "x"}
+	c, err := s.Claim(ctx, p, store.ClaimRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	add := func(first uint64, topic string, records int) {
+		t.Helper()
+		bl := &store.Block{Topic: topic, Codec: "json", Principal: "p", Producer: p, Epoch: c.Epoch, First: first}
+		if topic == store.Rejected {
+			bl.Rejected = []store.Rejection{{Number: first, Code: "schema", Text: "no"}}
+		}
+		for range records {
+			bl.Add([]byte("{}"))
+		}
+		if r := s.Append(ctx, bl)[0]; r.Err != nil {
+			t.Fatal(r.Err)
+		}
+	}
+	holds := func(listed, messages int) {
+		t.Helper()
+		n := 0
+		for _, err := range s.Rejections(ctx, p, 0) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			n++
+		}
+		there := 0
+		if err := s.each(ctx, s.rejections(producerID(p)), func(stored) (bool, error) { there++; return true, nil }); err != nil {
+			t.Fatal(err)
+		}
+		if n != listed || there != messages {
+			t.Fatalf("%d rejections are listed and %d messages hold them, want %d and %d", n, there, listed, messages)
+		}
+	}
+	const old = manyRejections + 10
+	for i := range uint64(old) {
+		add(i+1, store.Rejected, 1)
+	}
+	holds(old, old)
+	add(old+1, "a", store.Window)
+	add(old+1+store.Window, store.Rejected, 1)
+	holds(1, 1)
+	if err := s.Forget(ctx, p); err != nil {
+		t.Fatal(err)
+	}
+	holds(0, 0)
+}

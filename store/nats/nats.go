@@ -328,11 +328,10 @@ func (s *Store) until(ctx context.Context) (context.Context, context.CancelFunc)
 	return ctx, func() { stop(); end(); cancel(context.Canceled) }
 }
 
-// each calls do with all messages of a subject from a sequence on, in order, until it
-// returns an error, or false with none. However long that takes, the broker is waited for
-// no longer than ever.
-func (s *Store) each(ctx context.Context, subject string, from uint64, do func(stored) (bool, error)) error {
-	for {
+// each calls do with all messages of a subject, in order, until it returns false or an
+// error. Each request to the broker has a time-out of its own.
+func (s *Store) each(ctx context.Context, subject string, do func(stored) (bool, error)) error {
+	for from := uint64(1); ; {
 		limit, end := s.until(ctx)
 		all, err := s.some(limit, subject, from)
 		err = s.wrong(limit, err)

@@ -153,7 +153,7 @@ func parseKnown(m stored) (p store.Producer, known bool, err error) {
 // otherwise. Who claims one says first that it is known, so that one who says so now is
 // left alone.
 func (s *Store) expire(ctx context.Context, now time.Time) error {
-	return s.each(ctx, s.knownOf("*"), 1, func(m stored) (bool, error) {
+	return s.each(ctx, s.knownOf("*"), func(m stored) (bool, error) {
 		p, known, err := parseKnown(m)
 		if err != nil || !known || now.Before(m.time.Add(expireEvery)) {
 			return true, err
@@ -207,10 +207,14 @@ func (s *Store) Forget(ctx context.Context, p store.Producer) error {
 			return nil
 		}
 	}
-	if _, err := forgetHome(ctx, s.conn, u.w.subject); err != nil {
+	forgot, err := forgetHome(ctx, s.conn, u.w.subject)
+	if err != nil {
 		return s.wrong(ctx, err)
 	}
 	pid := producerID(p)
+	if err := s.purge(ctx, s.rejections(pid), forgot); err != nil {
+		return s.wrong(ctx, err)
+	}
 	s.writers.End(pid)
 	s.keep(pid, u, false)
 	return s.wrong(ctx, s.know(ctx, p, false))
@@ -235,13 +239,18 @@ func (s *Store) rejectionsOf(ctx context.Context, p store.Producer, after uint64
 		return err
 	}
 	low := max(h.state.Next, store.Window) - store.Window
-	return s.each(ctx, s.rejections(producerID(p)), h.state.since, func(m stored) (bool, error) {
+	subject, old, oldest := s.rejections(producerID(p)), 0, uint64(0) // messages of no use any more
+	err = s.each(ctx, subject, func(m stored) (bool, error) {
 		if m.seq > h.seq+maxBatch { // of an append that came since
 			return false, nil
 		}
 		rejected, err := decodeRejections(m.data)
 		if err != nil {
 			return false, fmt.Errorf("message %d: %w", m.seq, err)
+		}
+		if n := len(rejected); m.seq < h.state.since || n > 0 && rejected[n-1].Number < low {
+			old, oldest = old+1, m.seq+1
+			return true, nil
 		}
 		for _, r := range rejected {
 			if r.Number > after && r.Number >= low && r.Number < h.state.Next && !yield(r) {
@@ -250,7 +259,15 @@ func (s *Store) rejectionsOf(ctx context.Context, p store.Producer, after uint64
 		}
 		return true, nil
 	})
+	if err == nil && old >= manyRejections {
+		_ = s.purge(ctx, subject, oldest) // the next one tries again
+	}
+	return err
 }
+
+// manyRejections is how many messages with rejections that are of no use any more a producer
+// may have before they are deleted, when it is asked for them.
+const manyRejections = 64
 
 // current returns a producer's home as it is now, confirmed.
 func (s *Store) current(ctx context.Context, p store.Producer) (home, error) {
@@ -273,7 +290,7 @@ func (s *Store) Known(ctx context.Context, after store.Producer, limit int) ([]s
 		return nil, err
 	}
 	known := map[store.Producer]bool{}
-	if err := s.each(ctx, s.knownOf(hashOf("principal", after.Principal)), 1, func(m stored) (bool, error) {
+	if err := s.each(ctx, s.knownOf(hashOf("principal", after.Principal)), func(m stored) (bool, error) {
 		p, is, err := parseKnown(m)
 		known[p] = is
 		return true, err

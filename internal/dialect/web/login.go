@@ -162,7 +162,7 @@ func (d *web) login(w http.ResponseWriter, r *http.Request) error {
 	if !ok {
 		return &fault.Error{Code: fault.Unavailable, At: -1, Text: "more pages are logged in than there is room for", Retry: time.Minute}
 	}
-	http.SetCookie(w, cookie(r, value, int(loginTime/time.Second)))
+	http.SetCookie(w, cookie(r, value, 0)) // the browser forgets it when it ends
 	answer(w, r, http.StatusOK, mediaJSON, dict.Of("principal", session.Principal()))
 	return nil
 }
