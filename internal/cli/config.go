@@ -280,6 +280,9 @@ func flagSchema(f *pflag.Flag) map[string]any {
 		text["pattern"] = `^-?([0-9.]+(ns|us|µs|ms|s|m|h))+$`
 	}
 	number := map[string]any{"type": "integer", "minimum": -1, "not": map[string]any{"const": 0}}
+	if _, ok := f.Value.(*places); ok {
+		number = map[string]any{"type": "integer", "minimum": 0}
+	}
 	switch {
 	case k.boolean:
 		of["type"] = "boolean"

@@ -454,6 +454,8 @@ func kindOf(f *pflag.Flag) kind {
 	switch f.Value.(type) {
 	case *limit:
 		return kind{name: "a whole number", example: "a number from 1 on, or -1 for no limit", integer: true}
+	case *places:
+		return kind{name: "a whole number", example: "a number, or 0 for none", integer: true}
 	case *byteSize, *byteLimit, *perTopic[byteSize]:
 		return kind{name: "a number of bytes", example: "1048576 or 32MiB", integer: true, text: true}
 	case *timeLimit, *waitTime:

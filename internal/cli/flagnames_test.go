@@ -23,7 +23,7 @@ import (
 )
 
 // libraryTexts calls f for the string literals of all packages but the command line's
-// and those that run it.
+// and those that run it or other commands.
 func libraryTexts(t *testing.T, f func(at token.Position, text string)) {
 	t.Helper()
 	const root = "../.."
@@ -35,7 +35,7 @@ func libraryTexts(t *testing.T, f func(at token.Position, text string)) {
 		case err != nil:
 			return err
 		case d.IsDir():
-			if rel != "." && strings.HasPrefix(rel, ".") || slices.Contains([]string{"internal/cli", "cmd", "tools", "tests", "bench", "clients"}, filepath.ToSlash(rel)) {
+			if rel != "." && strings.HasPrefix(rel, ".") || slices.Contains([]string{"internal/cli", "internal/brokertest", "cmd", "tools", "tests", "bench", "clients"}, filepath.ToSlash(rel)) {
 				return filepath.SkipDir
 			}
 			return nil

@@ -80,7 +80,7 @@ func TestReloadNamesAll(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, text, _ := strings.Cut(page(t, "operations.md"), "\n**SIGHUP** ")
-	text, _, _ = strings.Cut(text, "are taken over")
+	text, _, _ = strings.Cut(text, "take effect, and schemas")
 	for _, name := range reloaded {
 		if of := regexp.MustCompile("-rate$|-timeout$|^schema$"); !of.MatchString(name) && !strings.Contains(text, "`"+name+"`") {
 			t.Errorf("docs/operations.md does not say that SIGHUP takes over %s", name)
@@ -174,6 +174,8 @@ func another(f *pflag.Flag) string {
 	switch f.Value.(type) {
 	case *timeLimit, *waitTime:
 		return "7m"
+	case *places:
+		return "7"
 	}
 	if text := sample(f); text != `"`+f.DefValue+`"` {
 		return text

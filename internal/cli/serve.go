@@ -394,10 +394,10 @@ func (s *serve) openStore(ctx context.Context, logger *slog.Logger) (closingStor
 	if err != nil {
 		return nil, err
 	}
-	// One more than there are processors: the goroutine that waits for the disk keeps one from
-	// the others, until the runtime notices. With a single one, nothing else would run.
-	if os.Getenv("GOMAXPROCS") == "" {
-		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
+	// The goroutine that waits for the disk keeps its thread, until the runtime notices: with a
+	// single one, nothing else would run meanwhile.
+	if runtime.GOMAXPROCS(0) == 1 && os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(2)
 	}
 	st, err := log.Open(ctx, dir, &log.Options{
 		Durability: store.Durability(s.durability.value), Reserve: int64(s.reserve.byteSize), Keep: func(topic string) log.Keep { return s.kept.Load().keep(topic) },
