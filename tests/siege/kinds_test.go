@@ -12,7 +12,7 @@ import (
 // hold is how long a peer holds a connection that the server does not end.
 const hold = 20 * time.Second
 
-// kinds are all kinds of attack.
+// kinds are the kinds of attack but those of webKinds.
 var kinds = []kind{
 	{"silent", func(h *hostile) {
 		c := h.open()
@@ -78,34 +78,6 @@ var kinds = []kind{
 		}
 		c.half()
 		c.lasts(hold / 4)
-	}},
-	{"http", func(h *hostile) { h.tell(hold, pick(h, httpJunk)) }},
-	{"http-slow", func(h *hostile) {
-		c := h.open()
-		defer c.close()
-		c.slowly(pick(h, httpSlow), 1, 200*time.Millisecond)
-	}},
-	{"http-keys", func(h *hostile) { h.tell(hold, keyed(h)) }}, // each a name that the store has to remember
-	{"http-deaf", func(h *hostile) { // a reader that never reads
-		c := h.dial()
-		defer c.close()
-		if c.nc != nil {
-			c.nc.SetReadBuffer(4096)
-		}
-		c.say([]byte("GET /v1/topics/" + pick(h, []string{"*", "large", "grown"}) + "?follow=1&format=" + pick(h, []string{"json", "cbor", "sse"}) + " HTTP/1.1\r\nHost: localhost\r\n\r\n"))
-		c.lasts(hold)
-	}},
-	{"http2", func(h *hostile) { // without a half-close, which would end what is under way
-		c := h.open()
-		defer c.close()
-		c.say(pick(h, http2Floods))
-		c.lasts(hold)
-	}},
-	{"websocket", func(h *hostile) {
-		c := h.open()
-		defer c.close()
-		c.say(pick(h, sockets))
-		c.lasts(hold)
 	}},
 	{"bomb-pickle", func(h *hostile) { h.tell(hold, pick(h, pickleBombs)) }},
 	{"bomb-cbor", func(h *hostile) { h.tell(hold, pick(h, cborBombs)) }},
@@ -177,6 +149,39 @@ var kinds = []kind{
 	}},
 	{"escapes", func(h *hostile) { // what a terminal obeys
 		h.tell(time.Second, []byte(strings.ReplaceAll(pick(h, escapes), "NAME", h.name())))
+	}},
+}
+
+// webKinds are those over HTTP and WebSockets. They are a siege of their own, since together
+// with all the others they make acks wait for seconds: see docs/performance.md.
+var webKinds = []kind{
+	{"http", func(h *hostile) { h.tell(hold, pick(h, httpJunk)) }},
+	{"http-slow", func(h *hostile) {
+		c := h.open()
+		defer c.close()
+		c.slowly(pick(h, httpSlow), 1, 200*time.Millisecond)
+	}},
+	{"http-keys", func(h *hostile) { h.tell(hold, keyed(h)) }}, // each a name that the store has to remember
+	{"http-deaf", func(h *hostile) { // a reader that never reads
+		c := h.dial()
+		defer c.close()
+		if c.nc != nil {
+			c.nc.SetReadBuffer(4096)
+		}
+		c.say([]byte("GET /v1/topics/" + pick(h, []string{"*", "large", "grown"}) + "?follow=1&format=" + pick(h, []string{"json", "cbor", "sse"}) + " HTTP/1.1\r\nHost: localhost\r\n\r\n"))
+		c.lasts(hold)
+	}},
+	{"http2", func(h *hostile) { // without a half-close, which would end what is under way
+		c := h.open()
+		defer c.close()
+		c.say(pick(h, http2Floods))
+		c.lasts(hold)
+	}},
+	{"websocket", func(h *hostile) {
+		c := h.open()
+		defer c.close()
+		c.say(pick(h, sockets))
+		c.lasts(hold)
 	}},
 }
 
