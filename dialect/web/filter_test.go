@@ -42,7 +42,7 @@ func workers(t *testing.T) (pids []int) {
 	t.Helper()
 	stats, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil || len(stats) == 0 {
-		t.Skip("no /proc")
+		t.Fatal("there is no /proc, by which this test counts processes")
 	}
 	for _, name := range stats {
 		text, err := os.ReadFile(name)

@@ -3,18 +3,13 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"maps"
 	"net"
-	"os"
-	"os/signal"
-	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -25,16 +20,12 @@ import (
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/internal/client"
 	jq "github.com/dictwire/dictwire/internal/filter"
-	"github.com/dictwire/dictwire/internal/heap"
 	"github.com/dictwire/dictwire/internal/option"
-	"github.com/dictwire/dictwire/internal/storedir"
 	"github.com/dictwire/dictwire/internal/terminal"
 	"github.com/dictwire/dictwire/metrics"
 	"github.com/dictwire/dictwire/schema"
-	"github.com/dictwire/dictwire/spool/disk"
 	"github.com/dictwire/dictwire/store"
 	"github.com/dictwire/dictwire/store/log"
-	"github.com/dictwire/dictwire/store/memory"
 )
 
 // A serve is the command serve with its flags.
@@ -258,22 +249,6 @@ func (s *serve) serve(cmd *cobra.Command, log *slog.Logger) error {
 	return errors.Join(err, end(), st.Close())
 }
 
-// catchSignals catches what ends the server, and unless they are ignored, the hangups that
-// make it read its settings again. uncatch undoes it.
-func catchSignals(reloads bool) (signals, hangups <-chan os.Signal, uncatch func()) {
-	ends, again := make(chan os.Signal, 2), make(chan os.Signal, 1)
-	signal.Notify(ends, syscall.SIGINT, syscall.SIGTERM)
-	signal.Ignore(syscall.SIGPIPE) // a reader of stdout that goes away is an ordinary error
-	if reloads && !signal.Ignored(syscall.SIGHUP) {
-		signal.Notify(again, syscall.SIGHUP)
-	}
-	return ends, again, func() {
-		signal.Stop(again)
-		signal.Reset(syscall.SIGPIPE)
-		signal.Stop(ends)
-	}
-}
-
 // listeners are all that a server listens on.
 type listeners struct {
 	endpoints []dictwire.Endpoint // one for each door
@@ -371,79 +346,6 @@ type closingStore interface {
 	Close() error
 }
 
-// openStore opens the store and prints where it is.
-func (s *serve) openStore(ctx context.Context, logger *slog.Logger) (closingStore, error) {
-	if s.store.dir == inMemory || s.once && s.store.dir == "" {
-		keep, ok := s.keep.bytes.of("*")
-		if !ok {
-			keep = 64 << 20
-		}
-		s.inMemory = true
-		limitHeap(int64(s.maxMemory) + 2*int64(keep))
-		s.tell("store", "storing", "the newest %s in memory: nothing outlives this process", &keep)
-		return memory.New(&memory.Options{
-			KeepBytes: int64(keep),
-			MaxTopics: int(s.maxTopics), MaxProducers: int(s.maxProducers), MaxCursors: int(s.maxCursors),
-			MaxStoredBytes: int64(s.maxStored.byteSize),
-		}), nil
-	}
-	if inBroker(s.store.dir) {
-		return s.openBroker(ctx, logger)
-	}
-	dir, err := s.store.path()
-	if err != nil {
-		return nil, err
-	}
-	// The goroutine that waits for the disk keeps its thread, until the runtime notices: with a
-	// single one, nothing else would run meanwhile.
-	if runtime.GOMAXPROCS(0) == 1 && os.Getenv("GOMAXPROCS") == "" {
-		runtime.GOMAXPROCS(2)
-	}
-	st, err := log.Open(ctx, dir, &log.Options{
-		Durability: store.Durability(s.durability.value), Reserve: int64(s.reserve.byteSize), Keep: func(topic string) log.Keep { return s.kept.Load().keep(topic) },
-		MaxTopics: int(s.maxTopics), MaxProducers: int(s.maxProducers), MaxCursors: int(s.maxCursors),
-		MaxStoredBytes: int64(s.maxStored.byteSize),
-		Fatal: func(err error) {
-			s.die(hintError{err, "what was acknowledged is safe; look after the disk, then start again"})
-		},
-		Logger: logger,
-		Damaged: func(d log.Damage) {
-			logger.Error("the store is damaged; dictwire store check lists what is lost", "damage", d.Text)
-		},
-	})
-	switch {
-	case errors.Is(err, store.ErrLocked):
-		err = hintError{err, "another server has it open; --store names another directory, or memory"}
-	case errors.Is(err, storedir.ErrForeign):
-		err = hintError{err, "--store names an empty directory, or one that does not exist yet"}
-	case errors.Is(err, storedir.ErrReserve):
-		err = hintError{err, "--reserve takes less, or -1 for none"}
-	}
-	if err != nil {
-		return nil, hinted(err)
-	}
-	if err := s.checkKind(ctx, st); err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: %w", dir, err), st.Close())
-	}
-	s.disk = st
-	guard(dir, s.say)
-	const engine = 64 << 20
-	limitHeap(int64(s.maxMemory) + engine)
-	s.tell("store", "storing in", "%s, durability %s", dir, st.Limits().Durability)
-	return st, nil
-}
-
-// guard makes a directory with records accessible to its owner only, and prints what it
-// changes.
-func guard(dir string, say func(format string, args ...any)) {
-	switch had, err := storedir.Guard(dir); {
-	case err != nil:
-		say("other users have access to %s: %v", dir, err)
-	case had != 0:
-		say("other users had access to %s (mode %04o); now only its owner has", dir, had)
-	}
-}
-
 // checkTopic refuses a topic that can't be written.
 func checkTopic(name string) error {
 	if err := store.CheckTopic(name); err != nil {
@@ -453,102 +355,6 @@ func checkTopic(name string) error {
 		return usagef("--topic %s: topics that begin with _ are the server's own", name)
 	}
 	return nil
-}
-
-// checkKind refuses a store that belongs to something else.
-func (s *serve) checkKind(ctx context.Context, st store.Store) error {
-	topics, err := st.Topics(ctx)
-	if err != nil {
-		return err
-	}
-	isSpool := slices.ContainsFunc(topics, func(t store.TopicStat) bool { return t.Name == disk.Topic })
-	if isSpool {
-		err = errors.New("it is a client's spool")
-	} else if s.prepare != nil {
-		err = s.prepare(ctx, st)
-	}
-	if err != nil {
-		err = hintError{err, "--store names another directory"}
-	}
-	return err
-}
-
-// wait waits until the server ends, or is to be ended.
-func (s *serve) wait(ctx context.Context, served <-chan error, signals, hangups <-chan os.Signal) error {
-	var failed <-chan struct{}
-	if s.printer != nil {
-		failed = s.printer.failed
-	}
-	var err error
-	for waiting := true; waiting; {
-		waiting = false
-		select {
-		case <-hangups:
-			s.system.tell("RELOADING=1")
-			s.reload()
-			s.system.tell("READY=1")
-			waiting = true
-		case err = <-served:
-		case <-signals:
-			s.say("shutting down")
-			s.system.tell("STOPPING=1")
-			drained := make(chan error, 1)
-			go func() { drained <- s.drain(ctx) }()
-			done := make(chan error, 1)
-			go func() {
-				select {
-				case err := <-drained:
-					done <- err
-				case <-failed:
-					done <- nil
-				}
-			}()
-			if err = ending(done, signals, s.stderr, "connections to finish what they send"); errors.As(err, new(exitError)) {
-				return err
-			}
-		case <-failed:
-		case <-ctx.Done():
-		}
-	}
-	_ = s.srv.Close()
-	if errors.Is(err, dictwire.ErrServerClosed) {
-		err = nil
-	}
-	if s.printer != nil {
-		done := make(chan error, 1)
-		go func() { done <- s.printer.close(context.WithoutCancel(ctx)) }()
-		printed := ending(done, signals, s.stderr, "standard output to take what is printed")
-		if errors.As(printed, new(exitError)) {
-			return printed
-		}
-		err = errors.Join(err, printed)
-	}
-	stats := s.srv.Stats()
-	s.say("%s from %s, %d refused", count(stats.Records, "dictionary", "dictionaries"),
-		count(stats.Connections, "connection", "connections"), stats.Rejected)
-	return err
-}
-
-// drain lets connections finish what they send, within the grace period.
-func (s *serve) drain(ctx context.Context) error {
-	if s.grace >= 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Duration(s.grace))
-		defer cancel()
-	}
-	err := s.srv.Shutdown(ctx)
-	if errors.Is(err, context.DeadlineExceeded) {
-		s.say("closing connections that did not finish within %v: what they were not acknowledged is not stored", time.Duration(s.grace))
-		return nil
-	}
-	return err
-}
-
-// die prints why the store can't go on, and ends the process. What was acknowledged is
-// safe, and there is nothing else to wait for.
-func (s *serve) die(err error) {
-	tell(s.stderr, err)
-	os.Exit(exitFailure)
 }
 
 // open listens at all doors. end closes them.
@@ -647,10 +453,4 @@ func (s *serve) say(format string, args ...any) {
 	if !s.quiet {
 		say(s.stderr, format, args...)
 	}
-}
-
-// limitHeap makes the garbage collector keep the heap near the memory in use.
-func limitHeap(inUse int64) {
-	const rest = 12 << 20 // a server without records
-	heap.Limit(inUse + inUse/4 + rest)
 }

@@ -42,30 +42,16 @@ func (s *Store) saved(ctx context.Context, from string, keys int) (next string, 
 		return "", nil, err
 	}
 	defer s.leave()
-	now := s.clock.Expiry()
-	var bad error
-	err = s.states.scan(from, string(rune(prefixProducer+1)), func(key string, v value) bool {
+	err = s.scanProducers(from, string(rune(prefixProducer+1)), func(key string, p store.SavedProducer, known bool) bool {
 		if keys--; keys < 0 {
 			next = key
 			return false
 		}
-		if v.data == nil {
-			return true
-		}
-		name, ok := parseProducerKey(key)
-		state, err := decodeState(v.data)
-		if !ok || err != nil {
-			bad = unavailable(errState)
-			return false
-		}
-		if state.Known(now) {
-			all = append(all, store.SavedProducer{Producer: name, ProducerState: state})
+		if known {
+			all = append(all, p)
 		}
 		return true
 	})
-	if err == nil {
-		err = bad
-	}
 	return next, all, err
 }
 

@@ -1,6 +1,7 @@
 package log
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"hash/maphash"
@@ -250,13 +251,25 @@ func (s *Store) Known(ctx context.Context, after store.Producer, limit int) (all
 		return nil, err
 	}
 	defer s.leave()
-	now := s.clock.Expiry()
 	whose := string(appendString([]byte{prefixProducer}, after.Principal))
-	var bad error
 	// What follows the names of a principal begins with a larger byte than any of them.
-	err = s.states.scan(producerKey(after)+"\x00", whose+"\xff", func(key string, v value) bool {
+	err = s.scanProducers(producerKey(after)+"\x00", whose+"\xff", func(_ string, p store.SavedProducer, known bool) bool {
+		if known {
+			all = append(all, store.KnownProducer{Producer: p.Producer, Next: p.Next, Seen: p.Seen})
+		}
+		return len(all) < limit
+	})
+	return all, err
+}
+
+// scanProducers calls f for the producers between two keys of the states, in order, until it
+// returns false. Those that are no longer known have no state.
+func (s *Store) scanProducers(from, to string, f func(key string, p store.SavedProducer, known bool) bool) error {
+	now := s.clock.Expiry()
+	var bad error
+	err := s.states.scan(from, to, func(key string, v value) bool {
 		if v.data == nil {
-			return true
+			return f(key, store.SavedProducer{}, false)
 		}
 		name, ok := parseProducerKey(key)
 		state, err := decodeState(v.data)
@@ -264,15 +277,9 @@ func (s *Store) Known(ctx context.Context, after store.Producer, limit int) (all
 			bad = unavailable(errState)
 			return false
 		}
-		if state.Known(now) {
-			all = append(all, store.KnownProducer{Producer: name, Next: state.Next, Seen: state.Seen})
-		}
-		return len(all) < limit
+		return f(key, store.SavedProducer{Producer: name, ProducerState: state}, state.Known(now))
 	})
-	if err == nil {
-		err = bad
-	}
-	return all, err
+	return cmp.Or(err, bad)
 }
 
 // forget removes a producer if should, called with its turn held, agrees.

@@ -509,16 +509,7 @@ func TestWiped(t *testing.T) {
 	t.Parallel()
 	nodes := brokertest.Cluster(t, 1, "")
 	b := &broker{urls: brokertest.URLs(nodes), replicas: 1, options: map[store.Store]*nats.Options{}}
-	o, gone := b.ending()
-	s, ctx := b.open(t, o), t.Context()
-	a := cast(1)[0]
-	if err := a.write(ctx, []store.Store{s}, 20, 0); err != nil {
-		t.Fatal(err)
-	}
-	head, err := s.Head(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
+	o, gone, _, a, head := b.written(t)
 	nodes[0].Kill()
 	if err := os.RemoveAll(nodes[0].Dir()); err != nil {
 		t.Fatal(err)
@@ -628,21 +619,28 @@ func TestPurged(t *testing.T) {
 	check(t, again, other)
 }
 
+// written returns a store that is to end, with what an author wrote, and its head.
+func (b *broker) written(t *testing.T) (o *nats.Options, gone chan error, s store.Store, a *author, head store.Position) {
+	t.Helper()
+	o, gone = b.ending()
+	s, a = b.open(t, o), cast(1)[0]
+	if err := a.write(t.Context(), []store.Store{s}, 20, 0); err != nil {
+		t.Fatal(err)
+	}
+	head, err := s.Head(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o, gone, s, a, head
+}
+
 // TestRestored has somebody say that the stream was restored: the store ends, and the next
 // one has all that there is, cursors too, and refuses positions from before.
 func TestRestored(t *testing.T) {
 	t.Parallel()
 	b, js := single(t, "")
-	o, gone := b.ending()
-	s, ctx := b.open(t, o), t.Context()
-	a := cast(1)[0]
-	if err := a.write(ctx, []store.Store{s}, 20, 0); err != nil {
-		t.Fatal(err)
-	}
-	head, err := s.Head(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
+	o, gone, s, a, head := b.written(t)
+	ctx := t.Context()
 	cursor := store.CursorName{Principal: "p", Name: "c"}
 	if _, err := s.ClaimCursor(ctx, cursor, store.CursorRequest{From: head}); err != nil {
 		t.Fatal(err)
@@ -677,16 +675,8 @@ func TestRestored(t *testing.T) {
 func TestReplaced(t *testing.T) {
 	t.Parallel()
 	b, js := single(t, "")
-	o, gone := b.ending()
-	s, ctx := b.open(t, o), t.Context()
-	a := cast(1)[0]
-	if err := a.write(ctx, []store.Store{s}, 20, 0); err != nil {
-		t.Fatal(err)
-	}
-	head, err := s.Head(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
+	o, gone, _, a, head := b.written(t)
+	ctx := t.Context()
 	if err := js.DeleteStream(ctx, o.Prefix); err != nil {
 		t.Fatal(err)
 	}

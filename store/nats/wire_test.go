@@ -160,19 +160,25 @@ func frames(c net.Conn, do func(subject string, frame []byte) error) error {
 	}
 }
 
+// wired returns two stores of a stream: one that is near, and one behind a wire.
+func wired(t *testing.T) (w *wire, o *nats.Options, direct, far store.Store) {
+	t.Helper()
+	b, _ := single(t, "")
+	w, o = newWire(t, b.urls), b.fresh()
+	direct = b.open(t, o)
+	s, err := nats.Open(t.Context(), w.url, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return w, o, direct, s
+}
+
 // TestLossy has authors append on two stores, one of which gets one answer in ten not at
 // all, and whose publications are lost or come seconds later.
 func TestLossy(t *testing.T) {
 	t.Parallel()
-	b, _ := single(t, "")
-	w := newWire(t, b.urls)
-	o := b.fresh()
-	direct := b.open(t, o)
-	far, err := nats.Open(t.Context(), w.url, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer far.Close()
+	w, o, direct, far := wired(t)
 	w.mu.Lock()
 	w.lose = func(toStore bool, subject string, _ []byte) bool {
 		if toStore {
@@ -220,15 +226,7 @@ func TestLossy(t *testing.T) {
 // the same: it comes later, and is not stored.
 func TestDelayed(t *testing.T) {
 	t.Parallel()
-	b, _ := single(t, "")
-	w := newWire(t, b.urls)
-	o := b.fresh()
-	direct := b.open(t, o)
-	far, err := nats.Open(t.Context(), w.url, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer far.Close()
+	w, o, direct, far := wired(t)
 	ctx := t.Context()
 	a := cast(1)[0]
 	for range 5 {

@@ -43,7 +43,7 @@ func imported(p store.Producer) []store.ReadBatch {
 // testImport makes a store a copy of one that there is not, step by step.
 func testImport(t *testing.T, d Driver) {
 	if d.Importing == nil {
-		t.Skip("the driver is no importer")
+		return
 	}
 	ctx := t.Context()
 	s, again := d.Importing(t)
