@@ -13,15 +13,15 @@ import (
 	"github.com/dictwire/dictwire/store/internal/names"
 )
 
-// A writing is a producer that this server appends for or claims.
+// A writing is a producer that this server appends for or has claimed.
 type writing struct {
-	lock chan struct{} // held by who uses w
+	lock chan struct{} // held by the user of w
 	w    writer
-	uses int  // guarded by Store.mu: who holds or waits for it
-	kept bool // guarded by Store.mu: it is claimed here
+	uses int  // holders of lock and those waiting for it; guarded by Store.mu
+	kept bool // claimed by this server; guarded by Store.mu
 }
 
-// use locks a producer's writer. It is given back by done.
+// use locks a producer's writer until done is called.
 func (s *Store) use(ctx context.Context, p store.Producer) (u *writing, done func(), err error) {
 	pid := producerID(p)
 	s.mu.Lock()
@@ -48,7 +48,7 @@ func (s *Store) use(ctx context.Context, p store.Producer) (u *writing, done fun
 	}
 }
 
-// keep says whether what is known of a producer is kept.
+// keep sets whether the store remembers a producer that is not in use.
 func (s *Store) keep(pid string, u *writing, kept bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -58,7 +58,7 @@ func (s *Store) keep(pid string, u *writing, kept bool) {
 	}
 }
 
-// lately returns what is known of how well blocks of a topic compress.
+// lately returns how well recent blocks of a topic compressed.
 func (s *Store) lately(topic string) *store.Shrinkage {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -85,12 +85,12 @@ func (s *Store) Append(ctx context.Context, blocks ...*store.Block) []store.Resu
 			continue
 		}
 		if len(b.Data) > limit {
-			results[i].Err = fmt.Errorf("nats: a block of %d bytes, want at most %d", len(b.Data), limit)
+			results[i].Err = fmt.Errorf("nats: a block of %d bytes: want at most %d", len(b.Data), limit)
 			continue
 		}
 		results[i].Err = s.register(ctx, b)
 	}
-	var groups [][]int // indices of blocks that settle together
+	var groups [][]int // indices of blocks that are appended together
 	of := map[store.Producer]int{}
 	for i, b := range blocks {
 		if b.Producer.IsZero() {
@@ -170,11 +170,11 @@ func (s *Store) appendOf(ctx context.Context, blocks []*store.Block, results []s
 	}
 }
 
-// inBatch returns how many of the blocks of one producer the broker stores together:
-// all, but where that would take too many messages. Where one of them can't be stored,
-// none is, so that there is nothing to part.
+// inBatch returns how many of one producer's blocks to store in one batch: all of them, or
+// as many as fit in maxBatch messages. If a block was refused already, it returns all,
+// since none of them will be stored.
 func inBatch(blocks []*store.Block, results []store.Result, part int) int {
-	messages, rejected := 2, 0 // a state, and the rejections
+	messages, rejected := 2, 0 // the state, and the rejections
 	if slices.ContainsFunc(results, func(r store.Result) bool { return r.Err != nil }) {
 		return len(blocks)
 	}
@@ -190,7 +190,7 @@ func inBatch(blocks []*store.Block, results []store.Result, part int) int {
 	return len(blocks)
 }
 
-// isAnswer reports whether an error is one that Append answers as it is.
+// isAnswer reports whether Append returns err to the caller unchanged.
 func isAnswer(err error) bool {
 	return errors.Is(err, store.ErrDuplicate) || errors.Is(err, store.ErrFenced) || errors.As(err, new(*store.SequenceError)) ||
 		errors.As(err, new(*store.LimitError)) || !errors.Is(err, errNotStored) && !errors.Is(err, errUnknown) && !errors.Is(err, store.ErrUnavailable)
@@ -205,7 +205,7 @@ func (s *Store) appendLoose(ctx context.Context, b *store.Block) store.Result {
 	defer end()
 	messages := encodeBlock(nil, s.block(b.Topic, nobody), b, nil, s.part(), s.lately(b.Topic))
 	if len(messages) == 1 {
-		messages[0].id = nuid.Next() // so that it is stored once, however often it is sent
+		messages[0].id = nuid.Next() // the broker drops duplicates of a retry
 	}
 	tries := pace{}
 	for tries.wait(ctx) {
@@ -221,7 +221,7 @@ func (s *Store) appendLoose(ctx context.Context, b *store.Block) store.Result {
 	return store.Result{Err: s.wrong(ctx, tries.err(ctx))}
 }
 
-// register makes a block's topic, where there is none, before anything is stored in it.
+// register stores the message that makes a block's topic, unless there is one already.
 func (s *Store) register(ctx context.Context, b *store.Block) error {
 	s.mu.Lock()
 	t := s.topics[b.Topic]
@@ -240,7 +240,7 @@ func (s *Store) register(ctx context.Context, b *store.Block) error {
 	tries := pace{}
 	for tries.wait(ctx) {
 		_, err := s.publish(ctx, &check{subject, 0}, message{subject: subject, mark: topicMark(b.Topic, owner, 0), rollup: true})
-		if err != nil && !errors.Is(err, errConflict) { // where there is one, it has been made meanwhile
+		if err != nil && !errors.Is(err, errConflict) { // a conflict means that another server made it meanwhile
 			if tries.again(err) {
 				continue
 			}

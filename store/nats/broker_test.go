@@ -16,7 +16,7 @@ import (
 	"github.com/dictwire/dictwire/store/nats"
 )
 
-// single starts one node, and returns it with an administrator of its JetStream.
+// single starts one node. It returns the node and a JetStream client for administration.
 func single(t *testing.T, more string) (*broker, jetstream.JetStream) {
 	t.Helper()
 	b := &broker{urls: brokertest.URLs(brokertest.Cluster(t, 1, more)), replicas: 1, options: map[store.Store]*nats.Options{}}
@@ -32,8 +32,8 @@ func single(t *testing.T, more string) (*broker, jetstream.JetStream) {
 	return b, js
 }
 
-// TestParts has blocks that are many times larger than the broker takes, read from the
-// beginning and from each position, with and without room, and trims them.
+// TestParts stores blocks many times larger than max_payload, reads them from the beginning
+// and from each position, with and without room, and trims them.
 func TestParts(t *testing.T) {
 	b, _ := single(t, "max_payload: 65536")
 	s, ctx := b.open(t, b.fresh()), t.Context()
@@ -87,7 +87,7 @@ func TestParts(t *testing.T) {
 	for i := range at {
 		check(at[i], want[i:])
 	}
-	within := at[1] // the block that holds the position stays, and what is after its first part
+	within := at[1] // the block that contains the position stays, so does everything after its first part
 	within.Block++
 	if err := s.Trim(ctx, "a", within); err != nil {
 		t.Fatal(err)
@@ -98,7 +98,8 @@ func TestParts(t *testing.T) {
 	}
 }
 
-// TestStreamGone deletes the stream under a store, which ends; the next one has another tag.
+// TestStreamGone deletes the stream under an open store. The store ends, and the next one
+// has another tag.
 func TestStreamGone(t *testing.T) {
 	t.Parallel()
 	b, js := single(t, "")
@@ -129,7 +130,8 @@ func TestStreamGone(t *testing.T) {
 	}
 }
 
-// TestAdopt opens a stream that somebody else made: each thing that does not fit is said.
+// TestAdopt opens a stream that was not made by this package. The error lists everything
+// that does not fit.
 func TestAdopt(t *testing.T) {
 	b, js := single(t, "")
 	o := b.fresh()
@@ -149,7 +151,7 @@ func TestAdopt(t *testing.T) {
 	}
 }
 
-// TestRefused opens stores at brokers that will not do.
+// TestRefused opens stores at brokers that don't meet the requirements.
 func TestRefused(t *testing.T) {
 	for more, want := range map[string]string{
 		"max_payload: 40000": "raise max_payload",
@@ -164,8 +166,8 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// TestHead appends blocks whose last one is not on its producer's own topic: the head is
-// after it at once.
+// TestHead appends blocks, the last of which is not on its producer's own topic. The head
+// must be after it at once.
 func TestHead(t *testing.T) {
 	b, _ := single(t, "")
 	s, ctx := b.open(t, b.fresh()), t.Context()

@@ -15,7 +15,7 @@ import (
 	"github.com/nats-io/nuid"
 )
 
-// answerTime is how long one request waits for its answer.
+// answerTime is how long a request waits for its answer.
 const answerTime = 2 * time.Second
 
 // A conn is a connection to the broker. It implements broker for one stream.
@@ -27,7 +27,7 @@ type conn struct {
 	answers  *nats.Subscription
 	counter  atomic.Uint64
 	mu       sync.Mutex
-	awaiting map[string]chan<- *nats.Msg // guarded by mu: by the last word of the reply's subject
+	awaiting map[string]chan<- *nats.Msg // by the last token of the reply's subject; guarded by mu
 }
 
 func newConn(nc *nats.Conn, stream string) (*conn, error) {
@@ -38,17 +38,17 @@ func newConn(nc *nats.Conn, stream string) (*conn, error) {
 		to := c.awaiting[m.Subject[len(c.inbox)+1:]]
 		c.mu.Unlock()
 		select {
-		case to <- m: // there is room for all that was asked for
+		case to <- m: // has room for every answer to the request
 		default:
 		}
 	})
 	if err == nil {
-		err = c.answers.SetPendingLimits(-1, -1) // what is asked for is bounded
+		err = c.answers.SetPendingLimits(-1, -1) // requests are bounded already
 	}
 	return c, err
 }
 
-// A getRequest is what direct gets are asked for.
+// A getRequest is the body of a direct get.
 type getRequest struct {
 	Seq       uint64   `json:"seq,omitempty"`
 	LastFor   string   `json:"last_by_subj,omitempty"`
@@ -59,8 +59,8 @@ type getRequest struct {
 	MultiLast []string `json:"multi_last,omitempty"`
 }
 
-// get reads messages, at most as many as the request's batch, from whatever replica
-// answers. None is no error.
+// get reads up to r.Batch messages from whichever replica answers. Finding none is not an
+// error.
 func (c *conn) get(ctx context.Context, r getRequest) ([]stored, error) {
 	body, err := json.Marshal(r)
 	if err != nil {
@@ -101,7 +101,7 @@ func (c *conn) get(ctx context.Context, r getRequest) ([]stored, error) {
 			if all = append(all, s); r.Batch == 0 {
 				return all, nil
 			}
-		case "204", "404": // that was all
+		case "204", "404": // end of the batch
 			return all, nil
 		case "503":
 			return nil, nats.ErrNoResponders
@@ -111,7 +111,7 @@ func (c *conn) get(ctx context.Context, r getRequest) ([]stored, error) {
 	}
 }
 
-// parseStored returns a message that a direct get answers.
+// parseStored parses a message of the answer to a direct get.
 func parseStored(m *nats.Msg) (s stored, err error) {
 	s = stored{subject: m.Header.Get("Nats-Subject"), mark: m.Header.Get(markHeader), data: m.Data}
 	s.seq, err = strconv.ParseUint(m.Header.Get("Nats-Sequence"), 10, 64)
@@ -142,7 +142,7 @@ func (c *conn) next(ctx context.Context, subject string, from uint64) (stored, e
 	return c.one(ctx, getRequest{NextFor: subject, Seq: from})
 }
 
-// An answer is what the broker says of a publication.
+// An answer is the broker's reply to a publication.
 type answer struct {
 	Seq   uint64 `json:"seq"`
 	Error *struct {
@@ -152,12 +152,12 @@ type answer struct {
 	} `json:"error"`
 }
 
-// Errors of the broker by their numbers.
+// The broker's error numbers.
 const (
 	codeConflict = 10071 // the check failed
-	codeBusy     = 10164 // something is on its way that the check is about; nothing is stored
+	codeBusy     = 10164 // another publication with the same check is in progress; nothing is stored
 	codeTorn     = 10176 // messages of a batch are missing, or there were too many batches
-	codeStore    = 10077 // the store failed, with whatever was done
+	codeStore    = 10077 // the store failed, at any stage
 	codeLeader   = 10008 // no leader
 )
 
@@ -215,16 +215,17 @@ func (c *conn) publish(ctx context.Context, k *check, messages ...message) (uint
 	return 0, nil
 }
 
-// notSent returns what it means that something could not be sent.
+// notSent wraps the error of a message that could not be sent.
 func notSent(err error) error {
 	return fmt.Errorf("%w: %w", errNotStored, err)
 }
 
-// notAnswered returns what it means that a request failed.
+// notAnswered wraps the error of a request that failed: errNotStored if the broker can't
+// have stored the message, otherwise errUnknown.
 func notAnswered(err error) error {
 	switch {
 	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrMaxPayload):
-		return fmt.Errorf("%w: %w", errNotStored, err) // max_payload may have been lowered: the next append is cut smaller
+		return fmt.Errorf("%w: %w", errNotStored, err) // if max_payload was lowered, the next append uses smaller messages
 	default:
 		return fmt.Errorf("%w: %w", errUnknown, err)
 	}
@@ -254,14 +255,14 @@ func parseAnswer(data []byte) (uint64, error) {
 	}
 }
 
-// erase deletes a message that another one has taken the place of, if the broker hears of
-// it: nobody waits for that.
+// erase asks the broker to delete a message that has been superseded. It doesn't wait for
+// an answer.
 func (c *conn) erase(seq uint64) {
 	_ = c.nc.PublishRequest("$JS.API.STREAM.MSG.DELETE."+c.stream, c.inbox+".-", fmt.Appendf(nil, `{"seq":%d,"no_erase":true}`, seq))
 }
 
-// leaderNext returns the first message of a subject from a sequence on as the leader
-// has it, which no replica is ahead of.
+// leaderNext returns the first message of a subject from a sequence on, read from the
+// leader, which is never behind a replica.
 func (c *conn) leaderNext(ctx context.Context, subject string, from uint64) (s stored, err error) {
 	body, err := json.Marshal(getRequest{NextFor: subject, Seq: from})
 	if err != nil {
@@ -306,8 +307,8 @@ func (c *conn) leaderNext(ctx context.Context, subject string, from uint64) (s s
 	return s, nil
 }
 
-// some returns messages of a subject from a sequence on, in order, or none where there
-// are no more.
+// some returns the next messages of a subject from a sequence on, in order. It returns none
+// if there are no more.
 func (c *conn) some(ctx context.Context, subject string, from uint64) ([]stored, error) {
 	tries := pace{}
 	for all := range read(ctx, &tries, func() ([]stored, error) {
@@ -316,7 +317,7 @@ func (c *conn) some(ctx context.Context, subject string, from uint64) ([]stored,
 		if len(all) > 0 {
 			return all, nil
 		}
-		m, err := c.leaderNext(ctx, subject, from) // it was as far as that replica knows
+		m, err := c.leaderNext(ctx, subject, from) // that replica may be behind; ask the leader
 		switch {
 		case err != nil:
 			tries.failed(err)

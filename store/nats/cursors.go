@@ -13,17 +13,17 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// A saved cursor is what the last message on its subject holds.
+// saved is the JSON body of the last message on a cursor's subject.
 type saved struct {
-	Principal, Name, Subscription []byte // as bytes: they need not be UTF-8
+	Principal, Name, Subscription []byte // bytes, since they need not be UTF-8
 	Position                      store.Position
 	Saved                         time.Time
-	Epoch                         uint64 // of the last claim or reset; 0: the message's own sequence
-	Attempt                       uint64 // of the claim that lasts
-	Front                         string // the server where it was made
+	Epoch                         uint64 // of the last claim or reset; 0: the sequence of this message
+	Attempt                       uint64 // of the active claim
+	Front                         string // the server that made the claim
 	Lasts                         bool
-	Gone                          bool   // the cursor is forgotten
-	Nonce                         uint64 // by which the one who wrote it knows it
+	Gone                          bool   // the cursor was forgotten
+	Nonce                         uint64 // identifies the write to its author
 }
 
 func (v saved) name() store.CursorName {
@@ -36,12 +36,12 @@ func newSaved(c store.CursorName) saved {
 
 // A cursor is one that is claimed here.
 type cursor struct {
-	lock chan struct{} // held by who uses the rest
+	lock chan struct{} // held by the user of the other fields
 	seq  uint64
 	v    saved
 }
 
-// cursorMark tells of a cursor to who reads headers alone.
+// mark returns the header of a cursor's message, for readers that get headers alone.
 func (v saved) mark() string {
 	kind := "c"
 	if v.Gone {
@@ -50,7 +50,7 @@ func (v saved) mark() string {
 	return kind + " " + strconv.FormatUint(v.Epoch, 10) + " " + encodeName(string(v.Principal))
 }
 
-// noteCursor takes note of a cursor that was written. s.mu is held.
+// noteCursor records that a cursor was written. s.mu is held.
 func (s *Store) noteCursor(id string, seq uint64, value string) {
 	f := fields{rest: value}
 	kind, epoch := f.text(), f.number(10)
@@ -65,7 +65,7 @@ func (s *Store) noteCursor(id string, seq uint64, value string) {
 	s.countCursor(id, principal, kind == "c")
 }
 
-// countCursor counts a cursor, or one fewer. s.mu is held.
+// countCursor adds a cursor to the count of its principal, or removes it. s.mu is held.
 func (s *Store) countCursor(id, principal string, there bool) {
 	switch {
 	case there && !s.cursorsOf[id]:
@@ -77,8 +77,7 @@ func (s *Store) countCursor(id, principal string, there bool) {
 	}
 }
 
-// readCursor returns a cursor as a replica has it. Its sequence is 0 where there never
-// was one.
+// readCursor reads a cursor from a replica. The sequence is 0 if there has never been one.
 func (s *Store) readCursor(ctx context.Context, id string) (seq uint64, v saved, err error) {
 	m, err := s.last(ctx, s.cursor(id))
 	if err != nil || m.seq == 0 {
@@ -95,13 +94,13 @@ func (s *Store) parseSaved(m stored) (v saved, err error) {
 	if v.Epoch == 0 {
 		v.Epoch = m.seq
 	}
-	if !v.Position.IsZero() { // it is in the stream itself, whichever tag that had
+	if !v.Position.IsZero() { // the stored position belongs to this stream, even if the tag has changed
 		v.Position.Tag = s.tag
 	}
 	return v, nil
 }
 
-// writeCursor stores a cursor where its last message has a sequence.
+// writeCursor stores a cursor on condition that the sequence of its last message is seq.
 func (s *Store) writeCursor(ctx context.Context, id string, seq uint64, v saved) (uint64, error) {
 	data, err := json.Marshal(v)
 	if err != nil {
@@ -114,13 +113,13 @@ func (s *Store) writeCursor(ctx context.Context, id string, seq uint64, v saved)
 	return s.publish(ctx, &check{m.subject, seq}, m)
 }
 
-// goneTime is how long it is kept that a name is gone: longer than anything can be on its
-// way that was sent before.
+// goneTime is how long the message of a forgotten name is kept: longer than any message
+// sent before it can still be in flight.
 const goneTime = 24 * time.Hour
 
-// changeCursor reads a cursor, lets change say what becomes of it, and writes that. An
-// error of change is returned when the broker has confirmed what it was given. It
-// returns what was written, without anything to write what was read.
+// changeCursor reads a cursor, passes it to change, and writes the result. If change
+// returns an error, changeCursor returns it once the broker has confirmed that the value
+// was current. It returns what was written, or what was read if there was nothing to write.
 func (s *Store) changeCursor(ctx context.Context, c store.CursorName, change func(context.Context, saved, bool) (saved, bool, error)) (seq uint64, v saved, err error) {
 	id, nonce := cursorID(c), rand.Uint64()
 	ctx, end := s.until(ctx)
@@ -162,7 +161,7 @@ func (s *Store) changeCursor(ctx context.Context, c store.CursorName, change fun
 	return 0, v, s.wrong(ctx, tries.err(ctx))
 }
 
-// wrote counts a cursor that was written here.
+// wrote counts a cursor that this server wrote.
 func (s *Store) wrote(id string, v saved) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -215,8 +214,8 @@ func (s *Store) ClaimCursor(ctx context.Context, c store.CursorName, r store.Cur
 	return store.CursorClaim{Epoch: v.Epoch, Position: v.Position, New: isNew, Fenced: fenced}, nil
 }
 
-// lasts reports whether the claim of a cursor lasts: where it was made here, this server
-// knows; else the other one must be there.
+// lasts reports whether the claim of a cursor is active: if it was made here, this server
+// knows; otherwise its server must be alive.
 func (s *Store) lasts(ctx context.Context, id string, v saved) (bool, error) {
 	if v.Front == s.front {
 		mine, _ := s.readers.Get(id)
@@ -275,7 +274,7 @@ func (s *Store) Commit(ctx context.Context, c store.CursorName, epoch uint64, p 
 		}
 		if seq, v, err := s.readCursor(ctx, id); err != nil {
 			tries.failed(err)
-		} else if seq > mine.seq { // else a replica is behind, or nothing was stored
+		} else if seq > mine.seq { // otherwise a replica was behind, or nothing was stored
 			mine.seq, mine.v = seq, v
 		}
 	}
@@ -297,7 +296,7 @@ func (s *Store) ReleaseCursor(c store.CursorName, epoch uint64) {
 	if s.ctx.Err() != nil {
 		return
 	}
-	// Other servers know it in time, or when this one is gone.
+	// The other servers learn of it from this message, or when this server is gone.
 	s.work.Go(func() {
 		_, _, _ = s.changeCursor(s.ctx, c, func(_ context.Context, v saved, known bool) (saved, bool, error) {
 			if !known || v.Epoch != epoch || !v.Lasts {
@@ -353,7 +352,7 @@ func (s *Store) ForgetCursor(ctx context.Context, c store.CursorName) error {
 	})
 }
 
-// rewrite changes a cursor and ends the claim that lasts.
+// rewrite changes a cursor and ends its active claim.
 func (s *Store) rewrite(ctx context.Context, c store.CursorName, change func(saved, bool) (saved, bool, error)) error {
 	_, _, err := s.changeCursor(ctx, c, func(_ context.Context, v saved, known bool) (saved, bool, error) {
 		v, write, err := change(v, known)

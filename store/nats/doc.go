@@ -1,48 +1,49 @@
-// Package nats is a store on a stream of a NATS JetStream broker, which any number of
-// servers have at once.
+// Package nats is a store on a stream of a NATS JetStream broker. Any number of servers
+// may share it.
 //
 //	s, err := nats.Open(ctx, "nats://a:4222,b:4222,c:4222", nil)
 //
-// What Append has answered for is on most of the stream's replicas: see [Options.Synced]
-// for what that survives. The broker is nats-server 2.14.4 or newer, with JetStream.
+// Append returns once a majority of the stream's replicas has the block: see
+// [Options.Synced] for what that survives. The broker is nats-server 2.14.4 or newer, with JetStream.
 //
 // # Subjects
 //
-// P is the prefix; pid stands for a producer's principal, topic and name, by a hash, and
-// is 0 for nobody.
+// P is the prefix. pid is a hash of a producer's principal, topic and name, or 0 for
+// blocks without a producer.
 //
 //	P.b.<topic>.$.<pid>      blocks of a producer, and its states
 //	P.r.<pid>                why its records were rejected
-//	P.k.<principal>.<pid>    that it is known, to count and list it
-//	P.t.<topic>              a topic, by its hash, and how far it was trimmed
+//	P.k.<principal>.<pid>    whether it is known, to count and list it
+//	P.t.<topic>              a topic, by its hash, and how far it is trimmed
 //	P.c.<cursor>             a cursor, by its hash
-//	P.f.<server>             a server, as long as it is there
-//	P.i                      how far a copy of another store is
+//	P.f.<server>             a server, for as long as it is alive
+//	P.i                      the progress of a copy from another store
 //	P.m                      barriers
-//	P.s                      the tag by which positions begin, the first message
+//	P.s                      the tag with which positions begin, the first message
 //
-// A position is a sequence of the stream. A block is a message with the layout of
-// package store, or several, stored together, where it is larger than the broker takes.
+// A position is a sequence of the stream. A block is one message with the layout of
+// package store, or a batch of several if it is larger than max_payload.
 //
 // # Producers
 //
-// The last message of a producer's own topic says where it stands, in its header:
+// The last message on a producer's subject of its own topic carries its state, in a
+// header:
 //
 //	Dictwire: b <parts> <records> <bytes> <memory> <state>    a block
-//	Dictwire: b <parts> <records> <bytes> <memory>            one with another after it
-//	Dictwire: p                                               a part of a block
-//	Dictwire: s <state>                                       a state alone
+//	Dictwire: b <parts> <records> <bytes> <memory>            a block that is not the last of an append
+//	Dictwire: p                                               a part of a block, before the last
+//	Dictwire: s <state>                                       a state without a block
 //
 //	<state>   <epoch> <attempt> <next> <given up> <seen> <expire> <claim> <rejections> <note>
 //
 // A claim is a state whose epoch is its own sequence, written as 0. Claims, appends and
-// copies of states are stored under the condition that this message is still the last,
-// so that nothing that was sent before a claim is stored after it. What is not
-// acknowledged is sent again as it is, and found by the state where it had been stored.
-// An error that stops a client is answered when a barrier was stored under the same
-// condition. A state alone is deleted when a claim has taken its place.
+// copies of states are published on condition that this message is still the last one, so
+// that nothing sent before a claim is stored after it. If a publication is not
+// acknowledged, it is sent again unchanged; the state shows whether it had been stored
+// already. Before a client is refused for good, a barrier stored under the same condition
+// confirms the state. A state without a block is deleted once a claim has replaced it.
 //
-// All times are those of the broker: a server measures by how much its own clock differs.
-// Tests run this protocol against a broker that misbehaves in all ways that
-// were thought of, and break it in each.
+// All times are the broker's: a server measures how far its own clock is off. The tests
+// run this protocol against a broker that misbehaves, and break the protocol in several
+// ways to see that they notice.
 package nats

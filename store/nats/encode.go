@@ -8,11 +8,11 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// headerRoom is how many bytes of a message its headers take at most: a mark with a
-// note, the headers of batches and checks, and what the client adds.
+// headerRoom is the most bytes of a message that its headers take: a mark with a note, the
+// headers of batches and checks, and those that the client adds.
 const headerRoom = 4 << 10
 
-// costOf is about how many bytes of memory a block takes when it is decoded.
+// costOf estimates how many bytes of memory a decoded block takes.
 func costOf(b *store.Block) int {
 	const rest = 512
 	n := rest + len(b.Data) + 4*len(b.Lengths) + 8*len(b.Times)
@@ -22,8 +22,9 @@ func costOf(b *store.Block) int {
 	return n
 }
 
-// encodeBlock appends the messages of a block to messages: its layout, cut into parts
-// of at most so many bytes. The mark of the last one tells the state, if there is one.
+// encodeBlock appends the messages of a block to messages: the encoded block, cut into
+// parts of at most part bytes. The mark of the last message carries the state st, if it is
+// not nil.
 func encodeBlock(messages []message, subject string, b *store.Block, st *state, part int, lately *store.Shrinkage) []message {
 	data := b.AppendEncoded(nil, lately)
 	parts := max((len(data)+part-1)/part, 1)
@@ -37,13 +38,13 @@ func encodeBlock(messages []message, subject string, b *store.Block, st *state, 
 	return append(messages, message{subject: subject, mark: m.String(), data: data})
 }
 
-// encode makes the messages of blocks of one producer, after which it stands at next:
-// the blocks, their rejections, and its state in the last message on its own topic. It
-// returns at which message that is, and the first message of each block.
+// encode makes the messages of one producer's blocks: the blocks, their rejections, and the
+// producer's next state, which is in the last message on its own topic. It returns the
+// index of that message, and the index of each block's first message.
 func (l layout) encode(blocks []*store.Block, next state, part int, lately func(topic string) *store.Shrinkage) (messages []message, at int, begins []int) {
 	p := blocks[0].Producer
 	pid := producerID(p)
-	last := -1 // the last block on the producer's own topic
+	last := -1 // index of the last block on the producer's own topic
 	var rejected []store.Rejection
 	for i, b := range blocks {
 		if b.Topic == p.Topic {
@@ -72,7 +73,7 @@ func (l layout) encode(blocks []*store.Block, next state, part int, lately func(
 	return messages, at, begins
 }
 
-// encodeRejections returns rejections as bytes, in pieces that are not longer than size.
+// encodeRejections encodes rejections in pieces of at most size bytes.
 func encodeRejections(all []store.Rejection, size int) (pieces [][]byte) {
 	var data []byte
 	for _, r := range all {
@@ -94,7 +95,7 @@ func encodeRejections(all []store.Rejection, size int) (pieces [][]byte) {
 
 var errRejections = errors.New("damaged rejections")
 
-// decodeRejections is the inverse of encodeRejections, of one piece.
+// decodeRejections decodes one piece of encodeRejections.
 func decodeRejections(data []byte) (all []store.Rejection, err error) {
 	for len(data) > 0 {
 		var r store.Rejection
@@ -116,11 +117,10 @@ func decodeRejections(data []byte) (all []store.Rejection, err error) {
 	return all, nil
 }
 
-// maxBatch is how many messages there are at most in one batch of ours. The broker
-// takes 1,000.
+// maxBatch is the most messages that a batch of ours has. The broker allows 1,000.
 const maxBatch = 900
 
-// errLarge is what an append is answered that is too large for a batch.
+// errLarge is the error of an append that does not fit in a batch.
 func errLarge(messages int) error {
-	return fmt.Errorf("nats: an append of %d messages, want at most %d", messages, maxBatch)
+	return fmt.Errorf("nats: an append of %d messages: want at most %d", messages, maxBatch)
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/dictwire/dictwire/store/nats"
 )
 
-// TestFullDisk has the node's disk be full: appends are unavailable, and after the disk
-// has room again and the node was started everything goes on.
+// TestFullDisk fills the node's disk: appends are unavailable. Once the disk has room and
+// the node was restarted, everything works again.
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -24,15 +24,15 @@ import (
 
 var reclaims = flag.Int("reclaims", 2000, "how often one producer is claimed in TestReclaims")
 
-// recovers is how long it may take after a fault until everyone goes on.
+// recovers is how soon after a fault everything must work again.
 const recovers = 30 * time.Second
 
-// An author is a producer whose sessions come one after another, on any of several stores.
+// An author is a producer with one session after another, on any of several stores.
 type author struct {
 	p       store.Producer
 	attempt uint64
 	acked   uint64
-	lost    int // how often it was told that records are lost
+	lost    int // how often it was told that records were lost
 }
 
 // bad reports whether a record is rejected.
@@ -40,7 +40,7 @@ func bad(n uint64) bool { return n%5 == 0 }
 
 func text(n uint64) []byte { return fmt.Appendf(nil, `{"n":%d}`, n) }
 
-// blocks returns records as blocks, those that are rejected in blocks of their own.
+// blocks returns records as blocks. Rejected records are in blocks of their own.
 func (a *author) blocks(epoch, from, to uint64) (all []*store.Block) {
 	for n := from; n < to; n++ {
 		topic := a.p.Topic
@@ -58,7 +58,7 @@ func (a *author) blocks(epoch, from, to uint64) (all []*store.Block) {
 	return all
 }
 
-// session appends records up to one, with pauses, and until the store sends it away.
+// session appends the records before to, with pauses, until the store ends the session.
 func (a *author) session(ctx context.Context, s store.Store, to uint64, pause time.Duration) error {
 	a.attempt++
 	c, err := s.Claim(ctx, a.p, store.ClaimRequest{Attempt: a.attempt, Acked: a.acked, First: a.acked + 1})
@@ -93,7 +93,7 @@ func (a *author) session(ctx context.Context, s store.Store, to uint64, pause ti
 	return nil
 }
 
-// write appends records up to one, in sessions on any of the stores.
+// write appends the records before to, in sessions on any of the stores.
 func (a *author) write(ctx context.Context, stores []store.Store, to uint64, pause time.Duration) error {
 	for a.acked < to {
 		if err := a.session(ctx, stores[rand.IntN(len(stores))], to, pause); err != nil {
@@ -103,7 +103,8 @@ func (a *author) write(ctx context.Context, stores []store.Store, to uint64, pau
 	return nil
 }
 
-// check reads everything: each record is there once and in order, and each rejection told.
+// check reads everything: each record is there once and in order, and each rejection is
+// reported.
 func check(t *testing.T, s store.Store, authors ...*author) {
 	t.Helper()
 	if err := s.(*nats.Store).CatchUp(t.Context()); err != nil { // another store may have stored it
@@ -148,7 +149,7 @@ func check(t *testing.T, s store.Store, authors ...*author) {
 	}
 }
 
-// cast returns authors.
+// cast returns n authors.
 func cast(n int) (all []*author) {
 	for i := range n {
 		all = append(all, &author{p: store.Producer{Principal: "p", Topic: fmt.Sprint("t", i%3), Name: fmt.Sprint("w", i)}})
@@ -156,7 +157,7 @@ func cast(n int) (all []*author) {
 	return all
 }
 
-// all runs something for each author at once, and fails the test where it fails.
+// all calls do for all authors in parallel, and fails the test if any call fails.
 func all(t *testing.T, authors []*author, do func(*author) error) {
 	t.Helper()
 	var running sync.WaitGroup
@@ -173,7 +174,7 @@ func all(t *testing.T, authors []*author, do func(*author) error) {
 	}
 }
 
-// TestStepdown has the leader step down every 2 s, while authors append on two stores.
+// TestStepdown makes the leader step down every 2 s while authors append to two stores.
 func TestStepdown(t *testing.T) {
 	if testing.Short() {
 		return // the stage cluster runs it
@@ -222,8 +223,8 @@ func TestStepdown(t *testing.T) {
 	}
 }
 
-// TestTrimIdle trims everything again and again, on two stores, while some producers are
-// idle and others at work: all go on where they were.
+// TestTrimIdle trims everything over and over, on two stores, while some producers are idle
+// and others append. All of them continue where they were.
 func TestTrimIdle(t *testing.T) {
 	b, _ := single(t, "")
 	o := b.fresh()
@@ -271,8 +272,8 @@ func TestTrimIdle(t *testing.T) {
 	}
 }
 
-// TestRejections has 60 producers with rejected records at once: more batches than the
-// broker takes.
+// TestRejections has 60 producers with rejected records in parallel: more batches than the
+// broker allows.
 func TestRejections(t *testing.T) {
 	b, _ := single(t, "")
 	o := b.fresh()
@@ -282,8 +283,8 @@ func TestRejections(t *testing.T) {
 	check(t, stores[1], authors...)
 }
 
-// TestAlternations appends 2,000 records at once of which every second one is rejected,
-// each in a block of its own: more messages than a batch of the broker has.
+// TestAlternations appends 2,000 records at once, every second one rejected, each in its
+// own block: more messages than fit in a batch.
 func TestAlternations(t *testing.T) {
 	b, _ := single(t, "")
 	s, ctx := b.open(t, b.fresh()), t.Context()
@@ -339,10 +340,10 @@ func TestAlternations(t *testing.T) {
 	}
 }
 
-// TestPayloadLowered lowers the broker's max_payload, with a restart of the node or
-// without one, under a store that goes on with smaller messages. Without one the broker
-// does not tell, and closes the connection at the first message that is too large: the
-// store ends and says so, and the next one goes on.
+// TestPayloadLowered lowers the broker's max_payload under an open store. After a restart
+// of the node, the store continues with smaller messages. Without a restart, the broker
+// does not announce the change and closes the connection at the first message that is too
+// large: the store ends with an error, and the next one continues.
 func TestPayloadLowered(t *testing.T) {
 	t.Parallel()
 	for _, restart := range []bool{false, true} {
@@ -407,7 +408,7 @@ func appendRecord(t *testing.T, s store.Store, p store.Producer, record []byte, 
 	return err
 }
 
-// appendRecords appends records up to a number, while the store is unavailable again.
+// appendRecords appends the records before to, and retries while the store is unavailable.
 func appendRecords(t *testing.T, s store.Store, p store.Producer, record []byte, next *uint64, to uint64) {
 	t.Helper()
 	for begin := time.Now(); *next < to; {
@@ -420,8 +421,8 @@ func appendRecords(t *testing.T, s store.Store, p store.Producer, record []byte,
 	}
 }
 
-// TestReclaims claims one producer again and again, without a record between: neither the
-// stream nor the store grows with that.
+// TestReclaims claims a producer over and over without appending. Neither the stream nor
+// the store grows.
 func TestReclaims(t *testing.T) {
 	b, js := single(t, "")
 	o := b.fresh()
@@ -452,7 +453,7 @@ func TestReclaims(t *testing.T) {
 		}
 	}
 	var after, long, memory uint64
-	for begin := time.Now(); ; time.Sleep(50 * time.Millisecond) { // what is superseded is deleted in time
+	for begin := time.Now(); ; time.Sleep(50 * time.Millisecond) { // superseded messages are deleted eventually
 		if after, long, memory = measure(); after <= messages+20 || time.Since(begin) > 10*time.Second {
 			break
 		}
@@ -470,7 +471,7 @@ func TestReclaims(t *testing.T) {
 	check(t, stores[0], a)
 }
 
-// admin returns an administrator of a broker's JetStream.
+// admin returns a JetStream client for administration.
 func admin(t *testing.T, urls string) jetstream.JetStream {
 	t.Helper()
 	nc, err := client.Connect(urls, client.MaxReconnects(-1), client.ReconnectWait(50*time.Millisecond))
@@ -485,7 +486,8 @@ func admin(t *testing.T, urls string) jetstream.JetStream {
 	return js
 }
 
-// ending returns options of a new store, and what tells that it has ended.
+// ending returns options of a new store, and a channel that receives the error with which
+// it ends.
 func (b *broker) ending() (*nats.Options, chan error) {
 	gone := make(chan error, 1)
 	o := b.fresh()
@@ -503,8 +505,8 @@ func ended(t *testing.T, gone chan error) {
 	}
 }
 
-// TestWiped has a single node lose its directory: the store ends, and the next one refuses
-// positions and tells producers that records are lost.
+// TestWiped deletes the directory of a single node. The store ends, and the next one
+// refuses positions and tells producers that records are lost.
 func TestWiped(t *testing.T) {
 	t.Parallel()
 	nodes := brokertest.Cluster(t, 1, "")
@@ -519,7 +521,7 @@ func TestWiped(t *testing.T) {
 	behind(t, b.open(t, o), a, head)
 }
 
-// behind looks that a store which has less than was acknowledged says so.
+// behind checks that a store which has less than was acknowledged says so.
 func behind(t *testing.T, s store.Store, a *author, head store.Position) {
 	t.Helper()
 	if err := s.CheckPosition(t.Context(), head); !errors.Is(err, store.ErrPosition) {
@@ -531,9 +533,9 @@ func behind(t *testing.T, s store.Store, a *author, head store.Position) {
 	}
 }
 
-// TestRolledBack has a single node go back to an older copy of its directory, as after a
-// loss of power or when a backup is restored, with more stored since by another store or
-// not: stores that know more end, and say so.
+// TestRolledBack returns a single node to an older copy of its directory, as a power
+// failure or a restored backup does, with or without new records from another store since.
+// Stores that know of later records end with an error.
 func TestRolledBack(t *testing.T) {
 	t.Parallel()
 	for _, more := range []bool{false, true} {
@@ -576,7 +578,7 @@ func TestRolledBack(t *testing.T) {
 			again := b.open(t, &next)
 			if !more {
 				behind(t, again, a, head)
-			} else if err := other.write(ctx, []store.Store{again}, 400, 0); err != nil { // past where it was
+			} else if err := other.write(ctx, []store.Store{again}, 400, 0); err != nil { // beyond where it was
 				t.Fatal(err)
 			}
 			ended(t, gone)
@@ -588,8 +590,8 @@ func TestRolledBack(t *testing.T) {
 	}
 }
 
-// TestPurged has somebody purge the stream: the store ends, and the next one refuses
-// positions and tells producers that records are lost.
+// TestPurged purges the stream. The store ends, and the next one refuses positions and
+// tells producers that records are lost.
 func TestPurged(t *testing.T) {
 	t.Parallel()
 	b, js := single(t, "")
@@ -619,7 +621,8 @@ func TestPurged(t *testing.T) {
 	check(t, again, other)
 }
 
-// written returns a store that is to end, with what an author wrote, and its head.
+// written opens a store that will end, and has an author write to it. It returns both, with
+// the store's head.
 func (b *broker) written(t *testing.T) (o *nats.Options, gone chan error, s store.Store, a *author, head store.Position) {
 	t.Helper()
 	o, gone = b.ending()
@@ -634,8 +637,8 @@ func (b *broker) written(t *testing.T) (o *nats.Options, gone chan error, s stor
 	return o, gone, s, a, head
 }
 
-// TestRestored has somebody say that the stream was restored: the store ends, and the next
-// one has all that there is, cursors too, and refuses positions from before.
+// TestRestored deletes the tag, as an operator does after a restore. The store ends. The
+// next one has all records and cursors, and refuses old positions.
 func TestRestored(t *testing.T) {
 	t.Parallel()
 	b, js := single(t, "")
@@ -670,8 +673,8 @@ func TestRestored(t *testing.T) {
 	check(t, again, a)
 }
 
-// TestReplaced has another stream of the same name and shape in the place of the one that
-// was opened: the store ends, and positions of the first are refused.
+// TestReplaced replaces the stream by another one with the same name and configuration. The
+// store ends, and positions of the old stream are refused.
 func TestReplaced(t *testing.T) {
 	t.Parallel()
 	b, js := single(t, "")
@@ -687,7 +690,7 @@ func TestReplaced(t *testing.T) {
 	behind(t, again, a, head)
 }
 
-// TestFullStream has the stream reach its limit, which is raised then.
+// TestFullStream fills the stream to its limit, and then raises the limit.
 func TestFullStream(t *testing.T) {
 	t.Parallel()
 	b, js := single(t, "")
@@ -706,7 +709,7 @@ func TestFullStream(t *testing.T) {
 	})
 }
 
-// full appends until a store is full, gives it room, and goes on.
+// full appends until a store is full, calls more to give it room, and appends again.
 func full(t *testing.T, b *broker, o *nats.Options, more func()) {
 	t.Helper()
 	s, ctx := b.open(t, o), t.Context()
@@ -731,7 +734,7 @@ func full(t *testing.T, b *broker, o *nats.Options, more func()) {
 		}
 	}
 	c, err := s.Claim(ctx, a.p, store.ClaimRequest{Attempt: 1000, Acked: a.acked})
-	if err != nil && !errors.Is(err, store.ErrUnavailable) { // a small message may find room
+	if err != nil && !errors.Is(err, store.ErrUnavailable) { // a small message may still fit
 		t.Fatalf("Claim: %v", err)
 	}
 	s.Release(a.p, c.Epoch)

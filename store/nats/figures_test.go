@@ -31,8 +31,8 @@ var (
 	each    = flag.Duration("figures.each", 3*time.Second, "for how long each is measured")
 )
 
-// TestFigures measures a server in front of three nodes beside the broker itself, all on
-// this machine: only the ratios say something.
+// TestFigures compares a server in front of three nodes with the broker alone. Everything
+// runs on one machine, so only the ratios mean anything.
 func TestFigures(t *testing.T) {
 	if !*figures {
 		return // make cluster-bench runs it
@@ -68,7 +68,7 @@ func TestFigures(t *testing.T) {
 
 func rate(r *bench.Result) float64 { return float64(r.Bytes) / r.Elapsed.Seconds() / 1e6 }
 
-// A setup is three nodes and a server in front.
+// A setup is three nodes and a server in front of them.
 type setup struct {
 	nodes  []*brokertest.Node
 	server *peer.Server
@@ -105,7 +105,7 @@ func (f *setup) front(t *testing.T, size, connections, inFlight int) *bench.Resu
 	return r
 }
 
-// stream makes one with three replicas.
+// stream makes a stream with three replicas.
 func (f *setup) stream(t *testing.T, name string) {
 	t.Helper()
 	if _, err := f.js.CreateStream(t.Context(), jetstream.StreamConfig{
@@ -115,8 +115,8 @@ func (f *setup) stream(t *testing.T, name string) {
 	}
 }
 
-// fast publishes in fast batches (ADR-50), each dictionary a message, over four
-// connections. It returns how many a second.
+// fast publishes in fast batches (ADR-50), one message per dictionary, over four
+// connections. It returns messages per second.
 func (f *setup) fast(t *testing.T, size int) float64 {
 	t.Helper()
 	f.stream(t, "fast")
@@ -185,7 +185,7 @@ func fastBatch(urls, subject string, body []byte, until time.Time) (uint64, erro
 	}
 }
 
-// messages publishes to streams, with so many in flight for each. It returns megabytes a
+// messages publishes to streams with inFlight messages each. It returns megabytes per
 // second.
 func (f *setup) messages(t *testing.T, streams []string, size, inFlight int) float64 {
 	t.Helper()
@@ -216,7 +216,7 @@ func (f *setup) messages(t *testing.T, streams []string, size, inFlight int) flo
 	return float64(total.Load()) / time.Since(begin).Seconds() / 1e6
 }
 
-// itself publishes with the check, one message after another. It returns the median.
+// itself publishes with the check, one message after another. It returns the median time.
 func (f *setup) itself(t *testing.T) time.Duration {
 	t.Helper()
 	f.stream(t, "one")
@@ -245,7 +245,7 @@ func (f *setup) itself(t *testing.T) time.Duration {
 	return all[len(all)/2]
 }
 
-// reading reads what the server has stored by a store and by an ordered consumer.
+// reading compares reading through a store with an ordered consumer of the broker.
 func (f *setup) reading(t *testing.T) {
 	t.Helper()
 	s, err := nats.Open(t.Context(), brokertest.URLs(f.nodes), nil)

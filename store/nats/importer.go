@@ -37,8 +37,8 @@ func (s *Store) Saved(ctx context.Context) iter.Seq2[store.SavedProducer, error]
 	}
 }
 
-// Others returns how many other servers have the store open, or had until some seconds
-// ago and did not say that they are gone. Those that serve nobody don't count.
+// Others returns how many other servers have the store open, or had it open a few seconds
+// ago and did not say goodbye. Servers with [Options.Unserved] don't count.
 func (s *Store) Others(ctx context.Context) (n int, err error) {
 	if err := s.open(ctx); err != nil {
 		return 0, err
@@ -56,14 +56,14 @@ func (s *Store) Others(ctx context.Context) (n int, err error) {
 	return n, err
 }
 
-// A copied is what the message on its subject holds.
+// copied is the JSON body of the message that records the progress of a copy.
 type copied struct {
 	store.Copied
 
-	Nonce uint64 // by which the one who wrote it knows it
+	Nonce uint64 // identifies the write to its author
 }
 
-// completeMark is the mark of that message where the copy is complete.
+// completeMark is the mark of that message once the copy is complete.
 const completeMark = "i complete"
 
 func (c copied) message(subject string) (message, error) {
@@ -75,17 +75,17 @@ func (c copied) message(subject string) (message, error) {
 	return message{subject: subject, mark: mark, data: data}, err
 }
 
-// A step is how far a copy is, and the sequence of the message that says so.
+// A step is the progress of a copy, and the sequence of the message that records it.
 type step struct {
 	seq uint64
 	copied
 }
 
-// refused reports whether this is half a copy of another store, and not opened to go on
-// with it. s.mu is held.
+// refused reports whether the store is an incomplete copy that was not opened to continue
+// it. s.mu is held.
 func (s *Store) refused() bool { return s.half && !s.imports }
 
-// readImported returns how far a copy is as a replica has it.
+// readImported reads the progress of a copy from a replica.
 func (s *Store) readImported(ctx context.Context) (is step, err error) {
 	m, err := s.last(ctx, s.imported())
 	if err != nil || m.seq == 0 {
@@ -107,7 +107,7 @@ func (s *Store) Imported(ctx context.Context) (store.Copied, error) {
 	return is.Copied, err
 }
 
-// currentImport returns how far a copy is now, confirmed.
+// currentImport returns the progress of a copy, confirmed by the broker.
 func (s *Store) currentImport(ctx context.Context) (step, error) {
 	ctx, end := s.until(ctx)
 	defer end()
@@ -122,8 +122,8 @@ func (s *Store) currentImport(ctx context.Context) (step, error) {
 	return step{}, s.wrong(ctx, tries.err(ctx))
 }
 
-// Import implements [store.Importer]. All blocks are one batch with the message that says
-// how far the copy is with them.
+// Import implements [store.Importer]. All blocks are in one batch with the message that
+// records the progress of the copy.
 func (s *Store) Import(ctx context.Context, was, to store.Copied, what store.Import) error {
 	if err := s.open(ctx); err != nil {
 		return err
@@ -171,10 +171,10 @@ func (s *Store) Import(ctx context.Context, was, to store.Copied, what store.Imp
 	return s.wrong(ctx, err)
 }
 
-// importsAtOnce is how many producers are on their way at once.
+// importsAtOnce is how many producers are imported in parallel.
 const importsAtOnce = 32
 
-// importBlocks stores blocks.
+// importBlocks stores blocks, and the progress of the copy after them.
 func (s *Store) importBlocks(ctx context.Context, seq uint64, to store.Copied, blocks []store.ReadBatch) (uint64, error) {
 	var messages []message
 	for _, batch := range blocks {
@@ -188,7 +188,7 @@ func (s *Store) importBlocks(ctx context.Context, seq uint64, to store.Copied, b
 		pid, st := nobody, (*state)(nil)
 		if !b.Producer.IsZero() {
 			if pid = producerID(b.Producer); b.Topic == b.Producer.Topic {
-				st = &state{} // a producer that is not known
+				st = &state{} // stands for an unknown producer
 			}
 		}
 		messages = encodeBlock(messages, s.block(b.Topic, pid), b, st, s.part(), s.lately(b.Topic))
@@ -199,7 +199,7 @@ func (s *Store) importBlocks(ctx context.Context, seq uint64, to store.Copied, b
 	return s.importStep(ctx, seq, to, messages)
 }
 
-// importStep stores messages, and after them how far the copy is with them, once.
+// importStep stores messages, followed by the new progress of the copy, exactly once.
 func (s *Store) importStep(ctx context.Context, seq uint64, to store.Copied, messages []message) (uint64, error) {
 	c := copied{to, rand.Uint64()}
 	m, err := c.message(s.imported())
@@ -236,13 +236,13 @@ func (s *Store) importStep(ctx context.Context, seq uint64, to store.Copied, mes
 			return done(is.seq)
 		case is.seq > seq:
 			return 0, store.ErrFenced
-		} // else a replica is behind, or nothing was stored: the same again is stored once
+		} // otherwise a replica was behind, or nothing was stored: sending the same again stores it once
 	}
 	return 0, tries.err(ctx)
 }
 
-// importProducer makes a producer known as it is. Its epoch is the sequence of the message
-// that says so, from which on its rejections count.
+// importProducer stores a producer's state as it was in the source. Its epoch is the
+// sequence of that message, and older rejections don't count.
 func (s *Store) importProducer(ctx context.Context, p store.ImportedProducer) error {
 	if err := p.Check(); err != nil {
 		return err
@@ -271,12 +271,12 @@ func (s *Store) importProducer(ctx context.Context, p store.ImportedProducer) er
 	if len(messages) <= maxBatch {
 		return nil
 	}
-	// The state comes after all rejections but those of one batch.
+	// The state follows all rejections but those of one batch.
 	_, err := s.publishSome(ctx, []message{{subject: s.home(p.Producer), mark: mark{kind: kindState, state: &st}.String()}})
 	return err
 }
 
-// publishSome publishes messages that may be stored twice.
+// publishSome publishes messages, which may be stored twice.
 func (s *Store) publishSome(ctx context.Context, messages []message) (seq uint64, err error) {
 	tries := pace{}
 	for tries.wait(ctx) {
@@ -287,7 +287,7 @@ func (s *Store) publishSome(ctx context.Context, messages []message) (seq uint64
 	return 0, tries.err(ctx)
 }
 
-// importCursor saves a cursor as it is.
+// importCursor stores a cursor as it was in the source.
 func (s *Store) importCursor(ctx context.Context, c store.SavedCursor) error {
 	if err := s.CheckPosition(ctx, c.Position); err != nil {
 		return err

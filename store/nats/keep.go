@@ -8,14 +8,14 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// keepEvery is how often a server looks for what is to be trimmed.
+// keepEvery is how often a server looks for blocks to trim.
 const keepEvery = time.Minute
 
-// expireEvery is how often a server looks for producers whose time is over.
+// expireEvery is how often a server looks for expired producers.
 const expireEvery = time.Hour
 
-// retain trims what is not to be kept, and looks for producers whose time is over, until
-// the store is closed. All servers do: what one has trimmed, the others do not find.
+// retain trims topics and expires producers until the store is closed. All servers do this:
+// what one has trimmed, the others no longer find.
 func (s *Store) retain() {
 	expired := time.Now()
 	for {
@@ -27,19 +27,19 @@ func (s *Store) retain() {
 			return
 		}
 		if err := s.trimOld(s.ctx, s.now()); err != nil && s.ctx.Err() == nil {
-			s.logger.Warn("nothing is trimmed", "err", err)
+			s.logger.Warn("trimming failed", "err", err)
 		}
 		if time.Since(expired) < expireEvery {
 			continue
 		}
 		expired = time.Now()
 		if err := s.expire(s.ctx, s.now()); err != nil && s.ctx.Err() == nil {
-			s.logger.Warn("producers whose time is over are still counted", "err", err)
+			s.logger.Warn("expiring producers failed", "err", err)
 		}
 	}
 }
 
-// trimOld trims all topics as they are to be kept.
+// trimOld trims every topic as the Keep option says.
 func (s *Store) trimOld(ctx context.Context, now time.Time) error {
 	if s.keeps == nil {
 		return nil
@@ -71,8 +71,8 @@ func (s *Store) trimOld(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-// beyond returns where the oldest blocks of a topic end that are more than so many bytes
-// of records.
+// beyond returns the position after the oldest blocks that a topic can lose and still have
+// the given number of bytes.
 func (s *Store) beyond(name string, bytes uint64) (p store.Position) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

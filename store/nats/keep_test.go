@@ -61,8 +61,7 @@ func TestVersions(t *testing.T) {
 	}
 }
 
-// TestExpire takes producers out of the count whose time is over, and counts those that
-// come again.
+// TestExpire stops counting expired producers, and counts those that come back.
 func TestExpire(t *testing.T) {
 	o := &Options{Replicas: 1, MaxProducers: 4}
 	urls := brokertest.URLs(brokertest.Cluster(t, 1, ""))
@@ -116,8 +115,8 @@ func TestExpire(t *testing.T) {
 	counted(2)
 }
 
-// TestClocks has servers whose clocks are ten minutes apart: no producer expires early, and
-// nothing is trimmed early, or late.
+// TestClocks has servers whose clocks differ by ten minutes. No producer expires early, and
+// nothing is trimmed early or late.
 func TestClocks(t *testing.T) {
 	urls := brokertest.URLs(brokertest.Cluster(t, 1, ""))
 	ctx := t.Context()
@@ -151,7 +150,7 @@ func TestClocks(t *testing.T) {
 		}
 	}
 	for _, s := range all {
-		if err := errors.Join(s.upToDate(ctx), s.trimOld(ctx, s.now())); err != nil { // with what the other one stored
+		if err := errors.Join(s.upToDate(ctx), s.trimOld(ctx, s.now())); err != nil { // with what the other server stored
 			t.Fatal(err)
 		}
 		topics, err := s.Topics(ctx)
@@ -165,8 +164,8 @@ func TestClocks(t *testing.T) {
 	}
 }
 
-// TestRejectionsGo has a producer with rejections that are older than its window, and one
-// that is forgotten: they take no room any more.
+// TestRejectionsGo has a producer with rejections older than its window, and one that is
+// forgotten. Their rejections are deleted.
 func TestRejectionsGo(t *testing.T) {
 	s, err := Open(t.Context(), brokertest.URLs(brokertest.Cluster(t, 1, "")), &Options{Replicas: 1})
 	if err != nil {

@@ -9,21 +9,21 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// A layout is the subjects of a store, which all begin with its prefix:
+// A layout makes the subjects of a store, which all begin with its prefix:
 //
 //	P.b.<topic>.$.<pid>   blocks of a producer, and its states
 //	P.b.<topic>.$.0       blocks without a producer
 //	P.r.<pid>             the rejections of a producer
 //	P.k.<principal>.<pid> a producer that was claimed, by the hash of its principal
-//	P.t.<topic>           a topic, by its hash, and how far it was trimmed
+//	P.t.<topic>           a topic, by its hash, and how far it is trimmed
 //	P.c.<cursor>          a cursor, by its hash
-//	P.f.<front>           a server, as long as it is there
-//	P.i                   how far a copy of another store is
+//	P.f.<front>           a server, for as long as it is alive
+//	P.i                   the progress of a copy from another store
 //	P.m                   barriers
 //	P.s                   the store's tag, the first message
 type layout struct{ prefix string }
 
-const nobody = "0" // stands for the producer of blocks without one
+const nobody = "0" // stands in for the producer of blocks that have none
 
 func (l layout) all() string                    { return l.prefix + ".>" }
 func (l layout) block(topic, pid string) string { return l.prefix + ".b." + topic + ".$." + pid }
@@ -45,10 +45,11 @@ func (l layout) knownID(p store.Producer) string {
 	return hashOf("principal", p.Principal) + "." + producerID(p)
 }
 
-// home is the subject whose last message is the producer's state.
+// home returns the subject whose last message carries the producer's state.
 func (l layout) home(p store.Producer) string { return l.block(p.Topic, producerID(p)) }
 
-// blocks returns the subjects with the blocks that a pattern names; there may be others.
+// blocks returns subjects that cover the blocks of topics that match a pattern. They may
+// match others as well.
 func (l layout) blocks(pattern string) string {
 	switch below, ok := strings.CutSuffix(pattern, "*"); {
 	case pattern == "" || pattern == "*":
@@ -60,7 +61,7 @@ func (l layout) blocks(pattern string) string {
 	}
 }
 
-// parse takes the subject of a block or a state apart.
+// parse splits the subject of a block or a state.
 func (l layout) parse(subject string) (topic, pid string, ok bool) {
 	rest, ok := strings.CutPrefix(subject, l.prefix+".b.")
 	i := strings.LastIndex(rest, ".$.")
@@ -70,13 +71,12 @@ func (l layout) parse(subject string) (topic, pid string, ok bool) {
 	return rest[:i], rest[i+3:], true
 }
 
-// of returns what lies below a kind of subjects, as "t" for topics.
+// of returns the rest of a subject of some kind, such as "t" for topics.
 func (l layout) of(kind, subject string) (rest string, ok bool) {
 	return strings.CutPrefix(subject, l.prefix+"."+kind+".")
 }
 
-// hashOf returns 26 letters and digits that stand for strings: nobody finds others with
-// the same.
+// hashOf returns a collision-resistant hash of strings, as 26 letters and digits.
 func hashOf(kind string, names ...string) string {
 	h := sha256.New()
 	for _, s := range append([]string{kind}, names...) {

@@ -24,15 +24,15 @@ func (s *Store) Head(ctx context.Context) (store.Position, error) {
 	return s.position(s.head), nil
 }
 
-// within checks a position against what is known now.
+// within checks a position against the known head of the stream.
 func (s *Store) within(p store.Position) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return p.Within(s.tag, s.position(s.head))
 }
 
-// CheckPosition implements [store.Log]. A position that is refused is so by what the
-// broker had when it was asked.
+// CheckPosition implements [store.Log]. Before it refuses a position, it asks the broker
+// for the latest state.
 func (s *Store) CheckPosition(ctx context.Context, p store.Position) error {
 	if err := s.settled(ctx); err != nil {
 		return err
@@ -63,13 +63,13 @@ func (s *Store) Seek(ctx context.Context, t time.Time) (store.Position, error) {
 	tries := pace{}
 	for all := range read(ctx, &tries, func() ([]stored, error) { return s.get(ctx, ask) }) {
 		if len(all) == 0 {
-			if ask.StartTime == "" { // the rest is no blocks
+			if ask.StartTime == "" { // the rest has no blocks
 				return s.position(head), nil
 			}
 			if m, err := s.leaderNext(ctx, s.blocks(""), head-1); err == nil && m.seq == 0 { // it was trimmed
 				return s.position(head), nil
 			}
-			tries.failed(nil) // a replica that is behind
+			tries.failed(nil) // that replica is behind
 			continue
 		}
 		m := all[len(all)-1]
@@ -82,7 +82,7 @@ func (s *Store) Seek(ctx context.Context, t time.Time) (store.Position, error) {
 		switch {
 		case m.seq >= head:
 			return s.position(head), nil
-		case err != nil || at.kind == kindState || gone || at.kind == kindBlock && at.parts > 1: // of one that began before
+		case err != nil || at.kind == kindState || gone || at.kind == kindBlock && at.parts > 1: // a block whose first part is before from
 			ask.Seq, ask.StartTime = m.seq+1, ""
 			tries = pace{}
 			continue
@@ -102,7 +102,7 @@ func (s *Store) Topics(ctx context.Context, patterns ...string) ([]store.TopicSt
 	defer s.mu.Unlock()
 	var all []store.TopicStat
 	for name, t := range store.Named(store.NewPatterns(patterns), s.topics) {
-		if t.next > 0 { // else nothing was ever stored in it
+		if t.next > 0 { // otherwise nothing was ever stored in it
 			all = append(all, t.stat(name, s.tag))
 		}
 	}

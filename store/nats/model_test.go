@@ -14,12 +14,12 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// TestModel runs the protocol of producers against a broker that misbehaves, in virtual
-// time: replicas that are behind, answers that get lost, publications that are stored
-// long after they were given up, leaders that refuse what they could take. Producers go
-// from server to server, and what an old session has sent is on its way when the next
-// one claims. Every record that was acknowledged is there once, in order, and no refusal
-// is wrong.
+// TestModel runs the protocol of producers, in virtual time, against a broker that
+// misbehaves: replicas are behind, answers get lost, publications are stored long after the
+// client gave up on them, and leaders refuse what they could store. Producers move from
+// server to server, and messages of an old session are still in flight when the next one
+// claims. Every acknowledged record must be there once and in order, and every refusal must
+// be right.
 func TestModel(t *testing.T) {
 	for seed := range uint64(300) {
 		if err := simulate(t, seed, ""); err != nil {
@@ -28,18 +28,17 @@ func TestModel(t *testing.T) {
 	}
 }
 
-// TestModelMutants breaks the protocol in the ways that it could be broken, each of
-// which the model finds.
+// TestModelMutants breaks the protocol in several ways. The model must find each.
 func TestModelMutants(t *testing.T) {
 	for _, mutant := range []string{
 		"unchecked",       // an append is stored whatever came before
 		"unchecked claim", // so is a claim
 		"unconfirmed",     // a refusal is not confirmed
 		"unknown is good", // what is not acknowledged counts as stored
-		"kept number",     // a message says that the producer stands where it did
-		"kept epoch",      // a claim has the epoch of the one before
-		"torn",            // of a batch only a part is stored
-		"copied late",     // what keeps a state does not look whether it is the last
+		"kept number",     // a message repeats the producer's old number
+		"kept epoch",      // a claim repeats the old epoch
+		"torn",            // only a part of a batch is stored
+		"copied late",     // a trim copies a state without checking that it is the last
 	} {
 		found := false
 		for seed := uint64(0); seed < 400 && !found; seed++ {
@@ -91,7 +90,7 @@ func (s *sea) pause(ctx context.Context, most time.Duration) error {
 	}
 }
 
-// replica returns how much of the log one has.
+// replica returns how much of the log the replica that answers has.
 func (s *sea) replica() int {
 	behind := 0
 	if s.roll(4) == 0 {
@@ -148,7 +147,7 @@ func (s *sea) lastOf(subject string) (m stored) {
 	return m
 }
 
-// apply is what a leader does.
+// apply stores messages as a leader does.
 func (s *sea) apply(c *check, messages []message) (uint64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -205,7 +204,7 @@ func (s *sea) publish(ctx context.Context, c *check, messages ...message) (seq u
 	case 1, 2: // the answer gets lost
 		_, _ = s.apply(c, messages)
 		return 1, lost()
-	case 3, 4: // it comes late
+	case 3, 4: // stored late
 		s.late.Go(func() {
 			time.Sleep(time.Duration(s.roll(9000)) * time.Millisecond)
 			_, _ = s.apply(c, messages)
@@ -213,7 +212,7 @@ func (s *sea) publish(ctx context.Context, c *check, messages ...message) (seq u
 		return 1, lost()
 	case 5:
 		return 0, errNotStored
-	case 6: // a leader that nobody follows any more
+	case 6: // a deposed leader
 		return 0, errConflict
 	}
 	seq, err = s.apply(c, messages)
@@ -221,7 +220,7 @@ func (s *sea) publish(ctx context.Context, c *check, messages ...message) (seq u
 	return seq, err
 }
 
-// erase deletes a message that a claim has taken the place of, at some time.
+// erase deletes a superseded message some time later.
 func (s *sea) erase(seq uint64) {
 	s.late.Go(func() {
 		time.Sleep(time.Duration(s.roll(9000)) * time.Millisecond)
@@ -249,7 +248,7 @@ func simulate(t *testing.T, seed uint64, mutant string) (err error) {
 		}
 		done := make(chan struct{})
 		var trimmer sync.WaitGroup
-		trimmer.Go(func() { // keeps states, as a trim does
+		trimmer.Go(func() { // copies states, as a trim does
 			for {
 				select {
 				case <-done:
@@ -275,8 +274,8 @@ func simulate(t *testing.T, seed uint64, mutant string) (err error) {
 
 var subjects = layout{"p"}
 
-// An author is a producer whose sessions come one after another, each with a higher
-// attempt, while the ones before may still be at work.
+// An author is a producer with one session after another, each with a higher attempt.
+// Earlier sessions may still be active.
 type author struct {
 	sea *sea
 	p   store.Producer
@@ -321,7 +320,7 @@ func (a *author) session(attempt uint64) {
 		s.fault("attempt %d: %v", attempt, err)
 		return
 	}
-	w := &writer{home: h, known: s.roll(3) > 0} // another server of the same, sometimes
+	w := &writer{home: h, known: s.roll(3) > 0} // the server that the producer used before, sometimes
 	for n := claim.Next; n <= records; {
 		var blocks []*store.Block
 		to := n
@@ -350,7 +349,7 @@ func (a *author) session(attempt uint64) {
 				}
 				return
 			case errors.Is(r.Err, store.ErrDuplicate):
-			default: // the client comes again
+			default: // the client connects again
 				return
 			}
 		}
@@ -367,7 +366,8 @@ func (a *author) session(attempt uint64) {
 	a.mu.Unlock()
 }
 
-// claimed reports whether the broker has a claim of the producer.
+// claimed reports whether the broker has stored a claim of the producer for which is
+// returns true.
 func (a *author) claimed(is func(*state) bool) bool {
 	a.sea.mu.Lock()
 	defer a.sea.mu.Unlock()
@@ -379,7 +379,7 @@ func (a *author) claimed(is func(*state) bool) bool {
 	return false
 }
 
-// found looks whether a block is where it is told to be.
+// found checks that a block is at its position.
 func (a *author) found(b *store.Block, p store.Position) {
 	a.sea.mu.Lock()
 	var got store.Block
@@ -393,7 +393,7 @@ func (a *author) found(b *store.Block, p store.Position) {
 	}
 }
 
-// check looks at all records of the producer.
+// check checks all records of the producer.
 func (a *author) check() {
 	next := uint64(1)
 	for _, m := range a.sea.log {

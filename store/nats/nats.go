@@ -23,56 +23,56 @@ import (
 	"github.com/dictwire/dictwire/store/internal/names"
 )
 
-// Options are what a store can be told. Nil and the zero value mean the defaults.
+// Options configures a store. Nil and the zero value mean the defaults.
 type Options struct {
-	// Prefix is the name of the stream, and the first word of its subjects: letters,
-	// digits, _ and -. Empty means "dictwire".
+	// Prefix is the name of the stream and the first token of its subjects: at most 32
+	// letters, digits, _ and -. Empty means "dictwire".
 	Prefix string
 
-	// Replicas is how many nodes have each message, where the stream is made: 1, 3 or
-	// 5. Zero means 3.
+	// Replicas is the number of replicas with which the stream is made: 1, 3 or 5. Zero
+	// means 3.
 	Replicas int
 
-	// MaxBytes is how long the stream may be, on each node, where it is made. When it is
-	// full, nothing is stored any more. Zero means no limit.
+	// MaxBytes caps the size of the stream on each node, if Open makes it. A full stream
+	// refuses all appends. Zero means no limit.
 	MaxBytes int64
 
-	// Synced says that every node of the broker has the option sync_interval: always, so
-	// that what is stored survives the loss of power of all of them. The broker does not
-	// tell.
+	// Synced declares that every node of the broker has the option sync_interval: always,
+	// so that stored records survive a power failure of all nodes. The store can't ask the
+	// broker.
 	Synced bool
 
-	// Credentials is a file with the credentials of a user, as nsc makes it. CA is a file
-	// with the certificates that sign those of the nodes; Certificate and Key are files
-	// of this client's own. Empty means none.
+	// Credentials is a file with a user's credentials, as nsc writes it. CA is a file with
+	// the certificates that sign those of the nodes. Certificate and Key are files with the
+	// client's own. Empty means none.
 	Credentials          string
 	CA, Certificate, Key string
 
-	// MaxTopics, MaxProducers and MaxCursors are how many of them there may be; one
-	// principal may have half. One more is refused with a *store.LimitError. Servers of
-	// one store that are asked at the same time may let a few more in. Zero means
-	// 20,000, 4,000,000 and 100,000; negative means no limit.
+	// MaxTopics, MaxProducers and MaxCursors cap the number of each; one principal may have
+	// half of it. Beyond that, a new one is refused with a *store.LimitError. Servers that
+	// share a stream may exceed the limit slightly if they are asked at the same time. Zero
+	// means 20,000, 4,000,000 and 100,000; negative means no limit.
 	MaxTopics, MaxProducers, MaxCursors int
 
-	// Keep says how old blocks of a topic become, and how long its records are together,
-	// before the oldest are trimmed; zero means no limit. It is asked once a minute. Nil
-	// means that all is kept.
+	// Keep returns the retention of a topic: the age and the bytes of records beyond which
+	// its oldest blocks are trimmed; zero means no limit. It is called once a minute. Nil
+	// keeps everything.
 	Keep func(topic string) (age time.Duration, bytes uint64)
 
-	// Import opens a store that is half a copy of another one, which is to go on: see
+	// Import opens an incomplete copy of another store in order to continue it: see
 	// store.Importer.
 	Import bool
 
-	// Unserved says that nobody is served by this Store: see Others.
+	// Unserved declares that this Store serves no clients: see Others.
 	Unserved bool
 
-	// Fatal is called when the stream is another one than that which was opened, was
-	// purged or has gone back to what it was before, or is gone: nothing that this Store
-	// knows holds any more; and when the broker has closed the connection for good. Nil
-	// means that methods return store.ErrUnavailable alone.
+	// Fatal is called when the stream has been deleted, purged, replaced or rolled back, so
+	// that what this Store knows about it is void, and when the broker has closed the
+	// connection for good. With nil, methods just return store.ErrUnavailable.
 	Fatal func(error)
 
-	// Logger is told when the broker goes away and comes back. Nil discards that.
+	// Logger logs when the connection to the broker is lost and restored. Nil discards the
+	// messages.
 	Logger *slog.Logger
 
 	clock func() time.Time // nil: time.Now
@@ -89,16 +89,16 @@ type Store struct {
 	created  time.Time // of the stream
 	replicas int
 	synced   bool
-	front    string // the name of this Store among those of the same stream
+	front    string // identifies this Store among those on the same stream
 	logger   *slog.Logger
 	fatal    func(error)
 	clock    func() time.Time
-	ahead    atomic.Int64 // by how much the broker's clock is ahead of clock, in nanoseconds
-	set      atomic.Bool  // ahead is known
-	rooted   uint64       // the message that holds the tag
+	ahead    atomic.Int64 // how far the broker's clock is ahead of clock, in nanoseconds
+	set      atomic.Bool  // ahead has been measured
+	rooted   uint64       // sequence of the message with the tag
 	keeps    func(topic string) (age time.Duration, bytes uint64)
-	unserved bool // nobody is served
-	imports  bool // a copy of another store into this one goes on
+	unserved bool // serves no clients
+	imports  bool // continues a copy of another store
 
 	ctx  context.Context //nolint:containedctx // the store's life
 	end  context.CancelCauseFunc
@@ -106,32 +106,32 @@ type Store struct {
 
 	ofTopics, ofProducers, ofCursors *names.Quota
 
-	acked atomic.Uint64 // what readers of this Store must see
+	acked atomic.Uint64 // sequence up to which readers of this Store must see
 
 	mu        sync.Mutex
-	seen      uint64                      // guarded by mu: all messages up to this sequence are known
-	head      uint64                      // guarded by mu: the position after the last block
-	lastBlock heard                       // guarded by mu: the last block
-	unsure    []heard                     // guarded by mu: likewise, each time when the broker was gone, but for those that are known to be there
-	newest    time.Time                   // guarded by mu: of that block
+	seen      uint64                      // all messages up to this sequence have been processed; guarded by mu
+	head      uint64                      // the position after the last block; guarded by mu
+	lastBlock heard                       // guarded by mu
+	unsure    []heard                     // lastBlock at each disconnect, until the block is seen again; guarded by mu
+	newest    time.Time                   // time of the newest block; guarded by mu
 	topics    map[string]*topic           // guarded by mu
-	trimmed   uint64                      // guarded by mu: the largest topic.to
-	recent    []recent                    // guarded by mu: the last blocks
-	recentAll uint64                      // guarded by mu: all blocks from here on are in recent
-	producers map[string]bool             // guarded by mu: known ones, by the first half of their hash
-	cursorsOf map[string]bool             // guarded by mu: cursors that are there, by their hash
-	changed   chan struct{}               // guarded by mu: closed when seen has grown
-	writing   map[string]*writing         // guarded by mu: by the producers' hashes
-	cursors   map[string]*cursor          // guarded by mu: those that are claimed here, by their hash
-	shrinkage map[string]*store.Shrinkage // guarded by mu: by topics
-	fences    map[string]*fences          // guarded by mu: of what is being claimed here
-	round     *round                      // guarded by mu: the barrier that will be next
-	half      bool                        // guarded by mu: it is half a copy of another store
-	opened    bool                        // guarded by mu: Open knows what there was
-	step      step                        // guarded by mu: of such a copy, the last one that was made here
+	trimmed   uint64                      // the largest topic.to; guarded by mu
+	recent    []recent                    // the last blocks; guarded by mu
+	recentAll uint64                      // recent has all blocks from this position on; guarded by mu
+	producers map[string]bool             // known producers, by the first half of their hash; guarded by mu
+	cursorsOf map[string]bool             // existing cursors, by their hash; guarded by mu
+	changed   chan struct{}               // closed when seen has grown; guarded by mu
+	writing   map[string]*writing         // by the producer's hash; guarded by mu
+	cursors   map[string]*cursor          // cursors claimed here, by their hash; guarded by mu
+	shrinkage map[string]*store.Shrinkage // by topic; guarded by mu
+	fences    map[string]*fences          // for claims in progress, by the hash of the name; guarded by mu
+	round     *round                      // the next barrier, not sent yet; guarded by mu
+	half      bool                        // the stream is an incomplete copy of another store; guarded by mu
+	opened    bool                        // Open has caught up with the stream; guarded by mu
+	step      step                        // the last step of a copy that was made here; guarded by mu
 
-	rounds   sync.Mutex    // held while a barrier is on its way
-	trimming chan struct{} // held by a trim
+	rounds   sync.Mutex    // held while a barrier is in flight
+	trimming chan struct{} // held during a trim
 
 	writers claims.Table[string]
 	readers claims.Table[string]
@@ -139,8 +139,8 @@ type Store struct {
 
 var errClosed = fmt.Errorf("%w: closed", store.ErrUnavailable)
 
-// Open opens the store at a broker, whose nodes' addresses are "nats://a:4222,b:4222",
-// and makes the stream where it does not exist. Close ends it.
+// Open opens the store at a broker, whose nodes have addresses such as
+// "nats://a:4222,b:4222". It makes the stream if there is none. The caller must call Close.
 func Open(ctx context.Context, servers string, o *Options) (*Store, error) {
 	if o == nil {
 		o = &Options{}
@@ -196,7 +196,7 @@ func Open(ctx context.Context, servers string, o *Options) (*Store, error) {
 		err = s.catchUp(ctx)
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: reading what there is: %w", s.where(), err), s.Close())
+		return nil, errors.Join(fmt.Errorf("%s: reading the stream: %w", s.where(), err), s.Close())
 	}
 	s.mu.Lock()
 	s.opened = true
@@ -217,26 +217,27 @@ func checkPrefix(prefix string) error {
 	return nil
 }
 
-// connect connects to the broker.
 func (s *Store) connect(servers string, o *Options) (*nats.Conn, error) {
 	options := []nats.Option{
 		nats.Name("dictwire " + s.front),
 		nats.Timeout(2 * time.Second),
 		nats.PingInterval(time.Second), nats.MaxPingsOutstanding(2),
-		nats.ReconnectBufSize(-1), // what can't be sent now is not sent later
+		nats.ReconnectBufSize(-1), // what can't be sent now fails at once
 		nats.MaxReconnects(-1), nats.ReconnectWait(200 * time.Millisecond), nats.ReconnectJitter(100*time.Millisecond, 100*time.Millisecond),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			s.mu.Lock()
 			if s.unsure = append(s.unsure, s.lastBlock); len(s.unsure) > maxUnsure {
-				s.unsure = slices.Delete(s.unsure, maxUnsure/2, maxUnsure/2+1) // neither the oldest nor the newest
+				s.unsure = slices.Delete(s.unsure, maxUnsure/2, maxUnsure/2+1) // keep the oldest and the newest
 			}
 			s.mu.Unlock()
 			if err != nil {
-				s.logger.Warn("the broker is gone", "err", err)
+				s.logger.Warn("lost the connection to the broker", "err", err)
 			}
 		}),
-		nats.ReconnectHandler(func(nc *nats.Conn) { s.logger.Info("the broker is back", "node", nc.ConnectedUrlRedacted()) }),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { s.logger.Warn("the broker", "err", err) }),
+		nats.ReconnectHandler(func(nc *nats.Conn) { s.logger.Info("connected to the broker again", "node", nc.ConnectedUrlRedacted()) }),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			s.logger.Warn("error from the broker", "err", err)
+		}),
 	}
 	if o.Credentials != "" {
 		options = append(options, nats.UserCredentials(o.Credentials))
@@ -249,7 +250,7 @@ func (s *Store) connect(servers string, o *Options) (*nats.Conn, error) {
 	}
 	nc, err := nats.Connect(servers, options...)
 	if bad := (*url.Error)(nil); errors.As(err, &bad) {
-		return nil, fmt.Errorf("the broker's address: %w", bad.Err) // without the address, which may have a password
+		return nil, fmt.Errorf("the broker's address: %w", bad.Err) // the address may contain a password
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: connecting to the broker: %w", store.ErrUnavailable, err)
@@ -257,15 +258,15 @@ func (s *Store) connect(servers string, o *Options) (*nats.Conn, error) {
 	return nc, nil
 }
 
-// where names the stream.
+// where names the stream in error texts.
 func (s *Store) where() string { return "stream " + s.prefix }
 
-// Close ends all reads and claims. What comes later is store.ErrUnavailable.
+// Close ends all reads and claims. Later calls return store.ErrUnavailable.
 func (s *Store) Close() error {
 	if s.ctx.Err() == nil {
 		s.leave()
 	}
-	s.mu.Lock() // who looks at ctx under it, and goes on, is waited for
+	s.mu.Lock() // wait for those who checked ctx under mu
 	s.end(errClosed)
 	s.mu.Unlock()
 	s.work.Wait()
@@ -275,8 +276,8 @@ func (s *Store) Close() error {
 
 // Limits implements [store.Store].
 func (s *Store) Limits() store.Limits {
-	// A block takes at most half of what a batch may have, and is not larger than what
-	// readers should hold at once.
+	// A block takes at most half of a batch, and is not larger than what a reader should
+	// buffer at once.
 	l := store.Limits{Durability: s.durability(), BlockBytes: min(maxBatch/2*s.part(), 16<<20)}
 	if s.keeps != nil {
 		_, l.RejectedBytes = s.keeps(store.Rejected)
@@ -297,7 +298,7 @@ func (s *Store) durability() store.Durability {
 	}
 }
 
-// part is how many bytes a message may have beside its headers.
+// part returns the most bytes of data that a message may have.
 func (s *Store) part() int { return int(max(s.nc.MaxPayload(), minPayload)) - headerRoom }
 
 // Ready implements [store.Store].
@@ -309,7 +310,7 @@ func (s *Store) Ready(ctx context.Context) error {
 	return err
 }
 
-// open returns nil where the store is open and ctx goes on.
+// open returns an error if the store is closed or ctx has ended.
 func (s *Store) open(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -320,7 +321,7 @@ func (s *Store) open(ctx context.Context) error {
 	return nil
 }
 
-// until returns ctx with the end of the store, and with that of patience.
+// until returns a copy of ctx that also ends when the store ends, or after patience.
 func (s *Store) until(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	stop := context.AfterFunc(s.ctx, func() { cancel(context.Cause(s.ctx)) })
@@ -328,8 +329,8 @@ func (s *Store) until(ctx context.Context) (context.Context, context.CancelFunc)
 	return ctx, func() { stop(); end(); cancel(context.Canceled) }
 }
 
-// each calls do with all messages of a subject, in order, until it returns false or an
-// error. Each request to the broker has a time-out of its own.
+// each calls do with every message of a subject, in order, until it returns false or an
+// error. Each request to the broker has its own time-out.
 func (s *Store) each(ctx context.Context, subject string, do func(stored) (bool, error)) error {
 	for from := uint64(1); ; {
 		limit, end := s.until(ctx)
@@ -348,8 +349,8 @@ func (s *Store) each(ctx context.Context, subject string, do func(stored) (bool,
 	}
 }
 
-// wrong returns err as methods return it: without what is the broker's own, every
-// error says that the store is not available.
+// wrong maps err to the error that a method returns: the errors of package store stay as
+// they are, and every other one is wrapped in store.ErrUnavailable.
 func (s *Store) wrong(ctx context.Context, err error) error {
 	var limit *store.LimitError
 	switch {
@@ -366,7 +367,8 @@ func (s *Store) wrong(ctx context.Context, err error) error {
 	}
 }
 
-// upToDate waits until all is known that was stored when it was called.
+// upToDate waits until this server has processed everything that was stored when it was
+// called.
 func (s *Store) upToDate(ctx context.Context) error {
 	seq, err := s.barrierNow(ctx)
 	if err != nil {
@@ -375,15 +377,15 @@ func (s *Store) upToDate(ctx context.Context) error {
 	return s.heardOf(ctx, seq)
 }
 
-// A round is a barrier that several wait for.
+// A round is a barrier that several callers wait for.
 type round struct {
 	done chan struct{}
 	seq  uint64
 	err  error
 }
 
-// barrierNow stores a barrier, and returns its sequence: what had been stored before is
-// before it. Callers that come while one is on its way share the next one.
+// barrierNow stores a barrier and returns its sequence. Everything stored earlier has a
+// smaller one. Callers that arrive while a barrier is in flight share the next one.
 func (s *Store) barrierNow(ctx context.Context) (uint64, error) {
 	s.mu.Lock()
 	if s.ctx.Err() != nil {
@@ -405,12 +407,12 @@ func (s *Store) barrierNow(ctx context.Context) (uint64, error) {
 	}
 }
 
-// runRound runs a round, once the one before has ended.
+// runRound sends a barrier once the one before has been answered.
 func (s *Store) runRound(r *round) {
 	s.rounds.Lock()
 	defer s.rounds.Unlock()
 	s.mu.Lock()
-	s.round = nil // who comes from now on is not answered by this one
+	s.round = nil // later callers need a new round
 	s.mu.Unlock()
 	ctx, cancel := s.until(context.Background())
 	defer cancel()
@@ -425,7 +427,7 @@ func (s *Store) runRound(r *round) {
 	close(r.done)
 }
 
-// encodeName and decodeName put any text into a header.
+// encodeName and decodeName make any text safe for a header.
 func encodeName(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
 
 func decodeName(s string) (string, error) {

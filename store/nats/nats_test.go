@@ -16,7 +16,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// A broker is where the stores of a test are.
+// A broker is the broker for the stores of a test.
 type broker struct {
 	urls     string
 	replicas int
@@ -86,7 +86,7 @@ func TestStore(t *testing.T) {
 	storetest.Run(t, b.driver())
 }
 
-// fewer makes the model of storetest run fewer times than 100.
+// fewer makes the model of storetest run fewer than 100 times.
 func fewer(t *testing.T, n int) {
 	f := flag.Lookup("rapid.checks")
 	was := f.Value.String()

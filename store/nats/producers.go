@@ -13,14 +13,15 @@ import (
 	"github.com/dictwire/dictwire/store/internal/claims"
 )
 
-// fences are what is heard of a name while it is claimed here.
+// fences tracks the claims of a name that other servers make while this one is making its
+// own.
 type fences struct {
-	claims int    // how many are on their way
-	epoch  uint64 // of the last claim that was heard of
+	claims int    // claims in progress here
+	epoch  uint64 // of the last claim that was seen
 }
 
-// fence ends a claim that is lost to one with a higher epoch, and remembers it for who
-// is about to note his. s.mu is held.
+// fence ends a claim that lost to one with a higher epoch, and records that epoch for
+// claims in progress. s.mu is held.
 func (s *Store) fence(t *claims.Table[string], id string, epoch uint64) {
 	if f := s.fences[id]; f != nil {
 		f.epoch = epoch
@@ -30,8 +31,8 @@ func (s *Store) fence(t *claims.Table[string], id string, epoch uint64) {
 	}
 }
 
-// claiming prepares for a claim that is going to be made. Put, which is called with s.mu
-// held, notes it, and whether it was lost meanwhile.
+// claiming prepares to claim a name. The caller calls put, with s.mu held, when the claim
+// is stored: it enters the claim, and ends it if a later one has been seen meanwhile.
 func (s *Store) claiming(t *claims.Table[string], id string) (put func(epoch, attempt uint64) context.Context, end func()) {
 	s.mu.Lock()
 	f := s.fences[id]
@@ -96,8 +97,8 @@ func (s *Store) Claim(ctx context.Context, p store.Producer, r store.ClaimReques
 	return claim, nil
 }
 
-// know makes a producer one of those that are counted and listed, or ends that. What
-// makes it one is stored even where it is one: see expire.
+// know adds a producer to those that are counted and listed, or removes it. To add one it
+// always stores a message, even if the producer is known: see expire.
 func (s *Store) know(ctx context.Context, p store.Producer, known bool) error {
 	s.mu.Lock()
 	counted := s.producers[producerID(p)[:13]]
@@ -127,8 +128,8 @@ func (s *Store) know(ctx context.Context, p store.Producer, known bool) error {
 	return tries.err(ctx)
 }
 
-// writeKnown stores whether a producer is known, where the last message that says so has
-// a sequence.
+// writeKnown stores whether a producer is known, on condition that the last message that
+// says so has the sequence seq.
 func (s *Store) writeKnown(ctx context.Context, p store.Producer, known bool, seq uint64) error {
 	m := message{subject: s.known(p), mark: knownMark(known, p.Principal), rollup: true, data: []byte(p.Topic + " " + p.Name)}
 	if !known {
@@ -138,7 +139,7 @@ func (s *Store) writeKnown(ctx context.Context, p store.Producer, known bool, se
 	return err
 }
 
-// parseKnown returns the producer that a message is about, and whether it was known then.
+// parseKnown returns the producer of a message, and whether the message makes it known.
 func parseKnown(m stored) (p store.Producer, known bool, err error) {
 	f := fields{rest: m.mark}
 	kind := f.text()
@@ -149,9 +150,9 @@ func parseKnown(m stored) (p store.Producer, known bool, err error) {
 	return p, kind == "k", nil
 }
 
-// expire takes the producers out of the count whose time is over: nobody says so
-// otherwise. Who claims one says first that it is known, so that one who says so now is
-// left alone.
+// expire stops counting the producers that have expired; nothing else removes them. A claim
+// stores that the producer is known before it does anything else, so a producer that is
+// just being claimed is skipped.
 func (s *Store) expire(ctx context.Context, now time.Time) error {
 	return s.each(ctx, s.knownOf("*"), func(m stored) (bool, error) {
 		p, known, err := parseKnown(m)
@@ -161,7 +162,7 @@ func (s *Store) expire(ctx context.Context, now time.Time) error {
 		ctx, end := s.until(ctx)
 		defer end()
 		h, err := readHome(ctx, s.conn, s.home(p))
-		if err == nil && !h.state.Known(now) { // as a replica has it
+		if err == nil && !h.state.Known(now) { // according to a replica
 			h, err = s.current(ctx, p)
 		}
 		if err != nil || h.state.Known(now) {
@@ -239,9 +240,9 @@ func (s *Store) rejectionsOf(ctx context.Context, p store.Producer, after uint64
 		return err
 	}
 	low := max(h.state.Next, store.Window) - store.Window
-	subject, old, oldest := s.rejections(producerID(p)), 0, uint64(0) // messages of no use any more
+	subject, old, oldest := s.rejections(producerID(p)), 0, uint64(0) // count and end of the obsolete messages
 	err = s.each(ctx, subject, func(m stored) (bool, error) {
-		if m.seq > h.seq+maxBatch { // of an append that came since
+		if m.seq > h.seq+maxBatch { // of a later append
 			return false, nil
 		}
 		rejected, err := decodeRejections(m.data)
@@ -260,16 +261,16 @@ func (s *Store) rejectionsOf(ctx context.Context, p store.Producer, after uint64
 		return true, nil
 	})
 	if err == nil && old >= manyRejections {
-		_ = s.purge(ctx, subject, oldest) // the next one tries again
+		_ = s.purge(ctx, subject, oldest) // if it fails, the next call tries again
 	}
 	return err
 }
 
-// manyRejections is how many messages with rejections that are of no use any more a producer
-// may have before they are deleted, when it is asked for them.
+// manyRejections is how many obsolete messages with rejections a producer may have before a
+// read of its rejections deletes them.
 const manyRejections = 64
 
-// current returns a producer's home as it is now, confirmed.
+// current returns a producer's home, confirmed by the broker.
 func (s *Store) current(ctx context.Context, p store.Producer) (home, error) {
 	ctx, end := s.until(ctx)
 	defer end()

@@ -11,48 +11,48 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// What becomes of a publication that is not acknowledged.
+// The outcomes of a publication that was not acknowledged.
 var (
 	// errConflict: the check failed. Nothing was stored, and nothing will be.
-	errConflict = errors.New("another message came before")
+	errConflict = errors.New("another message was stored first")
 
-	// errNotStored: nothing was stored, and nothing will be. The same may succeed later.
+	// errNotStored: nothing was stored, and nothing will be. A retry may succeed.
 	errNotStored = errors.New("not stored")
 
-	// errUnknown: it may be stored, or may be stored later.
+	// errUnknown: the message may have been stored, or may be stored later.
 	errUnknown = errors.New("not acknowledged")
 )
 
-// patience is how long an operation tries to find out what became of what it does.
+// patience is how long an operation retries until it knows the outcome.
 const patience = 5 * time.Second
 
-// A broker stores messages by subjects, in one order. It is what the protocol of
-// producers and cursors needs of a stream; the tests have one that misbehaves.
+// A broker stores messages by subject, in one total order. It has what the protocol of
+// producers and cursors needs of a stream. The tests have a broker that misbehaves.
 type broker interface {
-	// last returns the last message of a subject, or one that was the last before:
-	// a replica may be behind. Its sequence is 0 where there is none.
+	// last returns the last message of a subject, or an earlier one if the replica that
+	// answers is behind. The sequence is 0 if there is none.
 	last(ctx context.Context, subject string) (stored, error)
 
-	// next returns the first message of a subject from a sequence on, under the same
-	// terms as last.
+	// next returns the first message of a subject from a sequence on. Its replica may be
+	// behind, too.
 	next(ctx context.Context, subject string, from uint64) (stored, error)
 
-	// publish stores messages one after another, or none of them, where the last
-	// message of the check's subject has the check's sequence. It returns the
-	// sequence of the last one. The error is errConflict, errNotStored, errUnknown,
-	// wrapped, or another one, which is no use to try again.
+	// publish stores messages one after another, or none of them, on condition that the
+	// last message of c.subject has the sequence c.seq. It returns the sequence of the last
+	// message. An error wraps errConflict, errNotStored or errUnknown, or is one that a
+	// retry can't help.
 	publish(ctx context.Context, c *check, messages ...message) (seq uint64, err error)
 
-	// erase deletes a message, now, later or never.
+	// erase asks for the deletion of a message. It may happen at any time, or never.
 	erase(seq uint64)
 }
 
-// A message is one that is to be published.
+// A message is to be published.
 type message struct {
 	subject string
 	mark    string
-	id      string // by which the broker knows it when it comes again, or ""
-	rollup  bool   // it replaces all before it on the subject
+	id      string // by which the broker recognizes a duplicate, or ""
+	rollup  bool   // replaces all earlier messages of the subject
 	ttl     time.Duration
 	data    []byte
 }
@@ -60,10 +60,10 @@ type message struct {
 // A check is a condition of a publication.
 type check struct {
 	subject string
-	seq     uint64 // of its last message, 0 for none
+	seq     uint64 // of the subject's last message, 0 for none
 }
 
-// A stored message is one that was read.
+// A stored message has been read from the stream.
 type stored struct {
 	subject string
 	seq     uint64
@@ -77,10 +77,10 @@ type home struct {
 	subject string
 	seq     uint64
 	state   state
-	alone   bool // it holds no block
+	alone   bool // it has no block
 }
 
-// readHome returns a producer's home as a replica has it.
+// readHome reads a producer's home from a replica.
 func readHome(ctx context.Context, b broker, subject string) (home, error) {
 	h := home{subject: subject}
 	m, err := b.last(ctx, subject)
@@ -98,13 +98,13 @@ func readHome(ctx context.Context, b broker, subject string) (home, error) {
 	return h, nil
 }
 
-// homes gives a producer's home as replicas have it, once for each try.
+// homes yields a producer's home as replicas have it, once for each try.
 func homes(ctx context.Context, tries *pace, b broker, subject string) iter.Seq[home] {
 	return read(ctx, tries, func() (home, error) { return readHome(ctx, b, subject) })
 }
 
-// confirm reports whether a subject's last message has a sequence: the broker stores
-// a barrier under that condition, which only a leader that the others follow can do.
+// confirm reports whether a subject's last message has the sequence c.seq. It publishes a
+// barrier under that condition, which only a leader with a quorum can store.
 func confirm(ctx context.Context, b broker, barrier string, c check) (bool, error) {
 	switch _, err := b.publish(ctx, &c, message{subject: barrier, rollup: true}); {
 	case err == nil:
@@ -116,13 +116,14 @@ func confirm(ctx context.Context, b broker, barrier string, c check) (bool, erro
 	}
 }
 
-// claimHome claims a producer. It returns its home with the new claim, and what the
-// writer is answered. An error that the rules of claims give is confirmed.
+// claimHome claims a producer. It returns the home with the new claim, and the claim for
+// the writer. If the claim is refused, the broker has confirmed the state that it was
+// refused for.
 func claimHome(ctx context.Context, b broker, subject, barrier string, r store.ClaimRequest, now time.Time) (home, store.Claim, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, errPatience)
 	defer cancel()
 	nonce := rand.Uint64()
-	var made store.Claim // what is answered when the claim is found
+	var made store.Claim // returned if the claim turns out to be stored
 	tries := pace{}
 	for h := range homes(ctx, &tries, b, subject) {
 		if h.seq > 0 && h.state.claim == nonce {
@@ -149,7 +150,7 @@ func claimHome(ctx context.Context, b broker, subject, barrier string, r store.C
 			if next.since == 0 {
 				next.since = seq
 			}
-			if h.alone { // so that claims alone take no room
+			if h.alone { // otherwise repeated claims would fill the stream
 				b.erase(h.seq)
 			}
 			return home{subject: subject, seq: seq, state: next, alone: true}, made, nil
@@ -161,15 +162,15 @@ func claimHome(ctx context.Context, b broker, subject, barrier string, r store.C
 	return home{}, store.Claim{}, tries.err(ctx)
 }
 
-// appendHome publishes messages of a producer, after which it stands at next. At is
-// the index of the message on the home subject that says so. It returns the sequence of
-// the first message. The error is store.ErrFenced; errMoved where the producer stands
-// elsewhere than h said; or store.ErrUnavailable, wrapped. In both cases h is as it was
-// found.
+// appendHome publishes messages of a producer, whose state after them is next. at is the
+// index of the message on the home subject that carries it. It returns the sequence of the
+// first message. The error is store.ErrFenced; errMoved if the producer's state is not the
+// one in h; or wraps store.ErrUnavailable. In the first two cases h is set to the state
+// that was found.
 func appendHome(ctx context.Context, b broker, h *home, next state, messages []message, at int) (first uint64, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, errPatience)
 	defer cancel()
-	begin := h.seq // what was there before anything of this append
+	begin := h.seq // the last message before this append
 	tries := pace{}
 	for tries.wait(ctx) {
 		seq, err := b.publish(ctx, &check{h.subject, h.seq}, messages...)
@@ -185,11 +186,11 @@ func appendHome(ctx context.Context, b broker, h *home, next state, messages []m
 			continue
 		}
 		for now := range homes(ctx, &tries, b, h.subject) {
-			if now.seq < h.seq { // a replica that is behind
+			if now.seq < h.seq { // that replica is behind
 				tries.failed(nil)
 				continue
 			}
-			if now.seq == h.seq { // nothing came, or nothing yet: the same again can't be stored twice
+			if now.seq == h.seq { // nothing was stored, or not yet: the check makes a retry safe
 				break
 			}
 			switch {
@@ -222,12 +223,12 @@ func appendHome(ctx context.Context, b broker, h *home, next state, messages []m
 	return 0, tries.err(ctx)
 }
 
-// errMoved says that a producer stands elsewhere than was known, by its own claim: what
-// an append that was given up had sent came later.
+// errMoved means that a producer's next number has changed under its own claim: messages of
+// an append that was given up were stored after all.
 var errMoved = errors.New("the producer has moved on")
 
-// copyState stores a producer's state anew, where its last message is below a sequence:
-// what is below it may be deleted then. One that is not known any more is not kept.
+// copyState stores a copy of a producer's state if its last message is before below, so
+// that messages before that can be deleted. An expired state is not copied.
 func copyState(ctx context.Context, b broker, subject string, below uint64, now time.Time) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, errPatience)
 	defer cancel()
@@ -244,8 +245,8 @@ func copyState(ctx context.Context, b broker, subject string, below uint64, now 
 	return tries.err(ctx)
 }
 
-// forgetHome makes a producer unknown, and fences its writer. It returns the sequence of
-// what says so.
+// forgetHome makes a producer unknown and fences its writer. It returns the sequence of the
+// message that it stored.
 func forgetHome(ctx context.Context, b broker, subject string) (seq uint64, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, errPatience)
 	defer cancel()
@@ -266,7 +267,7 @@ func forgetHome(ctx context.Context, b broker, subject string) (seq uint64, err 
 
 var errPatience = errors.New("the broker does not answer")
 
-// A pace tries something again and again, less and less often, until a context ends.
+// A pace retries with increasing delays until a context ends.
 type pace struct {
 	last  error
 	tried int
@@ -289,8 +290,8 @@ func (p *pace) wait(ctx context.Context) bool {
 	}
 }
 
-// read gives what get returns, once for each try of those who range over it and are not
-// done. Where get fails, that was the try.
+// read yields the result of get once per try, until the loop over it ends. If get fails,
+// read waits and tries again.
 func read[T any](ctx context.Context, tries *pace, get func() (T, error)) iter.Seq[T] {
 	return func(yield func(T) bool) {
 		for tries.wait(ctx) {
@@ -306,14 +307,14 @@ func read[T any](ctx context.Context, tries *pace, get func() (T, error)) iter.S
 	}
 }
 
-// failed notes why a try failed, or nil where there is nothing to say.
+// failed records why a try failed; nil means for no known reason.
 func (p *pace) failed(err error) {
 	if err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		p.last = err
 	}
 }
 
-// again notes why a publication failed, and reports whether to try again.
+// again records why a publication failed, and reports whether a retry may help.
 func (p *pace) again(err error) bool {
 	p.failed(err)
 	return errors.Is(err, errConflict) || errors.Is(err, errNotStored) || errors.Is(err, errUnknown)

@@ -12,9 +12,8 @@ import (
 
 // Read implements [store.Log].
 //
-// A reader asks for what it reads next, window by window, and holds nothing at the
-// broker meanwhile. Whether there is more it knows from the headers that its server
-// hears of.
+// A reader requests one window of messages at a time, and has no state at the broker in
+// between. From the headers that its server follows it knows whether there is more to read.
 func (s *Store) Read(ctx context.Context, from store.Position, o store.ReadOptions) iter.Seq2[store.ReadBatch, error] {
 	return func(yield func(store.ReadBatch, error) bool) {
 		r := &reader{s: s, o: o, patterns: store.NewPatterns(o.Topics), at: from, told: map[string]uint64{}}
@@ -33,22 +32,22 @@ func (s *Store) Read(ctx context.Context, from store.Position, o store.ReadOptio
 	}
 }
 
-// A reader is one Read.
+// A reader is a call of Read.
 type reader struct {
 	s        *Store
 	o        store.ReadOptions
 	patterns *store.Patterns
 	pid      string            // of the producer whose blocks are read, or ""
-	at       store.Position    // everything below is done
-	end      uint64            // where the read ends that does not follow
-	told     map[string]uint64 // the topics' trims that are told
+	at       store.Position    // everything before it is done
+	end      uint64            // where a read that does not follow ends
+	told     map[string]uint64 // the trims that were reported, by topic
 	time     time.Time         // of the last batch
 	block    store.Block
-	queue    []parcel // blocks that were got, by position
-	held     int64    // bytes of messages that it holds
+	queue    []parcel // fetched blocks, by position
+	held     int64    // bytes of the messages in queue
 }
 
-// A parcel is a block that was got, as it was stored.
+// A parcel is a fetched block, still encoded.
 type parcel struct {
 	at, next uint64
 	topic    string
@@ -58,7 +57,7 @@ type parcel struct {
 	data     []byte
 }
 
-// begin checks where the read begins.
+// begin checks the position at which the read begins.
 func (r *reader) begin(ctx context.Context) error {
 	for _, p := range r.o.Topics {
 		if err := store.CheckPattern(p); err != nil {
@@ -68,7 +67,7 @@ func (r *reader) begin(ctx context.Context) error {
 	if err := r.s.CheckPosition(ctx, r.at); err != nil {
 		return err
 	}
-	if r.at.IsZero() { // it misses nothing that was trimmed before
+	if r.at.IsZero() { // a read from the beginning misses nothing
 		r.s.mu.Lock()
 		for name, t := range store.Named(r.patterns, r.s.topics) {
 			if t.to > 0 {
@@ -100,7 +99,7 @@ func (r *reader) read(ctx context.Context, yield func(store.ReadBatch, error) bo
 			if r.s.open(ctx) != nil || !r.o.Follow {
 				return err
 			}
-			continue // readers that follow outlive a broker that is away
+			continue // a read that follows waits until the broker is back
 		}
 		batch, more, changed, err := r.next()
 		switch {
@@ -166,11 +165,12 @@ func (r *reader) read(ctx context.Context, yield func(store.ReadBatch, error) bo
 	}
 }
 
-// mark returns that of the block that is next.
+// mark returns the mark of the next block.
 func (r *reader) mark() mark { return r.queue[0].mark }
 
-// next returns the next batch, whose block is to be decoded; or that there is more to be
-// got; or progress to the head, and what tells that it has moved.
+// next returns the next batch, whose block the caller decodes; or more, if blocks have to
+// be fetched; or an empty batch up to the head, and a channel that is closed when the head
+// has moved.
 func (r *reader) next() (b store.ReadBatch, more bool, changed <-chan struct{}, err error) {
 	s := r.s
 	s.mu.Lock()
@@ -220,14 +220,14 @@ func max2(p, q store.Position) store.Position {
 	return p
 }
 
-// drop takes the first block out of the queue.
+// drop removes the first block of the queue.
 func (r *reader) drop() {
 	r.held -= int64(len(r.queue[0].data))
 	r.queue[0] = parcel{}
 	r.queue = r.queue[1:]
 }
 
-// last returns the position of the last block that may be the reader's. s.mu is held.
+// last returns the position of the last block that the reader may want. s.mu is held.
 func (r *reader) last() (last uint64) {
 	for _, t := range store.Named(r.patterns, r.s.topics) {
 		if t.last >= t.to {
@@ -241,7 +241,7 @@ func (r *reader) wants(p parcel) bool {
 	return r.patterns.Match(p.topic) && (r.pid == "" || r.pid == p.pid)
 }
 
-// decode decodes the block that is next.
+// decode decodes the next block.
 func (r *reader) decode(b *store.ReadBatch) error {
 	p := r.queue[0]
 	r.drop()
@@ -260,7 +260,7 @@ func (r *reader) decode(b *store.ReadBatch) error {
 	return nil
 }
 
-// trimmed returns what was trimmed where the reader would have come to, or nil. s.mu is
+// trimmed returns an error if blocks were trimmed that the reader had yet to read. s.mu is
 // held.
 func (r *reader) trimmed() error {
 	if r.s.trimmed <= r.at.Block {
@@ -279,10 +279,10 @@ func (r *reader) trimmed() error {
 	return &store.TrimmedError{From: r.at, To: r.s.position(to), Topic: name}
 }
 
-// window is how many bytes a reader asks for at once, where it has room for them.
+// window is how many bytes a reader requests at once, if it has room for them.
 const window = 4 << 20
 
-// room makes sure that the reader may have so many bytes.
+// room waits until the reader may use n bytes of memory.
 func (r *reader) room(ctx context.Context, n int64) error {
 	if r.o.Room == nil {
 		return nil
@@ -296,11 +296,11 @@ func (r *reader) room(ctx context.Context, n int64) error {
 	return nil
 }
 
-// fetch gets blocks from where the reader is on. It reports whether any came: a replica
-// may be behind.
+// fetch requests blocks from the reader's position on. It reports whether any came; a
+// replica may be behind.
 func (r *reader) fetch(ctx context.Context) (bool, error) {
 	s := r.s
-	most := s.nc.MaxPayload() // of the last message
+	most := s.nc.MaxPayload() // a request may exceed MaxBytes by one message
 	ask := getRequest{Batch: 1, MaxBytes: 1}
 	if r.o.Room == nil || r.o.Room.Want(ctx, window+most) {
 		ask.Batch, ask.MaxBytes = 512, window
@@ -312,7 +312,7 @@ func (r *reader) fetch(ctx context.Context) (bool, error) {
 		ask.NextFor = s.blocks(r.o.Topics[0])
 	}
 	s.mu.Lock()
-	head := s.head // what comes after it is not known yet
+	head := s.head // messages from here on have not been processed yet
 	s.mu.Unlock()
 	from := r.at.Block
 	ask.Seq = from
@@ -320,7 +320,7 @@ func (r *reader) fetch(ctx context.Context) (bool, error) {
 	for {
 		got, err := s.get(ctx, ask)
 		if err != nil {
-			return false, r.s.open(ctx) // the broker is away, or the reader is
+			return false, r.s.open(ctx) // the broker is gone, or the reader was stopped
 		}
 		all = append(all, got...)
 		n := len(all)
@@ -330,7 +330,7 @@ func (r *reader) fetch(ctx context.Context) (bool, error) {
 		if all[n-1].mark != partMark {
 			break
 		}
-		// The rest of a block, of which there is no end yet.
+		// The last message is not the end of its block: get the rest.
 		ask.Seq = all[n-1].seq + 1
 		var sum int64
 		for _, m := range all {
@@ -351,9 +351,9 @@ func (r *reader) fetch(ctx context.Context) (bool, error) {
 
 var partMark = mark{kind: kindPart}.String()
 
-// complete waits until the trims are known that took blocks out of what was got: they
-// were stored before. Where the server knows each block one by one, it sees whether any
-// are missing.
+// complete checks that fetch missed no blocks. If some may be missing, it waits until this
+// server has processed the trims that deleted them: those were stored earlier. Only where
+// recent lists every block can it rule that out.
 func (r *reader) complete(ctx context.Context, from uint64, all []stored) error {
 	s := r.s
 	to := all[len(all)-1].seq
@@ -397,7 +397,8 @@ func (r *reader) complete(ctx context.Context, from uint64, all []stored) error 
 	return context.Cause(ctx)
 }
 
-// take puts the blocks of messages into the queue, those that are before the head.
+// take queues the blocks before head from fetched messages. It reports whether there were
+// any messages before head.
 func (r *reader) take(all []stored, head uint64) (some bool) {
 	var parts []stored
 	done := uint64(0)
@@ -419,7 +420,7 @@ func (r *reader) take(all []stored, head uint64) (some bool) {
 		}
 		p := parcel{at: m.seq - uint64(at.parts-1), next: m.seq + 1, topic: topic, pid: pid, mark: at, time: m.time, data: m.data}
 		if at.parts > 1 {
-			if len(parts) < at.parts-1 { // the reader began within it, as no position does
+			if len(parts) < at.parts-1 { // the parts before it are missing, as no position is inside a block
 				parts, done = parts[:0], m.seq
 				continue
 			}
@@ -434,7 +435,7 @@ func (r *reader) take(all []stored, head uint64) (some bool) {
 		r.queue = append(r.queue, p)
 		r.held += int64(len(p.data))
 	}
-	if len(r.queue) == 0 && done > 0 { // nothing but states
+	if len(r.queue) == 0 && done > 0 { // only states
 		r.at = max2(r.at, r.s.position(done+1))
 	}
 	return some

@@ -20,9 +20,9 @@ import (
 	"github.com/dictwire/dictwire/store/nats"
 )
 
-// TestSecured has a broker with TLS, which wants certificates of clients, and a user who
-// may do what docs/cluster.md says and nothing else: one with a password, and one with a
-// file of credentials.
+// TestSecured connects to a broker with TLS and client certificates, as a user with exactly
+// the permissions of docs/cluster.md: once with a password, once with a file of
+// credentials.
 func TestSecured(t *testing.T) {
 	dir := t.TempDir()
 	file := func(name string) string { return filepath.Join(dir, name) }
@@ -76,7 +76,7 @@ func TestSecured(t *testing.T) {
 	}
 }
 
-// everything does what makes different requests to the broker.
+// everything calls whatever sends different requests to the broker.
 func everything(t *testing.T, s *nats.Store) {
 	t.Helper()
 	ctx := t.Context()
@@ -129,7 +129,7 @@ func everything(t *testing.T, s *nats.Store) {
 }
 
 // operator returns the configuration of a broker whose accounts are tokens, as nsc makes
-// them, and the credentials of a user.
+// them, and a user's credentials.
 func operator(t *testing.T) (config string, credentials []byte) {
 	t.Helper()
 	pair := func(kp nkeys.KeyPair, err error) (nkeys.KeyPair, string) {
@@ -178,7 +178,7 @@ func operator(t *testing.T) (config string, credentials []byte) {
 	return config, fmt.Appendf(nil, "-----BEGIN NATS USER JWT-----\n%s\n------END NATS USER JWT------\n\n-----BEGIN USER NKEY SEED-----\n%s\n------END USER NKEY SEED------\n", may, seed)
 }
 
-// TestAddress has an address that can't be read: what is said of it tells no password.
+// TestAddress opens a malformed address. The error must not reveal the password.
 func TestAddress(t *testing.T) {
 	_, err := nats.Open(t.Context(), "nats://dw:secret@127.0.0.1:port", nil)
 	if err == nil || strings.Contains(err.Error(), "secret") {

@@ -11,19 +11,19 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// A mark says what a message is. It is the value of the header [markHeader], so that
-// whoever gets headers alone knows it: a kind, and fields with spaces between them.
+// A mark describes a message. It is the value of the header [markHeader], so that a reader
+// of headers alone has it: a kind, and fields separated by spaces.
 type mark struct {
 	kind kind
 
 	// Of a block, in its last part:
-	parts   int    // how many messages it takes
-	records uint32 // how many there are
-	bytes   uint32 // how long they are together
-	cost    uint32 // bytes of memory that the block takes when it is decoded, about
+	parts   int    // how many messages it has
+	records uint32 // how many records
+	bytes   uint32 // their length
+	cost    uint32 // estimated memory of the decoded block, in bytes
 
-	// Of the last message of a producer in an append, and of a state: where the
-	// producer stands. Nil where the message does not tell.
+	// The producer's state, in its last message of an append and in a message with a state
+	// alone; otherwise nil.
 	state *state
 }
 
@@ -31,19 +31,19 @@ type kind byte
 
 const (
 	kindBlock kind = 'b' // a block, or its last part
-	kindPart  kind = 'p' // a part of a block before its last
-	kindState kind = 's' // the state of a producer alone
+	kindPart  kind = 'p' // a part of a block before the last
+	kindState kind = 's' // a producer's state without a block
 )
 
-// markHeader is the header of all messages of a store.
+// markHeader is the header that all messages of a store have.
 const markHeader = "Dictwire"
 
-// A state is where a producer stands: what its last message says.
+// A state is the state of a producer, as its last message says.
 type state struct {
 	store.ProducerState
 
-	claim uint64 // a random number of the claim, by which the one who made it knows it
-	since uint64 // rejections before this sequence are not the producer's
+	claim uint64 // a random number that identifies the claim to its maker
+	since uint64 // rejections before this sequence belong to an earlier producer of the name
 }
 
 var errMark = errors.New("not a message of a store of this version")
@@ -65,8 +65,8 @@ func (m mark) String() string {
 	return b.String()
 }
 
-// parseMark is the inverse of String, for the message with a sequence: an epoch or a
-// beginning of rejections that is 0 is the message's own.
+// parseMark is the inverse of String. In the message with sequence seq, an epoch or a since
+// of 0 means that sequence.
 func parseMark(s string, seq uint64) (m mark, err error) {
 	f := fields{rest: s}
 	switch k := f.text(); {

@@ -14,23 +14,23 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// The oldest broker that this works with: before, a leader that was replaced could
-// still store what it was sent.
+// oldest is the oldest supported broker. In earlier versions, a deposed leader could still
+// store what it had received.
 const oldest = "2.14.4"
 
-// What the stream's metadata say of it.
+// Keys and values of the stream's metadata.
 const (
 	keyLayout = "dictwire.layout"
 	ourLayout = "1"
 )
 
-// minPayload is the smallest max_payload of the broker that this works with.
+// minPayload is the smallest max_payload of a supported broker.
 const minPayload = 64 << 10
 
-// openTime is how long Open waits for a broker whose nodes find each other.
+// openTime is how long Open waits while the broker's nodes find each other.
 const openTime = 30 * time.Second
 
-// openStream makes the stream, or takes the one that is there and checks it.
+// openStream makes the stream, or checks the existing one.
 func (s *Store) openStream(ctx context.Context, o *Options) error {
 	if err := checkVersion("node "+s.nc.ConnectedServerName(), s.nc.ConnectedServerVersion()); err != nil {
 		return err
@@ -46,7 +46,7 @@ func (s *Store) openStream(ctx context.Context, o *Options) error {
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
 			stream, err = s.js.CreateStream(ctx, s.config(o))
 			if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
-				continue // another server has made it meanwhile, with another tag
+				continue // another server made it meanwhile, with another tag
 			}
 		}
 		if err == nil {
@@ -65,7 +65,7 @@ func (s *Store) openStream(ctx context.Context, o *Options) error {
 	return tries.err(ctx)
 }
 
-// config is the configuration of a new stream.
+// config returns the configuration of a new stream.
 func (s *Store) config(o *Options) jetstream.StreamConfig {
 	c := jetstream.StreamConfig{
 		Name: s.prefix, Subjects: []string{s.all()}, Description: "records of dictwire",
@@ -80,7 +80,7 @@ func (s *Store) config(o *Options) jetstream.StreamConfig {
 	return c
 }
 
-// adopt takes a stream that is there, or says everything that is wrong with it.
+// adopt checks an existing stream, and returns everything that is wrong with it.
 func (s *Store) adopt(info *jetstream.StreamInfo) error {
 	c := info.Config
 	var errs []error
@@ -117,8 +117,8 @@ func (s *Store) adopt(info *jetstream.StreamInfo) error {
 	return nil
 }
 
-// plant finds the message that holds the store's tag, or stores it. Whoever purges the
-// stream deletes it, so that what is stored then has another tag.
+// plant finds the message with the store's tag, or stores it. A purge deletes it, so that
+// the records of a purged stream get a new tag.
 func (s *Store) plant(ctx context.Context) error {
 	tries := pace{}
 	for m := range read(ctx, &tries, func() (stored, error) { return s.leaderNext(ctx, s.root(), 1) }) {
@@ -136,7 +136,7 @@ func (s *Store) plant(ctx context.Context) error {
 	return tries.err(ctx)
 }
 
-// checkVersion returns an error where a version is older than the oldest.
+// checkVersion returns an error if a version is older than oldest.
 func checkVersion(who, version string) error {
 	parse := func(s string) (n [3]int) {
 		s, _, _ = strings.Cut(s, "-")
@@ -157,7 +157,7 @@ func checkVersion(who, version string) error {
 	return nil
 }
 
-// explain says more about an error that no waiting helps against.
+// explain adds a hint to an error that a retry can't help.
 func explain(err error) (hopeless bool, _ error) {
 	var api *jetstream.APIError
 	if !errors.As(err, &api) {
@@ -169,19 +169,19 @@ func explain(err error) (hopeless bool, _ error) {
 	case 10076, 10035:
 		return true, errors.New("JetStream is not enabled on this broker")
 	case 10113:
-		return true, errors.New("the account wants a limit of the stream's bytes: set MaxBytes")
+		return true, errors.New("the account requires a size limit for the stream: set MaxBytes")
 	case 10002, 10028, 10047, 10122:
 		return true, fmt.Errorf("the account or the broker has no room for the stream: %s", api.Description)
 	case 10074:
-		return true, fmt.Errorf("the broker is not a cluster, or has too few nodes for so many replicas: %s", api.Description)
+		return true, fmt.Errorf("the broker is not a cluster, or has too few nodes for the replicas: %s", api.Description)
 	case 10005:
-		return false, err // nodes may be missing yet
+		return false, err // nodes may still be missing
 	}
 	return api.Code >= 400 && api.Code < 500, err
 }
 
-// stay tells the other servers of the store that this one is there, and looks whether
-// the stream is still the one that was opened.
+// stay announces this server to the others on the stream, and checks that the stream is
+// still the one that was opened.
 func (s *Store) stay() {
 	for {
 		ctx, cancel := s.until(s.ctx)
@@ -194,7 +194,7 @@ func (s *Store) stay() {
 			s.die(err)
 			return
 		case err != nil:
-			s.logger.Debug("not told that this server is there", "err", err)
+			s.logger.Debug("announcing this server failed", "err", err)
 		}
 		timer := time.NewTimer(frontTime / 5)
 		select {
@@ -206,14 +206,14 @@ func (s *Store) stay() {
 	}
 }
 
-// Why a store ends by itself.
+// The reasons for which a store ends by itself.
 var (
-	errAnother = errors.New("the stream was deleted or purged, or is another one: start the server again")
-	errBack    = errors.New("the stream has gone back to what it was before, and less is there than was acknowledged: start the server again")
-	errCut     = errors.New("the broker has closed the connection for good: start the server again")
+	errAnother = errors.New("the stream was deleted, purged or replaced: restart the server")
+	errBack    = errors.New("the stream was rolled back and has lost acknowledged records: restart the server")
+	errCut     = errors.New("the broker closed the connection for good: restart the server")
 )
 
-// die ends the store, and says why.
+// die ends the store with err.
 func (s *Store) die(err error) {
 	err = fmt.Errorf("%w: %s: %w", store.ErrUnavailable, s.where(), err)
 	s.end(err)
@@ -222,9 +222,9 @@ func (s *Store) die(err error) {
 	}
 }
 
-// appear says once that this server is there, and looks at the broker's clock. The error
-// is errAnother, errBack or errCut where the store is not what it was: a block that was
-// there is another one.
+// appear announces this server once, and reads the broker's clock. It returns errAnother,
+// errBack or errCut if the stream is not the one that was opened, has lost messages or is
+// unreachable for good.
 func (s *Store) appear(ctx context.Context) error {
 	if s.nc.IsClosed() {
 		return fmt.Errorf("%w: %w", errCut, s.nc.LastError())
@@ -272,13 +272,13 @@ func (s *Store) appear(ctx context.Context) error {
 	return nil
 }
 
-// maxUnsure is how many blocks there are at most that are to be looked for.
+// maxUnsure is the most blocks that are kept to check after a reconnect.
 const maxUnsure = 16
 
-// now returns the time by the broker's clock, which all servers of a store share.
+// now returns the time by the broker's clock, which all servers on a stream share.
 func (s *Store) now() time.Time { return s.clock().Add(time.Duration(s.ahead.Load())) }
 
-// setClock looks at the broker's clock for the first time.
+// setClock reads the broker's clock for the first time.
 func (s *Store) setClock(ctx context.Context) error {
 	ctx, cancel := s.until(ctx)
 	defer cancel()
@@ -293,17 +293,17 @@ func (s *Store) setClock(ctx context.Context) error {
 	return tries.err(ctx)
 }
 
-// frontTime is how long a server counts as being there after it last said so.
+// frontTime is how long after its last message a server counts as alive.
 const frontTime = 15 * time.Second
 
-// leave says that this server is gone, as well as it can.
+// leave announces that this server is going, if it can.
 func (s *Store) leave() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	_, _ = s.publish(ctx, nil, message{subject: s.layout.front(s.front), mark: "g", rollup: true, ttl: time.Second})
 }
 
-// isThere reports whether another server of the store is there.
+// isThere reports whether another server of the store is alive.
 func (s *Store) isThere(ctx context.Context, front string) (bool, error) {
 	m, err := s.last(ctx, s.layout.front(front))
 	return err == nil && m.mark == "f", err

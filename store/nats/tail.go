@@ -12,18 +12,17 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// follow hears of all messages of the stream, by their headers alone, until the store
-// is closed.
+// follow processes the headers of all messages in the stream until the store is closed.
 func (s *Store) follow() {
 	tries := pace{}
 	for tries.wait(s.ctx) {
 		if err := s.hear(&tries); err != nil && s.ctx.Err() == nil {
-			s.logger.Warn("the stream's headers stopped coming", "err", err)
+			s.logger.Warn("lost the stream of headers", "err", err)
 		}
 	}
 }
 
-// hear reads the stream's headers from where it was on.
+// hear reads headers from the first unprocessed message on.
 func (s *Store) hear(tries *pace) error {
 	s.mu.Lock()
 	from := s.seen + 1
@@ -65,8 +64,8 @@ func (s *Store) hear(tries *pace) error {
 	}
 }
 
-// note takes note of a message. It reports whether this server has to go, since the store
-// becomes a copy of another one.
+// note processes the header of a message. It reports whether this server must stop because
+// the stream is becoming a copy of another store.
 func (s *Store) note(subject string, seq uint64, value string, stored time.Time) (refused bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -93,11 +92,11 @@ func (s *Store) note(subject string, seq uint64, value string, stored time.Time)
 	return false
 }
 
-// noteBlock takes note of a block or a state. s.mu is held.
+// noteBlock processes the header of a block or a state. s.mu is held.
 func (s *Store) noteBlock(name, pid string, seq uint64, value string, stored time.Time) {
 	m, err := parseMark(value, seq)
 	if err != nil {
-		return // nobody but us writes here
+		return // only this package writes these subjects
 	}
 	if st := m.state; m.kind == kindState && st.Epoch == seq {
 		s.fence(&s.writers, pid, seq)
@@ -120,18 +119,18 @@ func (s *Store) noteBlock(name, pid string, seq uint64, value string, stored tim
 	s.recent = append(s.recent, recent{at, name})
 }
 
-// noteTopic takes note of a topic's registration or trim. s.mu is held.
+// noteTopic processes a topic's registration or trim. s.mu is held.
 func (s *Store) noteTopic(value string) {
 	name, owner, to, err := parseTopicMark(value)
 	if err != nil {
-		return // nobody but us writes here
+		return // only this package writes these subjects
 	}
 	s.registered(name, owner).trim(to)
 	s.trimmed = max(s.trimmed, to)
 	s.head = max(s.head, to)
 }
 
-// topicOf returns what is known of a topic. s.mu is held.
+// topicOf returns the entry of a topic, and adds it if necessary. s.mu is held.
 func (s *Store) topicOf(name string) *topic {
 	t := s.topics[name]
 	if t == nil {
@@ -141,7 +140,7 @@ func (s *Store) topicOf(name string) *topic {
 	return t
 }
 
-// registered takes note that a topic is registered. s.mu is held.
+// registered marks a topic as registered. s.mu is held.
 func (s *Store) registered(name, owner string) *topic {
 	t := s.topicOf(name)
 	if !t.registered {
@@ -151,7 +150,7 @@ func (s *Store) registered(name, owner string) *topic {
 	return t
 }
 
-// topicMark is what a message on a topic's own subject says.
+// topicMark returns the mark of the message on a topic's own subject.
 func topicMark(name, owner string, to uint64) string {
 	return "t " + strconv.FormatUint(to, 10) + " " + encodeName(name) + " " + encodeName(owner)
 }
@@ -168,7 +167,7 @@ func parseTopicMark(value string) (name, owner string, to uint64, err error) {
 	return name, owner, to, nil
 }
 
-// noteKnown takes note of a producer that became known, or is forgotten. s.mu is held.
+// noteKnown processes a message that makes a producer known or unknown. s.mu is held.
 func (s *Store) noteKnown(id, value string) {
 	_, pid, _ := strings.Cut(id, ".")
 	f := fields{rest: value}
@@ -187,8 +186,7 @@ func (s *Store) noteKnown(id, value string) {
 	}
 }
 
-// knownMark is what a message on a producer's own subject says: that it is known, or
-// was.
+// knownMark returns the mark of the message that makes a producer known or unknown.
 func knownMark(known bool, principal string) string {
 	if known {
 		return "k " + encodeName(principal)
@@ -196,16 +194,16 @@ func knownMark(known bool, principal string) string {
 	return "g " + encodeName(principal)
 }
 
-// settled waits until readers can see what this server has stored.
+// settled waits until readers can see everything that this server has stored.
 func (s *Store) settled(ctx context.Context) error { return s.heardOf(ctx, s.acked.Load()) }
 
-// A heard message is one whose header was heard of.
+// heard identifies a message whose header has been processed.
 type heard struct {
 	seq  uint64
 	time time.Time
 }
 
-// heardOf waits until all messages up to a sequence are known.
+// heardOf waits until all messages up to a sequence have been processed.
 func (s *Store) heardOf(ctx context.Context, seq uint64) error {
 	if err := s.open(ctx); err != nil {
 		return err
@@ -233,7 +231,7 @@ func (s *Store) heardOf(ctx context.Context, seq uint64) error {
 	}
 }
 
-// ack notes what this server has stored: its readers see it.
+// ack records the sequence up to which this server has stored messages, for its readers.
 func (s *Store) ack(seq uint64) {
 	for {
 		was := s.acked.Load()
@@ -243,8 +241,8 @@ func (s *Store) ack(seq uint64) {
 	}
 }
 
-// catchUp waits until all is known that was stored when it was called, for as long as
-// it goes on.
+// catchUp waits until this server has processed everything that was stored when it was
+// called. It has no time-out as long as there is progress.
 func (s *Store) catchUp(ctx context.Context) error {
 	seq, err := s.barrierNow(ctx)
 	for err == nil {

@@ -8,31 +8,31 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// A topic is what a server knows of one, by the headers of its blocks.
+// A topic is what a server knows of a topic from the headers of its blocks.
 type topic struct {
 	registered bool
-	to         uint64 // where blocks before were trimmed, the position after the last one of them
-	last, next uint64 // of the last block that ever was: its position, and that after it
-	runs       []run  // blocks that are there, by position
+	to         uint64 // position after the last trimmed block
+	last, next uint64 // positions of the last block ever stored and after it
+	runs       []run  // existing blocks, by position
 	most       uint64 // how many blocks a new run takes
 }
 
-// A run is blocks of a topic that are counted together.
+// A run is a range of a topic's blocks that are counted together.
 type run struct {
-	first, last, next      uint64 // positions: of the first and the last block, and after it
+	first, last, next      uint64 // positions of the first and the last block, and after it
 	blocks, records, bytes uint64
 	oldest, newest         time.Time
 }
 
-// maxRuns is how many runs there are of a topic. Where there are so many blocks that
-// each is a run, what is counted is exact.
+// maxRuns is the most runs of a topic. Up to that many blocks, each is a run of its own,
+// and counts are exact.
 const maxRuns = 256
 
 // add counts a block.
 func (t *topic) add(at, next uint64, m mark, stored time.Time) {
 	t.last, t.next = at, next
 	if at < t.to {
-		return // it is about to be deleted
+		return // about to be deleted
 	}
 	one := run{at, at, next, 1, uint64(m.records), uint64(m.bytes), stored, stored}
 	if n := len(t.runs); n > 0 && t.runs[n-1].blocks < t.most {
@@ -55,14 +55,14 @@ func (t *topic) add(at, next uint64, m mark, stored time.Time) {
 	t.runs = half
 }
 
-// with returns both runs as one, of which s comes after r.
+// with merges r and the run s that follows it.
 func (r run) with(s run) run {
 	r.last, r.next, r.newest = s.last, s.next, s.newest
 	r.blocks, r.records, r.bytes = r.blocks+s.blocks, r.records+s.records, r.bytes+s.bytes
 	return r
 }
 
-// trim takes out what is before a position.
+// trim removes the blocks before a position.
 func (t *topic) trim(to uint64) {
 	if to <= t.to {
 		return
@@ -82,7 +82,7 @@ func (t *topic) trim(to uint64) {
 	}
 }
 
-// after estimates how much of n, which belongs to the whole run, comes from a position on.
+// after estimates how much of n, which is spread over the run, comes from a position on.
 func (r run) after(from, n uint64) uint64 {
 	if from <= r.first {
 		return n
@@ -90,7 +90,7 @@ func (r run) after(from, n uint64) uint64 {
 	return uint64(float64(n) * float64(r.next-min(from, r.next)) / float64(r.next-r.first))
 }
 
-// stat returns what is told of the topic.
+// stat returns the statistics of the topic.
 func (t *topic) stat(name, tag string) store.TopicStat {
 	at := func(block uint64) store.Position { return store.Position{Tag: tag, Block: block} }
 	s := store.TopicStat{Name: name, First: at(t.next), Next: at(t.next)}
@@ -105,7 +105,7 @@ func (t *topic) stat(name, tag string) store.TopicStat {
 	return s
 }
 
-// backlog returns how many records come from a position on, about.
+// backlog estimates how many records there are from a position on.
 func (t *topic) backlog(from store.Position) (records uint64) {
 	i, _ := slices.BinarySearchFunc(t.runs, from.Block, func(r run, at uint64) int { return cmp.Compare(r.last, at) })
 	for _, r := range t.runs[i:] {
@@ -121,11 +121,11 @@ func (t *topic) backlog(from store.Position) (records uint64) {
 	return records
 }
 
-// A recent block is one of the last that a server has heard of.
+// A recent block is one of the last blocks that a server has seen.
 type recent struct {
 	at    uint64
 	topic string
 }
 
-// maxRecent is how many blocks a server knows one by one.
+// maxRecent is how many of the last blocks a server remembers individually.
 const maxRecent = 8192

@@ -13,9 +13,9 @@ import (
 
 // Trim implements [store.Log].
 //
-// The states of producers that lie among the blocks are stored anew first. Then it is
-// noted how far the topic is trimmed, which hides the blocks, and at last they are
-// deleted. Whatever ends in between, the next trim of the topic takes up.
+// First it stores copies of the producers' states that are among the blocks. Then it stores
+// how far the topic is trimmed, which hides the blocks. Finally it deletes them. If it is
+// interrupted, the next trim of the topic completes the work.
 func (s *Store) Trim(ctx context.Context, topic string, before store.Position) error {
 	if err := s.CheckPosition(ctx, before); err != nil {
 		return err
@@ -28,7 +28,7 @@ func (s *Store) Trim(ctx context.Context, topic string, before store.Position) e
 	case <-s.ctx.Done():
 		return context.Cause(s.ctx)
 	}
-	if _, err := s.barrierNow(ctx); err != nil { // all that is to be deleted is before it
+	if _, err := s.barrierNow(ctx); err != nil { // everything to be deleted is before the barrier
 		return err
 	}
 	found, err := s.scan(ctx, topic, before.Block)
@@ -49,16 +49,16 @@ func (s *Store) Trim(ctx context.Context, topic string, before store.Position) e
 	return s.wrong(ctx, s.purge(ctx, s.block(topic, "*"), found.purge))
 }
 
-// found is what a trim is about.
+// found describes what a trim has to do.
 type found struct {
 	messages int
-	states   map[string]bool // the producers whose states are among them
-	to       uint64          // the position after the last block
-	purge    uint64          // what is before it is deleted
+	states   map[string]bool // producers whose states are among the messages
+	to       uint64          // position after the last block
+	purge    uint64          // messages before this sequence are deleted
 }
 
-// scan looks at the headers of what is before a position in a topic, from the beginning
-// again where some of them got lost.
+// scan reads the headers of a topic before a position. If some are lost on the way, it
+// starts again.
 func (s *Store) scan(ctx context.Context, topic string, before uint64) (found, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer context.AfterFunc(s.ctx, func() { cancel(context.Cause(s.ctx)) })()
@@ -92,7 +92,7 @@ func (s *Store) scanOnce(ctx context.Context, f *found, topic string, before uin
 	}()
 	last := uint64(0)
 	tries := pace{}
-	for { // up to the barrier: without it, the replica that gives the headers is behind
+	for { // up to the barrier: without it, the replica that sends the headers is behind
 		if !tries.wait(ctx) || tries.tried > 15 {
 			return tries.err(ctx)
 		}
@@ -119,9 +119,10 @@ func (s *Store) scanOnce(ctx context.Context, f *found, topic string, before uin
 	}
 }
 
-var errLost = errors.New("headers got lost")
+var errLost = errors.New("lost some headers")
 
-// add looks at a message. It reports whether it is after all that are to be deleted.
+// add processes a message. It reports whether the message is after everything to be
+// deleted.
 func (f *found) add(s *Store, subject, value string, seq, before uint64) (done bool, err error) {
 	if subject == s.barrier() {
 		return seq >= before, nil
@@ -148,7 +149,8 @@ func (f *found) add(s *Store, subject, value string, seq, before uint64) (done b
 	return false, nil
 }
 
-// markTrim notes how far a topic is trimmed, and waits until this server knows it.
+// markTrim stores how far a topic is trimmed, and waits until this server has processed
+// that.
 func (s *Store) markTrim(ctx context.Context, name string, to uint64) error {
 	ctx, end := s.until(ctx)
 	defer end()
@@ -175,7 +177,7 @@ func (s *Store) markTrim(ctx context.Context, name string, to uint64) error {
 	return tries.err(ctx)
 }
 
-// purge deletes the messages of a subject that are before a sequence.
+// purge deletes the messages of a subject before a sequence.
 func (s *Store) purge(ctx context.Context, subject string, before uint64) error {
 	ctx, end := s.until(ctx)
 	defer end()

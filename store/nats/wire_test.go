@@ -18,8 +18,8 @@ import (
 	"github.com/dictwire/dictwire/store/nats"
 )
 
-// A wire stands between a store and a broker, and knows their protocol: it loses messages
-// either way, or holds them back while later ones pass.
+// A wire is a proxy between a store and a broker that understands their protocol. It drops
+// messages in either direction, or delays them while later ones pass.
 type wire struct {
 	url string
 	to  string
@@ -57,15 +57,15 @@ func newWire(t *testing.T, url string) *wire {
 	return w
 }
 
-// calm loses and holds nothing any more.
+// calm stops dropping and delaying.
 func (w *wire) calm() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.lose, w.hold = nil, nil
 }
 
-// carry carries frames both ways. What is held gets to the broker even when the store has
-// given up its connection.
+// carry carries frames both ways. A delayed frame reaches the broker even if the store has
+// closed the connection meanwhile.
 func (w *wire) carry(ctx context.Context, from net.Conn) {
 	defer from.Close()
 	to, err := net.Dial("tcp", w.to)
@@ -132,7 +132,7 @@ func (w *wire) carry(ctx context.Context, from net.Conn) {
 	back.Wait()
 }
 
-// frames calls do with each frame of a connection, and the subject of messages.
+// frames calls do with each frame of a connection, and with the subject if it is a message.
 func frames(c net.Conn, do func(subject string, frame []byte) error) error {
 	r := bufio.NewReader(c)
 	for {
@@ -160,7 +160,7 @@ func frames(c net.Conn, do func(subject string, frame []byte) error) error {
 	}
 }
 
-// wired returns two stores of a stream: one that is near, and one behind a wire.
+// wired returns two stores of a stream: one connected directly, the other through a wire.
 func wired(t *testing.T) (w *wire, o *nats.Options, direct, far store.Store) {
 	t.Helper()
 	b, _ := single(t, "")
@@ -174,8 +174,8 @@ func wired(t *testing.T) (w *wire, o *nats.Options, direct, far store.Store) {
 	return w, o, direct, s
 }
 
-// TestLossy has authors append on two stores, one of which gets one answer in ten not at
-// all, and whose publications are lost or come seconds later.
+// TestLossy has authors append to two stores. One of them loses one answer in ten, and its
+// publications are lost or arrive seconds later.
 func TestLossy(t *testing.T) {
 	t.Parallel()
 	w, o, direct, far := wired(t)
@@ -222,8 +222,8 @@ func TestLossy(t *testing.T) {
 	check(t, far, authors...)
 }
 
-// TestDelayed has an append on its way while another store claims the producer and appends
-// the same: it comes later, and is not stored.
+// TestDelayed delays an append while another store claims the producer and appends the
+// same. The delayed message must not be stored.
 func TestDelayed(t *testing.T) {
 	t.Parallel()
 	w, o, direct, far := wired(t)

@@ -8,17 +8,17 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// A writer is what a server knows of a producer that it appends for. It belongs to one
-// goroutine at a time.
+// A writer is what a server knows of a producer that it appends for. Only one goroutine
+// uses it at a time.
 type writer struct {
 	home
-	known bool // home is what the broker has, or was when nobody else had claimed it
+	known bool // home is what the broker has, unless another server has claimed the producer since
 }
 
-// append appends blocks of one producer, those whose results have no error, and sets
-// their results. Encode makes messages of blocks, after which the producer stands at a
-// state, and tells at which the state and each block is. It returns the sequence of the
-// last message that it stored, 0 for none.
+// append appends those blocks of one producer whose results have no error, and sets the
+// results. encode turns blocks and the state after them into messages, and returns the
+// index of the message with the state, and the index of each block's first message. append
+// returns the sequence of the last message that it stored, or 0.
 func (w *writer) append(ctx context.Context, b broker, barrier, tag string, blocks []*store.Block, results []store.Result, now time.Time,
 	encode func([]*store.Block, state) (messages []message, at int, begins []int),
 ) (last uint64) {
