@@ -19,8 +19,8 @@ import (
 	"github.com/dictwire/dictwire/store/memory"
 )
 
-// A browser is a headless Chromium, for which all names resolve to this machine. It is
-// spoken to in its DevTools protocol.
+// A browser is a headless Chromium that resolves all names to this machine. It is driven by
+// the DevTools protocol.
 type browser struct {
 	t   testing.TB
 	to  io.Writer
@@ -61,7 +61,7 @@ func openBrowser(t testing.TB, flags ...string) *browser {
 	return b
 }
 
-// A reply is what the browser says: a result or an event.
+// A reply is a message of the browser: a result or an event.
 type reply struct {
 	ID        int
 	Method    string
@@ -103,7 +103,7 @@ func (b *browser) call(session, method string, params map[string]any) reply {
 	return r
 }
 
-// until returns the next thing that is said of a kind.
+// until returns the next message for which is returns true.
 func (b *browser) until(is func(reply) bool) (r reply) {
 	b.t.Helper()
 	for {
@@ -121,7 +121,7 @@ func (b *browser) until(is func(reply) bool) (r reply) {
 	}
 }
 
-// run runs a script in a page, and returns what it comes to, as text.
+// run runs a script in a page, and returns its result as text.
 func (b *browser) run(page, script string) string {
 	b.t.Helper()
 	tab := b.open(page)
@@ -129,7 +129,7 @@ func (b *browser) run(page, script string) string {
 	return tab.run(script)
 }
 
-// A tab is a page that is open.
+// A tab is an open page.
 type tab struct {
 	*browser
 	target, session string
@@ -148,14 +148,14 @@ func (b *browser) open(page string) *tab {
 
 func (t *tab) close() { t.call("", "Target.closeTarget", map[string]any{"targetId": t.target}) }
 
-// run runs a script in the page, and returns what it comes to, as text.
+// run runs a script in the page, and returns its result as text.
 func (t *tab) run(script string) string {
 	t.t.Helper()
 	r := t.call(t.session, "Runtime.evaluate", map[string]any{"expression": script, "awaitPromise": true, "returnByValue": true})
 	return fmt.Sprint(r.Result.Result.Value)
 }
 
-// servePage serves a page of somebody else's, and returns its port of 127.0.0.1.
+// servePage serves a foreign page, and returns its port at 127.0.0.1.
 func servePage(t *testing.T, html string) (port string) {
 	t.Helper()
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -170,8 +170,8 @@ func servePage(t *testing.T, html string) (port string) {
 	return port
 }
 
-// A page that the server's own origin has writes and reads as programs do; one of another
-// origin, and one whose name resolves to the server, gain nothing.
+// A page of the server's own origin reads and writes as programs do. A page of another
+// origin, or one whose name resolves to the server, can't.
 func TestBrowser(t *testing.T) {
 	b := openBrowser(t)
 	s := memory.New(nil)
@@ -234,7 +234,7 @@ func TestBrowser(t *testing.T) {
 			return tried.join(' ')
 		})()`, "refused refused refused refused true refused submitted refused refused")
 	}
-	// A name of somebody else's, which resolves to the server now.
+	// A foreign name that resolves to the server now.
 	expect("a rebound name", "http://rebound.example:"+port+"/healthz", `(async () => {
 		const posted = await fetch('/v1/topics/t', {method: 'POST', body: '{"evil":1}'}), read = await fetch('/v1/topics/t')
 		return posted.status + ' ' + read.status + ' ' + await new Promise((resolve) => {

@@ -16,7 +16,7 @@ import (
 	"github.com/dictwire/dictwire/store/memory"
 )
 
-// Programs that others wrote speak to the server, unchanged.
+// Stock clients work unchanged.
 func TestClients(t *testing.T) {
 	for _, c := range []struct {
 		name    string
@@ -134,9 +134,9 @@ main()
 	}
 }
 
-// Requests of the shapes that programs make which are not installed here: Fluent Bit's "out_http" (format json and json_lines, with compress gzip) and
-// Vector's "http" sink (encoding json, framing newline_delimited and an array). Each
-// connection is kept.
+// Requests as sent by programs that are not installed here: Fluent Bit's "out_http" (format
+// json and json_lines, compress gzip) and Vector's "http" sink (encoding json, framing
+// newline_delimited, and an array). Each connection is reused.
 func TestRecorded(t *testing.T) {
 	const bit = "POST /v1/topics/t HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\nContent-Type: %s\r\nUser-Agent: Fluent-Bit\r\n%s\r\n%s"
 	const vector = "POST /v1/topics/t HTTP/1.1\r\ncontent-type: %[3]s\r\nuser-agent: Vector/0.50.0 (x86_64-unknown-linux-gnu)\r\naccept-encoding: zstd,gzip,deflate,br\r\n%[4]shost: %[1]s\r\ncontent-length: %[2]d\r\n\r\n%[5]s"

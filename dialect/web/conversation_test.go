@@ -22,9 +22,9 @@ import (
 	"github.com/dictwire/dictwire/internal/servertest"
 )
 
-// A request with a key is taken when all of it has come, and nothing of it before,
-// whatever happens to its connection, of HTTP/2 among others; and a WebSocket's records are
-// taken as they come.
+// A request with a key takes effect once all of it has arrived, and not before, whatever
+// happens to its connection, HTTP/2 included. The records of a WebSocket are stored as they
+// arrive.
 func TestConversations(t *testing.T) {
 	const head = "POST /v1/topics/t HTTP/1.1\r\nHost: server\r\nIdempotency-Key: k\r\n"
 	body := `[{"a":1},` + "\n" + `{"a":2}]`
@@ -44,7 +44,7 @@ func TestConversations(t *testing.T) {
 		})
 	}
 
-	frame := func(opcode byte, text string) string { // with a mask that changes nothing
+	frame := func(opcode byte, text string) string { // the mask is zero
 		return string([]byte{0x80 | opcode, 0x80 | byte(len(text)), 0, 0, 0, 0}) + text
 	}
 	send := "GET /v1/connect HTTP/1.1\r\nHost: server\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
@@ -70,8 +70,8 @@ func TestConversations(t *testing.T) {
 	})
 }
 
-// recorded returns what net/http sends over a connection of HTTP/2: two requests with a
-// key, one of them in parts, between them one that reads, and one without.
+// recorded returns what net/http sends over an HTTP/2 connection: two requests with a key,
+// one of them in parts, a read between them, and a request without a key.
 func recorded(t *testing.T) string {
 	p := servertest.InMemory(t, &dictwire.Server{Dialects: []dictwire.Dialect{web.Dialect}}, nil)
 	var sent recorder
@@ -98,7 +98,7 @@ func recorded(t *testing.T) string {
 		switch {
 		case len(c.parts) == 0:
 			r.Body = nil
-		case len(c.parts) == 1: // with its length
+		case len(c.parts) == 1: // with a Content-Length
 			r, _ = http.NewRequestWithContext(t.Context(), c.method, r.URL.String(), strings.NewReader(c.parts[0]))
 		default:
 			go func() {
@@ -120,13 +120,13 @@ func recorded(t *testing.T) string {
 		if err != nil || answer.ProtoMajor != 2 || answer.StatusCode != http.StatusOK {
 			t.Errorf("%v %s %s %s", err, answer.Proto, answer.Status, text)
 		}
-		synctest.Wait() // until all is sent
+		synctest.Wait() // wait until all is sent
 	}
 	transport.CloseIdleConnections()
 	return sent.all.String()
 }
 
-// A recorder keeps what is written to a connection.
+// A recorder records what is written to a connection.
 type recorder struct {
 	net.Conn
 	all bytes.Buffer
@@ -137,8 +137,8 @@ func (r *recorder) Write(b []byte) (int, error) {
 	return r.Conn.Write(b)
 }
 
-// ends returns where the requests end that a client of HTTP/2 sends: a place for each of
-// their records, of which there are so many in each stream.
+// ends returns, for each record that a client of HTTP/2 sends, the offset at which its
+// request ends. records has the number of records of each stream.
 func ends(t *testing.T, send string, records map[uint32]int) (all []int) {
 	left := strings.NewReader(strings.TrimPrefix(send, http2.ClientPreface))
 	for f := http2.NewFramer(nil, left); left.Len() > 0; {
@@ -153,7 +153,7 @@ func ends(t *testing.T, send string, records map[uint32]int) (all []int) {
 	return all
 }
 
-// acked returns how many records the answers in what a server of HTTP/2 says are about.
+// acked returns how many records the answers of an HTTP/2 server acknowledge.
 func acked(told string) (n int) {
 	f := http2.NewFramer(nil, strings.NewReader(told))
 	for {
@@ -163,7 +163,7 @@ func acked(told string) (n int) {
 		}
 		if data, ok := frame.(*http2.DataFrame); ok {
 			var answer struct{ Accepted int }
-			_ = json.Unmarshal(data.Data(), &answer) // the others are what was read
+			_ = json.Unmarshal(data.Data(), &answer) // other answers are reads
 			n += answer.Accepted
 		}
 	}

@@ -15,7 +15,7 @@ import (
 	"github.com/dictwire/dictwire/store/memory"
 )
 
-// Records are read as rows of CSV.
+// Records can be read as CSV.
 func TestReadCSV(t *testing.T) {
 	s := memory.New(nil)
 	addr := start(t, &dictwire.Server{Store: s})
@@ -75,35 +75,35 @@ func TestReadCSV(t *testing.T) {
 		status int
 		want   string
 	}{
-		{"empty?format=csv", 406, `the record at [^ ]+: it is empty, and names no columns; columns=KEY,KEY gives`},
+		{"empty?format=csv", 406, `the record at [^ ]+: it is empty, so it has no columns; columns=KEY,KEY gives`},
 		{"same?format=csv", 406, `the record at [^ ]+: the key '1' has the same text as another one; `},
 		{"odd?format=csv&exact=1", 406, `the record at [^ ]+: /: csv can't hold an int as a key; read it without exact=1`},
 		{"wide?format=csv&exact=1&columns=b", 406, `the key 'a' is none of the columns; without exact=1`},
-		{"many?format=csv", 406, `its keys are more than 1024, or 16384 bytes; columns=`},
-		{"long?format=csv", 406, `its keys are more than 1024, or 16384 bytes; columns=`},
-		{"people?format=csv&columns=", 400, `columns: want keys with commas between them`},
-		{"people?format=csv&columns=a%0Ab", 400, `columns: want keys with commas between them`},
-		{"people?format=csv&columns=%22a", 400, `columns: want keys with commas between them`},
+		{"many?format=csv", 406, `it has more than 1024 keys or 16384 bytes of keys; columns=`},
+		{"long?format=csv", 406, `it has more than 1024 keys or 16384 bytes of keys; columns=`},
+		{"people?format=csv&columns=", 400, `columns: want keys separated by commas`},
+		{"people?format=csv&columns=a%0Ab", 400, `columns: want keys separated by commas`},
+		{"people?format=csv&columns=%22a", 400, `columns: want keys separated by commas`},
 		{"people?format=csv&columns=a,b,a", 400, `columns: a key comes twice`},
-		{"people?format=csv&columns=" + strings.Repeat(",", 1024), 400, `columns: 1025 are more than 1024`},
+		{"people?format=csv&columns=" + strings.Repeat(",", 1024), 400, `columns: 1025 columns, want at most 1024`},
 		{"people?columns=a", 400, `columns and spreadsheet are for format=csv`},
 		{"people?format=csv&spreadsheet=yes", 400, `spreadsheet: want 1 or 0`},
 	} {
 		r, text := do(t, addr, ask{path: "/v1/topics/" + c.path})
 		check(t, c.path, r, text, c.status, `.*`+c.want+`.*\n`)
 	}
-	// What comes after some that were given is seen not to be whole.
+	// If an answer breaks off, the client can see that it is incomplete.
 	_, text, err := try(t.Context(), addr, ask{path: "/v1/topics/wide?format=csv"})
 	if err == nil || !strings.HasPrefix(text, "a\n1\n\"{\"\"error\"\":\"\"the record at ") || !strings.Contains(text, "the key 'b' is none of the columns; columns=KEY,KEY gives") {
 		t.Errorf("%v\n%s", err, text)
 	}
-	// Within envelopes the record is JSON.
+	// In envelopes, the record is JSON.
 	_, text = do(t, addr, ask{path: "/v1/topics/odd?format=csv&envelope=1"})
 	rows, err := csv.NewReader(strings.NewReader(text)).ReadAll()
 	if err != nil || len(rows) != 2 || strings.Join(rows[0], " ") != "position next topic principal producer number time event_time record losses" || rows[1][2] != "odd" || rows[1][8] != `{"1":[1],"x":"/w=="}` {
 		t.Errorf("%v %q", err, rows)
 	}
-	// Python reads it back.
+	// Python can read it.
 	out, err := exec.CommandContext(t.Context(), "/usr/bin/python3", "-c", `
 import csv, io, sys, urllib.request
 with urllib.request.urlopen(sys.argv[1]) as answer:
@@ -124,7 +124,7 @@ func keys(n int) string {
 	return strings.Join(all, ",")
 }
 
-// A header stands before the first row alone, however often parts are made.
+// The header precedes the first row only, in however many parts the answer is made.
 func TestReadMuchCSV(t *testing.T) {
 	s := memory.New(nil)
 	addr := start(t, &dictwire.Server{Store: s})

@@ -16,7 +16,7 @@ import (
 	"github.com/dictwire/dictwire/store/memory"
 )
 
-// A cursor saves what a reader is done with, between requests.
+// A cursor keeps a reader's position between requests.
 func TestCursor(t *testing.T) {
 	s := memory.New(nil)
 	addr := start(t, &dictwire.Server{Store: s})
@@ -32,11 +32,11 @@ func TestCursor(t *testing.T) {
 	place := func(p string) string {
 		return `\{"position":"` + p + `"\}` + "\n"
 	}
-	// To look changes nothing.
+	// A HEAD request changes nothing.
 	do(t, addr, ask{method: "HEAD", path: read})
 	r, text := do(t, addr, commit("billing", "reads", "o.*", "to", after(at[0])))
 	check(t, "a cursor that is not there", r, text, 404, `.*there is no cursor.*billing.*that reads.*`)
-	for range 2 { // what is not committed comes again
+	for range 2 { // what is not committed is read again
 		r, text = do(t, addr, ask{path: read + "&limit=2"})
 		check(t, "before the commit", r, text, 200, `\{"n":0\}\n\{"n":1\}\n`)
 	}
@@ -75,8 +75,8 @@ func TestCursor(t *testing.T) {
 	}
 }
 
-// Who follows goes on while what it has got is committed, until another one takes the
-// cursor.
+// A reader that follows continues as long as what it got is committed, until another reader
+// takes the cursor.
 func TestCursorFollows(t *testing.T) {
 	s := memory.New(nil)
 	addr := start(t, &dictwire.Server{Store: s})
@@ -121,7 +121,7 @@ func TestCursorFollows(t *testing.T) {
 	}
 }
 
-// A commit takes no cursor from a session that reads by it.
+// A commit over HTTP does not take a cursor from the session that reads by it.
 func TestCursorOfSession(t *testing.T) {
 	s := memory.New(nil)
 	addr := start(t, &dictwire.Server{Store: s})

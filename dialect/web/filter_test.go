@@ -25,7 +25,7 @@ import (
 	"github.com/dictwire/dictwire/store/memory"
 )
 
-// startFiltering runs a server on which 8 filters may run, 4 of them for this host.
+// startFiltering runs a server that allows 8 filters, 4 of them for this host.
 func startFiltering(t *testing.T, srv *dictwire.Server) string {
 	t.Helper()
 	d, err := web.New(&web.Options{Filters: filter.New(8)})
@@ -36,8 +36,7 @@ func startFiltering(t *testing.T, srv *dictwire.Server) string {
 	return start(t, srv)
 }
 
-// workers returns the processes that this one has started and that still run, or that
-// nobody has waited for.
+// workers returns the child processes that are running or were not waited for.
 func workers(t *testing.T) (pids []int) {
 	t.Helper()
 	stats, err := filepath.Glob("/proc/[0-9]*/stat")
@@ -78,7 +77,7 @@ func filtered(expression, more string) ask {
 	return ask{path: "/v1/topics/t?filter=" + url.QueryEscape(expression) + more}
 }
 
-// Every format has what an expression makes of records, and faults are told.
+// Every format can carry the results of a filter, and faults are reported.
 func TestFilter(t *testing.T) {
 	addr := startFiltering(t, &dictwire.Server{Store: memory.New(nil)})
 	for i := range 6 {
@@ -101,7 +100,7 @@ func TestFilter(t *testing.T) {
 		{"select(.n > 6) | {n}", "&format=csv", 200, "n\n7\n8\n"},
 		{"select(.n > 6) | ., .", "&format=csv&columns=name", 200, "name\nn7\nn7\nn8\nn8\n"},
 		{"select(.n > 6) | ., .", "&format=csv", 200, "n,name\n7,n7\n7,n7\n8,n8\n8,n8\n"},
-		{"select(.n > 6) | .n", "&format=csv", 406, "the filter makes 7 of it, and a row is made of a dictionary"},
+		{"select(.n > 6) | .n", "&format=csv", 406, "the filter returned 7, and a CSV row needs a dictionary"},
 		{"select(.n > 6) | .n", "&format=sse", 200, "data: 7\n\n"},
 		{".n", "&limit=2", 200, "0\n1\n"},
 		{".n, .n", "&limit=2", 200, "0\n0\n1\n1\n"}, // two records
@@ -110,20 +109,21 @@ func TestFilter(t *testing.T) {
 		{"empty", "&to=latest&follow=1", 200, ""},
 		{".name | ltrimstr(\"n\") | test(\"7\")", "&limit=1&from=1h", 200, "false\n"},
 		{".in.x[0] * 2", "&from=1h&limit=3", 200, "0\n2\n4\n"},
-		// A record for which it fails is left out, is named in its envelope, or ends the answer.
+		// A record for which the expression fails is left out, is reported in its envelope,
+		// or ends the answer.
 		{".name.x", "", 200, ""},
 		{"select(.n > 5) | .name | test(\"n\")", "", 200, "true\ntrue\n"},
 		{"select(.n > 5) | .name | test(\"n\")", "&format=csv&envelope=1&exact=1", 406, "filter: "},
 		{"select(.n > 5) | .name | test(\"n\")", "&exact=1", 406, `filter: test(\"n\"; null) cannot be applied to: number (7); an expression that can fail has a ?, as .a.b?`},
 		{"select(.n > 5) | .name | test(\"n\")", "&cursor=c", 406, `filter: test(`},
-		// The expression is refused.
+		// Invalid expressions are refused.
 		{".n |", "", 400, `"filter: unexpected EOF, at byte 4","code":"malformed","offset":4}`},
 		{".a ) .b", "", 400, `unexpected token \")\", at byte 4`},
 		{"nope", "", 400, `"filter: function not defined: nope/0","code":"malformed"}`},
 		{"input", "", 400, "input(s)/0 is not allowed"},
 		{`import "a" as a; .`, "", 400, "cannot load module"},
 		{strings.Repeat(".n|", 1366), "", 400, "filter: 4098 bytes are more than 4096"},
-		{"", "", 400, "filter: want an expression of jq"},
+		{"", "", 400, "filter: want a jq expression"},
 		{".", "&topic=x", 400, "at most once"},
 		{"env", "&limit=1", 200, "{}\n"},
 		{"$ENV.HOME", "&limit=1", 200, "null\n"},
@@ -143,21 +143,21 @@ func TestFilter(t *testing.T) {
 		!strings.HasSuffix(lines[1], `,"record":true}`) || !strings.Contains(lines[1], `.7.1","topic":"t"`) {
 		t.Errorf("in envelopes: %s", text)
 	}
-	// A new cursor stands where the records are that were given.
+	// A new cursor is saved after the records that were given.
 	_, text = do(t, addr, filtered("select(.n > 6)", "&cursor=d&envelope=1&limit=1"))
 	if !strings.Contains(text, `.7.1","next":"`) || !strings.Contains(text, `.7.2"`) {
 		t.Errorf("with a cursor: %s", text)
 	}
 	noWorkers(t)
 
-	// A server that runs none says so.
+	// A server without filters says so.
 	r, text := do(t, start(t, &dictwire.Server{Store: memory.New(nil)}), filtered(".", ""))
 	if r.StatusCode != http.StatusNotImplemented || !strings.Contains(text, "this server runs no filters") || !strings.Contains(text, "with dictwire tail") {
 		t.Errorf("without filters: %d %s", r.StatusCode, text)
 	}
 }
 
-// A dictionary that is selected has all its kinds, whatever it was stored as.
+// A selected dictionary keeps all its types, in whichever format it was stored.
 func TestFilterKeepsKinds(t *testing.T) {
 	addr := startFiltering(t, &dictwire.Server{Store: memory.New(nil)})
 	const rich = "{'n': 1, 'when': datetime.datetime(2026, 11, 30, 8, 1, 2, 123456, tzinfo=datetime.timezone.utc), 'b': b'\\x00\\xff', 's': {1}, 't': (1, 2.0), 'big': 170141183460469231731687303715884105728, 2: Decimal('1.10'), 'd': datetime.timedelta(days=1), 'f': 1.0}"
@@ -181,8 +181,8 @@ func TestFilterKeepsKinds(t *testing.T) {
 	}
 }
 
-// Thousands of records, in blocks of all sizes, go through a filter as they lie, over both versions of HTTP, and to
-// who follows; the answer has all that is selected, once, in order.
+// Thousands of records in blocks of all sizes pass a filter, over both versions of HTTP and
+// with follow. The answer has every selected record once and in order.
 func TestFilterOfMany(t *testing.T) {
 	s, err := log.Open(t.Context(), t.TempDir(), &log.Options{Reserve: -1, Durability: "os"})
 	if err != nil {
@@ -221,8 +221,8 @@ func TestFilterOfMany(t *testing.T) {
 	noWorkers(t)
 }
 
-// A reader who follows through a filter that selects nothing hears that the server is
-// there, be the topic silent or busy; and when he goes away, the worker goes.
+// A reader that follows through a filter which selects nothing hears from the server,
+// whether the topic is silent or busy. When it leaves, the worker ends.
 func TestFilterFollows(t *testing.T) {
 	addr := startFiltering(t, &dictwire.Server{Store: memory.New(nil)})
 	post(t, addr, "t", numbered(0, 10))
@@ -261,7 +261,7 @@ func TestFilterFollows(t *testing.T) {
 	}
 }
 
-// So it goes when a reader leaves who does not follow, and for whom nothing is written.
+// The same is true for a reader that does not follow, and for which nothing is written.
 func TestFilterLeft(t *testing.T) {
 	addr := startFiltering(t, &dictwire.Server{Store: memory.New(nil)})
 	post(t, addr, "t", numbered(0, 1000))
@@ -279,8 +279,8 @@ func TestFilterLeft(t *testing.T) {
 	noWorkers(t)
 }
 
-// A worker that is killed ends its own answer alone, with the position; others and the
-// server go on.
+// Killing a worker ends its own answer only, and reports the position. Other requests and
+// the server continue.
 func TestFilterKilled(t *testing.T) {
 	addr := startFiltering(t, &dictwire.Server{Store: memory.New(nil)})
 	post(t, addr, "t", numbered(0, 3))
@@ -324,7 +324,8 @@ func TestFilterKilled(t *testing.T) {
 	}
 }
 
-// A server that ends does not wait for a filter, and an answer that is cut short is told so.
+// A server does not wait for filters when it shuts down, and the reader is told that its
+// answer is incomplete.
 func TestFilterShutdown(t *testing.T) {
 	srv := &dictwire.Server{Store: memory.New(nil)}
 	addr := startFiltering(t, srv)
@@ -347,8 +348,9 @@ func TestFilterShutdown(t *testing.T) {
 	noWorkers(t)
 }
 
-// Of a hundred readers at once as many are served as may be; the others are told to come
-// again, at once, and everybody else is served meanwhile. Nothing is left of them.
+// Of a hundred simultaneous readers, as many are served as the limit allows. The others are
+// told at once to try again, and other requests are served meanwhile. Nothing is left
+// behind.
 func TestFiltersAtOnce(t *testing.T) {
 	s := memory.New(nil)
 	addr := startFiltering(t, &dictwire.Server{Store: s})
@@ -403,7 +405,7 @@ func TestFiltersAtOnce(t *testing.T) {
 	}
 }
 
-// Attacks take neither the server's memory, nor more of the workers' than their bound.
+// Attacks use up neither the server's memory nor more than a worker's limit.
 func TestFilterAttacks(t *testing.T) {
 	addr := startFiltering(t, &dictwire.Server{Store: memory.New(nil)})
 	post(t, addr, "t", `{"a":"`+strings.Repeat("x", 900_000)+`"}`)

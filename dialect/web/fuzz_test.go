@@ -15,8 +15,8 @@ import (
 	"github.com/dictwire/dictwire/internal/servertest"
 )
 
-// FuzzHTTP: whatever comes as HTTP/1.1, HTTP/2 or WebSocket, in one piece or in two, the
-// server goes on and ends the connection.
+// FuzzHTTP checks that the server survives any bytes of HTTP/1.1, HTTP/2 or WebSocket, in
+// one piece or two, and ends the connection.
 func FuzzHTTP(f *testing.F) {
 	const post = "POST /v1/topics/t HTTP/1.1\r\nHost: localhost\r\n"
 	var two bytes.Buffer

@@ -28,12 +28,12 @@ func dialed(t *testing.T, addr, send string) net.Conn {
 		t.Fatal(err)
 	}
 	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
-	_, _ = io.WriteString(c, send) // which may be refused before it is read
+	_, _ = io.WriteString(c, send) // may be refused before all is read
 	return c
 }
 
-// raw sends bytes and returns what is answered until the connection's end, which the
-// client waits for without half-closing.
+// raw sends bytes and returns the answer, up to the end of the connection. It does not
+// half-close.
 func raw(t *testing.T, addr, send string) string {
 	t.Helper()
 	c := dialed(t, addr, send)
@@ -45,13 +45,13 @@ func raw(t *testing.T, addr, send string) string {
 	return string(text)
 }
 
-// Requests that proxies read differently store nothing but what the server says.
+// Requests that proxies interpret differently store exactly what the server reports.
 func TestHostileRequests(t *testing.T) {
 	const post = "POST /v1/topics/t HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
 	const smuggled = "POST /v1/topics/t HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{\"bad\":1}"
 	for name, c := range map[string]struct {
 		send   string
-		status string // "" for none
+		status string // "" for no answer
 		stored string
 	}{
 		"two lengths":                 {post + "Content-Length: 7\r\nContent-Length: 8\r\n\r\n{\"a\":1}" + smuggled, "400", ""},
@@ -102,18 +102,18 @@ func TestHostileRequests(t *testing.T) {
 	}
 }
 
-// chunk is a chunk of a body: n times the same.
+// chunk returns a chunk of a body: what, n times.
 func chunk(what string, n int) string {
 	return fmt.Sprintf("%x\r\n%s\r\n", n*len(what), strings.Repeat(what, n))
 }
 
-// A client that stops at any stage is not waited for for long; what has come whole by
-// then is stored.
+// The server does not wait long for a client that stops at any stage, and stores what is
+// complete by then.
 func TestSlow(t *testing.T) {
 	const post = "POST /v1/topics/t HTTP/1.1\r\nHost: localhost\r\n"
 	for name, c := range map[string]struct {
 		send   string
-		again  string // each second from then on
+		again  string // sent every second from then on
 		most   time.Duration
 		status string
 		stored string
@@ -154,8 +154,8 @@ func TestSlow(t *testing.T) {
 	}
 }
 
-// linger sends a text, and another each second from then on, until the server ends the
-// connection. It returns what it was told, and how long that took.
+// linger sends a text, and another every second, until the server ends the connection. It
+// returns the answer and how long that took.
 func linger(p *servertest.Peer, send, again string) (told string, took time.Duration) {
 	c := p.Dial()
 	defer c.Close()
@@ -166,7 +166,7 @@ func linger(p *servertest.Peer, send, again string) (told string, took time.Dura
 		ended <- string(text)
 	}()
 	for {
-		_, _ = io.WriteString(c, send) // the end is seen by the other goroutine
+		_, _ = io.WriteString(c, send) // the other goroutine notices the end
 		select {
 		case told = <-ended:
 			return told, time.Since(began)
@@ -176,7 +176,7 @@ func linger(p *servertest.Peer, send, again string) (told string, took time.Dura
 	}
 }
 
-// Compressed bodies that become large take little memory, and are refused in time.
+// Compressed bodies that expand enormously use little memory, and are refused in time.
 func TestBombs(t *testing.T) {
 	s := memory.New(nil)
 	addr := start(t, &dictwire.Server{Store: s, MaxMemory: 16 << 20})
@@ -208,8 +208,7 @@ func TestBombs(t *testing.T) {
 	check(t, "afterwards", r, text, http.StatusOK, `.*"accepted":1,.*`)
 }
 
-// Who has sent more than it may, so that it would have to wait for long, is told when to
-// come again.
+// A principal that has exceeded its rate by far is told when to try again.
 func TestTooFast(t *testing.T) {
 	addr := start(t, &dictwire.Server{MaxRecordRate: 10})
 	r, text := do(t, addr, ask{body: strings.Repeat(`{"a":1} `, 200)})

@@ -26,7 +26,8 @@ import (
 	"github.com/dictwire/dictwire/store/memory"
 )
 
-// overHTTP2 returns a client whose requests share one connection, of prior knowledge.
+// overHTTP2 returns a client that sends all requests over one HTTP/2 connection, with prior
+// knowledge.
 func overHTTP2(t testing.TB) *http.Client {
 	var protocols http.Protocols
 	protocols.SetUnencryptedHTTP2(true)
@@ -35,7 +36,7 @@ func overHTTP2(t testing.TB) *http.Client {
 	return &http.Client{Transport: transport}
 }
 
-// Requests of one connection are served at once, beside one that follows.
+// Requests on one connection are served concurrently, also next to one that follows.
 func TestHTTP2(t *testing.T) {
 	s := memory.New(nil)
 	srv := &dictwire.Server{Store: s}
@@ -83,7 +84,7 @@ func TestHTTP2(t *testing.T) {
 	if n := strings.Count(stored(t, s, "t"), "}"); n != 50*each {
 		t.Errorf("%d records are stored", n)
 	}
-	// A server that ends answers what is under way.
+	// A server that shuts down answers the requests in progress.
 	half, write := io.Pipe()
 	answered := make(chan string, 1)
 	go func() {
@@ -103,7 +104,7 @@ func TestHTTP2(t *testing.T) {
 	}()
 	_, _ = io.WriteString(write, `{"half":1}`)
 	for strings.Count(stored(t, s, "t"), "half") < 1 {
-		time.Sleep(time.Millisecond) // until it has been taken
+		time.Sleep(time.Millisecond) // until the record was stored
 	}
 	done := make(chan error, 1)
 	go func() { done <- srv.Shutdown(t.Context()) }()
@@ -120,7 +121,7 @@ func TestHTTP2(t *testing.T) {
 	}
 }
 
-// A raw connection of HTTP/2, whose frames a test writes.
+// frames is a raw HTTP/2 connection.
 type frames struct {
 	*http2.Framer
 	net.Conn
@@ -136,7 +137,7 @@ func newFrames(nc net.Conn, settings ...http2.Setting) *frames {
 	return f
 }
 
-// ask writes the head of a request.
+// ask writes the headers of a request.
 func (f *frames) ask(id uint32, method, path string, ends bool) error {
 	f.head.Reset()
 	for _, h := range [][2]string{{":method", method}, {":scheme", "http"}, {":authority", "localhost"}, {":path", path}} {
@@ -145,7 +146,7 @@ func (f *frames) ask(id uint32, method, path string, ends bool) error {
 	return f.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: f.head.Bytes(), EndStream: ends, EndHeaders: true})
 }
 
-// until reads frames until one that is wanted, or the connection's end.
+// until reads frames until is returns true, or the connection ends.
 func (f *frames) until(is func(http2.Frame) bool) (http2.Frame, error) {
 	for {
 		frame, err := f.ReadFrame()
@@ -161,7 +162,7 @@ func (f *frames) until(is func(http2.Frame) bool) (http2.Frame, error) {
 	}
 }
 
-// Floods of frames end the connection, or come to nothing: others are served meanwhile.
+// Floods of frames end the connection or have no effect. Others are served meanwhile.
 func TestHTTP2Floods(t *testing.T) {
 	for name, flood := range map[string]func(f *frames, i uint32) error{
 		"rapid reset": func(f *frames, i uint32) error {
@@ -228,8 +229,8 @@ func TestHTTP2Floods(t *testing.T) {
 	}
 }
 
-// A client of HTTP/2 that stops at any stage is not waited for for long, other than a
-// reader who may take its time.
+// The server does not wait long for a client of HTTP/2 that stops at any stage, unless it
+// is a reader that may take its time.
 func TestHTTP2Slow(t *testing.T) {
 	isEnd := func(f http2.Frame) bool {
 		switch f := f.(type) {
@@ -243,7 +244,7 @@ func TestHTTP2Slow(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		play   func(t *testing.T, f *frames)
-		is     func(http2.Frame) bool // what ends it; nil: the connection's end
+		is     func(http2.Frame) bool // what ends it; nil: the end of the connection
 		most   time.Duration
 		stored string
 	}{

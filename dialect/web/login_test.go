@@ -13,7 +13,7 @@ import (
 	"github.com/dictwire/dictwire/store/memory"
 )
 
-// authorized is a server that knows some tokens, which are also who has them.
+// authorized returns a server with a few tokens; the name of a principal is its token.
 func authorized(s *memory.Store, revoked *atomic.Bool) *dictwire.Server {
 	return &dictwire.Server{Store: s, Authorizer: func(_ context.Context, c access.Credentials) (access.Grant, error) {
 		if c.Token != "red" && c.Token != "blue" || revoked.Load() {
@@ -23,7 +23,7 @@ func authorized(s *memory.Store, revoked *atomic.Bool) *dictwire.Server {
 	}}
 }
 
-// loginAs logs in, and returns the cookie, as a browser sends it.
+// loginAs logs in, and returns the cookie as a browser sends it.
 func loginAs(t *testing.T, addr, token, header string) string {
 	t.Helper()
 	r, text := do(t, addr, ask{method: "POST", path: "/v1/login", header: "Authorization: Bearer " + token + "\n" + header})
@@ -37,7 +37,7 @@ func loginAs(t *testing.T, addr, token, header string) string {
 	return "Cookie: " + cookie
 }
 
-// A cookie stands for a token where a page of the server's own origin asks, and nowhere
+// A cookie stands for a token if a page of the server's own origin sends it, and nowhere
 // else.
 func TestLogin(t *testing.T) {
 	var revoked atomic.Bool
@@ -57,7 +57,7 @@ func TestLogin(t *testing.T) {
 			t.Errorf("%s: a cookie is set", name)
 		}
 	}
-	// One that somebody else has chosen, who waits for a login, is none after it.
+	// A cookie that an attacker has set before a login is worthless after it.
 	_, port, _ := strings.Cut(addr, ":")
 	chosen := "Cookie: dictwire_" + port + "=AAAAAAAAAAAAAAAAAAAAAAAAAA"
 	red := loginAs(t, addr, "red", chosen+own)
@@ -91,7 +91,7 @@ func TestLogin(t *testing.T) {
 	again := loginAs(t, addr, "blue", blue+own)
 	status("the one before", blue+own, 401, `.*the login has ended.*`)
 	page := again
-	for range 15 { // as many as there may be
+	for range 15 { // as many as the limit
 		page = loginAs(t, addr, "blue", "")
 	}
 	page = loginAs(t, addr, "blue", page+own)
@@ -103,8 +103,8 @@ func TestLogin(t *testing.T) {
 	}
 }
 
-// In a browser the cookie opens an EventSource and a WebSocket for the server's own pages;
-// those of other ports and sites gain nothing by it, and no script sees it.
+// In a browser, the cookie opens an EventSource and a WebSocket for the server's own pages.
+// Pages of other ports and sites gain nothing by it, and no script can read it.
 func TestLoginInBrowser(t *testing.T) {
 	s := memory.New(nil)
 	addr := start(t, authorized(s, new(atomic.Bool)))

@@ -24,7 +24,7 @@ import (
 	"github.com/dictwire/dictwire/store/memory"
 )
 
-// A request that comes again with its key is stored once, and told the same.
+// A repeated request with a key is stored once, and gets the same answer.
 func TestOnce(t *testing.T) {
 	s := memory.New(nil)
 	addr := start(t, &dictwire.Server{Store: s})
@@ -79,10 +79,10 @@ func TestOnce(t *testing.T) {
 	if got := stored(t, s, "t"); got != want {
 		t.Errorf("stored %s", got)
 	}
-	// The same key in another topic is another one.
+	// The same key in another topic is a different key.
 	r, text = do(t, addr, ask{path: "/v1/topics/u", body: `{"a":2}`, header: key("a")})
 	check(t, "another topic", r, text, 200, `\{"accepted":1,.*`)
-	// No producer of a session has a key's name.
+	// A session's producer can't have the name of a key.
 	c, err := dictwire.Dialer{Producer: "_key.x"}.Dial(t.Context(), addr)
 	if err == nil {
 		_, err = c.Send(t.Context(), "t", dict.Of("a", 1))
@@ -93,7 +93,7 @@ func TestOnce(t *testing.T) {
 	}
 }
 
-// While a request is under way, another one with its key is told so.
+// While a request is in progress, another one with its key is refused.
 func TestOnceAtOnce(t *testing.T) {
 	came, goOn := make(chan struct{}), make(chan struct{})
 	var calls atomic.Int64
@@ -115,7 +115,7 @@ func TestOnceAtOnce(t *testing.T) {
 	}()
 	<-came
 	r, text := do(t, addr, a)
-	check(t, "at once", r, text, 409, `.*is under way.*`)
+	check(t, "at once", r, text, 409, `.*is in progress.*`)
 	close(goOn)
 	r, again := do(t, addr, ask{body: `{"b":1}`, header: "Idempotency-Key: other"})
 	check(t, "another key", r, again, 200, `\{"accepted":1,.*`)
@@ -124,9 +124,9 @@ func TestOnceAtOnce(t *testing.T) {
 	}
 }
 
-// All records of a request are settled by one append, the rejected ones among them, or
-// none is: whether the store fails, the handler can't say, or what is rejected is too
-// much. The same request then settles all.
+// One append settles all records of a request, the rejected ones included, or none: whether
+// the store fails, the handler can't decide, or the rejections take too much memory.
+// Repeating the request then settles all of them.
 func TestOnceWhole(t *testing.T) {
 	var body, want strings.Builder
 	body.WriteString("[")
@@ -172,11 +172,11 @@ func TestOnceWhole(t *testing.T) {
 	s := &failing{Store: memory.New(nil)}
 	addr := start(t, &dictwire.Server{Store: s})
 	r, text := do(t, addr, ask{body: "[{}" + strings.Repeat(",1", 65_000) + "]", header: a.header})
-	check(t, "too much is rejected", r, text, 413, `.*takes more memory.*nothing was taken.*`)
+	check(t, "too much is rejected", r, text, 413, `.*need more memory.*nothing was taken.*`)
 	if n := s.n.Load(); n != 0 {
 		t.Errorf("too much is rejected: %d appends", n)
 	}
-	// A handler that fails on a record is asked again, before anything is settled.
+	// A handler that fails on a record is called again before anything is settled.
 	var calls atomic.Int64
 	addr = start(t, &dictwire.Server{Store: s, Handler: dictwire.HandlerFunc(func(_ context.Context, r *dictwire.Request) (*dict.Dict, error) {
 		if calls.Add(1) == 2 {
@@ -196,7 +196,7 @@ func TestOnceWhole(t *testing.T) {
 	}
 }
 
-// A failing store can't write the first few times.
+// A failing store fails the first few appends.
 type failing struct {
 	*memory.Store
 	fails int64
@@ -214,15 +214,15 @@ func (s *failing) Append(ctx context.Context, blocks ...*store.Block) []store.Re
 	return results
 }
 
-// What was answered is there after a kill, and a request that comes again until it is
-// answered is there once, its rejected records among them.
+// An answered request survives a kill, and a request that is repeated until it is answered
+// is stored once, its rejected records included.
 func TestKill(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "store")
 	n := 0
 	var want strings.Builder
 	for range testrand.Many(6) {
 		addr, kill := servertest.Spawn(t, dir)
-		// The server is killed while the last request of the round is under way.
+		// The server is killed during the last request of the round.
 		for last := n + 3; n < last; n++ {
 			var body strings.Builder
 			for i := range 300 {
@@ -239,7 +239,7 @@ func TestKill(t *testing.T) {
 					_, _, err := try(t.Context(), addr, a)
 					told <- err
 				}()
-				time.Sleep(time.Duration(n*n*7919%3000) * time.Microsecond) // a moment in which it is taken, or answered
+				time.Sleep(time.Duration(n*n*7919%3000) * time.Microsecond) // in the middle of storing or answering
 				kill()
 				<-told
 				addr, kill = servertest.Spawn(t, dir)
@@ -269,9 +269,9 @@ func TestKill(t *testing.T) {
 	}
 }
 
-// After a loss of power, or a kill, at any write of the store, all of a request is there
-// or nothing, all where it was answered; and when it comes again, perhaps over two
-// connections at once, it is answered the same and is there once.
+// After a power failure or a kill at any write of the store, a request is stored as a whole
+// or not at all, and as a whole if it was answered. A repeated request, even over two
+// connections at once, gets the same answer and is stored once.
 func TestOncePowerLoss(t *testing.T) {
 	seed := testrand.Seed(t)
 	for range testrand.Many(30) {
@@ -287,20 +287,19 @@ func TestOncePowerLoss(t *testing.T) {
 	}
 }
 
-// lives are those of a store to which the same requests are sent.
+// lives runs servers on a store, one after another, to which the same requests are sent.
 type lives struct {
 	rng *rand.Rand
 	fs  *crashfs.FS
 
 	mu      sync.Mutex
 	answers map[int]string // by request
-	before  map[int]string // those before the crash
+	before  map[int]string // before the crash
 }
 
 const keyed = 12 // requests
 
-// request returns the body of a request, how many of its records are good, and how many
-// are not.
+// request returns the body of a request, and how many of its records are good and bad.
 func request(n int) (body string, good, bad int) {
 	rng := rand.New(rand.NewPCG(uint64(n), 2))
 	var b strings.Builder
@@ -358,7 +357,7 @@ func (w *lives) send(t *testing.T, addr string, n int) {
 	switch before := w.answers[n]; {
 	case err != nil:
 		t.Error(err)
-	case r.StatusCode == http.StatusConflict: // the other connection's is under way
+	case r.StatusCode == http.StatusConflict: // the request on the other connection is in progress
 	case before != "" && text != before:
 		t.Errorf("request %d is answered %s, before %s", n, text, before)
 	case good+bad == 1 && bad == 1:
@@ -370,7 +369,7 @@ func (w *lives) send(t *testing.T, addr string, n int) {
 	}
 }
 
-// compare holds a store to what was answered.
+// compare compares a store with the answers.
 func (w *lives) compare(t *testing.T, s store.Store) {
 	all, rejected := stored(t, s, "t"), strings.Count(stored(t, s, store.Rejected), "duplicate_key")
 	for n := range keyed {
@@ -383,12 +382,12 @@ func (w *lives) compare(t *testing.T, s store.Store) {
 			rejected -= bad
 		}
 	}
-	if rejected != 0 && rejected != 1 { // of a request that has no other record
+	if rejected != 0 && rejected != 1 { // for a request without good records
 		t.Errorf("%d rejections are there beyond those of the requests that are", rejected)
 	}
 }
 
-// end sends all requests once more, and finds each stored once.
+// end sends all requests once more, and checks that each is stored once.
 func (w *lives) end(t *testing.T) {
 	s := w.open(t)
 	t.Run("end", func(t *testing.T) {

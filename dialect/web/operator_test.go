@@ -16,16 +16,16 @@ import (
 	"github.com/dictwire/dictwire/store/log"
 )
 
-// rights are those of the tokens that looked knows: topics by right, with * for all but
-// those that begin with "_".
+// rights are those of the tokens that lookedAfter knows: topics by right, where * is all
+// but those that begin with "_".
 var rights = map[string]map[access.Right]string{
 	"red":  {access.Send: "*", access.Read: "red.*"},
 	"blue": {access.Send: "*", access.Read: "*", access.Admin: "blue.*"},
 	"root": {access.Read: "*", access.Admin: "*"},
 }
 
-// lookedAfter starts a server with a store on disk and those who have rights. Each
-// sends the topics red.a and blue.a, and reads by a cursor.
+// lookedAfter starts a server with a store on disk and principals with rights. Each of them
+// sends to the topics red.a and blue.a, and reads by a cursor.
 func lookedAfter(t *testing.T) (addr string, s *log.Store, backups string) {
 	t.Helper()
 	s, err := log.Open(t.Context(), t.TempDir(), &log.Options{Reserve: -1})
@@ -65,7 +65,7 @@ func lookedAfter(t *testing.T) (addr string, s *log.Store, backups string) {
 	return addr, s, backups
 }
 
-// Everybody is shown what is his own to see, and changes what he administers.
+// Principals see what they have rights to, and change what they administer.
 func TestOperator(t *testing.T) {
 	addr, s, backups := lookedAfter(t)
 	const time, position = `"\d{4}-[^"]+Z"`, `"[a-z2-7]{8}\.\d+\.\d+"`
@@ -148,7 +148,7 @@ func TestOperator(t *testing.T) {
 	}
 }
 
-// Pages tell all names once.
+// Pages list all names once.
 func TestPages(t *testing.T) {
 	addr, s, _ := lookedAfter(t)
 	for i := range 7 {
@@ -195,7 +195,7 @@ func TestPages(t *testing.T) {
 	}
 }
 
-// Without anybody who says who speaks, nobody administers.
+// Without an authorizer, nobody can administer.
 func TestNobodyAdministers(t *testing.T) {
 	addr := start(t, &dictwire.Server{BackupDir: t.TempDir()})
 	do(t, addr, ask{body: `{"n":1}`})

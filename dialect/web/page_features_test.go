@@ -19,7 +19,7 @@ import (
 	"github.com/dictwire/dictwire/store/memory"
 )
 
-// post sends records, which are to be taken.
+// post sends records that must be accepted.
 func post(t *testing.T, addr, topic, body string) {
 	t.Helper()
 	if r, text := do(t, addr, ask{path: "/v1/topics/" + topic, body: body}); r.StatusCode != http.StatusOK {
@@ -38,7 +38,7 @@ func (t *tab) press(key, text string) {
 	t.call(t.session, "Input.dispatchKeyEvent", map[string]any{"type": "keyUp", "key": key})
 }
 
-// drag drags from one place of the page to another.
+// drag drags the mouse from one point of the page to another.
 func (t *tab) drag(x1, x2, y int) {
 	t.t.Helper()
 	for i, x := range []int{x1, x1, (x1 + x2) / 2, x2, x2} {
@@ -47,8 +47,8 @@ func (t *tab) drag(x1, x2, y int) {
 	}
 }
 
-// A server that dies and comes back on the same store is read on from where the page was:
-// nothing is missing, and nothing comes twice.
+// After a server was killed and restarted on the same store, the page continues where it
+// was: nothing is missing, and nothing appears twice.
 func testKilled(t *testing.T, b *browser) {
 	dir := t.TempDir()
 	begin := func() (addr string, kill func()) {
@@ -85,7 +85,7 @@ func testKilled(t *testing.T, b *browser) {
 		"60 of 60 connected again, from true")
 }
 
-// A network of 40 KB/s that answers after 0.4 s is slow, and no more than that.
+// A network with 40 KB/s and a latency of 0.4 s makes the page slow, but nothing worse.
 func testSlow(t *testing.T, b *browser) {
 	addr := start(t, &dictwire.Server{Store: memory.New(nil)})
 	tab := b.open("about:blank")
@@ -103,7 +103,7 @@ func testSlow(t *testing.T, b *browser) {
 	tab.expect("records", `await until(() => lines().at(-1) === 'n {"n": 499}'); return $('#count').textContent`, "500 records")
 }
 
-// Records that are made to break what shows them are shown as the text that they are.
+// Records made to break the page are shown as text.
 func testHostile(t *testing.T, b *browser) {
 	addr := start(t, &dictwire.Server{Store: memory.New(nil), Limits: codec.Limits{RecordBytes: 2 << 20}})
 	var keys strings.Builder
@@ -155,8 +155,8 @@ func testHostile(t *testing.T, b *browser) {
 		return said.join(' ')`, "1 1 1 1 1 2 1")
 }
 
-// What is looked for is found, and taken or left out by a click. Keys become columns, and
-// a range of time is dragged. All of it is in the address.
+// Searches find what they should, and clicks include or exclude values. Keys become
+// columns, and a range of time can be dragged. The address reflects all of it.
 func testFind(t *testing.T, b *browser) {
 	addr := start(t, &dictwire.Server{Store: memory.New(nil)})
 	post(t, addr, "people", `{"name":"Zoë","age":30,"in":{"city":"Oslo"},"tags":["a","b"]}{"name":"Bob B","age":4.5}{"name":"Zoë","a.b":{"x y":1},"age":null}`)
@@ -233,7 +233,7 @@ func testFind(t *testing.T, b *browser) {
 		return $('#from').selectedOptions[0].textContent`, "2001-01-01 00:00:00.000")
 }
 
-// What is shown is kept as files, which the server writes.
+// What is shown can be saved as files, which the server writes.
 func testExport(t *testing.T, b *browser) {
 	addr := start(t, &dictwire.Server{Store: memory.New(nil)})
 	post(t, addr, "o.a", `{"n":1,"big":9007199254740993}{"n":2,"s":"a\n\"b\",c"}`)
@@ -267,7 +267,7 @@ func testExport(t *testing.T, b *browser) {
 		return await keep('csv')`, "o.all.csv text/csv\ns,in\n,\n\"a\n\"\"b\"\",c\",\n'=1+1,\n,\"{\"\"x\"\":[1.0]}\"\n")
 }
 
-// All is done by keys.
+// Everything can be done from the keyboard.
 func testKeys(t *testing.T, b *browser) {
 	addr := start(t, &dictwire.Server{Store: memory.New(nil)})
 	post(t, addr, "n", numbered(0, 100))
@@ -298,7 +298,7 @@ func testKeys(t *testing.T, b *browser) {
 		return themes.join(' ')`, "lightrgb(255, 255, 255) darkrgb(20, 23, 27) rgb(255, 255, 255)")
 }
 
-// What was rejected is shown with its reason and its bytes, and sent again, once.
+// Rejected records are shown with their reason and bytes, and can be sent again, once.
 func testRejected(t *testing.T, b *browser) {
 	s := memory.New(nil)
 	var takes atomic.Bool

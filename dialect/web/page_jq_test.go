@@ -9,8 +9,9 @@ import (
 	"github.com/dictwire/dictwire/store/memory"
 )
 
-// What follows jq: in the box is for the server: the page has the records of which it is
-// true, live, and the other terms look at those. What is wrong with it stands at the box.
+// The server evaluates what follows jq: in the search box. The page gets the records for
+// which it is true, live, and applies the other terms to those. Errors are shown next to
+// the box.
 func testJQ(t *testing.T, b *browser) {
 	addr := startFiltering(t, &dictwire.Server{Store: memory.New(nil)})
 	post(t, addr, "people", `{"name":"Zoë","age":30,"tags":["a","b"]}{"name":"Bob","age":41,"city":"Paris"}{"name":"Al","age":50,"city":"Oslo"}{"name":"Ann","age":"41"}{"jq":"x","age":1}`)

@@ -25,13 +25,13 @@ var (
 )
 
 const (
-	loadRate = 2000 // records a second
+	loadRate = 2000 // records per second
 	longTask = 100 * time.Millisecond
-	loadHeap = 48e6 // bytes of values, at most: 100,000 of these records take about 28 MB
+	loadHeap = 48e6 // bytes of heap, at most: 100,000 of these records take about 28 MB
 	loadRows = 100_000
 )
 
-// load sends records at a steady rate, until it is stopped.
+// load sends records at a steady rate until it is stopped.
 func load(t testing.TB, addr, topic string) (stop func()) {
 	t.Helper()
 	done := make(chan struct{})
@@ -68,7 +68,7 @@ func load(t testing.TB, addr, topic string) (stop func()) {
 	})
 }
 
-// trace returns what all threads of the browser did while something was done.
+// trace returns the trace events of all browser threads during a call of while.
 func (b *browser) trace(while func()) (events []json.RawMessage) {
 	b.t.Helper()
 	b.call("", "Tracing.start", map[string]any{"transferMode": "ReportEvents", "traceConfig": map[string]any{
@@ -90,8 +90,8 @@ func (b *browser) trace(while func()) (events []json.RawMessage) {
 	return events
 }
 
-// tasks returns how long the tasks of the page's own thread took, the longest first: the
-// thread is that which has the most to do, as the browser's own pages have threads, too.
+// tasks returns the durations of the tasks on the page's main thread, longest first. It is
+// the busiest thread; the browser's own pages have threads, too.
 func (b *browser) tasks(events []json.RawMessage) (all []time.Duration) {
 	b.t.Helper()
 	type thread struct{ pid, tid int }
@@ -101,7 +101,7 @@ func (b *browser) tasks(events []json.RawMessage) (all []time.Duration) {
 		var e struct {
 			Name     string
 			Pid, Tid int
-			Tdur     float64 // microseconds of the thread's clock
+			Tdur     float64 // microseconds of CPU time
 		}
 		if err := json.Unmarshal(text, &e); err != nil {
 			b.t.Fatal(err)
@@ -124,8 +124,8 @@ func (b *browser) tasks(events []json.RawMessage) (all []time.Duration) {
 	return all
 }
 
-// heap returns how many bytes of values a tab holds: objects, and the buffers of records,
-// which the browser counts apart.
+// heap returns the bytes of a tab's objects, plus the buffers of records, which the browser
+// counts separately.
 func (t *tab) heap() float64 {
 	t.t.Helper()
 	t.call(t.session, "HeapProfiler.collectGarbage", nil)
@@ -142,15 +142,14 @@ func (t *tab) rows() (n int) {
 	return n
 }
 
-// The page keeps up with 2,000 records a second: no task takes longer than 100 ms, and
-// once its buffer is full, its memory does not grow. How long tasks take is measured by
-// their thread's own clock, unless the machine does nothing else: others that want the
-// processors are no fault of the page.
+// The page keeps up with 2,000 records per second: no task takes longer than 100 ms, and
+// once its buffer is full, its memory does not grow. Tasks are measured in CPU time unless
+// the machine is otherwise idle, since other processes are not the page's fault.
 func TestPageLoad(t *testing.T) {
 	b := openBrowser(t)
 	s := memory.New(&memory.Options{KeepBytes: 64 << 20})
 	addr := start(t, &dictwire.Server{Store: s})
-	for n := range 12 { // the buffer is full from the beginning
+	for n := range 12 { // so that the buffer is full from the beginning
 		var full strings.Builder
 		for i := range 10_000 {
 			fmt.Fprintf(&full, `{"id":%d,"device":"sensor-%d","ok":true,"note":"this was here before, at number %d"}`+"\n", -n*10_000-i, i%37, i)
@@ -185,7 +184,7 @@ func TestPageLoad(t *testing.T) {
 			return ''`, "")
 	}
 	var tasks []time.Duration
-	if *loadFor > time.Minute { // of which a trace would be too long
+	if *loadFor > time.Minute { // too long for a trace
 		run()
 	} else {
 		events := b.trace(run)

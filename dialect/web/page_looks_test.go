@@ -85,7 +85,7 @@ func shop(t *testing.T) (addr string) {
 	return addr
 }
 
-// views are what there is to see, and scripts that wait until it is there.
+// views lists the views, each with a script that waits until it is ready.
 var views = []struct{ name, hash, ready string }{
 	{"live", "", `await until(() => rows().length > 20 && $('#rate path').getAttribute('d'))`},
 	{"record", "", `await until(() => rows().length > 20); const row = await until(() => rows().find((r) => r.textContent.includes('Decimal'))); row.click(); await until(() => all('.leaf').length > 8 && $('#rate path').getAttribute('d'))`},
@@ -100,19 +100,19 @@ var views = []struct{ name, hash, ready string }{
 	{"help", "", `$('#help').showModal()`},
 }
 
-// looks are how the page is looked at.
+// looks lists the ways in which each view is shown.
 var looks = []struct {
 	name, scheme string
 	width, high  int
 	rules        string // of axe
 }{
 	{"light", "light", 1280, 760, ``},
-	{"dark", "dark", 1280, 760, `{runOnly: ['color-contrast']}`}, // all else is as in the light
+	{"dark", "dark", 1280, 760, `{runOnly: ['color-contrast']}`}, // the rest is as in light mode
 	{"phone", "light", 390, 780, `{runOnly: ['color-contrast', 'target-size', 'scrollable-region-focusable']}`},
 }
 
-// No view has a fault that axe calls serious, in the light, in the dark and on a phone;
-// nothing is wider than the screen. With -page.shots there are pictures of them.
+// axe finds no serious fault in any view, in light mode, in dark mode and on a phone, and
+// nothing is wider than the screen. With -page.shots the test saves screenshots.
 func testLooks(t *testing.T, b *browser) {
 	script, err := os.ReadFile(axe)
 	if err != nil {
@@ -121,7 +121,7 @@ func testLooks(t *testing.T, b *browser) {
 	addr := shop(t)
 	for _, look := range looks {
 		for i, view := range views {
-			if *shots == "" && look.rules != "" && i%2 == 1 { // what is alike is looked at once
+			if *shots == "" && look.rules != "" && i%2 == 1 { // similar views are checked once
 				continue
 			}
 			began := time.Now()
@@ -132,7 +132,7 @@ func testLooks(t *testing.T, b *browser) {
 			b.until(func(r reply) bool { return r.Method == "Page.loadEventFired" && r.SessionID == tab.session })
 			tab.expect(look.name+" "+view.name, view.ready+`; return document.documentElement.scrollWidth <= innerWidth`, "true")
 			if *shots != "" {
-				if view.name == "topics" { // whose rates are known when it is asked for again
+				if view.name == "topics" { // the second request knows the rates
 					tab.on(`await until(() => /\d/.test(all('#table td')[2].textContent)); return ''`)
 				}
 				tab.shot(filepath.Join(*shots, "page-"+view.name+"-"+look.name+".png"))
@@ -147,7 +147,7 @@ func testLooks(t *testing.T, b *browser) {
 	}
 }
 
-// shot keeps a picture of a tab, of at most 256 colours.
+// shot saves a screenshot of a tab with at most 256 colours.
 func (t *tab) shot(name string) {
 	t.t.Helper()
 	data := t.call(t.session, "Page.captureScreenshot", map[string]any{"format": "png"}).Result.Data
@@ -169,8 +169,7 @@ func (t *tab) shot(name string) {
 	slices.SortFunc(all, func(a, b color.RGBA) int {
 		return cmp.Or(counts[b]-counts[a], bytes.Compare([]byte{a.R, a.G, a.B}, []byte{b.R, b.G, b.B}))
 	})
-	// Colours that are almost one that is there already are left out, so that there is
-	// room for those that are seldom.
+	// Leave out colours that are close to one in the palette, to keep room for rare ones.
 	var palette color.Palette
 	for _, c := range all {
 		if len(palette) < 64 && !slices.ContainsFunc(palette, func(p color.Color) bool { return near(p.(color.RGBA), c) }) {

@@ -11,7 +11,7 @@ import (
 	"github.com/dictwire/dictwire/store/memory"
 )
 
-// Browsers get the page, and all others what they got without one.
+// Browsers get the page. Other clients get the same answer as without a page.
 func TestPageIsForBrowsers(t *testing.T) {
 	addr := start(t, &dictwire.Server{Store: memory.New(nil)})
 	const html = "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
@@ -45,7 +45,7 @@ func TestPageIsForBrowsers(t *testing.T) {
 	}
 }
 
-// onPage is what scripts have that look at the page.
+// onPage defines helpers for scripts that inspect the page.
 const onPage = `
 const $ = (selector) => document.querySelector(selector)
 const all = (selector, from = document) => [...from.querySelectorAll(selector)]
@@ -76,7 +76,7 @@ func (t *tab) on(script string) string {
 	return t.run("(async () => {" + onPage + script + "})()")
 }
 
-// expect holds what a script comes to.
+// expect compares the result of a script.
 func (t *tab) expect(name, script, want string) {
 	t.t.Helper()
 	if got := t.on(script); got != want {
@@ -84,7 +84,7 @@ func (t *tab) expect(name, script, want string) {
 	}
 }
 
-// numbered returns dictionaries with the numbers from one to another.
+// numbered returns dictionaries with the numbers from ≤ n < to.
 func numbered(from, to int) string {
 	var b strings.Builder
 	for i := from; i < to; i++ {
@@ -122,8 +122,8 @@ func TestPage(t *testing.T) {
 	}
 }
 
-// What arrives is shown as it comes, exactly and as text. Nothing moves while somebody
-// reads, and nothing is missing after a connection that was lost.
+// Records are shown as they arrive, exactly and as text. Nothing moves while somebody
+// reads, and nothing is missing after a lost connection.
 func testLive(t *testing.T, b *browser) {
 	addr := start(t, &dictwire.Server{Store: memory.New(nil)})
 	post := func(topic, body string) {
@@ -189,7 +189,7 @@ func testLive(t *testing.T, b *browser) {
 		return lines()[0] + ' ' + location.hash`, `orders.eu {"n": 1} #topic=orders.*`)
 }
 
-// Records with all kinds of values are shown, found and copied exactly.
+// Records with values of all types are shown, found and copied exactly.
 func testRecord(t *testing.T, b *browser) {
 	s := memory.New(nil)
 	addr := start(t, &dictwire.Server{Store: s})
@@ -281,7 +281,8 @@ curl -s -H 'Content-Type: text/x-python' --data-binary '{(1, '\''x'\''): '\''<b>
 		return text($('#record dd')) + ' ' + text($('.tree .leaf')) + ' ' + $('#find').value`, `kinds (…): "<b>" deep`)
 }
 
-// Who has a token sees and sends what is his own to, and the token is in no address.
+// With a token, a page sees and sends what its principal may, and no address contains the
+// token.
 func testTables(t *testing.T, b *browser) {
 	addr, _, _ := lookedAfter(t)
 	tab := b.open("http://" + addr + "/#view=topics")

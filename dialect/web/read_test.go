@@ -18,8 +18,8 @@ import (
 	"github.com/dictwire/dictwire/store/memory"
 )
 
-// fill stores n records in each of some topics, each a block of its own, and a CBOR
-// record that JSON lacks in "odd". It returns the position after all.
+// fill stores n records in each of the topics, each in a block of its own, and a CBOR
+// record that JSON cannot represent in "odd". It returns the positions of the records and the head.
 func fill(t *testing.T, s store.Store, n int, topics ...string) []store.Position {
 	t.Helper()
 	var at []store.Position
@@ -52,7 +52,7 @@ func after(p store.Position) string {
 	return p.String()
 }
 
-// Records are read in every form, from a place to another one.
+// Records can be read in every form, between any two positions.
 func TestRead(t *testing.T) {
 	now := time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
 	s := memory.New(&memory.Options{Now: func() time.Time {
@@ -137,8 +137,8 @@ func TestRead(t *testing.T) {
 	}
 }
 
-// What is damaged or trimmed, or can't be converted, is said where some was given, and
-// the answer is seen not to be whole.
+// Damaged, trimmed or inconvertible records are reported after those that were given, and
+// the client can see that the answer is incomplete.
 func TestReadBreaksOff(t *testing.T) {
 	s := memory.New(nil)
 	addr := start(t, &dictwire.Server{Store: s})
@@ -163,7 +163,7 @@ func TestReadBreaksOff(t *testing.T) {
 	}
 }
 
-// A reader that follows gets what comes, and goes on after the last event that it has
+// A reader that follows gets new records, and resumes after the last event that it has
 // seen.
 func TestFollow(t *testing.T) {
 	s := memory.New(nil)
@@ -180,7 +180,7 @@ func TestFollow(t *testing.T) {
 			r.Header.Set("Last-Event-ID", id)
 		}
 		transport := &http.Transport{DisableKeepAlives: true}
-		answer, err := transport.RoundTrip(r) //nolint:bodyclose // who follows closes it
+		answer, err := transport.RoundTrip(r) //nolint:bodyclose // closed by the caller
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -198,7 +198,7 @@ func TestFollow(t *testing.T) {
 		}
 		return fmt.Sprint("the end: ", in.Err())
 	}
-	in, end := follow("") // the answer begins though nothing is there
+	in, end := follow("") // the answer begins although there are no records
 	for i := range 3 {
 		do(t, addr, ask{body: fmt.Sprintf(`{"n":%d}`, i)})
 		if got := event(in); got != fmt.Sprintf(`{"n":%d}`, i) {
@@ -214,7 +214,7 @@ func TestFollow(t *testing.T) {
 	}
 }
 
-// Bytes of an answer are all there, however much it is.
+// A long answer is complete.
 func TestReadMuch(t *testing.T) {
 	s := memory.New(nil)
 	addr := start(t, &dictwire.Server{Store: s})

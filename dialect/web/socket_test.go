@@ -30,13 +30,13 @@ import (
 	"github.com/dictwire/dictwire/store/memory"
 )
 
-// A talk is a WebSocket of a test.
+// A talk is a client's WebSocket.
 type talk struct {
 	*websocket.Conn
 	t testing.TB
 }
 
-// connect opens a WebSocket, with the header's lines in the request.
+// connect opens a WebSocket; header has more lines for the request.
 func connect(t testing.TB, addr, header string) *talk {
 	t.Helper()
 	h := http.Header{}
@@ -69,8 +69,7 @@ func (k *talk) say(messages ...string) {
 	}
 }
 
-// hear returns the next message, with the kind of one that is not text in front. Beats
-// are left out.
+// hear returns the next message, prefixed with its type if it is not text. It skips beats.
 func (k *talk) hear() string {
 	k.t.Helper()
 	ctx, cancel := context.WithTimeout(k.t.Context(), 20*time.Second)
@@ -85,7 +84,7 @@ func (k *talk) hear() string {
 	return string(m)
 }
 
-// want waits for a message that begins so, and leaves out acks and progress before it.
+// want waits for a message with a prefix, and skips acks and progress before it.
 func (k *talk) want(begin string) string {
 	k.t.Helper()
 	for {
@@ -99,8 +98,8 @@ func (k *talk) want(begin string) string {
 	}
 }
 
-// A native session within a WebSocket is one without it: records are numbered, acked,
-// replied to and rejected, and read back, in messages.
+// A native session in a WebSocket works like one without: records are numbered, acked,
+// replied to, rejected and read back.
 func TestSocket(t *testing.T) {
 	s := memory.New(nil)
 	addr := start(t, &dictwire.Server{Store: s, Handler: dictwire.HandlerFunc(func(_ context.Context, r *dictwire.Request) (*dict.Dict, error) {
@@ -127,7 +126,7 @@ func TestSocket(t *testing.T) {
 		t.Errorf("stored %s", got)
 	}
 
-	k = connect(t, addr, "") // in binary messages, and a log goes on
+	k = connect(t, addr, "") // in binary messages, and a log is resumed
 	k.say(`{"dictwire":1,"topic":"t","format":"cbor"}`)
 	k.want(`{"dictwire":1,`)
 	if err := k.Write(t.Context(), websocket.MessageBinary, []byte(encoded(t, cbor.Codec{}, dict.Of("ask", 5)))); err != nil {
@@ -162,7 +161,7 @@ func TestSocket(t *testing.T) {
 	}
 }
 
-// A reader that follows ends when the WebSocket is closed, and when the connection is.
+// A read that follows ends when the WebSocket or its connection is closed.
 func TestSocketFollowerCloses(t *testing.T) {
 	addr := start(t, &dictwire.Server{})
 	const greeting = `{"dictwire":1,"subscribe":"t","follow":true}`
@@ -185,7 +184,7 @@ func TestSocketFollowerCloses(t *testing.T) {
 	}
 }
 
-// What ends a session ends the WebSocket, with a code and the fault's name.
+// What ends a session closes the WebSocket, with a code and the name of the fault.
 func TestSocketCloses(t *testing.T) {
 	srv := &dictwire.Server{Limits: codec.Limits{RecordBytes: 1000}, Authorizer: func(_ context.Context, c access.Credentials) (access.Grant, error) {
 		if c.Token != "red's token" {
@@ -246,7 +245,7 @@ func TestSocketCloses(t *testing.T) {
 const handshake = "GET /v1/connect HTTP/1.1\r\nHost: localhost\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n" +
 	"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 
-// A handshake that is none, or comes from a page of another origin, opens no WebSocket.
+// An invalid handshake, or one from a page of another origin, opens no WebSocket.
 func TestSocketHandshake(t *testing.T) {
 	addr := start(t, &dictwire.Server{})
 	without := func(header string) string {
@@ -286,7 +285,7 @@ func TestSocketHandshake(t *testing.T) {
 	}
 }
 
-// answered sends bytes and returns the head of what is answered.
+// answered sends bytes and returns the header of the answer.
 func answered(t *testing.T, addr, send string) string {
 	t.Helper()
 	c := dialed(t, addr, send)
@@ -301,7 +300,7 @@ func answered(t *testing.T, addr, send string) string {
 	return head
 }
 
-// sent is a client's frame: the first byte, and the payload behind a mask of zeros.
+// sent returns a frame of a client: the first byte, and the payload with a zero mask.
 func sent(first byte, payload string) string {
 	b := []byte{first, 0x80 | 126}
 	if n := len(payload); n < 126 {
@@ -312,7 +311,7 @@ func sent(first byte, payload string) string {
 	return string(append(b, 0, 0, 0, 0)) + payload
 }
 
-// Frames that break a rule close the WebSocket, and what came whole before is stored.
+// Frames that break a rule close the WebSocket. What was complete before is stored.
 func TestSocketHostile(t *testing.T) {
 	const text, ping = 0x81, 0x89
 	hello := sent(text, `{"dictwire":1,"topic":"t"}`)
@@ -348,13 +347,13 @@ func TestSocketHostile(t *testing.T) {
 	}
 }
 
-// A client that stops at any stage, or sends what brings nothing, is as one that does so
+// A client that stops at any stage, or sends nothing useful, is treated as on a connection
 // without a WebSocket.
 func TestSocketSlow(t *testing.T) {
 	hello := handshake + "\r\n" + sent(0x81, `{"dictwire":1,"topic":"t"}`)
 	for name, c := range map[string]struct {
 		send  string
-		again string // each second
+		again string // every second
 		most  time.Duration
 		code  string
 	}{
@@ -377,8 +376,8 @@ func TestSocketSlow(t *testing.T) {
 	}
 }
 
-// socketScript is what a page or a program does with the WebSocket of browsers at a URL,
-// where it needs a token, or none. It prints what it hears, without positions.
+// socketScript is a script that uses a browser's WebSocket at a URL, with or without a
+// token. It prints what it receives, without positions.
 func socketScript(url, token string) string {
 	return fmt.Sprintf("const url = %q, token = %q\n", url, token) + socketFunctions
 }
@@ -416,7 +415,7 @@ const (
 	socketStored = `{"name":"Zoë"} {"a":1}`
 )
 
-// A WebSocket of Node speaks to the server.
+// Node's WebSocket can talk to the server.
 func TestSocketNode(t *testing.T) {
 	s := memory.New(nil)
 	addr := start(t, &dictwire.Server{Store: s})
@@ -428,7 +427,7 @@ func TestSocketNode(t *testing.T) {
 	}
 }
 
-// ofNode returns what the script of sockets prints in Node, with more of the environment.
+// ofNode returns the output of a script in Node, with env added to its environment.
 func ofNode(t *testing.T, script string, env ...string) string {
 	t.Helper()
 	node := exec.CommandContext(t.Context(), "node", "--experimental-websocket", "-")
@@ -441,8 +440,8 @@ func ofNode(t *testing.T, script string, env ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// Within TLS, with a token in the greeting, the WebSockets of Node and of Chromium are as
-// without; and who has no token, or another one, gets nothing.
+// Over TLS and with a token in the greeting, the WebSockets of Node and Chromium work as
+// without. Without a valid token they get nothing.
 func TestSocketTLS(t *testing.T) {
 	const token = "red's token"
 	config, ca := certified(t)

@@ -35,7 +35,7 @@ func certified(t *testing.T) (config *tls.Config, ca string) {
 	return &tls.Config{Certificates: []tls.Certificate{pair}}, file("ca.pem")
 }
 
-// Within TLS all is as without, on the same port: curl finds HTTP there.
+// Over TLS, everything works as without, on the same port; curl negotiates HTTP.
 func TestTLS(t *testing.T) {
 	config, ca := certified(t)
 	s := memory.New(nil)

@@ -1,10 +1,10 @@
-// Package web lets a server speak HTTP on the port where it speaks everything else:
+// Package web lets a server speak HTTP on the same port as everything else:
 //
 //	srv := &dictwire.Server{Dialects: []dictwire.Dialect{web.Dialect}}
 //
 // A program posts dictionaries to /v1/topics/{topic} and reads them from there. The
-// protocol is in docs/protocol.md. It is a package of its own, so that who only sends
-// links no net/http.
+// protocol is in docs/protocol.md. It is a package of its own, so that programs that only
+// send do not link net/http.
 package web
 
 import (
@@ -13,28 +13,26 @@ import (
 	"github.com/dictwire/dictwire/internal/dialect/web"
 )
 
-// Dialect is HTTP/1.1 and HTTP/2.
-// Pages of the server's own origin alone use it
-// through a browser.
+// Dialect is HTTP/1.1 and HTTP/2. In a browser, only pages of the server's own origin can
+// use it.
 var Dialect = must(New(nil))
 
-// Options are what HTTP has of its own.
+// Options configures HTTP.
 type Options struct {
-	// AllowOrigins are origins whose pages may read and write through a browser, as
-	// https://app.example (CORS). None means that no page of another origin may.
+	// AllowOrigins lists origins, such as https://app.example, whose pages may read and
+	// write (CORS). None means the server's own origin only.
 	AllowOrigins []string
 
-	// Filters runs the expressions of jq that requests may have (filter=). Nil means that
-	// they may have none. What runs them is the program dictwire's own, since each is to be
-	// a process with limits of the system's.
+	// Filters runs the jq expressions of requests (filter=). Nil refuses them. Only the
+	// program dictwire has an implementation, since each expression runs in a process with
+	// limits of its own.
 	Filters Filters
 }
 
-// Filters starts filters. No other package can make one yet.
+// Filters starts filters. Other modules can't implement it yet.
 type Filters = dialect.Filters
 
-// New returns HTTP with options; nil means the defaults. The error says which origin is
-// none.
+// New returns HTTP with options; nil means the defaults. The error lists invalid origins.
 func New(o *Options) (dictwire.Dialect, error) {
 	if o == nil {
 		o = new(Options)
@@ -45,7 +43,7 @@ func New(o *Options) (dictwire.Dialect, error) {
 
 type http struct{ kind dialect.Kind }
 
-// Kind returns the dialect as servers have it.
+// Kind returns the dialect as servers use it.
 func (h http) Kind() dialect.Kind { return h.kind }
 
 func must(d dictwire.Dialect, err error) dictwire.Dialect {

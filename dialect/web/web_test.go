@@ -58,13 +58,13 @@ func start(t testing.TB, srv *dictwire.Server) string {
 
 // An ask is a request of a test.
 type ask struct {
-	method string // "" means POST where there is a body, else GET
+	method string // "" means POST if there is a body, otherwise GET
 	path   string // "" means /v1/topics/t
 	body   string
 	header string // lines
 }
 
-// An answer is what a request is answered, but for the body.
+// An answer is an HTTP response without its body.
 type answer struct {
 	StatusCode int
 	Header     http.Header
@@ -111,7 +111,7 @@ func try(ctx context.Context, addr string, a ask) (answer, string, error) {
 	return answer{response.StatusCode, response.Header}, string(text), err
 }
 
-// stored returns the records of a topic, as Python writes them.
+// stored returns the records of a topic as Python literals.
 func stored(t testing.TB, s store.Store, topic string) string {
 	t.Helper()
 	var all []string
@@ -125,7 +125,7 @@ func stored(t testing.TB, s store.Store, topic string) string {
 	return strings.Join(all, " ")
 }
 
-// check holds an answer to a status and a pattern of all of it.
+// check compares the status of an answer, and matches all of its body with a pattern.
 func check(t testing.TB, name string, r answer, text string, status int, pattern string) {
 	t.Helper()
 	if r.StatusCode != status || !regexp.MustCompile(`(?s)\A(?:`+pattern+`)\z`).MatchString(text) {
@@ -175,7 +175,7 @@ func encoded(t testing.TB, c codec.Codec, d *dict.Dict) string {
 	return string(out)
 }
 
-// What is posted is stored in its topic, and the answer says what became of it.
+// A posted dictionary is stored in its topic, and the answer reports the outcome.
 func TestPost(t *testing.T) {
 	const next = `,"next":"\w+\.\d+\.\d+"`
 	problem := func(status int, rest string) string {
@@ -266,7 +266,7 @@ func TestPost(t *testing.T) {
 	}
 }
 
-// Of many rejections the first hundred are told, and all are counted.
+// Of many rejections, the first hundred are listed, and all are counted.
 func TestManyRejections(t *testing.T) {
 	addr := start(t, &dictwire.Server{})
 	_, text := do(t, addr, ask{body: "[{}" + strings.Repeat(",0", 250) + "]"})
@@ -275,8 +275,8 @@ func TestManyRejections(t *testing.T) {
 	}
 }
 
-// A handler's replies are the body of the answer: one dictionary's alone, those of
-// several where the request accepts lines.
+// A handler's replies are the body of the answer: the reply to a single dictionary as it
+// is, those to several if the request accepts lines.
 func TestReplies(t *testing.T) {
 	addr := start(t, &dictwire.Server{Handler: dictwire.HandlerFunc(func(_ context.Context, r *dictwire.Request) (*dict.Dict, error) {
 		if n, ok := r.Dict().Get("n"); ok {
@@ -305,8 +305,8 @@ func TestReplies(t *testing.T) {
 	}
 }
 
-// A page of another origin writes nothing, and neither does one whose name resolves to
-// the loopback address.
+// A page of another origin can't write, nor can one whose name resolves to the loopback
+// address.
 func TestGuard(t *testing.T) {
 	s := memory.New(nil)
 	addr := start(t, &dictwire.Server{Store: s})
@@ -348,7 +348,7 @@ func TestGuard(t *testing.T) {
 	}
 }
 
-// A page of an origin that is allowed reads and writes, and no other one does.
+// Pages of allowed origins can read and write; others can't.
 func TestAllowOrigins(t *testing.T) {
 	d, err := web.New(&web.Options{AllowOrigins: []string{"https://app.example", "http://localhost:3000"}})
 	if err != nil {
@@ -386,13 +386,13 @@ func TestAllowOrigins(t *testing.T) {
 		t.Errorf("stored %s", got)
 	}
 	for _, origin := range []string{"app.example", "https://app.example/", "*", ""} {
-		if _, err := web.New(&web.Options{AllowOrigins: []string{origin}}); err == nil || !strings.Contains(err.Error(), "is no origin") {
+		if _, err := web.New(&web.Options{AllowOrigins: []string{origin}}); err == nil || !strings.Contains(err.Error(), "is not an origin") {
 			t.Errorf("%q: %v", origin, err)
 		}
 	}
 }
 
-// Who speaks is asked for as everywhere.
+// Tokens are checked as in the other dialects.
 func TestTokens(t *testing.T) {
 	s := memory.New(nil)
 	addr := start(t, &dictwire.Server{Store: s, Authorizer: func(_ context.Context, c access.Credentials) (access.Grant, error) {
@@ -428,7 +428,7 @@ func TestTokens(t *testing.T) {
 	}
 }
 
-// A store that can't write now says when to come again.
+// A store that is unavailable says when to try again.
 func TestUnavailable(t *testing.T) {
 	s := memory.New(nil)
 	addr := start(t, &dictwire.Server{Store: s})
@@ -447,7 +447,7 @@ func TestUnavailable(t *testing.T) {
 	}
 }
 
-// A client that is slow, or silent in the middle, does not hold a request for ever.
+// A slow or silent client does not hold a request forever.
 func TestEnds(t *testing.T) {
 	s := memory.New(nil)
 	srv := &dictwire.Server{Store: s}
@@ -474,14 +474,14 @@ func TestEnds(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	half, err := net.Dial("tcp", addr) // in the middle of one
+	half, err := net.Dial("tcp", addr) // in the middle of a request
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer half.Close()
 	_, _ = io.WriteString(half, "POST /v1/topics/t HTTP/1.1\r\nHost: localhost\r\nContent-Length: 14\r\n\r\n{\"b\":2}")
 	for stored(t, s, "t") != `{"a":1} {"b":2}` {
-		time.Sleep(time.Millisecond) // until it has been taken
+		time.Sleep(time.Millisecond) // until the record was stored
 	}
 	done := make(chan error, 1)
 	go func() { done <- srv.Shutdown(t.Context()) }()
@@ -500,8 +500,8 @@ func TestEnds(t *testing.T) {
 	}
 }
 
-// A body that comes at once is settled by one append, since each is a sync. What comes
-// by and by is settled as it comes.
+// One append settles a body that arrives at once, since each append costs a sync. A body
+// that arrives slowly is settled as it arrives.
 func TestGather(t *testing.T) {
 	s := &failing{Store: memory.New(nil)}
 	addr := start(t, &dictwire.Server{Store: s})
@@ -510,7 +510,7 @@ func TestGather(t *testing.T) {
 		before := s.n.Load()
 		r, text := do(t, addr, ask{body: body})
 		check(t, "1,000 records", r, text, 200, `\{"accepted":1000,.*`)
-		if n := s.n.Load() - before; n > 2 { // two where the machine was busy
+		if n := s.n.Load() - before; n > 2 { // two if the machine was busy
 			t.Errorf("%d appends", n)
 		}
 	}
@@ -536,11 +536,11 @@ func TestGather(t *testing.T) {
 	}
 }
 
-// A peer that half-closes after its request, as nc -N does, is answered as any other.
+// A peer that half-closes after its request, as nc -N does, gets an answer.
 func TestHalfClose(t *testing.T) {
 	s := memory.New(nil)
 	addr := start(t, &dictwire.Server{Store: s, Handler: dictwire.HandlerFunc(func(ctx context.Context, _ *dictwire.Request) (*dict.Dict, error) {
-		time.Sleep(20 * time.Millisecond) // so that the end is seen before the record is settled
+		time.Sleep(20 * time.Millisecond) // so that the server sees the end before the record is settled
 		return nil, context.Cause(ctx)
 	})})
 	for i, key := range []string{"", "Idempotency-Key: k\r\n"} {

@@ -62,7 +62,7 @@ func (f *Filters) take(owner string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	refused := func(text string, n int) error {
-		return &fault.Error{Code: fault.Unavailable, At: -1, Text: fmt.Sprintf(text, n), Hint: "come again, or filter what you read", Retry: retryAfter}
+		return &fault.Error{Code: fault.Unavailable, At: -1, Text: fmt.Sprintf(text, n), Hint: "try again, or filter in the client", Retry: retryAfter}
 	}
 	switch {
 	case f.all >= f.max:

@@ -15,8 +15,8 @@ import (
 	"github.com/dictwire/dictwire/internal/dialect"
 )
 
-// A conn is a connection as net/http has it. It is also the listener that accepts just
-// that one, so that one [http.Server] serves all connections of a server.
+// A conn adapts a connection for net/http. It is also a listener that accepts just that
+// connection, so that one [http.Server] can serve all connections.
 type conn struct {
 	net.Conn
 
@@ -24,29 +24,29 @@ type conn struct {
 	in  dialect.Intake
 	ctx context.Context //nolint:containedctx // the connection's, which net/http asks for
 
-	accepted   bool // by the goroutine that serves it
+	accepted   bool // used only by the goroutine that serves the connection
 	unlisten   sync.Once
 	unlistened chan struct{}
 
-	socket *socket // what has become of it; nil: nothing
-	taken  bool    // from net/http
+	socket *socket // the WebSocket that the connection has become, or nil
+	taken  bool    // taken over from net/http
 
 	mu       sync.Mutex
 	over     bool           // no more requests are served; guarded by mu
 	failure  error          // for the log; guarded by mu
-	requests sync.WaitGroup // of HTTP/2
+	requests sync.WaitGroup // in progress, over HTTP/2
 
 	patience sync.Mutex
-	patients int // requests whose answers may take their time; guarded by patience
+	patients int // requests whose peer may read its answer slowly; guarded by patience
 
-	reading sync.Mutex    // held during a read of net/http
-	writing sync.Mutex    // held during a write of net/http
+	reading sync.Mutex    // held while net/http reads
+	writing sync.Mutex    // held while net/http writes
 	closed  atomic.Bool   // by net/http
-	done    chan struct{} // closed when net/http has done with it
+	done    chan struct{} // closed when net/http is done with it
 }
 
-// Accept implements [net.Listener]: it returns the connection, and then waits for its
-// end.
+// Accept implements [net.Listener]. It returns the connection; later calls wait until it
+// ends.
 func (c *conn) Accept() (net.Conn, error) {
 	if !c.accepted {
 		c.accepted = true
@@ -59,7 +59,7 @@ func (c *conn) Accept() (net.Conn, error) {
 	return nil, net.ErrClosed
 }
 
-// Close implements [net.Listener]: nothing more is accepted, and the connection goes on.
+// Close implements [net.Listener]. It leaves the connection open.
 func (c *conn) Close() error {
 	c.unlisten.Do(func() { close(c.unlistened) })
 	return nil
@@ -68,16 +68,16 @@ func (c *conn) Close() error {
 // Addr implements [net.Listener].
 func (c *conn) Addr() net.Addr { return c.LocalAddr() }
 
-// An open is a conn as a connection.
+// An open is the net.Conn of a conn.
 type open struct{ *conn }
 
-// Close ends the connection for net/http, which may read it. The server closes it.
+// Close stops reads by net/http. The server closes the connection itself.
 func (c open) Close() error {
 	c.closed.Store(true)
 	return c.Conn.SetReadDeadline(time.Now())
 }
 
-// SetReadDeadline sets when reads fail: at once after Close.
+// SetReadDeadline sets the deadline of reads, which fail at once after Close.
 func (c open) SetReadDeadline(t time.Time) error {
 	err := c.Conn.SetReadDeadline(t)
 	if c.closed.Load() {
@@ -86,7 +86,7 @@ func (c open) SetReadDeadline(t time.Time) error {
 	return err
 }
 
-// CloseWrite lets net/http say that no more comes.
+// CloseWrite tells the peer that no more data follows.
 func (c open) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
@@ -113,15 +113,15 @@ func (c open) Write(p []byte) (int, error) {
 
 type connKey struct{}
 
-// fail notes what the log is to be told at the connection's end.
+// fail records an error to log when the connection ends.
 func (c *conn) fail(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.failure = err
 }
 
-// A handle serves a request, or returns why it can't. An *[fault.Error] is told to the
-// peer, unless the answer has begun: then the connection ends.
+// A handle serves a request, or returns an error. An *[fault.Error] is sent to the peer. If
+// the answer has already begun, the connection is closed instead.
 type handle func(w http.ResponseWriter, r *http.Request) error
 
 // ServeHTTP implements [http.Handler].
@@ -129,7 +129,7 @@ func (h handle) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := requestOf(r)
 	defer c.worker.Rest()
 	err := h.safely(w, r)
-	if r.ContentLength != 0 { // what still comes of the body is read for a moment
+	if r.ContentLength != 0 { // drain the rest of the body for a moment
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(restTime))
 	}
 	var (
@@ -144,7 +144,7 @@ func (h handle) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case errors.As(err, &f):
 		if f.Code == fault.Internal || f.Code == fault.Unavailable {
 			c.fail(told{f})
-			w.Header().Set("Connection", "close") // the log has it at once
+			w.Header().Set("Connection", "close") // so that the connection ends, and its error is logged, at once
 		}
 		p = &problem{fault: f}
 		if errors.Is(f, dialect.ErrMissing) {
@@ -152,7 +152,7 @@ func (h handle) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		tell(w, r, p)
 	case errors.Is(err, errBegun):
-		panic(http.ErrAbortHandler) // so that the peer sees that something is missing
+		panic(http.ErrAbortHandler) // so that the peer notices that the answer is incomplete
 	case r.Context().Err() != nil, errors.Is(err, dialect.ErrDrained):
 		panic(http.ErrAbortHandler)
 	default:
@@ -161,7 +161,7 @@ func (h handle) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// safely is h, of which a panic is an error.
+// safely calls h and turns a panic into an error.
 func (h handle) safely(w http.ResponseWriter, r *http.Request) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -174,10 +174,10 @@ func (h handle) safely(w http.ResponseWriter, r *http.Request) (err error) {
 	return h(w, r)
 }
 
-// restTime is how long the rest of a body may take that nobody wants.
+// restTime is how long to read the rest of a refused body.
 const restTime = time.Second
 
-// errBegun ends a request whose answer has begun, and tells of what went wrong.
+// errBegun wraps an error that came after the answer had begun.
 var errBegun = errors.New("web: the answer ended early")
 
 // told is a fault that the peer was told, for the log.
@@ -190,7 +190,7 @@ func (t told) Error() string {
 	return t.f.Text
 }
 
-// methods serves a path, by method.
+// methods maps methods to the handlers of a path.
 type methods map[string]handle
 
 // ServeHTTP implements [http.Handler].
@@ -205,7 +205,7 @@ func (m methods) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.ServeHTTP(w, r)
 }
 
-// notAllowed says which methods there are.
+// notAllowed answers with the methods that the path supports.
 func (m methods) notAllowed(w http.ResponseWriter, r *http.Request) error {
 	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
 		if m[method] != nil {

@@ -15,24 +15,24 @@ import (
 	"github.com/dictwire/dictwire/internal/csvrow"
 )
 
-// Of an answer in CSV, the names of the columns are kept to its end, and each row has a
-// place for all of them.
+// The columns of a CSV answer are kept until its end, and each row has a cell for every one
+// of them.
 const (
 	maxColumns     = 1024
-	maxColumnBytes = 16 << 10 // of all their names
+	maxColumnBytes = 16 << 10 // length of all their names
 )
 
-// A table is an answer in CSV.
+// A table writes an answer in CSV.
 type table struct {
 	csvrow.Writer
-	asked bool // columns were
-	named bool // the first record has named them
+	asked bool // the request names the columns
+	named bool // the columns come from the first record
 }
 
-// enveloped are the columns of records within their envelopes.
+// enveloped lists the columns of records in their envelopes.
 var enveloped = []string{"position", "next", "topic", "principal", "producer", "number", "time", "event_time", "record", "losses"}
 
-// newTable returns the table that a request asks for.
+// newTable returns the table for a request.
 func (q query) newTable(values url.Values, spreadsheet bool) (*table, error) {
 	t := &table{Writer: csvrow.Writer{Spreadsheet: spreadsheet, JSON: rendered, KeyOf: csvrow.RenderedKey}}
 	if q.exact {
@@ -53,7 +53,7 @@ func (q query) newTable(values url.Values, spreadsheet bool) (*table, error) {
 	return t, nil
 }
 
-// columnsOf reads names of columns: a row of CSV.
+// columnsOf parses column names: one row of CSV.
 func columnsOf(text string) ([]string, error) {
 	r := csv.NewReader(strings.NewReader(text))
 	names, err := r.Read()
@@ -62,9 +62,9 @@ func columnsOf(text string) ([]string, error) {
 	}
 	switch {
 	case err != io.EOF, len(names) == 0:
-		return nil, errors.New("want keys with commas between them, as one row of CSV")
+		return nil, errors.New("want keys separated by commas, as in one row of CSV")
 	case len(names) > maxColumns:
-		return nil, fmt.Errorf("%d are more than %d", len(names), maxColumns)
+		return nil, fmt.Errorf("%d columns, want at most %d", len(names), maxColumns)
 	}
 	sorted := slices.Sorted(slices.Values(names))
 	if i := len(slices.Compact(sorted)); i < len(names) {
@@ -73,10 +73,10 @@ func columnsOf(text string) ([]string, error) {
 	return names, nil
 }
 
-// rendered appends a dictionary as RFC 8259 JSON, whatever it holds.
+// rendered appends a dictionary as RFC 8259 JSON, with losses if necessary.
 func rendered(dst []byte, d *dict.Dict) ([]byte, error) { return json.Render(dst, d, nil), nil }
 
-// header returns the row that names the columns, where the request does.
+// header returns the header row if the request names the columns.
 func header(q query) []byte {
 	if !q.table.asked {
 		return nil
@@ -84,7 +84,7 @@ func header(q query) []byte {
 	return q.table.Header(nil)
 }
 
-// firstHeader returns the same, where the first record does.
+// firstHeader returns the header row if the columns come from the first record.
 func firstHeader(q query) []byte {
 	if !q.table.named {
 		return nil
@@ -92,7 +92,7 @@ func firstHeader(q query) []byte {
 	return q.table.Header(nil)
 }
 
-// row appends an item as a row. It may be called again for the same one.
+// row appends an item as a row. It may be called more than once for the same item.
 func row(dst []byte, it item, q query) ([]byte, error) {
 	t, d := q.table, it.record
 	switch {
@@ -107,7 +107,7 @@ func row(dst []byte, it item, q query) ([]byte, error) {
 		}
 	case d == nil:
 		return dst, &fault.Error{
-			Code: fault.Loss, At: -1, Text: fmt.Sprintf("the record at %s: the filter makes %.40s of it, and a row is made of a dictionary", it.Position, it.value),
+			Code: fault.Loss, At: -1, Text: fmt.Sprintf("the record at %s: the filter returned %.40s, and a CSV row needs a dictionary", it.Position, it.value),
 			Hint: "a filter for csv makes dictionaries, as {name, age}",
 		}
 	}
@@ -132,10 +132,10 @@ func (t *table) name(it item, q query) error {
 		bytes += len(text)
 	}
 	if n := it.record.Len(); n > maxColumns || bytes > maxColumnBytes {
-		return it.lacks(fmt.Errorf("its keys are more than %d, or %d bytes", maxColumns, maxColumnBytes), q)
+		return it.lacks(fmt.Errorf("it has more than %d keys or %d bytes of keys", maxColumns, maxColumnBytes), q)
 	}
 	if err := t.Begin(it.record); errors.Is(err, csvrow.ErrNoColumns) {
-		return it.lacks(errors.New("it is empty, and names no columns"), q)
+		return it.lacks(errors.New("it is empty, so it has no columns"), q)
 	} else if err != nil {
 		return err
 	}
@@ -143,7 +143,7 @@ func (t *table) name(it item, q query) error {
 	return nil
 }
 
-// lacks says that a record is none of the table.
+// lacks returns the fault of a record that does not fit the table.
 func (it item) lacks(err error, q query) error {
 	f := &fault.Error{
 		Code: fault.Loss, At: -1, Text: fmt.Sprintf("the record at %s: %v", it.Position, err),
@@ -155,7 +155,7 @@ func (it item) lacks(err error, q query) error {
 	return f
 }
 
-// rowOf is a row of one cell.
+// rowOf returns a fault as a row with one cell.
 func rowOf(f *fault.Error) []byte {
 	text := string(json.Render(nil, f.Dict(), nil))
 	return []byte(`"` + strings.ReplaceAll(text, `"`, `""`) + "\"\n")

@@ -10,8 +10,8 @@ import (
 	"github.com/dictwire/dictwire/internal/unpack"
 )
 
-// unpacked returns the body of a request as it was before its Content-Encoding, and
-// how much memory that needs.
+// unpacked returns the body of a request with its Content-Encoding removed, and how much
+// memory the decoder needs.
 func unpacked(r *http.Request) (io.Reader, int64, error) {
 	switch encoding := strings.ToLower(strings.TrimSpace(strings.Join(r.Header.Values("Content-Encoding"), ","))); encoding {
 	case "", "identity":

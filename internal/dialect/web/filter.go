@@ -40,20 +40,19 @@ func (d *web) startFilter(ctx context.Context, c *request, s dialect.Session, ex
 		}
 		return nil, p
 	case errors.As(err, &f) && f.Code != fault.Internal:
-		return nil, &problem{fault: f} // which the log need not have
+		return nil, &problem{fault: f} // not worth logging
 	}
 	return nil, err
 }
 
-// value appends what a filter made of a record, where that is no dictionary: see
-// [dialect.Filtering].
+// value appends a result of the filter that is not a dictionary: see [dialect.Filtering].
 func (g *reading) value(dst []byte, b *store.ReadBatch, index uint32, v dict.Value) ([]byte, error) {
 	it := g.itemOf(b, index)
 	it.value = v
 	return g.out.item(dst, it, g.query)
 }
 
-// failing appends what is said of a record for which the expression fails: see
+// failing appends the error of a record for which the expression fails: see
 // [dialect.Filtering].
 func (g *reading) failing(dst []byte, b *store.ReadBatch, index uint32, why string) ([]byte, error) {
 	it := g.itemOf(b, index)

@@ -12,29 +12,29 @@ import (
 	"github.com/dictwire/dictwire/internal/envelope"
 )
 
-// An item is a record that is given to a reader.
+// An item is a record in an answer.
 type item struct {
 	envelope.Envelope
 	next   string     // the position after it
-	record *dict.Dict // nil: a filter has made a value of it, or failed
+	record *dict.Dict // nil: the filter returned value, or failed
 	value  dict.Value
-	failed string // why
+	failed string // why the filter failed
 }
 
-// A form is how an answer holds records.
+// A form is a format of answers.
 type form struct {
 	mediaType string
-	begin     func(q query) []byte // nil: nothing
+	begin     func(q query) []byte // or nil
 	end       string
-	first     func(q query) []byte // before the first record, or fault; nil: nothing
-	next      string               // before each other one
+	first     func(q query) []byte // before the first record or fault; or nil
+	next      string               // before each later one
 
 	item     func(dst []byte, it item, q query) ([]byte, error)
 	progress func(next string) string
-	fault    func(f *fault.Error) []byte // in the place of a record, after which the answer is not whole
+	fault    func(f *fault.Error) []byte // stands in for a record; the answer ends there, incomplete
 }
 
-// before appends what stands before a record, or a fault, after some that were given.
+// before appends the separator for the next record or fault, of which given have been sent.
 func (f *form) before(dst []byte, q query, given int) []byte {
 	switch {
 	case given > 0:
@@ -45,7 +45,7 @@ func (f *form) before(dst []byte, q query, given int) []byte {
 	return dst
 }
 
-// forms are those that are served, by their names.
+// forms maps names to forms.
 var forms = map[string]*form{
 	"ndjson": {mediaType: ndjson, item: line, progress: nothing, fault: lineOf},
 	"json":   {mediaType: "application/json", begin: bracket, first: lineBreak, next: ",\n", end: "\n]\n", item: text, progress: nothing, fault: lineOf},
@@ -53,12 +53,12 @@ var forms = map[string]*form{
 	"cbor":   {mediaType: "application/cbor-seq", item: exact, progress: nothing, fault: exactOf}, // RFC 8742
 	"csv":    {mediaType: "text/csv; charset=utf-8; header=present", begin: header, first: firstHeader, item: row, progress: nothing, fault: rowOf},
 
-	// Server-sent events (the HTML standard, section 9.2). The id of each is the position
-	// after it, so that a browser goes on where it was.
+	// Server-sent events (the HTML standard, section 9.2). The id of an event is the
+	// position after it, so that a browser resumes there.
 	"sse": {mediaType: "text/event-stream", item: event, progress: beat, fault: eventOf},
 }
 
-// formNames are the names of the media types that a request may accept.
+// formNames maps the media types of an Accept header to forms, in order of preference.
 var formNames = []struct{ mediaType, name string }{
 	{ndjson, "ndjson"},
 	{"text/event-stream", "sse"},
@@ -91,7 +91,7 @@ func formOf(r *http.Request, name string) (string, error) {
 func bracket(query) []byte   { return []byte("[") }
 func lineBreak(query) []byte { return []byte("\n") }
 
-// enveloped returns an item within its envelope.
+// enveloped returns an item in its envelope.
 func (it item) enveloped() *dict.Dict {
 	e := it.Dict()
 	switch {
@@ -135,7 +135,7 @@ func line(dst []byte, it item, q query) ([]byte, error) {
 
 func lineOf(f *fault.Error) []byte { return append(json.Render(nil, f.Dict(), nil), '\n') }
 
-// literal appends an item as a line that is a Python literal.
+// literal appends an item as a Python literal on a line of its own.
 func literal(dst []byte, it item, q query) ([]byte, error) {
 	d := it.record
 	switch {
@@ -151,7 +151,7 @@ func literal(dst []byte, it item, q query) ([]byte, error) {
 	return append(out, '\n'), nil
 }
 
-// exact appends an item as CBOR, which holds all.
+// exact appends an item as CBOR, without losses.
 func exact(dst []byte, it item, q query) ([]byte, error) {
 	d := it.record
 	switch {
@@ -159,13 +159,13 @@ func exact(dst []byte, it item, q query) ([]byte, error) {
 		d = it.enveloped()
 	case d == nil:
 		out, err := cbor.Codec{}.Append(nil, dict.Of("", it.value))
-		return append(dst, out[len("\xa1\x60"):]...), err // without the map and its key
+		return append(dst, out[len("\xa1\x60"):]...), err // without the map header and the key
 	}
 	return cbor.Codec{}.Append(dst, d)
 }
 
 func exactOf(f *fault.Error) []byte {
-	out, _ := cbor.Codec{}.Append(nil, f.Dict()) // which CBOR holds
+	out, _ := cbor.Codec{}.Append(nil, f.Dict()) // CBOR can encode every fault
 	return out
 }
 
@@ -182,7 +182,7 @@ func eventOf(f *fault.Error) []byte {
 	return append(json.Render([]byte("event: problem\ndata: "), f.Dict(), nil), "\n\n"...)
 }
 
-// beat says that there is nothing below a position.
+// beat returns a comment with the position up to which there are no records.
 func beat(next string) string { return ": nothing\nid: " + next + "\n\n" }
 
 func nothing(string) string { return "" }

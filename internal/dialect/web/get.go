@@ -18,26 +18,26 @@ import (
 )
 
 const (
-	fullPart = 16 << 10 // bytes of an answer that are kept until there are more, or its end
-	idlePart = 4 << 10  // bytes of memory that are kept while nothing comes
+	fullPart = 16 << 10 // bytes of an answer that are buffered before a write
+	idlePart = 4 << 10  // bytes of buffer that are kept while there is nothing to send
 )
 
-// A query is what a reader asks for.
+// A query holds the parameters of a read.
 type query struct {
 	from     string
 	to       point.Point
 	hasTo    bool
 	follow   bool
-	limit    int // of records; negative: none
+	limit    int // of records; negative: no limit
 	envelope bool
 	exact    bool
 	format   string
 	cursor   string
-	filter   string // an expression; "": all records are given
-	table    *table // of CSV
+	filter   string // a jq expression; "": no filter
+	table    *table // for CSV
 }
 
-// queryOf reads the query of a request.
+// queryOf parses the query of a request.
 func queryOf(r *http.Request) (q query, err error) {
 	bad := func(name string, err error) (query, error) {
 		return q, &fault.Error{Code: fault.Malformed, At: -1, Text: fmt.Sprintf("%s: %v", name, err), Err: err}
@@ -51,7 +51,7 @@ func queryOf(r *http.Request) (q query, err error) {
 		return bad("cursor", errors.New("want a name"))
 	}
 	if q.filter = values.Get("filter"); values.Has("filter") && q.filter == "" {
-		return bad("filter", errors.New("want an expression of jq"))
+		return bad("filter", errors.New("want a jq expression"))
 	}
 	spreadsheet := false
 	for name, is := range map[string]*bool{"follow": &q.follow, "envelope": &q.envelope, "exact": &q.exact, "spreadsheet": &spreadsheet} {
@@ -88,7 +88,7 @@ func queryOf(r *http.Request) (q query, err error) {
 	return q, err
 }
 
-// A reading is the answer to a request that reads.
+// A reading is the answer to a read request.
 type reading struct {
 	query
 	d   *web
@@ -98,15 +98,15 @@ type reading struct {
 	rc  *http.ResponseController
 	out *form
 
-	filtering *dialect.Filtering // nil: all records are given
+	filtering *dialect.Filtering // nil: no filter
 	started   time.Time
-	part      []byte // of the answer: what is not written yet
-	begun     bool   // some was
-	given     int    // records, or what a filter has made of them
-	records   int    // of which that is
+	part      []byte // the part of the answer that is not written yet
+	begun     bool   // some of the answer was written
+	given     int    // records given, or results of the filter
+	records   int    // records that they come from
 }
 
-// read gives what is stored in a topic, or in all that a pattern names.
+// read answers with the records of a topic, or of all topics that match a pattern.
 func (d *web) read(w http.ResponseWriter, r *http.Request) error {
 	q, err := queryOf(r)
 	if err != nil {
@@ -129,7 +129,7 @@ func (d *web) read(w http.ResponseWriter, r *http.Request) error {
 		g.filtering = &dialect.Filtering{Filter: filter, Value: g.value, Failed: g.failing}
 	}
 	topic := r.PathValue("topic")
-	if r.Method == http.MethodHead { // which changes nothing
+	if r.Method == http.MethodHead { // a HEAD request changes nothing
 		q.cursor = ""
 	}
 	reader, err := session.Read(ctx, dialect.ReadRequest{
@@ -148,7 +148,7 @@ func (d *web) read(w http.ResponseWriter, r *http.Request) error {
 	g.c.setPatient(true)
 	defer g.c.setPatient(false)
 	ended := make(chan struct{})
-	go func() { // a server that ends does not wait for who reads
+	go func() { // end the read when the server shuts down
 		defer close(ended)
 		select {
 		case <-g.c.dw.Ending():
@@ -163,10 +163,10 @@ func (d *web) read(w http.ResponseWriter, r *http.Request) error {
 	return g.failed(g.give(ctx, reader))
 }
 
-// errEnough ends an answer that has all that was asked for.
+// errEnough ends an answer that has reached its limit.
 var errEnough = errors.New("web: enough")
 
-// give gives batches until there is no more.
+// give writes batches until there are no more.
 func (g *reading) give(ctx context.Context, reader dialect.Reader) error {
 	if g.out.begin != nil {
 		g.part = append(g.part, g.out.begin(g.query)...)
@@ -175,7 +175,7 @@ func (g *reading) give(ctx context.Context, reader dialect.Reader) error {
 		return errEnough
 	}
 	if g.follow {
-		if err := g.flush(); err != nil { // who waits is told so
+		if err := g.flush(); err != nil { // tell the reader that its request was accepted
 			return err
 		}
 	}
@@ -192,7 +192,8 @@ func (g *reading) give(ctx context.Context, reader dialect.Reader) error {
 	return errEnough
 }
 
-// lost makes faults of what was damaged or trimmed. Reading goes on after it at next.
+// lost turns the error for damaged or trimmed records into a fault. Reading can continue at
+// next.
 func (g *reading) lost(next store.Position, err error) error {
 	var (
 		damage  *store.DamageError
@@ -221,14 +222,14 @@ func (g *reading) lost(next store.Position, err error) error {
 	}
 }
 
-// item appends a record as the answer has it: see [dialect.Form].
+// item appends a record in the form of the answer: see [dialect.Form].
 func (g *reading) item(dst []byte, b *store.ReadBatch, index uint32, d *dict.Dict) ([]byte, error) {
 	it := g.itemOf(b, index)
 	it.record = d
 	return g.out.item(dst, it, g.query)
 }
 
-// itemOf returns what is known of a record.
+// itemOf returns a record's item without its value.
 func (g *reading) itemOf(b *store.ReadBatch, index uint32) item {
 	at := b.At
 	at.Index = index
@@ -245,9 +246,9 @@ func (g *reading) itemOf(b *store.ReadBatch, index uint32) item {
 	return item{Envelope: e, next: next}
 }
 
-// giveRecords gives the records of a part.
+// giveRecords adds the records of a part to the answer.
 func (g *reading) giveRecords(p dialect.Part) error {
-	if len(p.Lengths) == 0 { // a filter gives nothing of it
+	if len(p.Lengths) == 0 { // the filter returned nothing for this part
 		if g.hasTo && g.passed(p.Next, p.Time) {
 			return errEnough
 		}
@@ -264,7 +265,7 @@ func (g *reading) giveRecords(p dialect.Part) error {
 		}
 		data = data[n:]
 		g.given++
-		if i+1 < len(p.Lengths) && p.Index(i+1) == at.Index { // more of the same record
+		if i+1 < len(p.Lengths) && p.Index(i+1) == at.Index { // another result of the same record follows
 			continue
 		}
 		if g.records++; g.limit >= 0 && g.records >= g.limit {
@@ -290,7 +291,7 @@ func (g *reading) add(record []byte) error {
 	return begun(err)
 }
 
-// passed reports whether a record lies at or after the end.
+// passed reports whether a record is at or after the end of the query.
 func (g *reading) passed(at store.Position, t time.Time) bool {
 	if end := g.to.Time(g.started); !end.IsZero() {
 		return !t.Before(end)
@@ -299,7 +300,7 @@ func (g *reading) passed(at store.Position, t time.Time) bool {
 	return !end.IsZero() && at.Compare(end) >= 0
 }
 
-// progress says that there is nothing below a position.
+// progress tells a reader that there are no records before a position.
 func (g *reading) progress(next store.Position) error {
 	if g.hasTo && g.passed(next, time.Now()) {
 		return errEnough
@@ -311,7 +312,7 @@ func (g *reading) progress(next store.Position) error {
 	return g.flush()
 }
 
-// write writes what there is of the answer.
+// write writes the buffered part of the answer.
 func (g *reading) write() error {
 	g.begun = true
 	_, err := g.w.Write(g.part)
@@ -319,7 +320,7 @@ func (g *reading) write() error {
 	return begun(err)
 }
 
-// begun makes the error of what can't be told any more of one that a write returned.
+// begun wraps the error of a write, after which the peer can't be told any more.
 func begun(err error) error {
 	if err != nil {
 		return errors.Join(errBegun, err)
@@ -327,7 +328,7 @@ func begun(err error) error {
 	return nil
 }
 
-// flush writes what there is, and lets it wait for no more.
+// flush writes the buffered part and flushes it to the peer.
 func (g *reading) flush() error {
 	if err := g.write(); err != nil {
 		return err
@@ -338,8 +339,8 @@ func (g *reading) flush() error {
 	return begun(g.rc.Flush())
 }
 
-// failed ends the answer: well, or with what is wrong. Where some of it was given, the
-// peer sees that the rest is missing.
+// failed ends the answer: normally, or with the fault in err. If the answer has begun, the
+// peer can see that it is incomplete.
 func (g *reading) failed(err error) error {
 	var f *fault.Error
 	switch {
@@ -347,7 +348,7 @@ func (g *reading) failed(err error) error {
 		g.part = append(g.part, g.out.end...)
 		return g.write()
 	case errors.Is(err, dialect.ErrDrained):
-		f = &fault.Error{Code: fault.Shutdown, At: -1, Text: "the server is shutting down", Hint: "come again"}
+		f = &fault.Error{Code: fault.Shutdown, At: -1, Text: "the server is shutting down", Hint: "try again"}
 	case !errors.As(err, &f):
 		return err
 	}

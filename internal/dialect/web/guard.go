@@ -10,31 +10,32 @@ import (
 	"github.com/dictwire/dictwire/fault"
 )
 
-// A guard keeps web pages of others from using the server through a browser.
+// A guard prevents other web pages from using the server through a browser.
 //
-// At a loopback address the header Host must name that, so that a page gains nothing
-// by a name of its own that resolves to the address. What a page of another origin
-// asks for is refused, where it writes or moves a cursor; what it reads, the browser
-// does not give it. Pages of origins that are allowed are as those of the server.
+// At a loopback address, the Host header must name a loopback address, so that a page can't
+// reach the server through a name of its own that resolves there. A request from a page of
+// another origin is refused if it writes or moves a cursor; if it reads, the browser
+// withholds the answer from the page. Pages of allowed origins have the rights of the
+// server's own pages.
 type guard struct {
 	origin  http.CrossOriginProtection
 	allowed map[string]bool
 }
 
-// newGuard returns a guard that allows some origins.
+// newGuard returns a guard that allows the given origins.
 func newGuard(origins []string) (*guard, error) {
 	g := &guard{allowed: map[string]bool{}}
 	for _, o := range origins {
 		if err := g.origin.AddTrustedOrigin(o); err != nil {
-			return nil, fmt.Errorf("dictwire: %q is no origin: want scheme://host, as https://app.example", o)
+			return nil, fmt.Errorf("dictwire: %q is not an origin: want scheme://host, as in https://app.example", o)
 		}
 		g.allowed[o] = true
 	}
 	return g, nil
 }
 
-// share tells the browser that a page of an origin that is allowed may see the answer
-// (CORS), and reports whether the request asks for that alone.
+// share adds the CORS headers for a page of an allowed origin, and reports whether the
+// request is only a preflight.
 func (g *guard) share(h http.Header, r *http.Request) bool {
 	origin := r.Header.Get("Origin")
 	if !g.allowed[origin] {
@@ -53,7 +54,7 @@ func (g *guard) share(h http.Header, r *http.Request) bool {
 	return true
 }
 
-// guarded returns a handler of what passes the guard.
+// guarded wraps a handler with the guard.
 func (d *web) guarded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
@@ -72,7 +73,7 @@ func (d *web) guarded(next http.Handler) http.Handler {
 	})
 }
 
-// check returns why a request is not served.
+// check returns the problem of a request that must not be served, or nil.
 func (g *guard) check(r *http.Request) *problem {
 	if c := requestOf(r); isLoopback(c.LocalAddr()) && !isLocalName(r.Host) {
 		return &problem{status: http.StatusMisdirectedRequest, fault: &fault.Error{
@@ -95,8 +96,8 @@ func (g *guard) check(r *http.Request) *problem {
 	return nil
 }
 
-// isLoopback reports whether only this machine reaches an address. A Unix socket is
-// none, since no browser reaches it.
+// isLoopback reports whether an address is reachable from this machine only. It returns
+// false for a Unix socket, which no browser can reach.
 func isLoopback(a net.Addr) bool {
 	tcp, ok := a.(*net.TCPAddr)
 	return ok && tcp.IP.IsLoopback()

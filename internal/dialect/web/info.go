@@ -18,13 +18,13 @@ import (
 
 const mediaJSON = "application/json"
 
-// health says that the process answers.
+// health answers while the process is alive.
 func (d *web) health(w http.ResponseWriter, r *http.Request) error {
 	answer(w, r, http.StatusOK, mediaJSON, dict.Of("status", "ok"))
 	return nil
 }
 
-// ready says whether records can be stored now.
+// ready reports whether records can be stored now.
 func (d *web) ready(w http.ResponseWriter, r *http.Request) error {
 	if err := d.Ready(r.Context()); err != nil {
 		return err
@@ -33,7 +33,7 @@ func (d *web) ready(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// status says what the server promises, and how it is.
+// status answers with the server's promises and its state.
 func (d *web) status(w http.ResponseWriter, r *http.Request) error {
 	session, err := d.open(r)
 	if err != nil {
@@ -59,17 +59,17 @@ func (d *web) status(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// ofTimes says how many times were measured, and which half of them and 99 of 100 do not
-// exceed, in seconds.
+// ofTimes returns the number of measured times, their median and their 99th percentile, in
+// seconds.
 func ofTimes(h store.Histogram) *dict.Dict {
 	seconds := func(part float64) float64 { return time.Duration(h.Quantile(part)).Seconds() }
 	return dict.Of("count", int64(h.Count()), "p50", seconds(0.5), "p99", seconds(0.99))
 }
 
-// maxPage is how much of a list a page holds.
+// maxPage is the most entries of a list in one page.
 const maxPage = 1000
 
-// pageOf reads which page of a list a request wants.
+// pageOf parses the parameters of a page.
 func pageOf(r *http.Request, names ...string) (p dialect.Page, err error) {
 	q, err := valuesOf(r, append(names, "after", "limit")...)
 	if err != nil {
@@ -84,8 +84,8 @@ func pageOf(r *http.Request, names ...string) (p dialect.Page, err error) {
 	return p, nil
 }
 
-// valuesOf returns the parameters of a request, which has each of some at most once, and
-// no others.
+// valuesOf returns the parameters of a request. It allows only the given names, each at
+// most once.
 func valuesOf(r *http.Request, names ...string) (url.Values, error) {
 	q, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
@@ -103,7 +103,8 @@ func valuesOf(r *http.Request, names ...string) (url.Values, error) {
 	return q, nil
 }
 
-// list answers with a page of a list, of which a request may give some parameters.
+// list answers with a page of a list. names are further parameters that the request may
+// have.
 func list[T any](d *web, w http.ResponseWriter, r *http.Request, name string, of func(dialect.Operator, context.Context, dialect.Page) ([]T, string, error), entry func(T) *dict.Dict, parameters ...string) error {
 	p, err := pageOf(r, parameters...)
 	if err != nil {
@@ -129,7 +130,7 @@ func list[T any](d *web, w http.ResponseWriter, r *http.Request, name string, of
 	return nil
 }
 
-// topics lists the topics that who asks may read.
+// topics lists the topics that the principal may read.
 func (d *web) topics(w http.ResponseWriter, r *http.Request) error {
 	return list(d, w, r, "topics", dialect.Operator.Topics, func(t dialect.Kept) *dict.Dict {
 		if t.Keep == nil {
@@ -146,7 +147,7 @@ func ofTopic(t store.TopicStat, more ...any) *dict.Dict {
 	}, more...)...)
 }
 
-// ofKeep says what of a topic is kept: all, where nothing is said.
+// ofKeep returns the retention of a topic; what is absent is unlimited.
 func ofKeep(k store.Keep) *dict.Dict {
 	var about []any
 	if k.Age > 0 {
@@ -158,7 +159,7 @@ func ofKeep(k store.Keep) *dict.Dict {
 	return dict.Of(about...)
 }
 
-// timeText returns a time as texts have it, or nil.
+// timeText returns a time in RFC 3339, or nil for the zero time.
 func timeText(t time.Time) any {
 	if t.IsZero() {
 		return nil
@@ -166,7 +167,7 @@ func timeText(t time.Time) any {
 	return t.UTC().Format(time.RFC3339Nano)
 }
 
-// cursors lists the cursors of who asks.
+// cursors lists the principal's cursors.
 func (d *web) cursors(w http.ResponseWriter, r *http.Request) error {
 	return list(d, w, r, "cursors", dialect.Operator.Cursors, func(c dialect.Lagging) *dict.Dict {
 		return dict.Of(
@@ -176,15 +177,15 @@ func (d *web) cursors(w http.ResponseWriter, r *http.Request) error {
 	}, "principal")
 }
 
-// producers lists the producers of who asks.
+// producers lists the principal's producers.
 func (d *web) producers(w http.ResponseWriter, r *http.Request) error {
 	return list(d, w, r, "producers", dialect.Operator.Producers, func(p store.KnownProducer) *dict.Dict {
 		return dict.Of("producer", p.Name, "topic", p.Topic, "next", int64(p.Next), "seen", timeText(p.Seen))
 	}, "principal")
 }
 
-// begin reads the parameters of a request, which may give each of some once, and opens a
-// session for it.
+// begin parses the parameters of a request, each allowed at most once, and opens a session
+// for it.
 func (d *web) begin(r *http.Request, names ...string) (url.Values, dialect.Session, error) {
 	q, err := valuesOf(r, names...)
 	if err != nil {
@@ -231,7 +232,7 @@ func (d *web) commit(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// trim deletes the oldest of what a topic holds.
+// trim deletes the oldest records of a topic.
 func (d *web) trim(w http.ResponseWriter, r *http.Request) error {
 	q, session, err := d.begin(r, "before")
 	if err != nil {

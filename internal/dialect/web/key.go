@@ -17,19 +17,19 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// A request with an Idempotency-Key is settled once: all its records, and the rejections
-// among them, in one append. They are numbered, as those of a producer that the key names,
-// whose note is the sum of the whole body. So a request that comes again is told the same
-// from what the store has, whatever became of the first one.
+// A request with an Idempotency-Key is settled exactly once: one append stores all its
+// records and their rejections. The key names a producer that numbers the records, and the
+// producer's note is the checksum of the body. A repeated request gets the same answer,
+// made from what the store has, whatever became of the first one.
 
 const (
 	maxKey      = 255          // bytes of a key
-	maxOnce     = 8 << 20      // bytes of a body that has one
-	maxOnceSize = store.Window // records in it: so many keep their rejections
-	maxOnceRoom = 32 << 20     // bytes of memory for what becomes of it
+	maxOnce     = 8 << 20      // bytes of the body of a request with a key
+	maxOnceSize = store.Window // records in it, so that the store keeps all their rejections
+	maxOnceRoom = 32 << 20     // bytes of memory for the outcomes of its records
 )
 
-// keyOf returns the key of a request, without quotes; "" where it has none.
+// keyOf returns the key of a request, without quotes, or "".
 func keyOf(r *http.Request) (string, error) {
 	values := r.Header.Values("Idempotency-Key")
 	if len(values) == 0 {
@@ -45,7 +45,7 @@ func keyOf(r *http.Request) (string, error) {
 	return key, nil
 }
 
-// keys are those of the requests that are under way.
+// keys holds the keys of the requests in progress.
 type keys struct {
 	mu  sync.Mutex
 	all map[underway]struct{} // guarded by mu
@@ -53,7 +53,7 @@ type keys struct {
 
 type underway struct{ principal, topic, key string }
 
-// begin reports whether no request with the key is under way, and notes that one is.
+// begin adds a key. It reports false if a request with that key is in progress.
 func (k *keys) begin(u underway) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -67,20 +67,20 @@ func (k *keys) begin(u underway) bool {
 	return true
 }
 
-// end undoes begin.
+// end removes a key.
 func (k *keys) end(u underway) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	delete(k.all, u)
 }
 
-// writeOnce is write of a request with a key.
+// writeOnce is write for a request with a key.
 func (d *web) writeOnce(ctx context.Context, p *posting, session dialect.Session, topic, key string, cd codec.Codec, body *dialect.Body) error {
 	u := underway{session.Principal(), topic, key}
 	if !d.keys.begin(u) {
 		return &problem{status: http.StatusConflict, fault: &fault.Error{
 			Code: fault.Conflict, At: -1,
-			Text: "a request with this Idempotency-Key is under way",
+			Text: "a request with this Idempotency-Key is in progress",
 			Hint: "send it again when that is answered",
 		}}
 	}
@@ -126,8 +126,8 @@ func (d *web) writeOnce(ctx context.Context, p *posting, session dialect.Session
 	return p.answer()
 }
 
-// again answers a request as the one before was that had its key. ends is what ends the
-// sequence by the limits of today.
+// again answers a repeated request like the first one. ends is the fault that ends the
+// sequence under the current limits.
 func (p *posting) again(ctx context.Context, claim store.Claim, sum [sha256.Size]byte, ends *fault.Error) error {
 	ended := bytes.Equal(claim.Note, noteOf(sum, true))
 	if !ended && !bytes.Equal(claim.Note, noteOf(sum, false)) {
@@ -151,8 +151,8 @@ func (p *posting) again(ctx context.Context, claim store.Claim, sum [sha256.Size
 	return p.answer()
 }
 
-// noteOf is what the store keeps of a request: the sum of its body, and whether its last
-// record is a bad one that ended the sequence.
+// noteOf returns the producer's note of a request: the checksum of its body, and whether a
+// bad last record ended the sequence.
 func noteOf(sum [sha256.Size]byte, ends bool) []byte {
 	if ends {
 		return append(sum[:], 1)
@@ -160,22 +160,23 @@ func noteOf(sum [sha256.Size]byte, ends bool) []byte {
 	return append(sum[:], 0)
 }
 
-// A once is the records of a request that has a key.
+// A once holds the records of a request with a key.
 type once struct {
 	body  *dialect.Body
 	batch dialect.WriteBatch
-	ends  *fault.Error // of the last one, which ends the sequence; nil: the body's end does
-	held  int64        // bytes of memory that hold was called with
+	ends  *fault.Error // the fault of the last record, which ends the sequence; nil if the body ends it
+	held  int64        // bytes of memory from the last call of hold
 }
 
-// What a record takes in memory beside its bytes, and what is told of a bad one.
+// The memory that a record takes in addition to its bytes, and the memory for the fault of
+// a bad one.
 const (
 	recordCost = 64
 	badCost    = 512
 )
 
-// scan finds all records before one is taken: where there are too many, none is. It finds
-// out, too, whether the first one ends the sequence, which only its decoding tells: see
+// scan finds all records before any is stored, so that none is if there are too many. It
+// decodes the first one, since that may end the sequence: see
 // [dialect.Sequence.FirstAlone].
 func (o *once) scan(ctx context.Context, d *web, worker *dialect.Worker, cd codec.Codec, all []byte) error {
 	if err := worker.BeginLong(ctx); err != nil {
@@ -221,17 +222,17 @@ func (o *once) scan(ctx context.Context, d *web, worker *dialect.Worker, cd code
 	return err
 }
 
-// hold is [dialect.WriteRequest]'s Whole.
+// hold implements [dialect.WriteRequest].Whole.
 func (o *once) hold(ctx context.Context, bytes int64) error {
 	if bytes > maxOnceRoom {
-		return tooMuch("what becomes of the records takes more memory than a request with an Idempotency-Key may have")
+		return tooMuch("the outcomes of the records need more memory than a request with an Idempotency-Key may use")
 	}
 	err := o.body.Hold(ctx, bytes-o.held)
 	o.held = bytes
 	return err
 }
 
-// tooMuch refuses a request that has a key.
+// tooMuch is the fault of a request with a key that exceeds a limit.
 func tooMuch(text string) error {
 	return &problem{status: http.StatusRequestEntityTooLarge, fault: &fault.Error{
 		Code: fault.OverLimit, At: -1, Text: text + "; nothing was taken", Hint: "send them in several requests",

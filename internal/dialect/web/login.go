@@ -15,24 +15,24 @@ import (
 	"github.com/dictwire/dictwire/fault"
 )
 
-// A login keeps the token of a page, which can't set headers on a WebSocket or an
-// EventSource: a cookie that scripts can't read stands for it. The cookie is a random
-// value of which the sum is kept, and counts only for pages of the server's own origin.
+// A page can't set headers on a WebSocket or an EventSource. After a login, a cookie that
+// scripts can't read stands for its token. The cookie is a random value, of which the
+// server keeps a hash, and is accepted only from pages of the server's own origin.
 
 const (
 	loginTime  = 12 * time.Hour
-	maxLogins  = 4096 // in all
-	ownLogins  = 16   // of a principal; one more ends its oldest
+	maxLogins  = 4096 // of all principals
+	ownLogins  = 16   // of one principal; another login ends its oldest
 	cookieName = "dictwire"
 )
 
-// logins are those that last. The zero value is ready to use.
+// logins holds the active logins. The zero value is ready to use.
 type logins struct {
 	mu  sync.Mutex
 	all map[loginKey]login // guarded by mu
 }
 
-// A loginKey is the sum of a cookie's value.
+// A loginKey is the hash of a cookie's value.
 type loginKey [sha256.Size]byte
 
 type login struct {
@@ -40,8 +40,8 @@ type login struct {
 	until            time.Time
 }
 
-// begin returns the value of a cookie that stands for a token, or false where there are
-// too many.
+// begin returns the value of a new cookie for a token. It reports false if there are too
+// many logins.
 func (l *logins) begin(principal, token string) (value string, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -71,7 +71,7 @@ func (l *logins) begin(principal, token string) (value string, ok bool) {
 	return value, true
 }
 
-// token returns what a cookie stands for.
+// token returns the token of a cookie.
 func (l *logins) token(value string) (string, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -86,8 +86,9 @@ func (l *logins) end(value string) {
 	delete(l.all, sha256.Sum256([]byte(value)))
 }
 
-// cookie returns the cookie of a server, by its port, since a browser sends cookies to all
-// ports of a host. Within TLS its name lets no other host of the domain set it.
+// cookie returns the server's cookie. Its name contains the port, since a browser sends
+// cookies to all ports of a host. Over TLS, the prefix of the name prevents other hosts of
+// the domain from setting it.
 func cookie(r *http.Request, value string, age int) *http.Cookie {
 	c := &http.Cookie{Name: cookieName, Value: value, Path: "/", MaxAge: age, HttpOnly: true, SameSite: http.SameSiteStrictMode}
 	if _, port, err := net.SplitHostPort(r.Host); err == nil {
@@ -101,20 +102,20 @@ func cookie(r *http.Request, value string, age int) *http.Cookie {
 	return c
 }
 
-// loginOf returns the value of a request's cookie, "" where it has none that counts.
+// loginOf returns the value of a request's cookie, or "" if there is none that may be used.
 func loginOf(r *http.Request) string {
 	if !ownPage(r) {
 		return ""
 	}
 	all := r.CookiesNamed(cookie(r, "", 0).Name)
-	if len(all) != 1 { // of two, one is somebody else's
+	if len(all) != 1 { // of two, one was set by somebody else
 		return ""
 	}
 	return all[0].Value
 }
 
-// ownPage reports whether a browser says that a page of the server's own origin asks.
-// SameSite alone lets pages at other ports of the host ask, too.
+// ownPage reports whether the browser says that the request comes from a page of the
+// server's own origin. SameSite alone would allow pages at other ports of the host.
 func ownPage(r *http.Request) bool {
 	if site := r.Header.Get("Sec-Fetch-Site"); site != "" {
 		return site == "same-origin"
@@ -123,8 +124,8 @@ func ownPage(r *http.Request) bool {
 	return err == nil && origin.Host != "" && origin.Host == r.Host
 }
 
-// tokenOf returns the token of a request, or "": that of its header, or else what its
-// cookie stands for.
+// tokenOf returns the token in a request's header, or else the one that its cookie stands
+// for, or "".
 func (d *web) tokenOf(r *http.Request) (string, error) {
 	if r.Header.Get("Authorization") != "" {
 		return bearer(r)
@@ -142,32 +143,32 @@ func (d *web) tokenOf(r *http.Request) (string, error) {
 	return token, nil
 }
 
-// login gives the page a cookie that stands for the token in the header.
+// login sets a cookie that stands for the token in the header.
 func (d *web) login(w http.ResponseWriter, r *http.Request) error {
 	token, err := bearer(r)
 	if err != nil {
 		return err
 	}
 	if token == "" {
-		return &fault.Error{Code: fault.Unauthenticated, At: -1, Text: "there is no token", Hint: bearerHint}
+		return &fault.Error{Code: fault.Unauthenticated, At: -1, Text: "the request has no token", Hint: bearerHint}
 	}
 	session, err := d.open(r)
 	if err != nil {
 		return err
 	}
 	if before := loginOf(r); before != "" {
-		d.logins.end(before) // which makes room
+		d.logins.end(before) // makes room for the new one
 	}
 	value, ok := d.logins.begin(session.Principal(), token)
 	if !ok {
-		return &fault.Error{Code: fault.Unavailable, At: -1, Text: "more pages are logged in than there is room for", Retry: time.Minute}
+		return &fault.Error{Code: fault.Unavailable, At: -1, Text: "too many pages are logged in", Retry: time.Minute}
 	}
-	http.SetCookie(w, cookie(r, value, 0)) // the browser forgets it when it ends
+	http.SetCookie(w, cookie(r, value, 0)) // a session cookie
 	answer(w, r, http.StatusOK, mediaJSON, dict.Of("principal", session.Principal()))
 	return nil
 }
 
-// logout ends what login began.
+// logout ends a login.
 func (d *web) logout(w http.ResponseWriter, r *http.Request) error {
 	if value := loginOf(r); value != "" {
 		d.logins.end(value)

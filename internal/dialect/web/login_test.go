@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Logins last for a time, and there are so many of each principal and in all: one more of
-// a principal ends its oldest, and nobody else's.
+// Logins expire, and their number is limited per principal and in total. One more login
+// ends the oldest of the same principal, never another's.
 func TestLogins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l logins

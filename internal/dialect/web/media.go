@@ -10,8 +10,8 @@ import (
 	"github.com/dictwire/dictwire/fault"
 )
 
-// formats are the names of the formats of media types. "" are those that say nothing,
-// since clients send them for anything: the body itself tells.
+// formats maps media types to the names of formats. "" means that clients send the type for
+// anything, so the body has to be sniffed.
 var formats = map[string]string{
 	"application/json":                  "json",
 	"text/json":                         "json",
@@ -35,8 +35,8 @@ var formats = map[string]string{
 	"":                                  "",
 }
 
-// formatOf returns the codec that a request's Content-Type names, or nil where its
-// body is to tell.
+// formatOf returns the codec of a request's Content-Type, or nil if the body has to be
+// sniffed.
 func (d *web) formatOf(r *http.Request) (codec.Codec, error) {
 	text := r.Header.Get("Content-Type")
 	mediaType, params, err := mime.ParseMediaType(text)
@@ -52,7 +52,7 @@ func (d *web) formatOf(r *http.Request) (codec.Codec, error) {
 	case err != nil, !known:
 		return nil, &fault.Error{
 			Code: fault.Unsupported, At: -1,
-			Text: fmt.Sprintf("the Content-Type %.60q is no format that is served", text),
+			Text: fmt.Sprintf("the Content-Type %.60q is not supported", text),
 			Hint: "application/json, application/x-ndjson, application/cbor, application/cbor-seq, application/msgpack, application/x-python-pickle and text/x-python are",
 		}
 	case charset != "" && charset != "utf-8" && charset != "us-ascii":
@@ -62,12 +62,12 @@ func (d *web) formatOf(r *http.Request) (codec.Codec, error) {
 			Hint: "send UTF-8",
 		}
 	case name == "":
-		return nil, nil //nolint:nilnil // the body tells
+		return nil, nil //nolint:nilnil // the body is sniffed
 	}
 	return d.Codecs[name], nil
 }
 
-// accepts reports whether the header Accept names a media type itself.
+// accepts reports whether the Accept header lists a media type, wildcards aside.
 func accepts(r *http.Request, mediaType string) bool {
 	for _, line := range r.Header.Values("Accept") {
 		for part := range strings.SplitSeq(line, ",") {

@@ -14,8 +14,8 @@ import (
 	"github.com/dictwire/dictwire/internal/dialect"
 )
 
-// TestOpenAPI holds the document to the handlers: it has all paths, methods and
-// parameters, and no others, and the codes and formats that there are.
+// TestOpenAPI compares the document with the handlers: paths, methods, parameters, codes
+// and formats must be the same.
 func TestOpenAPI(t *testing.T) {
 	type parameter struct {
 		Name, In string
@@ -76,7 +76,7 @@ func TestOpenAPI(t *testing.T) {
 			if want := regexp.MustCompile(`\{\w+\}`).FindAllString(path, -1); !slices.Equal(inPath, want) {
 				t.Errorf("%s: parameters %q in the path", path, inPath)
 			}
-			// A handler that takes parameters says which, where there is another one.
+			// Given an unknown parameter, a handler lists those that it takes.
 			r := httptest.NewRequest(method, "/?unknown=1", nil)
 			var takes []string
 			if err := takesNone(routes[path][method], r); err != nil {
@@ -106,8 +106,8 @@ func TestOpenAPI(t *testing.T) {
 	}
 }
 
-// takesNone calls a handler that has no server, with a parameter that none takes.
+// takesNone calls a handler without a server and with a parameter that no handler takes.
 func takesNone(h handle, r *http.Request) (err error) {
-	defer func() { _ = recover() }() // one that takes no parameters goes on, without a server
+	defer func() { _ = recover() }() // a handler that takes no parameters continues, and has no server
 	return h(httptest.NewRecorder(), r)
 }

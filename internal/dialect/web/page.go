@@ -10,16 +10,16 @@ import (
 )
 
 const (
-	// partsPath is where the parts of the page are.
+	// partsPath is the path of the page's files.
 	partsPath = "/page/"
 
-	// policy lets the page load what the server has, and nothing else. No script stands
-	// within it, and no text becomes HTML.
+	// policy lets the page load only from the server. It allows no inline scripts, and no
+	// text that becomes HTML.
 	policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 		"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 )
 
-// pageTypes are the media types of the page's files, by what their names end with.
+// pageTypes maps the extensions of the page's files to media types.
 var pageTypes = map[string]string{
 	".html": "text/html; charset=utf-8",
 	".css":  "text/css; charset=utf-8",
@@ -27,11 +27,11 @@ var pageTypes = map[string]string{
 	".svg":  "image/svg+xml",
 }
 
-// pages are the page, which browsers alone get, and its parts.
+// pages returns the handlers of the page, which only browsers get, and of its files.
 func pages() map[string]http.Handler {
 	names, err := fs.Glob(page.Files, "*.*")
 	if err != nil {
-		panic(err) // the pattern is bad
+		panic(err) // only for a bad pattern
 	}
 	all := map[string]http.Handler{}
 	for _, name := range names {
@@ -41,7 +41,7 @@ func pages() map[string]http.Handler {
 	return all
 }
 
-// forBrowsers serves browsers, and others by another handler.
+// forBrowsers serves the page to browsers, and passes other requests on.
 type forBrowsers struct{ page, other http.Handler }
 
 // ServeHTTP implements [http.Handler].
@@ -54,11 +54,11 @@ func (b forBrowsers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// part gives a file of the page.
+// part serves a file of the page.
 func part(name string) handle {
 	content, err := page.Files.ReadFile(name)
 	if err != nil {
-		panic(err) // it is not there
+		panic(err) // the file is missing
 	}
 	mediaType := pageTypes[path.Ext(name)]
 	return func(w http.ResponseWriter, r *http.Request) error {
@@ -68,7 +68,7 @@ func part(name string) handle {
 		h.Set("Content-Type", mediaType)
 		h.Set("Content-Length", strconv.Itoa(len(content)))
 		if r.Method != http.MethodHead {
-			_, _ = w.Write(content) // a peer that is gone is net/http's to notice
+			_, _ = w.Write(content) // net/http notices if the peer is gone
 		}
 		return nil
 	}

@@ -19,10 +19,10 @@ import (
 )
 
 const (
-	maxListed  = 100       // rejections that an answer lists
-	maxReplies = 256 << 10 // bytes of replies that wait until the body has been read
+	maxListed  = 100       // rejections in an answer
+	maxReplies = 256 << 10 // bytes of replies that are buffered while the body is read
 
-	patience = 10 * time.Second // that a request waits whose principal sends too much
+	patience = 10 * time.Second // how long a request waits if its principal sends too fast
 
 	ndjson = "application/x-ndjson"
 )
@@ -55,14 +55,14 @@ func bearer(r *http.Request) (string, error) {
 	}
 	scheme, token, _ := strings.Cut(text, " ")
 	if !strings.EqualFold(scheme, "Bearer") {
-		return "", &fault.Error{Code: fault.Unauthenticated, At: -1, Text: "the header Authorization is of a scheme that is not served", Hint: bearerHint}
+		return "", &fault.Error{Code: fault.Unauthenticated, At: -1, Text: "the scheme of the Authorization header is not supported", Hint: bearerHint}
 	}
 	return strings.TrimSpace(token), nil
 }
 
 const bearerHint = "send the header Authorization: Bearer TOKEN"
 
-// write takes in what is posted to a topic.
+// write stores the records that are posted to a topic.
 func (d *web) write(w http.ResponseWriter, r *http.Request) error {
 	cd, err := d.formatOf(r)
 	if err != nil {
@@ -83,7 +83,7 @@ func (d *web) write(w http.ResponseWriter, r *http.Request) error {
 	}
 	defer records.Close()
 	rc := http.NewResponseController(w)
-	_ = rc.SetReadDeadline(time.Now().Add(headerTime)) // a connection that is gone fails the read
+	_ = rc.SetReadDeadline(time.Now().Add(headerTime)) // so that a dead connection fails the read
 	plain, needs, err := unpacked(r)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return &fault.Error{Code: fault.Rate, At: -1, Text: fmt.Sprintf("the body did not begin within %v", headerTime)}
@@ -96,7 +96,7 @@ func (d *web) write(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer body.Close()
-	if r.Header.Get("Content-Encoding") == "" && r.ProtoMajor == 1 { // a deadline ends a stream of HTTP/2
+	if r.Header.Get("Content-Encoding") == "" && r.ProtoMajor == 1 { // a deadline would end a stream of HTTP/2
 		body.Length = r.ContentLength
 	}
 	p := &posting{w: w, r: r, listed: make([]any, 0), streams: accepts(r, ndjson)}
@@ -114,8 +114,7 @@ func (d *web) write(w http.ResponseWriter, r *http.Request) error {
 	return p.answer()
 }
 
-// sequence returns the records of a body, whose format it tells itself where cd is
-// nil.
+// sequence returns the records of a body. If cd is nil, it sniffs their format.
 func (d *web) sequence(ctx context.Context, cd codec.Codec, s dialect.Source) (*dialect.Sequence, error) {
 	if cd == nil {
 		p, err := dialect.SniffSource(ctx, s)
@@ -140,28 +139,28 @@ var errEmpty = &fault.Error{
 	Text: "the body is empty", Hint: `send a dictionary, as in curl -d '{"name":"Alice"}'`,
 }
 
-// A posting is records that a request brings, and what becomes of them.
+// A posting is a request with records, and their outcomes.
 type posting struct {
 	w       http.ResponseWriter
 	r       *http.Request
 	records dialect.Writer
 
-	found    int            // records
-	settled  int            // of them
+	found    int            // records found
+	settled  int            // of the records found
 	rejected int            // of the settled ones
-	listed   []any          // the first rejections, as the answer has them
+	listed   []any          // the first rejections, for the answer
 	last     *fault.Error   // the last rejection
-	ends     *fault.Error   // the one that ended the sequence
-	next     store.Position // after what was stored
-	once     bool           // there is a key: what comes again has to be told the same
+	ends     *fault.Error   // the fault that ended the sequence
+	next     store.Position // after the stored records
+	once     bool           // the request has a key: a repeated one must get the same answer
 
-	reply   *dict.Dict // to the only record
-	streams bool       // replies are the body
-	begun   bool       // of which some was written
-	replies []byte     // what was not
+	reply   *dict.Dict // to a single record
+	streams bool       // the body of the answer consists of replies
+	begun   bool       // some replies were written
+	replies []byte     // replies to write
 }
 
-// each takes in the records of a sequence.
+// each stores the records of a sequence.
 func (p *posting) each(ctx context.Context, q *dialect.Sequence) error {
 	err := q.Each(ctx, func(b *dialect.WriteBatch) error { return p.take(ctx, b, q.FirstAlone) })
 	var f *fault.Error
@@ -172,8 +171,8 @@ func (p *posting) each(ctx context.Context, q *dialect.Sequence) error {
 	return err
 }
 
-// take takes in a batch. firstAlone says that a first record that only decoding finds
-// to be bad ends it all.
+// take stores a batch. If firstAlone, a first record that can't be decoded ends the
+// sequence.
 func (p *posting) take(ctx context.Context, b *dialect.WriteBatch, firstAlone bool) error {
 	base := p.found
 	p.found += len(b.Records)
@@ -197,7 +196,7 @@ func (p *posting) take(ctx context.Context, b *dialect.WriteBatch, firstAlone bo
 	return p.over()
 }
 
-// over returns the fault that ends the sequence, once its record was found.
+// over returns the fault that ended the sequence, or nil.
 func (p *posting) over() error {
 	if p.ends != nil {
 		return p.ends
@@ -205,9 +204,9 @@ func (p *posting) over() error {
 	return nil
 }
 
-// reject notes a rejection.
+// reject records a rejection.
 func (p *posting) reject(index int, f *fault.Error) {
-	if p.once { // what the store keeps of it
+	if p.once { // reduce it to what the store keeps
 		text := f.Told()
 		f = &fault.Error{Code: f.Code, Text: strings.ToValidUTF8(text[:min(len(text), store.MaxText)], ""), Reason: f.Reason, At: -1}
 	}
@@ -226,7 +225,7 @@ func (p *posting) reject(index int, f *fault.Error) {
 	p.listed = append(p.listed, d)
 }
 
-// replied notes what a record is answered, where replies are wanted.
+// replied records the reply to a record.
 func (p *posting) replied(d *dict.Dict) error {
 	if !p.streams {
 		p.reply = d
@@ -239,11 +238,11 @@ func (p *posting) replied(d *dict.Dict) error {
 	return p.flush()
 }
 
-// flush writes replies, though more of the body may come.
+// flush writes replies, even before the body has been read.
 func (p *posting) flush() error {
 	if !p.begun {
 		p.begun = true
-		_ = http.NewResponseController(p.w).EnableFullDuplex() // HTTP/2 has it
+		_ = http.NewResponseController(p.w).EnableFullDuplex() // fails for HTTP/2, which is always full duplex
 		p.w.Header().Set("Content-Type", ndjson)
 	}
 	_, err := p.w.Write(p.replies)
@@ -251,7 +250,7 @@ func (p *posting) flush() error {
 	return begun(err)
 }
 
-// answer says what became of all records.
+// answer reports the outcome of all records.
 func (p *posting) answer() error {
 	switch {
 	case p.found == 0:
@@ -261,7 +260,7 @@ func (p *posting) answer() error {
 	case p.ends != nil && !p.begun:
 		return &problem{status: http.StatusBadRequest, fault: p.ends, more: p.account()}
 	case p.streams && !p.once:
-		if p.ends != nil { // the last line says it
+		if p.ends != nil { // the last line is the fault
 			return errors.Join(p.flush(), errBegun)
 		}
 		return p.flush()
@@ -273,7 +272,7 @@ func (p *posting) answer() error {
 	return nil
 }
 
-// account returns what became of the records.
+// account returns the outcome of the records as a dictionary.
 func (p *posting) account() *dict.Dict {
 	d := dict.Of("accepted", p.settled-p.rejected, "rejections", p.rejected, "rejected", p.listed)
 	if !p.next.IsZero() && !p.once {
@@ -282,7 +281,7 @@ func (p *posting) account() *dict.Dict {
 	return d
 }
 
-// failed returns what a request is told that could not be taken to its end.
+// failed returns the error to answer with when a request could not be completed.
 func (p *posting) failed(err error) error {
 	var f *fault.Error
 	switch {

@@ -13,13 +13,13 @@ import (
 	"github.com/dictwire/dictwire/internal/dialect"
 )
 
-// A problem is a fault with a status that does not follow from its code, or with more
-// to say.
+// A problem is a fault with a status other than that of its code, or with additional
+// members.
 type problem struct {
 	status int
 	fault  *fault.Error
-	cookie *http.Cookie // to set; nil: none
-	more   *dict.Dict   // other members of the document; nil: none
+	cookie *http.Cookie // or nil
+	more   *dict.Dict   // additional members of the document, or nil
 }
 
 func (p *problem) Error() string { return p.fault.Error() }
@@ -27,7 +27,7 @@ func (p *problem) Error() string { return p.fault.Error() }
 // Unwrap returns the fault.
 func (p *problem) Unwrap() error { return p.fault }
 
-// statuses are those that codes are told with. The others are faults of the request.
+// statuses maps codes to HTTP statuses. Other codes are faults of the request.
 var statuses = map[fault.Code]int{
 	fault.Unauthenticated: http.StatusUnauthorized,
 	fault.Forbidden:       http.StatusForbidden,
@@ -57,8 +57,8 @@ func statusOf(f *fault.Error) int {
 	return http.StatusBadRequest
 }
 
-// tell answers with a problem document (RFC 9457), whose members code, error, at,
-// next and retry_ms are those of the other dialects.
+// tell answers with a problem document (RFC 9457). Its members code, error, at, next and
+// retry_ms are those of the other dialects.
 func tell(w http.ResponseWriter, r *http.Request, p *problem) {
 	status := p.status
 	if status == 0 {
@@ -83,7 +83,7 @@ func tell(w http.ResponseWriter, r *http.Request, p *problem) {
 	}
 	if p.more != nil {
 		for k, v := range p.more.All() {
-			_ = d.SetKey(k, v) // a text
+			_ = d.SetKey(k, v) // k is a string
 		}
 	}
 	answer(w, r, status, "application/problem+json", d)
@@ -96,6 +96,6 @@ func answer(w http.ResponseWriter, r *http.Request, status int, mediaType string
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
-		_, _ = w.Write(body) // a peer that is gone is net/http's to notice
+		_, _ = w.Write(body) // net/http notices if the peer is gone
 	}
 }

@@ -10,20 +10,20 @@ import (
 	"github.com/dictwire/dictwire/internal/dialect"
 )
 
-// A request is one that is served. Those of HTTP/2 are served at once, each by a
-// goroutine of its own; others by that of the connection.
+// A request is an HTTP request in progress. Each request of HTTP/2 has a goroutine of its
+// own; those of HTTP/1 run on that of the connection.
 type request struct {
 	*conn
 	worker  *dialect.Worker
-	patient atomic.Bool // the peer may take its time for the answer
+	patient atomic.Bool // the peer may read the answer slowly
 }
 
 type requestKey struct{}
 
-// requestOf returns the request that is served.
+// requestOf returns the request of an http.Request.
 func requestOf(r *http.Request) *request { return r.Context().Value(requestKey{}).(*request) }
 
-// Each request is noted, so that a connection ends after all of its own.
+// each counts the requests of a connection, so that it ends after all of them.
 func (d *web) each(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := r.Context().Value(connKey{}).(open).conn
@@ -36,7 +36,7 @@ func (d *web) each(next http.Handler) http.Handler {
 			rc := http.NewResponseController(w)
 			w = &stream{w, rc, q}
 			defer c.end()
-			defer func() { _ = rc.SetWriteDeadline(time.Now().Add(answerTime)) }() // of what is left of the answer
+			defer func() { _ = rc.SetWriteDeadline(time.Now().Add(answerTime)) }() // for the rest of the answer
 		}
 		defer func() {
 			if c.taken {
@@ -45,14 +45,14 @@ func (d *web) each(next http.Handler) http.Handler {
 		}()
 		ctx, done := lasting(r, c)
 		defer done()
-		next.ServeHTTP(w, r.WithContext(context.WithValue(ctx, requestKey{}, q))) //nolint:contextcheck // it is made of the request's
+		next.ServeHTTP(w, r.WithContext(context.WithValue(ctx, requestKey{}, q))) //nolint:contextcheck // derived from the request's
 	})
 }
 
-// lasting returns the context of a request. net/http takes the end of what a peer of
-// HTTP/1 says for the peer's, who may have half-closed and wait for the answer: all of the
-// request has come then, and only one who follows is taken to be gone, or who has a filter,
-// of which a long search may give nothing.
+// lasting returns the context of a request. When a peer of HTTP/1 half-closes the
+// connection, net/http cancels the request, although the peer may be waiting for the
+// answer. Since the whole request has arrived by then, the cancellation is ignored, except
+// for a read that follows or has a filter: those may run for long without writing anything.
 func lasting(r *http.Request, c *conn) (_ context.Context, done func()) {
 	if q := r.URL.Query(); r.ProtoMajor > 1 || q.Has("follow") || q.Has("filter") {
 		return r.Context(), func() {}
@@ -65,19 +65,19 @@ func lasting(r *http.Request, c *conn) (_ context.Context, done func()) {
 	}
 }
 
-// answerTime is how long the end of an answer may take that a peer of HTTP/2 does not
-// read.
+// answerTime is how long the end of an answer may take if a peer of HTTP/2 does not read
+// it.
 const answerTime = 10 * time.Second
 
-// A stream is what a request of HTTP/2 is answered on. The peer lets it go on, so that a
-// write may wait though others of the connection do not.
+// A stream is the answer to a request of HTTP/2. Flow control may block its writes without
+// blocking the other streams of the connection.
 type stream struct {
 	http.ResponseWriter
 	rc *http.ResponseController
 	q  *request
 }
 
-// Unwrap is for [http.ResponseController].
+// Unwrap supports [http.ResponseController].
 func (s *stream) Unwrap() http.ResponseWriter { return s.ResponseWriter }
 
 // Write implements [http.ResponseWriter].
@@ -86,19 +86,18 @@ func (s *stream) Write(p []byte) (int, error) {
 	return s.ResponseWriter.Write(p)
 }
 
-// FlushError is for [http.ResponseController].
+// FlushError supports [http.ResponseController].
 func (s *stream) FlushError() error {
 	defer s.wait()()
 	return s.rc.Flush()
 }
 
-// wait ends a write that the peer lets wait for too long, until the returned function is
-// called.
+// wait starts a time-out for a write that the peer blocks; stop ends it.
 func (s *stream) wait() (stop func()) {
 	return s.q.dw.Await(s.q.patient.Load(), func() { _ = s.rc.SetWriteDeadline(time.Unix(1, 0)) })
 }
 
-// begin reports whether another request may be served.
+// begin reports whether another request may start, and counts it.
 func (c *conn) begin() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -109,18 +108,18 @@ func (c *conn) begin() bool {
 	return true
 }
 
-// end undoes begin.
+// end is the counterpart of begin.
 func (c *conn) end() { c.requests.Done() }
 
-// finish waits for all requests, and for what net/http still reads and writes: nobody
-// uses the connection any more.
+// finish waits for all requests, and for reads and writes of net/http. After it, nothing
+// uses the connection.
 func (c *conn) finish() {
 	c.mu.Lock()
 	c.over = true
 	c.mu.Unlock()
-	c.reading.Lock()          // a read ends at once: see Close
-	c.reading.Unlock()        //nolint:staticcheck // it has ended
-	if !c.writing.TryLock() { // nobody waits for what is written
+	c.reading.Lock()          // a read has ended or ends at once: see Close
+	c.reading.Unlock()        //nolint:staticcheck // waited for the read
+	if !c.writing.TryLock() { // a blocked write; nobody needs its result
 		c.dw.End(net.ErrClosed)
 		c.writing.Lock()
 	}
@@ -128,7 +127,7 @@ func (c *conn) finish() {
 	c.requests.Wait()
 }
 
-// setPatient says whether the peer of a request may take its time for the answer.
+// setPatient sets whether the peer may read the answer slowly.
 func (q *request) setPatient(is bool) {
 	q.patient.Store(is)
 	q.patience.Lock()

@@ -14,7 +14,7 @@ import (
 
 const connectPath = "/v1/connect"
 
-// connect makes a WebSocket of the connection. [web.Serve] goes on with it.
+// connect upgrades the connection to a WebSocket, which [web.Serve] then serves.
 func (d *web) connect(w http.ResponseWriter, r *http.Request) error {
 	bad := func(status int, text, hint string) error {
 		return &problem{status: status, fault: &fault.Error{Code: fault.Unsupported, At: -1, Text: text, Hint: hint}}
@@ -23,7 +23,7 @@ func (d *web) connect(w http.ResponseWriter, r *http.Request) error {
 		return bad(http.StatusBadRequest, "WebSocket is not served within HTTP/2", "connect with HTTP/1.1")
 	}
 	if r.Header.Get("Sec-Fetch-Site") != "" && r.Header.Get("Origin") == "" {
-		return &problem{fault: &fault.Error{Code: fault.Forbidden, At: -1, Text: "a browser that does not say which page asks"}}
+		return &problem{fault: &fault.Error{Code: fault.Forbidden, At: -1, Text: "the browser did not say which page sent the request"}}
 	}
 	token, err := d.tokenOf(r)
 	if err != nil {
@@ -63,7 +63,7 @@ type socket struct {
 	token string // of the request
 }
 
-// serve serves the native session within the WebSocket.
+// serve runs the native session in the WebSocket.
 func (s *socket) serve(ctx context.Context, d dialect.Dialect, c *dialect.Conn, in dialect.Intake) error {
 	c.Wrap(s.Conn)
 	err := d.Serve(ctx, c, tokened{in, s.token})
@@ -78,8 +78,8 @@ func (s *socket) serve(ctx context.Context, d dialect.Dialect, c *dialect.Conn, 
 	return err
 }
 
-// closeCodes are those with which a WebSocket is closed after a fault. After others it
-// is [websocket.StatusPolicy].
+// closeCodes maps faults to the codes that close a WebSocket. For others it is
+// [websocket.StatusPolicy].
 var closeCodes = map[fault.Code]uint16{
 	fault.Shutdown:    websocket.StatusGoingAway,
 	fault.TooLarge:    websocket.StatusTooLarge,
@@ -87,8 +87,8 @@ var closeCodes = map[fault.Code]uint16{
 	fault.Unavailable: websocket.StatusTryAgain,
 }
 
-// A tokened intake opens sessions that name no token with that of a request, since a
-// program may have set a header where it can.
+// A tokened intake uses the token of the HTTP request for sessions that name none, for
+// programs that can set headers.
 type tokened struct {
 	dialect.Intake
 	token string

@@ -1,19 +1,18 @@
-// Package web is the dialect of HTTP: dictionaries are posted to topics and read from
-// them.
+// Package web is the HTTP dialect: dictionaries are posted to topics and read from them.
 //
 //	POST /v1/topics/{topic}   one dictionary, an array or a sequence, in any format
-//	GET  /v1/topics/{topic}   what is stored and, with follow, what comes
-//	DELETE /v1/topics/{topic} the oldest of what is stored
-//	POST /v1/cursors/{name}   a reader's position
+//	GET  /v1/topics/{topic}   stored records and, with follow, new ones
+//	DELETE /v1/topics/{topic} delete the oldest records
+//	POST /v1/cursors/{name}   save a reader's position
 //	POST /v1/cursors/{name}/reset, /v1/backup
-//	GET  /v1/connect          a WebSocket that holds a native session
+//	GET  /v1/connect          a WebSocket with a native session
 //	POST /v1/login, /v1/logout  a cookie for a page's EventSource and WebSocket
 //	GET  /v1/topics, /v1/cursors, /v1/producers, /v1/status, /healthz, /readyz
-//	GET  /                    to browsers, a page that shows what arrives
+//	GET  /                    for browsers, a page that shows what arrives
 //
-// docs/protocol.md specifies it. Requests are parsed by net/http, over the connection
-// that was sniffed. Each opens a session of its own; what is said about memory, time
-// and silent peers holds for it as for every other connection.
+// docs/protocol.md specifies it. net/http parses the requests, on the sniffed connection.
+// Each request opens a session of its own. The limits on memory, time and silent peers
+// apply as for any other connection.
 package web
 
 import (
@@ -31,23 +30,23 @@ import (
 const (
 	name = "http"
 
-	maxHeader  = 16 << 10         // bytes of a request's head
-	headerTime = 10 * time.Second // that it may take
-	idleTime   = 2 * time.Minute  // between requests, at most
+	maxHeader  = 16 << 10         // bytes of a request's header
+	headerTime = 10 * time.Second // for a request's header
+	idleTime   = 2 * time.Minute  // between requests
 
-	// Of a connection of HTTP/2.
+	// Limits of a connection of HTTP/2.
 	maxStreams  = 100
-	headerTable = 4 << 10  // bytes of memory of either side's headers (RFC 7541)
-	window      = 64 << 10 // bytes of bodies that have come and nobody has asked for
+	headerTable = 4 << 10  // bytes of memory for the header table of either side (RFC 7541)
+	window      = 64 << 10 // bytes of bodies that have arrived and were not read yet
 )
 
-// Options are what the dialect has of its own.
+// Options configures the dialect.
 type Options struct {
-	AllowOrigins []string        // whose pages may use it
-	Filters      dialect.Filters // nil: there are none
+	AllowOrigins []string        // origins whose pages may use the server
+	Filters      dialect.Filters // nil: no filters
 }
 
-// Kind returns the dialect with options. The error says which origin is none.
+// Kind returns the dialect with options. The error lists invalid origins.
 func Kind(o Options) (dialect.Kind, error) {
 	g, err := newGuard(o.AllowOrigins)
 	return dialect.Kind{
@@ -60,9 +59,9 @@ func Kind(o Options) (dialect.Kind, error) {
 type web struct {
 	dialect.Config
 	server  *http.Server
-	native  dialect.Dialect // within a WebSocket
+	native  dialect.Dialect // for WebSockets
 	guard   *guard
-	filters dialect.Filters // nil: there are none
+	filters dialect.Filters // nil: no filters
 	keys    keys
 	logins  logins
 }
@@ -71,7 +70,7 @@ func newWeb(c dialect.Config, g *guard, filters dialect.Filters) *web {
 	d := &web{Config: c, native: native.Kind.New(c), guard: g, filters: filters}
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
-	protocols.SetUnencryptedHTTP2(true) // within TLS, too, which is below
+	protocols.SetUnencryptedHTTP2(true) // over TLS as well, which is a layer below
 	d.server = &http.Server{
 		Protocols: &protocols,
 		HTTP2: &http.HTTP2Config{
@@ -85,7 +84,7 @@ func newWeb(c dialect.Config, g *guard, filters dialect.Filters) *web {
 		ReadHeaderTimeout: headerTime,
 		IdleTimeout:       idleTime,
 		MaxHeaderBytes:    maxHeader,
-		ErrorLog:          slog.NewLogLogger(slog.DiscardHandler, slog.LevelError), // faults are the peer's, and panics are told by Serve
+		ErrorLog:          slog.NewLogLogger(slog.DiscardHandler, slog.LevelError), // faults are the peer's, and Serve reports panics
 		BaseContext:       func(l net.Listener) context.Context { return l.(*conn).ctx },
 		ConnContext:       func(ctx context.Context, nc net.Conn) context.Context { return context.WithValue(ctx, connKey{}, nc) },
 		ConnState: func(nc net.Conn, state http.ConnState) {
@@ -93,7 +92,7 @@ func newWeb(c dialect.Config, g *guard, filters dialect.Filters) *web {
 			if state == http.StateClosed {
 				close(c.done)
 			}
-			if state == http.StateHijacked { // its handler has not ended yet
+			if state == http.StateHijacked { // its handler is still running
 				c.taken = true
 			}
 		},
@@ -109,7 +108,7 @@ func (d *web) Serve(ctx context.Context, c *dialect.Conn, in dialect.Intake) err
 	nc := &conn{Conn: c.Hijack(), dw: c, in: in, ctx: ctx, unlistened: make(chan struct{}), done: make(chan struct{})}
 	c.SetPatient(false)
 	err := d.server.Serve(nc)
-	if !nc.accepted { // the server has ended
+	if !nc.accepted { // the server was closed
 		return dialect.ErrDrained
 	}
 	<-nc.done
@@ -123,10 +122,10 @@ func (d *web) Serve(ctx context.Context, c *dialect.Conn, in dialect.Intake) err
 	return errors.Join(err, nc.failure)
 }
 
-// Shutdown waits for the requests that are under way. See [dialect.Dialect].
+// Shutdown waits for the requests in progress. See [dialect.Dialect].
 func (d *web) Shutdown(ctx context.Context) error { return d.server.Shutdown(ctx) }
 
-// handler returns what serves all requests.
+// handler returns the handler of all requests.
 func (d *web) handler() http.Handler {
 	mux := http.NewServeMux()
 	for path, by := range d.routes() {
@@ -139,7 +138,7 @@ func (d *web) handler() http.Handler {
 	return d.each(d.guarded(mux))
 }
 
-// routes are what is served, by path and method. openapi.json describes them.
+// routes maps paths to their methods. openapi.json describes them.
 func (d *web) routes() map[string]methods {
 	return map[string]methods{
 		"/healthz":                 {http.MethodGet: d.health},
