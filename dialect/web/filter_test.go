@@ -122,7 +122,7 @@ func TestFilter(t *testing.T) {
 		{"nope", "", 400, `"filter: function not defined: nope/0","code":"malformed"}`},
 		{"input", "", 400, "input(s)/0 is not allowed"},
 		{`import "a" as a; .`, "", 400, "cannot load module"},
-		{strings.Repeat(".n|", 1366), "", 400, "filter: 4098 bytes are more than 4096"},
+		{strings.Repeat(".n|", 1366), "", 400, "filter: 4098 bytes, want at most 4096"},
 		{"", "", 400, "filter: want a jq expression"},
 		{".", "&topic=x", 400, "at most once"},
 		{"env", "&limit=1", 200, "{}\n"},
@@ -370,7 +370,7 @@ func TestFiltersAtOnce(t *testing.T) {
 			switch {
 			case err != nil:
 				t.Error(err)
-			case r.StatusCode == http.StatusServiceUnavailable && (r.Header.Get("Retry-After") != "1" || !strings.Contains(text, "4 filters of yours run, and no more may at once")):
+			case r.StatusCode == http.StatusServiceUnavailable && (r.Header.Get("Retry-After") != "1" || !strings.Contains(text, "all 4 of your filters are in use")):
 				t.Errorf("%v %s", r.Header, text)
 			case r.StatusCode == http.StatusBadRequest && !strings.Contains(text, "the filter takes longer than 2s; from="):
 				t.Error(text)

@@ -72,7 +72,7 @@ func testJQ(t *testing.T, b *browser) {
 		{".age ) .x", `filter: unexpected token ")", at byte 6`},
 		{"nope", "filter: function not defined: nope/0"},
 		{".age; .name", `filter: unexpected token ";", at byte 5`},
-		{strings.Repeat("1,", 2100) + "1", "filter: 4201 bytes are more than 4096"},
+		{strings.Repeat("1,", 2100) + "1", "filter: 4201 bytes, want at most 4096"},
 		{"def f: f; f", "the record at X: the filter takes longer than 2s; from=X goes on after it"},
 	} {
 		tab.expect(c.expression, fmt.Sprintf(`

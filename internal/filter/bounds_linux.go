@@ -10,25 +10,25 @@ import (
 )
 
 const (
-	niceness = 10 // beside the server's
+	niceness = 10 // relative to the server's priority
 	files    = 8
 
-	// slack is addresses that the runtime wants to know of its heap, which it reserves 64 MiB
-	// at a time, and for the stacks of threads, of 8 MiB where glibc makes them.
+	// slack is address space for the runtime: for its heap, which it reserves 64 MiB at a
+	// time, and for thread stacks, which glibc makes 8 MiB each.
 	slack = 48 << 20
 )
 
-// confine lets the system bound this process for good: memory, files, dumps. Two limits
-// bound memory. RLIMIT_DATA counts what the runtime maps of the addresses that it has
-// reserved; but Linux does not count what is mapped over a reservation until the next
-// mapping, so that one large value would pass. RLIMIT_AS counts the reservations.
+// confine permanently limits the resources of this process: memory, files, core dumps. It
+// takes two limits to bound memory. RLIMIT_DATA counts what the runtime maps within its
+// reservations, but Linux counts that only at the next mapping, so one large value could
+// exceed it. RLIMIT_AS counts the reservations.
 func confine() error {
 	size, data, err := mapped()
 	if err != nil {
 		return err
 	}
-	// Where the system wants memory back, it is to end this process; and others go first.
-	// Neither bounds anything, and a sandbox may forbid both.
+	// Prefer this process to others when the system runs out of memory or processors. A
+	// sandbox may forbid both; neither is a limit.
 	_ = os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0)
 	threads, _ := os.ReadDir("/proc/self/task")
 	for _, t := range threads {
@@ -53,8 +53,8 @@ func confine() error {
 	return nil
 }
 
-// mapped returns how many bytes of addresses the process has, and how many of them count
-// for RLIMIT_DATA.
+// mapped returns the size of the address space, and how much of it counts towards
+// RLIMIT_DATA.
 func mapped() (size, data uint64, err error) {
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 
 const watchEvery = 5 * time.Millisecond
 
-// confine watches the memory of this process, which the system does not bound. A single
-// value may be larger for the moment until it is seen.
+// confine watches the memory of this process, which the system can't limit. A single value
+// may exceed the limit for a moment, until it is noticed.
 func confine() error {
 	sample := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
 	used := func() uint64 {

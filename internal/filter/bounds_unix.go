@@ -4,7 +4,7 @@ package filter
 
 import "syscall"
 
-// bound lets the system bound what it can.
+// bound sets the limits that the system supports.
 func bound() error {
 	return syscall.Setrlimit(syscall.RLIMIT_CORE, &syscall.Rlimit{})
 }

@@ -1,6 +1,6 @@
-// Package filter runs expressions of the language jq on dictionaries: in the process of
-// whoever reads ([Expression]), or, where the expression is somebody else's, in a process
-// of its own that the system bounds ([Filters], [Work]).
+// Package filter runs jq expressions on dictionaries: in the process of the reader
+// ([Expression]) or, if the expression comes from somebody else, in a process with limits
+// of its own ([Filters], [Work]).
 //
 // docs/decisions/017-a-filter-in-a-process-of-its-own.md has the reasons.
 package filter
@@ -18,8 +18,8 @@ import (
 	"github.com/dictwire/dictwire/internal/substitute"
 )
 
-// An Expression is one of jq that was compiled. It knows no environment, no modules and no
-// other input than the dictionary that it is given.
+// An Expression is a compiled jq expression. It has no access to the environment, to
+// modules or to any input other than its dictionary.
 type Expression struct{ code *gojq.Code }
 
 // Compile compiles an expression. The error may be a [*gojq.ParseError], which has the
@@ -36,9 +36,9 @@ func Compile(text string) (*Expression, error) {
 	return &Expression{code}, nil
 }
 
-// Run yields what the expression makes of a dictionary: the same one where it selects it,
-// another dictionary within the limits, or any other value that jq has. An error is the
-// last that is yielded.
+// Run yields the results of the expression for a dictionary: the same dictionary if it was
+// selected, another one within the limits, or any other jq value. An error ends the
+// sequence.
 func (e *Expression) Run(ctx context.Context, d *dict.Dict, limits codec.Limits) iter.Seq2[any, error] {
 	return func(yield func(any, error) bool) {
 		in := jqObject(d.Value())
@@ -75,10 +75,10 @@ func (e *Expression) Run(ctx context.Context, d *dict.Dict, limits codec.Limits)
 	}
 }
 
-// Marshal returns a value that is no dictionary, as [Expression.Run] yields it, as JSON.
+// Marshal returns the JSON of a result of [Expression.Run] that is not a dictionary.
 func Marshal(v any) ([]byte, error) { return gojq.Marshal(v) }
 
-// madeByJQ returns an object of jq as a dictionary.
+// madeByJQ converts a jq object to a dictionary.
 func madeByJQ(object map[string]any, limits codec.Limits) (*dict.Dict, error) {
 	text, err := gojq.Marshal(object)
 	if err != nil {
@@ -87,8 +87,8 @@ func madeByJQ(object map[string]any, limits codec.Limits) (*dict.Dict, error) {
 	return json.Codec{}.Decode(text, limits)
 }
 
-// jqValue returns a value as jq has it: what it lacks is what [substitute.Of]
-// writes for it.
+// jqValue converts a value for jq. Types that jq lacks become what [substitute.Of] writes
+// for them.
 func jqValue(v dict.Value) any {
 	switch v.Kind() {
 	case dict.KindNull:
@@ -124,8 +124,8 @@ func jqValue(v dict.Value) any {
 	}
 }
 
-// jqObject returns a dict as jq has it. Where keys would become the same, it is
-// what [json.Render] writes for that.
+// jqObject converts a dict for jq. If keys would collide, it has the keys that
+// [json.Render] writes in that case.
 func jqObject(v dict.Value) map[string]any {
 	object := make(map[string]any, v.Len())
 	var pairs []any

@@ -20,29 +20,29 @@ import (
 	"github.com/dictwire/dictwire/internal/dialect"
 )
 
-// Command is the argument with which the program is a worker, where it has [Work] run.
+// Command is the argument that makes the program a worker: it must then call [Work].
 const Command = "filter-worker"
 
 const (
 	// RecordTime is how long an expression may take for a record.
 	RecordTime = 2 * time.Second
 
-	// environment is all that a worker has of one. Where it is linked with glibc, each thread
-	// would reserve 64 MiB for its own, which the bound of its addresses does not have.
+	// environment is the whole environment of a worker. With glibc, each thread would
+	// otherwise reserve 64 MiB for an arena, which RLIMIT_AS does not allow.
 	environment = "MALLOC_ARENA_MAX=1"
 
-	startTime  = 10 * time.Second // that a worker may take to take the expression
-	endTime    = time.Second      // that the standard error of a worker may be open after it
-	maxSaid    = 2 << 10          // bytes of that which are kept
-	retryAfter = time.Second      // until there may be a place again
+	startTime  = 10 * time.Second // for a worker to start and compile the expression
+	endTime    = time.Second      // how long the standard error of a worker may stay open after it has ended
+	maxSaid    = 2 << 10          // bytes of standard error that are kept
+	retryAfter = time.Second      // until a place may be free
 )
 
-// Filters starts workers, each a process of this program.
+// Filters starts workers. Each is a process of this program.
 type Filters struct {
 	max, maxOwned int
 
-	// starting is held while a worker starts, which takes a processor for some 20 ms, before
-	// it yields to the server: so no more than one is taken, however many want to start.
+	// starting is held while a worker starts. That keeps a processor busy for about 20 ms
+	// before the worker lowers its priority, so only one may start at a time.
 	starting chan struct{}
 
 	mu    sync.Mutex
@@ -52,12 +52,13 @@ type Filters struct {
 
 var _ dialect.Filters = (*Filters)(nil)
 
-// New returns what runs at most so many workers at once, half of them for one owner.
+// New returns Filters that run at most the given number of workers, and half as many for
+// one owner.
 func New(most int) *Filters {
 	return &Filters{max: most, maxOwned: (most + 1) / 2, owned: map[string]int{}, starting: make(chan struct{}, 1)}
 }
 
-// take takes a place for a worker, or returns why there is none.
+// take reserves a place for a worker, or returns why there is none.
 func (f *Filters) take(owner string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -66,9 +67,9 @@ func (f *Filters) take(owner string) error {
 	}
 	switch {
 	case f.all >= f.max:
-		return refused("%d filters run, and no more may at once", f.max)
+		return refused("all %d filters are in use", f.max)
 	case f.owned[owner] >= f.maxOwned:
-		return refused("%d filters of yours run, and no more may at once", f.maxOwned)
+		return refused("all %d of your filters are in use", f.maxOwned)
 	}
 	f.all++
 	f.owned[owner]++
@@ -87,7 +88,7 @@ func (f *Filters) give(owner string) {
 // Start implements [dialect.Filters].
 func (f *Filters) Start(ctx context.Context, owner, expression string) (dialect.Filter, error) {
 	if len(expression) > MaxExpression {
-		return nil, &dialect.ExpressionError{Text: fmt.Sprintf("%d bytes are more than %d", len(expression), MaxExpression), Offset: -1}
+		return nil, &dialect.ExpressionError{Text: fmt.Sprintf("%d bytes, want at most %d", len(expression), MaxExpression), Offset: -1}
 	}
 	if err := f.take(owner); err != nil {
 		return nil, err
@@ -100,7 +101,7 @@ func (f *Filters) Start(ctx context.Context, owner, expression string) (dialect.
 	return p, nil
 }
 
-// begin starts a worker that has a place.
+// begin starts a worker, whose place is reserved.
 func (f *Filters) begin(ctx context.Context, p *process, expression string) error {
 	select {
 	case f.starting <- struct{}{}:
@@ -114,8 +115,8 @@ func (f *Filters) begin(ctx context.Context, p *process, expression string) erro
 	return p.compile(expression)
 }
 
-// program returns the file of this program: on Linux that which runs, whatever has taken
-// its place.
+// program returns the path of this program. On Linux it works even if the file has been
+// replaced.
 func program() (string, error) {
 	if runtime.GOOS == "linux" {
 		return "/proc/self/exe", nil
@@ -123,23 +124,23 @@ func program() (string, error) {
 	return os.Executable()
 }
 
-// A process is the server's end of a worker.
+// A process is a worker, seen from the server.
 type process struct {
 	give func()
 
 	cmd  *exec.Cmd
 	in   io.WriteCloser
 	out  *bufio.Reader
-	said said // on its standard error
+	said said // the worker's standard error
 
-	head  []byte // of what is sent
+	head  []byte // of the message to send
 	made  dialect.Filtered
-	text  []byte // of what was made
+	text  []byte // of the last results
 	late  *time.Timer
 	tardy atomic.Bool // it took too long
 
 	ending sync.Once
-	ended  error // as [exec.Cmd.Wait] has it
+	ended  error // the error of [exec.Cmd.Wait]
 }
 
 func (p *process) start(ctx context.Context) error {
@@ -166,7 +167,7 @@ func (p *process) start(ctx context.Context) error {
 	return nil
 }
 
-// compile gives the worker its expression.
+// compile sends the expression to the worker.
 func (p *process) compile(expression string) error {
 	_, err := p.in.Write(appendText(nil, expression))
 	if err == nil {
@@ -186,7 +187,7 @@ func (p *process) compile(expression string) error {
 	return p.fault(err)
 }
 
-// refused returns why the worker does not take the expression.
+// refused returns the worker's error for the expression.
 func (p *process) refused() error {
 	offset, err := readNumber(p.out, MaxExpression+1)
 	if err != nil {
@@ -232,14 +233,14 @@ func (p *process) Receive() (dialect.Filtered, error) {
 	return p.made, nil
 }
 
-// expire ends a worker that takes too long.
+// expire kills a worker that takes too long.
 func (p *process) expire() {
 	p.tardy.Store(true)
-	_ = p.cmd.Process.Kill() // it may have ended
+	_ = p.cmd.Process.Kill() // it may have ended already
 }
 
-// Close implements [dialect.Filter]: it ends the worker, waits for it, and gives its place
-// back.
+// Close implements [dialect.Filter]. It kills the worker, waits for it, and frees its
+// place.
 func (p *process) Close() {
 	p.ending.Do(func() {
 		defer p.give()
@@ -247,19 +248,18 @@ func (p *process) Close() {
 			return
 		}
 		p.late.Stop()
-		_ = p.cmd.Process.Kill() // it may have ended
+		_ = p.cmd.Process.Kill() // it may have ended already
 		p.ended = p.cmd.Wait()
 	})
 }
 
-// fault returns why no more comes from a worker: what of its bounds it has met, where it
-// has met one.
+// fault returns why a worker has stopped: the limit that it exceeded, if there is one.
 func (p *process) fault(err error) error {
 	if errors.Is(err, errWire) {
 		p.Close()
-		return failed("the filter answers nonsense", err)
+		return failed("the filter violated the protocol", err)
 	}
-	settle := time.AfterFunc(endTime, func() { _ = p.cmd.Process.Kill() }) // it has closed its output, and is about to end
+	settle := time.AfterFunc(endTime, func() { _ = p.cmd.Process.Kill() }) // normally it has closed its output and is about to exit
 	p.ending.Do(func() {
 		defer p.give()
 		p.ended = p.cmd.Wait()
@@ -279,18 +279,18 @@ func (p *process) fault(err error) error {
 	}
 }
 
-// failed is a fault of the server.
+// failed returns an internal fault.
 func failed(text string, err error) error {
 	return &fault.Error{Code: fault.Internal, At: -1, Text: text, Err: err}
 }
 
-// said is the beginning of what a worker says on its standard error.
+// said keeps the beginning of a worker's standard error.
 type said struct {
 	mu   sync.Mutex
 	text bytes.Buffer // guarded by mu
 }
 
-// Write implements [io.Writer]: it takes everything, and keeps some.
+// Write implements [io.Writer]. It never fails.
 func (s *said) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

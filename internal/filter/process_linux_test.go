@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// What would take the machine is ended by the system or the clock, and the worker's memory
-// stays below its bound until then.
+// The system or the clock ends whatever would exhaust the machine, and until then the
+// worker's memory stays below its limit.
 func TestBounds(t *testing.T) {
 	const (
 		memory = "the filter needs more than 128 MiB of memory"
@@ -62,7 +62,7 @@ func TestBounds(t *testing.T) {
 	all.Wait()
 }
 
-// A worker that gets no time of the processor is ended by the server's clock.
+// The server's clock ends a worker that gets no processor time.
 func TestStopped(t *testing.T) {
 	p := begin(t, ".")
 	if err := syscall.Kill(p.cmd.Process.Pid, syscall.SIGSTOP); err != nil {

@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// begin starts a worker, which is to be gone at the end.
+// begin starts a worker, which must be gone at the end of the test.
 func begin(t *testing.T, expression string) *process {
 	t.Helper()
 	f, err := New(2).Start(t.Context(), "me", expression)
@@ -46,7 +46,7 @@ func begin(t *testing.T, expression string) *process {
 	return p
 }
 
-// one sends a record and returns what is made of it, as text.
+// one sends a record and returns the results as text.
 func one(t *testing.T, f dialect.Filter, format, record string) string {
 	t.Helper()
 	if err := f.Send(format, []uint32{uint32(len(record))}, []byte(record)); err != nil {
@@ -70,8 +70,8 @@ func told(made dialect.Filtered) string {
 	return strings.Join(all, ", ")
 }
 
-// A worker makes of records what the expression says, and knows nothing of the server: no
-// environment, no other input, no modules, no files.
+// A worker evaluates its expression, and has no access to anything else: no environment,
+// other input, modules or files.
 func TestWorker(t *testing.T) {
 	t.Setenv("DICTWIRE_SECRET", "s3cret")
 	for _, c := range []struct{ expression, record, want string }{
@@ -81,17 +81,17 @@ func TestWorker(t *testing.T) {
 		{"{b: .a}", `{"a":1}`, `dictionary {"b":1}`},
 		{".a", `{"a":1e400}`, `value "1E+400"`},
 		{".a, null, [.a]", `{"a":36893488147419103232}`, `value 36893488147419103232, value null, value [36893488147419103232]`},
-		{".a", `{"a":1,"a":2}`, "value 2"}, // as a server stores it that is told to
+		{".a", `{"a":1,"a":2}`, "value 2"}, // as stored by a server that allows it
 		{".a.b", `{"a":1}`, "? expected an object but got: number (1)"},
 		{"env, $ENV", `{}`, "dictionary {}, dictionary {}"},
 		{`env | tojson`, `{}`, `value "{}"`},
 		{"[0 | localtime | mktime]", `{}`, "value [0]"},
-		{`"x" * 2000000`, `{}`, "? what it makes is no dictionary or value of at most 1048576 bytes and 128 levels (too_large)"},
+		{`"x" * 2000000`, `{}`, "? its result is not a value of at most 1048576 bytes and 128 levels (too_large)"},
 		{"repeat(.)", `{"a":1}`, "? more than 1000 results, or 1048576 bytes of them"},
 		{"range(infinite)", `{"a":1}`, "? more than 1000 results, or 1048576 bytes of them"},
 		{"[limit(1000; repeat(1))] | length", `{"a":1}`, "value 1000"},
-		{"reduce range(200) as $i (.; [.])", `{}`, "? what it makes is no dictionary or value of at most 1048576 bytes and 128 levels (too_deep)"},
-		{"reduce range(200) as $i (.; {a: .})", `{}`, "? what it makes is no dictionary or value of at most 1048576 bytes and 128 levels (too_deep)"},
+		{"reduce range(200) as $i (.; [.])", `{}`, "? its result is not a value of at most 1048576 bytes and 128 levels (too_deep)"},
+		{"reduce range(200) as $i (.; {a: .})", `{}`, "? its result is not a value of at most 1048576 bytes and 128 levels (too_deep)"},
 		{"halt_error", `{}`, "? "},
 	} {
 		p := begin(t, c.expression)
@@ -126,7 +126,7 @@ func TestWorker(t *testing.T) {
 		{`import "/etc/passwd" as $p; $p`, `cannot load module: "/etc/passwd"`, -1},
 		{`"m" | modulemeta`, "", -1},
 		{strings.Repeat("[", 2000) + strings.Repeat("]", 2000), "", 0},
-		{strings.Repeat(".a|", 2000), "6000 bytes are more than 4096", -1},
+		{strings.Repeat(".a|", 2000), "6000 bytes, want at most 4096", -1},
 	} {
 		f, err := New(1).Start(t.Context(), "", c.expression)
 		if err == nil {
@@ -145,7 +145,7 @@ func TestWorker(t *testing.T) {
 	}
 }
 
-// peakOf returns the most resident memory of a process until it ends.
+// peakOf returns the peak resident memory of a process.
 func peakOf(pid int, ended <-chan struct{}) (peak int) {
 	for {
 		select {
@@ -163,7 +163,7 @@ func peakOf(pid int, ended <-chan struct{}) (peak int) {
 	}
 }
 
-// The largest record that a server takes by default passes, whatever it holds.
+// The largest record that a server accepts by default can be filtered, whatever is in it.
 func TestLargeRecord(t *testing.T) {
 	p := begin(t, "select(.a | length > 0)")
 	for _, part := range []string{"1,", "{},", `{"a":1},`, `"",`, "[1.5],", `"` + strings.Repeat("x", 1000) + `",`} {
@@ -175,8 +175,8 @@ func TestLargeRecord(t *testing.T) {
 	}
 }
 
-// Records go through in any number, without a wait for each, and results of any size come
-// back: neither end waits for the other for ever.
+// Any number of records can be sent without waiting for results of any size: neither end
+// waits for the other forever.
 func TestPipeline(t *testing.T) {
 	p := begin(t, `if .n % 1000 == 0 then {n, big: ("x" * 300000)} elif .n % 2 == 0 then . else empty end`)
 	const n = 20_000
@@ -212,8 +212,8 @@ func TestPipeline(t *testing.T) {
 	}
 }
 
-// A worker ends with its request, with its server, and when it is killed; its place is free
-// then, and the others are served.
+// A worker ends with its request, with its server, and when it is killed. Its place is then
+// free, and other filters work.
 func TestEnds(t *testing.T) {
 	f := New(3)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -235,9 +235,9 @@ func TestEnds(t *testing.T) {
 		}
 	}
 	a, b := start(ctx, "a"), start(t.Context(), "a")
-	refused("a", "2 filters of yours run, and no more may at once")
+	refused("a", "all 2 of your filters are in use")
 	c := start(t.Context(), "b")
-	refused("c", "3 filters run, and no more may at once")
+	refused("c", "all 3 filters are in use")
 
 	cancel() // the request has ended
 	if _, err := a.Receive(); err == nil {
@@ -252,7 +252,7 @@ func TestEnds(t *testing.T) {
 	if got := one(t, noSend{b}, "json", "{}"); got != "! the filter's process has ended" {
 		t.Error(got)
 	}
-	start(t.Context(), "a").Close() // the place of the one that was killed
+	start(t.Context(), "a").Close() // the killed worker's place is free
 
 	if err := c.in.Close(); err != nil { // its server is gone
 		t.Fatal(err)
@@ -277,7 +277,7 @@ func (n noSend) Send(format string, lengths []uint32, data []byte) error {
 	return nil
 }
 
-// A worker whose server has gone while it computes spends no more than its time.
+// A worker whose server has gone while it computes uses no more than its processor time.
 func TestSpendsNoMore(t *testing.T) {
 	p := begin(t, "def f: f; f")
 	p.late.Stop()

@@ -6,5 +6,5 @@ import "time"
 
 func boundTime() {}
 
-// renewTime does nothing: the server's clock alone bounds the process.
+// renewTime does nothing: only the server's clock limits the process.
 func renewTime(time.Duration) {}

@@ -9,8 +9,7 @@ import (
 	"time"
 )
 
-// boundTime ends the process when the system says that it has spent its time, for which
-// the runtime alone would not end it.
+// boundTime ends the process on SIGXCPU, which the Go runtime alone would not do.
 func boundTime() {
 	spent := make(chan os.Signal, 1)
 	signal.Notify(spent, syscall.SIGXCPU)
@@ -20,13 +19,13 @@ func boundTime() {
 	}()
 }
 
-// renewTime has the system say (SIGXCPU) when the process has spent more time of the
-// processor than this from now on: its server does not end it, or is gone.
+// renewTime asks the system for a SIGXCPU after another d of processor time, in case the
+// server does not end the process, or is gone.
 func renewTime(d time.Duration) {
 	var used syscall.Rusage
 	var limit syscall.Rlimit
 	if syscall.Getrusage(syscall.RUSAGE_SELF, &used) != nil || syscall.Getrlimit(syscall.RLIMIT_CPU, &limit) != nil {
-		return // the server's clock bounds it, too
+		return // the server's clock is a limit, too
 	}
 	spent := time.Duration(used.Utime.Nano() + used.Stime.Nano())
 	limit.Cur = min(limit.Max, uint64((spent+d)/time.Second)+1)

@@ -10,40 +10,40 @@ import (
 	"github.com/dictwire/dictwire/internal/dialect"
 )
 
-// What the server and a worker say to each other. Lengths and numbers are varints.
+// The messages between the server and a worker. Lengths and numbers are varints.
 //
 //	server   length expression
-//	worker   0 | 1 offset+1 length text             the expression is taken, or is not
+//	worker   0 | 1 offset+1 length text             accepted, or refused
 //	server   length format, n, n × length, records  and so on
-//	worker   0 n, n × (kind [length JSON])           of each record, in order: what is made
-//	         | 1 length text                        of it, or why the expression fails
+//	worker   0 n, n × (kind [length JSON])           for each record, in order: its results
+//	         | 1 length text                        or the error of the expression
 const (
 	well  = 0
 	wrong = 1
 )
 
 const (
-	// MaxExpression is how long an expression may be, in bytes.
+	// MaxExpression is the longest expression, in bytes.
 	MaxExpression = 4 << 10
 
-	maxResults     = 1000    // of one record
-	maxResultBytes = 1 << 20 // of what is made of one record, as JSON
-	maxText        = 1 << 10 // bytes of why an expression fails
+	maxResults     = 1000    // results of one record
+	maxResultBytes = 1 << 20 // bytes of JSON of one record's results
+	maxText        = 1 << 10 // bytes of an error
 	maxFormat      = 32      // bytes of a format's name
-	maxChunk       = 1 << 20 // records that are sent at once
+	maxChunk       = 1 << 20 // records in a message
 	maxRecord      = 2 << 30 // bytes
 
 	ioBuffer = 64 << 10 // bytes
 )
 
-// errWire says that the other end says what it never should.
-var errWire = errors.New("filter: not what is said between a server and a filter")
+// errWire means that the other end violates the protocol.
+var errWire = errors.New("filter: protocol violation")
 
 func appendText[T string | []byte](dst []byte, text T) []byte {
 	return append(binary.AppendUvarint(dst, uint64(len(text))), text...)
 }
 
-// readNumber reads a number up to a bound.
+// readNumber reads a number of at most most.
 func readNumber(r *bufio.Reader, most uint64) (int, error) {
 	n, err := binary.ReadUvarint(r)
 	if err == nil && n > most {
@@ -52,7 +52,7 @@ func readNumber(r *bufio.Reader, most uint64) (int, error) {
 	return int(n), err
 }
 
-// readText appends a text of at most so many bytes.
+// readText appends a text of at most most bytes.
 func readText(dst []byte, r *bufio.Reader, most uint64) ([]byte, error) {
 	n, err := readNumber(r, most)
 	if err != nil {
@@ -68,7 +68,7 @@ func readAll(dst []byte, r *bufio.Reader, n int) ([]byte, error) {
 	return dst, err
 }
 
-// appendFiltered appends what is made of a record.
+// appendFiltered appends the results of a record.
 func appendFiltered(dst []byte, f dialect.Filtered) []byte {
 	if f.Failed != "" {
 		return appendText(append(dst, wrong), f.Failed)
@@ -83,8 +83,8 @@ func appendFiltered(dst []byte, f dialect.Filtered) []byte {
 	return dst
 }
 
-// readFiltered reads what is made of a record into f, whose memory it uses again. The
-// texts are appended to buf.
+// readFiltered reads the results of a record into f, whose memory it reuses. It appends
+// their texts to buf.
 func readFiltered(f *dialect.Filtered, buf []byte, r *bufio.Reader) (_ []byte, err error) {
 	f.Results, f.Failed = f.Results[:0], ""
 	is, err := r.ReadByte()

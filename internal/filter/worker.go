@@ -25,39 +25,38 @@ import (
 )
 
 const (
-	// Memory is how many bytes a worker may need beside what it has at its start.
+	// Memory is how many bytes a worker may use beyond those it has at the start.
 	Memory = 128 << 20
 
-	maxDepth   = 128                    // of what is made of a record
+	maxDepth   = 128                    // of a result
 	maxStack   = 64 << 20               // bytes of a goroutine's stack
-	cpuTime    = 3 * time.Second        // that a worker may spend until it is done with what it has begun
-	renewEvery = 250 * time.Millisecond // of that time
-	flushEvery = 100 * time.Millisecond // while there are records
+	cpuTime    = 3 * time.Second        // processor time for the work at hand
+	renewEvery = 250 * time.Millisecond // how often that time is renewed
+	flushEvery = 100 * time.Millisecond // how often results are flushed while there are records
 )
 
-// madeLimits are those of a value that is no dictionary, within one.
+// madeLimits are the limits of a result that is not a dictionary, wrapped in one.
 var madeLimits = codec.Limits{RecordBytes: maxResultBytes, Depth: maxDepth + 1}
 
-// stored are the codecs of what stores hold. What was stored although a key came twice is
-// read as the server does that allows it.
+// stored maps stored formats to their codecs. JSON may have duplicate keys, since some
+// servers allow them.
 var stored = map[string]codec.Codec{
 	json.Codec{}.Name():    json.Codec{DuplicateKeys: json.KeepLast},
 	cbor.Codec{}.Name():    cbor.Codec{},
 	msgpack.Codec{}.Name(): msgpack.Codec{},
 }
 
-// Work is a worker: it takes an expression and records from in, and writes what the
-// expression makes of them to out, until in ends. Before it reads anything, it lets the
-// system bound the process that it is.
+// Work runs a worker: it reads an expression and records from in, and writes the results to
+// out until in ends. Before it reads anything, it limits the resources of the process.
 func Work(in io.Reader, out io.Writer) error {
-	signal.Ignore(os.Interrupt) // of a terminal, for the server
+	signal.Ignore(os.Interrupt) // Ctrl-C in a terminal is for the server
 	time.Local = time.UTC
 	runtime.GOMAXPROCS(1)
 	debug.SetTraceback("none")
 	debug.SetMaxStack(maxStack)
 	debug.SetMemoryLimit(Memory * 3 / 4)
 	if err := confine(); err != nil {
-		return fmt.Errorf("filter: the system does not bound the process: %w", err)
+		return fmt.Errorf("filter: limiting the process: %w", err)
 	}
 	boundTime()
 	w := worker{in: bufio.NewReaderSize(in, ioBuffer), out: bufio.NewWriterSize(out, ioBuffer)}
@@ -68,13 +67,13 @@ func Work(in io.Reader, out io.Writer) error {
 	return err
 }
 
-// A worker runs an expression.
+// A worker evaluates an expression.
 type worker struct {
 	in  *bufio.Reader
 	out *bufio.Writer
 
 	expr *Expression
-	made dialect.Filtered // of one record
+	made dialect.Filtered // the results of a record
 	buf  []byte
 
 	renewed, flushed time.Time
@@ -120,7 +119,7 @@ func (w *worker) work() error {
 	}
 }
 
-// compile takes the expression, and says whether it can be used.
+// compile reads and compiles the expression, and answers whether it can be used.
 func (w *worker) compile() error {
 	text, err := readText(nil, w.in, MaxExpression)
 	if err != nil {
@@ -141,7 +140,7 @@ func (w *worker) compile() error {
 	return errors.Join(w.out.Flush(), io.EOF)
 }
 
-// run notes what the expression makes of a record.
+// run evaluates the expression for a record.
 func (w *worker) run(by codec.Codec, format string, record []byte) {
 	w.made.Results, w.made.Failed, w.buf = w.made.Results[:0], "", w.buf[:0]
 	w.renew()
@@ -154,7 +153,7 @@ func (w *worker) run(by codec.Codec, format string, record []byte) {
 		w.made.Failed = cut(err.Error())
 		return
 	}
-	total := 0 // bytes that the reader is given, without the first of the record itself
+	total := 0 // bytes that the reader gets, not counting the first copy of the record itself
 	for v, err := range w.expr.Run(context.Background(), d, codec.Limits{RecordBytes: maxResultBytes, Depth: maxDepth}) {
 		made := dialect.Result{Kind: dialect.Scalar}
 		switch is := v.(type) {
@@ -191,8 +190,8 @@ func (w *worker) run(by codec.Codec, format string, record []byte) {
 	}
 }
 
-// say writes what was made of a record. Before it waits for others, and from time to time,
-// the server has all of it.
+// say writes the results of a record. It flushes before the worker waits for more records,
+// and from time to time.
 func (w *worker) say(last bool) error {
 	w.buf = appendFiltered(w.buf[:0], w.made)
 	_, err := w.out.Write(w.buf)
@@ -205,7 +204,7 @@ func (w *worker) say(last bool) error {
 	return err
 }
 
-// renew gives the process time of the processor for what it begins.
+// renew renews the processor time of the process.
 func (w *worker) renew() {
 	if now := time.Now(); now.Sub(w.renewed) > renewEvery {
 		w.renewed = now
@@ -213,17 +212,17 @@ func (w *worker) renew() {
 	}
 }
 
-// why says why there are no results. A limit is named as one of what is made, not as one of
-// a record that comes.
+// why returns the text of an error. It states limits as limits of the results, not of the
+// record.
 func why(err error) string {
 	var syntax *codec.SyntaxError
 	if errors.As(err, &syntax) {
-		return fmt.Sprintf("what it makes is no dictionary or value of at most %d bytes and %d levels (%s)", maxResultBytes, maxDepth, syntax.Code)
+		return fmt.Sprintf("its result is not a value of at most %d bytes and %d levels (%s)", maxResultBytes, maxDepth, syntax.Code)
 	}
 	return cut(err.Error())
 }
 
-// cut returns a text as long as one may be.
+// cut shortens a text to the maximum.
 func cut(text string) string {
 	if text == "" {
 		return "it fails"
