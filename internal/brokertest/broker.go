@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// binary is the nats-server that tests/broker pins, built where it was not.
+// binary returns the nats-server that tests/broker pins, and builds it if necessary.
 var binary = sync.OnceValues(func() (string, error) {
 	root, err := exec.Command("go", "env", "GOMOD").Output()
 	if err != nil {
@@ -41,27 +41,27 @@ type Node struct {
 	tb     testing.TB
 	name   string
 	dir    string
-	config string // its file
-	always string // what that says, beside what it was told to
-	URL    string // where clients connect
+	config string // path of the configuration
+	always string // the fixed part of the configuration
+	URL    string // for clients
 	Host   *Host  // where it runs, or nil
 
-	monitor string // where it tells how it is
+	monitor string // URL of the monitoring endpoint
 
 	mu    sync.Mutex
-	cmd   *exec.Cmd     // guarded by mu: nil where it does not run
+	cmd   *exec.Cmd     // nil while it does not run; guarded by mu
 	ended chan struct{} // guarded by mu
 }
 
-// Cluster starts nodes, each with a directory of its own, that know each other. More is
-// what else their configuration says. They end with the test.
+// Cluster starts nodes that form a cluster, each with a directory of its own. more is added
+// to their configuration. They are stopped when the test ends.
 func Cluster(tb testing.TB, n int, more string) []*Node {
 	tb.Helper()
 	return ClusterIn(tb, tb.TempDir(), n, more)
 }
 
-// ClusterIn is Cluster with the nodes' directories in one that is there, and where there
-// are hosts, one node on each.
+// ClusterIn is Cluster with the nodes' directories in dir and, if there are hosts, one node
+// on each host.
 func ClusterIn(tb testing.TB, dir string, n int, more string, hosts ...*Host) []*Node {
 	tb.Helper()
 	at := func(i, port int) string {
@@ -112,17 +112,17 @@ func (n *Node) write(more string) {
 	}
 }
 
-// Configure changes what else the node's configuration says, while it runs.
+// Configure replaces more in the configuration of a running node.
 func (n *Node) Configure(more string) {
 	n.tb.Helper()
 	n.write(more)
 	n.Signal(syscall.SIGHUP)
 }
 
-// Synced makes nodes sync before they answer. It stands at the beginning of a configuration.
+// Synced makes nodes sync before they answer. It must come first in more.
 const Synced = "# synced\n"
 
-// Ready waits until the node takes part in JetStream.
+// Ready waits until JetStream is available on the node.
 func (n *Node) Ready() {
 	n.tb.Helper()
 	for begin := time.Now(); ; time.Sleep(20 * time.Millisecond) {
@@ -139,7 +139,7 @@ func (n *Node) Ready() {
 	}
 }
 
-// Leader returns the node that leads a stream, or nil where none says so.
+// Leader returns the node that leads a stream, or nil if none says that one does.
 func Leader(nodes []*Node, stream string) *Node {
 	for _, n := range nodes {
 		r, err := (&http.Client{Timeout: time.Second}).Get(n.monitor + "/jsz?accounts=true&streams=true")
@@ -174,7 +174,7 @@ func Leader(nodes []*Node, stream string) *Node {
 	return nil
 }
 
-// URLs returns where clients connect to nodes.
+// URLs returns the addresses of nodes for clients.
 func URLs(nodes []*Node) string {
 	var all []string
 	for _, n := range nodes {
@@ -183,7 +183,7 @@ func URLs(nodes []*Node) string {
 	return strings.Join(all, ",")
 }
 
-// freePorts returns ports of the loopback that nobody listens at.
+// freePorts returns free ports of the loopback address.
 func freePorts(tb testing.TB, n int) (ports []int) {
 	tb.Helper()
 	for range n {
@@ -237,7 +237,7 @@ func (n *Node) Start() {
 	}
 }
 
-// Log returns what the node has logged last.
+// Log returns the end of the node's log.
 func (n *Node) Log() string {
 	text, _ := os.ReadFile(n.dir + ".log")
 	return string(text[max(len(text)-4000, 0):])
@@ -252,10 +252,10 @@ func (n *Node) Signal(s syscall.Signal) {
 	}
 }
 
-// Kill kills the node, and waits for its end.
+// Kill kills the node, and waits until it has exited.
 func (n *Node) Kill() { n.end(syscall.SIGKILL) }
 
-// Stop lets the node end in its own time.
+// Stop asks the node to shut down, and waits until it has exited.
 func (n *Node) Stop() { n.end(syscall.SIGTERM) }
 
 func (n *Node) end(s syscall.Signal) {

@@ -11,12 +11,13 @@ import (
 	"testing"
 )
 
-// networked is set where a test runs in a network namespace of its own.
+// networked is set for tests in a network namespace of their own.
 const networked = "DICTWIRE_TEST_NETWORK"
 
-// Networked runs the test that calls it once more, in a network namespace of its own, and
-// returns false when that has ended: there it returns true, and Hosts may be called. Where
-// the system allows no namespaces it returns true at once, and Hosts returns none.
+// Networked runs the calling test again in a network namespace of its own, and returns
+// false when that run has ended. Inside it, Networked returns true, and Hosts may be
+// called. If the system does not allow namespaces, Networked returns true at once, and
+// Hosts returns none.
 func Networked(t *testing.T) bool {
 	t.Helper()
 	if os.Getenv(networked) != "" {
@@ -25,7 +26,7 @@ func Networked(t *testing.T) bool {
 	const enter = `mkdir -p /run/netns && mount -t tmpfs none /run/netns && ip link set lo up && exec "$@"`
 	begin := []string{"unshare", "--net", "--mount", "--map-root-user", "sh", "-c", enter, "sh"}
 	if out, err := exec.Command(begin[0], append(begin[1:], "true")...).CombinedOutput(); err != nil {
-		t.Logf("NOT RUN: what cuts networks, as there are no namespaces: %v: %s", err, out)
+		t.Logf("NOT RUN: faults of the network, which need namespaces: %v: %s", err, out)
 		return true
 	}
 	args := append(begin, os.Args[0])
@@ -39,20 +40,20 @@ func Networked(t *testing.T) bool {
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	dieWithUs(cmd)
 	if err := cmd.Run(); err != nil {
-		t.Errorf("in a network of its own: %v", err)
+		t.Errorf("in a network namespace: %v", err)
 	}
 	return false
 }
 
-// A Host is a machine of a test's network.
+// A Host is a machine in a test's network.
 type Host struct {
 	tb   testing.TB
 	Addr string // an IP address
 	name string
 }
 
-// Hosts makes a network of n hosts, and of this process, which reaches all of them. It
-// returns nothing where there are no namespaces.
+// Hosts makes a network of n hosts that this process can reach. It returns none if there
+// are no namespaces.
 func Hosts(tb testing.TB, n int) (hosts []*Host) {
 	tb.Helper()
 	if os.Getenv(networked) == "" {
@@ -83,7 +84,7 @@ func run(tb testing.TB, command string) {
 	}
 }
 
-// Unplug cuts the host off from all others, which see nothing but silence.
+// Unplug cuts the host off from all others. They get no errors, only silence.
 func (h *Host) Unplug() { run(h.tb, "ip link set "+h.name+" down") }
 
 // Plug is the inverse of Unplug.
@@ -101,8 +102,7 @@ func (h *Host) Join(other *Host) {
 	run(h.tb, fmt.Sprintf("ip -n %s route del blackhole %s", other.name, h.Addr))
 }
 
-// Program returns the path of a program that runs another one on the host, as the same
-// process.
+// Program returns the path of a script that execs bin on the host.
 func (h *Host) Program(bin string) string {
 	path := filepath.Join(h.tb.TempDir(), filepath.Base(bin))
 	text := fmt.Sprintf("#!/bin/sh\nexec ip netns exec %s %s \"$@\"\n", h.name, bin)
@@ -112,7 +112,7 @@ func (h *Host) Program(bin string) string {
 	return path
 }
 
-// Wipe ends the node, deletes its directory and starts it again.
+// Wipe kills the node, deletes its directory and starts it again.
 func (n *Node) Wipe() {
 	n.tb.Helper()
 	n.Kill()
@@ -122,8 +122,7 @@ func (n *Node) Wipe() {
 	n.Start()
 }
 
-// Copy ends the node, copies its directory to another one that does not exist, and starts
-// it again.
+// Copy stops the node, copies its directory to the new directory to, and starts it again.
 func (n *Node) Copy(to string) {
 	n.tb.Helper()
 	n.Stop()
@@ -133,8 +132,8 @@ func (n *Node) Copy(to string) {
 	n.Start()
 }
 
-// GoBack ends the node, gives it the directory that Copy has copied, and starts it again:
-// what it has written since is lost, as by a loss of power.
+// GoBack kills the node, restores the directory that Copy copied, and starts it again:
+// later writes are lost, as in a power failure.
 func (n *Node) GoBack(copied string) {
 	n.tb.Helper()
 	n.Kill()
