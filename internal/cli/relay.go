@@ -84,7 +84,7 @@ func (r *relaying) checkRelay() error {
 		}
 	}
 	if r.store.dir == inMemory {
-		return usagef("--store wants a directory: what is in memory ends with the relay")
+		return usagef("--store must be a directory: a store in memory ends with the relay")
 	}
 	return nil
 }

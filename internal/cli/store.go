@@ -21,10 +21,10 @@ import (
 func storeCommand() *cobra.Command {
 	return group(&cobra.Command{
 		Use:   "store",
-		Short: "Look at a store on disk, check it, take records out of it, move it",
-		Long: "store works on the directory in which serve keeps records. What only reads it (info,\n" +
-			"check, export, backup) does so beside a server that has it open, too, and changes nothing;\n" +
-			"for the others, the server must be stopped.",
+		Short: "Inspect, check, export, trim, back up and move a store on disk",
+		Long: "store works on the directory in which serve keeps records. The commands that only read it\n" +
+			"(info, check, export, backup) change nothing, and also work while a server has it open;\n" +
+			"for the others, stop the server first.",
 		Example: "  dictwire store info\n" +
 			"  dictwire store check --store /var/lib/dictwire\n" +
 			"  dictwire store export --topic orders --from 24h >orders.ndjson\n" +
@@ -32,7 +32,7 @@ func storeCommand() *cobra.Command {
 	}, storeInfoCommand(), storeCheckCommand(), storeBackupCommand(), storeCopyCommand(), storeExportCommand(), storeTrimCommand(), storeDropCommand(), storeForgetCommand(), storeRestoredCommand())
 }
 
-// group makes cmd a command that only has others below it.
+// group makes cmd a command that only has subcommands.
 func group(cmd *cobra.Command, below ...*cobra.Command) *cobra.Command {
 	cmd.Args = cobra.NoArgs
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
@@ -40,7 +40,7 @@ func group(cmd *cobra.Command, below ...*cobra.Command) *cobra.Command {
 	return cmd
 }
 
-// A storeFlag is the directory of a store.
+// A storeFlag is the --store flag, the directory of a store.
 type storeFlag struct {
 	dir  string
 	name string // of the default directory; "" means dictwire
@@ -50,33 +50,33 @@ func (f *storeFlag) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.dir, "store", "", "`directory` of the store (default dictwire in $XDG_STATE_HOME or ~/.local/state)")
 }
 
-// path returns the directory.
+// path returns the value of the flag, or the default directory.
 func (f *storeFlag) path() (string, error) {
 	if f.dir != "" {
 		return f.dir, nil
 	}
 	state := os.Getenv("XDG_STATE_HOME")
-	if !filepath.IsAbs(state) { // then it is to be ignored
+	if !filepath.IsAbs(state) { // the specification says to ignore it
 		home, err := os.UserHomeDir()
 		if err != nil {
-			return "", hintError{fmt.Errorf("no directory for the store: %w", err), "--store DIR says where it is"}
+			return "", hintError{fmt.Errorf("no directory for the store: %w", err), "set its directory with --store DIR"}
 		}
 		state = filepath.Join(home, ".local", "state")
 	}
 	return filepath.Join(state, cmp.Or(f.name, "dictwire")), nil
 }
 
-// directory returns the directory of a store on disk.
+// directory is path for commands that need a store on disk.
 func (f *storeFlag) directory() (string, error) {
 	dir, err := f.path()
 	if err == nil && dir == inMemory {
-		err = usagef("--store wants a directory: what is in memory ends with its server")
+		err = usagef("--store must be a directory: a store in memory ends with its server")
 	}
 	return dir, err
 }
 
-// with opens the store, which must be there, and calls do. Nothing else happens
-// in it meanwhile.
+// with opens an existing store and calls do. The store is locked, and nothing is trimmed
+// meanwhile.
 func (f *storeFlag) with(ctx context.Context, o log.Options, do func(*log.Store) error) error {
 	dir, err := f.directory()
 	if err != nil {
@@ -86,7 +86,7 @@ func (f *storeFlag) with(ctx context.Context, o log.Options, do func(*log.Store)
 	s, err := log.Open(ctx, dir, &o)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return hintError{fmt.Errorf("no store in %s", dir), "--store DIR says where it is"}
+		return hintError{fmt.Errorf("no store in %s", dir), "set its directory with --store DIR"}
 	case errors.Is(err, store.ErrLocked):
 		return hintError{err, "stop the server that has it open, then try again"}
 	case err != nil:
@@ -95,15 +95,14 @@ func (f *storeFlag) with(ctx context.Context, o log.Options, do func(*log.Store)
 	return errors.Join(do(s), s.Close())
 }
 
-// read opens the store, which must be there, without changing anything, and calls do. A
-// server may have it open meanwhile.
+// read opens an existing store read-only and calls do. A server may have the store open.
 func (f *storeFlag) read(ctx context.Context, o log.Options, do func(*log.Store) error) error {
 	o.ReadOnly = true
 	return f.with(ctx, o, do)
 }
 
-// look is read for what does not say itself what is damaged. That is told before do is
-// called, and the command fails. Progress is that of [log.Options].
+// look is read for a do that does not report damage itself: look reports it before it calls
+// do, and the command then fails. progress is that of [log.Options].
 func (f *storeFlag) look(cmd *cobra.Command, progress func(done, total uint64), do func(*log.Store) error) error {
 	var damaged error
 	return f.read(cmd.Context(), log.Options{Progress: progress, Damaged: func(d log.Damage) {
@@ -117,31 +116,31 @@ func (f *storeFlag) look(cmd *cobra.Command, progress func(done, total uint64), 
 	})
 }
 
-// hinted adds what helps against an error of log.Open.
+// hinted adds a hint to an error of log.Open.
 func hinted(err error) error {
 	var version *log.VersionError
 	switch {
 	case errors.As(err, &version) && version.Version < version.Reads:
-		return hintError{err, "the dictwire that wrote it reads it: its store export, sent to a new store, keeps the records"}
+		return hintError{err, "export it with the dictwire that wrote it, and send the records to a new store"}
 	case errors.As(err, &version):
-		return hintError{err, "the dictwire that wrote it reads it, and so does a newer one"}
+		return hintError{err, "use the dictwire that wrote it, or a newer one"}
 	case errors.Is(err, store.ErrHalf):
-		return hintError{err, "dictwire store copy, as it was begun, goes on with it"}
+		return hintError{err, "run the same dictwire store copy again to continue"}
 	case errors.Is(err, log.ErrDamaged):
-		return hintError{err, "dictwire store check --salvage makes the rest readable"}
+		return hintError{err, "dictwire store check --salvage keeps the rest"}
 	case errors.Is(err, fs.ErrPermission):
-		return hintError{err, "a store belongs to the user whose server made it; --store DIR names another one"}
+		return hintError{err, "a store belongs to the user whose server made it; --store DIR selects another one"}
 	case errors.Is(err, syscall.ENOTDIR):
-		return hintError{err, "--store DIR says where the store is"}
+		return hintError{err, "set its directory with --store DIR"}
 	default:
 		return err
 	}
 }
 
-// inMemory is what --store says for no directory.
+// inMemory is the value of --store for a store in memory.
 const inMemory = "memory"
 
-// aTopic returns what the store says of a topic that it must have.
+// aTopic returns the statistics of an existing topic.
 func aTopic(ctx context.Context, s *log.Store, name string) (store.TopicStat, error) {
 	found, err := s.Topics(ctx, name)
 	if err != nil {

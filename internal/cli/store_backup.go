@@ -13,14 +13,15 @@ func storeBackupCommand() *cobra.Command {
 	var f storeFlag
 	cmd := &cobra.Command{
 		Use:   "backup DIR",
-		Short: "Copy a store, also while a server has it open",
-		Long: "backup copies a store into a directory that does not exist yet. The server goes on\n" +
-			"meanwhile, and the copy holds all that was acknowledged when backup began. Where the file\n" +
-			"system allows it, the copy shares files with the store that nothing is written to any\n" +
-			"more, so that it takes little room there: for safety from a failing disk, copy it on. It\n" +
-			"is a store: what opens it first to write gives it another tag, so that positions from\n" +
-			"after the copy are refused, and don't stand for other records.\n\n" +
-			"What is damaged or missing is copied as it is, and told; the exit status is then 1.",
+		Short: "Back up a store, even while a server has it open",
+		Long: "backup copies a store to a directory that does not exist yet. The server keeps working\n" +
+			"meanwhile, and the copy has everything that was acknowledged before backup began. If the\n" +
+			"file system allows it, the copy shares the store's finished files and takes little room;\n" +
+			"to be safe from a failing disk, copy it to another one. The copy is a store. The first\n" +
+			"command that opens it for writing gives it another tag, so that positions from after the\n" +
+			"copy are refused instead of standing for other records.\n\n" +
+			"Damaged files are copied as they are, missing ones are left out, and both are reported;\n" +
+			"the exit status is then 1.",
 		Example: "  dictwire store backup /backup/dictwire --store /var/lib/dictwire\n" +
 			"  dictwire store check --store /backup/dictwire",
 		Args: cobra.ExactArgs(1),
@@ -30,7 +31,7 @@ func storeBackupCommand() *cobra.Command {
 			err := f.look(cmd, w.set, func(s *log.Store) error {
 				err := s.Backup(cmd.Context(), args[0])
 				if errors.Is(err, fs.ErrExist) {
-					return hintError{err, "a backup goes into a directory that does not exist yet"}
+					return hintError{err, "back up to a directory that does not exist yet"}
 				}
 				return err
 			})

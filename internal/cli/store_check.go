@@ -23,14 +23,15 @@ func storeCheckCommand() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "check",
-		Short: "Read all of a store and print what is damaged",
-		Long: "check reads every block of a store, compares its checksum, and prints what is damaged,\n" +
-			"with the positions and the topic: those records are lost, and everything else can be\n" +
-			"read. The exit code is 1 where something is. It changes nothing, and works beside a server\n" +
-			"that has the store open.\n\n" +
-			"A store of which files are missing is not opened by serve as if nothing were: --salvage\n" +
-			"notes that this is known, so that it is opened, with what is left. Where that can't be\n" +
-			"written, since a server has the store open or the disk is read-only, it is a check alone.",
+		Short: "Read a whole store and print what is damaged",
+		Long: "check reads every block of a store, verifies its checksum, and prints the topic and the\n" +
+			"positions of what is damaged: those records are lost, and all others can be read. The exit\n" +
+			"code is 1 if there is damage. check changes nothing, and works while a server has the store\n" +
+			"open.\n\n" +
+			"serve does not open a store with missing files until you accept the loss: --salvage\n" +
+			"records that you do, and serve then opens the store with what is left. If that can't be\n" +
+			"recorded, because a server has the store open or the disk is read-only, --salvage only\n" +
+			"checks.",
 		Example: "  dictwire store check\n  dictwire store check --store /var/lib/dictwire --salvage",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -38,7 +39,7 @@ func storeCheckCommand() *cobra.Command {
 			end := w.begin(cmd)
 			err := storeCheck(cmd, &f, w, salvage)
 			end()
-			if w.interrupted { // else what is printed says it
+			if w.interrupted { // otherwise it is in the output
 				err = w.summary(cmd, err, string(size(w.done.Load()))+" read")
 			}
 			return err
@@ -46,7 +47,7 @@ func storeCheckCommand() *cobra.Command {
 	}
 	flags := cmd.Flags()
 	f.add(flags)
-	flags.BoolVar(&salvage, "salvage", false, "note that missing files are known to be, so that serve opens the rest")
+	flags.BoolVar(&salvage, "salvage", false, "accept the loss of missing files, so that serve opens the rest")
 	return cmd
 }
 
@@ -59,15 +60,15 @@ func storeCheck(cmd *cobra.Command, f *storeFlag, w *work, salvage bool) error {
 		if !errors.Is(err, store.ErrLocked) && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, syscall.EROFS) {
 			return err
 		}
-		say(cmd.ErrOrStderr(), "nothing is noted: %v", err)
+		say(cmd.ErrOrStderr(), "the damage was not recorded: %v", err)
 	}
 	return f.read(cmd.Context(), log.Options{Progress: w.set}, check)
 }
 
-// checked writes what a check finds.
+// checked prints the result of a check.
 func checked(ctx context.Context, out *bufio.Writer, s *log.Store) error {
 	r, err := s.Check(ctx, func(d *store.DamageError) {
-		if d.To.IsZero() { // not in the log
+		if d.To.IsZero() { // the damage is not in the log
 			fmt.Fprintf(out, "damaged: %s\n", terminal.Visible(d.Err.Error()))
 			return
 		}
@@ -96,7 +97,7 @@ func checked(ctx context.Context, out *bufio.Writer, s *log.Store) error {
 	if len(r.Missing) > 0 {
 		return hintError{
 			fmt.Errorf("serve does not open this store: %s", strings.Join(r.Missing, "; ")),
-			"dictwire store check --salvage notes that this is known, so that it does",
+			"dictwire store check --salvage accepts the loss, so that it does",
 		}
 	}
 	return exitError(exitFailure)

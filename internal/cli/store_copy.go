@@ -23,7 +23,7 @@ import (
 // A storeCopy is the command store copy with its flags.
 type storeCopy struct {
 	nats        natsFlags
-	done, total atomic.Uint64 // records, copied and compared
+	done, total atomic.Uint64 // records copied and records compared
 }
 
 func storeCopyCommand() *cobra.Command {
@@ -32,12 +32,12 @@ func storeCopyCommand() *cobra.Command {
 		Use:   "copy FROM TO",
 		Short: "Move a store between a disk and a NATS cluster",
 		Long: "copy makes TO a copy of FROM; each is the directory of a store, or the address of a\n" +
-			"broker, nats://a:4222,b:4222. All that is kept goes along: records in their order, with\n" +
-			"who sent them and when, what was rejected, where producers stand, so that each goes on\n" +
-			"where it was, and cursors, which stand at the same records. Positions are new.\n\n" +
-			"No server may have either of them open. TO must be empty, or half a copy of FROM: a copy\n" +
-			"that was interrupted, however it was, goes on when the command runs again. Until all was\n" +
-			"compared, serve refuses TO.",
+			"broker, nats://a:4222,b:4222. It copies everything: records in their order, with senders\n" +
+			"and times; rejected records; the state of each producer, which continues where it was;\n" +
+			"and cursors, at the same records. Positions are new.\n\n" +
+			"No server may have either store open. TO must be empty, or an incomplete copy of FROM:\n" +
+			"however a copy was interrupted, running the command again continues it. Until everything\n" +
+			"has been compared, serve refuses TO.",
 		Example: "  dictwire store copy /var/lib/dictwire nats://a:4222,b:4222,c:4222\n" +
 			"  dictwire store copy nats://a:4222,b:4222,c:4222 /var/lib/dictwire",
 		Args: cobra.ExactArgs(2),
@@ -60,7 +60,7 @@ func storeCopyCommand() *cobra.Command {
 	return cmd
 }
 
-// state is how far it has come.
+// state returns the progress.
 func (c *storeCopy) state() state {
 	done, total := c.done.Load(), c.total.Load()
 	s := state{text: count(int64(done/2), "record", "records") + " copied and compared", count: float64(done) / 2, share: -1}
@@ -70,7 +70,7 @@ func (c *storeCopy) state() state {
 	return s
 }
 
-// told prints what each topic of the copy holds.
+// told prints a row for each topic of the copy.
 func told(cmd *cobra.Command, r storecopy.Report) error {
 	t := terminal.NewTable(outputOf(cmd))
 	t.Row("TOPIC", "RECORDS", "BLOCKS", "BYTES", "SHA-256")
@@ -80,7 +80,7 @@ func told(cmd *cobra.Command, r storecopy.Report) error {
 	return t.Flush()
 }
 
-// copied says what was copied.
+// copied returns a summary of the copy.
 func copied(r storecopy.Report) string {
 	var records int64
 	for _, t := range r.Topics {
@@ -113,25 +113,25 @@ func (c *storeCopy) run(cmd *cobra.Command, from, to string) (r storecopy.Report
 	return r, explained(err, from, to)
 }
 
-// explained adds what helps against an error of a copy.
+// explained adds a hint to an error of a copy.
 func explained(err error, from, to string) error {
 	switch {
 	case err == nil:
 		return nil
 	case errors.As(err, new(*store.DamageError)):
-		return hintError{err, "dictwire store check --store " + from + " says what is damaged; what is trimmed or dropped need not be copied"}
+		return hintError{err, "dictwire store check --store " + from + " lists the damage; trimmed or dropped records need not be copied"}
 	case errors.Is(err, storecopy.ErrNotEmpty):
-		return hintError{fmt.Errorf("%s: %w", redacted(to), err), "a copy is made in a directory that does not exist, or in a stream that does not: --nats-prefix names another one"}
+		return hintError{fmt.Errorf("%s: %w", redacted(to), err), "copy to a directory or a stream that does not exist yet: --nats-prefix names the stream"}
 	case errors.Is(err, storecopy.ErrAnother):
-		return hintError{fmt.Errorf("%s: %w", redacted(to), err), "a copy goes on from the store where it began; to begin anew, delete it"}
+		return hintError{fmt.Errorf("%s: %w", redacted(to), err), "continue with the source it was begun with, or delete it to start over"}
 	case errors.Is(err, storecopy.ErrUsed):
-		return hintError{err, "stop all servers of both stores, delete the copy, and begin anew"}
+		return hintError{err, "stop all servers of both stores, delete the copy, and start over"}
 	default:
 		return err
 	}
 }
 
-// check returns what is wrong with the arguments.
+// check validates the arguments.
 func (c *storeCopy) check(from, to string) error {
 	if inBroker(from) && inBroker(to) {
 		return usagef("FROM and TO are both at a broker: nats stream backup copies streams")
@@ -149,13 +149,13 @@ func (c *storeCopy) check(from, to string) error {
 	return nil
 }
 
-// A movable is a store of which a copy is made, or one that becomes a copy.
+// A movable is the source or the target of a copy.
 type movable interface {
 	storecopy.Target
 	Close() error
 }
 
-// open opens one of the stores.
+// open opens the source or the target.
 func (c *storeCopy) open(ctx context.Context, name string, target bool, logger *slog.Logger) (movable, error) {
 	if inBroker(name) {
 		return c.openBroker(ctx, name, target, logger)
@@ -173,12 +173,12 @@ func (c *storeCopy) open(ctx context.Context, name string, target bool, logger *
 	case err != nil:
 		return nil, hinted(err)
 	case damaged != nil:
-		return nil, errors.Join(hintError{fmt.Errorf("%s is damaged: %w", name, damaged), "dictwire store check --store " + name + " says what is lost"}, s.Close())
+		return nil, errors.Join(hintError{fmt.Errorf("%s is damaged: %w", name, damaged), "dictwire store check --store " + name + " lists what is lost"}, s.Close())
 	}
 	return s, nil
 }
 
-// openBroker opens a store at a broker that no server has open.
+// openBroker opens a store at a broker, and waits until no server has it open.
 func (c *storeCopy) openBroker(ctx context.Context, name string, target bool, logger *slog.Logger) (movable, error) {
 	o := c.nats.options(logger)
 	o.Import, o.Unserved = target, true
@@ -187,7 +187,7 @@ func (c *storeCopy) openBroker(ctx context.Context, name string, target bool, lo
 	if err != nil {
 		return nil, hinted(err)
 	}
-	// A server that was killed counts for some seconds yet.
+	// A killed server still counts for some seconds.
 	said := false
 	for deadline := time.Now().Add(20 * time.Second); ; {
 		n, err := s.Others(ctx)

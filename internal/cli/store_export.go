@@ -24,11 +24,11 @@ type export struct {
 	format   choice
 	from, to pointFlag
 
-	records, bytes atomic.Int64 // that were written
-	blocks, all    atomic.Int64 // of the store, that were passed, and of how many
+	records, bytes atomic.Int64 // written so far
+	blocks, all    atomic.Int64 // blocks read so far, and in total
 }
 
-// state is how far it has come.
+// state returns the progress.
 func (e *export) state() state {
 	s := state{text: count(e.records.Load(), "record", "records") + " exported", count: float64(e.records.Load()), share: -1}
 	if all := e.all.Load(); all > 0 {
@@ -42,8 +42,8 @@ func storeExportCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "export",
 		Short: "Write the records of a store as NDJSON or CBOR",
-		Long: "export writes the dictionaries of a store on standard output in their order, as one\n" +
-			"line of JSON each or as a CBOR sequence. What can't be read, or what JSON can't hold, is\n" +
+		Long: "export writes the dictionaries of a store to standard output, in their order, as lines of\n" +
+			"JSON or as a CBOR sequence. Records that can't be read, or that JSON can't represent, are\n" +
 			"reported and left out; the exit code is then 1.",
 		Example: "  dictwire store export >all.ndjson\n" +
 			"  dictwire store export --topic orders --topic 'tills.*' --from 24h --format cbor >day.cbor\n" +
@@ -63,7 +63,7 @@ func storeExportCommand() *cobra.Command {
 	flags := cmd.Flags()
 	e.add(flags)
 	addTopics(flags, &e.topics)
-	flags.Var(&e.format, "format", "what is written: "+names(map[string]bool{"cbor": true, "json": true}))
+	flags.Var(&e.format, "format", "output format: "+names(map[string]bool{"cbor": true, "json": true}))
 	flags.Var(&e.from, "from", "where to begin: "+point.Help)
 	flags.Var(&e.to, "to", "where to end: "+point.Help)
 	e.addLossy(flags)
@@ -148,7 +148,7 @@ func (e *export) run(cmd *cobra.Command, s *log.Store) error {
 	return failed
 }
 
-// nameUnknown says which topics of the command line the store does not have.
+// nameUnknown reports topics of the command line that the store doesn't have.
 func (e *export) nameUnknown(cmd *cobra.Command, s *log.Store) error {
 	all, err := s.Topics(cmd.Context())
 	for _, pattern := range e.topics {
@@ -160,14 +160,14 @@ func (e *export) nameUnknown(cmd *cobra.Command, s *log.Store) error {
 	return err
 }
 
-// A written writes records, as they are stored, in another format.
+// A written converts stored records to another format.
 type written struct {
 	format appender
-	codecs map[string]codec.Codec // in which records are stored
+	codecs map[string]codec.Codec // of the stored formats
 	line   []byte
 }
 
-// record returns a record as it is written, until the next call.
+// record converts a record. The result is valid until the next call.
 func (w *written) record(format string, record []byte) ([]byte, error) {
 	c, ok := w.codecs[format]
 	if !ok {

@@ -14,16 +14,17 @@ func storeForgetCommand() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "forget-producer NAME --topic TOPIC",
-		Short: "Forget which numbers a producer has used",
-		Long: "forget-producer makes a producer unknown: what it sends next is stored, whatever its\n" +
-			"numbers are. Its records stay. That is for a producer whose own memory is lost, or that\n" +
-			"shall never come again; without it, serve forgets it 90 days after its last session.",
+		Short: "Forget the numbers that a producer has used",
+		Long: "forget-producer makes a producer unknown: its next records are stored, whatever their\n" +
+			"numbers are. Its earlier records stay. Use it for a producer that has lost its own state,\n" +
+			"or that will never come back; serve forgets a producer by itself 90 days after its last\n" +
+			"session.",
 		Example: "  dictwire store forget-producer till-7 --topic orders",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			p.Name = args[0]
 			if p.Topic == "" {
-				return usagef("--topic says to which topic %s writes", p.Name)
+				return usagef("set the topic of %s with --topic", p.Name)
 			}
 			if err := p.Check(); err != nil {
 				return usageError{err}
@@ -34,6 +35,6 @@ func storeForgetCommand() *cobra.Command {
 	flags := cmd.Flags()
 	f.add(flags)
 	flags.StringVar(&p.Topic, "topic", "", "the `topic` to which it writes")
-	flags.StringVar(&p.Principal, "principal", store.Anonymous, "`who` it is, where clients are authenticated")
+	flags.StringVar(&p.Principal, "principal", store.Anonymous, "`who` it is, if clients are authenticated")
 	return cmd
 }

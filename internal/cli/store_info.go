@@ -18,8 +18,8 @@ func storeInfoCommand() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:     "info",
-		Short:   "Print what a store holds",
-		Long:    "info prints what a store holds, in all and in each topic.",
+		Short:   "Print what a store contains",
+		Long:    "info prints what a store contains, in total and by topic.",
 		Example: "  dictwire store info\n  dictwire store info --store /var/lib/dictwire",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -71,10 +71,10 @@ func storeInfo(cmd *cobra.Command, s *log.Store, list *jsonFlag) error {
 	return held.end()
 }
 
-// topicHeads are the columns of what topics hold.
+// topicHeads are the columns of the table of topics.
 var topicHeads = []string{"TOPIC", "RECORDS", "BYTES", "FIRST", "OLDEST", "NEWEST"}
 
-// topicDict is what a topic holds, as a server says it.
+// topicDict returns the statistics of a topic as a server reports them.
 func topicDict(t store.TopicStat) *dict.Dict {
 	return dict.Of("topic", t.Name, "records", t.Records, "bytes", t.Bytes, "first", t.First.String(), "next", t.Next.String(),
 		"oldest", timestamp(t.Oldest), "newest", timestamp(t.Newest))

@@ -10,10 +10,10 @@ func storeRestoredCommand() *cobra.Command {
 	var f storeFlag
 	cmd := &cobra.Command{
 		Use:   "restored",
-		Short: "Say that the store is a backup that was put back",
-		Long: "restored gives the store another tag, by which positions begin. Readers that keep\n" +
-			"positions themselves are then told that theirs are of another store; without it, they\n" +
-			"would miss what is stored from now on, up to where they were. Cursors stay.",
+		Short: "Mark a store as restored from a backup",
+		Long: "restored gives the store another tag, with which its positions begin. Readers that keep\n" +
+			"positions themselves are then told that theirs belong to another store. Without it, they\n" +
+			"would miss new records up to the positions that they had reached. Cursors stay valid.",
 		Example: "  cp -a /backup/dictwire /var/lib/dictwire\n" +
 			"  dictwire store restored --store /var/lib/dictwire",
 		Args: cobra.NoArgs,

@@ -9,7 +9,7 @@ import (
 	"github.com/dictwire/dictwire/store/log"
 )
 
-// What helps against a store of another version is true of older and of newer ones.
+// The hint for a store of another version holds for older and newer versions.
 func TestVersionHint(t *testing.T) {
 	for version, newer := range map[uint64]bool{1: false, 3: true} {
 		err := hinted(fmt.Errorf("open: %w", &log.VersionError{File: "f", Version: version, Reads: 2}))

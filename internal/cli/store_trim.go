@@ -15,15 +15,14 @@ func storeTrimCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "trim TOPIC --before POINT",
 		Short: "Delete a topic's older records",
-		Long: "trim deletes the records of a topic that lie before a point, for good. It deletes\n" +
-			"whole blocks, so that a few records before it may stay. What is known of producers and\n" +
-			"cursors is not changed.",
+		Long: "trim permanently deletes the records of a topic before a point. It deletes whole blocks,\n" +
+			"so a few records before the point may stay. Producers and cursors are not changed.",
 		Example: "  dictwire store trim orders --before 30d\n" +
 			"  dictwire store trim orders --before 2026-11-23T10:00Z",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if before.text == "" {
-				return usagef("--before says where the records begin that stay")
+				return usagef("set the point with --before")
 			}
 			return f.with(cmd.Context(), log.Options{}, func(s *log.Store) error {
 				return storeTrim(cmd, s, args[0], before.Point)
@@ -32,7 +31,7 @@ func storeTrimCommand() *cobra.Command {
 	}
 	flags := cmd.Flags()
 	f.add(flags)
-	flags.Var(&before, "before", "where the records begin that stay: "+point.Help)
+	flags.Var(&before, "before", "the first record to keep: "+point.Help)
 	return cmd
 }
 
@@ -41,8 +40,8 @@ func storeDropCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "drop TOPIC",
 		Short: "Delete all records of a topic",
-		Long: "drop deletes all records of a topic, for good. Its producers go on where they stood,\n" +
-			"and no position is used again.",
+		Long: "drop permanently deletes all records of a topic. Its producers continue with their next\n" +
+			"numbers, and no position is used again.",
 		Example: "  dictwire store drop orders",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -55,8 +54,7 @@ func storeDropCommand() *cobra.Command {
 	return cmd
 }
 
-// storeTrim deletes what a topic holds before a point, and says how much that
-// was.
+// storeTrim deletes the records of a topic before a point, and reports how many.
 func storeTrim(cmd *cobra.Command, s *log.Store, topic string, before point.Point) error {
 	ctx := cmd.Context()
 	held, err := aTopic(ctx, s, topic)
