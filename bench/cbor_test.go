@@ -10,7 +10,7 @@ import (
 	"github.com/dictwire/dictwire/codec/json"
 )
 
-// converted returns JSON records in another format.
+// converted converts JSON records to another format.
 func converted(b *testing.B, records [][]byte, to codec.Codec) [][]byte {
 	b.Helper()
 	all := make([][]byte, len(records))

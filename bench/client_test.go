@@ -18,8 +18,8 @@ import (
 	"github.com/dictwire/dictwire/store/memory"
 )
 
-// served returns the address of a server with a store, which ends with the
-// benchmark.
+// served starts a server with a store for the duration of the benchmark, and returns its
+// address.
 func served(b *testing.B, st store.Store) string {
 	b.Helper()
 	l, err := dictwire.Listen(context.Background(), "127.0.0.1:0")
@@ -48,15 +48,14 @@ func dialed(b *testing.B, addr string) *dictwire.Client {
 	return c
 }
 
-// processor returns the time that this process, the server included, has
-// computed.
+// processor returns the processor time of this process, which includes the server.
 func processor() time.Duration {
 	var u syscall.Rusage
 	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// stores are where the server keeps what is sent.
+// stores runs f with each kind of store.
 func stores(b *testing.B, f func(b *testing.B, st store.Store)) {
 	b.Run("store=memory", func(b *testing.B) { f(b, memory.New(nil)) })
 	b.Run("store=log", func(b *testing.B) {
@@ -69,8 +68,8 @@ func stores(b *testing.B, f func(b *testing.B, st store.Store)) {
 	})
 }
 
-// BenchmarkSendAsync counts the dictionaries that one goroutine sends and that
-// are settled, the server on the same processors.
+// BenchmarkSendAsync measures the settled dictionaries per second of one goroutine, with
+// the server on the same processors.
 func BenchmarkSendAsync(b *testing.B) {
 	stores(b, func(b *testing.B, st store.Store) { benchSendAsync(b, st, nil) })
 	b.Run("spool/store=memory", func(b *testing.B) {
@@ -109,8 +108,8 @@ func benchSendAsync(b *testing.B, st store.Store, s spool.Spool) {
 	}
 }
 
-// BenchmarkSend compares 64 goroutines of one client with 64 clients, each with a
-// connection of its own: Send returns when one record is settled.
+// BenchmarkSend compares 64 goroutines that share a client with 64 clients, each with a
+// connection of its own. Send returns when its record is settled.
 func BenchmarkSend(b *testing.B) {
 	const goroutines = 64
 	stores(b, func(b *testing.B, st store.Store) {
@@ -143,7 +142,7 @@ func BenchmarkSend(b *testing.B) {
 	})
 }
 
-// BenchmarkSubscribe counts the bytes of records that one reader reads.
+// BenchmarkSubscribe measures the bytes of records per second of one reader.
 func BenchmarkSubscribe(b *testing.B) {
 	ctx := context.Background()
 	c := dialed(b, served(b, memory.New(nil)))

@@ -1,9 +1,10 @@
-// Package bench compares dictwire with its peers, all in one run: each benchmark
-// has a sub-benchmark a library, so that
+// Package bench compares dictwire with other libraries and servers in one run: each
+// benchmark has one sub-benchmark per candidate, so that
 //
 //	benchstat -col /by
 //
-// prints the ratios. Its dependencies are kept out of the main module.
+// prints the ratios. It is a module of its own to keep its dependencies out of the main
+// one.
 package bench
 
 import (
@@ -20,8 +21,8 @@ import (
 	"github.com/dictwire/dictwire/internal/corpus"
 )
 
-// sets are the records that are measured: thousands of different ones, so that
-// no branch predictor knows them by heart.
+// sets are the measured records: thousands of different ones, so that branch predictors
+// can't learn them.
 var sets = []struct {
 	name    string
 	records [][]byte
@@ -30,7 +31,7 @@ var sets = []struct {
 	{"events", corpus.Events(1, 8192)},
 }
 
-// each runs f on one record after another and reports bytes a second.
+// each calls f with one record after another, and reports bytes per second.
 func each(b *testing.B, records [][]byte, f func(record []byte) bool) {
 	b.Helper()
 	total := 0
@@ -95,18 +96,18 @@ func BenchmarkJSONDecode(b *testing.B) {
 	}
 }
 
-// TestWhatScannersCheck says what each library accepts of what is no JSON, or no
-// good JSON: docs/performance.md has it as a table.
+// TestWhatScannersCheck lists what each library accepts that is not JSON, or not good JSON.
+// docs/performance.md has the list as a table.
 func TestWhatScannersCheck(t *testing.T) {
 	tests := []struct{ name, text string }{
 		{"duplicate key", `{"a":1,"a":2}`},
 		{"invalid UTF-8", "{\"a\":\"\xff\"}"},
 		{"control character", "{\"a\":\"\x01\"}"},
-		{"NaN", `{"a":NaN}`}, // Python writes this, and the next two
+		{"NaN", `{"a":NaN}`}, // Python writes this and the next two
 		{"Infinity", `{"a":-Infinity}`},
 		{"lone surrogate", `{"a":"\ud800"}`},
 	}
-	want := map[string]string{ // what is accepted
+	want := map[string]string{ // the accepted ones
 		"dictwire": "NaN, Infinity, lone surrogate",
 		"sonic":    "duplicate key, invalid UTF-8, control character, lone surrogate",
 		"gjson":    "duplicate key, invalid UTF-8, lone surrogate",
@@ -117,7 +118,7 @@ func TestWhatScannersCheck(t *testing.T) {
 	for i, s := range scanners() {
 		accepted := ""
 		for _, test := range tests {
-			fresh := scanners()[i] // ours would still look for the end of a bad record
+			fresh := scanners()[i] // ours would still be looking for the end of a bad record
 			if fresh.scan([]byte(test.text)) {
 				if accepted != "" {
 					accepted += ", "

@@ -18,8 +18,8 @@ import (
 	"github.com/dictwire/dictwire/codec/pickle"
 )
 
-// pickler writes the pickle of each dictionary that it reads as a JSON line, in
-// protocol 4, behind a 4-byte length.
+// pickler writes the pickle, protocol 4, of each dictionary that it reads as a JSON line.
+// Each follows its length in 4 bytes.
 const pickler = `
 import json, pickle, struct, sys
 for line in sys.stdin:
@@ -27,8 +27,8 @@ for line in sys.stdin:
     sys.stdout.buffer.write(struct.pack('>I', len(b)) + b)
 `
 
-// unpickler is cpython for pickle.loads, which is written in C, over the pickles
-// that it reads behind 4-byte lengths up to a length of zero.
+// unpickler measures pickle.loads, which is written in C, over the pickles that it reads
+// after 4-byte lengths, up to a length of zero.
 const unpickler = `
 import itertools, pickle, struct, sys, time
 read, loads = sys.stdin.buffer.read, pickle.loads
@@ -44,7 +44,7 @@ for line in sys.stdin.buffer:
     print(time.perf_counter_ns() - begin, flush=True)
 `
 
-// pickles returns the records as real Python pickles them.
+// pickles returns the records as pickled by real Python.
 func pickles(b *testing.B, records [][]byte) [][]byte {
 	b.Helper()
 	cmd := exec.Command("/usr/bin/python3", "-c", pickler)
@@ -95,7 +95,7 @@ func BenchmarkPickleScan(b *testing.B) {
 	}
 }
 
-// benchLoads reports the time that python3 measures of its pickle.loads.
+// benchLoads reports the time that python3 measures for its pickle.loads.
 func benchLoads(b *testing.B, records [][]byte) {
 	cmd := exec.Command("/usr/bin/python3", "-c", unpickler)
 	in, err := cmd.StdinPipe()

@@ -14,9 +14,9 @@ import (
 	"github.com/dictwire/dictwire/dict"
 )
 
-// cpython measures repr over the dictionaries that it reads as JSON lines: for
-// each number that it then reads, it prints the nanoseconds of that many calls,
-// in turn over all dictionaries.
+// cpython measures repr over dictionaries that it reads as JSON lines. For each number that
+// it reads after them, it prints the nanoseconds of that many calls, in rotation over the
+// dictionaries.
 const cpython = `
 import itertools, json, sys, time
 dicts = []
@@ -55,7 +55,7 @@ func BenchmarkRepr(b *testing.B) {
 	}
 }
 
-// benchCPython reports the time that python3 measures of itself.
+// benchCPython reports the time that python3 measures for its repr.
 func benchCPython(b *testing.B, records [][]byte) {
 	cmd := exec.Command("/usr/bin/python3", "-c", cpython)
 	in, err := cmd.StdinPipe()

@@ -17,9 +17,9 @@ import (
 	"github.com/dictwire/dictwire/store/log"
 )
 
-// BenchmarkServe counts the dictionaries that a server takes in from bare
-// connections over loopback, each writing 64 KiB at a time or one record. The
-// server prints nothing; the load generator shares its processors.
+// BenchmarkServe measures the dictionaries per second that a server accepts from bare
+// connections over loopback, written 64 KiB at a time or one by one. The server prints
+// nothing. The load generator runs on the same processors.
 func BenchmarkServe(b *testing.B) {
 	lines := bytes.Join(sets[0].records, []byte("\n"))
 	lines = append(lines, '\n')
@@ -32,8 +32,8 @@ func BenchmarkServe(b *testing.B) {
 	}
 }
 
-// BenchmarkServeStored stores records of 500 bytes on disk, from 64 connections: of
-// text that hardly shrinks, and of text that does.
+// BenchmarkServeStored stores records of 500 bytes on disk, from 64 connections: text that
+// hardly compresses, and text that does.
 func BenchmarkServeStored(b *testing.B) {
 	noise := rand.NewChaCha8([32]byte{})
 	for _, text := range []string{"noise", "words"} {
@@ -58,7 +58,7 @@ func BenchmarkServeStored(b *testing.B) {
 	}
 }
 
-// chunks cuts lines at line feeds, in single ones or in pieces of about 64 KiB.
+// chunks splits lines into single lines, or into pieces of about 64 KiB.
 func chunks(lines []byte, single bool) [][]byte {
 	var all [][]byte
 	for len(lines) > 0 {
@@ -102,7 +102,7 @@ func benchServe(b *testing.B, srv *dictwire.Server, conns int, chunks [][]byte) 
 				}
 				sent[i] += bytes.Count(chunk, []byte{'\n'})
 			}
-			// The server ends a connection when all that it sent is served.
+			// The server closes the connection once everything sent is done.
 			if err := c.(*net.TCPConn).CloseWrite(); err != nil {
 				b.Error(err)
 			}

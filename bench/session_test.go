@@ -26,12 +26,12 @@ import (
 	"github.com/dictwire/dictwire/store/log"
 )
 
-// BenchmarkSession counts the dictionaries a second that connections get acknowledged as
-// durable, with so many of them in flight on each: by dictwire over native sessions, and
-// by Redis Streams with appendfsync always. Both are processes of their own with their
-// files on the disk of TMPDIR. The load generator is the same for both, and shares the
-// processors with them. Where there is one record in flight, the third is a loop that
-// writes as many bytes as dictwire does, over space that was written before, and syncs.
+// BenchmarkSession measures durably acknowledged dictionaries per second, with a number of
+// them in flight per connection: for dictwire over native sessions, and for Redis Streams
+// with appendfsync always. Both are processes with their files on the disk of TMPDIR. The
+// load generator is the same for both, and runs on the same processors. With one record in
+// flight there is a third candidate: a loop that writes as many bytes as dictwire does,
+// over allocated space, and syncs.
 func BenchmarkSession(b *testing.B) {
 	for _, c := range []struct {
 		conns, inflight int
@@ -54,10 +54,10 @@ func BenchmarkSession(b *testing.B) {
 	}
 }
 
-// sessions is how many connections there are of what only makes load.
+// sessions is how many connections make load if nothing else is measured.
 const sessions = 64
 
-// What is sent, but for the number: 45 bytes, and 500 that hardly shrink.
+// The records, apart from their number: 45 bytes, and 500 that hardly compress.
 const small = `{"name":"Alice","age":30,"n":100000000000000}`
 
 var noisy = func() string {
@@ -66,7 +66,7 @@ var noisy = func() string {
 	return `{"name":"Alice","age":30,"n":100000000000000,"x":"` + base64.RawStdEncoding.EncodeToString(text)[:448] + `"}`
 }()
 
-// numberAt is where the last 15 digits of a record's number begin.
+// numberAt is the offset of the last 15 digits of a record's number.
 const numberAt = 29
 
 // diskDir returns a directory on a disk.
@@ -83,16 +83,16 @@ func diskDir(b *testing.B) string {
 	return dir
 }
 
-// A process is one of what is measured.
+// A process is a measured server process.
 type process struct {
 	cmd  *exec.Cmd
 	addr string
 }
 
-// A server is a process of dictwire serve with a store in a directory.
+// A server is a dictwire serve process with a store in a directory.
 type server struct{ process }
 
-// program builds the command, once.
+// program builds the command once.
 var program = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "dictwire")
 	if err != nil {
@@ -100,14 +100,14 @@ var program = sync.OnceValues(func() (string, error) {
 	}
 	built = dir
 	build := exec.Command("go", "build", "-o", dir, "./cmd/dictwire")
-	build.Dir = ".." // the command is of another module
+	build.Dir = ".." // the command is in another module
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build: %w\n%s", err, out)
 	}
 	return filepath.Join(dir, "dictwire"), nil
 })
 
-var built string // the directory of program
+var built string // the directory of the binary
 
 func TestMain(m *testing.M) {
 	code := m.Run()
@@ -138,23 +138,23 @@ func newServer(b *testing.B, dir string) *server {
 			b.Fatalf("the server ended: %v\n%s", cmd.Wait(), line)
 		}
 		if _, addr, found := strings.Cut(strings.TrimSpace(line), "listening on "); found {
-			go func() { _, _ = io.Copy(io.Discard, lines) }() // until it ends
+			go func() { _, _ = io.Copy(io.Discard, lines) }() // until the process ends
 			return &server{process{cmd, addr}}
 		}
 	}
 }
 
-// stop ends the server, and returns how long it had a processor: that is what
-// other work on the machine changes least.
+// stop ends the server, and returns its processor time, which other work on the machine
+// affects least.
 func (p *process) stop() time.Duration {
 	_ = p.cmd.Process.Signal(os.Interrupt) // a server that was killed is gone
 	_ = p.cmd.Wait()
 	return p.cmd.ProcessState.UserTime() + p.cmd.ProcessState.SystemTime()
 }
 
-// written returns how many bytes the disk of TMPDIR was given, whoever wrote them. What
-// the kernel counts for a process is of no use: of a file that was written in large pieces,
-// it counts such a piece whenever a part of it changes.
+// written returns how many bytes were written to the disk of TMPDIR, by any process. The
+// kernel's count for a process is useless here: for a file that was written in large
+// pieces, it counts a whole piece for each small change.
 func written(b *testing.B) float64 {
 	b.Helper()
 	var dir unix.Stat_t
@@ -173,7 +173,7 @@ func written(b *testing.B) float64 {
 	return n * size
 }
 
-// connect connects clients of what only makes load.
+// connect connects clients that only make load.
 func (s *server) connect(b *testing.B, inflight int) []*client {
 	b.Helper()
 	clients := make([]*client, sessions)
@@ -221,7 +221,7 @@ func benchSession(b *testing.B, s *process, conns int, dial func(int) (*client, 
 	b.ReportMetric(float64(s.stop().Nanoseconds())/n, "server-ns/op")
 }
 
-// percentiles reports how long records took that were alone in flight.
+// percentiles reports the latencies of records that were alone in flight.
 func percentiles(b *testing.B, took []time.Duration) {
 	if len(took) == 0 {
 		return
@@ -231,7 +231,7 @@ func percentiles(b *testing.B, took []time.Duration) {
 	b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-µs")
 }
 
-// benchSync writes what a frame of one small record takes, and syncs it, each time.
+// benchSync repeatedly writes and syncs as many bytes as the frame of one small record has.
 func benchSync(b *testing.B) {
 	const frame, room = 144, 64 << 20
 	f, err := os.Create(filepath.Join(diskDir(b), "f"))
@@ -267,23 +267,23 @@ func perRecord(b *testing.B, seconds float64) {
 	b.ReportMetric(1/seconds, "dicts/s")
 }
 
-// A load is what a connection has in flight.
+// A load is the records that a connection has in flight.
 type load struct {
 	conn    net.Conn
 	in      *bufio.Reader
-	records []byte // as many as may be in flight, each with what stands around it
-	stride  int    // from one of them to the next
-	number  int    // where a number begins in them
-	size    int    // of one alone
+	records []byte // as many as may be in flight, each with its framing
+	stride  int    // from one record to the next
+	number  int    // offset of the number in a record
+	size    int    // of one record without framing
 	sent    int
 	acked   int
-	took    []time.Duration // of those that were alone in flight
+	took    []time.Duration // latencies of records alone in flight
 }
 
 func newLoad(before, record, after string, inflight int) *load {
 	one := []byte(before + record + after)
 	l := &load{records: bytes.Repeat(one, inflight), stride: len(one), number: len(before) + numberAt, size: len(record)}
-	for i := range inflight { // so that what hardly shrinks doesn't when there are many
+	for i := range inflight { // so that a batch hardly compresses either
 		for at := numberAt + len(`100000000000000,"x":"`); at < len(record)-len(`"}`); at++ {
 			l.records[i*l.stride+len(before)+at] = alphabet[mathrand.IntN(len(alphabet))]
 		}
@@ -300,7 +300,8 @@ func (l *load) connect(addr string) (err error) {
 
 const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 
-// run sends n records, and returns when they are acknowledged: ack reads how many are.
+// run sends n records, and returns when they are acknowledged. ack reads acknowledgements
+// into l.acked.
 func (l *load) run(n int, ack func() error) error {
 	alone := len(l.records) == l.stride
 	for n += l.sent; l.acked < n; {
@@ -322,7 +323,7 @@ func (l *load) run(n int, ack func() error) error {
 	return nil
 }
 
-// count makes the next n records.
+// count writes the numbers of the next n records.
 func (l *load) count(n int) {
 	for i := range n {
 		number := l.records[i*l.stride+l.number:][:15]
@@ -337,13 +338,13 @@ func (l *load) count(n int) {
 type client struct {
 	*load
 
-	ack func() error // reads acknowledgements, one at least
+	ack func() error // reads at least one acknowledgement
 }
 
-// send sends n records, all different, and returns when they are acknowledged.
+// send sends n different records, and returns when they are acknowledged.
 func (c *client) send(n int) error { return c.run(n, c.ack) }
 
-// dial begins a native session that writes, as a client of few lines would.
+// dial starts a native session that writes, as a minimal client would.
 func dial(addr, producer string, inflight int, record string) (*client, error) {
 	l := newLoad("", record, "\n", inflight)
 	if err := l.connect(addr); err != nil {
@@ -383,14 +384,14 @@ func (l *load) acks() error {
 	}
 }
 
-// dialRedis connects to Redis, to add to a stream.
+// dialRedis connects to Redis to add to a stream.
 func dialRedis(addr string, inflight int, record string) (*client, error) {
 	before := fmt.Sprintf("*5\r\n$4\r\nXADD\r\n$6\r\norders\r\n$1\r\n*\r\n$1\r\nd\r\n$%d\r\n", len(record))
 	l := newLoad(before, record, "\r\n", inflight)
 	return &client{l, l.replies}, l.connect(addr)
 }
 
-// replies reads replies of Redis: a line with a length, and one with an entry's number.
+// replies reads replies of Redis: a line with a length, and one with an entry's ID.
 func (l *load) replies() error {
 	for {
 		for range 2 {
@@ -408,9 +409,9 @@ func (l *load) replies() error {
 	}
 }
 
-// BenchmarkSessionReplay reads what a store holds over one session, in the
-// stored format, with the files in the page cache: small records in blocks of
-// 1,024, and log lines, orders and measurements in blocks of 64 KiB.
+// BenchmarkSessionReplay reads a store over one session in the stored format, with the
+// files in the page cache: small records in blocks of 1,024, and log lines, orders and
+// measurements in blocks of 64 KiB.
 func BenchmarkSessionReplay(b *testing.B) {
 	for _, kind := range []string{"small", "events"} {
 		b.Run(kind, func(b *testing.B) {
@@ -431,8 +432,7 @@ func BenchmarkSessionReplay(b *testing.B) {
 	}
 }
 
-// fill makes a store with records of some bytes together, and returns how many
-// they are.
+// fill makes a store with at least size bytes of records, and returns their exact size.
 func fill(b *testing.B, dir, kind string, size int) (total int) {
 	b.Helper()
 	s, err := log.Open(b.Context(), dir, &log.Options{Durability: store.OS})
@@ -472,8 +472,7 @@ func fill(b *testing.B, dir, kind string, size int) (total int) {
 	return total
 }
 
-// replay returns how many bytes of records a session reads from the beginning
-// to the end.
+// replay returns how many bytes of records a session reads from beginning to end.
 func replay(addr string) (total int, err error) {
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
@@ -516,8 +515,8 @@ var (
 	startKind = flag.String("start.kind", "noise", "its records: noise, 128 KiB each, or single, 500 bytes, each a block of its own")
 )
 
-// BenchmarkSessionStart starts a server with a store of some GB, up to where it
-// listens: after a shutdown, and after a kill in the middle of appends.
+// BenchmarkSessionStart measures how long a server with a store of some GB takes until it
+// listens: after a shutdown, and after a kill during appends.
 func BenchmarkSessionStart(b *testing.B) {
 	dir := diskDir(b)
 	fill(b, dir, *startKind, int(*startGB*1e9))
@@ -540,7 +539,7 @@ func BenchmarkSessionStart(b *testing.B) {
 	}
 }
 
-// resident returns how much memory the process has, in MB.
+// resident returns the resident memory of the process, in MB.
 func (s *server) resident(b *testing.B) float64 {
 	b.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
@@ -555,7 +554,7 @@ func (s *server) resident(b *testing.B) float64 {
 	return kib * 1024 / 1e6
 }
 
-// kill kills the server while it appends records.
+// kill kills the server during appends.
 func (s *server) kill(b *testing.B) {
 	b.Helper()
 	var wg sync.WaitGroup
@@ -567,7 +566,7 @@ func (s *server) kill(b *testing.B) {
 	wg.Wait()
 }
 
-// newRedis starts Redis, which syncs each write before it answers.
+// newRedis starts a Redis that syncs each write before it answers.
 func newRedis(b *testing.B) *server {
 	b.Helper()
 	if _, err := exec.LookPath("redis-server"); err != nil {
@@ -604,9 +603,9 @@ func newRedis(b *testing.B) *server {
 	}
 }
 
-// BenchmarkSessionInProcess is a server in the process of the load, for profiles of what
-// its goroutines wait for: scripts/profile takes that of the processors, and
-// -mutexprofile and -blockprofile those of locks.
+// BenchmarkSessionInProcess runs the server in the process of the load, for profiles of
+// what its goroutines wait for: scripts/profile makes processor profiles, and -mutexprofile
+// and -blockprofile those of locks.
 func BenchmarkSessionInProcess(b *testing.B) {
 	for _, inflight := range []int{1, 64, 1024} {
 		b.Run(fmt.Sprintf("%dx%d", sessions, inflight), func(b *testing.B) {

@@ -1,10 +1,10 @@
-// Package bench puts load on a server, and measures how much of it is settled and how
-// long that takes: on dictwire in several dialects, and on its peers.
+// Package bench puts load on a server, and measures how many records it settles and how
+// long that takes: on dictwire in several dialects, and on other servers.
 //
-// One generator serves all of them, so that what it costs is the same on both sides: it
-// holds the records ready, writes so many as may be in flight, and notes when each batch
-// was sent. What speaks to a peer is a few lines of its protocol, since a client library
-// would be measured, too. Those lines know what the load needs, and nothing else.
+// All of them share one load generator, so that its own cost is the same everywhere: it has
+// the records ready, keeps a number of them in flight, and notes when each batch was sent.
+// A client library would be measured as well, so each target implements the few lines of
+// its protocol that the load needs, and nothing else.
 package bench
 
 import (
@@ -20,78 +20,79 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// Options say what is sent, where to, and how fast.
+// Options says what to send, where to, and how fast.
 type Options struct {
 	Target Target
 	Token  string // for dictwire
-	Topic  string // of dictwire; what the peer has in its place: a stream, a table
-	Topics int    // the connections are spread over so many, NAME.0 and so on; 0 is the topic alone
+	Topic  string // the topic in dictwire, or what another server has instead, such as a stream or a table
+	Topics int    // connections are spread over NAME.0, NAME.1 and so on; 0 means the topic alone
 	Dial   func(context.Context) (net.Conn, error)
 
 	Records *Records
 
-	// Connections, and how many records may be sent on each and not be settled.
+	// Connections is the number of connections, and InFlight how many unsettled records
+	// each may have.
 	Connections, InFlight int
 
-	// Followers are sessions beside those connections that read what comes, of dictwire.
+	// Followers is the number of additional sessions that read what arrives, for dictwire.
 	Followers int
 
-	// Bare asks for no acknowledgements, where the target can do without.
+	// Bare asks for no acknowledgements, if the target allows that.
 	Bare bool
 
-	// Rate is how many records are sent a second over all connections, whether or not
-	// the server keeps up. Their latency counts from when each was to be sent. Zero
-	// means that each connection sends as soon as something of it is settled.
+	// Rate is how many records to send per second over all connections, whether or not the
+	// server keeps up. Their latency counts from the time at which each was due. Zero means
+	// that each connection sends as soon as some of its records are settled.
 	Rate float64
 
 	Duration time.Duration
 }
 
-// A Result is what was measured.
+// A Result is a measurement.
 type Result struct {
-	Records  uint64        // that were settled or, without acknowledgements, taken
-	Rejected uint64        // of them
-	Bytes    uint64        // of the records
-	Read     uint64        // records, by all followers together
+	Records  uint64        // settled or, without acknowledgements, read by the server
+	Rejected uint64        // of Records
+	Bytes    uint64        // of Records
+	Read     uint64        // by all followers together
 	Elapsed  time.Duration // from the first record to the last answer
 
-	// Latency is of records, in microseconds. Nil where nothing is acknowledged.
+	// Latency is the latency of records, in microseconds. Nil if nothing is acknowledged.
 	Latency *hdrhistogram.Histogram
 }
 
-// Rate returns how many records were settled a second.
+// Rate returns the records settled per second.
 func (r *Result) Rate() float64 { return float64(r.Records) / r.Elapsed.Seconds() }
 
-// A conn sends to one server over one connection.
+// A conn is a connection to a server.
 type conn interface {
 	// send writes records.
 	send(records [][]byte) error
 
-	// settle waits for answers, and returns how many records they settle, and how many
-	// of those were refused. Another goroutine may send meanwhile.
+	// settle reads answers, and returns how many records they settle, and how many of those
+	// were refused. It may run concurrently with send.
 	settle() (settled, refused int, err error)
 
-	// end says that no more is sent. Where nothing is acknowledged, it returns when the
+	// end is called after the last send. If nothing is acknowledged, it returns when the
 	// server has read everything.
 	end() error
 }
 
 const (
-	// drainTime is how long what is in flight at the end may take.
+	// drainTime is how long to wait at the end for records in flight.
 	drainTime = 2 * time.Minute
 
 	// dialTime is how long a connection may take to open.
 	dialTime = 30 * time.Second
 
-	// maxSend is how many records are sent at once, where each is answered on its own.
+	// maxSend is how many records are sent at once if each has its own answer.
 	maxSend = 1024
 
-	shards = 16 // of the latencies
+	shards = 16 // of latencies
 
 	maxLatency = int64(10 * time.Minute / time.Microsecond)
 )
 
-// A run is one measurement.
+// A run is a measurement in progress.
 type run struct {
 	*Options
 	began   time.Time
@@ -99,17 +100,17 @@ type run struct {
 	settled atomic.Uint64
 	refused atomic.Uint64
 	readers *followers
-	last    atomic.Int64 // when the last answer came, since began
+	last    atomic.Int64 // time of the last answer since began
 	shards  [shards]shard
 }
 
-// A shard is the latencies of some connections.
+// A shard holds the latencies of some connections.
 type shard struct {
 	mu   sync.Mutex
 	hist *hdrhistogram.Histogram
 }
 
-// every returns how far apart records are sent on one connection, 0 where no rate says it.
+// every returns the interval between records on one connection, or 0 without a rate.
 func (r *run) every() time.Duration {
 	if r.Rate == 0 {
 		return 0
@@ -117,8 +118,8 @@ func (r *run) every() time.Duration {
 	return time.Duration(float64(time.Second) * float64(r.Connections) / r.Rate)
 }
 
-// Run puts on the load, and calls progress, where that is not nil, every second. The
-// first connection that fails ends it all.
+// Run runs the load, and calls progress, unless it is nil, every second. If a connection
+// fails, the run ends with its error.
 func Run(ctx context.Context, o Options, progress func(*Result)) (*Result, error) {
 	if err := o.Check(); err != nil {
 		return nil, err
@@ -132,7 +133,7 @@ func Run(ctx context.Context, o Options, progress func(*Result)) (*Result, error
 	links, err := r.connect(ctx)
 	defer func() {
 		for _, l := range links {
-			_ = l.nc.Close() // nothing that counts is under way
+			_ = l.nc.Close() // nothing is in progress any more
 		}
 	}()
 	if err != nil {
@@ -144,7 +145,7 @@ func Run(ctx context.Context, o Options, progress func(*Result)) (*Result, error
 	defer r.readers.end()
 	defer context.AfterFunc(ctx, func() {
 		for _, l := range links {
-			_ = l.nc.Close() // which ends its reads and writes
+			_ = l.nc.Close() // ends its reads and writes
 		}
 	})()
 
@@ -185,14 +186,14 @@ func Run(ctx context.Context, o Options, progress func(*Result)) (*Result, error
 	}
 }
 
-// The most connections, records in flight on each, and records a second.
+// Upper limits of the options.
 const (
 	MaxConnections = 1 << 16
 	MaxInFlight    = 1 << 20
 	MaxRate        = 1e9
 )
 
-// Check returns what is wrong with the options.
+// Check validates the options.
 func (o *Options) Check() error {
 	switch {
 	case o.Connections < 1 || o.Connections > MaxConnections:
@@ -219,7 +220,7 @@ func (o *Options) Check() error {
 	return nil
 }
 
-// connect opens all connections, some at a time.
+// connect opens all connections, several at a time.
 func (r *run) connect(ctx context.Context) ([]*link, error) {
 	links := make([]*link, r.Connections)
 	errs := make([]error, r.Connections)
@@ -233,7 +234,7 @@ func (r *run) connect(ctx context.Context) ([]*link, error) {
 				_ = links[i].nc.SetDeadline(time.Now().Add(r.Duration + 2*drainTime))
 			}
 		}
-		if i == 0 { // which makes what the others use
+		if i == 0 { // it makes what the others use
 			if dial(); errs[0] != nil {
 				return nil, errs[0]
 			}
@@ -251,7 +252,7 @@ func (r *run) connect(ctx context.Context) ([]*link, error) {
 	return open, errors.Join(errs...)
 }
 
-// A link is one connection, and what is in flight on it.
+// A link is a connection and its records in flight.
 type link struct {
 	nc net.Conn
 	conn
@@ -260,12 +261,12 @@ type link struct {
 	changed sync.Cond
 	sent    uint64  // guarded by mu
 	settled uint64  // guarded by mu
-	over    bool    // guarded by mu: no more is sent
-	failed  bool    // guarded by mu: nothing more is settled
-	batches []batch // guarded by mu: of what is in flight, the oldest first
+	over    bool    // no more is sent; guarded by mu
+	failed  bool    // nothing more is settled; guarded by mu
+	batches []batch // in flight, oldest first; guarded by mu
 }
 
-// A batch is records that were sent at one time.
+// A batch is records that were sent together.
 type batch struct {
 	n    int
 	sent time.Duration // since the run began
@@ -278,7 +279,7 @@ func (r *run) open(ctx context.Context, i int) (*link, error) {
 	if err != nil {
 		return nil, err
 	}
-	_ = nc.SetDeadline(time.Now().Add(dialTime)) // a connection that is gone fails the first write
+	_ = nc.SetDeadline(time.Now().Add(dialTime)) // the first write on a dead connection fails
 	o := *r.Options
 	if o.Topics > 0 {
 		o.Topic = fmt.Sprintf("%s.%d", o.Topic, i%o.Topics)
@@ -335,7 +336,7 @@ func (r *run) write(ctx context.Context, l *link, i int) error {
 	return err
 }
 
-// pause waits, at most until ctx is done.
+// pause waits for d, or until ctx is done.
 func pause(ctx context.Context, d time.Duration) {
 	over := time.NewTimer(d)
 	defer over.Stop()
@@ -345,7 +346,7 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// answered notes that an answer came now.
+// answered records the time of an answer.
 func (r *run) answered() {
 	now := int64(time.Since(r.began))
 	for {
@@ -356,7 +357,7 @@ func (r *run) answered() {
 	}
 }
 
-// room waits until something may be sent, and returns how much. It is nothing where the
+// room waits until records may be sent, and returns how many. It returns 0 if the
 // connection has failed.
 func (l *link) room(inFlight int) int {
 	l.mu.Lock()
@@ -370,7 +371,7 @@ func (l *link) room(inFlight int) int {
 	return inFlight - int(l.sent-l.settled)
 }
 
-// sending notes that records are sent.
+// sending records that n records are being sent.
 func (l *link) sending(n int, at time.Duration) {
 	l.mu.Lock()
 	l.sent += uint64(n)
@@ -379,7 +380,7 @@ func (l *link) sending(n int, at time.Duration) {
 	l.mu.Unlock()
 }
 
-// finish says that no more is sent.
+// finish records that nothing more will be sent.
 func (l *link) finish() {
 	l.mu.Lock()
 	l.over = true
@@ -387,7 +388,7 @@ func (l *link) finish() {
 	l.mu.Unlock()
 }
 
-// fail says that nothing more is settled.
+// fail records that nothing more will be settled.
 func (l *link) fail() {
 	l.mu.Lock()
 	l.failed = true
@@ -395,7 +396,7 @@ func (l *link) fail() {
 	l.mu.Unlock()
 }
 
-// await waits until something is in flight, and reports whether something is.
+// await waits until records are in flight, and reports whether there are any.
 func (l *link) await() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -405,9 +406,9 @@ func (l *link) await() bool {
 	return l.sent > l.settled
 }
 
-// read takes answers until all is settled.
+// read reads answers until everything is settled.
 func (r *run) read(l *link, i int) error {
-	defer l.fail() // nobody takes answers any more
+	defer l.fail() // nobody reads answers any more
 	every, shard := r.every(), &r.shards[i%shards]
 	var done []batch
 	for l.await() {
@@ -429,7 +430,7 @@ func (r *run) read(l *link, i int) error {
 		for _, b := range done {
 			if every == 0 {
 				_ = shard.hist.RecordValues(micros(now-b.sent), int64(b.n))
-			} else { // from when each was to be sent
+			} else { // counted from when each was due
 				for k := range b.n {
 					_ = shard.hist.RecordValue(micros(now - time.Duration(first+uint64(k))*every))
 				}
@@ -442,12 +443,12 @@ func (r *run) read(l *link, i int) error {
 	return l.end()
 }
 
-// micros returns a latency as it is counted: at most as long as can be.
+// micros returns a latency in microseconds, capped at the maximum.
 func micros(d time.Duration) int64 {
 	return min(max(int64(math.Ceil(float64(d)/float64(time.Microsecond))), 1), maxLatency)
 }
 
-// take takes n records out of what is in flight. It returns the first one's number, and
+// take removes n records from those in flight. It returns the number of the first one, and
 // when they were sent.
 func (l *link) take(n int, done []batch) (first uint64, _ []batch, err error) {
 	l.mu.Lock()
@@ -472,7 +473,7 @@ func (l *link) take(n int, done []batch) (first uint64, _ []batch, err error) {
 	return first, done, nil
 }
 
-// result returns what was measured in a time.
+// result returns the measurement so far.
 func (r *run) result(elapsed time.Duration) *Result {
 	so := &Result{Records: r.settled.Load(), Rejected: r.refused.Load(), Read: r.readers.read.Load(), Elapsed: elapsed}
 	so.Bytes = uint64(float64(so.Records) * r.Records.Mean())

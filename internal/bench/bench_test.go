@@ -25,7 +25,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// load puts load of records of 60 bytes on a server for a moment.
+// load runs a short load of 60-byte records on a server.
 func load(t *testing.T, target, addr string, change func(*Options)) *Result {
 	t.Helper()
 	to, ok := TargetOf(target)
@@ -56,7 +56,7 @@ func load(t *testing.T, target, addr string, change func(*Options)) *Result {
 	return r
 }
 
-// What is said to be settled is in the store, whatever is spoken.
+// What is reported as settled is in the store, for every target.
 func TestTargets(t *testing.T) {
 	bare := func(o *Options) { o.Bare = true }
 	of := func(format string) func(*Options) {
@@ -112,7 +112,7 @@ func TestTopics(t *testing.T) {
 	}
 }
 
-// Redis has what it is said to have settled.
+// Redis has what is reported as settled.
 func TestRedis(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -140,7 +140,7 @@ func TestRedis(t *testing.T) {
 	}
 }
 
-// fake serves connections as a Redis does that some times takes longer.
+// fake serves connections like a Redis that pauses sometimes.
 func fake(t *testing.T, pause func(answers int) time.Duration) (addr string) {
 	t.Helper()
 	return servertest.Answer(t, func(nc net.Conn) {
@@ -161,8 +161,8 @@ func skipLines(in *bufio.Reader, n int) error {
 	return nil
 }
 
-// At a rate, what a server keeps waiting counts from when it was to be sent: a pause of
-// 200 ms delays all records of that time, though few were in flight.
+// At a fixed rate, latency counts from when a record was due: a pause of 200 ms delays all
+// records of that time, although few were in flight.
 func TestRate(t *testing.T) {
 	addr := fake(t, func(n int) time.Duration {
 		if n == 50 {
@@ -193,7 +193,7 @@ func TestRate(t *testing.T) {
 	}
 }
 
-// A server that refuses, or goes away, ends the run with what it says.
+// If a server refuses records or goes away, the run ends with its error.
 func TestFaults(t *testing.T) {
 	for said, pattern := range map[string]string{
 		"-ERR no room\r\n": "no room", "$\n": "parsing", "": "EOF",
@@ -224,7 +224,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// Generated records have the size that is asked for, and each is another one.
+// Generated records have the requested size, and differ from each other.
 func TestGenerate(t *testing.T) {
 	for _, size := range []int{MinSize, 45, 46, 500, 1 << 20} {
 		r, err := Generate(size, wire.Codecs()["json"])

@@ -12,16 +12,16 @@ import (
 	"github.com/dictwire/dictwire/internal/wire"
 )
 
-// followers read what the load stores, as it comes, and drop it.
+// followers are sessions that read what the load stores, and drop it.
 type followers struct {
-	read    atomic.Uint64 // records, by all of them
+	read    atomic.Uint64 // records read by all of them
 	ended   atomic.Bool
 	conns   []net.Conn
 	working sync.WaitGroup
 }
 
-// follow begins sessions that read from now on. The first that fails before its end calls
-// fail.
+// follow starts sessions that read from now on. It calls fail with the error of the first
+// that fails.
 func follow(ctx context.Context, o *Options, fail func(error)) (*followers, error) {
 	f := &followers{}
 	for range o.Followers {
@@ -47,7 +47,7 @@ func (f *followers) open(ctx context.Context, o *Options) (*native, error) {
 		return nil, err
 	}
 	f.conns = append(f.conns, nc)
-	_ = nc.SetDeadline(time.Now().Add(dialTime)) // a connection that is gone fails the first write
+	_ = nc.SetDeadline(time.Now().Add(dialTime)) // the first write on a dead connection fails
 	g := wire.Greeting{Version: wire.Version, Subscribe: []string{o.Topic}, Token: o.Token, From: "latest", Follow: true}
 	if o.Topics > 0 {
 		g.Subscribe[0] += ".*"
@@ -87,7 +87,7 @@ func (f *followers) drop(s *native) error {
 	}
 }
 
-// end ends all of them.
+// end stops all followers.
 func (f *followers) end() {
 	f.ended.Store(true)
 	for _, nc := range f.conns {

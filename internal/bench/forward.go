@@ -12,7 +12,8 @@ import (
 )
 
 // A forward sends PackedForward messages of Fluent Forward v1, each with a chunk that the
-// server acknowledges. Bare ones have none, and nobody says when they are read.
+// server acknowledges. A bare one sends no chunks, so it can't know when they have been
+// read.
 type forward struct {
 	nc      net.Conn
 	in      *bufio.Reader
@@ -20,7 +21,7 @@ type forward struct {
 	bare    bool
 	entries []byte
 	buf     []byte
-	sent    chan chunk // that are not acknowledged
+	sent    chan chunk // not acknowledged yet
 }
 
 type chunk struct {

@@ -10,17 +10,18 @@ import (
 	"net/url"
 )
 
-// An overHTTP posts records: what is sent at once is a request.
+// An overHTTP posts records, one request per send.
 type overHTTP struct {
 	nc    net.Conn
 	in    *bufio.Reader
 	head  []byte
-	after string // each record
+	after string // appended to each record
 	buf   []byte
-	sent  chan int // records of the requests that are under way
+	sent  chan int // number of records in each request in flight
 }
 
-// sequences are what sequences of records are called, and what ends a record in them.
+// sequences maps formats to the media types of their sequences, and to what ends a record
+// in them.
 var sequences = map[string]struct{ mediaType, end string }{
 	"json": {"application/x-ndjson", "\n"}, "python": {"text/x-python", "\n"},
 	"cbor": {"application/cbor-seq", ""}, "msgpack": {"application/msgpack", ""}, "pickle": {"application/x-python-pickle", ""},
@@ -65,7 +66,7 @@ func (h *overHTTP) settle() (settled, refused int, err error) {
 		return 0, 0, fmt.Errorf("%s: %.500s", response.Status, body)
 	}
 	var told struct{ Rejections int }
-	_ = json.Unmarshal(body, &told) // of another server that says nothing of the kind
+	_ = json.Unmarshal(body, &told) // another server may answer something else
 	return <-h.sent, told.Rejections, nil
 }
 

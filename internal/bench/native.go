@@ -10,7 +10,7 @@ import (
 	"github.com/dictwire/dictwire/internal/wire"
 )
 
-// A native is a session of dictwire, of a producer of its own. A bare one is a sequence
+// A native is a session of dictwire with a producer of its own. A bare one sends a sequence
 // without a greeting.
 type native struct {
 	nc    net.Conn
@@ -36,7 +36,7 @@ func openNative(nc net.Conn, o *Options, _ int) (conn, error) {
 func (s *native) welcome() error {
 	m, err := s.in.Message()
 	switch m := m.(type) {
-	case wire.Welcome, wire.Ready: // of who sends, of who reads
+	case wire.Welcome, wire.Ready: // to a writer, to a reader
 		return nil
 	case wire.Error:
 		return m.Fault
@@ -82,7 +82,7 @@ func (s *native) settle() (settled, refused int, err error) {
 	}
 }
 
-// end waits until the server has read everything, which then closes.
+// end waits until the server has read everything and closes the connection.
 func (s *native) end() error {
 	if half, ok := s.nc.(interface{ CloseWrite() error }); ok {
 		if err := half.CloseWrite(); err != nil {

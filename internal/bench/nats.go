@@ -13,8 +13,8 @@ import (
 	"sync"
 )
 
-// A nats publishes each record to a subject: with acknowledgements one that a stream of
-// JetStream has.
+// A nats publishes each record to a subject; with acknowledgements, to that of a JetStream
+// stream.
 type nats struct {
 	nc   net.Conn
 	in   *bufio.Reader
@@ -22,7 +22,7 @@ type nats struct {
 	head []byte
 	buf  []byte
 
-	writing sync.Mutex // answers to pings are written, too
+	writing sync.Mutex // answers to pings are written as well
 }
 
 func openNATS(nc net.Conn, o *Options, i int) (conn, error) {
@@ -55,7 +55,7 @@ func openNATS(nc net.Conn, o *Options, i int) (conn, error) {
 	return c, c.flush()
 }
 
-// flush returns when the server has read everything.
+// flush returns once the server has read everything.
 func (c *nats) flush() error {
 	if _, err := io.WriteString(c.nc, "PING\r\n"); err != nil {
 		return err
@@ -86,7 +86,7 @@ func (c *nats) send(records [][]byte) error {
 	return err
 }
 
-// message waits for the next message, which is an acknowledgement.
+// message reads the next message, an acknowledgement.
 func (c *nats) message() error {
 	for {
 		line, err := c.in.ReadSlice('\n')

@@ -10,14 +10,14 @@ import (
 	"strings"
 )
 
-// A postgres inserts records into a table, as jsonb: what is sent at once by an INSERT
-// each in one transaction, or by one COPY. It speaks the protocol 3.0 to a server that
-// trusts the address, as user postgres.
+// A postgres inserts records into a table as jsonb: each send is one transaction of
+// INSERTs, or one COPY. It speaks protocol 3.0 to a server that trusts the address, as user
+// postgres.
 type postgres struct {
 	nc   net.Conn
 	in   *bufio.Reader
 	copy bool
-	text string // of the COPY
+	text string // the data of the COPY
 	buf  []byte
 	sent chan int
 }
@@ -54,12 +54,12 @@ func (c *postgres) add(kind byte, parts ...string) {
 	c.sized(at)
 }
 
-// sized fills in the length of the message that begins at a place.
+// sized fills in the length of the message that begins at at.
 func (c *postgres) sized(at int) {
 	binary.BigEndian.PutUint32(c.buf[at+1:], uint32(len(c.buf)-at-1))
 }
 
-// ask sends what there is, and waits until it is done.
+// ask sends the buffered messages, and waits until they are done.
 func (c *postgres) ask() error {
 	if _, err := c.nc.Write(c.buf); err != nil {
 		return err
@@ -67,7 +67,7 @@ func (c *postgres) ask() error {
 	return c.ready()
 }
 
-// ready returns when the server is ready for more.
+// ready waits until the server is ready for a query.
 func (c *postgres) ready() (err error) {
 	for {
 		var head [5]byte
@@ -98,7 +98,7 @@ func (c *postgres) ready() (err error) {
 			}
 		}
 		if head[0] == 'E' && c.text == "" {
-			return err // while it connects, nothing follows
+			return err // nothing follows during start-up
 		}
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/dictwire/dictwire/dict"
 )
 
-// Records are dictionaries that are sent in turn, in one format.
+// Records are encoded dictionaries that are sent in rotation.
 type Records struct {
 	Format string
 	all    [][]byte
@@ -18,27 +18,27 @@ type Records struct {
 }
 
 const (
-	// MinSize is how long a generated record is at least, in bytes of JSON.
+	// MinSize is the least size of a generated record, in bytes of JSON.
 	MinSize = len(`{"n":100000000,"text":""}`)
 
-	// MaxSize is how long it is at most.
+	// MaxSize is the largest size of a generated record.
 	MaxSize = 16 << 20
 
-	// MaxRecords is how many records are held, and sent in turn.
+	// MaxRecords is the most records that Records may have.
 	MaxRecords = 1 << 16
 
-	minTurn  = 4096     // records of a turn, some of them again where there are fewer
-	maxBytes = 64 << 20 // of generated ones
+	minTurn  = 4096     // records per rotation; fewer are repeated
+	maxBytes = 64 << 20 // of generated records
 
-	// small is the record of 45 bytes, and large what longer and shorter ones are.
+	// small is the record for 45 bytes, and large the one for other sizes.
 	small = `{"n":%d,"name":"Alice","city":"Paris"}`
 	large = `{"n":%d,"text":"%s"}`
 
 	smallSize = 45
 )
 
-// Generate returns records that have a size as JSON, each with another number, and a text
-// that hardly shrinks.
+// Generate returns records of a size in JSON, each with another number and a text that
+// hardly compresses.
 func Generate(size int, c codec.Codec) (*Records, error) {
 	if size < MinSize || size > MaxSize {
 		return nil, fmt.Errorf("want records of %d to %d bytes", MinSize, MaxSize)
@@ -74,7 +74,7 @@ func text(n int, rng *rand.Rand) []byte {
 	return b
 }
 
-// NewRecords returns records of dictionaries: at most MaxRecords of them.
+// NewRecords returns records for dictionaries, at most MaxRecords.
 func NewRecords(all []*dict.Dict, c codec.Codec) (*Records, error) {
 	r := &Records{Format: c.Name()}
 	for _, d := range all[:min(len(all), MaxRecords)] {
@@ -104,13 +104,14 @@ func (r *Records) turn() (*Records, error) {
 	return r, nil
 }
 
-// Mean returns how long a record is, in bytes.
+// Mean returns the mean size of a record, in bytes.
 func (r *Records) Mean() float64 { return float64(r.bytes) / float64(len(r.all)) }
 
-// begin returns where a connection begins, so that no two send the same at once.
+// begin returns where a connection starts in the rotation, so that no two send the same at
+// once.
 func (r *Records) begin(connection int) int { return connection * 977 % len(r.all) }
 
-// take returns up to n records from a place on, and the place after them.
+// take returns up to n records from at on, and the index after them.
 func (r *Records) take(at, n int) (records [][]byte, next int) {
 	end := min(at+n, len(r.all))
 	return r.all[at:end], end % len(r.all)

@@ -9,7 +9,7 @@ import (
 	"strconv"
 )
 
-// A redis adds each record to a stream, by a command of its own.
+// A redis adds each record to a stream, with one command per record.
 type redis struct {
 	nc   net.Conn
 	in   *bufio.Reader
@@ -30,8 +30,8 @@ func (c *redis) send(records [][]byte) error {
 	return err
 }
 
-// appendSized appends records as the protocols of Redis and NATS have them: each after a head
-// that ends with its length.
+// appendSized appends records as Redis and NATS frame them: each after a header that ends
+// with its length.
 func appendSized(dst, head []byte, records [][]byte) []byte {
 	for _, r := range records {
 		dst = append(dst, head...)
@@ -41,7 +41,7 @@ func appendSized(dst, head []byte, records [][]byte) []byte {
 	return dst
 }
 
-// settle reads all answers that have come.
+// settle reads all answers that have arrived.
 func (c *redis) settle() (settled, refused int, err error) {
 	for settled == 0 || c.in.Buffered() > 0 {
 		line, err := c.in.ReadSlice('\n')

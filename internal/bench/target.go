@@ -5,21 +5,21 @@ import (
 	"slices"
 )
 
-// A Target is a kind of server that load can be put on.
+// A Target is a kind of server to measure.
 type Target struct {
 	Name string
-	Addr string // where it is by default; "" where dictwire is
+	Addr string // default address; "" means dictwire's
 
 	format     string // of the records; "" means any
-	acks, bare bool   // it can acknowledge, and do without
-	whole      bool   // what is sent at once is answered as a whole
+	acks, bare bool   // supports acknowledgements, supports sending without them
+	whole      bool   // each send has one answer
 
-	// open speaks to a server over the connection of an index. The first one makes what
-	// the others use.
+	// open prepares a connection, given its index. The one with index 0 makes what the
+	// others use.
 	open func(nc net.Conn, o *Options, i int) (conn, error)
 }
 
-// Targets are those that there are.
+// Targets lists the targets.
 var Targets = []Target{
 	{Name: "dictwire", acks: true, bare: true, open: openNative},
 	{Name: "http", acks: true, whole: true, open: openHTTP},
@@ -31,7 +31,7 @@ var Targets = []Target{
 	{Name: "postgres-copy", Addr: "127.0.0.1:5432", format: "json", acks: true, whole: true, open: openPostgres},
 }
 
-// TargetOf returns the target of a name.
+// TargetOf returns a target by name.
 func TargetOf(name string) (Target, bool) {
 	i := slices.IndexFunc(Targets, func(t Target) bool { return t.Name == name })
 	if i < 0 {
@@ -40,7 +40,7 @@ func TargetOf(name string) (Target, bool) {
 	return Targets[i], true
 }
 
-// Format returns the format in which a target takes records by default.
+// Format returns the default record format of a target.
 func (t Target) Format() string {
 	if t.format == "" {
 		return "json"
