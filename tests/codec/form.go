@@ -1,5 +1,5 @@
-// Package form is a codec as a program has it that knows dictwire from outside: it is
-// a module of its own, and nothing internal can be reached from here.
+// Package form is a codec written outside dictwire: it is a module of its own, and can't
+// import anything internal.
 package form
 
 import (
@@ -15,7 +15,8 @@ import (
 	"github.com/dictwire/dictwire/fault"
 )
 
-// A Codec holds text under text: a form's values, as browsers post them, on a line.
+// Codec encodes dictionaries of strings as form values, as browsers post them, one per
+// line.
 type Codec struct{}
 
 func (Codec) Name() string       { return "form" }

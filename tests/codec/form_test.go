@@ -18,7 +18,8 @@ import (
 	"github.com/dictwire/dictwire/fault"
 )
 
-// A codec from elsewhere serves: records are sent, replied to, stored and read in it.
+// A third-party codec works throughout: records are sent, replied to, stored and read in
+// it.
 func TestOwnCodec(t *testing.T) {
 	srv := dictwiretest.New(t, &dictwire.Server{
 		Codecs: []codec.Codec{form.Codec{}},
@@ -69,7 +70,7 @@ func TestOwnCodec(t *testing.T) {
 		t.Errorf("read %q, where the second can't be held", got)
 	}
 
-	// What is no form is one bad record of the session.
+	// A record that is not a form is rejected, and the session continues.
 	conn, err := srv.Dial(t.Context(), "", "")
 	if err != nil {
 		t.Fatal(err)
@@ -81,7 +82,7 @@ func TestOwnCodec(t *testing.T) {
 		t.Errorf("told %s, %v", told, err)
 	}
 
-	// A server that does not have it says what it has.
+	// A server without the codec lists those that it has.
 	_, err = dictwiretest.NewServer(t, nil).NewClient(dictwire.Dialer{}).Send(t.Context(), "t", dictwire.Record{Codec: form.Codec{}, Bytes: []byte("a=1")})
 	if err == nil || !strings.Contains(err.Error(), "no format form") {
 		t.Errorf("Send = %v", err)
@@ -93,7 +94,7 @@ func TestOwnCodec(t *testing.T) {
 	}
 }
 
-// A named is a codec of another name.
+// A named is a codec with another name.
 type named struct {
 	form.Codec
 	name string
@@ -101,7 +102,7 @@ type named struct {
 
 func (n named) Name() string { return n.name }
 
-// A codec has a name of its own.
+// The names of codecs must be unique.
 func TestCodecNames(t *testing.T) {
 	for want, codecs := range map[string][]codec.Codec{
 		`another codec named "json"`: {named{name: "json"}},

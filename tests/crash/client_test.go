@@ -8,8 +8,7 @@ import (
 	"github.com/dictwire/dictwire/tests/peer"
 )
 
-// A producer is one whose records can't be read now and then, and that cuts them
-// off wherever it is.
+// A producer sends some records that can't be read, and cuts connections at random places.
 type producer struct {
 	id int
 	peer.Producer
@@ -32,9 +31,9 @@ func (p *producer) append(b []byte, n uint64) []byte {
 	switch x := strings.Repeat("x", int(n*7%101)); {
 	case !p.poisonous(n):
 		return fmt.Appendf(b, `{"p":%d,"n":%d,"x":"%s"}`, p.id, n, x)
-	case n%2 == 0: // it is not read to its end
+	case n%2 == 0: // not read to its end
 		return fmt.Appendf(b, `{"p":%d,"n":%d,"x":tru,"y":"%s"}`, p.id, n, x)
-	default: // it is
+	default: // read to its end
 		return fmt.Appendf(b, `{"p":%d,"n":%d,"p":%d}`, p.id, n, n)
 	}
 }
@@ -51,10 +50,10 @@ func (p *producer) code(n uint64) string {
 	}
 }
 
-// send sends records until the connection breaks or it is stopped.
+// send sends records until the connection breaks or the producer is stopped.
 func send(p *peer.Producer, s *peer.Session, next uint64) {
 	sendBursts(p, next, func(burst []byte) error {
-		// The connection may break within a record.
+		// The connection may break inside a record.
 		cut := rand.IntN(len(burst))
 		for _, part := range [][]byte{burst[:cut], burst[cut:]} {
 			if _, err := s.Write(part); err != nil {
@@ -65,8 +64,8 @@ func send(p *peer.Producer, s *peer.Session, next uint64) {
 	})
 }
 
-// sendBursts writes records from next on in bursts, with a random number of them in flight
-// at most, until write fails or p is stopped.
+// sendBursts writes records from next on in bursts, with a random limit of records in
+// flight, until write fails or p is stopped.
 func sendBursts(p *peer.Producer, next uint64, write func(burst []byte) error) {
 	window := []uint64{1, 16, 1000}[rand.IntN(3)]
 	for {
@@ -86,7 +85,7 @@ func sendBursts(p *peer.Producer, next uint64, write func(burst []byte) error) {
 	}
 }
 
-// appendSpace appends what may stand between records.
+// appendSpace appends white space that is allowed between records.
 func appendSpace(b []byte) []byte {
 	return append(b, []string{"", "\n", " "}[rand.IntN(3)]...)
 }

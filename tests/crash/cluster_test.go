@@ -24,14 +24,14 @@ import (
 
 var clusterRounds = flag.Int("cluster.rounds", 4, "how many faults a cluster has")
 
-// perCluster is how many faults one cluster goes through.
+// perCluster is how many faults a cluster goes through.
 const perCluster = 50
 
-// TestCluster kills, stops and restarts nodes of a NATS cluster, the leader above all,
-// and the servers before it, at random moments under load from 8 producers, who go from
-// server to server, and 4 readers, who do with their cursors. Every record that was
-// acknowledged is there, once and in its producer's order; no cursor passes a record
-// that was not given out; and everyone goes on within 30 s of each fault.
+// TestCluster kills, stops and restarts the nodes of a NATS cluster, the leader above all,
+// and the servers in front of it, at random moments under load from 8 producers and 4
+// readers with cursors, all of which move from server to server. Every acknowledged record
+// is there once and in its producer's order, no cursor passes a record that was not
+// delivered, and everything works again within 30 s of each fault.
 func TestCluster(t *testing.T) {
 	if testing.Short() || !brokertest.Networked(t) {
 		return // the stage cluster runs it
@@ -42,13 +42,13 @@ func TestCluster(t *testing.T) {
 	}
 }
 
-// recovers is how long it may take after a fault until everyone goes on.
+// recovers is how soon after a fault everything must work again.
 const recovers = 30 * time.Second
 
-// A fleet is the servers before a cluster.
+// A fleet is the servers in front of a cluster.
 type fleet struct {
 	bins  []string
-	hosts []*brokertest.Host // of each server, or none
+	hosts []*brokertest.Host // of each server, or empty
 	flags []string
 	addrs []string
 	all   []*peer.Server
@@ -58,7 +58,7 @@ func (f *fleet) start(t *testing.T, i int) {
 	f.all[i] = peer.Serve(t, f.bins[i], append([]string{"--listen", f.addrs[i]}, f.flags...)...)
 }
 
-// any returns the address of one of the servers.
+// any returns the address of a random server.
 func (f *fleet) any() string { return f.addrs[rand.IntN(len(f.addrs))] }
 
 func clusterFaults(t *testing.T, bin string, rounds int) {
@@ -141,7 +141,7 @@ func clusterFaults(t *testing.T, bin string, rounds int) {
 	t.Logf("%v", counts)
 }
 
-// verified verifies the log, and again while a server is not available.
+// verified verifies the log, and retries while a server is unavailable.
 func verified(l *log, addr string, until time.Time) error {
 	for {
 		before := *l
@@ -150,7 +150,7 @@ func verified(l *log, addr string, until time.Time) error {
 			seen[name] = written{w.producer, w.last, w.checked, maps.Clone(w.rejected)}
 		}
 		err := l.verify(addr)
-		if err != nil { // what was read of it is read again
+		if err != nil { // the retry reads everything again
 			*l = before
 			for name, w := range l.producers {
 				*w = seen[name]
@@ -164,7 +164,7 @@ func verified(l *log, addr string, until time.Time) error {
 	}
 }
 
-// clusterFault does one of the things that may happen, and ends it.
+// clusterFault causes a random fault and repairs it.
 func clusterFault(t *testing.T, nodes []*brokertest.Node, f *fleet) string {
 	node, which := nodes[rand.IntN(len(nodes))], "a node"
 	if rand.IntN(2) == 0 {
@@ -177,7 +177,7 @@ func clusterFault(t *testing.T, nodes []*brokertest.Node, f *fleet) string {
 	i := rand.IntN(len(f.all))
 	kinds := 12
 	if len(f.hosts) == 0 {
-		kinds = 8 // nothing that cuts networks
+		kinds = 8 // no faults of the network
 	}
 	switch rand.IntN(kinds) {
 	case 0, 1:
@@ -200,7 +200,7 @@ func clusterFault(t *testing.T, nodes []*brokertest.Node, f *fleet) string {
 		return "kill of a server"
 	case 6:
 		node.Wipe()
-		node.Ready() // the other two had everything until now
+		node.Ready() // the other two nodes are complete until now
 		return "wipe of " + which
 	case 7:
 		copied := filepath.Join(t.TempDir(), "copy")
@@ -215,7 +215,7 @@ func clusterFault(t *testing.T, nodes []*brokertest.Node, f *fleet) string {
 		time.Sleep(2 * away)
 		node.Host.Plug()
 		return "isolation of " + which
-	case 9: // servers still reach it
+	case 9: // servers can still reach it
 		for _, other := range others {
 			node.Host.Cut(other.Host)
 		}
@@ -224,7 +224,7 @@ func clusterFault(t *testing.T, nodes []*brokertest.Node, f *fleet) string {
 			node.Host.Join(other.Host)
 		}
 		return "isolation from other nodes of " + which
-	case 10: // its clients still reach it
+	case 10: // its clients can still reach it
 		for _, n := range nodes {
 			f.hosts[i].Cut(n.Host)
 		}
@@ -274,7 +274,7 @@ func goOn(l *log, readers []*cursorReader, until time.Time) error {
 	}
 }
 
-// A cursorReader reads with a cursor, at one server after another.
+// A cursorReader reads with a cursor, from one server after another.
 type cursorReader struct {
 	name    string
 	log     *log
@@ -295,7 +295,7 @@ func (r *cursorReader) run(addr func() string, stopped *atomic.Bool) error {
 	return nil
 }
 
-// session reads until a time, and commits some of what it was given.
+// session reads until a time, and commits some of the records.
 func (r *cursorReader) session(addr string, attempt int, until time.Time) error {
 	s, err := peer.Greet(addr, `{"dictwire":1,"subscribe":"load.*","cursor":%q,"attempt":%d,"from":"earliest","follow":true}`, r.name, attempt)
 	if err != nil {
@@ -334,7 +334,7 @@ func (r *cursorReader) session(addr string, attempt int, until time.Time) error 
 	}
 }
 
-// see looks whether a record is one that was given before, or the next one.
+// see checks that a record is the next one or was seen before.
 func (r *cursorReader) see(producer string, n uint64, b []byte) error {
 	w := r.log.producers[producer]
 	if w == nil || !bytes.Equal(b, w.append(nil, n)) {
@@ -363,7 +363,7 @@ func sendSlowly(p *peer.Producer, s *peer.Session, next uint64) {
 	})
 }
 
-// freeAddr returns an address that nobody listens at.
+// freeAddr returns a free address.
 func freeAddr(t *testing.T, ip string) string {
 	l, err := net.Listen("tcp", ip+":0")
 	if err != nil {

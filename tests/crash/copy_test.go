@@ -20,9 +20,9 @@ import (
 	"github.com/dictwire/dictwire/tests/peer"
 )
 
-// TestKillCopy kills store copy at random moments on the way from a disk to a broker and
-// back to a disk. In between, serve refuses what is not complete. At the end all blocks are
-// there once and in order, and so are producers and cursors.
+// TestKillCopy kills store copy at random moments, from a disk to a broker and back to a
+// disk. In between, serve refuses an incomplete copy. At the end all blocks are there once
+// and in order, and so are producers and cursors.
 func TestKillCopy(t *testing.T) {
 	bin := peer.Build(t)
 	urls := brokertest.URLs(brokertest.Cluster(t, 1, ""))
@@ -36,7 +36,7 @@ func TestKillCopy(t *testing.T) {
 			half++
 		}
 	}
-	if half == 0 && *rounds >= 10 { // fewer may all have missed it
+	if half == 0 && *rounds >= 10 { // fewer rounds may all have missed it
 		t.Error("no kill came in the middle of a copy")
 	}
 	got := contents(t, places[len(places)-1])
@@ -45,13 +45,13 @@ func TestKillCopy(t *testing.T) {
 	}
 }
 
-// copyOverKills copies a store, over kills. It reports whether serve was seen to refuse half
-// a copy.
+// copyOverKills copies a store while store copy is killed repeatedly. It reports whether
+// serve refused an incomplete copy.
 func copyOverKills(t *testing.T, bin, from, to string) bool {
 	t.Helper()
 	flags := []string{"--nats-replicas", "1"}
 	half, kills := false, 0
-	const shortest, longest = 50 * time.Millisecond, 500 * time.Millisecond // opening takes some, and all of it less than a second
+	const shortest, longest = 50 * time.Millisecond, 500 * time.Millisecond // opening takes some of it, and a whole copy less than a second
 	for {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		cmd := exec.CommandContext(ctx, bin, append([]string{"store", "copy", from, to}, flags...)...)
@@ -91,8 +91,8 @@ func copyOverKills(t *testing.T, bin, from, to string) bool {
 	}
 }
 
-// refusesHalf reports whether serve refuses a store that is half a copy. It may not be there
-// yet, or be complete: then it is served for a moment.
+// refusesHalf reports whether serve refuses an incomplete copy. If the store does not exist
+// yet, or is complete, serve runs for a moment.
 func refusesHalf(t *testing.T, bin, to string) bool {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -151,7 +151,7 @@ func fillStore(t *testing.T, dir string) {
 	}
 }
 
-// contents is what a store holds, without its positions.
+// contents returns the contents of a store without its positions.
 func contents(t *testing.T, dir string) string {
 	t.Helper()
 	s, err := storelog.Open(t.Context(), dir, &storelog.Options{ReadOnly: true})

@@ -1,5 +1,4 @@
-// Package crash_test kills real processes, and looks whether they kept their
-// promises.
+// Package crash_test kills real processes, and checks that they kept their promises.
 package crash_test
 
 import (
@@ -19,12 +18,12 @@ import (
 
 var rounds = flag.Int("kill.rounds", 3, "how often to kill a server, or a command")
 
-// perStore is how many kills one store is put through.
+// perStore is how many kills one store goes through.
 const perStore = 25
 
-// TestKill kills the server at random moments under load from 8 producers, and
-// starts it again. Every record that was acked is there, once and in its
-// producer's order, and no record that was never sent.
+// TestKill kills the server at random moments under load from 8 producers, and restarts it.
+// Every acknowledged record is there once and in its producer's order, and no record is
+// there that was never sent.
 func TestKill(t *testing.T) {
 	bin := peer.Build(t)
 	durability := []string{"fsync", "os"}
@@ -34,8 +33,8 @@ func TestKill(t *testing.T) {
 	}
 }
 
-// killRounds kills the servers of one store. What a server has acked survives its
-// own end, whichever its durability.
+// killRounds kills the servers of one store. With every durability, what a server has
+// acknowledged survives a kill of the process.
 func killRounds(t *testing.T, bin, durability string, rounds int) {
 	store := t.TempDir()
 	flags := []string{"--store", store, "--durability", durability}
@@ -69,7 +68,7 @@ func killRounds(t *testing.T, bin, durability string, rounds int) {
 	for range rounds {
 		time.Sleep(time.Duration(10+rand.IntN(200)) * time.Millisecond) // the moment is random
 		s.Kill(t)
-		for rand.IntN(3) == 0 { // while it opens the store
+		for rand.IntN(3) == 0 { // kill it while it opens the store
 			early := peer.Launch(t, bin, flags...)
 			time.Sleep(time.Duration(rand.IntN(60)) * time.Millisecond)
 			early.Kill(t)
@@ -97,15 +96,15 @@ type log struct {
 type written struct {
 	*producer
 	last     uint64          // the last record that was read
-	checked  uint64          // up to which all that is not there is rejected
-	rejected map[uint64]bool // the rejected ones
+	checked  uint64          // every record up to this one is stored or rejected
+	rejected map[uint64]bool // rejected records
 }
 
 func newLog() *log {
 	return &log{producers: map[string]*written{}, from: "earliest", rejected: "earliest"}
 }
 
-// verify reads what has come since the last time, while the producers go on.
+// verify reads what has arrived since the last call, while the producers keep sending.
 func (l *log) verify(addr string) (err error) {
 	acked := map[string]uint64{}
 	for name, w := range l.producers {
@@ -114,7 +113,7 @@ func (l *log) verify(addr string) (err error) {
 	if l.from, err = peer.ReadBack(addr, "load.*", l.from, "", l.see); err != nil {
 		return fmt.Errorf("reading load.*: %w", err)
 	}
-	// A rejected record that stands before one that was read is there by now.
+	// A rejected record that precedes a stored one must be there by now.
 	if l.rejected, err = peer.ReadBack(addr, "_rejected", l.rejected, `,"format":"json","lossy":true`, l.seeRejected); err != nil {
 		return fmt.Errorf("reading _rejected: %w", err)
 	}
@@ -129,7 +128,7 @@ func (l *log) verify(addr string) (err error) {
 	return nil
 }
 
-// see takes note of a record.
+// see checks a stored record.
 func (l *log) see(r peer.Record) error {
 	l.records++
 	w := l.producers[r.Producer]
@@ -144,7 +143,7 @@ func (l *log) see(r peer.Record) error {
 	if _, sent := w.State(); r.Number > sent {
 		return fmt.Errorf("%s: record %d was never sent", r.Producer, r.Number)
 	}
-	// Those that are rejected lie elsewhere.
+	// Rejected records are in another topic.
 	want := w.last + 1
 	for w.poisonous(want) {
 		want++
@@ -156,14 +155,14 @@ func (l *log) see(r peer.Record) error {
 	return nil
 }
 
-// begin reports whether two texts begin in the same way: a record that can't be
-// read to its end is kept together with what has come behind it, or in part.
+// begin reports whether one of two texts is a prefix of the other: an unreadable record is
+// kept together with what followed it, or only in part.
 func begin(a, b []byte) bool {
 	n := min(len(a), len(b))
 	return n > 0 && bytes.Equal(a[:n], b[:n])
 }
 
-// seeRejected takes note of a rejected record.
+// seeRejected checks a rejected record.
 func (l *log) seeRejected(r peer.Record) error {
 	var d struct {
 		Producer, Topic, Code string

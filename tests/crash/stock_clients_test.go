@@ -2,7 +2,7 @@ package crash_test
 
 import "strings"
 
-// python is what the scripts in Python begin with.
+// python is the beginning of the Python scripts.
 const python = `
 import itertools, json, os, pickle, socket, struct, sys, time
 HOST, PORT, NAME, URL = os.environ['HOST'], int(os.environ['PORT']), os.environ['NAME'], os.environ['URL']
@@ -17,7 +17,7 @@ def sent(*n): print('sent', *n, flush=True)
 def acked(*n): print('acked', *n, flush=True)
 `
 
-// node is what the scripts of Node begin with.
+// node is the beginning of the Node scripts.
 const node = `
 const fs = require('fs')
 const {HOST, PORT, NAME, URL: url, STOP} = process.env
@@ -28,7 +28,7 @@ const acked = (...n) => console.log('acked', ...n)
 const record = (n) => ({client: NAME, n})
 `
 
-// curl posts two records with a key, until it is answered; options are curl's.
+// curl posts two records with a key until the request is answered; options are curl's.
 func curl(options string) string {
 	return strings.ReplaceAll(`
 n=1
@@ -45,8 +45,8 @@ done
 `, "OPTIONS", options)
 }
 
-// stockClients are those that send. fluent is the binary of tests/fluent, and packages
-// the python that has what the tests use of PyPI.
+// stockClients returns the clients that send. fluent is the binary of tests/fluent, and
+// packages a python with the test packages from PyPI.
 func stockClients(fluent, packages string) []stock {
 	sh, debian, js := []string{"sh", "-eu"}, []string{"/usr/bin/python3", "-"}, []string{"node", "--experimental-websocket", "-"}
 	pypi := []string{packages, "-"}
@@ -213,7 +213,7 @@ done
 	}
 }
 
-// logging logs records by a handler.
+// logging sends log records through a handler.
 const logging = `
 handler.retryStart = handler.retryMax = 0.05
 log = logging.getLogger('shop')
@@ -227,7 +227,7 @@ for n in numbers():
 handler.close()
 `
 
-// bare sends over one connection after another, and hears nothing.
+// bare sends over one connection after another, without acknowledgements.
 const bare = `
 def send(message):
     s = None
@@ -242,7 +242,7 @@ def send(message):
     s.close()
 `
 
-// tutorialClients are those that hear a reply to each record.
+// tutorialClients read a reply to each record.
 var tutorialClients = []stock{
 	{"2-byte-header", []string{"/usr/bin/python3", "-"}, python + asking + `
 def message(n):
@@ -265,7 +265,7 @@ ask(lambda n: json.dumps(record(n)).encode(), lambda s: json.loads(s.recv(1024) 
 `, once},
 }
 
-// asking sends a record, and waits for the reply to it.
+// asking sends a record, and waits for its reply.
 const asking = `
 def exactly(s, n):
     data = s.recv(n, socket.MSG_WAITALL)

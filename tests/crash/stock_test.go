@@ -22,11 +22,11 @@ import (
 	"github.com/dictwire/dictwire/tests/peer"
 )
 
-// TestKillStock kills the server in the midst of clients that others wrote, all of them at
-// once on its one port, and starts it again there. What a client was told is stored is
-// there; what it sends again with a key, a chunk or a number is there once; and where it
-// is told nothing, what was under way at a kill is lost, and nothing else. Each kill
-// takes a second or two, so that there are fewer than of [TestKill].
+// TestKillStock kills the server while stock clients of all kinds send to its one port, and
+// restarts it there. What a client was told is stored must be there. What it sends again
+// with a key, a chunk or a number must be there once. A client that is told nothing may
+// lose what was in flight at a kill, and nothing else. Since each kill takes a second or
+// two, there are fewer than in [TestKill].
 func TestKillStock(t *testing.T) {
 	bin := peer.Build(t)
 	fluent := filepath.Join(t.TempDir(), "fluent")
@@ -51,23 +51,23 @@ func TestKillStock(t *testing.T) {
 	})
 }
 
-// A stock is a client as its makers have it, in a few lines of a script that says on
-// standard output which records it sends and which were acknowledged.
+// A stock is an unmodified client library in a short script that prints which records it
+// sends and which were acknowledged.
 type stock struct {
 	name    string
 	command []string
-	script  string // its standard input
+	script  string // on its standard input
 	promise told
 }
 
-// A told is what a client may rely on.
+// told is what a client may rely on.
 type told uint8
 
 const (
-	once    told = iota // what is acknowledged is there, and nothing twice
-	atLeast             // what is acknowledged is there; what was under way at a kill may be twice
-	nothing             // what was under way at a kill is not there, or once
-	resent              // likewise, but the client sends again what it takes for lost
+	once    told = iota // acknowledged records are stored, and none twice
+	atLeast             // acknowledged records are stored; those in flight at a kill may be there twice
+	nothing             // records in flight at a kill are stored once or not at all
+	resent              // likewise, but the client resends what it considers lost
 )
 
 // killStock runs clients against servers of one store that are killed.
@@ -105,7 +105,7 @@ func killStock(t *testing.T, bin string, kills int, clients []stock, flags ...st
 		t.Error(err)
 	}
 	ended.Wait()
-	s.Stop(t) // what was sent without an acknowledgement is stored by then
+	s.Stop(t) // unacknowledged records are stored by then
 	s = peer.Serve(t, bin, flags...)
 	stored := map[string][]int{}
 	_, err := peer.ReadBack(s.Addr, "*", "earliest", `,"format":"json","lossy":true`, func(r peer.Record) error {
@@ -137,8 +137,8 @@ func killStock(t *testing.T, bin string, kills int, clients []stock, flags ...st
 	}
 }
 
-// freePort returns an address at which nothing listens, below those that the system gives
-// to clients, so that none has it while the server is down.
+// freePort returns a free address below the ephemeral ports, so that nothing takes it while
+// the server is down.
 func freePort(t *testing.T) string {
 	for {
 		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10000+rand.IntN(20000)))
@@ -152,7 +152,8 @@ func freePort(t *testing.T) string {
 	}
 }
 
-// progress waits until each client has sent some more, and has heard of it where it does.
+// progress waits until each client has sent more records and, if it gets acknowledgements,
+// has received some.
 func progress(t *testing.T, all []*stockRun, s *peer.Server) {
 	t.Helper()
 	end := time.Now().Add(time.Minute)
@@ -165,16 +166,16 @@ func progress(t *testing.T, all []*stockRun, s *peer.Server) {
 	}
 }
 
-// A stockRun is a client that runs, and what it has said.
+// A stockRun is a running client and its output.
 type stockRun struct {
 	stock
 
 	mu       sync.Mutex
 	attempts map[int]int    // how often each record was sent
-	acked    map[int]bool   // those that were acknowledged
-	log      testlog.Buffer // what else it has said
+	acked    map[int]bool   // acknowledged records
+	log      testlog.Buffer // the rest of the output
 	ended    bool
-	err      error // at its end
+	err      error // with which it ended
 }
 
 // run runs the client until it ends.
@@ -210,7 +211,7 @@ func (r *stockRun) play(ctx context.Context, addr, stop string) error {
 	return cmd.Wait()
 }
 
-// hear takes note of a line of the client: sent or acked, and numbers.
+// hear parses a line of the client: sent or acked, and numbers.
 func (r *stockRun) hear(line string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -229,7 +230,7 @@ func (r *stockRun) hear(line string) {
 	}
 }
 
-// count returns how far it has come.
+// count returns the client's progress.
 func (r *stockRun) count() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -239,7 +240,7 @@ func (r *stockRun) count() int {
 	return len(r.acked)
 }
 
-// most returns how often a record may be there.
+// most returns how often a record may be stored.
 func (r *stockRun) most(n int) int {
 	if r.promise == atLeast {
 		return r.attempts[n]
@@ -250,8 +251,8 @@ func (r *stockRun) most(n int) int {
 	return 1
 }
 
-// verify compares the numbers of the records that are stored, in their order, with what
-// the client was told.
+// verify compares the numbers of the stored records, in order, with what the client was
+// told.
 func (r *stockRun) verify(t *testing.T, kills int, stored []int) {
 	t.Helper()
 	if r.err != nil {

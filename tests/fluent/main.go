@@ -1,6 +1,6 @@
-// Command fluent is fluent-logger-golang as it stands in a program: it sends records to
-// the server at PORT until the file STOP is there, and says on standard output which it
-// sends and which were acknowledged.
+// Command fluent uses fluent-logger-golang as a program would: it sends records to the
+// server at PORT until the file STOP exists, and prints which records it sends and which
+// were acknowledged.
 package main
 
 import (

@@ -11,26 +11,26 @@ import (
 	"time"
 )
 
-// A Producer sends records from 1 on, whatever becomes of its connections.
-// Record n is always the same, so that there is nothing to keep.
+// A Producer sends records from number 1 on, over one connection after another. Record n is
+// always the same, so nothing has to be kept.
 type Producer struct {
 	Name       string
 	Topic      string
-	Durability string // that the server must have
+	Durability string // that the server must promise
 
 	// Append appends record n.
 	Append func(b []byte, n uint64) []byte
-	// Code returns the code with which record n is rejected, or nothing where it
-	// can be read. Such a record may end the session with that code.
+	// Code returns the code with which record n must be rejected, or "" if it can be read.
+	// A rejected record may end the session with that code.
 	Code func(n uint64) string
-	// Send sends over one connection from record next on, until Room or a write
-	// says that it is over.
+	// Send sends over one connection from record next on, until Room or a write says that
+	// the connection is over.
 	Send func(p *Producer, s *Session, next uint64)
-	// Again holds the codes that only send the client away for a while.
+	// Again lists the codes after which the producer simply reconnects.
 	Again []string
-	// Acked is called with each ack that settles something. Nil disables it.
+	// Acked is called with each ack that settles something. Nil disables the callback.
 	Acked func(n uint64)
-	// Dial connects. Nil means over TCP.
+	// Dial connects. Nil means TCP.
 	Dial func(addr string) (net.Conn, error)
 
 	mu      sync.Mutex
@@ -38,18 +38,18 @@ type Producer struct {
 	attempt uint64
 	acked   uint64
 	sent    uint64 // the highest number of which a byte was sent
-	broken  bool   // the connection
+	broken  bool   // the connection is broken
 	stopped bool
 }
 
-// State returns how much is acked, and how much of a record was ever sent.
+// State returns up to which number records are acked, and of which some bytes were sent.
 func (p *Producer) State() (acked, sent uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.acked, p.sent
 }
 
-// Stop ends Run, and what is in flight is left.
+// Stop ends Run without waiting for records in flight.
 func (p *Producer) Stop() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -57,8 +57,8 @@ func (p *Producer) Stop() {
 	p.moved.Broadcast()
 }
 
-// Room waits until fewer than window records are in flight, and returns how many
-// more may be sent from next on. It reports whether there is still a connection.
+// Room waits until fewer than window records are in flight, and returns how many more may
+// be sent from next on. It reports false if the connection is over.
 func (p *Producer) Room(next, window uint64) (uint64, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -68,15 +68,15 @@ func (p *Producer) Room(next, window uint64) (uint64, bool) {
 	return p.acked + window + 1 - min(next, p.acked+window+1), !p.stopped && !p.broken
 }
 
-// Sending notes that records up to n are sent from now on.
+// Sending records that everything up to n is being sent.
 func (p *Producer) Sending(n uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.sent = max(p.sent, n)
 }
 
-// Run sends until it is stopped, over one connection after another. It returns an
-// error where the server breaks a promise.
+// Run sends until it is stopped, over one connection after another. It returns an error if
+// the server breaks a promise.
 func (p *Producer) Run(addr func() string) error {
 	p.mu.Lock()
 	p.moved.L = &p.mu
@@ -95,7 +95,7 @@ func (p *Producer) Run(addr func() string) error {
 	}
 }
 
-// session sends over one connection until it breaks.
+// session sends over one connection until that breaks.
 func (p *Producer) session(addr string) error {
 	p.mu.Lock()
 	p.attempt++
@@ -104,7 +104,7 @@ func (p *Producer) session(addr string) error {
 	p.mu.Unlock()
 	s, err := p.greet(addr, attempt, acked)
 	if err != nil {
-		time.Sleep(5 * time.Millisecond) // there is no server
+		time.Sleep(5 * time.Millisecond) // the server is down
 		return err
 	}
 	defer s.Close()
@@ -139,7 +139,7 @@ func (p *Producer) greet(addr string, attempt, acked uint64) (*Session, error) {
 	return GreetOver(nc, greeting, p.Topic, p.Name, attempt, acked)
 }
 
-// welcomed reads the answer to a greeting.
+// welcomed reads the answer to the greeting.
 func (p *Producer) welcomed(s *Session) (next uint64, err error) {
 	m, err := s.Next()
 	if err != nil {
@@ -165,7 +165,7 @@ func (p *Producer) welcomed(s *Session) (next uint64, err error) {
 	return next, nil
 }
 
-// sum returns the sum of the first bytes of record n, or of all where of is zero.
+// sum returns the checksum of record n, or of its first bytes if of, their number, is not 0.
 func (p *Producer) sum(n uint64, of int) string {
 	b := p.Append(nil, n)
 	if of > 0 {
@@ -174,9 +174,9 @@ func (p *Producer) sum(n uint64, of int) string {
 	return fmt.Sprintf("%08x", crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)))
 }
 
-// read reads what becomes of the records.
+// read reads acks and rejections.
 func (p *Producer) read(s *Session) error {
-	told := map[uint64]bool{} // rejections that are not acked
+	told := map[uint64]bool{} // rejections that are not acked yet
 	poison := uint64(0)       // the last of them
 	for {
 		m, err := s.Next()
@@ -195,7 +195,7 @@ func (p *Producer) read(s *Session) error {
 			told[m.Rejected] = true
 			poison = m.Rejected
 		case len(told) == 0 && poison > 0 && m.Code == p.Code(poison):
-			return fmt.Errorf("the session ended: %s", m.Error) // as it does after a poisonous record
+			return fmt.Errorf("the session ended: %s", m.Error) // as it may after a poisonous record
 		case slices.Contains(p.Again, m.Code):
 			return fmt.Errorf("told %s: %s", m.Code, m.Error)
 		default:
@@ -204,7 +204,7 @@ func (p *Producer) read(s *Session) error {
 	}
 }
 
-// settle takes note of an ack.
+// settle checks an ack.
 func (p *Producer) settle(n uint64, told map[uint64]bool) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

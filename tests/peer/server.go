@@ -1,6 +1,6 @@
-// Package peer runs real servers and talks to them by a client that is written
-// from docs/protocol.md alone. It shares no code with the project's own, so that no
-// error can be in both.
+// Package peer runs real servers, and talks to them with a client that was written from
+// docs/protocol.md alone. It shares no code with the project's client, so that no error can
+// be in both.
 package peer
 
 import (
@@ -33,15 +33,15 @@ func Build(t *testing.T) string {
 
 // A Server is a process of dictwire that serves a store.
 type Server struct {
-	Addr string // where it listens
+	Addr string // listening address
 
 	cmd       *exec.Cmd
-	listening chan string // where it listens
+	listening chan string // receives the listening address
 	log       testlog.Buffer
-	logged    chan struct{} // closed when it has said its last
+	logged    chan struct{} // closed at the end of its output
 }
 
-// Serve starts a server with flags, and returns when it listens.
+// Serve starts a server with flags, and waits until it listens.
 func Serve(t *testing.T, bin string, flags ...string) *Server {
 	t.Helper()
 	s := Launch(t, bin, flags...)
@@ -88,8 +88,7 @@ func Launch(t *testing.T, bin string, flags ...string) *Server {
 	return s
 }
 
-// Kill ends the server as kill -9 does. It fails the test where the server had
-// ended by itself.
+// Kill ends the server like kill -9. It fails the test if the server had already ended.
 func (s *Server) Kill(t *testing.T) {
 	t.Helper()
 	if err := s.cmd.Process.Kill(); err != nil {
@@ -105,8 +104,8 @@ func (s *Server) Kill(t *testing.T) {
 	}
 }
 
-// Memory returns how much memory the process has, in bytes: what /proc/PID/status calls
-// VmRSS for now, and VmHWM at most.
+// Memory returns a figure of /proc/PID/status in bytes: VmRSS for the current memory, VmHWM
+// for the peak.
 func (s *Server) Memory(t *testing.T, what string) int64 {
 	t.Helper()
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.Pid()))
@@ -121,11 +120,11 @@ func (s *Server) Memory(t *testing.T, what string) int64 {
 	return kib << 10
 }
 
-// Pid returns the number of the process.
+// Pid returns the server's process ID.
 func (s *Server) Pid() int { return s.cmd.Process.Pid }
 
-// Stop ends the server as SIGTERM does, and fails the test where it does not end
-// well within a minute.
+// Stop ends the server with SIGTERM. It fails the test unless the server ends without an
+// error within a minute.
 func (s *Server) Stop(t *testing.T) {
 	t.Helper()
 	s.cmd.Process.Signal(syscall.SIGTERM)

@@ -11,11 +11,11 @@ import (
 	"time"
 )
 
-// A Message is any that a server sends.
+// A Message is any message of a server.
 type Message struct {
 	Next json.RawMessage `json:"next"` // a number, or a reader's position
 
-	// Of a writer's session.
+	// In a writer's session.
 	Sum        string  `json:"sum"`
 	Of         int     `json:"of"`
 	Durability string  `json:"durability"`
@@ -24,7 +24,7 @@ type Message struct {
 	Code       string  `json:"code"`
 	Error      string  `json:"error"`
 
-	// Of a reader's session.
+	// In a reader's session.
 	Topic    string `json:"topic"`
 	Producer string `json:"producer"`
 	First    uint64 `json:"first"`
@@ -38,17 +38,17 @@ type Session struct {
 	R *bufio.Reader
 }
 
-// A Pass is how sessions get in where not everybody may.
+// A Pass is how sessions authenticate.
 type Pass struct {
 	TLS   *tls.Config // nil for none
 	Token string
 }
 
-// Shown is the pass that all sessions show. It is set before the first one begins.
+// Shown is the pass that all sessions use. Set it before the first one.
 var Shown Pass
 
-// Greet connects and sends a greeting. The session lives for a minute, unless
-// another deadline is set.
+// Greet connects and sends a greeting. The session's deadline is in a minute, unless
+// another one is set.
 func Greet(addr, format string, args ...any) (*Session, error) {
 	nc, err := net.Dial("tcp", addr)
 	if err != nil {
@@ -60,7 +60,7 @@ func Greet(addr, format string, args ...any) (*Session, error) {
 	return GreetOver(nc, format, args...)
 }
 
-// GreetOver is Greet over a connection that is there, which it closes where it fails.
+// GreetOver is Greet over an existing connection, which it closes if it fails.
 func GreetOver(nc net.Conn, format string, args ...any) (*Session, error) {
 	nc.SetDeadline(time.Now().Add(time.Minute))
 	greeting := fmt.Sprintf(format+"\n", args...)
@@ -86,8 +86,8 @@ func (s *Session) Next() (m Message, err error) {
 	return m, nil
 }
 
-// A BrokenError is one of the server against its promises. All others are what
-// a server that is killed does to a connection.
+// A BrokenError means that the server broke a promise. Other errors are what a killed
+// server does to a connection.
 type BrokenError struct{ text string }
 
 func (b *BrokenError) Error() string { return b.text }
@@ -95,15 +95,15 @@ func (b *BrokenError) Error() string { return b.text }
 // Fault returns a BrokenError.
 func Fault(format string, args ...any) error { return &BrokenError{fmt.Sprintf(format, args...)} }
 
-// A Record is one that was read back.
+// A Record is a record that was read back.
 type Record struct {
 	Topic, Producer string
 	Number          uint64
 	Bytes           []byte
 }
 
-// ReadBack reads all records of a subscription from a position on, and returns
-// where the end is. more is what else the greeting says.
+// ReadBack reads all records of a subscription from a position on, and returns the position
+// of the end. more is added to the greeting.
 func ReadBack(addr, subscribe, from, more string, each func(Record) error) (end string, err error) {
 	s, err := Greet(addr, `{"dictwire":1,"subscribe":%q,"from":%q%s}`, subscribe, from, more)
 	if err != nil {
