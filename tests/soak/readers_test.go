@@ -15,18 +15,18 @@ import (
 	"github.com/dictwire/dictwire/tests/peer"
 )
 
-// A reader follows all topics, from one position to the next.
+// A reader follows all topics, resuming after each fault where it was.
 type reader struct {
 	name    string
 	follow  func(ctx context.Context, addr string) error
-	promise map[string]promise // of each topic
+	promise map[string]promise // by topic
 
-	from      string // where it goes on
+	from      string // where to resume
 	connected int
 
 	mu            sync.Mutex
-	last          map[string]uint64 // of each topic
-	some          map[uint64]bool   // what was read of the topic that may lose some
+	last          map[string]uint64 // by topic
+	some          map[uint64]bool   // records read of the topic that may lose some
 	count         int
 	lost, doubled int
 	faults        []string // the first ones
@@ -60,7 +60,7 @@ func (r *reader) run(ctx context.Context, addr string) {
 	}
 }
 
-// see takes note of a record.
+// see checks a record.
 func (r *reader) see(topic string, record []byte) {
 	var d struct {
 		Topic string
@@ -94,7 +94,7 @@ func (r *reader) see(topic string, record []byte) {
 	r.last[topic] = d.N
 }
 
-// tell notes a fault. r.mu is held.
+// tell records a fault. r.mu is held.
 func (r *reader) tell(format string, args ...any) {
 	if len(r.faults) < 10 {
 		r.faults = append(r.faults, fmt.Sprintf(format, args...))
@@ -118,7 +118,7 @@ func (r *reader) followNative(_ context.Context, addr string) error {
 		for i, n := range m.Lengths {
 			records[i] = make([]byte, n)
 			if _, err := io.ReadFull(s.R, records[i]); err != nil {
-				return err // all of them come again
+				return err // all of them are read again
 			}
 		}
 		var next string
@@ -137,7 +137,7 @@ func (r *reader) followNative(_ context.Context, addr string) error {
 	}
 }
 
-// followEvents reads server-sent events, each with the position after it.
+// followEvents reads server-sent events, whose IDs are the positions after them.
 func (r *reader) followEvents(ctx context.Context, addr string) error {
 	q, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/v1/topics/*?follow=1&format=sse&envelope=1&from="+r.from, nil)
 	if err != nil {
@@ -156,7 +156,7 @@ func (r *reader) followEvents(ctx context.Context, addr string) error {
 	for {
 		line, err := in.ReadString('\n')
 		if err != nil {
-			return err // an event that has no end comes again
+			return err // an incomplete event is read again
 		}
 		line = strings.TrimSuffix(line, "\n")
 		switch {
@@ -170,7 +170,7 @@ func (r *reader) followEvents(ctx context.Context, addr string) error {
 				Record json.RawMessage
 			}
 			if json.Unmarshal([]byte(data), &e) != nil || e.Topic == "" {
-				return errBroken // a problem: the server ends
+				return errBroken // a problem: the server is shutting down
 			}
 			r.see(e.Topic, e.Record)
 			r.from, data = id, ""

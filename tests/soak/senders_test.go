@@ -37,7 +37,7 @@ func appendRecord(b []byte, topic string, n uint64) []byte {
 	return fmt.Appendf(b, `{"topic":%q,"n":%d,"text":%q}`, topic, n, text[n*31%3000:][:100+n%64])
 }
 
-// text is what records hold parts of.
+// text is the source of the records' texts.
 var text = func() string {
 	r := rand.New(rand.NewPCG(1, 2))
 	var b strings.Builder
@@ -73,7 +73,8 @@ func numbered(topic string, dial func(string) (net.Conn, error)) *sender {
 	}}
 }
 
-// sendBursts sends over one session: what was sent before, and, until ctx is done, more.
+// sendBursts sends over one session: first unacknowledged records again, then new ones
+// until ctx is done.
 func sendBursts(ctx context.Context, p *peer.Producer, s *peer.Session, next uint64) {
 	for {
 		room, ok := p.Room(next, 2000)
@@ -115,11 +116,11 @@ func dialWebSocket(addr string) (net.Conn, error) {
 	return &messages{Conn: websocket.NetConn(context.Background(), c, websocket.MessageText), c: c}, nil
 }
 
-// messages reads each message of a WebSocket as a line.
+// messages presents the messages of a WebSocket as lines.
 type messages struct {
 	net.Conn
 	c *websocket.Conn
-	r io.Reader // the message that is read; nil between messages
+	r io.Reader // the current message; nil between messages
 }
 
 func (m *messages) Read(p []byte) (n int, err error) {
@@ -139,9 +140,9 @@ func (m *messages) Read(p []byte) (n int, err error) {
 	return n, err
 }
 
-func (m *messages) SetDeadline(time.Time) error { return nil } // the network cuts it
+func (m *messages) SetDeadline(time.Time) error { return nil } // the network breaks it instead
 
-// inBatches sends batches one after another, each again and again until it is settled.
+// inBatches sends one batch after another, and repeats each until it is settled.
 func inBatches(topic string, settle func(ctx context.Context, addr, topic string, batch int, first, n uint64) error) *sender {
 	var settled, sent atomic.Uint64
 	return &sender{
@@ -165,7 +166,7 @@ func inBatches(topic string, settle func(ctx context.Context, addr, topic string
 					time.Sleep(5 * time.Millisecond)
 				}
 				settled.Add(n)
-				time.Sleep(pace) // so that most faults find something under way
+				time.Sleep(pace) // so that most faults hit something in flight
 			}
 			return nil
 		},
@@ -199,7 +200,7 @@ func post(ctx context.Context, addr, topic string, batch int, first, n uint64) e
 	}
 	switch {
 	case r.StatusCode == http.StatusConflict || r.StatusCode == http.StatusServiceUnavailable:
-		return errBroken // the same is under way, or the server ends
+		return errBroken // the same request is in progress, or the server is shutting down
 	case r.StatusCode != http.StatusOK:
 		return peer.Fault("batch %d: status %d: %s", batch, r.StatusCode, told)
 	case json.Unmarshal(told, &answer) != nil || answer.Accepted != n || len(answer.Rejected) > 0:
@@ -250,7 +251,7 @@ func appendString(b []byte, s string) []byte {
 	return append(append(b, 0xd9, byte(len(s))), s...)
 }
 
-// bare sends records over connections that promise nothing.
+// bare sends records over connections without guarantees.
 func bare(topic string) *sender {
 	var sent atomic.Uint64
 	return &sender{

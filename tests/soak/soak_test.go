@@ -1,6 +1,6 @@
-// Package soak_test lets senders of all dialects and readers work for a while with a real
-// server that is killed, restarted, stopped and cut off from them, and looks whether
-// each record that was settled is read once.
+// Package soak_test runs senders of all dialects and readers against a real server that is
+// killed, restarted, paused and cut off from them, and checks that each settled record is
+// read once.
 package soak_test
 
 import (
@@ -23,16 +23,16 @@ import (
 
 var duration = flag.Duration("soak.duration", 5*time.Second, "how long it lasts")
 
-// patience is how long it may take from the last fault on until all is settled and read.
+// patience is how long after the last fault everything may take to be settled and read.
 const patience = time.Minute
 
-// A sender sends numbered records into a topic of its own, until ctx is done, and then
-// waits until they are settled.
+// A sender sends numbered records to a topic of its own until ctx is done, and then waits
+// until they are settled.
 type sender struct {
 	topic string
 	promise
 	run func(ctx context.Context, addr string) error
-	// state returns up to which number records are settled, and were sent.
+	// state returns up to which number records were settled and sent.
 	state func() (settled, sent uint64)
 }
 
@@ -40,8 +40,8 @@ type sender struct {
 type promise uint8
 
 const (
-	onceAll  promise = iota // each once, in order
-	onceSome                // none twice: what was under way may be lost, or come after what was sent later over another connection
+	onceAll  promise = iota // each one once, in order
+	onceSome                // none twice; at a fault, records in flight may be lost, or arrive after later ones from another connection
 )
 
 func TestSoak(t *testing.T) {
@@ -129,7 +129,7 @@ func signal(t *testing.T, s *peer.Server, what syscall.Signal) {
 	}
 }
 
-// behind says which readers have not got all that is settled.
+// behind lists the readers that have not read everything that is settled.
 func behind(senders []*sender, readers []*reader) string {
 	var b strings.Builder
 	for _, r := range readers {
@@ -143,7 +143,7 @@ func behind(senders []*sender, readers []*reader) string {
 	return b.String()
 }
 
-// samples are what the server's processes held, one after another.
+// samples are successive measurements of the server's processes.
 type samples struct{ memory, files []int }
 
 func (s *samples) take(t *testing.T, server *peer.Server, peers int) {
@@ -171,5 +171,5 @@ func (s *samples) verify(t *testing.T) {
 	}
 }
 
-// errBroken is why a connection is made anew.
+// errBroken means that the sender or reader must reconnect.
 var errBroken = errors.New("the connection broke")
