@@ -21,31 +21,31 @@ import (
 	"github.com/dictwire/dictwire/tests/peer"
 )
 
-// A kind of attack is what one hostile connection does, again and again.
+// A kind of attack is what one hostile connection does, over and over.
 type kind struct {
 	name string
 	run  func(*hostile)
 }
 
-// pause is how long a hostile peer waits, about, before it comes again. What keeps
-// it from being an attack on the machine's network is all that it is for.
+// pause is roughly how long a hostile peer waits before its next connection. It keeps the
+// attack from merely exhausting the machine's network.
 const pause = time.Second
 
-// An attack is hostile peers, the same number of each kind.
+// An attack runs hostile peers, equally many of each kind.
 type attack struct {
 	addr    string
 	peers   []*hostile
 	figures []*figures
 }
 
-// figures are what the peers of one kind did.
+// figures count what the peers of one kind did.
 type figures struct {
 	name                          string
 	peers                         int
 	connections, failed, out, got atomic.Int64
 
 	mu    sync.Mutex
-	codes map[string]int // what they were told; guarded by mu
+	codes map[string]int // codes of the faults that they got; guarded by mu
 }
 
 func (f *figures) String() string {
@@ -72,8 +72,7 @@ func newAttack(kinds []kind, addr string) *attack {
 	return a
 }
 
-// start lets all peers come until the context is done, and returns what waits for
-// their ends.
+// start runs all peers until the context is done. wait waits until they have ended.
 func (a *attack) start(ctx context.Context) (wait func()) {
 	var running sync.WaitGroup
 	for _, h := range a.peers {
@@ -89,18 +88,18 @@ func (a *attack) start(ctx context.Context) (wait func()) {
 	return running.Wait
 }
 
-// A hostile is one hostile peer.
+// A hostile is a hostile peer.
 type hostile struct {
 	*rand.Rand
 	id   int
 	addr string
 	kind kind
-	ctx  context.Context //nolint:containedctx // it is what the peer lives in
+	ctx  context.Context //nolint:containedctx // the lifetime of the peer
 	*figures
 	runs int
 }
 
-// wait waits for some time.
+// wait waits for d, or until the peer has to end.
 func (h *hostile) wait(d time.Duration) {
 	select {
 	case <-h.ctx.Done():
@@ -108,7 +107,7 @@ func (h *hostile) wait(d time.Duration) {
 	}
 }
 
-// name returns a name that no other peer has, and that this one has only once.
+// name returns a unique name.
 func (h *hostile) name() string {
 	h.runs++
 	return fmt.Sprintf("h%d-%d", h.id, h.runs)
@@ -144,8 +143,8 @@ type stream interface {
 	CloseWrite() error
 }
 
-// A conn is a connection of a hostile peer. Where it could not be made, or has
-// ended, nothing happens.
+// A conn is a connection of a hostile peer. After it failed or has ended, its methods do
+// nothing.
 type conn struct {
 	h       *hostile
 	nc      *net.TCPConn
@@ -155,7 +154,7 @@ type conn struct {
 	reading bool
 }
 
-// open connects and reads, in the background, whatever comes.
+// open connects and reads, in the background, whatever arrives.
 func (h *hostile) open() *conn {
 	c := h.dial()
 	if c.nc == nil {
@@ -164,7 +163,7 @@ func (h *hostile) open() *conn {
 	c.reading = true
 	go func() {
 		defer close(c.ended)
-		var last []byte // what came last
+		var last []byte // the end of what arrived
 		b := make([]byte, 4096)
 		for {
 			n, err := c.stream.Read(b)
@@ -185,7 +184,7 @@ func (h *hostile) open() *conn {
 	return c
 }
 
-// say sends bytes, and reports whether they could be sent within 10 s.
+// say sends bytes, and reports whether that took less than 10 s.
 func (c *conn) say(b ...[]byte) bool {
 	if c.nc == nil {
 		return false
@@ -201,7 +200,7 @@ func (c *conn) say(b ...[]byte) bool {
 	return true
 }
 
-// slowly sends bytes, some at a time.
+// slowly sends bytes in small steps.
 func (c *conn) slowly(b []byte, step int, every time.Duration) {
 	for part := range slices.Chunk(b, step) {
 		if !c.say(part) || !c.lasts(every) {
@@ -210,7 +209,7 @@ func (c *conn) slowly(b []byte, step int, every time.Duration) {
 	}
 }
 
-// lasts waits, and reports whether the connection is still there.
+// lasts waits, and reports whether the connection is still open.
 func (c *conn) lasts(d time.Duration) bool {
 	select {
 	case <-c.h.ctx.Done():
@@ -222,7 +221,7 @@ func (c *conn) lasts(d time.Duration) bool {
 	}
 }
 
-// half closes the writing half.
+// half closes the connection for writing.
 func (c *conn) half() {
 	if c.nc != nil {
 		c.stream.CloseWrite()
@@ -241,7 +240,7 @@ func (c *conn) close() {
 	}
 }
 
-// reset closes the connection as a crash does.
+// reset resets the connection, as a crash does.
 func (c *conn) reset() {
 	if c.nc != nil {
 		c.nc.SetLinger(0)
@@ -249,7 +248,7 @@ func (c *conn) reset() {
 	c.close()
 }
 
-// tell connects, sends bytes, and waits for the end, for some time at most.
+// tell connects, sends bytes, and waits until the connection ends, for d at most.
 func (h *hostile) tell(d time.Duration, b ...[]byte) {
 	c := h.open()
 	defer c.close()
@@ -259,7 +258,7 @@ func (h *hostile) tell(d time.Duration, b ...[]byte) {
 	}
 }
 
-// greetFirst greets, and sends more when there was time for an answer.
+// greetFirst sends a greeting, and more after giving the server time to answer.
 func (h *hostile) greetFirst(greeting, more []byte) {
 	c := h.open()
 	defer c.close()
@@ -269,8 +268,7 @@ func (h *hostile) greetFirst(greeting, more []byte) {
 	}
 }
 
-// prepare stores what hostile readers ask for: records that are large in other
-// formats.
+// prepare stores the records that hostile readers ask for: they are large in other formats.
 func prepare(t *testing.T, addr string) {
 	t.Helper()
 	s, err := peer.Greet(addr, `{"dictwire":1,"topic":"large"}`)
@@ -294,7 +292,7 @@ func line(m map[string]any) []byte {
 	if err != nil {
 		panic(err)
 	}
-	// What makes it a native session stands first.
+	// The member that makes it a native session must come first.
 	return append(append([]byte(`{"dictwire":1,`), b[1:]...), '\n')
 }
 

@@ -7,9 +7,9 @@ import (
 	"fmt"
 )
 
-// What is sent in frames, and over Fluent Forward.
+// Attacks in frames and over Fluent Forward.
 
-// framedJunk is frames of what is none, and of what is too long.
+// framedJunk has frames without a valid record, and frames that are too long.
 var framedJunk = func() [][]byte {
 	frame := func(b string) []byte { return append(binary.BigEndian.AppendUint32(nil, uint32(len(b))), b...) }
 	good := frame(`{"a":1}`)
@@ -32,7 +32,7 @@ func forwardMessage(entries []byte, option string) []byte {
 	return append(append(b, entries...), option...)
 }
 
-// forwardJunk is messages that can't be used, and bombs.
+// forwardJunk has unusable messages, and bombs.
 var forwardJunk = func() [][]byte {
 	var bomb bytes.Buffer
 	w := gzip.NewWriter(&bomb)

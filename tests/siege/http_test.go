@@ -10,9 +10,9 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// What is sent over HTTP/1.1, HTTP/2 and WebSockets.
+// Attacks over HTTP/1.1, HTTP/2 and WebSockets.
 
-// post is the head of a request that sends to a topic, without its end.
+// post is the beginning of a request that posts to a topic.
 const post = "POST /v1/topics/hostile HTTP/1.1\r\nHost: localhost\r\n"
 
 // request returns a request with a body.
@@ -20,7 +20,7 @@ func request(header, body string) []byte {
 	return fmt.Appendf(nil, "%s%sContent-Length: %d\r\n\r\n%s", post, header, len(body), body)
 }
 
-// httpJunk is requests that can't be used, and such that cost more than they are long.
+// httpJunk has unusable requests, and requests that cost much more than their size.
 var httpJunk = func() [][]byte {
 	packed := func(text string) string {
 		var b bytes.Buffer
@@ -46,7 +46,7 @@ var httpJunk = func() [][]byte {
 	}
 }()
 
-// keyed returns requests each of which has a key that the store has to remember.
+// keyed returns requests, each with a key that the store has to remember.
 func keyed(h *hostile) (all []byte) {
 	for range 20 {
 		all = append(all, request(fmt.Sprintf("Idempotency-Key: %x\r\n", h.Uint64()), `{"a":1}`)...)
@@ -54,7 +54,7 @@ func keyed(h *hostile) (all []byte) {
 	return all
 }
 
-// httpSlow is what is begun and comes to no end.
+// httpSlow has beginnings of requests that are never completed.
 var httpSlow = [][]byte{
 	[]byte(post),
 	[]byte(post + "Content-Length: 1000\r\n\r\n{\"a\":1}{\"b\":\"" + strings.Repeat("x", 500)),
@@ -62,7 +62,7 @@ var httpSlow = [][]byte{
 	[]byte(post + "Idempotency-Key: slow\r\nTransfer-Encoding: chunked\r\n\r\n" + strings.Repeat("8\r\n{\"a\":1}\n\r\n", 100)),
 }
 
-// http2Floods are frames that cost a server of HTTP/2 more than who sends them.
+// http2Floods has frames that cost an HTTP/2 server more than the sender.
 var http2Floods = func() [][]byte {
 	flood := func(each func(f *http2.Framer, head []byte, i uint32)) []byte {
 		var head, all bytes.Buffer
@@ -104,11 +104,11 @@ var http2Floods = func() [][]byte {
 	}
 }()
 
-// sockets are WebSockets that break rules, or bring nothing.
+// sockets has WebSockets that break rules or send nothing useful.
 var sockets = func() [][]byte {
 	const handshake = "GET /v1/connect HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-	frame := func(first byte, text string) string { // with a mask that changes nothing
+	frame := func(first byte, text string) string { // the mask is zero
 		return string([]byte{first, 0x80 | byte(len(text)), 0, 0, 0, 0}) + text
 	}
 	hello := handshake + frame(0x81, `{"dictwire":1,"topic":"hostile"}`)

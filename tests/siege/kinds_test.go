@@ -12,14 +12,14 @@ import (
 // hold is how long a peer holds a connection that the server does not end.
 const hold = 20 * time.Second
 
-// kinds are the kinds of attack but those of webKinds.
+// kinds lists the kinds of attack, except webKinds.
 var kinds = []kind{
 	{"silent", func(h *hostile) {
 		c := h.open()
 		defer c.close()
 		c.lasts(hold)
 	}},
-	{"half-open", func(h *hostile) { // it has said that it says nothing more, or is gone without a word
+	{"half-open", func(h *hostile) { // it half-closes, or disappears silently
 		c := h.open()
 		defer c.close()
 		c.say(pick(h, halves))
@@ -28,7 +28,7 @@ var kinds = []kind{
 		}
 		c.lasts(hold)
 	}},
-	{"loris-first", func(h *hostile) { // the bytes that decide
+	{"loris-first", func(h *hostile) { // slow first bytes, which decide the protocol
 		c := h.open()
 		defer c.close()
 		c.slowly(append([]byte("  \n  "), pick(h, [][]byte{[]byte("{\"dictwire"), {0x80, 4}, {0x92, 0xa1}, []byte("POST ")})...), 1, time.Second)
@@ -47,7 +47,7 @@ var kinds = []kind{
 		c.slowly(b[len(b)/2:], 7, 100*time.Millisecond)
 		c.lasts(hold)
 	}},
-	{"loris-large", func(h *hostile) { // fast enough to stay, and never done
+	{"loris-large", func(h *hostile) { // fast enough to stay, but endless
 		c := h.open()
 		defer c.close()
 		c.say([]byte(`{"a":"`), bytes.Repeat([]byte{'x'}, 15_000))
@@ -59,10 +59,10 @@ var kinds = []kind{
 		c.say(line(map[string]any{"subscribe": "slow.*", "cursor": h.name(), "follow": true}))
 		c.slowly([]byte(`{"commit":"`+strings.Repeat("x", 200)), 1, 200*time.Millisecond)
 	}},
-	{"junk", func(h *hostile) { // each few bytes are a rejected record
+	{"junk", func(h *hostile) { // every few bytes are a rejected record
 		h.tell(hold, pick(h, junk))
 	}},
-	{"junk-deaf", func(h *hostile) { // who does not read what became of them
+	{"junk-deaf", func(h *hostile) { // it does not read the rejections
 		c := h.dial()
 		defer c.close()
 		c.say(pick(h, junk))
@@ -86,7 +86,7 @@ var kinds = []kind{
 	{"grow", func(h *hostile) { // small pickles, large dictionaries
 		h.tell(hold, pick(h, growing))
 	}},
-	{"grow-many", func(h *hostile) { // one after the other
+	{"grow-many", func(h *hostile) { // one after another
 		h.tell(hold, greeting("grown", "pickle"), bytes.Repeat(pick(h, growing), 2))
 	}},
 	{"deaf", func(h *hostile) { // a reader that never reads
@@ -98,7 +98,7 @@ var kinds = []kind{
 		c.say(line(map[string]any{"subscribe": pick(h, []string{"*", "large", "grown"}), "follow": true}))
 		c.lasts(hold)
 	}},
-	{"deaf-format", func(h *hostile) { // who asks for another format
+	{"deaf-format", func(h *hostile) { // a reader of another format that never reads
 		c := h.dial()
 		defer c.close()
 		if c.nc != nil {
@@ -107,12 +107,12 @@ var kinds = []kind{
 		c.say(line(map[string]any{"subscribe": pick(h, []string{"*", "large", "grown"}), "follow": true, "lossy": true, "format": pick(h, []string{"cbor", "msgpack", "json", "pickle", "python"})}))
 		c.lasts(hold)
 	}},
-	{"reader-gone", func(h *hostile) { // before it is served
+	{"reader-gone", func(h *hostile) { // it leaves before it is served
 		c := h.dial()
 		c.say(line(map[string]any{"subscribe": patterns(h, "gone"), "format": "cbor"}))
 		c.reset()
 	}},
-	{"patterns", func(h *hostile) { // many topics, of which there is nothing
+	{"patterns", func(h *hostile) { // many topics without records
 		c := h.open()
 		defer c.close()
 		c.say(line(map[string]any{"subscribe": patterns(h, "none"), "follow": true}))
@@ -133,11 +133,11 @@ var kinds = []kind{
 			h.tell(time.Second, line(map[string]any{"subscribe": strings.Repeat("x", 100), "cursor": strings.Repeat("c", 300) + h.name()}))
 		}
 	}},
-	{"odd", func(h *hostile) { // messages at the borders of what may be said
+	{"odd", func(h *hostile) { // borderline messages
 		h.greetFirst([]byte(strings.ReplaceAll(pick(h, odd), "NAME", h.name())+"\n"), []byte("{\"a\":1}\n"))
 	}},
 	{"foreign", func(h *hostile) { h.tell(hold, []byte(pick(h, foreign))) }}, // other protocols
-	{"cut", func(h *hostile) { // a connection that breaks within a record
+	{"cut", func(h *hostile) { // a connection that breaks inside a record
 		c := h.open()
 		b := pick(h, slow)
 		c.say(b[:1+h.IntN(len(b)-1)])
@@ -147,13 +147,13 @@ var kinds = []kind{
 		}
 		c.close()
 	}},
-	{"escapes", func(h *hostile) { // what a terminal obeys
+	{"escapes", func(h *hostile) { // escape sequences for terminals
 		h.tell(time.Second, []byte(strings.ReplaceAll(pick(h, escapes), "NAME", h.name())))
 	}},
 }
 
-// webKinds are those over HTTP and WebSockets. They are a siege of their own, since together
-// with all the others they make acks wait for seconds: see docs/performance.md.
+// webKinds lists the attacks over HTTP and WebSockets. They are a siege of their own, since
+// together with the others they delay acks by seconds: see docs/performance.md.
 var webKinds = []kind{
 	{"http", func(h *hostile) { h.tell(hold, pick(h, httpJunk)) }},
 	{"http-slow", func(h *hostile) {
@@ -171,7 +171,7 @@ var webKinds = []kind{
 		c.say([]byte("GET /v1/topics/" + pick(h, []string{"*", "large", "grown"}) + "?follow=1&format=" + pick(h, []string{"json", "cbor", "sse"}) + " HTTP/1.1\r\nHost: localhost\r\n\r\n"))
 		c.lasts(hold)
 	}},
-	{"http2", func(h *hostile) { // without a half-close, which would end what is under way
+	{"http2", func(h *hostile) { // without a half-close, which would end the requests
 		c := h.open()
 		defer c.close()
 		c.say(pick(h, http2Floods))
@@ -185,10 +185,10 @@ var webKinds = []kind{
 	}},
 }
 
-// pick returns one of several.
+// pick returns a random element.
 func pick[T any](h *hostile, of []T) T { return of[h.IntN(len(of))] }
 
-// patterns returns as many topics as a greeting holds.
+// patterns returns as many topics as fit in a greeting.
 func patterns(h *hostile, prefix string) []string {
 	p := make([]string, 500)
 	for i := range p {
@@ -197,7 +197,7 @@ func patterns(h *hostile, prefix string) []string {
 	return p
 }
 
-// halves are beginnings after which nothing comes.
+// halves are beginnings that are never continued.
 var halves = [][]byte{
 	[]byte("{"),
 	{0x80},
@@ -205,7 +205,7 @@ var halves = [][]byte{
 	greeting("half", "json"), line(map[string]any{"subscribe": "half.*", "follow": true}),
 }
 
-// slow are records that come slowly.
+// slow are records that arrive slowly.
 var slow = [][]byte{
 	[]byte(`{"text":"` + strings.Repeat("x", 4000) + `"}`),
 	[]byte(`{"a":` + strings.Repeat("[", 100) + strings.Repeat(" ", 2000) + strings.Repeat("]", 100) + `}`),
@@ -216,7 +216,7 @@ var slow = [][]byte{
 	slices.Concat(greeting("slow", "pickle"), []byte("\x80\x04}\x8c\x01a]("+strings.Repeat("N", 3000)+"es.")),
 }
 
-// junk are floods of records that are rejected.
+// junk are floods of rejected records.
 var junk = [][]byte{
 	[]byte("{}" + strings.Repeat("\x00x", 50_000)),
 	[]byte(strings.Repeat("{x\n", 50_000)),
@@ -230,7 +230,7 @@ var junk = [][]byte{
 	[]byte("[{}" + strings.Repeat(",1", 50_000) + "]"),
 }
 
-// pickle returns a pickle whose dictionary holds what the opcodes build.
+// pickle returns a pickle whose dictionary has the value that the opcodes build.
 func pickle(op string) []byte { return []byte("\x80\x04}\x8c\x01a" + op + "s.") }
 
 // u32, u64 and their big-endian fellows are lengths that nothing has.
@@ -253,7 +253,7 @@ var pickleBombs = [][]byte{
 	pickle("K\x01r" + u32(900_000)),
 }
 
-// laughs returns lists of ten times the list before.
+// laughs returns nested lists, each ten times the one inside it.
 func laughs(deep int) string {
 	var b strings.Builder
 	b.WriteString("]\x94")
@@ -306,14 +306,14 @@ var jsonBombs = [][]byte{
 	[]byte(strings.Repeat("{}", 200_000)),
 }
 
-// growing are pickles of a few thousand bytes that stand for most of a million
-// items: a list of 1,000, 990 times.
+// growing are pickles of a few thousand bytes that expand to almost a million items: a list
+// of 1,000, 990 times.
 var growing = func() (all [][]byte) {
 	for _, item := range []string{
 		"N", "]", "}", "G\x3f\xf0\x00\x00\x00\x00\x00\x00", "\x8a\x09\x01\x00\x00\x00\x00\x00\x00\x00\x01",
 		"\x8c\x04text", "h\x01",
 	} {
-		op := "]" // a list of lists, and in the memo a UUID and the inner list
+		op := "]" // a list of lists; the memo has a UUID and the inner list
 		op += "cuuid\nUUID\n)\x81}\x8c\x03int\x8a\x01\x01sb\x940"
 		op += "(](" + strings.Repeat(strings.ReplaceAll(item, "h\x01", "h\x00"), 1000) + "e\x94" + strings.Repeat("h\x01", 900) + "e"
 		all = append(all, pickle(op))
@@ -321,7 +321,7 @@ var growing = func() (all [][]byte) {
 	return all
 }()
 
-// odd are messages that are no greeting, or none that makes sense.
+// odd are messages that are not greetings, or nonsensical ones.
 var odd = []string{
 	`{"dictwire":1,"topic":"odd","producer":"NAME","acked":9223372036854775807}`,
 	`{"dictwire":1,"topic":"odd","producer":"NAME","acked":18446744073709551616}`,
@@ -374,7 +374,7 @@ var foreign = []string{
 	"SSH-2.0-OpenSSH_9.9\r\n", "EHLO example\r\n", "*1\r\n$4\r\nPING\r\n", "not a dictionary\n", "2026-01-01 a log line\n",
 }
 
-// escapes are names and texts that a terminal would obey.
+// escapes are names and texts with escape sequences for terminals.
 var escapes = []string{
 	`{"dictwire":1,"topic":"t","producer":"\u001b[31mNAME"}` + "\n{}\n",
 	`{"dictwire":1,"topic":"\u001b]0;pwned\u0007"}` + "\n{}\n",

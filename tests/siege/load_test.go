@@ -24,14 +24,14 @@ const (
 	// tick is how often a producer sends what is due.
 	tick = 5 * time.Millisecond
 
-	// poison is one of so many records that can't be read.
+	// poison means that one in so many records can't be read.
 	poison = 50_021
 
-	// window is how many records a producer has in flight at most.
+	// window is the most records that a producer has in flight.
 	window = 1024
 )
 
-// A load is honest producers and readers, and what they noticed.
+// A load is the honest producers and readers, and what they observed.
 type load struct {
 	addr      string
 	producers []*producer
@@ -89,8 +89,8 @@ func (l *load) String() string {
 	return fmt.Sprintf("%d honest records are settled, each read once by %d readers, who came again %d times", records, readers, again)
 }
 
-// measure sends as fast as it can for some time, and returns how many records a
-// second are settled and read.
+// measure sends as fast as possible for d, and returns how many records per second were
+// settled and read.
 func (l *load) measure(t *testing.T, d time.Duration) float64 {
 	t.Helper()
 	begin := time.Now()
@@ -103,7 +103,7 @@ func (l *load) measure(t *testing.T, d time.Duration) float64 {
 	return float64(l.sent()-before) / time.Since(begin).Seconds()
 }
 
-// paced sends at a rate for some time, and returns how long the acks took.
+// paced sends at a rate for d, and returns the latencies of the acks.
 func (l *load) paced(t *testing.T, rate float64, d time.Duration) []time.Duration {
 	t.Helper()
 	begin := time.Now()
@@ -120,7 +120,7 @@ func (l *load) paced(t *testing.T, rate float64, d time.Duration) []time.Duratio
 	return all
 }
 
-// sent returns how many records were ever sent.
+// sent returns how many records were sent in total.
 func (l *load) sent() (n uint64) {
 	for _, p := range l.producers {
 		_, sent := p.State()
@@ -129,7 +129,7 @@ func (l *load) sent() (n uint64) {
 	return n
 }
 
-// settle waits until all that was due is sent, acked and read.
+// settle waits until everything due is sent, acked and read.
 func (l *load) settle(t *testing.T) {
 	t.Helper()
 	deadline := time.Now().Add(patience)
@@ -147,7 +147,7 @@ func (l *load) settled() bool {
 		if acked < sent || !p.quiet() {
 			return false
 		}
-		for p.code(sent) != "" { // the readers get none of these
+		for p.code(sent) != "" { // readers do not get these
 			sent--
 		}
 		for _, r := range l.readers {
@@ -159,7 +159,7 @@ func (l *load) settled() bool {
 	return true
 }
 
-// state tells how far all are.
+// state describes the progress of all peers.
 func (l *load) state() string {
 	var b []byte
 	for i, p := range l.producers {
@@ -173,15 +173,14 @@ func (l *load) state() string {
 	return string(b)
 }
 
-// finish waits for what is under way and ends all.
+// finish waits for records in flight and ends all peers.
 func (l *load) finish(t *testing.T) {
 	t.Helper()
 	l.settle(t)
 	l.stop()
 }
 
-// verifyRejected compares the rejected records that are listed with those that
-// were sent.
+// verifyRejected compares the listed rejections with the rejected records that were sent.
 func (l *load) verifyRejected(t *testing.T) {
 	t.Helper()
 	listed := map[string]int{}
@@ -218,7 +217,7 @@ func (l *load) verifyRejected(t *testing.T) {
 	t.Logf("rejected: %d honest records, of which %d are listed, beside %d of others", l.rejected, l.rejected-missing, hostile-l.rejected+missing)
 }
 
-// fastest is the rate of a schedule that only the window bounds.
+// fastest is a rate that only the window limits.
 const fastest = -1
 
 // A schedule says how many records are due.
@@ -228,7 +227,7 @@ type schedule struct {
 	rate         float64 // records a second, or fastest
 }
 
-// due returns up to which record all are due.
+// due returns the number of the last record that is due.
 func (s schedule) due(now time.Time) uint64 {
 	switch {
 	case s.rate == fastest && now.Before(s.until):
@@ -241,15 +240,15 @@ func (s schedule) due(now time.Time) uint64 {
 	return s.base + uint64(s.rate*now.Sub(s.start).Seconds())
 }
 
-// A producer keeps to a schedule, whatever becomes of its connections.
+// A producer follows a schedule, over one connection after another.
 type producer struct {
 	peer.Producer
 	id int
 
 	mu       sync.Mutex
 	schedule schedule
-	ticked   int             // so many ticks of the schedule are acked
-	taken    []time.Duration // how long after it was due each was
+	ticked   int             // how many ticks of the schedule are acked
+	taken    []time.Duration // from when each tick was due to its ack
 }
 
 func newProducer(id int) *producer {
@@ -262,14 +261,14 @@ func newProducer(id int) *producer {
 	return p
 }
 
-// set begins a schedule.
+// set starts a schedule.
 func (p *producer) set(s schedule) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.schedule, p.ticked, p.taken = s, 0, nil
 }
 
-// quiet reports whether all that was due was sent.
+// quiet reports whether everything due was sent.
 func (p *producer) quiet() bool {
 	_, sent := p.State()
 	p.mu.Lock()
@@ -278,14 +277,14 @@ func (p *producer) quiet() bool {
 	return !now.Before(p.schedule.until) && p.schedule.due(now) <= sent
 }
 
-// took returns how long after they were due records were acked.
+// took returns the latencies of records, from when they were due to their acks.
 func (p *producer) took() []time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.taken
 }
 
-// acked takes the time of those ticks whose records are acked up to n.
+// acked records the latency of those ticks whose records are acked up to n.
 func (p *producer) acked(n uint64) {
 	now := time.Now()
 	p.mu.Lock()
@@ -343,7 +342,7 @@ func (p *producer) code(n uint64) string {
 	return ""
 }
 
-// text is what records hold parts of.
+// text is the source of the records' texts.
 var text = func() []byte {
 	r := rand.New(rand.NewPCG(1, 2))
 	b := make([]byte, 4096)
@@ -368,12 +367,12 @@ func (p *producer) append(b []byte, n uint64) []byte {
 	return append(b, `"}`...)
 }
 
-// A reader follows all honest topics, from one position to the next.
+// A reader follows all honest topics, resuming where it was.
 type reader struct {
 	load  *load
 	from  string
 	last  []atomic.Uint64 // the last record of each producer
-	again atomic.Int64    // how often it came again
+	again atomic.Int64    // how often a record was read again
 
 	mu      sync.Mutex
 	stopped bool
@@ -450,7 +449,7 @@ func (r *reader) follow() error {
 	return nil
 }
 
-// see takes note of records.
+// see checks records.
 func (r *reader) see(m peer.Message, records []byte) error {
 	if len(m.Lengths) == 0 {
 		return nil
@@ -480,7 +479,7 @@ func (r *reader) see(m peer.Message, records []byte) error {
 	return nil
 }
 
-// latencies are how long acks took after their records were due.
+// latencies are the times from when records were due to their acks.
 type latencies struct {
 	samples           int
 	p50, p99, longest time.Duration

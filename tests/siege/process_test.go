@@ -11,17 +11,17 @@ import (
 	"github.com/dictwire/dictwire/tests/peer"
 )
 
-// ticks is how many of the units in /proc/pid/stat are a second.
+// ticks is how many units of /proc/pid/stat make a second.
 const ticks = 100
 
-// idle is the part of a processor below which a server is at rest.
+// idle is the processor usage below which a server is at rest.
 const idle = 0.1
 
-// A watch looks at a server's process.
+// A watch measures a server's process.
 type watch struct {
 	pid   int
 	since time.Time
-	used  float64 // seconds of a processor, at since
+	used  float64 // processor seconds, at since
 }
 
 func observe(t *testing.T, s *peer.Server) *watch {
@@ -33,7 +33,7 @@ func observe(t *testing.T, s *peer.Server) *watch {
 	return w
 }
 
-// seconds returns how long a processor has worked for the server.
+// seconds returns the processor time of the server.
 func (w *watch) seconds() (float64, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", w.pid))
 	if err != nil {
@@ -48,13 +48,13 @@ func (w *watch) seconds() (float64, error) {
 	return (user + system) / ticks, err
 }
 
-// begin begins a measurement of processors.
+// begin starts a measurement of processor usage.
 func (w *watch) begin() {
 	w.since = time.Now()
 	w.used, _ = w.seconds()
 }
 
-// processors returns how many were used since begin.
+// processors returns the average number of processors used since begin.
 func (w *watch) processors() float64 {
 	s, err := w.seconds()
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 	"github.com/dictwire/dictwire/tests/peer"
 )
 
-// guard makes a certificate, a token for the honest and an entry for the network from
-// which the hostile come, and returns the flags of a server that wants them.
+// guard makes a certificate, a token for the honest peers and an entry for the network of
+// the hostile ones, and returns the flags for a server that requires them.
 func guard(t *testing.T, bin string) []string {
 	t.Helper()
 	dir := t.TempDir()

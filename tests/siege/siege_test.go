@@ -1,5 +1,5 @@
-// Package siege_test drives a real server with hostile connections of all kinds
-// beside honest ones, and looks whether the honest ones notice.
+// Package siege_test attacks a real server with hostile connections of all kinds, and
+// checks whether honest ones notice.
 package siege_test
 
 import (
@@ -29,28 +29,27 @@ var (
 )
 
 const (
-	// maxMemory is the server's budget, and allowance what it may take beyond it:
-	// the program itself, the store's caches, and what 2,000 connections hold that
-	// is no record: buffers, goroutines, names and what the garbage collector has
-	// not yet taken back.
+	// maxMemory is the server's budget, and allowance what it may use beyond it: the
+	// program itself, the store's caches, and whatever 2,000 connections need besides
+	// records, such as buffers, goroutines, names and uncollected garbage.
 	maxMemory = 64 << 20
 	allowance = 192 << 20
 
-	// share is the part of the capacity that the honest use.
+	// share is how much of the capacity the honest peers use.
 	share = 0.4
 
-	// patience is how long the server may take for what was left behind.
+	// patience is how long the server may take to clean up.
 	patience = time.Minute
 )
 
-// TestSiege measures what honest producers and readers reach, lets them do a part
-// of that beside connections to a stub that closes them, and then beside the same
-// connections to the server itself.
+// TestSiege measures the capacity for honest producers and readers. It then runs them at a
+// part of that next to attacks on a stub that closes all connections, and next to the same
+// attacks on the server itself.
 func TestSiege(t *testing.T) {
 	if _, err := chosen(); err != nil {
 		t.Fatal(err)
 	}
-	if err := raiseFiles(2**connections + 500); err != nil { // the server's, too
+	if err := raiseFiles(2**connections + 500); err != nil { // applies to the server, too
 		t.Fatal(err)
 	}
 	bin := peer.Build(t)
@@ -66,7 +65,7 @@ func TestSiege(t *testing.T) {
 	capacity := l.measure(t, max(time.Second, *duration/20))
 	t.Logf("capacity: %d producers and %d readers settle and read %.0f records a second; %.0f %% of it follows", len(l.producers), len(l.readers), capacity, 100*share)
 
-	// Half of it before, half after: the machine may have other work, now and then.
+	// Half of it before and half after, since the machine may have other work at times.
 	stub := servertest.Answer(t, func(net.Conn) {}) // accepts connections and closes them
 	harmless := func() []time.Duration {
 		took, _ := l.beside(t, stub, capacity*share, max(time.Second, *duration/6))
@@ -100,7 +99,7 @@ func TestSiege(t *testing.T) {
 	}
 }
 
-// chosen returns the kinds of attack that the flags name.
+// chosen returns the kinds of attack that the flags select.
 func chosen() ([]kind, error) {
 	switch *only {
 	case "":
@@ -120,7 +119,7 @@ func chosen() ([]kind, error) {
 	return chosen, nil
 }
 
-// raiseFiles raises the limit of open files, for this process and those it starts.
+// raiseFiles raises the limit of open files for this process and its children.
 func raiseFiles(n int) error {
 	var l syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {
@@ -133,10 +132,10 @@ func raiseFiles(n int) error {
 	return syscall.Setrlimit(syscall.RLIMIT_NOFILE, &l)
 }
 
-// beside keeps the load at a rate for some time, while an attack on an address runs.
-// Other machines' processors are what attackers use: theirs have the lowest priority, so
-// that they wait for those of the server and the honest. The program that is started has
-// it from its first thread on, since on Linux each thread has a priority of its own.
+// beside runs the load at a rate for d, during an attack on an address. Real attackers have
+// processors of their own, so these get the lowest priority and wait for the server and the
+// honest peers. The attack is a process that has this priority from its first thread on,
+// since Linux has a priority per thread.
 func (l *load) beside(t *testing.T, addr string, rate float64, d time.Duration) (took []time.Duration, figures []byte) {
 	t.Helper()
 	attack := exec.CommandContext(t.Context(), "nice", append([]string{"-n", "39", os.Args[0]}, os.Args[1:]...)...)
@@ -153,11 +152,11 @@ func (l *load) beside(t *testing.T, addr string, rate float64, d time.Duration) 
 	return took, out.Bytes()
 }
 
-// What makes this program the attackers, which are a process of its own: it is the
-// server that they are to slow down, and not the honest peers' process.
+// Variables that make this program the attacker, in a process of its own, so that attacks
+// slow down the server rather than the honest peers' process.
 const (
-	attackEnv   = "DICTWIRE_TEST_ATTACK"          // whom
-	durationEnv = "DICTWIRE_TEST_ATTACK_DURATION" // and how long
+	attackEnv   = "DICTWIRE_TEST_ATTACK"          // the address
+	durationEnv = "DICTWIRE_TEST_ATTACK_DURATION" // the duration
 )
 
 func TestMain(m *testing.M) {
@@ -171,7 +170,7 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// attackAlone attacks, and prints what came of it.
+// attackAlone attacks, and prints the figures.
 func attackAlone(addr string) error {
 	flag.Parse()
 	d, err := time.ParseDuration(os.Getenv(durationEnv))
