@@ -1,9 +1,9 @@
-// Requests to the server that the page comes from.
+// Requests to the page's own server.
 
-let asked = null // a promise, while a token is asked for
+let asked = null // a promise while a token is being requested
 let logins = 0
 
-// A Problem is what the server says is wrong (RFC 9457).
+// A Problem is an error of the server (RFC 9457).
 export class Problem extends Error {
 	constructor(status, about, text) {
 		super(about?.detail ?? about?.error ?? text ?? `status ${status}`)
@@ -14,26 +14,26 @@ export class Problem extends Error {
 
 const send = (path, options) => fetch(path, {...options, cache: 'no-store', credentials: 'same-origin', redirect: 'error'})
 
-// request returns an answer, whatever its status. Where the server wants a token, it
-// logs in with one, and tries again.
+// request returns the answer, whatever its status. If the server requires a token, it logs
+// in first and tries again.
 export async function request(path, options) {
 	for (;;) {
 		const before = logins
 		const answer = await send(path, options)
 		if (answer.status !== 401) return answer
 		const why = await problemOf(answer)
-		if (logins === before) await (asked ??= logIn(why)) // else another request has logged in meanwhile
+		if (logins === before) await (asked ??= logIn(why)) // otherwise another request has logged in meanwhile
 	}
 }
 
-// get returns an answer that is well, or throws a Problem.
+// get returns a successful answer, or throws a Problem.
 export async function get(path, options) {
 	const answer = await request(path, options)
 	if (!answer.ok) throw await problemOf(answer)
 	return answer
 }
 
-// problemOf returns what an answer says is wrong.
+// problemOf returns the problem in an answer.
 export async function problemOf(answer) {
 	const text = await answer.text()
 	try {
@@ -43,14 +43,15 @@ export async function problemOf(answer) {
 	}
 }
 
-// list returns an answer in JSON. A number that a float can't hold is its digits.
+// list returns an answer in JSON. Numbers that a float can't represent become strings of
+// digits.
 export async function list(path) {
 	const text = await (await get(path)).text()
 	return JSON.parse(text, (_, v, context) => typeof v === 'number' && !Number.isSafeInteger(v) ? context?.source ?? v : v)
 }
 
-// logIn asks for a token, once for all who want one, until the server takes it. The token
-// itself is kept nowhere: a cookie that no script can read stands for it.
+// logIn asks for a token, once for all waiting requests, until the server accepts it. The
+// token is not kept: a cookie that no script can read stands for it.
 async function logIn(why) {
 	const dialog = document.getElementById('login'), input = document.getElementById('token')
 	for (let wrong = why; wrong;) {

@@ -1,4 +1,4 @@
-// The page: its views, and its address, which has all that is to be seen in it.
+// The page: its views, and its address, which contains the whole state of the view.
 
 import {list as ask, logOut} from './api.js'
 import {save} from './export.js'
@@ -13,37 +13,37 @@ import {element, localTime, number} from './text.js'
 import {startTheme} from './theme.js'
 
 const $ = (id) => document.getElementById(id)
-const every = 3000 // ms between two looks at a table
-const pause = 100 // ms between two drawings of what comes
+const every = 3000 // ms between updates of a table
+const pause = 100 // ms between redraws of new records
 const slice = 8 // ms of work at a time
-const looked = 200 // records in whose keys columns are offered
+const looked = 200 // records whose keys are offered as columns
 
 const defaults = {view: 'live', topic: '*', from: '10m', to: '', find: '', columns: '', open: ''}
 const rejected = {view: 'live', topic: '_rejected', from: '24h', to: '', find: '', columns: 'code,reason,error,topic,producer,bytes', open: ''}
 let state = {}
 let feed = null
 let match = null
-let refused = '' // why the expression of jq can't be used
-let searched = 0 // rows of the feed that were compared, of all that it had
+let refused = '' // why the jq expression can't be used
+let searched = 0 // rows of the feed that were searched, of all that it ever had
 let searching = false
 let table = 0 // a timer
 
 const list = new List($('list'), {open: (row) => go({open: `${row.field('topic')}@${row.field('position')}`}), changed: tell, fit})
 const rate = new Rate($('rate'), (from, to) => go({from: from.toISOString(), to: to.toISOString()}))
 
-// go changes the address, and with it what is seen.
+// go changes the address, and shows its view.
 function go(change, replace = false) {
 	history[replace ? 'replaceState' : 'pushState'](null, '', address(change))
 	follow()
 }
 
-// address returns the address of what is seen, but for a change.
+// address returns the current address with a change.
 function address(change) {
 	const entries = Object.entries({...state, ...change})
 	return '#' + new URLSearchParams(entries.filter(([name, value]) => value !== defaults[name]))
 }
 
-// follow makes what is seen that of the address.
+// follow shows the view of the address.
 function follow() {
 	const before = state
 	state = {...defaults, ...Object.fromEntries([...new URLSearchParams(location.hash.slice(1))].filter(([name]) => name in defaults))}
@@ -84,7 +84,7 @@ function say(text, bad = false) {
 	$('state').className = bad ? 'bad' : ''
 }
 
-// start reads anew.
+// start starts a new feed.
 function start() {
 	feed?.close()
 	refused = ''
@@ -103,7 +103,7 @@ function start() {
 	search()
 }
 
-// search compares all rows anew.
+// search searches all rows again.
 function search() {
 	match = matcher(split(state.find).terms)
 	searched = feed.dropped
@@ -113,7 +113,7 @@ function search() {
 	tell()
 }
 
-// arrived shows what has come and is looked for, a slice of time after the other.
+// arrived shows the matching new rows, one slice of time after another.
 function arrived() {
 	for (const row of list.drop(feed.dropped)) rate.count(row, -1)
 	compare()
@@ -122,7 +122,7 @@ function arrived() {
 let drawing = 0 // a timer
 let drawn = 0
 
-// soon shows what has come, a few times a second: nobody reads faster.
+// soon redraws the list a few times per second, since nobody reads faster.
 function soon() {
 	drawing ||= setTimeout(() => {
 		drawing = 0
@@ -153,7 +153,7 @@ function compare() {
 	soon()
 }
 
-// tell says how much there is.
+// tell updates the counts and messages.
 function tell() {
 	const fresh = list.fresh
 	$('new').hidden = fresh === 0
@@ -170,7 +170,7 @@ function tell() {
 	if (!list.paused) feed?.resume()
 }
 
-// heads shows the columns, and lets each be taken away.
+// heads shows the column heads, each with a button that removes it.
 function heads() {
 	const paths = pathsOf(state.columns)
 	$('heads').hidden = paths.length === 0
@@ -185,14 +185,14 @@ function heads() {
 	list.columns = paths
 }
 
-// fit gives each column room for what is in it: short ones all that they want, long ones
-// and the last a share of the rest.
+// fit sizes the columns: short ones get the room that they need, long ones and the last one
+// share the rest.
 function fit(widths) {
 	const room = (w, i) => w > 20 || i === widths.length - 1 ? `${Math.min(Math.max(w, 10), 60)}fr` : `${w + 1}ch`
 	$('live').style.setProperty('--columns', widths.map((w, i) => `minmax(${i === widths.length - 1 ? '6ch' : 0}, ${room(w, i)})`).join(' '))
 }
 
-// toggle shows a path as a column, or no more.
+// toggle adds or removes a column.
 function toggle(path) {
 	const paths = pathsOf(state.columns)
 	go({columns: (paths.includes(path) ? paths.filter((p) => p !== path) : [...paths, path]).join(',')})
@@ -214,7 +214,7 @@ function offer() {
 	if (paths.size === 0) $('columns').replaceChildren('No records, no keys.')
 }
 
-// open shows the record that the address names.
+// open shows the record in the address.
 async function open() {
 	const wanted = state.open, at = wanted.lastIndexOf('@')
 	if (!wanted) {
@@ -234,7 +234,7 @@ async function open() {
 	}
 }
 
-// look shows a table, and again after a while.
+// look shows a table, and refreshes it regularly.
 async function look(view) {
 	try {
 		await fill($('table'), view)
@@ -259,7 +259,7 @@ $('from').addEventListener('change', () => go({from: $('from').value}))
 let typed = 0
 $('find').addEventListener('input', () => {
 	clearTimeout(typed)
-	const far = split($('find').value).expression !== split(state.find).expression // the server reads anew for it
+	const far = split($('find').value).expression !== split(state.find).expression // the server must read again
 	typed = setTimeout(() => go({find: $('find').value}, true), far ? 800 : 200)
 })
 $('find').addEventListener('change', () => {

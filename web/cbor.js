@@ -1,13 +1,13 @@
-// CBOR (RFC 8949) as a server writes it, in which it gives records exactly: docs/formats.md
-// and the package codec/cbor say how it holds each kind of value.
+// CBOR (RFC 8949) as the server writes it, which represents records exactly:
+// docs/formats.md and the package codec/cbor describe how each type is encoded.
 
 // A value is {kind, text}, {kind, bytes}, {kind, items} or {kind, entries: [[key, value], …]}.
-// text of a number is all of its digits.
+// The text of a number has all its digits.
 
 const strict = new TextDecoder('utf-8', {fatal: true, ignoreBOM: true})
 const lenient = new TextDecoder('utf-8', {ignoreBOM: true})
 
-// skip returns where the item at i ends, or -1 where some of it is still to come.
+// skip returns the end of the item at i, or -1 if it is incomplete.
 export function skip(buf, i) {
 	for (let open = 1; open > 0; open--) {
 		if (i >= buf.length) return -1
@@ -29,7 +29,7 @@ export function skip(buf, i) {
 	return i
 }
 
-// fields returns where the values of a map's text keys begin, by key.
+// fields returns the offsets of the values of a map's text keys, by key.
 export function fields(buf) {
 	const r = new Reader(buf), at = new Map()
 	for (let n = Number(r.head().n); n > 0; n--) {
@@ -40,15 +40,15 @@ export function fields(buf) {
 	return at
 }
 
-// decode returns the value at i, of which about most bytes are wanted: what comes after
-// them is left out.
+// decode decodes the value at i, of which only about the first most bytes are needed: the
+// rest is left out.
 export const decode = (buf, i = 0, most = Infinity) => new Reader(buf, i, most).value()
 
 class Reader {
 	constructor(buf, i = 0, left = Infinity) {
 		this.buf = buf
 		this.i = i
-		this.left = left // bytes that are wanted; once there are none, i is not where a value begins
+		this.left = left // bytes that are still needed; once there are none, i may be inside a value
 		this.view = new DataView(buf.buffer, buf.byteOffset, buf.byteLength)
 	}
 
@@ -70,7 +70,7 @@ class Reader {
 		return this.buf.subarray(from, this.i)
 	}
 
-	// some returns up to n things that make returns.
+	// some calls make up to n times and returns the results.
 	some(n, make) {
 		const all = []
 		for (; n > 0 && this.left > 0; n--) all.push(make())
@@ -96,7 +96,7 @@ class Reader {
 		case 5: return {kind: 'dict', entries: this.some(Number(n), () => [hashable(this.value()), this.value()])}
 		case 6: {
 			const v = this.value()
-			return this.left > 0 ? tagged(n, v) : v // which may not be whole
+			return this.left > 0 ? tagged(n, v) : v // the value may be incomplete
 		}
 		}
 		switch (info) {
@@ -111,7 +111,7 @@ class Reader {
 	}
 }
 
-// hashable returns what a list or a set is in a key or in a set, where neither could stand.
+// hashable converts a list or a set inside a key or a set to its hashable form.
 function hashable(v) {
 	if (v.kind === 'list' || v.kind === 'tuple') return {kind: 'tuple', items: v.items.map(hashable)}
 	return v.kind === 'set' ? {kind: 'frozenset', items: v.items} : v
@@ -148,7 +148,7 @@ function tagged(tag, v) {
 	}
 }
 
-// object returns what cbor.Objects lists.
+// object decodes the types listed in cbor.Objects.
 function object(name, args, whole) {
 	switch (name) {
 	case 'Decimal': return {kind: 'decimal', text: args[0].text}
@@ -182,7 +182,7 @@ function zone([, fold, zone, name]) {
 
 const big = (bytes) => bytes.length ? BigInt('0x' + hex(bytes)) : 0n
 
-// decimal returns a decimal as Python's str prints it.
+// decimal formats a decimal like Python's str.
 function decimal(exponent, mantissa) {
 	const sign = mantissa.startsWith('-') ? '-' : '', digits = mantissa.replace('-', '')
 	const adjusted = BigInt(digits.length) - 1n + exponent
@@ -202,7 +202,7 @@ function complex(re, im) {
 	return `(${part(re)}${imaginary.startsWith('-') ? '' : '+'}${imaginary}j)`
 }
 
-// duration returns the text of RFC 9581's map: seconds by key 1, parts of one by -3, -6 or -9.
+// duration formats a map of RFC 9581: seconds under key 1, fractions under -3, -6 or -9.
 function duration(entries) {
 	let seconds = 0n, nanos = 0n
 	for (const [key, v] of entries) {
@@ -212,7 +212,7 @@ function duration(entries) {
 	return clock(seconds / 86400n, seconds % 86400n, nanos / 1000n, nanos % 1000n)
 }
 
-// clock returns a timedelta as Python's str prints it.
+// clock formats a timedelta like Python's str.
 function clock(days, seconds, micros, nanos) {
 	const two = (n) => String(n).padStart(2, '0')
 	let text = days === 0n ? '' : `${days} day${days === 1n || days === -1n ? '' : 's'}, `
@@ -222,7 +222,7 @@ function clock(days, seconds, micros, nanos) {
 	return text
 }
 
-// surrogates decodes UTF-8 that may hold surrogates.
+// surrogates decodes UTF-8 that may contain surrogates.
 function surrogates(bytes) {
 	const units = []
 	for (let i = 0; i < bytes.length;) {

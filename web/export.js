@@ -1,5 +1,5 @@
-// What is shown, as a file. The server writes the records, as it does for every client;
-// of them the page takes those that it shows.
+// Saves the shown records as a file. The server writes them in the file's format, as for
+// every client, and the page picks those that it shows.
 
 import {get, topicPath} from './api.js'
 import {selecting} from './find.js'
@@ -10,7 +10,7 @@ const mostColumns = 1000
 
 const types = {ndjson: 'application/x-ndjson', json: 'application/json', csv: 'text/csv'}
 
-// save lets who reads keep rows of a feed's topic as a file. say is told how far it is.
+// save saves rows of a feed's topic as a file. It reports progress to say.
 export async function save(format, {topic, filter, all, shown, columns, say}) {
 	if (shown.length === 0) throw new Error('there is nothing to keep')
 	const query = {from: all[0].field('position'), limit: all.length, format: format === 'json' ? 'ndjson' : format, ...filter && {filter: selecting(filter)}}
@@ -22,7 +22,7 @@ export async function save(format, {topic, filter, all, shown, columns, say}) {
 	const answer = await get(topicPath(topic, query))
 	const ends = format === 'csv' ? new Rows() : new Lines()
 	const parts = []
-	let i = format === 'csv' ? -1 : 0 // the head of a table is always wanted
+	let i = format === 'csv' ? -1 : 0 // the header row is always wanted
 	const take = (text) => {
 		if (i < 0 || i < all.length && wanted.has(all[i].seq)) parts.push(text)
 		if (++i % 1000 === 0) say(`${i} of ${all.length}`)
@@ -39,7 +39,7 @@ export async function save(format, {topic, filter, all, shown, columns, say}) {
 	say(`${shown.length} records kept as ${format.toUpperCase()}`)
 }
 
-// Lines splits what comes into lines.
+// Lines splits text into lines.
 class Lines {
 	rest = ''
 
@@ -53,7 +53,7 @@ class Lines {
 	end(from) { return this.rest.indexOf('\n', from) }
 }
 
-// Rows splits what comes into rows of CSV (RFC 4180), whose cells may hold lines.
+// Rows splits text into rows of CSV (RFC 4180), whose cells may contain line breaks.
 class Rows extends Lines {
 	end(from) {
 		for (let to = from - 1, quotes = 0; ;) {
@@ -66,7 +66,7 @@ class Rows extends Lines {
 	}
 }
 
-// keys returns the keys of all rows, in the order in which they come.
+// keys returns the keys of all rows, in order of appearance.
 async function keys(rows) {
 	const all = new Set()
 	let until = performance.now() + slice

@@ -1,4 +1,4 @@
-// What arrives, in a buffer of the newest records.
+// A buffer of the newest records as they arrive.
 
 import {get, Problem, problemOf, request, topicPath} from './api.js'
 import {decode, fields, skip} from './cbor.js'
@@ -6,19 +6,19 @@ import {selecting} from './find.js'
 
 export const most = 100_000 // records
 const mostBytes = 128 << 20
-const drop = 5000 // records at a time, so that the list is seldom moved
-const overhead = 200 // bytes of memory a record, about
+const drop = 5000 // records at a time, so that the list is rarely moved
+const overhead = 200 // estimated bytes of memory per record
 const slice = 8 // ms of work at a time
 
-// A Row is a record with what is known of it, read when it is looked at.
+// A Row is a record with its metadata, decoded when needed.
 export class Row {
-	static #last = null // a row, and where its fields are: most are read once
+	static #last = null // the last row and its fields, since most rows are decoded once
 	static #at
 	#second = 0
 
 	constructor(bytes, seq = 0) {
 		this.bytes = bytes
-		this.seq = seq // how many came before it
+		this.seq = seq // how many rows preceded it
 	}
 
 	get #fields() {
@@ -36,7 +36,7 @@ export class Row {
 
 	get record() { return decode(this.bytes, this.#fields.get('record')) }
 
-	// some returns the record, of which about so many bytes are wanted.
+	// some returns the record, of which only the first most bytes are needed.
 	some(most) { return decode(this.bytes, this.#fields.get('record'), most) }
 
 	// second returns when it was stored, in seconds since 1970.
@@ -45,7 +45,7 @@ export class Row {
 	get isFault() { return !this.#fields.has('record') }
 }
 
-// after returns the position after one.
+// after returns the position after another one.
 const after = (position) => position.replace(/\d+$/, (n) => String(BigInt(n) + 1n))
 
 // one returns a record by its topic and position.
@@ -57,18 +57,19 @@ export async function one(topic, position) {
 	return row
 }
 
-// A Feed follows topics. It calls changed when records came, say when its state changed, and
-// refuse when its filter, an expression of jq, can't be used.
+// A Feed follows topics. It calls changed when records have arrived, say when its state has
+// changed, and refuse when its filter, a jq expression, can't be used.
 export class Feed {
 	rows = []
-	failed = 0 // records for which the filter fails,
-	why = '' // as it did for the last of them
-	dropped = 0 // rows that were here once
+	failed = 0 // records for which the filter failed
+	why = '' // the error for the last of them
+	dropped = 0 // rows that were removed from the buffer
 	#bytes = 0
 	#stop = new AbortController()
 	#resumed = () => {}
 
-	// mayDrop reports whether rows before a number may go now: nobody looks at them.
+	// mayDrop reports whether rows before a number may be removed because nobody is looking
+	// at them.
 	constructor({topic, from, to, filter, changed, say, refuse, mayDrop}) {
 		Object.assign(this, {topic, from, to, filter, changed, say, refuse, mayDrop})
 		this.#run()
@@ -79,7 +80,7 @@ export class Feed {
 		this.#resumed()
 	}
 
-	// resume lets a feed go on that waits for room.
+	// resume continues a feed that waits for room.
 	resume() { this.#resumed() }
 
 	async #run() {
@@ -113,7 +114,8 @@ export class Feed {
 					}
 					throw p
 				}
-				// What comes while nothing is known yet comes again from here.
+				// If the connection breaks before the first record, start again from this
+				// time.
 				if (from === 'latest') from = new Date(answer.headers.get('Date') ?? Date.now()).toISOString()
 				this.say(lost ? `connected again, from ${from}` : 'live')
 				lost = false
@@ -148,19 +150,20 @@ export class Feed {
 		}
 	}
 
-	// isFilters reports whether a problem is that of the filter: of its expression, of what
-	// that takes for a record, or that the server runs none.
+	// isFilters reports whether a problem was caused by the filter: by its expression, by
+	// its cost, or because the server allows no filters.
 	#isFilters(p) { return this.filter && (['malformed', 'limit'].includes(p.code) && /filter/.test(p.message) || p.status === 501) }
 
-	// reason returns why the server does not take the expression, in its own words where it
-	// stands alone: within another one, its places are not those of who has written it.
+	// reason returns the server's error for the expression alone. Inside another
+	// expression, the offsets would not be those of the user's text.
 	async #reason(p, signal) {
 		if (p.code !== 'malformed') return p.message
 		const alone = await request(topicPath(this.topic, {filter: this.filter, limit: 0}), {signal})
 		return alone.ok ? p.message : (await problemOf(alone)).message
 	}
 
-	// read takes records until the answer ends. An error of it has the position to go on from.
+	// read reads records until the answer ends. Its errors have the position to continue
+	// from in next.
 	async #read(reader, from, signal) {
 		let rest = new Uint8Array(0)
 		try {
@@ -180,7 +183,7 @@ export class Feed {
 						until = performance.now() + slice
 					}
 					const row = new Row(buf.subarray(i, end), this.dropped + this.rows.length)
-					if (row.bytes[1] !== 0x68) { // the length of "position", with which all but faults begin
+					if (row.bytes[1] !== 0x68) { // the length of "position": only faults do not begin with it
 						const p = new Problem(0, {error: row.field('error'), code: row.field('code')})
 						throw Object.assign(p, {next: beyond(p)})
 					}
@@ -215,7 +218,7 @@ export class Feed {
 	}
 }
 
-// beyond returns where reading goes on after what is lost.
+// beyond returns where to continue after lost records.
 const beyond = (p) => p.code === 'lost' ? /from=(\S+) goes on/.exec(p.message)?.[1] : undefined
 
 async function alive(signal) {

@@ -1,7 +1,7 @@
-// What is looked for: words that a record has; key:value, key=value and key>5; and, after
-// "-", what it has not. A key may be a path, as a.b, through lists, too; @topic and the
-// like are of what is known of the record. What has spaces or signs stands in quotes.
-// After "jq:", to the end, is an expression of jq, with which the server chooses.
+// The search query: words that a record contains; key:value, key=value and key>5; and,
+// after "-", what it must not contain. A key may be a path such as a.b, also through lists.
+// @topic and the like refer to the record's metadata. Terms with spaces or operators are
+// quoted. The rest after "jq:" is a jq expression, which the server evaluates.
 
 import {leaf, line} from './text.js'
 
@@ -13,19 +13,19 @@ const plain = (s) => s.length > 1 && s.startsWith('"') && s.endsWith('"') ? s.sl
 const jq = 'jq:'
 const quoted = (s) => '"' + s.replace(/["\\]/g, '\\$&') + '"'
 
-// pathOf returns the keys of a path, pathTo the path of keys.
+// pathOf splits a path into keys, and pathTo joins keys into a path.
 export const pathOf = (text) => (text.match(parts) ?? []).map(plain)
 export const pathTo = (keys) => keys.map((k) => /^[^\s"<>=:.@,-][^\s"<>=:.,]*$/.test(k) ? k : quoted(k)).join('.')
 
-// pathsOf returns the paths of a list.
+// pathsOf splits a comma-separated list of paths.
 export const pathsOf = (text) => text.match(new RegExp(`(?:${quote}|[^",])+`, 'g'))?.map((p) => p.trim()).filter(Boolean) ?? []
 
-// termOf returns the term that finds what has a value at a path.
+// termOf returns the term that finds a value at a path.
 export const termOf = (path, v) => `${path}=${quoted(textOf(v))}`
 
 const textOf = (v) => v.text ?? (v.bytes ? leaf(v) : line(v))
 
-// split returns the terms that are looked for here, and the expression for the server.
+// split returns the terms to search for in the page, and the expression for the server.
 export function split(query) {
 	for (const {0: text, index} of query.matchAll(term)) {
 		if (text.startsWith(jq)) return {terms: query.slice(0, index).trim(), expression: query.slice(index + jq.length).trim()}
@@ -33,16 +33,16 @@ export function split(query) {
 	return {terms: query.trim(), expression: ''}
 }
 
-// join returns what has both, with another term.
+// join adds a term to a query.
 export function join({terms, expression}, more) {
 	return `${terms} ${more} ${expression && jq + ' ' + expression}`.trim()
 }
 
-// selecting returns an expression that gives a record, once, where another one makes
-// anything that is true of it.
+// selecting returns an expression that selects a record once if any result of another
+// expression is true.
 export const selecting = (expression) => `select(any((${expression}\n); .))`
 
-// matcher returns what reports whether a row is looked for, or null where all are.
+// matcher returns a function that reports whether a row matches, or null if all do.
 export function matcher(query) {
 	const tests = []
 	for (const [, not, path, is, value, word] of query.matchAll(term)) {
@@ -57,7 +57,7 @@ function says(text) {
 	return (row) => (row.field('topic') + ' ' + (row.field('producer') ?? '') + ' ' + line(row.record)).toLowerCase().includes(wanted)
 }
 
-// has compares the values at a path.
+// has returns a test of the values at a path.
 function has(text, is, wanted) {
 	const path = pathOf(text), field = text.startsWith('@') && path.length === 1 ? path[0].slice(1) : ''
 	const test = compare(is, wanted)
@@ -70,15 +70,14 @@ function has(text, is, wanted) {
 	return (row) => at(row.record, path).some((v) => test(v) || v.items?.some(test))
 }
 
-// at returns the values at a path, through lists.
+// at returns the values at a path, also through lists.
 export function at(v, path) {
 	if (path.length === 0) return [v]
 	if (v.items) return v.items.flatMap((item) => at(item, path))
 	return (v.entries ?? []).flatMap(([key, value]) => key.text === path[0] ? at(value, path.slice(1)) : [])
 }
 
-// compare returns what compares a value with one that is wanted. A colon finds a part of
-// a text, and * any value.
+// compare returns a test of a value. A colon matches a part of a string, and * any value.
 function compare(is, wanted) {
 	if (is === '=') return (v) => textOf(v) === wanted
 	if (is !== ':') return (v) => compares(v, is, wanted)

@@ -1,31 +1,31 @@
-// A list of many rows, of which the document holds those that are seen.
+// A list of many rows. Only visible rows are in the document.
 
 import {at, pathOf} from './find.js'
 import {element, localTime, tokens, visible} from './text.js'
 
-const height = 20 // pixels of a row, as style.css has it
-const beyond = 10 // rows that are made before and after those that are seen
-const wide = 500 // characters of a line, about
-const some = 4 * wide // bytes of a record that make a line
-const most = 64 << 10 // bytes in which columns are looked for
+const height = 20 // pixels of a row, as in style.css
+const beyond = 10 // rows that are rendered above and below the visible ones
+const wide = 500 // characters of a line, approximately
+const some = 4 * wide // bytes of a record that fill a line
+const most = 64 << 10 // bytes of a record that are searched for columns
 
 export class List {
-	rows = [] // those shown
+	rows = [] // shown rows
 	selected = null
 	#columns = [] // paths
-	#widths = [] // of them, in characters: the longest that was seen
-	#gone = 0 // rows that were shown and are no more
-	#seen = 0 // rows that had come when it was paused
+	#widths = [] // of the columns, in characters: the longest value so far
+	#gone = 0 // rows that were removed
+	#seen = 0 // rows that had arrived when the list was paused
 	#paused = false
-	#top = 0 // where it is scrolled to, and
-	#high = 0 // how high it is: neither is asked for while things change
+	#top = 0 // the scroll position and
+	#high = 0 // the height, cached to avoid layouts during changes
 	#tall = -1 // pixels of all rows
 	#made = new Map() // elements by row
 	#frame = 0
-	#grown = false // some column has
+	#grown = false // a column has become wider
 
-	// open is called with a row that is opened, changed when it is paused or goes on, and
-	// fit with how long what is in the columns is.
+	// open is called with a row that was clicked, changed when the list is paused or
+	// resumed, and fit with the widths of the columns.
 	constructor(root, {open, changed, fit}) {
 		Object.assign(this, {root, open, changed, fit})
 		this.space = element('div', 'space')
@@ -51,7 +51,7 @@ export class List {
 	get fresh() { return this.#paused ? this.#gone + this.rows.length - this.#seen : 0 }
 	get #first() { return Math.floor(this.#top / height) }
 
-	// looksAt reports whether somebody reads rows before a number.
+	// looksAt reports whether the user is looking at rows before a number.
 	looksAt(seq) { return this.#paused && this.rows[this.#first]?.seq < seq }
 
 	pause(is) {
@@ -62,7 +62,7 @@ export class List {
 		this.draw()
 	}
 
-	// show replaces what is shown, and begins at its end.
+	// show replaces the rows, and scrolls to the end.
 	show(rows) {
 		this.rows = rows
 		this.#gone = 0
@@ -71,7 +71,7 @@ export class List {
 		this.draw()
 	}
 
-	// columns are the paths whose values are shown in place of records; none: records are.
+	// columns are the paths to show as columns. If there are none, rows show whole records.
 	set columns(paths) {
 		this.#columns = paths.map(pathOf)
 		this.#widths = paths.map((path) => path.length + 3)
@@ -81,8 +81,8 @@ export class List {
 		this.draw()
 	}
 
-	// drop takes the rows before a number away, and returns them. What is seen stays where
-	// it is.
+	// drop removes the rows before a number, and returns them. The visible rows do not
+	// move.
 	drop(seq) {
 		let n = this.rows.findIndex((row) => row.seq >= seq)
 		if (n < 0) n = this.rows.length
@@ -110,7 +110,7 @@ export class List {
 		this.draw()
 	}
 
-	// step selects the next row, or the one before.
+	// step selects the next or the previous row.
 	step(by) {
 		if (this.rows.length === 0) return
 		const at = this.rows.indexOf(this.selected)
@@ -118,7 +118,7 @@ export class List {
 		this.select(this.rows[to], true)
 	}
 
-	// draw shows what has changed, with the next frame.
+	// draw shows changes in the next frame.
 	draw() {
 		this.#frame ||= requestAnimationFrame(() => {
 			this.#frame = 0
@@ -128,7 +128,7 @@ export class List {
 
 	#scrolled() {
 		const top = this.root.scrollTop
-		if (Math.abs(top - this.#top) < 1) return // it was not scrolled by who reads
+		if (Math.abs(top - this.#top) < 1) return // not scrolled by the user
 		const up = top < this.#top
 		this.#top = top
 		if (top + this.#high >= this.#tall - 1) this.pause(false)
@@ -136,8 +136,8 @@ export class List {
 		this.draw()
 	}
 
-	// render makes the rows that are seen, and scrolls to where they are. Nothing is read
-	// that would make the browser lay the page out before all is there.
+	// render renders the visible rows, and scrolls to them. It reads no property that would
+	// force a layout before it is done.
 	#render(moved) {
 		const {root, space, rows} = this
 		const tall = rows.length * height
@@ -215,7 +215,7 @@ export class List {
 	}
 }
 
-// line returns the element of a record in one line.
+// line returns the element of a record as one line.
 function line(row) {
 	const e = element('bdi', '')
 	write(e, row.some(some), wide)
@@ -223,8 +223,8 @@ function line(row) {
 	return e
 }
 
-// write writes a value, and returns how long it is. Keys have no elements of their own,
-// since each costs time.
+// write writes a value, and returns its length. Keys have no elements of their own, since
+// each element costs time.
 function write(e, v, most) {
 	let plain = '', long = 0
 	for (const [name, text] of tokens(v, most)) {

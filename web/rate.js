@@ -1,4 +1,4 @@
-// How many records came when: bars, on which a range of time can be dragged.
+// A bar chart of how many records arrived when. Dragging selects a range of time.
 
 import {element, localTime} from './text.js'
 
@@ -8,14 +8,14 @@ const names = [[86400, 'day'], [3600, 'hour'], [60, 'minute'], [1, 'second']]
 const svg = 'http://www.w3.org/2000/svg'
 
 export class Rate {
-	#counts = new Map() // records by the second
-	#from = 0 // seconds: what the bars are of
+	#counts = new Map() // records by second
+	#from = 0 // seconds: where the bars begin
 	#step = 1
 	#bars = 0
 	#timer = 0
 	#drawn = -1000
 
-	// chosen is called with a range of time.
+	// chosen is called with the selected range of time.
 	constructor(root, chosen) {
 		this.root = root
 		this.path = document.createElementNS(svg, 'path')
@@ -42,7 +42,7 @@ export class Rate {
 		else this.#counts.delete(row.second)
 	}
 
-	// draw shows what was counted, once a second at most.
+	// draw draws the counts, at most once per second.
 	draw() {
 		this.#timer ||= setTimeout(() => {
 			this.#timer = 0
@@ -90,7 +90,7 @@ export class Rate {
 		}
 		root.addEventListener('pointerdown', (event) => {
 			if (event.button !== 0) return
-			began = {at: at(event), from: this.#from, long: this.#bars * this.#step, step: this.#step} // it may change meanwhile
+			began = {at: at(event), from: this.#from, long: this.#bars * this.#step, step: this.#step} // the chart may change meanwhile
 			root.setPointerCapture(event.pointerId)
 			mark.hidden = false
 			show(began.at, began.at)
@@ -113,7 +113,7 @@ export class Rate {
 	}
 }
 
-// range says from when to when, with the day of the end where it is another one.
+// range describes a range of time, with the date of the end if it is on another day.
 function range(from, to) {
 	const [a, b] = [from, to].map((second) => localTime(new Date(second * 1000).toISOString()).slice(0, -4))
 	return `${a} to ${a.slice(0, 10) === b.slice(0, 10) ? b.slice(11) : b}`

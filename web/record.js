@@ -1,18 +1,18 @@
-// A record that is opened.
+// The view of one record.
 
 import {get, problemOf, request, topicPath} from './api.js'
 import {hex} from './cbor.js'
 import {pathTo, termOf} from './find.js'
 import {brackets, className, element, leaf, literal, localTime, visible} from './text.js'
 
-const part = 200 // of a container that are shown at once
-const long = 10_000 // characters of a text, or bytes, that are shown
+const part = 200 // parts of a container that are shown at once
+const long = 10_000 // characters of a string, or bytes, that are shown
 
 const deep = 8 // levels of containers that are open at first
-const short = 200 // characters of a value that can be looked for by a click
+const short = 200 // characters of a value that a click can search for
 
-// showRecord shows a row in a place. Where who looks is done, close is called; look with a
-// term that is to be found; column with a path.
+// showRecord shows a row in place. It calls close to be closed, look with a term to search
+// for, and column with a path.
 export function showRecord(place, row, {close, look, column}) {
 	const said = element('span', 'note')
 	said.role = 'status'
@@ -64,13 +64,13 @@ export function showRecord(place, row, {close, look, column}) {
 	place.scrollTop = 0
 }
 
-// as returns a record as the server writes it.
+// as returns a record as the server formats it.
 async function as(topic, position, query) {
 	const text = await (await get(topicPath(topic, {from: position, limit: 1, ...query}))).text()
 	return text.replace(/\n$/, '')
 }
 
-// curl returns a command that sends the record again, as exact as it is.
+// curl returns a command that sends the record again, exactly.
 async function curl(topic, position) {
 	const python = await as(topic, position, {format: 'python', exact: 1})
 	return `curl -s -H 'Content-Type: text/x-python' --data-binary ${shell(python)} ${shell(`${location.origin}/v1/topics/${encodeURIComponent(topic)}`)}`
@@ -80,7 +80,7 @@ const shell = (text) => `'${text.replaceAll("'", `'\\''`)}'`
 
 async function toClipboard(text) {
 	if (navigator.clipboard) return navigator.clipboard.writeText(text)
-	const area = element('textarea', '') // for pages without TLS, but for those of this machine
+	const area = element('textarea', '') // for pages without TLS that are not on this machine
 	area.value = text
 	document.body.append(area)
 	area.select()
@@ -89,7 +89,7 @@ async function toClipboard(text) {
 	if (!done) throw new Error('the browser lets nothing be copied')
 }
 
-// retry sends what was rejected to its topic again. Told twice, it is stored once.
+// retry sends a rejected record to its topic again. Its key makes a second retry harmless.
 async function retry(record, position) {
 	const of = (name) => record.entries.find(([key]) => key.text === name)?.[1]
 	const topic = of('topic')?.text, bytes = of('bytes')?.bytes, type = types[of('format')?.text]
@@ -104,13 +104,14 @@ async function retry(record, position) {
 	return `${accepted} stored in ${topic}`
 }
 
-// types are the media types of the formats that records come in.
+// types maps the formats of records to media types.
 const types = {
 	json: 'application/json', cbor: 'application/cbor', msgpack: 'application/msgpack',
 	pickle: 'application/x-python-pickle', python: 'text/x-python',
 }
 
-// branches returns the elements of the parts of a container at a path, some at first.
+// branches returns elements for the parts of a container at a path; not all of them at
+// first.
 function branches(v, path, by, level = 1) {
 	const all = v.entries ?? v.items
 	const make = (from) => {
@@ -133,7 +134,7 @@ function branches(v, path, by, level = 1) {
 
 const keyOf = (key) => element('bdi', 'key', key.items || key.entries ? `${brackets(key)[0]}…${brackets(key)[1]}` : leaf(key, short))
 
-// picks returns buttons that find what has a value at a path, or has not, or show it as a
+// picks returns buttons that search for a value at a path, exclude it, or show it as a
 // column.
 function picks(text, v, {look, column}) {
 	const pick = (sign, title, act) => {
@@ -152,7 +153,7 @@ function picks(text, v, {look, column}) {
 	return made
 }
 
-// node returns the element of a value, after its name. It may be at a path.
+// node returns the element of a value, with its name, at an optional path.
 function node(v, name, path, by, level) {
 	const picked = path?.length ? picks(pathTo(path), v, by) : []
 	if (!v.items && !v.entries) return element('div', 'leaf', name, ': ', ...leafNodes(v), ' ', ...picked)

@@ -1,8 +1,8 @@
-// A box that sends a dictionary.
+// A form that sends a dictionary.
 
 import {request} from './api.js'
 
-// startSending lets the form send what is typed, as it is typed.
+// startSending makes the form send its text unchanged.
 export function startSending(form) {
 	const [topic, format, text] = ['topic', 'format', 'text'].map((name) => document.getElementById('send-' + name))
 	const sent = document.getElementById('sent')

@@ -1,9 +1,9 @@
-// Tables of what the server has.
+// Tables of the server's topics, cursors and producers.
 
 import {list} from './api.js'
 import {element, localTime, number, visible} from './text.js'
 
-const pages = 10 // of 1,000 entries each, at most
+const pages = 10 // of at most 1,000 entries each
 
 const size = (v) => {
 	if (v === undefined) return ''
@@ -14,7 +14,7 @@ const size = (v) => {
 }
 const time = (v) => v ? localTime(v) : ''
 
-// long returns a time in seconds.
+// long formats a duration in seconds.
 function long(v) {
 	for (const [unit, name] of [[86400, 'd'], [3600, 'h'], [60, 'min'], [1, 's'], [1e-3, 'ms']]) if (v >= unit) return `${+(v / unit).toPrecision(3)} ${name}`
 	return `${+(v * 1e6).toPrecision(3)} µs`
@@ -22,7 +22,7 @@ function long(v) {
 
 const keep = (v) => v && ([v.seconds && long(v.seconds), v.bytes && size(v.bytes)].filter(Boolean).join(', ') || 'all')
 
-// Each column is its title, its key, how it is written, and whether it is a number.
+// A column is its title, its key, its format, and whether it is a number.
 const kinds = {
 	topics: [['Topic', 'topic'], ['Records', 'records', number, true], ['Records/s', 'rate', number, true], ['Bytes', 'bytes', size, true], ['Oldest', 'oldest', time], ['Newest', 'newest', time], ['Kept', 'keep', keep]],
 	producers: [['Producer', 'producer'], ['Topic', 'topic'], ['Next number', 'next', number, true], ['Records/s', 'rate', number, true], ['Seen', 'seen', time]],
@@ -30,14 +30,14 @@ const kinds = {
 	server: [['', 'name'], ['', 'value']],
 }
 
-// grows is what of an entry counts records, where one does.
+// grows is the key of an entry that counts records.
 const grows = {topics: 'records', producers: 'next', server: 'records'}
 
 export const isTable = (view) => view in kinds
 
-let before = {view: '', at: 0, counts: new Map()} // when a table was last asked for
+let before = {view: '', at: 0, counts: new Map()} // the last update of a table
 
-// fill shows a table in a place.
+// fill shows a table in place.
 export async function fill(place, view) {
 	const {entries, more} = view === 'server' ? {entries: [await list('/v1/status')]} : await all(view)
 	rates(view, entries)
@@ -58,7 +58,7 @@ async function all(view) {
 	return {entries, more: next !== ''}
 }
 
-// rates notes how many records came a second since the last time.
+// rates computes the records per second since the last update.
 function rates(view, entries) {
 	const now = performance.now(), counts = new Map()
 	for (const e of entries) {
@@ -69,7 +69,7 @@ function rates(view, entries) {
 	before = {view, at: now, counts}
 }
 
-// lines are what is said of a server, one after the other.
+// lines lists the properties of a server.
 function lines(s) {
 	const said = [
 		['version', s.version], ['you are', s.principal],

@@ -1,13 +1,13 @@
-// Values as text. What comes from records is told as text alone, and never as HTML.
+// Values as text. What comes from records is only ever text, never HTML.
 
-// Characters that would hide, or change the order of, what is around them.
+// Characters that would hide or reorder the text around them.
 const hidden = /[\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/g
 const escaped = (c) => '\\u' + c.charCodeAt(0).toString(16).padStart(4, '0')
 
 export const visible = (s) => s.replace(/[\u0000-\u001f]/g, escaped).replace(hidden, escaped)
 export const quoted = (s) => JSON.stringify(s).replace(hidden, escaped)
 
-// literal returns bytes as Python prints them.
+// literal returns bytes as a Python literal.
 export function literal(bytes) {
 	const parts = []
 	for (const b of bytes) {
@@ -25,12 +25,13 @@ const around = {
 	'ordered dict': ['OrderedDict({', '})'],
 }
 
-// brackets returns what stands before and after the parts of a container.
+// brackets returns the text before and after the parts of a container.
 export const brackets = (v) => around[v.kind] ?? [`tag ${v.tag}(`, ')']
 
 export const className = (kind) => kind.replaceAll(' ', '-')
 
-// leaf returns the text of a value without parts, of which about most characters are wanted.
+// leaf returns the text of a value without parts, of which only about the first most
+// characters are needed.
 export function leaf(v, most = Infinity) {
 	switch (v.kind) {
 	case 'str': return v.text.length > most ? quoted(v.text.slice(0, most)) + '…' : quoted(v.text)
@@ -44,8 +45,7 @@ export function leaf(v, most = Infinity) {
 	}
 }
 
-// tokens returns the parts of a value's line as [class, text], of about so many characters
-// at most.
+// tokens returns a value as one line of [class, text] pairs, with about most characters.
 export function tokens(v, most = Infinity) {
 	const out = []
 	let left = most
@@ -78,10 +78,10 @@ export function tokens(v, most = Infinity) {
 	return out
 }
 
-// line returns all of a value in one line.
+// line returns a value as one line.
 export const line = (v) => tokens(v).map(([, text]) => text).join('')
 
-// element returns an element with a class and children, which are elements or texts.
+// element returns an element with a class and children, which are elements or strings.
 export function element(name, className, ...children) {
 	const e = document.createElement(name)
 	if (className) e.className = className
@@ -89,7 +89,7 @@ export function element(name, className, ...children) {
 	return e
 }
 
-// localTime returns a time of RFC 3339 as the clock of who reads shows it.
+// localTime returns an RFC 3339 time in the local time zone.
 export function localTime(text, withDate = true) {
 	const t = new Date(text)
 	if (isNaN(t)) return ''
@@ -98,5 +98,6 @@ export function localTime(text, withDate = true) {
 	return withDate ? `${t.getFullYear()}-${two(t.getMonth() + 1)}-${two(t.getDate())} ${time}` : time
 }
 
-// number returns a number as people read it. Intl would take longer than all else to load.
+// number formats a number with separators. Intl would take longer to load than everything
+// else.
 export const number = (v) => String(v ?? '').replace(/^-?\d+/, (digits) => digits.replace(/\B(?=(\d{3})+$)/g, ','))

@@ -1,4 +1,4 @@
-// Light or dark: as the system has it, until who looks chooses.
+// Light or dark: like the system, until the user chooses.
 
 const key = 'dictwire-theme'
 const themes = ['', 'light', 'dark']

@@ -1,5 +1,5 @@
-// Package web is the page that a server shows to browsers: files that are served as
-// they are. docs/decisions/016 says why nothing builds them.
+// Package web is the page that a server shows to browsers. Its files are served as
+// they are; docs/decisions/016 explains why there is no build step.
 package web
 
 import "embed"
