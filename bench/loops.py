@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""What programs use today to get dictionaries from one process to another, beside dictwire.
+"""Compares dictwire with what programs use today to pass dictionaries between processes.
 
     make build tools && PYTHONPATH=clients/python/src DICTWIRE=bin/dictwire .tools/python/bin/python bench/loops.py
 
 Python's socket loop with JSON lines, multiprocessing.connection (pickle) and ZeroMQ's
-send_json promise nothing: what is on its way when a process dies is gone. dictwire stores
-each dictionary and syncs it: a bare socket, to which the same loop sends, is told nothing
-of that, and with the client each send is settled before the time is taken. One Python
-program sends the same dictionaries to all of them, which take turns; each receiver is a
-process of its own and has all before the time is taken.
+send_json promise nothing: what is in flight when a process dies is lost. dictwire stores
+and syncs each dictionary. Over a bare socket, to which the same loop sends, the sender does
+not learn of that; with the client, each send is settled before the clock stops. One Python
+program sends the same dictionaries to all of them, which take turns. Each receiver is a
+process of its own, and has received everything before the clock stops.
 """
 
 import json

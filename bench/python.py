@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""The Python client beside redis-py and the forty-line client of docs/protocol.md, each the best of three turns.
+"""Compares the Python client with redis-py and the forty-line client of docs/protocol.md: the best of three turns each.
 
     make build tools && PYTHONPATH=clients/python/src DICTWIRE=bin/dictwire .tools/python/bin/python bench/python.py
 
-Both servers sync before they acknowledge, their files in one directory.
+Both servers sync before they acknowledge, and have their files in one directory.
 """
 
 import asyncio
