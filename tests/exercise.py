@@ -1,4 +1,4 @@
-"""What the tests of 4-net.py share: python3 -m unittest discover -s tests -v
+"""Helpers for the tests of 4-net.py: python3 -m unittest discover -s tests -v
 
 They run against the real dictwire, which is built once, and against the plain
 Python server. Nothing is skipped: without Go they fail.
@@ -86,7 +86,7 @@ def build():
 
 
 def processes():
-    """Return the running processes of programs that lie in TMP."""
+    """Return the running processes of programs in TMP."""
     found = []
     for pid in filter(str.isdigit, os.listdir('/proc')):
         with contextlib.suppress(OSError):
@@ -98,7 +98,7 @@ def processes():
 
 
 def assert_no_processes():
-    """Fail if something that the tests started still runs."""
+    """Fail if a process that the tests started is still running."""
     deadline = time.monotonic() + 5
     while processes():
         if time.monotonic() > deadline:
@@ -107,7 +107,7 @@ def assert_no_processes():
 
 
 def free_port():
-    """Return a port below those that the system gives to clients, so that none takes it meanwhile."""
+    """Return a free port below the ephemeral ones, so that no client takes it meanwhile."""
     while True:
         port = random.randrange(10000, 32000)
         with socket.socket() as s, contextlib.suppress(OSError):
@@ -116,7 +116,7 @@ def free_port():
 
 
 def environment(dictwire, **more):
-    """Return an environment in which 4-net.py finds dictwire. None: it has to look for it."""
+    """Return an environment in which 4-net.py finds dictwire. None: 4-net.py has to look for it."""
     env = {k: v for k, v in os.environ.items() if not k.startswith(('DICTWIRE', 'PYTHON', 'LC_', 'LANG'))}
     env.update(PYTHONPATH=ROOT, PYTHONWARNINGS='error', PYTHONDEVMODE='1', PYTHONDONTWRITEBYTECODE='1')
     if dictwire:
@@ -244,12 +244,12 @@ def both(test):
 
 
 def notice(dictwire):
-    """What is on stderr where all goes well."""
+    """The stderr of a successful run."""
     return PLAIN if dictwire == 'python' else ''
 
 
 def source_tree(where):
-    """Copy what dictwire is built from, without what was built, and 4-net.py."""
+    """Copy the sources of dictwire, without binaries, and 4-net.py."""
 
     def copy(source, target):
         with contextlib.suppress(FileNotFoundError):  # somebody's scratch file

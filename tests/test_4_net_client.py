@@ -34,7 +34,7 @@ setUpModule = exercise.setUpModule
 
 
 class Answering:
-    """A server that reads one connection to its end, or says at once what it has to say."""
+    """A server that reads one connection to its end, or answers at once."""
 
     def __init__(self, answer, at_once=False, stay=False):
         self.answer, self.at_once, self.stay = answer, at_once, stay
@@ -130,7 +130,7 @@ class TestClient(unittest.TestCase):
         self.assertRegex(stderr, rf"\A4-net: can't send to 127\.0\.0\.1:{server.port}: (Connection reset by peer|Broken pipe)\n\Z")
 
     def test_reset_before_all_is_said(self):
-        """A server that is gone when the client has sent all, and is about to say so."""
+        """A server that is gone once the client has sent everything and is about to half-close."""
         with socket.create_server(('127.0.0.1', 0)) as listener:
             for _ in range(3):
                 client = socket.create_connection(listener.getsockname())
@@ -171,7 +171,7 @@ class TestClient(unittest.TestCase):
         self.assertEqual(results, [True])
 
     def test_connected_to_itself(self):
-        """Where nothing listens, a connection may meet itself."""
+        """If nothing listens, a connection may connect to itself."""
         port = free_port()
 
         def meet(address, timeout):
@@ -229,7 +229,7 @@ class TestClient(unittest.TestCase):
 
     @both
     def test_almost_a_greeting(self, dictwire):
-        """Only an integer under the first key begins another protocol."""
+        """Only an integer under the first key starts another protocol."""
         for value in ({'a': 0, 'dictwire': 1}, {'dictwire': '1'}, {'dictwire': 1.5}, {'dictwire': True}, {'dictwire': {}}, {'Dictwire': 1}):
             with Served(dictwire) as server:
                 self.assertIs(net.send_data(value, port=server.port), True)
@@ -281,7 +281,7 @@ class TestProgram(unittest.TestCase):
         return child
 
     def outcome(self, child):
-        """Return what is left of its output, and its status. communicate would lose what readline has read ahead."""
+        """Return the rest of its output, and its status. communicate would lose what readline has buffered."""
         timer = threading.Timer(30, child.kill)
         timer.start()
         stdout, stderr = child.stdout.read(), child.stderr.read()

@@ -58,7 +58,7 @@ class TestExercise(unittest.TestCase):
         self.assertEqual((done.stdout, done.stderr, done.returncode), (PRINTED, notice(dictwire), 0))
 
     def test_slow_build(self):
-        """With a build that takes longer than the second that the script waits."""
+        """The build takes longer than the second that the script waits."""
         with tempfile.TemporaryDirectory(dir=exercise.TMP) as folder:
             tree = source_tree(os.path.join(folder, 'tree'))
             go = shutil.which('go')
@@ -86,7 +86,7 @@ class TestFindDictwire(unittest.TestCase):
     """
 
     def serve(self, env, **options):
-        """Run a server and a client; return stderr. stdout must be as it should."""
+        """Run a server and a client; return stderr. stdout must be as expected."""
         done = run(self.SCRIPT % free_port(), env, **options)
         self.assertEqual(done.returncode, 0)
         lines = done.stdout.splitlines(keepends=True)
@@ -102,7 +102,7 @@ class TestFindDictwire(unittest.TestCase):
         return environment(dictwire, **{'PYTHONPATH': self.folder, 'PATH': '/nowhere', **more})
 
     def logger(self, name):
-        """A program that leaves a file and then is dictwire."""
+        """A program that writes a file and then becomes dictwire."""
         mark = os.path.join(self.folder, 'mark')
         text = f"import os, sys\nopen({mark!r}, 'w').close()\nos.execv({exercise.DICTWIRE!r}, sys.argv)"
         return program(name, text), mark
@@ -166,7 +166,7 @@ class TestFindDictwire(unittest.TestCase):
         self.assertEqual(self.serve(self.env(PYTHONPATH=tree)), '')  # without Go: it is there now
 
     def plain(self, env, why):
-        """The plain server takes over, and says why in one line."""
+        """The plain Python server is used instead, and one line says why."""
         self.assertEqual(self.serve(env), f'4-net: {why}; a plain Python server takes its place\n')
 
     def test_neither_binary_nor_go(self):

@@ -32,10 +32,10 @@ setUpModule = exercise.setUpModule
 
 
 class TestChild(unittest.TestCase):
-    """What a dictwire may do, shown by programs that stand in for it."""
+    """What a dictwire process may do, with fake programs in its place."""
 
     def serve(self, name, text, timeout=30):
-        """Run start_server with a stand-in. It can call accept()."""
+        """Run start_server with a fake dictwire, which can call accept()."""
         prelude = """\
             import atexit, os, signal, socket, sys, time
             fd = int([a for a in sys.argv if a.startswith('fd:')][0][3:])
@@ -58,7 +58,7 @@ class TestChild(unittest.TestCase):
         )
 
     def test_unknown_python(self):
-        """A Python that dictwire does not know is not named to it."""
+        """An unknown Python version is not passed to dictwire."""
         path = program('unknown-python', 'import sys\nprint(*sys.argv[1:-1])\n')
         with mock.patch.object(net.sys, 'version_info', (3, 99, 0)), Served(path) as server:
             pass
@@ -126,7 +126,7 @@ class TestInterrupt(unittest.TestCase):
 
     @both
     def test_by_itself(self, dictwire):
-        """The signal goes to Python alone."""
+        """Only Python gets the signal."""
         child = self.start(dictwire, self.SERVER, free_port())
         time.sleep(0.5)
         child.send_signal(signal.SIGINT)
@@ -135,7 +135,7 @@ class TestInterrupt(unittest.TestCase):
 
     @both
     def test_by_a_terminal(self, dictwire):
-        """The signal goes to all: what has come is printed."""
+        """All processes get the signal: what has arrived is printed."""
         port = free_port()
         child = self.start(dictwire, self.SERVER, port)
         with connect(port) as c:
@@ -208,7 +208,7 @@ class TestInterrupt(unittest.TestCase):
         assert_no_processes()
 
     def test_daemon_thread(self):
-        """A script that ends before its server does takes it along."""
+        """A script that ends before its server stops it."""
         for dictwire in (exercise.DICTWIRE, 'python'):
             port = free_port()
             script = """

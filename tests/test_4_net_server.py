@@ -45,7 +45,7 @@ class TestServer(unittest.TestCase):
 
     @both
     def test_sequences(self, dictwire):
-        """What Python's repr says of what Python's json reads, however it is cut."""
+        """The repr of what Python's json reads, however the bytes are split."""
         seed = random.randrange(1 << 32)
         rng = random.Random(seed)
         values = [
@@ -110,7 +110,7 @@ class TestServer(unittest.TestCase):
 
     @both
     def test_one_connection(self, dictwire):
-        """While one is served nobody else is, and the port is free for the next server."""
+        """One connection is served at a time, and afterwards the port is free for the next server."""
         with Served(dictwire) as server, connect(server.port) as c:
             c.sendall(b'{"a": 1}\n')
             wait_for(lambda: "{'a': 1}" in server.stdout.getvalue(), 'printed')
@@ -184,7 +184,7 @@ class TestServerFailures(unittest.TestCase):
 
     @both
     def test_bad_input(self, dictwire):
-        """What was good before it is printed, the rest is one line."""
+        """Good records before the fault are printed; the rest is one line."""
         for data, go, plain in self.BAD:
             with self.subTest(data=data[:30]):
                 with Served(dictwire) as server:
@@ -235,7 +235,7 @@ class TestStdout(unittest.TestCase):
 
     @both
     def test_replaced_later(self, dictwire):
-        """It is looked up when something is printed, as print does."""
+        """It is looked up for each output, as print does."""
         with Served(dictwire) as server, connect(server.port) as c:
             c.sendall(b'{"n": 1}\n')
             wait_for(lambda: "{'n': 1}\n" in server.stdout.getvalue(), 'printed')
@@ -302,7 +302,7 @@ class TestStdout(unittest.TestCase):
 
     @both
     def test_closed_stdin(self, dictwire):
-        """The listening socket then has a low number, which the child has its own stdin under."""
+        """The listening socket then gets a low number, which is that of the child's own stdin."""
         done = self.shell(dictwire, '<&-', PYTHONUTF8='1')
         self.assertEqual((done.stdout, done.stderr), (self.SMILE, notice(dictwire)))
 

@@ -1,4 +1,4 @@
-"""The Python of the documentation, run as it stands there against the real dictwire."""
+"""Runs the Python code of the documentation, unchanged, against the real dictwire."""
 
 import json
 import os
@@ -39,13 +39,13 @@ def build():
 
 
 def blocks(page, kind='python'):
-    """Return the Python of a page, or what stands in blocks of another kind, block by block."""
+    """Return the Python blocks of a page, or its blocks of another language."""
     with open(os.path.join(ROOT, 'docs', page), encoding='utf-8') as f:
         return [text for found, text in re.findall(r'^```([^\n]*)\n(.*?)^```', f.read(), re.M | re.S) if found == kind]
 
 
 def free_port():
-    """Return a port below those that the system gives to clients, so that none takes it meanwhile."""
+    """Return a free port below the ephemeral ones, so that no client takes it meanwhile."""
     while True:
         port = random.randrange(10000, 32000)
         with socket.socket() as s:
@@ -57,7 +57,7 @@ def free_port():
 
 
 class Server:
-    """A dictwire that serves a store, again and again on one port."""
+    """A dictwire that serves a store, restarted on one port."""
 
     def __init__(self, test, *args):
         self.store = tempfile.mkdtemp(dir=TMP)
@@ -128,7 +128,7 @@ class TestClient(unittest.TestCase):
         self.assertEqual(stored, list(range(1, n + 1)))
 
     def test_rejected(self):
-        """A record that can't be read does not stop those behind it."""
+        """An unreadable record does not stop later ones."""
         server = Server(self)
         program = """
             client = Client('people')
@@ -143,7 +143,7 @@ class TestClient(unittest.TestCase):
         self.assertEqual(out, "3 [(2, 'duplicate_key')]\n")
 
     def test_lost(self):
-        """A client does not go on with a server that has less than it promised."""
+        """A client stops if a server has less than it promised."""
         server = Server(self)
         program = """
             client = Client('people')

@@ -1,4 +1,4 @@
-"""What Python serializes, dictwire prints as Python does, and the other way round.
+"""dictwire prints what Python serializes like Python does, and vice versa.
 
 The dictionaries are generated, from another seed each run, which a failure prints;
 DICTWIRE_TEST_SEED repeats one. The serializers are Python's own pickle and json, and
@@ -30,7 +30,7 @@ UTC = datetime.timezone.utc
 
 
 class Generator(random.Random):
-    """Makes dictionaries of what a format holds: a set of names of kinds."""
+    """Makes dictionaries of the types that a format supports, given by name."""
 
     infinite = True  # floats may be infinite
 
@@ -177,7 +177,7 @@ def msgpack_loads(data):
     return list(msgpack.Unpacker(io.BytesIO(data), timestamp=3, strict_map_key=False))
 
 
-# Name of the format, how Python writes it, how Python reads it, what both hold, and what keys.
+# The name of the format, how Python writes it and reads it, and the types of values and keys that both support.
 FORMATS = [
     *[
         ('pickle', lambda d, p=p: pickle.dumps(d, p), pickle_loads, EVERYTHING, HASHABLE)
@@ -198,7 +198,7 @@ FORMATS = [
 
 
 def canonical(value):
-    """A text that is the same for values of the same types, order of sets aside."""
+    """A text that is equal for equal values of the same types, regardless of the order of sets."""
     if isinstance(value, (set, frozenset)):
         return type(value).__name__ + repr(sorted(map(canonical, value)))
     if isinstance(value, dict):
@@ -243,7 +243,7 @@ class TestFormats(unittest.TestCase):
     def test_dictwire_to_python(self):
         for number, (name, _, loads, _, _) in enumerate(FORMATS):
             with self.subTest(format=name, number=number):
-                # JSON is written as RFC 8259 has it, and read as Python writes it.
+                # We write JSON as in RFC 8259, and read it as Python writes it.
                 dictionaries = self.dictionaries(number, {'nan', 'surrogate'} if name == 'json' else set())
                 if name == 'python':
                     data = self.convert(b''.join(map(pickle.dumps, dictionaries)), 'pickle', name)

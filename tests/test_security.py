@@ -30,7 +30,7 @@ class TestTwoHosts(unittest.TestCase):
 
 
 def same(session):
-    """Replace what is different each time."""
+    """Replace what differs between runs."""
     for pattern, name in VARYING.items():
         session = re.sub(pattern, name, session)
     return session

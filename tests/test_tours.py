@@ -1,4 +1,4 @@
-"""What the documentation pastes into a shell, pasted into one."""
+"""Pastes the shell blocks of the documentation into a shell."""
 
 import os
 import re
@@ -18,7 +18,7 @@ def setUpModule():
 
 
 class TestTours(unittest.TestCase):
-    """Pages that are pasted into a shell, block by block: what stands below a block of sh comes."""
+    """Pages that are pasted into a shell, block by block: each block must print what the page shows below it."""
 
     def test_readme(self):
         self.tour('README.md')
