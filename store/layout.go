@@ -71,7 +71,7 @@ func (b *Block) AppendEncoded(dst []byte, lately *Shrinkage) []byte {
 		dst = binary.AppendVarint(dst, int64(uint64(t)-last))
 		last = uint64(t)
 	}
-	dst = appendRejections(dst, b.Rejected)
+	dst = AppendRejections(dst, b.Rejected)
 	if flags&flagUniform != 0 {
 		dst = binary.AppendUvarint(dst, uint64(b.Lengths[0]))
 	} else {
@@ -99,21 +99,6 @@ func (b *Block) flags() (flags byte) {
 	set(flagRejected, len(b.Rejected) > 0)
 	set(flagExtended, b.Extended)
 	return flags
-}
-
-// appendRejections appends rejections, with equal ones in a row encoded once: their
-// number, code, reason and text.
-func appendRejections(dst []byte, all []Rejection) []byte {
-	for len(all) > 0 {
-		r, n := all[0], 1
-		for n < len(all) && r.SaysAs(all[n]) {
-			n++
-		}
-		dst = binary.AppendUvarint(dst, uint64(n))
-		dst = appendString(appendString(appendString(dst, r.Code), r.Reason), r.Text)
-		all = all[n:]
-	}
-	return dst
 }
 
 func (b *Block) isUniform() bool {
@@ -290,27 +275,6 @@ func (r *reader) times(dst []int64, count int) []int64 {
 		r.rest = r.rest[n:]
 		last += uint64(d)
 		dst = append(dst, int64(last))
-	}
-	return dst
-}
-
-// rejections appends the rejections of count records to dst.
-func (r *reader) rejections(dst []Rejection, first uint64, count int) []Rejection {
-	if count > MaxRejections {
-		r.bad = true
-		return nil
-	}
-	for dst = dst[:0]; len(dst) < count; {
-		n := r.number()
-		says := Rejection{Code: string(r.bytes()), Reason: string(r.bytes()), Text: string(r.bytes())}
-		if r.bad || n == 0 || n > uint64(count-len(dst)) {
-			r.bad = true
-			return nil
-		}
-		for range n {
-			says.Number = first + uint64(len(dst))
-			dst = append(dst, says)
-		}
 	}
 	return dst
 }

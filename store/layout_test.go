@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -158,6 +159,22 @@ func TestRoundTrip(t *testing.T) {
 			t.Fatalf("got\n%+v, want\n%+v", got, b)
 		}
 	})
+}
+
+// Rejections by themselves are decoded as they were encoded, and malformed ones refused.
+func TestRejections(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		b := blocks(t)
+		got, err := store.DecodeRejections(b.First, store.AppendRejections(nil, b.Rejected))
+		if err != nil || !slices.Equal(got, b.Rejected) {
+			t.Fatalf("got\n%+v, %v, want\n%+v", got, err, b.Rejected)
+		}
+	})
+	for _, bad := range []string{"\x00\x00\x00\x00", "\x01\x00\x00", "\x01\x02a\x00\x00", "\x80", "\x81\x80\x04\x00\x00\x00"} {
+		if got, err := store.DecodeRejections(1, []byte(bad)); err == nil {
+			t.Errorf("%q: %d rejections, want an error", bad, len(got))
+		}
+	}
 }
 
 // TestEveryFlippedBit flips each bit of a block, and cuts it at each byte.

@@ -165,7 +165,7 @@ func (a *appending) encode(s *Store, blocks []*store.Block, results []store.Resu
 		kind := byte(kindBlock)
 		if len(b.Rejected) > 0 {
 			kind = kindRejected
-			a.changes = append(a.changes, change{key: rejectedKey(b.Producer, b.First), data: encodeRejections(b.Rejected)})
+			a.changes = append(a.changes, change{key: rejectedKey(b.Producer, b.First), data: store.AppendRejections(nil, b.Rejected)})
 		}
 		d.addBlock(kind, from, head, uint64(len(b.Lengths)), uint64(len(b.Data)))
 		a.blocks = append(a.blocks, drafted{

@@ -212,7 +212,7 @@ func (s *Store) importProducer(ctx context.Context, p store.ImportedProducer) er
 		for n < len(rest) && n < store.MaxRejections && rest[n].Number == rest[0].Number+uint64(n) {
 			n++
 		}
-		m.set(rejectedKey(p.Producer, rest[0].Number), encodeRejections(rest[:n]), 0)
+		m.set(rejectedKey(p.Producer, rest[0].Number), store.AppendRejections(nil, rest[:n]), 0)
 		rest = rest[n:]
 	}
 	m.set(is.key, appendState(nil, state), by)

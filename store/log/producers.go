@@ -218,8 +218,8 @@ func (s *Store) rejections(ctx context.Context, name store.Producer, after uint6
 			return true
 		}
 		first := binary.BigEndian.Uint64([]byte(key[len(key)-8:]))
-		some, ok := decodeRejections(first, v.data)
-		if !ok {
+		some, err := store.DecodeRejections(first, v.data)
+		if err != nil {
 			bad = unavailable(errState)
 			return false
 		}
@@ -410,44 +410,6 @@ func expiryKey(s store.ProducerState, key string) string {
 
 func expiryTime(t time.Time) string {
 	return string(binary.BigEndian.AppendUint64([]byte{prefixExpiry}, uint64(max(0, t.Unix()))))
-}
-
-// encodeRejections encodes rejections with consecutive numbers. Equal ones in a row are
-// encoded once.
-func encodeRejections(all []store.Rejection) (b []byte) {
-	for len(all) > 0 {
-		r, n := all[0], 1
-		for n < len(all) && r.SaysAs(all[n]) {
-			n++
-		}
-		b = binary.AppendUvarint(b, uint64(n))
-		b = appendString(appendString(appendString(b, r.Code), r.Reason), r.Text)
-		all = all[n:]
-	}
-	return b
-}
-
-// decodeRejections is the inverse of encodeRejections.
-func decodeRejections(first uint64, b []byte) (all []store.Rejection, ok bool) {
-	for len(b) > 0 {
-		n, k := binary.Uvarint(b)
-		if k <= 0 || n > store.MaxRejections {
-			return nil, false
-		}
-		code, rest, ok1 := cutString(b[k:])
-		reason, rest, ok2 := cutString(rest)
-		text, rest, ok3 := cutString(rest)
-		if !ok1 || !ok2 || !ok3 {
-			return nil, false
-		}
-		b = rest
-		for range n {
-			all = append(all, store.Rejection{
-				Number: first + uint64(len(all)), Code: string(code), Reason: string(reason), Text: string(text),
-			})
-		}
-	}
-	return all, true
 }
 
 func appendState(dst []byte, s store.ProducerState) []byte {

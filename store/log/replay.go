@@ -212,7 +212,7 @@ func (p *replayer) replayBlock(f *frame, it *item, pos uint64, damaged bool) err
 	if it.kind == kindRejected && !damaged {
 		first, producer := b.First, b.Producer
 		if err := b.Decode(it.data); err == nil {
-			s.states.put(rejectedKey(producer, first), f.seq, encodeRejections(b.Rejected))
+			s.states.put(rejectedKey(producer, first), f.seq, store.AppendRejections(nil, b.Rejected))
 		}
 	}
 	return nil
