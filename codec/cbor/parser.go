@@ -17,8 +17,8 @@ type parser struct {
 	args   [maxArgs]arg
 }
 
-// run reads on in buf, which begins with the record's first byte, and returns
-// where the record ends, incomplete or failed.
+// run continues in buf, which begins with the record's first byte, and returns where the
+// record ends, incomplete or failed.
 func (p *parser) run(buf []byte) int {
 	buf = p.Begun(buf)
 	if len(p.Frames) == 0 {
@@ -43,7 +43,10 @@ func (p *parser) run(buf []byte) int {
 // fits reports whether all integers of 64 bits are within Limits.Digits.
 func (p *parser) fits() bool { return p.MaxInt == math.MaxUint64 }
 
-// nested goes on within the innermost container, from pos on.
+// nested continues in the innermost container, from p.Pos on.
+//
+// It is one function because its labels are the states of a machine that jump to each other
+// and share the local variables; as functions they would need a call per item.
 func (p *parser) nested(buf []byte) int {
 	var (
 		i   = p.Pos

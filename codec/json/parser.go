@@ -74,8 +74,12 @@ const (
 	failed     = -2 // p.err says why
 )
 
-// run reads on in buf, which begins with the record's first byte, and returns
-// where the record ends, incomplete or failed.
+// run continues in buf, which begins with the record's first byte, and returns where the
+// record ends, incomplete or failed.
+//
+// It is one function because it is a state machine that can stop at any byte: each label is
+// a state, most states continue with several others, and all of them share the local
+// variables. As functions, the states would need a call per token and variables in p.
 func (p *parser) run(buf []byte) int {
 	var (
 		i = p.pos

@@ -231,8 +231,9 @@ func (m *machine) index(line []byte) (uint64, bool) {
 	return i, true
 }
 
-// run runs the pickle up to STOP, which must be the last byte. The dictionary is
-// then what is left on the stack.
+// run runs the pickle up to STOP, which must be the last byte. The dictionary is then what
+// is left on the stack. The loop is a switch with a case for each opcode; whatever takes
+// more than a few lines is a method.
 func (m *machine) run() bool {
 	for i := 0; i < len(m.src); {
 		op := m.src[i]
