@@ -20,7 +20,7 @@ func Send(ctx context.Context, addr string, v any) (reply *dict.Dict, err error)
 	if err != nil {
 		return nil, client.NotSent(err)
 	}
-	defer func() { _ = c.Close() }() // what is not settled, Send has said
+	defer func() { _ = c.Close() }() // Send has reported what is not settled
 	return c.Send(ctx, "", v)
 }
 
@@ -63,9 +63,9 @@ type Client struct {
 	core *client.Client
 }
 
-// Dial is that of the zero [Dialer]. addr is host:port, tls://host:port, unix:PATH, "" for
-// 127.0.0.1:65432, or several servers of one store with commas between; the client uses
-// one that it can reach and that serves it.
+// Dial uses the zero [Dialer]. addr is host:port, tls://host:port, unix:PATH, "" for
+// 127.0.0.1:65432, or several servers of one store, separated by commas; the client uses one
+// that it can reach and that serves it.
 func Dial(ctx context.Context, addr string) (*Client, error) { return Dialer{}.Dial(ctx, addr) }
 
 // Dial fails if no dictwire server answers at addr, unless there is a Spool. It opens a session
@@ -78,7 +78,7 @@ func (d Dialer) Dial(ctx context.Context, addr string) (*Client, error) {
 	return &Client{core}, nil
 }
 
-// options returns d for the machinery.
+// options converts d for package client.
 func (d Dialer) options() client.Options {
 	o := client.Options{
 		Codec: d.Codec, Limits: d.Limits, Producer: d.Producer, Token: d.Token, TLS: d.TLS,

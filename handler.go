@@ -36,7 +36,7 @@ type HandlerFunc func(ctx context.Context, r *Request) (*dict.Dict, error)
 // Handle calls f.
 func (f HandlerFunc) Handle(ctx context.Context, r *Request) (*dict.Dict, error) { return f(ctx, r) }
 
-// A Request is a dictionary that was received, and where it came from.
+// A Request is a received dictionary and its origin.
 type Request struct {
 	Topic      string
 	Principal  string // the sender

@@ -26,7 +26,7 @@ func (r Record) DictValue() (dict.Value, error) {
 	return d.Value(), nil
 }
 
-// sent returns v, or the machinery's type for a Record.
+// sent returns v, or a Record as package client's type.
 func sent(v any) any {
 	switch r := v.(type) {
 	case Record:

@@ -66,7 +66,7 @@ type Server struct {
 	core *server.Server
 }
 
-// server returns the machinery.
+// server returns the server of package server.
 func (s *Server) server() *server.Server {
 	s.once.Do(func() {
 		s.core = &server.Server{
@@ -107,7 +107,7 @@ func (s *Server) ListenAndServe(addr string) error {
 // A Dialect puts dictionaries on a connection: see the packages below dialect.
 type Dialect interface{ Kind() dialect.Kind }
 
-// An Endpoint is a listener, and the rules there.
+// An Endpoint is a listener with the rules for its connections.
 type Endpoint struct {
 	Listener      net.Listener      // closed by Serve
 	Dialects      []string          // names of those served: "native", "stream", "framed", "http", …; nil: all
@@ -117,7 +117,7 @@ type Endpoint struct {
 	PlaintextFrom []netip.Prefix    // networks whose peers need no TLS
 }
 
-// endpoint returns e for the machinery.
+// endpoint converts e for package server.
 func (e Endpoint) endpoint() server.Endpoint {
 	return server.Endpoint{
 		Listener: e.Listener, Dialects: e.Dialects, Authorize: e.Authorizer,

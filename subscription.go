@@ -21,7 +21,7 @@ import (
 // A SubscribeRequest says what is read, and from where.
 type SubscribeRequest struct {
 	Topics []string             // "orders", or "orders.*" for all below one; nil: all without "_" in front
-	From   string               // "earliest" or "", "latest", a position, a time of RFC 3339, or an age as "10m"
+	From   string               // "earliest" or "", "latest", a position, a time of RFC 3339, or an age such as "10m"
 	Follow bool                 // wait for more records at the end
 	Codec  codec.Codec          // of the records; nil: as they are stored, in JSON, CBOR or MessagePack
 	Lossy  bool                 // replace what Codec can't hold, instead of an error
@@ -33,9 +33,9 @@ type SubscribeRequest struct {
 	Cursor string
 }
 
-// A Subscription reads records at least once each, in the order of the store. After a broken
-// connection no record comes again. One loop may run at a time, and the next one continues
-// it. Other methods may be called concurrently.
+// A Subscription reads each record at least once, in the order of the store. A broken
+// connection repeats no records. One loop may run at a time, and the next one continues it.
+// Other methods may be called concurrently.
 type Subscription struct {
 	client *client.Client
 	core   *client.Subscriber
@@ -43,7 +43,7 @@ type Subscription struct {
 	rest   *Batch // the records of a batch after the one at which a loop of Records was left
 }
 
-// Subscription begins to read. It must be closed, or ends with the client.
+// Subscription starts reading. It must be closed, or ends with the client.
 func (c *Client) Subscription(req SubscribeRequest) *Subscription {
 	return &Subscription{client: c.core, req: req, core: c.core.Subscribe(client.Request{
 		Topics: req.Topics, Cursor: req.Cursor, From: req.From, Follow: req.Follow, Codec: req.Codec, Lossy: req.Lossy,
@@ -59,8 +59,8 @@ func (c *Client) Subscribe(ctx context.Context, req SubscribeRequest) iter.Seq2[
 	}
 }
 
-// Batches ends after the last record, unless Follow is set, or with nil and an error. After a
-// *[GapError], which comes with an empty batch, it continues.
+// Batches ends after the last record, unless Follow is set, or with nil and an error. It
+// continues after a *[GapError], which comes with an empty batch.
 func (s *Subscription) Batches(ctx context.Context) iter.Seq2[*Batch, error] {
 	return func(yield func(*Batch, error) bool) {
 		for {
@@ -73,7 +73,7 @@ func (s *Subscription) Batches(ctx context.Context) iter.Seq2[*Batch, error] {
 	}
 }
 
-// Records is Batches by single records. Errors come with nil.
+// Records is Batches record by record. It yields errors with nil.
 func (s *Subscription) Records(ctx context.Context) iter.Seq2[*Received, error] {
 	return func(yield func(*Received, error) bool) {
 		for b, err := range s.Batches(ctx) {
@@ -141,14 +141,14 @@ func (s *Subscription) Reject(ctx context.Context, r *Received, reason string) e
 	return nil
 }
 
-// Close ends reading; loops and waiting calls end with an error.
+// Close stops reading; loops and waiting calls end with an error.
 func (s *Subscription) Close() error {
 	s.core.Close(errors.New("dictwire: the subscription is closed"))
 	return nil
 }
 
-// A Batch is records that were stored together. Without records it says where reading
-// begins, or that there are no others before Next.
+// A Batch is records that were stored together. Without records, At is where reading begins,
+// or there are no more records before Next.
 type Batch struct {
 	At, Next         string    // positions: of the first record; after the last, to be committed
 	Topic, Principal string    // Principal is the sender
@@ -177,7 +177,7 @@ func (b *Batch) All() iter.Seq2[*dict.Dict, error] {
 	}
 }
 
-// offset returns how far after At a record lies.
+// offset returns the offset of a record from At.
 func (b *Batch) offset(i int) uint32 {
 	if b.index != nil {
 		return b.index[i]
@@ -200,7 +200,7 @@ func (b *Batch) after(i int) *Batch {
 	return &rest
 }
 
-// startAt makes At and First those of the record that lies so far after At.
+// startAt sets At and First to those of the record at an offset from At.
 func (b *Batch) startAt(offset uint32) {
 	b.At = client.Advance(b.At, offset)
 	if b.First > 0 {
@@ -214,7 +214,7 @@ func (b *Batch) startAt(offset uint32) {
 	}
 }
 
-// filter leaves out the records that keep refuses.
+// filter removes the records for which keep returns false.
 func (b *Batch) filter(keep func(*Received) bool) {
 	records, index := make([][]byte, 0, len(b.Records)), make([]uint32, 0, len(b.Records))
 	for i, record := range b.Records {
@@ -261,7 +261,7 @@ type Received struct {
 	Record
 	Topic, Principal, Producer string
 	Number                     uint64
-	Time, EventTime            time.Time // EventTime: if the sender gave one beside the record, as with Fluent Forward; else zero
+	Time, EventTime            time.Time // EventTime: if the sender sent one with the record, as in Fluent Forward; else zero
 
 	limits codec.Limits
 	at     string
