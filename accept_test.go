@@ -16,7 +16,7 @@ import (
 	"github.com/dictwire/dictwire/store/memory"
 )
 
-// body reads the bytes that follow a message.
+// body reads the bytes after a message.
 func body(t *testing.T, s *session, want []byte) {
 	t.Helper()
 	got := make([]byte, len(want))
@@ -25,8 +25,9 @@ func body(t *testing.T, s *session, want []byte) {
 	}
 }
 
-// A session of "json+pickle" tells each record by its first byte, stores JSON as
-// it came and pickles as CBOR, and goes on after a pickle that is more than data.
+// In a session of "json+pickle", the first byte of a record shows its format. JSON is
+// stored as it is and pickles as CBOR, and the session continues after a pickle that is
+// more than data.
 func TestMixedRecords(t *testing.T) {
 	st := memory.New(nil)
 	addr := start(t, &dictwire.Server{Store: st})
@@ -49,7 +50,7 @@ func TestMixedRecords(t *testing.T) {
 		}
 		wantStored(t, st, topic, `1 {"a":1}`, "2 "+asPython, `3 {"a":2}`, "4 "+asPython, "5 "+asPython, `7 {"a":3}`)
 	}
-	// One that is neither costs the connection, and nothing before it.
+	// A record in neither format costs the connection, but no earlier record.
 	s := greet(t, addr, `{"dictwire":1,"topic":"bad","producer":"p","format":"json+pickle"}`)
 	s.hear(welcome(1, ""), exact(`{"ack":0}`))
 	s.say(`{"a":1}` + "\xa1\x61a\x01")
@@ -60,8 +61,8 @@ func TestMixedRecords(t *testing.T) {
 	s.end()
 }
 
-// A reader gets records as they are stored where it accepts that format, else in the
-// first that holds them.
+// A reader gets records as they are stored if it accepts that format, otherwise in the
+// first format that can represent them.
 func TestAcceptRecords(t *testing.T) {
 	addr := start(t, &dictwire.Server{Store: memory.New(nil)})
 	raw := dict.Of("raw", []byte{0xFF})
@@ -96,7 +97,7 @@ func TestAcceptRecords(t *testing.T) {
 	s.hear(`\{"error":.*yaml.*"code":"unsupported"\}`)
 }
 
-// A reply is in the first accepted format that holds it, and says which.
+// A reply is in the first accepted format that can represent it, and says which.
 func TestAcceptReplies(t *testing.T) {
 	addr := start(t, &dictwire.Server{Handler: dictwire.HandlerFunc(func(_ context.Context, r *dictwire.Request) (*dict.Dict, error) {
 		if v, _ := r.Dict().Get("ask"); v.String() == "'bytes'" {
@@ -120,8 +121,8 @@ func TestAcceptReplies(t *testing.T) {
 	s.hear(`\{"reply":1,"length":0,"code":"loss","error":.*\}`, exact(`{"ack":1}`))
 }
 
-// A pickle that can't be read costs one number: it is told in the sum by the bytes
-// up to its fault, so that its sender knows it again.
+// A pickle that can't be read takes one number. The checksum covers its bytes up to the
+// fault, so that its sender recognizes it.
 func TestBadPickleSum(t *testing.T) {
 	addr := start(t, &dictwire.Server{Limits: codec.Limits{RecordBytes: 1000}})
 	for topic, record := range map[string]string{"large": "\x80\x04\x8d" + strings.Repeat("x", 2000), "opcode": "\x80\x04\xff" + strings.Repeat("x", 100)} {

@@ -25,15 +25,15 @@ import (
 	"github.com/dictwire/dictwire/internal/testrand"
 )
 
-// Each conversation: what a client sends, what is taken in, what it is told, and
-// what the log says.
+// Each conversation: what a client sends, what is stored, what the client is told, and what
+// is logged.
 func TestConversations(t *testing.T) {
 	long := `{"text":"` + strings.Repeat("x", 2000) + `"}`
 	for _, test := range []struct {
 		name, send string
 		taken      string
-		told       []string // in each line
-		logged     string   // "" means nothing at all
+		told       []string // per line
+		logged     string   // "" means nothing
 	}{
 		{
 			name: "the exercise's client", send: `{"name": "Alice", "age": 30, "city": "Paris"}`,
@@ -177,7 +177,7 @@ func TestConversations(t *testing.T) {
 			var log testlog.Buffer
 			srv := &dictwire.Server{Handler: &rec, Logger: log.Logger(), Limits: codec.Limits{RecordBytes: 1000}}
 			addr := start(t, srv)
-			// The same whole, and cut at every byte.
+			// The same input in one piece, and split at every byte.
 			for _, parts := range [][]string{{test.send}, strings.Split(test.send, "")} {
 				if len(parts) > 1000 {
 					parts = []string{test.send[:700], test.send[700:1500], test.send[1500:]}
@@ -187,7 +187,7 @@ func TestConversations(t *testing.T) {
 				if got := strings.Join(rec.all(), ""); got != test.taken {
 					t.Errorf("taken in: %s, want %s", got, test.taken)
 				}
-				var lines []string // of JSON; other formats tell one dictionary
+				var lines []string // of JSON; other formats report one dictionary
 				if told != "" {
 					lines = strings.Split(strings.TrimSuffix(told, "\n"), "\n")
 				}
@@ -201,7 +201,7 @@ func TestConversations(t *testing.T) {
 					}
 				}
 			}
-			if err := srv.Close(); err != nil { // what ends a connection is logged after its end
+			if err := srv.Close(); err != nil { // the end of a connection is logged after it
 				t.Error(err)
 			}
 			if got := log.String(); !strings.Contains(got, test.logged) || test.logged == "" && got != "" {
@@ -226,7 +226,7 @@ func recordsOf(t *testing.T, c codec.Codec, b []byte) (all [][]byte) {
 	return all
 }
 
-// binaryFormat returns the codec of what b begins as, if that is a binary format.
+// binaryFormat returns the codec that b begins like, if it is a binary format.
 func binaryFormat(b []byte) codec.Codec {
 	switch sniffAll(b) {
 	case dialect.CBOR:
@@ -240,7 +240,7 @@ func binaryFormat(b []byte) codec.Codec {
 	}
 }
 
-// sniffAll tells what b begins, after which nothing comes.
+// sniffAll returns the protocol of b, after which nothing follows.
 func sniffAll(b []byte) dialect.Protocol {
 	p, err := dialect.Sniff(b)
 	if errors.Is(err, codec.ErrIncomplete) {
@@ -249,8 +249,7 @@ func sniffAll(b []byte) dialect.Protocol {
 	return p
 }
 
-// Random bytes are refused, one way or another, each with a reason and a code,
-// and the server goes on.
+// Random bytes are refused with a reason and a code, and the server continues.
 func TestRandomBytes(t *testing.T) {
 	var rec recorder
 	srv := &dictwire.Server{Handler: &rec}
@@ -267,7 +266,7 @@ func TestRandomBytes(t *testing.T) {
 		}
 		b = bytes.ReplaceAll(b, []byte("{}"), []byte("{x")) // a dictionary, after a line feed
 		c := dial(t, addr)
-		_, _ = c.Write(b) // the server may be done with it already
+		_, _ = c.Write(b) // the server may have ended it already
 		_ = c.(*net.TCPConn).CloseWrite()
 		told, _ := io.ReadAll(c)
 		_ = c.Close()
@@ -275,12 +274,12 @@ func TestRandomBytes(t *testing.T) {
 			continue
 		}
 		if sniffAll(b) == dialect.Framed && len(told) > 4 {
-			told = told[4:] // an answer has its length before it
+			told = told[4:] // an answer follows its length
 		}
 		answers := bytes.SplitAfter(told, []byte("\n"))
 		var in codec.Codec = json.Codec{}
 		if binary := binaryFormat(b); binary != nil {
-			// Such a sequence may hold dictionaries, and is answered in its format.
+			// Such a sequence may contain dictionaries, and is answered in its format.
 			in, rec.seen = binary, nil
 			answers = recordsOf(t, binary, told)
 		}
@@ -323,8 +322,8 @@ func TestKeepLast(t *testing.T) {
 	}
 }
 
-// A peer that sends bad records without end and never reads is not stopped by
-// what it is told, and the log stays short.
+// A peer that sends bad records endlessly and never reads is not blocked by the answers,
+// and the log stays short.
 func TestManyBadRecords(t *testing.T) {
 	n := testrand.Many(50_000)
 	var log testlog.Buffer
@@ -356,8 +355,7 @@ func TestManyBadRecords(t *testing.T) {
 	}
 }
 
-// 1,000 connections that send nothing leave the server to others, and hold
-// almost nothing.
+// 1,000 silent connections leave the server to others, and use almost nothing.
 func TestSilentConnections(t *testing.T) {
 	srv := new(dictwire.Server)
 	addr := start(t, srv)
@@ -372,7 +370,7 @@ func TestSilentConnections(t *testing.T) {
 	}
 }
 
-// MaxConns makes the next connections wait, and loses none.
+// MaxConns makes further connections wait, and loses none.
 func TestMaxConns(t *testing.T) {
 	srv := &dictwire.Server{MaxConns: 4}
 	addr := start(t, srv)
@@ -415,7 +413,7 @@ func TestManyClients(t *testing.T) {
 				fmt.Fprintf(&b, `{"client": %d, "number": %d, "pad": %q}`+"\n", id, n, strings.Repeat("é", r.IntN(300)))
 			}
 			c := dial(t, addr)
-			if err := c.SetDeadline(time.Time{}); err != nil { // as long as it takes
+			if err := c.SetDeadline(time.Time{}); err != nil { // no deadline
 				t.Error(err)
 			}
 			for rest := b.String(); rest != ""; {
@@ -447,8 +445,7 @@ func TestLargeRecord(t *testing.T) {
 	}
 }
 
-// Records that stall while others wait for memory are cut off; the others are
-// served.
+// Records that stall while others wait for memory are cut off, and the others are served.
 func TestMemoryPressure(t *testing.T) {
 	srv := &dictwire.Server{MaxMemory: 32 << 20}
 	addr := start(t, srv)

@@ -70,7 +70,7 @@ func TestListenErrors(t *testing.T) {
 
 func itoa(n int) string { return dict.Int(int64(n)).String() }
 
-// A socket file that a dead server left behind does not stop the next one.
+// The socket file of a dead server does not stop the next one.
 func TestListenStaleSocket(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "socket")
 	staleSocket(t, path)
@@ -96,7 +96,7 @@ func staleSocket(t *testing.T, path string) {
 	}
 }
 
-// Of many that start at once in place of a dead server, one listens, and can be
+// Of many servers that start at once after a dead one, exactly one listens, and can be
 // reached.
 func TestListenRace(t *testing.T) {
 	dir := t.TempDir()
@@ -138,8 +138,8 @@ func TestListenRace(t *testing.T) {
 	}
 }
 
-// A server that ends leaves the socket of another one alone, which was made after
-// somebody removed its own and the lock on it. Without that, there is no other one.
+// A server that ends leaves another server's socket alone, which was made after somebody
+// removed its own socket and lock. Otherwise there is no other socket.
 func TestListenOthersSocket(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "socket")
 	first, err := dictwire.Listen(t.Context(), "unix:"+path)
@@ -174,7 +174,7 @@ func TestListenOthersSocket(t *testing.T) {
 	}
 }
 
-// A server whose queue of connections is full still has its socket.
+// A server with a full backlog still owns its socket.
 func TestListenFullBacklog(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "socket")
 	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
@@ -198,7 +198,7 @@ func TestListenFullBacklog(t *testing.T) {
 	}
 }
 
-// 0.0.0.0 is IPv4 alone, and the empty host is both.
+// 0.0.0.0 is IPv4 only, and an empty host is both.
 func TestListenFamilies(t *testing.T) {
 	for addr, prefix := range map[string]string{"0.0.0.0:0": "0.0.0.0:", "127.0.0.1:0": "127.0.0.1:"} {
 		l, err := dictwire.Listen(t.Context(), addr)
@@ -266,8 +266,7 @@ func TestBareDialErrors(t *testing.T) {
 	}
 }
 
-// Contexts end what waits, and leave the connection in order where nothing was
-// under way.
+// Contexts end waiting calls, and leave the connection usable if nothing was in progress.
 func TestBareContexts(t *testing.T) {
 	release := make(chan struct{})
 	addr := start(t, &dictwire.Server{Handler: dictwire.HandlerFunc(func(context.Context, *dictwire.Request) (*dict.Dict, error) {
@@ -297,7 +296,7 @@ func TestBareContexts(t *testing.T) {
 	}
 }
 
-// Many goroutines share one connection.
+// Many goroutines can share a connection.
 func TestBareShared(t *testing.T) {
 	var rec recorder
 	srv := &dictwire.Server{Handler: &rec}
@@ -329,7 +328,7 @@ func TestBareShared(t *testing.T) {
 	_ = c.Close()
 }
 
-// A context that has ended before leaves the connection as it was.
+// A context that has already ended leaves the connection unchanged.
 func TestBareSendWithFinishedContext(t *testing.T) {
 	var rec recorder
 	c, err := client.DialBare(t.Context(), start(t, &dictwire.Server{Handler: &rec}), nil, nil)
@@ -339,7 +338,7 @@ func TestBareSendWithFinishedContext(t *testing.T) {
 	defer c.Close()
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	for range 20 { // a choice between two that are ready is random
+	for range 20 { // select picks at random if two cases are ready
 		if err := c.Send(ended, dict.Of("a", 1)); !errors.Is(err, context.Canceled) || !errors.Is(err, dictwire.ErrNotSent) {
 			t.Fatalf("Send = %v", err)
 		}
@@ -353,7 +352,7 @@ func TestBareSendWithFinishedContext(t *testing.T) {
 	}
 }
 
-// bareEnd returns when the server has read all.
+// bareEnd returns when the server has read everything.
 func bareEnd(t *testing.T, c *client.BareConn) {
 	t.Helper()
 	if err := c.CloseWrite(); err != nil {
@@ -364,7 +363,7 @@ func bareEnd(t *testing.T, c *client.BareConn) {
 	}
 }
 
-// A dictionary that a server would take for a greeting is not sent as one.
+// A dictionary that a server would take for a greeting is not sent.
 func TestBareGreeting(t *testing.T) {
 	for _, test := range []struct {
 		codec   codec.Codec
@@ -394,7 +393,7 @@ func TestBareGreeting(t *testing.T) {
 		}
 		want := fmt.Sprint(test.records)
 		if test.refused {
-			if err := c.Send(t.Context(), n(1)); err != nil { // the connection goes on
+			if err := c.Send(t.Context(), n(1)); err != nil { // the connection still works
 				t.Error(err)
 			}
 			want = fmt.Sprint([]*dict.Dict{n(1)})

@@ -32,7 +32,7 @@ func TestDialErrors(t *testing.T) {
 	}
 }
 
-// Who is no dictwire server is named at once.
+// Peers that are not dictwire servers are identified at once.
 func TestDialWrongPeer(t *testing.T) {
 	web := httptest.NewServer(http.NotFoundHandler())
 	defer web.Close()
@@ -73,7 +73,7 @@ func banner(t *testing.T, text string) string {
 	})
 }
 
-// A peer that says nothing is given up, and a context ends the waiting.
+// The client gives up on a silent peer, and a context ends the wait.
 func TestDialSilentPeer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dial := func(context.Context, string, string) (net.Conn, error) {

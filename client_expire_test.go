@@ -10,8 +10,7 @@ import (
 	"github.com/dictwire/dictwire/dictwiretest"
 )
 
-// Records that wait for longer than MaxAge are given up; what comes later is stored
-// once.
+// Records that wait for longer than MaxAge are given up, and later ones are stored once.
 func TestMaxAge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := dictwiretest.NewServer(t, nil)
@@ -32,7 +31,7 @@ func TestMaxAge(t *testing.T) {
 		if err := c.Flush(t.Context(), "other"); err != nil {
 			t.Errorf("Flush of another topic = %v", err)
 		}
-		time.AfterFunc(30*time.Second, func() { srv.Refuse(false) }) // the first has expired, the others not
+		time.AfterFunc(30*time.Second, func() { srv.Refuse(false) }) // the first record has expired, the others not
 		if err := c.Flush(t.Context()); !errors.Is(err, dictwire.ErrExpired) {
 			t.Errorf("Flush = %v", err)
 		}
@@ -48,8 +47,7 @@ func TestMaxAge(t *testing.T) {
 	})
 }
 
-// What has expired while the server is slow is not sent again, and numbers stay
-// right.
+// Records that expire while the server is slow are not sent again, and numbers stay right.
 func TestMaxAgeSlowServer(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
 		c := srv.dial(dictwire.Dialer{MaxAge: 10 * time.Second})
@@ -68,7 +66,7 @@ func TestMaxAgeSlowServer(t *testing.T) {
 		if r := <-sent; r.err != nil {
 			t.Errorf("Send = %v", r.err)
 		}
-		// One that was never sent leaves a hole, which the next session accepts.
+		// A record that was never sent leaves a gap, which the next session accepts.
 		_ = p.conn.Close()
 		sent = send(c, "t", n(3))
 		time.Sleep(time.Second)

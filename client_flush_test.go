@@ -53,7 +53,7 @@ func TestFlushGivesUp(t *testing.T) {
 	}
 }
 
-// Flush waits until what it is to return has been told.
+// Flush waits until the rejections that it returns have been reported.
 func TestFlushWhileToldOf(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
 		hold := make(chan struct{})
@@ -79,7 +79,7 @@ func TestFlushWhileToldOf(t *testing.T) {
 	})
 }
 
-// AtSpool means nothing without a spool.
+// AtSpool has no effect without a spool.
 func TestAtNoSpool(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
 		c := srv.dial(dictwire.Dialer{AtSpool: true})
@@ -98,7 +98,7 @@ func TestAtNoSpool(t *testing.T) {
 	})
 }
 
-// Close ends all that waits, and says what is lost.
+// Close ends all waiting calls, and reports what is lost.
 func TestClose(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
 		c := srv.dial(dictwire.Dialer{WindowRecords: 2})
@@ -122,7 +122,7 @@ func TestClose(t *testing.T) {
 	})
 }
 
-// One topic that can't go on is told by one Flush, and fails no other topic.
+// One Flush reports a topic that can't go on, and no other topic fails.
 func TestFlushBadTopic(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
 		c := srv.dial(dictwire.Dialer{})
@@ -162,7 +162,7 @@ func errorCode(err error) fault.Code {
 	return ""
 }
 
-// Shutdown waits until all is settled, or its context ends.
+// Shutdown waits until everything is settled, or its context ends.
 func TestClientShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := dictwiretest.NewServer(t, nil)

@@ -15,7 +15,7 @@ import (
 	"github.com/dictwire/dictwire/fault"
 )
 
-// Replies are for those who wait, or for OnReply.
+// Replies go to waiting calls, or to OnReply.
 func TestReplies(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
 		for _, listen := range []bool{false, true} {
@@ -47,7 +47,7 @@ func TestReplies(t *testing.T) {
 	})
 }
 
-// A reply beyond the client's limits costs no more than itself.
+// A reply beyond the client's limits affects only itself.
 func TestReplyBeyondLimits(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
 		c := srv.dial(dictwire.Dialer{Limits: codec.Limits{Depth: 2, RecordBytes: 100}})
@@ -71,8 +71,8 @@ func TestReplyBeyondLimits(t *testing.T) {
 	})
 }
 
-// Where nobody wants a reply, that there is none is nothing to a Flush, whenever it
-// was called.
+// If nobody wants a reply, a missing one does not matter to a Flush, whenever it was
+// called.
 func TestReplyNobodyWants(t *testing.T) {
 	for name, test := range map[string]struct {
 		spool bool

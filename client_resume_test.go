@@ -14,8 +14,8 @@ import (
 	"github.com/dictwire/dictwire/internal/testlog"
 )
 
-// What a server answers to a client that has sent 5 records, of which 2 were
-// acknowledged, when it connects again.
+// The possible answers of a server when a client reconnects after 5 records, 2 of which
+// were acknowledged.
 func TestResume(t *testing.T) {
 	for name, test := range map[string]struct {
 		next   int
@@ -88,14 +88,14 @@ func TestResume(t *testing.T) {
 	}
 }
 
-// What ends a session, and what the client does about it.
+// The reasons for which a session ends, and what the client does about them.
 func TestEnds(t *testing.T) {
 	for _, test := range []struct {
 		name, line string
-		greeted    bool // it comes after the greeting's answer
+		greeted    bool // it comes after the answer to the greeting
 		err        error
-		code       fault.Code       // of an error that wraps no other
-		pause      [2]time.Duration // until the next connection, where there is no error
+		code       fault.Code       // of an error that wraps no other one
+		pause      [2]time.Duration // until the next connection, unless there is an error
 	}{
 		{"lost", `{"error":"less","code":"lost","next":1}`, false, dictwire.ErrLost, "", [2]time.Duration{}},
 		{"conflict", `{"error":"other","code":"conflict"}`, false, dictwire.ErrConflict, "", [2]time.Duration{}},
@@ -156,7 +156,7 @@ func TestEnds(t *testing.T) {
 	}
 }
 
-// Where the loss is accepted, the next greeting says so, and no other.
+// If the loss is accepted, only the next greeting says so.
 func TestAcceptLost(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
 		var log testlog.Buffer
@@ -193,7 +193,7 @@ func TestAcceptLost(t *testing.T) {
 	})
 }
 
-// A rejection that comes twice, because the ack after it was lost, is told once.
+// A rejection that arrives twice, because the ack after it was lost, is reported once.
 func TestRejectedTwice(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
 		var got []string

@@ -16,7 +16,7 @@ import (
 	"github.com/dictwire/dictwire/dict"
 )
 
-// Records of another format need another session; those before are settled first.
+// Records of another format need another session; earlier ones are settled first.
 func TestFormats(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
 		c := srv.dial(dictwire.Dialer{})
@@ -56,7 +56,7 @@ func TestFormats(t *testing.T) {
 	})
 }
 
-// What is not one dictionary is not sent.
+// What is not a single dictionary is not sent.
 func TestNotRecords(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
 		c := srv.dial(dictwire.Dialer{Limits: codec.Limits{RecordBytes: 100}})
@@ -87,7 +87,7 @@ func TestNotRecords(t *testing.T) {
 	})
 }
 
-// Each topic has a session and numbers of its own.
+// Each topic has its own session and numbers.
 func TestTopics(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
 		c := srv.dial(dictwire.Dialer{})
@@ -109,7 +109,7 @@ func TestTopics(t *testing.T) {
 
 type panickingCodec struct{ json.Codec }
 
-// A codec that panics ends the call, and not the topic, for programs that recover.
+// A codec that panics ends the call but not the topic, for programs that recover.
 func TestCodecPanics(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
 		c := srv.dial(dictwire.Dialer{Codec: panickingCodec{}, WindowRecords: 1})
@@ -130,8 +130,8 @@ func TestCodecPanics(t *testing.T) {
 	})
 }
 
-// Send gives up with its context and says why it waited; what is said of its
-// record later is not lost.
+// When its context ends, Send gives up and says what it was waiting for. A later outcome of
+// the record is not lost.
 func TestGiveUp(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
 		c := srv.dial(dictwire.Dialer{})
@@ -153,9 +153,9 @@ func TestGiveUp(t *testing.T) {
 	})
 }
 
-// A lateContext ends when it is waited for.
+// A lateContext ends once something waits for it.
 type lateContext struct {
-	context.Context //nolint:containedctx // it is one
+	context.Context //nolint:containedctx // it is a context
 	late            func()
 }
 
@@ -164,13 +164,13 @@ func (c lateContext) Done() <-chan struct{} {
 	return c.Context.Done()
 }
 
-// Whoever gives up at the moment in which its record is rejected is told, since
-// nobody else is.
+// Whoever gives up at the moment at which its record is rejected is told of the rejection,
+// since nobody else is.
 func TestGiveUpLate(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
 		c := srv.dial(dictwire.Dialer{})
 		var p *peer
-		for i := 1; i <= 20; i++ { // a select of two takes one of them
+		for i := 1; i <= 20; i++ { // select picks one of two at random
 			ending, cancel := context.WithCancel(t.Context())
 			ctx := lateContext{ending, func() {
 				if i == 1 {
@@ -191,7 +191,7 @@ func TestGiveUpLate(t *testing.T) {
 	})
 }
 
-// A call whose context has ended takes no record, whatever way the context ended.
+// A call whose context has already ended accepts no record, however the context ended.
 func TestSendWithFinishedContext(t *testing.T) {
 	why := errors.New("the user left")
 	ended := func(begin func(context.Context) (context.Context, context.CancelFunc)) context.Context {
@@ -225,7 +225,7 @@ func TestSendWithFinishedContext(t *testing.T) {
 					}
 					c := srv.dial(d)
 					ctx := finish.how()
-					for range 20 { // a choice between two that are ready is random
+					for range 20 { // select picks at random if two cases are ready
 						if _, err := c.Send(ctx, "t", n(1)); !errors.Is(err, finish.want) || !errors.Is(err, dictwire.ErrNotSent) {
 							t.Fatalf("Send = %v", err)
 						}
@@ -238,7 +238,7 @@ func TestSendWithFinishedContext(t *testing.T) {
 					}
 					p := srv.accept()
 					p.welcome(1)
-					p.want(line(3)) // as the first, and no other
+					p.want(line(3)) // as the first and only one
 					p.ack(1)
 					if err := c.Flush(t.Context()); err != nil {
 						t.Error(err)
@@ -250,7 +250,8 @@ func TestSendWithFinishedContext(t *testing.T) {
 	}
 }
 
-// ErrNotSent tells what was not taken from what may get to the server.
+// ErrNotSent distinguishes records that were not accepted from those that may reach the
+// server.
 func TestErrNotSent(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
 		c := srv.dial(dictwire.Dialer{WindowRecords: 1, Limits: codec.Limits{RecordBytes: 100}})
@@ -264,7 +265,8 @@ func TestErrNotSent(t *testing.T) {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
-		// One that waits to be settled may get there, one that waits for room does not.
+		// A record that waits to be settled may reach the server; one that waits for room
+		// does not.
 		taken, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
 		_, err := c.Send(taken, "t", n(1))
@@ -284,7 +286,7 @@ func TestErrNotSent(t *testing.T) {
 	})
 }
 
-// Names of the server's own topics are refused before they are sent.
+// Names of the server's own topics are refused before anything is sent.
 func TestReservedTopics(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
 		c := srv.dial(dictwire.Dialer{})

@@ -11,7 +11,7 @@ import (
 	"github.com/dictwire/dictwire/dict"
 )
 
-// The whole of a session: the greeting, records, a reply, a rejection, an ack.
+// A whole session: the greeting, records, a reply, a rejection, an ack.
 func TestSession(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
 		c := srv.dial(dictwire.Dialer{Producer: "till-7", Token: "secret"})
@@ -52,7 +52,7 @@ func TestSession(t *testing.T) {
 	})
 }
 
-// A record that ended within is sent again.
+// A record that was cut off is sent again.
 func TestCutRecord(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
 		c := srv.dial(dictwire.Dialer{})
@@ -69,7 +69,7 @@ func TestCutRecord(t *testing.T) {
 	})
 }
 
-// A bad record ends the session, and the client goes on after it at once.
+// A bad record ends the session, and the client continues after it at once.
 func TestPoison(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
 		c := srv.dial(dictwire.Dialer{})
@@ -98,7 +98,7 @@ func TestPoison(t *testing.T) {
 	})
 }
 
-// A server is heard every 15 seconds, or the connection is made again.
+// If nothing arrives from the server for 15 seconds, the client reconnects.
 func TestHeartbeat(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
 		c := srv.dial(dictwire.Dialer{})
@@ -122,8 +122,8 @@ func TestHeartbeat(t *testing.T) {
 	})
 }
 
-// A connection is closed when all is settled for a while, and the next record
-// makes another.
+// A connection is closed when everything has been settled for a while, and the next record
+// opens another one.
 func TestIdle(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
 		c := srv.dial(dictwire.Dialer{IdleTimeout: time.Minute})
@@ -150,8 +150,8 @@ func TestIdle(t *testing.T) {
 	})
 }
 
-// Pauses between connections grow up to a bound, and begin anew after a session
-// that settled something.
+// Pauses between connections grow up to a limit, and start again from the beginning after a
+// session that settled something.
 func TestBackoff(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
 		c := srv.dial(dictwire.Dialer{MinBackoff: 100 * time.Millisecond, MaxBackoff: time.Second})

@@ -13,7 +13,7 @@ import (
 	"github.com/dictwire/dictwire/spool"
 )
 
-// SendAsync waits while the window is full, and no longer than its context.
+// SendAsync waits while the window is full, at most until its context ends.
 func TestWindow(t *testing.T) {
 	for name, d := range map[string]dictwire.Dialer{
 		"records": {WindowRecords: 3},
@@ -50,7 +50,7 @@ func TestWindow(t *testing.T) {
 	}
 }
 
-// Negative bounds are none.
+// Negative limits mean no limit.
 func TestNoBounds(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
 		c := srv.dial(dictwire.Dialer{WindowRecords: -1, WindowBytes: -1, IdleTimeout: -1, MinBackoff: -1, MaxBackoff: -1})
@@ -67,7 +67,7 @@ func TestNoBounds(t *testing.T) {
 	})
 }
 
-// No more is in flight than the server's window.
+// No more is in flight than the server's window allows.
 func TestServersWindow(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
 		c := srv.dial(dictwire.Dialer{})
@@ -91,7 +91,7 @@ func TestServersWindow(t *testing.T) {
 	})
 }
 
-// Who is told what became of a record finds that it is not pending any more.
+// Whoever is told the outcome of a record finds that it is no longer pending.
 func TestPendingWhenTold(t *testing.T) {
 	for name, d := range map[string]dictwire.Dialer{
 		"sent":        {},
@@ -106,7 +106,7 @@ func TestPendingWhenTold(t *testing.T) {
 				if d.MaxAge > 0 {
 					srv.Refuse(true)
 				}
-				for i := range 10_000 { // it depends on who is faster
+				for i := range 10_000 { // the outcome depends on which side is faster
 					_, err := c.Send(t.Context(), "t", n(i))
 					if st := c.Stats(); st.Pending != 0 {
 						t.Fatalf("after Send %d = %v %d are pending, %d lost", i, err, st.Pending, st.Lost)

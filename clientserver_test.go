@@ -20,10 +20,10 @@ import (
 	"github.com/dictwire/dictwire/store/memory"
 )
 
-// A cutter makes connections that break after some bytes, in either direction.
+// A cutter makes connections that break after some bytes in either direction.
 type cutter struct {
 	seed  uint64
-	up    int // bytes at most, 0: no bound
+	up    int // at most; 0: no limit
 	down  int
 	conns atomic.Uint64
 }
@@ -63,7 +63,7 @@ func (c *cutConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// judge rejects every seventh record, replies to every fifth of the others.
+// judge rejects every seventh record, and replies to every fifth of the others.
 func judge(_ context.Context, r *dictwire.Request) (*dict.Dict, error) {
 	v, _ := r.Dict().Get("n")
 	n, _ := v.Int()
@@ -76,8 +76,8 @@ func judge(_ context.Context, r *dictwire.Request) (*dict.Dict, error) {
 	return nil, nil
 }
 
-// Connections break at all places, and every record is in its topic once and in
-// order, or rejected once, and everybody is told which.
+// Connections break at all places. Every record is in its topic once and in order, or
+// rejected once, and every outcome is reported.
 func TestExactlyOnce(t *testing.T) {
 	addr := start(t, &dictwire.Server{Handler: dictwire.HandlerFunc(judge)})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -87,7 +87,7 @@ func TestExactlyOnce(t *testing.T) {
 	cut := &cutter{seed: 1, up: 4000, down: 12_000}
 	c, err := dictwire.Dialer{
 		DialContext: cut.dial, MinBackoff: time.Millisecond, MaxBackoff: 5 * time.Millisecond,
-		WindowRecords: 500, // else more rejections are told anew than fit on a connection
+		WindowRecords: 500, // otherwise more rejections are repeated than fit on a connection
 		OnRejected: func(e *dictwire.RejectedError) {
 			rejected.Add(1)
 			if e.Topic != "async" || e.Reason != "seven" || !strings.HasSuffix(e.Text, "is a multiple of 7") {
@@ -181,7 +181,7 @@ func TestExactlyOnce(t *testing.T) {
 	}
 }
 
-// A restart of the server is not noticed by those who send and read.
+// Senders and readers do not notice a restart of the server.
 func TestServerRestarts(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -203,7 +203,7 @@ func TestServerRestarts(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	i := 0 // the last that was read
+	i := 0 // the last one that was read
 	for b, err := range c.Subscribe(ctx, dictwire.SubscribeRequest{Follow: true, Cursor: "c"}) {
 		if err != nil {
 			t.Fatal(err)

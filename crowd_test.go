@@ -15,7 +15,7 @@ import (
 	"github.com/dictwire/dictwire/store/memory"
 )
 
-// stuck is a store that stores nothing of the topic "stuck" until that is over.
+// stuck is a store that stores nothing in the topic "stuck" for a while.
 type stuck struct {
 	store.Store
 	over chan struct{}
@@ -28,18 +28,18 @@ func (s *stuck) Append(ctx context.Context, blocks ...*store.Block) []store.Resu
 	return s.Store.Append(ctx, blocks...)
 }
 
-// A peer whose records were good does not wait for memory after a crowd of those
-// that have stored nothing yet, or mostly what is rejected.
+// A peer whose records were good does not wait for memory behind a crowd of peers that have
+// stored nothing yet, or whose records are mostly rejected.
 func TestKnownPeers(t *testing.T) {
 	const (
-		good, bad = "\x81\xa1a\x01", "\x82\xa1a\x01\xa1a\x02" // a key twice
+		good, bad = "\x81\xa1a\x01", "\x82\xa1a\x01\xa1a\x02" // a duplicate key
 		numbered  = `{"dictwire":1,"topic":"good","producer":"p","format":"msgpack"}` + "\n"
 	)
 	for _, test := range []struct {
 		name     string
 		greeting string
-		first    string // what is sent before the crowd comes
-		again    bool   // it comes again
+		first    string // sent before the crowd comes
+		again    bool   // it reconnects
 		waits    bool
 	}{
 		{"new", "", "", false, true},
@@ -89,7 +89,7 @@ func TestKnownPeers(t *testing.T) {
 	}
 }
 
-// What a crowd of peers does is logged up to so many lines a second.
+// The log has a limited number of lines per second about a crowd of peers.
 func TestLogRate(t *testing.T) {
 	var log testlog.Buffer
 	inBubble(t, &dictwire.Server{Logger: log.Logger()}, func(t *testing.T, l *pipeListener) {

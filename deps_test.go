@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// The library carries neither the engine, nor net/http, nor the command line.
+// The library links neither the engine, nor net/http, nor the command line.
 func TestDependencies(t *testing.T) {
 	for _, of := range []string{".", "./dict", "./codec/..."} {
 		out, err := exec.Command("go", "list", "-deps", of).Output()

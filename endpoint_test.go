@@ -13,7 +13,7 @@ import (
 	"github.com/dictwire/dictwire/store/memory"
 )
 
-// One server is reached at several addresses, each with its own rules.
+// One server listens on several addresses, each with its own rules.
 func TestEndpoints(t *testing.T) {
 	st := memory.New(nil)
 	srv := &dictwire.Server{Store: st}
@@ -42,7 +42,7 @@ func TestEndpoints(t *testing.T) {
 	}
 	for text, want := range map[string]string{
 		`{"a":1}`:                 "this is JSON, which is not served at this address; nothing of this connection was taken",
-		"\x16\x03\x01":            "\x15\x03\x01", // an alert, as everywhere
+		"\x16\x03\x01":            "\x15\x03\x01", // an alert, as in general
 		`{"dictwire":1}` + "\n{}": `"code":"unauthenticated"`,
 		`{"dictwire":1,"token":"till's secret"}` + "\n{}": `{"ack":1}`,
 	} {
@@ -59,7 +59,7 @@ func TestEndpoints(t *testing.T) {
 		t.Errorf("stored %q, want one of the closed endpoint and two of the open one", got)
 	}
 
-	// A dialect that there is not is an error at once.
+	// An unknown dialect is an error at once.
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -72,7 +72,7 @@ func TestEndpoints(t *testing.T) {
 		t.Errorf("the listener is open: %v", err)
 	}
 
-	// The end of the server is that of all its endpoints.
+	// Ending the server ends all its endpoints.
 	if err := srv.Shutdown(t.Context()); err != nil {
 		t.Error(err)
 	}

@@ -15,7 +15,7 @@ import (
 	"github.com/dictwire/dictwire/fault"
 )
 
-// Whatever the server tells is a *fault.Error to errors.As.
+// errors.As finds a *fault.Error in everything that the server reports.
 func TestFaultsOfServer(t *testing.T) {
 	h := dictwire.HandlerFunc(func(context.Context, *dictwire.Request) (*dict.Dict, error) {
 		return nil, dictwire.Reject("field", "no such field")

@@ -11,7 +11,7 @@ import (
 	"github.com/dictwire/dictwire/dict"
 )
 
-// Process a record, commit it, go on.
+// Process a record, commit it, continue.
 func ExampleSubscription() {
 	c, end := dialed(nil)
 	defer end()
@@ -38,7 +38,7 @@ func ExampleSubscription() {
 	// orders 3 {'id': 3, 'what': 'bread'}
 }
 
-// A loop may be left, and another one goes on after what came last.
+// A loop can be left, and the next one continues after the last record.
 func ExampleSubscription_Records() {
 	c, end := dialed(nil)
 	defer end()
@@ -65,7 +65,7 @@ func ExampleSubscription_Records() {
 	// then: 3
 }
 
-// A cursor outlives its reader: the next one goes on where it stands.
+// A cursor outlives its reader: the next reader continues from it.
 func ExampleSubscription_Commit() {
 	c, end := dialed(nil)
 	defer end()
@@ -91,7 +91,7 @@ func ExampleSubscription_Commit() {
 	// 3
 }
 
-// A record that a reader can't use goes to "_rejected", and does not stop it.
+// A record that a reader can't use goes to "_rejected", and does not stop the reader.
 func ExampleSubscription_Reject() {
 	c, end := dialed(nil)
 	defer end()
@@ -125,7 +125,7 @@ func ExampleSubscription_Reject() {
 	// Output: 'orders' 'sold out'
 }
 
-// A subscription may follow what comes, until its context ends.
+// A subscription can follow a topic until its context ends.
 func ExampleSubscription_Batches() {
 	c, end := dialed(nil)
 	defer end()
@@ -139,7 +139,7 @@ func ExampleSubscription_Batches() {
 			fmt.Println(n, errors.Is(err, context.Canceled))
 			break
 		}
-		if len(batch.Records) == 0 && n == 0 { // it says where reading begins
+		if len(batch.Records) == 0 && n == 0 { // the beginning of the read
 			send3(c)
 		}
 		if n += len(batch.Records); n == 3 {
@@ -149,7 +149,7 @@ func ExampleSubscription_Batches() {
 	// Output: 3 true
 }
 
-// A Go function leaves out what a reader does not want.
+// A Go function can filter what a reader gets.
 func ExampleSubscribeRequest_filter() {
 	c, end := dialed(nil)
 	defer end()
@@ -157,7 +157,7 @@ func ExampleSubscribeRequest_filter() {
 	req := dictwire.SubscribeRequest{Topics: []string{"orders"}, Filter: func(r *dictwire.Received) bool {
 		d, err := r.Dict()
 		if err != nil {
-			return true // it is the loop's to see
+			return true // let the loop see the error
 		}
 		what, _ := d.Get("what")
 		text, _ := what.Text()
@@ -179,7 +179,7 @@ func ExampleSubscribeRequest_filter() {
 	// {'id': 3, 'what': 'bread'}
 }
 
-// Records come in another format where one is asked for.
+// Records are converted if another format is requested.
 func ExampleSubscribeRequest_format() {
 	c, end := dialed(nil)
 	defer end()
@@ -198,7 +198,7 @@ func ExampleSubscribeRequest_format() {
 	// {"id":3,"what":"bread"}
 }
 
-// Reuse saves garbage where a loop needs a batch for its step alone.
+// Reuse avoids garbage if a loop needs a batch only for one step.
 func ExampleSubscribeRequest_reuse() {
 	c, end := dialed(nil)
 	defer end()
@@ -216,7 +216,7 @@ func ExampleSubscribeRequest_reuse() {
 	// Output: 45
 }
 
-// All topics below one are read together.
+// A pattern reads all topics below a prefix.
 func ExampleClient_Subscribe() {
 	c, end := dialed(nil)
 	defer end()
@@ -239,13 +239,13 @@ func ExampleClient_Subscribe() {
 	// orders.us
 }
 
-// A position kept beside the work makes each record's work exactly once.
+// If the position is stored together with the work, each record is processed exactly once.
 func ExampleReceived_Position() {
 	c, end := dialed(nil)
 	defer end()
 	send3(c)
 	ctx := context.Background()
-	done := map[string]bool{} // in the database, in the transaction of the work
+	done := map[string]bool{} // in the database, in the same transaction as the work
 	for range 2 {
 		for batch, err := range c.Subscribe(ctx, dictwire.SubscribeRequest{Topics: []string{"orders"}}) {
 			if err != nil {
@@ -262,7 +262,7 @@ func ExampleReceived_Position() {
 	// Output: 3
 }
 
-// A record that was read is sent on as it is.
+// A received record can be sent on unchanged.
 func ExampleReceived() {
 	c, end := dialed(nil)
 	defer end()

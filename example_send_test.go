@@ -24,7 +24,7 @@ func ExampleSend() {
 	// Output: <nil>
 }
 
-// Times and bytes arrive as what they are.
+// Times and bytes keep their types.
 func ExampleClient_Send_times() {
 	c, end := dialed(nil)
 	defer end()
@@ -51,7 +51,7 @@ func ExampleClient_Send_times() {
 	// Output: 2026-11-23 10:00:00 +0000 UTC 2 <nil>
 }
 
-// What is serialized already is sent as it is.
+// A serialized record is sent unchanged.
 func ExampleRecord() {
 	c, end := dialed(nil)
 	defer end()
@@ -66,7 +66,7 @@ func ExampleRecord() {
 	// true <nil>
 }
 
-// Many records: SendAsync waits for nothing but room, Flush for all of them.
+// Many records: SendAsync waits only for room, and Flush for all of them.
 func ExampleClient_Flush() {
 	c, end := dialed(nil)
 	defer end()
@@ -80,7 +80,7 @@ func ExampleClient_Flush() {
 	// Output: <nil> 0
 }
 
-// Flush says which records the server has rejected.
+// Flush reports the records that the server has rejected.
 func ExampleClient_Flush_rejected() {
 	c, end := dialed(dictwire.HandlerFunc(func(_ context.Context, r *dictwire.Request) (*dict.Dict, error) {
 		if r.Number == 2 {
@@ -102,7 +102,7 @@ func ExampleClient_Flush_rejected() {
 	// Output: orders 2 sold_out no milk today
 }
 
-// Rejections may be told as they come, in place of Flush.
+// A callback can report rejections as they arrive, instead of Flush.
 func ExampleDialer_onRejected() {
 	addr, end := serve(dictwire.HandlerFunc(func(context.Context, *dictwire.Request) (*dict.Dict, error) {
 		return nil, dictwire.Reject("", "closed on Sundays")
@@ -125,7 +125,7 @@ func ExampleDialer_onRejected() {
 	// <nil>
 }
 
-// At the end of a program, Shutdown waits until all is settled.
+// At the end of a program, Shutdown waits until everything is settled.
 func ExampleClient_Shutdown() {
 	c, end := dialed(nil)
 	defer end()
@@ -141,7 +141,7 @@ func ExampleClient_Shutdown() {
 	// true
 }
 
-// A context ends one call. The client still holds the record.
+// A context ends one call. The client still has the record.
 func ExampleClient_Send_canceled() {
 	ctx, cancel := context.WithCancel(context.Background())
 	release := make(chan struct{})
@@ -160,7 +160,7 @@ func ExampleClient_Send_canceled() {
 	// <nil> 0
 }
 
-// MaxAge bounds how long records wait for a server that is away.
+// MaxAge limits how long records wait for an unavailable server.
 func ExampleDialer_maxAge() {
 	addr, end := serve(nil)
 	defer end()
@@ -185,7 +185,7 @@ func ExampleDialer_maxAge() {
 	// Output: true
 }
 
-// Who is no dictwire server is named at once.
+// Dial fails at once if the address is not that of a dictwire server.
 func ExampleDial() {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -206,7 +206,7 @@ func ExampleDial() {
 	// Output: true true
 }
 
-// Ping asks whether the server can be reached and knows this client.
+// Ping checks that the server can be reached and accepts this client.
 func ExampleClient_Ping() {
 	c, end := dialed(nil)
 	fmt.Println(c.Ping(context.Background()))
@@ -217,7 +217,7 @@ func ExampleClient_Ping() {
 	// false
 }
 
-// OnState tells when a session begins, and when the server is lost.
+// OnState reports when a session begins, and when the server is lost.
 func ExampleDialer_onState() {
 	addr, end := serve(nil)
 	defer end()
@@ -235,7 +235,7 @@ func ExampleDialer_onState() {
 	// Output: {Topics:[orders] Reads:false Err:<nil>}
 }
 
-// Stats feeds whatever a program has for its metrics.
+// Stats can feed any metrics library.
 func ExampleClient_Stats() {
 	c, end := dialed(nil)
 	defer end()

@@ -12,7 +12,8 @@ import (
 	"github.com/dictwire/dictwire/store/memory"
 )
 
-// serve starts a server for an example, and returns its address and what ends it.
+// serve starts a server for an example. It returns its address, and a function that ends
+// it.
 func serve(h dictwire.Handler) (addr string, end func()) {
 	l, err := dictwire.Listen(context.Background(), "127.0.0.1:0")
 	if err != nil {
@@ -23,7 +24,7 @@ func serve(h dictwire.Handler) (addr string, end func()) {
 	return l.Addr().String(), func() { _ = srv.Close() }
 }
 
-// dialed returns a client of a server for an example, and what ends both.
+// dialed returns a client of a server for an example, and a function that ends both.
 func dialed(h dictwire.Handler) (c *dictwire.Client, end func()) {
 	addr, stop := serve(h)
 	c, err := dictwire.Dial(context.Background(), addr)
@@ -49,7 +50,7 @@ func send3(c *dictwire.Client) {
 	}
 }
 
-// A handler's test needs no server.
+// A handler can be tested without a server.
 func ExampleNewRequest() {
 	handler := dictwire.HandlerFunc(func(_ context.Context, r *dictwire.Request) (*dict.Dict, error) {
 		if _, ok := r.Dict().Get("id"); !ok {
@@ -62,8 +63,8 @@ func ExampleNewRequest() {
 	// Output: /id: missing
 }
 
-// A handler rejects what it does not want, and the sender is told why. Other errors
-// say that the handler has failed: then it is called again.
+// A handler can reject a record, and the sender is told why. After any other error the
+// handler is called again.
 func ExampleReject() {
 	c, end := dialed(dictwire.HandlerFunc(func(_ context.Context, r *dictwire.Request) (*dict.Dict, error) {
 		what, _ := r.Dict().Get("what")
@@ -91,7 +92,7 @@ func ExampleHandlerFunc() {
 	// Output: {'topic': 'orders', 'number': 1} <nil>
 }
 
-// Shutdown ends a server without losing what has come.
+// Shutdown ends a server without losing received records.
 func ExampleServer_Shutdown() {
 	ctx := context.Background()
 	l, err := dictwire.Listen(ctx, "127.0.0.1:0")
@@ -108,8 +109,7 @@ func ExampleServer_Shutdown() {
 	// Output: <nil> true
 }
 
-// A program may look into the store that its server keeps records in. Package
-// store/log has one on disk.
+// A program can read the store that its server uses. Package store/log has one on disk.
 func ExampleServer_store() {
 	ctx := context.Background()
 	l, err := dictwire.Listen(ctx, "127.0.0.1:0")

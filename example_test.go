@@ -93,7 +93,7 @@ func ExampleClient() {
 	// orders.eu 2 Paris
 }
 
-// Send returns when the record is settled, with what the handler says to it.
+// Send returns when the record is settled, with the handler's reply.
 func ExampleClient_Send() {
 	ctx := context.Background()
 	l, err := dictwire.Listen(ctx, "127.0.0.1:0")
@@ -127,7 +127,7 @@ func ExampleClient_Send() {
 	// true handler /age: want an int
 }
 
-// A program's log goes to a topic.
+// A program can send its log to a topic.
 func ExampleLogHandler() {
 	ctx := context.Background()
 	l, err := dictwire.Listen(ctx, "127.0.0.1:0")

@@ -21,8 +21,8 @@ import (
 	"github.com/dictwire/dictwire/store/memory"
 )
 
-// failing is a handler that fails on record 2 as it is told to, a number of times, and
-// counts its calls for it.
+// failing is a handler that fails on record 2 in a given way and number of times, and
+// counts its calls for that record.
 func failing(times int, fail func(context.Context) error) (h dictwire.Handler, calls *atomic.Int64) {
 	calls = new(atomic.Int64)
 	return dictwire.HandlerFunc(func(ctx context.Context, r *dictwire.Request) (*dict.Dict, error) {
@@ -33,7 +33,7 @@ func failing(times int, fail func(context.Context) error) (h dictwire.Handler, c
 	}), calls
 }
 
-// failures are the ways in which a handler fails, whose text is a secret.
+// failures are the ways in which a handler can fail. Their text is a secret.
 var failures = map[string]func(context.Context) error{
 	"an error":            func(context.Context) error { return errors.New("a secret") },
 	"a fault":             func(context.Context) error { return &fault.Error{Code: fault.Lost, Text: "a secret", At: -1} },
@@ -45,8 +45,8 @@ var failures = map[string]func(context.Context) error{
 	},
 }
 
-// A handler that fails on a record for a while is called again, and the record is stored.
-// Those before it do not wait for that.
+// If a handler fails on a record for a while, it is called again, and the record is stored.
+// Earlier records do not wait for that.
 func TestHandlerRecovers(t *testing.T) {
 	for name, fail := range failures {
 		t.Run(name, func(t *testing.T) {
@@ -76,8 +76,8 @@ func TestHandlerRecovers(t *testing.T) {
 	}
 }
 
-// A handler that fails on a record as often as it is called has it rejected as internal.
-// What it says is for the log alone, and the next record is taken.
+// If a handler fails on a record in all attempts, the record is rejected as internal. Only
+// the log has the error, and the next record is processed.
 func TestHandlerFails(t *testing.T) {
 	for name, fail := range failures {
 		for retries, want := range map[int]int64{0: 11, 2: 3, -1: 1} {
@@ -114,7 +114,7 @@ func TestHandlerFails(t *testing.T) {
 	}
 }
 
-// A handler that can't judge a record for now is asked for as long as that takes.
+// A handler that is unavailable is called again for as long as that takes.
 func TestHandlerUnavailable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, calls := failing(50, func(context.Context) error {
@@ -128,8 +128,8 @@ func TestHandlerUnavailable(t *testing.T) {
 	})
 }
 
-// The end of a server does not wait for a handler that fails: a record with a number is
-// sent again, and one that nobody has any more is kept.
+// Ending the server does not wait for a failing handler: a record with a number is sent
+// again, and one that the sender no longer has is kept.
 func TestHandlerFailsAtShutdown(t *testing.T) {
 	for name, greeting := range map[string]string{
 		"with a number":    `{"dictwire":1,"topic":"t","producer":"p"}` + "\n",
@@ -181,8 +181,8 @@ func TestHandlerFailsAtShutdown(t *testing.T) {
 	}
 }
 
-// What a handler says of a record that it rejects is told, kept, and told again after a
-// resume; of what wraps it, nothing is.
+// What a handler says about a rejected record is reported, stored, and reported again after
+// a resume; errors that wrap it are not.
 func TestReject(t *testing.T) {
 	long := strings.Repeat("ü", 50)
 	st := memory.New(nil)

@@ -19,8 +19,8 @@ import (
 	"github.com/dictwire/dictwire/store/memory"
 )
 
-// onNetwork runs a test in virtual time against a server that hosts of a network reach.
-// dial connects from a host.
+// onNetwork runs a test in virtual time against a server on a network of hosts. dial
+// connects from a host.
 func onNetwork(t *testing.T, srv *dictwire.Server, test func(t *testing.T, dial func(host string) net.Conn)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -57,7 +57,7 @@ func (k *talk) say(text string) {
 	}
 }
 
-// until reads lines to the first that contains a text, and returns it.
+// until reads lines up to the first that contains a text, and returns it.
 func (k *talk) until(text string) string {
 	k.t.Helper()
 	for {
@@ -72,8 +72,8 @@ func (k *talk) until(text string) string {
 	}
 }
 
-// besideCrowd sends a record beside each so many of n connections that another host opens,
-// which are dealt with one by one. It returns them. No record may wait for any of them.
+// besideCrowd opens n connections from another host one by one, and sends a record after
+// every so many of them. It returns the connections. No record may wait for any of them.
 func (k *talk) besideCrowd(n, each int, dial func(host string) net.Conn, deal func(i int, c net.Conn)) (held []net.Conn) {
 	k.t.Helper()
 	k.until(`"ack":0`)
@@ -93,8 +93,8 @@ func (k *talk) besideCrowd(n, each int, dial func(host string) net.Conn, deal fu
 	return held
 }
 
-// Thousands of connections from one host get no more places than one host may have, are
-// told so, and cost another host no time.
+// Thousands of connections from one host get no more slots than one host may have, are told
+// so, and delay no other host.
 func TestConnectionsOfOneHost(t *testing.T) {
 	const places, crowd = 50, 5000
 	onNetwork(t, &dictwire.Server{MaxHostConns: places}, func(t *testing.T, dial func(string) net.Conn) {
@@ -111,7 +111,7 @@ func TestConnectionsOfOneHost(t *testing.T) {
 		_ = held[0].Close()
 		synctest.Wait()
 		again := talkTo(t, dial("mallory"), `{"dictwire":1}`)
-		again.until(`"ack":0`) // there is a place again
+		again.until(`"ack":0`) // there is a free slot again
 		for _, c := range held {
 			_ = c.Close()
 		}
@@ -120,8 +120,8 @@ func TestConnectionsOfOneHost(t *testing.T) {
 	})
 }
 
-// What comes faster than it may is read more slowly, whatever it comes over: all of it
-// is stored, and nobody else waits.
+// A peer that exceeds its rate is read more slowly, over every protocol: everything is
+// stored, and nobody else waits.
 func TestRates(t *testing.T) {
 	const rate, each, conns = 100, 500, 4
 	record := `{"n":"` + strings.Repeat("x", 92) + "\"}" // 100 bytes
@@ -170,7 +170,7 @@ func TestRates(t *testing.T) {
 							time.Sleep(time.Millisecond)
 						}
 						_ = c.(interface{ CloseWrite() error }).CloseWrite()
-						_, _ = io.ReadAll(c) // until the server has taken all
+						_, _ = io.ReadAll(c) // until the server has read everything
 					})
 				}
 				honest := talkTo(t, dial("honest"), `{"dictwire":1,"topic":"orders","producer":"till"}`)
@@ -202,7 +202,7 @@ func TestRates(t *testing.T) {
 	}
 }
 
-// A server that ends takes what has come, however fast it came.
+// A server that ends stores what has arrived, however fast it came.
 func TestRateAtTheEnd(t *testing.T) {
 	st := memory.New(nil)
 	srv := &dictwire.Server{MaxRecordRate: 1, Store: st}
@@ -227,8 +227,8 @@ func TestRateAtTheEnd(t *testing.T) {
 	})
 }
 
-// A principal that has stored as much as it may is pushed back, and told so. What it was
-// not acked, it sends again once there is room; another keeps its pace meanwhile.
+// A principal at its limit of stored bytes is refused, and told so. It sends unacked
+// records again once there is room. Another principal is not slowed down meanwhile.
 func TestQuotaOfPrincipal(t *testing.T) {
 	st := memory.New(&memory.Options{KeepBytes: -1, MaxStoredBytes: 256 << 10})
 	srv := &dictwire.Server{Store: st, Authorizer: func(_ context.Context, c access.Credentials) (access.Grant, error) {
@@ -292,7 +292,7 @@ func TestQuotaOfPrincipal(t *testing.T) {
 	})
 }
 
-// One principal's floods of names and of bad records leave another one its pace.
+// Floods of names and bad records from one principal do not slow down another one.
 func TestFloods(t *testing.T) {
 	const flood = 500
 	st := memory.New(&memory.Options{MaxTopics: 100, MaxProducers: 100, MaxCursors: 100})

@@ -12,8 +12,8 @@ import (
 	"github.com/dictwire/dictwire"
 )
 
-// A socket that another program has bound is its own before it listens, too, however it
-// wrote the path; a file that is no lock is left alone.
+// A socket that another program has bound is that program's even before it listens, however
+// the path is written. A file that is not a lock is left alone.
 func TestListenBound(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)
@@ -56,7 +56,7 @@ func TestListenBound(t *testing.T) {
 	}
 }
 
-// An abstract socket is no file, and is one server's at a time.
+// An abstract socket is not a file, and belongs to one server at a time.
 func TestListenAbstract(t *testing.T) {
 	t.Chdir(t.TempDir())
 	addr := "unix:@dictwire-test-" + itoa(os.Getpid())

@@ -23,7 +23,7 @@ import (
 	"github.com/dictwire/dictwire/store/memory"
 )
 
-// A session is a peer of a native session, line by line.
+// A session is the peer of a native session, tested line by line.
 type session struct {
 	t testing.TB
 	net.Conn
@@ -47,8 +47,8 @@ func (s *session) say(text string) {
 	}
 }
 
-// hear reads lines, each of which must match a pattern in whole, and returns the
-// last.
+// hear reads lines, each of which must match a pattern completely, and returns the last
+// one.
 func (s *session) hear(patterns ...string) (line string) {
 	s.t.Helper()
 	for _, p := range patterns {
@@ -65,7 +65,7 @@ func (s *session) hear(patterns ...string) (line string) {
 	return line
 }
 
-// end reads the end of the connection.
+// end expects the end of the connection.
 func (s *session) end() {
 	s.t.Helper()
 	if rest, err := io.ReadAll(s.r); err != nil || len(rest) > 0 {
@@ -73,7 +73,7 @@ func (s *session) end() {
 	}
 }
 
-// exact is a pattern of a text.
+// exact is a pattern for a literal text.
 func exact(text string) string { return regexp.QuoteMeta(text) }
 
 func welcome(next int, sum string) string {
@@ -87,7 +87,7 @@ func sumOf(record string) string {
 	return fmt.Sprintf("%08x", crc32.Checksum([]byte(record), crc32.MakeTable(crc32.Castagnoli)))
 }
 
-// refuser is a handler that rejects, replies or fails as a record says.
+// refuser is a handler that rejects, replies or fails as the record says.
 func refuser() dictwire.Handler {
 	return dictwire.HandlerFunc(func(_ context.Context, r *dictwire.Request) (*dict.Dict, error) {
 		v, _ := r.Dict().Get("do")
@@ -108,8 +108,8 @@ func refuser() dictwire.Handler {
 	})
 }
 
-// stored returns all records of a topic as "number record" or, where they have no
-// number, as they are.
+// stored returns all records of a topic as "number record", or just the record if it has no
+// number.
 func stored(t testing.TB, s store.Store, topic string) (all []string) {
 	t.Helper()
 	for r := range servertest.Records(t, s, topic) {
@@ -144,7 +144,7 @@ func TestNativeWrite(t *testing.T) {
 	s.say(`:3}` + "\n")
 	s.hear(exact(`{"ack":3}`))
 
-	// Rejections and replies come before the ack that covers them.
+	// Rejections and replies precede the ack that covers them.
 	s.say(`{"do":"reject"} {"do":"reply"} {"do":"panic"} {"do":"unholdable"} {"a":8}`)
 	s.hear(
 		exact(`{"rejected":4,"code":"handler","error":"not wanted"}`),
@@ -158,7 +158,7 @@ func TestNativeWrite(t *testing.T) {
 		`\{"reply":7,"length":0,"code":"loss","error":".*"\}`,
 		exact(`{"ack":8}`))
 
-	// What is settled is there, the rejected with their numbers in _rejected.
+	// Settled records are stored, the rejected ones with their numbers in _rejected.
 	wantStored(t, st, "orders", `1 {"a":1}`, `2 {"a":2}`, `3 {"a":3}`, `5 {"do":"reply"}`, `7 {"do":"unholdable"}`, `8 {"a":8}`)
 	if got := stored(t, st, "_rejected"); len(got) != 2 || !strings.HasPrefix(got[0],
 		`4 {'code': 'handler', 'error': 'not wanted', 'topic': 'orders', 'producer': 'till', 'number': 4, 'dialect': 'native', 'format': 'json', 'peer': '127.0.0.1:`) ||
@@ -166,14 +166,14 @@ func TestNativeWrite(t *testing.T) {
 		t.Errorf("_rejected holds\n%s", strings.Join(got, "\n"))
 	}
 
-	// Half-closing ends the session with all settled, but for a record that is
-	// cut off, which takes no number.
+	// Half-closing ends the session with everything settled, except for a cut-off record,
+	// which takes no number.
 	s.say(`{"a":9} {"a":`)
 	_ = s.Conn.(*net.TCPConn).CloseWrite()
 	s.hear(exact(`{"ack":9}`), `\{"error":".*","code":"truncated","at":\d+\}`)
 	s.end()
 
-	// A resume is told what became of what was not acked.
+	// After a resume, the client is told the outcome of what was not acked.
 	s = greet(t, addr, `{"dictwire":1,"topic":"orders","producer":"till","acked":3}`)
 	s.hear(welcome(10, sumOf(`{"a":9}`)),
 		exact(`{"rejected":4,"code":"handler","error":"not wanted"}`),
@@ -187,14 +187,14 @@ func TestNativeWrite(t *testing.T) {
 	s = greet(t, addr, `{"dictwire":1,"topic":"orders","producer":"till","acked":10,"first":11}`)
 	s.hear(welcome(12, sumOf(`{"a":1,"`)+`","of":"8`), `\{"rejected":11,.*\}`, exact(`{"ack":11}`))
 
-	// Of one that can't be read to its end, the sum is of what was read.
+	// If a record can't be read to its end, the sum covers what was read.
 	s.say(`{"a":1x,"b":2}`)
 	s.hear(`\{"rejected":12,.*\}`, exact(`{"ack":12}`), `\{"error":.*`)
 	s.end()
 	s = greet(t, addr, `{"dictwire":1,"topic":"orders","producer":"till","acked":12}`)
 	s.hear(welcome(13, sumOf(`{"a":1x`)+`","of":"7`), exact(`{"ack":12}`))
 
-	// What can't be judged now settles nothing, and what stood before it does.
+	// Records that can't be checked now settle nothing, but earlier ones are settled.
 	s.say(`{"a":13} {"do":"wait"} {"a":14}`)
 	s.hear(exact(`{"ack":13}`), exact(`{"error":"nothing can be stored for now","code":"unavailable","retry_ms":500}`))
 	s.end()
@@ -202,7 +202,8 @@ func TestNativeWrite(t *testing.T) {
 	s.hear(welcome(14, sumOf(`{"a":13}`)), exact(`{"ack":13}`))
 }
 
-// Each format is kept, but for pickles and Python literals, which become CBOR.
+// Every format is stored as it is, except for pickles and Python literals, which become
+// CBOR.
 func TestNativeFormats(t *testing.T) {
 	st := memory.New(nil)
 	addr := start(t, &dictwire.Server{Store: st})
@@ -232,7 +233,7 @@ func TestNativeFormats(t *testing.T) {
 	s.hear(`\{"rejected":1,"code":"unsafe_pickle",.*\}`, exact(`{"ack":2}`))
 }
 
-// Of two readers of a cursor one wins.
+// Of two readers of a cursor, one wins.
 func TestNativeCursorFencing(t *testing.T) {
 	addr := start(t, &dictwire.Server{})
 	read := func(attempt int) *session {
@@ -252,7 +253,7 @@ func TestNativeCursorFencing(t *testing.T) {
 	}
 }
 
-// Greetings that are refused consume nothing.
+// Refused greetings have no effect.
 func TestNativeGreetings(t *testing.T) {
 	addr := start(t, &dictwire.Server{})
 	for greeting, want := range map[string]string{
@@ -278,7 +279,7 @@ func TestNativeGreetings(t *testing.T) {
 	}
 }
 
-// Of two sessions of a producer one wins.
+// Of two sessions of a producer, one wins.
 func TestNativeFencing(t *testing.T) {
 	addr := start(t, &dictwire.Server{})
 	session := func(attempt int) *session {
@@ -330,8 +331,8 @@ func TestNativeLost(t *testing.T) {
 	}
 }
 
-// An overtaken store is one in which another session claims the producer, and has a
-// record rejected, before a session hears of rejections.
+// An overtaken store lets another session claim the producer, and reject a record, before a
+// session reads its rejections.
 type overtaken struct {
 	*memory.Store
 	t *testing.T
@@ -353,14 +354,14 @@ func (s overtaken) Rejections(ctx context.Context, p store.Producer, after uint6
 	return s.Store.Rejections(ctx, p, after)
 }
 
-// A session that was overtaken hears nothing of records that are not its own.
+// A session that was overtaken does not see records of the other one.
 func TestNativeOvertaken(t *testing.T) {
 	addr := start(t, &dictwire.Server{Store: overtaken{memory.New(nil), t}})
 	s := greet(t, addr, `{"dictwire":1,"producer":"p"}`)
 	s.hear(welcome(1, ""), exact(`{"ack":0}`))
 }
 
-// A session without a producer is numbered from 1 and stores no numbers.
+// A session without a producer numbers records from 1, and stores no numbers.
 func TestNativeWithoutProducer(t *testing.T) {
 	st := memory.New(nil)
 	addr := start(t, &dictwire.Server{Store: st, Topic: "here"})
@@ -408,7 +409,7 @@ func TestNativeRead(t *testing.T) {
 		t.Fatal("no position")
 	}
 
-	// A cursor, followed.
+	// A reader that follows with a cursor.
 	s = greet(t, addr, `{"dictwire":1,"subscribe":["orders.eu","other"],"cursor":"c","follow":true}`)
 	s.hear(`\{"dictwire":1,"next":.*`)
 	at := s.hear(`\{"at":.*"topic":"orders.eu".*`)
@@ -426,7 +427,7 @@ func TestNativeRead(t *testing.T) {
 	}
 	body(s, `{"a":5}`)
 
-	// Its next reader goes on after the commit, and the older one is fenced.
+	// The next reader continues after the commit, and fences the older one.
 	s2 := greet(t, addr, `{"dictwire":1,"subscribe":["orders.eu","other"],"cursor":"c"}`)
 	s2.hear(exact(fmt.Sprintf(`{"dictwire":1,"next":"%s"}`, found[1])), `\{"at":.*"topic":"other".*`)
 	body(s2, `{"a":4}`)
@@ -450,7 +451,7 @@ func TestNativeRead(t *testing.T) {
 	s.hear(`.*`, `\{"at":.*"format":"json".*`)
 	body(s, `{"raw":"/w=="}`)
 
-	// An index after the end of its block is no position; the end is one.
+	// An index beyond the end of its block is not a position; the end itself is one.
 	block, _ := strings.CutSuffix(found[1], ".0")
 	dot := strings.LastIndexByte(block, '.')
 	var last int
@@ -477,7 +478,7 @@ func TestNativeRead(t *testing.T) {
 		}
 	}
 
-	// Commits that can't be.
+	// Invalid commits.
 	for commit, want := range map[string]string{
 		`{"commit":"abcd.1.0"}`: "malformed", `{"hello":1}`: "malformed", strings.Repeat("x", 9000): "too_large",
 		`{"commit":"` + strings.Replace(found[1], ".", ".9", 1) + `"}`: "not among what was sent here",

@@ -24,7 +24,7 @@ import (
 	"github.com/dictwire/dictwire/store/memory"
 )
 
-// doorman knows three tokens, and who has no token.
+// doorman accepts three tokens, and peers without a token.
 func doorman(_ context.Context, c access.Credentials) (access.Grant, error) {
 	switch c.Token {
 	case "":
@@ -50,9 +50,8 @@ func doorman(_ context.Context, c access.Credentials) (access.Grant, error) {
 	}
 }
 
-// Two principals, and those who give no credentials, use the same topic and the same
-// names of producers and cursors, and never meet: not in one life of a server, and not
-// in the next one.
+// Two principals and anonymous peers use the same topic and the same names of producers and
+// cursors, and never interfere, neither in one run of a server nor in the next.
 func TestPrincipals(t *testing.T) {
 	tokens := map[string]string{"anonymous": "", "red": `,"token":"red's secret"`, "blue": `,"token":"blue's secret"`}
 	dir := t.TempDir()
@@ -77,7 +76,7 @@ func TestPrincipals(t *testing.T) {
 		for name, w := range writers {
 			next := 1
 			if life == 1 {
-				next = 2 + len(name) // of the last life, in which each has sent another number of records
+				next = 2 + len(name) // of the first run, in which each sent a different number of records
 				w.hear(`\{"dictwire":1,"next":`+fmt.Sprint(next)+`,.*`, exact(`{"rejected":1,"code":"handler","error":"not of `+name+`"}`), `\{"ack":\d+\}`)
 			} else {
 				w.hear(`\{"dictwire":1,"next":1,.*`, exact(`{"ack":0}`))
@@ -90,7 +89,7 @@ func TestPrincipals(t *testing.T) {
 				w.hear(exact(fmt.Sprintf(`{"ack":%d}`, next+i)))
 			}
 		}
-		for name, r := range readers { // each has a cursor of its own over all that was sent
+		for name, r := range readers { // each has a cursor of its own over everything that was sent
 			r.hear(`\{"dictwire":1,"next":.*`)
 			seen, last := map[string]int{}, ""
 			for n := 0; n < len("anonymous")+len("red")+len("blue"); {
@@ -116,7 +115,7 @@ func TestPrincipals(t *testing.T) {
 				seen[of]++
 				n++
 			}
-			if name != "blue" { // who has read nothing, as far as the server knows
+			if name != "blue" { // which has read nothing, as far as the server knows
 				r.say(`{"commit":"` + last + `"}` + "\n")
 				for !strings.HasPrefix(r.hear(`.*`), `{"committed"`) {
 				}
@@ -136,7 +135,7 @@ func TestPrincipals(t *testing.T) {
 		if life == 1 {
 			cursors, err := st.Cursors(t.Context())
 			if err != nil || len(cursors) != 3 || cursors[1].Position.Compare(cursors[0].Position) >= 0 || cursors[2].Position.Compare(cursors[0].Position) != 0 {
-				t.Errorf("cursors %v, %v", cursors, err) // in the order of the names: blue is the second
+				t.Errorf("cursors %v, %v", cursors, err) // ordered by name: blue is the second
 			}
 		}
 		for _, s := range writers {
@@ -151,7 +150,7 @@ func TestPrincipals(t *testing.T) {
 	}
 }
 
-// Who may not do something is told so, and nothing of it is taken in.
+// A peer without a right is told so, and nothing of it is stored.
 func TestAuthorizer(t *testing.T) {
 	st := memory.New(nil)
 	addr := start(t, &dictwire.Server{Store: st, Topic: "orders", Authorizer: doorman})
@@ -173,7 +172,7 @@ func TestAuthorizer(t *testing.T) {
 		s.hear(`\{.*` + want + `\}`)
 		s.end()
 	}
-	// No number was taken, no name was made.
+	// No number was taken, and no name was created.
 	for token, topic := range map[string]string{"shop's secret": "orders", "red's secret": "money"} {
 		s := greet(t, addr, fmt.Sprintf(`{"dictwire":1,"topic":%q,"producer":"p","token":%q}`, topic, token))
 		s.hear(welcome(1, ""), exact(`{"ack":0}`))
@@ -189,7 +188,7 @@ func TestAuthorizer(t *testing.T) {
 	}
 }
 
-// A bare sequence has no credentials: where they are wanted, it is refused whole.
+// A bare sequence has no credentials: if they are required, all of it is refused.
 func TestAuthorizerBare(t *testing.T) {
 	st := memory.New(nil)
 	strict := func(context.Context, access.Credentials) (access.Grant, error) {
@@ -208,7 +207,7 @@ func TestAuthorizerBare(t *testing.T) {
 	wantStored(t, st, store.Rejected)
 }
 
-// An Authorizer that does not answer holds nobody for long, and one that panics harms
+// An Authorizer that does not answer blocks nobody for long, and one that panics affects
 // one connection.
 func TestAuthorizerFails(t *testing.T) {
 	for token, want := range map[string]string{"hangs": `"code":"unavailable","retry_ms":500`, "panics": `"error":"internal error","code":"internal"`} {
@@ -232,7 +231,8 @@ func TestAuthorizerFails(t *testing.T) {
 	}
 }
 
-// The log says who was denied what, once a second for each address, and no secret.
+// The log says who was denied what, once per second for each address, and contains no
+// secret.
 func TestAuthorizerLog(t *testing.T) {
 	var lines testlog.Buffer
 	srv := &dictwire.Server{Authorizer: doorman, Logger: lines.Logger()}
@@ -245,7 +245,7 @@ func TestAuthorizerLog(t *testing.T) {
 		}
 		for range 3 {
 			for i := range 20 {
-				if i < 2 { // more would have to wait
+				if i < 2 { // further ones would have to wait
 					try("a", `{"dictwire":1,"token":"a wrong secret"}`)
 				}
 				try("b", `{"dictwire":1,"topic":"money","token":"shop's secret"}`)
@@ -268,7 +268,8 @@ func TestAuthorizerLog(t *testing.T) {
 	})
 }
 
-// Wrong tokens are answered ever later, those of one address; right ones never are.
+// Answers to wrong tokens from one address are delayed more and more; right tokens never
+// are.
 func TestWrongTokens(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		network := memnet.New()
@@ -293,7 +294,7 @@ func TestWrongTokens(t *testing.T) {
 			}
 		}
 		var all sync.WaitGroup
-		for range 30 { // at once
+		for range 30 { // concurrently
 			all.Go(func() {
 				if took := try("a", "guess"); took > most {
 					t.Errorf("a wrong token is answered after %v", took)

@@ -30,7 +30,7 @@ func records(t *testing.T, blocks, n int) *memory.Store {
 	return s
 }
 
-// ready reads a line, the answer to a reader's greeting, and nothing after it.
+// ready reads one line, the answer to a reader's greeting.
 func ready(t *testing.T, c net.Conn) {
 	t.Helper()
 	for b := []byte{0}; b[0] != '\n'; {
@@ -40,7 +40,7 @@ func ready(t *testing.T, c net.Conn) {
 	}
 }
 
-// drip reads a byte each time, until the end.
+// drip reads byte by byte until the end.
 func drip(c net.Conn, every time.Duration) string {
 	var all []byte
 	var b [1]byte
@@ -53,7 +53,7 @@ func drip(c net.Conn, every time.Duration) string {
 	}
 }
 
-// A reader to whom records come is not idle, however long that takes him.
+// A reader that is receiving records is not idle, however long it takes.
 func TestSlowReaderIsNotIdle(t *testing.T) {
 	inBubble(t, &dictwire.Server{Store: records(t, 5, 100), IdleTimeout: 20 * time.Second}, func(t *testing.T, l *pipeListener) {
 		c := l.dial()
@@ -68,7 +68,7 @@ func TestSlowReaderIsNotIdle(t *testing.T) {
 	})
 }
 
-// A reader who has all, and does not say that he needs no more, is.
+// A reader that has received everything, and does not say that it is alive, is idle.
 func TestReaderBehindTheEndIsIdle(t *testing.T) {
 	inBubble(t, &dictwire.Server{Store: records(t, 1, 10), IdleTimeout: 20 * time.Second}, func(t *testing.T, l *pipeListener) {
 		c := l.dial()
@@ -84,7 +84,7 @@ func TestReaderBehindTheEndIsIdle(t *testing.T) {
 	})
 }
 
-// A reader who takes little at a time does not hold the server's end up.
+// A slow reader does not delay the end of the server.
 func TestShutdownWithSlowReader(t *testing.T) {
 	srv := &dictwire.Server{Store: records(t, 1, 1000)}
 	inBubble(t, srv, func(t *testing.T, l *pipeListener) {
@@ -108,13 +108,13 @@ func TestShutdownWithSlowReader(t *testing.T) {
 	})
 }
 
-// Readers who take little at a time give their memory up when others wait for it.
+// Slow readers give their memory up when others wait for it.
 func TestSlowReadersHoldNoMemory(t *testing.T) {
 	inBubble(t, &dictwire.Server{Store: records(t, 1, 400_000), MaxMemory: 1 << 20}, func(t *testing.T, l *pipeListener) {
 		began := time.Now()
 		var dripping sync.WaitGroup
 		defer dripping.Wait()
-		for range 3 { // one has the memory, one the lane
+		for range 3 { // one gets the memory, another the lane
 			c := l.dial()
 			defer c.Close()
 			if _, err := io.WriteString(c, `{"dictwire":1,"subscribe":"t"}`+"\n"); err != nil {
@@ -145,8 +145,8 @@ func TestPanicWhileReading(t *testing.T) {
 	s.end()
 }
 
-// The time for one record begins anew with each, also where none of them ends
-// what came together.
+// The time limit starts again for each record, even if no record is the last one of its
+// batch.
 func TestEachRecordHasItsTime(t *testing.T) {
 	srv := &dictwire.Server{RecordTimeout: 20 * time.Second}
 	inBubble(t, srv, func(t *testing.T, l *pipeListener) {
@@ -171,8 +171,8 @@ func TestEachRecordHasItsTime(t *testing.T) {
 	})
 }
 
-// What subscriptions name is bounded, for each and for all of an address, and given
-// back with them.
+// The topics that subscriptions name are limited, per subscription and per address, and are
+// given back.
 func TestFollowedTopics(t *testing.T) {
 	addr := start(t, new(dictwire.Server))
 	subscribe := func(first, n int) *session {
@@ -210,8 +210,8 @@ func TestFollowedTopics(t *testing.T) {
 	}
 }
 
-// What was trimmed is nothing to a reader of the earliest records, of one who names a
-// position it is told.
+// Trimmed records do not matter to a reader from the earliest record; a reader from a
+// position is told.
 func TestReadAfterTrim(t *testing.T) {
 	st := memory.New(nil)
 	for range 3 {

@@ -8,7 +8,7 @@ import (
 	"github.com/dictwire/dictwire/dict"
 )
 
-// A Record within a value is the dictionary that it holds.
+// A Record inside a value becomes the dictionary that it encodes.
 func TestRecordWithinAValue(t *testing.T) {
 	r := dictwire.Record{Codec: json.Codec{}, Bytes: []byte(`{"a":1}`)}
 	for _, v := range []any{r, &r} {

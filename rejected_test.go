@@ -16,7 +16,7 @@ import (
 	"github.com/dictwire/dictwire/store/memory"
 )
 
-// rejectedIn returns the rows of the topic _rejected, and how many bytes they have.
+// rejectedIn returns the rows of the topic _rejected, and their total size.
 func rejectedIn(t *testing.T, s store.Store) (rows []*dict.Dict, size int) {
 	t.Helper()
 	for r := range servertest.Records(t, s, store.Rejected) {
@@ -25,7 +25,7 @@ func rejectedIn(t *testing.T, s store.Store) (rows []*dict.Dict, size int) {
 	return rows, size
 }
 
-// textOf returns what a row says under a key.
+// textOf returns the text under a key of a row.
 func textOf(d *dict.Dict, key string) string {
 	v, _ := d.Get(key)
 	s, ok := v.Text()
@@ -35,8 +35,8 @@ func textOf(d *dict.Dict, key string) string {
 	return s
 }
 
-// The first bad records of a connection are rows of their own, and the others one, so
-// that a flood of them leaves what others have sent.
+// The first bad records of a connection get rows of their own, and the others share one, so
+// that a flood of them does not push out the rows of others.
 func TestRejectedFlood(t *testing.T) {
 	st := memory.New(nil)
 	srv := &dictwire.Server{Store: st}
@@ -51,7 +51,7 @@ func TestRejectedFlood(t *testing.T) {
 		t.Error(err)
 	}
 	rows, size := rejectedIn(t, st)
-	if len(rows) > 1+16+5 || size > 10_000 { // one where it takes less than 5 seconds
+	if len(rows) > 1+16+5 || size > 10_000 { // one if it takes less than 5 seconds
 		t.Fatalf("%d rows of %d bytes", len(rows), size)
 	}
 	if got := textOf(rows[0], "bytes"); !strings.Contains(got, "precious") {
@@ -75,7 +75,7 @@ func TestRejectedFlood(t *testing.T) {
 	}
 }
 
-// produce sends pickles as a producer, and returns what the server says.
+// produce sends pickles as a producer, and returns the server's answers.
 func produce(t *testing.T, addr, producer, pickles string) string {
 	t.Helper()
 	c := dial(t, addr)
@@ -97,8 +97,8 @@ func produce(t *testing.T, addr, producer, pickles string) string {
 	return string(all)
 }
 
-// What one peer has rejected takes a bounded part of the room, and the numbers of
-// producers are answered all the same.
+// The rejections of one peer take a limited part of the space, and the numbers of producers
+// are answered all the same.
 func TestRejectedQuota(t *testing.T) {
 	st := memory.New(&memory.Options{KeepBytes: -1})
 	srv := &dictwire.Server{Store: st}
@@ -107,7 +107,7 @@ func TestRejectedQuota(t *testing.T) {
 	for range 30 { // 30 MiB
 		say(t, addr, chunk)
 	}
-	for range 30 { // a row each
+	for range 30 { // one row each
 		say(t, addr, "{x\n")
 	}
 	const n = 20_000
@@ -123,8 +123,8 @@ func TestRejectedQuota(t *testing.T) {
 	}
 }
 
-// What is folded is stored while the connection goes on, so that neither the server's
-// end loses it nor a long life hides it.
+// Rejections that share a row are stored while the connection lasts, so that they are
+// neither lost when the server ends nor hidden for long.
 func TestRejectedFoldedIsStored(t *testing.T) {
 	st := memory.New(nil)
 	inBubble(t, &dictwire.Server{Store: st}, func(t *testing.T, l *pipeListener) {
@@ -172,10 +172,10 @@ func TestRejectedFoldedIsStored(t *testing.T) {
 	})
 }
 
-// What nobody waits for takes at most half of the room, so that it never pushes out what
-// an acknowledgement speaks for, also in another life of the server.
+// Rejections that nobody waits for take at most half of the space, so that they never push
+// out acknowledged ones, not even in the next run of the server.
 func TestRejectedRoom(t *testing.T) {
-	st := memory.New(&memory.Options{KeepBytes: 4 << 20}) // 2 MiB for rejections
+	st := memory.New(&memory.Options{KeepBytes: 4 << 20}) // 2 MiB of it for rejections
 	bad := "{" + strings.Repeat("x", 60<<10) + "}\n"
 	for range 3 {
 		srv := &dictwire.Server{Store: st}
@@ -197,14 +197,14 @@ func TestRejectedRoom(t *testing.T) {
 	}
 }
 
-// A producer that has more rejected than is kept of it takes a byte for each number, and
-// at last has to wait.
+// A producer with more rejections than are kept uses a byte per number, and finally has to
+// wait.
 func TestRejectedRun(t *testing.T) {
 	st := memory.New(&memory.Options{KeepBytes: -1})
 	srv := &dictwire.Server{Store: st}
 	addr := start(t, srv)
-	bad := string([]byte{0x80, 4, 0x8c, 250}) + strings.Repeat("x", 250) + "." // a text
-	for range 4 {                                                              // until there is room for no more
+	bad := string([]byte{0x80, 4, 0x8c, 250}) + strings.Repeat("x", 250) + "." // a string
+	for range 4 {                                                              // until it is full
 		produce(t, addr, "p", strings.Repeat(bad, 10_000))
 	}
 	_, before := rejectedIn(t, st)

@@ -16,7 +16,7 @@ import (
 	"github.com/dictwire/dictwire/internal/wire"
 )
 
-// A scripted is a server whose part a test plays, line by line.
+// A scripted is a server that a test plays line by line.
 type scripted struct {
 	t     *testing.T
 	conns chan net.Conn
@@ -40,7 +40,7 @@ func (srv *scripted) dial(d dictwire.Dialer) *dictwire.Client {
 		d.Codec = json.Codec{}
 	}
 	if d.Spool == nil && d.OnState == nil {
-		go func() { // it greets first
+		go func() { // it sends the greeting first
 			p := srv.accept()
 			p.greeting()
 			m := wire.Welcome{Next: 1, Durability: "fsync", MaxRecord: 1 << 20, Window: wire.Window, Features: []string{}}
@@ -61,7 +61,7 @@ func (srv *scripted) accept() *peer {
 	return &peer{t: srv.t, conn: conn, in: bufio.NewReader(conn)}
 }
 
-// silent fails the test where there is another connection.
+// silent fails the test if there is another connection.
 func (srv *scripted) silent() {
 	srv.t.Helper()
 	synctest.Wait()
@@ -93,7 +93,7 @@ func (p *peer) greeting() wire.Greeting {
 	return g
 }
 
-// welcome reads the greeting, and answers by where to go on.
+// welcome reads the greeting, and answers with the next number.
 func (p *peer) welcome(next int, sum ...string) wire.Greeting {
 	p.t.Helper()
 	g := p.greeting()
@@ -114,7 +114,7 @@ func (p *peer) say(lines ...string) {
 	}
 }
 
-// raw writes bytes, and waits until the client has done what follows from them.
+// raw writes bytes, and waits until the client has processed them.
 func (p *peer) raw(bytes string) {
 	p.t.Helper()
 	if _, err := io.WriteString(p.conn, bytes); err != nil {
@@ -129,7 +129,7 @@ func (p *peer) ack(n int) {
 	p.say(fmt.Sprintf(`{"ack":%d}`, n))
 }
 
-// want reads records as lines.
+// want expects records, as lines.
 func (p *peer) want(records ...string) {
 	p.t.Helper()
 	for _, want := range records {
@@ -141,7 +141,7 @@ func (p *peer) want(records ...string) {
 	}
 }
 
-// ended reads to the end of the connection, where nothing may come.
+// ended expects the end of the connection, with nothing before it.
 func (p *peer) ended() {
 	p.t.Helper()
 	_ = p.conn.SetReadDeadline(time.Now().Add(time.Hour))
@@ -151,7 +151,7 @@ func (p *peer) ended() {
 	_ = p.conn.Close()
 }
 
-// takes settles record 1 on the next connection, which begins with it.
+// takes settles record 1 on the next connection, which starts with it.
 func (srv *scripted) takes() *peer {
 	srv.t.Helper()
 	p := srv.accept()
@@ -167,7 +167,7 @@ type result struct {
 	err   error
 }
 
-// ok fails the test where a Send has failed.
+// ok fails the test if a Send has failed.
 func ok(t *testing.T, done <-chan result) {
 	t.Helper()
 	if r := <-done; r.err != nil {

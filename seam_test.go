@@ -14,10 +14,10 @@ import (
 	"github.com/dictwire/dictwire/store/memory"
 )
 
-// An answering store answers appends as it is told.
+// An answering store returns given errors from appends.
 type answering struct {
 	*memory.Store
-	next atomic.Pointer[error] // the answer to the next append
+	next atomic.Pointer[error] // for the next append
 }
 
 func (s *answering) Append(ctx context.Context, blocks ...*store.Block) []store.Result {
@@ -31,8 +31,8 @@ func (s *answering) Append(ctx context.Context, blocks ...*store.Block) []store.
 	return s.Store.Append(ctx, blocks...)
 }
 
-// What tells that a claim no longer says where the producer stands makes a client
-// come again, which is not the server's failure.
+// If an error shows that the producer has moved since its claim, the client reconnects. The
+// server is not at fault.
 func TestClaimAgain(t *testing.T) {
 	for _, err := range []error{store.ErrDuplicate, &store.SequenceError{Want: 9}} {
 		s := &answering{Store: memory.New(nil)}
@@ -88,7 +88,7 @@ func TestTwoServers(t *testing.T) {
 	late.hear(exact(`{"error":"a later attempt has the cursor","code":"stale"}`))
 	y := greet(t, two, fmt.Sprintf(`{"dictwire":1,"subscribe":%q,"cursor":"c","follow":true,"attempt":6}`, topic))
 	y.hear(`.*"next":.*`)
-	for range 3 { // the record, what it is told before it, and progress may come before
+	for range 3 { // the record, its rejections, and progress may come first
 		if line := x.hear(`.*`); strings.Contains(line, "fenced") {
 			x.end()
 			return
@@ -97,7 +97,7 @@ func TestTwoServers(t *testing.T) {
 	t.Error("the reader at the other server is not fenced")
 }
 
-// A small store takes blocks of up to 128 KiB.
+// A small store accepts blocks of up to 128 KiB.
 type small struct{ *memory.Store }
 
 const smallBlock = 128 << 10
@@ -115,8 +115,8 @@ func (s small) Append(ctx context.Context, blocks ...*store.Block) []store.Resul
 	return s.Store.Append(ctx, blocks...)
 }
 
-// What comes at once goes into as many blocks as the store wants, and a record that
-// fits into none is refused.
+// Records that arrive together are split into as many blocks as the store requires, and a
+// record that fits in none is refused.
 func TestSmallBlocks(t *testing.T) {
 	s := small{memory.New(nil)}
 	addr := start(t, &dictwire.Server{Store: s, RecordTimeout: 30 * time.Second})
@@ -134,7 +134,7 @@ func TestSmallBlocks(t *testing.T) {
 	peer.hear(`\{"rejected":21,"code":"too_large",.*`)
 }
 
-// A store that has no room for one more name says so, and serves those that it knows.
+// A store without room for another name says so, and serves known names.
 func TestNoRoomForNames(t *testing.T) {
 	addr := start(t, &dictwire.Server{Store: memory.New(&memory.Options{MaxTopics: 2, MaxProducers: 2, MaxCursors: 2})})
 	refused := func(limit string) string {

@@ -25,7 +25,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// A recorder is a handler that keeps what it sees.
+// A recorder is a handler that records what it sees.
 type recorder struct {
 	mu   sync.Mutex
 	seen []string // guarded by mu
@@ -81,7 +81,7 @@ func dial(t testing.TB, addr string) net.Conn {
 	return c
 }
 
-// say sends what a client sends, half-closes and returns all that is answered.
+// say sends a client's input, half-closes and returns the whole answer.
 func say(t testing.TB, addr string, parts ...string) string {
 	t.Helper()
 	c := dial(t, addr)
@@ -143,7 +143,7 @@ func TestReply(t *testing.T) {
 		``,
 		`{"received":5,"of":{"a":5}}`,
 	} {
-		fmt.Fprintf(c, `{"a": %d}`, i+1) // without a line feed: the reply comes all the same
+		fmt.Fprintf(c, `{"a": %d}`, i+1) // without a line feed; the reply comes all the same
 		if want == "" {
 			continue
 		}
@@ -179,7 +179,7 @@ func TestSend(t *testing.T) {
 	}
 }
 
-// ListenAndServe listens where it is told, and is ended by Shutdown.
+// ListenAndServe listens at the address, and Shutdown ends it.
 func TestListenAndServe(t *testing.T) {
 	srv := new(dictwire.Server)
 	addr := "unix:" + filepath.Join(t.TempDir(), "s")
@@ -209,7 +209,8 @@ func TestListenAndServe(t *testing.T) {
 	}
 }
 
-// An endpoint that serves once says nothing of the connections that it closes for the one that counts.
+// An endpoint with Once does not log the connections that it closes in favour of the one
+// that counts.
 func TestOnceIsQuiet(t *testing.T) {
 	var log testlog.Buffer
 	srv := &dictwire.Server{Logger: log.Logger()}
@@ -228,7 +229,7 @@ func TestOnceIsQuiet(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
-	if err := srv.Close(); err != nil { // waits for what is logged
+	if err := srv.Close(); err != nil { // waits for log messages
 		t.Error(err)
 	}
 	if got := log.String(); got != "" {
@@ -236,13 +237,13 @@ func TestOnceIsQuiet(t *testing.T) {
 	}
 }
 
-// Close ends what is being done for a connection at the record that it has come to.
+// Close interrupts a connection at the current record.
 func TestCloseStopsWork(t *testing.T) {
 	var calls atomic.Int64
 	srv := &dictwire.Server{Handler: dictwire.HandlerFunc(func(ctx context.Context, _ *dictwire.Request) (*dict.Dict, error) {
 		calls.Add(1)
 		<-ctx.Done()
-		return nil, nil // a handler that pays no heed
+		return nil, nil // a handler that ignores its context
 	})}
 	c := dial(t, start(t, srv))
 	if _, err := io.WriteString(c, strings.Repeat(`{"a":1}`, 100)); err != nil {

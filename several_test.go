@@ -12,9 +12,9 @@ import (
 	"github.com/dictwire/dictwire/store/memory"
 )
 
-// TestSeveralAddresses has three servers of one store, one after another of which ends. The
-// client goes to one that is left, with what it sends and what it reads; every record is
-// there once.
+// TestSeveralAddresses ends three servers of one store, one after another. The client moves
+// to a remaining one, with everything that it sends and reads, and every record is there
+// once.
 func TestSeveralAddresses(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -75,7 +75,7 @@ func TestSeveralAddresses(t *testing.T) {
 		if _, err := c.Send(ctx, "a", map[string]any{"n": i}); err != nil {
 			t.Fatalf("record %d: %v", i, err)
 		}
-		if i == each || i == 2*each { // one that is left answers for the next record
+		if i == each || i == 2*each { // a remaining server answers for the next record
 			_ = servers[i/each-1].Close()
 		}
 	}

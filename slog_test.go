@@ -17,7 +17,7 @@ import (
 	"github.com/dictwire/dictwire/dict"
 )
 
-// logged returns what is in a topic.
+// logged returns the records of a topic.
 func logged(t *testing.T, c *dictwire.Client, topic string) []*dict.Dict {
 	t.Helper()
 	var all []*dict.Dict
@@ -44,7 +44,7 @@ func logHandler(t *testing.T, c *dictwire.Client, topic string, o *slog.HandlerO
 	return h
 }
 
-// toMap returns a dictionary as testing/slogtest wants it.
+// toMap converts a dictionary for testing/slogtest.
 func toMap(d *dict.Dict) map[string]any {
 	m := make(map[string]any)
 	for k, v := range d.All() {
@@ -62,7 +62,7 @@ func toMap(d *dict.Dict) map[string]any {
 	return m
 }
 
-// The handler does as package slog wants it.
+// The handler conforms to package slog.
 func TestLogHandler(t *testing.T) {
 	c, err := dictwire.Dial(t.Context(), start(t, new(dictwire.Server)))
 	if err != nil {
@@ -87,7 +87,7 @@ func TestLogHandler(t *testing.T) {
 	})
 }
 
-// Values keep their kinds, and what has none is text.
+// Values keep their types; those without one become text.
 func TestLogValues(t *testing.T) {
 	c, err := dictwire.Dial(t.Context(), start(t, new(dictwire.Server)))
 	if err != nil {
@@ -127,7 +127,7 @@ func TestLogValues(t *testing.T) {
 	}
 }
 
-// ReplaceAttr sees and changes every attribute, as with the handlers of log/slog.
+// ReplaceAttr sees and can change every attribute, as with the handlers of log/slog.
 func TestLogReplaceAttr(t *testing.T) {
 	c, err := dictwire.Dial(t.Context(), start(t, new(dictwire.Server)))
 	if err != nil {
@@ -164,7 +164,7 @@ type panickingText struct{}
 
 func (panickingText) MarshalText() ([]byte, error) { panic("oh") }
 
-// A value whose methods panic costs no more than itself.
+// A value whose methods panic affects only itself.
 func TestLogPanics(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
 		c := srv.dial(dictwire.Dialer{Codec: cbor.Codec{}})
@@ -192,8 +192,7 @@ func TestLogPanics(t *testing.T) {
 	})
 }
 
-// While nobody takes the records, the handler drops them, says so, and never
-// waits.
+// If nobody takes the records, the handler drops them, reports that, and never blocks.
 func TestLogDropped(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
 		c := srv.dial(dictwire.Dialer{WindowRecords: 2})
@@ -210,7 +209,7 @@ func TestLogDropped(t *testing.T) {
 		p.welcome(1)
 		records := func(count int) (text string) {
 			buf := make([]byte, 1000)
-			for strings.Count(text, "cmsg") < count { // its key in CBOR
+			for strings.Count(text, "cmsg") < count { // the key in CBOR
 				n, err := p.in.Read(buf)
 				if err != nil {
 					t.Fatal(err)

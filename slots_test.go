@@ -12,7 +12,7 @@ import (
 	"github.com/dictwire/dictwire"
 )
 
-// A caller is a connection of which all lines are kept.
+// A caller is a connection that records all lines.
 type caller struct {
 	t *testing.T
 	net.Conn
@@ -38,7 +38,7 @@ func (c *caller) say(text string) {
 	}
 }
 
-// gaveWay reports whether the connection has ended so far, in favour of another.
+// gaveWay reports whether the connection has been closed in favour of another one.
 func (c *caller) gaveWay() bool {
 	synctest.Wait()
 	for last := ""; ; {
@@ -68,8 +68,8 @@ func (c *caller) served() {
 	}
 }
 
-// Where there are too many connections, those that have opened no session give way
-// first, and then the one that has been silent for the longest.
+// With too many connections, those without a session give way first, and then the one that
+// has been silent for the longest.
 func TestSilentGiveWay(t *testing.T) {
 	inBubble(t, &dictwire.Server{MaxConns: 4}, func(t *testing.T, l *pipeListener) {
 		early, late := call(t, l), call(t, l)
@@ -79,7 +79,7 @@ func TestSilentGiveWay(t *testing.T) {
 		time.Sleep(time.Minute)
 		half.say("{")
 		late.say(`{"a":1}`)
-		early.say(" \n ") // is nothing
+		early.say(" \n ") // does not count
 
 		first := call(t, l)
 		first.served()
@@ -97,7 +97,7 @@ func TestSilentGiveWay(t *testing.T) {
 			t.Fatal("not the one that has been silent for the longest gave way")
 		}
 
-		// Whoever speaks does not give way, and neither does who has just come.
+		// Connections that send do not give way, and neither do new ones.
 		for range 50 {
 			time.Sleep(100 * time.Millisecond)
 			for _, c := range []*caller{late, first, second, third} {
@@ -128,7 +128,7 @@ func TestSilentGiveWay(t *testing.T) {
 	})
 }
 
-// A reader who takes nothing is silent, and one that is given records is not.
+// A reader that reads nothing is silent, and one that receives records is not.
 func TestStuckReaderGivesWay(t *testing.T) {
 	st := records(t, 200, 1000)
 	inBubble(t, &dictwire.Server{MaxConns: 2, Store: st}, func(t *testing.T, l *pipeListener) {

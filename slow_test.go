@@ -11,8 +11,8 @@ import (
 	"github.com/dictwire/dictwire/dict"
 )
 
-// A handler may take longer for what came together than a client waits to hear
-// something: the client hears that the server is there.
+// A handler may need more time for a batch than a client waits for a message: the client
+// hears that the server is alive.
 func TestSlowHandler(t *testing.T) {
 	var handled, dialed atomic.Int64
 	srv := &dictwire.Server{Handler: dictwire.HandlerFunc(func(context.Context, *dictwire.Request) (*dict.Dict, error) {

@@ -11,7 +11,8 @@ import (
 	"github.com/dictwire/dictwire/codec/json"
 )
 
-// Send and Flush return at the spool if asked, whatever the server does.
+// Send and Flush return once records are in the spool if asked to, whatever the server
+// does.
 func TestAtSpool(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
 		sp := newSpool()
@@ -39,7 +40,7 @@ func TestAtSpool(t *testing.T) {
 	})
 }
 
-// Close puts into the spool what was sent.
+// Close stores what was sent in the spool.
 func TestSpoolClose(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
 		sp := newSpool()
@@ -55,7 +56,7 @@ func TestSpoolClose(t *testing.T) {
 			t.Errorf("%q", got)
 		}
 
-		sp.delay = time.Minute // more than Close waits
+		sp.delay = time.Minute // longer than Close waits
 		c = srv.dial(dictwire.Dialer{Spool: sp})
 		p := srv.accept()
 		p.welcome(3, sum(line(2)))
@@ -66,8 +67,7 @@ func TestSpoolClose(t *testing.T) {
 	})
 }
 
-// Records come and go through a spool while connections break and the client is
-// made anew.
+// Records pass through a spool while connections break and the client is restarted.
 func TestSpoolExactlyOnce(t *testing.T) {
 	addr := start(t, &dictwire.Server{Handler: dictwire.HandlerFunc(judge)})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

@@ -12,15 +12,15 @@ import (
 	"github.com/dictwire/dictwire/spool"
 )
 
-// A client whose spool is damaged sends what is before, and stops, or goes on after
-// where that is accepted. What the server has already is not missed.
+// A client with a damaged spool sends the records before the damage and stops, or continues
+// after it if the loss is accepted. Records that the server has already are not missed.
 func TestSpoolDamaged(t *testing.T) {
 	for name, test := range map[string]struct {
 		accepts bool
 		next    int   // of the first session
-		sent    []int // in it
+		sent    []int // in the first session
 		err     error // of Flush
-		again   int   // the first record of the next session; 0: there is none
+		again   int   // the first record of the next session; 0: none
 	}{
 		"told":              {false, 1, []int{1, 2}, spool.ErrDamaged, 0},
 		"accepted":          {true, 1, []int{1, 2}, spool.ErrDamaged, 5},
@@ -70,7 +70,7 @@ func TestSpoolDamaged(t *testing.T) {
 	}
 }
 
-// What does not get into the spool is not sent, and said.
+// What does not get into the spool is not sent, and is reported.
 func TestSpoolFails(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
 		sp := newSpool()
@@ -99,8 +99,7 @@ func TestSpoolFails(t *testing.T) {
 	})
 }
 
-// Flush waits for what is in the spool, also where what comes after it does not
-// get there.
+// Flush waits for the records in the spool even if later ones do not get there.
 func TestFlushBehindFailure(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
 		sp := newSpool()

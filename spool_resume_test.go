@@ -11,8 +11,8 @@ import (
 	"github.com/dictwire/dictwire/codec/cbor"
 )
 
-// A record is in the spool before its first byte is sent, and Send returns when it
-// is settled, which the spool is told.
+// A record is in the spool before its first byte is sent. Send returns when it is settled,
+// and the spool is told.
 func TestSpool(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
 		sp := newSpool()
@@ -48,8 +48,8 @@ func TestSpool(t *testing.T) {
 	})
 }
 
-// A client begins to send what the spool holds, without being asked, and resumes
-// where the server says.
+// A client starts sending the contents of the spool by itself, and resumes where the server
+// says.
 func TestSpoolResumes(t *testing.T) {
 	for name, test := range map[string]struct {
 		next   int
@@ -131,8 +131,8 @@ func TestSpoolOvertaken(t *testing.T) {
 	})
 }
 
-// Where a spool's records are of several formats, each gets a session of its own;
-// no more is read from it than fits into the window.
+// If a spool has records of several formats, each format gets a session of its own. No more
+// is read from the spool than fits in the window.
 func TestSpoolFormats(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
 		sp := newSpool()
@@ -179,7 +179,7 @@ func TestSpoolFormats(t *testing.T) {
 	})
 }
 
-// The sender of a topic that was settled and idle goes on when the spool gets more.
+// The sender of a settled, idle topic continues when the spool gets more records.
 func TestSpoolIdle(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
 		sp := newSpool()

@@ -12,18 +12,18 @@ import (
 	"github.com/dictwire/dictwire/spool"
 )
 
-// A memorySpool is a spool that does not survive the test.
+// A memorySpool is a spool in memory.
 type memorySpool struct {
 	delay time.Duration // of Append
-	late  time.Duration // of its return
+	late  time.Duration // before Append returns
 
 	mu      sync.Mutex
 	attempt uint64
 	topics  map[string]*spooledTopic
-	full    error         // what Append returns
+	full    error         // the error of Append
 	changed chan struct{} // closed at the next Append
-	settles []string      // what Settle was told
-	damaged [2]uint64     // numbers from one on, below another, that can't be read
+	settles []string      // arguments of Settle
+	damaged [2]uint64     // numbers from the first to before the second can't be read
 }
 
 type spooledTopic struct {

@@ -17,15 +17,15 @@ import (
 	"github.com/dictwire/dictwire/store/memory"
 )
 
-// shared returns a pickle of {"a": [list, list, …]}, where list is one of n items
-// of the given opcodes that is referred to m times.
+// shared returns a pickle of {"a": [list, list, …]} with m references to one list of n
+// items of the given opcodes.
 func shared(item string, n, m int) string {
 	list := "](" + strings.Repeat(item, n) + "e"
 	return "\x80\x04}\x8c\x01a](" + list + "\x94" + strings.Repeat("h\x00", m-1) + "es."
 }
 
-// The limits hold for the form in which a record is stored, too: whoever takes it
-// on from there has the same.
+// The limits also apply to the form in which a record is stored, since later readers have
+// the same limits.
 func TestStoredForm(t *testing.T) {
 	limits := codec.Limits{RecordBytes: 10_000, Items: 5_000}
 	st := memory.New(nil)
@@ -50,7 +50,7 @@ func TestStoredForm(t *testing.T) {
 			_ = s.Conn.(*net.TCPConn).CloseWrite()
 		})
 	}
-	// What is stored can be read within the limits, and what is not is kept.
+	// Stored records can be read within the limits, and others are refused.
 	for r := range servertest.Records(t, st, "t") {
 		if _, err := (cbor.Codec{}).Decode(r.Bytes, limits); err != nil {
 			t.Errorf("a record at %v: %v", r.At, err)
@@ -62,8 +62,8 @@ func TestStoredForm(t *testing.T) {
 	}
 }
 
-// What is settled early, because it becomes large, keeps its numbers, and each
-// record gets its own answer.
+// A batch that is settled early because it becomes large keeps its numbers, and each record
+// gets its own answer.
 func TestTakesInParts(t *testing.T) {
 	st := memory.New(&memory.Options{KeepBytes: -1})
 	addr := start(t, &dictwire.Server{Store: st, Handler: refuser(), MaxMemory: 4 << 20})
@@ -127,8 +127,8 @@ func TestTakesInParts(t *testing.T) {
 	}
 }
 
-// Records that are converted are given in parts, and each part's end is a position
-// to come back to.
+// Converted records are sent in parts, and the end of each part is a position from which to
+// continue.
 func TestConvertedInParts(t *testing.T) {
 	st := memory.New(nil)
 	b := &store.Block{Topic: "t", Codec: "json"}
@@ -145,7 +145,7 @@ func TestConvertedInParts(t *testing.T) {
 	}
 	defer c.Close()
 	from, read, parts := "", 0, 0
-	for read < 5000 { // each part by a session of its own
+	for read < 5000 { // each part in a session of its own
 		for batch, err := range c.Subscribe(t.Context(), dictwire.SubscribeRequest{Topics: []string{"t"}, Codec: cbor.Codec{}, From: from}) {
 			if err != nil {
 				t.Fatal(err)

@@ -26,8 +26,8 @@ func batch(at, next string, first int, records ...string) string {
 		at, next, first, strings.Join(lengths, ",")) + "\n" + strings.Join(records, "")
 }
 
-// read runs a loop in the background, which shows what it sees, and does what do
-// says about each batch.
+// read runs a loop in the background. It reports what the loop sees, and calls do for each
+// batch.
 func read(ctx context.Context, c *dictwire.Client, req dictwire.SubscribeRequest, do func(*dictwire.Batch) error) <-chan string {
 	seen := make(chan string, 100)
 	go func() {
@@ -58,7 +58,7 @@ func read(ctx context.Context, c *dictwire.Client, req dictwire.SubscribeRequest
 	return seen
 }
 
-// ready reads a reader's greeting, and says where reading begins.
+// ready reads a reader's greeting, and answers with the beginning of the read.
 func (p *peer) ready(next string) {
 	p.t.Helper()
 	p.say(`{"dictwire":1,"next":"` + next + `"}`)
@@ -78,7 +78,7 @@ func wantSeen(t *testing.T, seen <-chan string, want ...string) {
 	}
 }
 
-// All that a server says to one who reads.
+// Everything that a server can send to a reader.
 func TestSubscribe(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
 		c := srv.dial(dictwire.Dialer{Token: "secret"})
@@ -111,7 +111,7 @@ func TestSubscribe(t *testing.T) {
 	})
 }
 
-// A broken connection goes on where reading stood.
+// After a broken connection, reading resumes where it was.
 func TestSubscribeAgain(t *testing.T) {
 	for _, cursor := range []bool{false, true} {
 		scriptedTest(t, func(t *testing.T, srv *scripted) {
@@ -145,7 +145,7 @@ func TestSubscribeAgain(t *testing.T) {
 			if g := p.greeting(); g.From != "a.5.2" {
 				t.Errorf("greeting %+v", g)
 			}
-			if cursor { // it stands where it stood
+			if cursor { // it has not moved
 				p.ready("a.5.0")
 				p.raw(batch("a.5.0", "a.6.0", 1, line(1), line(2), line(3)))
 			} else {
@@ -178,8 +178,8 @@ func TestSubscribeAgain(t *testing.T) {
 	}
 }
 
-// Commit waits until the cursor stands, over connections, and commits only what
-// the connection has told.
+// Commit waits until the cursor is saved, over several connections if necessary, and
+// commits only positions that the connection has sent.
 func TestCommit(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
 		c := srv.dial(dictwire.Dialer{})
@@ -188,7 +188,7 @@ func TestCommit(t *testing.T) {
 				return nil
 			}
 			if len(b.Records) == 0 {
-				time.Sleep(40 * time.Second) // the last commit may take its time
+				time.Sleep(40 * time.Second) // the last commit may take a while
 			}
 			err := b.Commit(t.Context())
 			if err == nil && len(b.Records) > 0 {
@@ -239,8 +239,7 @@ func TestCommit(t *testing.T) {
 	})
 }
 
-// What was read on a connection that broke is committed when the next one has told
-// it, too.
+// What was read on a broken connection is committed once the next one has sent it, too.
 func TestCommitLate(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
 		c := srv.dial(dictwire.Dialer{})
@@ -274,7 +273,7 @@ func TestCommitLate(t *testing.T) {
 	})
 }
 
-// A commit that a connection has swallowed is made over another one.
+// A commit that a connection has lost is repeated on another one.
 func TestCommitSwallowed(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
 		c := srv.dial(dictwire.Dialer{})
@@ -309,7 +308,7 @@ func TestCommitSwallowed(t *testing.T) {
 	})
 }
 
-// The answer to a commit may come after more than is read ahead.
+// The answer to a commit may come after more records than are read ahead.
 func TestCommitBehindMuch(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
 		c := srv.dial(dictwire.Dialer{})
@@ -336,7 +335,7 @@ func TestCommitBehindMuch(t *testing.T) {
 	})
 }
 
-// What no new connection helps against ends the loop and the commits.
+// Errors that a new connection can't help end the loop and the commits.
 func TestSubscribeEnds(t *testing.T) {
 	for name, test := range map[string]struct {
 		line string
@@ -383,7 +382,7 @@ func TestSubscribeEnds(t *testing.T) {
 	}
 }
 
-// Close ends loops and commits, and so does leaving them.
+// Close ends loops and commits, and so does leaving the loop.
 func TestSubscribeCloses(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
 		c := srv.dial(dictwire.Dialer{})
@@ -416,7 +415,7 @@ func TestSubscribeCloses(t *testing.T) {
 	})
 }
 
-// What progress a loop was too slow to see does not pile up.
+// Progress that a loop was too slow to see does not accumulate.
 func TestSubscribeProgress(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
 		c := srv.dial(dictwire.Dialer{})
@@ -437,8 +436,8 @@ func TestSubscribeProgress(t *testing.T) {
 	})
 }
 
-// A slow loop slows the server: no more is read than a bound, of large records and of
-// small ones that come alone.
+// A slow loop slows down the server: the client reads ahead only up to a limit, both for
+// large records and for single small ones.
 func TestSubscribeSlow(t *testing.T) {
 	big := `{"a":"` + strings.Repeat("x", 100_000) + `"}`
 	for _, test := range []struct {
@@ -480,8 +479,8 @@ func TestSubscribeSlow(t *testing.T) {
 	}
 }
 
-// What was trimmed is told, too, where others are read meanwhile and the
-// position stays.
+// Trimmed records are reported even if other topics are read meanwhile and the position
+// stays the same.
 func TestSubscribeSkips(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
 		c := srv.dial(dictwire.Dialer{})
@@ -498,8 +497,7 @@ func TestSubscribeSkips(t *testing.T) {
 	})
 }
 
-// A loop ends, and a commit with it, where another store is in the place of the
-// one that was read.
+// A loop and its commits end if the store was replaced.
 func TestSubscribeReplaced(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
 		c := srv.dial(dictwire.Dialer{})
@@ -524,8 +522,8 @@ func TestSubscribeReplaced(t *testing.T) {
 	})
 }
 
-// Where reading begins with the earliest record, it does so until something has come,
-// whatever is trimmed meanwhile.
+// A read from the earliest record stays one until something has arrived, whatever is
+// trimmed meanwhile.
 func TestSubscribeEarliestAgain(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
 		c := srv.dial(dictwire.Dialer{})
@@ -554,8 +552,7 @@ func TestSubscribeEarliestAgain(t *testing.T) {
 	})
 }
 
-// OnState is told when sessions begin, and of the first error in a row; the log
-// is not.
+// OnState reports when sessions begin, and the first error in a row; the log is not used.
 func TestOnState(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
 		told := make(chan string, 100)
@@ -614,7 +611,7 @@ func TestOnState(t *testing.T) {
 	})
 }
 
-// A testWriter fails a test by what is written.
+// A testWriter fails the test if anything is written.
 type testWriter struct{ t *testing.T }
 
 func (w testWriter) Write(b []byte) (int, error) {
@@ -622,7 +619,7 @@ func (w testWriter) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// A batch may be cut short before any of its records: Commit moves the cursor there.
+// A batch may be cut before any of its records: Commit moves the cursor there.
 func TestCutShort(t *testing.T) {
 	scriptedTest(t, func(t *testing.T, srv *scripted) {
 		c := srv.dial(dictwire.Dialer{})

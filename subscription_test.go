@@ -18,8 +18,7 @@ import (
 	"github.com/dictwire/dictwire/store/memory"
 )
 
-// reading returns a client of a server that holds records 1 to count of topic
-// orders.
+// reading returns a client of a server that has records 1 to count of topic orders.
 func reading(t *testing.T, count int) *dictwire.Client {
 	t.Helper()
 	c, err := dictwire.Dialer{Codec: json.Codec{}}.Dial(t.Context(), start(t, &dictwire.Server{Store: memory.New(nil)}))
@@ -38,7 +37,7 @@ func reading(t *testing.T, count int) *dictwire.Client {
 	return c
 }
 
-// A loop may be left, what it was given committed, and another one goes on.
+// A loop can be left, its records committed, and another loop continues.
 func TestSubscriptionLeft(t *testing.T) {
 	c := reading(t, 6)
 	sub := c.Subscription(dictwire.SubscribeRequest{Topics: []string{"orders"}, Cursor: "billing"})
@@ -73,8 +72,8 @@ func TestSubscriptionLeft(t *testing.T) {
 	}
 }
 
-// A record's positions are those that a reader may begin at, whatever was left
-// out before it.
+// A record's positions are ones from which a reader can start, whatever was filtered out
+// before it.
 func TestSubscriptionPositions(t *testing.T) {
 	c := reading(t, 9)
 	even := func(r *dictwire.Received) bool { return r.Number%2 == 0 }
@@ -90,7 +89,7 @@ func TestSubscriptionPositions(t *testing.T) {
 			t.Errorf("record %d is %s, want %s", r.Number, r.Bytes, want)
 		}
 		for from, want := range map[string]uint64{r.Position(): r.Number, r.Next(): r.Number + 1} {
-			// What is left out after the last record of a block is passed with it.
+			// Records that were filtered out at the end of a block are passed with it.
 			got := firstFrom(t, c, from)
 			if want%2 == 1 && got == want+1 {
 				continue
@@ -104,7 +103,7 @@ func TestSubscriptionPositions(t *testing.T) {
 		t.Errorf("got %q, want %q", seen, want)
 	}
 
-	// A loop that is left among filtered records goes on after what it was given.
+	// A loop that is left among filtered records continues after the last one that it got.
 	sub = c.Subscription(dictwire.SubscribeRequest{Topics: []string{"orders"}, Filter: even})
 	defer sub.Close()
 	for range sub.Records(t.Context()) {
@@ -136,7 +135,7 @@ func firstFrom(t *testing.T, c *dictwire.Client, from string) uint64 {
 	return 0
 }
 
-// What a batch holds stays, unless reuse is asked for.
+// The contents of a batch stay valid, unless reuse is requested.
 func TestSubscriptionKeeps(t *testing.T) {
 	c := reading(t, 0)
 	const batches = 20
@@ -167,7 +166,7 @@ func TestSubscriptionKeeps(t *testing.T) {
 	}
 }
 
-// A record that the reader can't use is kept in _rejected, once.
+// A record that the reader can't use is stored in _rejected, once.
 func TestSubscriptionReject(t *testing.T) {
 	c := reading(t, 2)
 	sub := c.Subscription(dictwire.SubscribeRequest{Topics: []string{"orders"}})
@@ -203,7 +202,7 @@ func TestSubscriptionReject(t *testing.T) {
 	}
 }
 
-// A subscription that is closed ends its loops and commits.
+// Closing a subscription ends its loops and commits.
 func TestSubscriptionClose(t *testing.T) {
 	c := reading(t, 1)
 	sub := c.Subscription(dictwire.SubscribeRequest{Topics: []string{"orders"}, Cursor: "billing", Follow: true})
@@ -225,8 +224,8 @@ func TestSubscriptionClose(t *testing.T) {
 	}
 }
 
-// A commit on a connection that has died without a word, after the last record, is
-// sent again on another one.
+// If a connection dies silently after the last record, a commit on it is repeated on
+// another one.
 func TestCommitOnDeadConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := dictwiretest.NewServer(t, nil)
@@ -242,7 +241,7 @@ func TestCommitOnDeadConnection(t *testing.T) {
 			}
 			next = r.Next()
 		}
-		time.Sleep(time.Hour) // there is nothing to be heard meanwhile
+		time.Sleep(time.Hour) // nothing arrives meanwhile
 		srv.Swallow()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
@@ -252,8 +251,7 @@ func TestCommitOnDeadConnection(t *testing.T) {
 	})
 }
 
-// A rejection that waits for its server ends with the subscription, and with the
-// client.
+// A rejection that waits for its server ends with the subscription, and with the client.
 func TestRejectCloses(t *testing.T) {
 	for name, test := range map[string]struct {
 		end  func(*dictwire.Client, *dictwire.Subscription) error
@@ -301,8 +299,8 @@ func TestRejectCloses(t *testing.T) {
 	}
 }
 
-// Event times stay with their records when a filter, or a loop that was left, takes out
-// the first ones of a batch.
+// Event times stay with their records when a filter, or a loop that was left, removes the
+// first ones of a batch.
 func TestEventTimesFiltered(t *testing.T) {
 	st := memory.New(nil)
 	b := &store.Block{Topic: "orders", Codec: "json"}

@@ -22,7 +22,7 @@ import (
 	"github.com/dictwire/dictwire/internal/testlog"
 )
 
-// A pipeListener is a listener in memory, for tests in which time is synctest's.
+// A pipeListener is an in-memory listener for tests in synctest's time.
 type pipeListener struct {
 	conns  chan net.Conn
 	closed chan struct{}
@@ -58,7 +58,7 @@ func (l *pipeListener) dial() net.Conn {
 	return client
 }
 
-// inBubble runs a test against a server whose clock is synctest's.
+// inBubble runs a test against a server in a synctest bubble.
 func inBubble(t *testing.T, srv *dictwire.Server, test func(t *testing.T, l *pipeListener)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -100,8 +100,7 @@ func TestTimeouts(t *testing.T) {
 	}
 }
 
-// A record that trickles in is cut off at its deadline, however often a byte
-// comes.
+// A record that trickles in is cut off at its deadline, however often a byte arrives.
 func TestTrickle(t *testing.T) {
 	inBubble(t, &dictwire.Server{RecordTimeout: 20 * time.Second}, func(t *testing.T, l *pipeListener) {
 		c := l.dial()
@@ -208,7 +207,7 @@ func TestShutdown(t *testing.T) {
 	})
 }
 
-// Shutdown gives up when its context ends; Close then ends all.
+// Shutdown gives up when its context ends; Close then ends everything.
 func TestShutdownGivesUp(t *testing.T) {
 	srv := new(dictwire.Server)
 	inBubble(t, srv, func(t *testing.T, l *pipeListener) {
@@ -251,7 +250,7 @@ func TestServeOnce(t *testing.T) {
 	})
 }
 
-// One that serves once may wait for months, while probes come and go: it keeps none of them.
+// A server with Once may wait for months while probes come and go: it keeps none of them.
 func TestServeOnceKeepsNoProbes(t *testing.T) {
 	srv := new(dictwire.Server)
 	l := newPipeListener()
@@ -277,8 +276,8 @@ func TestServeOnceKeepsNoProbes(t *testing.T) {
 	<-done
 }
 
-// An idle connection costs a small goroutine and holds no buffer. What is
-// measured includes the client's end.
+// An idle connection uses a small goroutine and no buffer. The measurement includes the
+// client.
 func TestIdleConnection(t *testing.T) {
 	const conns, most = 2000, 16 << 10 // 8 KiB without the race detector
 	inBubble(t, new(dictwire.Server), func(t *testing.T, l *pipeListener) {
@@ -305,8 +304,8 @@ func TestIdleConnection(t *testing.T) {
 	})
 }
 
-// A listener that can't accept for now is tried again, which is logged now and then;
-// one that broke ends Serve.
+// A listener that temporarily can't accept is tried again, which is logged now and then;
+// one that is broken ends Serve.
 func TestAcceptErrors(t *testing.T) {
 	var log testlog.Buffer
 	srv := &dictwire.Server{Logger: log.Logger(), MaxConns: -1}
@@ -342,7 +341,7 @@ func TestAcceptErrors(t *testing.T) {
 	}
 }
 
-// A brokenListener fails as it is told; nil accepts a connection.
+// A brokenListener returns the given errors; nil accepts a connection.
 type brokenListener struct {
 	*pipeListener
 	errs []error
@@ -357,7 +356,8 @@ func (l *brokenListener) Accept() (net.Conn, error) {
 	return l.pipeListener.Accept()
 }
 
-// A client that asks who is there has not used up the one connection that it gets.
+// A client that has only greeted does not use up the only connection of an
+// endpoint with Once.
 func TestServeOnceGreeted(t *testing.T) {
 	for name, use := range map[string]func(*dictwire.Client) error{
 		"sends": func(c *dictwire.Client) error {

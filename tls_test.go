@@ -28,7 +28,7 @@ import (
 	"github.com/dictwire/dictwire/store/memory"
 )
 
-// A pki is a root and what comes from it, in files.
+// A pki is a root and the certificates that it has signed, in files.
 type pki struct {
 	t   testing.TB
 	dir string
@@ -59,7 +59,7 @@ func (p *pki) issue(name string, r devca.Request) {
 	}
 }
 
-// server returns the server's side of TLS, which asks clients who they are.
+// server returns the server's TLS config, which requests client certificates.
 func (p *pki) server() *tls.Config {
 	p.t.Helper()
 	s, err := auth.OpenTLS(auth.TLSFiles{Cert: p.file("server"), Key: p.file("server-key"), ClientCA: p.file("ca")}, &auth.Options{Every: -1})
@@ -69,7 +69,7 @@ func (p *pki) server() *tls.Config {
 	return s.Config()
 }
 
-// client returns the client's side, with a certificate where it has a name.
+// client returns the client's TLS config, with a certificate if it has a name.
 func (p *pki) client(name string) *tls.Config {
 	p.t.Helper()
 	roots, err := auth.ReadRoots(p.file("ca"))
@@ -87,7 +87,7 @@ func (p *pki) client(name string) *tls.Config {
 	return c
 }
 
-// whoSpeaks gives a principal to who has a certificate, and to who has not.
+// whoSpeaks gives principals to peers with and without certificates.
 func whoSpeaks(_ context.Context, c access.Credentials) (access.Grant, error) {
 	switch {
 	case c.TLS == nil:
@@ -99,8 +99,7 @@ func whoSpeaks(_ context.Context, c access.Credentials) (access.Grant, error) {
 	}
 }
 
-// What is sent over TLS, in any dialect and by programs that are not ours, arrives as
-// without, on the same port.
+// Over TLS, every dialect works as without, for stock programs as well, on the same port.
 func TestTLS(t *testing.T) {
 	p, st := newPKI(t), memory.New(nil)
 	var log testlog.Buffer
@@ -132,7 +131,7 @@ func TestTLS(t *testing.T) {
 		}
 		return string(out)
 	}
-	// A bare sequence by openssl, in both versions.
+	// A bare sequence by openssl, in both versions of TLS.
 	for i, version := range []string{"-tls1_2", "-tls1_3"} {
 		out := run(fmt.Sprintf(`{"by":"openssl","n":%d}`+"\n", i), "openssl", "s_client", "-quiet", "-no_ign_eof", "-verify_return_error", version,
 			"-CAfile", ca, "-connect", addr)
@@ -140,7 +139,7 @@ func TestTLS(t *testing.T) {
 			t.Errorf("openssl %s: %s", version, out)
 		}
 	}
-	// By Python, which never says that it ends: bare, and a native session.
+	// From Python, which never sends close_notify: bare, and a native session.
 	run("", "/usr/bin/python3", "-c", `
 import json, pickle, socket, ssl, sys
 context = ssl.create_default_context(cafile=sys.argv[1])
@@ -179,13 +178,13 @@ with connect() as s:
 	if err := srv.Shutdown(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if text := log.String(); text != "" { // who ends TLS without a word ends as others do
+	if text := log.String(); text != "" { // peers that end TLS without close_notify are treated like others
 		t.Errorf("logged:\n%s", text)
 	}
 }
 
-// Who is not who an endpoint wants gets nothing in, and what he sees is an alert, or in
-// plain text the code plaintext; the server goes on.
+// A peer that an endpoint does not accept stores nothing. It gets an alert, or the code
+// plaintext in plain text, and the server continues.
 func TestTLSRefused(t *testing.T) {
 	p, other, st := newPKI(t), newPKI(t), memory.New(nil)
 	p.issue("old", devca.Request{Names: []string{"till"}, Client: true, Until: time.Now().Add(-time.Minute)})
@@ -211,7 +210,7 @@ func TestTLSRefused(t *testing.T) {
 		config := p.client("")
 		test.change(config)
 		c, err := tls.Dial("tcp", addr, config)
-		if err == nil { // in TLS 1.3 a client is told of its certificate when it reads
+		if err == nil { // in TLS 1.3, a client learns about its certificate only when it reads
 			_ = c.SetDeadline(time.Now().Add(20 * time.Second))
 			_, _ = io.WriteString(c, `{"by":"`+name+`"}`)
 			_ = c.CloseWrite()
@@ -244,7 +243,7 @@ func TestTLSRefused(t *testing.T) {
 	}
 	wantStored(t, st, "default")
 	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(log.String(), "unsupported application protocols"); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) { // a client may see the alert before the log has it
+		if time.Now().After(deadline) { // a client may see the alert before it is logged
 			t.Fatalf("no word of handshakes that failed:\n%s", log.String())
 		}
 	}
@@ -256,7 +255,7 @@ func TestTLSRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = c.Close()
-	// Our client says what is wrong.
+	// Our client reports what is wrong.
 	for addr, want := range map[string]string{addr: "wants TLS", "tls://" + addr: "TLS: tls: failed to verify certificate"} {
 		if _, err := dictwire.Dial(t.Context(), addr); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("Dial(%s) = %v, want %q", addr, err, want)
@@ -268,7 +267,7 @@ func TestTLSRefused(t *testing.T) {
 	}
 }
 
-// overMemory serves TLS on a network in memory, for what one host does there.
+// overMemory serves TLS on an in-memory network, for tests of what one host does there.
 func overMemory(t *testing.T, srv *dictwire.Server, do func(t *testing.T, h *memnet.Host, p *pki)) {
 	p := newPKI(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -280,7 +279,7 @@ func overMemory(t *testing.T, srv *dictwire.Server, do func(t *testing.T, h *mem
 	})
 }
 
-// A handshake that does not end is ended, at any byte, and when the server drains.
+// A handshake that stops at any byte is ended, and so is one during a drain.
 func TestSlowHandshake(t *testing.T) {
 	overMemory(t, &dictwire.Server{}, func(t *testing.T, h *memnet.Host, _ *pki) {
 		for _, sent := range []string{"\x16", "\x16\x03", "\x16\x03\x01\x02\x00", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"} {
@@ -313,7 +312,7 @@ func TestSlowHandshake(t *testing.T) {
 	})
 }
 
-// Handshakes take memory, and those that come to no end give it up when others wait.
+// Handshakes use memory, and incomplete ones give it up when others wait.
 func TestHandshakesPressed(t *testing.T) {
 	overMemory(t, &dictwire.Server{MaxMemory: 2 << 20}, func(t *testing.T, h *memnet.Host, _ *pki) {
 		var stuck sync.WaitGroup
@@ -354,8 +353,8 @@ func TestHandshakesPressed(t *testing.T) {
 	})
 }
 
-// Certificates that are renewed are shown to who comes next, and cut nobody off; those
-// that are broken change nothing.
+// New connections see renewed certificates, and existing ones continue. Broken certificates
+// change nothing.
 func TestTLSReload(t *testing.T) {
 	p := newPKI(t)
 	var log bytes.Buffer
@@ -403,7 +402,7 @@ func TestTLSReload(t *testing.T) {
 	}
 }
 
-// A reader that takes its time is not cut off earlier than without TLS.
+// A slow reader is not cut off earlier than without TLS.
 func TestTLSSlowReader(t *testing.T) {
 	const blocks, size = 4, 300_000
 	overMemory(t, &dictwire.Server{Store: records(t, blocks, size)}, func(t *testing.T, h *memnet.Host, _ *pki) {
@@ -430,7 +429,7 @@ func TestTLSSlowReader(t *testing.T) {
 	})
 }
 
-// Who asks within TLS for another handshake gets none, and the server goes on.
+// A renegotiation within TLS is refused, and the server continues.
 func TestTLSRenegotiation(t *testing.T) {
 	p, st := newPKI(t), memory.New(nil)
 	addr := servertest.StartAt(t, &dictwire.Server{Store: st}, dictwire.Endpoint{TLS: p.server()})
@@ -450,9 +449,9 @@ func TestTLSRenegotiation(t *testing.T) {
 	}
 }
 
-// Thousands of connections of one host that speak TLS get no more places than one host may
-// have, whether they greet, keep silent or stop within the handshake. Another host's
-// handshakes and records wait for none of them.
+// Thousands of TLS connections from one host get no more slots than one host may have,
+// whether they send a greeting, stay silent or stop during the handshake. Handshakes and
+// records of another host wait for none of them.
 func TestTLSConnectionsOfOneHost(t *testing.T) {
 	const places, crowd = 50, 5000
 	const unavailable = "\x15\x03\x01\x00\x02\x02\x50" // an alert
@@ -483,7 +482,7 @@ func TestTLSConnectionsOfOneHost(t *testing.T) {
 			case i < places && i%3 == 1:
 				talkTo(t, within(c), `{"dictwire":1}`).until(`"ack":0`)
 			case i < places: // silent
-			default: // told without a handshake
+			default: // refused without a handshake
 				if told, _ := io.ReadAll(c); string(told) != unavailable {
 					t.Fatalf("connection %d is told %q", i+1, told)
 				}
@@ -492,7 +491,7 @@ func TestTLSConnectionsOfOneHost(t *testing.T) {
 		for _, c := range append(held, honest.c) {
 			_ = c.Close()
 		}
-		near, far := net.Pipe() // what TLS makes of it
+		near, far := net.Pipe() // for the output of TLS
 		go func() {
 			_, _ = far.Read(make([]byte, 1<<14))
 			_, _ = io.WriteString(far, unavailable)
