@@ -17,14 +17,14 @@ import (
 	"github.com/dictwire/dictwire/store/log"
 )
 
-// What a server may take beside what it has at rest: its Server.MaxMemory, and
-// what the engine keeps in memory before it writes it to its tables.
+// The memory that a server may use beyond what it has at rest: its Server.MaxMemory, and
+// what the engine buffers before it writes tables.
 const (
 	maxMemory = 16 << 20
 	bound     = maxMemory + 4*8<<20
 )
 
-// bounded serves, in real time, on a disk whose syncs take as long as is said.
+// bounded runs a server, in real time, on a disk with the given sync time.
 func bounded(t *testing.T, sync time.Duration) *memnet.Host {
 	s, err := log.Open(t.Context(), t.TempDir(), &log.Options{FS: slowDisk{vfs.Default, sync}, Reserve: -1})
 	if err != nil {
@@ -51,7 +51,7 @@ func bounded(t *testing.T, sync time.Duration) *memnet.Host {
 	return n.Host("client")
 }
 
-// A slowDisk takes a certain time to sync, whatever else the machine does.
+// A slowDisk takes a fixed time to sync, whatever else the machine does.
 type slowDisk struct {
 	vfs.FS
 	takes time.Duration
@@ -78,17 +78,16 @@ func (f slowFile) Sync() error                { time.Sleep(f.takes); return nil 
 func (f slowFile) SyncData() error            { return f.Sync() }
 func (f slowFile) SyncTo(int64) (bool, error) { return true, f.Sync() }
 
-// inUse returns how much memory is in use.
+// inUse returns the memory in use.
 func inUse() int64 {
 	runtime.GC()
-	runtime.GC() // what pools hold survives the first
+	runtime.GC() // the contents of pools survive the first run
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapInuse + m.StackInuse)
 }
 
-// holds fails where f takes more memory than the bound, beside what is in use
-// before.
+// holds fails if f takes more memory than the bound, beyond what was in use before.
 func holds(t *testing.T, bound int64, f func()) {
 	t.Helper()
 	before, most := inUse(), int64(0)
@@ -111,8 +110,7 @@ func holds(t *testing.T, bound int64, f func()) {
 	}
 }
 
-// wait returns how long a producer waits for the acknowledgement of one record,
-// as a rule.
+// wait returns how long a producer usually waits for the acknowledgement of one record.
 func wait(t *testing.T, h *memnet.Host, name string) time.Duration {
 	t.Helper()
 	c, end, err := begin(context.Background(), h, server, fmt.Sprintf(`{"dictwire":1,"topic":"orders","producer":%q}`, name))
@@ -139,8 +137,8 @@ func wait(t *testing.T, h *memnet.Host, name string) time.Duration {
 	return waits[len(waits)/2]
 }
 
-// slowed fails where a producer waits for much longer than before. Machines
-// differ, and have other work.
+// slowed fails if a producer waits for much longer than before. Machines differ, and have
+// other work.
 func slowed(t *testing.T, before, with time.Duration) {
 	t.Helper()
 	t.Logf("a producer waits %v, and %v without", with, before)
@@ -161,7 +159,7 @@ func connect(t *testing.T, h *memnet.Host, greeting string) *talk {
 
 var batch = bytes.Repeat([]byte(fmt.Sprintf("{\"name\":\"Alice\",\"x\":%q}\n", bytes.Repeat([]byte("x"), 100))), 500)
 
-// A reader that never reads takes no memory and slows nobody.
+// A reader that never reads uses no memory and slows nobody down.
 func TestReaderThatNeverReads(t *testing.T) {
 	h := bounded(t, 0)
 	before := wait(t, h, "before")
@@ -200,7 +198,7 @@ func TestDiskThatIsSlow(t *testing.T) {
 	})
 }
 
-// Readers that wait for records of others take little memory and slow nobody.
+// Readers that wait for records of others use little memory and slow nobody down.
 func TestIdleReaders(t *testing.T) {
 	const readers, each = 2000, 64 << 10
 	h := bounded(t, 0)

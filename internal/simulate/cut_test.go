@@ -11,13 +11,13 @@ import (
 	"github.com/dictwire/dictwire/internal/memnet"
 )
 
-// TestCuts breaks the first connection of a writer, and of a reader, behind each
-// of its bytes in both directions, or swallows what follows.
+// TestCuts breaks the first connection of a writer and of a reader after each of its bytes,
+// in both directions, or drops the rest.
 func TestCuts(t *testing.T) {
 	for name, add := range map[string]func(w *world, name string) *actor{
 		"writer": func(w *world, name string) *actor {
 			a := w.addProducer(name, traits{window: 4, size: 10, bad: 3}, 6)
-			a.producer.seed = 7 // they all send the same
+			a.producer.seed = 7 // so that all of them send the same
 			return a
 		},
 		"reader": func(w *world, _ string) *actor {

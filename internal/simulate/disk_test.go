@@ -11,14 +11,14 @@ import (
 	"github.com/dictwire/dictwire/internal/crashfs"
 )
 
-// A disk is a file system in memory. It forgets what was not synced when power
-// fails, runs full and breaks.
+// A disk is an in-memory file system. It forgets what was not synced when power fails,
+// fills up and breaks.
 type disk struct {
 	*crashfs.FS
 
-	full    atomic.Bool // no room is left beside the reserve
+	full    atomic.Bool // no room except the reserve
 	broken  atomic.Bool // writes and syncs fail
-	syncs   atomic.Bool // false: syncs are done, and keep nothing
+	syncs   atomic.Bool // false: syncs succeed, and keep nothing
 	pending atomic.Int64
 	alarm   struct {
 		sync.Mutex
@@ -34,7 +34,7 @@ func diskOf(fs *crashfs.FS) *disk {
 	return d
 }
 
-// after calls f at the n-th write or sync from now, in its course.
+// after calls f during the n-th write or sync from now.
 func (d *disk) after(n int64, f func()) {
 	d.alarm.Lock()
 	d.alarm.f = f
@@ -56,13 +56,13 @@ func (d *disk) tick() {
 	}
 }
 
-// left returns what is on the disk after the process died, or after a power
-// failure, of which rng decides how much of what was not synced is there.
+// left returns the contents of the disk after the process died, or after a power failure,
+// in which case rng decides how much unsynced data is there.
 func (d *disk) left(power bool, rng *rand.Rand) *disk {
 	return diskOf(d.Crash(power, rng))
 }
 
-// reserve is what the stores of a simulation leave free.
+// reserve is the space that the stores of a simulation leave free.
 const reserve = 1 << 20
 
 func (d *disk) GetDiskUsage(string) (vfs.DiskUsage, error) {
@@ -92,10 +92,10 @@ func (d *disk) wrap(f vfs.File, err error) (vfs.File, error) {
 	return &file{f, d}, nil
 }
 
-// Unwrap returns the file system within.
+// Unwrap returns the underlying file system.
 func (d *disk) Unwrap() vfs.FS { return d.FS }
 
-// A file is one that was opened for writing.
+// A file is a file that was opened for writing.
 type file struct {
 	vfs.File
 	d *disk

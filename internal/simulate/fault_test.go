@@ -13,8 +13,7 @@ import (
 	"github.com/dictwire/dictwire/internal/memnet"
 )
 
-// inWorld runs a test in a world whose machine serves, and in which nothing
-// happens of itself.
+// inWorld runs a test in a world with a running server, in which nothing happens by itself.
 func inWorld(t *testing.T, test func(t *testing.T, w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -31,7 +30,7 @@ func inWorld(t *testing.T, test func(t *testing.T, w *world)) {
 	})
 }
 
-// A chat is a session that a test leads by hand.
+// A chat is a session that a test controls.
 type chat struct {
 	*talk
 	t *testing.T
@@ -54,8 +53,7 @@ func (c *chat) say(lines ...string) {
 	}
 }
 
-// hears fails where the server says something else. What it wants is in the form
-// of said.
+// hears fails if the server says something else. The expected message has the form of said.
 func (c *chat) hears(want ...string) {
 	c.t.Helper()
 	for _, want := range want {
@@ -66,7 +64,7 @@ func (c *chat) hears(want ...string) {
 	}
 }
 
-// said is what a message says, in short.
+// said returns a short form of a message.
 func said(m *message, err error) string {
 	var refused *refusal
 	switch {
@@ -94,7 +92,7 @@ func greeting(attempt, acked int) string {
 	return fmt.Sprintf(`{"dictwire":1,"topic":"orders","producer":"p","attempt":%d,"acked":%d}`, attempt, acked)
 }
 
-// A greeting that comes late, behind one with a higher attempt, fences nobody.
+// A late greeting, after one with a higher attempt, fences nobody.
 func TestLateGreeting(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.net.SetLink(func(_, _ string) memnet.Link { return memnet.Link{Up: memnet.Direction{Latency: 3 * time.Second}} })
@@ -109,8 +107,8 @@ func TestLateGreeting(t *testing.T) {
 	})
 }
 
-// Of two sessions of one producer the newest connection wins among equals, and
-// the other one is told.
+// Of two sessions of one producer with equal attempts, the newer connection wins, and the
+// other one is told.
 func TestTwoSessions(t *testing.T) {
 	for _, attempts := range [][2]int{{1, 2}, {7, 7}} {
 		inWorld(t, func(t *testing.T, w *world) {
@@ -127,8 +125,8 @@ func TestTwoSessions(t *testing.T) {
 	}
 }
 
-// A session takes over while the other one's records are being synced: it is
-// told of them, and they are stored once.
+// A session takes over while the other one's records are being synced: it is told about
+// them, and they are stored once.
 func TestFencedInFlight(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		a := w.greet(t, "a", greeting(1, 0))
@@ -158,8 +156,7 @@ func TestFencedInFlight(t *testing.T) {
 	})
 }
 
-// A store that has less than it promised says so, and goes on when it is told
-// to.
+// A store that has less than it promised says so, and continues when told to.
 func TestLost(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		m := w.machine
@@ -194,8 +191,7 @@ func TestLost(t *testing.T) {
 	})
 }
 
-// A store in whose place another one stands shows that by the sum of the record
-// before the next.
+// If a store was replaced, the sum of the record before the next one shows it.
 func TestReplaced(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.machine.die(w.machine.run, true)
@@ -211,7 +207,7 @@ func TestReplaced(t *testing.T) {
 	})
 }
 
-// Records that are none cost their session, and nothing else.
+// Invalid records end their session, and affect nothing else.
 func TestPoison(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		a := w.greet(t, "a", greeting(1, 0))
@@ -233,8 +229,8 @@ func TestPoison(t *testing.T) {
 	})
 }
 
-// Where the disk is full nothing is acknowledged, reads go on, and writing does
-// when there is room.
+// While the disk is full, nothing is acknowledged, and reads continue. Writing resumes when
+// there is room.
 func TestDiskFull(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		a := w.greet(t, "a", greeting(1, 0))
@@ -260,8 +256,8 @@ func TestDiskFull(t *testing.T) {
 	})
 }
 
-// Where the disk fails nothing is acknowledged any more, and reads go on as long
-// as the process does.
+// After the disk has failed, nothing is acknowledged, and reads continue as long as the
+// process runs.
 func TestDiskFails(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.machine.undying = true
@@ -279,7 +275,7 @@ func TestDiskFails(t *testing.T) {
 	})
 }
 
-// reads reads all, and wants n records.
+// reads reads everything, and expects n records.
 func reads(t *testing.T, w *world, n int) {
 	t.Helper()
 	r := w.greet(t, "r", `{"dictwire":1,"subscribe":"orders"}`)

@@ -16,8 +16,7 @@ import (
 	"github.com/dictwire/dictwire/store/log"
 )
 
-// A ledger is what was sent, what was promised and what was told, and the trace
-// of it all.
+// A ledger records what was sent, promised and told, and has the trace of everything.
 type ledger struct {
 	began time.Time
 
@@ -25,35 +24,35 @@ type ledger struct {
 	lines   []string
 	books   []*book
 	lives   int       // how often the store was rolled back, wiped or replaced
-	harmed  time.Time // when that was last
-	foreign bool      // it was replaced by another's
+	harmed  time.Time // the last time that happened
+	foreign bool      // it was replaced by another store
 	broken  error     // the first invariant that broke
 }
 
 func newLedger() *ledger { return &ledger{began: time.Now()} }
 
-// A book is one log of a producer: what is bound to its numbers, and what became
-// of them as its writer was told. Its fields are guarded by the ledger's mutex.
+// A book is one log of a producer: the records of its numbers, and their outcomes as the
+// writer was told. Its fields are guarded by the ledger's mutex.
 type book struct {
 	principal, topic, producer string
-	writer                     string // the writer's name: two of one producer are twins
+	writer                     string // the writer's name: two with one producer are twins
 
 	sent     map[uint64]record
-	acked    uint64            // the highest number that the writer took for settled
+	acked    uint64            // the highest number that the writer considered settled
 	rejected map[uint64]string // codes
-	lost     []span            // what the writer was told to be lost
+	lost     []span            // what the writer was told was lost
 	stopped  error             // why the writer gave up
 }
 
-// A record is what a number is bound to.
+// A record is what a number stands for.
 type record struct {
 	bytes []byte
-	code  string // why it must be rejected; "" where it must be stored
-	whole bool   // it is one dictionary
+	code  string // why it must be rejected; "" if it must be stored
+	whole bool   // it is a complete dictionary
 }
 
-// is reports whether that is how the store has the record: where it is no
-// dictionary, what had come of it when that was found.
+// is reports whether the store has the record as it should: for an invalid one, the part
+// that had arrived when that was found.
 func (r *record) is(data []byte) bool {
 	if r.whole {
 		return bytes.Equal(r.bytes, data)
@@ -61,7 +60,7 @@ func (r *record) is(data []byte) bool {
 	return len(data) > 0 && bytes.HasPrefix(append(bytes.Clone(r.bytes), '\n'), data)
 }
 
-// A span is numbers from one on, below another.
+// A span is the numbers from the first to before the second.
 type span struct{ from, to uint64 }
 
 func (l *ledger) open(principal, topic, producer, writer string) *book {
@@ -83,7 +82,7 @@ func (l *ledger) sayLocked(who, format string, a ...any) {
 	l.lines = append(l.lines, fmt.Sprintf("%9.3fs %-10s %s", time.Since(l.began).Seconds(), who, fmt.Sprintf(format, a...)))
 }
 
-// fail notes that an invariant broke.
+// fail records that an invariant broke.
 func (l *ledger) fail(who, format string, a ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -99,7 +98,7 @@ func (l *ledger) verdict() error {
 	return l.broken
 }
 
-// trace returns the last lines of what happened.
+// trace returns the last lines of the trace.
 func (l *ledger) trace() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -116,10 +115,10 @@ func (l *ledger) do(f func()) {
 	f()
 }
 
-// A stored record is one that the store holds, or held until it was trimmed.
+// A stored record is in the store, or was until it was trimmed.
 type stored struct {
 	at        store.Position
-	key       string // the topic where it lies, and its bytes there: what a reader gets
+	key       string // its topic and its bytes there: what a reader gets
 	principal string
 	topic     string // of the producer
 	producer  string
@@ -130,7 +129,7 @@ type stored struct {
 	gone      time.Time // when it was trimmed
 }
 
-// contents reads all there is in a store.
+// contents reads everything in a store.
 func contents(ctx context.Context, s store.Log, topics ...string) (all []stored, err error) {
 	for b, err := range s.Read(ctx, store.Position{}, store.ReadOptions{Topics: topics}) {
 		if err != nil {
@@ -181,8 +180,8 @@ func (r *stored) open() error {
 	return nil
 }
 
-// inventory is what a store has, whose files must be whole, and what it had and
-// was told to delete, in the order of the positions.
+// inventory returns everything that a store has or had before it was trimmed, in order of
+// position. The store's files must be undamaged.
 func inventory(ctx context.Context, s *log.Store, trimmed []stored) ([]stored, error) {
 	var damage error
 	if _, err := s.Check(ctx, func(d *store.DamageError) { damage = d }); err != nil || damage != nil {
@@ -192,12 +191,12 @@ func inventory(ctx context.Context, s *log.Store, trimmed []stored) ([]stored, e
 	if err != nil {
 		return nil, err
 	}
-	all = append(all, trimmed...) // what was not trimmed after all comes first
+	all = append(all, trimmed...) // records that were not trimmed after all come first
 	slices.SortStableFunc(all, func(a, b stored) int { return a.at.Compare(b.at) })
 	return slices.CompactFunc(all, func(a, b stored) bool { return a.at.Compare(b.at) == 0 }), nil
 }
 
-// audit holds an inventory against all that was sent and promised.
+// audit compares an inventory with everything that was sent and promised.
 func (l *ledger) audit(all []stored) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -229,7 +228,7 @@ func (l *ledger) audit(all []stored) error {
 	}
 	for _, b := range l.books {
 		if b.stopped != nil && l.lives > 0 {
-			continue // it was told that the store has not what it had
+			continue // it was told that the store has lost something
 		}
 		for n := uint64(1); n <= b.acked; n++ {
 			sent, bound := b.sent[n]
@@ -252,8 +251,8 @@ func (b *book) has(r stored) bool {
 	return ok && b.principal == r.principal && b.topic == r.topic && b.producer == r.producer && sent.code == r.code && sent.is(r.bytes)
 }
 
-// wasLost reports whether a writer of the producer was told that number n is lost,
-// and went on: a loss is accepted for all that use the name.
+// wasLost reports whether a writer of the producer was told that number n is lost, and
+// continued: accepting a loss applies to all that use the name.
 func (l *ledger) wasLost(b *book, n uint64) bool {
 	return slices.ContainsFunc(l.books, func(other *book) bool {
 		return other.principal == b.principal && other.topic == b.topic && other.producer == b.producer && other.wasLost(n)

@@ -23,24 +23,24 @@ import (
 	"github.com/dictwire/dictwire/store/log"
 )
 
-// A machine runs a server on a disk, under one name on the network. It can die
-// and start again.
+// A machine runs a server on a disk, with one name on the network. It can die and be
+// restarted.
 type machine struct {
 	ledger     *ledger
 	net        *memnet.Network
 	name       string
 	durability store.Durability
-	unready    atomic.Bool // the handler can't judge records
-	undying    bool        // it stays when its store can't go on
-	upstream   string      // where it passes on what it stores; "" where it does not
+	unready    atomic.Bool // the handler is unavailable
+	undying    bool        // it keeps running when its store has failed
+	upstream   string      // where it relays its records; "" for nowhere
 
 	mu      sync.Mutex
 	rng     *rand.Rand // guarded by mu
 	disk    *disk
 	run     *running
 	trimmed []stored
-	copied  bool           // the disk is a backup that was not started yet
-	ghosts  sync.WaitGroup // those who have died and do not know
+	copied  bool           // the disk is a backup that has not been started yet
+	ghosts  sync.WaitGroup // processes that have died and do not know it
 }
 
 // A running machine is a process, and what it has open.
@@ -49,10 +49,10 @@ type running struct {
 	disk   *disk
 	store  *log.Store
 	server *dictwire.Server
-	relay  *relay.Relay       // nil where nothing is passed on
+	relay  *relay.Relay       // nil without a relay
 	cancel context.CancelFunc // ends the relay
-	passed chan struct{}      // closed when it has ended
-	died   chan struct{}      // closed when it has
+	passed chan struct{}      // closed when the relay has ended
+	died   chan struct{}      // closed when the process has died
 	dead   bool               // guarded by machine.mu
 }
 
@@ -60,7 +60,7 @@ func newMachine(l *ledger, n *memnet.Network, name string, rng *rand.Rand) *mach
 	return &machine{ledger: l, net: n, name: name, rng: rng, disk: newDisk(), durability: store.Fsync}
 }
 
-// options are those of all stores of a simulation.
+// options returns the options of all stores in a simulation.
 func (m *machine) options(r *running) *log.Options {
 	return &log.Options{
 		FS: r.disk, Durability: m.durability, Reserve: reserve, KeepEvery: -1, Restored: m.copied,
@@ -73,7 +73,7 @@ func (m *machine) options(r *running) *log.Options {
 	}
 }
 
-// start opens the store and serves. A machine whose disk fails may die of it.
+// start opens the store and runs the server. A machine whose disk fails may die of it.
 func (m *machine) start(ctx context.Context) error {
 	m.mu.Lock()
 	r := &running{host: m.net.Host(m.name), disk: m.disk, died: make(chan struct{})}
@@ -98,12 +98,12 @@ func (m *machine) start(ctx context.Context) error {
 	return nil
 }
 
-// authorize takes everyone's token for his name.
+// authorize takes a token as the name of its principal.
 func authorize(_ context.Context, c access.Credentials) (access.Grant, error) {
 	return access.Grant{Principal: c.Token}, nil
 }
 
-// pass passes on what is stored.
+// pass relays stored records.
 func (m *machine) pass(ctx context.Context, r *running) {
 	ctx, r.cancel = context.WithCancel(ctx)
 	r.passed = make(chan struct{})
@@ -117,8 +117,8 @@ func (m *machine) pass(ctx context.Context, r *running) {
 	})
 }
 
-// Handle takes the log of the relay, which tells by an error alone that a topic
-// can't go on. See [slog.Handler].
+// Handle receives the log of the relay, which reports only by an error that a topic can't
+// continue. See [slog.Handler].
 func (m *machine) Handle(_ context.Context, r slog.Record) error {
 	text := r.Message
 	r.Attrs(func(a slog.Attr) bool {
@@ -138,7 +138,7 @@ func (m *machine) Enabled(context.Context, slog.Level) bool { return true }
 func (m *machine) WithAttrs([]slog.Attr) slog.Handler       { return m }
 func (m *machine) WithGroup(string) slog.Handler            { return m }
 
-// pending returns how many records are not passed on.
+// pending returns how many records have not been relayed.
 func (r *running) pending() uint64 {
 	if r.relay == nil {
 		return 0
@@ -157,8 +157,8 @@ func (m *machine) handle(_ context.Context, r *dictwire.Request) (*dict.Dict, er
 	return nil, nil
 }
 
-// die is the end of a process, at once: what it has sent may still arrive, and
-// what it does from now on reaches nobody. It leaves what its disk holds.
+// die ends a process at once: what it has sent may still arrive, and what it does from now
+// on reaches nobody. It returns the contents of its disk.
 func (m *machine) die(r *running, power bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -166,15 +166,15 @@ func (m *machine) die(r *running, power bool) {
 		return
 	}
 	r.dead = true
-	r.host.Kill(power) // before the disk is looked at: nothing is promised in between
+	r.host.Kill(power) // before the disk is inspected: nothing is promised in between
 	m.disk = r.disk.left(power, m.rng)
 	m.ledger.say(m.name, "dies, power %v", power)
 	close(r.died)
 }
 
-// bury ends what a dead process still does.
+// bury ends what a dead process is still doing.
 func (m *machine) bury(r *running) {
-	r.disk.broken.Store(false) // the engine can't even close on such a disk
+	r.disk.broken.Store(false) // the engine can't even close on a broken disk
 	m.ghosts.Go(func() {
 		if r.relay != nil {
 			r.cancel()
@@ -189,7 +189,7 @@ func (m *machine) bury(r *running) {
 	})
 }
 
-// stop ends the process as an operator does.
+// stop ends the process like an operator.
 func (m *machine) stop() error {
 	r := m.run
 	if r.relay != nil {
@@ -206,7 +206,7 @@ func (m *machine) stop() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if r.dead {
-		return nil // it died in between
+		return nil // it died meanwhile
 	}
 	r.dead = true
 	r.host.Kill(false)
@@ -224,7 +224,7 @@ func (m *machine) trim(ctx context.Context, topic string, part float64) error {
 	}
 	n := int(float64(len(all)) * part)
 	at := all[n].at
-	at.Index = 0 // whole blocks alone are deleted
+	at.Index = 0 // only whole blocks are deleted
 	for n > 0 && all[n-1].at.Block == at.Block {
 		n--
 	}
@@ -255,7 +255,7 @@ func (m *machine) backup() backup {
 	return backup{d.left(false, m.rng), slices.Clone(m.trimmed)}
 }
 
-// restore replaces what a dead machine holds by a backup.
+// restore replaces the contents of a dead machine by a backup.
 func (m *machine) restore(b backup) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -15,8 +15,8 @@ import (
 
 var losses = flag.Int("crash.seeds", 100, "how many power losses to try")
 
-// TestPowerLoss lets the power fail in the course of a write or a sync, with
-// sessions under way: what they were told to be settled is there.
+// TestPowerLoss lets the power fail during a write or a sync, with sessions in progress:
+// everything that they were told is settled must be there.
 func TestPowerLoss(t *testing.T) {
 	for seed := range uint64(testrand.Many(*losses)) {
 		if err := losePower(t, seed, store.Fsync); err != nil {
@@ -25,8 +25,8 @@ func TestPowerLoss(t *testing.T) {
 	}
 }
 
-// TestPowerLossIsFound shows that the test above can fail: where the log is not
-// synced it does, within 50 seeds.
+// TestPowerLossIsFound shows that the test above can fail: without syncs of the log it
+// does, within 50 seeds.
 func TestPowerLossIsFound(t *testing.T) {
 	for seed := range uint64(50) {
 		if err := losePower(t, seed, store.OS); err != nil {

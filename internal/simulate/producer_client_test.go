@@ -19,8 +19,8 @@ import (
 	spooldisk "github.com/dictwire/dictwire/spool/disk"
 )
 
-// A clientProducer is a program that sends by the project's own client, with or
-// without a spool. It can die and start again.
+// A clientProducer is a program that sends with the project's own client, with or without a
+// spool. It can die and be restarted.
 type clientProducer struct {
 	name   string
 	ledger *ledger
@@ -30,25 +30,25 @@ type clientProducer struct {
 	rivals bool // an old copy of its spool, or another one, is or was in use
 
 	// Guarded by the ledger's mutex:
-	count    uint64 // how many records it is to send
+	count    uint64 // how many records it will send
 	sent     map[uint64]*parcel
-	last     uint64 // the record that it sent last
+	last     uint64 // the last record that it sent
 	stopped  error  // why it gave up
 	restored bool   // its spool is an old copy
 	trouble  bool   // it was told that the server has less than it promised
-	dead     bool   // the process that runs is dead
-	unnamed  int    // rejections of records that the client no longer held
-	disk     *disk  // of the spool; nil where there is none
-	finished bool   // nothing is left to be done
+	dead     bool   // the current process is dead
+	unnamed  int    // rejections of records that the client no longer had
+	disk     *disk  // of the spool, or nil
+	finished bool   // nothing is left to do
 
 	process *process
 }
 
-// A process is what a client has open.
+// A process is the state of a client's process.
 type process struct {
 	host   *memnet.Host
 	disk   *disk
-	ctx    context.Context //nolint:containedctx // the process's life
+	ctx    context.Context //nolint:containedctx // the lifetime of the process
 	cancel context.CancelFunc
 	died   chan struct{}
 	done   chan struct{}
@@ -59,25 +59,25 @@ type parcel struct {
 	text     string
 	bad      bool
 	promised bool      // it was settled, or is in the spool
-	spooled  bool      // it is in the spool alone, as far as the client knows
+	spooled  bool      // it is only in the spool, as far as the client knows
 	rejected bool      // the client was told so
 	at       time.Time // when it was sent
 	process  *process
 }
 
-// habits are what makes clientProducers differ.
+// habits are how clientProducers differ.
 type habits struct {
 	spool   bool
-	atSpool bool // it does not wait for more than the spool
+	atSpool bool // it only waits for the spool
 	accepts bool // it accepts losses
-	flushes int  // it waits behind so many records, at most
+	flushes int  // how many records it sends at most before it waits
 	window  int
-	bad     int // one of so many records is to be rejected; 0: none
+	bad     int // one of so many records must be rejected; 0: none
 	size    int
 	pause   time.Duration
 }
 
-// start makes a new process.
+// start starts a new process.
 func (c *clientProducer) start(ctx context.Context) {
 	p := &process{host: c.net.Host(c.name), died: make(chan struct{}), done: make(chan struct{})}
 	p.ctx, p.cancel = context.WithCancel(ctx)
@@ -89,7 +89,7 @@ func (c *clientProducer) start(ctx context.Context) {
 	}()
 }
 
-// die is the end of a process, at once.
+// die ends a process at once.
 func (c *clientProducer) die(p *process, power bool) {
 	gone := false
 	c.ledger.do(func() {
@@ -109,7 +109,7 @@ func (c *clientProducer) die(p *process, power bool) {
 	p.cancel()
 }
 
-// Handle takes the log of the client, which says what is lost. See [slog.Handler].
+// Handle receives the log of the client, which says what is lost. See [slog.Handler].
 func (c *clientProducer) Handle(_ context.Context, r slog.Record) error {
 	text := r.Message
 	r.Attrs(func(a slog.Attr) bool {
@@ -129,7 +129,7 @@ func (c *clientProducer) Enabled(context.Context, slog.Level) bool { return true
 func (c *clientProducer) WithAttrs([]slog.Attr) slog.Handler       { return c }
 func (c *clientProducer) WithGroup(string) slog.Handler            { return c }
 
-// run sends until all is sent and settled, or it must stop.
+// run sends until everything is sent and settled, or the producer must stop.
 func (c *clientProducer) run(p *process) {
 	d := dictwire.Dialer{
 		Producer: c.name, AtSpool: c.habits.atSpool, AcceptLost: c.habits.accepts, WindowRecords: c.habits.window,
@@ -188,8 +188,7 @@ func (c *clientProducer) isDone(p *process, s spool.Spool) bool {
 	return err == nil && !slices.ContainsFunc(topics, func(t spool.Topic) bool { return t.Acked+1 < t.Next })
 }
 
-// work sends the records that are left, and waits. It reports whether it may go
-// on.
+// work sends the remaining records, and waits. It reports whether it may continue.
 func (c *clientProducer) work(p *process, client *dictwire.Client) bool {
 	for {
 		n := 0
@@ -216,7 +215,7 @@ func (c *clientProducer) work(p *process, client *dictwire.Client) bool {
 	}
 }
 
-// goesOn reports whether it goes on after an error.
+// goesOn reports whether the producer continues after an error.
 func (c *clientProducer) goesOn(p *process, err error) bool {
 	if p.ctx.Err() != nil {
 		return false
@@ -265,7 +264,7 @@ func (c *clientProducer) bind(p *process) dictwire.Record {
 	return dictwire.Record{Codec: json.Codec{}, Bytes: []byte(text)}
 }
 
-// promise notes that all that the process has sent is settled, or in the spool.
+// promise records that everything that the process has sent is settled, or in the spool.
 func (c *clientProducer) promise(p *process) {
 	c.ledger.do(func() {
 		if c.dead || c.process != p {
@@ -304,13 +303,13 @@ func (c *clientProducer) rejected(p *process, e *dictwire.RejectedError) {
 	})
 }
 
-// audit holds an inventory against what the client sent and was promised.
+// audit compares an inventory with what the client sent and was promised.
 func (c *clientProducer) audit(all []stored) error {
 	c.ledger.mu.Lock()
 	defer c.ledger.mu.Unlock()
 	prefix := fmt.Sprintf(`{"w":%q,`, c.name)
 	found := map[string]int{}
-	order := map[string]uint64{} // the last by producer
+	order := map[string]uint64{} // the last one, by producer
 	for _, s := range all {
 		if !strings.HasPrefix(string(s.bytes), prefix) {
 			continue
@@ -341,9 +340,9 @@ func (c *clientProducer) audit(all []stored) error {
 		told := c.stopped != nil || c.trouble
 		switch {
 		case r.at.Before(c.ledger.harmed.Add(patience)) && (told || c.restored || c.disk == nil && r.process != c.process):
-			// The store has lost it, and who lives and remembers it was told.
+			// The store has lost it, and whoever is alive and remembers it was told.
 		case r.spooled && (c.stopped != nil || c.restored):
-			// It is in the spool, or was in that which an old copy replaced.
+			// It is in the spool, or in the one that an old copy replaced.
 		default:
 			return fmt.Errorf("%s was promised to be settled, and is not stored: %.60s", c.name, r.text)
 		}

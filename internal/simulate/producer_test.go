@@ -18,8 +18,8 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// A producer is a writer that keeps its numbers and records as a file does:
-// durable before a record's first byte is sent.
+// A producer is a writer that keeps its numbers and records as in a file: durably, before a
+// record's first byte is sent.
 type producer struct {
 	*book
 	ledger *ledger
@@ -29,26 +29,26 @@ type producer struct {
 	rng    *rand.Rand // of the goroutine that runs the producer
 	traits traits
 	spoke  [2]int64 // bytes up and down in its last session
-	rivals bool     // another one uses the same name: to be told so is right
+	rivals bool     // another one uses the same name, and being told so is right
 
-	count   uint64 // how many records it is to bind
-	bound   uint64 // how many it has
+	count   uint64 // how many records it will bind
+	bound   uint64 // how many it has bound
 	attempt uint64
-	kept    uint64 // the highest number that it knows to be settled
-	saved   uint64 // and durably
+	kept    uint64 // the highest number that it knows is settled
+	saved   uint64 // the same, durably
 	accept  bool   // it accepts a loss
 	told    span   // by the last lost, with the number of lives then
 	lives   int
 }
 
-// traits are what makes producers differ.
+// traits are how producers differ.
 type traits struct {
-	window   uint64 // in flight, at most
-	holds    uint64 // settled records that it still holds
+	window   uint64 // the most in flight
+	holds    uint64 // settled records that it keeps
 	uncounts bool   // it sends no attempt
-	bad      int    // one of so many records is to be rejected; 0: none
-	poison   int    // one of so many is no dictionary; 0: none
-	size     int    // of a record, about
+	bad      int    // one of so many records must be rejected; 0: none
+	poison   int    // one of so many is invalid; 0: none
+	size     int    // of a record, approximately
 	pause    time.Duration
 	lazy     bool // it does not half-close
 }
@@ -83,7 +83,7 @@ func (p *producer) record(n uint64) (r record) {
 	return r
 }
 
-// first is the oldest record that it holds.
+// first returns the oldest record that it keeps.
 func (p *producer) first() uint64 {
 	if p.kept <= p.traits.holds {
 		return 1
@@ -91,8 +91,8 @@ func (p *producer) first() uint64 {
 	return p.kept - p.traits.holds + 1
 }
 
-// isOwn reports whether the server's sum is that of the producer's record, or of
-// so many of its first bytes. Where there is none, nothing can be compared.
+// isOwn reports whether the server's sum matches the producer's record, or its first bytes.
+// Without a sum there is nothing to compare.
 func (p *producer) isOwn(n uint64, sum string, of int) bool {
 	data := p.record(n).bytes
 	if sum == "" || of > len(data) {
@@ -109,7 +109,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // errConflict says that another log uses the producer's name.
 var errConflict = errors.New("conflict: record next-1 is not its own")
 
-// run sends until all is settled, ctx ends or the producer must stop.
+// run sends until everything is settled, ctx ends or the producer must stop.
 func (p *producer) run(ctx context.Context) {
 	for ctx.Err() == nil && p.stopped == nil && (p.kept < p.count) {
 		p.attempt++
@@ -144,7 +144,7 @@ func (p *producer) run(ctx context.Context) {
 				}
 			case "unavailable", "shutdown", "malformed", "truncated", "idle", "rate":
 				if refused.code == "unavailable" && strings.Contains(refused.Error(), "connect again") {
-					// A claim here is one of the only server: nobody else moves it.
+					// A claim on the only server: nobody else has moved the producer.
 					p.ledger.fail(p.writer, "the store is not where its claim said: %v", err)
 				}
 			default:
@@ -161,8 +161,7 @@ func (p *producer) run(ctx context.Context) {
 	}
 }
 
-// stop gives up, which only a producer may that has a rival, or whose store was
-// damaged.
+// stop gives up. Only a producer with a rival, or whose store was damaged, may do that.
 func (p *producer) stop(err error) {
 	lives := 0
 	p.ledger.do(func() { p.stopped, lives = err, p.ledger.lives })
@@ -171,7 +170,7 @@ func (p *producer) stop(err error) {
 	}
 }
 
-// die is the process's death: what was not saved is forgotten.
+// die is the death of the process: what was not saved is forgotten.
 func (p *producer) die() { p.kept = p.saved }
 
 func (p *producer) greeting() string {
@@ -187,7 +186,7 @@ func (p *producer) greeting() string {
 	return b.String() + "}"
 }
 
-// token is what a greeting says of who speaks: see machine.authorize.
+// token returns the token for a greeting: see machine.authorize.
 func (p *producer) token() string {
 	if p.principal == store.Anonymous {
 		return ""
@@ -202,7 +201,7 @@ func (p *producer) session(ctx context.Context) error {
 		return err
 	}
 	p.ledger.say(p.writer, "has greeted: %s", greeting)
-	if p.accept && p.rivals { // the server may tell the others nothing of the loss, even if its answer is lost
+	if p.accept && p.rivals { // the server may not tell the others about the loss, even if its answer is lost
 		p.ledger.do(func() { p.lost = append(p.lost, span{1, p.kept + 1}) })
 	}
 	defer end()
@@ -266,7 +265,7 @@ func (p *producer) session(ctx context.Context) error {
 	}
 }
 
-// resume holds the server's welcome against what the producer has.
+// resume compares the server's welcome with what the producer has.
 func (p *producer) resume(m *message) error {
 	next := m.number()
 	last := next - 1
@@ -277,7 +276,7 @@ func (p *producer) resume(m *message) error {
 		from := min(p.told.from, next)
 		p.ledger.do(func() {
 			if p.ledger.foreign || p.rivals || p.ledger.lives != p.lives {
-				from = 1 // that store may have another's, or was damaged once more
+				from = 1 // that store may have another's records, or was damaged again
 			}
 			p.lost = append(p.lost, span{from, next})
 			p.acked = min(p.acked, last)
@@ -291,7 +290,7 @@ func (p *producer) resume(m *message) error {
 	return nil
 }
 
-// reject notes that a record was rejected.
+// reject records a rejection.
 func (p *producer) reject(n uint64, code string, sent uint64) error {
 	if n <= p.kept || n > sent {
 		return &violation{fmt.Sprintf("%d is rejected, of (%d, %d]", n, p.kept, sent)}
@@ -303,7 +302,7 @@ func (p *producer) reject(n uint64, code string, sent uint64) error {
 	return nil
 }
 
-// settle notes that all up to a number is settled.
+// settle records that everything up to a number is settled.
 func (p *producer) settle(n, sent uint64) error {
 	if n > sent {
 		return &violation{fmt.Sprintf("ack %d, of %d that were sent", n, sent)}

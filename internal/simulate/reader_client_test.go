@@ -12,7 +12,7 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// subscribe reads as run does, by the project's own client.
+// subscribe reads like run, but with the project's own client.
 func (r *reader) subscribeAll(ctx context.Context) {
 	d := dictwire.Dialer{
 		MaxBackoff:  time.Second,

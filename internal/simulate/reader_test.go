@@ -14,8 +14,7 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// A reader follows topics with a cursor, and does something with each record
-// before it commits.
+// A reader follows topics with a cursor, and processes each record before it commits.
 type reader struct {
 	name      string
 	principal string
@@ -25,21 +24,21 @@ type reader struct {
 	server    string
 	rng       *rand.Rand
 	subscribe string
-	client    bool          // it reads by the project's own client
-	pause     time.Duration // how long it may take over a batch
+	client    bool          // it reads with the project's own client
+	pause     time.Duration // the longest time for a batch
 	spoke     [2]int64      // bytes up and down in its last session
 	rivals    bool          // another one uses its cursor
 	nocommit  int           // it commits one of so many batches; 0: all
 
-	tag       string         // of the store that it read last
+	tag       string         // of the last store that it read
 	crossed   bool           // it has read from more than one
-	began     store.Position // where reading began before anything was committed
+	began     store.Position // where reading began before the first commit
 	since     time.Time      // and when
-	committed store.Position // as it was told
-	asked     store.Position // the highest that it asked for
-	done      map[string]int // what it did with records, by their bytes, in the store's life
-	gaps      []gap          // what it was told to be trimmed or damaged
-	at        store.Position // everything below is done; guarded by the ledger's mutex
+	committed store.Position // as confirmed
+	asked     store.Position // the highest that it tried to commit
+	done      map[string]int // how often it processed each record, by its bytes, in the store's life
+	gaps      []gap          // trimmed or damaged ranges that it was told about
+	at        store.Position // everything before it is done; guarded by the ledger's mutex
 	stopped   error          // guarded by the ledger's mutex
 }
 
@@ -95,7 +94,7 @@ func (r *reader) session(ctx context.Context) error {
 	if err != nil || m.Dictwire != 1 {
 		return &violation{fmt.Sprintf("no welcome: %+v", m)}
 	}
-	fresh := r.began.IsZero() // what was trimmed before it is not told
+	fresh := r.began.IsZero() // it is not told about earlier trims
 	if err := r.begins(at); err != nil {
 		return err
 	}
@@ -151,7 +150,7 @@ func (r *reader) session(ctx context.Context) error {
 	}
 }
 
-// dawdle takes its time over a batch, now and then.
+// dawdle occasionally delays a batch.
 func (r *reader) dawdle(ctx context.Context) error {
 	if r.pause == 0 || r.rng.IntN(4) > 0 {
 		return nil
@@ -164,19 +163,19 @@ func (r *reader) dawdle(ctx context.Context) error {
 	}
 }
 
-// begins holds where reading begins against what was committed.
+// begins compares the beginning of a read with what was committed.
 func (r *reader) begins(at store.Position) error {
 	r.ledger.say(r.name, "reads from %v", at)
 	if r.tag != "" && r.tag != at.Tag && r.ledger.livesNow() > 0 {
-		// The store is another one, and has another cursor, or knows none.
+		// The store was replaced, and has another cursor or none.
 		r.crossed = true
 		r.began, r.committed, r.asked, r.since = at, at, at, time.Now()
 		if r.client {
-			r.committed = store.Position{} // what it sees first is behind where its cursor stands
+			r.committed = store.Position{} // its first records may be after its cursor
 		}
 	}
 	if r.tag == at.Tag && !r.rivals && !r.committed.IsZero() &&
-		(at.Compare(r.committed) < 0 || r.asked.Compare(at) < 0 && !r.client) { // who is slow may see that with progress behind it
+		(at.Compare(r.committed) < 0 || r.asked.Compare(at) < 0 && !r.client) { // a slow reader may see that after some progress
 		return &violation{fmt.Sprintf("reading begins at %v, where %v was committed, and %v at most asked for", at, r.committed, r.asked)}
 	}
 	r.tag = at.Tag
@@ -189,7 +188,7 @@ func (r *reader) begins(at store.Position) error {
 	return nil
 }
 
-// take does something with the records of a batch.
+// take processes the records of a batch.
 func (r *reader) take(t *talk, m *message) error {
 	for _, n := range m.Lengths {
 		_ = t.SetReadDeadline(time.Now().Add(patience))
@@ -202,8 +201,8 @@ func (r *reader) take(t *talk, m *message) error {
 	return nil
 }
 
-// audit holds what the reader did against an inventory. Where all is read, it
-// must have all.
+// audit compares what the reader processed with an inventory. If everything was read, it
+// must have everything.
 func (r *reader) audit(all []stored, isRead bool) error {
 	there := map[string]bool{}
 	for _, s := range all {

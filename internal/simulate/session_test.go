@@ -13,10 +13,10 @@ import (
 	"github.com/dictwire/dictwire/internal/memnet"
 )
 
-// The reference clients are written from docs/protocol.md alone: a second
-// opinion beside the project's own client.
+// The reference clients are written from docs/protocol.md alone, as a second implementation
+// besides the project's own client.
 
-// A message is what a server says.
+// A message is a message of a server.
 type message struct {
 	Dictwire  int             `json:"dictwire"`
 	Next      json.RawMessage `json:"next"`
@@ -49,7 +49,7 @@ func (m *message) position() string   { return unquoted(m.Next) }
 
 func unquoted(raw json.RawMessage) (s string) { _ = json.Unmarshal(raw, &s); return s }
 
-// A refusal is an error that the server told.
+// A refusal is an error from the server.
 type refusal struct {
 	code, text string
 	next       uint64
@@ -62,19 +62,19 @@ func (r *refusal) Error() string { return r.code + ": " + r.text }
 type talk struct {
 	net.Conn
 	r    *bufio.Reader
-	said time.Time // when a test said something last
+	said time.Time // when a test last said something
 }
 
-// spoke returns how many bytes were written up and down.
+// spoke returns how many bytes were sent in each direction.
 func (t *talk) spoke() [2]int64 {
 	up, down := t.Conn.(*memnet.Conn).Written()
 	return [2]int64{up, down}
 }
 
-// patience is how long a client waits for a word of the server.
+// patience is how long a client waits for a message of the server.
 const patience = 15 * time.Second
 
-// begin connects and says the greeting. The connection is closed when ctx ends.
+// begin connects and sends the greeting. The connection is closed when ctx ends.
 func begin(ctx context.Context, h *memnet.Host, server, greeting string) (*talk, func(), error) {
 	c, err := h.Dial(ctx, server)
 	if err != nil {
@@ -90,8 +90,7 @@ func begin(ctx context.Context, h *memnet.Host, server, greeting string) (*talk,
 	return &talk{Conn: c, r: bufio.NewReaderSize(c, 4<<10)}, func() { stop(); c.Close() }, nil
 }
 
-// hear returns the server's next message; its error is a *refusal where the
-// server refuses.
+// hear returns the server's next message; a refusal by the server is a *refusal error.
 func (t *talk) hear() (*message, error) {
 	_ = t.SetReadDeadline(time.Now().Add(patience))
 	line, err := t.r.ReadString('\n')
@@ -111,7 +110,7 @@ func (t *talk) hear() (*message, error) {
 	return m, nil
 }
 
-// A violation is what a server must not do.
+// A violation is something that a server must not do.
 type violation struct{ text string }
 
 func (v *violation) Error() string { return "the server broke the protocol: " + v.text }

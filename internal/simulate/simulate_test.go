@@ -16,8 +16,8 @@ var (
 	first = flag.Uint64("first", 1, "the seed of the first")
 )
 
-// TestSimulate lets a server, those who write and those who read live through
-// everything that may happen.
+// TestSimulate runs a server, writers and readers through everything that may happen to
+// them.
 func TestSimulate(t *testing.T) {
 	before := inUse()
 	lanes, many := uint64(runtime.GOMAXPROCS(0)), uint64(testrand.Many(int(*seeds)))
@@ -31,7 +31,7 @@ func TestSimulate(t *testing.T) {
 			})
 		}
 	})
-	// Nothing is left of all these lives.
+	// Nothing is left of all these processes.
 	if more := inUse() - before; !t.Failed() {
 		t.Logf("%.1f MiB more are in use than before", float64(more)/(1<<20))
 		if more > 8<<20 {

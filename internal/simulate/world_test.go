@@ -21,21 +21,20 @@ import (
 	"github.com/dictwire/dictwire/store/log"
 )
 
-// A world is one simulation: a machine, those who write and those who read, and
-// what happens to them.
+// A world is one simulation: a machine, writers, readers, and what happens to them.
 type world struct {
 	*ledger
-	ctx     context.Context //nolint:containedctx // the simulation's life
+	ctx     context.Context //nolint:containedctx // the lifetime of the simulation
 	seed    uint64
 	rng     *rand.Rand // of the goroutine that runs the world
 	net     *memnet.Network
-	machine *machine // to which everyone writes
-	central *machine // to which it passes on what it stores; nil where it does not
+	machine *machine // the one to which everyone writes
+	central *machine // to which it relays; nil without a relay
 	harmed  bool     // stores and logs may be damaged, and names used twice
 
 	actors          []*actor
 	clientProducers []*clientProducer
-	copies          []*disk // of spools, by client; nil where there is none
+	copies          []*disk // of spools, by client, or nil
 	backups         []backup
 }
 
@@ -54,7 +53,7 @@ func (a *actor) name() string {
 	return a.reader.name
 }
 
-// spoke returns how many bytes went up and down in its last session.
+// spoke returns how many bytes its last session sent in each direction.
 func (a *actor) spoke() [2]int64 {
 	if a.producer != nil {
 		return a.producer.spoke
@@ -71,10 +70,10 @@ func newWorld(ctx context.Context, seed uint64) *world {
 	return w
 }
 
-// principals returns the first of those who use the same names, and more of them.
+// principals returns the first principals that use the same names.
 func principals(more int) []string { return []string{store.Anonymous, "red"}[:1+more] }
 
-// fates makes the network one that does harm.
+// fates makes the network faulty.
 func (w *world) fates() {
 	rng := rand.New(rand.NewPCG(w.seed, 3))
 	direction := func(longest time.Duration) (d memnet.Direction) {
@@ -104,7 +103,7 @@ func (w *world) fates() {
 	})
 }
 
-// live runs an actor until it is killed, or done.
+// live runs an actor until it is killed or done.
 func (w *world) live(a *actor) {
 	ctx, cancel := context.WithCancel(w.ctx)
 	a.cancel, a.done = cancel, make(chan struct{})
@@ -140,7 +139,7 @@ func (w *world) kill(a *actor, power bool) {
 	}
 }
 
-// addProducer adds one of the principal anonymous that is to bind so many records.
+// addProducer adds a producer of the principal anonymous with a number of records.
 func (w *world) addProducer(name string, t traits, count uint64) *actor {
 	return w.addProducerOf(store.Anonymous, name, t, count)
 }
@@ -209,7 +208,7 @@ func (w *world) someHabits() habits {
 	return h
 }
 
-// again starts a client's process anew where it is dead.
+// again restarts a client's process if it is dead.
 func (w *world) again(c *clientProducer) {
 	select {
 	case <-c.process.died:
@@ -219,8 +218,7 @@ func (w *world) again(c *clientProducer) {
 	}
 }
 
-// begin starts the machines: in some worlds the one that everyone writes to is a
-// relay.
+// begin starts the machines. In some worlds, the one that everyone writes to is a relay.
 func (w *world) begin() error {
 	if w.rng.IntN(5) == 0 {
 		w.central = newMachine(w.ledger, w.net, "central", rand.New(rand.NewPCG(w.seed, 4)))
@@ -233,14 +231,14 @@ func (w *world) begin() error {
 	return w.machine.start(w.ctx)
 }
 
-// run is the whole simulation.
+// run runs the whole simulation.
 func (w *world) run() error {
 	if err := w.begin(); err != nil {
 		return err
 	}
 	w.fates()
 	for i := range 1 + w.rng.IntN(3) {
-		for _, principal := range principals(w.rng.IntN(2)) { // the same name, and they never meet
+		for _, principal := range principals(w.rng.IntN(2)) { // with the same names; they never interfere
 			w.live(w.addProducerOf(principal, fmt.Sprintf("p%d", i), w.someTraits(), 1+uint64(w.rng.IntN(60))))
 		}
 	}
@@ -257,14 +255,13 @@ func (w *world) run() error {
 		w.fault()
 	}
 	w.heal()
-	err := w.settle() // an ack may have been long on its way from a store that is gone
+	err := w.settle() // an ack from a store that is gone may still have been in flight
 	w.more()
 	return errors.Join(err, w.end(w.rng.IntN(2) == 0))
 }
 
-// end waits until everyone is done, ends the machine, by a power failure or as
-// an operator does, and everyone else, and holds what is left against what they
-// were told.
+// end waits until everyone is done, ends the machine by a power failure or normally, and
+// everyone else, and compares what is left with what they were told.
 func (w *world) end(power bool) error {
 	err := w.settle()
 	for _, m := range w.machines() {
@@ -292,7 +289,7 @@ func (w *world) end(power bool) error {
 	return errors.Join(err, w.audits(true))
 }
 
-// sleep lets time pass. A machine that dies meanwhile starts again.
+// sleep lets time pass. A machine that dies meanwhile is restarted.
 func (w *world) sleep(d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -312,7 +309,7 @@ func (w *world) sleep(d time.Duration) {
 	}
 }
 
-// restart starts a machine that has died or stopped.
+// restart restarts a machine that has died or was stopped.
 func (w *world) restart(m *machine) {
 	for {
 		m.bury(m.run)
@@ -326,7 +323,7 @@ func (w *world) restart(m *machine) {
 	}
 }
 
-// fault does some harm.
+// fault causes a random fault.
 func (w *world) fault() {
 	m, rng := w.machine, w.rng
 	if w.central != nil && rng.IntN(2) == 0 {
@@ -417,8 +414,8 @@ func (w *world) fault() {
 	}
 }
 
-// twin starts a second process that writes as one of the producers: one that
-// begins anew, or an old copy of it.
+// twin starts a second process that writes as one of the producers: a fresh one, or an old
+// copy of it.
 func (w *world) twin() {
 	i := slices.IndexFunc(w.actors, func(a *actor) bool { return a.producer != nil })
 	a := w.actors[i]
@@ -440,8 +437,8 @@ func (w *world) twin() {
 	w.live(b)
 }
 
-// copySpool makes a copy of a client's spool, or puts one back that was made
-// before, or lets another client use it.
+// copySpool copies a client's spool, restores an earlier copy, or lets another client use
+// it.
 func (w *world) copySpool(i int) {
 	c := w.clientProducers[i]
 	if c.disk == nil {
@@ -468,8 +465,8 @@ func (w *world) copySpool(i int) {
 	w.copies[i] = nil
 }
 
-// foreign is the disk of another store, in which the producers' names stand for
-// other logs.
+// foreign returns the disk of another store, in which the producers' names belong to other
+// logs.
 func (w *world) foreign() backup {
 	w.do(func() { w.ledger.foreign = true })
 	d := newDisk()
@@ -521,7 +518,7 @@ func (w *world) heal() {
 	}
 }
 
-// last is the machine that records come to in the end.
+// last returns the machine in which records end up.
 func (w *world) last() *machine { all := w.machines(); return all[len(all)-1] }
 
 func (w *world) machines() []*machine {
@@ -531,8 +528,8 @@ func (w *world) machines() []*machine {
 	return []*machine{w.machine, w.central}
 }
 
-// more gives those who are done something more to do, which shows them what
-// became of what they did.
+// more gives those that are done something more to do, which shows them the consequences of
+// what they did.
 func (w *world) more() {
 	synctest.Wait()
 	for _, a := range w.actors {
@@ -556,8 +553,7 @@ func (w *world) more() {
 	}
 }
 
-// settle waits until everyone has done what it is there for. It returns what was
-// broken meanwhile.
+// settle waits until everyone is done. It returns which invariant broke meanwhile.
 func (w *world) settle() error {
 	const within = 3 * time.Minute
 	for range int(within / time.Second) {
@@ -607,8 +603,8 @@ func (w *world) waits() string {
 	return ""
 }
 
-// audits opens what is left of the stores, and holds it against what everyone
-// knows. Where all is read, readers must have it.
+// audits opens what is left of the stores, and compares it with what everyone knows. If
+// everything was read, readers must have it.
 func (w *world) audits(isRead bool) error {
 	written, err := w.left(w.machine)
 	if err != nil {
@@ -635,8 +631,8 @@ func (w *world) audits(isRead bool) error {
 	return errors.Join(errs...)
 }
 
-// passedOn is what a relay that has passed on all would have, had it not trimmed
-// it: all that the central store has, and what was rejected before.
+// passedOn returns what a relay that has relayed everything would contain if it had not
+// been trimmed: everything in the central store, and what was rejected before.
 func (w *world) passedOn(near, central []stored) (all []stored, err error) {
 	there, last := map[string]bool{}, map[string]uint64{}
 	for _, s := range central {
@@ -691,8 +687,8 @@ func (w *world) left(m *machine) ([]stored, error) {
 	return all, errors.Join(err, s.Close(), isTidy(m.disk, "store"))
 }
 
-// isTidy returns an error where a store's directory holds files that nobody needs:
-// those that were begun, or an index without its segment.
+// isTidy returns an error if a store's directory contains files that nobody needs:
+// unfinished ones, or an index without its segment.
 func isTidy(fs vfs.FS, dir string) error {
 	names, err := fs.List(dir)
 	var left []string
