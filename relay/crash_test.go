@@ -23,8 +23,8 @@ var (
 	losses = flag.Int("crash.losses", 8, "how many losses of power a run has")
 )
 
-// TestCrash loses power at the relay again and again, stops the upstream server,
-// and cuts connections: what the relay acknowledged is upstream once, in order.
+// TestCrash repeatedly loses power at the relay, stops the upstream server, and cuts
+// connections: what the relay acknowledged is upstream once and in order.
 func TestCrash(t *testing.T) {
 	for seed := range *seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) { crash(t, uint64(seed)) })
@@ -66,7 +66,7 @@ func crash(t *testing.T, seed uint64) {
 					t.Fatal(err)
 				}
 			}
-			if err := c.Flush(t.Context()); err != nil { // settled at the relay, whatever becomes of it
+			if err := c.Flush(t.Context()); err != nil { // settled at the relay, whatever happens to it later
 				t.Fatal(err)
 			}
 			if err := c.Close(); err != nil {
@@ -114,7 +114,7 @@ func crash(t *testing.T, seed uint64) {
 // A lossy file system loses power between two operations.
 type lossy struct{ *crashfs.FS }
 
-// lose returns what is left, after up to 40 operations, if they come within 50 ms.
+// lose returns what is left after up to 40 operations, if they happen within 50 ms.
 func (l *lossy) lose(rng *rand.Rand) *crashfs.FS {
 	lost := make(chan struct{})
 	l.CrashAfter(1+rng.IntN(40), true, sync.OnceFunc(func() { close(lost) }))
@@ -126,7 +126,7 @@ func (l *lossy) lose(rng *rand.Rand) *crashfs.FS {
 	}
 }
 
-// A cutter makes connections that break after some bytes, either way.
+// A cutter makes connections that break after some bytes in either direction.
 type cutter struct{ after atomic.Int64 }
 
 func (c *cutter) dial(ctx context.Context, network, addr string) (net.Conn, error) {

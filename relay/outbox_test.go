@@ -47,7 +47,7 @@ func openOutbox(t *testing.T, s store.Store, log *bytes.Buffer) *outbox {
 	return o
 }
 
-// stands checks where topic a stands.
+// stands checks the place of topic a.
 func stands(t *testing.T, o *outbox, first, next, acked uint64, sum uint32) {
 	t.Helper()
 	all, err := o.Topics(t.Context())
@@ -66,8 +66,8 @@ func firstRead(t *testing.T, o *outbox, from uint64) (string, error) {
 	return "", errors.New("nothing")
 }
 
-// TestPlaces settles a part of a block: the place is within it, is found again,
-// and numbers go on from there.
+// TestPlaces settles a part of a block: the place is inside it, is found again, and numbers
+// continue from there.
 func TestPlaces(t *testing.T) {
 	s := openStore(t)
 	var log bytes.Buffer
@@ -105,7 +105,7 @@ func TestPlaces(t *testing.T) {
 	}
 }
 
-// asking is a logger that says how much is pending.
+// asking is a logger that returns how much is pending.
 type asking struct {
 	slog.Handler
 	o *outbox
@@ -116,8 +116,8 @@ func (a asking) Handle(ctx context.Context, r slog.Record) error {
 	return a.Handler.Handle(ctx, r)
 }
 
-// TestGap trims what is not settled: what stands behind has no numbers any more,
-// and that is said.
+// TestGap trims unsettled records: later ones have no numbers any more, and that is
+// reported.
 func TestGap(t *testing.T) {
 	s := openStore(t)
 	var log bytes.Buffer

@@ -26,15 +26,14 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// A node is a store, a server on it and a relay from it, each of which runs or
-// does not.
+// A node is a store, a server and a relay on it, each of which may be running.
 type node struct {
 	t         *testing.T
 	fs        *lossy
 	store     *log.Store
 	server    *dictwire.Server
 	handler   dictwire.Handler
-	maxRecord int    // 0: the default
+	maxRecord int    // 0 means the default
 	addr      string // where it listens
 	log       testlog.Buffer
 
@@ -42,7 +41,7 @@ type node struct {
 	done chan error
 }
 
-// newNode opens a store and serves it.
+// newNode opens a store and runs a server on it.
 func newNode(t *testing.T) *node {
 	n := &node{t: t, fs: &lossy{crashfs.New(1)}}
 	n.open()
@@ -88,7 +87,7 @@ func (n *node) unserve() {
 	}
 }
 
-// relay begins to pass on to another node.
+// relay starts relaying to another node.
 func (n *node) relay(up *node) {
 	n.relayBy(up.addr, nil)
 }
@@ -113,8 +112,8 @@ func (n *node) unrelay() {
 	}
 }
 
-// crash ends the node as a loss of power does, behind some more writes if there
-// are any, and starts its server and its relay anew.
+// crash ends the node like a power failure, after some more writes if there are any, and
+// restarts its server and its relay.
 func (n *node) crash(rng *rand.Rand, up string, dial func(context.Context, string, string) (net.Conn, error)) {
 	left := n.fs.lose(rng)
 	n.unrelay()
@@ -126,7 +125,7 @@ func (n *node) crash(rng *rand.Rand, up string, dial func(context.Context, strin
 	n.relayBy(up, dial)
 }
 
-// records returns what a topic holds. Nothing trims it meanwhile.
+// records returns the records of a topic, which must not be trimmed meanwhile.
 func (n *node) records(topic string) (all []string) {
 	n.t.Helper()
 	all, err := n.read(topic)
@@ -136,7 +135,7 @@ func (n *node) records(topic string) (all []string) {
 	return all
 }
 
-// read returns what a topic holds, and the error where reading it ended.
+// read returns the records of a topic, and the error with which reading ended.
 func (n *node) read(topic string) (all []string, err error) {
 	for b, err := range n.store.Read(n.t.Context(), store.Position{}, store.ReadOptions{Topics: []string{topic}}) {
 		if err != nil {
@@ -152,7 +151,7 @@ func (n *node) read(topic string) (all []string, err error) {
 	return all, nil
 }
 
-// rejected returns what is kept of rejected records.
+// rejected returns the rejected records.
 func (n *node) rejected() (all []*dict.Dict) {
 	n.t.Helper()
 	for _, r := range n.records(store.Rejected) {
@@ -165,7 +164,7 @@ func (n *node) rejected() (all []*dict.Dict) {
 	return all
 }
 
-// eventually waits until something is so.
+// eventually waits until a condition holds.
 func eventually(t testing.TB, what func() string, is func() bool) {
 	t.Helper()
 	for end := time.Now().Add(20 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {
@@ -175,7 +174,7 @@ func eventually(t testing.TB, what func() string, is func() bool) {
 	}
 }
 
-// wantRecords waits until a topic holds n records with these numbers, in order.
+// wantRecords waits until a topic has n records with these numbers, in order.
 func (n *node) wantRecords(topic string, count int) {
 	n.t.Helper()
 	eventually(n.t, func() string { return fmt.Sprintf("%d records of %s, of %d", count, topic, len(n.records(topic))) },
@@ -216,8 +215,7 @@ func TestRelay(t *testing.T) {
 	up.wantRecords("a.b", 3)
 	r.send("a", 101, 200)
 	up.wantRecords("a", 200)
-	// What is settled is trimmed, whole blocks at a time, and nothing else is
-	// passed on.
+	// Settled records are trimmed, in whole blocks, and nothing else is relayed.
 	eventually(t, func() string { return "all is trimmed" }, func() bool {
 		for _, topic := range []string{"a", "a.b", "old"} {
 			// The relay trims the topic meanwhile.
@@ -235,14 +233,14 @@ func TestRelay(t *testing.T) {
 	if err != nil || len(stats) != 3 {
 		t.Errorf("topics %+v, %v", stats, err)
 	}
-	// Numbers go on when all was trimmed.
+	// Numbers continue after everything was trimmed.
 	r.unrelay()
 	r.send("a", 201, 210)
 	r.relay(up)
 	up.wantRecords("a", 210)
 }
 
-// TestFormats passes on records of several formats and dialects in one topic.
+// TestFormats relays records of several formats and dialects in one topic.
 func TestFormats(t *testing.T) {
 	up, r := newNode(t), newNode(t)
 	r.relay(up)
@@ -273,7 +271,7 @@ func TestFormats(t *testing.T) {
 	}
 }
 
-// TestAway lets senders send while there is no way upstream.
+// TestAway lets senders send while the upstream server is away.
 func TestAway(t *testing.T) {
 	up, r := newNode(t), newNode(t)
 	up.unserve()
@@ -289,8 +287,7 @@ func TestAway(t *testing.T) {
 	up.wantRecords("a", 100)
 }
 
-// TestTwoNetworks passes on by way of a relay of a relay, each of which is
-// stopped now and then.
+// TestTwoNetworks relays through two relays, each of which is stopped now and then.
 func TestTwoNetworks(t *testing.T) {
 	up, middle, r := newNode(t), newNode(t), newNode(t)
 	middle.relay(up)
@@ -316,7 +313,7 @@ func TestTwoNetworks(t *testing.T) {
 	up.wantRecords("a", 80)
 }
 
-// TestRejected keeps what is rejected upstream here, once, with who sent it.
+// TestRejected stores records that upstream rejects, once, with their senders.
 func TestRejected(t *testing.T) {
 	up := newNode(t)
 	up.unserve()
@@ -353,8 +350,8 @@ func TestRejected(t *testing.T) {
 	}
 }
 
-// TestRejectedWhole keeps all of a record that was acknowledged here and is rejected
-// upstream, whatever for: it is nowhere else.
+// TestRejectedWhole keeps the whole of a record that was acknowledged here and rejected
+// upstream, for whatever reason: it is nowhere else.
 func TestRejectedWhole(t *testing.T) {
 	up := newNode(t)
 	up.unserve()

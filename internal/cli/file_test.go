@@ -17,8 +17,8 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Files that are hostile, or half written, are refused with a place and a remedy, in
-// little memory and time.
+// Hostile or half-written files are refused with a place and a remedy, using little memory
+// and time.
 func TestHostileFiles(t *testing.T) {
 	deep := func(open string, n int) string { return strings.Repeat(open, n) }
 	var stairs, keys strings.Builder
@@ -117,7 +117,7 @@ func TestHostileFiles(t *testing.T) {
 	}
 }
 
-// The schema of the file in docs is as the flags are.
+// The schema in docs matches the flags.
 func TestSchemaCurrent(t *testing.T) {
 	checked, err := os.ReadFile("../../docs/dictwire.schema.json")
 	if err != nil || !bytes.Equal(checked, fileSchema()) {
@@ -125,8 +125,8 @@ func TestSchemaCurrent(t *testing.T) {
 	}
 }
 
-// What the schema says of a file, and what reads it, is the same. The example in the
-// documentation is good for both.
+// The schema and the parser agree about a file. The example in the documentation is valid
+// for both.
 func TestSchemaAgrees(t *testing.T) {
 	schema, err := jsonschema.UnmarshalJSON(bytes.NewReader(fileSchema()))
 	if err != nil {
@@ -181,7 +181,7 @@ func TestSchemaAgrees(t *testing.T) {
 	}
 }
 
-// allSettings returns the flags that a file may set at its root.
+// allSettings returns the flags that a file may set at its top level.
 func allSettings() (all []*pflag.Flag) {
 	seen := map[string]bool{}
 	for _, flags := range []*pflag.FlagSet{serveCommand().Flags(), relayCommand().Flags()} {
@@ -195,7 +195,7 @@ func allSettings() (all []*pflag.Flag) {
 	return all
 }
 
-// sample returns a value that a flag takes, as a file has it.
+// sample returns a valid value of a flag, as a file has it.
 func sample(f *pflag.Flag) string {
 	switch k := kindOf(f); {
 	case f.Name == "plaintext-from":

@@ -14,8 +14,8 @@ import (
 	"github.com/dictwire/dictwire/codec/json"
 )
 
-// A file that has lost records since it was counted is an error, not a wait without
-// end; one that has grown is what it was.
+// A file that has lost records since they were counted causes an error, not an endless
+// wait; records added since do not matter.
 func TestFileLogChanges(t *testing.T) { synctest.Test(t, testFileLogChanges) }
 
 func testFileLogChanges(t *testing.T) {

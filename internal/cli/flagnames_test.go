@@ -22,8 +22,8 @@ import (
 	"github.com/dictwire/dictwire/internal/bench"
 )
 
-// libraryTexts calls f for the string literals of all packages but the command line's
-// and those that run it or other commands.
+// libraryTexts calls f for the string literals of all packages except the command line and
+// those that run it or other commands.
 func libraryTexts(t *testing.T, f func(at token.Position, text string)) {
 	t.Helper()
 	const root = "../.."
@@ -64,8 +64,8 @@ func libraryTexts(t *testing.T, f func(at token.Position, text string)) {
 	}
 }
 
-// The library's texts name no flag. What they name, the command line has a flag for, and
-// it is there.
+// The library's texts name no flags. For what they name, the command line has a flag, and
+// maps to it.
 func TestLibraryTextsNameNoFlags(t *testing.T) {
 	flag := regexp.MustCompile(`--[a-z]`)
 	option := regexp.MustCompile(`\b(?:Limits|Server|Dialer|Client|Options|SubscribeRequest|Codec|json|cbor|pickle|python)\.[A-Z][A-Za-z]*`)
@@ -104,7 +104,7 @@ func TestLibraryTextsNameNoFlags(t *testing.T) {
 	}
 }
 
-// What a server says names its flags as such.
+// Texts of the server are mapped to flags.
 func TestFlagsOfServers(t *testing.T) {
 	const text = "the record has more than 3 levels; Limits.Depth raises the limit"
 	if got := withFlags(text); got != "the record has more than 3 levels; --max-depth raises the limit" {

@@ -25,7 +25,7 @@ func page(t *testing.T, name string) string {
 	return string(text)
 }
 
-// guideHandler is the handler of the guide.
+// guideHandler is the handler from the guide.
 func guideHandler(t *testing.T) string {
 	t.Helper()
 	_, script, _ := strings.Cut(page(t, "guide/handler.md"), "```python\n")
@@ -37,7 +37,7 @@ func guideHandler(t *testing.T) string {
 	return "python3 " + file
 }
 
-// coServer is a server with a command for its handler.
+// coServer is a server whose handler is a command.
 func coServer(t *testing.T, command string, n int, limit time.Duration) (s *dictwiretest.Server, log *testlog.Buffer) {
 	t.Helper()
 	log = new(testlog.Buffer)
@@ -66,8 +66,8 @@ func TestGuideHandler(t *testing.T) {
 	}
 }
 
-// A process that writes something else, or ends, is started
-// again, and its records are asked about again: no answer is shifted onto another.
+// A process that writes something else, or ends, is restarted, and gets its records again:
+// no answer is assigned to the wrong record.
 func TestHandlerFaults(t *testing.T) {
 	flag := t.TempDir() + "/flag"
 	script := t.TempDir() + "/co.py"
@@ -117,8 +117,7 @@ for line in sys.stdin:
 	}
 }
 
-// answering is a handler whose replies say which process they are of, but for the first
-// record where it hangs.
+// answering is a handler whose replies identify its process. It hangs on the first record.
 func answering(t *testing.T, hangs bool) string {
 	t.Helper()
 	once := t.TempDir() + "/once"
@@ -134,7 +133,7 @@ func answering(t *testing.T, hangs bool) string {
 	done`
 }
 
-// A process that says nothing for too long is killed, and its record asked about again.
+// A process that is silent for too long is killed, and another one gets its record.
 func TestHandlerHangs(t *testing.T) {
 	const limit = time.Second
 	s, log := coServer(t, answering(t, true), 1, limit)
@@ -154,7 +153,7 @@ func TestHandlerHangs(t *testing.T) {
 	}
 }
 
-// All processes take their share.
+// All processes get their share.
 func TestHandlers(t *testing.T) {
 	const n, each = 4, 3
 	s, _ := coServer(t, answering(t, false), n, handlerTime)

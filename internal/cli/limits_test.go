@@ -14,7 +14,8 @@ import (
 	"github.com/dictwire/dictwire/internal/server"
 )
 
-// The table of limits in docs/operations.md has each flag that is one, with its default.
+// The table of limits in docs/operations.md lists every flag that is a limit, with its
+// default.
 func TestLimitsDocumented(t *testing.T) {
 	_, table, _ := strings.Cut(page(t, "operations.md"), "\n## Sizes and limits\n")
 	table, _, _ = strings.Cut(table, "\n## ")
@@ -31,7 +32,7 @@ func TestLimitsDocumented(t *testing.T) {
 		default:
 			return
 		}
-		if f.Name == "reserve" || f.Name == "max-stored" || f.Name == "handlers" || strings.HasPrefix(f.Name, "nats-") { // of the disk; a number of processes; of a stream
+		if f.Name == "reserve" || f.Name == "max-stored" || f.Name == "handlers" || strings.HasPrefix(f.Name, "nats-") { // limits of the disk, of processes, of a stream
 			delete(documented, f.Name)
 			return
 		}
@@ -50,7 +51,7 @@ func TestLimitsDocumented(t *testing.T) {
 	}
 }
 
-// inWords returns a flag's default as the documentation writes it.
+// inWords formats a flag's default as the documentation does.
 func inWords(f *pflag.Flag) string {
 	switch v := f.Value.(type) {
 	case *timeLimit:
@@ -78,7 +79,7 @@ func inWords(f *pflag.Flag) string {
 	return text
 }
 
-// What --dialects takes is what servers speak.
+// --dialects accepts the dialects of servers.
 func TestDialectNames(t *testing.T) {
 	var names []string
 	for _, k := range server.Kinds() {

@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// buildBinary builds the real thing.
+// buildBinary builds the real binary.
 func buildBinary(t *testing.T) string {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "dictwire")
@@ -29,12 +29,12 @@ func buildBinary(t *testing.T) string {
 	return binary
 }
 
-// startServer starts `dictwire serve` on a free port and returns the process and
-// its address. It is shut down, and must end well, when the test ends.
+// startServer starts `dictwire serve` on a free port, and returns the process and its
+// address. It is shut down when the test ends, and must exit without an error.
 func startServer(t *testing.T, args ...string) (*os.Process, string) {
 	t.Helper()
 	cmd := exec.Command(buildBinary(t), append([]string{"serve", "--listen", "127.0.0.1:0"}, args...)...)
-	cmd.Env = append(os.Environ(), "GOMEMLIMIT=", // the command's own limit is what is tested
+	cmd.Env = append(os.Environ(), "GOMEMLIMIT=", // the test is about the command's own limit
 		"XDG_STATE_HOME="+t.TempDir())
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
@@ -66,7 +66,7 @@ func startServer(t *testing.T, args ...string) (*os.Process, string) {
 	return cmd.Process, addr
 }
 
-// memory reads a line of /proc/PID/status, in bytes.
+// memory returns a value of /proc/PID/status, in bytes.
 func memory(t *testing.T, p *os.Process, what string) int64 {
 	t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Pid))
@@ -97,8 +97,8 @@ func dialTCP(t *testing.T, addr string) *net.TCPConn {
 	return c.(*net.TCPConn)
 }
 
-// 200 clients each send half of a 1 MiB record and stall. Eight honest ones get
-// through meanwhile, and the server's memory stays within its budget.
+// 200 clients each send half of a 1 MiB record and stall. Eight honest ones make progress
+// meanwhile, and the server's memory stays within its budget.
 func TestStallingSendersMemory(t *testing.T) {
 	const mib = 1 << 20
 	server, addr := startServer(t, "--print", "none", "--max-memory", "32MiB")
@@ -139,15 +139,14 @@ func TestStallingSendersMemory(t *testing.T) {
 	}
 }
 
-// Records that become much larger than they came, and readers that take nothing of
-// it, stay within the budget, together with one record of the largest kind, and
-// leave the server to others.
+// Records that become much larger than they arrived, and readers that read nothing, stay
+// within the budget plus one record of the largest size, and do not stop other clients.
 func TestExpandingMemory(t *testing.T) {
 	const (
 		mib    = 1 << 20
 		budget = 32 * mib
-		// What may come on top: a record that is decoded, and what the garbage
-		// collector and the store have not given back.
+		// The allowance beyond the budget: a record being decoded, and memory that the
+		// garbage collector and the store have not given back.
 		beyond = 96 * mib
 	)
 	server, addr := startServer(t, "--print", "none", "--max-memory", "32MiB")
@@ -182,7 +181,7 @@ func TestExpandingMemory(t *testing.T) {
 		}
 	}
 
-	// Each pickle of 3 KiB is a dictionary of 990,000 items, and 1 MB of CBOR.
+	// Each pickle of 3 KiB is a dictionary with 990,000 items, and 1 MB of CBOR.
 	bomb := "\x80\x04}\x8c\x01a](](" + strings.Repeat("N", 1000) + "e\x94" + strings.Repeat("h\x00", 989) + "es."
 	var all sync.WaitGroup
 	for range 30 {
@@ -199,7 +198,7 @@ func TestExpandingMemory(t *testing.T) {
 	all.Wait()
 	check("pickles")
 
-	// Each of them is to be read in another format by many who read nothing.
+	// Many readers request each of them in another format, and read nothing.
 	for n := range 200 {
 		c := dialTCP(t, addr)
 		_ = c.SetReadBuffer(4096)

@@ -12,10 +12,10 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// These commands of scripts run programs in a terminal, which is tmux: what is compared is
-// what a person sees there. Each script has one terminal at a time.
+// These script commands run programs in a terminal, which is tmux, and compare what a user
+// sees. Each script has one terminal at a time.
 
-// paneConf is how the terminal is set up.
+// paneConf configures the terminal.
 const paneConf = `
 set -g default-terminal tmux-256color
 set -g remain-on-exit on
@@ -25,7 +25,7 @@ set -g status off
 set -g escape-time 0
 `
 
-// tmux runs a command of tmux, and returns what it prints.
+// tmux runs a tmux command, and returns its output.
 func tmux(ts *testscript.TestScript, args ...string) string {
 	out, err := exec.Command("tmux", append([]string{"-u", "-S", ts.Getenv("PANE")}, args...)...).CombinedOutput()
 	if err != nil {
@@ -34,7 +34,7 @@ func tmux(ts *testscript.TestScript, args ...string) string {
 	return string(out)
 }
 
-// size reads a size as 80x24.
+// size parses a size such as 80x24.
 func size(ts *testscript.TestScript, s string) (width, height string) {
 	width, height, ok := strings.Cut(s, "x")
 	if _, err := strconv.Atoi(width); err != nil || !ok {
@@ -43,7 +43,7 @@ func size(ts *testscript.TestScript, s string) (width, height string) {
 	return width, height
 }
 
-// pane WIDTHxHEIGHT COMMAND begins to run a command of the shell in a terminal.
+// pane WIDTHxHEIGHT COMMAND starts a shell command in a terminal.
 func pane(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: pane WIDTHxHEIGHT COMMAND")
@@ -58,13 +58,13 @@ func pane(ts *testscript.TestScript, neg bool, args []string) {
 	} else {
 		end()
 	}
-	// One that ends must not be taken for the next.
+	// The previous command must not be taken for the next one.
 	sock := ts.MkAbs(fmt.Sprint(".tmux", time.Now().UnixNano()))
 	ts.Setenv("PANE", sock)
 	ts.Check(ts.Exec("tmux", "-u", "-S", sock, "-f", conf, "new-session", "-d", "-x", width, "-y", height, "("+args[1]+"); echo $? >"+sock+".code"))
 }
 
-// resize WIDTHxHEIGHT makes the terminal larger or smaller.
+// resize WIDTHxHEIGHT resizes the terminal.
 func resize(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: resize WIDTHxHEIGHT")
@@ -73,7 +73,7 @@ func resize(ts *testscript.TestScript, neg bool, args []string) {
 	tmux(ts, "resize-window", "-x", width, "-y", height)
 }
 
-// press KEY… presses keys, as tmux names them.
+// press KEY… presses keys, by their tmux names.
 func press(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
 		ts.Fatalf("usage: press KEY…")
@@ -81,7 +81,7 @@ func press(ts *testscript.TestScript, neg bool, args []string) {
 	tmux(ts, append([]string{"send-keys", "--"}, args...)...)
 }
 
-// shows REGEXP waits until the terminal shows something.
+// shows REGEXP waits until the content of the terminal matches.
 func shows(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: shows REGEXP")
@@ -91,16 +91,16 @@ func shows(ts *testscript.TestScript, neg bool, args []string) {
 	look(ts, want.MatchString)
 }
 
-// ends [CODE] waits until the command of the terminal has ended, with 0 or another code.
-// What is there is in the files screen; joined, where lines that were too long for the
-// terminal are one; and colored, with the colours.
+// ends [CODE] waits until the command in the terminal has exited, with 0 or another code.
+// The content of the terminal is in the file screen; in joined, with wrapped lines joined;
+// and in colored, with its colours.
 func ends(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) > 1 {
 		ts.Fatalf("usage: ends [CODE]")
 	}
 	want := append(args, "0")[0]
 	deadline := time.Now().Add(paneTime)
-	for { // what was written is seen when the terminal is dead; tmux does not always know the code
+	for { // the output is complete once the pane is dead; tmux does not always know the code
 		dead := strings.TrimSpace(tmux(ts, "list-panes", "-F", "#{pane_dead}")) == "1"
 		code, _ := os.ReadFile(ts.Getenv("PANE") + ".code")
 		switch got := strings.TrimSpace(string(code)); {
@@ -117,11 +117,11 @@ func ends(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 const (
-	paneTime = 20 * time.Second      // until what is waited for is there
-	paneLook = 10 * time.Millisecond // between two looks
+	paneTime = 20 * time.Second      // for the expected content to appear
+	paneLook = 10 * time.Millisecond // between two checks
 )
 
-// look waits until what the terminal shows is what is wanted, and writes the files.
+// look waits for the expected content of the terminal, and writes the files.
 func look(ts *testscript.TestScript, want func(string) bool) {
 	deadline := time.Now().Add(paneTime)
 	for {
@@ -139,8 +139,8 @@ func look(ts *testscript.TestScript, want func(string) bool) {
 	}
 }
 
-// capture returns what the terminal shows, and what it showed before, without spaces at the
-// ends of lines.
+// capture returns the content of the terminal, including the scrollback, without trailing
+// spaces.
 func capture(ts *testscript.TestScript, how ...string) string {
 	var lines []string
 	for line := range strings.Lines(tmux(ts, append([]string{"capture-pane", "-p", "-S", "-"}, how...)...)) {
@@ -149,13 +149,13 @@ func capture(ts *testscript.TestScript, how ...string) string {
 	return strings.TrimRight(strings.Join(lines, "\n"), "\n") + "\n"
 }
 
-// guide FILE plays the transcripts of a page: the lines after each command that begins with
-// "$ " are what it shows in a terminal of 80 columns, where … stands for anything.
+// guide FILE plays the transcripts of a page: the lines after each command, which begins
+// with "$ ", are its output in a terminal of 80 columns, where … matches anything.
 func guide(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: guide FILE")
 	}
-	page, err := os.ReadFile(args[0]) // of the repository, not of the script
+	page, err := os.ReadFile(args[0]) // the file is in the repository, not in the script
 	ts.Check(err)
 	played := 0
 	for _, block := range regexp.MustCompile("(?ms)^```\n(\\$ .*?)^```$").FindAllStringSubmatch(string(page), -1) {

@@ -20,11 +20,11 @@ import (
 	"github.com/dictwire/dictwire/store/memory"
 )
 
-// A stalled is an output that takes nothing until it is told to.
+// A stalled is an output that blocks until it is released.
 type stalled struct {
 	release chan struct{}
 	writes  [][]byte
-	fail    error // of each write but the first
+	fail    error // of each write except the first
 }
 
 func (w *stalled) Write(p []byte) (int, error) {
@@ -56,8 +56,8 @@ func appendRecord(t *testing.T, s store.Store, topic, format, record string) {
 	}
 }
 
-// Where the output stalls, a store in memory takes what it has room for, and
-// goes on with it: all is printed, once.
+// While the output stalls, a store in memory accepts what it has room for, and then
+// continues: everything is printed, once.
 func TestPrinterMissesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const all, room = 200, 500_000
@@ -65,7 +65,7 @@ func TestPrinterMissesNothing(t *testing.T) {
 		out := &stalled{release: make(chan struct{})}
 		p := newTestPrinter(t, s, out, io.Discard)
 		record := `{"text":"` + strings.Repeat("x", 10_000) + `"}`
-		stored := 0 // read when all are blocked
+		stored := 0 // when all are blocked
 		var storing sync.WaitGroup
 		storing.Go(func() {
 			for range all {
@@ -88,8 +88,8 @@ func TestPrinterMissesNothing(t *testing.T) {
 	})
 }
 
-// What an output that failed did not take is counted: what it was given, and
-// what is stored behind it.
+// Records that a failed output did not write are counted, both those it was given and those
+// stored after them.
 func TestPrinterCountsLosses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := memory.New(nil)
@@ -111,15 +111,15 @@ func TestPrinterCountsLosses(t *testing.T) {
 	})
 }
 
-// What stands before the head at the beginning is not printed, what is stored
-// at the end is; what the format can't hold is said, and left out.
+// Records before the head at the start are not printed, and those stored until the end are.
+// Records that the format can't represent are reported and left out.
 func TestPrinterPrints(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := memory.New(nil)
 		appendRecord(t, s, "a", "json", `{"before":1}`)
 		var out, log bytes.Buffer
 		p := newTestPrinter(t, s, &out, &log)
-		appendRecord(t, s, "a", "json", `{"a":1,"a":2}`) // as --duplicate-keys last takes it
+		appendRecord(t, s, "a", "json", `{"a":1,"a":2}`) // as accepted with --duplicate-keys last
 		set, err := cbor.Codec{}.Append(nil, dict.Of("tags", map[string]struct{}{"x": {}}))
 		if err != nil {
 			t.Fatal(err)

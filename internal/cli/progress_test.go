@@ -7,7 +7,7 @@ import (
 	"github.com/dictwire/dictwire/internal/terminal"
 )
 
-// A line of progress says what is done, how fast, and how long it takes yet, and fits the
+// A progress line shows what is done, how fast, and the remaining time, and fits in the
 // terminal.
 func TestProgressLine(t *testing.T) {
 	half := state{text: "500 records exported", count: 500, share: 0.5}

@@ -21,7 +21,7 @@ import (
 	"github.com/dictwire/dictwire/store/log"
 )
 
-// A reloading is a serve or a relay with a file, as it is while it serves.
+// A reloading is a running serve or relay with a configuration file.
 type reloading struct {
 	*serve
 	t    *testing.T
@@ -54,7 +54,7 @@ func (r *reloading) write(text string) {
 	}
 }
 
-// hangUp reloads, and returns which settings it says are taken over, and which are not.
+// hangUp reloads, and returns which settings are reported as applied, and which as not.
 func (r *reloading) hangUp() (now, later []string) {
 	r.t.Helper()
 	r.reload()
@@ -71,8 +71,8 @@ func (r *reloading) hangUp() (now, later []string) {
 	return named("reloaded"), named("not before the next start")
 }
 
-// Each key of the file is taken over by SIGHUP, or named as one that waits for the next
-// start; and what documents that names the same.
+// SIGHUP applies each key of the file, or reports it as waiting for the next start, as
+// documented.
 func TestReloadNamesAll(t *testing.T) {
 	dir := t.TempDir()
 	schema := filepath.Join(dir, "schema.json")
@@ -122,7 +122,7 @@ func TestReloadNamesAll(t *testing.T) {
 		case "store":
 			walk(f, "store: "+filepath.Join(dir, "other"), f.Name)
 			continue
-		case "quiet": // of which nothing is said: see TestReloadTakes
+		case "quiet": // not reported: see TestReloadTakes
 			continue
 		}
 		name := f.Name
@@ -138,7 +138,8 @@ func TestReloadNamesAll(t *testing.T) {
 	}
 }
 
-// The address that a relay has as an argument is no change, nor is its default directory.
+// The address that a relay has as an argument is not a change, nor is its default
+// directory.
 func TestReloadOfRelay(t *testing.T) {
 	r := newReloading(t, relayCommand, "")
 	if err := give(r.current, "to", "127.0.0.1:1"); err != nil {
@@ -152,7 +153,7 @@ func TestReloadOfRelay(t *testing.T) {
 	}
 }
 
-// needs returns what else a file has to say where it says something of a flag.
+// needs returns what else a file needs for a flag.
 func needs(name string) string {
 	switch {
 	case name == "tls-key" || name == "plaintext-from":
@@ -166,7 +167,7 @@ func needs(name string) string {
 	}
 }
 
-// another returns a value that a flag takes, as a file has it, and that is not its default.
+// another returns a valid value of a flag, as a file has it, that is not its default.
 func another(f *pflag.Flag) string {
 	if c, ok := f.Value.(*choice); ok {
 		return strconv.Quote(c.of[(slices.Index(c.of, c.value)+1)%len(c.of)])
@@ -183,7 +184,7 @@ func another(f *pflag.Flag) string {
 	return `"other"`
 }
 
-// The settings that SIGHUP takes over are those in force.
+// The settings that SIGHUP applies are the ones in effect.
 func TestReloadTakes(t *testing.T) {
 	st, err := log.Open(t.Context(), t.TempDir(), &log.Options{Reserve: -1, MaxStoredBytes: 1 << 20})
 	if err != nil {
@@ -211,7 +212,7 @@ func TestReloadTakes(t *testing.T) {
 	}
 }
 
-// block returns a block of one principal that takes some kilobytes.
+// block returns a block of one principal with some kilobytes.
 func block() *store.Block {
 	record := []byte(`{"a":"`)
 	for random := rand.NewChaCha8([32]byte{}); len(record) < 4000; {

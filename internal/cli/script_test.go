@@ -26,7 +26,7 @@ import (
 	"github.com/dictwire/dictwire/store/log"
 )
 
-// A leakCheck runs the tests and then looks for goroutines that are left.
+// A leakCheck runs the tests and then looks for leaked goroutines.
 type leakCheck struct{ *testing.M }
 
 func (m leakCheck) Run() int {
@@ -58,7 +58,7 @@ func TestScript(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
-			env.Setenv("GORACE", "atexit_sleep_ms=0") // each program would end a second later
+			env.Setenv("GORACE", "atexit_sleep_ms=0") // otherwise each program would exit a second later
 			env.Setenv("XDG_STATE_HOME", filepath.Join(env.WorkDir, "state"))
 			return nil
 		},
@@ -79,9 +79,8 @@ func TestScript(t *testing.T) {
 	})
 }
 
-// await FILE REGEXP [VARIABLE] waits until a file that a program in the
-// background writes matches, and sets the variable to what the first group
-// matched.
+// await FILE REGEXP [VARIABLE] waits until a file that a background program writes matches,
+// and sets the variable to the first group.
 func await(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 || len(args) > 3 {
 		ts.Fatalf("usage: await FILE REGEXP [VARIABLE]")
@@ -105,8 +104,8 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Fatalf("%s never matched %s: %q", args[0], args[1], text)
 }
 
-// guard ADDR serves those who have a token, which is also their name, until the
-// script's end.
+// guard ADDR runs a server for peers with a token, which is also their name, until the
+// script ends.
 func guard(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: guard ADDR")
@@ -128,7 +127,7 @@ func guard(ts *testscript.TestScript, neg bool, args []string) {
 	})
 }
 
-// status N PROGRAM… runs a program that must end with the exit code N.
+// status N PROGRAM… runs a program that must exit with code N.
 func status(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: status N PROGRAM [ARG…]")
@@ -148,15 +147,15 @@ func status(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// open opens the store in a directory, until close.
+// open opens the store in a directory until close.
 func open(ts *testscript.TestScript, dir string) (s *log.Store, closing func()) {
 	s, err := log.Open(context.Background(), ts.MkAbs(dir), &log.Options{KeepEvery: -1})
 	ts.Check(err)
 	return s, func() { ts.Check(s.Close()) }
 }
 
-// fill DIR TOPIC FORMAT FILE stores each line of a file, a JSON text or for any
-// other format a Python literal, as a block of the producer p.
+// fill DIR TOPIC FORMAT FILE stores each line of a file (JSON for json, a Python literal
+// for any other format) as a block of the producer p.
 func fill(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 4 {
 		ts.Fatalf("usage: fill DIR TOPIC FORMAT FILE")
@@ -197,7 +196,7 @@ func save(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(s.Reset(ctx, store.CursorName{Principal: store.Anonymous, Name: args[1], Subscription: args[2]}, at))
 }
 
-// hold DIR has a store open until the script ends.
+// hold DIR keeps a store open until the script ends.
 func hold(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: hold DIR")

@@ -6,12 +6,12 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Flags that share a variable mean the same: they have the same text.
+// Flags that share a variable have the same meaning and the same text.
 func TestVariables(t *testing.T) {
 	same := map[string]bool{
-		"DICTWIRE_STORE":       true, // of serve it may be memory
-		"DICTWIRE_PRINCIPAL":   true, // of a cursor or a producer
-		"DICTWIRE_ACCEPT_LOST": true, // by send or relay
+		"DICTWIRE_STORE":       true, // for serve it may be memory
+		"DICTWIRE_PRINCIPAL":   true, // for a cursor or a producer
+		"DICTWIRE_ACCEPT_LOST": true, // for send or relay
 	}
 	seen := make(map[string]*pflag.Flag)
 	for _, cmd := range below(Root()) {

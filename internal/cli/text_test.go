@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// What a command says can't steer a terminal, whoever made its words.
+// The output of a command can't control a terminal, whoever chose the words.
 func TestSay(t *testing.T) {
 	var out bytes.Buffer
 	evil := errors.New("dictwire: a\n\x1b[2J")
@@ -22,7 +22,7 @@ func TestSay(t *testing.T) {
 	}
 }
 
-// The nearest flag is one that is like the word, or begins with it.
+// The nearest flag is similar to the word, or begins with it.
 func TestNearestFlag(t *testing.T) {
 	cmd := tailCommand()
 	for name, want := range map[string]string{

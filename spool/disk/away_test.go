@@ -18,8 +18,8 @@ import (
 	"github.com/dictwire/dictwire/store/memory"
 )
 
-// TestAnHourAway sends a record each second for an hour without a server, and some
-// more with one. Within 10 s of its coming all is there.
+// TestAnHourAway sends a record every second for an hour without a server, and some more
+// with one. Within 10 s after the server has come back, all of them have arrived.
 func TestAnHourAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const hour = 3600
@@ -59,7 +59,7 @@ func TestAnHourAway(t *testing.T) {
 	})
 }
 
-// pipes is a network of one server, which can't be reached until up.
+// pipes is a network with one server, which can't be reached until up is called.
 type pipes struct {
 	up    atomic.Bool
 	conns chan net.Conn

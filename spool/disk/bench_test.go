@@ -59,7 +59,7 @@ func BenchmarkAppendBatch(b *testing.B) {
 	b.ReportMetric(float64(b.N*len(batch))/b.Elapsed().Seconds(), "records/s")
 }
 
-// BenchmarkRead reads what was appended in batches.
+// BenchmarkRead reads records that were appended in batches.
 func BenchmarkRead(b *testing.B) {
 	s := openDir(b)
 	batch := make([][]byte, 1024)

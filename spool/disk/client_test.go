@@ -20,7 +20,7 @@ import (
 	"github.com/dictwire/dictwire/store/memory"
 )
 
-// A server is one that can be away.
+// A server that can go away.
 type server struct {
 	t     testing.TB
 	store store.Store
@@ -55,7 +55,7 @@ func (s *server) stop() {
 	}
 }
 
-// records returns what a topic holds.
+// records returns the records of a topic.
 func (s *server) records(topic string) (all []string) {
 	s.t.Helper()
 	for r := range servertest.Records(s.t, s.store, topic) {
@@ -64,8 +64,7 @@ func (s *server) records(topic string) (all []string) {
 	return all
 }
 
-// wantRecords waits until a topic holds the records from 1 to n, once each and in
-// order.
+// wantRecords waits until a topic has the records 1 to n, once each and in order.
 func (s *server) wantRecords(topic string, n uint64) {
 	s.t.Helper()
 	eventually(s.t, fmt.Sprintf("%d records of %s", n, topic), func() bool { return uint64(len(s.records(topic))) >= n })
@@ -93,8 +92,8 @@ func dial(t testing.TB, s *disk.Spool, addr string, d dictwire.Dialer) *dictwire
 	return c
 }
 
-// TestSmall sends more than the spool holds: what waits is not put together to what
-// never fits.
+// TestSmall sends more than the spool can hold: waiting records are not combined into
+// batches that never fit.
 func TestSmall(t *testing.T) {
 	const count = 5000
 	s := open(t, disk.Options{MaxBytes: 1000})
@@ -113,9 +112,9 @@ func TestSmall(t *testing.T) {
 	srv.wantRecords("t", count)
 }
 
-// TestServerAway sends while there is no server, lets the program end without a
-// word and lose power, and starts the server: all that was spooled arrives once,
-// in order, and makes room.
+// TestServerAway sends without a server, lets the program end abruptly and lose power, and
+// starts the server: everything that was spooled arrives once and in order, and frees its
+// room.
 func TestServerAway(t *testing.T) {
 	srv := newServer(t)
 	rng := rand.New(rand.NewPCG(1, 1))
@@ -165,14 +164,14 @@ func TestServerAway(t *testing.T) {
 	srv.wantRecords("a", sent["a"]+1)
 }
 
-// TestLostAndCopied lets directories and servers be lost, copied and put back: it
-// is an error each time, and never silence.
+// TestLostAndCopied loses, copies and restores directories and servers. Each case must be
+// an error, never silence.
 func TestLostAndCopied(t *testing.T) {
 	send := func(c *dictwire.Client, n uint64) error {
 		_, err := c.Send(t.Context(), "a", dict.Of("n", n))
 		return err
 	}
-	// begin gives a server a few records of a spool that is copied meanwhile.
+	// begin sends a few records to a server from a spool that is copied meanwhile.
 	begin := func(t *testing.T) (srv *server, now, old *crashfs.FS) {
 		srv, now = newServer(t), crashfs.New(1)
 		s := open(t, disk.Options{FS: now})

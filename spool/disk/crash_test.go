@@ -19,8 +19,7 @@ import (
 
 var seeds = flag.Int("crash.seeds", 30, "how many power losses to try")
 
-// TestPowerLoss loses power at random points: what was appended is there, under
-// its number.
+// TestPowerLoss loses power at random points. What was appended is there, under its number.
 func TestPowerLoss(t *testing.T) {
 	for seed := range *seeds {
 		if err := losePower(t.Context(), uint64(seed), store.Fsync); err != nil {
@@ -29,8 +28,8 @@ func TestPowerLoss(t *testing.T) {
 	}
 }
 
-// TestPowerLossIsFound shows that the test above can fail: without syncs it
-// does, within 50 seeds.
+// TestPowerLossIsFound shows that the test above can fail: without syncs it does, within 50
+// seeds.
 func TestPowerLossIsFound(t *testing.T) {
 	for seed := range 50 {
 		if err := losePower(t.Context(), uint64(seed), store.OS); err != nil {
@@ -59,7 +58,7 @@ type known struct {
 
 func key(topic string, number uint64) string { return fmt.Sprintf("%s/%d", topic, number) }
 
-// note keeps what is known when power is lost.
+// note saves what is known when power is lost.
 func (c *crasher) note() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -74,7 +73,7 @@ func losePower(ctx context.Context, seed uint64, d store.Durability) error {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	c := &crasher{FS: crashfs.New(seed)}
 	c.now = known{appended: map[string]string{}, settled: map[string]uint64{}}
-	// Small enough that the settler is waited for.
+	// Small enough that appends wait for the settler.
 	s, err := disk.Open(ctx, "deep/down/spool", &disk.Options{FS: c, Durability: d, MaxBytes: 20000})
 	if err != nil {
 		return err
@@ -94,7 +93,7 @@ func losePower(ctx context.Context, seed uint64, d store.Durability) error {
 	}
 	wg.Go(func() { errs <- c.attempts(ctx, s) })
 	for !c.lost() {
-		if _, err := s.Attempt(ctx); err != nil { // so that there is an end
+		if _, err := s.Attempt(ctx); err != nil { // bounds the test
 			return err
 		}
 	}
@@ -141,7 +140,7 @@ func (c *crasher) append(ctx context.Context, s *disk.Spool, topic string, who, 
 	return nil
 }
 
-// settle settles what it reads, as a client whose server acknowledges all.
+// settle settles what it reads, like a client whose server acknowledges everything.
 func (c *crasher) settle(ctx context.Context, s *disk.Spool, topic string) error {
 	for b, err := range s.Read(ctx, topic, 1) {
 		if err != nil {
@@ -174,7 +173,7 @@ func (c *crasher) attempts(ctx context.Context, s *disk.Spool) error {
 	return nil
 }
 
-// verify opens what is left.
+// verify opens what is left, and checks it.
 func (c *crasher) verify(ctx context.Context, name string) (err error) {
 	s, err := disk.Open(ctx, "deep/down/spool", &disk.Options{FS: c.After(), NoWait: true})
 	if err != nil {
@@ -214,8 +213,8 @@ func (c *crasher) verify(ctx context.Context, name string) (err error) {
 	return nil
 }
 
-// verifyTopic reads what is not settled of a topic: its records are those that
-// were appended.
+// verifyTopic reads the unsettled records of a topic, which must be those that were
+// appended.
 func (c *crasher) verifyTopic(ctx context.Context, s *disk.Spool, topic string, next, acked uint64, ackedSum uint32) error {
 	for n := acked + 1; n < next; {
 		for b, err := range s.Read(ctx, topic, n) {

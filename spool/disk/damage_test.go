@@ -17,9 +17,9 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// TestDamaged damages some of six blocks of a spool, each of which holds two
-// records. What is before the first of them is sent; then the client says what is
-// wrong, and one that accepts the loss goes on behind it.
+// TestDamaged damages some of six blocks of a spool with two records each. The client sends
+// the records before the first damaged one, and then says what is wrong; one that accepts
+// the loss continues after it.
 func TestDamaged(t *testing.T) {
 	for _, damaged := range [][]int{{3}, {1}, {6}, {2, 3, 5}, {1, 2, 3, 4, 5, 6}} {
 		t.Run(fmt.Sprint(damaged), func(t *testing.T) {
@@ -84,7 +84,7 @@ func TestDamaged(t *testing.T) {
 			}
 			_ = s.Close()
 
-			// What is settled is not asked for again.
+			// Settled records are not requested again.
 			s = reopen(t, dir)
 			c = dial(t, s, srv.addr, dictwire.Dialer{})
 			if _, err := c.Send(t.Context(), "t", more); err != nil {
@@ -96,8 +96,8 @@ func TestDamaged(t *testing.T) {
 	}
 }
 
-// damageable is a record whose bytes can be found in a file, and which is as large
-// as what the engine reads at once.
+// damageable is a record whose bytes can be found in a file, and which is as large as what
+// the engine reads at once.
 func damageable(block, record int) []byte {
 	noise := make([]byte, 6<<10)
 	_, _ = rand.NewChaCha8([32]byte{byte(block), byte(record)}).Read(noise)
@@ -114,7 +114,7 @@ func reopen(t *testing.T, dir string) *disk.Spool {
 	return s
 }
 
-// damage flips a bit of a record where it lies in a directory's files.
+// damage flips a bit of a record in a directory's files.
 func damage(t *testing.T, dir string, record []byte) {
 	t.Helper()
 	names, _ := filepath.Glob(filepath.Join(dir, "*.seg"))

@@ -18,11 +18,10 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// counting is a file system that counts syncs, and holds or fails them when
-// told.
+// counting is a file system that counts syncs, and delays them or makes them fail.
 type counting struct {
 	vfs.FS
-	slow    sync.RWMutex // a sync waits while it is held
+	slow    sync.RWMutex // held to block syncs
 	syncs   atomic.Int64
 	failing atomic.Bool
 }
@@ -65,8 +64,8 @@ func (f *countingFile) sync(do func() error) error {
 	return do()
 }
 
-// TestDiskFails lets a sync fail: the append says so, and nothing is taken for
-// kept that is not.
+// TestDiskFails makes a sync fail: the append returns an error, and nothing is considered
+// stored that is not.
 func TestDiskFails(t *testing.T) {
 	fs := &counting{FS: vfs.NewMem()}
 	s, err := disk.Open(t.Context(), "spool", &disk.Options{FS: fs})
@@ -94,8 +93,8 @@ func TestDiskFails(t *testing.T) {
 	read(t, s, "a", 1, st.Next+1)
 }
 
-// TestReserve appends to a disk with too little room, where room is made by what
-// is settled, and by others.
+// TestReserve appends to a disk with too little room. Settled records, and other programs,
+// make room.
 func TestReserve(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fs := &smallDisk{FS: vfs.NewMem()}
@@ -136,7 +135,7 @@ func TestReserve(t *testing.T) {
 type smallDisk struct {
 	vfs.FS
 	free  atomic.Uint64
-	total uint64 // zero: 1 TiB
+	total uint64 // zero means 1 TiB
 }
 
 func (d *smallDisk) Unwrap() vfs.FS { return d.FS }
@@ -145,8 +144,8 @@ func (d *smallDisk) GetDiskUsage(string) (vfs.DiskUsage, error) {
 	return vfs.DiskUsage{AvailBytes: d.free.Load(), TotalBytes: cmp.Or(d.total, 1<<40)}, nil
 }
 
-// The reserve of a spool on a small disk is a tenth of it, and none is taken that the
-// disk can never have.
+// The reserve of a spool on a small disk is a tenth of it. A reserve that the disk can
+// never have is refused.
 func TestReserveOfSmallDisk(t *testing.T) {
 	fs := &smallDisk{FS: vfs.NewMem(), total: 64 << 20}
 	fs.free.Store(8 << 20)
@@ -158,9 +157,9 @@ func TestReserveOfSmallDisk(t *testing.T) {
 	}
 }
 
-// TestOldCopy opens an old copy of a spool: its attempts are lower than those
-// that the server saw. Opened more often, its records are not those that were
-// sent under their numbers, which their sums tell.
+// TestOldCopy opens an old copy of a spool: its attempts are lower than those that the
+// server saw. If it was opened more often, its records are not those that were sent under
+// their numbers, which their checksums show.
 func TestOldCopy(t *testing.T) {
 	fs := crashfs.New(1)
 	s := open(t, disk.Options{FS: fs})

@@ -21,8 +21,8 @@ import (
 
 var kills = flag.Int("kill.rounds", 3, "how often to kill the client")
 
-// TestKill kills a program with a spool at random moments, while the server comes
-// and goes: what it has said to be spooled is stored once, in order.
+// TestKill kills a program with a spool at random moments while the server comes and goes.
+// Everything that it reported as spooled is stored once and in order.
 func TestKill(t *testing.T) {
 	if dir := os.Getenv("DICTWIRE_TEST_SPOOL"); dir != "" {
 		sendUntilKilled(t, dir, os.Getenv("DICTWIRE_TEST_SERVER"))
@@ -102,7 +102,7 @@ func startSender(t *testing.T, dir, addr string) *sender {
 	return p
 }
 
-// said returns how far the sender said it was: whole lines of topic and number.
+// said returns the sender's progress from its complete output lines of topic and number.
 func (p *sender) said() map[string]uint64 {
 	said := map[string]uint64{}
 	all := p.stdout.Bytes()
@@ -118,8 +118,8 @@ func (p *sender) said() map[string]uint64 {
 	return said
 }
 
-// sendUntilKilled sends records that hold their numbers, and says how far they
-// are spooled.
+// sendUntilKilled sends records that contain their numbers, and reports how far they are
+// spooled.
 func sendUntilKilled(t *testing.T, dir, addr string) {
 	s, err := disk.Open(t.Context(), dir, nil)
 	if err != nil {

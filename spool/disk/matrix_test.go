@@ -16,8 +16,8 @@ import (
 	"github.com/dictwire/dictwire/spool/disk"
 )
 
-// TestDamageMatrix damages one file of a spool whose program was killed: each record
-// that was appended is there, or its loss is told, and no number is given twice.
+// TestDamageMatrix damages one file of a spool whose program was killed. Each appended
+// record is there, or its loss is reported, and no number is used twice.
 func TestDamageMatrix(t *testing.T) {
 	kinds := map[string]int{}
 	for seed := range uint64(testrand.Many(*seeds * 5)) {
@@ -43,7 +43,7 @@ func TestDamageMatrix(t *testing.T) {
 	}
 }
 
-// What comes of damage.
+// The possible results of damage.
 const (
 	refused = "does not open"
 	gap     = "a reader is told"
@@ -72,7 +72,7 @@ func killed(ctx context.Context, rng *rand.Rand, seed uint64) (_ *crashfs.FS, re
 	return left, records, s.Close()
 }
 
-// harm damages one file, and says what it did; "" where nothing has changed.
+// harm damages one file, and returns a description; "" if nothing has changed.
 func harm(rng *rand.Rand, fs *crashfs.FS) string {
 	var names []string
 	for _, name := range fs.Files() {
@@ -88,7 +88,7 @@ func inspect(ctx context.Context, fs *crashfs.FS, records [][]byte) (kind string
 	s, err := disk.Open(ctx, "spool", &disk.Options{FS: fs, Reserve: -1})
 	if errors.Is(err, spool.ErrDamaged) {
 		s, err := disk.Open(ctx, "spool", &disk.Options{FS: fs, Reserve: -1, AcceptLost: true})
-		if err == nil { // else nothing is left that can be used
+		if err == nil { // otherwise nothing usable is left
 			_, err = s.Append(ctx, "t", "json", []byte("{}"))
 			return refused, errors.Join(err, s.Close())
 		}

@@ -13,8 +13,7 @@ import (
 	"github.com/dictwire/dictwire/spool/disk"
 )
 
-// TestModel does at random what can be done with a spool, and compares it with
-// what it must hold.
+// TestModel uses a spool at random, and compares it with a model.
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := &model{fs: crashfs.New(1), topics: map[string]*modelTopic{}}
@@ -49,9 +48,9 @@ type model struct {
 }
 
 type modelTopic struct {
-	records []string // number 1 is the first
+	records []string // the first one has number 1
 	formats []string
-	acked   uint64 // as it was settled
+	acked   uint64 // as settled
 }
 
 const modelBytes = 3000
@@ -112,7 +111,7 @@ func (m *model) append(t *rapid.T) {
 	}
 	first, err := m.s.Append(context.Background(), topic, format, all...)
 	if unsettled := m.unsettled(); errors.Is(err, spool.ErrFull) && unsettled+size > modelBytes-1500 {
-		return // what is settled goes in whole blocks
+		return // settled records are trimmed in whole blocks
 	}
 	if err != nil || first != uint64(len(mt.records))+1 {
 		t.Fatalf("record %d: %v, want %d; %+v", first, err, len(mt.records)+1, m.s.Stats())
@@ -123,7 +122,7 @@ func (m *model) append(t *rapid.T) {
 	m.topics[topic] = mt
 }
 
-// unsettled returns how many bytes must be held.
+// unsettled returns how many bytes the spool must have.
 func (m *model) unsettled() (n int) {
 	for _, mt := range m.topics {
 		for _, r := range mt.records[mt.acked:] {
@@ -171,7 +170,7 @@ func (m *model) read(t *rapid.T) {
 	}
 }
 
-// check compares what the spool says of itself.
+// check compares the spool's state with the model.
 func (m *model) check(t *rapid.T) {
 	held, err := m.s.Topics(context.Background())
 	if err != nil {

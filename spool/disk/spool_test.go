@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 
 var _ spool.Spool = (*disk.Spool)(nil)
 
-// open opens a spool that is closed at the end.
+// open opens a spool that is closed when the test ends.
 func open(t testing.TB, o disk.Options) *disk.Spool {
 	t.Helper()
 	if o.FS == nil {
@@ -56,7 +56,7 @@ func records(from, n uint64) (all [][]byte) {
 
 func sum(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }
 
-// add appends n records, which carry their numbers.
+// add appends n records that contain their numbers.
 func add(t testing.TB, s *disk.Spool, topic string, want, n uint64) {
 	t.Helper()
 	first, err := s.Append(t.Context(), topic, "json", records(want, n)...)
@@ -72,8 +72,8 @@ func settle(t testing.TB, s *disk.Spool, topic string, n uint64) {
 	}
 }
 
-// read returns the numbers of the records from one on, to the last. Each is
-// what add made of it.
+// read returns the numbers of the records from one on, to the last. Each must be as add
+// made it.
 func read(t testing.TB, s *disk.Spool, topic string, from, last uint64) (first uint64) {
 	t.Helper()
 	want := uint64(0)
@@ -112,7 +112,7 @@ func topics(t testing.TB, s *disk.Spool) []spool.Topic {
 	return all
 }
 
-// topicA returns where topic a stands.
+// topicA returns the state of topic a.
 func topicA(t testing.TB, s *disk.Spool) spool.Topic {
 	t.Helper()
 	for _, st := range topics(t, s) {
@@ -124,7 +124,7 @@ func topicA(t testing.TB, s *disk.Spool) spool.Topic {
 	return spool.Topic{}
 }
 
-// eventually waits until something is so.
+// eventually waits until a condition holds.
 func eventually(t testing.TB, what string, is func() bool) {
 	t.Helper()
 	for end := time.Now().Add(20 * time.Second); !is(); time.Sleep(time.Millisecond) {
@@ -251,8 +251,7 @@ func TestReopen(t *testing.T) {
 	}
 }
 
-// TestSettle settles in any order: what is settled is trimmed, and what is not
-// stays.
+// TestSettle settles in any order: settled records are trimmed, the others stay.
 func TestSettle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, disk.Options{})
@@ -320,7 +319,7 @@ func TestFullBytes(t *testing.T) {
 	if st := s.Stats(); st.Refused != 2 || st.Bytes != 1000 {
 		t.Errorf("%+v", st)
 	}
-	// What is settled makes room at once, and no more than that.
+	// Settled records make room at once, and nothing else does.
 	if err := s.Settle(t.Context(), "t1", 2, 0); err != nil {
 		t.Fatal(err)
 	}
@@ -331,8 +330,8 @@ func TestFullBytes(t *testing.T) {
 	}
 }
 
-// TestFullWaits lets appends wait for room, and ends them by their context and
-// by Close.
+// TestFullWaits has appends that wait for room, and ends them by their context and by
+// Close.
 func TestFullWaits(t *testing.T) {
 	s := open(t, disk.Options{MaxBytes: 20})
 	if _, err := s.Append(t.Context(), "a", "json", make([]byte, 20)); err != nil {
@@ -379,7 +378,7 @@ func TestFullAge(t *testing.T) {
 		if _, err := s.Append(t.Context(), "c", "json", []byte("1")); !errors.Is(err, spool.ErrFull) {
 			t.Fatalf("the oldest record is older than it may be: %v", err)
 		}
-		read(t, s, "a", 1, 1) // it is not dropped
+		read(t, s, "a", 1, 1) // it was not dropped
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -398,8 +397,8 @@ func TestFullAge(t *testing.T) {
 	})
 }
 
-// TestConcurrentAppends appends from many goroutines: numbers follow each other,
-// and each goroutine's grow.
+// TestConcurrentAppends appends from many goroutines: numbers are consecutive, and those of
+// each goroutine grow.
 func TestConcurrentAppends(t *testing.T) {
 	const goroutines, each = 32, 20
 	s := open(t, disk.Options{})
@@ -445,7 +444,7 @@ func TestConcurrentAppends(t *testing.T) {
 	}
 }
 
-// TestAppendsShareASync lets appends come while one waits for the disk.
+// TestAppendsShareASync starts appends while one waits for the disk.
 func TestAppendsShareASync(t *testing.T) {
 	const appends = 100
 	fs := &counting{FS: vfs.NewMem()}

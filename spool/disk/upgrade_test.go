@@ -15,12 +15,12 @@ import (
 
 var update = flag.Bool("update", false, "write the spools of a new format, which all later versions must open")
 
-// formats are the formats of spools that are kept in testdata, each made by a version that
-// wrote it: a spool that was closed, and what was left of it when it was in use. They are
-// never made anew: a new format is one more.
+// formats are the formats of the spools in testdata, each made by a version that wrote it:
+// a spool that was closed, and the remains of one in use. They are never made again: a new
+// format is added.
 var formats = []string{"v2"}
 
-// TestUpgrade opens the spools of each format that there was, and reads them whole.
+// TestUpgrade opens the spools of every earlier format, and reads all of them.
 func TestUpgrade(t *testing.T) {
 	current := filepath.Join("testdata", formats[len(formats)-1])
 	if _, err := os.Stat(current); *update && errors.Is(err, fs.ErrNotExist) {
@@ -39,10 +39,10 @@ func TestUpgrade(t *testing.T) {
 	}
 }
 
-// upgraded are the options of the spools: they are read long after they were made.
+// upgraded are the options for the spools, which are read long after they were made.
 func upgraded() *disk.Options { return &disk.Options{Name: "till-7", Reserve: -1, MaxAge: -1} }
 
-// makeSpools makes the spools of the present format.
+// makeSpools makes the spools of the current format.
 func makeSpools(t *testing.T, dir string) {
 	t.Helper()
 	work := filepath.Join(t.TempDir(), "spool")
@@ -62,7 +62,7 @@ func makeSpools(t *testing.T, dir string) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	// What is settled is saved in the background.
+	// Settled numbers are saved in the background.
 	eventually(t, "saved", func() bool {
 		inUse := filepath.Join(t.TempDir(), "spool")
 		if err := os.CopyFS(inUse, os.DirFS(work)); err != nil {
@@ -86,7 +86,7 @@ func makeSpools(t *testing.T, dir string) {
 	}
 }
 
-// verifyUpgraded opens a spool, compares what it holds, goes on with it, and opens it
+// verifyUpgraded opens a spool, compares its contents, continues with it, and opens it
 // again.
 func verifyUpgraded(t *testing.T, dir string) {
 	t.Helper()
