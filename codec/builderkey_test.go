@@ -9,10 +9,10 @@ import (
 	"github.com/dictwire/dictwire/internal/testrand"
 )
 
-// The keys that a Builder makes are the same where those of AppendKey are.
+// A Builder's keys are equal exactly if those of AppendKey are.
 func TestBuilderKeys(t *testing.T) {
 	g := codectest.NewGenerator(codectest.Seed(t), dict.Kinds(), dict.Kinds())
-	// twin returns an equal value, or nearly so, in other words.
+	// twin returns an equal value, or nearly equal one, in a different form.
 	var twin func(v dict.Value) dict.Value
 	twin = func(v dict.Value) dict.Value {
 		var items []dict.Value
@@ -36,7 +36,7 @@ func TestBuilderKeys(t *testing.T) {
 			if g.IntN(60) == 0 {
 				return dict.String("another")
 			}
-		default: // as it is
+		default: // unchanged
 		}
 		return v
 	}
@@ -64,7 +64,7 @@ func TestBuilderKeys(t *testing.T) {
 		b.Add(v)
 		place := b.Len()
 		b.Add(w)
-		for range 2 { // the second time from memory
+		for range 2 { // the second time from the cache
 			got, ok := b.AppendKey(nil, 0)
 			got2, ok2 := b.AppendKey([]byte("before"), place)
 			want, wantOK := dict.AppendKey(nil, v)

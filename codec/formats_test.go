@@ -21,8 +21,7 @@ import (
 	"github.com/dictwire/dictwire/internal/testrand"
 )
 
-// A format is a codec, and how it writes what it can't hold: nil where it holds
-// everything.
+// A format is a codec, and the lossy version of it, or nil if it represents everything.
 type format struct {
 	title         string
 	strict, lossy codec.Codec
@@ -43,8 +42,7 @@ type sample struct {
 	value dict.Value
 }
 
-// samples are the values of every kind, several where formats treat them
-// differently.
+// samples has values of every type, several if formats treat them differently.
 func samples() []sample {
 	day := dict.Date{Year: 2026, Month: 11, Day: 25}
 	at := func(z dict.Zone, fold bool) dict.Value {
@@ -91,8 +89,8 @@ func samples() []sample {
 	}
 }
 
-// cell says how a format writes d, a dictionary of one pair, of which part picks
-// what is told of.
+// cell describes how a format writes d, a dictionary with one pair. part picks the part to
+// describe.
 func cell(t *testing.T, f format, d *dict.Dict, part func(*dict.Dict) dict.Value) string {
 	t.Helper()
 	through := func(c codec.Codec) (*dict.Dict, []byte, error) {
@@ -122,8 +120,8 @@ func cell(t *testing.T, f format, d *dict.Dict, part func(*dict.Dict) dict.Value
 	return "as `" + part(back).String() + "`"
 }
 
-// spelling says in which way of its own a binary format wrote the value of the
-// key "v".
+// spelling describes the special form in which a binary format wrote the value of the key
+// "v".
 func spelling(c codec.Codec, b []byte) string {
 	switch value := b[min(3, len(b)-1):]; c.(type) {
 	case cbor.Codec:
@@ -154,7 +152,7 @@ func spelling(c codec.Codec, b []byte) string {
 	return "yes"
 }
 
-// table renders a table of Markdown.
+// table renders a table in Markdown.
 func table(rows [][]string) string {
 	var b strings.Builder
 	for i, row := range rows {
@@ -176,7 +174,7 @@ func header(first string) [][]string {
 
 var update = flag.Bool("update", false, "write the tables of docs/formats.md anew")
 
-// TestFormats compares the tables of docs/formats.md with what the codecs do.
+// TestFormats compares the tables of docs/formats.md with the codecs.
 func TestFormats(t *testing.T) {
 	values, keys, objects := header("value"), header("key"), [][]string{{"name", "arguments", "what it is"}}
 	for _, s := range samples() {
@@ -237,8 +235,7 @@ func TestFormats(t *testing.T) {
 	}
 }
 
-// A dictionary that goes from format to format, each of which holds it, stays the
-// same.
+// A dictionary that is converted between formats that can represent it does not change.
 func TestTranscode(t *testing.T) {
 	g := codectest.NewGenerator(codectest.Seed(t), dict.Kinds(), dict.Kinds())
 	steps := 0

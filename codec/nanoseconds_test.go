@@ -18,8 +18,8 @@ import (
 	"github.com/dictwire/dictwire/internal/testrand"
 )
 
-// The nanoseconds of a Go program are those that CBOR and MessagePack bring, and that
-// text tells, whatever their digits and the zone.
+// The nanoseconds of a Go program pass through CBOR and MessagePack, and are in texts,
+// whatever their digits and the zone.
 func TestNanoseconds(t *testing.T) {
 	for _, nanos := range []int{0, 1, 789, 1_000, 123_456_000, 123_456_789, 999_999_999} {
 		for _, zone := range []*time.Location{time.UTC, time.FixedZone("", 3600), time.FixedZone("", -86399)} {
@@ -62,7 +62,7 @@ func TestNanoseconds(t *testing.T) {
 	}
 }
 
-// What Python holds has no nanoseconds: they are a loss by name, or cut off.
+// Python has no nanoseconds: they are a named loss, or cut off.
 func TestNanosecondsInPython(t *testing.T) {
 	at := must(dict.DateTime{Date: dict.Date{Year: 2013, Month: 3, Day: 21}, TimeOfDay: dict.TimeOfDay{Microsecond: 5, Nanosecond: 7}}.Value())
 	clock := must(dict.TimeOfDay{Hour: 1, Nanosecond: 7, Zone: dict.NamedFixedZone(time.Hour, "CET")}.Value())
@@ -118,7 +118,7 @@ func TestNanosecondsInPython(t *testing.T) {
 	}
 }
 
-// A generated dictionary without its nanoseconds is one that Python holds.
+// Without its nanoseconds, a generated dictionary is one that Python can represent.
 func TestCutNanoseconds(t *testing.T) {
 	g := codectest.NewGenerator(codectest.Seed(t), dict.Kinds(), dict.Kinds())
 	cuts := 0

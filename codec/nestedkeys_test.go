@@ -14,7 +14,7 @@ import (
 	"github.com/dictwire/dictwire/dict"
 )
 
-// What lies within keys within keys is hashed once, however deep these nest.
+// Parts of keys inside keys are hashed once, however deeply they are nested.
 func TestNestedKeys(t *testing.T) {
 	items := make([]dict.Value, 20_000)
 	for i := range items {

@@ -21,7 +21,7 @@ import (
 	"github.com/dictwire/dictwire/internal/testrand"
 )
 
-// lossyCodecs are those that write substitutes.
+// lossyCodecs are the codecs that write substitutes.
 var lossyCodecs = []codec.Codec{msgpack.Codec{Lossy: true}, pickle.Codec{Lossy: true}, python.Codec{Lossy: true}, json.Codec{Lossy: true}}
 
 func at(nanos int, zone dict.Zone) dict.Value {
@@ -32,7 +32,7 @@ func at(nanos int, zone dict.Zone) dict.Value {
 	return must(dict.DateTime{Date: dict.Date{Year: 2024, Month: 1, Day: 2}, TimeOfDay: dict.TimeOfDay{Hour: hour, Nanosecond: nanos, Zone: zone}}.Value())
 }
 
-// Keys, or items of a set, that become equal by a loss are an error that says where.
+// Keys, or items of a set, that become equal by a loss are an error with its place.
 func TestSameKeys(t *testing.T) {
 	ext := dict.Tagged(dict.CBORTag, dict.Int(4000), dict.Int(1))
 	for _, test := range []struct {
@@ -106,7 +106,7 @@ func checkSame(t *testing.T, c codec.Codec, name string, v dict.Value, n int, re
 	}
 }
 
-// Whatever is written is read by Python with as many items as it had.
+// Python reads everything that we write with the original number of items.
 func TestNothingIsDropped(t *testing.T) {
 	const script = `
 import pickle, sys
@@ -121,7 +121,7 @@ def read(line):
     return pickle.loads(record) if format == 'pickle' else unpackb(record, use_list=False, strict_map_key=False)
 for line in sys.stdin: print(count(read(line)))
 `
-	texts := []dict.Value{ // those that are often the same after the loss
+	texts := []dict.Value{ // often equal after the loss
 		must(dict.Decimal("1.5")), dict.String("1.5"), at(1, dict.UTC()), at(2, dict.UTC()), at(3, dict.FixedZone(time.Hour)), at(0, dict.FixedZone(time.Hour)),
 		dict.String("\ufffd"), dict.String("\xed\xa0\x80"), dict.Tagged(dict.CBORTag, dict.Int(4000), dict.Int(1)), dict.String("CBORTag(4000, 1)"),
 		dict.Int(1), dict.Float(1.5), must(dict.TimeDelta{Nanoseconds: 1}.Value()), must(dict.TimeDelta{Nanoseconds: 2}.Value()), dict.String("0:00:00.000000001"),
@@ -183,7 +183,7 @@ for line in sys.stdin: print(count(read(line)))
 	}
 }
 
-// count counts the values in v, itself and tagged ones being one.
+// count counts the values in v, including v itself; a tagged value counts as one.
 func count(v dict.Value) int {
 	n := 1
 	switch {

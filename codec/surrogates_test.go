@@ -15,8 +15,8 @@ import (
 	"github.com/dictwire/dictwire/dict"
 )
 
-// surrogatePairs is what Python holds and UTF-16 can't: a high and a low surrogate, one
-// after the other, that are two code points. It is a Python expression.
+// surrogatePairs is a Python expression for strings that UTF-16 can't represent: a high and
+// a low surrogate in a row that are two code points.
 const surrogatePairs = `{
     'pair': '\ud83d\ude00', 'within': 'a\ud83d\ude00b', 'two': '\ud83d\ude00\ud83d\ude00', 'three': '\ud83d\ud83d\ude00',
     'lone': '\ude00\ud83d', 'character': '\U0001f600', '\ud83d\ude00': 1, '\U0001f600': 2, '\ud83d': {'\ude00': 3},
@@ -26,8 +26,8 @@ const surrogatePairs = `{
     'time': time(1, 2, tzinfo=timezone(timedelta(hours=1), '\ud83d\ude00')),
 }`
 
-// A pair of surrogates that is two code points in Python stays two on every way, and is
-// told of where a format can't hold it.
+// A pair of surrogates that is two code points in Python stays two in every format, and is
+// reported where a format can't represent it.
 func TestSurrogatePairs(t *testing.T) {
 	const imports = "import pickle, sys\nfrom collections import OrderedDict\nfrom datetime import datetime, time, timedelta, timezone\nv = " + surrogatePairs + "\n"
 	run := func(script string, stdin []byte) []byte {

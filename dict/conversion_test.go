@@ -127,7 +127,7 @@ func TestTo(t *testing.T) {
 	for _, test := range []struct {
 		v    dict.Value
 		to   any // a pointer
-		want any // what it points to then, or an error
+		want any // what it points to afterwards, or an error
 	}{
 		{dict.Int(255), new(uint8), uint8(255)},
 		{dict.Int(256), new(uint8), errors.New("dict: the int 256 does not fit in uint8")},

@@ -37,8 +37,7 @@ var (
 	aliceMap = map[string]any{"name": "Alice", "age": 30, "city": "Paris", "active": true}
 )
 
-// convertBench compares the conversion of a Go value with what encoding/json does for
-// it.
+// convertBench compares the conversion of a Go value with encoding/json.
 func convertBench[T any](b *testing.B, name string, v T) {
 	text, err := json.Marshal(v)
 	if err != nil {

@@ -51,8 +51,7 @@ func TestZero(t *testing.T) {
 	}
 }
 
-// What a Value shows never changes, whatever becomes of the Dict that it came
-// from.
+// What a Value shows never changes, whatever happens to its Dict.
 func TestValuesDoNotChange(t *testing.T) {
 	for name, d := range map[string]*dict.Dict{
 		"decoded":  decode(t, `{"a":1,"l":[1,{"x":2}],"d":{"k":"v"}}`),
@@ -118,7 +117,7 @@ func TestKeys(t *testing.T) {
 		for _, a := range same {
 			for _, b := range same {
 				d := new(dict.Dict)
-				for i := range 20 { // so that there is an index, too
+				for i := range 20 { // enough for an index
 					setKey(t, d, a, dict.Int(1))
 					setKey(t, d, b, dict.Int(2))
 					if d.Len() != i+1 {
@@ -225,7 +224,7 @@ func TestSurrogates(t *testing.T) {
 	}
 }
 
-// Any number of goroutines may read a Dict, the first lookups included.
+// Any number of goroutines may read a Dict, first lookups included.
 func TestConcurrentReaders(t *testing.T) {
 	text := "{"
 	for i := range 100 {
@@ -247,7 +246,7 @@ func TestConcurrentReaders(t *testing.T) {
 	wg.Wait()
 }
 
-// A Dict behaves as a list of pairs that is searched from the front.
+// A Dict behaves like a list of pairs that is searched from the front.
 func TestAgainstModel(t *testing.T) {
 	type pair struct {
 		key   string

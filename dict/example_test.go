@@ -26,7 +26,7 @@ func ExampleFrom() {
 	// Output: {'name': 'Alice', 'age': 30}
 }
 
-// A Temperature says itself what its value is: a float.
+// A Temperature defines its own value: a float.
 type Temperature struct{ celsius float64 }
 
 func (t Temperature) DictValue() (dict.Value, error) { return dict.Float(t.celsius), nil }
@@ -87,7 +87,7 @@ func ExampleDict_SetKey() {
 			log.Fatal(err)
 		}
 	}
-	fmt.Println(d) // as Python has it: the first key stays, the last value wins
+	fmt.Println(d) // as in Python: the first key stays, the last value wins
 	// Output: {1: '1.0'}
 }
 

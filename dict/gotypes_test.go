@@ -18,7 +18,7 @@ import (
 	"github.com/dictwire/dictwire/dict"
 )
 
-// UUID is as those of well-known packages.
+// UUID is like those of well-known packages.
 type UUID [16]byte
 
 func (u UUID) String() string {
@@ -42,14 +42,14 @@ func (h *hexBytes) Scan(s fmt.ScanState, _ rune) error {
 	return err
 }
 
-// Decimal is as those of well-known packages: it hides what it has.
+// Decimal is like those of well-known packages: its fields are unexported.
 type Decimal struct{ text string }
 
 func (d Decimal) MarshalText() ([]byte, error)     { return []byte(d.text), nil }
 func (d Decimal) MarshalJSON() ([]byte, error)     { return []byte(`"` + d.text + `"`), nil }
 func (d *Decimal) UnmarshalText(text []byte) error { d.text = string(text); return nil }
 
-// Celsius writes itself as JSON.
+// Celsius implements json.Marshaler.
 type Celsius struct{ degrees float64 }
 
 func (c Celsius) MarshalJSON() ([]byte, error) {
@@ -63,7 +63,7 @@ func (c *Celsius) UnmarshalJSON(text []byte) error {
 	return err
 }
 
-// Level has methods of a pointer only.
+// Level has methods on the pointer only.
 type Level struct{ n int }
 
 func (l *Level) MarshalText() ([]byte, error) { return fmt.Appendf(nil, "L%d", l.n), nil }
@@ -113,7 +113,7 @@ type hiddenEmbedded struct {
 }
 type pointed struct{ X int }
 
-// Whatever a Go value is, its parts are there, or it is an error that names the place.
+// Whatever a Go value is, all its parts are converted, or an error names the place.
 func TestGoValues(t *testing.T) {
 	at := time.Date(2024, 2, 29, 1, 2, 3, 123_456_789, time.FixedZone("", -5400))
 	uuid := UUID{0: 0xDE, 15: 1}
@@ -214,7 +214,7 @@ func TestGoValues(t *testing.T) {
 	}
 }
 
-// What was made of a Go value makes the same Go value again.
+// A value made from a Go value converts back to an equal Go value.
 func TestGoValuesThereAndBack(t *testing.T) {
 	exact := new(big.Float).SetPrec(200)
 	exact.SetString("0.1")
@@ -300,8 +300,8 @@ func mustTimeDelta(t *testing.T, d dict.TimeDelta) dict.Value {
 	return v
 }
 
-// encoding/json reads and writes dictionaries, in their order and to the digit, or says
-// what JSON can't hold.
+// encoding/json reads and writes dictionaries in order and exactly, or says what JSON can't
+// represent.
 func TestJSON(t *testing.T) {
 	const text = `{"z":1,"a":[true,null,-0.0,1e+300,12345678901234567890123,"é\n😀"],"b":{"":{}},"c":1e400}`
 	for _, into := range []any{new(dict.Dict), new(dict.Value)} {

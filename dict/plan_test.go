@@ -17,7 +17,7 @@ import (
 	"github.com/dictwire/dictwire/internal/testrand"
 )
 
-// A typeMaker makes random Go types, and values of them.
+// A typeMaker makes random Go types and values of them.
 type typeMaker struct{ *rand.Rand }
 
 var scalarTypes = []reflect.Type{
@@ -116,12 +116,12 @@ func (m typeMaker) fill(r reflect.Value, depth int) {
 				m.fill(r.Field(i), depth-1)
 			}
 		}
-	default: // as it is
+	default: // unchanged
 	}
 }
 
-// Whatever type a Go value has, its dictionary is what encoding/json writes for it, in
-// the same order, and gives an equal value back.
+// For any Go type, the dictionary is what encoding/json writes, in the same order, and
+// converts back to an equal value.
 func TestRandomTypes(t *testing.T) {
 	seed := testrand.Seed(t)
 	m := typeMaker{rand.New(rand.NewPCG(seed, 0))}
@@ -155,7 +155,7 @@ func TestRandomTypes(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%v: %v", typ, err)
 		}
-		std := reflect.New(typ) // what encoding/json reads; as for that, omitempty may leave out what was nil
+		std := reflect.New(typ) // as read by encoding/json, since omitempty may leave out what was nil
 		if err := json.Unmarshal(text, std.Interface()); err != nil {
 			t.Fatalf("%v: %v", typ, err)
 		}
@@ -178,7 +178,7 @@ func readAny(t *testing.T, v any) (read any) {
 	return read
 }
 
-// tokens returns a JSON text in its order, numbers as floats.
+// tokens returns the tokens of a JSON text in order, with numbers as floats.
 func tokens(text []byte) (all []json.Token) {
 	dec := json.NewDecoder(strings.NewReader(string(text)))
 	for {
@@ -190,8 +190,7 @@ func tokens(text []byte) (all []json.Token) {
 	}
 }
 
-// Plans of types that refer to themselves and to each other are made by several
-// goroutines at once.
+// Several goroutines make plans of types that refer to themselves and to each other.
 func TestPlansAtOnce(t *testing.T) {
 	type leaf struct{ N int }
 	type node struct {
@@ -217,7 +216,7 @@ func TestPlansAtOnce(t *testing.T) {
 	wg.Wait()
 }
 
-// Celsius and Level say by methods what they are; so does money, by its own.
+// Celsius and Level define their values by methods; so does money.
 type money struct{ cents int64 }
 
 func (m money) DictValue() (dict.Value, error) {
@@ -291,8 +290,8 @@ func TestMarshaler(t *testing.T) {
 	}
 }
 
-// Map is Go's own maps and slices all the way down, and what has no Go type stays what
-// it is.
+// Map returns Go maps and slices at all levels, and leaves values without a Go type as they
+// are.
 func TestMap(t *testing.T) {
 	id := dict.UUID([16]byte{1, 2})
 	d := dict.Of("a", 1, "b", dict.Of("c", []any{dict.Of("d", nil), 2.5}), "id", id, "t", time.Second)

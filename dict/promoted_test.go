@@ -13,8 +13,7 @@ type rawJSON string
 
 func (r rawJSON) MarshalJSON() ([]byte, error) { return []byte(r), nil }
 
-// What json.Marshalers return is read whole: a key that comes twice is told of, with the
-// path to it.
+// The result of a json.Marshaler is checked: a duplicate key is reported with its path.
 func TestMarshalerWithTwins(t *testing.T) {
 	for _, test := range []struct{ json, want string }{
 		{`{"a":1,"a":2}`, `dict: /v: the key "a" comes twice in what MarshalJSON returned`},
@@ -93,8 +92,7 @@ type name string
 
 func (n name) String() string { return "name " + string(n) }
 
-// An error that a struct embeds is not lost, and what methods are promoted by embedding
-// hides no field.
+// An embedded error is not lost, and promoted methods hide no field.
 func TestEmbeddedInterfaces(t *testing.T) {
 	boom := errors.New("boom")
 	for _, test := range []struct {

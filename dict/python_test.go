@@ -17,8 +17,8 @@ import (
 	"github.com/dictwire/dictwire/internal/testrand"
 )
 
-// python prints repr(eval(line)) for each line. D makes a dictionary by setting
-// keys in turn and deleting some again.
+// python prints repr(eval(line)) for each line. D makes a dictionary by setting keys in
+// order and deleting some again.
 const python = `
 import collections, datetime, decimal, sys, uuid, zoneinfo
 O = collections.OrderedDict
@@ -34,7 +34,7 @@ for line in sys.stdin:
     print(repr(eval(line)))
 `
 
-// A generator makes values, each with a Python expression for the same.
+// A generator makes values, each with a Python expression for it.
 type generator struct{ *rand.Rand }
 
 func (g generator) value(depth int) (dict.Value, string) {
@@ -57,7 +57,7 @@ func (g generator) value(depth int) (dict.Value, string) {
 	}
 }
 
-// bytes returns bytes, and Python's for the same.
+// bytes returns bytes, and the Python expression.
 func (g generator) bytes() ([]byte, string) {
 	b := make([]byte, g.IntN(8))
 	expr := "b'"
@@ -71,7 +71,7 @@ func (g generator) bytes() ([]byte, string) {
 	return b, expr + "'"
 }
 
-// set returns a set of at most one item: the order of more is Python's secret.
+// set returns a set of at most one item, since the order of more is up to Python.
 func (g generator) set(frozen bool) (dict.Value, string) {
 	var items []dict.Value
 	expr := "set(["
@@ -94,7 +94,7 @@ func (g generator) set(frozen bool) (dict.Value, string) {
 	return v, expr + "])"
 }
 
-// zone returns a zone, and Python's for the same.
+// zone returns a zone, and the Python expression.
 func (g generator) zone() (dict.Zone, string) {
 	offset := time.Duration(g.IntN(2*86_399)-86_399) * time.Second
 	if g.IntN(3) == 0 {
@@ -116,7 +116,7 @@ func (g generator) zone() (dict.Zone, string) {
 	}
 }
 
-// time returns one of the kinds of time.
+// time returns one of the types of time.
 func (g generator) time() (dict.Value, string) {
 	date := dict.Date{Year: 1 + g.IntN(9999), Month: 1 + g.IntN(12), Day: 1 + g.IntN(28)}
 	clock := dict.TimeOfDay{Hour: g.IntN(24), Minute: g.IntN(60), Fold: g.IntN(4) == 0}
@@ -274,7 +274,7 @@ func (g generator) string() (dict.Value, string) {
 		case 3:
 			r = rune(g.IntN(0x800))
 		case 4:
-			r = rune(g.IntN(0x10000)) // surrogates, too
+			r = rune(g.IntN(0x10000)) // including surrogates
 		default:
 			r = rune(g.IntN(0x110000))
 		}
@@ -297,7 +297,7 @@ func (g generator) list(depth int) (dict.Value, string) {
 	return dict.List(items...), "[" + strings.Join(exprs, ",") + "]"
 }
 
-// dict returns a dictionary in which keys were set, often twice, and deleted.
+// dict returns a dictionary after a series of sets and deletes, often of the same keys.
 func (g generator) dict(depth int) (dict.Value, string) {
 	d := new(dict.Dict)
 	var pairs, deleted []string
@@ -309,7 +309,7 @@ func (g generator) dict(depth int) (dict.Value, string) {
 		}
 		pairs = append(pairs, "("+kExpr+","+vExpr+")")
 		if g.IntN(8) == 0 {
-			_ = d.Value() // what was handed out must be copied before a change
+			_ = d.Value() // values handed out must be copied before a change
 		}
 	}
 	for range g.IntN(3) {
@@ -324,8 +324,7 @@ func (g generator) dict(depth int) (dict.Value, string) {
 	return d.Value(), expr
 }
 
-// What a dictionary holds after keys were set and deleted, and how it prints, is
-// what CPython has.
+// After sets and deletes, a dictionary has the contents and the repr that CPython has.
 func TestAgainstPython(t *testing.T) {
 	values := testrand.Many(20_000)
 	seed := testrand.Seed(t)
@@ -359,7 +358,7 @@ func TestAgainstPython(t *testing.T) {
 		if !lines.Scan() {
 			t.Fatalf("python answered %d of %d", i, values)
 		}
-		// The same printed by hand-made values, and by their flat copies.
+		// Values made by hand and their flat copies print the same.
 		flat, _ := dict.Of("v", v).Clone().Get("v")
 		for _, got := range []dict.Value{v, flat} {
 			if repr := string(dict.AppendRepr(nil, got, dict.Python(minor))); repr != lines.Text() {

@@ -10,8 +10,8 @@ import (
 	"github.com/dictwire/dictwire/dict"
 )
 
-// appendixA is appendix A of RFC 8949, whole: each item, its repr, and whether it is
-// in preferred serialization of definite length.
+// appendixA is all of appendix A of RFC 8949: each item, its repr, and whether it is in
+// preferred serialization with definite length.
 var appendixA = []struct {
 	hex, repr string
 	preferred bool

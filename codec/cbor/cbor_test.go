@@ -11,7 +11,7 @@ import (
 	"github.com/dictwire/dictwire/dict"
 )
 
-// keys are the kinds that can be hashable.
+// keys are the types that may be hashable.
 var keys = []dict.Kind{
 	dict.KindNull, dict.KindBool, dict.KindInt, dict.KindFloat, dict.KindComplex, dict.KindDecimal, dict.KindString,
 	dict.KindBytes, dict.KindUUID, dict.KindDateTime, dict.KindDate, dict.KindTime, dict.KindTimeDelta,
@@ -22,8 +22,8 @@ func TestCodec(t *testing.T) {
 	codectest.Run(t, codectest.Config{Codec: cbor.Codec{}, Kinds: dict.Kinds(), Keys: keys})
 }
 
-// A time behind tag 0 that no datetime is stays behind its tag, whole, and may be stored
-// again; what is no time is an error that says where it is.
+// A time in tag 0 that no datetime can represent keeps its tag, and can be stored again.
+// Content that is not a time is an error with its place.
 func TestTimesBeyondDatetimes(t *testing.T) {
 	record := func(text string) []byte {
 		head := []byte{0x60 | byte(len(text))}
@@ -62,7 +62,7 @@ func TestTimesBeyondDatetimes(t *testing.T) {
 			t.Errorf("%s: %v, want %s", text, err, want)
 		}
 	}
-	// No datetime is hidden behind a tag.
+	// A tag never hides a datetime.
 	for _, text := range []string{"2024-01-02T03:04:05Z", "2024-01-02T03:04:05.1234567890Z", "hello"} {
 		if _, err := (cbor.Codec{}).Append(nil, dict.Of("a", dict.Tagged(dict.CBORTag, dict.Int(0), dict.String(text)))); err == nil {
 			t.Errorf("%s is written behind tag 0 as it is", text)

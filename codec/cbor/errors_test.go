@@ -29,8 +29,8 @@ func unhex(t *testing.T, s string) []byte {
 	return b
 }
 
-// Each fault names its place, what was expected and, where there is one, the
-// remedy. The scanner says the same.
+// Each error has the place, what was expected and, if there is one, the remedy. The scanner
+// reports the same.
 func TestErrors(t *testing.T) {
 	const long = "a1 6161 " // {"a": …}
 	for _, test := range []struct{ in, want, hint string }{
@@ -125,7 +125,7 @@ func TestErrors(t *testing.T) {
 			t.Errorf("%.60s:\n got %s (hint %q)\nwant %s (hint %q)", test.in, got, bad.Hint, test.want, test.hint)
 		}
 		if len(b) > 0 && end < len(b) && scanned == nil {
-			continue // what is behind the dictionary is the next one's
+			continue // bytes after the dictionary belong to the next one
 		}
 		if len(b) > 0 && fmt.Sprint(scanned) != err.Error() {
 			t.Errorf("%.60s: the scanner says %v, Decode %v", test.in, scanned, err)
@@ -133,7 +133,7 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// What has more than one form in CBOR is read in each.
+// Types with more than one form in CBOR are read in each.
 func TestForms(t *testing.T) {
 	for in, want := range map[string]string{
 		"d9d9f7 a0":                "{}",
@@ -187,7 +187,7 @@ func TestForms(t *testing.T) {
 	}
 }
 
-// Whatever stands at the top, the first bytes of a connection tell CBOR.
+// Whatever is at the top, the first bytes of a connection identify CBOR.
 func TestSniffed(t *testing.T) {
 	for _, d := range []*dict.Dict{dict.Of(), dict.Of("a", 1), dict.Of("a", 1).Ordered(), manyInts(300)} {
 		b, err := cbor.Codec{}.Append(nil, d)
@@ -203,7 +203,7 @@ func TestSniffed(t *testing.T) {
 	}
 }
 
-// Every string is checked, wherever it stands and however long it is.
+// Every string is checked, wherever it is and however long.
 func TestUTF8(t *testing.T) {
 	for size := 1; size < 300; size += 1 + size/30 {
 		for at := 0; at < size; at += 1 + size/30 {
@@ -233,7 +233,7 @@ func TestUTF8(t *testing.T) {
 	}
 }
 
-// A key that comes twice is found among few and among many, wherever it stands.
+// A duplicate key is found among few and among many, wherever it is.
 func TestDuplicates(t *testing.T) {
 	s := cbor.Codec{}.NewScanner(codec.Limits{})
 	for _, n := range []int{2, 3, 20, 33, 70, 300} {
@@ -252,7 +252,7 @@ func TestDuplicates(t *testing.T) {
 					t.Fatalf("%v: %v", d, err)
 				}
 				again := key(twice)
-				// The last key becomes another.
+				// The last key changes.
 				last := key(n - 1)
 				if len(last) != len(again) || last == again {
 					continue
@@ -285,7 +285,7 @@ func manyInts(n int) *dict.Dict {
 	return d
 }
 
-// A tagged value that would come back as another kind is not written.
+// A tagged value that would be read as another type is not written.
 func TestLoss(t *testing.T) {
 	beyond, _ := new(big.Int).SetString("18446744073709551616", 10)
 	values := []dict.Value{
@@ -313,7 +313,7 @@ func TestLoss(t *testing.T) {
 	}
 }
 
-// Memory is bounded by what has come, not by what a length claims.
+// Memory is bounded by what has arrived, not by the claimed length.
 func TestMemory(t *testing.T) {
 	for _, in := range []string{
 		"a1 6161 9a 000fff00", "ba 0007ff00", "a1 6161 5a 000fff00", "a1 6161 d90102 9a 000fff00", "a1 6161 c2 5a 000fff00",

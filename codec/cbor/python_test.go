@@ -18,9 +18,9 @@ import (
 	"github.com/dictwire/dictwire/internal/testrand"
 )
 
-// python reads, for each case, the repr of a dictionary and what we write for it. It
-// answers by what is wrong with what cbor2 reads of that, by what cbor2 writes, and
-// by the repr of what it wrote. canon is repr with sets in a fixed order.
+// python reads, for each case, the repr of a dictionary and our encoding of it. It answers
+// with the differences in what cbor2 reads from it, with what cbor2 writes, and with the
+// repr of what it wrote. canon is repr with sets in a fixed order.
 const python = `
 import collections, datetime, struct, sys, uuid
 from decimal import Decimal
@@ -60,8 +60,8 @@ while (text := item()) is not None:
     answer(repr(v).encode())
 `
 
-// What cbor2 writes, we read as the value it has in Python; what we write, cbor2
-// reads as that.
+// We read what cbor2 writes as the value it has in Python, and cbor2 reads what we write as
+// that value.
 func TestAgainstPython(t *testing.T) {
 	kinds := []dict.Kind{
 		dict.KindNull, dict.KindBool, dict.KindInt, dict.KindFloat, dict.KindDecimal, dict.KindString, dict.KindBytes,
@@ -119,7 +119,7 @@ func TestAgainstPython(t *testing.T) {
 	}
 }
 
-// Moments are rounded, and their text is read, as cbor2 does it.
+// Moments are rounded, and their text parsed, like in cbor2.
 func TestMomentsAgainstPython(t *testing.T) {
 	const python = `
 import cbor2, sys
@@ -176,7 +176,7 @@ for line in sys.stdin:
 	}
 }
 
-// cbor2Holds reports whether cbor2 writes v such that nothing is lost.
+// cbor2Holds reports whether cbor2 writes v without loss.
 func cbor2Holds(v dict.Value) bool {
 	switch v.Kind() {
 	case dict.KindString:

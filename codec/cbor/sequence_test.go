@@ -18,7 +18,7 @@ import (
 	"github.com/dictwire/dictwire/internal/testrand"
 )
 
-// A fault in a record whose length is known costs that record.
+// A fault in a record of known length affects only that record.
 func TestSequences(t *testing.T) {
 	const (
 		a = "\xa1\x61a\x01"
@@ -54,7 +54,7 @@ func TestSequences(t *testing.T) {
 		"\xa1\x61a\xf8\x1f":      "!!malformed",
 		"\x01":                   "!!not_a_dictionary",
 		"hello":                  "!!not_a_dictionary",
-		"\xa2\x61a\x01\x61a\x1c": "!!duplicate_key", // of two faults, the first is told
+		"\xa2\x61a\x01\x61a\x1c": "!!duplicate_key", // the first of two faults is reported
 	} {
 		codectest.CheckSequence(t, cbor.Codec{}, a+bad+a, a, want)
 	}
@@ -65,7 +65,7 @@ func TestSequences(t *testing.T) {
 	codectest.CheckSkipping(t, cbor.Codec{}, "\xa1\x61a\x5a\x00\x01\x00\x00xy", 65534, a)
 }
 
-// Where a record ends that we refuse is where fxamacker/cbor says.
+// A record that we refuse ends where fxamacker/cbor says.
 func TestPassingAgainstSkip(t *testing.T) {
 	g := codectest.NewGenerator(codectest.Seed(t), dict.Kinds(), keys)
 	passed := 0
@@ -94,7 +94,7 @@ func TestPassingAgainstSkip(t *testing.T) {
 			continue
 		}
 		if _, _, err := s.Next(b[end:]); !bad.Final && errors.Is(err, codec.ErrIncomplete) {
-			continue // it may go on
+			continue // it may continue
 		}
 		d := fxcbor.NewDecoder(bytes.NewReader(b))
 		skipped := d.Skip()

@@ -16,8 +16,8 @@ import (
 	"github.com/dictwire/dictwire/internal/testrand"
 )
 
-// What we accept is well-formed; what is well-formed, we refuse only for what it
-// means, or for a limit.
+// What we accept is well-formed. We refuse well-formed input only for its meaning, or for a
+// limit.
 func TestAgainstWellformed(t *testing.T) {
 	mode, err := fxcbor.DecOptions{MaxNestedLevels: 65535, MaxArrayElements: 1 << 30, MaxMapPairs: 1 << 30}.DecMode()
 	if err != nil {

@@ -17,7 +17,7 @@ func must(v dict.Value, err error) dict.Value {
 	return v
 }
 
-// What is written stays as it is: records in stores hold it.
+// Encodings never change, since stores contain them.
 func TestWritten(t *testing.T) {
 	clock := func(z dict.Zone, fold bool) dict.TimeOfDay {
 		return dict.TimeOfDay{Hour: 3, Minute: 4, Second: 5, Microsecond: 6000, Zone: z, Fold: fold}

@@ -8,7 +8,7 @@ import (
 	"github.com/dictwire/dictwire/codec/json"
 )
 
-// What is wrong in a number that the end cuts off is the same however it came.
+// The fault in a number that is cut off at the end is the same however it arrived.
 func TestCutNumber(t *testing.T) {
 	for _, text := range []string{`{"a":1-`, `{"a":1.e`, `{"a":-Infinitt`} {
 		var whole, pieces *codec.SyntaxError

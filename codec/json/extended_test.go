@@ -24,7 +24,7 @@ func TestExtended(t *testing.T) {
 		`{"a":"\ud83d\ud83d\ude00"}`:       true,
 		`{"a":"\ud83d\u0041"}`:             true,
 		`{"a":"\ud83d\ude00\uDFFF"}`:       true,
-		`{"a":"NaN"}`:                      true, // as far as bytes tell
+		`{"a":"NaN"}`:                      true, // a search of the bytes can't tell
 	} {
 		if got := json.Extended([]byte(text)); got != want {
 			t.Errorf("%s: %v, want %v", text, got, want)

@@ -24,8 +24,8 @@ var (
 	keys = []dict.Kind{dict.KindString}
 )
 
-// holds reports whether JSON holds a value of one of kinds: of decimals those that no
-// float is near, of strings those without pairs of surrogates as two code points.
+// holds reports whether JSON can represent a value of one of the kinds: not decimals
+// without a near float, nor strings with pairs of surrogates as two code points.
 func holds(v dict.Value) bool {
 	if v.Kind() != dict.KindDecimal {
 		return !v.HasSurrogatePairs()
@@ -58,8 +58,7 @@ func TestCodecThatKeepsTheLast(t *testing.T) {
 	codectest.Run(t, codectest.Config{Codec: json.Codec{DuplicateKeys: json.KeepLast}, Kinds: kinds, Keys: keys, Holds: holds})
 }
 
-// Each fault names its place, what was expected and, where there is one, the
-// remedy.
+// Each error has the place, what was expected and, if there is one, the remedy.
 func TestErrors(t *testing.T) {
 	long := strings.Repeat("9", 4301)
 	for _, test := range []struct{ in, want, hint string }{
@@ -148,7 +147,7 @@ func TestKeepLast(t *testing.T) {
 			t.Errorf("%s: %v, %v, want %s", in, d, err, want)
 		}
 	}
-	// Among many keys, too, and with the places of those behind it right.
+	// The same among many keys, with correct places for later ones.
 	text := "{"
 	for i := range 200 {
 		text += fmt.Sprintf(`"k%d":[%d],`, i, i)
@@ -168,7 +167,7 @@ func TestKeepLast(t *testing.T) {
 	}
 }
 
-// Keys that an attacker chose cost little more than others.
+// Keys chosen by an attacker cost little more than others.
 func TestManyKeysThatLookAlike(t *testing.T) {
 	cost := func(key string) time.Duration {
 		text := []byte{'{'}

@@ -21,9 +21,9 @@ import (
 	"github.com/dictwire/dictwire/internal/testrand"
 )
 
-// python answers each document, a 4-byte length and its bytes, by what json.loads
-// makes of it: "-" and the error, or "+" and the value with its types. Floats are
-// written by their bits, text by its code points.
+// python answers each document (a 4-byte length and its bytes) with the result of
+// json.loads: "-" and the error, or "+" and the value with its types. Floats are written as
+// bits, texts as code points.
 const python = `
 import json, struct, sys
 def dump(v):
@@ -45,7 +45,7 @@ while head := read(4):
     write(struct.pack('>I', len(out)) + out)
 `
 
-// dump writes a value as python does.
+// dump writes a value as the python script does.
 func dump(v dict.Value) string {
 	switch v.Kind() {
 	case dict.KindInt:
@@ -57,7 +57,7 @@ func dump(v dict.Value) string {
 		}
 		b, _ := binary.Append(nil, binary.BigEndian, f)
 		return "f" + hex.EncodeToString(b)
-	case dict.KindDecimal: // no float is near it: Python has ±inf or ±0 instead
+	case dict.KindDecimal: // without a near float, Python has ±inf or ±0 instead
 		text, _ := v.DecimalText()
 		f, _ := strconv.ParseFloat(text, 64)
 		return dump(dict.Float(f))
@@ -81,7 +81,7 @@ func dump(v dict.Value) string {
 	}
 }
 
-// tokens are what JSON is made of, and what looks like it.
+// tokens are parts of JSON, and things that look like it.
 var tokens = []string{
 	`{`, `}`, `[`, `]`, `,`, `:`, `"`, `"a"`, `"b"`, `"\u0061"`, `""`, `"\ud800"`, `"\udc00\ud83d\ude00"`,
 	`"\ud83d"`, `"\ud83d\u0041"`, `"\uD83D\uDE00"`, `"\/\b\f\n\r\t\"\\"`, `"0123456789abcdef"`, `"é漢😀"`,
@@ -93,9 +93,9 @@ var tokens = []string{
 	"\xff", "\x80", "\xc0\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xe2\x82", `\`, `\u12`, `"\x"`, `"\u12g4"`, "\"\x01\"", "'a'", "//",
 }
 
-// document returns JSON, or nearly.
+// document returns JSON, or almost JSON.
 func document(g *codectest.Generator) []byte {
-	if g.IntN(8) == 0 { // keys that often come twice
+	if g.IntN(8) == 0 { // often duplicate keys
 		b := []byte("{")
 		for i := range 1 + g.IntN(4) {
 			if i > 0 {
@@ -127,7 +127,7 @@ func document(g *codectest.Generator) []byte {
 			b = slices.Delete(b, i, min(i+1+g.IntN(3), len(b)))
 		case 2:
 			b = slices.Insert(b, i, byte(g.Uint32()))
-		case 3: // in the place of a value
+		case 3: // instead of a value
 			if at := bytes.IndexByte(b[i:], ':'); at >= 0 {
 				b = append(append(b[:i+at+1:i+at+1], token...), b[min(i+at+2, len(b)):]...)
 			}
@@ -138,7 +138,7 @@ func document(g *codectest.Generator) []byte {
 	return b
 }
 
-// What Python accepts is accepted, with the same value, and nothing else.
+// We accept what Python accepts, with the same value, and nothing else.
 func TestAgainstPython(t *testing.T) {
 	g := generator(t)
 	documents := make([][]byte, testrand.Many(40_000))
@@ -160,7 +160,7 @@ func TestAgainstPython(t *testing.T) {
 		if got[0] != want[0] || got[0] == '+' && got != want {
 			t.Errorf("%q\npython %s\nwe     %s", b, want, got)
 		}
-		// By default the only difference is a key that comes twice.
+		// By default, the only difference is duplicate keys.
 		strict, err := json.Codec{}.Decode(b, codec.Limits{})
 		switch {
 		case got[0] == '-' && err == nil:
@@ -182,14 +182,14 @@ func TestAgainstPython(t *testing.T) {
 	}
 }
 
-// What strict jsontext accepts is accepted; what it refuses is accepted only for
-// what Python writes.
+// We accept what strict jsontext accepts; of what it refuses, we accept only what Python
+// writes.
 func TestAgainstJSONText(t *testing.T) {
 	g := generator(t)
 	for range testrand.Many(40_000) {
 		b := document(g)
 		_, err := json.Codec{}.Decode(b, codec.Limits{})
-		trimmed := bytes.Trim(b, " \t\r\n") // what JSON calls white space
+		trimmed := bytes.Trim(b, " \t\r\n") // JSON's white space
 		strict := jsontext.Value(trimmed).IsValid() && bytes.HasPrefix(trimmed, []byte("{"))
 		if strict && err != nil && !isCode(err, fault.OverLimit) {
 			t.Fatalf("%q: jsontext accepts it, we say %v", b, err)
@@ -202,7 +202,7 @@ func TestAgainstJSONText(t *testing.T) {
 	}
 }
 
-// What we write, Python reads as the same value, and writes the same way.
+// Python reads what we write as the same value, and writes it the same way.
 func TestAppendAgainstPython(t *testing.T) {
 	g := generator(t)
 	documents := make([][]byte, testrand.Many(20_000))

@@ -17,7 +17,7 @@ import (
 	"github.com/dictwire/dictwire/internal/testrand"
 )
 
-// A number that no float is near is what was written, not an infinity or 0, and is
+// A number without a near float is kept as it was written, not as an infinity or 0, and
 // written again.
 func TestNumbersBeyondFloats(t *testing.T) {
 	long := strings.Repeat("7", 400)
@@ -49,7 +49,7 @@ func TestNumbersBeyondFloats(t *testing.T) {
 	}
 }
 
-// Renderings are counted, destructive substitutes are named with their paths.
+// Renderings are counted, and destructive substitutes are reported with their paths.
 func TestRender(t *testing.T) {
 	surrogate := "\xed\xa0\x80"
 	nan := new(dict.Dict)
@@ -84,7 +84,7 @@ func TestRender(t *testing.T) {
 		for _, l := range r.Losses {
 			losses += l.String() + "\n"
 		}
-		if test.losses == "" && r.Lost > 0 { // too many to tell
+		if test.losses == "" && r.Lost > 0 { // too many to list
 			losses = strings.TrimPrefix(losses, strings.Join([]string{losses}, ""))
 			if r.Lost != 20 || len(r.Losses) != json.MaxLosses {
 				t.Errorf("%v: %d lost, %d named", test.d, r.Lost, len(r.Losses))
@@ -102,8 +102,8 @@ func TestRender(t *testing.T) {
 	}
 }
 
-// Whatever a dictionary holds, other programs read what is written: node and Python
-// without its extensions, and a strict parser of Go's.
+// Other programs can read what is written for any dictionary: node, Python without its
+// extensions, and a strict parser in Go.
 func TestRenderIsStrict(t *testing.T) {
 	g := codectest.NewGenerator(codectest.Seed(t), dict.Kinds(), dict.Kinds())
 	var lines bytes.Buffer
@@ -160,7 +160,7 @@ func TestIsStrict(t *testing.T) {
 			t.Errorf("%s: %v", record, got)
 		}
 	}
-	// It says what decoding and writing again would.
+	// It has the same result as decoding and writing again.
 	g := generator(t)
 	for range testrand.Many(20_000) {
 		b := document(g)

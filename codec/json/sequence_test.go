@@ -18,7 +18,7 @@ import (
 const (
 	malformed = "!malformed"
 	none      = "!not_a_dictionary"
-	ends      = "!!malformed" // and what comes after it is lost
+	ends      = "!!malformed" // and later records are lost
 )
 
 func TestSequences(t *testing.T) {
@@ -56,7 +56,7 @@ func TestSequences(t *testing.T) {
 		"{\"a\":1},\n{\"b\":2},\n":                 {`{"a":1}`, malformed, `{"b":2}`, malformed},
 		"[2026-11-29] (started)\n{}":               {malformed, "{}"},
 
-		// Unless it goes on with the next one.
+		// Unless it continues on the next line.
 		"{\n\"a\":1,,\n\"b\":\n{\n\"c\": 2\n}\n}\n":  {ends},
 		"{\n\"a\":1,,\n\"b\":\n{\"c\":2}\n}\n{}":     {ends},
 		"{\"a\":1,,\n\"b\":\n{\"c\":2}\n}\n{}":       {ends},
@@ -68,14 +68,14 @@ func TestSequences(t *testing.T) {
 		"data: {\n\"a\":\n{\"b\":1}\n}":              {ends},
 		"oops [\n{\"b\":1}\n]":                       {ends},
 
-		// What no record holds is a beginning all the same.
+		// A byte that can't be in a record starts a new one all the same.
 		"{}\x00{\n\"a\":oops,\n\"b\":\n{}}\x00{\"c\":1}\x00":       {"{}", malformed, `{"c":1}`},
 		"\x1e{\n\"a\":oops,\n\"b\":\n{}}\n\x1e{\"c\":1}\n":         {malformed, `{"c":1}`},
 		"\x1e{\"a\":oops,\n\"b\":\n{}}\n\x1e{\"c\":1}\n":           {malformed, `{"c":1}`},
 		"\x1e{\"a\":\n\x1e{\"b\":1}\n\x1e{\"c\":\"\x1e{\"d\":1}\n": {malformed, `{"b":1}`, malformed, `{"d":1}`},
 		"{}\x00oops\x00{}\x00\x00{\"a\":\x00{}":                    {"{}", malformed, "{}", malformed, "{}"},
 
-		// An array of dictionaries is its items.
+		// An array of dictionaries is a sequence of its items.
 		`[{"a":1},{"b":2}]`:                                 {`{"a":1}`, `{"b":2}`},
 		"[\n{\"a\":1},\n{\"b\":2}\n]\n":                     {`{"a":1}`, `{"b":2}`},
 		"[\n  {\n    \"a\": [{}]\n  }\n]\n{}":               {"{\n    \"a\": [{}]\n  }", "{}"},
@@ -101,7 +101,7 @@ func TestSequences(t *testing.T) {
 		"[{},\"x":                                           {"{}", "!truncated"},
 		"[{},12":                                            {"{}", "!truncated"},
 
-		// Any other is refused as a whole.
+		// Any other array is refused as a whole.
 		"[]{}":                                   {none, "{}"},
 		"[ ]\n{}":                                {none, "{}"},
 		"[1,\n{\"b\":2},\n{}\n]\n{}":             {none, "{}"},
@@ -118,7 +118,7 @@ func TestSequences(t *testing.T) {
 	}
 }
 
-// Without Resume, the first fault ends the sequence, and an array is one.
+// Without Resume, the first fault ends the sequence, and an array is a fault.
 func TestStrictSequence(t *testing.T) {
 	for sequence, want := range map[string]string{
 		"[{}]":                "not_a_dictionary",
@@ -134,7 +134,7 @@ func TestStrictSequence(t *testing.T) {
 	}
 }
 
-// What comes after what can't be a line's end is told, and why.
+// What follows something that can't be the end of a line is reported with the reason.
 func TestSequenceEnds(t *testing.T) {
 	s := json.Codec{}.NewScanner(codec.Limits{})
 	s.Resume()
@@ -145,8 +145,8 @@ func TestSequenceEnds(t *testing.T) {
 	}
 }
 
-// An array is what encoding/json makes of it, in bounded memory, and as long as one
-// likes.
+// An array has the items that encoding/json finds, uses bounded memory, and may be of any
+// length.
 func TestArrays(t *testing.T) {
 	g := codectest.NewGenerator(codectest.Seed(t), kinds, keys)
 	g.Holds = holds

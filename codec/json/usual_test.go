@@ -10,7 +10,7 @@ import (
 	"github.com/dictwire/dictwire/codec/json"
 )
 
-// usual are records that are alike, good ones and bad ones.
+// usual are similar records, good and bad ones.
 var usual = []string{
 	`{}`, `{ }`, `{"a":1}`, `{"a":2}`, `{"b":1}`, `{"ab":1}`, `{"":1}`, `{"a":1,}`, `{,"a":1}`, `{"a":1 }`, `{"a" :1}`, `{"a":  1}`,
 	`{"a":1,"b":2,"c":3}`, `{"a": 1, "b": 2, "c": 3}`, `{"a":1,  "b":2,"c":3}`, `{"a":1,"b":2,"c":3,"d":4}`, `{"a":1,"c":3,"b":2}`,
@@ -28,7 +28,7 @@ var usual = []string{
 	many(16, ""), many(17, ""), many(20, ""), many(40, ""), many(17, `,"k0":1`), many(20, `,"k19":1`), many(40, `,"k39":1`),
 }
 
-// many returns a record of n keys and what is given behind them.
+// many returns a record with n keys, followed by the given text.
 func many(n int, rest string) string {
 	var b strings.Builder
 	b.WriteByte('{')
@@ -41,8 +41,8 @@ func many(n int, rest string) string {
 	return b.String() + rest + "}"
 }
 
-// Whatever records a scanner has found before, however the next one arrives and
-// whatever stands behind it, it says the same of it as Decode does.
+// Whatever records a scanner has found before, however the next one arrives and whatever
+// follows it, the scanner's result is that of Decode.
 func TestUsual(t *testing.T) {
 	space := strings.Repeat(" ", 20)
 	for _, lim := range []codec.Limits{{}, {Items: 6}, {RecordBytes: 19}, {Digits: 3}, {Digits: 8}, {Depth: 1}} {
@@ -51,8 +51,8 @@ func TestUsual(t *testing.T) {
 			if c != (json.Codec{}) || lim != (codec.Limits{}) {
 				befores = []string{`{"a":1}`, `{"a":1,"b":2,"c":3}`}
 			}
-			// after returns a scanner that has found a record many times, or nil for
-			// a bad record.
+			// after returns a scanner that has found a record many times, or nil for a bad
+			// record.
 			after := func(before string) codec.Scanner {
 				if _, err := c.Decode([]byte(before), lim); err != nil {
 					return nil
@@ -77,7 +77,7 @@ func TestUsual(t *testing.T) {
 					_, _, err = s.End(whole[start:])
 				}
 				if err != nil && lim.RecordBytes > 0 && len(record) > lim.RecordBytes {
-					return // how much has come says whether another fault is seen first
+					return // which fault is found first depends on how much has arrived
 				}
 				if fmt.Sprint(err) != fmt.Sprint(want) || err == nil && (start != 0 || end != len(record)) {
 					t.Fatalf("%+v: %s, of which %d bytes come first: %d, %d, %v, want %v", lim, record, cut, start, end, err, want)

@@ -26,7 +26,7 @@ var (
 	}
 )
 
-// holds reports whether MessagePack holds a value of one of the kinds.
+// holds reports whether MessagePack can represent a value of one of the kinds.
 func holds(v dict.Value) bool {
 	switch v.Kind() {
 	case dict.KindInt:
@@ -50,8 +50,8 @@ func holds(v dict.Value) bool {
 	}
 }
 
-// isDateTime reports whether a timestamp of the specification is a datetime: in the
-// years 1 to 9999.
+// isDateTime reports whether a timestamp of the specification is a datetime: in the years 1
+// to 9999.
 func isDateTime(b []byte) bool {
 	var seconds int64
 	var nanoseconds uint64
@@ -84,8 +84,8 @@ func value(t *testing.T, b []byte) (dict.Value, error) {
 	return v, nil
 }
 
-// The formats of the specification, one by one: what each is read as, and
-// whether it is the shortest, which is written again.
+// The formats of the specification, one by one: what each is read as, and whether it is the
+// shortest, which is written again.
 func TestFormats(t *testing.T) {
 	for _, test := range []struct {
 		hex, want string
@@ -171,7 +171,7 @@ func TestFormats(t *testing.T) {
 		{"d7ff000000045e0be100", "datetime.datetime(2020, 1, 1, 0, 0, nanosecond=1, tzinfo=datetime.timezone.utc)", true},
 		{"d7ffee6b27fc5e0be100", "datetime.datetime(2020, 1, 1, 0, 0, 0, 999999, nanosecond=999, tzinfo=datetime.timezone.utc)", true},
 		{"c70cff3b9ac9fffffffff1886e0900", "datetime.datetime(1, 1, 1, 0, 0, 0, 999999, nanosecond=999, tzinfo=datetime.timezone.utc)", true},
-		// No datetime: too many nanoseconds, too late, too early, of another length.
+		// Not datetimes: too many nanoseconds, too late, too early, of another length.
 		{"d7ffee6b28005e0be100", `ExtType(code=-1, data=b'\xeek(\x00^\x0b\xe1\x00')`, true},
 		{"c70cff0000000000000" + "03afff44180", `ExtType(code=-1, data=b'\x00\x00\x00\x00\x00\x00\x00:\xff\xf4A\x80')`, true},
 		{"c70cff00000000fffffff1886e08ff", `ExtType(code=-1, data=b'\x00\x00\x00\x00\xff\xff\xff\xf1\x88n\x08\xff')`, true},
@@ -204,8 +204,7 @@ func TestFormats(t *testing.T) {
 	}
 }
 
-// Each fault names its place, what was expected and, where there is one, the
-// remedy.
+// Each error has the place, what was expected and, if there is one, the remedy.
 func TestErrors(t *testing.T) {
 	for _, test := range []struct{ hex, want, hint string }{
 		{"", "truncated want a dictionary, got the end (at byte 0)", ""},

@@ -17,9 +17,8 @@ import (
 	"github.com/dictwire/dictwire/internal/testrand"
 )
 
-// oracle answers each record, a 4-byte length and its bytes, by what Python's
-// msgpack makes of it: "-" and the error, or "+", the value, a line feed, and that
-// packed again.
+// oracle answers each record (a 4-byte length and its bytes) with the result of Python's
+// msgpack: "-" and the error, or "+", the value, a line feed, and the value packed again.
 const oracle = `
 import datetime, msgpack, struct, sys
 class Ext:
@@ -70,7 +69,7 @@ func dump(v dict.Value) string {
 	}
 }
 
-// generator returns one of what Python's msgpack holds, too: it has extensions from
+// generator generates what Python's msgpack can represent as well: it has extensions from
 // code 0 on.
 func generator(t *testing.T) *codectest.Generator {
 	g := codectest.NewGenerator(codectest.Seed(t), kinds, keys)
@@ -82,8 +81,8 @@ func generator(t *testing.T) *codectest.Generator {
 	return g
 }
 
-// What we write, Python reads as the same value and writes in the same bytes, which
-// we read as the same value.
+// Python reads what we write as the same value, and writes it in the same bytes, which we
+// read as the same value.
 func TestAppendAgainstPython(t *testing.T) {
 	g := generator(t)
 	records := make([][]byte, testrand.Many(20_000))
@@ -132,8 +131,8 @@ func mutated(g *codectest.Generator) []byte {
 	return b
 }
 
-// What Python's msgpack accepts is accepted, with the same value, and nothing else,
-// but for keys that come twice and timestamps that no datetime holds.
+// We accept what Python's msgpack accepts, with the same value, and nothing else, except
+// for duplicate keys and timestamps that no datetime can represent.
 func TestAgainstPython(t *testing.T) {
 	g := generator(t)
 	records := make([][]byte, testrand.Many(30_000))
@@ -165,8 +164,7 @@ func TestAgainstPython(t *testing.T) {
 	}
 }
 
-// Timestamps are, to the nanosecond, what Python's msgpack has when it is asked for
-// them as they are; and in the same bytes.
+// Timestamps are the same as in Python's msgpack with nanoseconds, in the same bytes.
 func TestTimestampsAgainstPython(t *testing.T) {
 	const python = `
 import msgpack, sys

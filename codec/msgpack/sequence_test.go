@@ -15,7 +15,7 @@ import (
 	"github.com/dictwire/dictwire/internal/testrand"
 )
 
-// A fault in a record whose length is known costs that record.
+// A fault in a record of known length affects only that record.
 func TestSequences(t *testing.T) {
 	const (
 		a = "\x81\xa1a\x01"
@@ -43,7 +43,7 @@ func TestSequences(t *testing.T) {
 		"\xc1":                      "!!malformed",
 		"\x01":                      "!!not_a_dictionary",
 		"hello":                     "!!not_a_dictionary",
-		"\x82\xa1a\x01\xa1a\xc1":    "!!duplicate_key", // of two faults, the first is told
+		"\x82\xa1a\x01\xa1a\xc1":    "!!duplicate_key", // the first of two faults is reported
 		"\x82\xa1a\x01\xa1\xff\xc1": "!!malformed",
 	} {
 		codectest.CheckSequence(t, msgpack.Codec{}, a+bad+a, a, want)
@@ -54,7 +54,7 @@ func TestSequences(t *testing.T) {
 	codectest.CheckSkipping(t, msgpack.Codec{}, "\x81\xa1a\xc6\x00\x01\x00\x00xy", 65534, a)
 }
 
-// unpack prints where each value of a sequence ends, as Python's msgpack reads it.
+// unpack prints where each value of a sequence ends, as read by Python's msgpack.
 const unpack = `
 import msgpack, sys
 for line in sys.stdin:
@@ -64,7 +64,7 @@ for line in sys.stdin:
     except Exception: print(-1)
 `
 
-// Where a record ends that we refuse is where Python's msgpack says.
+// A record that we refuse ends where Python's msgpack says.
 func TestPassingAgainstPython(t *testing.T) {
 	g := generator(t)
 	var hexes strings.Builder
@@ -94,7 +94,7 @@ func TestPassingAgainstPython(t *testing.T) {
 		if bad.Final {
 			end = -1
 		} else if _, _, err := s.Next(b[end:]); errors.Is(err, codec.ErrIncomplete) {
-			continue // it may go on
+			continue // it may continue
 		} else {
 			passed++
 		}

@@ -15,9 +15,8 @@ import (
 	"github.com/dictwire/dictwire/fault"
 )
 
-// What versions of Python 3.8 to 3.13, numpy 1 and 2 and pandas 2 and 3 pickle of
-// everyday types is read as what the types themselves say is their plain value.
-// testdata/everyday.py has made the file.
+// Everyday types pickled by Python 3.8 to 3.13, numpy 1 and 2 and pandas 2 and 3 are read
+// as the plain values that the types themselves report. testdata/everyday.py made the file.
 func TestEveryday(t *testing.T) {
 	f, err := os.Open("testdata/everyday.txt")
 	if err != nil {
@@ -49,8 +48,8 @@ func TestEveryday(t *testing.T) {
 	}
 }
 
-// A value that is refused is told with its path and a remedy, and the remedy, which
-// this Python evaluates, makes a pickle of it that is read.
+// A refused value is reported with its path and a remedy. The remedy, evaluated by this
+// Python, makes a pickle that can be read.
 func TestRemedies(t *testing.T) {
 	const python = `
 import collections, dataclasses, enum, pickle, re, sys, types

@@ -9,7 +9,7 @@ import (
 	"github.com/dictwire/dictwire/codec/pickle"
 )
 
-// samples are pickles of plain data that CPython has written, of all protocols.
+// samples are pickles of plain data written by CPython, in all protocols.
 var samples = []string{
 	"(dp0\nVa\np1\nI1\nsVb\np2\n(lp3\nF1.5\naI01\naNasVc\np4\nL123456789012345678901L\ns.",
 	"}q\x00(X\x01\x00\x00\x00aq\x01K\x01X\x01\x00\x00\x00bq\x02]q\x03(G?\xf8\x00\x00\x00\x00\x00\x00I01\nNeu.",
@@ -42,7 +42,7 @@ func seeds(f *testing.F) {
 	}
 }
 
-// The samples are good.
+// The samples are valid.
 func TestSamples(t *testing.T) {
 	for _, s := range samples {
 		if d, err := (pickle.Codec{}).Decode([]byte(s), codec.Limits{}); err != nil {
@@ -51,8 +51,8 @@ func TestSamples(t *testing.T) {
 	}
 }
 
-// FuzzDecode: no panic; what is decoded is written and decoded as the same; the
-// memory it takes is bounded by the size of the input and the limits.
+// FuzzDecode checks that Decode does not panic, that its result survives encoding and
+// decoding, and that its memory is bounded by the size of the input and the limits.
 func FuzzDecode(f *testing.F) {
 	seeds(f)
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -61,7 +61,7 @@ func FuzzDecode(f *testing.F) {
 		runtime.ReadMemStats(&before)
 		_, _ = pickle.Codec{}.Decode(b, lim)
 		runtime.ReadMemStats(&after)
-		// 4 times the texts, 64 bytes for each value, and what grows on the way.
+		// 4 times the texts, 64 bytes per value, and what grows on the way.
 		if size := after.TotalAlloc - before.TotalAlloc; size > uint64(1000*len(b)+10*lim.RecordBytes+100*lim.Items+1<<20) {
 			t.Fatalf("%q: %d bytes of memory for %d", b, size, len(b))
 		}

@@ -14,17 +14,16 @@ import (
 	"github.com/dictwire/dictwire/fault"
 )
 
-// in returns the pickle of {'a': …}, where the value is made by the given
-// opcodes.
+// in returns the pickle of {'a': …} with the value that the given opcodes make.
 func in(opcodes string) string { return "\x80\x04}\x8c\x01a" + opcodes + "s." }
 
-// le is n in that many bytes, little-endian.
+// le returns n in the given number of bytes, little-endian.
 func le(n uint64, size int) string {
 	return string(binary.LittleEndian.AppendUint64(nil, n)[:size])
 }
 
-// laughs returns opcodes that make a list of ten lists of ten lists …, that many
-// deep, by references to the memo.
+// laughs returns opcodes for a list of ten lists of ten lists …, of the given depth, by
+// references to the memo.
 func laughs(depth int) string {
 	var b strings.Builder
 	b.WriteString("(K\x01K\x01K\x01K\x01K\x01K\x01K\x01K\x01K\x01K\x01l\x94")
@@ -34,8 +33,8 @@ func laughs(depth int) string {
 	return b.String() + strings.Repeat("0", depth+1) + fmt.Sprintf("h%c", depth)
 }
 
-// hostile are pickles that are refused: by which code, at which byte of the
-// opcodes, and in which words.
+// hostile are pickles that are refused, with the code, the byte of the opcodes, and the
+// text.
 var hostile = []struct {
 	name, pickle string
 	code         fault.Code
@@ -193,8 +192,8 @@ var hostile = []struct {
 	{"FLOAT in hexadecimal", in("F0x1p4\n"), fault.Malformed, 6, `FLOAT: want a float as repr writes it, got "0x1p4"`, ""},
 }
 
-// A hostile pickle is refused in words that say why, at once, and in memory that
-// grows no faster than it and the limits.
+// A hostile pickle is refused with a reason, at once, and in memory that grows no faster
+// than the pickle and the limits.
 func TestHostile(t *testing.T) {
 	for _, test := range hostile {
 		t.Run(test.name, func(t *testing.T) {
@@ -214,7 +213,7 @@ func TestHostile(t *testing.T) {
 				t.Errorf("%s at %d: %s (hint: %s)\nwant %s at %d: %s (hint: %s)",
 					bad.Code, bad.Offset, bad.Msg, bad.Hint, test.code, test.at, test.want, test.hint)
 			}
-			// What is grown is allocated several times; 16 bytes are for each value.
+			// Growing values are allocated several times; 16 bytes are for each value.
 			if size := after.TotalAlloc - before.TotalAlloc; size > uint64(512*len(src)+96<<20) {
 				t.Errorf("%d bytes were allocated for %d", size, len(src))
 			}

@@ -17,7 +17,7 @@ import (
 	"github.com/dictwire/dictwire/fault"
 )
 
-// config is what the codec holds: everything but tagged values and
+// config describes what the codec supports: everything except tagged values and
 // nanoseconds.
 func config() codectest.Config {
 	c := codectest.Config{Codec: pickle.Codec{}, FramesOnly: true, Holds: func(v dict.Value) bool { return !v.HasNanoseconds() }}
@@ -37,8 +37,7 @@ func config() codectest.Config {
 
 func TestCodec(t *testing.T) { codectest.Run(t, config()) }
 
-// What Python 2 and older versions of Python 3 write, and what picklers write
-// only now and then.
+// Output of Python 2 and older versions of Python 3, and rare output of picklers.
 func TestDecode(t *testing.T) {
 	for _, test := range []struct{ name, pickle, want string }{
 		{"str of Python 2, protocol 0", "(dp0\nS'a'\np1\nS\"it's\\n\\x41\\\\\\t\\r\\'\"\ns.", `{'a': "it's\nA\\\t\r'"}`},
@@ -76,7 +75,7 @@ func TestDecode(t *testing.T) {
 	}
 }
 
-// Strings say whether they hold lone surrogates.
+// Strings know whether they contain lone surrogates.
 func TestSurrogates(t *testing.T) {
 	for value, want := range map[string]bool{
 		"\x8c\x03\xed\xa0\x80": true, "V\\ud800\n": true, "V\\ud7ff\n": false, "V\xe9\n": false, "\x8c\x03\xed\x9f\xbf": false,
@@ -91,7 +90,7 @@ func TestSurrogates(t *testing.T) {
 	}
 }
 
-// A line of protocol 0 that comes a byte at a time is looked at once.
+// A line of protocol 0 that arrives byte by byte is scanned once.
 func TestLongLine(t *testing.T) {
 	src := []byte("(V" + strings.Repeat("x", 1_000_000) + "\nNd.")
 	s := pickle.Codec{}.NewScanner(codec.Limits{})
@@ -104,12 +103,12 @@ func TestLongLine(t *testing.T) {
 	if _, end, err := s.Next(src); err != nil || end != len(src) {
 		t.Fatal(end, err)
 	}
-	if took := time.Since(begin); took > 10*time.Second { // minutes, if each byte cost a look at all before it
+	if took := time.Since(begin); took > 10*time.Second { // minutes if each byte caused a scan of everything before it
 		t.Errorf("%v", took)
 	}
 }
 
-// A fault in the dictionary names the way to it.
+// A fault in the dictionary has its path.
 func TestPath(t *testing.T) {
 	for pickled, want := range map[string]string{
 		"}\x8c\x01a]K\x01a}K\x02cbuiltins\nset\nsas.":                               "/a/1/2",
@@ -144,8 +143,8 @@ func TestLoss(t *testing.T) {
 	}
 }
 
-// A scanner ends at the first bad pickle, and refuses what is too large before
-// it has come.
+// A scanner stops at the first bad pickle, and refuses one that is too large before it has
+// arrived.
 func TestScanner(t *testing.T) {
 	for _, test := range []struct {
 		buf  string
@@ -185,8 +184,8 @@ func TestScanner(t *testing.T) {
 	}
 }
 
-// The memory of a decoder stays below what the package comment says, for the
-// opcodes that need the most of it.
+// The memory of a decoder stays below the limit in the package comment, for the opcodes
+// that need the most.
 func TestMemory(t *testing.T) {
 	const size = 1 << 18
 	for name, opcodes := range map[string]string{
@@ -201,8 +200,8 @@ func TestMemory(t *testing.T) {
 			t.Errorf("%s: decoded", name)
 		}
 		runtime.ReadMemStats(&after)
-		// A slice grows by a quarter, so that what is allocated in all is a few times
-		// what is needed at the end.
+		// A slice grows by a quarter, so the total allocation is a few times the final
+		// size.
 		if each := (after.TotalAlloc - before.TotalAlloc) / size; each > 400 {
 			t.Errorf("%s: %d bytes for each byte", name, each)
 		}

@@ -40,7 +40,7 @@ func pythonVersion(t *testing.T) dict.Python {
 	return dict.Python(minor)
 }
 
-// next cuts what stands behind a 4-byte length off b.
+// next cuts off b what follows a 4-byte length.
 func next(b []byte) (head, rest []byte) {
 	n := binary.BigEndian.Uint32(b)
 	return b[4 : 4+n], b[4+n:]
@@ -50,8 +50,8 @@ func frame(dst, b []byte) []byte {
 	return append(binary.BigEndian.AppendUint32(dst, uint32(len(b))), b...)
 }
 
-// What Python pickles, in any protocol, by either of its picklers, prints here as
-// it prints there; and what is pickled here, Python loads as the same.
+// What Python pickles, in any protocol and by either of its picklers, prints here as it
+// prints there, and Python loads what we pickle as the same value.
 func TestAgainstPython(t *testing.T) {
 	pickles := testrand.Many(21_000)
 	py := pythonVersion(t)

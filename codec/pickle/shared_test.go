@@ -16,8 +16,8 @@ import (
 	"github.com/dictwire/dictwire/internal/testrand"
 )
 
-// sharing makes dictionaries of few objects that stand in many places, and pickles each
-// with and without its sharing.
+// sharing makes dictionaries with few objects in many places, and pickles each with and
+// without sharing.
 const sharing = `
 import copy, pickle, random, struct, sys
 from collections import OrderedDict
@@ -58,8 +58,8 @@ for _ in range(int(sys.argv[2])):
     put(flat(d))
 `
 
-// Shared objects are copied with all that is in them, and count as if each had been
-// written where it stands.
+// Shared objects are copied completely, and count as if each had been written where it is
+// used.
 func TestShared(t *testing.T) {
 	var stderr bytes.Buffer
 	cmd := exec.Command("/usr/bin/python3", "-c", sharing, fmt.Sprint(codectest.Seed(t)>>1), fmt.Sprint(testrand.Many(2000)))
@@ -108,8 +108,8 @@ func TestShared(t *testing.T) {
 	}
 }
 
-// What a pickle of a few bytes multiplies is counted before it is made: one that is over
-// a limit costs what it has bytes, and the error says where.
+// What a few bytes of a pickle expand to is counted before it is made: beyond a limit it
+// costs only its bytes, and the error has the place.
 func TestBombs(t *testing.T) {
 	again := func(s string, n int) string { return strings.Repeat(s, n) }
 	laughs := "](" + again("N", 10) + "e"

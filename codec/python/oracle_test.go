@@ -15,9 +15,9 @@ import (
 	"github.com/dictwire/dictwire/internal/testrand"
 )
 
-// oracle answers each document, a 4-byte length and its bytes, by what Python
-// makes of it: "-" and the error, or "+" and the value, with the items of sets
-// sorted. It evaluates with the names that repr prints if its argument is eval.
+// oracle answers each document (a 4-byte length and its bytes) with Python's result: "-"
+// and the error, or "+" and the value, with the items of sets sorted. It evaluates with the
+// names that repr prints if its argument is eval.
 const oracle = `
 import ast, collections, datetime, decimal, math, struct, sys, uuid, warnings, zoneinfo
 warnings.simplefilter('ignore')
@@ -82,7 +82,7 @@ func dump(v dict.Value) string {
 		return "(" + strings.Join(items(), ", ") + ")"
 	case dict.KindSet, dict.KindFrozenSet:
 		all := items()
-		slices.Sort(all) // by bytes, which in UTF-8 is by code points as in Python
+		slices.Sort(all) // by bytes, which in UTF-8 is by code point as in Python
 		return v.Kind().String() + "{" + strings.Join(all, ", ") + "}"
 	case dict.KindDict, dict.KindOrderedDict:
 		var all []string
@@ -103,7 +103,7 @@ func dump(v dict.Value) string {
 	return string(dict.AppendRepr(nil, v, dict.Python311))
 }
 
-// What we write, Python evaluates to the same value, and it is read back.
+// Python evaluates what we write to the same value, and we can read it.
 func TestAppendAgainstPython(t *testing.T) {
 	untimed := slices.DeleteFunc(slices.Clone(keys), func(k dict.Kind) bool { return k == dict.KindDateTime || k == dict.KindTime })
 	g := codectest.NewGenerator(codectest.Seed(t), dict.Kinds(), untimed)
@@ -132,7 +132,7 @@ func TestAppendAgainstPython(t *testing.T) {
 	}
 }
 
-// tokens are what literals are made of, and what looks like it.
+// tokens are parts of literals, and things that look like them.
 var tokens = []string{
 	"{", "}", "[", "]", "(", ")", ",", ":", "'", `"`, "'''", `"""`, "''", "'a'", `"b"`, "b'x'", `rb'\x'`, "Rb'y'", "u'é'", "ur'x'", "f'x'", "bb'x'",
 	"r'\\'", `r'\''`, `'\''`, `'\x41'`, `'\x4'`, `'\101'`, `'\777'`, `b'\777'`, `b'\xff'`, `b'\u0041'`, `b'é'`, `'\u00e9'`, `'\ud800'`, `'\ud83d\ude00'`, `'\U0001F600'`,
@@ -144,7 +144,7 @@ var tokens = []string{
 	" ", "\t", "\n", "\r", "\r\n", "\f", "\v", "\\\n", "\\ \n", "\\", "\u00a0", "\ufeff", "\x00", "\xff", "\xc3", ";", "=", "@", "$", "!", "~1", "not 1", "lambda: 1", "x", "x.y", "x()", "1 2", "'a' 1", "('a')'b'", "'a'('b')", "'a' 'b'", "'a' b'b'",
 }
 
-// literal returns a literal, or nearly one.
+// literal returns a literal, or almost one.
 func literal(g *codectest.Generator) []byte {
 	b, _ := python.Codec{Python: dict.Python311}.Append(nil, g.Dict())
 	if g.IntN(3) == 0 { // tokens in any order
@@ -165,7 +165,7 @@ func literal(g *codectest.Generator) []byte {
 			b = slices.Delete(b, i, min(i+1+g.IntN(3), len(b)))
 		case 2:
 			b = slices.Insert(b, i, byte(g.IntN(128)))
-		case 3, 4: // in the place of a value
+		case 3, 4: // instead of a value
 			if at := bytes.IndexAny(b[i:], ":,"); at >= 0 {
 				b = append(append(b[:i+at+1:i+at+1], token...), b[min(i+at+2+g.IntN(3), len(b)):]...)
 			}
@@ -178,15 +178,15 @@ func literal(g *codectest.Generator) []byte {
 	return b
 }
 
-// What literal_eval accepts is accepted, with the same value, and nothing else,
-// but for what the package comment lists.
+// We accept what literal_eval accepts, with the same value, and nothing else, except for
+// what the package comment lists.
 func TestAgainstLiteralEval(t *testing.T) {
 	literals := []dict.Kind{
 		dict.KindNull, dict.KindBool, dict.KindInt, dict.KindFloat, dict.KindComplex, dict.KindString, dict.KindBytes,
 		dict.KindList, dict.KindTuple, dict.KindSet, dict.KindDict,
 	}
 	g := codectest.NewGenerator(codectest.Seed(t), literals, []dict.Kind{dict.KindNull, dict.KindInt, dict.KindString, dict.KindBytes, dict.KindTuple})
-	g.Holds = func(v dict.Value) bool { // these are names, no literals
+	g.Holds = func(v dict.Value) bool { // these are names, not literals
 		text := v.String()
 		return v.Kind() != dict.KindFloat && v.Kind() != dict.KindComplex || !strings.Contains(text, "n")
 	}
@@ -218,7 +218,7 @@ func TestAgainstLiteralEval(t *testing.T) {
 	}
 }
 
-// isBeyond reports whether b may hold what only repr prints.
+// isBeyond reports whether b may contain what only repr prints.
 func isBeyond(b []byte) bool {
 	return bytes.Contains(b, []byte("nan")) || bytes.Contains(b, []byte("frozenset"))
 }

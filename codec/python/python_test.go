@@ -18,7 +18,7 @@ var keys = []dict.Kind{
 	dict.KindTuple, dict.KindFrozenSet, dict.KindTagged,
 }
 
-// holds reports whether Python holds a value.
+// holds reports whether Python can represent a value.
 func holds(v dict.Value) bool { return !v.HasNanoseconds() }
 
 func TestCodec(t *testing.T) {
@@ -30,7 +30,7 @@ func TestCodec(t *testing.T) {
 	}
 }
 
-// What is read is what Python means, written again in repr's way.
+// Literals are read as Python means them, and written as by repr.
 func TestDecode(t *testing.T) {
 	for in, want := range map[string]string{
 		` {'a' : 1, "b": [1, (2,), (3), ()], } `:                    "{'a': 1, 'b': [1, (2,), 3, ()]}",
@@ -50,8 +50,7 @@ func TestDecode(t *testing.T) {
 	}
 }
 
-// Each fault names its place, what was expected and, where there is one, the
-// remedy.
+// Each error has the place, what was expected and, if there is one, the remedy.
 func TestErrors(t *testing.T) {
 	for _, test := range []struct{ in, want, hint string }{
 		{``, `want a dictionary, got the end (at byte 0)`, ``},
