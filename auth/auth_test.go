@@ -28,7 +28,7 @@ const (
 	tokenB = "dw_b"
 )
 
-// file makes a file of entries, which stand between its brackets.
+// file returns a file with entries.
 func file(t *testing.T, entries string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "tokens.json")
@@ -36,7 +36,7 @@ func file(t *testing.T, entries string) string {
 	return path
 }
 
-// put writes a file of entries in place of another.
+// put replaces a file by one with entries.
 func put(t *testing.T, path, entries string) {
 	t.Helper()
 	write(t, path, `{"dictwire_tokens": 1, "entries": [`+entries+`]}`)
@@ -79,7 +79,7 @@ func withCert(verified bool, c x509.Certificate) *tls.ConnectionState {
 	return s
 }
 
-// Each credential is who its entry says, and no other one is anybody.
+// Each credential identifies the principal of its entry, and other credentials nobody.
 func TestAuthorize(t *testing.T) {
 	f := open(t, file(t, strings.Join([]string{
 		entry("a", tokenA, `, "principal": "shop"`),
@@ -126,8 +126,8 @@ func TestAuthorize(t *testing.T) {
 	}
 }
 
-// A right is to the topics that are named, and to no others; to read by a pattern, all
-// that the pattern names must be.
+// A right is for the named topics only. To read by a pattern, the entry must cover
+// everything that the pattern matches.
 func TestRights(t *testing.T) {
 	f := open(t, file(t, entry("a", tokenA, `, "send": ["orders.*", "bills", "_rejected"], "read": ["*"], "admin": ["orders.eu.*"]`)), nil)
 	g, err := f.Authorize(t.Context(), access.Credentials{Token: tokenA})
@@ -153,7 +153,7 @@ func TestRights(t *testing.T) {
 	}
 }
 
-// What is wrong in a file is said, all of it, and with where.
+// Everything that is wrong in a file is reported, with its place.
 func TestParse(t *testing.T) {
 	good := entry("a", tokenA, "")
 	for text, want := range map[string]string{
@@ -194,7 +194,7 @@ func TestParse(t *testing.T) {
 
 func entries(all string) string { return `{"dictwire_tokens": 1, "entries": [` + all + `]}` }
 
-// FuzzParse: what is read is written as something that is read as the same.
+// FuzzParse checks that a parsed file can be written and parsed again with the same result.
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(entries(entry("a", tokenA, `, "principal": "p", "send": ["*"], "expires": "2027-01-01T00:00:00Z"`))))
 	f.Add([]byte(entries(`{"name": "a", "network": "10.0.0.0/8"}, {"name": "b", "unix": "*", "admin": ["x.*"]}`)))
@@ -215,15 +215,15 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// holds reports whether a token is good.
+// holds reports whether a token is valid.
 func holds(t *testing.T, f *auth.File, token string) (context.Context, bool) {
 	t.Helper()
 	g, err := f.Authorize(t.Context(), access.Credentials{Token: token})
 	return g.Context, err == nil
 }
 
-// A file that changes is read again, and one that can't be used changes nothing, and is
-// told once. The grants of what did not change go on.
+// A changed file is read again. An invalid one changes nothing, and is reported once.
+// Unchanged grants stay active.
 func TestReload(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "tokens.json")
@@ -261,7 +261,7 @@ func TestReload(t *testing.T) {
 		if _, ok := holds(t, f, tokenA); !ok {
 			t.Error("a file that is gone ends what was in force")
 		}
-		// By the swap of a link, as orchestrators do it.
+		// By swapping a link, as orchestrators do.
 		for i, rights := range []string{"", `, "send": ["*"]`} {
 			link := fmt.Sprintf("%s/v%d", dir, i)
 			if err := os.Mkdir(link, 0o700); err != nil {
@@ -287,9 +287,9 @@ func TestReload(t *testing.T) {
 	})
 }
 
-// A token ends when it expires, and when the one that follows it says so.
+// A token ends when it expires, and when its successor says so.
 func TestExpires(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) { // the year is 2000
+	synctest.Test(t, func(t *testing.T) { // the bubble starts in the year 2000
 		f := open(t, file(t, entry("a", tokenA, `, "expires": "2000-01-01T01:00:00Z"`)+","+
 			entry("b", "dw_new", fmt.Sprintf(`, "old_sha256": %q, "old_expires": "2000-01-01T02:00:00Z"`, auth.HashOf(tokenB)))), nil)
 		a, okA := holds(t, f, tokenA)
@@ -311,7 +311,7 @@ func TestExpires(t *testing.T) {
 	})
 }
 
-// Edits at once lose nothing, a link stays one, and nobody else may read the file.
+// Concurrent edits lose nothing, a link stays a link, and nobody else may read the file.
 func TestEdit(t *testing.T) {
 	dir := t.TempDir()
 	target, path := filepath.Join(dir, "real.json"), filepath.Join(dir, "tokens.json")

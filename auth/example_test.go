@@ -14,7 +14,7 @@ import (
 	"github.com/dictwire/dictwire/dict"
 )
 
-// A server that lets in who has a token, for what its entry names.
+// A server that accepts peers with a token, for the topics of its entry.
 func ExampleOpen() {
 	dir, err := os.MkdirTemp("", "auth")
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 	"github.com/dictwire/dictwire/store/memory"
 )
 
-// A peer of a server speaks in lines.
+// A peer talks to a server in lines.
 type peer struct {
 	t *testing.T
 	net.Conn
@@ -48,14 +48,14 @@ func (p *peer) hear(want string) []string {
 	return m
 }
 
-// all ends what the peer says, and returns all that it is told.
+// all half-closes, and returns everything that the peer is told.
 func (p *peer) all() string {
 	_ = p.Conn.(interface{ CloseWrite() error }).CloseWrite()
 	told, _ := io.ReadAll(p.r)
 	return string(told)
 }
 
-// serve serves those whom a file names, at a free port and at a Unix socket.
+// serve runs a server for the peers in a file, on a free port and a Unix socket.
 func serve(t *testing.T, srv *dictwire.Server, f *auth.File) (addr, path string) {
 	t.Helper()
 	srv.Authorizer = f.Authorize
@@ -70,8 +70,8 @@ func serve(t *testing.T, srv *dictwire.Server, f *auth.File) (addr, path string)
 	return addr, path
 }
 
-// One principal does not read what is another's: not by a topic, a pattern, a position
-// or a cursor's name, and not what was rejected.
+// A principal can't read another one's records: not by a topic, a pattern, a position or a
+// cursor's name, nor rejected ones.
 func TestReadsOfOthers(t *testing.T) {
 	st := memory.New(nil)
 	addr, _ := serve(t, &dictwire.Server{Store: st}, open(t, file(t,
@@ -91,7 +91,7 @@ func TestReadsOfOthers(t *testing.T) {
 			break
 		}
 	}
-	// red has a cursor that stands behind its record.
+	// red has a cursor after its record.
 	r := read(tokenA, `"subscribe":"red.*","cursor":"c"`)
 	r.hear(`"next":`)
 	at := r.hear(`"at":"([^"]+)","next":"([^"]+)"`)
@@ -107,13 +107,13 @@ func TestReadsOfOthers(t *testing.T) {
 			t.Errorf("blue reads from %s: %s", from, told)
 		}
 	}
-	// A cursor of the same name and subscription is another one.
+	// A cursor with the same name and subscription is a different one.
 	for _, name := range []string{"c", "red/c", "red\\u0000c"} {
 		b := read(tokenB, `"subscribe":"blue.*","cursor":"`+name+`"`)
 		b.hear(`^\{"dictwire":1,"next":`)
 		b.hear(`"topic":"blue.a","principal":"blue"`)
 	}
-	// It can't be moved to where this session has not been told.
+	// It can't be moved to a position that this session has not been sent.
 	b := read(tokenB, `"subscribe":"blue.none","cursor":"c"`)
 	for b.hear(`"(next|end)":`)[1] != "end" {
 	}
@@ -127,7 +127,7 @@ func TestReadsOfOthers(t *testing.T) {
 	}
 }
 
-// A plain sequence is who its address or its Unix peer is, and may do that alone.
+// A bare sequence has the principal of its address or its Unix user, and only those rights.
 func TestBarePeers(t *testing.T) {
 	st := memory.New(nil)
 	path := file(t, `{"name": "lan", "principal": "anonymous", "network": "127.0.0.0/8", "send": ["telemetry"]}, {"name": "local", "unix": "*", "send": ["other"]}`)
@@ -158,8 +158,8 @@ func TestBarePeers(t *testing.T) {
 	}
 }
 
-// A credential that is revoked ends its sessions, after what they have acknowledged, and
-// no others. A principal outlives it.
+// Revoking a credential ends its sessions, after everything they have acknowledged, and no
+// others. A principal outlives its credentials.
 func TestRevoke(t *testing.T) {
 	path := file(t, entry("till", tokenA, `, "send": ["*"], "read": ["*"]`)+","+entry("other", tokenB, `, "send": ["*"]`))
 	f := open(t, path, &auth.Options{Every: -1})

@@ -63,7 +63,7 @@ func TestFaults(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				srv := dictwiretest.NewServer(t, nil)
-				if _, err := srv.Client.Send(t.Context(), "n", dict.Of("i", -1)); err != nil { // there is a session
+				if _, err := srv.Client.Send(t.Context(), "n", dict.Of("i", -1)); err != nil { // so that there is a session
 					t.Fatal(err)
 				}
 				began := time.Now()

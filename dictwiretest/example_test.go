@@ -10,7 +10,7 @@ import (
 	"github.com/dictwire/dictwire/dictwiretest"
 )
 
-// A shop is what is tested: it sends each order.
+// A shop is the code under test: it sends each order.
 type shop struct{ c *dictwire.Client }
 
 func (s shop) order(ctx context.Context, what string) error {
@@ -18,7 +18,7 @@ func (s shop) order(ctx context.Context, what string) error {
 }
 
 func ExampleNewServer() {
-	// In a test file this is func TestShop(t *testing.T).
+	// In a test file, this would be func TestShop(t *testing.T).
 	testShop := func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			srv := dictwiretest.NewServer(t, nil)
@@ -26,7 +26,7 @@ func ExampleNewServer() {
 			if err := s.order(t.Context(), "tea"); err != nil {
 				t.Fatal(err)
 			}
-			srv.Cut() // whatever was in flight is sent again, and stored once
+			srv.Cut() // records in flight are sent again, and stored once
 			if err := srv.Client.Flush(t.Context()); err != nil {
 				t.Fatal(err)
 			}

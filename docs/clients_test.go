@@ -19,7 +19,7 @@ import (
 	"github.com/dictwire/dictwire/store/memory"
 )
 
-// TestClientTable types each line of README's table of clients, and compares what arrives.
+// TestClientTable runs each line of README's table of clients, and compares what arrives.
 func TestClientTable(t *testing.T) {
 	bin, err := filepath.Abs("../.tools/python/bin")
 	if err != nil {
@@ -70,7 +70,7 @@ func TestClientTable(t *testing.T) {
 	}
 }
 
-// await waits until a store holds n records, for 20 seconds at most.
+// await waits until a store has n records, for at most 20 seconds.
 func await(t *testing.T, st store.Store, n int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)

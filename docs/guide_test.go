@@ -14,8 +14,8 @@ import (
 	"github.com/dictwire/dictwire/internal/servertest"
 )
 
-// The programs of guide/go.md are what they claim to be: the first runs, against a
-// server of this process, and the others compile.
+// The programs in guide/go.md work: the first one runs against a server of this process,
+// and the others compile.
 func TestGoGuide(t *testing.T) {
 	programs := regexp.MustCompile("(?ms)^```go\n(.*?)^```$").FindAllStringSubmatch(read(t, "guide/go.md"), -1)
 	if len(programs) < 2 {

@@ -12,7 +12,7 @@ import (
 	"unicode"
 )
 
-// TestIndex holds the index to all pages that there are.
+// TestIndex checks that the index links to every page.
 func TestIndex(t *testing.T) {
 	index := read(t, "README.md")
 	for _, dir := range []string{".", "guide", "decisions"} {
@@ -32,7 +32,7 @@ func TestIndex(t *testing.T) {
 	}
 }
 
-// TestLinks follows all links of all pages that lead to a file of the repository.
+// TestLinks follows all links of all pages to files of the repository.
 func TestLinks(t *testing.T) {
 	pages, links := 0, 0
 	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
@@ -62,11 +62,11 @@ func TestLinks(t *testing.T) {
 	}
 }
 
-// follow says why a link of a page leads nowhere, or nothing.
+// follow returns what is wrong with a link, or "".
 func follow(t *testing.T, page, to string) string {
 	t.Helper()
 	if regexp.MustCompile(`^[a-z]+:`).MatchString(to) {
-		return "" // somewhere else
+		return "" // an external link
 	}
 	file, anchor, hasAnchor := strings.Cut(to, "#")
 	if file == "" {
@@ -90,7 +90,7 @@ var (
 	heading = regexp.MustCompile(`(?m)^#+ +(.*)$`)
 )
 
-// linksOf returns where the links of a page lead.
+// linksOf returns the targets of a page's links.
 func linksOf(text string) (to []string) {
 	text = inline.ReplaceAllString(fenced.ReplaceAllString(text, ""), "x")
 	for _, m := range link.FindAllStringSubmatch(text, -1) {
@@ -99,7 +99,7 @@ func linksOf(text string) (to []string) {
 	return to
 }
 
-// anchors returns the names that GitHub gives to a page's headings.
+// anchors returns the anchors that GitHub gives to a page's headings.
 func anchors(text string) (names []string) {
 	for _, m := range heading.FindAllStringSubmatch(fenced.ReplaceAllString(text, ""), -1) {
 		names = append(names, strings.Map(func(r rune) rune {
@@ -124,7 +124,7 @@ func read(t *testing.T, path string) string {
 	return string(text)
 }
 
-// TestFiles finds the Go files that the map names.
+// TestFiles checks that the Go files in the map exist.
 func TestFiles(t *testing.T) {
 	have := map[string]bool{}
 	err := filepath.WalkDir("..", func(path string, _ fs.DirEntry, err error) error {
@@ -146,8 +146,7 @@ func TestFiles(t *testing.T) {
 	}
 }
 
-// TestPackages holds the map of packages to those that there are, and to what
-// they import.
+// TestPackages compares the map of packages with the packages and their imports.
 func TestPackages(t *testing.T) {
 	const module = "github.com/dictwire/dictwire"
 	_, rows, _ := strings.Cut(read(t, "architecture.md"), "\n| package | what | may import |\n")

@@ -1,4 +1,4 @@
-// Package docs_test holds the documentation to what it says.
+// Package docs_test checks that the documentation is true.
 package docs_test
 
 import (
@@ -45,12 +45,12 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 //	                written as within quotes in Go
 //	C: (half-closes), C: (breaks off), S: (closes)
 //	C2:, S2:        another connection at the same time
-//	# text          says something to the reader
+//	# text          a comment for the reader
 //
-// and behind an empty line all connections are new. In one that is marked as a WebSocket,
-// lines are text messages, and the client closes it where it half-closes. Positions and times stand
-// for what the server says where they first appear, and from then on for just
-// that. An ack may come in parts.
+// An empty line starts new connections. In a transcript of a WebSocket, lines are text
+// messages, and the client closes it instead of half-closing. A position or a time matches
+// any value at its first occurrence, and the same value from then on. An ack may arrive in
+// parts.
 func TestTranscripts(t *testing.T) {
 	blocks := transcripts(t, "protocol.md")
 	if len(blocks) < 9 {
@@ -73,7 +73,7 @@ type transcript struct {
 	steps   []step
 }
 
-// A step is one line of a transcript. The empty step begins new connections.
+// A step is one line of a transcript. The empty step starts new connections.
 type step struct {
 	line int
 	conn string // "", "2", …
@@ -83,7 +83,7 @@ type step struct {
 
 var stepLine = regexp.MustCompile(`^([CS])([0-9]*)([:>]) (.*)$`)
 
-// transcripts returns those of a page.
+// transcripts returns the transcripts of a page.
 func transcripts(t *testing.T, page string) (blocks []*transcript) {
 	t.Helper()
 	text, err := os.ReadFile(page)
@@ -120,7 +120,7 @@ func transcripts(t *testing.T, page string) (blocks []*transcript) {
 	return blocks
 }
 
-// handle is the handler of those transcripts that have one.
+// handle is the handler for the transcripts that have one.
 func handle(_ context.Context, r *dictwire.Request) (*dict.Dict, error) {
 	age, ok := r.Dict().Get("age")
 	years, isInt := age.Int()
@@ -130,10 +130,10 @@ func handle(_ context.Context, r *dictwire.Request) (*dict.Dict, error) {
 	if _, ok := r.Dict().Get("ask"); ok {
 		return dict.Of("in ten years", years+10), nil
 	}
-	return nil, nil //nolint:nilnil // a handler that has nothing to say
+	return nil, nil //nolint:nilnil // no reply
 }
 
-// authorize knows the peers of those transcripts that have tokens.
+// authorize knows the peers of the transcripts with tokens.
 func authorize(_ context.Context, c access.Credentials) (access.Grant, error) {
 	switch c.Token {
 	case "":
@@ -172,7 +172,7 @@ func (b *transcript) play(t *testing.T) {
 	}
 	served := make(chan error, 1)
 	at := dictwire.Endpoint{Listener: l}
-	if b.tls { // the page has what is said without
+	if b.tls { // the page has the plain text
 		at.TLS = new(tls.Config)
 	}
 	go func() { served <- srv.Serve(at) }()
@@ -195,10 +195,8 @@ func (b *transcript) play(t *testing.T) {
 	}
 }
 
-// requests plays a transcript of HTTP. Each request is C: lines, of which the first is
-// the method and the path, those that name a header are headers, and the others are the
-// body. Each answer is S: lines, of which the first is the status, and the others are the
-// body.
+// requests plays an HTTP transcript. Each request is C: lines: the method and the path,
+// then headers, then the body. Each answer is S: lines: the status, then the body.
 func (p *player) requests(steps []step) {
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	for len(steps) > 0 {
@@ -252,7 +250,7 @@ type player struct {
 	addr   string
 	socket bool
 	conns  map[string]*conn
-	values map[string]string // what a position or a time of the page stands for
+	values map[string]string // actual values of the positions and times on the page
 }
 
 type conn struct {
@@ -266,7 +264,7 @@ type halfCloser interface {
 	CloseWrite() error
 }
 
-// upgrade makes a WebSocket of a connection.
+// upgrade turns a connection into a WebSocket.
 func (p *player) upgrade(nc net.Conn) halfCloser {
 	dial := func(context.Context, string, string) (net.Conn, error) { return nc, nil }
 	c, _, err := websocket.Dial(p.t.Context(), "ws://"+p.addr+"/v1/connect", &websocket.DialOptions{ //nolint:bodyclose // there is none
@@ -278,12 +276,12 @@ func (p *player) upgrade(nc net.Conn) halfCloser {
 	return &socket{Conn: nc, p: p, c: c}
 }
 
-// A socket is a WebSocket as a connection: each line is a message.
+// A socket presents a WebSocket as a connection: each line is a message.
 type socket struct {
 	net.Conn
 	p    *player
 	c    *websocket.Conn
-	line []byte // what is left of a message
+	line []byte // the rest of a message
 }
 
 func (s *socket) Write(b []byte) (int, error) {
@@ -337,7 +335,7 @@ func (p *player) conn(name string) *conn {
 	return p.conns[name]
 }
 
-// play plays one step. rest is what comes behind it.
+// play plays one step. rest has the following ones.
 func (p *player) play(s step, rest []step) {
 	c := p.conn(s.conn)
 	var err error
@@ -347,7 +345,7 @@ func (p *player) play(s step, rest []step) {
 	case s.kind == "C:" && s.text == "(breaks off)":
 		err = c.Close()
 	case s.kind == "C:":
-		// Lines in a row are one write, so that the server receives them together.
+		// Consecutive lines are one write, so that the server receives them together.
 		c.say = append(c.say, p.filled(s.text)+"\n"...)
 		if len(rest) > 0 && rest[0].conn == s.conn && rest[0].kind == "C:" && !strings.HasPrefix(rest[0].text, "(") {
 			return
@@ -374,7 +372,7 @@ func (p *player) play(s step, rest []step) {
 	}
 }
 
-// expect reads a line that the server sends.
+// expect reads a line of the server.
 func (p *player) expect(c *conn, s step, rest []step) error {
 	for {
 		got, err := c.r.ReadString('\n')
@@ -386,7 +384,7 @@ func (p *player) expect(c *conn, s step, rest []step) error {
 			return nil
 		}
 		if strings.HasPrefix(got, `{"next":`) {
-			continue // progress, which comes when time passes
+			continue // progress, which is sent as time passes
 		}
 		if n, ok := ack(got); !ok || n >= nextAck(s, rest) {
 			return fmt.Errorf("the server says\n%s", got)
@@ -394,7 +392,7 @@ func (p *player) expect(c *conn, s step, rest []step) error {
 	}
 }
 
-// ack returns the number of a line that is an ack.
+// ack returns the number in a line that is an ack.
 func ack(line string) (uint64, bool) {
 	var m struct{ Ack *uint64 }
 	if json.Unmarshal([]byte(line), &m) != nil || m.Ack == nil {
@@ -403,8 +401,7 @@ func ack(line string) (uint64, bool) {
 	return *m.Ack, true
 }
 
-// nextAck returns the next ack that the transcript has on the step's connection,
-// from the step on.
+// nextAck returns the next ack of the step's connection in the transcript.
 func nextAck(s step, rest []step) uint64 {
 	for _, r := range append([]step{s}, rest...) {
 		if r.line == 0 {
@@ -417,10 +414,10 @@ func nextAck(s step, rest []step) uint64 {
 	return 0
 }
 
-// stand are the positions and times of a page.
+// stand matches the positions and times on a page.
 var stand = regexp.MustCompile(`\b(?:[a-z0-9]{8}\.\d+\.\d+|\d{4}-\d\d-\d\dT[0-9:.]+Z)\b`)
 
-// filled returns a line of the page with what its positions and times stand for.
+// filled returns a line of the page with actual positions and times.
 func (p *player) filled(line string) string {
 	return stand.ReplaceAllStringFunc(line, func(s string) string {
 		if v, ok := p.values[s]; ok {
@@ -430,8 +427,8 @@ func (p *player) filled(line string) string {
 	})
 }
 
-// match reports whether the server says what the page says, and notes what
-// positions and times stand for.
+// match reports whether a line of the server matches the page, and records the actual
+// values of positions and times.
 func (p *player) match(want, got string) bool {
 	names, values := stand.FindAllString(want, -1), stand.FindAllString(got, -1)
 	if len(names) != len(values) || stand.ReplaceAllString(want, "?") != stand.ReplaceAllString(got, "?") {
@@ -446,7 +443,7 @@ func (p *player) match(want, got string) bool {
 	return true
 }
 
-// TestCodes holds the list of codes to those that the code has.
+// TestCodes compares the list of codes with the code.
 func TestCodes(t *testing.T) {
 	_, list, _ := strings.Cut(read(t, "protocol.md"), "## 7. Codes")
 	list, _, _ = strings.Cut(list, "\n## ")

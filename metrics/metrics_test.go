@@ -24,7 +24,7 @@ import (
 	"github.com/dictwire/dictwire/store/memory"
 )
 
-// used returns a server and its store, over which something of each kind has come.
+// used returns a server and its store after use of every kind.
 func used(t *testing.T, s store.Store) *dictwire.Server {
 	t.Helper()
 	srv := &dictwire.Server{Store: s}
@@ -50,8 +50,8 @@ func used(t *testing.T, s store.Store) *dictwire.Server {
 	return srv
 }
 
-// scrape returns what is served, as Prometheus' own parser reads it: of each metric its
-// type and labels, and the value of its first sample.
+// scrape returns the metrics as Prometheus' own parser reads them: for each one its type,
+// its labels, and the value of its first sample.
 func scrape(t *testing.T, o metrics.Options) (kinds map[string]string, values map[string]float64) {
 	t.Helper()
 	w := httptest.NewRecorder()
@@ -100,7 +100,7 @@ func documented(t *testing.T) map[string]string {
 	return kinds
 }
 
-// What is served is what is documented, no more and no less.
+// The served metrics are exactly the documented ones.
 func TestDocumented(t *testing.T) {
 	s := openLog(t)
 	srv := used(t, s)
@@ -133,8 +133,8 @@ func TestDocumented(t *testing.T) {
 	}
 }
 
-// A store in memory measures nothing, and the rest is there. Of very many readers, some
-// are told of, and of very many principals those that have the most.
+// A store in memory has no measurements, but all other metrics. Of many readers only some
+// are listed, and of many principals those with the most.
 func TestBounded(t *testing.T) {
 	s := memory.New(nil)
 	srv := used(t, s)
@@ -165,7 +165,7 @@ func TestBounded(t *testing.T) {
 	}
 }
 
-// Every alert is of metrics that there are, and documented.
+// Every alert uses existing, documented metrics.
 func TestAlerts(t *testing.T) {
 	text, err := os.ReadFile("../packaging/prometheus/alerts.yml")
 	if err != nil {

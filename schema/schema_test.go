@@ -45,8 +45,8 @@ func must[V any](v V, err error) V {
 	return v
 }
 
-// Each kind of value is what a reader gets in JSON, with all its digits. What is told
-// names the path, and never the value.
+// A schema sees each type of value as a reader gets it in JSON, with all digits. Errors
+// contain the path, and never the value.
 func TestCheck(t *testing.T) {
 	big53 := new(big.Int).Add(new(big.Int).Lsh(big.NewInt(1), 53), big.NewInt(1))
 	at := time.Date(2026, 11, 29, 12, 30, 0, 123456789, time.UTC)
@@ -105,7 +105,7 @@ func slicesOf(n int) (all []dict.Value) {
 	return all
 }
 
-// try checks a record whose key "v" has a value and a schema.
+// try checks a record with a value under the key "v" against a schema.
 func try(t *testing.T, v dict.Value, text, want string) {
 	t.Helper()
 	d := new(dict.Dict)
@@ -122,8 +122,8 @@ func try(t *testing.T, v dict.Value, text, want string) {
 	}
 }
 
-// The longest name that is a topic's own counts, and the server's topics have no schema by
-// "*". A file that can't be used leaves all as it was.
+// The longest matching name counts, and "*" gives no schema to the server's own topics. An
+// unusable file changes nothing.
 func TestLoad(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, text string) string {
@@ -176,8 +176,8 @@ func TestLoad(t *testing.T) {
 	}
 }
 
-// A server rejects what does not fit, whatever format it comes in, before the handler
-// sees it, and stores the rest as it came.
+// A server rejects records that do not fit, in whatever format they arrive, before the
+// handler sees them, and stores the others unchanged.
 func TestServer(t *testing.T) {
 	s := load(t, `{"properties":{"n":{"type":"integer"}}}`)
 	st := memory.New(nil)

@@ -17,7 +17,7 @@ import (
 
 func TestMain(m *testing.M) { servertest.Main(m, forward.Dialect) }
 
-// chunk is a PackedForward message of three records, with its acknowledgement.
+// chunk returns a PackedForward message with three records, and its acknowledgement.
 func chunk(client, n int) (message, ack string) {
 	var entries []byte
 	for i := range 3 {
@@ -30,12 +30,12 @@ func chunk(client, n int) (message, ack string) {
 	return message, "\x81\xa3ack" + quoted
 }
 
-// What was acknowledged is there after a kill, and a chunk that comes again until it is
-// acknowledged is there once.
+// Acknowledged records survive a kill, and a chunk that is repeated until it is
+// acknowledged is stored once.
 func TestKill(t *testing.T) {
 	const clients, rounds = 4, 4
 	dir := filepath.Join(t.TempDir(), "store")
-	next := make([]int, clients) // the chunk that each client has to send
+	next := make([]int, clients) // the next chunk of each client
 	for range rounds {
 		addr, kill := servertest.Spawn(t, dir)
 		var all sync.WaitGroup
@@ -60,7 +60,7 @@ func TestKill(t *testing.T) {
 						}
 						next[i]++
 						enough <- struct{}{}
-						if next[i]%7 == 3 { // as one that connects again, though it heard of the chunk
+						if next[i]%7 == 3 { // like a client that reconnects although it got the acknowledgement
 							_, _ = io.WriteString(c, message)
 							break
 						}

@@ -28,8 +28,8 @@ func newRules() *dialect.Rules {
 	}
 }
 
-// Bytes come in pieces of any size, are kept until they are discarded, and Offset
-// says where they stand in the connection.
+// Bytes that arrive in pieces of any size are kept until they are discarded, and Offset is
+// their offset in the connection.
 func TestConnReads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, server := net.Pipe()
@@ -59,7 +59,7 @@ func TestConnReads(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			take := len(b) * 2 / 3 // the rest is looked at again
+			take := len(b) * 2 / 3 // the rest is seen again
 			got = append(got, b[:take]...)
 			c.Discard(take)
 			kept = len(b) - take
@@ -71,8 +71,7 @@ func TestConnReads(t *testing.T) {
 	})
 }
 
-// Replies that come quickly behind each other are written together, those of a
-// quiet connection at once.
+// Replies in quick succession are written together; those of a quiet connection at once.
 func TestConnReplies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, server := net.Pipe()
@@ -103,7 +102,7 @@ func TestConnReplies(t *testing.T) {
 		if err := c.Flush(); err != nil {
 			t.Error(err)
 		}
-		reply(dict.Of("text", strings.Repeat("x", 5000))) // too much to wait
+		reply(dict.Of("text", strings.Repeat("x", 5000))) // too much to buffer
 		if err := c.Reply(json.Codec{}, dict.Of("set", dict.Bytes(nil))); err == nil {
 			t.Error("bytes were written as JSON")
 		}
@@ -118,10 +117,8 @@ func TestConnReplies(t *testing.T) {
 	})
 }
 
-// A context that ends ends the wait for memory, and one for bytes when the
-// connection is closed with it.
-// A speaker says two things when its connection gives its memory back, as another
-// goroutine may do just then.
+// A speaker says two things when its connection gives its memory back, as another goroutine
+// may do at that moment.
 type speaker struct{ c *dialect.Conn }
 
 func (speaker) Scratch() int { return 0 }
@@ -160,6 +157,8 @@ func TestConnReleaseKeepsOutput(t *testing.T) {
 	})
 }
 
+// A context ends the wait for memory, and also the wait for bytes if the connection is
+// closed with it.
 func TestConnContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, server := net.Pipe()
@@ -192,7 +191,7 @@ func TestFaultOf(t *testing.T) {
 	}
 }
 
-// A reader is known once it has taken a lot, and not for what waits for it.
+// A reader becomes known once it has read a lot, and not by what waits for it.
 func TestKnownReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, server := net.Pipe()
@@ -222,7 +221,7 @@ func TestKnownReader(t *testing.T) {
 	})
 }
 
-// pressed makes somebody wait for memory, until the test's end.
+// pressed makes somebody wait for memory until the test ends.
 func pressed(t *testing.T, rules *dialect.Rules) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -236,7 +235,7 @@ func pressed(t *testing.T, rules *dialect.Rules) {
 	}
 }
 
-// spent is pressed, and lets nobody have even little memory.
+// spent is pressed, and also uses up the memory for small requests.
 func spent(t *testing.T, rules *dialect.Rules) {
 	t.Helper()
 	pressed(t, rules)
@@ -244,8 +243,8 @@ func spent(t *testing.T, rules *dialect.Rules) {
 	}
 }
 
-// While others wait for memory, a record of which nothing comes for a second is given
-// up after that second, however much came before.
+// While others wait for memory, a record is given up after a second without progress,
+// however much has arrived.
 func TestSilentWithinRecord(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, server := net.Pipe()
@@ -271,14 +270,14 @@ func TestSilentWithinRecord(t *testing.T) {
 	})
 }
 
-// A scratch is a holder of some memory.
+// A scratch holds some memory.
 type scratch int
 
 func (s scratch) Scratch() int { return int(s) }
 func (scratch) Release()       {}
 
-// A buffer that is larger than what lies in it gives way to other memory of its connection,
-// which is not waited for: strangers may hold all that there is.
+// A buffer that is larger than its content gives way to other memory of its connection,
+// without waiting: strangers may hold all the memory.
 func TestBufferGivesWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, server := net.Pipe()
@@ -304,8 +303,7 @@ func TestBufferGivesWay(t *testing.T) {
 	})
 }
 
-// Who waits for memory for a body has no turn meanwhile: those who wait for turns hold
-// memory.
+// Waiting for memory for a body ends the turn, since those that wait for turns hold memory.
 func TestBodyWaitsWithoutTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, server := net.Pipe()
@@ -330,7 +328,7 @@ func TestBodyWaitsWithoutTurn(t *testing.T) {
 	})
 }
 
-// To wait for its turn is not a record's fault.
+// Waiting for a turn does not count against a record.
 func TestTurnIsNoFault(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, server := net.Pipe()
@@ -343,7 +341,7 @@ func TestTurnIsNoFault(t *testing.T) {
 			go func() { _ = crowd.Begin(t.Context(), nil) }()
 		}
 		go func() {
-			for range 4 { // known peers are there all the time
+			for range 4 { // known peers are always active
 				rules.Turns.Host("known").Turn().Known()
 				time.Sleep(500 * time.Millisecond)
 			}
@@ -351,7 +349,7 @@ func TestTurnIsNoFault(t *testing.T) {
 		synctest.Wait()
 		go func() {
 			_, _ = client.Write([]byte(`{"a":`))
-			time.Sleep(500 * time.Millisecond) // of its own
+			time.Sleep(500 * time.Millisecond) // the record's own time
 			_, _ = client.Write([]byte(`1}`))
 		}()
 		began := time.Now()

@@ -16,8 +16,8 @@ import (
 	"github.com/dictwire/dictwire/internal/dialect"
 )
 
-// A body is bytes that are all there, of which more is looked at by and by: a source
-// that is no connection.
+// A body has all of its bytes, and reveals them step by step: a source that is not a
+// connection.
 type body struct {
 	all     []byte
 	at, end int
@@ -36,7 +36,7 @@ func (b *body) More(context.Context, bool, dialect.Holder) error {
 	return nil
 }
 
-// A sequence is found in any source, however its bytes come.
+// A sequence is found in any source, however its bytes arrive.
 func TestSequenceOfBytes(t *testing.T) {
 	for _, test := range []struct {
 		codec  codec.Codec
@@ -85,7 +85,7 @@ func TestSequenceOfBytes(t *testing.T) {
 	}
 }
 
-// What is told of records that can't be read is bounded, however many a peer sends at once.
+// The errors for unreadable records are limited, however many a peer sends at once.
 func TestBadRecordsAreFewAtATime(t *testing.T) {
 	const all = 10_000
 	q := dialect.NewSequence(&body{all: bytes.Repeat([]byte("7\n"), all), step: 1 << 20}, json.Codec{}, codec.Limits{})

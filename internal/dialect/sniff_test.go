@@ -144,7 +144,7 @@ func TestSniff(t *testing.T) {
 		{"\xff\x01xxxxxxxx", 0, "byte 0xff begins no dictionary"},
 		{strings.Repeat("\n", 4097), 0, "more than 4096 bytes of white space"},
 	} {
-		// Every beginning is undecided, or decided as the whole is.
+		// Every prefix is undecided, or decided like the whole.
 		for n := range len(test.first) + 1 {
 			got, err := dialect.Sniff([]byte(test.first[:n]))
 			if errors.Is(err, codec.ErrIncomplete) {
@@ -164,7 +164,7 @@ func TestSniff(t *testing.T) {
 	}
 }
 
-// No first byte is left without an answer.
+// Every first byte has an answer.
 func TestSniffAllFirstBytes(t *testing.T) {
 	for c := range 256 {
 		first := append([]byte{byte(c)}, "\x01\x02\x03\x04\x05\x06\x07\x08\x09"...)

@@ -17,7 +17,7 @@ import (
 	"github.com/dictwire/dictwire/internal/dialect"
 )
 
-// certificate returns one that nobody has signed.
+// certificate returns a self-made certificate.
 func certificate(t *testing.T) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -50,8 +50,8 @@ func (c *counted) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// overTLS runs what a server and a client do on one connection, which the server has
-// sniffed, wrapped in TLS and sniffed once more.
+// overTLS runs a server and a client on one connection, which the server has sniffed,
+// wrapped in TLS and sniffed again.
 func overTLS(t *testing.T, server func(t *testing.T, c *dialect.Conn), client func(t *testing.T, c *tls.Conn)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -82,8 +82,8 @@ func overTLS(t *testing.T, server func(t *testing.T, c *dialect.Conn), client fu
 	})
 }
 
-// Within TLS a connection is sniffed, read and answered as without, and its offsets
-// are those within.
+// In TLS, a connection is sniffed, read and answered as without, and its offsets are those
+// inside TLS.
 func TestWrap(t *testing.T) {
 	overTLS(t, func(t *testing.T, c *dialect.Conn) {
 		if p, err := c.Sniff(t.Context(), nil); p != dialect.JSON || err != nil {
@@ -107,7 +107,7 @@ func TestWrap(t *testing.T) {
 		}
 	}, func(t *testing.T, c *tls.Conn) {
 		_, _ = io.WriteString(c, `{"a":1}`)
-		time.Sleep(3 * time.Second) // the server's reads wait in vain, more than once
+		time.Sleep(3 * time.Second) // the server's reads time out more than once
 		_, _ = io.WriteString(c, `{"b":2}`)
 		b := make([]byte, 6)
 		if _, err := io.ReadFull(c, b); err != nil || string(b) != "heard\n" {
@@ -117,8 +117,8 @@ func TestWrap(t *testing.T) {
 	})
 }
 
-// A reader that takes its time is waited for below TLS, which a write that timed out
-// would have left dead; one that reads nothing of its replies is not.
+// The patience with a slow reader is below TLS, since a write that timed out would leave
+// TLS unusable. A peer that reads none of its replies is cut off.
 func TestWrapPatience(t *testing.T) {
 	const size = 1 << 20
 	overTLS(t, func(t *testing.T, c *dialect.Conn) {
@@ -152,8 +152,7 @@ func TestWrapPatience(t *testing.T) {
 	})
 }
 
-// What hijacks a connection that is wrapped already, as HTTP does within TLS, is waited
-// for likewise.
+// The same holds for a wrapped connection that is hijacked, as by HTTP in TLS.
 func TestHijackWrapped(t *testing.T) {
 	const size = 1 << 20
 	overTLS(t, func(t *testing.T, c *dialect.Conn) {
@@ -173,8 +172,8 @@ func TestHijackWrapped(t *testing.T) {
 	})
 }
 
-// What is hijacked has the bytes that had come, is left alone when the server drains,
-// and ends when the connection does.
+// A hijacked connection has the bytes that had arrived, is left alone when the server
+// drains, and ends with the connection.
 func TestHijack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		near, far := net.Pipe()
@@ -203,7 +202,7 @@ func TestHijack(t *testing.T) {
 		if _, err := nc.Read(b); err == nil {
 			t.Error("it can be read after its end")
 		}
-		_ = nc.SetReadDeadline(time.Now().Add(time.Hour)) // which does not bring it back
+		_ = nc.SetReadDeadline(time.Now().Add(time.Hour)) // which does not revive it
 		if _, err := nc.Read(b); err == nil {
 			t.Error("it can be read after its end")
 		}

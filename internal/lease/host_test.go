@@ -10,7 +10,7 @@ import (
 	"github.com/dictwire/dictwire/internal/lease"
 )
 
-// crowd makes all places for first turns rest for a while, and lets others wait for them.
+// crowd lets all slots for first turns rest for a while, and makes others wait for them.
 func crowd(t *testing.T, all *lease.Turns) {
 	t.Helper()
 	all.Host("known").Turn().Known()
@@ -24,7 +24,7 @@ func crowd(t *testing.T, all *lease.Turns) {
 	}
 }
 
-// The place of a first turn rests, too: hundreds of strangers have nothing else.
+// The slot of a first turn rests, too, since hundreds of strangers have nothing else.
 func TestFirstTurnsRest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		all := lease.NewTurns()
@@ -37,8 +37,8 @@ func TestFirstTurnsRest(t *testing.T) {
 	})
 }
 
-// Good records of a host pay for first turns of those who come from it later: 64 each, and
-// no more of them than were good.
+// Good records of a host pay for first turns of its later connections: 64 each, and no more
+// than there were good records.
 func TestCreditPays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		all := lease.NewTurns()
@@ -56,7 +56,7 @@ func TestCreditPays(t *testing.T) {
 	})
 }
 
-// Bad records count against a host, and neither grows without bound.
+// Bad records count against a host, and both counts are limited.
 func TestCreditIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		all := lease.NewTurns()
@@ -87,7 +87,7 @@ func TestCreditIsBounded(t *testing.T) {
 	})
 }
 
-// Only so many hosts are remembered that nobody uses, and those without credit are not.
+// A limited number of idle hosts is remembered, and none without credit.
 func TestHostsAreForgotten(t *testing.T) {
 	all := lease.NewTurns()
 	var m runtime.MemStats

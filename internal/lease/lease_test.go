@@ -21,8 +21,7 @@ const (
 	mib = 1 << 20
 )
 
-// ask resizes l in a goroutine and returns a channel that is closed when that
-// is granted.
+// ask resizes l in a goroutine, and returns a channel that is closed when that is granted.
 func ask(t *testing.T, l *lease.Lease, size int64) <-chan struct{} {
 	granted := make(chan struct{})
 	go func() {
@@ -52,7 +51,7 @@ func TestLineAndLane(t *testing.T) {
 		if !isGranted(ask(t, hog, 5*mib)) {
 			t.Fatal("the large part was not granted")
 		}
-		lane := ask(t, first, 6*mib) // more than there is: only the lane can do it
+		lane := ask(t, first, 6*mib) // more than there is: only possible in the lane
 		if !isGranted(lane) {
 			t.Fatal("the first in line did not get the lane")
 		}
@@ -106,8 +105,8 @@ func TestResizeEndsWithContext(t *testing.T) {
 	})
 }
 
-// Whatever happens, leases never exceed the budget by more than the one in the
-// lane, everyone gets on, and all of it comes back.
+// Whatever happens, leases never exceed the budget by more than the one in the lane,
+// everyone makes progress, and all memory comes back.
 func TestSoak(t *testing.T) {
 	const total, holders, rounds, largest = 4 * mib, 40, 400, 3 * mib
 	b := lease.NewBudget(total, mib)
@@ -137,7 +136,7 @@ func TestSoak(t *testing.T) {
 				if r.IntN(3) > 0 {
 					continue
 				}
-				// Whoever holds much must give back some day.
+				// A large lease must be given back eventually.
 				held.Add(-l.Size())
 				if err := l.Resize(context.Background(), 0); err != nil {
 					t.Error(err)
@@ -157,8 +156,8 @@ func TestSoak(t *testing.T) {
 	}
 }
 
-// A known peer gets what a sender of ordinary records needs, while others wait for
-// more than there is; what would be nice to have leaves half of it to what is needed.
+// A known peer gets what a sender of ordinary records needs while others wait for more than
+// there is. Requests that are merely useful leave half of it free.
 func TestKnown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := lease.NewBudget(64*mib, 2*mib)
@@ -215,8 +214,7 @@ func TestKnown(t *testing.T) {
 	})
 }
 
-// Hosts take turns: who comes of one with hundreds in line does not make others wait for
-// all of those.
+// Hosts take turns: a connection does not wait for hundreds of connections of another host.
 func TestHostsTakeTurnsForMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := lease.NewBudget(8*mib, 2*mib) // small 1, lane 2, large 5
@@ -252,7 +250,7 @@ func TestHostsTakeTurnsForMemory(t *testing.T) {
 	})
 }
 
-// Good records of a host open the part for known peers to who comes from it later.
+// Good records of a host open the part for known peers to its later connections.
 func TestCreditIsKnown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := lease.NewBudget(8*mib, mib)
@@ -272,7 +270,7 @@ func TestCreditIsKnown(t *testing.T) {
 	})
 }
 
-// Giving back never waits, also for a peer that has become unknown.
+// Giving memory back never blocks, even for a peer that is no longer known.
 func TestGiveBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := lease.NewBudget(8*mib, mib) // small 1, lane 1, known 1, large 5

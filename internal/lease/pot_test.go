@@ -9,7 +9,7 @@ import (
 	"github.com/dictwire/dictwire/internal/lease"
 )
 
-// TestPotLittleBesideMuch tests that those who want much wait for each other alone.
+// TestPotLittleBesideMuch checks that large requests wait only for each other.
 func TestPotLittleBesideMuch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := lease.NewPot(64 * mib)
@@ -42,7 +42,7 @@ func TestPotLittleBesideMuch(t *testing.T) {
 	})
 }
 
-// TestPotKeep tests that all that was taken comes back, the larger half first.
+// TestPotKeep checks that all memory comes back, the larger half first.
 func TestPotKeep(t *testing.T) {
 	p := lease.NewPot(64 * mib)
 	s := p.Share(true)
@@ -58,7 +58,7 @@ func TestPotKeep(t *testing.T) {
 	if got := s.Size(); got != 200*kib {
 		t.Errorf("it keeps %d bytes", got)
 	}
-	s.Keep(mib) // keeps what there is
+	s.Keep(mib) // keeps the existing share
 	if got := s.Size(); got != 200*kib {
 		t.Errorf("it keeps %d bytes", got)
 	}
@@ -77,7 +77,7 @@ func TestPotKeep(t *testing.T) {
 	}
 }
 
-// TestPotCause tests that the context's cause is told.
+// TestPotCause checks that the context's cause is returned.
 func TestPotCause(t *testing.T) {
 	p := lease.NewPot(64 * mib)
 	ctx, cancel := context.WithCancelCause(t.Context())
@@ -88,7 +88,7 @@ func TestPotCause(t *testing.T) {
 	}
 }
 
-// TestPotKnown tests that a known peer does not wait for memory after a crowd.
+// TestPotKnown checks that a known peer does not wait for memory behind a crowd.
 func TestPotKnown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := lease.NewPot(64 * mib)

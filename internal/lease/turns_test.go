@@ -13,10 +13,10 @@ import (
 	"github.com/dictwire/dictwire/internal/lease"
 )
 
-// few is how many turns of a kind there are while known peers are at work.
+// few is how many turns of a kind run while known peers are active.
 var few = max(runtime.GOMAXPROCS(0)/4, 1)
 
-// begin begins a turn in a goroutine, and returns a channel that gets its error.
+// begin begins a turn in a goroutine, and returns a channel that receives its error.
 func begin(ctx context.Context, turn *lease.Turn) <-chan error {
 	begun := make(chan error, 1)
 	go func() { begun <- turn.Begin(ctx, nil) }()
@@ -24,7 +24,7 @@ func begin(ctx context.Context, turn *lease.Turn) <-chan error {
 	return begun
 }
 
-// seasoned returns a turn that is no newcomer's.
+// seasoned returns a turn that is not a first turn.
 func seasoned(t *testing.T, all *lease.Turns) *lease.Turn {
 	t.Helper()
 	turn := all.Host("h").Turn()
@@ -37,8 +37,8 @@ func seasoned(t *testing.T, all *lease.Turns) *lease.Turn {
 	return turn
 }
 
-// While a known peer is at work, few others are, and a place stays empty for eight times
-// as long as it was used.
+// While a known peer is active, few others are, and a slot rests for eight times as long as
+// it was used.
 func TestTurnsFew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		all := lease.NewTurns()
@@ -80,8 +80,8 @@ func TestTurnsFew(t *testing.T) {
 	})
 }
 
-// A turn lapses, so that nobody waits for one who waits; a long one does not, and
-// only others of its kind wait for it.
+// A turn ends after a while, so that nobody waits for a peer that waits. A long turn does
+// not, and only others of its kind wait for it.
 func TestTurnsLapse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		all := lease.NewTurns()
@@ -129,7 +129,7 @@ func TestTurnsLapse(t *testing.T) {
 	})
 }
 
-// A host with one peer does not wait after all peers of another.
+// A host with one peer does not wait for all peers of another host.
 func TestTurnsHosts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		all := lease.NewTurns()

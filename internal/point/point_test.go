@@ -10,7 +10,7 @@ import (
 	"github.com/dictwire/dictwire/store/memory"
 )
 
-// Each way to name a place finds it.
+// Each notation of a point finds it.
 func TestParse(t *testing.T) {
 	now := time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC)
 	s := memory.New(&memory.Options{Now: func() time.Time { return now }})
@@ -34,7 +34,7 @@ func TestParse(t *testing.T) {
 	for text, want := range map[string]store.Position{
 		"": {}, "earliest": {}, "latest": head, at[2].String(): at[2], "other.7.1": {Tag: "other", Block: 7, Index: 1},
 		"2026-11-23T10:00Z": at[1], "2026-11-23T10:00:00.5Z": at[2], "2026-11-23T21:00+01:00": at[2], "2020-01-01T00:00:00Z": at[0],
-		"1h": head, "10m": head, // all is of another year
+		"1h": head, "10m": head, // all records are from another year
 		"70000d": at[0], "10000w": at[0],
 	} {
 		p, err := point.Parse(text)
@@ -53,8 +53,8 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// Dates and times without a zone are those of the reader's, and are written so that
-// they mean the same everywhere.
+// Dates and times without a zone are local, and are written so that they mean the same
+// everywhere.
 func TestParseLocal(t *testing.T) {
 	zone := time.FixedZone("", 2*60*60)
 	now := time.Date(2026, 3, 1, 15, 4, 5, 6, zone)

@@ -9,7 +9,7 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// slowCursors is a store whose claims take as long as their context lasts.
+// slowCursors is a store whose claims take until their context ends.
 type slowCursors struct{ store.Store }
 
 func (slowCursors) ClaimCursor(ctx context.Context, _ store.CursorName, _ store.CursorRequest) (store.CursorClaim, error) {
@@ -17,7 +17,7 @@ func (slowCursors) ClaimCursor(ctx context.Context, _ store.CursorName, _ store.
 	return store.CursorClaim{}, context.Cause(ctx)
 }
 
-// Who waits for another one's claim waits no longer than its own context lasts.
+// Waiting for another one's claim ends with the waiter's own context.
 func TestClaimWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, c := newCursorClaims(), store.CursorName{Name: "c", Subscription: "t"}

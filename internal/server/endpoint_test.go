@@ -11,7 +11,7 @@ import (
 	"github.com/dictwire/dictwire/internal/dialect"
 )
 
-// A masked connection is one whose bytes are masked, as a WebSocket's are.
+// A masked connection masks its bytes, like a WebSocket.
 type masked struct{ net.Conn }
 
 const mask = 0x55
@@ -34,8 +34,8 @@ func unmasked(p []byte) []byte {
 	return q
 }
 
-// masks is a dialect of JSON in masked bytes behind a frame's four, which says how many
-// records are settled.
+// masks is a dialect of JSON in masked bytes after a four-byte header, which answers with
+// the number of settled records.
 type masks struct {
 	dialect.Config
 	ended *atomic.Int32
@@ -65,8 +65,8 @@ func (d masks) Shutdown(context.Context) error {
 	return nil
 }
 
-// A server speaks a dialect that it is given: it is made once, serves its protocol on
-// all connections beside the others, and is shut down with the server.
+// A server speaks an additional dialect: it is made once, serves its protocol on all
+// connections in addition to the others, and is shut down with the server.
 func TestDialects(t *testing.T) {
 	var made, ended atomic.Int32
 	s := &Server{Topic: "default", Dialects: []dialect.Kind{{

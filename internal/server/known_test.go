@@ -27,11 +27,11 @@ func openEndpoint(t *testing.T) (*Server, *endpoint) {
 	return s, at
 }
 
-// A peer is known for what it has stored or read, and for nothing that it says.
+// A peer becomes known by what it has stored or read, and not by what it claims.
 func TestKnown(t *testing.T) {
 	s, at := openEndpoint(t)
-	// A say is a line, in which $next is the last position told, and how many values
-	// are the answer to it.
+	// A say is a line, in which $next is the last position that was sent, and how many
+	// values the answer to it has.
 	type say struct {
 		line    string
 		answers int
@@ -93,14 +93,14 @@ func TestKnown(t *testing.T) {
 	}
 }
 
-// A connection that has got no place leaves nothing of its host behind.
+// A connection that got no slot leaves nothing of its host behind.
 func TestTurnedAwayIsForgotten(t *testing.T) {
 	s, at := openEndpoint(t)
 	near, far := net.Pipe()
 	defer far.Close()
 	c := dialect.NewConn(near, s.timed.Load())
 	host := s.timed.Load().Turns.Host(c.Host())
-	host.Leave() // the connection has it still
+	host.Leave() // the connection still has it
 	if !s.begin(c) {
 		t.Fatal("the server has ended")
 	}

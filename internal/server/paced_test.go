@@ -6,8 +6,7 @@ import (
 	"time"
 )
 
-// However many addresses come, few are remembered, and those that are not share what one
-// has.
+// Of any number of addresses, few are remembered; the others share the rate of one.
 func TestPaced(t *testing.T) {
 	p := paced{atOnce: time.Second}
 	take := func(host string, now time.Time) time.Duration { return p.take(host, time.Second, 3*time.Second, now) }

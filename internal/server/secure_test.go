@@ -13,8 +13,8 @@ import (
 	"github.com/dictwire/dictwire/internal/dialect"
 )
 
-// What a handshake computes is done in turns: a stranger's waits while known peers are at
-// work and others have just had theirs; those of a host with good records don't.
+// Handshakes compute in turns: a stranger's waits while known peers are active and others
+// have just had theirs; those of a host with good records don't wait.
 func TestHandshakesTakeTurns(t *testing.T) {
 	web := httptest.NewUnstartedServer(nil)
 	web.StartTLS()

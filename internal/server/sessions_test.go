@@ -20,7 +20,7 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// openIntake returns a server as a connection sees it.
+// openIntake returns a server as seen by a connection.
 func openIntake(t *testing.T, s *Server) *intake {
 	t.Helper()
 	s.setup()
@@ -29,7 +29,7 @@ func openIntake(t *testing.T, s *Server) *intake {
 	return newIntake(s, dialect.NewConn(near, s.timed.Load()), &endpoint{authorize: s.Authorize})
 }
 
-// Sessions of one connection write and read at once.
+// Sessions of one connection write and read concurrently.
 func TestSessionsAtOnce(t *testing.T) {
 	const sessions, rounds = 4, 50
 	s := &Server{Topic: "default", Logger: slog.New(slog.DiscardHandler)}
@@ -92,8 +92,8 @@ func TestSessionsAtOnce(t *testing.T) {
 	in.ended(nil)
 }
 
-// A dialect has forms of its own, which know where each record lies; the first that
-// holds a record is its form.
+// A dialect has forms of its own, which know the position of each record. The first form
+// that can represent a record is used.
 func TestForms(t *testing.T) {
 	s := &Server{Topic: "default"}
 	session := openSession(t, s)

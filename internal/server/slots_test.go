@@ -13,7 +13,7 @@ import (
 	"github.com/dictwire/dictwire/internal/lease"
 )
 
-// A from is a connection that comes from some host, and whose peer says nothing.
+// A from is a connection from some host whose peer is silent.
 type from struct {
 	net.Conn
 	host string
@@ -23,7 +23,7 @@ func (c from) RemoteAddr() net.Addr             { return &net.TCPAddr{IP: net.Pa
 func (c from) SetReadDeadline(time.Time) error  { return nil }
 func (c from) SetWriteDeadline(time.Time) error { return nil }
 
-// A lounge is a server's places and what came of those who wanted one.
+// A lounge is the slots of a server, and the connections that wanted one.
 type lounge struct {
 	*slots
 	t      *testing.T
@@ -40,7 +40,7 @@ func newLounge(t *testing.T, limit int) *lounge {
 
 func (l *lounge) conn(host string) *dialect.Conn { return dialect.NewConn(from{host: host}, &l.rules) }
 
-// comes lets one connection of a host come, which is served until it is told to end.
+// comes starts a connection of a host, which is served until it is told to end.
 func (l *lounge) comes(host string) *slot {
 	l.t.Helper()
 	p := l.enter(l.conn(host), l.ending)
@@ -71,7 +71,7 @@ func has(p *slot) string {
 	return "place"
 }
 
-// all ends all that is there.
+// all ends everything.
 func (l *lounge) all(slots ...*slot) {
 	close(l.ending)
 	for _, p := range slots {
@@ -83,14 +83,14 @@ func (l *lounge) all(slots ...*slot) {
 	}
 }
 
-// counts returns how many wait, have given way and not left, and have a place.
+// counts returns how many connections wait, have given way and not left, and have a slot.
 func (l *lounge) counts() (waiting, leaving, placed int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.lobby), l.slots.ending, l.open
 }
 
-// crowd lets n connections of one host come, and returns them.
+// crowd starts n connections of one host, and returns them.
 func (l *lounge) crowd(n int) []*slot {
 	var crowd []*slot
 	for range n {
@@ -99,8 +99,8 @@ func (l *lounge) crowd(n int) []*slot {
 	return crowd
 }
 
-// A host with many connections does not keep another one out, and has to be silent
-// for less time then.
+// A host with many connections does not keep out another one, and then has to be silent for
+// less time.
 func TestSlotsCrowd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLounge(t, 20)
@@ -130,7 +130,8 @@ func TestSlotsCrowd(t *testing.T) {
 	})
 }
 
-// A place goes to who waits and whose host has the fewest, and then to who came first.
+// A free slot goes to the waiting connection whose host has the fewest, and then to the
+// first one.
 func TestSlotsOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLounge(t, 4)
@@ -150,7 +151,7 @@ func TestSlotsOrder(t *testing.T) {
 	})
 }
 
-// Those of one host wait, none is turned away; and none gives way before its time.
+// Connections of one host wait, and none is turned away; none gives way before its time.
 func TestSlotsOneHost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLounge(t, 4)
@@ -172,8 +173,8 @@ func TestSlotsOneHost(t *testing.T) {
 	})
 }
 
-// Another host's is let in while one of the crowd waits for room in the lobby, and
-// then that one is turned away.
+// Another host's connection is let in while one of the crowd waits for room in the lobby,
+// which is then turned away.
 func TestSlotsLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLounge(t, 4)
@@ -190,7 +191,7 @@ func TestSlotsLate(t *testing.T) {
 	})
 }
 
-// Those that take their time to leave are few.
+// Few connections may take their time to leave.
 func TestSlotsLeaving(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLounge(t, 3*minCrowd)
@@ -217,8 +218,8 @@ func TestSlotsLeaving(t *testing.T) {
 	})
 }
 
-// Whatever comes and goes, no more than the limits are there, each host's count is
-// right, and nobody waits for ever.
+// Whatever comes and goes, no limit is exceeded, each host's count is right, and nobody
+// waits forever.
 func TestSlotsRandom(t *testing.T) {
 	for seed := range uint64(60) {
 		synctest.Test(t, func(t *testing.T) {
@@ -259,7 +260,7 @@ func TestSlotsRandom(t *testing.T) {
 	}
 }
 
-// verify compares what is counted with what is there.
+// verify compares the counts with the connections.
 func (l *lounge) verify() {
 	l.t.Helper()
 	l.mu.Lock()

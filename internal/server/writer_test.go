@@ -11,7 +11,7 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// openSession opens a session of a server, as a dialect does.
+// openSession opens a session like a dialect.
 func openSession(t *testing.T, s *Server) dialect.Session {
 	t.Helper()
 	session, err := openIntake(t, s).Open(t.Context(), dialect.Credentials{})
@@ -21,8 +21,8 @@ func openSession(t *testing.T, s *Server) dialect.Session {
 	return session
 }
 
-// What is settled tells how much it is, and where reading goes on after it, whether it
-// lies in its topic or in _rejected. A writer's own note is what the next claim is told.
+// Settled records are reported with their number and the position after them, whether they
+// are in their topic or in _rejected. The next claim gets the writer's note.
 func TestTake(t *testing.T) {
 	s := &Server{Topic: "default", Handler: func(_ context.Context, r Request) (*dict.Dict, error) {
 		switch string(r.Bytes) {
@@ -31,7 +31,7 @@ func TestTake(t *testing.T) {
 		case `{"wait":1}`:
 			return nil, fault.Unavailable
 		}
-		return nil, nil //nolint:nilnil // a handler that has nothing to say
+		return nil, nil //nolint:nilnil // no reply
 	}}
 	session := openSession(t, s)
 	open := func(note string) dialect.Writer {

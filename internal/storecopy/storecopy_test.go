@@ -66,8 +66,9 @@ func closed(t *testing.T, s movable) {
 	}
 }
 
-// TestCopy moves stores with random content from a disk to a broker and back to a disk,
-// with faults in between, and compares what they hold, and how producers and cursors go on.
+// TestCopy copies stores with random content from a disk to a broker and back to a disk,
+// with faults in between, and compares their contents, and how producers and cursors
+// continue.
 func TestCopy(t *testing.T) {
 	seed := testrand.Seed(t)
 	urls := brokertest.URLs(brokertest.Cluster(t, 1, ""))
@@ -83,7 +84,7 @@ func TestCopy(t *testing.T) {
 			s := places[n+1].open(t, false)
 			got := holdings(t, s)
 			_, inStream := places[n+1].(stream)
-			if inStream { // a broker has times of its own, which what comes from there has, too
+			if inStream { // a broker assigns its own times, which a copy from there has, too
 				want.times = got.times
 			}
 			differ(t, want, got)
@@ -98,7 +99,7 @@ func TestCopy(t *testing.T) {
 	}
 }
 
-// move copies a store, over faults at random moments.
+// move copies a store, with faults at random moments.
 func move(t *testing.T, r *rand.Rand, from, to place) {
 	t.Helper()
 	for faults := r.IntN(6); ; faults-- {
@@ -142,7 +143,7 @@ func (f *flaky) Import(ctx context.Context, was, to store.Copied, what store.Imp
 		if err := f.Target.Import(ctx, was, to, what); err != nil {
 			return err
 		}
-	} else if n := len(what.Blocks); n > 1 && f.left == -1 { // a part of it
+	} else if n := len(what.Blocks); n > 1 && f.left == -1 { // a part of the step
 		if err := f.Target.Import(ctx, was, store.Copied{Source: to.Source, Next: what.Blocks[n/2].Next}, store.Import{Blocks: what.Blocks[:n/2+1]}); err != nil {
 			return err
 		}
@@ -152,7 +153,7 @@ func (f *flaky) Import(ctx context.Context, was, to store.Copied, what store.Imp
 
 var topics = []string{"a", "b.c", "b.d", "gone", "_notes"}
 
-// fill puts random content into a store.
+// fill fills a store with random content.
 func fill(t *testing.T, r *rand.Rand, s movable) {
 	t.Helper()
 	ctx := t.Context()
@@ -176,7 +177,7 @@ func fill(t *testing.T, r *rand.Rand, s movable) {
 			check(err)
 			writers = slices.DeleteFunc(writers, func(w *writer) bool { return w.p == p })
 			writers = append(writers, &writer{p, c.Epoch, c.Next})
-		case 1: // one that leaves numbers out
+		case 1: // one with gaps in its numbers
 			if len(writers) > 0 {
 				w := writers[r.IntN(len(writers))]
 				c, err := s.Claim(ctx, w.p, store.ClaimRequest{Attempt: r.Uint64N(2) * uint64(time.Now().UnixNano()), Acked: w.next + r.Uint64N(3), AcceptLost: true})
@@ -239,7 +240,7 @@ func block(r *rand.Rand, topic string) *store.Block {
 	return b
 }
 
-// A held is what a store holds, without its positions.
+// A held is the contents of a store, without its positions.
 type held struct {
 	blocks    []string
 	times     []time.Time
@@ -288,7 +289,7 @@ func holdings(t *testing.T, s movable) (h held) {
 	return h
 }
 
-// from is what a reader gets and is told from a position on.
+// from returns what a reader gets and is told from a position on.
 func from(t *testing.T, s movable, p store.Position) string {
 	t.Helper()
 	var trims []string
@@ -310,7 +311,7 @@ func from(t *testing.T, s movable, p store.Position) string {
 	return fmt.Sprint(trims, text.String())
 }
 
-// differ tells how what two stores hold differs.
+// differ describes the difference between the contents of two stores.
 func differ(t *testing.T, want, got held) {
 	t.Helper()
 	if !slices.Equal(want.blocks, got.blocks) {
@@ -341,7 +342,7 @@ func same[K comparable](t *testing.T, what string, want, got map[K]string) {
 	}
 }
 
-// goOn lets all producers go on.
+// goOn lets all producers continue.
 func goOn(t *testing.T, s movable, h held) {
 	t.Helper()
 	ctx := t.Context()

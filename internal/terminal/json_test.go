@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// JSON for people is the same JSON: without its colours it has the same values, and nothing
-// in it that a terminal obeys.
+// JSON for people is the same JSON: without its colours it has the same values, and it
+// contains nothing that controls a terminal.
 func TestAppendJSON(t *testing.T) {
 	const in = `{"a":[1,-2.5e3,"x\"y\\",true,null,[],{}],"b":{"` + "\u009b\u202e" + `":{"c":[{"d":"]}"}]}},"":"日本"}`
 	for _, indent := range []bool{false, true} {
@@ -40,7 +40,7 @@ func TestAppendJSON(t *testing.T) {
 	}
 }
 
-// Whatever it is given, it ends, and never lets a command of the terminal through.
+// For any input, it terminates, and no control sequence gets through.
 func FuzzAppendJSON(f *testing.F) {
 	f.Add([]byte(`{"a":[1,"\\`), true)
 	f.Add([]byte("\x1b]\"\x9b"), false)

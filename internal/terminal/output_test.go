@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// What is not printable is shown as an escape, wherever it comes from.
+// Unprintable characters are shown as escapes, wherever they come from.
 func TestVisible(t *testing.T) {
 	for in, want := range map[string]string{
 		"":                                 "",
@@ -26,13 +26,13 @@ func TestVisible(t *testing.T) {
 	}
 }
 
-// JSON on a terminal is escaped and stays the same, however it is cut into writes.
+// JSON on a terminal is escaped and stays the same, however it is split into writes.
 func TestOutput(t *testing.T) {
 	in := []byte("{\"a\u009b\": \"\x7f\u202e\u2028é😀\u2069\u061c\", \"b\":\t1}\r\n\xff\x1b\r{}\n")
 	const want = `{"a\u009b": "\u007f\u202e\u2028é😀\u2069\u061c", "b":` + "\t1}\r\n" + `\xff\u001b\u000d{}` + "\n"
 	for cut := range in {
 		var out bytes.Buffer
-		s := &Output{w: &out, file: os.Stdin} // anything but nil is a terminal
+		s := &Output{w: &out, file: os.Stdin} // anything but nil counts as a terminal
 		for _, part := range [][]byte{in[:cut], in[cut:]} {
 			if n, err := s.Write(part); n != len(part) || err != nil {
 				t.Fatal(n, err)
@@ -49,7 +49,7 @@ func TestOutput(t *testing.T) {
 	}
 }
 
-// Colours are those of a terminal, of people who want them, and of those who ask for them.
+// Colours are for terminals whose users want them, and for those who ask for them.
 func TestColor(t *testing.T) {
 	for _, c := range []struct {
 		terminal            bool

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// onTerminal returns a table as on a terminal of some columns, at noon.
+// onTerminal returns a table as on a terminal of a given width, at noon.
 func onTerminal(out *bytes.Buffer, width int, color bool) *Table {
 	t := NewTable(&Output{w: out, color: color})
 	t.width = func() int { return width }
@@ -15,9 +15,9 @@ func onTerminal(out *bytes.Buffer, width int, color bool) *Table {
 	return t
 }
 
-// Columns stand below each other, numbers at their right; on a narrow terminal the widest
-// are shortened in the middle, and where that is not enough, rows become blocks. Numbers
-// are whole in any case, and no line is wider than the terminal.
+// Columns are aligned, numbers to the right. On a narrow terminal the widest ones are
+// shortened in the middle, and if that is not enough, rows become blocks. Numbers are never
+// shortened, and no line is wider than the terminal.
 func TestTable(t *testing.T) {
 	const whole = "NAME     N  TEXT\nab       7  x\n日本  1234  a long text indeed\n\\x1b   9 B  -\n"
 	for width, want := range map[int]string{
@@ -47,8 +47,8 @@ func TestTable(t *testing.T) {
 	}
 }
 
-// Heads are bold and times quiet, where there are colours; a table that grows has its heads
-// once, and the columns that it had.
+// With colours, heads are bold and times dim. A growing table prints its heads once, and
+// keeps its columns.
 func TestTableGrows(t *testing.T) {
 	var out bytes.Buffer
 	tb := onTerminal(&out, 40, true)
@@ -66,7 +66,7 @@ func TestTableGrows(t *testing.T) {
 	}
 }
 
-// A time is that of RFC 3339 for programs, and for people that of the clock on the wall.
+// Times are in RFC 3339 for programs, and in local time for people.
 func TestMoment(t *testing.T) {
 	var out bytes.Buffer
 	tb := onTerminal(&out, 0, false)

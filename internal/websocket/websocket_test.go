@@ -13,7 +13,7 @@ import (
 	"github.com/dictwire/dictwire/fault"
 )
 
-// frame is a client's frame: the first byte, and the payload behind a mask.
+// frame returns a client's frame: the first byte, and the masked payload.
 func frame(first byte, payload string) string {
 	b := appendHeader(nil, 0, len(payload))
 	b[0], b[1] = first, b[1]|masked
@@ -24,7 +24,7 @@ func frame(first byte, payload string) string {
 	return string(b)
 }
 
-// wire is a connection whose bytes are given.
+// wire is a connection with given bytes.
 type wire struct {
 	net.Conn
 	io.Reader
@@ -34,8 +34,8 @@ type wire struct {
 func (w *wire) Read(p []byte) (int, error)  { return w.Reader.Read(p) }
 func (w *wire) Write(p []byte) (int, error) { return w.wrote.Write(p) }
 
-// read reads all of what frames hold, with the reader that way makes of them, and a
-// buffer of a size.
+// read reads the content of frames, with the reader that way makes for them, and a buffer
+// of a given size.
 func read(way func(io.Reader) io.Reader, size int, frames string) (got, said string, err error) {
 	w := &wire{Reader: way(strings.NewReader(frames))}
 	var pongs bytes.Buffer
@@ -57,7 +57,7 @@ func read(way func(io.Reader) io.Reader, size int, frames string) (got, said str
 
 func whole(r io.Reader) io.Reader { return r }
 
-// What messages hold is read, wherever their frames are cut.
+// Messages are read wherever their frames are split.
 func TestRead(t *testing.T) {
 	const (
 		text, binaryOp, ping, pong, closes = fin | opText, fin | opBinary, fin | opPing, fin | opPong, fin | opClose
@@ -126,8 +126,8 @@ func TestRead(t *testing.T) {
 	}
 }
 
-// After a fault, what still comes is read and means nothing, so that the peer can read
-// the close frame.
+// After a fault, further bytes are read and ignored, so that the peer can read the close
+// frame.
 func TestDrains(t *testing.T) {
 	w := &wire{Reader: strings.NewReader("\x81\x01a" + "rest of it")}
 	c := New(w, nil, nil)
@@ -145,7 +145,7 @@ func TestDrains(t *testing.T) {
 	}
 }
 
-// What came before is read first.
+// Earlier bytes are read first.
 func TestPending(t *testing.T) {
 	all := frame(fin|opText, "ab") + frame(fin|opText, "c")
 	for i := range len(all) {
@@ -163,7 +163,7 @@ func TestPending(t *testing.T) {
 	}
 }
 
-// Whatever comes, it is read alike however it is cut, and ends in an error.
+// Any input is read the same way however it is split, and ends with an error.
 func FuzzRead(f *testing.F) {
 	f.Add(frame(fin|opText, `{"dictwire":1}`) + frame(opText, `{"a`) + frame(fin|opPing, "x") + frame(fin, `":1}`) + frame(fin|opClose, "\x03\xe8"))
 	f.Add(frame(fin|opBinary, strings.Repeat("x", 70000)))

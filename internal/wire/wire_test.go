@@ -76,7 +76,7 @@ func TestGreetings(t *testing.T) {
 	}
 }
 
-// What is wrong is named by its field.
+// Errors name the field.
 func TestFaults(t *testing.T) {
 	for line, want := range map[string]string{
 		`{"dictwire":1,"attempt":-1}`:                      "/attempt: want an integer from 0 to 2^63-1",
@@ -107,7 +107,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// What is read is written as it was, and read again.
+// What is read is written unchanged, and read again.
 func FuzzMessage(f *testing.F) {
 	for _, line := range []string{
 		`{"dictwire":1,"next":4182,"sum":"1a2b3c4d","durability":"fsync","max_record":1048576,"window":65536,"features":[]}`,

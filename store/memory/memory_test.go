@@ -52,7 +52,7 @@ func TestKeepsTheNewest(t *testing.T) {
 	}
 }
 
-// appended returns what an append of one record of n bytes says, when it is done.
+// appended returns the result of appending one record of n bytes, once it is done.
 func appended(ctx context.Context, s *memory.Store, n int) <-chan error {
 	done := make(chan error, 1)
 	go func() {
@@ -66,7 +66,7 @@ func appended(ctx context.Context, s *memory.Store, n int) <-chan error {
 func TestHold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := memory.New(&memory.Options{KeepBytes: 10_000})
-		// wait returns what an append has said by now.
+		// wait returns the result of an append so far.
 		wait := func(done <-chan error) (error, bool) {
 			synctest.Wait()
 			select {
@@ -102,7 +102,7 @@ func TestHold(t *testing.T) {
 			t.Fatalf("%d appends find room, want 9", n)
 		}
 
-		// One that gives up is not stored; a smaller one waits, too, if it must.
+		// A request that gives up is not stored; a smaller one waits, too, if it must.
 		ctx, cancel := context.WithCancelCause(t.Context())
 		given := appended(ctx, s, 700)
 		if _, done := wait(given); done {
@@ -114,7 +114,7 @@ func TestHold(t *testing.T) {
 			t.Fatalf("an append whose context ended: %v, %v", err, done)
 		}
 
-		// Room for one, and for a reader all is there.
+		// Room for one; a reader sees everything.
 		at.Block++
 		if err := s.Hold(at); err != nil {
 			t.Fatal(err)
@@ -135,7 +135,7 @@ func TestHold(t *testing.T) {
 			t.Fatalf("%d blocks are held, want 9", read)
 		}
 
-		// One larger than all is let in when nothing is held.
+		// A request larger than the limit is let in when nothing is held.
 		large := appended(t.Context(), s, 100_000)
 		if _, done := wait(large); done {
 			t.Fatal("an append without room does not wait")

@@ -30,15 +30,15 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var dialects = []dictwire.Dialect{forward.Dialect}
 
-// text is a string of MessagePack.
+// text returns a string in MessagePack.
 func text(s string) string {
 	return string(binary.BigEndian.AppendUint32([]byte{0xdb}, uint32(len(s)))) + s
 }
 
-// record is {"a": n}, of MessagePack.
+// record returns {"a": n} in MessagePack.
 func record(n int) string { return "\x81\xa1a" + string(rune(n)) }
 
-// at is an EventTime, seconds after 2023-11-14T22:13:20Z.
+// at returns an EventTime, in seconds after 2023-11-14T22:13:20Z.
 func at(seconds int) string {
 	b := binary.BigEndian.AppendUint32([]byte("\xd7\x00"), uint32(1700000000+seconds))
 	return string(binary.BigEndian.AppendUint32(b, 5))
@@ -46,7 +46,7 @@ func at(seconds int) string {
 
 func entry(n int) string { return "\x92" + at(n) + record(n) }
 
-// packed is a PackedForward message; option is its items, key and value.
+// packed returns a PackedForward message; option has its keys and values in turn.
 func packed(tag, entries string, option ...string) string {
 	if len(option) == 0 {
 		return "\x92" + text(tag) + text(entries)
@@ -111,7 +111,7 @@ func times(t *testing.T, p *servertest.Peer, topic string) (all []string) {
 	return all
 }
 
-// The time of an entry is kept beside its record; zero is no time.
+// The time of an entry is stored with its record; zero means no time.
 func TestTimes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := servertest.InMemory(t, &dictwire.Server{Dialects: dialects}, nil)
@@ -127,8 +127,8 @@ func TestTimes(t *testing.T) {
 	})
 }
 
-// What comes again with its chunk is acknowledged and not stored, over any connection and
-// for 24 hours; the same chunk with other records is another.
+// A repeated chunk is acknowledged and not stored, over any connection and for 24 hours.
+// The same chunk with other records is another one.
 func TestChunks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := servertest.InMemory(t, &dictwire.Server{Dialects: dialects}, nil)
@@ -160,7 +160,7 @@ func TestChunks(t *testing.T) {
 	})
 }
 
-// A bad entry costs itself, and a bad message the connection.
+// A bad entry affects only itself, and a bad message the connection.
 func TestFaults(t *testing.T) {
 	ack := "\x81\xa3ack" + text("x")
 	for name, c := range map[string]struct {
@@ -316,7 +316,8 @@ func TestHandshake(t *testing.T) {
 		}
 		_ = conn.Close()
 	}
-	// A handshake that was heard is good for no other connection; nor are records without.
+	// A captured handshake is useless on another connection, and so are records without
+	// one.
 	for _, send := range []string{replay + packed("t", entry(1)), packed("t", entry(1)), "\x96\xa4PING"} {
 		conn, err := net.Dial("tcp", addr)
 		if err != nil {
@@ -335,7 +336,7 @@ func TestHandshake(t *testing.T) {
 	}
 }
 
-// Heartbeats leave no line in the log, and those by UDP are answered.
+// Heartbeats are not logged, and those over UDP are answered.
 func TestHeartbeats(t *testing.T) {
 	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {

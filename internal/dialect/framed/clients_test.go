@@ -13,7 +13,7 @@ import (
 	"github.com/dictwire/dictwire/store/memory"
 )
 
-// The clients that the standard library and the tutorials have, as they are.
+// The clients of the standard library and of tutorials, unchanged.
 func TestClients(t *testing.T) {
 	reply := dictwire.HandlerFunc(func(_ context.Context, r *dictwire.Request) (*dict.Dict, error) {
 		d := dict.Of("result", r.Number)

@@ -19,7 +19,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// frame puts a 4-byte length before each record.
+// frame prefixes each record with a 4-byte length.
 func frame(records ...string) (all string) {
 	for _, r := range records {
 		all += string(binary.BigEndian.AppendUint32(nil, uint32(len(r)))) + r
@@ -27,7 +27,7 @@ func frame(records ...string) (all string) {
 	return all
 }
 
-// headed puts a 2-byte length and a header before a record.
+// headed prefixes a record with a 2-byte length and a header.
 func headed(header, record string) string {
 	header = fmt.Sprintf(header, len(record))
 	return string(binary.BigEndian.AppendUint16(nil, uint16(len(header)))) + header + record
@@ -35,7 +35,7 @@ func headed(header, record string) string {
 
 const textHeader = `{"byteorder": "little", "content-type": "text/json", "content-encoding": "utf-8", "content-length": %d}`
 
-// column puts a decimal length of a width before each record.
+// column prefixes each record with a decimal length of a fixed width.
 func column(width int, records ...string) (all string) {
 	for _, r := range records {
 		all += fmt.Sprintf("%-*d%s", width, len(r), r)
@@ -56,7 +56,7 @@ func TestConversations(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			send := c.first + c.second + c.rest
-			last := len(c.rest) / 2 // of both, the frames have the same length
+			last := len(c.rest) / 2 // the frames of both have the same length
 			dialecttest.Run(t, dialecttest.Conversation{
 				Send: send, Records: all,
 				Ends: []int{len(c.first), len(c.first + c.second), len(send) - last, len(send)},
@@ -65,7 +65,7 @@ func TestConversations(t *testing.T) {
 	}
 }
 
-// What is wrong with a frame costs that frame, and what is wrong with a length ends all.
+// A fault in a frame affects that frame, and a fault in a length ends everything.
 func TestFaults(t *testing.T) {
 	const text = "; nothing of this connection was taken"
 	for name, c := range map[string]struct {
@@ -124,7 +124,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// Replies are framed as the records are, in the format of the first.
+// Replies are framed like the records, in the format of the first one.
 func TestReplies(t *testing.T) {
 	handler := dictwire.HandlerFunc(func(_ context.Context, r *dictwire.Request) (*dict.Dict, error) {
 		return dict.Of("got", r.Number), nil

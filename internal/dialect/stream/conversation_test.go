@@ -8,9 +8,8 @@ import (
 	"github.com/dictwire/dictwire/internal/dialecttest"
 )
 
-// Bare sequences of all formats, GELF's among them, and a native session of a writer
-// without a producer: cut at every byte, byte by byte, with garbage after them, silent, and
-// within TLS.
+// Bare sequences of all formats, including GELF, and a native session of a writer without a
+// producer: split at every byte, byte by byte, followed by garbage, silent, and in TLS.
 func TestConversations(t *testing.T) {
 	for name, c := range map[string]struct {
 		before  string
@@ -41,7 +40,7 @@ func TestConversations(t *testing.T) {
 	}
 }
 
-// FuzzStream: whatever comes as a bare sequence of any format, or as a native session.
+// FuzzStream feeds a bare sequence of any format, or a native session.
 func FuzzStream(f *testing.F) {
 	for _, seed := range []string{
 		"{\"a\":1}\n{\"a\":2}", "[{\"a\":1},2,{}]{}", "{\"a\":1}\x00{\"a\":2}\x00", "\x1e{\"a\":1}\n\x1e{\"a\":1}\n",
@@ -58,7 +57,7 @@ func FuzzStream(f *testing.F) {
 		if len(b) > 4<<10 {
 			return
 		}
-		if bytes.Contains(b, []byte(`"producer"`)) { // records before the answer are refused where they are seen in time
+		if bytes.Contains(b, []byte(`"producer"`)) { // records before the answer are refused if they are seen in time
 			cut = 0
 		}
 		synctest.Test(t, func(t *testing.T) { dialecttest.Fuzz(t, nil, b, int(cut)%(len(b)+1)) })

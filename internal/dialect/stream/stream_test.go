@@ -23,7 +23,7 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// An intake keeps what it is given, and answers each record by answer.
+// An intake records what it is given, and answers each record by answer.
 type intake struct {
 	dialect.Operator // nil: a bare sequence asks nothing
 
@@ -85,8 +85,8 @@ func (in *intake) Take(_ context.Context, b *dialect.WriteBatch, answer func(dia
 	return dialect.Settled{Records: len(b.Records)}, nil
 }
 
-// converse serves one connection on which the given pieces come, with time
-// between them, and returns what the peer is told and how Serve ended.
+// converse serves one connection on which the given pieces arrive, with time between them.
+// It returns what the peer is told and the result of Serve.
 func converse(t *testing.T, in *intake, pieces ...string) (told string, ended error) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -132,7 +132,7 @@ func converse(t *testing.T, in *intake, pieces ...string) (told string, ended er
 	return told, ended
 }
 
-// Records that come together are taken in together, at most 4,096.
+// Records that arrive together are passed on together, at most 4,096.
 func TestBatches(t *testing.T) {
 	in := new(intake)
 	if told, err := converse(t, in, `{"a":1}{"a":2}{"a"`, `:3}`, strings.Repeat(`{}`, 20000)); told != "" || err != nil {
@@ -154,7 +154,7 @@ func TestBatches(t *testing.T) {
 	}
 }
 
-// Replies and rejections go out in the order of the records, each on a line.
+// Replies and rejections are in the order of the records, each on a line.
 func TestAnswers(t *testing.T) {
 	in := &intake{answer: func(record string) (dialect.Answer, error) {
 		switch record {
@@ -172,7 +172,7 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// What the intake can't take ends the connection.
+// An error of the intake ends the connection.
 func TestIntakeFails(t *testing.T) {
 	full := &fault.Error{Code: fault.Unavailable, Text: "full"}
 	in := &intake{answer: func(string) (dialect.Answer, error) { return dialect.Answer{}, full }}
@@ -181,9 +181,9 @@ func TestIntakeFails(t *testing.T) {
 	}
 }
 
-// Bad records are rejected with their bytes and told with their place in the
-// connection, the good ones around them taken in, and only a fault behind which
-// nothing can be found ends the sequence.
+// Bad records are rejected with their bytes and reported with their offset in the
+// connection, and the good ones around them are stored. Only a fault after which no record
+// can be found ends the sequence.
 func TestFaults(t *testing.T) {
 	in := new(intake)
 	told, err := converse(t, in, "{\"a\":1}\n{\"b\":oops}\n{\"c\":2}\n[3]\n{\"d\":4}\n")
@@ -203,14 +203,14 @@ func TestFaults(t *testing.T) {
 	told, err = converse(t, in, "{\n\"a\":1}\n{\n\"b\":oops}\n{\"c\":2}\n")
 	var f *fault.Error
 	if !errors.As(err, &f) || f.Code != fault.Malformed || f.At != 15 || told != "" {
-		t.Errorf("Serve = %#v, told %q", err, told) // the server tells the last fault
+		t.Errorf("Serve = %#v, told %q", err, told) // the server sends the last fault
 	}
 	if got := fmt.Sprint(in.batches); got != "[[{\n\"a\":1}]]" {
 		t.Errorf("taken in: %q", got)
 	}
 }
 
-// A peer is told of 16 bad records, so that one that never reads is not held up.
+// A peer is told of 16 bad records, so that one that never reads is not blocked.
 func TestToldOften(t *testing.T) {
 	in := new(intake)
 	told, err := converse(t, in, strings.Repeat("{\"a\":oops}\n", 30)+`{"a":1}`)
