@@ -14,7 +14,7 @@ type SyntaxError struct {
 	Offset int    // of the fault, in bytes from the beginning of the record
 	Path   string // of the value with the fault, as in /user/tags/2; "" at the top
 	Msg    string // what was expected, or which limit was exceeded
-	Hint   string // the remedy, where there is one
+	Hint   string // the remedy, if there is one
 
 	// Final says that the sequence ends here, because the beginning of the next record can't be
 	// known.
@@ -29,5 +29,5 @@ func (e *SyntaxError) Error() string {
 	return fmt.Sprintf("%s: %s (%s)", e.Codec, e.Msg, at)
 }
 
-// A LossError says that a format can't hold a value.
+// A LossError says that a format can't represent a value.
 type LossError = dict.LossError

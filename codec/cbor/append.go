@@ -197,7 +197,7 @@ func appendBig(dst []byte, i *big.Int) []byte {
 	return appendString(appendHead(dst, tag, number), byteString, i.Bytes())
 }
 
-// appendFloat appends the shortest float that holds f.
+// appendFloat appends the shortest float that represents f exactly.
 func appendFloat(dst []byte, f float64) []byte {
 	single := float32(f)
 	switch h, ok := toHalf(f); {
@@ -404,7 +404,7 @@ func appendTagged(dst []byte, v dict.Value, inKey bool) ([]byte, *codec.LossErro
 	}
 }
 
-// isBeyondDateTime reports whether v behind tag 0 would be read as it is.
+// isBeyondDateTime reports whether tag 0 with v would be read back unchanged.
 func isBeyondDateTime(v dict.Value) bool {
 	text, ok := v.TextBytes()
 	if !ok {
@@ -414,7 +414,7 @@ func isBeyondDateTime(v dict.Value) bool {
 	return beyond && ok
 }
 
-// hasObjectName reports whether v behind tag 27 would be one of Objects.
+// hasObjectName reports whether tag 27 with v would be one of Objects.
 func hasObjectName(v dict.Value) bool {
 	for item := range v.Items() {
 		text, ok := item.TextBytes()

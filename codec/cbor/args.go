@@ -22,7 +22,7 @@ type arg struct {
 // maxArgs is one more than any tagged value has, the name included.
 const maxArgs = 9
 
-// arg reads the scalar at k, behind what begins at i. It returns where the scalar
+// arg reads the scalar at k, an argument of the item at i. It returns where the scalar
 // ends, incomplete or failed.
 func (p *parser) arg(buf []byte, i, k int) (a arg, end int) {
 	if k >= len(buf) {
@@ -103,8 +103,8 @@ func (p *parser) argString(buf []byte, i, k, from int, size uint64) (text []byte
 	return buf[from:end], end
 }
 
-// argList reads the list or map of scalars at k into p.args and returns how many
-// they are, and where it ends, incomplete or failed.
+// argList reads the list or map of scalars at k into p.args. It returns their number, and
+// where the list ends, incomplete or failed.
 func (p *parser) argList(buf []byte, i, k int, major byte) (n, end int) {
 	if k >= len(buf) {
 		return 0, p.Stop(buf, i, k+1)

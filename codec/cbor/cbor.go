@@ -1,5 +1,5 @@
 // Package cbor is the CBOR codec: RFC 8949, and sequences of it, RFC 8742. It
-// holds every kind of value.
+// represents every type.
 //
 //	b, err := cbor.Codec{}.Append(nil, d)
 //	d, err := cbor.Codec{}.Decode(b, codec.Limits{})
@@ -33,27 +33,27 @@
 //	dict, ordered dict  major type 5; object OrderedDict
 //	tagged              any other tag or simple value; object msgpack.ExtType
 //
-// An object is tag 27 in front of a list of its name and arguments: [Objects] is
+// An object is tag 27 before a list of its name and arguments: [Objects] is
 // the table. Objects of other names are kept as tagged values. Tags 25, 28, 29 and
 // 256, by which cbor2 writes references within a document if asked to, are
 // refused. Content that a known tag does not allow, or that Python has no value
-// for, is an error. Times are held to the nanosecond; a time behind tag 0 that no datetime
-// is stays a tagged value: a leap second, one with more than 9 digits of a second, one
-// in the year 0. Seconds that are a float, in tags 1 and 1002, are
+// for, is an error. Times have nanoseconds. A time in tag 0 that no datetime can represent
+// stays a tagged value: a leap second, one with more than 9 digits of a second, one in the
+// year 0. Seconds that are a float, in tags 1 and 1002, are
 // rounded to microseconds, as Python does.
 //
 // # What is written
 //
 // Preferred serialization (RFC 8949 §4.1) of definite length, keys in their order.
-// An ordered dictionary at the top is self-described (tag 55799), by which the first
-// bytes of a connection tell CBOR.
+// An ordered dictionary at the top is self-described (tag 55799), so that the first bytes
+// of a connection identify CBOR.
 //
 // # Sequences
 //
 // A scanner reads dictionaries back to back. In a bare sequence (codec.Scanner's
-// Resume) the next one begins where the lengths of a bad one say that it ends. One
-// whose end they don't tell, and a number or a string in the place of a dictionary,
-// ends the sequence.
+// Resume) the next one begins where the lengths of a bad one say that it ends. If they
+// don't say that, or if there is a number or a string instead of a dictionary, the
+// sequence ends.
 package cbor
 
 import (
@@ -77,12 +77,12 @@ func (Codec) Name() string { return name }
 // MediaType returns "application/cbor".
 func (Codec) MediaType() string { return "application/cbor" }
 
-// Terminator returns nothing: a dictionary tells its own end.
+// Terminator returns nothing: a dictionary is self-delimiting.
 func (Codec) Terminator() string { return "" }
 
 var parsers = sync.Pool{New: func() any { return new(parser) }}
 
-// Decode returns the dictionary that src holds. See [codec.Codec].
+// Decode returns the dictionary in src. See [codec.Codec].
 func (Codec) Decode(src []byte, lim codec.Limits) (*dict.Dict, error) {
 	p := parsers.Get().(*parser)
 	p.Begin(format{}, src, lim)

@@ -14,7 +14,7 @@ type chunks struct {
 	open  bool
 	major byte
 	tag   uint64 // in front of it, or noTag
-	at    int    // where its head stands, the tag's if there is one
+	at    int    // offset of its head, or of its tag if there is one
 }
 
 const noTag = math.MaxUint64
@@ -25,7 +25,7 @@ func (p *parser) beginChunks(major byte, tag uint64, i int) {
 	p.Text = p.Text[:0]
 }
 
-// chunk reads on in the string of indefinite length, at whose next chunk i stands.
+// chunk continues in the string of indefinite length whose next chunk begins at i.
 func (p *parser) chunk(buf []byte, i int) int {
 	c := &p.chunks
 	for {

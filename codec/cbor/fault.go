@@ -12,7 +12,7 @@ import (
 // format is CBOR in what faults say.
 type format struct{ Codec }
 
-// Describe names the item whose head stands at i.
+// Describe names the item whose head is at i.
 func (format) Describe(buf []byte, i int) string {
 	c := buf[i]
 	info := c & 31
@@ -76,7 +76,7 @@ func (p *parser) refused(buf []byte, i int, number uint64, what, option string) 
 	return walk.Failed
 }
 
-// Head returns the head that stands at i.
+// Head returns the head at i.
 func (format) Head(buf []byte, i int) walk.Head {
 	k, arg, ok := readHead(buf, i)
 	c := buf[i]

@@ -24,8 +24,8 @@ const (
 	brk        = 0xFF // the end of what has none
 )
 
-// argument reads the head that begins at i and returns where it ends, incomplete or
-// failed, and its argument. That of an indefinite length is the largest number.
+// argument reads the head at i. It returns where the head ends, incomplete or failed, and
+// its argument. For an indefinite length, that is the largest number.
 func (p *parser) argument(buf []byte, i int) (k int, arg uint64) {
 	k, arg, ok := readHead(buf, i)
 	switch {

@@ -10,7 +10,7 @@ import (
 	"github.com/dictwire/dictwire/dict"
 )
 
-// bignum takes in an integer of any size.
+// bignum builds an integer of any size.
 func (p *parser) bignum(content []byte, minus bool) string {
 	if !p.digitsFit(content, minus) {
 		return tooManyDigits
@@ -66,7 +66,7 @@ func (p *parser) complex(args []arg) string {
 	return ""
 }
 
-// decimal takes in the exponent and the mantissa of a decimal fraction.
+// decimal builds a decimal fraction from its exponent and mantissa.
 func (p *parser) decimal(args []arg) string {
 	const problem = "a list of two integers, the exponent and mantissa of a decimal, in Python's range"
 	if len(args) != 2 || args[1].kind != dict.KindInt {
@@ -102,7 +102,7 @@ func (p *parser) decimal(args []arg) string {
 	return ""
 }
 
-// addDecimal takes in ±digits × 10^exp. digits may lie in p.Text.
+// addDecimal builds ±digits × 10^exp. digits may be in p.Text.
 func (p *parser) addDecimal(minus bool, digits []byte, exp int64) bool {
 	n := len(p.Text)
 	text, err := dict.AppendDecimal(p.Text, minus, digits, exp)
@@ -116,7 +116,7 @@ func (p *parser) addDecimal(minus bool, digits []byte, exp int64) bool {
 	return true
 }
 
-// decimalText takes in a decimal as Python's str prints it.
+// decimalText builds a decimal from text that Python's str prints.
 func (p *parser) decimalText(text []byte) string {
 	const problem = "a decimal as Python's str prints it"
 	rest := bytes.TrimPrefix(text, []byte{'-'})

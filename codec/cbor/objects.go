@@ -5,13 +5,13 @@ import (
 	"github.com/dictwire/dictwire/fault"
 )
 
-// An Object is a kind of generic object: tag 27 in front of a list of a name and
-// arguments, by which CBOR holds what it has no tag for. Names and arguments never
-// change their meaning.
+// An Object is a kind of generic object: tag 27 before a list of a name and arguments, by
+// which CBOR represents what has no tag of its own. Names and arguments never change their
+// meaning.
 type Object struct {
 	Name string // "tuple"
 	Args string // in the notation of RFC 8610 (CDDL)
-	Text string // what it stands for
+	Text string // what it represents
 }
 
 // Objects returns all generic objects that the codec knows, in the order of their
@@ -56,7 +56,7 @@ func isObject(name []byte) bool {
 	}
 }
 
-// object reads the generic object at i, behind whose tag k stands.
+// object reads the generic object whose tag is at i and whose content is at k.
 func (p *parser) object(buf []byte, i, k int) int {
 	if k >= len(buf) {
 		return p.Stop(buf, i, k+1)
@@ -115,7 +115,7 @@ func (p *parser) object(buf []byte, i, k int) int {
 
 const maxName = 32 // longer names are not known
 
-// objectValue takes in a generic object.
+// objectValue builds a generic object.
 func (p *parser) objectValue(name []byte, args []arg) string {
 	const problem = "an object's name and arguments as the table of objects has them"
 	switch string(name) {

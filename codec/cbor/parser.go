@@ -272,7 +272,7 @@ closed:
 	goto itemEnd
 }
 
-// start reads what stands before the dictionary's first key.
+// start reads what precedes the dictionary's first key.
 func (p *parser) start(buf []byte, i int) int {
 	for {
 		if i >= len(buf) {

@@ -30,8 +30,8 @@ const (
 	selfDescribed = 55799 // RFC 8949 §3.4.6
 )
 
-// hasKind reports whether values behind a tag are of another kind than tagged, or
-// are refused.
+// hasKind reports whether values with a tag are read as a kind other than tagged, or are
+// refused.
 func hasKind(tag uint64) bool {
 	switch tag {
 	case tagDateTime, tagEpoch, tagBignum, tagNegBignum, tagDecimal, tagStringRef, tagShareable, tagSharedRef,
@@ -42,9 +42,8 @@ func hasKind(tag uint64) bool {
 	}
 }
 
-// tag reads what the tag at i, whose head ends at k, stands in front of: a scalar
-// whole, or the head of a container, whose frame it opens. It returns where that
-// ends, incomplete or failed.
+// tag reads the content of the tag at i, whose head ends at k: a whole scalar, or the head
+// of a container, whose frame it opens. It returns where that ends, incomplete or failed.
 func (p *parser) tag(buf []byte, i, k int, number uint64) int {
 	switch number {
 	case tagDateTime, tagDate:
@@ -98,8 +97,8 @@ func (p *parser) unknownTag(buf []byte, i, k int, number uint64) int {
 	return k
 }
 
-// container opens the container of the given kind whose own head stands at k,
-// behind what begins at i.
+// container opens a container of the given kind, whose own head is at k and which is a part
+// of the item at i.
 func (p *parser) container(buf []byte, i, k int, kind dict.Kind) int {
 	if k >= len(buf) {
 		return p.Stop(buf, i, k+1)
@@ -121,10 +120,10 @@ func (p *parser) container(buf []byte, i, k int, kind dict.Kind) int {
 	return end
 }
 
-// Those who take in a tagged value whose parts have been read return what was
-// expected instead, where it is none: its problem.
+// The functions that build a tagged value from its parts return a problem: what was
+// expected instead, or "".
 
-// add takes in v, which problem says was expected where err says that it is none.
+// add builds v, unless err says that it is invalid: then it returns problem.
 func (p *parser) add(v dict.Value, err error, problem string) string {
 	if err != nil {
 		return problem
@@ -135,8 +134,8 @@ func (p *parser) add(v dict.Value, err error, problem string) string {
 	return ""
 }
 
-// added returns end if the value behind the tag at i was one, and has been added.
-// Else problem says what was expected.
+// added returns end if the value of the tag at i has been built. Otherwise problem says
+// what was expected.
 func (p *parser) added(buf []byte, i, end int, problem string) int {
 	switch problem {
 	case "":
@@ -151,7 +150,7 @@ func (p *parser) added(buf []byte, i, end int, problem string) int {
 // tooManyDigits is the problem of an integer over Limits.Digits.
 const tooManyDigits = "\x00digits"
 
-// stringTagged reads the string behind the tag at i, whose head ends at k.
+// stringTagged reads the string in the tag at i, whose head ends at k.
 func (p *parser) stringTagged(buf []byte, i, k int, number uint64, major byte) int {
 	if k >= len(buf) {
 		return p.Stop(buf, i, k+1)
@@ -184,7 +183,7 @@ func (p *parser) stringTagged(buf []byte, i, k int, number uint64, major byte) i
 	return end
 }
 
-// stringTag takes in the string behind the tag at i.
+// stringTag builds the value of the tag at i from its string.
 func (p *parser) stringTag(buf []byte, i int, number uint64, content []byte) bool {
 	var problem string
 	switch number {
@@ -206,7 +205,7 @@ func (p *parser) stringTag(buf []byte, i int, number uint64, content []byte) boo
 	return p.added(buf, i, 0, problem) >= 0
 }
 
-// wtf8 takes in a string that may hold lone surrogates.
+// wtf8 builds a string that may contain lone surrogates.
 func (p *parser) wtf8(content []byte) string {
 	surrogates, pairs, ok := scanSurrogates(content)
 	if !ok || pairs {
@@ -216,7 +215,7 @@ func (p *parser) wtf8(content []byte) string {
 	return ""
 }
 
-// surrogatePass takes in a string that may hold any surrogates.
+// surrogatePass builds a string that may contain any surrogates.
 func (p *parser) surrogatePass(content []byte) string {
 	surrogates, _, ok := scanSurrogates(content)
 	if !ok {
@@ -237,8 +236,8 @@ const (
 	wantSurrogates = "UTF-8 that may hold surrogates, as Python's \"surrogatepass\" writes them"
 )
 
-// scanSurrogates reports whether text is UTF-8 that may hold surrogates, whether it
-// has any, and whether a high one stands directly before a low one.
+// scanSurrogates reports whether text is UTF-8 with or without surrogates, whether it has
+// any, and whether a high one directly precedes a low one.
 func scanSurrogates(text []byte) (surrogates, pairs, ok bool) {
 	high := false // the last character was a high surrogate
 	for len(text) > 0 {

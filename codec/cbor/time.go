@@ -7,7 +7,7 @@ import (
 	"github.com/dictwire/dictwire/dict"
 )
 
-// moment takes in the number of seconds, or days, since the epoch.
+// moment builds a datetime or date from the number of seconds or days since the epoch.
 func (p *parser) moment(number uint64, a *arg) string {
 	seconds, ok := a.int()
 	if number == tagDays {
@@ -62,7 +62,7 @@ func civil(days int64) dict.Date {
 	return dict.Date{Year: t.Year(), Month: int(t.Month()), Day: t.Day()}
 }
 
-// duration takes in the keys and values of a duration.
+// duration builds a timedelta from the keys and values of a duration.
 func (p *parser) duration(args []arg) string {
 	const problem = "a map of 1: seconds and, where there are any, -3: milliseconds, -6: microseconds, -9: nanoseconds"
 	const tooLong = "a duration of less than a billion days"
@@ -115,7 +115,8 @@ func (p *parser) duration(args []arg) string {
 	return p.add(v, err, tooLong)
 }
 
-// dateTime takes in the text of tag 0. One that no datetime is stays behind its tag.
+// dateTime builds a datetime from the text of tag 0. A text that no datetime can represent
+// keeps its tag.
 func (p *parser) dateTime(text []byte) string {
 	const problem = "a date and time of RFC 3339, as in 2024-01-02T03:04:05.678Z or …+01:00, in which second 60 is the last one of a month in UTC"
 	v, beyond, ok := readDateTime(text)
@@ -164,7 +165,7 @@ func readDateTime(text []byte) (v dict.Value, beyond, ok bool) {
 	return v, beyond, err == nil
 }
 
-// date takes in the text of tag 1004.
+// date builds a date from the text of tag 1004.
 func (p *parser) date(text []byte) string {
 	const problem = "a date as in 2024-01-02, in the years 1 to 9999"
 	d, rest, ok := readDate(text)
@@ -175,7 +176,7 @@ func (p *parser) date(text []byte) string {
 	return p.add(v, err, problem)
 }
 
-// clockObject takes in a datetime, or a time.
+// clockObject builds a datetime, or a time.
 func (p *parser) clockObject(args []arg, withDate bool, problem string) string {
 	if len(args) == 0 || args[0].kind != dict.KindString {
 		return problem

@@ -24,12 +24,11 @@ var usual = func() (size [256]uint8) {
 	return size
 }()
 
-// pairs reads pairs of the dictionary f, from the key at i on, as long as they are
-// usual ones: the key is a string of 1 to 23 bytes in ASCII, the value one of usual,
-// or a string of up to 255 bytes. It returns where it stops, and whether that is
-// behind a key.
+// pairs reads pairs of the dictionary f, from the key at i on, as long as they are usual:
+// the key is a string of 1 to 23 bytes in ASCII, and the value one of usual, or a string of
+// up to 255 bytes. It returns where it stops, and whether that is after a key.
 //
-// It does nothing that run does not do, only in fewer steps.
+// It does nothing that nested does not do, only in fewer steps.
 func (p *parser) pairs(buf []byte, i int, f *walk.Frame) (end int, behindKey bool) {
 	for f.Left > 0 && i < len(buf) {
 		size := int(buf[i]) - textString<<5
@@ -117,8 +116,8 @@ func (p *parser) buildUsual(buf []byte, i, k int) {
 	}
 }
 
-// numbers reads items of the list f, from i on, as long as they are usual ones and
-// no strings. It returns where it stops.
+// numbers reads items of the list f, from i on, as long as they are usual and not strings.
+// It returns where it stops.
 func (p *parser) numbers(buf []byte, i int, f *walk.Frame) (end int) {
 	for f.Left > 0 && i < len(buf) {
 		size := int(usual[buf[i]])

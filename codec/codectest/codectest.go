@@ -17,24 +17,24 @@ import (
 	"github.com/dictwire/dictwire/internal/testrand"
 )
 
-// A Config says what a codec holds.
+// A Config describes what a codec supports.
 type Config struct {
 	Codec codec.Codec
 
-	// Kinds are the kinds of value that the format holds, and Keys those of
-	// keys and of the items of sets. KindDict must be among Kinds.
+	// Kinds are the kinds of value that the format supports, and Keys those of keys and of
+	// items of sets. Kinds must include KindDict.
 	Kinds, Keys []dict.Kind
 
-	// Holds reports whether the format holds a value of one of Kinds: see
-	// Generator. nil: it holds all.
+	// Holds reports whether the format can represent a value of one of Kinds: see
+	// Generator. nil: all of them.
 	Holds func(dict.Value) bool
 
 	// FramesOnly says that the codec's scanner only finds where a dictionary ends,
 	// and leaves it to Decode to accept it.
 	FramesOnly bool
 
-	// BadThenGood are sequences of a bad record and {'good': 1} that the codec's
-	// scanner finds behind it; none where the format has none.
+	// BadThenGood are sequences of a bad record and {'good': 1}, which the codec's scanner
+	// must find after it; none if the format can't.
 	BadThenGood []string
 }
 
@@ -85,7 +85,7 @@ var checks = []struct {
 	{"Concurrent", checkConcurrent},
 }
 
-// encode appends d, which the codec must hold.
+// encode appends d, which the codec must be able to represent.
 func encode(t T, c codec.Codec, d *dict.Dict) []byte {
 	t.Helper()
 	b, err := c.Append(nil, d)

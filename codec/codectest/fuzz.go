@@ -20,8 +20,8 @@ func FuzzDecode(f *testing.F, codecs ...codec.Codec) {
 	})
 }
 
-// RoundTrip decodes what may be anything: no panic; what is decoded is written and
-// decoded as the same.
+// RoundTrip decodes arbitrary bytes. It must not panic, and what it decodes must survive
+// encoding and decoding.
 func RoundTrip(t *testing.T, c codec.Codec, b []byte, lim codec.Limits) {
 	t.Helper()
 	d, err := c.Decode(b, lim)
@@ -41,9 +41,9 @@ func RoundTrip(t *testing.T, c codec.Codec, b []byte, lim codec.Limits) {
 	}
 }
 
-// FuzzScanner fuzzes a scanner: it accepts what Decode accepts and, unless it only
-// frames, nothing else; it finds the same in pieces as in the whole; and it holds so many
-// bytes for each that it is given. f has its seeds.
+// FuzzScanner fuzzes a scanner. It must accept what Decode accepts and, unless it only
+// frames, nothing else; find the same in pieces as in the whole; and hold at most perByte
+// bytes for each byte that it gets. f has its seeds.
 func FuzzScanner(f *testing.F, c codec.Codec, lim codec.Limits, perByte int) {
 	f.Helper()
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -53,7 +53,7 @@ func FuzzScanner(f *testing.F, c codec.Codec, lim codec.Limits, perByte int) {
 				t.Fatalf("%q: the scanner accepts it, Decode says %v", r, err)
 			}
 		}
-		exact := c.Terminator() == "" // nothing may stand around a record
+		exact := c.Terminator() == "" // nothing may surround a record
 		if _, err := c.Decode(b, lim); err == nil && (len(wholes) != 1 || exact && len(wholes[0]) != len(b)) {
 			t.Fatalf("%q: Decode accepts it, the scanner finds %q", b, wholes)
 		}

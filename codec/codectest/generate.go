@@ -17,9 +17,8 @@ import (
 type Generator struct {
 	*rand.Rand
 
-	// Holds reports whether the format holds a value of one of the kinds. It is
-	// asked for values that hold no others, and for tagged ones. nil: it holds
-	// all.
+	// Holds reports whether the format can represent a value of one of the kinds. It is
+	// called for values that contain no others, and for tagged ones. nil: all of them.
 	Holds func(dict.Value) bool
 
 	kinds, keys []dict.Kind
@@ -173,8 +172,7 @@ func (g *Generator) Of(k dict.Kind) (v dict.Value) {
 	return v
 }
 
-// tagged returns a tagged value of one of the spaces. v is what a CBOR tag stands
-// in front of.
+// tagged returns a tagged value of one of the spaces. v is the content of a CBOR tag.
 func (g *Generator) tagged(v dict.Value) dict.Value {
 	switch g.IntN(4) {
 	case 0:
@@ -183,7 +181,7 @@ func (g *Generator) tagged(v dict.Value) dict.Value {
 	case 1:
 		return dict.Tagged(dict.MessagePackExt, dict.Int(int64(g.IntN(256)-128)), dict.Bytes(g.bytes()))
 	default:
-		// Those that no kind stands for.
+		// Tags that no kind uses.
 		tags := []uint64{6, 21, 70, 255, 4000, 65535, 65536, 1 << 32, 1 << 63, math.MaxUint64}
 		return dict.Tagged(dict.CBORTag, dict.BigInt(new(big.Int).SetUint64(tags[g.IntN(len(tags))])), v)
 	}

@@ -15,8 +15,8 @@ import (
 	"github.com/dictwire/dictwire/internal/testrand"
 )
 
-// Warm returns a scanner that has found a dictionary, and so holds memory, by which
-// it may go another way than a new one.
+// Warm returns a scanner that has found a dictionary and so holds memory, which may take it
+// through different code than a new one.
 func Warm(c codec.Codec, lim codec.Limits) codec.Scanner {
 	for n := 8; n >= 0; n-- {
 		b, err := c.Append(nil, manyKeys(n))
@@ -94,7 +94,7 @@ func scan(t T, c Config, pieces [][]byte) []found {
 			var bad *codec.SyntaxError
 			switch {
 			case errors.As(err, &bad):
-				// What stands behind the fault may not have come yet, so texts differ.
+				// What follows the fault may not have arrived yet, so texts differ.
 				f.err = fmt.Sprintf("%s at %d", bad.Code, bad.Offset)
 				f.end = 0 // how far the bytes of a bad record are known depends on the pieces
 			case err != nil:
@@ -243,8 +243,8 @@ func checkBadThenGood(t T, c Config, g *Generator) {
 }
 
 // CheckSkipping checks that c's scanner refuses a record of more than 1,000 bytes at its
-// first bytes, which are head, skips the rest, of which head lacks left bytes, as it
-// arrives, and finds the next record.
+// first bytes, head, skips the remaining left bytes as they arrive, and finds the next
+// record.
 func CheckSkipping(t T, c codec.Codec, head string, left int, next string) {
 	t.Helper()
 	s := c.NewScanner(codec.Limits{RecordBytes: 1000})
@@ -268,9 +268,9 @@ func CheckSkipping(t T, c codec.Codec, head string, left int, next string) {
 	}
 }
 
-// CheckSequence checks what c's scanner finds in a bare sequence, however it is cut
-// into pieces: records as they stand there, and faults as "!malformed"; "!!malformed"
-// is a fault that ends the sequence before its end.
+// CheckSequence checks what c's scanner finds in a bare sequence, however it is split:
+// records as they are, and faults as "!malformed"; "!!malformed" is a fault that ends the
+// sequence early.
 func CheckSequence(t T, c codec.Codec, sequence string, want ...string) {
 	t.Helper()
 	b := []byte(sequence)

@@ -11,10 +11,10 @@ import (
 	"github.com/dictwire/dictwire/internal/jsontext"
 )
 
-// Append appends d as JSON on one line without white space, in UTF-8 with lone
-// surrogates escaped, floats with the fewest digits that read back as the same
-// float. What JSON can't hold is a *[codec.LossError], unless c is Lossy: then
-// Append writes what [Render] does. See [codec.Codec].
+// Append appends d as JSON on one line without white space, in UTF-8 with lone surrogates
+// escaped, floats with the fewest digits that read back as the same float. What JSON can't
+// represent is a *[codec.LossError], unless c is Lossy: then Append writes what [Render]
+// does. See [codec.Codec].
 func (c Codec) Append(dst []byte, d *dict.Dict) ([]byte, error) {
 	if c.Lossy {
 		return Render(dst, d, nil), nil
@@ -100,7 +100,7 @@ func (c Codec) appendPairs(dst []byte, v dict.Value) ([]byte, *codec.LossError) 
 	return append(dst, '}'), nil
 }
 
-// holds reports whether the string v comes back as it is: JSON's escapes make one
+// holds reports whether the string v would be read back unchanged: JSON's escapes make one
 // character of a pair of surrogates.
 func (c Codec) holds(v dict.Value) bool {
 	return !v.HasSurrogates() || !c.Strict && !v.HasSurrogatePairs()

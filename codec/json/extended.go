@@ -2,10 +2,9 @@ package json
 
 import "bytes"
 
-// Extended reports whether records that a scanner took may be beyond RFC 8259, or
-// hold text that strict readers refuse: the words NaN, Infinity and -Infinity,
-// and lone surrogates. It looks at bytes alone, so that records whose text holds
-// such a word count, too.
+// Extended reports whether records that a scanner accepted may exceed RFC 8259, or contain
+// what strict readers refuse: the words NaN, Infinity and -Infinity, and lone surrogates.
+// It only searches the bytes, so records whose text contains such a word count, too.
 func Extended(records []byte) bool {
 	return bytes.Contains(records, []byte("NaN")) || bytes.Contains(records, []byte("Infinity")) || loneSurrogate(records)
 }
@@ -36,8 +35,7 @@ const (
 	low
 )
 
-// half tells which half of a pair of surrogates an escape at the beginning of b
-// stands for.
+// half returns which half of a surrogate pair an escape at the beginning of b represents.
 func half(b []byte) int {
 	switch {
 	case len(b) < len(`\ud800`) || b[0] != '\\' || b[1] != 'u' || b[2]|0x20 != 'd' || b[3] < '8':

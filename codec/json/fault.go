@@ -20,8 +20,7 @@ func (p *parser) fail(buf []byte, code fault.Code, offset int, msg string) int {
 	return failed
 }
 
-// unexpected fails in the given state because of what stands at i, where
-// something else is wanted.
+// unexpected fails in the given state because the bytes at i are not what is expected.
 func (p *parser) unexpected(buf []byte, in state, i int, want string) int {
 	p.state = in
 	p.fail(buf, fault.Malformed, i, "want "+want+", got "+wording.Char(buf, i))
@@ -35,8 +34,8 @@ func (p *parser) unexpected(buf []byte, in state, i int, want string) int {
 	return failed
 }
 
-// isPythonic reports whether s, where a value or key should stand, begins as
-// Python spells one.
+// isPythonic reports whether s, in the place of a value or key, begins as Python spells
+// one.
 func isPythonic(s string) bool {
 	for _, word := range []string{"'", "True", "False", "None"} {
 		if s != "" && (strings.HasPrefix(s, word) || strings.HasPrefix(word, s)) {
@@ -88,8 +87,8 @@ func (p *parser) wanted() string {
 	}
 }
 
-// notADictionary fails because the record begins with something else, at i. whole
-// says that no more of it comes.
+// notADictionary fails because the record begins differently, at i. whole says that nothing
+// more follows.
 func (p *parser) notADictionary(buf []byte, i int, whole bool) int {
 	var what string
 	switch c := buf[i]; {
@@ -122,7 +121,7 @@ func (p *parser) notADictionary(buf []byte, i int, whole bool) int {
 	return failed
 }
 
-// words are what stands for a value, and what that is.
+// words are words that people write for a value, and what that is.
 var words = []struct{ text, is string }{
 	{"true", "a bool"}, {"false", "a bool"}, {"null", "null"}, {"NaN", "a number"}, {"Infinity", "a number"},
 }

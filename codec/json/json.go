@@ -11,16 +11,16 @@
 //   - RFC 8259, in UTF-8 without a byte order mark;
 //   - the words NaN, Infinity and -Infinity;
 //   - integers of any size up to Limits.Digits, kept exactly. A number with a
-//     fraction or an exponent is the nearest float. Where that would be infinite,
-//     or 0 in place of another number, it is a decimal: 1e400 stays 1e400, of which
-//     json.loads makes inf;
+//     fraction or an exponent is the nearest float. If that would be infinite, or 0
+//     instead of another number, it is a decimal: 1e400 stays 1e400, which json.loads
+//     turns into inf;
 //   - escaped lone surrogates, as in "\ud800", kept as WTF-8. A pair of them is one
 //     character, so that a string which has a pair as two code points, as a pickle may,
 //     is a *codec.LossError to Append.
 //
-// Only these are refused beyond that: a top level that is no dictionary, a
-// record over a limit, a decimal that Python can't hold (1e9999999999999999999), and, unless [KeepLast] is set, a key that comes twice
-// ("a" and "\u0061" are the same key).
+// Only these are refused: a top level that is not a dictionary, a record over a limit, a
+// decimal that Python can't represent (1e9999999999999999999), and, unless [KeepLast] is
+// set, a duplicate key ("a" and "\u0061" are the same key).
 //
 // # What is written
 //
@@ -29,10 +29,9 @@
 // key is a *[codec.LossError].
 //
 // The zero Codec writes floats and strings as Python's json does: NaN, Infinity and
-// "\ud800". Other programs refuse them or make something else of them. With
-// Codec.Strict they are a *[codec.LossError], too, and all that is written is
-// RFC 8259. With Codec.Lossy every dictionary is written, as RFC 8259 and what
-// [Render] puts in the place of the rest.
+// "\ud800". Other programs refuse or misread them. With Codec.Strict they are a
+// *[codec.LossError], too, and all output is RFC 8259. With Codec.Lossy every dictionary
+// is written, as RFC 8259 with the substitutes of [Render].
 //
 // # Sequences
 //
@@ -42,9 +41,9 @@
 //
 // In a bare sequence (codec.Scanner's Resume) an array whose first item is a
 // dictionary is a sequence of its items. After a bad record the next one begins
-// after RS or NUL, where one was seen, or after a line feed where the record has
-// ended with its line: no line feed stands before the fault, and no bracket is left
-// open. Otherwise, and within an array, the bad record ends the sequence
+// after RS or NUL, if one was seen, or after a line feed if the record has ended with its
+// line: there is no line feed before the fault, and no open bracket. Otherwise, and within
+// an array, the bad record ends the sequence
 // ([codec.SyntaxError].Final).
 package json
 
@@ -67,8 +66,8 @@ type Codec struct {
 	// it (NaN, infinities, lone surrogates) is a *codec.LossError.
 	Strict bool
 
-	// Lossy makes Append write what Render does: RFC 8259, with substitutes for
-	// what that can't hold. Append then never fails.
+	// Lossy makes Append write what Render does: RFC 8259, with substitutes for what that
+	// can't represent. Append then never fails.
 	Lossy bool
 }
 
@@ -102,7 +101,7 @@ type decoder struct {
 
 var decoders = sync.Pool{New: func() any { return new(decoder) }}
 
-// Decode returns the dictionary that src holds, white space around it allowed.
+// Decode returns the dictionary in src, which may be surrounded by white space.
 // See [codec.Codec].
 func (c Codec) Decode(src []byte, lim codec.Limits) (*dict.Dict, error) {
 	dec := decoders.Get().(*decoder)

@@ -12,8 +12,8 @@ import (
 	"github.com/dictwire/dictwire/fault"
 )
 
-// inNumberToken holds the bytes that a number, -Infinity included, is made of.
-// Whatever else comes ends it.
+// inNumberToken has the bytes that may be in a number, including -Infinity. Any other byte
+// ends it.
 var inNumberToken = func() (is [256]bool) {
 	for _, c := range "0123456789+-.eEInfity" {
 		is[c] = true
@@ -21,8 +21,8 @@ var inNumberToken = func() (is [256]bool) {
 	return is
 }()
 
-// number reads the number that begins at i and returns where it ends,
-// incomplete (with the state set) or failed.
+// number reads the number at i. It returns where the number ends, incomplete (with the
+// state set) or failed.
 func (p *parser) number(buf []byte, i int) int {
 	first := i
 	if buf[i] == '-' {
@@ -66,8 +66,7 @@ func (p *parser) number(buf []byte, i int) int {
 	return i
 }
 
-// toNonDigit returns how many bytes of w stand before the first one that is no
-// digit.
+// toNonDigit returns how many bytes of w precede the first one that is not a digit.
 func toNonDigit(w uint64) int {
 	w ^= ones * '0' // digits are 0 to 9
 	return bits.TrailingZeros64((w|(w+ones*(0x7F-9)))&highs) >> 3
@@ -113,7 +112,7 @@ func (p *parser) float(buf []byte, first, i int) int {
 		p.tok = first
 		return p.stop(buf, inNumber, i)
 	}
-	const surelyFits = 200 // bytes, and as many powers of ten beside an exponent of two digits
+	const surelyFits = 200 // bytes, and as many powers of ten with an exponent of two digits
 	if i-first > surelyFits || exponent > 2 {
 		return p.wideFloat(buf, first, i)
 	}
@@ -124,8 +123,8 @@ func (p *parser) float(buf []byte, first, i int) int {
 	return i
 }
 
-// wideFloat takes in the number buf[first:end], which may be a decimal because no
-// float is near it.
+// wideFloat builds the number buf[first:end], which may be a decimal because no float is
+// near it.
 func (p *parser) wideFloat(buf []byte, first, end int) int {
 	mantissa, exponent := buf[first:end], []byte(nil)
 	if i := bytes.IndexAny(mantissa, "eE"); i >= 0 {

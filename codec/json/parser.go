@@ -10,16 +10,15 @@ import (
 	"github.com/dictwire/dictwire/internal/jsontext"
 )
 
-// A parser reads one dictionary. It can stop at the end of the bytes that have
-// arrived, and go on from there with more of them. The scanner and Decode are
-// the same parser: with a Builder it writes down what it reads, without one it
-// only checks.
+// A parser reads one dictionary. It can stop at the end of the bytes that have arrived, and
+// continue there when more have. The scanner and Decode are the same parser: with a Builder
+// it builds what it reads, without one it only checks.
 type parser struct {
 	lim      codec.Limits // effective
 	keepLast bool
 	b        *dict.Builder // nil: check only
 
-	// Where the parser stands in the record. Offsets count from its first byte.
+	// The state of the parser in the record. Offsets count from its first byte.
 	state  state
 	pos    int  // everything before it has been read
 	tok    int  // where the content of the token in hand begins
@@ -68,7 +67,7 @@ func (p *parser) reset() {
 	p.err = nil
 }
 
-// What run returns beside the end of a dictionary.
+// What run returns other than the end of a dictionary.
 const (
 	incomplete = -1
 	failed     = -2 // p.err says why
@@ -95,8 +94,8 @@ func (p *parser) run(buf []byte) int {
 	if n := len(p.frames); n > 0 {
 		f = &p.frames[n-1]
 	}
-	// Each state begins with a test for the end of buf, and what it does before
-	// it stops there can be done again.
+	// Each state begins with a test for the end of buf, and what it does before it stops
+	// there can be repeated.
 	switch s {
 	case atStart:
 		goto start
@@ -368,7 +367,7 @@ func (p *parser) addKey(f *frame, buf []byte, end int) (twice bool) {
 	return p.keys.AddOwn(&f.keys, buf, own)
 }
 
-// stop remembers where to go on when more bytes have arrived.
+// stop records where to continue when more bytes have arrived.
 //
 //go:noinline
 func (p *parser) stop(buf []byte, s state, i int) int {
@@ -379,8 +378,8 @@ func (p *parser) stop(buf []byte, s state, i int) int {
 	return incomplete
 }
 
-// open begins a container whose first byte stands before i. It returns nil
-// where that is too deep.
+// open begins a container whose first byte is before i. It returns nil if it is nested too
+// deeply.
 func (p *parser) open(buf []byte, i int, isDict bool) *frame {
 	n := len(p.frames)
 	if n >= p.lim.Depth {

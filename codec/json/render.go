@@ -10,14 +10,14 @@ import (
 	"github.com/dictwire/dictwire/internal/jsontext"
 )
 
-// Render appends d as RFC 8259 JSON for other programs, whatever d holds. What JSON
+// Render appends d as RFC 8259 JSON for other programs, whatever is in d. What JSON
 // lacks is written in one of two ways.
 //
-// A rendering holds all that was there in another form, by the rules of
+// A rendering has the same content in another form, by the rules of
 // [substitute.Of]: a datetime as RFC 3339 text, bytes in base64, tuples and sets
 // as arrays, and keys as [substitute.OfKey] has them.
 //
-// A destructive substitute does not, and is named in r:
+// A destructive substitute does not, and is reported in r:
 //
 //	NaN, Infinity, -Infinity      null
 //	a lone surrogate              U+FFFD
@@ -32,8 +32,8 @@ func Render(dst []byte, d *dict.Dict, r *Report) []byte {
 	return w.dst
 }
 
-// PairsKey is the only key of what [Render] writes for a dictionary of which two
-// keys would be the same text.
+// PairsKey is the only key of what [Render] writes for a dictionary in which two keys would
+// be the same text.
 const PairsKey = "_pairs"
 
 // A Report says what [Render] has written in the place of what JSON lacks. It may be
@@ -52,7 +52,7 @@ func (r *Report) Reset() { *r = Report{Losses: r.Losses[:0]} }
 
 // A Loss is one destructive substitute.
 type Loss struct {
-	Path string // of the value, or of the dictionary that holds the key; "" at the top
+	Path string // of the value, or of the dictionary with the key; "" at the top
 	Key  bool   // it is of a key
 	What Lost
 }
@@ -69,10 +69,10 @@ func (l Loss) String() string {
 	return path + ": " + l.What.String()
 }
 
-// Lost is what a destructive substitute stands for.
+// Lost is what a destructive substitute has replaced.
 type Lost uint8
 
-// What substitutes stand for.
+// What substitutes have replaced.
 const (
 	LostNaN        Lost = 1 + iota // NaN, as null
 	LostInfinity                   // Infinity or -Infinity, as null
@@ -80,7 +80,7 @@ const (
 	LostKeys                       // a dictionary with keys that would be the same, as {"_pairs": …}
 )
 
-// String returns what was lost and what stands there: "NaN is written as null".
+// String returns what was lost and what replaces it: "NaN is written as null".
 func (l Lost) String() string {
 	switch l {
 	case LostNaN:
@@ -301,8 +301,7 @@ func sameKeys(v dict.Value) bool {
 }
 
 // IsStrict reports whether a record that Decode accepts is RFC 8259 without lone
-// surrogates, which is what every other program reads: one that it can be handed to as
-// it is.
+// surrogates, so that any other program can read it as it is.
 func IsStrict(record []byte) bool {
 	for i := 0; i < len(record); i++ {
 		switch c := record[i]; c {
@@ -319,8 +318,8 @@ func IsStrict(record []byte) bool {
 	return true
 }
 
-// strictText returns where the closing quote of the string that begins at i stands,
-// and whether the string is without lone surrogates.
+// strictText returns the offset of the closing quote of the string that begins at i, and
+// whether the string has no lone surrogates.
 func strictText(b []byte, i int) (end int, strict bool) {
 	high := -1 // where the low surrogate of a pair must begin
 	for ; b[i] != '"'; i++ {

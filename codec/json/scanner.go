@@ -24,7 +24,7 @@ type scanner struct {
 	patience scratch.Patience
 }
 
-// A place is where a scanner stands in an array whose items are records.
+// A place is the state of a scanner in an array whose items are records.
 type place uint8
 
 const (
@@ -41,8 +41,8 @@ const (
 	separators = "\x00\x1E"
 )
 
-// maxSpace is how much white space may stand between an array's bracket and its first
-// item for its items to be records, in bytes.
+// maxSpace is the most white space, in bytes, between an array's bracket and its first item
+// if its items are to be records.
 const maxSpace = 4 << 10
 
 // NewScanner returns a scanner for one JSON sequence. See the package comment.
@@ -108,7 +108,7 @@ func (s *scanner) End(buf []byte) (start, end int, err error) {
 	return 0, end, err
 }
 
-// read reads on in the record whose bytes are given.
+// read continues in the record with the given bytes.
 func (s *scanner) read(record []byte) int {
 	if s.resumes && (s.array != outside || record[0] == '[') && record[0] != '{' {
 		return s.p.other(record)
@@ -180,8 +180,8 @@ func (s *scanner) between(buf []byte) (start, end int, err error) {
 
 func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
 
-// inArray reads what stands at i between the items of an array. done says that the
-// answer is that of between; otherwise it goes on at start.
+// inArray reads the bytes at i between the items of an array. done says that the result is
+// that of between; otherwise the scan continues at start.
 func (s *scanner) inArray(buf []byte, i int) (start, end int, done bool, err error) {
 	c := buf[i]
 	switch {
@@ -207,8 +207,8 @@ func (s *scanner) inArray(buf []byte, i int) (start, end int, done bool, err err
 	return i, i + 1, true, s.p.err
 }
 
-// bad says what becomes of the bad record at the beginning of buf: its error,
-// and where it ends as far as that is known.
+// bad returns the error of the bad record at the beginning of buf, and its end as far as
+// that is known.
 func (s *scanner) bad(buf []byte) (err *codec.SyntaxError, end int) {
 	err = s.p.err
 	s.within = false

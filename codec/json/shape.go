@@ -2,9 +2,9 @@ package json
 
 import "encoding/binary"
 
-// A shape is the keys of a record in their order. Most often the next one has the
-// same: then it is enough to compare them where they stand, for those of a shape are
-// all different.
+// A shape is the keys of a record in their order. The next record usually has the same:
+// then it is enough to compare each key in its place, since those of a shape are all
+// different.
 type shape struct {
 	keys   []shapeKey // the first ones
 	n      int        // how many there are
@@ -14,7 +14,7 @@ type shape struct {
 	known int            // of them, those that are the shape's, and not in parser.keys
 }
 
-// A span is where something stands in the record.
+// A span is a range of bytes in the record.
 type span struct{ from, size uint32 }
 
 const (
@@ -23,7 +23,7 @@ const (
 	manyMisses = 4
 )
 
-// A shapeKey is a key and the quote behind it, in words.
+// A shapeKey is a key and the quote after it, in words.
 type shapeKey struct {
 	head uint64 // the first
 	mask uint64 // of the bytes that head has
@@ -31,7 +31,7 @@ type shapeKey struct {
 	size uint32 // in bytes, the quote included
 }
 
-// is reports whether k stands at i, where buf has two words.
+// is reports whether k is at i, where buf has two words.
 func (k *shapeKey) is(buf []byte, i int) bool {
 	return binary.LittleEndian.Uint64(buf[i:])&k.mask == k.head &&
 		(k.size <= 8 || binary.LittleEndian.Uint64(buf[i+int(k.size)-8:]) == k.tail)
@@ -45,8 +45,8 @@ func (p *parser) forget(buf []byte, f *frame) {
 	p.shape.known = 0
 }
 
-// learn takes in the record of n keys that has ended. If many before it were of another
-// shape, too, its own is now that to come.
+// learn counts the record of n keys that has ended. If many before it had another shape,
+// too, its own shape is expected from now on.
 func (p *parser) learn(buf []byte, n int) {
 	s := &p.shape
 	if n == s.n && s.known == len(s.keys) {

@@ -28,9 +28,9 @@ func below(w uint64) uint64 {
 	return ((w ^ ones*('"'^' ')) - ones*0x21) | ((w ^ ones*'\\') - ones)
 }
 
-// plainText returns where the string that begins at i ends, if it is ASCII
-// without escapes and a word of buf is behind the beginning of each of its words.
-// Otherwise it returns up to where the string is so.
+// plainText returns where the string that begins at i ends, if it is ASCII without escapes
+// and buf has a whole word at the beginning of each of its words. Otherwise it returns up
+// to where the string is like that.
 func plainText(buf []byte, i int) (end int, plain bool) {
 	for i+8 <= len(buf) {
 		m := plainEnd(binary.LittleEndian.Uint64(buf[i:]))
@@ -43,8 +43,8 @@ func plainText(buf []byte, i int) (end int, plain bool) {
 	return i, false
 }
 
-// text reads a string, a key or a value as the state in says, from i on. It
-// returns where its closing quote stands, incomplete or failed.
+// text reads a string, a key or a value as the state in says, from i on. It returns the
+// offset of its closing quote, incomplete or failed.
 func (p *parser) text(buf []byte, in state, i int) int {
 	for {
 		for {

@@ -10,16 +10,16 @@ import (
 // usualDigits is more digits than an integer has that pairs reads.
 const usualDigits = 8
 
-// The words as they lie in memory, little-endian.
+// The words as they are in memory, little-endian.
 const (
 	wordTrue  = 't' | 'r'<<8 | 'u'<<16 | 'e'<<24
 	wordFalse = 'f' | 'a'<<8 | 'l'<<16 | 's'<<24 | 'e'<<32
 	wordNull  = 'n' | 'u'<<8 | 'l'<<16 | 'l'<<24
 )
 
-// begin opens the dictionary whose brace stands at the beginning of buf and reads its
-// usual pairs. It returns where the dictionary ends, or 0: then it is for run to go on.
-// It does so, too, where it has done nothing.
+// begin opens the dictionary whose brace is at the beginning of buf and reads its usual
+// pairs. It returns where the dictionary ends, or 0 if run has to continue, even if begin
+// has done nothing.
 func (p *parser) begin(buf []byte) (end int) {
 	if cap(p.frames) == 0 || !p.quick() || buf[0] != '{' {
 		return 0
@@ -44,12 +44,11 @@ func (p *parser) begin(buf []byte) (end int) {
 // quick reports whether pairs may be used.
 func (p *parser) quick() bool { return p.b == nil && p.lim.Digits >= usualDigits }
 
-// pairs reads pairs of the dictionary f, which is only checked, from where a key is to
-// begin at i, as long as they are usual ones: the key is plain, and so is the value, if
-// it is a string; or it is an integer of less than usualDigits digits, a bool or null;
-// there is no more white space than a space behind a colon and a comma. of is the shape
-// that f may be of, or nil. It returns where it stops, and the state that run is to go
-// on with.
+// pairs reads pairs of the dictionary f, which is only checked, from the key at i on, as
+// long as they are usual: the key is plain, and so is the value, if it is a string; or it
+// is an integer of less than usualDigits digits, a bool or null; and there is no more white
+// space than a space after a colon and a comma. of is the shape that f may have, or nil. It
+// returns where it stops, and the state in which run has to continue.
 //
 // It does nothing that run does not do, only in fewer steps.
 func (p *parser) pairs(buf []byte, i int, f *frame, of *shape) (end int, s state) {

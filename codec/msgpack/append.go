@@ -115,7 +115,7 @@ func (c Codec) appendPairs(dst []byte, v dict.Value) ([]byte, *codec.LossError) 
 	return dst, nil
 }
 
-// mayLose reports whether v has a key that MessagePack may not hold.
+// mayLose reports whether v has a key that MessagePack may not be able to represent.
 func mayLose(v dict.Value) bool {
 	for k := range v.Pairs() {
 		switch k.Kind() {
@@ -144,9 +144,8 @@ func readKey(written []byte) dict.Value {
 	return dict.Null() // never: it has been written
 }
 
-// appendHead appends the head of a body of n bytes or items: first is the format
-// with a length of 8 bits, whether it exists or not, and those of 16 and 32 bits
-// come behind it.
+// appendHead appends the head of a body of n bytes or items: first is the format with a
+// length of 8 bits, whether it exists or not; those of 16 and 32 bits follow it.
 func appendHead(dst []byte, first byte, n int) []byte {
 	switch {
 	case n <= math.MaxUint8 && first != array16-1 && first != map16-1:

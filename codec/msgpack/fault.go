@@ -9,7 +9,7 @@ import (
 // format is MessagePack in what faults say.
 type format struct{ Codec }
 
-// Describe names the item whose first byte stands at i.
+// Describe names the item whose first byte is at i.
 func (format) Describe(buf []byte, i int) string {
 	switch classOf(buf[i]) {
 	case ofNull:
@@ -43,7 +43,7 @@ func (format) TextHint() string {
 	return "write bytes as bin, as Python's msgpack does with use_bin_type=True"
 }
 
-// Head returns the head that stands at i.
+// Head returns the head at i.
 func (format) Head(buf []byte, i int) walk.Head {
 	c := buf[i]
 	h := walk.Head{Size: 1, List: classOf(c) == ofArray}

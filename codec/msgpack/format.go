@@ -42,8 +42,8 @@ const (
 	negative = 0xE0
 )
 
-// width holds the bytes of the number, or the length, behind the first byte of
-// the formats from null on.
+// width has the bytes of the number, or the length, after the first byte of the formats
+// from null on.
 var width = [32]uint8{
 	bin8 - null: 1, bin16 - null: 2, bin32 - null: 4, ext8 - null: 1, ext16 - null: 2, ext32 - null: 4,
 	float32s - null: 4, float64s - null: 8,

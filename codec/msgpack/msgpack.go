@@ -4,9 +4,9 @@
 //	b, err := msgpack.Codec{}.Append(nil, d)
 //	d, err := msgpack.Codec{}.Decode(b, codec.Limits{})
 //
-// # What is held
+// # What is supported
 //
-// All formats are read, and of several the shortest is written.
+// All formats are read; of several for a value, the shortest is written.
 //
 //	kind          MessagePack
 //	null, bool    nil, false and true
@@ -19,11 +19,11 @@
 //	list          array
 //	tuple         array, in a key only: a list can't be in one
 //	dict          map
-//	tagged        any other extension; and a timestamp that is none by the
-//	              specification, or of a year before 1 or after 9999
+//	tagged        any other extension; and a timestamp that is invalid
+//	              or of a year before 1 or after 9999
 //
 // A key, an array in it included, may be of any of these kinds that is hashable.
-// One that comes twice is an error; keys are equal as in Python, so 1, 1.0 and true
+// A duplicate is an error; keys are equal as in Python, so 1, 1.0 and true
 // are one key, and a NaN equals nothing.
 //
 // Any other value is a *[codec.LossError], among them larger ints, strings with lone
@@ -33,9 +33,9 @@
 // # Sequences
 //
 // A scanner reads dictionaries back to back. In a bare sequence (codec.Scanner's
-// Resume) the next one begins where the lengths of a bad one say that it ends. One
-// whose end they don't tell, and a number or a string in the place of a dictionary,
-// ends the sequence.
+// Resume) the next one begins where the lengths of a bad one say that it ends. If they
+// don't say that, or if there is a number or a string instead of a dictionary, the
+// sequence ends.
 package msgpack
 
 import (
@@ -50,8 +50,8 @@ const name = "msgpack"
 
 // A Codec is the MessagePack codec. The zero Codec is ready to use.
 type Codec struct {
-	// Lossy makes Append write a substitute (docs/formats.md) for a value that
-	// MessagePack can't hold.
+	// Lossy makes Append write a substitute (docs/formats.md) for a value that MessagePack
+	// can't represent.
 	Lossy bool
 }
 
@@ -63,12 +63,12 @@ func (Codec) Name() string { return name }
 // MediaType returns "application/vnd.msgpack".
 func (Codec) MediaType() string { return "application/vnd.msgpack" }
 
-// Terminator returns nothing: a dictionary tells its own end.
+// Terminator returns nothing: a dictionary is self-delimiting.
 func (Codec) Terminator() string { return "" }
 
 var parsers = sync.Pool{New: func() any { return new(parser) }}
 
-// Decode returns the dictionary that src holds. See [codec.Codec].
+// Decode returns the dictionary in src. See [codec.Codec].
 func (Codec) Decode(src []byte, lim codec.Limits) (*dict.Dict, error) {
 	p := parsers.Get().(*parser)
 	p.Begin(format{}, src, lim)

@@ -10,15 +10,15 @@ import (
 // timestampCode is that of the timestamp extension.
 const timestampCode = -1
 
-// The seconds since 1970 of the first and behind the last year of a datetime.
+// The seconds since 1970 at the beginning of the first year of a datetime, and after the
+// last.
 var (
 	minSeconds = time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC).Unix()
 	maxSeconds = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC).Unix()
 )
 
-// timestamp returns the datetime of a timestamp extension. ok is false where there
-// is none: then its content is of no length or number that it may be, or its year is
-// before 1 or after 9999.
+// timestamp returns the datetime of a timestamp extension. ok is false if its content has
+// an invalid length or number, or its year is before 1 or after 9999.
 func timestamp(b []byte) (t dict.DateTime, ok bool) {
 	var seconds int64
 	var nanoseconds uint64

@@ -37,7 +37,7 @@ func (c Codec) Append(dst []byte, d *dict.Dict) ([]byte, error) {
 	return w.dst, nil
 }
 
-// substituteFor returns what stands for a value that Python lacks.
+// substituteFor returns the substitute for a value that Python lacks.
 func substituteFor(v dict.Value) dict.Value {
 	if v.Kind() == dict.KindTagged {
 		return substitute.Of(v)
@@ -273,8 +273,7 @@ func (w *writer) text(s string) { w.counted([]byte(s), opShortBinUnicode, opBinU
 
 func (w *writer) bytes(b []byte) { w.counted(b, opShortBinBytes, opBinBytes, opBinBytes8) }
 
-// counted writes b behind its length, by the opcode whose length has 1, 4 or 8
-// bytes.
+// counted writes b after its length, with the opcode whose length has 1, 4 or 8 bytes.
 func (w *writer) counted(b []byte, short, usual, long byte) {
 	switch n := uint64(len(b)); {
 	case n < 1<<8:

@@ -43,8 +43,8 @@ var builtinTypes = strings.Fields("int long float bool str unicode complex list 
 //go:embed enums.txt
 var enumsText string
 
-// enums returns the value of each member of an enumeration, by "module\nClass\nMEMBER"
-// or where it is pickled so "module\nMEMBER"; and the enumerations, by "module\nClass".
+// enums returns the value of each member of an enumeration, by "module\nClass\nMEMBER" or,
+// if it is pickled like that, "module\nMEMBER"; and the enumerations, by "module\nClass".
 var enums = sync.OnceValue(func() map[string]string {
 	all := make(map[string]string)
 	for line := range strings.Lines(enumsText) {
@@ -89,7 +89,7 @@ func (m *machine) pushString(s string) {
 	m.pushOwn(kindText, at, !utf8.ValidString(s))
 }
 
-// sealedCopy pushes an object of kind k that holds what another one holds now.
+// sealedCopy pushes an object of kind k with the current values of another one.
 func (m *machine) sealedCopy(k dict.Kind, of value) {
 	from := m.objects[of.data]
 	v := m.object(k, sealed)

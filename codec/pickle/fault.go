@@ -30,7 +30,7 @@ func (m *machine) unsafe(msg string) bool {
 	return false
 }
 
-// refuse fails because of an opcode that is not run, or is none.
+// refuse fails because of an opcode that is not supported, or does not exist.
 func (m *machine) refuse(op byte, from, to int) bool {
 	hint := ""
 	switch op {

@@ -11,11 +11,10 @@ import (
 	"github.com/dictwire/dictwire/fault"
 )
 
-// A pickle that names a global which is not in the allowlist is refused, whatever
-// becomes of it. It is still run to its end, where that global and what is made of it
-// are objects that hold nothing: so the refusal says where in the dictionary the value
-// stands, and how its type is made plain data. Only one is told of: the first that the
-// dictionary holds, or else the first of all.
+// A pickle that names a global which is not in the allowlist is refused. It is still run to
+// its end, with empty objects for that global and its results, so that the refusal can say
+// where in the dictionary the value is, and how to make its type plain data. Only one is
+// reported: the first in the dictionary, or otherwise the first of all.
 type foreign struct {
 	n     int           // how many globals
 	hit   uint64        // 1 + the object that writeOut met
@@ -60,8 +59,8 @@ func (m *machine) isForeign(v value) bool {
 	return v.kind() == kindRef && m.objects[v.data].kind == foreignKind
 }
 
-// foreignCall takes a callable that is refused, or one that gets it, and its arguments
-// from the stack, if they are there, and pushes what stands for the result.
+// foreignCall pops a refused callable, or one that gets it, and its arguments from the
+// stack, if they are there, and pushes an object for the result.
 func (m *machine) foreignCall(how uint32) bool {
 	callee, tuple := m.top(1), m.top(0)
 	if m.foreign.n == 0 || tuple.kind() != kindRef || m.objects[tuple.data].kind != dict.KindTuple {
@@ -137,7 +136,7 @@ func (m *machine) foreignItems(v value, of dict.Kind) {
 	}
 }
 
-// refusal returns the error of a pickle that names what is not in the allowlist.
+// refusal returns the error of a pickle that names globals outside the allowlist.
 func (m *machine) refusal() *codec.SyntaxError {
 	path, shape, name := "", uint32(0), m.foreign.names[0]
 	if hit := m.foreign.hit; hit > 0 {

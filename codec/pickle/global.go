@@ -163,7 +163,7 @@ func (m *machine) stackGlobal() bool {
 	return m.global(m.bytesOf(module), m.bytesOf(name))
 }
 
-// itemsOf returns what a tuple or list holds that was made in one go.
+// itemsOf returns the values of a tuple or list that was made at once.
 func (m *machine) itemsOf(o *object) []value {
 	if o.n == 0 {
 		return nil
@@ -301,7 +301,7 @@ func (m *machine) pushZone(z dict.Zone) {
 	m.push(scalar(kindZone, uint64(len(m.zones)-1)))
 }
 
-// setOf makes a set of what a list holds now. It shares the list's runs, and is
+// setOf makes a set of the current values of a list. It shares the list's runs, and is
 // sealed.
 func (m *machine) setOf(g uint64, args []value) bool {
 	if !m.kindsAre(args, kindRef) || m.objects[args[0].data].kind != dict.KindList {
@@ -380,7 +380,7 @@ func (m *machine) timeZone(args []value) bool {
 	return true
 }
 
-// foldBit stands in the state of a datetime or time where its fold is 1.
+// foldBit is set in the state of a datetime or time whose fold is 1.
 const foldBit = 0x80
 
 // time pushes a datetime, date or time from its state, as bytes, and perhaps a
@@ -491,7 +491,7 @@ func (m *machine) build() bool {
 	if !ok || known > 4 {
 		return m.unsafe("the state of a UUID is not what CPython pickles")
 	}
-	o.first = uint32(len(m.own)) // a UUID holds no values: its place in own
+	o.first = uint32(len(m.own)) // a UUID has no values: its place in own
 	o.state = sealed
 	m.own = append(m.own, u[:]...)
 	return true

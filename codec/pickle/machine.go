@@ -12,10 +12,9 @@ import (
 	"github.com/dictwire/dictwire/fault"
 )
 
-// A machine runs one pickle. Scalars lie on its stack as they are; what holds
-// values, or may change, is an object in a table, to which any number of values
-// may refer. When the pickle has stopped, writeOut walks over the dictionary and
-// hands it to the Builder.
+// A machine runs one pickle. Scalars are on its stack as they are; what has values, or may
+// change, is an object in a table, to which any number of values may refer. When the pickle
+// has stopped, writeOut walks over the dictionary and passes it to the Builder.
 type machine struct {
 	src []byte
 	lim codec.Limits // effective
@@ -23,26 +22,26 @@ type machine struct {
 
 	stack []value
 	marks []uint32 // how high the stack stood at each MARK
-	floor int      // the last of marks: what lies below can't be popped
+	floor int      // the last of marks: values below it can't be popped
 	memo  []value
 	puts  int // how many places of memo are taken
 	frame int // where the last frame ends
 
 	objects []object
-	kids    []value      // what the objects hold: see hold
+	kids    []value      // the values of objects: see hold
 	made    []dict.Value // values of the kinds that are built by one call
 	zones   []dict.Zone
 	enums   []string
 	dtypes  []dtype
 	foreign foreign
-	own     []byte // texts that src does not hold as they are
+	own     []byte // texts that are not in src as they are
 
 	keys keyset.Set // of the dictionaries and sets that writeOut is in
 	room struct{ items, text int }
 	sums []sum // of the objects that have been written out, if any is shared
 	low  int   // the fewest levels that were left where one was
 
-	shared bool   // an object stands, or may stand, in several places
+	shared bool   // an object is, or may be, in several places
 	dry    bool   // writeOut only counts
 	at     int    // the opcode in hand
 	way    []step // from the fault up to the top
@@ -87,13 +86,13 @@ func (m *machine) scratch() int {
 
 func (m *machine) push(v value) { m.stack = append(m.stack, v) }
 
-// again pushes a value that stands elsewhere, too.
+// again pushes a value that is also somewhere else.
 func (m *machine) again(v value) {
 	m.shared = m.shared || v.kind() == kindRef
 	m.push(v)
 }
 
-// has reports whether n values lie above the last mark.
+// has reports whether there are n values above the last mark.
 func (m *machine) has(n int) bool { return len(m.stack)-m.floor >= n || m.underflow(n) }
 
 func (m *machine) underflow(n int) bool {
@@ -129,8 +128,8 @@ func (m *machine) object(k dict.Kind, s state) value {
 	return scalar(kindRef, uint64(len(m.objects)-1))
 }
 
-// hold adds values to an object. They lie in kids in runs: a value whose n is the
-// run's length and whose data is where the next run is, and the values.
+// hold adds values to an object. They are in kids in runs: a value whose n is the run's
+// length and whose data is the place of the next run, and then the values.
 func (m *machine) hold(o *object, values []value) {
 	if len(values) == 0 {
 		return
@@ -151,8 +150,7 @@ func (m *machine) hold(o *object, values []value) {
 	m.kids = append(append(m.kids, content(kindAbsent, 0, len(values))), values...)
 }
 
-// pack replaces the values from at on, on the stack, by an object that holds
-// them.
+// pack replaces the values on the stack from at on by an object with them.
 func (m *machine) pack(at int, k dict.Kind, s state) {
 	v := m.object(k, s)
 	m.hold(&m.objects[v.data], m.stack[at:])
@@ -351,7 +349,7 @@ func (m *machine) run() bool {
 			}
 
 		case opPop:
-			// A mark that nothing lies above is popped itself, as in CPython.
+			// A mark with nothing above it is popped itself, as in CPython.
 			if len(m.marks) > 0 && len(m.stack) == m.floor {
 				_, ok = m.mark()
 			} else if ok = m.has(1); ok {
@@ -426,7 +424,7 @@ func (m *machine) beginFrame(from int, size uint64) bool {
 	return m.err == nil
 }
 
-// stop checks what the pickle leaves behind.
+// stop checks what the pickle has left on the stack.
 func (m *machine) stop(end int) bool {
 	switch {
 	case m.frame > end:

@@ -100,7 +100,7 @@ const (
 
 // An opcode is what has to be known of one to step over it.
 type opcode struct {
-	name string // "" for a byte that is none
+	name string // "" for a byte that is not an opcode
 	form form
 	size uint8
 }
@@ -137,9 +137,9 @@ var opcodes = [256]opcode{
 	opReadOnlyBuffer: {name: "READONLY_BUFFER"},
 }
 
-// operand finds the operand of the opcode at buf[i] that has one: buf[from:to].
-// The next opcode is at next, which is beyond len(buf), as far as that is known,
-// if buf does not hold all of it. No line feed that counts is before buf[seen].
+// operand finds the operand of the opcode at buf[i] that has one: buf[from:to]. The next
+// opcode is at next, which is beyond len(buf), as far as that is known, if buf does not
+// have all of it. There is no relevant line feed before buf[seen].
 func operand(buf []byte, i, seen int) (from, to, next int) {
 	op := &opcodes[buf[i]]
 	from = i + 1
@@ -182,5 +182,5 @@ func operand(buf []byte, i, seen int) (from, to, next int) {
 // maxGlobal is how long the operand of a GLOBAL or INST may be.
 const maxGlobal = 1024
 
-// endless is where an operand ends that no record can hold.
+// endless is the end of an operand that is too large for any record.
 const endless = math.MaxInt32

@@ -19,7 +19,7 @@ func posixPath(parts []string) string {
 	return joined(root, parts, "/")
 }
 
-// joined returns the path of parts, without what is empty or a dot in them.
+// joined returns the path of parts, leaving out empty ones and dots.
 func joined(root string, parts []string, separator string) string {
 	var kept []string
 	for _, p := range parts {

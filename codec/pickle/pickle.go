@@ -1,13 +1,13 @@
-// Package pickle is the pickle codec: Python's pickle as data, and never as the
-// program that it is. It reads protocols 0 to 5 and writes protocol 4.
+// Package pickle is the pickle codec. It treats Python's pickles as data, never as the
+// programs that they are. It reads protocols 0 to 5 and writes protocol 4.
 //
 //	d, err := pickle.Codec{}.Decode(b, codec.Limits{}) // b = pickle.dumps({"name": "Alice", "age": 30})
 //	fmt.Println(d) // {'name': 'Alice', 'age': 30}
 //
 // # What is accepted
 //
-// A pickle is a program for a stack machine, which may import modules and call
-// what is in them. This machine has neither import nor call. It builds
+// A pickle is a program for a stack machine that can import modules and call their
+// functions. This machine can do neither. It builds
 //
 //   - None, bool, int, float, str, list, tuple and dict, set, frozenset, bytes,
 //     bytearray, complex and collections.OrderedDict;
@@ -15,38 +15,37 @@
 //     zoneinfo.ZoneInfo in them;
 //   - decimal.Decimal and uuid.UUID;
 //
-// and plainer values of some types that data is often made of, by their names and
-// without a call: [Types], such as a list of a deque; each only by the opcodes that
-// CPython's picklers, in C or in Python, write for it. Every other global is refused
-// by its full name, with the path to the value and a remedy, wherever in the pickle it
-// stands, and so are the extension
-// registry, persistent ids and out-of-band buffers: [fault.UnsafePickle]. The str
+// and plain values for some types that are common in data, by their names and without a
+// call: [Types], such as a list for a deque; each only with the opcodes that CPython's
+// picklers, in C or in Python, write for it. Every other global is refused with its full
+// name, the path to the value and a remedy, wherever it is in the pickle, and so are the
+// extension registry, persistent ids and out-of-band buffers: [fault.UnsafePickle]. The str
 // of Python 2 (STRING and its kin) is read as pickle.loads reads it: ASCII only.
 //
-// What the pickle holds once and refers to often is written out wherever it
-// stands; an object that holds itself is refused. So is a key, or an item of a
-// set, that comes twice: no Python writes that.
+// An object to which the pickle refers several times is repeated in each place. An object
+// that contains itself is refused, and so is a duplicate key or item of a set, which no
+// Python writes.
 //
 // # Limits
 //
-// Beside [codec.Limits], which hold for the dictionary with all that is shared
-// written out:
+// In addition to [codec.Limits], which apply to the dictionary with all shared objects
+// repeated:
 //
-//   - its strings, UUIDs and other texts together may be 4 × Limits.RecordBytes, and so
-//     may those that are handed to calls;
-//   - it nests 10,000 levels at most, whatever Limits.Depth is;
+//   - its strings, UUIDs and other texts may have 4 × Limits.RecordBytes in total, and so
+//     may the arguments of calls;
+//   - it may have 10,000 levels, whatever Limits.Depth is;
 //   - a memo's index is less than the pickle's size, the name of a global at most
 //     1 KiB.
 //
-// So neither time nor memory grows faster than the input and the limits, and no
-// length is trusted before the bytes are there. Beside the dictionary, a decoder
-// needs at most 128 bytes for each byte of the pickle.
+// So neither time nor memory grows faster than the input and the limits, and no length is
+// trusted before its bytes have arrived. In addition to the dictionary, a decoder needs at
+// most 128 bytes for each byte of the pickle.
 //
 // # Sequences
 //
 // Pickles follow one another without a separator. A scanner only frames them,
-// up to STOP: what it finds may yet be refused by Decode. Behind bytes that are no
-// pickle there is no way to find the next one.
+// up to STOP: Decode may still refuse what it finds. After bytes that are not a pickle,
+// there is no way to find the next one.
 package pickle
 
 import (
@@ -76,7 +75,7 @@ func (Codec) MediaType() string { return "application/x-python-pickle" }
 // Terminator returns nothing: STOP ends a pickle.
 func (Codec) Terminator() string { return "" }
 
-// FramesOnly returns true: only Decode tells whether a pickle is data.
+// FramesOnly returns true: only Decode finds out whether a pickle is data.
 func (Codec) FramesOnly() bool { return true }
 
 var machines = sync.Pool{New: func() any { return new(machine) }}
@@ -85,8 +84,7 @@ var machines = sync.Pool{New: func() any { return new(machine) }}
 // pickle.
 const keepScratch = 64 << 10
 
-// Decode returns the dictionary that src, one whole pickle, holds. See
-// [codec.Codec].
+// Decode returns the dictionary in src, which is one whole pickle. See [codec.Codec].
 func (Codec) Decode(src []byte, lim codec.Limits) (*dict.Dict, error) {
 	m := machines.Get().(*machine)
 	d, err := m.decode(src, lim.Effective())

@@ -37,17 +37,17 @@ type step struct {
 // notBuilt is the place of a key that is only counted.
 const notBuilt = -1
 
-// A sum is what an object took that has been written out, so that it is copied where
-// it stands again.
+// A sum is the size of an object that has been written out, so that it can be copied where
+// it occurs again.
 type sum struct {
 	items, text, levels uint32
 	place               uint32 // in the Builder; 0, where the top is: not yet
 }
 
-// writeOut hands the dictionary, which is alone on the stack, to the Builder, and
-// whatever is shared again wherever it stands. A pickle of a few bytes can make a large
-// dictionary of shared objects, and of many pickles nothing: so where there are any, it
-// first counts what becomes of them, which takes as long as the pickle is.
+// writeOut passes the dictionary, the only value on the stack, to the Builder, and repeats
+// shared values wherever they occur. A pickle of a few bytes can make a large dictionary of
+// shared objects, and most pickles have none. So if there are any, it first counts the
+// result, which takes time proportional to the pickle.
 func (m *machine) writeOut() bool {
 	root := m.stack[0]
 	if m.isForeign(root) {
@@ -138,7 +138,7 @@ func (m *machine) write(v value, levels int) bool {
 	return true
 }
 
-// madeSize is what a value of kind made counts as text, beside its own.
+// madeSize is the size as text of a value that kind made, in addition to its own text.
 const madeSize = 8
 
 var dictKinds = [...]dict.Kind{kindText: dict.KindString, kindBytes: dict.KindBytes, kindByteArray: dict.KindByteArray}
@@ -241,7 +241,7 @@ func (m *machine) writeObject(v value, levels int) bool {
 	return true
 }
 
-// repeat copies an object that has been written out, where there is room for all of it.
+// repeat copies an object that has been written out, if there is room for all of it.
 func (m *machine) repeat(v value, levels int) bool {
 	s := m.sums[v.data]
 	if s.place == 0 || int(s.items) > m.room.items || int(s.text) > m.room.text || int(s.levels) > levels {
@@ -340,7 +340,7 @@ func (m *machine) writeKey(keys *keyset.Frame, k value, levels int, o *object) b
 	return m.faultIn(fault.DuplicateKey, fmt.Sprintf("%.100s comes twice in the %s that is made here", repr, o.kind))
 }
 
-// faultIn fails because of a value. What holds it says where: see faultAt.
+// faultIn fails because of a value. Its container adds the place: see faultAt.
 func (m *machine) faultIn(code fault.Code, msg string) bool {
 	m.err = &codec.SyntaxError{Codec: name, Code: code, Offset: -1, Msg: msg}
 	if code == fault.UnsafePickle {
@@ -349,7 +349,7 @@ func (m *machine) faultIn(code fault.Code, msg string) bool {
 	return false
 }
 
-// faultAt gives a fault that has no place yet that of o, where it was made.
+// faultAt gives a fault without a place that of o, where it was made.
 func (m *machine) faultAt(o *object) bool {
 	if m.err.Offset < 0 {
 		m.err.Offset = int(o.at)

@@ -17,8 +17,8 @@ type scanner struct {
 	frames int          // where the last frame ends
 }
 
-// NewScanner returns a scanner for one sequence of pickles. It only frames: what
-// it finds may yet be refused by Decode.
+// NewScanner returns a scanner for one sequence of pickles. It only frames: Decode may
+// still refuse what it finds.
 func (Codec) NewScanner(lim codec.Limits) codec.Scanner { return &scanner{lim: lim.Effective()} }
 
 // Next finds the next pickle. See [codec.Scanner].

@@ -11,7 +11,7 @@ import (
 	"github.com/dictwire/dictwire/fault"
 )
 
-// text pushes a string in UTF-8 that may hold lone surrogates, as Python's
+// text pushes a string in UTF-8 that may contain lone surrogates, as Python's
 // "surrogatepass" writes them.
 func (m *machine) text(from, to int) bool {
 	b := m.src[from:to]
@@ -35,9 +35,9 @@ func (m *machine) text(from, to int) bool {
 	return true
 }
 
-// shortText pushes the string of the SHORT_BINUNICODE at i, and runs the MEMOIZE
-// behind it: the most frequent opcodes. It returns where the next one is, or 0, and
-// has done nothing, if there is anything unusual.
+// shortText pushes the string of the SHORT_BINUNICODE at i, and runs the MEMOIZE after it:
+// the most frequent opcodes. It returns the offset of the next one, or 0, having done
+// nothing, if there is anything unusual.
 func (m *machine) shortText(i int) (next int) {
 	if i+1 >= len(m.src) {
 		return 0
@@ -77,7 +77,7 @@ func isSurrogate(b []byte) bool {
 	return len(b) >= 3 && b[0] == 0xED && b[1] >= 0xA0 && b[1] <= 0xBF && b[2] >= 0x80 && b[2] <= 0xBF
 }
 
-// pushOwn pushes the text that own holds from at on.
+// pushOwn pushes the text in own from at on.
 func (m *machine) pushOwn(k kind, at int, odd bool) {
 	v := content(k, at, len(m.own)-at)
 	v.head |= ownBit

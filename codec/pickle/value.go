@@ -2,7 +2,7 @@ package pickle
 
 import "github.com/dictwire/dictwire/dict"
 
-// A value is what the stack, the memo and objects hold: what it is, or where. It
+// A value is an entry of the stack, the memo or an object: its content, or where that is. It
 // is two words, so that it is copied in registers.
 //
 //	head  n 32 bits | odd 1 | own 1 | kind 8
@@ -11,7 +11,7 @@ type value struct{ head, data uint64 }
 const (
 	kindMask = 1<<8 - 1
 
-	ownBit = 1 << 8 // a text lies in machine.own, not in the pickle
+	ownBit = 1 << 8 // the text is in machine.own, not in the pickle
 	oddBit = 1 << 9 // a text has lone surrogates
 )
 
@@ -54,7 +54,7 @@ const (
 type object struct {
 	kind  dict.Kind
 	state state
-	n     uint32 // how many values it holds; keys and values both count
+	n     uint32 // how many values it has; keys and values both count
 	first uint32 // its first and last run of kids; 0: none
 	last  uint32
 	at    uint32 // the opcode that made it

@@ -6,7 +6,7 @@ import (
 	"github.com/dictwire/dictwire/dict"
 )
 
-// callOf reads the parenthesis behind a name.
+// callOf reads the parenthesis after a name.
 func (p *parser) callOf(buf []byte, i int) int {
 	i = p.space(buf, i)
 	if i < 0 || i == len(buf) {
@@ -36,15 +36,15 @@ func (p *parser) callOf(buf []byte, i int) int {
 	return i + 1
 }
 
-// nesting is where in a call that is one token the parser stands.
+// nesting is the state of the parser in a call that is one token.
 type nesting struct {
 	depth int
 	quote byte // of the string in hand
 	skip  bool // a backslash was read
 }
 
-// plainCall reads a call whose parenthesis is at p.tok and of which everything
-// before i has been read.
+// plainCall reads a call whose parenthesis is at p.tok; everything before i has been read
+// already.
 func (p *parser) plainCall(buf []byte, i int) int {
 	n := &p.nest
 	for ; i < len(buf); i++ {

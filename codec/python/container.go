@@ -84,7 +84,7 @@ func (f *frame) closes(c byte) bool {
 	}
 }
 
-// endsItem reports whether an item of f may end behind the value that was read.
+// endsItem reports whether an item of f may end after the value that was read.
 func (f *frame) endsItem() bool {
 	switch f.kind {
 	case isDict, isPair:

@@ -13,7 +13,7 @@ func (p *parser) fail(code fault.Code, offset int, msg string) int {
 	return failed
 }
 
-// unexpected fails because of what stands at i, where something else is wanted.
+// unexpected fails because the bytes at i are not what is expected.
 func (p *parser) unexpected(buf []byte, i int, want string) int {
 	p.fail(fault.Malformed, i, "want "+want+", got "+wording.Char(buf, i))
 	if i < len(buf) && buf[i] == '#' {
@@ -52,7 +52,7 @@ func (p *parser) wanted() string {
 	}
 }
 
-// wants says what may stand where f's next value would.
+// wants returns what is allowed in the place of f's next value.
 func (f *frame) wants() string {
 	switch {
 	case f.begun:
@@ -80,7 +80,7 @@ func (f *frame) wants() string {
 	}
 }
 
-// wantsBehind says what may stand behind a value in f.
+// wantsBehind returns what may follow a value in f.
 func (f *frame) wantsBehind() string {
 	switch {
 	case f.kind == isList || f.kind == isPairs:
@@ -100,7 +100,7 @@ func (f *frame) wantsBehind() string {
 	}
 }
 
-// notADictionary fails because the record begins with something else.
+// notADictionary fails because the record begins differently.
 func (p *parser) notADictionary(buf []byte, i int) int {
 	var what string
 	switch c := buf[i]; {

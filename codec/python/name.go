@@ -7,7 +7,7 @@ import (
 	"github.com/dictwire/dictwire/fault"
 )
 
-// A word is what a name stands for.
+// A word is the meaning of a name.
 type word uint8
 
 const (
@@ -29,7 +29,7 @@ const (
 	theSimpleValue
 )
 
-// wordOf returns what the name stands for.
+// wordOf returns the meaning of a name.
 func wordOf(name []byte) word {
 	switch string(name) {
 	case "True", "False", "None", "nan", "inf", "nanj", "infj", "undefined":
@@ -67,8 +67,8 @@ func wordOf(name []byte) word {
 
 const maxName = 64 // bytes
 
-// name reads a name, or the prefix of a string, that begins at p.tok and of which
-// everything before i has been read.
+// name reads a name, or the prefix of a string, that begins at p.tok; everything before i
+// has been read already.
 func (p *parser) name(buf []byte, i int) int {
 	for i < len(buf) && i-p.tok <= maxName && (isLetter(buf[i]) || isDigit(buf[i]) || buf[i] == '.') {
 		i++

@@ -11,8 +11,7 @@ import (
 	"github.com/dictwire/dictwire/fault"
 )
 
-// number reads the number that begins at p.tok, of which everything before i has
-// been read.
+// number reads the number that begins at p.tok; everything before i has been read already.
 func (p *parser) number(buf []byte, i int) int {
 	for ; i < len(buf); i++ {
 		c := buf[i]
@@ -79,8 +78,7 @@ func (p *parser) buildNumber(token []byte) bool {
 	return true
 }
 
-// withoutUnderscores returns a number without those that may stand between its
-// digits.
+// withoutUnderscores returns a number without the underscores between its digits.
 func (p *parser) withoutUnderscores(token []byte) (digits []byte, ok bool) {
 	if bytes.IndexByte(token, '_') < 0 {
 		return token, true
@@ -152,8 +150,8 @@ func (p *parser) tooManyDigits() bool {
 	return false
 }
 
-// operate applies the operator f to its operands, of which the last one was just
-// read. It sets p.num to what the result is.
+// operate applies the operator f to its operands, the last of which was just read. It sets
+// p.num to the result.
 func (p *parser) operate(f *frame) bool {
 	v := p.b.At(f.item)
 	if p.num != unsigned {

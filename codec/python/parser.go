@@ -8,18 +8,18 @@ import (
 	"github.com/dictwire/dictwire/fault"
 )
 
-// A parser reads one dictionary. It can stop at the end of the bytes that have
-// arrived, and go on from there with more of them. The scanner and Decode are
-// the same parser: the scanner forgets what was built.
+// A parser reads one dictionary. It can stop at the end of the bytes that have arrived, and
+// continue there when more have. The scanner and Decode are the same parser: the scanner
+// discards what was built.
 //
-// A token is read in two steps: first its end is looked for, byte after byte as
-// they come, then it is read as a whole. A call of a constructor that takes
-// only plain arguments is one token.
+// A token is read in two steps: first its end is searched, byte by byte as they arrive, and
+// then it is read as a whole. A call of a constructor with only plain arguments is one
+// token.
 type parser struct {
 	lim codec.Limits // effective
 	b   dict.Builder
 
-	// Where the parser stands in the record. Offsets count from its first byte.
+	// The state of the parser in the record. Offsets count from its first byte.
 	state state
 	pos   int // everything before it has been read
 	tok   int // where the token in hand begins
@@ -34,7 +34,7 @@ type parser struct {
 	str   literal // the string in hand
 	nest  nesting // the call in hand
 	num   operand // the value that was read last, if it is a number
-	text  []byte  // the string in hand, where the record does not hold it as it is
+	text  []byte  // the current string, if it is not in the record as it is
 	zones zoneCache
 
 	digits []byte // scratch for numbers
@@ -48,7 +48,7 @@ const (
 	atValue
 	inNumber
 	inName
-	atCall // behind a name
+	atCall // after a name
 	inCall
 	inString
 	behindString
@@ -75,14 +75,14 @@ func (p *parser) reset() {
 	p.err = nil
 }
 
-// What run returns beside the end of a dictionary.
+// What run returns other than the end of a dictionary.
 const (
 	incomplete = -1
 	failed     = -2 // p.err says why
 )
 
-// run reads on in buf, which begins with the record's first byte, and returns
-// where the record ends, incomplete or failed.
+// run continues in buf, which begins with the record's first byte, and returns where the
+// record ends, incomplete or failed.
 func (p *parser) run(buf []byte) int {
 	p.b.Extend(buf)
 	i := p.pos
@@ -120,7 +120,7 @@ func (p *parser) run(buf []byte) int {
 	}
 }
 
-// stop remembers where to go on when more bytes have arrived.
+// stop records where to continue when more bytes have arrived.
 func (p *parser) stop(i int) int {
 	if p.pos = i; i >= p.lim.RecordBytes {
 		return p.fail(fault.TooLarge, p.lim.RecordBytes, wording.Bytes(p.lim.RecordBytes))
@@ -197,7 +197,7 @@ func (p *parser) value(buf []byte, i int) int {
 	}
 }
 
-// built goes on behind a value that ends at i.
+// built continues after a value that ends at i.
 func (p *parser) built(i int, num operand) int {
 	p.state, p.num = behindValue, num
 	return i

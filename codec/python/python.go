@@ -8,9 +8,9 @@
 //
 // A dictionary by the rules of Python's ast.literal_eval, with the same value:
 // every form of string, bytes and number, implicit concatenation, trailing
-// commas, line continuation. In a set an item that comes twice counts once.
+// commas, line continuation. A duplicate item of a set counts once.
 //
-// Beyond it, what repr prints of the other kinds, in just that form: nan, inf,
+// In addition, what repr prints for the other types, in exactly that form: nan, inf,
 // OrderedDict({…}) and OrderedDict([(k, v), …]), frozenset({…}),
 // bytearray(b'…'), Decimal('…'), UUID('…'), datetime.datetime, .date, .time,
 // .timedelta and .timezone, zoneinfo.ZoneInfo(key='…'), and of the libraries
@@ -19,16 +19,16 @@
 // (-0-0j) and -2j keep the signs of their zeros, which Python's arithmetic
 // would lose.
 //
-// Refused, though literal_eval takes them: a top level that is no dictionary or
-// is in parentheses, a key that comes twice, a record over a limit, comments,
+// Refused, although literal_eval accepts them: a top level that is not a dictionary or
+// is in parentheses, a duplicate key, a record over a limit, comments,
 // escapes by name (\N{…}) and the word "..." for Ellipsis.
 //
 // # Sequences
 //
 // A scanner reads dictionaries back to back, with any white space between them. In a
 // bare sequence (codec.Scanner's Resume) the next one after a bad one begins after a
-// line feed where the bad one has ended with its line: no line feed stands before the
-// fault, and no bracket is left open. Otherwise the bad record ends the sequence
+// line feed if the bad one has ended with its line: there is no line feed before the
+// fault, and no open bracket. Otherwise the bad record ends the sequence
 // ([codec.SyntaxError].Final).
 package python
 
@@ -49,8 +49,7 @@ type Codec struct {
 	// dict.DefaultPython.
 	Python dict.Python
 
-	// Lossy makes Append cut times to whole microseconds, which are what Python
-	// holds.
+	// Lossy makes Append cut times to whole microseconds, the precision of Python.
 	Lossy bool
 }
 
@@ -67,7 +66,7 @@ func (Codec) Terminator() string { return "\n" }
 
 var parsers = sync.Pool{New: func() any { return new(parser) }}
 
-// Decode returns the dictionary that src holds, white space around it allowed.
+// Decode returns the dictionary in src, which may be surrounded by white space.
 // See [codec.Codec].
 func (Codec) Decode(src []byte, lim codec.Limits) (*dict.Dict, error) {
 	p := parsers.Get().(*parser)

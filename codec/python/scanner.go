@@ -75,8 +75,8 @@ func (s *scanner) End(buf []byte) (start, end int, err error) {
 	return 0, end, err
 }
 
-// bad says what becomes of the bad record at the beginning of buf: its error,
-// and where it ends as far as that is known.
+// bad returns the error of the bad record at the beginning of buf, and its end as far as
+// that is known.
 func (s *scanner) bad(buf []byte) (err *codec.SyntaxError, end int) {
 	err = s.p.err
 	s.within = false

@@ -12,7 +12,7 @@ import (
 // A literal is a string or bytes in hand, of one or more pieces.
 type literal struct {
 	kind       dict.Kind // of the pieces before, KindNull if this is the first
-	off, n     int       // the text, while the record holds it as it is
+	off, n     int       // the text, as long as it is in the record as it is
 	own        bool      // the text is in parser.text
 	surrogates bool
 
@@ -23,7 +23,7 @@ type literal struct {
 	opened     bool // it is known how many its quotes are
 	begin      int  // of its content
 	quotes     int  // how many were read in a row
-	skip       bool // a backslash was read, and what it is in front of was not
+	skip       bool // a backslash was read, but not the character after it
 	cr         bool // a backslash and CR were read, to which a line feed belongs
 }
 
@@ -95,7 +95,7 @@ func (p *parser) string(buf []byte, i int) int {
 	return p.stop(i)
 }
 
-// piece takes in the piece of a string whose content ends at end.
+// piece adds the piece of a string whose content ends at end.
 func (p *parser) piece(buf []byte, end int) bool {
 	s := &p.str
 	raw := buf[s.begin:end]
@@ -128,7 +128,7 @@ func (p *parser) piece(buf []byte, end int) bool {
 	return p.unescape(buf, s.begin, end)
 }
 
-// checkContent checks the characters of a piece as they stand in the record.
+// checkContent checks the characters of a piece in the record.
 func (p *parser) checkContent(buf, raw []byte) bool {
 	if p.str.bytes {
 		for i, c := range raw {
@@ -237,7 +237,7 @@ func (p *parser) hex(buf []byte, i, end, n int) int {
 	return i
 }
 
-// appendRune appends the character, or the byte, that an escape stands for.
+// appendRune appends the character, or the byte, of an escape.
 func (p *parser) appendRune(r rune) {
 	switch {
 	case p.str.bytes:
@@ -250,8 +250,8 @@ func (p *parser) appendRune(r rune) {
 	}
 }
 
-// concatenated reads what follows a piece of a string: another piece, or what
-// stands behind the value.
+// concatenated reads what follows a piece of a string: another piece, or what follows the
+// value.
 func (p *parser) concatenated(buf []byte, i int) int {
 	i = p.space(buf, i)
 	if i < 0 || i == len(buf) {
@@ -278,9 +278,8 @@ func (p *parser) concatenated(buf []byte, i int) int {
 	return p.built(i, notNumber)
 }
 
-// prefix reads the letters in front of a string's quote. ok is false where none
-// of Python's prefixes stands before a quote; quote is then where the letters
-// that may be one end.
+// prefix reads the letters before a string's quote. ok is false if they are not one of
+// Python's prefixes; quote is then where the letters that may be one end.
 func (p *parser) prefix(buf []byte, i int) (quote int, ok bool) {
 	var isBytes, raw, uni bool
 	for ; i < len(buf); i++ {

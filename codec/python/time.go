@@ -110,7 +110,7 @@ func (a *arguments) foldAndZone(t *dict.TimeOfDay) bool {
 	return true
 }
 
-// zone reads what stands behind tzinfo=.
+// zone reads what follows tzinfo=.
 func (a *arguments) zone() (z dict.Zone, ok bool) {
 	switch {
 	case a.has("datetime.timezone.utc"):

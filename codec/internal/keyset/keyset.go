@@ -6,20 +6,18 @@ import (
 	"hash/maphash"
 )
 
-// A Set holds the keys of all open dictionaries (and the items of all open sets)
-// of a record, to find those that come twice. Keys are compared as they decode.
-// A string is its text, where the record has it; any other key is what
-// dict.AppendKey writes for it. The two are never equal. A NaN, which equals
-// nothing, is not added.
+// A Set has the keys of all open dictionaries (and the items of all open sets) of a record,
+// to find duplicates. Keys are compared in decoded form. A string is its text in the
+// record; any other key is what dict.AppendKey writes for it. The two are never equal. A
+// NaN, which equals nothing, is not added.
 //
-// A dictionary of few keys compares each new one with those before it that
-// could be equal, told by 8 bits of a hash that costs next to nothing. From
-// manyKeys on it has a hash table over a seeded hash, so that nobody can choose
-// keys that collide.
+// A dictionary with few keys compares each new one with earlier ones that could be equal,
+// judging by 8 bits of a very cheap hash. From manyKeys on it has a hash table with a
+// seeded hash, so that nobody can choose keys that collide.
 type Set struct {
 	keys  []keyRef
-	slots []uint32 // the tables of the dictionaries with many keys, one behind the other
-	own   []byte   // keys that the record does not hold as they are
+	slots []uint32 // the tables of the dictionaries with many keys, one after another
+	own   []byte   // keys whose text is not in the record
 }
 
 // A keyRef is one key: where its bytes are, and its hash. Records, and so offsets
@@ -56,7 +54,7 @@ var seed = maphash.MakeSeed()
 // Reset forgets everything.
 func (s *Set) Reset() { s.keys, s.slots, s.own = s.keys[:0], s.slots[:0], s.own[:0] }
 
-// Scratch returns the bytes of memory that s holds.
+// Scratch returns the bytes of memory that s uses.
 func (s *Set) Scratch() int { return 16*cap(s.keys) + 4*cap(s.slots) + cap(s.own) }
 
 // Open begins a dictionary within those that are open.
@@ -80,8 +78,8 @@ func (s *Set) Add(f *Frame, record []byte, from, to int) (twice bool) {
 	return s.add(f, record, keyRef{off: uint32(from), size: uint32(to - from)})
 }
 
-// Own returns the buffer for a key that the record does not hold as it is. Append
-// to it and hand the result to AddOwn or AddOther.
+// Own returns the buffer for a key whose text is not in the record. Append to it and pass
+// the result to AddOwn or AddOther.
 func (s *Set) Own() []byte { return s.own }
 
 // AddOwn is Add for a string that was appended to what Own returned.
@@ -135,17 +133,16 @@ func (s *Set) add(f *Frame, record []byte, k keyRef) (twice bool) {
 	return false
 }
 
-// AddNew is Add for a string behind whose beginning record has a word. It returns
-// false, and has done nothing, unless it is sure that the key is new.
+// AddNew is Add for a string with at least eight readable bytes after its beginning. It
+// returns false, and has done nothing, unless it is certain that the key is new.
 func (s *Set) AddNew(f *Frame, record []byte, from, to int) bool {
 	size := to - from
 	w := binary.LittleEndian.Uint64(record[from:]) & (1<<(8*uint(size)) - 1)
 	return size > 0 && s.AddWord(f, mix(w, record[to-1], size), from, size)
 }
 
-// Hash returns the hash of a string that is not empty, which AddWord wants: of its
-// first eight bytes, little-endian, with zeros behind a shorter one, its last byte and
-// its size.
+// Hash returns the hash of a non-empty string for AddWord, from its first eight bytes,
+// little-endian and padded with zeros, its last byte and its size.
 func Hash(w uint64, last byte, size int) uint64 { return mix(w, last, size) }
 
 // AddWord is AddNew where the string's hash is at hand.
@@ -161,8 +158,8 @@ func (s *Set) AddWord(f *Frame, hash uint64, from, size int) bool {
 	return true
 }
 
-// Last returns the bytes of the last key of f. inner is the dictionary that is
-// open right within f, nil if there is none.
+// Last returns the bytes of the last key of f. inner is the open dictionary directly inside
+// f, or nil.
 func (s *Set) Last(f, inner *Frame, record []byte) []byte {
 	end := len(s.keys)
 	if inner != nil {

@@ -153,12 +153,12 @@ func (s *Search) separator(c byte) bool { return strings.IndexByte(s.Separators,
 type line struct {
 	braces     bool // the record is a dictionary: what its closing brace leaves open ends with it
 	lexed, raw int  // how many brackets are open, without those in strings, and with them
-	quote      byte // of the string in hand; 0 where there is none
+	quote      byte // of the current string, or 0
 	escaped    bool // the byte before was a backslash in a string
 }
 
-// follow goes on with b up to a line feed or a separator, and returns where that
-// stands, or -1 where b holds none.
+// follow continues with b up to a line feed or a separator. It returns the offset of that,
+// or -1 if b has none.
 func (l *line) follow(b []byte, s *Search) int {
 	for i, c := range b {
 		if c < ' ' && (c == '\n' || s.separator(c)) {
@@ -184,7 +184,7 @@ func (l *line) follow(b []byte, s *Search) int {
 	return -1
 }
 
-// bracket returns 1 for an opening bracket, -1 for a closing one, else 0.
+// bracket returns 1 for an opening bracket, -1 for a closing one, otherwise 0.
 func (l *line) bracket(c byte) int {
 	switch c {
 	case '{':

@@ -9,16 +9,15 @@ type Patience struct{ records, largest int }
 // patience is how many records in a row that are.
 const patience = 256
 
-// Ends takes in the size of a record and reports whether those that count together
-// have come, so that it is time for Unneeded.
+// Ends counts a record of a size, and reports whether it is time to call Unneeded.
 func (p *Patience) Ends(size int) bool {
 	p.largest = max(p.largest, size)
 	p.records++
 	return p.records >= patience
 }
 
-// Unneeded reports whether held bytes are more than the records that have come needed.
-// keep bytes are always kept. It begins to count anew.
+// Unneeded reports whether held bytes are more than recent records needed. keep bytes are
+// always kept. It starts counting again.
 func (p *Patience) Unneeded(held, keep int) bool {
 	largest := p.largest
 	*p = Patience{}

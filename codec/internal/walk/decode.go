@@ -14,8 +14,8 @@ func (w *Walk) Begin(f Format, src []byte, lim codec.Limits) {
 	w.B.Reset(src)
 }
 
-// Decoded is the answer of Decode: it returns the dictionary that src holds, where the parser has returned end
-// for src. It is never Incomplete.
+// Decoded returns the result of Decode: the dictionary in src, for which the parser has
+// returned end. It is never Incomplete.
 func (w *Walk) Decoded(src []byte, end int) (*dict.Dict, error) {
 	if end >= 0 && end < len(src) {
 		end = w.Unexpected(src, end, "nothing behind the dictionary")

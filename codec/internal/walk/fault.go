@@ -18,7 +18,7 @@ func (w *Walk) Fail(buf []byte, code fault.Code, offset int, msg string) int {
 	return Failed
 }
 
-// Unexpected fails because of what stands at i, where something else is wanted.
+// Unexpected fails because the bytes at i are not what is expected.
 func (w *Walk) Unexpected(buf []byte, i int, want string) int {
 	return w.Fail(buf, fault.Malformed, i, "want "+want+", got "+w.describe(buf, i))
 }
@@ -49,12 +49,12 @@ func (w *Walk) Truncated(buf []byte) int {
 	return w.CutOff(buf, want)
 }
 
-// CutOff is Truncated where something else is wanted.
+// CutOff is Truncated if something else is expected.
 func (w *Walk) CutOff(buf []byte, want string) int {
 	return w.Fail(buf, fault.Truncated, len(buf), "want "+want+", got the end")
 }
 
-// NotADictionary fails because the record begins with something else.
+// NotADictionary fails because the record begins differently.
 func (w *Walk) NotADictionary(buf []byte, i int) int {
 	w.Frames = w.Frames[:0]
 	w.Fail(buf, fault.NotADictionary, i, "want a dictionary, got "+w.describe(buf, i))

@@ -12,7 +12,7 @@ type Head struct {
 	Body  uint64  // bytes that come after it
 	Items uint64  // items that come after it
 	Of    Endless // what comes after it up to a break
-	Chunk Endless // Bytes or Text, where it may be a chunk of them
+	Chunk Endless // Bytes or Text, if it may be a chunk of them
 	Break bool    // it is the end of something endless
 	List  bool    // it begins a list
 }
@@ -20,7 +20,7 @@ type Head struct {
 // Endless is what an item says no length of.
 type Endless uint8
 
-// What an endless item holds.
+// The content of an item of indefinite length.
 const (
 	Bounded Endless = iota // it says its length
 	Items
@@ -29,11 +29,11 @@ const (
 	Text  // chunks, which are strings
 )
 
-// A pass goes over the items of a bad record to where it ends. The lengths of all items
-// are known, whatever is wrong with what they hold.
+// A pass goes over the items of a bad record to its end. The lengths of all items are
+// known, whatever is wrong with their content.
 type pass struct {
 	body   uint64  // bytes of the item in hand that are still to come
-	levels []level // what is open
+	levels []level // open items
 }
 
 // A level is items that follow each other.
@@ -48,8 +48,8 @@ const (
 	maxItems  = 1 << 48 // that are waited for
 )
 
-// run goes on with buf and returns how much of it belongs to the record, as far as
-// that is known, and whether it has ended there.
+// run continues with buf. It returns how much of it belongs to the record, as far as that
+// is known, and whether the record has ended there.
 func (p *pass) run(f Format, buf []byte) (n int, o line.Outcome) {
 	for {
 		if p.body > uint64(len(buf)-n) {
@@ -82,7 +82,7 @@ func (p *pass) run(f Format, buf []byte) (n int, o line.Outcome) {
 
 func (l *level) ended() bool { return l.of == Bounded && l.left == 0 }
 
-// item takes in an item, and reports whether it may stand there.
+// item counts an item, and reports whether it is allowed there.
 func (p *pass) item(h Head) bool {
 	l := &p.levels[len(p.levels)-1]
 	switch {
@@ -111,14 +111,14 @@ func (p *pass) item(h Head) bool {
 	return len(p.levels) <= maxLevels && l.left < maxItems && h.Items < maxItems
 }
 
-// Resume makes a scanner go on after a bad record. See [codec.Scanner].
+// Resume makes a scanner continue after a bad record. See [codec.Scanner].
 func (w *Walk) Resume() { w.resumes = true }
 
 // Passing reports whether a bad record has not ended.
 func (w *Walk) Passing() bool { return w.passing }
 
-// Pass goes on over the bad record, and returns what Next does, without an error where
-// it has ended at start.
+// Pass continues over the bad record, and returns what Next does, without an error if the
+// record has ended at start.
 func (w *Walk) Pass(buf []byte) (start, end int, err error) {
 	n, o := w.pass.run(w.format, buf)
 	w.passing = o == line.More
@@ -132,8 +132,8 @@ func (w *Walk) Pass(buf []byte) (start, end int, err error) {
 	}
 }
 
-// bad says what becomes of the bad record that begins with buf: its error, and where it
-// ends as far as that is known.
+// bad returns the error of the bad record that begins with buf, and its end as far as that
+// is known.
 func (w *Walk) bad(buf []byte) (end int, _ error) {
 	w.reset()
 	err := w.Err

@@ -21,7 +21,7 @@ func (w *Walk) Answer(buf []byte, n int) (start, end int, err error) {
 		end, err := w.bad(buf)
 		return 0, end, err
 	default:
-		w.Pos, w.items = 0, 0 // all else is as reset leaves it
+		w.Pos, w.items = 0, 0 // the rest is as after reset
 		if w.patience.Ends(n) {
 			w.shrink()
 		}
@@ -37,7 +37,7 @@ func (w *Walk) End(buf []byte) (start, end int, err error) {
 	return w.Answer(buf, w.Truncated(buf))
 }
 
-// Scratch returns the bytes of memory that w holds.
+// Scratch returns the bytes of memory that w uses.
 func (w *Walk) Scratch() int {
 	return int(unsafe.Sizeof(Frame{}))*cap(w.Frames) + w.Keys.Scratch() + w.builder.Scratch() + cap(w.Text) + int(unsafe.Sizeof(level{}))*cap(w.pass.levels)
 }

@@ -1,6 +1,7 @@
-// Package walk is the part that parsers of binary formats share, in which each item begins with
-// a head that tells its kind and length. It keeps the open containers and their keys, checks
-// limits, stops where more bytes are needed, and makes errors. The codecs know the heads.
+// Package walk is the part that parsers of binary formats share, in which each item begins
+// with a head that has its kind and length. It keeps the open containers and their keys,
+// checks limits, stops if more bytes are needed, and makes errors. The codecs parse the
+// heads.
 package walk
 
 import (
@@ -39,7 +40,7 @@ type Walk struct {
 	Keys   keyset.Set
 	Err    *codec.SyntaxError
 
-	// Text is scratch for content that the record does not hold as it is.
+	// Text is scratch memory for content that is not in the record as it is.
 	Text []byte
 
 	// The dictionary that is decoded is built in builder. A key, or a set's item,
@@ -61,10 +62,10 @@ type Walk struct {
 type Format interface {
 	codec.Codec
 
-	// Describe names the item whose head stands at i.
+	// Describe names the item whose head is at i.
 	Describe(buf []byte, i int) string
 
-	// Head returns the head that stands at i, as far as it has come.
+	// Head returns the head at i, as far as it has arrived.
 	Head(buf []byte, i int) Head
 
 	// Pair returns a dictionary of that key and null.
@@ -77,11 +78,11 @@ type Format interface {
 // A Frame is an open container.
 type Frame struct {
 	Kind     dict.Kind
-	Endless  bool // it says where it ends, not how long it is
+	Endless  bool // of indefinite length
 	IsDict   bool
 	Hashable bool   // it is part of a key: lists are tuples, sets frozensets
 	InKey    bool   // of a dictionary: a key is being read, other than a usual one
-	Total    uint32 // items, or pairs; of what is endless: many
+	Total    uint32 // items, or pairs; of an indefinite length: many
 	Left     uint32 // of them, those that have not begun; of a set or list, ended
 	place    uint32 // what Builder.Close wants
 	item     uint32 // the place of the key, or a set's item, that is being built
@@ -130,7 +131,7 @@ func (w *Walk) Begun(buf []byte) []byte {
 	return buf
 }
 
-// Stop remembers to go on at i. need is how long the record is at least.
+// Stop records that the parser continues at i. need is the least length of the record.
 //
 //go:noinline
 func (w *Walk) Stop(buf []byte, i, need int) int {
@@ -177,7 +178,7 @@ func (w *Walk) Open(buf []byte, i, k int, kind dict.Kind, count uint64, endless 
 			kind = dict.KindTuple
 		case dict.KindSet:
 			kind = dict.KindFrozenSet
-		default: // it is hashable, or what is in it says why not
+		default: // hashable, or its content has the reason why not
 		}
 	}
 	if n == cap(w.Frames) {
@@ -196,9 +197,9 @@ func (w *Walk) Open(buf []byte, i, k int, kind dict.Kind, count uint64, endless 
 	return f
 }
 
-// OpenTop is Open for a dictionary of n pairs at the top, behind whose head rest bytes
-// have come. It returns false, and has done nothing, unless it is one that is only
-// checked, and can't be over a limit.
+// OpenTop is Open for a dictionary of n pairs at the top, of which rest bytes have arrived
+// after its head. It returns false, and has done nothing, unless the dictionary is only
+// checked, and can't exceed a limit.
 func (w *Walk) OpenTop(n, rest int) bool {
 	if w.B != nil || cap(w.Frames) == 0 || 2*n > min(rest, w.Lim.Items) {
 		return false

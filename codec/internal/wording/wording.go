@@ -45,7 +45,8 @@ func Unhashable(err error) string {
 	return "value"
 }
 
-// NotUTF8 returns where the first byte of text stands that is not UTF-8, or its end.
+// NotUTF8 returns the offset of the first byte of text that is not UTF-8, or the length of
+// text.
 func NotUTF8(text []byte) int {
 	i := 0
 	for i < len(text) {
@@ -58,7 +59,7 @@ func NotUTF8(text []byte) int {
 	return i
 }
 
-// Char names the character of a text that stands at i.
+// Char names the character of a text at i.
 func Char(text []byte, i int) string {
 	if i >= len(text) {
 		return "the end"
