@@ -16,7 +16,7 @@ type Builder struct {
 	own   []byte
 	nodes []node
 	keys  map[int]setKey // of frozensets within keys, by their places; see AppendKey
-	view  tape           // behind the values that At returns
+	view  tape           // of the values that At returns
 }
 
 // Reset begins a dictionary over src. The dictionary will refer to src without

@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// A setKey stands for the key of a frozenset.
+// A setKey is the key of a frozenset.
 type setKey struct {
 	sum    [sha256.Size]byte
 	equals bool // itself

@@ -11,7 +11,7 @@ import (
 // A field is a struct field that is a key of the dictionary.
 type field struct {
 	name      string
-	key       node  // name in WTF-8, whose text stands in layout.keys
+	key       node  // name in WTF-8, whose text is in layout.keys
 	plan      *plan // of the field's type
 	index     []int // for reflect.Value.FieldByIndex
 	omitEmpty bool

@@ -242,7 +242,7 @@ func AppendJSONNumber(dst []byte, v Value) ([]byte, bool) {
 	if exponent == "" && strings.Contains(mantissa, ".") {
 		return dst, true
 	}
-	// The exponent 0 tells it from an int.
+	// The exponent 0 distinguishes it from an int.
 	return append(append(dst, 'e'), strings.TrimPrefix(cmp.Or(exponent, "0"), "+")...), true
 }
 

@@ -46,12 +46,12 @@ type node struct {
 }
 
 const (
-	flagOwn       = 1 << iota // text lies in own, not in src
+	flagOwn       = 1 << iota // text is in own, not in src
 	flagBig                   // an int outside int64
 	flagSurrogate             // a string holds lone surrogates (WTF-8)
-	flagTree                  // children lie in items
+	flagTree                  // children are in items
 
-	spaceShift = 4 // where a tagged value's Space stands in flags
+	spaceShift = 4 // where a tagged value's Space is in flags
 )
 
 func (n node) first() uint32 { return uint32(n.data) }

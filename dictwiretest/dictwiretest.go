@@ -66,8 +66,8 @@ func NewServer(t testing.TB, h dictwire.Handler) *Server {
 	return New(t, &dictwire.Server{Handler: h})
 }
 
-// New starts a server as it is configured, with a store in memory where it has
-// none: see [NewServer]. A store of its own must be a [*memory.Store].
+// New starts a configured server, with a store in memory unless it has one: see
+// [NewServer]. A store of its own must be a [*memory.Store].
 func New(t testing.TB, srv *dictwire.Server) *Server {
 	t.Helper()
 	n := memnet.New()

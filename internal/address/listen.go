@@ -51,7 +51,7 @@ func Listen(ctx context.Context, addr string) (net.Listener, error) {
 	return l, nil
 }
 
-// splitAddr tells what kind of address addr is: tcp, unix or fd.
+// splitAddr returns the kind of address that addr is: tcp, unix or fd.
 func splitAddr(addr string) (network, where string) {
 	if addr == "" {
 		addr = Default
@@ -67,7 +67,7 @@ func splitAddr(addr string) (network, where string) {
 // secure begins an address that is to be reached with TLS.
 const secure = "tls://"
 
-// Dial tells where addr leads, and whether it asks for TLS.
+// Dial returns where to connect for addr, and whether to use TLS.
 func Dial(addr string) (network, where string, withTLS bool, err error) {
 	addr, withTLS = strings.CutPrefix(addr, secure)
 	network, where = splitAddr(addr)

@@ -78,7 +78,7 @@ type bounded struct {
 
 var errRowTooLarge = errors.New("too large")
 
-// ahead is how much may be read that belongs to rows behind.
+// ahead is how much input of later rows may be read.
 const ahead = 16 << 10
 
 func (b *bounded) Read(p []byte) (int, error) {

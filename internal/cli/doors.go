@@ -199,8 +199,8 @@ func (d *door) bind(ctx context.Context) (net.Listener, error) {
 	return l, nil
 }
 
-// behind reads the files and returns the endpoint of a listener, which is nil if the
-// files are only to be checked. end stops watching them.
+// behind reads the files and returns the endpoint for a listener, which is nil if the files
+// are only to be checked. end stops watching them.
 func (d *door) behind(l net.Listener, log *slog.Logger, say func(string, ...any)) (at dictwire.Endpoint, end func(), err error) {
 	at = dictwire.Endpoint{Listener: l, PlaintextFrom: d.plaintext.all, Dialects: d.dialects.all}
 	var closing []func() error

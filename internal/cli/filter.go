@@ -39,7 +39,7 @@ func (f *filter) String() string { return f.text }
 // Type names the value in help texts.
 func (*filter) Type() string { return "jq" }
 
-// run yields what the expression makes of a dictionary: see [jq.Expression.Run].
+// run yields the results of the expression for a dictionary: see [jq.Expression.Run].
 func (f *filter) run(ctx context.Context, d *dict.Dict) iter.Seq2[any, error] {
 	return func(yield func(any, error) bool) {
 		if f.expr == nil {

@@ -82,8 +82,8 @@ type serve struct {
 	// fresh returns a new command of the same kind.
 	fresh func() *cobra.Command
 
-	// beside runs beside the server, on the same store. If it ends, so does the server.
-	// Nil means nothing.
+	// beside runs in addition to the server, on the same store. If it ends, so does the
+	// server. Nil means nothing.
 	beside func(context.Context, store.Store, *slog.Logger) error
 
 	// prepare checks the store before it accepts anything. Nil means no check.

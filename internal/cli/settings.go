@@ -84,7 +84,7 @@ const fromAnnotation = "dictwire_from"
 // givenAnnotation is where settle keeps a flag's value from the command line.
 const givenAnnotation = "dictwire_given"
 
-// give sets a flag to the argument that stands for it on the command line.
+// give sets a flag to its argument on the command line.
 func give(cmd *cobra.Command, name, value string) error {
 	f := cmd.Flags().Lookup(name)
 	if f.Annotations == nil {

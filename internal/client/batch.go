@@ -28,7 +28,7 @@ type Batch struct {
 // A Gap is records that can't be read.
 type Gap struct {
 	From, To string
-	Topic    string // "" where it is not known
+	Topic    string // "" if it is not known
 	Text     string // the damage; "": the records were trimmed
 }
 

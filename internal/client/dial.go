@@ -18,8 +18,8 @@ import (
 
 const connectTimeout = 10 * time.Second
 
-// A choice is servers of which any will do, as those of one store: their addresses, with
-// commas between. Who uses it stays with the one that was reached last.
+// A choice is a list of equivalent servers, such as those of one store: their addresses,
+// separated by commas. Its user stays with the one that was reached last.
 type choice struct {
 	addrs []string
 	at    atomic.Uint32 // the index of the one to try first
@@ -73,7 +73,7 @@ func (d dialer) connect(ctx context.Context) (net.Conn, error) {
 	return nil, errors.Join(errs...)
 }
 
-// connectTo connects to one server, which has less time where there are others.
+// connectTo connects to one server, with less time if there are others.
 func (d dialer) connectTo(ctx context.Context, addr string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout/time.Duration(min(len(d.servers.addrs), 4)))
 	defer cancel()

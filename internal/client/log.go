@@ -139,7 +139,7 @@ func (h *LogHandler) setBuiltin(d *dict.Dict, a slog.Attr) {
 	}
 }
 
-// replaced returns what ReplaceAttr makes of an attribute, which is not a group, with its
+// replaced returns the result of ReplaceAttr for an attribute that is not a group, with its
 // value resolved.
 func (h *LogHandler) replaced(groups []string, a slog.Attr) slog.Attr {
 	if a.Value = a.Value.Resolve(); h.o.ReplaceAttr == nil || a.Value.Kind() == slog.KindGroup {

@@ -109,8 +109,8 @@ func (s *sender) send(ctx context.Context, v any, w *waiter) error {
 	return s.add(it, w)
 }
 
-// interrupted returns the error of a call whose context ended. fate tells what becomes of the
-// record.
+// interrupted returns the error of a call whose context ended. fate says what happens to
+// the record.
 func (s *sender) interrupted(err error, fate string) error {
 	s.mu.Lock()
 	trouble := s.trouble

@@ -1,9 +1,9 @@
-// Package crashfs is a file system in memory for tests of what survives: power
-// that is lost at any operation, a process that is killed, and faults.
+// Package crashfs is an in-memory file system for tests of what survives power failures at
+// any operation, kills of the process, and faults.
 //
-// What was not synced when power is lost is there or not, each sector and each
-// change of a directory by itself. A sector of which a part was durable keeps
-// that part; one that was never durable may hold anything.
+// When power is lost, each sector and each directory change that was not synced is there or
+// not, independently. A sector of which a part was durable keeps that part; one that was
+// never durable may contain anything.
 package crashfs
 
 import (
@@ -65,10 +65,9 @@ func New(seed uint64) *FS {
 	}
 }
 
-// CrashAfter lets the file system crash after a number of operations from now on:
-// power is lost, or a process is killed. hook is called at that moment, while
-// nothing else is done. Work goes on as if nothing had happened; After returns
-// what is left.
+// CrashAfter makes the file system crash after a number of operations from now on: power is
+// lost, or the process is killed. hook is called at that moment, while nothing else
+// happens. Work continues as if nothing had happened; After returns what is left.
 func (f *FS) CrashAfter(ops int, power bool, hook func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

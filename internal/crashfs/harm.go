@@ -87,7 +87,7 @@ func random(rng *rand.Rand, n int) []byte {
 	return b
 }
 
-// another returns a file's name with another number, where there is one in it.
+// another returns a file's name with another number, if it has one.
 func another(rng *rand.Rand, base string) string {
 	isDigit := func(r rune) bool { return '0' <= r && r <= '9' }
 	from := bytes.IndexFunc([]byte(base), isDigit)

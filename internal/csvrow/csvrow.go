@@ -20,10 +20,10 @@ import (
 type Writer struct {
 	Columns     []string // keys, each once; nil: those of the first dictionary
 	Spreadsheet bool     // what a spreadsheet would run has a ' in front
-	Others      bool     // keys that are none of the columns are left out
+	Others      bool     // keys without a column are left out
 
-	// KeyOf returns the text of a key, or false where it has none. Nil means that
-	// strings alone have one.
+	// KeyOf returns the text of a key, or false if it has none. Nil means that only strings
+	// have one.
 	KeyOf func(k dict.Value) (text string, ok bool)
 
 	// JSON appends a dictionary as JSON.

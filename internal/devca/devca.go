@@ -34,7 +34,7 @@ type Authority struct {
 	key  crypto.PrivateKey
 }
 
-// Open reads an authority, or makes one where there is none.
+// Open reads an authority, or makes one if there is none.
 func Open(certFile, keyFile string) (a *Authority, made bool, err error) {
 	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
 	if errors.Is(err, fs.ErrNotExist) && !exists(certFile) && !exists(keyFile) {
@@ -103,8 +103,8 @@ func (a *Authority) Issue(r Request, certFile, keyFile string) error {
 	return err
 }
 
-// sign makes a key and its certificate, which the authority signs, or where it is new,
-// the key itself. The key is written first: a reader of both who comes between finds two
+// sign makes a key and its certificate, signed by the authority or, for a new authority, by
+// the key itself. The key is written first: a reader of both files in between finds two
 // that do not fit, and not a key that others know.
 func (a *Authority) sign(template *x509.Certificate, certFile, keyFile string) (*x509.Certificate, crypto.PrivateKey, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

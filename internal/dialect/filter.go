@@ -8,43 +8,43 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// Filters starts filters: expressions of peers, each of which decides what one reader is
-// given. Any number of goroutines may use it.
+// Filters starts filters: expressions of peers, each of which decides what one reader gets.
+// Any number of goroutines may use it.
 type Filters interface {
 	// Start starts a filter for an owner, who may have some at once. It ends with ctx at
 	// the latest. The error is an *[ExpressionError], or an *[fault.Error] for the peer.
 	Start(ctx context.Context, owner, expression string) (Filter, error)
 }
 
-// A Filter makes of each record what an expression says: nothing, the record itself, other
-// dictionaries, or other values. Send and Receive may be used at once, each by one
-// goroutine; Close by any, and more than once.
+// A Filter evaluates an expression for each record. The results are nothing, the record
+// itself, other dictionaries, or other values. Send and Receive may be called concurrently,
+// each from one goroutine, and Close from any goroutine and more than once.
 type Filter interface {
-	// Send gives it records of a format, one after the other in data. It may wait until
-	// Receive has taken what was made of those before.
+	// Send passes records of a format to the filter, one after another in data. It may wait
+	// until Receive has returned the results of earlier ones.
 	Send(format string, lengths []uint32, data []byte) error
 
-	// Receive waits for what is made of the next record, which is valid until the next
-	// call. After an error, which is an *[fault.Error], there is no more.
+	// Receive waits for the results of the next record, which are valid until the next
+	// call. After an error, which is an *[fault.Error], there are no more.
 	Receive() (Filtered, error)
 
 	// Close ends the filter, and with it Send and Receive.
 	Close()
 }
 
-// Filtered is what a filter makes of a record.
+// Filtered is the results of a filter for a record.
 type Filtered struct {
 	Results []Result
-	Failed  string // why the expression fails for the record, of which there are no results; "": it does not
+	Failed  string // why the expression failed for the record, which then has no results; or ""
 }
 
-// A Result is one thing that a filter makes of a record.
+// A Result is one result of a filter for a record.
 type Result struct {
 	Kind ResultKind
-	JSON []byte // of what was made; nil where it is the record
+	JSON []byte // nil if the result is the record itself
 }
 
-// A ResultKind tells what a result is.
+// A ResultKind is the kind of a result.
 type ResultKind uint8
 
 // The kinds of results.
@@ -54,12 +54,12 @@ const (
 	Scalar                       // any other value: a list, too
 )
 
-// Filtering is how a reader is given what a filter makes of records. Dictionaries come in
-// the reader's first form.
+// Filtering describes how a reader gets the results of a filter. Dictionaries are in the
+// reader's first form.
 type Filtering struct {
 	Filter Filter
 
-	// Value appends a value that is no dictionary, made of the record of an index of a
+	// Value appends a result that is not a dictionary, for the record at an index of a
 	// block.
 	Value func(dst []byte, b *store.ReadBatch, index uint32, v dict.Value) ([]byte, error)
 

@@ -5,8 +5,8 @@ import (
 	"net/netip"
 )
 
-// Host returns the peer's address without its port. For IPv6 it is the network of which
-// one host has all addresses.
+// Host returns the peer's address without its port. For IPv6 it is the network whose
+// addresses all belong to one host.
 func (c *Conn) Host() string { return c.host.Name() }
 
 // Credit counts n good records in favour of the peer's host or, if n is negative, −n bad

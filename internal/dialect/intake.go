@@ -228,8 +228,8 @@ type Part struct {
 	Lengths []uint32 // of the records, in bytes
 	Data    []byte   // the records, one after the other
 
-	// Indexes are those of the records in the block, of which several may be made of one.
-	// Nil means all from At on.
+	// Indexes are those of the records in the block; several results may come from one
+	// record. Nil means all from At on.
 	Indexes []uint32
 }
 

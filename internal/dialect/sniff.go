@@ -191,7 +191,7 @@ const cborTag = "a CBOR tag in front of the first dictionary; only 55799 may sta
 // request line.
 var methods = []string{"GET /", "POST ", "PUT ", "HEAD ", "OPTIONS ", "DELETE ", "PATCH ", "TRACE ", "PRI * "}
 
-// sniffMethod tells HTTP by its method from other text.
+// sniffMethod distinguishes HTTP, by its method, from other text.
 func sniffMethod(b []byte, whole bool) (Protocol, error) {
 	for _, m := range methods {
 		if p, err := prefix(b, HTTP, m); err == codec.ErrIncomplete || p == HTTP {
@@ -201,7 +201,7 @@ func sniffMethod(b []byte, whole bool) (Protocol, error) {
 	return sniffForeign(b, whole)
 }
 
-// sniffColumns tells a length in columns of decimal digits from other text.
+// sniffColumns distinguishes a length in columns of decimal digits from other text.
 func sniffColumns(b []byte, whole bool) (Protocol, error) {
 	switch width, undecided := ColumnWidth(b); {
 	case width > 0:
@@ -212,8 +212,8 @@ func sniffColumns(b []byte, whole bool) (Protocol, error) {
 	return sniffForeign(b, whole)
 }
 
-// sniffZeros tells a map in MessagePack or CBOR from a length of several bytes. A map
-// that begins like that would have the key 0 twice.
+// sniffZeros distinguishes a map in MessagePack or CBOR from a length of several bytes. A
+// map that begins like that would have the key 0 twice.
 func sniffZeros(b []byte, whole bool) (Protocol, error) {
 	if len(b) < 4 && !whole {
 		return Unknown, codec.ErrIncomplete
@@ -227,8 +227,8 @@ func sniffZeros(b []byte, whole bool) (Protocol, error) {
 	return MessagePack, nil
 }
 
-// sniffBrace tells a greeting from other JSON: its first key is "dictwire" and
-// the value is an integer.
+// sniffBrace distinguishes a greeting from other JSON: its first key is "dictwire" and the
+// value is an integer.
 func sniffBrace(b []byte) (Protocol, error) {
 	if len(b) > 1 && b[1] == '\'' {
 		return Unknown, &fault.Error{
@@ -273,7 +273,7 @@ func sniffBrace(b []byte) (Protocol, error) {
 	}
 }
 
-// sniffBracket tells an array of dictionaries from others, and from text.
+// sniffBracket distinguishes an array of dictionaries from other arrays, and from text.
 func sniffBracket(b []byte, whole bool) (Protocol, error) {
 	switch foreign.Array(b, whole) {
 	case foreign.OfDictionaries:
@@ -318,8 +318,8 @@ func forwardInJSON(b []byte) (is, undecided bool) {
 	return len(b) > 0 && (b[0] == '[' || b[0] >= '0' && b[0] <= '9'), len(b) == 0
 }
 
-// sniffForward tells Fluent Forward, an array that begins with a string (the
-// tag), from other MessagePack arrays. The first element stands at i.
+// sniffForward distinguishes Fluent Forward, an array that begins with a string (the tag),
+// from other MessagePack arrays. The first element is at i.
 func sniffForward(b []byte, i int, fits, whole bool) (Protocol, error) {
 	if fits && len(b) <= i {
 		return Unknown, codec.ErrIncomplete
@@ -330,7 +330,7 @@ func sniffForward(b []byte, i int, fits, whole bool) (Protocol, error) {
 	return unnamed(b, whole, fmt.Sprintf("byte 0x%02x begins no dictionary in any format (in MessagePack and CBOR, it begins an array)", b[0]))
 }
 
-// sniffMark tells JSON after a byte order mark from other text.
+// sniffMark distinguishes JSON after a byte order mark from other text.
 func sniffMark(b []byte, whole bool) (Protocol, error) {
 	const mark = "\xEF\xBB\xBF"
 	if p, err := prefix(b, JSON, mark); err != nil {
@@ -349,7 +349,7 @@ func sniffMark(b []byte, whole bool) (Protocol, error) {
 	return JSON, nil
 }
 
-// sniffForeign refuses what is none of the protocols, by name if it has one.
+// sniffForeign refuses what is none of the protocols, and names it if it is recognized.
 func sniffForeign(b []byte, whole bool) (Protocol, error) {
 	p, err := sniffForeignName(b, whole)
 	switch {

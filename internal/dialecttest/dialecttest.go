@@ -27,7 +27,7 @@ import (
 
 // A Conversation is what a client sends over one connection.
 type Conversation struct {
-	Dialects []dictwire.Dialect // beside those that every server speaks
+	Dialects []dictwire.Dialect // in addition to those of every server
 	Send     string
 	Ends     []int    // how many bytes of Send each record needs to be whole
 	Records  []string // as Python writes them
@@ -155,7 +155,7 @@ func (c *Conversation) say(p *served, conn halfCloser, parts ...string) {
 	p.told = string(told)
 }
 
-// check sends parts, of which the first n bytes are the conversation's.
+// check sends parts, whose first n bytes are those of the conversation.
 func (c *Conversation) check(t *testing.T, n int, parts ...string) {
 	t.Helper()
 	p := c.serve(t, nil)
@@ -275,14 +275,14 @@ var selfSigned = sync.OnceValues(func() (*tls.Config, error) {
 	return &tls.Config{Certificates: []tls.Certificate{pair}}, err
 })
 
-// Fuzz is the body of a fuzz target: whatever comes, in one piece or in two, the server
-// goes on, ends the connection, and stores the same.
+// Fuzz is the body of a fuzz target: the server must survive any bytes, in one piece or in
+// two, end the connection, and store the same records.
 func Fuzz(t *testing.T, dialects []dictwire.Dialect, b []byte, cut int) {
 	said := make([]string, 2)
 	for i, parts := range [][]string{{string(b)}, {string(b[:cut]), string(b[cut:])}} {
 		p := servertest.InMemory(t, &dictwire.Server{Dialects: dialects}, nil)
 		conn := p.Dial()
-		_ = conn.SetReadDeadline(time.Now().Add(time.Minute)) // a reader that follows goes on
+		_ = conn.SetReadDeadline(time.Now().Add(time.Minute)) // a reader that follows stays
 		new(Conversation).say(&served{Peer: p}, conn.(halfCloser), parts...)
 		said[i] = fmt.Sprint(p.Stored("*"))
 		if after := fmt.Sprint(p.Say(`{"dictwire":1,"topic":"after"}`+"\n{}\n"), p.Stored("after")); !strings.Contains(after, "[{}]") {

@@ -15,7 +15,7 @@ import (
 type Kind struct {
 	Name   string // as in "this is …"
 	Hint   string // the remedy
-	Format string // the format's name, where it is one that can be read
+	Format string // the format's name, if it is one that can be read
 	Lines  bool   // its lines can be taken one by one
 }
 
@@ -122,8 +122,8 @@ var (
 	Python = Kind{Name: "a Python literal", Hint: "send json.dumps(dictionary), not str(dictionary)", Format: "python"}
 )
 
-// Of returns what an input is whose first bytes are b, behind white space. It returns
-// [codec.ErrIncomplete] while they do not decide, unless they are the whole of it.
+// Of identifies an input whose first bytes, after white space, are b. It returns
+// [codec.ErrIncomplete] while they are not sufficient, unless they are the whole input.
 func Of(b []byte, whole bool) (Kind, error) {
 	undecided := false
 	for _, m := range magics {
@@ -225,7 +225,7 @@ func incomplete(whole bool) (Kind, error) {
 	return Kind{}, codec.ErrIncomplete
 }
 
-// json tells an array from text that begins like one.
+// json distinguishes an array from text that begins like one.
 func json(b []byte, whole bool) (Kind, error) {
 	if b[0] != '[' || Array(b, whole) != NoArray {
 		return Kind{}, nil

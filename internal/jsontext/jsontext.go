@@ -118,7 +118,7 @@ var unescaped = [256]byte{
 // NotHex is what Unhex has for a byte that is no hexadecimal digit.
 const NotHex = 0xFF
 
-// Unhex has what each hexadecimal digit stands for, and NotHex for any other byte.
+// Unhex has the value of each hexadecimal digit, and NotHex for any other byte.
 var Unhex = func() (v [256]byte) {
 	for c := range v {
 		switch {

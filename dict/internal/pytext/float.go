@@ -19,10 +19,10 @@ func AppendFloat(dst []byte, f float64) []byte {
 	}
 	switch {
 	case f >= 1e-4 && f < 4.5e9 || f == 0:
-		// Below 4.5e9, floats are less than 1e-6 apart. So if a multiple of
-		// 1e-6 is read back as f, then no other one is, and nothing that has
-		// as few digits or fewer. The division is exact where it matters: its
-		// operands are exact and it rounds once, as a reader of digits does.
+		// Below 4.5e9, floats are less than 1e-6 apart. So if a multiple of 1e-6 is read
+		// back as f, then no other one is, nor any number with as few digits or fewer. The
+		// division is exact where it matters: its operands are exact and it rounds once, as
+		// a reader of digits does.
 		if i := uint64(f*1e6 + 0.5); float64(i)/1e6 == f {
 			dst = strconv.AppendUint(dst, i/1e6, 10)
 			return appendMillionths(dst, uint32(i%1e6))

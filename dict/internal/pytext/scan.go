@@ -2,9 +2,9 @@ package pytext
 
 import "math/bits"
 
-// plain holds the characters that are written as they are whatever quotes
-// there are: printable ASCII but the apostrophe and the backslash. The double
-// quote is one of them: where it would need a backslash, it isn't the quote.
+// plain has the characters that are written unchanged with either quote: printable ASCII
+// except the apostrophe and the backslash. The double quote is one of them, since it is not
+// the quote where it would need a backslash.
 var plain = func() (t [256]bool) {
 	for c := ' '; c <= '~'; c++ {
 		t[c] = c != '\'' && c != '\\'
@@ -157,8 +157,8 @@ func rune4(x uint64) rune {
 	return rune(x&7<<18 | x<<4&0x3F000 | x>>10&0xFC0 | x>>24&0x3F)
 }
 
-// word returns the eight bytes of s from i on, the first one lowest, and zeros
-// for those behind the end.
+// word returns the eight bytes of s from i on, the first one lowest, and zeros beyond the
+// end.
 func word[T ~string | ~[]byte](s T, i int) uint64 {
 	switch {
 	case len(s)-i >= 8:

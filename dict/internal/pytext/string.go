@@ -55,9 +55,9 @@ func AppendString[T ~string | ~[]byte](dst []byte, s T, v Version) []byte {
 
 // appendString is AppendString for any string.
 func appendString[T ~string | ~[]byte](dst []byte, s T, v Version) []byte {
-	// ASCII is written to buf[o:] in whole words, of which as much stays as was
-	// right. So between steps there is always room for what is left of s and
-	// this much more: at least a word, an escape or the closing quote.
+	// ASCII is written to buf[o:] in whole words, of which only the correct part is kept.
+	// So between steps there is always room for the rest of s and this much more: at least
+	// a word, an escape or the closing quote.
 	const room = 20
 
 	open := len(dst)
@@ -125,7 +125,7 @@ func appendString[T ~string | ~[]byte](dst []byte, s T, v Version) []byte {
 
 const hexDigits = "0123456789abcdef"
 
-// appendByteEscape appends a backslash and what stands for c.
+// appendByteEscape appends a backslash and the escape of c.
 func appendByteEscape(dst []byte, c byte) []byte {
 	switch c {
 	case '\'', '\\':

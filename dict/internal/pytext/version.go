@@ -56,8 +56,8 @@ func IsPrintable(v Version, r rune) bool {
 
 const pageBits = 7
 
-// printableInAll reports whether r is printable in every version. It misses
-// those behind the last page.
+// printableInAll reports whether r is printable in every version. It returns false beyond
+// the last page.
 func printableInAll(r rune) bool {
 	p := uint32(r) >> pageBits
 	if p >= uint32(len(basePages)) {

@@ -187,7 +187,7 @@ func (s *scanner) End(buf []byte) (start, end int, err error) {
 	})
 }
 
-// Resume does nothing: every item tells where it ends.
+// Resume does nothing: every item is self-delimiting.
 func (*scanner) Resume() {}
 
 // Scratch implements [codec.Scanner].

@@ -29,7 +29,7 @@ func (*frames) Name() string { return Kind.Name }
 // MediaType returns the type of arbitrary bytes, since none is registered.
 func (*frames) MediaType() string { return "application/octet-stream" }
 
-// Terminator returns nothing: a frame tells its own end.
+// Terminator returns nothing: a frame is self-delimiting.
 func (*frames) Terminator() string { return "" }
 
 // Of returns the codec of a record. For a record in no format it is JSON.

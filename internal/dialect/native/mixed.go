@@ -27,7 +27,7 @@ func (mixed) Name() string { return "json+pickle" }
 // MediaType returns the type of arbitrary bytes, since none is registered.
 func (mixed) MediaType() string { return "application/octet-stream" }
 
-// Terminator returns nothing: a dictionary tells its own end.
+// Terminator returns nothing: a dictionary is self-delimiting.
 func (mixed) Terminator() string { return "" }
 
 // Of returns the codec of a record.
