@@ -49,6 +49,12 @@ func (w *Worker) BeginLong(ctx context.Context) error {
 	if w.c.Known() {
 		return nil
 	}
+	return w.BeginAside(ctx)
+}
+
+// BeginAside is BeginLong for work that no record waits for, such as a list: known peers
+// wait for their turn, too.
+func (w *Worker) BeginAside(ctx context.Context) error {
 	return w.c.unlessOver(w.turn.BeginLong(ctx, w.c.over))
 }
 

@@ -59,7 +59,8 @@ func heapBytes() uint64 {
 
 // list prepares a page of names: it returns the principal they belong to, and the names
 // after which the page begins. There may be many names, and the memory for them is not
-// charged, so list waits for its turn; done ends the turn.
+// charged, so few lists are made at once; done allows another. The worker's turn lasts
+// until Rest, so that a peer who asks for lists again and again slows nobody down.
 func (in *session) list(ctx context.Context, p dialect.Page, parts int) (whose string, after []string, done func(), err error) {
 	if whose, err = in.of(p.Principal); err != nil {
 		return "", nil, nil, err
@@ -67,12 +68,18 @@ func (in *session) list(ctx context.Context, p dialect.Page, parts int) (whose s
 	if after, err = parseAfter(p.After, parts); err != nil {
 		return "", nil, nil, err
 	}
+	in.worker.Rest()
 	select {
 	case in.s.listing <- struct{}{}:
-		return whose, after, func() { <-in.s.listing }, nil
 	case <-ctx.Done():
 		return "", nil, nil, context.Cause(ctx)
 	}
+	done = func() { <-in.s.listing }
+	if err := in.worker.BeginAside(ctx); err != nil {
+		done()
+		return "", nil, nil, err
+	}
+	return whose, after, done, nil
 }
 
 // Topics implements [dialect.Operator].

@@ -114,9 +114,9 @@ func (s *Server) setup() {
 		limits := s.limits().Effective()
 		s.codecs = wire.Codecs(append(slices.Clip(s.Codecs), s.JSON)...)
 		s.dialects.build(s)
-		large := 2 * int64(limits.RecordBytes)
+		large, receiving := 2*int64(limits.RecordBytes), total-total/4-total/8
 		s.rules = dialect.Rules{
-			Memory:    lease.NewBudget(total-total/4-total/8, large),
+			Memory:    lease.NewBudget(receiving, large),
 			Building:  lease.NewPot(total / 4),
 			Reading:   lease.NewBudget(total/8, large),
 			Turns:     lease.NewTurns(),
@@ -125,7 +125,7 @@ func (s *Server) setup() {
 		s.timed.Store(s.timeouts(s.rules))
 		s.handlerTimeout = max(cmp.Or(s.HandlerTimeout, option.HandlerTime), 0)
 		s.handlerRetries = max(cmp.Or(s.HandlerRetries, option.HandlerTries), 0)
-		s.rules.Memory.KeepForKnown((total - total/4 - total/8) / 16)
+		s.rules.Memory.KeepForKnown(receiving / 4) // strangers waiting for turns may hold all the rest
 		s.wrong.atOnce = 4 * time.Second
 		s.rates.atOnce = time.Second
 		s.rates.set(s.MaxRecordRate, s.MaxByteRate)

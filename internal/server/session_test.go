@@ -2,11 +2,14 @@ package server
 
 import (
 	"context"
+	"runtime"
 	"testing"
+	"testing/synctest"
 
 	"github.com/dictwire/dictwire/access"
 	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/internal/dialect"
+	"github.com/dictwire/dictwire/internal/lease"
 	"github.com/dictwire/dictwire/store"
 )
 
@@ -63,4 +66,46 @@ func TestInfo(t *testing.T) {
 			t.Errorf("%s sees the cursors %v", name, cursors)
 		}
 	}
+}
+
+// Who asks for lists waits for a turn, also if it is known: no record waits for a list.
+func TestListsTakeTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &Server{Topic: "default"}
+		in := openIntake(t, s)
+		defer s.Close()
+		session, err := in.Open(t.Context(), dialect.Credentials{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		in.vouch()
+		s.rules.Turns.Host("of a producer").Turn().Known()
+		var turns []*lease.Turn
+		for range max(runtime.GOMAXPROCS(0)/4, 1) { // all that there are
+			turns = append(turns, s.rules.Turns.Host("of others").Turn())
+			if err := turns[len(turns)-1].BeginLong(t.Context(), nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for name, list := range map[string]func() error{
+			"topics":    func() error { _, _, err := session.Topics(t.Context(), dialect.Page{Limit: 1}); return err },
+			"cursors":   func() error { _, _, err := session.Cursors(t.Context(), dialect.Page{Limit: 1}); return err },
+			"producers": func() error { _, _, err := session.Producers(t.Context(), dialect.Page{Limit: 1}); return err },
+		} {
+			listed := make(chan error, 1)
+			go func() { listed <- list() }()
+			synctest.Wait()
+			if len(listed) > 0 {
+				t.Errorf("a list of %s waits for nobody", name)
+			}
+			turns[0].End()
+			if err := <-listed; err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			in.conn.Rest()
+			if err := turns[0].BeginLong(t.Context(), nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
 }

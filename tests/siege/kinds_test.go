@@ -12,7 +12,7 @@ import (
 // hold is how long a peer holds a connection that the server does not end.
 const hold = 20 * time.Second
 
-// kinds lists the kinds of attack, except webKinds.
+// kinds lists the kinds of attack.
 var kinds = []kind{
 	{"silent", func(h *hostile) {
 		c := h.open()
@@ -150,11 +150,6 @@ var kinds = []kind{
 	{"escapes", func(h *hostile) { // escape sequences for terminals
 		h.tell(time.Second, []byte(strings.ReplaceAll(pick(h, escapes), "NAME", h.name())))
 	}},
-}
-
-// webKinds lists the attacks over HTTP and WebSockets. They are a siege of their own, since
-// together with the others they delay acks by seconds: see docs/performance.md.
-var webKinds = []kind{
 	{"http", func(h *hostile) { h.tell(hold, pick(h, httpJunk)) }},
 	{"http-slow", func(h *hostile) {
 		c := h.open()

@@ -24,7 +24,7 @@ var (
 	duration    = flag.Duration("siege.duration", 2*time.Second, "how long the siege lasts")
 	connections = flag.Int("siege.conns", 2*len(kinds), "how many hostile connections there are")
 	slower      = flag.Int("siege.slower", 0, "how many times longer than beside the stub 99 of 100 acks may take, at most; 0 for no bound")
-	only        = flag.String("siege.only", "", "the kinds of attack, separated by commas, or web for all over HTTP and WebSockets; all others where it is empty")
+	only        = flag.String("siege.only", "", "the kinds of attack, separated by commas; all of them where it is empty")
 	secure      = flag.Bool("siege.tls", false, "whether all speak TLS, the honest with a token and the hostile as a network that may send and read all")
 )
 
@@ -101,20 +101,16 @@ func TestSiege(t *testing.T) {
 
 // chosen returns the kinds of attack that the flags select.
 func chosen() ([]kind, error) {
-	switch *only {
-	case "":
+	if *only == "" {
 		return kinds, nil
-	case "web":
-		return webKinds, nil
 	}
-	all := slices.Concat(kinds, webKinds)
 	var chosen []kind
 	for name := range strings.SplitSeq(*only, ",") {
-		i := slices.IndexFunc(all, func(k kind) bool { return k.name == name })
+		i := slices.IndexFunc(kinds, func(k kind) bool { return k.name == name })
 		if i < 0 {
 			return nil, fmt.Errorf("there is no attack %q", name)
 		}
-		chosen = append(chosen, all[i])
+		chosen = append(chosen, kinds[i])
 	}
 	return chosen, nil
 }

@@ -96,6 +96,7 @@ func answer(w http.ResponseWriter, r *http.Request, status int, mediaType string
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
+		requestOf(r).worker.Rest()
 		_, _ = w.Write(body) // net/http notices if the peer is gone
 	}
 }
