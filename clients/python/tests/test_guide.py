@@ -39,8 +39,8 @@ class TestGuide(unittest.TestCase):
     def test_others(self) -> None:
         with Server() as server:
             out, err = self.run_block('python notebook', server)
-            self.assertRegex(out, r'(?s)city\s+km\n0\s+Paris\s+3\.50\n1\s+Rome\s+7\.25\n10\.75\n<dictwire client of .*: 0 records on their '
-                             r"way> <dictwire reader of trips: at its start> <trips \S+: {'city': 'Paris', 'km': 3\.5}>\n")
+            self.assertRegex(out, r'(?s)city\s+km\n0\s+Paris\s+3\.50\n1\s+Rome\s+7\.25\n10\.75\n<dictwire client of .*: 0 records '
+                             r"pending> <dictwire reader of trips: at its start> <trips \S+: {'city': 'Paris', 'km': 3\.5}>\n")
             self.assertIn('100%', err, 'the bar')
             self.run_block('python structlog', server)
             self.run_block('python loguru', server)

@@ -1,4 +1,4 @@
-"""Where a server is, and how a socket gets there."""
+"""Server addresses, and connecting to them."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ TLS = Union[None, bool, ssl.SSLContext]
 
 
 class Address:
-    """One or several addresses of a server, or of several that have one store.
+    """The addresses of one server, or of several servers of one store.
 
     Args:
-        addr: host:port or unix:PATH, several of them with commas between; tls://host:port asks for TLS. None is
-            the environment's DICTWIRE_ADDR, or 127.0.0.1:65432.
-        tls: True for the system's roots, or a context.
+        addr: host:port, tls://host:port or unix:PATH; separate several with commas. Defaults to the environment
+            variable DICTWIRE_ADDR, or 127.0.0.1:65432.
+        tls: True to verify with the system's CA certificates, or an ssl.SSLContext.
     """
 
     def __init__(self, addr: Optional[str] = None, tls: TLS = None) -> None:
         self.text = addr or os.environ.get('DICTWIRE_ADDR') or DEFAULT
         self._places = [self._parse(one.strip(), tls) for one in self.text.split(',')]
         self.servers = _core.Servers(len(self._places), random.randrange(len(self._places)))
-        self.timeout = CONNECT_TIMEOUT / min(len(self._places), 4)  #: seconds for each, less where there are others
+        self.timeout = CONNECT_TIMEOUT / min(len(self._places), 4)  #: seconds for each attempt
 
     def _parse(self, one: str, tls: TLS) -> tuple[str, Place, Optional[ssl.SSLContext]]:
         if one.startswith('unix:'):
@@ -55,17 +55,21 @@ class Address:
         return one, (host.strip('[]') or '127.0.0.1', int(port)), context
 
     def turns(self) -> Iterator[tuple[int, str, Place, Optional[ssl.SSLContext]]]:
-        """Yields each address once, as they are to be tried: which it is, its text, where it is, and TLS."""
+        """Yields each address once, in the order in which to try them: its index, text, place and TLS context."""
         for server in self.servers.turns():
             yield server, *self._places[server]
 
     def unreachable(self, reasons: list[str]) -> Unavailable:
-        """Returns the exception that says why none of them answered."""
+        """Returns the exception for when no address could be reached."""
         return Unavailable(f'no dictwire server can be reached at {"; ".join(reasons)} '
                            '(`dictwire serve` starts one; wait= waits for it)')
 
     def connect(self) -> tuple[socket.socket, int]:
-        """Connects to the first address that answers, and returns which it is, too. Raises `Unavailable`."""
+        """Connects to the first address that answers. Returns the socket and the address's index.
+
+        Raises:
+            Unavailable: no address could be reached.
+        """
         reasons = []
         for server, text, where, context in self.turns():
             try:
@@ -99,38 +103,24 @@ def _open(where: Place, context: Optional[ssl.SSLContext], timeout: float) -> so
 
 
 def refuse_self(sock: socket.socket) -> None:
-    """Raises ConnectionRefusedError for a socket that is connected to itself.
+    """Raises ConnectionRefusedError if a socket is connected to itself.
 
-    That happens where nobody listens on a port from which this machine connects.
+    This happens if nothing listens on a local port that the kernel picks as the source port.
     """
     if sock.family != getattr(socket, 'AF_UNIX', None) and sock.getsockname() == sock.getpeername():
         raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
 
 
 def reason(text: str, error: Exception) -> str:
-    """Returns why an address can't be used."""
+    """Returns an error message for one address."""
     return f'{text}: {getattr(error, "strerror", None) or error or "no answer"}'
-
-
-class Pauses:
-    """Seconds to wait between attempts to connect: each up to twice the one before, random in part."""
-
-    def __init__(self) -> None:
-        self._next = 0.05
-
-    def __iter__(self) -> Pauses:
-        return self
-
-    def __next__(self) -> float:
-        pause, self._next = self._next, min(2 * self._next, 5.0)
-        return pause * (0.5 + random.random() / 2)
 
 
 _last_attempt = 0
 
 
 def attempt() -> int:
-    """Returns the number of a connection: the clock's microseconds, above all before in this process."""
+    """Returns an attempt number: the current time in microseconds, but always greater than the last one."""
     global _last_attempt
     _last_attempt = max(time.time_ns() // 1000, _last_attempt + 1)
     return _last_attempt

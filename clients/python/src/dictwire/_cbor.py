@@ -1,4 +1,4 @@
-"""Reads CBOR as dictwire stores it: RFC 8949 and the tags and objects of the project's docs/formats.md."""
+"""A decoder for CBOR as dictwire stores it: RFC 8949, with the tags and objects in docs/formats.md."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_DEPTH = 500
 
 @dataclass(frozen=True)
 class CBORTag:
-    """A CBOR tag that has no kind of value of its own, or a time that no datetime is, such as a leap second."""
+    """A CBOR tag without a Python type, or a time that datetime can't represent, such as a leap second."""
 
     tag: int
     value: Any
@@ -26,7 +26,7 @@ class CBORTag:
 
 @dataclass(frozen=True)
 class CBORSimpleValue:
-    """A CBOR simple value that has no kind of value of its own."""
+    """A CBOR simple value without a Python type."""
 
     value: int
 
@@ -39,10 +39,10 @@ class ExtType(NamedTuple):
 
 
 class Timestamp(datetime):
-    """A datetime whose fraction has nanoseconds, as programs in other languages send them.
+    """A datetime with nanoseconds, from a program in another language.
 
     Attributes:
-        nanosecond: 0 to 999, after the microseconds.
+        nanosecond: 0 to 999, in addition to the microseconds.
     """
 
     nanosecond: int = 0
@@ -61,10 +61,10 @@ class TimeOfDay(time):
 
 
 class Duration(timedelta):
-    """A timedelta with nanoseconds, as programs in other languages send them.
+    """A timedelta with nanoseconds, from a program in another language.
 
     Attributes:
-        nanoseconds: 0 to 999, after the microseconds. What is computed with it has none.
+        nanoseconds: 0 to 999, in addition to the microseconds. Results of arithmetic have none.
     """
 
     nanoseconds: int = 0
@@ -74,17 +74,17 @@ class Duration(timedelta):
 
 
 def loads(data: bytes) -> Any:
-    """Returns the value that data is. Raises ValueError where it is not CBOR as dictwire stores it."""
+    """Decodes a value. Raises ValueError if data is not CBOR as dictwire stores it."""
     r = _Reader(data)
     try:
         value = r.value(0, False)
     except IndexError:
-        raise ValueError('CBOR is cut off') from None
+        raise ValueError('truncated CBOR') from None
     except RecursionError:
-        raise ValueError('CBOR is nested deeper than this program\'s stack') from None
+        raise ValueError('CBOR is nested deeper than the stack allows') from None
     except (ValueError, MemoryError):
         raise
-    except Exception as e:  # what a constructor has against its arguments: an unknown zone, a year beyond 9999
+    except Exception as e:  # invalid arguments of a constructor: an unknown zone, a year beyond 9999
         raise ValueError(f'CBOR before byte {r.at}: {e}') from e
     if r.at != len(data):
         raise ValueError(f'{len(data) - r.at} bytes after the CBOR value')
@@ -96,8 +96,10 @@ _FLOATS = {25: '>e', 26: '>f', 27: '>d'}
 
 
 class _Reader:
-    """Reads one value. It takes two frames of the stack for each level at most, so that a record that is as deep as
-    records may be leaves room for the program that reads it."""
+    """Decodes one value.
+
+    It uses at most two stack frames for each level, so that the deepest records leave enough stack for the program.
+    """
 
     def __init__(self, data: bytes) -> None:
         self.data, self.at = data, 0
@@ -111,7 +113,7 @@ class _Reader:
         return taken
 
     def head(self) -> tuple[int, Optional[int]]:
-        """Returns the major type and the argument: None if indefinite."""
+        """Returns the major type and the argument, or None for an indefinite length."""
         initial = self.data[self.at]
         self.at += 1
         info = initial & 31
@@ -126,7 +128,7 @@ class _Reader:
         raise ValueError(f'CBOR head {initial:#x} at byte {self.at - 1}')
 
     def count(self, size: Optional[int]) -> int:
-        """Returns how many items follow, or a number above all where a break ends them."""
+        """Returns how many items follow, or a very large number if a break ends them."""
         if size is None:
             return 1 << 63
         if size > len(self.data) - self.at:
@@ -134,7 +136,7 @@ class _Reader:
         return size
 
     def broken(self) -> bool:
-        """Takes a break, if one stands here."""
+        """Consumes a break, and returns whether there was one."""
         if self.data[self.at] != _BREAK:
             return False
         self.at += 1
@@ -185,7 +187,7 @@ class _Reader:
         return CBORTag(size, self.value(depth + 1, in_key))
 
     def arguments(self, depth: int) -> list[Any]:
-        """Reads the list of a tag 27: a name, and what its constructor takes. Items of a frozenset are keys."""
+        """Decodes the list of a tag 27: a name and constructor arguments. Items of a frozenset are decoded as keys."""
         _, size = self.head()
         items: list[Any] = []
         for _ in range(self.count(size)):
@@ -217,7 +219,7 @@ class _Reader:
         if info == 24:
             return CBORSimpleValue(self.take(1)[0])
         code = _FLOATS.get(info)
-        if code is None:  # a break where no list, dictionary or string is open, among others
+        if code is None:  # such as a break outside of a list, map or string
             raise ValueError(f'CBOR head {0xe0 | info:#x} at byte {self.at - 1}')
         return struct.unpack(code, self.take(1 << info - 24))[0]
 
@@ -233,7 +235,7 @@ def _decimal(parts: list[int]) -> Decimal:
 
 
 def _fraction(text: str) -> tuple[str, int]:
-    """Returns a time's text with six digits of fraction at most, and the nanoseconds after them."""
+    """Splits a time into one with at most microseconds, and the nanoseconds."""
     point = text.find('.')
     if point < 0:
         return text, 0
@@ -254,7 +256,7 @@ def _datetime(text: str) -> Any:
 
 
 def _finer(text: str) -> bool:
-    """Reports whether a time's text has more than nanoseconds."""
+    """Returns whether a time is finer than nanoseconds."""
     digits = text[20:].partition('+')[0].partition('-')[0].rstrip('zZ') if text[19:20] == '.' else ''
     return digits[9:].strip('0') != ''
 
@@ -306,7 +308,7 @@ _TAGS: dict[Optional[int], Callable[[Any], Any]] = {
 
 
 def zone(args: Sequence[Any]) -> Optional[tzinfo]:
-    """Returns the time zone that the last arguments of a datetime or time name."""
+    """Returns the time zone in the last arguments of a datetime or time."""
     if not args:
         return None
     if isinstance(args[0], str):

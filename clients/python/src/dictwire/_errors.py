@@ -1,4 +1,4 @@
-"""What can go wrong. Every exception of this package is an `Error`, and can be pickled."""
+"""Exceptions. All are subclasses of `Error`, and can be pickled."""
 
 from __future__ import annotations
 
@@ -6,31 +6,30 @@ from typing import Any, Optional
 
 
 class Error(Exception):
-    """The base of all exceptions of this package."""
+    """The base class of all exceptions of this package."""
 
 
 class Unavailable(Error, ConnectionError):
-    """Nobody can be reached, or the server can't take or give records for now.
+    """No server can be reached.
 
-    `connect(wait=...)` waits for a server. What a client has accepted is sent as
-    soon as there is one.
+    `connect(wait=...)` waits for one. A client sends its pending records as soon as a server can be reached.
     """
 
 
 class Timeout(Error, TimeoutError):
-    """A call took longer than its `timeout`. What it says it did not do, it did not do: call it again."""
+    """A call took longer than its `timeout`. The message says what was not done; the call can be repeated."""
 
 
 class ProtocolError(Error):
-    """The peer does not speak the native session: it is no dictwire server (look at the address), or one is broken."""
+    """The peer violates the protocol. It may not be a dictwire server: check the address."""
 
 
 class RemoteError(Error):
-    """What a server says against a session.
+    """An error that the server reported.
 
     Attributes:
-        text: what is wrong, for people.
-        code: what is wrong, from the list in the protocol's section 7.
+        text: the error message.
+        code: the error code, as listed in section 7 of docs/protocol.md.
     """
 
     def __init__(self, text: str, code: str = 'internal') -> None:
@@ -46,9 +45,9 @@ class RejectedError(RemoteError):
 
     Attributes:
         number: the record's number.
-        topic: where it would have gone.
-        others: the errors of the other records that the same call was told of.
-        reason: the word, for programs, that the server's handler gave; '' where it gave none.
+        topic: the topic it was sent to.
+        others: the errors of the other rejected records of the same call.
+        reason: a machine-readable reason from the server's handler, or ''.
     """
 
     def __init__(self, text: str, code: str, number: int, topic: str, others: tuple[RejectedError, ...] = (),
@@ -63,35 +62,35 @@ class RejectedError(RemoteError):
 
 
 class ForbiddenError(RemoteError):
-    """Who speaks is unknown, or may not do this: give a token that may."""
+    """The token is missing, unknown, or not allowed to do this."""
 
 
 class ConflictError(RemoteError):
-    """The server holds another record under a number of this producer.
+    """The server has a different record under a number of this producer.
 
-    Two logs use one producer's name. Nothing was dropped; give one of them a name of its own.
+    Two clients use the same producer name. Nothing was dropped; give one of them another name.
     """
 
 
 class FencedError(RemoteError):
-    """Another connection took over the producer or the cursor: it is used twice. End one of the two."""
+    """Another connection took over the producer or the cursor, which only one connection can use at a time."""
 
 
 class LostError(RemoteError):
-    """The server has less than it acknowledged, or does not have a reader's position.
+    """The server has lost records that it acknowledged, or does not know a reader's position.
 
-    It was restored from a backup, or is another one. A person decides: a writer goes on with
-    `connect(accept_lost=True)`, a reader with a cursor of another name.
+    It may have been restored from a backup, or be a different server. To continue nevertheless, use
+    `connect(accept_lost=True)` for sending, or another cursor for reading.
     """
 
 
 class LossError(RemoteError):
-    """A record can't be read: its format, or Python, can't hold a value, and the text names the place.
+    """A record can't be read, because Python or the format can't represent a value. The message contains its path.
 
-    Where `position` is not None, asking for the next record goes on after it.
+    If `position` is not None, reading continues after the record.
 
     Attributes:
-        position: where the record stands, or None where the server ended the reading.
+        position: the position of the record, or None if the server ended the session.
         after: the position after it, or None.
     """
 
@@ -103,11 +102,11 @@ class LossError(RemoteError):
 
 
 class SkippedError(Error):
-    """Records were trimmed before this reader came to them. Reading on continues after them.
+    """Records were trimmed before they were read. Reading continues after them.
 
     Attributes:
-        start, end: positions; what lies between was trimmed.
-        topic: whose records.
+        start, end: the positions between which records were trimmed.
+        topic: the topic of the records.
     """
 
     def __init__(self, start: str, end: str, topic: str) -> None:
@@ -116,16 +115,16 @@ class SkippedError(Error):
 
     def __str__(self) -> str:
         return (f'records of topic {self.topic} between {self.start} and {self.end} were trimmed before they were '
-                'read; ask for the next record to go on after them')
+                'read; the next call continues after them')
 
 
 class DamagedError(Error):
-    """Records can't be read from the server's disk. Reading on continues after them.
+    """Records are damaged on the server's disk. Reading continues after them.
 
     Attributes:
-        start, end: positions; what lies between is damaged.
-        topic: whose records, or None where that is not known.
-        text: what is wrong.
+        start, end: the positions between which records are damaged.
+        topic: the topic of the records, or None if it is not known.
+        text: the error message.
     """
 
     def __init__(self, start: str, end: str, topic: Optional[str], text: str) -> None:
@@ -133,17 +132,17 @@ class DamagedError(Error):
         self.start, self.end, self.topic, self.text = start, end, topic, text
 
     def __str__(self) -> str:
-        whose = f'topic {self.topic}' if self.topic else 'some topic'
-        return (f'records of {whose} between {self.start} and {self.end} are damaged on the server: {self.text}; '
-                'ask for the next record to go on after them')
+        of = f'topic {self.topic}' if self.topic else 'an unknown topic'
+        return (f'records of {of} between {self.start} and {self.end} are damaged on the server: {self.text}; '
+                'the next call continues after them')
 
 
 class NotSettled(Error):
-    """A client ended with records that are not known to be stored.
+    """A client was closed with records that may not be stored.
 
     Attributes:
-        count: how many.
-        why: what they waited for.
+        count: the number of records.
+        why: the reason.
     """
 
     def __init__(self, count: int, why: str) -> None:
@@ -155,8 +154,10 @@ class NotSettled(Error):
 
 
 class NoReply(Error):
-    """A record that was asked about is settled, and there is no reply: the server has no handler that replies to it,
-    or the reply was lost with a connection. Asking again sends the record again."""
+    """A record is settled without a reply: no handler replied to it, or the reply was lost with a connection.
+
+    Calling ask() again sends the record again.
+    """
 
 
 _REMOTE: dict[str, Any] = {
@@ -166,6 +167,6 @@ _REMOTE: dict[str, Any] = {
 
 
 def remote(code: str, text: str) -> RemoteError:
-    """Returns the exception for what a server said."""
+    """Returns the exception for an error that the server reported."""
     error: RemoteError = _REMOTE.get(code, RemoteError)(text, code)
     return error

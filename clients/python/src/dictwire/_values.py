@@ -1,8 +1,7 @@
-"""Dictionaries to records, and back: exact both ways.
+"""Encoding dictionaries as records, and decoding them, without loss.
 
-A dictionary that JSON holds exactly is sent as JSON, any other as a pickle of plain data. Nobody's code runs
-on the way: what is no plain data is made plain here, by the rules of `plain`, before it is pickled. What came
-over a network is never unpickled.
+A dictionary that JSON can represent exactly is encoded as JSON, any other as a pickle of plain data. Objects of other
+types are first converted by the rules of `plain`, so pickles contain no code. Received data is never unpickled.
 """
 
 from __future__ import annotations
@@ -23,15 +22,15 @@ from typing import Any, Optional, Union
 
 from . import _cbor
 
-MAX_DEPTH = 128  # of a record, as the server has it
+MAX_DEPTH = 128  # of a record; the server has the same limit
 MAX_DIGITS = 4300
-BATCH = 16  # dictionaries of a list that are looked at together
+BATCH = 16  # dictionaries of a list that are encoded together
 
 Default = Callable[[Any], Any]
 
 
 def _encoder() -> Callable[[Any], str]:
-    """Returns what writes plain data as JSON: json's own encoder, without making one for each call."""
+    """Returns a JSON encoder for plain data: that of the json module, but created once instead of for each call."""
     make = getattr(json.encoder, 'c_make_encoder', None)
     if make is None:
         return json.JSONEncoder(ensure_ascii=False, separators=(',', ':')).encode
@@ -47,7 +46,7 @@ _from_json = json.JSONDecoder().decode
 
 
 def _float(text: str) -> Union[float, Decimal]:
-    """Returns the nearest float, or a Decimal where that would be infinite, or 0 in the place of another number."""
+    """Returns the nearest float, or a Decimal if the number would overflow to infinity or underflow to 0."""
     value = float(text)
     if value in (float('inf'), float('-inf')) or (value == 0 and re.match(r'[^eE]*[1-9]', text)):
         return Decimal(text)
@@ -55,24 +54,24 @@ def _float(text: str) -> Union[float, Decimal]:
 
 
 _from_exact_json = json.JSONDecoder(parse_float=_float).decode
-_BEYOND = re.compile(rb'[eE][+-]?0*[1-9]\d\d|\d{200}')  # what no number of JSON lacks that _float makes a Decimal of
+_BEYOND = re.compile(rb'[eE][+-]?0*[1-9]\d\d|\d{200}')  # matches wherever _float would return a Decimal
 
 
 def encode(dictionary: Mapping[Any, Any], default: Optional[Default] = None) -> bytes:
-    """Returns a dictionary as a record: JSON where that is exact, else a pickle of plain data.
+    """Encodes a dictionary: as JSON if that is exact, else as a pickle of plain data.
 
     Args:
-        dictionary: a dict, or what `plain` makes one of.
-        default: is called with a value that dictwire can't carry, and returns one that it can.
+        dictionary: a dict, or an object that `plain` converts to one.
+        default: a function that is called with each unsupported value, and returns a supported one.
 
     Raises:
-        TypeError: something can't be carried; the text has the path of keys that leads to it.
+        TypeError: a value is not supported; the message contains its path.
     """
     if type(dictionary) is dict and _SCALARS.issuperset(map(type, dictionary.values())) \
             and _STRINGS.issuperset(map(type, dictionary)):
         try:
             return _to_json(dictionary).encode()
-        except ValueError:  # a lone surrogate, or too many digits: told below
+        except ValueError:  # a lone surrogate or too many digits, handled below
             pass
     state = _Plain(default)
     value = state.plain(dictionary, 0)
@@ -82,15 +81,15 @@ def encode(dictionary: Mapping[Any, Any], default: Optional[Default] = None) -> 
         try:
             return _to_json(value).encode()
         except UnicodeEncodeError:
-            pass  # lone surrogates, which JSON would join to pairs
+            pass  # lone surrogates, which JSON would combine into pairs
     return pickle.dumps(value, 4)
 
 
 def encode_all(dictionaries: Iterable[Mapping[Any, Any]], default: Optional[Default]) -> Iterator[bytes]:
-    """Yields dictionaries as records, as `encode` makes them.
+    """Encodes dictionaries like `encode`, and yields the records.
 
-    Those of a list are looked at some at a time, which saves a third. Other iterables are not read ahead: they may
-    yield one dictionary again and again, changed.
+    A list is encoded in batches, which takes a third less time. Other iterables are not read ahead, because they may
+    yield the same dictionary again after changing it.
     """
     if type(dictionaries) is not list:
         for dictionary in dictionaries:
@@ -109,7 +108,7 @@ def encode_all(dictionaries: Iterable[Mapping[Any, Any]], default: Optional[Defa
 
 
 def _flat_to_json(batch: list[Any]) -> Optional[list[bytes]]:
-    """Returns dictionaries of text and scalars as JSON, or None where one of them is something else."""
+    """Encodes dictionaries of strings and scalars as JSON, or returns None if one contains anything else."""
     try:
         if _DICTS.issuperset(map(type, batch)) and _STRINGS.issuperset(map(type, chain.from_iterable(batch))) \
                 and _SCALARS.issuperset(map(type, chain.from_iterable(map(dict.values, batch)))):
@@ -120,7 +119,7 @@ def _flat_to_json(batch: list[Any]) -> Optional[list[bytes]]:
 
 
 def decode(record: bytes, format: str) -> dict[Any, Any]:
-    """Returns the dictionary that a record is, in the format json or cbor. Raises ValueError where it is none."""
+    """Decodes a record in the format json or cbor. Raises ValueError if it is not a dictionary."""
     if format == 'cbor':
         value = _cbor.loads(record)
     elif format == 'json':
@@ -128,7 +127,7 @@ def decode(record: bytes, format: str) -> dict[Any, Any]:
         try:
             value = from_json(record.decode('utf-8'))
         except RecursionError:
-            raise ValueError('JSON is nested deeper than this program\'s stack') from None
+            raise ValueError('JSON is nested deeper than the stack allows') from None
     else:
         raise ValueError(f'want a record as json or cbor, got {format!r:.40}')
     if not isinstance(value, dict):
@@ -136,34 +135,34 @@ def decode(record: bytes, format: str) -> dict[Any, Any]:
     return value
 
 
-FORMATS = ['json', 'cbor']  #: what decode reads, preferred first
+FORMATS = ['json', 'cbor']  #: the formats that decode supports, preferred first
 
 
 def plain(value: Any, default: Optional[Default] = None) -> Any:
-    """Returns a value as plain data, as it arrives at the other end.
+    """Converts a value to plain data, as the receiver gets it.
 
     ===================================  =============================================================
-    a value                              becomes
+    value                                result
     ===================================  =============================================================
     None, bool, int, float, complex,     itself
     str, bytes, bytearray, list, tuple,
     dict, OrderedDict, set, frozenset,
     datetime, date, time, timedelta,
     Decimal, UUID
-    a subclass of one of these           the value of that class: a named tuple is a tuple, a Counter
-                                         a dict
+    a subclass of one of these           an instance of that class: a tuple for a named tuple, a dict
+                                         for a Counter
     an Enum member                       its value
     a dataclass, attrs or pydantic       a dict of its fields
     object
-    a numpy scalar or array              what its tolist() returns; NaT is None
-    a Path                               its text
+    a numpy scalar or array              the result of tolist(); None for NaT
+    a Path                               its string
     memoryview                           bytes
-    another Mapping                      a dict
-    a zone of another library            its offset at that time
+    any other Mapping                    a dict
+    a tzinfo of another library          its UTC offset at that time
     ===================================  =============================================================
 
     Raises:
-        TypeError: something else, and default is None; the text has the path that leads to it.
+        TypeError: any other value, if default is None; the message contains its path.
     """
     return _Plain(default).plain(value, 0)
 
@@ -179,7 +178,7 @@ class _Plain:
                 raise TypeError(f'{self.where()}an int of more than {MAX_DIGITS} digits')
             return value
         if depth >= MAX_DEPTH:
-            raise TypeError(f'{self.where()}nested deeper than {MAX_DEPTH}, or a value that holds itself')
+            raise TypeError(f'{self.where()}nested deeper than {MAX_DEPTH} levels, or a circular reference')
         if kind is dict or kind is OrderedDict:
             return self.dict(value, kind, depth)
         if kind is list:
@@ -193,10 +192,10 @@ class _Plain:
             members = self.items(value, depth)
             try:
                 made = kind(members)
-            except TypeError:  # a member that is a list or a dict now
-                raise TypeError(f'{self.where()}a set of what becomes lists or dictionaries') from None
+            except TypeError:  # a member was converted to a list or a dict
+                raise TypeError(f'{self.where()}a member of a set would become a list or a dictionary') from None
             if len(made) != len(members):
-                raise TypeError(f'{self.where()}a set of which two members become the same')
+                raise TypeError(f'{self.where()}two members of a set would become equal')
             return made
         if kind is datetime or kind is time:
             return self.zoned(value)
@@ -206,7 +205,7 @@ class _Plain:
         out = []
         self.path.append(0)
         for i, item in enumerate(items):
-            if type(item) is str:  # most are
+            if type(item) is str:  # the most common case
                 out.append(item)
                 continue
             self.path[-1] = i
@@ -228,10 +227,10 @@ class _Plain:
             try:
                 out[key] = item
             except TypeError:
-                raise TypeError(f'{self.where()}a key that becomes a list or a dictionary') from None
+                raise TypeError(f'{self.where()}a key would become a list or a dictionary') from None
         self.path.pop()
         if len(out) != len(value):
-            raise TypeError(f'{self.where()}a dictionary of which two keys become the same')
+            raise TypeError(f'{self.where()}two keys of a dictionary would become equal')
         return out
 
     def zoned(self, value: Any) -> Any:
@@ -240,8 +239,8 @@ class _Plain:
             return value
         offset = value.utcoffset()
         if offset is None:
-            raise TypeError(f'{self.where()}a zone ({_name(type(zone))}) without an offset: attach it to a datetime, '
-                            'or use datetime.timezone')
+            raise TypeError(f'{self.where()}a time zone ({_name(type(zone))}) without a UTC offset: use it in a '
+                            'datetime, or use datetime.timezone')
         return value.replace(tzinfo=timezone(offset), fold=0)
 
     def other(self, value: Any, kind: type, depth: int) -> Any:
@@ -251,12 +250,12 @@ class _Plain:
         if self.default is not None:
             made = self.default(value)
             if type(made) is kind:
-                raise TypeError(f'{self.where()}default returned {_name(kind)} again')
+                raise TypeError(f'{self.where()}default returned another {_name(kind)}')
             return self.plain(made, depth + 1)
-        raise TypeError(f'{self.where()}dictwire can\'t carry {_name(kind)}; make it plain data, or give default=')
+        raise TypeError(f'{self.where()}{_name(kind)} is not supported; convert it, or pass default=')
 
     def made(self, value: Any, kind: type) -> Any:
-        """Returns what a value of no plain kind becomes, or the value where there is no rule."""
+        """Converts a value that is not plain data, or returns it unchanged if no rule applies."""
         if isinstance(value, enum.Enum):
             return value.value
         if kind is memoryview:
@@ -267,8 +266,8 @@ class _Plain:
             if value != value:
                 return None  # NaT of pandas
             if getattr(value, 'nanosecond', None) or getattr(value, 'nanoseconds', None):
-                raise TypeError(f'{self.where()}{_name(kind)} with nanoseconds, which Python\'s own has not: '
-                                'send its text, or round it')
+                raise TypeError(f'{self.where()}{_name(kind)} with nanoseconds, which Python does not support: '
+                                'round it, or send it as a string')
         for base in _BASES:
             if isinstance(value, base):
                 return _as(base, value)
@@ -287,17 +286,17 @@ class _Plain:
 
     def numpy(self, value: Any) -> Any:
         kind = value.dtype.kind
-        if kind in 'mM':  # datetime64 and timedelta64, which tolist makes ints of where they are finer than Python's
+        if kind in 'mM':  # datetime64 and timedelta64: tolist() returns ints if they are finer than microseconds
             coarse = value.astype(f'{kind}8[us]')
             if not ((coarse == value) | (coarse != coarse)).all():
-                raise TypeError(f'{self.where()}{value.dtype} with nanoseconds, which Python\'s own has not: '
-                                f'round it, as by .astype("{kind}8[us]")')
+                raise TypeError(f'{self.where()}{value.dtype} with nanoseconds, which Python does not support: '
+                                f'round it, for example with .astype("{kind}8[us]")')
             value = coarse
         made = value.tolist()
         if kind in 'mM' and any(isinstance(t, int) for t in value.ravel().tolist()):
-            raise TypeError(f'{self.where()}{value.dtype} of a year that Python\'s datetime has not')
+            raise TypeError(f'{self.where()}{value.dtype} of a year that Python does not support')
         if type(made) is type(value):  # longdouble, which has more digits than a float
-            raise TypeError(f'{self.where()}dictwire can\'t carry {_name(type(value))}: make it a float or a Decimal')
+            raise TypeError(f'{self.where()}{_name(type(value))} is not supported; convert it to a float or a Decimal')
         return made
 
     def where(self) -> str:
@@ -314,7 +313,7 @@ _BASES = (bool, int, float, complex, str, bytes, bytearray, datetime, date, time
 
 
 def _as(base: type, value: Any) -> Any:
-    """Returns the value of a subclass as one of its base."""
+    """Converts an instance of a subclass to its base class."""
     if base is datetime:
         return datetime(value.year, value.month, value.day, value.hour, value.minute, value.second,
                         value.microsecond, value.tzinfo, fold=value.fold)
@@ -343,7 +342,7 @@ def _is_zoneinfo(zone: tzinfo) -> bool:
 def _digits(n: int) -> str:
     try:
         return str(abs(n))
-    except ValueError:  # beyond Python's own limit
+    except ValueError:  # more digits than Python converts
         return '0' * (MAX_DIGITS + 1)
 
 

@@ -1,4 +1,4 @@
-"""A handler for Python's logging that sends records to a topic.
+"""A logging handler that sends log records to a topic.
 
     logging.getLogger().addHandler(dictwire.logging.Handler('logs'))
 
@@ -10,7 +10,7 @@ Each record becomes a dictionary:
 
     {'time': datetime, 'level': 'ERROR', 'logger': 'shop', 'msg': 'order 7 failed', 'args': (7,), 'where': 'shop.py:12',
      'function': 'order', 'process': 4711, 'thread': 'MainThread', 'exception': {'type': 'ValueError', 'text': 'no tea',
-     'trace': 'Traceback …'}, and what extra= gave}
+     'trace': 'Traceback …'}, and the attributes in extra=}
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ from collections import deque
 from datetime import datetime, timezone
 from typing import Any, Optional
 
-from ._client import Client, at_end
 from ._errors import Error, RejectedError, Unavailable
 from ._sending import EXIT, Chunk, check_topic
+from ._threads import Client
+from ._threads._process import finalize
 from ._values import encode
 
 __all__ = ['Handler', 'dictionary']
@@ -37,10 +38,10 @@ _OWN = frozenset(vars(logging.makeLogRecord({}))) | {'message', 'asctime', 'task
 
 
 def dictionary(record: logging.LogRecord) -> dict[str, Any]:
-    """Returns a log record as the dictionary that is sent. Values that dictwire can't carry become their repr."""
+    """Converts a log record to the dictionary that is sent. Unsupported values are replaced by their repr()."""
     try:
         message = record.getMessage()
-    except Exception as e:  # the format does not fit the arguments: that must not lose the record
+    except Exception as e:  # the arguments do not match the format: send the record anyway
         message = f'{record.msg} {record.args!r} ({e})'
     d: dict[str, Any] = {
         'time': datetime.fromtimestamp(record.created, timezone.utc), 'level': record.levelname,
@@ -65,15 +66,15 @@ def dictionary(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def _repr(value: Any) -> str:
-    """Returns what stands for a value that dictwire can't carry, whatever its own repr does."""
+    """Returns the repr() of an unsupported value, even if that raises."""
     try:
         return repr(value)
     except Exception as e:
-        return f'<{type(value).__qualname__} whose repr raises {type(e).__name__}>'
+        return f'<{type(value).__qualname__}: repr() raised {type(e).__name__}>'
 
 
 def _record(d: dict[str, Any]) -> bytes:
-    """Returns a dictionary as a record. One that can't be carried, such as a list that holds itself, is cut short."""
+    """Encodes a dictionary. If that fails, as with circular references, its values are replaced by their repr()."""
     try:
         return encode(d, _repr)
     except Exception as e:
@@ -82,18 +83,18 @@ def _record(d: dict[str, Any]) -> bytes:
 
 
 class Handler(logging.Handler):
-    """Sends log records in the background: it never raises into the program, and never holds it up.
+    """Sends log records in the background. Logging never raises an exception and never blocks.
 
-    A record is what it was when it was logged, whatever becomes of its arguments afterwards. Up to `queue` of them
-    wait while the server is away or slow; beyond that the oldest are dropped, and the next record that is sent has
-    their number as `dropped`. At the program's end it waits up to 10 seconds for what is queued. A forked child has
-    a queue of its own.
+    Each record is encoded when it is logged, so later changes to its arguments have no effect. Up to `queue` records
+    are kept while the server is slow or can't be reached. Beyond that, the oldest are dropped, and the next record
+    contains their number as `dropped`. At exit, the handler waits up to 10 seconds for the queue to be sent. A forked
+    child has its own queue.
 
     Args:
-        topic: where the records go.
-        addr, options: see `dictwire.connect`. The server need not be there yet.
-        queue: how many records may wait.
-        level: the lowest that is sent.
+        topic: the topic of the records.
+        addr, options: see `dictwire.connect`. The server does not need to be running yet.
+        queue: the maximum number of records to keep.
+        level: the lowest level to send.
     """
 
     def __init__(self, topic: str = 'logs', addr: Optional[str] = None, *, queue: int = 10_000,
@@ -108,7 +109,7 @@ class Handler(logging.Handler):
         atexit.register(self.close)
 
     def _reset(self) -> None:
-        self._changed = threading.Condition()  # of an RLock: a signal handler may log while a record is queued
+        self._changed = threading.Condition()  # with an RLock, because a signal handler may log, too
         self._queue: deque[bytes] = deque()
         self._dropped = 0
         self._busy = False
@@ -136,20 +137,20 @@ class Handler(logging.Handler):
 
     def _start(self) -> None:
         try:
-            thread = self._unstarted.pop()  # which no signal handler that logs can come between
+            thread = self._unstarted.pop()  # atomic, in case a signal handler logs, too
         except IndexError:
             return
         thread.start()
         self._thread = thread
-        at_end(self.close, 1)
+        finalize(self.close, 1)
 
     def flush(self, timeout: Optional[float] = EXIT) -> None:
-        """Returns when all that was logged is settled, or after timeout seconds."""
+        """Returns when all queued records are settled, or after timeout seconds."""
         with self._changed:
             self._changed.wait_for(lambda: (not self._queue and not self._busy) or self._ended, timeout)
 
     def close(self) -> None:
-        """Sends what is queued, within 10 seconds, and ends the handler."""
+        """Waits up to 10 seconds for queued records, then closes the handler."""
         if not self._ended:
             self.flush()
         with self._changed:
@@ -197,7 +198,7 @@ class Handler(logging.Handler):
                 return
             except Unavailable:
                 continue
-            except RejectedError as e:  # the others are stored
+            except RejectedError as e:  # all others are stored
                 self._tell(f'{1 + len(e.others)} log records were not stored: {e}')
                 return
             except Exception as e:
@@ -206,7 +207,7 @@ class Handler(logging.Handler):
                 return
 
     def _tell(self, text: str) -> None:
-        """Says what went wrong on standard error, once as long as it is the same."""
+        """Prints an error to standard error, unless it is the same as the last one."""
         if text != self._told and sys.stderr is not None:
             self._told = text
             print(f'dictwire: {text}', file=sys.stderr)
@@ -217,7 +218,7 @@ _handlers: weakref.WeakSet[Handler] = weakref.WeakSet()
 
 def _forked() -> None:
     for handler in list(_handlers):
-        handler._reset()  # what its parent has queued is the parent's to send
+        handler._reset()  # the parent sends its own queue
 
 
 if hasattr(os, 'register_at_fork'):

@@ -25,8 +25,8 @@ import tempfile
 import time
 from typing import TYPE_CHECKING, Any, Optional
 
-from ._client import Client
 from ._errors import Error
+from ._threads import Client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,23 +35,23 @@ __all__ = ['Server', 'binary', 'dictwire_server']
 
 
 def binary() -> str:
-    """Returns the path of the dictwire command: DICTWIRE, the wheel's own, or the one on the PATH."""
+    """Returns the path of the dictwire command: that in DICTWIRE, the wheel's, or the one on the PATH."""
     own = os.path.join(sysconfig.get_path('scripts'), 'dictwire.exe' if os.name == 'nt' else 'dictwire')
     found = os.environ.get('DICTWIRE') or (own if os.path.exists(own) else None) or shutil.which('dictwire')
     if not found:
-        raise Error('there is no dictwire command: install a wheel that has it, put it on the PATH, or set DICTWIRE')
+        raise Error('no dictwire command found: install a wheel that contains it, put it on the PATH, or set DICTWIRE')
     return found
 
 
 class Server:
-    """A server of its own, on a free port, with a store in a temporary directory that is removed at the end.
+    """A server on a free port, with a store in a temporary directory.
 
     Args:
-        args: more flags of `dictwire serve`.
+        args: additional flags of `dictwire serve`.
 
     Attributes:
-        addr: where it listens.
-        log: the path of what it writes on standard error.
+        addr: its address.
+        log: the path of its log file.
         store: the path of its store.
     """
 
@@ -63,7 +63,7 @@ class Server:
         self._process: Optional[subprocess.Popen[bytes]] = None
 
     def start(self) -> None:
-        """Starts the server, with what its store holds, and returns when it listens."""
+        """Starts the server with its existing store, and returns when it listens."""
         with open(self.log, 'ab') as log:
             self._process = subprocess.Popen(
                 [binary(), 'serve', '--listen', self.addr, '--store', self.store,
@@ -82,15 +82,15 @@ class Server:
             raise Error(f'dictwire serve did not start: {text.read()[-2000:]}')
 
     def stop(self) -> None:
-        """Ends the server as it should be ended."""
+        """Stops the server gracefully."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """Ends the server as a crash does."""
+        """Kills the server, as if it crashed."""
         self._end(getattr(signal, 'SIGKILL', signal.SIGTERM))
 
     def restart(self) -> None:
-        """Kills the server and starts it again, with the same store and address."""
+        """Kills the server and starts it again with the same store and address."""
         self.kill()
         self.start()
 
@@ -105,7 +105,7 @@ class Server:
                 process.wait()
 
     def records(self, topic: str = 'default') -> list[dict[Any, Any]]:
-        """Returns what a topic holds, oldest first."""
+        """Returns the dictionaries in a topic, oldest first."""
         c = Client(self.addr, wait=5)
         try:
             return [r.data for r in c.read(topic, timeout=30)]
@@ -126,7 +126,7 @@ class Server:
 
 
 def _free_port() -> int:
-    """Returns a port below those that systems give to clients, so that none has it when a server comes back."""
+    """Returns a port below the ephemeral range, so that no client takes it while the server restarts."""
     while True:
         port = random.randrange(10_000, 32_000)
         with socket.socket() as s:
@@ -145,7 +145,7 @@ def _fixture() -> Any:
 
     @pytest.fixture
     def dictwire_server() -> Iterator[Server]:
-        """A dictwire server of the test's own."""
+        """A new dictwire server for each test."""
         with Server() as server:
             yield server
 

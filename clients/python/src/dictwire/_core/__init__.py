@@ -1,9 +1,9 @@
 """The native session without I/O: bytes in, events out.
 
-`Writer` and `Reader` hold what one topic's records, or one subscription, need to know across
-connections, and `Servers` which of several servers is tried next. They neither read a clock nor touch a
-socket: a shell connects, hands them the bytes that come with the time, and writes what they return.
-docs/protocol.md of the project is their specification.
+`Writer` and `Reader` hold the state of a producer in one topic, and of a subscription, across connections. `Servers`
+and `Retry` choose the next server and the time of the next attempt. None of them opens a socket or reads a clock: a
+shell makes connections, passes in received bytes with the time, and writes the bytes they return. The specification is
+docs/protocol.md.
 """
 
 from ._messages import (
@@ -13,6 +13,7 @@ from ._messages import (
     Damaged,
     End,
     Ended,
+    Event,
     Progress,
     Rejected,
     Reply,
@@ -21,10 +22,10 @@ from ._messages import (
     Welcomed,
 )
 from ._reader import Reader, advanced, follows, start
-from ._servers import Servers
+from ._servers import Backoff, Retry, Servers
 from ._writer import Writer
 
 __all__ = [
-    'Batch', 'Broken', 'Committed', 'Damaged', 'End', 'Ended', 'Progress', 'Reader', 'Rejected', 'Reply', 'Servers',
-    'Settled', 'Skipped', 'Welcomed', 'Writer', 'advanced', 'follows', 'start',
+    'Backoff', 'Batch', 'Broken', 'Committed', 'Damaged', 'End', 'Ended', 'Event', 'Progress', 'Reader', 'Rejected',
+    'Reply', 'Retry', 'Servers', 'Settled', 'Skipped', 'Welcomed', 'Writer', 'advanced', 'follows', 'start',
 ]

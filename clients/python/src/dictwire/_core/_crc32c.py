@@ -1,4 +1,4 @@
-"""CRC-32C (polynomial 1EDC6F41, as in iSCSI), which the standard library lacks."""
+"""CRC-32C (polynomial 1EDC6F41, as in iSCSI), which is not in the standard library."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TABLE = _table()
 
 
 def crc32c(data: bytes) -> int:
-    """Returns the sum of data. It is asked for once a reconnect, so that speed does not matter."""
+    """Returns the checksum of data. It is computed once per connection, so speed does not matter."""
     crc, table = 0xFFFFFFFF, _TABLE
     for byte in data:
         crc = crc >> 8 ^ table[(crc ^ byte) & 0xFF]

@@ -1,4 +1,4 @@
-"""Messages and events of the native session."""
+"""The messages and events of the native session."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from .._errors import ProtocolError
 VERSION = 1
 MAX_MESSAGE = 1 << 20  # bytes of one line
 MAX_NUMBER = (1 << 63) - 1
-MAX_BYTES = 1 << 30  # of one reply, or of the records of one message
+MAX_BYTES = 1 << 30  # limit of a reply, and of the records of one message
 MAX_RETRY = 600.0  # seconds
-SILENCE = 15.0  # seconds after which a connection that says nothing is dead
+SILENCE = 15.0  # seconds without data after which a connection is dead
 
 
 @dataclass(frozen=True)
 class Welcomed:
-    """The server has answered the greeting. Of a writer: it wants the record `next`."""
+    """The server accepted the greeting. A writer sends the record `next` first."""
 
     next: Union[int, str]
     durability: Optional[str] = None
@@ -44,7 +44,7 @@ class Rejected:
 
 @dataclass(frozen=True)
 class Reply:
-    """What the server's handler says of a record: `data`, or the `error` why it can't be sent."""
+    """The reply of the server's handler to a record, or the `error` that prevented it."""
 
     number: int
     data: Optional[bytes]
@@ -53,17 +53,17 @@ class Reply:
 
 @dataclass(frozen=True)
 class Ended:
-    """The server ended the session. `stop`: no new connection helps."""
+    """The server ended the session. `stop` means that a new connection would not help."""
 
     code: str
     text: str
     stop: bool
-    retry: float = 0.0  # seconds until a new connection makes sense
+    retry: float = 0.0  # seconds to wait before a new connection
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Records of one topic, principal, producer and format, at consecutive positions from `at` on."""
+    """Records of one topic, principal, producer and format, at consecutive positions starting at `at`."""
 
     at: str
     next: str
@@ -78,7 +78,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Progress:
-    """Nothing that is asked for lies below `next`."""
+    """There are no matching records before `next`."""
 
     next: str
 
@@ -106,21 +106,21 @@ class Damaged:
 
 @dataclass(frozen=True)
 class Committed:
-    """The cursor stands at `position`, durably."""
+    """The cursor is at `position`, durably."""
 
     position: str
 
 
 @dataclass(frozen=True)
 class End:
-    """There is no more."""
+    """There are no more records."""
 
     next: str
 
 
 @dataclass(frozen=True)
 class Broken:
-    """The peer broke the protocol: the connection is of no use, and it is not likely that another one is."""
+    """The peer violated the protocol. The connection is unusable, and a new one is unlikely to help."""
 
     error: ProtocolError
 
@@ -129,15 +129,15 @@ Event = Union[Broken, Welcomed, Settled, Rejected, Reply, Ended, Batch, Progress
 
 
 class Lines:
-    """Splits what comes into messages, each a line of JSON, and the bytes that follow some of them."""
+    """Splits received bytes into messages, which are lines of JSON, and the data that follows some of them."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
-        self._at = 0  # what lies before it was taken
-        self._scanned = 0  # no line feed lies before it
+        self._at = 0  # everything before it was consumed
+        self._scanned = 0  # there is no line feed before it
 
     def feed(self, data: bytes) -> None:
-        """Adds what came."""
+        """Adds received bytes."""
         if self._at:
             del self._buffer[:self._at]
             self._scanned -= self._at
@@ -145,12 +145,12 @@ class Lines:
         self._buffer += data
 
     def message(self) -> Optional[dict[str, Any]]:
-        """Returns the next message, or None until its line has come whole."""
+        """Returns the next message, or None if its line is incomplete."""
         end = self._buffer.find(b'\n', max(self._at, self._scanned))
         if end < 0:
             self._scanned = len(self._buffer)
             if len(self._buffer) - self._at > MAX_MESSAGE:
-                raise ProtocolError('the server sends a line without an end: it is no dictwire server')
+                raise ProtocolError('the server sent an overlong line; it may not be a dictwire server')
             return None
         line = bytes(self._buffer[self._at:end])
         try:
@@ -158,12 +158,12 @@ class Lines:
         except (ValueError, RecursionError):
             message = None
         if not isinstance(message, dict):
-            raise ProtocolError(f'the server says {line[:60]!r}, which is no message of a native session')
+            raise ProtocolError(f'the server sent {line[:60]!r}, which is not a message of the native session')
         self._at = self._scanned = end + 1
         return message
 
     def take(self, size: int) -> Optional[bytes]:
-        """Returns the next size bytes, or None until they have come."""
+        """Returns the next size bytes, or None if they are incomplete."""
         end = self._at + size
         if end > len(self._buffer):
             return None
@@ -174,36 +174,42 @@ class Lines:
 
 
 def line(message: dict[str, Any]) -> bytes:
-    """Returns a message as it is sent. Fields that are None or False are left out."""
+    """Encodes a message. Fields that are None or False are omitted."""
     present = {k: v for k, v in message.items() if v is not None and v is not False}
     return json.dumps(present, separators=(',', ':')).encode('ascii') + b'\n'
 
 
 def number(message: dict[str, Any], field: str, least: int = 0, most: int = MAX_NUMBER) -> int:
-    """Returns an integer field, which must be there."""
+    """Returns a required integer field."""
     value = message.get(field)
     if type(value) is not int or not least <= value <= most:
-        raise ProtocolError(f'the server says {field}: {value!r:.80}, want an integer from {least} to {most}')
+        raise ProtocolError(f'the server sent {field}: {value!r:.80}, want an integer from {least} to {most}')
     return value
 
 
 def text(message: dict[str, Any], field: str) -> str:
-    """Returns a text field, which must be there."""
+    """Returns a required string field."""
     value = message.get(field)
     if not isinstance(value, str):
-        raise ProtocolError(f'the server says {field}: {value!r:.80}, want a string')
+        raise ProtocolError(f'the server sent {field}: {value!r:.80}, want a string')
     return value
 
 
-# Codes that a new connection may help against, whatever was said before.
+def check_welcome(message: dict[str, Any]) -> None:
+    """Raises ProtocolError if a message is not the answer of a dictwire server to a greeting."""
+    if message.get('dictwire') != VERSION:
+        raise ProtocolError(f'the server answered the greeting with {message!r:.80}; it may not be a dictwire server')
+
+
+# Codes after which a new connection may help.
 _PASSING = frozenset(['idle', 'internal', 'rate', 'shutdown', 'unavailable', 'truncated'])
-# Codes that none helps against.
+# Codes after which it does not.
 _FINAL = frozenset(['conflict', 'fenced', 'forbidden', 'loss', 'lost', 'plaintext', 'stale', 'topic',
                     'unauthenticated', 'unsupported', 'version'])
 
 
 def ended(message: dict[str, Any], welcomed: bool) -> Ended:
-    """Returns the event for an error. Before the welcome it is about the greeting, which stays as it is."""
+    """Returns the event for an error. Before the welcome, most errors concern the greeting, which would be the same."""
     code = message.get('code')
     code = code if isinstance(code, str) else 'internal'
     retry = message.get('retry_ms')

@@ -19,6 +19,7 @@ from ._messages import (
     Progress,
     Skipped,
     Welcomed,
+    check_welcome,
     ended,
     line,
     number,
@@ -33,11 +34,11 @@ def _place(position: str) -> tuple[str, int, int]:
     try:
         return tag, int(block), int(index)
     except ValueError:
-        raise ProtocolError(f'the server says the position {position!r}, want tag.number.number') from None
+        raise ProtocolError(f'the server sent the position {position!r}, want tag.number.number') from None
 
 
 def start(where: Union[str, datetime, timedelta]) -> str:
-    """Returns where reading begins as a greeting says it: a time is a datetime, an age a timedelta."""
+    """Returns the start of a subscription in the form of the protocol."""
     if isinstance(where, datetime):
         return where.astimezone(timezone.utc).isoformat().replace('+00:00', 'Z')
     if isinstance(where, timedelta):
@@ -47,51 +48,50 @@ def start(where: Union[str, datetime, timedelta]) -> str:
 
 
 def advanced(position: str, by: int) -> str:
-    """Returns the position of the record that stands `by` records later in the same batch."""
+    """Returns the position of the record `by` records later in the same batch."""
     tag, block, index = _place(position)
     return f'{tag}.{block}.{index + by}'
 
 
 def follows(position: str, other: str) -> bool:
-    """Reports whether position is at or after other, in the same store."""
+    """Returns whether position is at or after other, in the same store."""
     a, b = _place(position), _place(other)
     return a[0] == b[0] and a[1:] >= b[1:]
 
 
 class Reader(Session):
-    """What one subscription has read, across connections.
+    """The state of one subscription, across connections.
 
-    A connection goes through the states closed → greeted → open → closed; where reading goes on stays.
-    It is not safe for use by several threads at once.
+    A connection goes through the states closed → greeted → open → closed; the position remains.
+    It is not thread-safe.
 
     Args:
         subscribe: a topic, a pattern, or a list of them.
         cursor: the name of the saved position, or None.
-        start: where a reader begins whose cursor is new, or who has none.
-        follow: wait at the end for more.
-        format: in which all records are sent; None as they were stored.
-        accept: formats of the records, preferred first.
-        token: who speaks.
+        start: where to start without a saved position.
+        follow: at the end, wait for new records.
+        format: the format of all records; None for the format in which each is stored.
+        accept: acceptable formats of records, preferred first.
+        token: the access token.
     """
 
     def __init__(self, subscribe: Union[str, list[str]], *, cursor: Optional[str] = None, start: str = 'earliest',
                  follow: bool = False, format: Optional[str] = None, accept: Optional[list[str]] = None,
                  token: Optional[str] = None) -> None:
         super().__init__()
-        self.position: Optional[str] = None  #: everything below it was returned
-        self.committed: Optional[str] = None  #: where the cursor stands, as the server last said
+        self.position: Optional[str] = None  #: everything before it was returned
+        self.committed: Optional[str] = None  #: the saved position, as the server last reported it
         self.subscribe, self._cursor, self._start, self._follow = subscribe, cursor, start, follow
         self._format, self._accept, self._token = format, accept, token
-        self._batch: Optional[tuple[dict[str, Any], list[int]]] = None  # whose records are awaited
-        self._welcomed = False
-        self._wanted: Optional[str] = None  # the newest position that is to be committed
-        self._told: Optional[str] = None  # up to where this connection has sent all
-        self._asked: Optional[str] = None  # the one that was asked for in this connection
+        self._batch: Optional[tuple[dict[str, Any], list[int]]] = None  # the batch whose records are incomplete
+        self._wanted: Optional[str] = None  # the newest position to commit
+        self._told: Optional[str] = None  # the position up to which this connection has delivered everything
+        self._asked: Optional[str] = None  # the commit that awaits its answer in this connection
         self._asked_at = 0.0
 
     def connect(self, now: float, attempt: int) -> bytes:
-        """Begins a connection, and returns the greeting. attempt grows with each."""
-        self._lines, self._batch, self._heard, self._welcomed = Lines(), None, now, False
+        """Begins a connection, and returns the greeting. Each attempt must be greater than the last."""
+        self._lines, self._batch, self._heard, self.welcomed = Lines(), None, now, False
         self._asked = self._told = None
         self._state = self._greeted
         return line({
@@ -102,14 +102,14 @@ class Reader(Session):
         })
 
     def commit(self, position: str) -> None:
-        """Asks for the cursor to be moved. `data_to_send` says so to the server."""
+        """Requests a commit, which `data_to_send` returns."""
         if self._cursor is None:
-            raise ValueError('there is no cursor: read(cursor=...) names one')
+            raise ValueError('the reader has no cursor: pass cursor= to read()')
         self._wanted = position
 
     @property
     def served(self) -> bool:
-        """Whether this connection's greeting was answered."""
+        """Whether the greeting of this connection was answered."""
         return self._told is not None
 
     @property
@@ -119,20 +119,21 @@ class Reader(Session):
 
     @property
     def uncommitted(self) -> bool:
-        """Whether a commit is not answered yet."""
+        """Whether a commit is pending."""
         return self._wanted is not None and self._wanted != self.committed
 
     def data_to_send(self, now: float) -> bytes:
-        """Returns what is to be written now. One commit is under way at most.
+        """Returns the bytes to write now. At most one commit awaits its answer.
 
-        A commit waits until this connection has sent what is committed: after a new one, it comes again first.
+        A commit waits until this connection has delivered the records it covers, which a new one delivers again first.
         """
-        if not self._welcomed or self._wanted is None or self._asked is not None or self._wanted == self.committed:
+        wanted = self._wanted
+        if not self.welcomed or self._asked is not None or wanted is None or wanted == self.committed:
             return b''
-        if self._told is None or not follows(self._told, self._wanted):
+        if self._told is None or not follows(self._told, wanted):
             return b''
-        self._asked, self._asked_at = self._wanted, now
-        return line({'commit': self._asked})
+        self._asked, self._asked_at = wanted, now
+        return line({'commit': wanted})
 
     def _body(self, events: list[Event]) -> bool:
         if self._batch is not None:
@@ -145,11 +146,11 @@ class Reader(Session):
         return True
 
     def dead(self, now: float) -> bool:
-        """Reports whether the server has been silent, or owed an answer, for so long that the connection is dead."""
+        """Returns whether the connection is dead: the server is silent, or does not answer a commit."""
         return now >= self.deadline()
 
     def deadline(self) -> float:
-        """Returns when the connection is dead unless something is heard."""
+        """Returns the time at which the connection is dead unless data arrives."""
         return (self._heard if self._asked is None else min(self._heard, self._asked_at)) + SILENCE
 
     # States
@@ -158,18 +159,17 @@ class Reader(Session):
         if 'error' in message:
             self._state = self._closed
             return [ended(message, False)]
-        if message.get('dictwire') != VERSION:
-            raise ProtocolError(f'the server answers the greeting with {message!r:.80}: it is no dictwire server')
+        check_welcome(message)
         begin = text(message, 'next')
         _place(begin)
         if self._cursor is not None:
             self.committed = begin
             if self._wanted is not None and follows(begin, self._wanted):
-                self._wanted = None  # it was committed, and the answer was lost
+                self._wanted = None  # it was committed, but the answer was lost
         if self.position is None:
             self.position = begin
         self._told = begin
-        self._state, self._welcomed = self._open, True
+        self._state, self.welcomed = self._open, True
         return [Welcomed(begin)]
 
     def _open(self, message: dict[str, Any]) -> list[Event]:
@@ -177,7 +177,7 @@ class Reader(Session):
             lengths = message['lengths']
             if not isinstance(lengths, list) or not all(type(n) is int and n > 0 for n in lengths) \
                     or not 0 < sum(lengths) <= MAX_BYTES:
-                raise ProtocolError(f'the server says lengths: {lengths!r:.80}, want a list of integers')
+                raise ProtocolError(f'the server sent lengths: {lengths!r:.80}, want a list of integers')
             self._batch = message, lengths
             return []
         if 'committed' in message:
@@ -197,16 +197,16 @@ class Reader(Session):
             return [Damaged(text(hole, 'from'), text(hole, 'to'), topic if isinstance(topic, str) else None,
                             text(hole, 'error'), self._done(text(message, 'next')))]
         if 'error' in message:
-            self._state, self._welcomed = self._closed, False
+            self._state = self._closed
             return [ended(message, True)]
         if 'next' in message:
             return [Progress(self._done(text(message, 'next')))]
-        raise ProtocolError(f'the server says {message!r:.80}, which a reader does not expect')
+        raise ProtocolError(f'the server sent an unexpected message: {message!r:.80}')
 
     def _hole(self, message: dict[str, Any], field: str) -> dict[str, Any]:
         hole = message[field]
         if not isinstance(hole, dict):
-            raise ProtocolError(f'the server says {field}: {hole!r:.80}, want a dictionary')
+            raise ProtocolError(f'the server sent {field}: {hole!r:.80}, want a dictionary')
         return hole
 
     def _done(self, next: str) -> str:
@@ -222,7 +222,7 @@ class Reader(Session):
             begin += length
         at, next = text(message, 'at'), text(message, 'next')
         first = number(message, 'first', 1) if 'first' in message else None
-        seen = 0  # records that came in an earlier connection
+        seen = 0  # records that an earlier connection delivered
         if self.position is not None and follows(self.position, at):
             (_, done, index), (_, block, begin) = _place(self.position), _place(at)
             seen = len(records) if done > block else min(index - begin, len(records))

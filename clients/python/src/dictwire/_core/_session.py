@@ -1,4 +1,4 @@
-"""What writers and readers have in common: a session's states, and the taking apart of what comes."""
+"""The base of `Writer` and `Reader`: the state of a session, and the parsing of its messages."""
 
 from __future__ import annotations
 
@@ -9,17 +9,26 @@ from ._messages import Broken, Event, Lines
 
 
 class Session:
-    """One side of a native session, across connections. `_state` takes the next message of a connection."""
+    """The client's side of a native session, across connections.
+
+    `_state` is the method that handles the next message of the connection.
+    """
 
     def __init__(self) -> None:
         self._state: Callable[[dict[str, Any]], list[Event]] = self._closed
         self._lines = Lines()
         self._heard = 0.0
+        self.welcomed = False  #: whether the server has accepted the greeting of the current connection
+
+    @property
+    def served(self) -> bool:
+        """Whether the server has made progress for this session in the current connection."""
+        raise NotImplementedError
 
     def receive_data(self, data: bytes, now: float) -> list[Event]:
-        """Takes what came, and returns what it means.
+        """Parses received bytes and returns the events in them.
 
-        After a `Broken` or `Ended` the connection means nothing any more.
+        After a `Broken` or `Ended` event, everything from this connection is ignored.
         """
         self._heard = now
         events: list[Event] = []
@@ -43,8 +52,8 @@ class Session:
                 return
 
     def _body(self, events: list[Event]) -> bool:
-        """Takes the bytes that follow the last message, if any do, and reports whether they are all there."""
+        """Consumes the bytes that follow the last message, if any, and reports whether they are complete."""
         raise NotImplementedError
 
     def _closed(self, message: dict[str, Any]) -> list[Event]:
-        raise ProtocolError('nothing is expected after the end of a session')
+        raise ProtocolError('unexpected message after the end of the session')

@@ -1,4 +1,4 @@
-"""A producer's log into one topic: docs/protocol.md, section 3."""
+"""A producer in one topic: docs/protocol.md, section 3."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from ._messages import (
     Reply,
     Settled,
     Welcomed,
+    check_welcome,
     ended,
     line,
     number,
@@ -26,22 +27,22 @@ from ._messages import (
 )
 from ._session import Session
 
-WINDOW = 65536  # records in flight, until the welcome says more or less
+WINDOW = 65536  # records in flight, unless the welcome contains another limit
 
 
 class Writer(Session):
-    """The numbered records of one producer in one topic, until they are settled.
+    """The numbered records of one producer in one topic that are not settled.
 
-    A connection goes through the states closed → greeted → (welcomed) open → closed; the records and
-    their numbers stay. It is not safe for use by several threads at once.
+    A connection goes through the states closed → greeted → open → closed; the records and their numbers remain.
+    It is not thread-safe.
 
     Args:
-        topic: where the records go.
-        producer: the name of the log, which nobody else uses.
-        format: of the records and of the replies.
-        accept: formats of the replies, preferred first; empty for the session's own.
-        token: who speaks.
-        accept_lost: go on where the server has less than it acknowledged.
+        topic: the topic of the records.
+        producer: the name of the producer, which must be unique.
+        format: the format of the records and the replies.
+        accept: acceptable formats of replies, preferred first. Defaults to `format`.
+        token: the access token.
+        accept_lost: continue even if the server has lost records that it acknowledged.
     """
 
     def __init__(self, topic: str, producer: str, *, format: str = 'json', accept: Optional[list[str]] = None,
@@ -49,57 +50,56 @@ class Writer(Session):
         super().__init__()
         self.topic, self.producer, self.accept_lost = topic, producer, accept_lost
         self.acked = 0  #: all records up to this number are settled
-        self.closing = False  #: no more records are sent in this connection: it is half-closed
+        self.closing = False  #: no more records are sent in this connection
         self._format, self._accept, self._token = format, accept, token
-        self.size = 0  #: bytes of the records that are not settled
+        self.size = 0  #: bytes of the unsettled records
         self._held: deque[bytes] = deque()  # records acked+1, acked+2 …
-        self._last: Optional[bytes] = None  # record acked, for the sum
-        self._sent = 0  # the highest number that was sent, in any connection
-        self._next = 1  # the number of the record that is sent next in this connection
+        self._last: Optional[bytes] = None  # record acked, for its checksum
+        self._sent = 0  # the highest number sent in any connection
+        self._next = 1  # the number to send next in this connection
         self._window, self._max_record = WINDOW, 1 << 20
-        self._welcomed = False
-        self._began = 0  # acked when this connection began
-        self.ready = False  #: the ack after the welcome has come: records may be sent
-        self._reply: Optional[tuple[int, int]] = None  # the reply whose bytes are awaited: number, length
+        self._began = 0  # the value of acked when this connection began
+        self.ready = False  #: whether the ack after the welcome has arrived, so that records can be sent
+        self._reply: Optional[tuple[int, int]] = None  # the number and length of the reply whose data is incomplete
 
     # Records
 
     @property
     def last(self) -> int:
-        """The number of the newest record, 0 before the first."""
+        """The number of the newest record, or 0."""
         return self.acked + len(self._held)
 
     @property
     def pending(self) -> int:
-        """How many records are not settled."""
+        """The number of unsettled records."""
         return len(self._held)
 
     @property
     def in_flight(self) -> bool:
-        """Whether records were sent, in this connection or an earlier one, and are not settled."""
+        """Whether unsettled records were sent, in this connection or an earlier one."""
         return self._sent > self.acked
 
     def send(self, record: bytes) -> int:
-        """Takes a record, which is exactly one dictionary, and returns its number."""
+        """Adds a record, which must be exactly one dictionary, and returns its number."""
         return self.send_all([record], len(record))
 
     def send_all(self, records: list[bytes], size: int) -> int:
-        """Takes records of size bytes in all, and returns the last one's number. It is done whole, or not at all."""
+        """Adds records, all or none, and returns the last one's number. size is their total length."""
         self._held.extend(records)
         self.size += size
         return self.acked + len(self._held)
 
     @property
     def unsent(self) -> bool:
-        """Whether there are records that this connection has not sent."""
+        """Whether this connection has records to send."""
         return self.last >= self._next
 
     # A connection
 
     def connect(self, now: float, attempt: int) -> bytes:
-        """Begins a connection, and returns the greeting. attempt grows with each."""
+        """Begins a connection, and returns the greeting. Each attempt must be greater than the last."""
         self._lines, self._reply, self._heard = Lines(), None, now
-        self._welcomed = self.ready = self.closing = False
+        self.welcomed = self.ready = self.closing = False
         self._began = self.acked
         self._state = self._greeted
         return line({
@@ -109,17 +109,12 @@ class Writer(Session):
         })
 
     @property
-    def welcomed(self) -> bool:
-        """Whether the server has answered this connection's greeting."""
-        return self._welcomed
-
-    @property
     def served(self) -> bool:
         """Whether this connection has settled anything."""
         return self.acked > self._began
 
     def data_to_send(self, limit: int = 256 << 10) -> bytes:
-        """Returns what is to be written now: records within the window, about limit bytes; or nothing."""
+        """Returns the bytes to write now: records within the window, about limit bytes of them."""
         if not self.ready:
             return b''
         begin = self._next - self.acked - 1
@@ -128,7 +123,7 @@ class Writer(Session):
             return b''
         out, size = [], 0
         held = self._held
-        few = end - begin <= 64 and begin > 0  # for which a deque need not be walked from its beginning
+        few = end - begin <= 64 and begin > 0  # few enough to index into the deque instead of iterating from its start
         for record in (held[i] for i in range(begin, end)) if few else islice(held, begin, end):
             out.append(record)
             size += len(record)
@@ -149,11 +144,11 @@ class Writer(Session):
         return True
 
     def dead(self, now: float) -> bool:
-        """Reports whether the server has been silent for so long that the connection is dead."""
+        """Returns whether the connection is dead because the server is silent."""
         return now - self._heard >= SILENCE
 
     def deadline(self) -> float:
-        """Returns when the connection is dead unless something is heard."""
+        """Returns the time at which the connection is dead unless data arrives."""
         return self._heard + SILENCE
 
     # States
@@ -161,24 +156,23 @@ class Writer(Session):
     def _greeted(self, message: dict[str, Any]) -> list[Event]:
         if 'error' in message:
             return self._error(message)
-        if message.get('dictwire') != VERSION:
-            raise ProtocolError(f'the server answers the greeting with {message!r:.80}: it is no dictwire server')
+        check_welcome(message)
         want = number(message, 'next', 1)
         self._window = number(message, 'window', 1) if 'window' in message else WINDOW
         self._max_record = number(message, 'max_record', 1) if 'max_record' in message else 1 << 20
         if self._is_other(message, want):
             self._state = self._closed
             return [Ended('conflict', f'the server has records up to {want - 1} of producer {self.producer} in topic '
-                          f'{self.topic} that this client did not send: two logs use one name', stop=True)]
-        self._next, self._welcomed, self._state = want, True, self._open
+                          f'{self.topic} that this client did not send: another client uses the same name', stop=True)]
+        self._next, self.welcomed, self._state = want, True, self._open
         self._sent = max(self._sent, want - 1)
         durability = message.get('durability')
         return [Welcomed(want, durability if isinstance(durability, str) else None, self._max_record)]
 
     def _is_other(self, message: dict[str, Any], want: int) -> bool:
-        """Reports whether what the server has under this producer's numbers is somebody else's."""
+        """Returns whether the server has another client's records under this producer's name."""
         if self.accept_lost and want > self.last + 1 and not self._held:
-            return False  # numbers were given up
+            return False  # the numbers before it were skipped
         if not self.acked < want <= self.last + 1:
             return True
         known = message.get('sum')
@@ -189,7 +183,7 @@ class Writer(Session):
             return False
         size = message.get('of', len(record))
         if type(size) is not int or size > len(record):
-            return True  # of one dictionary, as every record here is, the server reads no more than there is
+            return True  # the server never has more than was sent
         return f'{crc32c(record[:size]):08x}' != known
 
     def _open(self, message: dict[str, Any]) -> list[Event]:
@@ -206,19 +200,19 @@ class Writer(Session):
             return []
         if 'error' in message:
             return self._error(message)
-        raise ProtocolError(f'the server says {message!r:.80}, which a writer does not expect')
+        raise ProtocolError(f'the server sent an unexpected message: {message!r:.80}')
 
     def _of(self, message: dict[str, Any], field: str) -> int:
-        """Returns the number of a record that was sent and is not settled."""
+        """Returns the number of a record, which must be sent and unsettled."""
         of = number(message, field, 1)
         if not self.acked < of < self._next:
-            raise ProtocolError(f'the server says {field}: {of}, and records {self.acked + 1} to {self._next - 1} are '
-                                'not settled')
+            raise ProtocolError(f'the server sent {field}: {of}, but the unsettled records are {self.acked + 1} to '
+                                f'{self._next - 1}')
         return of
 
     def _ack(self, to: int) -> list[Event]:
         if to >= self._next:
-            raise ProtocolError(f'the server acknowledges record {to}, and {self._next - 1} were sent')
+            raise ProtocolError(f'the server acknowledged record {to}, but only {self._next - 1} were sent')
         self.ready = True
         if to <= self.acked:
             return []  # a heartbeat
@@ -230,4 +224,4 @@ class Writer(Session):
 
     def _error(self, message: dict[str, Any]) -> list[Event]:
         self._state, self.ready = self._closed, False
-        return [ended(message, self._welcomed)]
+        return [ended(message, self.welcomed)]
