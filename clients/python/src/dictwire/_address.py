@@ -113,6 +113,8 @@ def refuse_self(sock: socket.socket) -> None:
 
 def reason(text: str, error: Exception) -> str:
     """Returns an error message for one address."""
+    if isinstance(error, ConnectionError) and error.errno:  # asyncio has a text of its own
+        return f'{text}: {os.strerror(error.errno)}'
     return f'{text}: {getattr(error, "strerror", None) or error or "no answer"}'
 
 

@@ -93,12 +93,14 @@ class Log:
     Attributes:
         core: the session.
         failed: the error that ended the topic for this client, or None.
+        trouble: why the last attempt to connect failed, or None.
         asked: replies by record number; None for one that has not arrived.
     """
 
     def __init__(self, topic: str, producer: str, window: Window, *, token: Optional[str], accept_lost: bool) -> None:
         self.topic = topic
         self.failed: Optional[Error] = None
+        self.trouble: Optional[str] = None
         self.core = _core.Writer(
             topic, producer, format='json+pickle', accept=FORMATS, token=token, accept_lost=accept_lost)
         self.asked: dict[int, Any] = {}
@@ -127,6 +129,7 @@ class Log:
 
     def receive(self, data: bytes, now: float) -> Optional[_core.Ended]:
         """Handles received bytes. Returns how the session ended, or None."""
+        self.trouble = None
         events = self.core.receive_data(data, now)
         self._count()
         for event in events:
@@ -196,7 +199,8 @@ class Log:
 
     def late(self, to: int, timeout: float) -> str:
         """Returns the text of the Timeout for records that were sent."""
-        return f'{count(to - self.core.acked)} of topic {self.topic} not settled after {timeout:g} s{CONTINUES}'
+        why = f' ({self.trouble})' if self.trouble else ''
+        return f'{count(to - self.core.acked)} of topic {self.topic} not settled after {timeout:g} s{why}{CONTINUES}'
 
 
 def flushed(logs: Iterable[Log], failures: list[Error]) -> None:

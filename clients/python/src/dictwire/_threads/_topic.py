@@ -172,8 +172,8 @@ class Topic(BaseTopic):
             try:
                 self._sock, server = self.client._connect()
                 self._session(self._sock)
-            except (OSError, Unavailable):
-                pass
+            except (OSError, Unavailable) as e:
+                log.trouble = str(e)
             finally:
                 sock, self._sock = self._sock, None
                 if sock is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import warnings
 import weakref
 from collections.abc import AsyncIterable, Generator, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Optional, Union
@@ -74,6 +75,10 @@ class Client(BaseClient):
             await self.close(min(EXIT, self._close_timeout))
         except Error as e:
             note(value, e)
+
+    def __del__(self) -> None:
+        if getattr(self, '_topics', None) and not self._closed:
+            warnings.warn(f'unclosed {self!r}', ResourceWarning, source=self, stacklevel=2)
 
     # Sending
 

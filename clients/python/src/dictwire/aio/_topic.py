@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Optional
 from .._address import attempt
 from .._base import BaseTopic
 from .._deadline import Deadline
-from .._errors import Unavailable
+from .._errors import Error, Unavailable
 from ._connect import connect
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ class Topic(BaseTopic):
         self._work = asyncio.Event()
         self._session: Optional[_Session] = None
         self._task = asyncio.get_running_loop().create_task(self._run(), name=f'dictwire {name}')
+        self._task.add_done_callback(self._done)
 
     async def send(self, chunk: Chunk, timeout: Optional[float]) -> int:
         """Adds records, all or none, and returns the last one's number."""
@@ -81,6 +82,12 @@ class Topic(BaseTopic):
             self.crash(e)
             self.notify()
 
+    def _done(self, task: asyncio.Task[None]) -> None:
+        """Ends the topic if somebody else cancels the task, as when a program cancels all tasks."""
+        if task.cancelled() and not self.client._closed:
+            self.log.fail(Error(f'the task of topic {self.log.topic} was cancelled'))
+            self.notify()
+
     async def _carry(self) -> None:
         log = self.log
         while log.failed is None:
@@ -97,8 +104,8 @@ class Topic(BaseTopic):
                     self._session = None
                     session.close()
                 retry_after = session.retry_after
-            except Unavailable:
-                pass
+            except Unavailable as e:
+                log.trouble = str(e)
             if log.core.pending and log.failed is None:
                 await asyncio.sleep(self.retry.delay(log.core, server, retry_after))
 

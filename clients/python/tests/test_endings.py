@@ -1,0 +1,169 @@
+"""Ends that come at a bad moment: of the program, of its tasks and threads, of the server, and of a process by a fork."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import unittest
+import warnings
+from typing import Any
+
+import dictwire
+import dictwire.aio
+from dictwire.testing import Server
+
+from .shells import Loop, Threads
+
+
+def run_python(program: str, addr: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, 'DICTWIRE_ADDR': addr, 'PYTHONPATH': os.path.dirname(os.path.dirname(dictwire.__file__))}
+    return subprocess.run([sys.executable, '-W', 'error', '-c', program], env=env, capture_output=True, text=True, timeout=60)
+
+
+class Mute:
+    """A server that accepts connections and says nothing."""
+
+    def __enter__(self) -> str:
+        self._socket = socket.create_server(('127.0.0.1', 0))
+        return f'127.0.0.1:{self._socket.getsockname()[1]}'
+
+    def __exit__(self, *_: Any) -> None:
+        self._socket.close()
+
+
+class TestEndings(unittest.TestCase):
+    server: Server
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls.server = Server()
+        cls.server.start()
+        cls.addClassCleanup(cls.server.__exit__, None, None, None)
+
+    def test_exit(self) -> None:
+        """A program that ends with pending records says how many, and why."""
+        with Mute() as addr:
+            ran = run_python('''
+import dictwire, dictwire._threads._process as process
+process.EXIT = 0.2
+c = dictwire.connect()
+for i in range(3): c.send({'i': i})
+''', addr)
+        self.assertEqual((ran.returncode, ran.stdout), (0, ''))
+        self.assertRegex(ran.stderr, r'\Adictwire: at exit: 3 records not settled: 3 records of topic default not settled after 0\.\d+ s\n\Z')
+
+    def test_fork_while_sending(self) -> None:
+        """A process that forks while its threads send: neither parent nor child waits for a lock of the other."""
+        ran = run_python('''
+import dictwire, os, threading
+c = dictwire.connect()
+stop = threading.Event()
+def send():
+    while not stop.is_set(): c.send({'who': 'parent'}, 'busy')
+threads = [threading.Thread(target=send) for _ in range(3)]
+for t in threads: t.start()
+children = []
+for k in range(10):
+    pid = os.fork()
+    if pid == 0:
+        try:
+            c.send({'who': k}, 'busy').wait(30)
+            c.close(30)
+        except BaseException as e:
+            print(repr(e), flush=True)
+            os._exit(1)
+        os._exit(0)
+    children.append(pid)
+print([os.waitpid(pid, 0)[1] for pid in children])
+stop.set()
+for t in threads: t.join()
+c.close()
+''', self.server.addr)
+        self.assertEqual((ran.returncode, ran.stdout, ran.stderr), (0, f'{[0] * 10}\n', ''))
+        self.assertEqual(sorted(d['who'] for d in self.server.records('busy') if d['who'] != 'parent'), list(range(10)))
+
+    def test_close_while_sending(self) -> None:
+        """A client that is closed while threads send: each is told, and what is not counted as unsettled is stored."""
+        c = dictwire.connect(self.server.addr)
+        counts, told = [0] * 8, []
+
+        def send(k: int) -> None:
+            try:
+                while True:
+                    c.send({'k': k}, 'closing')
+                    counts[k] += 1
+            except dictwire.Error as e:
+                told.append(str(e))
+
+        threads = [threading.Thread(target=send, args=(k,)) for k in range(len(counts))]
+        for t in threads:
+            t.start()
+        while not all(counts):
+            time.sleep(0.001)
+        left = 0
+        try:
+            c.close()
+        except dictwire.NotSettled as e:
+            left = e.count
+        for t in threads:
+            t.join(30)
+        self.assertEqual(told, ['the client is closed'] * len(counts))
+        self.assertGreaterEqual(len(self.server.records('closing')), sum(counts) - left)
+
+    def test_unreachable(self) -> None:
+        """A Timeout says why records are not settled."""
+        for shell in (Threads, Loop):
+            with Server() as server:
+                c = shell(server.addr)
+                c.send({'i': 1}).wait(30)
+                server.kill()
+                c.send({'i': 2})
+                until = time.monotonic() + 20
+                while True:
+                    with self.assertRaises(dictwire.Timeout) as late:
+                        c.flush(0.05)
+                    if 'Connection refused' in str(late.exception) or time.monotonic() > until:
+                        break
+                self.assertRegex(str(late.exception), r'1 record of topic default not settled after 0\.05 s \(no dictwire server .*\); sending continues')
+                with self.assertRaisesRegex(dictwire.NotSettled, 'Connection refused') as left:
+                    c.close(0.05)
+                self.assertNotIn('continues', str(left.exception))
+
+    def test_cancel_all(self) -> None:
+        """A program that cancels all tasks: nobody waits for ever, and the client says what is not settled."""
+        async def run(addr: str, pause: float) -> None:
+            c = await dictwire.aio.connect(addr).__aenter__()
+            receipt = await c.send({'a': 1})
+            await asyncio.sleep(pause)
+            for task in asyncio.all_tasks() - {asyncio.current_task()}:
+                task.cancel()
+            with self.assertRaisesRegex(dictwire.Error, 'the task of topic default was cancelled'):
+                await receipt.wait(20)
+            with self.assertRaisesRegex(dictwire.NotSettled, 'was cancelled'):
+                await c.close()
+
+        with Mute() as addr:
+            for pause in (0, 0.05):  # before the task has begun, and after
+                asyncio.run(run(addr, pause))
+
+    def test_unclosed(self) -> None:
+        """A client for asyncio that is not closed can't send at exit: it warns."""
+        async def run() -> None:
+            c = await dictwire.aio.connect(self.server.addr).__aenter__()
+            await c.send({'a': 1}, 'unclosed')
+
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter('always')
+            asyncio.run(run())
+            gc.collect()
+        self.assertIn('unclosed <dictwire client of', ' '.join(str(w.message) for w in told if w.category is ResourceWarning))
+
+
+if __name__ == '__main__':
+    unittest.main()
