@@ -107,6 +107,22 @@ class TestHostileServer(unittest.TestCase):
                 with self.assertRaises(dictwire.NotSettled):
                     c.close(0)
 
+    def test_refusing(self) -> None:
+        """A server that refuses every connection is asked less and less often."""
+        for shell in (Threads, Loop):
+            asked: list[Any] = []
+
+            def refuse(greeting: dict[str, Any], asked: list[Any] = asked) -> bytes:
+                asked.append(greeting)
+                return b'{"error":"busy","code":"unavailable"}\n'
+
+            with self.subTest(shell=shell.name), Scripted(refuse) as s:
+                c = shell(s.addr)
+                with self.assertRaises(dictwire.Timeout):
+                    next(c.read('x', timeout=0.8))
+                c.close()
+                self.assertIn(len(asked), range(3, 8))
+
     def test_reader(self) -> None:
         head = b'{"dictwire":1,"next":"t.1.0"}\n'
         for said in [b'{"dictwire":1,"next":"t"}\n', head + b'{"lengths":[9223372036854775807]}\n', head + b'{"next":"' + b'9' * 5000 + b'"}\n',

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from unittest import mock
 
 import dictwire
-from dictwire._core import Servers
+from dictwire._core import Retry, Servers, Writer
 from dictwire.testing import Server, _free_port, binary
 
 from .shells import Loop, Threads
@@ -73,6 +73,17 @@ class Rules(unittest.TestCase):
         self.assertEqual(list(servers.turns()), [1, 2, 0])
         servers.ended(0, served=False, retry=0.0)  # one that was left already
         self.assertEqual(list(servers.turns()), [1, 2, 0])
+
+    def test_retry(self) -> None:
+        """The delay grows while no server takes the session, and is never less than a server asks for."""
+        session = Writer('t', 'p')
+        retry = Retry(Servers(2))
+        for step in range(12):
+            most = min(5.0, 0.05 * 2 ** step)
+            self.assertTrue(most / 2 <= retry.delay(session, None, 0.0) <= most)
+        self.assertEqual(retry.delay(session, None, 600.0), 600.0)
+        session.welcomed = True
+        self.assertLessEqual(retry.delay(session, 0, 0.0), 0.05)
 
     def test_alone(self) -> None:
         servers = Servers(1)
