@@ -155,6 +155,9 @@ class Suite:
         self.assertLess(time.monotonic() - begin, 5)
         with self.assertRaises(dictwire.Unavailable):
             self.shell(addr, wait=0.3)
+        with self.assertRaisesRegex(dictwire.Unavailable, '(?s)127.0.0.1:1: Connection refused.*127.0.0.1:2: Connection refused|'
+                                                          '127.0.0.1:2: Connection refused.*127.0.0.1:1: Connection refused'):
+            self.shell('127.0.0.1:1,127.0.0.1:2')
         self.shell(f'{addr},{self.server.addr}').close()
 
     def test_strangers(self: Any) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from ._deadline import Deadline
 
+READ_SIZE = 256 << 10  # bytes to read from a socket at once
 COMMIT = 5.0  # seconds to wait for a commit when a reader is closed
 
 

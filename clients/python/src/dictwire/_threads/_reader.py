@@ -8,10 +8,9 @@ import time
 from typing import TYPE_CHECKING, Any, Optional
 
 from .._address import attempt
-from .._base import COMMIT, BaseReader
+from .._base import COMMIT, READ_SIZE, BaseReader
 from .._deadline import Deadline
 from .._errors import Error, Unavailable
-from ._topic import READ_SIZE
 
 if TYPE_CHECKING:
     from .._feed import Feed

@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any, Optional
 
 from .._address import attempt
-from .._base import BaseTopic
+from .._base import READ_SIZE, BaseTopic
 from .._deadline import Deadline
 from .._errors import Error, Timeout, Unavailable
 from ._waiters import wait
@@ -18,8 +18,6 @@ from ._waiters import wait
 if TYPE_CHECKING:
     from .._sending import Chunk
     from ._client import Client
-
-READ_SIZE = 256 << 10
 
 
 class Topic(BaseTopic):

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any, Optional
 
 from .._address import attempt
-from .._base import COMMIT, BaseReader
+from .._base import COMMIT, READ_SIZE, BaseReader
 from .._deadline import Deadline
 from .._errors import Error, Unavailable
 from ._connect import connect
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from .._feed import Feed
     from .._records import Record
     from ._client import Client
-
-READ_SIZE = 256 << 10
 
 
 class _Stream(asyncio.Protocol):
