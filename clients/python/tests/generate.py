@@ -1,4 +1,4 @@
-"""Dictionaries of every kind, at random."""
+"""Random dictionaries of all supported types."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 
 class Generator:
-    """Makes plain data of every kind that dictwire carries."""
+    """Generates plain data of all supported types."""
 
     def __init__(self, seed: int) -> None:
         self.r = random.Random(seed)
@@ -95,7 +95,7 @@ class Generator:
 
 
 def same(a: Any, b: Any) -> bool:
-    """Reports whether two values are equal, with equal types, in everything that a program can see of plain data."""
+    """Returns whether two values and their types are equal in every detail that a program can observe."""
     if type(a) is not type(b):
         return False
     if isinstance(a, (list, tuple)):

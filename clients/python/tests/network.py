@@ -1,4 +1,4 @@
-"""A network that cuts, delays, splits and swallows, at random but from a seed."""
+"""A faulty network: it cuts, delays, splits and drops data, reproducibly from a seed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import threading
 
 
 class Network:
-    """A thread with the proxies of any number of scenarios."""
+    """A thread that runs the proxies of all scenarios."""
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
@@ -17,7 +17,7 @@ class Network:
         self._proxies: list[Proxy] = []
 
     def proxy(self, to: str, seed: int, faults: int) -> Proxy:
-        """Returns a proxy to a server that harms so many connections and then no more."""
+        """Returns a proxy to a server that disturbs a number of connections, and then no more."""
         p = Proxy(to, random.Random(seed), faults)
         asyncio.run_coroutine_threadsafe(p.start(), self.loop).result(10)
         self._proxies.append(p)
@@ -43,7 +43,7 @@ class Network:
 
 
 class Proxy:
-    """Passes bytes on to a server, and harms connections."""
+    """Forwards data to a server, and disturbs connections."""
 
     def __init__(self, to: str, rng: random.Random, faults: int) -> None:
         host, port = to.rsplit(':', 1)
@@ -70,7 +70,7 @@ class Proxy:
                 way.cancel()
             await asyncio.gather(*ways, return_exceptions=True)
         except OSError:
-            pass  # the server is away
+            pass  # the server is down
         finally:
             for w in writers:
                 w.transport.abort()
@@ -78,7 +78,7 @@ class Proxy:
     async def _carry(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, harm: bool) -> None:
         r = self.random
         left = r.choice([r.randrange(400), r.randrange(5000), 1 << 40]) if harm else 1 << 40
-        swallow = harm and r.random() < 0.3  # what comes after the cut is taken, for a while
+        swallow = harm and r.random() < 0.3  # after the cut, data is dropped for a while
         piece = r.choice([1 << 16, 1 << 16, 50]) if harm else 1 << 16
         lag = r.choice([0, 0, 0, 0.002]) if harm else 0
         try:

@@ -1,4 +1,4 @@
-"""Both shells under one face, so that one suite runs over both."""
+"""Both clients with one blocking interface, so that one suite tests both."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import dictwire.aio
 
 
 class Threads:
-    """The client for threads, as it is."""
+    """The client for threads, unchanged."""
 
     name = 'threads'
 
@@ -26,7 +26,7 @@ class Threads:
 
 
 class Loop:
-    """The client for asyncio, each call run to its end in a loop of its own thread."""
+    """The client for asyncio: each call blocks while it runs in an event loop in another thread."""
 
     name = 'asyncio'
 

@@ -1,4 +1,4 @@
-"""What a program, its user, its system and a server can do to a client at a bad moment."""
+"""Hostile servers, and programs and systems that misbehave."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WELCOME = b'{"dictwire":1,"next":1,"durability":"fsync","max_record":1048576,"wi
 
 
 class Scripted:
-    """A server that says what it is told to: `say` gets a greeting, and returns what is said, or None for nothing."""
+    """A server that answers each greeting with the bytes that `say` returns for it, or with nothing."""
 
     def __init__(self, say: Callable[[dict[str, Any]], Optional[bytes]]) -> None:
         self.say, self.kept = say, []  # type: ignore[var-annotated]
@@ -66,7 +66,7 @@ class Scripted:
 
 
 def sent(n: int) -> _sending.Log:
-    """A log of a connection over which n records were sent."""
+    """Returns a log with n records that were sent over a connection."""
     log = _sending.Log('t', 'p', _sending.Window(10 ** 6, 10 ** 9), token=None, accept_lost=False)
     chunk = _sending.Chunk()
     for _ in range(n):
@@ -80,7 +80,7 @@ def sent(n: int) -> _sending.Log:
 
 class TestHostileServer(unittest.TestCase):
     def test_writer(self) -> None:
-        """Whatever a server says, a waiting caller is told within its time, and by an Error."""
+        """Whatever a server sends, waiting calls raise an Error and do not time out."""
         for said in [
             WELCOME + b'{"ack":7}\n', b'{"dictwire":1,"next":-1}\n', b'{"dictwire":1,"next":5}\n', b'[' * 100_000 + b'\n',
             WELCOME + b'{"rejected":9,"code":"x","error":"y"}\n', WELCOME + b'{"reply":1,"length":9223372036854775807}\n',
@@ -97,7 +97,7 @@ class TestHostileServer(unittest.TestCase):
                         c.close(0)
 
     def test_slow_retry(self) -> None:
-        """A time to come again that no clock has keeps nobody from ending."""
+        """An absurd retry delay does not keep a client from closing."""
         with Scripted(lambda _: b'{"error":"full","code":"unavailable","retry_ms":9223372036854775807}\n') as s:
             for shell in (Threads, Loop):
                 c = shell(s.addr)
@@ -108,7 +108,7 @@ class TestHostileServer(unittest.TestCase):
                     c.close(0)
 
     def test_refusing(self) -> None:
-        """A server that refuses every connection is asked less and less often."""
+        """The delay grows while a server refuses connections."""
         for shell in (Threads, Loop):
             asked: list[Any] = []
 
@@ -131,14 +131,14 @@ class TestHostileServer(unittest.TestCase):
                 with self.subTest(said[-40:], shell=shell.name), Scripted(lambda _, said=said: said) as s:
                     c = shell(s.addr)
                     reader = c.read('x', timeout=30)
-                    for _ in range(2):  # it stays so
+                    for _ in range(2):  # the error persists
                         with self.assertRaises(dictwire.Error) as told:
                             next(reader)
                         self.assertNotIsInstance(told.exception, dictwire.Timeout)
                     c.close()
 
     def test_unreadable(self) -> None:
-        """A record that Python can't hold costs itself: the others come, and are committed."""
+        """A record that Python can't represent raises an error; all others are returned and committed."""
         good, bad = b'{"a":1}', b'{"a":' + b'1' * 5000 + b'}'
         said = (b'{"dictwire":1,"next":"t.1.0"}\n{"at":"t.1.0","next":"t.2.0","topic":"x","time":"2026-11-23T10:00:00Z",'
                 b'"format":"json","lengths":[7,%d,7]}\n' % len(bad) + good + bad + good + b'{"end":"t.2.0"}\n')
@@ -161,7 +161,7 @@ class TestHostileServer(unittest.TestCase):
         self.assertIsNone(feed.take())
 
     def test_failed_topic(self) -> None:
-        """A topic that can't go on takes no room from the others."""
+        """A topic that failed takes no room in the window."""
         def say(greeting: dict[str, Any]) -> bytes:
             return b'{"error":"no","code":"forbidden"}\n' if greeting['topic'] == 'bad' else WELCOME + b'{"ack":0}\n'
         with Scripted(say) as s:
@@ -190,7 +190,7 @@ class TestHostileServer(unittest.TestCase):
             self.assertEqual([e.number for e in log.untold()], [90, 91, 92, 93, 94, 96, 97, 98, 99])
 
     def test_reason(self) -> None:
-        """The word that a handler gave is with each error, and with what tells of several."""
+        """Each error has the handler's reason, also if one is raised for several."""
         log = sent(3)
         log.receive(b'{"rejected":1,"code":"handler","reason":"sold_out","error":"y"}\n{"rejected":3,"code":"x","error":"y"}\n{"ack":3}\n', 0.0)
         with self.assertRaises(dictwire.RejectedError) as told:
@@ -200,7 +200,7 @@ class TestHostileServer(unittest.TestCase):
 
 class TestSystem(unittest.TestCase):
     def test_self_connect(self) -> None:
-        """A socket that is connected to itself, as happens where a server is away, is nobody."""
+        """A socket that is connected to itself, as can happen while a server is down, counts as refused."""
         with socket.socket() as s:
             s.bind(('127.0.0.1', 0))
             s.connect(s.getsockname())
@@ -208,7 +208,7 @@ class TestSystem(unittest.TestCase):
                 _address.refuse_self(s)
 
     def test_clock(self) -> None:
-        """The clock may go back: attempts grow."""
+        """Attempt numbers increase even if the clock goes back."""
         begin = _address.attempt()
         with mock.patch('time.time_ns', return_value=0):
             self.assertGreater(_address.attempt(), begin)
@@ -228,7 +228,7 @@ class TestSystem(unittest.TestCase):
                 dictwire.connect(**{option: 0})
 
     def test_errors(self) -> None:
-        """Errors survive pickle and copy, as between processes."""
+        """Errors can be pickled and copied."""
         rejected = dictwire.RejectedError('t', 'handler', 7, 'x', (dictwire.RejectedError('u', 'handler', 8, 'x'),), 'sold_out')
         for error in [
             dictwire.Unavailable('a'), dictwire.Timeout('a'), dictwire.ProtocolError('a'), dictwire.NoReply('a'), rejected,
@@ -242,7 +242,7 @@ class TestSystem(unittest.TestCase):
             self.assertTrue(type(error).__doc__)
 
     def test_keys(self) -> None:
-        """Keys and members that become the same, or what no key can be."""
+        """Keys and members that would become equal or unhashable."""
         class Name(enum.Enum):
             A = 'a'
 
@@ -277,10 +277,10 @@ class TestPrograms(unittest.TestCase):
         return ran.stdout
 
     def test_interrupts(self) -> None:
-        """Ctrl-C anywhere in send, send_many, flush and read: no receipt lies, nothing hangs, comes twice or is lost."""
+        """Ctrl-C anywhere in send, send_many, flush and read: receipts are right, nothing hangs, and no record is lost or duplicated."""
         sure = json.loads(self.run_python('''
 import dictwire, json, random, signal, warnings
-warnings.simplefilter('ignore', ResourceWarning)  # an interrupted constructor leaves its sockets to the collector
+warnings.simplefilter('ignore', ResourceWarning)  # an interrupted constructor leaves its sockets to the garbage collector
 armed = False
 def ctrl_c(*_):
     global armed
@@ -320,7 +320,7 @@ def read():
     while True: found.append(next(reader).number)
 while len(found) < sent and len(found) < 10 * sent:
     cuts += 1
-    try: interrupted(read, 100)  # a connection needs its time
+    try: interrupted(read, 100)  # leave time to connect
     except StopIteration: break
 signal.signal(signal.SIGALRM, signal.SIG_IGN)
 print(json.dumps([sent, taken, found, c._window.records, cuts]))
@@ -332,13 +332,13 @@ c.close(30)
         self.assertEqual(stored, sorted(stored))
         for number, i in taken:
             self.assertEqual(stored[number - 1], i)
-        # A record that an interrupted call had in its hand is the only kind that was not seen.
+        # Only records that an interrupted call was about to return are missing.
         self.assertEqual(found, sorted(set(found)))
         self.assertGreaterEqual(len(found), sent - cuts)
         self.assertGreater(sent, 50)
 
     def test_fork(self) -> None:
-        """Receipts and readers of the parent say whose they are; the parent's own go on."""
+        """In a child, the parent's receipts and readers raise errors; in the parent, they continue."""
         told = json.loads(self.run_python('''
 import dictwire, json, os, socket, sys
 c = dictwire.connect()
@@ -375,7 +375,7 @@ mute.close()
         self.assertIn(told[4], (99, 100))
 
     def test_multiprocessing(self) -> None:
-        """What a child of multiprocessing has sent or logged when it ends is settled, though no atexit runs there."""
+        """What a multiprocessing child sends and logs is settled when it exits, although it does not run atexit functions."""
         self.run_python('''
 import dictwire, dictwire.logging, logging, multiprocessing
 c = dictwire.connect()
@@ -396,7 +396,7 @@ for p in children: p.join()
         self.assertEqual(sorted(d['msg'] for d in self.server.records('children.logs')), ['child 0', 'child 1', 'child 2', 'parent'])
 
     def test_logging_from_a_handler(self) -> None:
-        """A record may be logged while another one is: by a signal, or by a value's own repr."""
+        """Logging is reentrant: signal handlers and repr() methods may log."""
         self.run_python('''
 import dictwire.logging, logging, signal
 log = logging.Logger('x')
@@ -416,10 +416,10 @@ log.warning('loop', extra={'loop': loop})
         self.assertEqual(found[-3:], ['within', 'odd', 'loop'])
 
     def test_exit_within(self) -> None:
-        """A block that is left by an exception while the server is away says what is not settled."""
+        """If an exception leaves the block, it gets a note about unsettled records."""
         out = self.run_python('''
 import dictwire, traceback, socket
-s = socket.create_server(('127.0.0.1', 0))  # it never answers
+s = socket.create_server(('127.0.0.1', 0))  # it does not answer
 try:
     with dictwire.connect('127.0.0.1:%d' % s.getsockname()[1], close_timeout=0.1) as c:
         c.send({'a': 1})
@@ -433,7 +433,7 @@ s.close()
         self.assertIn('1 record not settled', out)
 
     def test_threads(self) -> None:
-        """A reader is for one thread at a time, and ends with its client."""
+        """A reader belongs to one thread at a time, and closes with its client."""
         with dictwire.connect(self.server.addr) as c:
             c.send({'a': 1}, 'one').wait(30)
             reader = c.read('one', cursor='x', follow=True)
@@ -456,10 +456,10 @@ s.close()
         thread.join(20)
         self.assertEqual(told, ['the client is closed'])
         with dictwire.connect(self.server.addr) as c:
-            self.assertEqual(list(c.read('one', cursor='x')), [])  # it was committed when the next was asked for
+            self.assertEqual(list(c.read('one', cursor='x')), [])  # it was committed when the next was requested
 
     def test_tasks(self) -> None:
-        """The same with tasks; and a reader that is dropped leaves no connection, and says what is committed."""
+        """The same with tasks. A reader that is dropped sends its commit, and closes its connection."""
         async def run() -> tuple[list[str], list[Any], int]:
             told: list[str] = []
             async with dictwire.aio.connect(self.server.addr) as c:

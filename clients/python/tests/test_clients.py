@@ -1,4 +1,4 @@
-"""Both shells against a real server."""
+"""Both clients with a real server."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .shells import Loop, Threads
 
 
 class Suite:
-    """What holds for both."""
+    """Tests of both clients."""
 
     shell: Any
     server: Server
@@ -66,7 +66,7 @@ class Suite:
         self.assertEqual([d['i'] for d in self.data(t)], list(range(n)))
 
     def test_order_of_kinds(self: Any) -> None:
-        """Records that JSON holds and records that it does not keep their order."""
+        """JSON and pickled records keep their order."""
         c, t = self.connect(), self.topic()
         sent = [{'i': (i,)} if i % 3 else {'i': i} for i in range(1000)]
         c.send_many(sent, t, timeout=60)
@@ -97,7 +97,7 @@ class Suite:
         self.assertEqual(self.data(t), [{'a': [1, 'an object']}, {'i': 1}, {'i': 1}])
 
     def test_rejected(self: Any) -> None:
-        """One record that is too large costs itself, and is told once."""
+        """A record that is too large is rejected by itself, and is raised once."""
         c, t = self.connect(), self.topic()
         c.send({'i': 1}, t)
         bad = c.send({'x': 'x' * (2 << 20)}, t)
@@ -112,7 +112,7 @@ class Suite:
             c.flush(30)
         self.assertEqual([e.number for e in (told.exception, *told.exception.others)], [4, 5, 6])
         c.flush(30)
-        for receipt in [bad, *more]:  # a receipt says what became of its record, whoever was told before
+        for receipt in [bad, *more]:  # a receipt always raises the outcome of its record
             for _ in range(2):
                 with self.assertRaises(dictwire.RejectedError):
                     receipt.wait(30)
@@ -122,7 +122,7 @@ class Suite:
         self.assertEqual(self.data(t)[2:], [{'i': 3}, {'i': 4}])
 
     def test_restart(self: Any) -> None:
-        """A server that is killed again and again: each record is stored once, in order."""
+        """While a server is killed repeatedly, each record is stored once, in order."""
         c, t = self.connect(), self.topic()
         stop = threading.Event()
 
@@ -161,7 +161,7 @@ class Suite:
         self.shell(f'{addr},{self.server.addr}').close()
 
     def test_strangers(self: Any) -> None:
-        """A peer that is no dictwire server is named, and nothing is taken for settled."""
+        """A peer that is not a dictwire server raises an error that quotes it, and settles nothing."""
         with socket.socket() as s:
             s.bind(('127.0.0.1', 0))
             s.listen()
@@ -177,7 +177,7 @@ class Suite:
                             conn.sendall(b'SSH-2.0-OpenSSH_9.2p1\r\n')
                             conn.recv(1000)
                         except OSError:
-                            pass  # it was a probe
+                            pass  # the client only tested the address
 
             peer = threading.Thread(target=answer, daemon=True)
             peer.start()
@@ -191,7 +191,7 @@ class Suite:
                     c.close()
 
     def test_timeouts(self: Any) -> None:
-        with socket.socket() as s:  # accepts, and never answers
+        with socket.socket() as s:  # accepts but does not answer
             s.bind(('127.0.0.1', 0))
             s.listen()
             c = self.shell(f'127.0.0.1:{s.getsockname()[1]}', window_records=1)
@@ -223,7 +223,7 @@ class Suite:
             self.assertEqual(len(list(c.read(t, start=start))), want, start)
 
     def test_cursor(self: Any) -> None:
-        """The cursor moves when the next record is asked for; break leaves it, commit moves it."""
+        """The cursor moves when the next record is requested, and on commit, but not on break."""
         c, t = self.connect(), self.topic()
         c.send_many(({'i': i} for i in range(10)), t)
         reader = c.read(t, cursor='x')
@@ -246,7 +246,7 @@ class Suite:
         self.assertEqual([r.data['i'] for r in c.read(t, cursor='x')], [10])
 
     def test_follow(self: Any) -> None:
-        """A reader that follows goes on through a server that is killed, and misses and repeats nothing."""
+        """A following reader survives kills of the server without missing or repeating a record."""
         c, t = self.connect(), self.topic()
         seen: list[int] = []
         reader = c.read(t, cursor='f', follow=True, timeout=60)
@@ -323,14 +323,14 @@ class TestThreads(Suite, unittest.TestCase):
         return subprocess.run([sys.executable, '-c', program], env=env, capture_output=True, text=True, timeout=60)
 
     def test_exit(self) -> None:
-        """What a program has sent when it ends is settled."""
+        """At exit, everything that was sent is settled."""
         ran = self.run_python(f'import dictwire; c = dictwire.connect(); [c.send({{"i": i}}, {self.topic()!r}) for i in range(500)]')
         self.assertEqual((ran.returncode, ran.stderr), (0, ''))
         self.assertEqual([d['i'] for d in self.data(self.topic())], list(range(500)))
 
     @unittest.skipIf(sys.platform == 'win32', 'Windows has no fork')
     def test_fork(self) -> None:
-        """A forked child is a producer of its own, and what its parent holds is the parent's."""
+        """A forked child has its own producer, and the parent's records stay with the parent."""
         ran = self.run_python(f'''
 import dictwire, os
 c = dictwire.connect()
@@ -352,7 +352,7 @@ class TestAsyncio(Suite, unittest.TestCase):
     shell = Loop
 
     def test_cancelled(self) -> None:
-        """Cancelled while the window is full: not sent."""
+        """A call that is cancelled while the window is full sends nothing."""
         import asyncio
 
         import dictwire.aio
@@ -366,7 +366,7 @@ class TestAsyncio(Suite, unittest.TestCase):
                 with self.assertRaises(asyncio.CancelledError):
                     await tasks[0]
                 c._window.records = 0
-                c._turns.grant()  # the second has room, and is cancelled before it takes it
+                c._turns.grant()  # the second call gets room, and is cancelled before it uses it
                 tasks[1].cancel()
                 with self.assertRaises(asyncio.CancelledError):
                     await tasks[1]
@@ -379,7 +379,7 @@ class TestAsyncio(Suite, unittest.TestCase):
         self.assertEqual(self.data(self.topic()), [{'a': 2}])
 
     def test_cancelled_anywhere(self) -> None:
-        """Tasks that are cancelled at any moment: what a call returned for is stored, in order, and nothing else."""
+        """If tasks are cancelled at any time, exactly the records whose calls returned are stored, in order."""
         import asyncio
 
         import dictwire.aio
@@ -409,7 +409,7 @@ class TestAsyncio(Suite, unittest.TestCase):
         self.assertGreater(len(taken), 1000)
 
     def test_reader_cancelled(self) -> None:
-        """A reader whose waits are cut short again and again loses nothing."""
+        """A reader whose calls are cancelled repeatedly loses nothing."""
         import asyncio
 
         import dictwire.aio

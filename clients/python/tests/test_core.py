@@ -1,4 +1,4 @@
-"""The core without I/O: the transcripts of the protocol page, rules one by one, and cuts at every byte."""
+"""The core: the transcripts of docs/protocol.md, each rule, and cuts at every byte."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def writer(**options: object) -> Writer:
 
 
 def opened(w: Writer, next: int = 1, **fields: object) -> list[object]:
-    """Greets, and is welcomed."""
+    """Opens a connection, and returns the events."""
     w.connect(0.0, 1)
     welcome = {**json.loads(WELCOME % next), **fields}
     return w.receive_data(json.dumps(welcome).encode() + b'\n' + b'{"ack":%d}\n' % (next - 1), 0.0)
 
 
 class Transcripts(unittest.TestCase):
-    """The page's conversations: the core says what C says, and takes what S says."""
+    """In each transcript, the core sends what C sends, and accepts what S sends."""
 
     def test_all(self) -> None:
         played = 0
@@ -71,7 +71,7 @@ class Transcripts(unittest.TestCase):
         if name:
             sides[name] = w
         w.accept_lost = greeting.get('accept_lost', False)
-        if w.acked != greeting.get('acked', 0):  # an old copy of the log, or acks that the network lost
+        if w.acked != greeting.get('acked', 0):  # an old copy of the log, or lost acks
             self.assertGreater(w.acked, greeting.get('acked', 0))
             w = Writer(w.topic, w.producer)
             w.acked = greeting.get('acked', 0)
@@ -127,7 +127,7 @@ class Writing(unittest.TestCase):
         self.assertEqual((w.pending, w.size, w.acked), (0, 0, 2))
 
     def test_resume(self) -> None:
-        """What has arrived is not sent again, and only the ack settles it."""
+        """Records that arrived are not sent again, but only an ack settles them."""
         w = writer()
         for i in range(5):
             w.send(b'{"n":%d}' % i)
@@ -163,7 +163,7 @@ class Writing(unittest.TestCase):
         self.assertEqual(b''.join(sent), b''.join(b'{"n":%03d}' % i for i in range(1000)))
 
     def test_sum(self) -> None:
-        """A sum that is not this log's own means that two logs use one name."""
+        """A checksum that differs means that two logs use one name."""
         record = b'{"id":1,"price":19.9}'
         for name, fields, conflict in [
             ('its own', {'sum': f'{crc32c(record):08x}'}, False),
@@ -239,7 +239,7 @@ class Writing(unittest.TestCase):
         self.assertEqual(w.deadline(), 25.0)
 
     def test_strangers(self) -> None:
-        """What is no native session is told, and nothing is taken for an ack."""
+        """Anything but a native session raises an error, and acknowledges nothing."""
         for said in [b'SSH-2.0-OpenSSH_9.2\n', b'HTTP/1.1 400 Bad Request\r\n', b'[1]\n', b'{"ack":0}\n', b'{"dictwire":2}\n',
                      b'{"dictwire":1}\n', b'{"a":' * 5000 + b'\n', b'{"dictwire":1,"next":0}\n', b'{"dictwire":1,"next":true}\n', b'x' * (2 << 20)]:
             with self.subTest(said[:20]):
@@ -294,7 +294,7 @@ class Reading(unittest.TestCase):
         self.assertEqual(json.loads(r.connect(0.0, 2))['from'], 't.2.0')
 
     def test_seen_before(self) -> None:
-        """With a cursor, the server begins where it was committed: what was returned is not returned again."""
+        """With a cursor, the server starts at the commit, but no record is returned twice."""
         r = self.reader(cursor='c')
         self.assertEqual(len(r.receive_data(AT, 0.0)), 1)
         self.assertEqual(json.loads(r.connect(0.0, 2))['from'], 'earliest')
@@ -324,7 +324,7 @@ class Reading(unittest.TestCase):
         self.assertFalse(r.uncommitted)
 
     def test_commit_without_an_answer(self) -> None:
-        """A server that goes on and does not answer a commit for 15 s is dead on that side."""
+        """A server that sends records but does not answer a commit for 15 s is dead."""
         r = self.reader(cursor='c')
         r.receive_data(AT, 0.0)
         r.commit('t.2.0')
@@ -335,13 +335,13 @@ class Reading(unittest.TestCase):
         self.assertEqual(r.deadline(), 30.0)
 
     def test_seen_beyond(self) -> None:
-        """What comes again after a position in a later block was all returned."""
+        """After a position in a later block, repeated records are not returned again."""
         r = self.reader(cursor='c')
         r.position = 't.3.0'
         self.assertEqual(r.receive_data(AT.replace(b't.2.0', b't.4.0'), 0.0), [])
 
     def test_commit_after_a_cut(self) -> None:
-        """A server refuses a commit of what it has not sent in the connection: the commit waits until it comes again."""
+        """After a reconnect, a commit waits until its records were delivered again, because the server would refuse it."""
         r = self.reader(cursor='c')
         r.receive_data(AT, 0.0)
         r.commit('t.2.0')
@@ -353,7 +353,7 @@ class Reading(unittest.TestCase):
         self.assertEqual(r.receive_data(AT, 0.0), [])
         self.assertEqual(r.data_to_send(0.0), b'{"commit":"t.2.0"}\n')
         r.connect(0.0, 3)
-        r.receive_data(b'{"dictwire":1,"next":"t.2.0"}\n', 0.0)  # it was committed, and the answer was lost
+        r.receive_data(b'{"dictwire":1,"next":"t.2.0"}\n', 0.0)  # it was committed, but the answer was lost
         self.assertEqual(r.data_to_send(0.0), b'')
 
     def test_strangers(self) -> None:
@@ -370,7 +370,7 @@ class Reading(unittest.TestCase):
 
 
 class Cuts(unittest.TestCase):
-    """A server in miniature and a network that cuts anywhere: each record is settled once, in order."""
+    """With a small server and a network that cuts anywhere, each record is settled once, in order."""
 
     def test_random_cuts(self) -> None:
         for seed in range(300):
@@ -415,7 +415,7 @@ class Cuts(unittest.TestCase):
                     w.send(records[queued])
                     queued += 1
                 up = w.data_to_send(rng.randrange(1, 200))
-                if up and connection < 100 and rng.random() < 0.1:  # the server sees only the beginning
+                if up and connection < 100 and rng.random() < 0.1:  # the server receives only the beginning
                     up, alive = up[:rng.randrange(len(up))], False
                 while up:
                     record = records[len(stored)]

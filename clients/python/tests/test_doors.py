@@ -1,4 +1,4 @@
-"""TLS, and a server that replies."""
+"""TLS and replies."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .shells import Loop, Threads
 
 class TestReplies(unittest.TestCase):
     def test_ask(self) -> None:
-        """What the server's handler replies; and a topic of its own for those who send without asking."""
+        """Replies of the server's handler, and NoReply without one."""
         with Server('--reply') as server:
             for shell in (Threads, Loop):
                 c = shell(server.addr, wait=10)
@@ -30,7 +30,7 @@ class TestReplies(unittest.TestCase):
 
 class TestTLS(unittest.TestCase):
     def test_tls(self) -> None:
-        """Both shells over TLS: many records, replies, reading; who does not trust the server, or speaks plain, is told."""
+        """Both clients over TLS: sending, replies and reading; errors without the CA and without TLS."""
         with tempfile.TemporaryDirectory() as certs:
             subprocess.run([binary(), 'cert', '--dir', certs], check=True, capture_output=True)
             context = ssl.create_default_context(cafile=os.path.join(certs, 'ca.pem'))

@@ -1,4 +1,4 @@
-"""Ends that come at a bad moment: of the program, of its tasks and threads, of the server, and of a process by a fork."""
+"""Exit, forks, cancelled tasks, closing and lost servers, while records are pending."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def run_python(program: str, addr: str) -> subprocess.CompletedProcess[str]:
 
 
 class Mute:
-    """A server that accepts connections and says nothing."""
+    """A server that accepts connections but does not answer."""
 
     def __enter__(self) -> str:
         self._socket = socket.create_server(('127.0.0.1', 0))
@@ -47,7 +47,7 @@ class TestEndings(unittest.TestCase):
         cls.addClassCleanup(cls.server.__exit__, None, None, None)
 
     def test_exit(self) -> None:
-        """A program that ends with pending records says how many, and why."""
+        """A program that exits with pending records reports how many, and why."""
         with Mute() as addr:
             ran = run_python('''
 import dictwire, dictwire._threads._process as process
@@ -59,7 +59,7 @@ for i in range(3): c.send({'i': i})
         self.assertRegex(ran.stderr, r'\Adictwire: at exit: 3 records not settled: 3 records of topic default not settled after 0\.\d+ s\n\Z')
 
     def test_fork_while_sending(self) -> None:
-        """A process that forks while its threads send: neither parent nor child waits for a lock of the other."""
+        """If a process forks while its threads send, neither parent nor child hangs."""
         ran = run_python('''
 import dictwire, os, threading
 c = dictwire.connect()
@@ -89,7 +89,7 @@ c.close()
         self.assertEqual(sorted(d['who'] for d in self.server.records('busy') if d['who'] != 'parent'), list(range(10)))
 
     def test_close_while_sending(self) -> None:
-        """A client that is closed while threads send: each is told, and what is not counted as unsettled is stored."""
+        """If a client is closed while threads send, each gets an error, and all records are stored or counted as unsettled."""
         c = dictwire.connect(self.server.addr)
         counts, told = [0] * 8, []
 
@@ -117,7 +117,7 @@ c.close()
         self.assertGreaterEqual(len(self.server.records('closing')), sum(counts) - left)
 
     def test_unreachable(self) -> None:
-        """A Timeout says why records are not settled."""
+        """A Timeout contains the reason why the server can't be reached."""
         for shell in (Threads, Loop):
             with Server() as server:
                 c = shell(server.addr)
@@ -136,7 +136,7 @@ c.close()
                 self.assertNotIn('continues', str(left.exception))
 
     def test_cancel_all(self) -> None:
-        """A program that cancels all tasks: nobody waits for ever, and the client says what is not settled."""
+        """If a program cancels all tasks, no call hangs, and the client reports unsettled records."""
         async def run(addr: str, pause: float) -> None:
             c = await dictwire.aio.connect(addr).__aenter__()
             receipt = await c.send({'a': 1})
@@ -149,11 +149,11 @@ c.close()
                 await c.close()
 
         with Mute() as addr:
-            for pause in (0, 0.05):  # before the task has begun, and after
+            for pause in (0, 0.05):  # before and after the first step of the topic's task
                 asyncio.run(run(addr, pause))
 
     def test_unclosed(self) -> None:
-        """A client for asyncio that is not closed can't send at exit: it warns."""
+        """A client for asyncio that is not closed warns, because it can't send at exit."""
         async def run() -> None:
             c = await dictwire.aio.connect(self.server.addr).__aenter__()
             await c.send({'a': 1}, 'unclosed')

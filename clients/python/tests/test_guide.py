@@ -1,4 +1,4 @@
-"""docs/guide/python.md, where it uses other packages or a relay; the public API as pydoc prints it."""
+"""The examples in docs/guide/python.md with other packages and a relay; the docstrings of the public API."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class TestGuide(unittest.TestCase):
             self.assertIsNotNone(second['time'].utcoffset())
 
     def test_relay(self) -> None:
-        """Relay and server are killed in the middle, again and again: each record arrives once, in order."""
+        """While relay and server are killed repeatedly, each record arrives once, in order."""
         with Server() as server, tempfile.TemporaryDirectory() as work:
             def local(text: str) -> str:
                 return text.replace('/run/', f'{work}/').replace('/var/lib/', f'{work}/').replace('central.example:65432', server.addr)
@@ -95,7 +95,7 @@ class TestAPI(unittest.TestCase):
             self.assertIn(name, api)
 
     def test_documented(self) -> None:
-        """What is public has a docstring."""
+        """All public names have docstrings."""
         for owner in (dictwire, dictwire.Client, dictwire.Reader, dictwire.Receipt, dictwire.Record):
             for name, value in vars(owner).items():
                 if not name.startswith('_') and (callable(value) or isinstance(value, property)):

@@ -1,4 +1,4 @@
-"""Logging, testing and what else stands around the client."""
+"""The logging handler."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class TestLogging(unittest.TestCase):
         self.assertIn('bad %d', third['msg'])
 
     def test_server_away(self) -> None:
-        """A server that is away holds up nobody, and what was logged meanwhile arrives."""
+        """While the server is down, logging does not block, and the records arrive later."""
         h = self.handler()
         self.log.warning('before')
         h.flush()
@@ -62,7 +62,7 @@ class TestLogging(unittest.TestCase):
         self.assertEqual([r['msg'] for r in self.server.records('logs')], ['before', *(f'away {i}' for i in range(100))])
 
     def test_full_queue(self) -> None:
-        with socket.socket() as s:  # nobody listens there
+        with socket.socket() as s:  # nothing listens there
             s.bind(('127.0.0.1', 0))
             h = dictwire.logging.Handler('logs', f'127.0.0.1:{s.getsockname()[1]}', queue=10)
             self.log.addHandler(h)
@@ -70,11 +70,11 @@ class TestLogging(unittest.TestCase):
                 self.log.warning('%d', i)
             self.assertLessEqual(len(h._queue), 10)
             self.assertGreater(h._dropped, 0)
-            h._reset()  # else close waits for it
+            h._reset()  # or close would wait for it
             h.close()
 
     def test_dict_config(self) -> None:
-        """A program that is configured as the docs say, and ends: what it logged is there."""
+        """With a dictConfig as in the docs, everything is sent before the program exits."""
         program = f'''
 import logging, logging.config
 logging.config.dictConfig({{

@@ -1,4 +1,4 @@
-"""Properties, with hypothesis: whatever the pieces in which bytes come, and whatever the bytes are."""
+"""Property tests with hypothesis: any division of the data, and any data."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ settings.load_profile('ours')
 
 
 def server_sides() -> list[tuple[dict[str, Any], bytes, int]]:
-    """Returns what the server says in each connection of the protocol page, with the greeting and how much is sent."""
+    """Returns the greeting, the server's data, and the number of records sent, of each connection in the transcripts."""
     found = []
     for transcript in transcripts():
         for connection in transcript:
@@ -38,7 +38,7 @@ def server_sides() -> list[tuple[dict[str, Any], bytes, int]]:
 
 
 def session(greeting: dict[str, Any], sent: int) -> Union[Writer, Reader]:
-    """Returns a session that has greeted."""
+    """Returns a session that has sent its greeting."""
     if 'subscribe' in greeting:
         reader = Reader(greeting['subscribe'], cursor=greeting.get('cursor'))
         reader.connect(0.0, 1)
@@ -52,7 +52,7 @@ def session(greeting: dict[str, Any], sent: int) -> Union[Writer, Reader]:
 
 
 def play(greeting: dict[str, Any], sent: int, pieces: list[bytes]) -> list[Any]:
-    """Returns the events, a break as its text. All records are sent when the server is ready for them."""
+    """Returns the events, with a Broken as its text. Records are sent as soon as possible."""
     s, events = session(greeting, sent), []
     for piece in pieces:
         events += s.receive_data(piece, 0.0)
@@ -62,7 +62,7 @@ def play(greeting: dict[str, Any], sent: int, pieces: list[bytes]) -> list[Any]:
 
 
 def cut(said: bytes, places: list[int]) -> list[bytes]:
-    """Returns what is said in pieces; its first two lines end one, since only after them is anything sent."""
+    """Cuts the server's data. There is always a cut after the first two lines, when records are sent."""
     begin = said.find(b'\n', said.find(b'\n') + 1) + 1
     places = sorted([*places, begin])
     return [said[a:b] for a, b in zip([0, *places], [*places, len(said)])]
@@ -70,7 +70,7 @@ def cut(said: bytes, places: list[int]) -> list[bytes]:
 
 class TestCuts(unittest.TestCase):
     def test_every_byte(self) -> None:
-        """Cut at each byte, and into single bytes, all that the page's server says means the same."""
+        """Cuts at each byte, and into single bytes, do not change the events."""
         played = 0
         for greeting, said, sent in server_sides():
             want = play(greeting, sent, cut(said, []))
@@ -89,12 +89,12 @@ class TestCuts(unittest.TestCase):
     @given(st.randoms(use_true_random=False))
     @settings(max_examples=15)
     def test_connections(self, rng: Any) -> None:
-        """Connections that break anywhere: each record is settled once, in order, and each rejection told once."""
+        """If connections break anywhere, each record is settled once, in order, and each rejection is reported once."""
         test_core.Cuts('run_one').run_one(rng)
 
 
 class TestHostile(unittest.TestCase):
-    """Whatever a server says: events, and no record counts as settled that was not sent."""
+    """Any data results in events, and settles no record that was not sent."""
 
     @given(st.data())
     @settings(max_examples=300)
@@ -141,7 +141,7 @@ class TestValues(unittest.TestCase):
     @given(dictionaries())
     @settings(max_examples=80)
     def test_exact(self, d: dict[Any, Any]) -> None:
-        """A record is JSON or a pickle that holds what was given."""
+        """Each dictionary is encoded without loss, as JSON or pickle."""
         record = encode(d)
         got = decode(record, 'json') if record[:1] == b'{' else pickle.loads(record)
         self.assertTrue(same(got, d), (got, d))
@@ -152,7 +152,7 @@ class TestValues(unittest.TestCase):
                   st.datetimes(datetime(1, 1, 3), timezones=st.just(timezone.utc))),
         lambda v: st.one_of(st.lists(v, max_size=4), st.dictionaries(st.text(max_size=5), v, max_size=4)), max_leaves=15))
     def test_cbor(self, value: Any) -> None:
-        """What cbor2 writes reads as cbor2 reads it."""
+        """The result equals that of cbor2."""
         data = cbor2.dumps(value, date_as_datetime=False)
         self.assertTrue(same(_cbor.loads(data), cbor2.loads(data)), data.hex())
 

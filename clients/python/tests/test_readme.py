@@ -1,4 +1,4 @@
-"""The README's examples, run in order as one program against a server of their own."""
+"""The examples in the README, run as one program."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several servers in front of one store: clients go to the next one where one dies, and lose and double nothing."""
+"""Several servers of one store: if one dies, clients move on to the next without losing or duplicating records."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.a
 
 
 class Process:
-    """A process that listens."""
+    """A process that listens on a port."""
 
     def __init__(self, port: int, *command: str) -> None:
         self.addr, self._command = f'127.0.0.1:{port}', command
@@ -49,14 +49,14 @@ class Process:
 
 
 def front(store: str) -> Process:
-    """Starts a server in front of a stream."""
+    """Starts a server with its store in a NATS stream."""
     port = _free_port()
     return Process(port, binary(), 'serve', '--listen', f'127.0.0.1:{port}', '--store', store, '--nats-replicas', '1',
                    '--print', 'none')
 
 
 class Rules(unittest.TestCase):
-    """The choice without I/O."""
+    """The choice of the server and the delay, without I/O."""
 
     def test_stays(self) -> None:
         servers = Servers(3, 1)
@@ -71,11 +71,11 @@ class Rules(unittest.TestCase):
         self.assertEqual(list(servers.turns()), [0, 1, 2])
         servers.ended(0, served=True, retry=1.5)
         self.assertEqual(list(servers.turns()), [1, 2, 0])
-        servers.ended(0, served=False, retry=0.0)  # one that was left already
+        servers.ended(0, served=False, retry=0.0)  # the client has already moved on from it
         self.assertEqual(list(servers.turns()), [1, 2, 0])
 
     def test_retry(self) -> None:
-        """The delay grows while no server takes the session, and is never less than a server asks for."""
+        """The delay grows until a server accepts the session, and is never less than a server asks for."""
         session = Writer('t', 'p')
         retry = Retry(Servers(2))
         for step in range(12):
@@ -125,7 +125,7 @@ class Closing:
 
 
 class Shell:
-    """The same of both clients."""
+    """Tests of both clients."""
 
     shell: ClassVar[Any]
     store: ClassVar[str]
@@ -144,9 +144,9 @@ class Shell:
                 sent += 1
                 receipt = c.send({'n': sent}, topic=topic)
             receipt.wait(60)
-            while len(numbers) < sent - 50:  # the reader is in the middle
+            while len(numbers) < sent - 50:  # while the reader is reading
                 numbers.append(next(reader).data['n'])
-            for _ in range(100):  # on their way when the server dies
+            for _ in range(100):  # pending when the server dies
                 sent += 1
                 receipt = c.send({'n': sent}, topic=topic)
             if killed is not None:
@@ -177,7 +177,7 @@ class Shell:
 
 
 class Several(unittest.TestCase):
-    """A broker for both."""
+    """A broker for the servers."""
 
     broker: ClassVar[Process]
     store: ClassVar[str]

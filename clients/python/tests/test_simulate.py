@@ -1,7 +1,7 @@
-"""The real client and the real server, and what can come between them: cuts, delays, kills, twins, a store that was
-rolled back, one that was wiped. Nothing that was acknowledged is lost, doubled or out of order, or the client says so.
+"""Simulations: real clients and a real server, with a faulty network, kills, two clients of one name, and a store that
+is rolled back or wiped. No acknowledged record is lost, duplicated or out of order, unless the client reports it.
 
-PYSEEDS is how many scenarios there are, PYFIRST the first one's seed: `make pysimulate`.
+PYSEEDS is the number of scenarios, and PYFIRST the first seed: `make pysimulate`.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from dictwire.testing import Server
 from .network import Network
 from .shells import Loop, Threads
 
-SEEDS = int(os.environ.get('PYSEEDS', '500'))
+SEEDS = int(os.environ.get('PYSEEDS', '300'))  # each fate once; make pysimulate runs more
 FIRST = int(os.environ.get('PYFIRST', '0'))
 AT_ONCE = 50  # scenarios that share a server and its fate
 MAX_RECORD = 4096
 
 
 class Scenario:
-    """One or two clients that send to one topic and read it, over a network of their own."""
+    """One or two clients that send to one topic and read it, over proxies of their own."""
 
     def __init__(self, world: World, seed: int) -> None:
         self.world, self.seed, self.topic = world, seed, f's{seed}'
         self.r = random.Random(seed)
-        self.acked: list[list[int]] = [[], []]  # what each client knows to be stored
+        self.acked: list[list[int]] = [[], []]  # the records acknowledged to each client
         self.rejected: set[int] = set()
         self.errors: list[str] = []
-        self.gone: set[int] = set()  # what the server had and lost
+        self.gone: set[int] = set()  # the records that the server lost
         self.next = 0
 
     def connect(self, **options: Any) -> Any:
@@ -52,7 +52,7 @@ class Scenario:
         return {'i': i, 'x': x} if r.random() < 0.5 else {'i': i, 'x': (x,)}
 
     def send(self, c: Any, count: int, who: int = 0) -> None:
-        """Sends records, waits for all, and notes what became of each."""
+        """Sends records, waits for all, and collects the outcomes."""
         receipts = []
         try:
             for _ in range(count):
@@ -69,7 +69,7 @@ class Scenario:
                     self.rejected.add(i)
 
     def read(self, c: Any) -> None:
-        """Reads all with a cursor, again and again from where it was committed."""
+        """Reads all records with a cursor, and sometimes starts again from the last commit."""
         want, seen = self.acked[0], []
         reader = c.read(self.topic, cursor='r', timeout=60)
         while len(seen) < len(want):
@@ -78,7 +78,7 @@ class Scenario:
             except StopIteration:
                 break
             if self.r.random() < 0.05:
-                reader.close()  # what was returned last was not committed, and comes again
+                reader.close()  # the last record was not committed, and is read again
                 reader = c.read(self.topic, cursor='r', timeout=60)
                 seen.pop()
         reader.close()
@@ -86,7 +86,7 @@ class Scenario:
             self.errors.append(f'read {seen}, want {want}')
 
     def check(self, stored: list[int]) -> None:
-        """Compares what the server has in the end."""
+        """Checks the records that are stored in the end."""
         if len(set(stored)) != len(stored):
             self.errors.append(f'doubled: {stored}')
         for acked in self.acked:
@@ -99,10 +99,10 @@ class Scenario:
         if self.rejected & set(stored):
             self.errors.append('rejected and stored')
 
-    # What can happen
+    # Fates
 
     def cuts(self) -> None:
-        """A bad network, and a server that may be killed meanwhile."""
+        """A faulty network; the server may be killed, too."""
         with_reader = self.r.random() < 0.6
         c = self.connect()
         try:
@@ -114,7 +114,7 @@ class Scenario:
             c.close()
 
     def twins(self) -> None:
-        """Two clients under one name: one of them is told, or both; what either has an acknowledgement for is there."""
+        """Two clients of one name: at least one gets an error, and everything acknowledged to either is stored."""
         clients = [self.connect(), self.connect()]
         for c in clients:
             c.client.producer = f'twin.{self.seed}'
@@ -141,7 +141,7 @@ class Scenario:
             self.errors.append('neither of two twins was told')
 
     def phases(self, turn: Callable[[], None], gone: int) -> None:
-        """Sends in three phases; between the last two the server loses what the phases from `gone` on sent."""
+        """Sends in three phases. Before the last, the server loses the records of phase `gone` and later."""
         accept = self.r.random() < 0.3
         c = self.connect(accept_lost=accept)
         lost = 0
@@ -175,7 +175,7 @@ class Scenario:
 
 
 class World:
-    """A server, and scenarios that share what happens to it."""
+    """A server, and the scenarios that share its fate."""
 
     def __init__(self, network: Network, seeds: range) -> None:
         self.network, self.r = network, random.Random(f'world {seeds[0]}')
@@ -184,7 +184,7 @@ class World:
         self.server = Server('--durability', 'os', '--max-record', str(MAX_RECORD))
 
     def run(self) -> list[str]:
-        """Runs all, and returns what went wrong."""
+        """Runs all scenarios, and returns the errors."""
         with self.server, concurrent.futures.ThreadPoolExecutor(2 * len(self.scenarios)) as pool:
             getattr(self, self.fate)(pool)
             stored = collections.defaultdict(list)
@@ -211,7 +211,7 @@ class World:
         concurrent.futures.wait(self.all(pool, Scenario.twins))
 
     def kills(self, pool: Any) -> None:
-        """The server is killed in the middle, and comes back."""
+        """The server is killed and restarted."""
         running = self.all(pool, Scenario.cuts)
         for _ in range(self.r.randrange(1, 3)):
             concurrent.futures.wait(running, self.r.uniform(0.02, 0.2))
@@ -221,11 +221,11 @@ class World:
         concurrent.futures.wait(running)
 
     def rollback(self, pool: Any) -> None:
-        """The store is one that was copied after the first phase."""
+        """The store is replaced by a copy from after the first phase."""
         self.phases(pool, copied_after=0)
 
     def wipe(self, pool: Any) -> None:
-        """The store is an empty one."""
+        """The store is replaced by an empty one."""
         self.phases(pool, copied_after=-1)
 
     def phases(self, pool: Any, copied_after: int) -> None:

@@ -1,4 +1,4 @@
-"""The pytest fixture, as a program's own tests have it."""
+"""The pytest fixture."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_ended():
 
 class TestFixture(unittest.TestCase):
     def test_fixture(self) -> None:
-        """Each test has a server of its own, which ends with it, whether it passes or not."""
+        """Each test gets a new server, which is stopped whether the test passes or not."""
         with tempfile.TemporaryDirectory() as work:
             with open(os.path.join(work, 'test_orders.py'), 'w') as f:
                 f.write(TESTS)

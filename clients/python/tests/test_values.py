@@ -1,4 +1,4 @@
-"""Values: exact both ways."""
+"""Encoding and decoding values."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Odd(tzinfo):
 
 class TestPlain(unittest.TestCase):
     def test_json(self) -> None:
-        """What JSON holds exactly is JSON."""
+        """Dictionaries that JSON can represent exactly are encoded as JSON."""
         for d in [{}, {'a': 1}, {'a': [1, {'b': None}], 'c': True}, {'a': 1 << 100}, {'a': float('nan')}, {'a': 'ü\u2028'},
                   {'a': Level.HIGH, 'b': Colour.RED}, {'a': {'b': {'c': []}}}]:
             record = encode(d)
@@ -56,7 +56,7 @@ class TestPlain(unittest.TestCase):
             self.assertEqual(repr(decode(record, 'json')), repr(dictwire.plain(d)))
 
     def test_pickle(self) -> None:
-        """What JSON would change is a pickle of plain data."""
+        """Dictionaries that JSON would change are encoded as pickles of plain data."""
         for d in [{1: 2}, {'a': (1,)}, {'a': {1}}, {'a': b''}, {'a': datetime.now()}, {None: None}, {'a': {1: 2}}, {'a': [()]},
                   {'a': (1,), 'b': Level.HIGH}, collections.OrderedDict(a=1)]:
             record = encode(d)
@@ -82,7 +82,7 @@ class TestPlain(unittest.TestCase):
             self.assertTrue(same(got, want), (value, got, want))
 
     def test_other_packages(self) -> None:
-        """What numpy, pandas, pydantic and attrs have, by the rules of plain; and what they have and Python has not."""
+        """Values of numpy, pandas, pydantic and attrs, and those that plain data can't represent."""
         import attrs
         import numpy as np
         import pandas as pd
@@ -117,13 +117,13 @@ class TestPlain(unittest.TestCase):
                 encode({'v': value})
 
     def test_beyond_floats(self) -> None:
-        """A number that is no float is what it is."""
+        """Numbers beyond the range of a float are exact."""
         for text, want in [('1e400', Decimal('1e400')), ('-1e400', Decimal('-1e400')), ('1e-400', Decimal('1e-400')), ('0e400', 0.0),
                            ('5e-324', 5e-324), ('1e308', 1e308), (f'1{"0" * 250}e99', Decimal(f'1{"0" * 250}e99'))]:
             self.assertTrue(same(decode(f'{{"a":[{text}]}}'.encode(), 'json'), {'a': [want]}), text)
 
     def test_many(self) -> None:
-        """A list's dictionaries become what each becomes alone, whatever stands beside them."""
+        """The dictionaries of a list are encoded independently of each other."""
         g = Generator(1)
         flat = [{'a': i, 'b': 'ü', 'c': None, 'd': 1.5, 'e': True} for i in range(3 * BATCH + 1)]
         odd = [{1: 2}, {'a': (1,)}, {'a': [1]}, Config(a=1), {'a': Level.HIGH}, {'\ud83d\ude00': '\ud83d\ude00'}, {'a': '\ud800'}, {},
@@ -142,7 +142,7 @@ class TestPlain(unittest.TestCase):
         self.assertEqual(list(encode_all([{'a': print}, *flat], lambda v: 7))[:2], [b'{"a":7}', encode(flat[0])])
 
     def test_many_in_turn(self) -> None:
-        """What is no list is not read ahead: it may yield one dictionary again and again."""
+        """Iterables other than lists are not read ahead, as they may yield the same dictionary again."""
         def turns() -> Any:
             d: dict[str, int] = {}
             for i in range(3 * BATCH):
@@ -209,7 +209,7 @@ class TestCBOR(unittest.TestCase):
                 encode({'t': value})
 
     def test_hostile(self) -> None:
-        """Whatever comes is a value, or a ValueError."""
+        """Any data results in a value or a ValueError."""
         r = random.Random(1)
         good = bytes.fromhex('bf61610161629f0203ff6163c249010000000000000000ff')
         for _ in range(20_000):
@@ -220,7 +220,7 @@ class TestCBOR(unittest.TestCase):
                 _cbor.loads(bytes(data[:r.randrange(len(data) + 1)]))
             except (ValueError, TypeError, ArithmeticError, KeyError, AttributeError):
                 pass
-        nested = b'\xd8\x1b\x82ifrozenset\x81' * 60 + b'\x80'  # each of them would be read twice
+        nested = b'\xd8\x1b\x82ifrozenset\x81' * 60 + b'\x80'  # a decoder that reads each twice takes exponential time
         want: Any = ()
         for _ in range(60):
             want = frozenset([want])
@@ -231,7 +231,7 @@ class TestCBOR(unittest.TestCase):
 
 
 class TestThroughServer(unittest.TestCase):
-    """What was sent comes back equal, with equal types: through a server, and again after a restart with a cursor."""
+    """Records are read back with equal values and types, also with a cursor after a restart."""
 
     COUNT = 20_000
 

@@ -1,4 +1,4 @@
-"""The transcripts of docs/protocol.md, as conversations."""
+"""The transcripts in docs/protocol.md."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ PAGE = os.path.join(os.path.dirname(__file__), '..', '..', '..', 'docs', 'protoc
 
 
 def transcripts() -> list[list[list[tuple[str, str]]]]:
-    """Returns each transcript's connections, each a list of (who, text). Those with two at a time are left out."""
+    """Returns the connections of each transcript, each a list of (who, text). Those with two at a time are omitted."""
     with open(PAGE, encoding='utf-8') as f:
         page = f.read()
     found = []
