@@ -61,6 +61,7 @@ CONNECT_SECONDS = 3  # how long send_data waits for a server that is just starti
 SEND_SECONDS = 60  # how long sending may take
 REPLY_SECONDS = 5  # how long send_data waits for a reply
 IDLE_SECONDS = 3600  # how long a client may be silent (plain server)
+END_SECONDS = 2  # how long dictwire may take to end after each signal
 BETWEEN = ' \t\r\n\x00\x1e\ufeff'  # what may stand between two dictionaries (plain server)
 MAX_BYTES = 1 << 20  # the size of a reply, or of one dictionary (plain server)
 
@@ -211,7 +212,7 @@ def _end(child):
     for step in (child.poll, child.terminate, child.kill):
         step()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(timeout=2)
+            child.wait(timeout=END_SECONDS)
             return
 
 

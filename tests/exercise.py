@@ -1,27 +1,26 @@
 """Helpers for the tests of 4-net.py: python3 -m unittest discover -s tests -v
 
-They run against the real dictwire, which is built once, and against the plain
-Python server. Nothing is skipped: without Go they fail.
+They run against the real dictwire and against the plain Python server. Nothing is
+skipped: without Go they fail.
 """
 
-import atexit
 import contextlib
 import errno
 import io
 import os
-import random
 import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import textwrap
 import threading
 import time
 import unittest
 from unittest import mock
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+import built
+from built import ROOT, free_port
+
 SCRIPT = os.path.join(ROOT, '4-net.py')
 
 sys.path.insert(0, ROOT)
@@ -49,50 +48,21 @@ send_data({'name': 'Alice', 'age': 30, 'city': 'Paris'})
 server_thread.join()
 """
 
-TMP = ''  # for everything that the tests write
-DICTWIRE = ''  # the real binary
-TOOLS = ''  # a PATH with go and nothing else
-BUILD = ['go', 'build', '-trimpath']
-
 
 def setUpModule():
-    """Build dictwire before the first test of any module that imports this function."""
+    """Set up a module that imports this function, and check that its tests leave no process behind."""
+    built.build()
     unittest.addModuleCleanup(assert_no_processes)
-    if not DICTWIRE:
-        build()
-
-
-def build():
-    global TMP, DICTWIRE, TOOLS
-    TMP = tempfile.mkdtemp(prefix='test-4-net-')
-    atexit.register(shutil.rmtree, TMP)
-    DICTWIRE = os.path.join(TMP, 'dictwire')
-    TOOLS = os.path.join(TMP, 'tools')
-    go = shutil.which('go')
-    if not go:
-        raise AssertionError('these tests need Go')
-    os.mkdir(TOOLS)
-    os.symlink(go, os.path.join(TOOLS, 'go'))
-    done = subprocess.run(
-        [*BUILD, '-o', DICTWIRE, './cmd/dictwire'],
-        cwd=ROOT,
-        env={**os.environ, 'CGO_ENABLED': '0'},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        universal_newlines=True,
-    )
-    if done.returncode:
-        raise AssertionError('go build failed:\n' + done.stdout)
 
 
 def processes():
-    """Return the running processes of programs in TMP."""
+    """Return the running processes of programs in built.TMP."""
     found = []
     for pid in filter(str.isdigit, os.listdir('/proc')):
         with contextlib.suppress(OSError):
             with open(f'/proc/{pid}/cmdline', 'rb') as f:
                 words = f.read().decode(errors='replace').split('\0')
-            if any(word.startswith(TMP) and os.access(word, os.X_OK) for word in words[:2]):
+            if any(word.startswith(built.TMP) and os.access(word, os.X_OK) for word in words[:2]):
                 found.append((int(pid), words))
     return found
 
@@ -104,15 +74,6 @@ def assert_no_processes():
         if time.monotonic() > deadline:
             raise AssertionError(f'left behind: {processes()}')
         time.sleep(0.05)
-
-
-def free_port():
-    """Return a free port below the ephemeral ones, so that no client takes it meanwhile."""
-    while True:
-        port = random.randrange(10000, 32000)
-        with socket.socket() as s, contextlib.suppress(OSError):
-            s.bind(('127.0.0.1', port))
-            return port
 
 
 def environment(dictwire, **more):
@@ -130,7 +91,7 @@ def run(script, env, timeout=60, **options):
 
     It imports what PYTHONPATH says: its working directory has nothing to import.
     """
-    options.setdefault('cwd', TMP)
+    options.setdefault('cwd', built.TMP)
     return subprocess.run(
         [sys.executable, '-c', textwrap.dedent(script)],
         env=env,
@@ -144,9 +105,21 @@ def run(script, env, timeout=60, **options):
     )
 
 
+def start(test, args, env, **options):
+    """Start Python with pipes, and end it with the test."""
+    pipes = {'stdin': subprocess.DEVNULL, 'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE, 'encoding': 'utf-8'}
+    child = subprocess.Popen([sys.executable, *args], env=env, **{**pipes, 'cwd': built.TMP, **options})
+    for pipe in (child.stdin, child.stdout, child.stderr):
+        if pipe:
+            test.addCleanup(pipe.close)
+    test.addCleanup(child.wait)
+    test.addCleanup(child.kill)
+    return child
+
+
 def program(name, text):
     """Write an executable Python program and return its path."""
-    path = os.path.join(TMP, name)
+    path = os.path.join(built.TMP, name)
     with open(path, 'w', encoding='utf-8') as f:
         f.write(f'#!{sys.executable}\n' + textwrap.dedent(text))
     os.chmod(path, 0o755)
@@ -162,15 +135,6 @@ def connect(port):
         except ConnectionRefusedError:
             if time.monotonic() > deadline:
                 raise
-        time.sleep(0.01)
-
-
-def wait_for(condition, what):
-    """Wait until condition() is true."""
-    deadline = time.monotonic() + 30
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError(f'never {what}')
         time.sleep(0.01)
 
 
@@ -234,7 +198,7 @@ def both(test):
     """Run a test with the real dictwire and with the plain Python server."""
 
     def run_both(self):
-        for dictwire in (DICTWIRE, 'python'):
+        for dictwire in (built.DICTWIRE, 'python'):
             with self.subTest(server=os.path.basename(dictwire)):
                 test(self, dictwire)
 

@@ -7,13 +7,13 @@ import select
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 import unittest
 from unittest import mock
 
-import exercise
+import built
+from built import free_port, wait_for
 from exercise import (
     ALICE,
     PRINTED,
@@ -23,14 +23,12 @@ from exercise import (
     both,
     connect,
     environment,
-    free_port,
     net,
     notice,
     processes,
-    wait_for,
+    setUpModule,
+    start,
 )
-
-setUpModule = exercise.setUpModule
 
 
 class Answering:
@@ -38,6 +36,7 @@ class Answering:
 
     def __init__(self, answer, at_once=False, stay=False):
         self.answer, self.at_once, self.stay = answer, at_once, stay
+        self.done = threading.Event()
         self.received = b''
         self.listener = socket.create_server(('127.0.0.1', 0))
         self.port = self.listener.getsockname()[1]
@@ -55,13 +54,14 @@ class Answering:
             with contextlib.suppress(OSError):
                 connection.sendall(self.answer)
                 if self.stay:
-                    time.sleep(self.stay)
+                    self.done.wait(30)
 
     def __enter__(self):
         self.thread.start()
         return self
 
     def __exit__(self, *_):
+        self.done.set()
         self.thread.join()
         self.listener.close()
 
@@ -94,13 +94,13 @@ class TestClient(unittest.TestCase):
 
     def test_reply_of_a_server_that_stays(self):
         """A whole line is enough."""
-        with Answering(b'{"received": 1}\n', stay=1) as server:
+        with Answering(b'{"received": 1}\n', stay=True) as server:
             began = time.monotonic()
             self.assertEqual(self.send(ALICE, port=server.port), ({'received': 1}, ''))
             self.assertLess(time.monotonic() - began, 0.9)
 
     def test_no_reply_of_a_server_that_stays(self):
-        with mock.patch.object(net, 'REPLY_SECONDS', 0.3), Answering(b'', stay=1) as server:
+        with mock.patch.object(net, 'REPLY_SECONDS', 0.3), Answering(b'', stay=True) as server:
             self.assertEqual(self.send(ALICE, port=server.port), (True, ''))
 
     def test_bad_replies(self):
@@ -118,7 +118,7 @@ class TestClient(unittest.TestCase):
                 self.assertEqual(self.send(ALICE, port=server.port), (False, line))
 
     def test_reply_that_does_not_end(self):
-        with mock.patch.object(net, 'REPLY_SECONDS', 0.3), Answering(b'{"a": ', stay=1) as server:
+        with mock.patch.object(net, 'REPLY_SECONDS', 0.3), Answering(b'{"a": ', stay=True) as server:
             line = f'4-net: 127.0.0.1:{server.port} replied with what is not a dictionary: {{"a": \n'
             self.assertEqual(self.send(ALICE, port=server.port), (False, line))
 
@@ -162,7 +162,7 @@ class TestClient(unittest.TestCase):
         results = []
         client = threading.Thread(target=lambda: results.append(net.send_data(ALICE, port=port)))
         client.start()
-        time.sleep(1)
+        time.sleep(0.4)
         with socket.create_server(('127.0.0.1', port)) as listener:
             connection, _ = listener.accept()
             with connection, connection.makefile('rb') as lines:
@@ -238,7 +238,7 @@ class TestClient(unittest.TestCase):
     def dictwire(self, *options):
         """Start the real server with other options; return its port."""
         with socket.create_server(('127.0.0.1', 0)) as listener:
-            command = [exercise.DICTWIRE, 'serve', '--once', '--quiet', '--listen', f'fd:{listener.fileno()}', *options]
+            command = [built.DICTWIRE, 'serve', '--once', '--quiet', '--listen', f'fd:{listener.fileno()}', *options]
             child = subprocess.Popen(
                 command,
                 pass_fds=[listener.fileno()],
@@ -262,23 +262,9 @@ class TestClient(unittest.TestCase):
 class TestProgram(unittest.TestCase):
     """python3 4-net.py server, and client."""
 
-    def program(self, *args, dictwire='python', **options):
+    def program(self, *args, dictwire='python'):
         """Start 4-net.py."""
-        child = subprocess.Popen(
-            [sys.executable, SCRIPT, *args],
-            env=environment(dictwire),
-            cwd='/',
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            encoding='utf-8',
-            **options,
-        )
-        self.addCleanup(child.stdout.close)
-        self.addCleanup(child.stderr.close)
-        self.addCleanup(child.wait)
-        self.addCleanup(child.kill)
-        return child
+        return start(self, [SCRIPT, *args], environment(dictwire), cwd='/')
 
     def outcome(self, child):
         """Return the rest of its output, and its status. communicate would lose what readline has buffered."""
@@ -305,10 +291,10 @@ class TestProgram(unittest.TestCase):
             self.assertEqual(self.outcome(client), (0, '{"\\u00e9": 1}\n', ''))
 
     def test_client_fails(self):
-        port = free_port()
-        client = self.program('client', '{"a": 1}', '--port', str(port))
-        self.assertEqual(self.outcome(client), (1, '', f"4-net: can't send to 127.0.0.1:{port}: Connection refused\n"))
-        client = self.program('client', '[1]', '--port', str(port))
+        client = self.program('client', '{"a": 1}', '--port', '70000')
+        line = "4-net: can't send to 127.0.0.1:70000: a port is a number from 0 to 65535\n"
+        self.assertEqual(self.outcome(client), (1, '', line))
+        client = self.program('client', '[1]')
         self.assertEqual(self.outcome(client), (1, '', "4-net: can't send this: want a dictionary, got a list\n"))
 
     def test_server_fails(self):
@@ -341,16 +327,19 @@ class TestProgram(unittest.TestCase):
 
     @both
     def test_ended_by_signals(self, dictwire):
-        for number in (signal.SIGINT, signal.SIGTERM):
+        numbers = signal.SIGINT, signal.SIGTERM
+        servers = [self.program('server', '--port', '0', dictwire=dictwire) for _ in numbers]
+        for server in servers:
+            server.stderr.readline()
+        if dictwire != 'python':
+            wait_for(lambda: len(processes()) == len(servers), 'started dictwire')
+        time.sleep(0.3)
+        for server, number in zip(servers, numbers):
+            server.send_signal(number)
+        for server, number in zip(servers, numbers):
             with self.subTest(signal=number):
-                server = self.program('server', '--port', '0', dictwire=dictwire)
-                server.stderr.readline()
-                if dictwire != 'python':
-                    wait_for(processes, 'started dictwire')
-                time.sleep(0.3)
-                server.send_signal(number)
                 self.assertEqual(self.outcome(server), (1, '', notice(dictwire)))
-                assert_no_processes()
+        assert_no_processes()
 
     @both
     def test_reader_that_goes_away(self, dictwire):

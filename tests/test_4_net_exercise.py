@@ -11,22 +11,20 @@ import threading
 import time
 import unittest
 
-import exercise
+import built
+from built import free_port, wait_for
 from exercise import (
     EXERCISE,
     PRINTED,
     SCRIPT,
     both,
     environment,
-    free_port,
     notice,
     program,
     run,
+    setUpModule,
     source_tree,
-    wait_for,
 )
-
-setUpModule = exercise.setUpModule
 
 
 class TestExercise(unittest.TestCase):
@@ -59,7 +57,7 @@ class TestExercise(unittest.TestCase):
 
     def test_slow_build(self):
         """The build takes longer than the second that the script waits."""
-        with tempfile.TemporaryDirectory(dir=exercise.TMP) as folder:
+        with tempfile.TemporaryDirectory(dir=built.TMP) as folder:
             tree = source_tree(os.path.join(folder, 'tree'))
             go = shutil.which('go')
             slow = f'import os, sys, time\ntime.sleep(2)\nos.execv({go!r}, sys.argv)\n'
@@ -95,7 +93,7 @@ class TestFindDictwire(unittest.TestCase):
         return done.stderr
 
     def setUp(self):
-        self.folder = tempfile.mkdtemp(dir=exercise.TMP)
+        self.folder = tempfile.mkdtemp(dir=built.TMP)
         shutil.copy(SCRIPT, self.folder)
 
     def env(self, dictwire=None, **more):
@@ -104,42 +102,42 @@ class TestFindDictwire(unittest.TestCase):
     def logger(self, name):
         """A program that writes a file and then becomes dictwire."""
         mark = os.path.join(self.folder, 'mark')
-        text = f"import os, sys\nopen({mark!r}, 'w').close()\nos.execv({exercise.DICTWIRE!r}, sys.argv)"
+        text = f"import os, sys\nopen({mark!r}, 'w').close()\nos.execv({built.DICTWIRE!r}, sys.argv)"
         return program(name, text), mark
 
     def test_environment_variable(self):
         path, mark = self.logger('other-dictwire')
         os.mkdir(os.path.join(self.folder, 'bin'))
-        os.symlink(exercise.DICTWIRE, os.path.join(self.folder, 'bin', 'dictwire'))
+        os.symlink(built.DICTWIRE, os.path.join(self.folder, 'bin', 'dictwire'))
         self.assertEqual(self.serve(self.env(path)), '')
         self.assertTrue(os.path.exists(mark))
 
     def test_environment_variable_with_a_name(self):
         path, mark = self.logger('named-dictwire')
-        self.assertEqual(self.serve(self.env('named-dictwire', PATH=exercise.TMP)), '')
+        self.assertEqual(self.serve(self.env('named-dictwire', PATH=built.TMP)), '')
         self.assertTrue(os.path.exists(mark))
 
     def test_bin_beside(self):
         path, mark = self.logger('beside')
         os.mkdir(os.path.join(self.folder, 'bin'))
         os.symlink(path, os.path.join(self.folder, 'bin', 'dictwire'))
-        self.assertEqual(self.serve(self.env(PATH=exercise.TMP)), '')  # TMP has another one
+        self.assertEqual(self.serve(self.env(PATH=built.TMP)), '')  # TMP has another one
         self.assertTrue(os.path.exists(mark))
 
     def test_bin_beside_a_symbolic_link(self):
         os.mkdir(os.path.join(self.folder, 'bin'))
-        os.symlink(exercise.DICTWIRE, os.path.join(self.folder, 'bin', 'dictwire'))
-        with tempfile.TemporaryDirectory(dir=exercise.TMP) as elsewhere:
+        os.symlink(built.DICTWIRE, os.path.join(self.folder, 'bin', 'dictwire'))
+        with tempfile.TemporaryDirectory(dir=built.TMP) as elsewhere:
             os.symlink(os.path.join(self.folder, '4-net.py'), os.path.join(elsewhere, '4-net.py'))
             self.assertEqual(self.serve(self.env(PYTHONPATH=elsewhere)), '')
 
     def test_path(self):
-        self.assertEqual(self.serve(self.env(PATH=exercise.TMP)), '')
+        self.assertEqual(self.serve(self.env(PATH=built.TMP)), '')
 
     def test_relative_path_and_another_working_directory(self):
         """The module is found relative to a directory that the script leaves."""
         os.mkdir(os.path.join(self.folder, 'bin'))
-        os.symlink(exercise.DICTWIRE, os.path.join(self.folder, 'bin', 'dictwire'))
+        os.symlink(built.DICTWIRE, os.path.join(self.folder, 'bin', 'dictwire'))
         script = "import os\nimport sys\nsys.path.insert(0, '.')\nnet = __import__('4-net')\nos.chdir('/')\n"
         done = run(script + textwrap.dedent(self.SCRIPT % free_port()), self.env(PYTHONPATH=''), cwd=self.folder)
         self.assertIn(PRINTED, done.stdout)
@@ -147,7 +145,7 @@ class TestFindDictwire(unittest.TestCase):
 
     def test_two_builds_at_once(self):
         tree = source_tree(os.path.join(self.folder, 'tree'))
-        env = self.env(PYTHONPATH=tree, PATH=exercise.TOOLS)
+        env = self.env(PYTHONPATH=tree, PATH=built.TOOLS)
         failures = []
 
         def serve():
@@ -173,10 +171,10 @@ class TestFindDictwire(unittest.TestCase):
         self.plain(self.env(), 'there is neither dictwire nor Go to build it')
 
     def test_neither_binary_nor_source(self):
-        self.plain(self.env(PATH=exercise.TOOLS), 'there is neither dictwire nor its source beside 4-net.py')
+        self.plain(self.env(PATH=built.TOOLS), 'there is neither dictwire nor its source beside 4-net.py')
 
     def test_python_by_request(self):
-        self.plain(self.env('python', PATH=exercise.TMP), 'DICTWIRE=python')
+        self.plain(self.env('python', PATH=built.TMP), 'DICTWIRE=python')
 
     def test_wrong_environment_variable(self):
         self.plain(self.env(SCRIPT + 'x'), f'DICTWIRE={SCRIPT}x is not a program that can be run')
@@ -199,14 +197,14 @@ class TestFindDictwire(unittest.TestCase):
             where = os.path.join(self.folder, 'cmd', 'dictwire') if name == 'main.go' else self.folder
             with open(os.path.join(where, name), 'w', encoding='utf-8') as f:
                 f.write(text)
-        env = self.env(PATH=exercise.TOOLS)
+        env = self.env(PATH=built.TOOLS)
         self.plain(env, 'go build failed: cmd/dictwire/main.go:3:15: undefined: oops')
         self.assertEqual(os.listdir(os.path.join(self.folder, 'bin')), [])
 
     def test_nowhere_to_build(self):
         for name in ('go.mod', 'bin'):
             open(os.path.join(self.folder, name), 'w').close()
-        self.plain(self.env(PATH=exercise.TOOLS), "can't build dictwire: File exists")
+        self.plain(self.env(PATH=built.TOOLS), "can't build dictwire: File exists")
 
 
 class TestSource(unittest.TestCase):

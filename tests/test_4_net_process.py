@@ -11,7 +11,8 @@ import time
 import unittest
 from unittest import mock
 
-import exercise
+import built
+from built import free_port, wait_for
 from exercise import (
     SCRIPT,
     Served,
@@ -19,16 +20,14 @@ from exercise import (
     both,
     connect,
     environment,
-    free_port,
     net,
     notice,
     processes,
     program,
     run,
-    wait_for,
+    setUpModule,
+    start,
 )
-
-setUpModule = exercise.setUpModule
 
 
 class TestChild(unittest.TestCase):
@@ -103,22 +102,9 @@ class TestInterrupt(unittest.TestCase):
         print(net.start_server(port=%d))
     """
 
-    def start(self, dictwire, script, port, **options):
-        child = subprocess.Popen(
-            [sys.executable, '-c', textwrap.dedent(script % port)],
-            env=environment(dictwire),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            universal_newlines=True,
-            cwd=exercise.TMP,
-            start_new_session=True,
-            **options,
-        )
-        self.addCleanup(child.stdout.close)
-        self.addCleanup(child.stderr.close)
-        self.addCleanup(child.wait)
-        self.addCleanup(child.kill)
+    def start(self, dictwire, script, port):
+        args = ['-c', textwrap.dedent(script % port)]
+        child = start(self, args, environment(dictwire), start_new_session=True)
         if dictwire != 'python':
             wait_for(processes, 'started dictwire')
         connect(port).close()
@@ -158,7 +144,8 @@ class TestInterrupt(unittest.TestCase):
             time.sleep(100)
             """,
         )
-        child = self.start(path, self.SERVER, free_port())
+        server = self.SERVER.replace('print', 'net.END_SECONDS = 0.3\n        print')
+        child = self.start(path, server, free_port())
         self.assertEqual(child.stdout.readline(), 'ready\n')
         os.killpg(child.pid, signal.SIGINT)
         self.assertEqual(child.communicate(timeout=10), ('False\n', ''))
@@ -186,30 +173,21 @@ class TestInterrupt(unittest.TestCase):
         assert_no_processes()
 
     def test_while_building(self):
-        folder = tempfile.mkdtemp(dir=exercise.TMP)
+        folder = tempfile.mkdtemp(dir=built.TMP)
         shutil.copy(SCRIPT, folder)
         open(os.path.join(folder, 'go.mod'), 'w').close()
         os.rename(program('go', 'import time\ntime.sleep(100)\n'), os.path.join(folder, 'go'))
-        port = free_port()
-        child = subprocess.Popen(
-            [sys.executable, '-c', textwrap.dedent(self.SERVER % port)],
-            env=environment(None, PYTHONPATH=folder, PATH=folder),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            universal_newlines=True,
-            cwd=exercise.TMP,
-            start_new_session=True,
-        )
-        with child:
-            wait_for(processes, 'started go')
-            os.killpg(child.pid, signal.SIGINT)
-            self.assertEqual(child.communicate(timeout=10), ('False\n', ''))
+        args = ['-c', textwrap.dedent(self.SERVER % free_port())]
+        child = start(self, args, environment(None, PYTHONPATH=folder, PATH=folder), start_new_session=True)
+        wait_for(processes, 'started go')
+        os.killpg(child.pid, signal.SIGINT)
+        self.assertEqual(child.communicate(timeout=10), ('False\n', ''))
         self.assertEqual(os.listdir(os.path.join(folder, 'bin')), [])
         assert_no_processes()
 
     def test_daemon_thread(self):
         """A script that ends before its server stops it."""
-        for dictwire in (exercise.DICTWIRE, 'python'):
+        for dictwire in (built.DICTWIRE, 'python'):
             port = free_port()
             script = """
                 import sys, threading, time
@@ -217,15 +195,9 @@ class TestInterrupt(unittest.TestCase):
                 threading.Thread(target=net.start_server, kwargs={'port': %d}, daemon=True).start()
                 sys.stdin.readline()
             """
-            child = subprocess.Popen(
-                [sys.executable, '-c', textwrap.dedent(script % port)],
-                env=environment(dictwire, PYTHONDEVMODE='0', PYTHONWARNINGS='default'),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                universal_newlines=True,
-            )
-            with self.subTest(server=dictwire), child:
+            env = environment(dictwire, PYTHONDEVMODE='0', PYTHONWARNINGS='default')
+            child = start(self, ['-c', textwrap.dedent(script % port)], env, stdin=subprocess.PIPE)
+            with self.subTest(server=dictwire):
                 connect(port).close()
                 if dictwire != 'python':
                     wait_for(processes, 'started dictwire')

@@ -14,7 +14,7 @@ import time
 import unittest
 from unittest import mock
 
-import exercise
+from built import free_port, wait_for
 from exercise import (
     ALICE,
     PLAIN,
@@ -23,14 +23,11 @@ from exercise import (
     both,
     connect,
     environment,
-    free_port,
     net,
     notice,
     run,
-    wait_for,
+    setUpModule,
 )
-
-setUpModule = exercise.setUpModule
 
 
 class TestServer(unittest.TestCase):

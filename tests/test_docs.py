@@ -5,7 +5,6 @@ import os
 import random
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -13,29 +12,14 @@ import textwrap
 import time
 import unittest
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-KILLS = 8
+import built
+from built import ROOT, free_port
 
-TMP = ''
-DICTWIRE = ''
+KILLS = 8
 
 
 def setUpModule():
-    build()
-
-
-def build():
-    """Build the real dictwire, for the tests of the calling module."""
-    global TMP, DICTWIRE
-    TMP = tempfile.mkdtemp(prefix='test-docs-')
-    unittest.addModuleCleanup(shutil.rmtree, TMP)
-    DICTWIRE = os.path.join(TMP, 'dictwire')
-    subprocess.run(
-        ['go', 'build', '-trimpath', '-o', DICTWIRE, './cmd/dictwire'],
-        cwd=ROOT,
-        env={**os.environ, 'CGO_ENABLED': '0'},
-        check=True,
-    )
+    built.build()
 
 
 def blocks(page, kind='python'):
@@ -44,23 +28,11 @@ def blocks(page, kind='python'):
         return [text for found, text in re.findall(r'^```([^\n]*)\n(.*?)^```', f.read(), re.M | re.S) if found == kind]
 
 
-def free_port():
-    """Return a free port below the ephemeral ones, so that no client takes it meanwhile."""
-    while True:
-        port = random.randrange(10000, 32000)
-        with socket.socket() as s:
-            try:
-                s.bind(('127.0.0.1', port))
-                return port
-            except OSError:
-                pass
-
-
 class Server:
     """A dictwire that serves a store, restarted on one port."""
 
     def __init__(self, test, *args):
-        self.store = tempfile.mkdtemp(dir=TMP)
+        self.store = tempfile.mkdtemp(dir=built.TMP)
         self.port = free_port()
         self.args = args
         self.start()
@@ -68,7 +40,7 @@ class Server:
 
     def start(self):
         listen = ['--listen', f'127.0.0.1:{self.port}', '--store', self.store, '--print', 'none', *self.args]
-        self.process = subprocess.Popen([DICTWIRE, 'serve', *listen], stderr=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen([built.DICTWIRE, 'serve', *listen], stderr=subprocess.PIPE, text=True)
         for line in self.process.stderr:
             if 'listening on' in line:
                 return
@@ -81,7 +53,7 @@ class Server:
 
     def topic(self, topic):
         """Return all records of a topic, from the directory of a server that was killed."""
-        export = [DICTWIRE, 'store', 'export', '--store', self.store, '--topic', topic]
+        export = [built.DICTWIRE, 'store', 'export', '--store', self.store, '--topic', topic]
         done = subprocess.run(export, capture_output=True, text=True, check=True)
         return [json.loads(line) for line in done.stdout.splitlines()]
 

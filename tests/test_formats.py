@@ -15,7 +15,6 @@ import pickle
 import random
 import subprocess
 import sys
-import tempfile
 import unittest
 import uuid
 import zoneinfo
@@ -23,7 +22,8 @@ import zoneinfo
 import cbor2
 import msgpack
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+import built
+
 EACH = 2500  # dictionaries a format and direction: 25,000 each way
 PYTHON = '%d.%d' % sys.version_info[:2]
 UTC = datetime.timezone.utc
@@ -211,15 +211,11 @@ def canonical(value):
 class TestFormats(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.folder = tempfile.TemporaryDirectory()
-        cls.addClassCleanup(cls.folder.cleanup)
-        cls.dictwire = os.path.join(cls.folder.name, 'dictwire')
-        command = ['go', 'build', '-trimpath', '-o', cls.dictwire, './cmd/dictwire']
-        subprocess.run(command, cwd=ROOT, env={**os.environ, 'CGO_ENABLED': '0'}, check=True)
+        built.build()
         cls.seed = int(os.environ.get('DICTWIRE_TEST_SEED') or random.randrange(2**32))
 
     def convert(self, data, from_, to):
-        command = [self.dictwire, 'convert', '--from', from_, '--to', to, '--python', PYTHON]
+        command = [built.DICTWIRE, 'convert', '--from', from_, '--to', to, '--python', PYTHON]
         done = subprocess.run(command, input=data, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120)
         self.assertEqual((done.returncode, done.stderr), (0, b''), f'DICTWIRE_TEST_SEED={self.seed}')
         return done.stdout

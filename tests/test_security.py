@@ -5,6 +5,7 @@ import re
 import subprocess
 import unittest
 
+import built
 import test_docs
 
 VARYING = {
@@ -14,15 +15,15 @@ VARYING = {
 
 
 def setUpModule():
-    test_docs.build()
+    built.build()
 
 
 class TestTwoHosts(unittest.TestCase):
     def test_session(self):
         (page,) = test_docs.blocks('security.md', 'console')
-        env = {**os.environ, 'DICTWIRE': test_docs.DICTWIRE}
+        env = {**os.environ, 'DICTWIRE': built.DICTWIRE}
         played = subprocess.run(
-            [os.path.join(test_docs.ROOT, 'scripts', 'two-hosts')], env=env, stdout=subprocess.PIPE, text=True, timeout=120
+            [os.path.join(built.ROOT, 'scripts', 'two-hosts')], env=env, stdout=subprocess.PIPE, text=True, timeout=120
         )
         self.assertEqual(played.returncode, 0)
         self.maxDiff = None

@@ -1,43 +1,41 @@
 """Pastes the shell blocks of the documentation into a shell."""
 
+import concurrent.futures
 import os
 import re
 import signal
 import subprocess
 import tempfile
-import time
 import unittest
 
-import test_docs
-
-ROOT = test_docs.ROOT
+import built
+from built import ROOT, free_port
 
 
 def setUpModule():
-    test_docs.build()
+    built.build()
 
 
 class TestTours(unittest.TestCase):
     """Pages that are pasted into a shell, block by block: each block must print what the page shows below it."""
 
-    def test_readme(self):
-        self.tour('README.md')
-
-    def test_tour(self):
-        self.tour('docs/guide/tour.md')
-
-    def test_start(self):
-        self.tour('docs/guide/start.md')
+    def test_pages(self):
+        """They wait most of the time: all at once."""
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            tours = {page: pool.submit(self.tour, page) for page in ('README.md', 'docs/guide/tour.md', 'docs/guide/start.md')}
+        for page, tour in tours.items():
+            with self.subTest(page=page):
+                tour.result()
 
     def tour(self, page):
-        home = tempfile.mkdtemp(dir=test_docs.TMP)
-        port = str(test_docs.free_port())
+        home = tempfile.mkdtemp(dir=built.TMP)
+        port = str(free_port())
         os.mkdir(os.path.join(home, 'bin'))
-        os.symlink(test_docs.DICTWIRE, os.path.join(home, 'bin', 'dictwire'))
+        os.symlink(built.DICTWIRE, os.path.join(home, 'bin', 'dictwire'))
         with open(os.path.join(home, 'Makefile'), 'w', encoding='utf-8') as f:
             f.write('build:\n')
         env = {
-            'PATH': test_docs.TMP + os.pathsep + os.environ['PATH'],
+            'PATH': built.TMP + os.pathsep + os.environ['PATH'],
             'HOME': home,
             'LC_ALL': 'C.UTF-8',
             'DICTWIRE_LISTEN': '127.0.0.1:' + port,
@@ -54,11 +52,7 @@ class TestTours(unittest.TestCase):
                 return f.read()
 
         def wait_for(found, what):
-            deadline = time.monotonic() + 30
-            while not found():
-                if time.monotonic() > deadline:
-                    raise AssertionError(f'{page}: {what} never comes:\n{written()}')
-                time.sleep(0.05)
+            built.wait_for(found, lambda: f'in {page}: {what}\n{written()}')
 
         try:
             begin = None
