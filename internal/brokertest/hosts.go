@@ -67,6 +67,9 @@ func Hosts(tb testing.TB, n int) (hosts []*Host) {
 		h := &Host{tb: tb, Addr: fmt.Sprintf("10.99.0.%d", 11+i), name: fmt.Sprint("h", i+1)}
 		run(tb, "ip netns add "+h.name)
 		tb.Cleanup(func() { run(tb, "ip netns del "+h.name) })
+		// The namespace goes later than its name, and its end of the link with it: the next
+		// test would find this end there.
+		tb.Cleanup(func() { run(tb, "ip link del "+h.name) })
 		run(tb, fmt.Sprintf("ip link add %s master hub up type veth peer name eth0 netns %s", h.name, h.name))
 		run(tb, fmt.Sprintf("ip -n %s addr add %s/24 dev eth0", h.name, h.Addr))
 		run(tb, fmt.Sprintf("ip -n %s link set eth0 up", h.name))
