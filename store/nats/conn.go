@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"strings"
 	"sync"
@@ -22,16 +23,18 @@ const answerTime = 2 * time.Second
 type conn struct {
 	nc     *nats.Conn
 	stream string
+	logger *slog.Logger
 
 	inbox    string
 	answers  *nats.Subscription
 	counter  atomic.Uint64
 	mu       sync.Mutex
 	awaiting map[string]chan<- *nats.Msg // by the last token of the reply's subject; guarded by mu
+	busy     map[string]*busy            // by the subjects of checks; guarded by mu
 }
 
-func newConn(nc *nats.Conn, stream string) (*conn, error) {
-	c := &conn{nc: nc, stream: stream, inbox: nats.NewInbox(), awaiting: map[string]chan<- *nats.Msg{}}
+func newConn(nc *nats.Conn, stream string, logger *slog.Logger) (*conn, error) {
+	c := &conn{nc: nc, stream: stream, logger: logger, inbox: nats.NewInbox(), awaiting: map[string]chan<- *nats.Msg{}, busy: map[string]*busy{}}
 	var err error
 	c.answers, err = nc.Subscribe(c.inbox+".*", func(m *nats.Msg) {
 		c.mu.Lock()
@@ -163,6 +166,15 @@ const (
 
 // publish implements broker.
 func (c *conn) publish(ctx context.Context, k *check, messages ...message) (uint64, error) {
+	seq, err := c.send(ctx, k, messages...)
+	if k != nil {
+		c.watch(ctx, k.subject, err)
+	}
+	return seq, err
+}
+
+// send is one try of publish.
+func (c *conn) send(ctx context.Context, k *check, messages ...message) (uint64, error) {
 	if len(messages) > maxBatch {
 		return 0, errLarge(len(messages))
 	}
@@ -246,7 +258,9 @@ func parseAnswer(data []byte) (uint64, error) {
 	switch {
 	case a.Error.Err == codeConflict:
 		return 0, fmt.Errorf("%w: %w", errConflict, err)
-	case a.Error.Err == codeBusy, a.Error.Err == codeTorn, a.Error.Code == 429:
+	case a.Error.Err == codeBusy:
+		return 0, fmt.Errorf("%w: %w", errBusy, err)
+	case a.Error.Err == codeTorn, a.Error.Code == 429:
 		return 0, fmt.Errorf("%w: %w", errNotStored, err)
 	case a.Error.Err == codeStore, a.Error.Code >= 500:
 		return 0, fmt.Errorf("%w: %w", errUnknown, err)

@@ -176,7 +176,7 @@ func Open(ctx context.Context, servers string, o *Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.conn, err = newConn(nc, s.prefix); err != nil {
+	if s.conn, err = newConn(nc, s.prefix, s.logger); err != nil {
 		nc.Close()
 		return nil, err
 	}

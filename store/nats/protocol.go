@@ -19,6 +19,9 @@ var (
 	// errNotStored: nothing was stored, and nothing will be. A retry may succeed.
 	errNotStored = errors.New("not stored")
 
+	// errBusy: the same, because a message that the check is about is in progress.
+	errBusy = fmt.Errorf("%w: another message is in progress", errNotStored)
+
 	// errUnknown: the message may have been stored, or may be stored later.
 	errUnknown = errors.New("not acknowledged")
 )

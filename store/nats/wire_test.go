@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -27,6 +28,7 @@ type wire struct {
 	mu   sync.Mutex
 	lose func(toStore bool, subject string, message []byte) bool // guarded by mu: nil loses nothing
 	hold func(subject string, message []byte) time.Duration      // guarded by mu: nil holds nothing
+	tell func(subject string, message []byte) string             // guarded by mu: what the store is told in the broker's place; nil or "": nothing
 	lost int                                                     // guarded by mu
 	held int                                                     // guarded by mu
 }
@@ -61,7 +63,7 @@ func newWire(t *testing.T, url string) *wire {
 func (w *wire) calm() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.lose, w.hold = nil, nil
+	w.lose, w.hold, w.tell = nil, nil, nil
 }
 
 // carry carries frames both ways. A delayed frame reaches the broker even if the store has
@@ -98,7 +100,24 @@ func (w *wire) carry(ctx context.Context, from net.Conn) {
 		_, err := to.Write(frame)
 		return err
 	}
+	inboxes := map[string]string{} // the numbers of the store's subscriptions
 	_ = frames(from, func(subject string, frame []byte) error {
+		words := strings.Fields(string(frame[:bytes.IndexByte(frame, '\n')]))
+		if words[0] == "SUB" {
+			inboxes[strings.TrimSuffix(words[1], "*")] = words[len(words)-1]
+		}
+		w.mu.Lock()
+		told := ""
+		if subject != "" && w.tell != nil {
+			told = w.tell(subject, frame)
+		}
+		w.mu.Unlock()
+		if told != "" {
+			reply := words[2]
+			number := inboxes[reply[:strings.LastIndexByte(reply, '.')+1]]
+			_, err := fmt.Fprintf(from, "MSG %s %s %d\r\n%s\r\n", reply, number, len(told), told)
+			return err
+		}
 		w.mu.Lock()
 		var wait time.Duration
 		lose := subject != "" && w.lose != nil && w.lose(false, subject, frame)
@@ -256,5 +275,45 @@ func TestDelayed(t *testing.T) {
 	check(t, direct, a)
 	if w.held < 5 {
 		t.Errorf("the wire held %d messages", w.held)
+	}
+}
+
+// TestBlocked has a leader say for ever that something is on its way to a producer, as one
+// does whose note of that is never taken back. Another node is asked to lead, but not where
+// no barrier is stored: then something may be on its way.
+func TestBlocked(t *testing.T) {
+	t.Parallel()
+	w, o, _, far := wired(t)
+	a := cast(1)[0]
+	for _, stored := range []bool{true, false} {
+		c, err := far.Claim(t.Context(), a.p, store.ClaimRequest{Acked: a.acked})
+		if err != nil {
+			t.Fatal(err)
+		}
+		asked := false // guarded by w.mu
+		w.mu.Lock()
+		w.tell = func(subject string, frame []byte) string {
+			switch {
+			case subject == "$JS.API.STREAM.LEADER.STEPDOWN."+o.Prefix:
+				asked = true
+				return `{"success":true}`
+			case strings.HasPrefix(subject, o.Prefix+".b.") && !asked:
+				return `{"error":{"code":400,"err_code":10164,"description":"wrong last sequence"}}`
+			case subject == o.Prefix+".m" && !stored:
+				return `{"error":{"code":503,"err_code":10077,"description":"not now"}}`
+			}
+			return ""
+		}
+		w.mu.Unlock()
+		r := far.Append(t.Context(), a.blocks(c.Epoch, c.Next, c.Next+4)[0])[0]
+		w.mu.Lock()
+		if asked != stored {
+			t.Errorf("another node is asked to lead: %v, with barriers stored: %v", asked, stored)
+		}
+		w.mu.Unlock()
+		w.calm()
+		if stored && r.Err != nil || !stored && !errors.Is(r.Err, store.ErrUnavailable) {
+			t.Errorf("the append is answered %v, with barriers stored: %v", r.Err, stored)
+		}
 	}
 }
