@@ -90,23 +90,7 @@ func (s *Store) Append(ctx context.Context, blocks ...*store.Block) []store.Resu
 		}
 		results[i].Err = s.register(ctx, b)
 	}
-	var groups [][]int // indices of blocks that are appended together
-	of := map[store.Producer]int{}
-	for i, b := range blocks {
-		if b.Producer.IsZero() {
-			if results[i].Err == nil {
-				groups = append(groups, []int{i})
-			}
-			continue
-		}
-		g, ok := of[b.Producer]
-		if !ok {
-			g = len(groups)
-			of[b.Producer] = g
-			groups = append(groups, nil)
-		}
-		groups[g] = append(groups[g], i)
-	}
+	groups := settleTogether(blocks, results)
 	one := func(group []int) {
 		mine, theirs := make([]*store.Block, len(group)), make([]store.Result, len(group))
 		for n, i := range group {
@@ -134,6 +118,28 @@ func (s *Store) Append(ctx context.Context, blocks ...*store.Block) []store.Resu
 		running.Wait()
 	}
 	return results
+}
+
+// settleTogether returns the indices of blocks that settle together: those of one producer,
+// and each alone that has none and is not refused already.
+func settleTogether(blocks []*store.Block, results []store.Result) (groups [][]int) {
+	of := map[store.Producer]int{}
+	for i, b := range blocks {
+		if b.Producer.IsZero() {
+			if results[i].Err == nil {
+				groups = append(groups, []int{i})
+			}
+			continue
+		}
+		g, ok := of[b.Producer]
+		if !ok {
+			g = len(groups)
+			of[b.Producer] = g
+			groups = append(groups, nil)
+		}
+		groups[g] = append(groups[g], i)
+	}
+	return groups
 }
 
 // appendOf appends blocks of one producer.

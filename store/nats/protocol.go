@@ -203,19 +203,13 @@ func appendHome(ctx context.Context, b broker, h *home, next state, messages []m
 			case now.state.Next == h.state.Next:
 				*h = now
 			case now.state.Next == next.Next:
-				m, err := b.next(ctx, h.subject, begin+1)
-				for err == nil && m.seq > 0 && m.seq <= now.seq {
-					if at, e := parseMark(m.mark, m.seq); e == nil && at.state != nil && at.state.Next == next.Next {
-						break
-					}
-					m, err = b.next(ctx, h.subject, m.seq+1)
-				}
-				if err != nil || m.seq == 0 {
+				seq, err := standsAt(ctx, b, h.subject, begin+1, now.seq, next.Next)
+				if err != nil || seq == 0 {
 					tries.failed(err)
 					continue
 				}
 				*h = now
-				return m.seq - uint64(at), nil
+				return seq - uint64(at), nil
 			default:
 				*h = now
 				return 0, errMoved
@@ -224,6 +218,21 @@ func appendHome(ctx context.Context, b broker, h *home, next state, messages []m
 		}
 	}
 	return 0, tries.err(ctx)
+}
+
+// standsAt returns the sequence of the first message between from and to after which the
+// producer's next number is next. It returns 0 if the answering replica has none.
+func standsAt(ctx context.Context, b broker, subject string, from, to, next uint64) (uint64, error) {
+	for {
+		m, err := b.next(ctx, subject, from)
+		if err != nil || m.seq == 0 || m.seq > to {
+			return 0, err
+		}
+		if at, err := parseMark(m.mark, m.seq); err == nil && at.state != nil && at.state.Next == next {
+			return m.seq, nil
+		}
+		from = m.seq + 1
+	}
 }
 
 // errMoved means that a producer's next number has changed under its own claim: messages of
