@@ -24,6 +24,7 @@ import (
 type storeCopy struct {
 	nats        natsFlags
 	done, total atomic.Uint64 // records copied and records compared
+	fatal       func(error)   // ends the copy, because the stream was replaced or deleted
 }
 
 func storeCopyCommand() *cobra.Command {
@@ -36,8 +37,9 @@ func storeCopyCommand() *cobra.Command {
 			"and times; rejected records; the state of each producer, which continues where it was;\n" +
 			"and cursors, at the same records. Positions are new.\n\n" +
 			"No server may have either store open. TO must be empty, or an incomplete copy of FROM:\n" +
-			"however a copy was interrupted, running the command again continues it. Until everything\n" +
-			"has been compared, serve refuses TO.",
+			"however a copy was interrupted, running the command again continues it. A broker that\n" +
+			"is away is waited for, up to a minute. Until everything has been compared, serve\n" +
+			"refuses TO.",
 		Example: "  dictwire store copy /var/lib/dictwire nats://a:4222,b:4222,c:4222\n" +
 			"  dictwire store copy nats://a:4222,b:4222,c:4222 /var/lib/dictwire",
 		Args: cobra.ExactArgs(2),
@@ -94,7 +96,9 @@ func (c *storeCopy) run(cmd *cobra.Command, from, to string) (r storecopy.Report
 	if err := c.check(from, to); err != nil {
 		return r, err
 	}
-	ctx := cmd.Context()
+	ctx, cancel := context.WithCancelCause(cmd.Context())
+	defer cancel(nil)
+	c.fatal = cancel
 	logger := slog.New(lineHandler{cmd.ErrOrStderr()})
 	source, err := c.open(ctx, from, false, logger)
 	if err != nil {
@@ -106,11 +110,46 @@ func (c *storeCopy) run(cmd *cobra.Command, from, to string) (r storecopy.Report
 		return r, err
 	}
 	defer func() { err = errors.Join(err, target.Close()) }()
-	r, err = storecopy.Copy(ctx, source, target, func(done, total uint64) {
-		c.total.Store(total)
-		c.done.Store(done)
-	})
-	return r, explained(err, from, to)
+	var broker movable
+	switch {
+	case inBroker(from):
+		broker = source
+	case inBroker(to):
+		broker = target
+	}
+	for interrupted := 0; ; interrupted++ {
+		r, err = storecopy.Copy(ctx, source, target, func(done, total uint64) {
+			c.total.Store(total)
+			c.done.Store(done)
+		})
+		if broker == nil || interrupted == mostInterrupted || !errors.Is(err, store.ErrUnavailable) || !ready(ctx, broker, logger) {
+			return r, explained(err, from, to)
+		}
+	}
+}
+
+const (
+	// mostInterrupted is how often a copy goes on by itself.
+	mostInterrupted = 20
+
+	// away is how long a broker may be away during a copy.
+	away = time.Minute
+)
+
+// ready waits for a broker that was away, as it is during an election, which can take
+// longer than one step of a copy waits. It reports whether the broker is there.
+func ready(ctx context.Context, broker movable, logger *slog.Logger) bool {
+	logger.Warn("the copy goes on when the broker is back")
+	ctx, cancel := context.WithTimeout(ctx, away)
+	defer cancel()
+	for broker.Ready(ctx) != nil {
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return true
 }
 
 // explained adds a hint to an error of a copy.
@@ -124,6 +163,8 @@ func explained(err error, from, to string) error {
 		return hintError{fmt.Errorf("%s: %w", redacted(to), err), "copy to a directory or a stream that does not exist yet: --nats-prefix names the stream"}
 	case errors.Is(err, storecopy.ErrAnother):
 		return hintError{fmt.Errorf("%s: %w", redacted(to), err), "continue with the source it was begun with, or delete it to start over"}
+	case errors.Is(err, store.ErrUnavailable):
+		return hintError{err, "run the command again to continue"}
 	case errors.Is(err, storecopy.ErrUsed):
 		return hintError{err, "stop all servers of both stores, delete the copy, and start over"}
 	default:
@@ -181,7 +222,7 @@ func (c *storeCopy) open(ctx context.Context, name string, target bool, logger *
 // openBroker opens a store at a broker, and waits until no server has it open.
 func (c *storeCopy) openBroker(ctx context.Context, name string, target bool, logger *slog.Logger) (movable, error) {
 	o := c.nats.options(logger)
-	o.Import, o.Unserved = target, true
+	o.Import, o.Unserved, o.Fatal = target, true, c.fatal
 	o.MaxTopics, o.MaxProducers, o.MaxCursors = -1, -1, -1
 	s, err := nats.Open(ctx, name, o)
 	if err != nil {

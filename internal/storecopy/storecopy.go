@@ -247,10 +247,12 @@ func (c *copying) blocks(ctx context.Context) error {
 		for _, b := range some {
 			records += len(b.Block.Lengths)
 		}
-		err := c.step(ctx, store.Copied{Source: c.tag, Next: some[len(some)-1].Next}, store.Import{Blocks: some})
+		if err := c.step(ctx, store.Copied{Source: c.tag, Next: some[len(some)-1].Next}, store.Import{Blocks: some}); err != nil {
+			return err
+		}
 		some, size = nil, 0
 		c.passed(records)
-		return err
+		return nil
 	}
 	add := func(b store.ReadBatch) error {
 		n := b.Block.MaxEncoded()

@@ -292,7 +292,7 @@ func TestBlocked(t *testing.T) {
 		}
 		asked := false // guarded by w.mu
 		w.mu.Lock()
-		w.tell = func(subject string, frame []byte) string {
+		w.tell = func(subject string, _ []byte) string {
 			switch {
 			case subject == "$JS.API.STREAM.LEADER.STEPDOWN."+o.Prefix:
 				asked = true

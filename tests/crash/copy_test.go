@@ -2,8 +2,10 @@ package crash_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -11,8 +13,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go"
 
 	"github.com/dictwire/dictwire/internal/brokertest"
 	"github.com/dictwire/dictwire/store"
@@ -43,6 +48,100 @@ func TestKillCopy(t *testing.T) {
 	if want != got {
 		t.Errorf("after three ways the store holds\n%s\nwant\n%s", got, want)
 	}
+}
+
+// TestClusterCopy takes nodes away in the middle of store copy, on the way to three nodes
+// and back: all of them for longer than a step waits, the leader, and the leadership again
+// and again. The command goes on by itself. At the end all blocks are there once and in
+// order, and so are producers and cursors.
+func TestClusterCopy(t *testing.T) {
+	if testing.Short() {
+		return // the stage cluster runs it
+	}
+	t.Parallel()
+	bin := peer.Build(t)
+	nodes := brokertest.Cluster(t, 3, "")
+	nc, err := nats.Connect(brokertest.URLs(nodes))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	dir := t.TempDir()
+	begin := filepath.Join(dir, "a")
+	fillStore(t, begin)
+	want := contents(t, begin)
+	pause := func(nodes ...*brokertest.Node) {
+		for _, n := range nodes {
+			n.Signal(syscall.SIGSTOP)
+		}
+		time.Sleep(7 * time.Second)
+		for _, n := range nodes {
+			n.Signal(syscall.SIGCONT)
+		}
+	}
+	for i, fault := range []struct {
+		what string
+		do   func(prefix string)
+		long bool // longer than a step waits
+	}{
+		{"all nodes are away", func(string) { pause(nodes...) }, true},
+		{"the leader is away", func(prefix string) { pause(cmp.Or(brokertest.Leader(nodes, prefix), nodes[0])) }, false},
+		{"another node leads", func(prefix string) {
+			for range 5 {
+				_, _ = nc.Request("$JS.API.STREAM.LEADER.STEPDOWN."+prefix, nil, time.Second) // where there is a leader
+				time.Sleep(100 * time.Millisecond)
+			}
+		}, false},
+	} {
+		prefix, end := fmt.Sprint("dw", i), filepath.Join(dir, fmt.Sprint("b", i))
+		there := copyOver(t, bin, begin, brokertest.URLs(nodes), prefix, func() {
+			for asked := time.Now(); messages(nc, prefix) < 200; time.Sleep(5 * time.Millisecond) {
+				if time.Since(asked) > time.Minute {
+					t.Fatal("the copy does not begin")
+				}
+			}
+			fault.do(prefix)
+		})
+		back := copyOver(t, bin, brokertest.URLs(nodes), end, prefix, func() {})
+		t.Logf("%s\n%s%s", fault.what, there, back)
+		if fault.long && !strings.Contains(there, "the copy goes on when the broker is back") {
+			t.Errorf("%s, and the command does not say so", fault.what)
+		}
+		if got := contents(t, end); got != want {
+			t.Errorf("%s: the store holds\n%s\nwant\n%s", fault.what, got, want)
+		}
+	}
+}
+
+// messages returns how many a stream holds, 0 where it is not there yet.
+func messages(nc *nats.Conn, stream string) (n int) {
+	m, err := nc.Request("$JS.API.STREAM.INFO."+stream, nil, time.Second)
+	if err != nil {
+		return 0
+	}
+	var info struct {
+		State struct{ Messages int }
+	}
+	_ = json.Unmarshal(m.Data, &info)
+	return info.State.Messages
+}
+
+// copyOver copies a store while something happens, and returns what the command says.
+func copyOver(t *testing.T, bin, from, to, prefix string, meanwhile func()) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, bin, "store", "copy", from, to, "--nats-prefix", prefix)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	meanwhile()
+	if err := cmd.Wait(); err != nil {
+		t.Fatalf("store copy: %v\n%s", err, &out)
+	}
+	return out.String()
 }
 
 // copyOverKills copies a store while store copy is killed repeatedly. It reports whether
