@@ -218,8 +218,8 @@ class Topic(BaseTopic):
                         self._out = memoryview(core.data_to_send())
                     wrote = bool(self._out)
                     self._asleep = not wrote
-                    now = time.monotonic()
-                    until = log.expires(now)
+                now = time.monotonic()
+                until = log.expires(now)
                 if now >= until:
                     return
                 if wrote:

@@ -35,7 +35,9 @@ class Topic(BaseTopic):
     async def send(self, chunk: Chunk, timeout: Optional[float]) -> int:
         """Adds records, all or none, and returns the last one's number."""
         self.check()
-        await self.client._turns.room(self, chunk, Deadline(timeout))
+        turns = self.client._turns
+        if not turns.has_room(chunk):
+            await turns.wait(self, chunk, Deadline(timeout))
         number = self.log.take(chunk)
         self._work.set()
         if self._session is not None:

@@ -27,10 +27,12 @@ class Turns:
         self._window = window
         self._waiting: deque[_Turn] = deque()
 
-    async def room(self, topic: BaseTopic, chunk: Chunk, deadline: Deadline) -> None:
-        """Returns when there is room for a chunk, which the caller must add to the log before it awaits anything."""
-        if not self._waiting and not self.granted and self._window.has_room(len(chunk.records), chunk.size):
-            return
+    def has_room(self, chunk: Chunk) -> bool:
+        """Returns whether there is room for a chunk, and nobody waits for room."""
+        return not self._waiting and not self.granted and self._window.has_room(len(chunk.records), chunk.size)
+
+    async def wait(self, topic: BaseTopic, chunk: Chunk, deadline: Deadline) -> None:
+        """Returns when it is the chunk's turn. The caller must add it to the log before it awaits anything."""
         turn = _Turn(topic, chunk)
         self._waiting.append(turn)
         try:
