@@ -6,28 +6,28 @@ import (
 	"time"
 )
 
-// A busy subject is one of which the broker says that something is on its way to it.
+// A busy subject is one for which the broker says that a message is in progress.
 type busy struct {
-	since, last time.Time // when it said so first, and last
+	since, last time.Time // when it first and last said so
 	proven      bool      // a barrier was stored since
 }
 
 const (
-	// busyTime is how long a subject is busy before that is doubted.
+	// busyTime is how long a subject may be busy before watch doubts it.
 	busyTime = time.Second
 
-	// busyPause is how far apart two answers are at most of one time that it is busy.
+	// busyPause is the longest time between two such answers that belong together.
 	busyPause = 10 * time.Second
 
-	// maxBusy is how many busy subjects are known at most.
+	// maxBusy limits how many busy subjects are remembered.
 	maxBusy = 1024
 )
 
-// watch looks what became of a publication whose check was on a subject. A leader that
-// was just elected can take what was on its way for being so for ever: where its first
-// message is stored before it was noted, nobody takes the note back. What was on its way
-// before a barrier has come when the barrier is stored. Where the subject is busy still,
-// another node is asked to lead.
+// watch looks at the outcome of a publication with a check on subject. A newly elected
+// leader of nats-server 2.14 may consider a message in progress for ever: if its first
+// checked message is applied before it is recorded, nothing removes the record. So if a
+// subject stays busy, watch stores a barrier, by which everything in progress has arrived,
+// and if the subject is still busy, asks another node to lead.
 func (c *conn) watch(ctx context.Context, subject string, err error) {
 	now := time.Now()
 	c.mu.Lock()
@@ -58,9 +58,9 @@ func (c *conn) watch(ctx context.Context, subject string, err error) {
 	c.mu.Unlock()
 }
 
-// stepDown has another node lead the stream, if the leader hears of it.
+// stepDown asks the leader of the stream to let another node lead.
 func (c *conn) stepDown(ctx context.Context, subject string) {
-	c.logger.Warn("the leader of the stream takes something for being on its way that is not: another node is asked to lead", "subject", subject)
+	c.logger.Warn("the leader of the stream considers a message in progress that is not; asking another node to lead", "subject", subject)
 	limit, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
 	_, _ = c.nc.RequestWithContext(limit, "$JS.API.STREAM.LEADER.STEPDOWN."+c.stream, nil)
