@@ -213,8 +213,8 @@ func frameSize(b []byte, limit int64) int {
 		return 0
 	}
 	size := int64(binary.LittleEndian.Uint32(b))
-	table := int64(binary.LittleEndian.Uint32(b[12:]))
-	if size < frameHeader || size%frameAlign != 0 || size > limit || table < frameHeader || table > size || b[44] >= frameAlign {
+	table, padding := int64(binary.LittleEndian.Uint32(b[12:])), int64(b[44])
+	if size < frameHeader || size%frameAlign != 0 || size > limit || table < frameHeader || padding >= frameAlign || table > size-padding {
 		return 0
 	}
 	return int(size)
