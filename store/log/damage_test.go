@@ -1,7 +1,9 @@
 package log_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -311,5 +313,80 @@ func TestSalvagedIsCounted(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// Blocks of which the bodies are damaged are trimmed like others: what is left is counted.
+func TestDamagedAreTrimmed(t *testing.T) {
+	m := newMix(t, 10_000, 64<<10)
+	m.put("kept") // or the segment is freed
+	m.must(m.s.Close())
+	states := map[string][]byte{}
+	for _, name := range m.fs.Files() {
+		if strings.Contains(name, "/states/") {
+			states[name] = bytes.Clone(m.fs.Get(name))
+		}
+	}
+	m.s = open(t, log.Options{FS: m.fs, KeepEvery: -1})
+	m.put("gone")
+	m.put("gone")
+	spoilt := noise(m.n, m.record)
+	m.fill(30, 1)
+	m.trim()
+	m.put("gone")
+	left := withoutStates(m.fs)
+	for name, b := range states { // as of the last checkpoint
+		left.Put(name, b)
+	}
+	spoil(t, left, spoilt[:20])
+	s := open(t, log.Options{FS: left, KeepEvery: -1})
+	m.verify(s)
+	stats, err := s.Topics(t.Context(), "gone")
+	m.must(err)
+	if len(stats) != 1 || stats[0].Blocks != 1 || stats[0].Records != 1 {
+		t.Errorf("a block is left, and of the topic is said: %+v", stats)
+	}
+}
+
+// A frame that is said to be longer or shorter than it is, is told to be damaged.
+func TestDamagedPadding(t *testing.T) {
+	const name, frames, padding = "store/log-0000000001.seg", 4096, 44
+	fs := crashfs.New(1)
+	s := open(t, log.Options{FS: fs, KeepEvery: -1})
+	for n := range 5 {
+		if err := appendNoise(t.Context(), s, n+1, 100); err != nil {
+			t.Fatal(err)
+		}
+		claim, err := s.ClaimCursor(t.Context(), store.CursorName{Name: strings.Repeat("c", n+1), Subscription: "*"}, store.CursorRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		head, err := s.Head(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Commit(t.Context(), store.CursorName{Name: strings.Repeat("c", n+1), Subscription: "*"}, claim.Epoch, head); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := fs.Get(name)
+	spoilt := 0
+	for at := frames; ; {
+		size := int(binary.LittleEndian.Uint32(b[at:]))
+		if size == 0 {
+			break
+		}
+		for bit := range 3 {
+			left := fs.Crash(false, nil)
+			left.Damage(name, func(b []byte) []byte { b[at+padding] ^= 1 << bit; return b })
+			if told := told(t, left, 0); len(told) == 0 && binary.LittleEndian.Uint32(b[at+size:]) > 0 {
+				t.Errorf("bit %d of the padding of the frame at %d: nothing is told", bit, at)
+			}
+			spoilt++
+		}
+		at += size
+	}
+	if spoilt < 30 {
+		t.Errorf("%d frames were spoilt", spoilt)
 	}
 }

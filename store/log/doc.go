@@ -104,7 +104,6 @@
 // states are written into the log again, each with the number of the frame that set it,
 // so that the remaining segments still say everything. The same is done before a segment
 // is rewritten, since only its blocks are copied.
-// blocks alone are copied.
 //
 // In a copy of another store, each frame says how far the copy is with it, and has the
 // time at which the other store took its blocks: see store.Importer.

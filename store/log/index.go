@@ -271,7 +271,7 @@ func (s *Store) sealedIndex(g *segment) (*index, error) {
 			return x, nil
 		}
 	}
-	x, err := s.buildIndex(g)
+	x, _, err := s.buildIndex(g)
 	if err != nil {
 		return nil, err
 	}
@@ -283,25 +283,30 @@ func (s *Store) sealedIndex(g *segment) (*index, error) {
 	return x, nil
 }
 
-// buildIndex reads a sealed segment and returns its index.
-func (s *Store) buildIndex(g *segment) (*index, error) {
-	x := newIndex()
+// buildIndex reads a sealed segment and returns its index, and how many parts of the
+// segment can't be read. Blocks with a damaged body are in the index like all others, as
+// they were before the damage.
+func (s *Store) buildIndex(g *segment) (x *index, damages uint64, err error) {
+	x = newIndex()
 	sc, err := s.scan(g, g.Start, g.Size)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	defer sc.close()
 	sc.seq, sc.pos, sc.time = g.First, g.Position, g.Time
 	for sc.next() {
-		if sc.damage != nil {
-			x.damage(sc.damage.off, sc.damage.from, sc.damage.to, sc.time)
-			continue
+		if d := sc.damage; d != nil {
+			damages++
+			if !d.known {
+				x.damage(d.off, d.from, d.to, sc.time)
+				continue
+			}
 		}
 		if err := x.add(sc.off, &sc.frame); err != nil {
 			x.damage(sc.off, sc.frame.pos, sc.frame.end(), sc.frame.time)
 		}
 	}
-	return x, sc.err
+	return x, damages, sc.err
 }
 
 // writeIndex writes the index of a sealed segment into its file.

@@ -3,6 +3,7 @@ package log
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/dictwire/dictwire/store"
@@ -12,7 +13,7 @@ import (
 // replay brings the states up to date with the log.
 //
 // Unreadable parts of sealed segments that no header mentions are noted in hidden:
-// otherwise nobody would notice that numbers and cursors were lost with them.
+// otherwise nobody would notice that numbers, cursors or rejections were lost with them.
 func (s *Store) replay(r *recovery, applied uint64, rebuild bool) error {
 	if err := s.loadTopics(); err != nil {
 		return err
@@ -21,7 +22,7 @@ func (s *Store) replay(r *recovery, applied uint64, rebuild bool) error {
 		return err
 	}
 	counted := s.isCounted()
-	p := &replayer{s: s, rebuild: rebuild, producers: map[store.Producer]*replayed{}}
+	p := &replayer{s: s, rebuild: rebuild, producers: map[store.Producer]*replayed{}, unread: map[string]lostState{}}
 	for _, g := range s.segments.list() {
 		last := g.Last
 		if last == 0 {
@@ -37,6 +38,9 @@ func (s *Store) replay(r *recovery, applied uint64, rebuild bool) error {
 		}
 	}
 	p.flush()
+	if err := p.tell(); err != nil {
+		return err
+	}
 	if c, err := s.imported(); err != nil {
 		return err
 	} else if c != (store.Copied{}) || s.opts.Import {
@@ -77,6 +81,29 @@ type replayer struct {
 	// producers holds changes by blocks that are not in the states yet. Most frames have
 	// one, and only the last one of each producer counts.
 	producers map[store.Producer]*replayed
+
+	unread map[string]lostState // by key
+}
+
+// A lostState is the state of a key that stands in a damaged part of a sealed segment.
+type lostState struct {
+	g *segment
+	h *hole
+}
+
+// tell notes the damage that has cost a state: no later frame has it.
+func (p *replayer) tell() error {
+	for _, key := range slices.Sorted(maps.Keys(p.unread)) { // so that it is told in the same order again
+		lost := p.unread[key]
+		v, err := p.s.states.get(key)
+		if err != nil {
+			return err
+		}
+		if v.seq < lost.h.first {
+			p.s.hide(lost.g, lost.h)
+		}
+	}
+	return nil
 }
 
 // maxReplayed is how many producers are held outside the states.
@@ -143,7 +170,7 @@ func (p *replayer) segment(g *segment, from int64, mark *mark, applied uint64) e
 		if sc.frame.seq <= applied {
 			continue
 		}
-		if err := p.frame(&sc.frame, sc.damage != nil); err != nil {
+		if err := p.frame(g, sc); err != nil {
 			return err
 		}
 	}
@@ -161,14 +188,19 @@ func (s *Store) hide(g *segment, h *hole) {
 	}
 }
 
-func (p *replayer) frame(f *frame, damaged bool) error {
+func (p *replayer) frame(g *segment, sc *scanner) error {
+	f := &sc.frame
 	pos := f.pos
 	for i := range f.items {
 		it := &f.items[i]
 		switch it.kind {
 		case kindBlock, kindRejected, kindImported:
-			if err := p.replayBlock(f, it, pos, damaged); err != nil {
+			unread, err := p.replayBlock(f, it, pos)
+			if err != nil {
 				return err
+			}
+			if unread != "" && sc.damage != nil && p.sealed {
+				p.unread[unread] = lostState{g, sc.damage}
 			}
 		case kindEntry:
 			if key, data, ok := cutString(it.data); ok {
@@ -186,11 +218,12 @@ func (p *replayer) frame(f *frame, damaged bool) error {
 	return nil
 }
 
-// replayBlock applies a block to its topic and its producer.
-func (p *replayer) replayBlock(f *frame, it *item, pos uint64, damaged bool) error {
+// replayBlock applies a block to its topic and its producer. It returns the key of its
+// rejections if they can't be read: they are the only state in the body of a block.
+func (p *replayer) replayBlock(f *frame, it *item, pos uint64) (unread string, err error) {
 	b, s := &p.block, p.s
 	if _, err := b.PeekHead(it.data[:it.head]); err != nil {
-		return nil //nolint:nilerr // readers report it
+		return "", nil //nolint:nilerr // readers report it
 	}
 	t := s.topic(b.Topic)
 	s.own(t, names.Owner(b))
@@ -200,22 +233,23 @@ func (p *replayer) replayBlock(f *frame, it *item, pos uint64, damaged bool) err
 	}
 	t.next = max(t.next, pos+1)
 	if b.Producer.IsZero() || it.kind == kindImported {
-		return nil
+		return "", nil
 	}
 	r, err := p.producer(b.Producer)
 	if err != nil {
-		return err
+		return "", err
 	}
 	st := &r.state
 	st.Epoch, st.Seen, st.Note = max(st.Epoch, b.Epoch), stamp(f.time), append(st.Note[:0], b.Note...)
 	st.Next, r.seq = max(st.Next, b.First+it.records), f.seq
-	if it.kind == kindRejected && !damaged {
-		first, producer := b.First, b.Producer
-		if err := b.Decode(it.data); err == nil {
-			s.states.put(rejectedKey(producer, first), f.seq, store.AppendRejections(nil, b.Rejected))
+	if it.kind == kindRejected {
+		key := rejectedKey(b.Producer, b.First)
+		if b.Decode(it.data) != nil {
+			return key, nil //nolint:nilerr // see tell
 		}
+		s.states.put(key, f.seq, store.AppendRejections(nil, b.Rejected))
 	}
-	return nil
+	return "", nil
 }
 
 // put sets a state, and counts a name that is added or removed.

@@ -235,18 +235,18 @@ func (w *rewriter) copy(ctx context.Context, g *segment) error {
 // frame copies what is left of a frame.
 func (w *rewriter) frame(sc *scanner) error {
 	f := &sc.frame
-	left, whole := uint64(0), true
+	left, all := uint64(0), uint64(0)
 	for pos, it := range f.blocks() {
+		all++
 		if w.isLeft(pos, it) {
 			left++
-		} else {
-			whole = false
 		}
 	}
 	if left == 0 {
 		return nil
 	}
-	if sc.damage != nil { // its owner is unknown
+	if sc.damage != nil { // which of the blocks it hit is not known
+		w.to.Blocks += all
 		w.damages++
 		b := sc.raw()
 		reseal(b, w.seed, w.off, f.synced)
@@ -254,7 +254,7 @@ func (w *rewriter) frame(sc *scanner) error {
 		return nil
 	}
 	w.to.Blocks += left
-	if whole && !slices.ContainsFunc(f.items, func(it item) bool { return it.positions() == 0 }) {
+	if left == all && !slices.ContainsFunc(f.items, func(it item) bool { return it.positions() == 0 }) {
 		b := sc.raw()
 		reseal(b, w.seed, w.off, f.synced)
 		w.put(b)
@@ -352,18 +352,21 @@ func (w *rewriter) close() error {
 // check reads the file and returns its index. The old files stay until it is known to be
 // intact.
 func (w *rewriter) check(g *segment) (*index, error) {
-	x, err := w.s.buildIndex(g)
+	x, damages, err := w.s.buildIndex(g)
 	if err != nil {
 		return nil, err
 	}
 	blocks := uint64(0)
-	for _, h := range x.topics {
+	for topic, h := range x.topics {
 		for _, sh := range h.in {
-			blocks += sh.blocks
+			if topic != damagedTopic {
+				blocks += sh.blocks
+			}
 		}
 	}
-	if want := w.to.Blocks + w.damages; blocks != want {
-		return nil, fmt.Errorf("%d blocks are read in %s, and %d were written", blocks, g.name(), want)
+	if blocks != w.to.Blocks || damages != w.damages {
+		return nil, fmt.Errorf("%d blocks and %d damaged parts are read in %s, and %d and %d were written",
+			blocks, damages, g.name(), w.to.Blocks, w.damages)
 	}
 	return x, nil
 }

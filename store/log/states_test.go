@@ -177,3 +177,75 @@ func TestStatesFollow(t *testing.T) {
 	}
 	t.Error("131,072 frames, and no states were saved")
 }
+
+// Rejections are the only states that stand in the body of a block. Where a body in a sealed
+// segment is damaged, and the blocks are trimmed, so that no reader misses them, an opening
+// that makes states of it tells. It does not where the rejections can be read, there or in
+// what was carried since.
+func TestDamagedRejections(t *testing.T) {
+	const good, bad = `{"good":1}`, `{"bad":1}`
+	for _, c := range []struct {
+		name, spoilt string
+		keep         int // of what comes after, one of so many
+		want         int // damages
+	}{{"rejected", bad, 1, 1}, {"beside", good, 1, 0}, {"intact", "", 1, 0}, {"carried", bad, 40, 0}} {
+		for _, lost := range []bool{false, true} { // the states' files, or only what came since a checkpoint
+			t.Run(fmt.Sprintf("%s/lost=%v", c.name, lost), func(t *testing.T) {
+				m := newMix(t, 10_000, 64<<10)
+				m.put("kept") // or the segment is freed, and all states are carried
+				m.must(m.s.Close())
+				states := map[string][]byte{}
+				for _, name := range m.fs.Files() {
+					if strings.Contains(name, "/states/") && !lost {
+						states[name] = bytes.Clone(m.fs.Get(name))
+					}
+				}
+				m.s = open(t, log.Options{FS: m.fs, KeepEvery: -1})
+				p := store.Producer{Topic: "gone", Name: "p"}
+				claim, err := m.s.Claim(t.Context(), p, store.ClaimRequest{})
+				m.must(err)
+				accepted := &store.Block{Topic: "gone", Codec: "json", Producer: p, Epoch: claim.Epoch, First: 1}
+				accepted.Add([]byte(good))
+				rejected := &store.Block{
+					Topic: store.Rejected, Codec: "json", Producer: p, Epoch: claim.Epoch, First: 2,
+					Rejected: []store.Rejection{{Number: 2, Code: "schema"}},
+				}
+				rejected.Add([]byte(bad))
+				for _, r := range m.s.Append(t.Context(), accepted, rejected) {
+					m.must(r.Err)
+				}
+				m.fill(30, c.keep) // until it is sealed, and others are freed
+				m.trim()
+				if c.keep > 1 {
+					m.must(m.s.Tidy(t.Context()))
+				}
+				head, err := m.s.Head(t.Context())
+				m.must(err)
+				m.must(m.s.Trim(t.Context(), store.Rejected, head))
+				left := withoutStates(m.fs)
+				for name, b := range states {
+					left.Put(name, b)
+				}
+				if c.spoilt != "" {
+					spoil(t, left, []byte(c.spoilt))
+				}
+				for _, readOnly := range []bool{true, false, false} { // it is told until it is accepted
+					told := 0
+					s := open(t, log.Options{FS: left, KeepEvery: -1, ReadOnly: readOnly, Damaged: func(log.Damage) { told++ }})
+					var all []store.Rejection
+					for r, err := range s.Rejections(t.Context(), p, 0) {
+						m.must(err)
+						all = append(all, r)
+					}
+					checked := 0
+					_, err := s.Check(t.Context(), func(*store.DamageError) { checked++ })
+					m.must(err)
+					if told != c.want || checked != c.want || len(all) != 1-c.want {
+						t.Errorf("read-only %v: %d damages are told, a check finds %d, and there are %v; want %d damages", readOnly, told, checked, all, c.want)
+					}
+					m.must(s.Close())
+				}
+			})
+		}
+	}
+}
