@@ -1,13 +1,17 @@
 package nats_test
 
 import (
+	"bufio"
 	"context"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"net"
+	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"sync"
@@ -39,31 +43,35 @@ func TestFigures(t *testing.T) {
 	}
 	bin := peer.Build(t)
 	for _, c := range []struct{ name, more string }{{"default sync", ""}, {"sync always", brokertest.Synced}} {
-		f := newFigures(t, bin, c.more)
-		small, fast := f.front(t, 45, 64, 1024), f.fast(t, 45)
-		large := f.messages(t, []string{"large"}, 256<<10, 16)
-		fmt.Printf("%s: 45 bytes, 64 x 1,024: %.0f/s, fast batches of one each %.0f/s: %.1f x; %.0f MB/s beside %.0f in messages of 256 KiB: %.2f x\n",
-			c.name, small.Rate(), fast, small.Rate()/fast, rate(small), large, rate(small)/large)
-		hard := f.front(t, 500, 64, 1024)
-		fmt.Printf("%s: 500 bytes that hardly shrink: %.0f/s, %.0f MB/s: %.2f x\n", c.name, hard.Rate(), rate(hard), rate(hard)/large)
-		one, itself := f.front(t, 45, 1, 1), f.itself(t)
-		p50 := time.Duration(one.Latency.ValueAtQuantile(50)) * time.Microsecond
-		fmt.Printf("%s: one in flight: p50 %v, of the client publishing itself %v: %.2f x\n", c.name, p50, itself, float64(p50)/float64(itself))
-		if c.more == "" {
-			f.reading(t)
-			for _, n := range []int{1, 2, 4} {
-				var streams []string
-				for i := range n {
-					streams = append(streams, fmt.Sprintf("of%d-%d", n, i))
-				}
-				fmt.Printf("%d streams: %.0f MB/s in messages of 23 KiB\n", n, f.messages(t, streams, 23<<10, 64/n))
+		t.Run(c.name, func(t *testing.T) {
+			f := newFigures(t, bin, c.more)
+			t.Run("many", func(t *testing.T) { f.many(t, c.name) })
+			t.Run("one", func(t *testing.T) { f.one(t, c.name) })
+			if c.more != "" {
+				return
 			}
-		}
-		f.server.Stop(t)
-		for _, n := range f.nodes {
-			n.Kill()
-		}
+			t.Run("reading", f.reading)
+			t.Run("streams", func(t *testing.T) {
+				for _, n := range []int{1, 2, 4} {
+					var streams []string
+					for i := range n {
+						streams = append(streams, fmt.Sprintf("of%d-%d", n, i))
+					}
+					fmt.Printf("%d streams: %.0f MB/s in messages of 23 KiB\n", n, f.messages(t, streams, 23<<10, 64/n))
+				}
+			})
+		})
 	}
+}
+
+// many has many connections with many records in flight each.
+func (f *setup) many(t *testing.T, sync string) {
+	small, fast := f.front(t, 45, 64, 1024), f.fast(t, 45)
+	large := f.messages(t, []string{"large"}, 256<<10, 16)
+	fmt.Printf("%s: 45 bytes, 64 x 1,024: %.0f/s, fast batches of one each %.0f/s: %.1f x; %.0f MB/s beside %.0f in messages of 256 KiB: %.2f x\n",
+		sync, small.Rate(), fast, small.Rate()/fast, rate(small), large, rate(small)/large)
+	hard := f.front(t, 500, 64, 1024)
+	fmt.Printf("%s: 500 bytes that hardly shrink: %.0f/s, %.0f MB/s: %.2f x\n", sync, hard.Rate(), rate(hard), rate(hard)/large)
 }
 
 func rate(r *bench.Result) float64 { return float64(r.Bytes) / r.Elapsed.Seconds() / 1e6 }
@@ -79,7 +87,8 @@ type setup struct {
 func newFigures(t *testing.T, bin, more string) *setup {
 	t.Helper()
 	f := &setup{nodes: brokertest.Cluster(t, 3, more)}
-	f.server = peer.Serve(t, bin, "--store", brokertest.URLs(f.nodes))
+	f.server = peer.Serve(t, bin, "--store", f.nodes[0].URL)
+	t.Cleanup(func() { f.server.Stop(t) })
 	f.js = admin(t, brokertest.URLs(f.nodes))
 	return f
 }
@@ -216,33 +225,169 @@ func (f *setup) messages(t *testing.T, streams []string, size, inFlight int) flo
 	return float64(total.Load()) / time.Since(begin).Seconds() / 1e6
 }
 
-// itself publishes with the check, one message after another. It returns the median time.
-func (f *setup) itself(t *testing.T) time.Duration {
+// one measures one record in flight: by the server, and by a client that publishes with the
+// check itself, directly and through a process that only carries bytes, which is what no
+// server can be faster than. All are connected to the node that leads, and take turns.
+func (f *setup) one(t *testing.T, sync string) {
+	first := f.nodes[0]
+	for _, name := range []string{"alone", "carried"} {
+		f.stream(t, name)
+		f.lead(t, name)
+	}
+	f.lead(t, "dictwire")
+	ways := []func() error{
+		publishing(t, first.URL, "alone.x"),
+		publishing(t, "nats://"+carrier(t, strings.TrimPrefix(first.URL, "nats://")), "carried.x"),
+		sending(t, f.server.Addr),
+	}
+	const turns = 10
+	took := make([][]time.Duration, len(ways))
+	for range turns {
+		for i, do := range ways {
+			for begin := time.Now(); time.Since(begin) < *each/turns; {
+				at := time.Now()
+				if err := do(); err != nil {
+					t.Fatal(err)
+				}
+				took[i] = append(took[i], time.Since(at))
+			}
+		}
+	}
+	var p50 [3]time.Duration
+	for i := range took {
+		slices.Sort(took[i])
+		p50[i] = took[i][len(took[i])/2].Round(time.Microsecond)
+	}
+	fmt.Printf("%s: one in flight: p50 %v, of the client publishing itself %v: %.2f x; and through a process that carries bytes %v: %.2f x\n",
+		sync, p50[2], p50[0], float64(p50[2])/float64(p50[0]), p50[1], float64(p50[1])/float64(p50[0]))
+}
+
+// lead has the first node lead a stream.
+func (f *setup) lead(t *testing.T, stream string) {
 	t.Helper()
-	f.stream(t, "one")
-	nc := admin(t, brokertest.URLs(f.nodes)).Conn()
-	var all []time.Duration
+	for range 50 {
+		if brokertest.Leader(f.nodes, stream) == f.nodes[0] {
+			return
+		}
+		_, _ = f.js.Conn().Request("$JS.API.STREAM.LEADER.STEPDOWN."+stream, []byte(`{"placement":{"preferred":"n1"}}`), 5*time.Second)
+		time.Sleep(200 * time.Millisecond)
+	}
+	t.Fatalf("the first node does not lead %s", stream)
+}
+
+// publishing returns what publishes one message after another with the check.
+func publishing(t *testing.T, url, subject string) func() error {
+	nc := admin(t, url).Conn()
 	last := uint64(0)
-	for begin := time.Now(); time.Since(begin) < *each; {
-		m := client.NewMsg("one.x")
+	return func() error {
+		m := client.NewMsg(subject)
 		m.Data = make([]byte, 45)
 		m.Header.Set("Nats-Expected-Last-Subject-Sequence", fmt.Sprint(last))
-		at := time.Now()
-		reply, err := nc.RequestMsg(m, 10*time.Second)
+		var a struct {
+			Seq   uint64          `json:"seq"`
+			Error json.RawMessage `json:"error"`
+		}
+		for begin := time.Now(); ; {
+			reply, err := nc.RequestMsg(m, 10*time.Second)
+			if err != nil {
+				return err
+			}
+			if err := json.Unmarshal(reply.Data, &a); err != nil {
+				return err
+			}
+			if a.Seq > 0 {
+				last = a.Seq
+				return nil
+			}
+			if !strings.Contains(string(a.Error), "10164") || time.Since(begin) > time.Second {
+				return fmt.Errorf("told %s", reply.Data)
+			}
+		}
+	}
+}
+
+// sending returns what sends a server one record after another, and waits for its ack.
+func sending(t *testing.T, addr string) func() error {
+	t.Helper()
+	s, err := peer.Greet(addr, `{"dictwire":1,"topic":"one","producer":"x"}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	s.SetDeadline(time.Time{})
+	if m, err := s.Next(); err != nil || m.Next == nil {
+		t.Fatalf("greeted, and told %+v, %v", m, err)
+	}
+	n := uint64(0)
+	return func() error {
+		n++
+		if _, err := fmt.Fprintf(s, "{\"number\":\"%031d\"}\n", n); err != nil {
+			return err
+		}
+		for {
+			m, err := s.Next()
+			if err != nil || m.Code != "" {
+				return errors.Join(err, fmt.Errorf("told %s: %s", m.Code, m.Error))
+			}
+			if m.Ack != nil && *m.Ack == n {
+				return nil
+			}
+		}
+	}
+}
+
+// carrying names what a process of TestCarrier carries bytes to.
+const carrying = "DICTWIRE_TEST_CARRY"
+
+// TestCarrier is a process of its own that carries bytes between whoever connects and an
+// address.
+func TestCarrier(t *testing.T) {
+	to := os.Getenv(carrying)
+	if to == "" {
+		return // carrier runs it
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Println(l.Addr())
+	for {
+		from, err := l.Accept()
 		if err != nil {
 			t.Fatal(err)
 		}
-		all = append(all, time.Since(at))
-		var a struct {
-			Seq uint64 `json:"seq"`
+		back, err := net.Dial("tcp", to)
+		if err != nil {
+			t.Fatal(err)
 		}
-		if err := json.Unmarshal(reply.Data, &a); err != nil || a.Seq == 0 {
-			t.Fatalf("told %s", reply.Data)
+		for _, way := range [][2]net.Conn{{from, back}, {back, from}} {
+			go func() {
+				// Not by splice, which takes longer for little.
+				_, _ = io.Copy(struct{ io.Writer }{way[1]}, struct{ io.Reader }{way[0]})
+				_ = way[1].Close()
+			}()
 		}
-		last = a.Seq
 	}
-	slices.Sort(all)
-	return all[len(all)/2]
+}
+
+// carrier runs TestCarrier, and returns where it listens.
+func carrier(t *testing.T, to string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestCarrier$")
+	cmd.Env = append(os.Environ(), carrying+"="+to)
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Wait() }) // its context has ended
+	addr, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(addr)
 }
 
 // reading compares reading through a store with an ordered consumer of the broker.
