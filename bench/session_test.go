@@ -516,12 +516,14 @@ var (
 )
 
 // BenchmarkSessionStart measures how long a server with a store of some GB takes until it
-// listens: after a shutdown, and after a kill during appends.
+// listens: after a shutdown, and after a kill during appends; with its files in the page
+// cache, and without.
 func BenchmarkSessionStart(b *testing.B) {
 	dir := diskDir(b)
 	fill(b, dir, *startKind, int(*startGB*1e9))
-	for _, how := range []string{"shutdown", "kill"} {
+	for _, how := range []string{"shutdown", "kill", "shutdown/cold", "kill/cold"} {
 		b.Run(how, func(b *testing.B) {
+			how, cold := strings.CutSuffix(how, "/cold")
 			for range b.N {
 				b.StopTimer()
 				s := newServer(b, dir)
@@ -529,6 +531,9 @@ func BenchmarkSessionStart(b *testing.B) {
 					s.kill(b)
 				}
 				s.stop()
+				if cold {
+					evict(b, dir)
+				}
 				b.StartTimer()
 				s = newServer(b, dir)
 				b.StopTimer()
@@ -536,6 +541,25 @@ func BenchmarkSessionStart(b *testing.B) {
 				s.stop()
 			}
 		})
+	}
+}
+
+// evict removes all files of a directory from the page cache, but not the directory itself.
+func evict(b *testing.B, dir string) {
+	b.Helper()
+	unix.Sync() // dirty pages stay in the cache
+	if err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		return unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED)
+	}); err != nil {
+		b.Fatal(err)
 	}
 }
 
