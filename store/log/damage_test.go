@@ -78,7 +78,7 @@ func (w *world) judge() (kind string, err error) {
 	}()
 	missing := false
 	if s, err := log.Open(context.Background(), "store", &o); err == nil {
-		if kind, err = w.inspect(s, len(w.told) > 0); err != nil {
+		if kind, err = w.inspect(s, len(w.told) > 0, true); err != nil {
 			return "", err
 		}
 	} else if missing = errors.Is(err, log.ErrDamaged); !missing {
@@ -98,7 +98,7 @@ func (w *world) judge() (kind string, err error) {
 		if err != nil {
 			return "", err
 		}
-		again, err := w.inspect(s, len(w.told) > 0)
+		again, err := w.inspect(s, len(w.told) > 0, !accepted || kind == untold)
 		if err != nil {
 			return "", err
 		}
@@ -128,12 +128,19 @@ func (w *world) viewDamaged() (kind string, err error) {
 	return kind, err
 }
 
-// inspect reads all of a store, writes to it, and closes it.
-func (w *world) inspect(s *log.Store, told bool) (kind string, err error) {
+// inspect reads all of a store, writes to it, and closes it. Where damage was told and
+// accepted, numbers, rejections and cursors may be gone: then it does not ask for them.
+func (w *world) inspect(s *log.Store, told, states bool) (kind string, err error) {
 	defer func() { err = errors.Join(err, s.Close()) }()
 	kind, err = w.compare(s, told)
-	if err == nil && kind == untold {
+	switch {
+	case err != nil || kind != untold:
+	case states:
 		err = w.verify(s)
+	default:
+		acks := w.now()
+		acks.cursor = store.Position{}
+		_, _, err = acks.verify(s)
 	}
 	if err != nil {
 		return "", err
