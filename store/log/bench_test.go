@@ -122,6 +122,68 @@ func BenchmarkRead(b *testing.B) {
 	}
 }
 
+// BenchmarkIndex makes the indexes of all segments anew, which are in the page cache.
+func BenchmarkIndex(b *testing.B) {
+	for _, c := range []struct{ blocks, records int }{{400_000, 1}, {40_000, 64}} { // of 500 bytes, and of about 3 KB
+		b.Run(fmt.Sprintf("block=%d", c.records), func(b *testing.B) {
+			dir := b.TempDir()
+			o := &log.Options{Reserve: -1, KeepEvery: -1, Durability: store.OS}
+			s, err := log.Open(b.Context(), dir, o)
+			if err != nil {
+				b.Fatal(err)
+			}
+			block := store.Block{Topic: "orders", Codec: "json"}
+			for n := range c.blocks {
+				block.Reset()
+				for i := range c.records {
+					block.Add(noise(n+i, 500/max(1, c.records/8)))
+				}
+				if r := s.Append(b.Context(), &block)[0]; r.Err != nil {
+					b.Fatal(r.Err)
+				}
+			}
+			if err := s.Close(); err != nil {
+				b.Fatal(err)
+			}
+			size := uint64(0)
+			b.ResetTimer()
+			for range b.N {
+				b.StopTimer()
+				indexes, err := filepath.Glob(filepath.Join(dir, "*.idx"))
+				if err != nil {
+					b.Fatal(err)
+				}
+				for _, name := range indexes {
+					if err := os.Remove(name); err != nil {
+						b.Fatal(err)
+					}
+				}
+				s, err := log.Open(b.Context(), dir, o)
+				if err != nil {
+					b.Fatal(err)
+				}
+				i, err := s.Info(b.Context())
+				if err != nil {
+					b.Fatal(err)
+				}
+				size += i.DiskBytes
+				syscall.Sync() // else the files of the indexes wait for what was written before
+				b.StartTimer()
+				if _, err := s.Seek(b.Context(), time.Now().Add(time.Hour)); err != nil { // asks all of them
+					b.Fatal(err)
+				}
+				b.StopTimer()
+				if err := s.Close(); err != nil {
+					b.Fatal(err)
+				}
+				b.StartTimer()
+			}
+			b.StopTimer()
+			b.ReportMetric(float64(size)/b.Elapsed().Seconds()/1e6, "MB/s")
+		})
+	}
+}
+
 var openSegments = flag.Int("open.segments", 320, "how many segments the store has that BenchmarkOpen opens, as one of so many times 64 MiB")
 
 // BenchmarkOpen opens a store after its process was killed, when the active segment was
