@@ -305,7 +305,9 @@ func TestBlocked(t *testing.T) {
 			return ""
 		}
 		w.mu.Unlock()
-		r := far.Append(t.Context(), a.blocks(c.Epoch, c.Next, c.Next+4)[0])[0]
+		bl := &store.Block{Topic: a.p.Topic, Codec: "json", Principal: a.p.Principal, Producer: a.p, Epoch: c.Epoch, First: c.Next}
+		bl.Add([]byte("{}"))
+		r := far.Append(t.Context(), bl)[0]
 		w.mu.Lock()
 		if asked != stored {
 			t.Errorf("another node is asked to lead: %v, with barriers stored: %v", asked, stored)
