@@ -61,8 +61,11 @@ func (l *load) answer() error {
 	}
 	defer r.Body.Close()
 	text, err := io.ReadAll(r.Body)
-	if err != nil || r.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s %s: %v", r.Status, text, err)
+	if err != nil {
+		return fmt.Errorf("%s: %w", r.Status, err)
+	}
+	if r.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s %s", r.Status, text)
 	}
 	l.acked = l.sent
 	return nil
