@@ -201,7 +201,7 @@ func refusesHalf(t *testing.T, bin, to string) bool {
 	cmd.WaitDelay = 10 * time.Second
 	out, _ := cmd.CombinedOutput()
 	is := bytes.Contains(out, []byte("a copy of another store that is not complete"))
-	if is && !bytes.Contains(out, []byte("hint: dictwire store copy")) {
+	if is && !bytes.Contains(out, []byte("hint: run the same dictwire store copy again")) {
 		t.Errorf("no hint: %s", out)
 	}
 	return is
