@@ -49,15 +49,28 @@ func TestKnown(t *testing.T) {
 			<-ended
 			_ = far.Close()
 		}()
-		next, in := "", json.NewDecoder(far)
+		next, answers := "", make(chan map[string]any, 8)
+		go func() { // all the time: a pipe has no buffer, and who writes to it may wait for who reads
+			defer close(answers)
+			for in := json.NewDecoder(far); ; {
+				var told map[string]any
+				if in.Decode(&told) != nil {
+					return
+				}
+				select {
+				case answers <- told:
+				case <-ended:
+				}
+			}
+		}()
 		for _, say := range says {
 			if _, err := fmt.Fprintln(far, strings.ReplaceAll(say.line, "$next", next)); err != nil {
 				t.Fatal(err)
 			}
 			for range say.answers {
-				var told map[string]any
-				if err := in.Decode(&told); err != nil || told["error"] != nil {
-					t.Fatalf("after %s: %v, %v", say.line, told, err)
+				told, ok := <-answers
+				if !ok || told["error"] != nil {
+					t.Fatalf("after %s: %v", say.line, told)
 				}
 				if p, ok := told["next"].(string); ok {
 					next = p
