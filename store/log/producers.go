@@ -32,7 +32,7 @@ type shard struct {
 // has ended.
 type producer struct {
 	turn chan struct{} // of capacity 1
-	uses int           // holders of turn, and those waiting for it; guarded by shard.mu
+	uses int           // holders of turn, those waiting for it, and hasty claims; guarded by shard.mu
 
 	key    string // in the states
 	loaded bool
@@ -66,9 +66,7 @@ func (s *Store) acquire(ctx context.Context, name store.Producer) (*producer, er
 	select {
 	case p.turn <- struct{}{}:
 	case <-ctx.Done():
-		sh.mu.Lock()
-		p.uses--
-		sh.mu.Unlock()
+		sh.drop(p)
 		return nil, context.Cause(ctx)
 	}
 	if p.loaded {
@@ -88,10 +86,14 @@ func (s *Store) acquire(ctx context.Context, name store.Producer) (*producer, er
 
 func (s *Store) releaseTurn(name store.Producer, p *producer) {
 	<-p.turn
-	sh := s.producers.shard(name)
+	s.producers.shard(name).drop(p)
+}
+
+// drop ends a use of a producer, which may be evicted after the last one.
+func (sh *shard) drop(p *producer) {
 	sh.mu.Lock()
+	defer sh.mu.Unlock()
 	p.uses--
-	sh.mu.Unlock()
 }
 
 // evict makes room for one more producer. sh.mu is held.
@@ -148,7 +150,7 @@ func (s *Store) Claim(ctx context.Context, name store.Producer, r store.ClaimReq
 	if claim.New {
 		m.changes = append(m.changes, change{key: expiryKey(state, p.key), data: []byte{}})
 	}
-	if !needsNoSync(claim, r) || !s.commitHasty(m) {
+	if !needsNoSync(claim, r) || !s.claimHasty(name, p, m) {
 		if err := s.commitNew(m); err != nil {
 			return store.Claim{}, err
 		}
@@ -177,6 +179,22 @@ func (s *Store) commitNew(m *commit) error {
 // claim, which is synced before it is answered.
 func needsNoSync(c store.Claim, r store.ClaimRequest) bool {
 	return c.New && r.Attempt == 0 && !c.Lost
+}
+
+// claimHasty is commitHasty for a claim. The producer stays in memory until the claim is
+// durable: the states, from which it would be loaded again, lack the claim until then.
+func (s *Store) claimHasty(name store.Producer, p *producer, m *commit) bool {
+	sh := s.producers.shard(name)
+	sh.mu.Lock()
+	p.uses++
+	sh.mu.Unlock()
+	m.then = func() { sh.drop(p) }
+	if s.commitHasty(m) {
+		return true
+	}
+	m.then()
+	m.then = nil
+	return false
 }
 
 // Release implements [store.Producers].

@@ -249,3 +249,25 @@ func TestDamagedRejections(t *testing.T) {
 		}
 	}
 }
+
+// Claims that are not in the states yet are kept, however many there are: none of their
+// producers is taken for unknown.
+func TestManyClaims(t *testing.T) {
+	s := open(t, log.Options{FS: crashfs.New(1)})
+	const producers = 3 * 64 * 64 // three times as many as stay in memory unused
+	blocks := make([]*store.Block, producers)
+	for i := range blocks {
+		p := store.Producer{Topic: "a", Name: fmt.Sprint(i)}
+		claim, err := s.Claim(t.Context(), p, store.ClaimRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		blocks[i] = &store.Block{Topic: "a", Codec: "json", Producer: p, Epoch: claim.Epoch, First: 1}
+		blocks[i].Add([]byte("{}"))
+	}
+	for i, r := range s.Append(t.Context(), blocks...) {
+		if r.Err != nil {
+			t.Fatalf("producer %d: %v", i, r.Err)
+		}
+	}
+}
