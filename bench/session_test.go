@@ -176,9 +176,15 @@ func written(b *testing.B) float64 {
 // connect connects clients that only make load.
 func (s *server) connect(b *testing.B, inflight int) []*client {
 	b.Helper()
-	clients := make([]*client, sessions)
+	return dialAll(b, sessions, func(i int) (*client, error) { return dial(s.addr, fmt.Sprintf("s%d", i), inflight, small) })
+}
+
+// dialAll dials n clients.
+func dialAll(b *testing.B, n int, dial func(int) (*client, error)) []*client {
+	b.Helper()
+	clients := make([]*client, n)
 	for i := range clients {
-		c, err := dial(s.addr, fmt.Sprintf("s%d", i), inflight, small)
+		c, err := dial(i)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -188,14 +194,7 @@ func (s *server) connect(b *testing.B, inflight int) []*client {
 }
 
 func benchSession(b *testing.B, s *process, conns int, dial func(int) (*client, error)) {
-	peers := make([]*client, conns)
-	for i := range peers {
-		p, err := dial(i)
-		if err != nil {
-			b.Fatal(err)
-		}
-		peers[i] = p
-	}
+	peers := dialAll(b, conns, dial)
 	each := (b.N + conns - 1) / conns
 	wrote := written(b)
 	b.ResetTimer()

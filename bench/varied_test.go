@@ -90,17 +90,10 @@ func reportVaried(b *testing.B, n int, size, wrote float64) {
 func benchVaried(b *testing.B, records [][]byte) {
 	const inflight = 1024
 	s := newServer(b, diskDir(b))
-	peers := make([]*client, sessions)
+	peers := s.connect(b, inflight)
 	size := 0
 	for _, r := range records {
 		size += len(r)
-	}
-	for i := range peers {
-		p, err := dial(s.addr, fmt.Sprintf("s%d", i), inflight, small)
-		if err != nil {
-			b.Fatal(err)
-		}
-		peers[i] = p
 	}
 	var lines []byte
 	starts := []int{0} // of the records in lines
