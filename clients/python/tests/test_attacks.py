@@ -6,11 +6,8 @@ import asyncio
 import copy
 import enum
 import json
-import os
 import pickle
 import socket
-import subprocess
-import sys
 import threading
 import time
 import unittest
@@ -21,8 +18,8 @@ import dictwire
 import dictwire.aio
 from dictwire import _address, _errors, _feed, _sending
 from dictwire._core import Batch, Reader, Servers
-from dictwire.testing import Server
 
+from .served import Served, run_python
 from .shells import Loop, Threads
 
 WELCOME = b'{"dictwire":1,"next":1,"durability":"fsync","max_record":1048576,"window":65536,"features":[]}\n{"ack":0}\n'
@@ -258,21 +255,11 @@ class TestSystem(unittest.TestCase):
                 dictwire.plain(bad)
 
 
-class TestPrograms(unittest.TestCase):
+class TestPrograms(Served):
     """Real processes."""
 
-    server: Server
-
-    @classmethod
-    def setUpClass(cls) -> None:
-        cls.server = Server()
-        cls.server.start()
-        cls.addClassCleanup(cls.server.__exit__, None, None, None)
-
     def run_python(self, program: str) -> str:
-        env = {**os.environ, 'DICTWIRE_ADDR': self.server.addr,
-               'PYTHONPATH': os.path.dirname(os.path.dirname(dictwire.__file__))}
-        ran = subprocess.run([sys.executable, '-W', 'error', '-c', program], env=env, capture_output=True, text=True, timeout=60)
+        ran = run_python(program, self.server.addr)
         self.assertEqual((ran.returncode, ran.stderr), (0, ''), ran.stderr)
         return ran.stdout
 

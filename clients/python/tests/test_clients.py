@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import random
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -14,8 +12,8 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import dictwire
-from dictwire.testing import Server
 
+from .served import Served, run_python
 from .shells import Loop, Threads
 
 
@@ -23,16 +21,7 @@ class Suite:
     """Tests of both clients."""
 
     shell: Any
-    server: Server
-
-    @classmethod
-    def setUpClass(cls) -> None:
-        cls.server = Server()
-        cls.server.start()
-
-    @classmethod
-    def tearDownClass(cls) -> None:
-        cls.server.__exit__(None, None, None)
+    server: Any
 
     def connect(self: Any, **options: Any) -> Any:
         c = self.shell(self.server.addr, wait=10, **options)
@@ -286,7 +275,7 @@ class Suite:
         c.close()
 
 
-class TestThreads(Suite, unittest.TestCase):
+class TestThreads(Suite, Served):
     shell = Threads
 
     def test_send_function(self) -> None:
@@ -317,21 +306,16 @@ class TestThreads(Suite, unittest.TestCase):
         for k in range(8):
             self.assertEqual([d['i'] for d in found if d['k'] == k], list(range(500)))
 
-    def run_python(self, program: str) -> subprocess.CompletedProcess[str]:
-        env = {**os.environ, 'DICTWIRE_ADDR': self.server.addr,
-               'PYTHONPATH': os.path.dirname(os.path.dirname(dictwire.__file__))}
-        return subprocess.run([sys.executable, '-c', program], env=env, capture_output=True, text=True, timeout=60)
-
     def test_exit(self) -> None:
         """At exit, everything that was sent is settled."""
-        ran = self.run_python(f'import dictwire; c = dictwire.connect(); [c.send({{"i": i}}, {self.topic()!r}) for i in range(500)]')
+        ran = run_python(f'import dictwire; c = dictwire.connect(); [c.send({{"i": i}}, {self.topic()!r}) for i in range(500)]', self.server.addr)
         self.assertEqual((ran.returncode, ran.stderr), (0, ''))
         self.assertEqual([d['i'] for d in self.data(self.topic())], list(range(500)))
 
     @unittest.skipIf(sys.platform == 'win32', 'Windows has no fork')
     def test_fork(self) -> None:
         """A forked child has its own producer, and the parent's records stay with the parent."""
-        ran = self.run_python(f'''
+        ran = run_python(f'''
 import dictwire, os
 c = dictwire.connect()
 for i in range(100): c.send({{"who": "parent", "i": i}}, {self.topic()!r})
@@ -341,14 +325,14 @@ c.flush(30)
 c.close()
 if pid: os.waitpid(pid, 0)
 else: os._exit(0)
-''')
+''', self.server.addr)
         self.assertEqual((ran.returncode, ran.stderr), (0, ''))
         found = self.data(self.topic())
         self.assertEqual([d['i'] for d in found if d['who'] == 'parent'], list(range(200)))
         self.assertEqual([d['i'] for d in found if d['who'] == 'child'], list(range(100, 200)))
 
 
-class TestAsyncio(Suite, unittest.TestCase):
+class TestAsyncio(Suite, Served):
     shell = Loop
 
     def test_cancelled(self) -> None:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import socket
-import subprocess
-import sys
 import threading
 import time
 import unittest
@@ -18,12 +15,8 @@ import dictwire
 import dictwire.aio
 from dictwire.testing import Server
 
+from .served import Served, run_python
 from .shells import Loop, Threads
-
-
-def run_python(program: str, addr: str) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, 'DICTWIRE_ADDR': addr, 'PYTHONPATH': os.path.dirname(os.path.dirname(dictwire.__file__))}
-    return subprocess.run([sys.executable, '-W', 'error', '-c', program], env=env, capture_output=True, text=True, timeout=60)
 
 
 class Mute:
@@ -37,14 +30,7 @@ class Mute:
         self._socket.close()
 
 
-class TestEndings(unittest.TestCase):
-    server: Server
-
-    @classmethod
-    def setUpClass(cls) -> None:
-        cls.server = Server()
-        cls.server.start()
-        cls.addClassCleanup(cls.server.__exit__, None, None, None)
+class TestEndings(Served):
 
     def test_exit(self) -> None:
         """A program that exits with pending records reports how many, and why."""
