@@ -294,7 +294,10 @@ class TestProgram(unittest.TestCase):
         client = self.program('client', '{"a": 1}', '--port', '70000')
         line = "4-net: can't send to 127.0.0.1:70000: a port is a number from 0 to 65535\n"
         self.assertEqual(self.outcome(client), (1, '', line))
-        client = self.program('client', '[1]')
+        port = free_port()
+        client = self.program('client', '{"a": 1}', '--port', str(port))
+        self.assertEqual(self.outcome(client), (1, '', f"4-net: can't send to 127.0.0.1:{port}: Connection refused\n"))
+        client = self.program('client', '[1]', '--port', str(port))
         self.assertEqual(self.outcome(client), (1, '', "4-net: can't send this: want a dictionary, got a list\n"))
 
     def test_server_fails(self):

@@ -22,7 +22,7 @@ from dictwire.testing import Server
 from .network import Network
 from .shells import Loop, Threads
 
-SEEDS = int(os.environ.get('PYSEEDS', '300'))  # each fate once; make pysimulate runs more
+SEEDS = int(os.environ.get('PYSEEDS', '500'))  # make pysimulate runs more
 FIRST = int(os.environ.get('PYFIRST', '0'))
 AT_ONCE = 50  # scenarios that share a server and its fate
 MAX_RECORD = 4096
