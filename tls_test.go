@@ -314,7 +314,7 @@ func TestSlowHandshake(t *testing.T) {
 
 // Handshakes use memory, and incomplete ones give it up when others wait.
 func TestHandshakesPressed(t *testing.T) {
-	overMemory(t, &dictwire.Server{MaxMemory: 3 << 20}, func(t *testing.T, h *memnet.Host, _ *pki) {
+	overMemory(t, &dictwire.Server{MaxMemory: 2 << 20}, func(t *testing.T, h *memnet.Host, _ *pki) {
 		var stuck sync.WaitGroup
 		var hasty atomic.Int32
 		for range 60 {

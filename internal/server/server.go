@@ -101,6 +101,13 @@ func (s *Server) limits() codec.Limits {
 	return l
 }
 
+// keptForKnown returns how much of the memory for receiving is kept for known peers, since
+// strangers that wait for turns may hold all the rest: a quarter, but of the first 4 MiB,
+// which hold few large buffers in any case, next to nothing.
+func keptForKnown(receiving int64) int64 {
+	return max(receiving/16, (receiving-4<<20)/4)
+}
+
 // setup applies the defaults.
 func (s *Server) setup() {
 	s.once.Do(func() {
@@ -125,7 +132,7 @@ func (s *Server) setup() {
 		s.timed.Store(s.timeouts(s.rules))
 		s.handlerTimeout = max(cmp.Or(s.HandlerTimeout, option.HandlerTime), 0)
 		s.handlerRetries = max(cmp.Or(s.HandlerRetries, option.HandlerTries), 0)
-		s.rules.Memory.KeepForKnown(receiving / 4) // strangers waiting for turns may hold all the rest
+		s.rules.Memory.KeepForKnown(keptForKnown(receiving))
 		s.wrong.atOnce = 4 * time.Second
 		s.rates.atOnce = time.Second
 		s.rates.set(s.MaxRecordRate, s.MaxByteRate)
