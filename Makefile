@@ -33,7 +33,7 @@ soak-store: ## for DURATION (30m), a store that trims and rewrites, whose retain
 	go test ./store/log -count 1 -timeout 0 -v -run '^TestSoak$$' -soak.duration $${DURATION:-30m}
 
 siege: ## 2,000 hostile connections for DURATION (1m) beside honest ones; TLS=1 for all of it over TLS with tokens
-	DURATION=$${DURATION:-1m} SLOWER=$(if $(TLS),20,5) TLS=$(TLS) SIEGEBUDGET=86400 scripts/test siege
+	DURATION=$${DURATION:-1m} SLOWER=$(if $(TLS),20,3) TLS=$(TLS) SIEGEBUDGET=86400 scripts/test siege
 
 cluster: ## 300 faults of NATS clusters and of the servers in front, under load, and 100,000 claims; FAULTS=n RECLAIMS=n
 	FAULTS=$${FAULTS:-300} RECLAIMS=$${RECLAIMS:-100000} CLUSTERBUDGET=86400 scripts/test cluster
