@@ -236,15 +236,19 @@ func (c *Conn) Sniff(ctx context.Context, active func() bool) (p Protocol, err e
 
 // SetKnown says whether the peer is known: its records were good so far, or it has read a
 // lot. A known peer needs no turns, gets memory before others, and may have a larger
-// buffer. Any goroutine may call it.
+// buffer. If it is not known, what it has taken as a reader so far no longer counts. Any
+// goroutine may call it.
 func (c *Conn) SetKnown(known bool) {
 	c.lease.SetKnown(known)
 	c.known.Store(known)
+	if !known {
+		c.given.Store(0)
+	}
 }
 
 // Known reports whether the peer is known and needs no turns: by SetKnown, or as a reader
 // that has taken a lot. Any goroutine may call it.
-func (c *Conn) Known() bool { return c.known.Load() || c.hasTaken.Load() }
+func (c *Conn) Known() bool { return c.known.Load() || c.given.Load() >= knownGiven }
 
 // Spoke notes that the peer has spoken: it has opened a session, sent a record or a
 // commit, or taken what it asked for. Mere bytes and beats do not count. Any goroutine

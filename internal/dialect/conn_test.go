@@ -199,7 +199,7 @@ func TestKnownReader(t *testing.T) {
 		chunk := make([]byte, 64<<10)
 		go func() {
 			for range 32 {
-				if err := c.Send(chunk); err != nil {
+				if err := c.Own().Send(chunk); err != nil {
 					return
 				}
 			}
@@ -218,6 +218,72 @@ func TestKnownReader(t *testing.T) {
 		}
 		_ = client.Close()
 		_ = server.Close()
+	})
+}
+
+// What a reader has taken pays for turns of its host, each 64 KiB for one. If its records are
+// bad, it has to take as much again to be known.
+func TestReaderEarns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, server := net.Pipe()
+		rules := newRules()
+		c := dialect.NewConn(server, rules)
+		read := func(n int64) {
+			go func() { _ = c.Own().Send(make([]byte, n)) }()
+			if _, err := io.CopyN(io.Discard, client, n); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		host := rules.Turns.Host(c.Host())
+		for range 63 {
+			if read(1 << 10); host.HasCredit() {
+				t.Fatal("it has credit before it has taken 64 KiB")
+			}
+		}
+		if read(1 << 10); !host.HasCredit() {
+			t.Error("it has taken 64 KiB, and its host has no credit")
+		}
+		if read(1 << 20); !c.Known() {
+			t.Error("it has taken more than 1 MiB, and is not known")
+		}
+		if c.SetKnown(false); c.Known() {
+			t.Error("its records were bad, and it is known")
+		}
+		if read(1<<20 - 1); c.Known() {
+			t.Error("it has taken less than 1 MiB since, and is known")
+		}
+		if read(1); !c.Known() {
+			t.Error("it has taken 1 MiB again, and is not known")
+		}
+		_ = client.Close()
+		_ = server.Close()
+	})
+}
+
+// A reader's turn ends when it waits for its peer, so that the others don't.
+func TestSendRests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, server := net.Pipe()
+		rules := newRules()
+		producer := rules.Turns.Host("producer")
+		producer.Credit(1)
+		c := dialect.NewConn(server, rules)
+		c.SetKnown(true)
+		for range max(runtime.GOMAXPROCS(0)/2, 1) {
+			w := c.Worker()
+			if err := w.Room().Need(t.Context(), 1); err != nil {
+				t.Fatal(err)
+			}
+			go func() { _ = w.Send([]byte("nobody reads it")) }()
+		}
+		began := time.Now()
+		if err := c.Worker().Room().Need(t.Context(), 1); err != nil || time.Since(began) == 0 || time.Since(began) >= 5*time.Millisecond {
+			t.Errorf("another reader waits for %v, %v; want the time after which a peer is slow", time.Since(began), err)
+		}
+		_ = client.Close()
+		_ = server.Close()
+		time.Sleep(time.Second)
 	})
 }
 

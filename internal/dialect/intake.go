@@ -174,6 +174,7 @@ type Answer struct {
 // A ReadRequest says what a connection wants to read.
 type ReadRequest struct {
 	Dialect      string   // its name
+	Worker       *Worker  // for the goroutine that calls Batches; nil: one of its own
 	Topics       []string // as store.ReadOptions.Topics, and not empty
 	Subscription string   // as the peer wrote it
 	Cursor       string   // "": no position is saved

@@ -19,18 +19,16 @@ import (
 const (
 	writeBuffer = 4 << 10               // this many waiting bytes are written at once
 	flushTime   = time.Millisecond      // how long fewer bytes may wait
-	knownGiven  = 1 << 20               // a reader that has taken this many bytes is known
 	wayTime     = 50 * time.Millisecond // write time-out of a connection that gives way
 )
 
 // An output is the writing side of a connection.
 type output struct {
-	mu       turn        // held while writing
-	out      []byte      // bytes waiting to be written
-	flushed  time.Time   // the last write
-	given    int64       // bytes that Send wrote
-	hasTaken atomic.Bool // given has reached knownGiven
-	broken   error       // why nothing more can be written: a message was cut off
+	mu      turn         // held while writing
+	out     []byte       // bytes waiting to be written
+	flushed time.Time    // the last write
+	broken  error        // why nothing more can be written: a message was cut off
+	given   atomic.Int64 // bytes that a reader has taken: see took
 }
 
 // A turn is a mutex that may be held for long, while waiting for the peer. It is a
@@ -188,23 +186,21 @@ func (c *Conn) haste() time.Duration {
 
 // Send writes the waiting output, a line and the data that follow it: records for a
 // reader. The peer may be slow as long as nobody waits for the readers' memory and the
-// server is not ending, but it must take something within the idle time-out. Any
-// goroutine may call it.
-func (c *Conn) Send(line []byte, data ...Data) (err error) {
+// server is not ending, but it must take something within the idle time-out. The turn ends
+// when Send has to wait for the peer.
+func (w *Worker) Send(line []byte, data ...Data) (err error) {
+	c := w.c
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := c.flush(); err != nil {
 		return err
 	}
 	bufs := c.messages(line, data)
-	p, begun := newPace(), false
+	p, begun := newPace(w), false
 	defer func() {
 		c.flushed = time.Now()
 		if begun {
 			c.broken = err
-		}
-		if c.given += p.sent; c.given >= knownGiven {
-			c.hasTaken.Store(true)
 		}
 	}()
 	if c.top == c.nc {
@@ -212,8 +208,8 @@ func (c *Conn) Send(line []byte, data ...Data) (err error) {
 		begun = p.sent > 0
 		return err
 	}
-	c.layer.setPatient(true)
-	defer c.layer.setPatient(false)
+	c.layer.setPatient(true, w)
+	defer c.layer.setPatient(false, nil)
 	for _, b := range bufs {
 		if e := c.ended.Load(); e != nil {
 			return *e
@@ -246,26 +242,52 @@ func (c *Conn) messages(line []byte, data []Data) (bufs [][]byte) {
 
 // A pace measures how fast a peer takes what it is sent.
 type pace struct {
+	worker *Worker // who waits for the peer, or nil
 	sent   int64
 	last   time.Time // when the peer took something
 	looked time.Time // when its progress was last checked
 	then   int64     // what had been sent then
 }
 
-func newPace() pace {
+func newPace(w *Worker) pace {
 	now := time.Now()
-	return pace{last: now, looked: now}
+	return pace{worker: w, last: now, looked: now}
+}
+
+const (
+	knownGiven = 1 << 20  // a reader that has taken this many bytes is known
+	turnGiven  = 64 << 10 // this many bytes that its readers have taken pay for a turn of a host
+
+	// blockTime is how long a write may take until its peer is waited for.
+	blockTime = 200 * time.Microsecond
+)
+
+// took notes that a reader has taken n more bytes.
+func (c *Conn) took(n int64) {
+	given := c.given.Add(n)
+	if turns := given/turnGiven - (given-n)/turnGiven; turns > 0 {
+		c.host.CreditTurns(int(turns))
+	}
 }
 
 // patiently writes to the innermost connection, below all wrappers: see Send.
 func (c *Conn) patiently(rest net.Buffers, p *pace) error {
+	wait := pressTime
+	if p.worker != nil {
+		wait = blockTime
+	}
 	for len(rest) > 0 {
 		if e := c.ended.Load(); e != nil {
 			return *e
 		}
-		_ = c.nc.SetWriteDeadline(time.Now().Add(pressTime))
+		_ = c.nc.SetWriteDeadline(time.Now().Add(wait))
 		n, err := rest.WriteTo(c.nc)
 		p.sent += n
+		c.took(n)
+		if p.worker != nil && err != nil {
+			p.worker.Rest()
+			wait = pressTime
+		}
 		now := time.Now()
 		pressed := c.rules.Reading.Pressed()
 		slow := false
@@ -386,9 +408,8 @@ type Room struct {
 	lease *lease.Lease
 }
 
-// Room returns a Room for another goroutine that sends to the peer. Any goroutine may
-// call it.
-func (c *Conn) Room() Room { return Room{c.Worker(), c.rules.Reading.Lease(c.host)} }
+// Room returns a Room for the worker, which sends to the peer. Any goroutine may call it.
+func (w *Worker) Room() Room { return Room{w, w.c.rules.Reading.Lease(w.c.host)} }
 
 // Beside returns a second Room for the same goroutine.
 func (r Room) Beside() Room { return Room{r.w, r.w.c.rules.Reading.Lease(r.w.c.host)} }
@@ -401,7 +422,7 @@ func (r Room) Need(ctx context.Context, bytes int64) error {
 	if err := r.lease.Resize(ctx, bytes); err != nil {
 		return err
 	}
-	return r.w.Begin(ctx)
+	return r.w.beginReading(ctx)
 }
 
 // Want is Need without waiting for memory. It reports whether the memory is available,
@@ -411,7 +432,7 @@ func (r Room) Want(ctx context.Context, bytes int64) bool {
 	if bytes == 0 {
 		r.w.Rest()
 	} else {
-		_ = r.w.Begin(ctx) // an error shows in what follows
+		_ = r.w.beginReading(ctx) // an error shows in what follows
 	}
 	if bytes > r.lease.Size() {
 		return r.lease.TryResize(bytes)

@@ -43,6 +43,14 @@ func (c *Conn) Worker() *Worker { return &Worker{c, c.host.Turn()} }
 // Begin waits for the goroutine's turn, unless the peer is known.
 func (w *Worker) Begin(ctx context.Context) error { return w.c.begin(ctx, w.turn) }
 
+// beginReading is Begin for a goroutine that sends records to a reader.
+func (w *Worker) beginReading(ctx context.Context) error {
+	if w.c.Known() {
+		return w.c.unlessOver(w.turn.BeginReading(ctx, w.c.over))
+	}
+	return w.Begin(ctx)
+}
+
 // BeginLong waits until the goroutine may begin work that takes long, which lasts until
 // Rest. The goroutine must not hold memory for building.
 func (w *Worker) BeginLong(ctx context.Context) error {

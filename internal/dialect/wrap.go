@@ -21,7 +21,7 @@ import (
 func (c *Conn) Hijack() net.Conn {
 	_ = c.Flush() // an error shows in what follows
 	l := &layer{Conn: c.top, c: c, below: c.layer, turn: make(turn, 1)}
-	l.setPatient(true)
+	l.setPatient(true, nil)
 	l.pending = append(l.pending, c.Buffered()...)
 	c.Discard(len(l.pending))
 	c.release(nil)
@@ -41,7 +41,7 @@ func (c *Conn) Wrap(nc net.Conn) {
 	}
 	c.frames, _ = nc.(Framer)
 	c.protocol = Unknown // to be found out within nc
-	c.layer.setPatient(false)
+	c.layer.setPatient(false, nil)
 	c.lease.Shrink(0) // see Hold
 	c.read, c.began, c.deadline = 0, time.Time{}, time.Time{}
 	c.hijacked.Store(false)
@@ -71,7 +71,7 @@ func (c *Conn) Pressed() bool { return c.rules.Memory.Pressed() }
 
 // SetPatient says whether writes to a hijacked connection are patient, as for a reader:
 // see [Conn.Send]. Otherwise they have the time of a reply.
-func (c *Conn) SetPatient(is bool) { c.layer.setPatient(is) }
+func (c *Conn) SetPatient(is bool) { c.layer.setPatient(is, nil) }
 
 // A layer is a connection below its wrapper.
 type layer struct {
@@ -85,14 +85,15 @@ type layer struct {
 	patient bool // guarded by turn
 }
 
-// setPatient says whether writes are patient from now on.
-func (l *layer) setPatient(is bool) {
+// setPatient says whether writes are patient from now on, and who waits for them: a worker
+// or nil.
+func (l *layer) setPatient(is bool, w *Worker) {
 	if l.below != nil {
-		l.below.setPatient(is)
+		l.below.setPatient(is, w)
 	}
 	l.turn.Lock()
 	defer l.turn.Unlock()
-	l.patient, l.pace = is, newPace()
+	l.patient, l.pace = is, newPace(w)
 }
 
 // Read implements [net.Conn].

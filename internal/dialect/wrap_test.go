@@ -122,10 +122,10 @@ func TestWrap(t *testing.T) {
 func TestWrapPatience(t *testing.T) {
 	const size = 1 << 20
 	overTLS(t, func(t *testing.T, c *dialect.Conn) {
-		if err := c.Send([]byte("head"), dialect.Data{Bytes: make([]byte, size)}); err != nil {
+		if err := c.Own().Send([]byte("head"), dialect.Data{Bytes: make([]byte, size)}); err != nil {
 			t.Errorf("Send = %v", err)
 		}
-		if err := c.Send([]byte("tail")); err != nil {
+		if err := c.Own().Send([]byte("tail")); err != nil {
 			t.Errorf("Send = %v", err)
 		}
 	}, func(t *testing.T, c *tls.Conn) {

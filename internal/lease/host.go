@@ -5,9 +5,9 @@ import (
 	"sync/atomic"
 )
 
-// A Host is where peers come from. Good records from a host pay for the first turns of
-// later connections from it, so that a known peer that connects again does not wait for
-// turns after hundreds of unknown ones.
+// A Host is where peers come from. Good records from a host, and what readers there have
+// taken, pay for turns of later connections from it, so that a known peer that connects
+// again does not wait for turns after hundreds of unknown ones.
 type Host struct {
 	of     *Turns
 	name   string
@@ -80,6 +80,17 @@ func (h *Host) Turn() *Turn { return &Turn{of: h.of, host: h, kind: none} }
 // Credit counts n good records in favour of the host or, if n is negative, −n bad ones
 // against it. Any goroutine may call it.
 func (h *Host) Credit(n int) {
+	if n > 0 {
+		h.of.stored.note()
+	}
+	h.count(n)
+}
+
+// CreditTurns counts as much in favour of the host as n turns cost. Any goroutine may call
+// it.
+func (h *Host) CreditTurns(n int) { h.count(n * turnPrice) }
+
+func (h *Host) count(n int) {
 	for {
 		had := h.credit.Load()
 		has := min(max(had+int64(n), -maxCredit), maxCredit)

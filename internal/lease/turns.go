@@ -15,17 +15,21 @@ import (
 // known peer would wait for a processor behind hundreds of goroutines that serve unknown
 // peers.
 //
-// There are three kinds of turns, with as many places each: the first turns of a peer,
-// which show whether it becomes known; later ones; and turns for work that may take long,
-// so that no short turn waits for it. In each line, hosts take turns.
+// Unknown peers have three kinds of turns, with as many places each: the first turns of a
+// peer, which show whether it becomes known; later ones; and turns for work that may take
+// long, so that no short turn waits for it. In each line, hosts take turns.
+//
+// Known readers take turns only while records are being stored: on half of the processors,
+// at least one, so that any number of readers leaves the rest to producers.
 type Turns struct {
-	few, many int
-	seen      atomic.Int64 // when a known peer last worked, in nanoseconds since 1970; approximate
+	few, half, many int
+	known, stored   lately // a known peer worked; good records were stored
 
 	mu      sync.Mutex
 	working [kinds]int // turns in progress
 	lines   [kinds]line[*Turn]
 	hosts   hosts
+	owed    time.Duration // how long places for readers have to stay empty
 }
 
 type kind uint8
@@ -34,6 +38,7 @@ const (
 	first kind = iota
 	later
 	long
+	reading
 	kinds
 	none = kinds
 )
@@ -56,15 +61,34 @@ const (
 	// others for more. A TLS handshake takes three.
 	firstTurns = 3
 
-	// knownTime is how long known peers count as present after their last work.
-	knownTime = time.Second
+	// Readers' turns are followed by a rest, too, if other readers wait: half as long as the
+	// turns, and not shorter than turnTime, since after each rest it takes a while until a
+	// reader has a processor.
+	readRest = 2
 )
 
 // NewTurns returns Turns for the processors of this machine.
 func NewTurns() *Turns {
 	n := min(runtime.GOMAXPROCS(0), runtime.NumCPU())
-	return &Turns{few: max(n/4, 1), many: n}
+	return &Turns{few: max(n/4, 1), half: max(n/2, 1), many: n}
 }
+
+// lately is when something last happened, in nanoseconds since 1970; approximate.
+type lately struct{ at atomic.Int64 }
+
+// lateTime is how long ago lately is.
+const lateTime = time.Second
+
+// note notes that it happens now. It costs next to nothing.
+func (l *lately) note() {
+	now := time.Now().UnixNano()
+	if now-l.at.Load() > int64(lateTime/4) {
+		l.at.Store(now)
+	}
+}
+
+// is reports whether it happened lately.
+func (l *lately) is() bool { return time.Now().UnixNano()-l.at.Load() < int64(lateTime) }
 
 // A Turn belongs to one goroutine.
 type Turn struct {
@@ -83,26 +107,21 @@ type Turn struct {
 }
 
 // Known notes that a known peer is working. It costs next to nothing.
-func (t *Turn) Known() {
-	now := time.Now().UnixNano()
-	if now-t.of.seen.Load() > int64(knownTime/4) {
-		t.of.seen.Store(now)
-	}
-}
+func (t *Turn) Known() { t.of.known.note() }
 
 // ErrStopped is returned when stop is closed.
 var ErrStopped = errors.New("lease: stopped")
 
 // Begin waits for the goroutine's turn. It returns ErrStopped if stop, which may be nil,
-// is closed, or the cause of ctx. Within a turn it does nothing. A first turn begins at
-// once if the host has credit for it.
+// is closed, or the cause of ctx. Within a turn it does nothing. A turn begins at once if
+// the host has credit for it.
 func (t *Turn) Begin(ctx context.Context, stop <-chan struct{}) error {
 	switch {
-	case t.had >= firstTurns:
-		return t.begin(ctx, stop, later)
 	case !t.on.Load() && t.host.pay():
 		t.had++
 		return nil
+	case t.had >= firstTurns:
+		return t.begin(ctx, stop, later)
 	default:
 		return t.begin(ctx, stop, first)
 	}
@@ -115,6 +134,14 @@ func (t *Turn) BeginLong(ctx context.Context, stop <-chan struct{}) error {
 	return t.begin(ctx, stop, long)
 }
 
+// BeginReading is Begin for a known reader.
+func (t *Turn) BeginReading(ctx context.Context, stop <-chan struct{}) error {
+	if !t.of.stored.is() {
+		return nil
+	}
+	return t.begin(ctx, stop, reading)
+}
+
 func (t *Turn) begin(ctx context.Context, stop <-chan struct{}, k kind) (err error) {
 	if t.on.Load() {
 		return nil
@@ -122,7 +149,7 @@ func (t *Turn) begin(ctx context.Context, stop <-chan struct{}, k kind) (err err
 	of := t.of
 	of.mu.Lock()
 	of.serve(k)
-	if of.working[k] < of.most() { // and nobody waits
+	if of.working[k] < of.most(k) { // and nobody waits
 		of.start(t, k)
 		of.mu.Unlock()
 		return nil
@@ -173,19 +200,37 @@ func (t *Turn) end() {
 	if k != long {
 		t.timer.Stop()
 	}
-	if !of.isCrowded() {
+	rest := of.rest(k, time.Since(t.began))
+	if rest == 0 {
 		of.leave(k)
 		return
 	}
-	took := time.Since(t.began)
-	if k != long {
-		took = min(took, maxTook)
-	}
-	time.AfterFunc(min(restFor*took, maxRest), func() {
+	time.AfterFunc(rest, func() {
 		of.mu.Lock()
 		defer of.mu.Unlock()
 		of.leave(k)
 	})
+}
+
+// rest returns how long the place of a turn stays empty. t.mu is held.
+func (t *Turns) rest(k kind, took time.Duration) time.Duration {
+	if k != long {
+		took = min(took, maxTook)
+	}
+	switch {
+	case k == reading && t.lines[k].isEmpty():
+		return 0
+	case k == reading:
+		if t.owed += took / readRest; t.owed < turnTime {
+			return 0
+		}
+		rest := t.owed
+		t.owed = 0
+		return rest
+	case !t.known.is():
+		return 0
+	}
+	return min(restFor*took, maxRest)
 }
 
 // lapse ends a short turn whose time is up.
@@ -205,7 +250,7 @@ func (t *Turns) leave(k kind) {
 
 // serve begins waiting turns, while there are places. t.mu is held.
 func (t *Turns) serve(k kind) {
-	for most := t.most(); t.working[k] < most; {
+	for most := t.most(k); t.working[k] < most; {
 		next, ok := t.lines[k].pop()
 		if !ok {
 			return
@@ -229,15 +274,13 @@ func (t *Turns) start(turn *Turn, k kind) {
 	}
 }
 
-// most returns the number of places for each kind of turn.
-func (t *Turns) most() int {
-	if t.isCrowded() {
+// most returns the number of places for a kind of turn.
+func (t *Turns) most(k kind) int {
+	switch {
+	case k == reading && t.stored.is():
+		return t.half
+	case k != reading && t.known.is():
 		return t.few
 	}
 	return t.many
-}
-
-// isCrowded reports whether known peers are at work.
-func (t *Turns) isCrowded() bool {
-	return time.Now().UnixNano()-t.seen.Load() < int64(knownTime)
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -126,6 +128,47 @@ func TestTurnsLapse(t *testing.T) {
 			t.Errorf("it says %v", err)
 		}
 		time.Sleep(time.Second)
+	})
+}
+
+// While records are stored, known readers work on half of the processors, and rest for half
+// as long as they work if others wait. Otherwise they need no turns.
+func TestTurnsOfReaders(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		all, half := lease.NewTurns(), max(runtime.GOMAXPROCS(0)/2, 1)
+		// read returns how many turns of 4 ms a number of readers get in a second.
+		read := func(readers int, store int) int {
+			var wg sync.WaitGroup
+			var turns atomic.Int64
+			for end := time.Now().Add(time.Second); readers > 0; readers-- {
+				wg.Go(func() {
+					turn := all.Host("r").Turn()
+					for time.Now().Before(end) {
+						all.Host("p").Credit(store)
+						turn.Known()
+						if err := turn.BeginReading(t.Context(), nil); err != nil {
+							t.Error(err)
+						}
+						time.Sleep(4 * time.Millisecond)
+						turn.End()
+						turns.Add(1)
+					}
+				})
+			}
+			wg.Wait()
+			time.Sleep(time.Minute)
+			return int(turns.Load())
+		}
+		for _, test := range []struct{ readers, store, want int }{
+			{3 * half, 0, 3 * half * 250},
+			{3 * half, -1, 3 * half * 250},
+			{half, 1, half * 250},
+			{3 * half, 1, half * 250 * 2 / 3},
+		} {
+			if got := read(test.readers, test.store); got < test.want*9/10 || got > test.want*11/10 {
+				t.Errorf("%d readers, while %d records are stored at a time, get %d turns; want %d", test.readers, test.store, got, test.want)
+			}
+		}
 	})
 }
 

@@ -3,17 +3,21 @@ package server
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/dictwire/dictwire/internal/dialect"
+	"github.com/dictwire/dictwire/internal/dialect/web"
 )
 
-// openEndpoint returns a server with an open endpoint.
-func openEndpoint(t *testing.T) (*Server, *endpoint) {
+// openEndpoint returns a server that speaks more dialects, with an open endpoint.
+func openEndpoint(t *testing.T, kinds ...dialect.Kind) (*Server, *endpoint) {
 	t.Helper()
-	s := &Server{Topic: "default"}
+	s := &Server{Topic: "default", Dialects: kinds}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -103,6 +107,54 @@ func TestKnown(t *testing.T) {
 		if got := known(test.says...); got != test.want {
 			t.Errorf("%s: known %v, want %v", test.name, got, test.want)
 		}
+	}
+}
+
+// A reader over HTTP becomes known as well, from whatever it is sent.
+func TestKnownOverHTTP(t *testing.T) {
+	for _, form := range []string{"json", "ndjson", "sse", "csv", "cbor"} {
+		kind, err := web.Kind(web.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, at := openEndpoint(t, kind)
+		in := openIntake(t, s)
+		session, err := in.Open(t.Context(), dialect.Credentials{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w, err := session.Write(t.Context(), dialect.WriteRequest{Topic: "t"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		record := fmt.Appendf(nil, `{"text":"%01000d"}`, 0)
+		if _, err := w.Take(t.Context(), &dialect.WriteBatch{Codec: s.JSON, Records: slices.Repeat([][]byte{record}, 1100)}, nil); err != nil {
+			t.Fatal(err)
+		}
+		w.Close()
+		near, far := net.Pipe()
+		c := dialect.NewConn(near, s.timed.Load())
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			s.serve(c, at, nil)
+		}()
+		if _, err := fmt.Fprintf(far, "GET /v1/topics/t?format=%s HTTP/1.1\r\nHost: localhost\r\n\r\n", form); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.CopyN(io.Discard, far, 1<<20-1); err != nil || c.Known() {
+			t.Errorf("%s: after less than 1 MiB: %v, known %v", form, err, c.Known())
+		}
+		go func() { _, _ = io.Copy(io.Discard, far) }()
+		for end := time.Now().Add(10 * time.Second); !c.Known() && time.Now().Before(end); {
+			time.Sleep(time.Millisecond)
+		}
+		if !c.Known() {
+			t.Errorf("%s: it has taken all, and is not known", form)
+		}
+		_ = c.Abort()
+		<-ended
+		_ = far.Close()
 	}
 }
 

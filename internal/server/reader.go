@@ -44,7 +44,11 @@ func (in *session) Read(ctx context.Context, q dialect.ReadRequest) (dialect.Rea
 	if err := in.used(); err != nil {
 		return nil, err
 	}
-	room := in.conn.Room()
+	worker := q.Worker
+	if worker == nil {
+		worker = in.conn.Worker()
+	}
+	room := worker.Room()
 	topics := slices.Compact(slices.Sorted(slices.Values(q.Topics)))
 	r := &reader{
 		s: s, follower: in.follower(),
@@ -52,8 +56,9 @@ func (in *session) Read(ctx context.Context, q dialect.ReadRequest) (dialect.Rea
 		give: converter{codecs: s.codecs, conn: in.conn, forms: q.Forms, room: room.Beside()},
 	}
 	if q.Filtering != nil {
-		r.filter = &filtered{Filtering: *q.Filtering, codecs: s.codecs, held: room.Beside(), every: q.Progress}
-		r.give.room = in.conn.Room() // of the goroutine that takes what was filtered
+		ahead := in.conn.Worker().Room() // of the goroutine that reads the store
+		r.opts.Room = ahead
+		r.filter = &filtered{Filtering: *q.Filtering, codecs: s.codecs, held: ahead.Beside(), every: q.Progress}
 	}
 	if f := s.followed.take(r.follower, len(topics)); f != nil {
 		return nil, f

@@ -23,6 +23,7 @@ import (
 // another one receives commits.
 type reading struct {
 	c       *dialect.Conn
+	w       *dialect.Worker // delivers batches
 	r       dialect.Reader
 	cursor  bool
 	accepts bool // the greeting has "accept"
@@ -37,14 +38,14 @@ type reading struct {
 var errDone = errors.New("native: the reading is done")
 
 func (d native) read(ctx context.Context, c *dialect.Conn, session dialect.Session, g wire.Greeting) error {
-	s := &reading{c: c, cursor: g.Cursor != "", accepts: g.Format == "" && len(g.Accept) > 0}
+	s := &reading{c: c, w: c.Worker(), cursor: g.Cursor != "", accepts: g.Format == "" && len(g.Accept) > 0}
 	forms, err := d.forms(g)
 	if err != nil {
 		return err
 	}
 	r, err := session.Read(ctx, dialect.ReadRequest{
-		Dialect: Kind.Name,
-		Topics:  g.Subscribe, Subscription: g.Subscription, Cursor: g.Cursor, From: g.From,
+		Dialect: Kind.Name, Worker: s.w,
+		Topics: g.Subscribe, Subscription: g.Subscription, Cursor: g.Cursor, From: g.From,
 		Follow: g.Follow, Forms: forms, Attempt: g.Attempt, Progress: wire.BeatEvery,
 		Fence: func(e *fault.Error) { c.End(e) },
 	})
@@ -284,7 +285,7 @@ func (s *reading) part(b dialect.Part) error {
 		m.Times = b.Block.Times[from : from+len(b.Lengths)]
 	}
 	s.line = m.Append(s.line[:0])
-	return s.c.Send(s.line, s.data(b)...)
+	return s.w.Send(s.line, s.data(b)...)
 }
 
 // data returns the records of a part, as one piece or as messages of several records

@@ -133,7 +133,7 @@ func (d *web) read(w http.ResponseWriter, r *http.Request) error {
 		q.cursor = ""
 	}
 	reader, err := session.Read(ctx, dialect.ReadRequest{
-		Dialect: name, Topics: []string{topic}, Subscription: topic, From: q.from, Follow: q.follow,
+		Dialect: name, Worker: g.c.worker, Topics: []string{topic}, Subscription: topic, From: q.from, Follow: q.follow,
 		Forms: []dialect.Form{{Append: g.item}}, Filtering: g.filtering, Progress: wire.BeatEvery,
 		Cursor: q.cursor, Fence: func(f *fault.Error) { cancel(f) },
 	})
@@ -314,6 +314,7 @@ func (g *reading) progress(next store.Position) error {
 
 // write writes the buffered part of the answer.
 func (g *reading) write() error {
+	g.c.worker.Rest() // the peer may be slow
 	g.begun = true
 	_, err := g.w.Write(g.part)
 	g.part = g.part[:0]
