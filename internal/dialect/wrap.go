@@ -105,7 +105,16 @@ func (l *layer) Read(p []byte) (int, error) {
 		}
 		return n, nil
 	}
-	return l.Conn.Read(p)
+	if l.below != nil || l.c.hijacked.Load() {
+		return l.Conn.Read(p)
+	}
+	// A wrapper may read and handle much before it returns anything to More.
+	l.c.work.End()
+	n, err := l.Conn.Read(p)
+	if err == nil {
+		err = l.c.begin(context.Background(), l.c.work)
+	}
+	return n, err
 }
 
 // Write implements [net.Conn].

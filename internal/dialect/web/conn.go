@@ -39,10 +39,15 @@ type conn struct {
 	patience sync.Mutex
 	patients int // requests whose peer may read its answer slowly; guarded by patience
 
-	reading sync.Mutex    // held while net/http reads
-	writing sync.Mutex    // held while net/http writes
-	closed  atomic.Bool   // by net/http
-	done    chan struct{} // closed when net/http is done with it
+	reading  sync.Mutex         // held while net/http reads
+	heads    *dialect.Worker    // for what net/http reads outside of the handlers of HTTP/1
+	began    bool               // the first bytes, which had their turn, were read; guarded by reading
+	handled  atomic.Bool        // a handler of HTTP/1 runs
+	reads    context.Context    //nolint:containedctx // ends a read's wait for its turn
+	endReads context.CancelFunc // called by Close
+	writing  sync.Mutex         // held while net/http writes
+	closed   atomic.Bool        // by net/http
+	done     chan struct{}      // closed when net/http is done with it
 }
 
 // Accept implements [net.Listener]. It returns the connection; later calls wait until it
@@ -74,6 +79,7 @@ type open struct{ *conn }
 // Close stops reads by net/http. The server closes the connection itself.
 func (c open) Close() error {
 	c.closed.Store(true)
+	c.endReads()
 	return c.Conn.SetReadDeadline(time.Now())
 }
 
@@ -101,7 +107,13 @@ func (c open) Read(p []byte) (int, error) {
 	if c.closed.Load() {
 		return 0, net.ErrClosed
 	}
-	return c.Conn.Read(p)
+	c.heads.Rest()
+	n, err := c.Conn.Read(p)
+	if err == nil && c.began && !c.handled.Load() {
+		err = c.heads.Begin(c.reads)
+	}
+	c.began = true
+	return n, err
 }
 
 // Write implements [net.Conn].

@@ -37,6 +37,9 @@ func (d *web) each(next http.Handler) http.Handler {
 			w = &stream{w, rc, q}
 			defer c.end()
 			defer func() { _ = rc.SetWriteDeadline(time.Now().Add(answerTime)) }() // for the rest of the answer
+		} else {
+			c.handled.Store(true)
+			defer c.handled.Store(false)
 		}
 		defer func() {
 			if c.taken {
@@ -117,8 +120,9 @@ func (c *conn) finish() {
 	c.mu.Lock()
 	c.over = true
 	c.mu.Unlock()
-	c.reading.Lock()          // a read has ended or ends at once: see Close
-	c.reading.Unlock()        //nolint:staticcheck // waited for the read
+	c.reading.Lock()   // a read has ended or ends at once: see Close
+	c.reading.Unlock() //nolint:staticcheck // waited for the read
+	c.heads.Rest()
 	if !c.writing.TryLock() { // a blocked write; nobody needs its result
 		c.dw.End(net.ErrClosed)
 		c.writing.Lock()

@@ -105,7 +105,9 @@ func (d *web) Serve(ctx context.Context, c *dialect.Conn, in dialect.Intake) err
 	if c.Ended() != nil {
 		return c.Ended()
 	}
-	nc := &conn{Conn: c.Hijack(), dw: c, in: in, ctx: ctx, unlistened: make(chan struct{}), done: make(chan struct{})}
+	reads, endReads := context.WithCancel(ctx)
+	defer endReads()
+	nc := &conn{Conn: c.Hijack(), dw: c, in: in, heads: c.Worker(), reads: reads, endReads: endReads, ctx: ctx, unlistened: make(chan struct{}), done: make(chan struct{})}
 	c.SetPatient(false)
 	err := d.server.Serve(nc)
 	if !nc.accepted { // the server was closed
