@@ -10,13 +10,13 @@ import (
 	"github.com/dictwire/dictwire/store/log"
 )
 
-// TestBacklog counts near the end, and estimates what begins many segments ago.
+// TestBacklog: the backlog is exact near the end, and an estimate many segments back.
 func TestBacklog(t *testing.T) {
 	s := open(t, log.Options{FS: crashfs.New(1), KeepEvery: -1, MaxSegment: 256 << 10})
 	defer s.Close()
 	var at []store.Position
 	const blocks, each = 600, 10
-	var filler [150]byte // that does not compress
+	var filler [150]byte // does not compress
 	random := rand.NewChaCha8([32]byte{})
 	for i := range blocks {
 		b := &store.Block{Topic: []string{"a", "b"}[i%2], Codec: "json"}

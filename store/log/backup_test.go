@@ -15,8 +15,8 @@ import (
 	"github.com/dictwire/dictwire/store/log"
 )
 
-// A copy of a running store holds what was durable, takes another tag, and keeps
-// cursors. The store goes on.
+// A copy of a running store holds what was durable, gets a tag of its own, and keeps the
+// cursors. The running store continues.
 func TestBackup(t *testing.T) {
 	w := newWorld(1)
 	s, err := w.open()
@@ -72,7 +72,7 @@ func TestBackup(t *testing.T) {
 	}
 }
 
-// What stands where a copy is made is removed only if it is a copy that was not finished.
+// An existing file at the target of a copy is removed only if it is an unfinished copy.
 func TestBackupPart(t *testing.T) {
 	fs := crashfs.New(1)
 	s := open(t, log.Options{FS: fs, KeepEvery: -1})
@@ -99,8 +99,8 @@ func TestBackupPart(t *testing.T) {
 	}
 }
 
-// A store that is a copy of one that went on refuses the positions of that one,
-// and keeps its own cursors.
+// A store that was restored from a copy refuses the positions of the original, which went
+// on, and keeps its own cursors.
 func TestRestored(t *testing.T) {
 	fs := crashfs.New(1)
 	s := open(t, log.Options{FS: fs, KeepEvery: -1})
@@ -129,7 +129,7 @@ func TestRestored(t *testing.T) {
 	}
 }
 
-// A moving is a file system that does something when it is used for the nth time.
+// moving is a file system that calls a function at its nth operation.
 type moving struct {
 	vfs.FS
 
@@ -170,8 +170,8 @@ func (f *moving) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.Op
 	return f.FS.OpenReadWrite(name, c, o...)
 }
 
-// Segments are made, trimmed and freed at any moment of a copy: it has all that was
-// durable when it began, unless that was trimmed, and nothing is told to be damaged.
+// Segments are made, trimmed and freed at any moment of a copy. It has everything that was
+// durable when it began, except for what was trimmed, and no damage is reported.
 func TestBackupMoves(t *testing.T) {
 	linked := false
 	for n := 1; ; n++ {
@@ -202,7 +202,7 @@ func TestBackupMoves(t *testing.T) {
 			t.Fatal(err)
 		}
 		fill("later", 2)
-		for began := time.Now(); ; time.Sleep(time.Millisecond) { // until there are zeros in the next segment
+		for began := time.Now(); ; time.Sleep(time.Millisecond) { // until the next segment has zeros
 			names, _ := segments(fs)
 			if len(fs.Get(path.Join("store", names[len(names)-1]))) > 4096 {
 				break

@@ -19,7 +19,7 @@ import (
 	"github.com/dictwire/dictwire/store/log"
 )
 
-// A session is a producer that has one append in flight.
+// session is a producer with one append in flight.
 type session struct {
 	s     *log.Store
 	block store.Block
@@ -39,8 +39,8 @@ func sessions(b *testing.B, s *log.Store, n int) []*session {
 	return all
 }
 
-// append appends n records of 45 bytes, all different, as a session does that
-// has just read them.
+// append appends n different records of 45 bytes, as a session does that has just read
+// them.
 func (s *session) append(b *testing.B, n int) {
 	record := []byte(`{"name":"Alice","age":30,"n":00000000000000 }`)
 	s.block.Reset()
@@ -58,7 +58,8 @@ func (s *session) append(b *testing.B, n int) {
 	s.block.First += uint64(n)
 }
 
-// BenchmarkAppend appends from some sessions at once: records/s is what counts.
+// BenchmarkAppend appends from several sessions at once. The figure that matters is
+// records/s.
 func BenchmarkAppend(b *testing.B) {
 	for _, c := range []struct{ sessions, n int }{{1, 1}, {64, 1}, {64, 64}, {64, 1024}} {
 		n := c.n
@@ -122,7 +123,7 @@ func BenchmarkRead(b *testing.B) {
 	}
 }
 
-// BenchmarkIndex makes the indexes of all segments anew, which are in the page cache.
+// BenchmarkIndex rebuilds the indexes of all segments, which are in the page cache.
 func BenchmarkIndex(b *testing.B) {
 	for _, c := range []struct{ blocks, records int }{{400_000, 1}, {40_000, 64}} { // of 500 bytes, and of about 3 KB
 		b.Run(fmt.Sprintf("block=%d", c.records), func(b *testing.B) {
@@ -167,9 +168,9 @@ func BenchmarkIndex(b *testing.B) {
 					b.Fatal(err)
 				}
 				size += i.DiskBytes
-				syscall.Sync() // else the files of the indexes wait for what was written before
+				syscall.Sync() // otherwise the index files would wait for the earlier writes
 				b.StartTimer()
-				if _, err := s.Seek(b.Context(), time.Now().Add(time.Hour)); err != nil { // asks all of them
+				if _, err := s.Seek(b.Context(), time.Now().Add(time.Hour)); err != nil { // needs all of the indexes
 					b.Fatal(err)
 				}
 				b.StopTimer()
@@ -186,8 +187,8 @@ func BenchmarkIndex(b *testing.B) {
 
 var openSegments = flag.Int("open.segments", 320, "how many segments the store has that BenchmarkOpen opens, as one of so many times 64 MiB")
 
-// BenchmarkOpen opens a store after its process was killed, when the active segment was
-// almost full. The others, which it does not read, are small.
+// BenchmarkOpen opens a store whose process was killed when the active segment was almost
+// full. The other segments, which it does not read, are small.
 func BenchmarkOpen(b *testing.B) {
 	if dir := os.Getenv("DICTWIRE_BENCH_OPEN"); dir != "" {
 		fillAndDie(b, dir)
@@ -213,7 +214,7 @@ func BenchmarkOpen(b *testing.B) {
 				if err := copyStore(again, dir); err != nil {
 					b.Fatal(err)
 				}
-				syscall.Sync() // else the first sync waits for what was written before
+				syscall.Sync() // otherwise the first sync would wait for the earlier writes
 				b.StartTimer()
 				s, err := log.Open(b.Context(), again, &log.Options{Reserve: -1, KeepEvery: -1, Damaged: func(d log.Damage) { b.Error(d) }})
 				b.StopTimer()
@@ -230,8 +231,8 @@ func BenchmarkOpen(b *testing.B) {
 	}
 }
 
-// fillAndDie fills a store, the last segment with blocks of a few records, and kills the
-// process.
+// fillAndDie fills a store, puts blocks of a few records into the last segment, and kills
+// the process.
 func fillAndDie(b *testing.B, dir string) {
 	o := log.Options{Reserve: -1, KeepEvery: -1, Durability: store.OS}
 	fill := func(n int, maxSegment int64, enough func(i log.Info) bool) *log.Store {
@@ -283,7 +284,7 @@ func fillAndDie(b *testing.B, dir string) {
 	select {}
 }
 
-// copyStore makes a store of the files of another one.
+// copyStore copies the files of a store.
 func copyStore(to, from string) error {
 	if err := os.MkdirAll(filepath.Join(to, "states"), 0o700); err != nil {
 		return err

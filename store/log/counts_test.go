@@ -15,8 +15,7 @@ import (
 	"github.com/dictwire/dictwire/store/log"
 )
 
-// How many names there are is the same when the process was killed, and when the
-// states are made anew.
+// The counts of names are the same after a kill, and after the states were rebuilt.
 func TestCounted(t *testing.T) {
 	const limit = 6
 	fs := crashfs.New(1)
@@ -70,7 +69,7 @@ func TestCounted(t *testing.T) {
 	}
 }
 
-// A producer whose time is over is forgotten, and so is its name.
+// A producer that has expired is forgotten, and its name is no longer counted.
 func TestForgotten(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
 	s := open(t, log.Options{FS: crashfs.New(1), KeepEvery: -1, MaxProducers: 2, Now: func() time.Time { return now }})
@@ -84,7 +83,7 @@ func TestForgotten(t *testing.T) {
 	if err := claim("y"); !errors.As(err, new(*store.LimitError)) {
 		t.Fatalf("a second one: %v", err)
 	}
-	for range 100 * 48 { // the clock does not jump
+	for range 100 * 48 { // in steps, since a jump of the clock is ignored
 		now = now.Add(30 * time.Minute)
 		if err := s.Tidy(t.Context()); err != nil {
 			t.Fatal(err)
@@ -98,9 +97,9 @@ func TestForgotten(t *testing.T) {
 	}
 }
 
-// How much each principal has stored is what a count of all that is there says, whatever
-// was appended, trimmed and rewritten, and however the store was opened again: from the
-// log's frames, with indexes made anew, and with those of an older version.
+// What each principal has stored equals a count of everything in the store, after any
+// appends, trims and rewrites, and however the store was opened again: from the log's
+// frames, with rebuilt indexes, or with those of an older version.
 func TestStored(t *testing.T) {
 	seed := testrand.Seed(t)
 	r := rand.New(rand.NewPCG(seed, 1))
@@ -186,7 +185,7 @@ func TestStored(t *testing.T) {
 	}
 }
 
-// storedIn returns how much each principal has stored.
+// storedIn returns the bytes that each principal has stored.
 func storedIn(t *testing.T, s *log.Store) map[string]uint64 {
 	t.Helper()
 	all, err := s.Stored(t.Context())

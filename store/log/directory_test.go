@@ -15,9 +15,9 @@ import (
 	"github.com/dictwire/dictwire/store/log"
 )
 
-// With any umask the files and directories of a store and of its backup are their owner's alone,
-// and what others could read is closed to them. It changes the process's umask,
-// so no other test may run beside it.
+// Whatever the umask, the files and directories of a store and of its backup are accessible
+// to their owner alone, and existing ones are closed to others. The test changes the umask
+// of the process, so it can't run in parallel with others.
 func TestPrivate(t *testing.T) {
 	defer syscall.Umask(syscall.Umask(0))
 	dir := filepath.Join(t.TempDir(), "store")

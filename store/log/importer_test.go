@@ -10,9 +10,9 @@ import (
 	"github.com/dictwire/dictwire/store/log"
 )
 
-// TestImportReplayed opens half a copy whose states are lost: what is made of the log
-// anew knows how far the copy is, no producer of which there are blocks alone, and the one
-// that was imported, as it was.
+// TestImportReplayed opens an unfinished copy whose states are lost. What is rebuilt from
+// the log knows how far the copy got and the producer that was imported, as it was, but no
+// producer of which there are only blocks.
 func TestImportReplayed(t *testing.T) {
 	ctx, fs := t.Context(), vfs.NewMem()
 	o := log.Options{FS: fs, KeepEvery: -1, Import: true}
@@ -25,7 +25,7 @@ func TestImportReplayed(t *testing.T) {
 		blocks = append(blocks, store.ReadBatch{Next: store.Position{Tag: "source", Block: uint64(i) + 2}, Time: time.Unix(1.7e9, 0), Block: b})
 	}
 	at := store.Copied{Source: "source", Next: blocks[1].Next}
-	state := store.ProducerState{Attempt: 3, Next: 4, Seen: time.Now().UTC(), Expire: time.Hour} // less than its block says
+	state := store.ProducerState{Attempt: 3, Next: 4, Seen: time.Now().UTC(), Expire: time.Hour} // older than its block
 	if err := s.Import(ctx, store.Copied{}, at, store.Import{
 		Blocks:    blocks,
 		Producers: []store.ImportedProducer{{SavedProducer: store.SavedProducer{Producer: p, ProducerState: state}}},

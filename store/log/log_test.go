@@ -22,13 +22,12 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// What each check opens and closes adds up; the command line says more.
+	// Every check opens and closes stores, which takes long; -rapid.checks overrides this.
 	_ = flag.Set("rapid.checks", "25")
 	goleak.VerifyTestMain(m)
 }
 
-// opened remembers how the stores of a test were opened, so that they can be
-// opened again.
+// opened records the options of a test's stores, so that they can be opened again.
 var opened sync.Map
 
 func open(t testing.TB, o log.Options) *log.Store {
@@ -42,7 +41,7 @@ func open(t testing.TB, o log.Options) *log.Store {
 	}
 	opened.Store(s, o)
 	t.Cleanup(func() {
-		_ = s.Close() // where a fault was injected, it tells so again
+		_ = s.Close() // after an injected fault, it returns that error again
 		opened.Delete(s)
 	})
 	return s
@@ -95,14 +94,13 @@ func TestClose(t *testing.T) {
 	storetest.Close(t, open(t, log.Options{FS: vfs.NewMem(), KeepEvery: -1}))
 }
 
-// A disk is a file system whose syncs of segments can be held up and made to
-// fail.
+// disk is a file system whose syncs of segments can be delayed and made to fail.
 type disk struct {
 	*crashfs.FS
 
 	mu      sync.Mutex
-	blocked chan struct{} // closed when a sync is held up
-	release chan struct{} // nil, or closed when syncs go on
+	blocked chan struct{} // closed when a sync is delayed
+	release chan struct{} // nil, or closed to let syncs continue
 }
 
 func newDisk() *disk { return &disk{FS: crashfs.New(1)} }
@@ -163,8 +161,8 @@ func (f *diskFile) SyncData() error {
 	return f.File.SyncData()
 }
 
-// A segment that can't be made ends the log, unless the reason may pass: then
-// what comes is refused until it has.
+// A segment that can't be made ends the log, unless the reason may be temporary: then
+// appends are refused until it is gone.
 func TestNoSegment(t *testing.T) {
 	noise := make([]byte, 60<<10)
 	_, _ = rand.NewChaCha8([32]byte{}).Read(noise) // never fails
@@ -204,8 +202,8 @@ func TestNoSegment(t *testing.T) {
 	}
 }
 
-// A claim that is answered before it is written is written after all, when segments can
-// be made again.
+// A claim that is answered before it is written is still written, once segments can be made
+// again.
 func TestNoSegmentForClaims(t *testing.T) {
 	fs := crashfs.New(1)
 	s := open(t, log.Options{FS: fs, KeepEvery: -1, MaxSegment: 8 << 10})

@@ -13,7 +13,7 @@ import (
 	"github.com/dictwire/dictwire/store/log"
 )
 
-// A counting is a file system that counts the bytes that are read of segments.
+// counting is a file system that counts the bytes read from segments.
 type counting struct {
 	vfs.FS
 
@@ -39,8 +39,8 @@ func (f countingFile) ReadAt(b []byte, off int64) (int, error) {
 	return f.File.ReadAt(b, off)
 }
 
-// An opening after a crash reads the active segment from the last checkpoint on. It knows
-// which segments were freed before, and of damage before that a reader is told.
+// After a crash, the store reads the active segment from the last checkpoint on. It knows
+// which segments were freed before, and reports earlier damage to readers.
 func TestMark(t *testing.T) {
 	fs := crashfs.New(1)
 	s := open(t, log.Options{FS: fs, KeepEvery: -1, Reserve: -1, MaxSegment: 2 << 20, Durability: store.OS}) // writes no zeros ahead
@@ -69,7 +69,7 @@ func TestMark(t *testing.T) {
 		if err := s.Trim(t.Context(), []string{"first", "second"}[i], last); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.Tidy(t.Context()); err != nil { // makes a checkpoint, and frees
+		if err := s.Tidy(t.Context()); err != nil { // makes a checkpoint, and frees segments
 			t.Fatal(err)
 		}
 	}

@@ -14,8 +14,8 @@ import (
 	"github.com/dictwire/dictwire/store/log"
 )
 
-// A roomy is a file system that notes how much room segments are given, and waits where
-// others begin to be rewritten.
+// roomy is a file system that records how much space is given to segments, and waits before
+// other segments are rewritten.
 type roomy struct {
 	vfs.FS
 
@@ -63,7 +63,7 @@ func (f *roomyFile) Preallocate(off, n int64) error {
 	return f.File.Preallocate(off, n)
 }
 
-// Segments grow while others are rewritten, if the disk has room.
+// New segments may still become larger while others are rewritten, if the disk has room.
 func TestSegmentsGrowWhileRewriting(t *testing.T) {
 	fs := &roomy{FS: crashfs.New(1), rewriting: make(chan struct{}), goOn: make(chan struct{})}
 	m := &mix{t: t, record: 64 << 10, kept: map[store.Position][]byte{}}
@@ -79,7 +79,7 @@ func TestSegmentsGrowWhileRewriting(t *testing.T) {
 	}
 }
 
-// A sized is a file system on a disk of a size, of which all is always free.
+// sized is a file system on a disk of a fixed size that is always empty.
 type sized struct {
 	*crashfs.FS
 
@@ -90,8 +90,8 @@ func (f *sized) GetDiskUsage(string) (vfs.DiskUsage, error) {
 	return vfs.DiskUsage{AvailBytes: f.total, TotalBytes: f.total}, nil
 }
 
-// Without a limit, a principal has half of what the disk has beside the reserve, and then
-// others go on. Who is nobody in particular has all of it.
+// Without a limit, a principal may store half of the disk beside the reserve, and other
+// principals can continue. The anonymous principal may use all of it.
 func TestDefaultQuota(t *testing.T) {
 	const total, reserve, half = 64 << 20, 8 << 20, (64 - 8) << 20 / 2
 	s := open(t, log.Options{FS: &sized{crashfs.New(1), total}, KeepEvery: -1, Reserve: reserve})

@@ -9,7 +9,7 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// Where there was no room for a segment, the keeper looks for some until there is.
+// If there was no room for a segment, the keeper tries again until there is.
 func TestShort(t *testing.T) {
 	fs := crashfs.New(1)
 	s, err := Open(t.Context(), "store", &Options{FS: fs, KeepEvery: -1, MaxSegment: 32 << 10})

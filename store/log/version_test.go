@@ -15,8 +15,8 @@ import (
 	"github.com/dictwire/dictwire/store/log"
 )
 
-// A file of a newer version is refused by name, by each way to open a store, and nothing
-// is changed. One that only seems to be newer is damaged.
+// A file of a newer version is refused by name, however the store is opened, and nothing is
+// changed. One that only looks newer is reported as damaged.
 func TestVersions(t *testing.T) {
 	sum := func(b ...[]byte) uint32 {
 		return crc32.Checksum(slices.Concat(b...), crc32.MakeTable(crc32.Castagnoli))
@@ -28,9 +28,9 @@ func TestVersions(t *testing.T) {
 		return b
 	}
 	for what, c := range map[string]struct {
-		file   string // what its name ends with
+		file   string // the suffix of its name
 		change func(b []byte) []byte
-		want   string // the error; "" where the file is damaged
+		want   string // the error; "" if the file is damaged
 	}{
 		"segment":       {"1.seg", func(b []byte) []byte { return header(b, "3") }, "log-0000000001.seg has format version 3, this dictwire reads up to version 2"},
 		"older segment": {"1.seg", func(b []byte) []byte { return header(b, "1") }, "log-0000000001.seg has format version 1, this dictwire reads version 2"},
@@ -57,7 +57,7 @@ func TestVersions(t *testing.T) {
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}
-			for b, err := range open(t, o).Read(t.Context(), store.Position{}, store.ReadOptions{Topics: []string{"b"}}) { // makes indexes
+			for b, err := range open(t, o).Read(t.Context(), store.Position{}, store.ReadOptions{Topics: []string{"b"}}) { // builds indexes
 				_, _ = b, err
 			}
 			name := path.Join("store", c.file)
@@ -98,7 +98,7 @@ func TestVersions(t *testing.T) {
 	}
 }
 
-// contents returns what all files hold.
+// contents returns the contents of all files.
 func contents(fs *crashfs.FS) map[string]string {
 	all := map[string]string{}
 	for _, name := range fs.Files() {

@@ -9,8 +9,8 @@ import (
 	"github.com/dictwire/dictwire/store/log"
 )
 
-// Zeros go ahead in the next segment while the active one fills, and not before: a store
-// that takes little writes none.
+// Zeros are written to the next segment while the active one fills, and not earlier: a
+// store with few appends writes none.
 func TestZeros(t *testing.T) {
 	for _, c := range []struct {
 		what     string
@@ -32,7 +32,7 @@ func TestZeros(t *testing.T) {
 					t.Fatal(r.Err)
 				}
 			}
-			if err := s.Close(); err != nil { // and what writes zeros has ended
+			if err := s.Close(); err != nil { // the goroutine that writes zeros has ended
 				t.Fatal(err)
 			}
 			names, _ := segments(fs)
