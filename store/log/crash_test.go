@@ -21,9 +21,9 @@ import (
 
 var seeds = flag.Int("crash.seeds", 150, "how many histories of crashes to try")
 
-// TestCrash lets a store live several lives, each of which ends by a lost power
-// or a killed process at a random operation, perhaps while the store is opened:
-// what was acknowledged is there, and nothing is told to be damaged.
+// TestCrash takes a store through several lives, each of which ends with a loss of power or
+// a killed process at a random operation, perhaps while the store is being opened. All
+// acknowledged records must be there, and no damage may be reported.
 func TestCrash(t *testing.T) {
 	rewritten := 0
 	for seed := range testrand.Many(*seeds) {
@@ -40,14 +40,14 @@ func TestCrash(t *testing.T) {
 	}
 }
 
-// rewritten reports whether the store has a segment that was rewritten.
+// rewritten reports whether the store has a rewritten segment.
 func (w *world) rewritten() bool {
 	return slices.ContainsFunc(w.fs.Files(), func(name string) bool {
 		return path.Ext(name) == ".seg" && strings.Count(path.Base(name), "-") == 2
 	})
 }
 
-// TestCrashIsFound shows that the test above can fail: without syncs it does.
+// TestCrashIsFound shows that TestCrash can fail: it does without syncs.
 func TestCrashIsFound(t *testing.T) {
 	for seed := range 50 {
 		w := newWorld(uint64(seed))
@@ -60,29 +60,29 @@ func TestCrashIsFound(t *testing.T) {
 	t.Fatal("50 histories without syncs, and nothing was lost")
 }
 
-// A world is a store, and what it has answered for.
+// world is a store, and everything it has acknowledged.
 type world struct {
 	rng  *rand.Rand
 	fs   *crashfs.FS
 	opts log.Options
-	told []string // damage
+	told []string // the damage that was reported
 
 	mu     sync.Mutex
 	acks   acks
 	before acks // at the crash
-	power  bool // power was lost since the log was opened last
-	sparse bool // of two topics, only one is trimmed: segments are rewritten
+	power  bool // power was lost since the log was last opened
+	sparse bool // of two topics, only one is trimmed, so that segments are rewritten
 }
 
-// acks is what was acknowledged.
+// acks is what the store has acknowledged.
 type acks struct {
 	records map[store.Position]string
 	numbers map[store.Producer]uint64
 	loose   int               // the last number in topic b
-	asked   map[string]uint64 // by topic, what may be trimmed: all before this block
-	trimmed map[string]uint64 // and what is
+	asked   map[string]uint64 // by topic: all before this block may be trimmed
+	trimmed map[string]uint64 // by topic: all before this block is trimmed
 	cursor  store.Position
-	head    uint64 // no position from here on was given
+	head    uint64 // positions from here on were never given out
 }
 
 func (a acks) clone() acks {
@@ -91,7 +91,7 @@ func (a acks) clone() acks {
 	return a
 }
 
-// topicOf returns the topic of a record that was written.
+// topicOf returns the topic to which a record was written.
 func topicOf(record string) string {
 	if strings.HasPrefix(record, `{"n"`) {
 		return "b"
@@ -118,11 +118,11 @@ func newWorld(seed uint64) *world {
 	return w
 }
 
-// live lets the store live some lives. Then harm is called, or, where it is nil, the
-// store is opened once more and verified.
+// live takes the store through a number of lives. Then it calls harm or, if that is nil,
+// opens the store once more and verifies it.
 func (w *world) live(lives int, harm func() error) error {
 	for life := range lives {
-		if w.rng.IntN(3) == 0 { // so that states are read, and not made anew
+		if w.rng.IntN(3) == 0 { // so that states are read, and not rebuilt
 			s, err := w.open()
 			if err != nil {
 				return fmt.Errorf("life %d: %w", life, err)
@@ -140,9 +140,9 @@ func (w *world) live(lives int, harm func() error) error {
 		ops := w.rng.IntN(150) + 1
 		switch w.rng.IntN(6) {
 		case 0, 1:
-			ops = w.rng.IntN(40) + 1 // while it is opened, perhaps
+			ops = w.rng.IntN(40) + 1 // perhaps within the opening
 		case 2, 3:
-			ops = w.rng.IntN(1000) + 1 // while segments are rewritten, perhaps
+			ops = w.rng.IntN(1000) + 1 // perhaps while segments are rewritten
 		}
 		if w.sparse {
 			ops += 500
@@ -156,14 +156,13 @@ func (w *world) live(lives int, harm func() error) error {
 		if err != nil {
 			return fmt.Errorf("life %d: %w", life, err)
 		}
-		// A process that is killed before it has opened the log leaves it as the
-		// life before did.
+		// A process that is killed before it has opened the log leaves the log as it was.
 		w.power = power || w.power && w.fs.Crashed()
 		if err := w.verify(s); err != nil {
 			return fmt.Errorf("life %d: %w", life, errors.Join(err, s.Close()))
 		}
 		err = errors.Join(w.work(s), s.Close())
-		for err == nil && !w.fs.Crashed() { // while it is closed and opened without work
+		for err == nil && !w.fs.Crashed() { // closes and opens the store without using it
 			if s, err = w.open(); err == nil {
 				err = s.Close()
 			}
@@ -209,7 +208,7 @@ func (w *world) work(s *log.Store) error {
 		p := store.Producer{Principal: "u", Topic: "a", Name: fmt.Sprintf("w%d", i)}
 		size := []int{10, 1000, 9000}[w.rng.IntN(3)]
 		if w.opts.MaxSegment > 32<<10 && size == 9000 {
-			size = 70_000 // groups overlap
+			size = 70_000 // so that groups overlap
 		}
 		wg.Go(func() { errs[i] = w.write(s, p, size) })
 	}
@@ -219,7 +218,7 @@ func (w *world) work(s *log.Store) error {
 	return errors.Join(errs...)
 }
 
-// ack notes what was answered.
+// ack records the answer to an append.
 func (w *world) ack(at store.Position, records []string, do func(*acks)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -300,7 +299,7 @@ func (w *world) writeLoose(s *log.Store, size int) error {
 			return err
 		}
 		w.ack(r.Position, nil, func(a *acks) { a.cursor = head })
-		trimmed := []string{"a"} // of what there is, a part
+		trimmed := []string{"a"} // trims a part of what there is
 		switch {
 		case w.sparse:
 		case n%20 == 9:
@@ -333,7 +332,7 @@ func (w *world) trim(s *log.Store, topic string, before store.Position) error {
 
 var cursor = store.CursorName{Name: "c", Subscription: "*"}
 
-// verify compares what is there with what was acknowledged.
+// verify compares the store with what was acknowledged.
 func (w *world) verify(s *log.Store) error {
 	ctx := context.Background()
 	acks := w.now()
@@ -363,15 +362,15 @@ func (w *world) verify(s *log.Store) error {
 	return nil
 }
 
-// now returns what was acknowledged by now.
+// now returns what has been acknowledged so far.
 func (w *world) now() acks {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.acks.clone()
 }
 
-// verify compares what can be read with what was acknowledged. It returns the last
-// number of each producer, and that in topic b.
+// verify compares what can be read with what was acknowledged. It returns the last number
+// of each producer, and the last one in topic b.
 func (a acks) verify(s *log.Store) (seen map[store.Producer]uint64, loose int, err error) {
 	ctx := context.Background()
 	stats, err := s.Topics(ctx)

@@ -18,16 +18,16 @@ import (
 	"github.com/dictwire/dictwire/store/log"
 )
 
-// TestDamage damages a file of a store that was closed, killed, or lost power:
-// each record that was acknowledged is there, or both a reader and a check tell that
-// its place is damaged, now and at later openings; and no position is given twice.
+// TestDamage damages a file of a store that was closed, killed, or lost power. Each
+// acknowledged record is there, or both a reader and a check report damage at its place,
+// now and at later openings. No position is given out twice.
 func TestDamage(t *testing.T) {
 	kinds := map[string]int{}
-	for seed := range max(testrand.Many(*seeds*2), 120) { // so many have some of each kind
+	for seed := range max(testrand.Many(*seeds*2), 120) { // enough for some of each kind
 		w := newWorld(uint64(seed) + 1<<20)
 		what := ""
 		if err := w.live(w.rng.IntN(3)+1, func() error {
-			if w.power { // what was written last is not promised to be missed
+			if w.power { // the last writes may be lost without a report
 				if s, err := w.open(); err != nil {
 					return err
 				} else if err := s.Close(); err != nil {
@@ -55,7 +55,7 @@ func TestDamage(t *testing.T) {
 	}
 }
 
-// What comes of damage.
+// The outcomes of damage.
 const (
 	refused = "told, and does not open"
 	lost    = "told, and records are lost"
@@ -63,7 +63,7 @@ const (
 	untold  = "all is there, and nothing is told"
 )
 
-// judge opens a damaged store a few times, and says what has come of it.
+// judge opens a damaged store a few times, and returns the outcome.
 func (w *world) judge() (kind string, err error) {
 	o := w.opts
 	o.FS = w.fs
@@ -103,7 +103,7 @@ func (w *world) judge() (kind string, err error) {
 			return "", err
 		}
 		switch {
-		case kind == "" && again == untold: // what was missing held nothing
+		case kind == "" && again == untold: // the missing part held nothing
 			kind = whole
 		case kind == "" || kind == again:
 			kind = again
@@ -115,7 +115,7 @@ func (w *world) judge() (kind string, err error) {
 	return kind, nil
 }
 
-// viewDamaged opens a damaged store read-only, and says what has come of it.
+// viewDamaged opens a damaged store read-only, and returns the outcome.
 func (w *world) viewDamaged() (kind string, err error) {
 	if err = w.view(func(s *log.Store, told []string) error {
 		kind, err = w.compare(s, len(told) > 0)
@@ -123,13 +123,13 @@ func (w *world) viewDamaged() (kind string, err error) {
 	}); errors.Is(err, log.ErrDamaged) {
 		return refused, nil
 	} else if errors.Is(err, os.ErrNotExist) && w.acks.head == 0 {
-		return untold, nil // its first opening was not finished
+		return untold, nil // its first opening was never finished
 	}
 	return kind, err
 }
 
-// inspect reads all of a store, writes to it, and closes it. Where damage was told and
-// accepted, numbers, rejections and cursors may be gone: then it does not ask for them.
+// inspect reads all of a store, writes to it, and closes it. After damage was reported and
+// accepted, numbers, rejections and cursors may be lost: then inspect does not check them.
 func (w *world) inspect(s *log.Store, told, states bool) (kind string, err error) {
 	defer func() { err = errors.Join(err, s.Close()) }()
 	kind, err = w.compare(s, told)
@@ -158,7 +158,7 @@ func (w *world) inspect(s *log.Store, told, states bool) (kind string, err error
 	return kind, nil
 }
 
-// compare reads all of a store.
+// compare reads all of a store, and compares it with what was acknowledged.
 func (w *world) compare(s *log.Store, told bool) (kind string, err error) {
 	ctx := context.Background()
 	checked := 0
@@ -206,12 +206,12 @@ func (w *world) compare(s *log.Store, told bool) (kind string, err error) {
 	return kind, nil
 }
 
-// harm damages a file, and says what it did; "" where nothing has changed.
+// harm damages a file and describes the damage; it returns "" if nothing has changed.
 func (w *world) harm() (what string) {
 	names := w.fs.Files()
 	var mine []string
 	for _, name := range names {
-		// One of the many files of the states is as good as another.
+		// There are many files of states, of which any one will do.
 		if path.Base(name) != "LOCK" && (!strings.Contains(name, "/states/") || w.rng.IntN(8) == 0) {
 			mine = append(mine, name)
 		}
@@ -222,8 +222,8 @@ func (w *world) harm() (what string) {
 	return w.fs.Harm(w.rng, mine)
 }
 
-// Where the newest segment, which is empty, and the last one that is full have each other's
-// place, no header says that frames of that one are missed: the one after it tells.
+// If the newest segment, which is empty, and the last full one are swapped, no header
+// reveals that the frames of the full one are missing; the segment after it does.
 func TestSwapped(t *testing.T) {
 	fs := crashfs.New(1)
 	s := open(t, log.Options{FS: fs, KeepEvery: -1, MaxSegment: 32 << 10})
@@ -276,7 +276,7 @@ func TestSwapped(t *testing.T) {
 	}
 }
 
-// What was lost is not counted once that is accepted.
+// Lost records are no longer counted once their loss is accepted.
 func TestSalvagedIsCounted(t *testing.T) {
 	fs := crashfs.New(1)
 	s := open(t, log.Options{FS: fs, KeepEvery: -1, MaxSegment: 32 << 10})
@@ -323,10 +323,10 @@ func TestSalvagedIsCounted(t *testing.T) {
 	}
 }
 
-// Blocks of which the bodies are damaged are trimmed like others: what is left is counted.
+// Blocks with damaged bodies are trimmed like others, and the rest is counted.
 func TestDamagedAreTrimmed(t *testing.T) {
 	m := newMix(t, 10_000, 64<<10)
-	m.put("kept") // or the segment is freed
+	m.put("kept") // otherwise the segment would be freed
 	m.must(m.s.Close())
 	states := map[string][]byte{}
 	for _, name := range m.fs.Files() {
@@ -355,7 +355,7 @@ func TestDamagedAreTrimmed(t *testing.T) {
 	}
 }
 
-// A frame that is said to be longer or shorter than it is, is told to be damaged.
+// A frame whose header gives a wrong length is reported as damaged.
 func TestDamagedPadding(t *testing.T) {
 	const name, frames, padding = "store/log-0000000001.seg", 4096, 44
 	fs := crashfs.New(1)

@@ -17,8 +17,8 @@ import (
 	"github.com/dictwire/dictwire/store/log"
 )
 
-// TestFullDisk fills a small disk: a file system in memory, which the test
-// mounts in a name space of its own, and which is as full as any.
+// TestFullDisk fills a small disk: a file system in memory, which the test mounts in a
+// mount namespace of its own, and which gets as full as any other.
 func TestFullDisk(t *testing.T) {
 	if dir := os.Getenv("DICTWIRE_TEST_FULL"); dir != "" {
 		if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=40m"); err != nil {
@@ -44,7 +44,7 @@ func TestFullDisk(t *testing.T) {
 	t.Logf("%s", out)
 }
 
-// What is in memory does not survive the loss of power, whatever is synced.
+// A file system in memory does not survive the loss of power, whatever is synced.
 func testDurability(t *testing.T, dir string) {
 	s, err := log.Open(t.Context(), dir, &log.Options{KeepEvery: -1, Reserve: -1})
 	if err != nil {
@@ -65,7 +65,7 @@ func testDurability(t *testing.T, dir string) {
 	}
 }
 
-// filler takes room, until it is freed.
+// filler uses up space until it is freed.
 func filler(t *testing.T, size int) (free func()) {
 	t.Helper()
 	name := filepath.Join(os.Getenv("DICTWIRE_TEST_FULL"), "filler")
@@ -79,7 +79,7 @@ func filler(t *testing.T, size int) (free func()) {
 	}
 }
 
-// A numbered is a producer that counts what was acknowledged.
+// numbered is a producer that counts its acknowledged records.
 type numbered struct {
 	p     store.Producer
 	claim store.Claim
@@ -87,8 +87,8 @@ type numbered struct {
 	rng   *rand.ChaCha8
 }
 
-// append appends records of 256 KiB until that fails, and claims anew behind
-// each failure.
+// append appends records of 256 KiB until an append fails, and claims the producer again
+// after each failure.
 func (n *numbered) append(ctx context.Context, s *log.Store) (err error) {
 	if n.claim, err = s.Claim(ctx, n.p, store.ClaimRequest{Acked: n.acked}); err != nil {
 		return err
@@ -107,7 +107,7 @@ func (n *numbered) append(ctx context.Context, s *log.Store) (err error) {
 	}
 }
 
-// verify reads what was acknowledged.
+// verify reads the acknowledged records.
 func (n *numbered) verify(t *testing.T, s *log.Store) {
 	t.Helper()
 	seen := uint64(0)
@@ -132,7 +132,7 @@ func newNumbered() *numbered {
 	return &numbered{p: store.Producer{Topic: "a", Name: "x"}, rng: rand.NewChaCha8([32]byte{})}
 }
 
-// resume appends again, as soon as the store takes it.
+// resume appends again, as soon as the store allows it.
 func (n *numbered) resume(t *testing.T, s *log.Store) {
 	t.Helper()
 	before := n.acked
@@ -168,9 +168,9 @@ func testReserveOfSmallDisk(t *testing.T, dir string) {
 	n.verify(t, s)
 }
 
-// testNoSpaceLeft has no reserve, so that the disk gets full. Then the log
-// can't go on, or takes nothing for a while; nothing that was
-// acknowledged is lost in either case.
+// testNoSpaceLeft has no reserve, so that the disk becomes full. Then the log can't
+// continue, or accepts nothing for a while. In neither case is anything lost that was
+// acknowledged.
 func testNoSpaceLeft(t *testing.T, dir string) {
 	free := filler(t, 16<<20)
 	fatal := atomic.Int32{}
@@ -186,7 +186,7 @@ func testNoSpaceLeft(t *testing.T, dir string) {
 	n.verify(t, s)
 	t.Logf("the log could go on: %v", fatal.Load() == 0)
 	if fatal.Load() > 0 {
-		_ = s.Close() // tells so once more
+		_ = s.Close() // returns that error once more
 		if s, err := log.Open(t.Context(), dir, o); err == nil {
 			n.verify(t, s)
 			_ = s.Close()
@@ -204,11 +204,11 @@ func testNoSpaceLeft(t *testing.T, dir string) {
 	n.verify(t, s)
 }
 
-// testTrimOnFullDisk fills the disk to its last block, again and again: what is trimmed
-// makes room, as a whole or in part of what stands together, and appends go on without
-// a restart, or after one that finds the disk full.
+// testTrimOnFullDisk fills the disk to its last block, again and again. Trims, of whole
+// segments or of parts of mixed ones, free space, and appends continue without a restart,
+// or after a restart that finds the disk full.
 func testTrimOnFullDisk(t *testing.T, dir string) {
-	for _, every := range []int{4, 1 << 30} { // one record of so many is kept
+	for _, every := range []int{4, 1 << 30} { // one record in so many is kept
 		o := &log.Options{Reserve: -1, Fatal: func(err error) { t.Error(err) }}
 		s, err := log.Open(t.Context(), dir, o)
 		if err != nil {
@@ -239,7 +239,7 @@ func testTrimOnFullDisk(t *testing.T, dir string) {
 			}
 			free := fillUp(t)
 			if round == 2 {
-				_ = s.Close() // there may be no room to say that it was closed
+				_ = s.Close() // there may be no space to record that the store was closed
 				if s, err = log.Open(t.Context(), dir, o); err != nil {
 					t.Fatalf("the disk is full: %v", err)
 				}
@@ -275,7 +275,7 @@ func testTrimOnFullDisk(t *testing.T, dir string) {
 			if there != kept {
 				t.Fatalf("round %d: %d records are there, want %d", round, there, kept)
 			}
-			// What is freed later is not the filler's.
+			// What the store frees from now on is not taken by the filler.
 			if err := errors.Join(s.Trim(t.Context(), "kept", head), s.Tidy(t.Context())); err != nil {
 				t.Fatal(err)
 			}
@@ -295,7 +295,7 @@ func testTrimOnFullDisk(t *testing.T, dir string) {
 	}
 }
 
-// fillUp leaves no block of the disk.
+// fillUp leaves no free block on the disk.
 func fillUp(t *testing.T) (free func()) {
 	t.Helper()
 	name := filepath.Join(os.Getenv("DICTWIRE_TEST_FULL"), "filler")

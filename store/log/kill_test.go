@@ -23,10 +23,10 @@ import (
 
 var rounds = flag.Int("kill.rounds", 10, "how often to kill a process that rewrites segments")
 
-// TestKill kills a process while it appends to a topic that is kept and to one that is
-// trimmed, so that segments are rewritten and freed, and makes backups: what was
-// acknowledged is there, and in the newest backup what was before it, and nothing is
-// told to be damaged.
+// TestKill kills a process that appends to a topic that is kept and to one that is trimmed,
+// so that segments are rewritten and freed, and that makes backups. All acknowledged
+// records are there, the newest backup has those that were acknowledged before it, and no
+// damage is reported.
 func TestKill(t *testing.T) {
 	if dir := os.Getenv("DICTWIRE_TEST_KILL"); dir != "" {
 		if err := rewriting(dir); err != nil {
@@ -44,7 +44,7 @@ func TestKill(t *testing.T) {
 		if last < acked {
 			t.Fatalf("round %d: %d was acknowledged, and %d is the last", round, acked, last)
 		}
-		if last > 3000 { // so that the next round has not more to read
+		if last > 3000 { // so that the next round does not have to read more
 			head, err := s.Head(t.Context())
 			if err := errors.Join(err, s.Trim(t.Context(), "kept", head)); err != nil {
 				t.Fatal(err)
@@ -80,7 +80,7 @@ func TestKill(t *testing.T) {
 	}
 }
 
-// runBusy runs and kills a process that is busy, and returns what it acknowledged.
+// runBusy runs a process that uses the store, kills it, and returns what it acknowledged.
 func runBusy(t *testing.T, dir string, d time.Duration) (acked uint64) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], "-test.run=^TestKill$")
@@ -94,7 +94,7 @@ func runBusy(t *testing.T, dir string, d time.Duration) (acked uint64) {
 	}
 	in := bufio.NewReader(out)
 	var b [8]byte
-	if _, err := io.ReadFull(in, b[:]); err != nil { // it is open
+	if _, err := io.ReadFull(in, b[:]); err != nil { // the store is open
 		t.Fatal(err, cmd.Wait())
 	}
 	kill := time.AfterFunc(d, func() { _ = cmd.Process.Kill() })
@@ -112,8 +112,8 @@ func runBusy(t *testing.T, dir string, d time.Duration) (acked uint64) {
 	return acked
 }
 
-// openKept opens a store, and returns the number of the last record that is kept. All
-// before it that was not trimmed must be there.
+// openKept opens a store, and returns the number of the last record in the topic that is
+// kept. All earlier records that were not trimmed must be there.
 func openKept(t *testing.T, dir string) (s *log.Store, last uint64) {
 	t.Helper()
 	s, err := log.Open(t.Context(), dir, &log.Options{
@@ -150,7 +150,7 @@ func lastKept(s *log.Store) (last uint64, err error) {
 }
 
 // rewriting uses a store until the process is killed, and writes the number of each record
-// that is kept to its standard output.
+// of the topic that is kept to standard output.
 func rewriting(dir string) error {
 	ctx := context.Background()
 	s, err := log.Open(ctx, dir, &log.Options{MaxSegment: 128 << 10, KeepEvery: -1})
@@ -209,7 +209,7 @@ func rewriting(dir string) error {
 				failed <- err
 				return
 			}
-			// Of two, one is always whole.
+			// One of the two is always whole.
 			if err := os.Rename(fmt.Sprintf("%s.copy-%d", dir, n-1), fmt.Sprintf("%s.copy-%d.part", dir, n-1)); err != nil && n > 0 {
 				failed <- err
 				return

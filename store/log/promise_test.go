@@ -16,9 +16,9 @@ import (
 	"github.com/dictwire/dictwire/store/log"
 )
 
-// Each frame says how far the log was synced when it was written. Where the slots and
-// the states are gone, that alone tells damage from the end of the log: a frame that
-// is spoilt is missed, unless it is the last one or that before.
+// Each frame says how far the log was synced when it was written. Without the slots and the
+// states, only this distinguishes damage from the end of the log: a damaged frame is
+// reported as missing, unless it is one of the last two.
 func TestFramesPromise(t *testing.T) {
 	const frames = 10
 	for _, power := range []bool{false, true} {
@@ -38,7 +38,7 @@ func TestFramesPromise(t *testing.T) {
 					}
 				}
 				spoil(t, fs, noise(spoilt, 100))
-				for range 2 { // it is told until it is accepted
+				for range 2 { // reported until it is accepted
 					if told := told(t, fs, frames-1); len(told) == 0 {
 						t.Error("nothing is told")
 					}
@@ -48,7 +48,7 @@ func TestFramesPromise(t *testing.T) {
 	}
 }
 
-// A position is not given twice, where nothing is left that says that it was given.
+// A position is not given out twice, even if no file records that it was given out.
 func TestPositionsLeap(t *testing.T) {
 	fs := crashfs.New(1)
 	s := open(t, log.Options{FS: fs, KeepEvery: -1})
@@ -74,8 +74,8 @@ func TestPositionsLeap(t *testing.T) {
 	}
 }
 
-// Frames of another log are none, where they have the same numbers and stand at the
-// same place in a segment of the same number, too.
+// Frames of another log are ignored, even if they have the same numbers and are at the same
+// offset of a segment with the same number.
 func TestFramesOfAnotherLog(t *testing.T) {
 	left := func(from int) *crashfs.FS {
 		fs := crashfs.New(1)
@@ -103,8 +103,8 @@ func TestFramesOfAnotherLog(t *testing.T) {
 	}
 }
 
-// A group that is written while the one before is synced is neither promised nor
-// answered for by that sync.
+// A group written during the sync of the previous one is neither promised nor acknowledged
+// by that sync.
 func TestOverlappingGroups(t *testing.T) {
 	d := newDisk()
 	s, err := log.Open(t.Context(), "store", &log.Options{FS: d, KeepEvery: -1, MaxSegment: 4 << 20})
@@ -170,7 +170,7 @@ func TestOverlappingGroups(t *testing.T) {
 	lose(before + 1 + many)
 }
 
-// noise returns the record with a number, which can be found in a file.
+// noise returns the record with the number n, which can be found in a file.
 func noise(n, size int) []byte {
 	b := make([]byte, size/2)
 	_, _ = rand.NewChaCha8([32]byte{byte(n), byte(n >> 8)}).Read(b) // never fails
@@ -183,7 +183,7 @@ func appendNoise(ctx context.Context, s *log.Store, n, size int) error {
 	return s.Append(ctx, b)[0].Err
 }
 
-// spoil flips a bit of a record where it stands in a segment.
+// spoil flips a bit of a record in its segment.
 func spoil(t *testing.T, fs *crashfs.FS, record []byte) {
 	t.Helper()
 	for _, name := range fs.Files() {
@@ -195,8 +195,8 @@ func spoil(t *testing.T, fs *crashfs.FS, record []byte) {
 	t.Fatalf("%.40q is in no segment", record)
 }
 
-// told opens and closes a store in which there should be so many records or more, and
-// returns what is told to be damaged.
+// told opens and closes a store that should have at least so many records, and returns the
+// damage that is reported.
 func told(t *testing.T, fs *crashfs.FS, least int) (told []string) {
 	t.Helper()
 	s, err := log.Open(t.Context(), "store", &log.Options{FS: fs, KeepEvery: -1, Damaged: func(d log.Damage) { told = append(told, d.Text) }})

@@ -19,7 +19,7 @@ import (
 	"github.com/dictwire/dictwire/store/log"
 )
 
-// A still is a file system that tells of all that would change it, and of locks.
+// still is a file system that reports locks and all operations that would change it.
 type still struct {
 	vfs.FS
 
@@ -54,7 +54,7 @@ func (f *still) Rename(_, name string) error               { return f.tell("rena
 func (f *still) MkdirAll(name string, _ os.FileMode) error { return f.tell("make", name) }
 func (f *still) OpenDir(name string) (vfs.File, error)     { return nil, f.tell("sync", name) }
 
-// view opens the store read-only and calls do with what is told to be damaged.
+// view opens the store read-only, and calls do with the damage that is reported.
 func (w *world) view(do func(s *log.Store, told []string) error) (err error) {
 	fs := &still{FS: w.fs}
 	o := w.opts
@@ -73,8 +73,8 @@ func (w *world) view(do func(s *log.Store, told []string) error) (err error) {
 	return do(s, told)
 }
 
-// viewWhole opens the store read-only: what was acknowledged before is there, unless it
-// was trimmed meanwhile, and nothing is told to be damaged.
+// viewWhole opens the store read-only. Everything acknowledged before is there, unless it
+// was trimmed meanwhile, and no damage is reported.
 func (w *world) viewWhole() error {
 	acks := w.now()
 	err := w.view(func(s *log.Store, told []string) error {
@@ -99,13 +99,13 @@ func (w *world) viewWhole() error {
 		return errors.Join(err, e)
 	})
 	if errors.Is(err, os.ErrNotExist) && acks.head == 0 && acks.cursor.IsZero() {
-		return nil // its first opening was not finished
+		return nil // its first opening was never finished
 	}
 	return err
 }
 
-// TestReadOnlyBeside opens a store read-only again and again while it is written,
-// trimmed and rolled.
+// TestReadOnlyBeside opens a store read-only again and again while another goroutine writes,
+// trims and rolls it.
 func TestReadOnlyBeside(t *testing.T) {
 	for seed := range uint64(8) {
 		w := newWorld(seed)
@@ -137,7 +137,8 @@ func TestReadOnlyBeside(t *testing.T) {
 	}
 }
 
-// What changes a store that is opened read-only is refused; what reads it works.
+// On a store that is opened read-only, calls that would change it are refused, and calls
+// that read it work.
 func TestReadOnly(t *testing.T) {
 	fs := crashfs.New(1)
 	s := open(t, log.Options{FS: fs, KeepEvery: -1})
@@ -174,8 +175,8 @@ func TestReadOnly(t *testing.T) {
 	}
 }
 
-// A store of which a file is missing is read as far as it is there, and is not opened to
-// write.
+// A store that lacks a file can be read as far as it is there, but not be opened for
+// writing.
 func TestReadOnlyMissing(t *testing.T) {
 	w := newWorld(1)
 	w.opts.MaxSegment = 32 << 10
@@ -211,7 +212,7 @@ func TestReadOnlyMissing(t *testing.T) {
 	}
 }
 
-// A store in a directory in which nothing can be written, on a real file system.
+// A store in a directory without write permission, on a real file system.
 func TestReadOnlyFiles(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "store")
 	s, err := log.Open(t.Context(), dir, &log.Options{KeepEvery: -1, Reserve: -1})
@@ -258,8 +259,7 @@ func TestReadOnlyFiles(t *testing.T) {
 	}
 }
 
-// state returns the names of all files of a directory, with what they hold and when they
-// were changed.
+// state returns the names, contents and modification times of all files in a directory.
 func state(t *testing.T, dir string) (text string) {
 	if err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
 		if err != nil {
@@ -285,8 +285,7 @@ func state(t *testing.T, dir string) (text string) {
 	return text
 }
 
-// A busy is a file system with which something is done each time that a file or a
-// directory is read.
+// busy is a file system that calls a function each time a file or a directory is read.
 type busy struct {
 	vfs.FS
 
@@ -305,8 +304,8 @@ func (f *busy) Open(name string, o ...vfs.OpenOption) (vfs.File, error) {
 	return f.FS.Open(name, o...)
 }
 
-// Records are appended whenever a read-only opening looks at anything: it sees all that
-// were there when it began, and takes nothing for damage that has only come meanwhile.
+// Records are appended whenever a read-only opening reads anything. The opening sees all
+// records that were there when it began, and does not take later ones for damage.
 func TestReadOnlyMoves(t *testing.T) {
 	fs := crashfs.New(1)
 	s := open(t, log.Options{FS: fs, KeepEvery: -1, MaxSegment: 8 << 10})
@@ -341,7 +340,7 @@ func TestReadOnlyMoves(t *testing.T) {
 	}
 }
 
-// A frugal is a file system that counts the files that are open, and links none.
+// frugal is a file system that counts the open files, and does not support links.
 type frugal struct {
 	vfs.FS
 
@@ -371,8 +370,8 @@ func (f *frugalFile) Close() error {
 	return f.File.Close()
 }
 
-// A store of many segments is read and copied with some of its files open at a time. If
-// one goes meanwhile that is not open, that is told, and is no damage.
+// A store of many segments is read and copied with only some of its files open at a time.
+// If one that is not open is removed meanwhile, that is reported, but not as damage.
 func TestReadOnlyManySegments(t *testing.T) {
 	const blocks = 200
 	fs := crashfs.New(1)
@@ -424,8 +423,8 @@ func TestReadOnlyManySegments(t *testing.T) {
 	}
 }
 
-// A restless is a file system with which something is done when it is used for the nth time
-// since a snapshot was begun, a few times.
+// restless is a file system that calls a function at the nth operation after a snapshot was
+// begun, a limited number of times.
 type restless struct {
 	vfs.FS
 
@@ -446,15 +445,15 @@ func (f *restless) List(dir string) ([]string, error) {
 }
 
 func (f *restless) Open(name string, o ...vfs.OpenOption) (vfs.File, error) {
-	if filepath.Base(name) == "synced" { // what is read first
+	if filepath.Base(name) == "synced" { // the first file that is read
 		f.uses = 0
 	}
 	f.use()
 	return f.FS.Open(name, o...)
 }
 
-// A checkpoint is made, and segments are freed, at the same moment of each try to open a
-// store read-only: the states are never those of frames that it does not see.
+// At the same moment of each attempt to open a store read-only, a checkpoint is made and
+// segments are freed. The states never include frames that the attempt does not see.
 func TestReadOnlyCheckpoints(t *testing.T) {
 	fs := crashfs.New(1)
 	s := open(t, log.Options{FS: fs, KeepEvery: -1, MaxSegment: 8 << 10})
@@ -477,7 +476,7 @@ func TestReadOnlyCheckpoints(t *testing.T) {
 	}
 	for nth := 1; ; nth++ {
 		move()
-		moves := &restless{FS: fs, nth: nth, left: 6, do: move} // more often than a view is tried again
+		moves := &restless{FS: fs, nth: nth, left: 6, do: move} // more often than an opening is retried
 		r, err := log.Open(t.Context(), "store", &log.Options{
 			FS: moves, ReadOnly: true, Damaged: func(d log.Damage) { t.Errorf("moved at use %d: %+v", nth, d) },
 		})

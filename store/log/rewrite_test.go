@@ -18,7 +18,7 @@ import (
 	"github.com/dictwire/dictwire/store/log"
 )
 
-// A mix is a store with topics of which some are trimmed, and what it should hold.
+// mix is a store with topics of which some are trimmed, and what it should hold.
 type mix struct {
 	t      *testing.T
 	fs     *crashfs.FS
@@ -26,7 +26,7 @@ type mix struct {
 	n      int
 	record int                       // bytes
 	kept   map[store.Position][]byte // by the position of their block
-	size   int                       // of kept, in bytes
+	size   int                       // bytes in kept
 }
 
 func newMix(t *testing.T, record int, maxSegment int64) *mix {
@@ -56,7 +56,7 @@ func (m *mix) put(topic string) {
 	}
 }
 
-// fill appends n records, of which one in so many is kept.
+// fill appends n records, of which one in every is kept.
 func (m *mix) fill(n, every int) {
 	for i := range n {
 		if i%every == 0 {
@@ -67,7 +67,7 @@ func (m *mix) fill(n, every int) {
 	}
 }
 
-// trim trims all of the topic gone.
+// trim trims everything in the topic "gone".
 func (m *mix) trim() {
 	m.t.Helper()
 	head, err := m.s.Head(m.t.Context())
@@ -83,7 +83,7 @@ func (m *mix) verify(s *log.Store) {
 	}
 }
 
-// holds reports what a store lacks, but for what damage is told of.
+// holds reports what the store lacks, except for what is reported as damaged.
 func (m *mix) holds(s *log.Store, damaged func(*store.DamageError)) error {
 	there := map[store.Position]bool{}
 	var damages []*store.DamageError
@@ -112,7 +112,7 @@ func (m *mix) holds(s *log.Store, damaged func(*store.DamageError)) error {
 	return nil
 }
 
-// segments returns the files of segments, and their bytes.
+// segments returns the segment files, and their size in all.
 func segments(fs *crashfs.FS) (names []string, size int) {
 	for _, name := range fs.Files() {
 		if strings.Contains(name, ".seg") {
@@ -123,8 +123,8 @@ func segments(fs *crashfs.FS) (names []string, size int) {
 	return names, size
 }
 
-// The disk holds what is retained, a little more, and a few segments, whatever
-// is trimmed and in which order.
+// The store uses little more disk than the retained records and a few segments need,
+// whatever is trimmed, in any order.
 func TestRewriteBounds(t *testing.T) {
 	const maxSegment, record = 256 << 10, 4000
 	for _, every := range []int{2, 5, 40, 1000} {
@@ -136,7 +136,7 @@ func TestRewriteBounds(t *testing.T) {
 				head, err := m.s.Head(t.Context())
 				m.must(err)
 				last = append(last, head)
-				if len(last) > 2 { // what is newer stays
+				if len(last) > 2 { // only the newer ones stay
 					m.must(m.s.Trim(t.Context(), "gone", last[len(last)-2]))
 				}
 				m.must(m.s.Tidy(t.Context()))
@@ -178,8 +178,8 @@ func withoutStates(fs *crashfs.FS) *crashfs.FS {
 	return left
 }
 
-// Wherever a rewriting ends, by a process that is killed or power that is lost, either
-// the old or the new file is used, and the other one goes.
+// Wherever a rewrite is interrupted, by a killed process or a loss of power, either the old
+// or the new file is used, and the other one is removed.
 func TestRewriteCrash(t *testing.T) {
 	seen := map[bool]int{}
 	for _, power := range []bool{false, true} {
@@ -190,7 +190,7 @@ func TestRewriteCrash(t *testing.T) {
 			m.fs.CrashAfter(ops, power, nil)
 			m.must(m.s.Tidy(t.Context()))
 			left := m.fs.After()
-			if left == nil { // when it is done
+			if left == nil { // the rewrite is finished
 				after++
 				left = m.fs.Crash(power, rand.New(rand.NewPCG(uint64(after), 1)))
 			}
@@ -220,11 +220,12 @@ func TestRewriteCrash(t *testing.T) {
 	}
 }
 
-// If a rewriting ends with both files there, and then the old one and the states are lost,
-// the new file is used: what the old one said of producers was written anew before.
+// If a rewrite is interrupted while both files exist, and the old one and the states are
+// then lost, the new file is used: what the old one said of producers was appended to the
+// log before.
 func TestRewriteCarriesStates(t *testing.T) {
 	p, both := store.Producer{Topic: "gone", Name: "x"}, 0
-	for ops := 1; ops <= 40; ops++ { // it takes some 24, unless the trim has begun it already
+	for ops := 1; ops <= 40; ops++ { // it takes about 24, unless the trim has already begun it
 		m := newMix(t, 1000, 64<<10)
 		claim, err := m.s.Claim(t.Context(), p, store.ClaimRequest{})
 		m.must(err)
@@ -259,7 +260,7 @@ func TestRewriteCarriesStates(t *testing.T) {
 	}
 }
 
-// A reader that is inside a file that is rewritten goes on, in it and after it.
+// A reader in the middle of a file that is rewritten continues in it and after it.
 func TestRewriteUnderReader(t *testing.T) {
 	m := newMix(t, 1000, 64<<10)
 	m.fill(300, 3)
@@ -286,7 +287,7 @@ func TestRewriteUnderReader(t *testing.T) {
 	}
 }
 
-// Damage is told after a rewriting as before.
+// Damage is still reported after a rewrite.
 func TestRewriteKeepsDamage(t *testing.T) {
 	for seed := range uint64(60) {
 		m := newMix(t, 1000, 64<<10)
@@ -294,7 +295,7 @@ func TestRewriteKeepsDamage(t *testing.T) {
 		m.must(m.s.Close())
 		rng := rand.New(rand.NewPCG(seed, 1))
 		names, _ := segments(m.fs)
-		name := "store/" + names[rng.IntN(2)] // sealed, and large
+		name := "store/" + names[rng.IntN(2)] // a large one that is sealed
 		size := len(bytes.TrimRight(m.fs.Get(name), "\x00"))
 		at := 4096 + rng.IntN(size-4096)
 		m.fs.Damage(name, func(b []byte) []byte {
@@ -338,7 +339,7 @@ func TestRewriteKeepsDamage(t *testing.T) {
 	}
 }
 
-// Where a segment can't be read, it stays, and that is said.
+// A segment that can't be read is not rewritten, and that is logged.
 func TestRewriteReadError(t *testing.T) {
 	var said bytes.Buffer
 	m := newMix(t, 1000, 64<<10)
@@ -355,7 +356,7 @@ func TestRewriteReadError(t *testing.T) {
 		return nil
 	})
 	m.trim()
-	_ = m.s.Tidy(t.Context()) // or what works beside it
+	_ = m.s.Tidy(t.Context()) // or it is done in the background
 	_ = m.s.Tidy(t.Context())
 	m.fs.SetFault(nil)
 	names, _ := segments(m.fs)
@@ -375,7 +376,7 @@ func TestRewriteReadError(t *testing.T) {
 	m.verify(m.s)
 }
 
-// A segment that was rewritten, and whose file can't be removed, is told as that. The next
+// If the file of a rewritten segment can't be removed, that is reported as such. The next
 // opening removes it.
 func TestRewriteRemoveError(t *testing.T) {
 	var said bytes.Buffer
@@ -407,9 +408,9 @@ func TestRewriteRemoveError(t *testing.T) {
 	m.verify(m.s)
 }
 
-// What is known of a producer outlives its blocks, and that one was forgotten outlives
-// what said so, while older segments hold blocks of it: also where the states are made
-// anew from the log.
+// What is known of a producer outlives its blocks. That a producer was forgotten outlives
+// the frame that says so, as long as older segments hold blocks of the producer. Both hold
+// also if the states are rebuilt from the log.
 func TestRewriteKeepsStates(t *testing.T) {
 	m := newMix(t, 1000, 64<<10)
 	write := func(topic, name string) store.Producer {
@@ -467,11 +468,11 @@ func TestRewriteKeepsStates(t *testing.T) {
 	}
 }
 
-// A backup that was made before, while, or after segments are rewritten is whole.
+// A backup that was made before, during or after a rewrite is complete.
 func TestRewriteBackup(t *testing.T) {
 	m := newMix(t, 1000, 64<<10)
 	m.fill(200, 5)
-	var copies []map[store.Position][]byte // what they must hold
+	var copies []map[store.Position][]byte // what the copies must hold
 	take := func() {
 		copies = append(copies, maps.Clone(m.kept))
 		m.must(m.s.Backup(t.Context(), fmt.Sprint("copy", len(copies)-1)))

@@ -22,9 +22,9 @@ import (
 var soakFor = flag.Duration("soak.duration", time.Second, "how long TestSoak appends")
 
 // TestSoak appends for a while to topics of which little is kept, on a real disk, so that
-// segments are freed and rewritten all the time: what is retained is there, in order, the
-// disk holds little more, and nothing is damaged. It says how long appends took while
-// segments were rewritten, and else.
+// segments are freed and rewritten all the time. The retained records are there, in order,
+// without damage, and the disk holds little more. It logs how long appends took, with and
+// without a rewrite in progress.
 func TestSoak(t *testing.T) {
 	const maxSegment, producers, size = 2 << 20, 8, 500
 	dir := filepath.Join(t.TempDir(), "store")
@@ -43,7 +43,7 @@ func TestSoak(t *testing.T) {
 		t.Fatal(err)
 	}
 	var done, rewrites atomic.Bool
-	var took [2]latencies // [1] while a segment is rewritten
+	var took [2]latencies // [1]: while a segment is rewritten
 	last := make([]uint64, producers)
 	var all sync.WaitGroup
 	for i := range producers {
@@ -113,7 +113,7 @@ func TestSoak(t *testing.T) {
 	t.Logf("appends: %v; while segments are rewritten: %v", &took[0], &took[1])
 }
 
-// A latencies is how long things took.
+// latencies collects the durations of appends.
 type latencies struct {
 	mu  sync.Mutex
 	all []time.Duration
@@ -133,10 +133,11 @@ func (l *latencies) String() string {
 	return fmt.Sprintf("%d, p50 %v, p99 %v", len(l.all), l.all[len(l.all)/2], l.all[len(l.all)*99/100])
 }
 
-// counted counts files of segments.
+// counted counts segment files.
 type counted struct{ most, rewritten int }
 
-// watch looks at a store's directory until then, and notes when a segment is rewritten.
+// watch looks at a store's directory until the given time, and sets rewrites while a
+// segment is rewritten.
 func watch(dir string, until time.Time, rewrites *atomic.Bool) (most uint64, files counted, heap uint64) {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
@@ -165,7 +166,7 @@ func watch(dir string, until time.Time, rewrites *atomic.Bool) (most uint64, fil
 	return most, files, heap
 }
 
-// onDisk returns the files of segments, and their bytes.
+// onDisk returns the segment files, and their size in all.
 func onDisk(dir string) (names []string, size uint64) {
 	all, _ := os.ReadDir(dir)
 	for _, e := range all {
@@ -178,8 +179,8 @@ func onDisk(dir string) (names []string, size uint64) {
 	return names, size
 }
 
-// retained reads all, and says what is missing: the records of a producer up to its last,
-// without a gap, from where they were trimmed.
+// retained reads all records, and returns an error if any is missing: each producer's
+// records must reach to its last one without a gap, from where they were trimmed.
 func retained(s *log.Store, last []uint64) error {
 	next := map[string]uint64{}
 	for b, err := range s.Read(context.Background(), store.Position{}, store.ReadOptions{}) {

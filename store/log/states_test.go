@@ -13,9 +13,9 @@ import (
 	"github.com/dictwire/dictwire/store/log"
 )
 
-// What a segment says of a producer, a cursor and a trim is in the log after the
-// segment was freed, too: the states are made of it where their own files are lost, or
-// are older than what was freed. So it is where the segment was rewritten.
+// What a segment says of a producer, a cursor and a trim stays in the log after the segment
+// was freed or rewritten: the states are rebuilt from the log if their own files are lost,
+// or are older than the freed segment.
 func TestStatesOutliveTheirSegments(t *testing.T) {
 	for _, older := range []bool{false, true} {
 		for _, rewritten := range []bool{false, true} {
@@ -50,13 +50,13 @@ func outlive(t *testing.T, older, rewritten bool) {
 	put("kept", 1, none, 0)
 	kept := put("kept", 2, none, 0)
 	want := []store.Position{kept}
-	for range 40 { // the segment of the first one is not rewritten
+	for range 40 { // keeps the first segment from being rewritten
 		want = append(want, put("kept", 2, none, 0))
 	}
 	fill := func() {
 		for n := range 40 {
 			put("freed", 3, none, 0)
-			if rewritten && n%3 == 0 { // each segment has some
+			if rewritten && n%3 == 0 { // so that each segment has some
 				want = append(want, put("kept", 2, none, 0))
 			}
 		}
@@ -92,7 +92,7 @@ func outlive(t *testing.T, older, rewritten bool) {
 	if err := s.Tidy(t.Context()); rewritten {
 		must(err)
 	}
-	newest := before[0] // that held it
+	newest := before[0] // the segment that held it
 	for _, name := range before {
 		if strings.HasSuffix(name, ".seg") {
 			newest = max(newest, name)
@@ -145,8 +145,8 @@ func outlive(t *testing.T, older, rewritten bool) {
 	}
 }
 
-// The states follow the log while it grows, though no segment is full: after a crash,
-// few frames are read again.
+// The states follow the log while it grows, even if no segment becomes full: after a crash,
+// only a few frames are read again.
 func TestStatesFollow(t *testing.T) {
 	fs := crashfs.New(1)
 	saved := make(chan struct{}, 1)
@@ -178,21 +178,21 @@ func TestStatesFollow(t *testing.T) {
 	t.Error("131,072 frames, and no states were saved")
 }
 
-// Rejections are the only states that stand in the body of a block. Where a body in a sealed
-// segment is damaged, and the blocks are trimmed, so that no reader misses them, an opening
-// that makes states of it tells. It does not where the rejections can be read, there or in
-// what was carried since.
+// Rejections are the only states in the body of a block. If a body in a sealed segment is
+// damaged, and its blocks are trimmed, so that no reader misses them, then an opening that
+// rebuilds the states reports it, unless the rejections can be read, there or where they
+// were carried since.
 func TestDamagedRejections(t *testing.T) {
 	const good, bad = `{"good":1}`, `{"bad":1}`
 	for _, c := range []struct {
 		name, spoilt string
-		keep         int // of what comes after, one of so many
-		want         int // damages
+		keep         int // one in so many of the later records
+		want         int // reports of damage
 	}{{"rejected", bad, 1, 1}, {"beside", good, 1, 0}, {"intact", "", 1, 0}, {"carried", bad, 40, 0}} {
-		for _, lost := range []bool{false, true} { // the states' files, or only what came since a checkpoint
+		for _, lost := range []bool{false, true} { // the states' files are lost, or only the changes since a checkpoint
 			t.Run(fmt.Sprintf("%s/lost=%v", c.name, lost), func(t *testing.T) {
 				m := newMix(t, 10_000, 64<<10)
-				m.put("kept") // or the segment is freed, and all states are carried
+				m.put("kept") // otherwise the segment would be freed, and all its states carried
 				m.must(m.s.Close())
 				states := map[string][]byte{}
 				for _, name := range m.fs.Files() {
@@ -214,7 +214,7 @@ func TestDamagedRejections(t *testing.T) {
 				for _, r := range m.s.Append(t.Context(), accepted, rejected) {
 					m.must(r.Err)
 				}
-				m.fill(30, c.keep) // until it is sealed, and others are freed
+				m.fill(30, c.keep) // until the segment is sealed, and others are freed
 				m.trim()
 				if c.keep > 1 {
 					m.must(m.s.Tidy(t.Context()))
@@ -229,7 +229,7 @@ func TestDamagedRejections(t *testing.T) {
 				if c.spoilt != "" {
 					spoil(t, left, []byte(c.spoilt))
 				}
-				for _, readOnly := range []bool{true, false, false} { // it is told until it is accepted
+				for _, readOnly := range []bool{true, false, false} { // reported until it is accepted
 					told := 0
 					s := open(t, log.Options{FS: left, KeepEvery: -1, ReadOnly: readOnly, Damaged: func(log.Damage) { told++ }})
 					var all []store.Rejection
@@ -250,8 +250,8 @@ func TestDamagedRejections(t *testing.T) {
 	}
 }
 
-// Claims that are not in the states yet are kept, however many there are: none of their
-// producers is taken for unknown.
+// Claims that are not yet in the states are kept in memory, however many there are, so that
+// none of their producers is taken for unknown.
 func TestManyClaims(t *testing.T) {
 	s := open(t, log.Options{FS: crashfs.New(1)})
 	const producers = 3 * 64 * 64 // three times as many as stay in memory unused

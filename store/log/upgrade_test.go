@@ -17,12 +17,12 @@ import (
 
 var update = flag.Bool("update", false, "write the stores of a new format, which all later versions must open")
 
-// formats are the formats of stores that are kept in testdata, each made by a version
-// that wrote it: a store that was closed, and what was left of it when it was in use.
-// They are never made anew: a new format is one more.
+// formats names the stores in testdata, each written by the version that used this format:
+// a store that was closed, and the files of one in use. They are never made again; a new
+// format is added beside them.
 var formats = []string{"v2", "v2-index3"}
 
-// TestUpgrade opens the stores of each format that there was, and reads them whole.
+// TestUpgrade opens the stores of every earlier format, and reads all of each.
 func TestUpgrade(t *testing.T) {
 	current := filepath.Join("testdata", formats[len(formats)-1])
 	if _, err := os.Stat(current); *update && errors.Is(err, fs.ErrNotExist) {
@@ -43,7 +43,7 @@ func TestUpgrade(t *testing.T) {
 	}
 }
 
-// upgraded are the options of the stores.
+// upgraded returns the options of the stores.
 func upgraded() *log.Options {
 	now := time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
 	return &log.Options{
@@ -62,18 +62,18 @@ var (
 	office = store.CursorName{Principal: "office", Name: "billing", Subscription: "orders.*"}
 )
 
-// numbers is how many numbers till used. Each is a block, of which number 20 was rejected
-// and those below number 5 were trimmed.
+// numbers is the number of records of the producer till. Each is a block; number 20 was
+// rejected, and those below number 5 were trimmed.
 const (
 	numbers = 60
 	bad     = 20
 	trimmed = 5
 )
 
-// has is what the principals have stored.
+// has is the bytes that each principal has stored.
 var has = map[string]uint64{till.Principal: 36125, store.Anonymous: 720}
 
-// tillBlock returns a block of the stores. Records are too different to become small.
+// tillBlock returns a block of the stores. Its records hardly compress.
 func tillBlock(epoch, n uint64) *store.Block {
 	b := &store.Block{
 		Topic: till.Topic, Codec: "json", Received: time.Unix(int64(n), 5).UTC(), Peer: "192.0.2.1:4711", Principal: till.Principal,
@@ -88,7 +88,7 @@ func tillBlock(epoch, n uint64) *store.Block {
 	return b
 }
 
-// loose returns a block without numbers, with times.
+// loose returns a block without numbers, but with times.
 func loose(n int) *store.Block {
 	b := &store.Block{Topic: "events", Codec: "cbor", Principal: store.Anonymous, Extended: true}
 	b.Add([]byte{0xa1, 0x61, 'n', byte(n)})
@@ -97,7 +97,7 @@ func loose(n int) *store.Block {
 	return b
 }
 
-// makeStores makes the stores of the present format.
+// makeStores makes the stores of the current format.
 func makeStores(t *testing.T, dir string) {
 	t.Helper()
 	work := filepath.Join(t.TempDir(), "store")
@@ -138,15 +138,15 @@ func makeStores(t *testing.T, dir string) {
 	must(s.Close())
 	s, err = log.Open(t.Context(), work, upgraded())
 	must(err)
-	for _, err := range s.Read(t.Context(), store.Position{}, store.ReadOptions{Topics: []string{"events"}}) { // makes indexes
+	for _, err := range s.Read(t.Context(), store.Position{}, store.ReadOptions{Topics: []string{"events"}}) { // builds indexes
 		must(err)
 	}
 	must(s.Close())
 	must(os.CopyFS(filepath.Join(dir, "closed"), os.DirFS(work)))
 }
 
-// verifyUpgraded opens a store, compares all that it holds, goes on with it, and opens it
-// again.
+// verifyUpgraded opens a store, compares everything in it, continues to use it, and opens
+// it again.
 func verifyUpgraded(t *testing.T, dir string) {
 	t.Helper()
 	damaged := 0
@@ -202,7 +202,7 @@ func verifyUpgraded(t *testing.T, dir string) {
 	}
 }
 
-// readUpgraded reads all that a store holds.
+// readUpgraded reads and compares everything in a store.
 func readUpgraded(t *testing.T, s *log.Store, next uint64) {
 	t.Helper()
 	n, events := uint64(trimmed), 0
@@ -228,7 +228,7 @@ func readUpgraded(t *testing.T, s *log.Store, next uint64) {
 	}
 }
 
-// remove removes files that can be made anew.
+// remove removes files that can be rebuilt.
 func remove(t *testing.T, pattern string) {
 	t.Helper()
 	files, err := filepath.Glob(pattern)
@@ -242,7 +242,7 @@ func remove(t *testing.T, pattern string) {
 	}
 }
 
-// copied returns a copy of a directory, to be changed.
+// copied returns a copy of a directory that may be changed.
 func copied(t *testing.T, dir string) string {
 	t.Helper()
 	to := filepath.Join(t.TempDir(), "store")
