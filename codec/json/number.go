@@ -66,6 +66,18 @@ func (p *parser) number(buf []byte, i int) int {
 	return i
 }
 
+// restOfNumber continues at i in the number that begins at p.tok, whose end had not arrived.
+// It returns what number does.
+func (p *parser) restOfNumber(buf []byte, i int) int {
+	for i < len(buf) && inNumberToken[buf[i]] {
+		i++
+	}
+	if i == len(buf) {
+		return p.stop(buf, inNumber, i)
+	}
+	return p.number(buf, p.tok)
+}
+
 // toNonDigit returns how many bytes of w precede the first one that is not a digit.
 func toNonDigit(w uint64) int {
 	w ^= ones * '0' // digits are 0 to 9

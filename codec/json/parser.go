@@ -74,17 +74,13 @@ const (
 )
 
 // run continues in buf, which begins with the record's first byte, and returns where the
-// record ends, incomplete or failed.
-//
-// It is one function because it is a state machine that can stop at any byte: each label is
-// a state, most states continue with several others, and all of them share the local
-// variables. As functions, the states would need a call per token and variables in p.
+// record ends, incomplete or failed. It is a state machine that can stop at any byte: each
+// label is a state, and what a state does before it stops can be repeated.
 func (p *parser) run(buf []byte) int {
 	var (
 		i = p.pos
 		c byte
 		f *frame
-		k int
 
 		plain bool
 		quick = p.quick()
@@ -94,19 +90,15 @@ func (p *parser) run(buf []byte) int {
 	if n := len(p.frames); n > 0 {
 		f = &p.frames[n-1]
 	}
-	// Each state begins with a test for the end of buf, and what it does before it stops
-	// there can be repeated.
+
+resume: // in the state s
 	switch s {
 	case atStart:
 		goto start
 	case atKeyOrEnd:
 		goto keyOrEnd
-	case atKey:
+	case atKey, inKey, atColon:
 		goto key
-	case inKey:
-		goto keyText
-	case atColon:
-		goto colon
 	case atItemOrEnd:
 		goto itemOrEnd
 	case atValue:
@@ -114,14 +106,10 @@ func (p *parser) run(buf []byte) int {
 	case inString:
 		goto text
 	case inNumber:
-		for i < len(buf) && inNumberToken[buf[i]] {
-			i++
+		if i = p.restOfNumber(buf, i); i < 0 {
+			return i
 		}
-		if i == len(buf) {
-			return p.stop(buf, inNumber, i)
-		}
-		i = p.tok
-		goto number
+		goto valueEnd
 	default:
 		goto comma
 	}
@@ -142,87 +130,18 @@ pairs:
 	if i, s = p.pairs(buf, i, f, nil); s == atComma {
 		goto comma
 	}
-	switch s {
-	case atKeyOrEnd:
-		goto keyOrEnd
-	case atKey:
-		goto key
-	case inKey:
-		goto keyText
-	case atColon:
-		goto colon
-	case inString:
-		goto text
-	default:
-		goto value
-	}
+	goto resume
 
 keyOrEnd:
-	if i = p.space(buf, i); i == len(buf) {
-		return p.stop(buf, atKeyOrEnd, i)
-	}
-	if buf[i] == '}' {
+	if i = p.space(buf, i); i < len(buf) && buf[i] == '}' {
 		goto closeContainer
 	}
-	if buf[i] != '"' {
-		return p.unexpected(buf, atKey, i, "a key in double quotes or '}'")
-	}
-	goto openKey
+	s = atKeyOrEnd
 
 key:
-	if i < len(buf) && buf[i] == ' ' { // as json.dumps writes it
-		i++
-	}
-	if i < len(buf) && buf[i] == '"' {
-		goto openKey
-	}
-	if i = p.space(buf, i); i == len(buf) {
-		return p.stop(buf, atKey, i)
-	}
-	if buf[i] != '"' {
-		return p.unexpected(buf, atKey, i, "a key in double quotes after ','")
-	}
-
-openKey:
-	i++
-	p.tok, p.escape, p.high = i, false, false
-	// The usual key is plain, and not seen in this dictionary.
-	if k, plain = plainText(buf, i); plain && p.keys.AddNew(&f.keys, buf, i, k) {
-		i = k
-		goto keyEnd
-	}
-	i = k
-
-keyText:
-	if i = p.text(buf, inKey, i); i < 0 {
+	if i = p.key(buf, i, f, s); i < 0 {
 		return i
 	}
-	if p.addKey(f, buf, i) {
-		if !p.keepLast {
-			return p.duplicate(buf, i)
-		}
-		f.twice = true
-	}
-
-keyEnd:
-	f.n++
-	if p.b != nil {
-		p.buildText(buf[p.tok:i], p.tok)
-	}
-	i++
-
-colon:
-	if i < len(buf) && buf[i] == ':' {
-		i++
-		goto value
-	}
-	if i = p.space(buf, i); i == len(buf) {
-		return p.stop(buf, atColon, i)
-	}
-	if buf[i] != ':' {
-		return p.unexpected(buf, atKey, i, "':' after the key")
-	}
-	i++
 	goto value
 
 itemOrEnd:
@@ -249,16 +168,18 @@ value:
 		}
 		goto text
 	case c-'0' <= 9 || c == '-':
-		goto number
+		if i = p.number(buf, i); i < 0 {
+			return i
+		}
+		goto valueEnd
 	case c == '{':
 		goto openDict
 	case c == '[':
 		goto openList
 	}
-	if k = p.literal(buf, i); k < 0 {
-		return k
+	if i = p.literal(buf, i); i < 0 {
+		return i
 	}
-	i = k
 	goto valueEnd
 
 text:
@@ -271,13 +192,6 @@ textEnd:
 		p.buildText(buf[p.tok:i], p.tok)
 	}
 	i++
-	goto valueEnd
-
-number:
-	if k = p.number(buf, i); k < 0 {
-		return k
-	}
-	i = k
 	goto valueEnd
 
 openDict:
@@ -299,26 +213,10 @@ openList:
 
 closeContainer:
 	i++
-	if p.items += int(f.n); f.isDict {
-		p.items += int(f.n)
+	if !p.close(buf, i, f) {
+		return failed
 	}
-	if p.items > p.lim.Items {
-		return p.fail(buf, fault.OverLimit, i, wording.Items(p.lim.Items))
-	}
-	if f.isDict {
-		p.keys.Close(&f.keys)
-	}
-	if p.b != nil {
-		p.b.Close(int(f.place), int(f.n))
-		if f.twice {
-			p.b.KeepLast(int(f.place))
-		}
-	}
-	p.frames = p.frames[:len(p.frames)-1]
 	if len(p.frames) == 0 {
-		if i > p.lim.RecordBytes {
-			return p.tooLarge(buf)
-		}
 		return i
 	}
 	f = &p.frames[len(p.frames)-1]
@@ -337,6 +235,7 @@ comma:
 		if quick {
 			goto pairs
 		}
+		s = atKey
 		goto key
 	}
 	if i = p.space(buf, i); i == len(buf) {
@@ -346,6 +245,7 @@ comma:
 	case c == ',':
 		i++
 		if f.isDict {
+			s = atKey
 			goto key
 		}
 		goto value
@@ -356,6 +256,64 @@ comma:
 	default:
 		return p.unexpected(buf, atComma, i, "',' or ']'")
 	}
+}
+
+// key reads a key of f and its colon, from the state s on, and returns where the value
+// begins, incomplete or failed.
+func (p *parser) key(buf []byte, i int, f *frame, s state) int {
+	var plain bool
+	switch s {
+	case inKey:
+		goto text
+	case atColon:
+		goto colon
+	}
+	if i < len(buf) && buf[i] == ' ' { // as json.dumps writes it
+		i++
+	}
+	if i = p.space(buf, i); i == len(buf) {
+		return p.stop(buf, s, i)
+	}
+	if buf[i] != '"' {
+		want := "a key in double quotes after ','"
+		if s == atKeyOrEnd {
+			want = "a key in double quotes or '}'"
+		}
+		return p.unexpected(buf, atKey, i, want)
+	}
+	i++
+	p.tok, p.escape, p.high = i, false, false
+	// The usual key is plain, and not seen in this dictionary.
+	if i, plain = plainText(buf, i); plain && p.keys.AddNew(&f.keys, buf, p.tok, i) {
+		goto end
+	}
+
+text:
+	if i = p.text(buf, inKey, i); i < 0 {
+		return i
+	}
+	if p.addKey(f, buf, i) {
+		if !p.keepLast {
+			return p.duplicate(buf, i)
+		}
+		f.twice = true
+	}
+
+end:
+	f.n++
+	if p.b != nil {
+		p.buildText(buf[p.tok:i], p.tok)
+	}
+	i++
+
+colon:
+	if i = p.space(buf, i); i == len(buf) {
+		return p.stop(buf, atColon, i)
+	}
+	if buf[i] != ':' {
+		return p.unexpected(buf, atKey, i, "':' after the key")
+	}
+	return i + 1
 }
 
 // addKey adds the key that ends at end to f's and reports whether it was there.
@@ -404,6 +362,33 @@ func (p *parser) open(buf []byte, i int, isDict bool) *frame {
 	return f
 }
 
+// close ends the innermost container f, whose last byte is before i. It reports whether the
+// record is still within its limits.
+func (p *parser) close(buf []byte, i int, f *frame) bool {
+	if p.items += int(f.n); f.isDict {
+		p.items += int(f.n)
+	}
+	if p.items > p.lim.Items {
+		p.fail(buf, fault.OverLimit, i, wording.Items(p.lim.Items))
+		return false
+	}
+	if f.isDict {
+		p.keys.Close(&f.keys)
+	}
+	if p.b != nil {
+		p.b.Close(int(f.place), int(f.n))
+		if f.twice {
+			p.b.KeepLast(int(f.place))
+		}
+	}
+	p.frames = p.frames[:len(p.frames)-1]
+	if len(p.frames) == 0 && i > p.lim.RecordBytes {
+		p.tooLarge(buf)
+		return false
+	}
+	return true
+}
+
 // space returns where the white space that begins at i ends.
 func (p *parser) space(buf []byte, i int) int {
 	if i < len(buf) && buf[i] > ' ' {
@@ -448,15 +433,8 @@ func (p *parser) scalar(buf []byte) (end int) {
 		}
 		return end
 	case c-'0' <= 9 || c == '-':
-		i := p.pos
-		for i < len(buf) && inNumberToken[buf[i]] {
-			i++
-		}
-		if i == len(buf) {
-			p.tok = 0
-			return p.stop(buf, inNumber, i)
-		}
-		return p.number(buf, 0)
+		p.tok = 0
+		return p.restOfNumber(buf, p.pos)
 	default:
 		return p.literal(buf, 0)
 	}
