@@ -1,11 +1,9 @@
 package cbor
 
 import (
-	"encoding/binary"
 	"math"
 	"unicode/utf8"
 
-	"github.com/dictwire/dictwire/codec/internal/keyset"
 	"github.com/dictwire/dictwire/codec/internal/walk"
 	"github.com/dictwire/dictwire/dict"
 )
@@ -43,10 +41,8 @@ func (p *parser) run(buf []byte) int {
 // fits reports whether all integers of 64 bits are within Limits.Digits.
 func (p *parser) fits() bool { return p.MaxInt == math.MaxUint64 }
 
-// nested continues in the innermost container, from p.Pos on.
-//
-// It is one function because its labels are the states of a machine that jump to each other
-// and share the local variables; as functions they would need a call per item.
+// nested continues in the innermost container, from p.Pos on. It is a state machine, of which
+// each label is a state.
 func (p *parser) nested(buf []byte) int {
 	var (
 		i   = p.Pos
@@ -83,24 +79,6 @@ key:
 		return p.Stop(buf, i, i+1)
 	}
 	f.KeyAt = uint32(i)
-	// The usual key is a short string in ASCII that this dictionary has not seen.
-	if k = int(buf[i]) - textString<<5; uint(k-1) < 23 && i+9 <= len(buf) {
-		from, size := i+1, k
-		w := binary.LittleEndian.Uint64(buf[from:])
-		if size < 8 {
-			w &= 1<<(8*uint(size)) - 1
-		}
-		k += from
-		if k <= len(buf) && w&walk.Highs == 0 && (size <= 8 || walk.ASCII(buf, from+8, k)) && p.Keys.AddWord(&f.Keys, keyset.Hash(w, buf[k-1], size), from, size) {
-			if p.B != nil {
-				p.B.Text(from, size)
-			}
-			i = k
-			f.Left--
-			f.KeyEnd = uint32(i)
-			goto keyed
-		}
-	}
 	if buf[i] == brk && f.Endless {
 		i++
 		goto closed
@@ -152,54 +130,6 @@ item:
 		}
 	}
 	switch c >> 5 {
-	case textString:
-		if arg > uint64(len(buf)-k) {
-			if c&31 == indefinite {
-				p.beginChunks(textString, noTag, i)
-				i = k
-				goto chunk
-			}
-			return p.Short(buf, i, k, arg)
-		}
-		from := k
-		k += int(arg)
-		if arg <= 8 && from+8 <= len(buf) {
-			if binary.LittleEndian.Uint64(buf[from:])&walk.Highs&(1<<(8*arg)-1) != 0 && !utf8.Valid(buf[from:k]) {
-				return p.BadUTF8(buf, from, k)
-			}
-		} else if !walk.ASCII(buf, from, k) && !utf8.Valid(buf[from:k]) {
-			return p.BadUTF8(buf, from, k)
-		}
-		if p.B != nil {
-			p.B.Text(from, k-from)
-		}
-	case unsigned:
-		if arg > p.MaxInt {
-			return p.TooManyDigits(buf, i)
-		}
-		if p.B != nil {
-			p.buildInt(arg, false)
-		}
-	case negative:
-		if arg >= p.MaxInt && p.MaxInt < math.MaxUint64 {
-			return p.TooManyDigits(buf, i)
-		}
-		if p.B != nil {
-			p.buildInt(arg, true)
-		}
-	case byteString:
-		if arg > uint64(len(buf)-k) {
-			if c&31 == indefinite {
-				p.beginChunks(byteString, noTag, i)
-				i = k
-				goto chunk
-			}
-			return p.Short(buf, i, k, arg)
-		}
-		if p.B != nil {
-			p.B.Ref(dict.KindBytes, k, int(arg))
-		}
-		k += int(arg)
 	case array:
 		if f = p.Open(buf, i, k, dict.KindList, arg, c&31 == indefinite); f == nil {
 			return walk.Failed
@@ -226,14 +156,16 @@ item:
 			goto next
 		}
 	default:
-		if c == brk {
-			if f.Endless && !f.IsDict {
-				i = k
-				goto closed
-			}
-			return p.Unexpected(buf, i, "an item")
+		switch {
+		case c == brk && f.Endless && !f.IsDict:
+			i = k
+			goto closed
+		case c&31 == indefinite && (c>>5 == textString || c>>5 == byteString):
+			p.beginChunks(c>>5, noTag, i)
+			i = k
+			goto chunk
 		}
-		if k = p.simple(buf, i, k, arg); k < 0 {
+		if k = p.scalar(buf, i, k, arg); k < 0 {
 			return k
 		}
 	}
@@ -270,6 +202,47 @@ closed:
 	}
 	f = &p.Frames[len(p.Frames)-1]
 	goto itemEnd
+}
+
+// scalar reads the rest of the item at i: an integer, a string of definite length, a simple
+// value or a float. Its head ends at k and has the argument arg.
+func (p *parser) scalar(buf []byte, i, k int, arg uint64) int {
+	switch c := buf[i]; c >> 5 {
+	case textString:
+		if arg > uint64(len(buf)-k) {
+			return p.Short(buf, i, k, arg)
+		}
+		end := k + int(arg)
+		if !walk.ShortASCII(buf, k, end) && !walk.ASCII(buf, k, end) && !utf8.Valid(buf[k:end]) {
+			return p.BadUTF8(buf, k, end)
+		}
+		if p.B != nil {
+			p.B.Text(k, end-k)
+		}
+		return end
+	case byteString:
+		if arg > uint64(len(buf)-k) {
+			return p.Short(buf, i, k, arg)
+		}
+		if p.B != nil {
+			p.B.Ref(dict.KindBytes, k, int(arg))
+		}
+		return k + int(arg)
+	case unsigned, negative:
+		minus := c>>5 == negative
+		if arg > p.MaxInt || minus && arg == p.MaxInt && p.MaxInt < math.MaxUint64 {
+			return p.TooManyDigits(buf, i)
+		}
+		if p.B != nil {
+			p.buildInt(arg, minus)
+		}
+		return k
+	default:
+		if c == brk {
+			return p.Unexpected(buf, i, "an item")
+		}
+		return p.simple(buf, i, k, arg)
+	}
 }
 
 // start reads what precedes the dictionary's first key.
