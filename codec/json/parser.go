@@ -262,10 +262,10 @@ comma:
 // begins, incomplete or failed.
 func (p *parser) key(buf []byte, i int, f *frame, s state) int {
 	var plain bool
-	switch s {
-	case inKey:
+	if s == inKey {
 		goto text
-	case atColon:
+	}
+	if s == atColon {
 		goto colon
 	}
 	if i < len(buf) && buf[i] == ' ' { // as json.dumps writes it
