@@ -1,5 +1,6 @@
 // Package spool is the contract of a client's spool, which keeps records durable and numbered
-// until the server has settled them. Package disk implements it in a directory.
+// until the server has settled them. Package disk implements it in a directory; package
+// spooltest has the tests that every implementation passes.
 package spool
 
 import (

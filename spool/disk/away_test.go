@@ -3,8 +3,6 @@ package disk_test
 import (
 	"context"
 	"net"
-	"sync/atomic"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,6 +12,7 @@ import (
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/memnet"
 	"github.com/dictwire/dictwire/spool/disk"
 	"github.com/dictwire/dictwire/store/memory"
 )
@@ -23,12 +22,14 @@ import (
 func TestAnHourAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const hour = 3600
-		network := &pipes{conns: make(chan net.Conn), done: make(chan struct{})}
+		network := memnet.New()
+		there, here := network.Host("server:1"), network.Host("client")
 		srv := &server{t: t, store: memory.New(&memory.Options{KeepBytes: 256 << 20}), srv: &dictwire.Server{}}
 		srv.srv.Store = srv.store
-		go func() { _ = srv.srv.Serve(dictwire.Endpoint{Listener: network}) }()
 		s := open(t, disk.Options{FS: vfs.NewMem()})
-		c, err := dictwire.Dialer{Codec: json.Codec{}, Spool: s, AtSpool: true, DialContext: network.dial}.Dial(t.Context(), "server:1")
+		c, err := dictwire.Dialer{Codec: json.Codec{}, Spool: s, AtSpool: true, DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
+			return here.Dial(ctx, addr)
+		}}.Dial(t.Context(), "server:1")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -42,7 +43,7 @@ func TestAnHourAway(t *testing.T) {
 				if st := s.Stats(); st.Records != hour {
 					t.Errorf("%+v, want %d records", st, hour)
 				}
-				network.up.Store(true)
+				go func() { _ = srv.srv.Serve(dictwire.Endpoint{Listener: there.Listen()}) }()
 			case hour + 10:
 				if got := len(srv.records("a")); got < hour {
 					t.Errorf("%d records have arrived in 10 s, want %d", got, hour)
@@ -58,43 +59,3 @@ func TestAnHourAway(t *testing.T) {
 		srv.stop()
 	})
 }
-
-// pipes is a network with one server, which can't be reached until up is called.
-type pipes struct {
-	up    atomic.Bool
-	conns chan net.Conn
-	done  chan struct{}
-}
-
-func (p *pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	if !p.up.Load() {
-		return nil, syscall.ECONNREFUSED
-	}
-	near, far := net.Pipe()
-	select {
-	case p.conns <- far:
-		return near, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-func (p *pipes) Accept() (net.Conn, error) {
-	select {
-	case conn := <-p.conns:
-		return conn, nil
-	case <-p.done:
-		return nil, net.ErrClosed
-	}
-}
-
-func (p *pipes) Close() error {
-	select {
-	case <-p.done:
-	default:
-		close(p.done)
-	}
-	return nil
-}
-
-func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/dictwire/dictwire/spool"
 	"github.com/dictwire/dictwire/spool/disk"
+	"github.com/dictwire/dictwire/spool/spooltest"
 	"github.com/dictwire/dictwire/store"
 )
 
@@ -134,79 +135,29 @@ func eventually(t testing.TB, what string, is func() bool) {
 	}
 }
 
-func TestAppendAndRead(t *testing.T) {
-	s := open(t, disk.Options{})
-	if len(topics(t, s)) != 0 {
-		t.Fatal("a new spool has topics")
-	}
-	add(t, s, "a", 1, 3)
-	add(t, s, "b", 1, 1)
-	add(t, s, "a", 4, 2)
-	for from := range uint64(6) {
-		if got := read(t, s, "a", from, 5); got != max(from, 1) {
-			t.Errorf("read from %d begins with %d", from, got)
-		}
-	}
-	read(t, s, "b", 1, 1)
-	want := []spool.Topic{{Topic: "a", First: 1, Next: 6}, {Topic: "b", First: 1, Next: 2}}
-	if got := topics(t, s); fmt.Sprint(got) != fmt.Sprint(want) {
-		t.Errorf("topics %v, want %v", got, want)
-	}
-	if st := s.Stats(); st.Records != 6 || st.Bytes != 6*int64(len(record(1))) || st.Oldest.IsZero() {
-		t.Errorf("%+v", st)
-	}
-}
-
-func TestFormats(t *testing.T) {
-	s := open(t, disk.Options{})
-	for i, format := range []string{"json", "json", "cbor", "json"} {
-		if n, err := s.Append(t.Context(), "a", format, []byte{byte(i) + 1}); err != nil || n != uint64(i)+1 {
-			t.Fatal(n, err)
-		}
-	}
-	var got []string
-	for b, err := range s.Read(t.Context(), "a", 1) {
+// TestSpool has the options of each spool, with which it is opened again.
+func TestSpool(t *testing.T) {
+	opened := map[spool.Spool]disk.Options{}
+	openAs := func(t spooltest.T, o disk.Options) spool.Spool {
+		s, err := disk.Open(t.Context(), "spool", &o)
 		if err != nil {
-			t.Fatal(err)
+			t.Fatalf("Open: %v", err)
 		}
-		got = append(got, b.Format)
-		if len(got) == 4 {
-			break
-		}
+		t.Cleanup(func() { _ = s.Close() })
+		opened[s] = o
+		return s
 	}
-	if want := "[json json cbor json]"; fmt.Sprint(got) != want {
-		t.Errorf("formats %v, want %v", got, want)
-	}
-}
-
-func TestReadFollows(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := open(t, disk.Options{})
-		ctx, cancel := context.WithCancel(t.Context())
-		seen := uint64(0)
-		var last error
-		var wg sync.WaitGroup
-		wg.Go(func() {
-			for b, err := range s.Read(ctx, "a", 1) {
-				if last = err; err == nil {
-					seen = b.First + uint64(len(b.Records)) - 1
-				}
+	spooltest.Run(t, spooltest.Driver{
+		Open: func(t spooltest.T) spool.Spool { return openAs(t, disk.Options{FS: vfs.NewMem()}) },
+		Reopen: func(t spooltest.T, s spool.Spool) spool.Spool {
+			if err := s.(*disk.Spool).Close(); err != nil {
+				t.Fatalf("Close: %v", err)
 			}
-		})
-		for n := uint64(1); n <= 30; n += 3 {
-			add(t, s, "a", n, 3)
-			settle(t, s, "a", n)
-			time.Sleep(time.Duration(n) * 100 * time.Millisecond)
-			synctest.Wait()
-			if seen != n+2 {
-				t.Fatalf("%d were read, want %d", seen, n+2)
-			}
-		}
-		cancel()
-		wg.Wait()
-		if !errors.Is(last, context.Canceled) {
-			t.Errorf("the read ended with %v", last)
-		}
+			return openAs(t, opened[s])
+		},
+		Full: func(t spooltest.T, bytes int) spool.Spool {
+			return openAs(t, disk.Options{FS: vfs.NewMem(), MaxBytes: int64(bytes), NoWait: true})
+		},
 	})
 }
 
@@ -395,53 +346,6 @@ func TestFullAge(t *testing.T) {
 		settle(t, s, "b", 1)
 		add(t, s, "b", 3, 1)
 	})
-}
-
-// TestConcurrentAppends appends from many goroutines: numbers are consecutive, and those of
-// each goroutine grow.
-func TestConcurrentAppends(t *testing.T) {
-	const goroutines, each = 32, 20
-	s := open(t, disk.Options{})
-	var mu sync.Mutex
-	kept := map[uint64]string{}
-	var wg sync.WaitGroup
-	for g := range goroutines {
-		wg.Go(func() {
-			last := uint64(0)
-			for i := range each {
-				a, b := fmt.Sprintf("%d.%d", g, i), fmt.Sprintf("%d.%d.", g, i)
-				first, err := s.Append(t.Context(), "a", "json", []byte(a), []byte(b))
-				if err != nil || first <= last {
-					t.Errorf("record %d after %d: %v", first, last, err)
-					return
-				}
-				last = first + 1
-				mu.Lock()
-				kept[first], kept[first+1] = a, b
-				mu.Unlock()
-			}
-		})
-	}
-	wg.Wait()
-	const all = goroutines * each * 2
-	if len(kept) != all {
-		t.Fatalf("%d numbers for %d records", len(kept), all)
-	}
-	want := uint64(1)
-	for b, err := range s.Read(t.Context(), "a", 1) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, r := range b.Records {
-			if kept[want] != string(r) {
-				t.Fatalf("record %d is %s, want %s", want, r, kept[want])
-			}
-			want++
-		}
-		if want > all {
-			break
-		}
-	}
 }
 
 // TestAppendsShareASync starts appends while one waits for the disk.
