@@ -72,6 +72,17 @@ func noWorkers(t *testing.T) {
 	}
 }
 
+// aWorker waits until there is a worker.
+func aWorker(t *testing.T) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); len(workers(t)) == 0; {
+		if time.Now().After(end) {
+			t.Fatal("there is no worker")
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
 // filtered is a request that reads through a filter.
 func filtered(expression, more string) ask {
 	return ask{path: "/v1/topics/t?filter=" + url.QueryEscape(expression) + more}
@@ -271,9 +282,7 @@ func TestFilterLeft(t *testing.T) {
 		defer close(left)
 		_, _, _ = try(ctx, addr, filtered("select(reduce range(1000000) as $i (0; . + $i) < 0)", ""))
 	}()
-	for end := time.Now().Add(10 * time.Second); len(workers(t)) == 0 && time.Now().Before(end); {
-		time.Sleep(time.Millisecond)
-	}
+	aWorker(t)
 	cancel()
 	<-left
 	noWorkers(t)
@@ -335,9 +344,7 @@ func TestFilterShutdown(t *testing.T) {
 		r, text, err := try(t.Context(), addr, filtered("select(reduce range(100000) as $i (0; . + $i) < 0)", ""))
 		answered <- fmt.Sprint(r.StatusCode, text, err)
 	}()
-	for end := time.Now().Add(10 * time.Second); len(workers(t)) == 0 && time.Now().Before(end); {
-		time.Sleep(time.Millisecond)
-	}
+	aWorker(t)
 	time.Sleep(100 * time.Millisecond)
 	if err := srv.Shutdown(t.Context()); err != nil {
 		t.Error(err)
