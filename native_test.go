@@ -269,8 +269,8 @@ func TestNativeGreetings(t *testing.T) {
 		`{"dictwire":1,"subscribe":"a","from":"abcd.1.0"}`:            `"code":"lost"`,
 		`{"dictwire":1,"subscribe":"a","format":"xml"}`:               `"code":"unsupported"`,
 		`{"dictwire":1,"topic":"a","topic":"b"}`:                      `"code":"duplicate_key"`,
-		`{"dictwire":1} `:                                             `want one line feed behind the greeting`,
-		`{"dictwire":1,"producer":"p"}` + "\n" + `{"a":1}`:            `bytes behind the greeting before it was answered`,
+		`{"dictwire":1} `:                                             `want one line feed after the greeting`,
+		`{"dictwire":1,"producer":"p"}` + "\n" + `{"a":1}`:            `bytes after the greeting before it was answered`,
 		`{"dictwire":1,"topic":"` + strings.Repeat("x", 8<<10) + `"}`: `"code":"too_large"`,
 	} {
 		s := greet(t, addr, greeting)

@@ -125,7 +125,7 @@ func (p *parser) argList(buf []byte, i, k int, major byte) (n, end int) {
 		count *= 2
 	}
 	if c&31 != indefinite && count > maxArgs {
-		return 0, p.Fail(buf, fault.Malformed, k, "want fewer items behind the tag")
+		return 0, p.Fail(buf, fault.Malformed, k, "want fewer items after the tag")
 	}
 	for c&31 == indefinite || n < int(count) {
 		if c&31 == indefinite {
@@ -136,7 +136,7 @@ func (p *parser) argList(buf []byte, i, k int, major byte) (n, end int) {
 				return n, end + 1
 			}
 			if n == maxArgs {
-				return 0, p.Fail(buf, fault.Malformed, k, "want fewer items behind the tag")
+				return 0, p.Fail(buf, fault.Malformed, k, "want fewer items after the tag")
 			}
 		}
 		if p.args[n], end = p.arg(buf, i, end); end < 0 {

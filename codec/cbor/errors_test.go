@@ -41,7 +41,7 @@ func TestErrors(t *testing.T) {
 		{long + "82 01", "truncated want an item, got the end (at byte 5, in /a/1)", ""},
 		{long + "7f 6161", "truncated want the string to go on or end, got the end (at byte 6, in /a)", ""},
 		{long + "c2 42 01", "truncated want the rest of tag 2, got the end (at byte 6, in /a)", ""},
-		{"a0 01", "malformed want nothing behind the dictionary, got an integer (at byte 1)", ""},
+		{"a0 01", "malformed want nothing after the dictionary, got an integer (at byte 1)", ""},
 		{"82 01 02", "not_a_dictionary want a dictionary, got a list (at byte 0)", "wrap it"},
 		{"d9d9f7 01", "not_a_dictionary want a dictionary, got an integer (at byte 3)", "wrap it"},
 		{"d90102 81 01", "not_a_dictionary want a dictionary, got tag 258 (at byte 0)", "wrap it"},

@@ -58,7 +58,7 @@ func (format) Pair(key []byte) []byte {
 
 // TextHint is the remedy for strings that are not UTF-8.
 func (format) TextHint() string {
-	return "encode the text as UTF-8; what has lone surrogates stands behind tag 273, as bytes"
+	return "encode the text as UTF-8; text with lone surrogates goes after tag 273, as bytes"
 }
 
 // truncated fails because buf is all that there is of the record.

@@ -26,13 +26,13 @@ func (p *parser) run(buf []byte) int {
 		}
 		p.Pos, p.AtKey = i, true
 		if f := &p.Frames[0]; p.fits() {
-			var behindKey bool
-			p.Pos, behindKey = p.pairs(buf, i, f)
-			if f.Left == 0 && !behindKey && p.B == nil {
+			var afterKey bool
+			p.Pos, afterKey = p.pairs(buf, i, f)
+			if f.Left == 0 && !afterKey && p.B == nil {
 				p.CloseTop()
 				return p.Pos
 			}
-			p.AtKey = !behindKey
+			p.AtKey = !afterKey
 		}
 	}
 	return p.nested(buf)
@@ -66,8 +66,8 @@ next: // the next item of f, which begins at i, is no key's value
 
 key:
 	if p.fits() {
-		var behindKey bool
-		if i, behindKey = p.pairs(buf, i, f); behindKey {
+		var afterKey bool
+		if i, afterKey = p.pairs(buf, i, f); afterKey {
 			goto keyed
 		}
 	}

@@ -29,7 +29,7 @@ var usual = func() (size [256]uint8) {
 // up to 255 bytes. It returns where it stops, and whether that is after a key.
 //
 // It does nothing that nested does not do, only in fewer steps.
-func (p *parser) pairs(buf []byte, i int, f *walk.Frame) (end int, behindKey bool) {
+func (p *parser) pairs(buf []byte, i int, f *walk.Frame) (end int, afterKey bool) {
 	for f.Left > 0 && i < len(buf) {
 		size := int(buf[i]) - textString<<5
 		from := i + 1

@@ -63,7 +63,7 @@ func TestAgainstWellformed(t *testing.T) {
 		if !errors.As(err, &bad) {
 			t.Fatal(err)
 		}
-		if bad.Code == fault.Truncated || strings.Contains(bad.Msg, "want an item") || strings.Contains(bad.Msg, "nothing behind") {
+		if bad.Code == fault.Truncated || strings.Contains(bad.Msg, "want an item") || strings.Contains(bad.Msg, "nothing after") {
 			t.Fatalf("%x: well-formed, and we say %v", b, err)
 		}
 	}

@@ -129,7 +129,7 @@ func (dec *decoder) decode(c Codec, src []byte, lim codec.Limits) (*dict.Dict, e
 		return nil, p.err
 	}
 	if end = p.spaces(record, end); end < len(record) {
-		p.unexpected(record, atStart, end, "nothing behind the dictionary")
+		p.unexpected(record, atStart, end, "nothing after the dictionary")
 		p.err.Offset += start
 		return nil, p.err
 	}

@@ -98,7 +98,7 @@ func TestErrors(t *testing.T) {
 		{`-1`, `not_a_dictionary want a dictionary, got a number`, `wrap it`},
 		{`true`, `not_a_dictionary want a dictionary, got a bool`, `wrap it`},
 		{`null`, `not_a_dictionary want a dictionary, got null`, `wrap it`},
-		{`{} {}`, `malformed want nothing behind the dictionary, got '{' (at byte 3)`, ``},
+		{`{} {}`, `malformed want nothing after the dictionary, got '{' (at byte 3)`, ``},
 		{`{"a":1,"b":2,"\u0061":3}`, `duplicate_key the key "a" comes twice (at byte 13)`, `json.KeepLast`},
 		{`{"a":1,"b":2,"a":3}`, `duplicate_key the key "a" comes twice (at byte 13)`, `json.KeepLast`},
 		{`{"x":{"abcdefghi":1,"b":2,"abcdefghi":3}}`, `duplicate_key the key "abcdefghi" comes twice (at byte 26, in /x)`, `json.KeepLast`},

@@ -217,7 +217,7 @@ func TestErrors(t *testing.T) {
 		{"81a161c1", "malformed want a value, got byte 0xc1 (at byte 3, in /a)", ""},
 		{"81c100", "malformed want a value, got byte 0xc1 (at byte 1)", ""},
 		{"c1", "malformed want a dictionary, got byte 0xc1 (at byte 0)", ""},
-		{"8080", "malformed want nothing behind the dictionary, got a map (at byte 1)", ""},
+		{"8080", "malformed want nothing after the dictionary, got a map (at byte 1)", ""},
 		{"93010203", "not_a_dictionary want a dictionary, got an array (at byte 0)", "wrap it"},
 		{"a161", "not_a_dictionary want a dictionary, got a string (at byte 0)", "wrap it"},
 		{"05", "not_a_dictionary want a dictionary, got an integer (at byte 0)", "wrap it"},

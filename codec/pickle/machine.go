@@ -428,13 +428,13 @@ func (m *machine) beginFrame(from int, size uint64) bool {
 func (m *machine) stop(end int) bool {
 	switch {
 	case m.frame > end:
-		m.err = frameFault(m.at, "the frame ends behind STOP")
+		m.err = frameFault(m.at, "the frame ends after STOP")
 		return false
 	case len(m.stack) != 1 || len(m.marks) > 0:
 		return m.fail(fault.Malformed, fmt.Sprintf("want one value on the stack, got %d", len(m.stack)))
 	case end < len(m.src):
 		m.at = end
-		m.err = malformed(end, "want nothing behind STOP, got "+describeByte(m.src, end))
+		m.err = malformed(end, "want nothing after STOP, got "+describeByte(m.src, end))
 		return false
 	default:
 		return true

@@ -30,7 +30,7 @@ func (s *scanner) Next(buf []byte) (start, end int, err error) {
 			switch {
 			case op == opStop:
 				if s.frames > i+1 {
-					return s.bad(buf, frameFault(i, "the frame ends behind STOP"))
+					return s.bad(buf, frameFault(i, "the frame ends after STOP"))
 				}
 				s.pos, s.seen, s.frames = 0, 0, 0
 				return 0, i + 1, nil

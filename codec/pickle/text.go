@@ -129,7 +129,7 @@ func (m *machine) escapedText(line []byte) bool {
 		hex := line[i+1 : min(i+1+size, len(line))]
 		r, err := strconv.ParseUint(string(hex), 16, 32)
 		if err != nil || len(hex) < size || r > utf8.MaxRune {
-			return m.fail(fault.Malformed, fmt.Sprintf("want %d hexadecimal digits of a character behind \\%c, got %.8q", size, line[i], hex))
+			return m.fail(fault.Malformed, fmt.Sprintf("want %d hexadecimal digits of a character after \\%c, got %.8q", size, line[i], hex))
 		}
 		odd = odd || r >= 0xD800 && r <= 0xDFFF
 		m.own = appendRune(m.own, rune(r))

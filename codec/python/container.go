@@ -175,7 +175,7 @@ func (p *parser) closed(i int) int {
 	switch f.kind {
 	case isPair:
 		p.pop()
-		p.state = behindValue
+		p.state = afterValue
 		p.num = notNumber
 		return i + 1
 	case isOrdered, isFrozen:

@@ -42,7 +42,7 @@ func (p *parser) wanted() string {
 		return "'(' after the name"
 	case inCall:
 		return "')' at the end of the call"
-	case behindString, behindValue:
+	case afterString, afterValue:
 		if len(p.frames) > 0 {
 			return p.top().wantsBehind()
 		}

@@ -51,8 +51,8 @@ const (
 	atCall // after a name
 	inCall
 	inString
-	behindString
-	behindValue
+	afterString
+	afterValue
 )
 
 // An operand says how a number was written, which decides what may be done with
@@ -103,15 +103,15 @@ func (p *parser) run(buf []byte) int {
 			next = p.plainCall(buf, i)
 		case inString:
 			next = p.string(buf, i)
-		case behindString:
+		case afterString:
 			next = p.concatenated(buf, i)
 		default:
-			next = p.behind(buf, i)
+			next = p.after(buf, i)
 		}
 		if next < 0 {
 			return next
 		}
-		if i = next; len(p.frames) == 0 && p.state == behindValue {
+		if i = next; len(p.frames) == 0 && p.state == afterValue {
 			if i > p.lim.RecordBytes {
 				return p.fail(fault.TooLarge, p.lim.RecordBytes, wording.Bytes(p.lim.RecordBytes))
 			}
@@ -199,12 +199,12 @@ func (p *parser) value(buf []byte, i int) int {
 
 // built continues after a value that ends at i.
 func (p *parser) built(i int, num operand) int {
-	p.state, p.num = behindValue, num
+	p.state, p.num = afterValue, num
 	return i
 }
 
-// behind reads what follows a value.
-func (p *parser) behind(buf []byte, i int) int {
+// after reads what follows a value.
+func (p *parser) after(buf []byte, i int) int {
 	for f := p.top(); f.kind >= isSign; f = p.top() {
 		if !p.operate(f) {
 			return p.unexpected(buf, i, "numbers beside the operator, as in 1+2j")

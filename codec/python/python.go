@@ -89,7 +89,7 @@ func (p *parser) decode(src []byte) (*dict.Dict, error) {
 	if end >= 0 {
 		if end += blanks(record[end:]); end < len(record) {
 			p.state = atStart
-			end = p.unexpected(record, end, "nothing behind the dictionary")
+			end = p.unexpected(record, end, "nothing after the dictionary")
 		}
 	}
 	if end == failed {

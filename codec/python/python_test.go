@@ -75,7 +75,7 @@ func TestErrors(t *testing.T) {
 		{`{'a': b'é'}`, `malformed want ASCII in bytes, got 'é' (at byte 8, in /a)`, ``},
 		{"{'a': '\xff'}", `malformed want UTF-8, got byte 0xff (at byte 7, in /a)`, `UTF-8`},
 		{"{'a': 'b\n'}", `malformed want the string to go on or end on its line, got a line feed (at byte 8, in /a)`, ``},
-		{`{'a': 1} # x`, `malformed want nothing behind the dictionary, got '#' (at byte 9)`, `comments`},
+		{`{'a': 1} # x`, `malformed want nothing after the dictionary, got '#' (at byte 9)`, `comments`},
 		{`{[1]: 2}`, `malformed want a hashable key, got a list (at byte 4)`, `hashable`},
 		{`{'a': {1, []}}`, `malformed want a hashable item of a set, got a list (at byte 12, in /a/1)`, `hashable`},
 		{`{1: 2, True: 3}`, `duplicate_key the key True comes twice (at byte 7)`, `last value`},

@@ -62,12 +62,12 @@ func (p *parser) string(buf []byte, i int) int {
 	for i < len(buf) {
 		c := buf[i]
 		i++
-		behindCR := s.cr
+		afterCR := s.cr
 		s.cr = false
 		switch {
 		case c == 0:
 			return p.unexpected(buf, i-1, "the string to go on or end")
-		case behindCR && c == '\n':
+		case afterCR && c == '\n':
 		case s.skip:
 			s.skip, s.quotes = false, 0
 			s.cr = c == '\r'
@@ -82,7 +82,7 @@ func (p *parser) string(buf []byte, i int) int {
 			if !p.piece(buf, end) {
 				return failed
 			}
-			p.state = behindString
+			p.state = afterString
 			return i
 		case c == '\\':
 			s.skip, s.quotes = true, 0

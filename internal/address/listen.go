@@ -131,7 +131,7 @@ const maxUnixPath = len(syscall.RawSockaddrUnix{}.Path) - 1
 
 func listenUnix(ctx context.Context, path string) (net.Listener, error) {
 	if path == "" { // the system would make up a name
-		return nil, errors.New("unix: wants the path of a socket behind it")
+		return nil, errors.New("unix: wants the path of a socket after it")
 	}
 	if len(path) > maxUnixPath {
 		return nil, fmt.Errorf("the path of a Unix socket has at most %d bytes, and this one has %d", maxUnixPath, len(path))

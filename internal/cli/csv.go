@@ -182,7 +182,7 @@ func (c *csvReader) row(ctx context.Context) ([]string, error) {
 		if c.line = bad.Line + 1; bad.StartLine != bad.Line { // where the next row begins is not certain
 			c.broken = io.EOF
 			bad.Line, bad.Column = bad.StartLine, 1
-			msg += "; what is behind it is not read"
+			msg += "; nothing after it is read"
 		}
 		return nil, c.fault(bad.Line, bad.Column, fault.Malformed, msg, `a text with a " stands in quotes, with each " within written twice`)
 	case errors.Is(err, errRowTooLarge):
@@ -190,7 +190,7 @@ func (c *csvReader) row(ctx context.Context) ([]string, error) {
 		if len(row) > 0 {
 			c.line, _ = c.rows.FieldPos(0)
 		}
-		return nil, c.fault(c.line, 1, fault.TooLarge, c.tooLarge()+"; what is behind it is not read", `perhaps a " is not closed`)
+		return nil, c.fault(c.line, 1, fault.TooLarge, c.tooLarge()+"; nothing after it is read", `perhaps a " is not closed`)
 	case err == io.EOF:
 		return nil, err
 	case err != nil:

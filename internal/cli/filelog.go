@@ -113,7 +113,7 @@ func (f *fileLog) Read(ctx context.Context, _ string, from uint64) iter.Seq2[spo
 			}
 		}
 		if sent+1 < f.next {
-			err := fmt.Errorf("%s ends behind %d of the %d records that it had", f.path, number, f.next-1)
+			err := fmt.Errorf("%s ends after %d of the %d records that it had", f.path, number, f.next-1)
 			yield(spool.Batch{}, &spool.GapError{From: sent + 1, To: f.next, Err: err})
 			return
 		}

@@ -296,5 +296,5 @@ func (s *send) parsePair(key, text string) (string, dict.Value, error) {
 		bad.Path = "/" + key + strings.TrimPrefix(bad.Path, "/")
 		return key, dict.Value{}, bad
 	}
-	return key, dict.Value{}, usagef("want one JSON value behind %s:=, got %q", key, text)
+	return key, dict.Value{}, usagef("want one JSON value after %s:=, got %q", key, text)
 }

@@ -175,7 +175,7 @@ func tokenCreateCommand() *cobra.Command {
 			if len(args) == 0 {
 				return nil
 			}
-			return fmt.Errorf("unexpected %q; topics of a right stand behind an equals sign, as --send=%s", args[0], args[0])
+			return fmt.Errorf("unexpected %q; topics of a right follow an equals sign, as --send=%s", args[0], args[0])
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.run(cmd) },
 	}

@@ -76,7 +76,7 @@ func unpackError(kind string, err error) error {
 	case err == nil, err == io.EOF, errors.As(err, new(*fs.PathError)):
 		return err
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		return fmt.Errorf("the %s data is cut off: what is behind is missing", kind)
+		return fmt.Errorf("the %s data is cut off: the rest is missing", kind)
 	case errors.Is(err, zstd.ErrWindowSizeExceeded):
 		return hintError{fmt.Errorf("the zstd data needs a window of more than %d MiB", maxWindow>>20), "zstd -d --long=31 decompresses it"}
 	default:

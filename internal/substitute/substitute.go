@@ -21,7 +21,7 @@ import (
 //	bytes                       a string in base64
 //	datetime, date, time        an ISO string, as Python's isoformat and with
 //	                            nanoseconds in 9 digits; a zone of the time zone
-//	                            database stands behind it in brackets
+//	                            database follows in brackets
 //	int                         a string of its digits
 //	string with lone surrogates the same with U+FFFD in their place
 //	decimal, uuid, complex,     a string, as Python's str prints it

@@ -59,7 +59,7 @@
 // that [store.CheckTopic] accepts and does not begin with "_". A block of records
 // that can't be read any more (its checksum tells) ends every Read that comes to
 // it with a *spool.GapError. What is before it is sent; then the client
-// stops with spool.ErrDamaged, or, where it accepts losses, goes on behind it.
+// stops with spool.ErrDamaged or, if it accepts losses, continues after them.
 // The server forgets a producer that it has not seen for 90 days: a spool
 // that had records settled before, and comes later than that, gets lost.
 //

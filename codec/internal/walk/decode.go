@@ -18,7 +18,7 @@ func (w *Walk) Begin(f Format, src []byte, lim codec.Limits) {
 // returned end. It is never Incomplete.
 func (w *Walk) Decoded(src []byte, end int) (*dict.Dict, error) {
 	if end >= 0 && end < len(src) {
-		end = w.Unexpected(src, end, "nothing behind the dictionary")
+		end = w.Unexpected(src, end, "nothing after the dictionary")
 	}
 	if end == Failed {
 		return nil, w.Err

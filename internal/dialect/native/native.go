@@ -99,7 +99,7 @@ func parse(c *dialect.Conn, buf []byte, start, end int) (g wire.Greeting, err er
 	if buf[end] != '\n' {
 		return g, &fault.Error{
 			Code: fault.Malformed, At: c.Offset() + int64(end),
-			Text: "want one line feed behind the greeting",
+			Text: "want one line feed after the greeting",
 		}
 	}
 	g, err = wire.ParseGreeting(buf[start:end])

@@ -35,7 +35,7 @@ func (d native) write(ctx context.Context, c *dialect.Conn, session dialect.Sess
 	if len(c.Buffered()) > 0 && g.Producer != "" {
 		return &fault.Error{
 			Code: fault.Malformed, At: c.Offset(),
-			Text: "bytes behind the greeting before it was answered",
+			Text: "bytes after the greeting before it was answered",
 			Hint: `with "producer", wait for "next": it is the number of the first record`,
 		}
 	}
