@@ -22,7 +22,7 @@ func testFileLogChanges(t *testing.T) {
 	for _, test := range []struct {
 		now, want string
 	}{
-		{"{\"n\":1}\n", "ends behind 1 of the 3 records that it had"},
+		{"{\"n\":1}\n", "ends after 1 of the 3 records that it had"},
 		{"{\"n\":1}\n{\"n\":2}\n{\"n\":3}\n{\"n\":4}\n", ""},
 	} {
 		f := &fileLog{path: filepath.Join(t.TempDir(), "f"), topic: "t", producer: "p", to: json.Codec{}}
