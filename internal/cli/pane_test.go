@@ -106,7 +106,7 @@ func ends(ts *testscript.TestScript, neg bool, args []string) {
 		switch got := strings.TrimSpace(string(code)); {
 		case dead && got == want:
 		case dead && got != "" || time.Now().After(deadline):
-			ts.Fatalf("exit code %q, want %s; it shows\n%s", got, want, capture(ts))
+			ts.Fatalf("exit code %q, want %s; it shows\n%s", got, want, capture(ts)["screen"])
 		default:
 			time.Sleep(paneLook)
 			continue
@@ -125,28 +125,44 @@ const (
 func look(ts *testscript.TestScript, want func(string) bool) {
 	deadline := time.Now().Add(paneTime)
 	for {
-		text := capture(ts)
-		if want(text) {
-			ts.Check(os.WriteFile(ts.MkAbs("screen"), []byte(text), 0o600))
-			ts.Check(os.WriteFile(ts.MkAbs("joined"), []byte(capture(ts, "-J")), 0o600))
-			ts.Check(os.WriteFile(ts.MkAbs("colored"), []byte(capture(ts, "-e")), 0o600))
+		shown := capture(ts)
+		if want(shown["screen"]) {
+			for name, text := range shown {
+				ts.Check(os.WriteFile(ts.MkAbs(name), []byte(text), 0o600))
+			}
 			return
 		}
 		if time.Now().After(deadline) {
-			ts.Fatalf("that never comes:\n%s", text)
+			ts.Fatalf("that never comes:\n%s", shown["screen"])
 		}
 		time.Sleep(paneLook)
 	}
 }
 
-// capture returns the content of the terminal, including the scrollback, without trailing
-// spaces.
-func capture(ts *testscript.TestScript, how ...string) string {
-	var lines []string
-	for line := range strings.Lines(tmux(ts, append([]string{"capture-pane", "-p", "-S", "-"}, how...)...)) {
-		lines = append(lines, strings.TrimRight(line, " \n"))
+// capture returns the content of the terminal at one moment, including the scrollback, without
+// trailing spaces: for each of the files, as ends says.
+func capture(ts *testscript.TestScript) map[string]string {
+	const end = "=== the end of a capture ==="
+	files := [...]string{"screen", "joined", "colored"}
+	var args []string // one call of tmux, within which the terminal does not change
+	for i, how := range [...]string{"", "-J", "-e"} {
+		if i > 0 {
+			args = append(args, ";", "display-message", "-p", end, ";")
+		}
+		args = append(args, "capture-pane", "-p", "-S", "-")
+		if how != "" {
+			args = append(args, how)
+		}
 	}
-	return strings.TrimRight(strings.Join(lines, "\n"), "\n") + "\n"
+	shown := map[string]string{}
+	for i, text := range strings.Split(tmux(ts, args...), end+"\n") {
+		var lines []string
+		for line := range strings.Lines(text) {
+			lines = append(lines, strings.TrimRight(line, " \n"))
+		}
+		shown[files[i]] = strings.TrimRight(strings.Join(lines, "\n"), "\n") + "\n"
+	}
+	return shown
 }
 
 // guide FILE plays the transcripts of a page: the lines after each command, which begins
