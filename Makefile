@@ -23,7 +23,7 @@ lint: ## gofumpt, go vet, golangci-lint
 fuzz: ## every fuzz target for FUZZTIME (10m)
 	FUZZTIME=$${FUZZTIME:-10m} FUZZBUDGET=86400 scripts/test fuzz
 
-crash: ## 300 kills of real servers and clients under load, 5,000 losses of power
+crash: ## 300 kills of real servers and clients under load, 5,000 losses of power; KILLS=n SEEDS=n FIRST=seed
 	KILLS=$${KILLS:-300} SEEDS=$${SEEDS:-5000} CRASHBUDGET=86400 scripts/test crash
 
 soak: ## for DURATION (30m), a server whose senders of all dialects and readers live through kills, restarts and cuts

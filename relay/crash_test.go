@@ -16,18 +16,20 @@ import (
 	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/internal/crashfs"
+	"github.com/dictwire/dictwire/internal/testrand"
 )
 
 var (
 	seeds  = flag.Int("crash.seeds", 3, "how many runs of crashes to try")
+	first  = flag.Uint64("first", 1, "the seed of the first")
 	losses = flag.Int("crash.losses", 8, "how many losses of power a run has")
 )
 
 // TestCrash repeatedly loses power at the relay, stops the upstream server, and cuts
 // connections: what the relay acknowledged is upstream once and in order.
 func TestCrash(t *testing.T) {
-	for seed := range *seeds {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) { crash(t, uint64(seed)) })
+	for seed := range testrand.From(*first, *seeds) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) { crash(t, seed) })
 	}
 }
 

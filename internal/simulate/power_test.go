@@ -18,7 +18,7 @@ var losses = flag.Int("crash.seeds", 100, "how many power losses to try")
 // TestPowerLoss lets the power fail during a write or a sync, with sessions in progress:
 // everything that they were told is settled must be there.
 func TestPowerLoss(t *testing.T) {
-	for seed := range uint64(testrand.Many(*losses)) {
+	for seed := range testrand.From(*first, testrand.Many(*losses)) {
 		if err := losePower(t, seed, store.Fsync); err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
 		}

@@ -3,6 +3,7 @@
 package testrand
 
 import (
+	"iter"
 	"math/rand/v2"
 	"os"
 	"strconv"
@@ -28,6 +29,17 @@ func Seed(t testing.TB) uint64 {
 		}
 	})
 	return seed
+}
+
+// From yields n seeds, beginning with first.
+func From(first uint64, n int) iter.Seq[uint64] {
+	return func(yield func(uint64) bool) {
+		for i := range uint64(n) {
+			if !yield(first + i) {
+				return
+			}
+		}
+	}
 }
 
 // Many returns n, or a tenth of it with -short: for where that is slow and has been

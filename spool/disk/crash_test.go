@@ -13,16 +13,20 @@ import (
 	"time"
 
 	"github.com/dictwire/dictwire/internal/crashfs"
+	"github.com/dictwire/dictwire/internal/testrand"
 	"github.com/dictwire/dictwire/spool/disk"
 	"github.com/dictwire/dictwire/store"
 )
 
-var seeds = flag.Int("crash.seeds", 30, "how many power losses to try")
+var (
+	seeds = flag.Int("crash.seeds", 30, "how many power losses to try")
+	first = flag.Uint64("first", 1, "the seed of the first")
+)
 
 // TestPowerLoss loses power at random points. What was appended is there, under its number.
 func TestPowerLoss(t *testing.T) {
-	for seed := range *seeds {
-		if err := losePower(t.Context(), uint64(seed), store.Fsync); err != nil {
+	for seed := range testrand.From(*first, *seeds) {
+		if err := losePower(t.Context(), seed, store.Fsync); err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
 		}
 	}

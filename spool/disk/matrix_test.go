@@ -20,7 +20,7 @@ import (
 // record is there, or its loss is reported, and no number is used twice.
 func TestDamageMatrix(t *testing.T) {
 	kinds := map[string]int{}
-	for seed := range uint64(testrand.Many(*seeds * 5)) {
+	for seed := range testrand.From(*first, testrand.Many(*seeds*5)) {
 		rng := rand.New(rand.NewPCG(seed, 2))
 		fs, records, err := killed(t.Context(), rng, seed)
 		if err != nil {

@@ -19,15 +19,18 @@ import (
 	"github.com/dictwire/dictwire/store/log"
 )
 
-var seeds = flag.Int("crash.seeds", 150, "how many histories of crashes to try")
+var (
+	seeds = flag.Int("crash.seeds", 150, "how many histories of crashes to try")
+	first = flag.Uint64("first", 1, "the seed of the first")
+)
 
 // TestCrash takes a store through several lives, each of which ends with a loss of power or
 // a killed process at a random operation, perhaps while the store is being opened. All
 // acknowledged records must be there, and no damage may be reported.
 func TestCrash(t *testing.T) {
 	rewritten := 0
-	for seed := range testrand.Many(*seeds) {
-		w := newWorld(uint64(seed))
+	for seed := range testrand.From(*first, testrand.Many(*seeds)) {
+		w := newWorld(seed)
 		if err := w.live(w.rng.IntN(4)+1, nil); err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
 		}

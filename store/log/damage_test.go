@@ -23,8 +23,8 @@ import (
 // now and at later openings. No position is given out twice.
 func TestDamage(t *testing.T) {
 	kinds := map[string]int{}
-	for seed := range max(testrand.Many(*seeds*2), 120) { // enough for some of each kind
-		w := newWorld(uint64(seed) + 1<<20)
+	for seed := range testrand.From(*first, max(testrand.Many(*seeds*2), 120)) { // enough for some of each kind
+		w := newWorld(seed + 1<<20)
 		what := ""
 		if err := w.live(w.rng.IntN(3)+1, func() error {
 			if w.power { // the last writes may be lost without a report
