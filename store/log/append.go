@@ -100,6 +100,9 @@ func (s *Store) append(ctx context.Context, blocks []*store.Block, results []sto
 	for i, b := range a.blocks {
 		s.measured.blocks.Add(int64(b.bytes))
 		results[b.index].Position = s.position(a.place.pos + uint64(i))
+		if rejected := blocks[b.index]; len(rejected.Rejected) > 0 {
+			s.sweep(rejected.Producer, a.turnOf(rejected.Producer))
+		}
 	}
 	return nil
 }
@@ -128,6 +131,11 @@ func (a *appending) acquire(ctx context.Context, s *Store, blocks []*store.Block
 		a.turns = append(a.turns, p)
 	}
 	return nil
+}
+
+// turnOf returns the producer of a block.
+func (a *appending) turnOf(name store.Producer) *producer {
+	return a.turns[slices.IndexFunc(a.numbers, func(n store.Numbering) bool { return n.Producer == name })]
 }
 
 // release gives the turns back, and the scratch unless a group may still use it.

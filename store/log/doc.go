@@ -105,6 +105,11 @@
 // so that the remaining segments still say everything. The same is done before a segment
 // is rewritten, since only its blocks are copied.
 //
+// Rejections before a producer's window are removed from the engine, and no frame says
+// so: which ones they are follows from the producer's next number. A frame that ends the
+// life of a producer says that with one key for all its rejections, also those that are
+// no longer known.
+//
 // In a copy of another store, each frame says how far the copy is with it, and has the
 // time at which the other store took its blocks: see store.Importer.
 package log

@@ -204,7 +204,7 @@ func (s *Store) importProducer(ctx context.Context, p store.ImportedProducer) er
 	var d draft
 	d.reset()
 	m := &commit{draft: &d}
-	if err := s.deleteRejections(m, p.Producer, ^uint64(0)); err != nil {
+	if err := s.deleteRejections(m, p.Producer); err != nil {
 		return err
 	}
 	for rest := p.Rejected; len(rest) > 0; {

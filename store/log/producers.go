@@ -37,6 +37,7 @@ type producer struct {
 	key    string // in the states
 	loaded bool
 	state  store.ProducerState // the durable state
+	swept  uint64              // the next number at the last sweep, or zero
 }
 
 func (p *producers) init() {
@@ -142,7 +143,7 @@ func (s *Store) Claim(ctx context.Context, name store.Producer, r store.ClaimReq
 	m := &commit{draft: &d}
 	if claim.New && p.state.Next > 0 {
 		// Delete the rejections of an expired producer of the same name.
-		if err := s.deleteRejections(m, name, ^uint64(0)); err != nil {
+		if err := s.deleteRejections(m, name); err != nil {
 			return store.Claim{}, err
 		}
 	}
@@ -318,7 +319,7 @@ func (s *Store) forget(ctx context.Context, name store.Producer, should func(*pr
 		by = -1
 	}
 	m.set(p.key, nil, by)
-	if err := s.deleteRejections(m, name, ^uint64(0)); err != nil {
+	if err := s.deleteRejections(m, name); err != nil {
 		return err
 	}
 	if err := s.commitNew(m); err != nil {
@@ -329,15 +330,39 @@ func (s *Store) forget(ctx context.Context, name store.Producer, should func(*pr
 	return nil
 }
 
-// deleteRejections adds to a frame that a producer's rejections below a number are
-// deleted, if there are any.
-func (s *Store) deleteRejections(m *commit, name store.Producer, below uint64) error {
-	return s.states.scan(rejectedKey(name, 0), rejectedKey(name, below), func(key string, v value) bool {
+// deleteRejections adds to a frame that a producer's rejections in earlier frames are
+// deleted, if there were any.
+func (s *Store) deleteRejections(m *commit, name store.Producer) error {
+	were := false
+	err := s.states.scan(rejectedKey(name, 0), rejectedKey(name, ^uint64(0)), func(key string, v value) bool {
 		if v.data != nil {
-			m.set(key, nil, 0)
+			were = true
+			m.changes = append(m.changes, change{key: key})
 		}
 		return true
 	})
+	if were {
+		m.set(forgotKey(name), nil, 0)
+	}
+	return err
+}
+
+// sweepEvery is after how many numbers of a producer its old rejections are deleted.
+const sweepEvery = store.Window / 8
+
+// sweep deletes a producer's rejections before the window, if that is due. Those of the
+// newest block before it are kept: it may reach into the window, and it shows that there
+// were rejections. The log does not say that they are deleted: an opening that reads them
+// again leaves them to the next sweep. p's turn is held.
+func (s *Store) sweep(name store.Producer, p *producer) {
+	next := p.state.Next
+	if p.swept <= next && next-p.swept < sweepEvery { // it is larger if the name is used again
+		return
+	}
+	p.swept = next
+	if next > store.Window {
+		s.states.sweep(rejectedKey(name, 0), rejectedKey(name, next-store.Window))
+	}
 }
 
 // forgetOld forgets expired producers. They are ordered by their expiry as it was known
@@ -420,6 +445,15 @@ func parseProducerKey(key string) (p store.Producer, ok bool) {
 func rejectedKey(p store.Producer, first uint64) string {
 	b := append([]byte(producerName(prefixRejected, p)), 0)
 	return string(binary.BigEndian.AppendUint64(b, first))
+}
+
+// forgotKey returns the key that says in which frame the rejections of a producer were
+// deleted.
+func forgotKey(p store.Producer) string { return producerName(prefixForgot, p) }
+
+// forgotKeyOf returns the forgotKey of the producer of a rejectedKey.
+func forgotKeyOf(key string) string {
+	return string(rune(prefixForgot)) + key[1:max(1, len(key)-9)]
 }
 
 func expiryKey(s store.ProducerState, key string) string {

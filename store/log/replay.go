@@ -2,6 +2,7 @@ package log
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -22,7 +23,7 @@ func (s *Store) replay(r *recovery, applied uint64, rebuild bool) error {
 		return err
 	}
 	counted := s.isCounted()
-	p := &replayer{s: s, rebuild: rebuild, producers: map[store.Producer]*replayed{}, unread: map[string]lostState{}}
+	p := &replayer{s: s, rebuild: rebuild, producers: map[store.Producer]*replayed{}, unread: map[string]lostState{}, forgot: map[string]uint64{}}
 	for _, g := range s.segments.list() {
 		last := g.Last
 		if last == 0 {
@@ -38,7 +39,7 @@ func (s *Store) replay(r *recovery, applied uint64, rebuild bool) error {
 		}
 	}
 	p.flush()
-	if err := p.tell(); err != nil {
+	if err := errors.Join(p.tell(), p.dropForgotten()); err != nil {
 		return err
 	}
 	if c, err := s.imported(); err != nil {
@@ -83,6 +84,7 @@ type replayer struct {
 	producers map[store.Producer]*replayed
 
 	unread map[string]lostState // by key
+	forgot map[string]uint64    // the frames that say so, by forgotKey
 }
 
 // A lostState is the state of a key that stands in a damaged part of a sealed segment.
@@ -99,9 +101,35 @@ func (p *replayer) tell() error {
 		if err != nil {
 			return err
 		}
-		if v.seq < lost.h.first {
+		forgot, err := p.s.states.get(forgotKeyOf(key))
+		if err != nil {
+			return err
+		}
+		if max(v.seq, forgot.seq) < lost.h.first {
 			p.s.hide(lost.g, lost.h)
 		}
+	}
+	return nil
+}
+
+// dropForgotten deletes the rejections of forgotten producers.
+func (p *replayer) dropForgotten() error {
+	if len(p.forgot) == 0 {
+		return nil
+	}
+	names := slices.Sorted(maps.Keys(p.forgot))
+	from, below := string(rune(prefixRejected))+names[0][1:], string(rune(prefixRejected))+names[len(names)-1][1:]+"\x01"
+	old := map[string]uint64{}
+	if err := p.s.states.scan(from, below, func(key string, v value) bool {
+		if seq := p.forgot[forgotKeyOf(key)]; v.data != nil && v.seq < seq {
+			old[key] = seq
+		}
+		return true
+	}); err != nil {
+		return err
+	}
+	for key, seq := range old {
+		p.s.states.put(key, seq, nil)
 	}
 	return nil
 }
@@ -300,6 +328,8 @@ func (p *replayer) entry(key string, seq uint64, data []byte) error {
 		if state, err := decodeState(data); err == nil {
 			s.states.put(expiryKey(state, key), seq, []byte{})
 		}
+	case prefixForgot:
+		p.forgot[key] = seq
 	}
 	v, err := s.states.get(key)
 	if err != nil {
@@ -327,8 +357,13 @@ func (p *replayer) carry(b []byte) error {
 		was.decode(rest[1:])
 		p.s.own(p.s.topic(string(key[1:])), was.owner)
 	}
-	if key[0] == prefixProducer {
+	switch key[0] {
+	case prefixProducer:
 		p.flush()
+	case prefixRejected: // perhaps of a producer that was forgotten since
+		if forgot, err := p.s.states.get(forgotKeyOf(string(key))); err != nil || forgot.seq > seq {
+			return err
+		}
 	}
 	v, err := p.s.states.get(string(key))
 	if err != nil || v.seq > seq || v.seq == seq && !p.rebuild { // a block in the same frame says less about its producer

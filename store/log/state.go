@@ -50,6 +50,7 @@ type value struct {
 const (
 	prefixCursor   = 'c'
 	prefixExpiry   = 'e' // producers by expiry; derived, not in the log
+	prefixForgot   = 'f' // producers that were forgotten, with their rejections; without data
 	prefixCount    = 'n' // numbers of a principal's names; derived, not in the log
 	prefixImport   = 'i' // how far a copy of another store is
 	prefixMeta     = 'm'
@@ -322,7 +323,7 @@ func (st *states) checkpoint(tag string, forget uint64, save func()) error {
 	b := st.db.NewBatch()
 	for key, v := range st.leaving {
 		var err error
-		if v.data == nil && (v.seq < forget || key[0] == prefixExpiry || key[0] == prefixCount) {
+		if v.data == nil && (v.seq < forget || key[0] == prefixExpiry || key[0] == prefixCount || key[0] == prefixRejected) {
 			err = b.Delete([]byte(key), nil)
 		} else {
 			err = b.Set([]byte(key), encodeValue(v), nil)
@@ -357,6 +358,23 @@ func (st *states) purge(keys []string) {
 		_ = b.Delete([]byte(key), nil) // fails only for a batch that was applied
 	}
 	_ = db.Apply(b, engine.NoSync) // the rest is purged the next time
+}
+
+// sweep removes the keys of a range from the engine, except the last one.
+func (st *states) sweep(from, below string) {
+	db := st.engine()
+	it, err := db.NewIter(&engine.IterOptions{LowerBound: []byte(from), UpperBound: []byte(below)})
+	if err != nil {
+		return // it is tried again
+	}
+	defer it.Close()
+	if !it.Last() {
+		return
+	}
+	last := slices.Clone(it.Key())
+	if it.First() && bytes.Compare(it.Key(), last) < 0 {
+		_ = db.DeleteRange([]byte(from), last, engine.NoSync) // the rest is removed the next time
+	}
 }
 
 // verify reads all states, unless that is much, so that damage is found while they can

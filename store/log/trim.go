@@ -424,7 +424,7 @@ func (s *Store) carry() error {
 			d.reset()
 		}
 	}
-	for _, prefix := range []byte{prefixCursor, prefixImport, prefixProducer, prefixRejected, prefixTopic} {
+	for _, prefix := range []byte{prefixCursor, prefixForgot, prefixImport, prefixProducer, prefixRejected, prefixTopic} {
 		if err := s.states.scan(string(rune(prefix)), string(rune(prefix+1)), func(key string, v value) bool {
 			if v.data == nil && v.seq < forget {
 				old = append(old, key)
