@@ -42,7 +42,7 @@ func (f *FS) crash(power bool, rng *rand.Rand) *FS {
 	for d := range f.dirs {
 		left.dirs[d] = true
 	}
-	left.free = f.free
+	left.free, left.cow = f.free, f.cow
 	if !power {
 		f.kill(left)
 		return left

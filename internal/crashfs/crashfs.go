@@ -46,6 +46,7 @@ type FS struct {
 	count int
 	fault func(op Op, name string) error
 	free  uint64
+	cow   bool
 }
 
 // A node is a file.
@@ -116,6 +117,12 @@ func (f *FS) SetFree(n uint64) {
 	defer f.mu.Unlock()
 	f.free = n
 }
+
+// SetCopiesOnWrite makes f one that is said to copy on write. It changes nothing else.
+func (f *FS) SetCopiesOnWrite() { f.cow = true }
+
+// CopiesOnWrite reports whether f is said to copy on write.
+func (f *FS) CopiesOnWrite() bool { return f.cow }
 
 // Damage changes a file, as it is seen and as it is durable.
 func (f *FS) Damage(name string, change func([]byte) []byte) {

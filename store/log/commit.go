@@ -539,7 +539,7 @@ func (s *Store) makeSegment(h *header, size int64) (_ *segment, err error) {
 	g := newSegment(sealed{Number: h.Number, Salt: h.Salt, First: h.Base + 1, Position: h.Position})
 	b := h.encode()
 	g.header, g.Start, g.room = h, int64(len(b)), int64(len(b))+size
-	if h.Number == h.Opening { // it gets frames at once: see zeroer
+	if h.Number == h.Opening && !s.copies { // it gets frames at once: see zeroer
 		b = append(b, make([]byte, size)...)
 	}
 	name := s.path(g.name())

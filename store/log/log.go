@@ -137,6 +137,7 @@ type Store struct {
 	maxStoredBytes atomic.Int64 // as in the options
 
 	importing    sync.Mutex   // one import at a time
+	copies       bool         // the file system copies on write; set once
 	half         atomic.Bool  // it is half a copy of another store: frames have the times of its blocks
 	appendings   sync.Pool    // of *appending
 	trimMu       sync.Mutex   // one trim, checkpoint or carry at a time

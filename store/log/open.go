@@ -18,7 +18,7 @@ import (
 
 // recover opens the log whose files a recovery has listed.
 func (s *Store) recover(r *recovery) error {
-	s.weaken()
+	s.adapt()
 	if err := s.reserve.open(s.fs, s.dir, s.opts.Reserve); err != nil {
 		return err
 	}
@@ -75,10 +75,19 @@ func (s *Store) recover(r *recovery) error {
 	return nil
 }
 
-// weaken lowers the durability if the disk is memory.
-func (s *Store) weaken() {
-	if vfs.Root(s.opts.FS) == vfs.Default && inMemory(s.dir) {
-		s.opts.Durability = store.OS
+// adapt adapts the store to its file system: if that is memory, it lowers the durability.
+func (s *Store) adapt() {
+	switch root := vfs.Root(s.opts.FS).(type) {
+	case interface{ CopiesOnWrite() bool }: // of a test
+		s.copies = root.CopiesOnWrite()
+	default:
+		if root != vfs.Default {
+			return
+		}
+		s.copies = copiesOnWrite(s.dir)
+		if inMemory(s.dir) {
+			s.opts.Durability = store.OS
+		}
 	}
 }
 

@@ -50,7 +50,7 @@ func (s *Store) view() error {
 		return cause(err)
 	}
 	s.fs, s.lock, s.snapshot = sn, sn, sn
-	s.weaken()
+	s.adapt()
 	r := &recovery{s: s, exp: 1, at: 1}
 	if err := r.list(); err != nil {
 		return err

@@ -5,7 +5,8 @@ import "github.com/dictwire/dictwire/store"
 // A zeroer writes zeros into the successor while the active segment fills. Syncing small
 // groups over written space is faster, since the file system need not note which parts of
 // the file were written. It keeps pace with the active segment, so that there is no burst
-// of zeros when a segment is sealed, and a store with little traffic writes none.
+// of zeros when a segment is sealed, and a store with little traffic writes none. A file
+// system that copies on write never writes over them, so there are none.
 type zeroer struct {
 	g     *segment
 	at    int64      // the end of the zeros
@@ -58,7 +59,7 @@ func (z *zeroer) stop() error {
 func (s *Store) zeroAhead() {
 	c := &s.committer
 	z, size := c.successor.zeros, c.successor.room-c.successor.Start
-	if z == nil || s.opts.Durability == store.OS || c.large() {
+	if z == nil || s.copies || s.opts.Durability == store.OS || c.large() {
 		return
 	}
 	full := float64(c.off-c.active.Start) / float64(c.active.room-c.active.Start)
