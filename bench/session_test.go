@@ -431,12 +431,19 @@ func BenchmarkSessionReplay(b *testing.B) {
 	}
 }
 
-// fill makes a store with at least size bytes of records, and returns their exact size.
+// fill fills a store up to at least size bytes of records, and returns their exact size.
 func fill(b *testing.B, dir, kind string, size int) (total int) {
 	b.Helper()
 	s, err := log.Open(b.Context(), dir, &log.Options{Durability: store.OS})
 	if err != nil {
 		b.Fatal(err)
+	}
+	stats, err := s.Topics(b.Context(), "orders")
+	if err != nil {
+		b.Fatal(err)
+	}
+	if len(stats) > 0 {
+		total = int(stats[0].Bytes)
 	}
 	l := newLoad("", small, "", 1024)
 	block := store.Block{Topic: "orders", Codec: "json"}
@@ -511,6 +518,7 @@ func replay(addr string) (total int, err error) {
 
 var (
 	startGB   = flag.Float64("start.gb", 1, "how many GB of records the store has that BenchmarkSessionStart opens")
+	startDir  = flag.String("start.dir", "", "the directory of that store, which is filled up to so many GB and stays")
 	startKind = flag.String("start.kind", "noise", "its records: noise, 128 KiB each, or single, 500 bytes, each a block of its own")
 )
 
@@ -518,7 +526,10 @@ var (
 // listens: after a shutdown, and after a kill during appends; with its files in the page
 // cache, and without.
 func BenchmarkSessionStart(b *testing.B) {
-	dir := diskDir(b)
+	dir := *startDir
+	if dir == "" {
+		dir = diskDir(b)
+	}
 	fill(b, dir, *startKind, int(*startGB*1e9))
 	for _, how := range []string{"shutdown", "kill", "shutdown/cold", "kill/cold"} {
 		b.Run(how, func(b *testing.B) {
