@@ -33,8 +33,12 @@ const perCluster = 50
 // is there once and in its producer's order, no cursor passes a record that was not
 // delivered, and everything works again within 30 s of each fault.
 func TestCluster(t *testing.T) {
-	if testing.Short() || !brokertest.Networked(t) {
+	if testing.Short() {
 		return // the stage cluster runs it
+	}
+	t.Parallel()
+	if !brokertest.Networked(t) {
+		return
 	}
 	bin := peer.Build(t)
 	for i, left := 0, *clusterRounds; left > 0 && !t.Failed(); i, left = i+1, left-perCluster {
