@@ -31,6 +31,13 @@ var flagNames = []string{
 	otherFormat, "--to cbor",
 	"Codec.Lossy", "--lossy",
 	"Options.Bare", "--bare",
+	"Options.Prefix", "--nats-prefix",
+	"Options.Replicas", "--nats-replicas",
+	"Options.MaxBytes", "--nats-max-bytes",
+	"Options.Credentials", "--nats-credentials",
+	"Options.CA", "--nats-ca",
+	"Options.Certificate", "--nats-cert",
+	"Options.Key", "--nats-key",
 }
 
 // otherFormat is the format to write where another can't hold a value.

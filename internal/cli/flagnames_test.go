@@ -20,6 +20,7 @@ import (
 	"github.com/dictwire/dictwire/codec/cbor"
 	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/internal/bench"
+	"github.com/dictwire/dictwire/store/nats"
 )
 
 // libraryTexts calls f for the string literals of all packages except the command line and
@@ -82,9 +83,11 @@ func TestLibraryTextsNameNoFlags(t *testing.T) {
 		}
 	})
 	exists := map[string]bool{"json.KeepLast": json.KeepLast != json.Refuse, "json.Codec": json.Codec{}.Name() != "", "cbor.Codec": cbor.Codec{}.Name() != ""}
-	for prefix, of := range map[string]any{"Limits.": codec.Limits{}, "Server.": dictwire.Server{}, "Codec.": json.Codec{}, "Options.": bench.Options{}} {
-		for _, f := range reflect.VisibleFields(reflect.TypeOf(of)) {
-			exists[prefix+f.Name] = f.IsExported()
+	for prefix, of := range map[string][]any{"Limits.": {codec.Limits{}}, "Server.": {dictwire.Server{}}, "Codec.": {json.Codec{}}, "Options.": {bench.Options{}, nats.Options{}}} {
+		for _, one := range of {
+			for _, f := range reflect.VisibleFields(reflect.TypeOf(one)) {
+				exists[prefix+f.Name] = exists[prefix+f.Name] || f.IsExported()
+			}
 		}
 	}
 	flags := map[string]bool{}

@@ -9,7 +9,6 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/dictwire/dictwire/store"
 	"github.com/dictwire/dictwire/store/nats"
 )
 
@@ -59,11 +58,8 @@ func (s *serve) openBroker(ctx context.Context, logger *slog.Logger) (closingSto
 	}
 	o.Fatal = s.die
 	st, err := nats.Open(ctx, s.store.dir, o)
-	if errors.Is(err, store.ErrHalf) {
-		return nil, hinted(err)
-	}
 	if err != nil {
-		return nil, hintError{err, "--store names the nodes of a NATS cluster with JetStream, as nats://a:4222,b:4222,c:4222"}
+		return nil, hinted(err)
 	}
 	if err := s.checkKind(ctx, st); err != nil {
 		return nil, errors.Join(err, st.Close())

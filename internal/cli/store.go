@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -52,6 +53,9 @@ func (f *storeFlag) add(flags *pflag.FlagSet) {
 
 // path returns the value of the flag, or the default directory.
 func (f *storeFlag) path() (string, error) {
+	if scheme, _, ok := strings.Cut(f.dir, ":/"); ok && (scheme == "nats" || strings.Contains(f.dir, "://")) {
+		return "", usagef("--store is a directory, or for serve memory or nats://a:4222,b:4222, not %s", redacted(f.dir))
+	}
 	if f.dir != "" {
 		return f.dir, nil
 	}
@@ -68,6 +72,9 @@ func (f *storeFlag) path() (string, error) {
 
 // directory is path for commands that need a store on disk.
 func (f *storeFlag) directory() (string, error) {
+	if inBroker(f.dir) {
+		return "", usagef("--store must be a directory: of the commands for stores, only store copy works on a broker")
+	}
 	dir, err := f.path()
 	if err == nil && dir == inMemory {
 		err = usagef("--store must be a directory: a store in memory ends with its server")

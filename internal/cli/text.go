@@ -14,6 +14,7 @@ import (
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/internal/terminal"
+	"github.com/dictwire/dictwire/store/nats"
 )
 
 // All text for people is written by the functions in this file. Parts that others have
@@ -81,10 +82,15 @@ const meant = "\n\nDid you mean this?\n"
 // withoutHint returns err's text without the hint.
 func withoutHint(err error) string {
 	var loss *codec.LossError
-	if errors.As(err, &loss) {
+	var setup *nats.SetupError
+	switch {
+	case errors.As(err, &loss):
 		return strings.Replace(err.Error(), loss.Error(), loss.Text(), 1)
+	case errors.As(err, &setup):
+		return strings.Replace(err.Error(), setup.Error(), setup.Err.Error(), 1)
+	default:
+		return err.Error()
 	}
-	return err.Error()
 }
 
 func hintOf(err error) string {
@@ -92,6 +98,7 @@ func hintOf(err error) string {
 		hint   hintError
 		syntax *codec.SyntaxError
 		loss   *codec.LossError
+		setup  *nats.SetupError
 		usage  usageError
 	)
 	if _, commands, ok := strings.Cut(err.Error(), meant); ok {
@@ -104,6 +111,8 @@ func hintOf(err error) string {
 		return syntax.Hint
 	case errors.As(err, &loss):
 		return loss.Hint
+	case errors.As(err, &setup):
+		return setup.Hint
 	case errors.Is(err, dictwire.ErrUnauthenticated):
 		return "--token-file names the file that has the token"
 	case errors.As(err, &usage), isUnknownCommand(err):

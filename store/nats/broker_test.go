@@ -151,20 +151,64 @@ func TestAdopt(t *testing.T) {
 	}
 }
 
-// TestRefused opens stores at brokers that don't meet the requirements.
+// TestRefused opens stores at brokers that can't be used, or not in this way. The errors
+// say at once what may help.
 func TestRefused(t *testing.T) {
-	for more, want := range map[string]string{
-		"max_payload: 40000": "raise max_payload",
-		"accounts {A: {users: [{user: u, password: p}]}}\nno_auth_user: u":                                                        "JetStream is not enabled",
-		"accounts {A: {jetstream: {max_store: 1MB, max_bytes_required: true}, users: [{user: u, password: p}]}}\nno_auth_user: u": "MaxBytes",
+	t.Parallel()
+	const accounts = `accounts {
+		none: {users: [{user: none, password: p}]}
+		small: {jetstream: {max_store: 1MB, max_bytes_required: true}, users: [{user: small, password: p}]}
+		one: {jetstream: {max_streams: 1}, users: [
+			{user: one, password: p}
+			{user: deaf, password: p, permissions: {publish: ["s.>", "$JS.API.>"], subscribe: ["other"]}}
+			{user: mute, password: p, permissions: {publish: ["$JS.API.>"], subscribe: ["_INBOX.>"]}}
+		]}
+	}`
+	secured := brokertest.URLs(brokertest.Cluster(t, 1, accounts))
+	b, js := single(t, "")
+	narrow := brokertest.URLs(brokertest.Cluster(t, 1, "max_payload: 40000"))
+	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "other", Subjects: []string{"taken.>"}}); err != nil {
+		t.Fatal(err)
+	}
+	as := func(user string) string { return strings.Replace(secured, "nats://", "nats://"+user+"@", 1) }
+	for _, c := range []struct {
+		what, url string
+		o         nats.Options
+		want      string
+	}{
+		{"too small a payload", narrow, nats.Options{}, "raise max_payload"},
+		{"nobody there", "nats://127.0.0.1:1", nats.Options{}, "look after the nodes"},
+		{"no TLS there", strings.Replace(b.urls, "nats", "tls", 1), nats.Options{}, "instead of tls://"},
+		{"too few nodes", b.urls, nats.Options{Replicas: 3}, "set Options.Replicas"},
+		{"a number of replicas that is none", b.urls, nats.Options{Replicas: 2}, "want 1, 3 or 5"},
+		{"another's subjects", b.urls, nats.Options{Prefix: "taken"}, "Options.Prefix selects"},
+		{"another's stream", b.urls, nats.Options{Prefix: "other"}, "needs another name"},
+		{"half a certificate", b.urls, nats.Options{Certificate: "some.pem"}, "Options.Key is missing"},
+		{"no user", secured, nats.Options{}, "Options.Credentials"},
+		{"a wrong password", as("one:q"), nats.Options{}, "Options.Credentials"},
+		{"no JetStream", as("none:p"), nats.Options{}, "another account"},
+		{"no limit", as("small:p"), nats.Options{}, "set Options.MaxBytes"},
+		{"too large a limit", as("small:p"), nats.Options{MaxBytes: 2 << 20}, "raise the limits"},
+		{"no right to subscribe", as("deaf:p"), nats.Options{Prefix: "s"}, "subscribe to _INBOX.>"},
+		{"no right to publish", as("mute:p"), nats.Options{Prefix: "s"}, "publish to s.>"},
+		{"a stream too many", as("one:p"), nats.Options{Prefix: "second"}, "raise max_streams"},
 	} {
-		b := brokertest.URLs(brokertest.Cluster(t, 1, more))
-		_, err := nats.Open(t.Context(), b, &nats.Options{Replicas: 1})
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v, want %q", more, err, want)
+		begin := time.Now()
+		if c.o.Replicas == 0 {
+			c.o.Replicas = 1
+		}
+		s, err := nats.Open(t.Context(), c.url, &c.o)
+		if err == nil {
+			err = errors.Join(errors.New("it is opened"), s.Close())
+		}
+		if took := time.Since(begin); !strings.Contains(err.Error(), c.want) || took > openTime/2 {
+			t.Errorf("%s, after %v: %v, want %q", c.what, took, err, c.want)
 		}
 	}
 }
+
+// openTime is how long Open waits for a broker that may still be starting.
+const openTime = 30 * time.Second
 
 // TestHead appends blocks, the last of which is not on its producer's own topic. The head
 // must be after it at once.

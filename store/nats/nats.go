@@ -3,11 +3,14 @@ package nats
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"net"
 	"net/url"
 	"slices"
 	"strings"
@@ -169,10 +172,12 @@ func Open(ctx context.Context, servers string, o *Options) (*Store, error) {
 	if s.logger == nil {
 		s.logger = slog.New(slog.DiscardHandler)
 	}
-	if err := checkPrefix(s.prefix); err != nil {
+	if err := errors.Join(checkPrefix(s.prefix), checkReplicas(s.replicas)); err != nil {
 		return nil, err
 	}
-	nc, err := s.connect(servers, o)
+	ctx, cancel := context.WithCancelCause(ctx) // a violation ends Open
+	defer cancel(nil)
+	nc, err := s.connect(servers, o, cancel)
 	if err != nil {
 		return nil, err
 	}
@@ -217,7 +222,15 @@ func checkPrefix(prefix string) error {
 	return nil
 }
 
-func (s *Store) connect(servers string, o *Options) (*nats.Conn, error) {
+func checkReplicas(n int) error {
+	if n != 1 && n != 3 && n != 5 {
+		return fmt.Errorf("%d replicas: want 1, 3 or 5", n)
+	}
+	return nil
+}
+
+// connect connects to the broker. It calls violation if the user lacks a permission.
+func (s *Store) connect(servers string, o *Options, violation func(error)) (*nats.Conn, error) {
 	options := []nats.Option{
 		nats.Name("dictwire " + s.front),
 		nats.Timeout(2 * time.Second),
@@ -237,6 +250,9 @@ func (s *Store) connect(servers string, o *Options) (*nats.Conn, error) {
 		nats.ReconnectHandler(func(nc *nats.Conn) { s.logger.Info("connected to the broker again", "node", nc.ConnectedUrlRedacted()) }),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			s.logger.Warn("error from the broker", "err", err)
+			if errors.Is(err, nats.ErrPermissionViolation) {
+				violation(setup("a user needs the rights to publish to "+s.all()+" and $JS.API.>, and to subscribe to _INBOX.>", "the user lacks a right: %w", err))
+			}
 		}),
 	}
 	if o.Credentials != "" {
@@ -245,7 +261,10 @@ func (s *Store) connect(servers string, o *Options) (*nats.Conn, error) {
 	if o.CA != "" {
 		options = append(options, nats.RootCAs(o.CA))
 	}
-	if o.Certificate != "" || o.Key != "" {
+	if (o.Certificate == "") != (o.Key == "") {
+		return nil, errors.New("one of Options.Certificate and Options.Key is missing")
+	}
+	if o.Certificate != "" {
 		options = append(options, nats.ClientCert(o.Certificate, o.Key))
 	}
 	nc, err := nats.Connect(servers, options...)
@@ -253,9 +272,29 @@ func (s *Store) connect(servers string, o *Options) (*nats.Conn, error) {
 		return nil, fmt.Errorf("the broker's address: %w", bad.Err) // the address may contain a password
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: connecting to the broker: %w", store.ErrUnavailable, err)
+		return nil, fmt.Errorf("connecting to the broker: %w", unconnected(err))
 	}
 	return nc, nil
+}
+
+// unconnected says what may help against an error of a connection that was not made.
+func unconnected(err error) error {
+	switch {
+	case errors.Is(err, nats.ErrNoServers), errors.As(err, new(*net.DNSError)):
+		return setup("look after the nodes and their addresses, such as nats://a:4222,b:4222", "%w: no node can be reached: %w", store.ErrUnavailable, err)
+	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked), errors.Is(err, nats.ErrAccountAuthExpired):
+		return setup("the user's name and password are in the address, as nats://user:password@a:4222, or the user is in the file Options.Credentials", "%w", err)
+	case errors.Is(err, nats.ErrSecureConnWanted):
+		return setup("configure tls in the nodes, or use nats:// instead of tls://", "%w", err)
+	case errors.As(err, new(*tls.CertificateVerificationError)):
+		return setup("Options.CA is a file with the certificates that sign those of the nodes", "%w", err)
+	case errors.Is(err, nats.ErrTLS):
+		return setup("the nodes may want a certificate of their clients, Options.Certificate and Options.Key", "%w", err)
+	case errors.Is(err, fs.ErrNotExist):
+		return err
+	default:
+		return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+	}
 }
 
 // where names the stream in error texts.

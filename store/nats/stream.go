@@ -1,6 +1,7 @@
 package nats
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/dictwire/dictwire/store"
@@ -30,25 +32,42 @@ const minPayload = 64 << 10
 // openTime is how long Open waits while the broker's nodes find each other.
 const openTime = 30 * time.Second
 
+// sayEvery is the interval at which Open logs what it waits for.
+const sayEvery = 5 * time.Second
+
+// A SetupError is returned by Open if the broker can't be used as it is set up, or not with
+// these Options.
+type SetupError struct {
+	Err  error
+	Hint string // what may help
+}
+
+// Error implements error.
+func (e *SetupError) Error() string { return e.Err.Error() + ": " + e.Hint }
+
+// Unwrap returns Err.
+func (e *SetupError) Unwrap() error { return e.Err }
+
+// setup returns a SetupError.
+func setup(hint, format string, args ...any) error {
+	return &SetupError{fmt.Errorf(format, args...), hint}
+}
+
 // openStream makes the stream, or checks the existing one.
 func (s *Store) openStream(ctx context.Context, o *Options) error {
 	if err := checkVersion("node "+s.nc.ConnectedServerName(), s.nc.ConnectedServerVersion()); err != nil {
 		return err
 	}
 	if n := s.nc.MaxPayload(); n < minPayload {
-		return fmt.Errorf("the broker takes messages of %d bytes, want at least %d: raise max_payload", n, minPayload)
+		return setup("raise max_payload in the configuration of all nodes", "the broker takes messages of %d bytes, want at least %d", n, minPayload)
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, openTime, errPatience)
 	defer cancel()
+	begin := time.Now()
+	said := begin
 	tries := pace{}
 	for tries.wait(ctx) {
-		stream, err := s.js.Stream(ctx, s.prefix)
-		if errors.Is(err, jetstream.ErrStreamNotFound) {
-			stream, err = s.js.CreateStream(ctx, s.config(o))
-			if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
-				continue // another server made it meanwhile, with another tag
-			}
-		}
+		stream, err := s.findStream(ctx, o)
 		if err == nil {
 			s.handle = stream
 			if err := s.adopt(stream.CachedInfo()); err != nil {
@@ -56,13 +75,29 @@ func (s *Store) openStream(ctx context.Context, o *Options) error {
 			}
 			return s.plant(ctx)
 		}
-		hopeless, err := explain(err)
+		hopeless, err := s.explain(err)
 		if hopeless {
 			return err
 		}
 		tries.failed(err)
+		if now := time.Now(); ctx.Err() == nil && now.Sub(said) > sayEvery {
+			s.logger.Warn("waiting for the broker", "at_most", (openTime - now.Sub(begin)).Round(time.Second), "err", cmp.Or(tries.last, errPatience))
+			said = now
+		}
 	}
 	return tries.err(ctx)
+}
+
+// findStream returns the stream, and makes it if there is none. A request that gets lost,
+// as during an election, does not take all the time.
+func (s *Store) findStream(ctx context.Context, o *Options) (jetstream.Stream, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	stream, err := s.js.Stream(ctx, s.prefix)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		stream, err = s.js.CreateStream(ctx, s.config(o))
+	}
+	return stream, err
 }
 
 // config returns the configuration of a new stream.
@@ -83,10 +118,10 @@ func (s *Store) config(o *Options) jetstream.StreamConfig {
 // adopt checks an existing stream, and returns everything that is wrong with it.
 func (s *Store) adopt(info *jetstream.StreamInfo) error {
 	c := info.Config
-	var errs []error
+	var differences []string
 	want := func(ok bool, what string, is any) {
 		if !ok {
-			errs = append(errs, fmt.Errorf("%s: want %s, not %v", s.where(), what, is))
+			differences = append(differences, fmt.Sprintf("want %s, not %v", what, is))
 		}
 	}
 	want(len(c.Subjects) == 1 && c.Subjects[0] == s.all(), "subjects ["+s.all()+"]", c.Subjects)
@@ -105,13 +140,17 @@ func (s *Store) adopt(info *jetstream.StreamInfo) error {
 	want(c.Mirror == nil && len(c.Sources) == 0 && c.SubjectTransform == nil && !c.Sealed, "a stream that is neither a mirror, nor sourced, transformed or sealed", "this one")
 	want(c.Duplicates >= 10*time.Second, "a duplicate_window of at least 10 s", c.Duplicates)
 	want(c.Metadata[keyLayout] == ourLayout, "metadata "+keyLayout+"="+ourLayout, strconv.Quote(c.Metadata[keyLayout]))
+	if len(differences) > 0 {
+		return setup("a stream that holds something else needs another name, Options.Prefix; one of this package can be changed with nats stream edit",
+			"%s does not fit: %s", s.where(), strings.Join(differences, "; "))
+	}
 	if v := c.Metadata["_nats.ver"]; v != "" {
 		if err := checkVersion("the leader of the "+s.where(), v); err != nil {
-			errs = append(errs, err)
+			return err
 		}
 	}
-	if err := errors.Join(errs...); err != nil {
-		return err
+	if c.Replicas != s.replicas && !s.unserved {
+		s.logger.Warn("the stream has another number of replicas than asked for; nats stream edit changes it", "stream", s.prefix, "replicas", c.Replicas, "asked", s.replicas)
 	}
 	s.created, s.replicas = info.Created, c.Replicas
 	return nil
@@ -149,7 +188,7 @@ func checkVersion(who, version string) error {
 	for i := range have {
 		if have[i] != want[i] {
 			if have[i] < want[i] {
-				return fmt.Errorf("%s is nats-server %s, want %s or newer", who, version, oldest)
+				return setup("upgrade all nodes", "%s is nats-server %s, want %s or newer", who, version, oldest)
 			}
 			break
 		}
@@ -157,27 +196,43 @@ func checkVersion(who, version string) error {
 	return nil
 }
 
-// explain adds a hint to an error that a retry can't help.
-func explain(err error) (hopeless bool, _ error) {
+// explain says what may help against an error. It reports whether a retry can't.
+func (s *Store) explain(err error) (hopeless bool, _ error) {
+	const enable = "enable JetStream in the configuration of the nodes"
 	var api *jetstream.APIError
-	if !errors.As(err, &api) {
-		return errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount), err
+	switch {
+	case errors.As(err, &api):
+	case errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
+		return true, setup("enable it, or use a user of another account", "JetStream is not enabled for this account")
+	case errors.Is(err, jetstream.ErrJetStreamNotEnabled):
+		return true, setup(enable, "JetStream is not enabled on this broker")
+	case errors.Is(err, nats.ErrNoResponders): // nodes may not be ready yet
+		return false, setup(enable, "no node answers for JetStream")
+	default:
+		return false, err
 	}
+	what := strings.TrimSpace(api.Description)
 	switch code := int(api.ErrorCode); code {
+	case 10058: // another server made the stream meanwhile, with another tag
+		return false, err
 	case 10039:
-		return true, errors.New("JetStream is not enabled for this account")
+		return true, setup("enable it, or use a user of another account", "JetStream is not enabled for this account")
 	case 10076, 10035:
-		return true, errors.New("JetStream is not enabled on this broker")
+		return true, setup(enable, "JetStream is not enabled on this broker")
 	case 10113:
-		return true, errors.New("the account requires a size limit for the stream: set MaxBytes")
-	case 10002, 10028, 10047, 10122:
-		return true, fmt.Errorf("the account or the broker has no room for the stream: %s", api.Description)
+		return true, setup("set Options.MaxBytes", "the account requires a size limit for the stream")
+	case 10002, 10023, 10028, 10047, 10122:
+		return code != 10023, setup("raise the limits of the account or of max_file_store, or set Options.MaxBytes below them", "the account or the broker has no room for the stream: %s", what)
+	case 10027:
+		return true, setup("raise max_streams of the account, or delete one", "the account may not have another stream: %s", what)
+	case 10065:
+		return true, setup("Options.Prefix selects another name", "another stream has subjects of %s: %s", s.where(), what)
 	case 10074:
-		return true, fmt.Errorf("the broker is not a cluster, or has too few nodes for the replicas: %s", api.Description)
-	case 10005:
-		return false, err // nodes may still be missing
+		return true, setup("start more nodes, or set Options.Replicas to 1", "the broker is not a cluster, or has too few nodes for %d replicas: %s", s.replicas, what)
+	case 10005: // nodes may still be missing
+		return false, setup("start more nodes, or set Options.Replicas to a smaller number", "too few nodes for %d replicas: %s", s.replicas, what)
 	}
-	return api.Code >= 400 && api.Code < 500, err
+	return api.Code >= 400 && api.Code < 500, fmt.Errorf("%s: the broker says: %s (%d)", s.where(), what, api.ErrorCode)
 }
 
 // stay announces this server to the others on the stream, and checks that the stream is
