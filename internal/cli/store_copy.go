@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"path/filepath"
@@ -25,6 +26,7 @@ type storeCopy struct {
 	nats        natsFlags
 	done, total atomic.Uint64 // records copied and records compared
 	fatal       func(error)   // ends the copy, because the stream was replaced or deleted
+	stderr      io.Writer
 }
 
 func storeCopyCommand() *cobra.Command {
@@ -33,13 +35,14 @@ func storeCopyCommand() *cobra.Command {
 		Use:   "copy FROM TO",
 		Short: "Move a store between a disk and a NATS cluster",
 		Long: "copy makes TO a copy of FROM; each is the directory of a store, or the address of a\n" +
-			"broker, nats://a:4222,b:4222. It copies everything: records in their order, with senders\n" +
-			"and times; rejected records; the state of each producer, which continues where it was;\n" +
-			"and cursors, at the same records. Positions are new.\n\n" +
-			"No server may have either store open. TO must be empty, or an incomplete copy of FROM:\n" +
-			"however a copy was interrupted, running the command again continues it. A broker that\n" +
-			"is away is waited for, up to a minute. Until everything has been compared, serve\n" +
-			"refuses TO.",
+			"broker, nats://a:4222,b:4222; at two brokers, the streams have the same name. It copies\n" +
+			"everything: records in their order, with senders and times; rejected records; the state\n" +
+			"of each producer, which continues where it was; and cursors, at the same records.\n" +
+			"Positions are new.\n\n" +
+			"No server may have either store open: for up to 20 s, copy waits for it to stop. TO must\n" +
+			"be empty, or an incomplete copy of FROM: however a copy was interrupted, running the\n" +
+			"command again continues it. A broker that is away is waited for, up to a minute. Until\n" +
+			"everything has been compared, serve refuses TO.",
 		Example: "  dictwire store copy /var/lib/dictwire nats://a:4222,b:4222,c:4222\n" +
 			"  dictwire store copy nats://a:4222,b:4222,c:4222 /var/lib/dictwire",
 		Args: cobra.ExactArgs(2),
@@ -52,10 +55,10 @@ func storeCopyCommand() *cobra.Command {
 				say(cmd.ErrOrStderr(), "%s is a complete copy already: nothing was done", redacted(args[1]))
 				return nil
 			}
-			if err == nil {
-				err = told(cmd, r)
+			if err != nil {
+				return w.summary(cmd, err, c.state().text)
 			}
-			return w.summary(cmd, err, copied(r))
+			return w.summary(cmd, told(cmd, r), copied(r))
 		},
 	}
 	c.nats.add(cmd.Flags())
@@ -98,58 +101,96 @@ func (c *storeCopy) run(cmd *cobra.Command, from, to string) (r storecopy.Report
 	}
 	ctx, cancel := context.WithCancelCause(cmd.Context())
 	defer cancel(nil)
-	c.fatal = cancel
-	logger := slog.New(lineHandler{cmd.ErrOrStderr()})
-	source, err := c.open(ctx, from, false, logger)
+	c.fatal, c.stderr = cancel, cmd.ErrOrStderr()
+	source, err := c.open(ctx, from, false)
 	if err != nil {
 		return r, err
 	}
 	defer func() { err = errors.Join(err, source.Close()) }()
-	target, err := c.open(ctx, to, true, logger)
+	target, err := c.open(ctx, to, true)
 	if err != nil {
 		return r, err
 	}
 	defer func() { err = errors.Join(err, target.Close()) }()
-	var broker movable
-	switch {
-	case inBroker(from):
-		broker = source
-	case inBroker(to):
-		broker = target
-	}
-	for interrupted := 0; ; interrupted++ {
+	ends := map[string]movable{from: source, to: target}
+	for interrupted, stuck := 1, 1; ; interrupted, stuck = interrupted+1, stuck+1 {
 		r, err = storecopy.Copy(ctx, source, target, func(done, total uint64) {
 			c.total.Store(total)
 			c.done.Store(done)
+			stuck = 0
 		})
-		if broker == nil || interrupted == mostInterrupted || !errors.Is(err, store.ErrUnavailable) || !ready(ctx, broker, logger) {
+		if interrupted > mostInterrupted || stuck > mostStuck || !errors.Is(err, store.ErrUnavailable) || !c.back(ctx, err, ends) {
 			return r, explained(err, from, to)
 		}
 	}
 }
 
 const (
-	// mostInterrupted is how often a copy goes on by itself.
+	// mostInterrupted is how often a copy continues by itself.
 	mostInterrupted = 20
 
-	// away is how long a broker may be away during a copy.
+	// mostStuck is how often it does so without having come further, as at a full stream.
+	mostStuck = 4
+
+	// away is how long a broker may be away during a copy. An election can take longer than
+	// one step of a copy waits.
 	away = time.Minute
+
+	// counted is how long the copy waits for servers that have a stream open: a killed one
+	// counts for some seconds.
+	counted = 20 * time.Second
+
+	// sayEvery is the interval at which a command says what it waits for.
+	sayEvery = 5 * time.Second
 )
 
-// ready waits for a broker that was away, as it is during an election, which can take
-// longer than one step of a copy waits. It reports whether the broker is there.
-func ready(ctx context.Context, broker movable, logger *slog.Logger) bool {
-	logger.Warn("the copy goes on when the broker is back")
-	ctx, cancel := context.WithTimeout(ctx, away)
-	defer cancel()
-	for broker.Ready(ctx) != nil {
-		select {
-		case <-time.After(time.Second):
-		case <-ctx.Done():
+// back waits for the brokers among the source and the target, one of which was away. It
+// reports whether they are back. A full disk is not waited for.
+func (c *storeCopy) back(ctx context.Context, err error, ends map[string]movable) bool {
+	var brokers []movable
+	for name, s := range ends {
+		if inBroker(name) {
+			brokers = append(brokers, s)
+		} else if s.Ready(ctx) != nil {
 			return false
 		}
 	}
-	return true
+	if len(brokers) == 0 || ctx.Err() != nil {
+		return false
+	}
+	say(c.stderr, "%v; the copy continues when the broker answers", err)
+	is, _ := await(ctx, c.stderr, "the broker to answer", away, func() (bool, error) {
+		ctx, cancel := context.WithTimeout(ctx, 2*time.Second) // then the user is told
+		defer cancel()
+		for _, b := range brokers {
+			if b.Ready(ctx) != nil {
+				return false, nil
+			}
+		}
+		return true, nil
+	})
+	return is
+}
+
+// await calls done once a second, until it returns true or an error or the time is over. At
+// the beginning and every few seconds it says what it waits for, and for how long still.
+func await(ctx context.Context, w io.Writer, what string, most time.Duration, done func() (bool, error)) (bool, error) {
+	said := 0 * time.Second
+	for begin := time.Now(); ; {
+		is, err := done()
+		took := time.Since(begin)
+		if is || err != nil || took >= most || ctx.Err() != nil {
+			return is, err
+		}
+		if took >= said {
+			say(w, "waiting up to %.0f s for %s", (most - took).Seconds(), what)
+			said = took + sayEvery
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+		}
+	}
 }
 
 // explained adds a hint to an error of a copy.
@@ -174,9 +215,6 @@ func explained(err error, from, to string) error {
 
 // check validates the arguments.
 func (c *storeCopy) check(from, to string) error {
-	if inBroker(from) && inBroker(to) {
-		return usagef("FROM and TO are both at a broker: nats stream backup copies streams")
-	}
 	for _, name := range []string{from, to} {
 		if name == inMemory || name == "" {
 			return usagef("want a directory or nats://…, not %q", name)
@@ -197,9 +235,9 @@ type movable interface {
 }
 
 // open opens the source or the target.
-func (c *storeCopy) open(ctx context.Context, name string, target bool, logger *slog.Logger) (movable, error) {
+func (c *storeCopy) open(ctx context.Context, name string, target bool) (movable, error) {
 	if inBroker(name) {
-		return c.openBroker(ctx, name, target, logger)
+		return c.openBroker(ctx, name, target)
 	}
 	var damaged error
 	s, err := log.Open(ctx, name, &log.Options{
@@ -220,37 +258,28 @@ func (c *storeCopy) open(ctx context.Context, name string, target bool, logger *
 }
 
 // openBroker opens a store at a broker, and waits until no server has it open.
-func (c *storeCopy) openBroker(ctx context.Context, name string, target bool, logger *slog.Logger) (movable, error) {
-	o := c.nats.options(logger)
+func (c *storeCopy) openBroker(ctx context.Context, name string, target bool) (movable, error) {
+	o := c.nats.options(slog.New(lineHandler{c.stderr}))
 	o.Import, o.Unserved, o.Fatal = target, true, c.fatal
 	o.MaxTopics, o.MaxProducers, o.MaxCursors = -1, -1, -1
 	s, err := nats.Open(ctx, name, o)
 	if err != nil {
 		return nil, hinted(err)
 	}
-	// A killed server still counts for some seconds.
-	said := false
-	for deadline := time.Now().Add(20 * time.Second); ; {
-		n, err := s.Others(ctx)
-		if err == nil && n == 0 {
-			return s, nil
-		}
-		if err == nil && time.Now().After(deadline) {
-			err = hintError{
-				fmt.Errorf("%s %s stream %s open", count(int64(n), "server", "servers"), map[bool]string{true: "has", false: "have"}[n == 1], c.nats.prefix),
-				"stop all servers of the stream, then try again",
-			}
-		}
-		if err != nil {
-			return nil, errors.Join(err, s.Close()) //nolint:contextcheck // a Close has no context
-		}
-		if !said {
-			said = true
-			logger.Info("waiting for the servers that have the stream open", "stream", c.nats.prefix)
-		}
-		select {
-		case <-time.After(time.Second):
-		case <-ctx.Done():
+	var others int
+	alone := func() (bool, error) {
+		others, err = s.Others(ctx)
+		return others == 0, err
+	}
+	is, err := await(ctx, c.stderr, "the servers that have stream "+c.nats.prefix+" open to stop", counted, alone)
+	if err == nil && !is {
+		err = hintError{
+			fmt.Errorf("%s %s stream %s open", count(int64(others), "server", "servers"), map[bool]string{true: "has", false: "have"}[others == 1], c.nats.prefix),
+			"stop all servers of the stream, then try again",
 		}
 	}
+	if err != nil {
+		return nil, errors.Join(err, s.Close()) //nolint:contextcheck // a Close has no context
+	}
+	return s, nil
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/dictwire/dictwire/internal/brokertest"
+	"github.com/dictwire/dictwire/internal/testlog"
 	"github.com/dictwire/dictwire/store"
 	storelog "github.com/dictwire/dictwire/store/log"
 	"github.com/dictwire/dictwire/tests/peer"
@@ -51,16 +52,21 @@ func TestKillCopy(t *testing.T) {
 }
 
 // TestClusterCopy takes nodes away in the middle of store copy, on the way to three nodes
-// and back: all of them for longer than a step waits, the leader, and the leadership again
-// and again. The command goes on by itself. At the end all blocks are there once and in
-// order, and so are producers and cursors.
+// and back: all of them for longer than a step waits, the leader's network, and the
+// leadership again and again. The last way back goes over another broker, and begins while
+// a server has the stream open. The command waits, says so, and continues by itself. At the
+// end all blocks are there once and in order, and so are producers and cursors.
 func TestClusterCopy(t *testing.T) {
 	if testing.Short() {
 		return // the stage cluster runs it
 	}
 	t.Parallel()
+	if !brokertest.Networked(t) {
+		return
+	}
 	bin := peer.Build(t)
-	nodes := brokertest.Cluster(t, 3, "")
+	nodes := brokertest.ClusterIn(t, t.TempDir(), 3, "", brokertest.Hosts(t, 3)...)
+	other := brokertest.Cluster(t, 1, "")[0].URL
 	nc, err := nats.Connect(brokertest.URLs(nodes))
 	if err != nil {
 		t.Fatal(err)
@@ -70,31 +76,41 @@ func TestClusterCopy(t *testing.T) {
 	begin := filepath.Join(dir, "a")
 	fillStore(t, begin)
 	want := contents(t, begin)
-	pause := func(nodes ...*brokertest.Node) {
-		for _, n := range nodes {
-			n.Signal(syscall.SIGSTOP)
-		}
-		time.Sleep(7 * time.Second)
-		for _, n := range nodes {
-			n.Signal(syscall.SIGCONT)
-		}
-	}
+	const awhile = 7 * time.Second // longer than a step waits
 	for i, fault := range []struct {
 		what string
 		do   func(prefix string)
-		long bool // longer than a step waits
+		says string // by the command
 	}{
-		{"all nodes are away", func(string) { pause(nodes...) }, true},
-		{"the leader is away", func(prefix string) { pause(cmp.Or(brokertest.Leader(nodes, prefix), nodes[0])) }, false},
+		{"all nodes are away", func(string) {
+			for _, n := range nodes {
+				n.Signal(syscall.SIGSTOP)
+			}
+			time.Sleep(awhile)
+			for _, n := range nodes {
+				n.Signal(syscall.SIGCONT)
+			}
+		}, "the copy continues when the broker answers"},
+		{"the leader is cut off", func(prefix string) {
+			leader := cmp.Or(brokertest.Leader(nodes, prefix), nodes[0])
+			if leader.Host == nil {
+				leader.Kill()
+				leader.Start()
+				return
+			}
+			leader.Host.Unplug()
+			time.Sleep(awhile)
+			leader.Host.Plug()
+		}, ""},
 		{"another node leads", func(prefix string) {
 			for range 5 {
 				_, _ = nc.Request("$JS.API.STREAM.LEADER.STEPDOWN."+prefix, nil, time.Second) // where there is a leader
 				time.Sleep(100 * time.Millisecond)
 			}
-		}, false},
+		}, ""},
 	} {
 		prefix, end := fmt.Sprint("dw", i), filepath.Join(dir, fmt.Sprint("b", i))
-		there := copyOver(t, bin, begin, brokertest.URLs(nodes), prefix, func() {
+		said := copyOver(t, bin, begin, brokertest.URLs(nodes), prefix, func(func() string) {
 			for asked := time.Now(); messages(nc, prefix) < 200; time.Sleep(5 * time.Millisecond) {
 				if time.Since(asked) > time.Minute {
 					t.Fatal("the copy does not begin")
@@ -102,15 +118,36 @@ func TestClusterCopy(t *testing.T) {
 			}
 			fault.do(prefix)
 		})
-		back := copyOver(t, bin, brokertest.URLs(nodes), end, prefix, func() {})
-		t.Logf("%s\n%s%s", fault.what, there, back)
-		if fault.long && !strings.Contains(there, "the copy goes on when the broker is back") {
-			t.Errorf("%s, and the command does not say so", fault.what)
+		if !strings.Contains(said, fault.says) {
+			t.Errorf("%s, and the command does not say %q", fault.what, fault.says)
 		}
+		from := brokertest.URLs(nodes)
+		if i == 2 {
+			said += overAnother(t, bin, from, other, prefix)
+			from = other
+		}
+		said += copyOver(t, bin, from, end, prefix, func(func() string) {})
+		t.Logf("%s\n%s", fault.what, said)
 		if got := contents(t, end); got != want {
 			t.Errorf("%s: the store holds\n%s\nwant\n%s", fault.what, got, want)
 		}
 	}
+}
+
+// overAnother copies a stream to another broker. A server has it open until the command
+// says that it waits.
+func overAnother(t *testing.T, bin, from, to, prefix string) string {
+	t.Helper()
+	s := peer.Serve(t, bin, "--store", from, "--nats-prefix", prefix)
+	return copyOver(t, bin, from, to, prefix, func(said func() string) {
+		for asked := time.Now(); !strings.Contains(said(), "waiting up to 20 s for the servers that have stream "+prefix); time.Sleep(5 * time.Millisecond) {
+			if time.Since(asked) > 10*time.Second {
+				t.Errorf("a server has the stream open, and the command says %q", said())
+				break
+			}
+		}
+		s.Stop(t)
+	}, "--nats-replicas", "1")
 }
 
 // messages returns how many a stream holds, 0 where it is not there yet.
@@ -126,18 +163,19 @@ func messages(nc *nats.Conn, stream string) (n int) {
 	return info.State.Messages
 }
 
-// copyOver copies a store while something happens, and returns what the command says.
-func copyOver(t *testing.T, bin, from, to, prefix string, meanwhile func()) string {
+// copyOver copies a store while something happens, which is given what the command has said
+// so far. It returns all that the command says.
+func copyOver(t *testing.T, bin, from, to, prefix string, meanwhile func(said func() string), flags ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, bin, "store", "copy", from, to, "--nats-prefix", prefix)
-	var out bytes.Buffer
+	cmd := exec.CommandContext(ctx, bin, append([]string{"store", "copy", from, to, "--nats-prefix", prefix}, flags...)...)
+	var out testlog.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	meanwhile()
+	meanwhile(out.String)
 	if err := cmd.Wait(); err != nil {
 		t.Fatalf("store copy: %v\n%s", err, &out)
 	}
