@@ -190,6 +190,9 @@ func clusterFault(t *testing.T, nodes []*brokertest.Node, f *fleet) string {
 		node.Start()
 		return "kill of " + which
 	case 2, 3:
+		if rand.IntN(4) == 0 {
+			away = 10 * time.Second
+		}
 		node.Signal(syscall.SIGSTOP)
 		time.Sleep(2 * away)
 		node.Signal(syscall.SIGCONT)
