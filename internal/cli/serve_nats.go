@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/dictwire/dictwire/store"
 	"github.com/dictwire/dictwire/store/nats"
 )
 
@@ -57,9 +58,9 @@ func (s *serve) openBroker(ctx context.Context, logger *slog.Logger) (closingSto
 		return k.Age, k.Bytes
 	}
 	o.Fatal = s.die
-	st, err := nats.Open(ctx, s.store.dir, o)
+	st, err := openNATS(ctx, s.store.dir, o)
 	if err != nil {
-		return nil, hinted(err)
+		return nil, err
 	}
 	if err := s.checkKind(ctx, st); err != nil {
 		return nil, errors.Join(err, st.Close())
@@ -68,6 +69,15 @@ func (s *serve) openBroker(ctx context.Context, logger *slog.Logger) (closingSto
 	limitHeap(int64(s.maxMemory) + known)
 	s.say("storing in stream %s of %s, durability %s", s.nats.prefix, redacted(s.store.dir), st.Limits().Durability)
 	return st, nil
+}
+
+// openNATS opens a store at a broker.
+func openNATS(ctx context.Context, servers string, o *nats.Options) (*nats.Store, error) {
+	s, err := nats.Open(ctx, servers, o)
+	if errors.Is(err, store.ErrHalf) {
+		err = hinted(err) // other hints are for directories
+	}
+	return s, err
 }
 
 // redacted returns addresses of a broker without passwords.

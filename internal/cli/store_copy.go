@@ -18,7 +18,6 @@ import (
 	"github.com/dictwire/dictwire/internal/terminal"
 	"github.com/dictwire/dictwire/store"
 	"github.com/dictwire/dictwire/store/log"
-	"github.com/dictwire/dictwire/store/nats"
 )
 
 // A storeCopy is the command store copy with its flags.
@@ -262,9 +261,9 @@ func (c *storeCopy) openBroker(ctx context.Context, name string, target bool) (m
 	o := c.nats.options(slog.New(lineHandler{c.stderr}))
 	o.Import, o.Unserved, o.Fatal = target, true, c.fatal
 	o.MaxTopics, o.MaxProducers, o.MaxCursors = -1, -1, -1
-	s, err := nats.Open(ctx, name, o)
+	s, err := openNATS(ctx, name, o)
 	if err != nil {
-		return nil, hinted(err)
+		return nil, err
 	}
 	var others int
 	alone := func() (bool, error) {

@@ -81,7 +81,7 @@ func (s *Store) openStream(ctx context.Context, o *Options) error {
 		}
 		tries.failed(err)
 		if now := time.Now(); ctx.Err() == nil && now.Sub(said) > sayEvery {
-			s.logger.Warn("waiting for the broker", "at_most", (openTime - now.Sub(begin)).Round(time.Second), "err", cmp.Or(tries.last, errPatience))
+			s.logger.Warn("waiting for the broker", "at_most", (openTime - now.Sub(begin)).Round(time.Second), "error", cmp.Or(tries.last, errPatience))
 			said = now
 		}
 	}
