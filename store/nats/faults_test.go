@@ -179,6 +179,7 @@ func TestStepdown(t *testing.T) {
 	if testing.Short() {
 		return // the stage cluster runs it
 	}
+	t.Parallel()
 	b := &broker{urls: brokertest.URLs(brokertest.Cluster(t, 3, "")), replicas: 3, options: map[store.Store]*nats.Options{}}
 	o := b.fresh()
 	stores := []store.Store{b.open(t, o), b.open(t, o)}
