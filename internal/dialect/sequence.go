@@ -90,7 +90,11 @@ func (q *Sequence) Each(ctx context.Context, take func(*WriteBatch) error) error
 		case atEnd:
 			return nil
 		case atNothing:
-			if err := q.more(ctx); err != nil {
+			switch err := q.source.More(ctx, q.within, q); err {
+			case nil:
+			case io.EOF:
+				q.ended = true
+			default:
 				return err
 			}
 		case atMore: // scan goes on
@@ -161,16 +165,6 @@ func (q *Sequence) bad(record []byte, at int64, err error) bool {
 func final(err error) bool {
 	var e *codec.SyntaxError
 	return !errors.As(err, &e) || e.Final
-}
-
-// more waits until more bytes are buffered, or the source has ended: see [Source.More].
-func (q *Sequence) more(ctx context.Context) error {
-	err := q.source.More(ctx, q.within, q)
-	if err == io.EOF {
-		q.ended = true
-		return nil
-	}
-	return err
 }
 
 // Scratch implements [Holder].

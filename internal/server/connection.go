@@ -17,14 +17,19 @@ import (
 // nil, is called once the protocol is known, and reports whether to go on.
 func (s *Server) serve(c *dialect.Conn, e *endpoint, active func() bool) {
 	in := newIntake(s, c, e)
-	err := s.session(c, in, active)
+	s.finish(in, s.session(in, active))
+}
+
+// finish closes a connection that has been served. err says why it ended.
+func (s *Server) finish(in *intake, err error) {
+	c := in.conn
 	in.forgetGrants()
 	f := (*fault.Error)(nil)
 	switch {
 	case err == nil, err == io.EOF, errors.Is(err, dialect.ErrDrained), errors.Is(err, net.ErrClosed): // closed by Abort
 		err = nil
 	case errors.As(err, &f):
-		s.tell(c, e, f)
+		s.tell(c, in.endpoint, f)
 	case errors.As(err, new(handshakeError)): // the peer was told by an alert
 	case c.Silent(): // a probe that was reset
 		err = nil
@@ -49,12 +54,26 @@ func (s *Server) turnAway(c *dialect.Conn, e *endpoint) {
 
 // session finds out which protocol the connection speaks and serves it. A panic ends the
 // connection, not the server.
-func (s *Server) session(c *dialect.Conn, in *intake, active func() bool) (err error) {
+func (s *Server) session(in *intake, active func() bool) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = &fault.Error{Code: fault.Internal, Text: "internal error", Err: fmt.Errorf("panic: %v\n%s", p, debug.Stack())}
+			err = panicked(p)
 		}
 	}()
+	d, err := s.dialect(in, active)
+	if err != nil {
+		return err
+	}
+	return d.Serve(s.ctx, in.conn, in)
+}
+
+func panicked(p any) error {
+	return &fault.Error{Code: fault.Internal, Text: "internal error", Err: fmt.Errorf("panic: %v\n%s", p, debug.Stack())}
+}
+
+// dialect waits for the first bytes and returns the dialect that serves the connection.
+func (s *Server) dialect(in *intake, active func() bool) (dialect.Dialect, error) {
+	c := in.conn
 	if active != nil {
 		in.use = sync.OnceValue(func() error {
 			if !active() {
@@ -69,18 +88,18 @@ func (s *Server) session(c *dialect.Conn, in *intake, active func() bool) (err e
 	})
 	if p != dialect.Native && !c.Silent() { // a session that has only greeted may not count: see used
 		if err := in.used(); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	d := in.endpoint.dialects[p]
 	if d == nil {
-		return dialect.Refused(p, s.dialects.all[p] != nil)
+		return nil, dialect.Refused(p, s.dialects.all[p] != nil)
 	}
 	s.stats.spoken(s.dialects.name(p))
-	return d.Serve(s.ctx, c, in)
+	return d, nil
 }
 
 // tell writes a fault to the peer in its own protocol. A peer that has said nothing yet

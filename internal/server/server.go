@@ -261,16 +261,19 @@ func (s *Server) accept(l net.Listener, at *endpoint, serve func(*dialect.Conn))
 			_ = nc.Close()
 			return ErrClosed
 		}
-		go func() {
-			defer s.end(c)
-			if !s.slots.wait(place, s.ending) {
-				s.turnAway(c, at)
-				return
-			}
-			defer s.slots.leave(place)
-			serve(c)
-		}()
+		go s.hold(place, at, serve)
 	}
+}
+
+// hold waits for a connection's place, and serves the connection there.
+func (s *Server) hold(place *slot, at *endpoint, serve func(*dialect.Conn)) {
+	if s.slots.wait(place, s.ending) {
+		serve(place.c)
+		s.slots.leave(place)
+	} else {
+		s.turnAway(place.c, at)
+	}
+	s.end(place.c)
 }
 
 // begin registers a connection. It reports false if the server is ending.

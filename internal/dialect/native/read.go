@@ -37,33 +37,40 @@ type reading struct {
 // errDone ends the connection of a reader that has received everything.
 var errDone = errors.New("native: the reading is done")
 
-func (d native) read(ctx context.Context, c *dialect.Conn, session dialect.Session, g wire.Greeting) error {
+// read opens a session that reads.
+func (d *native) read(ctx context.Context, c *dialect.Conn, session dialect.Session, g *wire.Greeting) (opened, error) {
 	s := &reading{c: c, w: c.Worker(), cursor: g.Cursor != "", accepts: g.Format == "" && len(g.Accept) > 0}
 	forms, err := d.forms(g)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	r, err := session.Read(ctx, dialect.ReadRequest{
+	s.r, err = session.Read(ctx, dialect.ReadRequest{
 		Dialect: Kind.Name, Worker: s.w,
 		Topics: g.Subscribe, Subscription: g.Subscription, Cursor: g.Cursor, From: g.From,
 		Follow: g.Follow, Forms: forms, Attempt: g.Attempt, Progress: wire.BeatEvery,
 		Fence: func(e *fault.Error) { c.End(e) },
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer r.Close()
 	c.Spoke()
-	s.r, s.sent = r, r.Start()
-	if err := errors.Join(c.Say(wire.Ready{Next: r.Start().String()}), c.Flush()); err != nil {
-		return err
-	}
-	c.Patient = g.Follow
-	return s.serve(ctx)
+	s.sent = s.r.Start()
+	return s, nil
 }
 
+// welcome answers the greeting.
+func (s *reading) welcome(_ context.Context, _ *native, g *wire.Greeting) error {
+	if err := errors.Join(s.c.Say(wire.Ready{Next: s.sent.String()}), s.c.Flush()); err != nil {
+		return err
+	}
+	s.c.Patient = g.Follow
+	return nil
+}
+
+func (s *reading) close() { s.r.Close() }
+
 // forms returns the forms that a greeting asks for.
-func (d native) forms(g wire.Greeting) (forms []dialect.Form, err error) {
+func (d *native) forms(g *wire.Greeting) (forms []dialect.Form, err error) {
 	var formats []codec.Codec
 	switch {
 	case g.Format != "":

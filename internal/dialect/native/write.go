@@ -1,6 +1,7 @@
 package native
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 type writing struct {
 	c       *dialect.Conn
 	w       dialect.Writer
+	q       *dialect.Sequence
 	next    uint64        // the number of the next record
 	formats []codec.Codec // for replies, in order of preference
 	named   bool          // replies name their format
@@ -27,63 +29,67 @@ type writing struct {
 	acked  uint64     // the number in the last ack; guarded by saying
 }
 
-func (d native) write(ctx context.Context, c *dialect.Conn, session dialect.Session, g wire.Greeting) error {
+// write opens a session that writes.
+func (d *native) write(ctx context.Context, c *dialect.Conn, session dialect.Session, g *wire.Greeting) (opened, error) {
 	cd, formats, err := d.writeFormats(g)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if len(c.Buffered()) > 0 && g.Producer != "" {
-		return &fault.Error{
+		return nil, &fault.Error{
 			Code: fault.Malformed, At: c.Offset(),
 			Text: "bytes after the greeting before it was answered",
 			Hint: `with "producer", wait for "next": it is the number of the first record`,
 		}
 	}
 	s := &writing{c: c, formats: formats, named: len(g.Accept) > 0}
-	w, err := session.Write(ctx, dialect.WriteRequest{
+	s.w, err = session.Write(ctx, dialect.WriteRequest{
 		Dialect: Kind.Name, Topic: g.Topic, Producer: g.Producer,
 		Claim:   store.ClaimRequest{Attempt: g.Attempt, Acked: g.Acked, First: g.First, AcceptLost: g.AcceptLost},
 		Fence:   func(e *fault.Error) { c.End(e) },
 		Settled: func(n int) error { return errors.Join(s.ack(s.next-1+uint64(n)), c.Flush()) },
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer w.Close()
 	c.Spoke()
-	s.w, s.next = w, max(w.Claim().Next, 1)
-	if err := s.welcome(ctx, d, g); err != nil {
-		return err
-	}
-	c.Beat, c.BeatEvery = s.again, wire.BeatEvery
-	q := dialect.NewSequence(c, cd, d.Limits())
-	q.Strict = true
+	s.next = max(s.w.Claim().Next, 1)
+	s.q = dialect.NewSequence(c, cd, d.Limits())
+	s.q.Strict = true
+	return s, nil
+}
+
+// serve takes records.
+func (s *writing) serve(ctx context.Context) error {
+	s.c.Beat, s.c.BeatEvery = s.again, wire.BeatEvery
+	return s.q.Each(ctx, s.taker(ctx))
+}
+
+// taker returns a function that takes a batch of records.
+func (s *writing) taker(ctx context.Context) func(*dialect.WriteBatch) error {
 	beats := newBeater(func() {
-		_ = errors.Join(s.again(), c.Flush()) // a failure shows in More
+		_ = errors.Join(s.again(), s.c.Flush()) // a failure shows in More
 	})
-	return q.Each(ctx, func(b *dialect.WriteBatch) (err error) {
+	return func(b *dialect.WriteBatch) (err error) {
 		var settled dialect.Settled
-		beats.while(func() { settled, err = w.Take(ctx, b, s.answer) })
+		beats.while(func() { settled, err = s.w.Take(ctx, b, s.answer) })
 		s.next += uint64(settled.Records)
 		if settled.Records > 0 {
 			err = errors.Join(s.ack(s.next-1), err)
 		}
 		return err
-	})
+	}
 }
 
+func (s *writing) close() { s.w.Close() }
+
 // writeFormats returns the codec of the records and those of the replies.
-func (d native) writeFormats(g wire.Greeting) (records codec.Codec, replies []codec.Codec, err error) {
-	switch g.Format {
-	case "":
-		g.Format = "json"
-	case mixed{}.Name():
+func (d *native) writeFormats(g *wire.Greeting) (records codec.Codec, replies []codec.Codec, err error) {
+	format := cmp.Or(g.Format, "json")
+	if format == (mixed{}).Name() {
 		records = mixed{json: d.json()}
-	}
-	if records == nil {
-		if records, err = d.format(g.Format); err != nil {
-			return nil, nil, err
-		}
+	} else if records, err = d.format(format); err != nil {
+		return nil, nil, err
 	}
 	if len(g.Accept) == 0 {
 		return records, []codec.Codec{records}, nil
@@ -93,13 +99,13 @@ func (d native) writeFormats(g wire.Greeting) (records codec.Codec, replies []co
 }
 
 // json returns the server's JSON codec.
-func (d native) json() json.Codec {
+func (d *native) json() json.Codec {
 	cd, _ := d.Codecs["json"].(json.Codec)
 	return cd
 }
 
 // welcome answers the greeting, including everything that it settles.
-func (s *writing) welcome(ctx context.Context, d native, g wire.Greeting) error {
+func (s *writing) welcome(ctx context.Context, d *native, g *wire.Greeting) error {
 	m := wire.Welcome{
 		Next: s.next, Durability: string(d.Durability()),
 		MaxRecord: uint64(d.Limits().Effective().RecordBytes), Window: wire.Window,
