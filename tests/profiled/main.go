@@ -1,0 +1,56 @@
+// Command profiled is dictwire that profiles itself. When it ends, it leaves the profiles
+// cpu, mutex (waits for locks), block (waits for channels, too), heap and goroutine in the
+// directory PROFILES: see scripts/locks.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/pprof"
+
+	"github.com/dictwire/dictwire/internal/cli"
+)
+
+func main() {
+	code, err := profiled(os.Getenv("PROFILES"))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "profiled:", err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// profiled runs dictwire and leaves its profiles in dir.
+func profiled(dir string) (code int, err error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return 0, err
+	}
+	cpu, err := root.Create("cpu")
+	if err != nil {
+		return 0, err
+	}
+	runtime.SetMutexProfileFraction(10)
+	runtime.SetBlockProfileRate(10_000) // nanoseconds
+	if err := pprof.StartCPUProfile(cpu); err != nil {
+		return 0, err
+	}
+	code = cli.Run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	pprof.StopCPUProfile()
+	err = cpu.Close()
+	for _, name := range []string{"mutex", "block", "heap", "goroutine"} {
+		err = errors.Join(err, write(root, name))
+	}
+	return code, errors.Join(err, root.Close())
+}
+
+func write(dir *os.Root, profile string) error {
+	f, err := dir.Create(profile)
+	if err != nil {
+		return err
+	}
+	return errors.Join(pprof.Lookup(profile).WriteTo(f, 0), f.Close())
+}
