@@ -203,6 +203,14 @@ type ReadOptions struct {
 	Room Room
 }
 
+// An Alerter is a [Store] that tells of appends without a Read that waits.
+type Alerter interface {
+	// Alert calls f whenever there may be something new at the head for readers of the
+	// topics, as in [ReadOptions.Topics], until stop is called. f must not wait. It may be
+	// called by any goroutine, and while stop is.
+	Alert(topics []string, f func()) (stop func())
+}
+
 // A Room grants memory for reading and decoding blocks. It belongs to the goroutine that
 // reads.
 type Room interface {

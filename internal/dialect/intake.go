@@ -251,8 +251,12 @@ type Reader interface {
 	// Batches yields what a store's Read yields: see [store.Log]. Its memory is taken
 	// from the share of all readers. Converted blocks come in parts, each of which is
 	// valid until the next step. A record that fits no form is an *[fault.Error] with the
-	// code loss.
+	// code loss. A second call continues after what the loop of the first has got.
 	Batches(ctx context.Context) iter.Seq2[Part, error]
+
+	// Alert makes Batches end at the head, and calls f whenever there may be more to read,
+	// until stop is called: see [store.Alerter]. It returns nil if the store can't do that.
+	Alert(f func()) (stop func())
 
 	// Commit saves a position that the peer received as the Next of a batch. The error is
 	// an *[fault.Error] for the peer, or the cause of ctx.

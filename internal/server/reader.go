@@ -22,6 +22,7 @@ type reader struct {
 	epoch  uint64           // of the cursor's claim
 	start  store.Position   // as told to the peer
 	first  bool             // begin with the oldest record; trimmed ones before it are no error
+	at     store.Position   // where Batches continues
 	opts   store.ReadOptions
 	give   converter
 	filter *filtered // nil: all records are given
@@ -66,6 +67,9 @@ func (in *session) Read(ctx context.Context, q dialect.ReadRequest) (dialect.Rea
 	if err := r.open(ctx, in, q); err != nil {
 		s.followed.give(r.follower, len(topics))
 		return nil, err
+	}
+	if !r.first {
+		r.at = r.start
 	}
 	return r, nil
 }
@@ -150,7 +154,13 @@ func (r *reader) Start() store.Position { return r.start }
 
 // Batches implements [dialect.Reader].
 func (r *reader) Batches(ctx context.Context) iter.Seq2[dialect.Part, error] {
-	return func(yield func(dialect.Part, error) bool) {
+	return func(use func(dialect.Part, error) bool) {
+		yield := func(p dialect.Part, err error) bool {
+			if !p.Next.IsZero() {
+				r.at = p.Next
+			}
+			return use(p, err)
+		}
 		if r.filter != nil {
 			r.filter.parts(ctx, &r.give, r.blocks, yield)
 			return
@@ -170,11 +180,7 @@ func (r *reader) Batches(ctx context.Context) iter.Seq2[dialect.Part, error] {
 // blocks yields what the store has, with errors for the peer.
 func (r *reader) blocks(ctx context.Context) iter.Seq2[store.ReadBatch, error] {
 	return func(yield func(store.ReadBatch, error) bool) {
-		from := r.start
-		if r.first {
-			from = store.Position{}
-		}
-		for b, err := range r.s.store.Read(ctx, from, r.opts) {
+		for b, err := range r.s.store.Read(ctx, r.at, r.opts) {
 			var (
 				damage  *store.DamageError
 				trimmed *store.TrimmedError
@@ -186,6 +192,20 @@ func (r *reader) blocks(ctx context.Context) iter.Seq2[store.ReadBatch, error] {
 				return
 			}
 		}
+	}
+}
+
+// Alert implements [dialect.Reader].
+func (r *reader) Alert(f func()) (stop func()) {
+	a, ok := r.s.store.(store.Alerter)
+	if !ok {
+		return nil
+	}
+	r.opts.Follow = false
+	unalert := a.Alert(r.opts.Topics, f)
+	return func() {
+		unalert()
+		r.opts.Follow = true
 	}
 }
 

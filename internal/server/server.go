@@ -158,7 +158,7 @@ func (s *Server) Serve(e Endpoint) error {
 	if e.Once {
 		return s.serveOne(e.Listener, at)
 	}
-	return s.accept(e.Listener, at, func(c *dialect.Conn) { s.serve(c, at, nil) })
+	return s.accept(e.Listener, at, nil)
 }
 
 // serveOne serves the first connection at an endpoint that sends something, and returns
@@ -213,7 +213,8 @@ func (s *Server) serveOne(l net.Listener, at *endpoint) error {
 	return err
 }
 
-// accept accepts the connections of an endpoint's listener l until the listener fails.
+// accept accepts the connections of an endpoint's listener l until the listener fails. Each
+// is served by serve, or if that is nil, by the server's method.
 func (s *Server) accept(l net.Listener, at *endpoint, serve func(*dialect.Conn)) error {
 	defer l.Close()
 	s.mu.Lock()
@@ -267,12 +268,17 @@ func (s *Server) accept(l net.Listener, at *endpoint, serve func(*dialect.Conn))
 
 // hold waits for a connection's place, and serves the connection there.
 func (s *Server) hold(place *slot, at *endpoint, serve func(*dialect.Conn)) {
-	if s.slots.wait(place, s.ending) {
-		serve(place.c)
-		s.slots.leave(place)
-	} else {
+	switch has := s.slots.wait(place, s.ending); {
+	case !has:
 		s.turnAway(place.c, at)
+		s.end(place.c)
+		return
+	case serve != nil:
+		serve(place.c)
+	default:
+		s.serve(place.c, at, nil)
 	}
+	s.slots.leave(place)
 	s.end(place.c)
 }
 

@@ -5,17 +5,22 @@ import (
 	"sync"
 )
 
-// A waiter is a reader that follows. A token in its channel says that there may be
-// something new.
-type waiter chan struct{}
+// A waiter is told by a call of wake that there may be something new: see [store.Alerter].
+type waiter struct{ wake func() }
+
+// Alert implements [store.Alerter].
+func (s *Store) Alert(topics []string, f func()) (stop func()) {
+	w := s.waiters.follow(topics, f)
+	return func() { s.waiters.unfollow(w, topics) }
+}
 
 // waiters are the following readers by what they wait for, so that a block of one topic
 // costs readers of other topics nothing.
 type waiters struct {
 	mu       sync.Mutex
-	all      map[waiter]bool
-	exact    map[string]map[waiter]bool
-	prefixes map[string]map[waiter]bool // "orders."
+	all      map[*waiter]bool
+	exact    map[string]map[*waiter]bool
+	prefixes map[string]map[*waiter]bool // "orders."
 }
 
 // wake wakes the readers that wait for a topic of the group.
@@ -49,17 +54,14 @@ func (w *waiters) wakeTopic(topic string) {
 	}
 }
 
-func wake(set map[waiter]bool) {
+func wake(set map[*waiter]bool) {
 	for w := range set {
-		select {
-		case w <- struct{}{}:
-		default:
-		}
+		w.wake()
 	}
 }
 
 // sets calls f for each map that holds a reader of the topics.
-func (w *waiters) sets(topics []string, f func(m map[string]map[waiter]bool, key string)) (all bool) {
+func (w *waiters) sets(topics []string, f func(m map[string]map[*waiter]bool, key string)) (all bool) {
 	for _, t := range topics {
 		prefix, below := strings.CutSuffix(t, "*")
 		switch {
@@ -74,19 +76,19 @@ func (w *waiters) sets(topics []string, f func(m map[string]map[waiter]bool, key
 	return len(topics) == 0
 }
 
-// follow adds a reader of topics.
-func (w *waiters) follow(topics []string) waiter {
+// follow adds a waiter for topics.
+func (w *waiters) follow(topics []string, wake func()) *waiter {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.all == nil {
-		w.all = map[waiter]bool{}
-		w.exact = map[string]map[waiter]bool{}
-		w.prefixes = map[string]map[waiter]bool{}
+		w.all = map[*waiter]bool{}
+		w.exact = map[string]map[*waiter]bool{}
+		w.prefixes = map[string]map[*waiter]bool{}
 	}
-	c := make(waiter, 1)
-	if w.sets(topics, func(m map[string]map[waiter]bool, key string) {
+	c := &waiter{wake}
+	if w.sets(topics, func(m map[string]map[*waiter]bool, key string) {
 		if m[key] == nil {
-			m[key] = map[waiter]bool{}
+			m[key] = map[*waiter]bool{}
 		}
 		m[key][c] = true
 	}) {
@@ -96,10 +98,10 @@ func (w *waiters) follow(topics []string) waiter {
 }
 
 // unfollow undoes follow.
-func (w *waiters) unfollow(c waiter, topics []string) {
+func (w *waiters) unfollow(c *waiter, topics []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.sets(topics, func(m map[string]map[waiter]bool, key string) {
+	w.sets(topics, func(m map[string]map[*waiter]bool, key string) {
 		delete(m[key], c)
 		if len(m[key]) == 0 {
 			delete(m, key)

@@ -95,10 +95,15 @@ func (r *reader) read(ctx context.Context, yield func(store.ReadBatch, error) bo
 	if err := r.gap(yield); err != nil {
 		return err
 	}
-	var grown waiter
+	var grown chan struct{} // has a token if there may be something new
 	if r.o.Follow {
-		grown = r.s.waiters.follow(r.o.Topics)
-		defer r.s.waiters.unfollow(grown, r.o.Topics)
+		grown = make(chan struct{}, 1)
+		defer r.s.Alert(r.o.Topics, func() {
+			select {
+			case grown <- struct{}{}:
+			default:
+			}
+		})()
 	}
 	for {
 		if err := r.trimmed(yield); err != nil {
@@ -130,7 +135,7 @@ func (r *reader) read(ctx context.Context, yield func(store.ReadBatch, error) bo
 }
 
 // wait waits at the head for something new. It reports whether it timed out.
-func (r *reader) wait(ctx context.Context, grown waiter) bool {
+func (r *reader) wait(ctx context.Context, grown <-chan struct{}) bool {
 	r.free(ctx) // an idle reader holds nothing
 	timer := time.NewTimer(r.o.Progress)
 	defer timer.Stop()

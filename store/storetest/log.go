@@ -174,6 +174,42 @@ func testFollow(t *testing.T, d Driver) {
 	}
 }
 
+// What a store alerts to can be read at once.
+func testAlert(t *testing.T, d Driver) {
+	s := d.Open(t)
+	a, ok := s.(store.Alerter)
+	if !ok {
+		return
+	}
+	alerts := make(chan struct{}, 100)
+	stop := a.Alert([]string{"a", "b.*"}, func() { alerts <- struct{}{} })
+	for _, topic := range []string{"a", "b.c"} {
+		from, err := s.Head(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			<-alerts
+			found := false
+			for b, err := range s.Read(t.Context(), from, store.ReadOptions{Topics: []string{topic}}) {
+				found = found || err == nil && b.Block != nil
+			}
+			if !found {
+				t.Errorf("after an alert, nothing of %s can be read", topic)
+			}
+		}()
+		appendLoose(t, s, topic, `{}`)
+		<-done
+	}
+	stop()
+	appendLoose(t, s, "a", `{}`)
+	if len(alerts) > 0 {
+		t.Error("an alert after its end")
+	}
+}
+
 func testPositions(t *testing.T, d Driver) {
 	s, other := d.Open(t), d.Open(t)
 	at := appendLoose(t, s, "a", `{}`)

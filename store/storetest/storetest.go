@@ -70,6 +70,7 @@ func Run(t *testing.T, d Driver) {
 		{"Filter", testFilter},
 		{"Room", testRoom},
 		{"Follow", testFollow},
+		{"Alert", testAlert},
 		{"Positions", testPositions},
 		{"Append", testAppend},
 		{"Together", testTogether},

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime/debug"
 	"sync"
 
 	"github.com/dictwire/dictwire/codec"
@@ -19,14 +18,18 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
-// A reading is the session of a connection that reads. One goroutine delivers batches,
-// another one receives commits.
+// A reading is the session of a connection that reads. Its giver delivers batches, the
+// connection's goroutine receives commits.
 type reading struct {
 	c       *dialect.Conn
 	w       *dialect.Worker // delivers batches
 	r       dialect.Reader
 	cursor  bool
 	accepts bool // the greeting has "accept"
+	follows bool
+
+	giver  *giver
+	cancel context.CancelCauseFunc // of the giver's context
 
 	mu   sync.Mutex
 	sent store.Position // the highest position that the peer was told; guarded by mu
@@ -39,7 +42,7 @@ var errDone = errors.New("native: the reading is done")
 
 // read opens a session that reads.
 func (d *native) read(ctx context.Context, c *dialect.Conn, session dialect.Session, g *wire.Greeting) (opened, error) {
-	s := &reading{c: c, w: c.Worker(), cursor: g.Cursor != "", accepts: g.Format == "" && len(g.Accept) > 0}
+	s := &reading{c: c, w: c.Worker(), cursor: g.Cursor != "", follows: g.Follow, accepts: g.Format == "" && len(g.Accept) > 0}
 	forms, err := d.forms(g)
 	if err != nil {
 		return nil, err
@@ -67,7 +70,13 @@ func (s *reading) welcome(_ context.Context, _ *native, g *wire.Greeting) error 
 	return nil
 }
 
-func (s *reading) close() { s.r.Close() }
+func (s *reading) close() {
+	if s.giver != nil {
+		s.cancel(nil)
+		_ = s.giver.close()
+	}
+	s.r.Close()
+}
 
 // forms returns the forms that a greeting asks for.
 func (d *native) forms(g *wire.Greeting) (forms []dialect.Form, err error) {
@@ -124,31 +133,37 @@ func lossy(cd codec.Codec) codec.Codec {
 
 // serve delivers batches and receives commits until one of the two ends.
 func (s *reading) serve(ctx context.Context) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	given := make(chan error, 1)
-	go func() {
-		err := s.giveSafely(ctx)
-		if err != nil || !s.cursor { // else commits may still come
-			s.c.End(errors.Join(errDone, err))
-		}
-		given <- err
-	}()
-	err := s.take(ctx)
+	ctx, s.cancel = context.WithCancelCause(ctx)
+	s.giver = &giver{s: s, next: s.r.Start(), given: make(chan error, 1)}
+	s.giver.wake(ctx)
+	return s.finish(s.take(ctx))
+}
+
+// gave ends the connection if there is nothing more to deliver, err says why, and no commit
+// may come.
+func (s *reading) gave(err error) {
+	if err != nil || !s.cursor {
+		s.c.End(errors.Join(errDone, err))
+	}
+}
+
+// finish ends the session after take has returned err.
+func (s *reading) finish(err error) error {
 	gone := err == nil && s.c.HasMessages() // messages have no half-close
 	switch {
 	case gone:
 		s.c.End(errDone)
 	case err == nil: // the peer has closed its side, and may still read
 		select {
-		case err = <-given:
+		case err = <-s.giver.given:
+			s.giver.given <- err
 			return err
 		case <-s.c.Ending():
 			err = s.c.Ended()
 		}
 	}
-	cancel(err)
-	switch giving := <-given; {
+	s.cancel(err)
+	switch giving := s.giver.close(); {
 	case gone: // and there was nothing left to deliver
 		return nil
 	case errors.Is(err, errDone):
@@ -160,21 +175,32 @@ func (s *reading) serve(ctx context.Context) error {
 // take receives commits until the peer closes its side.
 func (s *reading) take(ctx context.Context) error {
 	for {
+		within, err := s.commits(ctx)
+		if err == nil {
+			err = s.c.More(ctx, within, nil)
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// commits takes the buffered commits. It reports whether another one has begun.
+func (s *reading) commits(ctx context.Context) (within bool, err error) {
+	for {
 		buf := s.c.Buffered()
 		end := bytes.IndexByte(buf, '\n')
 		if max(end, 0) > wire.MaxGreeting || end < 0 && len(buf) > wire.MaxGreeting {
-			return &fault.Error{Code: fault.TooLarge, At: s.c.Offset(), Text: fmt.Sprintf("a message of more than %d bytes", wire.MaxGreeting)}
+			return false, &fault.Error{Code: fault.TooLarge, At: s.c.Offset(), Text: fmt.Sprintf("a message of more than %d bytes", wire.MaxGreeting)}
 		}
 		if end < 0 {
-			if err := s.c.More(ctx, len(buf) > 0, nil); err == io.EOF {
-				return nil
-			} else if err != nil {
-				return err
-			}
-			continue
+			return len(buf) > 0, nil
 		}
 		if err := s.commit(ctx, buf[:end]); err != nil {
-			return err
+			return false, err
 		}
 		s.c.Discard(end + 1)
 	}
@@ -219,56 +245,6 @@ func (s *reading) tell(p store.Position) string {
 		s.sent = p
 	}
 	return p.String()
-}
-
-// giveSafely is give, but a panic ends the connection and not the server.
-func (s *reading) giveSafely(ctx context.Context) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = &fault.Error{
-				Code: fault.Internal, Text: "internal error", At: -1,
-				Err: fmt.Errorf("panic: %v\n%s", p, debug.Stack()),
-			}
-		}
-	}()
-	return s.give(ctx)
-}
-
-// give delivers batches. It returns nil at the end of a subscription that does not
-// follow.
-func (s *reading) give(ctx context.Context) error {
-	next := s.r.Start()
-	for b, err := range s.r.Batches(ctx) {
-		var (
-			damage  *store.DamageError
-			trimmed *store.TrimmedError
-		)
-		switch {
-		case errors.As(err, &damage):
-			err = s.c.Say(wire.Damaged{
-				From: damage.From.String(), To: damage.To.String(), Topic: damage.Topic, Text: damage.Err.Error(),
-				Next: s.tell(b.Next),
-			})
-		case errors.As(err, &trimmed):
-			err = s.c.Say(wire.Skipped{
-				From: trimmed.From.String(), To: trimmed.To.String(), Topic: trimmed.Topic, Next: s.tell(b.Next),
-			})
-		case err != nil:
-			err = s.explain(err)
-		case b.Block != nil:
-			err = s.part(b)
-		default:
-			err = s.c.Say(wire.Progress{Next: s.tell(b.Next)})
-		}
-		if b.Block == nil && err == nil {
-			err = s.c.Flush()
-		}
-		if err != nil {
-			return err
-		}
-		next = b.Next
-	}
-	return errors.Join(s.c.Say(wire.End{Position: s.tell(next)}), s.c.Flush())
 }
 
 // part delivers some records of a block.
