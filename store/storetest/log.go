@@ -191,7 +191,12 @@ func testAlert(t *testing.T, d Driver) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			<-alerts
+			select {
+			case <-alerts:
+			case <-time.After(10 * time.Second):
+				t.Errorf("no alert of %s", topic)
+				return
+			}
 			found := false
 			for b, err := range s.Read(t.Context(), from, store.ReadOptions{Topics: []string{topic}}) {
 				found = found || err == nil && b.Block != nil
