@@ -69,7 +69,11 @@ func TestIdleSession(t *testing.T) {
 			}
 			readers = append(readers, open(fmt.Sprintf(`{"dictwire":1,"subscribe":"b","follow":true,"from":"latest","cursor":"c%d"}`+"\n", i), 2))
 		}
-		time.Sleep(2200 * time.Millisecond) // a connection gives its buffer back after one second or two
+		wait := 2200 * time.Millisecond // a connection gives its buffer back after one second or two
+		if kind == "reads" {
+			wait = 5500 * time.Millisecond // a giver rests after five
+		}
+		time.Sleep(wait)
 		each := (inUse() - before) / conns
 		goroutines := runtime.NumGoroutine() - routines
 		t.Logf("%s: %d bytes and %.2f goroutines each", kind, each, float64(goroutines)/conns)

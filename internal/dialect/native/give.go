@@ -19,6 +19,7 @@ import (
 type giver struct {
 	s       *reading
 	next    store.Position // after the last batch
+	since   time.Time      // when the last batch was delivered, or delivering began
 	unalert func()         // not nil: the store alerts the giver
 	busy    bool           // the giver never rests
 	given   chan error     // of capacity 1: receives the result
@@ -174,8 +175,12 @@ func (g *giver) batches(ctx context.Context, say bool) (found, waits bool, err e
 		if err != nil {
 			return found, false, err
 		}
-		found = found || !isProgress
-		waits = s.follows && isProgress && b.Next == g.next && !g.busy
+		if !isProgress {
+			found, g.since = true, time.Now()
+		}
+		// A new reader doesn't rest before its time: each Read takes a turn, and a peer's
+		// first turns come sooner.
+		waits = s.follows && isProgress && b.Next == g.next && !g.busy && time.Since(g.since) >= wire.BeatEvery
 		if g.next = b.Next; waits && g.unalert == nil {
 			return found, true, nil
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/json"
@@ -134,7 +135,7 @@ func lossy(cd codec.Codec) codec.Codec {
 // serve delivers batches and receives commits until one of the two ends.
 func (s *reading) serve(ctx context.Context) error {
 	ctx, s.cancel = context.WithCancelCause(ctx)
-	s.giver = &giver{s: s, next: s.r.Start(), given: make(chan error, 1)}
+	s.giver = &giver{s: s, next: s.r.Start(), since: time.Now(), given: make(chan error, 1)}
 	s.giver.wake(ctx)
 	return s.finish(s.take(ctx))
 }
