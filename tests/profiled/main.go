@@ -1,6 +1,7 @@
 // Command profiled is dictwire that profiles itself. When it ends, it leaves the profiles
 // cpu, mutex (waits for locks), block (waits for channels, too), heap and goroutine in the
-// directory PROFILES: see scripts/locks.
+// directory PROFILES: see scripts/locks. At each SIGUSR1, it leaves there what its memory
+// consists of, as memory: see scripts/idle.
 package main
 
 import (
@@ -8,8 +9,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"runtime"
 	"runtime/pprof"
+	"syscall"
 
 	"github.com/dictwire/dictwire/internal/cli"
 )
@@ -33,6 +36,7 @@ func profiled(dir string) (code int, err error) {
 	if err != nil {
 		return 0, err
 	}
+	go measure(root)
 	runtime.SetMutexProfileFraction(10)
 	runtime.SetBlockProfileRate(10_000) // nanoseconds
 	if err := pprof.StartCPUProfile(cpu); err != nil {
@@ -45,6 +49,24 @@ func profiled(dir string) (code int, err error) {
 		err = errors.Join(err, write(root, name))
 	}
 	return code, errors.Join(err, root.Close())
+}
+
+// measure leaves the bytes of the live heap, the heap in use and the stacks, as JSON, at
+// each SIGUSR1.
+func measure(dir *os.Root) {
+	asked := make(chan os.Signal, 1)
+	signal.Notify(asked, syscall.SIGUSR1)
+	for range asked {
+		for range 5 { // pools are empty after two, and stacks are halved by each
+			runtime.GC()
+		}
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		text := fmt.Appendf(nil, `{"live":%d,"heap":%d,"stacks":%d}`, m.HeapAlloc, m.HeapInuse, m.StackInuse)
+		if err := errors.Join(dir.WriteFile("memory.new", text, 0o600), dir.Rename("memory.new", "memory")); err != nil {
+			fmt.Fprintln(os.Stderr, "profiled:", err)
+		}
+	}
 }
 
 func write(dir *os.Root, profile string) error {
