@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -620,6 +621,42 @@ func TestPurged(t *testing.T) {
 		t.Fatal(err)
 	}
 	check(t, again, other)
+}
+
+// What others publish where the store's tag is keeps the next server out, with the remedy.
+// A server that has the store open goes on.
+func TestForeignMark(t *testing.T) {
+	t.Parallel()
+	b, js := single(t, "")
+	o, ctx := b.fresh(), t.Context()
+	s := b.open(t, o)
+	if _, err := js.Publish(ctx, o.Prefix+".s", []byte("hello")); err != nil {
+		t.Fatal(err)
+	}
+	var refused *nats.SetupError
+	_, err := nats.Open(ctx, b.urls, o)
+	if want := "nats stream rmm " + o.Prefix + " "; !errors.As(err, &refused) || !strings.Contains(refused.Hint, want) {
+		t.Fatalf("%v; want the hint %q", err, want)
+	}
+	a := cast(1)[0]
+	if err := a.write(ctx, []store.Store{s}, 20, 0); err != nil {
+		t.Fatal(err)
+	}
+	stream, err := js.Stream(ctx, o.Prefix)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last, err := stream.GetLastMsgForSubject(ctx, o.Prefix+".s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasSuffix(refused.Hint, fmt.Sprint(" ", last.Sequence)) {
+		t.Errorf("%q, and the message is %d", refused.Hint, last.Sequence)
+	}
+	if err := stream.DeleteMsg(ctx, last.Sequence); err != nil {
+		t.Fatal(err)
+	}
+	check(t, b.open(t, o), a)
 }
 
 // written opens a store that will end, and has an author write to it. It returns both, with

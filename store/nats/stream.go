@@ -296,8 +296,12 @@ func (s *Store) appear(ctx context.Context) error {
 	end := s.clock()
 	switch {
 	case errors.Is(err, errConflict):
-		if root, err := s.leaderNext(ctx, s.root(), 1); err == nil && (root.seq != s.rooted || root.mark != s.tag) {
+		root, failed := s.leaderNext(ctx, s.root(), 1)
+		if failed == nil && (root.seq != s.rooted || root.mark != s.tag) {
 			return errAnother
+		}
+		if other, failed := s.leaderNext(ctx, s.root(), s.rooted+1); failed == nil && other.seq > 0 {
+			return setup(fmt.Sprintf("delete it: nats stream rmm %s %d", s.prefix, other.seq), "message %d on %s is not the store's", other.seq, other.subject)
 		}
 		return err
 	case err != nil:
@@ -340,7 +344,7 @@ func (s *Store) setClock(ctx context.Context) error {
 	tries := pace{}
 	for tries.wait(ctx) {
 		err := s.appear(ctx)
-		if s.set.Load() || errors.Is(err, errAnother) {
+		if s.set.Load() || errors.Is(err, errAnother) || errors.As(err, new(*SetupError)) {
 			return err
 		}
 		tries.failed(err)
