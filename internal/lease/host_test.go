@@ -14,6 +14,12 @@ import (
 func crowd(t *testing.T, all *lease.Turns) {
 	t.Helper()
 	all.Host("known").Turn().Known()
+	use(t, all)
+}
+
+// use uses all slots for first turns, which then rest if known peers are at work.
+func use(t *testing.T, all *lease.Turns) {
+	t.Helper()
 	for range few {
 		turn := all.Host("stranger").Turn()
 		if err := turn.Begin(t.Context(), nil); err != nil {

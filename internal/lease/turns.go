@@ -134,8 +134,9 @@ func (t *Turn) BeginLong(ctx context.Context, stop <-chan struct{}) error {
 	return t.begin(ctx, stop, long)
 }
 
-// BeginReading is Begin for a known reader.
+// BeginReading is Begin for a known reader. It includes Known.
 func (t *Turn) BeginReading(ctx context.Context, stop <-chan struct{}) error {
+	t.Known()
 	if !t.of.stored.is() {
 		return nil
 	}

@@ -145,7 +145,6 @@ func TestTurnsOfReaders(t *testing.T) {
 					turn := all.Host("r").Turn()
 					for time.Now().Before(end) {
 						all.Host("p").Credit(store)
-						turn.Known()
 						if err := turn.BeginReading(t.Context(), nil); err != nil {
 							t.Error(err)
 						}
@@ -169,6 +168,22 @@ func TestTurnsOfReaders(t *testing.T) {
 				t.Errorf("%d readers, while %d records are stored at a time, get %d turns; want %d", test.readers, test.store, got, test.want)
 			}
 		}
+	})
+}
+
+// Unknown peers leave a known reader its processors, too, while nothing is stored.
+func TestReadersAreKnown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		all := lease.NewTurns()
+		if err := all.Host("r").Turn().BeginReading(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+		use(t, all)
+		before := time.Now()
+		if err := all.Host("other").Turn().Begin(t.Context(), nil); err != nil || time.Since(before) == 0 {
+			t.Errorf("after %v: %v; want a rest", time.Since(before), err)
+		}
+		time.Sleep(time.Second)
 	})
 }
 
