@@ -191,14 +191,16 @@ func TestFaultOf(t *testing.T) {
 	}
 }
 
-// A reader becomes known once it has read a lot, and not by what waits for it.
+// What a reader has taken makes it known and pays for turns of its host, and not what waits
+// for it. If its records are bad, it has to take as much again to be known.
 func TestKnownReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, server := net.Pipe()
-		c := dialect.NewConn(server, newRules())
+		rules := newRules()
+		c := dialect.NewConn(server, rules)
 		chunk := make([]byte, 64<<10)
 		go func() {
-			for range 32 {
+			for range 64 {
 				if err := c.Own().Send(chunk); err != nil {
 					return
 				}
@@ -210,50 +212,26 @@ func TestKnownReader(t *testing.T) {
 			}
 			synctest.Wait()
 		}
-		if take(1<<20 - 1); c.Known() {
+		host := rules.Turns.Host(c.Host())
+		if take(64<<10 - 1); host.HasCredit() {
+			t.Error("its host has credit before it has taken 64 KiB")
+		}
+		if take(1); !host.HasCredit() {
+			t.Error("it has taken 64 KiB, and its host has no credit")
+		}
+		if take(15<<16 - 1); c.Known() {
 			t.Error("it is known before it has taken 1 MiB")
 		}
 		if take(1); !c.Known() {
 			t.Error("it has taken 1 MiB, and is not known")
 		}
-		_ = client.Close()
-		_ = server.Close()
-	})
-}
-
-// What a reader has taken pays for turns of its host, each 64 KiB for one. If its records are
-// bad, it has to take as much again to be known.
-func TestReaderEarns(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		client, server := net.Pipe()
-		rules := newRules()
-		c := dialect.NewConn(server, rules)
-		read := func(n int64) {
-			go func() { _ = c.Own().Send(make([]byte, n)) }()
-			if _, err := io.CopyN(io.Discard, client, n); err != nil {
-				t.Fatal(err)
-			}
-			synctest.Wait()
-		}
-		host := rules.Turns.Host(c.Host())
-		for range 63 {
-			if read(1 << 10); host.HasCredit() {
-				t.Fatal("it has credit before it has taken 64 KiB")
-			}
-		}
-		if read(1 << 10); !host.HasCredit() {
-			t.Error("it has taken 64 KiB, and its host has no credit")
-		}
-		if read(1 << 20); !c.Known() {
-			t.Error("it has taken more than 1 MiB, and is not known")
-		}
 		if c.SetKnown(false); c.Known() {
 			t.Error("its records were bad, and it is known")
 		}
-		if read(1<<20 - 1); c.Known() {
+		if take(1<<20 - 1); c.Known() {
 			t.Error("it has taken less than 1 MiB since, and is known")
 		}
-		if read(1); !c.Known() {
+		if take(1); !c.Known() {
 			t.Error("it has taken 1 MiB again, and is not known")
 		}
 		_ = client.Close()

@@ -27,14 +27,7 @@ func TestFilterTellsItsEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := session.Write(t.Context(), dialect.WriteRequest{Topic: "t"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer w.Close()
-	if _, err := w.Take(t.Context(), &dialect.WriteBatch{Codec: json.Codec{}, Records: [][]byte{[]byte("{}")}}, nil); err != nil {
-		t.Fatal(err)
-	}
+	take(t, in, []byte("{}"))
 	over := errors.New("over")
 	for range 50 { // it is dropped every other time
 		r, err := session.Read(t.Context(), dialect.ReadRequest{

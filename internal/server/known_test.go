@@ -118,20 +118,8 @@ func TestKnownOverHTTP(t *testing.T) {
 			t.Fatal(err)
 		}
 		s, at := openEndpoint(t, kind)
-		in := openIntake(t, s)
-		session, err := in.Open(t.Context(), dialect.Credentials{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		w, err := session.Write(t.Context(), dialect.WriteRequest{Topic: "t"})
-		if err != nil {
-			t.Fatal(err)
-		}
 		record := fmt.Appendf(nil, `{"text":"%01000d"}`, 0)
-		if _, err := w.Take(t.Context(), &dialect.WriteBatch{Codec: s.JSON, Records: slices.Repeat([][]byte{record}, 1100)}, nil); err != nil {
-			t.Fatal(err)
-		}
-		w.Close()
+		take(t, openIntake(t, s), slices.Repeat([][]byte{record}, 1100)...)
 		near, far := net.Pipe()
 		c := dialect.NewConn(near, s.timed.Load())
 		ended := make(chan struct{})

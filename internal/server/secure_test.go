@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http/httptest"
-	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -30,16 +29,7 @@ func TestHandshakesTakeTurns(t *testing.T) {
 			defer c.LeaveHost()
 			defer func() { _ = c.Abort() }()
 			c.Credit(credit)
-			turns := s.rules.Turns
-			turns.Host("known").Turn().Known()
-			for range max(runtime.GOMAXPROCS(0)/4, 1) {
-				turn := turns.Host("stranger").Turn()
-				if err := turn.Begin(t.Context(), nil); err != nil {
-					t.Fatal(err)
-				}
-				time.Sleep(time.Millisecond)
-				turn.End()
-			}
+			crowd(t, s.rules.Turns)
 			began := time.Now()
 			shaken := make(chan error, 1)
 			go func() {

@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/cbor"
@@ -17,6 +19,7 @@ import (
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/fault"
 	"github.com/dictwire/dictwire/internal/dialect"
+	"github.com/dictwire/dictwire/internal/lease"
 	"github.com/dictwire/dictwire/store"
 )
 
@@ -27,6 +30,37 @@ func openIntake(t *testing.T, s *Server) *intake {
 	near, far := net.Pipe()
 	t.Cleanup(func() { _, _ = near.Close(), far.Close() })
 	return newIntake(s, dialect.NewConn(near, s.timed.Load()), &endpoint{authorize: s.Authorize})
+}
+
+// take has an anonymous session of the connection store records of JSON in the topic t.
+func take(t *testing.T, in *intake, records ...[]byte) {
+	t.Helper()
+	session, err := in.Open(t.Context(), dialect.Credentials{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := session.Write(t.Context(), dialect.WriteRequest{Topic: "t"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	if _, err := w.Take(t.Context(), &dialect.WriteBatch{Codec: json.Codec{}, Records: records}, nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// crowd lets all places for first turns of strangers rest for a while.
+func crowd(t *testing.T, turns *lease.Turns) {
+	t.Helper()
+	turns.Host("known").Turn().Known()
+	for range max(runtime.GOMAXPROCS(0)/4, 1) {
+		turn := turns.Host("stranger").Turn()
+		if err := turn.Begin(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Millisecond)
+		turn.End()
+	}
 }
 
 // Sessions of one connection write and read concurrently.

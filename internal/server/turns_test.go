@@ -3,7 +3,6 @@ package server
 import (
 	"io"
 	"net"
-	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -63,16 +62,7 @@ func TestFramesTakeTurns(t *testing.T) {
 				for len(answers) > 0 {
 					<-answers
 				}
-				turns := s.rules.Turns
-				turns.Host("known").Turn().Known()
-				for range max(runtime.GOMAXPROCS(0)/4, 1) {
-					turn := turns.Host("stranger").Turn()
-					if err := turn.Begin(t.Context(), nil); err != nil {
-						t.Fatal(err)
-					}
-					time.Sleep(time.Millisecond)
-					turn.End()
-				}
+				crowd(t, s.rules.Turns)
 				began := time.Now()
 				if err := test.pings(far); err != nil {
 					t.Fatal(err)
