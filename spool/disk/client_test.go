@@ -15,6 +15,7 @@ import (
 	"github.com/dictwire/dictwire/internal/crashfs"
 	"github.com/dictwire/dictwire/internal/servertest"
 	"github.com/dictwire/dictwire/spool/disk"
+	"github.com/dictwire/dictwire/spool/spooltest"
 	"github.com/dictwire/dictwire/store"
 	"github.com/dictwire/dictwire/store/log"
 	"github.com/dictwire/dictwire/store/memory"
@@ -73,7 +74,7 @@ func (s *server) wantRecords(topic string, n uint64) {
 		s.t.Fatalf("%d records of %s, want %d", len(all), topic, n)
 	}
 	for i, r := range all {
-		if r != string(record(uint64(i)+1)) {
+		if r != string(spooltest.Record(uint64(i)+1)) {
 			s.t.Fatalf("record %d of %s is %s", i+1, topic, r)
 		}
 	}
@@ -100,7 +101,7 @@ func TestSmall(t *testing.T) {
 	srv := newServer(t)
 	c := dial(t, s, srv.addr, dictwire.Dialer{})
 	for n := range uint64(count) {
-		if err := c.SendAsync(t.Context(), "t", dictwire.Record{Bytes: record(n + 1)}); err != nil {
+		if err := c.SendAsync(t.Context(), "t", dictwire.Record{Bytes: spooltest.Record(n + 1)}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -220,7 +221,7 @@ func TestLostAndCopied(t *testing.T) {
 		}
 		s := open(t, disk.Options{FS: old})
 		for n := range 5 { // more than the server has
-			if _, err := s.Append(t.Context(), "a", "json", record(uint64(n)+100)); err != nil {
+			if _, err := s.Append(t.Context(), "a", "json", spooltest.Record(uint64(n)+100)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -248,7 +249,7 @@ func TestLostAndCopied(t *testing.T) {
 		if err := c.Flush(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if all := other.records("a"); len(all) != 1 || all[0] != string(record(6)) {
+		if all := other.records("a"); len(all) != 1 || all[0] != string(spooltest.Record(6)) {
 			t.Errorf("it has %q", all)
 		}
 	})

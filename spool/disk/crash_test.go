@@ -15,6 +15,7 @@ import (
 	"github.com/dictwire/dictwire/internal/crashfs"
 	"github.com/dictwire/dictwire/internal/testrand"
 	"github.com/dictwire/dictwire/spool/disk"
+	"github.com/dictwire/dictwire/spool/spooltest"
 	"github.com/dictwire/dictwire/store"
 )
 
@@ -157,7 +158,7 @@ func (c *crasher) settle(ctx context.Context, s *disk.Spool, topic string) error
 		c.mu.Lock()
 		c.now.settled[topic] = last
 		c.mu.Unlock()
-		if err := s.Settle(ctx, topic, last, sum(b.Records[len(b.Records)-1])); err != nil {
+		if err := s.Settle(ctx, topic, last, spooltest.Sum(b.Records[len(b.Records)-1])); err != nil {
 			return err
 		}
 	}
@@ -237,7 +238,7 @@ func (c *crasher) verifyTopic(ctx context.Context, s *disk.Spool, topic string, 
 			break
 		}
 	}
-	if want, ok := c.then.appended[key(topic, acked)]; ok && sum([]byte(want)) != ackedSum {
+	if want, ok := c.then.appended[key(topic, acked)]; ok && spooltest.Sum([]byte(want)) != ackedSum {
 		return fmt.Errorf("the sum of %s is %08x", key(topic, acked), ackedSum)
 	}
 	return nil

@@ -15,6 +15,7 @@ import (
 	"github.com/dictwire/dictwire/internal/storedir"
 	"github.com/dictwire/dictwire/spool"
 	"github.com/dictwire/dictwire/spool/disk"
+	"github.com/dictwire/dictwire/spool/spooltest"
 	"github.com/dictwire/dictwire/store"
 )
 
@@ -72,14 +73,14 @@ func TestDiskFails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	add(t, s, "a", 1, 3)
+	spooltest.Add(t, s, "a", 1, 3)
 	fs.failing.Store(true)
 	for range 3 {
-		if _, err := s.Append(t.Context(), "a", "json", record(4)); !errors.Is(err, store.ErrUnavailable) {
+		if _, err := s.Append(t.Context(), "a", "json", spooltest.Record(4)); !errors.Is(err, store.ErrUnavailable) {
 			t.Fatalf("append: %v", err)
 		}
 	}
-	read(t, s, "a", 1, 3)
+	spooltest.Read(t, s, "a", 1, 3)
 	fs.failing.Store(false)
 	if err := s.Close(); !errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("close: %v", err)
@@ -89,8 +90,8 @@ func TestDiskFails(t *testing.T) {
 	if st.Next < 4 || st.Next > 5 {
 		t.Fatalf("%+v", st)
 	}
-	add(t, s, "a", st.Next, 2)
-	read(t, s, "a", 1, st.Next+1)
+	spooltest.Add(t, s, "a", st.Next, 2)
+	spooltest.Read(t, s, "a", 1, st.Next+1)
 }
 
 // TestReserve appends to a disk with too little room. Settled records, and other programs,
@@ -100,20 +101,20 @@ func TestReserve(t *testing.T) {
 		fs := &smallDisk{FS: vfs.NewMem()}
 		fs.free.Store(65 << 20)
 		s := open(t, disk.Options{FS: fs, NoWait: true})
-		add(t, s, "a", 1, 3)
+		spooltest.Add(t, s, "a", 1, 3)
 		fs.free.Store(63 << 20)
 		time.Sleep(2 * time.Second)
-		if _, err := s.Append(t.Context(), "a", "json", record(4)); !errors.Is(err, spool.ErrFull) {
+		if _, err := s.Append(t.Context(), "a", "json", spooltest.Record(4)); !errors.Is(err, spool.ErrFull) {
 			t.Fatalf("append: %v", err)
 		}
-		settle(t, s, "a", 3)
+		spooltest.Settle(t, s, "a", 3)
 		time.Sleep(2 * time.Second)
 		if st := s.Stats(); st.Bytes != 0 {
 			t.Errorf("nothing is trimmed: %+v", st)
 		}
 		fs.free.Store(65 << 20)
 		time.Sleep(time.Second)
-		add(t, s, "a", 4, 1)
+		spooltest.Add(t, s, "a", 4, 1)
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -121,14 +122,14 @@ func TestReserve(t *testing.T) {
 		fs.free.Store(0)
 		s = open(t, disk.Options{FS: fs})
 		var wg sync.WaitGroup
-		wg.Go(func() { add(t, s, "a", 5, 1) })
+		wg.Go(func() { spooltest.Add(t, s, "a", 5, 1) })
 		time.Sleep(time.Minute)
 		if s.Stats().Waiting != 1 {
 			t.Error("nobody waits for room")
 		}
 		fs.free.Store(1 << 30)
 		wg.Wait()
-		read(t, s, "a", 1, 5)
+		spooltest.Read(t, s, "a", 1, 5)
 	})
 }
 
@@ -150,7 +151,7 @@ func TestReserveOfSmallDisk(t *testing.T) {
 	fs := &smallDisk{FS: vfs.NewMem(), total: 64 << 20}
 	fs.free.Store(8 << 20)
 	s := open(t, disk.Options{FS: fs, NoWait: true})
-	add(t, s, "a", 1, 10)
+	spooltest.Add(t, s, "a", 1, 10)
 	_, err := disk.Open(t.Context(), "other", &disk.Options{FS: fs, Reserve: 64 << 20})
 	if !errors.Is(err, storedir.ErrReserve) {
 		t.Errorf("a reserve of all the disk: %v", err)
@@ -163,9 +164,9 @@ func TestReserveOfSmallDisk(t *testing.T) {
 func TestOldCopy(t *testing.T) {
 	fs := crashfs.New(1)
 	s := open(t, disk.Options{FS: fs})
-	add(t, s, "a", 1, 10)
+	spooltest.Add(t, s, "a", 1, 10)
 	old := fs.Crash(false, nil)
-	add(t, s, "a", 11, 10)
+	spooltest.Add(t, s, "a", 11, 10)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}

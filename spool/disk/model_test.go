@@ -11,6 +11,7 @@ import (
 	"github.com/dictwire/dictwire/internal/crashfs"
 	"github.com/dictwire/dictwire/spool"
 	"github.com/dictwire/dictwire/spool/disk"
+	"github.com/dictwire/dictwire/spool/spooltest"
 )
 
 // TestModel uses a spool at random, and compares it with a model.
@@ -139,7 +140,7 @@ func (m *model) settle(t *rapid.T) {
 		return
 	}
 	n := rapid.Uint64Range(1, uint64(len(mt.records))).Draw(t, "number")
-	if err := m.s.Settle(context.Background(), topic, n, sum([]byte(mt.records[n-1]))); err != nil {
+	if err := m.s.Settle(context.Background(), topic, n, spooltest.Sum([]byte(mt.records[n-1]))); err != nil {
 		t.Fatal(err)
 	}
 	mt.acked = max(mt.acked, n)
@@ -184,7 +185,7 @@ func (m *model) check(t *rapid.T) {
 		mt := m.topics[st.Topic]
 		want := spool.Topic{Topic: st.Topic, First: st.First, Next: uint64(len(mt.records)) + 1, Acked: mt.acked}
 		if mt.acked > 0 {
-			want.Sum = sum([]byte(mt.records[mt.acked-1]))
+			want.Sum = spooltest.Sum([]byte(mt.records[mt.acked-1]))
 		}
 		if st != want || st.First > mt.acked+1 {
 			t.Fatalf("%+v, want %+v", st, want)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"hash/crc32"
 	"strings"
 	"sync"
 	"testing"
@@ -44,64 +43,6 @@ func open(t testing.TB, o disk.Options) *disk.Spool {
 		}
 	})
 	return s
-}
-
-func record(n uint64) []byte { return fmt.Appendf(nil, `{"n":%d}`, n) }
-
-func records(from, n uint64) (all [][]byte) {
-	for i := range n {
-		all = append(all, record(from+i))
-	}
-	return all
-}
-
-func sum(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }
-
-// add appends n records that contain their numbers.
-func add(t testing.TB, s *disk.Spool, topic string, want, n uint64) {
-	t.Helper()
-	first, err := s.Append(t.Context(), topic, "json", records(want, n)...)
-	if err != nil || first != want {
-		t.Fatalf("append to %s: record %d, %v, want %d", topic, first, err, want)
-	}
-}
-
-func settle(t testing.TB, s *disk.Spool, topic string, n uint64) {
-	t.Helper()
-	if err := s.Settle(t.Context(), topic, n, sum(record(n))); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// read returns the numbers of the records from one on, to the last. Each must be as add
-// made it.
-func read(t testing.TB, s *disk.Spool, topic string, from, last uint64) (first uint64) {
-	t.Helper()
-	want := uint64(0)
-	for b, err := range s.Read(t.Context(), topic, from) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		if want == 0 {
-			want, first = b.First, b.First
-		}
-		if b.First != want || b.Format != "json" || len(b.Records) == 0 {
-			t.Fatalf("%s: a batch of %d %s records from %d, want %d", topic, len(b.Records), b.Format, b.First, want)
-		}
-		for _, r := range b.Records {
-			if string(r) != string(record(want)) {
-				t.Fatalf("%s: record %d is %s", topic, want, r)
-			}
-			want++
-		}
-		if want > last {
-			break
-		}
-	}
-	if want != last+1 {
-		t.Fatalf("%s: read to %d, want %d", topic, want-1, last)
-	}
-	return first
 }
 
 func topics(t testing.TB, s *disk.Spool) []spool.Topic {
@@ -184,14 +125,14 @@ func TestReopen(t *testing.T) {
 			attempt = n
 		}
 		if round > 0 {
-			want := spool.Topic{Topic: "a", First: 10*round + 1, Next: 10*round + 1, Acked: 10 * round, Sum: sum(record(10 * round))}
+			want := spool.Topic{Topic: "a", First: 10*round + 1, Next: 10*round + 1, Acked: 10 * round, Sum: spooltest.Sum(spooltest.Record(10 * round))}
 			if got := topicA(t, s); got != want {
 				t.Errorf("%+v, want %+v", got, want)
 			}
 		}
-		add(t, s, "a", 10*round+1, 10)
-		read(t, s, "a", 1, 10*round+10)
-		settle(t, s, "a", 10*round+10)
+		spooltest.Add(t, s, "a", 10*round+1, 10)
+		spooltest.Read(t, s, "a", 1, 10*round+10)
+		spooltest.Settle(t, s, "a", 10*round+10)
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -207,12 +148,12 @@ func TestSettle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, disk.Options{})
 		for n := uint64(1); n <= 40; n += 4 {
-			add(t, s, "a", n, 4)
+			spooltest.Add(t, s, "a", n, 4)
 		}
 		for _, n := range []uint64{2, 10, 5, 0, 10, 12, 1} {
-			settle(t, s, "a", n)
+			spooltest.Settle(t, s, "a", n)
 		}
-		if got := topicA(t, s); got.Acked != 12 || got.Sum != sum(record(12)) {
+		if got := topicA(t, s); got.Acked != 12 || got.Sum != spooltest.Sum(spooltest.Record(12)) {
 			t.Errorf("%+v, want 12 settled", got)
 		}
 		if st := s.Stats(); st.Records != 28 {
@@ -223,19 +164,19 @@ func TestSettle(t *testing.T) {
 		if got := topicA(t, s); got.First != 13 {
 			t.Errorf("%+v, want 13 first", got)
 		}
-		if st := s.Stats(); st.Records != 28 || st.Bytes != 28*int64(len(record(10))) {
+		if st := s.Stats(); st.Records != 28 || st.Bytes != 28*int64(len(spooltest.Record(10))) {
 			t.Errorf("%+v, want the bytes of 28 records", st)
 		}
-		settle(t, s, "a", 14)
+		spooltest.Settle(t, s, "a", 14)
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
 		if got := topicA(t, s); got.First != 13 || got.Acked != 14 {
 			t.Errorf("%+v: 13 is in one block with 15", got)
 		}
-		if got := read(t, s, "a", 1, 40); got != 13 {
+		if got := spooltest.Read(t, s, "a", 1, 40); got != 13 {
 			t.Errorf("the read begins with %d", got)
 		}
-		settle(t, s, "a", 40)
+		spooltest.Settle(t, s, "a", 40)
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
 		if st := s.Stats(); st.Records != 0 || st.Bytes != 0 || !st.Oldest.IsZero() {
@@ -247,7 +188,7 @@ func TestSettle(t *testing.T) {
 		if err := s.Settle(t.Context(), "b", 1, 0); err == nil {
 			t.Error("a topic is settled that there never was")
 		}
-		add(t, s, "a", 41, 1)
+		spooltest.Add(t, s, "a", 41, 1)
 	})
 }
 
@@ -322,14 +263,14 @@ func TestFullAge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fs := vfs.NewMem()
 		s := open(t, disk.Options{FS: fs, MaxAge: time.Hour, NoWait: true})
-		add(t, s, "a", 1, 1)
+		spooltest.Add(t, s, "a", 1, 1)
 		time.Sleep(50 * time.Minute)
-		add(t, s, "b", 1, 1)
+		spooltest.Add(t, s, "b", 1, 1)
 		time.Sleep(20 * time.Minute)
 		if _, err := s.Append(t.Context(), "c", "json", []byte("1")); !errors.Is(err, spool.ErrFull) {
 			t.Fatalf("the oldest record is older than it may be: %v", err)
 		}
-		read(t, s, "a", 1, 1) // it was not dropped
+		spooltest.Read(t, s, "a", 1, 1) // it was not dropped
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -337,14 +278,14 @@ func TestFullAge(t *testing.T) {
 		if _, err := s.Append(t.Context(), "c", "json", []byte("1")); !errors.Is(err, spool.ErrFull) {
 			t.Fatalf("the age is forgotten: %v", err)
 		}
-		settle(t, s, "a", 1)
-		add(t, s, "b", 2, 1)
+		spooltest.Settle(t, s, "a", 1)
+		spooltest.Add(t, s, "b", 2, 1)
 		time.Sleep(45 * time.Minute)
 		if _, err := s.Append(t.Context(), "c", "json", []byte("1")); !errors.Is(err, spool.ErrFull) {
 			t.Fatalf("the second record is older than it may be: %v", err)
 		}
-		settle(t, s, "b", 1)
-		add(t, s, "b", 3, 1)
+		spooltest.Settle(t, s, "b", 1)
+		spooltest.Add(t, s, "b", 3, 1)
 	})
 }
 
@@ -353,18 +294,18 @@ func TestAppendsShareASync(t *testing.T) {
 	const appends = 100
 	fs := &counting{FS: vfs.NewMem()}
 	s := open(t, disk.Options{FS: fs})
-	add(t, s, "a", 1, 1)
+	spooltest.Add(t, s, "a", 1, 1)
 	begin := fs.syncs.Load()
 	fs.slow.Lock()
 	var wg sync.WaitGroup
 	for i := range appends {
 		wg.Go(func() {
-			if _, err := s.Append(t.Context(), []string{"a", "b"}[i%2], "json", record(1)); err != nil {
+			if _, err := s.Append(t.Context(), []string{"a", "b"}[i%2], "json", spooltest.Record(1)); err != nil {
 				t.Error(err)
 			}
 		})
 	}
-	eventually(t, "all have come", func() bool { return s.Stats().Bytes == (appends+1)*int64(len(record(1))) })
+	eventually(t, "all have come", func() bool { return s.Stats().Bytes == (appends+1)*int64(len(spooltest.Record(1))) })
 	fs.slow.Unlock()
 	wg.Wait()
 	if n := fs.syncs.Load() - begin; n > 8 {
@@ -388,18 +329,18 @@ func TestWhatCantBeKept(t *testing.T) {
 		records       [][]byte
 		want          string
 	}{
-		{"", "json", records(1, 1), "topic"},
-		{"a b", "json", records(1, 1), "topic"},
-		{"_spool", "json", records(1, 1), "the server's"},
-		{"a", "", records(1, 1), "format"},
+		{"", "json", [][]byte{spooltest.Record(1)}, "topic"},
+		{"a b", "json", [][]byte{spooltest.Record(1)}, "topic"},
+		{"_spool", "json", [][]byte{spooltest.Record(1)}, "the server's"},
+		{"a", "", [][]byte{spooltest.Record(1)}, "format"},
 		{"a", "json", nil, "no records"},
-		{"a", "json", [][]byte{record(1), {}}, "record 2 of 2"},
+		{"a", "json", [][]byte{spooltest.Record(1), {}}, "record 2 of 2"},
 	} {
 		if _, err := s.Append(t.Context(), c.topic, c.format, c.records...); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%q, %q: %v, want %q", c.topic, c.format, err, c.want)
 		}
 	}
-	add(t, s, "a", 1, 1)
+	spooltest.Add(t, s, "a", 1, 1)
 	for _, name := range []string{"a b", strings.Repeat("x", 33)} {
 		if _, err := disk.Open(t.Context(), "other", &disk.Options{Name: name, FS: vfs.NewMem()}); err == nil {
 			t.Errorf("a spool is called %q", name)
@@ -409,11 +350,11 @@ func TestWhatCantBeKept(t *testing.T) {
 
 func TestClosed(t *testing.T) {
 	s := open(t, disk.Options{})
-	add(t, s, "a", 1, 1)
+	spooltest.Add(t, s, "a", 1, 1)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	_, errAppend := s.Append(t.Context(), "a", "json", record(2))
+	_, errAppend := s.Append(t.Context(), "a", "json", spooltest.Record(2))
 	_, errTopics := s.Topics(t.Context())
 	_, errAttempt := s.Attempt(t.Context())
 	var errRead error

@@ -11,6 +11,7 @@ import (
 
 	"github.com/dictwire/dictwire/spool"
 	"github.com/dictwire/dictwire/spool/disk"
+	"github.com/dictwire/dictwire/spool/spooltest"
 )
 
 var update = flag.Bool("update", false, "write the spools of a new format, which all later versions must open")
@@ -50,15 +51,15 @@ func makeSpools(t *testing.T, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	add(t, s, "a", 1, 30)
-	add(t, s, "b", 1, 3)
+	spooltest.Add(t, s, "a", 1, 30)
+	spooltest.Add(t, s, "b", 1, 3)
 	for range 5 {
 		if _, err := s.Attempt(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
-	settle(t, s, "a", 12)
-	add(t, s, "a", 31, 10)
+	spooltest.Settle(t, s, "a", 12)
+	spooltest.Add(t, s, "a", 31, 10)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -97,13 +98,13 @@ func verifyUpgraded(t *testing.T, dir string) {
 			t.Fatal(err)
 		}
 		next := 41 + again
-		if a := topicA(t, s); a.Next != next || a.Acked != 12 || a.Sum != sum(record(12)) {
+		if a := topicA(t, s); a.Next != next || a.Acked != 12 || a.Sum != spooltest.Sum(spooltest.Record(12)) {
 			t.Errorf("topic a: %+v", a)
 		}
-		if from := read(t, s, "a", 13, next-1); from != 13 {
+		if from := spooltest.Read(t, s, "a", 13, next-1); from != 13 {
 			t.Errorf("topic a begins with record %d", from)
 		}
-		read(t, s, "b", 1, 3)
+		spooltest.Read(t, s, "b", 1, 3)
 		if all := topics(t, s); len(all) != 2 || all[1] != (spool.Topic{Topic: "b", First: 1, Next: 4}) {
 			t.Errorf("topics: %+v", all)
 		}
@@ -117,7 +118,7 @@ func verifyUpgraded(t *testing.T, dir string) {
 		if oldest := s.Stats().Oldest; oldest.IsZero() || oldest.After(time.Now()) {
 			t.Errorf("the oldest record is of %v", oldest)
 		}
-		add(t, s, "a", next, 1)
+		spooltest.Add(t, s, "a", next, 1)
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}

@@ -69,16 +69,18 @@ func Run(t *testing.T, d Driver) {
 	}
 }
 
-func record(n uint64) []byte { return fmt.Appendf(nil, `{"n":%d}`, n) }
+// Record is the record n that Add appends.
+func Record(n uint64) []byte { return fmt.Appendf(nil, `{"n":%d}`, n) }
 
-func sum(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }
+// Sum is the sum of a record that [spool.Spool.Settle] takes.
+func Sum(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }
 
-// add appends n records that contain their numbers, of which the first must be want.
-func add(t T, s spool.Spool, topic string, want, n uint64) {
+// Add appends n records that contain their numbers, of which the first must be want.
+func Add(t T, s spool.Spool, topic string, want, n uint64) {
 	t.Helper()
 	var all [][]byte
 	for i := range n {
-		all = append(all, record(want+i))
+		all = append(all, Record(want+i))
 	}
 	first, err := s.Append(t.Context(), topic, "json", all...)
 	if err != nil || first != want {
@@ -89,17 +91,17 @@ func add(t T, s spool.Spool, topic string, want, n uint64) {
 	}
 }
 
-// settle settles topic "a" up to a record.
-func settle(t T, s spool.Spool, n uint64) {
+// Settle settles a topic up to a record.
+func Settle(t T, s spool.Spool, topic string, n uint64) {
 	t.Helper()
-	if err := s.Settle(t.Context(), "a", n, sum(record(n))); err != nil {
+	if err := s.Settle(t.Context(), topic, n, Sum(Record(n))); err != nil {
 		t.Fatalf("Settle to %d: %v", n, err)
 	}
 }
 
-// read reads the records from a number on up to last, which must be as add made them. It
+// Read reads the records from a number on up to last, which must be as Add made them. It
 // returns the number of the first.
-func read(t T, s spool.Spool, topic string, from, last uint64) (first uint64) {
+func Read(t T, s spool.Spool, topic string, from, last uint64) (first uint64) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -115,7 +117,7 @@ func read(t T, s spool.Spool, topic string, from, last uint64) (first uint64) {
 			t.Fatalf("%s: a batch of %d %s records from %d, want %d", topic, len(b.Records), b.Format, b.First, want)
 		}
 		for _, r := range b.Records {
-			if string(r) != string(record(want)) {
+			if string(r) != string(Record(want)) {
 				t.Fatalf("%s: record %d is %q", topic, want, r)
 			}
 			want++
@@ -151,15 +153,15 @@ func checkAppend(t T, d Driver) {
 	if all := topics(t, s); len(all) != 0 {
 		t.Fatalf("a new spool has topics: %+v", all)
 	}
-	add(t, s, "a", 1, 3)
-	add(t, s, "b", 1, 1)
-	add(t, s, "a", 4, 2)
+	Add(t, s, "a", 1, 3)
+	Add(t, s, "b", 1, 1)
+	Add(t, s, "a", 4, 2)
 	for from := uint64(1); from <= 5; from++ {
-		if got := read(t, s, "a", from, 5); got != from {
+		if got := Read(t, s, "a", from, 5); got != from {
 			t.Errorf("a read from %d begins with %d", from, got)
 		}
 	}
-	read(t, s, "b", 1, 1)
+	Read(t, s, "b", 1, 1)
 	want := map[string]spool.Topic{"a": {Topic: "a", First: 1, Next: 6}, "b": {Topic: "b", First: 1, Next: 2}}
 	if got := topics(t, s); !maps.Equal(got, want) {
 		t.Errorf("topics %+v, want %+v", got, want)
@@ -197,7 +199,7 @@ func checkFormats(t T, d Driver) {
 // A read waits for more records, and ends with its context.
 func checkFollow(t T, d Driver) {
 	s := d.Open(t)
-	add(t, s, "a", 1, 1)
+	Add(t, s, "a", 1, 1)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	seen, ended := make(chan uint64, 100), make(chan error, 1)
@@ -220,8 +222,8 @@ func checkFollow(t T, d Driver) {
 				t.Fatalf("record %d was not read within %v", n, patience)
 			}
 		}
-		settle(t, s, n)
-		add(t, s, "a", n+1, 1)
+		Settle(t, s, "a", n)
+		Add(t, s, "a", n+1, 1)
 	}
 	cancel()
 	select {
@@ -238,20 +240,20 @@ func checkFollow(t T, d Driver) {
 func checkSettle(t T, d Driver) {
 	s := d.Open(t)
 	for n := uint64(1); n <= 40; n += 4 {
-		add(t, s, "a", n, 4)
+		Add(t, s, "a", n, 4)
 	}
 	for _, n := range []uint64{2, 10, 5, 10, 12, 1} {
-		settle(t, s, n)
+		Settle(t, s, "a", n)
 	}
 	st := topics(t, s)["a"]
-	if st.Acked != 12 || st.Sum != sum(record(12)) || st.Next != 41 || st.First > 13 {
-		t.Errorf("%+v, want 12 settled with the sum %08x, next 41, and first at most 13", st, sum(record(12)))
+	if st.Acked != 12 || st.Sum != Sum(Record(12)) || st.Next != 41 || st.First > 13 {
+		t.Errorf("%+v, want 12 settled with the sum %08x, next 41, and first at most 13", st, Sum(Record(12)))
 	}
-	if first := read(t, s, "a", 1, 40); first > 13 {
+	if first := Read(t, s, "a", 1, 40); first > 13 {
 		t.Errorf("a read from 1 begins with %d, want an unsettled record or an earlier one", first)
 	}
-	read(t, s, "a", 13, 40)
-	settle(t, s, 40)
+	Read(t, s, "a", 13, 40)
+	Settle(t, s, "a", 40)
 	if st := topics(t, s)["a"]; st.Acked != 40 || st.Next != 41 || st.First > 41 {
 		t.Errorf("%+v, want 40 settled", st)
 	}
@@ -261,8 +263,8 @@ func checkSettle(t T, d Driver) {
 	if err := s.Settle(t.Context(), "b", 1, 0); err == nil {
 		t.Errorf("a topic is settled that never was in the spool")
 	}
-	add(t, s, "a", 41, 1)
-	if first := read(t, s, "a", 41, 41); first != 41 {
+	Add(t, s, "a", 41, 1)
+	if first := Read(t, s, "a", 41, 41); first != 41 {
 		t.Errorf("a read from 41 begins with %d", first)
 	}
 }
@@ -294,8 +296,8 @@ func checkReopen(t T, d Driver) {
 			t.Fatalf("attempt %d after %d: %v", n, attempt, err)
 		}
 		attempt = n
-		add(t, s, "a", 10*round+1, 10)
-		settle(t, s, 10*round+5)
+		Add(t, s, "a", 10*round+1, 10)
+		Settle(t, s, "a", 10*round+5)
 		s = d.Reopen(t, s)
 		if s.Producer() != name {
 			t.Fatalf("the producer is %q, was %q", s.Producer(), name)
@@ -304,10 +306,10 @@ func checkReopen(t T, d Driver) {
 		if st.Next != 10*round+11 || st.Acked > 10*round+5 || st.First > 10*round+6 {
 			t.Errorf("%+v, want next %d, and at most %d settled", st, 10*round+11, 10*round+5)
 		}
-		if st.Acked > 0 && st.Sum != sum(record(st.Acked)) {
-			t.Errorf("%+v, want the sum %08x", st, sum(record(st.Acked)))
+		if st.Acked > 0 && st.Sum != Sum(Record(st.Acked)) {
+			t.Errorf("%+v, want the sum %08x", st, Sum(Record(st.Acked)))
 		}
-		read(t, s, "a", 10*round+6, 10*round+10)
+		Read(t, s, "a", 10*round+6, 10*round+10)
 	}
 }
 
@@ -331,7 +333,7 @@ func checkFull(t T, d Driver) {
 	if st := topics(t, s)["a"]; st.Next != 3 {
 		t.Errorf("%+v: the next record is 3", st)
 	}
-	if err := s.Settle(t.Context(), "a", 2, sum(big)); err != nil {
+	if err := s.Settle(t.Context(), "a", 2, Sum(big)); err != nil {
 		t.Fatalf("Settle: %v", err)
 	}
 	if got, err := s.Append(t.Context(), "a", "json", big, big); err != nil || got != 3 {
@@ -344,22 +346,22 @@ func checkRefused(t T, d Driver) {
 	s := d.Open(t)
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := s.Append(ended, "a", "json", record(1)); err == nil {
+	if _, err := s.Append(ended, "a", "json", Record(1)); err == nil {
 		t.Errorf("a record is kept whose context has ended")
 	}
 	for _, c := range []struct {
 		topic, format string
 		records       [][]byte
 	}{
-		{"", "json", [][]byte{record(1)}},
-		{"a b", "json", [][]byte{record(1)}},
+		{"", "json", [][]byte{Record(1)}},
+		{"a b", "json", [][]byte{Record(1)}},
 		{"a", "json", nil},
 	} {
 		if _, err := s.Append(t.Context(), c.topic, c.format, c.records...); err == nil {
 			t.Errorf("%d records of topic %q are kept", len(c.records), c.topic)
 		}
 	}
-	add(t, s, "a", 1, 1)
+	Add(t, s, "a", 1, 1)
 }
 
 // Appends at once get consecutive numbers, which grow for each goroutine.
