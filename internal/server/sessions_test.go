@@ -1,8 +1,11 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
+	"iter"
 	"log/slog"
 	"net"
 	"runtime"
@@ -21,6 +24,7 @@ import (
 	"github.com/dictwire/dictwire/internal/dialect"
 	"github.com/dictwire/dictwire/internal/lease"
 	"github.com/dictwire/dictwire/store"
+	"github.com/dictwire/dictwire/store/memory"
 )
 
 // openIntake returns a server as seen by a connection.
@@ -61,6 +65,45 @@ func crowd(t *testing.T, turns *lease.Turns) {
 		time.Sleep(time.Millisecond)
 		turn.End()
 	}
+}
+
+// A session whose welcome fails, here since the store is away, is told why and closed.
+func TestFailedWelcome(t *testing.T) {
+	st := awayStore{memory.New(nil), make(chan store.Producer, 1)}
+	s := &Server{Topic: "default", Store: st}
+	s.setup()
+	near, far := net.Pipe()
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		s.serve(dialect.NewConn(near, s.timed.Load()), &endpoint{dialects: s.dialects.all}, nil)
+	}()
+	if _, err := fmt.Fprintln(far, `{"dictwire":1,"topic":"t","producer":"p"}`); err != nil {
+		t.Fatal(err)
+	}
+	told, err := io.ReadAll(far)
+	if want := `"code":"unavailable"`; err != nil || !strings.Contains(string(told), want) {
+		t.Errorf("told %s, %v; want %s", told, err, want)
+	}
+	<-served
+	if len(st.released) == 0 {
+		t.Error("the producer is not released")
+	}
+}
+
+// An awayStore can't list rejections.
+type awayStore struct {
+	store.Store
+	released chan store.Producer
+}
+
+func (awayStore) Rejections(context.Context, store.Producer, uint64) iter.Seq2[store.Rejection, error] {
+	return func(yield func(store.Rejection, error) bool) { yield(store.Rejection{}, store.ErrUnavailable) }
+}
+
+func (s awayStore) Release(p store.Producer, epoch uint64) {
+	s.released <- p
+	s.Store.Release(p, epoch)
 }
 
 // Sessions of one connection write and read concurrently.

@@ -41,10 +41,12 @@ func (*native) Shutdown(context.Context) error { return nil }
 
 // Serve serves one session. See [dialect.Dialect].
 func (d *native) Serve(ctx context.Context, c *dialect.Conn, in dialect.Intake) error {
-	s, err := d.open(ctx, c, in)
+	s, g, err := d.open(ctx, c, in)
 	if err == nil {
 		defer s.close()
-		err = s.serve(ctx)
+		if err = s.welcome(ctx, d, g); err == nil {
+			err = s.serve(ctx)
+		}
 	}
 	if errors.Is(err, dialect.ErrDrained) {
 		return errShutdown
@@ -56,24 +58,23 @@ var errShutdown = &fault.Error{Code: fault.Shutdown, At: -1, Text: "the server i
 
 // An opened is a session whose greeting was accepted.
 //
-// Idle sessions wait within serve. What open had on the stack is gone by then, so that the
-// collector can halve it, down to 4 KiB: it does if less than a quarter is in use. From the
-// beginning of the goroutine to that wait there is just little enough; TestIdleSession
-// fails if it becomes more.
+// Idle sessions wait within serve. What open and welcome had on the stack is gone by then,
+// so that the collector can halve it, down to 4 KiB: it does if less than a quarter is in
+// use. From the beginning of the goroutine to that wait there is just little enough;
+// TestIdleSession fails if it becomes more.
 type opened interface {
 	welcome(ctx context.Context, d *native, g *wire.Greeting) error // answers the greeting
 	serve(ctx context.Context) error                                // until the session ends
 	close()
 }
 
-// open receives a greeting, opens the session that it asks for, and answers.
-func (d *native) open(ctx context.Context, c *dialect.Conn, in dialect.Intake) (s opened, err error) {
-	g, err := greeting(ctx, c)
-	if err != nil {
-		return nil, err
+// open receives a greeting and opens the session that it asks for.
+func (d *native) open(ctx context.Context, c *dialect.Conn, in dialect.Intake) (s opened, g *wire.Greeting, err error) {
+	if g, err = greeting(ctx, c); err != nil {
+		return nil, nil, err
 	}
 	if g.Version != wire.Version {
-		return nil, &fault.Error{
+		return nil, nil, &fault.Error{
 			Code: fault.Version, At: -1,
 			Text: fmt.Sprintf("version %d of the protocol is not served", g.Version),
 			Hint: fmt.Sprintf(`greet with "dictwire":%d`, wire.Version),
@@ -81,27 +82,14 @@ func (d *native) open(ctx context.Context, c *dialect.Conn, in dialect.Intake) (
 	}
 	session, err := in.Open(ctx, dialect.Credentials{Token: g.Token})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if len(g.Subscribe) > 0 {
 		s, err = d.read(ctx, c, session, g)
 	} else {
 		s, err = d.write(ctx, c, session, g)
 	}
-	if err != nil {
-		return nil, err
-	}
-	welcomed := false
-	defer func() {
-		if !welcomed {
-			s.close()
-		}
-	}()
-	if err := s.welcome(ctx, d, g); err != nil {
-		return nil, err
-	}
-	welcomed = true
-	return s, nil
+	return s, g, err
 }
 
 // greeting waits for the greeting and discards it.
