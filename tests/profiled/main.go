@@ -1,3 +1,5 @@
+//go:build unix
+
 // Command profiled is dictwire that profiles itself. When it ends, it leaves the profiles
 // cpu, mutex (waits for locks), block (waits for channels, too), heap and goroutine in the
 // directory PROFILES: see scripts/locks. At each SIGUSR1, it leaves there what its memory
