@@ -177,6 +177,60 @@ func TestConnContext(t *testing.T) {
 	})
 }
 
+// A reply that is being written when the connection is ended arrives whole, also within a
+// wrapper, and what follows it, too. A peer that reads nothing has little time left.
+func TestEndWithinReply(t *testing.T) {
+	for name, wrap := range map[string]func(*dialect.Conn){
+		"bare": func(*dialect.Conn) {}, "wrapped": func(c *dialect.Conn) { c.Wrap(c.Hijack()) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				client, server := net.Pipe()
+				c := dialect.NewConn(server, newRules())
+				wrap(c)
+				flush := func(s string) {
+					_, err := c.Write([]byte(s)) // at once, since the connection was quiet
+					if err = errors.Join(err, c.Flush()); err != nil {
+						t.Errorf("%s: %v", s, err)
+					}
+				}
+				heard := make(chan struct{})
+				go func() {
+					defer close(heard)
+					synctest.Wait() // the welcome waits for the client
+					c.End(errors.New("fenced"))
+					synctest.Wait()
+					b := make([]byte, len("welcome fenced"))
+					if _, err := io.ReadFull(client, b); err != nil || string(b) != "welcome fenced" {
+						t.Errorf("read %q, %v", b, err)
+					}
+				}()
+				flush("welcome ")
+				flush("fenced")
+				_ = c.Abort()
+				<-heard
+			})
+		})
+		t.Run(name+", deaf", func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				client, server := net.Pipe()
+				c := dialect.NewConn(server, newRules())
+				wrap(c)
+				began := time.Now()
+				go func() {
+					time.Sleep(time.Second)
+					c.End(errors.New("fenced"))
+				}()
+				_, err := c.Write([]byte("welcome"))
+				if err = errors.Join(err, c.Flush()); err == nil || time.Since(began) > 2*time.Second {
+					t.Errorf("%v after %v", err, time.Since(began))
+				}
+				_, _ = client.Close(), c.Abort()
+			})
+		})
+	}
+}
+
 func TestFaultOf(t *testing.T) {
 	_, err := json.Codec{}.Decode([]byte(`{"a": tru}`), codec.Limits{})
 	f := dialect.FaultOf(err, 1000)

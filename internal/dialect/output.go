@@ -19,7 +19,7 @@ import (
 const (
 	writeBuffer = 4 << 10               // this many waiting bytes are written at once
 	flushTime   = time.Millisecond      // how long fewer bytes may wait
-	wayTime     = 50 * time.Millisecond // write time-out of a connection that gives way
+	wayTime     = 50 * time.Millisecond // write time-out of a connection that gives way, or has ended
 )
 
 // An output is the writing side of a connection.
@@ -162,8 +162,12 @@ func (c *Conn) flush() error {
 		return c.broken
 	}
 	c.flushed = time.Now()
-	_ = c.nc.SetWriteDeadline(c.flushed.Add(c.haste()))
-	_, err := c.top.Write(c.out)
+	var err error
+	if c.top == c.nc {
+		_, err = c.promptly(c.out)
+	} else {
+		_, err = c.top.Write(c.out)
+	}
 	if c.out = c.out[:0]; cap(c.out) > writeBuffer {
 		c.out = nil
 	}
@@ -174,6 +178,21 @@ func (c *Conn) flush() error {
 		c.broken = fmt.Errorf("dialect: write: %w", err)
 	}
 	return c.broken
+}
+
+// promptly writes a reply to the innermost connection, below all wrappers. If End is called
+// meanwhile, which sets the write deadline, the peer has wayTime left.
+func (c *Conn) promptly(p []byte) (int, error) {
+	deadline := time.Now().Add(c.haste())
+	_ = c.nc.SetWriteDeadline(deadline)
+	n, err := c.nc.Write(p)
+	if errors.Is(err, os.ErrDeadlineExceeded) && c.ended.Load() != nil && time.Now().Before(deadline) {
+		_ = c.nc.SetWriteDeadline(time.Now().Add(wayTime))
+		var more int
+		more, err = c.nc.Write(p[n:])
+		n += more
+	}
+	return n, err
 }
 
 // haste returns the write time-out of a reply.

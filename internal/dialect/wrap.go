@@ -125,8 +125,7 @@ func (l *layer) Write(p []byte) (int, error) {
 	l.turn.Lock()
 	defer l.turn.Unlock()
 	if !l.patient {
-		_ = l.Conn.SetWriteDeadline(time.Now().Add(l.c.haste()))
-		return l.Conn.Write(p)
+		return l.c.promptly(p)
 	}
 	before := l.pace.sent
 	err := l.c.patiently(net.Buffers{p}, &l.pace)
