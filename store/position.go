@@ -37,14 +37,22 @@ func (p Position) Compare(q Position) int {
 // String returns p in the form that clients keep, "k3f9.18234.5": tag, block, index. For
 // the zero value it is "".
 func (p Position) String() string {
+	var b [64]byte
+	text, _ := p.AppendText(b[:0])
+	return string(text)
+}
+
+// AppendText appends what String returns. Its error is nil.
+func (p Position) AppendText(dst []byte) ([]byte, error) {
 	if p.IsZero() {
-		return ""
+		return dst, nil
 	}
-	return p.Tag + "." + strconv.FormatUint(p.Block, 10) + "." + strconv.FormatUint(uint64(p.Index), 10)
+	dst = strconv.AppendUint(append(append(dst, p.Tag...), '.'), p.Block, 10)
+	return strconv.AppendUint(append(dst, '.'), uint64(p.Index), 10), nil
 }
 
 // MarshalText returns what String returns.
-func (p Position) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+func (p Position) MarshalText() ([]byte, error) { return p.AppendText(nil) }
 
 // UnmarshalText is ParsePosition.
 func (p *Position) UnmarshalText(text []byte) (err error) {

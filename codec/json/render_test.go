@@ -2,6 +2,7 @@ package json_test
 
 import (
 	"bytes"
+	stdjson "encoding/json"
 	"fmt"
 	"math"
 	"os/exec"
@@ -171,6 +172,32 @@ func TestIsStrict(t *testing.T) {
 		_, err = json.Codec{Strict: true}.Append(nil, d)
 		if got := json.IsStrict(b); got != (err == nil) {
 			t.Fatalf("%q: %v, but Strict says %v", b, got, err)
+		}
+	}
+}
+
+// A record without white space between its tokens is the same record.
+func TestAppendCompact(t *testing.T) {
+	for record, want := range map[string]string{
+		"{ }": "{}", "{\"a b\" :\t[ 1 ,\r\n2.50 ] }": `{"a b":[1,2.50]}`, `{"a" : "\\" , "b\" " : "\u00e9  \\\" "}`: `{"a":"\\","b\" ":"\u00e9  \\\" "}`,
+		`{"a": NaN, "n": 123456789012345678901234567890}`: `{"a":NaN,"n":123456789012345678901234567890}`,
+	} {
+		if got := string(json.AppendCompact([]byte("x"), []byte(record))); got != "x"+want {
+			t.Errorf("%s: %s, want %s", record, got, want)
+		}
+	}
+	g := generator(t)
+	for range testrand.Many(20_000) {
+		b := document(g)
+		if _, err := (json.Codec{}).Decode(b, codec.Limits{}); err != nil || !json.IsStrict(b) {
+			continue
+		}
+		var want bytes.Buffer
+		if err := stdjson.Compact(&want, b); err != nil {
+			t.Fatalf("%q: %v", b, err)
+		}
+		if got := json.AppendCompact(nil, b); !bytes.Equal(got, want.Bytes()) {
+			t.Fatalf("%q: %q, want %q", b, got, want.Bytes())
 		}
 	}
 }

@@ -214,6 +214,57 @@ func TestFollow(t *testing.T) {
 	}
 }
 
+// A record that is stored as JSON is given as it was sent, on one line, unless strict
+// readers would refuse it.
+func TestReadStored(t *testing.T) {
+	s := memory.New(nil)
+	addr := startFiltering(t, &dictwire.Server{Store: s})
+	sent := strings.Join([]string{
+		"{\"a\" : [ 1.50 ,\r\n 123456789012345678901234567890 ] }", `{"s": "\u00e9 \n / \/"}`, `{"s": "about NaN"}`,
+		`{"f": NaN, "g": 1.50}`, `{"s": "\ud800 1"}`, `{"s":"\ud83d\ude00","e":1e400}`,
+	}, "\n")
+	r, text := do(t, addr, ask{body: sent})
+	check(t, "sent", r, text, 200, `\{"accepted":6,.*`)
+	want := []string{
+		`{"a":[1.50,123456789012345678901234567890]}`, `{"s":"\u00e9 \n / \/"}`, `{"s":"about NaN"}`,
+		`{"f":null,"g":1.5}`, "{\"s\":\"\ufffd 1\"}", `{"s":"\ud83d\ude00","e":1e400}`,
+	}
+	_, text = do(t, addr, ask{})
+	if text != strings.Join(want, "\n")+"\n" {
+		t.Errorf("ndjson:\n%s", text)
+	}
+	if _, text = do(t, addr, ask{path: "/v1/topics/t?format=json"}); text != "[\n"+strings.Join(want, ",\n")+"\n]\n" {
+		t.Errorf("json:\n%s", text)
+	}
+	_, text = do(t, addr, ask{path: "/v1/topics/t?format=sse&envelope=1"})
+	events := strings.SplitN(text, "\n\n", len(want)+1)
+	if len(events) <= len(want) {
+		t.Fatalf("sse:\n%s", text)
+	}
+	for i, w := range want {
+		if !strings.Contains(events[i], "\ndata: {") || !strings.Contains(events[i], `,"record":`+w) || strings.Count(events[i], "\n") != 1 {
+			t.Errorf("sse: %s, want %s", events[i], w)
+		}
+	}
+	_, text = do(t, addr, ask{path: "/v1/topics/t?filter=select(.s)"})
+	if text != strings.Join([]string{want[1], want[2], want[4], want[5]}, "\n")+"\n" {
+		t.Errorf("filter:\n%s", text)
+	}
+	if r, text = do(t, addr, ask{path: "/v1/topics/t?exact=1&from=" + positionOf(t, s, 3)}); r.StatusCode != http.StatusNotAcceptable {
+		t.Errorf("exact: %d %s", r.StatusCode, text)
+	}
+}
+
+// positionOf returns the position of a record of the first block.
+func positionOf(t *testing.T, s store.Store, index uint32) string {
+	for b := range s.Read(t.Context(), store.Position{}, store.ReadOptions{}) {
+		b.At.Index = index
+		return b.At.String()
+	}
+	t.Fatal("no block")
+	return ""
+}
+
 // A long answer is complete.
 func TestReadMuch(t *testing.T) {
 	s := memory.New(nil)

@@ -214,11 +214,18 @@ type Form struct {
 
 	// Append appends the record at an index of a block, which was decoded as d.
 	Append func(dst []byte, b *store.ReadBatch, index uint32, d *dict.Dict) ([]byte, error)
+
+	// AppendStored, if not nil, appends a record as it is stored, so that it need not be
+	// decoded. It reports false for one that Append must be called for.
+	AppendStored func(dst []byte, b *store.ReadBatch, index uint32, record []byte) ([]byte, bool)
 }
 
 // FormOf returns the form of a codec's format.
 func FormOf(c codec.Codec) Form {
-	return Form{c.Name(), func(dst []byte, _ *store.ReadBatch, _ uint32, d *dict.Dict) ([]byte, error) { return c.Append(dst, d) }}
+	return Form{
+		Format: c.Name(),
+		Append: func(dst []byte, _ *store.ReadBatch, _ uint32, d *dict.Dict) ([]byte, error) { return c.Append(dst, d) },
+	}
 }
 
 // A Part is consecutive records of a block: those from At on, before Next. Without a

@@ -3,10 +3,12 @@
 package envelope
 
 import (
+	"strings"
 	"time"
 
 	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/dict"
+	"github.com/dictwire/dictwire/internal/jsontext"
 	"github.com/dictwire/dictwire/store"
 )
 
@@ -22,34 +24,58 @@ type Envelope struct {
 	EventTime time.Time // when the event happened; zero if unknown
 }
 
-// Dict returns the envelope without the record.
-func (e Envelope) Dict() *dict.Dict {
-	d := dict.Of("position", e.Position)
+// each calls add for each key of the envelope and its value, which is text or an integer.
+func (e *Envelope) each(add func(key string, v dict.Value)) {
+	add("position", dict.String(e.Position))
 	if e.Next != "" {
-		d.Set("next", dict.String(e.Next))
+		add("next", dict.String(e.Next))
 	}
-	d.Set("topic", dict.String(e.Topic))
+	add("topic", dict.String(e.Topic))
 	if e.Principal != store.Anonymous && e.Principal != "" {
-		d.Set("principal", dict.String(e.Principal))
+		add("principal", dict.String(strings.ToValidUTF8(e.Principal, "\uFFFD")))
 	}
 	if e.Producer != "" {
-		d.Set("producer", dict.String(e.Producer))
-		d.Set("number", dict.Int(int64(e.Number)))
+		add("producer", dict.String(e.Producer))
+		add("number", dict.Int(int64(e.Number)))
 	}
-	d.Set("time", dict.String(e.Time.UTC().Format(time.RFC3339Nano)))
+	add("time", dict.String(e.Time.UTC().Format(time.RFC3339Nano)))
 	if !e.EventTime.IsZero() {
-		d.Set("event_time", dict.String(e.EventTime.UTC().Format(time.RFC3339Nano)))
+		add("event_time", dict.String(e.EventTime.UTC().Format(time.RFC3339Nano)))
 	}
+}
+
+// Dict returns the envelope without the record.
+func (e Envelope) Dict() *dict.Dict {
+	d := new(dict.Dict)
+	e.each(func(key string, v dict.Value) { d.Set(key, v) })
 	return d
 }
 
 // Append appends the envelope as JSON, with the record as [json.Render] writes it.
 // Destructive substitutes are named in the envelope and in r.
 func (e Envelope) Append(dst []byte, record *dict.Dict, r *json.Report) []byte {
-	dst = json.Render(dst, e.Dict(), nil)
-	dst = append(dst[:len(dst)-len("}")], `,"record":`...)
-	dst = json.Render(dst, record, r)
+	dst = json.Render(e.open(dst), record, r)
 	return append(appendLosses(dst, r), '}')
+}
+
+// AppendStored is Append for a record that is RFC 8259 JSON.
+func (e Envelope) AppendStored(dst, record []byte) []byte {
+	return append(json.AppendCompact(e.open(dst), record), '}')
+}
+
+// open appends the envelope as JSON up to the record.
+func (e *Envelope) open(dst []byte) []byte {
+	dst = append(dst, '{')
+	e.each(func(key string, v dict.Value) {
+		dst = append(append(append(dst, '"'), key...), `":`...)
+		if text, ok := v.TextBytes(); ok {
+			dst = jsontext.AppendString(dst, text)
+		} else {
+			dst = v.AppendInt(dst)
+		}
+		dst = append(dst, ',')
+	})
+	return append(dst, `"record":`...)
 }
 
 // appendLosses appends the names of destructive substitutes.

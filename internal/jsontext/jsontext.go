@@ -4,7 +4,9 @@ package jsontext
 
 import (
 	"bytes"
+	"encoding/binary"
 	"math"
+	"math/bits"
 	"strconv"
 	"unicode/utf8"
 )
@@ -34,16 +36,34 @@ func AppendFloat(dst []byte, f float64) []byte {
 
 const hexDigits = "0123456789abcdef"
 
+// plain returns the offset of the first byte of text, from i on, that may not be written as
+// it is, or len(text).
+func plain(text []byte, i int) int {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	for ; i+8 <= len(text); i += 8 {
+		w := binary.LittleEndian.Uint64(text[i:])
+		// A byte is marked in its highest bit. Marks above the lowest one may be wrong.
+		quote, slash, surrogate := w^ones*'"', w^ones*'\\', w^ones*0xED
+		m := (((w-ones*' ')|(quote-ones)|(slash-ones))&^w | (surrogate-ones)&^surrogate) & highs
+		if m != 0 {
+			return i + bits.TrailingZeros64(m)>>3
+		}
+	}
+	for ; i < len(text); i++ {
+		if c := text[i]; c < ' ' || c == '"' || c == '\\' || c == 0xED {
+			break
+		}
+	}
+	return i
+}
+
 // AppendString appends a string, UTF-8 or WTF-8, in quotes. Lone surrogates are
 // escaped.
 func AppendString(dst, text []byte) []byte {
 	dst = append(dst, '"')
 	from := 0
-	for i := 0; i < len(text); i++ {
+	for i := plain(text, 0); i < len(text); i = plain(text, i+1) {
 		c := text[i]
-		if c >= ' ' && c != '"' && c != '\\' && c != 0xED {
-			continue
-		}
 		if c == 0xED { // a surrogate, or a character up to U+D7FF
 			if text[i+1] < 0xA0 {
 				continue

@@ -102,7 +102,7 @@ func (c *converter) convert(ctx context.Context, b *store.ReadBatch, most int) e
 	c.data, c.lengths = c.data[:0], c.lengths[:0]
 	for i, record := range b.Block.Records(b.At.Index) {
 		before := len(c.data)
-		room, err := c.convertOne(ctx, len(record), func() ([]byte, error) { return c.build(ctx, stored, unlimited, record, b, i, c.form.Append) })
+		room, err := c.convertOne(ctx, len(record), func() ([]byte, error) { return c.build(ctx, stored, record, b, i) })
 		if err != nil && i > b.At.Index {
 			break // the records before it are delivered first
 		}
@@ -147,8 +147,18 @@ func (c *converter) convertOne(ctx context.Context, bytes int, build func() ([]b
 	}
 }
 
-// build appends a converted record to c.data, by form, and returns the result.
-func (c *converter) build(ctx context.Context, stored codec.Codec, limits codec.Limits, record []byte, b *store.ReadBatch, index uint32, form formFunc) ([]byte, error) {
+// build appends a record of a block, converted to c.form, to c.data and returns the result.
+func (c *converter) build(ctx context.Context, stored codec.Codec, record []byte, b *store.ReadBatch, index uint32) ([]byte, error) {
+	if c.form.AppendStored != nil {
+		if data, ok := c.form.AppendStored(c.data, b, index, record); ok {
+			return data, nil
+		}
+	}
+	return c.decode(ctx, stored, unlimited, record, b, index, c.form.Append)
+}
+
+// decode decodes a record, appends it to c.data, by form, and returns the result.
+func (c *converter) decode(ctx context.Context, stored codec.Codec, limits codec.Limits, record []byte, b *store.ReadBatch, index uint32, form formFunc) ([]byte, error) {
 	room := c.conn.Building().Share(c.conn.Known())
 	if err := room.Take(ctx, convertCost*int64(len(record))); err != nil {
 		return nil, err

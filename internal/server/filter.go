@@ -226,19 +226,20 @@ func (f *filtered) builders(ctx context.Context, to *converter, c *chunk, index 
 			return
 		}
 		for _, one := range made.Results {
-			by, limits, text, form := f.codecs[c.Block.Codec], unlimited, record, to.form.Append
+			text, limits, form := one.JSON, codec.Limits{}, to.form.Append
+			build := func() ([]byte, error) { return to.decode(ctx, json.Codec{}, limits, text, &c.ReadBatch, index, form) }
 			switch one.Kind {
 			case dialect.Selected:
+				text = record
+				build = func() ([]byte, error) { return to.build(ctx, f.codecs[c.Block.Codec], record, &c.ReadBatch, index) }
 			case dialect.Dictionary:
-				by, limits, text = json.Codec{}, codec.Limits{}, one.JSON
 			default:
-				by, limits, text = json.Codec{}, codec.Limits{RecordBytes: -1, Depth: madeDepth}, slices.Concat([]byte(`{"":`), one.JSON, []byte(`}`))
+				text, limits = slices.Concat([]byte(`{"":`), one.JSON, []byte(`}`)), codec.Limits{RecordBytes: -1, Depth: madeDepth}
 				form = func(dst []byte, b *store.ReadBatch, index uint32, d *dict.Dict) ([]byte, error) {
 					v, _ := d.Get("")
 					return f.Value(dst, b, index, v)
 				}
 			}
-			build := func() ([]byte, error) { return to.build(ctx, by, limits, text, &c.ReadBatch, index, form) }
 			if !yield(builder{len(text), build}) {
 				return
 			}

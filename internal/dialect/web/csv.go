@@ -107,7 +107,7 @@ func row(dst []byte, it item, q query) ([]byte, error) {
 		}
 	case d == nil:
 		return dst, &fault.Error{
-			Code: fault.Loss, At: -1, Text: fmt.Sprintf("the record at %s: the filter returned %.40s, and a CSV row needs a dictionary", it.Position, it.value),
+			Code: fault.Loss, At: -1, Text: fmt.Sprintf("the record at %s: the filter returned %.40s, and a CSV row needs a dictionary", it.at, it.value),
 			Hint: "a filter for csv makes dictionaries, as {name, age}",
 		}
 	}
@@ -146,7 +146,7 @@ func (t *table) name(it item, q query) error {
 // lacks returns the fault of a record that does not fit the table.
 func (it item) lacks(err error, q query) error {
 	f := &fault.Error{
-		Code: fault.Loss, At: -1, Text: fmt.Sprintf("the record at %s: %v", it.Position, err),
+		Code: fault.Loss, At: -1, Text: fmt.Sprintf("the record at %s: %v", it.at, err),
 		Hint: "columns=KEY,KEY gives those keys of each record, and no others", Err: err,
 	}
 	if q.table.asked {

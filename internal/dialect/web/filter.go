@@ -59,7 +59,7 @@ func (g *reading) failing(dst []byte, b *store.ReadBatch, index uint32, why stri
 	switch {
 	case g.exact, g.cursor != "":
 		return dst, &fault.Error{
-			Code: fault.Loss, At: -1, Text: fmt.Sprintf("the record at %s: filter: %s", it.Position, why),
+			Code: fault.Loss, At: -1, Text: fmt.Sprintf("the record at %s: filter: %s", it.at, why),
 			Hint: "an expression that can fail has a ?, as .a.b?",
 		}
 	case !g.envelope, g.format == "csv":

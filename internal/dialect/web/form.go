@@ -10,12 +10,16 @@ import (
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/fault"
 	"github.com/dictwire/dictwire/internal/envelope"
+	"github.com/dictwire/dictwire/store"
 )
 
 // An item is a record in an answer.
 type item struct {
-	envelope.Envelope
-	next   string     // the position after it
+	envelope.Envelope // if the query asks for it
+
+	at, next store.Position // its position, and the one after it
+
+	stored []byte     // the record, if it is RFC 8259 JSON and the answer is, too; otherwise nil
 	record *dict.Dict // nil: the filter returned value, or failed
 	value  dict.Value
 	failed string // why the filter failed
@@ -24,6 +28,7 @@ type item struct {
 // A form is a format of answers.
 type form struct {
 	mediaType string
+	json      bool                 // records are JSON, and may be item.stored
 	begin     func(q query) []byte // or nil
 	end       string
 	first     func(q query) []byte // before the first record or fault; or nil
@@ -47,15 +52,15 @@ func (f *form) before(dst []byte, q query, given int) []byte {
 
 // forms maps names to forms.
 var forms = map[string]*form{
-	"ndjson": {mediaType: ndjson, item: line, progress: nothing, fault: lineOf},
-	"json":   {mediaType: "application/json", begin: bracket, first: lineBreak, next: ",\n", end: "\n]\n", item: text, progress: nothing, fault: lineOf},
+	"ndjson": {mediaType: ndjson, json: true, item: line, progress: nothing, fault: lineOf},
+	"json":   {mediaType: "application/json", json: true, begin: bracket, first: lineBreak, next: ",\n", end: "\n]\n", item: text, progress: nothing, fault: lineOf},
 	"python": {mediaType: "text/x-python; charset=utf-8", item: literal, progress: nothing, fault: lineOf},
 	"cbor":   {mediaType: "application/cbor-seq", item: exact, progress: nothing, fault: exactOf}, // RFC 8742
 	"csv":    {mediaType: "text/csv; charset=utf-8; header=present", begin: header, first: firstHeader, item: row, progress: nothing, fault: rowOf},
 
 	// Server-sent events (the HTML standard, section 9.2). The id of an event is the
 	// position after it, so that a browser resumes there.
-	"sse": {mediaType: "text/event-stream", item: event, progress: beat, fault: eventOf},
+	"sse": {mediaType: "text/event-stream", json: true, item: event, progress: beat, fault: eventOf},
 }
 
 // formNames maps the media types of an Accept header to forms, in order of preference.
@@ -108,6 +113,10 @@ func (it item) enveloped() *dict.Dict {
 // text appends an item as JSON (RFC 8259).
 func text(dst []byte, it item, q query) ([]byte, error) {
 	switch {
+	case it.stored != nil && q.envelope:
+		return it.AppendStored(dst, it.stored), nil
+	case it.stored != nil:
+		return json.AppendCompact(dst, it.stored), nil
 	case q.envelope && q.exact:
 		return json.Codec{Strict: true}.Append(dst, it.enveloped())
 	case q.envelope && it.record != nil:
@@ -171,7 +180,9 @@ func exactOf(f *fault.Error) []byte {
 
 // event appends an item as a server-sent event.
 func event(dst []byte, it item, q query) ([]byte, error) {
-	out, err := text(append(dst, "id: "+it.next+"\ndata: "...), it, q)
+	dst = append(dst, "id: "...)
+	dst, _ = it.next.AppendText(dst)
+	out, err := text(append(dst, "\ndata: "...), it, q)
 	if err != nil {
 		return dst, err
 	}

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/fault"
 	"github.com/dictwire/dictwire/internal/dialect"
@@ -134,7 +135,7 @@ func (d *web) read(w http.ResponseWriter, r *http.Request) error {
 	}
 	reader, err := session.Read(ctx, dialect.ReadRequest{
 		Dialect: name, Worker: g.c.worker, Topics: []string{topic}, Subscription: topic, From: q.from, Follow: q.follow,
-		Forms: []dialect.Form{{Append: g.item}}, Filtering: g.filtering, Progress: wire.BeatEvery,
+		Forms: []dialect.Form{{Append: g.item, AppendStored: g.stored}}, Filtering: g.filtering, Progress: wire.BeatEvery,
 		Cursor: q.cursor, Fence: func(f *fault.Error) { cancel(f) },
 	})
 	if err != nil {
@@ -229,21 +230,34 @@ func (g *reading) item(dst []byte, b *store.ReadBatch, index uint32, d *dict.Dic
 	return g.out.item(dst, it, g.query)
 }
 
+// stored appends a record that is stored as RFC 8259 JSON, if that is what the answer
+// needs: see [dialect.Form].
+func (g *reading) stored(dst []byte, b *store.ReadBatch, index uint32, record []byte) ([]byte, bool) {
+	if !g.out.json || b.Block.Codec != (json.Codec{}).Name() || b.Block.Extended && !json.IsStrict(record) {
+		return dst, false
+	}
+	it := g.itemOf(b, index)
+	it.stored = record
+	dst, err := g.out.item(dst, it, g.query)
+	return dst, err == nil
+}
+
 // itemOf returns a record's item without its value.
 func (g *reading) itemOf(b *store.ReadBatch, index uint32) item {
-	at := b.At
-	at.Index = index
-	e := envelope.Envelope{
-		Position: at.String(), Topic: b.Block.Topic, Principal: b.Block.Principal, Producer: b.Block.Producer.Name,
+	it := item{at: b.At, next: b.At}
+	it.at.Index, it.next.Index = index, index+1
+	if !g.envelope {
+		return it
+	}
+	it.Envelope = envelope.Envelope{
+		Position: it.at.String(), Topic: b.Block.Topic, Principal: b.Block.Principal, Producer: b.Block.Producer.Name,
 		Number: b.Block.First + uint64(index), Time: b.Time,
 	}
-	e.EventTime, _ = b.Block.Time(index)
-	at.Index++
-	next := at.String()
+	it.EventTime, _ = b.Block.Time(index)
 	if g.cursor != "" {
-		e.Next = next
+		it.Next = it.next.String()
 	}
-	return item{Envelope: e, next: next}
+	return it
 }
 
 // giveRecords adds the records of a part to the answer.
