@@ -2,13 +2,13 @@ package soak_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -60,21 +60,22 @@ func (r *reader) run(ctx context.Context, addr string) {
 	}
 }
 
-// see checks a record.
-func (r *reader) see(topic string, record []byte) {
-	var d struct {
-		Topic string
-		N     uint64
-		Text  string
-	}
-	err := json.Unmarshal(record, &d)
+// A record is what senders send.
+type record struct {
+	Topic string
+	N     uint64
+	Text  string
+}
+
+// see checks a record, or the error in its place.
+func (r *reader) see(topic string, d record, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.count++
 	last := r.last[topic]
 	switch promise, known := r.promise[topic]; {
 	case err != nil || !known || d.Topic != topic || d.Text != text[d.N*31%3000:][:100+d.N%64]:
-		r.tell("a record of %s that nobody sent: %s", topic, record)
+		r.tell("a record of %s that nobody sent: %v, %v", topic, d, err)
 		return
 	case promise == onceSome:
 		if r.some[d.N] {
@@ -131,7 +132,9 @@ func (r *reader) followNative(_ context.Context, addr string) error {
 			return errBroken
 		}
 		for _, b := range records {
-			r.see(m.Topic, b)
+			var d record
+			err := json.Unmarshal(b, &d)
+			r.see(m.Topic, d, err)
 		}
 		r.from = next
 	}
@@ -152,28 +155,30 @@ func (r *reader) followEvents(ctx context.Context, addr string) error {
 		return fmt.Errorf("status %d", resp.StatusCode)
 	}
 	in := bufio.NewReaderSize(resp.Body, 256<<10)
-	var id, data string
+	var id string
+	var data []byte
 	for {
-		line, err := in.ReadString('\n')
+		line, err := in.ReadSlice('\n')
 		if err != nil {
 			return err // an incomplete event is read again
 		}
-		line = strings.TrimSuffix(line, "\n")
-		switch {
-		case strings.HasPrefix(line, "id: "):
-			id = line[4:]
-		case strings.HasPrefix(line, "data: "):
-			data = line[6:]
-		case line == "" && data != "":
+		line = line[:len(line)-1]
+		switch name, value, _ := bytes.Cut(line, []byte(": ")); {
+		case string(name) == "id":
+			id = string(value)
+		case string(name) == "data":
+			data = append(data[:0], value...)
+		case len(line) == 0 && len(data) > 0: // the end of an event
 			var e struct {
 				Topic  string
-				Record json.RawMessage
+				Record record
 			}
-			if json.Unmarshal([]byte(data), &e) != nil || e.Topic == "" {
+			err := json.Unmarshal(data, &e)
+			if e.Topic == "" {
 				return errBroken // a problem: the server is shutting down
 			}
-			r.see(e.Topic, e.Record)
-			r.from, data = id, ""
+			r.see(e.Topic, e.Record, err)
+			r.from, data = id, data[:0]
 		}
 	}
 }
