@@ -2,6 +2,8 @@ package dialect
 
 import (
 	"errors"
+	"fmt"
+	"runtime/debug"
 	"time"
 
 	"github.com/dictwire/dictwire/fault"
@@ -54,6 +56,15 @@ func (c *Conn) Ended() error {
 		return ErrDrained
 	}
 	return nil
+}
+
+// Recover turns a panic into a fault, so that it ends one call or connection and not the
+// server. It must be deferred. The peer is told text; the fault's cause, for the log, is the
+// panic with its stack.
+func Recover(err *error, text string) {
+	if p := recover(); p != nil {
+		*err = &fault.Error{Code: fault.Internal, Text: text, At: -1, Err: fmt.Errorf("panic: %v\n%s", p, debug.Stack())}
+	}
 }
 
 // Abort closes the connection at once. Any goroutine may call it.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"runtime/debug"
 	"sync"
 
 	"github.com/dictwire/dictwire/codec/json"
@@ -55,20 +54,12 @@ func (s *Server) turnAway(c *dialect.Conn, e *endpoint) {
 // session finds out which protocol the connection speaks and serves it. A panic ends the
 // connection, not the server.
 func (s *Server) session(in *intake, active func() bool) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = panicked(p)
-		}
-	}()
+	defer dialect.Recover(&err, "internal error")
 	d, err := s.dialect(in, active)
 	if err != nil {
 		return err
 	}
 	return d.Serve(s.ctx, in.conn, in)
-}
-
-func panicked(p any) error {
-	return &fault.Error{Code: fault.Internal, Text: "internal error", Err: fmt.Errorf("panic: %v\n%s", p, debug.Stack())}
 }
 
 // dialect waits for the first bytes and returns the dialect that serves the connection.

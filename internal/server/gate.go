@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"slices"
 
 	"github.com/dictwire/dictwire/codec"
@@ -162,11 +161,7 @@ func (w *writer) fits(ctx context.Context, t *pendingAppend, r *Request, n int, 
 			return true, err
 		}
 	}
-	defer func() {
-		if p := recover(); p != nil {
-			err = &fault.Error{Code: fault.Internal, Text: "the schema failed", At: -1, Err: fmt.Errorf("panic: %v\n%s", p, debug.Stack())}
-		}
-	}()
+	defer dialect.Recover(&err, "the schema failed")
 	if err := w.check(r.Decoded); err != nil {
 		return true, &fault.Error{Code: fault.Schema, Text: cut(err.Error(), store.MaxText), At: -1}
 	}

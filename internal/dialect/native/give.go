@@ -3,12 +3,10 @@ package native
 import (
 	"context"
 	"errors"
-	"fmt"
-	"runtime/debug"
 	"sync"
 	"time"
 
-	"github.com/dictwire/dictwire/fault"
+	"github.com/dictwire/dictwire/internal/dialect"
 	"github.com/dictwire/dictwire/internal/wire"
 	"github.com/dictwire/dictwire/store"
 )
@@ -70,7 +68,7 @@ func (g *giver) close() error {
 // work delivers batches until the giver rests or has ended.
 func (g *giver) work(ctx context.Context) {
 	for {
-		rests, err := g.giveSafely(ctx)
+		rests, err := g.give(ctx)
 		if !rests {
 			g.s.gave(err)
 			g.given <- err
@@ -102,22 +100,10 @@ func (g *giver) rest(ctx context.Context) bool {
 	return true
 }
 
-// giveSafely is give, but a panic ends the connection and not the server.
-func (g *giver) giveSafely(ctx context.Context) (rests bool, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			rests, err = false, &fault.Error{
-				Code: fault.Internal, Text: "internal error", At: -1,
-				Err: fmt.Errorf("panic: %v\n%s", p, debug.Stack()),
-			}
-		}
-	}()
-	return g.give(ctx)
-}
-
 // give delivers batches until there are no more, or none for a while: then the giver may
-// rest.
+// rest. A panic ends the connection, not the server.
 func (g *giver) give(ctx context.Context) (rests bool, err error) {
+	defer dialect.Recover(&err, "internal error")
 	say := true
 	for {
 		found, waits, err := g.batches(ctx, say)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -175,14 +174,7 @@ func (h handle) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // safely calls h and turns a panic into an error.
 func (h handle) safely(w http.ResponseWriter, r *http.Request) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = &fault.Error{
-				Code: fault.Internal, Text: "internal error", At: -1,
-				Err: fmt.Errorf("panic: %v\n%s", p, debug.Stack()),
-			}
-		}
-	}()
+	defer dialect.Recover(&err, "internal error")
 	return h(w, r)
 }
 
