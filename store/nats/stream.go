@@ -201,11 +201,7 @@ func (s *Store) explain(err error) (hopeless bool, _ error) {
 	const enable = "enable JetStream in the configuration of the nodes"
 	var api *jetstream.APIError
 	switch {
-	case errors.As(err, &api):
-	case errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
-		return true, setup("enable it, or use a user of another account", "JetStream is not enabled for this account")
-	case errors.Is(err, jetstream.ErrJetStreamNotEnabled):
-		return true, setup(enable, "JetStream is not enabled on this broker")
+	case errors.As(err, &api): // the client's own errors have one, too
 	case errors.Is(err, nats.ErrNoResponders): // nodes may not be ready yet
 		return false, setup(enable, "no node answers for JetStream")
 	default:
