@@ -128,6 +128,7 @@ type Store struct {
 	cursors   map[string]*cursor          // cursors claimed here, by their hash; guarded by mu
 	shrinkage map[string]*store.Shrinkage // by topic; guarded by mu
 	fences    map[string]*fences          // for claims in progress, by the hash of the name; guarded by mu
+	hearing   func()                      // ends the current hear, or nil; guarded by mu
 	round     *round                      // the next barrier, not sent yet; guarded by mu
 	half      bool                        // the stream is an incomplete copy of another store; guarded by mu
 	opened    bool                        // Open has caught up with the stream; guarded by mu
@@ -247,7 +248,10 @@ func (s *Store) connect(servers string, o *Options, violation func(error)) (*nat
 				s.logger.Warn("lost the connection to the broker", "err", err)
 			}
 		}),
-		nats.ReconnectHandler(func(nc *nats.Conn) { s.logger.Info("connected to the broker again", "node", nc.ConnectedUrlRedacted()) }),
+		nats.ReconnectHandler(func(nc *nats.Conn) {
+			s.logger.Info("connected to the broker again", "node", nc.ConnectedUrlRedacted())
+			s.hearAgain()
+		}),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			s.logger.Warn("error from the broker", "err", err)
 			if errors.Is(err, nats.ErrPermissionViolation) {

@@ -2,12 +2,14 @@ package nats
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
 
 	"github.com/dictwire/dictwire/store"
 )
@@ -22,18 +24,13 @@ func (s *Store) follow() {
 	}
 }
 
-// hear reads headers from the first unprocessed message on.
+// hear reads headers from the first unprocessed message on, until some are lost, or none
+// come and no heartbeats either.
 func (s *Store) hear(tries *pace) error {
 	s.mu.Lock()
 	from := s.seen + 1
 	s.mu.Unlock()
-	ctx, cancel := context.WithTimeout(s.ctx, patience)
-	defer cancel()
-	c, err := s.js.OrderedConsumer(ctx, s.stream, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{s.all()}, HeadersOnly: true,
-		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: from,
-		InactiveThreshold: 30 * time.Second, MaxResetAttempts: 3,
-	})
+	c, err := s.headers(s.ctx, from, s.all())
 	if err != nil {
 		return err
 	}
@@ -43,14 +40,22 @@ func (s *Store) hear(tries *pace) error {
 	}
 	defer it.Stop()
 	defer context.AfterFunc(s.ctx, it.Stop)()
-	for {
+	s.hearBy(it.Stop)
+	defer s.hearBy(nil)
+	for next := uint64(1); ; next++ {
 		m, err := it.Next()
+		if errors.Is(err, jetstream.ErrMsgIteratorClosed) && s.ctx.Err() == nil { // by hearAgain
+			return nil
+		}
 		if err != nil {
 			return err
 		}
 		about, err := m.Metadata()
 		if err != nil {
 			return err
+		}
+		if about.Sequence.Consumer != next {
+			return errLost
 		}
 		*tries = pace{}
 		if s.note(m.Subject(), about.Sequence.Stream, m.Headers().Get(markHeader), about.Timestamp) {
@@ -61,6 +66,45 @@ func (s *Store) hear(tries *pace) error {
 			}
 			return err
 		}
+	}
+}
+
+// headers makes a consumer of the headers of some subjects from a sequence on. The broker
+// deletes it when nobody has asked it for messages for a while. Until the broker answers, it
+// is asked again for the same consumer, since an election may lose requests.
+func (s *Store) headers(ctx context.Context, from uint64, subjects ...string) (jetstream.Consumer, error) {
+	ctx, end := s.until(ctx)
+	defer end()
+	config := jetstream.ConsumerConfig{
+		Name: nuid.Next(), FilterSubjects: subjects, HeadersOnly: true, AckPolicy: jetstream.AckNonePolicy,
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: from,
+		MemoryStorage: true, Replicas: 1, InactiveThreshold: 30 * time.Second,
+	}
+	tries := pace{}
+	for c := range read(ctx, &tries, func() (jetstream.Consumer, error) {
+		limit, cancel := context.WithTimeout(ctx, answerTime)
+		defer cancel()
+		return s.js.CreateConsumer(limit, s.stream, config)
+	}) {
+		return c, nil
+	}
+	return nil, tries.err(ctx)
+}
+
+// hearBy sets what hearAgain calls.
+func (s *Store) hearBy(stop func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hearing = stop
+}
+
+// hearAgain makes follow ask for the headers again. It is called after a disconnect, when
+// the last of them may have been lost, and with them what would tell that.
+func (s *Store) hearAgain() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.hearing != nil {
+		s.hearing()
 	}
 }
 

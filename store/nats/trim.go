@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -76,12 +75,7 @@ func (s *Store) scan(ctx context.Context, topic string, before uint64) (found, e
 }
 
 func (s *Store) scanOnce(ctx context.Context, f *found, topic string, before uint64) error {
-	making, end := s.until(ctx)
-	defer end()
-	c, err := s.js.CreateConsumer(making, s.stream, jetstream.ConsumerConfig{
-		FilterSubjects: []string{s.block(topic, "*"), s.barrier()}, HeadersOnly: true, AckPolicy: jetstream.AckNonePolicy, DeliverPolicy: jetstream.DeliverAllPolicy,
-		MemoryStorage: true, Replicas: 1, InactiveThreshold: 30 * time.Second,
-	})
+	c, err := s.headers(ctx, 1, s.block(topic, "*"), s.barrier())
 	if err != nil {
 		return err
 	}

@@ -29,6 +29,7 @@ type wire struct {
 	lose func(toStore bool, subject string, message []byte) bool // guarded by mu: nil loses nothing
 	hold func(subject string, message []byte) time.Duration      // guarded by mu: nil holds nothing
 	tell func(subject string, message []byte) string             // guarded by mu: what the store is told in the broker's place; nil or "": nothing
+	open map[net.Conn]bool                                       // guarded by mu: from stores
 	lost int                                                     // guarded by mu
 	held int                                                     // guarded by mu
 }
@@ -39,7 +40,7 @@ func newWire(t *testing.T, url string) *wire {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &wire{url: "nats://" + l.Addr().String(), to: strings.TrimPrefix(url, "nats://")}
+	w := &wire{open: map[net.Conn]bool{}, url: "nats://" + l.Addr().String(), to: strings.TrimPrefix(url, "nats://")}
 	ctx, end := context.WithCancel(context.Background())
 	var serving sync.WaitGroup
 	serving.Go(func() {
@@ -66,10 +67,32 @@ func (w *wire) calm() {
 	w.lose, w.hold, w.tell = nil, nil, nil
 }
 
+// cut breaks all connections.
+func (w *wire) cut() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for c := range w.open {
+		c.Close()
+	}
+}
+
+// opened notes that a connection of a store begins or ends.
+func (w *wire) opened(c net.Conn, is bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if is {
+		w.open[c] = true
+	} else {
+		delete(w.open, c)
+	}
+}
+
 // carry carries frames both ways. A delayed frame reaches the broker even if the store has
 // closed the connection meanwhile.
 func (w *wire) carry(ctx context.Context, from net.Conn) {
 	defer from.Close()
+	w.opened(from, true)
+	defer w.opened(from, false)
 	to, err := net.Dial("tcp", w.to)
 	if err != nil {
 		return
@@ -316,6 +339,87 @@ func TestBlocked(t *testing.T) {
 		w.calm()
 		if stored && r.Err != nil || !stored && !errors.Is(r.Err, store.ErrUnavailable) {
 			t.Errorf("the append is answered %v, with barriers stored: %v", r.Err, stored)
+		}
+	}
+}
+
+// TestLostRequest loses the consumer of headers, and the request for another one. The store
+// asks again before its readers give up.
+func TestLostRequest(t *testing.T) {
+	t.Parallel()
+	b, js := single(t, "")
+	w, o := newWire(t, b.urls), b.fresh()
+	s, err := nats.Open(t.Context(), w.url, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	asked := 0
+	w.mu.Lock()
+	w.lose = func(_ bool, subject string, _ []byte) bool {
+		if !strings.HasPrefix(subject, "$JS.API.CONSUMER.CREATE.") {
+			return false
+		}
+		asked++
+		return asked == 1
+	}
+	w.mu.Unlock()
+	stream, err := js.Stream(t.Context(), o.Prefix)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range stream.ConsumerNames(t.Context()).Name() {
+		if err := stream.DeleteConsumer(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.CatchUp(t.Context()); err != nil {
+		t.Errorf("CatchUp: %v", err)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if asked != 2 {
+		t.Errorf("asked %d times for a consumer, want twice", asked)
+	}
+}
+
+// TestLostHeaders loses what the broker tells a store of a block, and then the connection.
+// Readers get the block although nothing more is stored.
+func TestLostHeaders(t *testing.T) {
+	t.Parallel()
+	w, o, direct, far := wired(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	announces := func(toStore bool, subject string) bool { return !toStore && strings.HasPrefix(subject, o.Prefix+".f.") }
+	lose := func(what func(toStore bool, subject string, _ []byte) bool) (lost int) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.lose = what
+		return w.lost
+	}
+	before := lose(func(toStore bool, subject string, _ []byte) bool {
+		return toStore && strings.HasPrefix(subject, o.Prefix+".") || announces(toStore, subject)
+	})
+	b := &store.Block{Topic: "a", Codec: "json"}
+	b.Add([]byte("{}"))
+	r := direct.Append(ctx, b)[0]
+	if err := errors.Join(r.Err, direct.(*nats.Store).Close()); err != nil {
+		t.Fatal(err)
+	}
+	for w.mu.Lock(); w.lost == before && ctx.Err() == nil; w.mu.Lock() {
+		w.mu.Unlock()
+		time.Sleep(10 * time.Millisecond)
+	}
+	w.mu.Unlock()
+	lose(func(toStore bool, subject string, _ []byte) bool { return announces(toStore, subject) })
+	w.cut()
+	defer w.calm()
+	for batch, err := range far.Read(ctx, store.Position{}, store.ReadOptions{Follow: true}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if batch.Block != nil && batch.At == r.Position {
+			return
 		}
 	}
 }
