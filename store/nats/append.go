@@ -15,10 +15,11 @@ import (
 
 // A writing is a producer that this server appends for or has claimed.
 type writing struct {
-	lock chan struct{} // held by the user of w
-	w    writer
-	uses int  // holders of lock and those waiting for it; guarded by Store.mu
-	kept bool // claimed by this server; guarded by Store.mu
+	lock  chan struct{} // held by the user of w
+	w     writer
+	swept uint64 // the producer's next number at the last sweep, or 0; guarded by lock
+	uses  int    // holders of lock and those waiting for it; guarded by Store.mu
+	kept  bool   // claimed by this server; guarded by Store.mu
 }
 
 // use locks a producer's writer until done is called.
@@ -169,10 +170,15 @@ func (s *Store) appendOf(ctx context.Context, blocks []*store.Block, results []s
 			}
 		}
 	}
+	rejected := false
 	for i, r := range results {
+		rejected = rejected || r.Err == nil && len(blocks[i].Rejected) > 0
 		if r.Err != nil && !isAnswer(r.Err) {
 			results[i].Err = s.wrong(writing, r.Err)
 		}
+	}
+	if rejected {
+		s.sweep(writing, blocks[0].Producer, u)
 	}
 }
 

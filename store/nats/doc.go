@@ -41,7 +41,8 @@
 // that nothing sent before a claim is stored after it. If a publication is not
 // acknowledged, it is sent again unchanged; the state shows whether it had been stored
 // already. Before a client is refused for good, a barrier stored under the same condition
-// confirms the state. A state without a block is deleted once a claim has replaced it.
+// confirms the state. A state without a block is deleted once a later state has replaced it.
+// Rejections before a producer's window are deleted after some thousands of its numbers.
 //
 // All times are the broker's: a server measures how far its own clock is off. The tests
 // run this protocol against a broker that misbehaves, and break the protocol in several

@@ -208,7 +208,7 @@ func TestRejectionsGo(t *testing.T) {
 			t.Fatalf("%d rejections are listed and %d messages hold them, want %d and %d", n, there, listed, messages)
 		}
 	}
-	const old = manyRejections + 10
+	const old = 74
 	for i := range uint64(old) {
 		add(i+1, store.Rejected, 1)
 	}
@@ -220,4 +220,71 @@ func TestRejectionsGo(t *testing.T) {
 		t.Fatal(err)
 	}
 	holds(0, 0)
+}
+
+// TestRejectionsBounded has a producer whose records are all rejected, and whose rejections
+// nobody reads. It takes bounded room, and none for rejections once it has expired.
+func TestRejectionsBounded(t *testing.T) {
+	s, err := Open(t.Context(), brokertest.URLs(brokertest.Cluster(t, 1, "")), &Options{Replicas: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	ctx := t.Context()
+	p := store.Producer{Principal: "p", Topic: "a", Name: "x"}
+	const (
+		windows = 4
+		each    = 512 // records of a block
+	)
+	holds := func(subject string) (n int) {
+		t.Helper()
+		if err := s.each(ctx, subject, func(stored) (bool, error) { n++; return true, nil }); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	rejections, home := s.rejections(producerID(p)), s.home(p)
+	next := uint64(1)
+	for range windows {
+		c, err := s.Claim(ctx, p, store.ClaimRequest{Acked: next - 1, Expire: time.Minute})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for end := next + store.Window; next < end; next += each {
+			b := &store.Block{Topic: store.Rejected, Codec: "json", Principal: "p", Producer: p, Epoch: c.Epoch, First: next}
+			for n := range uint64(each) {
+				b.Add([]byte("{}"))
+				b.Rejected = append(b.Rejected, store.Rejection{Number: next + n, Code: "schema", Text: "no"})
+			}
+			if r := s.Append(ctx, b)[0]; r.Err != nil {
+				t.Fatal(r.Err)
+			}
+		}
+		s.Release(p, c.Epoch)
+		if n := holds(rejections); n > (store.Window+sweepEvery)/each+1 {
+			t.Errorf("%d messages hold %d rejections, each message %d, with a window of %d", n, next-1, each, store.Window)
+		}
+		if err := s.upToDate(ctx); err != nil { // and then what was superseded is deleted
+			t.Fatal(err)
+		}
+		if n := holds(home); n > 2 {
+			t.Errorf("%d messages hold the producer's state", n)
+		}
+	}
+	listed := 0
+	for r, err := range s.Rejections(ctx, p, 0) {
+		if want := next - store.Window + uint64(listed); err != nil || r.Number != want {
+			t.Fatalf("rejection of %d, %v, want that of %d", r.Number, err, want)
+		}
+		listed++
+	}
+	if listed != store.Window {
+		t.Errorf("%d rejections are listed, want %d", listed, store.Window)
+	}
+	if err := s.expire(ctx, time.Now().Add(2*expireEvery)); err != nil {
+		t.Fatal(err)
+	}
+	if n := holds(rejections); n != 0 {
+		t.Errorf("%d messages hold rejections of a producer that has expired", n)
+	}
 }

@@ -113,7 +113,7 @@ func (s *Store) know(ctx context.Context, p store.Producer, known bool) error {
 	for m := range read(ctx, &tries, func() (stored, error) { return s.last(ctx, subject) }) {
 		value := knownMark(known, p.Principal)
 		if known || m.mark != value && m.seq > 0 {
-			if err := s.writeKnown(ctx, p, known, m.seq); err != nil {
+			if _, err := s.writeKnown(ctx, p, known, m.seq); err != nil {
 				if tries.again(err) {
 					continue
 				}
@@ -129,14 +129,13 @@ func (s *Store) know(ctx context.Context, p store.Producer, known bool) error {
 }
 
 // writeKnown stores whether a producer is known, on condition that the last message that
-// says so has the sequence seq.
-func (s *Store) writeKnown(ctx context.Context, p store.Producer, known bool, seq uint64) error {
+// says so has the sequence seq. It returns the sequence of the new message.
+func (s *Store) writeKnown(ctx context.Context, p store.Producer, known bool, seq uint64) (uint64, error) {
 	m := message{subject: s.known(p), mark: knownMark(known, p.Principal), rollup: true, data: []byte(p.Topic + " " + p.Name)}
 	if !known {
 		m.ttl = goneTime
 	}
-	_, err := s.publish(ctx, &check{m.subject, seq}, m)
-	return err
+	return s.publish(ctx, &check{m.subject, seq}, m)
 }
 
 // parseKnown returns the producer of a message, and whether the message makes it known.
@@ -150,7 +149,8 @@ func parseKnown(m stored) (p store.Producer, known bool, err error) {
 	return p, kind == "k", nil
 }
 
-// expire stops counting the producers that have expired; nothing else removes them. A claim
+// expire stops counting the producers that have expired, and deletes their rejections;
+// nothing else removes them. A claim
 // stores that the producer is known before it does anything else, so a producer that is
 // just being claimed is skipped.
 func (s *Store) expire(ctx context.Context, now time.Time) error {
@@ -168,10 +168,14 @@ func (s *Store) expire(ctx context.Context, now time.Time) error {
 		if err != nil || h.state.Known(now) {
 			return true, s.wrong(ctx, err)
 		}
-		if err := s.writeKnown(ctx, p, false, m.seq); err != nil && !errors.Is(err, errConflict) {
-			return false, s.wrong(ctx, err)
+		gone, err := s.writeKnown(ctx, p, false, m.seq)
+		if errors.Is(err, errConflict) {
+			return true, nil
 		}
-		return true, nil
+		if err == nil {
+			err = s.purge(ctx, s.rejections(producerID(p)), gone)
+		}
+		return err == nil, s.wrong(ctx, err)
 	})
 }
 
@@ -239,9 +243,8 @@ func (s *Store) rejectionsOf(ctx context.Context, p store.Producer, after uint64
 	if err != nil || !h.state.Known(s.now()) {
 		return err
 	}
-	low := max(h.state.Next, store.Window) - store.Window
-	subject, old, oldest := s.rejections(producerID(p)), 0, uint64(0) // count and end of the obsolete messages
-	err = s.each(ctx, subject, func(m stored) (bool, error) {
+	low := h.state.low()
+	return s.each(ctx, s.rejections(producerID(p)), func(m stored) (bool, error) {
 		if m.seq > h.seq+maxBatch { // of a later append
 			return false, nil
 		}
@@ -249,8 +252,7 @@ func (s *Store) rejectionsOf(ctx context.Context, p store.Producer, after uint64
 		if err != nil {
 			return false, fmt.Errorf("message %d: %w", m.seq, err)
 		}
-		if n := len(rejected); m.seq < h.state.since || n > 0 && rejected[n-1].Number < low {
-			old, oldest = old+1, m.seq+1
+		if h.state.obsolete(m.seq, rejected) {
 			return true, nil
 		}
 		for _, r := range rejected {
@@ -260,15 +262,47 @@ func (s *Store) rejectionsOf(ctx context.Context, p store.Producer, after uint64
 		}
 		return true, nil
 	})
-	if err == nil && old >= manyRejections {
-		_ = s.purge(ctx, subject, oldest) // if it fails, the next call tries again
-	}
-	return err
 }
 
-// manyRejections is how many obsolete messages with rejections a producer may have before a
-// read of its rejections deletes them.
-const manyRejections = 64
+// sweepEvery is after how many numbers of a producer its obsolete rejections are deleted.
+const sweepEvery = store.Window / 8
+
+// sweep deletes a producer's obsolete rejections, if that is due, after an append with
+// rejections. The caller holds u's lock. If it fails, the next one deletes more.
+func (s *Store) sweep(ctx context.Context, p store.Producer, u *writing) {
+	st := u.w.state
+	if u.swept <= st.Next && st.Next-u.swept < sweepEvery { // it is larger if the name is used again
+		return
+	}
+	u.swept = st.Next
+	obsolete := func(m stored) bool {
+		rejected, err := decodeRejections(m.data)
+		return err == nil && st.obsolete(m.seq, rejected)
+	}
+	subject, before := s.rejections(producerID(p)), uint64(0)
+	oldest, err := s.next(ctx, subject, 1)
+	if err != nil || oldest.seq == 0 || !obsolete(oldest) {
+		return
+	}
+	_ = s.each(ctx, subject, func(m stored) (bool, error) {
+		if !obsolete(m) {
+			return false, nil
+		}
+		before = m.seq + 1
+		return true, nil
+	})
+	_ = s.purge(ctx, subject, before)
+}
+
+// low returns the first number whose rejection is still told.
+func (s state) low() uint64 { return max(s.Next, store.Window) - store.Window }
+
+// obsolete reports whether the rejections in the message with sequence seq are all before
+// the window, or those of an earlier producer of the name.
+func (s state) obsolete(seq uint64, rejected []store.Rejection) bool {
+	n := len(rejected)
+	return seq < s.since || n > 0 && rejected[n-1].Number < s.low()
+}
 
 // current returns a producer's home, confirmed by the broker.
 func (s *Store) current(ctx context.Context, p store.Producer) (home, error) {

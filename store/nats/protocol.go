@@ -179,7 +179,10 @@ func appendHome(ctx context.Context, b broker, h *home, next state, messages []m
 		seq, err := b.publish(ctx, &check{h.subject, h.seq}, messages...)
 		if err == nil {
 			first = seq - uint64(len(messages)-1)
-			*h = home{subject: h.subject, seq: first + uint64(at), state: next}
+			if h.alone { // otherwise a producer whose records are all rejected would fill the stream
+				b.erase(h.seq)
+			}
+			*h = home{subject: h.subject, seq: first + uint64(at), state: next, alone: len(messages[at].data) == 0}
 			return first, nil
 		}
 		if !tries.again(err) {

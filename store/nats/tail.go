@@ -142,8 +142,8 @@ func (s *Store) noteBlock(name, pid string, seq uint64, value string, stored tim
 	if err != nil {
 		return // only this package writes these subjects
 	}
-	if st := m.state; m.kind == kindState && st.Epoch == seq {
-		s.fence(&s.writers, pid, seq)
+	if m.state != nil { // the claim itself may be deleted by now
+		s.fence(&s.writers, pid, m.state.Epoch)
 	}
 	if m.kind != kindBlock {
 		return
