@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/binary"
-	"errors"
 	"maps"
 	"slices"
 	"sort"
@@ -217,8 +216,6 @@ func (s *Store) Seek(ctx context.Context, t time.Time) (store.Position, error) {
 	})
 	return s.position(found), err
 }
-
-var errNone = errors.New("none")
 
 // A located is the place of a block.
 type located struct {

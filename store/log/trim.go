@@ -65,11 +65,11 @@ func (s *Store) trim(t *topic, before uint64) error {
 	s.topics.mu.RUnlock()
 	if lost { // the first block came meanwhile
 		first, err := s.firstOf(t.name, c.to)
-		if err != nil && !errors.Is(err, errNone) {
+		if err != nil {
 			return err
 		}
 		s.topics.mu.Lock()
-		if t.first, t.oldest = first.pos, first.time; err != nil { // what damage hid is gone, too
+		if t.first, t.oldest = first.pos, first.time; t.first == 0 { // what damage hid is gone, too
 			t.blocks, t.records, t.bytes = 0, 0, 0
 		}
 		s.topics.mu.Unlock()
@@ -137,9 +137,6 @@ func (s *Store) cut(t *topic, before uint64) (c cut, err error) {
 		return c, nil
 	}
 	c.first, err = s.firstOf(t.name, max(from, c.to))
-	if errors.Is(err, errNone) {
-		err = nil
-	}
 	return c, err
 }
 
@@ -154,18 +151,17 @@ func (c *cut) whole(h *held) {
 	}
 }
 
-// firstOf returns the first block of a topic from a position on, or errNone.
+// firstOf returns the first block of a topic from a position on, or a zero located.
 func (s *Store) firstOf(topic string, from uint64) (b located, err error) {
 	var scratch store.Block
-	err = errNone
-	walkErr := s.walk(from, s.topics.head.Load(), store.NewPatterns([]string{topic}), func(f *frame, it *item, pos uint64) bool {
+	err = s.walk(from, s.topics.head.Load(), store.NewPatterns([]string{topic}), func(f *frame, it *item, pos uint64) bool {
 		if topicOf(&scratch, it) != topic {
 			return true
 		}
-		b, err = located{pos, f.time}, nil
+		b = located{pos, f.time}
 		return false
 	})
-	return b, errors.Join(walkErr, err)
+	return b, err
 }
 
 // apply subtracts the cut from the topic's figures.
