@@ -118,7 +118,7 @@ func ends(ts *testscript.TestScript, neg bool, args []string) {
 
 const (
 	paneTime = 20 * time.Second      // for the expected content to appear
-	paneLook = 10 * time.Millisecond // between two checks
+	paneLook = 50 * time.Millisecond // between two checks
 )
 
 // look waits for the expected content of the terminal, and writes the files.

@@ -48,6 +48,7 @@ func TestMain(m *testing.M) {
 
 // TestScript runs the real commands as the scripts in testdata/script say.
 func TestScript(t *testing.T) {
+	t.Parallel()
 	for _, program := range []string{"nc.openbsd", "script", "curl", "sqlite3", "tmux", "/usr/bin/python3"} {
 		if _, err := exec.LookPath(program); err != nil {
 			t.Fatalf("these tests need %s: %v", program, err)
