@@ -1,6 +1,6 @@
-// Package dialecttest is what every dialect must pass that takes records from a
-// connection's bytes: however they come and wherever they end, what was whole is stored
-// once, and nothing else.
+// Package dialecttest has the tests of every dialect that reads records from a connection's
+// bytes: however these are split, and wherever they end, each complete record is stored once,
+// and nothing else.
 package dialecttest
 
 import (

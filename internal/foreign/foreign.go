@@ -1,5 +1,5 @@
-// Package foreign names inputs that are something else than dictionaries in the format
-// that is read: by their first bytes, once, and with a remedy.
+// Package foreign recognizes input that is not what the reader expects, such as HTTP, an
+// archive or another format, by its first bytes, and names it together with a remedy.
 package foreign
 
 import (

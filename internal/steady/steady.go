@@ -1,4 +1,5 @@
-// Package steady protects what depends on age from jumps of the clock.
+// Package steady has a clock for ages: when the system's clock jumps, nothing becomes older or
+// younger by that.
 package steady
 
 import (

@@ -1,6 +1,6 @@
-// Package terminal is how things look where a person looks: what is a terminal, how
-// wide it is, what is coloured, how many columns a text takes, tables, and JSON in
-// colours. What others have chosen (names, texts of errors, bytes of records) can
+// Package terminal formats output for people: it finds out what is a terminal and how wide
+// it is, counts the columns that a text takes, and writes tables, and JSON in colours. What
+// others have chosen (names, texts of errors, bytes of records) can
 // neither move the cursor nor look like something else:
 //
 //	text for people        Visible: escapes of Go for all that is not printable

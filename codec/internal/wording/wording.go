@@ -1,4 +1,4 @@
-// Package wording has the texts that codecs share: what codecs say alike: limits, keys, text and paths.
+// Package wording has the error texts that codecs share: about limits, keys, text and paths.
 package wording
 
 import (
