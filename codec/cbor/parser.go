@@ -25,9 +25,9 @@ func (p *parser) run(buf []byte) int {
 			return i
 		}
 		p.Pos, p.AtKey = i, true
-		if f := &p.Frames[0]; p.fits() {
+		if f := &p.Frames[0]; p.Fits() {
 			var afterKey bool
-			p.Pos, afterKey = p.pairs(buf, i, f)
+			p.Pos, afterKey = p.Pairs(usual, buf, i, f)
 			if f.Left == 0 && !afterKey && p.B == nil {
 				p.CloseTop()
 				return p.Pos
@@ -37,9 +37,6 @@ func (p *parser) run(buf []byte) int {
 	}
 	return p.nested(buf)
 }
-
-// fits reports whether all integers of 64 bits are within Limits.Digits.
-func (p *parser) fits() bool { return p.MaxInt == math.MaxUint64 }
 
 // nested continues in the innermost container, from p.Pos on. It is a state machine, of which
 // each label is a state.
@@ -65,9 +62,9 @@ next: // the next item of f, which begins at i, is no key's value
 	}
 
 key:
-	if p.fits() {
+	if p.Fits() {
 		var afterKey bool
-		if i, afterKey = p.pairs(buf, i, f); afterKey {
+		if i, afterKey = p.Pairs(usual, buf, i, f); afterKey {
 			goto keyed
 		}
 	}
@@ -105,8 +102,8 @@ keyed: // the value of a key
 	goto item
 
 value: // an item that is no key's
-	if f.Kind == dict.KindList && p.fits() {
-		i = p.numbers(buf, i, f)
+	if f.Kind == dict.KindList && p.Fits() {
+		i = p.Numbers(usual, buf, i, f)
 	}
 	if f.Left == 0 {
 		goto closed
@@ -234,7 +231,7 @@ func (p *parser) scalar(buf []byte, i, k int, arg uint64) int {
 			return p.TooManyDigits(buf, i)
 		}
 		if p.B != nil {
-			p.buildInt(arg, minus)
+			buildInt(p.B, arg, minus)
 		}
 		return k
 	default:
@@ -252,7 +249,7 @@ func (p *parser) start(buf []byte, i int) int {
 			return p.Stop(buf, i, i+1)
 		}
 		c := buf[i]
-		if c>>5 == mapping && c&31 < 24 && p.fits() && p.OpenTop(int(c&31), len(buf)-i-1) {
+		if c>>5 == mapping && c&31 < 24 && p.Fits() && p.OpenTop(int(c&31), len(buf)-i-1) {
 			return i + 1
 		}
 		k, arg := p.argument(buf, i)

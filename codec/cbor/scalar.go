@@ -9,50 +9,52 @@ import (
 )
 
 // buildInt adds arg, or if minus is set -1 - arg.
-func (p *parser) buildInt(arg uint64, minus bool) {
+func buildInt(b *dict.Builder, arg uint64, minus bool) {
 	switch {
 	case arg > math.MaxInt64 && minus:
-		own := append(p.B.Own(), '-')
+		own := append(b.Own(), '-')
 		if arg == math.MaxUint64 {
-			p.B.OwnInt(append(own, "18446744073709551616"...))
+			b.OwnInt(append(own, "18446744073709551616"...))
 			return
 		}
-		p.B.OwnInt(strconv.AppendUint(own, arg+1, 10))
+		b.OwnInt(strconv.AppendUint(own, arg+1, 10))
 	case arg > math.MaxInt64:
-		p.B.OwnInt(strconv.AppendUint(p.B.Own(), arg, 10))
+		b.OwnInt(strconv.AppendUint(b.Own(), arg, 10))
 	case minus:
-		p.B.Int(-1 - int64(arg))
+		b.Int(-1 - int64(arg))
 	default:
-		p.B.Int(int64(arg))
+		b.Int(int64(arg))
 	}
 }
 
 // simple reads the rest of a simple value or float whose head, at i, ends at k.
 func (p *parser) simple(buf []byte, i, k int, arg uint64) int {
-	if v, ok := float(buf[i], arg); ok {
-		if p.B != nil {
-			p.B.Float(v)
-		}
-		return k
-	}
-	if k > i+1 && arg < 32 {
+	if k == i+2 && arg < 32 {
 		return p.Unexpected(buf, i, "a simple value in its short form")
 	}
-	if p.B == nil {
-		return k
+	if p.B != nil {
+		buildSimple(p.B, buf[i], arg)
+	}
+	return k
+}
+
+// buildSimple adds the simple value or float whose head begins with c.
+func buildSimple(b *dict.Builder, c byte, arg uint64) {
+	if v, ok := float(c, arg); ok {
+		b.Float(v)
+		return
 	}
 	switch arg {
 	case simpleFalse, simpleTrue:
-		p.B.Bool(arg == simpleTrue)
+		b.Bool(arg == simpleTrue)
 	case simpleNull:
-		p.B.Null()
+		b.Null()
 	default:
-		at := p.B.OpenTagged(dict.CBORSimple)
-		p.B.Int(int64(arg))
-		p.B.Null()
-		p.B.Close(at, 2)
+		at := b.OpenTagged(dict.CBORSimple)
+		b.Int(int64(arg))
+		b.Null()
+		b.Close(at, 2)
 	}
-	return k
 }
 
 const (

@@ -92,7 +92,7 @@ func (p *parser) unknownTag(buf []byte, i, k int, number uint64) int {
 	}
 	f.Total = 2
 	if p.B != nil {
-		p.buildInt(number, false)
+		buildInt(p.B, number, false)
 	}
 	return k
 }

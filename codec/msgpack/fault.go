@@ -46,17 +46,11 @@ func (format) TextHint() string {
 // Head returns the head at i.
 func (format) Head(buf []byte, i int) walk.Head {
 	c := buf[i]
-	h := walk.Head{Size: 1, List: classOf(c) == ofArray}
-	var arg uint64
-	if c >= null && c <= map32 {
-		h.Size += int(width[c-null])
-		if i+h.Size > len(buf) {
-			return h
-		}
-		if h.Size > 1 {
-			arg = number(buf[i+1 : i+h.Size])
-		}
+	h := walk.Head{Size: headSize(c), List: classOf(c) == ofArray}
+	if i+h.Size > len(buf) {
+		return h
 	}
+	arg := number(buf[i+1 : i+h.Size])
 	switch k := classOf(c); {
 	case k == ofNothing:
 		h.Size = 0

@@ -52,6 +52,15 @@ var width = [32]uint8{
 	str8 - null: 1, str16 - null: 2, str32 - null: 4, array16 - null: 2, array32 - null: 4, map16 - null: 2, map32 - null: 4,
 }
 
+// headSize returns the size of the format whose first byte is c without what its length
+// counts.
+func headSize(c byte) int {
+	if c >= null && c < negative {
+		return 1 + int(width[c-null])
+	}
+	return 1
+}
+
 // number returns the big-endian number that b is, of one of the widths.
 func number(b []byte) uint64 {
 	switch len(b) {
@@ -118,8 +127,24 @@ func floatOf(c byte, bits uint64) float64 {
 	return math.Float64frombits(bits)
 }
 
-// extended returns the int of the format c, int 8 to int 64, with those bits.
-func extended(c byte, bits uint64) int64 {
-	shift := 64 - 8*uint(width[c-null])
-	return int64(bits<<shift) >> shift
+// intOf returns the int of the format c with those bits. Of uint 64 it may be too large.
+func intOf(c byte, bits uint64) int64 {
+	switch {
+	case c < fixmap, c >= negative:
+		return int64(int8(c))
+	case c >= int8s:
+		shift := 64 - 8*uint(width[c-null])
+		return int64(bits<<shift) >> shift
+	default:
+		return int64(bits)
+	}
+}
+
+// magnitude returns the absolute value of the int of the format c with those bits.
+func magnitude(c byte, bits uint64) uint64 {
+	v := intOf(c, bits)
+	if v < 0 && c != uint64s {
+		v = -v
+	}
+	return uint64(v)
 }

@@ -1,9 +1,6 @@
 package msgpack
 
 import (
-	"encoding/binary"
-	"math"
-	"strconv"
 	"unicode/utf8"
 
 	"github.com/dictwire/dictwire/codec/internal/walk"
@@ -15,11 +12,6 @@ type parser struct{ walk.Walk }
 
 // run continues in buf, which begins with the record's first byte, and returns where the
 // record ends, incomplete or failed.
-//
-// It is one function, since a call per item shows: with the scalars from null on in a function
-// of their own, a scan takes 10 to 16 % longer. For the same reason it does not share its
-// skeleton with package cbor, whose item headers differ: what the two have in common is in
-// package walk.
 func (p *parser) run(buf []byte) int {
 	buf = p.Begun(buf)
 	var (
@@ -41,19 +33,16 @@ func (p *parser) run(buf []byte) int {
 		return p.Stop(buf, i, i+1)
 	}
 	switch c = buf[i]; {
-	case c&0xF0 == fixmap:
-		k, size = i+1, uint64(c&15)
-		if p.OpenTop(int(size), len(buf)-k) {
-			f, i = &p.Frames[0], k
-			goto key
+	case classOf(c) != ofMap:
+		if c == unused {
+			return p.Unexpected(buf, i, "a dictionary")
 		}
-		goto openMap
-	case c == map16, c == map32:
-		goto item
-	case c == unused:
-		return p.Unexpected(buf, i, "a dictionary")
-	default:
 		return p.NotADictionary(buf, i)
+	case c < fixarray && p.OpenTop(int(c&15), len(buf)-i-1):
+		f, i = &p.Frames[0], i+1
+		goto key
+	default:
+		goto item
 	}
 
 next: // the next item of f, which begins at i, is no key's value
@@ -62,6 +51,12 @@ next: // the next item of f, which begins at i, is no key's value
 	}
 
 key:
+	if p.Fits() {
+		var afterKey bool
+		if i, afterKey = p.Pairs(usual, buf, i, f); afterKey {
+			goto keyed
+		}
+	}
 	if f.Left == 0 {
 		goto closed
 	}
@@ -70,22 +65,8 @@ key:
 		return p.Stop(buf, i, i+1)
 	}
 	f.KeyAt = uint32(i)
-	// The usual key is a short string in ASCII that this dictionary has not seen.
-	if k = int(buf[i]) - fixstr; uint(k) < 32 && i+9 <= len(buf) {
-		from := i + 1
-		if k += from; k <= len(buf) && (walk.ShortASCII(buf, from, k) || walk.ASCII(buf, from, k)) &&
-			(p.Keys.AddNew(&f.Keys, buf, from, k) || !p.Keys.Add(&f.Keys, buf, from, k)) {
-			if p.B != nil {
-				p.B.Text(from, k-from)
-			}
-			i = k
-			f.Left--
-			f.KeyEnd = uint32(i)
-			goto keyed
-		}
-	}
 	f.InKey = true
-	if c = buf[i]; c >= fixstr && c < null || c >= str8 && c <= str32 {
+	if classOf(buf[i]) == ofStr {
 		if i = p.textKey(buf, i, f); i < 0 {
 			return i
 		}
@@ -106,6 +87,9 @@ keyed: // the value of a key
 	goto item
 
 value: // an item of a list
+	if p.Fits() {
+		i = p.Numbers(usual, buf, i, f)
+	}
 	if f.Left == 0 {
 		goto closed
 	}
@@ -114,112 +98,30 @@ value: // an item of a list
 	}
 
 item:
-	c = buf[i]
-	k = i + 1
-	switch {
-	case c < fixmap:
-		if uint64(c) > p.MaxInt {
-			return p.TooManyDigits(buf, i)
-		}
-		if p.B != nil {
-			p.B.Int(int64(c))
-		}
-		goto itemEnd
-	case c >= negative:
-		if uint64(-int64(int8(c))) > p.MaxInt {
-			return p.TooManyDigits(buf, i)
-		}
-		if p.B != nil {
-			p.B.Int(int64(int8(c)))
-		}
-		goto itemEnd
-	case c < null:
-		size = uint64(c & 15)
-		switch {
-		case c >= fixstr:
-			size = uint64(c & 31)
-			goto text
-		case c < fixarray:
-			goto openMap
-		default:
-			goto openArray
-		}
+	if k, size = p.head(buf, i); k < 0 {
+		return k
 	}
-	// Here c is from null to map32.
-	if w := int(width[c-null]); w > 0 {
-		if k += w; k > len(buf) {
-			return p.Stop(buf, i, k)
+	switch c = buf[i]; classOf(c) {
+	case ofArray:
+		if f = p.Open(buf, i, k, dict.KindList, size, false); f == nil {
+			return walk.Failed
 		}
-		switch w { // as number does
-		case 1:
-			size = uint64(buf[k-1])
-		case 2:
-			size = uint64(binary.BigEndian.Uint16(buf[k-2:]))
-		case 4:
-			size = uint64(binary.BigEndian.Uint32(buf[k-4:]))
-		default:
-			size = binary.BigEndian.Uint64(buf[k-8:])
+		i = k
+		goto value
+	case ofMap:
+		if f = p.Open(buf, i, k, dict.KindDict, size, false); f == nil {
+			return walk.Failed
 		}
-	}
-	switch c {
-	case null:
-		if p.B != nil {
-			p.B.Null()
-		}
-	case no, yes:
-		if p.B != nil {
-			p.B.Bool(c == yes)
-		}
-	case float32s, float64s:
-		if p.B != nil {
-			p.B.Float(floatOf(c, size))
-		}
-	case uint8s, uint16s, uint32s, uint64s:
-		if size > p.MaxInt {
-			return p.TooManyDigits(buf, i)
-		}
-		switch {
-		case p.B == nil:
-		case size > math.MaxInt64:
-			p.B.OwnInt(strconv.AppendUint(p.B.Own(), size, 10))
-		default:
-			p.B.Int(int64(size))
-		}
-	case int8s, int16s, int32s, int64s:
-		v := extended(c, size)
-		if v < 0 && uint64(-v) > p.MaxInt || v > 0 && uint64(v) > p.MaxInt {
-			return p.TooManyDigits(buf, i)
-		}
-		if p.B != nil {
-			p.B.Int(v)
-		}
-	case str8, str16, str32:
-		goto text
-	case bin8, bin16, bin32:
-		if size > uint64(len(buf)-k) {
-			return p.Short(buf, i, k, size)
-		}
-		if p.B != nil {
-			p.B.Ref(dict.KindBytes, k, int(size))
-		}
-		k += int(size)
-	case array16, array32:
-		goto openArray
-	case map16, map32:
-		goto openMap
-	case unused:
-		return p.Unexpected(buf, i, "a value")
+		i = k
+		goto key
 	default:
-		if c >= fixext1 && c <= fixext16 {
-			size = 1 << (c - fixext1)
-		}
-		if k = p.extension(buf, i, k, size); k < 0 {
+		if k = p.scalar(buf, i, k, size); k < 0 {
 			return k
 		}
 	}
-
-itemEnd: // an item of f has ended at k
 	i = k
+
+itemEnd: // an item of f has ended
 	if f.IsDict {
 		if !f.InKey {
 			goto key
@@ -232,53 +134,80 @@ itemEnd: // an item of f has ended at k
 	f.Left--
 	goto value
 
-text: // of size bytes from k on
-	if size > uint64(len(buf)-k) {
-		return p.Short(buf, i, k, size)
-	}
-	i = k
-	k += int(size)
-	if !walk.ShortASCII(buf, i, k) && !walk.ASCII(buf, i, k) && !utf8.Valid(buf[i:k]) {
-		return p.BadUTF8(buf, i, k)
-	}
-	if p.B != nil {
-		p.B.Text(i, k-i)
-	}
-	goto itemEnd
-
-openArray:
-	if f = p.Open(buf, i, k, dict.KindList, size, false); f == nil {
-		return walk.Failed
-	}
-	i = k
-	goto value
-
-openMap:
-	if f = p.Open(buf, i, k, dict.KindDict, size, false); f == nil {
-		return walk.Failed
-	}
-	i = k
-	goto key
-
 closed:
 	p.Close(buf, i)
 	if len(p.Frames) == 0 {
 		return i
 	}
 	f = &p.Frames[len(p.Frames)-1]
-	k = i
 	goto itemEnd
+}
+
+// head reads the first byte of the item at i, and the number or length after it. It returns
+// where they end, incomplete or failed.
+func (p *parser) head(buf []byte, i int) (k int, size uint64) {
+	c := buf[i]
+	switch k = i + headSize(c); {
+	case k > len(buf):
+		return p.Stop(buf, i, k), 0
+	case c >= null:
+		return k, number(buf[i+1 : k])
+	case c >= fixstr:
+		return k, uint64(c & 31)
+	default:
+		return k, uint64(c & 15)
+	}
+}
+
+// scalar reads the rest of the item at i, no array or map. Its head ends at k, with the
+// number or length size.
+func (p *parser) scalar(buf []byte, i, k int, size uint64) int {
+	c := buf[i]
+	switch classOf(c) {
+	case ofStr:
+		if size > uint64(len(buf)-k) {
+			return p.Short(buf, i, k, size)
+		}
+		end := k + int(size)
+		if !walk.ShortASCII(buf, k, end) && !walk.ASCII(buf, k, end) && !utf8.Valid(buf[k:end]) {
+			return p.BadUTF8(buf, k, end)
+		}
+		if p.B != nil {
+			p.B.Text(k, end-k)
+		}
+		return end
+	case ofBin:
+		if size > uint64(len(buf)-k) {
+			return p.Short(buf, i, k, size)
+		}
+		if p.B != nil {
+			p.B.Ref(dict.KindBytes, k, int(size))
+		}
+		return k + int(size)
+	case ofExt:
+		if c >= fixext1 && c <= fixext16 {
+			size = 1 << (c - fixext1)
+		}
+		return p.extension(buf, i, k, size)
+	case ofInt:
+		if !p.Fits() && magnitude(c, size) > p.MaxInt {
+			return p.TooManyDigits(buf, i)
+		}
+	case ofNothing:
+		return p.Unexpected(buf, i, "a value")
+	default: // nothing to check
+	}
+	if p.B != nil {
+		buildUsual(p.B, buf, i)
+	}
+	return k
 }
 
 // textKey reads the string at i, a key of f.
 func (p *parser) textKey(buf []byte, i int, f *walk.Frame) int {
-	c := buf[i]
-	k, size := i+1, uint64(c&31)
-	if c >= null {
-		if k += int(width[c-null]); k > len(buf) {
-			return p.Stop(buf, i, k)
-		}
-		size = number(buf[i+1 : k])
+	k, size := p.head(buf, i)
+	if k < 0 {
+		return k
 	}
 	return p.TextKey(buf, f, i, k, size)
 }

@@ -109,6 +109,9 @@ func (w *Walk) Limit(f Format, lim codec.Limits) {
 	}
 }
 
+// Fits reports whether all integers of 64 bits are within Limits.Digits.
+func (w *Walk) Fits() bool { return w.MaxInt == math.MaxUint64 }
+
 // reset makes w ready for the next record.
 func (w *Walk) reset() {
 	w.Pos, w.items, w.AtKey = 0, 0, false
