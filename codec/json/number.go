@@ -84,6 +84,14 @@ func toNonDigit(w uint64) int {
 	return bits.TrailingZeros64((w|(w+ones*(0x7F-9)))&highs) >> 3
 }
 
+// toInt returns the number that the first n bytes of w, 1 to 8 digits, spell.
+func toInt(w uint64, n int) int64 {
+	w <<= 64 - 8*uint(n) // zeros in front
+	w = w & 0x0F0F0F0F0F0F0F0F * (10<<8 + 1) >> 8
+	w = w & 0x00FF00FF00FF00FF * (100<<16 + 1) >> 16
+	return int64(w & 0x0000FFFF0000FFFF * (10000<<32 + 1) >> 32)
+}
+
 // digitsEnd returns where the digits that begin at i end.
 func digitsEnd(buf []byte, i int) int {
 	for i+8 <= len(buf) {
@@ -129,11 +137,47 @@ func (p *parser) float(buf []byte, first, i int) int {
 		return p.wideFloat(buf, first, i)
 	}
 	if p.b != nil {
-		v, _ := strconv.ParseFloat(string(buf[first:i]), 64)
+		v, exact := shortFloat(buf[first:i])
+		if !exact {
+			v, _ = strconv.ParseFloat(string(buf[first:i]), 64)
+		}
 		p.b.Float(v)
 	}
 	return i
 }
+
+// shortFloat returns the float that number spells, if it has no exponent, and so few digits
+// that they and the power of ten by which they are divided are floats: then the division
+// rounds to the nearest one.
+func shortFloat(number []byte) (v float64, exact bool) {
+	if len(number) > len(powersOfTen) {
+		return 0, false
+	}
+	var (
+		digits uint64
+		point  = len(number) - 1
+	)
+	for i, c := range number {
+		switch {
+		case c-'0' <= 9:
+			digits = digits*10 + uint64(c-'0')
+		case c == '.':
+			point = i
+		case c != '-':
+			return 0, false
+		}
+	}
+	if digits > 1<<53 {
+		return 0, false
+	}
+	v = float64(digits) / powersOfTen[len(number)-1-point]
+	if number[0] == '-' {
+		v = -v
+	}
+	return v, true
+}
+
+var powersOfTen = [...]float64{1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16}
 
 // wideFloat builds the number buf[first:end], which may be a decimal because no float is
 // near it.

@@ -42,12 +42,12 @@ func (p *parser) begin(buf []byte) (end int) {
 }
 
 // quick reports whether pairs may be used.
-func (p *parser) quick() bool { return p.b == nil && p.lim.Digits >= usualDigits }
+func (p *parser) quick() bool { return p.lim.Digits >= usualDigits }
 
-// pairs reads pairs of the dictionary f, which is only checked, from the key at i on, as
-// long as they are usual: the key is plain, and so is the value, if it is a string; or it
-// is an integer of less than usualDigits digits, a bool or null; and there is no more white
-// space than a space after a colon and a comma. of is the shape that f may have, or nil. It
+// pairs reads pairs of the dictionary f, from the key at i on, as long as they are usual:
+// the key is plain, and so is the value, if it is a string; or it is an integer of less than
+// usualDigits digits, a bool or null; and there is no more white space than a space after a
+// colon and a comma. of is the shape that f may have, or nil. It
 // returns where it stops, and the state in which run has to continue.
 //
 // It does nothing that run does not do, only in fewer steps.
@@ -102,6 +102,9 @@ func (p *parser) pairs(buf []byte, i int, f *frame, of *shape) (end int, s state
 		if int(f.n) < len(seen) {
 			seen[f.n] = span{uint32(from), uint32(size)}
 		}
+		if p.b != nil {
+			p.b.Text(from, size)
+		}
 		f.n++
 		if i+10 > len(buf) || buf[i] != ':' {
 			return i, atColon
@@ -119,6 +122,9 @@ func (p *parser) pairs(buf []byte, i int, f *frame, of *shape) (end int, s state
 				p.tok, p.escape, p.high = text, false, false
 				return i, inString
 			}
+			if p.b != nil {
+				p.b.Text(text, i-text)
+			}
 			i++
 		case c-'0' <= 9:
 			n := toNonDigit(w)
@@ -128,10 +134,19 @@ func (p *parser) pairs(buf []byte, i int, f *frame, of *shape) (end int, s state
 			if c = byte(w >> (8 * uint(n))); c == '.' || c|0x20 == 'e' {
 				return i, atValue
 			}
+			if p.b != nil {
+				p.b.Int(toInt(w, n))
+			}
 			i += n
 		case uint32(w) == wordTrue, uint32(w) == wordNull:
+			if p.b != nil {
+				p.buildWord(c)
+			}
 			i += 4
 		case w&(1<<40-1) == wordFalse:
+			if p.b != nil {
+				p.buildWord(c)
+			}
 			i += 5
 		default:
 			return i, atValue

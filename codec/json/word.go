@@ -9,21 +9,21 @@ func (p *parser) literal(buf []byte, i int) int {
 	case 't':
 		if end := p.match(buf, i, "true"); end != 0 {
 			if end > 0 && p.b != nil {
-				p.b.Bool(true)
+				p.buildWord('t')
 			}
 			return end
 		}
 	case 'f':
 		if end := p.match(buf, i, "false"); end != 0 {
 			if end > 0 && p.b != nil {
-				p.b.Bool(false)
+				p.buildWord('f')
 			}
 			return end
 		}
 	case 'n':
 		if end := p.match(buf, i, "null"); end != 0 {
 			if end > 0 && p.b != nil {
-				p.b.Null()
+				p.buildWord('n')
 			}
 			return end
 		}
@@ -33,6 +33,15 @@ func (p *parser) literal(buf []byte, i int) int {
 		return p.word(buf, i, "Infinity", math.Inf(1))
 	}
 	return p.unexpected(buf, atValue, i, "a value")
+}
+
+// buildWord adds the bool or null whose first letter is c.
+func (p *parser) buildWord(c byte) {
+	if c == 'n' {
+		p.b.Null()
+		return
+	}
+	p.b.Bool(c == 't')
 }
 
 // word reads one of Python's three words for a float.
