@@ -285,19 +285,19 @@ func newTape(n, own int) (*Dict, *tape) {
 		t tape
 	}
 	switch {
-	case own > 0 && own <= 40 && n <= 9: // four pairs of short texts
+	case own > 0 && own <= 32 && n <= 9: // four pairs of short texts
 		m := new(struct {
 			head
 			nodes [9]node
-			own   [40]byte
+			own   [32]byte
 		})
 		m.t.nodes, m.t.own = m.nodes[:n:n], m.own[:own:own]
 		return &m.d, &m.t
-	case own > 0 && own <= 136 && n <= 15:
+	case own > 0 && own <= 128 && n <= 15:
 		m := new(struct {
 			head
 			nodes [15]node
-			own   [136]byte
+			own   [128]byte
 		})
 		m.t.nodes, m.t.own = m.nodes[:n:n], m.own[:own:own]
 		return &m.d, &m.t

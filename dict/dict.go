@@ -19,9 +19,8 @@ import (
 //
 // Any number of goroutines may read a Dict at once. Changing it excludes all other use.
 type Dict struct {
-	v      Value       // the content; the zero Value is the empty dictionary
-	shared atomic.Bool // v's items were handed out: copy them before a change
-	ix     atomic.Pointer[index]
+	v  Value // the content; the zero Value is the empty dictionary
+	ix atomic.Pointer[index]
 }
 
 // Of returns a dictionary of the given keys and values in turn, each converted
@@ -93,10 +92,7 @@ func (d *Dict) Value() Value {
 	if d == nil || !d.v.kind.IsDict() {
 		return treeValue(KindDict, nil, 0)
 	}
-	if d.v.flags&flagTree != 0 && !d.shared.Load() {
-		d.shared.Store(true)
-	}
-	return d.v
+	return d.v.share()
 }
 
 // Get returns the value of a string key.
@@ -148,10 +144,10 @@ func (d *Dict) DeleteKey(key Value) bool {
 		return false
 	}
 	d.toTree()
-	items := d.v.t.items
+	items := d.v.t.tree.items
 	copy(items[2*at:], items[2*at+2:])
 	clear(items[len(items)-2:])
-	d.v.t.items = items[:len(items)-2]
+	d.v.t.tree.items = items[:len(items)-2]
 	d.v.n--
 	d.ix.Store(nil)
 	return true
@@ -178,12 +174,12 @@ func (d *Dict) put(key, v Value) {
 	if d.Len() > 0 {
 		if at, _, ok := d.find(key); ok {
 			d.toTree()
-			d.v.t.items[2*at+1] = v
+			d.v.t.tree.items[2*at+1] = v
 			return
 		}
 	}
 	d.toTree()
-	d.v.t.items = append(d.v.t.items, key, v)
+	d.v.t.tree.items = append(d.v.t.tree.items, key, v)
 	d.v.n++
 	if ix := d.ix.Load(); ix != nil {
 		ix.add(d.v)
@@ -192,7 +188,7 @@ func (d *Dict) put(key, v Value) {
 
 // toTree gives d its own items, which can be changed.
 func (d *Dict) toTree() {
-	if d.v.flags&flagTree != 0 && !d.shared.Load() {
+	if d.v.flags&flagTree != 0 && !d.v.t.tree.shared.Load() {
 		return
 	}
 	items := make([]Value, 0, 2*d.v.n+2)
@@ -200,7 +196,6 @@ func (d *Dict) toTree() {
 		items = append(items, k, v)
 	}
 	d.v = treeValue(d.Kind(), items, len(items)/2)
-	d.shared.Store(false)
 }
 
 // A HashError says that a key is of a kind that Python cannot hash.

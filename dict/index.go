@@ -65,7 +65,7 @@ func newIndex(v Value) *index {
 // pair returns pair number at of v, which ix indexes.
 func (ix *index) pair(v Value, at int) (key, value Value) {
 	if v.flags&flagTree != 0 {
-		return v.t.items[2*at], v.t.items[2*at+1]
+		return v.t.tree.items[2*at], v.t.tree.items[2*at+1]
 	}
 	i := ix.at[at]
 	k := v.t.nodes[i]
@@ -74,7 +74,7 @@ func (ix *index) pair(v Value, at int) (key, value Value) {
 
 // add adds the last pair of v, which is in tree form.
 func (ix *index) add(v Value) {
-	ix.hashes = append(ix.hashes, keyHash(v.t.items[len(v.t.items)-2]))
+	ix.hashes = append(ix.hashes, keyHash(v.t.tree.items[len(v.t.tree.items)-2]))
 	if 2*len(ix.hashes) > len(ix.slots) {
 		ix.fill()
 		return

@@ -30,8 +30,7 @@ func (d *Dict) UnmarshalJSON(text []byte) error {
 	if !v.kind.IsDict() {
 		return fmt.Errorf("dict: want a JSON object, got a %s", v.kind)
 	}
-	d.v = v
-	d.shared.Store(true)
+	d.v = v.share()
 	d.ix.Store(nil)
 	return nil
 }

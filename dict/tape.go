@@ -1,5 +1,7 @@
 package dict
 
+import "sync/atomic"
+
 // A tape holds the values of one dictionary: a flat array of nodes in document order,
 // over the received bytes. It never changes once a Value refers to it, so values can be
 // copied and shared between goroutines.
@@ -14,10 +16,16 @@ package dict
 // A container that was not decoded has a tape of its own in tree form, marked by
 // flagTree: its items are Values, and there are no nodes.
 type tape struct {
-	src   []byte  // the received bytes, not copied
-	own   []byte  // text that is not in src, such as decoded escapes
-	nodes []node  // tape form
-	items []Value // tree form: a list's items, or a dictionary's keys and values in turn
+	src   []byte // the received bytes, not copied
+	own   []byte // text that is not in src, such as decoded escapes
+	nodes []node
+	tree  *tree // instead of nodes, in tree form
+}
+
+// A tree is the items of a list, or a dictionary's keys and values in turn.
+type tree struct {
+	items  []Value
+	shared atomic.Bool // they were handed out: copy them before a change
 }
 
 // A node is one value of a tape, in 16 bytes.

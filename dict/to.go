@@ -60,8 +60,7 @@ func (p *plan) set(r reflect.Value, v Value) error {
 			return v.misfit(r)
 		}
 		d := r.Addr().Interface().(*Dict)
-		d.v = v
-		d.shared.Store(true)
+		d.v = v.share()
 		d.ix.Store(nil)
 		return nil
 	case p.reads.dict:

@@ -127,7 +127,12 @@ func setValue(k Kind, items []Value) (Value, error) {
 }
 
 func treeValue(k Kind, items []Value, n int) Value {
-	return Value{t: &tape{items: items}, node: node{kind: k, flags: flagTree, n: uint32(n)}}
+	t := new(struct {
+		tape
+		tree tree
+	})
+	t.tree.items, t.tape.tree = items, &t.tree
+	return Value{t: &t.tape, node: node{kind: k, flags: flagTree, n: uint32(n)}}
 }
 
 // Kind returns the kind of v.
@@ -305,7 +310,7 @@ func (v Value) children() cursor {
 func (c *cursor) next() Value {
 	if c.tree {
 		c.i++
-		return c.t.items[c.i-1]
+		return c.t.tree.items[c.i-1]
 	}
 	n := c.t.nodes[c.i]
 	c.i = n.end(c.i)
@@ -318,9 +323,15 @@ func (v Value) Dict() (*Dict, bool) {
 	if !v.kind.IsDict() {
 		return nil, false
 	}
-	d := &Dict{v: v}
-	d.shared.Store(true)
-	return d, true
+	return &Dict{v: v.share()}, true
+}
+
+// share returns v, whose items are not changed any more.
+func (v Value) share() Value {
+	if v.flags&flagTree != 0 && !v.t.tree.shared.Load() {
+		v.t.tree.shared.Store(true)
+	}
+	return v
 }
 
 // String returns v as CPython prints it: [Repr] with [DefaultPython].
