@@ -32,11 +32,11 @@ func (b *Builder) Extend(src []byte) { b.src = src }
 func (b *Builder) Scratch() int { return cap(b.own) + 16*cap(b.nodes) + 128*len(b.keys) }
 
 // Null adds null.
-func (b *Builder) Null() { b.nodes = append(b.nodes, node{kind: KindNull}) }
+func (b *Builder) Null() { b.nodes = append(b.nodes, node{mark: mark{kind: KindNull}}) }
 
 // Bool adds a bool.
 func (b *Builder) Bool(v bool) {
-	n := node{kind: KindBool}
+	n := node{mark: mark{kind: KindBool}}
 	if v {
 		n.data = 1
 	}
@@ -44,17 +44,19 @@ func (b *Builder) Bool(v bool) {
 }
 
 // Int adds an int.
-func (b *Builder) Int(v int64) { b.nodes = append(b.nodes, node{kind: KindInt, data: uint64(v)}) }
+func (b *Builder) Int(v int64) {
+	b.nodes = append(b.nodes, node{mark: mark{kind: KindInt}, data: uint64(v)})
+}
 
 // BigInt adds the int whose canonical decimal digits (no leading zero, '-' in
 // front) are src[off:off+n]. Its value must be outside int64.
 func (b *Builder) BigInt(off, n int) {
-	b.nodes = append(b.nodes, node{kind: KindInt, flags: flagBig, n: uint32(n), data: uint64(off)})
+	b.nodes = append(b.nodes, node{mark: mark{kind: KindInt, flags: flagBig}, n: uint32(n), data: uint64(off)})
 }
 
 // Float adds a float.
 func (b *Builder) Float(v float64) {
-	b.nodes = append(b.nodes, node{kind: KindFloat, data: math.Float64bits(v)})
+	b.nodes = append(b.nodes, node{mark: mark{kind: KindFloat}, data: math.Float64bits(v)})
 }
 
 // Text adds the string src[off:off+n], which must be valid UTF-8.
@@ -63,7 +65,7 @@ func (b *Builder) Text(off, n int) { b.Ref(KindString, off, n) }
 // Ref adds a value of kind k with the content src[off:off+n]: a string in valid UTF-8,
 // bytes, a bytearray, a UUID in 16 bytes, or a decimal as [AppendDecimal] writes it.
 func (b *Builder) Ref(k Kind, off, n int) {
-	b.nodes = append(b.nodes, node{kind: k, n: uint32(n), data: uint64(off)})
+	b.nodes = append(b.nodes, node{mark: mark{kind: k}, n: uint32(n), data: uint64(off)})
 }
 
 // Own returns the buffer for content that is not in src, such as decoded escapes. Append
@@ -83,7 +85,7 @@ func (b *Builder) OwnText(own []byte, surrogates bool) {
 func (b *Builder) OwnRef(k Kind, own []byte) {
 	off := len(b.own)
 	b.own = own
-	b.nodes = append(b.nodes, node{kind: k, flags: flagOwn, n: uint32(len(own) - off), data: uint64(off)})
+	b.nodes = append(b.nodes, node{mark: mark{kind: k, flags: flagOwn}, n: uint32(len(own) - off), data: uint64(off)})
 }
 
 // OwnInt adds the int whose canonical decimal digits (no leading zero, '-' in front) were
@@ -174,13 +176,13 @@ func (b *Builder) At(place int) Value {
 // Open begins a container of kind k and returns its place, to be passed to Close. Its
 // children follow: in a dictionary, keys and values in turn.
 func (b *Builder) Open(k Kind) int {
-	b.nodes = append(b.nodes, node{kind: k})
+	b.nodes = append(b.nodes, node{mark: mark{kind: k}})
 	return len(b.nodes) - 1
 }
 
 // OpenTagged begins a tagged value. Its tag and its value follow, then Close with n 2.
 func (b *Builder) OpenTagged(s Space) int {
-	b.nodes = append(b.nodes, node{kind: KindTagged, flags: uint8(s) << spaceShift})
+	b.nodes = append(b.nodes, node{mark: mark{kind: KindTagged, flags: uint8(s) << spaceShift}})
 	return len(b.nodes) - 1
 }
 

@@ -23,7 +23,7 @@ func Decimal(text string) (Value, error) {
 	if err != nil {
 		return Value{}, err
 	}
-	return textValue(b, node{kind: KindDecimal}), nil
+	return textValue(b, node{mark: mark{kind: KindDecimal}}), nil
 }
 
 var errDecimal = errors.New("dict: not a decimal")

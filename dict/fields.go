@@ -52,7 +52,7 @@ func newLayout(t reflect.Type) *layout {
 	for i := range l.fields {
 		at := len(l.keys)
 		text, surrogates := toWTF8(l.keys, l.fields[i].name)
-		key := node{kind: KindString, n: uint32(len(text) - at), data: uint64(at)}
+		key := node{mark: mark{kind: KindString}, n: uint32(len(text) - at), data: uint64(at)}
 		if surrogates {
 			key.flags |= flagSurrogate
 		}

@@ -221,7 +221,7 @@ func (r *jsonReader) string() Value {
 	if !surrogates {
 		return String(string(text)) // encoding/json accepts invalid UTF-8
 	}
-	return textValue(text, node{kind: KindString, flags: flagSurrogate})
+	return textValue(text, node{mark: mark{kind: KindString, flags: flagSurrogate}})
 }
 
 // AppendJSONNumber appends a decimal beyond the range of floats, as a JSON number of that
@@ -255,7 +255,7 @@ func jsonNumber(number string) (Value, error) {
 		if i, err := strconv.ParseInt(number, 10, 64); err == nil {
 			return Int(i), nil
 		}
-		return textValue([]byte(number), node{kind: KindInt, flags: flagBig}), nil
+		return textValue([]byte(number), node{mark: mark{kind: KindInt, flags: flagBig}}), nil
 	}
 	f, err := strconv.ParseFloat(number, 64)
 	switch {

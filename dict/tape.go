@@ -46,11 +46,17 @@ type tree struct {
 //	dict        pairs         first key   | end of the last value << 32
 //	tagged      2             the tag, then the value; flags hold the name space
 type node struct {
+	mark
+	n    uint32
+	data uint64
+}
+
+// A mark is what a node begins with. It is a struct of its own because the compiler keeps
+// one in registers only if it has at most four fields.
+type mark struct {
 	kind  Kind
 	flags uint8
 	x     uint16
-	n     uint32
-	data  uint64
 }
 
 const (

@@ -207,7 +207,7 @@ func zoned(k Kind, data uint64, t *TimeOfDay) Value {
 
 // zonedNode returns the node of zoned. The offset of the zone's text is not set.
 func zonedNode(k Kind, data uint64, t *TimeOfDay) node {
-	n := node{kind: k, data: data | uint64(t.Zone.kind)<<zoneShift}
+	n := node{mark: mark{kind: k}, data: data | uint64(t.Zone.kind)<<zoneShift}
 	switch t.Zone.kind {
 	case zoneNone:
 		n.x = uint16(t.Nanosecond) << nanoShift
@@ -323,7 +323,7 @@ func (d Date) Value() (Value, error) {
 	if err != nil {
 		return Value{}, err
 	}
-	return Value{node: node{kind: KindDate, data: data}}, nil
+	return Value{node: node{mark: mark{kind: KindDate}, data: data}}, nil
 }
 
 // Value returns t as a value of kind time. The error is a *[RangeError].
@@ -357,7 +357,7 @@ func (t TimeDelta) Value() (Value, error) {
 		return Value{}, &RangeError{KindTimeDelta, "number of days", int64(t.Days)}
 	}
 	return Value{node: node{
-		kind: KindTimeDelta, n: uint32(int32(t.Days)),
+		mark: mark{kind: KindTimeDelta}, n: uint32(int32(t.Days)),
 		data: uint64(t.Nanoseconds)<<deltaNanoShift | uint64(t.Seconds)<<secondShift | uint64(t.Microseconds),
 	}}, nil
 }

@@ -27,7 +27,7 @@ func Null() Value { return Value{} }
 
 // Bool returns a bool.
 func Bool(v bool) Value {
-	n := node{kind: KindBool}
+	n := node{mark: mark{kind: KindBool}}
 	if v {
 		n.data = 1
 	}
@@ -35,7 +35,7 @@ func Bool(v bool) Value {
 }
 
 // Int returns an int.
-func Int(v int64) Value { return Value{node: node{kind: KindInt, data: uint64(v)}} }
+func Int(v int64) Value { return Value{node: node{mark: mark{kind: KindInt}, data: uint64(v)}} }
 
 // BigInt returns an int of any size. It copies v; nil is 0.
 func BigInt(v *big.Int) Value {
@@ -45,17 +45,17 @@ func BigInt(v *big.Int) Value {
 	case v.IsInt64():
 		return Int(v.Int64())
 	}
-	return textValue(v.Append(nil, 10), node{kind: KindInt, flags: flagBig})
+	return textValue(v.Append(nil, 10), node{mark: mark{kind: KindInt, flags: flagBig}})
 }
 
 // Float returns a float.
 func Float(v float64) Value {
-	return Value{node: node{kind: KindFloat, data: math.Float64bits(v)}}
+	return Value{node: node{mark: mark{kind: KindFloat}, data: math.Float64bits(v)}}
 }
 
 // Complex returns a complex number.
 func Complex(v complex128) Value {
-	return textValue(appendComplex(nil, v), node{kind: KindComplex})
+	return textValue(appendComplex(nil, v), node{mark: mark{kind: KindComplex}})
 }
 
 func appendComplex(dst []byte, v complex128) []byte {
@@ -68,10 +68,10 @@ func appendComplex(dst []byte, v complex128) []byte {
 // b becomes the lone surrogate U+DC00+b, as with Python's "surrogateescape".
 func String(v string) Value {
 	if utf8.ValidString(v) {
-		return textValue([]byte(v), node{kind: KindString})
+		return textValue([]byte(v), node{mark: mark{kind: KindString}})
 	}
 	text, surrogates := toWTF8(nil, v)
-	n := node{kind: KindString}
+	n := node{mark: mark{kind: KindString}}
 	if surrogates {
 		n.flags = flagSurrogate
 	}
@@ -79,15 +79,17 @@ func String(v string) Value {
 }
 
 // Bytes returns bytes that hold a copy of b.
-func Bytes(b []byte) Value { return textValue(append([]byte(nil), b...), node{kind: KindBytes}) }
+func Bytes(b []byte) Value {
+	return textValue(append([]byte(nil), b...), node{mark: mark{kind: KindBytes}})
+}
 
 // ByteArray returns a bytearray that holds a copy of b.
 func ByteArray(b []byte) Value {
-	return textValue(append([]byte(nil), b...), node{kind: KindByteArray})
+	return textValue(append([]byte(nil), b...), node{mark: mark{kind: KindByteArray}})
 }
 
 // UUID returns a UUID.
-func UUID(u [16]byte) Value { return textValue(u[:], node{kind: KindUUID}) }
+func UUID(u [16]byte) Value { return textValue(u[:], node{mark: mark{kind: KindUUID}}) }
 
 // textValue returns a value with the given text, which it keeps.
 func textValue(text []byte, n node) Value {
@@ -132,7 +134,7 @@ func treeValue(k Kind, items []Value, n int) Value {
 		tree tree
 	})
 	t.tree.items, t.tape.tree = items, &t.tree
-	return Value{t: &t.tape, node: node{kind: k, flags: flagTree, n: uint32(n)}}
+	return Value{t: &t.tape, node: node{mark: mark{kind: k, flags: flagTree}, n: uint32(n)}}
 }
 
 // Kind returns the kind of v.
