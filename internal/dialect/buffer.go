@@ -115,6 +115,9 @@ func (c *Conn) came(ctx context.Context, n int) error {
 		c.resize(firstBuffer)
 		c.w = copy(c.buf, c.tiny[:n])
 	}
+	if c.Known() { // then it does not wait
+		return c.begin(ctx, c.work)
+	}
 	before := time.Now()
 	err := c.begin(ctx, c.work)
 	c.excuse(before)

@@ -24,9 +24,10 @@ type writing struct {
 	formats []codec.Codec // for replies, in order of preference
 	named   bool          // replies name their format
 	reply   []byte        // scratch
+	beats   *beater
 
 	saying sync.Mutex // held while an ack is written
-	acked  uint64     // the number in the last ack; guarded by saying
+	acked  wire.Ack   // the last one; guarded by saying
 }
 
 // write opens a session that writes.
@@ -52,6 +53,9 @@ func (d *native) write(ctx context.Context, c *dialect.Conn, session dialect.Ses
 	if err != nil {
 		return nil, err
 	}
+	s.beats = newBeater(func() {
+		_ = errors.Join(s.again(), s.c.Flush()) // a failure shows in More
+	})
 	c.Spoke()
 	s.next = max(s.w.Claim().Next, 1)
 	s.q = dialect.NewSequence(c, cd, d.Limits())
@@ -67,12 +71,11 @@ func (s *writing) serve(ctx context.Context) error {
 
 // taker returns a function that takes a batch of records.
 func (s *writing) taker(ctx context.Context) func(*dialect.WriteBatch) error {
-	beats := newBeater(func() {
-		_ = errors.Join(s.again(), s.c.Flush()) // a failure shows in More
-	})
-	return func(b *dialect.WriteBatch) (err error) {
-		var settled dialect.Settled
-		beats.while(func() { settled, err = s.w.Take(ctx, b, s.answer) })
+	answer := s.answer // once, since it is allocated
+	return func(b *dialect.WriteBatch) error {
+		s.beats.begin()
+		settled, err := s.w.Take(ctx, b, answer)
+		s.beats.end()
 		s.next += uint64(settled.Records)
 		if settled.Records > 0 {
 			err = errors.Join(s.ack(s.next-1), err)
@@ -81,7 +84,10 @@ func (s *writing) taker(ctx context.Context) func(*dialect.WriteBatch) error {
 	}
 }
 
-func (s *writing) close() { s.w.Close() }
+func (s *writing) close() {
+	s.beats.stop()
+	s.w.Close()
+}
 
 // writeFormats returns the codec of the records and those of the replies.
 func (d *native) writeFormats(g *wire.Greeting) (records codec.Codec, replies []codec.Codec, err error) {
@@ -134,15 +140,15 @@ func (s *writing) welcome(ctx context.Context, d *native, g *wire.Greeting) erro
 func (s *writing) ack(number uint64) error {
 	s.saying.Lock()
 	defer s.saying.Unlock()
-	s.acked = number
-	return s.c.Say(wire.Ack{Number: number})
+	s.acked.Number = number
+	return s.c.Say(&s.acked)
 }
 
 // again repeats the last ack.
 func (s *writing) again() error {
 	s.saying.Lock()
 	defer s.saying.Unlock()
-	return s.c.Say(wire.Ack{Number: s.acked})
+	return s.c.Say(&s.acked)
 }
 
 // answer sends the answer to a record of the current batch.
