@@ -153,10 +153,15 @@ func (t *pendingAppend) keep(w *writer, format string, record []byte, event int6
 	b := t.block(w, w.topic, format, len(record))
 	b.Add(record)
 	b.AddTime(event)
-	t.size += int64(len(record))
-	t.records++
-	t.good++
-	t.bytes += len(record)
+	t.kept(1, len(record))
+}
+
+// kept counts good records that were added, and their bytes.
+func (t *pendingAppend) kept(records, bytes int) {
+	t.size += int64(bytes)
+	t.records += records
+	t.good += records
+	t.bytes += bytes
 }
 
 // keepAll adds all records of a batch whose records are all good and stored unchanged.
@@ -174,12 +179,20 @@ func (t *pendingAppend) keepAll(ctx context.Context, w *writer, b *dialect.Write
 	if err != nil {
 		return err
 	}
-	if size <= t.most {
-		t.block(w, w.topic, b.Codec.Name(), size).Grow(size)
+	format := b.Codec.Name()
+	if size > t.most { // it takes several blocks
+		for i, record := range b.Records {
+			t.keep(w, format, record, b.Time(i))
+		}
+		return nil
 	}
+	block := t.block(w, w.topic, format, size)
+	block.Grow(size)
 	for i, record := range b.Records {
-		t.keep(w, b.Codec.Name(), record, b.Time(i))
+		block.Add(record)
+		block.AddTime(b.Time(i))
 	}
+	t.kept(len(b.Records), size)
 	return nil
 }
 
