@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -17,6 +18,7 @@ import (
 	"github.com/dictwire/dictwire"
 	fluent "github.com/dictwire/dictwire/dialect/forward"
 	"github.com/dictwire/dictwire/dialect/web"
+	"github.com/dictwire/dictwire/internal/memnet"
 	"github.com/dictwire/dictwire/internal/servertest"
 	"github.com/dictwire/dictwire/internal/wire"
 	"github.com/dictwire/dictwire/store"
@@ -140,18 +142,6 @@ func TestRedis(t *testing.T) {
 	}
 }
 
-// fake serves connections like a Redis that pauses sometimes.
-func fake(t *testing.T, pause func(answers int) time.Duration) (addr string) {
-	t.Helper()
-	return servertest.Answer(t, func(nc net.Conn) {
-		in := bufio.NewReader(nc)
-		for n := 0; skipLines(in, 11) == nil; n++ {
-			time.Sleep(pause(n))
-			_, _ = io.WriteString(nc, "$3\r\n1-0\r\n")
-		}
-	})
-}
-
 func skipLines(in *bufio.Reader, n int) error {
 	for range n {
 		if _, err := in.ReadSlice('\n'); err != nil {
@@ -164,15 +154,28 @@ func skipLines(in *bufio.Reader, n int) error {
 // At a fixed rate, latency counts from when a record was due: a pause of 200 ms delays all
 // records of that time, although few were in flight.
 func TestRate(t *testing.T) {
-	addr := fake(t, func(n int) time.Duration {
-		if n == 50 {
-			return 200 * time.Millisecond
-		}
-		return 0
-	})
-	late := func(rate float64) (late, all int64) {
-		r := load(t, "redis", addr, func(o *Options) {
+	late := func(t *testing.T, rate float64) (late, all int64) {
+		network := memnet.New()
+		l := network.Host("redis").Listen()
+		defer l.Close()
+		go func() {
+			nc, err := l.Accept()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			in := bufio.NewReader(nc)
+			for n := 0; skipLines(in, 11) == nil; n++ {
+				time.Sleep(100 * time.Microsecond)
+				if n == 50 {
+					time.Sleep(200 * time.Millisecond)
+				}
+				_, _ = io.WriteString(nc, "$3\r\n1-0\r\n")
+			}
+		}()
+		r := load(t, "redis", "", func(o *Options) {
 			o.Connections, o.InFlight, o.Rate, o.Duration = 1, 4, rate, 500*time.Millisecond
+			o.Dial = func(ctx context.Context) (net.Conn, error) { return network.Host("load").Dial(ctx, "redis") }
 		})
 		for _, bar := range r.Latency.Distribution() {
 			if bar.From > 50_000 {
@@ -181,16 +184,18 @@ func TestRate(t *testing.T) {
 		}
 		return late, int64(r.Records)
 	}
-	if n, _ := late(0); n > 4 {
-		t.Errorf("without a rate %d records are late, and 4 are in flight", n)
-	}
-	n, all := late(1000)
-	if n < 100 || n > 200 {
-		t.Errorf("at 1,000 records a second %d are later than 50 ms, of the 200 that a pause of 200 ms delays", n)
-	}
-	if all < 450 || all > 501 {
-		t.Errorf("%d records in 500 ms, at 1,000 a second", all)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		if n, _ := late(t, 0); n != 4 {
+			t.Errorf("without a rate %d records are late, and 4 are in flight", n)
+		}
+		n, all := late(t, 1000)
+		if n < 150 || n > 200 {
+			t.Errorf("at 1,000 records a second %d are later than 50 ms, of the 200 that a pause of 200 ms delays", n)
+		}
+		if all < 500 || all > 501 {
+			t.Errorf("%d records in 500 ms, at 1,000 a second", all)
+		}
+	})
 }
 
 // If a server refuses records or goes away, the run ends with its error.
