@@ -17,6 +17,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
@@ -31,6 +32,7 @@ import (
 	"github.com/dictwire/dictwire/dialect/web"
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/internal/filter"
+	"github.com/dictwire/dictwire/internal/memnet"
 	"github.com/dictwire/dictwire/internal/servertest"
 	"github.com/dictwire/dictwire/store"
 	"github.com/dictwire/dictwire/store/memory"
@@ -503,37 +505,35 @@ func TestEnds(t *testing.T) {
 // One append settles a body that arrives at once, since each append costs a sync. A body
 // that arrives slowly is settled as it arrives.
 func TestGather(t *testing.T) {
-	s := &failing{Store: memory.New(nil)}
-	addr := start(t, &dictwire.Server{Store: s})
-	body := strings.Repeat(`{"name":"Alice","age":30,"city":"Paris"}`+"\n", 1000)
-	for range 3 {
-		before := s.n.Load()
-		r, text := do(t, addr, ask{body: body})
-		check(t, "1,000 records", r, text, 200, `\{"accepted":1000,.*`)
-		if n := s.n.Load() - before; n > 2 { // two if the machine was busy
-			t.Errorf("%d appends", n)
+	synctest.Test(t, func(t *testing.T) {
+		s := &failing{Store: memory.New(nil)}
+		network := memnet.New()
+		servertest.StartAt(t, &dictwire.Server{Store: s, Dialects: []dictwire.Dialect{web.Dialect}}, dictwire.Endpoint{Listener: network.Host("server").Listen()})
+		body := strings.Repeat(`{"name":"Alice","age":30,"city":"Paris"}`+"\n", 1000)
+		nc, err := network.Host("client").Dial(t.Context(), "server")
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	before := s.n.Load()
-	nc, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	_, _ = fmt.Fprintf(nc, "POST /v1/topics/t HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n", len(body))
-	for _, part := range []string{body[:50], body[50:100], body[100:150]} {
-		_, _ = io.WriteString(nc, part)
-		time.Sleep(100 * time.Millisecond)
-	}
-	for range 500 {
-		if s.n.Load() > before {
-			break
+		defer nc.Close()
+		for _, parts := range [][]string{{body}, {body[:50], body[50:100], body[100:150], body[150:]}} {
+			before := s.n.Load()
+			_, _ = fmt.Fprintf(nc, "POST /v1/topics/t HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n", len(body))
+			for i, part := range parts {
+				_, _ = io.WriteString(nc, part)
+				time.Sleep(100 * time.Millisecond)
+				if n := s.n.Load() - before; n != int64(i+1) {
+					t.Errorf("%d appends of %d of %d parts", n, i+1, len(parts))
+				}
+			}
+			r, err := http.ReadResponse(bufio.NewReader(nc), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, _ := io.ReadAll(r.Body)
+			_ = r.Body.Close()
+			check(t, "1,000 records", answer{r.StatusCode, r.Header}, string(text), 200, `\{"accepted":1000,.*`)
 		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	if s.n.Load() == before {
-		t.Error("what has come waits for the rest")
-	}
+	})
 }
 
 // A peer that half-closes after its request, as nc -N does, gets an answer.
