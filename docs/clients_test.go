@@ -1,7 +1,6 @@
 package docs_test
 
 import (
-	"context"
 	"net"
 	"os"
 	"os/exec"
@@ -9,13 +8,11 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/dictwire/dictwire"
 	"github.com/dictwire/dictwire/dialect/forward"
 	"github.com/dictwire/dictwire/dialect/web"
 	"github.com/dictwire/dictwire/internal/servertest"
-	"github.com/dictwire/dictwire/store"
 	"github.com/dictwire/dictwire/store/memory"
 )
 
@@ -49,7 +46,7 @@ func TestClientTable(t *testing.T) {
 				t.Errorf("%s: %v\n%s", typed, err, out)
 			}
 			want := quoted.FindAllStringSubmatch(cells[2], -1)
-			await(t, st, len(want)) // a client may be gone before its connection is accepted
+			servertest.Await(t, st, len(want)) // a client may be gone before its connection is accepted
 			if err := srv.Shutdown(t.Context()); err != nil {
 				t.Error(err)
 			}
@@ -67,24 +64,5 @@ func TestClientTable(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-// await waits until a store has n records, for at most 20 seconds.
-func await(t *testing.T, st store.Store, n int) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	for b, err := range st.Read(ctx, store.Position{}, store.ReadOptions{Follow: true}) {
-		if err != nil {
-			t.Errorf("%d records have not come: %v", n, err)
-			return
-		}
-		if b.Block != nil {
-			n -= len(b.Block.Lengths)
-		}
-		if n <= 0 {
-			return
-		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"iter"
 	"testing"
+	"time"
 
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/cbor"
@@ -66,4 +67,23 @@ func Texts(t testing.TB, s store.Log, topics ...string) (all []string) {
 		all = append(all, r.Dict(t).String())
 	}
 	return all
+}
+
+// Await waits until a store has n records, for at most 20 seconds.
+func Await(t testing.TB, s store.Log, n int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	for b, err := range s.Read(ctx, store.Position{}, store.ReadOptions{Follow: true}) {
+		if err != nil {
+			t.Errorf("%d records have not come: %v", n, err)
+			return
+		}
+		if b.Block != nil {
+			n -= len(b.Block.Lengths)
+		}
+		if n <= 0 {
+			return
+		}
+	}
 }

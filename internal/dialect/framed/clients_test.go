@@ -154,6 +154,7 @@ send(DISCONNECT_MESSAGE)
 			if err != nil || string(out) != c.prints {
 				t.Errorf("%v\n%s\nwant\n%s", err, out, c.prints)
 			}
+			servertest.Await(t, st, 1) // a client may be gone before its connection is accepted
 			if err := srv.Shutdown(t.Context()); err != nil {
 				t.Error(err)
 			}
