@@ -20,7 +20,7 @@ func crowd(t *testing.T, all *lease.Turns) {
 // use uses all slots for first turns, which then rest if known peers are at work.
 func use(t *testing.T, all *lease.Turns) {
 	t.Helper()
-	for range few {
+	for range few() {
 		turn := all.Host("stranger").Turn()
 		if err := turn.Begin(t.Context(), nil); err != nil {
 			t.Fatal(err)

@@ -15,8 +15,11 @@ import (
 	"github.com/dictwire/dictwire/internal/lease"
 )
 
+// many returns how many turns of a kind run.
+func many() int { return min(runtime.GOMAXPROCS(0), runtime.NumCPU()) }
+
 // few is how many turns of a kind run while known peers are active.
-var few = max(runtime.GOMAXPROCS(0)/4, 1)
+func few() int { return max(many()/4, 1) }
 
 // begin begins a turn in a goroutine, and returns a channel that receives its error.
 func begin(ctx context.Context, turn *lease.Turn) <-chan error {
@@ -46,18 +49,18 @@ func TestTurnsFew(t *testing.T) {
 		all := lease.NewTurns()
 		known := all.Host("k").Turn()
 		var turns []*lease.Turn
-		for range few + 1 {
+		for range few() + 1 {
 			turns = append(turns, seasoned(t, all))
 		}
 		known.Known()
-		for _, turn := range turns[:few] {
+		for _, turn := range turns[:few()] {
 			if err := turn.Begin(t.Context(), nil); err != nil {
 				t.Fatal(err)
 			}
 		}
-		waits := begin(t.Context(), turns[few])
+		waits := begin(t.Context(), turns[few()])
 		if len(waits) > 0 {
-			t.Fatalf("more than %d work", few)
+			t.Fatalf("more than %d work", few())
 		}
 		time.Sleep(time.Millisecond)
 		turns[0].End()
@@ -73,7 +76,7 @@ func TestTurnsFew(t *testing.T) {
 			t.Error("a newcomer waits after those who are not")
 		}
 		time.Sleep(2 * time.Second) // the known peer is gone
-		for range runtime.GOMAXPROCS(0) {
+		for range many() {
 			if err := seasoned(t, all).Begin(t.Context(), nil); err != nil {
 				t.Error(err)
 			}
@@ -89,7 +92,7 @@ func TestTurnsLapse(t *testing.T) {
 		all := lease.NewTurns()
 		hold := func(begin func(*lease.Turn) error) (next *lease.Turn) {
 			all.Host("k").Turn().Known()
-			for range few {
+			for range few() {
 				if err := begin(seasoned(t, all)); err != nil {
 					t.Fatal(err)
 				}
@@ -135,7 +138,7 @@ func TestTurnsLapse(t *testing.T) {
 // as long as they work if others wait. Otherwise they need no turns.
 func TestTurnsOfReaders(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		all, half := lease.NewTurns(), max(runtime.GOMAXPROCS(0)/2, 1)
+		all, half := lease.NewTurns(), max(many()/2, 1)
 		// read returns how many turns of 4 ms a number of readers get in a second.
 		read := func(readers int, store int) int {
 			var wg sync.WaitGroup
@@ -192,7 +195,7 @@ func TestTurnsHosts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		all := lease.NewTurns()
 		all.Host("k").Turn().Known()
-		hog := make([]*lease.Turn, few)
+		hog := make([]*lease.Turn, few())
 		for i := range hog {
 			hog[i] = all.Host("hog").Turn()
 			if err := hog[i].Begin(t.Context(), nil); err != nil {
