@@ -107,6 +107,9 @@ func (c open) Read(p []byte) (int, error) {
 		return 0, net.ErrClosed
 	}
 	c.heads.Rest()
+	if !c.handled.Load() {
+		c.dw.Rest() // the first bytes were read in the turn of the connection
+	}
 	n, err := c.Conn.Read(p)
 	if err == nil && c.began && !c.handled.Load() {
 		err = c.heads.Begin(c.reads)
