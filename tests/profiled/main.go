@@ -53,8 +53,8 @@ func profiled(dir string) (code int, err error) {
 	return code, errors.Join(err, root.Close())
 }
 
-// measure leaves the bytes of the live heap, the heap in use and the stacks, as JSON, at
-// each SIGUSR1.
+// measure leaves the bytes of the live heap, the heap in use and the stacks, and the number
+// of goroutines, as JSON, at each SIGUSR1.
 func measure(dir *os.Root) {
 	asked := make(chan os.Signal, 1)
 	signal.Notify(asked, syscall.SIGUSR1)
@@ -64,7 +64,8 @@ func measure(dir *os.Root) {
 		}
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
-		text := fmt.Appendf(nil, `{"live":%d,"heap":%d,"stacks":%d}`, m.HeapAlloc, m.HeapInuse, m.StackInuse)
+		text := fmt.Appendf(nil, `{"live":%d,"heap":%d,"stacks":%d,"goroutines":%d}`,
+			m.HeapAlloc, m.HeapInuse, m.StackInuse, runtime.NumGoroutine())
 		if err := errors.Join(dir.WriteFile("memory.new", text, 0o600), dir.Rename("memory.new", "memory")); err != nil {
 			fmt.Fprintln(os.Stderr, "profiled:", err)
 		}

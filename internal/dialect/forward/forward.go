@@ -44,7 +44,7 @@ const (
 // Kind is the dialect without a handshake.
 var Kind = dialect.Kind{
 	Name: name, Protocols: []dialect.Protocol{dialect.Forward},
-	New: func(c dialect.Config) dialect.Dialect { return forward{Config: c} },
+	New: func(c dialect.Config) dialect.Dialect { return &forward{Config: c} },
 }
 
 // A forward serves Fluent Forward.
@@ -54,47 +54,66 @@ type forward struct {
 }
 
 // Shutdown does nothing: everything comes over connections.
-func (forward) Shutdown(context.Context) error { return nil }
+func (*forward) Shutdown(context.Context) error { return nil }
 
 // Serve serves one connection. See [dialect.Dialect].
-func (d forward) Serve(ctx context.Context, c *dialect.Conn, in dialect.Intake) error {
-	c.Codec = d.Codecs["msgpack"]
-	user := ""
-	if d.options != nil {
-		var err error
-		if user, err = d.options.handshake(ctx, c); errors.Is(err, errSilent) {
-			return nil
-		} else if err != nil {
-			return err
-		}
+func (d *forward) Serve(ctx context.Context, c *dialect.Conn, in dialect.Intake) error {
+	t, err := d.open(ctx, c, in)
+	if err == nil {
+		err = t.all(ctx)
 	}
-	session, err := in.Open(ctx, dialect.Credentials{User: user})
-	if err != nil {
-		return err
-	}
-	t := &taking{d: d, c: c, session: session}
-	defer t.close()
-	err = t.all(ctx)
-	if errors.Is(err, dialect.ErrDrained) {
+	if errors.Is(err, errSilent) || errors.Is(err, dialect.ErrDrained) {
 		return nil
 	}
 	return err
 }
 
-// A taking receives the messages of one connection.
+// open makes the handshake and opens a session. Nothing of that is on the stack while the
+// connection is idle, which keeps it small.
+func (d *forward) open(ctx context.Context, c *dialect.Conn, in dialect.Intake) (*taking, error) {
+	c.Codec = d.Codecs["msgpack"]
+	user := ""
+	if d.options != nil {
+		var err error
+		if user, err = d.options.handshake(ctx, c); err != nil {
+			return nil, err
+		}
+	}
+	session, err := in.Open(ctx, dialect.Credentials{User: user})
+	if err != nil {
+		return nil, err
+	}
+	return &taking{d: d, c: c, session: session, walker: newWalker()}, nil
+}
+
+// A taking receives the messages of one connection. It holds memory beside the
+// connection's: see [dialect.Holder].
 type taking struct {
-	d       forward
+	d       *forward
 	c       *dialect.Conn
 	session dialect.Session
+	walker  walker // of the current message
 
 	writer dialect.Writer // for messages without a chunk; nil until needed
 	topic  string         // of the writer
 
 	// batch holds the records of single-record messages that are still buffered.
 	batch   dialect.WriteBatch
-	single  *entries
-	waiting int // their bytes
+	single  *entries // nil until needed
+	waiting int      // their bytes
 }
+
+// Scratch implements [dialect.Holder].
+func (t *taking) Scratch() int {
+	n := 24*cap(t.batch.Records) + 8*cap(t.batch.Times)
+	if t.single != nil {
+		n += t.single.scanner.Scratch()
+	}
+	return n
+}
+
+// Release implements [dialect.Holder].
+func (t *taking) Release() { t.single, t.batch = nil, dialect.WriteBatch{} }
 
 // close closes the writer.
 func (t *taking) close() {
@@ -105,7 +124,22 @@ func (t *taking) close() {
 
 // all takes messages until the connection ends.
 func (t *taking) all(ctx context.Context) error {
-	w := newWalker()
+	defer t.close()
+	for {
+		if err := t.buffered(ctx); err != nil {
+			return err
+		}
+		if err := t.c.More(ctx, len(t.c.Buffered()) > 0, t); err == io.EOF {
+			return t.end()
+		} else if err != nil {
+			return err
+		}
+	}
+}
+
+// buffered takes the messages that have come as a whole.
+func (t *taking) buffered(ctx context.Context) error {
+	w := &t.walker
 	for {
 		buf := t.c.Buffered()[t.waiting:]
 		if w.at == 0 && len(buf) > 0 && buf[0] == 0xc0 { // a heartbeat
@@ -126,7 +160,7 @@ func (t *taking) all(ctx context.Context) error {
 			if err := t.message(ctx, buf[:w.at]); err != nil {
 				return err
 			}
-			w = newWalker()
+			*w = newWalker()
 			continue
 		case w.at > maxMessage || len(buf) > maxMessage:
 			return errors.Join(t.flush(ctx), &fault.Error{
@@ -139,11 +173,7 @@ func (t *taking) all(ctx context.Context) error {
 			return err
 		}
 		t.c.MaxMessage = min(max(w.at, 2*len(t.c.Buffered())), maxMessage) + maxAround
-		if err := t.c.More(ctx, len(t.c.Buffered()) > 0, nil); err == io.EOF {
-			return t.end()
-		} else if err != nil {
-			return err
-		}
+		return nil
 	}
 }
 

@@ -37,7 +37,7 @@ const SecureName = "forward-secure"
 func (o *Options) Kind() dialect.Kind {
 	return dialect.Kind{
 		Name: SecureName, Greets: dialect.Forward,
-		New: func(c dialect.Config) dialect.Dialect { return forward{c, o} },
+		New: func(c dialect.Config) dialect.Dialect { return &forward{c, o} },
 	}
 }
 

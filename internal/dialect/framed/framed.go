@@ -30,17 +30,26 @@ import (
 var Kind = dialect.Kind{
 	Name:      "framed",
 	Protocols: []dialect.Protocol{dialect.Framed, dialect.Headed, dialect.Columns},
-	New:       func(c dialect.Config) dialect.Dialect { return framed{c} },
+	New:       func(c dialect.Config) dialect.Dialect { return &framed{c} },
 }
 
 // A framed serves frames.
 type framed struct{ dialect.Config }
 
 // Shutdown does nothing: everything comes over connections.
-func (framed) Shutdown(context.Context) error { return nil }
+func (*framed) Shutdown(context.Context) error { return nil }
 
 // Serve serves one connection. See [dialect.Dialect].
-func (d framed) Serve(ctx context.Context, c *dialect.Conn, in dialect.Intake) error {
+func (d *framed) Serve(ctx context.Context, c *dialect.Conn, in dialect.Intake) error {
+	t, err := d.open(ctx, c, in)
+	if err != nil {
+		return err
+	}
+	return t.Serve(ctx)
+}
+
+// open finds out what is before each record, and opens the taking of them.
+func (d *framed) open(ctx context.Context, c *dialect.Conn, in dialect.Intake) (*stream.Taking, error) {
 	f := &frames{codecs: d.Codecs}
 	for len(c.Buffered()) > 0 && isSpace(c.Buffered()[0]) {
 		c.Discard(1)
@@ -56,7 +65,7 @@ func (d framed) Serve(ctx context.Context, c *dialect.Conn, in dialect.Intake) e
 	}
 	if c.Protocol() != dialect.Framed {
 		if err := d.first(ctx, c, f); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	return stream.Take(ctx, c, in, Kind.Name, f, d.Limits())
@@ -64,7 +73,7 @@ func (d framed) Serve(ctx context.Context, c *dialect.Conn, in dialect.Intake) e
 
 // first waits until the first frame is complete. It returns a refusal if its record is
 // not a dictionary.
-func (d framed) first(ctx context.Context, c *dialect.Conn, f *frames) error {
+func (d *framed) first(ctx context.Context, c *dialect.Conn, f *frames) error {
 	scanner := f.NewScanner(d.Limits())
 	for {
 		buf := c.Buffered()
