@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"testing"
+	"time"
 )
 
 var sink []byte
@@ -83,4 +84,28 @@ func TestLimitFollowsAmongSmallObjects(t *testing.T) {
 		keep()
 	}
 	t.Errorf("with 128 MiB live, the limit is %d MiB", debug.SetMemoryLimit(-1)/mib)
+}
+
+// A process at rest has given back what is free. Without that, the runtime keeps as much as
+// is in use.
+func TestGivesBack(t *testing.T) {
+	const mib = 1 << 20
+	before := debug.SetMemoryLimit(math.MaxInt64)
+	defer debug.SetMemoryLimit(before)
+	live := make([]*[64 << 10]byte, 3584) // so much that its limit leaves room for what is free
+	for i := range live {
+		live[i] = new([64 << 10]byte)
+	}
+	clear(live[3072:])
+	runtime.GC()
+	if free() < 16*mib {
+		t.Fatalf("%d MiB are free right after 32 were", free()/mib)
+	}
+	limit(16*mib, 100*time.Millisecond)
+	for end := time.Now().Add(10 * time.Second); free() >= leastFree; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d MiB are free at rest", free()/mib)
+		}
+	}
+	runtime.KeepAlive(live)
 }
