@@ -7,24 +7,31 @@ import (
 	"net"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/dialect/forward"
+	"github.com/dictwire/dictwire/dialect/web"
 	"github.com/dictwire/dictwire/store/log"
 )
 
-// An idle session, which writes or reads, has one goroutine with a small stack, and no
-// buffer. The measurement includes the client's end of the connection.
-func TestIdleSession(t *testing.T) {
-	const conns, most = 500, 16 << 10 // the race detector's included
+// An idle connection has one goroutine with a small stack, and no buffer: native sessions,
+// whether they write or read, and those of the other dialects, HTTP/1 between requests
+// included. The measurement includes the client's end of the connection.
+func TestIdleConns(t *testing.T) {
+	const (
+		conns = 300      // of each kind
+		most  = 16 << 10 // bytes of a native session, the race detector's included
+	)
 	s, err := log.Open(t.Context(), t.TempDir(), &log.Options{Reserve: -1})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	srv := &dictwire.Server{Store: s, MaxHostConns: -1}
+	srv := &dictwire.Server{Store: s, MaxHostConns: -1, Dialects: []dictwire.Dialect{forward.Dialect, web.Dialect}}
 	path := filepath.Join(t.TempDir(), "s")
 	l, err := net.Listen("unix", path)
 	if err != nil {
@@ -56,35 +63,67 @@ func TestIdleSession(t *testing.T) {
 		runtime.ReadMemStats(&m)
 		return int64(m.StackInuse + m.HeapAlloc)
 	}
-	var readers []net.Conn
-	for _, kind := range []string{"writes", "reads"} {
-		before, routines := inUse(), runtime.NumGoroutine()
+	const reader = `{"dictwire":1,"subscribe":"b","follow":true,"from":"latest","cursor":"c%d"}` + "\n"
+	kinds := []*struct {
+		name    string
+		hello   string
+		answers int // lines
+		record  string
+		conns   []net.Conn
+	}{
+		{name: "a session that reads", hello: reader, answers: 2},
+		{name: "a session that writes", hello: `{"dictwire":1,"topic":"a","producer":"p%d"}` + "\n", answers: 2, record: `{"a":1}`},
+		{name: "a sequence", record: `{"a":1}`},
+		{name: "frames", record: "\x00\x00\x00\x07" + `{"a":1}`},
+		{name: "Fluent Forward", record: "\x93\xa1a\x00\x81\xa1a\x01"},
+		{name: "HTTP/1", hello: "POST /v1/topics/a HTTP/1.1\r\nHost: server\r\nContent-Length: 7\r\n\r\n" + `{"a":1}`, answers: 1},
+	}
+	for _, k := range slices.Backward(kinds) { // readers last: they beat soon after they rest
 		for i := range conns {
-			if kind == "writes" {
-				c := open(fmt.Sprintf(`{"dictwire":1,"topic":"a","producer":"p%d"}`+"\n", i), 2)
-				if _, err := io.WriteString(c, `{"a":1}`); err != nil {
-					t.Fatal(err)
-				}
-				continue
+			hello := k.hello
+			if strings.Contains(hello, "%d") {
+				hello = fmt.Sprintf(hello, i)
 			}
-			readers = append(readers, open(fmt.Sprintf(`{"dictwire":1,"subscribe":"b","follow":true,"from":"latest","cursor":"c%d"}`+"\n", i), 2))
-		}
-		// A connection gives its buffer back after a second or two, and a giver rests after five.
-		each, goroutines := int64(most+1), 0
-		for end := time.Now().Add(20 * time.Second); (each > most || goroutines > conns) && time.Now().Before(end); {
-			time.Sleep(100 * time.Millisecond)
-			each, goroutines = (inUse()-before)/conns, runtime.NumGoroutine()-routines
-		}
-		t.Logf("%s: %d bytes and %.2f goroutines each", kind, each, float64(goroutines)/conns)
-		if each > most {
-			t.Errorf("an idle session that %s costs %d bytes, want at most %d", kind, each, most)
-		}
-		if goroutines > conns {
-			t.Errorf("%d idle sessions of which each %s have %d goroutines", conns, kind, goroutines)
+			c := open(hello, k.answers)
+			if _, err := io.WriteString(c, k.record); err != nil {
+				t.Fatal(err)
+			}
+			k.conns = append(k.conns, c)
 		}
 	}
+	var readers []net.Conn
+	for i := range 20 {
+		readers = append(readers, open(fmt.Sprintf(reader, conns+i), 2))
+	}
+	time.Sleep(5500 * time.Millisecond) // a giver rests after five seconds; a connection gives its buffer back after one or two
+
+	session := int64(0)
+	for _, k := range kinds {
+		before, routines := inUse(), runtime.NumGoroutine()
+		for _, c := range k.conns {
+			_ = c.Close()
+		}
+		for end := time.Now().Add(10 * time.Second); runtime.NumGoroutine() > routines-conns && time.Now().Before(end); {
+			time.Sleep(10 * time.Millisecond)
+		}
+		time.Sleep(100 * time.Millisecond)
+		each, goroutines := (before-inUse())/conns, routines-runtime.NumGoroutine()
+		t.Logf("%s: %d bytes and %.2f goroutines", k.name, each, float64(goroutines)/conns)
+		bound := int64(most)
+		if k.answers == 2 { // a session
+			session = max(session, each)
+		} else {
+			bound = session + 1<<10
+		}
+		if each > bound {
+			t.Errorf("%s that is idle costs %d bytes, want at most %d", k.name, each, bound)
+		}
+		if goroutines > conns {
+			t.Errorf("%s that is idle has %.2f goroutines", k.name, float64(goroutines)/conns)
+		}
+	}
+
 	w := open(`{"dictwire":1,"topic":"b"}`+"\n"+`{"b":1}`, 2)
-	defer w.Close()
 	for _, c := range readers {
 		_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
 		var got strings.Builder
@@ -95,4 +134,5 @@ func TestIdleSession(t *testing.T) {
 			}
 		}
 	}
+	_ = w.Close()
 }

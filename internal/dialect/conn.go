@@ -49,6 +49,10 @@ type Conn struct {
 	// Patient lets the peer be silent between records for ever.
 	Patient bool
 
+	// MaxIdle, if not 0, limits how long the peer may be silent between records, in
+	// addition to the rules.
+	MaxIdle time.Duration
+
 	nc    net.Conn
 	host  *lease.Host
 	rules *Rules

@@ -117,6 +117,9 @@ func (c *Conn) idleLimit() (limit time.Duration, option string) {
 	if c.sniffing && c.rules.FirstTimeout < c.rules.IdleTimeout {
 		return c.rules.FirstTimeout, "Server.FirstTimeout"
 	}
+	if c.MaxIdle > 0 && c.MaxIdle < c.rules.IdleTimeout {
+		return c.MaxIdle, ""
+	}
 	return c.rules.IdleTimeout, "Server.IdleTimeout"
 }
 

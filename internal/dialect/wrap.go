@@ -15,8 +15,8 @@ import (
 //	c.Wrap(tls.Server(c.Hijack(), config))
 //
 // Writes to a slow peer are as patient as in Send. They fail by themselves and not by a
-// deadline, since a TLS connection is dead after a write that timed out. Until Wrap is
-// called, c neither reads nor writes and holds no memory. Draining is up to the dialect,
+// deadline, since a TLS connection is dead after a write that timed out. Until Wrap or
+// Return is called, c neither reads nor writes and holds no memory. Draining is up to the dialect,
 // and End aborts what is in progress.
 func (c *Conn) Hijack() net.Conn {
 	_ = c.Flush() // an error shows in what follows
@@ -48,6 +48,15 @@ func (c *Conn) Wrap(nc net.Conn) {
 	if c.draining.Load() || c.ended.Load() != nil { // called meanwhile
 		_ = c.nc.SetReadDeadline(time.Now())
 	}
+}
+
+// Return ends what Hijack began, in place of Wrap: c reads and writes as before. Everything
+// that has come must have been read.
+func (c *Conn) Return() {
+	c.layer.setPatient(false, nil)
+	c.layer = c.layer.below
+	c.deadline = time.Time{}
+	c.hijacked.Store(false)
 }
 
 // A Framer is a connection that carries messages, as WebSocket does. Each message that is

@@ -61,7 +61,7 @@ var errShutdown = &fault.Error{Code: fault.Shutdown, At: -1, Text: "the server i
 // Idle sessions wait within serve. What open and welcome had on the stack is gone by then,
 // so that the collector can halve it, down to 4 KiB: it does if less than a quarter is in
 // use. From the beginning of the goroutine to that wait there is just little enough;
-// TestIdleSession fails if it becomes more.
+// TestIdleConns fails if it becomes more.
 type opened interface {
 	welcome(ctx context.Context, d *native, g *wire.Greeting) error // answers the greeting
 	serve(ctx context.Context) error                                // until the session ends

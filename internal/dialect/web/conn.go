@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,12 +25,15 @@ type conn struct {
 	in  dialect.Intake
 	ctx context.Context //nolint:containedctx // the connection's, which net/http asks for
 
-	accepted   bool // used only by the goroutine that serves the connection
-	unlisten   sync.Once
-	unlistened chan struct{}
+	accepted bool // used only by the goroutine that serves the connection
 
 	socket *socket // the WebSocket that the connection has become, or nil
 	taken  bool    // taken over from net/http
+
+	// For HTTP/1 only, and used by the goroutine of net/http that serves it.
+	http1 bool // there was a request
+	phase phase
+	until time.Time // the deadline that net/http wants between requests
 
 	mu       sync.Mutex
 	over     bool           // no more requests are served; guarded by mu
@@ -49,28 +54,39 @@ type conn struct {
 	done     chan struct{}      // closed when net/http is done with it
 }
 
-// Accept implements [net.Listener]. It returns the connection; later calls wait until it
-// ends.
+// Accept implements [net.Listener]. It returns the connection, once.
 func (c *conn) Accept() (net.Conn, error) {
-	if !c.accepted {
-		c.accepted = true
-		return open{c}, nil
+	if c.accepted {
+		return nil, net.ErrClosed
 	}
-	select {
-	case <-c.done:
-	case <-c.unlistened:
-	}
-	return nil, net.ErrClosed
+	c.accepted = true
+	return open{c}, nil
 }
 
 // Close implements [net.Listener]. It leaves the connection open.
-func (c *conn) Close() error {
-	c.unlisten.Do(func() { close(c.unlistened) })
-	return nil
-}
+func (*conn) Close() error { return nil }
 
 // Addr implements [net.Listener].
 func (c *conn) Addr() net.Addr { return c.LocalAddr() }
+
+// A phase is where a connection of HTTP/1 is between two requests.
+type phase uint8
+
+const (
+	active  phase = iota
+	idle          // a request has ended; the deadline for the wait is set next
+	waiting       // net/http waits for the first bytes of the next request
+	resting       // they didn't come, and net/http was told that the connection has ended
+)
+
+const (
+	// readBuffer is the size of net/http's buffer. A read of that size means that it is
+	// empty; otherwise it holds bytes of the next request.
+	readBuffer = 4 << 10
+
+	// firstPeek is how many bytes of a request end net/http's wait for it.
+	firstPeek = 4
+)
 
 // An open is the net.Conn of a conn.
 type open struct{ *conn }
@@ -84,6 +100,13 @@ func (c open) Close() error {
 
 // SetReadDeadline sets the deadline of reads, which fail at once after Close.
 func (c open) SetReadDeadline(t time.Time) error {
+	switch c.phase {
+	case idle:
+		c.phase, c.until, t = waiting, t, time.Now().Add(restAfter)
+	case waiting: // the next request has begun
+		c.phase = active
+	default:
+	}
 	err := c.Conn.SetReadDeadline(t)
 	if c.closed.Load() {
 		return c.Conn.SetReadDeadline(time.Now())
@@ -111,10 +134,32 @@ func (c open) Read(p []byte) (int, error) {
 		c.dw.Rest() // the first bytes were read in the turn of the connection
 	}
 	n, err := c.Conn.Read(p)
+	if c.phase == waiting {
+		if n, err = c.waited(p, n, err); c.phase == resting {
+			return n, err
+		}
+	}
 	if err == nil && c.began && !c.handled.Load() {
 		err = c.heads.Begin(c.reads)
 	}
 	c.began = true
+	return n, err
+}
+
+// waited goes on after a read of p that waited for the next request.
+func (c open) waited(p []byte, n int, err error) (int, error) {
+	silent := errors.Is(err, os.ErrDeadlineExceeded) && !c.closed.Load()
+	if silent && len(p) == readBuffer {
+		c.phase = resting
+		return 0, io.EOF
+	}
+	c.phase = active
+	if n < firstPeek {
+		_ = c.Conn.SetReadDeadline(c.until) // a failure shows in the next read
+	}
+	if silent {
+		return c.Conn.Read(p)
+	}
 	return n, err
 }
 

@@ -38,6 +38,7 @@ func (d *web) each(next http.Handler) http.Handler {
 			defer c.end()
 			defer func() { _ = rc.SetWriteDeadline(time.Now().Add(answerTime)) }() // for the rest of the answer
 		} else {
+			c.http1 = true
 			c.handled.Store(true)
 			defer c.handled.Store(false)
 		}

@@ -33,6 +33,7 @@ const (
 	maxHeader  = 16 << 10         // bytes of a request's header
 	headerTime = 10 * time.Second // for a request's header
 	idleTime   = 2 * time.Minute  // between requests
+	restAfter  = time.Second      // between requests of HTTP/1: see resting
 
 	// Limits of a connection of HTTP/2.
 	maxStreams  = 100
@@ -89,11 +90,13 @@ func newWeb(c dialect.Config, g *guard, filters dialect.Filters) *web {
 		ConnContext:       func(ctx context.Context, nc net.Conn) context.Context { return context.WithValue(ctx, connKey{}, nc) },
 		ConnState: func(nc net.Conn, state http.ConnState) {
 			c := nc.(open).conn
-			if state == http.StateClosed {
+			switch {
+			case state == http.StateClosed:
 				close(c.done)
-			}
-			if state == http.StateHijacked { // its handler is still running
+			case state == http.StateHijacked: // its handler is still running
 				c.taken = true
+			case state == http.StateIdle && c.http1:
+				c.phase = idle
 			}
 		},
 	}
@@ -101,27 +104,50 @@ func newWeb(c dialect.Config, g *guard, filters dialect.Filters) *web {
 }
 
 // Serve serves the requests of one connection. See [dialect.Dialect].
+//
+// Between requests, a connection of HTTP/1 soon rests: net/http lets go of it, with its
+// goroutine and buffers, until more comes.
 func (d *web) Serve(ctx context.Context, c *dialect.Conn, in dialect.Intake) error {
+	for {
+		s, rests, err := d.requests(ctx, c, in)
+		if s != nil {
+			return s.serve(ctx, d.native, c, in)
+		}
+		if !rests {
+			return err
+		}
+		c.MaxIdle = idleTime - restAfter
+		if c.More(ctx, false, nil) != nil {
+			return nil //nolint:nilerr // there is no request to answer
+		}
+		c.MaxIdle = 0
+	}
+}
+
+// requests serves requests until the connection has ended, rests, or has become a
+// WebSocket.
+func (d *web) requests(ctx context.Context, c *dialect.Conn, in dialect.Intake) (_ *socket, rests bool, _ error) {
 	if c.Ended() != nil {
-		return c.Ended()
+		return nil, false, c.Ended()
 	}
 	reads, endReads := context.WithCancel(ctx)
 	defer endReads()
-	nc := &conn{Conn: c.Hijack(), dw: c, in: in, heads: c.Worker(), reads: reads, endReads: endReads, ctx: ctx, unlistened: make(chan struct{}), done: make(chan struct{})}
+	nc := &conn{Conn: c.Hijack(), dw: c, in: in, heads: c.Worker(), reads: reads, endReads: endReads, ctx: ctx, done: make(chan struct{})}
 	c.SetPatient(false)
 	err := d.server.Serve(nc)
 	if !nc.accepted { // the server was closed
-		return dialect.ErrDrained
+		return nil, false, dialect.ErrDrained
 	}
 	<-nc.done
 	nc.finish()
-	if nc.socket != nil {
-		return nc.socket.serve(ctx, d.native, c, in)
-	}
 	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {
 		err = nil
 	}
-	return errors.Join(err, nc.failure)
+	if err = errors.Join(err, nc.failure); nc.phase == resting && err == nil {
+		c.Return()
+		return nil, true, nil
+	}
+	return nc.socket, false, err
 }
 
 // Shutdown waits for the requests in progress. See [dialect.Dialect].
