@@ -148,19 +148,8 @@ func (d *web) read(w http.ResponseWriter, r *http.Request) error {
 	}
 	g.c.setPatient(true)
 	defer g.c.setPatient(false)
-	ended := make(chan struct{})
-	go func() { // end the read when the server shuts down
-		defer close(ended)
-		select {
-		case <-g.c.dw.Ending():
-			cancel(dialect.ErrDrained)
-		case <-ctx.Done():
-		}
-	}()
-	defer func() {
-		cancel(nil)
-		<-ended
-	}()
+	stop := context.AfterFunc(d.drained, func() { cancel(dialect.ErrDrained) }) //nolint:contextcheck // the server's end, not the request's
+	defer stop()
 	return g.failed(g.give(ctx, reader))
 }
 

@@ -65,10 +65,14 @@ type web struct {
 	filters dialect.Filters // nil: no filters
 	keys    keys
 	logins  logins
+
+	drained context.Context //nolint:containedctx // ends when the server drains
+	drain   context.CancelFunc
 }
 
 func newWeb(c dialect.Config, g *guard, filters dialect.Filters) *web {
 	d := &web{Config: c, native: native.Kind.New(c), guard: g, filters: filters}
+	d.drained, d.drain = context.WithCancel(context.Background())
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true) // over TLS as well, which is a layer below
@@ -150,8 +154,12 @@ func (d *web) requests(ctx context.Context, c *dialect.Conn, in dialect.Intake) 
 	return nc.socket, false, err
 }
 
-// Shutdown waits for the requests in progress. See [dialect.Dialect].
-func (d *web) Shutdown(ctx context.Context) error { return d.server.Shutdown(ctx) }
+// Shutdown ends the reads that are in progress, and waits for all requests. See
+// [dialect.Dialect].
+func (d *web) Shutdown(ctx context.Context) error {
+	d.drain()
+	return d.server.Shutdown(ctx)
+}
 
 // handler returns the handler of all requests.
 func (d *web) handler() http.Handler {
