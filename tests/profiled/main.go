@@ -54,7 +54,7 @@ func profiled(dir string) (code int, err error) {
 }
 
 // measure leaves the bytes of the live heap, the heap in use and the stacks, and the number
-// of goroutines, as JSON, at each SIGUSR1.
+// of goroutines, as JSON, at each SIGUSR1, and the profile heap.
 func measure(dir *os.Root) {
 	asked := make(chan os.Signal, 1)
 	signal.Notify(asked, syscall.SIGUSR1)
@@ -66,7 +66,7 @@ func measure(dir *os.Root) {
 		runtime.ReadMemStats(&m)
 		text := fmt.Appendf(nil, `{"live":%d,"heap":%d,"stacks":%d,"goroutines":%d}`,
 			m.HeapAlloc, m.HeapInuse, m.StackInuse, runtime.NumGoroutine())
-		if err := errors.Join(dir.WriteFile("memory.new", text, 0o600), dir.Rename("memory.new", "memory")); err != nil {
+		if err := errors.Join(write(dir, "heap"), dir.WriteFile("memory.new", text, 0o600), dir.Rename("memory.new", "memory")); err != nil {
 			fmt.Fprintln(os.Stderr, "profiled:", err)
 		}
 	}
