@@ -24,7 +24,7 @@ import (
 func TestIdleConns(t *testing.T) {
 	const (
 		conns = 300      // of each kind
-		most  = 16 << 10 // bytes of a native session, the race detector's included
+		most  = 10 << 10 // bytes of each, without the race detector's
 	)
 	s, err := log.Open(t.Context(), t.TempDir(), &log.Options{Reserve: -1})
 	if err != nil {
@@ -63,6 +63,7 @@ func TestIdleConns(t *testing.T) {
 		runtime.ReadMemStats(&m)
 		return int64(m.StackInuse + m.HeapAlloc)
 	}
+	began := runtime.NumGoroutine()
 	const reader = `{"dictwire":1,"subscribe":"b","follow":true,"from":"latest","cursor":"c%d"}` + "\n"
 	kinds := []*struct {
 		name    string
@@ -95,9 +96,14 @@ func TestIdleConns(t *testing.T) {
 	for i := range 20 {
 		readers = append(readers, open(fmt.Sprintf(reader, conns+i), 2))
 	}
-	time.Sleep(5500 * time.Millisecond) // a giver rests after five seconds; a connection gives its buffer back after one or two
+	// A giver rests after five seconds. The other connections, which are older, have given
+	// their buffers back then.
+	for end := time.Now().Add(20 * time.Second); runtime.NumGoroutine() > began+conns*len(kinds)+len(readers); time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d goroutines for %d idle connections", runtime.NumGoroutine()-began, conns*len(kinds)+len(readers))
+		}
+	}
 
-	session := int64(0)
 	for _, k := range kinds {
 		before, routines := inUse(), runtime.NumGoroutine()
 		for _, c := range k.conns {
@@ -109,14 +115,8 @@ func TestIdleConns(t *testing.T) {
 		time.Sleep(100 * time.Millisecond)
 		each, goroutines := (before-inUse())/conns, routines-runtime.NumGoroutine()
 		t.Logf("%s: %d bytes and %.2f goroutines", k.name, each, float64(goroutines)/conns)
-		bound := int64(most)
-		if k.answers == 2 { // a session
-			session = max(session, each)
-		} else {
-			bound = session + 1<<10
-		}
-		if each > bound {
-			t.Errorf("%s that is idle costs %d bytes, want at most %d", k.name, each, bound)
+		if each > most {
+			t.Errorf("%s that is idle costs %d bytes, want at most %d", k.name, each, most)
 		}
 		if goroutines > conns {
 			t.Errorf("%s that is idle has %.2f goroutines", k.name, float64(goroutines)/conns)
