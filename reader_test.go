@@ -197,6 +197,7 @@ func TestFollowedTopics(t *testing.T) {
 	more.end()
 	few := subscribe(65, 8)
 	few.hear(`\{"dictwire":1,.*`)
+	_ = s.Conn.(*net.TCPConn).SetLinger(0) // a peer that has only closed its side may still read
 	_ = s.Close()
 	for { // until the server has noticed
 		more = subscribe(64, 256)
@@ -207,6 +208,8 @@ func TestFollowedTopics(t *testing.T) {
 		if strings.HasPrefix(line, `{"dictwire":1,`) {
 			break
 		}
+		_ = more.Close()
+		time.Sleep(10 * time.Millisecond)
 	}
 }
 
