@@ -110,7 +110,6 @@ func dialTCP(t *testing.T, addr string) *net.TCPConn {
 // 200 clients each send half of a 1 MiB record and stall. Eight honest ones make progress
 // meanwhile, and the server's memory stays within its budget.
 func TestStallingSendersMemory(t *testing.T) {
-	t.Parallel()
 	const mib = 1 << 20
 	server, addr := startServer(t, "--print", "none", "--max-memory", "32MiB")
 	rest := memory(t, server, "VmRSS")
@@ -153,7 +152,6 @@ func TestStallingSendersMemory(t *testing.T) {
 // Records that become much larger than they arrived, and readers that read nothing, stay
 // within the budget plus one record of the largest size, and do not stop other clients.
 func TestExpandingMemory(t *testing.T) {
-	t.Parallel()
 	const (
 		mib    = 1 << 20
 		budget = 32 * mib
