@@ -130,9 +130,6 @@ func (c open) Read(p []byte) (int, error) {
 		return 0, net.ErrClosed
 	}
 	c.heads.Rest()
-	if !c.handled.Load() {
-		c.dw.Rest() // the first bytes were read in the turn of the connection
-	}
 	n, err := c.Conn.Read(p)
 	if c.phase == waiting {
 		if n, err = c.waited(p, n, err); c.phase == resting {
