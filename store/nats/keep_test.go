@@ -9,18 +9,25 @@ import (
 	"github.com/dictwire/dictwire/store"
 )
 
+// onNode returns a store on a broker with one node, both of which end with the test.
+func onNode(t *testing.T, opts *Options) *Store {
+	t.Helper()
+	s, err := Open(t.Context(), brokertest.URLs(brokertest.Cluster(t, 1, "")), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
 // TestKeep trims by bytes and by age.
 func TestKeep(t *testing.T) {
-	s, err := Open(t.Context(), brokertest.URLs(brokertest.Cluster(t, 1, "")), &Options{
+	s := onNode(t, &Options{
 		Replicas: 1,
 		Keep: func(topic string) (time.Duration, uint64) {
 			return map[string]time.Duration{"old": time.Hour}[topic], map[string]uint64{"long": 5000}[topic]
 		},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
 	for range 20 {
 		for _, topic := range []string{"old", "long", "all"} {
 			b := &store.Block{Topic: topic, Codec: "json"}
@@ -167,11 +174,7 @@ func TestClocks(t *testing.T) {
 // TestRejectionsGo has a producer with rejections older than its window, and one that is
 // forgotten. Their rejections are deleted.
 func TestRejectionsGo(t *testing.T) {
-	s, err := Open(t.Context(), brokertest.URLs(brokertest.Cluster(t, 1, "")), &Options{Replicas: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
+	s := onNode(t, &Options{Replicas: 1})
 	ctx := t.Context()
 	p := store.Producer{Principal: "p", Topic: "a", Name: "x"}
 	c, err := s.Claim(ctx, p, store.ClaimRequest{})
@@ -225,11 +228,7 @@ func TestRejectionsGo(t *testing.T) {
 // TestRejectionsBounded has a producer whose records are all rejected, and whose rejections
 // nobody reads. It takes bounded room, and none for rejections once it has expired.
 func TestRejectionsBounded(t *testing.T) {
-	s, err := Open(t.Context(), brokertest.URLs(brokertest.Cluster(t, 1, "")), &Options{Replicas: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
+	s := onNode(t, &Options{Replicas: 1})
 	ctx := t.Context()
 	p := store.Producer{Principal: "p", Topic: "a", Name: "x"}
 	const (

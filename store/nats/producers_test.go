@@ -4,18 +4,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dictwire/dictwire/internal/brokertest"
 	"github.com/dictwire/dictwire/store"
 )
 
 // TestFencedByBlock has a server that hears of another server's claim only by the block that
 // follows it: the message of the claim is deleted by then.
 func TestFencedByBlock(t *testing.T) {
-	s, err := Open(t.Context(), brokertest.URLs(brokertest.Cluster(t, 1, "")), &Options{Replicas: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
+	s := onNode(t, &Options{Replicas: 1})
 	p := store.Producer{Principal: "p", Topic: "a", Name: "x"}
 	c, err := s.Claim(t.Context(), p, store.ClaimRequest{})
 	if err != nil {
