@@ -112,7 +112,7 @@ func (c *Conn) patience(within bool, silent time.Time) (time.Duration, error) {
 	}
 }
 
-// idleLimit returns the current limit of silence, and the name of its option.
+// idleLimit returns the current limit of silence, and the name of its option, or "".
 func (c *Conn) idleLimit() (limit time.Duration, option string) {
 	if c.sniffing && c.rules.FirstTimeout < c.rules.IdleTimeout {
 		return c.rules.FirstTimeout, "Server.FirstTimeout"
@@ -183,11 +183,11 @@ func (c *Conn) waited(within bool, h Holder) error {
 	case c.Patient || c.silence() < limit:
 		return nil // a beat was due, or the peer took something
 	default:
-		return &fault.Error{
-			Code: fault.Idle, At: c.Offset(),
-			Text: fmt.Sprintf("nothing came for %v", limit),
-			Hint: option + " raises the limit",
+		f := &fault.Error{Code: fault.Idle, At: c.Offset(), Text: fmt.Sprintf("nothing came for %v", limit)}
+		if option != "" {
+			f.Hint = option + " raises the limit"
 		}
+		return f
 	}
 }
 
