@@ -47,8 +47,8 @@ func (p *parser) quick() bool { return p.lim.Digits >= usualDigits }
 // pairs reads pairs of the dictionary f, from the key at i on, as long as they are usual:
 // the key is plain, and so is the value, if it is a string; or it is an integer of less than
 // usualDigits digits, a bool or null; and there is no more white space than a space after a
-// colon and a comma. of is the shape that f may have, or nil. It
-// returns where it stops, and the state in which run has to continue.
+// colon and a comma. of is the shape that f may have, or nil. It returns where it stops, and
+// the state in which run has to continue.
 //
 // It does nothing that run does not do, only in fewer steps.
 func (p *parser) pairs(buf []byte, i int, f *frame, of *shape) (end int, s state) {

@@ -16,8 +16,8 @@ import (
 //
 // Writes to a slow peer are as patient as in Send. They fail by themselves and not by a
 // deadline, since a TLS connection is dead after a write that timed out. Until Wrap or
-// Return is called, c neither reads nor writes and holds no memory. Draining is up to the dialect,
-// and End aborts what is in progress.
+// Return is called, c neither reads nor writes and holds no memory. Draining is up to the
+// dialect, and End aborts what is in progress.
 func (c *Conn) Hijack() net.Conn {
 	_ = c.Flush() // an error shows in what follows
 	l := &layer{Conn: c.top, c: c, below: c.layer, turn: make(turn, 1)}

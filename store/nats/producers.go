@@ -150,9 +150,8 @@ func parseKnown(m stored) (p store.Producer, known bool, err error) {
 }
 
 // expire stops counting the producers that have expired, and deletes their rejections;
-// nothing else removes them. A claim
-// stores that the producer is known before it does anything else, so a producer that is
-// just being claimed is skipped.
+// nothing else removes them. A claim stores that the producer is known before it does
+// anything else, so a producer that is just being claimed is skipped.
 func (s *Store) expire(ctx context.Context, now time.Time) error {
 	return s.each(ctx, s.knownOf("*"), func(m stored) (bool, error) {
 		p, known, err := parseKnown(m)

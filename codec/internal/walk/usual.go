@@ -27,8 +27,7 @@ const IsText = 0x80
 
 // Pairs reads pairs of the dictionary f, from the key at i on, as long as they are usual:
 // the key is a string in ASCII with a head of one byte, and the value one of u. It returns
-// where it stops, and whether that is after a key.
-// [Walk.Fits] must be true.
+// where it stops, and whether that is after a key. [Walk.Fits] must be true.
 //
 // It does nothing that a parser does not do, only in fewer steps.
 func (w *Walk) Pairs(u *Usual, buf []byte, i int, f *Frame) (end int, afterKey bool) {
