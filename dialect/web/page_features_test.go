@@ -221,6 +221,7 @@ func testFind(t *testing.T, b *browser) {
 	tab.drag(700, 1279, y)
 	tab.expect("a range", `
 		await until(() => $('#count').textContent === '1 record' && $('#state').textContent === 'all of that time')
+		await until(() => rows().length === 1) // drawn in the next frame
 		const is = new URLSearchParams(location.hash.slice(1))
 		return lines() + ' ' + /^\d{4}.*:\d\d\.000Z$/.test(is.get('from')) + ' ' + (Date.parse(is.get('to')) > Date.parse(is.get('from'))) + ' ' + $('#until').hidden`, `people {"late": 1} true true false`)
 	tab.expect("all again", `
