@@ -110,7 +110,13 @@ func (r *recovery) collect() error {
 		if all[i], err = r.read(g, r.mark); err != nil {
 			return err
 		}
-		if n := len(all[i]); n > 0 && i+1 < len(open) {
+		if i+1 == len(open) {
+			break
+		}
+		if n := len(all[i]); n > 0 && all[i][n-1].hole { // zeros; the next segment shows whether frames are missing
+			all[i] = all[i][:n-1]
+		}
+		if n := len(all[i]); n > 0 {
 			open[i+1].First = max(open[i+1].First, all[i][n-1].seq+1)
 		}
 	}
@@ -126,7 +132,7 @@ func (r *recovery) collect() error {
 		kept, holed := all[i][:0], false
 		var lost *sealed
 		for _, e := range all[i] {
-			if !e.hole && (g.Number != h.Opening || e.seq > h.Base+h.Again) {
+			if !e.hole && !r.isAgain(e, g) {
 				used = i + 1
 			}
 			exp, at := r.exp, r.at
@@ -293,11 +299,17 @@ func (r *recovery) take(e event, g *segment) bool {
 	if e.known {
 		r.damages = append(r.damages, Damage{e.pos, e.to, fmt.Sprintf("frame %d of %s: %v", e.seq, g.name(), errBody), true})
 	}
-	r.exp, r.at, r.time, r.closed = e.seq+1, e.to, max(r.time, e.time), e.closes
+	r.exp, r.at, r.time, r.closed = e.seq+1, e.to, max(r.time, e.time), e.closes && !r.isAgain(e, g)
 	if e.says {
 		r.freed, r.notes = append(r.freed, r.said[e.seq].frees...), append(r.notes, r.said[e.seq].notes...)
 	}
 	return true
+}
+
+// isAgain reports whether the newest opening wrote a frame again.
+func (r *recovery) isAgain(e event, g *segment) bool {
+	h := r.newest
+	return g.Number == h.Opening && e.seq <= h.Base+h.Again
 }
 
 func (r *recovery) damage(from, to uint64, text string) {

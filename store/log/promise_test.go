@@ -31,12 +31,7 @@ func TestFramesPromise(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				fs = fs.Crash(power, nil)
-				for _, name := range fs.Files() {
-					if path.Ext(name) != ".seg" {
-						fs.Delete(name)
-					}
-				}
+				fs = onlySegments(fs.Crash(power, nil))
 				spoil(t, fs, noise(spoilt, 100))
 				for range 2 { // reported until it is accepted
 					if told := told(t, fs, frames-1); len(told) == 0 {
@@ -61,16 +56,70 @@ func TestPositionsLeap(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	fs = onlySegments(fs)
+	spoil(t, fs, noise(5, 100))
+	s = open(t, log.Options{FS: fs, KeepEvery: -1})
+	if head, err := s.Head(t.Context()); err != nil || head.Compare(given) < 0 {
+		t.Errorf("positions go on with %v (%v), and all below %v were given", head, err, given)
+	}
+}
+
+// An opening that writes the closing frame again may have been followed by frames that
+// somebody has read, and that a loss of power has removed.
+func TestClosedBefore(t *testing.T) {
+	fs := crashfs.New(1)
+	s := open(t, log.Options{FS: fs, KeepEvery: -1})
+	if err := errors.Join(appendNoise(t.Context(), s, 1, 100), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	fs = onlySegments(fs)
+	s = open(t, log.Options{FS: fs, KeepEvery: -1})
+	left := onlySegments(fs)
+	if err := appendNoise(t.Context(), s, 2, 100); err != nil {
+		t.Fatal(err)
+	}
+	given, err := s.Head(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, log.Options{FS: left, KeepEvery: -1})
+	if head, err := s.Head(t.Context()); err != nil || head.Compare(given) < 0 {
+		t.Errorf("positions go on with %v (%v), and all below %v were given", head, err, given)
+	}
+}
+
+// onlySegments returns what a crash leaves of a file system if nothing but the segments
+// says what was synced.
+func onlySegments(fs *crashfs.FS) *crashfs.FS {
 	fs = fs.Crash(false, nil)
 	for _, name := range fs.Files() {
 		if path.Ext(name) != ".seg" {
 			fs.Delete(name)
 		}
 	}
-	spoil(t, fs, noise(5, 100))
-	s = open(t, log.Options{FS: fs, KeepEvery: -1})
-	if head, err := s.Head(t.Context()); err != nil || head.Compare(given) < 0 {
-		t.Errorf("positions go on with %v (%v), and all below %v were given", head, err, given)
+	return fs
+}
+
+// The first frame of a segment is found after zeros at the end of the segment before, even
+// if the header of the next one is damaged.
+func TestZerosBeforeFirst(t *testing.T) {
+	fs := crashfs.New(1)
+	s := open(t, log.Options{FS: fs, KeepEvery: -1, MaxSegment: 32 << 10})
+	count := func() int { names, _ := segments(fs); return len(names) }
+	n, first := 0, count()
+	for ; count() < first+2; n++ { // the last one is the first of its segment
+		if err := appendNoise(t.Context(), s, n+1, 9000); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fs = onlySegments(fs)
+	names, _ := segments(fs)
+	fs.Damage(path.Join("store", names[len(names)-3]), func(b []byte) []byte { return append(b, make([]byte, 4096)...) })
+	fs.Damage(path.Join("store", names[len(names)-1]), func(b []byte) []byte { b[40] ^= 1; return b })
+	for range 2 {
+		if told := told(t, fs, n); len(told) > 0 {
+			t.Errorf("%q is told", told)
+		}
 	}
 }
 
