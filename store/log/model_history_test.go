@@ -86,18 +86,18 @@ func newModelWorld(seed uint64, without modelRule) *modelWorld {
 // was written last can look like the end of the log.
 var errCrash, errForgiven = errors.New("crash"), errors.New("forgiven")
 
-type modelFault struct{ error }
+type modelError struct{ error }
 
 // step is a place for a crash.
 func (w *modelWorld) step() {
 	if w.fuse--; w.fuse == 0 {
-		panic(modelFault{errCrash})
+		panic(modelError{errCrash})
 	}
 }
 
 func (w *modelWorld) check(ok bool, format string, a ...any) {
 	if !ok {
-		panic(modelFault{fmt.Errorf(format+"; harm: %q, power lost: %t", append(a, w.harm, w.power)...)})
+		panic(modelError{fmt.Errorf(format+"; harm: %q, power lost: %t", append(a, w.harm, w.power)...)})
 	}
 }
 
@@ -105,7 +105,7 @@ func (w *modelWorld) check(ok bool, format string, a ...any) {
 func (*modelWorld) do(f func()) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			fault, ok := p.(modelFault)
+			fault, ok := p.(modelError)
 			if !ok {
 				panic(p)
 			}
@@ -277,7 +277,7 @@ func (w *modelWorld) forgive(seq uint64) {
 		last = last && w.last[v]
 	}
 	if w.power && (last || w.many && seq > w.promised) {
-		panic(modelFault{errForgiven})
+		panic(modelError{errForgiven})
 	}
 }
 
@@ -331,7 +331,7 @@ func (w *modelWorld) run() {
 		r, err := w.survey(hidden, false)
 		if err != nil {
 			if r.newest == nil || w.rng.IntN(2) == 0 {
-				panic(modelFault{errForgiven}) // it stays closed
+				panic(modelError{errForgiven}) // it stays closed
 			}
 			w.accept(*r)
 		}
