@@ -92,7 +92,7 @@ func (sn *snapshot) copyTo(ctx context.Context, dir string, m *meter) error {
 	if err := errors.Join(to.RemoveAll(dir), makeDir(to, dir)); err != nil {
 		return err
 	}
-	if err := errors.Join(copyFile(to, nil, path(incompleteName), nil), syncDir(to, dir)); err != nil {
+	if err := errors.Join(syncFile(to, path(incompleteName)), syncDir(to, dir)); err != nil {
 		return err
 	}
 	for i, v := range sn.segments {
@@ -101,7 +101,7 @@ func (sn *snapshot) copyTo(ctx context.Context, dir string, m *meter) error {
 		}
 		from := sn.path(v.name())
 		if i < sn.sealed() && to.Link(from, path(v.name())) == nil {
-			if err := copyFile(to, nil, path(v.name()), nil); err != nil {
+			if err := syncFile(to, path(v.name())); err != nil {
 				return err
 			}
 			m.add(sn.sizeOf(v))
@@ -114,7 +114,7 @@ func (sn *snapshot) copyTo(ctx context.Context, dir string, m *meter) error {
 	if err := sn.copyFile(sn.path(slotsName), path(slotsName), nil); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return errors.Join(copyFile(to, nil, path(backupName), nil), syncDir(to, dir), to.Remove(path(incompleteName)), syncDir(to, dir))
+	return errors.Join(syncFile(to, path(backupName)), syncDir(to, dir), to.Remove(path(incompleteName)), syncDir(to, dir))
 }
 
 // copyFile copies one of the files, durably.
@@ -123,18 +123,10 @@ func (sn *snapshot) copyFile(from, to string, m *meter) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(copyFile(sn.FS, f, to, m), f.Close())
-}
-
-// copyFile makes a file durable: a copy of another one or, if from is nil, a file that
-// exists already or an empty one.
-func copyFile(fsys vfs.FS, from vfs.File, to string, m *meter) error {
-	f, err := fsys.OpenReadWrite(to, vfs.WriteCategoryUnspecified)
+	c, err := sn.FS.OpenReadWrite(to, vfs.WriteCategoryUnspecified)
 	if err != nil {
-		return err
+		return errors.Join(err, f.Close())
 	}
-	if from != nil {
-		_, err = io.CopyBuffer(struct{ io.Writer }{f}, struct{ io.Reader }{io.TeeReader(from, m)}, make([]byte, 1<<20))
-	}
-	return errors.Join(err, f.Sync(), f.Close())
+	_, err = io.CopyBuffer(struct{ io.Writer }{c}, struct{ io.Reader }{io.TeeReader(f, m)}, make([]byte, 1<<20))
+	return errors.Join(err, c.Sync(), c.Close(), f.Close())
 }

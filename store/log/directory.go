@@ -73,6 +73,15 @@ func syncDir(fs vfs.FS, dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
+// syncFile makes a file durable, which it creates if there is none.
+func syncFile(fs vfs.FS, name string) error {
+	f, err := fs.OpenReadWrite(name, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
 // makeDir makes a directory and its parents, durably.
 func makeDir(fs vfs.FS, dir string) error {
 	var parents []string // that were made

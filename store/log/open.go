@@ -283,11 +283,7 @@ func (r *recovery) syncOld() error {
 		if f.g.Lost != "" {
 			continue
 		}
-		file, err := r.s.create(r.s.path(f.g.name()))
-		if err != nil {
-			return err
-		}
-		if err := errors.Join(file.SyncData(), file.Close()); err != nil {
+		if err := syncFile(r.s.fs, r.s.path(f.g.name())); err != nil {
 			return err
 		}
 	}
@@ -298,11 +294,7 @@ func (r *recovery) syncOld() error {
 func (r *recovery) syncFiles() error {
 	for n, revisions := range r.files {
 		for _, rev := range revisions {
-			f, err := r.s.create(r.s.path(fileName(n, rev, segmentSuffix)))
-			if err != nil {
-				return err
-			}
-			if err := errors.Join(f.Sync(), f.Close()); err != nil {
+			if err := syncFile(r.s.fs, r.s.path(fileName(n, rev, segmentSuffix))); err != nil {
 				return err
 			}
 		}

@@ -150,13 +150,9 @@ func (sn *snapshot) pinSlots() error {
 		return err
 	}
 	p := sn.pinned[path]
-	b := make([]byte, p.size)
-	n, err := p.file.ReadAt(b, 0)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return err
-	}
-	p.size, p.read = int64(n), bytes.NewReader(b[:n])
-	return nil
+	b, err := io.ReadAll(io.NewSectionReader(p.file, 0, p.size))
+	p.size, p.read = int64(len(b)), bytes.NewReader(b)
+	return err
 }
 
 // pinStates opens the files of the states.
