@@ -328,12 +328,11 @@ func (r *recovery) lose(g *segment, from uint64, text string) {
 
 // numbers decodes what appendNumbers appends.
 func numbers(b []byte) (all []uint64) {
-	for len(b) > 0 {
-		v, n := binary.Uvarint(b)
-		if n <= 0 {
-			break
+	d := decoder{rest: b}
+	for len(d.rest) > 0 {
+		if v := d.uvarint(); !d.bad {
+			all = append(all, v)
 		}
-		all, b = append(all, v), b[n:]
 	}
 	return all
 }

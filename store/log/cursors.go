@@ -18,8 +18,11 @@ type cursors struct {
 	mu   [64]sync.Mutex
 }
 
-func (c *cursors) of(name store.CursorName) *sync.Mutex {
-	return &c.mu[maphash.Comparable(c.seed, name)%uint64(len(c.mu))]
+// lock locks a cursor.
+func (c *cursors) lock(name store.CursorName) (unlock func()) {
+	mu := &c.mu[maphash.Comparable(c.seed, name)%uint64(len(c.mu))]
+	mu.Lock()
+	return mu.Unlock
 }
 
 // Cursor implements [store.Cursors].
@@ -28,9 +31,7 @@ func (s *Store) Cursor(ctx context.Context, c store.CursorName) (store.Position,
 		return store.Position{}, false, err
 	}
 	defer s.leave()
-	mu := s.cursors.of(c) // so that no commit is in progress
-	mu.Lock()
-	defer mu.Unlock()
+	defer s.cursors.lock(c)() // so that no commit is in progress
 	saved, ok, err := s.cursor(c)
 	return saved.Position, ok, err
 }
@@ -59,9 +60,7 @@ func (s *Store) ClaimCursor(ctx context.Context, c store.CursorName, r store.Cur
 		return store.CursorClaim{}, err
 	}
 	defer s.leave()
-	mu := s.cursors.of(c)
-	mu.Lock()
-	defer mu.Unlock()
+	defer s.cursors.lock(c)()
 	if f := s.failed(); f != nil {
 		return store.CursorClaim{}, f
 	}
@@ -100,9 +99,7 @@ func (s *Store) Commit(ctx context.Context, c store.CursorName, epoch uint64, p 
 		return err
 	}
 	defer s.leave()
-	mu := s.cursors.of(c)
-	mu.Lock()
-	defer mu.Unlock()
+	defer s.cursors.lock(c)()
 	if lasts, _ := s.readers.Get(c); lasts != epoch || epoch == 0 {
 		return store.ErrFenced
 	}
@@ -121,39 +118,38 @@ func (s *Store) Commit(ctx context.Context, c store.CursorName, epoch uint64, p 
 
 // Reset implements [store.Cursors].
 func (s *Store) Reset(ctx context.Context, c store.CursorName, p store.Position) error {
-	return s.change(ctx, c, func(found bool) error {
+	return s.change(ctx, c, func(by int) error {
 		if err := s.within(p); err != nil {
 			return err
 		}
-		if !found {
-			return s.save(c, p, 1)
-		}
-		return s.save(c, p, 0)
+		return s.save(c, p, by)
 	})
 }
 
 // ForgetCursor implements [store.Cursors].
 func (s *Store) ForgetCursor(ctx context.Context, c store.CursorName) error {
-	return s.change(ctx, c, func(found bool) error {
-		if !found {
+	return s.change(ctx, c, func(by int) error {
+		if by > 0 { // there is none
 			return nil
 		}
 		return s.set(cursorKey(c), nil, -1)
 	})
 }
 
-// change makes an operator's change to a cursor and ends its claim. do is told whether
-// the cursor exists.
-func (s *Store) change(ctx context.Context, c store.CursorName, do func(found bool) error) error {
+// change makes an operator's change to a cursor and ends its claim. do is told how many
+// cursors it adds if it saves this one.
+func (s *Store) change(ctx context.Context, c store.CursorName, do func(by int) error) error {
 	if err := s.enter(ctx); err != nil {
 		return err
 	}
 	defer s.leave()
-	mu := s.cursors.of(c)
-	mu.Lock()
-	defer mu.Unlock()
+	defer s.cursors.lock(c)()
 	v, err := s.states.get(cursorKey(c))
-	if err := do(err != nil || v.data != nil); err != nil { // an unreadable one exists
+	by := 0
+	if err == nil && v.data == nil { // an unreadable one exists
+		by = 1
+	}
+	if err := do(by); err != nil {
 		return err
 	}
 	s.readers.End(c)
@@ -173,9 +169,7 @@ func (s *Store) save(c store.CursorName, p store.Position, by int) error {
 
 // set changes one state.
 func (s *Store) set(key string, data []byte, by int) error {
-	var d draft
-	d.reset()
-	m := &commit{draft: &d}
+	m := newCommit()
 	m.set(key, data, by)
 	return s.commitNew(m)
 }
@@ -195,13 +189,13 @@ func (s *Store) Cursors(ctx context.Context) (all []store.SavedCursor, err error
 		if saved, bad = s.decodeCursor(v.data); bad != nil {
 			return false
 		}
-		principal, rest, ok1 := cutString([]byte(key[1:]))
-		name, rest, ok2 := cutString(rest)
-		if !ok1 || !ok2 {
+		d := decoder{rest: []byte(key[1:])}
+		saved.CursorName = store.CursorName{Principal: string(d.string()), Name: string(d.string())}
+		saved.Subscription = string(d.rest)
+		if d.bad {
 			bad = unavailable(errState)
 			return false
 		}
-		saved.CursorName = store.CursorName{Principal: string(principal), Name: string(name), Subscription: string(rest)}
 		all = append(all, saved)
 		return true
 	})

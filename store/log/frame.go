@@ -293,6 +293,41 @@ func appendString(dst []byte, s string) []byte {
 	return append(binary.AppendUvarint(dst, uint64(len(s))), s...)
 }
 
+// A decoder reads numbers and strings. After an invalid one, it has only zero values.
+type decoder struct {
+	rest []byte
+	bad  bool
+}
+
+func (d *decoder) uvarint() uint64 {
+	v, n := binary.Uvarint(d.rest)
+	d.cut(n)
+	return v
+}
+
+func (d *decoder) varint() int64 {
+	v, n := binary.Varint(d.rest)
+	d.cut(n)
+	return v
+}
+
+// string reads what appendString wrote.
+func (d *decoder) string() []byte {
+	s, rest, ok := cutString(d.rest)
+	if d.rest = rest; !ok {
+		d.bad = true
+	}
+	return s
+}
+
+// cut removes n bytes; none means that they are invalid.
+func (d *decoder) cut(n int) {
+	if n <= 0 {
+		d.bad, n = true, len(d.rest)
+	}
+	d.rest = d.rest[n:]
+}
+
 // cutString is the inverse of appendString.
 func cutString(b []byte) (s, rest []byte, ok bool) {
 	n, k := binary.Uvarint(b)

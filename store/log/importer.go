@@ -164,20 +164,18 @@ func (s *Store) Import(ctx context.Context, was, to store.Copied, what store.Imp
 
 // importBlocks makes a frame of blocks that were taken at one time.
 func (s *Store) importBlocks(blocks []store.ReadBatch, to store.Copied) (*commit, error) {
-	var d draft
-	d.reset()
-	m := &commit{draft: &d}
+	m := newCommit()
 	var head store.Block
 	for _, batch := range blocks {
 		b := batch.Block
-		from, t := len(d.buf), s.topic(b.Topic)
-		d.buf = b.AppendEncoded(slices.Grow(d.buf, b.MaxEncoded()), &t.shrinkage)
-		n, err := head.PeekHead(d.buf[from:])
+		from, t := len(m.buf), s.topic(b.Topic)
+		m.buf = b.AppendEncoded(slices.Grow(m.buf, b.MaxEncoded()), &t.shrinkage)
+		n, err := head.PeekHead(m.buf[from:])
 		if err != nil {
 			return nil, err
 		}
-		size := len(d.buf) - from
-		d.addBlock(kindImported, from, n, uint64(len(b.Lengths)), uint64(len(b.Data)))
+		size := len(m.buf) - from
+		m.addBlock(kindImported, from, n, uint64(len(b.Lengths)), uint64(len(b.Data)))
 		m.blocks = append(m.blocks, drafted{t, names.Owner(b), 0, uint64(len(b.Lengths)), uint64(len(b.Data)), uint64(size), weigh(size)})
 	}
 	m.set(keyImport, encodeCopied(to), 0)
@@ -201,9 +199,7 @@ func (s *Store) importProducer(ctx context.Context, p store.ImportedProducer) er
 	}
 	state := p.ProducerState
 	state.Epoch = s.epoch.Add(1)
-	var d draft
-	d.reset()
-	m := &commit{draft: &d}
+	m := newCommit()
 	if err := s.deleteRejections(m, p.Producer); err != nil {
 		return err
 	}
@@ -226,13 +222,9 @@ func (s *Store) importProducer(ctx context.Context, p store.ImportedProducer) er
 
 // importCursor saves a cursor as it is.
 func (s *Store) importCursor(ctx context.Context, c store.SavedCursor) error {
-	return s.change(ctx, c.CursorName, func(found bool) error {
+	return s.change(ctx, c.CursorName, func(by int) error {
 		if err := s.within(c.Position); err != nil {
 			return err
-		}
-		by := 1
-		if found {
-			by = 0
 		}
 		return s.set(cursorKey(c.CursorName), encodeCursor(c.Position, c.Saved), by)
 	})

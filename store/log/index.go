@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 	"io"
 	"io/fs"
+	"maps"
 	"slices"
 	"sort"
 	"sync"
@@ -120,11 +121,7 @@ func (x *index) encode(g *segment) []byte {
 		b = binary.AppendVarint(b, c.time-last.time)
 		last = c
 	}
-	names := make([]string, 0, len(x.topics))
-	for name := range x.topics {
-		names = append(names, name)
-	}
-	slices.Sort(names)
+	names := slices.Sorted(maps.Keys(x.topics))
 	b = binary.AppendUvarint(b, uint64(len(names)))
 	for _, name := range names {
 		h := x.topics[name]
@@ -163,58 +160,31 @@ func decodeIndex(b []byte, g *segment) (*index, error) {
 		int64(binary.LittleEndian.Uint64(b[magicSize+8:])) != g.Size {
 		return nil, errIndex
 	}
-	rest, bad := body[fixed:], false
-	number := func() uint64 {
-		v, n := binary.Uvarint(rest)
-		if n <= 0 {
-			bad, rest = true, nil
-			return 0
-		}
-		rest = rest[n:]
-		return v
-	}
-	signed := func() int64 {
-		v, n := binary.Varint(rest)
-		if n <= 0 {
-			bad, rest = true, nil
-			return 0
-		}
-		rest = rest[n:]
-		return v
-	}
+	d := decoder{rest: body[fixed:]}
 	x := newIndex()
 	last := chunk{}
-	for n := number(); n > 0 && !bad; n-- {
-		last = chunk{last.off + int64(number()), last.pos + number(), last.time + signed()}
+	for n := d.uvarint(); n > 0 && !d.bad; n-- {
+		last = chunk{last.off + int64(d.uvarint()), last.pos + d.uvarint(), last.time + d.varint()}
 		x.chunks = append(x.chunks, last)
 	}
-	for n := number(); n > 0 && !bad; n-- {
-		name, after, ok := cutString(rest)
-		if !ok {
-			return nil, errIndex
-		}
-		rest = after
-		h := &held{first: number()}
-		h.last = h.first + number()
+	for n := d.uvarint(); n > 0 && !d.bad; n-- {
+		name := string(d.string())
+		h := &held{first: d.uvarint()}
+		h.last = h.first + d.uvarint()
 		at := 0
-		for k := number(); k > 0 && !bad; k-- {
-			at += int(number())
-			h.in = append(h.in, share{at, number(), number(), number(), number()})
+		for k := d.uvarint(); k > 0 && !d.bad; k-- {
+			at += int(d.uvarint())
+			h.in = append(h.in, share{at, d.uvarint(), d.uvarint(), d.uvarint(), d.uvarint()})
 			if at >= len(x.chunks) {
 				return nil, errIndex
 			}
 		}
-		for k := number(); k > 0 && !bad; k-- {
-			owner, after, ok := cutString(rest)
-			if !ok {
-				return nil, errIndex
-			}
-			rest = after
-			h.by = append(h.by, ownerShare{string(owner), number()})
+		for k := d.uvarint(); k > 0 && !d.bad; k-- {
+			h.by = append(h.by, ownerShare{string(d.string()), d.uvarint()})
 		}
-		x.topics[string(name)] = h
+		x.topics[name] = h
 	}
-	if bad || len(rest) > 0 {
+	if d.bad || len(d.rest) > 0 {
 		return nil, errIndex
 	}
 	return x, nil

@@ -388,10 +388,10 @@ func (s *Store) Close() error {
 // finish writes that the log was closed, so that the next opening knows all used
 // positions.
 func (s *Store) finish() error {
-	var d draft
-	d.reset()
-	d.addItem(kindClose, len(d.buf))
-	if err := s.commitNew(&commit{draft: &d, vital: true}); err != nil {
+	m := newCommit()
+	m.vital = true
+	m.addItem(kindClose, len(m.buf))
+	if err := s.commitNew(m); err != nil {
 		return err
 	}
 	s.trimMu.Lock()

@@ -138,9 +138,7 @@ func (s *Store) Claim(ctx context.Context, name store.Producer, r store.ClaimReq
 	if err != nil {
 		return store.Claim{}, err
 	}
-	var d draft
-	d.reset()
-	m := &commit{draft: &d}
+	m := newCommit()
 	if claim.New && p.state.Next > 0 {
 		// Delete the rejections of an expired producer of the same name.
 		if err := s.deleteRejections(m, name); err != nil {
@@ -159,6 +157,13 @@ func (s *Store) Claim(ctx context.Context, name store.Producer, r store.ClaimReq
 	p.state = state
 	claim.Fenced = s.writers.Put(name, claim.Epoch, r.Attempt)
 	return claim, nil
+}
+
+// newCommit returns a commit with an empty frame.
+func newCommit() *commit {
+	m := &commit{draft: &draft{}}
+	m.reset()
+	return m
 }
 
 // set adds a change of a state to the frame. by is how many names it adds.
@@ -311,9 +316,7 @@ func (s *Store) forget(ctx context.Context, name store.Producer, should func(*pr
 	if !should(p) {
 		return nil
 	}
-	var d draft
-	d.reset()
-	m := &commit{draft: &d}
+	m := newCommit()
 	by := 0
 	if p.state.Next > 0 {
 		by = -1
@@ -475,22 +478,16 @@ func appendState(dst []byte, s store.ProducerState) []byte {
 }
 
 func decodeState(v []byte) (s store.ProducerState, err error) {
-	var seen, expire int64
-	bad := false
+	d := decoder{rest: v}
 	for _, p := range []*uint64{&s.Epoch, &s.Attempt, &s.Next, &s.GivenUp} {
-		n, w := binary.Uvarint(v)
-		*p, v, bad = n, v[max(w, 0):], bad || w <= 0
+		*p = d.uvarint()
 	}
-	for _, p := range []*int64{&seen, &expire} {
-		n, w := binary.Varint(v)
-		*p, v, bad = n, v[max(w, 0):], bad || w <= 0
+	s.Seen, s.Expire = time.Unix(0, d.varint()).UTC(), time.Duration(d.varint())
+	if d.bad {
+		return store.ProducerState{}, unavailable(errState)
 	}
-	if bad {
-		return s, unavailable(errState)
-	}
-	s.Seen, s.Expire = time.Unix(0, seen).UTC(), time.Duration(expire)
-	if len(v) > 0 {
-		s.Note = slices.Clone(v)
+	if len(d.rest) > 0 {
+		s.Note = slices.Clone(d.rest)
 	}
 	return s, nil
 }

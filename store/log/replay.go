@@ -341,12 +341,10 @@ func (p *replayer) entry(key string, seq uint64, data []byte) error {
 
 // carry sets a state as an older frame did, unless a newer frame has set it.
 func (p *replayer) carry(b []byte) error {
-	seq, n := binary.Uvarint(b)
-	if n <= 0 {
-		return nil
-	}
-	key, rest, ok := cutString(b[n:])
-	if !ok || len(rest) == 0 || len(key) == 0 {
+	d := decoder{rest: b}
+	seq, key := d.uvarint(), d.string()
+	rest := d.rest
+	if d.bad || len(rest) == 0 || len(key) == 0 {
 		return nil
 	}
 	if key[0] == prefixTopic {

@@ -246,15 +246,11 @@ func (w *rewriter) frame(sc *scanner) error {
 		return nil
 	}
 	if sc.damage != nil { // which of the blocks it hit is not known
-		w.to.Blocks += all
+		left = all
 		w.damages++
-		b := sc.raw()
-		reseal(b, w.seed, w.off, f.synced)
-		w.put(b)
-		return nil
 	}
 	w.to.Blocks += left
-	if left == all && !slices.ContainsFunc(f.items, func(it item) bool { return it.positions() == 0 }) {
+	if sc.damage != nil || left == all && !slices.ContainsFunc(f.items, func(it item) bool { return it.positions() == 0 }) {
 		b := sc.raw()
 		reseal(b, w.seed, w.off, f.synced)
 		w.put(b)
@@ -387,13 +383,12 @@ func (w *rewriter) install(g *segment, x *index) (done bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	var d draft
-	d.reset()
-	from := len(d.buf)
-	d.buf = append(d.buf, note...)
-	d.addItem(kindRewritten, from)
+	m := newCommit()
+	m.vital, m.says, m.then = true, said{notes: []*rewriting{&w.to}}, func() { s.segments.replace(w.run, g) }
+	from := len(m.buf)
+	m.buf = append(m.buf, note...)
+	m.addItem(kindRewritten, from)
 	s.indexes.put(g, x)
-	m := &commit{draft: &d, vital: true, says: said{notes: []*rewriting{&w.to}}, then: func() { s.segments.replace(w.run, g) }}
 	if err := s.commitNew(m); err != nil {
 		return false, err
 	}

@@ -244,11 +244,10 @@ func (f *frame) hole() *hole {
 	if len(f.items) != 1 || f.items[0].kind != kindHole {
 		return nil
 	}
-	b := f.items[0].data
-	frames, n := binary.Uvarint(b)
-	positions, k := binary.Uvarint(b[max(n, 0):])
-	if n <= 0 || k <= 0 {
+	d := decoder{rest: f.items[0].data}
+	frames, positions := d.uvarint(), d.uvarint()
+	if d.bad {
 		return nil
 	}
-	return &hole{first: f.seq, last: f.seq + frames - 1, from: f.pos, to: f.pos + positions, err: errors.New(string(b[n+k:]))}
+	return &hole{first: f.seq, last: f.seq + frames - 1, from: f.pos, to: f.pos + positions, err: errors.New(string(d.rest))}
 }

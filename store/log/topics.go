@@ -91,19 +91,13 @@ func (t *topic) encode() []byte {
 
 // decode is the inverse of encode.
 func (t *topic) decode(b []byte) {
-	number := func() uint64 {
-		v, n := binary.Uvarint(b)
-		b = b[max(n, 0):]
-		return v
-	}
-	t.trimmed.Store(number())
+	d := decoder{rest: b}
+	t.trimmed.Store(d.uvarint())
 	for _, p := range []*uint64{&t.blocks, &t.records, &t.bytes, &t.first, &t.next} {
-		*p = number()
+		*p = d.uvarint()
 	}
-	oldest, n := binary.Varint(b)
-	b = b[max(n, 0):]
-	newest, n := binary.Varint(b)
-	t.oldest, t.newest, t.owner = oldest, newest, string(b[max(n, 0):])
+	t.oldest, t.newest = d.varint(), d.varint()
+	t.owner = string(d.rest)
 }
 
 // saveTopics writes the changed topics into the states, and how much each principal has

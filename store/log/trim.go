@@ -53,10 +53,10 @@ func (s *Store) trim(t *topic, before uint64) error {
 	if err != nil || c.blocks == 0 { // blocks that came meanwhile are not trimmed
 		return err
 	}
-	var d draft
-	d.reset()
-	d.addEntry(topicKey(t.name), binary.AppendUvarint(nil, c.to))
-	if err := s.commitNew(&commit{draft: &d, vital: true}); err != nil {
+	m := newCommit()
+	m.vital = true
+	m.addEntry(topicKey(t.name), binary.AppendUvarint(nil, c.to))
+	if err := s.commitNew(m); err != nil {
 		return err
 	}
 	c.apply(s, t)
@@ -408,16 +408,15 @@ func (s *Store) carry() error {
 	s.states.mu.Unlock()
 	forget := s.forgettable()
 	written := int64(0)
-	var d draft
-	d.reset()
+	m := newCommit()
 	var bad error
 	var old []string // deleted keys that can be forgotten
 	flush := func() {
-		if len(d.table) > 0 {
-			bad = s.commitNew(&commit{draft: &d, vital: true})
-			written += int64(d.size())
-			d = draft{}
-			d.reset()
+		if len(m.table) > 0 {
+			m.vital = true
+			bad = s.commitNew(m)
+			written += int64(m.size())
+			m = newCommit()
 		}
 	}
 	for _, prefix := range []byte{prefixCursor, prefixForgot, prefixImport, prefixProducer, prefixRejected, prefixTopic} {
@@ -429,16 +428,16 @@ func (s *Store) carry() error {
 			if v.seq > upTo {
 				return true
 			}
-			from := len(d.buf)
-			d.buf = binary.AppendUvarint(d.buf, v.seq)
-			d.buf = appendString(d.buf, key)
+			from := len(m.buf)
+			m.buf = binary.AppendUvarint(m.buf, v.seq)
+			m.buf = appendString(m.buf, key)
 			if v.data != nil {
-				d.buf = append(append(d.buf, 1), v.data...)
+				m.buf = append(append(m.buf, 1), v.data...)
 			} else {
-				d.buf = append(d.buf, 0)
+				m.buf = append(m.buf, 0)
 			}
-			d.addItem(kindCarry, from)
-			if len(d.buf) >= maxCopy {
+			m.addItem(kindCarry, from)
+			if len(m.buf) >= maxCopy {
 				flush()
 			}
 			return bad == nil
@@ -463,13 +462,12 @@ func (s *Store) free(dead []*segment) error {
 			numbers = append(numbers, g.Number)
 		}
 	}
-	var d draft
-	d.reset()
-	from := len(d.buf)
-	d.buf = appendNumbers(d.buf, numbers)
-	d.addItem(kindFree, from)
+	m := newCommit()
 	// From then on, the headers of new segments do not list them.
-	m := &commit{draft: &d, vital: true, says: said{frees: numbers}, then: func() { s.segments.replace(dead) }}
+	m.vital, m.says, m.then = true, said{frees: numbers}, func() { s.segments.replace(dead) }
+	from := len(m.buf)
+	m.buf = appendNumbers(m.buf, numbers)
+	m.addItem(kindFree, from)
 	if err := s.commitNew(m); err != nil {
 		return err
 	}
