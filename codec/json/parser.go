@@ -127,7 +127,7 @@ start:
 	goto openDict
 
 pairs:
-	if i, s = p.pairs(buf, i, f, nil); s == atComma {
+	if i, s = p.pairs(buf, i, f); s == atComma {
 		goto comma
 	}
 	goto resume

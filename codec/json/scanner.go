@@ -246,5 +246,5 @@ func (s *scanner) shrink() {
 func (p *parser) free() { p.frames, p.keys, p.shape = nil, keyset.Set{}, shape{} }
 
 func (p *parser) scratch() int {
-	return int(unsafe.Sizeof(frame{}))*cap(p.frames) + p.keys.Scratch() + int(unsafe.Sizeof(shapeKey{}))*cap(p.shape.keys)
+	return int(unsafe.Sizeof(frame{}))*cap(p.frames) + p.keys.Scratch() + int(unsafe.Sizeof(part{}))*cap(p.shape.parts)
 }

@@ -17,26 +17,30 @@ const (
 	wordNull  = 'n' | 'u'<<8 | 'l'<<16 | 'l'<<24
 )
 
-// begin opens the dictionary whose brace is at the beginning of buf and reads its usual
-// pairs. It returns where the dictionary ends, or 0 if run has to continue, even if begin
-// has done nothing.
+// begin reads the record at the beginning of buf if it is a dictionary of usual pairs. It
+// returns where the dictionary ends, or 0 if run has to continue, even if begin has done
+// nothing.
 func (p *parser) begin(buf []byte) (end int) {
 	if cap(p.frames) == 0 || !p.quick() || buf[0] != '{' {
 		return 0
+	}
+	if len(p.shape.parts) > 0 && p.shape.items <= p.lim.Items {
+		if end = p.repeat(buf); end > 0 {
+			p.shape.misses = 0
+			return end
+		}
 	}
 	p.frames = p.frames[:1]
 	f := &p.frames[0]
 	f.isDict, f.twice, f.n = true, false, 0
 	p.keys.Open(&f.keys)
-	p.shape.known = 0
-	i, s := p.pairs(buf, 1, f, &p.shape)
+	i, s := p.pairs(buf, 1, f)
 	if s == atComma && i < min(len(buf), p.lim.RecordBytes) && buf[i] == '}' && 2*int(f.n) <= p.lim.Items {
-		p.learn(buf, int(f.n))
 		p.frames = p.frames[:0]
 		p.keys.Reset()
+		p.learn(buf[:i+1])
 		return i + 1
 	}
-	p.forget(buf, f)
 	p.pos, p.state = i, s
 	return 0
 }
@@ -47,22 +51,18 @@ func (p *parser) quick() bool { return p.lim.Digits >= usualDigits }
 // pairs reads pairs of the dictionary f, from the key at i on, as long as they are usual:
 // the key is plain, and so is the value, if it is a string; or it is an integer of less than
 // usualDigits digits, a bool or null; and there is no more white space than a space after a
-// colon and a comma. of is the shape that f may have, or nil. It returns where it stops, and
-// the state in which run has to continue.
+// colon and a comma. It returns where it stops, and the state in which run has to
+// continue.
 //
 // It does nothing that run does not do, only in fewer steps.
-func (p *parser) pairs(buf []byte, i int, f *frame, of *shape) (end int, s state) {
+func (p *parser) pairs(buf []byte, i int, f *frame) (end int, s state) {
 	if s = atKey; f.n == 0 {
 		s = atKeyOrEnd
 	}
 	var (
-		seen []span
 		size int
 		w    uint64 // the first bytes of what is in hand
 	)
-	if of != nil {
-		seen = of.seen[:]
-	}
 	for ; ; s = atKey {
 		key := i
 		if i < len(buf) && buf[i] == ' ' {
@@ -73,16 +73,6 @@ func (p *parser) pairs(buf []byte, i int, f *frame, of *shape) (end int, s state
 		}
 		i++
 		from := i
-		if of != nil {
-			if n := of.known; n < len(of.keys) && i+maxKey < len(buf) && of.keys[n].is(buf, i) {
-				of.known++
-				size = int(of.keys[n].size) - 1
-				i += size + 1
-				goto colon
-			}
-			p.forget(buf, f)
-			of = nil
-		}
 		w = binary.LittleEndian.Uint64(buf[i:])
 		if m := plainEnd(w); m != 0 {
 			n := bits.TrailingZeros64(m) &^ 7
@@ -98,10 +88,6 @@ func (p *parser) pairs(buf []byte, i int, f *frame, of *shape) (end int, s state
 			return i, inKey
 		}
 		i++
-	colon:
-		if int(f.n) < len(seen) {
-			seen[f.n] = span{uint32(from), uint32(size)}
-		}
 		if p.b != nil {
 			p.b.Text(from, size)
 		}
