@@ -24,7 +24,10 @@ func (s *scanner) Next(buf []byte) (start, end int, err error) {
 			return start, end, err
 		}
 	}
-	n := s.run(buf[start:])
+	n := s.Repeat(usual, buf[start:])
+	if n == 0 {
+		n = s.run(buf[start:])
+	}
 	if n == walk.Failed {
 		s.chunks.open = false
 	}

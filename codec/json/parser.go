@@ -3,6 +3,7 @@ package json
 import (
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/internal/keyset"
+	"github.com/dictwire/dictwire/codec/internal/shape"
 	"github.com/dictwire/dictwire/codec/internal/wording"
 	"github.com/dictwire/dictwire/dict"
 
@@ -30,7 +31,7 @@ type parser struct {
 
 	frames []frame // the open containers
 	keys   keyset.Set
-	shape  shape
+	shape  shape.Shape
 	err    *codec.SyntaxError
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/dictwire/dictwire/codec/internal/keyset"
 	"github.com/dictwire/dictwire/codec/internal/line"
 	"github.com/dictwire/dictwire/codec/internal/scratch"
+	"github.com/dictwire/dictwire/codec/internal/shape"
 	"github.com/dictwire/dictwire/fault"
 )
 
@@ -243,8 +244,8 @@ func (s *scanner) shrink() {
 	}
 }
 
-func (p *parser) free() { p.frames, p.keys, p.shape = nil, keyset.Set{}, shape{} }
+func (p *parser) free() { p.frames, p.keys, p.shape = nil, keyset.Set{}, shape.Shape{} }
 
 func (p *parser) scratch() int {
-	return int(unsafe.Sizeof(frame{}))*cap(p.frames) + p.keys.Scratch() + int(unsafe.Sizeof(part{}))*cap(p.shape.parts)
+	return int(unsafe.Sizeof(frame{}))*cap(p.frames) + p.keys.Scratch() + p.shape.Scratch()
 }

@@ -24,9 +24,9 @@ func (p *parser) begin(buf []byte) (end int) {
 	if cap(p.frames) == 0 || !p.quick() || buf[0] != '{' {
 		return 0
 	}
-	if len(p.shape.parts) > 0 && p.shape.items <= p.lim.Items {
+	if len(p.shape.Parts) > 0 {
 		if end = p.repeat(buf); end > 0 {
-			p.shape.misses = 0
+			p.shape.Hit()
 			return end
 		}
 	}

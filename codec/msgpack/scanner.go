@@ -19,6 +19,10 @@ func (s *scanner) Next(buf []byte) (start, end int, err error) {
 			return start, end, err
 		}
 	}
-	_, end, err = s.Answer(buf[start:], s.run(buf[start:]))
+	n := s.Repeat(usual, buf[start:])
+	if n == 0 {
+		n = s.run(buf[start:])
+	}
+	_, end, err = s.Answer(buf[start:], n)
 	return start, start + end, err
 }

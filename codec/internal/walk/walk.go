@@ -10,6 +10,7 @@ import (
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/internal/keyset"
 	"github.com/dictwire/dictwire/codec/internal/scratch"
+	"github.com/dictwire/dictwire/codec/internal/shape"
 	"github.com/dictwire/dictwire/codec/internal/wording"
 	"github.com/dictwire/dictwire/dict"
 	"github.com/dictwire/dictwire/fault"
@@ -38,6 +39,7 @@ type Walk struct {
 	items  int
 	Frames []Frame // the open containers
 	Keys   keyset.Set
+	shape  shape.Shape
 	Err    *codec.SyntaxError
 
 	// Text is scratch memory for content that is not in the record as it is.
