@@ -30,7 +30,6 @@ func (p *parser) run(buf []byte) int {
 			p.Pos, afterKey = p.Pairs(usual, buf, i, f)
 			if f.Left == 0 && !afterKey && p.B == nil {
 				p.CloseTop()
-				p.Learn(usual, buf[:p.Pos], i)
 				return p.Pos
 			}
 			p.AtKey = !afterKey

@@ -26,7 +26,9 @@ func (s *scanner) Next(buf []byte) (start, end int, err error) {
 	}
 	n := s.Repeat(usual, buf[start:])
 	if n == 0 {
-		n = s.run(buf[start:])
+		if n = s.run(buf[start:]); n > 0 {
+			s.Learn(usual, buf[start:start+n])
+		}
 	}
 	if n == walk.Failed {
 		s.chunks.open = false

@@ -7,7 +7,7 @@ import (
 
 // usual is integers, floats, bools, null, and strings of up to 255 bytes.
 var usual = func() *walk.Usual {
-	u := &walk.Usual{Text: textString << 5, Long: 24, Build: buildUsual}
+	u := &walk.Usual{Text: textString << 5, Long: 24, Map: mapping << 5, List: array << 5, Few: 24, No: brk, Build: buildUsual}
 	for c := range u.Size {
 		switch major, info := c>>5, c&31; {
 		case major == textString && info < 24:

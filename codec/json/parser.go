@@ -31,7 +31,7 @@ type parser struct {
 
 	frames []frame // the open containers
 	keys   keyset.Set
-	shape  shape.Shape
+	shapes shape.Shapes
 	err    *codec.SyntaxError
 }
 

@@ -66,7 +66,13 @@ func (s *scanner) Next(buf []byte) (start, end int, err error) {
 			return start, end, err
 		}
 		s.p.reset()
-		if n := s.p.begin(buf[start:]); n > 0 {
+		n := s.p.repeat(buf[start:])
+		if n == 0 {
+			if n = s.p.begin(buf[start:]); n > 0 {
+				s.p.learn(buf[start : start+n])
+			}
+		}
+		if n > 0 {
 			s.ended(n)
 			return start, start + n, nil
 		}
@@ -81,6 +87,7 @@ func (s *scanner) Next(buf []byte) (start, end int, err error) {
 		return start, start + end, err
 	default:
 		s.within = false
+		s.p.learn(record[:n])
 		s.ended(n)
 		return start, start + n, nil
 	}
@@ -244,8 +251,8 @@ func (s *scanner) shrink() {
 	}
 }
 
-func (p *parser) free() { p.frames, p.keys, p.shape = nil, keyset.Set{}, shape.Shape{} }
+func (p *parser) free() { p.frames, p.keys, p.shapes = nil, keyset.Set{}, shape.Shapes{} }
 
 func (p *parser) scratch() int {
-	return int(unsafe.Sizeof(frame{}))*cap(p.frames) + p.keys.Scratch() + p.shape.Scratch()
+	return int(unsafe.Sizeof(frame{}))*cap(p.frames) + p.keys.Scratch() + p.shapes.Scratch()
 }

@@ -2,21 +2,39 @@ package json
 
 import (
 	"math/bits"
+	"strings"
 
 	"github.com/dictwire/dictwire/codec/internal/shape"
 )
 
-// repeat returns the end of the record at the beginning of buf, if it is of p's shape, all
-// of it has arrived, and it is good. Otherwise it returns 0, and has done nothing.
+// noValue is a byte that begins no value. The usual white space after a colon is one of the
+// shape's bytes.
+const noValue = ' '
+
+// repeat returns the end of the record at the beginning of buf, if it is of one of p's shapes
+// and good, and all of it has arrived. Otherwise it returns 0, and has done nothing. Limits
+// other than the size are those that a record of the shape was within.
 func (p *parser) repeat(buf []byte) (end int) {
 	buf = buf[:min(len(buf), p.lim.RecordBytes)]
-	if len(buf) < shape.Least {
+	f := p.shapes.Find(buf, noValue)
+	if f == nil {
 		return 0
 	}
+	if end = p.like(f.Parts, buf); end <= 0 {
+		p.reset()
+		f.Miss()
+		return 0
+	}
+	f.Hit()
+	return end
+}
+
+// like is repeat for one shape, of which the parts are given, but p may have changed if it
+// returns no end.
+func (p *parser) like(parts []shape.Part, buf []byte) (end int) {
 	var (
 		i     int
 		plain bool
-		parts = p.shape.Parts
 	)
 	for k := range parts {
 		s := &parts[k]
@@ -43,7 +61,6 @@ func (p *parser) repeat(buf []byte) (end int) {
 			if plain = i < len(buf) && buf[i] == '"'; !plain {
 				p.tok, p.escape, p.high = text, false, false
 				if i = p.text(buf, inString, i); i < 0 {
-					p.reset()
 					return 0
 				}
 			}
@@ -59,7 +76,6 @@ func (p *parser) repeat(buf []byte) (end int) {
 			fallthrough
 		case c == '-':
 			if i = p.number(buf, i); i < 0 {
-				p.reset()
 				return 0
 			}
 		case uint32(w) == wordTrue, uint32(w) == wordNull:
@@ -73,35 +89,47 @@ func (p *parser) repeat(buf []byte) (end int) {
 	return i
 }
 
-// learn counts a good record of usual pairs alone that was not of p's shape.
+// learn counts a good record that was of no shape.
 func (p *parser) learn(record []byte) {
-	if !p.shape.Miss() {
-		return
+	if f := p.shapes.Learn(); f != nil {
+		p.shapes.Learned(f, p.quick() && outline(f, record))
 	}
+}
+
+// outline adds the parts of a good record to f. It returns false if they are too many or too
+// large.
+func outline(f *shape.Shape, record []byte) bool {
 	from := 0
 	for i := 0; i < len(record); {
 		end := i + 1
 		switch c := record[i]; {
 		case c == '"':
-			for record[end] != '"' {
-				end++
+			for ; record[end] != '"'; end++ {
+				if record[end] == '\\' {
+					end++
+				}
 			}
-			if end++; record[end] == ':' {
-				i = end
+			end++
+			next := end
+			for isSpace(record[next]) {
+				next++
+			}
+			if record[next] == ':' { // a key
+				i = next
 				continue
 			}
-		case c-'0' <= 9 || c-'a' <= 'z'-'a':
-			for record[end]-'0' <= 9 || record[end]-'a' <= 'z'-'a' {
-				end++
-			}
-		default:
+		case isSpace(c) || strings.IndexByte("{}[],:", c) >= 0:
 			i++
 			continue
+		default:
+			for !isSpace(record[end]) && strings.IndexByte("}],", record[end]) < 0 {
+				end++
+			}
 		}
-		if !p.shape.Add(record[from:i]) {
-			return
+		if !f.Add(record[from:i]) {
+			return false
 		}
 		i, from = end, end
 	}
-	p.shape.Add(record[from:])
+	return f.Add(record[from:])
 }

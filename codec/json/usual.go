@@ -24,12 +24,6 @@ func (p *parser) begin(buf []byte) (end int) {
 	if cap(p.frames) == 0 || !p.quick() || buf[0] != '{' {
 		return 0
 	}
-	if len(p.shape.Parts) > 0 {
-		if end = p.repeat(buf); end > 0 {
-			p.shape.Hit()
-			return end
-		}
-	}
 	p.frames = p.frames[:1]
 	f := &p.frames[0]
 	f.isDict, f.twice, f.n = true, false, 0
@@ -38,7 +32,6 @@ func (p *parser) begin(buf []byte) (end int) {
 	if s == atComma && i < min(len(buf), p.lim.RecordBytes) && buf[i] == '}' && 2*int(f.n) <= p.lim.Items {
 		p.frames = p.frames[:0]
 		p.keys.Reset()
-		p.learn(buf[:i+1])
 		return i + 1
 	}
 	p.pos, p.state = i, s

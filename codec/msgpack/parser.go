@@ -39,21 +39,7 @@ func (p *parser) run(buf []byte) int {
 		}
 		return p.NotADictionary(buf, i)
 	case c < fixarray && p.OpenTop(int(c&15), len(buf)-i-1):
-		f = &p.Frames[0]
-		if p.Fits() {
-			first, afterKey := i+1, false
-			i, afterKey = p.Pairs(usual, buf, first, f)
-			if f.Left == 0 && !afterKey {
-				p.CloseTop()
-				p.Learn(usual, buf[:i], first)
-				return i
-			}
-			if afterKey {
-				goto keyed
-			}
-		} else {
-			i++
-		}
+		f, i = &p.Frames[0], i+1
 		goto key
 	default:
 		goto item

@@ -10,7 +10,7 @@ import (
 
 // usual is null, bools, numbers, and strings of up to 255 bytes.
 var usual = func() *walk.Usual {
-	u := &walk.Usual{Text: fixstr, Long: 32, Build: buildUsual}
+	u := &walk.Usual{Text: fixstr, Long: 32, Map: fixmap, List: fixarray, Few: 16, No: unused, Build: buildUsual}
 	for i := range u.Size {
 		switch c := byte(i); classOf(c) {
 		case ofNull, ofBool, ofInt, ofFloat:

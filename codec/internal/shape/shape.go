@@ -1,92 +1,152 @@
-// Package shape recognizes records that differ from an earlier one in their values alone, for
+// Package shape recognizes records that differ from earlier ones in their scalars alone, for
 // codecs.
 package shape
 
-import (
-	"encoding/binary"
-	"unsafe"
-)
+import "unsafe"
 
-// A Shape is a record without its values: the bytes before each of them, and after the last,
-// if there are any. The next record usually has the same. Then its keys need not be checked,
-// since those of a good record have been: they are different, and good text. The zero Shape
-// is none.
+// A Shape is a good record without its scalars: the bytes before each of them, and after the
+// last, if there are any. A record that has the same bytes there, and good scalars between
+// them, is good: its keys are different, and it is nested no deeper.
 type Shape struct {
-	Parts  []Part
-	misses int // records in a row that were of another shape
+	Parts []Part
+
+	score int  // how well it has done
+	rest  int  // how many more records that begin like it are not compared with it
+	pause int  // how many the next time
+	used  bool // since a place was last looked for
+}
+
+// Shapes are the shapes of recent records, each with a beginning of its own. The zero Shapes
+// has none.
+type Shapes struct {
+	all    []Shape
+	found  int // what Find has found, counted from 1
+	misses int // records that began like no shape, since the last one was kept
+	wait   int // how many there must be, more than firstWait, before the next one is
 }
 
 const (
-	maxParts   = 17
-	maxPart    = 24 // bytes
-	manyMisses = 4
+	maxShapes = 4
+	maxParts  = 32 // in a shape
+
+	firstScore = 3
+	bestScore  = 8
+	missed     = 2 // what a miss takes off the score, to which a hit adds one
+	firstPause = 16
+	firstWait  = 4
+	longest    = 1024 // wait and pause
 )
 
-// A Part is bytes between two values, in words.
-type Part struct {
-	Size int
-	head uint64 // the first
-	mask uint64 // of the bytes that head has
-	mid  uint64 // the second, if there are more than sixteen bytes
-	tail uint64 // the last, if there are more than eight bytes
-}
-
-// Least is how many bytes a buffer has at least for [Part.Is] and [Word].
-const Least = 8
-
-// Word returns the eight bytes at i of buf, little-endian, with zeros for those beyond its
-// end.
-func Word(buf []byte, i int) uint64 {
-	if i+8 <= len(buf) {
-		return binary.LittleEndian.Uint64(buf[i:])
+// Find returns the shape that buf begins like, or nil if there is none, or it has done badly.
+// no is a byte that begins no scalar.
+func (s *Shapes) Find(buf []byte, no byte) *Shape {
+	s.found = 0
+	if len(buf) < Least {
+		return nil
 	}
-	return binary.LittleEndian.Uint64(buf[len(buf)-8:]) >> (8 * uint(i+8-len(buf)))
-}
-
-// Begins reports whether a word, as [Word] returns it, begins with p, or p with it.
-func (p *Part) Begins(word uint64) bool { return word&p.mask == p.head }
-
-// Ends reports whether p is at i of buf, if it has begun there. The next byte then follows at
-// i + p.Size, which may be the end of buf.
-func (p *Part) Ends(buf []byte, i int) bool {
-	end := i + p.Size
-	return end <= len(buf) && (p.Size <= 8 ||
-		binary.LittleEndian.Uint64(buf[end-8:]) == p.tail && (p.Size <= 16 || binary.LittleEndian.Uint64(buf[i+8:]) == p.mid))
+	word := Word(buf, 0)
+	for k := range s.all {
+		f := &s.all[k]
+		if p := &f.Parts[0]; p.Begins(word) && p.Ends(buf, 0) && p.Size < len(buf) && buf[p.Size] != no {
+			s.found = k + 1
+			if f.rest > 0 {
+				return nil
+			}
+			return f
+		}
+	}
+	return nil
 }
 
 // Hit notes that a record was of the shape.
-func (s *Shape) Hit() { s.misses = 0 }
+func (f *Shape) Hit() { f.score, f.used = min(f.score+1, bestScore), true }
 
-// Miss counts a good record that was of another shape. It reports whether there have been so
-// many in a row that its own shape is expected from now on: then s is none, and wants its
-// parts.
-func (s *Shape) Miss() bool {
-	if s.misses++; s.misses < manyMisses {
-		return false
+// Miss notes that a record began like f, and was of another shape.
+func (f *Shape) Miss() {
+	if f.score -= missed; f.score < 0 {
+		f.tire()
 	}
-	s.misses, s.Parts = 0, s.Parts[:0]
-	return true
 }
 
-// Add adds a part. It reports whether a shape can have so many of such a size; otherwise s is
-// none.
-func (s *Shape) Add(part []byte) bool {
-	if len(part) > maxPart || len(s.Parts) == maxParts {
-		s.Parts = s.Parts[:0]
+func (f *Shape) tire() { f.rest, f.pause = f.pause, min(2*f.pause, longest) }
+
+// Learn counts a good record that was of no shape. It returns nil, or a shape to which the
+// record's parts are to be added before Learned is called.
+func (s *Shapes) Learn() *Shape {
+	if s.found > 0 {
+		f := &s.all[s.found-1]
+		if f.rest--; f.rest != 0 {
+			f.rest = max(f.rest, 0)
+			return nil
+		}
+		f.Parts = f.Parts[:0]
+		return f
+	}
+	if s.misses++; s.misses < firstWait+s.wait {
+		return nil
+	}
+	s.misses = 0
+	return s.place()
+}
+
+// Learned ends what Learn has begun. ok says that all parts were added.
+func (s *Shapes) Learned(f *Shape, ok bool) {
+	switch {
+	case len(f.Parts) == 0: // f is the last one, since the others have a part
+		s.all = s.all[:len(s.all)-1]
+		s.delay()
+	case ok:
+		f.score, f.rest = firstScore, 0
+	default:
+		f.tire()
+	}
+}
+
+// place returns a new shape in the place of those that were not used, or nil if all were.
+func (s *Shapes) place() *Shape {
+	n := 0
+	for k := range s.all {
+		if s.all[k].used {
+			s.all[n], s.all[k] = s.all[k], s.all[n]
+			s.all[n].used = false
+			n++
+		}
+	}
+	if n == len(s.all) {
+		s.wait = 0
+	} else {
+		s.delay()
+	}
+	if n == maxShapes {
+		s.all = s.all[:n]
+		return nil
+	}
+	if n < cap(s.all) {
+		s.all = s.all[:n+1]
+	} else {
+		s.all = append(s.all, Shape{})
+	}
+	s.all[n] = Shape{Parts: s.all[n].Parts[:0], pause: firstPause}
+	return &s.all[n]
+}
+
+func (s *Shapes) delay() { s.wait = min(2*s.wait+firstWait, longest) }
+
+// Add adds a part. It reports whether a shape may have so many of such a size.
+func (f *Shape) Add(text []byte) bool {
+	if len(text) > maxPart || len(f.Parts) == maxParts {
 		return false
 	}
-	var words [maxPart]byte
-	n := copy(words[:], part)
-	p := Part{Size: n, head: binary.LittleEndian.Uint64(words[:]), mask: 1<<(8*uint(n)) - 1}
-	if n > 8 {
-		p.tail = binary.LittleEndian.Uint64(words[n-8:])
-	}
-	if n > 16 {
-		p.mid = binary.LittleEndian.Uint64(words[8:])
-	}
-	s.Parts = append(s.Parts, p)
+	f.Parts = append(f.Parts, newPart(text))
 	return true
 }
 
 // Scratch returns the bytes of memory that s uses.
-func (s *Shape) Scratch() int { return int(unsafe.Sizeof(Part{})) * cap(s.Parts) }
+func (s *Shapes) Scratch() int {
+	all := s.all[:cap(s.all)]
+	n := len(all) * int(unsafe.Sizeof(Shape{}))
+	for k := range all {
+		n += cap(all[k].Parts) * int(unsafe.Sizeof(Part{}))
+	}
+	return n
+}

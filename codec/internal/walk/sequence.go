@@ -40,7 +40,7 @@ func (w *Walk) End(buf []byte) (start, end int, err error) {
 
 // Scratch returns the bytes of memory that w uses.
 func (w *Walk) Scratch() int {
-	return int(unsafe.Sizeof(Frame{}))*cap(w.Frames) + w.Keys.Scratch() + w.builder.Scratch() + w.shape.Scratch() + cap(w.Text) + int(unsafe.Sizeof(level{}))*cap(w.pass.levels)
+	return int(unsafe.Sizeof(Frame{}))*cap(w.Frames) + w.Keys.Scratch() + w.builder.Scratch() + w.shapes.Scratch() + cap(w.Text) + int(unsafe.Sizeof(level{}))*cap(w.pass.levels)
 }
 
 // Release gives a scanner's memory back, where no record has begun.
@@ -52,7 +52,7 @@ func (w *Walk) Release() {
 
 //go:noinline
 func (w *Walk) free() {
-	w.Frames, w.Keys, w.shape, w.builder, w.Text = nil, keyset.Set{}, shape.Shape{}, dict.Builder{}, nil
+	w.Frames, w.Keys, w.shapes, w.builder, w.Text = nil, keyset.Set{}, shape.Shapes{}, dict.Builder{}, nil
 	if !w.passing {
 		w.pass = pass{}
 	}

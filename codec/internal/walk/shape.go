@@ -7,17 +7,27 @@ import (
 )
 
 // Repeat returns the end of the record at the beginning of buf, if no part of it has been read,
-// it is of w's shape and good, and all of it has come. Otherwise it returns 0, and has done
-// nothing. Limits other than the size are those that a record of the shape was within.
+// it is of one of w's shapes and good, and all of it has come. Otherwise it returns 0, and has
+// done nothing. Limits other than the size are those that a record of the shape was within.
 func (w *Walk) Repeat(u *Usual, buf []byte) (end int) {
-	parts := w.shape.Parts
-	if len(parts) == 0 || w.Pos > 0 || len(w.Frames) > 0 {
+	if w.Pos > 0 || len(w.Frames) > 0 {
 		return 0
 	}
 	buf = buf[:min(len(buf), w.Lim.RecordBytes)]
-	if len(buf) < shape.Least {
+	f := w.shapes.Find(buf, u.No)
+	if f == nil {
 		return 0
 	}
+	if end = repeat(u, f.Parts, buf); end == 0 {
+		f.Miss()
+		return 0
+	}
+	f.Hit()
+	return end
+}
+
+// repeat is Repeat for one shape.
+func repeat(u *Usual, parts []shape.Part, buf []byte) (end int) {
 	i := 0
 	for k := range parts {
 		s := &parts[k]
@@ -51,27 +61,66 @@ func (w *Walk) Repeat(u *Usual, buf []byte) (end int) {
 			return 0
 		}
 	}
-	w.shape.Hit()
 	return i
 }
 
-// Learn counts a good record of usual pairs alone, of which the first key begins at first, and
-// which was not of w's shape.
-func (w *Walk) Learn(u *Usual, record []byte, first int) {
-	if !w.shape.Miss() {
-		return
+// Learn counts a good record that was of no shape.
+func (w *Walk) Learn(u *Usual, record []byte) {
+	if f := w.shapes.Learn(); f != nil {
+		w.shapes.Learned(f, w.Fits() && u.outline(f, record))
 	}
-	from := 0
-	for i := first; i < len(record); from = i {
-		i += 1 + int(record[i]) - u.Text
-		if !w.shape.Add(record[from:i]) {
-			return
+}
+
+// outline adds the parts of a good record to f. It returns false if it has items that are not
+// usual, too many or too large parts, or does not end with a scalar.
+func (u *Usual) outline(f *shape.Shape, record []byte) bool {
+	type level struct {
+		left int // items
+		dict bool
+	}
+	var (
+		open [8]level
+		n    int // of them
+		from int
+	)
+	for i := 0; i < len(record); {
+		for n > 0 && open[n-1].left == 0 {
+			n--
 		}
-		switch size := u.Size[record[i]]; size {
-		case IsText:
+		c := record[i]
+		if n > 0 {
+			open[n-1].left--
+			if open[n-1].dict && open[n-1].left&1 == 1 { // a key
+				size := int(c) - u.Text
+				if uint(size-1) >= uint(u.Long-1) {
+					return false
+				}
+				i += 1 + size
+				continue
+			}
+		}
+		switch pairs, items := int(c)-u.Map, int(c)-u.List; {
+		case n < len(open) && uint(pairs) < uint(u.Few):
+			open[n] = level{2 * pairs, true}
+			n++
+			i++
+			continue
+		case n > 0 && n < len(open) && uint(items) < uint(u.Few):
+			open[n] = level{left: items}
+			n++
+			i++
+			continue
+		}
+		size := int(u.Size[c])
+		if size == 0 || n == 0 || !f.Add(record[from:i]) {
+			return false
+		}
+		if size == IsText {
 			i += 2 + int(record[i+1])
-		default:
-			i += int(size &^ IsText)
+		} else {
+			i += size &^ IsText
 		}
+		from = i
 	}
+	return from == len(record)
 }

@@ -18,6 +18,13 @@ type Usual struct {
 	// Long, follow it.
 	Text, Long int
 
+	// Map and List are the first bytes of the empty ones. Those of longer ones, up to
+	// shorter than Few, follow them.
+	Map, List, Few int
+
+	// No is a byte that begins no item.
+	No byte
+
 	// Build adds the scalar at i, which is whole and no string.
 	Build func(b *dict.Builder, buf []byte, i int)
 }

@@ -39,7 +39,7 @@ type Walk struct {
 	items  int
 	Frames []Frame // the open containers
 	Keys   keyset.Set
-	shape  shape.Shape
+	shapes shape.Shapes
 	Err    *codec.SyntaxError
 
 	// Text is scratch memory for content that is not in the record as it is.
