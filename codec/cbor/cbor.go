@@ -87,7 +87,12 @@ func (Codec) Decode(src []byte, lim codec.Limits) (*dict.Dict, error) {
 	p := parsers.Get().(*parser)
 	p.Begin(format{}, src, lim)
 	p.chunks.open = false
-	end := p.run(src)
+	end := p.Repeat(usual, src)
+	if end == 0 {
+		if end = p.run(src); end > 0 {
+			p.Learn(usual, src[:end])
+		}
+	}
 	if end == walk.Incomplete {
 		end = p.truncated(src)
 	}

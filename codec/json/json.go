@@ -119,7 +119,13 @@ func (dec *decoder) decode(c Codec, src []byte, lim codec.Limits) (*dict.Dict, e
 	start := p.spaces(src, 0)
 	record := src[start:]
 	p.b.Reset(record)
-	end := p.run(record)
+	end := p.repeat(record)
+	if end == 0 {
+		p.b.Reset(record)
+		if end = p.run(record); end > 0 {
+			p.learn(record[:end])
+		}
+	}
 	if end == incomplete {
 		p.truncated(record)
 		end = failed

@@ -5,6 +5,10 @@ import "encoding/binary"
 // A Part is bytes between two scalars, in words.
 type Part struct {
 	Size int
+
+	// Key and KeySize say which of the bytes are the text of a flat record's key.
+	Key, KeySize uint8
+
 	head uint64 // the first
 	mask uint64 // of the bytes that head has
 	mid  uint64 // the second, if there are more than sixteen bytes

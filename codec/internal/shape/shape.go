@@ -9,6 +9,7 @@ import "unsafe"
 // them, is good: its keys are different, and it is nested no deeper.
 type Shape struct {
 	Parts []Part
+	Flat  bool // a dictionary of scalars, each part of which has one key, except the last
 
 	score int  // how well it has done
 	rest  int  // how many more records that begin like it are not compared with it
@@ -92,7 +93,9 @@ func (s *Shapes) Learn() *Shape {
 // Learned ends what Learn has begun. ok says that all parts were added.
 func (s *Shapes) Learned(f *Shape, ok bool) {
 	switch {
-	case len(f.Parts) == 0: // f is the last one, since the others have a part
+	case len(f.Parts) == 0: // the record begins with what can't be in a shape
+		last := &s.all[len(s.all)-1]
+		*f, *last = *last, *f
 		s.all = s.all[:len(s.all)-1]
 		s.delay()
 	case ok:
@@ -132,12 +135,15 @@ func (s *Shapes) place() *Shape {
 
 func (s *Shapes) delay() { s.wait = min(2*s.wait+firstWait, longest) }
 
-// Add adds a part. It reports whether a shape may have so many of such a size.
-func (f *Shape) Add(text []byte) bool {
+// Add adds a part, of which size bytes from key on are the text of a key, if f is Flat. It
+// reports whether a shape may have so many of such a size.
+func (f *Shape) Add(text []byte, key, size int) bool {
 	if len(text) > maxPart || len(f.Parts) == maxParts {
 		return false
 	}
-	f.Parts = append(f.Parts, newPart(text))
+	p := newPart(text)
+	p.Key, p.KeySize = uint8(key), uint8(size)
+	f.Parts = append(f.Parts, p)
 	return true
 }
 

@@ -4,6 +4,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/dictwire/dictwire/codec/internal/shape"
+	"github.com/dictwire/dictwire/dict"
 )
 
 // Repeat returns the end of the record at the beginning of buf, if no part of it has been read,
@@ -18,9 +19,15 @@ func (w *Walk) Repeat(u *Usual, buf []byte) (end int) {
 	if f == nil {
 		return 0
 	}
+	if w.B != nil && (!f.Flat || !w.Fits() || 2*len(f.Parts) > w.Lim.Items) {
+		return 0
+	}
 	if end = repeat(u, f.Parts, buf); end == 0 {
 		f.Miss()
 		return 0
+	}
+	if w.B != nil {
+		w.buildRepeated(u, f.Parts, buf)
 	}
 	f.Hit()
 	return end
@@ -64,6 +71,31 @@ func repeat(u *Usual, parts []shape.Part, buf []byte) (end int) {
 	return i
 }
 
+// buildRepeated builds a record for which repeat has returned an end.
+func (w *Walk) buildRepeated(u *Usual, parts []shape.Part, buf []byte) {
+	place := w.B.Open(dict.KindDict)
+	i := 0
+	for k := range parts {
+		s := &parts[k]
+		w.B.Text(i+int(s.Key), int(s.KeySize))
+		i += s.Size
+		switch size := int(u.Size[buf[i]]); {
+		case size < IsText:
+			u.Build(w.B, buf, i)
+			i += size
+		case size > IsText:
+			size -= IsText
+			w.B.Text(i+1, size-1)
+			i += size
+		default:
+			size = int(buf[i+1])
+			w.B.Text(i+2, size)
+			i += 2 + size
+		}
+	}
+	w.B.Close(place, len(parts))
+}
+
 // Learn counts a good record that was of no shape.
 func (w *Walk) Learn(u *Usual, record []byte) {
 	if f := w.shapes.Learn(); f != nil {
@@ -82,7 +114,9 @@ func (u *Usual) outline(f *shape.Shape, record []byte) bool {
 		open [8]level
 		n    int // of them
 		from int
+		key  int // its text's size
 	)
+	f.Flat = true
 	for i := 0; i < len(record); {
 		for n > 0 && open[n-1].left == 0 {
 			n--
@@ -96,23 +130,26 @@ func (u *Usual) outline(f *shape.Shape, record []byte) bool {
 					return false
 				}
 				i += 1 + size
+				key = size
 				continue
 			}
 		}
 		switch pairs, items := int(c)-u.Map, int(c)-u.List; {
 		case n < len(open) && uint(pairs) < uint(u.Few):
 			open[n] = level{2 * pairs, true}
+			f.Flat = n == 0
 			n++
 			i++
 			continue
 		case n > 0 && n < len(open) && uint(items) < uint(u.Few):
+			f.Flat = false
 			open[n] = level{left: items}
 			n++
 			i++
 			continue
 		}
 		size := int(u.Size[c])
-		if size == 0 || n == 0 || !f.Add(record[from:i]) {
+		if size == 0 || n == 0 || !f.Add(record[from:i], i-from-key, key) {
 			return false
 		}
 		if size == IsText {
