@@ -2,6 +2,7 @@ package dict
 
 import (
 	"encoding/hex"
+	"math"
 	"strconv"
 
 	"github.com/dictwire/dictwire/dict/internal/pytext"
@@ -79,15 +80,15 @@ func AppendRepr(dst []byte, v Value, py Python) []byte {
 		}
 		return append(appendItems(append(dst, "frozenset({"...), v, py), "})"...)
 	case KindDict:
-		return append(appendPairs(append(dst, '{'), v, "", ": ", "", py), '}')
+		return append(appendPairs(append(dst, '{'), v, py), '}')
 	case KindOrderedDict:
 		switch {
 		case v.n == 0:
 			return append(dst, "OrderedDict()"...)
 		case py < Python312:
-			return append(appendPairs(append(dst, "OrderedDict(["...), v, "(", ", ", ")", py), "])"...)
+			return append(appendTuples(append(dst, "OrderedDict(["...), v, py), "])"...)
 		default:
-			return append(appendPairs(append(dst, "OrderedDict({"...), v, "", ": ", "", py), "})"...)
+			return append(appendPairs(append(dst, "OrderedDict({"...), v, py), "})"...)
 		}
 	default: // KindTagged
 		return appendTaggedRepr(dst, v, py)
@@ -105,27 +106,49 @@ func appendItems(dst []byte, v Value, py Python) []byte {
 	return dst
 }
 
-// appendPairs appends the pairs of a dictionary with the given texts around keys and
-// values.
-func appendPairs(dst []byte, v Value, before, between, behind string, py Python) []byte {
+func appendPairs(dst []byte, v Value, py Python) []byte {
 	c := v.children()
 	for i := range v.n {
 		if i > 0 {
 			dst = append(dst, ", "...)
 		}
-		dst = appendNext(append(dst, before...), &c, py)
-		dst = appendNext(append(dst, between...), &c, py)
-		dst = append(dst, behind...)
+		dst = appendNext(dst, &c, py)
+		dst = append(dst, ": "...)
+		dst = appendNext(dst, &c, py)
 	}
 	return dst
 }
 
-// appendNext appends the next child, with a fast path for strings of a tape.
+// appendTuples appends the pairs of a dictionary as tuples.
+func appendTuples(dst []byte, v Value, py Python) []byte {
+	c := v.children()
+	for i := range v.n {
+		if i > 0 {
+			dst = append(dst, ", "...)
+		}
+		dst = appendNext(append(dst, '('), &c, py)
+		dst = appendNext(append(dst, ", "...), &c, py)
+		dst = append(dst, ')')
+	}
+	return dst
+}
+
+// appendNext appends the next child, with a fast path for the scalars of a tape.
 func appendNext(dst []byte, c *cursor, py Python) []byte {
 	if !c.tree {
-		if n := &c.t.nodes[c.i]; n.kind == KindString {
+		switch n := &c.t.nodes[c.i]; n.kind {
+		case KindString:
 			c.i++
 			return pytext.AppendString(dst, c.t.text(*n), py)
+		case KindInt:
+			if n.flags&flagBig == 0 {
+				c.i++
+				return strconv.AppendInt(dst, int64(n.data), 10)
+			}
+		case KindFloat:
+			c.i++
+			return pytext.AppendFloat(dst, math.Float64frombits(n.data))
+		default:
 		}
 	}
 	return AppendRepr(dst, c.next(), py)
