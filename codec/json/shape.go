@@ -51,13 +51,13 @@ func (p *parser) like(f *shape.Shape, buf []byte) (end int) {
 			return 0
 		}
 		if k == len(parts)-1 {
-			i += s.Size
+			i += int(s.Size)
 			break
 		}
 		if p.b != nil {
 			p.b.Text(i+int(s.Key), int(s.KeySize))
 		}
-		i += s.Size
+		i += int(s.Size)
 		w := shape.Word(buf, i)
 		switch c := byte(w); {
 		case c == '"':

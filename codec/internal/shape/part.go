@@ -4,15 +4,15 @@ import "encoding/binary"
 
 // A Part is bytes between two scalars, in words.
 type Part struct {
-	Size int
-
-	// Key and KeySize say which of the bytes are the text of a flat record's key.
-	Key, KeySize uint8
-
 	head uint64 // the first
 	mask uint64 // of the bytes that head has
 	mid  uint64 // the second, if there are more than sixteen bytes
 	tail uint64 // the last, if there are more than eight bytes
+
+	Size uint8 // in bytes
+
+	// Key and KeySize say which of the bytes are the text of a flat record's key.
+	Key, KeySize uint8
 }
 
 const maxPart = 24 // bytes
@@ -33,9 +33,9 @@ func Word(buf []byte, i int) uint64 {
 func (p *Part) Begins(word uint64) bool { return word&p.mask == p.head }
 
 // Ends reports whether p is at i of buf, if it has begun there. The next byte then follows at
-// i + p.Size, which may be the end of buf.
+// i + Size, which may be the end of buf.
 func (p *Part) Ends(buf []byte, i int) bool {
-	end := i + p.Size
+	end := i + int(p.Size)
 	return end <= len(buf) && (p.Size <= 8 ||
 		binary.LittleEndian.Uint64(buf[end-8:]) == p.tail && (p.Size <= 16 || binary.LittleEndian.Uint64(buf[i+8:]) == p.mid))
 }
@@ -43,7 +43,7 @@ func (p *Part) Ends(buf []byte, i int) bool {
 func newPart(text []byte) Part {
 	var words [maxPart]byte
 	n := copy(words[:], text)
-	p := Part{Size: n, head: binary.LittleEndian.Uint64(words[:]), mask: 1<<(8*uint(n)) - 1}
+	p := Part{Size: uint8(n), head: binary.LittleEndian.Uint64(words[:]), mask: 1<<(8*uint(n)) - 1}
 	if n > 8 {
 		p.tail = binary.LittleEndian.Uint64(words[n-8:])
 	}

@@ -21,9 +21,10 @@ type Shape struct {
 // has none.
 type Shapes struct {
 	all    []Shape
-	found  int // what Find has found, counted from 1
-	misses int // records that began like no shape, since the last one was kept
-	wait   int // how many there must be, more than firstWait, before the next one is
+	found  int  // what Find has found, counted from 1
+	misses int  // records that began like no shape, since the last one was kept
+	wait   int  // how many there must be, more than firstWait, before the next one is
+	vain   bool // the last one could not be kept
 }
 
 const (
@@ -48,7 +49,7 @@ func (s *Shapes) Find(buf []byte, no byte) *Shape {
 	word := Word(buf, 0)
 	for k := range s.all {
 		f := &s.all[k]
-		if p := &f.Parts[0]; p.Begins(word) && p.Ends(buf, 0) && p.Size < len(buf) && buf[p.Size] != no {
+		if p := &f.Parts[0]; p.Begins(word) && p.Ends(buf, 0) && int(p.Size) < len(buf) && buf[p.Size] != no {
 			s.found = k + 1
 			if f.rest > 0 {
 				return nil
@@ -97,7 +98,7 @@ func (s *Shapes) Learned(f *Shape, ok bool) {
 		last := &s.all[len(s.all)-1]
 		*f, *last = *last, *f
 		s.all = s.all[:len(s.all)-1]
-		s.delay()
+		s.vain = true
 	case ok:
 		f.score, f.rest = firstScore, 0
 	default:
@@ -115,11 +116,12 @@ func (s *Shapes) place() *Shape {
 			n++
 		}
 	}
-	if n == len(s.all) {
+	if n == len(s.all) && !s.vain {
 		s.wait = 0
 	} else {
-		s.delay()
+		s.wait = min(2*s.wait+firstWait, longest)
 	}
+	s.vain = false
 	if n == maxShapes {
 		s.all = s.all[:n]
 		return nil
@@ -132,8 +134,6 @@ func (s *Shapes) place() *Shape {
 	s.all[n] = Shape{Parts: s.all[n].Parts[:0], pause: firstPause}
 	return &s.all[n]
 }
-
-func (s *Shapes) delay() { s.wait = min(2*s.wait+firstWait, longest) }
 
 // Add adds a part, of which size bytes from key on are the text of a key, if f is Flat. It
 // reports whether a shape may have so many of such a size.

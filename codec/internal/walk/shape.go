@@ -41,7 +41,7 @@ func repeat(u *Usual, parts []shape.Part, buf []byte) (end int) {
 		if !s.Begins(shape.Word(buf, i)) || !s.Ends(buf, i) {
 			return 0
 		}
-		if i += s.Size; i == len(buf) {
+		if i += int(s.Size); i == len(buf) {
 			return 0
 		}
 		size := int(u.Size[buf[i]])
@@ -78,7 +78,7 @@ func (w *Walk) buildRepeated(u *Usual, parts []shape.Part, buf []byte) {
 	for k := range parts {
 		s := &parts[k]
 		w.B.Text(i+int(s.Key), int(s.KeySize))
-		i += s.Size
+		i += int(s.Size)
 		switch size := int(u.Size[buf[i]]); {
 		case size < IsText:
 			u.Build(w.B, buf, i)
