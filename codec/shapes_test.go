@@ -2,7 +2,9 @@ package codec_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"runtime"
 	"testing"
 
 	"github.com/dictwire/dictwire/codec"
@@ -31,6 +33,7 @@ var shapes = []*dict.Dict{
 	dict.Of("name", "Alice", "age", 30, "city", "Paris"),
 	dict.Of("seven77", nil, "eight888", -5, "nine99999", 1.5, "sixteen161616161", "é", "seventeen17171717", 300),
 	dict.Of("a", dict.Of("a", 1, "b", []any{1, "x", dict.Of("a", 1, "b", 2)}), "b", 2),
+	dict.Of("a", 1, "b", []any{}, "c", dict.Of()),
 	dict.Of("a\x00\x00", "\x00", "b\x00", "\x00\x00", "c\x00\x00\x00", 0),
 	dict.Of("empty", "", "long", string(bytes.Repeat([]byte("xé"), 20)), "longer", string(bytes.Repeat([]byte("y"), 300))),
 }
@@ -62,6 +65,7 @@ func TestShapes(t *testing.T) {
 					t.Fatalf("%s: %q after %q: %s, want %s", c.Name(), changed, record, got, want)
 				}
 			}
+			forget()
 			for range often {
 				if got, err := c.Decode(record, codec.Limits{}); err != nil || !got.Equal(d) {
 					t.Fatalf("%s: %q: %v, %v", c.Name(), record, got, err)
@@ -85,7 +89,39 @@ func TestShapes(t *testing.T) {
 	}
 }
 
-// scanned returns what a scanner says of a record that comes in two pieces, and of its end.
+// forget makes Decode forget what it has seen.
+func forget() {
+	runtime.GC()
+	runtime.GC()
+}
+
+// A record of a shape may come in two pieces.
+func TestShapeInPieces(t *testing.T) {
+	for _, c := range shaped {
+		for _, d := range shapes {
+			record := encoded(t, c, d)
+			s := c.NewScanner(codec.Limits{})
+			find := func() {
+				t.Helper()
+				if start, end, err := s.Next(record); err != nil || start > 0 || end != len(record) {
+					t.Fatalf("%s: %q: %d, %d, %v", c.Name(), record, start, end, err)
+				}
+			}
+			for range often {
+				find()
+			}
+			for cut := 1; cut < len(record); cut++ {
+				if start, end, err := s.Next(record[:cut]); !errors.Is(err, codec.ErrIncomplete) || start > 0 || end > 0 {
+					t.Fatalf("%s: %d bytes of %q: %d, %d, %v", c.Name(), cut, record, start, end, err)
+				}
+				find()
+				find()
+			}
+		}
+	}
+}
+
+// scanned returns what a scanner says of a record, and of its end if it is not good.
 func scanned(s codec.Scanner, record []byte) string {
 	start, end, err := s.Next(record)
 	said := fmt.Sprint(start, end, err)
@@ -114,7 +150,7 @@ func changes(record []byte) (all [][]byte) {
 	return all
 }
 
-// A shape that was remembered under other limits does not lift a limit.
+// A shape does not lift a limit, even if Decode has remembered it under another one.
 func TestShapeLimits(t *testing.T) {
 	for _, c := range shaped {
 		for _, d := range shapes {
@@ -124,6 +160,7 @@ func TestShapeLimits(t *testing.T) {
 				if want == codec.ErrIncomplete { //nolint:errorlint // it is not wrapped
 					t.Fatalf("%s: %q is incomplete", c.Name(), record)
 				}
+				forget()
 				for range often {
 					if _, err := c.Decode(record, codec.Limits{}); err != nil {
 						t.Fatal(err)
@@ -137,9 +174,37 @@ func TestShapeLimits(t *testing.T) {
 	}
 }
 
+// A scanner's shape does not lift the limits of what may differ between records of it.
+func TestShapeScannerLimits(t *testing.T) {
+	for _, c := range shaped {
+		for _, test := range []struct {
+			lim       codec.Limits
+			good, bad any
+		}{
+			{codec.Limits{Digits: 2}, 99, 100},
+			{codec.Limits{Digits: 8}, 99_999_999, 100_000_000},
+			{codec.Limits{RecordBytes: 30}, "short", "as long as a record may be, or longer"},
+			{codec.Limits{Items: 8}, 1, []any{1, 2, 3, 4, 5}},
+			{codec.Limits{Depth: 1}, 1, []any{1}},
+		} {
+			s := c.NewScanner(test.lim)
+			good, bad := encoded(t, c, dict.Of("key", test.good, "k", 1)), encoded(t, c, dict.Of("key", test.bad, "k", 1))
+			for range often {
+				if _, _, err := s.Next(good); err != nil {
+					t.Fatalf("%s: %q within %+v: %v", c.Name(), good, test.lim, err)
+				}
+			}
+			if _, _, err := s.Next(bad); err == nil || errors.Is(err, codec.ErrIncomplete) {
+				t.Errorf("%s: %q within %+v: %v", c.Name(), bad, test.lim, err)
+			}
+		}
+	}
+}
+
 // A record in which a key may come twice gives no shape to decoders that refuse it.
 func TestShapeOfDuplicates(t *testing.T) {
 	record := []byte(`{"twice":1,"twice":2}`)
+	forget()
 	for range often {
 		d, err := json.Codec{DuplicateKeys: json.KeepLast}.Decode(record, codec.Limits{})
 		if err != nil || d.String() != "{'twice': 2}" {

@@ -73,6 +73,9 @@ func TestChange(t *testing.T) {
 		if hits := s.hits(5_000, func(int) (string, string) { return "the same beginning", fmt.Sprintf(";end %d", n) }); hits < 4_000 {
 			t.Errorf("change %d: %d of 5,000 records were of a shape", n, hits)
 		}
+		if hits := s.hits(20_000, func(i int) (string, string) { return fmt.Sprintf("beginning %d of time %d", i%4, n), ";end" }); hits < 15_000 {
+			t.Errorf("time %d: %d of 20,000 records were of a shape", n, hits)
+		}
 	}
 }
 
