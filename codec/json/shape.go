@@ -126,13 +126,14 @@ func (p *parser) learn(record []byte) {
 		return
 	}
 	if f := p.shapes.Learn(); f != nil {
-		p.shapes.Learned(f, p.quick() && outline(f, record))
+		p.shapes.Learned(f, p.quick() && outline(f, record), p.b != nil)
 	}
 }
 
 // outline adds the parts of a good record to f. It returns false if they are too many or too
 // large.
 func outline(f *shape.Shape, record []byte) bool {
+	f.Flat = false
 	var from, key, size, inner int
 	for i := 0; i < len(record); {
 		end := i + 1

@@ -91,10 +91,11 @@ func (s *Shapes) Learn() *Shape {
 	return s.place()
 }
 
-// Learned ends what Learn has begun. ok says that all parts were added.
-func (s *Shapes) Learned(f *Shape, ok bool) {
+// Learned ends what Learn has begun. ok says that all parts were added, flat that only a flat
+// shape is of use.
+func (s *Shapes) Learned(f *Shape, ok, flat bool) {
 	switch {
-	case len(f.Parts) == 0: // the record begins with what can't be in a shape
+	case len(f.Parts) == 0, flat && !f.Flat: // there may be no part by which it is found
 		last := &s.all[len(s.all)-1]
 		*f, *last = *last, *f
 		s.all = s.all[:len(s.all)-1]

@@ -29,7 +29,7 @@ func (s *stream) next(beginning, more string) bool {
 	if f := s.shapes.Learn(); f != nil {
 		s.learned++
 		n := len(beginning) + 1
-		s.shapes.Learned(f, f.Add(record[:n], 0, 0) && f.Add(record[n+1:], 0, 0))
+		s.shapes.Learned(f, f.Add(record[:n], 0, 0) && f.Add(record[n+1:], 0, 0), false)
 	}
 	return false
 }

@@ -99,7 +99,7 @@ func (w *Walk) buildRepeated(u *Usual, parts []shape.Part, buf []byte) {
 // Learn counts a good record that was of no shape.
 func (w *Walk) Learn(u *Usual, record []byte) {
 	if f := w.shapes.Learn(); f != nil {
-		w.shapes.Learned(f, w.Fits() && u.outline(f, record))
+		w.shapes.Learned(f, w.Fits() && u.outline(f, record), w.B != nil)
 	}
 }
 
