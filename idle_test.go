@@ -26,6 +26,9 @@ func TestIdleConns(t *testing.T) {
 		conns = 300      // of each kind
 		most  = 10 << 10 // bytes of each, without the race detector's
 	)
+	// The collector's workers on several processors would move the stacks of several kinds
+	// into the same span, which is in use until all of these kinds are closed.
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	s, err := log.Open(t.Context(), t.TempDir(), &log.Options{Reserve: -1})
 	if err != nil {
 		t.Fatal(err)
@@ -41,15 +44,26 @@ func TestIdleConns(t *testing.T) {
 	go func() { done <- srv.Serve(dictwire.Endpoint{Listener: l}) }()
 	defer func() { _ = srv.Close(); <-done }()
 
-	open := func(hello string, answers int) net.Conn {
+	open := func(before, hello string, answers int) net.Conn {
 		c, err := net.Dial("unix", path)
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = c.Close() })
+		r := bufio.NewReaderSize(c, 256)
+		answer := func() (string, error) { return r.ReadString('\n') }
+		if before != "" {
+			_, _ = io.WriteString(c, before)
+			for line := ""; line != "\r\n"; {
+				if line, err = answer(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			answer = func() (string, error) { return readMessage(r) }
+		}
 		_, _ = io.WriteString(c, hello)
-		for r := bufio.NewReaderSize(c, 256); answers > 0; answers-- {
-			if line, err := r.ReadString('\n'); err != nil || strings.Contains(line, "code") {
+		for ; answers > 0; answers-- {
+			if line, err := answer(); err != nil || strings.Contains(line, "code") {
 				t.Fatalf("%s: %v", line, err)
 			}
 		}
@@ -64,15 +78,22 @@ func TestIdleConns(t *testing.T) {
 		return int64(m.StackInuse + m.HeapAlloc)
 	}
 	began := runtime.NumGoroutine()
-	const reader = `{"dictwire":1,"subscribe":"b","follow":true,"from":"latest","cursor":"c%d"}` + "\n"
+	const (
+		reader  = `{"dictwire":1,"subscribe":"b","follow":true,"from":"latest","cursor":"c%d"}` + "\n"
+		upgrade = "GET /v1/connect HTTP/1.1\r\nHost: server\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+	)
 	kinds := []*struct {
 		name    string
+		before  string // sent first, and answered by a head of HTTP
 		hello   string
 		answers int // lines
 		record  string
 		conns   []net.Conn
 	}{
 		{name: "a session that reads", hello: reader, answers: 2},
+		{name: "a session that reads, in a WebSocket", before: upgrade, hello: message(strings.Replace(reader, "c%d", "d000", 1)), answers: 2},
+		{name: "a session that writes, in a WebSocket", before: upgrade, hello: message(`{"dictwire":1,"topic":"a"}`), answers: 2, record: message(`{"a":1}`)},
 		{name: "a session that writes", hello: `{"dictwire":1,"topic":"a","producer":"p%d"}` + "\n", answers: 2, record: `{"a":1}`},
 		{name: "a sequence", record: `{"a":1}`},
 		{name: "frames", record: "\x00\x00\x00\x07" + `{"a":1}`},
@@ -85,7 +106,8 @@ func TestIdleConns(t *testing.T) {
 			if strings.Contains(hello, "%d") {
 				hello = fmt.Sprintf(hello, i)
 			}
-			c := open(hello, k.answers)
+			hello = strings.Replace(hello, "d000", fmt.Sprintf("d%03d", i), 1)
+			c := open(k.before, hello, k.answers)
 			if _, err := io.WriteString(c, k.record); err != nil {
 				t.Fatal(err)
 			}
@@ -94,7 +116,7 @@ func TestIdleConns(t *testing.T) {
 	}
 	var readers []net.Conn
 	for i := range 20 {
-		readers = append(readers, open(fmt.Sprintf(reader, conns+i), 2))
+		readers = append(readers, open("", fmt.Sprintf(reader, conns+i), 2))
 	}
 	// A giver rests after five seconds. The other connections, which are older, have given
 	// their buffers back then.
@@ -123,7 +145,7 @@ func TestIdleConns(t *testing.T) {
 		}
 	}
 
-	w := open(`{"dictwire":1,"topic":"b"}`+"\n"+`{"b":1}`, 2)
+	w := open("", `{"dictwire":1,"topic":"b"}`+"\n"+`{"b":1}`, 2)
 	for _, c := range readers {
 		_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
 		var got strings.Builder
@@ -135,4 +157,26 @@ func TestIdleConns(t *testing.T) {
 		}
 	}
 	_ = w.Close()
+}
+
+// message returns a message of WebSocket with a short text, and a mask of zeros.
+func message(text string) string {
+	return string([]byte{0x81, 0x80 | byte(len(text)), 0, 0, 0, 0}) + text
+}
+
+// readMessage reads a message of WebSocket from a server.
+func readMessage(r *bufio.Reader) (string, error) {
+	head := make([]byte, 2)
+	_, err := io.ReadFull(r, head)
+	n := int(head[1])
+	if n == 126 && err == nil {
+		_, err = io.ReadFull(r, head)
+		n = int(head[0])<<8 | int(head[1])
+	}
+	if err != nil {
+		return "", err
+	}
+	text := make([]byte, n)
+	_, err = io.ReadFull(r, text)
+	return string(text), err
 }

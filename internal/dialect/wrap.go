@@ -7,6 +7,8 @@ import (
 	"os"
 	"sync/atomic"
 	"time"
+
+	"github.com/dictwire/dictwire/fault"
 )
 
 // Hijack returns the connection, including the bytes that have come, for a dialect that
@@ -66,6 +68,16 @@ type Framer interface {
 
 	// AppendHeader appends the header of a message of n bytes.
 	AppendHeader(dst []byte, text bool, n int) []byte
+
+	// Failed says why CloseWrite will close the connection.
+	Failed(f *fault.Error)
+}
+
+// Failed says why the connection will be closed, to one that carries messages.
+func (c *Conn) Failed(f *fault.Error) {
+	if c.frames != nil {
+		c.frames.Failed(f)
+	}
 }
 
 // HasMessages reports whether the connection carries messages.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"sync"
 
 	"github.com/dictwire/dictwire/codec/json"
 	"github.com/dictwire/dictwire/fault"
@@ -15,19 +14,22 @@ import (
 // serve serves one connection of an endpoint until it ends, and closes it. active, if not
 // nil, is called once the protocol is known, and reports whether to go on.
 func (s *Server) serve(c *dialect.Conn, e *endpoint, active func() bool) {
-	in := newIntake(s, c, e)
-	s.finish(in, s.session(in, active))
+	newIntake(s, c, e, active).serve()
 }
 
+// serve serves the connection until it ends, and closes it.
+func (in *intake) serve() { in.finish(in.session()) }
+
 // finish closes a connection that has been served. err says why it ended.
-func (s *Server) finish(in *intake, err error) {
-	c := in.conn
+func (in *intake) finish(err error) {
+	s, c := in.s, in.conn
 	in.forgetGrants()
 	f := (*fault.Error)(nil)
 	switch {
 	case err == nil, err == io.EOF, errors.Is(err, dialect.ErrDrained), errors.Is(err, net.ErrClosed): // closed by Abort
 		err = nil
 	case errors.As(err, &f):
+		c.Failed(f)
 		s.tell(c, in.endpoint, f)
 	case errors.As(err, new(handshakeError)): // the peer was told by an alert
 	case c.Silent(): // a probe that was reset
@@ -53,26 +55,30 @@ func (s *Server) turnAway(c *dialect.Conn, e *endpoint) {
 
 // session finds out which protocol the connection speaks and serves it. A panic ends the
 // connection, not the server.
-func (s *Server) session(in *intake, active func() bool) (err error) {
+func (in *intake) session() (err error) {
 	defer dialect.Recover(&err, "internal error")
-	d, err := s.dialect(in, active)
-	if err != nil {
+	if err := in.open(); in.serving == nil {
 		return err
 	}
-	return d.Serve(s.ctx, in.conn, in)
+	defer in.closeServing(&err)
+	return in.serving.Serve(in.s.ctx)
 }
 
-// dialect waits for the first bytes and returns the dialect that serves the connection.
-func (s *Server) dialect(in *intake, active func() bool) (dialect.Dialect, error) {
-	c := in.conn
-	if active != nil {
-		in.use = sync.OnceValue(func() error {
-			if !active() {
-				return net.ErrClosed
-			}
-			return nil
-		})
+// open opens the connection in the dialect that it speaks.
+func (in *intake) open() error {
+	d, err := in.dialect()
+	if err == nil {
+		in.serving, err = d.Open(in.s.ctx, in.conn, in)
 	}
+	return err
+}
+
+// closeServing closes what open has opened. err is the session's error.
+func (in *intake) closeServing(err *error) { *err = in.serving.Close(*err) }
+
+// dialect waits for the first bytes and returns the dialect that serves the connection.
+func (in *intake) dialect() (dialect.Dialect, error) {
+	s, c := in.s, in.conn
 	p, err := in.endpoint.sniff(s.ctx, c, func() bool {
 		s.stats.connections.Add(1)
 		return true

@@ -41,23 +41,38 @@ type masks struct {
 	ended *atomic.Int32
 }
 
-func (d masks) Serve(ctx context.Context, c *dialect.Conn, in dialect.Intake) error {
+func (d masks) Open(ctx context.Context, c *dialect.Conn, in dialect.Intake) (dialect.Serving, error) {
 	c.Discard(4)
 	c.Wrap(masked{c.Hijack()})
 	session, err := in.Open(ctx, dialect.Credentials{})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	w, err := session.Write(ctx, dialect.WriteRequest{Dialect: "masks", Topic: "masked"})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer w.Close()
-	return dialect.NewSequence(c, d.Codecs["json"], d.Limits()).Each(ctx, func(b *dialect.WriteBatch) error {
-		settled, err := w.Take(ctx, b, nil)
-		_, writing := c.Write([]byte{byte(settled.Records)})
+	return masking{c, w, dialect.NewSequence(c, d.Codecs["json"], d.Limits())}, nil
+}
+
+// A masking serves a connection of masks.
+type masking struct {
+	c *dialect.Conn
+	w dialect.Writer
+	q *dialect.Sequence
+}
+
+func (m masking) Serve(ctx context.Context) error {
+	return m.q.Each(ctx, func(b *dialect.WriteBatch) error {
+		settled, err := m.w.Take(ctx, b, nil)
+		_, writing := m.c.Write([]byte{byte(settled.Records)})
 		return errors.Join(err, writing)
 	})
+}
+
+func (m masking) Close(err error) error {
+	m.w.Close()
+	return err
 }
 
 func (d masks) Shutdown(context.Context) error {

@@ -23,7 +23,8 @@ type intake struct {
 	remote   net.Addr
 	peer     string // remote, as text
 
-	use func() error // nil: see used
+	use     func() error    // nil: see used
+	serving dialect.Serving // nil: not opened
 
 	mu      sync.Mutex
 	refused int                             // rejected records; guarded by mu
@@ -31,8 +32,18 @@ type intake struct {
 	grants  map[context.Context]func() bool // see endWith; guarded by mu
 }
 
-func newIntake(s *Server, c *dialect.Conn, e *endpoint) *intake {
-	return &intake{s: s, conn: c, endpoint: e, remote: c.RemoteAddr(), peer: c.RemoteAddr().String()}
+// newIntake returns the intake of a connection. active, if not nil, is called by used.
+func newIntake(s *Server, c *dialect.Conn, e *endpoint, active func() bool) *intake {
+	in := &intake{s: s, conn: c, endpoint: e, remote: c.RemoteAddr(), peer: c.RemoteAddr().String()}
+	if active != nil {
+		in.use = sync.OnceValue(func() error {
+			if !active() {
+				return net.ErrClosed
+			}
+			return nil
+		})
+	}
+	return in
 }
 
 // used notes that the connection has begun to send or read records, beyond a greeting. It

@@ -262,25 +262,40 @@ func (s *Server) accept(l net.Listener, at *endpoint, serve func(*dialect.Conn))
 			_ = nc.Close()
 			return ErrClosed
 		}
-		go s.hold(place, at, serve)
+		h := &held{s: s, place: place, at: at, serve: serve}
+		go h.hold()
 	}
 }
 
-// hold waits for a connection's place, and serves the connection there.
-func (s *Server) hold(place *slot, at *endpoint, serve func(*dialect.Conn)) {
-	switch has := s.slots.wait(place, s.ending); {
-	case !has:
-		s.turnAway(place.c, at)
-		s.end(place.c)
-		return
-	case serve != nil:
-		serve(place.c)
-	default:
-		s.serve(place.c, at, nil)
-	}
-	s.slots.leave(place)
-	s.end(place.c)
+// A held is a connection that was accepted. Its goroutine has little on the stack, which must
+// be small while the connection is idle: see [dialect.Serving].
+type held struct {
+	s     *Server
+	place *slot
+	at    *endpoint
+	serve func(*dialect.Conn) // nil: [Server.serve]
 }
+
+// hold waits for the connection's place, and serves the connection there.
+func (h *held) hold() {
+	switch has := h.s.slots.wait(h.place, h.s.ending); {
+	case !has:
+		h.s.turnAway(h.place.c, h.at)
+		h.s.end(h.place.c)
+		return
+	case h.serve != nil:
+		h.serve(h.place.c)
+	default:
+		h.intake().serve()
+	}
+	h.s.slots.leave(h.place)
+	h.s.end(h.place.c)
+}
+
+// intake returns the intake of the connection.
+//
+//go:noinline
+func (h *held) intake() *intake { return newIntake(h.s, h.place.c, h.at, nil) }
 
 // begin registers a connection. It reports false if the server is ending.
 func (s *Server) begin(c *dialect.Conn) bool {

@@ -33,7 +33,7 @@ func openIntake(t *testing.T, s *Server) *intake {
 	s.setup()
 	near, far := net.Pipe()
 	t.Cleanup(func() { _, _ = near.Close(), far.Close() })
-	return newIntake(s, dialect.NewConn(near, s.timed.Load()), &endpoint{authorize: s.Authorize})
+	return newIntake(s, dialect.NewConn(near, s.timed.Load()), &endpoint{authorize: s.Authorize}, nil)
 }
 
 // take has an anonymous session of the connection store records of JSON in the topic t.

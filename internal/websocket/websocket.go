@@ -341,12 +341,25 @@ func (c *Conn) unmask(b []byte) {
 	}
 }
 
-// CloseWith says with which code, and which reason, CloseWrite closes the WebSocket,
-// unless the peer has closed it or broken a rule.
-func (c *Conn) CloseWith(code uint16, reason string) {
-	if c.code == 0 {
-		c.code, c.reason = code, reason
+// Failed says for which fault CloseWrite closes the WebSocket, unless the peer has closed it
+// or broken a rule.
+func (c *Conn) Failed(f *fault.Error) {
+	if c.code != 0 {
+		return
 	}
+	c.code, c.reason = StatusPolicy, string(f.Code)
+	if code, ok := closeCodes[f.Code]; ok {
+		c.code = code
+	}
+}
+
+// closeCodes maps faults to the codes that close a WebSocket. For others it is
+// [StatusPolicy].
+var closeCodes = map[fault.Code]uint16{
+	fault.Shutdown:    StatusGoingAway,
+	fault.TooLarge:    StatusTooLarge,
+	fault.Internal:    StatusInternal,
+	fault.Unavailable: StatusTryAgain,
 }
 
 // CloseWrite sends the close frame. What still comes can be read.

@@ -56,20 +56,23 @@ type forward struct {
 // Shutdown does nothing: everything comes over connections.
 func (*forward) Shutdown(context.Context) error { return nil }
 
-// Serve serves one connection. See [dialect.Dialect].
-func (d *forward) Serve(ctx context.Context, c *dialect.Conn, in dialect.Intake) error {
+// Open makes the handshake and opens a session. See [dialect.Dialect].
+func (d *forward) Open(ctx context.Context, c *dialect.Conn, in dialect.Intake) (dialect.Serving, error) {
 	t, err := d.open(ctx, c, in)
-	if err == nil {
-		err = t.all(ctx)
+	if err != nil {
+		return nil, quiet(err)
 	}
+	return t, nil
+}
+
+// quiet returns nil for an error that only says that the connection has ended.
+func quiet(err error) error {
 	if errors.Is(err, errSilent) || errors.Is(err, dialect.ErrDrained) {
 		return nil
 	}
 	return err
 }
 
-// open makes the handshake and opens a session. Nothing of that is on the stack while the
-// connection is idle, which keeps it small.
 func (d *forward) open(ctx context.Context, c *dialect.Conn, in dialect.Intake) (*taking, error) {
 	c.Codec = d.Codecs["msgpack"]
 	user := ""
@@ -115,16 +118,16 @@ func (t *taking) Scratch() int {
 // Release implements [dialect.Holder].
 func (t *taking) Release() { t.single, t.batch = nil, dialect.WriteBatch{} }
 
-// close closes the writer.
-func (t *taking) close() {
+// Close implements [dialect.Serving].
+func (t *taking) Close(err error) error {
 	if t.writer != nil {
 		t.writer.Close()
 	}
+	return quiet(err)
 }
 
-// all takes messages until the connection ends.
-func (t *taking) all(ctx context.Context) error {
-	defer t.close()
+// Serve takes messages until the connection ends. See [dialect.Serving].
+func (t *taking) Serve(ctx context.Context) error {
 	for {
 		if err := t.buffered(ctx); err != nil {
 			return err
@@ -262,7 +265,9 @@ func (t *taking) open(ctx context.Context, topic string) error {
 	if err != nil {
 		return err
 	}
-	t.close()
+	if t.writer != nil {
+		t.writer.Close()
+	}
 	t.writer, t.topic = w, topic
 	return nil
 }

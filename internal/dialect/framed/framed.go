@@ -39,17 +39,9 @@ type framed struct{ dialect.Config }
 // Shutdown does nothing: everything comes over connections.
 func (*framed) Shutdown(context.Context) error { return nil }
 
-// Serve serves one connection. See [dialect.Dialect].
-func (d *framed) Serve(ctx context.Context, c *dialect.Conn, in dialect.Intake) error {
-	t, err := d.open(ctx, c, in)
-	if err != nil {
-		return err
-	}
-	return t.Serve(ctx)
-}
-
-// open finds out what is before each record, and opens the taking of them.
-func (d *framed) open(ctx context.Context, c *dialect.Conn, in dialect.Intake) (*stream.Taking, error) {
+// Open finds out what is before each record, and opens the taking of them. See
+// [dialect.Dialect].
+func (d *framed) Open(ctx context.Context, c *dialect.Conn, in dialect.Intake) (dialect.Serving, error) {
 	f := &frames{codecs: d.Codecs}
 	for len(c.Buffered()) > 0 && isSpace(c.Buffered()[0]) {
 		c.Discard(1)

@@ -39,15 +39,40 @@ type native struct{ dialect.Config }
 // Shutdown does nothing: everything comes over connections.
 func (*native) Shutdown(context.Context) error { return nil }
 
-// Serve serves one session. See [dialect.Dialect].
-func (d *native) Serve(ctx context.Context, c *dialect.Conn, in dialect.Intake) error {
+// Open opens a session and answers its greeting. See [dialect.Dialect].
+func (d *native) Open(ctx context.Context, c *dialect.Conn, in dialect.Intake) (_ dialect.Serving, err error) {
 	s, g, err := d.open(ctx, c, in)
-	if err == nil {
-		defer s.close()
-		if err = s.welcome(ctx, d, g); err == nil {
-			err = s.serve(ctx)
-		}
+	if err != nil {
+		return nil, shutdown(err)
 	}
+	welcome := false
+	defer func() {
+		if !welcome {
+			s.close()
+		}
+	}()
+	if err := s.welcome(ctx, d, g); err != nil {
+		return nil, shutdown(err)
+	}
+	welcome = true
+	return serving{s}, nil
+}
+
+// A serving serves an opened session. See [dialect.Serving].
+type serving struct{ opened }
+
+// Serve implements [dialect.Serving].
+func (s serving) Serve(ctx context.Context) error { return s.serve(ctx) }
+
+// Close implements [dialect.Serving].
+func (s serving) Close(err error) error {
+	s.close()
+	return shutdown(err)
+}
+
+// shutdown returns what the peer is told of an error: that the server is shutting down is a
+// fault.
+func shutdown(err error) error {
 	if errors.Is(err, dialect.ErrDrained) {
 		return errShutdown
 	}
@@ -57,11 +82,6 @@ func (d *native) Serve(ctx context.Context, c *dialect.Conn, in dialect.Intake) 
 var errShutdown = &fault.Error{Code: fault.Shutdown, At: -1, Text: "the server is shutting down", Hint: "connect again"}
 
 // An opened is a session whose greeting was accepted.
-//
-// Idle sessions wait within serve. What open and welcome had on the stack is gone by then,
-// so that the collector can halve it, down to 4 KiB: it does if less than a quarter is in
-// use. From the beginning of the goroutine to that wait there is just little enough;
-// TestIdleConns fails if it becomes more.
 type opened interface {
 	welcome(ctx context.Context, d *native, g *wire.Greeting) error // answers the greeting
 	serve(ctx context.Context) error                                // until the session ends

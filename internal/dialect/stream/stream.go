@@ -39,21 +39,13 @@ type stream struct{ dialect.Config }
 // Shutdown does nothing: everything comes over connections.
 func (*stream) Shutdown(context.Context) error { return nil }
 
-// Serve serves one sequence. See [dialect.Dialect].
-func (d *stream) Serve(ctx context.Context, c *dialect.Conn, in dialect.Intake) error {
-	t, err := d.open(ctx, c, in)
-	if err != nil {
-		return err
-	}
-	return t.Serve(ctx)
-}
-
-func (d *stream) open(ctx context.Context, c *dialect.Conn, in dialect.Intake) (*Taking, error) {
+// Open opens the taking of one sequence. See [dialect.Dialect].
+func (d *stream) Open(ctx context.Context, c *dialect.Conn, in dialect.Intake) (dialect.Serving, error) {
 	return Take(ctx, c, in, Kind.Name, d.Codecs[c.Protocol().Format()], d.Limits())
 }
 
-// A Taking takes a connection's sequence and writes the answers to its records.
-type Taking struct {
+// A taking takes a connection's sequence and writes the answers to its records.
+type taking struct {
 	c       *dialect.Conn
 	w       dialect.Writer
 	q       *dialect.Sequence
@@ -63,10 +55,7 @@ type Taking struct {
 }
 
 // Take opens the taking of a connection's sequence. name is the name of the dialect.
-//
-// A connection that is idle waits within Serve. What Take had on the stack is gone by then,
-// so that the collector can halve it: it does if less than a quarter is in use.
-func Take(ctx context.Context, c *dialect.Conn, in dialect.Intake, name string, cd codec.Codec, limits codec.Limits) (*Taking, error) {
+func Take(ctx context.Context, c *dialect.Conn, in dialect.Intake, name string, cd codec.Codec, limits codec.Limits) (dialect.Serving, error) {
 	c.Codec = cd
 	session, err := in.Open(ctx, dialect.Credentials{})
 	if err != nil {
@@ -76,15 +65,17 @@ func Take(ctx context.Context, c *dialect.Conn, in dialect.Intake, name string, 
 	if err != nil {
 		return nil, err
 	}
-	t := &Taking{c: c, w: w, q: dialect.NewSequence(c, cd, limits), first: codec.FramesOnly(cd)}
+	t := &taking{c: c, w: w, q: dialect.NewSequence(c, cd, limits), first: codec.FramesOnly(cd)}
 	t.q.FirstAlone = t.first
 	return t, nil
 }
 
-// Serve takes the sequence until it ends.
-func (t *Taking) Serve(ctx context.Context) error {
-	defer t.w.Close()
-	err := t.q.Each(ctx, t.taker(ctx))
+// Serve implements [dialect.Serving].
+func (t *taking) Serve(ctx context.Context) error { return t.q.Each(ctx, t.taker(ctx)) }
+
+// Close implements [dialect.Serving].
+func (t *taking) Close(err error) error {
+	t.w.Close()
 	if errors.Is(err, dialect.ErrDrained) {
 		return nil
 	}
@@ -92,7 +83,7 @@ func (t *Taking) Serve(ctx context.Context) error {
 }
 
 // taker returns a function that takes a batch of records.
-func (t *Taking) taker(ctx context.Context) func(*dialect.WriteBatch) error {
+func (t *taking) taker(ctx context.Context) func(*dialect.WriteBatch) error {
 	answer := t.answer
 	return func(b *dialect.WriteBatch) error {
 		_, err := t.w.Take(ctx, b, answer)
@@ -105,7 +96,7 @@ func (t *Taking) taker(ctx context.Context) func(*dialect.WriteBatch) error {
 }
 
 // answer writes the answer to a record.
-func (t *Taking) answer(a dialect.Answer) error {
+func (t *taking) answer(a dialect.Answer) error {
 	var syntax *codec.SyntaxError
 	if t.first && a.Err != nil && errors.As(a.Err, &syntax) {
 		t.foreign = a.Err // the server tells the peer

@@ -119,7 +119,11 @@ func converse(t *testing.T, in *intake, pieces ...string) (told string, ended er
 		if _, err := c.Sniff(t.Context(), nil); err != nil {
 			t.Error(err)
 		}
-		ended = d.Serve(t.Context(), c, in)
+		serving, err := d.Open(t.Context(), c, in)
+		if err == nil {
+			err = serving.Close(serving.Serve(t.Context()))
+		}
+		ended = err
 		if c.Codec == nil {
 			t.Error("the connection has no codec for its errors")
 		}

@@ -14,7 +14,7 @@ import (
 
 const connectPath = "/v1/connect"
 
-// connect upgrades the connection to a WebSocket, which [web.Serve] then serves.
+// connect upgrades the connection to a WebSocket, which [web.Open] then opens.
 func (d *web) connect(w http.ResponseWriter, r *http.Request) error {
 	bad := func(status int, text, hint string) error {
 		return &problem{status: status, fault: &fault.Error{Code: fault.Unsupported, At: -1, Text: text, Hint: hint}}
@@ -49,42 +49,24 @@ func (d *web) connect(w http.ResponseWriter, r *http.Request) error {
 	}
 	c := requestOf(r).conn
 	came, _ := rw.Peek(rw.Reader.Buffered())
-	c.socket = &socket{token: token}
-	c.socket.Conn = websocket.New(c.Conn, append([]byte(nil), came...), func(frame []byte) error {
-		_, err := c.dw.Write(frame)
+	dw := c.dw // the WebSocket keeps no more than that
+	c.socket = &socket{token: token, conn: websocket.New(c.Conn, append([]byte(nil), came...), func(frame []byte) error {
+		_, err := dw.Write(frame)
 		return err
-	})
+	})}
 	return nil
 }
 
 // A socket is a WebSocket that a request has opened.
 type socket struct {
-	*websocket.Conn
+	conn  *websocket.Conn
 	token string // of the request
 }
 
-// serve runs the native session in the WebSocket.
-func (s *socket) serve(ctx context.Context, d dialect.Dialect, c *dialect.Conn, in dialect.Intake) error {
-	c.Wrap(s.Conn)
-	err := d.Serve(ctx, c, tokened{in, s.token})
-	var f *fault.Error
-	if errors.As(err, &f) {
-		code, ok := closeCodes[f.Code]
-		if !ok {
-			code = websocket.StatusPolicy
-		}
-		s.CloseWith(code, string(f.Code))
-	}
-	return err
-}
-
-// closeCodes maps faults to the codes that close a WebSocket. For others it is
-// [websocket.StatusPolicy].
-var closeCodes = map[fault.Code]uint16{
-	fault.Shutdown:    websocket.StatusGoingAway,
-	fault.TooLarge:    websocket.StatusTooLarge,
-	fault.Internal:    websocket.StatusInternal,
-	fault.Unavailable: websocket.StatusTryAgain,
+// open opens the native session in the WebSocket.
+func (s *socket) open(ctx context.Context, d dialect.Dialect, c *dialect.Conn, in dialect.Intake) (dialect.Serving, error) {
+	c.Wrap(s.conn)
+	return d.Open(ctx, c, tokened{in, s.token})
 }
 
 // A tokened intake uses the token of the HTTP request for sessions that name none, for

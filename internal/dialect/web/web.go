@@ -107,22 +107,23 @@ func newWeb(c dialect.Config, g *guard, filters dialect.Filters) *web {
 	return d
 }
 
-// Serve serves the requests of one connection. See [dialect.Dialect].
+// Open serves the requests of one connection, until that ends or is a WebSocket, in which it
+// opens a native session. See [dialect.Dialect].
 //
 // Between requests, a connection of HTTP/1 soon rests: net/http lets go of it, with its
 // goroutine and buffers, until more comes.
-func (d *web) Serve(ctx context.Context, c *dialect.Conn, in dialect.Intake) error {
+func (d *web) Open(ctx context.Context, c *dialect.Conn, in dialect.Intake) (dialect.Serving, error) {
 	for {
 		s, rests, err := d.requests(ctx, c, in)
 		if s != nil {
-			return s.serve(ctx, d.native, c, in)
+			return s.open(ctx, d.native, c, in)
 		}
 		if !rests {
-			return err
+			return nil, err
 		}
 		c.MaxIdle = idleTime - restAfter
 		if c.More(ctx, false, nil) != nil {
-			return nil //nolint:nilerr // there is no request to answer
+			return nil, nil //nolint:nilerr // there is no request to answer
 		}
 		c.MaxIdle = 0
 	}
