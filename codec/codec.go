@@ -69,6 +69,15 @@ type Scanner interface {
 	Release()
 }
 
+// An Extender is a Scanner of a format that other programs extend beyond its standard.
+type Extender interface {
+	Scanner
+
+	// Extended reports whether any of the dictionaries that were found since the last call
+	// is beyond the standard, so that a strict reader would refuse it.
+	Extended() bool
+}
+
 // A Framer is a Codec whose scanners may only find where a dictionary ends, and leave all checks
 // to Decode.
 type Framer interface {

@@ -1,30 +1,26 @@
 package json
 
-import "bytes"
-
-// Extended reports whether records that a scanner accepted may exceed RFC 8259, or contain
-// what strict readers refuse: the words NaN, Infinity and -Infinity, and lone surrogates.
-// It only searches the bytes, so records whose text contains such a word count, too.
-func Extended(records []byte) bool {
-	return bytes.Contains(records, []byte("NaN")) || bytes.Contains(records, []byte("Infinity")) || loneSurrogate(records)
+// Extended reports whether a dictionary that Next has found since the last call has what
+// RFC 8259 lacks, NaN or an infinity, or what strict readers refuse, half a surrogate pair.
+// See [codec.Extender].
+func (s *scanner) Extended() bool {
+	e := s.extended
+	s.extended = false
+	return e
 }
 
-// loneSurrogate reports whether there is what looks like an escaped surrogate
-// without its other half.
-func loneSurrogate(b []byte) bool {
-	const escape = len(`\ud800`)
-	for {
-		i := bytes.Index(b, []byte(`\u`))
-		if i < 0 {
-			return false
-		}
-		switch b = b[i:]; {
-		case half(b) == high && half(b[escape:]) == low:
-			b = b[2*escape:]
-		case half(b) != none:
-			return true
-		default:
-			b = b[2:]
+// surrogate counts the halves of surrogate pairs that lack the other one: i is where an
+// escape begins that may be one of them.
+func (p *parser) surrogate(buf []byte, i int) {
+	switch half(buf[i:]) {
+	case high:
+		p.halves++
+		p.pair = i + len(`\ud800`)
+	case low:
+		if p.pair != i {
+			p.halves++
+		} else {
+			p.halves--
 		}
 	}
 }
@@ -35,10 +31,10 @@ const (
 	low
 )
 
-// half returns which half of a surrogate pair an escape at the beginning of b represents.
+// half returns which half of a surrogate pair the escape \uXXXX at the beginning of b is.
 func half(b []byte) int {
 	switch {
-	case len(b) < len(`\ud800`) || b[0] != '\\' || b[1] != 'u' || b[2]|0x20 != 'd' || b[3] < '8':
+	case b[2]|0x20 != 'd' || b[3] < '8':
 		return none
 	case b[3] < 'A' || b[3]|0x20 <= 'b':
 		return high

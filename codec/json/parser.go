@@ -26,6 +26,9 @@ type parser struct {
 	escape bool // the string in hand has an escape
 	high   bool // the string in hand has bytes from 0x80
 	list   bool // the record is a list
+	words  bool // the record has NaN or an infinity
+	halves int  // of surrogate pairs in the record without the other one
+	pair   int  // where the escape of a low half must be for the high one before it
 	whole  int  // where the record ends, though it is not a dictionary
 	items  int
 
@@ -63,6 +66,7 @@ type frame struct {
 // reset makes p ready for the next record.
 func (p *parser) reset() {
 	p.state, p.pos, p.items, p.list, p.whole = atStart, 0, 0, false, 0
+	p.words, p.halves, p.pair = false, 0, 0
 	p.frames = p.frames[:0]
 	p.keys.Reset()
 	p.err = nil

@@ -21,6 +21,7 @@ type scanner struct {
 	resumes  bool  // see codec.Scanner's Resume
 	within   bool  // a record has begun
 	array    place // in an array of dictionaries
+	extended bool  // see Extended
 	search   line.Search
 	patience scratch.Patience
 }
@@ -128,6 +129,9 @@ func (s *scanner) read(record []byte) int {
 func (s *scanner) ended(n int) {
 	if s.array != outside {
 		s.array = afterItem
+	}
+	if s.p.words || s.p.halves > 0 {
+		s.extended = true
 	}
 	if s.patience.Ends(n) {
 		s.shrink()

@@ -115,6 +115,7 @@ func (p *parser) escaped(buf []byte, in state, i int) int {
 				return p.unexpected(buf, in, j, "four hexadecimal digits after \\u")
 			}
 		}
+		p.surrogate(buf, i)
 		return i + 6
 	default:
 		return p.unexpected(buf, in, i+1, `one of "\/bfnrtu after a backslash`)

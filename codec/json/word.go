@@ -50,8 +50,11 @@ func (p *parser) word(buf []byte, i int, word string, v float64) int {
 	switch {
 	case end == 0:
 		return p.unexpected(buf, atValue, i, "a value")
-	case end > 0 && p.b != nil:
-		p.b.Float(v)
+	case end > 0:
+		p.words = true
+		if p.b != nil {
+			p.b.Float(v)
+		}
 	}
 	return end
 }

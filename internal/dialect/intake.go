@@ -122,6 +122,7 @@ type WriteBatch struct {
 	Records [][]byte // one serialized dictionary each, or one of Bad; valid until Take returns
 	Bad     []Bad    // the unreadable ones, in order
 	Times   []int64  // of the events, as in store.Block; nil: unknown
+	Strict  bool     // no record is beyond its format's standard: see [codec.Extender]; false: unknown
 }
 
 // Time returns the time of a record, or store.UnknownTime.
@@ -134,7 +135,7 @@ func (b *WriteBatch) Time(index int) int64 {
 
 // From returns the batch without the first n records.
 func (b *WriteBatch) From(n int) *WriteBatch {
-	rest := &WriteBatch{Codec: b.Codec, Records: b.Records[n:]}
+	rest := &WriteBatch{Codec: b.Codec, Records: b.Records[n:], Strict: b.Strict}
 	if b.Times != nil {
 		rest.Times = b.Times[n:]
 	}

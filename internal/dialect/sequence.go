@@ -49,18 +49,21 @@ type Sequence struct {
 	// FirstAlone makes the first record a batch of its own.
 	FirstAlone bool
 
-	source  Source
-	scanner codec.Scanner
-	batch   WriteBatch
-	fault   *fault.Error // what ends the sequence
-	done    int          // buffered bytes that were scanned
-	within  bool         // a record has begun
-	ended   bool         // no more bytes come
+	source   Source
+	scanner  codec.Scanner
+	extender codec.Extender // the scanner, if it is one
+	batch    WriteBatch
+	fault    *fault.Error // what ends the sequence
+	done     int          // buffered bytes that were scanned
+	within   bool         // a record has begun
+	ended    bool         // no more bytes come
 }
 
 // NewSequence returns the sequence of records in the given format.
 func NewSequence(s Source, cd codec.Codec, limits codec.Limits) *Sequence {
-	return &Sequence{source: s, scanner: cd.NewScanner(limits), batch: WriteBatch{Codec: cd}}
+	q := &Sequence{source: s, scanner: cd.NewScanner(limits), batch: WriteBatch{Codec: cd}}
+	q.extender, _ = q.scanner.(codec.Extender)
+	return q
 }
 
 // Each passes the records to take in batches, including unreadable ones, until the
@@ -77,6 +80,7 @@ func (q *Sequence) Each(ctx context.Context, take func(*WriteBatch) error) error
 	}
 	for {
 		f := q.scan(limit)
+		q.batch.Strict = q.extender != nil && !q.extender.Extended()
 		if len(q.batch.Records) > 0 {
 			limit = maxBatch
 			if err := take(&q.batch); err != nil {

@@ -28,6 +28,7 @@ type pendingAppend struct {
 	bytes   int          // of the good ones
 	size    int64        // of the records in blocks, in bytes
 	most    int          // limit of a block's records, in bytes
+	strict  bool         // the records are known not to be beyond their format's standard
 
 	room *lease.Share
 
@@ -243,7 +244,7 @@ func (t *pendingAppend) settle(ctx context.Context, w *writer) (next store.Posit
 	}
 	s := w.session.s
 	for _, b := range t.blocks {
-		b.Extended = b.Codec == json.Codec{}.Name() && json.Extended(b.Data)
+		b.Extended = !t.strict && b.Codec == json.Codec{}.Name()
 	}
 	if len(t.blocks) > 0 { // without blocks, all records were folded rejections
 		for i, r := range s.store.Append(ctx, t.blocks...) {

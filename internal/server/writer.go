@@ -196,7 +196,7 @@ func (w *writer) takeSome(ctx context.Context, b *dialect.WriteBatch, from int, 
 		defer w.session.worker.Rest()
 	}
 	t := newPendingAppend(s.rules.Building.Share(w.session.conn.Known()), s.store.Limits().BlockBytes) // after the turn has begun, since many writers may wait for theirs
-	t.ahead = w.whole != nil
+	t.ahead, t.strict = w.whole != nil, b.Strict
 	defer t.recycle()
 	var failed error
 	switch {

@@ -56,16 +56,17 @@ func (m mixed) Append(dst []byte, d *dict.Dict) ([]byte, error) {
 
 // NewScanner returns a scanner that recognizes each record by its first byte.
 func (m mixed) NewScanner(lim codec.Limits) codec.Scanner {
-	s := &mixedScanner{json: m.json.NewScanner(lim), pickle: m.pickle.NewScanner(lim)}
+	s := &mixedScanner{json: m.json.NewScanner(lim).(codec.Extender), pickle: m.pickle.NewScanner(lim)}
 	s.of = s.json
 	return s
 }
 
 // A mixedScanner passes each record to the scanner of its codec.
 type mixedScanner struct {
-	json, pickle codec.Scanner
-	of           codec.Scanner // for the current or next record
-	begun        bool          // a record has begun
+	json   codec.Extender
+	pickle codec.Scanner
+	of     codec.Scanner // for the current or next record
+	begun  bool          // a record has begun
 }
 
 // choose chooses the scanner for the next record, and returns how many bytes of white
@@ -109,6 +110,9 @@ func (s *mixedScanner) End(buf []byte) (start, end int, err error) {
 
 // Resume does nothing: no bare sequence has this format.
 func (s *mixedScanner) Resume() {}
+
+// Extended implements [codec.Extender]: pickle has no dialects.
+func (s *mixedScanner) Extended() bool { return s.json.Extended() }
 
 // Scratch implements [codec.Scanner].
 func (s *mixedScanner) Scratch() int { return s.json.Scratch() + s.pickle.Scratch() }
