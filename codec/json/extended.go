@@ -9,6 +9,9 @@ func (s *scanner) Extended() bool {
 	return e
 }
 
+// extended reports whether the record in hand is such a one.
+func (p *parser) extended() bool { return p.words || p.halves > 0 }
+
 // surrogate counts the halves of surrogate pairs that lack the other one: i is where an
 // escape begins that may be one of them.
 func (p *parser) surrogate(buf []byte, i int) {

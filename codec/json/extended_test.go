@@ -58,6 +58,28 @@ func TestExtended(t *testing.T) {
 	}
 }
 
+// TestExtendedRepeated feeds the scanner records that differ in their scalars alone, which
+// it compares with earlier ones.
+func TestExtendedRepeated(t *testing.T) {
+	for text, want := range map[string]bool{
+		`{"\ud83d":1}`:               true,
+		`{"\ude00":{"a":[true,2]}}`:  true,
+		`{"\ud83d\ude00":1,"a":"x"}`: false,
+		`{"a":1,"b":-Infinity}`:      true,
+		`{"a":"\udfff","b":"x"}`:     true,
+	} {
+		s := json.Codec{}.NewScanner(codec.Limits{}).(codec.Extender)
+		for n := range 100 {
+			if _, _, err := s.Next([]byte(text)); err != nil {
+				t.Fatalf("%s: %v", text, err)
+			}
+			if got := s.Extended(); got != want {
+				t.Fatalf("%s: after %d of them %v, want %v", text, n, got, want)
+			}
+		}
+	}
+}
+
 // FuzzExtended compares what a scanner says of a dictionary with what a look at the found
 // dictionary says.
 func FuzzExtended(f *testing.F) {

@@ -130,7 +130,7 @@ func (s *scanner) ended(n int) {
 	if s.array != outside {
 		s.array = afterItem
 	}
-	if s.p.words || s.p.halves > 0 {
+	if s.p.extended() {
 		s.extended = true
 	}
 	if s.patience.Ends(n) {

@@ -120,9 +120,9 @@ func (p *parser) like(f *shape.Shape, buf []byte) (end int) {
 }
 
 // learn counts a good record that was of no shape. With keepLast its keys may come twice, so
-// it is no shape for others.
+// it is no shape for others; nor is one whose keys may be beyond RFC 8259.
 func (p *parser) learn(record []byte) {
-	if p.keepLast {
+	if p.keepLast || p.extended() {
 		return
 	}
 	if f := p.shapes.Learn(); f != nil {
