@@ -157,7 +157,7 @@ func TestShapeLimits(t *testing.T) {
 			record := encoded(t, c, d)
 			for _, lim := range []codec.Limits{{Items: 2*d.Len() - 1}, {RecordBytes: len(record) - 1}, {Digits: 1}, {Digits: 2}, {Depth: 1}} {
 				_, _, want := c.NewScanner(lim).Next(record)
-				if want == codec.ErrIncomplete { //nolint:errorlint // it is not wrapped
+				if want == codec.ErrIncomplete {
 					t.Fatalf("%s: %q is incomplete", c.Name(), record)
 				}
 				forget()
