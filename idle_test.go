@@ -7,7 +7,6 @@ import (
 	"net"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -87,61 +86,59 @@ func TestIdleConns(t *testing.T) {
 		record  string
 		conns   []net.Conn
 	}
-	measure := func(kinds ...*kind) {
+	// Each kind is measured alone: stacks of two kinds that lie in one span are only given
+	// back with both.
+	measure := func(k kind) {
 		began := runtime.NumGoroutine()
-		for _, k := range slices.Backward(kinds) { // readers last: they beat soon after they rest
-			for i := range conns {
-				hello := strings.Replace(k.hello, "000", fmt.Sprintf("%03d", i), 1)
-				c := open(k.before, hello, k.answers)
-				if _, err := io.WriteString(c, k.record); err != nil {
-					t.Fatal(err)
-				}
-				k.conns = append(k.conns, c)
+		for i := range conns {
+			c := open(k.before, strings.Replace(k.hello, "000", fmt.Sprintf("%03d", i), 1), k.answers)
+			if _, err := io.WriteString(c, k.record); err != nil {
+				t.Fatal(err)
 			}
+			k.conns = append(k.conns, c)
 		}
 		time.Sleep(3 * time.Second) // a connection gives its buffer back after a second
 		// A giver rests after five seconds.
-		for end := time.Now().Add(20 * time.Second); runtime.NumGoroutine() > began+conns*len(kinds); time.Sleep(100 * time.Millisecond) {
+		for end := time.Now().Add(20 * time.Second); runtime.NumGoroutine() > began+conns; time.Sleep(100 * time.Millisecond) {
 			if time.Now().After(end) {
-				t.Fatalf("%d goroutines for %d idle connections", runtime.NumGoroutine()-began, conns*len(kinds))
+				t.Fatalf("%d goroutines for %d idle connections", runtime.NumGoroutine()-began, conns)
 			}
 		}
-		for _, k := range kinds {
-			before, routines := inUse(), runtime.NumGoroutine()
-			for _, c := range k.conns {
-				_ = c.Close()
-			}
-			for end := time.Now().Add(10 * time.Second); runtime.NumGoroutine() > routines-conns && time.Now().Before(end); {
-				time.Sleep(10 * time.Millisecond)
-			}
-			time.Sleep(100 * time.Millisecond)
-			each, goroutines := (before-inUse())/conns, routines-runtime.NumGoroutine()
-			t.Logf("%s: %d bytes and %.2f goroutines", k.name, each, float64(goroutines)/conns)
-			if each > most {
-				t.Errorf("%s that is idle costs %d bytes, want at most %d", k.name, each, most)
-			}
-			if goroutines > conns {
-				t.Errorf("%s that is idle has %.2f goroutines", k.name, float64(goroutines)/conns)
-			}
+		before, routines := inUse(), runtime.NumGoroutine()
+		for _, c := range k.conns {
+			_ = c.Close()
+		}
+		for end := time.Now().Add(10 * time.Second); runtime.NumGoroutine() > routines-conns && time.Now().Before(end); {
+			time.Sleep(10 * time.Millisecond)
+		}
+		time.Sleep(100 * time.Millisecond)
+		each, goroutines := (before-inUse())/conns, routines-runtime.NumGoroutine()
+		t.Logf("%s: %d bytes and %.2f goroutines", k.name, each, float64(goroutines)/conns)
+		if each > most {
+			t.Errorf("%s that is idle costs %d bytes, want at most %d", k.name, each, most)
+		}
+		if goroutines > conns {
+			t.Errorf("%s that is idle has %.2f goroutines", k.name, float64(goroutines)/conns)
 		}
 	}
 
-	// One after the other, since the stacks of two kinds that lie in one span are only given
-	// back with both.
-	measure(&kind{name: "a session that reads, in a WebSocket", before: upgrade, hello: message(strings.TrimSuffix(reader, "\n")), answers: 2})
-	measure(&kind{name: "a session that writes, in a WebSocket", before: upgrade, hello: message(`{"dictwire":1,"topic":"a"}`), answers: 2, record: message(`{"a":1}`)})
 	var readers []net.Conn
 	for i := range 20 {
 		readers = append(readers, open("", strings.Replace(reader, "000", fmt.Sprint(conns+i), 1), 2))
 	}
-	measure(
-		&kind{name: "a session that reads", hello: reader, answers: 2},
-		&kind{name: "a session that writes", hello: `{"dictwire":1,"topic":"a","producer":"p000"}` + "\n", answers: 2, record: `{"a":1}`},
-		&kind{name: "a sequence", record: `{"a":1}`},
-		&kind{name: "frames", record: "\x00\x00\x00\x07" + `{"a":1}`},
-		&kind{name: "Fluent Forward", record: "\x93\xa1a\x00\x81\xa1a\x01"},
-		&kind{name: "HTTP/1", hello: "POST /v1/topics/a HTTP/1.1\r\nHost: server\r\nContent-Length: 7\r\n\r\n" + `{"a":1}`, answers: 1},
-	)
+	time.Sleep(6 * time.Second) // they rest, too
+	for _, k := range []kind{
+		{name: "a session that reads, in a WebSocket", before: upgrade, hello: message(strings.TrimSuffix(reader, "\n")), answers: 2},
+		{name: "a session that writes, in a WebSocket", before: upgrade, hello: message(`{"dictwire":1,"topic":"a"}`), answers: 2, record: message(`{"a":1}`)},
+		{name: "a session that reads", hello: reader, answers: 2},
+		{name: "a session that writes", hello: `{"dictwire":1,"topic":"a","producer":"p000"}` + "\n", answers: 2, record: `{"a":1}`},
+		{name: "a sequence", record: `{"a":1}`},
+		{name: "frames", record: "\x00\x00\x00\x07" + `{"a":1}`},
+		{name: "Fluent Forward", record: "\x93\xa1a\x00\x81\xa1a\x01"},
+		{name: "HTTP/1", hello: "POST /v1/topics/a HTTP/1.1\r\nHost: server\r\nContent-Length: 7\r\n\r\n" + `{"a":1}`, answers: 1},
+	} {
+		measure(k)
+	}
 
 	w := open("", `{"dictwire":1,"topic":"b"}`+"\n"+`{"b":1}`, 2)
 	for _, c := range readers {
