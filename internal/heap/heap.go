@@ -25,12 +25,15 @@ const (
 // below it. Some time after the last collection, free memory is given back to the system,
 // which would otherwise take the runtime minutes, and of which it would keep as much as is in
 // use. If GOMEMLIMIT is set, Limit does nothing.
-func Limit(bytes int64) { limit(bytes, restAfter) }
-
-func limit(bytes int64, restAfter time.Duration) {
+func Limit(bytes int64) {
 	if debug.SetMemoryLimit(-1) == math.MaxInt64 {
-		(&keeper{least: bytes, restAfter: restAfter, rest: time.AfterFunc(restAfter, giveBack)}).follow()
+		startKeeper(bytes, restAfter)
 	}
+}
+
+// startKeeper makes a keeper that works from now on.
+func startKeeper(least int64, restAfter time.Duration) {
+	(&keeper{least: least, restAfter: restAfter, rest: time.AfterFunc(restAfter, giveBack)}).follow()
 }
 
 // A keeper keeps the process near its size.

@@ -8,6 +8,9 @@ import (
 	"time"
 )
 
+// The tests call startKeeper, since the keeper of an earlier test, which never ends, can set a limit
+// at any time, and Limit then does nothing.
+
 var sink []byte
 
 // A heap that is larger than the limit does not keep the collector busy, and the
@@ -19,7 +22,7 @@ func TestLimitFollows(t *testing.T) {
 	)
 	before := debug.SetMemoryLimit(math.MaxInt64)
 	defer debug.SetMemoryLimit(before)
-	Limit(least)
+	startKeeper(least, restAfter)
 	settle := func(is func(limit int64) bool) {
 		t.Helper()
 		for range 1000 {
@@ -65,7 +68,7 @@ func TestLimitFollowsAmongSmallObjects(t *testing.T) {
 		}
 	}
 	keep()
-	Limit(16 * mib)
+	startKeeper(16*mib, restAfter)
 	keep()
 	for range 300 {
 		runtime.GC()
@@ -101,7 +104,7 @@ func TestGivesBack(t *testing.T) {
 	if free() < 16*mib {
 		t.Fatalf("%d MiB are free right after 32 were", free()/mib)
 	}
-	limit(16*mib, 100*time.Millisecond)
+	startKeeper(16*mib, 100*time.Millisecond)
 	for end := time.Now().Add(10 * time.Second); free() >= leastFree; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("%d MiB are free at rest", free()/mib)
