@@ -177,7 +177,7 @@ func Run(ctx context.Context, o Options, progress func(*Result)) (*Result, error
 			}
 			return r.result(time.Duration(r.last.Load())), nil
 		case <-late.C:
-			cancel(fmt.Errorf("what was in flight at the end was not settled within %v", drainTime))
+			cancel(r.unsettled(links))
 		case <-look.C:
 			if progress != nil {
 				progress(r.result(time.Since(r.began)))
@@ -264,6 +264,20 @@ type link struct {
 	over    bool    // no more is sent; guarded by mu
 	failed  bool    // nothing more is settled; guarded by mu
 	batches []batch // in flight, oldest first; guarded by mu
+}
+
+// unsettled returns the error of a run that did not end in time.
+func (r *run) unsettled(links []*link) error {
+	if r.Bare {
+		return fmt.Errorf("the server did not read everything within %v of the end", drainTime)
+	}
+	n := uint64(0)
+	for _, l := range links {
+		l.mu.Lock()
+		n += l.sent - l.settled
+		l.mu.Unlock()
+	}
+	return fmt.Errorf("%d records in flight at the end were not settled within %v", n, drainTime)
 }
 
 // A batch is records that were sent together.

@@ -44,7 +44,7 @@ func openNATS(nc net.Conn, o *Options, i int) (conn, error) {
 		if _, err := fmt.Fprintf(nc, "PUB $JS.API.STREAM.CREATE.%s %s %d\r\n%s\r\n", o.Topic, inbox, len(about), about); err != nil {
 			return nil, err
 		}
-		if err := c.message(); err != nil {
+		if err := c.await("MSG"); err != nil {
 			return nil, err
 		}
 	}
@@ -60,19 +60,13 @@ func (c *nats) flush() error {
 	if _, err := io.WriteString(c.nc, "PING\r\n"); err != nil {
 		return err
 	}
+	return c.await("PONG")
+}
+
+// await reads messages up to one of a kind.
+func (c *nats) await(kind string) error {
 	for {
-		line, err := c.in.ReadSlice('\n')
-		switch {
-		case err != nil:
-			return err
-		case string(line) == "PONG\r\n":
-			return nil
-		case string(line) == "PING\r\n":
-			_, err = io.WriteString(c.nc, "PONG\r\n")
-		case line[0] == '-':
-			err = fmt.Errorf("the server says %q", line)
-		}
-		if err != nil {
+		if got, err := c.next(); err != nil || got == kind {
 			return err
 		}
 	}
@@ -86,47 +80,52 @@ func (c *nats) send(records [][]byte) error {
 	return err
 }
 
-// message reads the next message, an acknowledgement.
-func (c *nats) message() error {
-	for {
-		line, err := c.in.ReadSlice('\n')
-		if err != nil {
-			return err
-		}
-		switch {
-		case bytes.HasPrefix(line, []byte("MSG ")):
-			fields := bytes.Fields(line)
-			n, err := strconv.Atoi(string(fields[len(fields)-1]))
-			if err != nil || n < 0 || n > 1<<20 {
-				return fmt.Errorf("the server says %q", line)
-			}
-			m := make([]byte, n+2)
-			if _, err := io.ReadFull(c.in, m); err != nil {
-				return err
-			}
-			if bytes.Contains(m, []byte(`"error"`)) {
-				return fmt.Errorf("the server says %s", m)
-			}
-			return nil
-		case string(line) == "PING\r\n":
-			c.writing.Lock()
-			_, err := io.WriteString(c.nc, "PONG\r\n")
-			c.writing.Unlock()
-			if err != nil {
-				return err
-			}
-		case line[0] == '-':
-			return fmt.Errorf("the server says %q", line)
-		}
+// next reads one message of the protocol and returns its kind. It answers a ping, and
+// returns what the server refuses as an error.
+func (c *nats) next() (kind string, err error) {
+	line, err := c.in.ReadSlice('\n')
+	if err != nil {
+		return "", err
 	}
+	switch {
+	case bytes.HasPrefix(line, []byte("MSG ")):
+		fields := bytes.Fields(line)
+		n, err := strconv.Atoi(string(fields[len(fields)-1]))
+		if err != nil || n < 0 || n > 1<<20 {
+			return "", fmt.Errorf("the server says %q", line)
+		}
+		m := make([]byte, n+2)
+		if _, err := io.ReadFull(c.in, m); err != nil {
+			return "", err
+		}
+		if bytes.Contains(m, []byte(`"error"`)) {
+			return "", fmt.Errorf("the server says %s", bytes.TrimSpace(m))
+		}
+		return "MSG", nil
+	case string(line) == "PING\r\n":
+		c.writing.Lock()
+		defer c.writing.Unlock()
+		_, err := io.WriteString(c.nc, "PONG\r\n")
+		return "PING", err
+	case string(line) == "PONG\r\n":
+		return "PONG", nil
+	case line[0] == '-':
+		return "", fmt.Errorf("the server says %q", line)
+	}
+	return "", nil // such as INFO
 }
 
+// settle counts the acknowledgements among the messages that have arrived. The last of
+// them may be something else, such as a ping, after which no acknowledgement need follow.
 func (c *nats) settle() (settled, refused int, err error) {
 	for settled == 0 || c.in.Buffered() > 0 {
-		if err := c.message(); err != nil {
+		kind, err := c.next()
+		if err != nil {
 			return 0, 0, err
 		}
-		settled++
+		if kind == "MSG" {
+			settled++
+		}
 	}
 	return settled, 0, nil
 }
