@@ -3,10 +3,10 @@ package bench
 import (
 	"bufio"
 	"context"
-	"fmt"
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,17 +22,19 @@ type fakeNATS struct {
 	maxRead        int  // bytes that arrive at once; 0: any number
 	mute           bool // does not answer pings after the first
 	records, pongs int
+	unknown        string // said by the load
 }
 
-func (f *fakeNATS) serve(nc net.Conn) error {
+// serve ends with the connection.
+func (f *fakeNATS) serve(nc net.Conn) {
 	if _, err := io.WriteString(nc, "INFO {}\r\n"); err != nil {
-		return err
+		return
 	}
 	pings := 0
 	for in := bufio.NewReader(nc); ; {
 		line, err := in.ReadString('\n')
 		if err != nil {
-			return nil // the load is over
+			return
 		}
 		answer := ""
 		switch fields := strings.Fields(line); fields[0] {
@@ -45,7 +47,7 @@ func (f *fakeNATS) serve(nc net.Conn) error {
 			f.pongs++
 		case "PUB":
 			if _, err := in.ReadString('\n'); err != nil { // no payload has a newline
-				return nil
+				return
 			}
 			if answer = f.ack; strings.HasPrefix(fields[1], "$JS.API.") {
 				answer = "MSG _INBOX 1 2\r\n{}\r\n"
@@ -53,10 +55,11 @@ func (f *fakeNATS) serve(nc net.Conn) error {
 				f.records++
 			}
 		default:
-			return fmt.Errorf("the load says %q", line)
+			f.unknown = line
+			return
 		}
 		if _, err := io.WriteString(nc, answer); err != nil {
-			return nil
+			return
 		}
 	}
 }
@@ -70,14 +73,12 @@ func (f *fakeNATS) measure(t *testing.T, target string, bare bool) (r *Result, e
 			return memnet.Link{Up: memnet.Direction{Latency: time.Millisecond, Buffer: 8 << 10}, Down: memnet.Direction{MaxRead: f.maxRead}}
 		})
 		l := network.Host("nats").Listen()
-		served := make(chan error, 1)
-		go func() {
-			nc, err := l.Accept()
-			if err == nil {
-				err = f.serve(nc)
+		var serving sync.WaitGroup
+		serving.Go(func() {
+			if nc, err := l.Accept(); err == nil {
+				f.serve(nc)
 			}
-			served <- err
-		}()
+		})
 		to, _ := TargetOf(target)
 		records, fault := Generate(45, wire.Codecs()["json"])
 		if fault != nil {
@@ -88,8 +89,8 @@ func (f *fakeNATS) measure(t *testing.T, target string, bare bool) (r *Result, e
 			Dial: func(ctx context.Context) (net.Conn, error) { return network.Host("load").Dial(ctx, "nats") },
 		}, nil)
 		_ = l.Close()
-		if fault := <-served; fault != nil {
-			t.Error(fault)
+		if serving.Wait(); f.unknown != "" {
+			t.Errorf("the load says %q", f.unknown)
 		}
 	})
 	return r, err
