@@ -1,6 +1,7 @@
 package dictwire_test
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -9,9 +10,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/dictwire/dictwire"
+	"github.com/dictwire/dictwire/internal/servertest"
+	"github.com/dictwire/dictwire/internal/wire"
 	"github.com/dictwire/dictwire/store"
 	"github.com/dictwire/dictwire/store/memory"
 )
@@ -246,4 +250,22 @@ func TestReadAfterTrim(t *testing.T) {
 			t.Errorf("%s: %s", from, all)
 		}
 	}
+}
+
+// A reader that follows is told progress for as long as nothing comes, also by a store that
+// doesn't alert.
+func TestReaderProgress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := servertest.InMemory(t, &dictwire.Server{Store: memory.New(nil)}, nil).Dial()
+		defer c.Close()
+		if _, err := io.WriteString(c, `{"dictwire":1,"subscribe":"a","follow":true}`+"\n"); err != nil {
+			t.Fatal(err)
+		}
+		for r, began := bufio.NewReader(c), time.Now(); time.Since(began) < time.Minute; {
+			_ = c.SetReadDeadline(time.Now().Add(2 * wire.BeatEvery))
+			if line, err := r.ReadString('\n'); err != nil {
+				t.Fatalf("after %v: %q, %v", time.Since(began), line, err)
+			}
+		}
+	})
 }

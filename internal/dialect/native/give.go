@@ -128,8 +128,8 @@ func (g *giver) give(ctx context.Context) (rests bool, err error) {
 }
 
 // batches delivers batches until there are no more, or until a reading that follows waits
-// for more. say means that progress is said even if there is none. found reports whether
-// there were batches, other than progress.
+// for more. say means that the first progress is said even if there is none, as later ones
+// are. found reports whether there were batches, other than progress.
 func (g *giver) batches(ctx context.Context, say bool) (found, waits bool, err error) {
 	s := g.s
 	for b, err := range s.r.Batches(ctx) {
@@ -161,6 +161,7 @@ func (g *giver) batches(ctx context.Context, say bool) (found, waits bool, err e
 		if err != nil {
 			return found, false, err
 		}
+		say = true
 		if !isProgress {
 			found, g.since = true, time.Now()
 		}
