@@ -211,6 +211,15 @@ type Alerter interface {
 	Alert(topics []string, f func()) (stop func())
 }
 
+// A Submitter is a [Store] that can append without a goroutine that waits.
+type Submitter interface {
+	// Submit is Append, except that done is called with the results: once, by any
+	// goroutine, perhaps before Submit returns. done must not wait, nor keep the results.
+	// Submit waits for other calls with the same producers, and may write and sync what
+	// other callers have submitted.
+	Submit(ctx context.Context, done func([]Result), blocks ...*Block)
+}
+
 // A Room grants memory for reading and decoding blocks. It belongs to the goroutine that
 // reads.
 type Room interface {

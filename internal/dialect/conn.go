@@ -39,7 +39,8 @@ type Conn struct {
 	// Codec encodes the errors that the peer is told. Nil means JSON, on a line.
 	Codec codec.Codec
 
-	// Beat, if not nil, is called by More when nothing was written for BeatEvery.
+	// Beat, if not nil, is called by More when nothing was written for BeatEvery, and when
+	// SayNow has left something to do.
 	Beat      func() error
 	BeatEvery time.Duration
 
@@ -141,31 +142,13 @@ func (c *Conn) More(ctx context.Context, within bool, h Holder) error {
 	if err := c.Flush(); err != nil {
 		return err
 	}
-	if !within {
-		c.began, c.idle = time.Time{}, time.Now()
-	} else if c.began.IsZero() {
-		c.began = time.Now()
-		c.pressed, c.pressAt = c.began, c.read
-	}
-	if err := c.paused(ctx, within, h); err != nil {
-		return err
-	}
-	if err := c.room(ctx, within, h); err != nil {
+	if err := c.prepare(ctx, within, h); err != nil {
 		return err
 	}
 	for began := time.Now(); ; {
-		if e := c.ended.Load(); e != nil {
-			return *e
-		}
-		wait, expired := c.patience(within, began)
-		if expired != nil {
-			return expired
-		}
-		beat, err := c.beat()
-		if err != nil {
+		if err := c.await(within, began); err != nil {
 			return err
 		}
-		c.arm(min(wait, beat))
 		into := c.tiny[:]
 		if c.buf != nil {
 			into = c.buf[c.w:]
@@ -176,6 +159,10 @@ func (c *Conn) More(ctx context.Context, within bool, h Holder) error {
 		}
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
+			c.deadline = time.Time{} // it may be nudge's
+			if c.due.Load() {
+				continue
+			}
 			if err := c.waited(within, h); err != nil {
 				return err
 			}
@@ -190,6 +177,42 @@ func (c *Conn) More(ctx context.Context, within bool, h Holder) error {
 			return fmt.Errorf("dialect: read: %w", err)
 		}
 	}
+}
+
+// prepare begins a wait for more bytes. It waits until it may begin.
+func (c *Conn) prepare(ctx context.Context, within bool, h Holder) error {
+	now := time.Now()
+	if !within {
+		c.began, c.idle = time.Time{}, now
+	} else if c.began.IsZero() {
+		c.began = now
+		c.pressed, c.pressAt = c.began, c.read
+	}
+	if time.Unix(0, c.resume.Load()).After(now) {
+		if err := c.paused(ctx, within, h); err != nil {
+			return err
+		}
+	}
+	return c.room(ctx, within, h)
+}
+
+// await readies the next read: it sets how long that may wait. silent is the time since
+// which nothing has come.
+func (c *Conn) await(within bool, silent time.Time) error {
+	if e := c.ended.Load(); e != nil {
+		return *e
+	}
+	wait, expired := c.patience(within, silent)
+	if expired != nil {
+		return expired
+	}
+	now := time.Now()
+	beat, err := c.beat(now)
+	if err != nil {
+		return err
+	}
+	c.arm(now, min(wait, beat))
+	return nil
 }
 
 // OpenTimeout returns the time limit of a handshake.
@@ -254,10 +277,13 @@ func (c *Conn) SetKnown(known bool) {
 // that has taken a lot. Any goroutine may call it.
 func (c *Conn) Known() bool { return c.known.Load() || c.given.Load() >= knownGiven }
 
-// Spoke notes that the peer has spoken: it has opened a session, sent a record or a
+// Spoke is SpokeAt now.
+func (c *Conn) Spoke() { c.SpokeAt(time.Now()) }
+
+// SpokeAt notes that the peer has spoken: it has opened a session, sent a record or a
 // commit, or taken what it asked for. Mere bytes and beats do not count. Any goroutine
 // may call it.
-func (c *Conn) Spoke() { c.spoke.Store(time.Now().UnixNano()) }
+func (c *Conn) SpokeAt(t time.Time) { c.spoke.Store(t.UnixNano()) }
 
 // LastSpoke returns when the peer last spoke, or the zero time. Any goroutine may call
 // it.

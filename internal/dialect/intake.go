@@ -112,6 +112,13 @@ type Writer interface {
 	// *[fault.Error] for the peer, which ends the connection, or the cause of ctx.
 	Take(ctx context.Context, b *WriteBatch, answer func(Answer) error) (Settled, error)
 
+	// Submitter returns a function that is Take, except that it need not wait: it reports
+	// whether it has taken the batch, and if so, calls done once the batch is settled:
+	// once, on any goroutine, perhaps before it returns. done must not wait. Until it is
+	// called, no other method may be. A batch that was not taken must be passed to Take.
+	// Submitter returns nil if the store can't do that.
+	Submitter(ctx context.Context, done func(Settled, error)) func(*WriteBatch) (bool, error)
+
 	// Close releases the claim of the producer.
 	Close()
 }

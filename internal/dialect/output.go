@@ -29,6 +29,7 @@ type output struct {
 	flushed time.Time    // the last write
 	broken  error        // why nothing more can be written: a message was cut off
 	given   atomic.Int64 // bytes that a reader has taken: see took
+	prompt
 }
 
 // A turn is a mutex that may be held for long, while waiting for the peer. It is a
@@ -40,10 +41,10 @@ func (t turn) Lock()   { t <- struct{}{} }
 func (t turn) Unlock() { <-t }
 
 // quiet returns the time since the last write.
-func (o *output) quiet() time.Duration {
+func (o *output) quiet(now time.Time) time.Duration {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return time.Since(o.flushed)
+	return now.Sub(o.flushed)
 }
 
 // held returns how many bytes of memory the waiting output takes.

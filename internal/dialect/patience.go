@@ -22,14 +22,11 @@ const (
 // buffer is given back.
 func (c *Conn) paused(ctx context.Context, within bool, h Holder) error {
 	before, resume := time.Now(), time.Unix(0, c.resume.Load())
-	if !resume.After(before) {
-		return nil
-	}
 	if !within && c.buf != nil {
 		c.release(h)
 	}
 	for now := before; now.Before(resume) && c.Ended() == nil; now = time.Now() {
-		beat, err := c.beat()
+		beat, err := c.beat(now)
 		if err != nil {
 			return err
 		}
@@ -143,18 +140,28 @@ func tooSlow(at int64) *fault.Error {
 // what it is sent is not silent, unless it is only sent beats.
 func (c *Conn) silence() time.Duration {
 	since := time.Since(c.idle)
+	switch at := c.answered.Load(); at {
+	case 0:
+	case unanswered:
+		return 0
+	default:
+		since = min(since, time.Since(time.Unix(0, at)))
+	}
 	if c.Beat == nil {
-		since = min(since, c.quiet())
+		since = min(since, c.quiet(time.Now()))
 	}
 	return since
 }
 
 // beat calls Beat if it is due, and returns the time until it is due next.
-func (c *Conn) beat() (time.Duration, error) {
+func (c *Conn) beat(now time.Time) (time.Duration, error) {
 	if c.Beat == nil {
 		return option.Never, nil
 	}
-	left := c.BeatEvery - c.quiet()
+	left := time.Duration(0)
+	if !c.due.Swap(false) {
+		left = c.BeatEvery - c.quiet(now)
+	}
 	if left > 0 {
 		return left, nil
 	}
@@ -193,14 +200,13 @@ func (c *Conn) waited(within bool, h Holder) error {
 
 // arm sets the read deadline, unless the current one is about right: setting it costs
 // more than letting it pass a little early.
-func (c *Conn) arm(wait time.Duration) {
-	now := time.Now()
+func (c *Conn) arm(now time.Time, wait time.Duration) {
 	if left := c.deadline.Sub(now); left > wait/2 && left <= wait && !c.draining.Load() {
 		return
 	}
 	c.deadline = now.Add(wait)
 	_ = c.nc.SetReadDeadline(c.deadline) // a failure shows in the read
-	if c.draining.Load() && c.drainBy.IsZero() || c.ended.Load() != nil {
-		_ = c.nc.SetReadDeadline(now) // Drain or End was called meanwhile
+	if c.draining.Load() && c.drainBy.IsZero() || c.ended.Load() != nil || c.due.Load() {
+		_ = c.nc.SetReadDeadline(now) // Drain, End or nudge was called meanwhile
 	}
 }

@@ -28,7 +28,10 @@ func (c *Conn) Written() (here, there int64) {
 func (c *Conn) Read(b []byte) (int, error) { return c.in.read(b) }
 
 // Write implements [net.Conn].
-func (c *Conn) Write(b []byte) (int, error) { return c.out.write(b) }
+func (c *Conn) Write(b []byte) (int, error) { return c.out.write(b, true) }
+
+// WriteNow writes as much as there is room for.
+func (c *Conn) WriteNow(b []byte) (int, error) { return c.out.write(b, false) }
 
 // LocalAddr implements [net.Conn].
 func (c *Conn) LocalAddr() net.Addr { return c.local }
@@ -136,7 +139,7 @@ func (p *pipe) vanish() {
 	p.do(func(p *pipe) { p.queue, p.held, p.gone = nil, 0, true })
 }
 
-func (p *pipe) write(b []byte) (n int, err error) {
+func (p *pipe) write(b []byte, wait bool) (n int, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for {
@@ -145,12 +148,15 @@ func (p *pipe) write(b []byte) (n int, err error) {
 			return n, p.wfail
 		case p.eof:
 			return n, net.ErrClosed
-		case p.writeBy.passed():
+		case wait && p.writeBy.passed():
 			return n, os.ErrDeadlineExceeded
 		case n == len(b):
 			return n, nil
 		}
 		k := min(len(b)-n, p.Buffer-p.held)
+		if k <= 0 && !wait {
+			return n, nil
+		}
 		if k <= 0 {
 			p.cond.Wait()
 			continue

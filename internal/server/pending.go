@@ -4,7 +4,6 @@ import (
 	"context"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/json"
@@ -140,7 +139,7 @@ func (t *pendingAppend) block(w *writer, topic, format string, n int) *store.Blo
 		b, t.spare = t.spare[n-1], t.spare[:n-1]
 		b.Reset()
 	}
-	b.Topic, b.Codec, b.Peer, b.Received, b.Principal = topic, format, w.session.peer, time.Now(), w.session.principal
+	b.Topic, b.Codec, b.Peer, b.Received, b.Principal = topic, format, w.session.peer, w.came, w.session.principal
 	b.Producer, b.Epoch, b.First, b.Note = store.Producer{}, 0, 0, b.Note[:0]
 	if !w.producer.IsZero() {
 		b.Producer, b.Epoch, b.First = w.producer, w.claim.Epoch, w.next+uint64(t.records)
@@ -242,19 +241,31 @@ func (t *pendingAppend) settle(ctx context.Context, w *writer) (next store.Posit
 	if t.records == 0 {
 		return next, nil
 	}
-	s := w.session.s
+	if len(t.blocks) == 0 { // all records were folded rejections
+		return t.settled(ctx, w, nil)
+	}
+	t.finish()
+	return t.settled(ctx, w, w.session.s.store.Append(ctx, t.blocks...))
+}
+
+// finish readies the blocks to be stored.
+func (t *pendingAppend) finish() {
 	for _, b := range t.blocks {
 		b.Extended = !t.strict && b.Codec == json.Codec{}.Name()
 	}
-	if len(t.blocks) > 0 { // without blocks, all records were folded rejections
-		for i, r := range s.store.Append(ctx, t.blocks...) {
-			if r.Err != nil {
-				return store.Position{}, faultOfStore(ctx, r.Err)
-			}
-			end := r.Position
-			if end.Index += uint32(len(t.blocks[i].Lengths)); next.IsZero() || end.Compare(next) > 0 {
-				next = end
-			}
+}
+
+// settled counts the records once their blocks are stored, and returns the position after
+// them.
+func (t *pendingAppend) settled(ctx context.Context, w *writer, results []store.Result) (next store.Position, err error) {
+	s := w.session.s
+	for i, r := range results {
+		if r.Err != nil {
+			return store.Position{}, faultOfStore(ctx, r.Err)
+		}
+		end := r.Position
+		if end.Index += uint32(len(t.blocks[i].Lengths)); next.IsZero() || end.Compare(next) > 0 {
+			next = end
 		}
 	}
 	w.next += uint64(t.records)

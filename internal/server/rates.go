@@ -47,7 +47,7 @@ func share(n int, rate int64) time.Duration {
 // pace charges the writer's principal for a batch, and waits until it may be sent. It
 // does not wait if the connection is about to end, or if others wait for the memory that
 // the batch occupies; More then waits for longer instead.
-func (w *writer) pace(ctx context.Context, b *dialect.WriteBatch) error {
+func (w *writer) pace(ctx context.Context, b *dialect.WriteBatch, began time.Time) error {
 	r, conn := &w.session.s.rates, w.session.conn
 	cost := r.cost(b)
 	if cost == 0 {
@@ -55,7 +55,6 @@ func (w *writer) pace(ctx context.Context, b *dialect.WriteBatch) error {
 	}
 	patience := cmp.Or(w.patience, math.MaxInt64)
 	w.patience = 0 // a sender that has begun is slowed down by reading less
-	began := time.Now()
 	wait := r.take(w.session.follower(), cost, patience, began)
 	if wait > patience {
 		return &fault.Error{

@@ -34,6 +34,7 @@ type writer struct {
 	folded   folded                 // rejections of records without numbers that share a row
 	bare     bare                   // rejections of numbered records that are kept as codes only
 	check    func(*dict.Dict) error // the topic's schema, or nil
+	came     time.Time              // when the current batch did
 	failures int                    // of the handler, in a row, for the next record
 	patience time.Duration          // see dialect.WriteRequest
 
@@ -148,11 +149,7 @@ func (w *writer) Rejections(ctx context.Context, after uint64) iter.Seq2[store.R
 
 // Take implements [dialect.Writer].
 func (w *writer) Take(ctx context.Context, b *dialect.WriteBatch, answer func(dialect.Answer) error) (settled dialect.Settled, err error) {
-	if err := w.session.used(); err != nil {
-		return settled, err
-	}
-	w.session.conn.Spoke()
-	if err := w.pace(ctx, b); err != nil {
+	if err := w.begin(ctx, b); err != nil {
 		return settled, err
 	}
 	for settled.Records < len(b.Records) && err == nil {
@@ -171,6 +168,68 @@ func (w *writer) Take(ctx context.Context, b *dialect.WriteBatch, answer func(di
 	return settled, err
 }
 
+// begin notes that a batch has come, and waits until it may be taken.
+func (w *writer) begin(ctx context.Context, b *dialect.WriteBatch) error {
+	if err := w.session.used(); err != nil {
+		return err
+	}
+	w.came = time.Now()
+	w.session.conn.SpokeAt(w.came)
+	return w.pace(ctx, b, w.came)
+}
+
+// maxSubmitted limits the records that are submitted, in bytes. More of them are worth a
+// goroutine that waits, and leaves those that come meanwhile in the socket, for one append.
+const maxSubmitted = 4 << 10
+
+// Submitter implements [dialect.Writer].
+func (w *writer) Submitter(ctx context.Context, done func(dialect.Settled, error)) func(*dialect.WriteBatch) (bool, error) {
+	s := w.session.s
+	log, ok := s.store.(store.Submitter)
+	if !ok || w.whole != nil {
+		return nil
+	}
+	var t *pendingAppend
+	landed := func(results []store.Result) {
+		settled, n := dialect.Settled{}, t.records
+		next, err := t.settled(ctx, w, results)
+		if err == nil {
+			settled = dialect.Settled{Records: n, Next: next}
+		}
+		t.recycle()
+		done(settled, err)
+	}
+	return func(b *dialect.WriteBatch) (bool, error) {
+		if len(b.Records) != 1 || len(b.Records[0]) > maxSubmitted || !w.isPlain(b) {
+			return false, nil
+		}
+		if err := w.begin(ctx, b); err != nil {
+			return false, err
+		}
+		t = newPendingAppend(s.rules.Building.Share(w.session.conn.Known()), s.store.Limits().BlockBytes)
+		if err := t.keepAll(ctx, w, b); err != nil {
+			t.recycle()
+			return false, err
+		}
+		t.note(w, b.LastSum(t.records))
+		t.finish()
+		w.session.worker.Rest()
+		log.Submit(ctx, landed, t.blocks...)
+		return true, nil
+	}
+}
+
+// isPlain reports whether the records of a batch are stored as they came, whatever is in
+// them.
+func (w *writer) isPlain(b *dialect.WriteBatch) bool {
+	s := w.session.s
+	w.check = nil
+	if s.Schema != nil && !strings.HasPrefix(w.topic, "_") {
+		w.check = s.Schema(w.topic)
+	}
+	return s.Handler == nil && w.check == nil && storedAsItCame(b.Codec) && len(b.Bad) == 0
+}
+
 // beginLong waits for a turn to decide about records. With a handler there is no turn, since
 // the handler may wait for anything.
 func (w *writer) beginLong(ctx context.Context) error {
@@ -184,11 +243,7 @@ func (w *writer) beginLong(ctx context.Context) error {
 // memory, and at least one.
 func (w *writer) takeSome(ctx context.Context, b *dialect.WriteBatch, from int, answer func(dialect.Answer) error) (settled dialect.Settled, err error) {
 	s := w.session.s
-	w.check = nil
-	if s.Schema != nil && !strings.HasPrefix(w.topic, "_") {
-		w.check = s.Schema(w.topic)
-	}
-	plain := s.Handler == nil && w.check == nil && storedAsItCame(b.Codec) && len(b.Bad) == 0
+	plain := w.isPlain(b)
 	if !plain {
 		if err := w.beginLong(ctx); err != nil {
 			return settled, err

@@ -31,6 +31,7 @@ type machine struct {
 	name       string
 	durability store.Durability
 	unready    atomic.Bool // the handler is unavailable
+	trusts     bool        // it has no handler
 	undying    bool        // it keeps running when its store has failed
 	upstream   string      // where it relays its records; "" for nowhere
 
@@ -88,6 +89,9 @@ func (m *machine) start(ctx context.Context) error {
 	r.server = &dictwire.Server{
 		Store: s, Handler: dictwire.HandlerFunc(m.handle), Authorizer: authorize,
 		IdleTimeout: time.Minute, RecordTimeout: 30 * time.Second,
+	}
+	if m.trusts {
+		r.server.Handler = nil
 	}
 	l := r.host.Listen()
 	if m.upstream != "" {

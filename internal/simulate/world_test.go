@@ -66,6 +66,7 @@ const server = "server"
 func newWorld(ctx context.Context, seed uint64) *world {
 	w := &world{ledger: newLedger(), ctx: ctx, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), net: memnet.New()}
 	w.machine = newMachine(w.ledger, w.net, server, rand.New(rand.NewPCG(seed, 2)))
+	w.machine.trusts = seed%3 == 0
 	w.harmed = w.rng.IntN(3) == 0
 	return w
 }
@@ -166,6 +167,9 @@ func (w *world) someTraits() traits {
 	if rng.IntN(2) == 0 {
 		t.bad = 2 + rng.IntN(10)
 	}
+	if w.machine.trusts {
+		t.bad = 0
+	}
 	if rng.IntN(3) == 0 {
 		t.poison = 3 + rng.IntN(20)
 	}
@@ -204,6 +208,9 @@ func (w *world) someHabits() habits {
 	h.atSpool = h.spool && rng.IntN(3) == 0
 	if rng.IntN(2) == 0 {
 		h.bad = 2 + rng.IntN(10)
+	}
+	if w.machine.trusts {
+		h.bad = 0
 	}
 	return h
 }

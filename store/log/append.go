@@ -12,21 +12,35 @@ import (
 	"github.com/dictwire/dictwire/store/internal/names"
 )
 
-// appending is the scratch of one append.
+// appending is an append in progress, and the scratch of the next one.
 type appending struct {
 	commit
+	s     *Store
 	draft draft
 
+	began   time.Time
+	entered bool
+	results []store.Result
+	own     []store.Result // of an append that was submitted
+	bad     []bool         // blocks that break a rule of their own
 	numbers []store.Numbering
 	turns   []*producer // of the numbered blocks' producers, held by the append
-	head    store.Block
+	sweeps  []int       // in numbers: producers of which records were rejected
 	keys    []byte
+
+	done   func([]store.Result) // of an append that was submitted
+	landed func(error)          // lands it
 }
 
-func newAppending() any {
-	a := &appending{}
+func (s *Store) newAppending() any {
+	a := &appending{s: s}
 	a.commit.draft = &a.draft
 	a.turn = make(chan bool, 1)
+	a.landed = func(err error) {
+		a.end(true, err)
+		a.done(a.results)
+		a.release()
+	}
 	return a
 }
 
@@ -38,73 +52,111 @@ const maxAppend = 1<<31 - 1
 
 // Append implements [store.Log].
 func (s *Store) Append(ctx context.Context, blocks ...*store.Block) []store.Result {
-	results := make([]store.Result, len(blocks))
-	if err := s.append(ctx, blocks, results); err != nil {
-		for i, b := range blocks {
-			// A duplicate of a block of this very append is not durable yet.
-			if b.Check() == nil && !errors.As(results[i].Err, new(*store.LimitError)) {
-				results[i] = store.Result{Err: err}
-			}
-		}
+	a := s.appendings.Get().(*appending)
+	a.results = make([]store.Result, len(blocks))
+	writes, err := a.begin(ctx, blocks)
+	if writes {
+		err = s.commit(&a.commit)
 	}
+	results := a.end(writes, err)
+	a.release()
 	return results
 }
 
-// append sets the result of each block, or returns the error for all whose result has
-// none.
-func (s *Store) append(ctx context.Context, blocks []*store.Block, results []store.Result) error {
-	if err := s.enter(ctx); err != nil {
-		return err
+// Submit implements [store.Submitter].
+func (s *Store) Submit(ctx context.Context, done func([]store.Result), blocks ...*store.Block) {
+	a := s.appendings.Get().(*appending)
+	a.own = slices.Grow(a.own[:0], len(blocks))[:len(blocks)]
+	clear(a.own)
+	a.results = a.own
+	writes, err := a.begin(ctx, blocks)
+	if !writes {
+		done(a.end(false, err))
+		a.release()
+		return
 	}
-	defer s.leave()
-	if f := s.failed(); f != nil {
-		return f
-	}
-	began := time.Now()
+	a.done, a.land = done, a.landed
+	s.submit(&a.commit)
+}
+
+// begin decides what is to be written, and reports whether anything is. It sets the results
+// of blocks that are not written.
+func (a *appending) begin(ctx context.Context, blocks []*store.Block) (writes bool, err error) {
+	s, results := a.s, a.results
 	size, notes := 0, true
 	for i, b := range blocks {
-		if results[i].Err = b.Check(); results[i].Err == nil {
-			results[i].Err = s.mayHave(b)
-		}
+		results[i].Err = b.Check()
+		a.bad = append(a.bad, results[i].Err != nil)
 		size += len(b.Data)
 		notes = notes && isNote(b.Topic)
 	}
-	if size > maxAppend {
-		return fmt.Errorf("store: an append of %d bytes, want at most %d", size, maxAppend)
+	if err := s.enter(ctx); err != nil {
+		return false, err
 	}
-	a := s.appendings.Get().(*appending)
-	defer a.release(s)
+	a.entered = true
+	if f := s.failed(); f != nil {
+		return false, f
+	}
+	a.began = time.Now()
+	if size > maxAppend {
+		return false, fmt.Errorf("store: an append of %d bytes, want at most %d", size, maxAppend)
+	}
+	for i, b := range blocks {
+		if results[i].Err == nil {
+			results[i].Err = s.mayHave(b)
+		}
+	}
 	if err := a.acquire(ctx, s, blocks, results); err != nil {
-		return err
+		return false, err
 	}
 	store.Decide(blocks, results, a.numbers, s.opts.Now())
 	if !slices.ContainsFunc(results, func(r store.Result) bool { return r.Err == nil }) {
-		return nil
+		return false, nil
 	}
 	if !notes {
 		if err := s.reserve.check(size); err != nil {
-			return err
+			return false, err
 		}
 	}
 	if err := a.encode(s, blocks, results); err != nil {
-		return err
+		return false, err
 	}
 	a.vital = notes
-	if err := s.commit(&a.commit); err != nil {
-		return err
-	}
-	s.measured.appends.Add(int64(time.Since(began)))
-	for i := range a.numbers {
-		a.turns[i].state = a.numbers[i].After
-	}
-	for i, b := range a.blocks {
-		s.measured.blocks.Add(int64(b.bytes))
-		results[b.index].Position = s.position(a.place.pos + uint64(i))
-		if rejected := blocks[b.index]; len(rejected.Rejected) > 0 {
-			s.sweep(rejected.Producer, a.turnOf(rejected.Producer))
+	return true, nil
+}
+
+// end completes the results, and lets others use the producers. wrote says that the append
+// was written, unless there is an error.
+func (a *appending) end(wrote bool, err error) []store.Result {
+	s := a.s
+	switch {
+	case err != nil:
+		for i := range a.results {
+			// A duplicate of a block of this very append is not durable yet.
+			if !a.bad[i] && !errors.As(a.results[i].Err, new(*store.LimitError)) {
+				a.results[i] = store.Result{Err: err}
+			}
+		}
+	case wrote:
+		s.measured.appends.Add(int64(a.ended.Sub(a.began)))
+		for i := range a.numbers {
+			a.turns[i].state = a.numbers[i].After
+		}
+		for i, b := range a.blocks {
+			s.measured.blocks.Add(int64(b.bytes))
+			a.results[b.index].Position = s.position(a.place.pos + uint64(i))
+		}
+		for _, i := range a.sweeps {
+			s.sweep(a.numbers[i].Producer, a.turns[i])
 		}
 	}
-	return nil
+	for i, p := range a.turns {
+		s.releaseTurn(a.numbers[i].Producer, p)
+	}
+	if a.entered {
+		s.leave()
+	}
+	return a.results
 }
 
 // isNote reports whether a topic holds the process's own notes. They are always accepted;
@@ -133,16 +185,9 @@ func (a *appending) acquire(ctx context.Context, s *Store, blocks []*store.Block
 	return nil
 }
 
-// turnOf returns the producer of a block.
-func (a *appending) turnOf(name store.Producer) *producer {
-	return a.turns[slices.IndexFunc(a.numbers, func(n store.Numbering) bool { return n.Producer == name })]
-}
-
-// release gives the turns back, and the scratch unless a group may still use it.
-func (a *appending) release(s *Store) {
-	for i, p := range a.turns {
-		s.releaseTurn(a.numbers[i].Producer, p)
-	}
+// release gives the scratch back, unless a group may still use it.
+func (a *appending) release() {
+	s := a.s
 	if s.failed() != nil || cap(a.draft.buf) > maxScratch || cap(a.blocks) > 1024 {
 		return
 	}
@@ -151,7 +196,8 @@ func (a *appending) release(s *Store) {
 	clear(a.blocks)
 	clear(a.changes)
 	a.numbers, a.turns, a.blocks, a.changes = a.numbers[:0], a.turns[:0], a.blocks[:0], a.changes[:0]
-	a.err = nil
+	a.bad, a.sweeps, a.entered = a.bad[:0], a.sweeps[:0], false
+	a.results, a.done, a.land, a.err = nil, nil, nil, nil
 	s.appendings.Put(a)
 }
 
@@ -166,7 +212,7 @@ func (a *appending) encode(s *Store, blocks []*store.Block, results []store.Resu
 		}
 		from, t := len(d.buf), s.topic(b.Topic)
 		d.buf = b.AppendEncoded(slices.Grow(d.buf, b.MaxEncoded()), &t.shrinkage)
-		head, err := a.head.PeekHead(d.buf[from:])
+		head, err := store.HeadLen(d.buf[from:])
 		if err != nil {
 			return err
 		}
@@ -174,6 +220,7 @@ func (a *appending) encode(s *Store, blocks []*store.Block, results []store.Resu
 		if len(b.Rejected) > 0 {
 			kind = kindRejected
 			a.changes = append(a.changes, change{key: rejectedKey(b.Producer, b.First), data: store.AppendRejections(nil, b.Rejected)})
+			a.sweeps = append(a.sweeps, slices.IndexFunc(a.numbers, func(n store.Numbering) bool { return n.Producer == b.Producer }))
 		}
 		d.addBlock(kind, from, head, uint64(len(b.Lengths)), uint64(len(b.Data)))
 		a.blocks = append(a.blocks, drafted{

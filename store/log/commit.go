@@ -1,8 +1,10 @@
 package log
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -27,7 +29,7 @@ type committer struct {
 	mu      sync.Mutex
 	pending []*commit
 	size    int  // of pending, in bytes
-	waiting int  // pending commits that a caller waits for
+	waiting int  // pending commits that are awaited
 	writing bool // a leader has not finished writing its group
 	flights int  // groups that are written but not yet shown
 
@@ -41,6 +43,8 @@ type committer struct {
 	buf       []byte
 	groups    int64 // written into the active segment
 	bytes     int64 // in these groups
+
+	leaders sync.WaitGroup // goroutines that lead because no caller waits
 
 	landing chan struct{} // of capacity 1: one sync at a time, in the order of the groups
 	synced  atomic.Uint64 // the last frame that is durable
@@ -70,10 +74,26 @@ type commit struct {
 	says    said      // about older segments
 	vital   bool      // it frees disk space, and may use the reserved room
 
+	ended time.Time // when its group was durable
 	place place
 	off   int64 // in the segment
 	err   error
-	turn  chan bool // of capacity 1: true tells the waiter to lead, false that m is done; nil if nobody waits
+	turn  chan bool   // of capacity 1: true tells the waiter to lead, false that m is done; nil if nobody waits
+	land  func(error) // called in place of telling the waiter that m is done; nil if one waits, or nobody
+}
+
+// isAwaited reports whether somebody must be told when m is done.
+func (m *commit) isAwaited() bool { return m.turn != nil || m.land != nil }
+
+// tell tells that m is done.
+func (m *commit) tell(err error) {
+	switch {
+	case m.land != nil:
+		m.land(err)
+	case m.turn != nil:
+		m.err = err
+		m.turn <- false
+	}
 }
 
 // finish finishes the frame, and adds to the size of each block its share in what else is
@@ -129,8 +149,29 @@ func (s *Store) commit(m *commit) error {
 				return m.err
 			}
 		case <-s.broken:
+			s.abandon() // m may have been told to lead
 			return s.failed()
 		}
+	}
+}
+
+// submit is commit without waiting: m.land is called, by whoever has led its group. If no
+// group is being written, the caller leads one.
+func (s *Store) submit(m *commit) {
+	c := &s.committer
+	c.mu.Lock()
+	if f := s.failed(); f != nil {
+		c.mu.Unlock()
+		m.land(f)
+		return
+	}
+	c.pending = append(c.pending, m)
+	c.size += m.size()
+	c.waiting++
+	lead := c.mayLead()
+	c.mu.Unlock()
+	if lead {
+		s.lead()
 	}
 }
 
@@ -166,16 +207,35 @@ func (c *committer) mayLead() bool {
 }
 
 // handOver makes one of the waiting callers the next leader, if a group should be
-// written. c.mu is held.
-func (c *committer) handOver() {
+// written, or a goroutine of its own if none waits. c.mu is held.
+func (s *Store) handOver() {
+	c := &s.committer
 	if !c.mayLead() {
 		return
 	}
 	for _, m := range c.pending {
-		if m.turn != nil {
+		if m.turn != nil && m.land == nil {
 			m.turn <- true
 			return
 		}
+	}
+	c.leaders.Go(func() {
+		c.gather()
+		s.lead()
+	})
+}
+
+// gather lets others work, as long as that adds to the next group.
+func (c *committer) gather() {
+	for n := -1; ; {
+		c.mu.Lock()
+		before := n
+		n = len(c.pending)
+		c.mu.Unlock()
+		if n == before {
+			return
+		}
+		runtime.Gosched()
 	}
 }
 
@@ -188,7 +248,7 @@ func (s *Store) lead() {
 	c.mu.Lock()
 	c.writing = false
 	c.flights++
-	c.handOver()
+	s.handOver()
 	c.mu.Unlock()
 	if err == nil && len(g.commits) > 0 && s.failed() == nil {
 		if s.opts.Durability == store.Fsync {
@@ -202,18 +262,42 @@ func (s *Store) lead() {
 		}
 	}
 	<-c.landing
+	ended := time.Now()
+	f := s.failed()
+	waited := g.commits[:0]
+	for _, m := range g.commits {
+		m.ended = ended
+		if m.land == nil {
+			waited = append(waited, m)
+			continue
+		}
+		m.land(cmp.Or(f, err)) // m may be another append's from here on
+	}
 
 	c.mu.Lock()
 	c.flights--
-	c.handOver()
+	s.handOver()
 	c.mu.Unlock()
-	if f := s.failed(); f != nil {
-		return // fail has told all callers
+	if f != nil {
+		s.abandon()
+		return // fail has told those who wait
 	}
-	for _, m := range g.commits {
-		if m.turn != nil {
-			m.err = err
-			m.turn <- false
+	for _, m := range waited {
+		m.tell(err)
+	}
+}
+
+// abandon tells those who submitted commits, after the log has failed. Nothing is pending
+// from then on.
+func (s *Store) abandon() {
+	c := &s.committer
+	c.mu.Lock()
+	all := c.pending
+	c.pending, c.size, c.waiting = nil, 0, 0
+	c.mu.Unlock()
+	for _, m := range all {
+		if m.land != nil {
+			m.land(s.failed())
 		}
 	}
 }
@@ -237,7 +321,7 @@ func (c *committer) take(room int64) (g []*commit, size int64) {
 			break
 		}
 		size += k
-		if c.pending[n].turn != nil {
+		if c.pending[n].isAwaited() {
 			c.waiting--
 			waited = true
 		}
@@ -255,7 +339,7 @@ func (c *committer) putBack(all []*commit) (waited []*commit) {
 	defer c.mu.Unlock()
 	var hasty []*commit
 	for _, m := range all {
-		if m.turn != nil {
+		if m.isAwaited() {
 			waited = append(waited, m)
 			continue
 		}
@@ -363,12 +447,11 @@ func (s *Store) small(all []*commit) int64 {
 // others, and those that nobody waits for, which are already in memory.
 func (s *Store) refuse(all []*commit) (left []*commit) {
 	for _, m := range all {
-		if m.vital || m.turn == nil {
+		if m.vital || !m.isAwaited() {
 			left = append(left, m)
 			continue
 		}
-		m.err = noRoom(syscall.ENOSPC)
-		m.turn <- false
+		m.tell(noRoom(syscall.ENOSPC))
 	}
 	return left
 }
@@ -382,7 +465,7 @@ func (s *Store) settle(g group) {
 	for _, m := range g.commits {
 		for _, ch := range m.changes {
 			s.states.set(ch.key, m.place.seq, ch.data)
-			if m.turn == nil {
+			if !m.isAwaited() {
 				s.quotas.arrive(ch.key, ch.by)
 			} else {
 				s.quotas.count(ch.key, ch.by)

@@ -253,7 +253,7 @@ func (w *world) write(s *log.Store, p store.Producer, size int) error {
 		}
 		r.Add([]byte(record(p, r.First, 1)))
 		r.Note = fmt.Appendf(nil, "%d", r.First)
-		results := s.Append(ctx, b, &r)
+		results := submit(s, b, &r)
 		for _, r := range results {
 			if r.Err != nil {
 				return r.Err
@@ -263,6 +263,16 @@ func (w *world) write(s *log.Store, p store.Producer, size int) error {
 		w.ack(results[0].Position, records, func(a *acks) { a.numbers[p] = next - 1 })
 	}
 	return nil
+}
+
+// submit is Append by way of Submit, half of the time.
+func submit(s *log.Store, blocks ...*store.Block) []store.Result {
+	if rand.IntN(2) == 0 {
+		return s.Append(context.Background(), blocks...)
+	}
+	done := make(chan []store.Result, 1)
+	s.Submit(context.Background(), func(results []store.Result) { done <- slices.Clone(results) }, blocks...)
+	return <-done
 }
 
 func (w *world) acked(p store.Producer) uint64 {
@@ -286,7 +296,7 @@ func (w *world) writeLoose(s *log.Store, size int) error {
 		b := &store.Block{Topic: "b", Codec: "json"}
 		rec := fmt.Sprintf(`{"n":%d,"x":%q}`, n, strings.Repeat("y", size))
 		b.Add([]byte(rec))
-		r := s.Append(ctx, b)[0]
+		r := submit(s, b)[0]
 		if r.Err != nil {
 			return r.Err
 		}

@@ -205,9 +205,9 @@ func newStore(dir string, opts Options) *Store {
 	s := &Store{
 		fs: opts.FS, opts: opts, dir: dir,
 		done: make(chan struct{}), broken: make(chan struct{}), tidy: make(chan struct{}, 1), sparse: make(chan struct{}, 1),
-		appendings: sync.Pool{New: newAppending},
-		committer:  committer{landing: make(chan struct{}, 1)},
+		committer: committer{landing: make(chan struct{}, 1)},
 	}
+	s.appendings.New = s.newAppending
 	s.quotas = newQuotas(&s.opts)
 	s.maxStoredBytes.Store(opts.MaxStoredBytes)
 	return s
@@ -246,6 +246,7 @@ func (s *Store) release() error {
 	if s.states != nil {
 		errs = append(errs, s.states.close())
 	}
+	s.committer.leaders.Wait()
 	errs = append(errs, s.committer.closeFiles())
 	if s.lock != nil {
 		errs = append(errs, s.lock.Close())

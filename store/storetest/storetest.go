@@ -92,6 +92,8 @@ func Run(t *testing.T, d Driver) {
 		{"Import", testImport},
 		{"Servers", testServers},
 		{"Concurrent", testConcurrent},
+		{"Submit", testSubmit},
+		{"SubmitFails", testSubmitFails},
 		{"BlockedSync", testBlockedSync},
 		{"FailedSync", testFailedSync},
 		{"Model", testModel},

@@ -12,6 +12,7 @@
 package native
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -62,7 +63,9 @@ func (d *native) Open(ctx context.Context, c *dialect.Conn, in dialect.Intake) (
 type serving struct{ opened }
 
 // Serve implements [dialect.Serving].
-func (s serving) Serve(ctx context.Context) error { return s.serve(ctx) }
+func (s serving) Serve(ctx context.Context) error {
+	return cmp.Or(s.serve(ctx), s.land())
+}
 
 // Close implements [dialect.Serving].
 func (s serving) Close(err error) error {
@@ -85,6 +88,7 @@ var errShutdown = &fault.Error{Code: fault.Shutdown, At: -1, Text: "the server i
 type opened interface {
 	welcome(ctx context.Context, d *native, g *wire.Greeting) error // answers the greeting
 	serve(ctx context.Context) error                                // until the session ends
+	land() error                                                    // waits for what is on its way to the store
 	close()
 }
 

@@ -5,7 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
+	"sync/atomic"
 
 	"github.com/dictwire/dictwire/codec"
 	"github.com/dictwire/dictwire/codec/json"
@@ -26,9 +26,17 @@ type writing struct {
 	reply   []byte        // scratch
 	beats   *beater
 
-	saying sync.Mutex // held while an ack is written
-	acked  wire.Ack   // the last one; guarded by saying
+	acked   acked
+	submit  func(*dialect.WriteBatch) (bool, error) // nil: every batch is waited for
+	flying  chan struct{}                           // of capacity 1: full while a batch is submitted and not settled
+	failure error                                   // of a batch that was submitted; belongs to whoever has filled flying
 }
+
+// An acked is the number of the last ack, which it says.
+type acked struct{ atomic.Uint64 }
+
+// Append implements [dialect.Message].
+func (a *acked) Append(dst []byte) []byte { return wire.Ack{Number: a.Load()}.Append(dst) }
 
 // write opens a session that writes.
 func (d *native) write(ctx context.Context, c *dialect.Conn, session dialect.Session, g *wire.Greeting) (opened, error) {
@@ -43,7 +51,7 @@ func (d *native) write(ctx context.Context, c *dialect.Conn, session dialect.Ses
 			Hint: `with "producer", wait for "next": it is the number of the first record`,
 		}
 	}
-	s := &writing{c: c, formats: formats, named: len(g.Accept) > 0}
+	s := &writing{c: c, formats: formats, named: len(g.Accept) > 0, flying: make(chan struct{}, 1)}
 	s.w, err = session.Write(ctx, dialect.WriteRequest{
 		Dialect: Kind.Name, Topic: g.Topic, Producer: g.Producer,
 		Claim:   store.ClaimRequest{Attempt: g.Attempt, Acked: g.Acked, First: g.First, AcceptLost: g.AcceptLost},
@@ -69,11 +77,61 @@ func (s *writing) serve(ctx context.Context) error {
 	return s.q.Each(ctx, s.taker(ctx))
 }
 
+// trySubmit submits a batch, and reports whether it has. Nothing is on its way.
+func (s *writing) trySubmit(b *dialect.WriteBatch) (taken bool, err error) {
+	if s.submit == nil {
+		return false, nil
+	}
+	s.flying <- struct{}{}
+	s.c.Answering(true)
+	if taken, err = s.submit(b); !taken {
+		s.c.Answering(false)
+		<-s.flying
+	}
+	return taken, err
+}
+
+// submitted acknowledges a batch that was submitted. It may run on any goroutine.
+func (s *writing) submitted(settled dialect.Settled, err error) {
+	s.next += uint64(settled.Records)
+	if err != nil {
+		s.failure = err
+		s.c.End(err)
+	} else {
+		s.acked.Store(s.next - 1)
+		s.c.SayNow(&s.acked)
+	}
+	<-s.flying
+}
+
+// land waits until no batch is on its way.
+func (s *writing) land() error {
+	select {
+	case s.flying <- struct{}{}:
+	default:
+		s.beats.begin()
+		s.flying <- struct{}{}
+		s.beats.end()
+	}
+	defer func() { <-s.flying }()
+	return s.failure
+}
+
 // taker returns a function that takes a batch of records.
 func (s *writing) taker(ctx context.Context) func(*dialect.WriteBatch) error {
 	answer := s.answer // once, since it is allocated
+	if s.c.Prompt() {
+		s.submit = s.w.Submitter(ctx, s.submitted)
+	}
 	return func(b *dialect.WriteBatch) error {
+		if err := s.land(); err != nil {
+			return err
+		}
 		s.beats.begin()
+		if taken, err := s.trySubmit(b); taken || err != nil {
+			s.beats.end()
+			return err
+		}
 		settled, err := s.w.Take(ctx, b, answer)
 		s.beats.end()
 		s.next += uint64(settled.Records)
@@ -85,6 +143,7 @@ func (s *writing) taker(ctx context.Context) func(*dialect.WriteBatch) error {
 }
 
 func (s *writing) close() {
+	_ = s.land()
 	s.beats.stop()
 	s.w.Close()
 }
@@ -138,18 +197,12 @@ func (s *writing) welcome(ctx context.Context, d *native, g *wire.Greeting) erro
 
 // ack tells the peer that all records up to a number are settled.
 func (s *writing) ack(number uint64) error {
-	s.saying.Lock()
-	defer s.saying.Unlock()
-	s.acked.Number = number
+	s.acked.Store(number)
 	return s.c.Say(&s.acked)
 }
 
 // again repeats the last ack.
-func (s *writing) again() error {
-	s.saying.Lock()
-	defer s.saying.Unlock()
-	return s.c.Say(&s.acked)
-}
+func (s *writing) again() error { return s.c.Say(&s.acked) }
 
 // answer sends the answer to a record of the current batch.
 func (s *writing) answer(a dialect.Answer) error {

@@ -54,6 +54,10 @@ func (in *intake) Rejections(context.Context, uint64) iter.Seq2[store.Rejection,
 
 func (in *intake) Close() {}
 
+func (in *intake) Submitter(context.Context, func(dialect.Settled, error)) func(*dialect.WriteBatch) (bool, error) {
+	return nil
+}
+
 func (in *intake) Take(_ context.Context, b *dialect.WriteBatch, answer func(dialect.Answer) error) (dialect.Settled, error) {
 	var batch []string
 	bad := b.Bad
