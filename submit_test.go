@@ -23,6 +23,7 @@ type holder struct {
 	store.Store
 	held    chan func(error) // settles one submission
 	leading time.Duration    // how long Submit takes
+	panics  bool             // it panics then
 }
 
 func newHolder() *holder { return &holder{Store: memory.New(nil), held: make(chan func(error), 100)} }
@@ -37,6 +38,9 @@ func (h *holder) Submit(ctx context.Context, done func([]store.Result), blocks .
 		done(results)
 	}
 	time.Sleep(h.leading)
+	if h.panics {
+		panic("on purpose")
+	}
 }
 
 // settle settles the next n submissions, one after the other.
@@ -232,6 +236,24 @@ func TestEndWhileSubmitted(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// A store that panics ends the session, whether or not it ever settles the record.
+func TestPanicWhileSubmitted(t *testing.T) {
+	for _, settles := range []bool{true, false} {
+		overHolder(t, &dictwire.Server{}, func(t *testing.T, h *holder, host *memnet.Host) {
+			h.panics = true
+			s := sit(t, host, "p")
+			s.send()
+			s.hears(`{"error":"internal error","code":"internal"}`)
+			if rest, err := io.ReadAll(s.in); len(rest) > 0 || err != nil {
+				t.Errorf("then %q, %v", rest, err)
+			}
+			if settles {
+				h.settle(1, nil)
+			}
+		})
 	}
 }
 

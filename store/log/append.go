@@ -82,6 +82,12 @@ func (s *Store) Submit(ctx context.Context, done func([]store.Result), blocks ..
 // begin decides what is to be written, and reports whether anything is. It sets the results
 // of blocks that are not written.
 func (a *appending) begin(ctx context.Context, blocks []*store.Block) (writes bool, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			a.end(false, nil)
+			panic(p)
+		}
+	}()
 	s, results := a.s, a.results
 	size, notes := 0, true
 	for i, b := range blocks {

@@ -1,6 +1,7 @@
 package log_test
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.uber.org/goleak"
@@ -236,5 +238,47 @@ func TestNoSegmentForClaims(t *testing.T) {
 	claim(1)
 	if i, err := s.Info(t.Context()); err != nil || i.Producers != claimed {
 		t.Errorf("%d producers, %v, want %d", i.Producers, err, claimed)
+	}
+}
+
+// An append that panics keeps neither its producer nor the store from going on.
+func TestPanicWhileAppending(t *testing.T) {
+	panics := false
+	s := open(t, log.Options{FS: crashfs.New(1), KeepEvery: -1, Now: func() time.Time {
+		if panics {
+			panic("on purpose")
+		}
+		return time.Now()
+	}})
+	p := store.Producer{Topic: "a", Name: "p"}
+	c, err := s.Claim(t.Context(), p, store.ClaimRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &store.Block{Topic: "a", Codec: "json", Producer: p, Epoch: c.Epoch, First: 1}
+	b.Add([]byte(`{}`))
+	appends := map[string]func(){
+		"Append": func() { s.Append(t.Context(), b) },
+		"Submit": func() { s.Submit(t.Context(), func([]store.Result) { t.Error("it is settled") }, b) },
+	}
+	for name, f := range appends {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s did not panic", name)
+				}
+			}()
+			panics = true
+			f()
+		}()
+		panics = false
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := s.Append(ctx, b)[0].Err; err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Errorf("Close = %v", err)
 	}
 }

@@ -12,7 +12,6 @@
 package native
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -63,9 +62,7 @@ func (d *native) Open(ctx context.Context, c *dialect.Conn, in dialect.Intake) (
 type serving struct{ opened }
 
 // Serve implements [dialect.Serving].
-func (s serving) Serve(ctx context.Context) error {
-	return cmp.Or(s.serve(ctx), s.land())
-}
+func (s serving) Serve(ctx context.Context) error { return s.serve(ctx) }
 
 // Close implements [dialect.Serving].
 func (s serving) Close(err error) error {
@@ -88,7 +85,6 @@ var errShutdown = &fault.Error{Code: fault.Shutdown, At: -1, Text: "the server i
 type opened interface {
 	welcome(ctx context.Context, d *native, g *wire.Greeting) error // answers the greeting
 	serve(ctx context.Context) error                                // until the session ends
-	land() error                                                    // waits for what is on its way to the store
 	close()
 }
 

@@ -71,9 +71,6 @@ func (s *reading) welcome(_ context.Context, _ *native, g *wire.Greeting) error 
 	return nil
 }
 
-// land does nothing: a commit is waited for.
-func (s *reading) land() error { return nil }
-
 func (s *reading) close() {
 	if s.giver != nil {
 		s.cancel(nil)

@@ -30,6 +30,7 @@ type writing struct {
 	submit  func(*dialect.WriteBatch) (bool, error) // nil: every batch is waited for
 	flying  chan struct{}                           // of capacity 1: full while a batch is submitted and not settled
 	failure error                                   // of a batch that was submitted; belongs to whoever has filled flying
+	asking  bool                                    // submit is being called
 }
 
 // An acked is the number of the last ack, which it says.
@@ -74,7 +75,11 @@ func (d *native) write(ctx context.Context, c *dialect.Conn, session dialect.Ses
 // serve takes records.
 func (s *writing) serve(ctx context.Context) error {
 	s.c.Beat, s.c.BeatEvery = s.again, wire.BeatEvery
-	return s.q.Each(ctx, s.taker(ctx))
+	err := s.q.Each(ctx, s.taker(ctx))
+	if failure := s.land(); err == nil {
+		err = failure
+	}
+	return err
 }
 
 // trySubmit submits a batch, and reports whether it has. Nothing is on its way.
@@ -84,7 +89,10 @@ func (s *writing) trySubmit(b *dialect.WriteBatch) (taken bool, err error) {
 	}
 	s.flying <- struct{}{}
 	s.c.Answering(true)
-	if taken, err = s.submit(b); !taken {
+	s.asking = true
+	taken, err = s.submit(b)
+	s.asking = false
+	if !taken {
 		s.c.Answering(false)
 		<-s.flying
 	}
@@ -143,7 +151,9 @@ func (s *writing) taker(ctx context.Context) func(*dialect.WriteBatch) error {
 }
 
 func (s *writing) close() {
-	_ = s.land()
+	if !s.asking { // else it has panicked, and may never settle the batch
+		_ = s.land()
+	}
 	s.beats.stop()
 	s.w.Close()
 }
