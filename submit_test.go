@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/dictwire/dictwire/internal/memnet"
 	"github.com/dictwire/dictwire/internal/servertest"
 	"github.com/dictwire/dictwire/store"
+	"github.com/dictwire/dictwire/store/log"
 	"github.com/dictwire/dictwire/store/memory"
 )
 
@@ -285,6 +287,33 @@ func TestShutdownWhileSubmitted(t *testing.T) {
 	})
 }
 
+// A session that ends while it writes a beat that the peer does not read says what became of
+// the record on its way.
+func TestEndDuringUnreadBeat(t *testing.T) {
+	for _, shuts := range []bool{false, true} {
+		srv := &dictwire.Server{WriteTimeout: time.Hour}
+		overHolder(t, srv, func(t *testing.T, h *holder, host *memnet.Host) {
+			s := sit(t, host, "p")
+			s.send()
+			down := make(chan error, 1)
+			if shuts {
+				go func() { down <- srv.Shutdown(t.Context()) }()
+			} else {
+				down <- s.nc.(*memnet.Conn).CloseWrite()
+			}
+			time.Sleep(20 * time.Minute) // more beats than there is room for
+			h.settle(1, nil)
+			all, err := io.ReadAll(s.in)
+			if err != nil || !strings.Contains(string(all), `{"ack":1}`+"\n") {
+				t.Errorf("shuts=%v: heard %d bytes, %v, without the ack", shuts, len(all), err)
+			}
+			if err := <-down; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // A peer that waits for an ack hears that the server is alive, whoever leads, and is not
 // silent meanwhile.
 func TestBeatWhileSubmitted(t *testing.T) {
@@ -316,4 +345,72 @@ func TestBeatWhileSubmitted(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A counted counts what is written to it.
+type counted struct {
+	*net.TCPConn
+	wrote *atomic.Int64
+}
+
+func (c counted) Write(p []byte) (int, error) {
+	c.wrote.Add(int64(len(p)))
+	return c.TCPConn.Write(p)
+}
+
+type countedListener struct {
+	net.Listener
+	wrote atomic.Int64
+}
+
+func (l *countedListener) Accept() (net.Conn, error) {
+	nc, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return counted{nc.(*net.TCPConn), &l.wrote}, nil
+}
+
+// All acks go through the Write of a listener's own connections.
+func TestAcksOfForeignConns(t *testing.T) {
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &countedListener{Listener: inner}
+	servertest.StartAt(t, &dictwire.Server{Store: logOf(t)}, dictwire.Endpoint{Listener: l})
+	nc, err := net.Dial("tcp", inner.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	s := &sitting{t: t, nc: nc, in: bufio.NewReader(nc)}
+	s.write(`{"dictwire":1,"topic":"a","producer":"p"}` + "\n")
+	read := 0
+	hear := func() {
+		line, err := s.in.ReadString('\n')
+		if read += len(line); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hear()
+	hear()
+	for n := range 10 {
+		s.write(fmt.Sprintf(`{"n":%d}`, n))
+		hear()
+	}
+	if got := l.wrote.Load(); got != int64(read) {
+		t.Errorf("the peer got %d bytes, of which its connection's Write has written %d", read, got)
+	}
+}
+
+// logOf returns a log, which takes submissions.
+func logOf(t *testing.T) *log.Store {
+	t.Helper()
+	s, err := log.Open(t.Context(), t.TempDir(), &log.Options{Reserve: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
 }

@@ -216,7 +216,8 @@ type Submitter interface {
 	// Submit is Append, except that done is called with the results: once, by any
 	// goroutine, perhaps before Submit returns. done must not wait, nor keep the results.
 	// Submit waits for other calls with the same producers, and may write and sync what
-	// other callers have submitted.
+	// other callers have submitted. A Store that embeds another one and has an Append of
+	// its own needs a Submit of its own, too.
 	Submit(ctx context.Context, done func([]Result), blocks ...*Block)
 }
 

@@ -44,8 +44,8 @@ func (c *Conn) Answering(is bool) {
 }
 
 // SayNow writes the waiting output and a message, as far as the peer takes that at once.
-// More does the rest, and calls Beat, which must say the message if it is not outdated. Any
-// goroutine may call it.
+// More or SayRest does the rest, and calls Beat, which must say the message if it is not
+// outdated. Any goroutine may call it.
 func (c *Conn) SayNow(m Message) {
 	select {
 	case c.mu <- struct{}{}:
@@ -70,6 +70,14 @@ func (c *Conn) SayNow(m Message) {
 	if err != nil || len(c.out) > 0 {
 		c.nudge()
 	}
+}
+
+// SayRest does what SayNow has left to do, if More is not called any more.
+func (c *Conn) SayRest() error {
+	if c.due.Swap(false) {
+		return c.Beat()
+	}
+	return nil
 }
 
 // nudge makes More, which may be reading, call Beat.

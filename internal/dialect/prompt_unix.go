@@ -7,10 +7,16 @@ import (
 	"syscall"
 )
 
-// writerNow returns a function that writes what a connection takes at once, or nil.
+// writerNow returns a function that writes what a connection takes at once, or nil. One of
+// another type may embed one of these and have a Write of its own.
 func writerNow(nc net.Conn) func(p []byte) (int, error) {
-	s, ok := nc.(syscall.Conn)
-	if !ok {
+	var s syscall.Conn
+	switch nc := nc.(type) {
+	case *net.TCPConn:
+		s = nc
+	case *net.UnixConn:
+		s = nc
+	default:
 		return nil
 	}
 	raw, err := s.SyscallConn()

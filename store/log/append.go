@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -37,6 +38,11 @@ func (s *Store) newAppending() any {
 	a.commit.draft = &a.draft
 	a.turn = make(chan bool, 1)
 	a.landed = func(err error) {
+		defer func() { // the caller is somebody else's append, on which all others wait
+			if p := recover(); p != nil {
+				s.fail(fmt.Errorf("a panic where a submitted append was settled: %v\n%s", p, debug.Stack()))
+			}
+		}()
 		a.end(true, err)
 		a.done(a.results)
 		a.release()

@@ -282,3 +282,17 @@ func TestPanicWhileAppending(t *testing.T) {
 		t.Errorf("Close = %v", err)
 	}
 }
+
+// A panic where a submission is settled ends the log, on which others would wait for ever.
+func TestPanicWhileSettling(t *testing.T) {
+	var fatal atomic.Bool
+	s := open(t, log.Options{FS: crashfs.New(1), KeepEvery: -1, Fatal: func(error) { fatal.Store(true) }})
+	b := &store.Block{Topic: "a", Codec: "json"}
+	b.Add([]byte(`{}`))
+	s.Submit(t.Context(), func([]store.Result) { panic("on purpose") }, b)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := s.Append(ctx, b)[0].Err; !errors.Is(err, store.ErrUnavailable) || !strings.Contains(err.Error(), "on purpose") || !fatal.Load() {
+		t.Errorf("afterwards: %v, and it was told: %v", err, fatal.Load())
+	}
+}

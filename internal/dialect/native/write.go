@@ -79,6 +79,9 @@ func (s *writing) serve(ctx context.Context) error {
 	if failure := s.land(); err == nil {
 		err = failure
 	}
+	if failure := s.c.SayRest(); err == nil {
+		err = failure
+	}
 	return err
 }
 
