@@ -46,6 +46,13 @@ func (b *Block) MaxEncoded() int {
 // AppendEncoded appends the layout of b to dst. Records are compressed if that saves at
 // least an eighth. lately, if not nil, predicts when trying is in vain.
 func (b *Block) AppendEncoded(dst []byte, lately *Shrinkage) []byte {
+	dst, _ = b.AppendWithHead(dst, lately)
+	return dst
+}
+
+// AppendWithHead is AppendEncoded. It also returns the length of the head, in bytes: see
+// [Block.PeekHead].
+func (b *Block) AppendWithHead(dst []byte, lately *Shrinkage) (_ []byte, head int) {
 	begin := len(dst)
 	flags := b.flags()
 	dst = append(dst, layoutVersion, flags)
@@ -65,6 +72,7 @@ func (b *Block) AppendEncoded(dst []byte, lately *Shrinkage) []byte {
 		dst = binary.AppendUvarint(dst, b.First)
 		dst = appendString(dst, string(b.Note))
 	}
+	head = len(dst) - begin
 	dst = binary.AppendUvarint(dst, uint64(len(b.Lengths)))
 	last := uint64(0)
 	for _, t := range b.Times {
@@ -83,7 +91,7 @@ func (b *Block) AppendEncoded(dst []byte, lately *Shrinkage) []byte {
 	if compressed {
 		dst[begin+1] |= flagCompressed
 	}
-	return binary.LittleEndian.AppendUint32(dst, crc32.Checksum(dst[begin:], castagnoli))
+	return binary.LittleEndian.AppendUint32(dst, crc32.Checksum(dst[begin:], castagnoli)), head
 }
 
 // flags returns all flags but flagCompressed.

@@ -148,7 +148,10 @@ func TestRoundTrip(t *testing.T) {
 			t.Fatal(err)
 		}
 		prefix := []byte("before")
-		encoded := b.AppendEncoded(prefix, nil)
+		encoded, head := b.AppendWithHead(prefix, nil)
+		if n, err := got.PeekHead(encoded[len(prefix):][:head]); n != head || err != nil {
+			t.Fatalf("a head of %d bytes, of which %d are read, %v", head, n, err)
+		}
 		if n := len(encoded) - len(prefix); n > b.MaxEncoded() {
 			t.Fatalf("%d bytes, and MaxEncoded says %d", n, b.MaxEncoded())
 		}

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/dictwire/dictwire/store"
-	"github.com/dictwire/dictwire/store/internal/names"
 )
 
 // appending is an append in progress, and the scratch of the next one.
@@ -130,9 +129,7 @@ func (a *appending) begin(ctx context.Context, blocks []*store.Block) (writes bo
 			return false, err
 		}
 	}
-	if err := a.encode(s, blocks, results); err != nil {
-		return false, err
-	}
+	a.encode(s, blocks, results)
 	a.vital = notes
 	return true, nil
 }
@@ -214,7 +211,7 @@ func (a *appending) release() {
 }
 
 // encode makes the frame and the changes of the producers' states.
-func (a *appending) encode(s *Store, blocks []*store.Block, results []store.Result) error {
+func (a *appending) encode(s *Store, blocks []*store.Block, results []store.Result) {
 	d := &a.draft
 	d.reset()
 	a.keys = a.keys[:0]
@@ -222,22 +219,13 @@ func (a *appending) encode(s *Store, blocks []*store.Block, results []store.Resu
 		if results[i].Err != nil {
 			continue
 		}
-		from, t := len(d.buf), s.topic(b.Topic)
-		d.buf = b.AppendEncoded(slices.Grow(d.buf, b.MaxEncoded()), &t.shrinkage)
-		head, err := store.HeadLen(d.buf[from:])
-		if err != nil {
-			return err
-		}
 		kind := byte(kindBlock)
 		if len(b.Rejected) > 0 {
 			kind = kindRejected
 			a.changes = append(a.changes, change{key: rejectedKey(b.Producer, b.First), data: store.AppendRejections(nil, b.Rejected)})
 			a.sweeps = append(a.sweeps, slices.IndexFunc(a.numbers, func(n store.Numbering) bool { return n.Producer == b.Producer }))
 		}
-		d.addBlock(kind, from, head, uint64(len(b.Lengths)), uint64(len(b.Data)))
-		a.blocks = append(a.blocks, drafted{
-			t, names.Owner(b), i, uint64(len(b.Lengths)), uint64(len(b.Data)), uint64(len(d.buf) - from), weigh(len(d.buf) - from),
-		})
+		s.draftBlock(&a.commit, kind, b, i)
 	}
 	a.finish()
 	for i := range a.numbers {
@@ -247,5 +235,4 @@ func (a *appending) encode(s *Store, blocks []*store.Block, results []store.Resu
 			a.changes = append(a.changes, change{key: a.turns[i].key, data: a.keys[from:len(a.keys):len(a.keys)]})
 		}
 	}
-	return nil
 }

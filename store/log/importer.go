@@ -4,11 +4,9 @@ import (
 	"context"
 	"encoding/binary"
 	"iter"
-	"slices"
 	"time"
 
 	"github.com/dictwire/dictwire/store"
-	"github.com/dictwire/dictwire/store/internal/names"
 )
 
 // keyImport is the key of how far a copy of another store is: see store.Importer.
@@ -131,10 +129,7 @@ func (s *Store) Import(ctx context.Context, was, to store.Copied, what store.Imp
 		if n == len(blocks) && !rest {
 			at = to
 		}
-		m, err := s.importBlocks(blocks[:n], at)
-		if err != nil {
-			return err
-		}
+		m := s.importBlocks(blocks[:n], at)
 		blocks = blocks[n:]
 		if len(blocks) > 0 && s.commitHasty(m) {
 			continue // the next one is durable after it
@@ -163,24 +158,14 @@ func (s *Store) Import(ctx context.Context, was, to store.Copied, what store.Imp
 }
 
 // importBlocks makes a frame of blocks that were taken at one time.
-func (s *Store) importBlocks(blocks []store.ReadBatch, to store.Copied) (*commit, error) {
+func (s *Store) importBlocks(blocks []store.ReadBatch, to store.Copied) *commit {
 	m := newCommit()
-	var head store.Block
 	for _, batch := range blocks {
-		b := batch.Block
-		from, t := len(m.buf), s.topic(b.Topic)
-		m.buf = b.AppendEncoded(slices.Grow(m.buf, b.MaxEncoded()), &t.shrinkage)
-		n, err := head.PeekHead(m.buf[from:])
-		if err != nil {
-			return nil, err
-		}
-		size := len(m.buf) - from
-		m.addBlock(kindImported, from, n, uint64(len(b.Lengths)), uint64(len(b.Data)))
-		m.blocks = append(m.blocks, drafted{t, names.Owner(b), 0, uint64(len(b.Lengths)), uint64(len(b.Data)), uint64(size), weigh(size)})
+		s.draftBlock(m, kindImported, batch.Block, 0)
 	}
 	m.set(keyImport, encodeCopied(to), 0)
 	m.time = max(blocks[0].Time.UnixNano(), 1)
-	return m, nil
+	return m
 }
 
 // importProducer makes a producer known as it is, with an epoch that nobody has.
